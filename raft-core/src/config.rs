@@ -1,0 +1,33 @@
+//! What a node is told once, and the bounds of every queue in the core.
+
+use crate::types::Peer;
+
+/// How a node behaves. Times only govern liveness.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// Who this node is.
+    pub me: Peer,
+    /// A follower that hears nothing for one to two of these campaigns; a leader that hears no quorum for
+    /// one of these steps down. In microseconds.
+    pub election_timeout_us: u64,
+    /// How often a leader that has nothing to say asserts itself. In microseconds; well below the election
+    /// timeout.
+    pub heartbeat_interval_us: u64,
+    /// Seed of all randomness (election timeouts only).
+    pub seed: u64,
+}
+
+/// How many entries one `AppendEntries` carries at most. Ours are some 50 bytes: a message stays below
+/// 64 KiB, so that one follower's catching up never blocks a link for long.
+pub const ENTRIES_PER_APPEND_MAX: usize = 512;
+
+/// How many appends may be on their way to one follower, unanswered. Bounds what a slow follower costs the
+/// leader's links; enough to hide the latency of its disk.
+pub const APPENDS_IN_FLIGHT_MAX: usize = 64;
+
+/// How many entries may wait to be committed before proposals are refused. A leader that is cut off keeps
+/// accepting until it steps down; this bounds what it takes along.
+pub const UNCOMMITTED_ENTRIES_MAX: u64 = 16_384;
+
+/// How many read barriers may wait for a round. Drivers coalesce requests into far fewer.
+pub const BARRIERS_MAX: usize = 1_024;

@@ -1,0 +1,146 @@
+//! Who belongs to the cluster, and who of them votes (Raft §6, dissertation §4).
+//!
+//! A pure value. It knows nothing of links, of progress, or of who leads. The addresses are carried, never
+//! interpreted: they are agreed on together with the members, so that every node can reach every other.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+
+use crate::types::{Incarnation, NodeId, Peer};
+
+/// Whether a member counts in a quorum.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Suffrage {
+    /// Votes, and its acknowledgements count.
+    Voter,
+    /// Receives the log and counts nowhere, until it has caught up (dissertation §4.2.1).
+    Learner,
+}
+
+/// One member, as the log knows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Member {
+    /// Which life of this id is the member; every other is refused.
+    pub incarnation: Incarnation,
+    /// Whether it counts in a quorum.
+    pub suffrage: Suffrage,
+    /// `host:port` where it listens for peers.
+    pub peer_address: String,
+    /// `host:port` where it answers clients.
+    pub client_address: String,
+}
+
+/// The members of the cluster at one point of the log.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Membership {
+    /// By id, in ascending order.
+    pub members: BTreeMap<NodeId, Member>,
+}
+
+/// One step of membership. Only one is under way at a time, so the old and the new majorities always
+/// overlap (dissertation §4.1).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MembershipChange {
+    /// Adds a learner, which the leader promotes by itself once it has caught up. The `suffrage` given is
+    /// ignored.
+    Add(NodeId, Member),
+    /// Makes a learner a voter. Leaders do this by themselves; drivers need not.
+    Promote(NodeId),
+    /// Removes a member, in whichever life it is.
+    Remove(NodeId),
+    /// Records new addresses of the member with this id and incarnation.
+    Relocate {
+        /// Which member, in which life.
+        peer: Peer,
+        /// `host:port` where it now listens for peers.
+        peer_address: String,
+        /// `host:port` where it now answers clients.
+        client_address: String,
+    },
+}
+
+/// Why a change of membership was refused. Nothing was appended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ChangeRefused {
+    /// Another change is not committed yet: try again when it is.
+    InProgress,
+    /// The leader has not yet committed an entry of its own term (the published correction to single-server
+    /// changes, raft-dev 2015): try again in a moment.
+    LeaderTooNew,
+    /// The id belongs to a member of another incarnation.
+    IdTaken,
+    /// There is no such member, or not in this incarnation.
+    NoSuchMember,
+    /// The last voter can not be removed: nothing would be left to agree.
+    LastVoter,
+}
+
+impl Membership {
+    /// The members that count in a quorum, in ascending order.
+    pub fn voters(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.members.iter().filter(|(_, m)| m.suffrage == Suffrage::Voter).map(|(id, _)| *id)
+    }
+
+    /// Whether this id, in whatever life, counts in a quorum.
+    #[must_use]
+    pub fn is_voter(&self, id: NodeId) -> bool {
+        self.members.get(&id).is_some_and(|m| m.suffrage == Suffrage::Voter)
+    }
+
+    /// Whether exactly this life of this id is a member.
+    #[must_use]
+    pub fn contains(&self, peer: Peer) -> bool {
+        self.members.get(&peer.id).is_some_and(|m| m.incarnation == peer.incarnation)
+    }
+
+    /// The member of this id, in the life that belongs to the cluster.
+    #[must_use]
+    pub fn peer(&self, id: NodeId) -> Option<Peer> {
+        self.members.get(&id).map(|m| Peer { id, incarnation: m.incarnation })
+    }
+
+    /// How many voters are a majority. With no voters at all, one: a majority that nobody can form.
+    #[must_use]
+    pub fn quorum(&self) -> usize {
+        self.voters().count() / 2 + 1
+    }
+
+    /// The membership after `change`.
+    ///
+    /// `Ok(None)` where the change is already in force, so that a request whose answer was lost can be
+    /// repeated.
+    ///
+    /// # Errors
+    /// [`ChangeRefused`], for the reasons that the membership alone can tell.
+    pub fn changed(&self, change: &MembershipChange) -> Result<Option<Membership>, ChangeRefused> {
+        let mut changed = self.clone();
+        match change {
+            MembershipChange::Add(id, member) => match self.members.get(id) {
+                Some(present) if present.incarnation == member.incarnation => return Ok(None),
+                Some(_) => return Err(ChangeRefused::IdTaken),
+                None => {
+                    changed.members.insert(*id, Member { suffrage: Suffrage::Learner, ..member.clone() });
+                }
+            },
+            MembershipChange::Promote(id) => {
+                let member = changed.members.get_mut(id).ok_or(ChangeRefused::NoSuchMember)?;
+                member.suffrage = Suffrage::Voter;
+            }
+            MembershipChange::Remove(id) => {
+                if self.members.contains_key(id) && self.voters().all(|voter| voter == *id) {
+                    return Err(ChangeRefused::LastVoter);
+                }
+                changed.members.remove(id).ok_or(ChangeRefused::NoSuchMember)?;
+            }
+            MembershipChange::Relocate { peer, peer_address, client_address } => {
+                if !self.contains(*peer) {
+                    return Err(ChangeRefused::NoSuchMember);
+                }
+                let member = changed.members.get_mut(&peer.id).ok_or(ChangeRefused::NoSuchMember)?;
+                member.peer_address.clone_from(peer_address);
+                member.client_address.clone_from(client_address);
+            }
+        }
+        Ok((changed != *self).then_some(changed))
+    }
+}

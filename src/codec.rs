@@ -1,0 +1,434 @@
+//! Bytes for the values of raft-core, shared by the peer protocol and the store.
+//!
+//! Floor 2: pure. Big-endian throughout. Decoding is total: any bytes give a value or an error, never a
+//! panic, and nothing is allocated that the bytes do not pay for. Each value has exactly one encoding, so what
+//! decodes re-encodes to the same bytes. It must never know of frames, files or checksums: its users add those.
+
+use std::sync::Arc;
+
+use byteorder::{BigEndian, ByteOrder};
+use raft_core::{
+    Entry, Incarnation, LogIndex, Member, Membership, NodeId, Payload, Peer, Snapshot, Suffrage, Term,
+};
+
+/// The longest address (`host:port`) that is accepted: a DNS name has 253 bytes at most, a port 5 digits.
+pub const ADDRESS_BYTES_MAX: usize = 320;
+/// The most members of one cluster. Raft is used with 3 to 9; this is far beyond, and bounds a membership entry.
+pub const MEMBERS_MAX: usize = 64;
+/// The longest command or state-machine state. Ours have some tens of bytes.
+pub const STATE_BYTES_MAX: usize = 4096;
+
+/// Why bytes are not a value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DecodeError {
+    /// They end too early.
+    Truncated,
+    /// Something follows where the value ends.
+    TrailingBytes,
+    /// A kind that this version does not know.
+    UnknownKind(u8),
+    /// A node id of 0.
+    ZeroNodeId,
+    /// A text that is not UTF-8.
+    NotUtf8,
+    /// A field longer, or a list with more elements, than allowed.
+    TooLong,
+    /// Members that are not in strictly ascending order.
+    MembersOutOfOrder,
+}
+
+impl std::fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            DecodeError::Truncated => f.write_str("it ends too early"),
+            DecodeError::TrailingBytes => f.write_str("something follows its end"),
+            DecodeError::UnknownKind(kind) => write!(f, "it is of the unknown kind {kind}"),
+            DecodeError::ZeroNodeId => f.write_str("a node id is 0"),
+            DecodeError::NotUtf8 => f.write_str("a text is not UTF-8"),
+            DecodeError::TooLong => f.write_str("a field is longer than allowed"),
+            DecodeError::MembersOutOfOrder => f.write_str("its members are out of order"),
+        }
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+/// Takes values off the front of some bytes.
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// Starts at the first byte.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Reader { rest: bytes }
+    }
+
+    /// Ends the reading.
+    ///
+    /// # Errors
+    /// [`DecodeError::TrailingBytes`] where bytes are left.
+    pub fn finish(self) -> Result<(), DecodeError> {
+        if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::TrailingBytes) }
+    }
+
+    /// The next `len` bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`], as for all that follow.
+    pub fn bytes(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
+        let (taken, rest) = self.rest.split_at_checked(len).ok_or(DecodeError::Truncated)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    /// One byte.
+    ///
+    /// # Errors
+    /// As [`Reader::bytes`].
+    pub fn u8(&mut self) -> Result<u8, DecodeError> {
+        Ok(self.bytes(1)?[0])
+    }
+
+    /// Two bytes.
+    ///
+    /// # Errors
+    /// As [`Reader::bytes`].
+    pub fn u16(&mut self) -> Result<u16, DecodeError> {
+        Ok(BigEndian::read_u16(self.bytes(2)?))
+    }
+
+    /// Four bytes.
+    ///
+    /// # Errors
+    /// As [`Reader::bytes`].
+    pub fn u32(&mut self) -> Result<u32, DecodeError> {
+        Ok(BigEndian::read_u32(self.bytes(4)?))
+    }
+
+    /// Eight bytes.
+    ///
+    /// # Errors
+    /// As [`Reader::bytes`].
+    pub fn u64(&mut self) -> Result<u64, DecodeError> {
+        Ok(BigEndian::read_u64(self.bytes(8)?))
+    }
+
+    /// Sixteen bytes.
+    ///
+    /// # Errors
+    /// As [`Reader::bytes`].
+    pub fn u128(&mut self) -> Result<u128, DecodeError> {
+        Ok(BigEndian::read_u128(self.bytes(16)?))
+    }
+
+    /// A byte that is 0 or 1.
+    ///
+    /// # Errors
+    /// [`DecodeError::UnknownKind`] for any other.
+    pub fn bool(&mut self) -> Result<bool, DecodeError> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            other => Err(DecodeError::UnknownKind(other)),
+        }
+    }
+
+    /// A `u16` length and that many bytes of UTF-8, [`ADDRESS_BYTES_MAX`] at most.
+    ///
+    /// # Errors
+    /// [`DecodeError::TooLong`], [`DecodeError::NotUtf8`].
+    pub fn text(&mut self) -> Result<&'a str, DecodeError> {
+        let len = usize::from(self.u16()?);
+        if len > ADDRESS_BYTES_MAX {
+            return Err(DecodeError::TooLong);
+        }
+        std::str::from_utf8(self.bytes(len)?).map_err(|_| DecodeError::NotUtf8)
+    }
+
+    /// A `u16` length and that many bytes, [`STATE_BYTES_MAX`] at most.
+    ///
+    /// # Errors
+    /// [`DecodeError::TooLong`].
+    pub fn blob(&mut self) -> Result<Arc<[u8]>, DecodeError> {
+        let len = usize::from(self.u16()?);
+        if len > STATE_BYTES_MAX {
+            return Err(DecodeError::TooLong);
+        }
+        Ok(Arc::from(self.bytes(len)?))
+    }
+
+    /// A node id.
+    ///
+    /// # Errors
+    /// [`DecodeError::ZeroNodeId`].
+    pub fn node_id(&mut self) -> Result<NodeId, DecodeError> {
+        NodeId::new(self.u64()?).ok_or(DecodeError::ZeroNodeId)
+    }
+
+    /// A node id and an incarnation.
+    ///
+    /// # Errors
+    /// As [`Reader::node_id`].
+    pub fn peer(&mut self) -> Result<Peer, DecodeError> {
+        Ok(Peer { id: self.node_id()?, incarnation: Incarnation(self.u128()?) })
+    }
+
+    /// A byte that says whether a peer follows, and the peer.
+    ///
+    /// # Errors
+    /// As [`Reader::bool`] and [`Reader::peer`].
+    pub fn peer_option(&mut self) -> Result<Option<Peer>, DecodeError> {
+        if self.bool()? { Ok(Some(self.peer()?)) } else { Ok(None) }
+    }
+
+    /// A membership.
+    ///
+    /// # Errors
+    /// Those of its fields, [`DecodeError::TooLong`], [`DecodeError::MembersOutOfOrder`].
+    pub fn membership(&mut self) -> Result<Membership, DecodeError> {
+        let count = usize::from(self.u16()?);
+        if count > MEMBERS_MAX {
+            return Err(DecodeError::TooLong);
+        }
+        let mut membership = Membership::default();
+        for _ in 0..count {
+            let Peer { id, incarnation } = self.peer()?;
+            if membership.members.last_key_value().is_some_and(|(last, _)| *last >= id) {
+                return Err(DecodeError::MembersOutOfOrder);
+            }
+            let suffrage = if self.bool()? { Suffrage::Voter } else { Suffrage::Learner };
+            let peer_address = self.text()?.to_owned();
+            let client_address = self.text()?.to_owned();
+            membership.members.insert(id, Member { incarnation, suffrage, peer_address, client_address });
+        }
+        Ok(membership)
+    }
+
+    /// A log entry.
+    ///
+    /// # Errors
+    /// Those of its fields, [`DecodeError::UnknownKind`].
+    pub fn entry(&mut self) -> Result<Entry, DecodeError> {
+        let index = LogIndex(self.u64()?);
+        let term = Term(self.u64()?);
+        let payload = match self.u8()? {
+            PAYLOAD_NOOP => Payload::Noop,
+            PAYLOAD_COMMAND => Payload::Command(self.blob()?),
+            PAYLOAD_MEMBERSHIP => Payload::Membership(Arc::new(self.membership()?)),
+            other => return Err(DecodeError::UnknownKind(other)),
+        };
+        Ok(Entry { index, term, payload })
+    }
+
+    /// A snapshot.
+    ///
+    /// # Errors
+    /// Those of its fields.
+    pub fn snapshot(&mut self) -> Result<Snapshot, DecodeError> {
+        Ok(Snapshot {
+            last_included_index: LogIndex(self.u64()?),
+            last_included_term: Term(self.u64()?),
+            membership: Arc::new(self.membership()?),
+            state: self.blob()?,
+        })
+    }
+}
+
+const PAYLOAD_NOOP: u8 = 0;
+const PAYLOAD_COMMAND: u8 = 1;
+const PAYLOAD_MEMBERSHIP: u8 = 2;
+
+/// Puts values at the end of some bytes. Implemented for `Vec<u8>` alone: it exists so that both directions
+/// read alike.
+pub trait Writer {
+    /// One byte.
+    fn put_u8(&mut self, value: u8);
+    /// Two bytes.
+    fn put_u16(&mut self, value: u16);
+    /// Four bytes.
+    fn put_u32(&mut self, value: u32);
+    /// Eight bytes.
+    fn put_u64(&mut self, value: u64);
+    /// Sixteen bytes.
+    fn put_u128(&mut self, value: u128);
+    /// A text of [`ADDRESS_BYTES_MAX`] bytes at most, which the caller has checked. Panics beyond.
+    fn put_text(&mut self, value: &str);
+    /// A blob of [`STATE_BYTES_MAX`] bytes at most, which the caller has checked. Panics beyond.
+    fn put_blob(&mut self, value: &[u8]);
+    /// A peer.
+    fn put_peer(&mut self, value: Peer);
+    /// A peer that may be absent.
+    fn put_peer_option(&mut self, value: Option<Peer>);
+    /// A membership of [`MEMBERS_MAX`] members at most, which the caller has checked. Panics beyond.
+    fn put_membership(&mut self, value: &Membership);
+    /// A log entry.
+    fn put_entry(&mut self, value: &Entry);
+    /// A snapshot.
+    fn put_snapshot(&mut self, value: &Snapshot);
+}
+
+impl Writer for Vec<u8> {
+    fn put_u8(&mut self, value: u8) {
+        self.push(value);
+    }
+
+    fn put_u16(&mut self, value: u16) {
+        self.extend_from_slice(&value.to_be_bytes());
+    }
+
+    fn put_u32(&mut self, value: u32) {
+        self.extend_from_slice(&value.to_be_bytes());
+    }
+
+    fn put_u64(&mut self, value: u64) {
+        self.extend_from_slice(&value.to_be_bytes());
+    }
+
+    fn put_u128(&mut self, value: u128) {
+        self.extend_from_slice(&value.to_be_bytes());
+    }
+
+    fn put_text(&mut self, value: &str) {
+        put_short(self, value.as_bytes(), ADDRESS_BYTES_MAX);
+    }
+
+    fn put_blob(&mut self, value: &[u8]) {
+        put_short(self, value, STATE_BYTES_MAX);
+    }
+
+    fn put_peer(&mut self, value: Peer) {
+        self.put_u64(value.id.get());
+        self.put_u128(value.incarnation.0);
+    }
+
+    fn put_peer_option(&mut self, value: Option<Peer>) {
+        self.put_u8(u8::from(value.is_some()));
+        if let Some(peer) = value {
+            self.put_peer(peer);
+        }
+    }
+
+    fn put_membership(&mut self, value: &Membership) {
+        let count = value.members.len();
+        assert!(count <= MEMBERS_MAX, "{count} members, {MEMBERS_MAX} at most");
+        self.put_u16(u16::try_from(count).expect("MEMBERS_MAX fits 16 bits"));
+        for (id, member) in &value.members {
+            self.put_peer(Peer { id: *id, incarnation: member.incarnation });
+            self.put_u8(u8::from(member.suffrage == Suffrage::Voter));
+            self.put_text(&member.peer_address);
+            self.put_text(&member.client_address);
+        }
+    }
+
+    fn put_entry(&mut self, value: &Entry) {
+        self.put_u64(value.index.0);
+        self.put_u64(value.term.0);
+        match &value.payload {
+            Payload::Noop => self.put_u8(PAYLOAD_NOOP),
+            Payload::Command(command) => {
+                self.put_u8(PAYLOAD_COMMAND);
+                self.put_blob(command);
+            }
+            Payload::Membership(membership) => {
+                self.put_u8(PAYLOAD_MEMBERSHIP);
+                self.put_membership(membership);
+            }
+        }
+    }
+
+    fn put_snapshot(&mut self, value: &Snapshot) {
+        self.put_u64(value.last_included_index.0);
+        self.put_u64(value.last_included_term.0);
+        self.put_membership(&value.membership);
+        self.put_blob(&value.state);
+    }
+}
+
+fn put_short(out: &mut Vec<u8>, value: &[u8], bytes_max: usize) {
+    let len = value.len();
+    assert!(len <= bytes_max, "a field of {len} bytes, {bytes_max} at most");
+    out.put_u16(u16::try_from(len).expect("every bound on a field fits 16 bits"));
+    out.extend_from_slice(value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn membership() -> Membership {
+        let mut membership = Membership::default();
+        for id in 1..=3u64 {
+            let member = Member {
+                incarnation: Incarnation(u128::from(id) << 100),
+                suffrage: if id == 3 { Suffrage::Learner } else { Suffrage::Voter },
+                peer_address: format!("127.0.0.1:900{id}"),
+                client_address: format!("127.0.0.1:800{id}"),
+            };
+            membership.members.insert(NodeId::new(id).unwrap(), member);
+        }
+        membership
+    }
+
+    fn snapshot() -> Snapshot {
+        Snapshot {
+            last_included_index: LogIndex(7),
+            last_included_term: Term(3),
+            membership: Arc::new(membership()),
+            state: Arc::from(&b"state"[..]),
+        }
+    }
+
+    #[test]
+    fn a_snapshot_comes_back_as_it_was_and_every_shorter_piece_is_truncated() {
+        let mut bytes = Vec::new();
+        bytes.put_snapshot(&snapshot());
+        let mut reader = Reader::new(&bytes);
+        assert_eq!(reader.snapshot(), Ok(snapshot()));
+        assert_eq!(reader.finish(), Ok(()));
+        for len in 0..bytes.len() {
+            assert_eq!(Reader::new(&bytes[..len]).snapshot(), Err(DecodeError::Truncated), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn entries_of_every_kind_come_back_as_they_were() {
+        let payloads = [
+            Payload::Noop,
+            Payload::Command(Arc::from(&b"x"[..])),
+            Payload::Membership(Arc::new(membership())),
+        ];
+        for payload in payloads {
+            let entry = Entry { index: LogIndex(u64::MAX), term: Term(2), payload };
+            let mut bytes = Vec::new();
+            bytes.put_entry(&entry);
+            let mut reader = Reader::new(&bytes);
+            assert_eq!(reader.entry(), Ok(entry));
+            assert_eq!(reader.finish(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn members_in_the_wrong_order_are_refused() {
+        let mut one = Vec::new();
+        one.put_membership(&membership());
+        // Two members with the same id: the second must not silently replace the first.
+        let mut bytes = vec![0, 2];
+        for _ in 0..2 {
+            bytes.put_peer(Peer { id: NodeId::new(1).unwrap(), incarnation: Incarnation(1) });
+            bytes.put_u8(1);
+            bytes.put_text("a:1");
+            bytes.put_text("b:2");
+        }
+        assert_eq!(Reader::new(&bytes).membership(), Err(DecodeError::MembersOutOfOrder));
+    }
+
+    #[test]
+    fn a_field_over_its_bound_is_refused_before_it_is_read() {
+        assert_eq!(Reader::new(&[0xff, 0xff]).text(), Err(DecodeError::TooLong));
+        assert_eq!(Reader::new(&[0xff, 0xff]).blob(), Err(DecodeError::TooLong));
+        assert_eq!(Reader::new(&[0xff, 0xff]).membership(), Err(DecodeError::TooLong));
+    }
+}

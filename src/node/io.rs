@@ -1,0 +1,209 @@
+//! The one way in and the one way out of a node, as seen by whatever drives it.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use raft_core::{
+    ChangeRefused, DropReason, LogIndex, Membership, MembershipChange, Message, NodeId, Peer, Role, Suffrage,
+    Term, Write, WriteId,
+};
+
+/// Names a client's request for IDs; chosen by the driver, which may use one number for several requests:
+/// they are answered in the order in which they came.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RequestId(pub u64);
+
+/// Names an operator's request; chosen by the driver, which never uses one twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct OperationId(pub u64);
+
+/// Something that happened outside.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Input {
+    /// Time has passed, or all that one turn of the driver had for the node has been given: rounds begin here,
+    /// so that one round serves every request of the turn.
+    Wake,
+    /// A message from a peer of this cluster, whose identity the driver has verified.
+    Message {
+        /// Who sent it, in which life.
+        from: Peer,
+        /// What it says.
+        message: Message,
+    },
+    /// The connection to this node broke and a new one was refused.
+    PeerUnreachable(NodeId),
+    /// A client wants `count` consecutive IDs.
+    TakeIds {
+        /// Names it in [`Output::Answer`].
+        request: RequestId,
+        /// How many.
+        count: NonZeroU64,
+    },
+    /// An operator wants the membership changed.
+    ChangeMembership {
+        /// Names it in [`Output::OperationDone`].
+        operation: OperationId,
+        /// How.
+        change: MembershipChange,
+    },
+    /// An operator, or a node that is about to stop, wants another to lead.
+    TransferLeadership {
+        /// Names it in [`Output::OperationDone`].
+        operation: OperationId,
+        /// Who; `None` for whoever is most up to date.
+        to: Option<NodeId>,
+    },
+    /// Every write up to and including this one is durable.
+    WritesDurable {
+        /// The last of them.
+        through: WriteId,
+    },
+    /// A write failed. The node takes no further part until it is made anew from its store.
+    WriteFailed,
+}
+
+/// Something to be done outside, in the order given.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// Make this durable, then say so with [`Input::WritesDurable`].
+    Write(Write),
+    /// Send this; it may be lost.
+    Send {
+        /// To whom, in which life.
+        to: Peer,
+        /// What.
+        message: Message,
+    },
+    /// Answer a client.
+    Answer {
+        /// Which request.
+        request: RequestId,
+        /// What to say.
+        answer: Answer,
+    },
+    /// Answer an operator.
+    OperationDone {
+        /// Which request.
+        operation: OperationId,
+        /// What became of it.
+        outcome: OperationOutcome,
+    },
+    /// This node's role, term or leader is now another.
+    RoleChanged {
+        /// What it is now.
+        role: Role,
+        /// In which term.
+        term: Term,
+        /// Who leads, where that is known.
+        leader: Option<NodeId>,
+    },
+    /// These are now the members: keep a link to each of the others.
+    MembershipChanged(Arc<Membership>),
+    /// A membership without this node has been committed: it has left the cluster.
+    Removed,
+    /// A message was dropped because no sound peer sends it. For the log.
+    Dropped {
+        /// Who sent it.
+        from: Peer,
+        /// What is wrong with it.
+        reason: DropReason,
+    },
+}
+
+/// The answer to a client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// The IDs from `first` on, as many as were asked for.
+    Ids {
+        /// The first of them.
+        first: u64,
+        /// How many.
+        count: NonZeroU64,
+    },
+    /// This node does not lead.
+    NotLeader {
+        /// Who does, where that is known.
+        leader: Option<NodeId>,
+    },
+    /// No answer could be had in time.
+    TimedOut,
+    /// Too many requests wait already.
+    Overloaded,
+    /// There are not as many IDs left below 2^64-1.
+    Exhausted,
+}
+
+/// What became of an operator's request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OperationOutcome {
+    /// It is done. A membership change is committed at this index; where it was in force already, this is an
+    /// index at which it was. A transfer has taken place.
+    Done {
+        /// See above.
+        index: LogIndex,
+    },
+    /// Not done, because this node does not lead: ask the leader.
+    NotLeader {
+        /// Who leads, where that is known.
+        leader: Option<NodeId>,
+    },
+    /// Not done: this node was to be removed while it led, so it hands over first. Ask the next leader.
+    HandingOver,
+    /// Not done now, for a reason that passes: another change is under way. Ask again.
+    Busy,
+    /// Not done, for a reason that does not pass.
+    Refused(ChangeRefused),
+    /// Nobody could take over within an election timeout.
+    TransferFailed,
+    /// Leadership ended before it was committed: it may yet be, or never. Ask again.
+    Unknown,
+}
+
+/// What a node knows of itself and its cluster.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeStatus {
+    /// Its role.
+    pub role: Role,
+    /// Its current term.
+    pub term: Term,
+    /// Who leads, where that is known.
+    pub leader: Option<NodeId>,
+    /// The highest index known to be committed.
+    pub commit_index: LogIndex,
+    /// The highest index applied.
+    pub applied_index: LogIndex,
+    /// The index of the last entry in its log.
+    pub last_log_index: LogIndex,
+    /// The smallest integer that no window has reserved.
+    pub next_unreserved: u64,
+    /// What the leader still has to hand out; `None` where this node does not lead.
+    pub window: Option<WindowStatus>,
+    /// Whether a write failed, so that this node takes no part until restarted.
+    pub write_failed: bool,
+    /// The members, by ascending id.
+    pub members: Vec<MemberStatus>,
+}
+
+/// The IDs that a leader has reserved and not handed out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WindowStatus {
+    /// The next ID to be handed out.
+    pub next_id: u64,
+    /// How many are left.
+    pub left: u64,
+}
+
+/// A member, as this node sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MemberStatus {
+    /// Who it is.
+    pub peer: Peer,
+    /// Whether it votes.
+    pub suffrage: Suffrage,
+    /// `host:port` for peers.
+    pub peer_address: String,
+    /// `host:port` for clients.
+    pub client_address: String,
+    /// Up to where its log is known to agree; only the leader knows.
+    pub match_index: Option<LogIndex>,
+}
