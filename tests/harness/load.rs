@@ -77,9 +77,9 @@ impl Load {
         Load { shared, clients }
     }
 
-    /// How many clients there are.
-    pub fn clients() -> usize {
-        CLIENTS.len()
+    /// How many requests all clients together have under way at once.
+    pub fn pipelined() -> usize {
+        CLIENTS.iter().map(|manners| manners.pipelined).sum()
     }
 
     /// Waits until so many more requests have been answered with IDs.
