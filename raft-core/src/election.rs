@@ -65,7 +65,7 @@ impl Raft {
         let term = self.hard_state.current_term;
         let known = self.known_leader();
         assert!(
-            known.is_none_or(|known| known.id == leader.id),
+            known.is_none_or(|known| known == leader),
             "two leaders in term {term}: {} and {leader}",
             known.unwrap_or(leader)
         );

@@ -107,7 +107,7 @@ impl Progress {
         let stale = match &self.state {
             ProgressState::Replicate { .. } => prev_log_index <= self.match_index,
             ProgressState::Probe { .. } | ProgressState::Snapshot { .. } => {
-                self.next_index != prev_log_index.next()
+                self.next_index.previous() != Some(prev_log_index)
             }
         };
         if stale {
