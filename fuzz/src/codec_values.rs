@@ -8,8 +8,7 @@ pub fn check(data: &[u8]) {
     let mut reader = Reader::new(bytes);
     let mut written = Vec::new();
     if copy(*which, &mut reader, &mut written).is_ok() {
-        let read = &bytes[..bytes.len() - reader.left()];
-        assert_eq!(written, read, "value {which} was read from other bytes than it writes");
+        assert!(bytes.starts_with(&written), "value {which} was read from other bytes than it writes");
     }
 }
 
