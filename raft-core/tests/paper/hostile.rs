@@ -63,6 +63,20 @@ fn an_acknowledgement_of_more_than_the_leader_has_is_dropped_and_commits_nothing
 }
 
 #[test]
+fn an_acknowledgement_that_finds_a_leader_restarted_with_less_accuses_nobody() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.stalled.insert(1);
+    cluster.propose(1, "lost with the leader's disk");
+    cluster.deliver(1, 2);
+    cluster.crash(1);
+    cluster.restart(1);
+    cluster.sync(2);
+    cluster.events(1);
+    assert!(cluster.deliver(2, 1) > 0, "the acknowledgement is on its way");
+    assert_eq!(dropped(&mut cluster, 1), []);
+}
+
+#[test]
 fn entries_that_do_not_follow_each_other_are_dropped_whole() {
     let malformed = [
         append(2, (2, 2), &[(4, 2)]),
