@@ -7,7 +7,7 @@ use raft_core::{
 };
 
 use crate::harness::cluster::Cluster;
-use crate::harness::{entry, membership, peer};
+use crate::harness::{HEARTBEAT_INTERVAL_US, entry, membership, peer};
 
 fn dropped(cluster: &mut Cluster, at: u64) -> Vec<DropReason> {
     let reason = |event: &Output| {
@@ -74,6 +74,34 @@ fn an_acknowledgement_that_finds_a_leader_restarted_with_less_accuses_nobody() {
     cluster.events(1);
     assert!(cluster.deliver(2, 1) > 0, "the acknowledgement is on its way");
     assert_eq!(dropped(&mut cluster, 1), []);
+}
+
+#[test]
+fn a_rejection_of_the_largest_index_is_ignored_in_every_state_of_replication() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    for hint in [0, 1, u64::MAX] {
+        // Node 2 is replicated to; node 3, whose answers are lost, is probed.
+        cluster.unreachable(1, 3);
+        cluster.node(1).receive(peer(2), rejected(2, u64::MAX, hint));
+        cluster.node(1).receive(peer(3), rejected(2, u64::MAX, hint));
+    }
+    cluster.settle();
+    assert_eq!(cluster.role(1), Role::Leader);
+}
+
+#[test]
+fn a_rejection_of_what_was_matched_is_answered_at_most_once_per_heartbeat() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    let match_index = cluster.commit(1).0;
+    cluster.unreachable(1, 2);
+    cluster.network.clear();
+    for _ in 0..100 {
+        cluster.node(1).receive(peer(2), rejected(2, match_index, match_index));
+    }
+    let sent = cluster.node(1).take_sent();
+    assert!(sent.len() <= 1, "{} messages answer a follower that has lost what it acknowledged", sent.len());
+    cluster.pass(HEARTBEAT_INTERVAL_US);
+    assert_eq!(cluster.nodes[&1].raft.match_index(peer(2).id), Some(LogIndex(match_index)));
 }
 
 #[test]
