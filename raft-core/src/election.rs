@@ -7,6 +7,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::io::{Output, ProposalOutcome};
 use crate::log::Payload;
+use crate::membership::Membership;
 use crate::message::{CampaignReason, Message, PreVote, RequestVote};
 use crate::progress::Progress;
 use crate::raft::Raft;
@@ -228,15 +229,19 @@ impl Raft {
 
     /// Whether this node votes.
     pub(crate) fn is_voter(&self) -> bool {
-        let membership = self.log.membership();
-        membership.contains(self.config.me) && membership.is_voter(self.config.me.id)
+        self.votes_in(self.log.membership())
     }
 
     /// Whether this node may campaign. One whose removal is not known to be committed may, without counting
-    /// itself: the entry that removes it may be nowhere else (dissertation §4.2.2).
+    /// itself: the entry that removes it may be nowhere else (dissertation §4.2.2). The membership before the
+    /// latest decides, not the one at the commit index, which begins anew at the snapshot after a restart.
     pub(crate) fn may_campaign(&self) -> bool {
-        let committed = self.committed_membership();
-        self.is_voter() || (committed.contains(self.config.me) && committed.is_voter(self.config.me.id))
+        let uncommitted = self.log.membership_index() > self.commit_index;
+        self.is_voter() || (uncommitted && self.votes_in(self.log.previous_membership()))
+    }
+
+    fn votes_in(&self, membership: &Membership) -> bool {
+        membership.contains(self.config.me) && membership.is_voter(self.config.me.id)
     }
 
     /// Whether these are a majority of the voters. Only voters count, and only those of the membership in force.
