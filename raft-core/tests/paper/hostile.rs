@@ -182,3 +182,13 @@ fn messages_in_this_nodes_own_name_are_ignored() {
     assert_eq!(cluster.role(1), Role::Leader);
     assert_eq!(cluster.terms(1), [2]);
 }
+
+/// Evidence that safety is already broken, so that to go on would only spread it.
+#[test]
+#[should_panic(expected = "conflict at 2, committed in term 2, not 1")]
+fn a_leader_that_contradicts_what_is_committed_stops_the_node() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.pass(HEARTBEAT_INTERVAL_US);
+    assert_eq!(cluster.commit(2), LogIndex(2));
+    cluster.node(2).receive(peer(1), append(2, (1, 1), &[(2, 1), (3, 1)]));
+}
