@@ -96,9 +96,20 @@ impl Raft {
         self.start_pre_vote(pace);
     }
 
-    /// Nobody has won the election (Raft §5.2: a split vote).
+    /// Nobody has won the election (Raft §5.2: a split vote). Where its own vote is still being written, nobody
+    /// has been asked: another term would only be another write to wait for.
     pub(crate) fn on_candidate_timeout(&mut self) {
-        self.start_pre_vote(Pace::Patient);
+        let deadline = self.random_election_deadline();
+        match &mut self.role {
+            RoleState::Candidate(candidate) if !self.persistence.is_durable(candidate.vote_write) => {
+                candidate.retry_deadline = deadline;
+            }
+            RoleState::Candidate(_)
+            | RoleState::Follower(_)
+            | RoleState::PreCandidate(_)
+            | RoleState::Leader(_)
+            | RoleState::Muted(_) => self.start_pre_vote(Pace::Patient),
+        }
     }
 
     /// A process is gone. Where it led, its voters need not sit out their timeouts.

@@ -5,5 +5,6 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod elections;
 mod hostile;
 mod membership_changes;
