@@ -122,8 +122,9 @@ impl Raft {
             }
             RoleState::Follower(follower) if follower.leader.is_some_and(|l| l.id == peer) => {
                 let election_deadline = self.now.plus(self.stagger() * self.rank_without(peer));
+                let until = self.now.plus(self.config.election_timeout_us);
                 self.role = RoleState::Follower(Follower {
-                    pace: Pace::Quick,
+                    pace: Pace::Quick { until },
                     ..Follower::waiting(self.now, election_deadline)
                 });
             }
@@ -137,11 +138,11 @@ impl Raft {
     /// Asks every other voter whether it would vote for this node (dissertation §9.6).
     fn start_pre_vote(&mut self, pace: Pace) {
         let retry_deadline = match pace {
-            Pace::Patient => self.random_election_deadline(),
-            Pace::Quick => {
+            Pace::Quick { until } if until > self.now => {
                 let voters = self.log.membership().voters().count();
                 self.now.plus(self.stagger() * u64::try_from(voters).unwrap_or(u64::MAX).max(1))
             }
+            Pace::Quick { .. } | Pace::Patient => self.random_election_deadline(),
         };
         let granted = BTreeSet::from([self.config.me.id]);
         self.role = RoleState::PreCandidate(PreCandidate { granted, pace, retry_deadline });
