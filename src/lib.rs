@@ -11,4 +11,5 @@
 //! ```
 
 pub mod codec;
+pub mod http;
 pub mod node;
