@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroU64;
 
 use super::refusal::{Allow, Refusal};
-use super::request::{Manner, Persistence};
+use super::request::Manner;
 
 /// What only the server can answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,17 +35,31 @@ pub enum Page {
     Metrics,
 }
 
-/// A request that has been read to its end, or an interim answer that is due in its place.
+/// A request that has been read to its end and has no answer yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Pending {
-    /// The server answers.
-    Ids { count: NonZeroU64, query_bytes: Option<usize>, manner: Manner },
-    /// The server answers.
-    Page { page: Page, manner: Manner },
-    /// The connection answers.
-    Own { answer: OwnAnswer, manner: Manner },
-    /// The connection sends `100 Continue`.
-    Continue,
+pub(super) struct Unanswered {
+    /// What it asks for.
+    pub(super) wish: Wish,
+    /// How to answer it.
+    pub(super) manner: Manner,
+}
+
+/// What a request asks for, by who has the answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Wish {
+    /// The server has it.
+    Server(ServerWish),
+    /// The connection has it.
+    Own(OwnAnswer),
+}
+
+/// What the server is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum ServerWish {
+    /// So many IDs. The query of the request, where it has one, is kept in the [`Pipeline`] for a redirect.
+    Ids { count: NonZeroU64, query_bytes: Option<usize> },
+    /// A page.
+    Page(Page),
 }
 
 /// An answer that needs no server.
@@ -53,6 +67,22 @@ pub(super) enum Pending {
 pub(super) enum OwnAnswer {
     Refused(Refusal),
     Options(Allow),
+}
+
+/// What the connection can say without the server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Due {
+    /// The answer to a request.
+    Answer(OwnAnswer, Manner),
+    /// `100 Continue`, for a request whose body is to come.
+    Continue,
+}
+
+/// What waits in the queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Pending {
+    Request(Unanswered),
+    Continue,
 }
 
 /// The queue of them.
@@ -78,11 +108,16 @@ impl Pipeline {
         self.queries.bytes.len() - self.queries.start
     }
 
-    pub(super) fn push(&mut self, pending: Pending) {
-        self.queue.push_back(pending);
+    pub(super) fn push(&mut self, request: Unanswered) {
+        self.queue.push_back(Pending::Request(request));
     }
 
-    /// Keeps a query for a request that is about to be pushed. Its length goes into [`Pending::Ids`].
+    /// The request whose body comes next waits for `100 Continue`, which is due when all before it is answered.
+    pub(super) fn push_continue(&mut self) {
+        self.queue.push_back(Pending::Continue);
+    }
+
+    /// Keeps a query for a request that is about to be pushed. Its length goes into [`ServerWish::Ids`].
     pub(super) fn keep_query(&mut self, query: Option<&[u8]>) -> Option<usize> {
         query.map(|query| {
             self.queries.push(query);
@@ -92,23 +127,23 @@ impl Pipeline {
 
     /// The next request that the server must answer.
     pub(super) fn poll(&mut self) -> Option<Request> {
-        if let (Some(Pending::Page { .. }), 1..) = (self.queue.front(), self.offered) {
+        if self.offered > 0 && matches!(self.front_for_server(), Some((ServerWish::Page(_), _))) {
             return None;
         }
         while let Some(pending) = self.queue.get(self.offered) {
-            match *pending {
-                Pending::Ids { count, .. } => {
+            match for_server(pending) {
+                Some((ServerWish::Ids { count, .. }, _)) => {
                     self.offered += 1;
                     return Some(Request::TakeIds { count });
                 }
-                Pending::Page { page, .. } => {
+                Some((ServerWish::Page(page), _)) => {
                     if self.offered > 0 {
                         return None;
                     }
                     self.offered = 1;
                     return Some(Request::Page(page));
                 }
-                Pending::Own { .. } | Pending::Continue => self.offered += 1,
+                None => self.offered += 1,
             }
         }
         None
@@ -116,13 +151,7 @@ impl Pipeline {
 
     /// How many requests the server has been given and has not answered.
     pub(super) fn unanswered(&self) -> usize {
-        let offered = self.queue.iter().take(self.offered);
-        offered.filter(|pending| matches!(pending, Pending::Ids { .. } | Pending::Page { .. })).count()
-    }
-
-    /// Whether the oldest request waits for the server, which has been given it.
-    pub(super) fn awaits_server(&self) -> bool {
-        self.offered > 0 && matches!(self.queue.front(), Some(Pending::Ids { .. } | Pending::Page { .. }))
+        self.queue.iter().take(self.offered).filter(|pending| for_server(pending).is_some()).count()
     }
 
     /// Whether a `100 Continue` waits for its turn.
@@ -130,18 +159,26 @@ impl Pipeline {
         self.queue.back() == Some(&Pending::Continue)
     }
 
-    /// Takes the oldest, if the connection itself answers it.
-    pub(super) fn pop_own(&mut self) -> Option<Pending> {
-        match self.queue.front() {
-            Some(Pending::Own { .. } | Pending::Continue) => self.pop(),
-            Some(Pending::Ids { .. } | Pending::Page { .. }) | None => None,
+    /// Takes the oldest, if the server has been given it and is to answer it.
+    pub(super) fn pop_for_server(&mut self) -> Option<(ServerWish, Manner)> {
+        let oldest = if self.offered > 0 { self.front_for_server() } else { None };
+        if oldest.is_some() {
+            self.queue.pop_front();
+            self.offered -= 1;
         }
+        oldest
     }
 
-    /// Takes the oldest.
-    pub(super) fn pop(&mut self) -> Option<Pending> {
+    /// Takes the oldest, if the connection itself answers it.
+    pub(super) fn pop_due(&mut self) -> Option<Due> {
+        let due = match *self.queue.front()? {
+            Pending::Request(Unanswered { wish: Wish::Server(_), .. }) => return None,
+            Pending::Request(Unanswered { wish: Wish::Own(answer), manner }) => Due::Answer(answer, manner),
+            Pending::Continue => Due::Continue,
+        };
+        self.queue.pop_front();
         self.offered = self.offered.saturating_sub(1);
-        self.queue.pop_front()
+        Some(due)
     }
 
     /// The oldest query kept, which has this length.
@@ -154,21 +191,20 @@ impl Pipeline {
         self.queries.start += bytes;
     }
 
+    fn front_for_server(&self) -> Option<(ServerWish, Manner)> {
+        self.queue.front().and_then(for_server)
+    }
+
     /// Whether it holds memory that could be given back.
     pub(super) fn holds_memory(&self) -> bool {
         self.queue.capacity() > 0 || self.queries.bytes.capacity() > 0
     }
 }
 
-impl Pending {
-    /// Whether the connection goes on after the answer.
-    pub(super) const fn persistence(&self) -> Persistence {
-        match self {
-            Pending::Ids { manner, .. } | Pending::Page { manner, .. } | Pending::Own { manner, .. } => {
-                manner.persistence
-            }
-            Pending::Continue => Persistence::Keep,
-        }
+fn for_server(pending: &Pending) -> Option<(ServerWish, Manner)> {
+    match *pending {
+        Pending::Request(Unanswered { wish: Wish::Server(wish), manner }) => Some((wish, manner)),
+        Pending::Request(Unanswered { wish: Wish::Own(_), .. }) | Pending::Continue => None,
     }
 }
 

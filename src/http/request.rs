@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 
 use super::accept::{Accept, Format};
 use super::body::Body;
-use super::config::{Config, Turn};
+use super::config::Config;
 use super::fields::{self, ConnectionOption, Expectation};
 use super::head::{Method, RequestLine, Version};
 use super::pipeline::Page;
@@ -15,7 +15,7 @@ use super::target::{self, Target};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head<'a> {
     /// What to do once the body has been read.
-    pub(super) wish: Wish<'a>,
+    pub(super) asked: Asked<'a>,
     /// How to answer.
     pub(super) manner: Manner,
     /// What follows the head.
@@ -26,7 +26,7 @@ pub(super) struct Head<'a> {
 
 /// What a request asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Wish<'a> {
+pub(super) enum Asked<'a> {
     /// IDs.
     TakeIds {
         /// How many.
@@ -105,8 +105,7 @@ impl Manner {
 
 /// Understands a head that [`HeadScanner`](super::head::HeadScanner) has found complete: from its request line
 /// to its empty line.
-pub(super) fn parse<'a>(turn: Turn<'_>, line: RequestLine, head: &'a [u8]) -> Result<Head<'a>, Fatal> {
-    let config = turn.config;
+pub(super) fn parse<'a>(config: &Config, line: RequestLine, head: &'a [u8]) -> Result<Head<'a>, Fatal> {
     let mut accept = Accept::default();
     let fields = fields::parse(line.version, &head[line.fields_start..], &mut accept);
     let mut manner = Manner {
@@ -119,15 +118,15 @@ pub(super) fn parse<'a>(turn: Turn<'_>, line: RequestLine, head: &'a [u8]) -> Re
     let fields = fields.map_err(fatal)?;
     let target = target::parse(line.method, &head[line.target_start..line.target_end]).map_err(fatal)?;
     let body = Body::new(fields.framing, config.body_bytes_max).map_err(fatal)?;
-    let wish = match fields.expectation {
+    let asked = match fields.expectation {
         Expectation::None | Expectation::Continue => route(config, line.method, target),
-        Expectation::Unknown => Wish::Refused(Refusal::ExpectationFailed),
+        Expectation::Unknown => Asked::Refused(Refusal::ExpectationFailed),
     };
-    let wish = match wish {
-        Wish::TakeIds { .. } if accept.ids().is_none() => Wish::Refused(Refusal::NotAcceptable),
-        Wish::TakeIds { .. } | Wish::Page(_) | Wish::Options(_) | Wish::Refused(_) => wish,
+    let asked = match asked {
+        Asked::TakeIds { .. } if accept.ids().is_none() => Asked::Refused(Refusal::NotAcceptable),
+        Asked::TakeIds { .. } | Asked::Page(_) | Asked::Options(_) | Asked::Refused(_) => asked,
     };
-    if let Wish::Refused(refusal) = wish
+    if let Asked::Refused(refusal) = asked
         && body.is_some()
         && fields.expectation != Expectation::None
     {
@@ -143,48 +142,48 @@ pub(super) fn parse<'a>(turn: Turn<'_>, line: RequestLine, head: &'a [u8]) -> Re
         (ConnectionOption::Unspecified | ConnectionOption::KeepAlive, Version::Http11) => Persistence::Keep,
     };
     let awaits_continue = body.is_some() && fields.expectation == Expectation::Continue;
-    Ok(Head { wish, manner, body, awaits_continue })
+    Ok(Head { asked, manner, body, awaits_continue })
 }
 
 /// Finds what a method and a target ask for.
-fn route<'a>(config: &Config, method: Method, target: Target<'a>) -> Wish<'a> {
+fn route<'a>(config: &Config, method: Method, target: Target<'a>) -> Asked<'a> {
     let (path, query) = match target {
-        Target::Server => return Wish::Options(Allow::Server),
-        Target::Authority => return Wish::Refused(Refusal::MethodNotAllowed(Allow::Nothing)),
+        Target::Server => return Asked::Options(Allow::Server),
+        Target::Authority => return Asked::Refused(Refusal::MethodNotAllowed(Allow::Nothing)),
         Target::Resource { path, query } => (path, query),
     };
     if method == Method::Unknown {
-        return Wish::Refused(Refusal::MethodUnknown);
+        return Asked::Refused(Refusal::MethodUnknown);
     }
     if path == b"/" && config.serves.ids() {
         return ids(config, method, query);
     }
     match page(path, query) {
         Some(page) if config.serves.pages() => match method {
-            Method::Get | Method::Head => Wish::Page(page),
-            Method::Options => Wish::Options(Allow::Page),
+            Method::Get | Method::Head => Asked::Page(page),
+            Method::Options => Asked::Options(Allow::Page),
             Method::Post
             | Method::Put
             | Method::Delete
             | Method::Connect
             | Method::Trace
             | Method::Patch
-            | Method::Unknown => Wish::Refused(Refusal::MethodNotAllowed(Allow::Page)),
+            | Method::Unknown => Asked::Refused(Refusal::MethodNotAllowed(Allow::Page)),
         },
-        Some(_) | None => Wish::Refused(Refusal::NotFound),
+        Some(_) | None => Asked::Refused(Refusal::NotFound),
     }
 }
 
-fn ids<'a>(config: &Config, method: Method, query: Option<&'a [u8]>) -> Wish<'a> {
+fn ids<'a>(config: &Config, method: Method, query: Option<&'a [u8]>) -> Asked<'a> {
     match method {
         Method::Post => match target::count(query.unwrap_or_default(), config.batch_max) {
-            Ok(count) => Wish::TakeIds { count, query },
-            Err(refusal) => Wish::Refused(refusal),
+            Ok(count) => Asked::TakeIds { count, query },
+            Err(refusal) => Asked::Refused(refusal),
         },
-        Method::Options => Wish::Options(Allow::Ids),
-        Method::Get | Method::Head => Wish::Refused(Refusal::GetInsteadOfPost(Allow::Ids)),
+        Method::Options => Asked::Options(Allow::Ids),
+        Method::Get | Method::Head => Asked::Refused(Refusal::GetInsteadOfPost(Allow::Ids)),
         Method::Put | Method::Delete | Method::Connect | Method::Trace | Method::Patch | Method::Unknown => {
-            Wish::Refused(Refusal::MethodNotAllowed(Allow::Ids))
+            Asked::Refused(Refusal::MethodNotAllowed(Allow::Ids))
         }
     }
 }
