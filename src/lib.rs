@@ -13,3 +13,4 @@
 pub mod codec;
 pub mod identity;
 pub mod node;
+pub mod storage;
