@@ -210,6 +210,9 @@ impl Store {
     /// [`StoreError::MapNotMapped`], and where the write fails. After the last two, the store takes no further write.
     pub fn grow(&mut self, map_bytes: u64) -> Result<(), StoreError> {
         let map_bytes = check_map_bytes(map_bytes)?;
+        if map_bytes == self.map_bytes {
+            return Ok(());
+        }
         let used_bytes = self.used_bytes()?;
         if map_bytes < used_bytes.saturating_add(HEADROOM_BYTES) {
             return Err(StoreError::MapBelowUse { map_bytes, used_bytes });
@@ -630,8 +633,9 @@ mod tests {
 
         let mut store = Store::open(dir.path()).unwrap();
         assert_eq!(store.recovered().entries.last().unwrap().index, LogIndex(last));
-        assert!(matches!(store.grow(MAP_BYTES_MIN), Err(StoreError::MapBelowUse { .. })));
+        store.grow(MAP_BYTES_MIN).unwrap();
         store.grow(2 * MAP_BYTES_MIN).unwrap();
+        assert!(matches!(store.grow(MAP_BYTES_MIN), Err(StoreError::MapBelowUse { .. })));
         store.write(&[append(1, last + 1..=last + 1, 1)]).unwrap();
         drop(store);
         let store = Store::open(dir.path()).unwrap();
@@ -697,12 +701,12 @@ mod tests {
         let mut store = new_store(&dir);
         let mut last = 1;
         while last < 200_000 {
-            let batch: Vec<Write> = (1..=64).map(|i| append(i, last + i..=last + i, 1)).collect();
+            let batch: Vec<Write> = (1..=256).map(|i| append(i, last + i..=last + i, 1)).collect();
             store.write(&batch).unwrap();
-            last += 64;
+            last += 256;
             if last % 4096 == 1 {
-                let to = Arc::new(snapshot(last - 64, 1));
-                store.write(&[Write { snapshot: Some(to), ..write(65) }]).unwrap();
+                let to = Arc::new(snapshot(last - 256, 1));
+                store.write(&[Write { snapshot: Some(to), ..write(257) }]).unwrap();
             }
         }
         drop(store);
