@@ -11,6 +11,7 @@
 //! ```
 
 pub mod codec;
+pub mod http;
 pub mod identity;
 pub mod node;
 pub mod peer;
