@@ -15,3 +15,4 @@ pub mod http;
 pub mod identity;
 pub mod node;
 pub mod peer;
+pub mod storage;
