@@ -15,4 +15,5 @@ pub mod http;
 pub mod identity;
 pub mod node;
 pub mod peer;
+pub mod server;
 pub mod storage;
