@@ -7,6 +7,7 @@
 //! outputs with [`Node::poll_output`] until there are none, and sleeps until [`Node::deadline`] at the latest.
 
 mod counter;
+mod forwarding;
 mod io;
 mod leadership;
 mod operations;
@@ -25,9 +26,10 @@ use raft_core::{
 
 use crate::codec::{DecodeError, MEMBERS_MAX};
 use counter::{Counter, Reserve};
+use forwarding::Forwarding;
 use leadership::Leadership;
 use operations::Operations;
-use requests::{Requests, Waiting};
+use requests::{Arrival, Asker, Requests, Waiting};
 
 pub use io::*;
 
@@ -45,6 +47,8 @@ pub struct NodeConfig {
     pub window: u64,
     /// How long a request may wait for its answer, in microseconds.
     pub request_timeout_us: u64,
+    /// Whether this node asks the leader on its clients' behalf, instead of sending them there.
+    pub forward: bool,
 }
 
 /// One node: what it knows, and what waits.
@@ -57,8 +61,9 @@ pub struct Node {
     /// There as long as this node leads.
     leadership: Option<Leadership>,
     requests: Requests,
-    /// Until when requests that waited when leadership was lost go on waiting for the next leader's name.
+    /// Until when requests that wait while no leader is known go on waiting for its name.
     orphans_deadline: Micros,
+    forwarding: Forwarding,
     operations: Operations,
     last_proposal: ProposalId,
     last_barrier: BarrierId,
@@ -94,7 +99,8 @@ impl Node {
             counter,
             leadership: None,
             requests: Requests::default(),
-            orphans_deadline: now,
+            orphans_deadline: now.plus(config.raft.election_timeout_us),
+            forwarding: Forwarding::new(Ticket(config.raft.seed), now),
             operations: Operations::default(),
             last_proposal: ProposalId(0),
             last_barrier: BarrierId(0),
@@ -109,6 +115,7 @@ impl Node {
         match input {
             Input::Wake => self.on_wake(),
             Input::Message { from, message } => self.on_message(from, message),
+            Input::Forward { from, message } => self.on_forward(from, message),
             Input::PeerUnreachable(peer) => self.step_raft(raft_core::Input::PeerUnreachable(peer)),
             Input::TakeIds { request, count } => self.on_take_ids(request, count),
             Input::ChangeMembership { operation, change } => self.on_change_membership(operation, change),
@@ -129,6 +136,8 @@ impl Node {
         let oldest = self.requests.front().map(|(_, waiting)| {
             if self.leadership.is_some() {
                 waiting.deadline
+            } else if self.forwards_to().is_some() {
+                waiting.deadline.min(self.forwarding.deadline())
             } else {
                 waiting.deadline.min(self.orphans_deadline)
             }
@@ -193,6 +202,7 @@ impl Node {
         self.step_raft(raft_core::Input::Wake);
         self.reserve();
         self.begin_round();
+        self.forward();
         self.drain_raft();
     }
 
@@ -222,14 +232,66 @@ impl Node {
     }
 
     fn on_take_ids(&mut self, request: RequestId, count: NonZeroU64) {
-        if self.leadership.is_none() && self.requests.is_empty() {
+        let asker = Asker::Client(request);
+        let serves = self.leadership.is_some() || (self.config.forward && self.expects_leader());
+        if serves || !self.requests.is_empty() {
             // With older requests still waiting for the next leader's name, this one takes its place behind.
-            self.answer(request, Answer::NotLeader { leader: self.raft.leader() });
-            return;
+            self.enqueue(asker, count);
+        } else {
+            self.answer(asker, Answer::NotLeader { leader: self.raft.leader() });
         }
+    }
+
+    /// Another node asks on its clients' behalf, or answers what this node asked.
+    fn on_forward(&mut self, from: Peer, message: Forward) {
+        match message {
+            Forward::TakeIds { ticket, count } if self.leadership.is_some() => {
+                self.enqueue(Asker::Node(from, ticket), count);
+            }
+            Forward::TakeIds { ticket, .. } => {
+                // Not passed on further: two nodes that take each other for the leader would never end.
+                self.answer(Asker::Node(from, ticket), Answer::NotLeader { leader: None });
+            }
+            Forward::Taken { ticket, outcome } => {
+                if let Some(latest) = self.forwarding.answered(from, ticket) {
+                    self.on_taken(latest, outcome);
+                }
+            }
+        }
+    }
+
+    /// The leader has answered for every request up to `latest`. Those that have timed out meanwhile leave a gap.
+    fn on_taken(&mut self, latest: Arrival, outcome: ForwardOutcome) {
+        let mut next = match outcome {
+            ForwardOutcome::Ids { first } => first,
+            ForwardOutcome::NotLeader => {
+                self.forwarding.pause(self.now.plus(self.config.raft.heartbeat_interval_us));
+                return;
+            }
+            ForwardOutcome::TimedOut | ForwardOutcome::Overloaded | ForwardOutcome::Exhausted => 0,
+        };
+        while let Some((arrival, waiting)) = self.requests.front()
+            && arrival <= latest
+        {
+            let count = waiting.count;
+            let answer = match outcome {
+                _ if waiting.deadline <= self.now => Answer::TimedOut,
+                ForwardOutcome::Ids { .. } => Answer::Ids { first: next, count },
+                ForwardOutcome::NotLeader => Answer::NotLeader { leader: None },
+                ForwardOutcome::TimedOut => Answer::TimedOut,
+                ForwardOutcome::Overloaded => Answer::Overloaded,
+                ForwardOutcome::Exhausted => Answer::Exhausted,
+            };
+            next = next.saturating_add(count.get());
+            self.requests.pop();
+            self.answer(waiting.asker, answer);
+        }
+    }
+
+    fn enqueue(&mut self, asker: Asker, count: NonZeroU64) {
         let deadline = self.now.plus(self.config.request_timeout_us);
-        if !self.requests.push(Waiting { request, count, deadline }) {
-            self.answer(request, Answer::Overloaded);
+        if !self.requests.push(Waiting { asker, count, deadline }) {
+            self.answer(asker, Answer::Overloaded);
         }
     }
 
@@ -391,8 +453,10 @@ impl Node {
             self.leadership = Some(Leadership::new(term, self.config.window, self.now));
             return;
         }
-        if self.leadership.take().is_some() {
+        if leader.is_none() {
             self.orphans_deadline = self.now.plus(self.config.raft.election_timeout_us);
+        }
+        if self.leadership.take().is_some() {
             let ended = self.operations.end_transfers(term, self.raft.commit_index());
             self.outputs
                 .extend(ended.map(|(operation, outcome)| Output::OperationDone { operation, outcome }));
@@ -400,6 +464,31 @@ impl Node {
         if leader.is_some() {
             self.release_orphans();
         }
+    }
+
+    /// Asks the leader for what waits here.
+    fn forward(&mut self) {
+        let Some(leader) = self.forwards_to() else {
+            self.forwarding.stop(self.now);
+            return;
+        };
+        let patience_us = self.config.raft.election_timeout_us;
+        if let Some(message) = self.forwarding.ask(self.now, leader, &self.requests, patience_us) {
+            self.outputs.push_back(Output::Forward { to: leader, message });
+        }
+    }
+
+    /// The leader that this node asks on its clients' behalf.
+    fn forwards_to(&self) -> Option<Peer> {
+        if !self.config.forward || self.leadership.is_some() {
+            return None;
+        }
+        self.raft.leader().and_then(|leader| self.raft.membership().peer(leader))
+    }
+
+    /// Whether a leader is known, or was until a moment ago.
+    fn expects_leader(&self) -> bool {
+        self.raft.leader().is_some() || self.now < self.orphans_deadline
     }
 
     fn reserve(&mut self) {
@@ -426,33 +515,42 @@ impl Node {
     /// Answers, in the order of arrival, every request that can be answered.
     fn serve(&mut self) {
         while let Some((arrival, waiting)) = self.requests.front() {
-            let answer = if waiting.deadline <= self.now {
-                Answer::TimedOut
-            } else if let Some(leadership) = &mut self.leadership {
-                let obtainable = leadership.status().left.saturating_add(self.counter.left());
-                if waiting.count.get() > obtainable {
-                    Answer::Exhausted
-                } else if !leadership.is_confirmed(arrival) {
-                    return;
-                } else if let Some(first) = leadership.take(waiting.count) {
-                    Answer::Ids { first, count: waiting.count }
-                } else {
-                    return;
-                }
-            } else if self.orphans_deadline <= self.now {
-                Answer::NotLeader { leader: self.raft.leader() }
-            } else {
-                return;
-            };
+            let Some(answer) = self.answer_to(arrival, waiting) else { return };
             self.requests.pop();
-            self.answer(waiting.request, answer);
+            self.answer(waiting.asker, answer);
         }
     }
 
-    /// Sends those who waited when leadership was lost to the next leader.
+    /// What there is to say to the oldest request by now.
+    fn answer_to(&mut self, arrival: Arrival, waiting: Waiting) -> Option<Answer> {
+        if waiting.deadline <= self.now {
+            return Some(Answer::TimedOut);
+        }
+        let forwards = self.forwards_to().is_some();
+        let Some(leadership) = &mut self.leadership else {
+            let in_vain = !forwards && self.orphans_deadline <= self.now;
+            return in_vain.then(|| Answer::NotLeader { leader: self.raft.leader() });
+        };
+        let obtainable = leadership.status().left.saturating_add(self.counter.left());
+        if waiting.count.get() > obtainable {
+            return Some(Answer::Exhausted);
+        }
+        if !leadership.is_confirmed(arrival) {
+            return None;
+        }
+        let first = leadership.take(waiting.count)?;
+        Some(Answer::Ids { first, count: waiting.count })
+    }
+
+    /// Sends those who waited for the next leader's name there; or stays, where this node asks on their behalf.
+    /// Another node's requests are its own to send anew.
     fn release_orphans(&mut self) {
+        if self.config.forward {
+            self.answer_orphaned_nodes();
+            return;
+        }
         while let Some(waiting) = self.requests.pop() {
-            self.answer(waiting.request, Answer::NotLeader { leader: self.raft.leader() });
+            self.answer(waiting.asker, Answer::NotLeader { leader: self.raft.leader() });
         }
     }
 
@@ -460,8 +558,20 @@ impl Node {
         self.raft.snapshot().map_or(LogIndex(0), |s| s.last_included_index)
     }
 
-    fn answer(&mut self, request: RequestId, answer: Answer) {
-        self.outputs.push_back(Output::Answer { request, answer });
+    fn answer(&mut self, asker: Asker, answer: Answer) {
+        self.outputs.push_back(match asker {
+            Asker::Client(request) => Output::Answer { request, answer },
+            Asker::Node(to, ticket) => {
+                let outcome = match answer {
+                    Answer::Ids { first, .. } => ForwardOutcome::Ids { first },
+                    Answer::NotLeader { .. } => ForwardOutcome::NotLeader,
+                    Answer::TimedOut => ForwardOutcome::TimedOut,
+                    Answer::Overloaded => ForwardOutcome::Overloaded,
+                    Answer::Exhausted => ForwardOutcome::Exhausted,
+                };
+                Output::Forward { to, message: Forward::Taken { ticket, outcome } }
+            }
+        });
     }
 
     fn operation_done(&mut self, operation: OperationId, outcome: OperationOutcome) {
