@@ -151,6 +151,8 @@ fn nothing_unfinished_is_handed_in() {
 struct Source {
     path: PathBuf,
     text: String,
+    /// Compiled for tests alone.
+    is_test: bool,
 }
 
 impl Source {
@@ -163,17 +165,12 @@ impl Source {
 
     /// The lines before the file's tests, numbered from 1; none in a file that is a test itself.
     fn code(&self) -> Vec<(usize, &str)> {
-        if self.path.file_stem().is_some_and(|stem| stem == "tests")
-            || self.path.components().any(|part| part.as_os_str() == "tests")
-        {
+        if self.is_test {
             return Vec::new();
         }
         let lines = self.text.lines().enumerate().map(|(at, line)| (at + 1, line));
-        lines.take_while(|(_, line)| !line.starts_with("#[cfg(test)]") || !self.ends_in_tests()).collect()
-    }
-
-    fn ends_in_tests(&self) -> bool {
-        self.text.contains("#[cfg(test)]\nmod tests {")
+        let tests = self.text.lines().position(|line| line.starts_with("mod tests {"));
+        lines.take(tests.unwrap_or(usize::MAX)).collect()
     }
 
     /// The modules of the program that this file names in `use crate::...` or in a path.
@@ -216,6 +213,14 @@ fn path(relative: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
 }
 
+/// Whether the module that this file belongs to declares it for tests alone.
+fn is_declared_as_test(file: &Path) -> bool {
+    let Some(name) = file.file_stem().map(|stem| stem.to_string_lossy()) else { return false };
+    let declared = format!("#[cfg(test)]\nmod {name};");
+    let parents = ["mod.rs", "lib.rs"].map(|parent| file.with_file_name(parent));
+    parents.iter().any(|parent| fs::read_to_string(parent).is_ok_and(|text| text.contains(&declared)))
+}
+
 /// Every Rust source below `root`, which is relative to the project, in a fixed order.
 fn sources(root: &str) -> Vec<Source> {
     let mut found = Vec::new();
@@ -227,7 +232,8 @@ fn sources(root: &str) -> Vec<Source> {
         } else if next.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&next).unwrap();
             let relative = next.strip_prefix(path("")).unwrap().to_owned();
-            found.push(Source { path: relative, text });
+            let is_test = is_declared_as_test(&next);
+            found.push(Source { path: relative, text, is_test });
         }
     }
     found.sort_by(|a, b| a.path.cmp(&b.path));
