@@ -10,8 +10,10 @@ mod counter;
 mod forwarding;
 mod io;
 mod leadership;
+mod operating;
 mod operations;
 mod requests;
+mod serving;
 #[cfg(test)]
 mod tests;
 
@@ -20,16 +22,16 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use raft_core::{
-    BarrierId, ChangeRefused, DropReason, Entry, LogIndex, Membership, MembershipChange, Message, Micros,
-    NodeId, Payload, Peer, ProposalId, ProposalOutcome, Raft, Recovered, Role, Snapshot, Term,
+    BarrierId, DropReason, Entry, LogIndex, Membership, Message, Micros, NodeId, Payload, Peer, ProposalId,
+    Raft, Recovered, Role, Snapshot, Term,
 };
 
-use crate::codec::{DecodeError, MEMBERS_MAX};
+use crate::codec::DecodeError;
 use counter::{Counter, Reserve};
 use forwarding::Forwarding;
 use leadership::Leadership;
 use operations::Operations;
-use requests::{Arrival, Asker, Requests, Waiting};
+use requests::Requests;
 
 pub use io::*;
 
@@ -58,6 +60,8 @@ pub struct Node {
     now: Micros,
     raft: Raft,
     counter: Counter,
+    /// Who leads, as far as Raft has told.
+    leader: Option<NodeId>,
     /// There as long as this node leads.
     leadership: Option<Leadership>,
     requests: Requests,
@@ -97,6 +101,7 @@ impl Node {
             now,
             raft,
             counter,
+            leader: None,
             leadership: None,
             requests: Requests::default(),
             orphans_deadline: now.plus(config.raft.election_timeout_us),
@@ -231,109 +236,6 @@ impl Node {
         }
     }
 
-    fn on_take_ids(&mut self, request: RequestId, count: NonZeroU64) {
-        let asker = Asker::Client(request);
-        let serves = self.leadership.is_some() || (self.config.forward && self.expects_leader());
-        if serves || !self.requests.is_empty() {
-            // With older requests still waiting for the next leader's name, this one takes its place behind.
-            self.enqueue(asker, count);
-        } else {
-            self.answer(asker, Answer::NotLeader { leader: self.raft.leader() });
-        }
-    }
-
-    /// Another node asks on its clients' behalf, or answers what this node asked.
-    fn on_forward(&mut self, from: Peer, message: Forward) {
-        match message {
-            Forward::TakeIds { ticket, count } if self.leadership.is_some() => {
-                self.enqueue(Asker::Node(from, ticket), count);
-            }
-            Forward::TakeIds { ticket, .. } => {
-                // Not passed on further: two nodes that take each other for the leader would never end.
-                self.answer(Asker::Node(from, ticket), Answer::NotLeader { leader: None });
-            }
-            Forward::Taken { ticket, outcome } => {
-                if let Some(latest) = self.forwarding.answered(from, ticket) {
-                    self.on_taken(latest, outcome);
-                }
-            }
-        }
-    }
-
-    /// The leader has answered for every request up to `latest`. Those that have timed out meanwhile leave a gap.
-    fn on_taken(&mut self, latest: Arrival, outcome: ForwardOutcome) {
-        let mut next = match outcome {
-            ForwardOutcome::Ids { first } => first,
-            ForwardOutcome::NotLeader => {
-                self.forwarding.pause(self.now.plus(self.config.raft.heartbeat_interval_us));
-                return;
-            }
-            ForwardOutcome::TimedOut | ForwardOutcome::Overloaded | ForwardOutcome::Exhausted => 0,
-        };
-        while let Some((arrival, waiting)) = self.requests.front()
-            && arrival <= latest
-        {
-            let count = waiting.count;
-            let answer = match outcome {
-                _ if waiting.deadline <= self.now => Answer::TimedOut,
-                ForwardOutcome::Ids { .. } => Answer::Ids { first: next, count },
-                ForwardOutcome::NotLeader => Answer::NotLeader { leader: None },
-                ForwardOutcome::TimedOut => Answer::TimedOut,
-                ForwardOutcome::Overloaded => Answer::Overloaded,
-                ForwardOutcome::Exhausted => Answer::Exhausted,
-            };
-            next = next.saturating_add(count.get());
-            self.requests.pop();
-            self.answer(waiting.asker, answer);
-        }
-    }
-
-    fn enqueue(&mut self, asker: Asker, count: NonZeroU64) {
-        let deadline = self.now.plus(self.config.request_timeout_us);
-        if !self.requests.push(Waiting { asker, count, deadline }) {
-            self.answer(asker, Answer::Overloaded);
-        }
-    }
-
-    fn on_change_membership(&mut self, operation: OperationId, change: MembershipChange) {
-        let me = self.config.raft.me.id;
-        let others_vote = self.raft.membership().voters().any(|id| id != me);
-        if self.operations.is_full() {
-            self.operation_done(operation, OperationOutcome::Busy);
-        } else if change == MembershipChange::Remove(me) && self.leadership.is_some() && others_vote {
-            // Whoever leads next removes this node without a moment in which nobody leads.
-            self.operation_done(operation, OperationOutcome::HandingOver);
-            self.step_raft(raft_core::Input::TransferLeadership { to: None });
-        } else if matches!(change, MembershipChange::Add(..))
-            && self.membership().members.len() >= MEMBERS_MAX
-        {
-            self.operation_done(operation, OperationOutcome::TooManyMembers);
-        } else {
-            let proposal = self.last_proposal.next();
-            self.last_proposal = proposal;
-            self.operations.add_change(proposal, operation);
-            self.step_raft(raft_core::Input::ChangeMembership { proposal, change });
-        }
-    }
-
-    fn on_transfer_leadership(&mut self, operation: OperationId, to: Option<NodeId>) {
-        let me = self.config.raft.me.id;
-        let outcome = if self.leadership.is_none() {
-            OperationOutcome::NotLeader { leader: self.raft.leader() }
-        } else if to == Some(me) {
-            OperationOutcome::Done { index: self.raft.commit_index() }
-        } else if to.is_some_and(|to| !self.membership().is_voter(to)) {
-            OperationOutcome::Refused(ChangeRefused::NoSuchMember)
-        } else if self.operations.is_full() {
-            OperationOutcome::Busy
-        } else {
-            self.operations.add_transfer(operation, self.raft.current_term());
-            self.step_raft(raft_core::Input::TransferLeadership { to });
-            return;
-        };
-        self.operation_done(operation, outcome);
-    }
-
     fn step_raft(&mut self, input: raft_core::Input) {
         self.raft.step(self.now, input);
         self.drain_raft();
@@ -412,48 +314,14 @@ impl Node {
         }
     }
 
-    fn on_proposal_done(&mut self, proposal: ProposalId, outcome: ProposalOutcome) {
-        let Some(operation) = self.operations.end_change(proposal) else {
-            self.on_reservation_done(outcome);
-            return;
-        };
-        let outcome = match outcome {
-            ProposalOutcome::Committed(index) => OperationOutcome::Done { index },
-            ProposalOutcome::AlreadyDone => OperationOutcome::Done { index: self.raft.commit_index() },
-            ProposalOutcome::NotLeader if self.leadership.is_some() => OperationOutcome::HandingOver,
-            ProposalOutcome::NotLeader => OperationOutcome::NotLeader { leader: self.raft.leader() },
-            ProposalOutcome::Busy => OperationOutcome::Busy,
-            ProposalOutcome::Refused(ChangeRefused::InProgress | ChangeRefused::LeaderTooNew) => {
-                OperationOutcome::Busy
-            }
-            ProposalOutcome::Refused(reason) => OperationOutcome::Refused(reason),
-            ProposalOutcome::Unknown => OperationOutcome::Unknown,
-        };
-        self.operation_done(operation, outcome);
-    }
-
-    fn on_reservation_done(&mut self, outcome: ProposalOutcome) {
-        match outcome {
-            // It counts when it is applied; and a leader whose reservation is unknown is none any more.
-            ProposalOutcome::Committed(_) | ProposalOutcome::Unknown => {}
-            ProposalOutcome::NotLeader
-            | ProposalOutcome::Busy
-            | ProposalOutcome::AlreadyDone
-            | ProposalOutcome::Refused(_) => {
-                if let Some(leadership) = &mut self.leadership {
-                    leadership.on_refused();
-                }
-            }
-        }
-    }
-
     fn on_role_changed(&mut self, role: Role, term: Term, leader: Option<NodeId>) {
         self.outputs.push_back(Output::RoleChanged { role, term, leader });
         if role == Role::Leader {
             self.leadership = Some(Leadership::new(term, self.config.window, self.now));
+            self.leader = leader;
             return;
         }
-        if leader.is_none() {
+        if std::mem::replace(&mut self.leader, leader).is_some() && leader.is_none() {
             self.orphans_deadline = self.now.plus(self.config.raft.election_timeout_us);
         }
         if self.leadership.take().is_some() {
@@ -466,116 +334,8 @@ impl Node {
         }
     }
 
-    /// Asks the leader for what waits here.
-    fn forward(&mut self) {
-        let Some(leader) = self.forwards_to() else {
-            self.forwarding.stop(self.now);
-            return;
-        };
-        let patience_us = self.config.raft.election_timeout_us;
-        if let Some(message) = self.forwarding.ask(self.now, leader, &self.requests, patience_us) {
-            self.outputs.push_back(Output::Forward { to: leader, message });
-        }
-    }
-
-    /// The leader that this node asks on its clients' behalf.
-    fn forwards_to(&self) -> Option<Peer> {
-        if !self.config.forward || self.leadership.is_some() {
-            return None;
-        }
-        self.raft.leader().and_then(|leader| self.raft.membership().peer(leader))
-    }
-
-    /// Whether a leader is known, or was until a moment ago.
-    fn expects_leader(&self) -> bool {
-        self.raft.leader().is_some() || self.now < self.orphans_deadline
-    }
-
-    fn reserve(&mut self) {
-        let Some(leadership) = &mut self.leadership else { return };
-        let Some(reserve) = leadership.next_reservation(self.now, &self.requests, self.counter) else {
-            return;
-        };
-        leadership.on_proposed(reserve, self.requests.latest());
-        let proposal = self.last_proposal.next();
-        self.last_proposal = proposal;
-        self.step_raft(raft_core::Input::Propose { proposal, command: reserve.encode() });
-    }
-
-    fn begin_round(&mut self) {
-        let Some(leadership) = &mut self.leadership else { return };
-        if leadership.needs_round(&self.requests) {
-            let barrier = self.last_barrier.next();
-            self.last_barrier = barrier;
-            leadership.on_round_begun(barrier, self.requests.latest());
-            self.step_raft(raft_core::Input::ReadBarrier(barrier));
-        }
-    }
-
-    /// Answers, in the order of arrival, every request that can be answered.
-    fn serve(&mut self) {
-        while let Some((arrival, waiting)) = self.requests.front() {
-            let Some(answer) = self.answer_to(arrival, waiting) else { return };
-            self.requests.pop();
-            self.answer(waiting.asker, answer);
-        }
-    }
-
-    /// What there is to say to the oldest request by now.
-    fn answer_to(&mut self, arrival: Arrival, waiting: Waiting) -> Option<Answer> {
-        if waiting.deadline <= self.now {
-            return Some(Answer::TimedOut);
-        }
-        let forwards = self.forwards_to().is_some();
-        let Some(leadership) = &mut self.leadership else {
-            let in_vain = !forwards && self.orphans_deadline <= self.now;
-            return in_vain.then(|| Answer::NotLeader { leader: self.raft.leader() });
-        };
-        let obtainable = leadership.status().left.saturating_add(self.counter.left());
-        if waiting.count.get() > obtainable {
-            return Some(Answer::Exhausted);
-        }
-        if !leadership.is_confirmed(arrival) {
-            return None;
-        }
-        let first = leadership.take(waiting.count)?;
-        Some(Answer::Ids { first, count: waiting.count })
-    }
-
-    /// Sends those who waited for the next leader's name there; or stays, where this node asks on their behalf.
-    /// Another node's requests are its own to send anew.
-    fn release_orphans(&mut self) {
-        if self.config.forward {
-            self.answer_orphaned_nodes();
-            return;
-        }
-        while let Some(waiting) = self.requests.pop() {
-            self.answer(waiting.asker, Answer::NotLeader { leader: self.raft.leader() });
-        }
-    }
-
     fn base_index(&self) -> LogIndex {
         self.raft.snapshot().map_or(LogIndex(0), |s| s.last_included_index)
-    }
-
-    fn answer(&mut self, asker: Asker, answer: Answer) {
-        self.outputs.push_back(match asker {
-            Asker::Client(request) => Output::Answer { request, answer },
-            Asker::Node(to, ticket) => {
-                let outcome = match answer {
-                    Answer::Ids { first, .. } => ForwardOutcome::Ids { first },
-                    Answer::NotLeader { .. } => ForwardOutcome::NotLeader,
-                    Answer::TimedOut => ForwardOutcome::TimedOut,
-                    Answer::Overloaded => ForwardOutcome::Overloaded,
-                    Answer::Exhausted => ForwardOutcome::Exhausted,
-                };
-                Output::Forward { to, message: Forward::Taken { ticket, outcome } }
-            }
-        });
-    }
-
-    fn operation_done(&mut self, operation: OperationId, outcome: OperationOutcome) {
-        self.outputs.push_back(Output::OperationDone { operation, outcome });
     }
 }
 

@@ -90,7 +90,11 @@ mod tests {
     use super::*;
 
     fn waiting(request: u64, count: u64) -> Waiting {
-        Waiting { request: RequestId(request), count: NonZeroU64::new(count).unwrap(), deadline: Micros(0) }
+        Waiting {
+            asker: Asker::Client(RequestId(request)),
+            count: NonZeroU64::new(count).unwrap(),
+            deadline: Micros(0),
+        }
     }
 
     #[test]
