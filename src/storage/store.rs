@@ -725,6 +725,26 @@ mod tests {
     }
 
     #[test]
+    fn the_smallest_store_holds_what_a_leader_that_is_cut_off_may_add_twice_over() {
+        let dir = TestDir::new();
+        let mut store = new_store(&dir);
+        let mut last = 1;
+        while last < 4096 + 16_384 {
+            let entries = (last + 1..=last + 128).map(|index| Entry {
+                index: LogIndex(index),
+                term: Term(1),
+                payload: Payload::Command(Arc::from(vec![0u8; 75])),
+            });
+            store.write(&[Write { entries: entries.collect(), ..write(1) }]).unwrap();
+            last += 128;
+        }
+        store.write(&[Write { snapshot: Some(Arc::new(snapshot(last, 1))), ..write(2) }]).unwrap();
+        drop(store);
+        let findings = verify(dir.path()).unwrap();
+        assert!(findings.file_bytes <= MAP_BYTES_MIN / 2, "{findings}");
+    }
+
+    #[test]
     fn an_interrupted_making_is_recognised_and_made_anew() {
         let dir = TestDir::new();
         // Everything but the last step; then, what a crash in the first write leaves behind.
