@@ -201,7 +201,7 @@ impl Server {
                 Some(Source::Waker) => self.woken = true,
                 Some(Source::Stop) => self.on_stop_requests(),
                 Some(Source::Link(key)) => self.links.on_event(&mut self.ctx, key, event),
-                Some(Source::Guest(key)) => self.guests.on_event(key),
+                Some(Source::Guest(key)) => self.guests.on_event(key, event),
                 Some(Source::Client(key)) => self.clients.on_event(key, event),
                 None => {}
             }
