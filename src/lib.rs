@@ -10,5 +10,8 @@
 //! 1  raft-core                pure: the Raft state machine, a crate of its own
 //! ```
 
+pub mod address;
+pub mod cli;
 pub mod codec;
 pub mod node;
+pub mod settings;
