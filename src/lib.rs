@@ -13,5 +13,7 @@
 pub mod address;
 pub mod cli;
 pub mod codec;
+pub mod commands;
+pub mod identity;
 pub mod node;
 pub mod settings;

@@ -20,7 +20,7 @@ const LISTENING: &[u8] = b"listening\n";
 ///
 /// # Errors
 /// [`Failure`] where it can not be started or ends before it listens; silent where it has said why itself.
-pub fn launch() -> Result<(), Failure> {
+pub(super) fn launch() -> Result<(), Failure> {
     let mut child = env::current_exe()
         .and_then(|program| {
             Command::new(program)
@@ -62,7 +62,7 @@ fn explain(status: ExitStatus) -> Failure {
 ///
 /// # Errors
 /// [`Failure`] where the parent has gone: whoever asked for this node no longer waits for it.
-pub fn listening() -> Result<(), Failure> {
+pub(super) fn listening() -> Result<(), Failure> {
     let report = || -> io::Result<()> {
         rustix::process::setsid()?;
         let mut stdout = io::stdout().lock();

@@ -16,7 +16,7 @@ const BACKLOG: i32 = 4096;
 
 /// Two sockets that own their ports and do not listen yet: whoever connects is refused.
 #[derive(Debug)]
-pub struct Bound {
+pub(super) struct Bound {
     raft: BoundPort,
     http: BoundPort,
 }
@@ -32,7 +32,7 @@ struct BoundPort {
 ///
 /// # Errors
 /// [`ListenError`], with the flag that the operator would have to change.
-pub fn bind(host: &Host, raft_port: u16, http_port: u16) -> Result<Bound, ListenError> {
+pub(super) fn bind(host: &Host, raft_port: u16, http_port: u16) -> Result<Bound, ListenError> {
     let mut error = None;
     for address in resolve(host)? {
         match bind_both(address, raft_port, http_port) {
@@ -49,13 +49,13 @@ pub fn bind(host: &Host, raft_port: u16, http_port: u16) -> Result<Bound, Listen
 impl Bound {
     /// The port that is really bound for the other members.
     #[must_use]
-    pub fn raft_port(&self) -> u16 {
+    pub(super) fn raft_port(&self) -> u16 {
         self.raft.address.port()
     }
 
     /// The port that is really bound for clients.
     #[must_use]
-    pub fn http_port(&self) -> u16 {
+    pub(super) fn http_port(&self) -> u16 {
         self.http.address.port()
     }
 
@@ -64,7 +64,7 @@ impl Bound {
     /// # Errors
     /// [`ListenError::Socket`], [`ListenError::InUse`] where another process was bound to the port at the same
     /// time and was quicker.
-    pub fn listen(self) -> Result<(TcpListener, TcpListener), ListenError> {
+    pub(super) fn listen(self) -> Result<(TcpListener, TcpListener), ListenError> {
         Ok((self.raft.listen()?, self.http.listen()?))
     }
 }
@@ -110,7 +110,7 @@ fn resolve(host: &Host) -> Result<Vec<IpAddr>, ListenError> {
 
 /// Why a node can not listen where it was told to.
 #[derive(Debug)]
-pub enum ListenError {
+pub(super) enum ListenError {
     /// The host has no address.
     Unresolved {
         /// As given.

@@ -17,7 +17,7 @@ const CONTENT_BYTES_MAX: u64 = 32;
 
 /// A file that is removed again when this is dropped.
 #[derive(Debug)]
-pub struct PidFile {
+pub(super) struct PidFile {
     path: PathBuf,
     /// Where it is prepared: renaming makes it appear whole, and making it early shows that it can be made.
     prepared: PathBuf,
@@ -29,7 +29,7 @@ impl PidFile {
     ///
     /// # Errors
     /// [`Failure`] where it names a live process or something else, or where it can not be written.
-    pub fn prepare(path: &Path) -> Result<PidFile, Failure> {
+    pub(super) fn prepare(path: &Path) -> Result<PidFile, Failure> {
         refuse_if_owned(path)?;
         let mut prepared = path.as_os_str().to_owned();
         prepared.push(format!(".{}", process::id()));
@@ -44,7 +44,7 @@ impl PidFile {
     ///
     /// # Errors
     /// [`Failure`] where it can not be written.
-    pub fn publish(&self) -> Result<(), Failure> {
+    pub(super) fn publish(&self) -> Result<(), Failure> {
         fs::rename(&self.prepared, &self.path).map_err(|error| unwritable(&self.path, &error))
     }
 }
