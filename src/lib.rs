@@ -3,10 +3,10 @@
 //! A thing on one floor uses only the floors below:
 //!
 //! ```text
-//! 5  cli, commands            what a person types
+//! 5  cli, settings, address, commands    what a person types
 //! 4  server                   the event loop: the only place where sockets, timers and the node meet
 //! 3  http | peer | storage    three ways out of the process; none knows the others, none knows the server
-//! 2  node, codec              pure: Raft and the counter; the bytes of their values
+//! 2  node, codec, identity    pure: Raft and the counter; the bytes of their values; who a node is
 //! 1  raft-core                pure: the Raft state machine, a crate of its own
 //! ```
 
@@ -16,4 +16,5 @@ pub mod codec;
 pub mod commands;
 pub mod identity;
 pub mod node;
+pub mod peer;
 pub mod settings;

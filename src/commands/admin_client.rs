@@ -143,7 +143,10 @@ impl fmt::Display for AskError {
                 write!(f, "the cluster may or may not have done it ({trouble}): run the command again")
             }
             AskError::GaveUp { may_have_happened: false, trouble } => {
-                write!(f, "the cluster did not do it in time, nothing has changed ({trouble}): try again later")
+                write!(
+                    f,
+                    "the cluster did not do it in time, nothing has changed ({trouble}): try again later"
+                )
             }
             AskError::Refused(reason) => write!(f, "the cluster refuses: {reason}"),
             AskError::Incompatible { address, reason } => write!(f, "{address} {reason}"),
@@ -202,7 +205,9 @@ impl Asking<'_> {
 
     fn on_response(&mut self, address: &str, response: AdminResponse) -> Result<Next, AskError> {
         Ok(match response {
-            AdminResponse::Joined { cluster, joined_at } => Next::Settled(Settled::Joined { cluster, joined_at }),
+            AdminResponse::Joined { cluster, joined_at } => {
+                Next::Settled(Settled::Joined { cluster, joined_at })
+            }
             AdminResponse::Removed { at: _ } => Next::Settled(Settled::Removed),
             AdminResponse::Transferred => Next::Settled(Settled::Transferred),
             AdminResponse::Status(json) => Next::Settled(Settled::Status(json)),
@@ -243,7 +248,9 @@ impl Asking<'_> {
         let may_have_happened = self.may_have_happened;
         match impatience {
             Impatience::Interrupted => AskError::Interrupted { may_have_happened },
-            Impatience::Elapsed => AskError::GaveUp { may_have_happened, trouble: self.narrator.trouble.clone() },
+            Impatience::Elapsed => {
+                AskError::GaveUp { may_have_happened, trouble: self.narrator.trouble.clone() }
+            }
         }
     }
 }
@@ -290,7 +297,11 @@ enum Trouble {
 }
 
 /// One request and one response, on a connection of their own.
-fn exchange(address: &str, request: &AdminRequest, patience: &Patience<'_>) -> Result<AdminResponse, Trouble> {
+fn exchange(
+    address: &str,
+    request: &AdminRequest,
+    patience: &Patience<'_>,
+) -> Result<AdminResponse, Trouble> {
     let mut stream = connect(address).map_err(|error| Trouble::Unreachable(error.to_string()))?;
     let mut bytes = Vec::new();
     peer::encode(&Frame::AdminRequest(request.clone()), &mut bytes);
@@ -338,10 +349,7 @@ fn receive(stream: &mut TcpStream, patience: &Patience<'_>) -> Result<AdminRespo
 
 /// A read that came to nothing within its time, or that a signal cut short.
 fn is_passing(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
-    )
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
 
 fn response(frame: Frame) -> Result<AdminResponse, Trouble> {
@@ -456,10 +464,9 @@ mod tests {
     fn whoever_answers_in_another_language_or_version_is_named() {
         let mut refuse = Vec::new();
         peer::encode(&Frame::Refuse(Refuse::Version { ours: 77 }), &mut refuse);
-        for (answer, wanted) in [
-            (b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), "not its HTTP port"),
-            (refuse, "version 77"),
-        ] {
+        for (answer, wanted) in
+            [(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), "not its HTTP port"), (refuse, "version 77")]
+        {
             let (address, thread) = member(vec![answer]);
             let said = ask_for_transfer(&[address.clone()], &long()).unwrap_err().to_string();
             assert!(said.contains(wanted) && said.contains(&address), "{said}");
@@ -506,8 +513,12 @@ mod tests {
         });
         let request = AdminRequest::Transfer { to: None };
         let patience = long();
-        let mut asking =
-            Asking { request: &request, patience: &patience, may_have_happened: false, narrator: Narrator::default() };
+        let mut asking = Asking {
+            request: &request,
+            patience: &patience,
+            may_have_happened: false,
+            narrator: Narrator::default(),
+        };
         assert_eq!(asking.follow(&address), Ok(None));
         thread.join().unwrap();
     }
