@@ -13,12 +13,16 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use raft_core::NodeId;
 
 use crate::address::{Host, HostPort};
+use crate::storage::{MAP_BYTES_MAX, MAP_BYTES_MIN};
 
 /// Where a store is unless `--path` says otherwise.
 pub const PATH_DEFAULT: &str = "store";
 
 /// The first ID of a new cluster unless `--first_id` says otherwise.
 pub const FIRST_ID_DEFAULT: u64 = 1;
+
+/// One MB of `--db_size`, in bytes.
+pub const MB_BYTES: u64 = 1024 * 1024;
 
 /// A command line.
 #[derive(Parser, Debug)]
@@ -195,13 +199,6 @@ pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Re
     if let Some(Command::Join { members }) = &mut cli.command {
         members.dedup();
     }
-    let needs_id = matches!(cli.command, Some(Command::Start | Command::Join { .. }));
-    if needs_id && cli.flags.id.is_none() {
-        let name = name.unwrap_or_default();
-        let problem =
-            format!("--id is missing: give this node a number of its own, as in 'ticketd {name} --id 1'");
-        return Err(ParseExit::Usage(problem));
-    }
     Ok(cli)
 }
 
@@ -325,9 +322,8 @@ fn parse_port(text: &str) -> Result<u16, String> {
     u16::try_from(port).map_err(|error| error.to_string())
 }
 
-/// 16 TiB: far beyond what a store of this kind ever holds, and within every file system.
 fn parse_db_size(text: &str) -> Result<u64, String> {
-    number(text, 1..=16 * 1024 * 1024)
+    number(text, MAP_BYTES_MIN / MB_BYTES..=MAP_BYTES_MAX / MB_BYTES)
 }
 
 /// 2^64-1 is the end of the integers: a cluster that started there could hand out none.
@@ -407,7 +403,7 @@ mod tests {
 
     #[test]
     fn words_of_flags_are_joined_by_either_sign() {
-        let all = "--raft_port 1 --http_port 2 --db_size 3 --pid_file 4 --first_id 5 --election_timeout 60 \
+        let all = "--raft_port 1 --http_port 2 --db_size 30 --pid_file 4 --first_id 5 --election_timeout 60 \
                    --heartbeat_interval 7 --request_timeout 8 --redirect_status 307 --batch_max 9";
         let underscores = parsed(&format!("ticketd start --id 1 {all}"));
         let dashes = parsed(&format!("ticketd start --id 1 {}", all.replace('_', "-")));
@@ -458,14 +454,13 @@ mod tests {
     #[test]
     fn a_usage_error_is_one_line_that_says_what_is_wrong_and_where_to_look() {
         for (line, wanted) in [
-            ("ticketd start", "--id is missing"),
-            ("ticketd join a:1", "--id is missing"),
             ("ticketd start --id 0", "from 1 to 18446744073709551615"),
             ("ticketd start --id x", "from 1 to 18446744073709551615"),
             ("ticketd start --id -1", "from 1 to 18446744073709551615"),
             ("ticketd start --id +1", "from 1 to 18446744073709551615"),
             ("ticketd start --id 18446744073709551616", "from 1 to 18446744073709551615"),
             ("ticketd start --id 1 --raft_port 65536", "from 0 to 65535"),
+            ("ticketd start --id 1 --db_size 15", "from 16 to 1048576"),
             ("ticketd start --id 1 --first_id 0", "from 1 to 18446744073709551614"),
             ("ticketd start --id 1 --first_id 18446744073709551615", "from 1 to 18446744073709551614"),
             ("ticketd start --id 1 --host a/b", "a host is an IPv4 address, an IPv6 address or a name"),

@@ -11,10 +11,7 @@ use std::num::NonZeroU64;
 use std::str::FromStr;
 
 use crate::address::{Host, HostPort};
-use crate::cli::Flags;
-
-/// One MB of `--db_size`, in bytes.
-const MB_BYTES: u64 = 1024 * 1024;
+use crate::cli::{Flags, MB_BYTES};
 
 /// How a node was last started.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -301,7 +298,7 @@ mod tests {
         assert_eq!(other().with(&flags("")), Ok(other()));
         let replaced = other().with(&flags("--window 77 --http_port 0")).unwrap();
         assert_eq!(replaced, Settings { window: 77, http_port: 0, ..other() });
-        let all = "--host ::1 --raft_port 11 --http_port 12 --db_size 13 --window 14 --election_timeout 150 \
+        let all = "--host ::1 --raft_port 11 --http_port 12 --db_size 130 --window 14 --election_timeout 150 \
                    --heartbeat_interval 16 --request_timeout 17 --redirect_status 307 --batch_max 19";
         let replaced = other().with(&flags(all)).unwrap();
         for ((name, before), (_, after)) in other().to_pairs().iter().zip(replaced.to_pairs()) {

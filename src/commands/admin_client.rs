@@ -109,18 +109,22 @@ pub(super) enum Settled {
     Status(String),
 }
 
+/// Why no answer settled the matter, and what that leaves open.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct AskError {
+    /// Why.
+    pub(super) problem: AskProblem,
+    /// Whether a member was sent the request and never said that nothing came of it.
+    pub(super) may_have_happened: bool,
+}
+
 /// Why no answer settled the matter.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum AskError {
-    /// A signal came. Whether what was asked for has happened, or yet may, can not be told.
-    Interrupted {
-        /// Whether a member has ever been sent the request and not said that nothing came of it.
-        may_have_happened: bool,
-    },
+pub(super) enum AskProblem {
+    /// A signal came.
+    Interrupted,
     /// Nobody settled it in time.
     GaveUp {
-        /// As above.
-        may_have_happened: bool,
         /// What the last attempt met with.
         trouble: String,
     },
@@ -137,19 +141,26 @@ pub(super) enum AskError {
 
 impl fmt::Display for AskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.problem.fmt(f)?;
+        match (&self.problem, self.may_have_happened) {
+            (AskProblem::Refused(_) | AskProblem::Incompatible { .. }, _) => Ok(()),
+            (AskProblem::Interrupted | AskProblem::GaveUp { .. }, true) => {
+                f.write_str(", and it may or may not have done it: give the command again")
+            }
+            (AskProblem::Interrupted | AskProblem::GaveUp { .. }, false) => {
+                f.write_str(", and nothing has changed: try again later")
+            }
+        }
+    }
+}
+
+impl fmt::Display for AskProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            AskError::Interrupted { .. } => f.write_str("stopped before the cluster answered"),
-            AskError::GaveUp { may_have_happened: true, trouble } => {
-                write!(f, "the cluster may or may not have done it ({trouble}): run the command again")
-            }
-            AskError::GaveUp { may_have_happened: false, trouble } => {
-                write!(
-                    f,
-                    "the cluster did not do it in time, nothing has changed ({trouble}): try again later"
-                )
-            }
-            AskError::Refused(reason) => write!(f, "the cluster refuses: {reason}"),
-            AskError::Incompatible { address, reason } => write!(f, "{address} {reason}"),
+            AskProblem::Interrupted => f.write_str("stopped before the cluster answered"),
+            AskProblem::GaveUp { trouble } => write!(f, "the cluster did not answer in time ({trouble})"),
+            AskProblem::Refused(reason) => write!(f, "the cluster refuses: {reason}"),
+            AskProblem::Incompatible { address, reason } => write!(f, "{address} {reason}"),
         }
     }
 }
@@ -221,7 +232,7 @@ impl Asking<'_> {
                 self.narrator.tell(format!("{address}: {reason}"));
                 Next::Wait
             }
-            AdminResponse::Refused(reason) => return Err(AskError::Refused(reason)),
+            AdminResponse::Refused(reason) => return Err(self.failed(AskProblem::Refused(reason))),
         })
     }
 
@@ -236,7 +247,9 @@ impl Asking<'_> {
                 self.narrator.tell(format!("no answer from {address}: {reason}"));
                 Ok(())
             }
-            Trouble::Foreign(reason) => Err(AskError::Incompatible { address: address.to_owned(), reason }),
+            Trouble::Foreign(reason) => {
+                Err(self.failed(AskProblem::Incompatible { address: address.to_owned(), reason }))
+            }
             Trouble::Impatient(impatience) => {
                 self.may_have_happened = true;
                 Err(self.ended(impatience))
@@ -245,13 +258,14 @@ impl Asking<'_> {
     }
 
     fn ended(&self, impatience: Impatience) -> AskError {
-        let may_have_happened = self.may_have_happened;
-        match impatience {
-            Impatience::Interrupted => AskError::Interrupted { may_have_happened },
-            Impatience::Elapsed => {
-                AskError::GaveUp { may_have_happened, trouble: self.narrator.trouble.clone() }
-            }
-        }
+        self.failed(match impatience {
+            Impatience::Interrupted => AskProblem::Interrupted,
+            Impatience::Elapsed => AskProblem::GaveUp { trouble: self.narrator.trouble.clone() },
+        })
+    }
+
+    fn failed(&self, problem: AskProblem) -> AskError {
+        AskError { problem, may_have_happened: self.may_have_happened }
     }
 }
 
@@ -456,7 +470,9 @@ mod tests {
     #[test]
     fn a_refusal_ends_it() {
         let (address, thread) = member(vec![bytes(AdminResponse::Refused(RefusedReason::IdTaken))]);
-        assert_eq!(ask_for_transfer(&[address], &long()), Err(AskError::Refused(RefusedReason::IdTaken)));
+        let error = ask_for_transfer(&[address], &long()).unwrap_err();
+        assert_eq!(error.problem, AskProblem::Refused(RefusedReason::IdTaken));
+        assert!(!error.may_have_happened);
         thread.join().unwrap();
     }
 
@@ -482,7 +498,7 @@ mod tests {
         };
         let brief = Patience::lasting(Duration::from_millis(1));
         let error = ask_for_transfer(&[away.clone()], &brief).unwrap_err();
-        assert!(matches!(error, AskError::GaveUp { may_have_happened: false, .. }), "{error:?}");
+        assert!(matches!(error.problem, AskProblem::GaveUp { .. }) && !error.may_have_happened, "{error:?}");
 
         // A member that takes the request and closes the connection may have carried it out.
         let (closes, thread) = member(vec![Vec::new()]);
@@ -493,7 +509,7 @@ mod tests {
             write_end.write_all(b"x").unwrap();
         });
         let error = ask_for_transfer(&[closes], &Patience::until(&read_end)).unwrap_err();
-        assert_eq!(error, AskError::Interrupted { may_have_happened: true });
+        assert_eq!(error, AskError { problem: AskProblem::Interrupted, may_have_happened: true });
         stopper.join().unwrap();
     }
 

@@ -49,7 +49,7 @@ pub(super) fn launch() -> Result<(), Failure> {
 
 fn explain(status: ExitStatus) -> Failure {
     match (status.code(), status.signal()) {
-        (Some(code), _) => Failure::said_already(u8::try_from(code).unwrap_or(1).max(1)),
+        (Some(code), _) => Failure::silent(u8::try_from(code).unwrap_or(1).max(1)),
         (None, Some(signal)) => Failure::runtime(format!(
             "the process in the background was ended by signal {signal} before it listened: try without \
              --daemonize"
