@@ -18,3 +18,4 @@ pub mod identity;
 pub mod node;
 pub mod peer;
 pub mod settings;
+pub mod storage;
