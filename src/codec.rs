@@ -29,6 +29,8 @@ pub enum DecodeError {
     UnknownKind(u8),
     /// A node id of 0.
     ZeroNodeId,
+    /// A count of 0.
+    ZeroCount,
     /// A text that is not UTF-8.
     NotUtf8,
     /// A field longer, or a list with more elements, than allowed.
@@ -46,6 +48,7 @@ impl std::fmt::Display for DecodeError {
             DecodeError::TrailingBytes => f.write_str("something follows its end"),
             DecodeError::UnknownKind(kind) => write!(f, "it is of the unknown kind {kind}"),
             DecodeError::ZeroNodeId => f.write_str("a node id is 0"),
+            DecodeError::ZeroCount => f.write_str("a count is 0"),
             DecodeError::NotUtf8 => f.write_str("a text is not UTF-8"),
             DecodeError::TooLong => f.write_str("a field is longer than allowed"),
             DecodeError::BadAddress => {
@@ -235,12 +238,6 @@ impl<'a> Reader<'a> {
     /// As [`Reader::bool`] and [`Reader::u128`].
     pub fn incarnation_option(&mut self) -> Result<Option<Incarnation>, DecodeError> {
         if self.bool()? { Ok(Some(Incarnation(self.u128()?))) } else { Ok(None) }
-    }
-
-    /// How many bytes are left.
-    #[must_use]
-    pub fn left(&self) -> usize {
-        self.rest.len()
     }
 
     /// A membership.

@@ -17,9 +17,13 @@ pub struct Config {
     pub seed: u64,
 }
 
-/// How many entries one `AppendEntries` carries at most. Ours are some 50 bytes: a message stays below
-/// 64 KiB, so that one follower's catching up never blocks a link for long.
+/// How many entries one `AppendEntries` carries at most, however small they are: a follower that catches up does
+/// so in steps, and its loop turns between them.
 pub const ENTRIES_PER_APPEND_MAX: usize = 512;
+
+/// About how many bytes of entries one `AppendEntries` carries at most (a single larger entry still travels).
+/// A batch then passes a 1 Gbit/s link within a millisecond, and a frame of the peer protocol has a bound.
+pub const APPEND_BYTES_MAX: usize = 64 * 1024;
 
 /// How many appends may be on their way to one follower, unanswered. Bounds what a slow follower costs the
 /// leader's links; enough to hide the latency of its disk.

@@ -35,7 +35,8 @@ pub enum Input {
         command: Arc<[u8]>,
     },
     /// Confirm that no newer leader existed at some moment after this input (ReadIndex, dissertation §6.4).
-    /// Forgotten without a word where this node does not lead, or ceases to.
+    /// Forgotten without a word where this node does not lead or ceases to, or where
+    /// [`BARRIERS_MAX`](crate::BARRIERS_MAX) wait already.
     ReadBarrier(BarrierId),
     /// Change the membership by one step.
     ChangeMembership {
@@ -44,8 +45,9 @@ pub enum Input {
         /// The step.
         change: MembershipChange,
     },
-    /// Hand leadership to this voter, or to the one most up to date. Nothing happens where this node does not
-    /// lead or nobody can take over; if the hand-over does not succeed within an election timeout, it is given up.
+    /// Hand leadership to this voter, or to the one most up to date (dissertation §3.10). Ends in
+    /// [`Output::RoleChanged`], or in [`Output::TransferAborted`]: at once where this node does not lead or
+    /// nobody can take over, else after an election timeout.
     TransferLeadership {
         /// Who is to lead; `None` for whoever is most up to date.
         to: Option<NodeId>,
@@ -103,6 +105,8 @@ pub enum Output {
         /// Who leads, where that is known.
         leader: Option<NodeId>,
     },
+    /// A hand-over was given up: this node leads on, if it did.
+    TransferAborted,
     /// The membership in force (that of the latest entry in the log, committed or not: dissertation §4.1) is
     /// now this one.
     MembershipChanged(Arc<Membership>),

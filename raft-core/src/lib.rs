@@ -20,6 +20,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+// Values: what is said, what is kept, what goes in and out.
 mod config;
 mod io;
 mod log;
@@ -27,9 +28,32 @@ mod membership;
 mod message;
 mod types;
 
+// The node and its parts.
+mod admission;
+mod election;
+mod muted;
+mod persistence;
+mod progress;
+mod proposals;
+mod quorum;
+mod raft;
+mod read_index;
+mod replication;
+mod rng;
+mod roles;
+
+// One module for each RPC, receiver and sender.
+mod append_entries;
+mod heartbeat;
+mod install_snapshot;
+mod leadership_transfer;
+mod pre_vote;
+mod request_vote;
+
 pub use config::*;
 pub use io::*;
 pub use log::{Entry, Payload, Snapshot};
 pub use membership::*;
 pub use message::*;
+pub use raft::Raft;
 pub use types::*;

@@ -1,7 +1,15 @@
 //! The log (Raft §5.3) and the snapshot that stands for its beginning (§7).
+//!
+//! What is in memory here may be ahead of the disk: which part is durable is [`Persistence`]'s to know. The log
+//! holds the whole of what is not compacted, so nothing is ever read back from a disk.
+//!
+//! [`Persistence`]: crate::persistence::Persistence
 
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
+use crate::config::{APPEND_BYTES_MAX, ENTRIES_PER_APPEND_MAX};
 use crate::membership::Membership;
 use crate::types::{LogIndex, Term};
 
@@ -27,6 +35,22 @@ pub enum Payload {
     Membership(Arc<Membership>),
 }
 
+impl Payload {
+    /// About how many bytes this takes in a message.
+    fn weight(&self) -> usize {
+        match self {
+            Payload::Noop => 32,
+            Payload::Command(command) => 32 + command.len(),
+            Payload::Membership(membership) => membership
+                .members
+                .values()
+                .map(|m| 32 + m.peer_address.len() + m.client_address.len())
+                .sum::<usize>()
+                .saturating_add(32),
+        }
+    }
+}
+
 /// The state of the cluster after one entry, in place of the log up to it (Raft §7).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Snapshot {
@@ -38,4 +62,167 @@ pub struct Snapshot {
     pub membership: Arc<Membership>,
     /// The state machine's state after that entry.
     pub state: Arc<[u8]>,
+}
+
+/// The log of one node.
+#[derive(Clone, Debug)]
+pub(crate) struct Log {
+    snapshot: Option<Arc<Snapshot>>,
+    entries: VecDeque<Entry>,
+    /// Every membership since the snapshot's, with the index from which it holds; the first is the snapshot's.
+    memberships: Vec<(LogIndex, Arc<Membership>)>,
+}
+
+impl Log {
+    /// A log of what a store held. Panics where the entries do not follow the snapshot without a gap: a store
+    /// checks that before it hands them out.
+    pub(crate) fn new(snapshot: Option<Arc<Snapshot>>, entries: Vec<Entry>) -> Log {
+        let mut log = Log::empty(snapshot);
+        for entry in entries {
+            log.append(entry);
+        }
+        log
+    }
+
+    fn empty(snapshot: Option<Arc<Snapshot>>) -> Log {
+        let first = match &snapshot {
+            Some(s) => (s.last_included_index, Arc::clone(&s.membership)),
+            None => (LogIndex(0), Arc::new(Membership::default())),
+        };
+        Log { snapshot, entries: VecDeque::new(), memberships: Vec::from([first]) }
+    }
+
+    pub(crate) fn snapshot(&self) -> Option<&Arc<Snapshot>> {
+        self.snapshot.as_ref()
+    }
+
+    /// Where the log begins: the index and term of the last entry that the snapshot stands for.
+    pub(crate) fn base(&self) -> (LogIndex, Term) {
+        self.snapshot
+            .as_ref()
+            .map_or((LogIndex(0), Term(0)), |s| (s.last_included_index, s.last_included_term))
+    }
+
+    pub(crate) fn last_index(&self) -> LogIndex {
+        self.entries.back().map_or(self.base().0, |e| e.index)
+    }
+
+    pub(crate) fn last_term(&self) -> Term {
+        self.entries.back().map_or(self.base().1, |e| e.term)
+    }
+
+    pub(crate) fn entry(&self, index: LogIndex) -> Option<&Entry> {
+        let offset = index.0.checked_sub(self.base().0.0)?.checked_sub(1)?;
+        self.entries.get(usize::try_from(offset).ok()?)
+    }
+
+    /// The term at `index`; `None` where the log does not reach, or no longer does.
+    pub(crate) fn term_at(&self, index: LogIndex) -> Option<Term> {
+        let (base_index, base_term) = self.base();
+        if index == base_index { Some(base_term) } else { self.entry(index).map(|e| e.term) }
+    }
+
+    /// The entries from `from` on, as many as one message may carry. Always at least one if there is one.
+    pub(crate) fn batch(&self, from: LogIndex) -> Vec<Entry> {
+        let mut bytes = 0;
+        let mut batch = Vec::new();
+        let mut index = from;
+        while let Some(entry) = self.entry(index) {
+            bytes += entry.payload.weight();
+            if batch.len() == ENTRIES_PER_APPEND_MAX || (bytes > APPEND_BYTES_MAX && !batch.is_empty()) {
+                break;
+            }
+            batch.push(entry.clone());
+            index = index.next();
+        }
+        batch
+    }
+
+    /// Every entry from `from` on.
+    pub(crate) fn suffix(&self, from: LogIndex) -> Vec<Entry> {
+        let skipped = from.0.saturating_sub(self.base().0.0 + 1);
+        self.entries.iter().skip(usize::try_from(skipped).unwrap_or(usize::MAX)).cloned().collect()
+    }
+
+    /// The highest index up to `index` whose term is at most `term`: where a log that has `term` at `index` may
+    /// agree with this one at the latest (the optimisation of Raft §5.3, a whole term at a step).
+    pub(crate) fn last_index_of_term_at_most(&self, term: Term, index: LogIndex) -> LogIndex {
+        let mut candidate = index.min(self.last_index());
+        while self.term_at(candidate).is_some_and(|t| t > term) {
+            match candidate.previous() {
+                Some(previous) => candidate = previous,
+                None => break,
+            }
+        }
+        candidate
+    }
+
+    /// Whether a log that ends in this index and term is at least as up to date as ours (Raft §5.4.1).
+    pub(crate) fn is_up_to_date(&self, last_log_index: LogIndex, last_log_term: Term) -> bool {
+        (last_log_term, last_log_index) >= (self.last_term(), self.last_index())
+    }
+
+    pub(crate) fn append(&mut self, entry: Entry) {
+        let last = self.last_index();
+        assert!(entry.index == last.next(), "entry {} appended after entry {last}", entry.index);
+        let last_term = self.last_term();
+        assert!(entry.term >= last_term, "entry of term {} appended after term {last_term}", entry.term);
+        if let Payload::Membership(membership) = &entry.payload {
+            self.memberships.push((entry.index, Arc::clone(membership)));
+        }
+        self.entries.push_back(entry);
+    }
+
+    /// Removes the entries from `index` on, and the memberships with them.
+    pub(crate) fn truncate_from(&mut self, index: LogIndex) {
+        let base = self.base().0;
+        assert!(index > base, "truncation at {index}, which the snapshot at {base} covers");
+        while self.entries.back().is_some_and(|e| e.index >= index) {
+            self.entries.pop_back();
+        }
+        self.memberships.retain(|(at, _)| *at < index);
+    }
+
+    /// Lets `state` stand for the entries up to `through`.
+    pub(crate) fn compact(&mut self, through: LogIndex, state: Arc<[u8]>) -> Arc<Snapshot> {
+        let term = self.term_at(through).expect("what is compacted was applied, so it is in the log");
+        let kept = self.memberships.partition_point(|(at, _)| *at <= through) - 1;
+        self.memberships.drain(..kept);
+        let snapshot = Arc::new(Snapshot {
+            last_included_index: through,
+            last_included_term: term,
+            membership: Arc::clone(&self.memberships[0].1),
+            state,
+        });
+        while self.entries.front().is_some_and(|e| e.index <= through) {
+            self.entries.pop_front();
+        }
+        self.snapshot = Some(Arc::clone(&snapshot));
+        snapshot
+    }
+
+    /// Replaces the whole log by a snapshot.
+    pub(crate) fn restore(&mut self, snapshot: Arc<Snapshot>) {
+        *self = Log::empty(Some(snapshot));
+    }
+
+    /// The membership in force: the latest in the log, committed or not (dissertation §4.1).
+    pub(crate) fn membership(&self) -> &Arc<Membership> {
+        &self.latest_membership().1
+    }
+
+    /// The index of the entry that brought the membership in force.
+    pub(crate) fn membership_index(&self) -> LogIndex {
+        self.latest_membership().0
+    }
+
+    /// The membership that held at `index`. Asking for an index before the snapshot gives the snapshot's.
+    pub(crate) fn membership_at(&self, index: LogIndex) -> &Arc<Membership> {
+        let after = self.memberships.partition_point(|(at, _)| *at <= index);
+        &self.memberships[after.saturating_sub(1)].1
+    }
+
+    fn latest_membership(&self) -> &(LogIndex, Arc<Membership>) {
+        self.memberships.last().expect("the snapshot's membership is never removed")
+    }
 }

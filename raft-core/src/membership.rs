@@ -77,7 +77,7 @@ pub enum ChangeRefused {
 
 impl Membership {
     /// The members that count in a quorum, in ascending order.
-    pub fn voters(&self) -> impl Iterator<Item = NodeId> + '_ {
+    pub fn voters(&self) -> impl Iterator<Item = NodeId> + Clone + '_ {
         self.members.iter().filter(|(_, m)| m.suffrage == Suffrage::Voter).map(|(id, _)| *id)
     }
 

@@ -101,6 +101,8 @@ pub enum Output {
     MembershipChanged(Arc<Membership>),
     /// A membership without this node has been committed: it has left the cluster.
     Removed,
+    /// A membership without this other node has been committed: refuse it from now on.
+    PeerRemoved(Peer),
     /// A message was dropped because no sound peer sends it. For the log.
     Dropped {
         /// Who sent it.
@@ -153,6 +155,8 @@ pub enum OperationOutcome {
     Busy,
     /// Not done, for a reason that does not pass.
     Refused(ChangeRefused),
+    /// Not done: the cluster has as many members as it can have.
+    TooManyMembers,
     /// Nobody could take over within an election timeout.
     TransferFailed,
     /// Leadership ended before it was committed: it may yet be, or never. Ask again.

@@ -1,6 +1,478 @@
-//! Floor 2: Raft and the counter, put together. Pure: requests and messages in; answers, messages and writes
-//! out. It has no clock, no sockets, no threads, and must never know how requests or messages travel.
+//! Floor 2: Raft and the counter, put together.
+//!
+//! Pure: requests and messages in; answers, messages and writes out. It has no clock, no sockets, no threads and
+//! no randomness but raft-core's seed, and must never know how requests or messages travel.
+//!
+//! Per turn, a driver gives any number of inputs with [`Node::step`], then [`Input::Wake`] once, then takes
+//! outputs with [`Node::poll_output`] until there are none, and sleeps until [`Node::deadline`] at the latest.
 
+mod counter;
 mod io;
+mod leadership;
+mod operations;
+mod requests;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use raft_core::{
+    BarrierId, ChangeRefused, DropReason, Entry, LogIndex, Membership, MembershipChange, Message, Micros,
+    NodeId, Payload, Peer, ProposalId, ProposalOutcome, Raft, Recovered, Role, Snapshot, Term,
+};
+
+use crate::codec::{DecodeError, MEMBERS_MAX};
+use counter::{Counter, Reserve};
+use leadership::Leadership;
+use operations::Operations;
+use requests::{Requests, Waiting};
 
 pub use io::*;
+
+/// After how many applied entries the log is replaced by a snapshot. The snapshot is some hundred bytes; the
+/// entries until then take some 300 KiB of memory and of the store.
+pub const COMPACTION_INTERVAL: u64 = 4_096;
+
+/// How a node behaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NodeConfig {
+    /// Raft's part.
+    pub raft: raft_core::Config,
+    /// How many IDs may be reserved and not handed out, beyond what waiting requests want; 0 commits every
+    /// batch of requests before it is answered.
+    pub window: u64,
+    /// How long a request may wait for its answer, in microseconds.
+    pub request_timeout_us: u64,
+}
+
+/// One node: what it knows, and what waits.
+#[derive(Clone, Debug)]
+pub struct Node {
+    config: NodeConfig,
+    now: Micros,
+    raft: Raft,
+    counter: Counter,
+    /// There as long as this node leads.
+    leadership: Option<Leadership>,
+    requests: Requests,
+    /// Until when requests that waited when leadership was lost go on waiting for the next leader's name.
+    orphans_deadline: Micros,
+    operations: Operations,
+    last_proposal: ProposalId,
+    last_barrier: BarrierId,
+    /// The members after the last entry that was applied.
+    applied_membership: Arc<Membership>,
+    outputs: VecDeque<Output>,
+}
+
+/// The state of a cluster that has handed out nothing; the first ID will be `first_id`.
+#[must_use]
+pub fn initial_state(first_id: NonZeroU64) -> Arc<[u8]> {
+    Counter::starting_at(first_id).encode()
+}
+
+impl Node {
+    /// A node that goes on from what its store held.
+    ///
+    /// # Errors
+    /// [`DecodeError`] where the state or a command in it is none of ours.
+    pub fn new(config: NodeConfig, now: Micros, recovered: Recovered) -> Result<Node, DecodeError> {
+        let counter = match &recovered.snapshot {
+            Some(snapshot) => Counter::decode(&snapshot.state)?,
+            // Nothing is applied before a leader's snapshot has come, which replaces this.
+            None => Counter::starting_at(NonZeroU64::MIN),
+        };
+        recovered.entries.iter().try_for_each(check_entry)?;
+        let raft = Raft::new(config.raft, now, recovered);
+        let applied_membership = Arc::clone(raft.committed_membership());
+        Ok(Node {
+            config,
+            now,
+            raft,
+            counter,
+            leadership: None,
+            requests: Requests::default(),
+            orphans_deadline: now,
+            operations: Operations::default(),
+            last_proposal: ProposalId(0),
+            last_barrier: BarrierId(0),
+            applied_membership,
+            outputs: VecDeque::new(),
+        })
+    }
+
+    /// Takes in what happened.
+    pub fn step(&mut self, now: Micros, input: Input) {
+        self.now = self.now.max(now);
+        match input {
+            Input::Wake => self.on_wake(),
+            Input::Message { from, message } => self.on_message(from, message),
+            Input::PeerUnreachable(peer) => self.step_raft(raft_core::Input::PeerUnreachable(peer)),
+            Input::TakeIds { request, count } => self.on_take_ids(request, count),
+            Input::ChangeMembership { operation, change } => self.on_change_membership(operation, change),
+            Input::TransferLeadership { operation, to } => self.on_transfer_leadership(operation, to),
+            Input::WritesDurable { through } => self.step_raft(raft_core::Input::WritesDurable { through }),
+            Input::WriteFailed => self.step_raft(raft_core::Input::WriteFailed),
+        }
+    }
+
+    /// The next thing to do outside; `None` when all is done.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to step with [`Input::Wake`] at the latest, if nothing happens before.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Micros> {
+        let oldest = self.requests.front().map(|(_, waiting)| {
+            if self.leadership.is_some() {
+                waiting.deadline
+            } else {
+                waiting.deadline.min(self.orphans_deadline)
+            }
+        });
+        match (self.raft.deadline(), oldest) {
+            (Some(raft), Some(oldest)) => Some(raft.min(oldest)),
+            (raft, oldest) => raft.or(oldest),
+        }
+    }
+
+    /// What this node knows of itself and its cluster.
+    #[must_use]
+    pub fn status(&self) -> NodeStatus {
+        let members = self.raft.membership().members.iter().map(|(id, member)| MemberStatus {
+            peer: Peer { id: *id, incarnation: member.incarnation },
+            suffrage: member.suffrage,
+            peer_address: member.peer_address.clone(),
+            client_address: member.client_address.clone(),
+            match_index: self.raft.match_index(*id),
+        });
+        NodeStatus {
+            role: self.raft.role(),
+            term: self.raft.current_term(),
+            leader: self.raft.leader(),
+            commit_index: self.raft.commit_index(),
+            applied_index: self.raft.last_applied(),
+            last_log_index: self.raft.last_log_index(),
+            next_unreserved: self.counter.next(),
+            window: self.leadership.as_ref().map(Leadership::status),
+            write_failed: self.raft.is_muted(),
+            members: members.collect(),
+        }
+    }
+
+    /// The Raft state machine, to look at.
+    #[must_use]
+    pub fn raft(&self) -> &Raft {
+        &self.raft
+    }
+
+    /// The membership in force: the latest in the log, committed or not.
+    #[must_use]
+    pub fn membership(&self) -> &Arc<Membership> {
+        self.raft.membership()
+    }
+
+    /// The highest index known to be committed.
+    #[must_use]
+    pub fn commit_index(&self) -> LogIndex {
+        self.raft.commit_index()
+    }
+
+    /// Whether `peer`, which knows the log up to `its_commit_index`, is certainly no member any more: a
+    /// committed membership at least as new as all that it knows is without it.
+    #[must_use]
+    pub fn knows_removed(&self, peer: Peer, its_commit_index: LogIndex) -> bool {
+        self.raft.commit_index() >= its_commit_index && !self.raft.committed_membership().contains(peer)
+    }
+
+    /// Rounds and reservations begin here, once a turn, so that one serves all that came in the turn.
+    fn on_wake(&mut self) {
+        self.step_raft(raft_core::Input::Wake);
+        self.reserve();
+        self.begin_round();
+        self.drain_raft();
+    }
+
+    /// Commands and states are looked at before the core sees them: what it has committed must be applicable.
+    fn on_message(&mut self, from: Peer, message: Message) {
+        let flaw = match &message {
+            Message::AppendEntries(m) => {
+                m.entries.iter().any(|e| check_entry(e).is_err()).then_some(DropReason::MalformedEntries)
+            }
+            Message::InstallSnapshot(m) => {
+                Counter::decode(&m.snapshot.state).is_err().then_some(DropReason::MalformedSnapshot)
+            }
+            Message::PreVote(_)
+            | Message::PreVoteResponse(_)
+            | Message::RequestVote(_)
+            | Message::RequestVoteResponse(_)
+            | Message::AppendEntriesResponse(_)
+            | Message::Heartbeat(_)
+            | Message::HeartbeatResponse(_)
+            | Message::InstallSnapshotResponse(_)
+            | Message::TimeoutNow(_) => None,
+        };
+        match flaw {
+            Some(reason) => self.outputs.push_back(Output::Dropped { from, reason }),
+            None => self.step_raft(raft_core::Input::Message { from, message }),
+        }
+    }
+
+    fn on_take_ids(&mut self, request: RequestId, count: NonZeroU64) {
+        if self.leadership.is_none() && self.requests.is_empty() {
+            // With older requests still waiting for the next leader's name, this one takes its place behind.
+            self.answer(request, Answer::NotLeader { leader: self.raft.leader() });
+            return;
+        }
+        let deadline = self.now.plus(self.config.request_timeout_us);
+        if !self.requests.push(Waiting { request, count, deadline }) {
+            self.answer(request, Answer::Overloaded);
+        }
+    }
+
+    fn on_change_membership(&mut self, operation: OperationId, change: MembershipChange) {
+        let me = self.config.raft.me.id;
+        let others_vote = self.raft.membership().voters().any(|id| id != me);
+        if self.operations.is_full() {
+            self.operation_done(operation, OperationOutcome::Busy);
+        } else if change == MembershipChange::Remove(me) && self.leadership.is_some() && others_vote {
+            // Whoever leads next removes this node without a moment in which nobody leads.
+            self.operation_done(operation, OperationOutcome::HandingOver);
+            self.step_raft(raft_core::Input::TransferLeadership { to: None });
+        } else if matches!(change, MembershipChange::Add(..))
+            && self.membership().members.len() >= MEMBERS_MAX
+        {
+            self.operation_done(operation, OperationOutcome::TooManyMembers);
+        } else {
+            let proposal = self.last_proposal.next();
+            self.last_proposal = proposal;
+            self.operations.add_change(proposal, operation);
+            self.step_raft(raft_core::Input::ChangeMembership { proposal, change });
+        }
+    }
+
+    fn on_transfer_leadership(&mut self, operation: OperationId, to: Option<NodeId>) {
+        let me = self.config.raft.me.id;
+        let outcome = if self.leadership.is_none() {
+            OperationOutcome::NotLeader { leader: self.raft.leader() }
+        } else if to == Some(me) {
+            OperationOutcome::Done { index: self.raft.commit_index() }
+        } else if to.is_some_and(|to| !self.membership().is_voter(to)) {
+            OperationOutcome::Refused(ChangeRefused::NoSuchMember)
+        } else if self.operations.is_full() {
+            OperationOutcome::Busy
+        } else {
+            self.operations.add_transfer(operation, self.raft.current_term());
+            self.step_raft(raft_core::Input::TransferLeadership { to });
+            return;
+        };
+        self.operation_done(operation, outcome);
+    }
+
+    fn step_raft(&mut self, input: raft_core::Input) {
+        self.raft.step(self.now, input);
+        self.drain_raft();
+    }
+
+    fn drain_raft(&mut self) {
+        while let Some(output) = self.raft.poll_output() {
+            self.on_raft_output(output);
+        }
+        if self.raft.last_applied().0 - self.base_index().0 >= COMPACTION_INTERVAL {
+            let (through, state) = (self.raft.last_applied(), self.counter.encode());
+            self.step_raft(raft_core::Input::Compact { through, state });
+        }
+        self.serve();
+    }
+
+    fn on_raft_output(&mut self, output: raft_core::Output) {
+        match output {
+            raft_core::Output::Write(write) => self.outputs.push_back(Output::Write(write)),
+            raft_core::Output::Send { to, message } => self.outputs.push_back(Output::Send { to, message }),
+            raft_core::Output::Committed(entry) => self.on_committed(&entry),
+            raft_core::Output::Restored(snapshot) => self.on_restored(&snapshot),
+            raft_core::Output::BarrierPassed(barrier) => {
+                if let Some(leadership) = &mut self.leadership {
+                    leadership.on_round_passed(barrier);
+                }
+            }
+            raft_core::Output::ProposalDone { proposal, outcome } => self.on_proposal_done(proposal, outcome),
+            raft_core::Output::RoleChanged { role, term, leader } => self.on_role_changed(role, term, leader),
+            raft_core::Output::TransferAborted => {
+                let failed = self.operations.fail_transfers();
+                self.outputs
+                    .extend(failed.map(|(operation, outcome)| Output::OperationDone { operation, outcome }));
+            }
+            raft_core::Output::MembershipChanged(members) => {
+                self.outputs.push_back(Output::MembershipChanged(members));
+            }
+            raft_core::Output::Dropped { from, reason } => {
+                self.outputs.push_back(Output::Dropped { from, reason });
+            }
+        }
+    }
+
+    fn on_committed(&mut self, entry: &Entry) {
+        match &entry.payload {
+            Payload::Noop => {}
+            Payload::Command(command) => {
+                let reserve =
+                    Reserve::decode(command).expect("commands are checked before they enter the log");
+                let range = self.counter.apply(reserve);
+                // To everybody but the leader that proposed it, in the term in which it did, it is passed over.
+                if let Some(leadership) = self.leadership.as_mut().filter(|l| l.term() == entry.term) {
+                    leadership.on_reserved(range);
+                }
+            }
+            Payload::Membership(membership) => self.on_membership_applied(membership),
+        }
+    }
+
+    fn on_restored(&mut self, snapshot: &Snapshot) {
+        self.counter =
+            Counter::decode(&snapshot.state).expect("states are checked before the core sees them");
+        self.on_membership_applied(&snapshot.membership);
+    }
+
+    fn on_membership_applied(&mut self, membership: &Arc<Membership>) {
+        let before = std::mem::replace(&mut self.applied_membership, Arc::clone(membership));
+        let me = self.config.raft.me;
+        for id in before.members.keys() {
+            match before.peer(*id) {
+                Some(peer) if membership.contains(peer) => {}
+                Some(peer) if peer == me => self.outputs.push_back(Output::Removed),
+                Some(peer) => self.outputs.push_back(Output::PeerRemoved(peer)),
+                None => {}
+            }
+        }
+    }
+
+    fn on_proposal_done(&mut self, proposal: ProposalId, outcome: ProposalOutcome) {
+        let Some(operation) = self.operations.end_change(proposal) else {
+            self.on_reservation_done(outcome);
+            return;
+        };
+        let outcome = match outcome {
+            ProposalOutcome::Committed(index) => OperationOutcome::Done { index },
+            ProposalOutcome::AlreadyDone => OperationOutcome::Done { index: self.raft.commit_index() },
+            ProposalOutcome::NotLeader if self.leadership.is_some() => OperationOutcome::HandingOver,
+            ProposalOutcome::NotLeader => OperationOutcome::NotLeader { leader: self.raft.leader() },
+            ProposalOutcome::Busy => OperationOutcome::Busy,
+            ProposalOutcome::Refused(ChangeRefused::InProgress | ChangeRefused::LeaderTooNew) => {
+                OperationOutcome::Busy
+            }
+            ProposalOutcome::Refused(reason) => OperationOutcome::Refused(reason),
+            ProposalOutcome::Unknown => OperationOutcome::Unknown,
+        };
+        self.operation_done(operation, outcome);
+    }
+
+    fn on_reservation_done(&mut self, outcome: ProposalOutcome) {
+        match outcome {
+            // It counts when it is applied; and a leader whose reservation is unknown is none any more.
+            ProposalOutcome::Committed(_) | ProposalOutcome::Unknown => {}
+            ProposalOutcome::NotLeader
+            | ProposalOutcome::Busy
+            | ProposalOutcome::AlreadyDone
+            | ProposalOutcome::Refused(_) => {
+                if let Some(leadership) = &mut self.leadership {
+                    leadership.on_refused();
+                }
+            }
+        }
+    }
+
+    fn on_role_changed(&mut self, role: Role, term: Term, leader: Option<NodeId>) {
+        self.outputs.push_back(Output::RoleChanged { role, term, leader });
+        if role == Role::Leader {
+            self.leadership = Some(Leadership::new(term, self.config.window, self.now));
+            return;
+        }
+        if self.leadership.take().is_some() {
+            self.orphans_deadline = self.now.plus(self.config.raft.election_timeout_us);
+            let ended = self.operations.end_transfers(term, self.raft.commit_index());
+            self.outputs
+                .extend(ended.map(|(operation, outcome)| Output::OperationDone { operation, outcome }));
+        }
+        if leader.is_some() {
+            self.release_orphans();
+        }
+    }
+
+    fn reserve(&mut self) {
+        let Some(leadership) = &mut self.leadership else { return };
+        let Some(reserve) = leadership.next_reservation(self.now, &self.requests, self.counter) else {
+            return;
+        };
+        leadership.on_proposed(reserve, self.requests.latest());
+        let proposal = self.last_proposal.next();
+        self.last_proposal = proposal;
+        self.step_raft(raft_core::Input::Propose { proposal, command: reserve.encode() });
+    }
+
+    fn begin_round(&mut self) {
+        let Some(leadership) = &mut self.leadership else { return };
+        if leadership.needs_round(&self.requests) {
+            let barrier = self.last_barrier.next();
+            self.last_barrier = barrier;
+            leadership.on_round_begun(barrier, self.requests.latest());
+            self.step_raft(raft_core::Input::ReadBarrier(barrier));
+        }
+    }
+
+    /// Answers, in the order of arrival, every request that can be answered.
+    fn serve(&mut self) {
+        while let Some((arrival, waiting)) = self.requests.front() {
+            let answer = if waiting.deadline <= self.now {
+                Answer::TimedOut
+            } else if let Some(leadership) = &mut self.leadership {
+                let obtainable = leadership.status().left.saturating_add(self.counter.left());
+                if waiting.count.get() > obtainable {
+                    Answer::Exhausted
+                } else if !leadership.is_confirmed(arrival) {
+                    return;
+                } else if let Some(first) = leadership.take(waiting.count) {
+                    Answer::Ids { first, count: waiting.count }
+                } else {
+                    return;
+                }
+            } else if self.orphans_deadline <= self.now {
+                Answer::NotLeader { leader: self.raft.leader() }
+            } else {
+                return;
+            };
+            self.requests.pop();
+            self.answer(waiting.request, answer);
+        }
+    }
+
+    /// Sends those who waited when leadership was lost to the next leader.
+    fn release_orphans(&mut self) {
+        while let Some(waiting) = self.requests.pop() {
+            self.answer(waiting.request, Answer::NotLeader { leader: self.raft.leader() });
+        }
+    }
+
+    fn base_index(&self) -> LogIndex {
+        self.raft.snapshot().map_or(LogIndex(0), |s| s.last_included_index)
+    }
+
+    fn answer(&mut self, request: RequestId, answer: Answer) {
+        self.outputs.push_back(Output::Answer { request, answer });
+    }
+
+    fn operation_done(&mut self, operation: OperationId, outcome: OperationOutcome) {
+        self.outputs.push_back(Output::OperationDone { operation, outcome });
+    }
+}
+
+/// Whether an entry's command is one of ours.
+fn check_entry(entry: &Entry) -> Result<(), DecodeError> {
+    match &entry.payload {
+        Payload::Command(command) => Reserve::decode(command).map(|_| ()),
+        Payload::Noop | Payload::Membership(_) => Ok(()),
+    }
+}

@@ -1,0 +1,119 @@
+//! What every message passes before the RPC that it belongs to sees it: is it sound, is it of this term, and
+//! does its sender still count (Raft §5.1, "Rules for Servers").
+
+use crate::io::DropReason;
+use crate::message::{
+    AppendEntriesResponse, AppendOutcome, CampaignReason, HeartbeatResponse, InstallSnapshotResponse,
+    Message, RequestVoteResponse,
+};
+use crate::raft::Raft;
+use crate::types::{LogIndex, Peer, Term};
+
+/// Terms beyond this are refused: they would soon leave no room for the next one. At a thousand elections a
+/// second, an honest cluster gets there after 146 million years.
+pub(crate) const TERM_MAX: Term = Term(1 << 62);
+/// Indexes beyond this are refused in snapshots, for the same reason.
+pub(crate) const INDEX_MAX: LogIndex = LogIndex(1 << 62);
+
+impl Raft {
+    /// Whether the message is for its handler. On the way, a later term makes this node a follower, and an
+    /// earlier one is told of ours.
+    pub(crate) fn admit(&mut self, from: Peer, message: &Message) -> bool {
+        let term = term_of(message);
+        if term > TERM_MAX {
+            self.drop_message(from, DropReason::TermExhausted);
+            return false;
+        }
+        if is_response(message) && self.log.membership().peer(from.id) != Some(from) {
+            // An acknowledgement counts only if it comes from the member itself: a former life of it, or one
+            // that was removed, promises nothing to this leader.
+            return false;
+        }
+        if let Message::PreVote(_) = message {
+            // Asks about a term that nobody has entered yet.
+            return true;
+        }
+        if let Message::RequestVote(m) = message {
+            // Dissertation §4.2.3: who hears a leader lets nobody disturb it, unless the leader wishes so.
+            let protected = m.reason == CampaignReason::LeaderLost && self.hears_leader();
+            if term > self.hard_state.current_term && protected {
+                return false;
+            }
+        }
+        if term > self.hard_state.current_term {
+            self.become_follower(term);
+        }
+        if let Message::PreVoteResponse(_) = message {
+            // A voter that would change term for us is of an earlier one.
+            return true;
+        }
+        if term < self.hard_state.current_term {
+            self.answer_stale(from, message);
+            return false;
+        }
+        true
+    }
+
+    /// Tells the sender of a request from an earlier term which term it is, so that it steps down (§5.1).
+    fn answer_stale(&mut self, to: Peer, message: &Message) {
+        let term = self.hard_state.current_term;
+        let answer = match message {
+            Message::RequestVote(_) => {
+                Message::RequestVoteResponse(RequestVoteResponse { term, vote_granted: false })
+            }
+            Message::AppendEntries(m) => Message::AppendEntriesResponse(AppendEntriesResponse {
+                term,
+                outcome: AppendOutcome::Rejected {
+                    prev_log_index: m.prev_log_index,
+                    hint_index: LogIndex(0),
+                    hint_term: Term(0),
+                },
+            }),
+            Message::Heartbeat(m) => Message::HeartbeatResponse(HeartbeatResponse { term, round: m.round }),
+            Message::InstallSnapshot(_) => {
+                Message::InstallSnapshotResponse(InstallSnapshotResponse { term, match_index: LogIndex(0) })
+            }
+            Message::PreVote(_)
+            | Message::PreVoteResponse(_)
+            | Message::RequestVoteResponse(_)
+            | Message::AppendEntriesResponse(_)
+            | Message::HeartbeatResponse(_)
+            | Message::InstallSnapshotResponse(_)
+            | Message::TimeoutNow(_) => return,
+        };
+        self.send(to, answer);
+    }
+}
+
+/// The sender's term; for a pre-vote the one that it asks about.
+pub(crate) fn term_of(message: &Message) -> Term {
+    match message {
+        Message::PreVote(m) => m.next_term,
+        Message::PreVoteResponse(m) => m.term,
+        Message::RequestVote(m) => m.term,
+        Message::RequestVoteResponse(m) => m.term,
+        Message::AppendEntries(m) => m.term,
+        Message::AppendEntriesResponse(m) => m.term,
+        Message::Heartbeat(m) => m.term,
+        Message::HeartbeatResponse(m) => m.term,
+        Message::InstallSnapshot(m) => m.term,
+        Message::InstallSnapshotResponse(m) => m.term,
+        Message::TimeoutNow(m) => m.term,
+    }
+}
+
+fn is_response(message: &Message) -> bool {
+    match message {
+        Message::PreVoteResponse(_)
+        | Message::RequestVoteResponse(_)
+        | Message::AppendEntriesResponse(_)
+        | Message::HeartbeatResponse(_)
+        | Message::InstallSnapshotResponse(_) => true,
+        Message::PreVote(_)
+        | Message::RequestVote(_)
+        | Message::AppendEntries(_)
+        | Message::Heartbeat(_)
+        | Message::InstallSnapshot(_)
+        | Message::TimeoutNow(_) => false,
+    }
+}

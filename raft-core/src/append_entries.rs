@@ -1,0 +1,118 @@
+//! The AppendEntries RPC (Raft Figure 2, §5.3).
+
+use crate::io::DropReason;
+use crate::log::Entry;
+use crate::message::{AppendEntries, AppendEntriesResponse, AppendOutcome, Message};
+use crate::raft::Raft;
+use crate::roles::RoleState;
+use crate::types::{LogIndex, Peer, Term};
+
+impl Raft {
+    /// Receiver.
+    pub(crate) fn on_append_entries(&mut self, from: Peer, m: AppendEntries) {
+        if !is_well_formed(&m) {
+            self.drop_message(from, DropReason::MalformedEntries);
+            return;
+        }
+        self.follow(from);
+        // What is committed here agrees with every leader (§5.4.3), so only what follows it is compared; an
+        // append that ends before it says nothing new.
+        let m = skip_committed(m, self.commit_index, self.log.term_at(self.commit_index));
+        if self.log.term_at(m.prev_log_index) != Some(m.prev_log_term) {
+            self.reject_append(from, &m);
+            return;
+        }
+        let match_index = m.entries.last().map_or(m.prev_log_index, |e| e.index);
+        self.take_over(m.entries);
+        self.commit_to(m.leader_commit.min(match_index));
+        self.acknowledge(from, match_index);
+    }
+
+    /// Sender.
+    pub(crate) fn on_append_entries_response(&mut self, from: Peer, m: AppendEntriesResponse) {
+        match m.outcome {
+            AppendOutcome::Matched { match_index } => self.on_matched(from, match_index),
+            AppendOutcome::Rejected { prev_log_index, hint_index, hint_term } => {
+                self.on_rejected(from, prev_log_index, hint_index, hint_term);
+            }
+        }
+    }
+
+    /// "The log agrees up to here": said once it is durable.
+    fn acknowledge(&mut self, to: Peer, match_index: LogIndex) {
+        let response = AppendEntriesResponse {
+            term: self.hard_state.current_term,
+            outcome: AppendOutcome::Matched { match_index },
+        };
+        self.persistence.promise(to, Message::AppendEntriesResponse(response));
+    }
+
+    /// A rejection promises nothing, so it goes out at once, with a hint that skips whole terms (§5.3).
+    fn reject_append(&mut self, to: Peer, m: &AppendEntries) {
+        let hint_index = self.log.last_index_of_term_at_most(m.prev_log_term, m.prev_log_index);
+        let response = AppendEntriesResponse {
+            term: self.hard_state.current_term,
+            outcome: AppendOutcome::Rejected {
+                prev_log_index: m.prev_log_index,
+                hint_index,
+                hint_term: self.log.term_at(hint_index).unwrap_or(Term(0)),
+            },
+        };
+        self.send(to, Message::AppendEntriesResponse(response));
+    }
+
+    /// Appends what is not there yet. Only an entry that conflicts removes what follows: an append that was
+    /// delayed, and is shorter than the log by now, takes nothing away (Figure 2, steps 3 and 4).
+    fn take_over(&mut self, entries: alloc::vec::Vec<Entry>) {
+        for entry in entries {
+            match self.log.term_at(entry.index) {
+                Some(term) if term == entry.term => continue,
+                Some(_) => {
+                    let commit_index = self.commit_index;
+                    let index = entry.index;
+                    assert!(index > commit_index, "conflict at {index}, committed up to {commit_index}");
+                    self.log.truncate_from(index);
+                    self.persistence.note_truncation(index);
+                }
+                None => {}
+            }
+            self.persistence.note_append(entry.index);
+            self.log.append(entry);
+        }
+    }
+
+    fn on_rejected(&mut self, from: Peer, prev_log_index: LogIndex, hint_index: LogIndex, hint_term: Term) {
+        let agree_at_most = self.log.last_index_of_term_at_most(hint_term, hint_index);
+        let now = self.now;
+        let RoleState::Leader(leader) = &mut self.role else { return };
+        let Some(progress) = leader.progress.get_mut(&from.id) else { return };
+        progress.last_heard = now;
+        if progress.on_rejected(prev_log_index, agree_at_most) {
+            self.replicate_to(from.id);
+        }
+    }
+}
+
+/// Whether the entries follow each other and `prev_log_index`, with terms that never go down nor beyond the
+/// leader's: all that a sound leader sends.
+fn is_well_formed(m: &AppendEntries) -> bool {
+    let mut last = (m.prev_log_index, m.prev_log_term);
+    for entry in &m.entries {
+        let (last_index, last_term) = last;
+        if last_index.0.checked_add(1) != Some(entry.index.0) || entry.term < last_term {
+            return false;
+        }
+        last = (entry.index, entry.term);
+    }
+    last.1 <= m.term
+}
+
+/// The append without the part up to `commit_index`, where it reaches further back than that.
+fn skip_committed(m: AppendEntries, commit_index: LogIndex, commit_term: Option<Term>) -> AppendEntries {
+    let Some(commit_term) = commit_term else { return m };
+    if m.prev_log_index >= commit_index {
+        return m;
+    }
+    let entries = m.entries.into_iter().filter(|e| e.index > commit_index).collect();
+    AppendEntries { prev_log_index: commit_index, prev_log_term: commit_term, entries, ..m }
+}

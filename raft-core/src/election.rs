@@ -1,0 +1,264 @@
+//! Who leads: timeouts, campaigns, and what becomes of winners and losers (Raft §5.2, dissertation §9.6).
+//!
+//! A node first asks whether it could win ([`PreVote`]); only then it enters a new term and asks for votes. So a
+//! node that is cut off, or was removed, never drives the others' terms up.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::io::{Output, ProposalOutcome};
+use crate::log::Payload;
+use crate::message::{CampaignReason, Message, PreVote, RequestVote};
+use crate::progress::Progress;
+use crate::raft::Raft;
+use crate::roles::{Candidate, Follower, Leader, Pace, PreCandidate, RoleState};
+use crate::types::{Micros, NodeId, Peer, Round, Term};
+
+/// After a leader's process is gone, its voters campaign one after the other, this fraction of a heartbeat
+/// interval apart, so that they do not split the vote.
+const STAGGER_PER_HEARTBEAT: u64 = 4;
+
+impl Raft {
+    /// How long a node that was just started waits. A voter that is alone waits for nobody; for the others a
+    /// pre-vote does no harm where a leader is alive, and where none is, the cluster is waiting.
+    pub(crate) fn first_election_deadline(&mut self) -> Micros {
+        if self.is_voter() && self.log.membership().quorum() == 1 {
+            return self.now;
+        }
+        let patience = 2 * self.config.heartbeat_interval_us;
+        self.now.plus(patience + self.rng.below(self.config.election_timeout_us))
+    }
+
+    /// Whether this node has reason to believe that a leader is at work (dissertation §4.2.3).
+    pub(crate) fn hears_leader(&self) -> bool {
+        match &self.role {
+            RoleState::Leader(_) => true,
+            RoleState::Follower(f) => {
+                f.leader.is_some() && self.now.since(f.last_heard) < self.config.election_timeout_us
+            }
+            RoleState::PreCandidate(_) | RoleState::Candidate(_) | RoleState::Muted(_) => false,
+        }
+    }
+
+    /// Enters `term`, or stays in it, without a leader.
+    pub(crate) fn become_follower(&mut self, term: Term) {
+        let current = self.hard_state.current_term;
+        assert!(term >= current, "term {term} entered after term {current}");
+        if term > current {
+            self.hard_state.current_term = term;
+            self.hard_state.voted_for = None;
+            self.persistence.note_hard_state();
+        }
+        let election_deadline = match &self.role {
+            // Only a leader's word or a vote given puts off an election (Raft §5.2).
+            RoleState::Follower(follower) => follower.election_deadline,
+            RoleState::PreCandidate(_)
+            | RoleState::Candidate(_)
+            | RoleState::Leader(_)
+            | RoleState::Muted(_) => self.random_election_deadline(),
+        };
+        self.give_up_leadership();
+        self.role = RoleState::Follower(Follower::waiting(self.now, election_deadline));
+    }
+
+    /// Follows the leader of the current term, from whom a message has just come.
+    pub(crate) fn follow(&mut self, leader: Peer) {
+        let term = self.hard_state.current_term;
+        let known = self.known_leader();
+        assert!(
+            known.is_none_or(|known| known == leader),
+            "two leaders in term {term}: {} and {leader}",
+            known.unwrap_or(leader)
+        );
+        self.role = RoleState::Follower(Follower {
+            leader: Some(leader),
+            last_heard: self.now,
+            election_deadline: self.random_election_deadline(),
+            pace: Pace::Patient,
+        });
+    }
+
+    /// A follower has heard nothing for too long.
+    pub(crate) fn on_election_timeout(&mut self) {
+        let RoleState::Follower(Follower { pace, .. }) = self.role else { return };
+        if self.may_campaign() {
+            self.start_pre_vote(pace);
+        } else {
+            // It can not become leader, but it should no longer name one that is silent.
+            let deadline = self.random_election_deadline();
+            self.role = RoleState::Follower(Follower::waiting(self.now, deadline));
+        }
+    }
+
+    /// Nobody has decided the pre-vote.
+    pub(crate) fn on_pre_vote_timeout(&mut self) {
+        let RoleState::PreCandidate(PreCandidate { pace, .. }) = self.role else { return };
+        self.start_pre_vote(pace);
+    }
+
+    /// Nobody has won the election (Raft §5.2: a split vote).
+    pub(crate) fn on_candidate_timeout(&mut self) {
+        self.start_pre_vote(Pace::Patient);
+    }
+
+    /// A process is gone. Where it led, its voters need not sit out their timeouts.
+    pub(crate) fn on_peer_unreachable(&mut self, peer: NodeId) {
+        match &mut self.role {
+            RoleState::Leader(leader) => {
+                if let Some(progress) = leader.progress.get_mut(&peer) {
+                    progress.probe();
+                }
+            }
+            RoleState::Follower(follower) if follower.leader.is_some_and(|l| l.id == peer) => {
+                let election_deadline = self.now.plus(self.stagger() * self.rank_without(peer));
+                self.role = RoleState::Follower(Follower {
+                    pace: Pace::Quick,
+                    ..Follower::waiting(self.now, election_deadline)
+                });
+            }
+            RoleState::Follower(_)
+            | RoleState::PreCandidate(_)
+            | RoleState::Candidate(_)
+            | RoleState::Muted(_) => {}
+        }
+    }
+
+    /// Asks every other voter whether it would vote for this node (dissertation §9.6).
+    fn start_pre_vote(&mut self, pace: Pace) {
+        let retry_deadline = match pace {
+            Pace::Patient => self.random_election_deadline(),
+            Pace::Quick => {
+                let voters = self.log.membership().voters().count();
+                self.now.plus(self.stagger() * u64::try_from(voters).unwrap_or(u64::MAX).max(1))
+            }
+        };
+        let granted = BTreeSet::from([self.config.me.id]);
+        self.role = RoleState::PreCandidate(PreCandidate { granted, pace, retry_deadline });
+        let pre_vote = PreVote {
+            next_term: self.hard_state.current_term.next(),
+            last_log_index: self.log.last_index(),
+            last_log_term: self.log.last_term(),
+        };
+        for voter in self.other_voters() {
+            self.send(voter, Message::PreVote(pre_vote));
+        }
+        self.campaign_if_granted();
+    }
+
+    /// Campaigns once a majority would vote for this node.
+    pub(crate) fn campaign_if_granted(&mut self) {
+        let RoleState::PreCandidate(PreCandidate { granted, .. }) = &self.role else { return };
+        if self.is_majority(granted) {
+            self.campaign(CampaignReason::LeaderLost);
+        }
+    }
+
+    /// Enters the next term, votes for itself and asks the others to (Raft §5.2). All of it rests on this node's
+    /// own vote and on its log, so nothing is sent before both are durable: after a crash it might otherwise
+    /// campaign again in the same term with less.
+    pub(crate) fn campaign(&mut self, reason: CampaignReason) {
+        let term = self.hard_state.current_term.next();
+        self.hard_state.current_term = term;
+        self.hard_state.voted_for = Some(self.config.me);
+        self.persistence.note_hard_state();
+        self.role = RoleState::Candidate(Candidate {
+            votes: BTreeSet::new(),
+            vote_write: self.persistence.this_step(),
+            retry_deadline: self.random_election_deadline(),
+        });
+        let request = RequestVote {
+            term,
+            last_log_index: self.log.last_index(),
+            last_log_term: self.log.last_term(),
+            reason,
+        };
+        for voter in self.other_voters() {
+            self.persistence.promise(voter, Message::RequestVote(request));
+        }
+    }
+
+    /// Counts a candidate's own vote, once it is durable.
+    pub(crate) fn count_own_vote(&mut self) {
+        let me = self.config.me.id;
+        if let RoleState::Candidate(candidate) = &mut self.role
+            && self.persistence.is_durable(candidate.vote_write)
+        {
+            candidate.votes.insert(me);
+        }
+        self.lead_if_elected();
+    }
+
+    /// Becomes leader once a majority has voted for this node.
+    pub(crate) fn lead_if_elected(&mut self) {
+        let RoleState::Candidate(Candidate { votes, .. }) = &self.role else { return };
+        if self.is_majority(votes) {
+            self.become_leader();
+        }
+    }
+
+    /// Raft §5.2, and the no-op of §8.
+    fn become_leader(&mut self) {
+        let first_index = self.log.last_index().next();
+        let me = self.config.me.id;
+        let others = self.log.membership().members.keys().filter(|id| **id != me);
+        let progress: BTreeMap<_, _> = others.map(|id| (*id, Progress::new(first_index, self.now))).collect();
+        self.role = RoleState::Leader(Leader {
+            progress,
+            first_index,
+            heartbeat_deadline: self.now.plus(self.config.heartbeat_interval_us),
+            round: Round(0),
+            barriers: VecDeque::new(),
+            proposals: VecDeque::new(),
+            transfer: None,
+            stall_tolerated_until: self.now,
+        });
+        self.append(Payload::Noop);
+        self.replicate_to_all();
+        self.advance_commit_index();
+    }
+
+    /// What a leader has been asked and can no longer answer.
+    pub(crate) fn give_up_leadership(&mut self) {
+        if let RoleState::Leader(leader) = &mut self.role {
+            for (_, proposal) in leader.proposals.drain(..) {
+                let outcome = ProposalOutcome::Unknown;
+                self.outputs.push_back(Output::ProposalDone { proposal, outcome });
+            }
+        }
+    }
+
+    /// Whether this node votes.
+    pub(crate) fn is_voter(&self) -> bool {
+        let membership = self.log.membership();
+        membership.contains(self.config.me) && membership.is_voter(self.config.me.id)
+    }
+
+    /// Whether this node may campaign. One whose removal is not known to be committed may, without counting
+    /// itself: the entry that removes it may be nowhere else (dissertation §4.2.2).
+    pub(crate) fn may_campaign(&self) -> bool {
+        let committed = self.committed_membership();
+        self.is_voter() || (committed.contains(self.config.me) && committed.is_voter(self.config.me.id))
+    }
+
+    /// Whether these are a majority of the voters. Only voters count, and only those of the membership in force.
+    fn is_majority(&self, ids: &BTreeSet<NodeId>) -> bool {
+        let membership = self.log.membership();
+        membership.voters().filter(|id| ids.contains(id)).count() >= membership.quorum()
+    }
+
+    /// One to two election timeouts from now (Raft §5.2).
+    pub(crate) fn random_election_deadline(&mut self) -> Micros {
+        let timeout = self.config.election_timeout_us;
+        self.now.plus(timeout.saturating_add(self.rng.below(timeout)))
+    }
+
+    fn stagger(&self) -> u64 {
+        self.config.heartbeat_interval_us / STAGGER_PER_HEARTBEAT
+    }
+
+    /// How many voters with a smaller id are left when `gone` is not there.
+    fn rank_without(&self, gone: NodeId) -> u64 {
+        let me = self.config.me.id;
+        let before = self.log.membership().voters().filter(|id| *id != gone && *id < me).count();
+        u64::try_from(before).unwrap_or(u64::MAX)
+    }
+}

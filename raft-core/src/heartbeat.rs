@@ -1,0 +1,67 @@
+//! Heartbeats (Raft §5.2) and the rounds of them that let read barriers pass (dissertation §6.4).
+//!
+//! The paper's heartbeat is an empty AppendEntries. Ours is a message of its own, because its answer promises
+//! nothing durable: it never waits for a disk.
+
+use crate::message::{Heartbeat, HeartbeatResponse, Message};
+use crate::raft::Raft;
+use crate::roles::RoleState;
+use crate::types::Peer;
+
+impl Raft {
+    /// Receiver. The leader names no commit index beyond what it knows this node to have matched, so no entry
+    /// that differs from the leader's is taken for committed.
+    pub(crate) fn on_heartbeat(&mut self, from: Peer, m: Heartbeat) {
+        self.follow(from);
+        self.commit_to(m.leader_commit.min(self.log.last_index()));
+        let response = HeartbeatResponse { term: self.hard_state.current_term, round: m.round };
+        self.send(from, Message::HeartbeatResponse(response));
+    }
+
+    /// Sender.
+    pub(crate) fn on_heartbeat_response(&mut self, from: Peer, m: HeartbeatResponse) {
+        let now = self.now;
+        let RoleState::Leader(leader) = &mut self.role else { return };
+        let Some(progress) = leader.progress.get_mut(&from.id) else { return };
+        progress.last_heard = now;
+        // An answer to a round that was never begun lets nothing pass.
+        if m.round <= leader.round {
+            progress.acked_round = progress.acked_round.max(m.round);
+        }
+        self.pass_barriers();
+    }
+
+    /// Sends the current round to every member: the others must hear of this leader too.
+    pub(crate) fn broadcast_heartbeat(&mut self) {
+        self.send_round(Audience::Members);
+    }
+
+    /// Sends the current round to those whose answers count.
+    pub(crate) fn broadcast_round(&mut self) {
+        self.send_round(Audience::Voters);
+    }
+
+    fn send_round(&mut self, audience: Audience) {
+        let RoleState::Leader(leader) = &self.role else { return };
+        let membership = self.log.membership();
+        for (id, progress) in &leader.progress {
+            let Some(to) = membership.peer(*id) else { continue };
+            if audience == Audience::Voters && !membership.is_voter(*id) {
+                continue;
+            }
+            let heartbeat = Heartbeat {
+                term: self.hard_state.current_term,
+                leader_commit: self.commit_index.min(progress.match_index),
+                round: leader.round,
+            };
+            let message = Message::Heartbeat(heartbeat);
+            self.outputs.push_back(crate::io::Output::Send { to, message });
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Audience {
+    Members,
+    Voters,
+}

@@ -1,0 +1,107 @@
+//! Handing leadership over, and the TimeoutNow RPC (dissertation §3.10).
+//!
+//! A leader hands over when it is told to, when its disk stalls or fails, and when it has removed itself.
+
+use crate::io::Output;
+use crate::message::{CampaignReason, Message, TimeoutNow};
+use crate::raft::Raft;
+use crate::roles::{Follower, Muted, RoleState, Transfer};
+use crate::types::{NodeId, Peer};
+
+impl Raft {
+    /// Begins a hand-over. A second request changes the target, not the deadline.
+    pub(crate) fn on_transfer_leadership(&mut self, to: Option<NodeId>) {
+        let target = self.transfer_target(to);
+        let deadline = self.now.plus(self.config.election_timeout_us);
+        let (RoleState::Leader(leader), Some(target)) = (&mut self.role, target) else {
+            self.outputs.push_back(Output::TransferAborted);
+            return;
+        };
+        let deadline = leader.transfer.map_or(deadline, |under_way| under_way.deadline);
+        leader.transfer = Some(Transfer { target, deadline });
+        self.continue_transfer();
+    }
+
+    /// Tells the target to campaign, once its log is the same as this one.
+    pub(crate) fn continue_transfer(&mut self) {
+        let RoleState::Leader(leader) = &self.role else { return };
+        let Some(Transfer { target, .. }) = leader.transfer else { return };
+        let Some(progress) = leader.progress.get(&target.id) else { return };
+        if progress.match_index == self.log.last_index() {
+            let term = self.hard_state.current_term;
+            self.send(target, Message::TimeoutNow(TimeoutNow { term }));
+        } else {
+            self.replicate_to(target.id);
+        }
+    }
+
+    /// Gives a hand-over up that has taken an election timeout: the target may be gone.
+    pub(crate) fn abort_late_transfer(&mut self) {
+        let now = self.now;
+        if let RoleState::Leader(leader) = &mut self.role
+            && leader.transfer.is_some_and(|transfer| transfer.deadline <= now)
+        {
+            leader.transfer = None;
+            self.outputs.push_back(Output::TransferAborted);
+        }
+    }
+
+    /// Hands over where a write has taken an election timeout: a sick disk must not hold a healthy cluster.
+    pub(crate) fn escape_stalled_disk(&mut self) {
+        let timeout = self.config.election_timeout_us;
+        let now = self.now;
+        let stalled = self.persistence.oldest_issued_at().is_some_and(|at| now.since(at) >= timeout);
+        let target = self.transfer_target(None);
+        let RoleState::Leader(leader) = &mut self.role else { return };
+        if stalled && leader.stall_tolerated_until <= now && leader.transfer.is_none() && target.is_some() {
+            leader.stall_tolerated_until = now.plus(timeout);
+            self.on_transfer_leadership(None);
+        }
+    }
+
+    /// Receiver: campaigns at once, without a pre-vote; the leader itself wishes it.
+    pub(crate) fn on_timeout_now(&mut self, from: Peer, _: TimeoutNow) {
+        let follows = self.role.followed().is_none_or(|leader| leader == from);
+        let elected = matches!(self.role, RoleState::Candidate(_) | RoleState::Leader(_));
+        if follows && !elected && self.may_campaign() {
+            self.campaign(CampaignReason::LeadershipTransfer);
+        }
+    }
+
+    /// A write failed: hands over to whoever has everything, and takes no further part.
+    pub(crate) fn on_write_failed(&mut self) {
+        self.tell_best_to_campaign();
+        self.give_up_leadership();
+        self.persistence.fail();
+        let leader = self.role.followed();
+        self.role = RoleState::Muted(Muted { leader, forget_deadline: self.forget_deadline() });
+    }
+
+    /// A leader that has just removed itself lets another take over (dissertation §4.2.2).
+    pub(crate) fn step_down_removed(&mut self) {
+        self.tell_best_to_campaign();
+        self.give_up_leadership();
+        let deadline = self.random_election_deadline();
+        self.role = RoleState::Follower(Follower::waiting(self.now, deadline));
+    }
+
+    fn tell_best_to_campaign(&mut self) {
+        let term = self.hard_state.current_term;
+        if let Some(target) = self.transfer_target(None) {
+            self.send(target, Message::TimeoutNow(TimeoutNow { term }));
+        }
+    }
+
+    /// Who can take over: the voter that is asked for, or else the one of those heard lately that has most of
+    /// the log; of several, the one with the smallest id.
+    fn transfer_target(&self, to: Option<NodeId>) -> Option<Peer> {
+        let RoleState::Leader(leader) = &self.role else { return None };
+        let membership = self.log.membership();
+        let candidates = leader.progress.iter().filter(|(id, progress)| {
+            let heard = self.now.since(progress.last_heard) < self.config.election_timeout_us;
+            membership.is_voter(**id) && to.map_or(heard, |to| to == **id)
+        });
+        let best = candidates.min_by_key(|(id, progress)| (core::cmp::Reverse(progress.match_index), **id));
+        best.and_then(|(id, _)| membership.peer(*id))
+    }
+}

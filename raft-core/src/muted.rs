@@ -1,0 +1,66 @@
+//! A node whose disk has failed. It can promise nothing any more, so it says nothing; it only watches who
+//! leads, so that its driver can send clients there. What it learns is kept in memory alone.
+
+use crate::admission::{TERM_MAX, term_of};
+use crate::io::{HardState, Input, Output, ProposalOutcome};
+use crate::message::Message;
+use crate::raft::Raft;
+use crate::roles::{Muted, RoleState};
+use crate::types::{Micros, Peer, ProposalId};
+
+impl Raft {
+    pub(crate) fn step_muted(&mut self, input: Input) {
+        match input {
+            Input::Wake => self.forget_silent_leader(),
+            Input::Message { from, message } => self.watch(from, &message),
+            Input::Propose { proposal, .. } | Input::ChangeMembership { proposal, .. } => {
+                self.refuse(proposal);
+            }
+            Input::TransferLeadership { .. } => self.outputs.push_back(Output::TransferAborted),
+            Input::PeerUnreachable(_)
+            | Input::ReadBarrier(_)
+            | Input::WritesDurable { .. }
+            | Input::WriteFailed
+            | Input::Compact { .. } => {}
+        }
+    }
+
+    /// Until when a leader is named that says no more: two election timeouts, in which another would be elected.
+    pub(crate) fn forget_deadline(&self) -> Micros {
+        self.now.plus(self.config.election_timeout_us.saturating_mul(2))
+    }
+
+    fn watch(&mut self, from: Peer, message: &Message) {
+        let leads = match message {
+            Message::AppendEntries(_) | Message::Heartbeat(_) | Message::InstallSnapshot(_) => true,
+            Message::PreVote(_)
+            | Message::PreVoteResponse(_)
+            | Message::RequestVote(_)
+            | Message::RequestVoteResponse(_)
+            | Message::AppendEntriesResponse(_)
+            | Message::HeartbeatResponse(_)
+            | Message::InstallSnapshotResponse(_)
+            | Message::TimeoutNow(_) => false,
+        };
+        let term = term_of(message);
+        if leads && from != self.config.me && term >= self.hard_state.current_term && term <= TERM_MAX {
+            self.hard_state = HardState { current_term: term, voted_for: None };
+            let forget_deadline = self.forget_deadline();
+            self.role = RoleState::Muted(Muted { leader: Some(from), forget_deadline });
+        }
+    }
+
+    fn forget_silent_leader(&mut self) {
+        let now = self.now;
+        if let RoleState::Muted(muted) = &mut self.role
+            && muted.forget_deadline <= now
+        {
+            muted.leader = None;
+        }
+    }
+
+    fn refuse(&mut self, proposal: ProposalId) {
+        let outcome = ProposalOutcome::NotLeader;
+        self.outputs.push_back(Output::ProposalDone { proposal, outcome });
+    }
+}

@@ -1,0 +1,210 @@
+//! What is being written, and what may be said only once it is (Raft Figure 2: "updated on stable storage
+//! before responding to RPCs").
+//!
+//! During a step the other modules note what changed; at its end everything becomes one [`Write`]. A promise
+//! made in that step is withheld until that write, and so every earlier one, is durable. This is the only module
+//! that knows what is durable.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::mem;
+
+use crate::io::{HardState, Write};
+use crate::log::{Log, Snapshot};
+use crate::message::{AppendEntriesResponse, AppendOutcome, Message};
+use crate::types::{LogIndex, Micros, Peer, Term, WriteId};
+
+/// The writes under way and the messages that wait for them.
+#[derive(Clone, Debug)]
+pub(crate) struct Persistence {
+    /// The last write that was handed out.
+    issued: WriteId,
+    /// The last write that is durable.
+    durable: WriteId,
+    /// Up to this index the log, as it is in memory now, is durable.
+    durable_index: LogIndex,
+    /// Handed out and not yet durable, oldest first.
+    in_flight: VecDeque<InFlight>,
+    /// Messages that wait for a write, in the order of the writes.
+    withheld: VecDeque<(WriteId, Peer, Message)>,
+    /// What this step has changed so far.
+    changes: Changes,
+    /// What this step has promised so far.
+    promises: Vec<(Peer, Message)>,
+}
+
+#[derive(Clone, Debug)]
+struct InFlight {
+    id: WriteId,
+    issued_at: Micros,
+    /// Up to where the log is durable once this is: lowered by every later truncation, because what was cut off
+    /// and written again is another entry.
+    last_index: LogIndex,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Changes {
+    hard_state: bool,
+    snapshot: Option<Arc<Snapshot>>,
+    truncate_from: Option<LogIndex>,
+    append_from: Option<LogIndex>,
+}
+
+impl Persistence {
+    /// Everything up to `last_index` was read from the disk.
+    pub(crate) fn new(last_index: LogIndex) -> Persistence {
+        Persistence {
+            issued: WriteId(0),
+            durable: WriteId(0),
+            durable_index: last_index,
+            in_flight: VecDeque::new(),
+            withheld: VecDeque::new(),
+            changes: Changes::default(),
+            promises: Vec::new(),
+        }
+    }
+
+    /// Up to this index the log, as it is in memory now, is durable.
+    pub(crate) fn durable_index(&self) -> LogIndex {
+        self.durable_index
+    }
+
+    /// Whether this write is durable.
+    pub(crate) fn is_durable(&self, write: WriteId) -> bool {
+        write <= self.durable
+    }
+
+    /// The write that will carry what this step changes.
+    pub(crate) fn this_step(&self) -> WriteId {
+        self.issued.next()
+    }
+
+    /// When the oldest write that is not durable yet was handed out.
+    pub(crate) fn oldest_issued_at(&self) -> Option<Micros> {
+        self.in_flight.front().map(|w| w.issued_at)
+    }
+
+    pub(crate) fn note_hard_state(&mut self) {
+        self.changes.hard_state = true;
+    }
+
+    /// The log has grown; `index` is the first new entry.
+    pub(crate) fn note_append(&mut self, index: LogIndex) {
+        let first = self.changes.append_from.map_or(index, |earlier| earlier.min(index));
+        self.changes.append_from = Some(first);
+    }
+
+    /// The log was cut off; `index` is the first entry that is gone.
+    pub(crate) fn note_truncation(&mut self, index: LogIndex) {
+        let first = self.changes.truncate_from.map_or(index, |earlier| earlier.min(index));
+        self.changes.truncate_from = Some(first);
+        self.forget_beyond(index.previous().expect("no entry has index 0"));
+    }
+
+    /// The log was replaced by a snapshot, except for its part up to `agreed`, which the snapshot includes.
+    pub(crate) fn note_restore(&mut self, snapshot: Arc<Snapshot>, agreed: LogIndex) {
+        self.changes.truncate_from = Some(snapshot.last_included_index.next());
+        self.changes.append_from = None;
+        self.changes.snapshot = Some(snapshot);
+        self.forget_beyond(agreed);
+    }
+
+    /// A part of the log that is durable was replaced by a snapshot.
+    pub(crate) fn note_compaction(&mut self, snapshot: Arc<Snapshot>) {
+        self.changes.snapshot = Some(snapshot);
+    }
+
+    /// To be sent once all that was written up to the end of this step is durable.
+    pub(crate) fn promise(&mut self, to: Peer, message: Message) {
+        self.promises.push((to, message));
+    }
+
+    /// Ends a step: gives the write that it caused, if any, and withholds its promises.
+    pub(crate) fn end_step(&mut self, now: Micros, hard_state: HardState, log: &Log) -> Option<Write> {
+        let changes = mem::take(&mut self.changes);
+        let write = self.write(changes, hard_state, log);
+        if let Some(write) = &write {
+            self.issued = write.id;
+            let in_flight = InFlight { id: write.id, issued_at: now, last_index: log.last_index() };
+            self.in_flight.push_back(in_flight);
+        }
+        for (to, message) in mem::take(&mut self.promises) {
+            self.withhold(to, message);
+        }
+        write
+    }
+
+    /// The driver says that every write up to `through` is durable.
+    pub(crate) fn on_durable(&mut self, through: WriteId) {
+        assert!(through <= self.issued, "write {through} reported durable, {} was the last", self.issued);
+        self.durable = self.durable.max(through);
+        while self.in_flight.front().is_some_and(|w| w.id <= through) {
+            let write = self.in_flight.pop_front().expect("the loop has just seen it");
+            self.durable_index = write.last_index;
+        }
+    }
+
+    /// A message that may now be sent.
+    pub(crate) fn released(&mut self) -> Option<(Peer, Message)> {
+        if self.withheld.front().is_some_and(|(write, ..)| self.is_durable(*write)) {
+            self.withheld.pop_front().map(|(_, to, message)| (to, message))
+        } else {
+            None
+        }
+    }
+
+    /// A write failed: nothing that waits will ever be sent.
+    pub(crate) fn fail(&mut self) {
+        self.withheld.clear();
+        self.promises.clear();
+        self.in_flight.clear();
+        self.changes = Changes::default();
+    }
+
+    fn write(&self, changes: Changes, hard_state: HardState, log: &Log) -> Option<Write> {
+        let Changes { hard_state: hard_state_changed, snapshot, truncate_from, append_from } = changes;
+        let nothing =
+            !hard_state_changed && snapshot.is_none() && truncate_from.is_none() && append_from.is_none();
+        (!nothing).then(|| Write {
+            id: self.issued.next(),
+            hard_state: hard_state_changed.then_some(hard_state),
+            snapshot,
+            truncate_from,
+            entries: append_from.map_or_else(Vec::new, |from| log.suffix(from)),
+        })
+    }
+
+    /// A second promise of the same kind, resting on the same write, replaces the first: a leader that asks
+    /// again and again while our disk stalls must not make the queue grow.
+    fn withhold(&mut self, to: Peer, message: Message) {
+        let same = |(write, other, waiting): &&mut (WriteId, Peer, Message)| {
+            *write == self.issued && *other == to && mem::discriminant(waiting) == mem::discriminant(&message)
+        };
+        match self.withheld.iter_mut().rev().take_while(|(write, ..)| *write == self.issued).find(same) {
+            Some((_, _, waiting)) if promises_less(&message, waiting) => {}
+            Some((_, _, waiting)) => *waiting = message,
+            None => self.withheld.push_back((self.issued, to, message)),
+        }
+    }
+
+    fn forget_beyond(&mut self, index: LogIndex) {
+        self.durable_index = self.durable_index.min(index);
+        for write in &mut self.in_flight {
+            write.last_index = write.last_index.min(index);
+        }
+    }
+}
+
+/// Whether `new` is the answer to an append that was overtaken by the one that `waiting` answers.
+fn promises_less(new: &Message, waiting: &Message) -> bool {
+    matched(new).is_some_and(|new| matched(waiting).is_some_and(|waiting| new < waiting))
+}
+
+fn matched(message: &Message) -> Option<(Term, LogIndex)> {
+    let Message::AppendEntriesResponse(AppendEntriesResponse { term, outcome }) = message else {
+        return None;
+    };
+    let AppendOutcome::Matched { match_index } = outcome else { return None };
+    Some((*term, *match_index))
+}

@@ -1,0 +1,144 @@
+//! What a leader knows of one other member's log (Raft Figure 2: `nextIndex`, `matchIndex`).
+
+use alloc::collections::VecDeque;
+
+use crate::config::APPENDS_IN_FLIGHT_MAX;
+use crate::types::{LogIndex, Micros, Round};
+
+/// One other member, as the leader sees it. Always `match_index < next_index`.
+#[derive(Clone, Debug)]
+pub(crate) struct Progress {
+    /// Highest index known to agree with the leader's log, durably.
+    pub(crate) match_index: LogIndex,
+    /// The next index to send.
+    pub(crate) next_index: LogIndex,
+    /// How entries are sent at present.
+    pub(crate) state: ProgressState,
+    /// When it last answered anything in this term, or when the term began.
+    pub(crate) last_heard: Micros,
+    /// The latest round that it has answered.
+    pub(crate) acked_round: Round,
+}
+
+/// How entries are sent to a member.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum ProgressState {
+    /// Where the logs agree is not known: one append at a time, and another only after an answer or a
+    /// heartbeat interval.
+    Probe {
+        /// Whether one is on its way.
+        waiting: bool,
+    },
+    /// The logs agree up to `match_index`: appends follow each other without waiting for answers.
+    Replicate {
+        /// The last index of each append that is not answered yet.
+        in_flight: VecDeque<LogIndex>,
+        /// When an answer last moved `match_index`, or the first of these was sent.
+        progressed_at: Micros,
+    },
+    /// A snapshot is on its way; nothing else is sent before it is answered.
+    Snapshot {
+        /// When it was sent.
+        sent_at: Micros,
+    },
+}
+
+impl Progress {
+    /// What a new leader assumes (Figure 2: `nextIndex` is its last index plus one, `matchIndex` is 0).
+    pub(crate) fn new(next_index: LogIndex, now: Micros) -> Progress {
+        Progress {
+            match_index: LogIndex(0),
+            next_index,
+            state: ProgressState::Probe { waiting: false },
+            last_heard: now,
+            acked_round: Round(0),
+        }
+    }
+
+    /// Whether an append may be sent now.
+    pub(crate) fn is_ready(&self) -> bool {
+        match &self.state {
+            ProgressState::Probe { waiting } => !waiting,
+            ProgressState::Replicate { in_flight, .. } => in_flight.len() < APPENDS_IN_FLIGHT_MAX,
+            ProgressState::Snapshot { .. } => false,
+        }
+    }
+
+    /// An append up to `last_index` has been sent.
+    pub(crate) fn on_sent(&mut self, last_index: LogIndex, now: Micros) {
+        match &mut self.state {
+            ProgressState::Probe { waiting } => *waiting = true,
+            ProgressState::Replicate { in_flight, progressed_at } => {
+                if in_flight.is_empty() {
+                    *progressed_at = now;
+                }
+                in_flight.push_back(last_index);
+                self.next_index = last_index.next();
+            }
+            ProgressState::Snapshot { .. } => {}
+        }
+    }
+
+    /// The member's log agrees up to `match_index`.
+    pub(crate) fn on_matched(&mut self, match_index: LogIndex, now: Micros) {
+        let advanced = match_index > self.match_index;
+        self.match_index = self.match_index.max(match_index);
+        self.next_index = self.next_index.max(self.match_index.next());
+        match &mut self.state {
+            ProgressState::Replicate { in_flight, progressed_at } => {
+                while in_flight.front().is_some_and(|last| *last <= match_index) {
+                    in_flight.pop_front();
+                }
+                if advanced {
+                    *progressed_at = now;
+                }
+            }
+            ProgressState::Probe { .. } | ProgressState::Snapshot { .. } => {
+                self.state = ProgressState::Replicate { in_flight: VecDeque::new(), progressed_at: now };
+                // What was sent before may have been lost: start from what is known.
+                self.next_index = self.match_index.next();
+            }
+        }
+    }
+
+    /// The member refused an append after `prev_log_index`; at the latest, it may agree at `agree_at_most`.
+    /// False where the answer is an old one.
+    pub(crate) fn on_rejected(&mut self, prev_log_index: LogIndex, agree_at_most: LogIndex) -> bool {
+        let stale = match &self.state {
+            ProgressState::Replicate { .. } => prev_log_index <= self.match_index,
+            ProgressState::Probe { .. } | ProgressState::Snapshot { .. } => {
+                self.next_index.previous() != Some(prev_log_index)
+            }
+        };
+        if stale {
+            return false;
+        }
+        let next_index = prev_log_index.min(agree_at_most.next());
+        self.next_index = next_index.max(self.match_index.next());
+        self.state = ProgressState::Probe { waiting: false };
+        true
+    }
+
+    /// What was on its way may be lost: find out anew.
+    pub(crate) fn probe(&mut self) {
+        self.next_index = self.match_index.next();
+        self.state = ProgressState::Probe { waiting: false };
+    }
+
+    /// A heartbeat interval has passed: what has gone unanswered for `patience_us` is taken for lost.
+    pub(crate) fn on_tick(&mut self, now: Micros, patience_us: u64) {
+        match &mut self.state {
+            ProgressState::Probe { waiting } => *waiting = false,
+            ProgressState::Replicate { in_flight, progressed_at } => {
+                if !in_flight.is_empty() && now.since(*progressed_at) >= patience_us {
+                    self.probe();
+                }
+            }
+            ProgressState::Snapshot { sent_at } => {
+                if now.since(*sent_at) >= patience_us {
+                    self.probe();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What a leader is asked to append: commands (Raft §5.3) and changes of membership (dissertation §4).
+
+use alloc::sync::Arc;
+
+use crate::config::UNCOMMITTED_ENTRIES_MAX;
+use crate::io::{Output, ProposalOutcome};
+use crate::log::Payload;
+use crate::membership::{ChangeRefused, Membership, MembershipChange, Suffrage};
+use crate::progress::Progress;
+use crate::raft::Raft;
+use crate::roles::RoleState;
+use crate::types::ProposalId;
+
+impl Raft {
+    pub(crate) fn on_propose(&mut self, proposal: ProposalId, command: Arc<[u8]>) {
+        match self.accepts_proposals() {
+            Ok(()) => {
+                self.append_proposal(proposal, Payload::Command(command));
+                self.replicate_to_all();
+                self.advance_commit_index();
+            }
+            Err(outcome) => self.proposal_done(proposal, outcome),
+        }
+    }
+
+    pub(crate) fn on_change_membership(&mut self, proposal: ProposalId, change: &MembershipChange) {
+        if let Err(outcome) = self.accepts_proposals() {
+            self.proposal_done(proposal, outcome);
+            return;
+        }
+        match self.membership_after(change) {
+            Ok(Some(membership)) => {
+                self.append_proposal(proposal, Payload::Membership(Arc::new(membership)));
+                self.adopt_membership();
+            }
+            Ok(None) => self.proposal_done(proposal, ProposalOutcome::AlreadyDone),
+            Err(refused) => self.proposal_done(proposal, ProposalOutcome::Refused(refused)),
+        }
+    }
+
+    /// Makes a learner a voter as soon as it has all that is committed (dissertation §4.2.1): from then on it
+    /// can not hold up a commit for longer than any other voter. One at a time, as every change.
+    pub(crate) fn promote_learners(&mut self) {
+        let RoleState::Leader(leader) = &self.role else { return };
+        if leader.transfer.is_some() {
+            return;
+        }
+        let members = &self.log.membership().members;
+        let caught_up = leader.progress.iter().find(|(id, progress)| {
+            let learns = members.get(id).is_some_and(|m| m.suffrage == Suffrage::Learner);
+            let heard = self.now.since(progress.last_heard) < self.config.election_timeout_us;
+            learns && heard && progress.match_index >= self.commit_index
+        });
+        let Some((id, _)) = caught_up else { return };
+        if let Ok(Some(membership)) = self.membership_after(&MembershipChange::Promote(*id)) {
+            self.append(Payload::Membership(Arc::new(membership)));
+            self.adopt_membership();
+        }
+    }
+
+    /// The membership after one step, where a step may be taken now: not before the last one is committed
+    /// (dissertation §4.1), nor before an entry of this leader's own term is (raft-dev, July 2015: otherwise
+    /// two leaders could each count on a majority that does not overlap with the other's).
+    fn membership_after(&self, change: &MembershipChange) -> Result<Option<Membership>, ChangeRefused> {
+        let RoleState::Leader(leader) = &self.role else { return Err(ChangeRefused::LeaderTooNew) };
+        if self.commit_index < leader.first_index {
+            return Err(ChangeRefused::LeaderTooNew);
+        }
+        if self.log.membership_index() > self.commit_index {
+            return Err(ChangeRefused::InProgress);
+        }
+        self.log.membership().changed(change)
+    }
+
+    /// A new membership holds from the moment that it is in the log (dissertation §4.1).
+    fn adopt_membership(&mut self) {
+        let now = self.now;
+        let next_index = self.log.last_index().next();
+        let membership = Arc::clone(self.log.membership());
+        let me = self.config.me.id;
+        let RoleState::Leader(leader) = &mut self.role else { return };
+        leader.progress.retain(|id, _| membership.members.contains_key(id));
+        for id in membership.members.keys().filter(|id| **id != me) {
+            leader.progress.entry(*id).or_insert_with(|| Progress::new(next_index, now));
+        }
+        self.replicate_to_all();
+        self.advance_commit_index();
+    }
+
+    fn append_proposal(&mut self, proposal: ProposalId, payload: Payload) {
+        let index = self.append(payload);
+        if let RoleState::Leader(leader) = &mut self.role {
+            leader.proposals.push_back((index, proposal));
+        }
+    }
+
+    fn accepts_proposals(&self) -> Result<(), ProposalOutcome> {
+        match &self.role {
+            RoleState::Leader(leader) if leader.transfer.is_none() => {
+                let waiting = self.log.last_index().0 - self.commit_index.0;
+                if waiting < UNCOMMITTED_ENTRIES_MAX { Ok(()) } else { Err(ProposalOutcome::Busy) }
+            }
+            RoleState::Leader(_)
+            | RoleState::Follower(_)
+            | RoleState::PreCandidate(_)
+            | RoleState::Candidate(_)
+            | RoleState::Muted(_) => Err(ProposalOutcome::NotLeader),
+        }
+    }
+
+    fn proposal_done(&mut self, proposal: ProposalId, outcome: ProposalOutcome) {
+        self.outputs.push_back(Output::ProposalDone { proposal, outcome });
+    }
+}

@@ -1,0 +1,337 @@
+//! The node: its state (Raft Figure 2), and the one way through a step.
+//!
+//! `step` hands the input to the module that it belongs to, which mutates state and queues messages; then
+//! `end_step` turns what changed into one write, releases what has become durable, and hands out what may be
+//! applied. Every other module is an `impl Raft` of one RPC or one task.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::config::Config;
+use crate::io::{DropReason, HardState, Input, Output, Recovered, Role};
+use crate::log::{Entry, Log, Snapshot};
+use crate::membership::Membership;
+use crate::message::Message;
+use crate::persistence::Persistence;
+use crate::rng::Rng;
+use crate::roles::{Follower, RoleState};
+use crate::types::{LogIndex, Micros, NodeId, Peer, Term, WriteId};
+
+/// One node of a Raft cluster.
+///
+/// Give it an input with [`step`](Raft::step); take outputs with [`poll_output`](Raft::poll_output) until there
+/// are none, and carry them out in order; call again at [`deadline`](Raft::deadline) at the latest.
+#[derive(Clone, Debug)]
+pub struct Raft {
+    pub(crate) config: Config,
+    pub(crate) rng: Rng,
+    /// The latest moment that the driver has told.
+    pub(crate) now: Micros,
+    /// `currentTerm` and `votedFor`, as they are in memory.
+    pub(crate) hard_state: HardState,
+    pub(crate) log: Log,
+    pub(crate) persistence: Persistence,
+    pub(crate) commit_index: LogIndex,
+    /// The last index that was handed out; never beyond what is durable here.
+    pub(crate) last_applied: LogIndex,
+    pub(crate) role: RoleState,
+    pub(crate) outputs: VecDeque<Output>,
+    reported: Reported,
+}
+
+/// What the driver was last told, so that it is told once.
+#[derive(Clone, Debug)]
+struct Reported {
+    role: (Role, Term, Option<NodeId>),
+    membership: Arc<Membership>,
+}
+
+impl Raft {
+    /// A node that goes on from what its store held. It is a follower, and its state machine stands where the
+    /// recovered snapshot stands.
+    ///
+    /// Panics where `recovered` is not what a sound store gives: a gap in the log, or a term after the current one.
+    #[must_use]
+    pub fn new(config: Config, now: Micros, recovered: Recovered) -> Raft {
+        let Recovered { hard_state, snapshot, entries } = recovered;
+        let log = Log::new(snapshot, entries);
+        let (current, last) = (hard_state.current_term, log.last_term());
+        assert!(last <= current, "the log ends in term {last}, the current term is {current}");
+        let (base, _) = log.base();
+        let mut raft = Raft {
+            rng: Rng::new(config.seed),
+            config,
+            now,
+            hard_state,
+            persistence: Persistence::new(log.last_index()),
+            commit_index: base,
+            last_applied: base,
+            role: RoleState::Follower(Follower::waiting(now, now)),
+            outputs: VecDeque::new(),
+            reported: Reported {
+                role: (Role::Follower, hard_state.current_term, None),
+                membership: Arc::clone(log.membership()),
+            },
+            log,
+        };
+        raft.role = RoleState::Follower(Follower::waiting(now, raft.first_election_deadline()));
+        raft
+    }
+
+    /// Takes in what happened. Time never goes back: an earlier `now` counts as the latest one.
+    pub fn step(&mut self, now: Micros, input: Input) {
+        self.now = self.now.max(now);
+        if let RoleState::Muted(_) = self.role {
+            self.step_muted(input);
+        } else {
+            self.step_sound(input);
+        }
+        self.end_step();
+    }
+
+    /// The next thing to do outside; `None` when all is done.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to step with [`Input::Wake`] at the latest, if nothing happens before.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Micros> {
+        match &self.role {
+            RoleState::Follower(follower) => Some(follower.election_deadline),
+            RoleState::PreCandidate(candidate) => Some(candidate.retry_deadline),
+            RoleState::Candidate(candidate) => Some(candidate.retry_deadline),
+            RoleState::Leader(leader) => Some(leader.heartbeat_deadline),
+            RoleState::Muted(muted) => muted.leader.map(|_| muted.forget_deadline),
+        }
+    }
+
+    /// Who this node is.
+    #[must_use]
+    pub fn me(&self) -> Peer {
+        self.config.me
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role.role()
+    }
+
+    /// Who leads in the current term, where that is known.
+    #[must_use]
+    pub fn leader(&self) -> Option<NodeId> {
+        self.known_leader().map(|peer| peer.id)
+    }
+
+    /// `currentTerm`.
+    #[must_use]
+    pub fn current_term(&self) -> Term {
+        self.hard_state.current_term
+    }
+
+    /// `currentTerm` and `votedFor`, as they are in memory.
+    #[must_use]
+    pub fn hard_state(&self) -> HardState {
+        self.hard_state
+    }
+
+    /// `commitIndex`.
+    #[must_use]
+    pub fn commit_index(&self) -> LogIndex {
+        self.commit_index
+    }
+
+    /// `lastApplied`: the last index that was handed out.
+    #[must_use]
+    pub fn last_applied(&self) -> LogIndex {
+        self.last_applied
+    }
+
+    /// The index of the last entry, durable or not.
+    #[must_use]
+    pub fn last_log_index(&self) -> LogIndex {
+        self.log.last_index()
+    }
+
+    /// The snapshot that stands for the beginning of the log.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<&Arc<Snapshot>> {
+        self.log.snapshot()
+    }
+
+    /// The entry at `index`, where the log still has it.
+    #[must_use]
+    pub fn entry(&self, index: LogIndex) -> Option<&Entry> {
+        self.log.entry(index)
+    }
+
+    /// The membership in force: the latest in the log, committed or not (dissertation §4.1).
+    #[must_use]
+    pub fn membership(&self) -> &Arc<Membership> {
+        self.log.membership()
+    }
+
+    /// The latest membership that is known to be committed.
+    #[must_use]
+    pub fn committed_membership(&self) -> &Arc<Membership> {
+        self.log.membership_at(self.commit_index)
+    }
+
+    /// `matchIndex` of another member; only a leader knows.
+    #[must_use]
+    pub fn match_index(&self, id: NodeId) -> Option<LogIndex> {
+        match &self.role {
+            RoleState::Leader(leader) => leader.progress.get(&id).map(|p| p.match_index),
+            RoleState::Follower(_)
+            | RoleState::PreCandidate(_)
+            | RoleState::Candidate(_)
+            | RoleState::Muted(_) => None,
+        }
+    }
+
+    /// Whether a write failed, so that this node takes no part any more.
+    #[must_use]
+    pub fn is_muted(&self) -> bool {
+        matches!(self.role, RoleState::Muted(_))
+    }
+
+    fn step_sound(&mut self, input: Input) {
+        match input {
+            Input::Wake => self.on_wake(),
+            Input::Message { from, message } => self.on_message(from, message),
+            Input::PeerUnreachable(peer) => self.on_peer_unreachable(peer),
+            Input::Propose { proposal, command } => self.on_propose(proposal, command),
+            Input::ReadBarrier(barrier) => self.on_read_barrier(barrier),
+            Input::ChangeMembership { proposal, change } => self.on_change_membership(proposal, &change),
+            Input::TransferLeadership { to } => self.on_transfer_leadership(to),
+            Input::WritesDurable { through } => self.on_writes_durable(through),
+            Input::WriteFailed => self.on_write_failed(),
+            Input::Compact { through, state } => self.on_compact(through, state),
+        }
+    }
+
+    fn on_wake(&mut self) {
+        if self.deadline().is_some_and(|deadline| deadline > self.now) {
+            return;
+        }
+        match &self.role {
+            RoleState::Follower(_) => self.on_election_timeout(),
+            RoleState::PreCandidate(_) => self.on_pre_vote_timeout(),
+            RoleState::Candidate(_) => self.on_candidate_timeout(),
+            RoleState::Leader(_) => self.on_heartbeat_timeout(),
+            RoleState::Muted(_) => {}
+        }
+    }
+
+    fn on_message(&mut self, from: Peer, message: Message) {
+        if from == self.config.me || !self.admit(from, &message) {
+            return;
+        }
+        match message {
+            Message::PreVote(m) => self.on_pre_vote(from, m),
+            Message::PreVoteResponse(m) => self.on_pre_vote_response(from, m),
+            Message::RequestVote(m) => self.on_request_vote(from, m),
+            Message::RequestVoteResponse(m) => self.on_request_vote_response(from, m),
+            Message::AppendEntries(m) => self.on_append_entries(from, m),
+            Message::AppendEntriesResponse(m) => self.on_append_entries_response(from, m),
+            Message::Heartbeat(m) => self.on_heartbeat(from, m),
+            Message::HeartbeatResponse(m) => self.on_heartbeat_response(from, m),
+            Message::InstallSnapshot(m) => self.on_install_snapshot(from, m),
+            Message::InstallSnapshotResponse(m) => self.on_install_snapshot_response(from, m),
+            Message::TimeoutNow(m) => self.on_timeout_now(from, m),
+        }
+    }
+
+    fn on_writes_durable(&mut self, through: WriteId) {
+        self.persistence.on_durable(through);
+        self.count_own_vote();
+        self.advance_commit_index();
+    }
+
+    fn on_compact(&mut self, through: LogIndex, state: Arc<[u8]>) {
+        let applied = self.last_applied;
+        assert!(through <= applied, "compaction through {through}, applied is {applied}");
+        if through > self.log.base().0 {
+            let snapshot = self.log.compact(through, state);
+            self.persistence.note_compaction(snapshot);
+        }
+    }
+
+    fn end_step(&mut self) {
+        if !self.is_muted() {
+            if let Some(write) = self.persistence.end_step(self.now, self.hard_state, &self.log) {
+                self.outputs.push_back(Output::Write(write));
+            }
+            while let Some((to, message)) = self.persistence.released() {
+                self.outputs.push_back(Output::Send { to, message });
+            }
+            self.apply();
+        }
+        self.report();
+    }
+
+    /// Hands out what is committed, and durable here: what a node acts on, it still knows after a power cut.
+    fn apply(&mut self) {
+        let until = self.commit_index.min(self.persistence.durable_index());
+        let (base, _) = self.log.base();
+        if self.last_applied < base {
+            if until < base {
+                return;
+            }
+            let snapshot = self.log.snapshot().expect("a log that begins after 0 has a snapshot");
+            self.outputs.push_back(Output::Restored(Arc::clone(snapshot)));
+            self.last_applied = base;
+        }
+        while self.last_applied < until {
+            let index = self.last_applied.next();
+            let entry = self.log.entry(index).expect("what is committed and not compacted is in the log");
+            self.outputs.push_back(Output::Committed(entry.clone()));
+            self.last_applied = index;
+        }
+    }
+
+    fn report(&mut self) {
+        let role = (self.role(), self.hard_state.current_term, self.leader());
+        if role != self.reported.role {
+            self.reported.role = role;
+            let (role, term, leader) = role;
+            self.outputs.push_back(Output::RoleChanged { role, term, leader });
+        }
+        let membership = self.log.membership();
+        if *membership != self.reported.membership {
+            self.reported.membership = Arc::clone(membership);
+            self.outputs.push_back(Output::MembershipChanged(Arc::clone(membership)));
+        }
+    }
+
+    pub(crate) fn send(&mut self, to: Peer, message: Message) {
+        self.outputs.push_back(Output::Send { to, message });
+    }
+
+    pub(crate) fn drop_message(&mut self, from: Peer, reason: DropReason) {
+        self.outputs.push_back(Output::Dropped { from, reason });
+    }
+
+    pub(crate) fn commit_to(&mut self, index: LogIndex) {
+        let last = self.log.last_index();
+        assert!(index <= last, "commit index {index} beyond the last entry {last}");
+        self.commit_index = self.commit_index.max(index);
+    }
+
+    /// Who leads in the current term, in which life.
+    pub(crate) fn known_leader(&self) -> Option<Peer> {
+        if let RoleState::Leader(_) = &self.role { Some(self.config.me) } else { self.role.followed() }
+    }
+
+    /// The other voters, in ascending order.
+    pub(crate) fn other_voters(&self) -> Vec<Peer> {
+        let membership = self.log.membership();
+        membership
+            .voters()
+            .filter(|id| *id != self.config.me.id)
+            .filter_map(|id| membership.peer(id))
+            .collect()
+    }
+}

@@ -1,0 +1,58 @@
+//! Read barriers (ReadIndex, dissertation §6.4).
+//!
+//! A barrier passes when a majority has answered a round of heartbeats that began after the barrier did. Then, at
+//! some moment in between, no newer leader had been elected: each of the majority was still in this term when it
+//! answered. It also waits until an entry of this leader's own term is committed, because before that a leader
+//! does not know what is.
+
+use crate::config::BARRIERS_MAX;
+use crate::io::Output;
+use crate::quorum::quorum_max;
+use crate::raft::Raft;
+use crate::roles::RoleState;
+use crate::types::{BarrierId, Round};
+
+impl Raft {
+    pub(crate) fn on_read_barrier(&mut self, barrier: BarrierId) {
+        let RoleState::Leader(leader) = &mut self.role else { return };
+        if leader.barriers.len() >= BARRIERS_MAX {
+            return;
+        }
+        // Only answers to messages that are sent from now on count, so every barrier begins a round of its own.
+        leader.round = leader.round.next();
+        leader.barriers.push_back((leader.round, barrier));
+        self.broadcast_round();
+        self.pass_barriers();
+    }
+
+    /// Lets pass whatever a majority has confirmed.
+    pub(crate) fn pass_barriers(&mut self) {
+        let Some(confirmed) = self.confirmed_round() else { return };
+        let commit_index = self.commit_index;
+        let RoleState::Leader(leader) = &mut self.role else { return };
+        if commit_index < leader.first_index {
+            return;
+        }
+        let mut passed = None;
+        while leader.barriers.front().is_some_and(|(round, _)| *round <= confirmed) {
+            passed = leader.barriers.pop_front().map(|(_, barrier)| barrier);
+        }
+        if let Some(barrier) = passed {
+            self.outputs.push_back(Output::BarrierPassed(barrier));
+        }
+    }
+
+    /// The latest round that a majority of the voters has answered; a leader that votes answers its own at once.
+    fn confirmed_round(&self) -> Option<Round> {
+        let RoleState::Leader(leader) = &self.role else { return None };
+        let membership = self.log.membership();
+        let answered = membership.voters().map(|id| {
+            if id == self.config.me.id {
+                leader.round
+            } else {
+                leader.progress.get(&id).map_or(Round(0), |p| p.acked_round)
+            }
+        });
+        quorum_max(answered, membership.quorum())
+    }
+}

@@ -1,0 +1,178 @@
+//! The leader's side of the log: sending it, and finding out what is committed (Raft §5.3, §5.4.2).
+
+use crate::io::{DropReason, Output, ProposalOutcome};
+use crate::log::{Entry, Payload};
+use crate::message::{AppendEntries, InstallSnapshot, Message};
+use crate::progress::ProgressState;
+use crate::quorum::quorum_max;
+use crate::raft::Raft;
+use crate::roles::RoleState;
+use crate::types::{LogIndex, NodeId, Peer};
+
+/// How many heartbeat intervals an append or a snapshot may go unanswered before it is sent again.
+const PATIENCE_HEARTBEATS: u64 = 2;
+
+impl Raft {
+    /// Appends an entry of the current term to a leader's log.
+    pub(crate) fn append(&mut self, payload: Payload) -> LogIndex {
+        let index = self.log.last_index().next();
+        self.persistence.note_append(index);
+        self.log.append(Entry { index, term: self.hard_state.current_term, payload });
+        index
+    }
+
+    /// Sends every member what it lacks.
+    pub(crate) fn replicate_to_all(&mut self) {
+        for id in self.progress_ids() {
+            self.replicate_to(id);
+        }
+    }
+
+    /// Sends one member what it lacks, as much as may be on its way at once.
+    pub(crate) fn replicate_to(&mut self, id: NodeId) {
+        while self.replicate_once(id) {}
+    }
+
+    /// Sends one append or snapshot; false where nothing is to be sent, or not now.
+    fn replicate_once(&mut self, id: NodeId) -> bool {
+        let now = self.now;
+        let RoleState::Leader(leader) = &mut self.role else { return false };
+        let Some(progress) = leader.progress.get_mut(&id) else { return false };
+        let Some(to) = self.log.membership().peer(id) else { return false };
+        let replicating = matches!(progress.state, ProgressState::Replicate { .. });
+        let nothing_new = progress.next_index > self.log.last_index();
+        if !progress.is_ready() || (replicating && nothing_new) {
+            return false;
+        }
+        let prev_log_index = progress.next_index.previous().expect("the next index is never below 1");
+        let term = self.hard_state.current_term;
+        let Some(prev_log_term) = self.log.term_at(prev_log_index) else {
+            let snapshot = self.log.snapshot().expect("what is not in the log is in the snapshot").clone();
+            progress.state = ProgressState::Snapshot { sent_at: now };
+            self.send(to, Message::InstallSnapshot(InstallSnapshot { term, snapshot }));
+            return false;
+        };
+        let entries = self.log.batch(progress.next_index);
+        progress.on_sent(entries.last().map_or(prev_log_index, |e| e.index), now);
+        let leader_commit = self.commit_index;
+        let append = AppendEntries { term, prev_log_index, prev_log_term, entries, leader_commit };
+        self.send(to, Message::AppendEntries(append));
+        true
+    }
+
+    /// A member's log agrees up to `match_index`, durably.
+    pub(crate) fn on_matched(&mut self, from: Peer, match_index: LogIndex) {
+        let now = self.now;
+        if match_index > self.log.last_index() {
+            self.drop_message(from, DropReason::AcknowledgedTooMuch);
+            return;
+        }
+        let RoleState::Leader(leader) = &mut self.role else { return };
+        let Some(progress) = leader.progress.get_mut(&from.id) else { return };
+        progress.last_heard = now;
+        progress.on_matched(match_index, now);
+        self.advance_commit_index();
+        self.promote_learners();
+        self.replicate_to(from.id);
+        if self.transfers_to(from.id) {
+            self.continue_transfer();
+        }
+    }
+
+    /// Commits what a majority of the voters holds durably, if it is of this term (§5.4.2); everything before
+    /// it is committed with it. This node counts itself only as far as its own disk has come.
+    pub(crate) fn advance_commit_index(&mut self) {
+        let RoleState::Leader(leader) = &self.role else { return };
+        let membership = self.log.membership();
+        let me = self.config.me.id;
+        let durable = membership.voters().map(|id| {
+            if id == me {
+                self.persistence.durable_index()
+            } else {
+                leader.progress.get(&id).map_or(LogIndex(0), |p| p.match_index)
+            }
+        });
+        let Some(index) = quorum_max(durable, membership.quorum()) else { return };
+        if index > self.commit_index && self.log.term_at(index) == Some(self.hard_state.current_term) {
+            self.commit_to(index);
+            self.on_commit_advanced();
+        }
+    }
+
+    /// A heartbeat interval has passed.
+    pub(crate) fn on_heartbeat_timeout(&mut self) {
+        if !self.hears_quorum() {
+            // Check-quorum (dissertation §6.2): clients must not wait for a leader that nobody hears.
+            self.become_follower(self.hard_state.current_term);
+            return;
+        }
+        self.abort_late_transfer();
+        self.escape_stalled_disk();
+        let now = self.now;
+        let interval = self.config.heartbeat_interval_us;
+        let RoleState::Leader(leader) = &mut self.role else { return };
+        leader.heartbeat_deadline = now.plus(interval);
+        for progress in leader.progress.values_mut() {
+            progress.on_tick(now, interval.saturating_mul(PATIENCE_HEARTBEATS));
+        }
+        self.broadcast_heartbeat();
+        self.replicate_to_all();
+        self.promote_learners();
+        self.continue_transfer();
+    }
+
+    fn on_commit_advanced(&mut self) {
+        let commit_index = self.commit_index;
+        let RoleState::Leader(leader) = &mut self.role else { return };
+        while let Some((index, proposal)) = leader.proposals.front().copied() {
+            if index > commit_index {
+                break;
+            }
+            leader.proposals.pop_front();
+            let outcome = ProposalOutcome::Committed(index);
+            self.outputs.push_back(Output::ProposalDone { proposal, outcome });
+        }
+        self.pass_barriers();
+        let settled = self.log.membership_index() <= commit_index;
+        if settled && !self.log.membership().contains(self.config.me) {
+            self.step_down_removed();
+        } else if settled {
+            self.promote_learners();
+        }
+    }
+
+    /// Whether a majority of the voters has said anything within an election timeout.
+    fn hears_quorum(&self) -> bool {
+        let RoleState::Leader(leader) = &self.role else { return false };
+        let membership = self.log.membership();
+        let me = self.config.me.id;
+        let heard = membership.voters().filter(|id| {
+            *id == me
+                || leader
+                    .progress
+                    .get(id)
+                    .is_some_and(|p| self.now.since(p.last_heard) < self.config.election_timeout_us)
+        });
+        heard.count() >= membership.quorum()
+    }
+
+    fn transfers_to(&self, id: NodeId) -> bool {
+        match &self.role {
+            RoleState::Leader(leader) => leader.transfer.is_some_and(|transfer| transfer.target.id == id),
+            RoleState::Follower(_)
+            | RoleState::PreCandidate(_)
+            | RoleState::Candidate(_)
+            | RoleState::Muted(_) => false,
+        }
+    }
+
+    fn progress_ids(&self) -> alloc::vec::Vec<NodeId> {
+        match &self.role {
+            RoleState::Leader(leader) => leader.progress.keys().copied().collect(),
+            RoleState::Follower(_)
+            | RoleState::PreCandidate(_)
+            | RoleState::Candidate(_)
+            | RoleState::Muted(_) => alloc::vec::Vec::new(),
+        }
+    }
+}

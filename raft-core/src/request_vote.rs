@@ -1,0 +1,50 @@
+//! The RequestVote RPC (Raft Figure 2, §5.2, §5.4.1).
+
+use crate::message::{Message, RequestVote, RequestVoteResponse};
+use crate::raft::Raft;
+use crate::roles::{Follower, RoleState};
+use crate::types::Peer;
+
+impl Raft {
+    /// Receiver: one vote a term, to whoever asks first with a log that is up to date. Whether this node counts
+    /// itself as a voter does not matter: the candidate may know of a promotion that has not arrived here.
+    pub(crate) fn on_request_vote(&mut self, from: Peer, m: RequestVote) {
+        let free = self.hard_state.voted_for.is_none_or(|voted_for| voted_for == from);
+        let vote_granted = free && self.log.is_up_to_date(m.last_log_index, m.last_log_term);
+        let term = self.hard_state.current_term;
+        let response = Message::RequestVoteResponse(RequestVoteResponse { term, vote_granted });
+        if !vote_granted {
+            self.send(from, response);
+            return;
+        }
+        if self.hard_state.voted_for.is_none() {
+            self.hard_state.voted_for = Some(from);
+            self.persistence.note_hard_state();
+        }
+        self.put_off_election();
+        self.persistence.promise(from, response);
+    }
+
+    /// Sender: counts.
+    pub(crate) fn on_request_vote_response(&mut self, from: Peer, m: RequestVoteResponse) {
+        if let RoleState::Candidate(candidate) = &mut self.role
+            && m.vote_granted
+        {
+            candidate.votes.insert(from.id);
+            self.lead_if_elected();
+        }
+    }
+
+    /// Who has just voted gives its candidate time to win (Raft §5.2).
+    fn put_off_election(&mut self) {
+        let election_deadline = self.random_election_deadline();
+        match &mut self.role {
+            RoleState::Follower(follower) => follower.election_deadline = election_deadline,
+            RoleState::PreCandidate(_) => {
+                self.role = RoleState::Follower(Follower::waiting(self.now, election_deadline));
+            }
+            // These have voted for themselves in this term, and nobody else is them.
+            RoleState::Candidate(_) | RoleState::Leader(_) | RoleState::Muted(_) => {}
+        }
+    }
+}

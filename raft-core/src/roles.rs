@@ -1,0 +1,119 @@
+//! What a node is, and exactly what it knows as such: a follower has no votes, a candidate no progress.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::io::Role;
+use crate::progress::Progress;
+use crate::types::{BarrierId, LogIndex, Micros, NodeId, Peer, ProposalId, Round, WriteId};
+
+#[derive(Clone, Debug)]
+pub(crate) enum RoleState {
+    Follower(Follower),
+    PreCandidate(PreCandidate),
+    Candidate(Candidate),
+    Leader(Leader),
+    /// A write failed: it only watches who leads, and says nothing.
+    Muted(Muted),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Follower {
+    /// Whom it follows in this term.
+    pub(crate) leader: Option<Peer>,
+    /// When it last heard from that leader.
+    pub(crate) last_heard: Micros,
+    /// When it campaigns.
+    pub(crate) election_deadline: Micros,
+    /// How soon it asks again if nobody decides.
+    pub(crate) pace: Pace,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct PreCandidate {
+    /// Who would vote for it.
+    pub(crate) granted: BTreeSet<NodeId>,
+    /// How soon it asks again.
+    pub(crate) pace: Pace,
+    /// When it asks again.
+    pub(crate) retry_deadline: Micros,
+}
+
+/// How soon a pre-vote that nobody decided is repeated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Pace {
+    /// After an election timeout.
+    Patient,
+    /// The leader's process is gone, as the others are about to find out: in a moment.
+    Quick,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    /// Who has voted for it; itself only once its vote is durable.
+    pub(crate) votes: BTreeSet<NodeId>,
+    /// The write that holds its own vote.
+    pub(crate) vote_write: WriteId,
+    /// When it gives up and asks anew.
+    pub(crate) retry_deadline: Micros,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Leader {
+    /// Every other member.
+    pub(crate) progress: BTreeMap<NodeId, Progress>,
+    /// The first entry of its term: before it is committed, nothing is known to be (Raft §8).
+    pub(crate) first_index: LogIndex,
+    /// When it asserts itself next.
+    pub(crate) heartbeat_deadline: Micros,
+    /// The latest round of heartbeats.
+    pub(crate) round: Round,
+    /// Barriers that have not passed, each with the round that lets it pass; oldest first.
+    pub(crate) barriers: VecDeque<(Round, BarrierId)>,
+    /// Proposals that are not committed, each with its index; oldest first.
+    pub(crate) proposals: VecDeque<(LogIndex, ProposalId)>,
+    /// The hand-over under way.
+    pub(crate) transfer: Option<Transfer>,
+    /// Until when a stalled disk is not held against it again.
+    pub(crate) stall_tolerated_until: Micros,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Transfer {
+    pub(crate) target: Peer,
+    /// When it is given up (dissertation §3.10: an election timeout).
+    pub(crate) deadline: Micros,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Muted {
+    pub(crate) leader: Option<Peer>,
+    /// When a leader that says no more is no longer named to clients.
+    pub(crate) forget_deadline: Micros,
+}
+
+impl RoleState {
+    /// The role's name.
+    pub(crate) fn role(&self) -> Role {
+        match self {
+            RoleState::Follower(_) | RoleState::Muted(_) => Role::Follower,
+            RoleState::PreCandidate(_) => Role::PreCandidate,
+            RoleState::Candidate(_) => Role::Candidate,
+            RoleState::Leader(_) => Role::Leader,
+        }
+    }
+
+    /// Whom this node follows; a leader follows nobody.
+    pub(crate) fn followed(&self) -> Option<Peer> {
+        match self {
+            RoleState::Follower(Follower { leader, .. }) | RoleState::Muted(Muted { leader, .. }) => *leader,
+            RoleState::PreCandidate(_) | RoleState::Candidate(_) | RoleState::Leader(_) => None,
+        }
+    }
+}
+
+impl Follower {
+    /// One that knows no leader.
+    pub(crate) fn waiting(now: Micros, election_deadline: Micros) -> Follower {
+        Follower { leader: None, last_heard: now, election_deadline, pace: Pace::Patient }
+    }
+}

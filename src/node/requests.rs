@@ -1,0 +1,111 @@
+//! The requests that wait, oldest first, and up to which of them leadership has been confirmed.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU64;
+
+use raft_core::Micros;
+
+use super::io::RequestId;
+
+/// How many requests may wait. Each takes 32 bytes; a leader that answers nothing for a while holds 2 MiB of
+/// them and refuses the rest.
+pub(crate) const WAITING_REQUESTS_MAX: usize = 65_536;
+
+/// A place in the order in which requests arrived. The first request has 1.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub(crate) struct Arrival(u64);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Waiting {
+    pub(crate) request: RequestId,
+    pub(crate) count: NonZeroU64,
+    /// From this moment on it must not be answered with IDs.
+    pub(crate) deadline: Micros,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Requests {
+    queue: VecDeque<Waiting>,
+    /// The latest arrival; the queue holds the last ones up to it.
+    latest: Arrival,
+    /// How many IDs they want in all.
+    wanted: u64,
+}
+
+impl Requests {
+    /// False where the queue is full.
+    pub(crate) fn push(&mut self, waiting: Waiting) -> bool {
+        if self.queue.len() >= WAITING_REQUESTS_MAX {
+            return false;
+        }
+        self.latest.0 += 1;
+        self.wanted = self.wanted.saturating_add(waiting.count.get());
+        self.queue.push_back(waiting);
+        true
+    }
+
+    /// The oldest request and its place in the order of arrival.
+    pub(crate) fn front(&self) -> Option<(Arrival, Waiting)> {
+        let behind = u64::try_from(self.queue.len()).expect("a length fits 64 bits").checked_sub(1)?;
+        self.queue.front().map(|waiting| (Arrival(self.latest.0 - behind), *waiting))
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Waiting> {
+        let waiting = self.queue.pop_front()?;
+        self.wanted = if self.queue.is_empty() {
+            // Exact again, should the sum ever have met the end of the integers.
+            0
+        } else {
+            self.wanted.saturating_sub(waiting.count.get())
+        };
+        Some(waiting)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// The latest arrival, answered or not.
+    pub(crate) fn latest(&self) -> Arrival {
+        self.latest
+    }
+
+    /// How many IDs the waiting requests want in all.
+    pub(crate) fn wanted(&self) -> u64 {
+        self.wanted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(request: u64, count: u64) -> Waiting {
+        Waiting { request: RequestId(request), count: NonZeroU64::new(count).unwrap(), deadline: Micros(0) }
+    }
+
+    #[test]
+    fn places_are_numbered_in_the_order_of_arrival_whatever_has_left() {
+        let mut requests = Requests::default();
+        assert_eq!(requests.front(), None);
+        for request in 1..=3 {
+            assert!(requests.push(waiting(request, 2)));
+        }
+        assert_eq!(requests.front(), Some((Arrival(1), waiting(1, 2))));
+        requests.pop();
+        assert_eq!(requests.front(), Some((Arrival(2), waiting(2, 2))));
+        assert_eq!((requests.latest(), requests.wanted()), (Arrival(3), 4));
+    }
+
+    #[test]
+    fn a_full_queue_refuses_and_a_sum_beyond_64_bits_does_no_harm() {
+        let mut requests = Requests::default();
+        for request in 0..WAITING_REQUESTS_MAX {
+            assert!(requests.push(waiting(u64::try_from(request).unwrap(), u64::MAX)));
+        }
+        assert!(!requests.push(waiting(0, 1)));
+        assert_eq!(requests.wanted(), u64::MAX);
+        while requests.pop().is_some() {}
+        assert_eq!(requests.wanted(), 0);
+    }
+}

@@ -1,0 +1,325 @@
+//! A node that is a cluster of its own, and pairs of nodes whose messages the test carries by hand. Whole
+//! clusters under faults are simulated elsewhere.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use raft_core::{
+    Config, HardState, Incarnation, LogIndex, Member, Membership, MembershipChange, Micros, NodeId, Peer,
+    Recovered, Snapshot, Suffrage, Term, WriteId,
+};
+
+use super::*;
+
+const SECOND: u64 = 1_000_000;
+
+fn peer(id: u64) -> Peer {
+    Peer { id: NodeId::new(id).unwrap(), incarnation: Incarnation(u128::from(id)) }
+}
+
+fn count(count: u64) -> NonZeroU64 {
+    NonZeroU64::new(count).unwrap()
+}
+
+fn recovered(voters: u64, first_id: u64) -> Recovered {
+    let mut membership = Membership::default();
+    for id in 1..=voters {
+        let member = Member {
+            incarnation: peer(id).incarnation,
+            suffrage: Suffrage::Voter,
+            peer_address: format!("127.0.0.1:900{id}"),
+            client_address: format!("127.0.0.1:800{id}"),
+        };
+        membership.members.insert(peer(id).id, member);
+    }
+    let snapshot = Snapshot {
+        last_included_index: LogIndex(1),
+        last_included_term: Term(1),
+        membership: Arc::new(membership),
+        state: initial_state(count(first_id)),
+    };
+    Recovered {
+        hard_state: HardState { current_term: Term(1), voted_for: None },
+        snapshot: Some(Arc::new(snapshot)),
+        entries: Vec::new(),
+    }
+}
+
+/// Nodes whose disks are instant unless told otherwise, and whose messages arrive at once unless cut off.
+struct Bench {
+    now: Micros,
+    nodes: Vec<Node>,
+    /// The disks of these do not finish anything.
+    stalled: Vec<bool>,
+    /// These neither send nor receive.
+    cut_off: Vec<bool>,
+    answers: Vec<(RequestId, Answer)>,
+    operations: Vec<(OperationId, OperationOutcome)>,
+    removed: Vec<usize>,
+}
+
+impl Bench {
+    fn new(voters: u64, window: u64, first_id: u64) -> Bench {
+        let config = |id| NodeConfig {
+            raft: Config {
+                me: peer(id),
+                election_timeout_us: 300_000,
+                heartbeat_interval_us: 50_000,
+                seed: id,
+            },
+            window,
+            request_timeout_us: 5 * SECOND,
+        };
+        let nodes: Vec<Node> = (1..=voters)
+            .map(|id| Node::new(config(id), Micros(0), recovered(voters, first_id)).unwrap())
+            .collect();
+        let len = nodes.len();
+        Bench {
+            now: Micros(0),
+            nodes,
+            stalled: vec![false; len],
+            cut_off: vec![false; len],
+            answers: Vec::new(),
+            operations: Vec::new(),
+            removed: Vec::new(),
+        }
+    }
+
+    fn give(&mut self, at: usize, input: Input) {
+        self.nodes[at].step(self.now, input);
+        self.nodes[at].step(self.now, Input::Wake);
+        self.settle();
+    }
+
+    /// Carries out every output until there are none.
+    fn settle(&mut self) {
+        let mut mail = VecDeque::new();
+        loop {
+            for at in 0..self.nodes.len() {
+                while let Some(output) = self.nodes[at].poll_output() {
+                    self.carry_out(at, output, &mut mail);
+                }
+            }
+            let Some((to, input)) = mail.pop_front() else { return };
+            self.nodes[to].step(self.now, input);
+            self.nodes[to].step(self.now, Input::Wake);
+        }
+    }
+
+    fn carry_out(&mut self, at: usize, output: Output, mail: &mut VecDeque<(usize, Input)>) {
+        match output {
+            Output::Write(write) => {
+                if !self.stalled[at] {
+                    mail.push_back((at, Input::WritesDurable { through: write.id }));
+                }
+            }
+            Output::Send { to, message } => {
+                let target = usize::try_from(to.id.get() - 1).unwrap();
+                if !self.cut_off[at] && !self.cut_off[target] {
+                    let from = peer(u64::try_from(at).unwrap() + 1);
+                    mail.push_back((target, Input::Message { from, message }));
+                }
+            }
+            Output::Answer { request, answer } => self.answers.push((request, answer)),
+            Output::OperationDone { operation, outcome } => self.operations.push((operation, outcome)),
+            Output::Removed => self.removed.push(at),
+            Output::RoleChanged { .. } | Output::MembershipChanged(_) | Output::PeerRemoved(_) => {}
+            Output::Dropped { reason, .. } => panic!("dropped: {reason:?}"),
+        }
+    }
+
+    fn pass(&mut self, us: u64) {
+        let until = self.now.plus(us);
+        while self.now < until {
+            self.now = self.now.plus(5_000);
+            for at in 0..self.nodes.len() {
+                self.nodes[at].step(self.now, Input::Wake);
+            }
+            self.settle();
+        }
+    }
+
+    fn leader(&mut self) -> usize {
+        self.pass(2 * SECOND);
+        let leads = |at: &usize| self.nodes[*at].leadership.is_some() && !self.cut_off[*at];
+        (0..self.nodes.len()).find(leads).expect("somebody leads after two seconds")
+    }
+
+    fn take(&mut self, at: usize, request: u64, n: u64) {
+        self.give(at, Input::TakeIds { request: RequestId(request), count: count(n) });
+    }
+
+    fn answer(&self, request: u64) -> Option<Answer> {
+        self.answers.iter().find(|(r, _)| *r == RequestId(request)).map(|(_, answer)| *answer)
+    }
+}
+
+fn ids(first: u64, n: u64) -> Option<Answer> {
+    Some(Answer::Ids { first, count: count(n) })
+}
+
+#[test]
+fn a_node_alone_hands_out_ids_from_the_first_one_on_in_order() {
+    let mut bench = Bench::new(1, 1_000_000, 42);
+    let leader = bench.leader();
+    for request in 0..5_000 {
+        bench.take(leader, request, 1);
+        assert_eq!(bench.answer(request), ids(42 + request, 1));
+    }
+    bench.take(leader, 9_999, 100);
+    assert_eq!(bench.answer(9_999), ids(5_042, 100));
+}
+
+#[test]
+fn with_window_0_every_id_is_durable_first_and_none_is_skipped() {
+    let mut bench = Bench::new(1, 0, 1);
+    let leader = bench.leader();
+    bench.take(leader, 1, 1);
+    bench.take(leader, 2, 10);
+    bench.take(leader, 3, 1);
+    assert_eq!([bench.answer(1), bench.answer(2), bench.answer(3)], [ids(1, 1), ids(2, 10), ids(12, 1)]);
+    assert_eq!(bench.nodes[leader].status().next_unreserved, 13);
+    bench.stalled[leader] = true;
+    bench.take(leader, 4, 1);
+    assert_eq!(bench.answer(4), None);
+}
+
+#[test]
+fn with_a_window_a_stalled_disk_delays_no_answer() {
+    let mut bench = Bench::new(1, 1_000_000, 1);
+    let leader = bench.leader();
+    bench.stalled[leader] = true;
+    bench.take(leader, 1, 1);
+    assert_eq!(bench.answer(1), ids(1, 1));
+}
+
+#[test]
+fn a_leader_that_is_cut_off_answers_nothing_and_gives_up_at_the_time_out() {
+    let mut bench = Bench::new(3, 1_000_000, 1);
+    let leader = bench.leader();
+    bench.take(leader, 1, 1);
+    assert_eq!(bench.answer(1), ids(1, 1));
+    bench.cut_off[leader] = true;
+    bench.take(leader, 2, 1);
+    assert_eq!(bench.answer(2), None);
+    bench.pass(SECOND);
+    assert_eq!(bench.answer(2), Some(Answer::NotLeader { leader: None }));
+}
+
+#[test]
+fn the_next_leader_hands_out_only_larger_ids() {
+    let mut bench = Bench::new(3, 1_000_000, 1);
+    let first = bench.leader();
+    bench.take(first, 1, 1);
+    bench.cut_off[first] = true;
+    let second = bench.leader();
+    bench.take(second, 2, 1);
+    let Some(Answer::Ids { first: id, .. }) = bench.answer(2) else { panic!("{:?}", bench.answers) };
+    assert_eq!(bench.answer(1), ids(1, 1));
+    assert!(id > 1_000, "{id} lies in the window of the first leader");
+    bench.cut_off[first] = false;
+    bench.pass(SECOND);
+    bench.take(first, 3, 1);
+    let leader = Some(peer(u64::try_from(second).unwrap() + 1).id);
+    assert_eq!(bench.answer(3), Some(Answer::NotLeader { leader }));
+}
+
+#[test]
+fn a_request_that_waits_longer_than_its_time_out_gets_no_ids() {
+    let mut bench = Bench::new(1, 0, 1);
+    let leader = bench.leader();
+    bench.stalled[leader] = true;
+    bench.take(leader, 1, 1);
+    bench.pass(4 * SECOND);
+    assert_eq!(bench.answer(1), None);
+    bench.pass(2 * SECOND);
+    assert_eq!(bench.answer(1), Some(Answer::TimedOut));
+}
+
+#[test]
+fn at_the_end_of_the_integers_requests_are_refused_and_nothing_wraps() {
+    let mut bench = Bench::new(1, 1_000_000, u64::MAX - 3);
+    let leader = bench.leader();
+    bench.take(leader, 1, 5);
+    bench.take(leader, 2, 2);
+    bench.take(leader, 3, 1);
+    bench.take(leader, 4, 1);
+    assert_eq!(bench.answer(1), Some(Answer::Exhausted));
+    assert_eq!([bench.answer(2), bench.answer(3)], [ids(u64::MAX - 3, 2), ids(u64::MAX - 1, 1)]);
+    assert_eq!(bench.answer(4), Some(Answer::Exhausted));
+}
+
+#[test]
+fn the_log_is_compacted_however_many_entries_there_are() {
+    let mut bench = Bench::new(1, 0, 1);
+    let leader = bench.leader();
+    for request in 0..3 * COMPACTION_INTERVAL {
+        bench.take(leader, request, 1);
+    }
+    let raft = bench.nodes[leader].raft();
+    let base = raft.snapshot().unwrap().last_included_index;
+    assert!(raft.last_log_index().0 - base.0 <= COMPACTION_INTERVAL);
+}
+
+#[test]
+fn a_leader_that_is_to_be_removed_hands_over_and_the_next_leader_removes_it() {
+    let mut bench = Bench::new(3, 1_000, 1);
+    let first = bench.leader();
+    let change = MembershipChange::Remove(peer(u64::try_from(first).unwrap() + 1).id);
+    bench.give(first, Input::ChangeMembership { operation: OperationId(1), change: change.clone() });
+    assert_eq!(bench.operations, [(OperationId(1), OperationOutcome::HandingOver)]);
+    let second = bench.leader();
+    assert_ne!(first, second);
+    bench.give(second, Input::ChangeMembership { operation: OperationId(2), change });
+    let done = bench.operations.last().copied();
+    assert!(matches!(done, Some((OperationId(2), OperationOutcome::Done { .. }))), "{done:?}");
+    assert_eq!(bench.nodes[second].membership().members.len(), 2);
+    let left = peer(u64::try_from(first).unwrap() + 1);
+    assert!(bench.nodes[second].knows_removed(left, LogIndex(1)));
+}
+
+#[test]
+fn the_last_member_cannot_be_removed() {
+    let mut bench = Bench::new(1, 1_000, 1);
+    let leader = bench.leader();
+    let change = MembershipChange::Remove(peer(1).id);
+    bench.give(leader, Input::ChangeMembership { operation: OperationId(1), change });
+    let refused = OperationOutcome::Refused(ChangeRefused::LastVoter);
+    assert_eq!(bench.operations, [(OperationId(1), refused)]);
+}
+
+#[test]
+fn a_transfer_is_done_when_another_leads_and_no_request_is_lost_in_it() {
+    let mut bench = Bench::new(3, 1_000_000, 1);
+    let first = bench.leader();
+    bench.give(first, Input::TransferLeadership { operation: OperationId(1), to: None });
+    let second = bench.leader();
+    assert_ne!(first, second);
+    assert!(matches!(bench.operations[..], [(OperationId(1), OperationOutcome::Done { .. })]));
+    bench.take(second, 1, 1);
+    assert!(matches!(bench.answer(1), Some(Answer::Ids { .. })));
+}
+
+#[test]
+fn a_failed_write_mutes_the_leader_and_another_takes_over() {
+    let mut bench = Bench::new(3, 1_000_000, 1);
+    let first = bench.leader();
+    bench.give(first, Input::WriteFailed);
+    let second = bench.leader();
+    assert_ne!(first, second);
+    assert!(bench.nodes[first].status().write_failed);
+    bench.take(first, 1, 1);
+    let leader = Some(peer(u64::try_from(second).unwrap() + 1).id);
+    assert_eq!(bench.answer(1), Some(Answer::NotLeader { leader }));
+}
+
+#[test]
+fn a_write_id_that_was_never_given_out_is_a_driver_s_mistake() {
+    let mut bench = Bench::new(1, 1_000, 1);
+    bench.leader();
+    let node = &mut bench.nodes[0];
+    let beyond = Input::WritesDurable { through: WriteId(u64::MAX) };
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| node.step(Micros(0), beyond)));
+    assert!(outcome.is_err());
+}
