@@ -1,7 +1,6 @@
 //! Where a node is: a host and a port, as people type them and as members and redirects carry them.
 //!
-//! Floor 5, but pure: syntax alone. It must never resolve a name or open a socket; `commands::listen` and
-//! `commands::admin_client` do. What is accepted here ends up in the `Location` field of redirects and in
+//! Floor 2, pure: syntax alone. It must never resolve a name or open a socket. What is accepted here ends up in the `Location` field of redirects and in
 //! membership entries, so nothing is accepted that could not stand there.
 
 use std::fmt;

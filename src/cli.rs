@@ -13,16 +13,14 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use raft_core::NodeId;
 
 use crate::address::{Host, HostPort};
+use crate::settings::{Changes, MB_BYTES};
 use crate::storage::{MAP_BYTES_MAX, MAP_BYTES_MIN};
 
 /// Where a store is unless `--path` says otherwise.
 pub const PATH_DEFAULT: &str = "store";
 
 /// The first ID of a new cluster unless `--first_id` says otherwise.
-pub const FIRST_ID_DEFAULT: u64 = 1;
-
-/// One MB of `--db_size`, in bytes.
-pub const MB_BYTES: u64 = 1024 * 1024;
+pub const FIRST_ID_DEFAULT: NonZeroU64 = NonZeroU64::MIN;
 
 /// A command line.
 #[derive(Parser, Debug)]
@@ -120,7 +118,7 @@ pub struct Flags {
     /// First ID that a new cluster hands out, 1 to 2^64-2 [default: 1]
     #[arg(long = "first_id", alias = "first-id", global = true)]
     #[arg(value_name = "ID", value_parser = parse_first_id)]
-    pub first_id: Option<u64>,
+    pub first_id: Option<NonZeroU64>,
     /// Most IDs that a leader reserves ahead, and so the most that a change of leader or a restart skips; 0
     /// commits each batch of requests to a majority's disks before it is answered [default: 1000000]
     #[arg(long, value_name = "IDS", value_parser = parse_window, global = true)]
@@ -165,6 +163,24 @@ impl Flags {
     #[must_use]
     pub fn path(&self) -> &Path {
         self.path.as_deref().unwrap_or(Path::new(PATH_DEFAULT))
+    }
+
+    /// What the flags change in a node's settings.
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        Changes {
+            host: self.host.clone(),
+            advertise: self.advertise.clone(),
+            raft_port: self.raft_port,
+            http_port: self.http_port,
+            db_size_mb: self.db_size_mb,
+            window: self.window,
+            election_timeout_ms: self.election_timeout_ms,
+            heartbeat_interval_ms: self.heartbeat_interval_ms,
+            request_timeout_ms: self.request_timeout_ms,
+            redirect_status: self.redirect_status,
+            batch_max: self.batch_max,
+        }
     }
 }
 
@@ -261,12 +277,12 @@ fn command() -> clap::Command {
 
 /// Makes one line of what clap would say in a paragraph.
 fn exit(error: &clap::Error) -> ParseExit {
-    match error.kind() {
-        ErrorKind::DisplayHelp => return ParseExit::Text(error.to_string()),
-        ErrorKind::DisplayVersion => {
-            return ParseExit::Text(format!("ticketd {}\n", env!("CARGO_PKG_VERSION")));
-        }
-        _ => (),
+    if error.kind() == ErrorKind::DisplayHelp {
+        return ParseExit::Text(error.to_string());
+    }
+    if error.kind() == ErrorKind::DisplayVersion {
+        // With its own words: clap's would name the subcommand before it.
+        return ParseExit::Text(format!("ticketd {}\n", env!("CARGO_PKG_VERSION")));
     }
     let text = error.to_string();
     // The first paragraph says what is wrong; what follows repeats the usage.
@@ -302,6 +318,12 @@ fn number(text: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
     }
 }
 
+/// A whole number from 1 to `max`, or a sentence that says so.
+fn positive(text: &str, max: u64) -> Result<NonZeroU64, String> {
+    let value = number(text, 1..=max)?;
+    NonZeroU64::new(value).ok_or_else(|| "it must not be 0".to_owned())
+}
+
 fn parse_id(text: &str) -> Result<NodeId, String> {
     let id = number(text, 1..=u64::MAX)?;
     NodeId::new(id).ok_or_else(|| "it must not be 0".to_owned())
@@ -327,8 +349,8 @@ fn parse_db_size(text: &str) -> Result<u64, String> {
 }
 
 /// 2^64-1 is the end of the integers: a cluster that started there could hand out none.
-fn parse_first_id(text: &str) -> Result<u64, String> {
-    number(text, 1..=u64::MAX - 1)
+fn parse_first_id(text: &str) -> Result<NonZeroU64, String> {
+    positive(text, u64::MAX - 1)
 }
 
 /// At 10^12 IDs for each change of leader, 18 million changes of leader exhaust the integers: more than a
@@ -350,8 +372,7 @@ fn parse_request_timeout(text: &str) -> Result<u64, String> {
 }
 
 fn parse_batch_max(text: &str) -> Result<NonZeroU64, String> {
-    let count = number(text, 1..=1_000_000_000_000)?;
-    NonZeroU64::new(count).ok_or_else(|| "it must not be 0".to_owned())
+    positive(text, 1_000_000_000_000)
 }
 
 fn parse_redirect_status(text: &str) -> Result<u16, String> {
@@ -411,6 +432,19 @@ mod tests {
         assert_eq!(underscores.flags, dashes.flags);
         assert_eq!(underscores.flags, before.flags);
         assert_eq!(underscores.flags.batch_max, NonZeroU64::new(9));
+    }
+
+    #[test]
+    fn every_setting_can_be_changed_by_its_flag() {
+        let default = crate::settings::Settings::default();
+        let line = "ticketd --host a --advertise b --raft_port 1 --http_port 2 --db_size 30 --window 4 \
+                    --election_timeout 50 --heartbeat_interval 6 --request_timeout 7 --redirect_status 308 \
+                    --batch_max 9";
+        let changed = default.clone().with(&parsed(line).flags.changes()).unwrap();
+        assert_eq!(changed.advertise, Some("b".parse().unwrap()));
+        for ((name, before), (_, after)) in default.to_pairs().iter().zip(changed.to_pairs()) {
+            assert_ne!(*before, after, "{name}");
+        }
     }
 
     #[test]
@@ -501,6 +535,18 @@ mod tests {
         for arg in command().get_arguments().filter(|arg| arg.get_action().takes_values()) {
             let help = arg.get_help().unwrap().to_string();
             assert!(help.contains("[default: "), "{}: {help}", arg.get_id());
+        }
+    }
+
+    #[test]
+    fn the_help_names_the_defaults_that_are_in_force() {
+        // One line, so that wrapping can not come between.
+        let help = text("ticketd --help").split_whitespace().collect::<Vec<_>>().join(" ");
+        for (name, value) in crate::settings::Settings::default().to_pairs() {
+            let (_, from_flag) = help.split_once(&format!("--{name} <")).unwrap();
+            let (_, default) = from_flag.split_once("[default: ").unwrap();
+            let (default, _) = default.split_once(']').unwrap();
+            assert_eq!(default, value, "{name}");
         }
     }
 }

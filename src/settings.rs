@@ -1,7 +1,7 @@
 //! How a node was last started, so that `ticketd --path DIR` alone can start it again.
 //!
-//! Floor 5, pure: flags in, pairs of texts for the store out, and back. It must never resolve a host, open a
-//! socket or know how the store keeps the pairs.
+//! Floor 2, pure: what the flags change, pairs of texts for the store, and back. It must never resolve a host,
+//! open a socket, or know how flags are written or how the store keeps the pairs.
 //!
 //! A pair whose name this version does not know was written by a newer one and is left out; a name that is
 //! missing was unknown to the older version that wrote the store and has its default.
@@ -11,7 +11,9 @@ use std::num::NonZeroU64;
 use std::str::FromStr;
 
 use crate::address::{Host, HostPort};
-use crate::cli::{Flags, MB_BYTES};
+
+/// One MB of `--db_size`, in bytes.
+pub const MB_BYTES: u64 = 1024 * 1024;
 
 /// How a node was last started.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,6 +41,33 @@ pub struct Settings {
     pub redirect_status: u16,
     /// The most IDs that one request may take.
     pub batch_max: NonZeroU64,
+}
+
+/// What is to be other than in the settings so far; `None` is left as it is.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Changes {
+    /// See [`Settings::host`].
+    pub host: Option<Host>,
+    /// See [`Settings::advertise`].
+    pub advertise: Option<Host>,
+    /// See [`Settings::raft_port`].
+    pub raft_port: Option<u16>,
+    /// See [`Settings::http_port`].
+    pub http_port: Option<u16>,
+    /// See [`Settings::db_size_mb`].
+    pub db_size_mb: Option<u64>,
+    /// See [`Settings::window`].
+    pub window: Option<u64>,
+    /// See [`Settings::election_timeout_ms`].
+    pub election_timeout_ms: Option<u64>,
+    /// See [`Settings::heartbeat_interval_ms`].
+    pub heartbeat_interval_ms: Option<u64>,
+    /// See [`Settings::request_timeout_ms`].
+    pub request_timeout_ms: Option<u64>,
+    /// See [`Settings::redirect_status`].
+    pub redirect_status: Option<u16>,
+    /// See [`Settings::batch_max`].
+    pub batch_max: Option<NonZeroU64>,
 }
 
 impl Default for Settings {
@@ -118,29 +147,28 @@ impl Settings {
         pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    /// These settings, with those that flags were given for replaced. A new `--host` also replaces what was
-    /// advertised for the old one.
+    /// These settings, changed. A new host also replaces what was advertised for the old one.
     ///
     /// # Errors
     /// [`SettingsError`] where the outcome makes no sense as a whole.
-    pub fn with(self, flags: &Flags) -> Result<Settings, SettingsError> {
-        let advertise = match (&flags.advertise, &flags.host) {
+    pub fn with(self, changes: &Changes) -> Result<Settings, SettingsError> {
+        let advertise = match (&changes.advertise, &changes.host) {
             (Some(advertise), _) => Some(advertise.clone()),
             (None, Some(_)) => None,
             (None, None) => self.advertise,
         };
         let settings = Settings {
-            host: flags.host.clone().unwrap_or(self.host),
+            host: changes.host.clone().unwrap_or(self.host),
             advertise,
-            raft_port: flags.raft_port.unwrap_or(self.raft_port),
-            http_port: flags.http_port.unwrap_or(self.http_port),
-            db_size_mb: flags.db_size_mb.unwrap_or(self.db_size_mb),
-            window: flags.window.unwrap_or(self.window),
-            election_timeout_ms: flags.election_timeout_ms.unwrap_or(self.election_timeout_ms),
-            heartbeat_interval_ms: flags.heartbeat_interval_ms.unwrap_or(self.heartbeat_interval_ms),
-            request_timeout_ms: flags.request_timeout_ms.unwrap_or(self.request_timeout_ms),
-            redirect_status: flags.redirect_status.unwrap_or(self.redirect_status),
-            batch_max: flags.batch_max.unwrap_or(self.batch_max),
+            raft_port: changes.raft_port.unwrap_or(self.raft_port),
+            http_port: changes.http_port.unwrap_or(self.http_port),
+            db_size_mb: changes.db_size_mb.unwrap_or(self.db_size_mb),
+            window: changes.window.unwrap_or(self.window),
+            election_timeout_ms: changes.election_timeout_ms.unwrap_or(self.election_timeout_ms),
+            heartbeat_interval_ms: changes.heartbeat_interval_ms.unwrap_or(self.heartbeat_interval_ms),
+            request_timeout_ms: changes.request_timeout_ms.unwrap_or(self.request_timeout_ms),
+            redirect_status: changes.redirect_status.unwrap_or(self.redirect_status),
+            batch_max: changes.batch_max.unwrap_or(self.batch_max),
         };
         settings.check()?;
         Ok(settings)
@@ -249,11 +277,6 @@ impl std::error::Error for SettingsError {}
 mod tests {
     use super::*;
 
-    fn flags(line: &str) -> Flags {
-        let args = format!("ticketd {line}");
-        crate::cli::parse(args.split_whitespace()).unwrap().flags
-    }
-
     fn other() -> Settings {
         Settings {
             host: "0.0.0.0".parse().unwrap(),
@@ -293,14 +316,30 @@ mod tests {
         }
     }
 
+    /// Every setting changed to what neither the default nor `other` has.
+    fn everything() -> Changes {
+        Changes {
+            host: Some("::1".parse().unwrap()),
+            advertise: Some("node-2.example".parse().unwrap()),
+            raft_port: Some(11),
+            http_port: Some(12),
+            db_size_mb: Some(13),
+            window: Some(14),
+            election_timeout_ms: Some(150),
+            heartbeat_interval_ms: Some(16),
+            request_timeout_ms: Some(17),
+            redirect_status: Some(307),
+            batch_max: NonZeroU64::new(19),
+        }
+    }
+
     #[test]
-    fn flags_replace_what_the_store_holds_and_leave_the_rest() {
-        assert_eq!(other().with(&flags("")), Ok(other()));
-        let replaced = other().with(&flags("--window 77 --http_port 0")).unwrap();
-        assert_eq!(replaced, Settings { window: 77, http_port: 0, ..other() });
-        let all = "--host ::1 --raft_port 11 --http_port 12 --db_size 130 --window 14 --election_timeout 150 \
-                   --heartbeat_interval 16 --request_timeout 17 --redirect_status 307 --batch_max 19";
-        let replaced = other().with(&flags(all)).unwrap();
+    fn changes_replace_what_the_store_holds_and_leave_the_rest() {
+        assert_eq!(other().with(&Changes::default()), Ok(other()));
+        let some = Changes { window: Some(77), http_port: Some(0), ..Changes::default() };
+        assert_eq!(other().with(&some), Ok(Settings { window: 77, http_port: 0, ..other() }));
+        let replaced = other().with(&everything()).unwrap();
+        assert_eq!(other().to_pairs().len(), replaced.to_pairs().len());
         for ((name, before), (_, after)) in other().to_pairs().iter().zip(replaced.to_pairs()) {
             assert_ne!(*before, after, "{name}");
         }
@@ -308,37 +347,31 @@ mod tests {
 
     #[test]
     fn a_new_host_replaces_what_was_advertised_for_the_old_one() {
-        let moved = other().with(&flags("--host 127.0.0.1")).unwrap();
+        let host = Some(Host::LOOPBACK);
+        let moved = other().with(&Changes { host: host.clone(), ..Changes::default() }).unwrap();
         assert_eq!(moved.peer_address().to_string(), "127.0.0.1:1");
-        let moved = other().with(&flags("--host 127.0.0.1 --advertise a.example")).unwrap();
+        let advertise = Some("a.example".parse().unwrap());
+        let moved = other().with(&Changes { host, advertise, ..Changes::default() }).unwrap();
         assert_eq!(moved.client_address().to_string(), "a.example:2");
     }
 
     #[test]
     fn what_makes_no_sense_as_a_whole_is_refused() {
-        let refused = |line: &str| Settings::default().with(&flags(line)).unwrap_err();
-        assert!(matches!(refused("--host 0.0.0.0"), SettingsError::NothingToAdvertise { .. }));
-        assert!(matches!(refused("--host ::"), SettingsError::NothingToAdvertise { .. }));
-        assert!(matches!(refused("--election_timeout 100"), SettingsError::HeartbeatTooSlow { .. }));
-        assert!(matches!(refused("--heartbeat_interval 150"), SettingsError::HeartbeatTooSlow { .. }));
-        assert!(matches!(refused("--raft_port 8000"), SettingsError::SamePort { port: 8000 }));
-        assert!(Settings::default().with(&flags("--election_timeout 101")).is_ok());
-        assert!(Settings::default().with(&flags("--raft_port 0 --http_port 0")).is_ok());
-    }
-
-    #[test]
-    fn the_help_names_the_defaults_that_are_in_force() {
-        let help = match crate::cli::parse(["ticketd", "--help"]) {
-            Err(crate::cli::ParseExit::Text(text)) => text,
-            other => panic!("{other:?}"),
-        };
-        // One line, so that wrapping can not come between.
-        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
-        for (name, value) in Settings::default().to_pairs() {
-            let (_, from_flag) = help.split_once(&format!("--{name} <")).unwrap();
-            let (_, default) = from_flag.split_once("[default: ").unwrap();
-            let (default, _) = default.split_once(']').unwrap();
-            assert_eq!(default, value, "{name}");
+        let refused = |changes: Changes| Settings::default().with(&changes).unwrap_err();
+        for everywhere in ["0.0.0.0", "::"] {
+            let host = Some(everywhere.parse().unwrap());
+            let error = refused(Changes { host, ..Changes::default() });
+            assert!(matches!(error, SettingsError::NothingToAdvertise { .. }), "{error}");
         }
+        let election = Changes { election_timeout_ms: Some(100), ..Changes::default() };
+        assert!(matches!(refused(election), SettingsError::HeartbeatTooSlow { .. }));
+        let heartbeat = Changes { heartbeat_interval_ms: Some(150), ..Changes::default() };
+        assert!(matches!(refused(heartbeat), SettingsError::HeartbeatTooSlow { .. }));
+        let port = Changes { raft_port: Some(8000), ..Changes::default() };
+        assert_eq!(refused(port), SettingsError::SamePort { port: 8000 });
+        let just = Changes { election_timeout_ms: Some(101), ..Changes::default() };
+        assert!(Settings::default().with(&just).is_ok());
+        let free = Changes { raft_port: Some(0), http_port: Some(0), ..Changes::default() };
+        assert!(Settings::default().with(&free).is_ok());
     }
 }

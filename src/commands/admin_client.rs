@@ -484,7 +484,7 @@ mod tests {
             [(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), "not its HTTP port"), (refuse, "version 77")]
         {
             let (address, thread) = member(vec![answer]);
-            let said = ask_for_transfer(&[address.clone()], &long()).unwrap_err().to_string();
+            let said = ask_for_transfer(std::slice::from_ref(&address), &long()).unwrap_err().to_string();
             assert!(said.contains(wanted) && said.contains(&address), "{said}");
             thread.join().unwrap();
         }
@@ -497,7 +497,7 @@ mod tests {
             listener.local_addr().unwrap().to_string()
         };
         let brief = Patience::lasting(Duration::from_millis(1));
-        let error = ask_for_transfer(&[away.clone()], &brief).unwrap_err();
+        let error = ask_for_transfer(std::slice::from_ref(&away), &brief).unwrap_err();
         assert!(matches!(error.problem, AskProblem::GaveUp { .. }) && !error.may_have_happened, "{error:?}");
 
         // A member that takes the request and closes the connection may have carried it out.

@@ -201,10 +201,8 @@ mod tests {
     #[test]
     fn the_membership_appended_last_counts_and_else_that_of_the_snapshot() {
         let me = NodeId::new(1).unwrap();
-        let with_entries = recovered(
-            Some(&[1, 2]),
-            vec![Payload::Membership(membership(&[1, 2, 3])), Payload::Noop],
-        );
+        let with_entries =
+            recovered(Some(&[1, 2]), vec![Payload::Membership(membership(&[1, 2, 3])), Payload::Noop]);
         assert_eq!(others(&latest_membership(&with_entries), me), ["h2:9000", "h3:9000"]);
         let without = recovered(Some(&[1, 2]), vec![Payload::Noop]);
         assert_eq!(others(&latest_membership(&without), me), ["h2:9000"]);
@@ -216,7 +214,9 @@ mod tests {
         let json = r#"{"id":18446744073709551615,"incarnation":"000000000000000000000000000000ff"}"#;
         let peer = Peer { id: NodeId::new(u64::MAX).unwrap(), incarnation: Incarnation(255) };
         assert_eq!(parse_peer(json), Some(peer));
-        for json in ["", "{}", r#"{"id":0,"incarnation":"ff"}"#, r#"{"id":1,"incarnation":"x"}"#, r#"{"id":1}"#] {
+        for json in
+            ["", "{}", r#"{"id":0,"incarnation":"ff"}"#, r#"{"id":1,"incarnation":"x"}"#, r#"{"id":1}"#]
+        {
             assert_eq!(parse_peer(json), None, "{json}");
         }
     }

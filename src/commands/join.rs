@@ -26,7 +26,7 @@ use crate::storage::{self, Store, StoreError};
 /// accepted, the store stays, and the join can be given again.
 pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
     let id = required_id(flags, "join")?;
-    let mut settings = Settings::default().with(flags)?;
+    let mut settings = Settings::default().with(&flags.changes())?;
     let launch = Launch::prepare(flags)?;
     refuse_running(flags.path())?;
     let bound = listen::bind(&settings.host, settings.raft_port, settings.http_port)?;
@@ -99,7 +99,12 @@ fn make_or_resume(path: &Path, id: NodeId, settings: &Settings) -> Result<Joinin
     }
 }
 
-fn resume(path: &Path, id: NodeId, pairs: &[(String, String)], exists: StoreError) -> Result<Joining, Failure> {
+fn resume(
+    path: &Path,
+    id: NodeId,
+    pairs: &[(String, String)],
+    exists: StoreError,
+) -> Result<Joining, Failure> {
     storage::verify_in_child(path)?;
     let mut store = Store::open(path)?;
     let Identity { me, standing } = *store.identity();
@@ -124,7 +129,9 @@ fn resume(path: &Path, id: NodeId, pairs: &[(String, String)], exists: StoreErro
 fn reachable_members(members: &[HostPort], settings: &Settings) -> Result<Vec<String>, Failure> {
     let own = settings.peer_address();
     if members.contains(&own) {
-        return Err(Failure::usage(format!("{own} is this node's own address: name a member of the cluster")));
+        return Err(Failure::usage(format!(
+            "{own} is this node's own address: name a member of the cluster"
+        )));
     }
     let mut unresolved = None;
     let mut resolved = false;
@@ -180,7 +187,8 @@ mod tests {
 
     #[test]
     fn a_name_that_does_not_resolve_is_an_error_unless_another_member_is_named() {
-        let failure = reachable_members(&parsed(&["nowhere.invalid:9001"]), &Settings::default()).unwrap_err();
+        let failure =
+            reachable_members(&parsed(&["nowhere.invalid:9001"]), &Settings::default()).unwrap_err();
         assert!(failure.to_string().contains("does not resolve"), "{failure}");
         let both = parsed(&["nowhere.invalid:9001", "127.0.0.1:9001"]);
         assert_eq!(reachable_members(&both, &Settings::default()).unwrap().len(), 2);

@@ -148,11 +148,15 @@ pub(super) enum ListenError {
 
 impl ListenError {
     fn at(address: SocketAddr, flag: &'static str, source: io::Error) -> ListenError {
-        match source.kind() {
-            io::ErrorKind::AddrInUse => ListenError::InUse { address, flag },
-            io::ErrorKind::PermissionDenied => ListenError::Denied { address, flag },
-            io::ErrorKind::AddrNotAvailable => ListenError::NotOurs { address: address.ip() },
-            _ => ListenError::Socket { address, source },
+        let kind = source.kind();
+        if kind == io::ErrorKind::AddrInUse {
+            ListenError::InUse { address, flag }
+        } else if kind == io::ErrorKind::PermissionDenied {
+            ListenError::Denied { address, flag }
+        } else if kind == io::ErrorKind::AddrNotAvailable {
+            ListenError::NotOurs { address: address.ip() }
+        } else {
+            ListenError::Socket { address, source }
         }
     }
 }

@@ -166,7 +166,8 @@ fn random_u128() -> Result<u128, Failure> {
 }
 
 fn random_u64() -> Result<u64, Failure> {
-    getrandom::u64().map_err(|error| Failure::runtime(format!("the system gives no random numbers ({error})")))
+    getrandom::u64()
+        .map_err(|error| Failure::runtime(format!("the system gives no random numbers ({error})")))
 }
 
 /// Operators' scripts read one line: whatever a path or a resolver's message holds must not make it two.

@@ -52,7 +52,12 @@ impl Launch {
 ///
 /// # Errors
 /// [`Failure`] where the node can not serve, or was told a second time to stop.
-pub(super) fn serve(store: Store, bound: Bound, settings: &Settings, launch: Launch) -> Result<Ended, Failure> {
+pub(super) fn serve(
+    store: Store,
+    bound: Bound,
+    settings: &Settings,
+    launch: Launch,
+) -> Result<Ended, Failure> {
     let Launch { stop, pid_file, in_background } = launch;
     let (peer_listener, http_listener) = bound.listen()?;
     let config = ServerConfig {

@@ -1,5 +1,6 @@
 //! `ticketd start`: founds a cluster with one member.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use raft_core::{
@@ -25,7 +26,7 @@ const FIRST_TERM: Term = Term(1);
 /// [`Failure`]; nothing has changed then, unless the node has served.
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let id = required_id(flags, "start")?;
-    let mut settings = Settings::default().with(flags)?;
+    let mut settings = Settings::default().with(&flags.changes())?;
     let launch = Launch::prepare(flags)?;
     refuse_running(flags.path())?;
     let bound = listen::bind(&settings.host, settings.raft_port, settings.http_port)?;
@@ -50,7 +51,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     after_serving(serve(store, bound, &settings, launch)?, flags.path(), id)
 }
 
-fn first_snapshot(me: Peer, settings: &Settings, first_id: u64) -> Snapshot {
+fn first_snapshot(me: Peer, settings: &Settings, first_id: NonZeroU64) -> Snapshot {
     let member = Member {
         incarnation: me.incarnation,
         suffrage: Suffrage::Voter,
@@ -78,13 +79,13 @@ mod tests {
             advertise: Some("::1".parse().unwrap()),
             ..Settings::default()
         };
-        let snapshot = first_snapshot(me, &settings, 5);
+        let snapshot = first_snapshot(me, &settings, FIRST_ID_DEFAULT);
         assert_eq!(snapshot.membership.voters().collect::<Vec<_>>(), [me.id]);
         assert!(snapshot.membership.contains(me));
         let member = &snapshot.membership.members[&me.id];
         assert_eq!(member.peer_address, "[::1]:9000");
         assert_eq!(member.client_address, "[::1]:8000");
         assert_eq!(snapshot.last_included_index, LogIndex(1));
-        assert_eq!(snapshot.state, node::initial_state(5));
+        assert_eq!(snapshot.state, node::initial_state(FIRST_ID_DEFAULT));
     }
 }

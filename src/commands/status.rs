@@ -31,10 +31,8 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
 
 /// The status as text; `None` where something is missing. What newer versions add is left out.
 fn table(status: &Value, pid: u32) -> Option<String> {
-    let leader = match status.get("leader")? {
-        Value::Null => "none known".to_owned(),
-        leader => format!("node {leader}"),
-    };
+    let leader = present(status, "leader")?.and_then(Value::as_u64);
+    let leader = leader.map_or_else(|| "none known".to_owned(), |leader| format!("node {leader}"));
     let mut out = String::new();
     let mut line = |name: &str, value: String| {
         let _ = writeln!(out, "{name:<12}{value}");
@@ -67,9 +65,9 @@ fn table(status: &Value, pid: u32) -> Option<String> {
 
 fn next_id(status: &Value) -> Option<String> {
     let unreserved = number(status, "next_unreserved")?;
-    Some(match status.get("window")? {
-        Value::Null => format!("{unreserved} or, from the leader's window, below"),
-        window => format!(
+    Some(match present(status, "window")? {
+        None => format!("{unreserved} or, from the leader's window, below"),
+        Some(window) => format!(
             "{} ({} left in the window; {unreserved} and above are not reserved)",
             number(window, "next_id")?,
             number(window, "left")?
@@ -80,10 +78,8 @@ fn next_id(status: &Value) -> Option<String> {
 const HEADINGS: [&str; 7] = ["ID", "PEERS", "CLIENTS", "SUFFRAGE", "MATCH", "LINK", "HEARD"];
 
 fn member_row(member: &Value) -> Option<[String; 7]> {
-    let heard = match member.get("last_heard_ms")? {
-        Value::Null => "-".to_owned(),
-        heard => format!("{} ms ago", heard.as_u64()?),
-    };
+    let heard = present(member, "last_heard_ms")?.and_then(Value::as_u64);
+    let heard = heard.map_or_else(|| "-".to_owned(), |heard| format!("{heard} ms ago"));
     Some([
         number(member, "id")?,
         text(member, "peer_address")?.to_owned(),
@@ -115,6 +111,12 @@ fn duration(seconds: u64) -> String {
         3600..86_400 => format!("{hours} h {minutes} min"),
         86_400.. => format!("{days} d {hours} h"),
     }
+}
+
+/// The value of this name, which must be there; `None` inside where it is null.
+fn present<'a>(value: &'a Value, name: &str) -> Option<Option<&'a Value>> {
+    let value = value.get(name)?;
+    Some((!value.is_null()).then_some(value))
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
