@@ -13,7 +13,7 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use raft_core::NodeId;
 
 use crate::address::{Host, HostPort};
-use crate::settings::{Changes, MB_BYTES};
+use crate::settings::{Changes, MB_BYTES, NeitherOnNorOff, Switch};
 use crate::storage::{MAP_BYTES_MAX, MAP_BYTES_MIN};
 
 /// Where a store is unless `--path` says otherwise.
@@ -144,6 +144,11 @@ pub struct Flags {
     #[arg(long = "batch_max", alias = "batch-max", global = true)]
     #[arg(value_name = "IDS", value_parser = parse_batch_max)]
     pub batch_max: Option<NonZeroU64>,
+    /// Ask the leader on its clients' behalf instead of sending them there: on or off; --forward alone is on
+    /// [default: off]
+    #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "on")]
+    #[arg(value_name = "on|off", value_parser = parse_switch)]
+    pub forward: Option<Switch>,
     /// start, join: destroy a store that is in the way; drop: destroy even a damaged store
     #[arg(long, global = true)]
     pub force: bool,
@@ -180,6 +185,7 @@ impl Flags {
             request_timeout_ms: self.request_timeout_ms,
             redirect_status: self.redirect_status,
             batch_max: self.batch_max,
+            forward: self.forward,
         }
     }
 }
@@ -233,6 +239,7 @@ const SERVING: &[&str] = &[
     "request_timeout_ms",
     "redirect_status",
     "batch_max",
+    "forward",
 ];
 
 /// The flags that mean something with every command.
@@ -384,6 +391,10 @@ fn parse_redirect_status(text: &str) -> Result<u16, String> {
     }
 }
 
+fn parse_switch(text: &str) -> Result<Switch, String> {
+    text.parse().map_err(|NeitherOnNorOff| "it must be on or off".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -439,7 +450,7 @@ mod tests {
         let default = crate::settings::Settings::default();
         let line = "ticketd --host a --advertise b --raft_port 1 --http_port 2 --db_size 30 --window 4 \
                     --election_timeout 50 --heartbeat_interval 6 --request_timeout 7 --redirect_status 308 \
-                    --batch_max 9";
+                    --batch_max 9 --forward";
         let changed = default.clone().with(&parsed(line).flags.changes()).unwrap();
         assert_eq!(changed.advertise, Some("b".parse().unwrap()));
         for ((name, before), (_, after)) in default.to_pairs().iter().zip(changed.to_pairs()) {
@@ -466,6 +477,17 @@ mod tests {
             Some(Command::Join { members }) => assert_eq!(members.len(), 3),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn forwarding_is_switched_on_by_its_flag_alone_and_off_again_by_a_value() {
+        assert_eq!(parsed("ticketd").flags.forward, None);
+        assert_eq!(parsed("ticketd --forward").flags.forward, Some(Switch::On));
+        assert_eq!(parsed("ticketd --forward=off").flags.forward, Some(Switch::Off));
+        // What follows is an operand, and no value.
+        let cli = parsed("ticketd join --forward a:1 --id 2");
+        assert_eq!(cli.flags.forward, Some(Switch::On));
+        assert_eq!(cli.command, parsed("ticketd join a:1 --id 2").command);
     }
 
     #[test]
@@ -500,6 +522,7 @@ mod tests {
             ("ticketd start --id 1 --host a/b", "a host is an IPv4 address, an IPv6 address or a name"),
             ("ticketd start --id 1 --advertise 0.0.0.0", "nobody can reach a node at that address"),
             ("ticketd start --id 1 --redirect_status 302", "301, 307 or 308"),
+            ("ticketd start --id 1 --forward=maybe", "it must be on or off"),
             ("ticketd start --id 1 --id 2", "cannot be used multiple times"),
             ("ticketd start --id", "a value is required"),
             ("ticketd join --id 2", "HOST:PORT"),
@@ -543,7 +566,7 @@ mod tests {
         // One line, so that wrapping can not come between.
         let help = text("ticketd --help").split_whitespace().collect::<Vec<_>>().join(" ");
         for (name, value) in crate::settings::Settings::default().to_pairs() {
-            let (_, from_flag) = help.split_once(&format!("--{name} <")).unwrap();
+            let (_, from_flag) = help.split_once(&format!("--{name}")).unwrap();
             let (_, default) = from_flag.split_once("[default: ").unwrap();
             let (default, _) = default.split_once(']').unwrap();
             assert_eq!(default, value, "{name}");

@@ -41,6 +41,42 @@ pub struct Settings {
     pub redirect_status: u16,
     /// The most IDs that one request may take.
     pub batch_max: NonZeroU64,
+    /// Whether the node asks the leader on its clients' behalf instead of sending them there.
+    pub forward: Switch,
+}
+
+/// On or off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Switch {
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
+/// What a text is that is no [`Switch`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NeitherOnNorOff;
+
+impl FromStr for Switch {
+    type Err = NeitherOnNorOff;
+
+    fn from_str(text: &str) -> Result<Switch, NeitherOnNorOff> {
+        match text {
+            "on" => Ok(Switch::On),
+            "off" => Ok(Switch::Off),
+            _ => Err(NeitherOnNorOff),
+        }
+    }
+}
+
+impl fmt::Display for Switch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Switch::On => "on",
+            Switch::Off => "off",
+        })
+    }
 }
 
 /// What is to be other than in the settings so far; `None` is left as it is.
@@ -68,6 +104,8 @@ pub struct Changes {
     pub redirect_status: Option<u16>,
     /// See [`Settings::batch_max`].
     pub batch_max: Option<NonZeroU64>,
+    /// See [`Settings::forward`].
+    pub forward: Option<Switch>,
 }
 
 impl Default for Settings {
@@ -84,6 +122,7 @@ impl Default for Settings {
             request_timeout_ms: 5000,
             redirect_status: 301,
             batch_max: NonZeroU64::new(1_000_000).expect("a million is not 0"),
+            forward: Switch::Off,
         }
     }
 }
@@ -108,6 +147,7 @@ impl Settings {
                 "request_timeout" => settings.request_timeout_ms = stored(name, value)?,
                 "redirect_status" => settings.redirect_status = stored(name, value)?,
                 "batch_max" => settings.batch_max = stored(name, value)?,
+                "forward" => settings.forward = stored(name, value)?,
                 _ => log::debug!("the store holds a setting '{name}' that this version does not know"),
             }
         }
@@ -130,6 +170,7 @@ impl Settings {
             request_timeout_ms,
             redirect_status,
             batch_max,
+            forward,
         } = self;
         let mut pairs = vec![
             ("host", host.to_string()),
@@ -142,6 +183,7 @@ impl Settings {
             ("request_timeout", request_timeout_ms.to_string()),
             ("redirect_status", redirect_status.to_string()),
             ("batch_max", batch_max.to_string()),
+            ("forward", forward.to_string()),
         ];
         pairs.extend(advertise.iter().map(|host| ("advertise", host.to_string())));
         pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -169,6 +211,7 @@ impl Settings {
             request_timeout_ms: changes.request_timeout_ms.unwrap_or(self.request_timeout_ms),
             redirect_status: changes.redirect_status.unwrap_or(self.redirect_status),
             batch_max: changes.batch_max.unwrap_or(self.batch_max),
+            forward: changes.forward.unwrap_or(self.forward),
         };
         settings.check()?;
         Ok(settings)
@@ -290,6 +333,7 @@ mod tests {
             request_timeout_ms: 7,
             redirect_status: 308,
             batch_max: NonZeroU64::new(9).unwrap(),
+            forward: Switch::On,
         }
     }
 
@@ -309,8 +353,13 @@ mod tests {
 
     #[test]
     fn a_stored_value_that_means_nothing_is_an_error_and_not_a_default() {
-        for (name, value) in [("window", "many"), ("host", "a b"), ("batch_max", "0"), ("raft_port", "65536")]
-        {
+        for (name, value) in [
+            ("window", "many"),
+            ("host", "a b"),
+            ("batch_max", "0"),
+            ("forward", "yes"),
+            ("raft_port", "65536"),
+        ] {
             let error = Settings::from_pairs(&[(name.to_owned(), value.to_owned())]).unwrap_err();
             assert!(error.to_string().contains(name), "{error}");
         }
@@ -330,6 +379,7 @@ mod tests {
             request_timeout_ms: Some(17),
             redirect_status: Some(307),
             batch_max: NonZeroU64::new(19),
+            forward: Some(Switch::Off),
         }
     }
 

@@ -370,7 +370,12 @@ fn response(frame: Frame) -> Result<AdminResponse, Trouble> {
     match frame {
         Frame::AdminResponse(response) => Ok(response),
         Frame::Refuse(Refuse::Version { ours }) => Err(other_version(ours)),
-        Frame::Hello(_) | Frame::Welcome(_) | Frame::Refuse(_) | Frame::Raft(_) | Frame::AdminRequest(_) => {
+        Frame::Hello(_)
+        | Frame::Welcome(_)
+        | Frame::Refuse(_)
+        | Frame::Raft(_)
+        | Frame::Forward(_)
+        | Frame::AdminRequest(_) => {
             Err(Trouble::Foreign("answers what was not asked: is it a ticketd?".to_owned()))
         }
     }

@@ -33,6 +33,7 @@ pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
     settings.raft_port = bound.raft_port();
     settings.http_port = bound.http_port();
     let members = reachable_members(members, &settings)?;
+    bound.admit_members()?;
 
     destroy_in_the_way(flags)?;
     let mut joining = make_or_resume(flags.path(), id, &settings)?;

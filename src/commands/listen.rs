@@ -59,6 +59,15 @@ impl Bound {
         self.http.address.port()
     }
 
+    /// Lets the other members connect already: they may as soon as the cluster has taken this node in, and find
+    /// an answer when it serves.
+    ///
+    /// # Errors
+    /// As [`Bound::listen`].
+    pub(super) fn admit_members(&self) -> Result<(), ListenError> {
+        self.raft.open()
+    }
+
     /// Opens both: for the other members first, for clients second.
     ///
     /// # Errors
@@ -83,8 +92,12 @@ impl BoundPort {
     }
 
     fn listen(self) -> Result<TcpListener, ListenError> {
-        self.socket.listen(BACKLOG).map_err(|source| ListenError::at(self.address, self.flag, source))?;
+        self.open()?;
         Ok(self.socket.into())
+    }
+
+    fn open(&self) -> Result<(), ListenError> {
+        self.socket.listen(BACKLOG).map_err(|source| ListenError::at(self.address, self.flag, source))
     }
 }
 
@@ -212,6 +225,16 @@ mod tests {
         assert_eq!(http.local_addr().unwrap(), address);
         TcpStream::connect(address).unwrap();
         TcpStream::connect(raft.local_addr().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn members_are_admitted_before_clients_and_keep_their_connections() {
+        let bound = bind(&Host::LOOPBACK, 0, 0).unwrap();
+        bound.admit_members().unwrap();
+        let early = TcpStream::connect(bound.raft.address).unwrap();
+        assert!(TcpStream::connect(bound.http.address).is_err());
+        let (raft, _http) = bound.listen().unwrap();
+        assert_eq!(raft.accept().unwrap().1, early.local_addr().unwrap());
     }
 
     #[test]

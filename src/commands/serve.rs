@@ -15,7 +15,7 @@ use crate::cli::Flags;
 use crate::http::{self, RedirectStatus};
 use crate::node::NodeConfig;
 use crate::server::{self, Exit, Server, ServerConfig};
-use crate::settings::Settings;
+use crate::settings::{Settings, Switch};
 use crate::storage::{self, Store, StoreError};
 
 /// The exit status after a second signal, that of a program which SIGINT has ended.
@@ -113,6 +113,7 @@ fn node_config(store: &Store, settings: &Settings) -> Result<NodeConfig, Failure
         },
         window: settings.window,
         request_timeout_us: settings.request_timeout_ms.saturating_mul(1000),
+        forward: settings.forward == Switch::On,
     })
 }
 

@@ -43,8 +43,8 @@ impl Accept {
         }
     }
 
-    /// How to write IDs; `None` where the client accepts neither way. Between equals, the one that was asked for
-    /// by name wins, then plain text.
+    /// How to write IDs; `None` where the client accepts neither way. Between equals, the one that was asked
+    /// for by name wins, then plain text.
     pub(super) fn ids(&self) -> Option<Format> {
         if !self.anything_said {
             return Some(Format::Text);
@@ -118,8 +118,8 @@ fn weight<'a>(parameters: impl Iterator<Item = &'a [u8]>) -> Option<u16> {
     Some(1000)
 }
 
-/// A qvalue (RFC 9110 §12.4.2) in thousandths. A missing leading zero and digits beyond the third, which clients
-/// in use send, are understood.
+/// A qvalue (RFC 9110 §12.4.2) in thousandths. A missing leading zero and digits beyond the third, which
+/// clients in use send, are understood.
 fn qvalue(text: &[u8]) -> Option<u16> {
     let point = text.iter().position(|&byte| byte == b'.').unwrap_or(text.len());
     let (whole, fraction) = (&text[..point], text.get(point + 1..).unwrap_or_default());

@@ -47,17 +47,19 @@ pub struct Config {
     pub serves: Serves,
     /// The most IDs of one request; more are answered with 400.
     pub batch_max: NonZeroU64,
-    /// The longest request target; a longer one is answered with 414. RFC 9112 §3 asks for request lines of 8000.
+    /// The longest request target; a longer one is answered with 414. RFC 9112 §3 asks for request lines of
+    /// 8000 bytes.
     pub target_bytes_max: usize,
     /// The most bytes of header fields, line ends and the empty line included; more are answered with 431.
     pub fields_bytes_max: usize,
     /// The longest request body; a longer one is answered with 413. Bodies mean nothing here and are discarded
     /// as they come, so this bounds time rather than memory.
     pub body_bytes_max: u64,
-    /// The most requests of one connection that wait for their answers; more are not read until answers leave.
+    /// The most requests of one connection that wait for their answers, at least 1; more are not read until
+    /// answers leave.
     pub pipeline_max: usize,
-    /// No further request is read while so many bytes of answers wait to be sent. Together with `pipeline_max`
-    /// it bounds what a client that does not read can make us hold.
+    /// No further request is read while so many bytes of answers, at least 1, wait to be sent. Together with
+    /// `pipeline_max` it bounds what a client that does not read can make us hold.
     pub output_bytes_max: usize,
     /// How long a connection may be quiet between requests; then it is closed.
     pub idle_timeout_us: u64,

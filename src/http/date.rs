@@ -37,8 +37,9 @@ impl HttpDate {
     }
 }
 
-/// The proleptic Gregorian date so many days after 1970-01-01: (year, month from 1, day from 1). Counts in years
-/// that begin in March, so that the leap day is a year's last, and in eras of 400 years, which are all alike.
+/// The proleptic Gregorian date so many days after 1970-01-01: (year, month from 1, day from 1). Counts in
+/// years that begin in March, so that the leap day is a year's last, and in eras of 400 years, which are all
+/// alike.
 fn civil_from_days(days: u64) -> (u64, u64, u64) {
     const ERA_DAYS: u64 = 146_097;
     // 1970-01-01 is day 719,468 of the count that begins on 0000-03-01.

@@ -1,4 +1,5 @@
-//! The requests of one connection that wait for their answers, in the order in which they came (RFC 9112 §9.3.2).
+//! The requests of one connection that wait for their answers, in the order in which they came
+//! (RFC 9112 §9.3.2).
 
 use std::collections::VecDeque;
 use std::num::NonZeroU64;

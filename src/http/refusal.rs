@@ -100,8 +100,8 @@ impl Refusal {
                 "This method does not fit this resource; the Allow field lists those that do"
             }
             Refusal::GetInsteadOfPost(_) => {
-                "IDs are handed out to POST only. If you sent POST, a redirect turned it into GET: let your client \
-                 keep the method (curl -L -X POST), or start the nodes with --redirect_status 307"
+                "IDs are handed out to POST only. If you sent POST, a redirect turned it into GET: let your \
+                 client keep the method (curl -L -X POST), or start the nodes with --redirect_status 307"
             }
             Refusal::NotAcceptable => {
                 "IDs come as text/plain or application/json, and the Accept field allows neither"

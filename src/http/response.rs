@@ -92,8 +92,8 @@ impl Writer<'_> {
         self.put(&[b"Retry-After: 1\r\ncontent-length: 0\r\n\r\n"]);
     }
 
-    pub(super) fn page(mut self, ok: bool, content_type: &str, body: &[u8]) {
-        self.start(if ok { "200 OK" } else { "503 Service Unavailable" });
+    pub(super) fn page(mut self, status: &str, content_type: &str, body: &[u8]) {
+        self.start(status);
         self.content(content_type, &[body]);
     }
 

@@ -302,8 +302,8 @@ impl StoreError {
                 let path = path.display();
                 write!(
                     f,
-                    "run it with `ticketd --path {path}`, or destroy it for ever with `ticketd drop --path {path}` \
-                     or --force, or give another --path"
+                    "run it with `ticketd --path {path}`, or destroy it for ever with `ticketd drop --path \
+                     {path}` or --force, or give another --path"
                 )
             }
             StoreError::Interrupted { .. } => f.write_str("give the `start` or `join` command again"),
@@ -344,6 +344,56 @@ impl StoreError {
             StoreError::Bug => {
                 f.write_str("this node takes no further part; report what was logged, then restart it")
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_is_one_line_that_says_what_is_wrong_and_what_to_do() {
+        let path = || PathBuf::from("/data/node1");
+        let reason = || "Input/output error".to_owned();
+        let errors = [
+            (StoreError::NotFound { path: path() }, "no store", "`start` or `join`"),
+            (
+                StoreError::Exists { path: path() },
+                "holds a store already",
+                "`ticketd drop --path /data/node1`",
+            ),
+            (StoreError::Interrupted { path: path() }, "was interrupted", "again"),
+            (StoreError::ForeignFiles { path: path(), name: "a\nb".into() }, "a\\nb", "--path"),
+            (StoreError::NotADirectory { path: path() }, "not a directory", "--path"),
+            (StoreError::InUse { path: path(), pid: Some(12) }, "in use by process 12", "stop it first"),
+            (StoreError::InUse { path: path(), pid: None }, "in use by another process", "stop it first"),
+            (StoreError::Denied { action: "lock", path: path(), reason: reason() }, "can not lock", "right"),
+            (StoreError::Io { action: "read", path: path(), reason: reason() }, "can not read", "disk"),
+            (StoreError::MapTooSmall { map_bytes: 1 }, "too small", "at least 16777216"),
+            (StoreError::MapTooLarge { map_bytes: 1 }, "too large", "at most"),
+            (StoreError::MapBelowUse { map_bytes: 1, used_bytes: 2 }, "can not hold", "above 2"),
+            (StoreError::MapNotMapped { map_bytes: 1 }, "map 1 bytes", "smaller --db_size"),
+            (StoreError::SettingTooLong { name: "n".into() }, "too long", "at most 4096"),
+            (StoreError::TooManySettings { count: 99 }, "99 settings", "at most 64"),
+            (StoreError::Format { path: path(), found: 9 }, "format 9, this program reads 1", "version"),
+            (
+                StoreError::Damaged { path: path(), place: Place::Page(7), reason: reason() },
+                "damaged: page 7 of the data file: Input/output error",
+                "leave it aside",
+            ),
+            (StoreError::CheckDied { path: path(), signal: 11 }, "signal 11", "leave it aside"),
+            (StoreError::CheckNotRun { reason: reason() }, "could not be run", "try again"),
+            (StoreError::MapFull { map_bytes: 5 }, "full at 5 bytes", "larger --db_size"),
+            (StoreError::WriteFailed { path: path(), reason: reason() }, "failed: Input", "restart"),
+            (StoreError::Backlog { waiting: 3 }, "3 entries wait", "restart"),
+            (StoreError::Bug, "mistake", "report"),
+        ];
+        for (error, problem, remedy) in errors {
+            let said = error.to_string();
+            assert!(!said.contains('\n'), "{said}");
+            let at = said.find(problem).unwrap_or_else(|| panic!("{problem:?} is not in {said:?}"));
+            assert!(said[at..].contains(remedy), "{remedy:?} does not follow in {said:?}");
         }
     }
 }

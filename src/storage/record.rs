@@ -5,8 +5,9 @@
 //! value   format version u8 | kind u8 | payload | CRC-32 of the key and all before, u32
 //! ```
 //!
-//! Pure. Decoding is total: whatever bytes a disk holds give a record or a reason. The checksum covers the key,
-//! so a record that turns up under a wrong key is found out. It must never know of LMDB, files or their order.
+//! Pure. Decoding is total: whatever bytes a disk holds give a record or a reason. The checksum covers the
+//! key, so a record that turns up under a wrong key is found out. It must never know of LMDB, files or their
+//! order.
 
 use std::fmt;
 
@@ -29,8 +30,8 @@ const CRC_BYTES: usize = 4;
 
 /// Names a record: the tables of a store, in the order of their keys.
 ///
-/// The entries come late, so that appending them fills pages in order, and the extent comes after them, so that
-/// the page that an append dirties anyway is the page that the extent is on.
+/// The entries come late, so that appending them fills pages in order, and the extent comes after them, so
+/// that the page that an append dirties anyway is the page that the extent is on.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Key {
     /// Who the node is.
@@ -125,8 +126,8 @@ impl AsRef<[u8]> for KeyBytes {
     }
 }
 
-/// Which records of the log there are. It is rewritten with every change of the log, so that a record that goes
-/// missing at either end is missed.
+/// Which records of the log there are. It is rewritten with every change of the log, so that a record that
+/// goes missing at either end is missed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Extent {
     /// Index and term of the snapshot; `None` where there is none.
@@ -340,4 +341,127 @@ fn read_settings(reader: &mut Reader<'_>) -> Result<Vec<Setting>, DecodeError> {
 fn read_extent(reader: &mut Reader<'_>) -> Result<Extent, DecodeError> {
     let snapshot = if reader.bool()? { Some((LogIndex(reader.u64()?), Term(reader.u64()?))) } else { None };
     Ok(Extent { snapshot, last_log_index: LogIndex(reader.u64()?) })
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_core::{Incarnation, NodeId, Peer};
+
+    use super::*;
+    use crate::storage::testing::{entry, member, settings, snapshot};
+
+    fn encoded(value: &Value<'_>) -> Vec<u8> {
+        let mut bytes = vec![0xff; 3];
+        value.encode(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn every_kind_of_record_comes_back_as_it_was() {
+        let joining = Identity { standing: Standing::Joining, ..member() };
+        let voted_for = Some(Peer { id: NodeId::new(3).unwrap(), incarnation: Incarnation(9) });
+        let hard_state = HardState { current_term: Term(7), voted_for };
+        let some = Extent { snapshot: Some((LogIndex(5), Term(2))), last_log_index: LogIndex(8) };
+        let none = Extent { snapshot: None, last_log_index: LogIndex(8) };
+        let (settings, snapshot, entry) = (settings(), snapshot(4, 2), entry(u64::MAX, 3));
+        for (value, record) in [
+            (Value::Identity(&member()), Record::Identity(member())),
+            (Value::Identity(&joining), Record::Identity(joining)),
+            (Value::Settings(&settings), Record::Settings(settings.clone())),
+            (Value::MapSize(1 << 30), Record::MapSize(1 << 30)),
+            (Value::HardState(&hard_state), Record::HardState(hard_state)),
+            (Value::Snapshot(&snapshot), Record::Snapshot(snapshot.clone())),
+            (Value::Entry(&entry), Record::Entry(entry.clone())),
+            (Value::Extent(&some), Record::Extent(some)),
+            (Value::Extent(&none), Record::Extent(none)),
+        ] {
+            assert_eq!(decode(value.key(), &encoded(&value)), Ok(record));
+        }
+    }
+
+    #[test]
+    fn a_record_under_another_key_is_found_out() {
+        let bytes = encoded(&Value::Entry(&entry(5, 1)));
+        assert_eq!(decode(Key::Entry(LogIndex(6)), &bytes), Err(RecordError::Checksum));
+        assert_eq!(decode(Key::Snapshot, &bytes), Err(RecordError::Checksum));
+    }
+
+    #[test]
+    fn the_bytes_of_a_record_are_those_of_the_documented_format() {
+        let bytes = encoded(&Value::MapSize(0x0102));
+        assert_eq!(bytes[..10], [1, 3, 0, 0, 0, 0, 0, 0, 1, 2]);
+        let crc = crc32fast::hash(&[3, 1, 3, 0, 0, 0, 0, 0, 0, 1, 2]);
+        assert_eq!(bytes[10..], crc.to_be_bytes());
+        assert_eq!(Key::Entry(LogIndex(0x0102)).to_bytes().as_ref(), [6, 0, 0, 0, 0, 0, 0, 1, 2]);
+    }
+
+    #[test]
+    fn keys_sort_as_the_log_does_and_come_back_from_their_bytes() {
+        let keys = [
+            Key::Identity,
+            Key::Settings,
+            Key::MapSize,
+            Key::HardState,
+            Key::Snapshot,
+            Key::Entry(LogIndex(0)),
+            Key::Entry(LogIndex(255)),
+            Key::Entry(LogIndex(256)),
+            Key::Entry(LogIndex(u64::MAX)),
+            Key::Extent,
+        ];
+        assert!(keys.windows(2).all(|pair| pair[0].to_bytes().as_ref() < pair[1].to_bytes().as_ref()));
+        for key in keys {
+            assert_eq!(Key::from_bytes(key.to_bytes().as_ref()), Some(key));
+        }
+        for bytes in [&b""[..], &[0], &[8], &[6], &[6; 8], &[6; 10], &[1, 1]] {
+            assert_eq!(Key::from_bytes(bytes), None, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_too_short_are_no_record() {
+        for len in 0..4 {
+            assert_eq!(decode(Key::Identity, &vec![0; len]), Err(RecordError::TooShort));
+        }
+        for body in [&[][..], &[FORMAT_VERSION]] {
+            let mut bytes = body.to_vec();
+            bytes.put_u32(checksum(Key::Identity.to_bytes().as_ref(), body));
+            assert_eq!(decode(Key::Identity, &bytes), Err(RecordError::TooShort));
+        }
+    }
+
+    #[test]
+    fn a_record_with_a_sound_checksum_and_any_other_bytes_is_read_without_a_panic() {
+        let keys = [
+            Key::Identity,
+            Key::Settings,
+            Key::HardState,
+            Key::Snapshot,
+            Key::Entry(LogIndex(1)),
+            Key::Extent,
+        ];
+        let (settings, snapshot, entry) = (settings(), snapshot(4, 2), entry(1, 3));
+        let samples = [
+            encoded(&Value::Identity(&member())),
+            encoded(&Value::Settings(&settings)),
+            encoded(&Value::HardState(&HardState::default())),
+            encoded(&Value::Snapshot(&snapshot)),
+            encoded(&Value::Entry(&entry)),
+            encoded(&Value::Extent(&Extent::default())),
+        ];
+        let mut refused = 0;
+        for (key, sample) in keys.into_iter().zip(&samples) {
+            let body = &sample[..sample.len() - CRC_BYTES];
+            for position in 0..body.len() {
+                for byte in [0, 1, 0x7f, 0xff] {
+                    let mut bytes = body.to_vec();
+                    bytes[position] = byte;
+                    let crc = checksum(key.to_bytes().as_ref(), &bytes);
+                    bytes.put_u32(crc);
+                    refused += usize::from(decode(key, &bytes).is_err());
+                }
+            }
+        }
+        assert!(refused > 100, "{refused}");
+    }
 }

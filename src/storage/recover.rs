@@ -1,7 +1,8 @@
 //! What a store holds, put together from its records and checked as a whole.
 //!
-//! Pure: records in, contents or the first fault out. A store that fails a check here is never served from and
-//! never cut short: which of two records is wrong can not be told. It must never know where records come from.
+//! Pure: records in, contents or the first fault out. A store that fails a check here is never served from
+//! and never cut short: which of two records is wrong can not be told. It must never know where records come
+//! from.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -106,8 +107,8 @@ impl<'p> Collector<'p> {
         }
     }
 
-    /// The log starts right after the snapshot, has no gaps, ends where it should, and its terms never go down
-    /// (Raft §5.3) nor beyond the current one (§5.1).
+    /// The log starts right after the snapshot, has no gaps, ends where it should, and its terms never go
+    /// down (Raft §5.3) nor beyond the current one (§5.1).
     fn check_log(&self, extent: &Extent, current_term: Term) -> Result<(), StoreError> {
         let mut last_term = extent.snapshot.map_or(Term(0), |(_, term)| term);
         if last_term > current_term {
@@ -122,8 +123,8 @@ impl<'p> Collector<'p> {
             }
             if *term < last_term || *term > current_term {
                 let reason = format!(
-                    "its term {term} is not between {last_term}, that of the entry before it, and the current \
-                     term {current_term}"
+                    "its term {term} is not between {last_term}, that of the entry before it, and the \
+                     current term {current_term}"
                 );
                 return Err(self.damaged(Place::Record(Key::Entry(*index)), reason));
             }
@@ -155,5 +156,108 @@ impl<'p> Collector<'p> {
 
     fn damaged(&self, place: Place, reason: impl Into<String>) -> StoreError {
         StoreError::Damaged { path: self.path.to_owned(), place, reason: reason.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::record::Value;
+    use crate::storage::testing::{entry, member, settings, snapshot};
+
+    /// What there is besides the log.
+    fn collector(path: &Path) -> Collector<'_> {
+        let mut collector = Collector::new(path);
+        add(&mut collector, &Value::Identity(&member()));
+        add(&mut collector, &Value::Settings(&settings()));
+        add(&mut collector, &Value::MapSize(MAP_BYTES_MIN));
+        collector
+    }
+
+    fn add(collector: &mut Collector<'_>, value: &Value<'_>) {
+        let mut bytes = Vec::new();
+        value.encode(&mut bytes);
+        collector.add(value.key().to_bytes().as_ref(), &bytes).unwrap();
+    }
+
+    /// A log in term 5, with a snapshot of entry 10 of term 3, where the extent says that it ends at 12.
+    fn finish(entries: &[(u64, u64)]) -> Result<Contents, String> {
+        finish_at(LogIndex(12), entries)
+    }
+
+    fn finish_at(last_log_index: LogIndex, entries: &[(u64, u64)]) -> Result<Contents, String> {
+        let mut collector = collector(Path::new("store"));
+        add(&mut collector, &Value::HardState(&HardState { current_term: Term(5), voted_for: None }));
+        add(&mut collector, &Value::Snapshot(&snapshot(10, 3)));
+        for (index, term) in entries {
+            add(&mut collector, &Value::Entry(&entry(*index, *term)));
+        }
+        let extent = Extent { snapshot: Some((LogIndex(10), Term(3))), last_log_index };
+        add(&mut collector, &Value::Extent(&extent));
+        collector.finish().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_log_that_follows_the_snapshot_is_recovered() {
+        let contents = finish(&[(11, 3), (12, 5)]).unwrap();
+        assert_eq!(contents.recovered.entries, [entry(11, 3), entry(12, 5)]);
+        assert_eq!(contents.recovered.snapshot.as_deref(), Some(&snapshot(10, 3)));
+        assert_eq!(contents.recovered.hard_state.current_term, Term(5));
+    }
+
+    #[test]
+    fn a_log_that_is_not_as_it_should_be_is_refused_and_the_record_named() {
+        let of = |index: u64| format!("the record of log entry {index}");
+        for (entries, said) in [
+            (&[(12, 3)][..], format!("{}: it is missing", of(11))),
+            (&[(11, 3)], format!("{}: it is missing", of(12))),
+            (&[], format!("{}: it is missing", of(11))),
+            (&[(10, 3), (11, 3), (12, 3)], format!("{}: the log should begin at 11", of(10))),
+            (&[(11, 3), (12, 3), (13, 3)], format!("{}: the log should end at 12", of(13))),
+            (&[(11, 2), (12, 3)], format!("{}: its term 2 is not between 3", of(11))),
+            (&[(11, 4), (12, 3)], format!("{}: its term 3 is not between 4", of(12))),
+            (&[(11, 3), (12, 6)], format!("{}: its term 6 is not between 3", of(12))),
+        ] {
+            let error = finish(entries).unwrap_err();
+            assert!(error.contains(&said), "{entries:?}: {said:?} is not in {error:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_at_the_end_of_their_range_are_refused_without_a_panic() {
+        assert!(finish_at(LogIndex(u64::MAX), &[(11, 3), (u64::MAX, 3)]).is_err());
+        assert!(finish_at(LogIndex(0), &[]).is_err());
+    }
+
+    #[test]
+    fn a_snapshot_that_is_not_the_one_of_the_extent_is_refused() {
+        let hard_state = HardState { current_term: Term(5), voted_for: None };
+        let of = |index, term| Some((LogIndex(index), Term(term)));
+        for (found, expected, said) in [
+            (None, of(10, 3), "the snapshot record: it is missing"),
+            (Some(snapshot(10, 3)), None, "there should be none"),
+            (Some(snapshot(10, 3)), of(10, 4), "it should be of entry 10 of term 4"),
+            (Some(snapshot(10, 6)), of(10, 6), "its term 6 is above the current term 5"),
+        ] {
+            let mut collector = collector(Path::new("store"));
+            add(&mut collector, &Value::HardState(&hard_state));
+            if let Some(found) = &found {
+                add(&mut collector, &Value::Snapshot(found));
+            }
+            let last_log_index = expected.map_or(LogIndex(0), |(index, _)| index);
+            add(&mut collector, &Value::Extent(&Extent { snapshot: expected, last_log_index }));
+            let error = collector.finish().unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_map_size_that_no_store_has_is_refused() {
+        let mut collector = collector(Path::new("store"));
+        add(&mut collector, &Value::MapSize(1));
+        add(&mut collector, &Value::HardState(&HardState::default()));
+        add(&mut collector, &Value::Extent(&Extent::default()));
+        let error = collector.finish().unwrap_err().to_string();
+        assert!(error.contains("the map size record: it says 1 bytes"), "{error}");
     }
 }

@@ -1,8 +1,9 @@
 //! The storage thread: writes go in, completions come out, and nobody else waits for the disk.
 //!
-//! All writes that wait when the disk becomes free are one transaction (group commit), so that a slow disk makes
-//! the transactions larger and not the queue longer. After a failure nothing is written any more: what the disk
-//! holds is then known only to the next process that reads it (fail-stop). It must never know what a write means.
+//! All writes that wait when the disk becomes free are one transaction (group commit), so that a slow disk
+//! makes the transactions larger and not the queue longer. After a failure nothing is written any more: what
+//! the disk holds is then known only to the next process that reads it (fail-stop). It must never know what a
+//! write means.
 
 use std::collections::VecDeque;
 use std::io;
@@ -210,7 +211,8 @@ fn run(shared: &Shared, store: &mut Store, wake: &dyn Fn()) {
     }
 }
 
-/// Turns a panic into a failure like any other: the node must not wait for ever for a thread that is gone.
+/// Turns a panic into a failure like any other, where panics unwind at all: the node must not wait for ever
+/// for a thread that is gone.
 struct PanicGuard<'a> {
     shared: &'a Shared,
     wake: &'a dyn Fn(),
@@ -220,5 +222,173 @@ impl Drop for PanicGuard<'_> {
     fn drop(&mut self) {
         self.shared.lock().fail(StoreError::Bug);
         (self.wake)();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use raft_core::{HardState, Term};
+
+    use super::*;
+    use crate::storage::batch::Fault;
+    use crate::storage::testing::{TestDir, append, member, settings, snapshot};
+    use crate::storage::{MAP_BYTES_MIN, verify};
+
+    fn new_store(dir: &TestDir) -> Store {
+        let initial = (HardState { current_term: Term(1), voted_for: None }, snapshot(1, 1));
+        Store::create(dir.path(), MAP_BYTES_MIN, &member(), &settings(), Some(initial)).unwrap()
+    }
+
+    /// Appends entry `id + 1`, so that the log begins at 2.
+    fn nth(id: u64) -> Write {
+        append(id, id + 1..=id + 1, 1)
+    }
+
+    /// A thread whose every wake is announced, and then lasts until it is allowed to end.
+    fn spawn_stepped(store: Store) -> (StorageThread, Receiver<()>, Sender<()>) {
+        let (woken, wakes) = channel();
+        let (go, permits) = channel();
+        let thread = StorageThread::spawn(store, move || {
+            let _ = woken.send(());
+            let _ = permits.recv();
+        });
+        (thread.unwrap(), wakes, go)
+    }
+
+    #[test]
+    fn writes_that_wait_while_the_disk_is_busy_become_one_transaction() {
+        let dir = TestDir::new();
+        let store = new_store(&dir);
+        drop(store);
+        let before = verify(dir.path()).unwrap().transaction;
+        let (thread, wakes, go) = spawn_stepped(Store::open(dir.path()).unwrap());
+        thread.submit(nth(1));
+        wakes.recv().unwrap();
+        assert_eq!(thread.poll(), Some(Completion::Durable { through: WriteId(1) }));
+        assert_eq!(thread.poll(), None);
+        for id in 2..=50 {
+            thread.submit(nth(id));
+        }
+        go.send(()).unwrap();
+        wakes.recv().unwrap();
+        assert_eq!(thread.poll(), Some(Completion::Durable { through: WriteId(50) }));
+        assert_eq!(thread.poll(), None);
+        drop(go);
+        thread.shutdown().unwrap();
+        let after = verify(dir.path()).unwrap();
+        assert_eq!(after.entries, 50);
+        // One for the opening, one for the first write, one for the 49 others.
+        assert_eq!(after.transaction, before + 3);
+    }
+
+    #[test]
+    fn shutdown_writes_what_waits_and_gives_the_store_back() {
+        let dir = TestDir::new();
+        let (thread, wakes, go) = spawn_stepped(new_store(&dir));
+        thread.submit(nth(1));
+        wakes.recv().unwrap();
+        thread.submit(nth(2));
+        drop(go);
+        thread.shutdown().unwrap();
+        assert_eq!(Store::open(dir.path()).unwrap().recovered().entries.len(), 2);
+    }
+
+    #[test]
+    fn without_a_shutdown_what_waits_is_lost_and_what_was_reported_is_not() {
+        let dir = TestDir::new();
+        let (thread, wakes, go) = spawn_stepped(new_store(&dir));
+        thread.submit(nth(1));
+        wakes.recv().unwrap();
+        assert_eq!(thread.poll(), Some(Completion::Durable { through: WriteId(1) }));
+        thread.submit(nth(2));
+        thread.shared.lock().stop = Stop::Now;
+        drop(go);
+        drop(thread);
+        assert_eq!(Store::open(dir.path()).unwrap().recovered().entries.len(), 1);
+    }
+
+    #[test]
+    fn after_a_failure_it_is_reported_once_and_nothing_more_is_written() {
+        for fault in [Fault::Commit(5), Fault::Commit(28), Fault::Put(5)] {
+            let dir = TestDir::new();
+            let mut store = new_store(&dir);
+            store.write(&[nth(1)]).unwrap();
+            store.fault = Some(fault);
+            let (thread, wakes, go) = spawn_stepped(store);
+            drop(go);
+            thread.submit(nth(2));
+            wakes.recv().unwrap();
+            let Some(Completion::Failed(error)) = thread.poll() else { panic!("no failure reported") };
+            assert!(matches!(error, StoreError::WriteFailed { .. }), "{error}");
+            assert_eq!(thread.poll(), None);
+            for id in 3..=10 {
+                thread.submit(nth(id));
+            }
+            assert_eq!(thread.poll(), None);
+            assert_eq!(thread.shutdown(), Err(error));
+            assert_eq!(Store::open(dir.path()).unwrap().recovered().entries.len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_mistake_of_ours_in_the_thread_is_a_failure_too() {
+        let dir = TestDir::new();
+        let (thread, wakes, go) = spawn_stepped(new_store(&dir));
+        drop(go);
+        thread.submit(nth(7));
+        wakes.recv().unwrap();
+        assert_eq!(thread.poll(), Some(Completion::Failed(StoreError::Bug)));
+        assert_eq!(thread.shutdown(), Err(StoreError::Bug));
+    }
+
+    #[test]
+    fn a_disk_that_is_hopelessly_behind_has_failed() {
+        let dir = TestDir::new();
+        let (thread, wakes, go) = spawn_stepped(new_store(&dir));
+        thread.submit(nth(1));
+        wakes.recv().unwrap();
+        assert_eq!(thread.poll(), Some(Completion::Durable { through: WriteId(1) }));
+        // The thread is held in its wake; each write weighs 2.
+        let mut id = 1;
+        while thread.poll().is_none() {
+            id += 1;
+            thread.submit(nth(id));
+            assert!(id < WAITING_MAX as u64, "no bound was reached");
+        }
+        assert_eq!(id, WAITING_MAX as u64 / 2 + 2);
+        drop(go);
+        let waiting = WAITING_MAX + 2;
+        assert_eq!(thread.shutdown(), Err(StoreError::Backlog { waiting }));
+        assert_eq!(Store::open(dir.path()).unwrap().recovered().entries.len(), 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "write 3 after write 1")]
+    fn a_write_id_that_leaves_a_gap_is_a_bug() {
+        let dir = TestDir::new();
+        let thread = StorageThread::spawn(new_store(&dir), || ()).unwrap();
+        thread.submit(nth(1));
+        thread.submit(nth(3));
+    }
+
+    #[test]
+    fn more_than_fits_into_one_transaction_becomes_several() {
+        let dir = TestDir::new();
+        let (thread, wakes, go) = spawn_stepped(new_store(&dir));
+        thread.submit(nth(1));
+        wakes.recv().unwrap();
+        let count = TRANSACTION_MAX as u64 / 2 + 10;
+        for id in 2..=1 + count {
+            thread.submit(nth(id));
+        }
+        go.send(()).unwrap();
+        wakes.recv().unwrap();
+        let first = WriteId(1 + TRANSACTION_MAX as u64 / 2);
+        assert_eq!(thread.poll(), Some(Completion::Durable { through: first }));
+        drop(go);
+        thread.shutdown().unwrap();
+        assert_eq!(verify(dir.path()).unwrap().entries as u64, 1 + count);
     }
 }

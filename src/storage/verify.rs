@@ -92,9 +92,9 @@ pub fn verify(path: &Path) -> Result<Findings, StoreError> {
     })
 }
 
-/// Runs this program's `verify` command on the store, in a child process. LMDB maps the file, so a sector that can
-/// not be read kills who reads it; then that is the finding. Call it before [`Store::open`](super::Store::open),
-/// because the child takes the lock.
+/// Runs this program's `verify` command on the store, in a child process. LMDB maps the file, so a sector
+/// that can not be read kills who reads it; then that is the finding. Call it before
+/// [`Store::open`](super::Store::open), because the child takes the lock.
 ///
 /// # Errors
 /// [`StoreError::CheckFailed`] with what the child said on its standard error, [`StoreError::CheckDied`],
@@ -132,3 +132,43 @@ fn run_check(mut command: Command, path: &Path) -> Result<(), StoreError> {
 
 /// How much of a finding is passed on: ours have some hundred characters, and a path of at most 4,096.
 const FINDING_CHARS_MAX: usize = 8192;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Result<(), StoreError> {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        run_check(command, Path::new("store"))
+    }
+
+    #[test]
+    fn a_check_that_succeeds_finds_nothing() {
+        assert_eq!(shell("echo noise; exit 0"), Ok(()));
+    }
+
+    #[test]
+    fn the_last_line_that_a_failing_check_says_is_the_finding() {
+        let finding = "the store is damaged".to_owned();
+        assert_eq!(
+            shell("echo log >&2; echo the store is damaged >&2; echo >&2; exit 1"),
+            Err(StoreError::CheckFailed { finding: finding.clone() })
+        );
+        assert_eq!(StoreError::CheckFailed { finding: finding.clone() }.to_string(), finding);
+    }
+
+    #[test]
+    fn a_check_that_dies_is_a_finding() {
+        let error = shell("kill -SEGV $$").unwrap_err();
+        assert_eq!(error, StoreError::CheckDied { path: "store".into(), signal: 11 });
+        assert!(error.to_string().contains("killed by signal 11: leave it aside"), "{error}");
+    }
+
+    #[test]
+    fn a_check_that_says_nothing_or_can_not_be_run_is_not_taken_for_a_finding() {
+        assert!(matches!(shell("exit 3"), Err(StoreError::CheckNotRun { .. })));
+        let missing = run_check(Command::new("/nonexistent/ticketd"), Path::new("store"));
+        assert!(matches!(missing, Err(StoreError::CheckNotRun { .. })), "{missing:?}");
+    }
+}

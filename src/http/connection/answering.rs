@@ -27,7 +27,8 @@ impl Connection {
             (ServerWish::Ids { .. }, Reply::Overloaded) => writer.refusal(Refusal::Overloaded),
             (ServerWish::Ids { .. }, Reply::Exhausted) => writer.refusal(Refusal::Exhausted),
             (ServerWish::Page(_), Reply::Page { ok, content_type, body }) => {
-                writer.page(ok, content_type, body)
+                let status = if ok { "200 OK" } else { "503 Service Unavailable" };
+                writer.page(status, content_type, body);
             }
             (ServerWish::Ids { .. }, Reply::Page { .. })
             | (
@@ -66,7 +67,8 @@ impl Connection {
         self.note_due(turn.now);
     }
 
-    /// Sets the client a time to read what waits for it, unless it has one. What is added meanwhile is due later.
+    /// Sets the client a time to read what waits for it, unless it has one. What is added meanwhile is due
+    /// later.
     pub(super) fn note_due(&mut self, now: Micros) {
         if self.due_bytes == 0 && !self.output.is_empty() {
             self.due_bytes = self.output.len();
@@ -79,8 +81,8 @@ impl Connection {
         matches!(self.reading, Reading::Over) && self.pipeline.is_empty() && self.output.is_empty()
     }
 
-    /// Whether the connection goes on after the answer to a request that has just left the queue: not where it is
-    /// known by now that no other request follows.
+    /// Whether the connection goes on after the answer to a request that has just left the queue: not where it
+    /// is known by now that no other request follows.
     fn persistence(&self, manner: Manner) -> Persistence {
         match self.reading {
             Reading::Over if self.pipeline.is_empty() => Persistence::Close,

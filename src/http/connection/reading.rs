@@ -202,3 +202,60 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+
+    use raft_core::Micros;
+
+    use super::*;
+    use crate::http::{HttpDate, Request};
+
+    /// The requests that a connection hands out for this input, and whether it then remembers one.
+    fn read(connection: &mut Connection, input: &str) -> (Vec<Request>, bool) {
+        let config = Config::default();
+        let date = HttpDate::from_unix(0);
+        connection.receive(Turn { config: &config, now: Micros(0), date: &date }, input.as_bytes());
+        let requests = std::iter::from_fn(|| connection.poll_request(&config)).collect();
+        (requests, connection.remembered.is_some())
+    }
+
+    #[test]
+    fn only_a_short_request_for_one_id_without_a_body_that_lets_the_connection_go_on_is_remembered() {
+        let long = "x".repeat(REMEMBERED_BYTES_MAX);
+        for (start, fields, remembered) in [
+            ("POST / HTTP/1.1", "Accept: */*", true),
+            ("POST / HTTP/1.1", "Content-Length: 0", true),
+            ("POST / HTTP/1.0", "Connection: keep-alive", true),
+            ("POST / HTTP/1.1", "Connection: close", false),
+            ("POST / HTTP/1.1", "Content-Length: 1", false),
+            ("POST / HTTP/1.1", "Transfer-Encoding: chunked", false),
+            ("POST / HTTP/1.1", &format!("X: {long}"), false),
+            ("POST /? HTTP/1.1", "Accept: */*", false),
+            ("POST /?n=2 HTTP/1.1", "Accept: */*", false),
+            ("GET /healthz HTTP/1.1", "Accept: */*", false),
+            ("GET / HTTP/1.1", "Accept: */*", false),
+        ] {
+            let mut connection = Connection::new(Micros(0));
+            let (_, found) = read(&mut connection, &format!("{start}\r\nHost: a\r\n{fields}\r\n\r\n"));
+            assert_eq!(found, remembered, "{start}, {fields}");
+        }
+    }
+
+    #[test]
+    fn a_request_is_recognised_by_all_its_bytes_and_by_nothing_less() {
+        let request = "POST / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let take = |count| Request::TakeIds { count: NonZeroU64::new(count).unwrap() };
+        let mut connection = Connection::new(Micros(0));
+        assert_eq!(read(&mut connection, request), (vec![take(1)], true));
+        // Had it remembered another meaning, that meaning would now be seen: so this way is taken at all.
+        let count = NonZeroU64::new(9).unwrap();
+        let remembered = connection.remembered.as_mut().unwrap();
+        remembered.request.wish = Wish::Server(ServerWish::Ids { count, query_bytes: None });
+        assert_eq!(read(&mut connection, request).0, [take(9)]);
+        assert_eq!(read(&mut connection, &request[..20]).0, []);
+        assert_eq!(read(&mut connection, &request[20..]).0, [take(1)]);
+        assert_eq!(read(&mut connection, &request.replace("Host: a", "Host: b")).0, [take(1)]);
+    }
+}
