@@ -212,7 +212,9 @@ impl Links {
             cluster: ctx.me.cluster,
             from: ctx.me.peer,
             to: link.peer,
-            commit_index: ctx.node.commit_index(),
+            // It joined by a committed entry, even where it has forgotten since how much is committed: nobody
+            // who knows less than that may think that it was removed.
+            commit_index: ctx.node.commit_index().max(ctx.me.joined_at),
             peer_address: ctx.me.peer_address.clone(),
             client_address: ctx.me.client_address.clone(),
         };

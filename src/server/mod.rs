@@ -201,7 +201,7 @@ impl Server {
                 Some(Source::Waker) => self.woken = true,
                 Some(Source::Stop) => self.on_stop_requests(),
                 Some(Source::Link(key)) => self.links.on_event(&mut self.ctx, key, event),
-                Some(Source::Guest(key)) => self.guests.on_event(key),
+                Some(Source::Guest(key)) => self.guests.on_event(key, event),
                 Some(Source::Client(key)) => self.clients.on_event(key, event),
                 None => {}
             }
@@ -268,14 +268,18 @@ impl Server {
         }
     }
 
-    /// Where nobody took over and this node still leads, it is tried again with the next upkeep: whoever was asked
-    /// may have gone, and others are there.
+    /// Where another takes over, its name is waited for, so that clients can be sent to it. Where nobody does and
+    /// this node still leads, it is tried again with the next upkeep: whoever was asked may have gone, and others
+    /// are there.
     fn on_hand_over_done(&mut self, outcome: OperationOutcome) {
         log::debug!("handing over: {outcome:?}");
         match outcome {
-            OperationOutcome::TransferFailed | OperationOutcome::Busy | OperationOutcome::HandingOver => {}
-            OperationOutcome::Done { .. }
+            OperationOutcome::Done { .. } => {}
+            OperationOutcome::TransferFailed | OperationOutcome::Busy if self.ctx.leads() => {}
+            OperationOutcome::TransferFailed
+            | OperationOutcome::Busy
             | OperationOutcome::NotLeader { .. }
+            | OperationOutcome::HandingOver
             | OperationOutcome::Refused(_)
             | OperationOutcome::TooManyMembers
             | OperationOutcome::Unknown => self.shutdown.on_handed_over(self.ctx.now()),
