@@ -71,10 +71,16 @@ struct Ports {
 
 impl Ports {
     fn bind() -> Ports {
+        Ports::bind_as("127.0.0.1")
+    }
+
+    /// On loopback, to be reached by this name.
+    fn bind_as(host: &str) -> Ports {
         let peer_listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let http_listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let peer_address = peer_listener.local_addr().unwrap().to_string();
-        let client_address = http_listener.local_addr().unwrap().to_string();
+        let address = |listener: &TcpListener| format!("{host}:{}", listener.local_addr().unwrap().port());
+        let peer_address = address(&peer_listener);
+        let client_address = address(&http_listener);
         Ports { peer_listener, http_listener, peer_address, client_address }
     }
 }
@@ -98,7 +104,7 @@ impl Running {
             seed: id,
         };
         let config = ServerConfig {
-            node: NodeConfig { raft, window: 10_000, request_timeout_us: 5_000_000 },
+            node: NodeConfig { raft, window: 10_000, request_timeout_us: 5_000_000, forward: false },
             peer_address: ports.peer_address.clone(),
             client_address: ports.client_address.clone(),
             peer_listener: ports.peer_listener,
@@ -139,7 +145,8 @@ impl Running {
 
     /// Another node, which joins by way of any member.
     fn join(directory: &Directory, id: u64, by: &str) -> Running {
-        let ports = Ports::bind();
+        // A name has to be looked up, and may stand for several addresses of which one works.
+        let ports = Ports::bind_as("localhost");
         let request = AdminRequest::Join {
             peer: peer(id),
             peer_address: ports.peer_address.clone(),
@@ -501,6 +508,52 @@ fn strangers_on_the_peer_port_are_closed_and_counted_and_change_nothing() {
         .sum();
     assert_eq!(bad, 3, "{}", page.body);
     take_id(&[&node.client_address]);
+    assert_eq!(node.stop(), Exit::Stopped);
+}
+
+#[test]
+fn more_silent_strangers_than_there_are_places_keep_nobody_out() {
+    let directory = Directory::new();
+    let mut nodes = cluster_of_three(&directory);
+    // One more than the bound on connections to the peer port.
+    let strangers: Vec<TcpStream> =
+        (0..257).map(|_| TcpStream::connect(&nodes[0].peer_address).unwrap()).collect();
+    // An operator gets in, and so does a node that restarts.
+    assert!(nodes[0].status().contains(r#""id":1"#));
+    let last = nodes.pop().unwrap();
+    let id = last.id;
+    assert_eq!(last.stop(), Exit::Stopped);
+    nodes.push(Running::restart(&directory, id));
+    wait_until("its links are up", || nodes[2].status().matches(r#""link":"up""#).count() == 2);
+    drop(strangers);
+    for node in nodes {
+        assert_eq!(node.stop(), Exit::Stopped);
+    }
+}
+
+#[test]
+fn a_stranger_that_never_says_who_it_is_is_closed() {
+    let directory = Directory::new();
+    let node = Running::start(&directory);
+    let mut silent = TcpStream::connect(&node.peer_address).unwrap();
+    silent.set_read_timeout(Some(PATIENCE)).unwrap();
+    // The first bytes of a frame that never becomes whole.
+    silent.write_all(&[0, 0, 0]).unwrap();
+    assert_eq!(silent.read(&mut [0; 8]).unwrap(), 0);
+    assert_eq!(node.stop(), Exit::Stopped);
+}
+
+#[test]
+fn an_operator_that_asks_on_and_does_not_read_is_closed() {
+    let directory = Directory::new();
+    let node = Running::start(&directory);
+    let mut greedy = TcpStream::connect(&node.peer_address).unwrap();
+    greedy.set_write_timeout(Some(PATIENCE)).unwrap();
+    let mut request = Vec::new();
+    encode(&Frame::AdminRequest(AdminRequest::Status), &mut request);
+    let requests = request.repeat(10_000);
+    wait_until("writing fails", || greedy.write_all(&requests).is_err());
+    assert!(node.status().contains(r#""id":1"#));
     assert_eq!(node.stop(), Exit::Stopped);
 }
 

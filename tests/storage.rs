@@ -18,7 +18,8 @@ use raft_core::{
 use rustix::process::{Resource, Rlimit, setrlimit};
 use ticketd::identity::{ClusterId, Identity, Standing};
 use ticketd::storage::{
-    Completion, Listening, MAP_BYTES_MIN, Running, StorageThread, Store, StoreError, destroy, running, verify,
+    Completion, Listening, MAP_BYTES_MAX, MAP_BYTES_MIN, Running, StorageThread, Store, StoreError, destroy,
+    running, verify,
 };
 
 /// Where a child process finds its store.
@@ -122,6 +123,26 @@ fn child_writes_beyond_its_file_size_limit() {
     let failure = failure.unwrap();
     println!("failed {failure}");
     assert_eq!(thread.shutdown(), Err(failure));
+}
+
+#[test]
+fn a_size_that_the_system_does_not_map_is_refused_and_never_recorded() {
+    let dir = TestDir::new();
+    drop(new_store(dir.path()));
+    let mut child = ChildProcess::start("child_grows_beyond_its_address_space", dir.path());
+    let lines = child.rest();
+    child.wait();
+    assert!(lines.iter().any(|line| line.contains("refused") && line.contains("smaller --db_size")));
+    assert_eq!(Store::open(dir.path()).unwrap().map_bytes(), MAP_BYTES_MIN);
+}
+
+#[test]
+#[ignore = "run by a test, as a child process"]
+fn child_grows_beyond_its_address_space() {
+    let mut store = Store::open(&child_path()).unwrap();
+    let limit = Some(64 << 30);
+    setrlimit(Resource::As, Rlimit { current: limit, maximum: limit }).unwrap();
+    println!("refused {}", store.grow(MAP_BYTES_MAX).unwrap_err());
 }
 
 #[test]

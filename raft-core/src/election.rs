@@ -269,7 +269,7 @@ impl Raft {
     }
 
     fn stagger(&self) -> u64 {
-        self.config.heartbeat_interval_us / STAGGER_PER_HEARTBEAT
+        (self.config.heartbeat_interval_us / STAGGER_PER_HEARTBEAT).max(1)
     }
 
     /// How many voters with a smaller id are left when `gone` is not there.

@@ -212,7 +212,9 @@ impl Links {
             cluster: ctx.me.cluster,
             from: ctx.me.peer,
             to: link.peer,
-            commit_index: ctx.node.commit_index(),
+            // It joined by a committed entry, even where it has forgotten since how much is committed: nobody
+            // who knows less than that may think that it was removed.
+            commit_index: ctx.node.commit_index().max(ctx.me.joined_at),
             peer_address: ctx.me.peer_address.clone(),
             client_address: ctx.me.client_address.clone(),
         };
@@ -227,7 +229,11 @@ impl Links {
         match answer {
             Frame::Welcome(_) => self.on_welcome(ctx, key),
             Frame::Refuse(refuse) => self.on_refuse(ctx, key, *refuse),
-            Frame::Hello(_) | Frame::Raft(_) | Frame::AdminRequest(_) | Frame::AdminResponse(_) => {
+            Frame::Hello(_)
+            | Frame::Raft(_)
+            | Frame::Forward(_)
+            | Frame::AdminRequest(_)
+            | Frame::AdminResponse(_) => {
                 ctx.counters.count_bad_frame("unexpected");
                 self.on_dial_failed(ctx, key, &"it answered what no node answers", Refused::No);
             }

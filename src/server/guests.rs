@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use mio::Interest;
+use mio::event::Event;
 use mio::net::TcpStream;
 use raft_core::{Micros, Peer};
 use slab::Slab;
@@ -15,8 +16,8 @@ use super::admin::Operations;
 use super::context::Context;
 use super::handshake::Caller;
 use super::limits::{
-    ACCEPTS_PER_TURN_MAX, ADMIN_IDLE_US_MAX, HANDSHAKE_US_MAX, PEER_CONNECTIONS_MAX, PEER_READS_PER_TURN_MAX,
-    READ_BYTES_MAX, REFUSED_US_MAX,
+    ACCEPTS_PER_TURN_MAX, ADMIN_IDLE_US_MAX, HANDSHAKE_US_MAX, OPERATOR_OUTPUT_BYTES_MAX,
+    PEER_CONNECTIONS_MAX, PEER_READS_PER_TURN_MAX, READ_BYTES_MAX, REFUSED_US_MAX,
 };
 use super::links::Links;
 use super::narrate::LogLimit;
@@ -58,6 +59,8 @@ struct Guest {
     decoder: Decoder,
     output: SendQueue,
     standing: Standing,
+    /// An event said that the other side has ended: reading goes on until it shows.
+    read_closed: bool,
     /// In `ready`.
     queued: bool,
 }
@@ -101,12 +104,10 @@ impl Guests {
     }
 
     /// A socket has something to say.
-    pub(super) fn on_event(&mut self, key: usize) {
-        if let Some(guest) = self.guests.get_mut(key)
-            && !guest.queued
-        {
-            guest.queued = true;
-            self.ready.push_back(key);
+    pub(super) fn on_event(&mut self, key: usize, event: &Event) {
+        if let Some(guest) = self.guests.get_mut(key) {
+            guest.read_closed |= event.is_read_closed() || event.is_error();
+            self.queue(key);
         }
     }
 
@@ -227,6 +228,7 @@ impl Guests {
             decoder: Decoder::new(),
             output: SendQueue::default(),
             standing: Standing::Stranger { until },
+            read_closed: false,
             queued: false,
         });
         self.sweep.note(Some(until));
@@ -240,6 +242,14 @@ impl Guests {
         let Some((oldest, _)) = strangers.min_by_key(|(_, guest)| guest.id) else { return false };
         self.close(oldest);
         true
+    }
+
+    fn queue(&mut self, key: usize) {
+        let guest = &mut self.guests[key];
+        if !guest.queued {
+            guest.queued = true;
+            self.ready.push_back(key);
+        }
     }
 
     fn close(&mut self, key: usize) {
@@ -270,9 +280,12 @@ impl Guests {
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut next = Next::GoOn;
         for reads in 1.. {
+            let mut emptied = false;
             match read(&mut self.guests[key].stream, &mut buffer) {
                 ReadOutcome::Bytes(n) => {
                     ctx.counters.peer_bytes_received += n as u64;
+                    // A read that does not fill the buffer has emptied the socket: see `clients`.
+                    emptied = n < buffer.len() && !self.guests[key].read_closed;
                     next = self.on_bytes(ctx, links, operations, key, &buffer[..n]);
                 }
                 ReadOutcome::NotNow => break,
@@ -282,11 +295,11 @@ impl Guests {
                     next = Next::Close;
                 }
             }
-            if next == Next::Close {
+            if next == Next::Close || emptied {
                 break;
             }
             if reads == PEER_READS_PER_TURN_MAX {
-                self.on_event(key);
+                self.queue(key);
                 break;
             }
         }
@@ -337,6 +350,14 @@ impl Guests {
                 ctx.step(Input::Message { from, message });
                 Next::GoOn
             }
+            (Standing::Member { hello }, Frame::Forward(message)) => {
+                let from = hello.from;
+                log::trace!("from node {from}: {message:?}");
+                ctx.counters.messages_received += 1;
+                links.on_heard(ctx.now(), from);
+                ctx.step(Input::Forward { from, message });
+                Next::GoOn
+            }
             (Standing::Stranger { .. }, Frame::Hello(hello)) => {
                 self.on_hello(ctx, links, key, hello);
                 Next::GoOn
@@ -352,7 +373,7 @@ impl Guests {
                 if let Some(response) = response {
                     peer::encode(&Frame::AdminResponse(response), guest.output.tail());
                 }
-                Next::GoOn
+                if guest.output.len() > OPERATOR_OUTPUT_BYTES_MAX { Next::Close } else { Next::GoOn }
             }
             (
                 Standing::Stranger { .. } | Standing::Member { .. } | Standing::Operator { .. },
@@ -360,6 +381,7 @@ impl Guests {
                 | Frame::Welcome(_)
                 | Frame::Refuse(_)
                 | Frame::Raft(_)
+                | Frame::Forward(_)
                 | Frame::AdminRequest(_)
                 | Frame::AdminResponse(_),
             ) => {

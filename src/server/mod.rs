@@ -44,6 +44,7 @@ use raft_core::{DropReason, Membership, Micros, NodeId, Peer, Role, Term};
 use crate::codec::is_address;
 use crate::identity::Standing;
 use crate::node::{Input, Node, OperationOutcome, Output};
+use crate::peer::Frame;
 use crate::storage::{Completion, Listening, StorageThread, Store};
 use admin::{Concluded, Operations};
 use clients::Clients;
@@ -201,7 +202,7 @@ impl Server {
                 Some(Source::Waker) => self.woken = true,
                 Some(Source::Stop) => self.on_stop_requests(),
                 Some(Source::Link(key)) => self.links.on_event(&mut self.ctx, key, event),
-                Some(Source::Guest(key)) => self.guests.on_event(key),
+                Some(Source::Guest(key)) => self.guests.on_event(key, event),
                 Some(Source::Client(key)) => self.clients.on_event(key, event),
                 None => {}
             }
@@ -245,7 +246,10 @@ impl Server {
         while let Some(output) = self.ctx.node.poll_output() {
             match output {
                 Output::Write(write) => self.storage.submit(write),
-                Output::Send { to, message } => self.links.send(&mut self.ctx, to, message),
+                Output::Send { to, message } => self.links.send(&mut self.ctx, to, &Frame::Raft(message)),
+                Output::Forward { to, message } => {
+                    self.links.send(&mut self.ctx, to, &Frame::Forward(message));
+                }
                 Output::Answer { request, answer } => self.clients.on_answer(&mut self.ctx, request, answer),
                 Output::OperationDone { operation, outcome } => {
                     match self.operations.conclude(&self.ctx, operation, outcome) {
@@ -268,14 +272,18 @@ impl Server {
         }
     }
 
-    /// Where nobody took over and this node still leads, it is tried again with the next upkeep: whoever was asked
-    /// may have gone, and others are there.
+    /// Where another takes over, its name is waited for, so that clients can be sent to it. Where nobody does and
+    /// this node still leads, it is tried again with the next upkeep: whoever was asked may have gone, and others
+    /// are there.
     fn on_hand_over_done(&mut self, outcome: OperationOutcome) {
         log::debug!("handing over: {outcome:?}");
         match outcome {
-            OperationOutcome::TransferFailed | OperationOutcome::Busy | OperationOutcome::HandingOver => {}
-            OperationOutcome::Done { .. }
+            OperationOutcome::Done { .. } => {}
+            OperationOutcome::TransferFailed | OperationOutcome::Busy if self.ctx.leads() => {}
+            OperationOutcome::TransferFailed
+            | OperationOutcome::Busy
             | OperationOutcome::NotLeader { .. }
+            | OperationOutcome::HandingOver
             | OperationOutcome::Refused(_)
             | OperationOutcome::TooManyMembers
             | OperationOutcome::Unknown => self.shutdown.on_handed_over(self.ctx.now()),

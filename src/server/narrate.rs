@@ -49,7 +49,7 @@ pub(super) fn role_line(me: NodeId, role: Role, term: Term, leader: Option<NodeI
         (Role::Leader, _) => format!("node {me} leads in term {term}"),
         (Role::Candidate, _) => format!("node {me} stands for election in term {term}"),
         (Role::PreCandidate, _) => {
-            format!("node {me} has lost its leader in term {term} and asks whether it could win an election")
+            format!("node {me} hears no leader in term {term} and asks whether it could win an election")
         }
         (Role::Follower, Some(leader)) => format!("node {me} follows node {leader} in term {term}"),
         (Role::Follower, None) => format!("node {me} waits for a leader in term {term}"),

@@ -1,8 +1,8 @@
 //! One transaction that is being put together: what a [`Write`] of the core does to the records.
 //!
-//! It checks what each write relies on. The core alone makes writes, so one that does not follow on what is there
-//! is a mistake of ours, and stops the process before it spoils the store. It must never know when or why a
-//! transaction is committed.
+//! It checks what each write relies on. The core alone makes writes, so one that does not follow on what is
+//! there is a mistake of ours, and stops the process before it spoils the store. It must never know when or
+//! why a transaction is committed.
 
 use std::sync::Arc;
 

@@ -302,8 +302,8 @@ impl StoreError {
                 let path = path.display();
                 write!(
                     f,
-                    "run it with `ticketd --path {path}`, or destroy it for ever with `ticketd drop --path {path}` \
-                     or --force, or give another --path"
+                    "run it with `ticketd --path {path}`, or destroy it for ever with `ticketd drop --path \
+                     {path}` or --force, or give another --path"
                 )
             }
             StoreError::Interrupted { .. } => f.write_str("give the `start` or `join` command again"),

@@ -19,8 +19,8 @@ pub(super) const LOCK_FILE: &str = "lock";
 /// LMDB's own tools leave this behind where they have looked at a store.
 const LMDB_LOCK_FILE: &str = "lock.mdb";
 
-/// Destroys the store at `path`, finished or not: its files, and then the directory where it is empty and can be
-/// removed. Other files are left alone.
+/// Destroys the store at `path`, finished or not: its files, and then the directory where it is empty and can
+/// be removed. Other files are left alone.
 ///
 /// # Errors
 /// [`StoreError::NotFound`]; [`StoreError::InUse`] while a process holds it; where the file system refuses.

@@ -1,8 +1,8 @@
 //! The directory's lock: at most one process has a store open, and others can ask which.
 //!
 //! The lock is an advisory one on the file `lock`, so it goes with the process however that ends. The file's
-//! content says who holds it; the content alone means nothing, because a process that was killed leaves it behind.
-//! This module knows nothing of what the store holds.
+//! content says who holds it; the content alone means nothing, because a process that was killed leaves it
+//! behind. This module knows nothing of what the store holds.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read};
@@ -42,6 +42,9 @@ pub fn running(path: &Path) -> Result<Option<Running>, StoreError> {
     let mut file = match File::open(&lock_path) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
+            return Err(StoreError::NotADirectory { path: path.to_owned() });
+        }
         Err(e) => return Err(error(&e)),
     };
     let Some(running) = read_content(&mut file).map_err(|e| error(&e))? else {
@@ -58,8 +61,8 @@ pub fn running(path: &Path) -> Result<Option<Running>, StoreError> {
 /// A lock file far longer than what is ever written is not read to its end.
 const CONTENT_BYTES_MAX: u64 = 4096;
 
-/// How often, and how long apart, a lock is tried for: [`running`] takes it for a moment to see whether it can,
-/// and must not make a node that starts at that moment give up.
+/// How often, and how long apart, a lock is tried for: [`running`] takes it for a moment to see whether it
+/// can, and must not make a node that starts at that moment give up.
 const TRIES: u32 = 20;
 const TRY_INTERVAL: Duration = Duration::from_millis(5);
 
@@ -106,7 +109,8 @@ impl Lock {
         if let Some(Listening { peer_address, client_address }) = listening {
             content.push_str(&format!("peer_address {peer_address}\nclient_address {client_address}\n"));
         }
-        // One write over the old content and then the cut, so that who reads meanwhile finds at least the pid.
+        // One write over the old content and then the cut, so that who reads meanwhile finds at least the
+        // pid.
         let written = self.file.write_all_at(content.as_bytes(), 0);
         written
             .and_then(|()| self.file.set_len(content.len() as u64))

@@ -1,9 +1,9 @@
 //! Floor 3: one node's store, a directory with an LMDB environment.
 //!
-//! It keeps what a node may not forget: who it is, what it was started with, its hard state, its snapshot and its
-//! log. It uses the file system, LMDB, one thread, and a child process for the check at start-up; it knows the
-//! values of raft-core and nothing of the protocol. It must never know of sockets, of the server, or of why
-//! something is written.
+//! It keeps what a node may not forget: who it is, what it was started with, its hard state, its snapshot and
+//! its log. It uses the file system, LMDB, one thread, and a child process for the check at start-up; it
+//! knows the values of raft-core and nothing of the protocol. It must never know of sockets, of the server,
+//! or of why something is written.
 //!
 //! ```text
 //! verify_in_child(path)                       a store that kills its reader kills a child
@@ -48,9 +48,9 @@ pub const SETTING_NAME_BYTES_MAX: usize = crate::codec::ADDRESS_BYTES_MAX;
 /// The longest value of a setting, in bytes: that of a blob of the codec, and of a path on Linux.
 pub const SETTING_VALUE_BYTES_MAX: usize = crate::codec::STATE_BYTES_MAX;
 
-/// The smallest size of a store, in bytes. The log is compacted every few thousand entries, but a leader that is
-/// cut off may add 16,384 more; with some 100 bytes for each, pages half full and the copies that copy-on-write
-/// needs, that is below 8 MiB. This is twice as much.
+/// The smallest size of a store, in bytes. The log is compacted every few thousand entries, but a leader that
+/// is cut off may add 16,384 more; with some 100 bytes for each, pages half full and the copies that
+/// copy-on-write needs, that is below 8 MiB. This is twice as much.
 pub const MAP_BYTES_MIN: u64 = 16 << 20;
 /// The largest size of a store, in bytes: a power of two that the address space of every 64-bit system has.
 pub const MAP_BYTES_MAX: u64 = 1 << 40;

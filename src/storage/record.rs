@@ -5,8 +5,9 @@
 //! value   format version u8 | kind u8 | payload | CRC-32 of the key and all before, u32
 //! ```
 //!
-//! Pure. Decoding is total: whatever bytes a disk holds give a record or a reason. The checksum covers the key,
-//! so a record that turns up under a wrong key is found out. It must never know of LMDB, files or their order.
+//! Pure. Decoding is total: whatever bytes a disk holds give a record or a reason. The checksum covers the
+//! key, so a record that turns up under a wrong key is found out. It must never know of LMDB, files or their
+//! order.
 
 use std::fmt;
 
@@ -29,8 +30,8 @@ const CRC_BYTES: usize = 4;
 
 /// Names a record: the tables of a store, in the order of their keys.
 ///
-/// The entries come late, so that appending them fills pages in order, and the extent comes after them, so that
-/// the page that an append dirties anyway is the page that the extent is on.
+/// The entries come late, so that appending them fills pages in order, and the extent comes after them, so
+/// that the page that an append dirties anyway is the page that the extent is on.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Key {
     /// Who the node is.
@@ -125,8 +126,8 @@ impl AsRef<[u8]> for KeyBytes {
     }
 }
 
-/// Which records of the log there are. It is rewritten with every change of the log, so that a record that goes
-/// missing at either end is missed.
+/// Which records of the log there are. It is rewritten with every change of the log, so that a record that
+/// goes missing at either end is missed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Extent {
     /// Index and term of the snapshot; `None` where there is none.

@@ -1,7 +1,8 @@
 //! What a store holds, put together from its records and checked as a whole.
 //!
-//! Pure: records in, contents or the first fault out. A store that fails a check here is never served from and
-//! never cut short: which of two records is wrong can not be told. It must never know where records come from.
+//! Pure: records in, contents or the first fault out. A store that fails a check here is never served from
+//! and never cut short: which of two records is wrong can not be told. It must never know where records come
+//! from.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -106,8 +107,8 @@ impl<'p> Collector<'p> {
         }
     }
 
-    /// The log starts right after the snapshot, has no gaps, ends where it should, and its terms never go down
-    /// (Raft §5.3) nor beyond the current one (§5.1).
+    /// The log starts right after the snapshot, has no gaps, ends where it should, and its terms never go
+    /// down (Raft §5.3) nor beyond the current one (§5.1).
     fn check_log(&self, extent: &Extent, current_term: Term) -> Result<(), StoreError> {
         let mut last_term = extent.snapshot.map_or(Term(0), |(_, term)| term);
         if last_term > current_term {
@@ -122,8 +123,8 @@ impl<'p> Collector<'p> {
             }
             if *term < last_term || *term > current_term {
                 let reason = format!(
-                    "its term {term} is not between {last_term}, that of the entry before it, and the current \
-                     term {current_term}"
+                    "its term {term} is not between {last_term}, that of the entry before it, and the \
+                     current term {current_term}"
                 );
                 return Err(self.damaged(Place::Record(Key::Entry(*index)), reason));
             }

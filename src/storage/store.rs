@@ -1,8 +1,8 @@
 //! One open store: its environment, its lock, and what must be known of it to write the next thing.
 //!
-//! Every change is one LMDB transaction in LMDB's default mode: the pages are written and synced, then the meta
-//! page that makes them valid is written and synced. So a change is durable when its call returns, and is there
-//! as a whole or not at all. It must never know of threads or of why something is written.
+//! Every change is one LMDB transaction in LMDB's default mode: the pages are written and synced, then the
+//! meta page that makes them valid is written and synced. So a change is durable when its call returns, and
+//! is there as a whole or not at all. It must never know of threads or of why something is written.
 
 use std::path::{Path, PathBuf};
 
@@ -56,12 +56,12 @@ pub struct Store {
 }
 
 impl Store {
-    /// Makes a store at `path`, a directory that is empty or does not exist, and opens it. When this returns, the
-    /// store survives a power cut; where it is interrupted, there is no store.
+    /// Makes a store at `path`, a directory that is empty or does not exist, and opens it. When this returns,
+    /// the store survives a power cut; where it is interrupted, there is no store.
     ///
     /// # Errors
-    /// [`StoreError::Exists`], [`StoreError::ForeignFiles`], [`StoreError::InUse`], and whatever is wrong with the
-    /// size, the settings or the file system.
+    /// [`StoreError::Exists`], [`StoreError::ForeignFiles`], [`StoreError::InUse`], and whatever is wrong
+    /// with the size, the settings or the file system.
     ///
     /// # Panics
     /// Where the initial snapshot is of a term after the initial hard state's.
@@ -131,9 +131,9 @@ impl Store {
         Ok(store)
     }
 
-    /// Makes what was read durable. The process before this one may have been killed between the writing of a meta
-    /// page and its sync: its last transaction can then be read, but would not survive a power cut. A transaction
-    /// of our own, on top of it, settles that.
+    /// Makes what was read durable. The process before this one may have been killed between the writing of a
+    /// meta page and its sync: its last transaction can then be read, but would not survive a power cut. A
+    /// transaction of our own, on top of it, settles that.
     fn confirm(&mut self, report: &PageReport) -> Result<(), StoreError> {
         let extent = self.tail.extent;
         match self.commit_values(&[Value::Extent(&extent)]) {
@@ -195,7 +195,8 @@ impl Store {
     /// Changes what the node was last started with. Durable on return.
     ///
     /// # Errors
-    /// Where the settings are too many or too long, and where the write fails; the store then takes no further one.
+    /// Where the settings are too many or too long, and where the write fails; the store then takes no
+    /// further one.
     pub fn set_settings(&mut self, settings: &[Setting]) -> Result<(), StoreError> {
         check_settings(settings)?;
         self.commit_values(&[Value::Settings(settings)])?;
@@ -203,12 +204,18 @@ impl Store {
         Ok(())
     }
 
-    /// Changes how large the store may become: to more, or to less where what is used fits. Durable on return.
+    /// Changes how large the store may become: to more, or to less where what is used fits. Durable on
+    /// return.
     ///
     /// # Errors
     /// [`StoreError::MapTooSmall`], [`StoreError::MapTooLarge`], [`StoreError::MapBelowUse`],
-    /// [`StoreError::MapNotMapped`], and where the write fails. After the last two, the store takes no further write.
+    /// [`StoreError::MapNotMapped`], and where the write fails. After the last two, the store takes no
+    /// further write.
+    ///
+    /// # Panics
+    /// Where an earlier write failed; so do the other changes.
     pub fn grow(&mut self, map_bytes: u64) -> Result<(), StoreError> {
+        assert!(!self.failed, "a new size for {} after a write that failed", self.path.display());
         let map_bytes = check_map_bytes(map_bytes)?;
         if map_bytes == self.map_bytes {
             return Ok(());
@@ -240,7 +247,8 @@ impl Store {
     /// Where the write fails. Nothing of it has happened then, and the store takes no further one.
     ///
     /// # Panics
-    /// Where a write does not follow on what is there (see [`Write`]), or an earlier one failed: mistakes of ours.
+    /// Where a write does not follow on what is there (see [`Write`]), or an earlier one failed: mistakes of
+    /// ours.
     pub fn write(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         assert!(!self.failed, "a write to {} after one that failed", self.path.display());
         let result = self.transact(|batch| batch.apply_all(writes));
@@ -714,6 +722,26 @@ mod tests {
         assert!(findings.file_bytes < 4 << 20, "{findings}");
         // LMDB loses no pages: each is in use or known to be free.
         assert_eq!(findings.used_bytes + findings.free_bytes, findings.file_bytes, "{findings}");
+    }
+
+    #[test]
+    fn the_smallest_store_holds_what_a_leader_that_is_cut_off_may_add_twice_over() {
+        let dir = TestDir::new();
+        let mut store = new_store(&dir);
+        let mut last = 1;
+        while last < 4096 + 16_384 {
+            let entries = (last + 1..=last + 128).map(|index| Entry {
+                index: LogIndex(index),
+                term: Term(1),
+                payload: Payload::Command(Arc::from(vec![0u8; 75])),
+            });
+            store.write(&[Write { entries: entries.collect(), ..write(1) }]).unwrap();
+            last += 128;
+        }
+        store.write(&[Write { snapshot: Some(Arc::new(snapshot(last, 1))), ..write(2) }]).unwrap();
+        drop(store);
+        let findings = verify(dir.path()).unwrap();
+        assert!(findings.file_bytes <= MAP_BYTES_MIN / 2, "{findings}");
     }
 
     #[test]

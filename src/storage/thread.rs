@@ -1,8 +1,9 @@
 //! The storage thread: writes go in, completions come out, and nobody else waits for the disk.
 //!
-//! All writes that wait when the disk becomes free are one transaction (group commit), so that a slow disk makes
-//! the transactions larger and not the queue longer. After a failure nothing is written any more: what the disk
-//! holds is then known only to the next process that reads it (fail-stop). It must never know what a write means.
+//! All writes that wait when the disk becomes free are one transaction (group commit), so that a slow disk
+//! makes the transactions larger and not the queue longer. After a failure nothing is written any more: what
+//! the disk holds is then known only to the next process that reads it (fail-stop). It must never know what a
+//! write means.
 
 use std::collections::VecDeque;
 use std::io;
@@ -210,7 +211,8 @@ fn run(shared: &Shared, store: &mut Store, wake: &dyn Fn()) {
     }
 }
 
-/// Turns a panic into a failure like any other: the node must not wait for ever for a thread that is gone.
+/// Turns a panic into a failure like any other, where panics unwind at all: the node must not wait for ever
+/// for a thread that is gone.
 struct PanicGuard<'a> {
     shared: &'a Shared,
     wake: &'a dyn Fn(),

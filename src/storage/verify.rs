@@ -92,9 +92,9 @@ pub fn verify(path: &Path) -> Result<Findings, StoreError> {
     })
 }
 
-/// Runs this program's `verify` command on the store, in a child process. LMDB maps the file, so a sector that can
-/// not be read kills who reads it; then that is the finding. Call it before [`Store::open`](super::Store::open),
-/// because the child takes the lock.
+/// Runs this program's `verify` command on the store, in a child process. LMDB maps the file, so a sector
+/// that can not be read kills who reads it; then that is the finding. Call it before
+/// [`Store::open`](super::Store::open), because the child takes the lock.
 ///
 /// # Errors
 /// [`StoreError::CheckFailed`] with what the child said on its standard error, [`StoreError::CheckDied`],

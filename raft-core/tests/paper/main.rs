@@ -5,6 +5,9 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod durability;
 mod elections;
 mod hostile;
 mod membership_changes;
+mod read_barriers;
+mod transfers;
