@@ -45,11 +45,11 @@ fn a_port_in_use_is_named_with_its_flag_and_no_store_is_made() {
 fn a_port_in_use_stops_a_restart_and_leaves_the_store_as_it_was() {
     let directory = Directory::new();
     let mut node = stopped(&directory);
-    let store = contents(node.store());
+    let store = node.findings();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     node.command(&["--http_port", &port]).refused(&["in use", "--http_port"]);
-    assert_eq!(contents(node.store()), store);
+    assert_eq!(node.findings(), store);
     let clients = node.clients.clone();
     node.restart();
     assert_eq!(node.clients, clients, "the port that could not be had is not remembered");
@@ -70,11 +70,14 @@ fn a_path_that_can_not_be_written_is_named() {
     let directory = Directory::new();
     let file = directory.join("file");
     fs::write(&file, "do not lose this").unwrap();
-    for path in [file.clone(), format!("{file}/store"), "/proc/ticketd".to_owned()] {
-        for command in [&["start"][..], &["join", "127.0.0.1:1"]] {
+    for command in [&["start"][..], &["join", "127.0.0.1:1"]] {
+        for path in [file.clone(), format!("{file}/store")] {
             let flags = ["--id", "1", "--path", &path];
             command::run(&[command, &flags, &ANY_PORTS].concat()).refused(&[&path, "--path"]);
         }
+        // Nobody can make a directory there, not even root.
+        let flags = ["--id", "1", "--path", "/proc/ticketd"];
+        command::run(&[command, &flags, &ANY_PORTS].concat()).refused(&["/proc/ticketd"]);
     }
     assert_eq!(fs::read_to_string(&file).unwrap(), "do not lose this");
 }
@@ -166,7 +169,8 @@ fn an_id_that_is_taken_is_refused_and_no_store_is_made() {
     for id in ["1", "2"] {
         for member in &through {
             let line = ["join", member, "--id", id, "--path", &path];
-            command::run(&[&line[..], &ANY_PORTS].concat()).refused(&["taken", "--id"]);
+            command::run(&[&line[..], &ANY_PORTS].concat())
+                .refused_in_the_end(&["belongs to another", "--id"]);
             assert!(!fs::exists(&path).unwrap());
         }
     }
@@ -226,13 +230,13 @@ fn a_size_that_no_store_fits_in_is_refused() {
     let directory = Directory::new();
     let path = directory.join("store");
     let line = ["start", "--id", "1", "--path", &path, "--db_size"];
-    command::run(&[&line[..], &["1"], &ANY_PORTS].concat()).refused(&["--db_size"]);
+    command::run(&[&line[..], &["1"], &ANY_PORTS].concat()).refused_as_usage(&["--db_size"]);
     command::run(&[&line[..], &["0"], &ANY_PORTS].concat()).refused_as_usage(&["--db_size"]);
     command::run(&[&line[..], &["x"], &ANY_PORTS].concat()).refused_as_usage(&["--db_size"]);
     assert!(!fs::exists(&path).unwrap());
     let node = stopped(&directory);
     let store = contents(node.store());
-    node.command(&[&["--db_size", "1"], &ANY_PORTS[..]].concat()).refused(&["--db_size"]);
+    node.command(&[&["--db_size", "1"], &ANY_PORTS[..]].concat()).refused_as_usage(&["--db_size"]);
     assert_eq!(contents(node.store()), store);
 }
 

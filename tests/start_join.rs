@@ -256,11 +256,12 @@ fn a_healthy_node_logs_a_handful_of_lines_and_none_of_them_twice() {
 
 #[test]
 fn debug_narrates() {
-    let directory = Directory::new();
-    let plain = Node::start(&directory, 1, &[]);
-    let debug = Node::start(&directory, 2, &["--debug"]);
+    let cluster = Cluster::of(1);
+    let one = cluster.awake().next().map(|node| node.peers.clone()).unwrap();
+    let plain = Node::join(&cluster.directory, 2, &[&one], &[]);
+    let debug = Node::join(&cluster.directory, 3, &[&one], &["--debug"]);
     for node in [&plain, &debug] {
-        wait::until("an ID", || cluster::take(&node.clients));
+        node.await_status("all vote", |status| status.voters() == [1, 2, 3]);
     }
     assert!(debug.log().lines().count() > plain.log().lines().count(), "{}", debug.log());
 }
@@ -277,7 +278,10 @@ fn status_is_a_table_for_people_and_one_json_object_for_scripts() {
         assert!(table.contains(word), "'{word}' is missing:\n{table}");
     }
     let status = node.await_status("all links are up", |status| {
-        status.members.values().all(|member| member.link != "down" && member.match_index.is_some())
+        status
+            .members
+            .values()
+            .all(|member| member.link == "self" || (member.link == "up" && member.match_index.is_some()))
     });
     assert!(status.commit_index >= status.applied_index && status.applied_index > 0, "{status:?}");
     let json: Ended = node.command(&["status", "--json"]);

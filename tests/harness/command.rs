@@ -130,6 +130,17 @@ impl Ended {
         self.refused_with(2, words)
     }
 
+    /// As [`Ended::refused`], where it was the cluster that refused: the log of what led to that comes first.
+    #[track_caller]
+    pub fn refused_in_the_end(mut self, words: &[&str]) -> String {
+        let last = self.stderr.lines().count().saturating_sub(1);
+        let (log, said): (Vec<_>, Vec<_>) =
+            self.stderr.lines().enumerate().partition(|(number, _)| *number < last);
+        assert!(log.iter().all(|(_, line)| !line.starts_with("ticketd: ")), "{self:#?}");
+        self.stderr = said.iter().map(|(_, line)| format!("{line}\n")).collect();
+        self.refused(words)
+    }
+
     #[track_caller]
     fn refused_with(self, code: i32, words: &[&str]) -> String {
         assert_eq!(self.status.code(), Some(code), "{self:#?}");

@@ -242,6 +242,14 @@ impl Node {
         command::run(&[args, &["--path", &self.path()]].concat())
     }
 
+    /// What `ticketd verify` finds in the store, but for the number of LMDB's last transaction: a start that is refused
+    /// makes an empty one, to be sure that the disk takes writes.
+    #[track_caller]
+    pub fn findings(&self) -> Vec<String> {
+        let said = self.command(&["verify"]).succeeded();
+        said.lines().filter(|line| !line.contains("transaction")).map(str::to_owned).collect()
+    }
+
     /// What the node says of itself; `None` where it does not answer.
     pub fn status(&self) -> Option<Status> {
         if !self.is_awake() {
