@@ -13,16 +13,15 @@ use raft_core::{Membership, Micros};
 use slab::Slab;
 
 use super::context::Context;
-use super::counters::{AnswerCounters, Gauges};
+use super::counters::AnswerCounters;
 use super::limits::{
     ACCEPTS_PER_TURN_MAX, CLIENT_READS_PER_TURN_MAX, READ_BYTES_MAX, client_connections_max,
 };
-use super::links::Links;
+use super::pages::{self, Content, View};
 use super::sockets::{Port, ReadOutcome, read, write};
-use super::status;
 use super::sweep::Sweep;
 use super::token::Source;
-use crate::http::{self, Page, Reply, Request};
+use crate::http::{self, Reply, Request};
 use crate::node::{Answer, Input, RequestId};
 
 /// Everybody who is connected to the client port.
@@ -130,14 +129,14 @@ impl Clients {
     }
 
     /// Accepts who waits, and reads from a bounded number of those who have something to say.
-    pub(super) fn serve(&mut self, ctx: &mut Context, links: &Links, guests: usize) {
+    pub(super) fn serve(&mut self, ctx: &mut Context, view: View<'_>) {
         self.accept(ctx);
         for _ in 0..self.ready.len().min(CLIENT_READS_PER_TURN_MAX) {
             let Some(key) = self.ready.pop_front() else { break };
             let Some(client) = self.clients.get_mut(key) else { continue };
             client.queued = false;
             if self.read(ctx, key) {
-                self.take_requests(ctx, links, guests, key);
+                self.take_requests(ctx, view, key);
                 self.touch(key);
             } else {
                 self.clients.remove(key);
@@ -174,12 +173,12 @@ impl Clients {
     }
 
     /// Writes what there is to write, and drops those that are finished.
-    pub(super) fn flush(&mut self, ctx: &mut Context, links: &Links, guests: usize) {
+    pub(super) fn flush(&mut self, ctx: &mut Context, view: View<'_>) {
         let mut touched = std::mem::take(&mut self.touched);
         for key in touched.drain(..) {
             let Some(client) = self.clients.get_mut(key) else { continue };
             client.touched = false;
-            if !self.flush_one(ctx, links, guests, key) {
+            if !self.flush_one(ctx, view, key) {
                 self.clients.remove(key);
             }
         }
@@ -273,8 +272,8 @@ impl Clients {
     }
 
     /// Hands requests to the node, and answers what needs no node.
-    fn take_requests(&mut self, ctx: &mut Context, links: &Links, guests: usize, key: usize) {
-        let clients = self.clients.len();
+    fn take_requests(&mut self, ctx: &mut Context, view: View<'_>, key: usize) {
+        let clients = (self.clients.len(), self.connections_max);
         let client = &mut self.clients[key];
         while let Some(request) = client.http.poll_request(&ctx.http) {
             match request {
@@ -284,7 +283,7 @@ impl Clients {
                     ctx.step(Input::TakeIds { request, count });
                 }
                 Request::Page(page) => {
-                    let (ok, content_type, body) = page_content(ctx, links, clients, guests, page);
+                    let Content { ok, content_type, body } = pages::content(ctx, view, clients, page);
                     let body = body.as_bytes();
                     client.http.answer(ctx.http_turn(), Reply::Page { ok, content_type, body });
                 }
@@ -293,7 +292,7 @@ impl Clients {
     }
 
     /// False where the connection has come to its end.
-    fn flush_one(&mut self, ctx: &mut Context, links: &Links, guests: usize, key: usize) -> bool {
+    fn flush_one(&mut self, ctx: &mut Context, view: View<'_>, key: usize) -> bool {
         let client = &mut self.clients[key];
         while !client.blocked && !client.http.output().is_empty() {
             match write(&mut client.stream, client.http.output()) {
@@ -306,7 +305,7 @@ impl Clients {
             }
         }
         // Answers make room for requests that the connection held back.
-        self.take_requests(ctx, links, guests, key);
+        self.take_requests(ctx, view, key);
         let client = &mut self.clients[key];
         if client.http.poll_shutdown_write(ctx.now()) && client.stream.shutdown(Shutdown::Write).is_err() {
             return false;
@@ -371,34 +370,6 @@ fn count_answer(answers: &mut AnswerCounters, ids: &mut u64, answer: Answer) {
         Answer::TimedOut => answers.timed_out += 1,
         Answer::Overloaded => answers.overloaded += 1,
         Answer::Exhausted => answers.exhausted += 1,
-    }
-}
-
-/// Whether all is well, the content type, and the body.
-fn page_content(
-    ctx: &Context,
-    links: &Links,
-    clients: usize,
-    guests: usize,
-    page: Page,
-) -> (bool, &'static str, String) {
-    let text = |ok: bool, yes: &str, no: &str| {
-        let body = if ok { yes } else { no };
-        (ok, "text/plain", body.to_owned())
-    };
-    match page {
-        Page::Health => text(true, "ok\n", ""),
-        Page::Ready { leader: true } => text(ctx.leads(), "leader\n", "not the leader\n"),
-        Page::Ready { leader: false } => {
-            text(ctx.leads() || ctx.leader.is_some(), "ready\n", "no leader is known\n")
-        }
-        Page::Status => (true, "application/json", status::json(ctx, links)),
-        Page::Metrics => {
-            let uptime_seconds = ctx.clock.uptime_seconds();
-            let gauges = Gauges { clients, guests, links_up: links.up_count(), uptime_seconds };
-            let body = ctx.counters.render(&ctx.node.status(), gauges);
-            (true, "text/plain; version=0.0.4", body)
-        }
     }
 }
 

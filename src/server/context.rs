@@ -22,6 +22,9 @@ pub(super) struct Context {
     pub(super) me: Me,
     pub(super) http: http::Config,
     pub(super) counters: Counters,
+    pub(super) tally: http::Tally,
+    /// This node was asked to stop, or is no longer a member.
+    pub(super) stopping: bool,
     /// The membership in force, as the node last reported it.
     pub(super) membership: Arc<Membership>,
     pub(super) role: Role,
@@ -53,6 +56,8 @@ impl Context {
             me,
             http,
             counters: Counters::default(),
+            tally: http::Tally::default(),
+            stopping: false,
             membership: node.membership().clone(),
             role: status.role,
             term: status.term,
@@ -86,7 +91,7 @@ impl Context {
 
     /// What HTTP connections are told with every call.
     pub(super) fn http_turn(&self) -> http::Turn<'_> {
-        http::Turn { config: &self.http, now: self.clock.now, date: &self.clock.date }
+        http::Turn { config: &self.http, now: self.clock.now, date: &self.clock.date, tally: &self.tally }
     }
 
     /// As whom this node judges a Hello.
@@ -122,6 +127,7 @@ impl Context {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
     started: Instant,
+    started_us: u64,
     now: Micros,
     date: http::HttpDate,
     date_read_at: Micros,
@@ -132,7 +138,13 @@ const DATE_US_MAX: u64 = 500_000;
 
 impl Clock {
     fn start() -> Clock {
-        Clock { started: Instant::now(), now: Micros(0), date: read_date(), date_read_at: Micros(0) }
+        Clock {
+            started: Instant::now(),
+            started_us: wall_clock_us(),
+            now: Micros(0),
+            date: read_date(),
+            date_read_at: Micros(0),
+        }
     }
 
     /// Reads the time.
@@ -145,14 +157,23 @@ impl Clock {
         }
     }
 
+    /// When the server began, in microseconds since 1970.
+    pub(super) fn started_us(&self) -> u64 {
+        self.started_us
+    }
+
     /// Seconds since the server began.
     pub(super) fn uptime_seconds(&self) -> u64 {
         self.now.0 / 1_000_000
     }
 }
 
-/// The wall clock appears in the `Date` of answers and nowhere else.
 fn read_date() -> http::HttpDate {
+    http::HttpDate::from_unix(wall_clock_us() / 1_000_000)
+}
+
+/// The wall clock appears in the `Date` of answers and in the metrics, and nowhere else.
+fn wall_clock_us() -> u64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    http::HttpDate::from_unix(since_epoch.as_secs())
+    u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX)
 }

@@ -20,7 +20,9 @@ mod guests;
 mod handshake;
 mod limits;
 mod links;
+mod metrics;
 mod narrate;
+mod pages;
 mod resolver;
 mod shutdown;
 mod signals;
@@ -53,6 +55,7 @@ use guests::Guests;
 use limits::UPKEEP_INTERVAL_US;
 use links::Links;
 use narrate::LogLimit;
+use pages::View;
 use shutdown::Shutdown;
 use sockets::Port;
 use token::Source;
@@ -164,13 +167,16 @@ impl Server {
         self.guests.serve(&mut self.ctx, &mut self.links, &mut self.operations);
         self.on_time();
         self.on_woken();
-        self.clients.serve(&mut self.ctx, &self.links, self.guests.count());
+        self.ctx.stopping = self.shutdown != Shutdown::Serving;
+        let view = View { links: &self.links, guests: &self.guests, storage: &self.storage };
+        self.clients.serve(&mut self.ctx, view);
         // A turn may have taken a while: nothing is to be answered later than promised because of that.
         self.ctx.clock.tick();
         self.ctx.wake();
         self.carry_out();
         self.links.flush(&mut self.ctx);
-        self.clients.flush(&mut self.ctx, &self.links, self.guests.count());
+        let view = View { links: &self.links, guests: &self.guests, storage: &self.storage };
+        self.clients.flush(&mut self.ctx, view);
         self.approach_the_end();
         Ok(())
     }
