@@ -97,6 +97,16 @@ impl Cluster {
         assert_eq!(role, Role::Leader, "{number} was to be elected: {:?}", self.story);
     }
 
+    /// Hands leadership over to each of these in turn.
+    pub(crate) fn elect_transfers(&mut self, to: &[u64]) {
+        for number in to {
+            let leader = self.leader().expect("somebody leads").get();
+            self.transfer(leader, Some(*number));
+            self.settle();
+            assert_eq!(self.role(*number), Role::Leader, "{number} was to lead: {:?}", self.story);
+        }
+    }
+
     /// Makes this node ask for pre-votes. The others have heard nothing for an election timeout.
     pub(crate) fn campaign(&mut self, number: u64) {
         for node in self.nodes.values_mut() {
@@ -184,6 +194,14 @@ impl Cluster {
 
     pub(crate) fn isolate(&mut self, number: u64) {
         let others: Vec<u64> = self.nodes.keys().copied().filter(|n| *n != number).collect();
+        for other in others {
+            self.cut_both(number, other);
+        }
+    }
+
+    /// Cuts a node that need not exist yet off from all others.
+    pub(crate) fn isolate_from_all(&mut self, number: u64) {
+        let others: Vec<u64> = self.nodes.keys().copied().collect();
         for other in others {
             self.cut_both(number, other);
         }

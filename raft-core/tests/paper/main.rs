@@ -10,4 +10,6 @@ mod elections;
 mod hostile;
 mod membership_changes;
 mod read_barriers;
+mod replication;
+mod snapshots;
 mod transfers;
