@@ -75,7 +75,7 @@ fn an_append_is_acknowledged_only_once_it_is_durable() {
 
 #[test]
 fn what_is_appended_again_at_an_index_is_acknowledged_by_its_own_write() {
-    // 1 is cut off with an entry at index 3, which only 3 has as well; 2 leads the others with another one there.
+    // 1 is cut off with an entry at index 3, which only 3 has as well; 2 leads the others with another one.
     let mut cluster = Cluster::led_by_1(&[1, 2, 3, 4, 5]);
     cluster.stalled.insert(3);
     cluster.propose(1, "old");
@@ -85,8 +85,8 @@ fn what_is_appended_again_at_an_index_is_acknowledged_by_its_own_write() {
     cluster.network.clear();
     cluster.elect(2);
     assert_eq!(cluster.terms(3), cluster.terms(2), "the old entry was replaced in memory");
-    // 1 may learn that its entry was durable with 3, for its term is past. But the writes become durable one by one,
-    // and to 2 none of them may stand for the last.
+    // 1 may learn that its entry was durable with 3, for its term is past. But the writes become durable one
+    // by one, and to 2 none of them may stand for the last.
     while cluster.nodes[&3].disk.pending() > 1 {
         cluster.sync_one(3);
         assert!(matched(&cluster, 3, 2).iter().all(|i| *i < 3), "index 3 was written again since");

@@ -135,7 +135,7 @@ fn a_change_is_refused_until_an_entry_of_the_leaders_own_term_is_committed() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     cluster.campaign(1);
     while cluster.role(1) != Role::Leader {
-        (1..=3).for_each(|number| _ = cluster.sync(number));
+        cluster.sync_all();
         assert!(cluster.deliver_next());
     }
     let early = cluster.remove(1, 3);

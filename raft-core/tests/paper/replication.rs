@@ -178,7 +178,7 @@ fn a_diverged_follower_is_found_out_in_one_rejection_for_each_term_and_not_for_e
         matches!(m.outcome, AppendOutcome::Rejected { .. })
     };
     for _ in 0..200 {
-        (1..=3).for_each(|number| _ = cluster.sync(number));
+        cluster.sync_all();
         rejections += usize::from(cluster.network.front().is_some_and(rejected));
         cluster.deliver_next();
     }
@@ -238,7 +238,7 @@ fn whatever_single_message_is_lost_the_follower_catches_up() {
         let mut cluster = Cluster::with_logs(&[(1, &[2, 3]), (2, &[2, 3]), (3, &[2, 2])]);
         cluster.campaign(1);
         for step in 0.. {
-            let synced = (1..=3).fold(false, |any, n| cluster.sync(n) || any);
+            let synced = cluster.sync_all();
             if step == lost {
                 cluster.network.pop_front();
             } else if !cluster.deliver_next() && !synced {
