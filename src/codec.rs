@@ -35,6 +35,8 @@ pub enum DecodeError {
     NotUtf8,
     /// A field longer, or a list with more elements, than allowed.
     TooLong,
+    /// An address that is not one by [`is_address`].
+    BadAddress,
     /// Members that are not in strictly ascending order.
     MembersOutOfOrder,
 }
@@ -49,12 +51,26 @@ impl std::fmt::Display for DecodeError {
             DecodeError::ZeroCount => f.write_str("a count is 0"),
             DecodeError::NotUtf8 => f.write_str("a text is not UTF-8"),
             DecodeError::TooLong => f.write_str("a field is longer than allowed"),
+            DecodeError::BadAddress => {
+                f.write_str("an address is empty or has a character that none may have")
+            }
             DecodeError::MembersOutOfOrder => f.write_str("its members are out of order"),
         }
     }
 }
 
 impl std::error::Error for DecodeError {}
+
+/// Whether a text may stand where an address (`host:port`) is wanted: 1 to [`ADDRESS_BYTES_MAX`] of the
+/// characters that names, IPv4 and IPv6 addresses (with a zone) and ports are written with.
+///
+/// Nothing is resolved and no form is asked for. It is a promise to whoever prints an address: it goes into a
+/// `Location` field, JSON, a label of a metric or a line of the log as it is, and can break none of them.
+#[must_use]
+pub fn is_address(text: &str) -> bool {
+    (1..=ADDRESS_BYTES_MAX).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]%".contains(&byte))
+}
 
 /// Takes values off the front of some bytes.
 #[derive(Clone, Debug)]
@@ -151,6 +167,27 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(self.bytes(len)?).map_err(|_| DecodeError::NotUtf8)
     }
 
+    /// A text that satisfies [`is_address`].
+    ///
+    /// # Errors
+    /// As [`Reader::text`], and [`DecodeError::BadAddress`].
+    pub fn address(&mut self) -> Result<&'a str, DecodeError> {
+        let text = self.text()?;
+        if is_address(text) { Ok(text) } else { Err(DecodeError::BadAddress) }
+    }
+
+    /// A `u32` length and that many bytes of UTF-8, `bytes_max` at most.
+    ///
+    /// # Errors
+    /// As [`Reader::text`].
+    pub fn long_text(&mut self, bytes_max: usize) -> Result<&'a str, DecodeError> {
+        let len = usize::try_from(self.u32()?).map_err(|_| DecodeError::TooLong)?;
+        if len > bytes_max {
+            return Err(DecodeError::TooLong);
+        }
+        std::str::from_utf8(self.bytes(len)?).map_err(|_| DecodeError::NotUtf8)
+    }
+
     /// A `u16` length and that many bytes, [`STATE_BYTES_MAX`] at most.
     ///
     /// # Errors
@@ -187,6 +224,28 @@ impl<'a> Reader<'a> {
         if self.bool()? { Ok(Some(self.peer()?)) } else { Ok(None) }
     }
 
+    /// A byte that says whether a node id follows, and the node id.
+    ///
+    /// # Errors
+    /// As [`Reader::bool`] and [`Reader::node_id`].
+    pub fn node_id_option(&mut self) -> Result<Option<NodeId>, DecodeError> {
+        if self.bool()? { Ok(Some(self.node_id()?)) } else { Ok(None) }
+    }
+
+    /// A byte that says whether an incarnation follows, and the incarnation.
+    ///
+    /// # Errors
+    /// As [`Reader::bool`] and [`Reader::u128`].
+    pub fn incarnation_option(&mut self) -> Result<Option<Incarnation>, DecodeError> {
+        if self.bool()? { Ok(Some(Incarnation(self.u128()?))) } else { Ok(None) }
+    }
+
+    /// How many bytes are left.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     /// A membership.
     ///
     /// # Errors
@@ -203,8 +262,8 @@ impl<'a> Reader<'a> {
                 return Err(DecodeError::MembersOutOfOrder);
             }
             let suffrage = if self.bool()? { Suffrage::Voter } else { Suffrage::Learner };
-            let peer_address = self.text()?.to_owned();
-            let client_address = self.text()?.to_owned();
+            let peer_address = self.address()?.to_owned();
+            let client_address = self.address()?.to_owned();
             membership.members.insert(id, Member { incarnation, suffrage, peer_address, client_address });
         }
         Ok(membership)
@@ -259,13 +318,22 @@ pub trait Writer {
     fn put_u128(&mut self, value: u128);
     /// A text of [`ADDRESS_BYTES_MAX`] bytes at most, which the caller has checked. Panics beyond.
     fn put_text(&mut self, value: &str);
+    /// An address, for which the caller has checked [`is_address`]. Panics otherwise.
+    fn put_address(&mut self, value: &str);
+    /// A text of `bytes_max` bytes at most, which the caller has checked. Panics beyond.
+    fn put_long_text(&mut self, value: &str, bytes_max: usize);
     /// A blob of [`STATE_BYTES_MAX`] bytes at most, which the caller has checked. Panics beyond.
     fn put_blob(&mut self, value: &[u8]);
     /// A peer.
     fn put_peer(&mut self, value: Peer);
     /// A peer that may be absent.
     fn put_peer_option(&mut self, value: Option<Peer>);
-    /// A membership of [`MEMBERS_MAX`] members at most, which the caller has checked. Panics beyond.
+    /// A node id that may be absent.
+    fn put_node_id_option(&mut self, value: Option<NodeId>);
+    /// An incarnation that may be absent.
+    fn put_incarnation_option(&mut self, value: Option<Incarnation>);
+    /// A membership of [`MEMBERS_MAX`] members at most, with addresses by [`is_address`], which the caller has
+    /// checked. Panics otherwise.
     fn put_membership(&mut self, value: &Membership);
     /// A log entry.
     fn put_entry(&mut self, value: &Entry);
@@ -298,6 +366,20 @@ impl Writer for Vec<u8> {
         put_short(self, value.as_bytes(), ADDRESS_BYTES_MAX);
     }
 
+    fn put_address(&mut self, value: &str) {
+        assert!(is_address(value), "{value:?} is no address");
+        self.put_text(value);
+    }
+
+    fn put_long_text(&mut self, value: &str, bytes_max: usize) {
+        let bytes = value.len();
+        match u32::try_from(bytes) {
+            Ok(len) if bytes <= bytes_max => self.put_u32(len),
+            Ok(_) | Err(_) => panic!("a text of {bytes} bytes, {bytes_max} at most"),
+        }
+        self.extend_from_slice(value.as_bytes());
+    }
+
     fn put_blob(&mut self, value: &[u8]) {
         put_short(self, value, STATE_BYTES_MAX);
     }
@@ -314,6 +396,20 @@ impl Writer for Vec<u8> {
         }
     }
 
+    fn put_node_id_option(&mut self, value: Option<NodeId>) {
+        self.put_u8(u8::from(value.is_some()));
+        if let Some(id) = value {
+            self.put_u64(id.get());
+        }
+    }
+
+    fn put_incarnation_option(&mut self, value: Option<Incarnation>) {
+        self.put_u8(u8::from(value.is_some()));
+        if let Some(incarnation) = value {
+            self.put_u128(incarnation.0);
+        }
+    }
+
     fn put_membership(&mut self, value: &Membership) {
         let count = value.members.len();
         assert!(count <= MEMBERS_MAX, "{count} members, {MEMBERS_MAX} at most");
@@ -321,8 +417,8 @@ impl Writer for Vec<u8> {
         for (id, member) in &value.members {
             self.put_peer(Peer { id: *id, incarnation: member.incarnation });
             self.put_u8(u8::from(member.suffrage == Suffrage::Voter));
-            self.put_text(&member.peer_address);
-            self.put_text(&member.client_address);
+            self.put_address(&member.peer_address);
+            self.put_address(&member.client_address);
         }
     }
 
@@ -415,8 +511,6 @@ mod tests {
 
     #[test]
     fn members_in_the_wrong_order_are_refused() {
-        let mut one = Vec::new();
-        one.put_membership(&membership());
         // Two members with the same id: the second must not silently replace the first.
         let mut bytes = vec![0, 2];
         for _ in 0..2 {
@@ -433,5 +527,33 @@ mod tests {
         assert_eq!(Reader::new(&[0xff, 0xff]).text(), Err(DecodeError::TooLong));
         assert_eq!(Reader::new(&[0xff, 0xff]).blob(), Err(DecodeError::TooLong));
         assert_eq!(Reader::new(&[0xff, 0xff]).membership(), Err(DecodeError::TooLong));
+        assert_eq!(Reader::new(&[0, 0, 0, 5]).long_text(4), Err(DecodeError::TooLong));
+    }
+
+    #[test]
+    fn what_could_break_a_line_a_header_or_json_is_no_address() {
+        for good in ["127.0.0.1:9000", "[fe80::1%eth0]:9000", "node_1.example.org:80", "a"] {
+            assert!(is_address(good), "{good}");
+        }
+        let long = "a".repeat(ADDRESS_BYTES_MAX + 1);
+        for bad in ["", "a b:1", "a:1\r\nX: y", "a\"b", "a\\b", "a/b", "h\u{e9}:1", &long] {
+            assert!(!is_address(bad), "{bad:?}");
+        }
+        assert_eq!(Reader::new(b"\x00\x03a\r\n").address(), Err(DecodeError::BadAddress));
+        assert_eq!(Reader::new(b"\x00\x00").address(), Err(DecodeError::BadAddress));
+    }
+
+    #[test]
+    fn an_absent_and_a_present_option_come_back_as_they_were() {
+        for (id, incarnation) in [(None, None), (NodeId::new(7), Some(Incarnation(8)))] {
+            let mut bytes = Vec::new();
+            bytes.put_node_id_option(id);
+            bytes.put_incarnation_option(incarnation);
+            let mut reader = Reader::new(&bytes);
+            assert_eq!(reader.node_id_option(), Ok(id));
+            assert_eq!(reader.incarnation_option(), Ok(incarnation));
+            assert_eq!(reader.finish(), Ok(()));
+        }
+        assert_eq!(Reader::new(&[2]).node_id_option(), Err(DecodeError::UnknownKind(2)));
     }
 }

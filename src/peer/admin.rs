@@ -1,0 +1,275 @@
+//! What an operator's command, or a node that wants to join, asks of a member, and what it is told.
+//!
+//! Only the values and their bytes. It must never know how a request is carried out, nor who retries it.
+
+use std::fmt;
+
+use raft_core::{Incarnation, LogIndex, NodeId, Peer};
+
+use super::handshake::PROTOCOL_VERSION;
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::identity::ClusterId;
+
+/// The longest status. 64 members with two addresses of 320 bytes each are 40 KiB; this leaves 1 KiB more for
+/// each of them and as much again for the node itself.
+pub const STATUS_BYTES_MAX: usize = 128 * 1024;
+
+/// Asks one thing of the leader, but for [`AdminRequest::Status`], which any node answers. On the wire
+/// [`PROTOCOL_VERSION`] stands before it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AdminRequest {
+    /// Take this node into the cluster. Asking again, in the same life, changes nothing.
+    Join {
+        /// Who wants to join, in which life.
+        peer: Peer,
+        /// `host:port` where it listens for peers.
+        peer_address: String,
+        /// `host:port` where it answers clients.
+        client_address: String,
+    },
+    /// Remove a member.
+    Remove {
+        /// Which one.
+        id: NodeId,
+        /// In which life; `None` for whichever it is in.
+        incarnation: Option<Incarnation>,
+    },
+    /// Hand leadership over.
+    Transfer {
+        /// To whom; `None` for whoever is most up to date.
+        to: Option<NodeId>,
+    },
+    /// Say how things stand.
+    Status,
+}
+
+/// The one answer to an [`AdminRequest`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AdminResponse {
+    /// The node is a member.
+    Joined {
+        /// Of this cluster.
+        cluster: ClusterId,
+        /// Since this index, or one before it: up to here its membership is committed.
+        joined_at: LogIndex,
+    },
+    /// The node is no longer a member.
+    Removed {
+        /// The index at which that was committed, or a later one.
+        at: LogIndex,
+    },
+    /// Another node leads.
+    Transferred,
+    /// This node does not lead. Nothing was done: ask the leader.
+    Redirect {
+        /// Who leads.
+        leader: NodeId,
+        /// `host:port` where it listens for peers, and for this request.
+        peer_address: String,
+    },
+    /// Not done, for a reason that passes: ask again after a while.
+    Retry(RetryReason),
+    /// Not done, for a reason that does not pass.
+    Refused(RefusedReason),
+    /// How things stand: one object of JSON, of [`STATUS_BYTES_MAX`] at most.
+    Status(String),
+}
+
+/// A reason that passes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RetryReason {
+    /// This node knows no leader.
+    NoLeader,
+    /// Another change is under way, or too much waits to be committed.
+    Busy,
+    /// The leader hands over first, because it is to be removed or stops.
+    HandingOver,
+    /// Leadership ended before it was certain what became of the request: it may yet be done, or never.
+    Unknown,
+}
+
+/// A reason that does not pass.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RefusedReason {
+    /// The id belongs to a member in another life.
+    IdTaken,
+    /// There is no such member, or not in this life.
+    NoSuchMember,
+    /// Without the last voter nothing would be left to agree.
+    LastVoter,
+    /// Nobody could take leadership over within an election timeout.
+    TransferFailed,
+    /// This life of the node was a member before and was removed. It must begin another.
+    Removed,
+    /// The cluster has [`MEMBERS_MAX`](crate::codec::MEMBERS_MAX) members already.
+    TooManyMembers,
+}
+
+impl fmt::Display for RetryReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RetryReason::NoLeader => "no leader is known",
+            RetryReason::Busy => "another change is under way",
+            RetryReason::HandingOver => "leadership is being handed over",
+            RetryReason::Unknown => "leadership changed before the outcome was certain",
+        })
+    }
+}
+
+impl fmt::Display for RefusedReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RefusedReason::IdTaken => "the id belongs to another node",
+            RefusedReason::NoSuchMember => "there is no such member",
+            RefusedReason::LastVoter => "the last voter can not be removed",
+            RefusedReason::TransferFailed => "no other node could take leadership over in time",
+            RefusedReason::Removed => "this node has been removed from the cluster",
+            RefusedReason::TooManyMembers => "the cluster has as many members as it can have",
+        })
+    }
+}
+
+const REQUEST_JOIN: u8 = 1;
+const REQUEST_REMOVE: u8 = 2;
+const REQUEST_TRANSFER: u8 = 3;
+const REQUEST_STATUS: u8 = 4;
+
+const RESPONSE_JOINED: u8 = 1;
+const RESPONSE_REMOVED: u8 = 2;
+const RESPONSE_TRANSFERRED: u8 = 3;
+const RESPONSE_STATUS: u8 = 4;
+const RESPONSE_REDIRECT: u8 = 5;
+const RESPONSE_RETRY: u8 = 6;
+const RESPONSE_REFUSED: u8 = 7;
+
+pub(super) fn put_request(request: &AdminRequest, out: &mut Vec<u8>) {
+    out.put_u16(PROTOCOL_VERSION);
+    match request {
+        AdminRequest::Join { peer, peer_address, client_address } => {
+            out.put_u8(REQUEST_JOIN);
+            out.put_peer(*peer);
+            out.put_address(peer_address);
+            out.put_address(client_address);
+        }
+        AdminRequest::Remove { id, incarnation } => {
+            out.put_u8(REQUEST_REMOVE);
+            out.put_u64(id.get());
+            out.put_incarnation_option(*incarnation);
+        }
+        AdminRequest::Transfer { to } => {
+            out.put_u8(REQUEST_TRANSFER);
+            out.put_node_id_option(*to);
+        }
+        AdminRequest::Status => out.put_u8(REQUEST_STATUS),
+    }
+}
+
+/// What follows the version.
+pub(super) fn read_request(reader: &mut Reader<'_>) -> Result<AdminRequest, DecodeError> {
+    match reader.u8()? {
+        REQUEST_JOIN => Ok(AdminRequest::Join {
+            peer: reader.peer()?,
+            peer_address: reader.address()?.to_owned(),
+            client_address: reader.address()?.to_owned(),
+        }),
+        REQUEST_REMOVE => {
+            Ok(AdminRequest::Remove { id: reader.node_id()?, incarnation: reader.incarnation_option()? })
+        }
+        REQUEST_TRANSFER => Ok(AdminRequest::Transfer { to: reader.node_id_option()? }),
+        REQUEST_STATUS => Ok(AdminRequest::Status),
+        other => Err(DecodeError::UnknownKind(other)),
+    }
+}
+
+pub(super) fn put_response(response: &AdminResponse, out: &mut Vec<u8>) {
+    match response {
+        AdminResponse::Joined { cluster, joined_at } => {
+            out.put_u8(RESPONSE_JOINED);
+            out.put_u128(cluster.0);
+            out.put_u64(joined_at.0);
+        }
+        AdminResponse::Removed { at } => {
+            out.put_u8(RESPONSE_REMOVED);
+            out.put_u64(at.0);
+        }
+        AdminResponse::Transferred => out.put_u8(RESPONSE_TRANSFERRED),
+        AdminResponse::Status(json) => {
+            out.put_u8(RESPONSE_STATUS);
+            out.put_long_text(json, STATUS_BYTES_MAX);
+        }
+        AdminResponse::Redirect { leader, peer_address } => {
+            out.put_u8(RESPONSE_REDIRECT);
+            out.put_u64(leader.get());
+            out.put_address(peer_address);
+        }
+        AdminResponse::Retry(reason) => {
+            out.put_u8(RESPONSE_RETRY);
+            out.put_u8(retry_code(*reason));
+        }
+        AdminResponse::Refused(reason) => {
+            out.put_u8(RESPONSE_REFUSED);
+            out.put_u8(refused_code(*reason));
+        }
+    }
+}
+
+pub(super) fn read_response(reader: &mut Reader<'_>) -> Result<AdminResponse, DecodeError> {
+    match reader.u8()? {
+        RESPONSE_JOINED => Ok(AdminResponse::Joined {
+            cluster: ClusterId(reader.u128()?),
+            joined_at: LogIndex(reader.u64()?),
+        }),
+        RESPONSE_REMOVED => Ok(AdminResponse::Removed { at: LogIndex(reader.u64()?) }),
+        RESPONSE_TRANSFERRED => Ok(AdminResponse::Transferred),
+        RESPONSE_STATUS => Ok(AdminResponse::Status(reader.long_text(STATUS_BYTES_MAX)?.to_owned())),
+        RESPONSE_REDIRECT => Ok(AdminResponse::Redirect {
+            leader: reader.node_id()?,
+            peer_address: reader.address()?.to_owned(),
+        }),
+        RESPONSE_RETRY => Ok(AdminResponse::Retry(read_retry_reason(reader)?)),
+        RESPONSE_REFUSED => Ok(AdminResponse::Refused(read_refused_reason(reader)?)),
+        other => Err(DecodeError::UnknownKind(other)),
+    }
+}
+
+const fn retry_code(reason: RetryReason) -> u8 {
+    match reason {
+        RetryReason::NoLeader => 1,
+        RetryReason::Busy => 2,
+        RetryReason::HandingOver => 3,
+        RetryReason::Unknown => 4,
+    }
+}
+
+fn read_retry_reason(reader: &mut Reader<'_>) -> Result<RetryReason, DecodeError> {
+    match reader.u8()? {
+        1 => Ok(RetryReason::NoLeader),
+        2 => Ok(RetryReason::Busy),
+        3 => Ok(RetryReason::HandingOver),
+        4 => Ok(RetryReason::Unknown),
+        other => Err(DecodeError::UnknownKind(other)),
+    }
+}
+
+const fn refused_code(reason: RefusedReason) -> u8 {
+    match reason {
+        RefusedReason::IdTaken => 1,
+        RefusedReason::NoSuchMember => 2,
+        RefusedReason::LastVoter => 3,
+        RefusedReason::TransferFailed => 4,
+        RefusedReason::Removed => 5,
+        RefusedReason::TooManyMembers => 6,
+    }
+}
+
+fn read_refused_reason(reader: &mut Reader<'_>) -> Result<RefusedReason, DecodeError> {
+    match reader.u8()? {
+        1 => Ok(RefusedReason::IdTaken),
+        2 => Ok(RefusedReason::NoSuchMember),
+        3 => Ok(RefusedReason::LastVoter),
+        4 => Ok(RefusedReason::TransferFailed),
+        5 => Ok(RefusedReason::Removed),
+        6 => Ok(RefusedReason::TooManyMembers),
+        other => Err(DecodeError::UnknownKind(other)),
+    }
+}
