@@ -290,7 +290,8 @@ impl Node {
         while let Some(output) = self.raft.poll_output() {
             self.on_raft_output(output);
         }
-        if self.raft.last_applied().0 - self.base_index().0 >= self.compaction_interval {
+        // A snapshot that is not durable yet is ahead of what is applied.
+        if self.raft.last_applied().0.saturating_sub(self.base_index().0) >= self.compaction_interval {
             let (through, state) = (self.raft.last_applied(), self.counter.encode());
             self.step_raft(raft_core::Input::Compact { through, state });
         }
