@@ -240,12 +240,6 @@ impl<'a> Reader<'a> {
         if self.bool()? { Ok(Some(Incarnation(self.u128()?))) } else { Ok(None) }
     }
 
-    /// How many bytes are left.
-    #[must_use]
-    pub fn left(&self) -> usize {
-        self.rest.len()
-    }
-
     /// A membership.
     ///
     /// # Errors

@@ -1,42 +1,44 @@
-//! Who a node is: the cluster, its name in it, and whether the cluster has taken it in.
+//! Who a node is: the values that outlive a process and that peers show each other.
 //!
-//! Floor 2: plain values, shared by the peer protocol, the store and the commands. It must never know how they
-//! are stored or sent; nothing here is random, whoever makes an identity draws the numbers.
+//! Floor 2: pure values. They are made by the commands, kept by the store and checked by the handshake; how
+//! any of the three does that is none of this module's business.
 
 use std::fmt;
 
 use raft_core::{LogIndex, Peer};
 
-/// A random 128-bit number made once, by `start`: names a cluster, so that nodes of two clusters never take
-/// each other for peers.
+/// A random 128-bit number, made by `start` once for each cluster. Nodes of different clusters never mix,
+/// even if their addresses do.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ClusterId(pub u128);
 
 impl fmt::Display for ClusterId {
+    /// 32 hexadecimal digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
     }
 }
 
-/// Who a node is, for the whole life of its store.
+/// Who a store makes its node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Identity {
-    /// Its id and its incarnation.
+    /// Its id, in this life.
     pub me: Peer,
-    /// Whether it belongs to a cluster already.
+    /// Whether it belongs to a cluster yet.
     pub standing: Standing,
 }
 
-/// How a node stands to its cluster.
+/// Whether a node belongs to a cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Standing {
-    /// It asked to join and was not yet accepted, as far as it knows.
+    /// It asked to join, or is about to, and has not been accepted yet: it may vote for nobody.
     Joining,
     /// It was accepted.
     Member {
-        /// By this cluster.
+        /// By which cluster.
         cluster: ClusterId,
-        /// The index at which the membership with this node was committed; 1 for the node that `start` made.
+        /// Where in the log the membership with this node was committed; 1 for the node that started the
+        /// cluster. Memberships from before that say nothing about this node.
         joined_at: LogIndex,
     },
 }
@@ -46,7 +48,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cluster_id_is_written_with_all_32_digits() {
-        assert_eq!(ClusterId(0xab).to_string(), "000000000000000000000000000000ab");
+    fn a_cluster_id_is_shown_as_32_hexadecimal_digits() {
+        assert_eq!(ClusterId(0xabc).to_string(), "00000000000000000000000000000abc");
+        assert_eq!(ClusterId(u128::MAX).to_string(), "f".repeat(32));
     }
 }

@@ -11,6 +11,9 @@
 //! ```
 
 pub mod codec;
+pub mod http;
 pub mod identity;
 pub mod node;
 pub mod peer;
+pub mod server;
+pub mod storage;

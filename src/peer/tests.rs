@@ -253,7 +253,7 @@ fn a_long_frame_is_not_made_room_for_before_it_comes() {
 }
 
 #[test]
-fn many_entries_are_not_made_room_for_where_no_bytes_follow() {
+fn an_append_that_claims_more_entries_than_it_has_or_may_have_is_refused() {
     let mut payload = vec![0; 32];
     payload.extend_from_slice(&u16::try_from(ENTRIES_PER_APPEND_MAX).unwrap().to_be_bytes());
     assert_eq!(decode_one(&framed(0x24, &payload)), malformed(DecodeError::Truncated));

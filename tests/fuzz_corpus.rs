@@ -1,0 +1,31 @@
+//! What the fuzz targets check, for every file of their corpora: seeds, and whatever was found once.
+
+use std::io;
+use std::path::Path;
+
+#[path = "../fuzz/src/lib.rs"]
+pub mod checks;
+
+#[test]
+fn every_file_of_the_corpus_of_peer_codec_passes() -> io::Result<()> {
+    check_all("peer_codec", checks::peer_codec::check)
+}
+
+#[test]
+fn every_file_of_the_corpus_of_codec_values_passes() -> io::Result<()> {
+    check_all("codec_values", checks::codec_values::check)
+}
+
+fn check_all(target: &str, check: fn(&[u8])) -> io::Result<()> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let mut checked = 0;
+    for file in std::fs::read_dir(&directory)? {
+        let path = file?.path();
+        // Shown where the check fails, and only then.
+        println!("{}", path.display());
+        check(&std::fs::read(&path)?);
+        checked += 1;
+    }
+    assert!(checked > 0, "no corpus in {}", directory.display());
+    Ok(())
+}
