@@ -14,6 +14,8 @@ use crate::world::{Phase, World};
 pub(crate) struct Client {
     target: Slot,
     waiting: Option<Waiting>,
+    /// When it will ask again, if it does not wait.
+    next: Micros,
     /// Counts what it has planned: only its latest plan is carried out.
     generation: u32,
 }
@@ -29,7 +31,7 @@ impl World {
     pub(crate) fn begin_clients(&mut self) {
         for number in 0..self.plan.clients {
             let target = self.any_slot();
-            self.clients.push(Client { target, waiting: None, generation: 0 });
+            self.clients.push(Client { target, waiting: None, next: self.now, generation: 0 });
             self.plan_request(number, self.plan.think_us);
         }
     }
@@ -78,7 +80,7 @@ impl World {
                 }
                 self.plan_request(number, self.plan.think_us);
             }
-            Answer::NotLeader { leader: Some(leader) } if self.client_rng.percent(90) => {
+            Answer::NotLeader { leader: Some(leader) } if !self.hosts[slot_of(leader).at()].ailing && self.client_rng.percent(90) => {
                 client.target = slot_of(leader);
                 self.plan_request(number, self.plan.think_us / 8);
             }
@@ -90,9 +92,16 @@ impl World {
     pub(crate) fn sweep_clients(&mut self) {
         let patience = self.plan.request_timeout_us * 2;
         for number in 0..self.plan.clients {
-            let Some(waiting) = self.clients[usize::from(number)].waiting else { continue };
+            let client = self.clients[usize::from(number)];
+            let Some(waiting) = client.waiting else {
+                if self.now.since(client.next) > patience {
+                    // What it sent was in the hands of a process that died.
+                    self.turn_elsewhere(number);
+                }
+                continue;
+            };
             let (slot, epoch) = waiting.asked;
-            let gone = self.process(slot, epoch).is_none();
+            let gone = self.process(slot, epoch).is_none() || self.hosts[slot.at()].ailing;
             if gone || self.now.since(waiting.since) > patience {
                 self.clients[usize::from(number)].waiting = None;
                 self.turn_elsewhere(number);
@@ -106,14 +115,15 @@ impl World {
     }
 
     fn any_slot(&mut self) -> Slot {
-        let slot = self.client_rng.below(u64::from(self.plan.hosts));
-        Slot(u8::try_from(slot).expect("there are a handful of hosts"))
+        let well: Vec<Slot> = self.slots().filter(|slot| !self.hosts[slot.at()].ailing).collect();
+        self.client_rng.pick(&well).unwrap_or(Slot(0))
     }
 
     fn plan_request(&mut self, number: u16, within_us: u64) {
         let at = self.now.plus(self.client_rng.between(50, within_us.max(51)));
         let client = &mut self.clients[usize::from(number)];
         client.generation += 1;
+        client.next = at;
         self.schedule.plan(at, Event::Request { client: number, generation: client.generation });
     }
 }

@@ -362,12 +362,10 @@ impl World {
         }
     }
 
-    /// A new store, a process that knows nothing yet, and an operator who asks that it be added.
+    /// A new store, and an operator who asks that it be added; its process starts when it has been.
     fn prepare_to_join(&mut self, slot: Slot) {
         let peer = self.renew(slot);
         self.operators.wish(Wish::Join(peer));
-        self.hosts[slot.at()].starting = true;
-        self.schedule.plan(self.now, Event::Start { slot });
     }
 
     fn renew(&mut self, slot: Slot) -> Peer {
@@ -384,7 +382,7 @@ impl World {
         let host = &self.hosts[slot.at()];
         let old = host.peer;
         let joined = matches!(host.standing, Standing::Member { joined_at } if joined_at > LogIndex(0));
-        if !joined || host.process.is_none() || self.operators.works_on(slot) || !self.can_lose(slot) {
+        if !joined || host.process.is_none() || !self.operators.is_idle() || !self.can_lose(slot) {
             return;
         }
         if !self.oracle.membership().contains(old) || self.oracle.membership().members.len() < 2 {

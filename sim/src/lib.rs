@@ -42,6 +42,8 @@ pub enum Narration {
     Silent,
     /// A line for each change of role, membership and fortune, on standard error.
     Told,
+    /// And one for each frame that arrives.
+    Frames,
 }
 
 /// Runs the cluster that a seed stands for.
@@ -50,11 +52,10 @@ pub enum Narration {
 /// What was violated: a promise, an invariant, or an assertion of the code under test.
 pub fn run(seed: u64, limits: &Limits, narration: Narration) -> Result<Summary, String> {
     let plan = Plan::new(seed, limits);
-    let narrating = narration == Narration::Told;
-    if narrating {
+    if narration != Narration::Silent {
         eprintln!("{plan:?}");
     }
-    let world = AssertUnwindSafe(|| world::World::new(plan, limits.clone(), narrating).run());
+    let world = AssertUnwindSafe(|| world::World::new(plan, limits.clone(), narration).run());
     panic::catch_unwind(world).map_err(|cause| {
         let text = cause.downcast_ref::<String>().cloned();
         text.or_else(|| cause.downcast_ref::<&str>().map(|text| (*text).to_owned()))

@@ -4,12 +4,12 @@
 //! connection is like TCP: what arrives, arrives in order. In other weather it also loses, repeats and reorders
 //! whole frames, which is worse than any real network, and which the core says it stands.
 
-use raft_core::{Micros, Peer};
+use raft_core::{LogIndex, Micros, Peer};
 use ticketd::peer::{self, Decoder, Frame, Hello, Refuse, Welcome};
 
 use crate::host::{Standing, node_id};
 use crate::schedule::{ConnId, Direction, Epoch, Event, PacketId, Slot};
-use crate::violated;
+use crate::{Narration, violated};
 use crate::world::{CLUSTER, World};
 
 /// How long a dial or a handshake may take, in election timeouts.
@@ -242,8 +242,13 @@ impl World {
         let (listens, acceptor) = (target.process.is_some(), (to, target.epoch));
         let reaches = self.reaches(from, to);
         let me = self.hosts[from.at()].peer;
+        let joined_at = match self.hosts[from.at()].standing {
+            Standing::Member { joined_at } => joined_at,
+            Standing::Empty | Standing::Joining => LogIndex(0),
+        };
         let Some(process) = self.process(from, epoch) else { return };
-        let commit_index = process.node.commit_index();
+        // That it joined is committed knowledge as well, whatever a restart has made it forget.
+        let commit_index = process.node.commit_index().max(joined_at);
         let Some(link) = &mut process.links[to.at()] else { return };
         if link.state != LinkState::Down {
             return;
@@ -357,18 +362,32 @@ impl World {
     }
 
     fn on_frame(&mut self, id: ConnId, frame: Frame) {
+        self.tell_frame(id, &frame);
         let conn = self.conn(id);
         match frame {
             Frame::Raft(message) if conn.accepted => {
                 let (from, to) = (conn.from, conn.acceptor.0);
                 self.give(to, ticketd::node::Input::Message { from, message });
             }
+            Frame::Forward(message) if conn.accepted => {
+                let (from, to) = (conn.from, conn.acceptor.0);
+                self.give(to, ticketd::node::Input::Forward { from, message });
+            }
             // A frame overtook its Hello, or follows one that was lost: no acceptor can know whom it is from.
-            Frame::Raft(_) => self.break_conn(id),
+            Frame::Raft(_) | Frame::Forward(_) => self.break_conn(id),
             Frame::Hello(hello) => self.on_hello(id, &hello),
             Frame::Welcome(_) => self.on_welcome(id),
             Frame::Refuse(refuse) => self.on_refuse(id, refuse),
             Frame::AdminRequest(_) | Frame::AdminResponse(_) => violated!("nobody sends {frame:?} here"),
+        }
+    }
+
+    /// Says which frame arrives, where everything is told.
+    fn tell_frame(&mut self, id: ConnId, frame: &Frame) {
+        if self.narration == Narration::Frames {
+            let conn = self.conn(id);
+            let (from, to) = (conn.from, conn.acceptor.0);
+            self.narrate(to, || format!("<- {from}: {frame:?}"));
         }
     }
 

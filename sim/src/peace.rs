@@ -1,6 +1,6 @@
 //! When the faults have stopped: what must come to pass, and in what time (liveness).
 
-use raft_core::{NodeId, Peer};
+use raft_core::{LogIndex, NodeId, Peer};
 
 use crate::host::{Health, Standing, slot_of};
 use crate::plan::{Ailment, Peace, Weather};
@@ -138,6 +138,10 @@ impl World {
         let mut leader = None;
         for host in self.hosts.iter().filter(|host| !host.ailing) {
             let Some(process) = &host.process else { continue };
+            if !membership.contains(host.peer) && process.node.raft().last_log_index() == LogIndex(0) {
+                // It joined and was removed before anybody spoke to it: nobody ever will.
+                continue;
+            }
             if !membership.contains(host.peer) {
                 violated!("{} runs on and is no member: {}", host.peer, self.state_of_all());
             }
@@ -155,6 +159,9 @@ impl World {
         let commit_index = self.oracle.commit_index();
         for host in self.hosts.iter().filter(|host| !host.ailing) {
             let Some(process) = &host.process else { continue };
+            if !self.oracle.membership().contains(host.peer) {
+                continue;
+            }
             let status = process.node.status();
             self.oracle.on_state(host.peer, status.applied_index, status.next_unreserved);
             if status.applied_index != commit_index || status.last_log_index != commit_index {

@@ -14,6 +14,8 @@ pub struct Plan {
     pub hosts: u8,
     /// `--window`.
     pub window: u64,
+    /// `--forward`.
+    pub forward: bool,
     /// The first ID.
     pub first_id: u64,
     /// How long a request may wait, in microseconds.
@@ -104,6 +106,9 @@ pub struct Limits {
     pub skip: Vec<u64>,
 }
 
+/// About how many requests there are in a run at most: one that has seen so many finds little with more.
+const REQUESTS_ABOUT: u64 = 2_000;
+
 const SECOND: u64 = 1_000_000;
 
 impl Plan {
@@ -118,11 +123,15 @@ impl Plan {
         let sync_max = rng.pick(&[1_000, 5_000, 20_000, heartbeat_interval_us, election_timeout_us / 2]);
         let window = rng.pick(&[0, 0, 1, 50, 1_000, 10_000, 1_000_000]).unwrap_or(0);
         let first_id = if rng.percent(2) { u64::MAX - rng.between(1, 20_000) } else { rng.between(1, 3) };
+        let trouble_us = election_timeout_us * rng.between(30, 90);
+        let clients: u16 = rng.pick(&[1, 3, 6, 12]).unwrap_or(3);
+        let think_us = rng.pick(&[2_000, 20_000, 100_000]).unwrap_or(20_000);
         let plan = Plan {
             seed,
             members,
             hosts: members + spare,
             window,
+            forward: rng.percent(30),
             first_id,
             request_timeout_us: rng.pick(&[SECOND / 2, 2 * SECOND, 5 * SECOND]).unwrap_or(SECOND),
             election_timeout_us,
@@ -130,11 +139,11 @@ impl Plan {
             compaction_interval: rng.pick(&[1, 3, 10, 30, 100, 4_096]).unwrap_or(100),
             weather: Weather::of(&mut rng, heartbeat_interval_us),
             sync_us: (100, sync_max.unwrap_or(5_000)),
-            clients: rng.pick(&[1, 3, 6, 12]).unwrap_or(3),
-            think_us: rng.pick(&[2_000, 20_000, 100_000]).unwrap_or(20_000),
+            clients,
+            think_us: think_us.max(trouble_us * u64::from(clients) / REQUESTS_ABOUT),
             count_max: rng.pick(&[1, 1, 10, 3_000]).unwrap_or(1),
             put_off_ppm: rng.pick(&[0, 100_000, 500_000]).unwrap_or(0),
-            trouble_us: election_timeout_us * rng.between(30, 90),
+            trouble_us,
             fault_interval_us: election_timeout_us * rng.between(1, 12) / 4,
             faults: some_of(&mut rng, &FAULTS),
             peace: Peace::of(&mut rng, members),

@@ -58,12 +58,16 @@ fn check_vote(me: Peer, term: Term, candidate: Peer, disk: &Disk) {
 }
 
 fn check_log(me: Peer, term: Term, index: LogIndex, log_term: Option<Term>, disk: &Disk) {
+    if index == LogIndex(0) {
+        // Nothing is promised: it only says which term it is.
+        return;
+    }
     let durable = disk.hard_state.current_term;
     if durable < term {
         violated!("{me} promises something in term {term}, with term {durable} on disk");
     }
     // In a later term, what was promised may have been cut off again.
-    if durable > term || index == LogIndex(0) {
+    if durable > term {
         return;
     }
     if disk.last_index() < index {

@@ -10,7 +10,7 @@ use ticketd::peer::Frame;
 use crate::host::{Health, slot_of};
 use crate::network::LinkState;
 use crate::promises;
-use crate::schedule::{Epoch, Event, Slot};
+use crate::schedule::{Direction, Epoch, Event, Slot};
 use crate::violated;
 use crate::world::World;
 
@@ -112,14 +112,9 @@ impl World {
             Output::Send { to, message } => {
                 let host = &self.hosts[slot.at()];
                 promises::check(host.peer, to, &message, &host.disk);
-                if let Some(process) = &host.process
-                    && let Some(link) = &process.links[slot_of(to.id).at()]
-                    && link.peer == to
-                    && let LinkState::Up(conn) = link.state
-                {
-                    self.send_frame(conn, crate::schedule::Direction::Forward, &Frame::Raft(message));
-                }
+                self.send(slot, to, &Frame::Raft(message));
             }
+            Output::Forward { to, message } => self.send(slot, to, &Frame::Forward(message)),
             Output::Answer { request, answer } => self.on_answer((slot, epoch), request, answer),
             Output::OperationDone { operation, outcome } => self.on_operation_done(operation, outcome),
             Output::RoleChanged { role, term, leader } => {
@@ -141,6 +136,16 @@ impl World {
             Output::Dropped { from, reason } => {
                 violated!("{} says that {from} is not sound: {reason:?}", self.hosts[slot.at()].peer);
             }
+        }
+    }
+
+    fn send(&mut self, slot: Slot, to: Peer, frame: &Frame) {
+        if let Some(process) = &self.hosts[slot.at()].process
+            && let Some(link) = &process.links[slot_of(to.id).at()]
+            && link.peer == to
+            && let LinkState::Up(conn) = link.state
+        {
+            self.send_frame(conn, Direction::Forward, frame);
         }
     }
 
@@ -233,6 +238,7 @@ impl World {
                 Output::RoleChanged { .. }
                 | Output::Write(_)
                 | Output::Send { .. }
+                | Output::Forward { .. }
                 | Output::Answer { .. }
                 | Output::OperationDone { .. }
                 | Output::Removed

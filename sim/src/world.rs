@@ -19,7 +19,7 @@ use crate::oracle::Oracle;
 use crate::plan::{Limits, Plan, Weather};
 use crate::rng::Rng;
 use crate::schedule::{Epoch, Event, Schedule, Slot};
-use crate::violated;
+use crate::{Narration, violated};
 
 pub(crate) const CLUSTER: ClusterId = ClusterId(0x5eed);
 
@@ -85,11 +85,11 @@ pub(crate) struct World {
     pub(crate) peace_at: Micros,
     pub(crate) first_answer_in_peace: Option<Micros>,
     pub(crate) summary: Summary,
-    pub(crate) narrating: bool,
+    pub(crate) narration: Narration,
 }
 
 impl World {
-    pub(crate) fn new(plan: Plan, limits: Limits, narrating: bool) -> World {
+    pub(crate) fn new(plan: Plan, limits: Limits, narration: Narration) -> World {
         let initial = Arc::new(initial_snapshot(&plan));
         let hosts = (0..plan.hosts).map(|slot| host(&plan, Slot(slot), &initial)).collect();
         let seed = plan.seed;
@@ -104,7 +104,7 @@ impl World {
             blocked: vec![0; usize::from(plan.hosts)],
             clients: Vec::new(),
             operators: Operators::default(),
-            history: History::default(),
+            history: History::new(plan.forward),
             oracle: Oracle::new(&initial),
             net_rng: Rng::new(seed, 2),
             fault_rng: Rng::new(seed, 3),
@@ -114,7 +114,7 @@ impl World {
             peace_at: Micros(0),
             first_answer_in_peace: None,
             summary: Summary::default(),
-            narrating,
+            narration,
             plan,
             limits,
         };
@@ -141,7 +141,7 @@ impl World {
             self.now = at;
             self.summary.events += 1;
             if self.summary.events > EVENTS_MAX {
-                violated!("{EVENTS_MAX} events and no end");
+                violated!("{EVENTS_MAX} events and no end, the last was {event:?} at {at:?}");
             }
             self.happen(event);
         }
@@ -200,7 +200,7 @@ impl World {
         let config = self.node_config(slot);
         let host = &mut self.hosts[slot.at()];
         host.starting = false;
-        if host.process.is_some() || host.standing == Standing::Empty {
+        if host.process.is_some() || !matches!(host.standing, Standing::Member { .. }) {
             return;
         }
         host.epoch = Epoch(host.epoch.0 + 1);
@@ -269,7 +269,7 @@ impl World {
 
     /// A line about a host, where somebody listens.
     pub(crate) fn narrate(&self, slot: Slot, line: impl FnOnce() -> String) {
-        if self.narrating {
+        if self.narration != Narration::Silent {
             eprintln!("{:>12} {} {}", self.now.0, self.hosts[slot.at()].peer, line());
         }
     }
@@ -284,6 +284,7 @@ impl World {
             },
             window: self.plan.window,
             request_timeout_us: self.plan.request_timeout_us,
+            forward: self.plan.forward,
         }
     }
 }
