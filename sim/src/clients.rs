@@ -50,8 +50,8 @@ impl World {
         let (term, epoch) = (process.node.raft().current_term(), host.epoch);
         if self.hosts[slot.at()].paused {
             // What it sends waits there with the rest; or it does not even get a connection.
-            let ailing = self.hosts[slot.at()].ailing;
-            if ailing || self.client_rng.percent(50) {
+            let lost = self.hosts[slot.at()].is_lost();
+            if lost || self.client_rng.percent(50) {
                 self.turn_elsewhere(number);
             } else {
                 self.defer(slot, epoch, Event::Request { client: number, generation });
@@ -80,7 +80,7 @@ impl World {
                 }
                 self.plan_request(number, self.plan.think_us);
             }
-            Answer::NotLeader { leader: Some(leader) } if !self.hosts[slot_of(leader).at()].ailing && self.client_rng.percent(90) => {
+            Answer::NotLeader { leader: Some(leader) } if !self.hosts[slot_of(leader).at()].is_lost() && self.client_rng.percent(90) => {
                 client.target = slot_of(leader);
                 self.plan_request(number, self.plan.think_us / 8);
             }
@@ -101,11 +101,19 @@ impl World {
                 continue;
             };
             let (slot, epoch) = waiting.asked;
-            let gone = self.process(slot, epoch).is_none() || self.hosts[slot.at()].ailing;
+            let gone = self.process(slot, epoch).is_none() || self.hosts[slot.at()].is_lost();
             if gone || self.now.since(waiting.since) > patience {
                 self.clients[usize::from(number)].waiting = None;
                 self.turn_elsewhere(number);
             }
+        }
+    }
+
+    /// Every client asks anew, so that how soon it is answered tells how soon the cluster was well.
+    pub(crate) fn ask_anew(&mut self) {
+        for number in 0..self.plan.clients {
+            self.clients[usize::from(number)].waiting = None;
+            self.turn_elsewhere(number);
         }
     }
 
@@ -115,7 +123,7 @@ impl World {
     }
 
     fn any_slot(&mut self) -> Slot {
-        let well: Vec<Slot> = self.slots().filter(|slot| !self.hosts[slot.at()].ailing).collect();
+        let well: Vec<Slot> = self.slots().filter(|slot| !self.hosts[slot.at()].is_lost()).collect();
         self.client_rng.pick(&well).unwrap_or(Slot(0))
     }
 

@@ -1,6 +1,6 @@
 //! What goes wrong, and when.
 
-use raft_core::{Incarnation, LogIndex, Peer};
+use raft_core::{Incarnation, Peer};
 use ticketd::node::Input;
 
 use crate::disk::Disk;
@@ -381,7 +381,7 @@ impl World {
     fn wipe(&mut self, slot: Slot) {
         let host = &self.hosts[slot.at()];
         let old = host.peer;
-        let joined = matches!(host.standing, Standing::Member { joined_at } if joined_at > LogIndex(0));
+        let joined = self.oracle.membership().is_voter(old.id);
         if !joined || host.process.is_none() || !self.operators.is_idle() || !self.can_lose(slot) {
             return;
         }

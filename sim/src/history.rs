@@ -31,7 +31,9 @@ pub(crate) struct Request {
     pub(crate) client: u16,
     pub(crate) slot: Slot,
     pub(crate) epoch: Epoch,
-    pub(crate) at: Micros,
+    /// When it was taken in, for people to read.
+    #[expect(dead_code, reason = "it is read where a request is printed")]
+    at: Micros,
     count: u64,
     /// Larger than this must be what it gets.
     floor: u64,

@@ -73,6 +73,13 @@ pub(crate) struct Process {
     pub(crate) removed: bool,
 }
 
+impl Host {
+    /// Clients get nothing from it any more, for good.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.ailing && (self.paused || self.process.is_none())
+    }
+}
+
 impl Process {
     pub(crate) fn new(node: Node, hosts: usize) -> Process {
         Process {

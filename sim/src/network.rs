@@ -189,13 +189,22 @@ impl World {
         }
     }
 
+    /// A damaged length makes an acceptor wait for bytes that never come: somebody must end that.
+    pub(crate) fn break_damaged(&mut self) {
+        for id in 0..self.conns.len() {
+            if self.conns[id].damaged && !self.conns[id].closed {
+                self.break_conn(ConnId(u32::try_from(id).expect("there are few connections")));
+            }
+        }
+    }
+
     /// Ends a connection; the dialler hears of it, if it can.
     pub(crate) fn break_conn(&mut self, id: ConnId) {
         let conn = self.conn(id);
         conn.closed = true;
         let (from, to) = (conn.acceptor.0, conn.dialler.0);
         if self.reaches(from, to) {
-            let at = self.now.plus(self.delay());
+            let at = self.now.plus(self.delay().min(self.plan.election_timeout_us));
             self.schedule.plan(at, Event::Broken { conn: id });
         } else {
             // Keep-alive finds out in the end.

@@ -27,6 +27,7 @@ impl World {
             delay_us: (50, 1_000.min(self.plan.weather.delay_us.1)),
             ..self.plan.weather
         };
+        self.break_damaged();
         for slot in self.slots() {
             self.mend(slot);
         }
@@ -38,6 +39,7 @@ impl World {
             self.fall_ill(slot, ailment);
         }
         self.narrate(Slot(0), || "-- peace".to_owned());
+        self.ask_anew();
         let at = self.now.plus(self.plan.election_timeout_us * PATIENCE_TIMEOUTS + 1_000_000);
         self.schedule.plan(at, Event::Judgement);
     }
@@ -191,7 +193,7 @@ impl World {
             let state = host.process.as_ref().map_or("does not run".to_owned(), |process| {
                 let raft = process.node.raft();
                 format!(
-                    "{:?} in term {}, leader {:?}, log to {}, committed {}, applied {}, muted {}, members {}",
+                    "{:?} in term {}, leader {:?}, log to {}, committed {}, applied {}, muted {}, members {}, links {:?}",
                     raft.role(),
                     raft.current_term(),
                     raft.leader().map(NodeId::get),
@@ -200,6 +202,7 @@ impl World {
                     raft.last_applied(),
                     raft.is_muted(),
                     names(raft.membership()),
+                    process.links.iter().flatten().map(|link| link.state).collect::<Vec<_>>(),
                 )
             });
             let ailing = if host.ailing { " (ailing)" } else { "" };
