@@ -89,7 +89,7 @@ impl World {
     pub(crate) fn fault(&mut self) {
         let up = self.up();
         let Some(victim) = self.rng.pick(&up) else { return };
-        match self.rng.below(13) {
+        match self.rng.below(14) {
             0..3 => self.crash(victim),
             3 => self.crash_leader(),
             4 => self.crash_everybody(),
@@ -99,6 +99,7 @@ impl World {
             8 => self.cut.clear(),
             9 => self.transfer(),
             10 => self.jump_clock(victim),
+            11 => self.lose_connection(victim),
             _ if self.weather.membership => self.change_membership(),
             _ => self.transfer(),
         }
@@ -135,6 +136,14 @@ impl World {
         for (one, other) in left.iter().flat_map(|l| right.iter().map(move |r| (*l, *r))) {
             self.cut.insert((one, other));
             self.cut.insert((other, one));
+        }
+    }
+
+    /// A connection is refused although the process is there.
+    fn lose_connection(&mut self, victim: Peer) {
+        let others = self.up();
+        if let Some(other) = self.rng.pick(&others) {
+            self.step(victim, Input::PeerUnreachable(other.id));
         }
     }
 
