@@ -104,7 +104,7 @@ impl Running {
             seed: id,
         };
         let config = ServerConfig {
-            node: NodeConfig { raft, window: 10_000, request_timeout_us: 5_000_000 },
+            node: NodeConfig { raft, window: 10_000, request_timeout_us: 5_000_000, forward: false },
             peer_address: ports.peer_address.clone(),
             client_address: ports.client_address.clone(),
             peer_listener: ports.peer_listener,

@@ -350,6 +350,14 @@ impl Guests {
                 ctx.step(Input::Message { from, message });
                 Next::GoOn
             }
+            (Standing::Member { hello }, Frame::Forward(message)) => {
+                let from = hello.from;
+                log::trace!("from node {from}: {message:?}");
+                ctx.counters.messages_received += 1;
+                links.on_heard(ctx.now(), from);
+                ctx.step(Input::Forward { from, message });
+                Next::GoOn
+            }
             (Standing::Stranger { .. }, Frame::Hello(hello)) => {
                 self.on_hello(ctx, links, key, hello);
                 Next::GoOn
@@ -373,6 +381,7 @@ impl Guests {
                 | Frame::Welcome(_)
                 | Frame::Refuse(_)
                 | Frame::Raft(_)
+                | Frame::Forward(_)
                 | Frame::AdminRequest(_)
                 | Frame::AdminResponse(_),
             ) => {

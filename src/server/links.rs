@@ -9,7 +9,7 @@ use std::sync::Arc;
 use mio::Waker;
 use mio::event::Event;
 use mio::net::TcpStream;
-use raft_core::{LogIndex, Message, Micros, NodeId, Peer};
+use raft_core::{LogIndex, Micros, NodeId, Peer};
 use slab::Slab;
 
 use super::backoff::Backoff;
@@ -114,7 +114,7 @@ impl Links {
     }
 
     /// Queues a message. Without a link that is up and has room, it is lost, as Raft allows.
-    pub(super) fn send(&mut self, ctx: &mut Context, to: Peer, message: Message) {
+    pub(super) fn send(&mut self, ctx: &mut Context, to: Peer, message: &Frame) {
         let link = self.links.iter_mut().map(|(_, link)| link).find(|link| link.peer == to);
         let open = link.filter(|link| link.is_up() && link.output.len() < LINK_OUTPUT_BYTES_MAX);
         let Some(link) = open else {
@@ -124,7 +124,7 @@ impl Links {
         };
         log::trace!("to node {to}: {message:?}");
         ctx.counters.messages_sent += 1;
-        peer::encode(&Frame::Raft(message), link.output.tail());
+        peer::encode(message, link.output.tail());
     }
 
     /// Sends what is queued.

@@ -44,6 +44,7 @@ use raft_core::{DropReason, Membership, Micros, NodeId, Peer, Role, Term};
 use crate::codec::is_address;
 use crate::identity::Standing;
 use crate::node::{Input, Node, OperationOutcome, Output};
+use crate::peer::Frame;
 use crate::storage::{Completion, Listening, StorageThread, Store};
 use admin::{Concluded, Operations};
 use clients::Clients;
@@ -245,7 +246,10 @@ impl Server {
         while let Some(output) = self.ctx.node.poll_output() {
             match output {
                 Output::Write(write) => self.storage.submit(write),
-                Output::Send { to, message } => self.links.send(&mut self.ctx, to, message),
+                Output::Send { to, message } => self.links.send(&mut self.ctx, to, &Frame::Raft(message)),
+                Output::Forward { to, message } => {
+                    self.links.send(&mut self.ctx, to, &Frame::Forward(message));
+                }
                 Output::Answer { request, answer } => self.clients.on_answer(&mut self.ctx, request, answer),
                 Output::OperationDone { operation, outcome } => {
                     match self.operations.conclude(&self.ctx, operation, outcome) {
