@@ -138,13 +138,15 @@ impl World {
         }
     }
 
-    /// A process that was paused, or a clock that is no good.
+    /// A process that was paused for seconds, or a clock that goes back a little.
     fn jump_clock(&mut self, victim: Peer) {
-        let jump_us = self.rng.between(1_000, 5_000_000);
+        let forward_us = self.rng.between(1_000, 5_000_000);
+        let back_us = self.rng.between(1_000, 100_000);
         let forward = self.rng.chance(500);
         if let Some(host) = self.hosts.get_mut(&victim) {
             let ahead_us = host.clock_ahead_us;
-            host.clock_ahead_us = if forward { ahead_us + jump_us } else { ahead_us.saturating_sub(jump_us) };
+            host.clock_ahead_us =
+                if forward { ahead_us + forward_us } else { ahead_us.saturating_sub(back_us) };
         }
     }
 
