@@ -78,6 +78,7 @@ pub struct Node {
     /// The members after the last entry that was applied.
     applied_membership: Arc<Membership>,
     counts: NodeCounts,
+    compaction_interval: u64,
     outputs: VecDeque<Output>,
 }
 
@@ -117,8 +118,16 @@ impl Node {
             last_barrier: BarrierId(0),
             applied_membership,
             counts: NodeCounts::default(),
+            compaction_interval: COMPACTION_INTERVAL,
             outputs: VecDeque::new(),
         })
+    }
+
+    /// The same node, which replaces its log by a snapshot after this many applied entries instead of
+    /// [`COMPACTION_INTERVAL`].
+    #[must_use]
+    pub fn compacting_every(self, entries: NonZeroU64) -> Node {
+        Node { compaction_interval: entries.get(), ..self }
     }
 
     /// Takes in what happened.
@@ -259,7 +268,7 @@ impl Node {
             self.on_raft_output(output);
         }
         // A snapshot that is not durable here yet is in the log already, and ahead of what is applied.
-        if self.raft.last_applied().0.saturating_sub(self.base_index().0) >= COMPACTION_INTERVAL {
+        if self.raft.last_applied().0.saturating_sub(self.base_index().0) >= self.compaction_interval {
             let (through, state) = (self.raft.last_applied(), self.counter.encode());
             self.step_raft(raft_core::Input::Compact { through, state });
         }
