@@ -227,12 +227,12 @@ fn the_numbers_are_those_of_what_was_done() {
     assert!(after.value("ticketd_storage_sync_duration_seconds_count", "") >= 1.0);
     wait::until_true("the leader's links are up and nobody lags", || {
         let metrics = Metrics::of(&address);
-        let others = (1..=3).filter(|id| *id != leader).map(|id| format!("member=\"{id}\""));
+        let mut others = (1..=3).filter(|id| *id != leader).map(|id| format!("member=\"{id}\""));
         let healthy = |member: String| {
             metrics.find("ticketd_link_up", &member) == Some(1.0)
                 && metrics.find("ticketd_member_lag_entries", &member) == Some(0.0)
         };
-        others.map(healthy).all(|healthy| healthy)
+        others.all(healthy)
     });
     let elsewhere = cluster.node(follower).clients.clone();
     assert_eq!(http::ask(&elsewhere, "POST", "/").expect("an answer").status, 301);

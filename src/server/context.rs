@@ -8,7 +8,7 @@ use raft_core::{LogIndex, Membership, Micros, NodeId, Peer, Role, Suffrage};
 
 use super::counters::Counters;
 use super::handshake::{Acceptor, Caller};
-use crate::http;
+use crate::http::{self, Serves};
 use crate::identity::ClusterId;
 use crate::node::{Input, Node};
 use crate::peer::Hello;
@@ -20,7 +20,7 @@ pub(super) struct Context {
     pub(super) registry: Registry,
     pub(super) node: Node,
     pub(super) me: Me,
-    pub(super) http: http::Config,
+    pub(super) http: HttpConfigs,
     pub(super) counters: Counters,
     pub(super) tally: http::Tally,
     /// This node was asked to stop, or is no longer a member.
@@ -53,7 +53,7 @@ impl Context {
             clock: Clock::start(),
             registry,
             me,
-            http,
+            http: HttpConfigs::new(http),
             counters: Counters::default(),
             tally: http::Tally::default(),
             stopping: false,
@@ -88,8 +88,13 @@ impl Context {
     }
 
     /// What HTTP connections are told with every call.
-    pub(super) fn http_turn(&self) -> http::Turn<'_> {
-        http::Turn { config: &self.http, now: self.clock.now, date: &self.clock.date, tally: &self.tally }
+    pub(super) fn http_turn(&self, serves: Serves) -> http::Turn<'_> {
+        http::Turn {
+            config: self.http.of(serves),
+            now: self.clock.now,
+            date: &self.clock.date,
+            tally: &self.tally,
+        }
     }
 
     /// As whom this node judges a Hello.
@@ -118,6 +123,32 @@ impl Context {
             .members
             .iter()
             .any(|(id, member)| *id != self.me.peer.id && member.suffrage == Suffrage::Voter)
+    }
+}
+
+/// What HTTP connections are told, by what is served where they come from.
+#[derive(Clone, Debug)]
+pub(super) struct HttpConfigs {
+    everything: http::Config,
+    ids_only: http::Config,
+    pages_only: http::Config,
+}
+
+impl HttpConfigs {
+    fn new(config: http::Config) -> HttpConfigs {
+        HttpConfigs {
+            ids_only: http::Config { serves: Serves::IdsOnly, ..config.clone() },
+            pages_only: http::Config { serves: Serves::PagesOnly, ..config.clone() },
+            everything: http::Config { serves: Serves::Everything, ..config },
+        }
+    }
+
+    pub(super) fn of(&self, serves: Serves) -> &http::Config {
+        match serves {
+            Serves::Everything => &self.everything,
+            Serves::IdsOnly => &self.ids_only,
+            Serves::PagesOnly => &self.pages_only,
+        }
     }
 }
 
