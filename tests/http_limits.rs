@@ -7,6 +7,8 @@ use std::net::TcpStream;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use harness::cluster::Cluster;
 use harness::directory::Directory;
 use harness::http::{self, Client};
@@ -169,4 +171,40 @@ fn without_descriptors_accepting_pauses_and_the_cluster_goes_on() {
     wait::until_true("it answers again", || {
         http::ask(&address, "GET", "/readyz").is_ok_and(|answer| answer.status == 200)
     });
+}
+
+/// More than a node has clients in any ordinary service.
+const IDLE: usize = 10_000;
+
+#[test]
+fn ten_thousand_idle_connections_cost_less_than_ten_megabytes_and_an_active_one_goes_on() {
+    // Descriptors of this process: one for each connection, and some for the rest.
+    let limit = getrlimit(Resource::Nofile);
+    if limit.maximum.is_some_and(|maximum| maximum < 2 * IDLE as u64) {
+        println!("the limit of open files is {:?}: left out", limit.maximum);
+        return;
+    }
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+        .expect("up to the hard limit, anybody may raise the soft one");
+    let (_directory, node) = single(&["--http_idle_timeout", "600000"]);
+    let mut active = Client::connect(&node.clients, wait::DEADLINE).expect("it listens");
+    for _ in 0..1_000 {
+        assert_eq!(active.ask("POST", "/").expect("an answer").status, 200);
+    }
+    let before = node.resident_bytes();
+    let mut idle = Vec::new();
+    while idle.len() < IDLE {
+        let mut client = Client::connect(&node.clients, wait::DEADLINE).expect("there is a place for it");
+        assert_eq!(client.ask("POST", "/").expect("an answer").status, 200);
+        idle.push(client);
+    }
+    for _ in 0..1_000 {
+        assert_eq!(active.ask("POST", "/").expect("an answer").status, 200);
+    }
+    let grown = node.resident_bytes().saturating_sub(before);
+    println!("{} bytes for each idle connection", grown / IDLE as u64);
+    assert!(grown < 10 << 20, "{grown} bytes more for {IDLE} idle connections");
+    for client in idle.iter_mut().step_by(1_000) {
+        assert_eq!(client.ask("POST", "/").expect("an answer").status, 200);
+    }
 }

@@ -90,7 +90,9 @@ impl Plan {
     fn reply(&self, request: Request, next_id: &mut u64) -> Reply<'static> {
         match (request, self.ids) {
             (Request::Page(_), _) => Reply::Page { ok: true, content_type: "text/plain", body: b"page" },
-            (Request::TakeIds { count }, Ids::Granted) => Reply::Ids { first: advance(next_id, count), count },
+            (Request::TakeIds { count }, Ids::Granted) => {
+                Reply::Ids { first: advance(next_id, count), count }
+            }
             (Request::TakeIds { .. }, Ids::Redirected) => Reply::Redirect { authority: "leader:8001" },
             (Request::TakeIds { .. }, Ids::Unavailable) => Reply::LeaderUnavailable,
             (Request::TakeIds { .. }, Ids::TimedOut) => Reply::TimedOut,
