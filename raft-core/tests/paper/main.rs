@@ -9,5 +9,6 @@ mod durability;
 mod elections;
 mod hostile;
 mod membership_changes;
+mod quick_failover;
 mod read_barriers;
 mod transfers;
