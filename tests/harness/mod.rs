@@ -19,5 +19,6 @@ pub mod http;
 pub mod load;
 pub mod node;
 pub mod ports;
+pub mod random;
 pub mod status;
 pub mod wait;
