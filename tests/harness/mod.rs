@@ -17,6 +17,7 @@ pub mod command;
 pub mod directory;
 pub mod http;
 pub mod load;
+pub mod network;
 pub mod node;
 pub mod ports;
 pub mod random;
