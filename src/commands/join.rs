@@ -43,7 +43,7 @@ pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
         peer_address: settings.peer_address().to_string(),
         client_address: settings.client_address().to_string(),
     };
-    log::info!("asking {} to take in node {id}", members.join(", "));
+    log::debug!("asking {} to take in node {id}", members.join(", "));
     let (cluster, joined_at) = match ask(&members, &request, &Patience::until(launch.stop())) {
         Ok(Settled::Joined { cluster, joined_at }) => (cluster, joined_at),
         Ok(Settled::Removed | Settled::Transferred | Settled::Status(_)) => {

@@ -109,7 +109,9 @@ impl From<listen::ListenError> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
-        Failure::runtime(error.to_string())
+        let line = error.to_string();
+        // The finding of a child is the line that it printed, with the program's name before it.
+        Failure::runtime(line.strip_prefix("ticketd: ").unwrap_or(&line).to_owned())
     }
 }
 
@@ -149,7 +151,7 @@ fn after_serving(ended: serve::Ended, path: &Path, id: NodeId) -> Result<(), Fai
     match ended {
         serve::Ended::Stopped => (),
         serve::Ended::Removed => log::info!(
-            "node {id} has left its cluster, and its store is of no use any more: 'ticketd drop --path {}' destroys it",
+            "node {id} has left its cluster; its store at {} is not needed any more",
             path.display()
         ),
     }
@@ -189,6 +191,12 @@ mod tests {
     #[test]
     fn whatever_a_message_holds_it_is_one_line() {
         assert_eq!(Failure::runtime("a\nb\rc\u{1b}[0m".to_owned()).to_string(), "a b c [0m");
+    }
+
+    #[test]
+    fn what_a_child_found_is_not_said_by_two_programs() {
+        let error = StoreError::CheckFailed { finding: "ticketd: there is no store".to_owned() };
+        assert_eq!(Failure::from(error).to_string(), "there is no store");
     }
 
     #[test]

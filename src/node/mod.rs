@@ -73,6 +73,7 @@ pub struct Node {
     last_barrier: BarrierId,
     /// The members after the last entry that was applied.
     applied_membership: Arc<Membership>,
+    compaction_interval: u64,
     outputs: VecDeque<Output>,
 }
 
@@ -110,8 +111,16 @@ impl Node {
             last_proposal: ProposalId(0),
             last_barrier: BarrierId(0),
             applied_membership,
+            compaction_interval: COMPACTION_INTERVAL,
             outputs: VecDeque::new(),
         })
+    }
+
+    /// The same node, which replaces its log by a snapshot after this many applied entries instead of
+    /// [`COMPACTION_INTERVAL`].
+    #[must_use]
+    pub fn compacting_every(self, entries: NonZeroU64) -> Node {
+        Node { compaction_interval: entries.get(), ..self }
     }
 
     /// Takes in what happened.
@@ -246,7 +255,7 @@ impl Node {
             self.on_raft_output(output);
         }
         // A snapshot that is not durable here yet is in the log already, and ahead of what is applied.
-        if self.raft.last_applied().0.saturating_sub(self.base_index().0) >= COMPACTION_INTERVAL {
+        if self.raft.last_applied().0.saturating_sub(self.base_index().0) >= self.compaction_interval {
             let (through, state) = (self.raft.last_applied(), self.counter.encode());
             self.step_raft(raft_core::Input::Compact { through, state });
         }

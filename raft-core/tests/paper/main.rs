@@ -11,4 +11,6 @@ mod hostile;
 mod membership_changes;
 mod quick_failover;
 mod read_barriers;
+mod replication;
+mod snapshots;
 mod transfers;
