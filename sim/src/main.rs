@@ -65,7 +65,7 @@ fn order(mut args: impl Iterator<Item = String>) -> Result<Order, String> {
             }
             "--seeds" => order.seeds = number(&value()?)?,
             "--from" => order.from = number(&value()?)?,
-            "--threads" => order.threads = number(&value()?)?.max(1),
+            "--threads" => order.threads = number::<usize>(&value()?)?.max(1),
             "--first" => order.first = true,
             "--no-shrink" => order.shrinks = false,
             "--members" => order.limits.members_max = Some(number(&value()?)?),
@@ -151,7 +151,13 @@ fn report(sum: &Summary, runs: u64, failed: usize, seconds: f64) {
         "{runs} runs, {failed} failed: {} events in {seconds:.1} s ({rate:.2} million/s), {hours} h {minutes} min \
          of cluster time, {} faults, {} elections, {} entries committed, {} requests given IDs, slowest recovery \
          {} election timeouts, fingerprint {:016x}",
-        sum.events, sum.faults, sum.elections, sum.committed, sum.answered, sum.recovery_timeouts, sum.fingerprint
+        sum.events,
+        sum.faults,
+        sum.elections,
+        sum.committed,
+        sum.answered,
+        sum.recovery_timeouts,
+        sum.fingerprint
     );
 }
 

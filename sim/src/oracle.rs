@@ -128,7 +128,11 @@ impl Oracle {
             self.written_too.entry((entry.index, entry.term)).or_insert_with(new)
         };
         if known.previous != previous || known.payload != entry.payload {
-            violated!("two entries {} of term {}: {known:?}, then {entry:?} after term {previous}", entry.index, entry.term);
+            violated!(
+                "two entries {} of term {}: {known:?}, then {entry:?} after term {previous}",
+                entry.index,
+                entry.term
+            );
         }
     }
 
@@ -181,7 +185,10 @@ impl Oracle {
         let Some(offset) = applied.0.checked_sub(self.first.0) else { return };
         let known = usize::try_from(offset).ok().and_then(|offset| self.committed.get(offset));
         if known.map(|k| k.next) != Some(next) {
-            violated!("{holder} has applied {applied} and stands at {next}, should be at {:?}", known.map(|k| k.next));
+            violated!(
+                "{holder} has applied {applied} and stands at {next}, should be at {:?}",
+                known.map(|k| k.next)
+            );
         }
     }
 

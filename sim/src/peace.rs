@@ -193,7 +193,8 @@ impl World {
 
     /// Where everybody is, in a line each.
     fn state_of_all(&self) -> String {
-        let mut lines = format!("committed {}, members {}", self.oracle.commit_index(), names(self.oracle.membership()));
+        let mut lines =
+            format!("committed {}, members {}", self.oracle.commit_index(), names(self.oracle.membership()));
         for host in &self.hosts {
             let state = host.process.as_ref().map_or("does not run".to_owned(), |process| {
                 let raft = process.node.raft();
