@@ -153,6 +153,15 @@ fn a_body_that_trickles_in_is_given_up_at_a_moment_that_trickling_does_not_move(
 }
 
 #[test]
+fn the_time_for_a_body_begins_with_the_end_of_the_head() {
+    let mut client = Client::new(Config::default());
+    client.send(b"POST / HTTP/1.1\r\nHost: a\r\n");
+    client.now = 5000;
+    client.send(b"Content-Length: 5\r\n\r\n");
+    assert_eq!(client.deadline(), Some(5000 + BODY_US));
+}
+
+#[test]
 fn the_error_about_a_head_request_that_came_too_slowly_has_no_content() {
     let mut client = Client::new(Config::default());
     client.send(b"HEAD / HTTP/1.1\r\n");
@@ -250,6 +259,20 @@ fn a_client_that_reads_what_is_due_is_given_time_for_the_rest() {
     assert_eq!(client.deadline(), Some(100 + SEND_US));
     client.read_all();
     assert_eq!(client.deadline(), Some(100 + REST_US));
+}
+
+#[test]
+fn a_client_that_read_everything_is_given_time_for_the_next_answer() {
+    let mut client = Client::new(Config::default());
+    for round in [0, 100] {
+        client.now = round;
+        client.send(HEALTH);
+        client.poll();
+        client.answer(PAGE);
+        assert_eq!(client.deadline(), Some(round + SEND_US));
+        client.now += 10;
+        client.read_all();
+    }
 }
 
 #[test]

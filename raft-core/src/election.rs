@@ -75,6 +75,7 @@ impl Raft {
             last_heard: self.now,
             election_deadline: self.random_election_deadline(),
             pace: Pace::Patient,
+            refused: None,
         });
     }
 
@@ -121,12 +122,17 @@ impl Raft {
                 }
             }
             RoleState::Follower(follower) if follower.leader.is_some_and(|l| l.id == peer) => {
+                let refused = follower.refused.take();
                 let election_deadline = self.now.plus(self.stagger() * self.rank_without(peer));
                 let until = self.now.plus(self.config.election_timeout_us);
                 self.role = RoleState::Follower(Follower {
                     pace: Pace::Quick { until },
                     ..Follower::waiting(self.now, election_deadline)
                 });
+                // Who has asked a moment too early need not ask again.
+                if let Some((from, pre_vote)) = refused {
+                    self.on_pre_vote(from, pre_vote);
+                }
             }
             RoleState::Follower(_)
             | RoleState::PreCandidate(_)
@@ -269,7 +275,7 @@ impl Raft {
     }
 
     fn stagger(&self) -> u64 {
-        self.config.heartbeat_interval_us / STAGGER_PER_HEARTBEAT
+        (self.config.heartbeat_interval_us / STAGGER_PER_HEARTBEAT).max(1)
     }
 
     /// How many voters with a smaller id are left when `gone` is not there.

@@ -195,7 +195,7 @@ mod tests {
             (&["text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"], Some(Text)),
             (&["application/json; charset=utf-8"], Some(Json)),
             (&["application/json;v=\"a,b;q=0\""], Some(Json)),
-            (&["application/json;v=\"a\\\",text/plain\""], Some(Json)),
+            (&["application/json;v=\"a\\\",text/plain,\""], Some(Json)),
             (&["text/plain;q=0.5", "application/json;q=0.6"], Some(Json)),
             (&["text/plain;q=x, application/json;q=0.1"], Some(Json)),
             (&["text/plain;Q=0.1, application/json; q = 0.2"], Some(Json)),

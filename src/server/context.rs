@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use mio::Registry;
-use raft_core::{LogIndex, Membership, Micros, NodeId, Peer, Role, Suffrage, Term};
+use raft_core::{LogIndex, Membership, Micros, NodeId, Peer, Role, Suffrage};
 
 use super::counters::Counters;
 use super::handshake::{Acceptor, Caller};
@@ -25,7 +25,6 @@ pub(super) struct Context {
     /// The membership in force, as the node last reported it.
     pub(super) membership: Arc<Membership>,
     pub(super) role: Role,
-    pub(super) term: Term,
     pub(super) leader: Option<NodeId>,
     /// The node has been given something since it was last told that this is all.
     stepped: bool,
@@ -55,7 +54,6 @@ impl Context {
             counters: Counters::default(),
             membership: node.membership().clone(),
             role: status.role,
-            term: status.term,
             leader: status.leader,
             stepped: false,
             node,

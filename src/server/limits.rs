@@ -15,6 +15,9 @@ pub(super) const PEER_CONNECTIONS_MAX: usize = 256;
 /// that no flood of clients keeps an election from taking place.
 pub(super) const DESCRIPTORS_RESERVED: usize = PEER_CONNECTIONS_MAX + crate::codec::MEMBERS_MAX + 64;
 
+/// How many events one turn takes in. More wait for the next turn, which comes at once.
+pub(super) const EVENTS_PER_TURN_MAX: usize = 1_024;
+
 /// How many connections are accepted on one port in one turn. What is left waits in the kernel's queue.
 pub(super) const ACCEPTS_PER_TURN_MAX: usize = 64;
 

@@ -50,15 +50,12 @@ use admin::{Concluded, Operations};
 use clients::Clients;
 use context::{Context, Me};
 use guests::Guests;
-use limits::UPKEEP_INTERVAL_US;
+use limits::{EVENTS_PER_TURN_MAX, UPKEEP_INTERVAL_US};
 use links::Links;
 use narrate::LogLimit;
 use shutdown::Shutdown;
 use sockets::Port;
 use token::Source;
-
-/// How many events one turn takes in. More wait for the next turn, which comes at once.
-const EVENTS_MAX: usize = 1_024;
 
 /// A node that listens, with its store and its place in the cluster.
 #[derive(Debug)]
@@ -135,17 +132,20 @@ impl Server {
     /// # Errors
     /// The poll fails; or a write had failed, or fails while the store is closed.
     pub fn run(mut self) -> Result<Exit, ServerError> {
-        let mut events = Events::with_capacity(EVENTS_MAX);
+        let mut events = Events::with_capacity(EVENTS_PER_TURN_MAX);
         let exit = loop {
             self.turn(&mut events)?;
             if let Some(exit) = self.shutdown.exit() {
                 break exit;
             }
         };
+        // Whoever calls while the store is being closed is to be refused, not left waiting.
+        let Server { storage, clients, guests, links, .. } = self;
+        drop((clients, guests, links));
         match exit {
-            Exit::Stopped | Exit::Removed => self.storage.shutdown().map_err(ServerError::Store)?,
+            Exit::Stopped | Exit::Removed => storage.shutdown().map_err(ServerError::Store)?,
             // Its thread may be held up by a disk: that is not waited for.
-            Exit::Interrupted => std::mem::forget(self.storage),
+            Exit::Interrupted => std::mem::forget(storage),
         }
         Ok(exit)
     }
@@ -292,7 +292,7 @@ impl Server {
 
     fn on_role(&mut self, role: Role, term: Term, leader: Option<NodeId>) {
         log::info!("{}", narrate::role_line(self.ctx.me.peer.id, role, term, leader));
-        (self.ctx.role, self.ctx.term, self.ctx.leader) = (role, term, leader);
+        (self.ctx.role, self.ctx.leader) = (role, leader);
         if role == Role::Leader {
             // Whoever moved while nobody led is to be found where it is now.
             self.upkeep_at = self.ctx.now();

@@ -245,6 +245,8 @@ fn line_ends() -> Vec<Row> {
             "400 close",
         ),
         raw("9110 §5.5", "a DEL in the target is refused", "POST /\u{7f} HTTP/1.1\nHost: a\n\n", "400 close"),
+        raw("9110 §5.5", "a DEL is refused as soon as it comes", "POST / HTTP/1.1\nX: \u{7f}", "400 close"),
+        raw("9110 §5.5", "a NUL is refused as soon as it comes", "POST / HTTP/1.1\nX: \0", "400 close"),
         raw(
             "9110 §5.5",
             "a vertical tab in a value is refused",

@@ -178,6 +178,8 @@ fn allow_lists_the_methods_of_the_resource() {
         ("OPTIONS /", "POST, OPTIONS"),
         ("OPTIONS /metrics", "GET, HEAD, OPTIONS"),
         ("OPTIONS *", "GET, HEAD, POST, OPTIONS"),
+        ("OPTIONS http://a", "GET, HEAD, POST, OPTIONS"),
+        ("OPTIONS http://a/", "POST, OPTIONS"),
         ("PUT /", "POST, OPTIONS"),
         ("POST /status", "GET, HEAD, OPTIONS"),
         ("CONNECT a:443", ""),

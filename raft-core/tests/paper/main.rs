@@ -5,6 +5,12 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod durability;
 mod elections;
 mod hostile;
 mod membership_changes;
+mod quick_failover;
+mod read_barriers;
+mod replication;
+mod snapshots;
+mod transfers;

@@ -36,10 +36,9 @@ impl Connection {
         understood
     }
 
-    /// Understands what the bounds held back, once there is room for a good deal of it.
+    /// Understands what the bounds held back, as far as they allow it by now.
     pub(super) fn resume(&mut self, turn: Turn<'_>) {
-        if self.awaits_head() && !self.held.is_empty() && self.pipeline.len() <= turn.config.pipeline_max / 2
-        {
+        if self.awaits_head() && !self.held.is_empty() {
             self.understand_held(turn);
         }
     }
