@@ -42,7 +42,8 @@ pub struct Membership {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MembershipChange {
     /// Adds a learner, which the leader promotes by itself once it has caught up. The `suffrage` given is
-    /// ignored.
+    /// ignored. Repeated for a member in the same life, because the answer was lost, it records the addresses
+    /// that are given now.
     Add(NodeId, Member),
     /// Makes a learner a voter. Leaders do this by themselves; drivers need not.
     Promote(NodeId),
@@ -116,8 +117,13 @@ impl Membership {
         let mut changed = self.clone();
         match change {
             MembershipChange::Add(id, member) => match self.members.get(id) {
-                Some(present) if present.incarnation == member.incarnation => return Ok(None),
-                Some(_) => return Err(ChangeRefused::IdTaken),
+                Some(present) if present.incarnation != member.incarnation => {
+                    return Err(ChangeRefused::IdTaken);
+                }
+                // It was added before, and nobody told it: it may have moved since.
+                Some(Member { suffrage, .. }) => {
+                    changed.members.insert(*id, Member { suffrage: *suffrage, ..member.clone() });
+                }
                 None => {
                     changed.members.insert(*id, Member { suffrage: Suffrage::Learner, ..member.clone() });
                 }

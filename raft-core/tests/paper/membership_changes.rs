@@ -1,8 +1,8 @@
 //! Membership (dissertation §4).
 
 use raft_core::{
-    AppendEntriesResponse, AppendOutcome, ChangeRefused, Incarnation, LogIndex, MembershipChange, Message,
-    Output, Peer, ProposalId, ProposalOutcome, Role, Suffrage, Term,
+    AppendEntriesResponse, AppendOutcome, ChangeRefused, Incarnation, LogIndex, Member, MembershipChange,
+    Message, Output, Peer, ProposalId, ProposalOutcome, Role, Suffrage, Term,
 };
 
 use crate::harness::cluster::Cluster;
@@ -237,6 +237,18 @@ fn adding_the_same_life_again_is_done_already_and_another_life_must_wait_for_its
     };
     cluster.node(1).receive(peer(2), Message::AppendEntriesResponse(answer));
     assert_eq!(cluster.nodes[&1].raft.match_index(id(2)), Some(LogIndex(0)));
+}
+
+#[test]
+fn adding_the_same_life_again_from_elsewhere_moves_it_and_leaves_its_vote_alone() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    let moved = Member { peer_address: "elsewhere:1".into(), ..member(peer(2), Suffrage::Learner) };
+    let again = cluster.change(1, MembershipChange::Add(id(2), moved));
+    cluster.settle();
+    assert!(matches!(outcome(&mut cluster, 1, again), Some(ProposalOutcome::Committed(_))));
+    let members = &cluster.nodes[&1].raft.membership().members;
+    assert_eq!(members[&id(2)].peer_address, "elsewhere:1");
+    assert_eq!(members[&id(2)].suffrage, Suffrage::Voter);
 }
 
 #[test]
