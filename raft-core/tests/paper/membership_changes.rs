@@ -240,6 +240,18 @@ fn adding_the_same_life_again_is_done_already_and_another_life_must_wait_for_its
 }
 
 #[test]
+fn adding_the_same_life_again_from_elsewhere_moves_it_and_leaves_its_vote_alone() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    let moved = Member { peer_address: "elsewhere:1".into(), ..member(peer(2), Suffrage::Learner) };
+    let again = cluster.change(1, MembershipChange::Add(id(2), moved));
+    cluster.settle();
+    assert!(matches!(outcome(&mut cluster, 1, again), Some(ProposalOutcome::Committed(_))));
+    let members = &cluster.nodes[&1].raft.membership().members;
+    assert_eq!(members[&id(2)].peer_address, "elsewhere:1");
+    assert_eq!(members[&id(2)].suffrage, Suffrage::Voter);
+}
+
+#[test]
 fn a_member_that_moved_is_found_at_its_new_address_and_keeps_its_vote() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
     let relocate = |incarnation| MembershipChange::Relocate {
