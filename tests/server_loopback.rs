@@ -22,7 +22,7 @@ use ticketd::http;
 use ticketd::identity::{ClusterId, Identity, Standing};
 use ticketd::node::{NodeConfig, initial_state};
 use ticketd::peer::{AdminRequest, AdminResponse, Decoder, Frame, Hello, Refuse, RefusedReason, encode};
-use ticketd::server::{Exit, Server, ServerConfig, ServerError};
+use ticketd::server::{ClientListener, ClientSocket, Exit, Server, ServerConfig, ServerError};
 use ticketd::storage::Store;
 
 const CLUSTER: ClusterId = ClusterId(0xC0FFEE);
@@ -107,9 +107,13 @@ impl Running {
             node: NodeConfig { raft, window: 10_000, request_timeout_us: 5_000_000, forward: false },
             peer_address: ports.peer_address.clone(),
             client_address: ports.client_address.clone(),
-            peer_listener: ports.peer_listener,
-            http_listener: ports.http_listener,
+            peer_listeners: vec![ports.peer_listener],
+            client_listeners: vec![ClientListener {
+                socket: ClientSocket::Tcp(ports.http_listener),
+                serves: http::Serves::Everything,
+            }],
             http: http::Config::default(),
+            client_connections_max: None,
             stop: stop_read,
         };
         let server = Server::new(config, store).unwrap();

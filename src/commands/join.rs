@@ -29,9 +29,7 @@ pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
     let mut settings = Settings::default().with(&flags.changes())?;
     let launch = Launch::prepare(flags)?;
     refuse_running(flags.path())?;
-    let bound = listen::bind(&settings.host, settings.raft_port, settings.http_port)?;
-    settings.raft_port = bound.raft_port();
-    settings.http_port = bound.http_port();
+    let bound = listen::bind(&mut settings)?;
     let members = reachable_members(members, &settings)?;
     bound.admit_members()?;
 

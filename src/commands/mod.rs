@@ -16,6 +16,7 @@ mod serve;
 mod start;
 mod status;
 mod transfer;
+mod unix_socket;
 mod verify;
 
 use std::fmt;
@@ -95,6 +96,7 @@ impl From<SettingsError> for Failure {
         match error {
             SettingsError::NothingToAdvertise { .. }
             | SettingsError::HeartbeatTooSlow { .. }
+            | SettingsError::NoMetricsPort
             | SettingsError::SamePort { .. } => Failure::usage(error.to_string()),
             SettingsError::Stored { .. } => Failure::runtime(error.to_string()),
         }

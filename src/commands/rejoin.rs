@@ -28,9 +28,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     }
     let id = store.identity().me.id;
     let mut settings = Settings::from_pairs(store.settings())?.with(&flags.changes())?;
-    let bound = listen::bind(&settings.host, settings.raft_port, settings.http_port)?;
-    settings.raft_port = bound.raft_port();
-    settings.http_port = bound.http_port();
+    let bound = listen::bind(&mut settings)?;
 
     if flags.db_size_mb.is_some() {
         store.grow(settings.db_size_bytes())?;

@@ -189,11 +189,6 @@ impl Links {
         Some(LinkStatus { is_up: link.is_up(), last_heard: link.last_heard })
     }
 
-    /// How many links are up.
-    pub(super) fn up_count(&self) -> usize {
-        self.links.iter().filter(|(_, link)| link.is_up()).count()
-    }
-
     /// When [`Links::on_time`] has something to do. There are as few links as members, so they are simply
     /// looked at.
     pub(super) fn deadline(&self) -> Option<Micros> {
