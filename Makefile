@@ -6,12 +6,16 @@ CARGO_FLAGS ?=
 .PHONY: help cluster test build check clean setup
 
 help:
-	@echo 'make cluster   build, run a cluster of three on this machine, take some IDs; Ctrl-C stops it'
-	@echo 'make test      run all tests'
-	@echo 'make build     build target/release/ticketd'
-	@echo 'make check     formatting, lints and documentation, as before each commit'
-	@echo 'make setup     install what is missing: a C compiler, curl, Rust'
-	@echo 'make clean     remove what was built (not the stores in ./cluster)'
+	@echo 'make cluster         build, run a cluster of three on this machine, take some IDs; Ctrl-C stops it'
+	@echo 'make test            run all tests'
+	@echo 'make build           build target/release/ticketd'
+	@echo 'make check           formatting, lints and documentation, as before each commit'
+	@echo 'make setup           install what is missing: a C compiler, curl, Rust'
+	@echo 'make clean           remove what was built (not the stores in ./cluster)'
+	@echo
+	@echo 'Longer forms of what make test runs in short:'
+	@echo 'make sim             whole clusters from ten thousand seeds; SEED=n replays one'
+	@echo 'make sim-mutants     plant known mistakes, one at a time: the simulation must find each'
 	@echo
 	@echo 'make cluster RAFT_PORT=9101 HTTP_PORT=8101   other ports: three from each on (9001 and 8001)'
 	@echo 'make cluster CLUSTER=DIR                     another directory than ./cluster'
@@ -35,3 +39,5 @@ setup:
 
 clean:
 	@. scripts/rust.sh && cargo clean
+
+include sim/sim.mk

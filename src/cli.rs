@@ -188,6 +188,9 @@ pub struct Flags {
     /// Set in the process that `--daemonize` leaves in the background.
     #[arg(long = "in_background", hide = true, global = true)]
     pub in_background: bool,
+    /// Set by this program alone, for the process that it starts to read a store
+    #[arg(long = "in_child", hide = true, global = true)]
+    pub in_child: bool,
     /// Print the version and exit
     #[arg(short = 'v', short_alias = 'V', long, action = ArgAction::Version, global = true)]
     version: Option<bool>,
@@ -287,7 +290,7 @@ const SERVING: &[&str] = &[
 ];
 
 /// The flags that mean something with every command.
-const ANYWHERE: &[&str] = &["path", "debug", "version", "in_background"];
+const ANYWHERE: &[&str] = &["path", "debug", "version", "in_background", "in_child"];
 
 /// Which flags belong to which subcommand, on top of [`ANYWHERE`]; `None` is the restart.
 fn permitted(subcommand: Option<&str>) -> Vec<&'static str> {

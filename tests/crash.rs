@@ -45,6 +45,11 @@ fn with_a_tiny_window_the_leader_is_killed_again_and_again_and_no_id_repeats_or_
     kill_leader_repeatedly(&["--window", "3"], 2);
 }
 
+#[test]
+fn with_forward_the_leader_is_killed_again_and_again_and_no_id_repeats_or_comes_late() {
+    kill_leader_repeatedly(&["--forward"], 3);
+}
+
 fn kill_all_at_once(flags: &[&str], times: u32) {
     let mut cluster = Cluster::with_flags(3, flags);
     let load = Load::on(cluster.clients());
@@ -80,7 +85,16 @@ fn without_a_window_all_nodes_are_killed_at_once_and_come_back() {
 
 #[test]
 fn a_leader_that_stands_still_for_seconds_does_not_go_on_where_it_stopped() {
-    let mut cluster = Cluster::of(3);
+    leader_stands_still(&[]);
+}
+
+#[test]
+fn with_forward_a_leader_that_stands_still_for_seconds_does_not_go_on_where_it_stopped() {
+    leader_stands_still(&["--forward"]);
+}
+
+fn leader_stands_still(flags: &[&str]) {
+    let mut cluster = Cluster::with_flags(3, flags);
     let load = Load::on(cluster.clients());
     for _ in 0..2 {
         load.await_more(SOME);

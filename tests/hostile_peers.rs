@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use harness::cluster::Cluster;
 use harness::load::Load;
+use harness::random::Random;
 use harness::wait;
 
 /// Enough answers to be sure that all clients have found the leader.
@@ -21,16 +22,9 @@ const GROWTH_BYTES_MAX: u64 = 24 << 20;
 /// How many lines a node may log about strangers in a test: far fewer than there are strangers.
 const LINES_MAX: usize = 60;
 
-/// Bytes without a meaning, the same in every run (xorshift, G. Marsaglia, 2003).
+/// Bytes without a meaning, the same in every run.
 fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_be_bytes()[0]
-    };
-    (0..length).map(|_| next()).collect()
+    Random::new(seed).bytes(length)
 }
 
 /// A frame whose checksum is right, whatever is in it. See docs/ for the format.

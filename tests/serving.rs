@@ -108,6 +108,30 @@ fn a_follower_redirects_to_the_leader_and_keeps_path_and_query() {
 }
 
 #[test]
+fn with_forward_every_node_answers_and_the_ids_go_up_from_node_to_node() {
+    let mut cluster = Cluster::with_flags(3, &["--forward"]);
+    cluster.leader();
+    let mut clients: Vec<Client> =
+        cluster.nodes().map(|node| Client::connect(&node.clients, PATIENCE).unwrap()).collect();
+    let mut last = 0;
+    for round in 0..300 {
+        let target = ["/", "/?n=5"][round % 2];
+        let response = clients[round % 3].ask("POST", target).unwrap();
+        let ids = response.ids().unwrap_or_else(|| panic!("{response:?}"));
+        assert!(*ids.start() > last, "{ids:?} after {last}");
+        last = *ids.end();
+    }
+    for client in &mut clients {
+        client.send_pipelined("POST", "/", 100).unwrap();
+        for _ in 0..100 {
+            let ids = client.receive().unwrap().ids().unwrap();
+            assert!(*ids.start() > last, "{ids:?} after {last}");
+            last = *ids.end();
+        }
+    }
+}
+
+#[test]
 fn a_node_that_knows_no_leader_says_so_in_the_words_that_clients_look_for() {
     let mut cluster = Cluster::of(3);
     for id in [2, 3] {

@@ -2,7 +2,8 @@
 
 mod harness;
 
-use std::net::TcpListener;
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::thread;
 
 use harness::cluster::{self, Cluster};
@@ -188,6 +189,36 @@ fn a_join_that_was_killed_before_it_was_answered_can_be_run_again() {
     let two = Node::join(&cluster.directory, 2, &[&through], &[]);
     two.await_status("both vote", |status| status.voters() == [1, 2]);
     assert!(cluster.take() > 0);
+}
+
+/// Takes one frame, whatever is in it: a length (of what follows the type), a checksum and a type come first.
+fn read_frame(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut frame = vec![0; 9];
+    stream.read_exact(&mut frame)?;
+    let length = u32::from_be_bytes([frame[0], frame[1], frame[2], frame[3]]);
+    io::copy(&mut stream.take(length.into()), &mut frame)?;
+    Ok(frame)
+}
+
+#[test]
+fn a_join_whose_answer_was_lost_can_be_run_again_on_other_ports() {
+    let mut cluster = Cluster::of(1);
+    let through = cluster.node(1).peers.clone();
+    // In between, the request is passed on and the answer is not.
+    let between = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = between.local_addr().unwrap().to_string();
+    let mut two = Node::spawn(&cluster.directory, 2, &["join", &address], &[]);
+    let request = read_frame(&mut between.accept().unwrap().0).unwrap();
+    two.kill();
+    let mut leader = TcpStream::connect(&through).unwrap();
+    leader.write_all(&request).unwrap();
+    read_frame(&mut leader).unwrap();
+    cluster.node(1).await_status("it has taken the node in", |status| status.members.contains_key(&2));
+
+    let two = Node::join(&cluster.directory, 2, &[&through], &[]);
+    let status = two.await_status("both vote", |status| status.voters() == [1, 2]);
+    assert_eq!(status.members[&2].peer_address, two.peers);
+    assert_eq!(status.members[&2].client_address, two.clients);
 }
 
 #[test]

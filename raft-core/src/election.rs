@@ -118,7 +118,7 @@ impl Raft {
         match &mut self.role {
             RoleState::Leader(leader) => {
                 if let Some(progress) = leader.progress.get_mut(&peer) {
-                    progress.probe();
+                    progress.on_gone();
                 }
             }
             RoleState::Follower(follower) if follower.leader.is_some_and(|l| l.id == peer) => {

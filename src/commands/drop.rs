@@ -35,7 +35,7 @@ fn look(flags: &Flags) -> Result<Option<(NodeId, Membership)>, Failure> {
         return Err(StoreError::InUse { path: path.to_owned(), pid: Some(running.pid) }.into());
     }
     let outcome = match storage::verify_in_child(path) {
-        Ok(()) => Store::open(path),
+        Ok(_) => Store::open(path),
         // The child has survived, so this process does, and learns what kind of error it is.
         Err(found @ StoreError::CheckFailed { .. }) => Store::open(path).and(Err(found)),
         Err(error) => Err(error),

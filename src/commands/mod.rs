@@ -147,17 +147,24 @@ fn destroy_in_the_way(flags: &Flags) -> Result<(), Failure> {
     }
 }
 
-/// How a node that was made by this process ends. One that was removed while it served has done what it was
-/// asked to.
+/// How a node ends that has served. One that was removed meanwhile has done what it was asked to; one that had been
+/// removed before was started in vain.
 fn after_serving(ended: serve::Ended, path: &Path, id: NodeId) -> Result<(), Failure> {
+    let shown = path.display();
     match ended {
-        serve::Ended::Stopped => (),
-        serve::Ended::Removed => log::info!(
-            "node {id} has left its cluster; its store at {} is not needed any more",
-            path.display()
-        ),
+        serve::Ended::Stopped => Ok(()),
+        serve::Ended::Removed => {
+            log::info!(
+                "node {id} has left its cluster, and its store is of no use any more: 'ticketd drop --path {shown}' \
+                 destroys it"
+            );
+            Ok(())
+        }
+        serve::Ended::RemovedBefore => Err(Failure::runtime(format!(
+            "node {id} has been removed from its cluster: destroy its store with 'ticketd drop --path {shown}', and \
+             'ticketd join' if it is to come back"
+        ))),
     }
-    Ok(())
 }
 
 /// Numbers that nobody can guess and that no two nodes share.

@@ -81,6 +81,7 @@ pub(super) fn serve(
     match server.run()? {
         Exit::Stopped => Ok(Ended::Stopped),
         Exit::Removed => Ok(Ended::Removed),
+        Exit::RemovedBefore => Ok(Ended::RemovedBefore),
         Exit::Interrupted => Err(Failure::silent(EXIT_STATUS_INTERRUPTED)),
     }
 }
@@ -90,8 +91,10 @@ pub(super) fn serve(
 pub(super) enum Ended {
     /// It was asked to stop.
     Stopped,
-    /// It was removed from its cluster.
+    /// It served, and was then removed from its cluster.
     Removed,
+    /// It had been removed from its cluster before it was started, and never will serve again.
+    RemovedBefore,
 }
 
 /// A node that runs already is told apart from a port in use, which it would be as well.

@@ -324,7 +324,7 @@ impl Clients {
             ReadOutcome::Bytes(n) => {
                 ctx.counters.client_bytes_received += n as u64;
                 // A read that does not fill the buffer has emptied the socket: what comes later makes another
-                // event (epoll(7), question 9). The end of the stream is no byte and may be there already.
+                // event (epoll(7), on when to stop reading under EPOLLET). The end of the stream is no byte and may be there already.
                 client.readable = n == self.buffer.len() || client.read_closed;
                 client.http.receive(ctx.http_turn(client.serves), &self.buffer[..n]);
                 true

@@ -55,8 +55,10 @@ pub enum ClientSocket {
 pub enum Exit {
     /// It was asked to stop, and did so in order. The store is closed.
     Stopped,
-    /// This node is no longer a member of the cluster. The store is closed.
+    /// This node served, and then left the cluster. The store is closed.
     Removed,
+    /// This node was removed from the cluster before it was started. The store is closed.
+    RemovedBefore,
     /// It was asked to stop a second time, so nothing more was awaited: the process must exit now.
     Interrupted,
 }

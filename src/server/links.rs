@@ -14,6 +14,7 @@ use slab::Slab;
 
 use super::backoff::Backoff;
 use super::context::Context;
+use super::dial::Refused;
 use super::guests::Guests;
 use super::limits::LINK_OUTPUT_BYTES_MAX;
 use super::narrate::LogLimit;
@@ -73,7 +74,7 @@ pub(super) enum LinkState {
         /// What to try next.
         rest: Vec<SocketAddr>,
         /// Whether every address tried before this one refused.
-        all_refused: bool,
+        refused: Refused,
     },
     /// Has said Hello.
     Greeting { stream: TcpStream, decoder: Box<Decoder>, until: Micros },
@@ -225,7 +226,7 @@ impl Links {
         match link.output.flush(stream) {
             Ok(sent) => ctx.counters.peer_bytes_sent += sent as u64,
             Err(error) if link.is_up() => self.on_broken(ctx, key, &error),
-            Err(error) => self.on_dial_failed(ctx, key, &error, super::dial::Refused::No),
+            Err(error) => self.on_dial_failed(ctx, key, &error, Refused::No),
         }
     }
 }

@@ -72,6 +72,8 @@ pub struct Server {
     guests: Guests,
     operations: Operations,
     shutdown: Shutdown,
+    /// Whether this node has known a leader, itself or another, since it was started.
+    has_followed: bool,
     election_timeout_us: u64,
     upkeep_at: Micros,
     /// Another thread has something for the loop.
@@ -118,6 +120,7 @@ impl Server {
             guests: Guests::new(peer_ports),
             operations: Operations::default(),
             shutdown: Shutdown::Serving,
+            has_followed: false,
             election_timeout_us: config.node.raft.election_timeout_us,
             upkeep_at: Micros(0),
             woken: false,
@@ -143,7 +146,9 @@ impl Server {
         let Server { storage, clients, guests, links, .. } = self;
         drop((clients, guests, links));
         match exit {
-            Exit::Stopped | Exit::Removed => storage.shutdown().map_err(ServerError::Store)?,
+            Exit::Stopped | Exit::Removed | Exit::RemovedBefore => {
+                storage.shutdown().map_err(ServerError::Store)?
+            }
             // Its thread may be held up by a disk: that is not waited for.
             Exit::Interrupted => std::mem::forget(storage),
         }
@@ -296,6 +301,7 @@ impl Server {
     fn on_role(&mut self, role: Role, term: Term, leader: Option<NodeId>) {
         log::info!("{}", narrate::role_line(self.ctx.me.peer.id, role, term, leader));
         (self.ctx.role, self.ctx.leader) = (role, leader);
+        self.has_followed |= leader.is_some();
         if role == Role::Leader {
             // Whoever moved while nobody led is to be found where it is now.
             self.upkeep_at = self.ctx.now();
@@ -315,7 +321,8 @@ impl Server {
 
     fn on_removed(&mut self, why: &str) {
         log::info!("node {} is no longer a member of the cluster ({why}), and stops", self.ctx.me.peer.id);
-        self.shutdown.on_removed(self.ctx.now());
+        let exit = if self.has_followed { Exit::Removed } else { Exit::RemovedBefore };
+        self.shutdown.on_removed(self.ctx.now(), exit);
     }
 
     fn on_dropped(&mut self, from: Peer, reason: DropReason) {

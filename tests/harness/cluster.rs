@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::directory::Directory;
 use super::http;
+use super::network::Network;
 use super::node::Node;
 use super::status::Status;
 use super::wait;
@@ -16,6 +17,8 @@ pub struct Cluster {
     nodes: BTreeMap<u64, Node>,
     /// What the nodes are started with.
     flags: Vec<String>,
+    /// What lies between them, where a test wants to cut it.
+    network: Option<Network>,
     /// Holds the stores and the logs.
     pub directory: Directory,
 }
@@ -30,23 +33,37 @@ impl Cluster {
     /// So many nodes, all of them voters, all started with the same flags.
     #[track_caller]
     pub fn with_flags(size: u64, flags: &[&str]) -> Cluster {
-        let directory = Directory::new();
-        let first = Node::start(&directory, 1, flags);
+        Cluster::build(None, size, flags)
+    }
+
+    /// So many nodes, all of them voters, on a network that can be cut.
+    #[track_caller]
+    pub fn on(network: Network, size: u64, flags: &[&str]) -> Cluster {
+        Cluster::build(Some(network), size, flags)
+    }
+
+    #[track_caller]
+    fn build(network: Option<Network>, size: u64, flags: &[&str]) -> Cluster {
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let mut cluster = Cluster { nodes: BTreeMap::from([(1, first)]), flags, directory };
-        for id in 2..=size {
+        let mut cluster = Cluster { nodes: BTreeMap::new(), flags, network, directory: Directory::new() };
+        for id in 1..=size {
             cluster.add(id);
         }
         cluster.await_voters(&(1..=size).collect::<Vec<_>>());
         cluster
     }
 
-    /// One more node, which joins through all members that are awake.
+    /// One more node, which joins through all members that are awake, or founds the cluster.
     #[track_caller]
     pub fn add(&mut self, id: u64) {
+        let attached = self.network.as_ref().map_or_else(Vec::new, |network| network.attach(id));
+        let flags: Vec<&str> = self.flags.iter().chain(&attached).map(String::as_str).collect();
         let members: Vec<&str> = self.awake().map(|node| node.peers.as_str()).collect();
-        let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
-        let node = Node::join(&self.directory, id, &members, &flags);
+        let node = if members.is_empty() {
+            Node::start(&self.directory, id, &flags)
+        } else {
+            Node::join(&self.directory, id, &members, &flags)
+        };
         self.nodes.insert(id, node);
     }
 
@@ -87,6 +104,15 @@ impl Cluster {
         })
     }
 
+    /// Waits until a node that is awake leads and is as wanted, whatever the others believe.
+    #[track_caller]
+    pub fn await_leader(&self, what: &str, wanted: impl Fn(u64) -> bool) -> u64 {
+        wait::until(what, || {
+            let mut statuses = self.awake().filter_map(Node::status);
+            statuses.find(|status| status.leads() && wanted(status.id)).map(|status| status.id)
+        })
+    }
+
     /// Some node that is awake and does not lead.
     #[track_caller]
     pub fn follower(&self) -> u64 {
@@ -108,6 +134,14 @@ impl Cluster {
     #[track_caller]
     pub fn take(&self) -> u64 {
         wait::until("an ID", || self.awake().find_map(|node| take(&node.clients)))
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Some(network) = &self.network {
+            network.end();
+        }
     }
 }
 

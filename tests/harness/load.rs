@@ -29,14 +29,28 @@ struct Manners {
     /// How many IDs it takes with each.
     count: u64,
     patience: Duration,
+    loyalty: Loyalty,
 }
 
-const CLIENTS: [Manners; 5] = [
-    Manners { pipelined: 1, count: 1, patience: IMPATIENT },
-    Manners { pipelined: 1, count: 1, patience: IMPATIENT },
-    Manners { pipelined: 1, count: 1, patience: PATIENT },
-    Manners { pipelined: 8, count: 1, patience: IMPATIENT },
-    Manners { pipelined: 1, count: 7, patience: IMPATIENT },
+/// What a client does once it has been answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Loyalty {
+    /// It goes on with the same node: the first to notice that the node lags behind would be somebody else.
+    Stays,
+    /// It goes to the next node, and so compares them all.
+    Roams,
+}
+
+/// The plainest.
+const CLIENT: Manners = Manners { pipelined: 1, count: 1, patience: IMPATIENT, loyalty: Loyalty::Stays };
+
+const CLIENTS: [Manners; 6] = [
+    CLIENT,
+    Manners { patience: PATIENT, ..CLIENT },
+    Manners { pipelined: 8, ..CLIENT },
+    Manners { count: 7, ..CLIENT },
+    Manners { loyalty: Loyalty::Roams, ..CLIENT },
+    Manners { loyalty: Loyalty::Roams, ..CLIENT },
 ];
 
 /// Clients at work.
@@ -185,7 +199,7 @@ impl Worker {
                 thread::sleep(RETRY_PAUSE);
                 None
             }),
-            None if !broken => Some(client),
+            None if !broken => (self.manners.loyalty == Loyalty::Stays).then_some(client),
             Some(_) | None => {
                 thread::sleep(RETRY_PAUSE);
                 None

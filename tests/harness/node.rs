@@ -175,6 +175,7 @@ impl Node {
     #[track_caller]
     pub fn kill(&mut self) {
         self.signal(Signal::KILL);
+        self.paused = false;
         self.await_end();
     }
 
@@ -203,6 +204,11 @@ impl Node {
         let child = self.process.as_ref().expect("the node is running");
         kill_process(Pid::from_child(child), signal)
             .expect("a child that was not waited for can be signalled");
+    }
+
+    /// Whether there is a process.
+    pub fn is_running(&self) -> bool {
+        self.process.is_some()
     }
 
     /// Whether there is a process that can answer.

@@ -1,8 +1,8 @@
 //! Membership (dissertation §4).
 
 use raft_core::{
-    AppendEntriesResponse, AppendOutcome, ChangeRefused, Incarnation, LogIndex, MembershipChange, Message,
-    Output, Peer, ProposalId, ProposalOutcome, Role, Suffrage, Term,
+    AppendEntriesResponse, AppendOutcome, ChangeRefused, Incarnation, LogIndex, Member, MembershipChange,
+    Message, Output, Peer, ProposalId, ProposalOutcome, Role, Suffrage, Term,
 };
 
 use crate::harness::cluster::Cluster;
@@ -240,6 +240,18 @@ fn adding_the_same_life_again_is_done_already_and_another_life_must_wait_for_its
 }
 
 #[test]
+fn adding_the_same_life_again_from_elsewhere_moves_it_and_leaves_its_vote_alone() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    let moved = Member { peer_address: "elsewhere:1".into(), ..member(peer(2), Suffrage::Learner) };
+    let again = cluster.change(1, MembershipChange::Add(id(2), moved));
+    cluster.settle();
+    assert!(matches!(outcome(&mut cluster, 1, again), Some(ProposalOutcome::Committed(_))));
+    let members = &cluster.nodes[&1].raft.membership().members;
+    assert_eq!(members[&id(2)].peer_address, "elsewhere:1");
+    assert_eq!(members[&id(2)].suffrage, Suffrage::Voter);
+}
+
+#[test]
 fn a_member_that_moved_is_found_at_its_new_address_and_keeps_its_vote() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
     let relocate = |incarnation| MembershipChange::Relocate {
@@ -254,4 +266,17 @@ fn a_member_that_moved_is_found_at_its_new_address_and_keeps_its_vote() {
     cluster.settle();
     let moved = cluster.nodes[&2].raft.membership().members[&id(3)].clone();
     assert_eq!((moved.peer_address.as_str(), moved.suffrage), ("elsewhere:1", Suffrage::Voter));
+}
+
+/// A join that was killed before it heard the answer is run again, and may have got other ports: whoever adds it
+/// must dial it there, because it knows nobody that it could dial itself.
+#[test]
+fn adding_a_member_again_in_the_same_life_records_where_it_listens_now_and_keeps_its_vote() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    let moved = Member { peer_address: "elsewhere:1".into(), ..member(peer(2), Suffrage::Learner) };
+    cluster.change(1, MembershipChange::Add(id(2), moved));
+    cluster.settle();
+    let membership = cluster.nodes[&1].raft.membership();
+    assert_eq!(membership.members[&id(2)].peer_address, "elsewhere:1");
+    assert!(membership.is_voter(id(2)));
 }

@@ -1,6 +1,6 @@
 //! What voters do when the leader's process is gone, as their drivers tell them one after the other.
 
-use raft_core::Role;
+use raft_core::{Output, Role};
 
 use crate::harness::cluster::Cluster;
 
@@ -33,4 +33,24 @@ fn a_refused_pre_vote_is_forgotten_when_the_leader_is_heard_again() {
     cluster.unreachable(3, 1);
     cluster.settle();
     assert_eq!(cluster.role(2), Role::PreCandidate);
+}
+
+/// A leader that stops hands over to somebody; it should not wait for one whose process is known to be gone.
+#[test]
+fn a_hand_over_chooses_no_voter_that_is_gone_and_ends_at_once_where_all_are() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.down.insert(2);
+    cluster.unreachable(1, 2);
+    cluster.transfer(1, None);
+    cluster.settle();
+    assert_eq!(cluster.role(3), Role::Leader);
+
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    for gone in [2, 3] {
+        cluster.down.insert(gone);
+        cluster.unreachable(1, gone);
+    }
+    cluster.events(1);
+    cluster.transfer(1, None);
+    assert_eq!(cluster.events(1), [Output::TransferAborted]);
 }
