@@ -175,7 +175,7 @@ fn a_store_of_a_removed_member_can_not_serve_or_join_again() {
 
 #[test]
 fn a_member_that_was_removed_while_it_was_down_does_not_disturb_the_others_when_it_comes_back() {
-    let mut cluster = Cluster::of(4);
+    let mut cluster = Cluster::steady(4);
     let removed = cluster.follower();
     let leader = cluster.leader();
     cluster.node(removed).kill();
@@ -188,7 +188,7 @@ fn a_member_that_was_removed_while_it_was_down_does_not_disturb_the_others_when_
 
 #[test]
 fn a_member_comes_back_at_other_ports_and_the_others_and_the_redirects_follow() {
-    let mut cluster = Cluster::of(3);
+    let mut cluster = Cluster::steady(3);
     let moved = cluster.follower();
     let before = (cluster.node(moved).peers.clone(), cluster.node(moved).clients.clone());
     cluster.node(moved).stop();
