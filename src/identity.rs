@@ -1,14 +1,14 @@
 //! Who a node is: the values that outlive a process and that peers show each other.
 //!
-//! Floor 2: pure values. They are made by the commands, kept by the store and checked by the handshake; how any
-//! of the three does that is none of this module's business.
+//! Floor 2: pure values. They are made by the commands, kept by the store and checked by the handshake; how
+//! any of the three does that is none of this module's business.
 
 use std::fmt;
 
 use raft_core::{LogIndex, Peer};
 
-/// A random 128-bit number, made by `start` once for each cluster. Nodes of different clusters never mix, even
-/// if their addresses do.
+/// A random 128-bit number, made by `start` once for each cluster. Nodes of different clusters never mix,
+/// even if their addresses do.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ClusterId(pub u128);
 

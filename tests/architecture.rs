@@ -1,6 +1,9 @@
 //! The rules of the house, as tests: who may use whom, how long a file or a function may be, what the pure floors
 //! must not touch. Each failure says why the rule is there.
 
+// A test may unwrap: what fails there is the test.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,6 +26,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("codec", 2),
     ("identity", 2),
     ("settings", 2),
+    ("address", 2),
     ("lib", 0),
 ];
 
@@ -39,7 +43,7 @@ fn a_module_uses_only_the_floors_below_its_own() {
             let allowed = used == from
                 || floors
                     .get(used.as_str())
-                    .is_some_and(|below| below < floor || (*floor == 2 && *below == 2));
+                    .is_some_and(|below| below < floor || (below == floor && matches!(floor, 2 | 5)));
             if floors.contains_key(used.as_str()) && !allowed && *floor != 0 {
                 wrong.push(format!("{}:{line}: {from} (floor {floor}) uses {used}", source.path.display()));
             }

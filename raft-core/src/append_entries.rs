@@ -107,12 +107,18 @@ fn is_well_formed(m: &AppendEntries) -> bool {
     last.1 <= m.term
 }
 
-/// The append without the part up to `commit_index`, where it reaches further back than that.
+/// The append without the part up to `commit_index`, where it reaches further back than that. A leader whose
+/// log has another entry there is evidence that safety is lost already (Leader Completeness, §5.4).
 fn skip_committed(m: AppendEntries, commit_index: LogIndex, commit_term: Option<Term>) -> AppendEntries {
     let Some(commit_term) = commit_term else { return m };
     if m.prev_log_index >= commit_index {
         return m;
     }
+    let theirs = m.entries.iter().find(|e| e.index == commit_index).map_or(commit_term, |e| e.term);
+    assert!(
+        theirs == commit_term,
+        "conflict at {commit_index}, committed in term {commit_term}, not {theirs}"
+    );
     let entries = m.entries.into_iter().filter(|e| e.index > commit_index).collect();
     AppendEntries { prev_log_index: commit_index, prev_log_term: commit_term, entries, ..m }
 }

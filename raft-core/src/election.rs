@@ -7,6 +7,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::io::{Output, ProposalOutcome};
 use crate::log::Payload;
+use crate::membership::Membership;
 use crate::message::{CampaignReason, Message, PreVote, RequestVote};
 use crate::progress::Progress;
 use crate::raft::Raft;
@@ -95,9 +96,20 @@ impl Raft {
         self.start_pre_vote(pace);
     }
 
-    /// Nobody has won the election (Raft §5.2: a split vote).
+    /// Nobody has won the election (Raft §5.2: a split vote). Where its own vote is still being written, nobody
+    /// has been asked: another term would only be another write to wait for.
     pub(crate) fn on_candidate_timeout(&mut self) {
-        self.start_pre_vote(Pace::Patient);
+        let deadline = self.random_election_deadline();
+        match &mut self.role {
+            RoleState::Candidate(candidate) if !self.persistence.is_durable(candidate.vote_write) => {
+                candidate.retry_deadline = deadline;
+            }
+            RoleState::Candidate(_)
+            | RoleState::Follower(_)
+            | RoleState::PreCandidate(_)
+            | RoleState::Leader(_)
+            | RoleState::Muted(_) => self.start_pre_vote(Pace::Patient),
+        }
     }
 
     /// A process is gone. Where it led, its voters need not sit out their timeouts.
@@ -110,8 +122,9 @@ impl Raft {
             }
             RoleState::Follower(follower) if follower.leader.is_some_and(|l| l.id == peer) => {
                 let election_deadline = self.now.plus(self.stagger() * self.rank_without(peer));
+                let until = self.now.plus(self.config.election_timeout_us);
                 self.role = RoleState::Follower(Follower {
-                    pace: Pace::Quick,
+                    pace: Pace::Quick { until },
                     ..Follower::waiting(self.now, election_deadline)
                 });
             }
@@ -125,11 +138,11 @@ impl Raft {
     /// Asks every other voter whether it would vote for this node (dissertation §9.6).
     fn start_pre_vote(&mut self, pace: Pace) {
         let retry_deadline = match pace {
-            Pace::Patient => self.random_election_deadline(),
-            Pace::Quick => {
+            Pace::Quick { until } if until > self.now => {
                 let voters = self.log.membership().voters().count();
                 self.now.plus(self.stagger() * u64::try_from(voters).unwrap_or(u64::MAX).max(1))
             }
+            Pace::Quick { .. } | Pace::Patient => self.random_election_deadline(),
         };
         let granted = BTreeSet::from([self.config.me.id]);
         self.role = RoleState::PreCandidate(PreCandidate { granted, pace, retry_deadline });
@@ -228,15 +241,19 @@ impl Raft {
 
     /// Whether this node votes.
     pub(crate) fn is_voter(&self) -> bool {
-        let membership = self.log.membership();
-        membership.contains(self.config.me) && membership.is_voter(self.config.me.id)
+        self.votes_in(self.log.membership())
     }
 
     /// Whether this node may campaign. One whose removal is not known to be committed may, without counting
-    /// itself: the entry that removes it may be nowhere else (dissertation §4.2.2).
+    /// itself: the entry that removes it may be nowhere else (dissertation §4.2.2). The membership before the
+    /// latest decides, not the one at the commit index, which begins anew at the snapshot after a restart.
     pub(crate) fn may_campaign(&self) -> bool {
-        let committed = self.committed_membership();
-        self.is_voter() || (committed.contains(self.config.me) && committed.is_voter(self.config.me.id))
+        let uncommitted = self.log.membership_index() > self.commit_index;
+        self.is_voter() || (uncommitted && self.votes_in(self.log.previous_membership()))
+    }
+
+    fn votes_in(&self, membership: &Membership) -> bool {
+        membership.contains(self.config.me) && membership.is_voter(self.config.me.id)
     }
 
     /// Whether these are a majority of the voters. Only voters count, and only those of the membership in force.
@@ -252,7 +269,7 @@ impl Raft {
     }
 
     fn stagger(&self) -> u64 {
-        self.config.heartbeat_interval_us / STAGGER_PER_HEARTBEAT
+        (self.config.heartbeat_interval_us / STAGGER_PER_HEARTBEAT).max(1)
     }
 
     /// How many voters with a smaller id are left when `gone` is not there.

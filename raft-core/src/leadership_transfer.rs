@@ -54,7 +54,8 @@ impl Raft {
         let target = self.transfer_target(None);
         let RoleState::Leader(leader) = &mut self.role else { return };
         if stalled && leader.stall_tolerated_until <= now && leader.transfer.is_none() && target.is_some() {
-            leader.stall_tolerated_until = now.plus(timeout);
+            // One election timeout for the hand-over, and where that fails, one in which it leads as before.
+            leader.stall_tolerated_until = now.plus(timeout.saturating_mul(2));
             self.on_transfer_leadership(None);
         }
     }

@@ -216,6 +216,12 @@ impl Log {
         self.latest_membership().0
     }
 
+    /// The membership before the one in force, as far back as the log goes. It is committed: a leader appends
+    /// no membership before the last one is (dissertation §4.1).
+    pub(crate) fn previous_membership(&self) -> &Arc<Membership> {
+        &self.memberships[self.memberships.len().saturating_sub(2)].1
+    }
+
     /// The membership that held at `index`. Asking for an index before the snapshot gives the snapshot's.
     pub(crate) fn membership_at(&self, index: LogIndex) -> &Arc<Membership> {
         let after = self.memberships.partition_point(|(at, _)| *at <= index);

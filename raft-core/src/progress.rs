@@ -104,12 +104,14 @@ impl Progress {
     /// The member refused an append after `prev_log_index`; at the latest, it may agree at `agree_at_most`.
     /// False where the answer is an old one.
     pub(crate) fn on_rejected(&mut self, prev_log_index: LogIndex, agree_at_most: LogIndex) -> bool {
-        let stale = match &self.state {
-            ProgressState::Replicate { .. } => prev_log_index <= self.match_index,
-            ProgressState::Probe { .. } | ProgressState::Snapshot { .. } => {
-                self.next_index.previous() != Some(prev_log_index)
-            }
-        };
+        // What was matched stays matched: a follower does not lose it, and an answer that says so is old.
+        let stale = prev_log_index <= self.match_index
+            || match &self.state {
+                ProgressState::Replicate { .. } => false,
+                ProgressState::Probe { .. } | ProgressState::Snapshot { .. } => {
+                    self.next_index.previous() != Some(prev_log_index)
+                }
+            };
         if stale {
             return false;
         }

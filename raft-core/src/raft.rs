@@ -51,9 +51,17 @@ impl Raft {
     /// A node that goes on from what its store held. It is a follower, and its state machine stands where the
     /// recovered snapshot stands.
     ///
-    /// Panics where `recovered` is not what a sound store gives: a gap in the log, or a term after the current one.
+    /// Panics where `recovered` is not what a sound store gives: a gap in the log, or a term after the current
+    /// one. Panics where `config` has no time between heartbeats, or an election timeout that is not longer.
     #[must_use]
     pub fn new(config: Config, now: Micros, recovered: Recovered) -> Raft {
+        let Config { heartbeat_interval_us, election_timeout_us, .. } = config;
+        // Otherwise a deadline would lie in the past for ever, and the driver would spin.
+        assert!(heartbeat_interval_us > 0, "a heartbeat interval of {heartbeat_interval_us} us");
+        assert!(
+            election_timeout_us > heartbeat_interval_us,
+            "an election timeout of {election_timeout_us} us, heartbeats every {heartbeat_interval_us} us"
+        );
         let Recovered { hard_state, snapshot, entries } = recovered;
         let log = Log::new(snapshot, entries);
         let (current, last) = (hard_state.current_term, log.last_term());

@@ -63,11 +63,14 @@ impl Raft {
     /// A member's log agrees up to `match_index`, durably.
     pub(crate) fn on_matched(&mut self, from: Peer, match_index: LogIndex) {
         let now = self.now;
-        if match_index > self.log.last_index() {
+        let last = self.log.last_index();
+        // One that led in this term, crashed and lost what was not durable may be acknowledged more than it
+        // still has: only a leader can tell what is too much.
+        let RoleState::Leader(leader) = &mut self.role else { return };
+        if match_index > last {
             self.drop_message(from, DropReason::AcknowledgedTooMuch);
             return;
         }
-        let RoleState::Leader(leader) = &mut self.role else { return };
         let Some(progress) = leader.progress.get_mut(&from.id) else { return };
         progress.last_heard = now;
         progress.on_matched(match_index, now);

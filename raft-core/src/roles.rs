@@ -43,8 +43,12 @@ pub(crate) struct PreCandidate {
 pub(crate) enum Pace {
     /// After an election timeout.
     Patient,
-    /// The leader's process is gone, as the others are about to find out: in a moment.
-    Quick,
+    /// The leader's process is gone, as the others are about to find out: in a moment. If they have not by
+    /// then, it was only this node that lost it, or there is no majority.
+    Quick {
+        /// From when on it is as patient as ever.
+        until: Micros,
+    },
 }
 
 #[derive(Clone, Debug)]

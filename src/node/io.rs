@@ -30,6 +30,13 @@ pub enum Input {
         /// What it says.
         message: Message,
     },
+    /// A word about forwarded requests from a peer of this cluster, whose identity the driver has verified.
+    Forward {
+        /// Who sent it, in which life.
+        from: Peer,
+        /// What it says.
+        message: Forward,
+    },
     /// The connection to this node broke and a new one was refused.
     PeerUnreachable(NodeId),
     /// A client wants `count` consecutive IDs.
@@ -73,6 +80,13 @@ pub enum Output {
         to: Peer,
         /// What.
         message: Message,
+    },
+    /// Send this; it may be lost.
+    Forward {
+        /// To whom, in which life.
+        to: Peer,
+        /// What.
+        message: Forward,
     },
     /// Answer a client.
     Answer {
@@ -132,6 +146,49 @@ pub enum Answer {
     /// Too many requests wait already.
     Overloaded,
     /// There are not as many IDs left below 2^64-1.
+    Exhausted,
+}
+
+/// Names one message that asks a leader for IDs. A node begins at a random number when it starts, so an answer
+/// to what it asked in a former life is never taken for one to what it asks now.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Ticket(pub u64);
+
+/// What nodes say to each other about requests that a node which does not lead has taken. It may be lost; a range
+/// that is lost is a gap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Forward {
+    /// To the leader: consecutive IDs for all the requests that wait here.
+    TakeIds {
+        /// Names it in the answer.
+        ticket: Ticket,
+        /// How many.
+        count: NonZeroU64,
+    },
+    /// The answer to that.
+    Taken {
+        /// The one that was asked with.
+        ticket: Ticket,
+        /// What became of it.
+        outcome: ForwardOutcome,
+    },
+}
+
+/// What became of forwarded requests.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ForwardOutcome {
+    /// The IDs from `first` on, as many as were asked for.
+    Ids {
+        /// The first of them.
+        first: u64,
+    },
+    /// Nothing was taken: the node that was asked does not lead. Ask the one that does.
+    NotLeader,
+    /// Nothing was taken: no answer could be had in time.
+    TimedOut,
+    /// Nothing was taken: too many requests wait there already.
+    Overloaded,
+    /// Nothing was taken: there are not as many IDs left below 2^64-1.
     Exhausted,
 }
 

@@ -7,10 +7,13 @@
 //! outputs with [`Node::poll_output`] until there are none, and sleeps until [`Node::deadline`] at the latest.
 
 mod counter;
+mod forwarding;
 mod io;
 mod leadership;
+mod operating;
 mod operations;
 mod requests;
+mod serving;
 #[cfg(test)]
 mod tests;
 
@@ -19,15 +22,16 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use raft_core::{
-    BarrierId, ChangeRefused, DropReason, Entry, LogIndex, Membership, MembershipChange, Message, Micros,
-    NodeId, Payload, Peer, ProposalId, ProposalOutcome, Raft, Recovered, Role, Snapshot, Term,
+    BarrierId, DropReason, Entry, LogIndex, Membership, Message, Micros, NodeId, Payload, Peer, ProposalId,
+    Raft, Recovered, Role, Snapshot, Term,
 };
 
-use crate::codec::{DecodeError, MEMBERS_MAX};
+use crate::codec::DecodeError;
 use counter::{Counter, Reserve};
+use forwarding::Forwarding;
 use leadership::Leadership;
 use operations::Operations;
-use requests::{Requests, Waiting};
+use requests::Requests;
 
 pub use io::*;
 
@@ -45,6 +49,8 @@ pub struct NodeConfig {
     pub window: u64,
     /// How long a request may wait for its answer, in microseconds.
     pub request_timeout_us: u64,
+    /// Whether this node asks the leader on its clients' behalf, instead of sending them there.
+    pub forward: bool,
 }
 
 /// One node: what it knows, and what waits.
@@ -54,11 +60,14 @@ pub struct Node {
     now: Micros,
     raft: Raft,
     counter: Counter,
+    /// Who leads, as far as Raft has told.
+    leader: Option<NodeId>,
     /// There as long as this node leads.
     leadership: Option<Leadership>,
     requests: Requests,
-    /// Until when requests that waited when leadership was lost go on waiting for the next leader's name.
+    /// Until when requests that wait while no leader is known go on waiting for its name.
     orphans_deadline: Micros,
+    forwarding: Forwarding,
     operations: Operations,
     last_proposal: ProposalId,
     last_barrier: BarrierId,
@@ -92,9 +101,11 @@ impl Node {
             now,
             raft,
             counter,
+            leader: None,
             leadership: None,
             requests: Requests::default(),
-            orphans_deadline: now,
+            orphans_deadline: now.plus(config.raft.election_timeout_us),
+            forwarding: Forwarding::new(Ticket(config.raft.seed), now),
             operations: Operations::default(),
             last_proposal: ProposalId(0),
             last_barrier: BarrierId(0),
@@ -109,6 +120,7 @@ impl Node {
         match input {
             Input::Wake => self.on_wake(),
             Input::Message { from, message } => self.on_message(from, message),
+            Input::Forward { from, message } => self.on_forward(from, message),
             Input::PeerUnreachable(peer) => self.step_raft(raft_core::Input::PeerUnreachable(peer)),
             Input::TakeIds { request, count } => self.on_take_ids(request, count),
             Input::ChangeMembership { operation, change } => self.on_change_membership(operation, change),
@@ -129,6 +141,8 @@ impl Node {
         let oldest = self.requests.front().map(|(_, waiting)| {
             if self.leadership.is_some() {
                 waiting.deadline
+            } else if self.forwards_to().is_some() {
+                waiting.deadline.min(self.forwarding.deadline())
             } else {
                 waiting.deadline.min(self.orphans_deadline)
             }
@@ -193,6 +207,7 @@ impl Node {
         self.step_raft(raft_core::Input::Wake);
         self.reserve();
         self.begin_round();
+        self.forward();
         self.drain_raft();
     }
 
@@ -221,57 +236,6 @@ impl Node {
         }
     }
 
-    fn on_take_ids(&mut self, request: RequestId, count: NonZeroU64) {
-        if self.leadership.is_none() && self.requests.is_empty() {
-            // With older requests still waiting for the next leader's name, this one takes its place behind.
-            self.answer(request, Answer::NotLeader { leader: self.raft.leader() });
-            return;
-        }
-        let deadline = self.now.plus(self.config.request_timeout_us);
-        if !self.requests.push(Waiting { request, count, deadline }) {
-            self.answer(request, Answer::Overloaded);
-        }
-    }
-
-    fn on_change_membership(&mut self, operation: OperationId, change: MembershipChange) {
-        let me = self.config.raft.me.id;
-        let others_vote = self.raft.membership().voters().any(|id| id != me);
-        if self.operations.is_full() {
-            self.operation_done(operation, OperationOutcome::Busy);
-        } else if change == MembershipChange::Remove(me) && self.leadership.is_some() && others_vote {
-            // Whoever leads next removes this node without a moment in which nobody leads.
-            self.operation_done(operation, OperationOutcome::HandingOver);
-            self.step_raft(raft_core::Input::TransferLeadership { to: None });
-        } else if matches!(change, MembershipChange::Add(..))
-            && self.membership().members.len() >= MEMBERS_MAX
-        {
-            self.operation_done(operation, OperationOutcome::TooManyMembers);
-        } else {
-            let proposal = self.last_proposal.next();
-            self.last_proposal = proposal;
-            self.operations.add_change(proposal, operation);
-            self.step_raft(raft_core::Input::ChangeMembership { proposal, change });
-        }
-    }
-
-    fn on_transfer_leadership(&mut self, operation: OperationId, to: Option<NodeId>) {
-        let me = self.config.raft.me.id;
-        let outcome = if self.leadership.is_none() {
-            OperationOutcome::NotLeader { leader: self.raft.leader() }
-        } else if to == Some(me) {
-            OperationOutcome::Done { index: self.raft.commit_index() }
-        } else if to.is_some_and(|to| !self.membership().is_voter(to)) {
-            OperationOutcome::Refused(ChangeRefused::NoSuchMember)
-        } else if self.operations.is_full() {
-            OperationOutcome::Busy
-        } else {
-            self.operations.add_transfer(operation, self.raft.current_term());
-            self.step_raft(raft_core::Input::TransferLeadership { to });
-            return;
-        };
-        self.operation_done(operation, outcome);
-    }
-
     fn step_raft(&mut self, input: raft_core::Input) {
         self.raft.step(self.now, input);
         self.drain_raft();
@@ -281,7 +245,8 @@ impl Node {
         while let Some(output) = self.raft.poll_output() {
             self.on_raft_output(output);
         }
-        if self.raft.last_applied().0 - self.base_index().0 >= COMPACTION_INTERVAL {
+        // A snapshot that is not durable here yet is in the log already, and ahead of what is applied.
+        if self.raft.last_applied().0.saturating_sub(self.base_index().0) >= COMPACTION_INTERVAL {
             let (through, state) = (self.raft.last_applied(), self.counter.encode());
             self.step_raft(raft_core::Input::Compact { through, state });
         }
@@ -350,49 +315,17 @@ impl Node {
         }
     }
 
-    fn on_proposal_done(&mut self, proposal: ProposalId, outcome: ProposalOutcome) {
-        let Some(operation) = self.operations.end_change(proposal) else {
-            self.on_reservation_done(outcome);
-            return;
-        };
-        let outcome = match outcome {
-            ProposalOutcome::Committed(index) => OperationOutcome::Done { index },
-            ProposalOutcome::AlreadyDone => OperationOutcome::Done { index: self.raft.commit_index() },
-            ProposalOutcome::NotLeader if self.leadership.is_some() => OperationOutcome::HandingOver,
-            ProposalOutcome::NotLeader => OperationOutcome::NotLeader { leader: self.raft.leader() },
-            ProposalOutcome::Busy => OperationOutcome::Busy,
-            ProposalOutcome::Refused(ChangeRefused::InProgress | ChangeRefused::LeaderTooNew) => {
-                OperationOutcome::Busy
-            }
-            ProposalOutcome::Refused(reason) => OperationOutcome::Refused(reason),
-            ProposalOutcome::Unknown => OperationOutcome::Unknown,
-        };
-        self.operation_done(operation, outcome);
-    }
-
-    fn on_reservation_done(&mut self, outcome: ProposalOutcome) {
-        match outcome {
-            // It counts when it is applied; and a leader whose reservation is unknown is none any more.
-            ProposalOutcome::Committed(_) | ProposalOutcome::Unknown => {}
-            ProposalOutcome::NotLeader
-            | ProposalOutcome::Busy
-            | ProposalOutcome::AlreadyDone
-            | ProposalOutcome::Refused(_) => {
-                if let Some(leadership) = &mut self.leadership {
-                    leadership.on_refused();
-                }
-            }
-        }
-    }
-
     fn on_role_changed(&mut self, role: Role, term: Term, leader: Option<NodeId>) {
         self.outputs.push_back(Output::RoleChanged { role, term, leader });
         if role == Role::Leader {
             self.leadership = Some(Leadership::new(term, self.config.window, self.now));
+            self.leader = leader;
             return;
         }
-        if self.leadership.take().is_some() {
+        if std::mem::replace(&mut self.leader, leader).is_some() && leader.is_none() {
             self.orphans_deadline = self.now.plus(self.config.raft.election_timeout_us);
+        }
+        if self.leadership.take().is_some() {
             let ended = self.operations.end_transfers(term, self.raft.commit_index());
             self.outputs
                 .extend(ended.map(|(operation, outcome)| Output::OperationDone { operation, outcome }));
@@ -402,70 +335,8 @@ impl Node {
         }
     }
 
-    fn reserve(&mut self) {
-        let Some(leadership) = &mut self.leadership else { return };
-        let Some(reserve) = leadership.next_reservation(self.now, &self.requests, self.counter) else {
-            return;
-        };
-        leadership.on_proposed(reserve, self.requests.latest());
-        let proposal = self.last_proposal.next();
-        self.last_proposal = proposal;
-        self.step_raft(raft_core::Input::Propose { proposal, command: reserve.encode() });
-    }
-
-    fn begin_round(&mut self) {
-        let Some(leadership) = &mut self.leadership else { return };
-        if leadership.needs_round(&self.requests) {
-            let barrier = self.last_barrier.next();
-            self.last_barrier = barrier;
-            leadership.on_round_begun(barrier, self.requests.latest());
-            self.step_raft(raft_core::Input::ReadBarrier(barrier));
-        }
-    }
-
-    /// Answers, in the order of arrival, every request that can be answered.
-    fn serve(&mut self) {
-        while let Some((arrival, waiting)) = self.requests.front() {
-            let answer = if waiting.deadline <= self.now {
-                Answer::TimedOut
-            } else if let Some(leadership) = &mut self.leadership {
-                let obtainable = leadership.status().left.saturating_add(self.counter.left());
-                if waiting.count.get() > obtainable {
-                    Answer::Exhausted
-                } else if !leadership.is_confirmed(arrival) {
-                    return;
-                } else if let Some(first) = leadership.take(waiting.count) {
-                    Answer::Ids { first, count: waiting.count }
-                } else {
-                    return;
-                }
-            } else if self.orphans_deadline <= self.now {
-                Answer::NotLeader { leader: self.raft.leader() }
-            } else {
-                return;
-            };
-            self.requests.pop();
-            self.answer(waiting.request, answer);
-        }
-    }
-
-    /// Sends those who waited when leadership was lost to the next leader.
-    fn release_orphans(&mut self) {
-        while let Some(waiting) = self.requests.pop() {
-            self.answer(waiting.request, Answer::NotLeader { leader: self.raft.leader() });
-        }
-    }
-
     fn base_index(&self) -> LogIndex {
         self.raft.snapshot().map_or(LogIndex(0), |s| s.last_included_index)
-    }
-
-    fn answer(&mut self, request: RequestId, answer: Answer) {
-        self.outputs.push_back(Output::Answer { request, answer });
-    }
-
-    fn operation_done(&mut self, operation: OperationId, outcome: OperationOutcome) {
-        self.outputs.push_back(Output::OperationDone { operation, outcome });
     }
 }
 

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
 
-use raft_core::Micros;
+use raft_core::{Micros, Peer};
 
-use super::io::RequestId;
+use super::io::{RequestId, Ticket};
 
-/// How many requests may wait. Each takes 32 bytes; a leader that answers nothing for a while holds 2 MiB of
+/// How many requests may wait. Each takes 80 bytes; a leader that answers nothing for a while holds 5 MiB of
 /// them and refuses the rest.
 pub(crate) const WAITING_REQUESTS_MAX: usize = 65_536;
 
@@ -15,9 +15,18 @@ pub(crate) const WAITING_REQUESTS_MAX: usize = 65_536;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub(crate) struct Arrival(u64);
 
+/// Who asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Asker {
+    /// A client of this node.
+    Client(RequestId),
+    /// Another node, for all the clients that wait there.
+    Node(Peer, Ticket),
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Waiting {
-    pub(crate) request: RequestId,
+    pub(crate) asker: Asker,
     pub(crate) count: NonZeroU64,
     /// From this moment on it must not be answered with IDs.
     pub(crate) deadline: Micros,
@@ -81,7 +90,11 @@ mod tests {
     use super::*;
 
     fn waiting(request: u64, count: u64) -> Waiting {
-        Waiting { request: RequestId(request), count: NonZeroU64::new(count).unwrap(), deadline: Micros(0) }
+        Waiting {
+            asker: Asker::Client(RequestId(request)),
+            count: NonZeroU64::new(count).unwrap(),
+            deadline: Micros(0),
+        }
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use raft_core::{
-    Config, HardState, Incarnation, LogIndex, Member, Membership, MembershipChange, Micros, NodeId, Peer,
-    Recovered, Snapshot, Suffrage, Term, WriteId,
+    ChangeRefused, Config, HardState, Incarnation, LogIndex, Member, Membership, MembershipChange, Micros,
+    NodeId, Peer, Recovered, Snapshot, Suffrage, Term, WriteId,
 };
 
 use super::*;
@@ -61,6 +61,15 @@ struct Bench {
 
 impl Bench {
     fn new(voters: u64, window: u64, first_id: u64) -> Bench {
+        Bench::with(voters, window, first_id, false)
+    }
+
+    /// Three nodes of which each answers.
+    fn forwarding() -> Bench {
+        Bench::with(3, 1_000_000, 1, true)
+    }
+
+    fn with(voters: u64, window: u64, first_id: u64, forward: bool) -> Bench {
         let config = |id| NodeConfig {
             raft: Config {
                 me: peer(id),
@@ -70,6 +79,7 @@ impl Bench {
             },
             window,
             request_timeout_us: 5 * SECOND,
+            forward,
         };
         let nodes: Vec<Node> = (1..=voters)
             .map(|id| Node::new(config(id), Micros(0), recovered(voters, first_id)).unwrap())
@@ -115,10 +125,13 @@ impl Bench {
                 }
             }
             Output::Send { to, message } => {
-                let target = usize::try_from(to.id.get() - 1).unwrap();
-                if !self.cut_off[at] && !self.cut_off[target] {
-                    let from = peer(u64::try_from(at).unwrap() + 1);
+                if let Some((target, from)) = self.route(at, to) {
                     mail.push_back((target, Input::Message { from, message }));
+                }
+            }
+            Output::Forward { to, message } => {
+                if let Some((target, from)) = self.route(at, to) {
+                    mail.push_back((target, Input::Forward { from, message }));
                 }
             }
             Output::Answer { request, answer } => self.answers.push((request, answer)),
@@ -127,6 +140,13 @@ impl Bench {
             Output::RoleChanged { .. } | Output::MembershipChanged(_) | Output::PeerRemoved(_) => {}
             Output::Dropped { reason, .. } => panic!("dropped: {reason:?}"),
         }
+    }
+
+    /// Where a message goes and whom it comes from, unless it is lost.
+    fn route(&self, at: usize, to: Peer) -> Option<(usize, Peer)> {
+        let target = usize::try_from(to.id.get() - 1).unwrap();
+        let from = peer(u64::try_from(at).unwrap() + 1);
+        (!self.cut_off[at] && !self.cut_off[target]).then_some((target, from))
     }
 
     fn pass(&mut self, us: u64) {
@@ -322,4 +342,72 @@ fn a_write_id_that_was_never_given_out_is_a_driver_s_mistake() {
     let beyond = Input::WritesDurable { through: WriteId(u64::MAX) };
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| node.step(Micros(0), beyond)));
     assert!(outcome.is_err());
+}
+
+#[test]
+fn where_nodes_forward_each_answers_and_all_ids_ascend() {
+    let mut bench = Bench::forwarding();
+    bench.leader();
+    for request in 0..300 {
+        bench.take(usize::try_from(request % 3).unwrap(), request, 1 + request % 2);
+    }
+    let mut last = 0;
+    for request in 0..300 {
+        let Some(Answer::Ids { first, count }) = bench.answer(request) else {
+            panic!("request {request}: {:?}", bench.answer(request))
+        };
+        assert!(first > last, "{first} after {last}");
+        last = first + count.get() - 1;
+    }
+}
+
+#[test]
+fn a_request_that_was_forwarded_to_a_lost_leader_is_answered_by_the_next() {
+    let mut bench = Bench::forwarding();
+    let first = bench.leader();
+    let follower = (first + 1) % 3;
+    bench.take(first, 1, 1);
+    bench.cut_off[first] = true;
+    bench.take(follower, 2, 1);
+    bench.take(follower, 3, 1);
+    assert_eq!(bench.answer(2), None);
+    bench.leader();
+    bench.pass(SECOND);
+    let (Some(Answer::Ids { first: two, .. }), Some(Answer::Ids { first: three, .. })) =
+        (bench.answer(2), bench.answer(3))
+    else {
+        panic!("{:?}", bench.answers)
+    };
+    assert!(1_000 < two && two < three, "{two} and {three} lie above the window of the lost leader");
+}
+
+#[test]
+fn where_nodes_forward_and_nobody_can_lead_requests_are_refused_in_time() {
+    let mut bench = Bench::forwarding();
+    let first = bench.leader();
+    let (left, other) = ((first + 1) % 3, (first + 2) % 3);
+    bench.cut_off[first] = true;
+    bench.cut_off[other] = true;
+    bench.take(left, 1, 1);
+    bench.pass(2 * SECOND);
+    assert_eq!(bench.answer(1), Some(Answer::NotLeader { leader: None }));
+    bench.take(left, 2, 1);
+    assert_eq!(bench.answer(2), Some(Answer::NotLeader { leader: None }));
+}
+
+#[test]
+fn a_late_answer_to_a_ticket_that_was_given_up_hands_out_nothing() {
+    let mut bench = Bench::forwarding();
+    let first = bench.leader();
+    let follower = (first + 1) % 3;
+    let from = peer(u64::try_from(first).unwrap() + 1);
+    bench.cut_off[first] = true;
+    bench.take(follower, 1, 1);
+    for ticket in 0..10 {
+        let (ticket, outcome) = (Ticket(ticket), ForwardOutcome::Ids { first: 7 });
+        if ticket != Ticket(u64::try_from(follower).unwrap() + 2) {
+            bench.give(follower, Input::Forward { from, message: Forward::Taken { ticket, outcome } });
+        }
+    }
+    assert_eq!(bench.answer(1), None);
 }

@@ -7,9 +7,11 @@ use byteorder::{BigEndian, ByteOrder};
 use raft_core::Message;
 
 use super::admin::{self, AdminRequest, AdminResponse};
+use super::forward;
 use super::handshake::{self, Hello, PROTOCOL_VERSION, Refuse, Welcome};
 use super::message;
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::node::Forward;
 
 /// What stands before a payload: `u32` length of the payload, `u32` CRC-32 of type and payload, `u8` type.
 pub const FRAME_HEADER_BYTES: usize = 9;
@@ -35,6 +37,8 @@ pub enum Frame {
     Refuse(Refuse),
     /// After a [`Hello`], in its direction.
     Raft(Message),
+    /// After a [`Hello`], in its direction.
+    Forward(Forward),
     /// An operator's command, or a node that wants to join, asks.
     AdminRequest(AdminRequest),
     /// The answer to an [`AdminRequest`].
@@ -92,6 +96,10 @@ pub fn encode(frame: &Frame, out: &mut Vec<u8>) {
         Frame::Raft(raft_message) => {
             out.put_u8(message::type_of(raft_message));
             message::put(raft_message, out);
+        }
+        Frame::Forward(forwarded) => {
+            out.put_u8(forward::type_of(forwarded));
+            forward::put(forwarded, out);
         }
         Frame::AdminRequest(request) => {
             out.put_u8(TYPE_ADMIN_REQUEST);
@@ -232,7 +240,7 @@ impl From<DecodeError> for FrameError {
     }
 }
 
-// The types of frames. Those of Raft's messages are in `message`.
+// The types of frames. Those of Raft's messages are in `message`, of forwarded requests in `forward`.
 pub(super) const TYPE_HELLO: u8 = 0x01;
 pub(super) const TYPE_WELCOME: u8 = 0x02;
 pub(super) const TYPE_REFUSE: u8 = 0x03;
@@ -284,6 +292,8 @@ fn decode(frame: &[u8]) -> Result<Frame, FrameError> {
             Frame::AdminRequest(admin::read_request(&mut reader)?)
         }
         TYPE_ADMIN_RESPONSE => Frame::AdminResponse(admin::read_response(&mut reader)?),
+        forward::TYPE_TAKE_IDS => Frame::Forward(forward::read_take_ids(&mut reader)?),
+        forward::TYPE_TAKEN => Frame::Forward(forward::read_taken(&mut reader)?),
         other => match message::read(other, &mut reader)? {
             Some(raft_message) => Frame::Raft(raft_message),
             None => return Err(FrameError::UnknownType(other)),

@@ -3,6 +3,7 @@
 //! The bytes were made apart from the code that is tested against them. They change only together with the
 //! version of the protocol.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use raft_core::{
@@ -14,6 +15,7 @@ use raft_core::{
 
 use super::{AdminRequest, AdminResponse, Frame, Hello, Refuse, RefusedReason, RetryReason, Welcome};
 use crate::identity::ClusterId;
+use crate::node::{Forward, ForwardOutcome, Ticket};
 
 /// A frame and its bytes.
 pub(super) struct Sample {
@@ -37,6 +39,7 @@ pub(super) fn samples() -> Vec<Sample> {
     samples.extend(admin_responses());
     samples.extend(elections());
     samples.extend(replication());
+    samples.extend(forwarding());
     samples
 }
 
@@ -327,6 +330,49 @@ fn replication() -> Vec<Sample> {
             frame: Frame::Raft(Message::TimeoutNow(TimeoutNow { term: Term(4) })),
             hex: "00000008 f6bbd88a 2a \
              0000000000000004",
+        },
+    ]
+}
+
+fn forwarding() -> Vec<Sample> {
+    let ticket = Ticket(0x0102_0304_0506_0708);
+    let taken = |outcome| Forward::Taken { ticket, outcome };
+    vec![
+        Sample {
+            name: "take_ids",
+            frame: Frame::Forward(Forward::TakeIds { ticket, count: NonZeroU64::new(57).unwrap() }),
+            hex: "00000010 3c3cb94d 30 \
+             0102030405060708 0000000000000039",
+        },
+        Sample {
+            name: "taken_ids",
+            frame: Frame::Forward(taken(ForwardOutcome::Ids { first: 1001 })),
+            hex: "00000011 de05c81e 31 \
+             0102030405060708 01 00000000000003e9",
+        },
+        Sample {
+            name: "taken_not_leader",
+            frame: Frame::Forward(taken(ForwardOutcome::NotLeader)),
+            hex: "00000009 558fe7c8 31 \
+             0102030405060708 02",
+        },
+        Sample {
+            name: "taken_timed_out",
+            frame: Frame::Forward(taken(ForwardOutcome::TimedOut)),
+            hex: "00000009 2288d75e 31 \
+             0102030405060708 03",
+        },
+        Sample {
+            name: "taken_overloaded",
+            frame: Frame::Forward(taken(ForwardOutcome::Overloaded)),
+            hex: "00000009 bcec42fd 31 \
+             0102030405060708 04",
+        },
+        Sample {
+            name: "taken_exhausted",
+            frame: Frame::Forward(taken(ForwardOutcome::Exhausted)),
+            hex: "00000009 cbeb726b 31 \
+             0102030405060708 05",
         },
     ]
 }

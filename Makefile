@@ -1,0 +1,37 @@
+# What a newcomer needs is `make cluster` and `make test`; `make` alone lists the rest.
+
+# Flags for cargo, as in `make build CARGO_FLAGS=--offline`.
+CARGO_FLAGS ?=
+
+.PHONY: help cluster test build check clean setup
+
+help:
+	@echo 'make cluster   build, run a cluster of three on this machine, take some IDs; Ctrl-C stops it'
+	@echo 'make test      run all tests'
+	@echo 'make build     build target/release/ticketd'
+	@echo 'make check     formatting, lints and documentation, as before each commit'
+	@echo 'make setup     install what is missing: a C compiler, curl, Rust'
+	@echo 'make clean     remove what was built (not the stores in ./cluster)'
+	@echo
+	@echo 'make cluster RAFT_PORT=9101 HTTP_PORT=8101   other ports: three from each on (9001 and 8001)'
+	@echo 'make cluster CLUSTER=DIR                     another directory than ./cluster'
+
+cluster: build
+	@CARGO_FLAGS='$(CARGO_FLAGS)' scripts/cluster.sh
+
+test: setup
+	@CARGO_FLAGS='$(CARGO_FLAGS)' scripts/test.sh
+
+build: setup
+	@. scripts/rust.sh && cargo build --release $(CARGO_FLAGS)
+
+check: setup
+	@. scripts/rust.sh && cargo fmt --all --check
+	@. scripts/rust.sh && cargo clippy --workspace --all-targets $(CARGO_FLAGS) -- -D warnings
+	@. scripts/rust.sh && RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items $(CARGO_FLAGS)
+
+setup:
+	@scripts/setup.sh
+
+clean:
+	@. scripts/rust.sh && cargo clean

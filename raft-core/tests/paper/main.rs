@@ -1,0 +1,13 @@
+//! One test for each rule of the Raft paper ("In Search of an Understandable Consensus Algorithm", extended
+//! version) and of Ongaro's dissertation that is implemented, and for each rule that asynchronous persistence
+//! adds. The section is cited at each; a test's name states the condition and the outcome.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod durability;
+mod elections;
+mod hostile;
+mod membership_changes;
+mod read_barriers;
+mod transfers;

@@ -1,0 +1,136 @@
+//! ReadIndex (dissertation §6.4).
+
+use raft_core::{BarrierId, Message, Output, Role};
+
+use crate::harness::cluster::Cluster;
+use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US};
+
+fn passed(cluster: &mut Cluster, at: u64) -> Vec<BarrierId> {
+    let passed = |e: &Output| if let Output::BarrierPassed(barrier) = e { Some(*barrier) } else { None };
+    cluster.events(at).iter().filter_map(passed).collect()
+}
+
+#[test]
+fn a_barrier_passes_when_a_majority_has_answered_its_round() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3, 4, 5]);
+    let barrier = cluster.barrier(1);
+    cluster.deliver(1, 2);
+    cluster.deliver(2, 1);
+    assert_eq!(passed(&mut cluster, 1), []);
+    cluster.deliver(1, 3);
+    cluster.deliver(3, 1);
+    assert_eq!(passed(&mut cluster, 1), [barrier]);
+}
+
+#[test]
+fn the_barrier_of_a_single_voter_passes_at_once() {
+    let mut cluster = Cluster::led_by_1(&[1]);
+    let barrier = cluster.barrier(1);
+    assert_eq!(passed(&mut cluster, 1), [barrier]);
+}
+
+#[test]
+fn an_answer_to_a_round_from_before_the_barrier_does_not_count() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    let first = cluster.barrier(1);
+    cluster.deliver(1, 2);
+    cluster.deliver(1, 3);
+    // The answers to the first round are on their way when the second begins.
+    let second = cluster.barrier(1);
+    cluster.deliver(2, 1);
+    cluster.deliver(3, 1);
+    assert_eq!(passed(&mut cluster, 1), [first]);
+    cluster.settle();
+    assert_eq!(passed(&mut cluster, 1), [second]);
+}
+
+#[test]
+fn a_later_round_lets_every_earlier_barrier_pass() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.barrier(1);
+    cluster.barrier(1);
+    cluster.network.clear();
+    let last = cluster.barrier(1);
+    cluster.settle();
+    assert_eq!(passed(&mut cluster, 1), [last]);
+}
+
+/// §6.4, step 1: a new leader does not know what is committed before an entry of its own term is.
+#[test]
+fn no_barrier_passes_before_an_entry_of_the_leaders_own_term_is_committed() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    cluster.stalled.extend([2, 3]);
+    cluster.campaign(1);
+    cluster.settle();
+    cluster.sync(2);
+    cluster.settle();
+    assert_eq!(cluster.role(1), Role::Leader);
+    let barrier = cluster.barrier(1);
+    cluster.settle();
+    assert_eq!(
+        passed(&mut cluster, 1),
+        [],
+        "every heartbeat is answered, but the no-op is durable here alone"
+    );
+    cluster.sync(2);
+    cluster.settle();
+    assert_eq!(passed(&mut cluster, 1), [barrier]);
+}
+
+#[test]
+fn a_lost_round_is_repeated_with_the_next_heartbeat() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    let barrier = cluster.barrier(1);
+    cluster.network.clear();
+    cluster.pass(HEARTBEAT_INTERVAL_US);
+    assert_eq!(passed(&mut cluster, 1), [barrier]);
+}
+
+#[test]
+fn a_partitioned_leader_lets_nothing_pass_and_forgets_it_when_it_steps_down() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.isolate(1);
+    cluster.barrier(1);
+    cluster.pass(ELECTION_TIMEOUT_US + 2 * HEARTBEAT_INTERVAL_US);
+    assert_ne!(cluster.role(1), Role::Leader);
+    cluster.cut.clear();
+    cluster.pass(10 * ELECTION_TIMEOUT_US);
+    assert_eq!(passed(&mut cluster, 1), []);
+}
+
+#[test]
+fn the_answer_of_a_learner_does_not_count() {
+    let mut cluster = Cluster::led_by_1(&[1, 2]);
+    cluster.add(1, 3);
+    cluster.cut_both(1, 2);
+    let heartbeats = |cluster: &mut Cluster| {
+        cluster.barrier(1);
+        cluster.settle();
+    };
+    heartbeats(&mut cluster);
+    cluster.pass(HEARTBEAT_INTERVAL_US);
+    assert_eq!(passed(&mut cluster, 1), []);
+}
+
+#[test]
+fn heartbeats_are_answered_while_the_disk_stalls() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.stalled.extend([1, 2, 3]);
+    cluster.propose(1, "durable nowhere");
+    let barrier = cluster.barrier(1);
+    cluster.settle();
+    assert_eq!(passed(&mut cluster, 1), [barrier]);
+}
+
+#[test]
+fn more_barriers_than_the_bound_are_forgotten() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.isolate(1);
+    let barriers: Vec<BarrierId> = (0..=raft_core::BARRIERS_MAX).map(|_| cluster.barrier(1)).collect();
+    cluster.network.clear();
+    cluster.cut.clear();
+    cluster.pass(HEARTBEAT_INTERVAL_US);
+    assert_eq!(passed(&mut cluster, 1).last(), barriers.iter().rev().nth(1));
+    let sent = cluster.network.iter().filter(|e| matches!(e.message, Message::Heartbeat(_))).count();
+    assert_eq!(sent, 0);
+}

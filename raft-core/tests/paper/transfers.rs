@@ -1,0 +1,197 @@
+//! Handing leadership over (dissertation §3.10), and what makes a leader do so by itself.
+
+use raft_core::{CampaignReason, Input, LogIndex, Message, Output, ProposalOutcome, Role, Term, TimeoutNow};
+
+use crate::harness::cluster::Cluster;
+use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, peer};
+
+fn aborted(cluster: &mut Cluster, at: u64) -> usize {
+    cluster.events(at).iter().filter(|e| matches!(e, Output::TransferAborted)).count()
+}
+
+fn refused(cluster: &mut Cluster, at: u64) -> bool {
+    cluster.events(at);
+    cluster.propose(at, "x");
+    let refused = |e: &Output| matches!(e, Output::ProposalDone { outcome: ProposalOutcome::NotLeader, .. });
+    cluster.events(at).iter().any(refused)
+}
+
+fn told_to_campaign(cluster: &Cluster) -> Vec<u64> {
+    let told = cluster.network.iter().filter(|e| matches!(e.message, Message::TimeoutNow(_)));
+    told.map(|e| e.to.id.get()).collect()
+}
+
+/// §3.10, and §4.2.3: voters do not protect the leader against its own wish.
+#[test]
+fn a_target_that_is_up_to_date_leads_at_once_although_the_others_hear_the_leader() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.transfer(1, Some(3));
+    cluster.settle();
+    assert_eq!(cluster.role(3), Role::Leader);
+    assert_eq!(cluster.role(1), Role::Follower);
+}
+
+/// §3.10, step 2: "the prior leader fully updates the target server's log".
+#[test]
+fn a_target_that_lags_is_told_to_campaign_only_once_its_log_is_complete() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.cut_both(1, 3);
+    cluster.propose(1, "not with 3 yet");
+    cluster.settle();
+    cluster.cut.clear();
+    cluster.transfer(1, Some(3));
+    assert_eq!(told_to_campaign(&cluster), [] as [u64; 0]);
+    cluster.pass(4 * HEARTBEAT_INTERVAL_US);
+    assert_eq!(cluster.role(3), Role::Leader);
+    assert_eq!(cluster.terms(3), [2, 2, 3]);
+}
+
+/// §3.10: "the prior leader stops accepting new client requests", and resumes after an election timeout.
+#[test]
+fn proposals_are_refused_during_a_transfer_and_accepted_after_it_failed() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.isolate(3);
+    cluster.transfer(1, Some(3));
+    assert!(refused(&mut cluster, 1));
+    cluster.pass(ELECTION_TIMEOUT_US - HEARTBEAT_INTERVAL_US);
+    assert!(refused(&mut cluster, 1));
+    assert_eq!(aborted(&mut cluster, 1), 0);
+    cluster.pass(2 * HEARTBEAT_INTERVAL_US);
+    assert_eq!(aborted(&mut cluster, 1), 1);
+    assert_eq!(cluster.role(1), Role::Leader);
+    assert!(!refused(&mut cluster, 1));
+}
+
+#[test]
+fn a_lost_order_to_campaign_is_repeated() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.transfer(1, Some(2));
+    assert_eq!(told_to_campaign(&cluster), [2]);
+    cluster.network.clear();
+    cluster.pass(2 * HEARTBEAT_INTERVAL_US);
+    assert_eq!(cluster.role(2), Role::Leader);
+}
+
+#[test]
+fn a_transfer_to_nobody_in_particular_takes_the_voter_with_most_of_the_log() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.cut_both(1, 2);
+    cluster.propose(1, "only 3 has it");
+    cluster.settle();
+    cluster.transfer(1, None);
+    assert_eq!(told_to_campaign(&cluster), [3]);
+}
+
+#[test]
+fn a_transfer_to_itself_to_a_learner_to_a_stranger_or_at_a_follower_is_given_up_at_once() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.add(1, 4);
+    for (at, to) in [(1, 1), (1, 4), (1, 9), (2, 3)] {
+        cluster.events(at);
+        cluster.transfer(at, Some(to));
+        assert_eq!(aborted(&mut cluster, at), 1, "at {at} to {to}");
+        assert!(at != 1 || !refused(&mut cluster, 1));
+    }
+}
+
+#[test]
+fn a_second_transfer_changes_the_target_but_not_the_deadline() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.isolate(3);
+    cluster.transfer(1, Some(3));
+    cluster.pass(ELECTION_TIMEOUT_US / 2);
+    cluster.isolate(2);
+    cluster.transfer(1, Some(2));
+    assert_eq!(told_to_campaign(&cluster), [2]);
+    cluster.events(1);
+    cluster.pass(ELECTION_TIMEOUT_US / 2 + HEARTBEAT_INTERVAL_US);
+    assert_eq!(aborted(&mut cluster, 1), 1);
+}
+
+#[test]
+fn an_order_of_a_past_term_or_of_somebody_who_does_not_lead_is_ignored() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.node(2).receive(peer(1), Message::TimeoutNow(TimeoutNow { term: Term(1) }));
+    cluster.node(2).receive(peer(3), Message::TimeoutNow(TimeoutNow { term: Term(2) }));
+    assert_eq!(cluster.role(2), Role::Follower);
+    assert_eq!(cluster.nodes[&2].raft.current_term(), Term(2));
+}
+
+#[test]
+fn an_order_that_reaches_a_learner_is_ignored() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.add(1, 4);
+    cluster.deliver(1, 4);
+    cluster.node(4).receive(peer(1), Message::TimeoutNow(TimeoutNow { term: Term(2) }));
+    assert_ne!(cluster.role(4), Role::Candidate);
+}
+
+/// A sick disk must not hold a healthy cluster.
+#[test]
+fn a_leader_whose_disk_stalls_for_an_election_timeout_hands_over() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.stalled.insert(1);
+    cluster.propose(1, "not durable with its leader");
+    cluster.settle();
+    assert_eq!(cluster.commit(1), LogIndex(3), "a majority without the leader is a majority");
+    cluster.pass(ELECTION_TIMEOUT_US - HEARTBEAT_INTERVAL_US);
+    assert_eq!(cluster.role(1), Role::Leader);
+    cluster.pass(2 * HEARTBEAT_INTERVAL_US);
+    assert_eq!(cluster.role(1), Role::Follower);
+    assert!(cluster.leader().is_some());
+}
+
+#[test]
+fn a_leader_with_a_stalled_disk_that_nobody_can_relieve_leads_on_between_its_attempts() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.stalled.extend([1, 2, 3]);
+    cluster.propose(1, "durable nowhere");
+    cluster.pass(ELECTION_TIMEOUT_US + HEARTBEAT_INTERVAL_US);
+    assert!(refused(&mut cluster, 1), "a hand-over is under way");
+    cluster.pass(ELECTION_TIMEOUT_US);
+    assert!(!refused(&mut cluster, 1), "it was given up, and the next does not follow at once");
+    cluster.pass(ELECTION_TIMEOUT_US + HEARTBEAT_INTERVAL_US);
+    assert!(refused(&mut cluster, 1), "it is tried again");
+}
+
+#[test]
+fn a_leader_whose_write_fails_hands_over_and_takes_no_further_part() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    let proposal = cluster.propose(1, "fails");
+    cluster.settle();
+    cluster.propose(1, "waits");
+    cluster.events(1);
+    cluster.step(1, Input::WriteFailed);
+    assert!(cluster.nodes[&1].raft.is_muted());
+    let unknown = |e: &Output| matches!(e, Output::ProposalDone { proposal: p, outcome: ProposalOutcome::Unknown } if *p != proposal);
+    assert!(cluster.events(1).iter().any(unknown));
+    cluster.settle();
+    let leader = cluster.leader().expect("another leads");
+    assert!([2, 3].contains(&leader.get()));
+    // It still says whom it hears, so that clients can be sent there.
+    cluster.pass(HEARTBEAT_INTERVAL_US);
+    assert_eq!(cluster.nodes[&1].raft.leader(), Some(leader));
+    cluster.pass(ELECTION_TIMEOUT_US);
+    assert!(refused(&mut cluster, 1));
+}
+
+#[test]
+fn a_muted_node_says_nothing_and_forgets_a_leader_that_says_nothing() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.step(2, Input::WriteFailed);
+    cluster.settle();
+    let request = raft_core::RequestVote {
+        term: Term(9),
+        last_log_index: LogIndex(99),
+        last_log_term: Term(8),
+        reason: CampaignReason::LeadershipTransfer,
+    };
+    cluster.node(2).receive(peer(3), Message::RequestVote(request));
+    cluster.step(2, Input::WriteFailed);
+    assert_eq!(cluster.node(2).take_sent(), []);
+    assert!(!cluster.nodes[&2].disk.has_pending());
+    assert_eq!(cluster.nodes[&2].raft.leader(), Some(peer(1).id));
+    cluster.wake(2);
+    assert_eq!(cluster.nodes[&2].raft.leader(), None);
+    assert_eq!(cluster.nodes[&2].raft.deadline(), None);
+}

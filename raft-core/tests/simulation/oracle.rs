@@ -1,0 +1,131 @@
+//! What must hold of the cluster as a whole (Raft Figure 3), whatever happens to it.
+
+use std::collections::BTreeMap;
+
+use raft_core::{BarrierId, Entry, LogIndex, Message, Peer, Raft, Role, Term};
+
+use crate::harness::node::Node;
+
+/// Everything that was ever committed, and who ever led.
+#[derive(Default)]
+pub(crate) struct Oracle {
+    leaders: BTreeMap<Term, Peer>,
+    votes: BTreeMap<(Term, Peer), Peer>,
+    /// Each with the term in which it was committed, which may be later than its own.
+    committed: BTreeMap<LogIndex, (Entry, Term)>,
+    /// The state after each index, as the first node to apply it computed it.
+    digests: BTreeMap<LogIndex, u64>,
+    /// What was committed when a barrier began: it must not pass at a leader that lacks any of it.
+    barriers: BTreeMap<BarrierId, LogIndex>,
+}
+
+impl Oracle {
+    /// A cluster begins with this index already committed.
+    pub(crate) fn new() -> Oracle {
+        Oracle::default()
+    }
+
+    pub(crate) fn last_committed(&self) -> LogIndex {
+        self.committed.keys().next_back().copied().unwrap_or(LogIndex(1))
+    }
+
+    pub(crate) fn elections(&self) -> usize {
+        self.leaders.len()
+    }
+
+    /// Election Safety (§5.2) and Leader Completeness (§5.4).
+    pub(crate) fn on_leader(&mut self, raft: &Raft) {
+        let (me, term) = (raft.me(), raft.current_term());
+        let leader = *self.leaders.entry(term).or_insert(me);
+        assert_eq!(leader, me, "two leaders in {term:?}");
+        // One that wins late, when a later term has begun already, need not hold what that term committed.
+        let before = self.committed.values().rev().filter(|(_, committed_in)| *committed_in < term);
+        for (entry, _) in before.take(64) {
+            assert_holds(raft, entry);
+        }
+    }
+
+    /// Nobody votes twice in a term, whatever crashes (§5.2).
+    pub(crate) fn on_sent(&mut self, from: Peer, to: Peer, message: &Message) {
+        if let Message::RequestVoteResponse(m) = message
+            && m.vote_granted
+        {
+            let voted_for = *self.votes.entry((m.term, from)).or_insert(to);
+            assert_eq!(voted_for, to, "{from:?} voted twice in {:?}", m.term);
+        }
+    }
+
+    /// State Machine Safety and Leader Completeness, for what a node has newly found committed.
+    pub(crate) fn on_commit<'a>(
+        &mut self,
+        raft: &Raft,
+        from: LogIndex,
+        all: impl Iterator<Item = &'a Node> + Clone,
+    ) {
+        let (first, last) = (from.0 + 1, raft.commit_index().0);
+        for index in first..=last {
+            // What this node has compacted was checked when it was committed, or came as a snapshot.
+            let Some(entry) = raft.entry(LogIndex(index)) else { continue };
+            if let Some((known, _)) = self.committed.get(&entry.index) {
+                assert_eq!(known, entry, "{:?} commits another entry than was", raft.me());
+                continue;
+            }
+            self.committed.insert(entry.index, (entry.clone(), raft.current_term()));
+            for node in all.clone() {
+                if node.raft.role() == Role::Leader && node.raft.current_term() > raft.current_term() {
+                    assert_holds(&node.raft, entry);
+                }
+            }
+        }
+    }
+
+    /// State Machine Safety (§5.4.3), on the state itself.
+    pub(crate) fn on_state(&mut self, index: LogIndex, digest: u64) {
+        let known = *self.digests.entry(index).or_insert(digest);
+        assert_eq!(known, digest, "two states after {index:?}");
+    }
+
+    pub(crate) fn on_barrier(&mut self, barrier: BarrierId) {
+        self.barriers.insert(barrier, self.last_committed());
+    }
+
+    /// Linearizability of reads (§8, dissertation §6.4): whoever lets a barrier pass knows of everything that
+    /// was committed, by whomever, when it began.
+    pub(crate) fn on_barrier_passed(&mut self, raft: &Raft, through: BarrierId) -> u64 {
+        let later = self.barriers.split_off(&BarrierId(through.0 + 1));
+        let needed = self.barriers.get(&through).copied();
+        let needed = needed.expect("a barrier that passes has begun and has not passed before");
+        let commit_index = raft.commit_index();
+        assert!(
+            commit_index >= needed,
+            "{:?} lets a barrier pass at {commit_index:?}, {needed:?} was",
+            raft.me()
+        );
+        self.barriers = later;
+        1
+    }
+
+    /// Log Matching (§5.3): where two logs agree on an entry's term, they agree on everything before it.
+    pub(crate) fn check_log_matching(one: &Raft, other: &Raft) {
+        let mut index = one.last_log_index().min(other.last_log_index());
+        let mut agree = false;
+        while let (Some(a), Some(b)) = (one.entry(index), other.entry(index)) {
+            agree |= a.term == b.term;
+            assert!(
+                !agree || a == b,
+                "{:?} and {:?} differ at {index:?}: {a:?}, {b:?}",
+                one.me(),
+                other.me()
+            );
+            let Some(previous) = index.previous() else { break };
+            index = previous;
+        }
+    }
+}
+
+fn assert_holds(raft: &Raft, entry: &Entry) {
+    let compacted = raft.snapshot().is_some_and(|s| s.last_included_index >= entry.index);
+    let holds = compacted || raft.entry(entry.index) == Some(entry);
+    let (me, term) = (raft.me(), raft.current_term());
+    assert!(holds, "{me:?} leads in {term:?} without the committed entry {:?}", entry.index);
+}

@@ -1,0 +1,145 @@
+//! Where a node is: a host and a port, as people type them and as members and redirects carry them.
+//!
+//! Floor 2, pure: syntax alone. It must never resolve a name or open a socket. What is accepted here ends up in the `Location` field of redirects and in
+//! membership entries, so nothing is accepted that could not stand there.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+/// The longest name in the DNS, in bytes (RFC 1035 §2.3.4).
+const NAME_BYTES_MAX: usize = 253;
+
+/// An IPv4 address, an IPv6 address or a name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Host {
+    /// An address.
+    Address(IpAddr),
+    /// A name, which is resolved anew at each use.
+    Name(String),
+}
+
+impl Host {
+    /// 127.0.0.1, where a node listens unless told otherwise.
+    pub const LOOPBACK: Host = Host::Address(IpAddr::V4(Ipv4Addr::LOCALHOST));
+
+    /// Whether this stands for every address of the machine, so that nobody else can be told to go there.
+    #[must_use]
+    pub fn is_unspecified(&self) -> bool {
+        match self {
+            Host::Address(address) => address.is_unspecified(),
+            Host::Name(_) => false,
+        }
+    }
+}
+
+impl FromStr for Host {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Host, String> {
+        if let Some(inner) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            return inner
+                .parse::<Ipv6Addr>()
+                .map(|address| Host::Address(IpAddr::V6(address)))
+                .map_err(|_| format!("'{inner}' is not an IPv6 address"));
+        }
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Host::Address(address));
+        }
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+        if text.is_empty() || text.len() > NAME_BYTES_MAX || !text.bytes().all(allowed) {
+            return Err("a host is an IPv4 address, an IPv6 address or a name".to_owned());
+        }
+        // Resolvers take "127.1" and "1" for addresses in a notation of the seventies: more likely a slip.
+        if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+            return Err(format!("'{text}' is not an IPv4 address (a.b.c.d)"));
+        }
+        Ok(Host::Name(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Host::Address(address) => address.fmt(f),
+            Host::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+/// A host and a port, written `host:port`, with an IPv6 address in brackets.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HostPort {
+    /// The host.
+    pub host: Host,
+    /// The port; 0 only where a free one is to be found.
+    pub port: u16,
+}
+
+impl FromStr for HostPort {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<HostPort, String> {
+        let (host, port) = text
+            .rsplit_once(':')
+            .filter(|(host, _)| host.starts_with('[') || !host.contains(':'))
+            .ok_or("a member is written HOST:PORT, with an IPv6 address in brackets")?;
+        let port = port
+            .parse::<u16>()
+            .ok()
+            .filter(|port| *port != 0)
+            .ok_or_else(|| format!("'{port}' is not a port from 1 to 65535"))?;
+        Ok(HostPort { host: host.parse()?, port })
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Host::Address(IpAddr::V6(address)) => write!(f, "[{address}]:{}", self.port),
+            Host::Address(IpAddr::V4(_)) | Host::Name(_) => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_addresses_or_names_and_come_back_as_they_were() {
+        for text in ["127.0.0.1", "::1", "fe80::1", "localhost", "node-1.example.org", "db_2"] {
+            assert_eq!(text.parse::<Host>().unwrap().to_string(), text);
+        }
+        assert_eq!("[::1]".parse::<Host>().unwrap().to_string(), "::1");
+    }
+
+    #[test]
+    fn whatever_could_break_a_header_or_is_a_slip_is_refused() {
+        for text in
+            ["", "a b", "a\r\nb", "a/b", "user@host", "127.1", "256.0.0.1", "[127.0.0.1]", "[::1", "é"]
+        {
+            assert!(text.parse::<Host>().is_err(), "{text:?}");
+        }
+        assert!("x".repeat(254).parse::<Host>().is_err());
+    }
+
+    #[test]
+    fn members_are_a_host_and_a_port_with_ipv6_in_brackets() {
+        for text in ["127.0.0.1:9001", "[::1]:9001", "node-1:65535"] {
+            assert_eq!(text.parse::<HostPort>().unwrap().to_string(), text);
+        }
+        for text in
+            ["127.0.0.1", "::1:9001", "host:", "host:0", "host:65536", "host:9x", ":9001", "http://a:1"]
+        {
+            assert!(text.parse::<HostPort>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_two_unspecified_addresses_stand_for_every_address() {
+        for (text, unspecified) in [("0.0.0.0", true), ("::", true), ("127.0.0.1", false), ("a", false)] {
+            assert_eq!(text.parse::<Host>().unwrap().is_unspecified(), unspecified, "{text}");
+        }
+    }
+}

@@ -1,0 +1,575 @@
+//! What a person types, taken apart and checked as far as it can be without looking at anything else.
+//!
+//! Floor 5, pure. Every flag may stand before or after the subcommand, and every flag of several words may be
+//! written with `_` or with `-`. It must never touch a store, a socket or the environment: the commands do.
+
+use std::ffi::OsString;
+use std::num::NonZeroU64;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
+use raft_core::NodeId;
+
+use crate::address::{Host, HostPort};
+use crate::settings::{Changes, MB_BYTES, NeitherOnNorOff, Switch};
+use crate::storage::{MAP_BYTES_MAX, MAP_BYTES_MIN};
+
+/// Where a store is unless `--path` says otherwise.
+pub const PATH_DEFAULT: &str = "store";
+
+/// The first ID of a new cluster unless `--first_id` says otherwise.
+pub const FIRST_ID_DEFAULT: NonZeroU64 = NonZeroU64::MIN;
+
+/// A command line.
+#[derive(Parser, Debug)]
+#[command(
+    name = "ticketd",
+    version,
+    propagate_version = true,
+    about = "A server of unique, strictly increasing 64-bit integers, replicated by Raft",
+    disable_version_flag = true,
+    disable_help_subcommand = true,
+    override_usage = "ticketd [FLAGS] [COMMAND]",
+    after_help = AFTER_HELP,
+    max_term_width = 100
+)]
+pub struct Cli {
+    /// What to do; none means to go on with the store that is there.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How.
+    #[command(flatten)]
+    pub flags: Flags,
+}
+
+const AFTER_HELP: &str = "\
+A cluster of three on one machine:
+  ticketd start --path 1 --id 1 --raft_port 9001 --http_port 8001
+  ticketd join 127.0.0.1:9001 --path 2 --id 2 --raft_port 9002 --http_port 8002
+  ticketd join 127.0.0.1:9001 --path 3 --id 3 --raft_port 9003 --http_port 8003
+  curl -X POST http://127.0.0.1:8001/
+
+A node that has stopped goes on with `ticketd --path 1`: the rest is in its store. Flags
+given then replace those that the store holds.";
+
+/// What to do.
+#[derive(Subcommand, Clone, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// Found a new cluster with this node as its only member, and serve
+    Start,
+    /// Join the cluster that these members belong to, and serve
+    Join {
+        /// A member's host and raft port; any members, leader or not
+        #[arg(value_name = "HOST:PORT", required = true, value_delimiter = ',')]
+        members: Vec<HostPort>,
+    },
+    /// Leave the cluster and destroy the store; with --id another: remove that member, even a dead one
+    Leave,
+    /// Destroy the store of a stopped node
+    Drop,
+    /// Say what the running node knows of itself and the cluster
+    Status,
+    /// Hand leadership to another member
+    Transfer,
+    /// Read the whole store of a stopped node and say whether it is sound
+    Verify,
+}
+
+/// The flags. Absent ones are `None`: what that means depends on the command and on what the store holds.
+#[derive(clap::Args, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Flags {
+    /// This node's number, 1 to 2^64-1, unique in the cluster [required with start and join]; with leave and
+    /// transfer: the member meant [default: this node, or the member most up to date]
+    #[arg(short = 'I', long, value_name = "N", value_parser = parse_id, global = true)]
+    pub id: Option<NodeId>,
+    /// Directory of the store [default: store]
+    #[arg(short = 'P', long, value_name = "DIR", global = true)]
+    pub path: Option<PathBuf>,
+    /// Host to listen on: IPv4, IPv6 or a name [default: 127.0.0.1]
+    #[arg(short = 'H', long, value_name = "HOST", global = true)]
+    pub host: Option<Host>,
+    /// Host that the other members and redirected clients use to reach this node; needed where --host is
+    /// 0.0.0.0 or :: [default: that of --host]
+    #[arg(long, value_name = "HOST", value_parser = parse_advertise, global = true)]
+    pub advertise: Option<Host>,
+    /// TCP port for the other members, 0 for any free one [default: 9000]
+    #[arg(short = 'p', long = "raft_port", alias = "raft-port", global = true)]
+    #[arg(value_name = "PORT", value_parser = parse_port)]
+    pub raft_port: Option<u16>,
+    /// TCP port for clients, 0 for any free one [default: 8000]
+    #[arg(short = 't', long = "http_port", alias = "http-port", global = true)]
+    #[arg(value_name = "PORT", value_parser = parse_port)]
+    pub http_port: Option<u16>,
+    /// Most that the store may occupy, in MB (1,048,576 bytes) [default: 1000]
+    #[arg(short = 's', long = "db_size", alias = "db-size", global = true)]
+    #[arg(value_name = "MB", value_parser = parse_db_size)]
+    pub db_size_mb: Option<u64>,
+    /// Run in the background; return when the node listens, or with the reason why it does not
+    #[arg(short = 'd', long, global = true)]
+    pub daemonize: bool,
+    /// File that holds the process id while the node listens [default: none]
+    #[arg(short = 'i', long = "pid_file", alias = "pid-file", value_name = "FILE", global = true)]
+    pub pid_file: Option<PathBuf>,
+    /// Log in detail
+    #[arg(short = 'g', long, global = true)]
+    pub debug: bool,
+    /// First ID that a new cluster hands out, 1 to 2^64-2 [default: 1]
+    #[arg(long = "first_id", alias = "first-id", global = true)]
+    #[arg(value_name = "ID", value_parser = parse_first_id)]
+    pub first_id: Option<NonZeroU64>,
+    /// Most IDs that a leader reserves ahead, and so the most that a change of leader or a restart skips; 0
+    /// commits each batch of requests to a majority's disks before it is answered [default: 1000000]
+    #[arg(long, value_name = "IDS", value_parser = parse_window, global = true)]
+    pub window: Option<u64>,
+    /// How long a node hears nothing from a leader before it campaigns, in milliseconds [default: 300]
+    #[arg(long = "election_timeout", alias = "election-timeout", global = true)]
+    #[arg(value_name = "MS", value_parser = parse_election_timeout)]
+    pub election_timeout_ms: Option<u64>,
+    /// How often an idle leader asserts itself, in milliseconds; less than half the election timeout
+    /// [default: 50]
+    #[arg(long = "heartbeat_interval", alias = "heartbeat-interval", global = true)]
+    #[arg(value_name = "MS", value_parser = parse_heartbeat_interval)]
+    pub heartbeat_interval_ms: Option<u64>,
+    /// How long a client may have to wait, in milliseconds; then it is answered 503 [default: 5000]
+    #[arg(long = "request_timeout", alias = "request-timeout", global = true)]
+    #[arg(value_name = "MS", value_parser = parse_request_timeout)]
+    pub request_timeout_ms: Option<u64>,
+    /// HTTP status that sends a client to the leader: 301, 307 or 308 [default: 301]
+    #[arg(long = "redirect_status", alias = "redirect-status", global = true)]
+    #[arg(value_name = "STATUS", value_parser = parse_redirect_status)]
+    pub redirect_status: Option<u16>,
+    /// Most IDs that one request may take [default: 1000000]
+    #[arg(long = "batch_max", alias = "batch-max", global = true)]
+    #[arg(value_name = "IDS", value_parser = parse_batch_max)]
+    pub batch_max: Option<NonZeroU64>,
+    /// Ask the leader on its clients' behalf instead of sending them there: on or off; --forward alone is on
+    /// [default: off]
+    #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "on")]
+    #[arg(value_name = "on|off", value_parser = parse_switch)]
+    pub forward: Option<Switch>,
+    /// start, join: destroy a store that is in the way; drop: destroy even a damaged store
+    #[arg(long, global = true)]
+    pub force: bool,
+    /// Print JSON instead of a table
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Set in the process that `--daemonize` leaves in the background.
+    #[arg(long = "in_background", hide = true, global = true)]
+    pub in_background: bool,
+    /// Print the version and exit
+    #[arg(short = 'v', short_alias = 'V', long, action = ArgAction::Version, global = true)]
+    version: Option<bool>,
+}
+
+impl Flags {
+    /// The directory of the store.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.path.as_deref().unwrap_or(Path::new(PATH_DEFAULT))
+    }
+
+    /// What the flags change in a node's settings.
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        Changes {
+            host: self.host.clone(),
+            advertise: self.advertise.clone(),
+            raft_port: self.raft_port,
+            http_port: self.http_port,
+            db_size_mb: self.db_size_mb,
+            window: self.window,
+            election_timeout_ms: self.election_timeout_ms,
+            heartbeat_interval_ms: self.heartbeat_interval_ms,
+            request_timeout_ms: self.request_timeout_ms,
+            redirect_status: self.redirect_status,
+            batch_max: self.batch_max,
+            forward: self.forward,
+        }
+    }
+}
+
+/// A command line that asks for nothing else but this text, or that cannot be understood.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ParseExit {
+    /// `--help` or `--version`: print this to standard output; exit status 0.
+    Text(String),
+    /// One line that says what is wrong and where to look; exit status 2.
+    Usage(String),
+}
+
+/// Takes a command line apart, the program's name first.
+///
+/// # Errors
+/// [`ParseExit`], where there is nothing to carry out.
+pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Result<Cli, ParseExit> {
+    let matches = command().try_get_matches_from(args).map_err(|error| exit(&error))?;
+    let mut cli = Cli::from_arg_matches(&matches).map_err(|error| exit(&error))?;
+    // A flag may stand before the subcommand that it does not belong to, where clap cannot see it.
+    let name = matches.subcommand_name();
+    let permitted = permitted(name);
+    for arg in command().get_arguments() {
+        let id = arg.get_id().as_str();
+        let given = matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine);
+        if given && !permitted.contains(&id) && !ANYWHERE.contains(&id) {
+            let flag = arg.get_long().unwrap_or(id);
+            let command = name.map_or_else(|| "a restart".to_owned(), |name| format!("'ticketd {name}'"));
+            return Err(ParseExit::Usage(format!("--{flag} has no meaning with {command}: {}", hint(name))));
+        }
+    }
+    if let Some(Command::Join { members }) = &mut cli.command {
+        members.dedup();
+    }
+    Ok(cli)
+}
+
+/// The flags of a node that serves, on top of [`ANYWHERE`].
+const SERVING: &[&str] = &[
+    "host",
+    "advertise",
+    "raft_port",
+    "http_port",
+    "db_size_mb",
+    "daemonize",
+    "pid_file",
+    "window",
+    "election_timeout_ms",
+    "heartbeat_interval_ms",
+    "request_timeout_ms",
+    "redirect_status",
+    "batch_max",
+    "forward",
+];
+
+/// The flags that mean something with every command.
+const ANYWHERE: &[&str] = &["path", "debug", "version", "in_background"];
+
+/// Which flags belong to which subcommand, on top of [`ANYWHERE`]; `None` is the restart.
+fn permitted(subcommand: Option<&str>) -> Vec<&'static str> {
+    let (own, serving): (&[&str], &[&str]) = match subcommand {
+        Some("start") => (&["id", "first_id", "force"], SERVING),
+        Some("join") => (&["id", "force"], SERVING),
+        Some("leave" | "transfer") => (&["id"], &[]),
+        Some("drop") => (&["force"], &[]),
+        Some("status") => (&["json"], &[]),
+        Some(_) => (&[], &[]),
+        None => (&[], SERVING),
+    };
+    [own, serving].concat()
+}
+
+/// The derived command, with each subcommand's help cut down to the flags that belong to it.
+fn command() -> clap::Command {
+    // So that `--id -1` is told what an id is, and not that -1 is no flag.
+    let mut command = Cli::command().mut_args(|arg| match arg.get_action().takes_values() {
+        true => arg.allow_negative_numbers(true),
+        false => arg,
+    });
+    let flags: Vec<clap::Arg> = command.get_arguments().cloned().collect();
+    let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+    for name in names {
+        let permitted = permitted(Some(&name));
+        // A global flag is not added to a subcommand that has one of the same name: this one, hidden.
+        let hidden = flags
+            .iter()
+            .filter(|arg| {
+                !permitted.contains(&arg.get_id().as_str()) && !ANYWHERE.contains(&arg.get_id().as_str())
+            })
+            .map(|arg| arg.clone().hide(true));
+        command = command.mut_subcommand(name, |sub| sub.args(hidden));
+    }
+    command
+}
+
+/// Makes one line of what clap would say in a paragraph.
+fn exit(error: &clap::Error) -> ParseExit {
+    if error.kind() == ErrorKind::DisplayHelp {
+        return ParseExit::Text(error.to_string());
+    }
+    if error.kind() == ErrorKind::DisplayVersion {
+        // With its own words: clap's would name the subcommand before it.
+        return ParseExit::Text(format!("ticketd {}\n", env!("CARGO_PKG_VERSION")));
+    }
+    let text = error.to_string();
+    // The first paragraph says what is wrong; what follows repeats the usage.
+    let paragraph = text.split("\n\n").next().unwrap_or_default();
+    let problem = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+    let problem = problem.strip_prefix("error: ").unwrap_or(&problem);
+    let suggested = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand].into_iter().find_map(
+        |kind| match error.get(kind) {
+            Some(ContextValue::String(name)) => Some(format!("did you mean '{name}'? ")),
+            Some(ContextValue::Strings(names)) => {
+                names.first().map(|name| format!("did you mean '{name}'? "))
+            }
+            _ => None,
+        },
+    );
+    ParseExit::Usage(format!("{problem}: {}{}", suggested.unwrap_or_default(), hint(None)))
+}
+
+fn hint(subcommand: Option<&str>) -> String {
+    match subcommand {
+        Some(name) => format!("see 'ticketd {name} --help'"),
+        None => "see 'ticketd --help'".to_owned(),
+    }
+}
+
+/// A whole number within `range`, or a sentence that names the range.
+fn number(text: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
+    // `+5` and `٥` are numbers to some; digits are what the help promises.
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse::<u64>() {
+        Ok(value) if digits && range.contains(&value) => Ok(value),
+        Ok(_) | Err(_) => Err(format!("it must be a whole number from {} to {}", range.start(), range.end())),
+    }
+}
+
+/// A whole number from 1 to `max`, or a sentence that says so.
+fn positive(text: &str, max: u64) -> Result<NonZeroU64, String> {
+    let value = number(text, 1..=max)?;
+    NonZeroU64::new(value).ok_or_else(|| "it must not be 0".to_owned())
+}
+
+fn parse_id(text: &str) -> Result<NodeId, String> {
+    let id = number(text, 1..=u64::MAX)?;
+    NodeId::new(id).ok_or_else(|| "it must not be 0".to_owned())
+}
+
+fn parse_advertise(text: &str) -> Result<Host, String> {
+    let host = text.parse::<Host>()?;
+    if host.is_unspecified() {
+        return Err(
+            "nobody can reach a node at that address: give one that the other members can use".to_owned()
+        );
+    }
+    Ok(host)
+}
+
+fn parse_port(text: &str) -> Result<u16, String> {
+    let port = number(text, 0..=u64::from(u16::MAX))?;
+    u16::try_from(port).map_err(|error| error.to_string())
+}
+
+fn parse_db_size(text: &str) -> Result<u64, String> {
+    number(text, MAP_BYTES_MIN / MB_BYTES..=MAP_BYTES_MAX / MB_BYTES)
+}
+
+/// 2^64-1 is the end of the integers: a cluster that started there could hand out none.
+fn parse_first_id(text: &str) -> Result<NonZeroU64, String> {
+    positive(text, u64::MAX - 1)
+}
+
+/// At 10^12 IDs for each change of leader, 18 million changes of leader exhaust the integers: more than a
+/// change every ten minutes for three hundred years.
+fn parse_window(text: &str) -> Result<u64, String> {
+    number(text, 0..=1_000_000_000_000)
+}
+
+fn parse_election_timeout(text: &str) -> Result<u64, String> {
+    number(text, 10..=600_000)
+}
+
+fn parse_heartbeat_interval(text: &str) -> Result<u64, String> {
+    number(text, 1..=300_000)
+}
+
+fn parse_request_timeout(text: &str) -> Result<u64, String> {
+    number(text, 1..=3_600_000)
+}
+
+fn parse_batch_max(text: &str) -> Result<NonZeroU64, String> {
+    positive(text, 1_000_000_000_000)
+}
+
+fn parse_redirect_status(text: &str) -> Result<u16, String> {
+    match text {
+        "301" => Ok(301),
+        "307" => Ok(307),
+        "308" => Ok(308),
+        _ => Err("it must be 301, 307 or 308".to_owned()),
+    }
+}
+
+fn parse_switch(text: &str) -> Result<Switch, String> {
+    text.parse().map_err(|NeitherOnNorOff| "it must be on or off".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Cli {
+        parse(line.split_whitespace()).unwrap()
+    }
+
+    fn usage(line: &str) -> String {
+        match parse(line.split_whitespace()) {
+            Err(ParseExit::Usage(line)) => line,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn text(line: &str) -> String {
+        match parse(line.split_whitespace()) {
+            Err(ParseExit::Text(text)) => text,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_command_is_consistent_in_itself() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn flags_mean_the_same_before_and_after_the_subcommand() {
+        let after = parsed("ticketd start --id 1 --raft_port 9001 -t 8001 --path x -g");
+        let before = parsed("ticketd --id 1 --raft_port 9001 -t 8001 --path x -g start");
+        assert_eq!(after.command, Some(Command::Start));
+        assert_eq!(after.command, before.command);
+        assert_eq!(after.flags, before.flags);
+        assert_eq!(after.flags.raft_port, Some(9001));
+        assert_eq!(after.flags.http_port, Some(8001));
+    }
+
+    #[test]
+    fn words_of_flags_are_joined_by_either_sign() {
+        let all = "--raft_port 1 --http_port 2 --db_size 30 --pid_file 4 --first_id 5 --election_timeout 60 \
+                   --heartbeat_interval 7 --request_timeout 8 --redirect_status 307 --batch_max 9";
+        let underscores = parsed(&format!("ticketd start --id 1 {all}"));
+        let dashes = parsed(&format!("ticketd start --id 1 {}", all.replace('_', "-")));
+        let before = parsed(&format!("ticketd {} start --id 1", all.replace('_', "-")));
+        assert_eq!(underscores.flags, dashes.flags);
+        assert_eq!(underscores.flags, before.flags);
+        assert_eq!(underscores.flags.batch_max, NonZeroU64::new(9));
+    }
+
+    #[test]
+    fn every_setting_can_be_changed_by_its_flag() {
+        let default = crate::settings::Settings::default();
+        let line = "ticketd --host a --advertise b --raft_port 1 --http_port 2 --db_size 30 --window 4 \
+                    --election_timeout 50 --heartbeat_interval 6 --request_timeout 7 --redirect_status 308 \
+                    --batch_max 9 --forward";
+        let changed = default.clone().with(&parsed(line).flags.changes()).unwrap();
+        assert_eq!(changed.advertise, Some("b".parse().unwrap()));
+        for ((name, before), (_, after)) in default.to_pairs().iter().zip(changed.to_pairs()) {
+            assert_ne!(*before, after, "{name}");
+        }
+    }
+
+    #[test]
+    fn no_flag_of_several_words_lacks_its_other_spelling() {
+        for arg in command().get_arguments().filter(|arg| !arg.is_hide_set()) {
+            let long = arg.get_long().unwrap();
+            if long.contains('_') {
+                assert_eq!(arg.get_all_aliases(), Some(vec![long.replace('_', "-").as_str()]), "{long}");
+            }
+        }
+    }
+
+    #[test]
+    fn members_to_join_through_may_be_separated_by_commas_or_spaces() {
+        let commas = parsed("ticketd join a:1,b:2,[::1]:3 --id 2");
+        let spaces = parsed("ticketd join a:1 --id 2 b:2 [::1]:3");
+        assert_eq!(commas.command, spaces.command);
+        match commas.command {
+            Some(Command::Join { members }) => assert_eq!(members.len(), 3),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn forwarding_is_switched_on_by_its_flag_alone_and_off_again_by_a_value() {
+        assert_eq!(parsed("ticketd").flags.forward, None);
+        assert_eq!(parsed("ticketd --forward").flags.forward, Some(Switch::On));
+        assert_eq!(parsed("ticketd --forward=off").flags.forward, Some(Switch::Off));
+        // What follows is an operand, and no value.
+        let cli = parsed("ticketd join --forward a:1 --id 2");
+        assert_eq!(cli.flags.forward, Some(Switch::On));
+        assert_eq!(cli.command, parsed("ticketd join a:1 --id 2").command);
+    }
+
+    #[test]
+    fn without_a_subcommand_it_is_a_restart() {
+        let cli = parsed("ticketd --path x --http_port 0 -d --pid_file y");
+        assert_eq!(cli.command, None);
+        assert_eq!(cli.flags.path(), Path::new("x"));
+        assert_eq!(cli.flags.http_port, Some(0));
+        assert_eq!(parsed("ticketd").flags.path(), Path::new("store"));
+    }
+
+    #[test]
+    fn the_version_is_one_line_wherever_it_is_asked_for() {
+        let line = format!("ticketd {}\n", env!("CARGO_PKG_VERSION"));
+        for asked in ["ticketd -v", "ticketd --version", "ticketd start -v"] {
+            assert_eq!(text(asked), line, "{asked}");
+        }
+    }
+
+    #[test]
+    fn a_usage_error_is_one_line_that_says_what_is_wrong_and_where_to_look() {
+        for (line, wanted) in [
+            ("ticketd start --id 0", "from 1 to 18446744073709551615"),
+            ("ticketd start --id x", "from 1 to 18446744073709551615"),
+            ("ticketd start --id -1", "from 1 to 18446744073709551615"),
+            ("ticketd start --id +1", "from 1 to 18446744073709551615"),
+            ("ticketd start --id 18446744073709551616", "from 1 to 18446744073709551615"),
+            ("ticketd start --id 1 --raft_port 65536", "from 0 to 65535"),
+            ("ticketd start --id 1 --db_size 15", "from 16 to 1048576"),
+            ("ticketd start --id 1 --first_id 0", "from 1 to 18446744073709551614"),
+            ("ticketd start --id 1 --first_id 18446744073709551615", "from 1 to 18446744073709551614"),
+            ("ticketd start --id 1 --host a/b", "a host is an IPv4 address, an IPv6 address or a name"),
+            ("ticketd start --id 1 --advertise 0.0.0.0", "nobody can reach a node at that address"),
+            ("ticketd start --id 1 --redirect_status 302", "301, 307 or 308"),
+            ("ticketd start --id 1 --forward=maybe", "it must be on or off"),
+            ("ticketd start --id 1 --id 2", "cannot be used multiple times"),
+            ("ticketd start --id", "a value is required"),
+            ("ticketd join --id 2", "HOST:PORT"),
+            ("ticketd join 127.0.0.1 --id 2", "HOST:PORT"),
+            ("ticketd leav", "did you mean 'leave'?"),
+            ("ticketd --raft_prt 1", "did you mean '--raft_port'?"),
+            ("ticketd --first_id 5 verify", "--first_id has no meaning with 'ticketd verify'"),
+            ("ticketd join a:1 --id 2 --first_id 5", "--first_id has no meaning with 'ticketd join'"),
+            ("ticketd --id 5", "--id has no meaning with a restart"),
+            ("ticketd drop --raft_port 1", "--raft_port has no meaning with 'ticketd drop'"),
+            ("ticketd --force", "--force has no meaning with a restart"),
+        ] {
+            let said = usage(line);
+            assert!(said.contains(wanted), "{line}: {said}");
+            assert!(!said.contains('\n'), "{line}: {said}");
+            assert!(said.contains("ticketd"), "{line}: {said}");
+        }
+    }
+
+    #[test]
+    fn the_help_of_a_subcommand_shows_its_own_flags_and_no_others() {
+        let help = text("ticketd status --help");
+        assert!(help.contains("--json") && help.contains("--path"), "{help}");
+        for foreign in ["--raft_port", "--first_id", "--force", "--in_background"] {
+            assert!(!help.contains(foreign), "{foreign} in {help}");
+        }
+        assert!(text("ticketd start -h").contains("--first_id"));
+        assert!(!text("ticketd join -h").contains("--first_id"));
+    }
+
+    #[test]
+    fn every_flag_that_takes_a_value_says_its_default_or_that_it_is_required() {
+        for arg in command().get_arguments().filter(|arg| arg.get_action().takes_values()) {
+            let help = arg.get_help().unwrap().to_string();
+            assert!(help.contains("[default: "), "{}: {help}", arg.get_id());
+        }
+    }
+
+    #[test]
+    fn the_help_names_the_defaults_that_are_in_force() {
+        // One line, so that wrapping can not come between.
+        let help = text("ticketd --help").split_whitespace().collect::<Vec<_>>().join(" ");
+        for (name, value) in crate::settings::Settings::default().to_pairs() {
+            let (_, from_flag) = help.split_once(&format!("--{name}")).unwrap();
+            let (_, default) = from_flag.split_once("[default: ").unwrap();
+            let (default, _) = default.split_once(']').unwrap();
+            assert_eq!(default, value, "{name}");
+        }
+    }
+}

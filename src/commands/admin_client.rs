@@ -1,0 +1,546 @@
+//! Asks the members of a cluster for something on the operator's behalf, until one answer settles it.
+//!
+//! It tries all the members it was given, follows them to the leader, waits where a cluster has none, and says
+//! what it waits for. Blocking: a command has nothing else to do. Uses the peer protocol and the system's
+//! sockets. It must never look at a store; a request that may have been carried out although no answer came is
+//! made again, and every request of [`AdminRequest`] bears that.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use raft_core::{LogIndex, NodeId};
+
+use crate::identity::ClusterId;
+use crate::peer::{
+    self, AdminRequest, AdminResponse, Decoder, Frame, FrameError, PROTOCOL_VERSION, Refuse, RefusedReason,
+    RetryReason,
+};
+
+/// How long one address may take to accept a connection: several round trips around the earth.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a member may take to answer: some elections and some slow disks. A change of membership is answered
+/// when it is committed.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a signal waits at most to be noticed while nothing arrives.
+const TICK: Duration = Duration::from_millis(50);
+/// The first pause between two rounds, and the longest: an election takes tenths of a second, and a cluster
+/// that has no leader for minutes is not helped by being asked more often.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How many redirects are followed at once. Two nodes that each believe the other leads must not be asked in a
+/// tight loop.
+const REDIRECTS_MAX: u32 = 3;
+/// How often the same trouble is repeated in the log.
+const NARRATION_INTERVAL: Duration = Duration::from_secs(10);
+/// One read from a socket; a status of the largest cluster takes a few.
+const READ_BYTES: usize = 16 * 1024;
+
+/// How long to go on asking.
+#[derive(Debug)]
+pub(super) struct Patience<'a> {
+    deadline: Option<Instant>,
+    stop: Option<&'a UnixStream>,
+}
+
+impl<'a> Patience<'a> {
+    /// For so long.
+    pub(super) fn lasting(patience: Duration) -> Patience<'static> {
+        Patience { deadline: Instant::now().checked_add(patience), stop: None }
+    }
+
+    /// Until a byte can be read from `stop`, which must not block.
+    pub(super) fn until(stop: &'a UnixStream) -> Patience<'a> {
+        Patience { deadline: None, stop: Some(stop) }
+    }
+
+    fn check(&self) -> Result<(), Impatience> {
+        if let Some(mut stop) = self.stop {
+            match stop.read(&mut [0; 16]) {
+                Ok(bytes) if bytes > 0 => return Err(Impatience::Interrupted),
+                // Nothing there, or nothing to come: a broken stream must not end a join.
+                Ok(_) | Err(_) => (),
+            }
+        }
+        match self.deadline {
+            Some(deadline) if Instant::now() >= deadline => Err(Impatience::Elapsed),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn sleep(&self, pause: Duration) -> Result<(), Impatience> {
+        let until = Instant::now() + pause;
+        loop {
+            self.check()?;
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            thread::sleep(left.min(TICK));
+        }
+    }
+}
+
+/// Why the wait is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Impatience {
+    Interrupted,
+    Elapsed,
+}
+
+/// An answer that settles the matter.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Settled {
+    /// Accepted by this cluster, at this index.
+    Joined {
+        /// Which cluster.
+        cluster: ClusterId,
+        /// The index of the membership with the new member.
+        joined_at: LogIndex,
+    },
+    /// The member is none any more.
+    Removed,
+    /// Another node leads.
+    Transferred,
+    /// What the node knows, as JSON.
+    Status(String),
+}
+
+/// Why no answer settled the matter, and what that leaves open.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct AskError {
+    /// Why.
+    pub(super) problem: AskProblem,
+    /// Whether a member was sent the request and never said that nothing came of it.
+    pub(super) may_have_happened: bool,
+}
+
+/// Why no answer settled the matter.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum AskProblem {
+    /// A signal came.
+    Interrupted,
+    /// Nobody settled it in time.
+    GaveUp {
+        /// What the last attempt met with.
+        trouble: String,
+    },
+    /// The cluster refuses, for a reason that does not pass.
+    Refused(RefusedReason),
+    /// The two programs do not understand each other.
+    Incompatible {
+        /// Who was asked.
+        address: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl fmt::Display for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.problem.fmt(f)?;
+        match (&self.problem, self.may_have_happened) {
+            (AskProblem::Refused(_) | AskProblem::Incompatible { .. }, _) => Ok(()),
+            (AskProblem::Interrupted | AskProblem::GaveUp { .. }, true) => {
+                f.write_str(", and it may or may not have done it: give the command again")
+            }
+            (AskProblem::Interrupted | AskProblem::GaveUp { .. }, false) => {
+                f.write_str(", and nothing has changed: try again later")
+            }
+        }
+    }
+}
+
+impl fmt::Display for AskProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AskProblem::Interrupted => f.write_str("stopped before the cluster answered"),
+            AskProblem::GaveUp { trouble } => write!(f, "the cluster did not answer in time ({trouble})"),
+            AskProblem::Refused(reason) => write!(f, "the cluster refuses: {reason}"),
+            AskProblem::Incompatible { address, reason } => write!(f, "{address} {reason}"),
+        }
+    }
+}
+
+/// Asks until the matter is settled.
+///
+/// # Errors
+/// [`AskError`], where it is settled otherwise or patience is at its end.
+pub(super) fn ask(
+    members: &[String],
+    request: &AdminRequest,
+    patience: &Patience<'_>,
+) -> Result<Settled, AskError> {
+    let mut asking = Asking { request, patience, may_have_happened: false, narrator: Narrator::default() };
+    let mut pause = PAUSE_MIN;
+    loop {
+        for member in members {
+            if let Some(settled) = asking.follow(member)? {
+                return Ok(settled);
+            }
+        }
+        patience.sleep(pause).map_err(|impatience| asking.ended(impatience))?;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// One request under way.
+struct Asking<'a> {
+    request: &'a AdminRequest,
+    patience: &'a Patience<'a>,
+    may_have_happened: bool,
+    narrator: Narrator,
+}
+
+impl Asking<'_> {
+    /// Asks one member and those that it redirects to. `None` where nothing is settled.
+    fn follow(&mut self, member: &str) -> Result<Option<Settled>, AskError> {
+        let mut address = member.to_owned();
+        for _ in 0..=REDIRECTS_MAX {
+            self.patience.check().map_err(|impatience| self.ended(impatience))?;
+            let redirect = match exchange(&address, self.request, self.patience) {
+                Ok(response) => self.on_response(&address, response)?,
+                Err(trouble) => return self.on_trouble(&address, trouble).map(|()| None),
+            };
+            match redirect {
+                Next::Settled(settled) => return Ok(Some(settled)),
+                Next::Ask(leader) => address = leader,
+                Next::Wait => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
+    fn on_response(&mut self, address: &str, response: AdminResponse) -> Result<Next, AskError> {
+        Ok(match response {
+            AdminResponse::Joined { cluster, joined_at } => {
+                Next::Settled(Settled::Joined { cluster, joined_at })
+            }
+            AdminResponse::Removed { at: _ } => Next::Settled(Settled::Removed),
+            AdminResponse::Transferred => Next::Settled(Settled::Transferred),
+            AdminResponse::Status(json) => Next::Settled(Settled::Status(json)),
+            AdminResponse::Redirect { leader, peer_address } => {
+                log::debug!("{address} says that node {leader} at {peer_address} leads");
+                self.narrator.trouble = led_by(leader, &peer_address);
+                Next::Ask(peer_address)
+            }
+            AdminResponse::Retry(reason) => {
+                self.may_have_happened |= reason == RetryReason::Unknown;
+                self.narrator.tell(format!("{address}: {reason}"));
+                Next::Wait
+            }
+            AdminResponse::Refused(reason) => return Err(self.failed(AskProblem::Refused(reason))),
+        })
+    }
+
+    fn on_trouble(&mut self, address: &str, trouble: Trouble) -> Result<(), AskError> {
+        match trouble {
+            Trouble::Unreachable(reason) => {
+                self.narrator.tell(format!("can not reach {address}: {reason}"));
+                Ok(())
+            }
+            Trouble::NoAnswer(reason) => {
+                self.may_have_happened = true;
+                self.narrator.tell(format!("no answer from {address}: {reason}"));
+                Ok(())
+            }
+            Trouble::Foreign(reason) => {
+                Err(self.failed(AskProblem::Incompatible { address: address.to_owned(), reason }))
+            }
+            Trouble::Impatient(impatience) => {
+                self.may_have_happened = true;
+                Err(self.ended(impatience))
+            }
+        }
+    }
+
+    fn ended(&self, impatience: Impatience) -> AskError {
+        self.failed(match impatience {
+            Impatience::Interrupted => AskProblem::Interrupted,
+            Impatience::Elapsed => AskProblem::GaveUp { trouble: self.narrator.trouble.clone() },
+        })
+    }
+
+    fn failed(&self, problem: AskProblem) -> AskError {
+        AskError { problem, may_have_happened: self.may_have_happened }
+    }
+}
+
+enum Next {
+    Settled(Settled),
+    Ask(String),
+    Wait,
+}
+
+fn led_by(leader: NodeId, address: &str) -> String {
+    format!("node {leader} at {address} was said to lead")
+}
+
+/// Says each trouble once, and again when it lasts.
+#[derive(Default)]
+struct Narrator {
+    trouble: String,
+    told: Option<Instant>,
+}
+
+impl Narrator {
+    fn tell(&mut self, trouble: String) {
+        let recently = self.told.is_some_and(|told| told.elapsed() < NARRATION_INTERVAL);
+        if recently && self.trouble == trouble {
+            return;
+        }
+        log::info!("waiting for the cluster: {trouble}");
+        self.trouble = trouble;
+        self.told = Some(Instant::now());
+    }
+}
+
+/// Why one exchange gave no response.
+enum Trouble {
+    /// The request did not arrive.
+    Unreachable(String),
+    /// The request may have arrived.
+    NoAnswer(String),
+    /// Whoever listens there speaks otherwise.
+    Foreign(String),
+    /// Patience was at its end while the answer was awaited.
+    Impatient(Impatience),
+}
+
+/// One request and one response, on a connection of their own.
+fn exchange(
+    address: &str,
+    request: &AdminRequest,
+    patience: &Patience<'_>,
+) -> Result<AdminResponse, Trouble> {
+    let mut stream = connect(address).map_err(|error| Trouble::Unreachable(error.to_string()))?;
+    let mut bytes = Vec::new();
+    peer::encode(&Frame::AdminRequest(request.clone()), &mut bytes);
+    stream
+        .set_nodelay(true)
+        .and_then(|()| stream.set_read_timeout(Some(TICK)))
+        .and_then(|()| stream.set_write_timeout(Some(CONNECT_TIMEOUT)))
+        .map_err(|error| Trouble::Unreachable(error.to_string()))?;
+    // Once a part is written, the whole may have been: the kernel does not tell.
+    stream.write_all(&bytes).map_err(|error| Trouble::NoAnswer(error.to_string()))?;
+    receive(&mut stream, patience)
+}
+
+fn connect(address: &str) -> io::Result<TcpStream> {
+    let mut error = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    let addresses: Vec<SocketAddr> = address.to_socket_addrs()?.collect();
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+            Ok(stream) => return Ok(stream),
+            Err(failed) => error = failed,
+        }
+    }
+    Err(error)
+}
+
+fn receive(stream: &mut TcpStream, patience: &Patience<'_>) -> Result<AdminResponse, Trouble> {
+    let asked = Instant::now();
+    let mut decoder = Decoder::new();
+    decoder.accept_large();
+    let mut buffer = vec![0; READ_BYTES];
+    while asked.elapsed() < ANSWER_TIMEOUT {
+        patience.check().map_err(Trouble::Impatient)?;
+        let mut input = match stream.read(&mut buffer) {
+            Ok(0) => return Err(Trouble::NoAnswer("it closed the connection".to_owned())),
+            Ok(bytes) => &buffer[..bytes],
+            Err(error) if is_passing(&error) => continue,
+            Err(error) => return Err(Trouble::NoAnswer(error.to_string())),
+        };
+        if let Some(frame) = decoder.next_frame(&mut input).map_err(foreign)? {
+            return response(frame);
+        }
+    }
+    Err(Trouble::NoAnswer(format!("{} s have passed", ANSWER_TIMEOUT.as_secs())))
+}
+
+/// A read that came to nothing within its time, or that a signal cut short.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
+}
+
+fn response(frame: Frame) -> Result<AdminResponse, Trouble> {
+    match frame {
+        Frame::AdminResponse(response) => Ok(response),
+        Frame::Refuse(Refuse::Version { ours }) => Err(other_version(ours)),
+        Frame::Hello(_)
+        | Frame::Welcome(_)
+        | Frame::Refuse(_)
+        | Frame::Raft(_)
+        | Frame::Forward(_)
+        | Frame::AdminRequest(_) => {
+            Err(Trouble::Foreign("answers what was not asked: is it a ticketd?".to_owned()))
+        }
+    }
+}
+
+fn foreign(error: FrameError) -> Trouble {
+    match error {
+        FrameError::Version { theirs } => other_version(theirs),
+        FrameError::TooLong { .. }
+        | FrameError::BadChecksum
+        | FrameError::UnknownType(_)
+        | FrameError::Malformed(_) => Trouble::Foreign(format!(
+            "does not answer like a ticketd ({error}): give the raft port of a member, not its HTTP port"
+        )),
+    }
+}
+
+fn other_version(theirs: u16) -> Trouble {
+    Trouble::Foreign(format!(
+        "speaks version {theirs} of the peer protocol, and this program version {PROTOCOL_VERSION}: use the same \
+         version of ticketd"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread::JoinHandle;
+
+    use super::*;
+
+    /// Listens, and answers each connection's one request with the next of these bytes.
+    fn member(answers: Vec<Vec<u8>>) -> (String, JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let thread = thread::spawn(move || {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut decoder = Decoder::new();
+                let mut buffer = [0; 4096];
+                loop {
+                    let bytes = stream.read(&mut buffer).unwrap();
+                    assert_ne!(bytes, 0, "the connection ended before the request was complete");
+                    if decoder.next_frame(&mut &buffer[..bytes]).unwrap().is_some() {
+                        break;
+                    }
+                }
+                stream.write_all(&answer).unwrap();
+            }
+        });
+        (address, thread)
+    }
+
+    fn bytes(response: AdminResponse) -> Vec<u8> {
+        let mut out = Vec::new();
+        peer::encode(&Frame::AdminResponse(response), &mut out);
+        out
+    }
+
+    fn redirect(address: &str) -> Vec<u8> {
+        bytes(AdminResponse::Redirect { leader: NodeId::new(2).unwrap(), peer_address: address.to_owned() })
+    }
+
+    fn ask_for_transfer(members: &[String], patience: &Patience<'_>) -> Result<Settled, AskError> {
+        ask(members, &AdminRequest::Transfer { to: None }, patience)
+    }
+
+    /// Longer than any of these tests takes, unless it hangs.
+    fn long() -> Patience<'static> {
+        Patience::lasting(Duration::from_secs(60))
+    }
+
+    #[test]
+    fn a_redirect_is_followed_to_the_leader() {
+        let (leader, leads) = member(vec![bytes(AdminResponse::Transferred)]);
+        let (follower, follows) = member(vec![redirect(&leader)]);
+        assert_eq!(ask_for_transfer(&[follower], &long()), Ok(Settled::Transferred));
+        leads.join().unwrap();
+        follows.join().unwrap();
+    }
+
+    #[test]
+    fn a_member_that_is_away_is_passed_over_and_one_without_a_leader_is_asked_again() {
+        let away = {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.local_addr().unwrap().to_string()
+        };
+        let (there, thread) = member(vec![
+            bytes(AdminResponse::Retry(RetryReason::NoLeader)),
+            bytes(AdminResponse::Retry(RetryReason::Busy)),
+            bytes(AdminResponse::Status("{}".to_owned())),
+        ]);
+        assert_eq!(ask_for_transfer(&[away, there], &long()), Ok(Settled::Status("{}".to_owned())));
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_refusal_ends_it() {
+        let (address, thread) = member(vec![bytes(AdminResponse::Refused(RefusedReason::IdTaken))]);
+        let error = ask_for_transfer(&[address], &long()).unwrap_err();
+        assert_eq!(error.problem, AskProblem::Refused(RefusedReason::IdTaken));
+        assert!(!error.may_have_happened);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn whoever_answers_in_another_language_or_version_is_named() {
+        let mut refuse = Vec::new();
+        peer::encode(&Frame::Refuse(Refuse::Version { ours: 77 }), &mut refuse);
+        for (answer, wanted) in
+            [(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), "not its HTTP port"), (refuse, "version 77")]
+        {
+            let (address, thread) = member(vec![answer]);
+            let said = ask_for_transfer(std::slice::from_ref(&address), &long()).unwrap_err().to_string();
+            assert!(said.contains(wanted) && said.contains(&address), "{said}");
+            thread.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn patience_that_ends_tells_whether_the_request_may_have_been_carried_out() {
+        let away = {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.local_addr().unwrap().to_string()
+        };
+        let brief = Patience::lasting(Duration::from_millis(1));
+        let error = ask_for_transfer(std::slice::from_ref(&away), &brief).unwrap_err();
+        assert!(matches!(error.problem, AskProblem::GaveUp { .. }) && !error.may_have_happened, "{error:?}");
+
+        // A member that takes the request and closes the connection may have carried it out.
+        let (closes, thread) = member(vec![Vec::new()]);
+        let (read_end, mut write_end) = UnixStream::pair().unwrap();
+        read_end.set_nonblocking(true).unwrap();
+        let stopper = thread::spawn(move || {
+            thread.join().unwrap();
+            write_end.write_all(b"x").unwrap();
+        });
+        let error = ask_for_transfer(&[closes], &Patience::until(&read_end)).unwrap_err();
+        assert_eq!(error, AskError { problem: AskProblem::Interrupted, may_have_happened: true });
+        stopper.join().unwrap();
+    }
+
+    #[test]
+    fn two_nodes_that_each_name_the_other_are_not_asked_in_a_tight_loop() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        // It names itself: one round asks it as often as redirects are followed, and then there is a pause.
+        let asked = usize::try_from(REDIRECTS_MAX).unwrap() + 1;
+        let own = address.clone();
+        let thread = thread::spawn(move || {
+            for _ in 0..asked {
+                let (mut stream, _) = listener.accept().unwrap();
+                let _ = stream.read(&mut [0; 4096]).unwrap();
+                stream.write_all(&redirect(&own)).unwrap();
+            }
+        });
+        let request = AdminRequest::Transfer { to: None };
+        let patience = long();
+        let mut asking = Asking {
+            request: &request,
+            patience: &patience,
+            may_have_happened: false,
+            narrator: Narrator::default(),
+        };
+        assert_eq!(asking.follow(&address), Ok(None));
+        thread.join().unwrap();
+    }
+}

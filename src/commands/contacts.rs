@@ -1,0 +1,223 @@
+//! Whom a command can ask about the cluster that a store belongs to: the node that runs on it, or, where it is
+//! stopped, the other members that it knows.
+//!
+//! Uses the store and the node's status. It must never change either.
+
+use std::path::Path;
+use std::time::Duration;
+
+use raft_core::{Incarnation, Membership, NodeId, Payload, Peer, Recovered};
+use serde_json::Value;
+
+use super::Failure;
+use super::admin_client::{Patience, Settled, ask};
+use crate::identity::{Identity, Standing};
+use crate::peer::AdminRequest;
+use crate::storage::{self, Listening, Running, Store, StoreError};
+
+/// How long a running node may take to say how it is: it asks nobody for that.
+const STATUS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A store that belongs to a cluster, and the cluster's members that can be asked.
+#[derive(Debug)]
+pub(super) enum Contacts {
+    /// A node runs on the store.
+    Running {
+        /// Its process.
+        pid: u32,
+        /// Where it listens for peers.
+        address: String,
+    },
+    /// None does.
+    Stopped {
+        /// Who the node is.
+        me: Peer,
+        /// Where the other members listen for peers, as far as the store knows; none where there are no others.
+        others: Vec<String>,
+    },
+}
+
+impl Contacts {
+    /// Looks at the store at `path`; a stopped one is checked as at start-up, and closed again.
+    ///
+    /// # Errors
+    /// [`Failure`] where there is none, or it is not sound, or not a member's.
+    pub(super) fn of(path: &Path) -> Result<Contacts, Failure> {
+        if let Some(running) = storage::running(path)? {
+            let (pid, listening) = listening(path, running)?;
+            return Ok(Contacts::Running { pid, address: listening.peer_address });
+        }
+        storage::verify_in_child(path)?;
+        let store = Store::open(path)?;
+        let Identity { me, standing } = *store.identity();
+        match standing {
+            Standing::Joining => Err(Failure::runtime(format!(
+                "the join of the store at {} did not finish: give the 'ticketd join' command again, or destroy the \
+                 store with 'ticketd drop'",
+                path.display()
+            ))),
+            Standing::Member { .. } => {
+                let others = others(&latest_membership(&store.recovered()), me.id);
+                Ok(Contacts::Stopped { me, others })
+            }
+        }
+    }
+
+    /// The addresses to ask.
+    pub(super) fn addresses(&self) -> &[String] {
+        match self {
+            Contacts::Running { pid: _, address } => std::slice::from_ref(address),
+            Contacts::Stopped { me: _, others } => others,
+        }
+    }
+
+    /// Who the node is whose store this is.
+    ///
+    /// # Errors
+    /// [`Failure`] where a running node does not say.
+    pub(super) fn me(&self) -> Result<Peer, Failure> {
+        match self {
+            Contacts::Running { pid: _, address } => who_runs_at(address),
+            Contacts::Stopped { me, others: _ } => Ok(*me),
+        }
+    }
+}
+
+/// The process and the addresses of a node that listens.
+///
+/// # Errors
+/// [`Failure`] where it does not listen (yet).
+pub(super) fn listening(path: &Path, running: Running) -> Result<(u32, Listening), Failure> {
+    let Running { pid, listening } = running;
+    match listening {
+        Some(listening) => Ok((pid, listening)),
+        None => Err(Failure::runtime(format!(
+            "process {pid} holds the store at {} and does not listen yet: wait until it does, or stop it",
+            path.display()
+        ))),
+    }
+}
+
+/// What the running node at `address` says of itself, as JSON.
+///
+/// # Errors
+/// [`Failure`] where it does not answer.
+pub(super) fn status_of(address: &str) -> Result<String, Failure> {
+    let patience = Patience::lasting(STATUS_PATIENCE);
+    match ask(&[address.to_owned()], &AdminRequest::Status, &patience) {
+        Ok(Settled::Status(json)) => Ok(json),
+        Ok(Settled::Joined { .. } | Settled::Removed | Settled::Transferred) => Err(not_understood(address)),
+        Err(error) => Err(Failure::runtime(error.problem.to_string())),
+    }
+}
+
+/// That a node's status holds what this version does not expect.
+pub(super) fn not_understood(address: &str) -> Failure {
+    Failure::runtime(format!(
+        "the status of the node at {address} is not understood: use the version of ticketd that it runs"
+    ))
+}
+
+fn who_runs_at(address: &str) -> Result<Peer, Failure> {
+    let json = status_of(address)?;
+    parse_peer(&json).ok_or_else(|| not_understood(address))
+}
+
+fn parse_peer(json: &str) -> Option<Peer> {
+    let status: Value = serde_json::from_str(json).ok()?;
+    let id = NodeId::new(status.get("id")?.as_u64()?)?;
+    let incarnation = u128::from_str_radix(status.get("incarnation")?.as_str()?, 16).ok()?;
+    Some(Peer { id, incarnation: Incarnation(incarnation) })
+}
+
+/// The membership that a store knows last: in force from the moment it was appended (dissertation §4.1).
+pub(super) fn latest_membership(recovered: &Recovered) -> Membership {
+    let appended = recovered.entries.iter().rev().find_map(|entry| match &entry.payload {
+        Payload::Membership(membership) => Some(membership),
+        Payload::Noop | Payload::Command(_) => None,
+    });
+    let known = appended.or(recovered.snapshot.as_ref().map(|snapshot| &snapshot.membership));
+    known.map(|membership| Membership::clone(membership)).unwrap_or_default()
+}
+
+/// Where the members but for `me` listen for peers.
+pub(super) fn others(membership: &Membership, me: NodeId) -> Vec<String> {
+    let others = membership.members.iter().filter(|(id, _)| **id != me);
+    others.map(|(_, member)| member.peer_address.clone()).collect()
+}
+
+/// A store that does not exist is an error of its own, even where nothing would be read from it.
+///
+/// # Errors
+/// [`StoreError::NotFound`], and those of looking.
+pub(super) fn running_node(path: &Path) -> Result<(u32, Listening), Failure> {
+    match storage::running(path)? {
+        Some(running) => listening(path, running),
+        None if path.exists() => Err(Failure::runtime(format!(
+            "no node runs on the store at {}: start it with 'ticketd --path {}'",
+            path.display(),
+            path.display()
+        ))),
+        None => Err(StoreError::NotFound { path: path.to_owned() }.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use raft_core::{Entry, LogIndex, Member, Snapshot, Suffrage, Term};
+
+    use super::*;
+
+    fn membership(ids: &[u64]) -> Arc<Membership> {
+        let mut membership = Membership::default();
+        for id in ids {
+            let member = Member {
+                incarnation: Incarnation(1),
+                suffrage: Suffrage::Voter,
+                peer_address: format!("h{id}:9000"),
+                client_address: format!("h{id}:8000"),
+            };
+            membership.members.insert(NodeId::new(*id).unwrap(), member);
+        }
+        Arc::new(membership)
+    }
+
+    fn recovered(snapshot: Option<&[u64]>, entries: Vec<Payload>) -> Recovered {
+        let snapshot = snapshot.map(|ids| {
+            Arc::new(Snapshot {
+                last_included_index: LogIndex(1),
+                last_included_term: Term(1),
+                membership: membership(ids),
+                state: Arc::from(&b""[..]),
+            })
+        });
+        let entries = entries.into_iter().zip(2..);
+        let entry = |(payload, index)| Entry { index: LogIndex(index), term: Term(1), payload };
+        Recovered { snapshot, entries: entries.map(entry).collect(), ..Recovered::default() }
+    }
+
+    #[test]
+    fn the_membership_appended_last_counts_and_else_that_of_the_snapshot() {
+        let me = NodeId::new(1).unwrap();
+        let with_entries =
+            recovered(Some(&[1, 2]), vec![Payload::Membership(membership(&[1, 2, 3])), Payload::Noop]);
+        assert_eq!(others(&latest_membership(&with_entries), me), ["h2:9000", "h3:9000"]);
+        let without = recovered(Some(&[1, 2]), vec![Payload::Noop]);
+        assert_eq!(others(&latest_membership(&without), me), ["h2:9000"]);
+        assert!(others(&latest_membership(&recovered(None, Vec::new())), me).is_empty());
+    }
+
+    #[test]
+    fn a_node_is_known_by_its_status_and_nothing_is_guessed() {
+        let json = r#"{"id":18446744073709551615,"incarnation":"000000000000000000000000000000ff"}"#;
+        let peer = Peer { id: NodeId::new(u64::MAX).unwrap(), incarnation: Incarnation(255) };
+        assert_eq!(parse_peer(json), Some(peer));
+        for json in
+            ["", "{}", r#"{"id":0,"incarnation":"ff"}"#, r#"{"id":1,"incarnation":"x"}"#, r#"{"id":1}"#]
+        {
+            assert_eq!(parse_peer(json), None, "{json}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! `--daemonize`: the shell gets its prompt back when the node listens, and not before.
+//!
+//! There is no fork: the program runs itself again as a child with one more flag, and with a pipe for its
+//! standard output. The child says on that pipe that it listens; where the pipe ends without that, it has failed
+//! and has said why on the standard error that both share. Until it listens the child stays in the terminal's
+//! session, so that Ctrl-C ends a `join` that waits; then it makes a session of its own.
+
+use std::env;
+use std::fs::OpenOptions;
+use std::io::{self, Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus, Stdio};
+
+use super::Failure;
+
+/// What the child says when it listens.
+const LISTENING: &[u8] = b"listening\n";
+
+/// Starts the child and waits until it listens.
+///
+/// # Errors
+/// [`Failure`] where it can not be started or ends before it listens; silent where it has said why itself.
+pub(super) fn launch() -> Result<(), Failure> {
+    let mut child = env::current_exe()
+        .and_then(|program| {
+            Command::new(program)
+                // First, where no `--` can turn it into an operand.
+                .arg("--in_background")
+                .args(env::args_os().skip(1))
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .spawn()
+        })
+        .map_err(|error| Failure::runtime(format!("can not start a process in the background ({error})")))?;
+    let mut said = Vec::new();
+    if let Some(mut pipe) = child.stdout.take() {
+        // An error ends the wait like the end of the pipe does: the child's exit status then tells.
+        let bytes_max = LISTENING.len() as u64;
+        let _ = pipe.by_ref().take(bytes_max).read_to_end(&mut said);
+    }
+    if said == LISTENING {
+        return Ok(());
+    }
+    match child.wait() {
+        Ok(status) => Err(explain(status)),
+        Err(error) => Err(Failure::runtime(format!("lost the process in the background ({error})"))),
+    }
+}
+
+fn explain(status: ExitStatus) -> Failure {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Failure::silent(u8::try_from(code).unwrap_or(1).max(1)),
+        (None, Some(signal)) => Failure::runtime(format!(
+            "the process in the background was ended by signal {signal} before it listened: try without \
+             --daemonize"
+        )),
+        (None, None) => Failure::runtime("the process in the background ended before it listened".to_owned()),
+    }
+}
+
+/// In the child: leaves the terminal and tells the parent.
+///
+/// # Errors
+/// [`Failure`] where the parent has gone: whoever asked for this node no longer waits for it.
+pub(super) fn listening() -> Result<(), Failure> {
+    let report = || -> io::Result<()> {
+        rustix::process::setsid()?;
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(LISTENING)?;
+        stdout.flush()?;
+        // Whoever holds the other end of the pipe must not wait for it as long as the node lives.
+        let null = OpenOptions::new().write(true).open("/dev/null")?;
+        rustix::stdio::dup2_stdout(&null)?;
+        Ok(())
+    };
+    report().map_err(|error| Failure::runtime(format!("can not go on in the background ({error})")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_that_failed_passes_its_status_on_and_is_not_explained_twice() {
+        let status = Command::new("sh").args(["-c", "exit 2"]).status().unwrap();
+        let failure = explain(status);
+        assert_eq!(failure.exit_status(), 2);
+        assert_eq!(failure.to_string(), "");
+    }
+
+    #[test]
+    fn a_child_that_ended_well_without_listening_is_still_a_failure() {
+        let status = Command::new("true").status().unwrap();
+        assert_eq!(explain(status).exit_status(), 1);
+    }
+
+    #[test]
+    fn a_child_that_was_killed_is_explained() {
+        let status = Command::new("sh").args(["-c", "kill -9 $$"]).status().unwrap();
+        let failure = explain(status);
+        assert_eq!(failure.exit_status(), 1);
+        assert!(failure.to_string().contains("signal 9"), "{failure}");
+    }
+}

@@ -1,0 +1,47 @@
+//! `ticketd drop`: destroys the store of a stopped node, and asks nobody.
+
+use raft_core::{Membership, NodeId};
+
+use super::Failure;
+use super::contacts::{latest_membership, others};
+use crate::cli::Flags;
+use crate::storage::{self, Store, StoreError};
+
+/// Destroys a sound store; with `--force` any.
+///
+/// # Errors
+/// [`Failure`]; the store is still there then.
+pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
+    let path = flags.path();
+    let known = if flags.force { None } else { look(flags)? };
+    storage::destroy(path)?;
+    println!("the store at {} is destroyed", path.display());
+    if let Some((id, membership)) = known
+        && membership.members.contains_key(&id)
+        && !others(&membership, id).is_empty()
+    {
+        println!(
+            "node {id} is still a member of its cluster, as far as the store knew: remove it there with 'ticketd \
+             leave --id {id}'"
+        );
+    }
+    Ok(())
+}
+
+/// What is about to be destroyed. A store that can not be read may be wanted by whoever looks into why.
+fn look(flags: &Flags) -> Result<Option<(NodeId, Membership)>, Failure> {
+    let path = flags.path();
+    if let Some(running) = storage::running(path)? {
+        return Err(StoreError::InUse { path: path.to_owned(), pid: Some(running.pid) }.into());
+    }
+    match storage::verify_in_child(path).and_then(|()| Store::open(path)) {
+        Ok(store) => Ok(Some((store.identity().me.id, latest_membership(&store.recovered())))),
+        // It never took part in anything.
+        Err(StoreError::Interrupted { .. }) => Ok(None),
+        Err(missing @ StoreError::NotFound { .. }) => Err(missing.into()),
+        Err(error) if path.exists() => {
+            Err(Failure::runtime(format!("{error}; 'ticketd drop --force' destroys it as it is")))
+        }
+        Err(error) => Err(error.into()),
+    }
+}

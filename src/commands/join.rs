@@ -1,0 +1,203 @@
+//! `ticketd join`: makes a store and asks the cluster to take it in.
+//!
+//! The store is made first, because the incarnation in it is what the cluster will know: a join that is killed
+//! half-way is given again, finds its store, and asks for the same node once more. Where the cluster refuses,
+//! the store is destroyed, so that nothing has changed.
+
+use std::net::ToSocketAddrs;
+use std::path::Path;
+
+use raft_core::{Incarnation, NodeId, Peer};
+
+use super::admin_client::{AskError, AskProblem, Patience, Settled, ask};
+use super::serve::{Launch, refuse_running, serve};
+use super::{Failure, after_serving, destroy_in_the_way, listen, random_u128, required_id};
+use crate::address::HostPort;
+use crate::cli::Flags;
+use crate::identity::{Identity, Standing};
+use crate::peer::{AdminRequest, RefusedReason};
+use crate::settings::Settings;
+use crate::storage::{self, Store, StoreError};
+
+/// Joins the cluster of `members`, and serves.
+///
+/// # Errors
+/// [`Failure`]. Where the cluster has refused or was never asked nothing has changed; where it may have
+/// accepted, the store stays, and the join can be given again.
+pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
+    let id = required_id(flags, "join")?;
+    let mut settings = Settings::default().with(&flags.changes())?;
+    let launch = Launch::prepare(flags)?;
+    refuse_running(flags.path())?;
+    let bound = listen::bind(&settings.host, settings.raft_port, settings.http_port)?;
+    settings.raft_port = bound.raft_port();
+    settings.http_port = bound.http_port();
+    let members = reachable_members(members, &settings)?;
+    bound.admit_members()?;
+
+    destroy_in_the_way(flags)?;
+    let mut joining = make_or_resume(flags.path(), id, &settings)?;
+    let me = joining.store.identity().me;
+    let request = AdminRequest::Join {
+        peer: me,
+        peer_address: settings.peer_address().to_string(),
+        client_address: settings.client_address().to_string(),
+    };
+    log::info!("asking {} to take in node {id}", members.join(", "));
+    let (cluster, joined_at) = match ask(&members, &request, &Patience::until(launch.stop())) {
+        Ok(Settled::Joined { cluster, joined_at }) => (cluster, joined_at),
+        Ok(Settled::Removed | Settled::Transferred | Settled::Status(_)) => {
+            return Err(Failure::runtime("a member answered what was not asked: try again".to_owned()));
+        }
+        Err(error) => return Err(joining.give_up(id, &error)),
+    };
+    joining.store.set_identity(&Identity { me, standing: Standing::Member { cluster, joined_at } })?;
+    log::info!("node {id} is a learner of cluster {cluster}, and will vote when it has caught up");
+    after_serving(serve(joining.store, bound, &settings, launch)?, flags.path(), id)
+}
+
+/// A store that the cluster has not taken in yet, as far as it knows.
+struct Joining {
+    store: Store,
+    /// Whether an earlier join may have asked with it.
+    resumed: bool,
+}
+
+impl Joining {
+    /// Destroys the store unless the cluster may know it.
+    fn give_up(self, id: NodeId, error: &AskError) -> Failure {
+        let known = match error.problem {
+            AskProblem::Refused(_) => false,
+            AskProblem::Interrupted | AskProblem::GaveUp { .. } | AskProblem::Incompatible { .. } => {
+                error.may_have_happened || self.resumed
+            }
+        };
+        let path = self.store.path().to_owned();
+        drop(self.store);
+        if known {
+            let shown = path.display();
+            return Failure::runtime(format!(
+                "{}, and may yet take the node in: give the same command again; or 'ticketd drop --path {shown}' \
+                 here and 'ticketd leave --id {id}' at a member",
+                error.problem
+            ));
+        }
+        match storage::destroy(&path) {
+            Ok(()) => Failure::runtime(refusal(id, &error.problem)),
+            Err(left) => Failure::runtime(format!("{}; and its store is left: {left}", error.problem)),
+        }
+    }
+}
+
+fn make_or_resume(path: &Path, id: NodeId, settings: &Settings) -> Result<Joining, Failure> {
+    let me = Peer { id, incarnation: Incarnation(random_u128()?) };
+    let identity = Identity { me, standing: Standing::Joining };
+    let pairs = settings.to_pairs();
+    match Store::create(path, settings.db_size_bytes(), &identity, &pairs, None) {
+        Ok(store) => Ok(Joining { store, resumed: false }),
+        Err(exists @ StoreError::Exists { .. }) => resume(path, id, &pairs, exists),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn resume(
+    path: &Path,
+    id: NodeId,
+    pairs: &[(String, String)],
+    exists: StoreError,
+) -> Result<Joining, Failure> {
+    storage::verify_in_child(path)?;
+    let mut store = Store::open(path)?;
+    let Identity { me, standing } = *store.identity();
+    match standing {
+        Standing::Member { .. } => return Err(exists.into()),
+        Standing::Joining if me.id != id => {
+            return Err(Failure::runtime(format!(
+                "{} holds an unfinished join of node {}: go on with --id {}, or begin anew with --force",
+                path.display(),
+                me.id,
+                me.id
+            )));
+        }
+        Standing::Joining => (),
+    }
+    store.set_settings(pairs)?;
+    log::info!("going on with the join that {} was made for", path.display());
+    Ok(Joining { store, resumed: true })
+}
+
+/// The members that have an address at all, but for this node itself, as texts.
+fn reachable_members(members: &[HostPort], settings: &Settings) -> Result<Vec<String>, Failure> {
+    let own = settings.peer_address();
+    if members.contains(&own) {
+        return Err(Failure::usage(format!(
+            "{own} is this node's own address: name a member of the cluster"
+        )));
+    }
+    let mut unresolved = None;
+    let mut resolved = false;
+    for member in members {
+        match (member.host.to_string().as_str(), member.port).to_socket_addrs() {
+            Ok(mut addresses) => resolved |= addresses.next().is_some(),
+            Err(error) => unresolved = Some(format!("the host of {member} does not resolve ({error})")),
+        }
+    }
+    match unresolved {
+        // One that does not resolve now may do so later; it is worth waiting only beside one that does.
+        Some(problem) if !resolved => Err(Failure::runtime(format!("{problem}: name a member by HOST:PORT"))),
+        Some(_) | None => Ok(members.iter().map(ToString::to_string).collect()),
+    }
+}
+
+/// What is wrong and what to do, where the cluster does not take a node in.
+fn refusal(id: NodeId, problem: &AskProblem) -> String {
+    match problem {
+        AskProblem::Refused(RefusedReason::IdTaken) => format!(
+            "the id {id} belongs to another node of the cluster: choose another --id, or remove that node with \
+             'ticketd leave --id {id}' at a member"
+        ),
+        AskProblem::Refused(RefusedReason::Removed) => {
+            format!("{problem}: give the join again, so that it comes back as a new node")
+        }
+        AskProblem::Refused(RefusedReason::TooManyMembers) => {
+            format!("{problem}: remove one with 'ticketd leave --id N' first")
+        }
+        AskProblem::Interrupted => format!("{problem}; nothing has changed: give the command again to join"),
+        AskProblem::Refused(
+            RefusedReason::NoSuchMember | RefusedReason::LastVoter | RefusedReason::TransferFailed,
+        )
+        | AskProblem::GaveUp { .. }
+        | AskProblem::Incompatible { .. } => problem.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(members: &[&str]) -> Vec<HostPort> {
+        members.iter().map(|member| member.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_node_can_not_join_through_itself() {
+        let failure = reachable_members(&parsed(&["127.0.0.1:9000"]), &Settings::default()).unwrap_err();
+        assert!(failure.to_string().contains("own address"), "{failure}");
+        assert!(reachable_members(&parsed(&["127.0.0.1:9001"]), &Settings::default()).is_ok());
+    }
+
+    #[test]
+    fn a_name_that_does_not_resolve_is_an_error_unless_another_member_is_named() {
+        let failure =
+            reachable_members(&parsed(&["nowhere.invalid:9001"]), &Settings::default()).unwrap_err();
+        assert!(failure.to_string().contains("does not resolve"), "{failure}");
+        let both = parsed(&["nowhere.invalid:9001", "127.0.0.1:9001"]);
+        assert_eq!(reachable_members(&both, &Settings::default()).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_taken_id_is_told_how_to_be_freed() {
+        let said = refusal(NodeId::new(3).unwrap(), &AskProblem::Refused(RefusedReason::IdTaken));
+        assert!(said.contains("ticketd leave --id 3"), "{said}");
+    }
+}

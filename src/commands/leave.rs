@@ -1,0 +1,156 @@
+//! `ticketd leave`: a member leaves its cluster, and its store is destroyed; with `--id` another member is
+//! removed, and no store is touched.
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use raft_core::{Incarnation, NodeId};
+use rustix::process::{Pid, Signal};
+
+use super::Failure;
+use super::admin_client::{AskProblem, Patience, Settled, ask};
+use super::contacts::Contacts;
+use crate::cli::Flags;
+use crate::peer::{AdminRequest, RefusedReason};
+use crate::storage;
+
+/// How long the cluster is asked. A removal waits for a leader, and for one that hands over first.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a running node may take to learn that it was removed before it is told to stop: some elections.
+const FAREWELL: Duration = Duration::from_secs(3);
+/// How long it may take to stop then: the longest that it waits for its clients, and some disk time.
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
+/// How often is looked whether it has stopped.
+const TICK: Duration = Duration::from_millis(20);
+
+/// Removes this node, or the one that `--id` names.
+///
+/// # Errors
+/// [`Failure`], which says how far it came.
+pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
+    let path = flags.path();
+    let contacts = Contacts::of(path)?;
+    let me = contacts.me()?;
+    match flags.id {
+        Some(other) if other != me.id => {
+            remove(&contacts, other, None, Absent::IsAnError)?;
+            println!("node {other} is no member of the cluster any more");
+            Ok(())
+        }
+        Some(_) | None => {
+            remove(&contacts, me.id, Some(me.incarnation), Absent::IsDone)?;
+            if let Contacts::Running { pid, .. } = contacts {
+                wait_until_stopped(path, pid)?;
+            }
+            storage::destroy(path)?;
+            println!("node {} has left its cluster, and its store at {} is destroyed", me.id, path.display());
+            Ok(())
+        }
+    }
+}
+
+/// What it means that there is no such member.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Absent {
+    /// It was removed before: an earlier attempt came so far.
+    IsDone,
+    /// The operator means another.
+    IsAnError,
+}
+
+fn remove(
+    contacts: &Contacts,
+    id: NodeId,
+    incarnation: Option<Incarnation>,
+    absent: Absent,
+) -> Result<(), Failure> {
+    if contacts.addresses().is_empty() {
+        return Err(Failure::runtime(last_member(id)));
+    }
+    let request = AdminRequest::Remove { id, incarnation };
+    let error = match ask(contacts.addresses(), &request, &Patience::lasting(PATIENCE)) {
+        Ok(Settled::Removed) => return Ok(()),
+        Ok(Settled::Joined { .. } | Settled::Transferred | Settled::Status(_)) => {
+            return Err(Failure::runtime("a member answered what was not asked: try again".to_owned()));
+        }
+        Err(error) => error,
+    };
+    match error.problem {
+        AskProblem::Refused(RefusedReason::NoSuchMember) if absent == Absent::IsDone => Ok(()),
+        AskProblem::Refused(RefusedReason::NoSuchMember) => Err(Failure::runtime(format!(
+            "node {id} is not a member of the cluster: 'ticketd status' shows who is"
+        ))),
+        AskProblem::Refused(RefusedReason::LastVoter) => Err(Failure::runtime(last_member(id))),
+        AskProblem::Refused(
+            RefusedReason::IdTaken
+            | RefusedReason::TransferFailed
+            | RefusedReason::Removed
+            | RefusedReason::TooManyMembers,
+        )
+        | AskProblem::Interrupted
+        | AskProblem::GaveUp { .. }
+        | AskProblem::Incompatible { .. } => Err(Failure::runtime(error.to_string())),
+    }
+}
+
+fn last_member(id: NodeId) -> String {
+    format!(
+        "node {id} is the last voter of its cluster and can not leave it: to give the cluster up, stop the node and \
+         destroy its store with 'ticketd drop'"
+    )
+}
+
+/// A node that was removed stops by itself when it hears of it; one that does not hear of it is told to.
+fn wait_until_stopped(path: &Path, pid: u32) -> Result<(), Failure> {
+    if stopped_within(path, FAREWELL)? {
+        return Ok(());
+    }
+    log::info!("process {pid} goes on, telling it to stop");
+    // The lock is looked at once more, so that the number is that of the process which holds the store.
+    if let Some(running) = storage::running(path)? {
+        let process = i32::try_from(running.pid).ok().and_then(Pid::from_raw);
+        if let Some(process) = process {
+            rustix::process::kill_process(process, Signal::TERM).map_err(|error| {
+                Failure::runtime(format!(
+                    "the node has left its cluster, but its process {pid} can not be told to stop ({error}): stop it, \
+                     then give 'ticketd drop'"
+                ))
+            })?;
+        }
+    }
+    if stopped_within(path, STOP_PATIENCE)? {
+        return Ok(());
+    }
+    Err(Failure::runtime(format!(
+        "the node has left its cluster, but its process {pid} does not stop: stop it, then give 'ticketd drop'"
+    )))
+}
+
+fn stopped_within(path: &Path, patience: Duration) -> Result<bool, Failure> {
+    let begun = Instant::now();
+    loop {
+        if storage::running(path)?.is_none() {
+            return Ok(true);
+        }
+        if begun.elapsed() >= patience {
+            return Ok(false);
+        }
+        thread::sleep(TICK);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use raft_core::Peer;
+
+    #[test]
+    fn a_node_that_knows_no_other_member_is_the_last_and_is_told_of_drop() {
+        let id = NodeId::new(4).unwrap();
+        let me = Peer { id, incarnation: Incarnation(1) };
+        let contacts = Contacts::Stopped { me, others: Vec::new() };
+        let failure = remove(&contacts, id, Some(me.incarnation), Absent::IsDone).unwrap_err();
+        assert!(failure.to_string().contains("ticketd drop"), "{failure}");
+    }
+}

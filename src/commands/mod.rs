@@ -1,0 +1,201 @@
+//! What a person can ask for, one file for each: it checks, says what is wrong and what to do, and only then
+//! changes anything.
+//!
+//! Floor 5: uses everything below. It must never decide anything that a cluster has to agree on.
+
+mod admin_client;
+mod contacts;
+mod daemonize;
+mod drop;
+mod join;
+mod leave;
+mod listen;
+mod pid_file;
+mod rejoin;
+mod serve;
+mod start;
+mod status;
+mod transfer;
+mod verify;
+
+use std::fmt;
+use std::path::Path;
+
+use raft_core::NodeId;
+
+use crate::cli::{Cli, Command, Flags};
+use crate::server::ServerError;
+use crate::settings::SettingsError;
+use crate::storage::{self, StoreError};
+
+/// Does what the command line asks for.
+///
+/// # Errors
+/// [`Failure`], with the line to print and the status to end with.
+pub fn run(cli: &Cli) -> Result<(), Failure> {
+    let Cli { command, flags } = cli;
+    if flags.daemonize && !flags.in_background {
+        return daemonize::launch();
+    }
+    match command {
+        None => rejoin::run(flags),
+        Some(Command::Start) => start::run(flags),
+        Some(Command::Join { members }) => join::run(flags, members),
+        Some(Command::Leave) => leave::run(flags),
+        Some(Command::Drop) => drop::run(flags),
+        Some(Command::Status) => status::run(flags),
+        Some(Command::Transfer) => transfer::run(flags),
+        Some(Command::Verify) => verify::run(flags),
+    }
+}
+
+/// Why a command ended without doing what was asked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    exit_status: u8,
+    line: String,
+}
+
+impl Failure {
+    /// The command line makes no sense: exit status 2.
+    #[must_use]
+    pub fn usage(line: String) -> Failure {
+        Failure { exit_status: 2, line: one_line(&line) }
+    }
+
+    /// It could not be done: exit status 1.
+    #[must_use]
+    pub fn runtime(line: String) -> Failure {
+        Failure { exit_status: 1, line: one_line(&line) }
+    }
+
+    /// There is nothing to add: a child or the log has said it.
+    #[must_use]
+    pub fn silent(exit_status: u8) -> Failure {
+        Failure { exit_status, line: String::new() }
+    }
+
+    /// What the process is to end with; never 0.
+    #[must_use]
+    pub fn exit_status(&self) -> u8 {
+        self.exit_status
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.line)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Failure {
+        match error {
+            SettingsError::NothingToAdvertise { .. }
+            | SettingsError::HeartbeatTooSlow { .. }
+            | SettingsError::SamePort { .. } => Failure::usage(error.to_string()),
+            SettingsError::Stored { .. } => Failure::runtime(error.to_string()),
+        }
+    }
+}
+
+impl From<listen::ListenError> for Failure {
+    fn from(error: listen::ListenError) -> Failure {
+        Failure::runtime(error.to_string())
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        Failure::runtime(error.to_string())
+    }
+}
+
+impl From<ServerError> for Failure {
+    fn from(error: ServerError) -> Failure {
+        Failure::runtime(error.to_string())
+    }
+}
+
+/// The id that a new node must be given.
+fn required_id(flags: &Flags, subcommand: &str) -> Result<NodeId, Failure> {
+    flags.id.ok_or_else(|| {
+        Failure::usage(format!(
+            "--id is missing: give this node a number of its own, as in 'ticketd {subcommand} --id 1'"
+        ))
+    })
+}
+
+/// With `--force`, makes room for a new store.
+fn destroy_in_the_way(flags: &Flags) -> Result<(), Failure> {
+    if !flags.force {
+        return Ok(());
+    }
+    match storage::destroy(flags.path()) {
+        Ok(()) => {
+            log::info!("destroyed the store that was at {}", flags.path().display());
+            Ok(())
+        }
+        Err(StoreError::NotFound { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// How a node that was made by this process ends. One that was removed while it served has done what it was
+/// asked to.
+fn after_serving(ended: serve::Ended, path: &Path, id: NodeId) -> Result<(), Failure> {
+    match ended {
+        serve::Ended::Stopped => (),
+        serve::Ended::Removed => log::info!(
+            "node {id} has left its cluster, and its store is of no use any more: 'ticketd drop --path {}' destroys it",
+            path.display()
+        ),
+    }
+    Ok(())
+}
+
+/// Numbers that nobody can guess and that no two nodes share.
+fn random_u128() -> Result<u128, Failure> {
+    let mut bytes = [0; 16];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => Ok(u128::from_ne_bytes(bytes)),
+        Err(error) => Err(Failure::runtime(format!("the system gives no random numbers ({error})"))),
+    }
+}
+
+fn random_u64() -> Result<u64, Failure> {
+    getrandom::u64()
+        .map_err(|error| Failure::runtime(format!("the system gives no random numbers ({error})")))
+}
+
+/// Operators' scripts read one line: whatever a path or a resolver's message holds must not make it two.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_node_without_an_id_is_told_to_be_given_one() {
+        let failure = required_id(&Flags::default(), "start").unwrap_err();
+        assert_eq!(failure.exit_status(), 2);
+        assert!(failure.to_string().contains("ticketd start --id 1"), "{failure}");
+    }
+
+    #[test]
+    fn whatever_a_message_holds_it_is_one_line() {
+        assert_eq!(Failure::runtime("a\nb\rc\u{1b}[0m".to_owned()).to_string(), "a b c [0m");
+    }
+
+    #[test]
+    fn flags_that_contradict_each_other_are_usage_and_a_strange_store_is_not() {
+        let port = SettingsError::SamePort { port: 1 };
+        assert_eq!(Failure::from(port).exit_status(), 2);
+        let stored = SettingsError::Stored { name: "a".to_owned(), value: "b".to_owned() };
+        assert_eq!(Failure::from(stored).exit_status(), 1);
+    }
+}

@@ -1,0 +1,193 @@
+//! The file that says which process the node is, for scripts and supervisors.
+//!
+//! It appears when the node listens, whole, and goes when the node ends. Uses the file system alone. What keeps
+//! two nodes from one store is the store's lock, not this.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process;
+
+use rustix::process::Pid;
+
+use super::Failure;
+
+/// A process id is ten digits at most; whatever is longer is some other file.
+const CONTENT_BYTES_MAX: u64 = 32;
+
+/// A file that is removed again when this is dropped.
+#[derive(Debug)]
+pub(super) struct PidFile {
+    path: PathBuf,
+    /// Where it is prepared: renaming makes it appear whole, and making it early shows that it can be made.
+    prepared: PathBuf,
+}
+
+impl PidFile {
+    /// Makes sure that the file can be written and that no other process owns it. The file itself is not there
+    /// yet; one that a dead process left stays until [`PidFile::publish`].
+    ///
+    /// # Errors
+    /// [`Failure`] where it names a live process or something else, or where it can not be written.
+    pub(super) fn prepare(path: &Path) -> Result<PidFile, Failure> {
+        refuse_if_owned(path)?;
+        let mut prepared = path.as_os_str().to_owned();
+        prepared.push(format!(".{}", process::id()));
+        let prepared = PathBuf::from(prepared);
+        match fs::write(&prepared, format!("{}\n", process::id())) {
+            Ok(()) => Ok(PidFile { path: path.to_owned(), prepared }),
+            Err(error) => Err(unwritable(path, &error)),
+        }
+    }
+
+    /// Makes the file appear.
+    ///
+    /// # Errors
+    /// [`Failure`] where it can not be written.
+    pub(super) fn publish(&self) -> Result<(), Failure> {
+        fs::rename(&self.prepared, &self.path).map_err(|error| unwritable(&self.path, &error))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // Neither can be helped here: the node is ending, and a file left behind is recognised as stale.
+        let _ = fs::remove_file(&self.prepared);
+        if matches!(read(&self.path), Ok(Some(Content::Pid(pid))) if pid == Pid::from_raw(own_pid())) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// What a file holds that may be a pid file.
+enum Content {
+    /// A process id; `None` where it can not be one that is alive (0, negative).
+    Pid(Option<Pid>),
+    Empty,
+    Foreign,
+}
+
+fn refuse_if_owned(path: &Path) -> Result<(), Failure> {
+    let shown = path.display();
+    match read(path) {
+        Ok(None | Some(Content::Empty)) => Ok(()),
+        Ok(Some(Content::Foreign)) => {
+            Err(Failure::runtime(format!("{shown} is not a pid file: give another with --pid_file")))
+        }
+        Ok(Some(Content::Pid(pid))) => match pid.filter(|pid| is_alive(*pid)) {
+            Some(pid) if Some(pid) != Pid::from_raw(own_pid()) => Err(Failure::runtime(format!(
+                "{shown} belongs to process {pid}, which is alive: stop that process, or remove the file if it is \
+                 not a ticketd"
+            ))),
+            Some(_) | None => Ok(()),
+        },
+        Err(error) => Err(unwritable(path, &error)),
+    }
+}
+
+fn read(path: &Path) -> io::Result<Option<Content>> {
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() || metadata.len() > CONTENT_BYTES_MAX => {
+            return Ok(Some(Content::Foreign));
+        }
+        Ok(_) => (),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let bytes = fs::read(path)?;
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(Some(match (text.trim(), text.trim().parse::<i32>()) {
+        ("", _) => Content::Empty,
+        (_, Ok(pid)) => Content::Pid(if pid > 0 { Pid::from_raw(pid) } else { None }),
+        (_, Err(_)) => Content::Foreign,
+    }))
+}
+
+fn is_alive(pid: Pid) -> bool {
+    match rustix::process::test_kill_process(pid) {
+        Ok(()) => true,
+        // Another user's process: it exists.
+        Err(error) => error == rustix::io::Errno::PERM,
+    }
+}
+
+fn own_pid() -> i32 {
+    process::id().try_into().unwrap_or(0)
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    let shown = path.display();
+    Failure::runtime(format!("can not write {shown} ({error}): give another with --pid_file"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("ticketd-pid-file-{}-{name}", process::id()));
+        fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    #[test]
+    fn the_file_appears_when_published_and_goes_when_dropped() {
+        let directory = directory("lifecycle");
+        let path = directory.join("pid");
+        let file = PidFile::prepare(&path).unwrap();
+        assert!(!path.exists());
+        file.publish().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", process::id()));
+        drop(file);
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
+        fs::remove_dir(directory).unwrap();
+    }
+
+    #[test]
+    fn nothing_is_left_where_the_node_never_listened() {
+        let directory = directory("unpublished");
+        drop(PidFile::prepare(&directory.join("pid")).unwrap());
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
+        fs::remove_dir(directory).unwrap();
+    }
+
+    #[test]
+    fn a_file_of_a_live_process_is_refused_and_left_alone() {
+        let directory = directory("live");
+        let path = directory.join("pid");
+        // The parent of this test lives as long as the test.
+        let parent = rustix::process::getppid().unwrap().to_string();
+        fs::write(&path, &parent).unwrap();
+        let failure = PidFile::prepare(&path).unwrap_err();
+        assert!(failure.to_string().contains("alive"), "{failure}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), parent);
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_file_of_a_dead_process_is_replaced() {
+        let directory = directory("stale");
+        let path = directory.join("pid");
+        let mut child = process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        for stale in [child.id().to_string(), "0".to_owned(), String::new()] {
+            fs::write(&path, &stale).unwrap();
+            let file = PidFile::prepare(&path).unwrap();
+            file.publish().unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", process::id()));
+        }
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_holds_something_else_is_refused_and_left_alone() {
+        let directory = directory("foreign");
+        let path = directory.join("notes");
+        fs::write(&path, "do not lose this").unwrap();
+        assert!(PidFile::prepare(&path).is_err());
+        assert!(PidFile::prepare(&directory).is_err());
+        assert!(PidFile::prepare(&directory.join("missing").join("pid")).is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "do not lose this");
+        fs::remove_dir_all(directory).unwrap();
+    }
+}

@@ -1,0 +1,50 @@
+//! `ticketd` without a subcommand: a node goes on with its store.
+
+use super::serve::{Ended, Launch, refuse_running, serve};
+use super::{Failure, listen};
+use crate::cli::Flags;
+use crate::identity::Standing;
+use crate::settings::Settings;
+use crate::storage::{self, Store};
+
+/// Checks the store, and serves with the settings that it holds and the flags that replace them.
+///
+/// # Errors
+/// [`Failure`]; nothing has changed then, unless the node has served.
+pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
+    let path = flags.path();
+    let shown = path.display();
+    let launch = Launch::prepare(flags)?;
+    refuse_running(path)?;
+    storage::verify_in_child(path)?;
+    let mut store = Store::open(path)?;
+    match store.identity().standing {
+        Standing::Member { .. } => (),
+        Standing::Joining => {
+            return Err(Failure::runtime(format!(
+                "the join of the store at {shown} did not finish: give the 'ticketd join' command again"
+            )));
+        }
+    }
+    let id = store.identity().me.id;
+    let mut settings = Settings::from_pairs(store.settings())?.with(&flags.changes())?;
+    let bound = listen::bind(&settings.host, settings.raft_port, settings.http_port)?;
+    settings.raft_port = bound.raft_port();
+    settings.http_port = bound.http_port();
+
+    if flags.db_size_mb.is_some() {
+        store.grow(settings.db_size_bytes())?;
+    }
+    let pairs = settings.to_pairs();
+    if store.settings() != pairs.as_slice() {
+        store.set_settings(&pairs)?;
+    }
+    match serve(store, bound, &settings, launch)? {
+        Ended::Stopped => Ok(()),
+        // Whoever starts a node wants it to serve, and it never will again.
+        Ended::Removed => Err(Failure::runtime(format!(
+            "node {id} has been removed from its cluster: destroy its store with 'ticketd drop --path {shown}', and \
+             'ticketd join' if it is to come back"
+        ))),
+    }
+}

@@ -1,0 +1,125 @@
+//! From a store and two bound ports to a node that serves, and to its end.
+//!
+//! What `start`, `join` and the restart have in common. It must never make, change or destroy a store.
+
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use raft_core::Config;
+
+use super::daemonize;
+use super::listen::Bound;
+use super::pid_file::PidFile;
+use super::{Failure, random_u64};
+use crate::cli::Flags;
+use crate::http::{self, RedirectStatus};
+use crate::node::NodeConfig;
+use crate::server::{self, Exit, Server, ServerConfig};
+use crate::settings::{Settings, Switch};
+use crate::storage::{self, Store, StoreError};
+
+/// The exit status after a second signal, that of a program which SIGINT has ended.
+const EXIT_STATUS_INTERRUPTED: u8 = 130;
+
+/// What surrounds a node that is to serve: who may stop it, and who is told that it listens.
+#[derive(Debug)]
+pub(super) struct Launch {
+    stop: UnixStream,
+    pid_file: Option<PidFile>,
+    in_background: bool,
+}
+
+impl Launch {
+    /// From now on signals no longer end the process by themselves.
+    ///
+    /// # Errors
+    /// [`Failure`] where the pid file can not be written or belongs to a live process.
+    pub(super) fn prepare(flags: &Flags) -> Result<Launch, Failure> {
+        let pid_file = flags.pid_file.as_deref().map(PidFile::prepare).transpose()?;
+        let stop = server::stop_on_signals()
+            .and_then(|stop| stop.set_nonblocking(true).map(|()| stop))
+            .map_err(|error| Failure::runtime(format!("can not handle signals ({error})")))?;
+        Ok(Launch { stop, pid_file, in_background: flags.in_background })
+    }
+
+    /// A byte can be read from this, without blocking, for each signal that came.
+    pub(super) fn stop(&self) -> &UnixStream {
+        &self.stop
+    }
+}
+
+/// Serves until the node is stopped or removed from its cluster. The store is closed then.
+///
+/// # Errors
+/// [`Failure`] where the node can not serve, or was told a second time to stop.
+pub(super) fn serve(
+    store: Store,
+    bound: Bound,
+    settings: &Settings,
+    launch: Launch,
+) -> Result<Ended, Failure> {
+    let Launch { stop, pid_file, in_background } = launch;
+    let (peer_listener, http_listener) = bound.listen()?;
+    let config = ServerConfig {
+        node: node_config(&store, settings)?,
+        peer_address: settings.peer_address().to_string(),
+        client_address: settings.client_address().to_string(),
+        peer_listener,
+        http_listener,
+        http: http_config(settings)?,
+        stop,
+    };
+    let server = Server::new(config, store)?;
+    if let Some(pid_file) = &pid_file {
+        pid_file.publish()?;
+    }
+    if in_background {
+        daemonize::listening()?;
+    }
+    match server.run()? {
+        Exit::Stopped => Ok(Ended::Stopped),
+        Exit::Removed => Ok(Ended::Removed),
+        Exit::Interrupted => Err(Failure::silent(EXIT_STATUS_INTERRUPTED)),
+    }
+}
+
+/// How a node ended that did so in order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ended {
+    /// It was asked to stop.
+    Stopped,
+    /// It was removed from its cluster.
+    Removed,
+}
+
+/// A node that runs already is told apart from a port in use, which it would be as well.
+///
+/// # Errors
+/// [`StoreError::InUse`], and those of looking.
+pub(super) fn refuse_running(path: &Path) -> Result<(), Failure> {
+    match storage::running(path)? {
+        Some(running) => Err(StoreError::InUse { path: path.to_owned(), pid: Some(running.pid) }.into()),
+        None => Ok(()),
+    }
+}
+
+fn node_config(store: &Store, settings: &Settings) -> Result<NodeConfig, Failure> {
+    Ok(NodeConfig {
+        raft: Config {
+            me: store.identity().me,
+            election_timeout_us: settings.election_timeout_ms.saturating_mul(1000),
+            heartbeat_interval_us: settings.heartbeat_interval_ms.saturating_mul(1000),
+            seed: random_u64()?,
+        },
+        window: settings.window,
+        request_timeout_us: settings.request_timeout_ms.saturating_mul(1000),
+        forward: settings.forward == Switch::On,
+    })
+}
+
+fn http_config(settings: &Settings) -> Result<http::Config, Failure> {
+    let status = settings.redirect_status;
+    let redirect_status = RedirectStatus::from_code(status)
+        .ok_or_else(|| Failure::runtime(format!("{status} is no redirect: give --redirect_status 301")))?;
+    Ok(http::Config { redirect_status, batch_max: settings.batch_max, ..http::Config::default() })
+}

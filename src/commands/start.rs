@@ -1,0 +1,91 @@
+//! `ticketd start`: founds a cluster with one member.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use raft_core::{
+    HardState, Incarnation, LogIndex, Member, Membership, NodeId, Peer, Snapshot, Suffrage, Term,
+};
+
+use super::serve::{Launch, refuse_running, serve};
+use super::{Failure, after_serving, destroy_in_the_way, listen, random_u128, required_id};
+use crate::cli::{FIRST_ID_DEFAULT, Flags};
+use crate::identity::{ClusterId, Identity, Standing};
+use crate::node;
+use crate::settings::Settings;
+use crate::storage::Store;
+
+/// The index and the term of the snapshot that a cluster begins with: as if a first leader had been elected,
+/// had committed the membership and gone.
+const FIRST_INDEX: LogIndex = LogIndex(1);
+const FIRST_TERM: Term = Term(1);
+
+/// Makes the store of a new cluster's first member, and serves.
+///
+/// # Errors
+/// [`Failure`]; nothing has changed then, unless the node has served.
+pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
+    let id = required_id(flags, "start")?;
+    let mut settings = Settings::default().with(&flags.changes())?;
+    let launch = Launch::prepare(flags)?;
+    refuse_running(flags.path())?;
+    let bound = listen::bind(&settings.host, settings.raft_port, settings.http_port)?;
+    settings.raft_port = bound.raft_port();
+    settings.http_port = bound.http_port();
+
+    let me = Peer { id, incarnation: Incarnation(random_u128()?) };
+    let cluster = ClusterId(random_u128()?);
+    let identity = Identity { me, standing: Standing::Member { cluster, joined_at: FIRST_INDEX } };
+    let hard_state = HardState { current_term: FIRST_TERM, voted_for: None };
+    let snapshot = first_snapshot(me, &settings, flags.first_id.unwrap_or(FIRST_ID_DEFAULT));
+
+    destroy_in_the_way(flags)?;
+    let store = Store::create(
+        flags.path(),
+        settings.db_size_bytes(),
+        &identity,
+        &settings.to_pairs(),
+        Some((hard_state, snapshot)),
+    )?;
+    log::info!("founded cluster {cluster} with node {id} as its only member");
+    after_serving(serve(store, bound, &settings, launch)?, flags.path(), id)
+}
+
+fn first_snapshot(me: Peer, settings: &Settings, first_id: NonZeroU64) -> Snapshot {
+    let member = Member {
+        incarnation: me.incarnation,
+        suffrage: Suffrage::Voter,
+        peer_address: settings.peer_address().to_string(),
+        client_address: settings.client_address().to_string(),
+    };
+    let members = std::collections::BTreeMap::<NodeId, Member>::from([(me.id, member)]);
+    Snapshot {
+        last_included_index: FIRST_INDEX,
+        last_included_term: FIRST_TERM,
+        membership: Arc::new(Membership { members }),
+        state: node::initial_state(first_id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_begins_with_one_voter_at_the_addresses_that_others_can_use() {
+        let me = Peer { id: NodeId::new(7).unwrap(), incarnation: Incarnation(8) };
+        let settings = Settings {
+            host: "0.0.0.0".parse().unwrap(),
+            advertise: Some("::1".parse().unwrap()),
+            ..Settings::default()
+        };
+        let snapshot = first_snapshot(me, &settings, FIRST_ID_DEFAULT);
+        assert_eq!(snapshot.membership.voters().collect::<Vec<_>>(), [me.id]);
+        assert!(snapshot.membership.contains(me));
+        let member = &snapshot.membership.members[&me.id];
+        assert_eq!(member.peer_address, "[::1]:9000");
+        assert_eq!(member.client_address, "[::1]:8000");
+        assert_eq!(snapshot.last_included_index, LogIndex(1));
+        assert_eq!(snapshot.state, node::initial_state(FIRST_ID_DEFAULT));
+    }
+}

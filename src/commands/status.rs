@@ -1,0 +1,193 @@
+//! `ticketd status`: what the running node knows of itself and the cluster, for people or as JSON.
+//!
+//! The node sends JSON. Numbers reach 2^64-1, so they must never pass through floating point on their way here.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use super::Failure;
+use super::contacts::{not_understood, running_node, status_of};
+use crate::cli::Flags;
+
+/// Asks the node that runs on the store, and prints its answer.
+///
+/// # Errors
+/// [`Failure`] where none runs or it does not answer.
+pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
+    let (pid, listening) = running_node(flags.path())?;
+    let json = status_of(&listening.peer_address)?;
+    if flags.json {
+        println!("{json}");
+        return Ok(());
+    }
+    let text = serde_json::from_str::<Value>(&json)
+        .ok()
+        .and_then(|status| table(&status, pid))
+        .ok_or_else(|| not_understood(&listening.peer_address))?;
+    print!("{text}");
+    Ok(())
+}
+
+/// The status as text; `None` where something is missing. What newer versions add is left out.
+fn table(status: &Value, pid: u32) -> Option<String> {
+    let leader = present(status, "leader")?.and_then(Value::as_u64);
+    let leader = leader.map_or_else(|| "none known".to_owned(), |leader| format!("node {leader}"));
+    let mut out = String::new();
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(out, "{name:<12}{value}");
+    };
+    line("node", format!("{} (process {pid}, ticketd {})", number(status, "id")?, text(status, "version")?));
+    line("cluster", text(status, "cluster")?.to_owned());
+    line("role", format!("{} in term {}", text(status, "role")?, number(status, "term")?));
+    line("leader", leader);
+    line(
+        "log",
+        format!(
+            "committed up to {}, applied up to {}, last entry {}",
+            number(status, "commit_index")?,
+            number(status, "applied_index")?,
+            number(status, "last_log_index")?
+        ),
+    );
+    line("next ID", next_id(status)?);
+    line("peers", text(status, "peer_address")?.to_owned());
+    line("clients", text(status, "client_address")?.to_owned());
+    line("up for", duration(status.get("uptime_seconds")?.as_u64()?));
+    if status.get("write_failed")?.as_bool()? {
+        line("DISK", "a write failed: this node takes no part until it is restarted, see its log".to_owned());
+    }
+    out.push('\n');
+    let rows: Option<Vec<[String; 7]>> = status.get("members")?.as_array()?.iter().map(member_row).collect();
+    push_rows(&mut out, rows?);
+    Some(out)
+}
+
+fn next_id(status: &Value) -> Option<String> {
+    let unreserved = number(status, "next_unreserved")?;
+    Some(match present(status, "window")? {
+        None => format!("{unreserved} or, from the leader's window, below"),
+        Some(window) => format!(
+            "{} ({} left in the window; {unreserved} and above are not reserved)",
+            number(window, "next_id")?,
+            number(window, "left")?
+        ),
+    })
+}
+
+const HEADINGS: [&str; 7] = ["ID", "PEERS", "CLIENTS", "SUFFRAGE", "MATCH", "LINK", "HEARD"];
+
+fn member_row(member: &Value) -> Option<[String; 7]> {
+    let heard = present(member, "last_heard_ms")?.and_then(Value::as_u64);
+    let heard = heard.map_or_else(|| "-".to_owned(), |heard| format!("{heard} ms ago"));
+    Some([
+        number(member, "id")?,
+        text(member, "peer_address")?.to_owned(),
+        text(member, "client_address")?.to_owned(),
+        text(member, "suffrage")?.to_owned(),
+        number(member, "match_index").unwrap_or_else(|| "-".to_owned()),
+        text(member, "link")?.to_owned(),
+        heard,
+    ])
+}
+
+fn push_rows(out: &mut String, rows: Vec<[String; 7]>) {
+    let rows: Vec<[String; 7]> = std::iter::once(HEADINGS.map(str::to_owned)).chain(rows).collect();
+    for row in &rows {
+        let cells = row.iter().enumerate().map(|(column, cell)| {
+            let width = rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+            format!("{cell:<width$}")
+        });
+        out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        out.push('\n');
+    }
+}
+
+fn duration(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60 % 60, seconds / 3600 % 24, seconds / 86_400);
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{minutes} min {} s", seconds % 60),
+        3600..86_400 => format!("{hours} h {minutes} min"),
+        86_400.. => format!("{days} d {hours} h"),
+    }
+}
+
+/// The value of this name, which must be there; `None` inside where it is null.
+fn present<'a>(value: &'a Value, name: &str) -> Option<Option<&'a Value>> {
+    let value = value.get(name)?;
+    Some((!value.is_null()).then_some(value))
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
+    value.get(name)?.as_str()
+}
+
+fn number(value: &Value, name: &str) -> Option<String> {
+    value.get(name)?.as_u64().map(|number| number.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEADER: &str = r#"{"id":1,"incarnation":"01","cluster":"ff","version":"9.9.9","role":"leader","term":4,
+        "leader":1,"commit_index":12,"applied_index":11,"last_log_index":13,"next_unreserved":18446744073709551615,
+        "window":{"next_id":18446744073709551601,"left":14},"write_failed":false,"peer_address":"h1:9000",
+        "client_address":"h1:8000","uptime_seconds":3700,"of_a_later_version":[],"members":[
+        {"id":1,"incarnation":"01","suffrage":"voter","peer_address":"h1:9000","client_address":"h1:8000",
+         "match_index":13,"link":"self","last_heard_ms":null},
+        {"id":20,"incarnation":"02","suffrage":"learner","peer_address":"h20.example:9000",
+         "client_address":"h20.example:8000","match_index":null,"link":"down","last_heard_ms":5}]}"#;
+
+    #[test]
+    fn a_leaders_status_is_told_with_every_number_exact_and_its_members_in_columns() {
+        let text = table(&serde_json::from_str(LEADER).unwrap(), 77).unwrap();
+        let expected = "\
+node        1 (process 77, ticketd 9.9.9)
+cluster     ff
+role        leader in term 4
+leader      node 1
+log         committed up to 12, applied up to 11, last entry 13
+next ID     18446744073709551601 (14 left in the window; 18446744073709551615 and above are not reserved)
+peers       h1:9000
+clients     h1:8000
+up for      1 h 1 min
+
+ID  PEERS             CLIENTS           SUFFRAGE  MATCH  LINK  HEARD
+1   h1:9000           h1:8000           voter     13     self  -
+20  h20.example:9000  h20.example:8000  learner   -      down  5 ms ago
+";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_follower_without_a_leader_and_with_a_failed_disk_says_both() {
+        let mut status: Value = serde_json::from_str(LEADER).unwrap();
+        status["leader"] = Value::Null;
+        status["window"] = Value::Null;
+        status["write_failed"] = Value::Bool(true);
+        let text = table(&status, 77).unwrap();
+        assert!(text.contains("leader      none known\n"), "{text}");
+        assert!(text.contains("a write failed"), "{text}");
+    }
+
+    #[test]
+    fn a_status_that_lacks_something_is_not_half_told() {
+        let whole: Value = serde_json::from_str(LEADER).unwrap();
+        for name in ["id", "role", "term", "leader", "window", "members", "commit_index", "next_unreserved"] {
+            let mut status = whole.clone();
+            status.as_object_mut().unwrap().remove(name);
+            assert_eq!(table(&status, 77), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn durations_are_told_in_their_two_largest_units() {
+        let told = [0, 59, 60, 3599, 3600, 86_399, 86_400, 1_000_000].map(duration);
+        assert_eq!(
+            told,
+            ["0 s", "59 s", "1 min 0 s", "59 min 59 s", "1 h 0 min", "23 h 59 min", "1 d 0 h", "11 d 13 h"]
+        );
+    }
+}

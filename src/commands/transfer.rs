@@ -1,0 +1,53 @@
+//! `ticketd transfer`: hands leadership to another member.
+
+use std::time::Duration;
+
+use super::Failure;
+use super::admin_client::{AskProblem, Patience, Settled, ask};
+use super::contacts::Contacts;
+use crate::cli::Flags;
+use crate::peer::{AdminRequest, RefusedReason};
+
+/// How long the cluster is asked: some elections.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks the leader to hand over to the member that `--id` names, or to the one most up to date.
+///
+/// # Errors
+/// [`Failure`] where nobody took over.
+pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
+    let contacts = Contacts::of(flags.path())?;
+    if contacts.addresses().is_empty() {
+        return Err(Failure::runtime(
+            "the cluster has no other member that could lead: add one with 'ticketd join'".to_owned(),
+        ));
+    }
+    let request = AdminRequest::Transfer { to: flags.id };
+    let error = match ask(contacts.addresses(), &request, &Patience::lasting(PATIENCE)) {
+        Ok(Settled::Transferred) => {
+            match flags.id {
+                Some(id) => println!("node {id} leads"),
+                None => println!("another node leads: 'ticketd status' shows which"),
+            }
+            return Ok(());
+        }
+        Ok(Settled::Joined { .. } | Settled::Removed | Settled::Status(_)) => {
+            return Err(Failure::runtime("a member answered what was not asked: try again".to_owned()));
+        }
+        Err(error) => error,
+    };
+    Err(Failure::runtime(match error.problem {
+        AskProblem::Refused(RefusedReason::NoSuchMember | RefusedReason::TransferFailed) => {
+            format!("{error}: 'ticketd status' shows who votes and is up")
+        }
+        AskProblem::Refused(
+            RefusedReason::IdTaken
+            | RefusedReason::LastVoter
+            | RefusedReason::Removed
+            | RefusedReason::TooManyMembers,
+        )
+        | AskProblem::Interrupted
+        | AskProblem::GaveUp { .. }
+        | AskProblem::Incompatible { .. } => error.to_string(),
+    }))
+}

@@ -1,0 +1,251 @@
+//! One connection: what has been read of it, what waits for an answer, what waits to be sent.
+
+mod answering;
+mod deadlines;
+mod held;
+mod reading;
+
+use raft_core::Micros;
+
+use self::held::Held;
+use self::reading::Remembered;
+use super::body::Body;
+use super::config::{Config, Turn};
+use super::head::HeadScanner;
+use super::pipeline::{Pipeline, Request, Unanswered};
+use super::refusal::Refusal;
+use super::request::{Fatal, Manner};
+use super::response::Reply;
+
+/// One client's connection. The module's documentation says in which order to call what.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    reading: Reading,
+    ending: Ending,
+    input_ended: bool,
+    held: Held,
+    pipeline: Pipeline,
+    remembered: Option<Box<Remembered>>,
+    output: Vec<u8>,
+    /// How many bytes of the output must be sent by the deadline that `send_since` sets.
+    due_bytes: usize,
+    /// When the client began to owe us the reading of what is due.
+    send_since: Micros,
+    /// When the client began to owe us what `reading` waits for; or when this connection began to drain.
+    read_since: Micros,
+}
+
+/// What the next byte belongs to.
+#[derive(Clone, Copy, Debug)]
+enum Reading {
+    /// A request head.
+    Head(HeadScanner),
+    /// A request body, after which the request counts.
+    Body { body: Body, then: Unanswered },
+    /// Nothing: the last request has been read.
+    Over,
+}
+
+/// How far the end of the connection has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ending {
+    NotYet,
+    /// Our side is shut. What the client still sends is thrown away, so that it can read our last answer.
+    Draining {
+        discarded_bytes: usize,
+    },
+    Finished,
+}
+
+impl Connection {
+    /// A connection that has just been accepted.
+    #[must_use]
+    pub fn new(now: Micros) -> Connection {
+        Connection {
+            reading: Reading::Head(HeadScanner::default()),
+            ending: Ending::NotYet,
+            input_ended: false,
+            held: Held::default(),
+            pipeline: Pipeline::default(),
+            remembered: None,
+            output: Vec::new(),
+            due_bytes: 0,
+            send_since: now,
+            read_since: now,
+        }
+    }
+
+    /// A connection that is one too many: it says 503 and closes.
+    #[must_use]
+    pub fn refused(turn: Turn<'_>) -> Connection {
+        let mut connection = Connection::new(turn.now);
+        connection.refuse(turn, Fatal { refusal: Refusal::Overloaded, manner: Manner::closing() });
+        connection
+    }
+
+    /// Takes in what has been read from the client.
+    ///
+    /// # Panics
+    /// Where [`Connection::wants_input`] is false: what is held would have no bound.
+    pub fn receive(&mut self, turn: Turn<'_>, bytes: &[u8]) {
+        assert!(self.wants_input(turn.config), "bytes were read for a connection that wants none");
+        if let Ending::Draining { discarded_bytes } = self.ending {
+            let discarded_bytes = discarded_bytes.saturating_add(bytes.len());
+            let finished = discarded_bytes > turn.config.drain_bytes_max;
+            self.ending = if finished { Ending::Finished } else { Ending::Draining { discarded_bytes } };
+        } else if self.held.is_empty() {
+            let understood = self.understand(turn, bytes);
+            self.held.append(&bytes[understood..]);
+        } else {
+            self.held.append(bytes);
+            self.understand_held(turn);
+        }
+    }
+
+    /// The client will send no more.
+    pub fn end_of_input(&mut self, turn: Turn<'_>) {
+        self.input_ended = true;
+        if let Ending::Draining { .. } = self.ending {
+            self.ending = Ending::Finished;
+        }
+        self.conclude_input(turn);
+    }
+
+    /// The next request that only the server can answer. To be asked until there is none, after
+    /// [`Connection::receive`], [`Connection::answer`] and [`Connection::sent`].
+    pub fn poll_request(&mut self, config: &Config) -> Option<Request> {
+        // A page may be large, and the server answers it on the spot: not while much waits to be sent.
+        if self.output.len() >= config.output_bytes_max { None } else { self.pipeline.poll() }
+    }
+
+    /// How many requests the server has been handed and has not answered.
+    #[must_use]
+    pub fn unanswered(&self) -> usize {
+        self.pipeline.unanswered()
+    }
+
+    /// Answers the oldest request that the server has been handed and has not answered.
+    ///
+    /// # Panics
+    /// Where there is none, or where the reply does not fit it.
+    pub fn answer(&mut self, turn: Turn<'_>, reply: Reply<'_>) {
+        let Some((wish, manner)) = self.pipeline.pop_for_server() else {
+            panic!("{reply:?} answers no request");
+        };
+        self.write_reply(turn, wish, manner, reply);
+        self.answer_own(turn);
+        self.resume(turn);
+    }
+
+    /// What is to be sent to the client.
+    #[must_use]
+    pub fn output(&self) -> &[u8] {
+        &self.output
+    }
+
+    /// So many bytes of the output have been sent.
+    ///
+    /// # Panics
+    /// Where there are not as many.
+    pub fn sent(&mut self, turn: Turn<'_>, bytes: usize) {
+        assert!(bytes <= self.output.len(), "{bytes} sent of {}", self.output.len());
+        if bytes == self.output.len() {
+            self.output.clear();
+            self.due_bytes = 0;
+        } else {
+            self.output.drain(..bytes);
+            self.due_bytes = self.due_bytes.saturating_sub(bytes);
+            self.note_due(turn.now);
+        }
+        if self.is_between_requests() {
+            self.read_since = turn.now;
+        }
+        self.resume(turn);
+    }
+
+    /// Whether the client is to be read. False while what it has sent before is too much, and once nothing that
+    /// it could send matters.
+    #[must_use]
+    pub fn wants_input(&self, config: &Config) -> bool {
+        match (self.ending, &self.reading) {
+            _ if self.input_ended => false,
+            (Ending::Finished, _) => false,
+            (Ending::Draining { .. }, _) => true,
+            (Ending::NotYet, Reading::Head(scanner)) => {
+                scanner.begun() || (self.held.is_empty() && !self.is_full(config))
+            }
+            (Ending::NotYet, Reading::Body { .. }) => true,
+            (Ending::NotYet, Reading::Over) => false,
+        }
+    }
+
+    /// When [`Connection::on_deadline`] is to be called. Every other call may change it.
+    #[must_use]
+    pub fn deadline(&self, config: &Config) -> Option<Micros> {
+        if self.is_finished() {
+            return None;
+        }
+        let deadlines = [
+            self.read_deadline(config),
+            self.send_deadline(config),
+            self.drain_deadline(config),
+            self.rest_deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// Acts on the deadlines that have passed. Harmless where none has.
+    pub fn on_deadline(&mut self, turn: Turn<'_>) {
+        let passed = |deadline: Option<Micros>| deadline.is_some_and(|deadline| deadline <= turn.now);
+        if passed(self.drain_deadline(turn.config)) || passed(self.send_deadline(turn.config)) {
+            self.ending = Ending::Finished;
+            return;
+        }
+        if passed(self.read_deadline(turn.config)) {
+            match &self.reading {
+                // RFC 9112 §9.5: a quiet connection may be closed at any time, without a word.
+                Reading::Head(scanner) if !scanner.begun() => self.reading = Reading::Over,
+                Reading::Head(_) | Reading::Body { .. } => {
+                    self.refuse_what_is_read(turn, Refusal::RequestTimeout)
+                }
+                Reading::Over => {}
+            }
+        }
+        if passed(self.rest_deadline()) {
+            self.held = Held::default();
+            self.pipeline = Pipeline::default();
+            self.output = Vec::new();
+            self.remembered = None;
+        }
+    }
+
+    /// Whether the write side of the socket is to be shut now: true once, when the last answer has been sent.
+    /// Reading goes on from there for a while, since to close a socket that has unread bytes resets the
+    /// connection, and the reset can overtake the answer (RFC 9112 §9.6).
+    pub fn poll_shutdown_write(&mut self, now: Micros) -> bool {
+        let due = self.ending == Ending::NotYet && !self.input_ended && self.is_all_said();
+        if due {
+            self.ending = Ending::Draining { discarded_bytes: 0 };
+            self.read_since = now;
+        }
+        due
+    }
+
+    /// Whether the socket is to be closed now.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.ending == Ending::Finished || (self.input_ended && self.is_all_said())
+    }
+
+    /// The server is being stopped: requests that have been read are answered, then the connection closes.
+    pub fn wind_down(&mut self, turn: Turn<'_>) {
+        match &self.reading {
+            Reading::Head(scanner) if !scanner.begun() => {
+                self.held.clear();
+                self.reading = Reading::Over;
+            }
+            Reading::Head(_) | Reading::Body { .. } => self.refuse_what_is_read(turn, Refusal::Stopping),
+            Reading::Over => {}
+        }
+    }
+}

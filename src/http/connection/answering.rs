@@ -1,0 +1,92 @@
+//! From answers to bytes. Answers leave in the order of the requests (RFC 9112 §9.3.2).
+
+use raft_core::Micros;
+
+use super::{Connection, Reading};
+use crate::http::config::Turn;
+use crate::http::pipeline::{Due, OwnAnswer, ServerWish};
+use crate::http::refusal::Refusal;
+use crate::http::request::{Manner, Persistence};
+use crate::http::response::{Reply, Writer, write_continue};
+
+impl Connection {
+    /// Writes the server's reply to what it was asked for.
+    pub(super) fn write_reply(&mut self, turn: Turn<'_>, wish: ServerWish, manner: Manner, reply: Reply<'_>) {
+        let manner = Manner { persistence: self.persistence(manner), ..manner };
+        let writer = Writer { turn, manner, out: &mut self.output };
+        match (wish, reply) {
+            (ServerWish::Ids { count, .. }, Reply::Ids { first, count: given }) => {
+                assert_eq!(given, count, "as many IDs as were asked for");
+                writer.ids(first, given);
+            }
+            (ServerWish::Ids { query_bytes, .. }, Reply::Redirect { authority }) => {
+                writer.redirect(authority, query_bytes.map(|bytes| self.pipeline.query(bytes)));
+            }
+            (ServerWish::Ids { .. }, Reply::LeaderUnavailable) => writer.leader_unavailable(),
+            (ServerWish::Ids { .. }, Reply::TimedOut) => writer.refusal(Refusal::TimedOut),
+            (ServerWish::Ids { .. }, Reply::Overloaded) => writer.refusal(Refusal::Overloaded),
+            (ServerWish::Ids { .. }, Reply::Exhausted) => writer.refusal(Refusal::Exhausted),
+            (ServerWish::Page(_), Reply::Page { ok, content_type, body }) => {
+                let status = if ok { "200 OK" } else { "503 Service Unavailable" };
+                writer.page(status, content_type, body);
+            }
+            (ServerWish::Ids { .. }, Reply::Page { .. })
+            | (
+                ServerWish::Page(_),
+                Reply::Ids { .. }
+                | Reply::Redirect { .. }
+                | Reply::LeaderUnavailable
+                | Reply::TimedOut
+                | Reply::Overloaded
+                | Reply::Exhausted,
+            ) => panic!("{reply:?} is no answer to {wish:?}"),
+        }
+        if let ServerWish::Ids { query_bytes: Some(bytes), .. } = wish {
+            self.pipeline.drop_query(bytes);
+        }
+    }
+
+    /// Answers whatever needs no server and waits for nothing before it.
+    pub(super) fn answer_own(&mut self, turn: Turn<'_>) {
+        while let Some(due) = self.pipeline.pop_due() {
+            match due {
+                Due::Answer(answer, manner) => {
+                    let manner = Manner { persistence: self.persistence(manner), ..manner };
+                    let writer = Writer { turn, manner, out: &mut self.output };
+                    match answer {
+                        OwnAnswer::Refused(refusal) => writer.refusal(refusal),
+                        OwnAnswer::Options(allow) => writer.options(allow),
+                    }
+                }
+                Due::Continue => {
+                    write_continue(&mut self.output);
+                    self.read_since = turn.now;
+                }
+            }
+        }
+        self.note_due(turn.now);
+    }
+
+    /// Sets the client a time to read what waits for it, unless it has one. What is added meanwhile is due
+    /// later.
+    pub(super) fn note_due(&mut self, now: Micros) {
+        if self.due_bytes == 0 && !self.output.is_empty() {
+            self.due_bytes = self.output.len();
+            self.send_since = now;
+        }
+    }
+
+    /// Whether all that there will ever be to say has been sent.
+    pub(super) fn is_all_said(&self) -> bool {
+        matches!(self.reading, Reading::Over) && self.pipeline.is_empty() && self.output.is_empty()
+    }
+
+    /// Whether the connection goes on after the answer to a request that has just left the queue: not where it
+    /// is known by now that no other request follows.
+    fn persistence(&self, manner: Manner) -> Persistence {
+        match self.reading {
+            Reading::Over if self.pipeline.is_empty() => Persistence::Close,
+            Reading::Over | Reading::Head(_) | Reading::Body { .. } => manner.persistence,
+        }
+    }
+}

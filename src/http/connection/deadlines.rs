@@ -1,0 +1,46 @@
+//! When a client that is slow, or gone, is given up.
+
+use raft_core::Micros;
+
+use super::{Connection, Ending, Reading};
+use crate::http::config::{Config, REST_US};
+
+impl Connection {
+    pub(super) fn read_deadline(&self, config: &Config) -> Option<Micros> {
+        match &self.reading {
+            _ if self.ending != Ending::NotYet => None,
+            Reading::Head(scanner) if scanner.begun() => Some(self.read_since.plus(config.head_timeout_us)),
+            Reading::Head(_) => {
+                self.is_between_requests().then(|| self.read_since.plus(config.idle_timeout_us))
+            }
+            // The client may be waiting for a 100 that itself waits for the answers before it.
+            Reading::Body { .. } if self.pipeline.awaits_continue() => None,
+            Reading::Body { .. } => Some(self.read_since.plus(config.body_timeout_us)),
+            Reading::Over => None,
+        }
+    }
+
+    pub(super) fn send_deadline(&self, config: &Config) -> Option<Micros> {
+        (!self.output.is_empty()).then(|| self.send_since.plus(config.send_timeout_us))
+    }
+
+    pub(super) fn drain_deadline(&self, config: &Config) -> Option<Micros> {
+        match self.ending {
+            Ending::Draining { .. } => Some(self.read_since.plus(config.drain_timeout_us)),
+            Ending::NotYet | Ending::Finished => None,
+        }
+    }
+
+    pub(super) fn rest_deadline(&self) -> Option<Micros> {
+        let holds_memory = self.held.holds_memory()
+            || self.output.capacity() > 0
+            || self.remembered.is_some()
+            || self.pipeline.holds_memory();
+        (holds_memory && self.is_between_requests()).then(|| self.read_since.plus(REST_US))
+    }
+
+    /// Whether all requests are answered, all answers sent, and nothing of another request has come.
+    pub(super) fn is_between_requests(&self) -> bool {
+        self.awaits_head() && self.pipeline.is_empty() && self.output.is_empty() && self.held.is_empty()
+    }
+}

@@ -1,0 +1,260 @@
+//! From bytes to requests in the queue. What is decided depends on the bytes alone, never on their cuts.
+
+use super::{Connection, Reading};
+use crate::http::body::Body;
+use crate::http::config::{Config, REMEMBERED_BYTES_MAX, Turn};
+use crate::http::head::{HeadScanner, Progress, RequestLine};
+use crate::http::pipeline::{OwnAnswer, ServerWish, Unanswered, Wish};
+use crate::http::refusal::Refusal;
+use crate::http::request::{self, Asked, Fatal, Head, Manner, Persistence};
+
+/// A plain request for IDs, byte for byte. Programs send the same request again and again, and a head is
+/// understood by its bytes alone: input that begins with these bytes, which are a whole head, means the same.
+#[derive(Clone, Debug)]
+pub(super) struct Remembered {
+    head: Vec<u8>,
+    request: Unanswered,
+}
+
+impl Connection {
+    /// Understands as much as there is and as the bounds allow; says how many bytes that is.
+    pub(super) fn understand(&mut self, turn: Turn<'_>, bytes: &[u8]) -> usize {
+        let mut understood = 0;
+        while understood < bytes.len() {
+            let rest = &bytes[understood..];
+            let step = match &self.reading {
+                Reading::Head(scanner) if !scanner.begun() && self.is_full(turn.config) => None,
+                Reading::Head(scanner) => self.understand_head(turn, *scanner, rest),
+                Reading::Body { body, then } => Some(self.understand_body(turn, *body, *then, rest)),
+                Reading::Over => Some(rest.len()),
+            };
+            match step {
+                Some(bytes) => understood += bytes,
+                None => break,
+            }
+        }
+        understood
+    }
+
+    /// Understands what the bounds held back, as far as they allow it by now.
+    pub(super) fn resume(&mut self, turn: Turn<'_>) {
+        if self.awaits_head() && !self.held.is_empty() {
+            self.understand_held(turn);
+        }
+    }
+
+    pub(super) fn understand_held(&mut self, turn: Turn<'_>) {
+        let mut held = std::mem::take(&mut self.held);
+        let understood = self.understand(turn, held.as_bytes());
+        held.consume(understood);
+        self.held = held;
+        self.conclude_input(turn);
+    }
+
+    /// Draws the conclusion from the end of the input, once all before it has been understood.
+    pub(super) fn conclude_input(&mut self, turn: Turn<'_>) {
+        if !self.input_ended {
+            return;
+        }
+        match &self.reading {
+            Reading::Head(scanner) if !scanner.begun() => {
+                if self.held.is_empty() {
+                    self.reading = Reading::Over;
+                }
+            }
+            Reading::Head(_) | Reading::Body { .. } => {
+                self.refuse_what_is_read(turn, Refusal::Malformed("The request ends before it is complete"));
+            }
+            Reading::Over => {}
+        }
+    }
+
+    /// Refuses the request of which a part has been read, and with it all that follows.
+    pub(super) fn refuse_what_is_read(&mut self, turn: Turn<'_>, refusal: Refusal) {
+        let fatal = match self.reading {
+            Reading::Head(_) | Reading::Over => Fatal::in_head(refusal, self.held.as_bytes()),
+            Reading::Body { then: Unanswered { manner, .. }, .. } => {
+                Fatal { refusal, manner: Manner { persistence: Persistence::Close, ..manner } }
+            }
+        };
+        self.refuse(turn, fatal);
+    }
+
+    pub(super) fn refuse(&mut self, turn: Turn<'_>, Fatal { refusal, manner }: Fatal) {
+        self.held.clear();
+        self.reading = Reading::Over;
+        self.pipeline.push(Unanswered { wish: Wish::Own(OwnAnswer::Refused(refusal)), manner });
+        self.answer_own(turn);
+    }
+
+    /// Whether the next byte begins a request.
+    pub(super) fn awaits_head(&self) -> bool {
+        matches!(&self.reading, Reading::Head(scanner) if !scanner.begun())
+    }
+
+    /// Whether no further request is to be begun.
+    pub(super) fn is_full(&self, config: &Config) -> bool {
+        self.pipeline.len() >= config.pipeline_max
+            || self.pipeline.query_bytes() >= config.target_bytes_max
+            || self.output.len() >= config.output_bytes_max
+    }
+
+    /// Takes one head off the front of `rest`; `None` where it is not complete.
+    fn understand_head(&mut self, turn: Turn<'_>, mut scanner: HeadScanner, rest: &[u8]) -> Option<usize> {
+        if !scanner.begun() {
+            if let Some(remembered) = &self.remembered
+                && rest.starts_with(&remembered.head)
+            {
+                let (bytes, request) = (remembered.head.len(), remembered.request);
+                self.request_read(turn, request);
+                return Some(bytes);
+            }
+            self.read_since = turn.now;
+        }
+        let progress = scanner.advance(turn.config, rest);
+        self.reading = Reading::Head(scanner);
+        match progress {
+            Progress::Partial => None,
+            Progress::EmptyLine => Some(2),
+            Progress::Complete { line, bytes } => {
+                self.head_read(turn, line, &rest[..bytes]);
+                Some(bytes)
+            }
+            Progress::Refused(refusal) => {
+                self.refuse(turn, Fatal::in_head(refusal, rest));
+                Some(rest.len())
+            }
+        }
+    }
+
+    fn head_read(&mut self, turn: Turn<'_>, line: RequestLine, bytes: &[u8]) {
+        let Head { asked, manner, body, awaits_continue } = match request::parse(turn.config, line, bytes) {
+            Ok(head) => head,
+            Err(fatal) => return self.refuse(turn, fatal),
+        };
+        let wish = match asked {
+            Asked::TakeIds { count, query } => {
+                Wish::Server(ServerWish::Ids { count, query_bytes: self.pipeline.keep_query(query) })
+            }
+            Asked::Page(page) => Wish::Server(ServerWish::Page(page)),
+            Asked::Options(allow) => Wish::Own(OwnAnswer::Options(allow)),
+            Asked::Refused(refusal) => Wish::Own(OwnAnswer::Refused(refusal)),
+        };
+        let request = Unanswered { wish, manner };
+        if awaits_continue {
+            self.pipeline.push_continue();
+            self.answer_own(turn);
+        }
+        match body {
+            Some(body) => {
+                self.read_since = turn.now;
+                self.reading = Reading::Body { body, then: request };
+            }
+            None => {
+                self.remember(bytes, request);
+                self.request_read(turn, request);
+            }
+        }
+    }
+
+    fn understand_body(&mut self, turn: Turn<'_>, mut body: Body, then: Unanswered, rest: &[u8]) -> usize {
+        match body.advance(turn.config.body_bytes_max, rest) {
+            Ok(Some(bytes)) => {
+                self.request_read(turn, then);
+                bytes
+            }
+            Ok(None) => {
+                self.reading = Reading::Body { body, then };
+                rest.len()
+            }
+            Err(refusal) => {
+                self.refuse_what_is_read(turn, refusal);
+                rest.len()
+            }
+        }
+    }
+
+    /// A request has been read to its end.
+    fn request_read(&mut self, turn: Turn<'_>, request: Unanswered) {
+        self.reading = match request.manner.persistence {
+            // RFC 9112 §9.6: nothing after it is a request.
+            Persistence::Close => Reading::Over,
+            Persistence::Keep | Persistence::KeepAndSaySo => Reading::Head(HeadScanner::default()),
+        };
+        self.pipeline.push(request);
+        self.answer_own(turn);
+    }
+
+    /// Remembers a request if it is one for IDs, and all there is to it is its head.
+    fn remember(&mut self, head: &[u8], request: Unanswered) {
+        let is_plain = match request.wish {
+            Wish::Server(ServerWish::Ids { query_bytes, .. }) => query_bytes.is_none(),
+            Wish::Server(ServerWish::Page(_)) | Wish::Own(_) => false,
+        };
+        if is_plain && head.len() <= REMEMBERED_BYTES_MAX && request.manner.persistence != Persistence::Close
+        {
+            let remembered =
+                self.remembered.get_or_insert_with(|| Box::new(Remembered { head: Vec::new(), request }));
+            remembered.head.clear();
+            remembered.head.extend_from_slice(head);
+            remembered.request = request;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+
+    use raft_core::Micros;
+
+    use super::*;
+    use crate::http::{HttpDate, Request};
+
+    /// The requests that a connection hands out for this input, and whether it then remembers one.
+    fn read(connection: &mut Connection, input: &str) -> (Vec<Request>, bool) {
+        let config = Config::default();
+        let date = HttpDate::from_unix(0);
+        connection.receive(Turn { config: &config, now: Micros(0), date: &date }, input.as_bytes());
+        let requests = std::iter::from_fn(|| connection.poll_request(&config)).collect();
+        (requests, connection.remembered.is_some())
+    }
+
+    #[test]
+    fn only_a_short_request_for_one_id_without_a_body_that_lets_the_connection_go_on_is_remembered() {
+        let long = "x".repeat(REMEMBERED_BYTES_MAX);
+        for (start, fields, remembered) in [
+            ("POST / HTTP/1.1", "Accept: */*", true),
+            ("POST / HTTP/1.1", "Content-Length: 0", true),
+            ("POST / HTTP/1.0", "Connection: keep-alive", true),
+            ("POST / HTTP/1.1", "Connection: close", false),
+            ("POST / HTTP/1.1", "Content-Length: 1", false),
+            ("POST / HTTP/1.1", "Transfer-Encoding: chunked", false),
+            ("POST / HTTP/1.1", &format!("X: {long}"), false),
+            ("POST /? HTTP/1.1", "Accept: */*", false),
+            ("POST /?n=2 HTTP/1.1", "Accept: */*", false),
+            ("GET /healthz HTTP/1.1", "Accept: */*", false),
+            ("GET / HTTP/1.1", "Accept: */*", false),
+        ] {
+            let mut connection = Connection::new(Micros(0));
+            let (_, found) = read(&mut connection, &format!("{start}\r\nHost: a\r\n{fields}\r\n\r\n"));
+            assert_eq!(found, remembered, "{start}, {fields}");
+        }
+    }
+
+    #[test]
+    fn a_request_is_recognised_by_all_its_bytes_and_by_nothing_less() {
+        let request = "POST / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let take = |count| Request::TakeIds { count: NonZeroU64::new(count).unwrap() };
+        let mut connection = Connection::new(Micros(0));
+        assert_eq!(read(&mut connection, request), (vec![take(1)], true));
+        // Had it remembered another meaning, that meaning would now be seen: so this way is taken at all.
+        let count = NonZeroU64::new(9).unwrap();
+        let remembered = connection.remembered.as_mut().unwrap();
+        remembered.request.wish = Wish::Server(ServerWish::Ids { count, query_bytes: None });
+        assert_eq!(read(&mut connection, request).0, [take(9)]);
+        assert_eq!(read(&mut connection, &request[..20]).0, []);
+        assert_eq!(read(&mut connection, &request[20..]).0, [take(1)]);
+        assert_eq!(read(&mut connection, &request.replace("Host: a", "Host: b")).0, [take(1)]);
+    }
+}

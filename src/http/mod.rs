@@ -1,0 +1,39 @@
+//! HTTP/1.1 and 1.0 to the letter (RFC 9110, RFC 9112), for one connection at a time.
+//!
+//! Floor 3. A pure state machine: bytes in, requests out, answers in, bytes out. It uses httparse and the words
+//! of raft-core for time; it has no sockets and no clock but a number. It must never know who answers, what a
+//! leader is, or how many connections there are.
+//!
+//! ```text
+//! connection.receive(turn, bytes)
+//! while let Some(request) = connection.poll_request(config) { ... connection.answer(turn, reply) ... }
+//! write connection.output(), then connection.sent(turn, n), then poll_request again
+//! if connection.poll_shutdown_write(now) { shut the write side }
+//! if connection.is_finished() { drop the socket }
+//! sleep until connection.deadline(config), then connection.on_deadline(turn)
+//! ```
+//!
+//! What is decided depends on the bytes alone, never on how they were cut into packets: every rule is decided
+//! at one named byte (the end of the request line, the end of the head, the first byte that breaks a rule).
+//! Answers leave in the order of the requests. A request that cannot be trusted to end where it seems to end is
+//! answered with an error after which nothing more is read from that connection as a request.
+
+mod accept;
+mod body;
+mod chunked;
+mod config;
+mod connection;
+mod date;
+mod fields;
+mod head;
+mod pipeline;
+mod refusal;
+mod request;
+mod response;
+mod target;
+
+pub use config::{Config, RedirectStatus, Serves, Turn};
+pub use connection::Connection;
+pub use date::HttpDate;
+pub use pipeline::{Page, Request};
+pub use response::Reply;

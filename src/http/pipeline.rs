@@ -1,0 +1,227 @@
+//! The requests of one connection that wait for their answers, in the order in which they came
+//! (RFC 9112 §9.3.2).
+
+use std::collections::VecDeque;
+use std::num::NonZeroU64;
+
+use super::refusal::{Allow, Refusal};
+use super::request::Manner;
+
+/// What only the server can answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Request {
+    /// A client wants so many consecutive IDs.
+    TakeIds {
+        /// How many.
+        count: NonZeroU64,
+    },
+    /// A client wants to see a page. It is the oldest request without an answer, and no other is handed out
+    /// until it has one, so it can be answered on the spot.
+    Page(Page),
+}
+
+/// A page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Page {
+    /// `/healthz`: whether the process is alive.
+    Health,
+    /// `/readyz`: whether this node can serve now.
+    Ready {
+        /// `/readyz?leader`: whether it leads.
+        leader: bool,
+    },
+    /// `/status`: what `ticketd status --json` prints.
+    Status,
+    /// `/metrics`: what Prometheus reads.
+    Metrics,
+}
+
+/// A request that has been read to its end and has no answer yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Unanswered {
+    /// What it asks for.
+    pub(super) wish: Wish,
+    /// How to answer it.
+    pub(super) manner: Manner,
+}
+
+/// What a request asks for, by who has the answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Wish {
+    /// The server has it.
+    Server(ServerWish),
+    /// The connection has it.
+    Own(OwnAnswer),
+}
+
+/// What the server is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum ServerWish {
+    /// So many IDs. The query of the request, where it has one, is kept in the [`Pipeline`] for a redirect.
+    Ids { count: NonZeroU64, query_bytes: Option<usize> },
+    /// A page.
+    Page(Page),
+}
+
+/// An answer that needs no server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum OwnAnswer {
+    Refused(Refusal),
+    Options(Allow),
+}
+
+/// What the connection can say without the server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Due {
+    /// The answer to a request.
+    Answer(OwnAnswer, Manner),
+    /// `100 Continue`, for a request whose body is to come.
+    Continue,
+}
+
+/// What waits in the queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Pending {
+    Request(Unanswered),
+    Continue,
+}
+
+/// The queue of them.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Pipeline {
+    queue: VecDeque<Pending>,
+    /// How many at the front have been offered to the server.
+    offered: usize,
+    queries: Queries,
+}
+
+impl Pipeline {
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// The bytes of the queries that are kept for redirects.
+    pub(super) fn query_bytes(&self) -> usize {
+        self.queries.bytes.len() - self.queries.start
+    }
+
+    pub(super) fn push(&mut self, request: Unanswered) {
+        self.queue.push_back(Pending::Request(request));
+    }
+
+    /// The request whose body comes next waits for `100 Continue`, which is due when all before it is answered.
+    pub(super) fn push_continue(&mut self) {
+        self.queue.push_back(Pending::Continue);
+    }
+
+    /// Keeps a query for a request that is about to be pushed. Its length goes into [`ServerWish::Ids`].
+    pub(super) fn keep_query(&mut self, query: Option<&[u8]>) -> Option<usize> {
+        query.map(|query| {
+            self.queries.push(query);
+            query.len()
+        })
+    }
+
+    /// The next request that the server must answer.
+    pub(super) fn poll(&mut self) -> Option<Request> {
+        if self.offered > 0 && matches!(self.front_for_server(), Some((ServerWish::Page(_), _))) {
+            return None;
+        }
+        while let Some(pending) = self.queue.get(self.offered) {
+            match for_server(pending) {
+                Some((ServerWish::Ids { count, .. }, _)) => {
+                    self.offered += 1;
+                    return Some(Request::TakeIds { count });
+                }
+                Some((ServerWish::Page(page), _)) => {
+                    if self.offered > 0 {
+                        return None;
+                    }
+                    self.offered = 1;
+                    return Some(Request::Page(page));
+                }
+                None => self.offered += 1,
+            }
+        }
+        None
+    }
+
+    /// How many requests the server has been given and has not answered.
+    pub(super) fn unanswered(&self) -> usize {
+        self.queue.iter().take(self.offered).filter(|pending| for_server(pending).is_some()).count()
+    }
+
+    /// Whether a `100 Continue` waits for its turn.
+    pub(super) fn awaits_continue(&self) -> bool {
+        self.queue.back() == Some(&Pending::Continue)
+    }
+
+    /// Takes the oldest, if the server has been given it and is to answer it.
+    pub(super) fn pop_for_server(&mut self) -> Option<(ServerWish, Manner)> {
+        let oldest = if self.offered > 0 { self.front_for_server() } else { None };
+        if oldest.is_some() {
+            self.queue.pop_front();
+            self.offered -= 1;
+        }
+        oldest
+    }
+
+    /// Takes the oldest, if the connection itself answers it.
+    pub(super) fn pop_due(&mut self) -> Option<Due> {
+        let due = match *self.queue.front()? {
+            Pending::Request(Unanswered { wish: Wish::Server(_), .. }) => return None,
+            Pending::Request(Unanswered { wish: Wish::Own(answer), manner }) => Due::Answer(answer, manner),
+            Pending::Continue => Due::Continue,
+        };
+        self.queue.pop_front();
+        self.offered = self.offered.saturating_sub(1);
+        Some(due)
+    }
+
+    /// The oldest query kept, which has this length.
+    pub(super) fn query(&self, bytes: usize) -> &[u8] {
+        &self.queries.bytes[self.queries.start..self.queries.start + bytes]
+    }
+
+    /// Forgets the oldest query kept, which has this length.
+    pub(super) fn drop_query(&mut self, bytes: usize) {
+        self.queries.start += bytes;
+    }
+
+    fn front_for_server(&self) -> Option<(ServerWish, Manner)> {
+        self.queue.front().and_then(for_server)
+    }
+
+    /// Whether it holds memory that could be given back.
+    pub(super) fn holds_memory(&self) -> bool {
+        self.queue.capacity() > 0 || self.queries.bytes.capacity() > 0
+    }
+}
+
+fn for_server(pending: &Pending) -> Option<(ServerWish, Manner)> {
+    match *pending {
+        Pending::Request(Unanswered { wish: Wish::Server(wish), manner }) => Some((wish, manner)),
+        Pending::Request(Unanswered { wish: Wish::Own(_), .. }) | Pending::Continue => None,
+    }
+}
+
+/// Queries one after the other, so that keeping one allocates nothing in the steady state.
+#[derive(Clone, Default, Debug)]
+struct Queries {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Queries {
+    fn push(&mut self, query: &[u8]) {
+        if self.start > self.bytes.len() / 2 || self.start == self.bytes.len() {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+        self.bytes.extend_from_slice(query);
+    }
+}

@@ -1,0 +1,153 @@
+//! Everything that a client can be told instead of what it asked for: status, explanation, `Allow`.
+
+/// Why a request is not granted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Refusal {
+    /// The request breaks a rule of HTTP, so nothing after it can be trusted. The text says which.
+    Malformed(&'static str),
+    /// `n` is not a number from 1 to the bound.
+    CountOutOfRange,
+    /// Nothing is served at this path.
+    NotFound,
+    /// The method does not fit the resource.
+    MethodNotAllowed(Allow),
+    /// A GET where POST is meant: most often a POST that a redirect has turned into a GET.
+    GetInsteadOfPost(Allow),
+    /// None of the types that the client accepts is to be had.
+    NotAcceptable,
+    /// The request did not arrive in time.
+    RequestTimeout,
+    /// The body is longer than allowed.
+    ContentTooLarge,
+    /// The target is longer than allowed.
+    UriTooLong,
+    /// The target belongs to another scheme.
+    Misdirected,
+    /// An expectation other than `100-continue`.
+    ExpectationFailed,
+    /// Too many header or trailer fields, or too large.
+    FieldsTooLarge,
+    /// A method that this server does not know.
+    MethodUnknown,
+    /// A transfer coding that this server does not know.
+    TransferCodingUnknown,
+    /// A major version other than 1.
+    VersionUnsupported,
+    /// Too many requests wait, or too many connections are open.
+    Overloaded,
+    /// The cluster gave no answer in time.
+    TimedOut,
+    /// This node is being stopped.
+    Stopping,
+    /// There are not as many IDs left.
+    Exhausted,
+}
+
+/// The methods of a resource, for the `Allow` field (RFC 9110 §10.2.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Allow {
+    /// Where IDs are handed out.
+    Ids,
+    /// Where a page is shown.
+    Page,
+    /// What the server as a whole knows: the answer to `OPTIONS *`.
+    Server,
+    /// Nothing: the server is not a proxy.
+    Nothing,
+}
+
+impl Allow {
+    /// The field's value.
+    pub(super) const fn methods(self) -> &'static str {
+        match self {
+            Allow::Ids => "POST, OPTIONS",
+            Allow::Page => "GET, HEAD, OPTIONS",
+            Allow::Server => "GET, HEAD, POST, OPTIONS",
+            Allow::Nothing => "",
+        }
+    }
+}
+
+impl Refusal {
+    /// The status code and its reason phrase (RFC 9110 §15, RFC 6585 for 431).
+    pub(super) const fn status(self) -> &'static str {
+        match self {
+            Refusal::Malformed(_) | Refusal::CountOutOfRange => "400 Bad Request",
+            Refusal::NotFound => "404 Not Found",
+            Refusal::MethodNotAllowed(_) | Refusal::GetInsteadOfPost(_) => "405 Method Not Allowed",
+            Refusal::NotAcceptable => "406 Not Acceptable",
+            Refusal::RequestTimeout => "408 Request Timeout",
+            Refusal::ContentTooLarge => "413 Content Too Large",
+            Refusal::UriTooLong => "414 URI Too Long",
+            Refusal::ExpectationFailed => "417 Expectation Failed",
+            Refusal::Misdirected => "421 Misdirected Request",
+            Refusal::FieldsTooLarge => "431 Request Header Fields Too Large",
+            Refusal::Exhausted => "500 Internal Server Error",
+            Refusal::MethodUnknown | Refusal::TransferCodingUnknown => "501 Not Implemented",
+            Refusal::Overloaded | Refusal::TimedOut | Refusal::Stopping => "503 Service Unavailable",
+            Refusal::VersionUnsupported => "505 HTTP Version Not Supported",
+        }
+    }
+
+    /// What to tell a person, in one line that needs no escaping in JSON. `None` where it depends on the
+    /// configuration.
+    pub(super) const fn detail(self) -> Option<&'static str> {
+        Some(match self {
+            Refusal::Malformed(rule) => rule,
+            Refusal::CountOutOfRange => return None,
+            Refusal::NotFound => "Nothing is served at this path; IDs are handed out at POST /",
+            Refusal::MethodNotAllowed(_) => {
+                "This method does not fit this resource; the Allow field lists those that do"
+            }
+            Refusal::GetInsteadOfPost(_) => {
+                "IDs are handed out to POST only. If you sent POST, a redirect turned it into GET: let your \
+                 client keep the method (curl -L -X POST), or start the nodes with --redirect_status 307"
+            }
+            Refusal::NotAcceptable => {
+                "IDs come as text/plain or application/json, and the Accept field allows neither"
+            }
+            Refusal::RequestTimeout => "The request did not arrive in time",
+            Refusal::ContentTooLarge => "The body is too long; none is needed",
+            Refusal::UriTooLong => "The request target is too long",
+            Refusal::ExpectationFailed => "The only expectation that can be met is 100-continue",
+            Refusal::Misdirected => "This server answers for http URIs only",
+            Refusal::FieldsTooLarge => "There are too many header fields, or they are too large",
+            Refusal::MethodUnknown => "This method is not known here",
+            Refusal::TransferCodingUnknown => "The only transfer coding known here is chunked",
+            Refusal::VersionUnsupported => "The only versions of HTTP spoken here are 1.1 and 1.0",
+            Refusal::Overloaded => "Too much is waiting already; try again",
+            Refusal::TimedOut => "The cluster gave no answer in time; try again",
+            Refusal::Stopping => "This node is being stopped; try again",
+            Refusal::Exhausted => "There are not as many IDs left below 2^64",
+        })
+    }
+
+    /// The methods that the resource allows, where the status calls for them.
+    pub(super) const fn allow(self) -> Option<Allow> {
+        match self {
+            Refusal::MethodNotAllowed(allow) | Refusal::GetInsteadOfPost(allow) => Some(allow),
+            Refusal::Malformed(_)
+            | Refusal::CountOutOfRange
+            | Refusal::NotFound
+            | Refusal::NotAcceptable
+            | Refusal::RequestTimeout
+            | Refusal::ContentTooLarge
+            | Refusal::UriTooLong
+            | Refusal::Misdirected
+            | Refusal::ExpectationFailed
+            | Refusal::FieldsTooLarge
+            | Refusal::MethodUnknown
+            | Refusal::TransferCodingUnknown
+            | Refusal::VersionUnsupported
+            | Refusal::Overloaded
+            | Refusal::TimedOut
+            | Refusal::Stopping
+            | Refusal::Exhausted => None,
+        }
+    }
+
+    /// Whether the client does well to ask again soon.
+    pub(super) const fn passes(self) -> bool {
+        matches!(self, Refusal::Overloaded | Refusal::TimedOut | Refusal::Stopping)
+    }
+}

@@ -1,0 +1,203 @@
+//! From the bytes of a complete head to what is to be done about it.
+
+use std::num::NonZeroU64;
+
+use super::accept::{Accept, Format};
+use super::body::Body;
+use super::config::Config;
+use super::fields::{self, ConnectionOption, Expectation};
+use super::head::{Method, RequestLine, Version};
+use super::pipeline::Page;
+use super::refusal::{Allow, Refusal};
+use super::target::{self, Target};
+
+/// A request whose head is sound, so that it is known where it ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head<'a> {
+    /// What to do once the body has been read.
+    pub(super) asked: Asked<'a>,
+    /// How to answer.
+    pub(super) manner: Manner,
+    /// What follows the head.
+    pub(super) body: Option<Body>,
+    /// Whether the client waits for `100 Continue` before it sends the body.
+    pub(super) awaits_continue: bool,
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Asked<'a> {
+    /// IDs.
+    TakeIds {
+        /// How many.
+        count: NonZeroU64,
+        /// The query of the request, to be kept in a redirect.
+        query: Option<&'a [u8]>,
+    },
+    /// A page.
+    Page(Page),
+    /// The methods that there are.
+    Options(Allow),
+    /// Something that is not to be had.
+    Refused(Refusal),
+}
+
+/// An error after which nothing on the connection is read as a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Fatal {
+    /// What is wrong.
+    pub(super) refusal: Refusal,
+    /// How to say so.
+    pub(super) manner: Manner,
+}
+
+/// How a request is to be answered, whatever the answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Manner {
+    /// How IDs are written.
+    pub(super) ids: Format,
+    /// How errors are written.
+    pub(super) problems: Format,
+    /// Whether the content is sent.
+    pub(super) content: Content,
+    /// Whether the connection goes on.
+    pub(super) persistence: Persistence,
+}
+
+/// Whether the content of an answer is sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Content {
+    Sent,
+    /// The answer to HEAD: everything but the content (RFC 9110 §9.3.2).
+    Withheld,
+}
+
+/// Whether the connection goes on after an answer (RFC 9112 §9.3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Persistence {
+    /// It does, as is understood in HTTP/1.1.
+    Keep,
+    /// It does, which a client of HTTP/1.0 must be told.
+    KeepAndSaySo,
+    /// It does not.
+    Close,
+}
+
+impl Fatal {
+    /// An error in a head that is not complete, of which `head` is what there is.
+    pub(super) fn in_head(refusal: Refusal, head: &[u8]) -> Fatal {
+        let content = if head.starts_with(b"HEAD ") { Content::Withheld } else { Content::Sent };
+        Fatal { refusal, manner: Manner { content, ..Manner::closing() } }
+    }
+}
+
+impl Manner {
+    /// For an error outside of any request.
+    pub(super) const fn closing() -> Manner {
+        Manner {
+            ids: Format::Text,
+            problems: Format::Text,
+            content: Content::Sent,
+            persistence: Persistence::Close,
+        }
+    }
+}
+
+/// Understands a head that [`HeadScanner`](super::head::HeadScanner) has found complete: from its request line
+/// to its empty line.
+pub(super) fn parse<'a>(config: &Config, line: RequestLine, head: &'a [u8]) -> Result<Head<'a>, Fatal> {
+    let mut accept = Accept::default();
+    let fields = fields::parse(line.version, &head[line.fields_start..], &mut accept);
+    let mut manner = Manner {
+        ids: accept.ids().unwrap_or(Format::Text),
+        problems: accept.problems(),
+        content: if line.method == Method::Head { Content::Withheld } else { Content::Sent },
+        persistence: Persistence::Close,
+    };
+    let fatal = |refusal| Fatal { refusal, manner };
+    let fields = fields.map_err(fatal)?;
+    let target = target::parse(line.method, &head[line.target_start..line.target_end]).map_err(fatal)?;
+    let body = Body::new(fields.framing, config.body_bytes_max).map_err(fatal)?;
+    let asked = match fields.expectation {
+        Expectation::None | Expectation::Continue => route(config, line.method, target),
+        Expectation::Unknown => Asked::Refused(Refusal::ExpectationFailed),
+    };
+    let asked = match asked {
+        Asked::TakeIds { .. } if accept.ids().is_none() => Asked::Refused(Refusal::NotAcceptable),
+        Asked::TakeIds { .. } | Asked::Page(_) | Asked::Options(_) | Asked::Refused(_) => asked,
+    };
+    if let Asked::Refused(refusal) = asked
+        && body.is_some()
+        && fields.expectation != Expectation::None
+    {
+        // RFC 9110 §10.1.1: after this answer the client may or may not send the body, so what comes next on
+        // the connection could be either.
+        return Err(fatal(refusal));
+    }
+    manner.persistence = match (fields.connection, line.version) {
+        // RFC 9110 §9.3.6: a client that hoped for a tunnel may already have sent what is not HTTP.
+        _ if target == Target::Authority => Persistence::Close,
+        (ConnectionOption::Close, _) | (ConnectionOption::Unspecified, Version::Http10) => Persistence::Close,
+        (ConnectionOption::KeepAlive, Version::Http10) => Persistence::KeepAndSaySo,
+        (ConnectionOption::Unspecified | ConnectionOption::KeepAlive, Version::Http11) => Persistence::Keep,
+    };
+    let awaits_continue = body.is_some() && fields.expectation == Expectation::Continue;
+    Ok(Head { asked, manner, body, awaits_continue })
+}
+
+/// Finds what a method and a target ask for.
+fn route<'a>(config: &Config, method: Method, target: Target<'a>) -> Asked<'a> {
+    let (path, query) = match target {
+        Target::Server => return Asked::Options(Allow::Server),
+        Target::Authority => return Asked::Refused(Refusal::MethodNotAllowed(Allow::Nothing)),
+        Target::Resource { path, query } => (path, query),
+    };
+    if method == Method::Unknown {
+        return Asked::Refused(Refusal::MethodUnknown);
+    }
+    if path == b"/" && config.serves.ids() {
+        return ids(config, method, query);
+    }
+    match page(path, query) {
+        Some(page) if config.serves.pages() => match method {
+            Method::Get | Method::Head => Asked::Page(page),
+            Method::Options => Asked::Options(Allow::Page),
+            Method::Post
+            | Method::Put
+            | Method::Delete
+            | Method::Connect
+            | Method::Trace
+            | Method::Patch
+            | Method::Unknown => Asked::Refused(Refusal::MethodNotAllowed(Allow::Page)),
+        },
+        Some(_) | None => Asked::Refused(Refusal::NotFound),
+    }
+}
+
+fn ids<'a>(config: &Config, method: Method, query: Option<&'a [u8]>) -> Asked<'a> {
+    match method {
+        Method::Post => match target::count(query.unwrap_or_default(), config.batch_max) {
+            Ok(count) => Asked::TakeIds { count, query },
+            Err(refusal) => Asked::Refused(refusal),
+        },
+        Method::Options => Asked::Options(Allow::Ids),
+        Method::Get | Method::Head => Asked::Refused(Refusal::GetInsteadOfPost(Allow::Ids)),
+        Method::Put | Method::Delete | Method::Connect | Method::Trace | Method::Patch | Method::Unknown => {
+            Asked::Refused(Refusal::MethodNotAllowed(Allow::Ids))
+        }
+    }
+}
+
+fn page(path: &[u8], query: Option<&[u8]>) -> Option<Page> {
+    if target::is(path, b"/healthz") {
+        Some(Page::Health)
+    } else if target::is(path, b"/readyz") {
+        Some(Page::Ready { leader: target::has_parameter(query.unwrap_or_default(), b"leader") })
+    } else if target::is(path, b"/status") {
+        Some(Page::Status)
+    } else if target::is(path, b"/metrics") {
+        Some(Page::Metrics)
+    } else {
+        None
+    }
+}

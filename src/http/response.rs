@@ -1,0 +1,180 @@
+//! Writes answers. Each goes to the end of a buffer, whole, with its length known before its first byte.
+
+use std::num::NonZeroU64;
+
+use super::accept::Format;
+use super::config::{RedirectStatus, Turn};
+use super::refusal::{Allow, Refusal};
+use super::request::{Content, Manner, Persistence};
+
+/// What the server has to say to a [`Request`](super::Request).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reply<'a> {
+    /// The IDs from `first` on.
+    Ids {
+        /// The first of them.
+        first: u64,
+        /// How many: as many as were asked for.
+        count: NonZeroU64,
+    },
+    /// Another node leads.
+    Redirect {
+        /// Its `host:port` for clients.
+        authority: &'a str,
+    },
+    /// No node is known to lead.
+    LeaderUnavailable,
+    /// No answer could be had in time.
+    TimedOut,
+    /// Too many requests wait already.
+    Overloaded,
+    /// There are not as many IDs left.
+    Exhausted,
+    /// A page.
+    Page {
+        /// Whether all is well: 200, otherwise 503.
+        ok: bool,
+        /// Its media type.
+        content_type: &'a str,
+        /// Its content.
+        body: &'a [u8],
+    },
+}
+
+/// Writes answers to the end of a buffer.
+pub(super) struct Writer<'a> {
+    pub(super) turn: Turn<'a>,
+    pub(super) manner: Manner,
+    pub(super) out: &'a mut Vec<u8>,
+}
+
+/// The interim answer that makes a client send its body (RFC 9110 §15.2.1).
+pub(super) fn write_continue(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+}
+
+impl Writer<'_> {
+    pub(super) fn ids(mut self, first: u64, count: NonZeroU64) {
+        let last = first.checked_add(count.get() - 1).expect("the counter hands out nothing above 2^64-1");
+        let (mut first_digits, mut last_digits) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let first = first_digits.format(first).as_bytes();
+        self.start("200 OK");
+        match (self.manner.ids, count.get()) {
+            (Format::Text, 1) => self.content("text/plain", &[first]),
+            (Format::Json, 1) => self.content("application/json", &[b"{\"id\":", first, b"}"]),
+            (Format::Text, _) => {
+                self.content("text/plain", &[first, b" ", last_digits.format(last).as_bytes()]);
+            }
+            (Format::Json, _) => {
+                let last = last_digits.format(last).as_bytes();
+                self.content("application/json", &[b"{\"first\":", first, b",\"last\":", last, b"}"]);
+            }
+        }
+    }
+
+    /// Sends the client to the same path and query of another authority.
+    pub(super) fn redirect(mut self, authority: &str, query: Option<&[u8]>) {
+        self.start(match self.turn.config.redirect_status {
+            RedirectStatus::MovedPermanently => "301 Moved Permanently",
+            RedirectStatus::TemporaryRedirect => "307 Temporary Redirect",
+            RedirectStatus::PermanentRedirect => "308 Permanent Redirect",
+        });
+        self.put(&[b"Location: http://", authority.as_bytes(), b"/"]);
+        if let Some(query) = query {
+            self.put(&[b"?", query]);
+        }
+        self.put(&[b"\r\nContent-Length: 0\r\n\r\n"]);
+    }
+
+    /// The words are a contract with clients that look for them.
+    pub(super) fn leader_unavailable(mut self) {
+        self.start("503 Leader unavailable");
+        self.put(&[b"Retry-After: 1\r\ncontent-length: 0\r\n\r\n"]);
+    }
+
+    pub(super) fn page(mut self, status: &str, content_type: &str, body: &[u8]) {
+        self.start(status);
+        self.content(content_type, &[body]);
+    }
+
+    /// The methods of a resource (RFC 9110 §9.3.7).
+    pub(super) fn options(mut self, allow: Allow) {
+        self.start("200 OK");
+        self.allow(allow);
+        self.put(&[b"Content-Length: 0\r\n\r\n"]);
+    }
+
+    pub(super) fn refusal(mut self, refusal: Refusal) {
+        let status = refusal.status();
+        self.start(status);
+        if let Some(allow) = refusal.allow() {
+            self.allow(allow);
+        }
+        if refusal.passes() {
+            self.put(&[b"Retry-After: 1\r\n"]);
+        }
+        let batch_max = self.turn.config.batch_max;
+        let with_bound;
+        let detail = match refusal.detail() {
+            Some(detail) => detail,
+            None => {
+                with_bound =
+                    format!("The parameter n is to be given once, as a number from 1 to {batch_max}");
+                &with_bound
+            }
+        };
+        match self.manner.problems {
+            Format::Text => self.content("text/plain", &[detail.as_bytes(), b"\n"]),
+            // RFC 9457. The type about:blank says that the title is the reason phrase.
+            Format::Json => {
+                let (code, title) = status.as_bytes().split_at(3);
+                self.content(
+                    "application/problem+json",
+                    &[
+                        b"{\"type\":\"about:blank\",\"title\":\"",
+                        title.trim_ascii_start(),
+                        b"\",\"status\":",
+                        code,
+                        b",\"detail\":\"",
+                        detail.as_bytes(),
+                        b"\"}",
+                    ],
+                );
+            }
+        }
+    }
+
+    /// The status line and the fields that every answer has. Nothing here may be kept by a cache: an ID is for
+    /// one client, a leader is one for a while, and an error may be gone the next moment.
+    fn start(&mut self, status: &str) {
+        let (config, date) = (self.turn.config, self.turn.date);
+        self.put(&[b"HTTP/1.1 ", status.as_bytes(), b"\r\nServer: ", config.server.as_bytes()]);
+        self.put(&[b"\r\nDate: ", date.as_bytes(), b"\r\nCache-Control: no-store\r\n"]);
+        self.put(&[match self.manner.persistence {
+            Persistence::Keep => b"".as_slice(),
+            Persistence::KeepAndSaySo => b"Connection: keep-alive\r\n",
+            Persistence::Close => b"Connection: close\r\n",
+        }]);
+    }
+
+    fn allow(&mut self, allow: Allow) {
+        self.put(&[b"Allow: ", allow.methods().as_bytes(), b"\r\n"]);
+    }
+
+    fn content(&mut self, content_type: &str, parts: &[&[u8]]) {
+        let length = parts.iter().map(|part| part.len()).sum::<usize>();
+        let mut digits = itoa::Buffer::new();
+        let length = digits.format(length).as_bytes();
+        self.put(&[b"Content-Type: ", content_type.as_bytes(), b"\r\nContent-Length: ", length, b"\r\n\r\n"]);
+        match self.manner.content {
+            Content::Sent => self.put(parts),
+            Content::Withheld => {}
+        }
+    }
+
+    fn put(&mut self, parts: &[&[u8]]) {
+        for part in parts {
+            self.out.extend_from_slice(part);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The request target (RFC 9112 §3.2): its four forms, its path, and the parameters of its query.
+
+use std::num::NonZeroU64;
+
+use super::fields::{is_host_and_port, is_sub_delim, is_unreserved};
+use super::head::Method;
+use super::refusal::Refusal;
+
+/// What a request is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Target<'a> {
+    /// A resource of this server.
+    Resource {
+        /// Its path, which begins with a slash.
+        path: &'a [u8],
+        /// What follows the question mark, where there is one.
+        query: Option<&'a [u8]>,
+    },
+    /// The server itself: `OPTIONS *`.
+    Server,
+    /// Another server: the target of CONNECT.
+    Authority,
+}
+
+/// Takes a target apart.
+pub(super) fn parse(method: Method, target: &[u8]) -> Result<Target<'_>, Refusal> {
+    const FORM: Refusal = Refusal::Malformed("The request target is neither a path nor an http URI");
+    if method == Method::Connect {
+        // RFC 9112 §3.2.3: CONNECT, and nothing else, takes the authority form; its port is not optional.
+        let has_port = target.last().is_some_and(u8::is_ascii_digit) && target.contains(&b':');
+        return if has_port && is_host_and_port(target) { Ok(Target::Authority) } else { Err(FORM) };
+    }
+    if target == b"*" {
+        // RFC 9112 §3.2.4: OPTIONS, and nothing else, takes the asterisk form.
+        return if method == Method::Options { Ok(Target::Server) } else { Err(FORM) };
+    }
+    if target[0] == b'/' {
+        return resource(target);
+    }
+    // RFC 9112 §3.2.2: the absolute form is accepted from everyone, and its authority wins over Host.
+    let Some(colon) = target.iter().position(|&byte| byte == b':') else { return Err(FORM) };
+    let (scheme, Some(rest)) = (&target[..colon], target[colon + 1..].strip_prefix(b"//")) else {
+        return Err(FORM);
+    };
+    if !scheme.first().is_some_and(u8::is_ascii_alphabetic)
+        || !scheme.iter().all(|&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+    {
+        return Err(FORM);
+    }
+    let end = rest.iter().position(|&byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+    let (authority, rest) = rest.split_at(end);
+    if !scheme.eq_ignore_ascii_case(b"http") {
+        return Err(Refusal::Misdirected);
+    }
+    if !is_host_and_port(authority) {
+        // RFC 9110 §4.2.1 and §4.2.4: an empty host and user information are errors.
+        return Err(Refusal::Malformed(
+            "The authority of the request target is not a host and an optional port",
+        ));
+    }
+    if method == Method::Options && rest.is_empty() {
+        // RFC 9112 §3.2.4: this is what a proxy turns into `OPTIONS *`.
+        return Ok(Target::Server);
+    }
+    resource(rest)
+}
+
+/// A path, which may be empty in an absolute URI (RFC 9110 §4.2.3), and a query.
+fn resource(target: &[u8]) -> Result<Target<'_>, Refusal> {
+    let mark = target.iter().position(|&byte| byte == b'?');
+    let (path, query) = match mark {
+        Some(mark) => (&target[..mark], Some(&target[mark + 1..])),
+        None => (target, None),
+    };
+    if !is_path_or_query(path) || !query.is_none_or(is_path_or_query) {
+        return Err(Refusal::Malformed(
+            "There is a character in the request target that must be percent-encoded",
+        ));
+    }
+    Ok(Target::Resource { path: if path.is_empty() { b"/" } else { path }, query })
+}
+
+/// `*( pchar / "/" / "?" )` (RFC 3986 §3.3 and §3.4). No fragment: RFC 9112 §3.2 has none in a request.
+fn is_path_or_query(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    loop {
+        rest = match rest {
+            [] => return true,
+            [b'%', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => rest,
+            [byte, rest @ ..]
+                if is_unreserved(*byte)
+                    || is_sub_delim(*byte)
+                    || matches!(byte, b':' | b'@' | b'/' | b'?') =>
+            {
+                rest
+            }
+            _ => return false,
+        };
+    }
+}
+
+/// Whether a path or a name, its percent-encoding undone, is this one (RFC 3986 §6.2.2).
+pub(super) fn is(encoded: &[u8], plain: &[u8]) -> bool {
+    decoded(encoded).eq(plain.iter().copied())
+}
+
+/// How many IDs a query asks for: the value of `n`, 1 without it. Other parameters mean nothing.
+pub(super) fn count(query: &[u8], batch_max: NonZeroU64) -> Result<NonZeroU64, Refusal> {
+    let mut asked = None;
+    for (_, value) in parameters(query).filter(|(name, _)| is(name, b"n")) {
+        let count = number(value.unwrap_or_default()).filter(|count| *count <= batch_max);
+        if asked.replace(count.ok_or(Refusal::CountOutOfRange)?).is_some() {
+            return Err(Refusal::CountOutOfRange);
+        }
+    }
+    Ok(asked.unwrap_or(NonZeroU64::MIN))
+}
+
+/// Whether a query has a parameter of this name.
+pub(super) fn has_parameter(query: &[u8], name: &[u8]) -> bool {
+    parameters(query).any(|(found, _)| is(found, name))
+}
+
+/// The names and values of a query.
+fn parameters(query: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+    query.split(|&byte| byte == b'&').map(|parameter| match parameter.iter().position(|&byte| byte == b'=') {
+        Some(equals) => (&parameter[..equals], Some(&parameter[equals + 1..])),
+        None => (parameter, None),
+    })
+}
+
+/// Decimal digits and nothing else, above 0.
+fn number(encoded: &[u8]) -> Option<NonZeroU64> {
+    let number = decoded(encoded).try_fold(0u64, |sum, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 { None } else { sum.checked_mul(10)?.checked_add(u64::from(digit)) }
+    });
+    NonZeroU64::new(number?)
+}
+
+/// The bytes that percent-encoded ones stand for (RFC 3986 §2.1).
+fn decoded(encoded: &[u8]) -> impl Iterator<Item = u8> {
+    let mut rest = encoded;
+    std::iter::from_fn(move || match rest {
+        [b'%', high, low, after @ ..] => {
+            rest = after;
+            Some(hex_digit(*high)? * 16 + hex_digit(*low)?)
+        }
+        [byte, after @ ..] => {
+            rest = after;
+            Some(*byte)
+        }
+        [] => None,
+    })
+}
+
+/// The value of a hexadecimal digit.
+pub(super) const fn hex_digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
+}

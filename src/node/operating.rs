@@ -1,0 +1,87 @@
+//! Operators' requests: changes of membership and transfers of leadership.
+
+use raft_core::{ChangeRefused, MembershipChange, NodeId, ProposalId, ProposalOutcome};
+
+use super::Node;
+use super::io::{OperationId, OperationOutcome, Output};
+use crate::codec::MEMBERS_MAX;
+
+impl Node {
+    pub(super) fn on_change_membership(&mut self, operation: OperationId, change: MembershipChange) {
+        let me = self.config.raft.me.id;
+        let others_vote = self.raft.membership().voters().any(|id| id != me);
+        if self.operations.is_full() {
+            self.operation_done(operation, OperationOutcome::Busy);
+        } else if change == MembershipChange::Remove(me) && self.leadership.is_some() && others_vote {
+            // Whoever leads next removes this node without a moment in which nobody leads.
+            self.operation_done(operation, OperationOutcome::HandingOver);
+            self.step_raft(raft_core::Input::TransferLeadership { to: None });
+        } else if matches!(change, MembershipChange::Add(..))
+            && self.membership().members.len() >= MEMBERS_MAX
+        {
+            self.operation_done(operation, OperationOutcome::TooManyMembers);
+        } else {
+            let proposal = self.last_proposal.next();
+            self.last_proposal = proposal;
+            self.operations.add_change(proposal, operation);
+            self.step_raft(raft_core::Input::ChangeMembership { proposal, change });
+        }
+    }
+
+    pub(super) fn on_transfer_leadership(&mut self, operation: OperationId, to: Option<NodeId>) {
+        let me = self.config.raft.me.id;
+        let outcome = if self.leadership.is_none() {
+            OperationOutcome::NotLeader { leader: self.raft.leader() }
+        } else if to == Some(me) {
+            OperationOutcome::Done { index: self.raft.commit_index() }
+        } else if to.is_some_and(|to| !self.membership().is_voter(to)) {
+            OperationOutcome::Refused(ChangeRefused::NoSuchMember)
+        } else if self.operations.is_full() {
+            OperationOutcome::Busy
+        } else {
+            self.operations.add_transfer(operation, self.raft.current_term());
+            self.step_raft(raft_core::Input::TransferLeadership { to });
+            return;
+        };
+        self.operation_done(operation, outcome);
+    }
+
+    pub(super) fn on_proposal_done(&mut self, proposal: ProposalId, outcome: ProposalOutcome) {
+        let Some(operation) = self.operations.end_change(proposal) else {
+            self.on_reservation_done(outcome);
+            return;
+        };
+        let outcome = match outcome {
+            ProposalOutcome::Committed(index) => OperationOutcome::Done { index },
+            ProposalOutcome::AlreadyDone => OperationOutcome::Done { index: self.raft.commit_index() },
+            ProposalOutcome::NotLeader if self.leadership.is_some() => OperationOutcome::HandingOver,
+            ProposalOutcome::NotLeader => OperationOutcome::NotLeader { leader: self.raft.leader() },
+            ProposalOutcome::Busy => OperationOutcome::Busy,
+            ProposalOutcome::Refused(ChangeRefused::InProgress | ChangeRefused::LeaderTooNew) => {
+                OperationOutcome::Busy
+            }
+            ProposalOutcome::Refused(reason) => OperationOutcome::Refused(reason),
+            ProposalOutcome::Unknown => OperationOutcome::Unknown,
+        };
+        self.operation_done(operation, outcome);
+    }
+
+    fn on_reservation_done(&mut self, outcome: ProposalOutcome) {
+        match outcome {
+            // It counts when it is applied; and a leader whose reservation is unknown is none any more.
+            ProposalOutcome::Committed(_) | ProposalOutcome::Unknown => {}
+            ProposalOutcome::NotLeader
+            | ProposalOutcome::Busy
+            | ProposalOutcome::AlreadyDone
+            | ProposalOutcome::Refused(_) => {
+                if let Some(leadership) = &mut self.leadership {
+                    leadership.on_refused();
+                }
+            }
+        }
+    }
+
+    fn operation_done(&mut self, operation: OperationId, outcome: OperationOutcome) {
+        self.outputs.push_back(Output::OperationDone { operation, outcome });
+    }
+}

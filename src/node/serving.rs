@@ -1,0 +1,188 @@
+//! Serving requests: clients' own, and those that other nodes forward. Where leadership, the window and the queue
+//! allow an answer, this gives it; where another node leads, it sends clients there or asks on their behalf.
+
+use std::num::NonZeroU64;
+
+use raft_core::Peer;
+
+use super::Node;
+use super::io::{Answer, Forward, ForwardOutcome, Output, RequestId};
+use super::requests::{Arrival, Asker, Waiting};
+
+impl Node {
+    pub(super) fn on_take_ids(&mut self, request: RequestId, count: NonZeroU64) {
+        let asker = Asker::Client(request);
+        let serves = self.leadership.is_some() || (self.config.forward && self.expects_leader());
+        if serves || !self.requests.is_empty() {
+            // With older requests still waiting for the next leader's name, this one takes its place behind.
+            self.enqueue(asker, count);
+        } else {
+            self.answer(asker, Answer::NotLeader { leader: self.raft.leader() });
+        }
+    }
+
+    /// Another node asks on its clients' behalf, or answers what this node asked.
+    pub(super) fn on_forward(&mut self, from: Peer, message: Forward) {
+        match message {
+            Forward::TakeIds { ticket, count } if self.leadership.is_some() => {
+                self.enqueue(Asker::Node(from, ticket), count);
+            }
+            Forward::TakeIds { ticket, .. } => {
+                // Not passed on further: two nodes that take each other for the leader would never end.
+                self.answer(Asker::Node(from, ticket), Answer::NotLeader { leader: None });
+            }
+            Forward::Taken { ticket, outcome } => {
+                if let Some(latest) = self.forwarding.answered(from, ticket) {
+                    self.on_taken(latest, outcome);
+                }
+            }
+        }
+    }
+
+    /// The leader has answered for every request up to `latest`. Those that have timed out meanwhile leave a gap.
+    fn on_taken(&mut self, latest: Arrival, outcome: ForwardOutcome) {
+        match outcome {
+            ForwardOutcome::Ids { first } => self.share_out(latest, first),
+            ForwardOutcome::NotLeader => {
+                self.forwarding.pause(self.now.plus(self.config.raft.heartbeat_interval_us));
+            }
+            ForwardOutcome::TimedOut => self.answer_through(latest, Answer::TimedOut),
+            ForwardOutcome::Overloaded => self.answer_through(latest, Answer::Overloaded),
+            ForwardOutcome::Exhausted => self.answer_through(latest, Answer::Exhausted),
+        }
+    }
+
+    /// Answers every request up to `latest` from the range that begins at `next`.
+    fn share_out(&mut self, latest: Arrival, mut next: u64) {
+        while let Some(waiting) = self.pop_through(latest) {
+            let Waiting { asker, count, deadline } = waiting;
+            if deadline <= self.now {
+                self.answer(asker, Answer::TimedOut);
+                continue;
+            }
+            self.answer(asker, Answer::Ids { first: next, count });
+            // The leader counted all of these together, so the sum does not overflow.
+            next = next.saturating_add(count.get());
+        }
+    }
+
+    fn answer_through(&mut self, latest: Arrival, answer: Answer) {
+        while let Some(waiting) = self.pop_through(latest) {
+            self.answer(waiting.asker, answer);
+        }
+    }
+
+    fn pop_through(&mut self, latest: Arrival) -> Option<Waiting> {
+        let (arrival, _) = self.requests.front()?;
+        if arrival <= latest { self.requests.pop() } else { None }
+    }
+
+    fn enqueue(&mut self, asker: Asker, count: NonZeroU64) {
+        let deadline = self.now.plus(self.config.request_timeout_us);
+        if !self.requests.push(Waiting { asker, count, deadline }) {
+            self.answer(asker, Answer::Overloaded);
+        }
+    }
+
+    pub(super) fn reserve(&mut self) {
+        let Some(leadership) = &mut self.leadership else { return };
+        let Some(reserve) = leadership.next_reservation(self.now, &self.requests, self.counter) else {
+            return;
+        };
+        leadership.on_proposed(reserve, self.requests.latest());
+        let proposal = self.last_proposal.next();
+        self.last_proposal = proposal;
+        self.step_raft(raft_core::Input::Propose { proposal, command: reserve.encode() });
+    }
+
+    pub(super) fn begin_round(&mut self) {
+        let Some(leadership) = &mut self.leadership else { return };
+        if leadership.needs_round(&self.requests) {
+            let barrier = self.last_barrier.next();
+            self.last_barrier = barrier;
+            leadership.on_round_begun(barrier, self.requests.latest());
+            self.step_raft(raft_core::Input::ReadBarrier(barrier));
+        }
+    }
+
+    /// Asks the leader for what waits here.
+    pub(super) fn forward(&mut self) {
+        let Some(leader) = self.forwards_to() else {
+            self.forwarding.stop(self.now);
+            return;
+        };
+        let patience_us = self.config.raft.election_timeout_us;
+        if let Some(message) = self.forwarding.ask(self.now, leader, &self.requests, patience_us) {
+            self.outputs.push_back(Output::Forward { to: leader, message });
+        }
+    }
+
+    /// The leader that this node asks on its clients' behalf.
+    pub(super) fn forwards_to(&self) -> Option<Peer> {
+        if !self.config.forward || self.leadership.is_some() {
+            return None;
+        }
+        self.raft.leader().and_then(|leader| self.raft.membership().peer(leader))
+    }
+
+    /// Whether a leader is known, or was until a moment ago.
+    fn expects_leader(&self) -> bool {
+        self.raft.leader().is_some() || self.now < self.orphans_deadline
+    }
+
+    /// Answers, in the order of arrival, every request that can be answered.
+    pub(super) fn serve(&mut self) {
+        while let Some((arrival, waiting)) = self.requests.front() {
+            let Some(answer) = self.answer_to(arrival, waiting) else { return };
+            self.requests.pop();
+            self.answer(waiting.asker, answer);
+        }
+    }
+
+    /// What there is to say to the oldest request by now.
+    fn answer_to(&mut self, arrival: Arrival, waiting: Waiting) -> Option<Answer> {
+        if waiting.deadline <= self.now {
+            return Some(Answer::TimedOut);
+        }
+        let forwards = self.forwards_to().is_some();
+        let Some(leadership) = &mut self.leadership else {
+            let in_vain = !forwards && self.orphans_deadline <= self.now;
+            return in_vain.then(|| Answer::NotLeader { leader: self.raft.leader() });
+        };
+        let obtainable = leadership.status().left.saturating_add(self.counter.left());
+        if waiting.count.get() > obtainable {
+            return Some(Answer::Exhausted);
+        }
+        if !leadership.is_confirmed(arrival) {
+            return None;
+        }
+        let first = leadership.take(waiting.count)?;
+        Some(Answer::Ids { first, count: waiting.count })
+    }
+
+    /// Sends those who waited for the next leader's name there, where this node does not ask on their behalf.
+    pub(super) fn release_orphans(&mut self) {
+        if self.config.forward {
+            return;
+        }
+        while let Some(waiting) = self.requests.pop() {
+            self.answer(waiting.asker, Answer::NotLeader { leader: self.raft.leader() });
+        }
+    }
+
+    fn answer(&mut self, asker: Asker, answer: Answer) {
+        self.outputs.push_back(match asker {
+            Asker::Client(request) => Output::Answer { request, answer },
+            Asker::Node(to, ticket) => {
+                let outcome = match answer {
+                    Answer::Ids { first, .. } => ForwardOutcome::Ids { first },
+                    Answer::NotLeader { .. } => ForwardOutcome::NotLeader,
+                    Answer::TimedOut => ForwardOutcome::TimedOut,
+                    Answer::Overloaded => ForwardOutcome::Overloaded,
+                    Answer::Exhausted => ForwardOutcome::Exhausted,
+                };
+                Output::Forward { to, message: Forward::Taken { ticket, outcome } }
+            }
+        });
+    }
+}

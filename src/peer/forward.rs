@@ -1,0 +1,72 @@
+//! The bytes of what nodes say to each other about forwarded requests.
+//!
+//! It must never know what a node makes of it: whether a ticket is still wanted is for the node to find.
+
+use std::num::NonZeroU64;
+
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::node::{Forward, ForwardOutcome, Ticket};
+
+pub(super) const TYPE_TAKE_IDS: u8 = 0x30;
+pub(super) const TYPE_TAKEN: u8 = 0x31;
+
+/// The type of the frame that carries it.
+pub(super) const fn type_of(message: &Forward) -> u8 {
+    match message {
+        Forward::TakeIds { .. } => TYPE_TAKE_IDS,
+        Forward::Taken { .. } => TYPE_TAKEN,
+    }
+}
+
+pub(super) fn put(message: &Forward, out: &mut Vec<u8>) {
+    match message {
+        Forward::TakeIds { ticket, count } => {
+            out.put_u64(ticket.0);
+            out.put_u64(count.get());
+        }
+        Forward::Taken { ticket, outcome } => {
+            out.put_u64(ticket.0);
+            put_outcome(*outcome, out);
+        }
+    }
+}
+
+pub(super) fn read_take_ids(reader: &mut Reader<'_>) -> Result<Forward, DecodeError> {
+    let ticket = Ticket(reader.u64()?);
+    let count = NonZeroU64::new(reader.u64()?).ok_or(DecodeError::ZeroCount)?;
+    Ok(Forward::TakeIds { ticket, count })
+}
+
+pub(super) fn read_taken(reader: &mut Reader<'_>) -> Result<Forward, DecodeError> {
+    Ok(Forward::Taken { ticket: Ticket(reader.u64()?), outcome: read_outcome(reader)? })
+}
+
+const OUTCOME_IDS: u8 = 1;
+const OUTCOME_NOT_LEADER: u8 = 2;
+const OUTCOME_TIMED_OUT: u8 = 3;
+const OUTCOME_OVERLOADED: u8 = 4;
+const OUTCOME_EXHAUSTED: u8 = 5;
+
+fn put_outcome(outcome: ForwardOutcome, out: &mut Vec<u8>) {
+    match outcome {
+        ForwardOutcome::Ids { first } => {
+            out.put_u8(OUTCOME_IDS);
+            out.put_u64(first);
+        }
+        ForwardOutcome::NotLeader => out.put_u8(OUTCOME_NOT_LEADER),
+        ForwardOutcome::TimedOut => out.put_u8(OUTCOME_TIMED_OUT),
+        ForwardOutcome::Overloaded => out.put_u8(OUTCOME_OVERLOADED),
+        ForwardOutcome::Exhausted => out.put_u8(OUTCOME_EXHAUSTED),
+    }
+}
+
+fn read_outcome(reader: &mut Reader<'_>) -> Result<ForwardOutcome, DecodeError> {
+    match reader.u8()? {
+        OUTCOME_IDS => Ok(ForwardOutcome::Ids { first: reader.u64()? }),
+        OUTCOME_NOT_LEADER => Ok(ForwardOutcome::NotLeader),
+        OUTCOME_TIMED_OUT => Ok(ForwardOutcome::TimedOut),
+        OUTCOME_OVERLOADED => Ok(ForwardOutcome::Overloaded),
+        OUTCOME_EXHAUSTED => Ok(ForwardOutcome::Exhausted),
+        other => Err(DecodeError::UnknownKind(other)),
+    }
+}

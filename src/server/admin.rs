@@ -1,0 +1,302 @@
+//! Operations: what operators ask for on the peer port, and what the server asks of its own node.
+
+use std::collections::BTreeMap;
+
+use raft_core::{ChangeRefused, LogIndex, Member, Membership, MembershipChange, NodeId, Suffrage};
+
+use super::context::{Context, Me};
+use super::guests::{Announcement, GuestId, Guests};
+use super::links::Links;
+use super::status;
+use crate::node::{Input, OperationId, OperationOutcome};
+use crate::peer::{AdminRequest, AdminResponse, RefusedReason, RetryReason};
+
+/// The operations that the node has not finished. Each operator has one at a time and the server two, so there
+/// are no more than connections.
+#[derive(Debug, Default)]
+pub(super) struct Operations {
+    last: u64,
+    pending: BTreeMap<OperationId, Purpose>,
+}
+
+/// What an operation is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Purpose {
+    /// An operator waits for it.
+    Operator { guest: GuestId, asked: Asked },
+    /// A member's new address is to be recorded.
+    Relocation,
+    /// Another is to lead, because this node stops.
+    HandOver,
+}
+
+/// What an operator asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Asked {
+    Join,
+    Remove,
+    Transfer,
+}
+
+/// What the end of an operation means for the server.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Concluded {
+    /// An operator is to be answered.
+    Answer(GuestId, AdminResponse),
+    /// The hand-over that precedes a stop is over.
+    HandOver(OperationOutcome),
+    /// Nobody waits for it.
+    Nothing,
+}
+
+impl Operations {
+    /// Begins what an operator asks for. The answer, where there is one at once; otherwise it comes with
+    /// [`Operations::conclude`].
+    pub(super) fn begin(
+        &mut self,
+        ctx: &mut Context,
+        links: &Links,
+        guest: GuestId,
+        request: AdminRequest,
+    ) -> Option<AdminResponse> {
+        log::debug!("an operator asks: {request:?}");
+        let (asked, change) = match request {
+            AdminRequest::Status => return Some(AdminResponse::Status(status::json(ctx, links))),
+            AdminRequest::Transfer { to } => {
+                let operation = self.add(Purpose::Operator { guest, asked: Asked::Transfer });
+                ctx.step(Input::TransferLeadership { operation, to });
+                return None;
+            }
+            AdminRequest::Join { peer, peer_address, client_address } => {
+                let incarnation = peer.incarnation;
+                let suffrage = Suffrage::Learner;
+                let member = Member { incarnation, suffrage, peer_address, client_address };
+                (Asked::Join, MembershipChange::Add(peer.id, member))
+            }
+            AdminRequest::Remove { id, incarnation } => {
+                let present = ctx.membership.peer(id).map(|peer| peer.incarnation);
+                if ctx.leads() && incarnation.is_some() && present != incarnation {
+                    return Some(AdminResponse::Refused(RefusedReason::NoSuchMember));
+                }
+                (Asked::Remove, MembershipChange::Remove(id))
+            }
+        };
+        let operation = self.add(Purpose::Operator { guest, asked });
+        ctx.step(Input::ChangeMembership { operation, change });
+        None
+    }
+
+    /// Asks the node to let another lead, because this one stops; not while it is at it already.
+    pub(super) fn hand_over(&mut self, ctx: &mut Context) {
+        if self.pending.values().any(|purpose| *purpose == Purpose::HandOver) {
+            return;
+        }
+        let operation = self.add(Purpose::HandOver);
+        ctx.step(Input::TransferLeadership { operation, to: None });
+    }
+
+    /// Where this node leads and a member says that it is elsewhere than recorded: has that recorded, one at a
+    /// time. Called again and again, so whatever fails is tried again.
+    pub(super) fn record_moves(&mut self, ctx: &mut Context, guests: &Guests) {
+        if !ctx.leads() || self.pending.values().any(|purpose| *purpose == Purpose::Relocation) {
+            return;
+        }
+        let Some(change) = next_move(&ctx.membership, &ctx.me, guests.announcements()) else { return };
+        log::debug!("recording a new address: {change:?}");
+        let operation = self.add(Purpose::Relocation);
+        ctx.step(Input::ChangeMembership { operation, change });
+    }
+
+    /// The node has finished an operation.
+    pub(super) fn conclude(
+        &mut self,
+        ctx: &Context,
+        operation: OperationId,
+        outcome: OperationOutcome,
+    ) -> Concluded {
+        match self.pending.remove(&operation) {
+            Some(Purpose::Operator { guest, asked }) => {
+                Concluded::Answer(guest, response(&ctx.me, &ctx.membership, asked, outcome))
+            }
+            Some(Purpose::HandOver) => Concluded::HandOver(outcome),
+            Some(Purpose::Relocation) => {
+                log::debug!("recording a new address: {outcome:?}");
+                Concluded::Nothing
+            }
+            None => Concluded::Nothing,
+        }
+    }
+
+    fn add(&mut self, purpose: Purpose) -> OperationId {
+        self.last += 1;
+        let operation = OperationId(self.last);
+        self.pending.insert(operation, purpose);
+        operation
+    }
+}
+
+/// The first member, this node before others, whose recorded addresses are not those that it announces.
+fn next_move<'a>(
+    membership: &Membership,
+    me: &'a Me,
+    announcements: impl Iterator<Item = Announcement<'a>>,
+) -> Option<MembershipChange> {
+    let mine =
+        Announcement { peer: me.peer, peer_address: &me.peer_address, client_address: &me.client_address };
+    let moved = std::iter::once(mine).chain(announcements).find(|announced| {
+        membership.contains(announced.peer)
+            && membership.members.get(&announced.peer.id).is_some_and(|member| {
+                member.peer_address != announced.peer_address
+                    || member.client_address != announced.client_address
+            })
+    })?;
+    Some(MembershipChange::Relocate {
+        peer: moved.peer,
+        peer_address: moved.peer_address.to_owned(),
+        client_address: moved.client_address.to_owned(),
+    })
+}
+
+fn response(me: &Me, membership: &Membership, asked: Asked, outcome: OperationOutcome) -> AdminResponse {
+    match outcome {
+        OperationOutcome::Done { index } => done(me, asked, index),
+        OperationOutcome::NotLeader { leader } => redirect(membership, leader),
+        OperationOutcome::HandingOver => AdminResponse::Retry(RetryReason::HandingOver),
+        OperationOutcome::Busy => AdminResponse::Retry(RetryReason::Busy),
+        OperationOutcome::Unknown => AdminResponse::Retry(RetryReason::Unknown),
+        OperationOutcome::TooManyMembers => AdminResponse::Refused(RefusedReason::TooManyMembers),
+        OperationOutcome::TransferFailed => AdminResponse::Refused(RefusedReason::TransferFailed),
+        OperationOutcome::Refused(refused) => match refused {
+            ChangeRefused::InProgress | ChangeRefused::LeaderTooNew => {
+                AdminResponse::Retry(RetryReason::Busy)
+            }
+            ChangeRefused::IdTaken => AdminResponse::Refused(RefusedReason::IdTaken),
+            ChangeRefused::NoSuchMember => AdminResponse::Refused(RefusedReason::NoSuchMember),
+            ChangeRefused::LastVoter => AdminResponse::Refused(RefusedReason::LastVoter),
+        },
+    }
+}
+
+fn done(me: &Me, asked: Asked, index: LogIndex) -> AdminResponse {
+    match asked {
+        Asked::Join => AdminResponse::Joined { cluster: me.cluster, joined_at: index },
+        Asked::Remove => AdminResponse::Removed { at: index },
+        Asked::Transfer => AdminResponse::Transferred,
+    }
+}
+
+fn redirect(membership: &Membership, leader: Option<NodeId>) -> AdminResponse {
+    let known = leader.and_then(|leader| Some((leader, membership.members.get(&leader)?)));
+    match known {
+        Some((leader, member)) => {
+            AdminResponse::Redirect { leader, peer_address: member.peer_address.clone() }
+        }
+        None => AdminResponse::Retry(RetryReason::NoLeader),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::ClusterId;
+    use raft_core::{Incarnation, Peer};
+
+    fn id(id: u64) -> NodeId {
+        NodeId::new(id).unwrap()
+    }
+
+    fn me() -> Me {
+        Me {
+            peer: Peer { id: id(1), incarnation: Incarnation(1) },
+            cluster: ClusterId(5),
+            joined_at: LogIndex(1),
+            peer_address: "h1:9000".to_owned(),
+            client_address: "h1:8000".to_owned(),
+        }
+    }
+
+    fn members() -> Membership {
+        let mut membership = Membership::default();
+        for n in 1..=2u64 {
+            let member = Member {
+                incarnation: Incarnation(u128::from(n)),
+                suffrage: Suffrage::Voter,
+                peer_address: format!("h{n}:9000"),
+                client_address: format!("h{n}:8000"),
+            };
+            membership.members.insert(id(n), member);
+        }
+        membership
+    }
+
+    fn announced(incarnation: u128, peer_address: &'static str) -> Announcement<'static> {
+        let peer = Peer { id: id(2), incarnation: Incarnation(incarnation) };
+        Announcement { peer, peer_address, client_address: "h2:8000" }
+    }
+
+    #[test]
+    fn an_operator_is_sent_to_the_leader_where_it_is_known() {
+        let respond =
+            |leader| response(&me(), &members(), Asked::Join, OperationOutcome::NotLeader { leader });
+        let redirected = AdminResponse::Redirect { leader: id(2), peer_address: "h2:9000".to_owned() };
+        assert_eq!(respond(Some(id(2))), redirected);
+        assert_eq!(respond(None), AdminResponse::Retry(RetryReason::NoLeader));
+        assert_eq!(respond(Some(id(9))), AdminResponse::Retry(RetryReason::NoLeader), "where is node 9?");
+    }
+
+    #[test]
+    fn what_passes_is_to_be_retried_and_what_does_not_is_refused() {
+        let respond = |outcome| response(&me(), &members(), Asked::Remove, outcome);
+        for (outcome, reason) in [
+            (OperationOutcome::Busy, RetryReason::Busy),
+            (OperationOutcome::HandingOver, RetryReason::HandingOver),
+            (OperationOutcome::Unknown, RetryReason::Unknown),
+            (OperationOutcome::Refused(ChangeRefused::InProgress), RetryReason::Busy),
+            (OperationOutcome::Refused(ChangeRefused::LeaderTooNew), RetryReason::Busy),
+        ] {
+            assert_eq!(respond(outcome), AdminResponse::Retry(reason));
+        }
+        for (outcome, reason) in [
+            (OperationOutcome::TransferFailed, RefusedReason::TransferFailed),
+            (OperationOutcome::TooManyMembers, RefusedReason::TooManyMembers),
+            (OperationOutcome::Refused(ChangeRefused::IdTaken), RefusedReason::IdTaken),
+            (OperationOutcome::Refused(ChangeRefused::LastVoter), RefusedReason::LastVoter),
+            (OperationOutcome::Refused(ChangeRefused::NoSuchMember), RefusedReason::NoSuchMember),
+        ] {
+            assert_eq!(respond(outcome), AdminResponse::Refused(reason));
+        }
+    }
+
+    #[test]
+    fn each_operation_is_answered_in_its_own_words_when_done() {
+        let index = LogIndex(9);
+        let respond = |asked| response(&me(), &members(), asked, OperationOutcome::Done { index });
+        assert_eq!(respond(Asked::Join), AdminResponse::Joined { cluster: ClusterId(5), joined_at: index });
+        assert_eq!(respond(Asked::Remove), AdminResponse::Removed { at: index });
+        assert_eq!(respond(Asked::Transfer), AdminResponse::Transferred);
+    }
+
+    #[test]
+    fn a_member_that_says_it_is_elsewhere_is_moved_there() {
+        let change = next_move(&members(), &me(), [announced(2, "h7:9000")].into_iter());
+        let expected = MembershipChange::Relocate {
+            peer: announced(2, "h7:9000").peer,
+            peer_address: "h7:9000".to_owned(),
+            client_address: "h2:8000".to_owned(),
+        };
+        assert_eq!(change, Some(expected));
+    }
+
+    #[test]
+    fn nothing_is_recorded_of_members_at_home_or_of_former_lives() {
+        let announcements = [announced(2, "h2:9000"), announced(99, "h7:9000")];
+        assert_eq!(next_move(&members(), &me(), announcements.into_iter()), None);
+    }
+
+    #[test]
+    fn a_leader_that_moved_has_itself_recorded() {
+        let moved = Me { client_address: "h1:8001".to_owned(), ..me() };
+        let change = next_move(&members(), &moved, std::iter::empty());
+        assert!(matches!(change, Some(MembershipChange::Relocate { peer, .. }) if peer == moved.peer));
+    }
+}

@@ -1,0 +1,90 @@
+//! How long to wait before dialling again. Pure: its randomness is a seed.
+//!
+//! A link that broke is dialled again at once, because a peer whose process ended refuses at once, and that is
+//! how failover becomes quick. Then the wait doubles, up to about a second, with half of it random, so that a
+//! cluster that starts together does not dial in step.
+
+/// The wait before the second attempt; the first has none.
+const DELAY_US_MIN: u64 = 10_000;
+/// The longest wait. A peer that comes back is found within this; what it costs meanwhile is nothing.
+const DELAY_US_MAX: u64 = 1_000_000;
+
+/// The attempts since a link was last up.
+#[derive(Clone, Debug)]
+pub(super) struct Backoff {
+    attempts: u32,
+    state: u64,
+}
+
+impl Backoff {
+    /// With this seed, no attempt made yet.
+    pub(super) fn new(seed: u64) -> Backoff {
+        Backoff { attempts: 0, state: seed }
+    }
+
+    /// The link is up, or there is reason to believe that it can be: the next attempt is the first.
+    pub(super) fn reset(&mut self) {
+        self.attempts = 0;
+    }
+
+    /// How long to wait before the next attempt, in microseconds; counts it.
+    pub(super) fn next_delay_us(&mut self) -> u64 {
+        let attempt = self.attempts;
+        self.attempts = self.attempts.saturating_add(1);
+        let Some(doublings) = attempt.checked_sub(1) else { return 0 };
+        // 2^7 times the least is beyond the most already.
+        let full = (DELAY_US_MIN << doublings.min(7)).min(DELAY_US_MAX);
+        full / 2 + self.random() % (full / 2 + 1)
+    }
+
+    /// SplitMix64 (Steele, Lea, Flood 2014).
+    fn random(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_attempt_is_at_once_and_the_second_soon() {
+        for seed in 0..100 {
+            let mut backoff = Backoff::new(seed);
+            assert_eq!(backoff.next_delay_us(), 0);
+            let second = backoff.next_delay_us();
+            assert!((DELAY_US_MIN / 2..=DELAY_US_MIN).contains(&second), "seed {seed}: {second}");
+        }
+    }
+
+    #[test]
+    fn the_wait_grows_to_its_bound_and_stays_there() {
+        let mut backoff = Backoff::new(7);
+        let delays: Vec<u64> = (0..1_000).map(|_| backoff.next_delay_us()).collect();
+        assert!(delays.iter().all(|d| *d <= DELAY_US_MAX), "{delays:?}");
+        assert!(delays[10..].iter().all(|d| *d >= DELAY_US_MAX / 2), "{delays:?}");
+        backoff.attempts = u32::MAX;
+        assert!(backoff.next_delay_us() <= DELAY_US_MAX);
+    }
+
+    #[test]
+    fn two_nodes_do_not_wait_equally_long() {
+        let (mut one, mut other) = (Backoff::new(1), Backoff::new(2));
+        let delays = |b: &mut Backoff| (0..8).map(|_| b.next_delay_us()).collect::<Vec<_>>();
+        assert_ne!(delays(&mut one), delays(&mut other));
+    }
+
+    #[test]
+    fn after_a_reset_the_next_attempt_is_at_once() {
+        let mut backoff = Backoff::new(1);
+        for _ in 0..5 {
+            backoff.next_delay_us();
+        }
+        backoff.reset();
+        assert_eq!(backoff.next_delay_us(), 0);
+    }
+}

@@ -1,0 +1,457 @@
+//! The clients: HTTP connections, their requests to the node and its answers back.
+//!
+//! A turn reads some of those that have something to say, hands their requests to the node, and, after the node
+//! has said all that it has to say, writes to each connection once, whatever number of answers it got.
+
+use std::collections::VecDeque;
+use std::net::Shutdown;
+
+use mio::Interest;
+use mio::event::Event;
+use mio::net::TcpStream;
+use raft_core::{Membership, Micros};
+use slab::Slab;
+
+use super::context::Context;
+use super::counters::{AnswerCounters, Gauges};
+use super::limits::{
+    ACCEPTS_PER_TURN_MAX, CLIENT_READS_PER_TURN_MAX, READ_BYTES_MAX, client_connections_max,
+};
+use super::links::Links;
+use super::sockets::{Port, ReadOutcome, read, write};
+use super::status;
+use super::sweep::Sweep;
+use super::token::Source;
+use crate::http::{self, Page, Reply, Request};
+use crate::node::{Answer, Input, RequestId};
+
+/// Everybody who is connected to the client port.
+#[derive(Debug)]
+pub(super) struct Clients {
+    /// `None` once nobody is let in any more.
+    port: Option<Port>,
+    clients: Slab<Client>,
+    connections_max: usize,
+    last_generation: u32,
+    /// Those that have something to say, each once.
+    ready: VecDeque<usize>,
+    /// Those to which something was done in this turn, each once.
+    touched: Vec<usize>,
+    /// One buffer for all: a connection keeps only what it can not use yet.
+    buffer: Box<[u8]>,
+    sweep: Sweep,
+}
+
+#[derive(Debug)]
+struct Client {
+    stream: TcpStream,
+    http: http::Connection,
+    /// Which of the connections that have had this key.
+    generation: u32,
+    /// There may be something to read.
+    readable: bool,
+    /// An event said that the other side has ended: reading goes on until it shows.
+    read_closed: bool,
+    /// The kernel took no more; an event will say when it does.
+    blocked: bool,
+    /// In `ready`.
+    queued: bool,
+    /// In `touched`.
+    touched: bool,
+}
+
+impl Clients {
+    /// Nobody yet.
+    pub(super) fn new(port: Port) -> Clients {
+        Clients {
+            port: Some(port),
+            clients: Slab::new(),
+            connections_max: client_connections_max(),
+            last_generation: 0,
+            ready: VecDeque::new(),
+            touched: Vec::new(),
+            buffer: vec![0; READ_BYTES_MAX].into_boxed_slice(),
+            sweep: Sweep::default(),
+        }
+    }
+
+    /// Somebody connects.
+    pub(super) fn on_port_event(&mut self) {
+        if let Some(port) = &mut self.port {
+            port.on_event();
+        }
+    }
+
+    /// A socket has something to say, or takes more.
+    pub(super) fn on_event(&mut self, key: usize, event: &Event) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            client.readable = true;
+            client.read_closed |= event.is_read_closed() || event.is_error();
+            self.queue(key);
+        }
+        if event.is_writable() && std::mem::take(&mut self.clients[key].blocked) {
+            self.touch(key);
+        }
+    }
+
+    /// Whether there is work left for the next turn.
+    pub(super) fn has_work(&self, now: Micros) -> bool {
+        let accepts = self.port.as_ref().is_some_and(|port| port.is_ready(now));
+        accepts || !self.ready.is_empty() || !self.touched.is_empty()
+    }
+
+    /// When [`Clients::on_time`], or accepting, has something to do.
+    pub(super) fn deadline(&self) -> Option<Micros> {
+        let port = self.port.as_ref().and_then(Port::deadline);
+        [self.sweep.deadline(), port].into_iter().flatten().min()
+    }
+
+    /// How many have something coming to them, or may have.
+    pub(super) fn owed_count(&self) -> usize {
+        let owed = |client: &Client| {
+            client.touched || client.http.unanswered() > 0 || !client.http.output().is_empty()
+        };
+        self.clients.iter().filter(|(_, client)| owed(client)).count()
+    }
+
+    /// Lets nobody in any more, and lets those who are there go once they have been answered. Does so once,
+    /// however often it is called.
+    pub(super) fn wind_down(&mut self, ctx: &Context) {
+        if self.port.take().is_none() {
+            return;
+        }
+        for key in 0..self.clients.capacity() {
+            if let Some(client) = self.clients.get_mut(key) {
+                client.http.wind_down(ctx.http_turn());
+                self.touch(key);
+            }
+        }
+    }
+
+    /// Accepts who waits, and reads from a bounded number of those who have something to say.
+    pub(super) fn serve(&mut self, ctx: &mut Context, links: &Links, guests: usize) {
+        self.accept(ctx);
+        for _ in 0..self.ready.len().min(CLIENT_READS_PER_TURN_MAX) {
+            let Some(key) = self.ready.pop_front() else { break };
+            let Some(client) = self.clients.get_mut(key) else { continue };
+            client.queued = false;
+            if self.read(ctx, key) {
+                self.take_requests(ctx, links, guests, key);
+                self.touch(key);
+            } else {
+                self.clients.remove(key);
+            }
+        }
+    }
+
+    /// Minds the time-outs.
+    pub(super) fn on_time(&mut self, ctx: &Context) {
+        if !self.sweep.begin(ctx.now()) {
+            return;
+        }
+        for key in 0..self.clients.capacity() {
+            let Some(client) = self.clients.get_mut(key) else { continue };
+            match client.http.deadline(&ctx.http) {
+                Some(deadline) if deadline <= ctx.now() => {
+                    client.http.on_deadline(ctx.http_turn());
+                    self.touch(key);
+                }
+                deadline => self.sweep.note(deadline),
+            }
+        }
+    }
+
+    /// The node has answered. Whoever has gone meanwhile is not there to hear it.
+    pub(super) fn on_answer(&mut self, ctx: &mut Context, request: RequestId, answer: Answer) {
+        count_answer(&mut ctx.counters.answers, &mut ctx.counters.ids_answered, answer);
+        let (key, generation) = unpack(request);
+        let Some(client) = self.clients.get_mut(key) else { return };
+        if client.generation == generation {
+            client.http.answer(ctx.http_turn(), reply(&ctx.membership, answer));
+            self.touch(key);
+        }
+    }
+
+    /// Writes what there is to write, and drops those that are finished.
+    pub(super) fn flush(&mut self, ctx: &mut Context, links: &Links, guests: usize) {
+        let mut touched = std::mem::take(&mut self.touched);
+        for key in touched.drain(..) {
+            let Some(client) = self.clients.get_mut(key) else { continue };
+            client.touched = false;
+            if !self.flush_one(ctx, links, guests, key) {
+                self.clients.remove(key);
+            }
+        }
+        // Whatever was touched while this went on is for the next turn. The larger of the two is kept.
+        if self.touched.is_empty() {
+            self.touched = touched;
+        }
+    }
+
+    fn accept(&mut self, ctx: &mut Context) {
+        for _ in 0..ACCEPTS_PER_TURN_MAX {
+            let Some(port) = &mut self.port else { return };
+            let Some(stream) = port.accept(ctx.now()) else { return };
+            if self.clients.len() >= self.connections_max {
+                refuse(ctx, stream);
+            } else {
+                self.admit(ctx, stream);
+            }
+        }
+    }
+
+    fn admit(&mut self, ctx: &mut Context, mut stream: TcpStream) {
+        let entry = self.clients.vacant_entry();
+        let key = entry.key();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = ctx.registry.register(&mut stream, Source::Client(key).token(), interest) {
+            ctx.counters.clients_refused += 1;
+            log::debug!("a client was not registered: {error}");
+            return;
+        }
+        // Without it, answers are late, nothing worse.
+        let _ = stream.set_nodelay(true);
+        ctx.counters.clients_accepted += 1;
+        self.last_generation = self.last_generation.wrapping_add(1);
+        let http = http::Connection::new(ctx.now());
+        self.sweep.note(http.deadline(&ctx.http));
+        entry.insert(Client {
+            stream,
+            http,
+            generation: self.last_generation,
+            readable: false,
+            read_closed: false,
+            blocked: false,
+            queued: false,
+            touched: false,
+        });
+    }
+
+    fn queue(&mut self, key: usize) {
+        let client = &mut self.clients[key];
+        if !client.queued {
+            client.queued = true;
+            self.ready.push_back(key);
+        }
+    }
+
+    fn touch(&mut self, key: usize) {
+        let client = &mut self.clients[key];
+        if !client.touched {
+            client.touched = true;
+            self.touched.push(key);
+        }
+    }
+
+    /// Reads once. False where the connection is broken.
+    fn read(&mut self, ctx: &mut Context, key: usize) -> bool {
+        let client = &mut self.clients[key];
+        if !client.readable || !client.http.wants_input(&ctx.http) {
+            return true;
+        }
+        match read(&mut client.stream, &mut self.buffer) {
+            ReadOutcome::Bytes(n) => {
+                ctx.counters.client_bytes_received += n as u64;
+                // A read that does not fill the buffer has emptied the socket: what comes later makes another
+                // event (epoll(7), question 9). The end of the stream is no byte and may be there already.
+                client.readable = n == self.buffer.len() || client.read_closed;
+                client.http.receive(ctx.http_turn(), &self.buffer[..n]);
+                true
+            }
+            ReadOutcome::NotNow => {
+                client.readable = false;
+                true
+            }
+            ReadOutcome::End => {
+                client.readable = false;
+                client.http.end_of_input(ctx.http_turn());
+                true
+            }
+            ReadOutcome::Broken(_) => false,
+        }
+    }
+
+    /// Hands requests to the node, and answers what needs no node.
+    fn take_requests(&mut self, ctx: &mut Context, links: &Links, guests: usize, key: usize) {
+        let clients = self.clients.len();
+        let client = &mut self.clients[key];
+        while let Some(request) = client.http.poll_request(&ctx.http) {
+            match request {
+                Request::TakeIds { count } => {
+                    ctx.counters.requests += 1;
+                    let request = pack(key, client.generation);
+                    ctx.step(Input::TakeIds { request, count });
+                }
+                Request::Page(page) => {
+                    let (ok, content_type, body) = page_content(ctx, links, clients, guests, page);
+                    let body = body.as_bytes();
+                    client.http.answer(ctx.http_turn(), Reply::Page { ok, content_type, body });
+                }
+            }
+        }
+    }
+
+    /// False where the connection has come to its end.
+    fn flush_one(&mut self, ctx: &mut Context, links: &Links, guests: usize, key: usize) -> bool {
+        let client = &mut self.clients[key];
+        while !client.blocked && !client.http.output().is_empty() {
+            match write(&mut client.stream, client.http.output()) {
+                Ok(Some(n)) => {
+                    ctx.counters.client_bytes_sent += n as u64;
+                    client.http.sent(ctx.http_turn(), n);
+                }
+                Ok(None) => client.blocked = true,
+                Err(_) => return false,
+            }
+        }
+        // Answers make room for requests that the connection held back.
+        self.take_requests(ctx, links, guests, key);
+        let client = &mut self.clients[key];
+        if client.http.poll_shutdown_write(ctx.now()) && client.stream.shutdown(Shutdown::Write).is_err() {
+            return false;
+        }
+        if client.http.is_finished() {
+            return false;
+        }
+        self.sweep.note(client.http.deadline(&ctx.http));
+        if !client.blocked && !client.http.output().is_empty() {
+            self.touch(key);
+        }
+        let client = &self.clients[key];
+        if client.readable && client.http.wants_input(&ctx.http) {
+            self.queue(key);
+        }
+        true
+    }
+}
+
+/// Tells a client that there is no room, as far as that can be told without keeping it.
+fn refuse(ctx: &mut Context, mut stream: TcpStream) {
+    ctx.counters.clients_refused += 1;
+    let refusal = http::Connection::refused(ctx.http_turn());
+    let _ = write(&mut stream, refusal.output());
+}
+
+/// The number by which the node knows the requests of one connection: all have the same, since they are
+/// answered in order.
+fn pack(key: usize, generation: u32) -> RequestId {
+    let key = u32::try_from(key).expect("CLIENT_CONNECTIONS_MAX fits 32 bits");
+    RequestId(u64::from(generation) << 32 | u64::from(key))
+}
+
+/// The connection's key and generation.
+fn unpack(request: RequestId) -> (usize, u32) {
+    let [high, low] = [request.0 >> 32, request.0 & u64::from(u32::MAX)]
+        .map(|half| u32::try_from(half).expect("either half of 64 bits fits 32"));
+    (usize::try_from(low).expect("a key was a usize"), high)
+}
+
+fn reply(membership: &Membership, answer: Answer) -> Reply<'_> {
+    match answer {
+        Answer::Ids { first, count } => Reply::Ids { first, count },
+        Answer::NotLeader { leader } => match leader.and_then(|leader| membership.members.get(&leader)) {
+            Some(leader) => Reply::Redirect { authority: &leader.client_address },
+            None => Reply::LeaderUnavailable,
+        },
+        Answer::TimedOut => Reply::TimedOut,
+        Answer::Overloaded => Reply::Overloaded,
+        Answer::Exhausted => Reply::Exhausted,
+    }
+}
+
+fn count_answer(answers: &mut AnswerCounters, ids: &mut u64, answer: Answer) {
+    match answer {
+        Answer::Ids { count, .. } => {
+            answers.ids += 1;
+            *ids += count.get();
+        }
+        Answer::NotLeader { leader: Some(_) } => answers.redirect += 1,
+        Answer::NotLeader { leader: None } => answers.leader_unavailable += 1,
+        Answer::TimedOut => answers.timed_out += 1,
+        Answer::Overloaded => answers.overloaded += 1,
+        Answer::Exhausted => answers.exhausted += 1,
+    }
+}
+
+/// Whether all is well, the content type, and the body.
+fn page_content(
+    ctx: &Context,
+    links: &Links,
+    clients: usize,
+    guests: usize,
+    page: Page,
+) -> (bool, &'static str, String) {
+    let text = |ok: bool, yes: &str, no: &str| {
+        let body = if ok { yes } else { no };
+        (ok, "text/plain", body.to_owned())
+    };
+    match page {
+        Page::Health => text(true, "ok\n", ""),
+        Page::Ready { leader: true } => text(ctx.leads(), "leader\n", "not the leader\n"),
+        Page::Ready { leader: false } => {
+            text(ctx.leads() || ctx.leader.is_some(), "ready\n", "no leader is known\n")
+        }
+        Page::Status => (true, "application/json", status::json(ctx, links)),
+        Page::Metrics => {
+            let uptime_seconds = ctx.clock.uptime_seconds();
+            let gauges = Gauges { clients, guests, links_up: links.up_count(), uptime_seconds };
+            let body = ctx.counters.render(&ctx.node.status(), gauges);
+            (true, "text/plain; version=0.0.4", body)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use raft_core::{Incarnation, Member, NodeId, Suffrage};
+    use std::num::NonZeroU64;
+
+    #[test]
+    fn a_request_id_names_one_connection_of_all_that_had_its_key() {
+        for key in [0, 1, 9_999] {
+            for generation in [0, 1, u32::MAX] {
+                assert_eq!(unpack(pack(key, generation)), (key, generation));
+            }
+        }
+        assert_ne!(pack(1, 0), pack(0, 1));
+    }
+
+    #[test]
+    fn a_client_is_redirected_to_where_the_leader_answers_clients() {
+        let id = NodeId::new(2).unwrap();
+        let mut membership = Membership::default();
+        let member = Member {
+            incarnation: Incarnation(2),
+            suffrage: Suffrage::Voter,
+            peer_address: "h2:9000".to_owned(),
+            client_address: "h2:8000".to_owned(),
+        };
+        membership.members.insert(id, member);
+        let to = |leader| reply(&membership, Answer::NotLeader { leader });
+        assert!(matches!(to(Some(id)), Reply::Redirect { authority: "h2:8000" }));
+        assert!(matches!(to(None), Reply::LeaderUnavailable));
+        assert!(matches!(to(NodeId::new(9)), Reply::LeaderUnavailable), "where is node 9?");
+    }
+
+    #[test]
+    fn ids_are_counted_one_by_one_and_answers_by_kind() {
+        let mut answers = AnswerCounters::default();
+        let mut ids = 0;
+        let count = NonZeroU64::new(5).unwrap();
+        for answer in [
+            Answer::Ids { first: 1, count },
+            Answer::Ids { first: 6, count },
+            Answer::NotLeader { leader: None },
+            Answer::NotLeader { leader: NodeId::new(1) },
+            Answer::TimedOut,
+        ] {
+            count_answer(&mut answers, &mut ids, answer);
+        }
+        assert_eq!(ids, 10);
+        let expected =
+            AnswerCounters { ids: 2, redirect: 1, leader_unavailable: 1, timed_out: 1, ..Default::default() };
+        assert_eq!(answers, expected);
+    }
+}

@@ -1,0 +1,99 @@
+//! What the server is told, how it ends, and why it may fail to begin.
+
+use std::fmt;
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
+
+use crate::codec::DecodeError;
+use crate::http;
+use crate::node::NodeConfig;
+use crate::storage::StoreError;
+
+/// What the server needs beside a store. Whoever binds the ports is whom their errors concern, so it gets
+/// listeners and not addresses.
+#[derive(Debug)]
+pub struct ServerConfig {
+    /// The node's part. `raft.me` is the store's identity.
+    pub node: NodeConfig,
+    /// `host:port` where the other nodes reach this one.
+    pub peer_address: String,
+    /// `host:port` where clients reach this node; what redirects name.
+    pub client_address: String,
+    /// Where peers and operators connect.
+    pub peer_listener: TcpListener,
+    /// Where clients connect.
+    pub http_listener: TcpListener,
+    /// The bounds and time-outs of HTTP.
+    pub http: http::Config,
+    /// Each byte that can be read here is a request to stop: see [`stop_on_signals`](super::stop_on_signals).
+    pub stop: UnixStream,
+}
+
+/// How a server ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    /// It was asked to stop, and did so in order. The store is closed.
+    Stopped,
+    /// This node is no longer a member of the cluster. The store is closed.
+    Removed,
+    /// It was asked to stop a second time, so nothing more was awaited: the process must exit now.
+    Interrupted,
+}
+
+/// Why a server could not begin, or go on.
+#[derive(Debug)]
+pub enum ServerError {
+    /// The store asked to join a cluster, and has not heard that it may.
+    NotAMember,
+    /// An address that no peer would accept.
+    BadAddress {
+        /// The address.
+        address: String,
+    },
+    /// The store failed, when it was opened for others to see or when it was closed.
+    Store(StoreError),
+    /// The store holds a state that is not a counter.
+    State(DecodeError),
+    /// The operating system refused something that the loop can not do without.
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+impl ServerError {
+    /// For `map_err`: names what was being done.
+    pub(super) fn io(doing: &'static str) -> impl FnOnce(io::Error) -> ServerError {
+        move |source| ServerError::Io { doing, source }
+    }
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServerError::NotAMember => {
+                f.write_str("this store has not been accepted by a cluster yet: run the join again")
+            }
+            ServerError::BadAddress { address } => {
+                write!(f, "{address:?} is not an address of the form HOST:PORT that other nodes could use")
+            }
+            ServerError::Store(error) => error.fmt(f),
+            ServerError::State(error) => write!(f, "the state in the store cannot be read: {error}"),
+            ServerError::Io { doing, source } => write!(f, "{doing} failed: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for ServerError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ServerError::NotAMember | ServerError::BadAddress { .. } => None,
+            ServerError::Store(error) => Some(error),
+            ServerError::State(error) => Some(error),
+            ServerError::Io { source, .. } => Some(source),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What every part of the loop works with: the node, the time of this turn, and what this node is.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use mio::Registry;
+use raft_core::{LogIndex, Membership, Micros, NodeId, Peer, Role, Suffrage, Term};
+
+use super::counters::Counters;
+use super::handshake::{Acceptor, Caller};
+use crate::http;
+use crate::identity::ClusterId;
+use crate::node::{Input, Node};
+use crate::peer::Hello;
+
+/// See above. Its parts change at most once in a turn, but for the node and the counters.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) clock: Clock,
+    pub(super) registry: Registry,
+    pub(super) node: Node,
+    pub(super) me: Me,
+    pub(super) http: http::Config,
+    pub(super) counters: Counters,
+    /// The membership in force, as the node last reported it.
+    pub(super) membership: Arc<Membership>,
+    pub(super) role: Role,
+    pub(super) term: Term,
+    pub(super) leader: Option<NodeId>,
+    /// The node has been given something since it was last told that this is all.
+    stepped: bool,
+}
+
+/// What this node is, once and for all.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Me {
+    pub(super) peer: Peer,
+    pub(super) cluster: ClusterId,
+    pub(super) joined_at: LogIndex,
+    /// `host:port` where the others reach it.
+    pub(super) peer_address: String,
+    /// `host:port` where clients reach it.
+    pub(super) client_address: String,
+}
+
+impl Context {
+    /// Before the first turn.
+    pub(super) fn new(registry: Registry, node: Node, me: Me, http: http::Config) -> Context {
+        let status = node.status();
+        Context {
+            clock: Clock::start(),
+            registry,
+            me,
+            http,
+            counters: Counters::default(),
+            membership: node.membership().clone(),
+            role: status.role,
+            term: status.term,
+            leader: status.leader,
+            stepped: false,
+            node,
+        }
+    }
+
+    /// The time of this turn.
+    pub(super) fn now(&self) -> Micros {
+        self.clock.now
+    }
+
+    /// Gives the node something.
+    pub(super) fn step(&mut self, input: Input) {
+        self.stepped = true;
+        self.node.step(self.clock.now, input);
+    }
+
+    /// Tells the node that this is all in this turn.
+    pub(super) fn wake(&mut self) {
+        self.node.step(self.clock.now, Input::Wake);
+        self.stepped = false;
+    }
+
+    /// Whether the node waits to be told that this is all.
+    pub(super) fn has_work(&self) -> bool {
+        self.stepped
+    }
+
+    /// What HTTP connections are told with every call.
+    pub(super) fn http_turn(&self) -> http::Turn<'_> {
+        http::Turn { config: &self.http, now: self.clock.now, date: &self.clock.date }
+    }
+
+    /// As whom this node judges a Hello.
+    pub(super) fn acceptor(&self) -> Acceptor {
+        let commit_index = self.node.commit_index();
+        Acceptor { cluster: self.me.cluster, me: self.me.peer, commit_index }
+    }
+
+    /// What this node knows of whoever said this.
+    pub(super) fn caller(&self, hello: &Hello) -> Caller {
+        if self.node.knows_removed(hello.from, hello.commit_index) {
+            Caller::Removed
+        } else {
+            Caller::Possible
+        }
+    }
+
+    /// Whether this node leads.
+    pub(super) fn leads(&self) -> bool {
+        self.role == Role::Leader
+    }
+
+    /// Whether somebody else could lead in this node's place.
+    pub(super) fn others_vote(&self) -> bool {
+        self.membership
+            .members
+            .iter()
+            .any(|(id, member)| *id != self.me.peer.id && member.suffrage == Suffrage::Voter)
+    }
+}
+
+/// The time, read once or twice a turn: reading it for each request would cost more than the request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    started: Instant,
+    now: Micros,
+    date: http::HttpDate,
+    date_read_at: Micros,
+}
+
+/// How old a date in an answer may be.
+const DATE_US_MAX: u64 = 500_000;
+
+impl Clock {
+    fn start() -> Clock {
+        Clock { started: Instant::now(), now: Micros(0), date: read_date(), date_read_at: Micros(0) }
+    }
+
+    /// Reads the time.
+    pub(super) fn tick(&mut self) {
+        let us = self.started.elapsed().as_micros();
+        self.now = Micros(u64::try_from(us).unwrap_or(u64::MAX));
+        if self.now.since(self.date_read_at) >= DATE_US_MAX {
+            self.date = read_date();
+            self.date_read_at = self.now;
+        }
+    }
+
+    /// Seconds since the server began.
+    pub(super) fn uptime_seconds(&self) -> u64 {
+        self.now.0 / 1_000_000
+    }
+}
+
+/// The wall clock appears in the `Date` of answers and nowhere else.
+fn read_date() -> http::HttpDate {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    http::HttpDate::from_unix(since_epoch.as_secs())
+}

@@ -1,0 +1,464 @@
+//! The connections accepted on the peer port: other members, on which this node only receives, and operators.
+//!
+//! Whoever connects is a stranger until it has said who it is, has little time to do so, and makes room for
+//! others. One verified connection for each peer: the newest, because a peer opens another only when it has lost
+//! the last.
+
+use std::collections::VecDeque;
+
+use mio::Interest;
+use mio::event::Event;
+use mio::net::TcpStream;
+use raft_core::{Micros, Peer};
+use slab::Slab;
+
+use super::admin::Operations;
+use super::context::Context;
+use super::handshake::Caller;
+use super::limits::{
+    ACCEPTS_PER_TURN_MAX, ADMIN_IDLE_US_MAX, HANDSHAKE_US_MAX, OPERATOR_OUTPUT_BYTES_MAX,
+    PEER_CONNECTIONS_MAX, PEER_READS_PER_TURN_MAX, READ_BYTES_MAX, REFUSED_US_MAX,
+};
+use super::links::Links;
+use super::narrate::LogLimit;
+use super::sockets::{Port, ReadOutcome, SendQueue, read};
+use super::sweep::Sweep;
+use super::token::Source;
+use crate::node::Input;
+use crate::peer::{self, AdminResponse, Decoder, Frame, FrameError, Hello, PROTOCOL_VERSION, Refuse};
+
+/// Everybody who is connected to the peer port.
+#[derive(Debug)]
+pub(super) struct Guests {
+    port: Port,
+    guests: Slab<Guest>,
+    /// Those that may have something to read, each once.
+    ready: VecDeque<usize>,
+    buffer: Box<[u8]>,
+    sweep: Sweep,
+    last: GuestId,
+    complaints: LogLimit,
+}
+
+/// Names one connection for good, unlike its key.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct GuestId(u64);
+
+/// What was said by a member that is connected.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Announcement<'a> {
+    pub(super) peer: Peer,
+    pub(super) peer_address: &'a str,
+    pub(super) client_address: &'a str,
+}
+
+#[derive(Debug)]
+struct Guest {
+    id: GuestId,
+    stream: TcpStream,
+    decoder: Decoder,
+    output: SendQueue,
+    standing: Standing,
+    /// An event said that the other side has ended: reading goes on until it shows.
+    read_closed: bool,
+    /// In `ready`.
+    queued: bool,
+}
+
+#[derive(Debug)]
+enum Standing {
+    /// Has not said who it is.
+    Stranger { until: Micros },
+    /// Was welcomed; what it sends is a peer's word.
+    Member { hello: Box<Hello> },
+    /// Asks for operations. While it waits for one, it has all the time it needs.
+    Operator { awaits: bool, idle_since: Micros },
+    /// Was refused, and may still read why.
+    Leaving { until: Micros },
+}
+
+/// Whether a connection goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Next {
+    GoOn,
+    Close,
+}
+
+impl Guests {
+    /// Nobody yet.
+    pub(super) fn new(port: Port) -> Guests {
+        Guests {
+            port,
+            guests: Slab::new(),
+            ready: VecDeque::new(),
+            buffer: vec![0; READ_BYTES_MAX].into_boxed_slice(),
+            sweep: Sweep::default(),
+            last: GuestId(0),
+            complaints: LogLimit::default(),
+        }
+    }
+
+    /// Somebody connects.
+    pub(super) fn on_port_event(&mut self) {
+        self.port.on_event();
+    }
+
+    /// A socket has something to say.
+    pub(super) fn on_event(&mut self, key: usize, event: &Event) {
+        if let Some(guest) = self.guests.get_mut(key) {
+            guest.read_closed |= event.is_read_closed() || event.is_error();
+            self.queue(key);
+        }
+    }
+
+    /// Whether there is work left for the next turn.
+    pub(super) fn has_work(&self, now: Micros) -> bool {
+        !self.ready.is_empty() || self.port.is_ready(now)
+    }
+
+    /// When [`Guests::on_time`], or accepting, has something to do.
+    pub(super) fn deadline(&self) -> Option<Micros> {
+        [self.sweep.deadline(), self.port.deadline()].into_iter().flatten().min()
+    }
+
+    /// How many are connected.
+    pub(super) fn count(&self) -> usize {
+        self.guests.len()
+    }
+
+    /// What the members that are connected said of themselves.
+    pub(super) fn announcements(&self) -> impl Iterator<Item = Announcement<'_>> {
+        self.guests.iter().filter_map(|(_, guest)| match &guest.standing {
+            Standing::Member { hello } => Some(Announcement {
+                peer: hello.from,
+                peer_address: &hello.peer_address,
+                client_address: &hello.client_address,
+            }),
+            Standing::Stranger { .. } | Standing::Operator { .. } | Standing::Leaving { .. } => None,
+        })
+    }
+
+    /// Whether this peer is connected and was welcome.
+    pub(super) fn has_member(&self, peer: Peer) -> bool {
+        self.announcements().any(|announced| announced.peer == peer)
+    }
+
+    /// Accepts who waits, and reads what has come: all of it but for a bound on each connection.
+    pub(super) fn serve(&mut self, ctx: &mut Context, links: &mut Links, operations: &mut Operations) {
+        self.accept(ctx);
+        for _ in 0..self.ready.len() {
+            let Some(key) = self.ready.pop_front() else { break };
+            if let Some(guest) = self.guests.get_mut(key) {
+                guest.queued = false;
+                let next = self.read(ctx, links, operations, key);
+                self.settle(ctx, key, next);
+            }
+        }
+    }
+
+    /// Closes those whose time is up.
+    pub(super) fn on_time(&mut self, ctx: &mut Context) {
+        if !self.sweep.begin(ctx.now()) {
+            return;
+        }
+        for key in 0..self.guests.capacity() {
+            let Some(guest) = self.guests.get(key) else { continue };
+            match guest.deadline() {
+                Some(deadline) if deadline <= ctx.now() => {
+                    if matches!(guest.standing, Standing::Stranger { .. }) {
+                        ctx.counters.handshakes_timed_out += 1;
+                    }
+                    self.close(key);
+                }
+                deadline => self.sweep.note(deadline),
+            }
+        }
+    }
+
+    /// Closes the connections of peers that are members no more. When they call again, they are told why.
+    pub(super) fn close_departed(&mut self, ctx: &Context) {
+        for key in 0..self.guests.capacity() {
+            let Some(guest) = self.guests.get(key) else { continue };
+            if let Standing::Member { hello } = &guest.standing
+                && ctx.caller(hello) == Caller::Removed
+            {
+                self.close(key);
+            }
+        }
+    }
+
+    /// An operation has come to its end: answers whoever asked for it, if it is still there.
+    pub(super) fn on_operation_done(&mut self, ctx: &mut Context, id: GuestId, response: AdminResponse) {
+        let found = self.guests.iter().find(|(_, guest)| guest.id == id).map(|(key, _)| key);
+        let Some(key) = found else { return };
+        let guest = &mut self.guests[key];
+        guest.standing = Standing::Operator { awaits: false, idle_since: ctx.now() };
+        peer::encode(&Frame::AdminResponse(response), guest.output.tail());
+        self.settle(ctx, key, Next::GoOn);
+    }
+
+    fn accept(&mut self, ctx: &mut Context) {
+        for _ in 0..ACCEPTS_PER_TURN_MAX {
+            let Some(stream) = self.port.accept(ctx.now()) else { return };
+            if self.guests.len() >= PEER_CONNECTIONS_MAX && !self.make_room() {
+                ctx.counters.guests_refused += 1;
+                continue;
+            }
+            self.admit(ctx, stream);
+        }
+    }
+
+    fn admit(&mut self, ctx: &mut Context, mut stream: TcpStream) {
+        let entry = self.guests.vacant_entry();
+        let key = entry.key();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = ctx.registry.register(&mut stream, Source::Guest(key).token(), interest) {
+            ctx.counters.guests_refused += 1;
+            log::debug!("a connection on the peer port was not registered: {error}");
+            return;
+        }
+        // Without it, answers to operators are late, nothing worse.
+        let _ = stream.set_nodelay(true);
+        ctx.counters.guests_accepted += 1;
+        self.last = GuestId(self.last.0 + 1);
+        let until = ctx.now().plus(HANDSHAKE_US_MAX);
+        entry.insert(Guest {
+            id: self.last,
+            stream,
+            decoder: Decoder::new(),
+            output: SendQueue::default(),
+            standing: Standing::Stranger { until },
+            read_closed: false,
+            queued: false,
+        });
+        self.sweep.note(Some(until));
+    }
+
+    /// Closes the stranger that has been there longest. False where there is none.
+    fn make_room(&mut self) -> bool {
+        let strangers = self.guests.iter().filter(|(_, guest)| {
+            matches!(guest.standing, Standing::Stranger { .. } | Standing::Leaving { .. })
+        });
+        let Some((oldest, _)) = strangers.min_by_key(|(_, guest)| guest.id) else { return false };
+        self.close(oldest);
+        true
+    }
+
+    fn queue(&mut self, key: usize) {
+        let guest = &mut self.guests[key];
+        if !guest.queued {
+            guest.queued = true;
+            self.ready.push_back(key);
+        }
+    }
+
+    fn close(&mut self, key: usize) {
+        self.guests.remove(key);
+    }
+
+    /// After anything was done with a connection: sends what there is to send, and closes it if need be.
+    fn settle(&mut self, ctx: &mut Context, key: usize, next: Next) {
+        let Some(guest) = self.guests.get_mut(key) else { return };
+        let sent = guest.output.flush(&mut guest.stream);
+        if let Ok(sent) = sent {
+            ctx.counters.peer_bytes_sent += sent as u64;
+        }
+        if next == Next::Close || sent.is_err() {
+            self.close(key);
+        } else {
+            self.sweep.note(guest.deadline());
+        }
+    }
+
+    fn read(
+        &mut self,
+        ctx: &mut Context,
+        links: &mut Links,
+        operations: &mut Operations,
+        key: usize,
+    ) -> Next {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut next = Next::GoOn;
+        for reads in 1.. {
+            let mut emptied = false;
+            match read(&mut self.guests[key].stream, &mut buffer) {
+                ReadOutcome::Bytes(n) => {
+                    ctx.counters.peer_bytes_received += n as u64;
+                    // A read that does not fill the buffer has emptied the socket: see `clients`.
+                    emptied = n < buffer.len() && !self.guests[key].read_closed;
+                    next = self.on_bytes(ctx, links, operations, key, &buffer[..n]);
+                }
+                ReadOutcome::NotNow => break,
+                ReadOutcome::End => next = Next::Close,
+                ReadOutcome::Broken(error) => {
+                    log::debug!("a connection on the peer port broke: {error}");
+                    next = Next::Close;
+                }
+            }
+            if next == Next::Close || emptied {
+                break;
+            }
+            if reads == PEER_READS_PER_TURN_MAX {
+                self.queue(key);
+                break;
+            }
+        }
+        self.buffer = buffer;
+        next
+    }
+
+    fn on_bytes(
+        &mut self,
+        ctx: &mut Context,
+        links: &mut Links,
+        operations: &mut Operations,
+        key: usize,
+        bytes: &[u8],
+    ) -> Next {
+        let mut input = bytes;
+        loop {
+            let guest = &mut self.guests[key];
+            match guest.decoder.next_frame(&mut input) {
+                Ok(None) => return Next::GoOn,
+                Ok(Some(frame)) => match self.on_frame(ctx, links, operations, key, frame) {
+                    Next::GoOn => {}
+                    Next::Close => return Next::Close,
+                },
+                // An error is final, and the input gone.
+                Err(error) => return self.on_bad_frame(ctx, key, error),
+            }
+        }
+    }
+
+    fn on_frame(
+        &mut self,
+        ctx: &mut Context,
+        links: &mut Links,
+        operations: &mut Operations,
+        key: usize,
+        frame: Frame,
+    ) -> Next {
+        let guest = &mut self.guests[key];
+        match (&guest.standing, frame) {
+            // It was refused: what else it says is of no interest.
+            (Standing::Leaving { .. }, _) => Next::GoOn,
+            (Standing::Member { hello }, Frame::Raft(message)) => {
+                let from = hello.from;
+                log::trace!("from node {from}: {message:?}");
+                ctx.counters.messages_received += 1;
+                links.on_heard(ctx.now(), from);
+                ctx.step(Input::Message { from, message });
+                Next::GoOn
+            }
+            (Standing::Member { hello }, Frame::Forward(message)) => {
+                let from = hello.from;
+                log::trace!("from node {from}: {message:?}");
+                ctx.counters.messages_received += 1;
+                links.on_heard(ctx.now(), from);
+                ctx.step(Input::Forward { from, message });
+                Next::GoOn
+            }
+            (Standing::Stranger { .. }, Frame::Hello(hello)) => {
+                self.on_hello(ctx, links, key, hello);
+                Next::GoOn
+            }
+            (
+                Standing::Stranger { .. } | Standing::Operator { awaits: false, .. },
+                Frame::AdminRequest(request),
+            ) => {
+                ctx.counters.operations += 1;
+                let response = operations.begin(ctx, links, guest.id, request);
+                let awaits = response.is_none();
+                guest.standing = Standing::Operator { awaits, idle_since: ctx.now() };
+                if let Some(response) = response {
+                    peer::encode(&Frame::AdminResponse(response), guest.output.tail());
+                }
+                if guest.output.len() > OPERATOR_OUTPUT_BYTES_MAX { Next::Close } else { Next::GoOn }
+            }
+            (
+                Standing::Stranger { .. } | Standing::Member { .. } | Standing::Operator { .. },
+                Frame::Hello(_)
+                | Frame::Welcome(_)
+                | Frame::Refuse(_)
+                | Frame::Raft(_)
+                | Frame::Forward(_)
+                | Frame::AdminRequest(_)
+                | Frame::AdminResponse(_),
+            ) => {
+                self.complain(ctx, "unexpected", &"a frame that has no place there");
+                Next::Close
+            }
+        }
+    }
+
+    fn on_hello(&mut self, ctx: &mut Context, links: &mut Links, key: usize, hello: Hello) {
+        let from = hello.from;
+        match ctx.acceptor().judge(&hello, ctx.caller(&hello)) {
+            Ok(welcome) => {
+                log::debug!("node {from} at {} is welcome", hello.peer_address);
+                ctx.counters.handshakes_accepted += 1;
+                let former = self.guests.iter().find(
+                    |(_, guest)| matches!(&guest.standing, Standing::Member { hello } if hello.from == from),
+                );
+                if let Some((former, _)) = former {
+                    self.close(former);
+                }
+                links.on_hello(ctx, from, &hello.peer_address);
+                let guest = &mut self.guests[key];
+                guest.decoder.accept_large();
+                guest.standing = Standing::Member { hello: Box::new(hello) };
+                peer::encode(&Frame::Welcome(welcome), guest.output.tail());
+            }
+            Err(refuse) => {
+                log::debug!("node {from} at {} is refused: {refuse:?}", hello.peer_address);
+                ctx.counters.handshakes_refused += 1;
+                self.refuse(ctx.now(), key, refuse);
+            }
+        }
+    }
+
+    fn refuse(&mut self, now: Micros, key: usize, refuse: Refuse) {
+        let guest = &mut self.guests[key];
+        peer::encode(&Frame::Refuse(refuse), guest.output.tail());
+        guest.standing = Standing::Leaving { until: now.plus(REFUSED_US_MAX) };
+    }
+
+    fn on_bad_frame(&mut self, ctx: &mut Context, key: usize, error: FrameError) -> Next {
+        match (&self.guests[key].standing, error) {
+            (Standing::Leaving { .. }, _) => Next::GoOn,
+            (Standing::Stranger { .. } | Standing::Operator { .. }, FrameError::Version { .. }) => {
+                self.complain(ctx, error.label(), &error);
+                self.refuse(ctx.now(), key, Refuse::Version { ours: PROTOCOL_VERSION });
+                Next::GoOn
+            }
+            (
+                Standing::Stranger { .. } | Standing::Member { .. } | Standing::Operator { .. },
+                FrameError::TooLong { .. }
+                | FrameError::BadChecksum
+                | FrameError::UnknownType(_)
+                | FrameError::Version { .. }
+                | FrameError::Malformed(_),
+            ) => {
+                self.complain(ctx, error.label(), &error);
+                Next::Close
+            }
+        }
+    }
+
+    fn complain(&mut self, ctx: &mut Context, label: &'static str, what: &dyn std::fmt::Display) {
+        ctx.counters.count_bad_frame(label);
+        if let Some(left_out) = self.complaints.admit(ctx.now()) {
+            log::warn!("a connection on the peer port was closed: {what}{left_out}");
+        }
+    }
+}
+
+impl Guest {
+    fn deadline(&self) -> Option<Micros> {
+        match self.standing {
+            Standing::Stranger { until } | Standing::Leaving { until } => Some(until),
+            Standing::Member { .. } | Standing::Operator { awaits: true, .. } => None,
+            Standing::Operator { awaits: false, idle_since } => Some(idle_since.plus(ADMIN_IDLE_US_MAX)),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Who may speak to whom: the acceptor's answer to a Hello, and the dialler's reading of a refusal. Pure.
+
+use raft_core::{LogIndex, Peer};
+
+use crate::identity::ClusterId;
+use crate::peer::{Hello, Refuse, Welcome};
+
+/// What a node knows of itself when it judges a Hello.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Acceptor {
+    pub(super) cluster: ClusterId,
+    pub(super) me: Peer,
+    pub(super) commit_index: LogIndex,
+}
+
+/// Whether the sender of a Hello belongs to the cluster, as far as the acceptor can tell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Caller {
+    /// It does, or the acceptor may not have heard of it yet: raft-core minds who votes.
+    Possible,
+    /// A committed membership, at least as new as all that the caller knows, is without it.
+    Removed,
+}
+
+impl Acceptor {
+    /// Whether `hello` opens a link.
+    pub(super) fn judge(&self, hello: &Hello, caller: Caller) -> Result<Welcome, Refuse> {
+        let commit_index = self.commit_index;
+        if hello.cluster != self.cluster {
+            Err(Refuse::WrongCluster)
+        } else if hello.to != self.me {
+            Err(Refuse::NotMe { me: self.me })
+        } else if caller == Caller::Removed {
+            Err(Refuse::Removed { commit_index })
+        } else {
+            Ok(Welcome { commit_index })
+        }
+    }
+}
+
+/// Whether a node that is refused as removed by somebody at `commit_index` really was: somebody who has not
+/// heard of its joining would say the same.
+pub(super) fn is_removed(commit_index: LogIndex, my_commit_index: LogIndex, joined_at: LogIndex) -> bool {
+    commit_index >= my_commit_index.max(joined_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use raft_core::{Incarnation, NodeId};
+
+    fn peer(id: u64) -> Peer {
+        Peer { id: NodeId::new(id).unwrap(), incarnation: Incarnation(u128::from(id)) }
+    }
+
+    fn acceptor() -> Acceptor {
+        Acceptor { cluster: ClusterId(77), me: peer(1), commit_index: LogIndex(10) }
+    }
+
+    fn hello() -> Hello {
+        Hello {
+            cluster: ClusterId(77),
+            from: peer(2),
+            to: peer(1),
+            commit_index: LogIndex(9),
+            peer_address: "a:1".to_owned(),
+            client_address: "a:2".to_owned(),
+        }
+    }
+
+    #[test]
+    fn whoever_may_be_a_member_is_welcome() {
+        let welcome = Welcome { commit_index: LogIndex(10) };
+        assert_eq!(acceptor().judge(&hello(), Caller::Possible), Ok(welcome));
+    }
+
+    #[test]
+    fn whoever_was_removed_is_told_so_and_by_whom() {
+        let refusal = Refuse::Removed { commit_index: LogIndex(10) };
+        assert_eq!(acceptor().judge(&hello(), Caller::Removed), Err(refusal));
+    }
+
+    #[test]
+    fn a_caller_from_another_cluster_is_told_that_and_nothing_of_ours() {
+        let stranger = Hello { cluster: ClusterId(78), to: peer(8), ..hello() };
+        for caller in [Caller::Possible, Caller::Removed] {
+            assert_eq!(acceptor().judge(&stranger, caller), Err(Refuse::WrongCluster));
+        }
+    }
+
+    #[test]
+    fn a_call_for_another_node_or_another_life_of_this_one_is_refused() {
+        let other_life = Peer { incarnation: Incarnation(99), ..peer(1) };
+        for to in [peer(3), other_life] {
+            let verdict = acceptor().judge(&Hello { to, ..hello() }, Caller::Possible);
+            assert_eq!(verdict, Err(Refuse::NotMe { me: peer(1) }));
+        }
+    }
+
+    #[test]
+    fn a_refusal_by_somebody_who_knows_less_is_not_believed() {
+        let joined_at = LogIndex(20);
+        assert!(!is_removed(LogIndex(19), LogIndex(0), joined_at), "it has not heard of our joining");
+        assert!(is_removed(LogIndex(20), LogIndex(20), joined_at));
+        assert!(!is_removed(LogIndex(20), LogIndex(21), joined_at), "we know of a later membership");
+        assert!(is_removed(LogIndex(22), LogIndex(21), joined_at));
+    }
+}

@@ -1,0 +1,108 @@
+//! The bounds of every queue, table and wait in the server, in one place, and what happens at each.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// How many clients may be connected at once. One costs a few hundred bytes when idle; this many, some
+/// megabytes. The next is accepted and closed at once, so that it learns it.
+pub(super) const CLIENT_CONNECTIONS_MAX: usize = 10_000;
+
+/// How many accepted connections there may be on the peer port: each member once, operators, and strangers.
+/// Where all are taken, the oldest that has not said who it is makes room; where none is such, the newcomer is
+/// closed.
+pub(super) const PEER_CONNECTIONS_MAX: usize = 256;
+
+/// File descriptors that clients never get: peers, links, the store, the loop itself, and some to spare, so
+/// that no flood of clients keeps an election from taking place.
+pub(super) const DESCRIPTORS_RESERVED: usize = PEER_CONNECTIONS_MAX + crate::codec::MEMBERS_MAX + 64;
+
+/// How many connections are accepted on one port in one turn. What is left waits in the kernel's queue.
+pub(super) const ACCEPTS_PER_TURN_MAX: usize = 64;
+
+/// How long nothing is accepted after accepting failed (out of descriptors or memory): long enough not to spin,
+/// short enough not to be noticed.
+pub(super) const ACCEPT_PAUSE_US: u64 = 100_000;
+
+/// How much is read from one connection in one system call, into a buffer that all share.
+pub(super) const READ_BYTES_MAX: usize = 64 * 1024;
+
+/// How many clients are read in one turn; the others wait for the next. At some microseconds each, peers and
+/// timers never wait more than a few milliseconds.
+pub(super) const CLIENT_READS_PER_TURN_MAX: usize = 256;
+
+/// How often one peer is read in one turn, [`READ_BYTES_MAX`] at most each time.
+pub(super) const PEER_READS_PER_TURN_MAX: usize = 4;
+
+/// How many bytes may wait on one link. A message that finds this much waiting is dropped, which Raft takes as
+/// any other loss. Room for all the appends that may be in flight to a follower at their usual size.
+pub(super) const LINK_OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// A buffer that has grown beyond this is given back to the allocator once it is empty.
+pub(super) const BUFFER_KEPT_BYTES_MAX: usize = 64 * 1024;
+
+/// How long a connection may take to be set up.
+pub(super) const CONNECT_US_MAX: u64 = 2_000_000;
+
+/// How long either side waits for the other's part of the handshake. Half-open connections and bytes that
+/// trickle in end here.
+pub(super) const HANDSHAKE_US_MAX: u64 = 3_000_000;
+
+/// How long a refused connection is kept for the refusal to be read.
+pub(super) const REFUSED_US_MAX: u64 = 1_000_000;
+
+/// How long an operator's connection may be idle. Operations are awaited without limit: the node ends each.
+pub(super) const ADMIN_IDLE_US_MAX: u64 = 60_000_000;
+
+/// How long what was sent on a link may stay unacknowledged by the other kernel before the link counts as
+/// broken, and how long an idle link is left unprobed. A partition that heals is then noticed within this, not
+/// after TCP's own minutes.
+pub(super) const LINK_SILENCE_US_MAX: u64 = 5_000_000;
+
+/// How many bytes of answers may wait for an operator to read them: two of the longest. One that asks on and does
+/// not read is closed.
+pub(super) const OPERATOR_OUTPUT_BYTES_MAX: usize = 2 * crate::peer::STATUS_BYTES_MAX;
+
+/// The least time between two searches of a table for connections whose time is up: deadlines may pass by
+/// this much.
+pub(super) const SWEEP_INTERVAL_US: u64 = 100_000;
+
+/// How often what has no event of its own is looked after: addresses to be recorded, connections of peers that
+/// are no longer members.
+pub(super) const UPKEEP_INTERVAL_US: u64 = 250_000;
+
+/// How long a stopping node goes on answering what waits, once it no longer leads or has given up handing over.
+pub(super) const DRAIN_US_MAX: u64 = 2_000_000;
+
+/// How many lines of one kind are logged in [`LOG_WINDOW_US`]; the others are counted.
+pub(super) const LOG_LINES_PER_WINDOW_MAX: u32 = 5;
+
+/// See [`LOG_LINES_PER_WINDOW_MAX`].
+pub(super) const LOG_WINDOW_US: u64 = 10_000_000;
+
+/// Raises the soft limit of open files to the hard one, and says how many clients that leaves room for.
+pub(super) fn client_connections_max() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    // A failure leaves the soft limit as it was: fewer clients, nothing worse.
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let current = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    clients_within(current)
+}
+
+/// How many clients this many descriptors leave room for; `None` stands for no limit.
+fn clients_within(descriptors: Option<u64>) -> usize {
+    let Some(descriptors) = descriptors else { return CLIENT_CONNECTIONS_MAX };
+    let left = usize::try_from(descriptors).unwrap_or(usize::MAX).saturating_sub(DESCRIPTORS_RESERVED);
+    left.clamp(1, CLIENT_CONNECTIONS_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_never_get_the_descriptors_that_peers_need() {
+        assert_eq!(clients_within(None), CLIENT_CONNECTIONS_MAX);
+        assert_eq!(clients_within(Some(u64::MAX)), CLIENT_CONNECTIONS_MAX);
+        assert_eq!(clients_within(Some(1024)), 1024 - DESCRIPTORS_RESERVED);
+        assert_eq!(clients_within(Some(10)), 1, "a node must serve somebody");
+    }
+}

@@ -1,0 +1,297 @@
+//! The links: one to each other member, dialled by this node, on which it sends.
+//!
+//! What the others dial to this node, it receives on: see `guests`. How a link comes up is in `dial`.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use mio::Waker;
+use mio::event::Event;
+use mio::net::TcpStream;
+use raft_core::{LogIndex, Micros, NodeId, Peer};
+use slab::Slab;
+
+use super::backoff::Backoff;
+use super::context::Context;
+use super::guests::Guests;
+use super::limits::LINK_OUTPUT_BYTES_MAX;
+use super::narrate::LogLimit;
+use super::resolver::{QuestionId, Resolver};
+use super::sockets::{ReadOutcome, SendQueue, read};
+use crate::peer::{self, Decoder, Frame, Refuse};
+
+/// All links of this node.
+#[derive(Debug)]
+pub(super) struct Links {
+    pub(super) links: Slab<Link>,
+    pub(super) resolver: Resolver,
+    /// Somebody who must know said that this node is no longer a member.
+    pub(super) removed_by: Option<(NodeId, LogIndex)>,
+}
+
+/// A link to one life of one member, or of one that is about to be, or was.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) peer: Peer,
+    /// Where the membership says that it listens; for one that is no member, where it said so first.
+    pub(super) recorded_address: String,
+    /// Where it says itself that it listens, if that is elsewhere. It moved, and it is not recorded yet.
+    pub(super) announced_address: Option<String>,
+    /// Which of the two the next attempt tries, where there are two.
+    pub(super) tries_announced: bool,
+    pub(super) state: LinkState,
+    pub(super) backoff: Backoff,
+    /// It was up, broke, and has not been up since.
+    pub(super) broke: bool,
+    /// That it can not be reached has been logged, and it has not been up since.
+    pub(super) missed: bool,
+    /// The refusal that has been logged.
+    pub(super) refusal: Option<Refuse>,
+    pub(super) last_heard: Option<Micros>,
+    pub(super) output: SendQueue,
+    pub(super) flaps: LogLimit,
+}
+
+/// How far a link has come.
+#[derive(Debug)]
+pub(super) enum LinkState {
+    /// Waits before it dials.
+    Waiting {
+        /// When it dials.
+        until: Micros,
+    },
+    /// Waits for the addresses behind a name.
+    Resolving {
+        /// Which answer it waits for.
+        question: QuestionId,
+    },
+    /// Waits for the connection.
+    Connecting {
+        stream: TcpStream,
+        until: Micros,
+        /// What to try next.
+        rest: Vec<SocketAddr>,
+        /// Whether every address tried before this one refused.
+        all_refused: bool,
+    },
+    /// Has said Hello.
+    Greeting { stream: TcpStream, decoder: Box<Decoder>, until: Micros },
+    /// Was welcomed.
+    Up { stream: TcpStream },
+}
+
+/// What an operator is shown of a link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct LinkStatus {
+    pub(super) is_up: bool,
+    pub(super) last_heard: Option<Micros>,
+}
+
+impl Links {
+    /// Without any link.
+    ///
+    /// # Errors
+    /// The operating system gives no thread for finding addresses.
+    pub(super) fn new(waker: Arc<Waker>) -> io::Result<Links> {
+        Ok(Links { links: Slab::new(), resolver: Resolver::spawn(waker)?, removed_by: None })
+    }
+
+    /// One link to each member but this node, and to whoever else is connected to this node and was welcome: one
+    /// that joins knows no members at first, and one that was away for long not the present ones, but both have
+    /// to answer their leader.
+    pub(super) fn reconcile(&mut self, ctx: &Context, guests: &Guests) {
+        let membership = &ctx.membership;
+        self.links.retain(|_, link| membership.contains(link.peer) || guests.has_member(link.peer));
+        for (id, member) in &membership.members {
+            let peer = Peer { id: *id, incarnation: member.incarnation };
+            match self.key_of(peer) {
+                Some(key) => self.links[key].relocate(&member.peer_address, ctx.now()),
+                None if peer == ctx.me.peer => {}
+                None => self.add(ctx, peer, &member.peer_address),
+            }
+        }
+    }
+
+    /// Queues a message. Without a link that is up and has room, it is lost, as Raft allows.
+    pub(super) fn send(&mut self, ctx: &mut Context, to: Peer, message: &Frame) {
+        let link = self.links.iter_mut().map(|(_, link)| link).find(|link| link.peer == to);
+        let open = link.filter(|link| link.is_up() && link.output.len() < LINK_OUTPUT_BYTES_MAX);
+        let Some(link) = open else {
+            ctx.counters.messages_dropped += 1;
+            log::trace!("dropped for want of a link: a message to node {to}: {message:?}");
+            return;
+        };
+        log::trace!("to node {to}: {message:?}");
+        ctx.counters.messages_sent += 1;
+        peer::encode(message, link.output.tail());
+    }
+
+    /// Sends what is queued.
+    pub(super) fn flush(&mut self, ctx: &mut Context) {
+        for key in 0..self.links.capacity() {
+            if self.links.get(key).is_some_and(|link| !link.output.is_empty()) {
+                self.flush_one(ctx, key);
+            }
+        }
+    }
+
+    /// A socket has something to say.
+    pub(super) fn on_event(&mut self, ctx: &mut Context, key: usize, event: &Event) {
+        let Some(link) = self.links.get(key) else { return };
+        match link.state {
+            LinkState::Waiting { .. } | LinkState::Resolving { .. } => {}
+            LinkState::Connecting { .. } => self.on_connect_event(ctx, key),
+            LinkState::Greeting { .. } => {
+                self.read_greeting(ctx, key);
+                self.flush_one(ctx, key);
+                // The end may have come along with the welcome, and then no other event comes.
+                self.watch(ctx, key);
+            }
+            LinkState::Up { .. } => {
+                if event.is_writable() {
+                    self.flush_one(ctx, key);
+                }
+                self.watch(ctx, key);
+            }
+        }
+    }
+
+    /// This peer connected to this node, was welcome, and says that it listens here. So it lives: there is no
+    /// more reason to wait.
+    pub(super) fn on_hello(&mut self, ctx: &Context, peer: Peer, peer_address: &str) {
+        let Some(key) = self.key_of(peer) else {
+            self.add(ctx, peer, peer_address);
+            return;
+        };
+        let link = &mut self.links[key];
+        link.last_heard = Some(ctx.now());
+        let moved = peer_address != link.recorded_address;
+        link.announced_address = moved.then(|| peer_address.to_owned());
+        link.tries_announced = true;
+        if let LinkState::Waiting { until } = &mut link.state {
+            link.backoff.reset();
+            *until = ctx.now();
+        }
+    }
+
+    /// A message came from this peer.
+    pub(super) fn on_heard(&mut self, now: Micros, peer: Peer) {
+        if let Some(link) = self.links.iter_mut().map(|(_, link)| link).find(|link| link.peer == peer) {
+            link.last_heard = Some(now);
+        }
+    }
+
+    /// What there is to say of the link to this peer; `None` where there is no link.
+    pub(super) fn status(&self, peer: Peer) -> Option<LinkStatus> {
+        let link = &self.links[self.key_of(peer)?];
+        Some(LinkStatus { is_up: link.is_up(), last_heard: link.last_heard })
+    }
+
+    /// How many links are up.
+    pub(super) fn up_count(&self) -> usize {
+        self.links.iter().filter(|(_, link)| link.is_up()).count()
+    }
+
+    /// When [`Links::on_time`] has something to do. There are as few links as members, so they are simply
+    /// looked at.
+    pub(super) fn deadline(&self) -> Option<Micros> {
+        self.links.iter().filter_map(|(_, link)| link.deadline()).min()
+    }
+
+    fn key_of(&self, peer: Peer) -> Option<usize> {
+        self.links.iter().find(|(_, link)| link.peer == peer).map(|(key, _)| key)
+    }
+
+    fn add(&mut self, ctx: &Context, peer: Peer, address: &str) {
+        let seed = random_bits(ctx.me.peer) ^ random_bits(peer).rotate_left(32);
+        self.links.insert(Link::new(peer, address, seed, ctx.now()));
+    }
+
+    /// A link that is up carries nothing in this direction: there is something to read only when it ends.
+    fn watch(&mut self, ctx: &mut Context, key: usize) {
+        let LinkState::Up { stream } = &mut self.links[key].state else { return };
+        let mut buffer = [0; 64];
+        match read(stream, &mut buffer) {
+            ReadOutcome::NotNow => {}
+            ReadOutcome::End => self.on_broken(ctx, key, &"the other side closed it"),
+            ReadOutcome::Broken(error) => self.on_broken(ctx, key, &error),
+            ReadOutcome::Bytes(_) => {
+                ctx.counters.count_bad_frame("unexpected");
+                self.on_broken(ctx, key, &"the other side spoke where it is to listen");
+            }
+        }
+    }
+
+    /// Sends what is queued on one link, if it has a connection.
+    pub(super) fn flush_one(&mut self, ctx: &mut Context, key: usize) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        let (LinkState::Greeting { stream, .. } | LinkState::Up { stream }) = &mut link.state else { return };
+        match link.output.flush(stream) {
+            Ok(sent) => ctx.counters.peer_bytes_sent += sent as u64,
+            Err(error) if link.is_up() => self.on_broken(ctx, key, &error),
+            Err(error) => self.on_dial_failed(ctx, key, &error, super::dial::Refused::No),
+        }
+    }
+}
+
+impl Link {
+    fn new(peer: Peer, address: &str, seed: u64, now: Micros) -> Link {
+        Link {
+            peer,
+            recorded_address: address.to_owned(),
+            announced_address: None,
+            tries_announced: true,
+            state: LinkState::Waiting { until: now },
+            backoff: Backoff::new(seed),
+            broke: false,
+            missed: false,
+            refusal: None,
+            last_heard: None,
+            output: SendQueue::default(),
+            flaps: LogLimit::default(),
+        }
+    }
+
+    /// Whether messages can be sent on it.
+    pub(super) fn is_up(&self) -> bool {
+        matches!(self.state, LinkState::Up { .. })
+    }
+
+    /// Where to dial: whoever announces an address is there, whatever was recorded before. But others could
+    /// speak in its name, so where that fails, the recorded one is tried in turn.
+    pub(super) fn address(&self) -> &str {
+        let announced = self.announced_address.as_deref().filter(|_| self.tries_announced);
+        announced.unwrap_or(&self.recorded_address)
+    }
+
+    /// The membership records this address.
+    fn relocate(&mut self, address: &str, now: Micros) {
+        if self.recorded_address == address {
+            return;
+        }
+        address.clone_into(&mut self.recorded_address);
+        if self.announced_address.as_deref() == Some(address) {
+            self.announced_address = None;
+        }
+        if let LinkState::Waiting { until } = &mut self.state {
+            self.backoff.reset();
+            *until = now;
+        }
+    }
+
+    fn deadline(&self) -> Option<Micros> {
+        match self.state {
+            LinkState::Waiting { until }
+            | LinkState::Connecting { until, .. }
+            | LinkState::Greeting { until, .. } => Some(until),
+            LinkState::Resolving { .. } | LinkState::Up { .. } => None,
+        }
+    }
+}
+
+/// Some bits of an incarnation, which is random.
+fn random_bits(peer: Peer) -> u64 {
+    let low = peer.incarnation.0 & u128::from(u64::MAX);
+    u64::try_from(low).expect("masked to 64 bits")
+}

@@ -1,0 +1,403 @@
+//! Floor 4: the event loop, the only place where sockets, timers and the node meet. It owns the poll.
+//!
+//! It may use everything below: the node, and the three ways out of the process (`http`, `peer`, `storage`). It
+//! must never know of the command line, of how a store comes to be, or of what becomes of one that was removed
+//! from its cluster.
+//!
+//! One turn: wait for events; read what peers say; do what the time has come for; learn what has become durable;
+//! take a bounded number of clients' requests; tell the node that this is all; carry out what it wants; write to
+//! peers, then to clients. So no flood of clients keeps an election waiting, and one round of Raft serves all
+//! requests of a turn.
+
+mod admin;
+mod backoff;
+mod clients;
+mod config;
+mod context;
+mod counters;
+mod dial;
+mod guests;
+mod handshake;
+mod limits;
+mod links;
+mod narrate;
+mod resolver;
+mod shutdown;
+mod signals;
+mod sockets;
+mod status;
+mod sweep;
+mod token;
+
+pub use config::{Exit, ServerConfig, ServerError};
+pub use signals::stop_on_signals;
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::net::UnixStream;
+use mio::{Events, Interest, Poll, Registry, Waker};
+use raft_core::{DropReason, Membership, Micros, NodeId, Peer, Role, Term};
+
+use crate::codec::is_address;
+use crate::identity::Standing;
+use crate::node::{Input, Node, OperationOutcome, Output};
+use crate::peer::Frame;
+use crate::storage::{Completion, Listening, StorageThread, Store};
+use admin::{Concluded, Operations};
+use clients::Clients;
+use context::{Context, Me};
+use guests::Guests;
+use limits::UPKEEP_INTERVAL_US;
+use links::Links;
+use narrate::LogLimit;
+use shutdown::Shutdown;
+use sockets::Port;
+use token::Source;
+
+/// How many events one turn takes in. More wait for the next turn, which comes at once.
+const EVENTS_MAX: usize = 1_024;
+
+/// A node that listens, with its store and its place in the cluster.
+#[derive(Debug)]
+pub struct Server {
+    poll: Poll,
+    stop: UnixStream,
+    storage: StorageThread,
+    ctx: Context,
+    clients: Clients,
+    links: Links,
+    guests: Guests,
+    operations: Operations,
+    shutdown: Shutdown,
+    election_timeout_us: u64,
+    upkeep_at: Micros,
+    /// Another thread has something for the loop.
+    woken: bool,
+    dropped: LogLimit,
+}
+
+impl Server {
+    /// Makes the node from its store, and listens: once this has returned, connections are not refused, though
+    /// nobody answers before [`Server::run`].
+    ///
+    /// # Errors
+    /// The store is of no use here, or the operating system refuses a descriptor or a thread.
+    pub fn new(config: ServerConfig, mut store: Store) -> Result<Server, ServerError> {
+        let me = who_am_i(&config, &store)?;
+        let node = Node::new(config.node, Micros(0), store.recovered()).map_err(ServerError::State)?;
+        let poll = Poll::new().map_err(ServerError::io("making a poll"))?;
+        let registry = poll.registry().try_clone().map_err(ServerError::io("sharing the poll"))?;
+        let waker =
+            Waker::new(&registry, Source::Waker.token()).map_err(ServerError::io("making a waker"))?;
+        let waker = Arc::new(waker);
+        let stop = register_stop(&registry, config.stop).map_err(ServerError::io("watching for signals"))?;
+        let listening = Listening {
+            peer_address: bound_address(&config.peer_listener)?,
+            client_address: bound_address(&config.http_listener)?,
+        };
+        let peer_port = open_port(&registry, config.peer_listener, Source::PeerPort, "peer")?;
+        let client_port = open_port(&registry, config.http_listener, Source::ClientPort, "client")?;
+        let links = Links::new(Arc::clone(&waker)).map_err(ServerError::io("starting the resolver"))?;
+        store.publish(&listening).map_err(ServerError::Store)?;
+        let storage = StorageThread::spawn(store, move || {
+            if let Err(error) = waker.wake() {
+                log::error!("the storage thread could not wake the loop: {error}");
+            }
+        })
+        .map_err(ServerError::io("starting the storage thread"))?;
+        let Listening { peer_address, client_address } = listening;
+        log::info!("listening peers={peer_address} clients={client_address} id={}", me.peer.id);
+        let ctx = Context::new(registry, node, me, config.http);
+        let mut server = Server {
+            poll,
+            stop,
+            storage,
+            ctx,
+            clients: Clients::new(client_port),
+            links,
+            guests: Guests::new(peer_port),
+            operations: Operations::default(),
+            shutdown: Shutdown::Serving,
+            election_timeout_us: config.node.raft.election_timeout_us,
+            upkeep_at: Micros(0),
+            woken: false,
+            dropped: LogLimit::default(),
+        };
+        server.links.reconcile(&server.ctx, &server.guests);
+        Ok(server)
+    }
+
+    /// Serves until it is asked to stop or removed from the cluster, and closes the store.
+    ///
+    /// # Errors
+    /// The poll fails; or a write had failed, or fails while the store is closed.
+    pub fn run(mut self) -> Result<Exit, ServerError> {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        let exit = loop {
+            self.turn(&mut events)?;
+            if let Some(exit) = self.shutdown.exit() {
+                break exit;
+            }
+        };
+        match exit {
+            Exit::Stopped | Exit::Removed => self.storage.shutdown().map_err(ServerError::Store)?,
+            // Its thread may be held up by a disk: that is not waited for.
+            Exit::Interrupted => std::mem::forget(self.storage),
+        }
+        Ok(exit)
+    }
+
+    /// One turn of the loop.
+    fn turn(&mut self, events: &mut Events) -> Result<(), ServerError> {
+        match self.poll.poll(events, self.timeout()) {
+            Ok(()) => {}
+            // A signal came, and has become a byte on `stop`; what events there were come again.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
+            Err(source) => return Err(ServerError::Io { doing: "waiting for events", source }),
+        }
+        self.ctx.clock.tick();
+        self.ctx.counters.turns += 1;
+        self.on_events(events);
+        self.guests.serve(&mut self.ctx, &mut self.links, &mut self.operations);
+        self.on_time();
+        self.on_woken();
+        self.clients.serve(&mut self.ctx, &self.links, self.guests.count());
+        // A turn may have taken a while: nothing is to be answered later than promised because of that.
+        self.ctx.clock.tick();
+        self.ctx.wake();
+        self.carry_out();
+        self.links.flush(&mut self.ctx);
+        self.clients.flush(&mut self.ctx, &self.links, self.guests.count());
+        self.approach_the_end();
+        Ok(())
+    }
+
+    /// How long nothing needs to be done; `None` for ever.
+    fn timeout(&self) -> Option<Duration> {
+        let now = self.ctx.now();
+        if self.ctx.has_work() || self.guests.has_work(now) || self.clients.has_work(now) {
+            return Some(Duration::ZERO);
+        }
+        let deadlines = [
+            Some(self.upkeep_at),
+            self.ctx.node.deadline(),
+            self.links.deadline(),
+            self.guests.deadline(),
+            self.clients.deadline(),
+            self.shutdown.deadline(),
+        ];
+        let next = deadlines.into_iter().flatten().min()?;
+        Some(Duration::from_micros(next.since(now)))
+    }
+
+    /// Notes who has something to say. Links are heard at once; there are few, and they say little.
+    fn on_events(&mut self, events: &Events) {
+        for event in events {
+            match Source::of(event.token()) {
+                Some(Source::PeerPort) => self.guests.on_port_event(),
+                Some(Source::ClientPort) => self.clients.on_port_event(),
+                Some(Source::Waker) => self.woken = true,
+                Some(Source::Stop) => self.on_stop_requests(),
+                Some(Source::Link(key)) => self.links.on_event(&mut self.ctx, key, event),
+                Some(Source::Guest(key)) => self.guests.on_event(key, event),
+                Some(Source::Client(key)) => self.clients.on_event(key, event),
+                None => {}
+            }
+        }
+    }
+
+    fn on_time(&mut self) {
+        self.links.on_time(&mut self.ctx);
+        self.guests.on_time(&mut self.ctx);
+        self.clients.on_time(&self.ctx);
+        if self.upkeep_at <= self.ctx.now() {
+            self.upkeep_at = self.ctx.now().plus(UPKEEP_INTERVAL_US);
+            self.operations.record_moves(&mut self.ctx, &self.guests);
+            self.guests.close_departed(&self.ctx);
+            self.links.reconcile(&self.ctx, &self.guests);
+            if matches!(self.shutdown, Shutdown::HandingOver { .. }) && self.ctx.leads() {
+                self.operations.hand_over(&mut self.ctx);
+            }
+        }
+    }
+
+    /// Hears what the other threads have done.
+    fn on_woken(&mut self) {
+        if !std::mem::take(&mut self.woken) {
+            return;
+        }
+        self.links.on_resolved(&mut self.ctx);
+        while let Some(completion) = self.storage.poll() {
+            match completion {
+                Completion::Durable { through } => self.ctx.step(Input::WritesDurable { through }),
+                Completion::Failed(error) => {
+                    log::error!("this node takes no further part until it is restarted: {error}");
+                    self.ctx.step(Input::WriteFailed);
+                }
+            }
+        }
+    }
+
+    /// Does what the node wants done, in its order.
+    fn carry_out(&mut self) {
+        while let Some(output) = self.ctx.node.poll_output() {
+            match output {
+                Output::Write(write) => self.storage.submit(write),
+                Output::Send { to, message } => self.links.send(&mut self.ctx, to, &Frame::Raft(message)),
+                Output::Forward { to, message } => {
+                    self.links.send(&mut self.ctx, to, &Frame::Forward(message));
+                }
+                Output::Answer { request, answer } => self.clients.on_answer(&mut self.ctx, request, answer),
+                Output::OperationDone { operation, outcome } => {
+                    match self.operations.conclude(&self.ctx, operation, outcome) {
+                        Concluded::Answer(guest, response) => {
+                            self.guests.on_operation_done(&mut self.ctx, guest, response);
+                        }
+                        Concluded::HandOver(outcome) => self.on_hand_over_done(outcome),
+                        Concluded::Nothing => {}
+                    }
+                }
+                Output::RoleChanged { role, term, leader } => self.on_role(role, term, leader),
+                Output::MembershipChanged(membership) => self.on_membership(membership),
+                Output::PeerRemoved(peer) => {
+                    log::debug!("node {peer} is refused from now on");
+                    self.guests.close_departed(&self.ctx);
+                }
+                Output::Removed => self.on_removed("the members have agreed on it"),
+                Output::Dropped { from, reason } => self.on_dropped(from, reason),
+            }
+        }
+    }
+
+    /// Where another takes over, its name is waited for, so that clients can be sent to it. Where nobody does and
+    /// this node still leads, it is tried again with the next upkeep: whoever was asked may have gone, and others
+    /// are there.
+    fn on_hand_over_done(&mut self, outcome: OperationOutcome) {
+        log::debug!("handing over: {outcome:?}");
+        match outcome {
+            OperationOutcome::Done { .. } => {}
+            OperationOutcome::TransferFailed | OperationOutcome::Busy if self.ctx.leads() => {}
+            OperationOutcome::TransferFailed
+            | OperationOutcome::Busy
+            | OperationOutcome::NotLeader { .. }
+            | OperationOutcome::HandingOver
+            | OperationOutcome::Refused(_)
+            | OperationOutcome::TooManyMembers
+            | OperationOutcome::Unknown => self.shutdown.on_handed_over(self.ctx.now()),
+        }
+    }
+
+    fn on_role(&mut self, role: Role, term: Term, leader: Option<NodeId>) {
+        log::info!("{}", narrate::role_line(self.ctx.me.peer.id, role, term, leader));
+        (self.ctx.role, self.ctx.term, self.ctx.leader) = (role, term, leader);
+        if role == Role::Leader {
+            // Whoever moved while nobody led is to be found where it is now.
+            self.upkeep_at = self.ctx.now();
+        } else if leader.is_some() {
+            self.shutdown.on_handed_over(self.ctx.now());
+        }
+    }
+
+    fn on_membership(&mut self, membership: Arc<Membership>) {
+        if self.ctx.membership != membership {
+            log::info!("{}", narrate::membership_line(&self.ctx.membership, &membership));
+        }
+        self.ctx.membership = membership;
+        self.links.reconcile(&self.ctx, &self.guests);
+        self.upkeep_at = self.ctx.now();
+    }
+
+    fn on_removed(&mut self, why: &str) {
+        log::info!("node {} is no longer a member of the cluster ({why}), and stops", self.ctx.me.peer.id);
+        self.shutdown.on_removed(self.ctx.now());
+    }
+
+    fn on_dropped(&mut self, from: Peer, reason: DropReason) {
+        self.ctx.counters.messages_impossible += 1;
+        if let Some(left_out) = self.dropped.admit(self.ctx.now()) {
+            log::warn!("node {from} sent a message that no sound node sends: {reason:?}{left_out}");
+        }
+    }
+
+    fn on_stop_requests(&mut self) {
+        for _ in 0..signals::stop_requests(&mut self.stop) {
+            let standing = if self.ctx.leads() && self.ctx.others_vote() {
+                shutdown::Standing::LeadsOthers
+            } else {
+                shutdown::Standing::NothingToHandOver
+            };
+            let now = self.ctx.now();
+            if self.shutdown.on_stop_request(now, standing, self.election_timeout_us) {
+                log::info!("asked to stop: handing over first");
+                self.operations.hand_over(&mut self.ctx);
+            } else {
+                log::info!("asked to stop");
+            }
+        }
+    }
+
+    /// Where this server is about to end: lets clients go, and ends when nothing is owed to anybody.
+    fn approach_the_end(&mut self) {
+        if let Some((id, index)) = self.links.removed_by.take() {
+            self.on_removed(&format!("node {id}, which knows the log up to {index}, says so"));
+        }
+        if self.shutdown == Shutdown::Serving {
+            return;
+        }
+        if !self.shutdown.accepts_clients() {
+            self.clients.wind_down(&self.ctx);
+        }
+        self.shutdown.on_turn(self.ctx.now(), self.clients.owed_count());
+    }
+}
+
+/// Checks that configuration and store are of one node, and that it may take part in a cluster.
+fn who_am_i(config: &ServerConfig, store: &Store) -> Result<Me, ServerError> {
+    let identity = store.identity();
+    let Standing::Member { cluster, joined_at } = identity.standing else {
+        return Err(ServerError::NotAMember);
+    };
+    let (given, stored) = (config.node.raft.me, identity.me);
+    assert_eq!(given, stored, "a server is given the configuration of another node than its store's");
+    for address in [&config.peer_address, &config.client_address] {
+        if !is_address(address) {
+            return Err(ServerError::BadAddress { address: address.clone() });
+        }
+    }
+    Ok(Me {
+        peer: stored,
+        cluster,
+        joined_at,
+        peer_address: config.peer_address.clone(),
+        client_address: config.client_address.clone(),
+    })
+}
+
+fn register_stop(registry: &Registry, stop: std::os::unix::net::UnixStream) -> io::Result<UnixStream> {
+    stop.set_nonblocking(true)?;
+    let mut stop = UnixStream::from_std(stop);
+    registry.register(&mut stop, Source::Stop.token(), Interest::READABLE)?;
+    Ok(stop)
+}
+
+fn bound_address(listener: &TcpListener) -> Result<String, ServerError> {
+    let address = listener.local_addr().map_err(ServerError::io("asking for the address of a port"))?;
+    Ok(address.to_string())
+}
+
+fn open_port(
+    registry: &Registry,
+    listener: TcpListener,
+    source: Source,
+    name: &'static str,
+) -> Result<Port, ServerError> {
+    listener.set_nonblocking(true).map_err(ServerError::io("opening a port"))?;
+    let mut listener = mio::net::TcpListener::from_std(listener);
+    registry
+        .register(&mut listener, source.token(), Interest::READABLE)
+        .map_err(ServerError::io("watching a port"))?;
+    Ok(Port::new(listener, name))
+}

@@ -1,0 +1,152 @@
+//! What the log says of the cluster, in words for whoever operates it: one line for each change.
+
+use std::fmt;
+
+use raft_core::{Member, Membership, Micros, NodeId, Role, Suffrage, Term};
+
+use super::limits::{LOG_LINES_PER_WINDOW_MAX, LOG_WINDOW_US};
+
+/// Lets a few lines of one kind through in each window of time and counts the others.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LogLimit {
+    window_start: Micros,
+    lines: u32,
+    left_out: u64,
+}
+
+/// How many lines were left out before the one that is now written. Shows as nothing where none were.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct LeftOut(u64);
+
+impl LogLimit {
+    /// Whether a line may be written now, and how many were not since the last.
+    pub(super) fn admit(&mut self, now: Micros) -> Option<LeftOut> {
+        if now.since(self.window_start) >= LOG_WINDOW_US {
+            self.window_start = now;
+            self.lines = 0;
+        }
+        if self.lines >= LOG_LINES_PER_WINDOW_MAX {
+            self.left_out += 1;
+            return None;
+        }
+        self.lines += 1;
+        Some(LeftOut(std::mem::take(&mut self.left_out)))
+    }
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            n => write!(f, " ({n} lines like this one were left out)"),
+        }
+    }
+}
+
+/// A change of role, term or leader, as seen by `me`.
+pub(super) fn role_line(me: NodeId, role: Role, term: Term, leader: Option<NodeId>) -> String {
+    match (role, leader) {
+        (Role::Leader, _) => format!("node {me} leads in term {term}"),
+        (Role::Candidate, _) => format!("node {me} stands for election in term {term}"),
+        (Role::PreCandidate, _) => {
+            format!("node {me} hears no leader in term {term} and asks whether it could win an election")
+        }
+        (Role::Follower, Some(leader)) => format!("node {me} follows node {leader} in term {term}"),
+        (Role::Follower, None) => format!("node {me} waits for a leader in term {term}"),
+    }
+}
+
+/// What distinguishes two memberships, and what the later one is.
+pub(super) fn membership_line(before: &Membership, after: &Membership) -> String {
+    let mut changes: Vec<String> = Vec::new();
+    for (id, member) in &after.members {
+        changes.extend(member_change(*id, before.members.get(id), member));
+    }
+    for id in before.members.keys().filter(|id| !after.members.contains_key(id)) {
+        changes.push(format!("node {id} left"));
+    }
+    let members: Vec<String> = after.members.iter().map(|(id, member)| member_name(*id, member)).collect();
+    let members = members.join(", ");
+    if changes.is_empty() || before.members.is_empty() {
+        format!("members: {members}")
+    } else {
+        format!("{}; members: {members}", changes.join(", "))
+    }
+}
+
+fn member_change(id: NodeId, before: Option<&Member>, after: &Member) -> Option<String> {
+    let Some(before) = before else {
+        return Some(format!("node {id} joined at {}", after.peer_address));
+    };
+    if before.incarnation != after.incarnation {
+        return Some(format!("node {id} joined anew at {}", after.peer_address));
+    }
+    if before.suffrage != after.suffrage {
+        return Some(match after.suffrage {
+            Suffrage::Voter => format!("node {id} has caught up and votes"),
+            Suffrage::Learner => format!("node {id} votes no longer"),
+        });
+    }
+    (before != after)
+        .then(|| format!("node {id} moved to {} (clients: {})", after.peer_address, after.client_address))
+}
+
+fn member_name(id: NodeId, member: &Member) -> String {
+    match member.suffrage {
+        Suffrage::Voter => id.to_string(),
+        Suffrage::Learner => format!("{id} (learner)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use raft_core::Incarnation;
+
+    fn membership(members: &[(u64, u128, Suffrage, &str)]) -> Membership {
+        let mut membership = Membership::default();
+        for (id, incarnation, suffrage, host) in members {
+            let member = Member {
+                incarnation: Incarnation(*incarnation),
+                suffrage: *suffrage,
+                peer_address: format!("{host}:9000"),
+                client_address: format!("{host}:8000"),
+            };
+            membership.members.insert(NodeId::new(*id).unwrap(), member);
+        }
+        membership
+    }
+
+    #[test]
+    fn each_change_of_membership_is_named_and_the_members_follow() {
+        use Suffrage::{Learner, Voter};
+        let one = [(1, 1, Voter, "a")];
+        let joined = [(1, 1, Voter, "a"), (2, 2, Learner, "b")];
+        let voting = [(1, 1, Voter, "a"), (2, 2, Voter, "b")];
+        let moved = [(1, 1, Voter, "a"), (2, 2, Voter, "c")];
+        let anew = [(1, 1, Voter, "a"), (2, 3, Learner, "c")];
+        let line = |before: &[_], after: &[_]| membership_line(&membership(before), &membership(after));
+        assert_eq!(line(&[], &joined), "members: 1, 2 (learner)");
+        assert_eq!(line(&one, &joined), "node 2 joined at b:9000; members: 1, 2 (learner)");
+        assert_eq!(line(&joined, &voting), "node 2 has caught up and votes; members: 1, 2");
+        assert_eq!(line(&voting, &moved), "node 2 moved to c:9000 (clients: c:8000); members: 1, 2");
+        assert_eq!(line(&moved, &anew), "node 2 joined anew at c:9000; members: 1, 2 (learner)");
+        assert_eq!(line(&voting, &one), "node 2 left; members: 1");
+    }
+
+    #[test]
+    fn lines_beyond_the_limit_are_counted_and_confessed_with_the_next() {
+        let mut limit = LogLimit::default();
+        let start = Micros(LOG_WINDOW_US);
+        for _ in 0..LOG_LINES_PER_WINDOW_MAX {
+            assert_eq!(limit.admit(start), Some(LeftOut(0)));
+        }
+        assert_eq!(limit.admit(start), None);
+        assert_eq!(limit.admit(start), None);
+        let next = start.plus(LOG_WINDOW_US);
+        assert_eq!(limit.admit(next), Some(LeftOut(2)));
+        assert_eq!(limit.admit(next), Some(LeftOut(0)));
+        assert_eq!(LeftOut(0).to_string(), "");
+        assert_eq!(LeftOut(2).to_string(), " (2 lines like this one were left out)");
+    }
+}

@@ -1,0 +1,200 @@
+//! How a server comes to its end. Pure: the decisions, none of the work.
+//!
+//! ```text
+//! Serving --asked to stop, leads others--> HandingOver --handed over, or time is up--> Draining --> exit
+//!    |------asked to stop------------------------------------------------------------------^
+//!    |------removed from the cluster-------------------------------------------------------^
+//! ```
+
+use raft_core::Micros;
+
+use super::config::Exit;
+use super::limits::DRAIN_US_MAX;
+
+/// Where the server stands on its way to the end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Shutdown {
+    /// Nobody asked.
+    Serving,
+    /// Asked to stop while leading: everything is served until another leads, so that no request fails.
+    HandingOver {
+        /// When it has to do without.
+        until: Micros,
+    },
+    /// No new connections; what waits is answered.
+    Draining {
+        /// When what still waits is given up.
+        until: Micros,
+        /// How it ends.
+        exit: Exit,
+    },
+    /// Nothing more is done.
+    Ended(Exit),
+}
+
+/// Whether anybody could take over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Standing {
+    /// This node leads, and others vote.
+    LeadsOthers,
+    /// This node follows, or is alone.
+    NothingToHandOver,
+}
+
+impl Shutdown {
+    /// Somebody asked the server to stop. True where leadership is to be handed over first.
+    pub(super) fn on_stop_request(
+        &mut self,
+        now: Micros,
+        standing: Standing,
+        election_timeout_us: u64,
+    ) -> bool {
+        match (*self, standing) {
+            (Shutdown::Serving, Standing::LeadsOthers) => {
+                // The core gives a transfer up after one election timeout; as long again for the new leader.
+                *self = Shutdown::HandingOver { until: now.plus(2 * election_timeout_us) };
+                true
+            }
+            (Shutdown::Serving, Standing::NothingToHandOver) => {
+                self.drain(now, Exit::Stopped);
+                false
+            }
+            (Shutdown::HandingOver { .. } | Shutdown::Draining { .. }, _) => {
+                *self = Shutdown::Ended(Exit::Interrupted);
+                false
+            }
+            (Shutdown::Ended(_), _) => false,
+        }
+    }
+
+    /// The hand-over has succeeded, or failed: there is nothing more to wait for.
+    pub(super) fn on_handed_over(&mut self, now: Micros) {
+        if matches!(self, Shutdown::HandingOver { .. }) {
+            self.drain(now, Exit::Stopped);
+        }
+    }
+
+    /// This node is no longer a member.
+    pub(super) fn on_removed(&mut self, now: Micros) {
+        match *self {
+            Shutdown::Serving | Shutdown::HandingOver { .. } => self.drain(now, Exit::Removed),
+            Shutdown::Draining { until, .. } => *self = Shutdown::Draining { until, exit: Exit::Removed },
+            Shutdown::Ended(_) => {}
+        }
+    }
+
+    /// Time has passed, and this many clients still have something coming to them.
+    pub(super) fn on_turn(&mut self, now: Micros, clients_owed: usize) {
+        match *self {
+            Shutdown::HandingOver { until } if until <= now => self.drain(now, Exit::Stopped),
+            Shutdown::Draining { until, exit } if until <= now || clients_owed == 0 => {
+                *self = Shutdown::Ended(exit);
+            }
+            Shutdown::Serving
+            | Shutdown::HandingOver { .. }
+            | Shutdown::Draining { .. }
+            | Shutdown::Ended(_) => {}
+        }
+    }
+
+    /// Whether new clients are still let in.
+    pub(super) fn accepts_clients(self) -> bool {
+        matches!(self, Shutdown::Serving | Shutdown::HandingOver { .. })
+    }
+
+    /// How it ended, once it has.
+    pub(super) fn exit(self) -> Option<Exit> {
+        match self {
+            Shutdown::Ended(exit) => Some(exit),
+            Shutdown::Serving | Shutdown::HandingOver { .. } | Shutdown::Draining { .. } => None,
+        }
+    }
+
+    /// When [`Shutdown::on_turn`] has something to decide.
+    pub(super) fn deadline(self) -> Option<Micros> {
+        match self {
+            Shutdown::HandingOver { until } | Shutdown::Draining { until, .. } => Some(until),
+            Shutdown::Serving | Shutdown::Ended(_) => None,
+        }
+    }
+
+    fn drain(&mut self, now: Micros, exit: Exit) {
+        *self = Shutdown::Draining { until: now.plus(DRAIN_US_MAX), exit };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Micros = Micros(1_000);
+    const ELECTION_TIMEOUT_US: u64 = 1_000_000;
+
+    fn asked(standing: Standing) -> Shutdown {
+        let mut shutdown = Shutdown::Serving;
+        let hands_over = shutdown.on_stop_request(NOW, standing, ELECTION_TIMEOUT_US);
+        assert_eq!(hands_over, standing == Standing::LeadsOthers);
+        shutdown
+    }
+
+    #[test]
+    fn a_leader_of_others_hands_over_before_it_drains() {
+        let mut shutdown = asked(Standing::LeadsOthers);
+        assert!(shutdown.accepts_clients());
+        shutdown.on_turn(NOW, 0);
+        assert_eq!(shutdown.exit(), None, "nobody has taken over yet");
+        shutdown.on_handed_over(NOW);
+        assert!(!shutdown.accepts_clients());
+        shutdown.on_turn(NOW, 1);
+        assert_eq!(shutdown.exit(), None, "a client still waits");
+        shutdown.on_turn(NOW, 0);
+        assert_eq!(shutdown.exit(), Some(Exit::Stopped));
+    }
+
+    #[test]
+    fn a_hand_over_that_nobody_answers_is_given_up_in_time() {
+        let mut shutdown = asked(Standing::LeadsOthers);
+        let until = shutdown.deadline().unwrap();
+        shutdown.on_turn(until, 5);
+        assert_eq!(shutdown.exit(), None);
+        let until = shutdown.deadline().unwrap();
+        shutdown.on_turn(until, 5);
+        assert_eq!(shutdown.exit(), Some(Exit::Stopped), "a client that never reads must not hold the node");
+    }
+
+    #[test]
+    fn a_follower_drains_at_once() {
+        let mut shutdown = asked(Standing::NothingToHandOver);
+        assert!(!shutdown.accepts_clients());
+        shutdown.on_turn(NOW, 0);
+        assert_eq!(shutdown.exit(), Some(Exit::Stopped));
+    }
+
+    #[test]
+    fn a_second_request_ends_it_at_once_wherever_it_stands() {
+        for standing in [Standing::LeadsOthers, Standing::NothingToHandOver] {
+            let mut shutdown = asked(standing);
+            assert!(!shutdown.on_stop_request(NOW, standing, ELECTION_TIMEOUT_US));
+            assert_eq!(shutdown.exit(), Some(Exit::Interrupted));
+        }
+    }
+
+    #[test]
+    fn removal_is_how_it_ends_even_where_it_was_asked_to_stop() {
+        let starts = [Shutdown::Serving, asked(Standing::LeadsOthers), asked(Standing::NothingToHandOver)];
+        for mut shutdown in starts {
+            shutdown.on_removed(NOW);
+            shutdown.on_turn(NOW, 0);
+            assert_eq!(shutdown.exit(), Some(Exit::Removed));
+        }
+    }
+
+    #[test]
+    fn a_server_that_nobody_asked_goes_on() {
+        let mut shutdown = Shutdown::Serving;
+        shutdown.on_handed_over(NOW);
+        shutdown.on_turn(Micros(u64::MAX), 0);
+        assert_eq!(shutdown, Shutdown::Serving);
+        assert_eq!(shutdown.deadline(), None);
+    }
+}

@@ -1,0 +1,229 @@
+//! Sockets that never block: accepting, reading and writing, each with the errors that are no errors taken out.
+
+use std::io::{self, Read, Write};
+
+use mio::net::{TcpListener, TcpStream};
+use raft_core::Micros;
+
+use super::limits::{ACCEPT_PAUSE_US, BUFFER_KEPT_BYTES_MAX};
+use super::narrate::LogLimit;
+
+/// What reading gave.
+#[derive(Debug)]
+pub(super) enum ReadOutcome {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing has come yet; an event will tell.
+    NotNow,
+    /// The other side has said all that it had to say.
+    End,
+    /// The connection is broken.
+    Broken(io::Error),
+}
+
+/// Reads once.
+pub(super) fn read(stream: &mut impl Read, buffer: &mut [u8]) -> ReadOutcome {
+    loop {
+        return match stream.read(buffer) {
+            Ok(0) => ReadOutcome::End,
+            Ok(n) => ReadOutcome::Bytes(n),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ReadOutcome::NotNow,
+            Err(error) => ReadOutcome::Broken(error),
+        };
+    }
+}
+
+/// Writes once. `None` where the kernel takes nothing yet; an event will tell.
+///
+/// # Errors
+/// Those by which the connection is broken.
+pub(super) fn write(stream: &mut impl Write, bytes: &[u8]) -> io::Result<Option<usize>> {
+    loop {
+        return match stream.write(bytes) {
+            Ok(n) => Ok(Some(n)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        };
+    }
+}
+
+/// Bytes that wait to be sent. Who appends minds the bound.
+#[derive(Debug, Default)]
+pub(super) struct SendQueue {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl SendQueue {
+    /// How many bytes wait.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    /// Whether none do.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Where to append.
+    pub(super) fn tail(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Drops what waits.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.sent = 0;
+        self.bytes.shrink_to(BUFFER_KEPT_BYTES_MAX);
+    }
+
+    /// Sends what the kernel takes, and says how much that was.
+    ///
+    /// # Errors
+    /// Those by which the connection is broken.
+    pub(super) fn flush(&mut self, stream: &mut impl Write) -> io::Result<usize> {
+        let mut flushed = 0;
+        while !self.is_empty() {
+            let Some(n) = write(stream, &self.bytes[self.sent..])? else { break };
+            self.sent += n;
+            flushed += n;
+        }
+        if self.is_empty() {
+            self.clear();
+        } else if self.sent > self.bytes.len() / 2 {
+            // What has been sent must not be kept until the queue is empty, which under load may be never. Each
+            // byte is moved once at most for each byte that was sent.
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
+        }
+        Ok(flushed)
+    }
+}
+
+/// A port at which connections arrive.
+#[derive(Debug)]
+pub(super) struct Port {
+    listener: TcpListener,
+    name: &'static str,
+    /// An event said that somebody connects, and accepting has not said since that nobody does.
+    ready: bool,
+    paused_until: Option<Micros>,
+    complaints: LogLimit,
+}
+
+impl Port {
+    /// Where this listener accepts; `name` says what for, in the log.
+    pub(super) fn new(listener: TcpListener, name: &'static str) -> Port {
+        Port { listener, name, ready: false, paused_until: None, complaints: LogLimit::default() }
+    }
+
+    /// An event came.
+    pub(super) fn on_event(&mut self) {
+        self.ready = true;
+    }
+
+    /// Whether there may be somebody to accept now.
+    pub(super) fn is_ready(&self, now: Micros) -> bool {
+        self.ready && self.paused_until.is_none_or(|until| until <= now)
+    }
+
+    /// When a pause ends.
+    pub(super) fn deadline(&self) -> Option<Micros> {
+        self.paused_until.filter(|_| self.ready)
+    }
+
+    /// The next connection, if there is one. Where the machine is out of descriptors or memory, none for a
+    /// while: those who wait stay in the kernel's queue.
+    pub(super) fn accept(&mut self, now: Micros) -> Option<TcpStream> {
+        while self.is_ready(now) {
+            match self.listener.accept() {
+                Ok((stream, _)) => {
+                    self.paused_until = None;
+                    return Some(stream);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready = false,
+                Err(error) if is_the_connections_own(&error) => {}
+                Err(error) => {
+                    self.paused_until = Some(now.plus(ACCEPT_PAUSE_US));
+                    if let Some(left_out) = self.complaints.admit(now) {
+                        log::warn!(
+                            "a connection of a {} could not be accepted: {error}{left_out}",
+                            self.name
+                        );
+                    }
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Whether an error of accept(2) concerns only the connection that was to be accepted, so that the next may
+/// be tried.
+fn is_the_connections_own(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::Interrupted
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::HostUnreachable
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes so many bytes with each write, and blocks when nothing is left.
+    struct Narrow {
+        widths: Vec<usize>,
+        taken: Vec<u8>,
+    }
+
+    impl Write for Narrow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let Some(width) = self.widths.pop() else { return Err(io::ErrorKind::WouldBlock.into()) };
+            let n = width.min(bytes.len());
+            self.taken.extend_from_slice(&bytes[..n]);
+            Ok(n)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_queue_sends_every_byte_once_and_in_order_through_any_narrows() {
+        let mut queue = SendQueue::default();
+        let mut narrow = Narrow { widths: Vec::new(), taken: Vec::new() };
+        let mut given = Vec::new();
+        for round in 0..200u8 {
+            queue.tail().extend_from_slice(&[round; 7]);
+            given.extend_from_slice(&[round; 7]);
+            narrow.widths = vec![3, usize::from(round % 5)];
+            queue.flush(&mut narrow).unwrap();
+            assert_eq!(queue.len(), given.len() - narrow.taken.len());
+        }
+        narrow.widths = vec![usize::MAX; 2];
+        queue.flush(&mut narrow).unwrap();
+        assert!(queue.is_empty());
+        assert_eq!(narrow.taken, given);
+    }
+
+    #[test]
+    fn what_has_been_sent_is_not_kept() {
+        let mut queue = SendQueue::default();
+        for _ in 0..1_000 {
+            queue.tail().extend_from_slice(&[1; 100]);
+            let mut narrow = Narrow { widths: vec![100], taken: Vec::new() };
+            queue.flush(&mut narrow).unwrap();
+            queue.tail().push(0);
+        }
+        assert!(queue.bytes.len() <= 2 * queue.len() + 100, "{} for {}", queue.bytes.len(), queue.len());
+    }
+}

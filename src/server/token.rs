@@ -1,0 +1,71 @@
+//! Whom an event is for, packed into the number that the poll carries.
+
+use mio::Token;
+
+/// A source of events.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Source {
+    /// Somebody connects to the peer port.
+    PeerPort,
+    /// Somebody connects to the client port.
+    ClientPort,
+    /// Another thread has something for the loop.
+    Waker,
+    /// A request to stop.
+    Stop,
+    /// A link that this node dialled, by its key.
+    Link(usize),
+    /// A connection accepted on the peer port, by its key.
+    Guest(usize),
+    /// A client, by its key.
+    Client(usize),
+}
+
+const KIND_BITS: u32 = 3;
+
+impl Source {
+    /// The number for the poll. A key beyond 2^61 can not be told from a smaller one; no table gets there.
+    pub(super) fn token(self) -> Token {
+        let (kind, key) = match self {
+            Source::PeerPort => (0, 0),
+            Source::ClientPort => (1, 0),
+            Source::Waker => (2, 0),
+            Source::Stop => (3, 0),
+            Source::Link(key) => (4, key),
+            Source::Guest(key) => (5, key),
+            Source::Client(key) => (6, key),
+        };
+        Token(key << KIND_BITS | kind)
+    }
+
+    /// Whom the number stands for; `None` where [`Source::token`] makes no such number.
+    pub(super) fn of(token: Token) -> Option<Source> {
+        let key = token.0 >> KIND_BITS;
+        match token.0 & ((1 << KIND_BITS) - 1) {
+            0 => Some(Source::PeerPort),
+            1 => Some(Source::ClientPort),
+            2 => Some(Source::Waker),
+            3 => Some(Source::Stop),
+            4 => Some(Source::Link(key)),
+            5 => Some(Source::Guest(key)),
+            6 => Some(Source::Client(key)),
+            7.. => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_source_comes_back_from_its_token() {
+        let keys = [0, 1, 7, 8, usize::MAX >> KIND_BITS];
+        let keyed = keys.into_iter().flat_map(|k| [Source::Link(k), Source::Guest(k), Source::Client(k)]);
+        let single = [Source::PeerPort, Source::ClientPort, Source::Waker, Source::Stop];
+        for source in single.into_iter().chain(keyed) {
+            assert_eq!(Source::of(source.token()), Some(source));
+        }
+        assert_eq!(Source::of(Token(7)), None);
+    }
+}

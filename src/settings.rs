@@ -1,0 +1,427 @@
+//! How a node was last started, so that `ticketd --path DIR` alone can start it again.
+//!
+//! Floor 2, pure: what the flags change, pairs of texts for the store, and back. It must never resolve a host,
+//! open a socket, or know how flags are written or how the store keeps the pairs.
+//!
+//! A pair whose name this version does not know was written by a newer one and is left out; a name that is
+//! missing was unknown to the older version that wrote the store and has its default.
+
+use std::fmt;
+use std::num::NonZeroU64;
+use std::str::FromStr;
+
+use crate::address::{Host, HostPort};
+
+/// One MB of `--db_size`, in bytes.
+pub const MB_BYTES: u64 = 1024 * 1024;
+
+/// How a node was last started.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// Where it listens.
+    pub host: Host,
+    /// What others use to reach it; `None` where that is `host`.
+    pub advertise: Option<Host>,
+    /// The port for the other members. 0 only before the node has ever listened: what is stored is the port
+    /// that was really bound, so that a restart keeps it.
+    pub raft_port: u16,
+    /// The port for clients; 0 as above.
+    pub http_port: u16,
+    /// The most that the store may occupy, in MB.
+    pub db_size_mb: u64,
+    /// The most IDs that a leader reserves ahead; 0 for none.
+    pub window: u64,
+    /// In milliseconds.
+    pub election_timeout_ms: u64,
+    /// In milliseconds.
+    pub heartbeat_interval_ms: u64,
+    /// In milliseconds.
+    pub request_timeout_ms: u64,
+    /// 301, 307 or 308.
+    pub redirect_status: u16,
+    /// The most IDs that one request may take.
+    pub batch_max: NonZeroU64,
+    /// Whether the node asks the leader on its clients' behalf instead of sending them there.
+    pub forward: Switch,
+}
+
+/// On or off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Switch {
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
+/// What a text is that is no [`Switch`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NeitherOnNorOff;
+
+impl FromStr for Switch {
+    type Err = NeitherOnNorOff;
+
+    fn from_str(text: &str) -> Result<Switch, NeitherOnNorOff> {
+        match text {
+            "on" => Ok(Switch::On),
+            "off" => Ok(Switch::Off),
+            _ => Err(NeitherOnNorOff),
+        }
+    }
+}
+
+impl fmt::Display for Switch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Switch::On => "on",
+            Switch::Off => "off",
+        })
+    }
+}
+
+/// What is to be other than in the settings so far; `None` is left as it is.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Changes {
+    /// See [`Settings::host`].
+    pub host: Option<Host>,
+    /// See [`Settings::advertise`].
+    pub advertise: Option<Host>,
+    /// See [`Settings::raft_port`].
+    pub raft_port: Option<u16>,
+    /// See [`Settings::http_port`].
+    pub http_port: Option<u16>,
+    /// See [`Settings::db_size_mb`].
+    pub db_size_mb: Option<u64>,
+    /// See [`Settings::window`].
+    pub window: Option<u64>,
+    /// See [`Settings::election_timeout_ms`].
+    pub election_timeout_ms: Option<u64>,
+    /// See [`Settings::heartbeat_interval_ms`].
+    pub heartbeat_interval_ms: Option<u64>,
+    /// See [`Settings::request_timeout_ms`].
+    pub request_timeout_ms: Option<u64>,
+    /// See [`Settings::redirect_status`].
+    pub redirect_status: Option<u16>,
+    /// See [`Settings::batch_max`].
+    pub batch_max: Option<NonZeroU64>,
+    /// See [`Settings::forward`].
+    pub forward: Option<Switch>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            host: Host::LOOPBACK,
+            advertise: None,
+            raft_port: 9000,
+            http_port: 8000,
+            db_size_mb: 1000,
+            window: 1_000_000,
+            election_timeout_ms: 300,
+            heartbeat_interval_ms: 50,
+            request_timeout_ms: 5000,
+            redirect_status: 301,
+            batch_max: NonZeroU64::new(1_000_000).expect("a million is not 0"),
+            forward: Switch::Off,
+        }
+    }
+}
+
+impl Settings {
+    /// What a store holds.
+    ///
+    /// # Errors
+    /// [`SettingsError::Stored`] where a known name has a value that this version can make nothing of.
+    pub fn from_pairs(pairs: &[(String, String)]) -> Result<Settings, SettingsError> {
+        let mut settings = Settings::default();
+        for (name, value) in pairs {
+            match name.as_str() {
+                "host" => settings.host = stored(name, value)?,
+                "advertise" => settings.advertise = Some(stored(name, value)?),
+                "raft_port" => settings.raft_port = stored(name, value)?,
+                "http_port" => settings.http_port = stored(name, value)?,
+                "db_size" => settings.db_size_mb = stored(name, value)?,
+                "window" => settings.window = stored(name, value)?,
+                "election_timeout" => settings.election_timeout_ms = stored(name, value)?,
+                "heartbeat_interval" => settings.heartbeat_interval_ms = stored(name, value)?,
+                "request_timeout" => settings.request_timeout_ms = stored(name, value)?,
+                "redirect_status" => settings.redirect_status = stored(name, value)?,
+                "batch_max" => settings.batch_max = stored(name, value)?,
+                "forward" => settings.forward = stored(name, value)?,
+                _ => log::debug!("the store holds a setting '{name}' that this version does not know"),
+            }
+        }
+        Ok(settings)
+    }
+
+    /// What the store is to hold. The names are those of the flags.
+    #[must_use]
+    pub fn to_pairs(&self) -> Vec<(String, String)> {
+        // Taken apart so that a new field can not be forgotten here.
+        let Settings {
+            host,
+            advertise,
+            raft_port,
+            http_port,
+            db_size_mb,
+            window,
+            election_timeout_ms,
+            heartbeat_interval_ms,
+            request_timeout_ms,
+            redirect_status,
+            batch_max,
+            forward,
+        } = self;
+        let mut pairs = vec![
+            ("host", host.to_string()),
+            ("raft_port", raft_port.to_string()),
+            ("http_port", http_port.to_string()),
+            ("db_size", db_size_mb.to_string()),
+            ("window", window.to_string()),
+            ("election_timeout", election_timeout_ms.to_string()),
+            ("heartbeat_interval", heartbeat_interval_ms.to_string()),
+            ("request_timeout", request_timeout_ms.to_string()),
+            ("redirect_status", redirect_status.to_string()),
+            ("batch_max", batch_max.to_string()),
+            ("forward", forward.to_string()),
+        ];
+        pairs.extend(advertise.iter().map(|host| ("advertise", host.to_string())));
+        pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    /// These settings, changed. A new host also replaces what was advertised for the old one.
+    ///
+    /// # Errors
+    /// [`SettingsError`] where the outcome makes no sense as a whole.
+    pub fn with(self, changes: &Changes) -> Result<Settings, SettingsError> {
+        let advertise = match (&changes.advertise, &changes.host) {
+            (Some(advertise), _) => Some(advertise.clone()),
+            (None, Some(_)) => None,
+            (None, None) => self.advertise,
+        };
+        let settings = Settings {
+            host: changes.host.clone().unwrap_or(self.host),
+            advertise,
+            raft_port: changes.raft_port.unwrap_or(self.raft_port),
+            http_port: changes.http_port.unwrap_or(self.http_port),
+            db_size_mb: changes.db_size_mb.unwrap_or(self.db_size_mb),
+            window: changes.window.unwrap_or(self.window),
+            election_timeout_ms: changes.election_timeout_ms.unwrap_or(self.election_timeout_ms),
+            heartbeat_interval_ms: changes.heartbeat_interval_ms.unwrap_or(self.heartbeat_interval_ms),
+            request_timeout_ms: changes.request_timeout_ms.unwrap_or(self.request_timeout_ms),
+            redirect_status: changes.redirect_status.unwrap_or(self.redirect_status),
+            batch_max: changes.batch_max.unwrap_or(self.batch_max),
+            forward: changes.forward.unwrap_or(self.forward),
+        };
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> Result<(), SettingsError> {
+        if self.host.is_unspecified() && self.advertise.is_none() {
+            return Err(SettingsError::NothingToAdvertise { host: self.host.clone() });
+        }
+        if self.heartbeat_interval_ms.saturating_mul(2) >= self.election_timeout_ms {
+            return Err(SettingsError::HeartbeatTooSlow {
+                heartbeat_interval_ms: self.heartbeat_interval_ms,
+                election_timeout_ms: self.election_timeout_ms,
+            });
+        }
+        if self.raft_port == self.http_port && self.raft_port != 0 {
+            return Err(SettingsError::SamePort { port: self.raft_port });
+        }
+        Ok(())
+    }
+
+    /// What the other members are told to connect to.
+    #[must_use]
+    pub fn peer_address(&self) -> HostPort {
+        HostPort { host: self.reachable_host(), port: self.raft_port }
+    }
+
+    /// What clients are redirected to.
+    #[must_use]
+    pub fn client_address(&self) -> HostPort {
+        HostPort { host: self.reachable_host(), port: self.http_port }
+    }
+
+    fn reachable_host(&self) -> Host {
+        self.advertise.as_ref().unwrap_or(&self.host).clone()
+    }
+
+    /// The most that the store may occupy, in bytes.
+    #[must_use]
+    pub fn db_size_bytes(&self) -> u64 {
+        self.db_size_mb.saturating_mul(MB_BYTES)
+    }
+}
+
+fn stored<T: FromStr>(name: &str, value: &str) -> Result<T, SettingsError> {
+    value.parse().map_err(|_| SettingsError::Stored { name: name.to_owned(), value: value.to_owned() })
+}
+
+/// Why settings make no sense.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SettingsError {
+    /// A node that listens everywhere can not be reached at "everywhere".
+    NothingToAdvertise {
+        /// The host that stands for every address.
+        host: Host,
+    },
+    /// Followers would campaign against a leader that is alive.
+    HeartbeatTooSlow {
+        /// As given, in milliseconds.
+        heartbeat_interval_ms: u64,
+        /// As given, in milliseconds.
+        election_timeout_ms: u64,
+    },
+    /// The members and the clients can not share a port.
+    SamePort {
+        /// The port.
+        port: u16,
+    },
+    /// The store holds what no version up to this one writes.
+    Stored {
+        /// The setting.
+        name: String,
+        /// What it holds.
+        value: String,
+    },
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SettingsError::NothingToAdvertise { host } => {
+                write!(f, "--host {host} listens everywhere, but the other members need one address: ")?;
+                f.write_str("give it with --advertise HOST")
+            }
+            SettingsError::HeartbeatTooSlow { heartbeat_interval_ms, election_timeout_ms } => write!(
+                f,
+                "a heartbeat each {heartbeat_interval_ms} ms is too slow for an election timeout of \
+                 {election_timeout_ms} ms: --heartbeat_interval must be less than half of --election_timeout"
+            ),
+            SettingsError::SamePort { port } => {
+                write!(f, "--raft_port and --http_port are both {port}: give them different ports")
+            }
+            SettingsError::Stored { name, value } => write!(
+                f,
+                "the store holds the setting {name} = '{}', which this version does not understand: use the \
+                 version that wrote it",
+                value.escape_default()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn other() -> Settings {
+        Settings {
+            host: "0.0.0.0".parse().unwrap(),
+            advertise: Some("node-1.example".parse().unwrap()),
+            raft_port: 1,
+            http_port: 2,
+            db_size_mb: 3,
+            window: 4,
+            election_timeout_ms: 50,
+            heartbeat_interval_ms: 6,
+            request_timeout_ms: 7,
+            redirect_status: 308,
+            batch_max: NonZeroU64::new(9).unwrap(),
+            forward: Switch::On,
+        }
+    }
+
+    #[test]
+    fn settings_come_back_from_the_store_as_they_were() {
+        for settings in [Settings::default(), other()] {
+            assert_eq!(Settings::from_pairs(&settings.to_pairs()), Ok(settings));
+        }
+    }
+
+    #[test]
+    fn unknown_names_are_left_out_and_missing_ones_have_their_default() {
+        let pairs = [("lease".to_owned(), "yes".to_owned()), ("window".to_owned(), "0".to_owned())];
+        let expected = Settings { window: 0, ..Settings::default() };
+        assert_eq!(Settings::from_pairs(&pairs), Ok(expected));
+    }
+
+    #[test]
+    fn a_stored_value_that_means_nothing_is_an_error_and_not_a_default() {
+        for (name, value) in [
+            ("window", "many"),
+            ("host", "a b"),
+            ("batch_max", "0"),
+            ("forward", "yes"),
+            ("raft_port", "65536"),
+        ] {
+            let error = Settings::from_pairs(&[(name.to_owned(), value.to_owned())]).unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+        }
+    }
+
+    /// Every setting changed to what neither the default nor `other` has.
+    fn everything() -> Changes {
+        Changes {
+            host: Some("::1".parse().unwrap()),
+            advertise: Some("node-2.example".parse().unwrap()),
+            raft_port: Some(11),
+            http_port: Some(12),
+            db_size_mb: Some(13),
+            window: Some(14),
+            election_timeout_ms: Some(150),
+            heartbeat_interval_ms: Some(16),
+            request_timeout_ms: Some(17),
+            redirect_status: Some(307),
+            batch_max: NonZeroU64::new(19),
+            forward: Some(Switch::Off),
+        }
+    }
+
+    #[test]
+    fn changes_replace_what_the_store_holds_and_leave_the_rest() {
+        assert_eq!(other().with(&Changes::default()), Ok(other()));
+        let some = Changes { window: Some(77), http_port: Some(0), ..Changes::default() };
+        assert_eq!(other().with(&some), Ok(Settings { window: 77, http_port: 0, ..other() }));
+        let replaced = other().with(&everything()).unwrap();
+        assert_eq!(other().to_pairs().len(), replaced.to_pairs().len());
+        for ((name, before), (_, after)) in other().to_pairs().iter().zip(replaced.to_pairs()) {
+            assert_ne!(*before, after, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_new_host_replaces_what_was_advertised_for_the_old_one() {
+        let host = Some(Host::LOOPBACK);
+        let moved = other().with(&Changes { host: host.clone(), ..Changes::default() }).unwrap();
+        assert_eq!(moved.peer_address().to_string(), "127.0.0.1:1");
+        let advertise = Some("a.example".parse().unwrap());
+        let moved = other().with(&Changes { host, advertise, ..Changes::default() }).unwrap();
+        assert_eq!(moved.client_address().to_string(), "a.example:2");
+    }
+
+    #[test]
+    fn what_makes_no_sense_as_a_whole_is_refused() {
+        let refused = |changes: Changes| Settings::default().with(&changes).unwrap_err();
+        for everywhere in ["0.0.0.0", "::"] {
+            let host = Some(everywhere.parse().unwrap());
+            let error = refused(Changes { host, ..Changes::default() });
+            assert!(matches!(error, SettingsError::NothingToAdvertise { .. }), "{error}");
+        }
+        let election = Changes { election_timeout_ms: Some(100), ..Changes::default() };
+        assert!(matches!(refused(election), SettingsError::HeartbeatTooSlow { .. }));
+        let heartbeat = Changes { heartbeat_interval_ms: Some(150), ..Changes::default() };
+        assert!(matches!(refused(heartbeat), SettingsError::HeartbeatTooSlow { .. }));
+        let port = Changes { raft_port: Some(8000), ..Changes::default() };
+        assert_eq!(refused(port), SettingsError::SamePort { port: 8000 });
+        let just = Changes { election_timeout_ms: Some(101), ..Changes::default() };
+        assert!(Settings::default().with(&just).is_ok());
+        let free = Changes { raft_port: Some(0), http_port: Some(0), ..Changes::default() };
+        assert!(Settings::default().with(&free).is_ok());
+    }
+}

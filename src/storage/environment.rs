@@ -1,0 +1,86 @@
+//! The LMDB environment: how it is opened, mapped and read.
+//!
+//! It must never know what is done with what was read.
+
+use std::path::Path;
+
+use lmdb::{Cursor, Database, Environment, EnvironmentFlags, Transaction};
+use rustix::io::Errno;
+
+use super::MAP_BYTES_MIN;
+use super::error::StoreError;
+use super::files::DATA_FILE;
+use super::pages::{self, PageReport};
+use super::recover::{Collector, Contents};
+
+/// What a store is opened for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    Read,
+    Write,
+}
+
+/// What reading a whole store gives.
+pub(super) struct Reading {
+    pub(super) env: Environment,
+    pub(super) db: Database,
+    pub(super) report: PageReport,
+    pub(super) contents: Contents,
+}
+
+/// Reads and checks everything. The caller holds the lock.
+pub(super) fn read(path: &Path, access: Access) -> Result<Reading, StoreError> {
+    let data_path = path.join(DATA_FILE);
+    // LMDB trusts the file, so this goes first.
+    let report = pages::check(&data_path)?;
+    let (env, db) = open_env(&data_path, report.extent_bytes().max(MAP_BYTES_MIN), access)?;
+    let error = |e| StoreError::lmdb("read", path, e);
+    let mut collector = Collector::new(path);
+    {
+        let txn = env.begin_ro_txn().map_err(error)?;
+        let mut cursor = txn.open_ro_cursor(db).map_err(error)?;
+        for item in cursor.iter() {
+            let (key, value) = item.map_err(error)?;
+            collector.add(key, value)?;
+        }
+    }
+    let contents = collector.finish()?;
+    Ok(Reading { env, db, report, contents })
+}
+
+/// Opens the environment, or makes one where there is no file.
+pub(super) fn open_env(
+    data_path: &Path,
+    map_bytes: u64,
+    access: Access,
+) -> Result<(Environment, Database), StoreError> {
+    // Our own lock keeps every other process out, and all use within this one is one after the other: LMDB's
+    // lock file would only be another file that a crash can leave in a bad state.
+    let mut flags = EnvironmentFlags::NO_SUB_DIR | EnvironmentFlags::NO_LOCK;
+    if access == Access::Read {
+        flags |= EnvironmentFlags::READ_ONLY;
+    }
+    let env = Environment::new()
+        .set_flags(flags)
+        .set_map_size(map_size(map_bytes))
+        .open(data_path)
+        .map_err(|e| map_error(data_path, map_bytes, e))?;
+    let db = env.open_db(None).map_err(|e| StoreError::lmdb("open", data_path, e))?;
+    Ok((env, db))
+}
+
+/// Maps another size. No transaction may be open; where this fails, none can be opened any more.
+pub(super) fn set_map_bytes(env: &Environment, path: &Path, map_bytes: u64) -> Result<(), StoreError> {
+    env.set_map_size(map_size(map_bytes)).map_err(|e| map_error(path, map_bytes, e))
+}
+
+fn map_size(map_bytes: u64) -> usize {
+    usize::try_from(map_bytes).expect("64-bit machines only")
+}
+
+fn map_error(path: &Path, map_bytes: u64, error: lmdb::Error) -> StoreError {
+    if error == lmdb::Error::Other(Errno::NOMEM.raw_os_error()) {
+        return StoreError::MapNotMapped { map_bytes };
+    }
+    StoreError::lmdb("open", path, error)
+}

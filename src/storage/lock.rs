@@ -1,0 +1,203 @@
+//! The directory's lock: at most one process has a store open, and others can ask which.
+//!
+//! The lock is an advisory one on the file `lock`, so it goes with the process however that ends. The file's
+//! content says who holds it; the content alone means nothing, because a process that was killed leaves it
+//! behind. This module knows nothing of what the store holds.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use super::error::StoreError;
+use super::files::LOCK_FILE;
+
+/// The process that holds a store.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Running {
+    /// Its process id.
+    pub pid: u32,
+    /// Where it listens; `None` while it does not, or not yet.
+    pub listening: Option<Listening>,
+}
+
+/// Where a node really listens.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listening {
+    /// `host:port` for peers.
+    pub peer_address: String,
+    /// `host:port` for clients.
+    pub client_address: String,
+}
+
+/// Which process holds the store at `path`; `None` where none does, or where there is no store.
+///
+/// # Errors
+/// Where the lock file can not be read.
+pub fn running(path: &Path) -> Result<Option<Running>, StoreError> {
+    let lock_path = path.join(LOCK_FILE);
+    let error = |error: &io::Error| StoreError::io("read", &lock_path, error);
+    let mut file = match File::open(&lock_path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
+            return Err(StoreError::NotADirectory { path: path.to_owned() });
+        }
+        Err(e) => return Err(error(&e)),
+    };
+    let Some(running) = read_content(&mut file).map_err(|e| error(&e))? else {
+        return Ok(None);
+    };
+    // A process that was killed leaves its content behind, but not its lock.
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => Ok(Some(running)),
+        Err(TryLockError::Error(e)) => Err(error(&e)),
+    }
+}
+
+/// A lock file far longer than what is ever written is not read to its end.
+const CONTENT_BYTES_MAX: u64 = 4096;
+
+/// How often, and how long apart, a lock is tried for: [`running`] takes it for a moment to see whether it
+/// can, and must not make a node that starts at that moment give up.
+const TRIES: u32 = 20;
+const TRY_INTERVAL: Duration = Duration::from_millis(5);
+
+/// The lock, held until this is dropped.
+#[derive(Debug)]
+pub(super) struct Lock {
+    file: File,
+    path: PathBuf,
+}
+
+impl Lock {
+    /// Takes the lock of the directory at `path`, which must exist.
+    pub(super) fn acquire(path: &Path) -> Result<Lock, StoreError> {
+        let lock_path = path.join(LOCK_FILE);
+        let error = |error: &io::Error| StoreError::io("lock", &lock_path, error);
+        for _ in 0..TRIES {
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&lock_path)
+                .map_err(|e| error(&e))?;
+            match file.try_lock() {
+                Ok(()) if is_still_at(&file, &lock_path) => {
+                    let lock = Lock { file, path: lock_path };
+                    lock.write_content(None)?;
+                    return Ok(lock);
+                }
+                // `destroy` removed the file after it was opened here: the lock on it excludes nobody.
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => thread::sleep(TRY_INTERVAL),
+                Err(TryLockError::Error(e)) => return Err(error(&e)),
+            }
+        }
+        let mut holder = File::open(&lock_path).map_err(|e| error(&e))?;
+        let pid = read_content(&mut holder).map_err(|e| error(&e))?.map(|running| running.pid);
+        Err(StoreError::InUse { path: path.to_owned(), pid })
+    }
+
+    /// Says where this process listens.
+    pub(super) fn write_content(&self, listening: Option<&Listening>) -> Result<(), StoreError> {
+        let mut content = format!("pid {}\n", std::process::id());
+        if let Some(Listening { peer_address, client_address }) = listening {
+            content.push_str(&format!("peer_address {peer_address}\nclient_address {client_address}\n"));
+        }
+        // One write over the old content and then the cut, so that who reads meanwhile finds at least the
+        // pid.
+        let written = self.file.write_all_at(content.as_bytes(), 0);
+        written
+            .and_then(|()| self.file.set_len(content.len() as u64))
+            .map_err(|e| StoreError::io("write to", &self.path, &e))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Only a courtesy: the lock itself goes with the file's descriptor.
+        let _ = self.file.set_len(0);
+    }
+}
+
+fn is_still_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), path.metadata()) {
+        (Ok(ours), Ok(there)) => ours.dev() == there.dev() && ours.ino() == there.ino(),
+        (Err(_), _) | (_, Err(_)) => false,
+    }
+}
+
+fn read_content(file: &mut File) -> io::Result<Option<Running>> {
+    let mut content = Vec::new();
+    file.take(CONTENT_BYTES_MAX).read_to_end(&mut content)?;
+    Ok(parse(&String::from_utf8_lossy(&content)))
+}
+
+fn parse(content: &str) -> Option<Running> {
+    let field = |name: &str| {
+        content.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).map(str::to_owned)
+    };
+    let pid = field("pid")?.parse().ok()?;
+    let listening = match (field("peer_address"), field("client_address")) {
+        (Some(peer_address), Some(client_address)) => Some(Listening { peer_address, client_address }),
+        (None, _) | (_, None) => None,
+    };
+    Some(Running { pid, listening })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::testing::TestDir;
+
+    fn listening() -> Listening {
+        Listening { peer_address: "127.0.0.1:9001".into(), client_address: "[::1]:8001".into() }
+    }
+
+    #[test]
+    fn a_second_lock_names_the_process_that_holds_the_first() {
+        let dir = TestDir::new();
+        let _lock = Lock::acquire(dir.path()).unwrap();
+        let pid = Some(std::process::id());
+        assert_eq!(
+            Lock::acquire(dir.path()).unwrap_err(),
+            StoreError::InUse { path: dir.path().to_owned(), pid }
+        );
+    }
+
+    #[test]
+    fn running_says_who_holds_the_lock_and_where_it_listens_as_long_as_it_is_held() {
+        let dir = TestDir::new();
+        assert_eq!(running(dir.path()), Ok(None));
+        let lock = Lock::acquire(dir.path()).unwrap();
+        let pid = std::process::id();
+        assert_eq!(running(dir.path()), Ok(Some(Running { pid, listening: None })));
+        lock.write_content(Some(&listening())).unwrap();
+        assert_eq!(running(dir.path()), Ok(Some(Running { pid, listening: Some(listening()) })));
+        lock.write_content(None).unwrap();
+        assert_eq!(running(dir.path()), Ok(Some(Running { pid, listening: None })));
+        drop(lock);
+        assert_eq!(running(dir.path()), Ok(None));
+    }
+
+    #[test]
+    fn content_that_a_killed_process_left_behind_is_not_believed() {
+        let dir = TestDir::new();
+        std::fs::write(dir.path().join(LOCK_FILE), "pid 1\npeer_address a:1\nclient_address b:2\n").unwrap();
+        assert_eq!(running(dir.path()), Ok(None));
+        let _lock = Lock::acquire(dir.path()).unwrap();
+        assert_eq!(running(dir.path()).unwrap().unwrap().listening, None);
+    }
+
+    #[test]
+    fn any_content_of_the_lock_file_is_read_without_a_panic() {
+        for content in ["", "pid", "pid x", "pid 99999999999", "\0\u{fffd}", "peer_address a:1"] {
+            assert_eq!(parse(content), None, "{content:?}");
+        }
+    }
+}

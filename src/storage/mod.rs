@@ -1,0 +1,56 @@
+//! Floor 3: one node's store, a directory with an LMDB environment.
+//!
+//! It keeps what a node may not forget: who it is, what it was started with, its hard state, its snapshot and
+//! its log. It uses the file system, LMDB, one thread, and a child process for the check at start-up; it
+//! knows the values of raft-core and nothing of the protocol. It must never know of sockets, of the server,
+//! or of why something is written.
+//!
+//! ```text
+//! verify_in_child(path)                       a store that kills its reader kills a child
+//! let store = Store::open(path)               takes the lock, checks everything
+//! store.identity(), .settings(), .recovered()
+//! let thread = StorageThread::spawn(store, wake)
+//! thread.submit(write)   ...   wake is called   ...   thread.poll()
+//! thread.shutdown()
+//! ```
+//!
+//! What is on the disk, byte by byte, is in `docs/storage-format.rst`.
+
+mod batch;
+mod environment;
+mod error;
+mod files;
+mod lock;
+mod pages;
+mod record;
+mod recover;
+mod store;
+#[cfg(test)]
+mod testing;
+mod thread;
+mod verify;
+
+pub use error::{Place, StoreError};
+pub use files::destroy;
+pub use lock::{Listening, Running, running};
+pub use record::Key;
+pub use store::Store;
+pub use thread::{Completion, StorageThread};
+pub use verify::{Findings, verify, verify_in_child};
+
+/// The name and the value of something that a node was started with. Opaque to the store.
+pub type Setting = (String, String);
+
+/// The most settings that are kept: several times what the command line has.
+pub const SETTINGS_MAX: usize = 64;
+/// The longest name of a setting, in bytes: that of a text of the codec.
+pub const SETTING_NAME_BYTES_MAX: usize = crate::codec::ADDRESS_BYTES_MAX;
+/// The longest value of a setting, in bytes: that of a blob of the codec, and of a path on Linux.
+pub const SETTING_VALUE_BYTES_MAX: usize = crate::codec::STATE_BYTES_MAX;
+
+/// The smallest size of a store, in bytes. The log is compacted every few thousand entries, but a leader that
+/// is cut off may add 16,384 more; with some 100 bytes for each, pages half full and the copies that
+/// copy-on-write needs, that is below 8 MiB. This is twice as much.
+pub const MAP_BYTES_MIN: u64 = 16 << 20;
+/// The largest size of a store, in bytes: a power of two that the address space of every 64-bit system has.
+pub const MAP_BYTES_MAX: u64 = 1 << 40;

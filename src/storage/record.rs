@@ -1,0 +1,467 @@
+//! The bytes of one record, and of its key.
+//!
+//! ```text
+//! key     table u8 [index u64]
+//! value   format version u8 | kind u8 | payload | CRC-32 of the key and all before, u32
+//! ```
+//!
+//! Pure. Decoding is total: whatever bytes a disk holds give a record or a reason. The checksum covers the
+//! key, so a record that turns up under a wrong key is found out. It must never know of LMDB, files or their
+//! order.
+
+use std::fmt;
+
+use byteorder::{BigEndian, ByteOrder};
+use raft_core::{Entry, HardState, LogIndex, Snapshot, Term};
+
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::identity::{ClusterId, Identity, Standing};
+
+use super::{SETTINGS_MAX, Setting};
+
+/// The format that this program writes, and the only one that it reads.
+pub(super) const FORMAT_VERSION: u8 = 1;
+
+/// The longest key of ours.
+pub(super) const KEY_BYTES_MAX: usize = 9;
+
+const VERSION_BYTES: usize = 1;
+const CRC_BYTES: usize = 4;
+
+/// Names a record: the tables of a store, in the order of their keys.
+///
+/// The entries come late, so that appending them fills pages in order, and the extent comes after them, so
+/// that the page that an append dirties anyway is the page that the extent is on.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Key {
+    /// Who the node is.
+    Identity,
+    /// What the node was last started with.
+    Settings,
+    /// How large the store may become.
+    MapSize,
+    /// The hard state.
+    HardState,
+    /// The snapshot.
+    Snapshot,
+    /// One log entry.
+    Entry(LogIndex),
+    /// Which snapshot and which entries there must be.
+    Extent,
+}
+
+const TABLE_IDENTITY: u8 = 1;
+const TABLE_SETTINGS: u8 = 2;
+const TABLE_MAP_SIZE: u8 = 3;
+const TABLE_HARD_STATE: u8 = 4;
+const TABLE_SNAPSHOT: u8 = 5;
+const TABLE_ENTRY: u8 = 6;
+const TABLE_EXTENT: u8 = 7;
+
+impl Key {
+    fn table(self) -> u8 {
+        match self {
+            Key::Identity => TABLE_IDENTITY,
+            Key::Settings => TABLE_SETTINGS,
+            Key::MapSize => TABLE_MAP_SIZE,
+            Key::HardState => TABLE_HARD_STATE,
+            Key::Snapshot => TABLE_SNAPSHOT,
+            Key::Entry(_) => TABLE_ENTRY,
+            Key::Extent => TABLE_EXTENT,
+        }
+    }
+
+    /// The key's bytes: what comes earlier in the log sorts earlier.
+    pub(super) fn to_bytes(self) -> KeyBytes {
+        let mut key = KeyBytes { bytes: [0; KEY_BYTES_MAX], len: 1 };
+        key.bytes[0] = self.table();
+        if let Key::Entry(index) = self {
+            BigEndian::write_u64(&mut key.bytes[1..], index.0);
+            key.len = KEY_BYTES_MAX;
+        }
+        key
+    }
+
+    /// The key that has these bytes; `None` where none has.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Key> {
+        match *bytes {
+            [TABLE_IDENTITY] => Some(Key::Identity),
+            [TABLE_SETTINGS] => Some(Key::Settings),
+            [TABLE_MAP_SIZE] => Some(Key::MapSize),
+            [TABLE_HARD_STATE] => Some(Key::HardState),
+            [TABLE_SNAPSHOT] => Some(Key::Snapshot),
+            [TABLE_EXTENT] => Some(Key::Extent),
+            [TABLE_ENTRY, ref index @ ..] if index.len() == 8 => {
+                Some(Key::Entry(LogIndex(BigEndian::read_u64(index))))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Key::Identity => f.write_str("the identity record"),
+            Key::Settings => f.write_str("the settings record"),
+            Key::MapSize => f.write_str("the map size record"),
+            Key::HardState => f.write_str("the hard state record"),
+            Key::Snapshot => f.write_str("the snapshot record"),
+            Key::Entry(index) => write!(f, "the record of log entry {index}"),
+            Key::Extent => f.write_str("the extent record"),
+        }
+    }
+}
+
+/// The bytes of a key, without an allocation.
+#[derive(Clone, Copy)]
+pub(super) struct KeyBytes {
+    bytes: [u8; KEY_BYTES_MAX],
+    len: usize,
+}
+
+impl AsRef<[u8]> for KeyBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// Which records of the log there are. It is rewritten with every change of the log, so that a record that
+/// goes missing at either end is missed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Extent {
+    /// Index and term of the snapshot; `None` where there is none.
+    pub(super) snapshot: Option<(LogIndex, Term)>,
+    /// Index of the last entry; where there are none, that of the snapshot, or 0.
+    pub(super) last_log_index: LogIndex,
+}
+
+impl Extent {
+    /// The place before the first entry.
+    pub(super) fn base(&self) -> LogIndex {
+        self.snapshot.map_or(LogIndex(0), |(index, _)| index)
+    }
+}
+
+/// What is to be written under a key.
+#[derive(Clone, Copy)]
+pub(super) enum Value<'a> {
+    Identity(&'a Identity),
+    Settings(&'a [Setting]),
+    MapSize(u64),
+    HardState(&'a HardState),
+    Snapshot(&'a Snapshot),
+    Entry(&'a Entry),
+    Extent(&'a Extent),
+}
+
+impl Value<'_> {
+    pub(super) fn key(&self) -> Key {
+        match self {
+            Value::Identity(_) => Key::Identity,
+            Value::Settings(_) => Key::Settings,
+            Value::MapSize(_) => Key::MapSize,
+            Value::HardState(_) => Key::HardState,
+            Value::Snapshot(_) => Key::Snapshot,
+            Value::Entry(entry) => Key::Entry(entry.index),
+            Value::Extent(_) => Key::Extent,
+        }
+    }
+
+    /// Puts the whole record into `out`, in place of what is there.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        out.clear();
+        out.put_u8(FORMAT_VERSION);
+        out.put_u8(self.key().table());
+        match self {
+            Value::Identity(identity) => put_identity(out, identity),
+            Value::Settings(settings) => put_settings(out, settings),
+            Value::MapSize(map_bytes) => out.put_u64(*map_bytes),
+            Value::HardState(hard_state) => {
+                out.put_u64(hard_state.current_term.0);
+                out.put_peer_option(hard_state.voted_for);
+            }
+            Value::Snapshot(snapshot) => out.put_snapshot(snapshot),
+            Value::Entry(entry) => out.put_entry(entry),
+            Value::Extent(extent) => put_extent(out, extent),
+        }
+        let crc = checksum(self.key().to_bytes().as_ref(), out);
+        out.put_u32(crc);
+    }
+}
+
+fn put_identity(out: &mut Vec<u8>, identity: &Identity) {
+    out.put_peer(identity.me);
+    match identity.standing {
+        Standing::Joining => out.put_u8(STANDING_JOINING),
+        Standing::Member { cluster, joined_at } => {
+            out.put_u8(STANDING_MEMBER);
+            out.put_u128(cluster.0);
+            out.put_u64(joined_at.0);
+        }
+    }
+}
+
+const STANDING_JOINING: u8 = 0;
+const STANDING_MEMBER: u8 = 1;
+
+fn put_settings(out: &mut Vec<u8>, settings: &[Setting]) {
+    out.put_u16(u16::try_from(settings.len()).expect("their number was checked against SETTINGS_MAX"));
+    for (name, value) in settings {
+        out.put_text(name);
+        out.put_blob(value.as_bytes());
+    }
+}
+
+fn put_extent(out: &mut Vec<u8>, extent: &Extent) {
+    out.put_u8(u8::from(extent.snapshot.is_some()));
+    if let Some((index, term)) = extent.snapshot {
+        out.put_u64(index.0);
+        out.put_u64(term.0);
+    }
+    out.put_u64(extent.last_log_index.0);
+}
+
+/// A record that was read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Record {
+    Identity(Identity),
+    Settings(Vec<Setting>),
+    MapSize(u64),
+    HardState(HardState),
+    Snapshot(Snapshot),
+    Entry(Entry),
+    Extent(Extent),
+}
+
+/// Why bytes are not the record of their key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum RecordError {
+    /// Too short to be a record.
+    TooShort,
+    /// The checksum is another one.
+    Checksum,
+    /// A sound record of a format that this program does not read.
+    Version(u8),
+    /// A sound record of another table.
+    Kind(u8),
+    /// The payload makes no sense.
+    Payload(DecodeError),
+    /// An entry under another entry's key.
+    WrongIndex(LogIndex),
+}
+
+impl fmt::Display for RecordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RecordError::TooShort => f.write_str("it is too short to be a record"),
+            RecordError::Checksum => f.write_str("its checksum does not match"),
+            RecordError::Version(found) => write!(f, "it has format {found}"),
+            RecordError::Kind(kind) => write!(f, "it is of kind {kind}"),
+            RecordError::Payload(error) => error.fmt(f),
+            RecordError::WrongIndex(index) => write!(f, "it holds entry {index}"),
+        }
+    }
+}
+
+/// Reads the record of a key.
+pub(super) fn decode(key: Key, bytes: &[u8]) -> Result<Record, RecordError> {
+    let body_len = bytes.len().checked_sub(CRC_BYTES).ok_or(RecordError::TooShort)?;
+    let (body, crc) = bytes.split_at(body_len);
+    if checksum(key.to_bytes().as_ref(), body) != BigEndian::read_u32(crc) {
+        return Err(RecordError::Checksum);
+    }
+    // The version goes before everything that another version may have changed.
+    match body {
+        [FORMAT_VERSION, kind, ..] if *kind != key.table() => return Err(RecordError::Kind(*kind)),
+        [FORMAT_VERSION, _, ..] => {}
+        [other, ..] if *other != FORMAT_VERSION => return Err(RecordError::Version(*other)),
+        [] | [_, ..] => return Err(RecordError::TooShort),
+    }
+    let mut reader = Reader::new(&body[VERSION_BYTES + 1..]);
+    let record = read_payload(key, &mut reader).map_err(RecordError::Payload)?;
+    reader.finish().map_err(RecordError::Payload)?;
+    if let (Key::Entry(index), Record::Entry(entry)) = (key, &record)
+        && entry.index != index
+    {
+        return Err(RecordError::WrongIndex(entry.index));
+    }
+    Ok(record)
+}
+
+fn checksum(key: &[u8], body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(key);
+    hasher.update(body);
+    hasher.finalize()
+}
+
+fn read_payload(key: Key, reader: &mut Reader<'_>) -> Result<Record, DecodeError> {
+    Ok(match key {
+        Key::Identity => Record::Identity(read_identity(reader)?),
+        Key::Settings => Record::Settings(read_settings(reader)?),
+        Key::MapSize => Record::MapSize(reader.u64()?),
+        Key::HardState => Record::HardState(HardState {
+            current_term: Term(reader.u64()?),
+            voted_for: reader.peer_option()?,
+        }),
+        Key::Snapshot => Record::Snapshot(reader.snapshot()?),
+        Key::Entry(_) => Record::Entry(reader.entry()?),
+        Key::Extent => Record::Extent(read_extent(reader)?),
+    })
+}
+
+fn read_identity(reader: &mut Reader<'_>) -> Result<Identity, DecodeError> {
+    let me = reader.peer()?;
+    let standing = match reader.u8()? {
+        STANDING_JOINING => Standing::Joining,
+        STANDING_MEMBER => {
+            Standing::Member { cluster: ClusterId(reader.u128()?), joined_at: LogIndex(reader.u64()?) }
+        }
+        other => return Err(DecodeError::UnknownKind(other)),
+    };
+    Ok(Identity { me, standing })
+}
+
+fn read_settings(reader: &mut Reader<'_>) -> Result<Vec<Setting>, DecodeError> {
+    let count = usize::from(reader.u16()?);
+    if count > SETTINGS_MAX {
+        return Err(DecodeError::TooLong);
+    }
+    let mut settings = Vec::with_capacity(count);
+    for _ in 0..count {
+        let name = reader.text()?.to_owned();
+        let value = reader.blob()?;
+        let value = std::str::from_utf8(&value).map_err(|_| DecodeError::NotUtf8)?.to_owned();
+        settings.push((name, value));
+    }
+    Ok(settings)
+}
+
+fn read_extent(reader: &mut Reader<'_>) -> Result<Extent, DecodeError> {
+    let snapshot = if reader.bool()? { Some((LogIndex(reader.u64()?), Term(reader.u64()?))) } else { None };
+    Ok(Extent { snapshot, last_log_index: LogIndex(reader.u64()?) })
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_core::{Incarnation, NodeId, Peer};
+
+    use super::*;
+    use crate::storage::testing::{entry, member, settings, snapshot};
+
+    fn encoded(value: &Value<'_>) -> Vec<u8> {
+        let mut bytes = vec![0xff; 3];
+        value.encode(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn every_kind_of_record_comes_back_as_it_was() {
+        let joining = Identity { standing: Standing::Joining, ..member() };
+        let voted_for = Some(Peer { id: NodeId::new(3).unwrap(), incarnation: Incarnation(9) });
+        let hard_state = HardState { current_term: Term(7), voted_for };
+        let some = Extent { snapshot: Some((LogIndex(5), Term(2))), last_log_index: LogIndex(8) };
+        let none = Extent { snapshot: None, last_log_index: LogIndex(8) };
+        let (settings, snapshot, entry) = (settings(), snapshot(4, 2), entry(u64::MAX, 3));
+        for (value, record) in [
+            (Value::Identity(&member()), Record::Identity(member())),
+            (Value::Identity(&joining), Record::Identity(joining)),
+            (Value::Settings(&settings), Record::Settings(settings.clone())),
+            (Value::MapSize(1 << 30), Record::MapSize(1 << 30)),
+            (Value::HardState(&hard_state), Record::HardState(hard_state)),
+            (Value::Snapshot(&snapshot), Record::Snapshot(snapshot.clone())),
+            (Value::Entry(&entry), Record::Entry(entry.clone())),
+            (Value::Extent(&some), Record::Extent(some)),
+            (Value::Extent(&none), Record::Extent(none)),
+        ] {
+            assert_eq!(decode(value.key(), &encoded(&value)), Ok(record));
+        }
+    }
+
+    #[test]
+    fn a_record_under_another_key_is_found_out() {
+        let bytes = encoded(&Value::Entry(&entry(5, 1)));
+        assert_eq!(decode(Key::Entry(LogIndex(6)), &bytes), Err(RecordError::Checksum));
+        assert_eq!(decode(Key::Snapshot, &bytes), Err(RecordError::Checksum));
+    }
+
+    #[test]
+    fn the_bytes_of_a_record_are_those_of_the_documented_format() {
+        let bytes = encoded(&Value::MapSize(0x0102));
+        assert_eq!(bytes[..10], [1, 3, 0, 0, 0, 0, 0, 0, 1, 2]);
+        let crc = crc32fast::hash(&[3, 1, 3, 0, 0, 0, 0, 0, 0, 1, 2]);
+        assert_eq!(bytes[10..], crc.to_be_bytes());
+        assert_eq!(Key::Entry(LogIndex(0x0102)).to_bytes().as_ref(), [6, 0, 0, 0, 0, 0, 0, 1, 2]);
+    }
+
+    #[test]
+    fn keys_sort_as_the_log_does_and_come_back_from_their_bytes() {
+        let keys = [
+            Key::Identity,
+            Key::Settings,
+            Key::MapSize,
+            Key::HardState,
+            Key::Snapshot,
+            Key::Entry(LogIndex(0)),
+            Key::Entry(LogIndex(255)),
+            Key::Entry(LogIndex(256)),
+            Key::Entry(LogIndex(u64::MAX)),
+            Key::Extent,
+        ];
+        assert!(keys.windows(2).all(|pair| pair[0].to_bytes().as_ref() < pair[1].to_bytes().as_ref()));
+        for key in keys {
+            assert_eq!(Key::from_bytes(key.to_bytes().as_ref()), Some(key));
+        }
+        for bytes in [&b""[..], &[0], &[8], &[6], &[6; 8], &[6; 10], &[1, 1]] {
+            assert_eq!(Key::from_bytes(bytes), None, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_too_short_are_no_record() {
+        for len in 0..4 {
+            assert_eq!(decode(Key::Identity, &vec![0; len]), Err(RecordError::TooShort));
+        }
+        for body in [&[][..], &[FORMAT_VERSION]] {
+            let mut bytes = body.to_vec();
+            bytes.put_u32(checksum(Key::Identity.to_bytes().as_ref(), body));
+            assert_eq!(decode(Key::Identity, &bytes), Err(RecordError::TooShort));
+        }
+    }
+
+    #[test]
+    fn a_record_with_a_sound_checksum_and_any_other_bytes_is_read_without_a_panic() {
+        let keys = [
+            Key::Identity,
+            Key::Settings,
+            Key::HardState,
+            Key::Snapshot,
+            Key::Entry(LogIndex(1)),
+            Key::Extent,
+        ];
+        let (settings, snapshot, entry) = (settings(), snapshot(4, 2), entry(1, 3));
+        let samples = [
+            encoded(&Value::Identity(&member())),
+            encoded(&Value::Settings(&settings)),
+            encoded(&Value::HardState(&HardState::default())),
+            encoded(&Value::Snapshot(&snapshot)),
+            encoded(&Value::Entry(&entry)),
+            encoded(&Value::Extent(&Extent::default())),
+        ];
+        let mut refused = 0;
+        for (key, sample) in keys.into_iter().zip(&samples) {
+            let body = &sample[..sample.len() - CRC_BYTES];
+            for position in 0..body.len() {
+                for byte in [0, 1, 0x7f, 0xff] {
+                    let mut bytes = body.to_vec();
+                    bytes[position] = byte;
+                    let crc = checksum(key.to_bytes().as_ref(), &bytes);
+                    bytes.put_u32(crc);
+                    refused += usize::from(decode(key, &bytes).is_err());
+                }
+            }
+        }
+        assert!(refused > 100, "{refused}");
+    }
+}

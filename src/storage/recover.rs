@@ -1,0 +1,263 @@
+//! What a store holds, put together from its records and checked as a whole.
+//!
+//! Pure: records in, contents or the first fault out. A store that fails a check here is never served from
+//! and never cut short: which of two records is wrong can not be told. It must never know where records come
+//! from.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use raft_core::{Entry, HardState, LogIndex, Recovered, Snapshot, Term};
+
+use super::error::{Place, StoreError};
+use super::record::{self, Extent, KEY_BYTES_MAX, Key, Record, RecordError};
+use super::{MAP_BYTES_MAX, MAP_BYTES_MIN, Setting};
+use crate::identity::Identity;
+
+/// Everything that a store holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Contents {
+    pub(super) identity: Identity,
+    pub(super) settings: Vec<Setting>,
+    pub(super) map_bytes: u64,
+    pub(super) recovered: Recovered,
+    pub(super) extent: Extent,
+}
+
+/// Puts the records together, in the order of their keys.
+pub(super) struct Collector<'p> {
+    path: &'p Path,
+    identity: Option<Identity>,
+    settings: Option<Vec<Setting>>,
+    map_bytes: Option<u64>,
+    hard_state: Option<HardState>,
+    snapshot: Option<Snapshot>,
+    entries: Vec<Entry>,
+    extent: Option<Extent>,
+}
+
+impl<'p> Collector<'p> {
+    /// Nothing yet. The path goes into the errors.
+    pub(super) fn new(path: &'p Path) -> Self {
+        Collector {
+            path,
+            identity: None,
+            settings: None,
+            map_bytes: None,
+            hard_state: None,
+            snapshot: None,
+            entries: Vec::new(),
+            extent: None,
+        }
+    }
+
+    /// Takes a record.
+    pub(super) fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let Some(key) = Key::from_bytes(key) else {
+            let mut start = [0; KEY_BYTES_MAX];
+            let len = key.len().min(KEY_BYTES_MAX);
+            start[..len].copy_from_slice(&key[..len]);
+            return Err(self.damaged(Place::UnknownKey(start), "no store of ours has it"));
+        };
+        match record::decode(key, value) {
+            Ok(Record::Identity(identity)) => self.identity = Some(identity),
+            Ok(Record::Settings(settings)) => self.settings = Some(settings),
+            Ok(Record::MapSize(map_bytes)) => self.map_bytes = Some(map_bytes),
+            Ok(Record::HardState(hard_state)) => self.hard_state = Some(hard_state),
+            Ok(Record::Snapshot(snapshot)) => self.snapshot = Some(snapshot),
+            Ok(Record::Entry(entry)) => self.entries.push(entry),
+            Ok(Record::Extent(extent)) => self.extent = Some(extent),
+            Err(RecordError::Version(found)) => {
+                return Err(StoreError::Format { path: self.path.to_owned(), found });
+            }
+            Err(error) => return Err(self.damaged(Place::Record(key), error.to_string())),
+        }
+        Ok(())
+    }
+
+    /// Checks the whole.
+    pub(super) fn finish(mut self) -> Result<Contents, StoreError> {
+        let identity = self.identity.take().ok_or_else(|| self.missing(Key::Identity))?;
+        let settings = self.settings.take().ok_or_else(|| self.missing(Key::Settings))?;
+        let map_bytes = self.map_bytes.ok_or_else(|| self.missing(Key::MapSize))?;
+        let hard_state = self.hard_state.ok_or_else(|| self.missing(Key::HardState))?;
+        let extent = self.extent.ok_or_else(|| self.missing(Key::Extent))?;
+        if !(MAP_BYTES_MIN..=MAP_BYTES_MAX).contains(&map_bytes) {
+            return Err(self.damaged(Place::Record(Key::MapSize), format!("it says {map_bytes} bytes")));
+        }
+        self.check_snapshot(&extent)?;
+        self.check_log(&extent, hard_state.current_term)?;
+        let snapshot = self.snapshot.map(Arc::new);
+        let recovered = Recovered { hard_state, snapshot, entries: self.entries };
+        Ok(Contents { identity, settings, map_bytes, recovered, extent })
+    }
+
+    fn check_snapshot(&self, extent: &Extent) -> Result<(), StoreError> {
+        let found = self.snapshot.as_ref().map(|s| (s.last_included_index, s.last_included_term));
+        match (found, extent.snapshot) {
+            (found, expected) if found == expected => Ok(()),
+            (None, _) => Err(self.missing(Key::Snapshot)),
+            (Some((index, term)), expected) => {
+                let expected = expected.map_or("there should be none".to_owned(), |(index, term)| {
+                    format!("it should be of entry {index} of term {term}")
+                });
+                let reason = format!("it is of entry {index} of term {term}, and {expected}");
+                Err(self.damaged(Place::Record(Key::Snapshot), reason))
+            }
+        }
+    }
+
+    /// The log starts right after the snapshot, has no gaps, ends where it should, and its terms never go
+    /// down (Raft §5.3) nor beyond the current one (§5.1).
+    fn check_log(&self, extent: &Extent, current_term: Term) -> Result<(), StoreError> {
+        let mut last_term = extent.snapshot.map_or(Term(0), |(_, term)| term);
+        if last_term > current_term {
+            let reason = format!("its term {last_term} is above the current term {current_term}");
+            return Err(self.damaged(Place::Record(Key::Snapshot), reason));
+        }
+        // Not `LogIndex::next`: the numbers come from a disk, and may be the largest that there are.
+        let mut last_index = extent.base().0;
+        for Entry { index, term, .. } in &self.entries {
+            if last_index.checked_add(1) != Some(index.0) {
+                return Err(self.out_of_place(*index, LogIndex(last_index.saturating_add(1))));
+            }
+            if *term < last_term || *term > current_term {
+                let reason = format!(
+                    "its term {term} is not between {last_term}, that of the entry before it, and the \
+                     current term {current_term}"
+                );
+                return Err(self.damaged(Place::Record(Key::Entry(*index)), reason));
+            }
+            last_index = index.0;
+            last_term = *term;
+        }
+        if last_index < extent.last_log_index.0 {
+            return Err(self.missing(Key::Entry(LogIndex(last_index + 1))));
+        }
+        if last_index > extent.last_log_index.0 {
+            let reason = format!("the log should end at {}", extent.last_log_index);
+            return Err(self.damaged(Place::Record(Key::Entry(LogIndex(last_index))), reason));
+        }
+        Ok(())
+    }
+
+    /// Entries come in the order of their keys: either one is missing, or this one should be gone.
+    fn out_of_place(&self, found: LogIndex, expected: LogIndex) -> StoreError {
+        if found > expected {
+            return self.missing(Key::Entry(expected));
+        }
+        let reason = format!("the log should begin at {expected}");
+        self.damaged(Place::Record(Key::Entry(found)), reason)
+    }
+
+    fn missing(&self, key: Key) -> StoreError {
+        self.damaged(Place::Record(key), "it is missing")
+    }
+
+    fn damaged(&self, place: Place, reason: impl Into<String>) -> StoreError {
+        StoreError::Damaged { path: self.path.to_owned(), place, reason: reason.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::record::Value;
+    use crate::storage::testing::{entry, member, settings, snapshot};
+
+    /// What there is besides the log.
+    fn collector(path: &Path) -> Collector<'_> {
+        let mut collector = Collector::new(path);
+        add(&mut collector, &Value::Identity(&member()));
+        add(&mut collector, &Value::Settings(&settings()));
+        add(&mut collector, &Value::MapSize(MAP_BYTES_MIN));
+        collector
+    }
+
+    fn add(collector: &mut Collector<'_>, value: &Value<'_>) {
+        let mut bytes = Vec::new();
+        value.encode(&mut bytes);
+        collector.add(value.key().to_bytes().as_ref(), &bytes).unwrap();
+    }
+
+    /// A log in term 5, with a snapshot of entry 10 of term 3, where the extent says that it ends at 12.
+    fn finish(entries: &[(u64, u64)]) -> Result<Contents, String> {
+        finish_at(LogIndex(12), entries)
+    }
+
+    fn finish_at(last_log_index: LogIndex, entries: &[(u64, u64)]) -> Result<Contents, String> {
+        let mut collector = collector(Path::new("store"));
+        add(&mut collector, &Value::HardState(&HardState { current_term: Term(5), voted_for: None }));
+        add(&mut collector, &Value::Snapshot(&snapshot(10, 3)));
+        for (index, term) in entries {
+            add(&mut collector, &Value::Entry(&entry(*index, *term)));
+        }
+        let extent = Extent { snapshot: Some((LogIndex(10), Term(3))), last_log_index };
+        add(&mut collector, &Value::Extent(&extent));
+        collector.finish().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_log_that_follows_the_snapshot_is_recovered() {
+        let contents = finish(&[(11, 3), (12, 5)]).unwrap();
+        assert_eq!(contents.recovered.entries, [entry(11, 3), entry(12, 5)]);
+        assert_eq!(contents.recovered.snapshot.as_deref(), Some(&snapshot(10, 3)));
+        assert_eq!(contents.recovered.hard_state.current_term, Term(5));
+    }
+
+    #[test]
+    fn a_log_that_is_not_as_it_should_be_is_refused_and_the_record_named() {
+        let of = |index: u64| format!("the record of log entry {index}");
+        for (entries, said) in [
+            (&[(12, 3)][..], format!("{}: it is missing", of(11))),
+            (&[(11, 3)], format!("{}: it is missing", of(12))),
+            (&[], format!("{}: it is missing", of(11))),
+            (&[(10, 3), (11, 3), (12, 3)], format!("{}: the log should begin at 11", of(10))),
+            (&[(11, 3), (12, 3), (13, 3)], format!("{}: the log should end at 12", of(13))),
+            (&[(11, 2), (12, 3)], format!("{}: its term 2 is not between 3", of(11))),
+            (&[(11, 4), (12, 3)], format!("{}: its term 3 is not between 4", of(12))),
+            (&[(11, 3), (12, 6)], format!("{}: its term 6 is not between 3", of(12))),
+        ] {
+            let error = finish(entries).unwrap_err();
+            assert!(error.contains(&said), "{entries:?}: {said:?} is not in {error:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_at_the_end_of_their_range_are_refused_without_a_panic() {
+        assert!(finish_at(LogIndex(u64::MAX), &[(11, 3), (u64::MAX, 3)]).is_err());
+        assert!(finish_at(LogIndex(0), &[]).is_err());
+    }
+
+    #[test]
+    fn a_snapshot_that_is_not_the_one_of_the_extent_is_refused() {
+        let hard_state = HardState { current_term: Term(5), voted_for: None };
+        let of = |index, term| Some((LogIndex(index), Term(term)));
+        for (found, expected, said) in [
+            (None, of(10, 3), "the snapshot record: it is missing"),
+            (Some(snapshot(10, 3)), None, "there should be none"),
+            (Some(snapshot(10, 3)), of(10, 4), "it should be of entry 10 of term 4"),
+            (Some(snapshot(10, 6)), of(10, 6), "its term 6 is above the current term 5"),
+        ] {
+            let mut collector = collector(Path::new("store"));
+            add(&mut collector, &Value::HardState(&hard_state));
+            if let Some(found) = &found {
+                add(&mut collector, &Value::Snapshot(found));
+            }
+            let last_log_index = expected.map_or(LogIndex(0), |(index, _)| index);
+            add(&mut collector, &Value::Extent(&Extent { snapshot: expected, last_log_index }));
+            let error = collector.finish().unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_map_size_that_no_store_has_is_refused() {
+        let mut collector = collector(Path::new("store"));
+        add(&mut collector, &Value::MapSize(1));
+        add(&mut collector, &Value::HardState(&HardState::default()));
+        add(&mut collector, &Value::Extent(&Extent::default()));
+        let error = collector.finish().unwrap_err().to_string();
+        assert!(error.contains("the map size record: it says 1 bytes"), "{error}");
+    }
+}

@@ -1,0 +1,782 @@
+//! One open store: its environment, its lock, and what must be known of it to write the next thing.
+//!
+//! Every change is one LMDB transaction in LMDB's default mode: the pages are written and synced, then the
+//! meta page that makes them valid is written and synced. So a change is durable when its call returns, and
+//! is there as a whole or not at all. It must never know of threads or of why something is written.
+
+use std::path::{Path, PathBuf};
+
+use lmdb::{Database, Environment};
+use raft_core::{HardState, Recovered, Snapshot, Term, Write};
+
+#[cfg(test)]
+use super::batch::Fault;
+use super::batch::{Batch, Tail};
+use super::environment::{Access, Reading, open_env, read, set_map_bytes};
+use super::error::StoreError;
+use super::files::{self, NEW_DATA_FILE};
+use super::lock::{Listening, Lock};
+use super::pages::PageReport;
+use super::record::{Extent, Value};
+use super::recover::Contents;
+use super::{
+    MAP_BYTES_MAX, MAP_BYTES_MIN, SETTING_NAME_BYTES_MAX, SETTING_VALUE_BYTES_MAX, SETTINGS_MAX, Setting,
+};
+use crate::identity::Identity;
+
+/// Maps are rounded up to this, the largest page of the systems in use, because LMDB wants whole pages.
+const MAP_GRANULE_BYTES: u64 = 64 << 10;
+
+/// What a store must have left beyond the pages that it has: settings and identity are rewritten at start-up,
+/// each in a transaction that copies a few pages.
+const HEADROOM_BYTES: u64 = 1 << 20;
+
+/// Room for an entry of ours, so that records are put together without growing the buffer again and again.
+const RECORD_BYTES_USUAL: usize = 256;
+
+/// An open store. While it lives, no other process can open it.
+#[derive(Debug)]
+pub struct Store {
+    env: Environment,
+    db: Database,
+    path: PathBuf,
+    identity: Identity,
+    settings: Vec<Setting>,
+    map_bytes: u64,
+    recovered: Recovered,
+    tail: Tail,
+    /// Where each record is put together.
+    buffer: Vec<u8>,
+    /// A write failed: LMDB's and our idea of the store may differ, and nothing more is written.
+    failed: bool,
+    #[cfg(test)]
+    pub(super) fault: Option<Fault>,
+    /// Last, so that the lock is released after the environment is closed.
+    lock: Lock,
+}
+
+impl Store {
+    /// Makes a store at `path`, a directory that is empty or does not exist, and opens it. When this returns,
+    /// the store survives a power cut; where it is interrupted, there is no store.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`], [`StoreError::ForeignFiles`], [`StoreError::InUse`], and whatever is wrong
+    /// with the size, the settings or the file system.
+    ///
+    /// # Panics
+    /// Where the initial snapshot is of a term after the initial hard state's.
+    pub fn create(
+        path: &Path,
+        map_bytes: u64,
+        identity: &Identity,
+        settings: &[Setting],
+        initial: Option<(HardState, Snapshot)>,
+    ) -> Result<Store, StoreError> {
+        let map_bytes = check_map_bytes(map_bytes)?;
+        check_settings(settings)?;
+        files::expect_no_store(path)?;
+        files::make_directory(path)?;
+        let lock = Lock::acquire(path)?;
+        // Another process may have made one before the lock was ours.
+        files::expect_no_store(path)?;
+        let new_data_path = path.join(NEW_DATA_FILE);
+        files::remove(&new_data_path)?;
+        let made = fill(&new_data_path, map_bytes, identity, settings, initial);
+        if let Err(error) = made.and_then(|()| files::finish(path)) {
+            // What is left is known to be unfinished; removing it is only tidiness.
+            let _ = files::remove(&new_data_path);
+            return Err(error);
+        }
+        Store::open_locked(path, lock)
+    }
+
+    /// Opens the store at `path` and checks all that it holds.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Interrupted`], [`StoreError::InUse`], [`StoreError::Format`],
+    /// [`StoreError::Damaged`], and whatever is wrong with the file system.
+    pub fn open(path: &Path) -> Result<Store, StoreError> {
+        files::expect_store(path)?;
+        let lock = Lock::acquire(path)?;
+        Store::open_locked(path, lock)
+    }
+
+    fn open_locked(path: &Path, lock: Lock) -> Result<Store, StoreError> {
+        let reading = read(path, Access::Write)?;
+        let Reading { env, db, report, contents } = reading;
+        let Contents { identity, settings, map_bytes, recovered, extent } = contents;
+        set_map_bytes(&env, path, map_bytes)?;
+        let last_log_term = match (recovered.entries.last(), extent.snapshot) {
+            (Some(entry), _) => entry.term,
+            (None, Some((_, term))) => term,
+            (None, None) => Term(0),
+        };
+        let tail = Tail { hard_state: recovered.hard_state, extent, last_log_term };
+        let mut store = Store {
+            env,
+            db,
+            path: path.to_owned(),
+            identity,
+            settings,
+            map_bytes,
+            recovered,
+            tail,
+            buffer: Vec::with_capacity(RECORD_BYTES_USUAL),
+            failed: false,
+            #[cfg(test)]
+            fault: None,
+            lock,
+        };
+        store.confirm(&report)?;
+        Ok(store)
+    }
+
+    /// Makes what was read durable. The process before this one may have been killed between the writing of a
+    /// meta page and its sync: its last transaction can then be read, but would not survive a power cut. A
+    /// transaction of our own, on top of it, settles that.
+    fn confirm(&mut self, report: &PageReport) -> Result<(), StoreError> {
+        let extent = self.tail.extent;
+        match self.commit_values(&[Value::Extent(&extent)]) {
+            // A full store opens with a little room to spare, so that it can be given more.
+            Err(StoreError::MapFull { .. }) => {
+                set_map_bytes(&self.env, &self.path, report.extent_bytes().saturating_add(HEADROOM_BYTES))?;
+                self.commit_values(&[Value::Extent(&extent)])
+            }
+            result => result,
+        }
+    }
+
+    /// Where the store is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Who the node is.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// What the node was last started with.
+    #[must_use]
+    pub fn settings(&self) -> &[Setting] {
+        &self.settings
+    }
+
+    /// What the store held of the log when it was opened or made. Gone once a
+    /// [`StorageThread`](super::StorageThread) has the store.
+    #[must_use]
+    pub fn recovered(&self) -> Recovered {
+        self.recovered.clone()
+    }
+
+    /// Gives back the memory of what was recovered.
+    pub(super) fn forget_recovered(&mut self) {
+        self.recovered = Recovered::default();
+    }
+
+    /// How large the store may become, in bytes.
+    #[must_use]
+    pub fn map_bytes(&self) -> u64 {
+        self.map_bytes
+    }
+
+    /// Changes who the node is. Durable on return.
+    ///
+    /// # Errors
+    /// Where the write fails; the store then takes no further one.
+    pub fn set_identity(&mut self, identity: &Identity) -> Result<(), StoreError> {
+        self.commit_values(&[Value::Identity(identity)])?;
+        self.identity = *identity;
+        Ok(())
+    }
+
+    /// Changes what the node was last started with. Durable on return.
+    ///
+    /// # Errors
+    /// Where the settings are too many or too long, and where the write fails; the store then takes no
+    /// further one.
+    pub fn set_settings(&mut self, settings: &[Setting]) -> Result<(), StoreError> {
+        check_settings(settings)?;
+        self.commit_values(&[Value::Settings(settings)])?;
+        self.settings = settings.to_vec();
+        Ok(())
+    }
+
+    /// Changes how large the store may become: to more, or to less where what is used fits. Durable on
+    /// return.
+    ///
+    /// # Errors
+    /// [`StoreError::MapTooSmall`], [`StoreError::MapTooLarge`], [`StoreError::MapBelowUse`],
+    /// [`StoreError::MapNotMapped`], and where the write fails. After the last two, the store takes no
+    /// further write.
+    ///
+    /// # Panics
+    /// Where an earlier write failed; so do the other changes.
+    pub fn grow(&mut self, map_bytes: u64) -> Result<(), StoreError> {
+        assert!(!self.failed, "a new size for {} after a write that failed", self.path.display());
+        let map_bytes = check_map_bytes(map_bytes)?;
+        if map_bytes == self.map_bytes {
+            return Ok(());
+        }
+        let used_bytes = self.used_bytes()?;
+        if map_bytes < used_bytes.saturating_add(HEADROOM_BYTES) {
+            return Err(StoreError::MapBelowUse { map_bytes, used_bytes });
+        }
+        // First the map, so that a size that can not be mapped is never recorded.
+        if let Err(error) = set_map_bytes(&self.env, &self.path, map_bytes) {
+            self.failed = true;
+            return Err(error);
+        }
+        self.map_bytes = map_bytes;
+        self.commit_values(&[Value::MapSize(map_bytes)])
+    }
+
+    /// Tells other processes where this one listens.
+    ///
+    /// # Errors
+    /// Where the lock file can not be written.
+    pub fn publish(&mut self, listening: &Listening) -> Result<(), StoreError> {
+        self.lock.write_content(Some(listening))
+    }
+
+    /// Carries out the writes, in their order, as one transaction. Durable on return.
+    ///
+    /// # Errors
+    /// Where the write fails. Nothing of it has happened then, and the store takes no further one.
+    ///
+    /// # Panics
+    /// Where a write does not follow on what is there (see [`Write`]), or an earlier one failed: mistakes of
+    /// ours.
+    pub fn write(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        assert!(!self.failed, "a write to {} after one that failed", self.path.display());
+        let result = self.transact(|batch| batch.apply_all(writes));
+        self.failed = result.is_err();
+        result
+    }
+
+    fn commit_values(&mut self, values: &[Value<'_>]) -> Result<(), StoreError> {
+        assert!(!self.failed, "a write to {} after one that failed", self.path.display());
+        let result = self.transact(|batch| values.iter().try_for_each(|value| batch.put(value)));
+        // Nothing has changed where there was no room, and the store can be given more.
+        self.failed = matches!(&result, Err(error) if !matches!(error, StoreError::MapFull { .. }));
+        result
+    }
+
+    fn transact(
+        &mut self,
+        fill: impl FnOnce(&mut Batch<'_>) -> Result<(), lmdb::Error>,
+    ) -> Result<(), StoreError> {
+        let begun = Batch::begin(&self.env, self.db, self.tail, &mut self.buffer);
+        let done = begun.and_then(|mut batch| {
+            #[cfg(test)]
+            {
+                batch.fault = self.fault;
+            }
+            fill(&mut batch)?;
+            batch.commit()
+        });
+        self.tail = done.map_err(|e| StoreError::lmdb_write(&self.path, self.map_bytes, e))?;
+        Ok(())
+    }
+
+    fn used_bytes(&self) -> Result<u64, StoreError> {
+        let error = |e| StoreError::lmdb("read", &self.path, e);
+        let pages = self.env.info().map_err(error)?.last_pgno() as u64 + 1;
+        Ok(pages * u64::from(self.env.stat().map_err(error)?.page_size()))
+    }
+}
+
+/// Fills a new data file.
+fn fill(
+    data_path: &Path,
+    map_bytes: u64,
+    identity: &Identity,
+    settings: &[Setting],
+    initial: Option<(HardState, Snapshot)>,
+) -> Result<(), StoreError> {
+    let (hard_state, snapshot) = match initial {
+        Some((hard_state, snapshot)) => (hard_state, Some(snapshot)),
+        None => (HardState::default(), None),
+    };
+    let of_snapshot = snapshot.as_ref().map(|s| (s.last_included_index, s.last_included_term));
+    let (last_log_index, term) = of_snapshot.unwrap_or_default();
+    let current_term = hard_state.current_term;
+    assert!(term <= current_term, "a snapshot of term {term} in term {current_term}");
+    let extent = Extent { snapshot: of_snapshot, last_log_index };
+    let (env, db) = open_env(data_path, map_bytes, Access::Write)?;
+    let error = |e| StoreError::lmdb("write", data_path, e);
+    let mut buffer = Vec::new();
+    let mut batch = Batch::begin(&env, db, Tail::default(), &mut buffer).map_err(error)?;
+    let values = [
+        Value::Identity(identity),
+        Value::Settings(settings),
+        Value::MapSize(map_bytes),
+        Value::HardState(&hard_state),
+        Value::Extent(&extent),
+    ];
+    for value in values.iter().chain(snapshot.as_ref().map(Value::Snapshot).as_ref()) {
+        batch.put(value).map_err(error)?;
+    }
+    batch.commit().map_err(error)?;
+    Ok(())
+}
+
+/// The size in whole granules, where it is within its bounds.
+fn check_map_bytes(map_bytes: u64) -> Result<u64, StoreError> {
+    if map_bytes < MAP_BYTES_MIN {
+        return Err(StoreError::MapTooSmall { map_bytes });
+    }
+    if map_bytes > MAP_BYTES_MAX {
+        return Err(StoreError::MapTooLarge { map_bytes });
+    }
+    Ok(map_bytes.next_multiple_of(MAP_GRANULE_BYTES))
+}
+
+fn check_settings(settings: &[Setting]) -> Result<(), StoreError> {
+    if settings.len() > SETTINGS_MAX {
+        return Err(StoreError::TooManySettings { count: settings.len() });
+    }
+    for (name, value) in settings {
+        if name.len() > SETTING_NAME_BYTES_MAX || value.len() > SETTING_VALUE_BYTES_MAX {
+            return Err(StoreError::SettingTooLong { name: name.chars().take(NAME_CHARS_SHOWN).collect() });
+        }
+    }
+    Ok(())
+}
+
+/// How much of a setting's name goes into an error.
+const NAME_CHARS_SHOWN: usize = 40;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use lmdb::{Cursor, RwTransaction, Transaction, WriteFlags};
+    use raft_core::{Entry, Incarnation, LogIndex, NodeId, Payload, Peer};
+
+    use super::*;
+    use crate::storage::files::DATA_FILE;
+    use crate::storage::record::Key;
+    use crate::storage::recover::Collector;
+    use crate::storage::testing::{TestDir, append, entry, member, settings, snapshot, write};
+    use crate::storage::{Place, destroy, running, verify};
+
+    const EIO: i32 = 5;
+    const ENOSPC: i32 = 28;
+
+    fn new_store(dir: &TestDir) -> Store {
+        let initial = (HardState { current_term: Term(1), voted_for: None }, snapshot(1, 1));
+        Store::create(dir.path(), MAP_BYTES_MIN, &member(), &settings(), Some(initial)).unwrap()
+    }
+
+    fn peer(id: u64) -> Peer {
+        Peer { id: NodeId::new(id).unwrap(), incarnation: Incarnation(7) }
+    }
+
+    fn reopened(dir: &TestDir) -> Recovered {
+        Store::open(dir.path()).unwrap().recovered()
+    }
+
+    /// Changes the database behind the store's back.
+    fn edit(dir: &TestDir, change: impl FnOnce(&mut RwTransaction<'_>, Database)) {
+        let (env, db) = open_env(&dir.path().join(DATA_FILE), MAP_BYTES_MIN, Access::Write).unwrap();
+        let mut txn = env.begin_rw_txn().unwrap();
+        change(&mut txn, db);
+        txn.commit().unwrap();
+    }
+
+    fn records(dir: &TestDir) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let (env, db) = open_env(&dir.path().join(DATA_FILE), MAP_BYTES_MIN, Access::Read).unwrap();
+        let txn = env.begin_ro_txn().unwrap();
+        let mut cursor = txn.open_ro_cursor(db).unwrap();
+        cursor.iter().map(|item| item.map(|(k, v)| (k.to_vec(), v.to_vec())).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_new_store_holds_what_it_was_made_with_before_and_after_reopening() {
+        let dir = TestDir::new();
+        for store in [|dir: &TestDir| new_store(dir), |dir: &TestDir| Store::open(dir.path()).unwrap()] {
+            let store = store(&dir);
+            assert_eq!(*store.identity(), member());
+            assert_eq!(store.settings(), settings());
+            assert_eq!(store.map_bytes(), MAP_BYTES_MIN);
+            assert_eq!(store.recovered().hard_state.current_term, Term(1));
+            assert_eq!(store.recovered().snapshot.as_deref(), Some(&snapshot(1, 1)));
+            assert_eq!(store.recovered().entries, []);
+        }
+    }
+
+    #[test]
+    fn every_part_of_a_write_is_there_after_reopening() {
+        let dir = TestDir::new();
+        let mut store = new_store(&dir);
+        let hard_state = HardState { current_term: Term(3), voted_for: Some(peer(2)) };
+        store.write(&[Write { hard_state: Some(hard_state), ..append(1, 2..=9, 3) }]).unwrap();
+        store.write(&[Write { truncate_from: Some(LogIndex(7)), ..append(2, 7..=8, 3) }]).unwrap();
+        store.write(&[Write { snapshot: Some(Arc::new(snapshot(4, 3))), ..write(3) }]).unwrap();
+        drop(store);
+        let recovered = reopened(&dir);
+        assert_eq!(recovered.hard_state, hard_state);
+        assert_eq!(recovered.snapshot.as_deref(), Some(&snapshot(4, 3)));
+        assert_eq!(recovered.entries, (5..=8).map(|i| entry(i, 3)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_snapshot_beyond_the_log_replaces_all_of_it_and_the_log_goes_on_after_it() {
+        let dir = TestDir::new();
+        let mut store = new_store(&dir);
+        store.write(&[append(1, 2..=9, 1)]).unwrap();
+        store
+            .write(&[
+                Write {
+                    hard_state: Some(HardState { current_term: Term(5), voted_for: None }),
+                    snapshot: Some(Arc::new(snapshot(100, 4))),
+                    ..write(2)
+                },
+                append(3, 101..=101, 5),
+            ])
+            .unwrap();
+        drop(store);
+        let recovered = reopened(&dir);
+        assert_eq!(recovered.snapshot.as_deref(), Some(&snapshot(100, 4)));
+        assert_eq!(recovered.entries, [entry(101, 5)]);
+    }
+
+    #[test]
+    fn after_a_truncation_the_terms_go_on_from_the_entry_that_is_left() {
+        let dir = TestDir::new();
+        let mut store = new_store(&dir);
+        let hard_state = Some(HardState { current_term: Term(9), voted_for: None });
+        store.write(&[Write { hard_state, ..append(1, 2..=3, 2) }, append(2, 4..=5, 8)]).unwrap();
+        // Term 3 is below 8, but above the 2 of the entry before.
+        store.write(&[Write { truncate_from: Some(LogIndex(4)), ..append(3, 4..=4, 3) }]).unwrap();
+        // The same down to the snapshot, of term 1.
+        store.write(&[Write { truncate_from: Some(LogIndex(2)), ..append(4, 2..=2, 1) }]).unwrap();
+        drop(store);
+        assert_eq!(reopened(&dir).entries, [entry(2, 1)]);
+    }
+
+    #[test]
+    fn a_store_that_has_joined_and_heard_nothing_has_no_snapshot() {
+        let dir = TestDir::new();
+        let identity = Identity { standing: crate::identity::Standing::Joining, ..member() };
+        let mut store = Store::create(dir.path(), MAP_BYTES_MIN, &identity, &[], None).unwrap();
+        assert_eq!(store.recovered(), Recovered::default());
+        store.set_identity(&member()).unwrap();
+        store.set_settings(&settings()).unwrap();
+        drop(store);
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!((*store.identity(), store.settings()), (member(), &settings()[..]));
+        assert_eq!(store.recovered(), Recovered::default());
+    }
+
+    #[test]
+    #[should_panic(expected = "entry 4 where 2 follows")]
+    fn an_entry_that_leaves_a_gap_is_a_bug() {
+        let dir = TestDir::new();
+        let _ = new_store(&dir).write(&[append(1, 4..=4, 1)]);
+    }
+
+    #[test]
+    #[should_panic(expected = "an entry of term 2 in term 1")]
+    fn an_entry_of_a_term_to_come_is_a_bug() {
+        let dir = TestDir::new();
+        let _ = new_store(&dir).write(&[append(1, 2..=2, 2)]);
+    }
+
+    #[test]
+    #[should_panic(expected = "term 1 after term 2")]
+    fn a_term_that_goes_down_is_a_bug() {
+        let dir = TestDir::new();
+        let mut store = new_store(&dir);
+        let in_term = |term| Some(HardState { current_term: Term(term), voted_for: None });
+        store.write(&[Write { hard_state: in_term(2), ..write(1) }]).unwrap();
+        let _ = store.write(&[Write { hard_state: in_term(1), ..write(2) }]);
+    }
+
+    #[test]
+    #[should_panic(expected = "in term 2")]
+    fn a_second_vote_in_one_term_is_a_bug() {
+        let dir = TestDir::new();
+        let mut store = new_store(&dir);
+        let vote = |id| Some(HardState { current_term: Term(2), voted_for: Some(peer(id)) });
+        store.write(&[Write { hard_state: vote(1), ..write(1) }]).unwrap();
+        let _ = store.write(&[Write { hard_state: vote(2), ..write(2) }]);
+    }
+
+    #[test]
+    #[should_panic(expected = "a truncation from entry 1 where the log begins after 1")]
+    fn a_truncation_of_what_the_snapshot_stands_for_is_a_bug() {
+        let dir = TestDir::new();
+        let _ = new_store(&dir).write(&[Write { truncate_from: Some(LogIndex(1)), ..write(1) }]);
+    }
+
+    #[test]
+    fn every_record_with_a_bit_flipped_is_named_and_never_served() {
+        let dir = TestDir::new();
+        new_store(&dir).write(&[append(1, 2..=4, 1)]).unwrap();
+        let sound = records(&dir);
+        assert_eq!(sound.len(), 9);
+        for (key, value) in &sound {
+            for bit in 0..value.len() * 8 {
+                let mut flipped = value.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                let mut collector = Collector::new(dir.path());
+                let error = collector.add(key, &flipped).unwrap_err();
+                let place = Place::Record(Key::from_bytes(key).unwrap());
+                assert!(
+                    matches!(&error, StoreError::Damaged { place: found, .. } if *found == place),
+                    "bit {bit} of {place}: {error}"
+                );
+            }
+            let mut flipped = value.clone();
+            flipped[0] ^= 0x80;
+            edit(&dir, |txn, db| txn.put(db, key, &flipped, WriteFlags::empty()).unwrap());
+            let key_name = Key::from_bytes(key).unwrap().to_string();
+            assert!(Store::open(dir.path()).unwrap_err().to_string().contains(&key_name));
+            edit(&dir, |txn, db| txn.put(db, key, value, WriteFlags::empty()).unwrap());
+        }
+        Store::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn every_record_that_is_removed_is_missed() {
+        let dir = TestDir::new();
+        new_store(&dir).write(&[append(1, 2..=4, 1)]).unwrap();
+        for (key, value) in records(&dir) {
+            edit(&dir, |txn, db| txn.del(db, &key, None).unwrap());
+            let missing = StoreError::Damaged {
+                path: dir.path().to_owned(),
+                place: Place::Record(Key::from_bytes(&key).unwrap()),
+                reason: "it is missing".into(),
+            };
+            assert_eq!(Store::open(dir.path()).unwrap_err(), missing);
+            assert_eq!(verify(dir.path()).unwrap_err(), missing);
+            edit(&dir, |txn, db| txn.put(db, &key, &value, WriteFlags::empty()).unwrap());
+        }
+        Store::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_record_of_an_unknown_kind_or_of_another_format_is_refused() {
+        let dir = TestDir::new();
+        drop(new_store(&dir));
+        edit(&dir, |txn, db| txn.put(db, b"stranger", b"x", WriteFlags::empty()).unwrap());
+        let error = Store::open(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("unknown key 737472616e67657200"), "{error}");
+        edit(&dir, |txn, db| txn.del(db, b"stranger", None).unwrap());
+
+        edit(&dir, |txn, db| {
+            let key = Key::Identity.to_bytes();
+            let mut other = vec![FORMAT_OF_ANOTHER_VERSION, 1, 2, 3];
+            let crc = {
+                let mut hasher = crc32fast::Hasher::new();
+                hasher.update(key.as_ref());
+                hasher.update(&other);
+                hasher.finalize()
+            };
+            other.extend_from_slice(&crc.to_be_bytes());
+            txn.put(db, &key, &other, WriteFlags::empty()).unwrap();
+        });
+        let error = Store::open(dir.path()).unwrap_err();
+        assert_eq!(
+            error,
+            StoreError::Format { path: dir.path().to_owned(), found: FORMAT_OF_ANOTHER_VERSION }
+        );
+        assert!(error.to_string().contains("has format 9, this program reads 1"), "{error}");
+    }
+
+    const FORMAT_OF_ANOTHER_VERSION: u8 = 9;
+
+    #[test]
+    fn a_failed_write_leaves_the_store_as_it_was_and_is_never_followed_by_another() {
+        for (fault, said) in [
+            (Fault::Commit(EIO), "Input/output error"),
+            (Fault::Commit(ENOSPC), "No space left on device"),
+            (Fault::Put(EIO), "Input/output error"),
+        ] {
+            let dir = TestDir::new();
+            let mut store = new_store(&dir);
+            store.write(&[append(1, 2..=2, 1)]).unwrap();
+            store.fault = Some(fault);
+            let error = store.write(&[append(2, 3..=3, 1)]).unwrap_err();
+            assert!(matches!(&error, StoreError::WriteFailed { .. }), "{error}");
+            assert!(error.to_string().contains(said), "{error}");
+            store.fault = None;
+            let again = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let _ = store.write(&[append(2, 3..=3, 1)]);
+            }));
+            assert!(again.is_err(), "a write after one that failed");
+            drop(store);
+            assert_eq!(reopened(&dir).entries, [entry(2, 1)]);
+        }
+    }
+
+    /// Writes entries of 4 KiB until one fails.
+    fn fill_up(store: &mut Store) -> (u64, StoreError) {
+        let mut last = store.recovered().entries.last().map_or(1, |entry| entry.index.0);
+        loop {
+            let entries = (last + 1..=last + 100).map(|index| Entry {
+                index: LogIndex(index),
+                term: Term(1),
+                payload: Payload::Command(Arc::from(vec![0u8; 4096])),
+            });
+            match store.write(&[Write { entries: entries.collect(), ..write(1) }]) {
+                Ok(()) => last += 100,
+                Err(error) => return (last, error),
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_store_fails_the_write_and_takes_more_once_it_is_given_more() {
+        let dir = TestDir::new();
+        let mut store = new_store(&dir);
+        let (last, error) = fill_up(&mut store);
+        assert_eq!(error, StoreError::MapFull { map_bytes: MAP_BYTES_MIN });
+        assert!(error.to_string().contains("--db_size"), "{error}");
+        drop(store);
+
+        let mut store = Store::open(dir.path()).unwrap();
+        assert_eq!(store.recovered().entries.last().unwrap().index, LogIndex(last));
+        store.grow(MAP_BYTES_MIN).unwrap();
+        store.grow(2 * MAP_BYTES_MIN).unwrap();
+        assert!(matches!(store.grow(MAP_BYTES_MIN), Err(StoreError::MapBelowUse { .. })));
+        store.write(&[append(1, last + 1..=last + 1, 1)]).unwrap();
+        drop(store);
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!(store.map_bytes(), 2 * MAP_BYTES_MIN);
+        assert_eq!(store.recovered().entries.last().unwrap().index, LogIndex(last + 1));
+    }
+
+    #[test]
+    fn a_store_that_is_full_to_the_last_page_can_be_opened_and_given_more() {
+        let dir = TestDir::new();
+        let mut store = new_store(&dir);
+        let (mut last, _) = fill_up(&mut store);
+        drop(store);
+        // Entry by entry, until nothing fits any more.
+        loop {
+            let mut store = Store::open(dir.path()).unwrap();
+            let before = last;
+            while store.write(&[append(1, last + 1..=last + 1, 1)]).is_ok() {
+                last += 1;
+            }
+            if last == before {
+                break;
+            }
+        }
+        let mut store = Store::open(dir.path()).unwrap();
+        store.grow(2 * MAP_BYTES_MIN).unwrap();
+        store.write(&[append(1, last + 1..=last + 1, 1)]).unwrap();
+    }
+
+    #[test]
+    fn sizes_out_of_bounds_and_sizes_that_can_not_be_mapped_are_refused() {
+        let dir = TestDir::new();
+        let create = |bytes| Store::create(dir.path(), bytes, &member(), &[], None).map(|_| ());
+        assert_eq!(create(1), Err(StoreError::MapTooSmall { map_bytes: 1 }));
+        let too_large = MAP_BYTES_MAX + 1;
+        assert_eq!(create(too_large), Err(StoreError::MapTooLarge { map_bytes: too_large }));
+        let mut store = new_store(&dir);
+        store.grow(MAP_BYTES_MIN + 1).unwrap();
+        assert_eq!(store.map_bytes(), MAP_BYTES_MIN + MAP_GRANULE_BYTES);
+        // Smaller is fine where what is there fits.
+        store.grow(MAP_BYTES_MIN).unwrap();
+        drop(store);
+        assert_eq!(Store::open(dir.path()).unwrap().map_bytes(), MAP_BYTES_MIN);
+    }
+
+    #[test]
+    fn settings_that_can_not_be_kept_are_refused_and_nothing_is_made() {
+        let dir = TestDir::new();
+        let long = vec![("name".to_owned(), "v".repeat(SETTING_VALUE_BYTES_MAX + 1))];
+        let many = vec![("name".to_owned(), String::new()); SETTINGS_MAX + 1];
+        for bad in [long, many] {
+            assert!(Store::create(dir.path(), MAP_BYTES_MIN, &member(), &bad, None).is_err());
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        let most = vec![("n".repeat(320), "v".repeat(SETTING_VALUE_BYTES_MAX)); SETTINGS_MAX];
+        drop(Store::create(dir.path(), MAP_BYTES_MIN, &member(), &most, None).unwrap());
+        assert_eq!(Store::open(dir.path()).unwrap().settings(), most);
+    }
+
+    #[test]
+    fn a_log_that_is_compacted_uses_a_bounded_number_of_pages() {
+        let dir = TestDir::new();
+        let mut store = new_store(&dir);
+        let mut last = 1;
+        while last < 200_000 {
+            let batch: Vec<Write> = (1..=256).map(|i| append(i, last + i..=last + i, 1)).collect();
+            store.write(&batch).unwrap();
+            last += 256;
+            if last % 4096 == 1 {
+                let to = Arc::new(snapshot(last - 256, 1));
+                store.write(&[Write { snapshot: Some(to), ..write(257) }]).unwrap();
+            }
+        }
+        drop(store);
+        let findings = verify(dir.path()).unwrap();
+        assert!(findings.file_bytes < 4 << 20, "{findings}");
+        // LMDB loses no pages: each is in use or known to be free.
+        assert_eq!(findings.used_bytes + findings.free_bytes, findings.file_bytes, "{findings}");
+    }
+
+    #[test]
+    fn the_smallest_store_holds_what_a_leader_that_is_cut_off_may_add_twice_over() {
+        let dir = TestDir::new();
+        let mut store = new_store(&dir);
+        let mut last = 1;
+        while last < 4096 + 16_384 {
+            let entries = (last + 1..=last + 128).map(|index| Entry {
+                index: LogIndex(index),
+                term: Term(1),
+                payload: Payload::Command(Arc::from(vec![0u8; 75])),
+            });
+            store.write(&[Write { entries: entries.collect(), ..write(1) }]).unwrap();
+            last += 128;
+        }
+        store.write(&[Write { snapshot: Some(Arc::new(snapshot(last, 1))), ..write(2) }]).unwrap();
+        drop(store);
+        let findings = verify(dir.path()).unwrap();
+        assert!(findings.file_bytes <= MAP_BYTES_MIN / 2, "{findings}");
+    }
+
+    #[test]
+    fn an_interrupted_making_is_recognised_and_made_anew() {
+        let dir = TestDir::new();
+        // Everything but the last step; then, what a crash in the first write leaves behind.
+        fill(&dir.path().join(NEW_DATA_FILE), MAP_BYTES_MIN, &member(), &settings(), None).unwrap();
+        let interrupted = StoreError::Interrupted { path: dir.path().to_owned() };
+        assert_eq!(Store::open(dir.path()).unwrap_err(), interrupted);
+        assert_eq!(verify(dir.path()).unwrap_err(), interrupted);
+        std::fs::write(dir.path().join(NEW_DATA_FILE), b"").unwrap();
+        assert_eq!(Store::open(dir.path()).unwrap_err(), interrupted);
+        drop(new_store(&dir));
+        Store::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn an_interrupted_making_can_be_dropped() {
+        let dir = TestDir::new();
+        std::fs::write(dir.path().join(NEW_DATA_FILE), b"").unwrap();
+        destroy(dir.path()).unwrap();
+        assert!(!dir.path().exists());
+    }
+
+    #[test]
+    fn an_open_store_is_opened_made_and_destroyed_by_nobody_else() {
+        let dir = TestDir::new();
+        let store = new_store(&dir);
+        let in_use = StoreError::InUse { path: dir.path().to_owned(), pid: Some(std::process::id()) };
+        assert_eq!(Store::open(dir.path()).unwrap_err(), in_use);
+        assert_eq!(verify(dir.path()).unwrap_err(), in_use);
+        assert_eq!(destroy(dir.path()).unwrap_err(), in_use);
+        assert_eq!(running(dir.path()).unwrap().unwrap().pid, std::process::id());
+        drop(store);
+        destroy(dir.path()).unwrap();
+        assert!(!dir.path().exists());
+    }
+}

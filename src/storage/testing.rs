@@ -1,0 +1,80 @@
+//! What the tests of this module share.
+
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use raft_core::{
+    Entry, Incarnation, LogIndex, Member, Membership, NodeId, Payload, Peer, Snapshot, Suffrage, Term, Write,
+    WriteId,
+};
+
+use super::Setting;
+use crate::identity::{ClusterId, Identity, Standing};
+
+/// A directory of its own for a test, removed with all that is in it.
+pub(super) struct TestDir(PathBuf);
+
+impl TestDir {
+    pub(super) fn new() -> TestDir {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("ticketd-storage-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        TestDir(path)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TestDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+pub(super) fn member() -> Identity {
+    Identity {
+        me: Peer { id: NodeId::new(1).unwrap(), incarnation: Incarnation(0xabcd) },
+        standing: Standing::Member { cluster: ClusterId(77), joined_at: LogIndex(1) },
+    }
+}
+
+pub(super) fn settings() -> Vec<Setting> {
+    vec![("host".into(), "127.0.0.1".into()), ("window".into(), "0".into()), (String::new(), String::new())]
+}
+
+pub(super) fn snapshot(index: u64, term: u64) -> Snapshot {
+    let mut membership = Membership::default();
+    let member = Member {
+        incarnation: Incarnation(0xabcd),
+        suffrage: Suffrage::Voter,
+        peer_address: "127.0.0.1:9001".into(),
+        client_address: "127.0.0.1:8001".into(),
+    };
+    membership.members.insert(NodeId::new(1).unwrap(), member);
+    Snapshot {
+        last_included_index: LogIndex(index),
+        last_included_term: Term(term),
+        membership: Arc::new(membership),
+        state: Arc::from(&index.to_be_bytes()[..]),
+    }
+}
+
+pub(super) fn entry(index: u64, term: u64) -> Entry {
+    let command = Arc::from(&index.to_le_bytes()[..]);
+    Entry { index: LogIndex(index), term: Term(term), payload: Payload::Command(command) }
+}
+
+/// A write that changes nothing.
+pub(super) fn write(id: u64) -> Write {
+    Write { id: WriteId(id), hard_state: None, snapshot: None, truncate_from: None, entries: Vec::new() }
+}
+
+/// A write that appends entries of one term.
+pub(super) fn append(id: u64, indexes: RangeInclusive<u64>, term: u64) -> Write {
+    Write { entries: indexes.map(|index| entry(index, term)).collect(), ..write(id) }
+}

@@ -1,0 +1,394 @@
+//! The storage thread: writes go in, completions come out, and nobody else waits for the disk.
+//!
+//! All writes that wait when the disk becomes free are one transaction (group commit), so that a slow disk
+//! makes the transactions larger and not the queue longer. After a failure nothing is written any more: what
+//! the disk holds is then known only to the next process that reads it (fail-stop). It must never know what a
+//! write means.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::{Builder, JoinHandle};
+
+use raft_core::{Write, WriteId};
+
+use super::error::StoreError;
+use super::store::Store;
+
+/// How much may wait: entries, and one for each write. The core has at most 16,384 entries uncommitted and a
+/// follower some 32,768 unacknowledged, so a disk that is this far behind does not work at all.
+pub(super) const WAITING_MAX: usize = 262_144;
+
+/// How much goes into one transaction, counted in the same way: it bounds the pages that LMDB must hold in
+/// memory (16,384 of the largest commands are 128 MiB, a quarter of what LMDB allows).
+const TRANSACTION_MAX: usize = 16_384;
+
+/// What became of writes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Completion {
+    /// Every write up to and including this one survives a power cut.
+    Durable {
+        /// The last of them.
+        through: WriteId,
+    },
+    /// A write failed. Comes once; no other write will be durable.
+    Failed(StoreError),
+}
+
+/// A store in the hands of its thread.
+///
+/// Dropped without [`StorageThread::shutdown`], it stops after the transaction under way; what waits is lost.
+#[derive(Debug)]
+pub struct StorageThread {
+    shared: Arc<Shared>,
+    handle: Option<JoinHandle<()>>,
+}
+
+impl StorageThread {
+    /// Starts the thread. It calls `wake` whenever [`StorageThread::poll`] has something new to say.
+    ///
+    /// # Errors
+    /// Where the system gives no thread.
+    pub fn spawn(mut store: Store, wake: impl Fn() + Send + 'static) -> io::Result<StorageThread> {
+        store.forget_recovered();
+        let shared = Arc::new(Shared::default());
+        let of_thread = Arc::clone(&shared);
+        let handle = Builder::new().name("storage".into()).spawn(move || {
+            let guard = PanicGuard { shared: &of_thread, wake: &wake };
+            run(&of_thread, &mut store, &wake);
+            std::mem::forget(guard);
+        })?;
+        Ok(StorageThread { shared, handle: Some(handle) })
+    }
+
+    /// Queues a write. After a failure it is dropped: nothing more is written.
+    ///
+    /// # Panics
+    /// Where the write's id does not follow the last one's.
+    pub fn submit(&self, write: Write) {
+        let mut queue = self.shared.lock();
+        if queue.failure.is_some() {
+            return;
+        }
+        if let Some(last) = queue.submitted {
+            assert!(write.id == last.next(), "write {} after write {last}", write.id);
+        }
+        queue.submitted = Some(write.id);
+        queue.waiting += weight(&write);
+        queue.writes.push_back(write);
+        let waiting = queue.waiting;
+        if waiting > WAITING_MAX {
+            queue.fail(StoreError::Backlog { waiting });
+        }
+        self.shared.changed.notify_one();
+    }
+
+    /// What became of the writes since the last call; `None` where that is nothing. Call it until then.
+    pub fn poll(&self) -> Option<Completion> {
+        let mut queue = self.shared.lock();
+        if let Some(through) = queue.durable.take() {
+            return Some(Completion::Durable { through });
+        }
+        if queue.reported {
+            return None;
+        }
+        let failure = queue.failure.clone()?;
+        queue.reported = true;
+        Some(Completion::Failed(failure))
+    }
+
+    /// Writes what waits, then closes the store and releases its lock.
+    ///
+    /// # Errors
+    /// Where a write failed, now or ever.
+    pub fn shutdown(mut self) -> Result<(), StoreError> {
+        self.stop(Stop::WhenEmpty);
+        self.shared.lock().failure.clone().map_or(Ok(()), Err)
+    }
+
+    fn stop(&mut self, stop: Stop) {
+        self.shared.lock().stop = stop;
+        self.shared.changed.notify_one();
+        if let Some(handle) = self.handle.take() {
+            // A panic of the thread has been turned into a failure already.
+            let _ = handle.join();
+        }
+    }
+}
+
+impl Drop for StorageThread {
+    fn drop(&mut self) {
+        self.stop(Stop::Now);
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Stop {
+    #[default]
+    Never,
+    WhenEmpty,
+    Now,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// Something was queued, or the thread is to stop.
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    writes: VecDeque<Write>,
+    /// Their weights together.
+    waiting: usize,
+    submitted: Option<WriteId>,
+    /// The last write that is durable, where that was not reported yet.
+    durable: Option<WriteId>,
+    failure: Option<StoreError>,
+    /// Whether the failure was reported.
+    reported: bool,
+    stop: Stop,
+}
+
+impl Queue {
+    fn fail(&mut self, error: StoreError) {
+        // The first failure is the cause of the others.
+        self.failure.get_or_insert(error);
+        self.writes.clear();
+        self.waiting = 0;
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Whatever panicked while it held the lock, the queue is whole: no operation leaves it half done.
+        self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Waits for writes and takes as many as go into one transaction; false when it is time to stop.
+    fn take(&self, batch: &mut Vec<Write>) -> bool {
+        let mut queue = self
+            .changed
+            .wait_while(self.lock(), |queue| queue.writes.is_empty() && queue.stop == Stop::Never)
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if queue.stop == Stop::Now {
+            return false;
+        }
+        let mut taken = 0;
+        while let Some(write) = queue.writes.pop_front() {
+            taken += weight(&write);
+            batch.push(write);
+            // Beyond the bound by one write at most, which the core keeps small.
+            if taken >= TRANSACTION_MAX {
+                break;
+            }
+        }
+        queue.waiting -= taken;
+        !batch.is_empty()
+    }
+}
+
+fn weight(write: &Write) -> usize {
+    1 + write.entries.len()
+}
+
+fn run(shared: &Shared, store: &mut Store, wake: &dyn Fn()) {
+    let mut batch = Vec::new();
+    while shared.take(&mut batch) {
+        let result = store.write(&batch);
+        let last = batch.last().map(|write| write.id);
+        batch.clear();
+        let mut queue = shared.lock();
+        match result {
+            // Where the queue has failed meanwhile, that may have been reported: nothing comes after it.
+            Ok(()) if queue.failure.is_none() => queue.durable = last,
+            Ok(()) => {}
+            Err(error) => queue.fail(error),
+        }
+        drop(queue);
+        wake();
+    }
+}
+
+/// Turns a panic into a failure like any other, where panics unwind at all: the node must not wait for ever
+/// for a thread that is gone.
+struct PanicGuard<'a> {
+    shared: &'a Shared,
+    wake: &'a dyn Fn(),
+}
+
+impl Drop for PanicGuard<'_> {
+    fn drop(&mut self) {
+        self.shared.lock().fail(StoreError::Bug);
+        (self.wake)();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use raft_core::{HardState, Term};
+
+    use super::*;
+    use crate::storage::batch::Fault;
+    use crate::storage::testing::{TestDir, append, member, settings, snapshot};
+    use crate::storage::{MAP_BYTES_MIN, verify};
+
+    fn new_store(dir: &TestDir) -> Store {
+        let initial = (HardState { current_term: Term(1), voted_for: None }, snapshot(1, 1));
+        Store::create(dir.path(), MAP_BYTES_MIN, &member(), &settings(), Some(initial)).unwrap()
+    }
+
+    /// Appends entry `id + 1`, so that the log begins at 2.
+    fn nth(id: u64) -> Write {
+        append(id, id + 1..=id + 1, 1)
+    }
+
+    /// A thread whose every wake is announced, and then lasts until it is allowed to end.
+    fn spawn_stepped(store: Store) -> (StorageThread, Receiver<()>, Sender<()>) {
+        let (woken, wakes) = channel();
+        let (go, permits) = channel();
+        let thread = StorageThread::spawn(store, move || {
+            let _ = woken.send(());
+            let _ = permits.recv();
+        });
+        (thread.unwrap(), wakes, go)
+    }
+
+    #[test]
+    fn writes_that_wait_while_the_disk_is_busy_become_one_transaction() {
+        let dir = TestDir::new();
+        let store = new_store(&dir);
+        drop(store);
+        let before = verify(dir.path()).unwrap().transaction;
+        let (thread, wakes, go) = spawn_stepped(Store::open(dir.path()).unwrap());
+        thread.submit(nth(1));
+        wakes.recv().unwrap();
+        assert_eq!(thread.poll(), Some(Completion::Durable { through: WriteId(1) }));
+        assert_eq!(thread.poll(), None);
+        for id in 2..=50 {
+            thread.submit(nth(id));
+        }
+        go.send(()).unwrap();
+        wakes.recv().unwrap();
+        assert_eq!(thread.poll(), Some(Completion::Durable { through: WriteId(50) }));
+        assert_eq!(thread.poll(), None);
+        drop(go);
+        thread.shutdown().unwrap();
+        let after = verify(dir.path()).unwrap();
+        assert_eq!(after.entries, 50);
+        // One for the opening, one for the first write, one for the 49 others.
+        assert_eq!(after.transaction, before + 3);
+    }
+
+    #[test]
+    fn shutdown_writes_what_waits_and_gives_the_store_back() {
+        let dir = TestDir::new();
+        let (thread, wakes, go) = spawn_stepped(new_store(&dir));
+        thread.submit(nth(1));
+        wakes.recv().unwrap();
+        thread.submit(nth(2));
+        drop(go);
+        thread.shutdown().unwrap();
+        assert_eq!(Store::open(dir.path()).unwrap().recovered().entries.len(), 2);
+    }
+
+    #[test]
+    fn without_a_shutdown_what_waits_is_lost_and_what_was_reported_is_not() {
+        let dir = TestDir::new();
+        let (thread, wakes, go) = spawn_stepped(new_store(&dir));
+        thread.submit(nth(1));
+        wakes.recv().unwrap();
+        assert_eq!(thread.poll(), Some(Completion::Durable { through: WriteId(1) }));
+        thread.submit(nth(2));
+        thread.shared.lock().stop = Stop::Now;
+        drop(go);
+        drop(thread);
+        assert_eq!(Store::open(dir.path()).unwrap().recovered().entries.len(), 1);
+    }
+
+    #[test]
+    fn after_a_failure_it_is_reported_once_and_nothing_more_is_written() {
+        for fault in [Fault::Commit(5), Fault::Commit(28), Fault::Put(5)] {
+            let dir = TestDir::new();
+            let mut store = new_store(&dir);
+            store.write(&[nth(1)]).unwrap();
+            store.fault = Some(fault);
+            let (thread, wakes, go) = spawn_stepped(store);
+            drop(go);
+            thread.submit(nth(2));
+            wakes.recv().unwrap();
+            let Some(Completion::Failed(error)) = thread.poll() else { panic!("no failure reported") };
+            assert!(matches!(error, StoreError::WriteFailed { .. }), "{error}");
+            assert_eq!(thread.poll(), None);
+            for id in 3..=10 {
+                thread.submit(nth(id));
+            }
+            assert_eq!(thread.poll(), None);
+            assert_eq!(thread.shutdown(), Err(error));
+            assert_eq!(Store::open(dir.path()).unwrap().recovered().entries.len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_mistake_of_ours_in_the_thread_is_a_failure_too() {
+        let dir = TestDir::new();
+        let (thread, wakes, go) = spawn_stepped(new_store(&dir));
+        drop(go);
+        thread.submit(nth(7));
+        wakes.recv().unwrap();
+        assert_eq!(thread.poll(), Some(Completion::Failed(StoreError::Bug)));
+        assert_eq!(thread.shutdown(), Err(StoreError::Bug));
+    }
+
+    #[test]
+    fn a_disk_that_is_hopelessly_behind_has_failed() {
+        let dir = TestDir::new();
+        let (thread, wakes, go) = spawn_stepped(new_store(&dir));
+        thread.submit(nth(1));
+        wakes.recv().unwrap();
+        assert_eq!(thread.poll(), Some(Completion::Durable { through: WriteId(1) }));
+        // The thread is held in its wake; each write weighs 2.
+        let mut id = 1;
+        while thread.poll().is_none() {
+            id += 1;
+            thread.submit(nth(id));
+            assert!(id < WAITING_MAX as u64, "no bound was reached");
+        }
+        assert_eq!(id, WAITING_MAX as u64 / 2 + 2);
+        drop(go);
+        let waiting = WAITING_MAX + 2;
+        assert_eq!(thread.shutdown(), Err(StoreError::Backlog { waiting }));
+        assert_eq!(Store::open(dir.path()).unwrap().recovered().entries.len(), 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "write 3 after write 1")]
+    fn a_write_id_that_leaves_a_gap_is_a_bug() {
+        let dir = TestDir::new();
+        let thread = StorageThread::spawn(new_store(&dir), || ()).unwrap();
+        thread.submit(nth(1));
+        thread.submit(nth(3));
+    }
+
+    #[test]
+    fn more_than_fits_into_one_transaction_becomes_several() {
+        let dir = TestDir::new();
+        let (thread, wakes, go) = spawn_stepped(new_store(&dir));
+        thread.submit(nth(1));
+        wakes.recv().unwrap();
+        let count = TRANSACTION_MAX as u64 / 2 + 10;
+        for id in 2..=1 + count {
+            thread.submit(nth(id));
+        }
+        go.send(()).unwrap();
+        wakes.recv().unwrap();
+        let first = WriteId(1 + TRANSACTION_MAX as u64 / 2);
+        assert_eq!(thread.poll(), Some(Completion::Durable { through: first }));
+        drop(go);
+        thread.shutdown().unwrap();
+        assert_eq!(verify(dir.path()).unwrap().entries as u64, 1 + count);
+    }
+}

@@ -1,0 +1,174 @@
+//! The check of a whole store: in this process, or in a child that may die of it.
+//!
+//! It uses the store's reading and nothing else; it changes nothing that it reads.
+
+use std::fmt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use raft_core::{HardState, LogIndex, Term};
+
+use super::environment::{Access, Reading, read};
+use super::error::StoreError;
+use super::files;
+use super::lock::Lock;
+use crate::identity::{Identity, Standing};
+
+/// What a sound store holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Findings {
+    /// Who the node is.
+    pub identity: Identity,
+    /// Its hard state.
+    pub hard_state: HardState,
+    /// Index and term of the snapshot, where there is one.
+    pub snapshot: Option<(LogIndex, Term)>,
+    /// How many log entries follow the snapshot.
+    pub entries: usize,
+    /// The last of them, or else that of the snapshot, or else 0.
+    pub last_log_index: LogIndex,
+    /// Number of the last transaction.
+    pub transaction: u64,
+    /// How large the store may become, in bytes.
+    pub map_bytes: u64,
+    /// How large the data file's pages have become, in bytes.
+    pub file_bytes: u64,
+    /// How much of that is in use, in bytes.
+    pub used_bytes: u64,
+    /// How much of that is free for use, in bytes.
+    pub free_bytes: u64,
+}
+
+impl fmt::Display for Findings {
+    /// Some lines for the operator.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Identity { me, standing } = self.identity;
+        match standing {
+            Standing::Joining => {
+                writeln!(f, "node {me} ({}), not yet accepted by a cluster", me.incarnation)?
+            }
+            Standing::Member { cluster, joined_at } => {
+                writeln!(f, "node {me} ({}) of cluster {cluster} since entry {joined_at}", me.incarnation)?;
+            }
+        }
+        let HardState { current_term, voted_for } = self.hard_state;
+        match voted_for {
+            Some(peer) => writeln!(f, "term {current_term}, vote for node {peer} ({})", peer.incarnation)?,
+            None => writeln!(f, "term {current_term}, no vote")?,
+        }
+        match self.snapshot {
+            Some((index, term)) => writeln!(f, "snapshot of entry {index} of term {term}")?,
+            None => writeln!(f, "no snapshot")?,
+        }
+        writeln!(f, "{} log entries, the last is {}", self.entries, self.last_log_index)?;
+        write!(
+            f,
+            "{} bytes at most, {} in the file: {} used, {} free, after transaction {}",
+            self.map_bytes, self.file_bytes, self.used_bytes, self.free_bytes, self.transaction
+        )
+    }
+}
+
+/// Reads everything in the store at `path`: every page, every record. It takes the store's lock meanwhile.
+///
+/// # Errors
+/// As [`Store::open`](super::Store::open).
+pub fn verify(path: &Path) -> Result<Findings, StoreError> {
+    files::expect_store(path)?;
+    let _lock = Lock::acquire(path)?;
+    let Reading { report, contents, .. } = read(path, Access::Read)?;
+    Ok(Findings {
+        identity: contents.identity,
+        hard_state: contents.recovered.hard_state,
+        snapshot: contents.extent.snapshot,
+        entries: contents.recovered.entries.len(),
+        last_log_index: contents.extent.last_log_index,
+        transaction: report.transaction,
+        map_bytes: contents.map_bytes,
+        file_bytes: report.extent_bytes(),
+        used_bytes: report.pages_used * report.page_bytes,
+        free_bytes: report.pages_free * report.page_bytes,
+    })
+}
+
+/// Runs this program's `verify` command on the store, in a child process. LMDB maps the file, so a sector
+/// that can not be read kills who reads it; then that is the finding. Call it before
+/// [`Store::open`](super::Store::open), because the child takes the lock.
+///
+/// # Errors
+/// [`StoreError::CheckFailed`] with what the child said on its standard error, [`StoreError::CheckDied`],
+/// [`StoreError::CheckNotRun`].
+pub fn verify_in_child(path: &Path) -> Result<(), StoreError> {
+    let program =
+        std::env::current_exe().map_err(|error| StoreError::CheckNotRun { reason: error.to_string() })?;
+    let mut command = Command::new(program);
+    command.args(["verify", "--path"]).arg(path);
+    run_check(command, path)
+}
+
+fn run_check(mut command: Command, path: &Path) -> Result<(), StoreError> {
+    let output = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .output()
+        .map_err(|error| StoreError::CheckNotRun { reason: error.to_string() })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    if let Some(signal) = output.status.signal() {
+        return Err(StoreError::CheckDied { path: path.to_owned(), signal });
+    }
+    // The finding is the last thing that is said; before it there may be logs.
+    let said = String::from_utf8_lossy(&output.stderr);
+    match said.lines().rev().find(|line| !line.trim().is_empty()) {
+        Some(line) => {
+            Err(StoreError::CheckFailed { finding: line.chars().take(FINDING_CHARS_MAX).collect() })
+        }
+        None => Err(StoreError::CheckNotRun { reason: output.status.to_string() }),
+    }
+}
+
+/// How much of a finding is passed on: ours have some hundred characters, and a path of at most 4,096.
+const FINDING_CHARS_MAX: usize = 8192;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Result<(), StoreError> {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        run_check(command, Path::new("store"))
+    }
+
+    #[test]
+    fn a_check_that_succeeds_finds_nothing() {
+        assert_eq!(shell("echo noise; exit 0"), Ok(()));
+    }
+
+    #[test]
+    fn the_last_line_that_a_failing_check_says_is_the_finding() {
+        let finding = "the store is damaged".to_owned();
+        assert_eq!(
+            shell("echo log >&2; echo the store is damaged >&2; echo >&2; exit 1"),
+            Err(StoreError::CheckFailed { finding: finding.clone() })
+        );
+        assert_eq!(StoreError::CheckFailed { finding: finding.clone() }.to_string(), finding);
+    }
+
+    #[test]
+    fn a_check_that_dies_is_a_finding() {
+        let error = shell("kill -SEGV $$").unwrap_err();
+        assert_eq!(error, StoreError::CheckDied { path: "store".into(), signal: 11 });
+        assert!(error.to_string().contains("killed by signal 11: leave it aside"), "{error}");
+    }
+
+    #[test]
+    fn a_check_that_says_nothing_or_can_not_be_run_is_not_taken_for_a_finding() {
+        assert!(matches!(shell("exit 3"), Err(StoreError::CheckNotRun { .. })));
+        let missing = run_check(Command::new("/nonexistent/ticketd"), Path::new("store"));
+        assert!(matches!(missing, Err(StoreError::CheckNotRun { .. })), "{missing:?}");
+    }
+}

@@ -1,0 +1,375 @@
+//! The store as seen from outside, with real processes that are really killed.
+
+#![allow(clippy::unwrap_used, reason = "everything here is a test or helps one")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Lines};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::channel;
+
+use raft_core::{
+    Entry, HardState, Incarnation, LogIndex, Member, Membership, NodeId, Payload, Peer, Snapshot, Suffrage,
+    Term, Write, WriteId,
+};
+use rustix::process::{Resource, Rlimit, setrlimit};
+use ticketd::identity::{ClusterId, Identity, Standing};
+use ticketd::storage::{
+    Completion, Listening, MAP_BYTES_MAX, MAP_BYTES_MIN, Running, StorageThread, Store, StoreError, destroy,
+    running, verify,
+};
+
+/// Where a child process finds its store.
+const CHILD_PATH: &str = "TICKETD_TEST_STORE";
+
+#[test]
+fn what_was_reported_durable_is_there_after_the_process_was_killed() {
+    let dir = TestDir::new();
+    drop(new_store(dir.path()));
+    let mut reported = 1;
+    for round in 1..=5 {
+        let mut child = ChildProcess::start("child_writes_until_it_is_killed", dir.path());
+        for _ in 0..40 * round {
+            reported = child.next_number("durable");
+        }
+        child.kill();
+        // What it still said before it died.
+        reported = last_number(&child.rest(), "durable").unwrap_or(reported);
+
+        let recovered = Store::open(dir.path()).unwrap().recovered();
+        let snapshot = recovered.snapshot.unwrap();
+        let last = recovered.entries.last().map_or(snapshot.last_included_index, |entry| entry.index);
+        assert!(last.0 >= reported, "entry {reported} was reported durable, the log ends at {last}");
+        assert_eq!(*snapshot, snapshot_at(snapshot.last_included_index.0));
+        for (i, entry) in recovered.entries.iter().enumerate() {
+            assert_eq!(*entry, entry_at(snapshot.last_included_index.0 + 1 + i as u64));
+        }
+    }
+}
+
+#[test]
+#[ignore = "run by a test, as a child process"]
+fn child_writes_until_it_is_killed() {
+    let store = Store::open(&child_path()).unwrap();
+    let recovered = store.recovered();
+    let base = recovered.snapshot.unwrap().last_included_index.0;
+    let mut next = recovered.entries.last().map_or(base, |entry| entry.index.0) + 1;
+    let (woken, wakes) = channel();
+    let thread = StorageThread::spawn(store, move || woken.send(()).unwrap()).unwrap();
+    // A write's id is the index of its last entry, in a run that begins where the log ended.
+    let offset = next - 1;
+    let mut id = 0;
+    loop {
+        for _ in 0..20 {
+            id += 1;
+            let compact = id % 50 == 0;
+            let snapshot = compact.then(|| Arc::new(snapshot_at(next - 10)));
+            thread.submit(Write { snapshot, ..append(id, next..=next) });
+            next += 1;
+        }
+        wakes.recv().unwrap();
+        while let Some(completion) = thread.poll() {
+            let Completion::Durable { through } = completion else { panic!("{completion:?}") };
+            println!("durable {}", through.0 + offset);
+        }
+    }
+}
+
+#[test]
+fn a_write_that_the_system_refuses_is_the_last_and_what_was_before_it_is_there() {
+    let dir = TestDir::new();
+    drop(new_store(dir.path()));
+    let mut child = ChildProcess::start("child_writes_beyond_its_file_size_limit", dir.path());
+    let lines = child.rest();
+    child.wait();
+    let durable = last_number(&lines, "durable").unwrap();
+    assert!(lines.iter().any(|line| line.starts_with("failed") && line.contains("takes no further part")));
+    let recovered = Store::open(dir.path()).unwrap().recovered();
+    assert_eq!(recovered.entries.last().unwrap().index, LogIndex(durable));
+    // A refused write may have left a torn page behind the last one; it does no harm.
+    let mut store = Store::open(dir.path()).unwrap();
+    store.write(&[append(1, durable + 1..=durable + 500)]).unwrap();
+    drop(store);
+    verify(dir.path()).unwrap();
+}
+
+#[test]
+#[ignore = "run by a test, as a child process"]
+fn child_writes_beyond_its_file_size_limit() {
+    // Without a handler, the signal that goes with the refusal would end the process.
+    const SIGXFSZ: i32 = 25;
+    signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).unwrap();
+    let store = Store::open(&child_path()).unwrap();
+    // In the middle of a page, so that a part of a write succeeds.
+    let limit = fs::metadata(child_path().join("data.mdb")).unwrap().len() + 70_000;
+    setrlimit(Resource::Fsize, Rlimit { current: Some(limit), maximum: Some(limit) }).unwrap();
+    let (woken, wakes) = channel();
+    let thread = StorageThread::spawn(store, move || woken.send(()).unwrap()).unwrap();
+    let mut failure = None;
+    for id in 1.. {
+        thread.submit(append(id, id + 1..=id + 1));
+        wakes.recv().unwrap();
+        match thread.poll().unwrap() {
+            Completion::Durable { through } => println!("durable {}", through.0 + 1),
+            Completion::Failed(error) => {
+                failure = Some(error);
+                break;
+            }
+        }
+    }
+    let failure = failure.unwrap();
+    println!("failed {failure}");
+    assert_eq!(thread.shutdown(), Err(failure));
+}
+
+#[test]
+fn a_size_that_the_system_does_not_map_is_refused_and_never_recorded() {
+    let dir = TestDir::new();
+    drop(new_store(dir.path()));
+    let mut child = ChildProcess::start("child_grows_beyond_its_address_space", dir.path());
+    let lines = child.rest();
+    child.wait();
+    assert!(lines.iter().any(|line| line.contains("refused") && line.contains("smaller --db_size")));
+    assert_eq!(Store::open(dir.path()).unwrap().map_bytes(), MAP_BYTES_MIN);
+}
+
+#[test]
+#[ignore = "run by a test, as a child process"]
+fn child_grows_beyond_its_address_space() {
+    let mut store = Store::open(&child_path()).unwrap();
+    let limit = Some(64 << 30);
+    setrlimit(Resource::As, Rlimit { current: limit, maximum: limit }).unwrap();
+    println!("refused {}", store.grow(MAP_BYTES_MAX).unwrap_err());
+}
+
+#[test]
+fn a_store_in_use_by_a_process_names_it_until_that_is_killed() {
+    let dir = TestDir::new();
+    drop(new_store(dir.path()));
+    let mut child = ChildProcess::start("child_holds_the_store", dir.path());
+    let pid = u32::try_from(child.next_number("held")).unwrap();
+    let in_use = StoreError::InUse { path: dir.path().to_owned(), pid: Some(pid) };
+    assert_eq!(Store::open(dir.path()).unwrap_err(), in_use);
+    assert_eq!(destroy(dir.path()).unwrap_err(), in_use);
+    assert_eq!(verify(dir.path()).unwrap_err(), in_use);
+    assert!(in_use.to_string().contains(&format!("in use by process {pid}: stop it first")));
+    assert_eq!(running(dir.path()).unwrap(), Some(Running { pid, listening: Some(listening()) }));
+    child.kill();
+    assert_eq!(running(dir.path()).unwrap(), None);
+    Store::open(dir.path()).unwrap();
+}
+
+#[test]
+#[ignore = "run by a test, as a child process"]
+fn child_holds_the_store() {
+    let mut store = Store::open(&child_path()).unwrap();
+    store.publish(&listening()).unwrap();
+    println!("held {}", std::process::id());
+    // Until the parent kills it, or dies itself.
+    let _ = std::io::stdin().read_line(&mut String::new());
+}
+
+#[test]
+fn a_store_is_never_made_over_another() {
+    let dir = TestDir::new();
+    let mut store = new_store(dir.path());
+    store.write(&[append(1, 2..=5)]).unwrap();
+    drop(store);
+    let error = create(dir.path()).unwrap_err();
+    assert_eq!(error, StoreError::Exists { path: dir.path().to_owned() });
+    assert!(error.to_string().contains("ticketd drop --path") && error.to_string().contains("--force"));
+    assert_eq!(Store::open(dir.path()).unwrap().recovered().entries.len(), 4);
+}
+
+#[test]
+fn a_store_is_made_only_where_nothing_else_is() {
+    let dir = TestDir::new();
+    let file = dir.path().join("file");
+    fs::write(&file, "precious").unwrap();
+    let name = "file".to_owned();
+    assert_eq!(
+        create(dir.path()).unwrap_err(),
+        StoreError::ForeignFiles { path: dir.path().to_owned(), name }
+    );
+    assert_eq!(create(&file).unwrap_err(), StoreError::NotADirectory { path: file.clone() });
+    let below = file.join("store");
+    assert!(matches!(create(&below).unwrap_err(), StoreError::NotADirectory { .. }));
+    assert_eq!(fs::read(&file).unwrap(), b"precious");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    let nested = dir.path().join("a/b/c");
+    drop(create(&nested).unwrap());
+    Store::open(&nested).unwrap();
+}
+
+#[test]
+fn a_place_that_can_not_be_written_is_said_to_be_so() {
+    // Nobody makes directories there, not even root.
+    let error = create(Path::new("/sys/ticketd")).unwrap_err();
+    assert!(matches!(error, StoreError::Denied { .. }), "{error}");
+    assert!(error.to_string().contains("/sys/ticketd"), "{error}");
+}
+
+#[test]
+fn where_there_is_no_store_none_is_opened_and_nothing_is_left_behind() {
+    let dir = TestDir::new();
+    let missing = dir.path().join("missing");
+    for path in [dir.path(), &missing] {
+        let not_found = StoreError::NotFound { path: path.to_owned() };
+        assert_eq!(Store::open(path).unwrap_err(), not_found);
+        assert_eq!(verify(path).unwrap_err(), not_found);
+        assert_eq!(destroy(path).unwrap_err(), not_found);
+        assert_eq!(running(path), Ok(None));
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn destroying_removes_the_stores_own_files_and_no_others() {
+    let dir = TestDir::new();
+    drop(new_store(dir.path()));
+    fs::write(dir.path().join("notes"), "precious").unwrap();
+    destroy(dir.path()).unwrap();
+    let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["notes"]);
+    fs::remove_file(dir.path().join("notes")).unwrap();
+
+    drop(new_store(dir.path()));
+    destroy(dir.path()).unwrap();
+    assert!(!dir.path().exists());
+    drop(new_store(dir.path()));
+}
+
+fn create(path: &Path) -> Result<Store, StoreError> {
+    let me = Peer { id: NodeId::new(1).unwrap(), incarnation: Incarnation(0xabcd) };
+    let standing = Standing::Member { cluster: ClusterId(77), joined_at: LogIndex(1) };
+    let initial = (HardState { current_term: Term(1), voted_for: None }, snapshot_at(1));
+    Store::create(path, MAP_BYTES_MIN, &Identity { me, standing }, &[], Some(initial))
+}
+
+fn new_store(path: &Path) -> Store {
+    create(path).unwrap()
+}
+
+fn snapshot_at(index: u64) -> Snapshot {
+    let mut membership = Membership::default();
+    let member = Member {
+        incarnation: Incarnation(0xabcd),
+        suffrage: Suffrage::Voter,
+        peer_address: "127.0.0.1:9001".into(),
+        client_address: "127.0.0.1:8001".into(),
+    };
+    membership.members.insert(NodeId::new(1).unwrap(), member);
+    Snapshot {
+        last_included_index: LogIndex(index),
+        last_included_term: Term(1),
+        membership: Arc::new(membership),
+        state: Arc::from(&index.to_be_bytes()[..]),
+    }
+}
+
+fn entry_at(index: u64) -> Entry {
+    let command = Arc::from(&index.to_le_bytes()[..]);
+    Entry { index: LogIndex(index), term: Term(1), payload: Payload::Command(command) }
+}
+
+fn append(id: u64, indexes: RangeInclusive<u64>) -> Write {
+    Write {
+        id: WriteId(id),
+        hard_state: None,
+        snapshot: None,
+        truncate_from: None,
+        entries: indexes.map(entry_at).collect(),
+    }
+}
+
+fn listening() -> Listening {
+    Listening { peer_address: "127.0.0.1:9001".into(), client_address: "127.0.0.1:8001".into() }
+}
+
+fn child_path() -> PathBuf {
+    PathBuf::from(std::env::var_os(CHILD_PATH).unwrap())
+}
+
+/// This test program once more, running one of its ignored tests.
+struct ChildProcess {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl ChildProcess {
+    fn start(test: &str, path: &Path) -> ChildProcess {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([test, "--exact", "--ignored", "--nocapture"])
+            .env(CHILD_PATH, path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        ChildProcess { child, lines }
+    }
+
+    /// The number that follows this word in a line to come.
+    fn next_number(&mut self, word: &str) -> u64 {
+        let found = self.lines.find_map(|line| Some(after(&line.unwrap(), word)?.parse().unwrap()));
+        found.unwrap_or_else(|| panic!("the child ended before it said {word:?}"))
+    }
+
+    /// All that it still says before it ends.
+    fn rest(&mut self) -> Vec<String> {
+        self.lines.by_ref().map(Result::unwrap).collect()
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn wait(mut self) {
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for ChildProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What follows a word in a line. The test harness says something before the first.
+fn after<'a>(line: &'a str, word: &str) -> Option<&'a str> {
+    Some(line.split_once(word)?.1.trim())
+}
+
+/// The last number that follows a word; a line that was cut off when the process was killed does not count.
+fn last_number(lines: &[String], word: &str) -> Option<u64> {
+    lines.iter().rev().find_map(|line| after(line, word)?.parse().ok())
+}
+
+/// A directory of its own for a test, removed with all that is in it.
+struct TestDir(PathBuf);
+
+impl TestDir {
+    fn new() -> TestDir {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("storage-{}-{number}", std::process::id());
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&path).unwrap();
+        TestDir(path)
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TestDir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
