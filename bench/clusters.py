@@ -63,8 +63,8 @@ class Cluster(Protocol):
     body: str
     path: str
 
-    def start(self) -> None:
-        """From nothing to a cluster in which each node knows the leader and has a vote."""
+    def spawn(self) -> None:
+        """Starts every node, from nothing, and waits for none."""
         ...
 
     def restart(self, node: Node) -> None:
@@ -76,7 +76,7 @@ class Cluster(Protocol):
         ...
 
     def is_whole(self) -> bool:
-        """Whether every node runs, follows the same leader, and is as far as it."""
+        """Whether every node has a vote, follows the same leader, and is as far as it."""
         ...
 
     def id_of(self, body: str) -> int | None:
@@ -117,13 +117,11 @@ class Ticketd:
     body: str = ""
     path: str = "/"
 
-    def start(self) -> None:
+    def spawn(self) -> None:
         first, *others = self.nodes
-        # The last flags are those of `start` and `join` alike.
         self._spawn(first, ["start"])
         for node in others:
             self._spawn(node, ["join", f"{first.place.host}:{first.peer_port}"])
-        wait_until_whole(self)
 
     def restart(self, node: Node) -> None:
         node.spawn([machine.ticketd(), "--path", str(node.directory / "store")])
@@ -162,10 +160,9 @@ class Etcd:
     body: str = '{"key":"aWQ="}'
     path: str = "/v3/kv/put"
 
-    def start(self) -> None:
+    def spawn(self) -> None:
         for node in self.nodes:
             self.restart(node)
-        wait_until_whole(self)
 
     def restart(self, node: Node) -> None:
         client = f"http://{node.place.host}:{node.client_port}"

@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Callable
 
 from bench.history import Taken
@@ -30,20 +31,28 @@ PROBES_MAX = 1 + int(PATIENCE_SECONDS / OVERDUE_SECONDS)
 ANSWER_BYTES_MAX = 64 * 1024
 
 
-@dataclass
-class Outcomes:
-    """What became of the requests to one node."""
+class Outcome(Enum):
+    """What became of a request that got no ID."""
 
-    ids: int = 0
-    redirects: int = 0
+    REDIRECT = "redirect"
     # 5xx: the node said that it can not serve.
-    unavailable: int = 0
+    UNAVAILABLE = "unavailable"
     # Sent, and no whole answer before the connection ended.
-    broken: int = 0
+    BROKEN = "broken"
     # Sent, and given up.
-    overdue: int = 0
+    OVERDUE = "overdue"
     # No connection could be had.
-    refused: int = 0
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Missed:
+    """One request that got no ID."""
+
+    # When that was known.
+    at: float
+    node: int
+    outcome: Outcome
 
 
 @dataclass(eq=False)
@@ -62,17 +71,17 @@ class _Target:
     node: int
     endpoint: Endpoint
     request: bytes
-    outcomes: Outcomes = field(default_factory=Outcomes)
     probes: list[_Probe] = field(default_factory=list)
     idle: list[_Probe] = field(default_factory=list)
     next_at: float = 0.0
 
 
 class Prober:
-    """Runs in a thread from `start` to `stop`; what it saw is then in `taken` and `outcomes`."""
+    """Runs in a thread from `start` to `stop`; what it saw is then in `taken` and `missed`."""
 
     def __init__(self, endpoints: dict[int, Endpoint], body: str, id_of: Callable[[str], int | None]) -> None:
         self.taken: list[Taken] = []
+        self.missed: list[Missed] = []
         self._id_of = id_of
         self._targets = [_Target(node, endpoint, _request(endpoint, body)) for node, endpoint in endpoints.items()]
         self._selector = selectors.DefaultSelector()
@@ -90,9 +99,6 @@ class Prober:
         gc.enable()
         if self._failure is not None:
             raise self._failure
-
-    def outcomes(self, node: int) -> Outcomes:
-        return next(target.outcomes for target in self._targets if target.node == node)
 
     def _run(self) -> None:
         try:
@@ -135,13 +141,13 @@ class Prober:
         except BlockingIOError:
             pass
         except OSError:
-            self._end(probe, "refused")
+            self._end(probe, Outcome.REFUSED)
             return
         self._selector.register(probe.socket, selectors.EVENT_WRITE, probe)
 
     def _on_connected(self, probe: _Probe) -> None:
         if probe.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0:
-            self._end(probe, "refused")
+            self._end(probe, Outcome.REFUSED)
             return
         probe.is_connected = True
         self._selector.modify(probe.socket, selectors.EVENT_READ, probe)
@@ -153,7 +159,7 @@ class Prober:
         try:
             probe.socket.send(probe.target.request)
         except OSError:
-            self._end(probe, "broken")
+            self._end(probe, Outcome.BROKEN)
 
     def _on_readable(self, probe: _Probe) -> None:
         try:
@@ -162,7 +168,7 @@ class Prober:
             received = b""
         if not received:
             # The end of an idle connection is nobody's loss.
-            self._end(probe, "broken" if probe.sent_at is not None else None)
+            self._end(probe, Outcome.BROKEN if probe.sent_at is not None else None)
             return
         probe.received += received
         answer = _parse(probe.received)
@@ -174,11 +180,9 @@ class Prober:
         id_ = self._id_of(body) if status == 200 else None
         if id_ is not None and probe.sent_at is not None:
             self.taken.append(Taken(probe.sent_at, now, id_, target.node))
-            target.outcomes.ids += 1
-        elif 300 <= status < 400:
-            target.outcomes.redirects += 1
         else:
-            target.outcomes.unavailable += 1
+            outcome = Outcome.REDIRECT if 300 <= status < 400 else Outcome.UNAVAILABLE
+            self.missed.append(Missed(now, target.node, outcome))
         probe.sent_at = None
         target.idle.append(probe)
         target.next_at = min(target.next_at, now + (REFUSED_PAUSE_SECONDS if id_ is None else PAUSE_SECONDS))
@@ -186,15 +190,15 @@ class Prober:
     def _give_up(self, target: _Target, now: float) -> None:
         for probe in [one for one in target.probes if one.began_at + PATIENCE_SECONDS < now]:
             if probe.sent_at is not None:
-                self._end(probe, "overdue")
+                self._end(probe, Outcome.OVERDUE)
             elif not probe.is_connected:
-                self._end(probe, "refused")
+                self._end(probe, Outcome.REFUSED)
 
-    def _end(self, probe: _Probe, outcome: str | None) -> None:
-        target = probe.target
+    def _end(self, probe: _Probe, outcome: Outcome | None) -> None:
+        now, target = time.monotonic(), probe.target
         if outcome is not None:
-            setattr(target.outcomes, outcome, getattr(target.outcomes, outcome) + 1)
-            target.next_at = min(target.next_at, time.monotonic() + REFUSED_PAUSE_SECONDS)
+            self.missed.append(Missed(now, target.node, outcome))
+            target.next_at = min(target.next_at, now + REFUSED_PAUSE_SECONDS)
         if probe in target.idle:
             target.idle.remove(probe)
         target.probes.remove(probe)

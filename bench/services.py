@@ -137,9 +137,8 @@ class Clustered(Http):
         self.cluster = self.make(directory)
         self.body = self.cluster.body
         began = time.monotonic()
-        self.cluster.start()
-        leader = self._leader()
-        self._target = leader if self._at_leader else next(n for n in self.cluster.nodes if n is not leader)
+        self.cluster.spawn()
+        self._target = self.cluster.nodes[0] if self._size == 1 else self._choose()
         return _ready(began, self.answers, self._target.running())
 
     def processes(self) -> list[Process]:
@@ -162,12 +161,12 @@ class Clustered(Http):
     def places(self) -> list[Place]:
         return [Place()] * self._size
 
-    def _leader(self) -> clusters.Node:
-        wait_until(lambda: self.cluster.leader() is not None, READY_SECONDS_MAX, f"{self.name} has a leader")
+    def _choose(self) -> clusters.Node:
+        clusters.wait_until_whole(self.cluster)
         leader = self.cluster.leader()
         if leader is None:
             raise RuntimeError(f"{self.name} lost its leader before it was loaded")
-        return leader
+        return leader if self._at_leader else next(node for node in self.cluster.nodes if node is not leader)
 
 
 class TicketdService(Clustered):
