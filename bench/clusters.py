@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from bench import machine, web
 from bench.process import Process, wait_until
@@ -87,8 +87,10 @@ class Cluster(Protocol):
 def make_nodes(directory: Path, places: list[Place]) -> list[Node]:
     """Nodes 1 to n, one at each place, none started."""
     ports = machine.free_ports(2 * len(places))
-    return [Node(number + 1, place, directory / str(number + 1), ports[2 * number], ports[2 * number + 1])
-            for number, place in enumerate(places)]
+    return [
+        Node(number + 1, place, directory / str(number + 1), ports[2 * number], ports[2 * number + 1])
+        for number, place in enumerate(places)
+    ]
 
 
 def stop(cluster: Cluster) -> None:
@@ -133,20 +135,39 @@ class Ticketd:
         statuses = [self._status(node) for node in self.nodes]
         leaders = {status.get("leader") for status in statuses}
         commits = {status.get("commit_index") for status in statuses}
-        voters = [sum(member["suffrage"] == "voter" for member in status.get("members", [])) for status in statuses]
-        return (len(leaders) == len(commits) == 1 and None not in leaders
-                and all(count == len(self.nodes) for count in voters))
+        voters = [
+            sum(member["suffrage"] == "voter" for member in status.get("members", [])) for status in statuses
+        ]
+        return (
+            len(leaders) == len(commits) == 1
+            and None not in leaders
+            and all(count == len(self.nodes) for count in voters)
+        )
 
     def id_of(self, body: str) -> int | None:
         digits = body.split(" ")[0]
         return int(digits) if digits.isdigit() else None
 
     def _spawn(self, node: Node, command: list[str]) -> None:
-        node.spawn([machine.ticketd(), *command, "--path", str(node.directory / "store"), "--id", str(node.id),
-                    "--host", node.place.host, "--raft_port", str(node.peer_port),
-                    "--http_port", str(node.client_port), *self.flags])
+        node.spawn(
+            [
+                machine.ticketd(),
+                *command,
+                "--path",
+                str(node.directory / "store"),
+                "--id",
+                str(node.id),
+                "--host",
+                node.place.host,
+                "--raft_port",
+                str(node.peer_port),
+                "--http_port",
+                str(node.client_port),
+                *self.flags,
+            ]
+        )
 
-    def _status(self, node: Node) -> dict:
+    def _status(self, node: Node) -> dict[str, Any]:
         return web.json_of(node.client, method="GET", path="/status")
 
 
@@ -168,10 +189,29 @@ class Etcd:
         client = f"http://{node.place.host}:{node.client_port}"
         members = ",".join(f"{one.id}=http://{one.place.host}:{one.peer_port}" for one in self.nodes)
         peer = f"http://{node.place.host}:{node.peer_port}"
-        node.spawn([machine.need("etcd"), "--name", str(node.id), "--data-dir", str(node.directory / "data"),
-                    "--listen-client-urls", client, "--advertise-client-urls", client,
-                    "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-                    "--initial-cluster", members, "--logger", "zap", "--log-level", "error"])
+        node.spawn(
+            [
+                machine.need("etcd"),
+                "--name",
+                str(node.id),
+                "--data-dir",
+                str(node.directory / "data"),
+                "--listen-client-urls",
+                client,
+                "--advertise-client-urls",
+                client,
+                "--listen-peer-urls",
+                peer,
+                "--initial-advertise-peer-urls",
+                peer,
+                "--initial-cluster",
+                members,
+                "--logger",
+                "zap",
+                "--log-level",
+                "error",
+            ]
+        )
 
     def leader(self) -> Node | None:
         for node in self.nodes:
@@ -187,10 +227,10 @@ class Etcd:
         return len(leaders) == len(applied) == 1 and leaders.isdisjoint({None, "0"})
 
     def id_of(self, body: str) -> int | None:
-        # {"header":{...,"revision":"5",...}}: taken apart by hand, because a probe must not wait for its own parser.
+        # {"header":{...,"revision":"5",...}}: taken apart by hand, so that a probe does not wait for its parser.
         _, found, rest = body.partition('"revision":"')
         digits = rest.partition('"')[0]
         return int(digits) if found and digits.isdigit() else None
 
-    def _status(self, node: Node) -> dict:
+    def _status(self, node: Node) -> dict[str, Any]:
         return web.json_of(node.client, path="/v3/maintenance/status", body="{}")

@@ -90,8 +90,9 @@ def main() -> None:
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="bench.failover", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="bench.failover", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--times", type=int, default=20, help="how often each end is repeated [%(default)s]")
     parser.add_argument("--ends", nargs="+", choices=ENDS, default=ENDS, help="which ends [all]")
     parser.add_argument("--services", nargs="+", choices=("ticketd", "etcd"), default=("ticketd", "etcd"))
@@ -126,8 +127,11 @@ def run_series(name: str, make: Callable[[Path, list[Place]], Cluster], end: str
 
 
 def run_trial(cluster: Cluster, end: str, network: Lab | None, taken: list[Taken]) -> Trial:
-    wait_until(lambda: cluster.leader() is not None and cluster.is_whole(), clusters.START_SECONDS_MAX,
-               f"{cluster.name} is whole")
+    wait_until(
+        lambda: cluster.leader() is not None and cluster.is_whole(),
+        clusters.START_SECONDS_MAX,
+        f"{cluster.name} is whole",
+    )
     leader = cluster.leader()
     if leader is None:
         raise RuntimeError(f"{cluster.name} lost its leader by itself")
@@ -152,7 +156,8 @@ def run_trial(cluster: Cluster, end: str, network: Lab | None, taken: list[Taken
     return Trial(
         longest_gap(prober.taken, last_before, watched_until) * 1e3,
         dict(Counter(one.outcome.value for one in watched if one.node != leader.id)),
-        dict(Counter(one.outcome.value for one in watched if one.node == leader.id)))
+        dict(Counter(one.outcome.value for one in watched if one.node == leader.id)),
+    )
 
 
 def end_leader(leader: Node, end: str, network: Lab | None) -> float:
@@ -188,18 +193,45 @@ def render(results: report.Results, all_series: list[Series]) -> str:
     rows = []
     for series in all_series:
         gaps = sorted(trial.gap_ms for trial in series.trials)
-        rows.append([
-            f"{series.service}, {series.end}", f"{median(gaps):.1f}", f"{gaps[0]:.1f}", f"{gaps[-1]:.1f}",
-            *(str(sum(trial.at_survivors.get(outcome.value, 0) for trial in series.trials)) for outcome in FAILED),
-            *(str(sum(trial.at_leader.get(outcome.value, 0) for trial in series.trials)) for outcome in FAILED),
-            str(series.ids), "sound" if not series.violations else f"{len(series.violations)} VIOLATIONS"])
-    header = ["", "median ms", "least", "worst", "5xx", "broken", "overdue", "L 5xx", "L broken", "L overdue", "IDs",
-              "history"]
+        rows.append(
+            [
+                f"{series.service}, {series.end}",
+                f"{median(gaps):.1f}",
+                f"{gaps[0]:.1f}",
+                f"{gaps[-1]:.1f}",
+                *(
+                    str(sum(trial.at_survivors.get(outcome.value, 0) for trial in series.trials))
+                    for outcome in FAILED
+                ),
+                *(
+                    str(sum(trial.at_leader.get(outcome.value, 0) for trial in series.trials))
+                    for outcome in FAILED
+                ),
+                str(series.ids),
+                "sound" if not series.violations else f"{len(series.violations)} VIOLATIONS",
+            ]
+        )
+    header = [
+        "",
+        "median ms",
+        "least",
+        "worst",
+        "5xx",
+        "broken",
+        "overdue",
+        "L 5xx",
+        "L broken",
+        "L overdue",
+        "IDs",
+        "history",
+    ]
     times = len(all_series[0].trials) if all_series else 0
-    text = (report.described(results) + f"\nNobody answers, in ms: the longest time without an ID from any node, "
-            f"{times} ends each. The probes pause\n{results['pause_ms']} ms after each answer. Requests that failed, "
-            "all ends together: at the nodes that were left, and (L) at\nthe leader that ended; a redirect is no "
-            "failure, and neither is a refused connection.\n\n" + report.table(header, rows))
+    text = (
+        report.described(results) + f"\nNobody answers, in ms: the longest time without an ID from any node, "
+        f"{times} ends each. The probes pause\n{results['pause_ms']} ms after each answer. Requests that failed, "
+        "all ends together: at the nodes that were left, and (L) at\nthe leader that ended; a redirect is no "
+        "failure, and neither is a refused connection.\n\n" + report.table(header, rows)
+    )
     means = {series.means for series in all_series if series.means}
     text += "".join(f"vanish: {one}\n" for one in sorted(means))
     for series in all_series:
@@ -217,7 +249,9 @@ def draw(all_series: list[Series]) -> str:
                 colour = plot.OURS if series.service == "ticketd" else plot.OTHERS
                 bars.append(plot.Bar(series.service, median(gaps), min(gaps), max(gaps), colour))
         groups.append((end, bars))
-    return plot.bar_groups("Nobody answers, ms (median; the line shows the least and the worst)", groups, " ms")
+    return plot.bar_groups(
+        "Nobody answers, ms (median; the line shows the least and the worst)", groups, " ms"
+    )
 
 
 if __name__ == "__main__":

@@ -36,12 +36,21 @@ def judge(results: Results) -> list[Verdict]:
     last = rounds[-1]
     verdicts: list[Verdict] = []
 
-    def ratio(what: str, goal: str, ours: str, theirs: str, load: str, holds: Callable[[float], bool],
-              figure: str = "requests_per_second") -> None:
+    def ratio(
+        what: str,
+        goal: str,
+        ours: str,
+        theirs: str,
+        load: str,
+        holds: Callable[[float], bool],
+        figure: str = "requests_per_second",
+    ) -> None:
         if not {ours, theirs} <= set(last):
             return
-        pairs = [(visits[ours]["cells"][load]["sample"][figure], visits[theirs]["cells"][load]["sample"][figure])
-                 for visits in rounds]
+        pairs = [
+            (visits[ours]["cells"][load]["sample"][figure], visits[theirs]["cells"][load]["sample"][figure])
+            for visits in rounds
+        ]
         value = median(one / other for one, other in pairs if one and other)
         verdicts.append(Verdict(what, f"{value:.2f}", goal, holds(value)))
 
@@ -50,17 +59,51 @@ def judge(results: Results) -> list[Verdict]:
             verdicts.append(Verdict(what, f"{value:.2f} {unit}", goal, holds(value)))
 
     for load in ("64", "1000"):
-        ratio(f"throughput, {load} connections, to nginx", "1.00 at least", DEFAULT, NGINX, load, lambda x: x >= 1.0)
+        ratio(
+            f"throughput, {load} connections, to nginx",
+            "1.00 at least",
+            DEFAULT,
+            NGINX,
+            load,
+            lambda x: x >= 1.0,
+        )
     for load in ("64", "1000"):
-        ratio(f"throughput, {load} connections, to the limit probe", "0.90 at least", DEFAULT, LIMIT, load,
-              lambda x: x >= 0.9)
+        ratio(
+            f"throughput, {load} connections, to the limit probe",
+            "0.90 at least",
+            DEFAULT,
+            LIMIT,
+            load,
+            lambda x: x >= 0.9,
+        )
     ratio("throughput, 64x16, to nginx", "2.00 at least", DEFAULT, NGINX, "64x16", lambda x: x >= 2.0)
-    ratio("p50, 1 connection, to the limit probe", "1.25 at most", DEFAULT, LIMIT, "1", lambda x: x <= 1.25, "p50_us")
+    ratio(
+        "p50, 1 connection, to the limit probe",
+        "1.25 at most",
+        DEFAULT,
+        LIMIT,
+        "1",
+        lambda x: x <= 1.25,
+        "p50_us",
+    )
     ratio("p99, 64 connections, to nginx", "1.00 at most", DEFAULT, NGINX, "64", lambda x: x <= 1.0, "p99_us")
-    ratio("--window 0, 64 connections, to Redis always", "1.00 at least", UNRESERVED, REDIS_ALWAYS, "64",
-          lambda x: x >= 1.0)
-    ratio("--lease, p50, 1 connection, to a single node", "1.10 at most", LEASE, SINGLE, "1", lambda x: x <= 1.1,
-          "p50_us")
+    ratio(
+        "--window 0, 64 connections, to Redis always",
+        "1.00 at least",
+        UNRESERVED,
+        REDIS_ALWAYS,
+        "64",
+        lambda x: x >= 1.0,
+    )
+    ratio(
+        "--lease, p50, 1 connection, to a single node",
+        "1.10 at most",
+        LEASE,
+        SINGLE,
+        "1",
+        lambda x: x <= 1.1,
+        "p50_us",
+    )
     if SINGLE in last:
         starts = median(visits[SINGLE]["start_ms"] for visits in rounds)
         figure("start of a single node to its first ID", "20 at most", "ms", starts, lambda x: x <= 20)
@@ -68,10 +111,21 @@ def judge(results: Results) -> list[Verdict]:
         ours = last[DEFAULT]
         figure("memory of a node at rest", "8 at most", "MB", ours["resident_mb"], lambda x: x <= 8)
         at_rest = ours["cpu_at_rest_percent"]
-        figure("CPU at rest, each of three nodes", "0.2 at most", "%", at_rest and at_rest / 3, lambda x: x <= 0.2)
+        figure(
+            "CPU at rest, each of three nodes",
+            "0.2 at most",
+            "%",
+            at_rest and at_rest / 3,
+            lambda x: x <= 0.2,
+        )
         batches = median(visits[DEFAULT]["batches"]["requests_per_second"] for visits in rounds)
         figure("IDs a second with ?n=1000", "100 at least", "million", batches / 1e3, lambda x: x >= 100)
         counted = ours["syscalls"]
-        figure("system calls for each request, leader, 64 connections", "2 at most", "",
-               counted and counted["answering"], lambda x: x <= 2)
+        figure(
+            "system calls for each request, leader, 64 connections",
+            "2 at most",
+            "",
+            counted and counted["answering"],
+            lambda x: x <= 2,
+        )
     return verdicts

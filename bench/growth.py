@@ -1,8 +1,8 @@
 """`make growth`: what grows with the IDs that were taken, with the nodes, and with the connections; what does not.
 
 - IDs: three nodes; after 10 thousand, 1 million and 100 million IDs the throughput, the memory of the leader, the
-  store's size, and the time that a stopped cluster takes to its first ID. The first million is taken one by one, the
-  rest with many IDs for each request: a hundred million single requests would take half an hour and more.
+  store's size, and the time that a stopped cluster takes to its first ID. The first million is taken one by one,
+  the rest with many IDs for each request: a hundred million single requests would take half an hour and more.
 - Nodes: 1, 3, 5 and 7; throughput at 64 connections and latency at one.
 - Connections: 1 to 10,000 at three nodes; throughput, latency, the leader's memory.
 """
@@ -92,8 +92,9 @@ def main() -> None:
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="bench.growth", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="bench.growth", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--ids", type=int, default=IDS[-1], help="how many IDs to take at most [%(default)s]")
     parser.add_argument("--seconds", type=int, default=3, help="how long each load lasts [%(default)s]")
     parser.add_argument("--results", type=Path, default=machine.RESULTS, help="where to write [%(default)s]")
@@ -120,8 +121,16 @@ def measure_connections(workplace: Path, counts: list[int], seconds: int) -> lis
         for count in counts:
             print(f"{count} connections", flush=True)
             sample = load.wrk(leader.client, Load(count, 1, seconds))
-            measured.append(WithConnections(count, sample.requests_per_second, sample.p50_us, sample.p99_us,
-                                            resident_mb(leader), sample.errors))
+            measured.append(
+                WithConnections(
+                    count,
+                    sample.requests_per_second,
+                    sample.p50_us,
+                    sample.p99_us,
+                    resident_mb(leader),
+                    sample.errors,
+                )
+            )
     finally:
         clusters.stop(cluster)
     return measured
@@ -143,8 +152,16 @@ def measure_ids(workplace: Path, counts: list[int], seconds: int) -> list[AfterI
             leader = leader_of(cluster)
             sample = load.wrk(leader.client, Load(USUAL_CONNECTIONS, 1, seconds))
             taken += sample.requests
-            measured.append(AfterIds(count, sample.requests_per_second, memory.resident_bytes / 2**20,
-                                     memory.anonymous_bytes / 2**20, disk / 2**20, restart_ms))
+            measured.append(
+                AfterIds(
+                    count,
+                    sample.requests_per_second,
+                    memory.resident_bytes / 2**20,
+                    memory.anonymous_bytes / 2**20,
+                    disk / 2**20,
+                    restart_ms,
+                )
+            )
     finally:
         clusters.stop(cluster)
     return measured
@@ -153,8 +170,10 @@ def measure_ids(workplace: Path, counts: list[int], seconds: int) -> list[AfterI
 def take(leader: Node, count: int, *, is_single: bool) -> int:
     """Takes about so many IDs, for a second at most; how many it were."""
     if not is_single:
-        sample = load.wrk(Endpoint(leader.place.host, leader.client_port, f"/?n={IDS_PER_REQUEST}"),
-                          Load(USUAL_CONNECTIONS, 1, 1))
+        sample = load.wrk(
+            Endpoint(leader.place.host, leader.client_port, f"/?n={IDS_PER_REQUEST}"),
+            Load(USUAL_CONNECTIONS, 1, 1),
+        )
         return must_have_answers(sample).requests * IDS_PER_REQUEST
     if count > SINGLE_IDS_MAX // 50:
         return must_have_answers(load.wrk(leader.client, Load(USUAL_CONNECTIONS, 1, 1))).requests
@@ -177,8 +196,12 @@ def restart(cluster: Ticketd) -> float:
     began = time.monotonic()
     for node in cluster.nodes:
         cluster.restart(node)
-    wait_until(lambda: any(web.request(node.client)[0] == 200 for node in cluster.nodes), START_SECONDS_MAX,
-               "the cluster gives an ID again", pause_seconds=0.001)
+    wait_until(
+        lambda: any(web.request(node.client)[0] == 200 for node in cluster.nodes),
+        START_SECONDS_MAX,
+        "the cluster gives an ID again",
+        pause_seconds=0.001,
+    )
     return time.monotonic() - began
 
 
@@ -199,51 +222,132 @@ def resident_mb(node: Node) -> float:
     return node.running().memory().resident_bytes / 2**20
 
 
-def render(results: report.Results, after_ids: list[AfterIds], with_nodes: list[WithNodes],
-           with_connections: list[WithConnections]) -> str:
+def render(
+    results: report.Results,
+    after_ids: list[AfterIds],
+    with_nodes: list[WithNodes],
+    with_connections: list[WithConnections],
+) -> str:
     def number(value: float | None) -> str:
         return "-" if value is None else f"{value:,.0f}"
 
-    return "\n".join([
-        report.described(results),
-        "After so many IDs (three nodes; memory and disk of the leader)\n" + report.table(
-            ["IDs", "requests/s, 64", "resident MB", "not of a file", "disk MB", "restart to first ID, ms"],
-            [[f"{one.ids:,}", number(one.requests_per_second), f"{one.resident_mb:.1f}", f"{one.anonymous_mb:.1f}",
-              f"{one.disk_mb:.2f}", number(one.restart_ms)] for one in after_ids]),
-        "With so many nodes\n" + report.table(
-            ["nodes", "requests/s, 64", "p50 us, 64", "p50 us, 1", "resident MB"],
-            [[str(one.nodes), number(one.requests_per_second), number(one.p50_us), number(one.p50_us_at_one),
-              f"{one.resident_mb:.1f}"] for one in with_nodes]),
-        "With so many connections (three nodes)\n" + report.table(
-            ["connections", "requests/s", "p50 us", "p99 us", "resident MB", "errors"],
-            [[f"{one.connections:,}", number(one.requests_per_second), number(one.p50_us), number(one.p99_us),
-              f"{one.resident_mb:.1f}", str(one.errors)] for one in with_connections]),
-    ])
+    return "\n".join(
+        [
+            report.described(results),
+            "After so many IDs (three nodes; memory and disk of the leader)\n"
+            + report.table(
+                [
+                    "IDs",
+                    "requests/s, 64",
+                    "resident MB",
+                    "not of a file",
+                    "disk MB",
+                    "restart to first ID, ms",
+                ],
+                [
+                    [
+                        f"{one.ids:,}",
+                        number(one.requests_per_second),
+                        f"{one.resident_mb:.1f}",
+                        f"{one.anonymous_mb:.1f}",
+                        f"{one.disk_mb:.2f}",
+                        number(one.restart_ms),
+                    ]
+                    for one in after_ids
+                ],
+            ),
+            "With so many nodes\n"
+            + report.table(
+                ["nodes", "requests/s, 64", "p50 us, 64", "p50 us, 1", "resident MB"],
+                [
+                    [
+                        str(one.nodes),
+                        number(one.requests_per_second),
+                        number(one.p50_us),
+                        number(one.p50_us_at_one),
+                        f"{one.resident_mb:.1f}",
+                    ]
+                    for one in with_nodes
+                ],
+            ),
+            "With so many connections (three nodes)\n"
+            + report.table(
+                ["connections", "requests/s", "p50 us", "p99 us", "resident MB", "errors"],
+                [
+                    [
+                        f"{one.connections:,}",
+                        number(one.requests_per_second),
+                        number(one.p50_us),
+                        number(one.p99_us),
+                        f"{one.resident_mb:.1f}",
+                        str(one.errors),
+                    ]
+                    for one in with_connections
+                ],
+            ),
+        ]
+    )
 
 
-def draw(after_ids: list[AfterIds], with_nodes: list[WithNodes], with_connections: list[WithConnections]) -> str:
+def draw(
+    after_ids: list[AfterIds], with_nodes: list[WithNodes], with_connections: list[WithConnections]
+) -> str:
     def line(label: str, points: list[tuple[float, float | None]]) -> plot.Line:
         return plot.Line(label, [(x, y) for x, y in points if y is not None])
 
     rate = "requests a second"
-    return plot.panels("Growth: what grows and what does not", [
-        plot.Panel("Throughput", "IDs taken before", [line(rate, [(a.ids, a.requests_per_second) for a in after_ids])]),
-        plot.Panel("Memory and disk, MB", "IDs taken before", [
-            line("resident", [(one.ids, one.resident_mb) for one in after_ids]),
-            line("disk", [(one.ids, one.disk_mb) for one in after_ids])]),
-        plot.Panel("Restart to first ID, ms", "IDs taken before", [
-            line("restart", [(one.ids, one.restart_ms) for one in after_ids])]),
-        plot.Panel("Throughput", "nodes", [line(rate, [(one.nodes, one.requests_per_second) for one in with_nodes])]),
-        plot.Panel("Latency, us, one connection", "nodes", [
-            line("p50", [(one.nodes, one.p50_us_at_one) for one in with_nodes])]),
-        plot.Panel("Throughput", "connections", [
-            line(rate, [(one.connections, one.requests_per_second) for one in with_connections])]),
-        plot.Panel("Latency, us", "connections", [
-            line("p50", [(one.connections, one.p50_us) for one in with_connections]),
-            line("p99", [(one.connections, one.p99_us) for one in with_connections])], is_logarithmic=True),
-        plot.Panel("Memory of the leader, MB", "connections", [
-            line("resident", [(one.connections, one.resident_mb) for one in with_connections])]),
-    ])
+    return plot.panels(
+        "Growth: what grows and what does not",
+        [
+            plot.Panel(
+                "Throughput",
+                "IDs taken before",
+                [line(rate, [(a.ids, a.requests_per_second) for a in after_ids])],
+            ),
+            plot.Panel(
+                "Memory and disk, MB",
+                "IDs taken before",
+                [
+                    line("resident", [(one.ids, one.resident_mb) for one in after_ids]),
+                    line("disk", [(one.ids, one.disk_mb) for one in after_ids]),
+                ],
+            ),
+            plot.Panel(
+                "Restart to first ID, ms",
+                "IDs taken before",
+                [line("restart", [(one.ids, one.restart_ms) for one in after_ids])],
+            ),
+            plot.Panel(
+                "Throughput",
+                "nodes",
+                [line(rate, [(one.nodes, one.requests_per_second) for one in with_nodes])],
+            ),
+            plot.Panel(
+                "Latency, us, one connection",
+                "nodes",
+                [line("p50", [(one.nodes, one.p50_us_at_one) for one in with_nodes])],
+            ),
+            plot.Panel(
+                "Throughput",
+                "connections",
+                [line(rate, [(one.connections, one.requests_per_second) for one in with_connections])],
+            ),
+            plot.Panel(
+                "Latency, us",
+                "connections",
+                [
+                    line("p50", [(one.connections, one.p50_us) for one in with_connections]),
+                    line("p99", [(one.connections, one.p99_us) for one in with_connections]),
+                ],
+                is_logarithmic=True,
+            ),
+            plot.Panel(
+                "Memory of the leader, MB",
+                "connections",
+                [line("resident", [(one.connections, one.resident_mb) for one in with_connections])],
+            ),
+        ],
+    )
 
 
 if __name__ == "__main__":

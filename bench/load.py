@@ -49,9 +49,28 @@ class Sample:
 def wrk(endpoint: Endpoint, load: Load, *, method: str = "POST", body: str = "") -> Sample:
     """Loads an HTTP service. wrk counts whole seconds."""
     seconds = max(1, round(load.seconds))
-    said = _run([machine.need("wrk"), "--threads", "1", "--connections", str(load.connections),
-                 "--duration", f"{seconds}s", "--timeout", "10s", "--script", str(HERE / "answering.lua"),
-                 str(endpoint), "--", method, endpoint.path, body, str(load.pipeline)], seconds)
+    said = _run(
+        [
+            machine.need("wrk"),
+            "--threads",
+            "1",
+            "--connections",
+            str(load.connections),
+            "--duration",
+            f"{seconds}s",
+            "--timeout",
+            "10s",
+            "--script",
+            str(HERE / "answering.lua"),
+            str(endpoint),
+            "--",
+            method,
+            endpoint.path,
+            body,
+            str(load.pipeline),
+        ],
+        seconds,
+    )
     return read_wrk(said, load)
 
 
@@ -64,8 +83,13 @@ def read_wrk(said: str, load: Load) -> Sample:
         raise LoadFailed(f"wrk ran for no time:\n{said}")
     # wrk takes the time of a batch of requests only, and puts it down for one of them.
     is_plain = load.pipeline == 1
-    return Sample(requests, requests * 1e6 / microseconds, float(p50_us) if is_plain else None,
-                  float(p99_us) if is_plain else None, errors)
+    return Sample(
+        requests,
+        requests * 1e6 / microseconds,
+        float(p50_us) if is_plain else None,
+        float(p99_us) if is_plain else None,
+        errors,
+    )
 
 
 def redis_benchmark(endpoint: Endpoint, load: Load) -> Sample:
@@ -76,9 +100,25 @@ def redis_benchmark(endpoint: Endpoint, load: Load) -> Sample:
 
 
 def _redis_benchmark(endpoint: Endpoint, load: Load, requests: int) -> Sample:
-    said = _run([machine.need("redis-benchmark"), "-h", endpoint.host, "-p", str(endpoint.port), "-t", "incr",
-                 "-c", str(load.connections), "-P", str(load.pipeline), "-n", str(requests), "--csv"],
-                load.seconds * 4)
+    said = _run(
+        [
+            machine.need("redis-benchmark"),
+            "-h",
+            endpoint.host,
+            "-p",
+            str(endpoint.port),
+            "-t",
+            "incr",
+            "-c",
+            str(load.connections),
+            "-P",
+            str(load.pipeline),
+            "-n",
+            str(requests),
+            "--csv",
+        ],
+        load.seconds * 4,
+    )
     return read_redis_benchmark(said, requests)
 
 
@@ -89,8 +129,9 @@ def read_redis_benchmark(said: str, requests: int) -> Sample:
     if len(rows) != 1 or "rps" not in rows[0]:
         raise LoadFailed(f"redis-benchmark said:\n{said}")
     row = rows[0]
-    return Sample(requests, float(row["rps"]), float(row["p50_latency_ms"]) * 1e3,
-                  float(row["p99_latency_ms"]) * 1e3, 0)
+    return Sample(
+        requests, float(row["rps"]), float(row["p50_latency_ms"]) * 1e3, float(row["p99_latency_ms"]) * 1e3, 0
+    )
 
 
 def pgbench(endpoint: Endpoint, load: Load, directory: Path) -> Sample:
@@ -102,10 +143,35 @@ def pgbench(endpoint: Endpoint, load: Load, directory: Path) -> Sample:
     for log in directory.glob("latency.*"):
         log.unlink()
     seconds = max(1, round(load.seconds))
-    said = _run([machine.need("pgbench"), "-h", endpoint.host, "-p", str(endpoint.port), "-U", "postgres", "-n",
-                 "-M", "prepared", "-f", str(script), "-c", str(load.connections), "-j", "1", "-T", str(seconds),
-                 "--log", "--sampling-rate", "0.1", "--log-prefix", str(directory / "latency"), "postgres"],
-                seconds)
+    said = _run(
+        [
+            machine.need("pgbench"),
+            "-h",
+            endpoint.host,
+            "-p",
+            str(endpoint.port),
+            "-U",
+            "postgres",
+            "-n",
+            "-M",
+            "prepared",
+            "-f",
+            str(script),
+            "-c",
+            str(load.connections),
+            "-j",
+            "1",
+            "-T",
+            str(seconds),
+            "--log",
+            "--sampling-rate",
+            "0.1",
+            "--log-prefix",
+            str(directory / "latency"),
+            "postgres",
+        ],
+        seconds,
+    )
     lines = [line for log in directory.glob("latency.*") for line in log.read_text().splitlines()]
     return read_pgbench(said, lines, load)
 
@@ -119,9 +185,13 @@ def read_pgbench(said: str, latency_lines: list[str], load: Load) -> Sample:
     # client, transaction, latency in microseconds, script, and when.
     latencies = sorted(float(line.split()[2]) for line in latency_lines)
     is_plain = load.pipeline == 1 and bool(latencies)
-    return Sample(int(transactions[1]) * load.pipeline, float(rate[1]) * load.pipeline,
-                  percentile(latencies, 50) if is_plain else None, percentile(latencies, 99) if is_plain else None,
-                  int(failed[1]) if failed else 0)
+    return Sample(
+        int(transactions[1]) * load.pipeline,
+        float(rate[1]) * load.pipeline,
+        percentile(latencies, 50) if is_plain else None,
+        percentile(latencies, 99) if is_plain else None,
+        int(failed[1]) if failed else 0,
+    )
 
 
 def percentile(sorted_values: list[float], percent: float) -> float:

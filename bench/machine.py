@@ -101,8 +101,13 @@ def _services_not_started(as_root: list[str]) -> Iterator[None]:
     if POLICY.exists():
         yield
         return
-    subprocess.run([*as_root, "tee", str(POLICY)], input="#!/bin/sh\nexit 101\n", text=True, check=True,
-                   stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [*as_root, "tee", str(POLICY)],
+        input="#!/bin/sh\nexit 101\n",
+        text=True,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     subprocess.run([*as_root, "chmod", "755", str(POLICY)], check=True)
     try:
         yield
@@ -127,7 +132,14 @@ def limit_probe() -> str:
     """The limit probe, built when it is not there or older than its source."""
     cargo = need("cargo")
     target = target_directory() / "bench"
-    arguments = [cargo, "build", "--quiet", "--release", "--manifest-path", str(ROOT / "bench/probe/Cargo.toml")]
+    arguments = [
+        cargo,
+        "build",
+        "--quiet",
+        "--release",
+        "--manifest-path",
+        str(ROOT / "bench/probe/Cargo.toml"),
+    ]
     subprocess.run([*arguments, "--target-dir", str(target)], check=True)
     return str(target / "release" / "probe")
 
@@ -201,5 +213,7 @@ def _commit() -> str:
     git = find("git")
     if git is None:
         return "commit unknown"
-    said = subprocess.run([git, "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True)
+    said = subprocess.run(
+        [git, "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True
+    )
     return f"commit {said.stdout.strip() or 'unknown'}"

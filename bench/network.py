@@ -1,7 +1,7 @@
 """Machines that can vanish: network namespaces on one bridge, each with an address of its own.
 
-A machine that loses its power sends no reset and no end of stream; its packets just stop. The same is had by taking
-its cable off the bridge: everything on either side stays up, and nothing gets through.
+A machine that loses its power sends no reset and no end of stream; its packets just stop. The same is had by
+taking its cable off the bridge: everything on either side stays up, and nothing gets through.
 """
 
 from __future__ import annotations
@@ -50,8 +50,11 @@ class Lab:
             _ip("netns", "add", namespace)
             _ip("link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", namespace)
             _ip("link", "set", cable, "master", self._name, "up")
-            for arguments in (["addr", "add", f"{PREFIX}{node}/24", "dev", "eth0"], ["link", "set", "eth0", "up"],
-                              ["link", "set", "lo", "up"]):
+            for arguments in (
+                ["addr", "add", f"{PREFIX}{node}/24", "dev", "eth0"],
+                ["link", "set", "eth0", "up"],
+                ["link", "set", "lo", "up"],
+            ):
                 _ip("-n", namespace, *arguments)
 
     def remove(self) -> None:

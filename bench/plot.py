@@ -55,11 +55,14 @@ def throughput(path: Path, results: dict[str, Any]) -> None:
     for load in rounds[0][names[0]]["cells"]:
         bars = []
         for name in names:
-            rates = [report.cell(visits, name, load)["requests_per_second"] for visits in rounds]
+            rates = [report.rate_in(visits, name, load) for visits in rounds]
             bars.append(Bar(name, report.rate(rounds, name, load), min(rates), max(rates), _colour(name)))
         connections, _, depth = load.partition("x")
-        groups.append((f"{connections} connections" + (f", {depth} requests at once on each" if depth else ""), bars))
-    path.write_text(bar_groups("Requests a second (median; the line shows the lowest and highest round)", groups))
+        heading = f"{connections} connection" if connections == "1" else f"{connections} connections"
+        groups.append((f"{heading}, {depth} requests at once on each" if depth else heading, bars))
+    path.write_text(
+        bar_groups("Requests a second (median; the line shows the lowest and highest round)", groups)
+    )
 
 
 def _colour(name: str) -> str:
@@ -81,10 +84,17 @@ def bar_groups(title: str, groups: Sequence[tuple[str, Sequence[Bar]]], unit: st
         for bar in bars:
             middle = y + bar_height / 2
             parts.append(_text(label_width - 8, y + 12, bar.label, anchor="end"))
-            parts.append(f'<rect x="{label_width}" y="{y}" width="{bar.value * scale:.1f}" height="{bar_height}" '
-                         f'fill="{bar.colour}"/>')
-            parts.append(_stroke([(label_width + bar.lowest * scale, middle),
-                                  (label_width + bar.highest * scale, middle)], INK, 1.5))
+            parts.append(
+                f'<rect x="{label_width}" y="{y}" width="{bar.value * scale:.1f}" height="{bar_height}" '
+                f'fill="{bar.colour}"/>'
+            )
+            parts.append(
+                _stroke(
+                    [(label_width + bar.lowest * scale, middle), (label_width + bar.highest * scale, middle)],
+                    INK,
+                    1.5,
+                )
+            )
             parts.append(_text(label_width + bar.highest * scale + 6, y + 12, _number(bar.value) + unit))
             y += bar_height + gap
         y += 18
@@ -129,7 +139,9 @@ def _panel(panel: Panel, width: int, height: int) -> str:
     for position, line in enumerate(panel.lines):
         colour = COLOURS[position % len(COLOURS)]
         parts.append(_stroke([(across(x), up(y)) for x, y in line.points], colour, 2))
-        parts.extend(f'<circle cx="{across(x):.1f}" cy="{up(y):.1f}" r="3" fill="{colour}"/>' for x, y in line.points)
+        parts.extend(
+            f'<circle cx="{across(x):.1f}" cy="{up(y):.1f}" r="3" fill="{colour}"/>' for x, y in line.points
+        )
         if len(panel.lines) > 1:
             x = left + position % 2 * (width - left - right) / 2
             y = height - bottom + 48 + position // 2 * 14
@@ -140,13 +152,19 @@ def _panel(panel: Panel, width: int, height: int) -> str:
 
 def _document(title: str, height: float, parts: list[str]) -> str:
     body = "\n".join([_text(10, 26, title, weight="bold", size=15), *parts])
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" '
-            f'font-family="system-ui, sans-serif" font-size="12" fill="{INK}">\n{body}\n</svg>\n')
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" '
+        f'font-family="system-ui, sans-serif" font-size="12" fill="{INK}">\n{body}\n</svg>\n'
+    )
 
 
-def _text(x: float, y: float, text: str, *, anchor: str = "start", weight: str = "normal", size: int = 12) -> str:
-    return (f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-weight="{weight}" '
-            f'font-size="{size}">{escape(text)}</text>')
+def _text(
+    x: float, y: float, text: str, *, anchor: str = "start", weight: str = "normal", size: int = 12
+) -> str:
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-weight="{weight}" '
+        f'font-size="{size}">{escape(text)}</text>'
+    )
 
 
 def _stroke(points: Sequence[tuple[float, float]], colour: str, width: float) -> str:

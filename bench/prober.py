@@ -1,7 +1,7 @@
 """Probes: requests to every node, one after another, that never wait for an answer that may not come.
 
-One thread and one epoll, so that what is measured is not Python's own scheduling. To each node goes the next request
-as soon as the last is answered; where an answer is overdue, another goes out on a connection of its own.
+One thread and one epoll, so that what is measured is not Python's own scheduling. To each node goes the next
+request as soon as the last is answered; where an answer is overdue, another goes out on a connection of its own.
 """
 
 from __future__ import annotations
@@ -83,7 +83,9 @@ class Prober:
         self.taken: list[Taken] = []
         self.missed: list[Missed] = []
         self._id_of = id_of
-        self._targets = [_Target(node, endpoint, _request(endpoint, body)) for node, endpoint in endpoints.items()]
+        self._targets = [
+            _Target(node, endpoint, _request(endpoint, body)) for node, endpoint in endpoints.items()
+        ]
         self._selector = selectors.DefaultSelector()
         self._is_stopping = False
         self._failure: BaseException | None = None

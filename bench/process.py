@@ -11,7 +11,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Sequence
+from typing import Callable, Sequence
 
 # How long a process may take to end after SIGTERM, before it is killed.
 STOP_SECONDS_MAX = 15.0
@@ -28,15 +28,30 @@ class Memory:
 class Process:
     """A child, with its output in a file."""
 
-    def __init__(self, arguments: Sequence[str], log: Path, *, prefix: Sequence[str] = (), user: str | None = None,
-                 environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        log: Path,
+        *,
+        prefix: Sequence[str] = (),
+        user: str | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> None:
         self.log = log
         self.arguments = list(arguments)
         with open(log, "ab") as output:
             self._child = subprocess.Popen(
-                [*prefix, *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=output, user=user,
-                group=_group(user), extra_groups=[] if user else None, start_new_session=True,
-                env={**os.environ, **(environment or {})}, cwd=log.parent)
+                [*prefix, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                user=user,
+                group=_group(user),
+                extra_groups=[] if user else None,
+                start_new_session=True,
+                env={**os.environ, **(environment or {})},
+                cwd=log.parent,
+            )
 
     @property
     def pid(self) -> int:
@@ -107,7 +122,9 @@ def disk_bytes(directory: Path) -> int:
     return sum(path.stat().st_blocks * 512 for path in directory.rglob("*") if path.is_file())
 
 
-def wait_until(condition, seconds_max: float, what: str, *, pause_seconds: float = 0.02) -> None:
+def wait_until(
+    condition: Callable[[], bool], seconds_max: float, what: str, *, pause_seconds: float = 0.02
+) -> None:
     """Calls `condition` until it holds."""
     deadline = time.monotonic() + seconds_max
     while not condition():
@@ -123,7 +140,8 @@ def _children(pid: int) -> list[int]:
 
 def _ended_children_nanoseconds(pid: int) -> int:
     """What those children used that have ended and were waited for: a PostgreSQL backend, say."""
-    # The name of the program, in parentheses, may hold anything; `cutime` and `cstime` are the 14th and 15th after.
+    # The name of the program, in parentheses, may hold anything; after it, `cutime` and `cstime` are the 14th and
+    # the 15th.
     fields = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
     ticks = sum(map(int, fields[13:15]))
     return ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")

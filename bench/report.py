@@ -47,38 +47,69 @@ def throughput(results: Results) -> str:
     loads = list(rounds[0][names[0]]["cells"])
     parts = [
         described(results),
-        f"{len(rounds)} rounds of {results['seconds']} s for each load; medians. Load generator and servers share the "
-        "machine:\nonly ratios within one run mean anything. 64x16: 64 connections, 16 requests sent at once on each.\n",
-        "Thousand requests a second\n" + table(["", *loads], [
-            [name, *(_thousands(rate(rounds, name, load)) for load in loads)] for name in names]),
+        f"{len(rounds)} rounds of {results['seconds']} s for each load; medians. Load generator and servers share "
+        "the machine: only ratios\nwithin one run mean anything. 64x16: 64 connections, 16 requests at once on each.\n",
+        "Thousand requests a second\n"
+        + table(
+            ["", *loads],
+            [[name, *(_thousands(rate(rounds, name, load)) for load in loads)] for name in names],
+        ),
     ]
     for yardstick in goals.YARDSTICKS:
         if yardstick in names:
-            parts.append(f"Ratio to {yardstick} (median of the rounds' ratios)\n" + table(["", *loads], [
-                [name, *(_ratio(rate_ratio(rounds, name, yardstick, load)) for load in loads)] for name in names]))
-    parts.append("Latency, cost and start\n" + table(
-        ["", "p50 us, 1", "p99 us, 1", "p50 us, 64", "p99 us, 64", "CPU us/req, 64", "syscalls/req", "others'",
-         "start ms", "MB"],
-        [_costs(rounds, name) for name in names]))
+            parts.append(
+                f"Ratio to {yardstick} (median of the rounds' ratios)\n"
+                + table(
+                    ["", *loads],
+                    [
+                        [name, *(_ratio(rate_ratio(rounds, name, yardstick, load)) for load in loads)]
+                        for name in names
+                    ],
+                )
+            )
+    parts.append(
+        "Latency, cost and start\n"
+        + table(
+            [
+                "",
+                "p50 us, 1",
+                "p99 us, 1",
+                "p50 us, 64",
+                "p99 us, 64",
+                "CPU us/req, 64",
+                "syscalls/req",
+                "others'",
+                "start ms",
+                "MB",
+            ],
+            [_costs(rounds, name) for name in names],
+        )
+    )
     failures = _errors(rounds, names, loads)
     if failures:
-        parts.append("Errors that the generator counted, all rounds\n" + table(["", "load", "errors"], failures))
+        parts.append(
+            "Errors that the generator counted, all rounds\n" + table(["", "load", "errors"], failures)
+        )
     verdicts = goals.judge(results)
     if verdicts:
-        parts.append("Goals\n" + table(["", "measured", "goal", "met"], [
-            [one.what, one.measured, one.goal, "yes" if one.is_met else "NO"] for one in verdicts]))
+        parts.append(
+            "Goals\n"
+            + table(
+                ["", "measured", "goal", "met"],
+                [[one.what, one.measured, one.goal, "yes" if one.is_met else "NO"] for one in verdicts],
+            )
+        )
     return "\n".join(parts)
 
 
 def rate(rounds: list[Results], name: str, load: str) -> float:
     """The median over the rounds, in requests a second."""
-    return median(cell(visits, name, load)["requests_per_second"] for visits in rounds)
+    return median(rate_in(visits, name, load) for visits in rounds)
 
 
 def rate_ratio(rounds: list[Results], name: str, yardstick: str, load: str) -> float:
     """The median over the rounds of the ratio within one round."""
-    return median(cell(visits, name, load)["requests_per_second"]
-                  / cell(visits, yardstick, load)["requests_per_second"] for visits in rounds)
+    return median(rate_in(visits, name, load) / rate_in(visits, yardstick, load) for visits in rounds)
 
 
 def latency(rounds: list[Results], name: str, load: str, which: str) -> float | None:
@@ -91,8 +122,14 @@ def median_known(values: Iterable[float | None]) -> float | None:
     return median(known) if known else None
 
 
+def rate_in(visits: Results, name: str, load: str) -> float:
+    """In one round."""
+    return float(cell(visits, name, load)["requests_per_second"])
+
+
 def cell(visits: Results, name: str, load: str) -> Results:
-    return visits[name]["cells"][load]["sample"]
+    sample: Results = visits[name]["cells"][load]["sample"]
+    return sample
 
 
 def _costs(rounds: list[Results], name: str) -> list[str]:
@@ -102,7 +139,11 @@ def _costs(rounds: list[Results], name: str) -> list[str]:
     counted = next((visits[name]["syscalls"] for visits in rounds if visits[name]["syscalls"]), None)
     return [
         name,
-        *(_whole(latency(rounds, name, load, which)) for load in ("1", "64") for which in ("p50_us", "p99_us")),
+        *(
+            _whole(latency(rounds, name, load, which))
+            for load in ("1", "64")
+            for which in ("p50_us", "p99_us")
+        ),
         _tenths(over(lambda one: one["cells"]["64"]["cpu_us_per_request"])),
         _hundredths(counted and counted["answering"]),
         _hundredths(counted and counted["others"]),

@@ -10,6 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Callable
 
 from bench import clusters, load, machine, web
 from bench.clusters import Cluster, Etcd, Place, Ticketd
@@ -71,7 +72,7 @@ class Http(Service):
 
 
 class Nginx(Http):
-    """nginx with a constant answer: what HTTP costs when nothing is done. As many workers as ticketd's loops: one."""
+    """nginx with a constant answer: what HTTP costs when nothing is done. As many workers as ticketd's loops: 1."""
 
     name = "nginx"
     programs = ("nginx",)
@@ -208,9 +209,27 @@ class Redis(Service):
         self._endpoint = Endpoint("127.0.0.1", machine.free_ports(1)[0])
         began = time.monotonic()
         self._process = Process(
-            [machine.need("redis-server"), "--port", str(self._endpoint.port), "--bind", "127.0.0.1",
-             "--dir", str(directory), "--save", "", "--appendonly", "yes", "--appendfsync", self.appendfsync,
-             "--loglevel", "warning", "--daemonize", "no"], directory / "log")
+            [
+                machine.need("redis-server"),
+                "--port",
+                str(self._endpoint.port),
+                "--bind",
+                "127.0.0.1",
+                "--dir",
+                str(directory),
+                "--save",
+                "",
+                "--appendonly",
+                "yes",
+                "--appendfsync",
+                self.appendfsync,
+                "--loglevel",
+                "warning",
+                "--daemonize",
+                "no",
+            ],
+            directory / "log",
+        )
         return _ready(began, self._answers, self._process)
 
     def processes(self) -> list[Process]:
@@ -245,13 +264,29 @@ class Postgres(Service):
         log.touch()
         if user:
             shutil.chown(data, user)
-        made = Process([machine.need("initdb"), "-D", str(data), "-A", "trust", "-U", "postgres"], log, user=user)
+        made = Process(
+            [machine.need("initdb"), "-D", str(data), "-A", "trust", "-U", "postgres"], log, user=user
+        )
         if made.wait(READY_SECONDS_MAX) != 0:
             raise RuntimeError(f"initdb failed:\n{made.last_words()}")
         began = time.monotonic()
         self._process = Process(
-            [machine.need("postgres"), "-D", str(data), "-k", str(data), "-h", "127.0.0.1",
-             "-p", str(self._endpoint.port), "-c", f"max_connections={CONNECTIONS_MAX + 100}"], log, user=user)
+            [
+                machine.need("postgres"),
+                "-D",
+                str(data),
+                "-k",
+                str(data),
+                "-h",
+                "127.0.0.1",
+                "-p",
+                str(self._endpoint.port),
+                "-c",
+                f"max_connections={CONNECTIONS_MAX + 100}",
+            ],
+            log,
+            user=user,
+        )
         seconds = _ready(began, lambda: self._says("CREATE SEQUENCE IF NOT EXISTS ids"), self._process)
         return seconds
 
@@ -262,13 +297,24 @@ class Postgres(Service):
         return load.pgbench(self._endpoint, load_, self._directory)
 
     def _says(self, statement: str) -> bool:
-        arguments = [machine.need("psql"), "-h", self._endpoint.host, "-p", str(self._endpoint.port),
-                     "-U", "postgres", "-q", "-c", statement]
+        arguments = [
+            machine.need("psql"),
+            "-h",
+            self._endpoint.host,
+            "-p",
+            str(self._endpoint.port),
+            "-U",
+            "postgres",
+            "-q",
+            "-c",
+            statement,
+        ]
         return subprocess.run(arguments, capture_output=True).returncode == 0
 
 
-def _ready(began: float, answers, process: Process) -> float:
+def _ready(began: float, answers: Callable[[], bool], process: Process) -> float:
     """Waits for the first answer; the seconds since `began`."""
+
     def check() -> bool:
         if not process.is_running():
             raise RuntimeError(f"{process.arguments[0]} has ended:\n{process.last_words()}")
@@ -292,7 +338,13 @@ def all_services() -> list[Service]:
         services.insert(4, forward)
     if ticketd_knows("--lease"):
         services.insert(4, TicketdService("ticketd 3 --lease", 3, "--lease"))
-    services += [Redis("everysec"), Redis("always"), Postgres(), EtcdService("etcd 1", 1), EtcdService("etcd 3", 3)]
+    services += [
+        Redis("everysec"),
+        Redis("always"),
+        Postgres(),
+        EtcdService("etcd 1", 1),
+        EtcdService("etcd 3", 3),
+    ]
     return services
 
 

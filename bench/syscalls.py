@@ -48,8 +48,13 @@ class _Counter:
 
     def __init__(self, perf: str, process: Process) -> None:
         pids = ",".join(map(str, process.pids()))
-        self._child = subprocess.Popen([perf, "stat", "-x", ";", "-e", EVENT, "-p", pids], stdin=subprocess.DEVNULL,
-                                       stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self._child = subprocess.Popen(
+            [perf, "stat", "-x", ";", "-e", EVENT, "-p", pids],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def finish(self) -> int | None:
         # perf prints what it has counted when it is interrupted.

@@ -50,16 +50,21 @@ class Visit:
 
 def main() -> None:
     options = parse(sys.argv[1:])
-    services = [service for service in all_services() if options.services.lower() in service.name.lower()
-                or service.name in goals.YARDSTICKS]
+    services = [
+        service
+        for service in all_services()
+        if options.services.lower() in service.name.lower() or service.name in goals.YARDSTICKS
+    ]
     machine.install(["wrk", "perf", *(program for service in services for program in service.programs)])
     machine.raise_descriptor_limit()
-    loads = [Load(connections, pipeline, options.seconds) for pipeline in PIPELINES for connections in CONNECTIONS]
+    loads = [
+        Load(connections, pipeline, options.seconds) for pipeline in PIPELINES for connections in CONNECTIONS
+    ]
     described = machine.describe()
     rounds: list[dict[str, Visit]] = []
     with machine.workplace() as workplace:
         for number in range(1, options.rounds + 1):
-            visits = {}
+            visits: dict[str, Visit] = {}
             for service in services:
                 print(f"round {number} of {options.rounds}: {service.name}", flush=True)
                 directory = workplace / f"{number}-{len(visits)}"
@@ -80,9 +85,13 @@ def main() -> None:
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench.throughput", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="how often each service is visited [%(default)s]")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="how often each service is visited [%(default)s]"
+    )
     parser.add_argument("--seconds", type=int, default=2, help="how long each load lasts [%(default)s]")
-    parser.add_argument("--services", default="", help="only those whose name contains this, and the yardsticks")
+    parser.add_argument(
+        "--services", default="", help="only those whose name contains this, and the yardsticks"
+    )
     parser.add_argument("--results", type=Path, default=machine.RESULTS, help="where to write [%(default)s]")
     return parser.parse_args(arguments)
 

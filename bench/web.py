@@ -20,8 +20,14 @@ class Endpoint:
         return f"http://{self.host}:{self.port}{self.path}"
 
 
-def request(endpoint: Endpoint, *, method: str = "POST", path: str | None = None, body: str = "",
-            seconds_max: float = 2.0) -> tuple[int, str]:
+def request(
+    endpoint: Endpoint,
+    *,
+    method: str = "POST",
+    path: str | None = None,
+    body: str = "",
+    seconds_max: float = 2.0,
+) -> tuple[int, str]:
     """The status and the body of the answer; 0 where there was none."""
     connection = http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=seconds_max)
     try:
@@ -34,7 +40,9 @@ def request(endpoint: Endpoint, *, method: str = "POST", path: str | None = None
         connection.close()
 
 
-def json_of(endpoint: Endpoint, *, method: str = "POST", path: str | None = None, body: str = "") -> dict[str, Any]:
+def json_of(
+    endpoint: Endpoint, *, method: str = "POST", path: str | None = None, body: str = ""
+) -> dict[str, Any]:
     """The object that was answered; an empty one where there was none."""
     status, text = request(endpoint, method=method, path=path, body=body)
     if status != 200:
