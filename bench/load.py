@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 import subprocess
 from dataclasses import dataclass
@@ -49,28 +50,9 @@ class Sample:
 def wrk(endpoint: Endpoint, load: Load, *, method: str = "POST", body: str = "") -> Sample:
     """Loads an HTTP service. wrk counts whole seconds."""
     seconds = max(1, round(load.seconds))
-    said = _run(
-        [
-            machine.need("wrk"),
-            "--threads",
-            "1",
-            "--connections",
-            str(load.connections),
-            "--duration",
-            f"{seconds}s",
-            "--timeout",
-            "10s",
-            "--script",
-            str(HERE / "answering.lua"),
-            str(endpoint),
-            "--",
-            method,
-            endpoint.path,
-            body,
-            str(load.pipeline),
-        ],
-        seconds,
-    )
+    flags = f"--threads 1 --connections {load.connections} --duration {seconds}s --timeout 10s".split()
+    program = [machine.need("wrk"), *flags, "--script", str(HERE / "answering.lua")]
+    said = _run([*program, str(endpoint), "--", method, endpoint.path, body, str(load.pipeline)], seconds)
     return read_wrk(said, load)
 
 
@@ -100,25 +82,9 @@ def redis_benchmark(endpoint: Endpoint, load: Load) -> Sample:
 
 
 def _redis_benchmark(endpoint: Endpoint, load: Load, requests: int) -> Sample:
-    said = _run(
-        [
-            machine.need("redis-benchmark"),
-            "-h",
-            endpoint.host,
-            "-p",
-            str(endpoint.port),
-            "-t",
-            "incr",
-            "-c",
-            str(load.connections),
-            "-P",
-            str(load.pipeline),
-            "-n",
-            str(requests),
-            "--csv",
-        ],
-        load.seconds * 4,
-    )
+    target = f"-h {endpoint.host} -p {endpoint.port} -t incr --csv".split()
+    amount = f"-c {load.connections} -P {load.pipeline} -n {requests}".split()
+    said = _run([machine.need("redis-benchmark"), *target, *amount], load.seconds * 4)
     return read_redis_benchmark(said, requests)
 
 
@@ -135,45 +101,38 @@ def read_redis_benchmark(said: str, requests: int) -> Sample:
 
 
 def pgbench(endpoint: Endpoint, load: Load, directory: Path) -> Sample:
-    """Loads PostgreSQL with `nextval('ids')`."""
+    """Loads PostgreSQL with `nextval('ids')`. Its time includes connecting, which a short trial measures."""
     one = "SELECT nextval('ids');\n"
     pipelined = f"\\startpipeline\n{one * load.pipeline}\\endpipeline\n"
     script = directory / "nextval.sql"
     script.write_text(one if load.pipeline == 1 else pipelined)
+    program = [
+        machine.need("pgbench"),
+        "--file",
+        str(script),
+        "--log",
+        "--log-prefix",
+        str(directory / "latency"),
+    ]
+    flags = (
+        f"-h {endpoint.host} -p {endpoint.port} -U postgres -n -M prepared -c {load.connections} -j 1".split()
+    )
+    trial = _run([*program, *flags, "--transactions", "1", "postgres"], load.seconds)
+    seconds = math.ceil(load.seconds + connecting_seconds(trial))
     for log in directory.glob("latency.*"):
         log.unlink()
-    seconds = max(1, round(load.seconds))
-    said = _run(
-        [
-            machine.need("pgbench"),
-            "-h",
-            endpoint.host,
-            "-p",
-            str(endpoint.port),
-            "-U",
-            "postgres",
-            "-n",
-            "-M",
-            "prepared",
-            "-f",
-            str(script),
-            "-c",
-            str(load.connections),
-            "-j",
-            "1",
-            "-T",
-            str(seconds),
-            "--log",
-            "--sampling-rate",
-            "0.1",
-            "--log-prefix",
-            str(directory / "latency"),
-            "postgres",
-        ],
-        seconds,
-    )
+    flags += f"--time {seconds} --sampling-rate 0.1".split()
+    said = _run([*program, *flags, "postgres"], seconds)
     lines = [line for log in directory.glob("latency.*") for line in log.read_text().splitlines()]
     return read_pgbench(said, lines, load)
+
+
+def connecting_seconds(said: str) -> float:
+    """How long pgbench took to connect all its clients, as it says."""
+    found = re.search(r"^initial connection time = ([0-9.]+) ms", said, re.MULTILINE)
+    if found is None:
+        raise LoadFailed(f"pgbench said:\n{said}")
+    return float(found[1]) / 1e3
 
 
 def read_pgbench(said: str, latency_lines: list[str], load: Load) -> Sample:

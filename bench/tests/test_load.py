@@ -2,7 +2,15 @@
 
 import unittest
 
-from bench.load import Load, LoadFailed, percentile, read_pgbench, read_redis_benchmark, read_wrk
+from bench.load import (
+    Load,
+    LoadFailed,
+    connecting_seconds,
+    percentile,
+    read_pgbench,
+    read_redis_benchmark,
+    read_wrk,
+)
 from bench.syscalls import read as read_perf
 
 PLAIN = Load(connections=64, pipeline=1, seconds=2)
@@ -72,6 +80,11 @@ class Pgbench(unittest.TestCase):
             (sample.requests, sample.errors, sample.p50_us, sample.p99_us), (118052, 2, 500.0, 900.0)
         )
         self.assertEqual(sample.requests_per_second, 59206.481331)
+
+    def test_the_time_to_connect_is_read_and_missed_where_it_is_not_there(self) -> None:
+        self.assertEqual(connecting_seconds(PGBENCH), 0.15831)
+        with self.assertRaises(LoadFailed):
+            connecting_seconds("pgbench: error: connection refused\n")
 
     def test_a_transaction_of_sixteen_counts_sixteen_times(self) -> None:
         sample = read_pgbench(PGBENCH, [], PIPELINED)
