@@ -68,6 +68,8 @@ launch() {
     say "\$ $ticketd $*"
     "$ticketd" "$@" </dev/null >"$log" 2>&1 &
     pid[$n]=$!
+    # No word from bash itself where the node is killed: the loop below says it.
+    disown
     local tries=0
     until grep -q 'listening ' "$log"; do
         alive "$n" || fail "node $n did not start:
@@ -119,22 +121,18 @@ done
 say
 say 'All three are voters. Some IDs:'
 
-# The one that answers itself leads; the others redirect.
+# After a restart the first leader is elected in a moment.
 leader=
-follower=
-for _ in $(seq 100); do
-    for n in $nodes; do
-        case $(request -X POST -o /dev/null -w '%{http_code}' "http://$(client_address "$n")/" 2>/dev/null) in
-        200) leader=$(client_address "$n") ;;
-        301 | 307 | 308) follower=$(client_address "$n") ;;
-        esac
-    done
-    [ -n "$leader" ] && [ -n "$follower" ] && break
-    leader=
-    follower=
+tries=0
+until [ -n "$leader" ]; do
+    tries=$((tries + 1))
+    [ $tries -lt 300 ] || fail "the nodes elect no leader; their logs are $directory/*.log"
     sleep 0.1
+    leader=$("$ticketd" status --path "$directory/1" | sed -n 's/^leader *node //p')
 done
-[ -n "$leader" ] || fail "no node answers with an ID; the logs are $directory/*.log"
+follower=$((leader % 3 + 1))
+leader=$(client_address "$leader")
+follower=$(client_address "$follower")
 
 for _ in 1 2 3; do
     say "\$ curl -X POST http://$leader/"
@@ -145,32 +143,20 @@ say "\$ curl -L --post301 -d '' http://$follower/        (a follower: it redirec
 request -L --post301 -d '' "http://$follower/"
 say
 
-case $ticketd in
-/*) shown=$ticketd ;;
-*) shown=$here/$ticketd ;;
-esac
-case $directory in
-/*) stores=$directory ;;
-*) stores=$here/$directory ;;
-esac
-if [ "$caller" = "$here" ]; then
-    shown=$ticketd
-    stores=$directory
-fi
 say
 say 'Next, in another terminal:'
 say "  curl -X POST http://$leader/"
-say "  $shown status --path $stores/1"
-say "  $shown transfer --path $stores/1"
+say "  $ticketd status --path $directory/1"
+say "  $ticketd transfer --path $directory/1"
 say "  kill -9 ${pid[1]}                    (node 1; the others go on)"
-say "  $shown --path $stores/1      (and back again)"
+say "  $ticketd --path $directory/1      (and back again)"
 say
-say "The logs are $stores/*.log. Ctrl-C stops the cluster."
+say "The logs are $directory/*.log. Ctrl-C stops the cluster."
 
 while :; do
     for n in $nodes; do
         if [ -n "${pid[$n]:-}" ] && ! alive "$n"; then
-            say "node $n has ended; '$shown --path $stores/$n' starts it again"
+            say "node $n has ended; '$ticketd --path $directory/$n' starts it again"
             unset "pid[$n]"
         fi
     done

@@ -13,7 +13,7 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use raft_core::NodeId;
 
 use crate::address::{Host, HostPort};
-use crate::settings::{Changes, MB_BYTES, NeitherOnNorOff, Switch};
+use crate::settings::{Changes, MB_BYTES, NeitherOnNorOff, OrOff, Switch};
 use crate::storage::{MAP_BYTES_MAX, MAP_BYTES_MIN};
 
 /// Where a store is unless `--path` says otherwise.
@@ -87,9 +87,10 @@ pub struct Flags {
     /// Directory of the store [default: store]
     #[arg(short = 'P', long, value_name = "DIR", global = true)]
     pub path: Option<PathBuf>,
-    /// Host to listen on: IPv4, IPv6 or a name [default: 127.0.0.1]
-    #[arg(short = 'H', long, value_name = "HOST", global = true)]
-    pub host: Option<Host>,
+    /// Host to listen on: IPv4, IPv6 or a name; several may be given; :: is all of IPv6 and IPv4
+    /// [default: 127.0.0.1]
+    #[arg(short = 'H', long = "host", value_name = "HOST", value_delimiter = ',', global = true)]
+    pub hosts: Option<Vec<Host>>,
     /// Host that the other members and redirected clients use to reach this node; needed where --host is
     /// 0.0.0.0 or :: [default: that of --host]
     #[arg(long, value_name = "HOST", value_parser = parse_advertise, global = true)]
@@ -149,6 +150,35 @@ pub struct Flags {
     #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     #[arg(value_name = "on|off", value_parser = parse_switch)]
     pub forward: Option<Switch>,
+    /// Most connections of clients; more are answered 503
+    /// [default: what the limit of open files permits, 16384 at most]
+    #[arg(long = "http_connections", alias = "http-connections", global = true)]
+    #[arg(value_name = "N", value_parser = parse_http_connections)]
+    pub http_connections: Option<u32>,
+    /// How long a client's connection may be quiet between two requests, in milliseconds [default: 60000]
+    #[arg(long = "http_idle_timeout", alias = "http-idle-timeout", global = true)]
+    #[arg(value_name = "MS", value_parser = parse_http_timeout)]
+    pub http_idle_timeout_ms: Option<u64>,
+    /// How long the head of a request may take to arrive, in milliseconds [default: 10000]
+    #[arg(long = "http_header_timeout", alias = "http-header-timeout", global = true)]
+    #[arg(value_name = "MS", value_parser = parse_http_timeout)]
+    pub http_header_timeout_ms: Option<u64>,
+    /// How long the body of a request may take to arrive, in milliseconds [default: 20000]
+    #[arg(long = "http_body_timeout", alias = "http-body-timeout", global = true)]
+    #[arg(value_name = "MS", value_parser = parse_http_timeout)]
+    pub http_body_timeout_ms: Option<u64>,
+    /// Unix-domain socket on which clients are served as well; off for none [default: off]
+    #[arg(long = "http_unix", alias = "http-unix", global = true)]
+    #[arg(value_name = "PATH|off", value_parser = parse_http_unix)]
+    pub http_unix: Option<OrOff<String>>,
+    /// Host for --metrics_port [default: that of --host]
+    #[arg(long = "metrics_host", alias = "metrics-host", value_name = "HOST", global = true)]
+    pub metrics_host: Option<Host>,
+    /// TCP port for health, status and metrics alone, which clients' port then serves no more; 0 for any free
+    /// one, off for none [default: off]
+    #[arg(long = "metrics_port", alias = "metrics-port", global = true)]
+    #[arg(value_name = "PORT|off", value_parser = parse_metrics_port)]
+    pub metrics_port: Option<OrOff<u16>>,
     /// start, join: destroy a store that is in the way; drop: destroy even a damaged store
     #[arg(long, global = true)]
     pub force: bool,
@@ -158,6 +188,9 @@ pub struct Flags {
     /// Set in the process that `--daemonize` leaves in the background.
     #[arg(long = "in_background", hide = true, global = true)]
     pub in_background: bool,
+    /// Set by this program alone, for the process that it starts to read a store
+    #[arg(long = "in_child", hide = true, global = true)]
+    pub in_child: bool,
     /// Print the version and exit
     #[arg(short = 'v', short_alias = 'V', long, action = ArgAction::Version, global = true)]
     version: Option<bool>,
@@ -174,7 +207,7 @@ impl Flags {
     #[must_use]
     pub fn changes(&self) -> Changes {
         Changes {
-            host: self.host.clone(),
+            hosts: self.hosts.clone(),
             advertise: self.advertise.clone(),
             raft_port: self.raft_port,
             http_port: self.http_port,
@@ -186,6 +219,13 @@ impl Flags {
             redirect_status: self.redirect_status,
             batch_max: self.batch_max,
             forward: self.forward,
+            http_connections: self.http_connections,
+            http_idle_timeout_ms: self.http_idle_timeout_ms,
+            http_header_timeout_ms: self.http_header_timeout_ms,
+            http_body_timeout_ms: self.http_body_timeout_ms,
+            http_unix: self.http_unix.clone(),
+            metrics_host: self.metrics_host.clone(),
+            metrics_port: self.metrics_port.clone(),
         }
     }
 }
@@ -226,7 +266,7 @@ pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Re
 
 /// The flags of a node that serves, on top of [`ANYWHERE`].
 const SERVING: &[&str] = &[
-    "host",
+    "hosts",
     "advertise",
     "raft_port",
     "http_port",
@@ -240,10 +280,17 @@ const SERVING: &[&str] = &[
     "redirect_status",
     "batch_max",
     "forward",
+    "http_connections",
+    "http_idle_timeout_ms",
+    "http_header_timeout_ms",
+    "http_body_timeout_ms",
+    "http_unix",
+    "metrics_host",
+    "metrics_port",
 ];
 
 /// The flags that mean something with every command.
-const ANYWHERE: &[&str] = &["path", "debug", "version", "in_background"];
+const ANYWHERE: &[&str] = &["path", "debug", "version", "in_background", "in_child"];
 
 /// Which flags belong to which subcommand, on top of [`ANYWHERE`]; `None` is the restart.
 fn permitted(subcommand: Option<&str>) -> Vec<&'static str> {
@@ -382,6 +429,31 @@ fn parse_batch_max(text: &str) -> Result<NonZeroU64, String> {
     positive(text, 1_000_000_000_000)
 }
 
+/// A connection takes some hundred bytes and a descriptor: a million of them, a large machine.
+fn parse_http_connections(text: &str) -> Result<u32, String> {
+    let count = number(text, 1..=1_000_000)?;
+    u32::try_from(count).map_err(|error| error.to_string())
+}
+
+fn parse_http_timeout(text: &str) -> Result<u64, String> {
+    number(text, 1..=86_400_000)
+}
+
+fn parse_http_unix(text: &str) -> Result<OrOff<String>, String> {
+    match text {
+        "off" => Ok(OrOff::Off),
+        "" => Err("it must be a path or off".to_owned()),
+        path => Ok(OrOff::Given(path.to_owned())),
+    }
+}
+
+fn parse_metrics_port(text: &str) -> Result<OrOff<u16>, String> {
+    match text {
+        "off" => Ok(OrOff::Off),
+        port => parse_port(port).map(OrOff::Given).map_err(|error| format!("{error}, or off")),
+    }
+}
+
 fn parse_redirect_status(text: &str) -> Result<u16, String> {
     match text {
         "301" => Ok(301),
@@ -450,11 +522,26 @@ mod tests {
         let default = crate::settings::Settings::default();
         let line = "ticketd --host a --advertise b --raft_port 1 --http_port 2 --db_size 30 --window 4 \
                     --election_timeout 50 --heartbeat_interval 6 --request_timeout 7 --redirect_status 308 \
-                    --batch_max 9 --forward";
+                    --batch_max 9 --forward --http_connections 10 --http_idle_timeout 11 \
+                    --http_header_timeout 12 --http_body_timeout 13 --http_unix c --metrics_host d \
+                    --metrics_port 14";
         let changed = default.clone().with(&parsed(line).flags.changes()).unwrap();
-        assert_eq!(changed.advertise, Some("b".parse().unwrap()));
-        for ((name, before), (_, after)) in default.to_pairs().iter().zip(changed.to_pairs()) {
-            assert_ne!(*before, after, "{name}");
+        let optional = ["advertise", "http_connections", "http_unix", "metrics_host", "metrics_port"];
+        let (before, after) = (default.to_pairs(), changed.to_pairs());
+        assert_eq!(after.len(), before.len() + optional.len());
+        for pair in before {
+            assert!(!after.contains(&pair), "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn hosts_may_be_several_and_what_was_given_may_be_off() {
+        let hosts = parsed("ticketd --host ::1,10.0.0.1 -H a").flags.hosts.unwrap();
+        assert_eq!(hosts, ["::1", "10.0.0.1", "a"].map(|host| host.parse().unwrap()));
+        let off = parsed("ticketd --http_unix off --metrics_port off").flags;
+        assert_eq!((off.http_unix, off.metrics_port), (Some(OrOff::Off), Some(OrOff::Off)));
+        for line in ["ticketd --metrics_port x", "ticketd --http_connections 0", "ticketd --host a,,b"] {
+            usage(line);
         }
     }
 

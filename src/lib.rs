@@ -6,7 +6,7 @@
 //! 5  cli, commands            what a person types
 //! 4  server                   the event loop: the only place where sockets, timers and the node meet
 //! 3  http | peer | storage    three ways out of the process; none knows the others, none knows the server
-//! 2  node, codec, identity, settings, address
+//! 2  node, codec, identity, settings, address, histogram
 //!                             pure: Raft and the counter; the bytes of their values; who and where a node is
 //! 1  raft-core                pure: the Raft state machine, a crate of its own
 //! ```
@@ -15,6 +15,7 @@ pub mod address;
 pub mod cli;
 pub mod codec;
 pub mod commands;
+pub mod histogram;
 pub mod http;
 pub mod identity;
 pub mod node;

@@ -18,9 +18,9 @@ pub const MB_BYTES: u64 = 1024 * 1024;
 /// How a node was last started.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// Where it listens.
-    pub host: Host,
-    /// What others use to reach it; `None` where that is `host`.
+    /// Where it listens, one at least. What others are told is the first that they can use.
+    pub hosts: Vec<Host>,
+    /// What others use to reach it; `None` where that is one of `hosts`.
     pub advertise: Option<Host>,
     /// The port for the other members. 0 only before the node has ever listened: what is stored is the port
     /// that was really bound, so that a restart keeps it.
@@ -43,6 +43,38 @@ pub struct Settings {
     pub batch_max: NonZeroU64,
     /// Whether the node asks the leader on its clients' behalf instead of sending them there.
     pub forward: Switch,
+    /// The most connections of clients; `None` for as many as the limit of open files permits.
+    pub http_connections: Option<u32>,
+    /// How long a connection may be quiet between two requests, in milliseconds.
+    pub http_idle_timeout_ms: u64,
+    /// How long a request head may take, in milliseconds.
+    pub http_header_timeout_ms: u64,
+    /// How long a request body may take, in milliseconds.
+    pub http_body_timeout_ms: u64,
+    /// A Unix-domain socket for clients, by its path.
+    pub http_unix: Option<String>,
+    /// Where health, status and metrics listen, if they have a listener of their own; `None` for `hosts`.
+    pub metrics_host: Option<Host>,
+    /// The port of that listener; `None` where they have none. 0 as above.
+    pub metrics_port: Option<u16>,
+}
+
+/// Something that can be taken away again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum OrOff<T> {
+    /// Have this.
+    Given(T),
+    /// Have none.
+    Off,
+}
+
+impl<T> OrOff<T> {
+    fn into_option(self) -> Option<T> {
+        match self {
+            OrOff::Given(value) => Some(value),
+            OrOff::Off => None,
+        }
+    }
 }
 
 /// On or off.
@@ -82,8 +114,8 @@ impl fmt::Display for Switch {
 /// What is to be other than in the settings so far; `None` is left as it is.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Changes {
-    /// See [`Settings::host`].
-    pub host: Option<Host>,
+    /// See [`Settings::hosts`].
+    pub hosts: Option<Vec<Host>>,
     /// See [`Settings::advertise`].
     pub advertise: Option<Host>,
     /// See [`Settings::raft_port`].
@@ -106,12 +138,26 @@ pub struct Changes {
     pub batch_max: Option<NonZeroU64>,
     /// See [`Settings::forward`].
     pub forward: Option<Switch>,
+    /// See [`Settings::http_connections`].
+    pub http_connections: Option<u32>,
+    /// See [`Settings::http_idle_timeout_ms`].
+    pub http_idle_timeout_ms: Option<u64>,
+    /// See [`Settings::http_header_timeout_ms`].
+    pub http_header_timeout_ms: Option<u64>,
+    /// See [`Settings::http_body_timeout_ms`].
+    pub http_body_timeout_ms: Option<u64>,
+    /// See [`Settings::http_unix`].
+    pub http_unix: Option<OrOff<String>>,
+    /// See [`Settings::metrics_host`].
+    pub metrics_host: Option<Host>,
+    /// See [`Settings::metrics_port`].
+    pub metrics_port: Option<OrOff<u16>>,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
-            host: Host::LOOPBACK,
+            hosts: vec![Host::LOOPBACK],
             advertise: None,
             raft_port: 9000,
             http_port: 8000,
@@ -123,6 +169,13 @@ impl Default for Settings {
             redirect_status: 301,
             batch_max: NonZeroU64::new(1_000_000).expect("a million is not 0"),
             forward: Switch::Off,
+            http_connections: None,
+            http_idle_timeout_ms: 60_000,
+            http_header_timeout_ms: 10_000,
+            http_body_timeout_ms: 20_000,
+            http_unix: None,
+            metrics_host: None,
+            metrics_port: None,
         }
     }
 }
@@ -136,7 +189,7 @@ impl Settings {
         let mut settings = Settings::default();
         for (name, value) in pairs {
             match name.as_str() {
-                "host" => settings.host = stored(name, value)?,
+                "host" => settings.hosts = stored_list(name, value)?,
                 "advertise" => settings.advertise = Some(stored(name, value)?),
                 "raft_port" => settings.raft_port = stored(name, value)?,
                 "http_port" => settings.http_port = stored(name, value)?,
@@ -148,6 +201,13 @@ impl Settings {
                 "redirect_status" => settings.redirect_status = stored(name, value)?,
                 "batch_max" => settings.batch_max = stored(name, value)?,
                 "forward" => settings.forward = stored(name, value)?,
+                "http_connections" => settings.http_connections = Some(stored(name, value)?),
+                "http_idle_timeout" => settings.http_idle_timeout_ms = stored(name, value)?,
+                "http_header_timeout" => settings.http_header_timeout_ms = stored(name, value)?,
+                "http_body_timeout" => settings.http_body_timeout_ms = stored(name, value)?,
+                "http_unix" => settings.http_unix = Some(value.clone()),
+                "metrics_host" => settings.metrics_host = Some(stored(name, value)?),
+                "metrics_port" => settings.metrics_port = Some(stored(name, value)?),
                 _ => log::debug!("the store holds a setting '{name}' that this version does not know"),
             }
         }
@@ -159,7 +219,7 @@ impl Settings {
     pub fn to_pairs(&self) -> Vec<(String, String)> {
         // Taken apart so that a new field can not be forgotten here.
         let Settings {
-            host,
+            hosts,
             advertise,
             raft_port,
             http_port,
@@ -171,9 +231,17 @@ impl Settings {
             redirect_status,
             batch_max,
             forward,
+            http_connections,
+            http_idle_timeout_ms,
+            http_header_timeout_ms,
+            http_body_timeout_ms,
+            http_unix,
+            metrics_host,
+            metrics_port,
         } = self;
+        let hosts: Vec<String> = hosts.iter().map(Host::to_string).collect();
         let mut pairs = vec![
-            ("host", host.to_string()),
+            ("host", hosts.join(",")),
             ("raft_port", raft_port.to_string()),
             ("http_port", http_port.to_string()),
             ("db_size", db_size_mb.to_string()),
@@ -184,8 +252,15 @@ impl Settings {
             ("redirect_status", redirect_status.to_string()),
             ("batch_max", batch_max.to_string()),
             ("forward", forward.to_string()),
+            ("http_idle_timeout", http_idle_timeout_ms.to_string()),
+            ("http_header_timeout", http_header_timeout_ms.to_string()),
+            ("http_body_timeout", http_body_timeout_ms.to_string()),
         ];
         pairs.extend(advertise.iter().map(|host| ("advertise", host.to_string())));
+        pairs.extend(http_connections.iter().map(|max| ("http_connections", max.to_string())));
+        pairs.extend(http_unix.iter().map(|path| ("http_unix", path.clone())));
+        pairs.extend(metrics_host.iter().map(|host| ("metrics_host", host.to_string())));
+        pairs.extend(metrics_port.iter().map(|port| ("metrics_port", port.to_string())));
         pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
@@ -194,13 +269,13 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`] where the outcome makes no sense as a whole.
     pub fn with(self, changes: &Changes) -> Result<Settings, SettingsError> {
-        let advertise = match (&changes.advertise, &changes.host) {
+        let advertise = match (&changes.advertise, &changes.hosts) {
             (Some(advertise), _) => Some(advertise.clone()),
             (None, Some(_)) => None,
             (None, None) => self.advertise,
         };
         let settings = Settings {
-            host: changes.host.clone().unwrap_or(self.host),
+            hosts: changes.hosts.clone().unwrap_or(self.hosts),
             advertise,
             raft_port: changes.raft_port.unwrap_or(self.raft_port),
             http_port: changes.http_port.unwrap_or(self.http_port),
@@ -212,14 +287,28 @@ impl Settings {
             redirect_status: changes.redirect_status.unwrap_or(self.redirect_status),
             batch_max: changes.batch_max.unwrap_or(self.batch_max),
             forward: changes.forward.unwrap_or(self.forward),
+            http_connections: changes.http_connections.or(self.http_connections),
+            http_idle_timeout_ms: changes.http_idle_timeout_ms.unwrap_or(self.http_idle_timeout_ms),
+            http_header_timeout_ms: changes.http_header_timeout_ms.unwrap_or(self.http_header_timeout_ms),
+            http_body_timeout_ms: changes.http_body_timeout_ms.unwrap_or(self.http_body_timeout_ms),
+            http_unix: changes.http_unix.clone().map_or(self.http_unix, OrOff::into_option),
+            metrics_host: match (&changes.metrics_host, &changes.metrics_port) {
+                (Some(host), _) => Some(host.clone()),
+                (None, Some(OrOff::Off)) => None,
+                (None, Some(OrOff::Given(_)) | None) => self.metrics_host,
+            },
+            metrics_port: changes.metrics_port.clone().map_or(self.metrics_port, OrOff::into_option),
         };
         settings.check()?;
         Ok(settings)
     }
 
     fn check(&self) -> Result<(), SettingsError> {
-        if self.host.is_unspecified() && self.advertise.is_none() {
-            return Err(SettingsError::NothingToAdvertise { host: self.host.clone() });
+        if let (Some(host), None) = (self.hosts.first(), self.reachable()) {
+            return Err(SettingsError::NothingToAdvertise { host: host.clone() });
+        }
+        if self.metrics_host.is_some() && self.metrics_port.is_none() {
+            return Err(SettingsError::NoMetricsPort);
         }
         if self.heartbeat_interval_ms.saturating_mul(2) >= self.election_timeout_ms {
             return Err(SettingsError::HeartbeatTooSlow {
@@ -245,8 +334,18 @@ impl Settings {
         HostPort { host: self.reachable_host(), port: self.http_port }
     }
 
+    /// Where health, status and metrics listen, where they have a listener of their own.
+    #[must_use]
+    pub fn metrics_hosts(&self) -> &[Host] {
+        self.metrics_host.as_ref().map_or(&self.hosts, std::slice::from_ref)
+    }
+
     fn reachable_host(&self) -> Host {
-        self.advertise.as_ref().unwrap_or(&self.host).clone()
+        self.reachable().expect("settings without a reachable host are refused").clone()
+    }
+
+    fn reachable(&self) -> Option<&Host> {
+        self.advertise.as_ref().or_else(|| self.hosts.iter().find(|host| !host.is_unspecified()))
     }
 
     /// The most that the store may occupy, in bytes.
@@ -260,6 +359,10 @@ fn stored<T: FromStr>(name: &str, value: &str) -> Result<T, SettingsError> {
     value.parse().map_err(|_| SettingsError::Stored { name: name.to_owned(), value: value.to_owned() })
 }
 
+fn stored_list<T: FromStr>(name: &str, value: &str) -> Result<Vec<T>, SettingsError> {
+    value.split(',').map(|part| stored(name, part)).collect()
+}
+
 /// Why settings make no sense.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SettingsError {
@@ -268,6 +371,8 @@ pub enum SettingsError {
         /// The host that stands for every address.
         host: Host,
     },
+    /// A host for metrics alone does not say where on it.
+    NoMetricsPort,
     /// Followers would campaign against a leader that is alive.
     HeartbeatTooSlow {
         /// As given, in milliseconds.
@@ -296,6 +401,9 @@ impl fmt::Display for SettingsError {
                 write!(f, "--host {host} listens everywhere, but the other members need one address: ")?;
                 f.write_str("give it with --advertise HOST")
             }
+            SettingsError::NoMetricsPort => f.write_str(
+                "--metrics_host says where metrics listen, but not on which port: give --metrics_port PORT",
+            ),
             SettingsError::HeartbeatTooSlow { heartbeat_interval_ms, election_timeout_ms } => write!(
                 f,
                 "a heartbeat each {heartbeat_interval_ms} ms is too slow for an election timeout of \
@@ -322,7 +430,7 @@ mod tests {
 
     fn other() -> Settings {
         Settings {
-            host: "0.0.0.0".parse().unwrap(),
+            hosts: vec!["0.0.0.0".parse().unwrap(), "::1".parse().unwrap()],
             advertise: Some("node-1.example".parse().unwrap()),
             raft_port: 1,
             http_port: 2,
@@ -334,6 +442,13 @@ mod tests {
             redirect_status: 308,
             batch_max: NonZeroU64::new(9).unwrap(),
             forward: Switch::On,
+            http_connections: Some(21),
+            http_idle_timeout_ms: 22,
+            http_header_timeout_ms: 23,
+            http_body_timeout_ms: 24,
+            http_unix: Some("/a b,c".to_owned()),
+            metrics_host: Some("127.0.0.2".parse().unwrap()),
+            metrics_port: Some(25),
         }
     }
 
@@ -356,6 +471,8 @@ mod tests {
         for (name, value) in [
             ("window", "many"),
             ("host", "a b"),
+            ("host", "a,"),
+            ("metrics_port", "off"),
             ("batch_max", "0"),
             ("forward", "yes"),
             ("raft_port", "65536"),
@@ -368,7 +485,7 @@ mod tests {
     /// Every setting changed to what neither the default nor `other` has.
     fn everything() -> Changes {
         Changes {
-            host: Some("::1".parse().unwrap()),
+            hosts: Some(vec!["::1".parse().unwrap()]),
             advertise: Some("node-2.example".parse().unwrap()),
             raft_port: Some(11),
             http_port: Some(12),
@@ -380,7 +497,31 @@ mod tests {
             redirect_status: Some(307),
             batch_max: NonZeroU64::new(19),
             forward: Some(Switch::Off),
+            http_connections: Some(31),
+            http_idle_timeout_ms: Some(32),
+            http_header_timeout_ms: Some(33),
+            http_body_timeout_ms: Some(34),
+            http_unix: Some(OrOff::Given("/d".to_owned())),
+            metrics_host: Some("127.0.0.3".parse().unwrap()),
+            metrics_port: Some(OrOff::Given(35)),
         }
+    }
+
+    #[test]
+    fn what_was_given_can_be_taken_away() {
+        let off =
+            Changes { http_unix: Some(OrOff::Off), metrics_port: Some(OrOff::Off), ..Changes::default() };
+        let settings = other().with(&off).unwrap();
+        assert_eq!((settings.http_unix, settings.metrics_host, settings.metrics_port), (None, None, None));
+        let host_alone = Changes { metrics_host: Some(Host::LOOPBACK), ..Changes::default() };
+        assert_eq!(Settings::default().with(&host_alone), Err(SettingsError::NoMetricsPort));
+    }
+
+    #[test]
+    fn others_are_told_the_first_host_that_they_can_use() {
+        let hosts = ["::", "10.0.0.1", "a.example"].map(|host| host.parse().unwrap()).to_vec();
+        let settings = Settings::default().with(&Changes { hosts: Some(hosts), ..Changes::default() });
+        assert_eq!(settings.unwrap().peer_address().to_string(), "10.0.0.1:9000");
     }
 
     #[test]
@@ -397,11 +538,11 @@ mod tests {
 
     #[test]
     fn a_new_host_replaces_what_was_advertised_for_the_old_one() {
-        let host = Some(Host::LOOPBACK);
-        let moved = other().with(&Changes { host: host.clone(), ..Changes::default() }).unwrap();
+        let hosts = Some(vec![Host::LOOPBACK]);
+        let moved = other().with(&Changes { hosts: hosts.clone(), ..Changes::default() }).unwrap();
         assert_eq!(moved.peer_address().to_string(), "127.0.0.1:1");
         let advertise = Some("a.example".parse().unwrap());
-        let moved = other().with(&Changes { host, advertise, ..Changes::default() }).unwrap();
+        let moved = other().with(&Changes { hosts, advertise, ..Changes::default() }).unwrap();
         assert_eq!(moved.client_address().to_string(), "a.example:2");
     }
 
@@ -409,8 +550,8 @@ mod tests {
     fn what_makes_no_sense_as_a_whole_is_refused() {
         let refused = |changes: Changes| Settings::default().with(&changes).unwrap_err();
         for everywhere in ["0.0.0.0", "::"] {
-            let host = Some(everywhere.parse().unwrap());
-            let error = refused(Changes { host, ..Changes::default() });
+            let hosts = Some(vec![everywhere.parse().unwrap()]);
+            let error = refused(Changes { hosts, ..Changes::default() });
             assert!(matches!(error, SettingsError::NothingToAdvertise { .. }), "{error}");
         }
         let election = Changes { election_timeout_ms: Some(100), ..Changes::default() };

@@ -16,6 +16,11 @@ fn every_file_of_the_corpus_of_codec_values_passes() -> io::Result<()> {
     check_all("codec_values", checks::codec_values::check)
 }
 
+#[test]
+fn every_file_of_the_corpus_of_http_connection_passes() -> io::Result<()> {
+    check_all("http_connection", checks::http_connection::check)
+}
+
 fn check_all(target: &str, check: fn(&[u8])) -> io::Result<()> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let mut checked = 0;

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 
 use raft_core::Micros;
-use ticketd::http::{Config, Connection, HttpDate, Page, Reply, Request, Turn};
+use ticketd::http::{Config, Connection, Handler, HttpDate, Page, Reply, Request, Tally, Turn};
 
 const PLAIN: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\n\r\n";
 const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -21,18 +21,22 @@ const REST_US: u64 = 1_000_000;
 /// A connection, a clock and a client.
 struct Client {
     config: Config,
+    tally: Tally,
     now: u64,
     connection: Connection,
 }
 
 impl Client {
     fn new(config: Config) -> Client {
-        Client { config, now: 0, connection: Connection::new(Micros(0)) }
+        Client { config, tally: Tally::default(), now: 0, connection: Connection::new(Micros(0)) }
     }
 
     fn with<T>(&mut self, act: impl FnOnce(&mut Connection, Turn<'_>) -> T) -> T {
         let date = HttpDate::from_unix(0);
-        act(&mut self.connection, Turn { config: &self.config, now: Micros(self.now), date: &date })
+        act(
+            &mut self.connection,
+            Turn { config: &self.config, now: Micros(self.now), date: &date, tally: &self.tally },
+        )
     }
 
     fn send(&mut self, bytes: &[u8]) {
@@ -499,4 +503,22 @@ fn answering_a_page_with_ids_is_a_fault_of_the_driver() {
     client.send(HEALTH);
     client.poll();
     client.answer(ID);
+}
+
+#[test]
+fn each_answer_is_counted_once_by_its_status_whoever_gives_it() {
+    let mut client = Client::new(Config::default());
+    let refused = b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n";
+    client.send(&[PLAIN, HEALTH, refused, PLAIN, b"nonsense\r\n"].concat());
+    assert_eq!(client.poll(), Some(ONE));
+    client.answer(ID);
+    while client.poll().is_some_and(|request| request != ONE) {
+        client.answer(PAGE);
+    }
+    client.answer(Reply::LeaderUnavailable);
+    let counts = [Handler::Ids, Handler::Pages, Handler::Protocol].map(|handler| {
+        let by_code = client.tally.by_code(handler);
+        by_code.into_iter().filter(|(_, count)| *count > 0).collect::<Vec<_>>()
+    });
+    assert_eq!(counts, [vec![("200", 1), ("503", 1)], vec![("200", 1)], vec![("400", 1), ("404", 1)]]);
 }

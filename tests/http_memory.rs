@@ -8,7 +8,7 @@ use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use raft_core::Micros;
-use ticketd::http::{Config, Connection, HttpDate, Reply, Turn};
+use ticketd::http::{Config, Connection, HttpDate, Reply, Tally, Turn};
 
 struct Counting;
 
@@ -71,7 +71,8 @@ impl Exchange<'_> {
 fn requests_allocate_nothing_rest_costs_little_and_attacks_cost_no_more_than_the_bounds() {
     let config = Config::default();
     let date = HttpDate::from_unix(0);
-    let turn = Turn { config: &config, now: Micros(1), date: &date };
+    let tally = Tally::default();
+    let turn = Turn { config: &config, now: Micros(1), date: &date, tally: &tally };
     let mut exchange = Exchange { connection: Connection::new(Micros(0)), turn };
     let before = bytes();
     let requests: [&[u8]; 6] = [

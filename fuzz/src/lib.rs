@@ -6,4 +6,5 @@
 //! ordinary compiler. It may use the public interface of ticketd and raft-core, and nothing of libFuzzer.
 
 pub mod codec_values;
+pub mod http_connection;
 pub mod peer_codec;

@@ -86,7 +86,7 @@ impl Raft {
         let now = self.now;
         let RoleState::Leader(leader) = &mut self.role else { return };
         let Some(progress) = leader.progress.get_mut(&from.id) else { return };
-        progress.last_heard = now;
+        progress.on_heard(now);
         if progress.on_rejected(prev_log_index, agree_at_most) {
             self.replicate_to(from.id);
         }

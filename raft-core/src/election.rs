@@ -75,6 +75,7 @@ impl Raft {
             last_heard: self.now,
             election_deadline: self.random_election_deadline(),
             pace: Pace::Patient,
+            refused: None,
         });
     }
 
@@ -117,16 +118,21 @@ impl Raft {
         match &mut self.role {
             RoleState::Leader(leader) => {
                 if let Some(progress) = leader.progress.get_mut(&peer) {
-                    progress.probe();
+                    progress.on_gone();
                 }
             }
             RoleState::Follower(follower) if follower.leader.is_some_and(|l| l.id == peer) => {
+                let refused = follower.refused.take();
                 let election_deadline = self.now.plus(self.stagger() * self.rank_without(peer));
                 let until = self.now.plus(self.config.election_timeout_us);
                 self.role = RoleState::Follower(Follower {
                     pace: Pace::Quick { until },
                     ..Follower::waiting(self.now, election_deadline)
                 });
+                // Who has asked a moment too early need not ask again.
+                if let Some((from, pre_vote)) = refused {
+                    self.on_pre_vote(from, pre_vote);
+                }
             }
             RoleState::Follower(_)
             | RoleState::PreCandidate(_)

@@ -23,7 +23,7 @@ impl Raft {
         let now = self.now;
         let RoleState::Leader(leader) = &mut self.role else { return };
         let Some(progress) = leader.progress.get_mut(&from.id) else { return };
-        progress.last_heard = now;
+        progress.on_heard(now);
         // An answer to a round that was never begun lets nothing pass.
         if m.round <= leader.round {
             progress.acked_round = progress.acked_round.max(m.round);

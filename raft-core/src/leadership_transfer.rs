@@ -99,7 +99,7 @@ impl Raft {
         let RoleState::Leader(leader) = &self.role else { return None };
         let membership = self.log.membership();
         let candidates = leader.progress.iter().filter(|(id, progress)| {
-            let heard = self.now.since(progress.last_heard) < self.config.election_timeout_us;
+            let heard = progress.is_responsive(self.now, self.config.election_timeout_us);
             membership.is_voter(**id) && to.map_or(heard, |to| to == **id)
         });
         let best = candidates.min_by_key(|(id, progress)| (core::cmp::Reverse(progress.match_index), **id));

@@ -41,8 +41,9 @@ pub struct Membership {
 /// overlap (dissertation §4.1).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MembershipChange {
-    /// Adds a learner, which the leader promotes by itself once it has caught up. The `suffrage` given is
-    /// ignored.
+    /// Adds a learner, which the leader promotes by itself once it has caught up. One that is a member already,
+    /// in this life, asks a second time because it has not heard the answer; it may listen elsewhere by now, so
+    /// its addresses are recorded. The `suffrage` given is ignored.
     Add(NodeId, Member),
     /// Makes a learner a voter. Leaders do this by themselves; drivers need not.
     Promote(NodeId),
@@ -115,13 +116,16 @@ impl Membership {
     pub fn changed(&self, change: &MembershipChange) -> Result<Option<Membership>, ChangeRefused> {
         let mut changed = self.clone();
         match change {
-            MembershipChange::Add(id, member) => match self.members.get(id) {
-                Some(present) if present.incarnation == member.incarnation => return Ok(None),
-                Some(_) => return Err(ChangeRefused::IdTaken),
-                None => {
-                    changed.members.insert(*id, Member { suffrage: Suffrage::Learner, ..member.clone() });
-                }
-            },
+            MembershipChange::Add(id, member) => {
+                let suffrage = match self.members.get(id) {
+                    Some(present) if present.incarnation != member.incarnation => {
+                        return Err(ChangeRefused::IdTaken);
+                    }
+                    Some(present) => present.suffrage,
+                    None => Suffrage::Learner,
+                };
+                changed.members.insert(*id, Member { suffrage, ..member.clone() });
+            }
             MembershipChange::Promote(id) => {
                 let member = changed.members.get_mut(id).ok_or(ChangeRefused::NoSuchMember)?;
                 member.suffrage = Suffrage::Voter;

@@ -9,9 +9,14 @@ impl Raft {
     /// Receiver: yes, if it would be a new term, the log is up to date (Raft §5.4.1), and no leader is at work.
     pub(crate) fn on_pre_vote(&mut self, from: Peer, m: PreVote) {
         let term = self.hard_state.current_term;
-        let vote_granted = m.next_term > term
-            && !self.hears_leader()
-            && self.log.is_up_to_date(m.last_log_index, m.last_log_term);
+        let electable = m.next_term > term && self.log.is_up_to_date(m.last_log_index, m.last_log_term);
+        let vote_granted = electable && !self.hears_leader();
+        if electable
+            && !vote_granted
+            && let RoleState::Follower(follower) = &mut self.role
+        {
+            follower.refused = Some((from, m));
+        }
         let response = PreVoteResponse { term, next_term: m.next_term, vote_granted };
         self.send(from, Message::PreVoteResponse(response));
     }

@@ -16,6 +16,8 @@ pub(crate) struct Progress {
     pub(crate) state: ProgressState,
     /// When it last answered anything in this term, or when the term began.
     pub(crate) last_heard: Micros,
+    /// The driver has said that its process is gone, and nothing has come from it since.
+    pub(crate) is_gone: bool,
     /// The latest round that it has answered.
     pub(crate) acked_round: Round,
 }
@@ -51,8 +53,26 @@ impl Progress {
             next_index,
             state: ProgressState::Probe { waiting: false },
             last_heard: now,
+            is_gone: false,
             acked_round: Round(0),
         }
+    }
+
+    /// It has answered.
+    pub(crate) fn on_heard(&mut self, now: Micros) {
+        self.last_heard = now;
+        self.is_gone = false;
+    }
+
+    /// Its process is gone: what was on its way is lost.
+    pub(crate) fn on_gone(&mut self) {
+        self.is_gone = true;
+        self.probe();
+    }
+
+    /// Whether it can be expected to answer: it has within `patience_us`, and is not known to be gone.
+    pub(crate) fn is_responsive(&self, now: Micros, patience_us: u64) -> bool {
+        !self.is_gone && now.since(self.last_heard) < patience_us
     }
 
     /// Whether an append may be sent now.

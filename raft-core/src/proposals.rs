@@ -48,7 +48,7 @@ impl Raft {
         let members = &self.log.membership().members;
         let caught_up = leader.progress.iter().find(|(id, progress)| {
             let learns = members.get(id).is_some_and(|m| m.suffrage == Suffrage::Learner);
-            let heard = self.now.since(progress.last_heard) < self.config.election_timeout_us;
+            let heard = progress.is_responsive(self.now, self.config.election_timeout_us);
             learns && heard && progress.match_index >= self.commit_index
         });
         let Some((id, _)) = caught_up else { return };

@@ -72,7 +72,7 @@ impl Raft {
             return;
         }
         let Some(progress) = leader.progress.get_mut(&from.id) else { return };
-        progress.last_heard = now;
+        progress.on_heard(now);
         progress.on_matched(match_index, now);
         self.advance_commit_index();
         self.promote_learners();

@@ -3,6 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::io::Role;
+use crate::message::PreVote;
 use crate::progress::Progress;
 use crate::types::{BarrierId, LogIndex, Micros, NodeId, Peer, ProposalId, Round, WriteId};
 
@@ -26,6 +27,8 @@ pub(crate) struct Follower {
     pub(crate) election_deadline: Micros,
     /// How soon it asks again if nobody decides.
     pub(crate) pace: Pace,
+    /// Whom it has refused a pre-vote only because it heard this leader: they may have lost it a moment earlier.
+    pub(crate) refused: Option<(Peer, PreVote)>,
 }
 
 #[derive(Clone, Debug)]
@@ -118,6 +121,6 @@ impl RoleState {
 impl Follower {
     /// One that knows no leader.
     pub(crate) fn waiting(now: Micros, election_deadline: Micros) -> Follower {
-        Follower { leader: None, last_heard: now, election_deadline, pace: Pace::Patient }
+        Follower { leader: None, last_heard: now, election_deadline, pace: Pace::Patient, refused: None }
     }
 }

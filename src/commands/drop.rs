@@ -34,14 +34,25 @@ fn look(flags: &Flags) -> Result<Option<(NodeId, Membership)>, Failure> {
     if let Some(running) = storage::running(path)? {
         return Err(StoreError::InUse { path: path.to_owned(), pid: Some(running.pid) }.into());
     }
-    match storage::verify_in_child(path).and_then(|()| Store::open(path)) {
+    let outcome = match storage::verify_in_child(path) {
+        Ok(_) => Store::open(path),
+        // The child has survived, so this process does, and learns what kind of error it is.
+        Err(found @ StoreError::CheckFailed { .. }) => Store::open(path).and(Err(found)),
+        Err(error) => Err(error),
+    };
+    match outcome {
         Ok(store) => Ok(Some((store.identity().me.id, latest_membership(&store.recovered())))),
         // It never took part in anything.
         Err(StoreError::Interrupted { .. }) => Ok(None),
-        Err(missing @ StoreError::NotFound { .. }) => Err(missing.into()),
-        Err(error) if path.exists() => {
-            Err(Failure::runtime(format!("{error}; 'ticketd drop --force' destroys it as it is")))
+        Err(
+            error @ (StoreError::NotFound { .. }
+            | StoreError::NotADirectory { .. }
+            | StoreError::ForeignFiles { .. }
+            | StoreError::InUse { .. }),
+        ) => Err(error.into()),
+        Err(error) => {
+            let line = Failure::from(error);
+            Err(Failure::runtime(format!("{line}; 'ticketd drop --force' destroys it as it is")))
         }
-        Err(error) => Err(error.into()),
     }
 }

@@ -29,9 +29,7 @@ pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
     let mut settings = Settings::default().with(&flags.changes())?;
     let launch = Launch::prepare(flags)?;
     refuse_running(flags.path())?;
-    let bound = listen::bind(&settings.host, settings.raft_port, settings.http_port)?;
-    settings.raft_port = bound.raft_port();
-    settings.http_port = bound.http_port();
+    let bound = listen::bind(&mut settings)?;
     let members = reachable_members(members, &settings)?;
     bound.admit_members()?;
 
@@ -43,7 +41,7 @@ pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
         peer_address: settings.peer_address().to_string(),
         client_address: settings.client_address().to_string(),
     };
-    log::info!("asking {} to take in node {id}", members.join(", "));
+    log::debug!("asking {} to take in node {id}", members.join(", "));
     let (cluster, joined_at) = match ask(&members, &request, &Patience::until(launch.stop())) {
         Ok(Settled::Joined { cluster, joined_at }) => (cluster, joined_at),
         Ok(Settled::Removed | Settled::Transferred | Settled::Status(_)) => {

@@ -1,24 +1,43 @@
-//! The two ports of a node: bound early, so that a port in use is found before anything has changed, and opened
-//! to the world only when the node is about to serve.
+//! Where a node listens: bound early, so that a port in use is found before anything has changed, and opened to the
+//! world only when the node is about to serve.
 //!
 //! Uses the system's resolver and sockets. It must never know what is said on them.
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::path::PathBuf;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::unix_socket::{Name, UnixSocket};
 use crate::address::Host;
+use crate::http::Serves;
+use crate::server::{ClientListener, ClientSocket};
+use crate::settings::Settings;
 
 /// How many connections may wait to be accepted: the most that Linux grants by default since 5.4.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 
-/// Two sockets that own their ports and do not listen yet: whoever connects is refused.
+/// How often another free port is tried, where one was free on one address and taken on the next.
+const FREE_PORT_ATTEMPTS: u32 = 8;
+
+/// Sockets that own their ports and do not listen yet: whoever connects is refused.
 #[derive(Debug)]
 pub(super) struct Bound {
-    raft: BoundPort,
-    http: BoundPort,
+    raft: Vec<BoundPort>,
+    http: Vec<BoundPort>,
+    metrics: Vec<BoundPort>,
+    unix: Option<UnixSocket>,
+}
+
+/// Sockets that listen.
+#[derive(Debug)]
+pub(super) struct Listeners {
+    pub(super) peers: Vec<TcpListener>,
+    pub(super) clients: Vec<ClientListener>,
+    /// To be kept until the node ends.
+    pub(super) unix_name: Option<Name>,
 }
 
 #[derive(Debug)]
@@ -28,62 +47,95 @@ struct BoundPort {
     flag: &'static str,
 }
 
-/// Binds both ports on the first address of `host` where that is possible; port 0 finds a free one.
+/// Binds all that the settings ask for, on every address of every host; port 0 finds a free one, which the settings
+/// then hold.
 ///
 /// # Errors
 /// [`ListenError`], with the flag that the operator would have to change.
-pub(super) fn bind(host: &Host, raft_port: u16, http_port: u16) -> Result<Bound, ListenError> {
-    let mut error = None;
-    for address in resolve(host)? {
-        match bind_both(address, raft_port, http_port) {
-            Ok(bound) => return Ok(bound),
-            Err(failed) => error = Some(failed),
+pub(super) fn bind(settings: &mut Settings) -> Result<Bound, ListenError> {
+    let addresses = resolve_all(&settings.hosts)?;
+    let raft = bind_port(&addresses, settings.raft_port, "--raft_port")?;
+    let http = bind_port(&addresses, settings.http_port, "--http_port")?;
+    let metrics = match settings.metrics_port {
+        Some(port) => bind_port(&resolve_all(settings.metrics_hosts())?, port, "--metrics_port")?,
+        None => Vec::new(),
+    };
+    let bound = Bound { raft, http, metrics, unix: None };
+    bound.check_distinct()?;
+    settings.raft_port = port_of(&bound.raft).unwrap_or(settings.raft_port);
+    settings.http_port = port_of(&bound.http).unwrap_or(settings.http_port);
+    settings.metrics_port = port_of(&bound.metrics);
+    let unix = match &mut settings.http_unix {
+        Some(path) => {
+            // A restart may be given elsewhere, and is to make the same socket.
+            let absolute = std::path::absolute(&*path).ok();
+            *path =
+                absolute.and_then(|path| path.into_os_string().into_string().ok()).unwrap_or(path.clone());
+            Some(UnixSocket::bind(path.as_ref())?)
         }
-    }
-    Err(error.unwrap_or_else(|| ListenError::Unresolved {
-        host: host.to_string(),
-        source: io::Error::from(io::ErrorKind::NotFound),
-    }))
+        None => None,
+    };
+    Ok(Bound { unix, ..bound })
 }
 
 impl Bound {
-    /// The port that is really bound for the other members.
-    #[must_use]
-    pub(super) fn raft_port(&self) -> u16 {
-        self.raft.address.port()
-    }
-
-    /// The port that is really bound for clients.
-    #[must_use]
-    pub(super) fn http_port(&self) -> u16 {
-        self.http.address.port()
-    }
-
     /// Lets the other members connect already: they may as soon as the cluster has taken this node in, and find
     /// an answer when it serves.
     ///
     /// # Errors
     /// As [`Bound::listen`].
     pub(super) fn admit_members(&self) -> Result<(), ListenError> {
-        self.raft.open()
+        self.raft.iter().try_for_each(BoundPort::open)
     }
 
-    /// Opens both: for the other members first, for clients second.
+    /// Opens all: for the other members first, for clients second.
     ///
     /// # Errors
     /// [`ListenError::Socket`], [`ListenError::InUse`] where another process was bound to the port at the same
     /// time and was quicker.
-    pub(super) fn listen(self) -> Result<(TcpListener, TcpListener), ListenError> {
-        Ok((self.raft.listen()?, self.http.listen()?))
+    pub(super) fn listen(self) -> Result<Listeners, ListenError> {
+        let serves = if self.metrics.is_empty() { Serves::Everything } else { Serves::IdsOnly };
+        let peers = self.raft.into_iter().map(BoundPort::listen).collect::<Result<_, _>>()?;
+        let client = |serves| {
+            move |port: BoundPort| Ok(ClientListener { socket: ClientSocket::Tcp(port.listen()?), serves })
+        };
+        let ids = self.http.into_iter().map(client(serves));
+        let pages = self.metrics.into_iter().map(client(Serves::PagesOnly));
+        let mut clients = ids.chain(pages).collect::<Result<Vec<_>, ListenError>>()?;
+        let mut unix_name = None;
+        if let Some(socket) = self.unix {
+            let (listener, name) = socket.listen()?;
+            clients.push(ClientListener { socket: ClientSocket::Unix(listener), serves });
+            unix_name = Some(name);
+        }
+        Ok(Listeners { peers, clients, unix_name })
+    }
+
+    /// Sockets that do not listen yet may share a port, where both allow addresses to be used again.
+    fn check_distinct(&self) -> Result<(), ListenError> {
+        let all: Vec<&BoundPort> = self.raft.iter().chain(&self.http).chain(&self.metrics).collect();
+        for (at, port) in all.iter().enumerate() {
+            if all[..at].iter().any(|other| other.address == port.address) {
+                return Err(ListenError::InUse { address: port.address, flag: port.flag });
+            }
+        }
+        Ok(())
     }
 }
 
 impl BoundPort {
-    fn bind(address: SocketAddr, flag: &'static str) -> Result<BoundPort, ListenError> {
+    fn bind(
+        address: SocketAddr,
+        dual_stack: DualStack,
+        flag: &'static str,
+    ) -> Result<BoundPort, ListenError> {
         let bind = || {
             let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
             // A restart need not wait for the connections of the last run to be forgotten by the kernel.
             socket.set_reuse_address(true)?;
+            if address.is_ipv6() {
+                socket.set_only_v6(dual_stack == DualStack::No)?;
+            }
             socket.bind(&address.into())?;
             let bound = socket.local_addr()?.as_socket();
             Ok(BoundPort { socket, address: bound.unwrap_or(address), flag })
@@ -101,23 +153,91 @@ impl BoundPort {
     }
 }
 
-fn bind_both(address: IpAddr, raft_port: u16, http_port: u16) -> Result<Bound, ListenError> {
-    let raft = BoundPort::bind(SocketAddr::new(address, raft_port), "--raft_port")?;
-    let http = BoundPort::bind(SocketAddr::new(address, http_port), "--http_port")?;
-    // Sockets that do not listen yet may share a port, where both allow addresses to be used again.
-    if raft.address == http.address {
-        return Err(ListenError::InUse { address: http.address, flag: http.flag });
+/// Whether a socket on `::` takes IPv4 as well (RFC 3493 §5.3), whatever the machine's default is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum DualStack {
+    Yes,
+    /// IPv4 has sockets of its own.
+    No,
+}
+
+/// Where one host is to be listened on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Address {
+    ip: IpAddr,
+    /// It stands for a name that has other addresses, so the machine can do without it: where a machine has no IPv6,
+    /// `localhost` may have such an address all the same.
+    dispensable: bool,
+}
+
+/// Binds one port on all addresses.
+fn bind_port(addresses: &[Address], port: u16, flag: &'static str) -> Result<Vec<BoundPort>, ListenError> {
+    let mut attempts = if port == 0 && addresses.len() > 1 { FREE_PORT_ATTEMPTS } else { 1 };
+    loop {
+        attempts -= 1;
+        match bind_port_once(addresses, port, flag) {
+            Err(ListenError::InUse { .. }) if attempts > 0 => {}
+            outcome => return outcome,
+        }
     }
-    Ok(Bound { raft, http })
+}
+
+fn bind_port_once(
+    addresses: &[Address],
+    mut port: u16,
+    flag: &'static str,
+) -> Result<Vec<BoundPort>, ListenError> {
+    let has_ipv4 = addresses.iter().any(|address| address.ip.is_ipv4());
+    let dual_stack = if has_ipv4 { DualStack::No } else { DualStack::Yes };
+    let mut bound = Vec::new();
+    let mut missing = None;
+    for Address { ip, dispensable } in addresses {
+        match BoundPort::bind(SocketAddr::new(*ip, port), dual_stack, flag) {
+            Ok(socket) => {
+                port = socket.address.port();
+                bound.push(socket);
+            }
+            Err(error @ ListenError::NotOurs { .. }) if *dispensable => missing = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    match missing {
+        Some(error) if bound.is_empty() => Err(error),
+        Some(_) | None => Ok(bound),
+    }
+}
+
+fn port_of(bound: &[BoundPort]) -> Option<u16> {
+    bound.first().map(|port| port.address.port())
+}
+
+/// Every address of every host, each once.
+fn resolve_all(hosts: &[Host]) -> Result<Vec<Address>, ListenError> {
+    let mut addresses: Vec<Address> = Vec::new();
+    for host in hosts {
+        let found = resolve(host)?;
+        let dispensable = found.len() > 1;
+        for ip in found {
+            if addresses.iter().all(|known| known.ip != ip) {
+                addresses.push(Address { ip, dispensable });
+            }
+        }
+    }
+    Ok(addresses)
 }
 
 fn resolve(host: &Host) -> Result<Vec<IpAddr>, ListenError> {
+    let unresolved = |name: &str, source| ListenError::Unresolved { host: name.to_owned(), source };
     match host {
         Host::Address(address) => Ok(vec![*address]),
-        Host::Name(name) => match (name.as_str(), 0).to_socket_addrs() {
-            Ok(addresses) => Ok(addresses.map(|address| address.ip()).collect()),
-            Err(source) => Err(ListenError::Unresolved { host: name.clone(), source }),
-        },
+        Host::Name(name) => {
+            let found = (name.as_str(), 0).to_socket_addrs().map_err(|source| unresolved(name, source))?;
+            let addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+            if addresses.is_empty() {
+                return Err(unresolved(name, io::ErrorKind::NotFound.into()));
+            }
+            Ok(addresses)
+        }
     }
 }
 
@@ -150,6 +270,13 @@ pub(super) enum ListenError {
         /// Its address.
         address: IpAddr,
     },
+    /// The Unix-domain socket can not be made.
+    Unix {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The system refuses for another reason.
     Socket {
         /// Where.
@@ -166,7 +293,7 @@ impl ListenError {
             ListenError::InUse { address, flag }
         } else if kind == io::ErrorKind::PermissionDenied {
             ListenError::Denied { address, flag }
-        } else if kind == io::ErrorKind::AddrNotAvailable {
+        } else if kind == io::ErrorKind::AddrNotAvailable || is_family_unsupported(&source) {
             ListenError::NotOurs { address: address.ip() }
         } else {
             ListenError::Socket { address, source }
@@ -193,6 +320,11 @@ impl fmt::Display for ListenError {
                 "{address} is not an address of this machine: give one that is with --host, and what others use \
                  to reach it with --advertise"
             ),
+            ListenError::Unix { path, source } => write!(
+                f,
+                "can not listen on the Unix-domain socket {} ({source}): choose another path with --http_unix",
+                path.display()
+            ),
             ListenError::Socket { address, source } => {
                 write!(f, "can not listen on {address} ({source}): choose another address with --host")
             }
@@ -203,74 +335,140 @@ impl fmt::Display for ListenError {
 impl std::error::Error for ListenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            ListenError::Unresolved { source, .. } | ListenError::Socket { source, .. } => Some(source),
+            ListenError::Unresolved { source, .. }
+            | ListenError::Unix { source, .. }
+            | ListenError::Socket { source, .. } => Some(source),
             ListenError::InUse { .. } | ListenError::Denied { .. } | ListenError::NotOurs { .. } => None,
         }
     }
 }
 
+/// Whether the machine has no IPv6, or no IPv4, at all.
+fn is_family_unsupported(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+}
+
 #[cfg(test)]
 mod tests {
-    use std::net::TcpStream;
+    use std::net::{Ipv6Addr, TcpStream};
 
     use super::*;
 
+    fn settings(hosts: &[&str]) -> Settings {
+        let hosts = hosts.iter().map(|host| host.parse().unwrap()).collect();
+        Settings { hosts, raft_port: 0, http_port: 0, ..Settings::default() }
+    }
+
+    fn bind_on(hosts: &[&str]) -> Result<Bound, ListenError> {
+        bind(&mut settings(hosts))
+    }
+
     #[test]
     fn free_ports_are_found_and_nobody_can_connect_before_listen() {
-        let bound = bind(&Host::LOOPBACK, 0, 0).unwrap();
-        assert_ne!(bound.raft_port(), bound.http_port());
-        let address = bound.http.address;
+        let mut settings = settings(&["127.0.0.1"]);
+        let bound = bind(&mut settings).unwrap();
+        assert_ne!(settings.raft_port, settings.http_port);
+        let address = bound.http[0].address;
+        assert_eq!(address.port(), settings.http_port);
         assert_eq!(TcpStream::connect(address).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
-        let (raft, http) = bound.listen().unwrap();
-        assert_eq!(http.local_addr().unwrap(), address);
+        let listeners = bound.listen().unwrap();
         TcpStream::connect(address).unwrap();
-        TcpStream::connect(raft.local_addr().unwrap()).unwrap();
+        TcpStream::connect(listeners.peers[0].local_addr().unwrap()).unwrap();
     }
 
     #[test]
     fn members_are_admitted_before_clients_and_keep_their_connections() {
-        let bound = bind(&Host::LOOPBACK, 0, 0).unwrap();
+        let bound = bind_on(&["127.0.0.1"]).unwrap();
         bound.admit_members().unwrap();
-        let early = TcpStream::connect(bound.raft.address).unwrap();
-        assert!(TcpStream::connect(bound.http.address).is_err());
-        let (raft, _http) = bound.listen().unwrap();
-        assert_eq!(raft.accept().unwrap().1, early.local_addr().unwrap());
+        let early = TcpStream::connect(bound.raft[0].address).unwrap();
+        assert!(TcpStream::connect(bound.http[0].address).is_err());
+        let listeners = bound.listen().unwrap();
+        assert_eq!(listeners.peers[0].accept().unwrap().1, early.local_addr().unwrap());
     }
 
     #[test]
     fn a_port_that_is_listened_on_is_named_with_its_flag() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
-        for (raft_port, http_port, flag) in [(port, 0, "--raft_port"), (0, port, "--http_port")] {
-            let error = bind(&Host::LOOPBACK, raft_port, http_port).unwrap_err();
-            let said = error.to_string();
+        let loopback = settings(&["127.0.0.1"]);
+        for (mut settings, flag) in [
+            (Settings { raft_port: port, ..loopback.clone() }, "--raft_port"),
+            (Settings { http_port: port, ..loopback.clone() }, "--http_port"),
+            (Settings { metrics_port: Some(port), ..loopback.clone() }, "--metrics_port"),
+        ] {
+            let said = bind(&mut settings).unwrap_err().to_string();
             assert!(said.contains("is in use") && said.ends_with(flag), "{said}");
         }
     }
 
     #[test]
     fn one_port_can_not_serve_members_and_clients() {
-        let free = bind(&Host::LOOPBACK, 0, 0).unwrap().raft_port();
-        let error = bind(&Host::LOOPBACK, free, free).unwrap_err();
+        let mut free = settings(&["127.0.0.1"]);
+        drop(bind(&mut free).unwrap());
+        let mut same = Settings { http_port: free.raft_port, ..free };
+        let error = bind(&mut same).unwrap_err();
         assert!(matches!(error, ListenError::InUse { flag: "--http_port", .. }), "{error}");
     }
 
     #[test]
     fn a_host_of_another_machine_and_one_that_does_not_resolve_are_told_apart() {
         // RFC 5737 and RFC 6761 set these aside: no machine has the one, no resolver the other.
-        let error = bind(&"192.0.2.1".parse().unwrap(), 0, 0).unwrap_err();
+        let error = bind_on(&["192.0.2.1"]).unwrap_err();
         assert!(matches!(error, ListenError::NotOurs { .. }), "{error}");
-        let error = bind(&"nowhere.invalid".parse().unwrap(), 0, 0).unwrap_err();
+        let error = bind_on(&["nowhere.invalid"]).unwrap_err();
         assert!(matches!(error, ListenError::Unresolved { .. }), "{error}");
+    }
+
+    /// Whether this machine has IPv6; one that has not is not asked for it.
+    fn has_ipv6() -> bool {
+        TcpListener::bind("[::1]:0").is_ok()
     }
 
     #[test]
     fn names_and_ipv6_are_bound_like_addresses() {
-        bind(&"localhost".parse().unwrap(), 0, 0).unwrap();
-        match bind(&"::1".parse().unwrap(), 0, 0) {
-            Ok(bound) => assert!(bound.raft.address.is_ipv6()),
-            // A machine without IPv6 has no such address.
-            Err(error) => assert!(!matches!(error, ListenError::InUse { .. }), "{error}"),
+        bind_on(&["localhost"]).unwrap();
+        if has_ipv6() {
+            assert!(bind_on(&["::1"]).unwrap().raft[0].address.is_ipv6());
         }
+    }
+
+    #[test]
+    fn several_hosts_have_the_same_ports_each_once() {
+        let mut settings = settings(&["127.0.0.1", "127.0.0.2", "127.0.0.1"]);
+        let bound = bind(&mut settings).unwrap();
+        let addresses = |bound: &[BoundPort]| bound.iter().map(|port| port.address).collect::<Vec<_>>();
+        let expected = |port| ["127.0.0.1", "127.0.0.2"].map(|ip| SocketAddr::new(ip.parse().unwrap(), port));
+        assert_eq!(addresses(&bound.raft), expected(settings.raft_port));
+        assert_eq!(addresses(&bound.http), expected(settings.http_port));
+    }
+
+    #[test]
+    fn every_address_of_ipv6_takes_ipv4_too_unless_that_has_a_socket_of_its_own() {
+        if !has_ipv6() {
+            return;
+        }
+        let everywhere = IpAddr::V6(Ipv6Addr::UNSPECIFIED).to_string();
+        for hosts in [&[everywhere.as_str()][..], &[&everywhere, "0.0.0.0"], &["127.0.0.1", &everywhere]] {
+            let mut settings = settings(hosts);
+            let bound = bind(&mut settings).unwrap();
+            let _listeners = bound.listen().unwrap();
+            for host in ["127.0.0.1", "::1"] {
+                TcpStream::connect((host, settings.http_port)).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn pages_have_a_listener_of_their_own_where_they_are_given_one() {
+        let serves = |settings: &mut Settings| {
+            let listeners = bind(settings).unwrap().listen().unwrap();
+            listeners.clients.iter().map(|listener| listener.serves).collect::<Vec<_>>()
+        };
+        let mut settings = settings(&["127.0.0.1"]);
+        assert_eq!(serves(&mut settings), [Serves::Everything]);
+        settings.metrics_port = Some(0);
+        settings.metrics_host = Some("127.0.0.2".parse().unwrap());
+        assert_eq!(serves(&mut settings), [Serves::IdsOnly, Serves::PagesOnly]);
+        assert!(settings.metrics_port > Some(0));
     }
 }

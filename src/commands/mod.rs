@@ -16,6 +16,7 @@ mod serve;
 mod start;
 mod status;
 mod transfer;
+mod unix_socket;
 mod verify;
 
 use std::fmt;
@@ -95,6 +96,7 @@ impl From<SettingsError> for Failure {
         match error {
             SettingsError::NothingToAdvertise { .. }
             | SettingsError::HeartbeatTooSlow { .. }
+            | SettingsError::NoMetricsPort
             | SettingsError::SamePort { .. } => Failure::usage(error.to_string()),
             SettingsError::Stored { .. } => Failure::runtime(error.to_string()),
         }
@@ -109,7 +111,9 @@ impl From<listen::ListenError> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
-        Failure::runtime(error.to_string())
+        let line = error.to_string();
+        // The finding of a child is the line that it printed, with the program's name before it.
+        Failure::runtime(line.strip_prefix("ticketd: ").unwrap_or(&line).to_owned())
     }
 }
 
@@ -143,17 +147,24 @@ fn destroy_in_the_way(flags: &Flags) -> Result<(), Failure> {
     }
 }
 
-/// How a node that was made by this process ends. One that was removed while it served has done what it was
-/// asked to.
+/// How a node ends that has served. One that was removed meanwhile has done what it was asked to; one that had been
+/// removed before was started in vain.
 fn after_serving(ended: serve::Ended, path: &Path, id: NodeId) -> Result<(), Failure> {
+    let shown = path.display();
     match ended {
-        serve::Ended::Stopped => (),
-        serve::Ended::Removed => log::info!(
-            "node {id} has left its cluster, and its store is of no use any more: 'ticketd drop --path {}' destroys it",
-            path.display()
-        ),
+        serve::Ended::Stopped => Ok(()),
+        serve::Ended::Removed => {
+            log::info!(
+                "node {id} has left its cluster, and its store is of no use any more: 'ticketd drop --path {shown}' \
+                 destroys it"
+            );
+            Ok(())
+        }
+        serve::Ended::RemovedBefore => Err(Failure::runtime(format!(
+            "node {id} has been removed from its cluster: destroy its store with 'ticketd drop --path {shown}', and \
+             'ticketd join' if it is to come back"
+        ))),
     }
-    Ok(())
 }
 
 /// Numbers that nobody can guess and that no two nodes share.
@@ -189,6 +200,12 @@ mod tests {
     #[test]
     fn whatever_a_message_holds_it_is_one_line() {
         assert_eq!(Failure::runtime("a\nb\rc\u{1b}[0m".to_owned()).to_string(), "a b c [0m");
+    }
+
+    #[test]
+    fn what_a_child_found_is_not_said_by_two_programs() {
+        let error = StoreError::CheckFailed { finding: "ticketd: there is no store".to_owned() };
+        assert_eq!(Failure::from(error).to_string(), "there is no store");
     }
 
     #[test]

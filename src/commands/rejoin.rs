@@ -1,7 +1,7 @@
 //! `ticketd` without a subcommand: a node goes on with its store.
 
-use super::serve::{Ended, Launch, refuse_running, serve};
-use super::{Failure, listen};
+use super::serve::{Launch, refuse_running, serve};
+use super::{Failure, after_serving, listen};
 use crate::cli::Flags;
 use crate::identity::Standing;
 use crate::settings::Settings;
@@ -28,9 +28,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     }
     let id = store.identity().me.id;
     let mut settings = Settings::from_pairs(store.settings())?.with(&flags.changes())?;
-    let bound = listen::bind(&settings.host, settings.raft_port, settings.http_port)?;
-    settings.raft_port = bound.raft_port();
-    settings.http_port = bound.http_port();
+    let bound = listen::bind(&mut settings)?;
 
     if flags.db_size_mb.is_some() {
         store.grow(settings.db_size_bytes())?;
@@ -39,12 +37,5 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     if store.settings() != pairs.as_slice() {
         store.set_settings(&pairs)?;
     }
-    match serve(store, bound, &settings, launch)? {
-        Ended::Stopped => Ok(()),
-        // Whoever starts a node wants it to serve, and it never will again.
-        Ended::Removed => Err(Failure::runtime(format!(
-            "node {id} has been removed from its cluster: destroy its store with 'ticketd drop --path {shown}', and \
-             'ticketd join' if it is to come back"
-        ))),
-    }
+    after_serving(serve(store, bound, &settings, launch)?, path, id)
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use raft_core::Config;
 
 use super::daemonize;
-use super::listen::Bound;
+use super::listen::{Bound, Listeners};
 use super::pid_file::PidFile;
 use super::{Failure, random_u64};
 use crate::cli::Flags;
@@ -59,14 +59,16 @@ pub(super) fn serve(
     launch: Launch,
 ) -> Result<Ended, Failure> {
     let Launch { stop, pid_file, in_background } = launch;
-    let (peer_listener, http_listener) = bound.listen()?;
+    // The name of the socket goes when this function ends, after the server.
+    let Listeners { peers, clients, unix_name: _unix_name } = bound.listen()?;
     let config = ServerConfig {
         node: node_config(&store, settings)?,
         peer_address: settings.peer_address().to_string(),
         client_address: settings.client_address().to_string(),
-        peer_listener,
-        http_listener,
+        peer_listeners: peers,
+        client_listeners: clients,
         http: http_config(settings)?,
+        client_connections_max: settings.http_connections,
         stop,
     };
     let server = Server::new(config, store)?;
@@ -79,6 +81,7 @@ pub(super) fn serve(
     match server.run()? {
         Exit::Stopped => Ok(Ended::Stopped),
         Exit::Removed => Ok(Ended::Removed),
+        Exit::RemovedBefore => Ok(Ended::RemovedBefore),
         Exit::Interrupted => Err(Failure::silent(EXIT_STATUS_INTERRUPTED)),
     }
 }
@@ -88,8 +91,10 @@ pub(super) fn serve(
 pub(super) enum Ended {
     /// It was asked to stop.
     Stopped,
-    /// It was removed from its cluster.
+    /// It served, and was then removed from its cluster.
     Removed,
+    /// It had been removed from its cluster before it was started, and never will serve again.
+    RemovedBefore,
 }
 
 /// A node that runs already is told apart from a port in use, which it would be as well.
@@ -121,5 +126,12 @@ fn http_config(settings: &Settings) -> Result<http::Config, Failure> {
     let status = settings.redirect_status;
     let redirect_status = RedirectStatus::from_code(status)
         .ok_or_else(|| Failure::runtime(format!("{status} is no redirect: give --redirect_status 301")))?;
-    Ok(http::Config { redirect_status, batch_max: settings.batch_max, ..http::Config::default() })
+    Ok(http::Config {
+        redirect_status,
+        batch_max: settings.batch_max,
+        idle_timeout_us: settings.http_idle_timeout_ms.saturating_mul(1000),
+        head_timeout_us: settings.http_header_timeout_ms.saturating_mul(1000),
+        body_timeout_us: settings.http_body_timeout_ms.saturating_mul(1000),
+        ..http::Config::default()
+    })
 }

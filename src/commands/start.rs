@@ -29,9 +29,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let mut settings = Settings::default().with(&flags.changes())?;
     let launch = Launch::prepare(flags)?;
     refuse_running(flags.path())?;
-    let bound = listen::bind(&settings.host, settings.raft_port, settings.http_port)?;
-    settings.raft_port = bound.raft_port();
-    settings.http_port = bound.http_port();
+    let bound = listen::bind(&mut settings)?;
 
     let me = Peer { id, incarnation: Incarnation(random_u128()?) };
     let cluster = ClusterId(random_u128()?);
@@ -75,7 +73,7 @@ mod tests {
     fn a_cluster_begins_with_one_voter_at_the_addresses_that_others_can_use() {
         let me = Peer { id: NodeId::new(7).unwrap(), incarnation: Incarnation(8) };
         let settings = Settings {
-            host: "0.0.0.0".parse().unwrap(),
+            hosts: vec!["0.0.0.0".parse().unwrap()],
             advertise: Some("::1".parse().unwrap()),
             ..Settings::default()
         };

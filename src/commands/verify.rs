@@ -1,7 +1,7 @@
 //! `ticketd verify`: reads a stopped node's whole store and says whether it is sound.
 //!
-//! Also what a start runs in a child process, because a damaged page can end the process that reads it. It must
-//! therefore say what it finds in one line on standard error, and nothing else there.
+//! The reading is done in a child process, because a damaged page can end the process that reads it; a start does
+//! the same. The child must therefore say what it finds in one line on standard error, and nothing else there.
 
 use super::Failure;
 use crate::cli::Flags;
@@ -12,7 +12,11 @@ use crate::storage;
 /// # Errors
 /// [`Failure`] with the first thing found wrong.
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
-    let findings = storage::verify(flags.path())?;
-    println!("{}", findings.to_string().trim_end());
+    let findings = if flags.in_child {
+        storage::verify(flags.path())?.to_string()
+    } else {
+        storage::verify_in_child(flags.path())?
+    };
+    println!("{}", findings.trim_end());
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 use raft_core::Micros;
 
 use super::date::HttpDate;
+use super::status::Tally;
 
 /// The most field lines of one request; more are answered with 431. Browsers send about 20.
 pub(super) const FIELDS_MAX: usize = 100;
@@ -34,6 +35,8 @@ pub struct Turn<'a> {
     pub now: Micros,
     /// The moment, as the `Date` field shows it.
     pub date: &'a HttpDate,
+    /// Where answers are counted.
+    pub tally: &'a Tally,
 }
 
 /// What an operator may choose.

@@ -30,6 +30,7 @@ mod pipeline;
 mod refusal;
 mod request;
 mod response;
+mod status;
 mod target;
 
 pub use config::{Config, RedirectStatus, Serves, Turn};
@@ -37,3 +38,4 @@ pub use connection::Connection;
 pub use date::HttpDate;
 pub use pipeline::{Page, Request};
 pub use response::Reply;
+pub use status::{Handler, Tally};

@@ -1,5 +1,7 @@
 //! Everything that a client can be told instead of what it asked for: status, explanation, `Allow`.
 
+use super::status::Status;
+
 /// Why a request is not granted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Refusal {
@@ -69,23 +71,23 @@ impl Allow {
 }
 
 impl Refusal {
-    /// The status code and its reason phrase (RFC 9110 §15, RFC 6585 for 431).
-    pub(super) const fn status(self) -> &'static str {
+    /// The status (RFC 9110 §15, RFC 6585 for 431).
+    pub(super) const fn status(self) -> Status {
         match self {
-            Refusal::Malformed(_) | Refusal::CountOutOfRange => "400 Bad Request",
-            Refusal::NotFound => "404 Not Found",
-            Refusal::MethodNotAllowed(_) | Refusal::GetInsteadOfPost(_) => "405 Method Not Allowed",
-            Refusal::NotAcceptable => "406 Not Acceptable",
-            Refusal::RequestTimeout => "408 Request Timeout",
-            Refusal::ContentTooLarge => "413 Content Too Large",
-            Refusal::UriTooLong => "414 URI Too Long",
-            Refusal::ExpectationFailed => "417 Expectation Failed",
-            Refusal::Misdirected => "421 Misdirected Request",
-            Refusal::FieldsTooLarge => "431 Request Header Fields Too Large",
-            Refusal::Exhausted => "500 Internal Server Error",
-            Refusal::MethodUnknown | Refusal::TransferCodingUnknown => "501 Not Implemented",
-            Refusal::Overloaded | Refusal::TimedOut | Refusal::Stopping => "503 Service Unavailable",
-            Refusal::VersionUnsupported => "505 HTTP Version Not Supported",
+            Refusal::Malformed(_) | Refusal::CountOutOfRange => Status::BadRequest,
+            Refusal::NotFound => Status::NotFound,
+            Refusal::MethodNotAllowed(_) | Refusal::GetInsteadOfPost(_) => Status::MethodNotAllowed,
+            Refusal::NotAcceptable => Status::NotAcceptable,
+            Refusal::RequestTimeout => Status::RequestTimeout,
+            Refusal::ContentTooLarge => Status::ContentTooLarge,
+            Refusal::UriTooLong => Status::UriTooLong,
+            Refusal::ExpectationFailed => Status::ExpectationFailed,
+            Refusal::Misdirected => Status::MisdirectedRequest,
+            Refusal::FieldsTooLarge => Status::FieldsTooLarge,
+            Refusal::Exhausted => Status::InternalServerError,
+            Refusal::MethodUnknown | Refusal::TransferCodingUnknown => Status::NotImplemented,
+            Refusal::Overloaded | Refusal::TimedOut | Refusal::Stopping => Status::ServiceUnavailable,
+            Refusal::VersionUnsupported => Status::VersionNotSupported,
         }
     }
 

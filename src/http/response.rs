@@ -6,6 +6,7 @@ use super::accept::Format;
 use super::config::{RedirectStatus, Turn};
 use super::refusal::{Allow, Refusal};
 use super::request::{Content, Manner, Persistence};
+use super::status::{Handler, Status};
 
 /// What the server has to say to a [`Request`](super::Request).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,6 +46,8 @@ pub enum Reply<'a> {
 pub(super) struct Writer<'a> {
     pub(super) turn: Turn<'a>,
     pub(super) manner: Manner,
+    /// What the answer counts as.
+    pub(super) handler: Handler,
     pub(super) out: &'a mut Vec<u8>,
 }
 
@@ -58,7 +61,7 @@ impl Writer<'_> {
         let last = first.checked_add(count.get() - 1).expect("the counter hands out nothing above 2^64-1");
         let (mut first_digits, mut last_digits) = (itoa::Buffer::new(), itoa::Buffer::new());
         let first = first_digits.format(first).as_bytes();
-        self.start("200 OK");
+        self.start(Status::Ok);
         match (self.manner.ids, count.get()) {
             (Format::Text, 1) => self.content("text/plain", &[first]),
             (Format::Json, 1) => self.content("application/json", &[b"{\"id\":", first, b"}"]),
@@ -75,9 +78,9 @@ impl Writer<'_> {
     /// Sends the client to the same path and query of another authority.
     pub(super) fn redirect(mut self, authority: &str, query: Option<&[u8]>) {
         self.start(match self.turn.config.redirect_status {
-            RedirectStatus::MovedPermanently => "301 Moved Permanently",
-            RedirectStatus::TemporaryRedirect => "307 Temporary Redirect",
-            RedirectStatus::PermanentRedirect => "308 Permanent Redirect",
+            RedirectStatus::MovedPermanently => Status::MovedPermanently,
+            RedirectStatus::TemporaryRedirect => Status::TemporaryRedirect,
+            RedirectStatus::PermanentRedirect => Status::PermanentRedirect,
         });
         self.put(&[b"Location: http://", authority.as_bytes(), b"/"]);
         if let Some(query) = query {
@@ -86,20 +89,19 @@ impl Writer<'_> {
         self.put(&[b"\r\nContent-Length: 0\r\n\r\n"]);
     }
 
-    /// The words are a contract with clients that look for them.
     pub(super) fn leader_unavailable(mut self) {
-        self.start("503 Leader unavailable");
+        self.start(Status::LeaderUnavailable);
         self.put(&[b"Retry-After: 1\r\ncontent-length: 0\r\n\r\n"]);
     }
 
-    pub(super) fn page(mut self, status: &str, content_type: &str, body: &[u8]) {
+    pub(super) fn page(mut self, status: Status, content_type: &str, body: &[u8]) {
         self.start(status);
         self.content(content_type, &[body]);
     }
 
     /// The methods of a resource (RFC 9110 §9.3.7).
     pub(super) fn options(mut self, allow: Allow) {
-        self.start("200 OK");
+        self.start(Status::Ok);
         self.allow(allow);
         self.put(&[b"Content-Length: 0\r\n\r\n"]);
     }
@@ -127,14 +129,13 @@ impl Writer<'_> {
             Format::Text => self.content("text/plain", &[detail.as_bytes(), b"\n"]),
             // RFC 9457. The type about:blank says that the title is the reason phrase.
             Format::Json => {
-                let (code, title) = status.as_bytes().split_at(3);
                 self.content(
                     "application/problem+json",
                     &[
                         b"{\"type\":\"about:blank\",\"title\":\"",
-                        title.trim_ascii_start(),
+                        status.reason().as_bytes(),
                         b"\",\"status\":",
-                        code,
+                        status.code().as_bytes(),
                         b",\"detail\":\"",
                         detail.as_bytes(),
                         b"\"}",
@@ -146,9 +147,10 @@ impl Writer<'_> {
 
     /// The status line and the fields that every answer has. Nothing here may be kept by a cache: an ID is for
     /// one client, a leader is one for a while, and an error may be gone the next moment.
-    fn start(&mut self, status: &str) {
+    fn start(&mut self, status: Status) {
+        self.turn.tally.note(self.handler, status);
         let (config, date) = (self.turn.config, self.turn.date);
-        self.put(&[b"HTTP/1.1 ", status.as_bytes(), b"\r\nServer: ", config.server.as_bytes()]);
+        self.put(&[b"HTTP/1.1 ", status.line().as_bytes(), b"\r\nServer: ", config.server.as_bytes()]);
         self.put(&[b"\r\nDate: ", date.as_bytes(), b"\r\nCache-Control: no-store\r\n"]);
         self.put(&[match self.manner.persistence {
             Persistence::Keep => b"".as_slice(),

@@ -142,8 +142,9 @@ impl Leadership {
         self.confirmed = self.confirmed.max(latest);
     }
 
-    /// Whether a round should begin now: there are requests that nothing under way will confirm.
-    pub(crate) fn needs_round(&self, requests: &Requests) -> bool {
+    /// How many requests a round would confirm that begins now; `None` where none should: for every request,
+    /// something is under way that will confirm it, or enough is under way.
+    pub(crate) fn next_round(&self, requests: &Requests) -> Option<u64> {
         let round = self.rounds.back().map_or(self.confirmed, |(_, latest)| *latest);
         let covered = if self.demand.window_max == 0 {
             // Each batch is committed before it is answered, and the commit confirms it.
@@ -151,7 +152,8 @@ impl Leadership {
         } else {
             round
         };
-        !requests.is_empty() && requests.latest() > covered && self.rounds.len() < ROUNDS_IN_FLIGHT_MAX
+        let uncovered = requests.waiting_after(covered);
+        (uncovered > 0 && self.rounds.len() < ROUNDS_IN_FLIGHT_MAX).then_some(uncovered)
     }
 
     pub(crate) fn on_round_begun(&mut self, barrier: BarrierId, latest: Arrival) {

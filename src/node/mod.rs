@@ -7,6 +7,7 @@
 //! outputs with [`Node::poll_output`] until there are none, and sleeps until [`Node::deadline`] at the latest.
 
 mod counter;
+mod counts;
 mod forwarding;
 mod io;
 mod leadership;
@@ -33,6 +34,7 @@ use leadership::Leadership;
 use operations::Operations;
 use requests::Requests;
 
+pub use counts::NodeCounts;
 pub use io::*;
 
 /// After how many applied entries the log is replaced by a snapshot. The snapshot is some hundred bytes; the
@@ -62,6 +64,8 @@ pub struct Node {
     counter: Counter,
     /// Who leads, as far as Raft has told.
     leader: Option<NodeId>,
+    /// Who led last, however long ago.
+    last_leader: Option<NodeId>,
     /// There as long as this node leads.
     leadership: Option<Leadership>,
     requests: Requests,
@@ -73,6 +77,8 @@ pub struct Node {
     last_barrier: BarrierId,
     /// The members after the last entry that was applied.
     applied_membership: Arc<Membership>,
+    counts: NodeCounts,
+    compaction_interval: u64,
     outputs: VecDeque<Output>,
 }
 
@@ -102,6 +108,7 @@ impl Node {
             raft,
             counter,
             leader: None,
+            last_leader: None,
             leadership: None,
             requests: Requests::default(),
             orphans_deadline: now.plus(config.raft.election_timeout_us),
@@ -110,8 +117,17 @@ impl Node {
             last_proposal: ProposalId(0),
             last_barrier: BarrierId(0),
             applied_membership,
+            counts: NodeCounts::default(),
+            compaction_interval: COMPACTION_INTERVAL,
             outputs: VecDeque::new(),
         })
+    }
+
+    /// The same node, which replaces its log by a snapshot after this many applied entries instead of
+    /// [`COMPACTION_INTERVAL`].
+    #[must_use]
+    pub fn compacting_every(self, entries: NonZeroU64) -> Node {
+        Node { compaction_interval: entries.get(), ..self }
     }
 
     /// Takes in what happened.
@@ -175,6 +191,12 @@ impl Node {
             write_failed: self.raft.is_muted(),
             members: members.collect(),
         }
+    }
+
+    /// What it has done so far.
+    #[must_use]
+    pub fn counts(&self) -> &NodeCounts {
+        &self.counts
     }
 
     /// The Raft state machine, to look at.
@@ -246,7 +268,7 @@ impl Node {
             self.on_raft_output(output);
         }
         // A snapshot that is not durable here yet is in the log already, and ahead of what is applied.
-        if self.raft.last_applied().0.saturating_sub(self.base_index().0) >= COMPACTION_INTERVAL {
+        if self.raft.last_applied().0.saturating_sub(self.base_index().0) >= self.compaction_interval {
             let (through, state) = (self.raft.last_applied(), self.counter.encode());
             self.step_raft(raft_core::Input::Compact { through, state });
         }
@@ -317,6 +339,10 @@ impl Node {
 
     fn on_role_changed(&mut self, role: Role, term: Term, leader: Option<NodeId>) {
         self.outputs.push_back(Output::RoleChanged { role, term, leader });
+        if leader.is_some() && leader != self.last_leader {
+            self.last_leader = leader;
+            self.counts.leader_changes += 1;
+        }
         if role == Role::Leader {
             self.leadership = Some(Leadership::new(term, self.config.window, self.now));
             self.leader = leader;

@@ -79,6 +79,12 @@ impl Requests {
         self.latest
     }
 
+    /// How many of the waiting requests arrived after this place in the order.
+    pub(crate) fn waiting_after(&self, place: Arrival) -> u64 {
+        let waiting = u64::try_from(self.queue.len()).expect("a length fits 64 bits");
+        self.latest.0.saturating_sub(place.0).min(waiting)
+    }
+
     /// How many IDs the waiting requests want in all.
     pub(crate) fn wanted(&self) -> u64 {
         self.wanted

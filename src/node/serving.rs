@@ -25,6 +25,7 @@ impl Node {
     pub(super) fn on_forward(&mut self, from: Peer, message: Forward) {
         match message {
             Forward::TakeIds { ticket, count } if self.leadership.is_some() => {
+                self.counts.forwards_taken += 1;
                 self.enqueue(Asker::Node(from, ticket), count);
             }
             Forward::TakeIds { ticket, .. } => {
@@ -55,12 +56,12 @@ impl Node {
     /// Answers every request up to `latest` from the range that begins at `next`.
     fn share_out(&mut self, latest: Arrival, mut next: u64) {
         while let Some(waiting) = self.pop_through(latest) {
-            let Waiting { asker, count, deadline } = waiting;
+            let Waiting { count, deadline, .. } = waiting;
             if deadline <= self.now {
-                self.answer(asker, Answer::TimedOut);
+                self.answer_waiting(waiting, Answer::TimedOut);
                 continue;
             }
-            self.answer(asker, Answer::Ids { first: next, count });
+            self.answer_waiting(waiting, Answer::Ids { first: next, count });
             // The leader counted all of these together, so the sum does not overflow.
             next = next.saturating_add(count.get());
         }
@@ -68,7 +69,7 @@ impl Node {
 
     fn answer_through(&mut self, latest: Arrival, answer: Answer) {
         while let Some(waiting) = self.pop_through(latest) {
-            self.answer(waiting.asker, answer);
+            self.answer_waiting(waiting, answer);
         }
     }
 
@@ -90,6 +91,7 @@ impl Node {
             return;
         };
         leadership.on_proposed(reserve, self.requests.latest());
+        self.counts.reservations += 1;
         let proposal = self.last_proposal.next();
         self.last_proposal = proposal;
         self.step_raft(raft_core::Input::Propose { proposal, command: reserve.encode() });
@@ -97,7 +99,8 @@ impl Node {
 
     pub(super) fn begin_round(&mut self) {
         let Some(leadership) = &mut self.leadership else { return };
-        if leadership.needs_round(&self.requests) {
+        if let Some(covers) = leadership.next_round(&self.requests) {
+            self.counts.rounds.note(covers);
             let barrier = self.last_barrier.next();
             self.last_barrier = barrier;
             leadership.on_round_begun(barrier, self.requests.latest());
@@ -113,6 +116,7 @@ impl Node {
         };
         let patience_us = self.config.raft.election_timeout_us;
         if let Some(message) = self.forwarding.ask(self.now, leader, &self.requests, patience_us) {
+            self.counts.forwards_sent += 1;
             self.outputs.push_back(Output::Forward { to: leader, message });
         }
     }
@@ -135,7 +139,7 @@ impl Node {
         while let Some((arrival, waiting)) = self.requests.front() {
             let Some(answer) = self.answer_to(arrival, waiting) else { return };
             self.requests.pop();
-            self.answer(waiting.asker, answer);
+            self.answer_waiting(waiting, answer);
         }
     }
 
@@ -166,8 +170,21 @@ impl Node {
             return;
         }
         while let Some(waiting) = self.requests.pop() {
-            self.answer(waiting.asker, Answer::NotLeader { leader: self.raft.leader() });
+            self.answer_waiting(waiting, Answer::NotLeader { leader: self.raft.leader() });
         }
+    }
+
+    /// Answers a request that has left the queue.
+    fn answer_waiting(&mut self, waiting: Waiting, answer: Answer) {
+        match waiting.asker {
+            Asker::Client(_) => {
+                let arrived = waiting.deadline.0.saturating_sub(self.config.request_timeout_us);
+                self.counts.waits.note(self.now.0.saturating_sub(arrived));
+            }
+            // Its own node measures how long its clients wait.
+            Asker::Node(..) => {}
+        }
+        self.answer(waiting.asker, answer);
     }
 
     fn answer(&mut self, asker: Asker, answer: Answer) {

@@ -411,3 +411,22 @@ fn a_late_answer_to_a_ticket_that_was_given_up_hands_out_nothing() {
     }
     assert_eq!(bench.answer(1), None);
 }
+
+/// Until it is durable, a snapshot stands in the log and is not applied: the log's base is ahead of what is.
+#[test]
+fn a_snapshot_that_is_not_durable_yet_is_ahead_of_what_is_applied_and_does_no_harm() {
+    let leader = recovered(1, 42);
+    let config = NodeConfig {
+        raft: Config { me: peer(2), election_timeout_us: 300_000, heartbeat_interval_us: 50_000, seed: 2 },
+        window: 1_000,
+        request_timeout_us: 5 * SECOND,
+        forward: false,
+    };
+    let mut node = Node::new(config, Micros(0), Recovered::default()).unwrap();
+    let snapshot = leader.snapshot.unwrap();
+    let message = Message::InstallSnapshot(raft_core::InstallSnapshot { term: Term(1), snapshot });
+    node.step(Micros(1), Input::Message { from: peer(1), message });
+    assert_eq!((node.status().applied_index, node.status().next_unreserved), (LogIndex(0), 1));
+    node.step(Micros(2), Input::WritesDurable { through: WriteId(1) });
+    assert_eq!((node.status().applied_index, node.status().next_unreserved), (LogIndex(1), 42));
+}

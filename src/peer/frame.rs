@@ -201,6 +201,10 @@ impl Default for Decoder {
 }
 
 impl FrameError {
+    /// What [`FrameError::label`] may say.
+    pub const LABELS: [&'static str; 5] =
+        ["too_long", "bad_checksum", "unknown_type", "version", "malformed"];
+
     /// A short name of its kind, without any of its values: fit for a metric's label.
     #[must_use]
     pub const fn label(self) -> &'static str {

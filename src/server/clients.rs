@@ -4,34 +4,33 @@
 //! has said all that it has to say, writes to each connection once, whatever number of answers it got.
 
 use std::collections::VecDeque;
-use std::net::Shutdown;
 
 use mio::Interest;
 use mio::event::Event;
-use mio::net::TcpStream;
 use raft_core::{Membership, Micros};
 use slab::Slab;
 
 use super::context::Context;
-use super::counters::{AnswerCounters, Gauges};
+use super::counters::AnswerCounters;
 use super::limits::{
-    ACCEPTS_PER_TURN_MAX, CLIENT_READS_PER_TURN_MAX, READ_BYTES_MAX, client_connections_max,
+    ACCEPTS_PER_TURN_MAX, CLIENT_READS_PER_TURN_MAX, PAGE_CONNECTIONS_MAX, READ_BYTES_MAX,
+    REFUSED_CLIENTS_MAX,
 };
-use super::links::Links;
-use super::sockets::{Port, ReadOutcome, read, write};
-use super::status;
+use super::pages::{self, Content, View};
+use super::ports::{Ports, Stream};
+use super::sockets::{ReadOutcome, read, write};
 use super::sweep::Sweep;
 use super::token::Source;
-use crate::http::{self, Page, Reply, Request};
+use crate::http::{self, Reply, Request, Serves};
 use crate::node::{Answer, Input, RequestId};
 
 /// Everybody who is connected to the client port.
 #[derive(Debug)]
 pub(super) struct Clients {
     /// `None` once nobody is let in any more.
-    port: Option<Port>,
+    ports: Option<Ports<Serves>>,
     clients: Slab<Client>,
-    connections_max: usize,
+    occupancy: Occupancy,
     last_generation: u32,
     /// Those that have something to say, each once.
     ready: VecDeque<usize>,
@@ -42,10 +41,64 @@ pub(super) struct Clients {
     sweep: Sweep,
 }
 
+/// What one connection takes up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    Client,
+    /// At a listener for pages alone.
+    Page,
+    /// It was one too many, and is given the time to read that.
+    Refused,
+}
+
+/// How many places of each kind are taken, of how many.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Occupancy {
+    clients: usize,
+    clients_max: usize,
+    pages: usize,
+    refused: usize,
+}
+
+impl Occupancy {
+    fn new(clients_max: usize) -> Occupancy {
+        Occupancy { clients: 0, clients_max, pages: 0, refused: 0 }
+    }
+
+    /// What a new connection gets; `None` where even a refusal has no place.
+    fn place_for(&self, serves: Serves) -> Option<Place> {
+        let (own, free) = match serves {
+            Serves::Everything | Serves::IdsOnly => (Place::Client, self.clients < self.clients_max),
+            Serves::PagesOnly => (Place::Page, self.pages < PAGE_CONNECTIONS_MAX),
+        };
+        let refusal = (self.refused < REFUSED_CLIENTS_MAX).then_some(Place::Refused);
+        if free { Some(own) } else { refusal }
+    }
+
+    fn take(&mut self, place: Place) {
+        *self.count_of(place) += 1;
+    }
+
+    fn give_back(&mut self, place: Place) {
+        *self.count_of(place) -= 1;
+    }
+
+    fn count_of(&mut self, place: Place) -> &mut usize {
+        match place {
+            Place::Client => &mut self.clients,
+            Place::Page => &mut self.pages,
+            Place::Refused => &mut self.refused,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Client {
-    stream: TcpStream,
+    stream: Stream,
     http: http::Connection,
+    /// What is served where it came from.
+    serves: Serves,
+    place: Place,
     /// Which of the connections that have had this key.
     generation: u32,
     /// There may be something to read.
@@ -62,11 +115,11 @@ struct Client {
 
 impl Clients {
     /// Nobody yet.
-    pub(super) fn new(port: Port) -> Clients {
+    pub(super) fn new(ports: Ports<Serves>, connections_max: usize) -> Clients {
         Clients {
-            port: Some(port),
+            ports: Some(ports),
             clients: Slab::new(),
-            connections_max: client_connections_max(),
+            occupancy: Occupancy::new(connections_max),
             last_generation: 0,
             ready: VecDeque::new(),
             touched: Vec::new(),
@@ -76,9 +129,9 @@ impl Clients {
     }
 
     /// Somebody connects.
-    pub(super) fn on_port_event(&mut self) {
-        if let Some(port) = &mut self.port {
-            port.on_event();
+    pub(super) fn on_port_event(&mut self, place: usize) {
+        if let Some(ports) = &mut self.ports {
+            ports.on_event(place);
         }
     }
 
@@ -97,14 +150,14 @@ impl Clients {
 
     /// Whether there is work left for the next turn.
     pub(super) fn has_work(&self, now: Micros) -> bool {
-        let accepts = self.port.as_ref().is_some_and(|port| port.is_ready(now));
+        let accepts = self.ports.as_ref().is_some_and(|ports| ports.is_ready(now));
         accepts || !self.ready.is_empty() || !self.touched.is_empty()
     }
 
     /// When [`Clients::on_time`], or accepting, has something to do.
     pub(super) fn deadline(&self) -> Option<Micros> {
-        let port = self.port.as_ref().and_then(Port::deadline);
-        [self.sweep.deadline(), port].into_iter().flatten().min()
+        let ports = self.ports.as_ref().and_then(Ports::deadline);
+        [self.sweep.deadline(), ports].into_iter().flatten().min()
     }
 
     /// How many have something coming to them, or may have.
@@ -118,29 +171,29 @@ impl Clients {
     /// Lets nobody in any more, and lets those who are there go once they have been answered. Does so once,
     /// however often it is called.
     pub(super) fn wind_down(&mut self, ctx: &Context) {
-        if self.port.take().is_none() {
+        if self.ports.take().is_none() {
             return;
         }
         for key in 0..self.clients.capacity() {
             if let Some(client) = self.clients.get_mut(key) {
-                client.http.wind_down(ctx.http_turn());
+                client.http.wind_down(ctx.http_turn(client.serves));
                 self.touch(key);
             }
         }
     }
 
     /// Accepts who waits, and reads from a bounded number of those who have something to say.
-    pub(super) fn serve(&mut self, ctx: &mut Context, links: &Links, guests: usize) {
+    pub(super) fn serve(&mut self, ctx: &mut Context, view: View<'_>) {
         self.accept(ctx);
         for _ in 0..self.ready.len().min(CLIENT_READS_PER_TURN_MAX) {
             let Some(key) = self.ready.pop_front() else { break };
             let Some(client) = self.clients.get_mut(key) else { continue };
             client.queued = false;
             if self.read(ctx, key) {
-                self.take_requests(ctx, links, guests, key);
+                self.take_requests(ctx, view, key);
                 self.touch(key);
             } else {
-                self.clients.remove(key);
+                self.remove(key);
             }
         }
     }
@@ -152,9 +205,9 @@ impl Clients {
         }
         for key in 0..self.clients.capacity() {
             let Some(client) = self.clients.get_mut(key) else { continue };
-            match client.http.deadline(&ctx.http) {
+            match client.http.deadline(ctx.http.of(client.serves)) {
                 Some(deadline) if deadline <= ctx.now() => {
-                    client.http.on_deadline(ctx.http_turn());
+                    client.http.on_deadline(ctx.http_turn(client.serves));
                     self.touch(key);
                 }
                 deadline => self.sweep.note(deadline),
@@ -168,19 +221,19 @@ impl Clients {
         let (key, generation) = unpack(request);
         let Some(client) = self.clients.get_mut(key) else { return };
         if client.generation == generation {
-            client.http.answer(ctx.http_turn(), reply(&ctx.membership, answer));
+            client.http.answer(ctx.http_turn(client.serves), reply(&ctx.membership, answer));
             self.touch(key);
         }
     }
 
     /// Writes what there is to write, and drops those that are finished.
-    pub(super) fn flush(&mut self, ctx: &mut Context, links: &Links, guests: usize) {
+    pub(super) fn flush(&mut self, ctx: &mut Context, view: View<'_>) {
         let mut touched = std::mem::take(&mut self.touched);
         for key in touched.drain(..) {
             let Some(client) = self.clients.get_mut(key) else { continue };
             client.touched = false;
-            if !self.flush_one(ctx, links, guests, key) {
-                self.clients.remove(key);
+            if !self.flush_one(ctx, view, key) {
+                self.remove(key);
             }
         }
         // Whatever was touched while this went on is for the next turn. The larger of the two is kept.
@@ -191,17 +244,16 @@ impl Clients {
 
     fn accept(&mut self, ctx: &mut Context) {
         for _ in 0..ACCEPTS_PER_TURN_MAX {
-            let Some(port) = &mut self.port else { return };
-            let Some(stream) = port.accept(ctx.now()) else { return };
-            if self.clients.len() >= self.connections_max {
-                refuse(ctx, stream);
-            } else {
-                self.admit(ctx, stream);
+            let Some(ports) = &mut self.ports else { return };
+            let Some((stream, serves)) = ports.accept(ctx.now()) else { return };
+            match self.occupancy.place_for(serves) {
+                Some(place) => self.admit(ctx, stream, serves, place),
+                None => refuse(ctx, stream),
             }
         }
     }
 
-    fn admit(&mut self, ctx: &mut Context, mut stream: TcpStream) {
+    fn admit(&mut self, ctx: &mut Context, mut stream: Stream, serves: Serves, place: Place) {
         let entry = self.clients.vacant_entry();
         let key = entry.key();
         let interest = Interest::READABLE | Interest::WRITABLE;
@@ -210,15 +262,25 @@ impl Clients {
             log::debug!("a client was not registered: {error}");
             return;
         }
-        // Without it, answers are late, nothing worse.
-        let _ = stream.set_nodelay(true);
-        ctx.counters.clients_accepted += 1;
+        stream.send_at_once();
         self.last_generation = self.last_generation.wrapping_add(1);
-        let http = http::Connection::new(ctx.now());
-        self.sweep.note(http.deadline(&ctx.http));
+        let http = match place {
+            Place::Client | Place::Page => {
+                ctx.counters.clients_accepted += 1;
+                http::Connection::new(ctx.now())
+            }
+            Place::Refused => {
+                ctx.counters.clients_refused += 1;
+                http::Connection::refused(ctx.http_turn(serves))
+            }
+        };
+        self.occupancy.take(place);
+        self.sweep.note(http.deadline(ctx.http.of(serves)));
         entry.insert(Client {
             stream,
             http,
+            serves,
+            place,
             generation: self.last_generation,
             readable: false,
             read_closed: false,
@@ -226,6 +288,14 @@ impl Clients {
             queued: false,
             touched: false,
         });
+        if place == Place::Refused {
+            self.touch(key);
+        }
+    }
+
+    fn remove(&mut self, key: usize) {
+        let client = self.clients.remove(key);
+        self.occupancy.give_back(client.place);
     }
 
     fn queue(&mut self, key: usize) {
@@ -247,16 +317,16 @@ impl Clients {
     /// Reads once. False where the connection is broken.
     fn read(&mut self, ctx: &mut Context, key: usize) -> bool {
         let client = &mut self.clients[key];
-        if !client.readable || !client.http.wants_input(&ctx.http) {
+        if !client.readable || !client.http.wants_input(ctx.http.of(client.serves)) {
             return true;
         }
         match read(&mut client.stream, &mut self.buffer) {
             ReadOutcome::Bytes(n) => {
                 ctx.counters.client_bytes_received += n as u64;
                 // A read that does not fill the buffer has emptied the socket: what comes later makes another
-                // event (epoll(7), question 9). The end of the stream is no byte and may be there already.
+                // event (epoll(7), on when to stop reading under EPOLLET). The end of the stream is no byte and may be there already.
                 client.readable = n == self.buffer.len() || client.read_closed;
-                client.http.receive(ctx.http_turn(), &self.buffer[..n]);
+                client.http.receive(ctx.http_turn(client.serves), &self.buffer[..n]);
                 true
             }
             ReadOutcome::NotNow => {
@@ -265,7 +335,7 @@ impl Clients {
             }
             ReadOutcome::End => {
                 client.readable = false;
-                client.http.end_of_input(ctx.http_turn());
+                client.http.end_of_input(ctx.http_turn(client.serves));
                 true
             }
             ReadOutcome::Broken(_) => false,
@@ -273,10 +343,10 @@ impl Clients {
     }
 
     /// Hands requests to the node, and answers what needs no node.
-    fn take_requests(&mut self, ctx: &mut Context, links: &Links, guests: usize, key: usize) {
-        let clients = self.clients.len();
+    fn take_requests(&mut self, ctx: &mut Context, view: View<'_>, key: usize) {
+        let clients = (self.clients.len(), self.occupancy.clients_max);
         let client = &mut self.clients[key];
-        while let Some(request) = client.http.poll_request(&ctx.http) {
+        while let Some(request) = client.http.poll_request(ctx.http.of(client.serves)) {
             match request {
                 Request::TakeIds { count } => {
                     ctx.counters.requests += 1;
@@ -284,42 +354,43 @@ impl Clients {
                     ctx.step(Input::TakeIds { request, count });
                 }
                 Request::Page(page) => {
-                    let (ok, content_type, body) = page_content(ctx, links, clients, guests, page);
+                    let Content { ok, content_type, body } = pages::content(ctx, view, clients, page);
                     let body = body.as_bytes();
-                    client.http.answer(ctx.http_turn(), Reply::Page { ok, content_type, body });
+                    let turn = ctx.http_turn(client.serves);
+                    client.http.answer(turn, Reply::Page { ok, content_type, body });
                 }
             }
         }
     }
 
     /// False where the connection has come to its end.
-    fn flush_one(&mut self, ctx: &mut Context, links: &Links, guests: usize, key: usize) -> bool {
+    fn flush_one(&mut self, ctx: &mut Context, view: View<'_>, key: usize) -> bool {
         let client = &mut self.clients[key];
         while !client.blocked && !client.http.output().is_empty() {
             match write(&mut client.stream, client.http.output()) {
                 Ok(Some(n)) => {
                     ctx.counters.client_bytes_sent += n as u64;
-                    client.http.sent(ctx.http_turn(), n);
+                    client.http.sent(ctx.http_turn(client.serves), n);
                 }
                 Ok(None) => client.blocked = true,
                 Err(_) => return false,
             }
         }
         // Answers make room for requests that the connection held back.
-        self.take_requests(ctx, links, guests, key);
+        self.take_requests(ctx, view, key);
         let client = &mut self.clients[key];
-        if client.http.poll_shutdown_write(ctx.now()) && client.stream.shutdown(Shutdown::Write).is_err() {
+        if client.http.poll_shutdown_write(ctx.now()) && client.stream.shutdown_write().is_err() {
             return false;
         }
         if client.http.is_finished() {
             return false;
         }
-        self.sweep.note(client.http.deadline(&ctx.http));
+        self.sweep.note(client.http.deadline(ctx.http.of(client.serves)));
         if !client.blocked && !client.http.output().is_empty() {
             self.touch(key);
         }
         let client = &self.clients[key];
-        if client.readable && client.http.wants_input(&ctx.http) {
+        if client.readable && client.http.wants_input(ctx.http.of(client.serves)) {
             self.queue(key);
         }
         true
@@ -327,16 +398,16 @@ impl Clients {
 }
 
 /// Tells a client that there is no room, as far as that can be told without keeping it.
-fn refuse(ctx: &mut Context, mut stream: TcpStream) {
+fn refuse(ctx: &mut Context, mut stream: Stream) {
     ctx.counters.clients_refused += 1;
-    let refusal = http::Connection::refused(ctx.http_turn());
+    let refusal = http::Connection::refused(ctx.http_turn(Serves::Everything));
     let _ = write(&mut stream, refusal.output());
 }
 
 /// The number by which the node knows the requests of one connection: all have the same, since they are
 /// answered in order.
 fn pack(key: usize, generation: u32) -> RequestId {
-    let key = u32::try_from(key).expect("CLIENT_CONNECTIONS_MAX fits 32 bits");
+    let key = u32::try_from(key).expect("no table has 2^32 places: there are not as many descriptors");
     RequestId(u64::from(generation) << 32 | u64::from(key))
 }
 
@@ -374,39 +445,35 @@ fn count_answer(answers: &mut AnswerCounters, ids: &mut u64, answer: Answer) {
     }
 }
 
-/// Whether all is well, the content type, and the body.
-fn page_content(
-    ctx: &Context,
-    links: &Links,
-    clients: usize,
-    guests: usize,
-    page: Page,
-) -> (bool, &'static str, String) {
-    let text = |ok: bool, yes: &str, no: &str| {
-        let body = if ok { yes } else { no };
-        (ok, "text/plain", body.to_owned())
-    };
-    match page {
-        Page::Health => text(true, "ok\n", ""),
-        Page::Ready { leader: true } => text(ctx.leads(), "leader\n", "not the leader\n"),
-        Page::Ready { leader: false } => {
-            text(ctx.leads() || ctx.leader.is_some(), "ready\n", "no leader is known\n")
-        }
-        Page::Status => (true, "application/json", status::json(ctx, links)),
-        Page::Metrics => {
-            let uptime_seconds = ctx.clock.uptime_seconds();
-            let gauges = Gauges { clients, guests, links_up: links.up_count(), uptime_seconds };
-            let body = ctx.counters.render(&ctx.node.status(), gauges);
-            (true, "text/plain; version=0.0.4", body)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use raft_core::{Incarnation, Member, NodeId, Suffrage};
     use std::num::NonZeroU64;
+
+    #[test]
+    fn clients_beyond_the_bound_are_told_so_and_never_take_the_places_of_pages() {
+        let mut occupancy = Occupancy::new(2);
+        let mut take = |serves| {
+            let place = occupancy.place_for(serves);
+            place.into_iter().for_each(|place| occupancy.take(place));
+            place
+        };
+        assert_eq!(take(Serves::Everything), Some(Place::Client));
+        assert_eq!(take(Serves::IdsOnly), Some(Place::Client));
+        for _ in 0..REFUSED_CLIENTS_MAX {
+            assert_eq!(take(Serves::IdsOnly), Some(Place::Refused));
+        }
+        assert_eq!(take(Serves::Everything), None);
+        for _ in 0..PAGE_CONNECTIONS_MAX {
+            assert_eq!(take(Serves::PagesOnly), Some(Place::Page));
+        }
+        assert_eq!(take(Serves::PagesOnly), None);
+        occupancy.give_back(Place::Refused);
+        assert_eq!(occupancy.place_for(Serves::Everything), Some(Place::Refused));
+        occupancy.give_back(Place::Client);
+        assert_eq!(occupancy.place_for(Serves::Everything), Some(Place::Client));
+    }
 
     #[test]
     fn a_request_id_names_one_connection_of_all_that_had_its_key() {

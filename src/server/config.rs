@@ -3,10 +3,10 @@
 use std::fmt;
 use std::io;
 use std::net::TcpListener;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 
 use crate::codec::DecodeError;
-use crate::http;
+use crate::http::{self, Serves};
 use crate::node::NodeConfig;
 use crate::storage::StoreError;
 
@@ -20,14 +20,34 @@ pub struct ServerConfig {
     pub peer_address: String,
     /// `host:port` where clients reach this node; what redirects name.
     pub client_address: String,
-    /// Where peers and operators connect.
-    pub peer_listener: TcpListener,
-    /// Where clients connect.
-    pub http_listener: TcpListener,
-    /// The bounds and time-outs of HTTP.
+    /// Where peers and operators connect: one at least.
+    pub peer_listeners: Vec<TcpListener>,
+    /// Where clients connect: one at least, and the first by TCP.
+    pub client_listeners: Vec<ClientListener>,
+    /// The bounds and time-outs of HTTP. What is served is up to each listener.
     pub http: http::Config,
+    /// The most connections of clients; `None` for as many as the limit of open files permits.
+    pub client_connections_max: Option<u32>,
     /// Each byte that can be read here is a request to stop: see [`stop_on_signals`](super::stop_on_signals).
     pub stop: UnixStream,
+}
+
+/// A place where clients connect.
+#[derive(Debug)]
+pub struct ClientListener {
+    /// The socket, which listens.
+    pub socket: ClientSocket,
+    /// What is to be found there.
+    pub serves: Serves,
+}
+
+/// A socket that listens.
+#[derive(Debug)]
+pub enum ClientSocket {
+    /// On a TCP port.
+    Tcp(TcpListener),
+    /// With a name in the file system.
+    Unix(UnixListener),
 }
 
 /// How a server ended.
@@ -35,8 +55,10 @@ pub struct ServerConfig {
 pub enum Exit {
     /// It was asked to stop, and did so in order. The store is closed.
     Stopped,
-    /// This node is no longer a member of the cluster. The store is closed.
+    /// This node served, and then left the cluster. The store is closed.
     Removed,
+    /// This node was removed from the cluster before it was started. The store is closed.
+    RemovedBefore,
     /// It was asked to stop a second time, so nothing more was awaited: the process must exit now.
     Interrupted,
 }

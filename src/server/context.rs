@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use mio::Registry;
-use raft_core::{LogIndex, Membership, Micros, NodeId, Peer, Role, Suffrage, Term};
+use raft_core::{LogIndex, Membership, Micros, NodeId, Peer, Role, Suffrage};
 
 use super::counters::Counters;
 use super::handshake::{Acceptor, Caller};
-use crate::http;
+use crate::http::{self, Serves};
 use crate::identity::ClusterId;
 use crate::node::{Input, Node};
 use crate::peer::Hello;
@@ -20,12 +20,14 @@ pub(super) struct Context {
     pub(super) registry: Registry,
     pub(super) node: Node,
     pub(super) me: Me,
-    pub(super) http: http::Config,
+    pub(super) http: HttpConfigs,
     pub(super) counters: Counters,
+    pub(super) tally: http::Tally,
+    /// This node was asked to stop, or is no longer a member.
+    pub(super) stopping: bool,
     /// The membership in force, as the node last reported it.
     pub(super) membership: Arc<Membership>,
     pub(super) role: Role,
-    pub(super) term: Term,
     pub(super) leader: Option<NodeId>,
     /// The node has been given something since it was last told that this is all.
     stepped: bool,
@@ -51,11 +53,12 @@ impl Context {
             clock: Clock::start(),
             registry,
             me,
-            http,
+            http: HttpConfigs::new(http),
             counters: Counters::default(),
+            tally: http::Tally::default(),
+            stopping: false,
             membership: node.membership().clone(),
             role: status.role,
-            term: status.term,
             leader: status.leader,
             stepped: false,
             node,
@@ -85,8 +88,13 @@ impl Context {
     }
 
     /// What HTTP connections are told with every call.
-    pub(super) fn http_turn(&self) -> http::Turn<'_> {
-        http::Turn { config: &self.http, now: self.clock.now, date: &self.clock.date }
+    pub(super) fn http_turn(&self, serves: Serves) -> http::Turn<'_> {
+        http::Turn {
+            config: self.http.of(serves),
+            now: self.clock.now,
+            date: &self.clock.date,
+            tally: &self.tally,
+        }
     }
 
     /// As whom this node judges a Hello.
@@ -118,10 +126,37 @@ impl Context {
     }
 }
 
+/// What HTTP connections are told, by what is served where they come from.
+#[derive(Clone, Debug)]
+pub(super) struct HttpConfigs {
+    everything: http::Config,
+    ids_only: http::Config,
+    pages_only: http::Config,
+}
+
+impl HttpConfigs {
+    fn new(config: http::Config) -> HttpConfigs {
+        HttpConfigs {
+            ids_only: http::Config { serves: Serves::IdsOnly, ..config.clone() },
+            pages_only: http::Config { serves: Serves::PagesOnly, ..config.clone() },
+            everything: http::Config { serves: Serves::Everything, ..config },
+        }
+    }
+
+    pub(super) fn of(&self, serves: Serves) -> &http::Config {
+        match serves {
+            Serves::Everything => &self.everything,
+            Serves::IdsOnly => &self.ids_only,
+            Serves::PagesOnly => &self.pages_only,
+        }
+    }
+}
+
 /// The time, read once or twice a turn: reading it for each request would cost more than the request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
     started: Instant,
+    started_us: u64,
     now: Micros,
     date: http::HttpDate,
     date_read_at: Micros,
@@ -132,7 +167,13 @@ const DATE_US_MAX: u64 = 500_000;
 
 impl Clock {
     fn start() -> Clock {
-        Clock { started: Instant::now(), now: Micros(0), date: read_date(), date_read_at: Micros(0) }
+        Clock {
+            started: Instant::now(),
+            started_us: wall_clock_us(),
+            now: Micros(0),
+            date: read_date(),
+            date_read_at: Micros(0),
+        }
     }
 
     /// Reads the time.
@@ -145,14 +186,23 @@ impl Clock {
         }
     }
 
+    /// When the server began, in microseconds since 1970.
+    pub(super) fn started_us(&self) -> u64 {
+        self.started_us
+    }
+
     /// Seconds since the server began.
     pub(super) fn uptime_seconds(&self) -> u64 {
         self.now.0 / 1_000_000
     }
 }
 
-/// The wall clock appears in the `Date` of answers and nowhere else.
 fn read_date() -> http::HttpDate {
+    http::HttpDate::from_unix(wall_clock_us() / 1_000_000)
+}
+
+/// The wall clock appears in the `Date` of answers and in the metrics, and nowhere else.
+fn wall_clock_us() -> u64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    http::HttpDate::from_unix(since_epoch.as_secs())
+    u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX)
 }

@@ -109,7 +109,10 @@ impl Links {
         let now = ctx.now();
         let link = &mut self.links[key];
         ctx.counters.links_broken += 1;
-        if let Some(left_out) = link.flaps.admit(now) {
+        if !ctx.membership.contains(link.peer) {
+            // Whoever has left closes its connections: that it left has been said.
+            log::debug!("the link to node {}, which is no member, broke: {reason}", link.peer);
+        } else if let Some(left_out) = link.flaps.admit(now) {
             log::info!("the link to node {} broke: {reason}{left_out}", link.peer);
         }
         link.broke = true;
@@ -172,8 +175,7 @@ impl Links {
             match begin_connect(ctx, key, rest.remove(0)) {
                 Ok(stream) => {
                     let until = ctx.now().plus(CONNECT_US_MAX);
-                    let all_refused = refused == Refused::Yes;
-                    self.links[key].state = LinkState::Connecting { stream, until, rest, all_refused };
+                    self.links[key].state = LinkState::Connecting { stream, until, rest, refused };
                     return;
                 }
                 Err(error) => {
@@ -188,9 +190,8 @@ impl Links {
     /// One address has failed: on to the next.
     fn on_connect_failed(&mut self, ctx: &mut Context, key: usize, error: &io::Error) {
         let link = &mut self.links[key];
-        let LinkState::Connecting { rest, all_refused, .. } = &mut link.state else { return };
-        let before = if *all_refused { Refused::Yes } else { Refused::No };
-        let refused = still_refused(before, error);
+        let LinkState::Connecting { rest, refused, .. } = &mut link.state else { return };
+        let refused = still_refused(*refused, error);
         let rest = std::mem::take(rest);
         if rest.is_empty() {
             self.on_dial_failed(ctx, key, error, refused);

@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 
 use mio::Interest;
 use mio::event::Event;
-use mio::net::TcpStream;
 use raft_core::{Micros, Peer};
 use slab::Slab;
 
@@ -21,7 +20,8 @@ use super::limits::{
 };
 use super::links::Links;
 use super::narrate::LogLimit;
-use super::sockets::{Port, ReadOutcome, SendQueue, read};
+use super::ports::{Ports, Stream};
+use super::sockets::{ReadOutcome, SendQueue, read};
 use super::sweep::Sweep;
 use super::token::Source;
 use crate::node::Input;
@@ -30,7 +30,7 @@ use crate::peer::{self, AdminResponse, Decoder, Frame, FrameError, Hello, PROTOC
 /// Everybody who is connected to the peer port.
 #[derive(Debug)]
 pub(super) struct Guests {
-    port: Port,
+    ports: Ports<()>,
     guests: Slab<Guest>,
     /// Those that may have something to read, each once.
     ready: VecDeque<usize>,
@@ -55,7 +55,7 @@ pub(super) struct Announcement<'a> {
 #[derive(Debug)]
 struct Guest {
     id: GuestId,
-    stream: TcpStream,
+    stream: Stream,
     decoder: Decoder,
     output: SendQueue,
     standing: Standing,
@@ -86,9 +86,9 @@ enum Next {
 
 impl Guests {
     /// Nobody yet.
-    pub(super) fn new(port: Port) -> Guests {
+    pub(super) fn new(ports: Ports<()>) -> Guests {
         Guests {
-            port,
+            ports,
             guests: Slab::new(),
             ready: VecDeque::new(),
             buffer: vec![0; READ_BYTES_MAX].into_boxed_slice(),
@@ -99,8 +99,8 @@ impl Guests {
     }
 
     /// Somebody connects.
-    pub(super) fn on_port_event(&mut self) {
-        self.port.on_event();
+    pub(super) fn on_port_event(&mut self, place: usize) {
+        self.ports.on_event(place);
     }
 
     /// A socket has something to say.
@@ -113,12 +113,12 @@ impl Guests {
 
     /// Whether there is work left for the next turn.
     pub(super) fn has_work(&self, now: Micros) -> bool {
-        !self.ready.is_empty() || self.port.is_ready(now)
+        !self.ready.is_empty() || self.ports.is_ready(now)
     }
 
     /// When [`Guests::on_time`], or accepting, has something to do.
     pub(super) fn deadline(&self) -> Option<Micros> {
-        [self.sweep.deadline(), self.port.deadline()].into_iter().flatten().min()
+        [self.sweep.deadline(), self.ports.deadline()].into_iter().flatten().min()
     }
 
     /// How many are connected.
@@ -199,7 +199,7 @@ impl Guests {
 
     fn accept(&mut self, ctx: &mut Context) {
         for _ in 0..ACCEPTS_PER_TURN_MAX {
-            let Some(stream) = self.port.accept(ctx.now()) else { return };
+            let Some((stream, ())) = self.ports.accept(ctx.now()) else { return };
             if self.guests.len() >= PEER_CONNECTIONS_MAX && !self.make_room() {
                 ctx.counters.guests_refused += 1;
                 continue;
@@ -208,7 +208,7 @@ impl Guests {
         }
     }
 
-    fn admit(&mut self, ctx: &mut Context, mut stream: TcpStream) {
+    fn admit(&mut self, ctx: &mut Context, mut stream: Stream) {
         let entry = self.guests.vacant_entry();
         let key = entry.key();
         let interest = Interest::READABLE | Interest::WRITABLE;
@@ -217,8 +217,7 @@ impl Guests {
             log::debug!("a connection on the peer port was not registered: {error}");
             return;
         }
-        // Without it, answers to operators are late, nothing worse.
-        let _ = stream.set_nodelay(true);
+        stream.send_at_once();
         ctx.counters.guests_accepted += 1;
         self.last = GuestId(self.last.0 + 1);
         let until = ctx.now().plus(HANDSHAKE_US_MAX);

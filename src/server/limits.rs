@@ -2,9 +2,17 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// How many clients may be connected at once. One costs a few hundred bytes when idle; this many, some
-/// megabytes. The next is accepted and closed at once, so that it learns it.
-pub(super) const CLIENT_CONNECTIONS_MAX: usize = 10_000;
+/// How many clients may be connected at once where the operator does not say. One costs some hundred bytes when
+/// idle, so this many some megabytes; and each that reads nothing may hold as much as the bounds of HTTP permit.
+pub(super) const CLIENT_CONNECTIONS_DEFAULT_MAX: usize = 16_384;
+
+/// How many clients that are one too many may be on their way out at once: each is told so, and given the time to
+/// read it. What comes on top is closed without a chance to read it.
+pub(super) const REFUSED_CLIENTS_MAX: usize = 64;
+
+/// How many connections there may be at a listener for pages alone. They have places of their own: whoever watches
+/// the node must be able to do so when clients have taken all of theirs.
+pub(super) const PAGE_CONNECTIONS_MAX: usize = 64;
 
 /// How many accepted connections there may be on the peer port: each member once, operators, and strangers.
 /// Where all are taken, the oldest that has not said who it is makes room; where none is such, the newcomer is
@@ -13,7 +21,11 @@ pub(super) const PEER_CONNECTIONS_MAX: usize = 256;
 
 /// File descriptors that clients never get: peers, links, the store, the loop itself, and some to spare, so
 /// that no flood of clients keeps an election from taking place.
-pub(super) const DESCRIPTORS_RESERVED: usize = PEER_CONNECTIONS_MAX + crate::codec::MEMBERS_MAX + 64;
+pub(super) const DESCRIPTORS_RESERVED: usize =
+    PEER_CONNECTIONS_MAX + crate::codec::MEMBERS_MAX + REFUSED_CLIENTS_MAX + PAGE_CONNECTIONS_MAX + 64;
+
+/// How many events one turn takes in. More wait for the next turn, which comes at once.
+pub(super) const EVENTS_PER_TURN_MAX: usize = 1_024;
 
 /// How many connections are accepted on one port in one turn. What is left waits in the kernel's queue.
 pub(super) const ACCEPTS_PER_TURN_MAX: usize = 64;
@@ -78,20 +90,31 @@ pub(super) const LOG_LINES_PER_WINDOW_MAX: u32 = 5;
 /// See [`LOG_LINES_PER_WINDOW_MAX`].
 pub(super) const LOG_WINDOW_US: u64 = 10_000_000;
 
-/// Raises the soft limit of open files to the hard one, and says how many clients that leaves room for.
-pub(super) fn client_connections_max() -> usize {
+/// Raises the soft limit of open files to the hard one, and says how many clients there may be: as many as the
+/// operator says, and as that leaves room for.
+pub(super) fn client_connections_max(wanted: Option<u32>) -> usize {
     let limit = getrlimit(Resource::Nofile);
     // A failure leaves the soft limit as it was: fewer clients, nothing worse.
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let current = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
-    clients_within(current)
+    let wanted = wanted.map(|wanted| usize::try_from(wanted).unwrap_or(usize::MAX));
+    let granted = clients_within(current, wanted.unwrap_or(CLIENT_CONNECTIONS_DEFAULT_MAX));
+    if let (Some(wanted), Some(descriptors)) = (wanted, current)
+        && granted < wanted
+    {
+        log::warn!(
+            "{granted} connections of clients instead of {wanted}: the limit of open files is {descriptors}, and \
+             {DESCRIPTORS_RESERVED} are kept for other use; raise it (ulimit -n)"
+        );
+    }
+    granted
 }
 
-/// How many clients this many descriptors leave room for; `None` stands for no limit.
-fn clients_within(descriptors: Option<u64>) -> usize {
-    let Some(descriptors) = descriptors else { return CLIENT_CONNECTIONS_MAX };
+/// How many of the clients that are wanted this many descriptors leave room for; `None` stands for no limit.
+fn clients_within(descriptors: Option<u64>, wanted: usize) -> usize {
+    let Some(descriptors) = descriptors else { return wanted };
     let left = usize::try_from(descriptors).unwrap_or(usize::MAX).saturating_sub(DESCRIPTORS_RESERVED);
-    left.clamp(1, CLIENT_CONNECTIONS_MAX)
+    left.clamp(1, wanted)
 }
 
 #[cfg(test)]
@@ -100,9 +123,10 @@ mod tests {
 
     #[test]
     fn clients_never_get_the_descriptors_that_peers_need() {
-        assert_eq!(clients_within(None), CLIENT_CONNECTIONS_MAX);
-        assert_eq!(clients_within(Some(u64::MAX)), CLIENT_CONNECTIONS_MAX);
-        assert_eq!(clients_within(Some(1024)), 1024 - DESCRIPTORS_RESERVED);
-        assert_eq!(clients_within(Some(10)), 1, "a node must serve somebody");
+        assert_eq!(clients_within(None, 5_000), 5_000);
+        assert_eq!(clients_within(Some(u64::MAX), 5_000), 5_000);
+        assert_eq!(clients_within(Some(1024), 5_000), 1024 - DESCRIPTORS_RESERVED);
+        assert_eq!(clients_within(Some(1024), 2), 2);
+        assert_eq!(clients_within(Some(10), 5_000), 1, "a node must serve somebody");
     }
 }

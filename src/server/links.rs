@@ -14,6 +14,7 @@ use slab::Slab;
 
 use super::backoff::Backoff;
 use super::context::Context;
+use super::dial::Refused;
 use super::guests::Guests;
 use super::limits::LINK_OUTPUT_BYTES_MAX;
 use super::narrate::LogLimit;
@@ -73,7 +74,7 @@ pub(super) enum LinkState {
         /// What to try next.
         rest: Vec<SocketAddr>,
         /// Whether every address tried before this one refused.
-        all_refused: bool,
+        refused: Refused,
     },
     /// Has said Hello.
     Greeting { stream: TcpStream, decoder: Box<Decoder>, until: Micros },
@@ -188,11 +189,6 @@ impl Links {
         Some(LinkStatus { is_up: link.is_up(), last_heard: link.last_heard })
     }
 
-    /// How many links are up.
-    pub(super) fn up_count(&self) -> usize {
-        self.links.iter().filter(|(_, link)| link.is_up()).count()
-    }
-
     /// When [`Links::on_time`] has something to do. There are as few links as members, so they are simply
     /// looked at.
     pub(super) fn deadline(&self) -> Option<Micros> {
@@ -230,7 +226,7 @@ impl Links {
         match link.output.flush(stream) {
             Ok(sent) => ctx.counters.peer_bytes_sent += sent as u64,
             Err(error) if link.is_up() => self.on_broken(ctx, key, &error),
-            Err(error) => self.on_dial_failed(ctx, key, &error, super::dial::Refused::No),
+            Err(error) => self.on_dial_failed(ctx, key, &error, Refused::No),
         }
     }
 }

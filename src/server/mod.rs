@@ -20,7 +20,11 @@ mod guests;
 mod handshake;
 mod limits;
 mod links;
+mod listeners;
+mod metrics;
 mod narrate;
+mod pages;
+mod ports;
 mod resolver;
 mod shutdown;
 mod signals;
@@ -29,11 +33,10 @@ mod status;
 mod sweep;
 mod token;
 
-pub use config::{Exit, ServerConfig, ServerError};
+pub use config::{ClientListener, ClientSocket, Exit, ServerConfig, ServerError};
 pub use signals::stop_on_signals;
 
 use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,15 +53,12 @@ use admin::{Concluded, Operations};
 use clients::Clients;
 use context::{Context, Me};
 use guests::Guests;
-use limits::UPKEEP_INTERVAL_US;
+use limits::{EVENTS_PER_TURN_MAX, UPKEEP_INTERVAL_US, client_connections_max};
 use links::Links;
 use narrate::LogLimit;
+use pages::View;
 use shutdown::Shutdown;
-use sockets::Port;
 use token::Source;
-
-/// How many events one turn takes in. More wait for the next turn, which comes at once.
-const EVENTS_MAX: usize = 1_024;
 
 /// A node that listens, with its store and its place in the cluster.
 #[derive(Debug)]
@@ -72,6 +72,8 @@ pub struct Server {
     guests: Guests,
     operations: Operations,
     shutdown: Shutdown,
+    /// Whether this node has known a leader, itself or another, since it was started.
+    has_followed: bool,
     election_timeout_us: u64,
     upkeep_at: Micros,
     /// Another thread has something for the loop.
@@ -93,13 +95,10 @@ impl Server {
         let waker =
             Waker::new(&registry, Source::Waker.token()).map_err(ServerError::io("making a waker"))?;
         let waker = Arc::new(waker);
+        let listening = listeners::addresses(&config)?;
         let stop = register_stop(&registry, config.stop).map_err(ServerError::io("watching for signals"))?;
-        let listening = Listening {
-            peer_address: bound_address(&config.peer_listener)?,
-            client_address: bound_address(&config.http_listener)?,
-        };
-        let peer_port = open_port(&registry, config.peer_listener, Source::PeerPort, "peer")?;
-        let client_port = open_port(&registry, config.http_listener, Source::ClientPort, "client")?;
+        let peer_ports = listeners::open_for_peers(&registry, config.peer_listeners)?;
+        let client_ports = listeners::open_for_clients(&registry, config.client_listeners)?;
         let links = Links::new(Arc::clone(&waker)).map_err(ServerError::io("starting the resolver"))?;
         store.publish(&listening).map_err(ServerError::Store)?;
         let storage = StorageThread::spawn(store, move || {
@@ -116,11 +115,12 @@ impl Server {
             stop,
             storage,
             ctx,
-            clients: Clients::new(client_port),
+            clients: Clients::new(client_ports, client_connections_max(config.client_connections_max)),
             links,
-            guests: Guests::new(peer_port),
+            guests: Guests::new(peer_ports),
             operations: Operations::default(),
             shutdown: Shutdown::Serving,
+            has_followed: false,
             election_timeout_us: config.node.raft.election_timeout_us,
             upkeep_at: Micros(0),
             woken: false,
@@ -135,17 +135,22 @@ impl Server {
     /// # Errors
     /// The poll fails; or a write had failed, or fails while the store is closed.
     pub fn run(mut self) -> Result<Exit, ServerError> {
-        let mut events = Events::with_capacity(EVENTS_MAX);
+        let mut events = Events::with_capacity(EVENTS_PER_TURN_MAX);
         let exit = loop {
             self.turn(&mut events)?;
             if let Some(exit) = self.shutdown.exit() {
                 break exit;
             }
         };
+        // Whoever calls while the store is being closed is to be refused, not left waiting.
+        let Server { storage, clients, guests, links, .. } = self;
+        drop((clients, guests, links));
         match exit {
-            Exit::Stopped | Exit::Removed => self.storage.shutdown().map_err(ServerError::Store)?,
+            Exit::Stopped | Exit::Removed | Exit::RemovedBefore => {
+                storage.shutdown().map_err(ServerError::Store)?
+            }
             // Its thread may be held up by a disk: that is not waited for.
-            Exit::Interrupted => std::mem::forget(self.storage),
+            Exit::Interrupted => std::mem::forget(storage),
         }
         Ok(exit)
     }
@@ -164,13 +169,16 @@ impl Server {
         self.guests.serve(&mut self.ctx, &mut self.links, &mut self.operations);
         self.on_time();
         self.on_woken();
-        self.clients.serve(&mut self.ctx, &self.links, self.guests.count());
+        self.ctx.stopping = self.shutdown != Shutdown::Serving;
+        let view = View { links: &self.links, guests: &self.guests, storage: &self.storage };
+        self.clients.serve(&mut self.ctx, view);
         // A turn may have taken a while: nothing is to be answered later than promised because of that.
         self.ctx.clock.tick();
         self.ctx.wake();
         self.carry_out();
         self.links.flush(&mut self.ctx);
-        self.clients.flush(&mut self.ctx, &self.links, self.guests.count());
+        let view = View { links: &self.links, guests: &self.guests, storage: &self.storage };
+        self.clients.flush(&mut self.ctx, view);
         self.approach_the_end();
         Ok(())
     }
@@ -197,8 +205,8 @@ impl Server {
     fn on_events(&mut self, events: &Events) {
         for event in events {
             match Source::of(event.token()) {
-                Some(Source::PeerPort) => self.guests.on_port_event(),
-                Some(Source::ClientPort) => self.clients.on_port_event(),
+                Some(Source::PeerPort(place)) => self.guests.on_port_event(place),
+                Some(Source::ClientPort(place)) => self.clients.on_port_event(place),
                 Some(Source::Waker) => self.woken = true,
                 Some(Source::Stop) => self.on_stop_requests(),
                 Some(Source::Link(key)) => self.links.on_event(&mut self.ctx, key, event),
@@ -292,7 +300,8 @@ impl Server {
 
     fn on_role(&mut self, role: Role, term: Term, leader: Option<NodeId>) {
         log::info!("{}", narrate::role_line(self.ctx.me.peer.id, role, term, leader));
-        (self.ctx.role, self.ctx.term, self.ctx.leader) = (role, term, leader);
+        (self.ctx.role, self.ctx.leader) = (role, leader);
+        self.has_followed |= leader.is_some();
         if role == Role::Leader {
             // Whoever moved while nobody led is to be found where it is now.
             self.upkeep_at = self.ctx.now();
@@ -312,7 +321,8 @@ impl Server {
 
     fn on_removed(&mut self, why: &str) {
         log::info!("node {} is no longer a member of the cluster ({why}), and stops", self.ctx.me.peer.id);
-        self.shutdown.on_removed(self.ctx.now());
+        let exit = if self.has_followed { Exit::Removed } else { Exit::RemovedBefore };
+        self.shutdown.on_removed(self.ctx.now(), exit);
     }
 
     fn on_dropped(&mut self, from: Peer, reason: DropReason) {
@@ -381,23 +391,4 @@ fn register_stop(registry: &Registry, stop: std::os::unix::net::UnixStream) -> i
     let mut stop = UnixStream::from_std(stop);
     registry.register(&mut stop, Source::Stop.token(), Interest::READABLE)?;
     Ok(stop)
-}
-
-fn bound_address(listener: &TcpListener) -> Result<String, ServerError> {
-    let address = listener.local_addr().map_err(ServerError::io("asking for the address of a port"))?;
-    Ok(address.to_string())
-}
-
-fn open_port(
-    registry: &Registry,
-    listener: TcpListener,
-    source: Source,
-    name: &'static str,
-) -> Result<Port, ServerError> {
-    listener.set_nonblocking(true).map_err(ServerError::io("opening a port"))?;
-    let mut listener = mio::net::TcpListener::from_std(listener);
-    registry
-        .register(&mut listener, source.token(), Interest::READABLE)
-        .map_err(ServerError::io("watching a port"))?;
-    Ok(Port::new(listener, name))
 }

@@ -74,11 +74,11 @@ impl Shutdown {
         }
     }
 
-    /// This node is no longer a member.
-    pub(super) fn on_removed(&mut self, now: Micros) {
+    /// This node is no longer a member: it is to end in this way.
+    pub(super) fn on_removed(&mut self, now: Micros, exit: Exit) {
         match *self {
-            Shutdown::Serving | Shutdown::HandingOver { .. } => self.drain(now, Exit::Removed),
-            Shutdown::Draining { until, .. } => *self = Shutdown::Draining { until, exit: Exit::Removed },
+            Shutdown::Serving | Shutdown::HandingOver { .. } => self.drain(now, exit),
+            Shutdown::Draining { until, .. } => *self = Shutdown::Draining { until, exit },
             Shutdown::Ended(_) => {}
         }
     }
@@ -183,7 +183,7 @@ mod tests {
     fn removal_is_how_it_ends_even_where_it_was_asked_to_stop() {
         let starts = [Shutdown::Serving, asked(Standing::LeadsOthers), asked(Standing::NothingToHandOver)];
         for mut shutdown in starts {
-            shutdown.on_removed(NOW);
+            shutdown.on_removed(NOW, Exit::Removed);
             shutdown.on_turn(NOW, 0);
             assert_eq!(shutdown.exit(), Some(Exit::Removed));
         }

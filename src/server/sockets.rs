@@ -1,12 +1,8 @@
-//! Sockets that never block: accepting, reading and writing, each with the errors that are no errors taken out.
+//! Sockets that never block: reading and writing, each with the errors that are no errors taken out.
 
 use std::io::{self, Read, Write};
 
-use mio::net::{TcpListener, TcpStream};
-use raft_core::Micros;
-
-use super::limits::{ACCEPT_PAUSE_US, BUFFER_KEPT_BYTES_MAX};
-use super::narrate::LogLimit;
+use super::limits::BUFFER_KEPT_BYTES_MAX;
 
 /// What reading gave.
 #[derive(Debug)]
@@ -100,78 +96,6 @@ impl SendQueue {
         }
         Ok(flushed)
     }
-}
-
-/// A port at which connections arrive.
-#[derive(Debug)]
-pub(super) struct Port {
-    listener: TcpListener,
-    name: &'static str,
-    /// An event said that somebody connects, and accepting has not said since that nobody does.
-    ready: bool,
-    paused_until: Option<Micros>,
-    complaints: LogLimit,
-}
-
-impl Port {
-    /// Where this listener accepts; `name` says what for, in the log.
-    pub(super) fn new(listener: TcpListener, name: &'static str) -> Port {
-        Port { listener, name, ready: false, paused_until: None, complaints: LogLimit::default() }
-    }
-
-    /// An event came.
-    pub(super) fn on_event(&mut self) {
-        self.ready = true;
-    }
-
-    /// Whether there may be somebody to accept now.
-    pub(super) fn is_ready(&self, now: Micros) -> bool {
-        self.ready && self.paused_until.is_none_or(|until| until <= now)
-    }
-
-    /// When a pause ends.
-    pub(super) fn deadline(&self) -> Option<Micros> {
-        self.paused_until.filter(|_| self.ready)
-    }
-
-    /// The next connection, if there is one. Where the machine is out of descriptors or memory, none for a
-    /// while: those who wait stay in the kernel's queue.
-    pub(super) fn accept(&mut self, now: Micros) -> Option<TcpStream> {
-        while self.is_ready(now) {
-            match self.listener.accept() {
-                Ok((stream, _)) => {
-                    self.paused_until = None;
-                    return Some(stream);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready = false,
-                Err(error) if is_the_connections_own(&error) => {}
-                Err(error) => {
-                    self.paused_until = Some(now.plus(ACCEPT_PAUSE_US));
-                    if let Some(left_out) = self.complaints.admit(now) {
-                        log::warn!(
-                            "a connection of a {} could not be accepted: {error}{left_out}",
-                            self.name
-                        );
-                    }
-                }
-            }
-        }
-        None
-    }
-}
-
-/// Whether an error of accept(2) concerns only the connection that was to be accepted, so that the next may
-/// be tried.
-fn is_the_connections_own(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::Interrupted
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::NetworkDown
-            | io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::HostUnreachable
-    )
 }
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ fn member_json(me: &Me, member: &MemberStatus, link: Option<LinkView>) -> String
     object.end()
 }
 
-fn role_name(role: Role) -> &'static str {
+pub(super) fn role_name(role: Role) -> &'static str {
     match role {
         Role::Follower => "follower",
         Role::PreCandidate => "pre-candidate",

@@ -5,10 +5,10 @@ use mio::Token;
 /// A source of events.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Source {
-    /// Somebody connects to the peer port.
-    PeerPort,
-    /// Somebody connects to the client port.
-    ClientPort,
+    /// Somebody connects to a port for peers, by its place among them.
+    PeerPort(usize),
+    /// Somebody connects to a port for clients, by its place among them.
+    ClientPort(usize),
     /// Another thread has something for the loop.
     Waker,
     /// A request to stop.
@@ -27,8 +27,8 @@ impl Source {
     /// The number for the poll. A key beyond 2^61 can not be told from a smaller one; no table gets there.
     pub(super) fn token(self) -> Token {
         let (kind, key) = match self {
-            Source::PeerPort => (0, 0),
-            Source::ClientPort => (1, 0),
+            Source::PeerPort(place) => (0, place),
+            Source::ClientPort(place) => (1, place),
             Source::Waker => (2, 0),
             Source::Stop => (3, 0),
             Source::Link(key) => (4, key),
@@ -42,8 +42,8 @@ impl Source {
     pub(super) fn of(token: Token) -> Option<Source> {
         let key = token.0 >> KIND_BITS;
         match token.0 & ((1 << KIND_BITS) - 1) {
-            0 => Some(Source::PeerPort),
-            1 => Some(Source::ClientPort),
+            0 => Some(Source::PeerPort(key)),
+            1 => Some(Source::ClientPort(key)),
             2 => Some(Source::Waker),
             3 => Some(Source::Stop),
             4 => Some(Source::Link(key)),
@@ -61,8 +61,11 @@ mod tests {
     #[test]
     fn every_source_comes_back_from_its_token() {
         let keys = [0, 1, 7, 8, usize::MAX >> KIND_BITS];
-        let keyed = keys.into_iter().flat_map(|k| [Source::Link(k), Source::Guest(k), Source::Client(k)]);
-        let single = [Source::PeerPort, Source::ClientPort, Source::Waker, Source::Stop];
+        let keyed = keys.into_iter().flat_map(|k| {
+            let ports = [Source::PeerPort(k), Source::ClientPort(k)];
+            ports.into_iter().chain([Source::Link(k), Source::Guest(k), Source::Client(k)])
+        });
+        let single = [Source::Waker, Source::Stop];
         for source in single.into_iter().chain(keyed) {
             assert_eq!(Source::of(source.token()), Some(source));
         }

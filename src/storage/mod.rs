@@ -35,7 +35,7 @@ pub use files::destroy;
 pub use lock::{Listening, Running, running};
 pub use record::Key;
 pub use store::Store;
-pub use thread::{Completion, StorageThread};
+pub use thread::{Completion, StorageCounts, StorageThread};
 pub use verify::{Findings, verify, verify_in_child};
 
 /// The name and the value of something that a node was started with. Opaque to the store.

@@ -9,11 +9,13 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{Builder, JoinHandle};
+use std::time::Instant;
 
 use raft_core::{Write, WriteId};
 
 use super::error::StoreError;
 use super::store::Store;
+use crate::histogram::Times;
 
 /// How much may wait: entries, and one for each write. The core has at most 16,384 entries uncommitted and a
 /// follower some 32,768 unacknowledged, so a disk that is this far behind does not work at all.
@@ -33,6 +35,19 @@ pub enum Completion {
     },
     /// A write failed. Comes once; no other write will be durable.
     Failed(StoreError),
+}
+
+/// What the thread has done so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StorageCounts {
+    /// Writes that became durable. One transaction makes many of them so.
+    pub writes: u64,
+    /// How long each transaction took until it was durable; the syncs of the disk are nearly all of it.
+    pub transactions: Times,
+    /// Failed writes: 1 at most, since there is no other after it.
+    pub failures: u64,
+    /// Writes that wait for the disk, or are on their way to it.
+    pub waiting: u64,
 }
 
 /// A store in the hands of its thread.
@@ -97,6 +112,18 @@ impl StorageThread {
         Some(Completion::Failed(failure))
     }
 
+    /// What it has done so far.
+    #[must_use]
+    pub fn counts(&self) -> StorageCounts {
+        let queue = self.shared.lock();
+        StorageCounts {
+            writes: queue.written,
+            transactions: queue.transactions,
+            failures: u64::from(queue.failure.is_some()),
+            waiting: u64::try_from(queue.writes.len() + queue.under_way).unwrap_or(u64::MAX),
+        }
+    }
+
     /// Writes what waits, then closes the store and releases its lock.
     ///
     /// # Errors
@@ -122,9 +149,8 @@ impl Drop for StorageThread {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stop {
-    #[default]
     Never,
     WhenEmpty,
     Now,
@@ -137,9 +163,14 @@ struct Shared {
     changed: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Queue {
     writes: VecDeque<Write>,
+    /// How many the thread has taken and not finished.
+    under_way: usize,
+    /// How many it has finished.
+    written: u64,
+    transactions: Times,
     /// Their weights together.
     waiting: usize,
     submitted: Option<WriteId>,
@@ -149,6 +180,23 @@ struct Queue {
     /// Whether the failure was reported.
     reported: bool,
     stop: Stop,
+}
+
+impl Default for Queue {
+    fn default() -> Queue {
+        Queue {
+            writes: VecDeque::new(),
+            under_way: 0,
+            written: 0,
+            transactions: Times::of_times(),
+            waiting: 0,
+            submitted: None,
+            durable: None,
+            failure: None,
+            reported: false,
+            stop: Stop::Never,
+        }
+    }
 }
 
 impl Queue {
@@ -185,6 +233,7 @@ impl Shared {
             }
         }
         queue.waiting -= taken;
+        queue.under_way = batch.len();
         !batch.is_empty()
     }
 }
@@ -196,10 +245,17 @@ fn weight(write: &Write) -> usize {
 fn run(shared: &Shared, store: &mut Store, wake: &dyn Fn()) {
     let mut batch = Vec::new();
     while shared.take(&mut batch) {
+        let began = Instant::now();
         let result = store.write(&batch);
+        let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         let last = batch.last().map(|write| write.id);
-        batch.clear();
         let mut queue = shared.lock();
+        queue.under_way = 0;
+        if result.is_ok() {
+            queue.written += batch.len() as u64;
+            queue.transactions.note(took_us);
+        }
+        batch.clear();
         match result {
             // Where the queue has failed meanwhile, that may have been reported: nothing comes after it.
             Ok(()) if queue.failure.is_none() => queue.durable = last,

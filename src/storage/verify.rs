@@ -94,28 +94,29 @@ pub fn verify(path: &Path) -> Result<Findings, StoreError> {
 
 /// Runs this program's `verify` command on the store, in a child process. LMDB maps the file, so a sector
 /// that can not be read kills who reads it; then that is the finding. Call it before
-/// [`Store::open`](super::Store::open), because the child takes the lock.
+/// [`Store::open`](super::Store::open), because the child takes the lock. Gives what the child said on its standard
+/// output: its [`Findings`].
 ///
 /// # Errors
 /// [`StoreError::CheckFailed`] with what the child said on its standard error, [`StoreError::CheckDied`],
 /// [`StoreError::CheckNotRun`].
-pub fn verify_in_child(path: &Path) -> Result<(), StoreError> {
+pub fn verify_in_child(path: &Path) -> Result<String, StoreError> {
     let program =
         std::env::current_exe().map_err(|error| StoreError::CheckNotRun { reason: error.to_string() })?;
     let mut command = Command::new(program);
-    command.args(["verify", "--path"]).arg(path);
+    command.args(["verify", "--in_child", "--path"]).arg(path);
     run_check(command, path)
 }
 
-fn run_check(mut command: Command, path: &Path) -> Result<(), StoreError> {
+fn run_check(mut command: Command, path: &Path) -> Result<String, StoreError> {
     let output = command
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .output()
         .map_err(|error| StoreError::CheckNotRun { reason: error.to_string() })?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     if let Some(signal) = output.status.signal() {
         return Err(StoreError::CheckDied { path: path.to_owned(), signal });
@@ -137,15 +138,15 @@ const FINDING_CHARS_MAX: usize = 8192;
 mod tests {
     use super::*;
 
-    fn shell(script: &str) -> Result<(), StoreError> {
+    fn shell(script: &str) -> Result<String, StoreError> {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
         run_check(command, Path::new("store"))
     }
 
     #[test]
-    fn a_check_that_succeeds_finds_nothing() {
-        assert_eq!(shell("echo noise; exit 0"), Ok(()));
+    fn what_a_check_that_succeeds_has_found_is_passed_on() {
+        assert_eq!(shell("echo sound; echo log >&2; exit 0"), Ok("sound\n".to_owned()));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::num::NonZeroU64;
 
 use raft_core::Micros;
-use ticketd::http::{Config, Connection, HttpDate, Page, Reply, Request, Turn};
+use ticketd::http::{Config, Connection, HttpDate, Page, Reply, Request, Tally, Turn};
 
 /// What stands behind the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,7 +36,8 @@ pub(crate) struct Transcript {
 /// Feeds `pieces` to a connection whose client reads everything at once.
 pub(crate) fn run(config: &Config, server: Server, answers: Answers, pieces: &[&[u8]]) -> Transcript {
     let date = HttpDate::from_unix(784_111_777);
-    let turn = Turn { config, now: Micros(1), date: &date };
+    let tally = Tally::default();
+    let turn = Turn { config, now: Micros(1), date: &date, tally: &tally };
     let mut connection = Connection::new(Micros(0));
     let mut run = Run {
         turn,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use raft_core::{
     BarrierId, Input, LogIndex, MembershipChange, Message, Micros, NodeId, Output, Peer, ProposalId,
-    Recovered, Role, Suffrage,
+    Recovered, Role, Suffrage, Term,
 };
 
 use super::node::Node;
@@ -44,6 +44,11 @@ impl Cluster {
 
     /// Voters, each with entries of these terms from index 2 on.
     pub(crate) fn with_logs(logs: &[(u64, &[u64])]) -> Cluster {
+        Cluster::with_logs_in_term(logs, 1)
+    }
+
+    /// The same, where every node has seen at least this term.
+    pub(crate) fn with_logs_in_term(logs: &[(u64, &[u64])], term: u64) -> Cluster {
         let voters: Vec<u64> = logs.iter().map(|(number, _)| *number).collect();
         let mut cluster = Cluster {
             nodes: BTreeMap::new(),
@@ -55,7 +60,10 @@ impl Cluster {
             next_number: 0,
         };
         for (number, terms) in logs {
-            cluster.create(*number, recovered(membership(&voters, &[]), terms));
+            let mut recovered = recovered(membership(&voters, &[]), terms);
+            let seen = &mut recovered.hard_state.current_term;
+            *seen = (*seen).max(Term(term));
+            cluster.create(*number, recovered);
         }
         cluster
     }
@@ -95,6 +103,16 @@ impl Cluster {
         self.settle();
         let role = self.node(number).raft.role();
         assert_eq!(role, Role::Leader, "{number} was to be elected: {:?}", self.story);
+    }
+
+    /// Hands leadership over to each of these in turn.
+    pub(crate) fn elect_transfers(&mut self, to: &[u64]) {
+        for number in to {
+            let leader = self.leader().expect("somebody leads").get();
+            self.transfer(leader, Some(*number));
+            self.settle();
+            assert_eq!(self.role(*number), Role::Leader, "{number} was to lead: {:?}", self.story);
+        }
     }
 
     /// Makes this node ask for pre-votes. The others have heard nothing for an election timeout.
@@ -184,6 +202,14 @@ impl Cluster {
 
     pub(crate) fn isolate(&mut self, number: u64) {
         let others: Vec<u64> = self.nodes.keys().copied().filter(|n| *n != number).collect();
+        for other in others {
+            self.cut_both(number, other);
+        }
+    }
+
+    /// Cuts a node that need not exist yet off from all others.
+    pub(crate) fn isolate_from_all(&mut self, number: u64) {
+        let others: Vec<u64> = self.nodes.keys().copied().collect();
         for other in others {
             self.cut_both(number, other);
         }
@@ -295,10 +321,12 @@ impl Cluster {
         node.told = node.events.len();
     }
 
-    fn sync_all(&mut self) -> bool {
+    /// Syncs every disk that is able to; true where there was something to write.
+    pub(crate) fn sync_all(&mut self) -> bool {
         let able = |n: &u64| !self.stalled.contains(n) && !self.down.contains(n);
         let numbers: Vec<u64> = self.nodes.keys().copied().filter(able).collect();
-        numbers.into_iter().fold(false, |any, number| self.sync(number) || any)
+        // Every one of them, not only up to the first that had something to write.
+        numbers.into_iter().filter(|number| self.sync(*number)).count() > 0
     }
 
     fn number(&mut self) -> u64 {

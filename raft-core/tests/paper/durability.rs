@@ -1,10 +1,10 @@
 //! Asynchronous persistence: "updated on stable storage before responding to RPCs" (Raft Figure 2), although
 //! nothing waits for a disk. The bench itself refuses every promise that its disk does not hold yet.
 
-use raft_core::{AppendOutcome, LogIndex, Message, Output, Role};
+use raft_core::{AppendOutcome, Heartbeat, LogIndex, Message, Output, Role, Round, Term};
 
 use crate::harness::cluster::Cluster;
-use crate::harness::{ELECTION_TIMEOUT_US, id};
+use crate::harness::{ELECTION_TIMEOUT_US, id, peer};
 
 fn applied(cluster: &mut Cluster, at: u64) -> Vec<u64> {
     let index = |e: &Output| if let Output::Committed(entry) = e { Some(entry.index.0) } else { None };
@@ -74,8 +74,8 @@ fn an_append_is_acknowledged_only_once_it_is_durable() {
 }
 
 #[test]
-fn what_is_appended_again_at_an_index_is_acknowledged_by_its_own_write() {
-    // 1 is cut off with an entry at index 3, which only 3 has as well; 2 leads the others with another one there.
+fn what_is_appended_again_at_an_index_is_acknowledged_and_applied_by_its_own_write() {
+    // 1 is cut off with an entry at index 3, which only 3 has as well; 2 leads the others with another one.
     let mut cluster = Cluster::led_by_1(&[1, 2, 3, 4, 5]);
     cluster.stalled.insert(3);
     cluster.propose(1, "old");
@@ -85,13 +85,18 @@ fn what_is_appended_again_at_an_index_is_acknowledged_by_its_own_write() {
     cluster.network.clear();
     cluster.elect(2);
     assert_eq!(cluster.terms(3), cluster.terms(2), "the old entry was replaced in memory");
-    // 1 may learn that its entry was durable with 3, for its term is past. But the writes become durable one by one,
-    // and to 2 none of them may stand for the last.
+    // 2 and the others have committed the new one, and 3 knows.
+    let heartbeat = Heartbeat { term: Term(3), leader_commit: LogIndex(3), round: Round(0) };
+    cluster.node(3).receive(peer(2), Message::Heartbeat(heartbeat));
+    // 1 may learn that its entry was durable with 3, for its term is past. But the writes become durable one
+    // by one, and to 2 none of them may stand for the last.
     while cluster.nodes[&3].disk.pending() > 1 {
         cluster.sync_one(3);
         assert!(matched(&cluster, 3, 2).iter().all(|i| *i < 3), "index 3 was written again since");
+        assert_eq!(cluster.nodes[&3].raft.last_applied(), LogIndex(2));
     }
     cluster.sync_one(3);
+    assert_eq!(cluster.nodes[&3].raft.last_applied(), LogIndex(3));
     assert!(matched(&cluster, 3, 2).contains(&3));
 }
 

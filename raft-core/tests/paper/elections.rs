@@ -1,9 +1,322 @@
-//! Terms and elections (Raft §5.1, §5.2, §5.4.1; dissertation §3.10, §4.2.3, §9.6).
+//! Terms and elections (Raft §5.1, §5.2, §5.4.1; dissertation §3.10, §4.2.3, §6.2, §9.6).
 
-use raft_core::{Message, Role, Term};
+use raft_core::{
+    CampaignReason, Config, Heartbeat, LogIndex, Message, Micros, PreVote, PreVoteResponse, Raft,
+    RequestVote, RequestVoteResponse, Role, Round, Term,
+};
 
-use crate::harness::ELECTION_TIMEOUT_US;
 use crate::harness::cluster::Cluster;
+use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, config, id, membership, peer, recovered};
+
+fn heartbeat(term: u64) -> Message {
+    Message::Heartbeat(Heartbeat { term: Term(term), leader_commit: LogIndex(0), round: Round(0) })
+}
+
+fn request_vote(term: u64, last_log_index: u64, last_log_term: u64) -> Message {
+    Message::RequestVote(RequestVote {
+        term: Term(term),
+        last_log_index: LogIndex(last_log_index),
+        last_log_term: Term(last_log_term),
+        reason: CampaignReason::LeaderLost,
+    })
+}
+
+/// What node `at` answers to a request for its vote from `from`, once durable.
+fn vote(cluster: &mut Cluster, at: u64, from: u64, request: Message) -> Option<bool> {
+    cluster.node(at).take_sent();
+    cluster.node(at).receive(peer(from), request);
+    cluster.node(at).sync();
+    let granted = |message| {
+        if let Message::RequestVoteResponse(m) = message { Some(m.vote_granted) } else { None }
+    };
+    cluster.node(at).take_sent().into_iter().find_map(|(_, message)| granted(message))
+}
+
+fn pre_vote(cluster: &mut Cluster, at: u64, from: u64, next_term: u64, last: (u64, u64)) -> Option<bool> {
+    let m =
+        PreVote { next_term: Term(next_term), last_log_index: LogIndex(last.0), last_log_term: Term(last.1) };
+    cluster.node(at).take_sent();
+    cluster.node(at).receive(peer(from), Message::PreVote(m));
+    let granted =
+        |message| if let Message::PreVoteResponse(m) = message { Some(m.vote_granted) } else { None };
+    cluster.node(at).take_sent().into_iter().find_map(|(_, message)| granted(message))
+}
+
+/// §5.1: "if one server's current term is smaller than the other's, then it updates".
+#[test]
+fn a_later_term_in_any_message_makes_a_leader_a_follower_of_that_term() {
+    for message in [
+        heartbeat(9),
+        Message::RequestVoteResponse(RequestVoteResponse { term: Term(9), vote_granted: false }),
+    ] {
+        let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+        cluster.node(1).receive(peer(2), message);
+        assert_eq!(cluster.role(1), Role::Follower);
+        assert_eq!(cluster.nodes[&1].raft.current_term(), Term(9));
+        assert_eq!(cluster.nodes[&1].raft.hard_state().voted_for, None, "a vote is for one term");
+    }
+}
+
+/// §5.1: "if a server receives a request with a stale term number, it rejects the request", and says its own.
+#[test]
+fn a_request_of_an_earlier_term_is_answered_with_the_later_one_and_changes_nothing() {
+    for request in [heartbeat(1), request_vote(1, 9, 1)] {
+        let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+        let before = cluster.nodes[&2].raft.deadline();
+        cluster.node(2).receive(peer(3), request);
+        let answers = cluster.node(2).take_sent();
+        let [(to, answer)] = &answers[..] else { panic!("one answer, not {answers:?}") };
+        let term = if let Message::HeartbeatResponse(m) = answer {
+            Some(m.term)
+        } else if let Message::RequestVoteResponse(m) = answer {
+            Some(m.term).filter(|_| !m.vote_granted)
+        } else {
+            None
+        };
+        assert_eq!((*to, term), (peer(3), Some(Term(2))));
+        assert_eq!(cluster.nodes[&2].raft.leader(), Some(id(1)));
+        assert_eq!(cluster.nodes[&2].raft.deadline(), before, "it does not put off an election");
+    }
+}
+
+/// §5.2: "a server begins as a follower"; a node that starts anew knows neither leader nor votes.
+#[test]
+fn a_node_begins_as_a_follower_of_nobody() {
+    let raft = Raft::new(config(peer(1)), Micros(0), recovered(membership(&[1, 2, 3], &[]), &[2, 3]));
+    assert_eq!((raft.role(), raft.leader(), raft.current_term()), (Role::Follower, None, Term(3)));
+    assert_eq!(raft.commit_index(), LogIndex(1), "what is committed is learnt anew");
+}
+
+/// §5.2: randomized election timeouts, from a fixed interval.
+#[test]
+fn election_timeouts_lie_between_one_and_two_of_the_configured_and_differ() {
+    let mut seen = std::collections::BTreeSet::new();
+    for seed in 0..200 {
+        let config = Config { seed, ..config(peer(2)) };
+        let mut raft = Raft::new(config, Micros(0), recovered(membership(&[1, 2, 3], &[]), &[]));
+        let now = Micros(5_000_000);
+        raft.step(now, raft_core::Input::Message { from: peer(1), message: heartbeat(1) });
+        let timeout = raft.deadline().expect("a follower has one").since(now);
+        assert!((ELECTION_TIMEOUT_US..2 * ELECTION_TIMEOUT_US).contains(&timeout), "{timeout}");
+        seen.insert(timeout);
+    }
+    assert!(seen.len() > 150, "{} timeouts of 200 seeds", seen.len());
+}
+
+#[test]
+fn a_heartbeat_puts_the_election_off_and_an_early_wake_up_changes_nothing() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.node(2).pass(ELECTION_TIMEOUT_US - 1);
+    cluster.node(2).step(raft_core::Input::Wake);
+    assert_eq!(cluster.role(2), Role::Follower);
+    let before = cluster.nodes[&2].raft.deadline();
+    cluster.node(2).receive(peer(1), heartbeat(2));
+    assert!(cluster.nodes[&2].raft.deadline() > before);
+}
+
+/// §5.2: "each server will vote for at most one candidate in a given term".
+#[test]
+fn a_voter_votes_once_a_term_and_repeats_its_vote_to_whom_it_gave_it() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    assert_eq!(vote(&mut cluster, 1, 2, request_vote(2, 1, 1)), Some(true));
+    assert_eq!(vote(&mut cluster, 1, 3, request_vote(2, 1, 1)), Some(false));
+    assert_eq!(vote(&mut cluster, 1, 2, request_vote(2, 1, 1)), Some(true));
+    cluster.crash(1);
+    cluster.restart(1);
+    assert_eq!(vote(&mut cluster, 1, 3, request_vote(2, 1, 1)), Some(false), "not after a restart either");
+    assert_eq!(vote(&mut cluster, 1, 3, request_vote(3, 1, 1)), Some(true), "but in the next term");
+}
+
+/// A vote is for one life of a node: its next life, with an empty disk, is another.
+#[test]
+fn a_vote_for_one_incarnation_is_none_for_the_next() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    assert_eq!(vote(&mut cluster, 1, 2, request_vote(2, 1, 1)), Some(true));
+    cluster.node(1).take_sent();
+    let reborn = raft_core::Peer { incarnation: raft_core::Incarnation(2), ..peer(2) };
+    cluster.node(1).receive(reborn, request_vote(2, 1, 1));
+    let refused = Message::RequestVoteResponse(RequestVoteResponse { term: Term(2), vote_granted: false });
+    assert_eq!(cluster.node(1).take_sent(), [(reborn, refused)]);
+}
+
+/// §5.4.1: the later last term wins; of equal last terms, the longer log.
+#[test]
+fn a_vote_and_a_pre_vote_go_only_to_a_log_that_is_as_up_to_date() {
+    // The voter's log ends at index 3 in term 2.
+    let cases = [((3, 2), true), ((4, 2), true), ((2, 3), true), ((2, 2), false), ((9, 1), false)];
+    for ((index, term), granted) in cases {
+        let mut cluster = Cluster::with_logs(&[(1, &[1, 2]), (2, &[]), (3, &[])]);
+        assert_eq!(pre_vote(&mut cluster, 1, 2, 4, (index, term)), Some(granted), "{index}@{term}");
+        assert_eq!(vote(&mut cluster, 1, 2, request_vote(4, index, term)), Some(granted), "{index}@{term}");
+    }
+}
+
+/// §5.2: "it receives votes from a majority of the servers in the full cluster".
+#[test]
+fn a_candidate_leads_with_a_majority_and_not_with_less() {
+    let mut cluster = Cluster::new(&[1, 2, 3, 4, 5]);
+    cluster.down.extend([4, 5]);
+    cluster.campaign(1);
+    cluster.deliver(1, 2);
+    cluster.deliver(2, 1);
+    assert_eq!(cluster.role(1), Role::PreCandidate, "two of five would vote for it");
+    cluster.deliver(1, 3);
+    cluster.deliver(3, 1);
+    assert_eq!(cluster.role(1), Role::Candidate);
+    cluster.sync(1);
+    cluster.deliver(1, 2);
+    cluster.sync(2);
+    cluster.deliver(2, 1);
+    assert_eq!(cluster.role(1), Role::Candidate, "two of five");
+    // The same vote twice is one vote.
+    let again = RequestVoteResponse { term: Term(2), vote_granted: true };
+    cluster.node(1).receive(peer(2), Message::RequestVoteResponse(again));
+    assert_eq!(cluster.role(1), Role::Candidate);
+    cluster.settle();
+    assert_eq!(cluster.role(1), Role::Leader);
+}
+
+#[test]
+fn answers_of_strangers_of_learners_and_of_former_lives_count_for_nothing() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    cluster.isolate(1);
+    cluster.campaign(1);
+    let former = raft_core::Peer { incarnation: raft_core::Incarnation(7), ..peer(2) };
+    let granted = PreVoteResponse { term: Term(1), next_term: Term(2), vote_granted: true };
+    for from in [former, peer(9)] {
+        cluster.node(1).receive(from, Message::PreVoteResponse(granted));
+    }
+    assert_eq!(cluster.role(1), Role::PreCandidate);
+    cluster.node(1).receive(peer(2), Message::PreVoteResponse(granted));
+    cluster.node(1).sync();
+    let granted = RequestVoteResponse { term: Term(2), vote_granted: true };
+    for from in [former, peer(9)] {
+        cluster.node(1).receive(from, Message::RequestVoteResponse(granted));
+    }
+    assert_eq!(cluster.role(1), Role::Candidate);
+    cluster.node(1).receive(peer(2), Message::RequestVoteResponse(granted));
+    assert_eq!(cluster.role(1), Role::Leader);
+}
+
+/// §5.2: a candidate that hears of another leader of its term follows it.
+#[test]
+fn a_candidate_that_hears_the_leader_of_its_term_follows_it() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    cluster.stalled.insert(1);
+    cluster.campaign(1);
+    cluster.settle();
+    assert_eq!(cluster.role(1), Role::Candidate);
+    cluster.node(1).receive(peer(2), heartbeat(2));
+    assert_eq!((cluster.role(1), cluster.nodes[&1].raft.leader()), (Role::Follower, Some(id(2))));
+}
+
+/// §5.2: "if many followers become candidates at the same time, votes could be split"; another election follows.
+#[test]
+fn a_split_vote_is_resolved_by_another_election() {
+    let mut cluster = Cluster::new(&[1, 2]);
+    for number in [1, 2] {
+        cluster.campaign(number);
+    }
+    cluster.settle();
+    assert_eq!([cluster.role(1), cluster.role(2)], [Role::Candidate; 2], "each has voted for itself");
+    cluster.pass(20 * ELECTION_TIMEOUT_US);
+    assert!(cluster.leader().is_some());
+}
+
+/// Dissertation §9.6: nobody enters a term for a node that could not win it.
+#[test]
+fn a_pre_vote_changes_neither_side_and_a_node_that_is_cut_off_stays_in_its_term() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.isolate(3);
+    cluster.pass(20 * ELECTION_TIMEOUT_US);
+    assert_eq!(cluster.nodes[&3].raft.current_term(), Term(2));
+    assert_eq!(cluster.nodes[&3].disk.pending(), 0);
+    cluster.cut.clear();
+    cluster.pass(2 * ELECTION_TIMEOUT_US);
+    assert_eq!(cluster.role(1), Role::Leader, "its return disturbs nobody");
+    assert_eq!(cluster.nodes[&1].raft.current_term(), Term(2));
+}
+
+#[test]
+fn a_pre_vote_is_refused_by_who_hears_a_leader_and_granted_by_who_does_not() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    assert_eq!(pre_vote(&mut cluster, 2, 3, 3, (9, 2)), Some(false));
+    assert_eq!(pre_vote(&mut cluster, 1, 3, 3, (9, 2)), Some(false), "nor by the leader itself");
+    cluster.node(2).pass(ELECTION_TIMEOUT_US);
+    assert_eq!(pre_vote(&mut cluster, 2, 3, 3, (9, 2)), Some(true));
+    assert_eq!(pre_vote(&mut cluster, 2, 3, 2, (9, 2)), Some(false), "but not for a term that it is in");
+}
+
+/// Dissertation §4.2.3: "if a server receives a RequestVote request within the minimum election timeout of
+/// hearing from a current leader, it does not update its term or grant its vote".
+#[test]
+fn a_disruptive_server_is_ignored_by_who_hears_a_leader() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    for at in [1, 2] {
+        assert_eq!(vote(&mut cluster, at, 3, request_vote(9, 9, 9)), None);
+        assert_eq!(cluster.nodes[&at].raft.current_term(), Term(2));
+    }
+    cluster.node(2).pass(ELECTION_TIMEOUT_US);
+    assert_eq!(vote(&mut cluster, 2, 3, request_vote(9, 9, 9)), Some(true));
+}
+
+/// Dissertation §6.2: "a leader in Raft steps down if an election timeout elapses without a successful round of
+/// heartbeats to a majority of its cluster".
+#[test]
+fn a_leader_that_hears_no_majority_steps_down_within_an_election_timeout_and_a_heartbeat() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.cut_both(1, 2);
+    cluster.pass(10 * ELECTION_TIMEOUT_US);
+    assert_eq!(cluster.role(1), Role::Leader, "it still hears one of two others");
+    cluster.cut_both(1, 3);
+    cluster.pass(ELECTION_TIMEOUT_US + 2 * HEARTBEAT_INTERVAL_US);
+    assert_ne!(cluster.role(1), Role::Leader);
+}
+
+/// A leader whose process is gone is replaced in milliseconds: its voters campaign one after the other.
+#[test]
+fn voters_whose_leaders_process_is_gone_replace_it_within_a_heartbeat_interval() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3, 4, 5]);
+    cluster.crash(1);
+    for at in 2..=5 {
+        cluster.unreachable(at, 1);
+    }
+    let deadlines: Vec<u64> = (2..=5)
+        .map(|n| cluster.nodes[&n].raft.deadline().expect("followers have one").since(cluster.nodes[&n].now))
+        .collect();
+    let stagger = HEARTBEAT_INTERVAL_US / 4;
+    assert_eq!(deadlines, [0, stagger, 2 * stagger, 3 * stagger]);
+    cluster.pass(1);
+    assert_eq!(cluster.leader(), Some(id(2)));
+    assert_eq!(cluster.nodes[&5].raft.current_term(), Term(3), "the first won, and nobody else campaigned");
+}
+
+#[test]
+fn a_lost_connection_to_who_does_not_lead_changes_nothing() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    let before = cluster.nodes[&2].raft.deadline();
+    cluster.unreachable(2, 3);
+    assert_eq!(cluster.nodes[&2].raft.deadline(), before);
+    cluster.unreachable(1, 2);
+    assert_eq!(cluster.role(1), Role::Leader);
+}
+
+#[test]
+fn a_voter_that_alone_lost_the_connection_to_its_leader_is_refused_and_follows_again() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.unreachable(2, 1);
+    cluster.pass(2 * HEARTBEAT_INTERVAL_US);
+    assert_eq!(cluster.role(1), Role::Leader);
+    assert_eq!(cluster.nodes[&2].raft.leader(), Some(id(1)));
+    assert_eq!(cluster.nodes[&2].raft.current_term(), Term(2));
+}
+
+#[test]
+#[should_panic(expected = "a heartbeat interval of 0 us")]
+fn a_configuration_without_time_between_heartbeats_is_refused() {
+    let config = Config { heartbeat_interval_us: 0, ..config(peer(1)) };
+    drop(Raft::new(config, Micros(0), recovered(membership(&[1], &[]), &[])));
+}
 
 /// A vote that takes longer to write than an election timeout is still one vote in one term.
 #[test]

@@ -9,5 +9,8 @@ mod durability;
 mod elections;
 mod hostile;
 mod membership_changes;
+mod quick_failover;
 mod read_barriers;
+mod replication;
+mod snapshots;
 mod transfers;

@@ -1,9 +1,24 @@
 //! Membership (dissertation §4).
 
-use raft_core::Role;
+use raft_core::{
+    AppendEntriesResponse, AppendOutcome, ChangeRefused, Incarnation, LogIndex, Member, MembershipChange,
+    Message, Output, Peer, ProposalId, ProposalOutcome, Role, Suffrage, Term,
+};
 
 use crate::harness::cluster::Cluster;
-use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, id, peer};
+use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, id, member, peer};
+
+fn outcome(cluster: &mut Cluster, at: u64, wanted: ProposalId) -> Option<ProposalOutcome> {
+    cluster.events(at).iter().find_map(|event| {
+        if let Output::ProposalDone { proposal, outcome } = event
+            && *proposal == wanted
+        {
+            Some(*outcome)
+        } else {
+            None
+        }
+    })
+}
 
 /// Nodes 1 and 2, of which 2 was added to a cluster of 1 and promoted, and now leads.
 fn pair_led_by_the_newcomer() -> Cluster {
@@ -32,4 +47,236 @@ fn a_leader_that_alone_holds_its_own_removal_campaigns_after_a_restart_and_compl
     cluster.pass(10 * ELECTION_TIMEOUT_US);
     assert_eq!(cluster.role(1), Role::Leader);
     assert!(!cluster.nodes[&1].raft.committed_membership().contains(peer(2)), "the removal is committed");
+}
+
+/// §4.2.1: a new server is a learner until it has caught up, and the leader then makes it a voter.
+#[test]
+fn a_learner_is_promoted_once_it_has_all_that_is_committed_and_not_before() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.isolate_from_all(4);
+    let proposal = cluster.add(1, 4);
+    cluster.settle();
+    assert_eq!(outcome(&mut cluster, 1, proposal), Some(ProposalOutcome::Committed(LogIndex(3))));
+    cluster.pass(4 * ELECTION_TIMEOUT_US);
+    assert!(!cluster.nodes[&1].raft.membership().is_voter(id(4)), "it has heard nothing");
+    cluster.cut.clear();
+    cluster.pass(4 * HEARTBEAT_INTERVAL_US);
+    assert!(cluster.nodes[&1].raft.committed_membership().is_voter(id(4)));
+    assert_eq!(cluster.terms(4), cluster.terms(1));
+}
+
+#[test]
+fn a_learner_neither_campaigns_nor_counts() {
+    let mut cluster = Cluster::led_by_1(&[1, 2]);
+    cluster.stalled.insert(4);
+    cluster.add(1, 4);
+    cluster.settle();
+    cluster.sync(4);
+    cluster.settle();
+    let members = cluster.nodes[&4].raft.membership();
+    assert!(members.contains(peer(4)) && !members.is_voter(id(4)), "it knows that it is a learner");
+    cluster.cut_both(1, 2);
+    // A change that waits to be committed, so that the learner is not promoted on the way.
+    let (peer_address, client_address) = (String::new(), String::new());
+    cluster.change(1, MembershipChange::Relocate { peer: peer(2), peer_address, client_address });
+    cluster.settle();
+    let before = cluster.commit(1);
+    cluster.sync(4);
+    cluster.deliver(4, 1);
+    assert_eq!(cluster.nodes[&1].raft.match_index(id(4)), Some(LogIndex(4)));
+    assert_eq!(cluster.commit(1), before, "a leader and a learner are no majority of two voters");
+    for _ in 0..3 {
+        cluster.wake(4);
+        assert_eq!(cluster.role(4), Role::Follower);
+    }
+    assert_eq!(cluster.nodes[&4].raft.leader(), None);
+}
+
+/// The candidate may know of a promotion that the learner has not heard of: the learner's vote is then needed.
+#[test]
+fn a_promoted_learner_that_has_not_heard_of_it_votes_and_is_counted() {
+    let mut cluster = Cluster::led_by_1(&[1]);
+    cluster.add(1, 2);
+    cluster.sync(1);
+    // Everything but the entry that promotes it reaches 2.
+    while !cluster.nodes[&1].raft.membership().is_voter(id(2)) {
+        assert!(cluster.deliver(1, 2) > 0);
+        cluster.sync(2);
+        cluster.deliver(2, 1);
+    }
+    cluster.network.clear();
+    cluster.sync(1);
+    assert!(!cluster.nodes[&2].raft.membership().is_voter(id(2)), "it has not heard of its promotion");
+    cluster.crash(1);
+    cluster.restart(1);
+    cluster.pass(4 * ELECTION_TIMEOUT_US);
+    assert_eq!(cluster.role(1), Role::Leader);
+    assert!(cluster.nodes[&2].raft.committed_membership().is_voter(id(2)));
+}
+
+/// §4.1: one change at a time.
+#[test]
+fn a_second_change_is_refused_until_the_first_is_committed() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.add(1, 4);
+    let second = cluster.remove(1, 3);
+    let refused = ProposalOutcome::Refused(ChangeRefused::InProgress);
+    assert_eq!(outcome(&mut cluster, 1, second), Some(refused));
+    cluster.settle();
+    cluster.pass(4 * HEARTBEAT_INTERVAL_US);
+    let third = cluster.remove(1, 3);
+    cluster.settle();
+    assert!(matches!(outcome(&mut cluster, 1, third), Some(ProposalOutcome::Committed(_))));
+}
+
+/// The published correction of §4.1 (raft-dev, July 2015): not before an entry of the leader's own term is committed.
+#[test]
+fn a_change_is_refused_until_an_entry_of_the_leaders_own_term_is_committed() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    cluster.campaign(1);
+    while cluster.role(1) != Role::Leader {
+        cluster.sync_all();
+        assert!(cluster.deliver_next());
+    }
+    let early = cluster.remove(1, 3);
+    let refused = ProposalOutcome::Refused(ChangeRefused::LeaderTooNew);
+    assert_eq!(outcome(&mut cluster, 1, early), Some(refused));
+    cluster.settle();
+    let later = cluster.remove(1, 3);
+    cluster.settle();
+    assert_eq!(outcome(&mut cluster, 1, later), Some(ProposalOutcome::Committed(LogIndex(3))));
+}
+
+/// §4.1: a membership holds from the moment that it is in the log, committed or not.
+#[test]
+fn a_removed_voter_does_not_count_for_its_own_removal() {
+    let mut cluster = Cluster::led_by_1(&[1, 2]);
+    cluster.isolate(2);
+    cluster.remove(1, 2);
+    cluster.settle();
+    assert_eq!(cluster.commit(1), LogIndex(3), "1 is a majority of the remaining one");
+}
+
+#[test]
+fn an_uncommitted_membership_that_is_truncated_gives_way_to_the_one_before() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.isolate(1);
+    cluster.remove(1, 3);
+    cluster.settle();
+    assert!(!cluster.nodes[&1].raft.membership().members.contains_key(&id(3)));
+    cluster.elect(2);
+    cluster.cut.clear();
+    cluster.pass(2 * ELECTION_TIMEOUT_US);
+    assert!(cluster.nodes[&1].raft.membership().is_voter(id(3)));
+}
+
+/// §4.2.2: "a leader that is removed from the configuration steps down once the C-new entry is committed", manages
+/// the cluster until then without counting itself, and another takes over.
+#[test]
+fn a_leader_that_removes_itself_does_not_count_itself_and_hands_over_once_it_is_committed() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.remove(1, 1);
+    cluster.sync(1);
+    cluster.deliver(1, 2);
+    cluster.sync(2);
+    cluster.deliver(2, 1);
+    assert_eq!(cluster.role(1), Role::Leader, "1 and 2 are no majority of 2 and 3");
+    cluster.settle();
+    assert_eq!(cluster.role(1), Role::Follower);
+    let leader = cluster.leader().expect("another leads without an election timeout").get();
+    assert!([2, 3].contains(&leader));
+    cluster.pass(20 * ELECTION_TIMEOUT_US);
+    assert_eq!(cluster.leader(), Some(id(leader)), "and the removed one does not disturb it");
+    assert_eq!((cluster.role(1), cluster.nodes[&1].raft.current_term()), (Role::Follower, Term(2)));
+}
+
+/// §4.2.3: a removed server hears nothing more and campaigns; that must not disturb the others.
+#[test]
+fn a_removed_follower_that_has_not_heard_of_it_disturbs_nobody() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.remove(1, 3);
+    cluster.settle();
+    assert!(cluster.nodes[&3].raft.membership().members.contains_key(&id(3)), "nobody told it");
+    cluster.pass(20 * ELECTION_TIMEOUT_US);
+    assert_eq!(cluster.role(3), Role::PreCandidate);
+    assert_eq!(cluster.role(1), Role::Leader);
+    assert_eq!(cluster.nodes[&1].raft.current_term().0, 2);
+}
+
+#[test]
+fn the_last_voter_can_not_be_removed_and_a_stranger_is_no_member() {
+    let mut cluster = Cluster::led_by_1(&[1]);
+    cluster.add(1, 2);
+    cluster.sync(1);
+    for (number, why) in [(1, ChangeRefused::LastVoter), (9, ChangeRefused::NoSuchMember)] {
+        let proposal = cluster.remove(1, number);
+        assert_eq!(outcome(&mut cluster, 1, proposal), Some(ProposalOutcome::Refused(why)));
+    }
+}
+
+#[test]
+fn adding_the_same_life_again_is_done_already_and_another_life_must_wait_for_its_removal() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    let again = cluster.add(1, 2);
+    assert_eq!(outcome(&mut cluster, 1, again), Some(ProposalOutcome::AlreadyDone));
+    let reborn = Peer { incarnation: Incarnation(2), ..peer(2) };
+    let add = MembershipChange::Add(id(2), member(reborn, Suffrage::Learner));
+    let taken = cluster.change(1, add.clone());
+    let refused = ProposalOutcome::Refused(ChangeRefused::IdTaken);
+    assert_eq!(outcome(&mut cluster, 1, taken), Some(refused));
+    cluster.remove(1, 2);
+    cluster.settle();
+    let joined = cluster.change(1, add);
+    cluster.settle();
+    assert!(matches!(outcome(&mut cluster, 1, joined), Some(ProposalOutcome::Committed(_))));
+    assert!(cluster.nodes[&1].raft.membership().contains(reborn));
+    // What the former life says from now on counts for nothing.
+    let answer = AppendEntriesResponse {
+        term: Term(2),
+        outcome: AppendOutcome::Matched { match_index: cluster.nodes[&1].raft.last_log_index() },
+    };
+    cluster.node(1).receive(peer(2), Message::AppendEntriesResponse(answer));
+    assert_eq!(cluster.nodes[&1].raft.match_index(id(2)), Some(LogIndex(0)));
+}
+
+#[test]
+fn adding_the_same_life_again_from_elsewhere_moves_it_and_leaves_its_vote_alone() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    let moved = Member { peer_address: "elsewhere:1".into(), ..member(peer(2), Suffrage::Learner) };
+    let again = cluster.change(1, MembershipChange::Add(id(2), moved));
+    cluster.settle();
+    assert!(matches!(outcome(&mut cluster, 1, again), Some(ProposalOutcome::Committed(_))));
+    let members = &cluster.nodes[&1].raft.membership().members;
+    assert_eq!(members[&id(2)].peer_address, "elsewhere:1");
+    assert_eq!(members[&id(2)].suffrage, Suffrage::Voter);
+}
+
+#[test]
+fn a_member_that_moved_is_found_at_its_new_address_and_keeps_its_vote() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    let relocate = |incarnation| MembershipChange::Relocate {
+        peer: Peer { incarnation, ..peer(3) },
+        peer_address: "elsewhere:1".to_owned(),
+        client_address: "elsewhere:2".to_owned(),
+    };
+    let stranger = cluster.change(1, relocate(Incarnation(9)));
+    let refused = ProposalOutcome::Refused(ChangeRefused::NoSuchMember);
+    assert_eq!(outcome(&mut cluster, 1, stranger), Some(refused));
+    cluster.change(1, relocate(Incarnation(1)));
+    cluster.settle();
+    let moved = cluster.nodes[&2].raft.membership().members[&id(3)].clone();
+    assert_eq!((moved.peer_address.as_str(), moved.suffrage), ("elsewhere:1", Suffrage::Voter));
+}
+
+/// A join that was killed before it heard the answer is run again, and may have got other ports: whoever adds it
+/// must dial it there, because it knows nobody that it could dial itself.
+#[test]
+fn adding_a_member_again_in_the_same_life_records_where_it_listens_now_and_keeps_its_vote() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    let moved = Member { peer_address: "elsewhere:1".into(), ..member(peer(2), Suffrage::Learner) };
+    cluster.change(1, MembershipChange::Add(id(2), moved));
+    cluster.settle();
+    let membership = cluster.nodes[&1].raft.membership();
+    assert_eq!(membership.members[&id(2)].peer_address, "elsewhere:1");
+    assert!(membership.is_voter(id(2)));
 }

@@ -89,7 +89,7 @@ impl World {
     pub(crate) fn fault(&mut self) {
         let up = self.up();
         let Some(victim) = self.rng.pick(&up) else { return };
-        match self.rng.below(13) {
+        match self.rng.below(14) {
             0..3 => self.crash(victim),
             3 => self.crash_leader(),
             4 => self.crash_everybody(),
@@ -99,6 +99,7 @@ impl World {
             8 => self.cut.clear(),
             9 => self.transfer(),
             10 => self.jump_clock(victim),
+            11 => self.lose_connection(victim),
             _ if self.weather.membership => self.change_membership(),
             _ => self.transfer(),
         }
@@ -138,13 +139,23 @@ impl World {
         }
     }
 
-    /// A process that was paused, or a clock that is no good.
+    /// A connection is refused although the process is there.
+    fn lose_connection(&mut self, victim: Peer) {
+        let others = self.up();
+        if let Some(other) = self.rng.pick(&others) {
+            self.step(victim, Input::PeerUnreachable(other.id));
+        }
+    }
+
+    /// A process that was paused for seconds, or a clock that goes back a little.
     fn jump_clock(&mut self, victim: Peer) {
-        let jump_us = self.rng.between(1_000, 5_000_000);
+        let forward_us = self.rng.between(1_000, 5_000_000);
+        let back_us = self.rng.between(1_000, 100_000);
         let forward = self.rng.chance(500);
         if let Some(host) = self.hosts.get_mut(&victim) {
             let ahead_us = host.clock_ahead_us;
-            host.clock_ahead_us = if forward { ahead_us + jump_us } else { ahead_us.saturating_sub(jump_us) };
+            host.clock_ahead_us =
+                if forward { ahead_us + forward_us } else { ahead_us.saturating_sub(back_us) };
         }
     }
 

@@ -8,12 +8,17 @@ use crate::http::pipeline::{Due, OwnAnswer, ServerWish};
 use crate::http::refusal::Refusal;
 use crate::http::request::{Manner, Persistence};
 use crate::http::response::{Reply, Writer, write_continue};
+use crate::http::status::{Handler, Status};
 
 impl Connection {
     /// Writes the server's reply to what it was asked for.
     pub(super) fn write_reply(&mut self, turn: Turn<'_>, wish: ServerWish, manner: Manner, reply: Reply<'_>) {
         let manner = Manner { persistence: self.persistence(manner), ..manner };
-        let writer = Writer { turn, manner, out: &mut self.output };
+        let handler = match wish {
+            ServerWish::Ids { .. } => Handler::Ids,
+            ServerWish::Page(_) => Handler::Pages,
+        };
+        let writer = Writer { turn, manner, handler, out: &mut self.output };
         match (wish, reply) {
             (ServerWish::Ids { count, .. }, Reply::Ids { first, count: given }) => {
                 assert_eq!(given, count, "as many IDs as were asked for");
@@ -27,7 +32,7 @@ impl Connection {
             (ServerWish::Ids { .. }, Reply::Overloaded) => writer.refusal(Refusal::Overloaded),
             (ServerWish::Ids { .. }, Reply::Exhausted) => writer.refusal(Refusal::Exhausted),
             (ServerWish::Page(_), Reply::Page { ok, content_type, body }) => {
-                let status = if ok { "200 OK" } else { "503 Service Unavailable" };
+                let status = if ok { Status::Ok } else { Status::ServiceUnavailable };
                 writer.page(status, content_type, body);
             }
             (ServerWish::Ids { .. }, Reply::Page { .. })
@@ -52,7 +57,8 @@ impl Connection {
             match due {
                 Due::Answer(answer, manner) => {
                     let manner = Manner { persistence: self.persistence(manner), ..manner };
-                    let writer = Writer { turn, manner, out: &mut self.output };
+                    let handler = Handler::Protocol;
+                    let writer = Writer { turn, manner, handler, out: &mut self.output };
                     match answer {
                         OwnAnswer::Refused(refusal) => writer.refusal(refusal),
                         OwnAnswer::Options(allow) => writer.options(allow),

@@ -209,13 +209,14 @@ mod tests {
     use raft_core::Micros;
 
     use super::*;
-    use crate::http::{HttpDate, Request};
+    use crate::http::{HttpDate, Request, Tally};
 
     /// The requests that a connection hands out for this input, and whether it then remembers one.
     fn read(connection: &mut Connection, input: &str) -> (Vec<Request>, bool) {
         let config = Config::default();
         let date = HttpDate::from_unix(0);
-        connection.receive(Turn { config: &config, now: Micros(0), date: &date }, input.as_bytes());
+        let turn = Turn { config: &config, now: Micros(0), date: &date, tally: &Tally::default() };
+        connection.receive(turn, input.as_bytes());
         let requests = std::iter::from_fn(|| connection.poll_request(&config)).collect();
         (requests, connection.remembered.is_some())
     }

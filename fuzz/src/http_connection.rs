@@ -1,0 +1,264 @@
+//! A whole HTTP connection: any bytes, in any pieces, answered at once or late, read fast or slowly, are requests and
+//! answers of the same kind and in the same order; what is held is bounded; and time alone ends every connection.
+
+use std::num::NonZeroU64;
+
+use raft_core::Micros;
+use ticketd::http::{Config, Connection, Handler, HttpDate, Reply, Request, Tally, Turn};
+
+/// The first byte of `data` chooses how the server behaves; the rest is what a client sends.
+pub fn check(data: &[u8]) {
+    let Some((plan, input)) = data.split_first() else { return };
+    let plan = Plan::of(*plan);
+    let whole = run(&plan, &[input], Manners { late: false, narrow: usize::MAX });
+    let bytes: Vec<&[u8]> = input.chunks(1).collect();
+    let pieces = irregular(input);
+    for (pieces, manners) in [
+        (&[input][..], Manners { late: true, narrow: usize::MAX }),
+        (&bytes, Manners { late: false, narrow: usize::MAX }),
+        (&bytes, Manners { late: true, narrow: 3 }),
+        (&pieces, Manners { late: false, narrow: 7 }),
+        (&pieces, Manners { late: true, narrow: usize::MAX }),
+    ] {
+        let cut = run(&plan, pieces, manners);
+        assert_eq!(cut, whole, "cut into {} pieces, {manners:?}", pieces.len());
+    }
+    check_bounds(&plan, input);
+    check_end(&plan, input);
+}
+
+/// The longest answer that there is, generously: whatever a client sends, this much is written for one request.
+const ANSWER_BYTES_MAX: usize = 512;
+
+/// How the server behaves.
+struct Plan {
+    config: Config,
+    ids: Ids,
+}
+
+/// What the server says to those who want IDs.
+#[derive(Clone, Copy)]
+enum Ids {
+    Granted,
+    Redirected,
+    Unavailable,
+    TimedOut,
+}
+
+/// How the server and the client take their time.
+#[derive(Clone, Copy, Debug)]
+struct Manners {
+    /// The server answers only when the connection takes no more, or nothing more comes.
+    late: bool,
+    /// How many bytes the client reads at once.
+    narrow: usize,
+}
+
+/// What a connection did.
+#[derive(PartialEq, Eq, Debug)]
+struct Transcript {
+    output: String,
+    requests: Vec<Request>,
+    closed: bool,
+}
+
+impl Plan {
+    fn of(plan: u8) -> Plan {
+        let ids = match plan & 3 {
+            0 => Ids::Granted,
+            1 => Ids::Redirected,
+            2 => Ids::Unavailable,
+            _ => Ids::TimedOut,
+        };
+        let config = if plan & 4 == 0 {
+            Config::default()
+        } else {
+            // All bounds are near.
+            Config {
+                target_bytes_max: 32,
+                fields_bytes_max: 128,
+                body_bytes_max: 16,
+                pipeline_max: 2,
+                output_bytes_max: 256,
+                drain_bytes_max: 64,
+                ..Config::default()
+            }
+        };
+        Plan { config, ids }
+    }
+
+    fn reply(&self, request: Request, next_id: &mut u64) -> Reply<'static> {
+        match (request, self.ids) {
+            (Request::Page(_), _) => Reply::Page { ok: true, content_type: "text/plain", body: b"page" },
+            (Request::TakeIds { count }, Ids::Granted) => Reply::Ids { first: advance(next_id, count), count },
+            (Request::TakeIds { .. }, Ids::Redirected) => Reply::Redirect { authority: "leader:8001" },
+            (Request::TakeIds { .. }, Ids::Unavailable) => Reply::LeaderUnavailable,
+            (Request::TakeIds { .. }, Ids::TimedOut) => Reply::TimedOut,
+        }
+    }
+}
+
+fn advance(next_id: &mut u64, count: NonZeroU64) -> u64 {
+    let first = *next_id;
+    *next_id += count.get();
+    first
+}
+
+/// A connection with its surroundings.
+struct Run<'a> {
+    plan: &'a Plan,
+    turn: Turn<'a>,
+    connection: Connection,
+    waiting: Vec<Request>,
+    next_id: u64,
+    requests: Vec<Request>,
+    output: Vec<u8>,
+    closed: bool,
+}
+
+impl<'a> Run<'a> {
+    fn new(plan: &'a Plan, turn: Turn<'a>) -> Run<'a> {
+        Run {
+            plan,
+            turn,
+            connection: Connection::new(turn.now),
+            waiting: Vec::new(),
+            next_id: 1,
+            requests: Vec::new(),
+            output: Vec::new(),
+            closed: false,
+        }
+    }
+
+    fn collect(&mut self) {
+        while let Some(request) = self.connection.poll_request(self.turn.config) {
+            self.requests.push(request);
+            self.waiting.push(request);
+        }
+    }
+
+    fn answer_all(&mut self) {
+        while !self.waiting.is_empty() {
+            let reply = self.plan.reply(self.waiting.remove(0), &mut self.next_id);
+            self.connection.answer(self.turn, reply);
+            self.collect();
+        }
+    }
+
+    fn flush(&mut self, narrow: usize) {
+        while !self.connection.output().is_empty() {
+            let bytes = self.connection.output().len().min(narrow);
+            self.output.extend_from_slice(&self.connection.output()[..bytes]);
+            self.connection.sent(self.turn, bytes);
+            self.collect();
+        }
+        self.closed |= self.connection.poll_shutdown_write(self.turn.now);
+    }
+
+    /// Answers and reads until nothing is left to be done without more input.
+    fn settle(&mut self, narrow: usize) {
+        self.collect();
+        while !self.waiting.is_empty() || !self.connection.output().is_empty() {
+            self.answer_all();
+            self.flush(narrow);
+        }
+        self.flush(narrow);
+    }
+}
+
+fn run(plan: &Plan, pieces: &[&[u8]], manners: Manners) -> Transcript {
+    let (date, tally) = (HttpDate::from_unix(0), Tally::default());
+    let turn = Turn { config: &plan.config, now: Micros(1), date: &date, tally: &tally };
+    let mut run = Run::new(plan, turn);
+    for piece in pieces {
+        if !run.connection.wants_input(turn.config) {
+            run.settle(manners.narrow);
+        }
+        if run.closed {
+            break;
+        }
+        assert!(run.connection.wants_input(turn.config), "all is answered and read, and it wants no input");
+        run.connection.receive(turn, piece);
+        run.collect();
+        if !manners.late {
+            run.settle(manners.narrow);
+        }
+    }
+    run.settle(manners.narrow);
+    assert_eq!(run.connection.unanswered(), 0);
+    let output = String::from_utf8(run.output).expect("all that is sent is text");
+    let answers = output.matches("HTTP/1.1 ").count() - output.matches("HTTP/1.1 100 ").count();
+    assert_eq!(counted(&tally), answers, "each answer is counted once: {output}");
+    Transcript { output, requests: run.requests, closed: run.closed }
+}
+
+fn counted(tally: &Tally) -> usize {
+    let handlers = [Handler::Ids, Handler::Pages, Handler::Protocol];
+    let counts = handlers.into_iter().flat_map(|handler| tally.by_code(handler).into_values());
+    usize::try_from(counts.sum::<u64>()).expect("no fuzzer makes 2^32 requests up")
+}
+
+/// Pieces of all lengths from 1 to 16, the same for the same input.
+fn irregular(input: &[u8]) -> Vec<&[u8]> {
+    let mut pieces = Vec::new();
+    let (mut rest, mut state) = (input, crc32fast::hash(input) | 1);
+    while !rest.is_empty() {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        let (piece, after) = rest.split_at(rest.len().min(1 + state as usize % 16));
+        pieces.push(piece);
+        rest = after;
+    }
+    pieces
+}
+
+/// A client that sends on and reads nothing makes us hold no more than the bounds say.
+fn check_bounds(plan: &Plan, input: &[u8]) {
+    let (date, tally) = (HttpDate::from_unix(0), Tally::default());
+    let turn = Turn { config: &plan.config, now: Micros(1), date: &date, tally: &tally };
+    let mut run = Run::new(plan, turn);
+    let query_bytes = plan.config.target_bytes_max * plan.config.pipeline_max;
+    let bound = plan.config.output_bytes_max + plan.config.pipeline_max * ANSWER_BYTES_MAX + query_bytes;
+    for piece in irregular(input) {
+        if !run.connection.wants_input(turn.config) {
+            break;
+        }
+        run.connection.receive(turn, piece);
+        run.collect();
+        run.answer_all();
+        let held = run.connection.output().len();
+        assert!(held <= bound, "{held} bytes wait for a client that does not read");
+    }
+}
+
+/// How many deadlines may pass before a connection without a client is over: the request's, the one at which what it
+/// holds is given back, the idle one, the one for what is to be sent, the one for draining.
+const DEADLINES_MAX: usize = 8;
+
+/// When nothing more comes, and nothing more is read if `reads` is false, time ends it.
+fn check_end(plan: &Plan, input: &[u8]) {
+    for reads in [true, false] {
+        let (date, tally) = (HttpDate::from_unix(0), Tally::default());
+        let turn = Turn { config: &plan.config, now: Micros(1), date: &date, tally: &tally };
+        let mut run = Run::new(plan, turn);
+        run.connection.receive(turn, input);
+        run.collect();
+        run.answer_all();
+        let mut deadlines = 0;
+        loop {
+            if reads {
+                run.settle(usize::MAX);
+            }
+            if run.connection.is_finished() {
+                break;
+            }
+            assert!(deadlines < DEADLINES_MAX, "it goes on after {deadlines} deadlines");
+            deadlines += 1;
+            let now = run.connection.deadline(turn.config).expect("a connection that is not over has one");
+            run.turn.now = run.turn.now.max(now);
+            run.connection.on_deadline(run.turn);
+            run.closed |= run.connection.poll_shutdown_write(run.turn.now);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What voters do when the leader's process is gone, as their drivers tell them one after the other.
+
+use raft_core::{Output, Role};
+
+use crate::harness::cluster::Cluster;
+
+/// The first to notice asks the second while that one still hears the leader. Nobody's time passes: the second grants
+/// as soon as it has noticed too, and its own turn, which comes later, is not waited for.
+#[test]
+fn a_voter_grants_the_pre_vote_that_it_refused_a_moment_before_it_lost_the_leader_itself() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.down.insert(1);
+    cluster.unreachable(2, 1);
+    cluster.wake(2);
+    cluster.settle();
+    assert_eq!(cluster.role(2), Role::PreCandidate, "3 still hears the leader and refuses");
+    cluster.unreachable(3, 1);
+    cluster.settle();
+    assert_eq!(cluster.role(2), Role::Leader);
+}
+
+/// A leader that is heard again has not been lost: what was refused for its sake stays refused.
+#[test]
+fn a_refused_pre_vote_is_forgotten_when_the_leader_is_heard_again() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.unreachable(2, 1);
+    cluster.cut.insert((1, 2));
+    cluster.wake(2);
+    cluster.settle();
+    cluster.wake(1);
+    cluster.settle();
+    cluster.down.insert(1);
+    cluster.unreachable(3, 1);
+    cluster.settle();
+    assert_eq!(cluster.role(2), Role::PreCandidate);
+}
+
+/// A leader that stops hands over to somebody; it should not wait for one whose process is known to be gone.
+#[test]
+fn a_hand_over_chooses_no_voter_that_is_gone_and_ends_at_once_where_all_are() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.down.insert(2);
+    cluster.unreachable(1, 2);
+    cluster.transfer(1, None);
+    cluster.settle();
+    assert_eq!(cluster.role(3), Role::Leader);
+
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    for gone in [2, 3] {
+        cluster.down.insert(gone);
+        cluster.unreachable(1, gone);
+    }
+    cluster.events(1);
+    cluster.transfer(1, None);
+    assert_eq!(cluster.events(1), [Output::TransferAborted]);
+}

@@ -1,0 +1,140 @@
+//! Clients: each sends one request at a time, follows redirects, and turns elsewhere where it is not answered.
+
+use std::num::NonZeroU64;
+
+use raft_core::Micros;
+use ticketd::node::{Answer, Input, RequestId};
+
+use crate::host::slot_of;
+use crate::schedule::{Epoch, Event, Slot};
+use crate::world::{Phase, World};
+
+/// One client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Client {
+    target: Slot,
+    waiting: Option<Waiting>,
+    /// When it will ask again, if it does not wait.
+    next: Micros,
+    /// Counts what it has planned: only its latest plan is carried out.
+    generation: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    request: RequestId,
+    asked: (Slot, Epoch),
+    since: Micros,
+}
+
+impl World {
+    pub(crate) fn begin_clients(&mut self) {
+        for number in 0..self.plan.clients {
+            let target = self.any_slot();
+            self.clients.push(Client { target, waiting: None, next: self.now, generation: 0 });
+            self.plan_request(number, self.plan.think_us);
+        }
+    }
+
+    pub(crate) fn on_request(&mut self, number: u16, generation: u32) {
+        let client = self.clients[usize::from(number)];
+        if client.generation != generation || self.phase >= Phase::Quiet {
+            return;
+        }
+        let slot = client.target;
+        let host = &self.hosts[slot.at()];
+        let Some(process) = &host.process else {
+            self.turn_elsewhere(number);
+            return;
+        };
+        let (term, epoch) = (process.node.raft().current_term(), host.epoch);
+        if self.hosts[slot.at()].paused {
+            // What it sends waits there with the rest; or it does not even get a connection.
+            let lost = self.hosts[slot.at()].is_lost();
+            if lost || self.client_rng.percent(50) {
+                self.turn_elsewhere(number);
+            } else {
+                self.defer(slot, epoch, Event::Request { client: number, generation });
+            }
+            return;
+        }
+        let count = self.client_rng.between(1, self.plan.count_max);
+        let request = self.history.begin(number, (slot, epoch), self.now, count, term);
+        self.clients[usize::from(number)].waiting =
+            Some(Waiting { request, asked: (slot, epoch), since: self.now });
+        self.give(slot, Input::TakeIds { request, count: NonZeroU64::new(count).unwrap_or(NonZeroU64::MIN) });
+    }
+
+    pub(crate) fn on_answer(&mut self, from: (Slot, Epoch), request: RequestId, answer: Answer) {
+        let ended = self.history.end(request, from, answer, &self.oracle);
+        let number = ended.client;
+        let client = &mut self.clients[usize::from(number)];
+        if client.waiting.is_none_or(|waiting| waiting.request != request) {
+            // It has given up.
+            return;
+        }
+        client.waiting = None;
+        match answer {
+            Answer::Ids { .. } | Answer::Exhausted => {
+                if self.phase >= Phase::Peace {
+                    self.first_answer_in_peace.get_or_insert(self.now);
+                }
+                self.plan_request(number, self.plan.think_us);
+            }
+            Answer::NotLeader { leader: Some(leader) }
+                if !self.hosts[slot_of(leader).at()].is_lost() && self.client_rng.percent(90) =>
+            {
+                client.target = slot_of(leader);
+                self.plan_request(number, self.plan.think_us / 8);
+            }
+            Answer::NotLeader { .. } | Answer::TimedOut | Answer::Overloaded => self.turn_elsewhere(number),
+        }
+    }
+
+    /// Clients whose connection is gone, or who have waited for too long, turn elsewhere.
+    pub(crate) fn sweep_clients(&mut self) {
+        let patience = self.plan.request_timeout_us * 2;
+        for number in 0..self.plan.clients {
+            let client = self.clients[usize::from(number)];
+            let Some(waiting) = client.waiting else {
+                if self.now.since(client.next) > patience {
+                    // What it sent was in the hands of a process that died.
+                    self.turn_elsewhere(number);
+                }
+                continue;
+            };
+            let (slot, epoch) = waiting.asked;
+            let gone = self.process(slot, epoch).is_none() || self.hosts[slot.at()].is_lost();
+            if gone || self.now.since(waiting.since) > patience {
+                self.clients[usize::from(number)].waiting = None;
+                self.turn_elsewhere(number);
+            }
+        }
+    }
+
+    /// Every client asks anew, so that how soon it is answered tells how soon the cluster was well.
+    pub(crate) fn ask_anew(&mut self) {
+        for number in 0..self.plan.clients {
+            self.clients[usize::from(number)].waiting = None;
+            self.turn_elsewhere(number);
+        }
+    }
+
+    fn turn_elsewhere(&mut self, number: u16) {
+        self.clients[usize::from(number)].target = self.any_slot();
+        self.plan_request(number, self.plan.think_us.max(self.plan.heartbeat_interval_us));
+    }
+
+    fn any_slot(&mut self) -> Slot {
+        let well: Vec<Slot> = self.slots().filter(|slot| !self.hosts[slot.at()].is_lost()).collect();
+        self.client_rng.pick(&well).unwrap_or(Slot(0))
+    }
+
+    fn plan_request(&mut self, number: u16, within_us: u64) {
+        let at = self.now.plus(self.client_rng.between(50, within_us.max(51)));
+        let client = &mut self.clients[usize::from(number)];
+        client.generation += 1;
+        client.next = at;
+        self.schedule.plan(at, Event::Request { client: number, generation: client.generation });
+    }
+}

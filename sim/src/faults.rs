@@ -1,0 +1,408 @@
+//! What goes wrong, and when.
+
+use raft_core::{Incarnation, Peer};
+use ticketd::node::Input;
+
+use crate::disk::Disk;
+use crate::host::{Health, Standing, node_id};
+use crate::network::LinkState;
+use crate::operators::Wish;
+use crate::schedule::{Epoch, Event, Repair, Slot};
+use crate::world::{Phase, World};
+
+/// A kind of fault.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// A process dies; its host refuses connections until it is started again.
+    Kill,
+    /// A process dies between two outputs of one turn.
+    KillMidTurn,
+    /// Several hosts lose power at once, perhaps all.
+    PowerLoss,
+    /// The hosts are in two groups that do not reach each other.
+    Partition,
+    /// Two groups, and one host that reaches both.
+    Bridge,
+    /// One host's bytes do not reach another.
+    OneWay,
+    /// Nothing that a host sends arrives anywhere, or nothing arrives there.
+    Mute,
+    /// Connections break.
+    Break,
+    /// Bytes are lost, late and damaged more often.
+    Storm,
+    /// A clock runs faster or slower.
+    ClockRate,
+    /// A clock jumps.
+    ClockJump,
+    /// A process stops for a while.
+    Pause,
+    /// A process stops for a while with what it was about to do.
+    PauseMidTurn,
+    /// A transaction takes seconds.
+    DiskStall,
+    /// A transaction fails, and all after it.
+    DiskFail,
+    /// A node hears wrongly that another's process is gone.
+    FalseAlarm,
+    /// Somebody wants another leader.
+    Transfer,
+    /// A node is removed.
+    Leave,
+    /// A new node joins.
+    Join,
+    /// A node's address changes.
+    Move,
+    /// A store is lost, and the node comes back under its old id without it.
+    Wipe,
+}
+
+/// Every kind.
+pub const FAULTS: [Fault; 21] = [
+    Fault::Kill,
+    Fault::KillMidTurn,
+    Fault::PowerLoss,
+    Fault::Partition,
+    Fault::Bridge,
+    Fault::OneWay,
+    Fault::Mute,
+    Fault::Break,
+    Fault::Storm,
+    Fault::ClockRate,
+    Fault::ClockJump,
+    Fault::Pause,
+    Fault::PauseMidTurn,
+    Fault::DiskStall,
+    Fault::DiskFail,
+    Fault::FalseAlarm,
+    Fault::Transfer,
+    Fault::Leave,
+    Fault::Join,
+    Fault::Move,
+    Fault::Wipe,
+];
+
+impl World {
+    pub(crate) fn plan_fault(&mut self) {
+        let mean = self.plan.fault_interval_us;
+        let at = self.now.plus(self.fault_rng.below(mean * 2));
+        self.schedule.plan(at, Event::Fault);
+    }
+
+    pub(crate) fn on_fault(&mut self) {
+        if self.phase != Phase::Trouble {
+            return;
+        }
+        self.plan_fault();
+        let Some(fault) = self.fault_rng.pick(&self.plan.faults) else { return };
+        let Some(slot) = self.fault_rng.pick(&self.slots().collect::<Vec<_>>()) else { return };
+        let number = self.faults_seen;
+        self.faults_seen += 1;
+        let past = self.limits.faults_max.is_some_and(|max| number >= max);
+        if past || self.limits.skip.contains(&number) {
+            return;
+        }
+        self.narrate(slot, || format!("-- fault {number}: {fault:?}"));
+        self.strike(fault, slot);
+    }
+
+    fn strike(&mut self, fault: Fault, slot: Slot) {
+        let us = self.a_while();
+        match fault {
+            Fault::Kill => self.crash(slot),
+            Fault::KillMidTurn => self.crash_mid_turn(slot),
+            Fault::PowerLoss => self.lose_power(),
+            Fault::Partition | Fault::Bridge => self.divide(fault == Fault::Bridge, us),
+            Fault::OneWay | Fault::Mute => self.block_some(fault == Fault::Mute, slot, us),
+            Fault::Break => self.break_some(slot),
+            Fault::Storm => self.begin_storm(us),
+            Fault::ClockRate => {
+                let rate = self.fault_rng.between(512, 2_048);
+                self.with_clock(slot, |clock, now| clock.set_rate(now, rate));
+            }
+            Fault::ClockJump if us.is_multiple_of(3) => self.with_clock(slot, |clock, now| clock.jump_back(now, us)),
+            Fault::ClockJump => self.with_clock(slot, |clock, now| clock.jump_ahead(now, us)),
+            Fault::Pause => self.pause(slot, us),
+            Fault::PauseMidTurn => {
+                if let Some(process) = &mut self.hosts[slot.at()].process {
+                    process.pauses_for_us = Some(us);
+                }
+            }
+            Fault::DiskStall => self.ail(slot, Health::Slow { at_least_us: us }, us * 2),
+            Fault::DiskFail => self.ail(slot, Health::Failing, us),
+            Fault::FalseAlarm => {
+                let other = self.other_slot(slot);
+                if !self.hosts[slot.at()].paused {
+                    self.give(slot, Input::PeerUnreachable(node_id(other)));
+                }
+            }
+            Fault::Transfer => {
+                let to = self.fault_rng.percent(50).then(|| node_id(slot));
+                self.operators.wish(Wish::Transfer(to));
+            }
+            Fault::Leave => self.wish_to_leave(slot),
+            Fault::Join => self.wish_to_join(slot),
+            Fault::Move => {
+                let peer = self.hosts[slot.at()].peer;
+                let address = format!("h{}:{us}", slot.0);
+                if self.oracle.membership().contains(peer) && !self.operators.works_on(slot) {
+                    self.operators.wish(Wish::Move(peer, address));
+                }
+            }
+            Fault::Wipe => self.wipe(slot),
+        }
+    }
+
+    /// How long a fault lasts, in microseconds: mostly some election timeouts.
+    fn a_while(&mut self) -> u64 {
+        let timeout = self.plan.election_timeout_us;
+        let longest =
+            self.fault_rng.pick(&[timeout / 4, timeout, timeout * 3, timeout * 10]).unwrap_or(timeout);
+        self.fault_rng.between(1, longest)
+    }
+
+    /// A process dies, its host refuses connections, and after a while it is started again.
+    pub(crate) fn crash(&mut self, slot: Slot) {
+        let epoch = self.hosts[slot.at()].epoch;
+        if self.hosts[slot.at()].process.is_none() {
+            return;
+        }
+        self.kill(slot);
+        // Where the whole host is gone, nobody closes its connections.
+        if self.fault_rng.percent(70) {
+            self.close_accepted(slot, epoch);
+        }
+        self.start_soon(slot);
+    }
+
+    fn start_soon(&mut self, slot: Slot) {
+        let at = self.now.plus(self.a_while());
+        self.hosts[slot.at()].starting = true;
+        self.schedule.plan(at, Event::Start { slot });
+    }
+
+    fn crash_mid_turn(&mut self, slot: Slot) {
+        let after = self.fault_rng.below(6);
+        if let Some(process) = &mut self.hosts[slot.at()].process {
+            process.dies_after = u8::try_from(after).ok();
+        }
+    }
+
+    fn lose_power(&mut self) {
+        let all = self.fault_rng.percent(50);
+        for slot in self.slots() {
+            if all || self.fault_rng.percent(50) {
+                self.crash(slot);
+            }
+        }
+    }
+
+    fn divide(&mut self, bridged: bool, us: u64) {
+        let side = self.fault_rng.any();
+        let bridge = self.fault_rng.below(u64::from(self.plan.hosts));
+        let of = |slot: Slot| (side >> slot.0) & 1;
+        for a in self.slots() {
+            for b in self.slots() {
+                let spans = bridged && (u64::from(a.0) == bridge || u64::from(b.0) == bridge);
+                if of(a) != of(b) && !spans {
+                    self.block(a, b);
+                }
+            }
+        }
+        self.schedule.plan(self.now.plus(us), Event::Repair { repair: Repair::Network });
+    }
+
+    fn block_some(&mut self, all: bool, slot: Slot, us: u64) {
+        let outward = self.fault_rng.percent(50);
+        let one = self.other_slot(slot);
+        for other in self.slots().filter(|other| *other != slot && (all || *other == one)) {
+            if outward {
+                self.block(slot, other);
+            } else {
+                self.block(other, slot);
+            }
+        }
+        self.schedule.plan(self.now.plus(us), Event::Repair { repair: Repair::Network });
+    }
+
+    pub(crate) fn block(&mut self, from: Slot, to: Slot) {
+        if from != to {
+            self.blocked[from.at()] |= 1 << to.0;
+        }
+    }
+
+    fn break_some(&mut self, slot: Slot) {
+        let Some(process) = &self.hosts[slot.at()].process else { return };
+        let up = |link: &crate::network::Link| match link.state {
+            LinkState::Up(conn) | LinkState::Dialling(conn) => Some(conn),
+            LinkState::Down => None,
+        };
+        let conns: Vec<_> = process.links.iter().flatten().filter_map(up).collect();
+        for conn in conns {
+            if self.fault_rng.percent(60) {
+                self.break_conn(conn);
+            }
+        }
+    }
+
+    fn begin_storm(&mut self, us: u64) {
+        let often = self.fault_rng.pick(&[20_000, 100_000, 300_000]).unwrap_or(20_000);
+        self.weather.corrupt_ppm = if self.fault_rng.percent(30) { 5_000 } else { 0 };
+        if !self.weather.ordered {
+            self.weather.loss_ppm = often;
+            self.weather.duplicate_ppm = often;
+            self.weather.straggle_ppm = often / 10;
+        }
+        self.weather.delay_us.1 = self.weather.delay_us.1.max(self.plan.election_timeout_us / 2);
+        self.schedule.plan(self.now.plus(us), Event::Repair { repair: Repair::Weather });
+    }
+
+    fn with_clock(&mut self, slot: Slot, change: impl FnOnce(&mut crate::host::Clock, raft_core::Micros)) {
+        let now = self.now;
+        change(&mut self.hosts[slot.at()].clock, now);
+        if let Some(process) = &mut self.hosts[slot.at()].process {
+            // The planned turn was at a moment of the clock as it was.
+            process.turn_at = None;
+        }
+        self.plan_turn(slot);
+    }
+
+    /// A process stops for a while; what comes for it waits.
+    pub(crate) fn pause(&mut self, slot: Slot, us: u64) {
+        let at = self.now.plus(us);
+        let host = &mut self.hosts[slot.at()];
+        if host.process.is_none() || host.paused {
+            return;
+        }
+        host.paused = true;
+        let epoch = host.epoch;
+        self.narrate(slot, || format!("is paused for {us} us"));
+        self.schedule.plan(at, Event::Resume { slot, epoch });
+    }
+
+    pub(crate) fn on_resume(&mut self, slot: Slot, epoch: Epoch) {
+        let host = &mut self.hosts[slot.at()];
+        if host.epoch != epoch || !host.paused || host.ailing {
+            return;
+        }
+        host.paused = false;
+        let backlog = std::mem::take(&mut host.backlog);
+        let mut held = host.process.as_mut().map(|p| std::mem::take(&mut p.held)).unwrap_or_default();
+        self.narrate(slot, || "goes on".to_owned());
+        self.carry_out_all(slot, epoch, &mut held);
+        for event in backlog {
+            self.schedule.plan(self.now, event);
+        }
+        self.plan_turn(slot);
+    }
+
+    fn ail(&mut self, slot: Slot, health: Health, us: u64) {
+        self.hosts[slot.at()].health = health;
+        self.schedule.plan(self.now.plus(us), Event::Repair { repair: Repair::Disk(slot) });
+    }
+
+    pub(crate) fn on_repair(&mut self, repair: Repair) {
+        if self.phase != Phase::Trouble {
+            return;
+        }
+        match repair {
+            Repair::Network => self.blocked.fill(0),
+            Repair::Weather => self.weather = self.plan.weather,
+            Repair::Disk(slot) => self.mend_disk(slot),
+        }
+    }
+
+    /// The disk is well again; a process that has seen it fail takes no part until it is started again.
+    pub(crate) fn mend_disk(&mut self, slot: Slot) {
+        let host = &mut self.hosts[slot.at()];
+        host.health = Health::Sound;
+        if host.process.as_ref().is_some_and(|p| p.storage.has_failed()) {
+            self.crash(slot);
+        }
+    }
+
+    /// Whether every membership that anybody holds to be in force has a majority without this host, and with
+    /// stores that are where they should be.
+    fn can_lose(&self, slot: Slot) -> bool {
+        let enough = |membership: &raft_core::Membership| {
+            let sound = membership.voters().filter(|id| {
+                let of = &self.hosts[crate::host::slot_of(*id).at()];
+                *id != node_id(slot) && membership.peer(*id) == Some(of.peer)
+            });
+            sound.count() >= membership.quorum()
+        };
+        enough(self.oracle.membership())
+            && self.hosts.iter().all(|host| match &host.process {
+                Some(process) => {
+                    enough(process.node.membership()) || !process.node.raft().membership().contains(host.peer)
+                }
+                None => host.standing == Standing::Empty,
+            })
+    }
+
+    fn wish_to_leave(&mut self, slot: Slot) {
+        let peer = self.hosts[slot.at()].peer;
+        let member = self.oracle.membership().contains(peer);
+        // One at a time, and not the last one: its operators would have to start a new cluster.
+        let others = self.oracle.membership().voters().filter(|id| *id != peer.id).count();
+        if member && others > 0 && self.operators.is_idle() && self.can_lose_voter(slot) {
+            self.operators.wish(Wish::Leave(peer));
+        }
+    }
+
+    /// Whether what remains without this voter has a majority of stores that are where they should be.
+    fn can_lose_voter(&self, slot: Slot) -> bool {
+        let membership = self.oracle.membership();
+        let of = |id: &raft_core::NodeId| {
+            membership.peer(*id) == Some(self.hosts[crate::host::slot_of(*id).at()].peer)
+        };
+        let rest: Vec<_> = membership.voters().filter(|id| *id != node_id(slot)).collect();
+        rest.iter().filter(|id| of(id)).count() > rest.len() / 2
+    }
+
+    fn wish_to_join(&mut self, slot: Slot) {
+        let host = &mut self.hosts[slot.at()];
+        if host.standing == Standing::Empty && !self.operators.works_on(slot) {
+            self.prepare_to_join(slot);
+        }
+    }
+
+    /// A new store, and an operator who asks that it be added; its process starts when it has been.
+    fn prepare_to_join(&mut self, slot: Slot) {
+        let peer = self.renew(slot);
+        self.operators.wish(Wish::Join(peer));
+    }
+
+    fn renew(&mut self, slot: Slot) -> Peer {
+        let host = &mut self.hosts[slot.at()];
+        host.peer.incarnation = Incarnation(host.peer.incarnation.0 + 1);
+        host.disk = Disk::default();
+        host.health = Health::Sound;
+        host.standing = Standing::Joining;
+        host.peer
+    }
+
+    /// The store is lost. The operator removes the node and joins it anew, under its old id.
+    fn wipe(&mut self, slot: Slot) {
+        let host = &self.hosts[slot.at()];
+        let old = host.peer;
+        let joined = self.oracle.membership().is_voter(old.id);
+        if !joined || host.process.is_none() || !self.operators.is_idle() || !self.can_lose(slot) {
+            return;
+        }
+        if !self.oracle.membership().contains(old) || self.oracle.membership().members.len() < 2 {
+            return;
+        }
+        let epoch = host.epoch;
+        self.kill(slot);
+        self.close_accepted(slot, epoch);
+        self.empty(slot);
+        self.operators.wish(Wish::Leave(old));
+        self.prepare_to_join(slot);
+    }
+
+    fn other_slot(&mut self, slot: Slot) -> Slot {
+        let others: Vec<Slot> = self.slots().filter(|other| *other != slot).collect();
+        self.fault_rng.pick(&others).unwrap_or(slot)
+    }
+}

@@ -1,0 +1,206 @@
+//! What clients asked for and what they were told.
+//!
+//! A request begins when a node takes it in and ends when the answer leaves the node. What its client sees begins
+//! earlier and ends later, so an order that holds here holds for clients.
+
+use std::collections::BTreeMap;
+
+use raft_core::{Micros, Term};
+use ticketd::node::{Answer, RequestId};
+
+use crate::oracle::{Oracle, Reserved};
+use crate::schedule::{Epoch, Slot};
+use crate::violated;
+
+/// Everything that was asked and answered.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    /// Any node answers, from ranges that the leader gave it: then who reserved is not who answers.
+    forwarding: bool,
+    requests: Vec<Request>,
+    /// The largest ID that was handed out.
+    largest: u64,
+    /// What was handed out, as ranges that do not touch: start and end.
+    given: BTreeMap<u64, u64>,
+    terms: BTreeMap<Term, OfTerm>,
+    pub(crate) answered_with_ids: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request {
+    pub(crate) client: u16,
+    pub(crate) slot: Slot,
+    pub(crate) epoch: Epoch,
+    /// When it was taken in, for people to read.
+    #[expect(dead_code, reason = "it is read where a request is printed")]
+    at: Micros,
+    count: u64,
+    /// Larger than this must be what it gets.
+    floor: u64,
+    /// The term in which the node was that took it.
+    term: Term,
+    pub(crate) answered: bool,
+}
+
+/// What became of the IDs that one leader reserved.
+#[derive(Clone, Copy, Debug, Default)]
+struct OfTerm {
+    /// The end of what was handed out last.
+    next: Option<u64>,
+    given: u64,
+    /// What those asked for who were not given any IDs.
+    disappointed: u64,
+}
+
+impl History {
+    pub(crate) fn new(forwarding: bool) -> History {
+        History { forwarding, ..History::default() }
+    }
+
+    /// A node takes a request in.
+    pub(crate) fn begin(
+        &mut self,
+        client: u16,
+        (slot, epoch): (Slot, Epoch),
+        at: Micros,
+        count: u64,
+        term: Term,
+    ) -> RequestId {
+        let id = RequestId(u64::try_from(self.requests.len()).expect("a length fits 64 bits"));
+        let floor = self.largest;
+        self.requests.push(Request { client, slot, epoch, at, count, floor, term, answered: false });
+        self.of(term).disappointed += count;
+        id
+    }
+
+    /// The request of this name.
+    pub(crate) fn request(&self, id: RequestId) -> Request {
+        usize::try_from(id.0).ok().and_then(|at| self.requests.get(at).copied()).unwrap_or_else(|| {
+            violated!("an answer to request {id:?}, which nobody sent");
+        })
+    }
+
+    /// An answer leaves a node. Gives the request that it ends.
+    pub(crate) fn end(
+        &mut self,
+        id: RequestId,
+        (slot, epoch): (Slot, Epoch),
+        answer: Answer,
+        oracle: &Oracle,
+    ) -> Request {
+        let request = self.request(id);
+        if request.answered || (request.slot, request.epoch) != (slot, epoch) {
+            violated!("{answer:?} from {slot:?} is a second answer to {request:?}");
+        }
+        self.requests[usize::try_from(id.0).expect("it was just found")].answered = true;
+        match answer {
+            Answer::Ids { first, count } => {
+                if count.get() != request.count {
+                    violated!("{} IDs for {request:?}", count.get());
+                }
+                self.on_ids(request, first, oracle);
+            }
+            // Where requests are forwarded together, together they may ask for more than there is.
+            Answer::Exhausted if self.forwarding => {}
+            Answer::Exhausted => {
+                if u64::MAX - oracle.next() >= request.count {
+                    violated!("exhausted at {}, {} were asked for", oracle.next(), request.count);
+                }
+            }
+            Answer::NotLeader { .. } | Answer::TimedOut | Answer::Overloaded => {}
+        }
+        request
+    }
+
+    /// Requests that nobody has answered.
+    pub(crate) fn unanswered(&self) -> impl Iterator<Item = &Request> {
+        self.requests.iter().filter(|r| !r.answered)
+    }
+
+    /// Every ID that was passed over must have a reason: at most one window for each leader, and what was meant for
+    /// requests that were never given it (design, "Gaps are allowed, and bounded").
+    pub(crate) fn check_gaps(&self, oracle: &Oracle, window: u64) {
+        if self.forwarding {
+            // What was meant for whom is lost with the message that asked for it.
+            return;
+        }
+        let mut reserved: BTreeMap<Term, u64> = BTreeMap::new();
+        for r in &oracle.reserved {
+            *reserved.entry(r.term).or_default() += r.end - r.start;
+        }
+        for (term, reserved) in reserved {
+            let OfTerm { given, disappointed, .. } = self.terms.get(&term).copied().unwrap_or_default();
+            let gap = reserved - given;
+            // A request may have been taken in before its node had heard that it leads.
+            let before = self.terms.range(..term).next_back().map_or(0, |(_, earlier)| earlier.disappointed);
+            let allowed = window.saturating_add(disappointed).saturating_add(before);
+            if gap > allowed {
+                violated!(
+                    "term {term} reserved {reserved} and gave {given}: a gap of {gap}, {allowed} are allowed"
+                );
+            }
+        }
+    }
+
+    fn of(&mut self, term: Term) -> &mut OfTerm {
+        self.terms.entry(term).or_default()
+    }
+
+    fn on_ids(&mut self, request: Request, first: u64, oracle: &Oracle) {
+        let end = first + request.count;
+        if first == 0 || first <= request.floor {
+            violated!("{request:?} was given {first}, after {} had been given", request.floor);
+        }
+        self.largest = self.largest.max(end - 1);
+        self.answered_with_ids += 1;
+        self.give(first, end);
+        let reserved = owner(&oracle.reserved, first, end);
+        if self.forwarding {
+            return;
+        }
+        let owner = oracle.leader_of(reserved.term);
+        if owner.map(|(peer, epoch)| (peer.id.get(), epoch))
+            != Some((u64::from(request.slot.0) + 1, request.epoch))
+        {
+            violated!("{request:?} was given {first}, which {owner:?} reserved in term {}", reserved.term);
+        }
+        let of_term = self.of(reserved.term);
+        if of_term.next.is_some_and(|next| next != first) {
+            violated!("{request:?} was given {first} in term {}, next was {:?}", reserved.term, of_term.next);
+        }
+        of_term.next = Some(end);
+        of_term.given += request.count;
+        if reserved.term == request.term {
+            of_term.disappointed -= request.count;
+        }
+    }
+
+    /// No ID twice.
+    fn give(&mut self, first: u64, end: u64) {
+        let before = self.given.range(..=first).next_back().map(|(start, end)| (*start, *end));
+        let after = self.given.range(first..).next().map(|(start, _)| *start);
+        if before.is_some_and(|(_, before)| before > first) || after.is_some_and(|after| after < end) {
+            violated!("IDs {first} up to {} were handed out twice", end - 1);
+        }
+        match before {
+            Some((start, before)) if before == first => self.given.insert(start, end),
+            Some(_) | None => self.given.insert(first, end),
+        };
+    }
+}
+
+/// The reservation that the first of these belongs to; the others must be of the same term.
+fn owner(reserved: &[Reserved], first: u64, end: u64) -> Reserved {
+    let mut at = reserved.partition_point(|r| r.end <= first);
+    let owner = match reserved.get(at) {
+        Some(r) if r.start <= first => *r,
+        Some(_) | None => violated!("ID {first} was handed out and never reserved"),
+    };
+    while reserved.get(at).is_some_and(|r| r.end < end) {
+        at += 1;
+        if reserved.get(at).is_none_or(|r| r.term != owner.term) {
+            violated!("IDs {first} up to {} were not all reserved in term {}", end - 1, owner.term);
+        }
+    }
+    owner
+}

@@ -1,0 +1,463 @@
+//! Connections, and the bytes on them: every message travels as the bytes of the real peer protocol.
+//!
+//! Between two nodes there are two connections, each used in the direction of its dialler. In ordered weather a
+//! connection is like TCP: what arrives, arrives in order. In other weather it also loses, repeats and reorders
+//! whole frames, which is worse than any real network, and which the core says it stands.
+
+use raft_core::{LogIndex, Micros, Peer};
+use ticketd::peer::{self, Decoder, Frame, Hello, Refuse, Welcome};
+
+use crate::host::{Standing, node_id};
+use crate::schedule::{ConnId, Direction, Epoch, Event, PacketId, Slot};
+use crate::world::{CLUSTER, World};
+use crate::{Narration, violated};
+
+/// How long a dial or a handshake may take, in election timeouts.
+const DIAL_PATIENCE: u64 = 1;
+/// The longest time between two dials, in microseconds.
+const REDIAL_US: u64 = 50_000;
+
+/// What a process keeps of the way to one other node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Link {
+    /// Whom it means to reach.
+    pub(crate) peer: Peer,
+    pub(crate) state: LinkState,
+    /// It was up before it broke: if the next dial is refused, the process there is gone.
+    pub(crate) broke: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LinkState {
+    Down,
+    Dialling(ConnId),
+    Up(ConnId),
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    pub(crate) dialler: (Slot, Epoch),
+    pub(crate) from: Peer,
+    pub(crate) acceptor: (Slot, Epoch),
+    /// The acceptor has taken the Hello.
+    accepted: bool,
+    pub(crate) closed: bool,
+    /// What was sent on it was damaged on the way.
+    damaged: bool,
+    inbound: Decoder,
+    answers: Decoder,
+    /// When the last bytes arrive, in each direction.
+    last: [Micros; 2],
+}
+
+/// The bytes that are on their way.
+#[derive(Debug, Default)]
+pub(crate) struct Packets {
+    bytes: Vec<Vec<u8>>,
+    free: Vec<PacketId>,
+}
+
+impl Packets {
+    /// An empty packet, to be filled.
+    fn add(&mut self) -> PacketId {
+        self.free.pop().unwrap_or_else(|| {
+            let id = PacketId(u32::try_from(self.bytes.len()).expect("few packets travel at once"));
+            self.bytes.push(Vec::with_capacity(256));
+            id
+        })
+    }
+
+    fn of(&mut self, id: PacketId) -> &mut Vec<u8> {
+        &mut self.bytes[usize::try_from(id.0).expect("32 bits fit a usize")]
+    }
+
+    fn take(&mut self, id: PacketId) -> Vec<u8> {
+        std::mem::take(self.of(id))
+    }
+
+    fn give_back(&mut self, id: PacketId, mut bytes: Vec<u8>) {
+        bytes.clear();
+        *self.of(id) = bytes;
+        self.free.push(id);
+    }
+}
+
+impl World {
+    /// Whether bytes from one host reach another.
+    pub(crate) fn reaches(&self, from: Slot, to: Slot) -> bool {
+        self.blocked[from.at()] & (1 << to.0) == 0
+    }
+
+    fn conn(&mut self, id: ConnId) -> &mut Conn {
+        &mut self.conns[usize::try_from(id.0).expect("32 bits fit a usize")]
+    }
+
+    /// Sends a frame on a connection.
+    pub(crate) fn send_frame(&mut self, id: ConnId, direction: Direction, frame: &Frame) {
+        let conn = self.conn(id);
+        let (from, to) = match direction {
+            Direction::Forward => (conn.dialler.0, conn.acceptor.0),
+            Direction::Back => (conn.acceptor.0, conn.dialler.0),
+        };
+        if conn.closed || !self.reaches(from, to) || self.net_rng.ppm(self.weather.loss_ppm) {
+            return;
+        }
+        let packet = self.packets.add();
+        peer::encode(frame, self.packets.of(packet));
+        if self.net_rng.ppm(self.weather.corrupt_ppm) {
+            self.turn_a_bit_over(packet);
+            self.conn(id).damaged = true;
+        }
+        if self.net_rng.ppm(self.weather.duplicate_ppm) {
+            let copy = self.packets.add();
+            let bytes = self.packets.of(packet).clone();
+            self.packets.of(copy).extend_from_slice(&bytes);
+            self.plan_arrival(id, direction, copy);
+        }
+        self.plan_arrival(id, direction, packet);
+    }
+
+    fn turn_a_bit_over(&mut self, packet: PacketId) {
+        let bits = u64::try_from(self.packets.of(packet).len() * 8).expect("packets are short");
+        let bit = usize::try_from(self.net_rng.below(bits)).expect("packets are short");
+        self.packets.of(packet)[bit / 8] ^= 1 << (bit % 8);
+    }
+
+    fn plan_arrival(&mut self, conn: ConnId, direction: Direction, packet: PacketId) {
+        let mut at = self.now.plus(self.delay());
+        if self.weather.ordered {
+            let last = &mut self.conn(conn).last[usize::from(direction == Direction::Back)];
+            at = at.max(last.plus(1));
+            *last = at;
+        }
+        self.schedule.plan(at, Event::Deliver { conn, direction, packet });
+    }
+
+    /// How long bytes are on their way this time: mostly short, as networks are.
+    pub(crate) fn delay(&mut self) -> u64 {
+        let (min, max) = self.weather.delay_us;
+        let spread = max - min;
+        let mut delay = min + self.net_rng.below(spread).min(self.net_rng.below(spread));
+        if self.net_rng.ppm(self.weather.straggle_ppm) {
+            delay = delay.saturating_mul(100);
+        }
+        delay
+    }
+
+    /// A process begins to keep a link to a node, at once.
+    pub(crate) fn link_to(&mut self, from: Slot, peer: Peer) {
+        let to = crate::host::slot_of(peer.id);
+        let Some(process) = &mut self.hosts[from.at()].process else { return };
+        let link = &mut process.links[to.at()];
+        if link.is_some_and(|link| link.peer == peer) {
+            return;
+        }
+        let old = link.replace(Link { peer, state: LinkState::Down, broke: false });
+        if let Some(old) = old {
+            self.hang_up(old);
+        }
+        let epoch = self.hosts[from.at()].epoch;
+        self.schedule.plan(self.now, Event::Dial { from, epoch, to });
+    }
+
+    /// A process keeps a link no more.
+    pub(crate) fn unlink(&mut self, from: Slot, peer: Peer) {
+        let to = crate::host::slot_of(peer.id);
+        let Some(process) = &mut self.hosts[from.at()].process else { return };
+        if let Some(link) = process.links[to.at()].take_if(|link| link.peer == peer) {
+            self.hang_up(link);
+        }
+    }
+
+    fn hang_up(&mut self, link: Link) {
+        match link.state {
+            LinkState::Down => {}
+            LinkState::Dialling(conn) | LinkState::Up(conn) => self.conn(conn).closed = true,
+        }
+    }
+
+    /// What a process accepted from a node is closed: it is a member no more.
+    pub(crate) fn close_from(&mut self, at: Slot, peer: Peer) {
+        let epoch = self.hosts[at.at()].epoch;
+        let ids = 0..self.conns.len();
+        for id in ids {
+            let conn = &self.conns[id];
+            if conn.acceptor == (at, epoch) && conn.from == peer && !conn.closed {
+                self.break_conn(ConnId(u32::try_from(id).expect("there are few connections")));
+            }
+        }
+    }
+
+    /// A damaged length makes an acceptor wait for bytes that never come: somebody must end that.
+    pub(crate) fn break_damaged(&mut self) {
+        for id in 0..self.conns.len() {
+            if self.conns[id].damaged && !self.conns[id].closed {
+                self.break_conn(ConnId(u32::try_from(id).expect("there are few connections")));
+            }
+        }
+    }
+
+    /// Ends a connection; the dialler hears of it, if it can.
+    pub(crate) fn break_conn(&mut self, id: ConnId) {
+        let conn = self.conn(id);
+        conn.closed = true;
+        let (from, to) = (conn.acceptor.0, conn.dialler.0);
+        if self.reaches(from, to) {
+            let at = self.now.plus(self.delay().min(self.plan.election_timeout_us));
+            self.schedule.plan(at, Event::Broken { conn: id });
+        } else {
+            // Keep-alive finds out in the end.
+            let at = self.now.plus(self.plan.election_timeout_us * 4);
+            self.schedule.plan(at, Event::Broken { conn: id });
+        }
+    }
+
+    pub(crate) fn on_broken(&mut self, id: ConnId) {
+        let conn = self.conn(id);
+        conn.closed = true;
+        let ((from, epoch), to) = (conn.dialler, conn.acceptor.0);
+        if self.defer(from, epoch, Event::Broken { conn: id }) {
+            return;
+        }
+        let Some(process) = self.process(from, epoch) else { return };
+        let Some(link) = &mut process.links[to.at()] else { return };
+        match link.state {
+            LinkState::Up(current) if current == id => {
+                link.broke = true;
+                link.state = LinkState::Down;
+                self.schedule.plan(self.now, Event::Dial { from, epoch, to });
+            }
+            LinkState::Dialling(current) if current == id => {
+                link.state = LinkState::Down;
+                self.redial(from, epoch, to);
+            }
+            LinkState::Down | LinkState::Up(_) | LinkState::Dialling(_) => {}
+        }
+    }
+
+    fn redial(&mut self, from: Slot, epoch: Epoch, to: Slot) {
+        let at = self.now.plus(self.net_rng.between(REDIAL_US / 10, REDIAL_US));
+        self.schedule.plan(at, Event::Dial { from, epoch, to });
+    }
+
+    pub(crate) fn on_dial(&mut self, from: Slot, epoch: Epoch, to: Slot) {
+        if self.defer(from, epoch, Event::Dial { from, epoch, to }) {
+            return;
+        }
+        let now = self.now;
+        let id = ConnId(u32::try_from(self.conns.len()).expect("there are few connections"));
+        let target = &self.hosts[to.at()];
+        let (listens, acceptor) = (target.process.is_some(), (to, target.epoch));
+        let reaches = self.reaches(from, to);
+        let me = self.hosts[from.at()].peer;
+        let joined_at = match self.hosts[from.at()].standing {
+            Standing::Member { joined_at } => joined_at,
+            Standing::Empty | Standing::Joining => LogIndex(0),
+        };
+        let Some(process) = self.process(from, epoch) else { return };
+        // That it joined is committed knowledge as well, whatever a restart has made it forget.
+        let commit_index = process.node.commit_index().max(joined_at);
+        let Some(link) = &mut process.links[to.at()] else { return };
+        if link.state != LinkState::Down {
+            return;
+        }
+        if reaches && !listens {
+            let at = now.plus(self.delay());
+            self.schedule.plan(at, Event::Refused { from, epoch, to });
+            return;
+        }
+        link.state = LinkState::Dialling(id);
+        let target = link.peer;
+        self.conns.push(Conn {
+            dialler: (from, epoch),
+            from: me,
+            acceptor,
+            accepted: false,
+            closed: false,
+            damaged: false,
+            inbound: Decoder::new(),
+            answers: Decoder::new(),
+            last: [now; 2],
+        });
+        let hello = Hello {
+            cluster: CLUSTER,
+            from: me,
+            to: target,
+            commit_index,
+            peer_address: address(from),
+            client_address: address(from),
+        };
+        self.send_frame(id, Direction::Forward, &Frame::Hello(hello));
+        let patience = self.plan.election_timeout_us * DIAL_PATIENCE;
+        self.schedule.plan(now.plus(patience), Event::HandshakeOver { conn: id });
+    }
+
+    pub(crate) fn on_refused(&mut self, from: Slot, epoch: Epoch, to: Slot) {
+        if self.defer(from, epoch, Event::Refused { from, epoch, to }) {
+            return;
+        }
+        let Some(process) = self.process(from, epoch) else { return };
+        let Some(link) = &mut process.links[to.at()] else { return };
+        if link.state != LinkState::Down {
+            return;
+        }
+        let broke = std::mem::take(&mut link.broke);
+        self.redial(from, epoch, to);
+        if broke {
+            self.give(from, ticketd::node::Input::PeerUnreachable(node_id(to)));
+        }
+    }
+
+    pub(crate) fn on_handshake_over(&mut self, id: ConnId) {
+        let conn = self.conn(id);
+        let ((from, epoch), to) = (conn.dialler, conn.acceptor.0);
+        if self.defer(from, epoch, Event::HandshakeOver { conn: id }) {
+            return;
+        }
+        let Some(process) = self.process(from, epoch) else { return };
+        let Some(link) = &mut process.links[to.at()] else { return };
+        if link.state == LinkState::Dialling(id) {
+            link.state = LinkState::Down;
+            self.conn(id).closed = true;
+            self.redial(from, epoch, to);
+        }
+    }
+
+    pub(crate) fn on_deliver(&mut self, id: ConnId, direction: Direction, packet: PacketId) {
+        let conn = self.conn(id);
+        let (slot, epoch) = match direction {
+            Direction::Forward => conn.acceptor,
+            Direction::Back => conn.dialler,
+        };
+        if !conn.closed && self.defer(slot, epoch, Event::Deliver { conn: id, direction, packet }) {
+            return;
+        }
+        let bytes = self.packets.take(packet);
+        if self.process(slot, epoch).is_none() {
+            // A process that is not there, or another one: its host says so.
+            if direction == Direction::Forward && !self.conn(id).closed {
+                self.break_conn(id);
+            }
+        } else {
+            self.receive(id, direction, &bytes);
+        }
+        self.packets.give_back(packet, bytes);
+    }
+
+    fn receive(&mut self, id: ConnId, direction: Direction, bytes: &[u8]) {
+        let mut input = bytes;
+        loop {
+            let conn = self.conn(id);
+            if conn.closed {
+                return;
+            }
+            let decoder = match direction {
+                Direction::Forward => &mut conn.inbound,
+                Direction::Back => &mut conn.answers,
+            };
+            match decoder.next_frame(&mut input) {
+                Ok(Some(frame)) => self.on_frame(id, frame),
+                Ok(None) => return,
+                Err(error) => {
+                    if !conn.damaged {
+                        violated!("a frame of ours is refused: {error}");
+                    }
+                    self.break_conn(id);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn on_frame(&mut self, id: ConnId, frame: Frame) {
+        self.tell_frame(id, &frame);
+        let conn = self.conn(id);
+        match frame {
+            Frame::Raft(message) if conn.accepted => {
+                let (from, to) = (conn.from, conn.acceptor.0);
+                self.give(to, ticketd::node::Input::Message { from, message });
+            }
+            Frame::Forward(message) if conn.accepted => {
+                let (from, to) = (conn.from, conn.acceptor.0);
+                self.give(to, ticketd::node::Input::Forward { from, message });
+            }
+            // A frame overtook its Hello, or follows one that was lost: no acceptor can know whom it is from.
+            Frame::Raft(_) | Frame::Forward(_) => self.break_conn(id),
+            Frame::Hello(hello) => self.on_hello(id, &hello),
+            Frame::Welcome(_) => self.on_welcome(id),
+            Frame::Refuse(refuse) => self.on_refuse(id, refuse),
+            Frame::AdminRequest(_) | Frame::AdminResponse(_) => violated!("nobody sends {frame:?} here"),
+        }
+    }
+
+    /// Says which frame arrives, where everything is told.
+    fn tell_frame(&mut self, id: ConnId, frame: &Frame) {
+        if self.narration == Narration::Frames {
+            let conn = self.conn(id);
+            let (from, to) = (conn.from, conn.acceptor.0);
+            self.narrate(to, || format!("<- {from}: {frame:?}"));
+        }
+    }
+
+    fn on_hello(&mut self, id: ConnId, hello: &Hello) {
+        let conn = self.conn(id);
+        let (slot, epoch) = conn.acceptor;
+        let me = self.hosts[slot.at()].peer;
+        let Some(process) = self.process(slot, epoch) else { return };
+        let commit_index = process.node.commit_index();
+        if hello.to != me {
+            self.send_frame(id, Direction::Back, &Frame::Refuse(Refuse::NotMe { me }));
+            return;
+        }
+        if process.node.knows_removed(hello.from, hello.commit_index) {
+            self.send_frame(id, Direction::Back, &Frame::Refuse(Refuse::Removed { commit_index }));
+            return;
+        }
+        let link = process.links[crate::host::slot_of(hello.from.id).at()];
+        let stranger = link.is_none_or(|link| link.peer != hello.from);
+        let conn = self.conn(id);
+        conn.accepted = true;
+        conn.inbound.accept_large();
+        self.send_frame(id, Direction::Back, &Frame::Welcome(Welcome { commit_index }));
+        if stranger {
+            // It must be answered, whoever it is.
+            self.link_to(slot, hello.from);
+        }
+    }
+
+    fn on_welcome(&mut self, id: ConnId) {
+        let conn = self.conn(id);
+        let ((from, epoch), to) = (conn.dialler, conn.acceptor.0);
+        let Some(process) = self.process(from, epoch) else { return };
+        if let Some(link) = &mut process.links[to.at()]
+            && link.state == LinkState::Dialling(id)
+        {
+            link.state = LinkState::Up(id);
+        }
+    }
+
+    fn on_refuse(&mut self, id: ConnId, refuse: Refuse) {
+        let conn = self.conn(id);
+        conn.closed = true;
+        let ((from, epoch), to) = (conn.dialler, conn.acceptor.0);
+        let standing = self.hosts[from.at()].standing;
+        let Some(process) = self.process(from, epoch) else { return };
+        let mine = process.node.commit_index();
+        let Some(link) = &mut process.links[to.at()] else { return };
+        if link.state == LinkState::Dialling(id) {
+            link.state = LinkState::Down;
+            self.redial(from, epoch, to);
+        }
+        if let (Refuse::Removed { commit_index }, Standing::Member { joined_at }) = (refuse, standing)
+            && commit_index >= mine.max(joined_at)
+        {
+            self.on_removed(from);
+        }
+    }
+}
+
+/// The addresses of a host, as members know them.
+pub(crate) fn address(slot: Slot) -> String {
+    format!("h{}:9001", slot.0)
+}

@@ -1,0 +1,195 @@
+//! Operators: they remove nodes, join new ones in their place, and ask again until it is done.
+
+use raft_core::{ChangeRefused, LogIndex, MembershipChange, NodeId, Peer, Suffrage};
+use ticketd::node::{Input, OperationId, OperationOutcome};
+
+use crate::host::{Standing, slot_of};
+use crate::schedule::{Epoch, Event, Slot};
+use crate::violated;
+use crate::world::{Phase, World, member};
+
+/// What operators have to do.
+#[derive(Debug, Default)]
+pub(crate) struct Operators {
+    last: u64,
+    /// Oldest first; for each host, the first is being worked on.
+    tasks: Vec<Task>,
+}
+
+#[derive(Clone, Debug)]
+struct Task {
+    wish: Wish,
+    /// Asked of this process, and not answered.
+    asked: Option<(OperationId, Slot, Epoch)>,
+}
+
+/// What an operator wants.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Wish {
+    /// This node, in this life, shall be a member no more.
+    Leave(Peer),
+    /// It shall become one.
+    Join(Peer),
+    /// Its address is another one.
+    Move(Peer, String),
+    /// Somebody else shall lead.
+    Transfer(Option<NodeId>),
+}
+
+impl Operators {
+    pub(crate) fn is_idle(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    /// What is still to be done.
+    pub(crate) fn wishes(&self) -> impl Iterator<Item = &Wish> {
+        self.tasks.iter().map(|task| &task.wish)
+    }
+
+    pub(crate) fn wish(&mut self, wish: Wish) {
+        self.tasks.push(Task { wish, asked: None });
+    }
+
+    /// Whether somebody works on this host already.
+    pub(crate) fn works_on(&self, slot: Slot) -> bool {
+        self.tasks.iter().any(|task| task.wish.slot() == Some(slot))
+    }
+}
+
+impl Wish {
+    fn slot(&self) -> Option<Slot> {
+        match self {
+            Wish::Leave(peer) | Wish::Join(peer) | Wish::Move(peer, _) => Some(slot_of(peer.id)),
+            Wish::Transfer(_) => None,
+        }
+    }
+
+    fn input(&self, operation: OperationId) -> Input {
+        let change = match self {
+            Wish::Leave(peer) => MembershipChange::Remove(peer.id),
+            Wish::Join(peer) => {
+                MembershipChange::Add(peer.id, member(*peer, slot_of(peer.id), Suffrage::Learner))
+            }
+            Wish::Move(peer, address) => MembershipChange::Relocate {
+                peer: *peer,
+                peer_address: address.clone(),
+                client_address: address.clone(),
+            },
+            Wish::Transfer(to) => return Input::TransferLeadership { operation, to: *to },
+        };
+        Input::ChangeMembership { operation, change }
+    }
+}
+
+impl World {
+    /// Operators look at what is to be done.
+    pub(crate) fn on_operate(&mut self) {
+        self.sweep_clients();
+        let mut busy = Vec::new();
+        for at in 0..self.operators.tasks.len() {
+            let Some(task) = self.operators.tasks.get(at) else { break };
+            let slot = task.wish.slot();
+            if slot.is_some_and(|slot| busy.contains(&slot)) {
+                continue;
+            }
+            busy.extend(slot);
+            if let Some((_, asked, epoch)) = task.asked
+                && self.process(asked, epoch).is_some()
+            {
+                continue;
+            }
+            self.ask(at);
+        }
+        if self.phase < Phase::Quiet {
+            let at = self.now.plus(self.plan.heartbeat_interval_us * 2);
+            self.schedule.plan(at, Event::Operate);
+        }
+    }
+
+    fn ask(&mut self, at: usize) {
+        let Some(slot) = self.whom_to_ask() else { return };
+        self.operators.last += 1;
+        let operation = OperationId(self.operators.last);
+        let epoch = self.hosts[slot.at()].epoch;
+        let task = &mut self.operators.tasks[at];
+        task.asked = Some((operation, slot, epoch));
+        let input = task.wish.input(operation);
+        self.narrate(slot, || format!("is asked for {:?}", self.operators.tasks[at].wish));
+        self.give(slot, input);
+    }
+
+    /// Mostly the leader, as far as one can tell from outside.
+    fn whom_to_ask(&mut self) -> Option<Slot> {
+        let runs = |slot: &Slot| {
+            let host = &self.hosts[slot.at()];
+            host.process.is_some() && !host.paused
+        };
+        let running: Vec<Slot> = self.slots().filter(runs).collect();
+        let leads = |slot: &Slot| {
+            let host = &self.hosts[slot.at()];
+            host.process.as_ref().is_some_and(|p| p.node.raft().leader() == Some(host.peer.id))
+        };
+        let leading: Vec<Slot> = running.iter().copied().filter(leads).collect();
+        if self.client_rng.percent(90) {
+            self.client_rng.pick(&leading)
+        } else {
+            self.client_rng.pick(&running)
+        }
+    }
+
+    pub(crate) fn on_operation_done(&mut self, operation: OperationId, outcome: OperationOutcome) {
+        let asked = |task: &Task| task.asked.is_some_and(|(asked, ..)| asked == operation);
+        let Some(at) = self.operators.tasks.iter().position(asked) else { return };
+        self.operators.tasks[at].asked = None;
+        let wish = self.operators.tasks[at].wish.clone();
+        let done = match (outcome, &wish) {
+            (OperationOutcome::Done { index }, Wish::Join(peer)) => {
+                self.on_joined(*peer, index);
+                true
+            }
+            (OperationOutcome::Done { index }, Wish::Leave(_) | Wish::Move(..)) => {
+                if index > self.oracle.commit_index() {
+                    violated!("{wish:?} is said to be done at {index}, which nobody has committed");
+                }
+                true
+            }
+            (_, Wish::Transfer(_)) => true,
+            (OperationOutcome::Refused(reason), wish) => is_settled(reason, wish),
+            (
+                OperationOutcome::NotLeader { .. }
+                | OperationOutcome::HandingOver
+                | OperationOutcome::Busy
+                | OperationOutcome::TooManyMembers
+                | OperationOutcome::TransferFailed
+                | OperationOutcome::Unknown,
+                Wish::Leave(_) | Wish::Join(_) | Wish::Move(..),
+            ) => false,
+        };
+        if done {
+            self.operators.tasks.remove(at);
+        }
+    }
+
+    fn on_joined(&mut self, peer: Peer, joined_at: LogIndex) {
+        if joined_at > self.oracle.commit_index() {
+            violated!("{peer} is said to have joined at {joined_at}, which nobody has committed");
+        }
+        let host = &mut self.hosts[slot_of(peer.id).at()];
+        if host.peer == peer {
+            host.standing = Standing::Member { joined_at };
+            host.starting = true;
+            self.schedule.plan(self.now.plus(1), Event::Start { slot: slot_of(peer.id) });
+        }
+    }
+}
+
+/// Whether nothing is left to be done although it was refused.
+fn is_settled(reason: ChangeRefused, wish: &Wish) -> bool {
+    match (reason, wish) {
+        (ChangeRefused::NoSuchMember | ChangeRefused::LastVoter, Wish::Leave(_))
+        | (ChangeRefused::NoSuchMember, Wish::Move(..)) => true,
+        // Its former life is still a member: that is being worked on.
+        (ChangeRefused::IdTaken, Wish::Join(_)) => false,
+        (reason, wish) => violated!("{wish:?} was refused: {reason:?}"),
+    }
+}

@@ -1,0 +1,219 @@
+//! When the faults have stopped: what must come to pass, and in what time (liveness).
+
+use raft_core::{NodeId, Peer};
+
+use crate::host::{Health, Standing, slot_of};
+use crate::plan::{Ailment, Peace, Weather};
+use crate::schedule::{Event, Slot};
+use crate::turns::names;
+use crate::violated;
+use crate::world::{Phase, World};
+
+/// In how many election timeouts after the last fault everything must be well.
+const PATIENCE_TIMEOUTS: u64 = 30;
+/// How long clients are quiet before nodes must agree on everything, in election timeouts.
+const SETTLING_TIMEOUTS: u64 = 10;
+
+impl World {
+    pub(crate) fn on_peace(&mut self) {
+        self.phase = Phase::Peace;
+        self.peace_at = self.now;
+        self.blocked.fill(0);
+        self.weather = Weather {
+            loss_ppm: 0,
+            duplicate_ppm: 0,
+            corrupt_ppm: 0,
+            straggle_ppm: 0,
+            delay_us: (50, 1_000.min(self.plan.weather.delay_us.1)),
+            ..self.plan.weather
+        };
+        self.break_damaged();
+        for slot in self.slots() {
+            self.mend(slot);
+        }
+        if let Peace::Minority(ailment) = self.plan.peace
+            && let Some(slot) = self.whom_to_spare()
+        {
+            self.hosts[slot.at()].ailing = true;
+            self.narrate(slot, || format!("stays {ailment:?}"));
+            self.fall_ill(slot, ailment);
+        }
+        self.narrate(Slot(0), || "-- peace".to_owned());
+        self.ask_anew();
+        // A client that asks a node which can not reach the leader waits until its request has timed out.
+        let lost = if self.plan.forward { self.plan.request_timeout_us * 3 } else { 0 };
+        let at = self.now.plus(self.plan.election_timeout_us * PATIENCE_TIMEOUTS + 1_000_000 + lost);
+        self.schedule.plan(at, Event::Judgement);
+    }
+
+    fn mend(&mut self, slot: Slot) {
+        let now = self.now;
+        self.mend_disk(slot);
+        let host = &mut self.hosts[slot.at()];
+        host.clock.set_rate(now, 1_024);
+        let epoch = host.epoch;
+        if let Some(process) = &mut host.process {
+            process.turn_at = None;
+            process.dies_after = None;
+            process.pauses_for_us = None;
+            // A clock that went back shows again what it has shown already.
+            let shown = process.node.deadline().map_or(0, |at| at.since(host.clock.local(now)));
+            host.clock.jump_ahead(now, shown.saturating_sub(self.plan.election_timeout_us * 2));
+        }
+        self.on_resume(slot, epoch);
+        if self.hosts[slot.at()].process.is_none() && self.hosts[slot.at()].standing != Standing::Empty {
+            self.on_start(slot);
+        }
+        self.plan_turn(slot);
+    }
+
+    /// Somebody without whom there is a majority still; mostly the leader, because that is the harder case.
+    fn whom_to_spare(&mut self) -> Option<Slot> {
+        let membership = self.oracle.membership();
+        let whole = self.operators.is_idle()
+            && membership.voters().count() >= 3
+            && self.hosts.iter().all(|host| match &host.process {
+                Some(process) => process.node.membership() == membership,
+                None => host.standing == Standing::Empty,
+            });
+        if !whole {
+            return None;
+        }
+        let voters: Vec<NodeId> = membership.voters().collect();
+        let leads = |id: &NodeId| {
+            let process = &self.hosts[slot_of(*id).at()].process;
+            process.as_ref().is_some_and(|p| p.node.raft().leader() == Some(*id))
+        };
+        let leader = voters.iter().copied().find(leads);
+        let any = self.fault_rng.pick(&voters);
+        let chosen = if self.fault_rng.percent(70) { leader.or(any) } else { any };
+        chosen.map(slot_of)
+    }
+
+    fn fall_ill(&mut self, slot: Slot, ailment: Ailment) {
+        match ailment {
+            Ailment::Down => {
+                let epoch = self.hosts[slot.at()].epoch;
+                self.kill(slot);
+                self.close_accepted(slot, epoch);
+            }
+            Ailment::Vanished => {
+                for other in self.slots() {
+                    self.block(slot, other);
+                    self.block(other, slot);
+                }
+            }
+            Ailment::Mute => self.slots().for_each(|other| self.block(slot, other)),
+            Ailment::Deaf => self.slots().for_each(|other| self.block(other, slot)),
+            Ailment::Paused => self.pause(slot, 0),
+            Ailment::DiskStalled => self.hosts[slot.at()].health = Health::Slow { at_least_us: u64::MAX / 4 },
+            Ailment::DiskFailed => self.hosts[slot.at()].health = Health::Failing,
+        }
+    }
+
+    /// First: is everybody well? Then, when clients have been quiet for a while: does everybody agree?
+    pub(crate) fn on_judgement(&mut self) {
+        if self.phase == Phase::Peace {
+            self.judge_service();
+            self.phase = Phase::Quiet;
+            let wait = self.plan.election_timeout_us * SETTLING_TIMEOUTS + self.plan.request_timeout_us * 2;
+            self.schedule.plan(self.now.plus(wait), Event::Judgement);
+        } else {
+            self.judge_agreement();
+            self.history.check_gaps(&self.oracle, self.plan.window);
+            self.phase = Phase::Over;
+        }
+    }
+
+    fn judge_service(&mut self) {
+        let Some(first) = self.first_answer_in_peace else {
+            violated!("no request has been answered since the faults stopped: {}", self.state_of_all());
+        };
+        self.summary.recovery_timeouts = first.since(self.peace_at).div_ceil(self.plan.election_timeout_us);
+        if let Some(wish) = self.operators.wishes().next() {
+            violated!("{wish:?} is still not done: {}", self.state_of_all());
+        }
+        self.leader_of_all();
+    }
+
+    /// The one that all sound members follow.
+    fn leader_of_all(&self) -> Peer {
+        let membership = self.oracle.membership();
+        let mut leader = None;
+        for host in self.hosts.iter().filter(|host| !host.ailing) {
+            let Some(process) = &host.process else { continue };
+            let known = process.node.membership();
+            if !membership.contains(host.peer)
+                && !known.members.keys().any(|id| known.peer(*id).is_some_and(|p| membership.contains(p)))
+            {
+                // It was removed, and knows nobody who could tell.
+                continue;
+            }
+            if !membership.contains(host.peer) {
+                violated!("{} runs on and is no member: {}", host.peer, self.state_of_all());
+            }
+            let followed = process.node.raft().leader().and_then(|id| membership.peer(id));
+            if followed.is_none() || leader.is_some_and(|leader| Some(leader) != followed) {
+                violated!("{} follows {followed:?}: {}", host.peer, self.state_of_all());
+            }
+            leader = followed;
+        }
+        leader.unwrap_or_else(|| violated!("nobody is there: {}", self.state_of_all()))
+    }
+
+    fn judge_agreement(&mut self) {
+        self.leader_of_all();
+        let commit_index = self.oracle.commit_index();
+        for host in self.hosts.iter().filter(|host| !host.ailing) {
+            let Some(process) = &host.process else { continue };
+            if !self.oracle.membership().contains(host.peer) {
+                continue;
+            }
+            let status = process.node.status();
+            self.oracle.on_state(host.peer, status.applied_index, status.next_unreserved);
+            if status.applied_index != commit_index || status.last_log_index != commit_index {
+                violated!("{} has not caught up with {commit_index}: {}", host.peer, self.state_of_all());
+            }
+            if process.node.raft().membership() != self.oracle.membership() {
+                violated!("{} has another membership: {}", host.peer, self.state_of_all());
+            }
+        }
+        let waits = |r: &&crate::history::Request| {
+            let host = &self.hosts[r.slot.at()];
+            host.epoch == r.epoch && host.process.is_some() && !host.ailing
+        };
+        if let Some(request) = self.history.unanswered().find(waits) {
+            violated!("{request:?} was never answered: {}", self.state_of_all());
+        }
+        let learners = self.oracle.membership().members.len() - self.oracle.membership().voters().count();
+        if learners > 0 {
+            violated!("{learners} learners were never promoted: {}", self.state_of_all());
+        }
+    }
+
+    /// Where everybody is, in a line each.
+    fn state_of_all(&self) -> String {
+        let mut lines =
+            format!("committed {}, members {}", self.oracle.commit_index(), names(self.oracle.membership()));
+        for host in &self.hosts {
+            let state = host.process.as_ref().map_or("does not run".to_owned(), |process| {
+                let raft = process.node.raft();
+                format!(
+                    "{:?} in term {}, leader {:?}, log to {}, committed {}, applied {}, muted {}, members {}, links {:?}",
+                    raft.role(),
+                    raft.current_term(),
+                    raft.leader().map(NodeId::get),
+                    raft.last_log_index(),
+                    raft.commit_index(),
+                    raft.last_applied(),
+                    raft.is_muted(),
+                    names(raft.membership()),
+                    process.links.iter().flatten().map(|link| link.state).collect::<Vec<_>>(),
+                )
+            });
+            let ailing = if host.ailing { " (ailing)" } else { "" };
+            lines.push_str(&format!("\n    {}{ailing}: {:?}, {state}", host.peer, host.standing));
+        }
+        lines
+    }
+}

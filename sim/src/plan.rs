@@ -1,0 +1,207 @@
+//! What a seed stands for: the cluster, the network, the disks, the clients, and what may go wrong.
+
+use crate::faults::{FAULTS, Fault};
+use crate::rng::Rng;
+
+/// Everything that is fixed before a run begins.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where all chance comes from.
+    pub seed: u64,
+    /// How many nodes there are at first.
+    pub members: u8,
+    /// How many hosts there are; those without a node may join.
+    pub hosts: u8,
+    /// `--window`.
+    pub window: u64,
+    /// `--forward`.
+    pub forward: bool,
+    /// The first ID.
+    pub first_id: u64,
+    /// How long a request may wait, in microseconds.
+    pub request_timeout_us: u64,
+    /// Raft's election timeout, in microseconds.
+    pub election_timeout_us: u64,
+    /// Raft's heartbeat interval, in microseconds.
+    pub heartbeat_interval_us: u64,
+    /// After how many entries the log becomes a snapshot.
+    pub compaction_interval: u64,
+    /// How bytes travel.
+    pub weather: Weather,
+    /// The shortest and longest time that a transaction takes, in microseconds.
+    pub sync_us: (u64, u64),
+    /// How many clients send requests, one at a time each.
+    pub clients: u16,
+    /// How long a client waits after an answer, in microseconds, at most.
+    pub think_us: u64,
+    /// How many IDs a request asks for at most.
+    pub count_max: u64,
+    /// How often an input is not followed by the end of its turn at once, in parts per million.
+    pub put_off_ppm: u32,
+    /// How long things go wrong, in microseconds.
+    pub trouble_us: u64,
+    /// How long it is quiet between two faults, in microseconds, on average.
+    pub fault_interval_us: u64,
+    /// What may go wrong.
+    pub faults: Vec<Fault>,
+    /// One of the nodes stays broken after the faults have stopped, where a majority remains.
+    pub peace: Peace,
+}
+
+/// How bytes travel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Weather {
+    /// The shortest and longest time on the way, in microseconds.
+    pub delay_us: (u64, u64),
+    /// What is sent on one connection arrives in the order in which it was sent, as in TCP.
+    pub ordered: bool,
+    /// How often bytes are lost, in parts per million.
+    pub loss_ppm: u32,
+    /// How often they arrive twice.
+    pub duplicate_ppm: u32,
+    /// How often a bit of them is turned over.
+    pub corrupt_ppm: u32,
+    /// How often they take a hundred times as long.
+    pub straggle_ppm: u32,
+}
+
+/// What holds when the faults have stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Peace {
+    /// Everything works.
+    Whole,
+    /// A minority of the voters is broken for good; the rest must do without.
+    Minority(Ailment),
+}
+
+/// What ails a minority.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ailment {
+    /// The process is gone, and the host refuses connections.
+    Down,
+    /// The host is gone without a word.
+    Vanished,
+    /// What it sends arrives nowhere; what is sent to it arrives.
+    Mute,
+    /// What is sent to it does not arrive; what it sends does.
+    Deaf,
+    /// The process does not run.
+    Paused,
+    /// No write ends.
+    DiskStalled,
+    /// Every write fails.
+    DiskFailed,
+}
+
+/// What a replay leaves out of what its seed stands for, so that a failure is easier to understand.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Limits {
+    /// At most as many nodes at first.
+    pub members_max: Option<u8>,
+    /// Kinds of faults that do not happen.
+    pub without: Vec<Fault>,
+    /// Nothing goes wrong from the fault with this number on; the first is 0.
+    pub faults_max: Option<u64>,
+    /// Faults that do not happen, by number.
+    pub skip: Vec<u64>,
+}
+
+/// About how many requests there are in a run at most: one that has seen so many finds little with more.
+const REQUESTS_ABOUT: u64 = 2_000;
+
+const SECOND: u64 = 1_000_000;
+
+impl Plan {
+    /// What this seed stands for.
+    #[must_use]
+    pub fn new(seed: u64, limits: &Limits) -> Plan {
+        let mut rng = Rng::new(seed, 1);
+        let members = rng.pick(&[1, 2, 3, 3, 3, 3, 3, 4, 5, 5, 5, 7]).unwrap_or(3);
+        let spare = rng.pick(&[0, 1, 1, 2]).unwrap_or(0);
+        let heartbeat_interval_us = rng.pick(&[20_000, 50_000, 50_000, 100_000]).unwrap_or(50_000);
+        let election_timeout_us = heartbeat_interval_us * rng.between(4, 10);
+        let sync_max = rng.pick(&[1_000, 5_000, 20_000, heartbeat_interval_us, election_timeout_us / 2]);
+        let window = rng.pick(&[0, 0, 1, 50, 1_000, 10_000, 1_000_000]).unwrap_or(0);
+        let first_id = if rng.percent(2) { u64::MAX - rng.between(1, 20_000) } else { rng.between(1, 3) };
+        let trouble_us = election_timeout_us * rng.between(30, 90);
+        let clients: u16 = rng.pick(&[1, 3, 6, 12]).unwrap_or(3);
+        let think_us = rng.pick(&[2_000, 20_000, 100_000]).unwrap_or(20_000);
+        let plan = Plan {
+            seed,
+            members,
+            hosts: members + spare,
+            window,
+            forward: rng.percent(30),
+            first_id,
+            request_timeout_us: rng.pick(&[SECOND / 2, 2 * SECOND, 5 * SECOND]).unwrap_or(SECOND),
+            election_timeout_us,
+            heartbeat_interval_us,
+            compaction_interval: rng.pick(&[1, 3, 10, 30, 100, 4_096]).unwrap_or(100),
+            weather: Weather::of(&mut rng, heartbeat_interval_us),
+            sync_us: (100, sync_max.unwrap_or(5_000)),
+            clients,
+            think_us: think_us.max(trouble_us * u64::from(clients) / REQUESTS_ABOUT),
+            count_max: rng.pick(&[1, 1, 10, 3_000]).unwrap_or(1),
+            put_off_ppm: rng.pick(&[0, 100_000, 500_000]).unwrap_or(0),
+            trouble_us,
+            fault_interval_us: election_timeout_us * rng.between(1, 12) / 4,
+            faults: some_of(&mut rng, &FAULTS),
+            peace: Peace::of(&mut rng, members),
+        };
+        plan.within(limits)
+    }
+
+    fn within(mut self, limits: &Limits) -> Plan {
+        if let Some(members_max) = limits.members_max {
+            let spare = self.hosts - self.members;
+            self.members = self.members.min(members_max.max(1));
+            self.hosts = self.members + spare;
+            if self.members < 3 {
+                self.peace = Peace::Whole;
+            }
+        }
+        self.faults.retain(|fault| !limits.without.contains(fault));
+        self
+    }
+}
+
+impl Weather {
+    fn of(rng: &mut Rng, heartbeat_interval_us: u64) -> Weather {
+        let slowest =
+            rng.pick(&[300, 2_000, heartbeat_interval_us / 4, heartbeat_interval_us]).unwrap_or(300);
+        let ordered = rng.percent(50);
+        let often = |rng: &mut Rng| rng.pick(&[0, 0, 1_000, 30_000]).unwrap_or(0);
+        Weather {
+            delay_us: (rng.between(20, 200), slowest.max(201)),
+            ordered,
+            loss_ppm: if ordered { 0 } else { often(rng) },
+            duplicate_ppm: if ordered { 0 } else { often(rng) },
+            corrupt_ppm: rng.pick(&[0, 0, 0, 200]).unwrap_or(0),
+            straggle_ppm: if ordered { 0 } else { often(rng) },
+        }
+    }
+}
+
+impl Peace {
+    fn of(rng: &mut Rng, members: u8) -> Peace {
+        if members < 3 || rng.percent(60) {
+            return Peace::Whole;
+        }
+        let ailments = [
+            Ailment::Down,
+            Ailment::Vanished,
+            Ailment::Mute,
+            Ailment::Deaf,
+            Ailment::Paused,
+            Ailment::DiskStalled,
+            Ailment::DiskFailed,
+        ];
+        rng.pick(&ailments).map_or(Peace::Whole, Peace::Minority)
+    }
+}
+
+/// Each with an even chance: a run that knows few faults goes deeper into each (swarm testing, Groce et al. 2012).
+fn some_of(rng: &mut Rng, all: &[Fault]) -> Vec<Fault> {
+    let chance = rng.pick(&[20, 50, 90]).unwrap_or(50);
+    all.iter().copied().filter(|_| rng.percent(chance)).collect()
+}

@@ -1,0 +1,80 @@
+//! No promise before it is durable: what a message promises is on its sender's disk when it leaves.
+
+use raft_core::{AppendOutcome, LogIndex, Membership, Message, Peer, Raft, Term};
+
+use crate::disk::Disk;
+use crate::violated;
+
+/// Checks a message that `me` sends to `to`, with this on its disk.
+pub(crate) fn check(me: Peer, to: Peer, message: &Message, disk: &Disk) {
+    match message {
+        Message::RequestVote(m) => {
+            check_vote(me, m.term, me, disk);
+            check_log(me, m.term, m.last_log_index, Some(m.last_log_term), disk);
+        }
+        Message::RequestVoteResponse(m) => {
+            if m.vote_granted {
+                check_vote(me, m.term, to, disk);
+            }
+        }
+        Message::AppendEntriesResponse(m) => match m.outcome {
+            AppendOutcome::Matched { match_index } => check_log(me, m.term, match_index, None, disk),
+            AppendOutcome::Rejected { .. } => {}
+        },
+        Message::InstallSnapshotResponse(m) => check_log(me, m.term, m.match_index, None, disk),
+        Message::PreVote(_)
+        | Message::PreVoteResponse(_)
+        | Message::AppendEntries(_)
+        | Message::Heartbeat(_)
+        | Message::HeartbeatResponse(_)
+        | Message::InstallSnapshot(_)
+        | Message::TimeoutNow(_) => {}
+    }
+}
+
+/// A leader commits an entry of its own term: a majority must have it on disk. `sound` gives the disk of a member
+/// in the life that the membership names, also one that was wiped since: its owner had told the truth.
+pub(crate) fn check_commit<'a>(
+    raft: &Raft,
+    membership: &Membership,
+    index: LogIndex,
+    disk_of: impl Fn(Peer) -> Option<&'a Disk>,
+) -> bool {
+    let term = raft.current_term();
+    let durable = membership
+        .voters()
+        .filter_map(|id| membership.peer(id))
+        .filter(|peer| disk_of(*peer).is_some_and(|disk| disk.holds(index, term)));
+    durable.count() >= membership.quorum()
+}
+
+fn check_vote(me: Peer, term: Term, candidate: Peer, disk: &Disk) {
+    let durable = disk.hard_state;
+    let kept =
+        durable.current_term > term || (durable.current_term == term && durable.voted_for == Some(candidate));
+    if !kept {
+        violated!("{me} gives its vote of term {term} to {candidate}, with {durable:?} on disk");
+    }
+}
+
+fn check_log(me: Peer, term: Term, index: LogIndex, log_term: Option<Term>, disk: &Disk) {
+    if index == LogIndex(0) {
+        // Nothing is promised: it only says which term it is.
+        return;
+    }
+    let durable = disk.hard_state.current_term;
+    if durable < term {
+        violated!("{me} promises something in term {term}, with term {durable} on disk");
+    }
+    // In a later term, what was promised may have been cut off again.
+    if durable > term {
+        return;
+    }
+    if disk.last_index() < index {
+        violated!("{me} promises entry {index} in term {term}, with {} on disk", disk.last_index());
+    }
+    let found = disk.term_at(index);
+    if log_term.is_some_and(|log_term| found.is_some_and(|found| found != log_term)) {
+        violated!("{me} promises entry {index} of {log_term:?}, with {found:?} on disk");
+    }
+}

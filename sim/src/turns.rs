@@ -1,0 +1,290 @@
+//! One turn of a process, as the real driver makes it: inputs, the end of the turn, then every output in order.
+
+use std::mem;
+use std::sync::Arc;
+
+use raft_core::{LogIndex, Membership, Peer, Role, Write};
+use ticketd::node::{Input, Output};
+use ticketd::peer::Frame;
+
+use crate::host::{Health, slot_of};
+use crate::network::LinkState;
+use crate::promises;
+use crate::schedule::{Direction, Epoch, Event, Slot};
+use crate::violated;
+use crate::world::World;
+
+/// For how long the end of a turn is put off at most, in microseconds: while a busy loop reads its other sockets.
+const PUT_OFF_US: u64 = 300;
+
+impl World {
+    /// Gives a process an input, and most often ends the turn with it.
+    pub(crate) fn give(&mut self, slot: Slot, input: Input) {
+        let now = self.now;
+        let host = &mut self.hosts[slot.at()];
+        let local = host.clock.local(now);
+        let Some(process) = &mut host.process else { return };
+        process.node.step(local, input);
+        if self.plan.put_off_ppm > 0 && self.net_rng.ppm(self.plan.put_off_ppm) {
+            if !process.put_off {
+                process.put_off = true;
+                let at = now.plus(self.net_rng.below(PUT_OFF_US));
+                if process.turn_at.is_none_or(|planned| planned > at) {
+                    process.turn_at = Some(at);
+                    self.schedule.plan(at, Event::Turn { slot, epoch: host.epoch });
+                }
+            }
+        } else {
+            self.end_turn(slot);
+        }
+    }
+
+    pub(crate) fn on_turn(&mut self, slot: Slot, epoch: Epoch) {
+        if self.defer(slot, epoch, Event::Turn { slot, epoch }) {
+            return;
+        }
+        let now = self.now;
+        let Some(process) = self.process(slot, epoch) else { return };
+        if process.turn_at.is_none_or(|at| at > now) {
+            // It was planned, and then another one sooner.
+            return;
+        }
+        process.turn_at = None;
+        self.end_turn(slot);
+    }
+
+    /// Plans the turn at the node's deadline, unless one comes sooner.
+    pub(crate) fn plan_turn(&mut self, slot: Slot) {
+        let now = self.now;
+        let host = &mut self.hosts[slot.at()];
+        let Some(process) = &mut host.process else { return };
+        let Some(deadline) = process.node.deadline() else { return };
+        let at = host.clock.when(deadline).max(now.plus(1));
+        if process.turn_at.is_none_or(|planned| planned > at) {
+            process.turn_at = Some(at);
+            self.schedule.plan(at, Event::Turn { slot, epoch: host.epoch });
+        }
+    }
+
+    fn end_turn(&mut self, slot: Slot) {
+        let now = self.now;
+        let host = &mut self.hosts[slot.at()];
+        let (local, epoch) = (host.clock.local(now), host.epoch);
+        let Some(process) = &mut host.process else { return };
+        process.put_off = false;
+        process.node.step(local, Input::Wake);
+        let mut outputs = mem::take(&mut self.outputs);
+        while let Some(output) = process.node.poll_output() {
+            outputs.push(output);
+        }
+        let pauses_for_us = process.pauses_for_us.take();
+        self.look_at(slot, &outputs);
+        if let Some(us) = pauses_for_us {
+            if let Some(process) = self.process(slot, epoch) {
+                process.held = mem::take(&mut outputs);
+            }
+            self.pause(slot, us);
+        }
+        self.carry_out_all(slot, epoch, &mut outputs);
+        self.outputs = outputs;
+        self.plan_turn(slot);
+    }
+
+    pub(crate) fn carry_out_all(&mut self, slot: Slot, epoch: Epoch, outputs: &mut Vec<Output>) {
+        let Some(process) = self.process(slot, epoch) else { return };
+        let dies_after = if outputs.is_empty() { None } else { process.dies_after.take() };
+        for (done, output) in outputs.drain(..).enumerate() {
+            if dies_after.is_some_and(|after| usize::from(after) == done) {
+                break;
+            }
+            self.carry_out(slot, epoch, output);
+        }
+        if dies_after.is_some() {
+            self.crash(slot);
+        } else if self.process(slot, epoch).is_some_and(|process| process.removed) {
+            self.on_removed(slot);
+        }
+    }
+
+    fn carry_out(&mut self, slot: Slot, epoch: Epoch, output: Output) {
+        match output {
+            Output::Write(write) => self.on_write(slot, write),
+            Output::Send { to, message } => {
+                let host = &self.hosts[slot.at()];
+                promises::check(host.peer, to, &message, &host.disk);
+                self.send(slot, to, &Frame::Raft(message));
+            }
+            Output::Forward { to, message } => self.send(slot, to, &Frame::Forward(message)),
+            Output::Answer { request, answer } => self.on_answer((slot, epoch), request, answer),
+            Output::OperationDone { operation, outcome } => self.on_operation_done(operation, outcome),
+            Output::RoleChanged { role, term, leader } => {
+                self.narrate(slot, || format!("is {role:?} in term {term}, leader {leader:?}"));
+            }
+            Output::MembershipChanged(membership) => {
+                self.narrate(slot, || format!("has the members {}", names(&membership)));
+                self.relink(slot, &membership);
+            }
+            Output::Removed => {
+                if let Some(process) = self.process(slot, epoch) {
+                    process.removed = true;
+                }
+            }
+            Output::PeerRemoved(peer) => {
+                self.unlink(slot, peer);
+                self.close_from(slot, peer);
+            }
+            Output::Dropped { from, reason } => {
+                violated!("{} says that {from} is not sound: {reason:?}", self.hosts[slot.at()].peer);
+            }
+        }
+    }
+
+    fn send(&mut self, slot: Slot, to: Peer, frame: &Frame) {
+        if let Some(process) = &self.hosts[slot.at()].process
+            && let Some(link) = &process.links[slot_of(to.id).at()]
+            && link.peer == to
+            && let LinkState::Up(conn) = link.state
+        {
+            self.send_frame(conn, Direction::Forward, frame);
+        }
+    }
+
+    /// Keeps a link to each member, and to whoever else was let in.
+    pub(crate) fn relink(&mut self, slot: Slot, membership: &Membership) {
+        let me = self.hosts[slot.at()].peer;
+        for id in membership.members.keys() {
+            let Some(peer) = membership.peer(*id) else { continue };
+            let Some(process) = &self.hosts[slot.at()].process else { return };
+            let link = process.links[slot_of(*id).at()];
+            // Another life of it has spoken to us already: then this one is over.
+            let spoken_for = link.is_some_and(|link| matches!(link.state, LinkState::Up(_)));
+            if peer.id != me.id && !spoken_for {
+                self.link_to(slot, peer);
+            }
+        }
+    }
+
+    fn on_write(&mut self, slot: Slot, write: Write) {
+        let epoch = self.hosts[slot.at()].epoch;
+        if let Some(snapshot) = &write.snapshot {
+            self.oracle.on_snapshot(self.hosts[slot.at()].peer, snapshot);
+        }
+        let Some(process) = self.process(slot, epoch) else { return };
+        if process.storage.submit(write) {
+            self.plan_sync(slot, epoch);
+        }
+    }
+
+    fn plan_sync(&mut self, slot: Slot, epoch: Epoch) {
+        let (min, max) = self.plan.sync_us;
+        let mut us = min + self.net_rng.below(max - min).min(self.net_rng.below(max - min));
+        if let Health::Slow { at_least_us } = self.hosts[slot.at()].health {
+            us = us.max(at_least_us);
+        }
+        self.schedule.plan(self.now.plus(us), Event::Synced { slot, epoch });
+    }
+
+    pub(crate) fn on_synced(&mut self, slot: Slot, epoch: Epoch) {
+        if self.defer(slot, epoch, Event::Synced { slot, epoch }) {
+            return;
+        }
+        let failing = self.hosts[slot.at()].health == Health::Failing;
+        let torn = failing && self.fault_rng.percent(50);
+        let host = &mut self.hosts[slot.at()];
+        if host.epoch != epoch {
+            return;
+        }
+        let Some(process) = &mut host.process else { return };
+        if process.storage.has_failed() {
+            return;
+        }
+        if failing {
+            if torn {
+                // A sync may fail after everything has reached the disk.
+                process.storage.commit(&mut host.disk, &mut self.oracle);
+            }
+            process.storage.fail();
+            self.narrate(slot, || "fails to write".to_owned());
+            self.give(slot, Input::WriteFailed);
+            return;
+        }
+        let through = process.storage.commit(&mut host.disk, &mut self.oracle);
+        if process.storage.begin() {
+            self.plan_sync(slot, epoch);
+        }
+        if let Some(through) = through {
+            self.give(slot, Input::WritesDurable { through });
+        }
+    }
+
+    /// Looks at what a node has come to, before any of its outputs is carried out.
+    fn look_at(&mut self, slot: Slot, outputs: &[Output]) {
+        let host = &mut self.hosts[slot.at()];
+        let Some(process) = &mut host.process else { return };
+        let raft = process.node.raft();
+        let (seen, commit_index) = (process.commit_seen, raft.commit_index());
+        if commit_index < seen {
+            violated!("the commit index of {} goes back from {seen} to {commit_index}", host.peer);
+        }
+        process.commit_seen = commit_index;
+        let mut changed = false;
+        for output in outputs {
+            match output {
+                Output::RoleChanged { role: Role::Leader, term, .. } => {
+                    self.summary.elections += 1;
+                    self.oracle.on_leader(raft, host.epoch, *term);
+                }
+                Output::MembershipChanged(_) => changed = true,
+                Output::RoleChanged { .. }
+                | Output::Write(_)
+                | Output::Send { .. }
+                | Output::Forward { .. }
+                | Output::Answer { .. }
+                | Output::OperationDone { .. }
+                | Output::Removed
+                | Output::PeerRemoved(_)
+                | Output::Dropped { .. } => {}
+            }
+        }
+        if commit_index > seen {
+            self.oracle.on_commit(raft, seen, commit_index);
+            self.check_leaders_commit(slot, commit_index, changed);
+        }
+    }
+
+    /// What a leader commits must be on the disks of a majority already. Where the membership in force came in
+    /// this very turn, the commit may have been counted by the one before it.
+    fn check_leaders_commit(&self, slot: Slot, index: LogIndex, membership_changed: bool) {
+        let Some(process) = &self.hosts[slot.at()].process else { return };
+        let raft = process.node.raft();
+        let own = raft.entry(index).is_some_and(|e| e.term == raft.current_term());
+        if raft.role() != Role::Leader || !own {
+            return;
+        }
+        let disk_of = |peer: Peer| {
+            let host = &self.hosts[slot_of(peer.id).at()];
+            let former = || host.former.iter().find(|(owner, _)| *owner == peer).map(|(_, disk)| disk);
+            if host.peer == peer { Some(&host.disk) } else { former() }
+        };
+        let counted = promises::check_commit(raft, raft.membership(), index, disk_of)
+            || (membership_changed
+                && promises::check_commit(raft, raft.committed_membership(), index, disk_of));
+        if !counted {
+            violated!(
+                "{} commits entry {index} in term {}, which a majority of {} does not have on disk",
+                raft.me(),
+                raft.current_term(),
+                names(raft.membership())
+            );
+        }
+    }
+}
+
+/// The members, for people to read: learners in brackets.
+pub(crate) fn names(membership: &Arc<Membership>) -> String {
+    let one = |(id, member): (&raft_core::NodeId, &raft_core::Member)| match member.suffrage {
+        raft_core::Suffrage::Voter => format!("{id}"),
+        raft_core::Suffrage::Learner => format!("({id})"),
+    };
+    membership.members.iter().map(one).collect::<Vec<_>>().join(" ")
+}

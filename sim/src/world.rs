@@ -1,0 +1,343 @@
+//! One run: everything there is, and the loop that lets the next thing happen.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use raft_core::{
+    Config, HardState, Incarnation, LogIndex, Member, Membership, Micros, Peer, Snapshot, Suffrage, Term,
+};
+use ticketd::identity::ClusterId;
+use ticketd::node::{Node, NodeConfig, Output, initial_state};
+
+use crate::clients::Client;
+use crate::disk::Disk;
+use crate::history::History;
+use crate::host::{Clock, Health, Host, Process, Standing, node_id};
+use crate::network::{Conn, Packets, address};
+use crate::operators::Operators;
+use crate::oracle::Oracle;
+use crate::plan::{Limits, Plan, Weather};
+use crate::rng::Rng;
+use crate::schedule::{Epoch, Event, Schedule, Slot};
+use crate::{Narration, violated};
+
+pub(crate) const CLUSTER: ClusterId = ClusterId(0x5eed);
+
+/// More than this in one run means that something goes round and round.
+const EVENTS_MAX: u64 = 3_000_000;
+
+/// What a run that went well amounts to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Summary {
+    /// What happened: deliveries, turns, requests, transactions, faults and so on.
+    pub events: u64,
+    /// How long the cluster lived, in simulated microseconds.
+    pub simulated_us: u64,
+    /// How many requests were given IDs.
+    pub answered: u64,
+    /// How many faults there were.
+    pub faults: u64,
+    /// How many leaders were elected.
+    pub elections: u64,
+    /// How many entries were committed.
+    pub committed: u64,
+    /// How long it took from the end of the faults to the first answer, in election timeouts, rounded up.
+    pub recovery_timeouts: u64,
+    /// Folds all that happened into a number: two runs of one seed must agree on it.
+    pub fingerprint: u64,
+}
+
+/// How far a run has come.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Phase {
+    Trouble,
+    Peace,
+    /// Clients ask for nothing more.
+    Quiet,
+    Over,
+}
+
+/// Everything there is in one run.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) plan: Plan,
+    pub(crate) limits: Limits,
+    pub(crate) now: Micros,
+    pub(crate) phase: Phase,
+    pub(crate) schedule: Schedule,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) conns: Vec<Conn>,
+    pub(crate) packets: Packets,
+    /// For each host, the hosts that its bytes do not reach, as a bit each.
+    pub(crate) blocked: Vec<u16>,
+    /// The weather at present.
+    pub(crate) weather: Weather,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) operators: Operators,
+    pub(crate) history: History,
+    pub(crate) oracle: Oracle,
+    pub(crate) net_rng: Rng,
+    pub(crate) fault_rng: Rng,
+    pub(crate) client_rng: Rng,
+    pub(crate) faults_seen: u64,
+    /// Taken over from a node and not carried out yet; kept so that it need not be made anew.
+    pub(crate) outputs: Vec<Output>,
+    pub(crate) peace_at: Micros,
+    pub(crate) first_answer_in_peace: Option<Micros>,
+    pub(crate) summary: Summary,
+    pub(crate) narration: Narration,
+}
+
+impl World {
+    pub(crate) fn new(plan: Plan, limits: Limits, narration: Narration) -> World {
+        let initial = Arc::new(initial_snapshot(&plan));
+        let hosts = (0..plan.hosts).map(|slot| host(&plan, Slot(slot), &initial)).collect();
+        let seed = plan.seed;
+        let mut world = World {
+            weather: plan.weather,
+            now: Micros(0),
+            phase: Phase::Trouble,
+            schedule: Schedule::default(),
+            hosts,
+            conns: Vec::new(),
+            packets: Packets::default(),
+            blocked: vec![0; usize::from(plan.hosts)],
+            clients: Vec::new(),
+            operators: Operators::default(),
+            history: History::new(plan.forward),
+            oracle: Oracle::new(&initial),
+            net_rng: Rng::new(seed, 2),
+            fault_rng: Rng::new(seed, 3),
+            client_rng: Rng::new(seed, 4),
+            faults_seen: 0,
+            outputs: Vec::new(),
+            peace_at: Micros(0),
+            first_answer_in_peace: None,
+            summary: Summary::default(),
+            narration,
+            plan,
+            limits,
+        };
+        world.begin();
+        world
+    }
+
+    fn begin(&mut self) {
+        for slot in 0..self.plan.members {
+            let at = self.now.plus(self.net_rng.below(self.plan.election_timeout_us));
+            self.hosts[Slot(slot).at()].starting = true;
+            self.schedule.plan(at, Event::Start { slot: Slot(slot) });
+        }
+        self.begin_clients();
+        self.schedule.plan(self.now, Event::Operate);
+        self.plan_fault();
+        self.schedule.plan(Micros(self.plan.trouble_us), Event::Peace);
+    }
+
+    /// Lets everything happen until the end.
+    pub(crate) fn run(mut self) -> Summary {
+        while self.phase != Phase::Over {
+            let Some((at, event)) = self.schedule.next() else { violated!("nothing will ever happen again") };
+            self.now = at;
+            self.summary.events += 1;
+            if self.summary.events > EVENTS_MAX {
+                violated!("{EVENTS_MAX} events and no end, the last was {event:?} at {at:?}");
+            }
+            self.happen(event);
+        }
+        self.summary.simulated_us = self.now.0;
+        self.summary.answered = self.history.answered_with_ids;
+        self.summary.faults = self.faults_seen;
+        self.summary.committed = self.oracle.commit_index().0;
+        self.summary.fingerprint =
+            self.net_rng.any() ^ self.client_rng.any() ^ self.fault_rng.any() ^ self.oracle.next();
+        self.summary
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Deliver { conn, direction, packet } => self.on_deliver(conn, direction, packet),
+            Event::Broken { conn } => self.on_broken(conn),
+            Event::Dial { from, epoch, to } => self.on_dial(from, epoch, to),
+            Event::Refused { from, epoch, to } => self.on_refused(from, epoch, to),
+            Event::HandshakeOver { conn } => self.on_handshake_over(conn),
+            Event::Turn { slot, epoch } => self.on_turn(slot, epoch),
+            Event::Synced { slot, epoch } => self.on_synced(slot, epoch),
+            Event::Resume { slot, epoch } => self.on_resume(slot, epoch),
+            Event::Start { slot } => self.on_start(slot),
+            Event::Request { client, generation } => self.on_request(client, generation),
+            Event::Operate => self.on_operate(),
+            Event::Fault => self.on_fault(),
+            Event::Repair { repair } => self.on_repair(repair),
+            Event::Peace => self.on_peace(),
+            Event::Judgement => self.on_judgement(),
+        }
+    }
+
+    /// The process of this life, if it runs.
+    pub(crate) fn process(&mut self, slot: Slot, epoch: Epoch) -> Option<&mut Process> {
+        let host = &mut self.hosts[slot.at()];
+        if host.epoch == epoch { host.process.as_mut() } else { None }
+    }
+
+    /// Keeps an event for a process that is paused; true where it did.
+    pub(crate) fn defer(&mut self, slot: Slot, epoch: Epoch, event: Event) -> bool {
+        let host = &mut self.hosts[slot.at()];
+        let defers = host.paused && host.epoch == epoch;
+        if defers {
+            host.backlog.push(event);
+        }
+        defers
+    }
+
+    pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> + use<> {
+        (0..self.plan.hosts).map(Slot)
+    }
+
+    /// Starts the process of a host that has a store.
+    pub(crate) fn on_start(&mut self, slot: Slot) {
+        let now = self.now;
+        let config = self.node_config(slot);
+        let host = &mut self.hosts[slot.at()];
+        host.starting = false;
+        if host.process.is_some() || !matches!(host.standing, Standing::Member { .. }) {
+            return;
+        }
+        host.epoch = Epoch(host.epoch.0 + 1);
+        let node = Node::new(config, host.clock.local(now), host.disk.recovered());
+        let node = match node {
+            Ok(node) => node
+                .compacting_every(NonZeroU64::new(self.plan.compaction_interval).unwrap_or(NonZeroU64::MIN)),
+            Err(error) => violated!("{} can not start from its own store: {error}", host.peer),
+        };
+        if node.raft().hard_state() != host.disk.hard_state {
+            violated!(
+                "{} starts with {:?}, its disk has {:?}",
+                host.peer,
+                node.raft().hard_state(),
+                host.disk.hard_state
+            );
+        }
+        let membership = Arc::clone(node.membership());
+        host.process = Some(Process::new(node, usize::from(self.plan.hosts)));
+        self.narrate(slot, || "starts".to_owned());
+        self.relink(slot, &membership);
+        self.plan_turn(slot);
+    }
+
+    /// Ends a process at once, with all that it had not made durable.
+    pub(crate) fn kill(&mut self, slot: Slot) {
+        let host = &mut self.hosts[slot.at()];
+        let Some(mut process) = host.process.take() else { return };
+        host.epoch = Epoch(host.epoch.0 + 1);
+        host.paused = false;
+        host.backlog.clear();
+        // What is being synced when the power goes may be there afterwards, or not.
+        if self.fault_rng.percent(50) {
+            process.storage.commit(&mut host.disk, &mut self.oracle);
+        }
+        self.narrate(slot, || "dies".to_owned());
+    }
+
+    /// Its host's operating system closes what a process had accepted.
+    pub(crate) fn close_accepted(&mut self, slot: Slot, epoch: Epoch) {
+        for id in 0..self.conns.len() {
+            let conn = &self.conns[id];
+            if conn.acceptor == (slot, epoch) && !conn.closed {
+                self.break_conn(crate::schedule::ConnId(
+                    u32::try_from(id).expect("there are few connections"),
+                ));
+            }
+        }
+    }
+
+    /// A process has learned that it is no member any more: it ends, and its store is of no use.
+    pub(crate) fn on_removed(&mut self, slot: Slot) {
+        let peer = self.hosts[slot.at()].peer;
+        if self.oracle.membership().contains(peer) {
+            violated!("{peer} leaves the cluster, of which it is a member");
+        }
+        self.narrate(slot, || "leaves".to_owned());
+        let epoch = self.hosts[slot.at()].epoch;
+        self.kill(slot);
+        self.close_accepted(slot, epoch);
+        self.empty(slot);
+    }
+
+    /// The store of a host is gone. What its owner had promised is remembered, to tell who is to blame.
+    pub(crate) fn empty(&mut self, slot: Slot) {
+        let host = &mut self.hosts[slot.at()];
+        let disk = std::mem::take(&mut host.disk);
+        host.former.push((host.peer, disk));
+        host.standing = Standing::Empty;
+        host.peer.incarnation = Incarnation(host.peer.incarnation.0 + 1);
+    }
+
+    /// A line about a host, where somebody listens.
+    pub(crate) fn narrate(&self, slot: Slot, line: impl FnOnce() -> String) {
+        if self.narration != Narration::Silent {
+            eprintln!("{:>12} {} {}", self.now.0, self.hosts[slot.at()].peer, line());
+        }
+    }
+
+    fn node_config(&mut self, slot: Slot) -> NodeConfig {
+        NodeConfig {
+            raft: Config {
+                me: self.hosts[slot.at()].peer,
+                election_timeout_us: self.plan.election_timeout_us,
+                heartbeat_interval_us: self.plan.heartbeat_interval_us,
+                seed: self.net_rng.any(),
+            },
+            window: self.plan.window,
+            request_timeout_us: self.plan.request_timeout_us,
+            forward: self.plan.forward,
+        }
+    }
+}
+
+fn host(plan: &Plan, slot: Slot, initial: &Arc<Snapshot>) -> Host {
+    let member = slot.0 < plan.members;
+    let disk = if member {
+        let hard_state = HardState { current_term: initial.last_included_term, voted_for: None };
+        Disk { hard_state, snapshot: Some(Arc::clone(initial)), ..Disk::default() }
+    } else {
+        Disk::default()
+    };
+    Host {
+        peer: first_peer(slot),
+        standing: if member { Standing::Member { joined_at: LogIndex(1) } } else { Standing::Empty },
+        disk,
+        health: Health::Sound,
+        former: Vec::new(),
+        clock: Clock::new(u64::from(slot.0) * 1_000_000_000),
+        epoch: Epoch(0),
+        process: None,
+        backlog: Vec::new(),
+        paused: false,
+        starting: false,
+        ailing: false,
+    }
+}
+
+fn first_peer(slot: Slot) -> Peer {
+    Peer { id: node_id(slot), incarnation: Incarnation(u128::from(slot.0) << 32) }
+}
+
+fn initial_snapshot(plan: &Plan) -> Snapshot {
+    let mut membership = Membership::default();
+    for slot in (0..plan.members).map(Slot) {
+        membership.members.insert(node_id(slot), member(first_peer(slot), slot, Suffrage::Voter));
+    }
+    Snapshot {
+        last_included_index: LogIndex(1),
+        last_included_term: Term(1),
+        membership: Arc::new(membership),
+        state: initial_state(NonZeroU64::new(plan.first_id).unwrap_or(NonZeroU64::MIN)),
+    }
+}
+
+/// What the log knows of the node on a host.
+pub(crate) fn member(peer: Peer, slot: Slot, suffrage: Suffrage) -> Member {
+    let incarnation = peer.incarnation;
+    Member { incarnation, suffrage, peer_address: address(slot), client_address: address(slot) }
+}

@@ -1,0 +1,115 @@
+//! From listeners to ports that are watched.
+
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+
+use mio::{Interest, Registry};
+
+use super::config::{ClientListener, ClientSocket, ServerConfig, ServerError};
+use super::ports::{Listener, Ports};
+use super::token::Source;
+use crate::http::Serves;
+use crate::storage::Listening;
+
+/// Where this node listens first; where else, it logs.
+pub(super) fn addresses(config: &ServerConfig) -> Result<Listening, ServerError> {
+    narrate_further(config)?;
+    Ok(Listening {
+        peer_address: first_address(config.peer_listeners.iter())?,
+        client_address: first_address(config.client_listeners.iter().filter_map(tcp))?,
+    })
+}
+
+/// Watches the ports for peers.
+pub(super) fn open_for_peers(
+    registry: &Registry,
+    listeners: Vec<TcpListener>,
+) -> Result<Ports<()>, ServerError> {
+    let open = |(place, listener)| {
+        let listener = open_tcp_port(registry, listener, Source::PeerPort(place))?;
+        Ok((listener, ()))
+    };
+    let listeners = listeners.into_iter().enumerate().map(open).collect::<Result<_, ServerError>>()?;
+    Ok(Ports::new(listeners, "peer"))
+}
+
+/// Watches the ports and the socket for clients.
+pub(super) fn open_for_clients(
+    registry: &Registry,
+    listeners: Vec<ClientListener>,
+) -> Result<Ports<Serves>, ServerError> {
+    let open = |(place, listener)| {
+        let ClientListener { socket, serves } = listener;
+        let source = Source::ClientPort(place);
+        let listener = match socket {
+            ClientSocket::Tcp(listener) => open_tcp_port(registry, listener, source)?,
+            ClientSocket::Unix(listener) => open_unix_port(registry, listener, source)?,
+        };
+        Ok((listener, serves))
+    };
+    let listeners = listeners.into_iter().enumerate().map(open).collect::<Result<_, ServerError>>()?;
+    Ok(Ports::new(listeners, "client"))
+}
+
+fn open_tcp_port(
+    registry: &Registry,
+    listener: TcpListener,
+    source: Source,
+) -> Result<Listener, ServerError> {
+    listener.set_nonblocking(true).map_err(ServerError::io("opening a port"))?;
+    let mut listener = mio::net::TcpListener::from_std(listener);
+    let outcome = registry.register(&mut listener, source.token(), Interest::READABLE);
+    outcome.map_err(ServerError::io("watching a port"))?;
+    Ok(Listener::Tcp(listener))
+}
+
+fn open_unix_port(
+    registry: &Registry,
+    listener: UnixListener,
+    source: Source,
+) -> Result<Listener, ServerError> {
+    listener.set_nonblocking(true).map_err(ServerError::io("opening a Unix-domain socket"))?;
+    let mut listener = mio::net::UnixListener::from_std(listener);
+    let outcome = registry.register(&mut listener, source.token(), Interest::READABLE);
+    outcome.map_err(ServerError::io("watching a Unix-domain socket"))?;
+    Ok(Listener::Unix(listener))
+}
+
+fn tcp(listener: &ClientListener) -> Option<&TcpListener> {
+    match &listener.socket {
+        ClientSocket::Tcp(listener) => Some(listener),
+        ClientSocket::Unix(_) => None,
+    }
+}
+
+/// What is told of several: the first.
+fn first_address<'a>(mut listeners: impl Iterator<Item = &'a TcpListener>) -> Result<String, ServerError> {
+    let first = listeners.next().ok_or(io::ErrorKind::AddrNotAvailable.into());
+    let address = first.and_then(TcpListener::local_addr);
+    Ok(address.map_err(ServerError::io("asking for the address of a port"))?.to_string())
+}
+
+/// Logs where else than at the first ports this node listens.
+fn narrate_further(config: &ServerConfig) -> Result<(), ServerError> {
+    for listener in config.peer_listeners.iter().skip(1) {
+        log::info!("peers also at {}", first_address([listener].into_iter())?);
+    }
+    for ClientListener { socket, serves } in config.client_listeners.iter().skip(1) {
+        let who = match serves {
+            Serves::Everything | Serves::IdsOnly => "clients also",
+            Serves::PagesOnly => "metrics",
+        };
+        match socket {
+            ClientSocket::Tcp(listener) => {
+                log::info!("{who} at {}", first_address([listener].into_iter())?);
+            }
+            ClientSocket::Unix(listener) => {
+                let address = listener.local_addr().ok();
+                let path = address.as_ref().and_then(|address| address.as_pathname());
+                log::info!("{who} at {}", path.unwrap_or("a Unix-domain socket".as_ref()).display());
+            }
+        }
+    }
+    Ok(())
+}

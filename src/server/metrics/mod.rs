@@ -1,0 +1,251 @@
+//! Everything that a monitoring system can read of this node. `docs/metrics.rst` lists it all.
+//!
+//! Names follow Prometheus' conventions: base units, `_total` for what only grows. A label value is ours, never a
+//! client's or a peer's, so there are only as many series as members, status codes and kinds.
+
+mod exposition;
+mod process;
+
+use raft_core::Role;
+
+use self::exposition::{Exposition, Seconds};
+use self::process::Process;
+use super::context::Context;
+use super::counters::{AnswerCounters, Counters};
+use super::links::{LinkStatus, Links};
+use super::status::role_name;
+use crate::http::{Handler, Tally};
+use crate::node::{NodeCounts, NodeStatus};
+use crate::peer::FrameError;
+use crate::storage::StorageCounts;
+
+pub(super) const CONTENT_TYPE: &str = exposition::CONTENT_TYPE;
+
+/// What goes up and down and is known to the table that holds it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Gauges {
+    pub(super) clients: usize,
+    pub(super) clients_max: usize,
+    pub(super) guests: usize,
+}
+
+/// The page.
+pub(super) fn page(ctx: &Context, links: &Links, storage: &StorageCounts, gauges: Gauges) -> String {
+    let mut page = Exposition::new();
+    let status = ctx.node.status();
+    page.gauges("ticketd_build_info", "Always 1; the label says which version runs.")
+        .sample(concat!("version=\"", env!("CARGO_PKG_VERSION"), "\""), 1);
+    render_process(&mut page, &Process::read(), ctx.clock.started_us());
+    render_clients(&mut page, &ctx.counters, &ctx.tally, gauges);
+    render_ids(&mut page, &ctx.counters, &status, ctx.node.counts());
+    render_raft(&mut page, &status, ctx.node.counts());
+    render_members(&mut page, ctx, links, &status);
+    render_peers(&mut page, &ctx.counters, gauges.guests);
+    render_dialling(&mut page, &ctx.counters);
+    render_storage(&mut page, storage);
+    page.counter("ticketd_loop_turns_total", "Turns of the event loop.", ctx.counters.turns);
+    page.finish()
+}
+
+/// The names are those by which dashboards find these of any process.
+fn render_process(page: &mut Exposition, process: &Process, started_us: u64) {
+    page.gauges("process_start_time_seconds", "When the server began, in seconds since 1970 (UTC).")
+        .sample("", Seconds(started_us));
+    if let Some(bytes) = process.resident_bytes {
+        page.gauge("process_resident_memory_bytes", "Memory of this process that is in RAM.", bytes);
+    }
+    if let Some(count) = process.open_descriptors {
+        page.gauge("process_open_fds", "Open file descriptors.", count);
+    }
+    if let Some(count) = process.descriptors_max {
+        page.gauge("process_max_fds", "The most file descriptors that may be open.", count);
+    }
+}
+
+fn render_clients(page: &mut Exposition, counters: &Counters, tally: &Tally, gauges: Gauges) {
+    page.gauge("ticketd_http_connections", "Open connections of clients.", len(gauges.clients));
+    page.gauge(
+        "ticketd_http_connections_max",
+        "The most that may be open; beyond it new ones are refused.",
+        len(gauges.clients_max),
+    );
+    page.counter(
+        "ticketd_http_connections_accepted_total",
+        "Connections of clients that were accepted.",
+        counters.clients_accepted,
+    );
+    page.counter(
+        "ticketd_http_connections_refused_total",
+        "Connections of clients that were answered 503 or closed, because too many were open.",
+        counters.clients_refused,
+    );
+    page.counter("ticketd_http_received_bytes_total", "Bytes from clients.", counters.client_bytes_received);
+    page.counter("ticketd_http_sent_bytes_total", "Bytes to clients.", counters.client_bytes_sent);
+    let mut responses = page.counters(
+        "ticketd_http_responses_total",
+        "Answers by status code, and by what they were about: IDs, pages such as this one, or neither.",
+    );
+    for (name, handler) in [("ids", Handler::Ids), ("pages", Handler::Pages), ("protocol", Handler::Protocol)]
+    {
+        for (code, count) in tally.by_code(handler) {
+            responses.sample(&format!("handler=\"{name}\",code=\"{code}\""), count);
+        }
+    }
+}
+
+fn render_ids(page: &mut Exposition, counters: &Counters, node: &NodeStatus, counts: &NodeCounts) {
+    page.counter("ticketd_requests_total", "Requests for IDs that reached the counter.", counters.requests);
+    page.counter("ticketd_ids_total", "IDs handed out to clients of this node.", counters.ids_answered);
+    let mut answers = page.counters("ticketd_answers_total", "Answers to requests for IDs.");
+    let AnswerCounters { ids, redirect, leader_unavailable, timed_out, overloaded, exhausted } =
+        counters.answers;
+    for (kind, value) in [
+        ("ids", ids),
+        ("redirect", redirect),
+        ("leader_unavailable", leader_unavailable),
+        ("timed_out", timed_out),
+        ("overloaded", overloaded),
+        ("exhausted", exhausted),
+    ] {
+        answers.sample(&format!("kind=\"{kind}\""), value);
+    }
+    page.times(
+        "ticketd_request_duration_seconds",
+        "How long a request for IDs waited, from when it was read to when its answer was known. Without those that \
+         were sent elsewhere or refused at once.",
+        &counts.waits,
+    );
+    page.sizes(
+        "ticketd_round_requests",
+        "Requests per read barrier, a round of heartbeats that confirms the leadership. The count is the number \
+         of rounds.",
+        &counts.rounds,
+    );
+    let left = node.window.map_or(0, |window| window.left);
+    page.gauge("ticketd_window_left", "IDs that this leader has reserved and not handed out.", left);
+    page.counter("ticketd_reservations_total", "Windows that this leader asked for.", counts.reservations);
+    page.gauge("ticketd_next_unreserved", "The smallest ID in no window.", node.next_unreserved);
+    page.counter(
+        "ticketd_forwards_sent_total",
+        "Messages that asked the leader on behalf of this node's clients.",
+        counts.forwards_sent,
+    );
+    page.counter(
+        "ticketd_forwards_taken_total",
+        "Messages of other nodes that this leader took on behalf of their clients.",
+        counts.forwards_taken,
+    );
+}
+
+fn render_raft(page: &mut Exposition, node: &NodeStatus, counts: &NodeCounts) {
+    let mut roles = page.gauges("ticketd_role", "1 for the role that this node has, 0 for the others.");
+    for role in [Role::Follower, Role::PreCandidate, Role::Candidate, Role::Leader] {
+        roles.sample(&format!("role=\"{}\"", role_name(role)), u64::from(node.role == role));
+    }
+    page.gauge("ticketd_leader_known", "1 where a leader is known.", u64::from(node.leader.is_some()));
+    page.gauge("ticketd_term", "The current term.", node.term.0);
+    page.counter(
+        "ticketd_leader_changes_total",
+        "How often another node than before was found to lead.",
+        counts.leader_changes,
+    );
+    page.gauge("ticketd_commit_index", "The highest log index known to be committed.", node.commit_index.0);
+    page.gauge("ticketd_applied_index", "The highest log index that was applied.", node.applied_index.0);
+    page.gauge("ticketd_last_log_index", "The index of the last log entry.", node.last_log_index.0);
+    page.gauge("ticketd_members", "Members of the cluster.", len(node.members.len()));
+}
+
+/// One series for each other member.
+fn render_members(page: &mut Exposition, ctx: &Context, links: &Links, node: &NodeStatus) {
+    let others = || node.members.iter().filter(|member| member.peer != ctx.me.peer);
+    let mut lags = page.gauges(
+        "ticketd_member_lag_entries",
+        "Log entries that a member is not known to have yet. Only the leader knows.",
+    );
+    for member in others() {
+        if let Some(index) = member.match_index {
+            let lag = node.last_log_index.0.saturating_sub(index.0);
+            lags.sample(&format!("member=\"{}\"", member.peer.id), lag);
+        }
+    }
+    let link = |member: &crate::node::MemberStatus| links.status(member.peer);
+    let mut states = page.gauges("ticketd_link_up", "1 where the link to a member is up.");
+    for member in others() {
+        let up = link(member).is_some_and(|LinkStatus { is_up, .. }| is_up);
+        states.sample(&format!("member=\"{}\"", member.peer.id), u64::from(up));
+    }
+    let mut heard = page.gauges("ticketd_member_silence_seconds", "How long a member has said nothing.");
+    for member in others() {
+        if let Some(at) = link(member).and_then(|LinkStatus { last_heard, .. }| last_heard) {
+            heard.sample(&format!("member=\"{}\"", member.peer.id), Seconds(ctx.now().since(at)));
+        }
+    }
+}
+
+fn render_peers(page: &mut Exposition, counters: &Counters, guests: usize) {
+    page.counter("ticketd_peer_received_bytes_total", "Bytes from peers.", counters.peer_bytes_received);
+    page.counter("ticketd_peer_sent_bytes_total", "Bytes to peers.", counters.peer_bytes_sent);
+    page.counter("ticketd_peer_received_frames_total", "Messages from peers.", counters.messages_received);
+    page.counter("ticketd_peer_sent_frames_total", "Messages to peers.", counters.messages_sent);
+    page.counter(
+        "ticketd_peer_dropped_frames_total",
+        "Messages to peers that found no link, or a full one.",
+        counters.messages_dropped,
+    );
+    page.counter(
+        "ticketd_impossible_messages_total",
+        "Messages from peers that no sound peer sends.",
+        counters.messages_impossible,
+    );
+    let mut bad = page.counters("ticketd_bad_frames_total", "Frames that closed their connection.");
+    for label in FrameError::LABELS.iter().copied().chain(["unexpected"]) {
+        let count = counters.bad_frames.get(label).copied().unwrap_or(0);
+        bad.sample(&format!("kind=\"{label}\""), count);
+    }
+    page.gauge("ticketd_peer_connections", "Open connections on the peer port.", len(guests));
+    page.counter(
+        "ticketd_peer_connections_accepted_total",
+        "Connections on the peer port that were accepted.",
+        counters.guests_accepted,
+    );
+    page.counter(
+        "ticketd_peer_connections_refused_total",
+        "Connections on the peer port that were closed, because too many were open.",
+        counters.guests_refused,
+    );
+}
+
+fn render_dialling(page: &mut Exposition, counters: &Counters) {
+    let mut handshakes =
+        page.counters("ticketd_handshakes_total", "Handshakes of peers that connected, by how they ended.");
+    for (outcome, count) in [
+        ("accepted", counters.handshakes_accepted),
+        ("refused", counters.handshakes_refused),
+        ("timed_out", counters.handshakes_timed_out),
+    ] {
+        handshakes.sample(&format!("outcome=\"{outcome}\""), count);
+    }
+    page.counter("ticketd_operations_total", "Requests of operators.", counters.operations);
+    page.counter("ticketd_dials_total", "Attempts to connect to a peer.", counters.dials);
+    page.counter("ticketd_dials_failed_total", "Attempts that failed.", counters.dials_failed);
+    page.counter("ticketd_links_broken_total", "Links that were up and broke.", counters.links_broken);
+}
+
+fn render_storage(page: &mut Exposition, storage: &StorageCounts) {
+    page.counter("ticketd_storage_writes_total", "Writes that became durable.", storage.writes);
+    page.times(
+        "ticketd_storage_sync_duration_seconds",
+        "How long a transaction took until it was durable. The count is the number of transactions.",
+        &storage.transactions,
+    );
+    page.gauge("ticketd_storage_waiting_writes", "Writes that wait for the disk.", storage.waiting);
+    page.counter(
+        "ticketd_storage_failures_total",
+        "Failed writes. After one, this node takes no part until it is restarted.",
+        storage.failures,
+    );
+}
+
+fn len(value: usize) -> u64 {
+    u64::try_from(value).unwrap_or(u64::MAX)
+}

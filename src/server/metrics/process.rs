@@ -1,0 +1,46 @@
+//! What the operating system knows of this process (Linux: proc(5)). Whatever it does not say is left out.
+
+use std::fs;
+
+use rustix::process::{Resource, getrlimit};
+
+/// See above.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Process {
+    pub(super) resident_bytes: Option<u64>,
+    pub(super) open_descriptors: Option<u64>,
+    /// `None` also where there is no bound.
+    pub(super) descriptors_max: Option<u64>,
+}
+
+impl Process {
+    /// Asks now.
+    pub(super) fn read() -> Process {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let descriptors = fs::read_dir("/proc/self/fd").map(Iterator::count);
+        Process {
+            resident_bytes: resident_bytes(&status),
+            // One of them is the directory that is being read.
+            open_descriptors: descriptors.ok().map(|count| count.saturating_sub(1) as u64),
+            descriptors_max: getrlimit(Resource::Nofile).current,
+        }
+    }
+}
+
+fn resident_bytes(status: &str) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes: u64 = value.trim().strip_suffix(" kB")?.parse().ok()?;
+    kilobytes.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resident_memory_is_read_from_the_status_of_a_process() {
+        assert_eq!(resident_bytes("Name:\tx\nVmRSS:\t    3140 kB\nVmData:\t 1 kB\n"), Some(3140 * 1024));
+        assert_eq!(resident_bytes("Name:\tx\n"), None);
+        assert_eq!(resident_bytes("VmRSS:\t many kB\n"), None);
+    }
+}

@@ -1,0 +1,120 @@
+//! What is shown to load balancers, monitoring systems and people: health, readiness, status, metrics.
+
+use super::context::Context;
+use super::guests::Guests;
+use super::links::Links;
+use super::metrics::{self, Gauges};
+use super::status;
+use crate::http::Page;
+use crate::storage::StorageThread;
+
+/// What a page can show besides the context.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct View<'a> {
+    pub(super) links: &'a Links,
+    pub(super) guests: &'a Guests,
+    pub(super) storage: &'a StorageThread,
+}
+
+/// A page as it is now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Content {
+    /// Whether all is well.
+    pub(super) ok: bool,
+    pub(super) content_type: &'static str,
+    pub(super) body: String,
+}
+
+/// Makes a page; so many clients are connected, of so many at most.
+pub(super) fn content(
+    ctx: &Context,
+    view: View<'_>,
+    (clients, clients_max): (usize, usize),
+    page: Page,
+) -> Content {
+    match page {
+        // That it is answered at all is what it says: the loop turns.
+        Page::Health => word(Ok("ok")),
+        Page::Ready { leader } => word(readiness(&Standing::of(ctx), leader)),
+        Page::Status => {
+            Content { ok: true, content_type: "application/json", body: status::json(ctx, view.links) }
+        }
+        Page::Metrics => {
+            let gauges = Gauges { clients, clients_max, guests: view.guests.count() };
+            let body = metrics::page(ctx, view.links, &view.storage.counts(), gauges);
+            Content { ok: true, content_type: metrics::CONTENT_TYPE, body }
+        }
+    }
+}
+
+/// What readiness depends on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Standing {
+    leads: bool,
+    knows_leader: bool,
+    write_failed: bool,
+    stopping: bool,
+}
+
+impl Standing {
+    fn of(ctx: &Context) -> Standing {
+        Standing {
+            leads: ctx.leads(),
+            knows_leader: ctx.leader.is_some(),
+            write_failed: ctx.node.raft().is_muted(),
+            stopping: ctx.stopping,
+        }
+    }
+}
+
+/// Whether this node can serve now, or leads where that is asked, and a word of why (not).
+fn readiness(standing: &Standing, asked_to_lead: bool) -> Result<&'static str, &'static str> {
+    let Standing { leads, knows_leader, write_failed, stopping } = *standing;
+    if write_failed {
+        Err("failed")
+    } else if stopping {
+        // It still serves for a moment; nobody new is to be sent here.
+        Err("stopping")
+    } else if !leads && !knows_leader {
+        Err("leaderless")
+    } else if !asked_to_lead {
+        Ok("ready")
+    } else if leads {
+        Ok("leader")
+    } else {
+        Err("follower")
+    }
+}
+
+fn word(word: Result<&'static str, &'static str>) -> Content {
+    let (Ok(text) | Err(text)) = word;
+    Content { ok: word.is_ok(), content_type: "text/plain", body: format!("{text}\n") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_ready_where_it_can_serve_and_leads_where_it_leads() {
+        let follower = Standing { leads: false, knows_leader: true, write_failed: false, stopping: false };
+        let leader = Standing { leads: true, ..follower };
+        let lost = Standing { knows_leader: false, ..follower };
+        for (standing, ready, leads) in [
+            (follower, Ok("ready"), Err("follower")),
+            (leader, Ok("ready"), Ok("leader")),
+            (lost, Err("leaderless"), Err("leaderless")),
+            (Standing { stopping: true, ..leader }, Err("stopping"), Err("stopping")),
+            (Standing { write_failed: true, ..leader }, Err("failed"), Err("failed")),
+        ] {
+            assert_eq!(readiness(&standing, false), ready, "{standing:?}");
+            assert_eq!(readiness(&standing, true), leads, "{standing:?}");
+        }
+    }
+
+    #[test]
+    fn a_word_is_a_line_and_tells_good_from_bad() {
+        assert_eq!(word(Ok("a")), Content { ok: true, content_type: "text/plain", body: "a\n".to_owned() });
+        assert!(!word(Err("b")).ok);
+    }
+}

@@ -1,0 +1,231 @@
+//! Where connections arrive: TCP ports, of peers and of clients, and a Unix-domain socket.
+
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+
+use mio::event::Source as EventSource;
+use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use mio::{Interest, Registry, Token};
+use raft_core::Micros;
+
+use super::limits::ACCEPT_PAUSE_US;
+use super::narrate::LogLimit;
+
+/// A connection that was accepted.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// What connections are accepted from.
+#[derive(Debug)]
+pub(super) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Stream {
+    /// Nothing is held back to be sent together. Without it, answers are late, nothing worse.
+    pub(super) fn send_at_once(&self) {
+        match self {
+            Stream::Tcp(stream) => {
+                let _ = stream.set_nodelay(true);
+            }
+            // Nothing is ever held back there.
+            Stream::Unix(_) => {}
+        }
+    }
+
+    pub(super) fn shutdown_write(&self) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+
+    fn source(&mut self) -> &mut dyn EventSource {
+        match self {
+            Stream::Tcp(stream) => stream,
+            Stream::Unix(stream) => stream,
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.read(buffer),
+            Stream::Unix(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.write(bytes),
+            Stream::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl EventSource for Stream {
+    fn register(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+        self.source().register(registry, token, interest)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+        self.source().reregister(registry, token, interest)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.source().deregister(registry)
+    }
+}
+
+impl Listener {
+    fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Listener::Tcp(listener) => listener.accept().map(|(stream, _)| Stream::Tcp(stream)),
+            Listener::Unix(listener) => listener.accept().map(|(stream, _)| Stream::Unix(stream)),
+        }
+    }
+}
+
+/// Some places at which connections arrive, each with what is to be known of those that do.
+#[derive(Debug)]
+pub(super) struct Ports<T> {
+    ports: Vec<(Port, T)>,
+    /// Which is asked first. Each has its turn, so none starves another.
+    next: usize,
+}
+
+impl<T: Copy> Ports<T> {
+    /// `name` says what for, in the log.
+    pub(super) fn new(listeners: Vec<(Listener, T)>, name: &'static str) -> Ports<T> {
+        let port = |(listener, of_all)| (Port::new(listener, name), of_all);
+        Ports { ports: listeners.into_iter().map(port).collect(), next: 0 }
+    }
+
+    /// Somebody connects at this one.
+    pub(super) fn on_event(&mut self, place: usize) {
+        if let Some((port, _)) = self.ports.get_mut(place) {
+            port.ready = true;
+        }
+    }
+
+    /// Whether there may be somebody to accept now.
+    pub(super) fn is_ready(&self, now: Micros) -> bool {
+        self.ports.iter().any(|(port, _)| port.is_ready(now))
+    }
+
+    /// When a pause ends.
+    pub(super) fn deadline(&self) -> Option<Micros> {
+        self.ports.iter().filter_map(|(port, _)| port.paused_until.filter(|_| port.ready)).min()
+    }
+
+    /// The next connection, if there is one, and what is to be known of it. Where the machine is out of descriptors or
+    /// memory, none for a while: those who wait stay in the kernel's queue.
+    pub(super) fn accept(&mut self, now: Micros) -> Option<(Stream, T)> {
+        for _ in 0..self.ports.len() {
+            let place = self.next % self.ports.len();
+            self.next = place + 1;
+            let (port, of_all) = &mut self.ports[place];
+            if let Some(stream) = port.accept(now) {
+                return Some((stream, *of_all));
+            }
+        }
+        None
+    }
+}
+
+#[derive(Debug)]
+struct Port {
+    listener: Listener,
+    name: &'static str,
+    /// An event said that somebody connects, and accepting has not said since that nobody does.
+    ready: bool,
+    paused_until: Option<Micros>,
+    complaints: LogLimit,
+}
+
+impl Port {
+    fn new(listener: Listener, name: &'static str) -> Port {
+        Port { listener, name, ready: false, paused_until: None, complaints: LogLimit::default() }
+    }
+
+    fn is_ready(&self, now: Micros) -> bool {
+        self.ready && self.paused_until.is_none_or(|until| until <= now)
+    }
+
+    fn accept(&mut self, now: Micros) -> Option<Stream> {
+        while self.is_ready(now) {
+            match self.listener.accept() {
+                Ok(stream) => {
+                    self.paused_until = None;
+                    return Some(stream);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready = false,
+                Err(error) if is_the_connections_own(&error) => {}
+                Err(error) => {
+                    self.paused_until = Some(now.plus(ACCEPT_PAUSE_US));
+                    if let Some(left_out) = self.complaints.admit(now) {
+                        log::warn!(
+                            "a connection of a {} could not be accepted: {error}{left_out}",
+                            self.name
+                        );
+                    }
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Whether an error of accept(2) concerns only the connection that was to be accepted, so that the next may
+/// be tried.
+fn is_the_connections_own(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::Interrupted
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::HostUnreachable
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listener() -> (Listener, std::net::SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        (Listener::Tcp(listener), address)
+    }
+
+    #[test]
+    fn ports_take_turns_and_each_says_what_it_is_for() {
+        let (one, at_one) = listener();
+        let (other, at_other) = listener();
+        let mut ports = Ports::new(vec![(one, 'a'), (other, 'b')], "test");
+        let now = Micros(0);
+        assert!(ports.accept(now).is_none(), "no event came");
+        let _clients: Vec<_> = [at_one, at_one, at_other, at_other]
+            .map(|address| std::net::TcpStream::connect(address).unwrap())
+            .into();
+        ports.on_event(0);
+        ports.on_event(1);
+        ports.on_event(2);
+        let accepted: Vec<char> = std::iter::from_fn(|| ports.accept(now)).map(|(_, of)| of).collect();
+        assert_eq!(accepted, ['a', 'b', 'a', 'b']);
+        assert!(!ports.is_ready(now), "nobody is left");
+    }
+}

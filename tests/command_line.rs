@@ -1,0 +1,210 @@
+//! Help, version, spellings of flags, and nodes in the background.
+
+mod harness;
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use harness::cluster;
+use harness::command;
+use harness::directory::Directory;
+use harness::node::Node;
+use harness::ports;
+use harness::wait;
+
+#[test]
+fn the_version_is_one_line() {
+    for flag in ["-v", "--version"] {
+        let said = command::run(&[flag]).succeeded();
+        assert_eq!(said, format!("ticketd {}\n", env!("CARGO_PKG_VERSION")));
+    }
+}
+
+#[test]
+fn help_names_every_command() {
+    for flag in ["-h", "--help"] {
+        let said = command::run(&[flag]).succeeded();
+        for command in ["start", "join", "leave", "drop", "status", "transfer", "verify"] {
+            assert!(
+                said.lines().any(|line| line.trim().starts_with(command)),
+                "{command} is missing:\n{said}"
+            );
+        }
+    }
+}
+
+/// What help says of one flag, in one line.
+fn said_of(help: &str, flag: &str) -> String {
+    let lines: Vec<&str> = help.lines().collect();
+    let is_flag = |line: &str| line.trim_start().starts_with('-');
+    let first =
+        lines.iter().position(|line| is_flag(line) && line.split([' ', ',']).any(|word| word == flag));
+    let first = first.unwrap_or_else(|| panic!("{flag} is missing:\n{help}"));
+    let rest = lines[first + 1..].iter().take_while(|line| !is_flag(line));
+    let words = std::iter::once(&lines[first]).chain(rest).flat_map(|line| line.split_whitespace());
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_help_of_every_flag_says_its_unit_and_its_default() {
+    let help = command::run(&["start", "--help"]).succeeded();
+    for (flag, short, words) in [
+        ("--id", "-I", &["1 to 2^64-1"][..]),
+        ("--path", "-P", &["default: store"]),
+        ("--host", "-H", &["default: 127.0.0.1"]),
+        ("--advertise", "", &["default"]),
+        ("--raft_port", "-p", &["port", "default: 9000"]),
+        ("--http_port", "-t", &["port", "default: 8000"]),
+        ("--db_size", "-s", &["MB", "default: 1000"]),
+        ("--daemonize", "-d", &["background"]),
+        ("--pid_file", "-i", &["process", "default: none"]),
+        ("--debug", "-g", &[]),
+        ("--version", "-v", &[]),
+        ("--help", "-h", &[]),
+        ("--first_id", "", &["default: 1"]),
+        ("--window", "", &["IDs", "default: 1000000"]),
+        ("--election_timeout", "", &["milliseconds", "default: 300"]),
+        ("--heartbeat_interval", "", &["milliseconds", "default: 50"]),
+        ("--force", "", &["destroy"]),
+    ] {
+        let said = said_of(&help, flag);
+        assert!(said.contains(short), "{short} is missing: {said}");
+        for word in words {
+            assert!(said.contains(word), "'{word}' is missing: {said}");
+        }
+    }
+    assert!(said_of(&command::run(&["status", "--help"]).succeeded(), "--json").contains("JSON"));
+    for command in ["join", "leave", "drop", "status", "transfer", "verify"] {
+        let help = command::run(&[command, "--help"]).succeeded();
+        assert!(said_of(&help, "--path").contains("default: store"), "{help}");
+    }
+}
+
+#[test]
+fn flags_are_understood_with_underscores_hyphens_and_short_names() {
+    let directory = Directory::new();
+    for (number, [id, path, raft_port, http_port, db_size, first_id, election_timeout, heartbeat_interval]) in
+        [
+            [
+                "--id",
+                "--path",
+                "--raft_port",
+                "--http_port",
+                "--db_size",
+                "--first_id",
+                "--election_timeout",
+                "--heartbeat_interval",
+            ],
+            [
+                "--id",
+                "--path",
+                "--raft-port",
+                "--http-port",
+                "--db-size",
+                "--first-id",
+                "--election-timeout",
+                "--heartbeat-interval",
+            ],
+            ["-I", "-P", "-p", "-t", "-s", "--first_id", "--election-timeout", "--heartbeat_interval"],
+        ]
+        .into_iter()
+        .enumerate()
+    {
+        let (peers, clients) = (ports::free().to_string(), ports::free().to_string());
+        let store = directory.join(&number.to_string());
+        let line = [
+            &["start", id, "5", path, &store, raft_port, &peers, http_port, &clients][..],
+            &[db_size, "64", first_id, "77", election_timeout, "900", heartbeat_interval, "90"],
+        ];
+        let running = command::Running::spawn(directory.path(), &line.concat());
+        let listening = format!("listening peers=127.0.0.1:{peers} clients=127.0.0.1:{clients} id=5");
+        wait::until_true("the node listens where it was told to", || running.stderr().contains(&listening));
+        assert_eq!(wait::until("an ID", || cluster::take(&format!("127.0.0.1:{clients}"))), 77);
+    }
+}
+
+/// A process that is nobody's child any more. Killed with this value.
+struct Background {
+    pid_file: String,
+}
+
+impl Background {
+    fn pid(&self) -> Option<Pid> {
+        Pid::from_raw(fs::read_to_string(&self.pid_file).ok()?.trim().parse().ok()?)
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(self.pid().expect("the pid file is there"), signal).expect("the node runs");
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some(pid) = self.pid() {
+            // It may have ended between the two.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+#[test]
+fn in_the_background_a_node_listens_when_the_command_returns_and_stops_like_any_other() {
+    let directory = Directory::new();
+    let (peers, clients) = (ports::free().to_string(), ports::free().to_string());
+    let pid_file = directory.join("pid");
+    let address = format!("127.0.0.1:{clients}");
+    let background = Background { pid_file: pid_file.clone() };
+    // A relative path means the same in the background.
+    let line = ["start", "-d", "--id", "1", "--path", "store", "--pid_file", &pid_file];
+    let ports = ["--raft_port", &peers, "--http_port", &clients];
+    let ended = command::run_in(directory.path(), &[&line[..], &ports].concat());
+    TcpStream::connect(&address).expect("it listens when the command has returned");
+    assert_eq!(ended.succeeded(), "");
+    assert!(background.pid().is_some());
+    let first = wait::until("an ID", || cluster::take(&address));
+
+    let again = command::run_in(directory.path(), &["-d", "--path", "store"]);
+    assert_eq!(again.status.code(), Some(1), "{again:#?}");
+
+    background.signal(Signal::TERM);
+    wait::until_true("the pid file is gone", || !fs::exists(&pid_file).unwrap());
+    let line = ["-d", "--path", "store", "--pid_file", &pid_file];
+    wait::until_true("the store is free again", || command::run_in(directory.path(), &line).status.success());
+    TcpStream::connect(&address).expect("it listens when the command has returned");
+    assert!(wait::until("an ID", || cluster::take(&address)) > first);
+    background.signal(Signal::TERM);
+    wait::until_true("the pid file is gone", || !fs::exists(&pid_file).unwrap());
+}
+
+#[test]
+fn a_join_in_the_background_returns_when_the_cluster_has_taken_it_in() {
+    let directory = Directory::new();
+    let one = Node::start(&directory, 1, &[]);
+    let pid_file = directory.join("pid");
+    let background = Background { pid_file: pid_file.clone() };
+    let (peers, clients) = (ports::free().to_string(), ports::free().to_string());
+    let store = directory.join("2");
+    let line = ["join", &one.peers, "-d", "--id", "2", "--path", &store, "--pid_file", &pid_file];
+    let ports = ["--raft_port", &peers, "--http_port", &clients];
+    command::run(&[&line[..], &ports].concat()).succeeded();
+    assert!(one.status().unwrap().members.contains_key(&2));
+    one.await_status("both vote", |status| status.voters() == [1, 2]);
+    background.signal(Signal::TERM);
+    wait::until_true("the pid file is gone", || !fs::exists(&pid_file).unwrap());
+}
+
+#[test]
+fn what_can_not_start_in_the_background_says_why() {
+    let directory = Directory::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let store = directory.join("store");
+    let pid_file = directory.join("pid");
+    let line = ["start", "-d", "--id", "1", "--path", &store, "--raft_port", &port, "--http_port", "0"];
+    command::run(&[&line[..], &["--pid_file", &pid_file]].concat()).refused(&["in use", "--raft_port"]);
+    command::run(&["-d", "--path", &store]).refused(&["no store"]);
+    command::run(&["start", "-d", "--path", &store]).refused_as_usage(&["--id"]);
+    assert!(!fs::exists(&store).unwrap() && !fs::exists(&pid_file).unwrap());
+}

@@ -1,0 +1,234 @@
+//! Processes that die or stand still while clients take IDs. Whatever the clients saw is judged in the end: no ID
+//! twice, none out of order.
+
+mod harness;
+
+use std::thread;
+use std::time::Duration;
+
+use harness::cluster::{self, Cluster};
+use harness::directory::Directory;
+use harness::http::Client;
+use harness::load::Load;
+use harness::node::Node;
+use harness::wait;
+
+/// Enough answers to be sure that all clients have found the leader.
+const SOME: u64 = 200;
+
+fn kill_leader_repeatedly(flags: &[&str], times: u32) {
+    let mut cluster = Cluster::with_flags(3, flags);
+    let load = Load::on(cluster.clients());
+    for _ in 0..times {
+        load.await_more(SOME);
+        let leader = cluster.leader();
+        cluster.node(leader).kill();
+        load.await_more(SOME);
+        cluster.node(leader).restart();
+    }
+    load.await_more(SOME);
+    load.finish().check();
+}
+
+#[test]
+fn the_leader_is_killed_again_and_again_and_no_id_repeats_or_comes_late() {
+    kill_leader_repeatedly(&[], 4);
+}
+
+#[test]
+fn without_a_window_the_leader_is_killed_again_and_again_and_no_id_repeats_or_comes_late() {
+    kill_leader_repeatedly(&["--window", "0"], 4);
+}
+
+#[test]
+fn with_a_tiny_window_the_leader_is_killed_again_and_again_and_no_id_repeats_or_comes_late() {
+    kill_leader_repeatedly(&["--window", "3"], 2);
+}
+
+#[test]
+fn with_forward_the_leader_is_killed_again_and_again_and_no_id_repeats_or_comes_late() {
+    kill_leader_repeatedly(&["--forward"], 3);
+}
+
+fn kill_all_at_once(flags: &[&str], times: u32) {
+    let mut cluster = Cluster::with_flags(3, flags);
+    let load = Load::on(cluster.clients());
+    for _ in 0..times {
+        load.await_more(SOME);
+        for node in cluster.nodes() {
+            node.signal(rustix::process::Signal::KILL);
+        }
+        for node in cluster.nodes() {
+            node.await_end();
+        }
+        for node in cluster.nodes() {
+            node.respawn(&[]);
+        }
+        for node in cluster.nodes() {
+            node.await_listening();
+        }
+    }
+    load.await_more(SOME);
+    load.finish().check();
+    cluster.await_voters(&[1, 2, 3]);
+}
+
+#[test]
+fn all_nodes_are_killed_at_once_and_come_back_with_nothing_but_their_paths() {
+    kill_all_at_once(&[], 3);
+}
+
+#[test]
+fn without_a_window_all_nodes_are_killed_at_once_and_come_back() {
+    kill_all_at_once(&["--window", "0"], 2);
+}
+
+#[test]
+fn a_leader_that_stands_still_for_seconds_does_not_go_on_where_it_stopped() {
+    leader_stands_still(&[]);
+}
+
+#[test]
+fn with_forward_a_leader_that_stands_still_for_seconds_does_not_go_on_where_it_stopped() {
+    leader_stands_still(&["--forward"]);
+}
+
+fn leader_stands_still(flags: &[&str]) {
+    let mut cluster = Cluster::with_flags(3, flags);
+    let load = Load::on(cluster.clients());
+    for _ in 0..2 {
+        load.await_more(SOME);
+        let leader = cluster.leader();
+        cluster.node(leader).pause();
+        // Others lead on, while the one that stands still has requests in its sockets.
+        load.await_more(SOME);
+        cluster.leader();
+        thread::sleep(Duration::from_secs(2));
+        load.await_more(SOME);
+        cluster.node(leader).resume();
+        load.await_more(SOME);
+    }
+    load.finish().check();
+}
+
+#[test]
+fn a_leader_that_stands_still_for_moments_loses_no_order() {
+    let mut cluster = Cluster::with_flags(3, &["--window", "50"]);
+    let load = Load::on(cluster.clients());
+    load.await_more(SOME);
+    // Around the election timeout: sometimes it is deposed, sometimes it is just in time.
+    for milliseconds in [200, 300, 350, 400, 500, 700] {
+        let leader = cluster.leader();
+        cluster.node(leader).pause();
+        thread::sleep(Duration::from_millis(milliseconds));
+        cluster.node(leader).resume();
+        load.await_more(SOME);
+    }
+    load.finish().check();
+}
+
+#[test]
+fn all_nodes_stand_still_and_go_on() {
+    let mut cluster = Cluster::of(3);
+    let load = Load::on(cluster.clients());
+    load.await_more(SOME);
+    cluster.nodes().for_each(Node::pause);
+    thread::sleep(Duration::from_secs(1));
+    cluster.nodes().for_each(Node::resume);
+    load.await_more(SOME);
+    load.finish().check();
+}
+
+#[test]
+fn five_nodes_lose_two_and_serve_on() {
+    let mut cluster = Cluster::of(5);
+    let load = Load::on(cluster.clients());
+    load.await_more(SOME);
+    let leader = cluster.leader();
+    cluster.node(leader).kill();
+    load.await_more(SOME);
+    let second = cluster.leader();
+    cluster.node(second).kill();
+    load.await_more(SOME);
+    let leader_now = cluster.leader();
+    let status = cluster.node(leader_now).await_status("two links are down", |status| {
+        status.members.values().filter(|member| member.link == "down").count() == 2
+    });
+    assert_eq!(status.voters(), [1, 2, 3, 4, 5]);
+    cluster.node(leader).restart();
+    cluster.node(second).restart();
+    load.await_more(SOME);
+    load.finish().check();
+    let leader = cluster.leader();
+    cluster.node(leader).await_status("all links are up", |status| {
+        status.members.values().all(|member| member.link != "down")
+    });
+}
+
+#[test]
+fn a_follower_that_is_killed_again_and_again_disturbs_nobody() {
+    let mut cluster = Cluster::of(3);
+    let load = Load::on(cluster.clients());
+    load.await_more(SOME);
+    let leader = cluster.leader();
+    let follower = cluster.follower();
+    for _ in 0..3 {
+        cluster.node(follower).kill();
+        load.await_more(SOME);
+        cluster.node(follower).restart();
+        load.await_more(SOME);
+    }
+    load.finish().check();
+    assert_eq!(cluster.leader(), leader);
+}
+
+#[test]
+fn without_a_window_a_killed_node_skips_nothing_that_it_had_not_been_asked_for() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &["--window", "0"]);
+    let first = wait::until("an ID", || cluster::take(&node.clients));
+    assert_eq!(first, 1);
+    for id in 2..5 {
+        node.kill();
+        node.restart();
+        assert_eq!(wait::until("an ID", || cluster::take(&node.clients)), id);
+    }
+}
+
+#[test]
+fn a_killed_node_skips_one_window_at_most() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &["--window", "1000"]);
+    let mut last = wait::until("an ID", || cluster::take(&node.clients));
+    for _ in 0..3 {
+        let mut client = Client::connect(&node.clients, wait::DEADLINE).unwrap();
+        for _ in 0..700 {
+            last = *client.ask("POST", "/").unwrap().ids().unwrap().start();
+        }
+        node.kill();
+        node.restart();
+        let next = wait::until("an ID", || cluster::take(&node.clients));
+        assert!(next > last && next - last <= 1001, "{next} after {last}");
+        last = next;
+    }
+}
+
+#[test]
+fn a_node_that_was_down_while_the_log_was_compacted_catches_up() {
+    let mut cluster = Cluster::with_flags(3, &["--window", "0"]);
+    let behind = cluster.follower();
+    cluster.node(behind).kill();
+    let load = Load::on(cluster.clients());
+    let leader = cluster.leader();
+    // Each batch is an entry of the log, and the log is compacted after some thousands.
+    cluster.node(leader).await_status("thousands of entries", |status| status.commit_index > 9_000);
+    cluster.node(behind).restart();
+    let there = cluster.node(leader).status().unwrap().commit_index;
+    cluster.node(behind).await_status("it has caught up", |status| status.applied_index >= there);
+    load.finish().check();
+    // What it has got it can vote with, and serve from.
+    let other = (1..=3).find(|id| *id != behind && *id != leader).unwrap();
+    cluster.node(other).kill();
+    let before = cluster.take();
+    assert!(cluster.take() > before);
+}

@@ -1,0 +1,155 @@
+//! Commands that come to an end by themselves.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{self, Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::wait;
+
+/// The program, with nothing of this process's surroundings that it looks at.
+pub fn ticketd(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ticketd"));
+    command.args(args).env_remove("RUST_LOG").stdin(Stdio::null());
+    command
+}
+
+/// How a command ended, and what it said.
+#[derive(Debug)]
+pub struct Ended {
+    /// As on the command line, for messages.
+    pub line: String,
+    /// The exit status.
+    pub status: ExitStatus,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+/// Runs the program to its end.
+///
+/// # Panics
+/// Where it does not end by itself; it is killed then.
+#[track_caller]
+pub fn run(args: &[&str]) -> Ended {
+    Running::spawn(Path::new(env!("CARGO_TARGET_TMPDIR")), args).end()
+}
+
+/// Runs the program to its end in a working directory.
+///
+/// # Panics
+/// As [`run`].
+#[track_caller]
+pub fn run_in(directory: &Path, args: &[&str]) -> Ended {
+    Running::spawn(directory, args).end()
+}
+
+/// A command that has not ended yet. Killed with this value.
+#[derive(Debug)]
+pub struct Running {
+    line: String,
+    child: Child,
+    stdout: PathBuf,
+    stderr: PathBuf,
+}
+
+impl Running {
+    /// Starts the program. What it says goes to files: a pipe would stay open as long as a process that it leaves in
+    /// the background.
+    pub fn spawn(directory: &Path, args: &[&str]) -> Running {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let file = |name: &str| {
+            let name = format!("{}-{}-{count}.{name}", env!("CARGO_CRATE_NAME"), process::id());
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+        };
+        let (stdout, stderr) = (file("stdout"), file("stderr"));
+        let create = |path: &Path| File::create(path).expect("the build directory can be written to");
+        let child = ticketd(args)
+            .current_dir(directory)
+            .stdout(create(&stdout))
+            .stderr(create(&stderr))
+            .spawn()
+            .expect("the program can be run");
+        Running { line: format!("ticketd {}", args.join(" ")), child, stdout, stderr }
+    }
+
+    /// What it has said on standard error.
+    pub fn stderr(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.stderr).expect("the file is there until this is dropped"))
+            .into_owned()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// Where it does not end.
+    #[track_caller]
+    pub fn end(mut self) -> Ended {
+        let status = wait::until(&format!("the end of `{}`", self.line), || {
+            self.child.try_wait().expect("a child of this process can be waited for")
+        });
+        let stdout = fs::read(&self.stdout).expect("the file is there until this is dropped");
+        Ended {
+            line: self.line.clone(),
+            status,
+            stdout: String::from_utf8_lossy(&stdout).into_owned(),
+            stderr: self.stderr(),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Neither fails but where the process has ended and been waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_file(&self.stdout);
+        let _ = fs::remove_file(&self.stderr);
+    }
+}
+
+impl Ended {
+    /// Asserts that it did what was asked; gives standard output.
+    #[track_caller]
+    pub fn succeeded(self) -> String {
+        assert!(self.status.success(), "{self:#?}");
+        self.stdout
+    }
+
+    /// Asserts that it refused with exit status 1 and one line that contains all these words; gives that line.
+    #[track_caller]
+    pub fn refused(self, words: &[&str]) -> String {
+        self.refused_with(1, words)
+    }
+
+    /// As [`Ended::refused`], for a command line that makes no sense: exit status 2.
+    #[track_caller]
+    pub fn refused_as_usage(self, words: &[&str]) -> String {
+        self.refused_with(2, words)
+    }
+
+    /// As [`Ended::refused`], where it was the cluster that refused: the log of what led to that comes first.
+    #[track_caller]
+    pub fn refused_in_the_end(mut self, words: &[&str]) -> String {
+        let last = self.stderr.lines().count().saturating_sub(1);
+        let (log, said): (Vec<_>, Vec<_>) =
+            self.stderr.lines().enumerate().partition(|(number, _)| *number < last);
+        assert!(log.iter().all(|(_, line)| !line.starts_with("ticketd: ")), "{self:#?}");
+        self.stderr = said.iter().map(|(_, line)| format!("{line}\n")).collect();
+        self.refused(words)
+    }
+
+    #[track_caller]
+    fn refused_with(self, code: i32, words: &[&str]) -> String {
+        assert_eq!(self.status.code(), Some(code), "{self:#?}");
+        assert_eq!(self.stdout, "", "{self:#?}");
+        assert_eq!(self.stderr.lines().count(), 1, "not one line: {self:#?}");
+        assert!(self.stderr.starts_with("ticketd: ") && self.stderr.ends_with('\n'), "{self:#?}");
+        for word in words {
+            assert!(self.stderr.contains(word), "'{word}' is missing: {self:#?}");
+        }
+        self.stderr
+    }
+}

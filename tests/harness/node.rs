@@ -1,0 +1,311 @@
+//! A node of the real program: one store, and at most one process at a time.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus};
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::command::{self, Ended};
+use super::directory::{Directory, as_argument};
+use super::ports;
+use super::status::Status;
+use super::wait;
+
+/// How often a node is given other ports because somebody was quicker to take those that were free.
+const PORT_ATTEMPTS: u32 = 5;
+
+/// How many of its last lines are shown when a test fails.
+const LINES_SHOWN: usize = 80;
+
+/// A node. Its process is killed with this value.
+#[derive(Debug)]
+pub struct Node {
+    /// Its id in the cluster.
+    pub id: u64,
+    /// `host:port` for the other members, as it last logged.
+    pub peers: String,
+    /// `host:port` for clients, as it last logged.
+    pub clients: String,
+    store: PathBuf,
+    log: PathBuf,
+    /// Where in the log the present process began.
+    log_start: u64,
+    process: Option<Child>,
+    paused: bool,
+}
+
+impl Node {
+    /// `ticketd start` with ports of its own; waits until it listens.
+    #[track_caller]
+    pub fn start(directory: &Directory, id: u64, flags: &[&str]) -> Node {
+        Node::launch(directory, id, &["start"], flags)
+    }
+
+    /// `ticketd join` with ports of its own; waits until it listens.
+    #[track_caller]
+    pub fn join(directory: &Directory, id: u64, members: &[&str], flags: &[&str]) -> Node {
+        Node::launch(directory, id, &[&["join"], members].concat(), flags)
+    }
+
+    #[track_caller]
+    fn launch(directory: &Directory, id: u64, command: &[&str], flags: &[&str]) -> Node {
+        for _ in 1..PORT_ATTEMPTS {
+            let mut node = Node::spawn(directory, id, command, flags);
+            match node.await_listening_or_end() {
+                None => return node,
+                Some(_) if node.log().contains(" is in use: ") => (),
+                Some(status) => panic!("node {id} ended before it listened: {status}\n{}", node.log()),
+            }
+        }
+        panic!("whatever port node {id} was given, it was in use");
+    }
+
+    /// Starts a process that need not come to listen, with ports of its own where `flags` has none.
+    pub fn spawn(directory: &Directory, id: u64, command: &[&str], flags: &[&str]) -> Node {
+        let store = directory.path().join(id.to_string());
+        Node::spawn_at(directory, &store, id, command, flags)
+    }
+
+    /// As [`Node::spawn`], with the store in another place than `directory/id`.
+    pub fn spawn_at(directory: &Directory, store: &Path, id: u64, command: &[&str], flags: &[&str]) -> Node {
+        let log = directory.path().join(format!("{}.log", store.file_name().unwrap_or_default().display()));
+        let (id_text, path) = (id.to_string(), as_argument(store));
+        let (raft_port, http_port) = (ports::free().to_string(), ports::free().to_string());
+        let mut args = [command, &["--id", &id_text, "--path", &path], flags].concat();
+        if !flags.contains(&"--raft_port") {
+            args.extend(["--raft_port", &raft_port]);
+        }
+        if !flags.contains(&"--http_port") {
+            args.extend(["--http_port", &http_port]);
+        }
+        let mut node = Node {
+            id,
+            peers: String::new(),
+            clients: String::new(),
+            store: store.to_owned(),
+            log,
+            log_start: 0,
+            process: None,
+            paused: false,
+        };
+        node.run(&args);
+        node
+    }
+
+    fn run(&mut self, args: &[&str]) {
+        assert!(self.process.is_none(), "node {} is running", self.id);
+        let log = OpenOptions::new().create(true).append(true).open(&self.log);
+        let log = log.expect("the test's own directory can be written to");
+        self.log_start = log.metadata().expect("an open file has a size").len();
+        let to_log = || log.try_clone().expect("a descriptor is free");
+        let child = command::ticketd(args).stdout(to_log()).stderr(to_log()).spawn();
+        self.process = Some(child.expect("the program can be run"));
+    }
+
+    /// `ticketd --path STORE` and nothing else; waits until it listens.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.restart_with(&[]);
+    }
+
+    /// `ticketd --path STORE` and these flags; waits until it listens.
+    #[track_caller]
+    pub fn restart_with(&mut self, flags: &[&str]) {
+        self.respawn(flags);
+        self.await_listening();
+    }
+
+    /// `ticketd --path STORE` and these flags; does not wait.
+    pub fn respawn(&mut self, flags: &[&str]) {
+        let path = as_argument(&self.store);
+        self.run(&[&["--path", &path], flags].concat());
+    }
+
+    /// Waits until the process has logged where it listens.
+    ///
+    /// # Panics
+    /// Where it ends instead.
+    #[track_caller]
+    pub fn await_listening(&mut self) {
+        if let Some(status) = self.await_listening_or_end() {
+            panic!("node {} ended before it listened: {status}", self.id);
+        }
+    }
+
+    #[track_caller]
+    fn await_listening_or_end(&mut self) -> Option<ExitStatus> {
+        let what = format!("node {} logs where it listens", self.id);
+        wait::until(&what, || {
+            let ended = self.try_end();
+            if let Some((peers, clients, id)) = listening(&self.log()) {
+                assert_eq!(id, self.id, "a node says that it is another");
+                (self.peers, self.clients) = (peers, clients);
+                return Some(ended);
+            }
+            ended.map(Some)
+        })
+    }
+
+    fn try_end(&mut self) -> Option<ExitStatus> {
+        let child = self.process.as_mut().expect("the node was started");
+        let ended = child.try_wait().expect("a child of this process can be waited for");
+        if ended.is_some() {
+            self.process = None;
+        }
+        ended
+    }
+
+    /// Waits until the process has ended by itself.
+    #[track_caller]
+    pub fn await_end(&mut self) -> ExitStatus {
+        wait::until(&format!("the end of node {}", self.id), || self.try_end())
+    }
+
+    /// Waits until the process has ended by itself, and gives what it said, as of a command.
+    #[track_caller]
+    pub fn end(&mut self) -> Ended {
+        let status = self.await_end();
+        Ended { line: format!("node {}", self.id), status, stdout: String::new(), stderr: self.log() }
+    }
+
+    /// SIGKILL, and the end.
+    #[track_caller]
+    pub fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        self.paused = false;
+        self.await_end();
+    }
+
+    /// SIGTERM; waits for the end, which must be a good one.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        self.signal(Signal::TERM);
+        let status = self.await_end();
+        assert_eq!(status.code(), Some(0), "node {} did not stop in order: {status}", self.id);
+    }
+
+    /// SIGSTOP: the process stands still, its connections stay open.
+    pub fn pause(&mut self) {
+        self.signal(Signal::STOP);
+        self.paused = true;
+    }
+
+    /// SIGCONT.
+    pub fn resume(&mut self) {
+        self.signal(Signal::CONT);
+        self.paused = false;
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        let child = self.process.as_ref().expect("the node is running");
+        kill_process(Pid::from_child(child), signal)
+            .expect("a child that was not waited for can be signalled");
+    }
+
+    /// Whether there is a process.
+    pub fn is_running(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Whether there is a process that can answer.
+    pub fn is_awake(&self) -> bool {
+        self.process.is_some() && !self.paused
+    }
+
+    /// The process's id.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("the node is running").id()
+    }
+
+    /// Where its store is.
+    pub fn store(&self) -> &Path {
+        &self.store
+    }
+
+    /// `--path` and the store, for a command.
+    pub fn path(&self) -> String {
+        as_argument(&self.store)
+    }
+
+    /// What the present process, or the last, has logged.
+    pub fn log(&self) -> String {
+        let mut bytes = Vec::new();
+        let read = File::open(&self.log).and_then(|mut file| {
+            file.seek(SeekFrom::Start(self.log_start))?;
+            file.read_to_end(&mut bytes)
+        });
+        read.expect("the log of a node that was started can be read");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// A command about this node's store.
+    #[track_caller]
+    pub fn command(&self, args: &[&str]) -> Ended {
+        command::run(&[args, &["--path", &self.path()]].concat())
+    }
+
+    /// What `ticketd verify` finds in the store, but for the number of LMDB's last transaction: a start that is refused
+    /// makes an empty one, to be sure that the disk takes writes.
+    #[track_caller]
+    pub fn findings(&self) -> Vec<String> {
+        let said = self.command(&["verify"]).succeeded();
+        said.lines().filter(|line| !line.contains("transaction")).map(str::to_owned).collect()
+    }
+
+    /// What the node says of itself; `None` where it does not answer.
+    pub fn status(&self) -> Option<Status> {
+        if !self.is_awake() {
+            return None;
+        }
+        let ended = self.command(&["status", "--json"]);
+        ended.status.success().then(|| Status::parse(&ended.stdout))
+    }
+
+    /// Waits until what the node says of itself is as wanted.
+    #[track_caller]
+    pub fn await_status(&self, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
+        wait::until(&format!("node {}: {what}", self.id), || self.status().filter(|status| wanted(status)))
+    }
+
+    /// How much memory the process uses.
+    pub fn resident_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.pid());
+        let status = fs::read_to_string(path).expect("a running process has a status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        1024 * kilobytes.unwrap_or_else(|| panic!("no VmRSS in {status}"))
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.process.take() {
+            // Neither fails but where the process has ended and been waited for.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if thread::panicking() {
+            let log = fs::read(&self.log).unwrap_or_default();
+            let log = String::from_utf8_lossy(&log);
+            let lines: Vec<&str> = log.lines().collect();
+            let last = lines[lines.len().saturating_sub(LINES_SHOWN)..].join("\n");
+            eprintln!("---- the end of what node {} logged ----\n{last}\n----", self.id);
+        }
+    }
+}
+
+/// The addresses and the id in the line that says where a node listens.
+fn listening(log: &str) -> Option<(String, String, u64)> {
+    // A line that is not complete yet is not there yet.
+    let complete = &log[..=log.rfind('\n')?];
+    let words = complete.lines().find_map(|line| line.split_once("listening peers="))?.1;
+    let mut words = words.split(' ');
+    let peers = words.next()?.to_owned();
+    let clients = words.next()?.strip_prefix("clients=")?.to_owned();
+    let id = words.next()?.strip_prefix("id=")?.parse().ok()?;
+    Some((peers, clients, id))
+}

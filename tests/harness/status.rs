@@ -1,0 +1,93 @@
+//! What `ticketd status --json` says, as far as tests look at it.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+/// What a node knows of itself and its cluster.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Status {
+    /// Its own.
+    pub id: u64,
+    /// `leader`, `follower`, `candidate` or `pre-candidate`.
+    pub role: String,
+    /// Raft's.
+    pub term: u64,
+    /// Whom it follows, or itself.
+    pub leader: Option<u64>,
+    /// Up to where the log is committed.
+    pub commit_index: u64,
+    /// Up to where it is applied.
+    pub applied_index: u64,
+    /// By id.
+    pub members: BTreeMap<u64, Member>,
+}
+
+/// One member of the cluster.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Member {
+    /// `voter` or `learner`.
+    pub suffrage: String,
+    /// For the other members.
+    pub peer_address: String,
+    /// For clients.
+    pub client_address: String,
+    /// `self`, `up` or `down`.
+    pub link: String,
+    /// How long ago it was heard of, where it was.
+    pub last_heard_ms: Option<u64>,
+    /// Known to the leader only.
+    pub match_index: Option<u64>,
+}
+
+impl Status {
+    /// Reads what the command printed.
+    ///
+    /// # Panics
+    /// Where that is no JSON, or lacks something.
+    pub fn parse(json: &str) -> Status {
+        let value: Value =
+            serde_json::from_str(json).unwrap_or_else(|error| panic!("no JSON ({error}): {json}"));
+        let members = value["members"].as_array().unwrap_or_else(|| panic!("no members: {json}"));
+        Status {
+            id: number(&value, "id"),
+            role: text(&value, "role"),
+            term: number(&value, "term"),
+            leader: value["leader"].as_u64(),
+            commit_index: number(&value, "commit_index"),
+            applied_index: number(&value, "applied_index"),
+            members: members.iter().map(|member| (number(member, "id"), Member::parse(member))).collect(),
+        }
+    }
+
+    /// Whether it leads.
+    pub fn leads(&self) -> bool {
+        self.role == "leader"
+    }
+
+    /// The ids of the members that vote.
+    pub fn voters(&self) -> Vec<u64> {
+        self.members.iter().filter(|(_, member)| member.suffrage == "voter").map(|(id, _)| *id).collect()
+    }
+}
+
+impl Member {
+    fn parse(value: &Value) -> Member {
+        Member {
+            suffrage: text(value, "suffrage"),
+            peer_address: text(value, "peer_address"),
+            client_address: text(value, "client_address"),
+            link: text(value, "link"),
+            last_heard_ms: value["last_heard_ms"].as_u64(),
+            match_index: value["match_index"].as_u64(),
+        }
+    }
+}
+
+fn number(value: &Value, name: &str) -> u64 {
+    value[name].as_u64().unwrap_or_else(|| panic!("{name} is no number in {value}"))
+}
+
+fn text(value: &Value, name: &str) -> String {
+    value[name].as_str().unwrap_or_else(|| panic!("{name} is no text in {value}")).to_owned()
+}

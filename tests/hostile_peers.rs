@@ -1,0 +1,193 @@
+//! Strangers on the port that is meant for the other members: the cluster serves on, and grows no memory.
+
+mod harness;
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use harness::cluster::Cluster;
+use harness::load::Load;
+use harness::random::Random;
+use harness::wait;
+
+/// Enough answers to be sure that all clients have found the leader.
+const SOME: u64 = 200;
+
+/// What a node may grow by, whatever strangers do. Below what it would be if what they send were kept.
+const GROWTH_BYTES_MAX: u64 = 24 << 20;
+
+/// How many lines a node may log about strangers in a test: far fewer than there are strangers.
+const LINES_MAX: usize = 60;
+
+/// Bytes without a meaning, the same in every run.
+fn noise(seed: u64, length: usize) -> Vec<u8> {
+    Random::new(seed).bytes(length)
+}
+
+/// A frame whose checksum is right, whatever is in it. See docs/ for the format.
+fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
+    let mut checksum = crc32fast::Hasher::new();
+    checksum.update(&[kind]);
+    checksum.update(payload);
+    let length = u32::try_from(payload.len()).expect("the tests' frames are short");
+    [&length.to_be_bytes()[..], &checksum.finalize().to_be_bytes(), &[kind], payload].concat()
+}
+
+/// Sends all of it, or as much as is taken.
+fn send(address: &str, bytes: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(address).expect("the node listens");
+    let _ = stream.set_read_timeout(Some(wait::DEADLINE));
+    let _ = stream.set_write_timeout(Some(Duration::from_secs(1)));
+    let _ = stream.write_all(bytes);
+    stream
+}
+
+/// Waits until the other side has closed the connection.
+#[track_caller]
+fn assert_closed(mut stream: TcpStream) {
+    let mut rest = Vec::new();
+    // A reset is an end as well; that nothing more comes within the deadline is none.
+    if let Err(error) = stream.read_to_end(&mut rest) {
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "the connection stays open");
+    }
+}
+
+/// Runs `attack` against the peer ports of a cluster under load, then sees whether it did any harm.
+fn withstand(attack: impl Fn(&[String])) {
+    let mut cluster = Cluster::of(3);
+    let load = Load::on(cluster.clients());
+    load.await_more(10 * SOME);
+    let peers: Vec<String> = cluster.nodes().map(|node| node.peers.clone()).collect();
+    let before: Vec<_> =
+        cluster.nodes().map(|node| (node.resident_bytes(), node.log().lines().count())).collect();
+    attack(&peers);
+    load.await_more(SOME);
+    for (node, (bytes, lines)) in cluster.nodes().zip(before) {
+        let (bytes_now, log) = (node.resident_bytes(), node.log());
+        assert!(bytes_now < bytes + GROWTH_BYTES_MAX, "node {}: {bytes} bytes, then {bytes_now}", node.id);
+        let lines_now = log.lines().count();
+        assert!(lines_now < lines + LINES_MAX, "node {}: {lines} lines, then {lines_now}\n{log}", node.id);
+        assert!(!log.contains("panicked"), "{log}");
+    }
+    // The links between the members are still there, or come back.
+    let leader = cluster.leader();
+    cluster.node(leader).await_status("all links are up", |status| {
+        status.members.values().all(|member| member.link != "down")
+    });
+    load.finish().check();
+}
+
+#[test]
+fn garbage_is_dropped() {
+    withstand(|peers| {
+        for seed in 0..150 {
+            let length = [1, 9, 100, 5_000, 300_000][usize::try_from(seed % 5).unwrap()];
+            for peer in peers {
+                send(peer, &noise(seed, length));
+            }
+        }
+        for peer in peers {
+            assert_closed(send(peer, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        }
+    });
+}
+
+#[test]
+fn frames_that_claim_to_be_huge_are_dropped_before_anything_is_kept() {
+    withstand(|peers| {
+        for length in [u32::MAX, 1 << 31, 1 << 30, 1 << 24, 300_000] {
+            for _ in 0..20 {
+                for peer in peers {
+                    let mut bytes = length.to_be_bytes().to_vec();
+                    bytes.extend(noise(u64::from(length), 10_000));
+                    send(peer, &bytes);
+                }
+            }
+            assert_closed(send(&peers[0], &length.to_be_bytes()));
+        }
+    });
+}
+
+#[test]
+fn frames_that_are_sound_but_say_nothing_are_dropped() {
+    withstand(|peers| {
+        for kind in 0..=255 {
+            let peer = &peers[usize::from(kind) % peers.len()];
+            let payload = noise(u64::from(kind), 3 * usize::from(kind));
+            let stream = send(peer, &frame(kind, &payload));
+            stream.shutdown(Shutdown::Write).unwrap_or_default();
+            assert_closed(stream);
+        }
+    });
+}
+
+#[test]
+fn endless_streams_of_frames_are_cut_off() {
+    withstand(|peers| {
+        for kind in 0..12 {
+            let flood = frame(kind, &noise(u64::from(kind), 3_000)).repeat(1_000);
+            for peer in peers {
+                assert_closed(send(peer, &flood));
+            }
+        }
+    });
+}
+
+#[test]
+fn connections_that_say_nothing_are_closed_and_do_not_keep_members_out() {
+    let mut cluster = Cluster::of(3);
+    let load = Load::on(cluster.clients());
+    load.await_more(SOME);
+    let leader = cluster.leader();
+    let follower = cluster.follower();
+    let peers = cluster.node(leader).peers.clone();
+    // More than a node accepts from peers.
+    let silent: Vec<TcpStream> = (0..400).map(|_| send(&peers, b"")).collect();
+    let half_closed: Vec<TcpStream> = (0..50).map(|_| send(&peers, &[0, 0])).collect();
+    for stream in &half_closed {
+        stream.shutdown(Shutdown::Write).unwrap_or_default();
+    }
+    load.await_more(SOME);
+    cluster.node(follower).kill();
+    cluster.node(follower).restart();
+    cluster.node(follower).await_status("it follows", |status| status.leader.is_some());
+    for stream in silent.into_iter().chain(half_closed) {
+        assert_closed(stream);
+    }
+    load.await_more(SOME);
+    load.finish().check();
+}
+
+#[test]
+fn frames_that_trickle_in_byte_by_byte_are_given_up() {
+    withstand(|peers| {
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for (number, peer) in peers.iter().cycle().take(60).enumerate() {
+                let done = &done;
+                scope.spawn(move || {
+                    let mut stream = send(peer, &[]);
+                    // A frame that would be just short enough, if it ever came to its end.
+                    let bytes = [&4_000_u32.to_be_bytes()[..], &noise(number as u64, 4_000)].concat();
+                    for byte in bytes {
+                        if done.load(Ordering::Relaxed) || stream.write_all(&[byte]).is_err() {
+                            return true;
+                        }
+                        thread::sleep(Duration::from_millis(50));
+                    }
+                    false
+                });
+            }
+            // One that is watched: the node gives it up long before it is complete (200 s).
+            let mut stream = send(&peers[0], &4_000_u32.to_be_bytes());
+            wait::until_true("the node gives a trickling frame up", || {
+                thread::sleep(Duration::from_millis(50));
+                stream.write_all(&[7]).is_err()
+            });
+            done.store(true, Ordering::Relaxed);
+        });
+    });
+}

@@ -1,0 +1,172 @@
+//! Too many clients, slow ones and silent ones: what they may take, and that nobody else suffers.
+
+mod harness;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use harness::cluster::Cluster;
+use harness::directory::Directory;
+use harness::http::{self, Client};
+use harness::node::Node;
+use harness::wait;
+
+const POST: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+#[track_caller]
+fn connect(address: &str) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("the node listens");
+    stream.set_read_timeout(Some(wait::DEADLINE)).expect("it is not 0");
+    stream
+}
+
+/// All that comes before the end, which must be a proper one.
+#[track_caller]
+fn read_to_end(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).expect("the connection ends properly, not by a reset, and in time");
+    String::from_utf8(bytes).expect("answers are text")
+}
+
+#[track_caller]
+fn single(flags: &[&str]) -> (Directory, Node) {
+    let directory = Directory::new();
+    let node = Node::start(&directory, 1, flags);
+    node.await_status("it leads", |status| status.leads());
+    (directory, node)
+}
+
+#[test]
+fn a_client_too_many_is_told_503_and_those_who_are_there_go_on() {
+    let (_directory, node) = single(&["--http_connections", "3"]);
+    let mut clients: Vec<Client> =
+        (0..3).map(|_| Client::connect(&node.clients, wait::DEADLINE).expect("it listens")).collect();
+    for client in &mut clients {
+        assert_eq!(client.ask("POST", "/").expect("an answer").status, 200);
+    }
+    for _ in 0..5 {
+        let mut refused = connect(&node.clients);
+        // It may be told so before it has said anything.
+        let _ = refused.write_all(POST);
+        let answer = read_to_end(&mut refused);
+        assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
+        assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+    }
+    for client in &mut clients {
+        assert_eq!(client.ask("POST", "/").expect("an answer").status, 200);
+    }
+    clients.pop();
+    wait::until_true("the place that was left is given to another", || {
+        http::ask(&node.clients, "POST", "/").is_ok_and(|answer| answer.status == 200)
+    });
+}
+
+#[test]
+fn clients_that_hold_all_places_keep_no_monitoring_out() {
+    let (_directory, node) = single(&["--http_connections", "1", "--metrics_port", "0"]);
+    let log = node.log();
+    let pages = log.lines().find_map(|line| line.split_once("metrics at ")).expect("it says so").1;
+    let mut holder = Client::connect(&node.clients, wait::DEADLINE).expect("it listens");
+    assert_eq!(holder.ask("POST", "/").expect("an answer").status, 200);
+    assert_eq!(http::ask(&node.clients, "POST", "/").expect("an answer").status, 503);
+    assert_eq!(http::ask(pages, "GET", "/readyz").expect("an answer").status, 200);
+}
+
+#[test]
+fn a_head_that_trickles_in_is_cut_off_with_408_and_a_silent_connection_without_a_word() {
+    let (_directory, node) = single(&["--http_header_timeout", "300", "--http_idle_timeout", "300"]);
+    let mut silent = connect(&node.clients);
+    assert_eq!(read_to_end(&mut silent), "");
+    let mut slow = connect(&node.clients);
+    slow.set_read_timeout(Some(Duration::from_millis(50))).expect("it is not 0");
+    let started = Instant::now();
+    let mut answer = Vec::new();
+    let head = b"POST / HTTP/1.1\r\nHost: a\r\nX: ";
+    for byte in head.iter().chain(std::iter::repeat(&b'x')) {
+        // A byte now and then must not buy more time.
+        let _ = slow.write_all(&[*byte]);
+        let mut buffer = [0; 1024];
+        match slow.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => answer.extend_from_slice(&buffer[..n]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => panic!("{error} after {}", String::from_utf8_lossy(&answer)),
+        }
+        assert!(started.elapsed() < wait::DEADLINE, "it was never cut off");
+    }
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
+}
+
+#[test]
+fn a_body_that_does_not_come_is_cut_off_with_408() {
+    let (_directory, node) = single(&["--http_body_timeout", "300"]);
+    let mut client = connect(&node.clients);
+    client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab").expect("it listens");
+    let answer = read_to_end(&mut client);
+    assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
+}
+
+#[test]
+fn a_client_that_asks_on_and_reads_nothing_takes_bounded_memory_and_slows_nobody() {
+    let (_directory, node) = single(&[]);
+    let before = node.resident_bytes();
+    let mut greedy: Vec<TcpStream> = (0..20).map(|_| connect(&node.clients)).collect();
+    let requests = POST.repeat(20_000);
+    for stream in &mut greedy {
+        stream.set_nonblocking(true).expect("any socket can be");
+        let mut sent = 0;
+        while let Ok(n) = stream.write(&requests[sent..]) {
+            sent += n;
+            if sent == requests.len() {
+                break;
+            }
+        }
+    }
+    let mut client = Client::connect(&node.clients, wait::DEADLINE).expect("it listens");
+    for _ in 0..100 {
+        assert_eq!(client.ask("POST", "/").expect("an answer").status, 200);
+    }
+    let grown = node.resident_bytes().saturating_sub(before);
+    // By the bounds: 64 KiB of answers and as much of what was read, for each; and some room for the allocator.
+    assert!(grown < 20 * 512 * 1024, "{grown} bytes more for 20 clients that do not read");
+}
+
+/// A node with few descriptors. Killed with this value.
+struct Starved(Child);
+
+impl Drop for Starved {
+    fn drop(&mut self) {
+        // Neither fails but where the process has ended and been waited for.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn without_descriptors_accepting_pauses_and_the_cluster_goes_on() {
+    let mut cluster = Cluster::of(3);
+    cluster.leader();
+    let id = cluster.follower();
+    cluster.node(id).stop();
+    // Room for the peers and one client, by the node's own reckoning; strangers on the peer port take the rest.
+    let store = cluster.node(id).path();
+    let program = env!("CARGO_BIN_EXE_ticketd");
+    let args = ["-c", "ulimit -n 40 && exec \"$0\" \"$@\"", program, "--path", &store];
+    let mut starved = Starved(Command::new("sh").args(args).spawn().expect("a shell can be run"));
+    let address = cluster.node(id).clients.clone();
+    let peers = cluster.node(id).peers.clone();
+    wait::until_true("it listens", || TcpStream::connect(&address).is_ok());
+    let strangers: Vec<TcpStream> = (0..60).filter_map(|_| TcpStream::connect(&peers).ok()).collect();
+    let more: Vec<TcpStream> = (0..60).filter_map(|_| TcpStream::connect(&address).ok()).collect();
+    for _ in 0..20 {
+        cluster.take();
+    }
+    assert!(starved.0.try_wait().expect("it is a child").is_none(), "it ended for want of descriptors");
+    drop((strangers, more));
+    wait::until_true("it answers again", || {
+        http::ask(&address, "GET", "/readyz").is_ok_and(|answer| answer.status == 200)
+    });
+}

@@ -1,0 +1,281 @@
+//! Members that leave, are removed, come back, or move.
+
+mod harness;
+
+use std::fs;
+use std::path::Path;
+
+use harness::cluster::{self, Cluster};
+use harness::command;
+use harness::directory::{Directory, contents};
+use harness::http;
+use harness::load::Load;
+use harness::node::Node;
+use harness::wait;
+
+/// Enough answers to be sure that all clients have found the leader.
+const SOME: u64 = 200;
+
+/// No store is left, and no directory where there was nothing else in it.
+#[track_caller]
+fn assert_destroyed(store: &Path) {
+    assert!(!store.exists(), "{} is still there", store.display());
+}
+
+#[test]
+fn a_follower_leaves_and_its_store_goes_with_it() {
+    let mut cluster = Cluster::of(3);
+    let follower = cluster.follower();
+    let node = cluster.node(follower);
+    node.command(&["leave"]).succeeded();
+    assert_eq!(node.await_end().code(), Some(0));
+    assert_destroyed(node.store());
+    let rest: Vec<u64> = (1..=3).filter(|id| *id != follower).collect();
+    cluster.await_voters(&rest);
+    assert!(cluster.take() > 0);
+}
+
+#[test]
+fn the_leader_leaves_under_load() {
+    let mut cluster = Cluster::of(3);
+    let load = Load::on(cluster.clients());
+    let mut rest = vec![1, 2, 3];
+    for _ in 0..2 {
+        load.await_more(SOME);
+        let leader = cluster.leader();
+        let node = cluster.node(leader);
+        node.command(&["leave"]).succeeded();
+        assert_eq!(node.await_end().code(), Some(0));
+        assert_destroyed(node.store());
+        rest.retain(|id| *id != leader);
+        cluster.await_voters(&rest);
+        load.await_more(SOME);
+    }
+    load.finish().check();
+}
+
+#[test]
+fn a_stopped_node_leaves() {
+    let mut cluster = Cluster::of(3);
+    let follower = cluster.follower();
+    let node = cluster.node(follower);
+    node.stop();
+    node.command(&["leave"]).succeeded();
+    assert_destroyed(node.store());
+    let rest: Vec<u64> = (1..=3).filter(|id| *id != follower).collect();
+    cluster.await_voters(&rest);
+}
+
+#[test]
+fn a_dead_member_is_removed_by_its_id() {
+    let mut cluster = Cluster::of(3);
+    let leader = cluster.leader();
+    let dead = cluster.follower();
+    cluster.node(dead).kill();
+    // Through a node that does not lead, too.
+    let asked = (1..=3).find(|id| *id != leader && *id != dead).unwrap();
+    cluster.node(asked).command(&["leave", "--id", &dead.to_string()]).succeeded();
+    let rest: Vec<u64> = (1..=3).filter(|id| *id != dead).collect();
+    cluster.await_voters(&rest);
+    assert!(
+        fs::exists(cluster.node(asked).store()).unwrap(),
+        "another's leave destroys nothing of this node"
+    );
+}
+
+#[test]
+fn a_live_member_that_is_removed_by_its_id_stops() {
+    let mut cluster = Cluster::of(3);
+    let leader = cluster.leader();
+    for id in (1..=3).filter(|id| *id != leader) {
+        cluster.node(leader).command(&["leave", "--id", &id.to_string()]).succeeded();
+        cluster.node(id).await_end();
+    }
+    cluster.await_voters(&[leader]);
+    assert!(cluster.take() > 0);
+}
+
+#[test]
+fn a_member_that_does_not_exist_can_not_be_removed() {
+    let mut cluster = Cluster::of(2);
+    let refused = cluster.node(1).command(&["leave", "--id", "7"]).refused(&["7"]);
+    assert!(refused.contains("member"), "{refused}");
+    cluster.await_voters(&[1, 2]);
+}
+
+#[test]
+fn the_last_member_can_not_leave_and_is_told_of_drop() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &[]);
+    let before = wait::until("an ID", || cluster::take(&node.clients));
+    node.command(&["leave"]).refused(&["drop"]);
+    assert!(cluster::take(&node.clients).unwrap() > before);
+    node.command(&["leave", "--id", "1"]).refused(&["drop"]);
+    node.stop();
+    let store = node.findings();
+    node.command(&["leave"]).refused(&["drop"]);
+    assert_eq!(node.findings(), store);
+    node.restart();
+    assert!(wait::until("an ID", || cluster::take(&node.clients)) > before);
+}
+
+#[test]
+fn a_member_that_was_wiped_can_not_come_back_before_it_was_removed_and_can_after() {
+    let mut cluster = Cluster::of(3);
+    let before = cluster.take();
+    let wiped = cluster.follower();
+    let leader = cluster.leader();
+    let through = cluster.node(leader).peers.clone();
+    cluster.node(wiped).kill();
+    let aside = cluster.directory.path().join("aside");
+    fs::rename(cluster.node(wiped).store(), &aside).unwrap();
+    let id = wiped.to_string();
+
+    let mut second = Node::spawn(&cluster.directory, wiped, &["join", &through], &[]);
+    second.end().refused_in_the_end(&["belongs to another", "leave", &id]);
+    assert_destroyed(second.store());
+
+    cluster.node(leader).command(&["leave", "--id", &id]).succeeded();
+    let third = Node::join(&cluster.directory, wiped, &[&through], &[]);
+    third.await_status("all vote", |status| status.voters() == [1, 2, 3]);
+
+    // The old incarnation is refused, and the new one goes on.
+    let store = contents(&aside);
+    let ports = ["--raft_port", "0", "--http_port", "0"];
+    let old = command::run(&[&["--path", aside.to_str().unwrap()], &ports[..]].concat());
+    old.refused_in_the_end(&["removed"]);
+    assert!(
+        !store.is_empty() && fs::exists(&aside).unwrap(),
+        "a refused store is left for its owner to judge"
+    );
+    third.await_status("all vote", |status| status.voters() == [1, 2, 3]);
+    cluster.forget(wiped);
+    assert!(cluster.take() > before);
+}
+
+#[test]
+fn a_store_of_a_removed_member_can_not_serve_or_join_again() {
+    let mut cluster = Cluster::of(3);
+    let removed = cluster.follower();
+    let leader = cluster.leader();
+    cluster.node(removed).kill();
+    cluster.node(leader).command(&["leave", "--id", &removed.to_string()]).succeeded();
+    cluster.node(removed).respawn(&[]);
+    cluster.node(removed).end().refused_in_the_end(&["removed", "drop"]);
+    let through = cluster.node(leader).peers.clone();
+    let path = cluster.node(removed).path();
+    let id = removed.to_string();
+    let ports = ["--raft_port", "0", "--http_port", "0"];
+    let line = ["join", &through, "--id", &id, "--path", &path];
+    command::run(&[&line[..], &ports].concat()).refused(&["drop"]);
+    // With --force it is a new node.
+    let third = Node::join(&cluster.directory, removed, &[&through], &["--force"]);
+    third.await_status("all vote", |status| status.voters() == [1, 2, 3]);
+}
+
+#[test]
+fn a_member_that_was_removed_while_it_was_down_does_not_disturb_the_others_when_it_comes_back() {
+    let mut cluster = Cluster::of(4);
+    let removed = cluster.follower();
+    let leader = cluster.leader();
+    cluster.node(removed).kill();
+    cluster.node(leader).command(&["leave", "--id", &removed.to_string()]).succeeded();
+    let term = cluster.node(leader).status().unwrap().term;
+    cluster.node(removed).respawn(&[]);
+    assert_eq!(cluster.node(removed).await_end().code(), Some(1));
+    assert_eq!(cluster.node(leader).status().unwrap().term, term);
+}
+
+#[test]
+fn a_member_comes_back_at_other_ports_and_the_others_and_the_redirects_follow() {
+    let mut cluster = Cluster::of(3);
+    let moved = cluster.follower();
+    let before = (cluster.node(moved).peers.clone(), cluster.node(moved).clients.clone());
+    cluster.node(moved).stop();
+    cluster.node(moved).restart_with(&["--raft_port", "0", "--http_port", "0"]);
+    let after = (cluster.node(moved).peers.clone(), cluster.node(moved).clients.clone());
+    assert!(before.0 != after.0 && before.1 != after.1);
+    for node in cluster.awake() {
+        node.await_status("the new addresses are known", |status| {
+            let member = &status.members[&moved];
+            (&member.peer_address, &member.client_address) == (&after.0, &after.1)
+        });
+    }
+    cluster.leader();
+    cluster.node(moved).command(&["transfer", "--id", &moved.to_string()]).succeeded();
+    assert_eq!(cluster.leader(), moved);
+    let follower = cluster.follower();
+    let response = http::ask(&cluster.node(follower).clients, "POST", "/").unwrap();
+    assert_eq!(response.redirected_to(), Some(after.1.as_str()));
+    // And that is where it comes back to by its path alone.
+    cluster.node(moved).stop();
+    cluster.leader();
+    cluster.node(moved).restart();
+    assert_eq!(cluster.node(moved).clients, after.1);
+    assert!(cluster.take() > 0);
+}
+
+#[test]
+fn the_leader_moves_under_load() {
+    let mut cluster = Cluster::of(3);
+    let load = Load::on(cluster.clients());
+    load.await_more(SOME);
+    let moved = cluster.leader();
+    cluster.node(moved).kill();
+    cluster.node(moved).restart_with(&["--raft_port", "0", "--http_port", "0"]);
+    let after = cluster.node(moved).peers.clone();
+    load.await_more(SOME);
+    for node in cluster.awake() {
+        node.await_status("the new address is known", |status| status.members[&moved].peer_address == after);
+    }
+    load.finish().check();
+}
+
+#[test]
+fn a_node_alone_moves() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &[]);
+    let before = wait::until("an ID", || cluster::take(&node.clients));
+    node.stop();
+    node.restart_with(&["--raft_port", "0", "--http_port", "0"]);
+    let clients = node.clients.clone();
+    let status =
+        node.await_status("it knows its new address", |status| status.members[&1].client_address == clients);
+    assert_eq!(status.members[&1].peer_address, node.peers);
+    assert!(wait::until("an ID", || cluster::take(&node.clients)) > before);
+}
+
+#[test]
+fn a_cluster_grows_under_load_to_five_and_shrinks_to_one() {
+    let mut cluster = Cluster::of(1);
+    let load = Load::on(cluster.clients());
+    for id in 2..=5 {
+        load.await_more(SOME);
+        cluster.add(id);
+    }
+    cluster.await_voters(&[1, 2, 3, 4, 5]);
+    // Clients know the first node only, so it is the one that stays.
+    for id in 2..=5 {
+        load.await_more(SOME);
+        cluster.node(1).command(&["leave", "--id", &id.to_string()]).succeeded();
+        cluster.node(id).await_end();
+    }
+    cluster.await_voters(&[1]);
+    load.await_more(SOME);
+    load.finish().check();
+}
+
+#[test]
+fn a_leave_without_a_quorum_says_that_it_could_not_be_done() {
+    let mut cluster = Cluster::of(3);
+    cluster.node(2).kill();
+    cluster.node(3).kill();
+    cluster.node(1).command(&["leave"]).refused_in_the_end(&["again"]);
+    assert!(
+        cluster.node(1).store().join("data.mdb").exists(),
+        "a member that could not leave keeps its store"
+    );
+    cluster.node(2).restart();
+    cluster.node(3).restart();
+    assert!(cluster.take() > 0);
+}

@@ -1,0 +1,165 @@
+//! Nodes that can not hear one another while clients reach them all.
+
+mod harness;
+
+use std::thread;
+use std::time::Duration;
+
+use harness::cluster::Cluster;
+use harness::load::Load;
+use harness::network::{Cut, Network};
+use harness::random::Random;
+
+/// Enough answers to be sure that all clients have found the leader.
+const SOME: u64 = 200;
+
+/// A cluster on a network that can be cut; `None`, with a word about it, where the machine can not have one.
+fn networked(size: u64, flags: &[&str]) -> Option<(Network, Cluster)> {
+    let Some(network) = Network::new() else {
+        eprintln!("skipped: this machine has no address 127.0.0.2");
+        return None;
+    };
+    Some((network.clone(), Cluster::on(network, size, flags)))
+}
+
+fn cut_the_leader_off(flags: &[&str], cut: Cut, times: u32) {
+    let Some((network, cluster)) = networked(3, flags) else { return };
+    let load = Load::on(cluster.clients());
+    for _ in 0..times {
+        load.await_more(SOME);
+        let leader = cluster.leader();
+        network.isolate(leader, (1..=3).filter(|id| *id != leader), cut);
+        // Clients reach the old leader as well as the new one.
+        cluster.await_leader("another leads", |id| id != leader);
+        load.await_more(SOME);
+        network.heal();
+        load.await_more(SOME);
+    }
+    load.finish().check();
+    cluster.leader();
+}
+
+#[test]
+fn a_leader_whose_links_break_hands_out_nothing_once_another_leads() {
+    cut_the_leader_off(&[], Cut::Broken, 4);
+}
+
+#[test]
+fn with_forward_a_leader_whose_links_break_hands_out_nothing_once_another_leads() {
+    cut_the_leader_off(&["--forward"], Cut::Broken, 3);
+}
+
+#[test]
+fn a_leader_whose_links_fall_silent_hands_out_nothing_once_another_leads() {
+    cut_the_leader_off(&[], Cut::Silent, 3);
+}
+
+#[test]
+fn with_forward_a_leader_whose_links_fall_silent_hands_out_nothing_once_another_leads() {
+    cut_the_leader_off(&["--forward", "--window", "50"], Cut::Silent, 3);
+}
+
+#[test]
+fn a_leader_that_hears_nobody_is_replaced() {
+    let Some((network, cluster)) = networked(3, &[]) else { return };
+    let load = Load::on(cluster.clients());
+    for cut in [Cut::Broken, Cut::Silent] {
+        load.await_more(SOME);
+        let leader = cluster.leader();
+        for other in (1..=3).filter(|id| *id != leader) {
+            network.cut(other, leader, cut);
+        }
+        cluster.await_leader("another leads", |id| id != leader);
+        load.await_more(SOME);
+        network.heal();
+    }
+    load.await_more(SOME);
+    load.finish().check();
+}
+
+#[test]
+fn a_leader_that_nobody_hears_is_replaced() {
+    let Some((network, cluster)) = networked(3, &[]) else { return };
+    let load = Load::on(cluster.clients());
+    for cut in [Cut::Broken, Cut::Silent] {
+        load.await_more(SOME);
+        let leader = cluster.leader();
+        for other in (1..=3).filter(|id| *id != leader) {
+            network.cut(leader, other, cut);
+        }
+        cluster.await_leader("another leads", |id| id != leader);
+        load.await_more(SOME);
+        network.heal();
+    }
+    load.await_more(SOME);
+    load.finish().check();
+}
+
+#[test]
+fn a_follower_that_lost_the_leader_alone_does_not_depose_it() {
+    // A timeout long enough for no election to be the machine's fault.
+    let flags = ["--election_timeout", "2000", "--heartbeat_interval", "50"];
+    let Some((network, mut cluster)) = networked(3, &flags) else { return };
+    let load = Load::on(cluster.clients());
+    load.await_more(SOME);
+    let (leader, follower) = (cluster.leader(), cluster.follower());
+    let term = cluster.node(leader).status().map(|status| status.term);
+    for cut in [Cut::Broken, Cut::Silent] {
+        network.cut(leader, follower, cut);
+        network.cut(follower, leader, cut);
+        cluster
+            .node(follower)
+            .await_status("it has lost its leader", |status| status.role == "pre-candidate");
+        load.await_more(SOME);
+        network.heal();
+        cluster.node(follower).await_status("it follows again", |status| status.leader == Some(leader));
+    }
+    assert_eq!(cluster.node(leader).status().map(|status| status.term), term, "nobody but it has led");
+    load.finish().check();
+}
+
+#[test]
+fn two_of_five_that_are_cut_off_with_the_leader_serve_nobody() {
+    let Some((network, cluster)) = networked(5, &[]) else { return };
+    let load = Load::on(cluster.clients());
+    for cut in [Cut::Broken, Cut::Silent] {
+        load.await_more(SOME);
+        let leader = cluster.leader();
+        let companion = cluster.follower();
+        let others = || (1..=5).filter(|id| *id != leader && *id != companion);
+        for other in others() {
+            for inside in [leader, companion] {
+                network.cut(inside, other, cut);
+                network.cut(other, inside, cut);
+            }
+        }
+        cluster.await_leader("the majority has a leader", |id| id != leader && id != companion);
+        load.await_more(SOME);
+        network.heal();
+        load.await_more(SOME);
+    }
+    load.finish().check();
+}
+
+#[test]
+fn links_come_and_go_at_random() {
+    for (seed, flags) in [(1, &[][..]), (2, &["--forward", "--window", "20"])] {
+        eprintln!("seed {seed}");
+        let Some((network, cluster)) = networked(3, flags) else { return };
+        let mut random = Random::new(seed);
+        let load = Load::on(cluster.clients());
+        for step in 0..40 {
+            let (from, to) = (1 + random.below(3), 1 + random.below(3));
+            let cut = if random.below(2) == 0 { Cut::Broken } else { Cut::Silent };
+            network.cut(from, to, cut);
+            if step % 4 == 3 {
+                network.heal();
+            }
+            thread::sleep(Duration::from_millis(random.below(300)));
+        }
+        network.heal();
+        load.await_more(SOME);
+        load.finish().check();
+        cluster.leader();
+    }
+}

@@ -1,0 +1,180 @@
+//! Nodes that are asked to stop, and leadership that is handed over.
+
+mod harness;
+
+use std::fs;
+
+use rustix::process::Signal;
+
+use harness::cluster::{self, Cluster};
+use harness::directory::Directory;
+use harness::load::Load;
+use harness::node::Node;
+use harness::wait;
+
+/// Enough answers to be sure that all clients have found the leader.
+const SOME: u64 = 200;
+
+#[test]
+fn a_node_alone_stops_in_order_and_comes_back() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &[]);
+    let before = wait::until("an ID", || cluster::take(&node.clients));
+    node.stop();
+    node.restart();
+    assert!(wait::until("an ID", || cluster::take(&node.clients)) > before);
+}
+
+#[test]
+fn sigint_stops_a_node_and_does_not_take_it_out_of_the_cluster() {
+    let mut cluster = Cluster::of(3);
+    let follower = cluster.follower();
+    cluster.node(follower).signal(Signal::INT);
+    assert_eq!(cluster.node(follower).await_end().code(), Some(0));
+    cluster.await_voters(&[1, 2, 3]);
+    cluster.node(follower).restart();
+    cluster.await_voters(&[1, 2, 3]);
+}
+
+#[test]
+fn a_leader_that_is_asked_to_stop_hands_over_and_fails_hardly_a_request() {
+    let mut cluster = Cluster::of(3);
+    let load = Load::on(cluster.clients());
+    let times = 3;
+    for _ in 0..times {
+        load.await_more(SOME);
+        let leader = cluster.leader();
+        cluster.node(leader).stop();
+        load.await_more(SOME);
+        assert_ne!(cluster.leader(), leader);
+        cluster.node(leader).restart();
+    }
+    load.await_more(SOME);
+    let history = load.finish();
+    history.check();
+    // A request that crosses with the end of its connection may go unanswered: one piece of each client.
+    let unknown = history.unknown();
+    eprintln!("{unknown} requests went unanswered when a leader was asked to stop {times} times");
+    assert!(unknown <= times * Load::pipelined(), "{unknown} requests went unanswered");
+}
+
+#[test]
+fn a_leader_that_is_asked_to_stop_is_followed_without_an_election_timeout() {
+    // With a minute to wait for an election, whoever leads within the deadline was handed the leadership.
+    let flags = ["--election_timeout", "60000", "--heartbeat_interval", "100"];
+    let mut cluster = Cluster::with_flags(3, &flags);
+    let before = cluster.take();
+    let leader = cluster.leader();
+    cluster.node(leader).stop();
+    assert_ne!(cluster.leader(), leader);
+    assert!(cluster.take() > before);
+}
+
+#[test]
+fn a_second_signal_stops_a_node_that_has_nobody_to_hand_over_to() {
+    // Long enough for the first signal not to have done its work when the second comes.
+    let flags = ["--election_timeout", "60000", "--heartbeat_interval", "100"];
+    let mut cluster = Cluster::with_flags(3, &flags);
+    let leader = cluster.leader();
+    for id in (1..=3).filter(|id| *id != leader) {
+        cluster.node(id).pause();
+    }
+    cluster.node(leader).signal(Signal::TERM);
+    let node = cluster.node(leader);
+    wait::until_true("the first signal is noticed", || node.log().contains("asked to stop"));
+    node.signal(Signal::TERM);
+    let status = node.await_end();
+    assert!(status.code().is_some_and(|code| code != 0), "stopped at once, and by itself: {status}");
+    for id in (1..=3).filter(|id| *id != leader) {
+        cluster.node(id).resume();
+    }
+    cluster.node(leader).restart();
+    cluster.await_voters(&[1, 2, 3]);
+}
+
+#[test]
+fn all_nodes_are_asked_to_stop_at_once_and_come_back() {
+    let mut cluster = Cluster::of(3);
+    let before = cluster.take();
+    for node in cluster.nodes() {
+        node.signal(Signal::TERM);
+    }
+    for node in cluster.nodes() {
+        assert_eq!(node.await_end().code(), Some(0));
+    }
+    for node in cluster.nodes() {
+        node.respawn(&[]);
+    }
+    for node in cluster.nodes() {
+        node.await_listening();
+    }
+    assert!(cluster.take() > before);
+}
+
+#[test]
+fn leadership_is_transferred_to_whom_it_is_asked_for_under_load() {
+    let mut cluster = Cluster::of(3);
+    let load = Load::on(cluster.clients());
+    for _ in 0..2 {
+        for id in 1..=3 {
+            load.await_more(SOME);
+            cluster.leader();
+            // Any member can be asked.
+            cluster.node(1 + id % 3).command(&["transfer", "--id", &id.to_string()]).succeeded();
+            assert_eq!(cluster.leader(), id);
+        }
+    }
+    load.await_more(SOME);
+    load.finish().check();
+}
+
+#[test]
+fn without_an_id_leadership_goes_to_another_member() {
+    let mut cluster = Cluster::of(3);
+    let leader = cluster.leader();
+    cluster.node(leader).command(&["transfer"]).succeeded();
+    assert_ne!(cluster.leader(), leader);
+}
+
+#[test]
+fn leadership_can_not_be_transferred_to_nobody() {
+    let mut cluster = Cluster::of(2);
+    let leader = cluster.leader();
+    cluster.node(leader).command(&["transfer", "--id", "7"]).refused(&["member", "status"]);
+    assert_eq!(cluster.leader(), leader);
+}
+
+#[test]
+fn leadership_can_not_be_transferred_where_there_is_one_member() {
+    let directory = Directory::new();
+    let node = Node::start(&directory, 1, &[]);
+    wait::until("an ID", || cluster::take(&node.clients));
+    node.command(&["transfer"]).refused(&[]);
+    assert!(cluster::take(&node.clients).is_some());
+}
+
+#[test]
+fn status_says_when_no_node_runs() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &[]);
+    node.stop();
+    node.command(&["transfer", "--id", "1"]).refused(&[]);
+    node.command(&["status"]).refused(&["run"]);
+}
+
+#[test]
+fn the_pid_file_is_there_while_the_node_listens_and_names_it() {
+    let directory = Directory::new();
+    let file = directory.join("pid");
+    let mut node = Node::start(&directory, 1, &["--pid_file", &file]);
+    let pid = fs::read_to_string(&file).unwrap();
+    assert_eq!(pid.trim().parse(), Ok(node.pid()));
+    node.stop();
+    assert!(!fs::exists(&file).unwrap());
+    // One that a killed node left behind is no obstacle.
+    node.restart_with(&["--pid_file", &file]);
+    node.kill();
+    assert!(fs::exists(&file).unwrap());
+    node.restart_with(&["--pid_file", &file]);
+    assert_eq!(fs::read_to_string(&file).unwrap().trim().parse(), Ok(node.pid()));
+}
