@@ -10,6 +10,7 @@ help:
 	@echo 'make test      run all tests'
 	@echo 'make build     build target/release/ticketd'
 	@echo 'make check     formatting, lints and documentation, as before each commit'
+	@echo 'make bench     measure it beside nginx, Redis, PostgreSQL and etcd; also: make failover, make growth'
 	@echo 'make setup     install what is missing: a C compiler, curl, Rust'
 	@echo 'make clean     remove what was built (not the stores in ./cluster)'
 	@echo
@@ -35,3 +36,5 @@ setup:
 
 clean:
 	@. scripts/rust.sh && cargo clean
+
+include bench/bench.mk

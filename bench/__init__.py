@@ -1,4 +1,4 @@
-"""Measures ticketd side by side with what a user would otherwise pick. `docs/performance.rst` says how to read it.
+"""Measures ticketd side by side with what a user would otherwise pick. How to read it: `docs/performance.rst`.
 
 Standard library only. Each program here is a module that is run from the root of the repository:
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import Callable
 
-from bench import clusters, history, machine, plot, report
+from bench import clusters, goals, history, machine, plot, report
 from bench.clusters import Cluster, Etcd, Node, Place, Ticketd
 from bench.history import Taken
 from bench.network import Lab, Unavailable, lab
@@ -232,11 +232,23 @@ def render(results: report.Results, all_series: list[Series]) -> str:
         "all ends together: at the nodes that were left, and (L) at\nthe leader that ended; a redirect is no "
         "failure, and neither is a refused connection.\n\n" + report.table(header, rows)
     )
+    verdicts = goals.judge_failover(
+        {one.end: [trial.gap_ms for trial in one.trials] for one in all_series if one.service == "ticketd"},
+        {one.end: failed_count(one) for one in all_series if one.service == "ticketd"},
+    )
+    if verdicts:
+        text += "\n" + report.judged(verdicts)
     means = {series.means for series in all_series if series.means}
     text += "".join(f"vanish: {one}\n" for one in sorted(means))
     for series in all_series:
         text += "".join(f"{series.service}, {series.end}: {violation}\n" for violation in series.violations)
     return text
+
+
+def failed_count(series: Series) -> int:
+    """At every node, in all repetitions."""
+    counts = [count for trial in series.trials for count in (trial.at_survivors, trial.at_leader)]
+    return sum(count.get(outcome.value, 0) for count in counts for outcome in FAILED)
 
 
 def draw(all_series: list[Series]) -> str:

@@ -30,6 +30,27 @@ class Verdict:
     is_met: bool
 
 
+def judge_failover(gaps_ms: dict[str, list[float]], failed: dict[str, int]) -> list[Verdict]:
+    """The goals for the ends of ticketd's leader, by the name of the end."""
+    verdicts: list[Verdict] = []
+
+    def gap(end: str, what: str, pick: Callable[[list[float]], float], at_most_ms: float) -> None:
+        if end in gaps_ms:
+            value = pick(gaps_ms[end])
+            goal = f"{at_most_ms:.0f} ms at most"
+            verdicts.append(Verdict(f"{end}: {what}", f"{value:.1f} ms", goal, value <= at_most_ms))
+
+    gap("kill", "median gap", median, 30)
+    gap("kill", "worst gap", max, 100)
+    gap("term", "median gap", median, 3)
+    if "term" in failed:
+        verdicts.append(
+            Verdict("term: requests that failed", str(failed["term"]), "none", failed["term"] == 0)
+        )
+    gap("vanish", "worst gap", max, 1000)
+    return verdicts
+
+
 def judge(results: Results) -> list[Verdict]:
     """The goals for which this run has figures."""
     rounds = results["rounds"]
@@ -107,6 +128,7 @@ def judge(results: Results) -> list[Verdict]:
     if SINGLE in last:
         starts = median(visits[SINGLE]["start_ms"] for visits in rounds)
         figure("start of a single node to its first ID", "20 at most", "ms", starts, lambda x: x <= 20)
+    figure("release binary", "3 at most", "MB", results.get("binary_mb"), lambda x: x <= 3)
     if DEFAULT in last:
         ours = last[DEFAULT]
         figure("memory of a node at rest", "8 at most", "MB", ours["resident_mb"], lambda x: x <= 8)

@@ -92,14 +92,14 @@ def throughput(results: Results) -> str:
         )
     verdicts = goals.judge(results)
     if verdicts:
-        parts.append(
-            "Goals\n"
-            + table(
-                ["", "measured", "goal", "met"],
-                [[one.what, one.measured, one.goal, "yes" if one.is_met else "NO"] for one in verdicts],
-            )
-        )
+        parts.append(judged(verdicts))
     return "\n".join(parts)
+
+
+def judged(verdicts: list[goals.Verdict]) -> str:
+    """What was wanted, and whether it was reached."""
+    rows = [[one.what, one.measured, one.goal, "yes" if one.is_met else "NO"] for one in verdicts]
+    return "Goals\n" + table(["", "measured", "goal", "met"], rows)
 
 
 def rate(rounds: list[Results], name: str, load: str) -> float:

@@ -1,7 +1,7 @@
 """`make bench`: every service in interleaved rounds, and one table.
 
-A round starts each service in turn, from nothing, loads it in every way, and stops it. So no service runs beside
-another, and what changes on the machine from one round to the next changes for all of them.
+A round starts each service in turn, from nothing, loads it in every way, and stops it. So no service runs
+beside another, and what changes on the machine from one round to the next changes for all of them.
 """
 
 from __future__ import annotations
@@ -74,6 +74,7 @@ def main() -> None:
     results = {
         "machine": described,
         "seconds": options.seconds,
+        "binary_mb": Path(machine.ticketd()).stat().st_size / 2**20,
         "rounds": [{name: asdict(one) for name, one in visits.items()} for visits in rounds],
     }
     report.write_json(options.results / "throughput.json", results)

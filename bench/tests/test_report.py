@@ -47,6 +47,19 @@ class Goals(unittest.TestCase):
         self.assertEqual(goals.judge(results({goals.NGINX: visit(100)})), [])
 
 
+class FailoverGoals(unittest.TestCase):
+    def test_the_median_and_the_worst_are_judged_apart(self) -> None:
+        verdicts = {one.what: one for one in goals.judge_failover({"kill": [10, 20, 150]}, {"kill": 5})}
+        self.assertTrue(verdicts["kill: median gap"].is_met)
+        self.assertFalse(verdicts["kill: worst gap"].is_met)
+        self.assertEqual(len(verdicts), 2)
+
+    def test_one_failed_request_is_too_many_for_a_polite_end(self) -> None:
+        for failed, is_met in ((0, True), (1, False)):
+            verdicts = goals.judge_failover({"term": [2.0]}, {"term": failed})
+            self.assertEqual([one.is_met for one in verdicts], [True, is_met])
+
+
 class Tables(unittest.TestCase):
     def test_columns_are_as_wide_as_their_widest_cell(self) -> None:
         self.assertEqual(
