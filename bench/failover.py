@@ -4,9 +4,9 @@ Three ways to end: `kill` (SIGKILL: the kernel closes its connections), `term` (
 `vanish` (its packets are dropped, and nobody is told; where no network namespace can be made, it is stopped by
 SIGSTOP instead, which looks the same to the others but for connections that are still accepted).
 
-Probes go to every node all the time. The gap is the longest time after the end within which no ID came from any
-node. Every ID that any probe got, over all repetitions, is checked: none twice, and none smaller than one that was
-answered before it was asked for.
+Probes go to every node all the time. The gap is the longest time after the end within which no ID came from
+any node. Every ID that any probe got, over all repetitions, is checked: none twice, and none smaller than one
+that was answered before it was asked for.
 """
 
 from __future__ import annotations

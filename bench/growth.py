@@ -1,8 +1,8 @@
-"""`make growth`: what grows with the IDs that were taken, with the nodes, and with the connections; what does not.
+"""`make growth`: what grows with the IDs that were taken, with the nodes and with the connections, and what not.
 
-- IDs: three nodes; after 10 thousand, 1 million and 100 million IDs the throughput, the memory of the leader, the
-  store's size, and the time that a stopped cluster takes to its first ID. The first million is taken one by one,
-  the rest with many IDs for each request: a hundred million single requests would take half an hour and more.
+- IDs: three nodes; after 10 thousand, 1 million and 100 million IDs the throughput, the memory of the leader,
+  the store's size, and the time that a stopped cluster takes to its first ID. The first million is taken one by
+  one, the rest with many IDs for each request: a hundred million single requests would take half an hour.
 - Nodes: 1, 3, 5 and 7; throughput at 64 connections and latency at one.
 - Connections: 1 to 10,000 at three nodes; throughput, latency, the leader's memory.
 """

@@ -1,7 +1,7 @@
 """What clients saw, and whether a service of unique, ordered IDs may have shown it to them.
 
-A record of requests with the times at which each was sent and answered. Nothing else is known: not which node led,
-not what was lost.
+A record of requests with the times at which each was sent and answered. Nothing else is known: not which node
+led, not what was lost.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Taken:
 
 
 def violations(history: Iterable[Taken], most: int = 10) -> list[str]:
-    """What must never be, in words: an ID that was given twice, or one smaller than an ID that was answered before
-    its request was sent. Empty where all is well."""
+    """What must never be, in words: an ID that was given twice, or one smaller than an ID that was answered
+    before its request was sent. Empty where all is well."""
     found: list[str] = []
     seen: dict[int, Taken] = {}
     # Answered, but perhaps not yet when the request that is being looked at was sent; by the time of the answer.

@@ -1,6 +1,6 @@
 """Probes: requests to every node, one after another, that never wait for an answer that may not come.
 
-One thread and one epoll, so that what is measured is not Python's own scheduling. To each node goes the next
+One thread and one selector, so that what is measured is not Python's own scheduling. To each node goes the next
 request as soon as the last is answered; where an answer is overdue, another goes out on a connection of its own.
 """
 
@@ -86,7 +86,8 @@ class Prober:
         self._targets = [
             _Target(node, endpoint, _request(endpoint, body)) for node, endpoint in endpoints.items()
         ]
-        self._selector = selectors.DefaultSelector()
+        # epoll and poll count milliseconds, which is as long as some gaps; there are few sockets.
+        self._selector = selectors.SelectSelector()
         self._is_stopping = False
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="prober")

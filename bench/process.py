@@ -140,8 +140,8 @@ def _children(pid: int) -> list[int]:
 
 def _ended_children_nanoseconds(pid: int) -> int:
     """What those children used that have ended and were waited for: a PostgreSQL backend, say."""
-    # The name of the program, in parentheses, may hold anything; after it, `cutime` and `cstime` are the 14th and
-    # the 15th.
+    # The name of the program, in parentheses, may hold anything; `cutime` and `cstime` are the 14th and the 15th
+    # field after it.
     fields = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
     ticks = sum(map(int, fields[13:15]))
     return ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")

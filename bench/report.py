@@ -47,8 +47,9 @@ def throughput(results: Results) -> str:
     loads = list(rounds[0][names[0]]["cells"])
     parts = [
         described(results),
-        f"{len(rounds)} rounds of {results['seconds']} s for each load; medians. Load generator and servers share "
-        "the machine: only ratios\nwithin one run mean anything. 64x16: 64 connections, 16 requests at once on each.\n",
+        f"{len(rounds)} rounds of {results['seconds']} s for each load; medians. Load generator and servers "
+        "share the machine: only ratios\nwithin one run mean anything. 64x16: 64 connections, 16 requests at "
+        "once on each.\n",
         "Thousand requests a second\n"
         + table(
             ["", *loads],
@@ -90,6 +91,7 @@ def throughput(results: Results) -> str:
         parts.append(
             "Errors that the generator counted, all rounds\n" + table(["", "load", "errors"], failures)
         )
+    parts.extend(f"Left out: {name}: {why}\n" for name, why in results.get("left_out", {}).items())
     verdicts = goals.judge(results)
     if verdicts:
         parts.append(judged(verdicts))

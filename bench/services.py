@@ -35,8 +35,8 @@ class Service(ABC):
 
     @abstractmethod
     def start(self, directory: Path) -> float:
-        """Starts it in an empty directory. Returns once it has given its first answer, with the seconds that this
-        took, from when its first process was started."""
+        """Starts it in an empty directory. Returns once it has given its first answer, with the seconds that
+        this took, from when its first process was started."""
 
     @abstractmethod
     def processes(self) -> list[Process]:
@@ -47,7 +47,7 @@ class Service(ABC):
         """Loads it."""
 
     def last_id(self) -> int | None:
-        """Takes an ID, where the service has such; between two of them lie at least as many as were given out."""
+        """Takes an ID, where the service has such; between two lie at least as many as were given out."""
         return None
 
     def stop(self) -> None:
@@ -72,7 +72,7 @@ class Http(Service):
 
 
 class Nginx(Http):
-    """nginx with a constant answer: what HTTP costs when nothing is done. As many workers as ticketd's loops: 1."""
+    """nginx with a constant answer: what HTTP costs when nothing is done. As many workers as ticketd has loops."""
 
     name = "nginx"
     programs = ("nginx",)

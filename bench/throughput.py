@@ -62,20 +62,30 @@ def main() -> None:
     ]
     described = machine.describe()
     rounds: list[dict[str, Visit]] = []
+    # A service that can not be measured costs its own line, not the whole run.
+    left_out: dict[str, str] = {}
     with machine.workplace() as workplace:
         for number in range(1, options.rounds + 1):
             visits: dict[str, Visit] = {}
-            for service in services:
+            for position, service in enumerate(services):
                 print(f"round {number} of {options.rounds}: {service.name}", flush=True)
-                directory = workplace / f"{number}-{len(visits)}"
+                directory = workplace / f"{number}-{position}"
                 directory.mkdir()
-                visits[service.name] = visit(service, directory, loads, is_last=number == options.rounds)
+                try:
+                    visits[service.name] = visit(service, directory, loads, is_last=number == options.rounds)
+                except (load.LoadFailed, RuntimeError, TimeoutError) as error:
+                    left_out[service.name] = f"round {number}: {error}"
+                    print(f"left out from now on: {error}", flush=True)
+            services = [service for service in services if service.name not in left_out]
             rounds.append(visits)
     results = {
         "machine": described,
         "seconds": options.seconds,
         "binary_mb": Path(machine.ticketd()).stat().st_size / 2**20,
-        "rounds": [{name: asdict(one) for name, one in visits.items()} for visits in rounds],
+        "left_out": left_out,
+        "rounds": [
+            {name: asdict(one) for name, one in visits.items() if name not in left_out} for visits in rounds
+        ],
     }
     report.write_json(options.results / "throughput.json", results)
     table = report.throughput(results)

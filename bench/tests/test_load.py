@@ -5,7 +5,6 @@ import unittest
 from bench.load import (
     Load,
     LoadFailed,
-    connecting_seconds,
     percentile,
     read_pgbench,
     read_redis_benchmark,
@@ -81,10 +80,9 @@ class Pgbench(unittest.TestCase):
         )
         self.assertEqual(sample.requests_per_second, 59206.481331)
 
-    def test_the_time_to_connect_is_read_and_missed_where_it_is_not_there(self) -> None:
-        self.assertEqual(connecting_seconds(PGBENCH), 0.15831)
+    def test_a_pgbench_that_measured_nothing_is_no_sample(self) -> None:
         with self.assertRaises(LoadFailed):
-            connecting_seconds("pgbench: error: connection refused\n")
+            read_pgbench("pgbench: error: connection refused\n", [], PLAIN)
 
     def test_a_transaction_of_sixteen_counts_sixteen_times(self) -> None:
         sample = read_pgbench(PGBENCH, [], PIPELINED)
