@@ -17,6 +17,11 @@ help:
 	@echo 'make sim             whole clusters from ten thousand seeds; SEED=n replays one'
 	@echo 'make sim-mutants     plant known mistakes, one at a time: the simulation must find each'
 	@echo
+	@echo 'Measuring, beside what one would use instead (installs nginx, etcd, Redis, PostgreSQL and wrk):'
+	@echo 'make bench           throughput and latency'
+	@echo 'make failover        how long nobody answers when a leader ends'
+	@echo 'make growth          what grows with IDs, nodes and connections'
+	@echo
 	@echo 'make cluster RAFT_PORT=9101 HTTP_PORT=8101   other ports: three from each on (9001 and 8001)'
 	@echo 'make cluster CLUSTER=DIR                     another directory than ./cluster'
 
@@ -41,3 +46,4 @@ clean:
 	@. scripts/rust.sh && cargo clean
 
 include sim/sim.mk
+include bench/bench.mk
