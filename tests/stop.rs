@@ -163,6 +163,17 @@ fn status_says_when_no_node_runs() {
 }
 
 #[test]
+fn status_says_when_the_node_does_not_answer() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &[]);
+    node.pause();
+    let peers = node.peers.clone();
+    node.command(&["status"]).refused(&["no answer", &peers]);
+    node.resume();
+    assert!(wait::until("an ID", || cluster::take(&node.clients)) > 0);
+}
+
+#[test]
 fn the_pid_file_is_there_while_the_node_listens_and_names_it() {
     let directory = Directory::new();
     let file = directory.join("pid");
