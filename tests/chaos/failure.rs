@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::disk::{Call, Disk, EIO, ENOSPC, EROFS};
 use crate::harness::cluster::Cluster;
 use crate::harness::load::Load;
@@ -14,8 +16,8 @@ use crate::{SOME, cluster};
 /// So many entries that the log is compacted several times.
 const MANY_ENTRIES: u64 = 12_000;
 
-/// The smallest that there is.
-const DB_SIZE_MIN: &str = "16777216";
+/// The smallest that there is, in MiB.
+const DB_SIZE_MIN: &str = "16";
 
 /// Who has the disk that fails.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,7 +67,9 @@ fn assert_failed_once(node: &Node, words: &str) {
 fn come_back(cluster: &mut Cluster, id: u64) {
     let leader = cluster.await_leader("a sound node leads", |leader| leader != id);
     let node = cluster.node(id);
-    node.stop();
+    // It must not look like a good end to whoever restarts it.
+    node.signal(Signal::TERM);
+    assert_eq!(node.await_end().code(), Some(1));
     Disk::of(node).heal();
     node.restart();
     let there = cluster.node(leader).await_status("it answers", |_| true).commit_index;
