@@ -60,7 +60,8 @@ impl World {
         }
         let count = self.client_rng.between(1, self.plan.count_max);
         let request = self.history.begin(number, (slot, epoch), self.now, count, term);
-        self.clients[usize::from(number)].waiting = Some(Waiting { request, asked: (slot, epoch), since: self.now });
+        self.clients[usize::from(number)].waiting =
+            Some(Waiting { request, asked: (slot, epoch), since: self.now });
         self.give(slot, Input::TakeIds { request, count: NonZeroU64::new(count).unwrap_or(NonZeroU64::MIN) });
     }
 
@@ -80,7 +81,9 @@ impl World {
                 }
                 self.plan_request(number, self.plan.think_us);
             }
-            Answer::NotLeader { leader: Some(leader) } if !self.hosts[slot_of(leader).at()].is_lost() && self.client_rng.percent(90) => {
+            Answer::NotLeader { leader: Some(leader) }
+                if !self.hosts[slot_of(leader).at()].is_lost() && self.client_rng.percent(90) =>
+            {
                 client.target = slot_of(leader);
                 self.plan_request(number, self.plan.think_us / 8);
             }

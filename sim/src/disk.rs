@@ -32,7 +32,9 @@ impl Disk {
     }
 
     pub(crate) fn base(&self) -> (LogIndex, Term) {
-        self.snapshot.as_ref().map_or((LogIndex(0), Term(0)), |s| (s.last_included_index, s.last_included_term))
+        self.snapshot
+            .as_ref()
+            .map_or((LogIndex(0), Term(0)), |s| (s.last_included_index, s.last_included_term))
     }
 
     pub(crate) fn last_index(&self) -> LogIndex {
@@ -81,7 +83,11 @@ impl Disk {
                 violated!("write {id} appends entry {} after entry {last}", entry.index);
             }
             if entry.term > self.hard_state.current_term {
-                violated!("write {id} appends an entry of term {} in term {}", entry.term, self.hard_state.current_term);
+                violated!(
+                    "write {id} appends an entry of term {} in term {}",
+                    entry.term,
+                    self.hard_state.current_term
+                );
             }
             let previous = self.term_at(last).expect("the last entry, or the snapshot, has a term");
             oracle.on_written(previous, &entry);
@@ -99,7 +105,12 @@ impl Disk {
         }
         let changed = old.voted_for.is_some() && new.voted_for != old.voted_for;
         if new.current_term == old.current_term && changed {
-            violated!("a second vote in term {}: {:?} after {:?}", new.current_term, new.voted_for, old.voted_for);
+            violated!(
+                "a second vote in term {}: {:?} after {:?}",
+                new.current_term,
+                new.voted_for,
+                old.voted_for
+            );
         }
         self.hard_state = new;
     }

@@ -120,7 +120,7 @@ impl World {
                 let rate = self.fault_rng.between(512, 2_048);
                 self.with_clock(slot, |clock, now| clock.set_rate(now, rate));
             }
-            Fault::ClockJump if us % 3 == 0 => self.with_clock(slot, |clock, now| clock.jump_back(now, us)),
+            Fault::ClockJump if us.is_multiple_of(3) => self.with_clock(slot, |clock, now| clock.jump_back(now, us)),
             Fault::ClockJump => self.with_clock(slot, |clock, now| clock.jump_ahead(now, us)),
             Fault::Pause => self.pause(slot, us),
             Fault::PauseMidTurn => {
@@ -156,7 +156,8 @@ impl World {
     /// How long a fault lasts, in microseconds: mostly some election timeouts.
     fn a_while(&mut self) -> u64 {
         let timeout = self.plan.election_timeout_us;
-        let longest = self.fault_rng.pick(&[timeout / 4, timeout, timeout * 3, timeout * 10]).unwrap_or(timeout);
+        let longest =
+            self.fault_rng.pick(&[timeout / 4, timeout, timeout * 3, timeout * 10]).unwrap_or(timeout);
         self.fault_rng.between(1, longest)
     }
 
@@ -332,7 +333,9 @@ impl World {
         };
         enough(self.oracle.membership())
             && self.hosts.iter().all(|host| match &host.process {
-                Some(process) => enough(process.node.membership()) || !process.node.raft().membership().contains(host.peer),
+                Some(process) => {
+                    enough(process.node.membership()) || !process.node.raft().membership().contains(host.peer)
+                }
                 None => host.standing == Standing::Empty,
             })
     }
@@ -350,7 +353,9 @@ impl World {
     /// Whether what remains without this voter has a majority of stores that are where they should be.
     fn can_lose_voter(&self, slot: Slot) -> bool {
         let membership = self.oracle.membership();
-        let of = |id: &raft_core::NodeId| membership.peer(*id) == Some(self.hosts[crate::host::slot_of(*id).at()].peer);
+        let of = |id: &raft_core::NodeId| {
+            membership.peer(*id) == Some(self.hosts[crate::host::slot_of(*id).at()].peer)
+        };
         let rest: Vec<_> = membership.voters().filter(|id| *id != node_id(slot)).collect();
         rest.iter().filter(|id| of(id)).count() > rest.len() / 2
     }

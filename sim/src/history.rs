@@ -81,7 +81,13 @@ impl History {
     }
 
     /// An answer leaves a node. Gives the request that it ends.
-    pub(crate) fn end(&mut self, id: RequestId, (slot, epoch): (Slot, Epoch), answer: Answer, oracle: &Oracle) -> Request {
+    pub(crate) fn end(
+        &mut self,
+        id: RequestId,
+        (slot, epoch): (Slot, Epoch),
+        answer: Answer,
+        oracle: &Oracle,
+    ) -> Request {
         let request = self.request(id);
         if request.answered || (request.slot, request.epoch) != (slot, epoch) {
             violated!("{answer:?} from {slot:?} is a second answer to {request:?}");
@@ -94,6 +100,8 @@ impl History {
                 }
                 self.on_ids(request, first, oracle);
             }
+            // Where requests are forwarded together, together they may ask for more than there is.
+            Answer::Exhausted if self.forwarding => {}
             Answer::Exhausted => {
                 if u64::MAX - oracle.next() >= request.count {
                     violated!("exhausted at {}, {} were asked for", oracle.next(), request.count);
@@ -127,7 +135,9 @@ impl History {
             let before = self.terms.range(..term).next_back().map_or(0, |(_, earlier)| earlier.disappointed);
             let allowed = window.saturating_add(disappointed).saturating_add(before);
             if gap > allowed {
-                violated!("term {term} reserved {reserved} and gave {given}: a gap of {gap}, {allowed} are allowed");
+                violated!(
+                    "term {term} reserved {reserved} and gave {given}: a gap of {gap}, {allowed} are allowed"
+                );
             }
         }
     }
@@ -149,7 +159,9 @@ impl History {
             return;
         }
         let owner = oracle.leader_of(reserved.term);
-        if owner.map(|(peer, epoch)| (peer.id.get(), epoch)) != Some((u64::from(request.slot.0) + 1, request.epoch)) {
+        if owner.map(|(peer, epoch)| (peer.id.get(), epoch))
+            != Some((u64::from(request.slot.0) + 1, request.epoch))
+        {
             violated!("{request:?} was given {first}, which {owner:?} reserved in term {}", reserved.term);
         }
         let of_term = self.of(reserved.term);

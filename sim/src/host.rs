@@ -46,7 +46,9 @@ pub(crate) enum Standing {
 pub(crate) enum Health {
     Sound,
     /// Takes this many times as long, at least.
-    Slow { at_least_us: u64 },
+    Slow {
+        at_least_us: u64,
+    },
     /// Refuses them.
     Failing,
 }

@@ -17,14 +17,17 @@ mod plan;
 mod promises;
 mod rng;
 mod schedule;
+mod shrink;
 mod turns;
 mod world;
 
+use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};
 
 pub use faults::{FAULTS, Fault};
 pub use plan::{Ailment, Limits, Peace, Plan, Weather};
 pub use rng::Rng;
+pub use shrink::shrink;
 pub use world::Summary;
 
 /// Ends a run: something is not as promised.
@@ -46,6 +49,16 @@ pub enum Narration {
     Frames,
 }
 
+thread_local! {
+    /// Where the last panic of this thread was, and what it said.
+    static LAST_PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Lets failing runs tell where they failed without a word on standard error. For the whole process.
+pub fn keep_panics_quiet() {
+    panic::set_hook(Box::new(|info| LAST_PANIC.with(|last| *last.borrow_mut() = info.to_string())));
+}
+
 /// Runs the cluster that a seed stands for.
 ///
 /// # Errors
@@ -56,9 +69,5 @@ pub fn run(seed: u64, limits: &Limits, narration: Narration) -> Result<Summary, 
         eprintln!("{plan:?}");
     }
     let world = AssertUnwindSafe(|| world::World::new(plan, limits.clone(), narration).run());
-    panic::catch_unwind(world).map_err(|cause| {
-        let text = cause.downcast_ref::<String>().cloned();
-        text.or_else(|| cause.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-            .unwrap_or_else(|| "a panic without words".to_owned())
-    })
+    panic::catch_unwind(world).map_err(|_| LAST_PANIC.with(|last| last.borrow().clone()))
 }

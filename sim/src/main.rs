@@ -1,25 +1,185 @@
-//! `ticketd-sim`: runs seeds.
+//! `ticketd-sim`: runs clusters from seeds, and makes those that fail small.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Instant;
 
-use ticketd_sim::{Limits, Narration, run};
+use ticketd_sim::{FAULTS, Fault, Limits, Narration, Summary, keep_panics_quiet, run, shrink};
+
+const USAGE: &str = "\
+usage: ticketd-sim [--seed N | --seeds N --from N] [--threads N] [--first] [--no-shrink]
+                   [--members N] [--faults N] [--skip N,N] [--without KIND,KIND] [--told | --frames]
+
+  --seed N      one run, told line by line
+  --seeds N     this many runs (10000), from --from (1) on
+  --threads N   as many at once (one for each processor)
+  --first       stop at the first failure
+  --no-shrink   do not make failures smaller
+  --members N   at most so many nodes at first
+  --faults N    nothing goes wrong from fault N on
+  --skip N,N    these faults do not happen
+  --without K,K these kinds of faults do not happen
+  --told        say what happens; --frames: and what is sent";
+
+/// What was asked for.
+struct Order {
+    from: u64,
+    seeds: u64,
+    threads: usize,
+    first: bool,
+    shrinks: bool,
+    narration: Narration,
+    limits: Limits,
+}
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().collect();
-    let number = |at: usize| args.get(at).and_then(|a| a.parse::<u64>().ok());
-    let from = number(1).unwrap_or(1);
-    let count = number(2).unwrap_or(1);
-    let told = if args.get(3).is_some_and(|a| a == "f") { Narration::Frames } else if args.get(3).is_some() { Narration::Told } else { Narration::Silent };
-    if told == Narration::Silent { std::panic::set_hook(Box::new(|info| { if let Some(l)=info.location() { if !l.file().contains("sim/src") || !format!("{info}").contains("violated") { eprintln!("at {l}"); } } })); }
-    let started = std::time::Instant::now();
-    let (mut events, mut us, mut failed, mut answered, mut rec) = (0, 0, 0, 0, 0);
-    for seed in from..from + count {
-        match run(seed, &Limits::default(), told) {
-            Ok(s) => { events += s.events; us += s.simulated_us; answered += s.answered; rec = rec.max(s.recovery_timeouts); if told != Narration::Silent { println!("{s:?}"); } }
-            Err(e) => { failed += 1; println!("seed {seed}: {e}"); }
+    match order(std::env::args().skip(1)) {
+        Ok(order) => carry_out(&order),
+        Err(wrong) => {
+            eprintln!("{wrong}\n{USAGE}");
+            ExitCode::from(2)
         }
     }
-    let t = started.elapsed().as_secs_f64();
-    println!("{count} seeds, {failed} failed, {events} events in {t:.1}s = {:.0}/s, {} s simulated, {answered} answered, rec {rec}", events as f64 / t, us / 1_000_000);
-    ExitCode::SUCCESS
+}
+
+fn order(mut args: impl Iterator<Item = String>) -> Result<Order, String> {
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let mut order = Order {
+        from: 1,
+        seeds: 10_000,
+        threads,
+        first: false,
+        shrinks: true,
+        narration: Narration::Silent,
+        limits: Limits::default(),
+    };
+    while let Some(option) = args.next() {
+        let mut value = || args.next().ok_or(format!("{option} wants a value"));
+        match option.as_str() {
+            "--seed" => {
+                (order.from, order.seeds) = (number(&value()?)?, 1);
+                order.narration = Narration::Told;
+            }
+            "--seeds" => order.seeds = number(&value()?)?,
+            "--from" => order.from = number(&value()?)?,
+            "--threads" => order.threads = number::<usize>(&value()?)?.max(1),
+            "--first" => order.first = true,
+            "--no-shrink" => order.shrinks = false,
+            "--members" => order.limits.members_max = Some(number(&value()?)?),
+            "--faults" => order.limits.faults_max = Some(number(&value()?)?),
+            "--skip" => order.limits.skip = value()?.split(',').map(number).collect::<Result<_, _>>()?,
+            "--without" => order.limits.without = value()?.split(',').map(kind).collect::<Result<_, _>>()?,
+            "--told" => order.narration = Narration::Told,
+            "--frames" => order.narration = Narration::Frames,
+            other => return Err(format!("no option {other}")),
+        }
+    }
+    Ok(order)
+}
+
+fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("{text} is not a number that fits"))
+}
+
+fn kind(text: &str) -> Result<Fault, String> {
+    let named = |fault: &&Fault| format!("{fault:?}").eq_ignore_ascii_case(text);
+    FAULTS.iter().find(named).copied().ok_or_else(|| format!("no fault {text}, of {FAULTS:?}"))
+}
+
+fn carry_out(order: &Order) -> ExitCode {
+    keep_panics_quiet();
+    let started = Instant::now();
+    let next = AtomicU64::new(order.from);
+    let end = order.from.saturating_add(order.seeds);
+    let results = Mutex::new((Summary::default(), 0_u64, Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..order.threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= end {
+                        return;
+                    }
+                    let result = run(seed, &order.limits, order.narration);
+                    let mut results = results.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    results.1 += 1;
+                    match result {
+                        Ok(summary) => add(&mut results.0, &summary),
+                        Err(reason) => {
+                            println!("seed {seed}: {reason}\n  replay: make sim SEED={seed}");
+                            results.2.push(seed);
+                            if order.first {
+                                next.store(end, Ordering::Relaxed);
+                            }
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let (sum, runs, mut failed) = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    report(&sum, runs, failed.len(), started.elapsed().as_secs_f64());
+    failed.sort_unstable();
+    if let (Some(seed), true) = (failed.first(), order.shrinks) {
+        let small = shrink(*seed, &order.limits);
+        println!("  smaller: make sim SEED={seed} SIM_FLAGS='{}'", flags(&small));
+    }
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn add(sum: &mut Summary, summary: &Summary) {
+    sum.events += summary.events;
+    sum.simulated_us += summary.simulated_us;
+    sum.answered += summary.answered;
+    sum.faults += summary.faults;
+    sum.elections += summary.elections;
+    sum.committed += summary.committed;
+    sum.recovery_timeouts = sum.recovery_timeouts.max(summary.recovery_timeouts);
+    sum.fingerprint ^= summary.fingerprint;
+}
+
+fn report(sum: &Summary, runs: u64, failed: usize, seconds: f64) {
+    let hours = sum.simulated_us / 3_600_000_000;
+    let minutes = sum.simulated_us / 60_000_000 % 60;
+    // A rate for people to read.
+    #[expect(clippy::cast_precision_loss)]
+    let rate = sum.events as f64 / seconds / 1e6;
+    println!(
+        "{runs} runs, {failed} failed: {} events in {seconds:.1} s ({rate:.2} million/s), {hours} h {minutes} min \
+         of cluster time, {} faults, {} elections, {} entries committed, {} requests given IDs, slowest recovery \
+         {} election timeouts, fingerprint {:016x}",
+        sum.events,
+        sum.faults,
+        sum.elections,
+        sum.committed,
+        sum.answered,
+        sum.recovery_timeouts,
+        sum.fingerprint
+    );
+}
+
+/// The options that stand for these limits.
+fn flags(limits: &Limits) -> String {
+    let mut flags = String::new();
+    let listed = |items: Vec<String>| items.join(",");
+    let mut flag = |name: &str, value: String| {
+        // Writing to a string does not fail.
+        let _ = write!(flags, "{}--{name} {value}", if flags.is_empty() { "" } else { " " });
+    };
+    if let Some(members) = limits.members_max {
+        flag("members", members.to_string());
+    }
+    if let Some(faults) = limits.faults_max {
+        flag("faults", faults.to_string());
+    }
+    if !limits.skip.is_empty() {
+        flag("skip", listed(limits.skip.iter().map(u64::to_string).collect()));
+    }
+    if !limits.without.is_empty() {
+        flag("without", listed(limits.without.iter().map(|kind| format!("{kind:?}")).collect()));
+    }
+    flags
 }

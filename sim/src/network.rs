@@ -9,8 +9,8 @@ use ticketd::peer::{self, Decoder, Frame, Hello, Refuse, Welcome};
 
 use crate::host::{Standing, node_id};
 use crate::schedule::{ConnId, Direction, Epoch, Event, PacketId, Slot};
-use crate::{Narration, violated};
 use crate::world::{CLUSTER, World};
+use crate::{Narration, violated};
 
 /// How long a dial or a handshake may take, in election timeouts.
 const DIAL_PATIENCE: u64 = 1;

@@ -39,6 +39,8 @@ struct Written {
 #[derive(Clone, Debug)]
 struct Committed {
     entry: Entry,
+    /// The term of whoever took it for committed first: in this one or before, a leader had committed it.
+    by: Term,
     /// The smallest integer that is not reserved, after this entry.
     next: u64,
     membership: Arc<Membership>,
@@ -97,7 +99,9 @@ impl Oracle {
             return;
         }
         let base = raft.snapshot().map_or(LogIndex(0), |s| s.last_included_index);
-        for Committed { entry, .. } in self.committed.iter().rev().take_while(|c| c.entry.index > base) {
+        let later = self.committed.iter().rev().take_while(|c| c.entry.index > base);
+        // A leader that is elected late need not have what a later one has committed.
+        for Committed { entry, .. } in later.filter(|c| c.by < term) {
             if raft.entry(entry.index).map(|e| e.term) != Some(entry.term) {
                 violated!("{me} leads term {term} without entry {} of term {}", entry.index, entry.term);
             }
@@ -124,7 +128,11 @@ impl Oracle {
             self.written_too.entry((entry.index, entry.term)).or_insert_with(new)
         };
         if known.previous != previous || known.payload != entry.payload {
-            violated!("two entries {} of term {}: {known:?}, then {entry:?} after term {previous}", entry.index, entry.term);
+            violated!(
+                "two entries {} of term {}: {known:?}, then {entry:?} after term {previous}",
+                entry.index,
+                entry.term
+            );
         }
     }
 
@@ -136,14 +144,14 @@ impl Oracle {
         if base > seen
             && let Some(snapshot) = raft.snapshot()
         {
-            self.commit_chain(me, base, snapshot.last_included_term);
+            self.commit_chain(me, raft.current_term(), (base, snapshot.last_included_term));
         }
         for index in (seen.max(base).0 + 1)..=commit_index.0 {
             let index = LogIndex(index);
             let Some(entry) = raft.entry(index) else {
                 violated!("{me} takes {index} for committed and does not have it");
             };
-            self.commit(me, entry);
+            self.commit(me, raft.current_term(), entry);
         }
         if base > seen
             && let Some(snapshot) = raft.snapshot()
@@ -177,15 +185,17 @@ impl Oracle {
         let Some(offset) = applied.0.checked_sub(self.first.0) else { return };
         let known = usize::try_from(offset).ok().and_then(|offset| self.committed.get(offset));
         if known.map(|k| k.next) != Some(next) {
-            violated!("{holder} has applied {applied} and stands at {next}, should be at {:?}", known.map(|k| k.next));
+            violated!(
+                "{holder} has applied {applied} and stands at {next}, should be at {:?}",
+                known.map(|k| k.next)
+            );
         }
     }
 
     /// A node has compacted what it committed, before anybody looked: what was written tells what that was, back
     /// from the entry of this index and term.
-    fn commit_chain(&mut self, holder: Peer, index: LogIndex, term: Term) {
+    fn commit_chain(&mut self, holder: Peer, by: Term, (mut index, mut term): (LogIndex, Term)) {
         let mut chain = Vec::new();
-        let (mut index, mut term) = (index, term);
         while index > self.commit_index() {
             let Some(written) = self.written_at(index, term) else {
                 violated!("{holder} has compacted entry {index} of term {term}, which nobody has on disk");
@@ -195,7 +205,7 @@ impl Oracle {
             index = LogIndex(index.0 - 1);
         }
         for entry in chain.iter().rev() {
-            self.commit(holder, entry);
+            self.commit(holder, by, entry);
         }
     }
 
@@ -205,7 +215,7 @@ impl Oracle {
         if first.term == term { Some(first) } else { self.written_too.get(&(index, term)) }
     }
 
-    fn commit(&mut self, holder: Peer, entry: &Entry) {
+    fn commit(&mut self, holder: Peer, by: Term, entry: &Entry) {
         let Some(offset) = entry.index.0.checked_sub(self.first.0) else { return };
         let offset = usize::try_from(offset).expect("logs in a simulation are short");
         if let Some(known) = self.committed.get(offset) {
@@ -228,7 +238,7 @@ impl Oracle {
                 self.reserved.push(Reserved { start, end: next, term: entry.term });
             }
         }
-        self.committed.push(Committed { entry: entry.clone(), next, membership });
+        self.committed.push(Committed { entry: entry.clone(), by, next, membership });
     }
 }
 

@@ -1,6 +1,6 @@
 //! When the faults have stopped: what must come to pass, and in what time (liveness).
 
-use raft_core::{LogIndex, NodeId, Peer};
+use raft_core::{NodeId, Peer};
 
 use crate::host::{Health, Standing, slot_of};
 use crate::plan::{Ailment, Peace, Weather};
@@ -40,7 +40,9 @@ impl World {
         }
         self.narrate(Slot(0), || "-- peace".to_owned());
         self.ask_anew();
-        let at = self.now.plus(self.plan.election_timeout_us * PATIENCE_TIMEOUTS + 1_000_000);
+        // A client that asks a node which can not reach the leader waits until its request has timed out.
+        let lost = if self.plan.forward { self.plan.request_timeout_us * 3 } else { 0 };
+        let at = self.now.plus(self.plan.election_timeout_us * PATIENCE_TIMEOUTS + 1_000_000 + lost);
         self.schedule.plan(at, Event::Judgement);
     }
 
@@ -140,8 +142,11 @@ impl World {
         let mut leader = None;
         for host in self.hosts.iter().filter(|host| !host.ailing) {
             let Some(process) = &host.process else { continue };
-            if !membership.contains(host.peer) && process.node.raft().last_log_index() == LogIndex(0) {
-                // It joined and was removed before anybody spoke to it: nobody ever will.
+            let known = process.node.membership();
+            if !membership.contains(host.peer)
+                && !known.members.keys().any(|id| known.peer(*id).is_some_and(|p| membership.contains(p)))
+            {
+                // It was removed, and knows nobody who could tell.
                 continue;
             }
             if !membership.contains(host.peer) {
@@ -188,7 +193,8 @@ impl World {
 
     /// Where everybody is, in a line each.
     fn state_of_all(&self) -> String {
-        let mut lines = format!("committed {}, members {}", self.oracle.commit_index(), names(self.oracle.membership()));
+        let mut lines =
+            format!("committed {}, members {}", self.oracle.commit_index(), names(self.oracle.membership()));
         for host in &self.hosts {
             let state = host.process.as_ref().map_or("does not run".to_owned(), |process| {
                 let raft = process.node.raft();

@@ -167,7 +167,8 @@ impl Plan {
 
 impl Weather {
     fn of(rng: &mut Rng, heartbeat_interval_us: u64) -> Weather {
-        let slowest = rng.pick(&[300, 2_000, heartbeat_interval_us / 4, heartbeat_interval_us]).unwrap_or(300);
+        let slowest =
+            rng.pick(&[300, 2_000, heartbeat_interval_us / 4, heartbeat_interval_us]).unwrap_or(300);
         let ordered = rng.percent(50);
         let often = |rng: &mut Rng| rng.pick(&[0, 0, 1_000, 30_000]).unwrap_or(0);
         Weather {

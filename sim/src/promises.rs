@@ -50,8 +50,8 @@ pub(crate) fn check_commit<'a>(
 
 fn check_vote(me: Peer, term: Term, candidate: Peer, disk: &Disk) {
     let durable = disk.hard_state;
-    let kept = durable.current_term > term
-        || (durable.current_term == term && durable.voted_for == Some(candidate));
+    let kept =
+        durable.current_term > term || (durable.current_term == term && durable.voted_for == Some(candidate));
     if !kept {
         violated!("{me} gives its vote of term {term} to {candidate}, with {durable:?} on disk");
     }

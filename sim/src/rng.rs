@@ -28,7 +28,8 @@ impl Rng {
     /// From 0 up to and excluding `bound`; 0 where `bound` is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         // Multiplying keeps the high bits, and costs less than a remainder.
-        u64::try_from((u128::from(self.any()) * u128::from(bound)) >> 64).expect("the product is below bound << 64")
+        u64::try_from((u128::from(self.any()) * u128::from(bound)) >> 64)
+            .expect("the product is below bound << 64")
     }
 
     /// From `min` up to and including `max`.

@@ -206,13 +206,17 @@ impl World {
         host.epoch = Epoch(host.epoch.0 + 1);
         let node = Node::new(config, host.clock.local(now), host.disk.recovered());
         let node = match node {
-            Ok(node) => node.compacting_every(
-                NonZeroU64::new(self.plan.compaction_interval).unwrap_or(NonZeroU64::MIN),
-            ),
+            Ok(node) => node
+                .compacting_every(NonZeroU64::new(self.plan.compaction_interval).unwrap_or(NonZeroU64::MIN)),
             Err(error) => violated!("{} can not start from its own store: {error}", host.peer),
         };
         if node.raft().hard_state() != host.disk.hard_state {
-            violated!("{} starts with {:?}, its disk has {:?}", host.peer, node.raft().hard_state(), host.disk.hard_state);
+            violated!(
+                "{} starts with {:?}, its disk has {:?}",
+                host.peer,
+                node.raft().hard_state(),
+                host.disk.hard_state
+            );
         }
         let membership = Arc::clone(node.membership());
         host.process = Some(Process::new(node, usize::from(self.plan.hosts)));
@@ -240,7 +244,9 @@ impl World {
         for id in 0..self.conns.len() {
             let conn = &self.conns[id];
             if conn.acceptor == (slot, epoch) && !conn.closed {
-                self.break_conn(crate::schedule::ConnId(u32::try_from(id).expect("there are few connections")));
+                self.break_conn(crate::schedule::ConnId(
+                    u32::try_from(id).expect("there are few connections"),
+                ));
             }
         }
     }
