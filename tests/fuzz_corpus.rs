@@ -16,6 +16,21 @@ fn every_file_of_the_corpus_of_codec_values_passes() -> io::Result<()> {
     check_all("codec_values", checks::codec_values::check)
 }
 
+#[test]
+fn every_file_of_the_corpus_of_cli_addresses_passes() -> io::Result<()> {
+    check_all("cli_addresses", checks::cli_addresses::check)
+}
+
+#[test]
+fn every_file_of_the_corpus_of_core_step_passes() -> io::Result<()> {
+    check_all("core_step", checks::core_step::check)
+}
+
+#[test]
+fn every_file_of_the_corpus_of_store_passes() -> io::Result<()> {
+    check_all("store", checks::store::check)
+}
+
 fn check_all(target: &str, check: fn(&[u8])) -> io::Result<()> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let mut checked = 0;

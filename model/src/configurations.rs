@@ -177,6 +177,7 @@ pub fn configurations() -> Vec<Configuration> {
             bounds: Bounds {
                 terms: 1,
                 timeouts: 1,
+                heartbeats: 2,
                 proposals: 1,
                 transfers: 1,
                 refusals: 1,
