@@ -53,8 +53,9 @@ impl Raft {
         (first_index, round, barriers, proposals, self.left(*stall_tolerated_until)).hash(state);
         transfer.map(|Transfer { target, deadline }| (target, self.left(deadline))).hash(state);
         for (id, progress) in progress {
-            let Progress { match_index, next_index, state: sending, last_heard, acked_round } = progress;
-            (id, match_index, next_index, self.age(*last_heard), acked_round).hash(state);
+            let Progress { match_index, next_index, state: sending, last_heard, acked_round, is_gone } =
+                progress;
+            (id, match_index, next_index, self.age(*last_heard), acked_round, is_gone).hash(state);
             match sending {
                 ProgressState::Probe { waiting } => (0, waiting).hash(state),
                 ProgressState::Replicate { in_flight, progressed_at } => {

@@ -2,10 +2,10 @@
 
 # How often each thing is done, and with which seed.
 ROUNDS ?= 100
-SEED ?= 0
+CHAOS_SEED ?= 0
 
 .PHONY: chaos
 
 chaos: setup
-	@. scripts/rust.sh && TICKETD_CHAOS_ROUNDS=$(ROUNDS) TICKETD_CHAOS_SEED=$(SEED) \
+	@. scripts/rust.sh && TICKETD_CHAOS_ROUNDS=$(ROUNDS) TICKETD_CHAOS_SEED=$(CHAOS_SEED) \
 		cargo test --test chaos $(CARGO_FLAGS) -- --nocapture --test-threads 2
