@@ -43,7 +43,11 @@ fn no_published_defect_of_another_implementation_shows_here() {
     assert!(paths.len() >= 25, "the scripts are in tests/published");
     for path in &paths {
         let text = std::fs::read_to_string(path).expect("a script that was just listed");
-        assert!(text.contains("# https://"), "{}: says nowhere where the defect is described", path.display());
+        assert!(
+            text.contains("# https://"),
+            "{}: says nowhere where the defect is described",
+            path.display()
+        );
     }
     go_as_written(&paths);
 }
