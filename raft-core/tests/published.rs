@@ -4,13 +4,13 @@
 mod harness;
 
 use raft_core::{
-    AppendEntries, Heartbeat, Incarnation, LogIndex, Message, Micros, Peer, Recovered, RequestVote,
+    AppendEntries, Heartbeat, Incarnation, Input, LogIndex, Message, Micros, Peer, Recovered, RequestVote,
     Role, Round, Term,
 };
 
-use harness::cluster::Cluster;
+use harness::cluster::{Cluster, Envelope};
 use harness::node::Node;
-use harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, config, membership, peer, recovered};
+use harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, config, id, membership, peer, recovered};
 
 fn append(prev: (u64, u64), leader_commit: u64) -> Message {
     Message::AppendEntries(AppendEntries {
@@ -62,6 +62,32 @@ fn a_full_window_whose_acknowledgements_are_all_lost_empties_again() {
     cluster.pass(4 * HEARTBEAT_INTERVAL_US);
     assert_eq!(cluster.commit(1), LogIndex(102));
     assert_eq!(cluster.role(1), Role::Leader);
+}
+
+/// <https://github.com/RedisLabs/redisraft/issues/125>: a learner became a voter when it had reached the end of the
+/// log, and under a steady load there was always something that it had not. Here it is enough that it has what was
+/// committed when the current round of catching up began.
+#[test]
+fn a_learner_that_is_always_a_moment_behind_under_load_is_promoted() {
+    let mut cluster = Cluster::led_by_1(&[1, 2]);
+    cluster.add(1, 3);
+    // Whatever 3 acknowledges arrives when the next entry is committed already.
+    let mut late: Vec<Envelope> = Vec::new();
+    for _ in 0..200 {
+        cluster.node(1).pass(HEARTBEAT_INTERVAL_US / 20);
+        cluster.propose(1, "x");
+        cluster.deliver(1, 2);
+        cluster.sync(2);
+        cluster.sync(1);
+        cluster.deliver(2, 1);
+        cluster.deliver(1, 3);
+        cluster.sync(3);
+        for envelope in std::mem::replace(&mut late, cluster.take(3, 1)) {
+            cluster.arrive(envelope);
+        }
+        cluster.step(1, Input::Wake);
+    }
+    assert!(cluster.nodes[&1].raft.membership().is_voter(id(3)), "{:?}", cluster.story);
 }
 
 /// <https://github.com/etcd-io/raft/issues/197> and <https://github.com/baidu/braft/issues/292>: a voter whose disk
