@@ -4,8 +4,8 @@
 mod harness;
 
 use raft_core::{
-    AppendEntries, Heartbeat, Incarnation, Input, LogIndex, Message, Micros, Peer, Recovered, RequestVote,
-    Role, Round, Term,
+    AppendEntries, Heartbeat, Incarnation, Input, LogIndex, Message, Micros, Output, Peer, ProposalOutcome,
+    Recovered, RequestVote, Role, Round, Term, UNCOMMITTED_ENTRIES_MAX,
 };
 
 use harness::cluster::{Cluster, Envelope};
@@ -88,6 +88,28 @@ fn a_learner_that_is_always_a_moment_behind_under_load_is_promoted() {
         cluster.step(1, Input::Wake);
     }
     assert!(cluster.nodes[&1].raft.membership().is_voter(id(3)), "{:?}", cluster.story);
+}
+
+/// <https://github.com/etcd-io/raft/issues/11>: the bound on what waits to be committed was counted anew by each leader,
+/// so that a series of leaders that committed nothing let the log grow without one. Here the log itself is counted.
+#[test]
+fn a_new_leader_counts_what_its_predecessors_could_not_commit_against_the_bound() {
+    let inherited = vec![1; usize::try_from(UNCOMMITTED_ENTRIES_MAX).expect("a bound in memory")];
+    let mut cluster = Cluster::with_logs(&[(1, &inherited), (2, &[]), (3, &[])]);
+    cluster.cut_both(1, 3);
+    cluster.stalled.insert(2);
+    cluster.campaign(1);
+    cluster.deliver(1, 2);
+    cluster.deliver(2, 1);
+    cluster.sync(1);
+    cluster.deliver(1, 2);
+    cluster.sync(2);
+    cluster.deliver(2, 1);
+    assert_eq!(cluster.role(1), Role::Leader);
+    cluster.events(1);
+    cluster.propose(1, "one too many");
+    let busy = |e: &Output| matches!(e, Output::ProposalDone { outcome: ProposalOutcome::Busy, .. });
+    assert!(cluster.events(1).iter().any(busy));
 }
 
 /// <https://github.com/etcd-io/raft/issues/197> and <https://github.com/baidu/braft/issues/292>: a voter whose disk

@@ -1,5 +1,5 @@
-//! Golden scenarios that a person can read: `scripts/*.script` for the hard cases of Raft, `published/*.script` for
-//! defects that other implementations had.
+//! Golden scenarios that a person can read: `scripts/*.script` for the hard cases of Raft, `published/*.script`
+//! for defects that other implementations had.
 //!
 //! A script is blocks of commands, each followed by `---` and what the cluster then did, compared verbatim.
 //! `RAFT_BLESS=1` writes the files anew from what happens now: read the difference before it is committed.
