@@ -11,7 +11,7 @@ use crate::membership::Membership;
 use crate::message::{CampaignReason, Message, PreVote, RequestVote};
 use crate::progress::Progress;
 use crate::raft::Raft;
-use crate::roles::{Candidate, Follower, Leader, Pace, PreCandidate, RoleState};
+use crate::roles::{Candidate, CatchUp, Follower, Leader, Pace, PreCandidate, RoleState};
 use crate::types::{Micros, NodeId, Peer, Round, Term};
 
 /// After a leader's process is gone, its voters campaign one after the other, this fraction of a heartbeat
@@ -229,6 +229,7 @@ impl Raft {
             proposals: VecDeque::new(),
             transfer: None,
             stall_tolerated_until: self.now,
+            catch_up: CatchUp { index: first_index, began_at: self.now },
         });
         self.append(Payload::Noop);
         self.replicate_to_all();

@@ -38,18 +38,20 @@ impl Raft {
         }
     }
 
-    /// Makes a learner a voter as soon as it has all that is committed (dissertation §4.2.1): from then on it
-    /// can not hold up a commit for longer than any other voter. One at a time, as every change.
+    /// Makes a learner a voter as soon as it has all that was committed when the current round began
+    /// (dissertation §4.2.1), and its own addition: it then lacks no more than an election timeout's worth of
+    /// entries, and can not hold up a commit for long. One at a time, as every change.
     pub(crate) fn promote_learners(&mut self) {
         let RoleState::Leader(leader) = &self.role else { return };
         if leader.transfer.is_some() {
             return;
         }
         let members = &self.log.membership().members;
+        let goal = leader.catch_up.index.max(self.log.membership_index());
         let caught_up = leader.progress.iter().find(|(id, progress)| {
             let learns = members.get(id).is_some_and(|m| m.suffrage == Suffrage::Learner);
             let heard = progress.is_responsive(self.now, self.config.election_timeout_us);
-            learns && heard && progress.match_index >= self.commit_index
+            learns && heard && progress.match_index >= goal
         });
         let Some((id, _)) = caught_up else { return };
         if let Ok(Some(membership)) = self.membership_after(&MembershipChange::Promote(*id)) {

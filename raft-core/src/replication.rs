@@ -6,7 +6,7 @@ use crate::message::{AppendEntries, InstallSnapshot, Message};
 use crate::progress::ProgressState;
 use crate::quorum::quorum_max;
 use crate::raft::Raft;
-use crate::roles::RoleState;
+use crate::roles::{CatchUp, RoleState};
 use crate::types::{LogIndex, NodeId, Peer};
 
 /// How many heartbeat intervals an append or a snapshot may go unanswered before it is sent again.
@@ -115,6 +115,9 @@ impl Raft {
         let interval = self.config.heartbeat_interval_us;
         let RoleState::Leader(leader) = &mut self.role else { return };
         leader.heartbeat_deadline = now.plus(interval);
+        if now.since(leader.catch_up.began_at) >= self.config.election_timeout_us {
+            leader.catch_up = CatchUp { index: self.commit_index, began_at: now };
+        }
         for progress in leader.progress.values_mut() {
             progress.on_tick(now, interval.saturating_mul(PATIENCE_HEARTBEATS));
         }

@@ -82,6 +82,17 @@ pub(crate) struct Leader {
     pub(crate) transfer: Option<Transfer>,
     /// Until when a stalled disk is not held against it again.
     pub(crate) stall_tolerated_until: Micros,
+    /// What a learner must have to become a voter.
+    pub(crate) catch_up: CatchUp,
+}
+
+/// A round of catching up (dissertation §4.2.1), the same one for every learner: what was committed when it began.
+/// What is committed now would be a goal that moves: under a steady load, a learner is always a moment behind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CatchUp {
+    pub(crate) index: LogIndex,
+    /// When it began. The next one begins an election timeout later.
+    pub(crate) began_at: Micros,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -4,13 +4,13 @@
 mod harness;
 
 use raft_core::{
-    AppendEntries, Heartbeat, Incarnation, Input, LogIndex, Member, MembershipChange, Message, Peer, Recovered,
-    RequestVote, Role, Round, Suffrage, Term,
+    AppendEntries, Heartbeat, Incarnation, Input, LogIndex, Message, Micros, Output, Peer, ProposalOutcome,
+    Recovered, RequestVote, Role, Round, Term, UNCOMMITTED_ENTRIES_MAX,
 };
 
 use harness::cluster::{Cluster, Envelope};
 use harness::node::Node;
-use harness::{HEARTBEAT_INTERVAL_US, config, id, member, membership, peer, recovered};
+use harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, config, id, membership, peer, recovered};
 
 fn append(prev: (u64, u64), leader_commit: u64) -> Message {
     Message::AppendEntries(AppendEntries {
@@ -26,11 +26,7 @@ fn append(prev: (u64, u64), leader_commit: u64) -> Message {
 /// leader, and committed what followed there and was another's. Here an append commits no more than it compared.
 #[test]
 fn a_commit_index_in_an_append_without_entries_commits_nothing_beyond_what_was_compared() {
-    let mut node = Node::new(
-        config(peer(1)),
-        raft_core::Micros(0),
-        recovered(membership(&[1, 2, 3], &[]), &[2, 2, 2]),
-    );
+    let mut node = Node::new(config(peer(1)), Micros(0), recovered(membership(&[1, 2, 3], &[]), &[2, 2, 2]));
     node.receive(peer(2), append((2, 2), 4));
     node.sync();
     assert_eq!(node.raft.commit_index(), LogIndex(2));
@@ -42,11 +38,7 @@ fn a_commit_index_in_an_append_without_entries_commits_nothing_beyond_what_was_c
 /// what this life of the follower has matched, and a follower commits only what it has.
 #[test]
 fn a_heartbeat_that_commits_beyond_the_log_of_a_follower_does_not_stop_it() {
-    let mut node = Node::new(
-        config(peer(1)),
-        raft_core::Micros(0),
-        recovered(membership(&[1, 2, 3], &[]), &[2]),
-    );
+    let mut node = Node::new(config(peer(1)), Micros(0), recovered(membership(&[1, 2, 3], &[]), &[2]));
     let heartbeat = Heartbeat { term: Term(5), leader_commit: LogIndex(3730), round: Round(0) };
     node.receive(peer(2), Message::Heartbeat(heartbeat));
     assert_eq!(node.raft.commit_index(), LogIndex(2));
@@ -74,12 +66,11 @@ fn a_full_window_whose_acknowledgements_are_all_lost_empties_again() {
 
 /// <https://github.com/RedisLabs/redisraft/issues/125>: a learner became a voter when it had reached the end of the
 /// log, and under a steady load there was always something that it had not. Here it is enough that it has what was
-/// committed a heartbeat ago.
+/// committed when the current round of catching up began.
 #[test]
 fn a_learner_that_is_always_a_moment_behind_under_load_is_promoted() {
     let mut cluster = Cluster::led_by_1(&[1, 2]);
     cluster.add(1, 3);
-    cluster.settle();
     // Whatever 3 acknowledges arrives when the next entry is committed already.
     let mut late: Vec<Envelope> = Vec::new();
     for _ in 0..200 {
@@ -97,4 +88,88 @@ fn a_learner_that_is_always_a_moment_behind_under_load_is_promoted() {
         cluster.step(1, Input::Wake);
     }
     assert!(cluster.nodes[&1].raft.membership().is_voter(id(3)), "{:?}", cluster.story);
+}
+
+/// <https://github.com/etcd-io/raft/issues/11>: the bound on what waits to be committed was counted anew by each leader,
+/// so that a series of leaders that committed nothing let the log grow without one. Here the log itself is counted.
+#[test]
+fn a_new_leader_counts_what_its_predecessors_could_not_commit_against_the_bound() {
+    let inherited = vec![1; usize::try_from(UNCOMMITTED_ENTRIES_MAX).expect("a bound in memory")];
+    let mut cluster = Cluster::with_logs(&[(1, &inherited), (2, &[]), (3, &[])]);
+    cluster.cut_both(1, 3);
+    cluster.stalled.insert(2);
+    cluster.campaign(1);
+    cluster.deliver(1, 2);
+    cluster.deliver(2, 1);
+    cluster.sync(1);
+    cluster.deliver(1, 2);
+    cluster.sync(2);
+    cluster.deliver(2, 1);
+    assert_eq!(cluster.role(1), Role::Leader);
+    cluster.events(1);
+    cluster.propose(1, "one too many");
+    let busy = |e: &Output| matches!(e, Output::ProposalDone { outcome: ProposalOutcome::Busy, .. });
+    assert!(cluster.events(1).iter().any(busy));
+}
+
+/// <https://github.com/etcd-io/raft/issues/197> and <https://github.com/baidu/braft/issues/292>: a voter whose disk
+/// was wiped came back under its id. Its vote and its acknowledgements counted on, and it had forgotten both;
+/// or the leader sent it what its former life had lacked, and it was stuck. Here a wiped store is another life:
+/// it counts for nothing.
+#[test]
+fn a_voter_that_was_wiped_and_comes_back_under_its_id_counts_for_nothing() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    let wiped = Peer { incarnation: Incarnation(2), ..peer(3) };
+    cluster.nodes.insert(3, Node::new(config(wiped), Micros(0), Recovered::default()));
+    cluster.cut.insert((1, 2));
+    cluster.propose(1, "needs a majority");
+    cluster.pass(2 * HEARTBEAT_INTERVAL_US);
+    assert_eq!(cluster.commit(1), LogIndex(2));
+    for round in 0..100 {
+        let answer = raft_core::HeartbeatResponse { term: Term(2), round: Round(round) };
+        cluster.node(1).receive(wiped, Message::HeartbeatResponse(answer));
+    }
+    // Nor are its votes a majority's: 1 steps down, and 1 and 2 do not hear each other.
+    cluster.cut.insert((2, 1));
+    cluster.pass(5 * ELECTION_TIMEOUT_US);
+    assert_eq!(cluster.leader(), None);
+}
+
+/// <https://github.com/databendlabs/openraft/pull/2002>: a server with an empty log was given the id of one that had
+/// been removed. It replayed the log, found a membership in which that id was alone, and led a cluster of its own.
+/// Here a member is an id in one life.
+#[test]
+fn a_newcomer_that_finds_its_id_in_an_old_membership_does_not_take_itself_for_that_member() {
+    let newcomer = Peer { incarnation: Incarnation(2), ..peer(1) };
+    let mut node = Node::new(config(newcomer), Micros(0), recovered(membership(&[1], &[]), &[2]));
+    for _ in 0..10 {
+        node.wake();
+        node.sync();
+    }
+    assert_eq!((node.raft.role(), node.raft.current_term()), (Role::Follower, Term(2)));
+    assert!(node.take_sent().is_empty());
+}
+
+/// <https://github.com/sofastack/sofa-jraft/issues/882>: a server read the end of its log, let go of its lock, led on
+/// and committed an entry, and then granted its vote by what it had read. Here a message is one step: what is
+/// compared is what is there when the vote is given.
+#[test]
+fn a_leader_that_has_just_committed_an_entry_votes_for_nobody_who_lacks_it() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    let request = |term| {
+        Message::RequestVote(RequestVote {
+            term: Term(term),
+            last_log_index: LogIndex(2),
+            last_log_term: Term(2),
+            reason: raft_core::CampaignReason::LeadershipTransfer,
+        })
+    };
+    cluster.cut_both(1, 2);
+    cluster.propose(1, "2 lacks it");
+    cluster.node(1).receive(peer(2), request(3));
+    cluster.settle();
+    assert_eq!(cluster.nodes[&1].raft.hard_state().voted_for, None);
+    cluster.node(3).receive(peer(2), request(3));
+    cluster.settle();
+    assert_eq!(cluster.nodes[&3].raft.hard_state().voted_for, None);
 }

@@ -1,5 +1,5 @@
-//! Golden scenarios that a person can read: `scripts/*.script` for the hard cases of Raft, `published/*.script` for
-//! defects that other implementations had.
+//! Golden scenarios that a person can read: `scripts/*.script` for the hard cases of Raft, `published/*.script`
+//! for defects that other implementations had.
 //!
 //! A script is blocks of commands, each followed by `---` and what the cluster then did, compared verbatim.
 //! `RAFT_BLESS=1` writes the files anew from what happens now: read the difference before it is committed.
@@ -43,7 +43,11 @@ fn no_published_defect_of_another_implementation_shows_here() {
     assert!(paths.len() >= 25, "the scripts are in tests/published");
     for path in &paths {
         let text = std::fs::read_to_string(path).expect("a script that was just listed");
-        assert!(text.contains("# https://"), "{}: says nowhere where the defect is described", path.display());
+        assert!(
+            text.contains("# https://"),
+            "{}: says nowhere where the defect is described",
+            path.display()
+        );
     }
     go_as_written(&paths);
 }
