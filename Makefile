@@ -16,6 +16,7 @@ help:
 	@echo 'Longer forms of what make test runs in short:'
 	@echo 'make sim             whole clusters from ten thousand seeds; SEED=n replays one'
 	@echo 'make sim-mutants     plant known mistakes, one at a time: the simulation must find each'
+	@echo 'make clients         sixteen HTTP clients against real clusters; installs those that are missing'
 	@echo
 	@echo 'make cluster RAFT_PORT=9101 HTTP_PORT=8101   other ports: three from each on (9001 and 8001)'
 	@echo 'make cluster CLUSTER=DIR                     another directory than ./cluster'
@@ -41,3 +42,4 @@ clean:
 	@. scripts/rust.sh && cargo clean
 
 include sim/sim.mk
+include tests/clients/clients.mk
