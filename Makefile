@@ -16,7 +16,15 @@ help:
 	@echo 'Longer forms of what make test runs in short:'
 	@echo 'make sim             whole clusters from ten thousand seeds; SEED=n replays one'
 	@echo 'make sim-mutants     plant known mistakes, one at a time: the simulation must find each'
-	@echo 'make clients         sixteen HTTP clients against real clusters; installs those that are missing'
+	@echo 'make model           every state of small clusters; make model-mutants plants mistakes there'
+	@echo 'make fuzz            whatever a fuzzer makes up; TARGET=name TIME=seconds'
+	@echo 'make chaos           the real program on disks that fail, fill up, stall and forget'
+	@echo 'make clients         every HTTP client that docs/clients.rst lists (installs them)'
+	@echo
+	@echo 'Measuring, beside what one would use instead (installs nginx, etcd, Redis, PostgreSQL and wrk):'
+	@echo 'make bench           throughput and latency'
+	@echo 'make failover        how long nobody answers when a leader ends'
+	@echo 'make growth          what grows with IDs, nodes and connections'
 	@echo
 	@echo 'make cluster RAFT_PORT=9101 HTTP_PORT=8101   other ports: three from each on (9001 and 8001)'
 	@echo 'make cluster CLUSTER=DIR                     another directory than ./cluster'
@@ -42,4 +50,8 @@ clean:
 	@. scripts/rust.sh && cargo clean
 
 include sim/sim.mk
+include model/model.mk
+include fuzz/fuzz.mk
+include tests/chaos/chaos.mk
 include tests/clients/clients.mk
+include bench/bench.mk

@@ -167,7 +167,7 @@ fn five_nodes_lose_two_and_serve_on() {
 
 #[test]
 fn a_follower_that_is_killed_again_and_again_disturbs_nobody() {
-    let mut cluster = Cluster::of(3);
+    let mut cluster = Cluster::steady(3);
     let load = Load::on(cluster.clients());
     load.await_more(SOME);
     let leader = cluster.leader();

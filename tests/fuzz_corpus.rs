@@ -21,6 +21,21 @@ fn every_file_of_the_corpus_of_http_connection_passes() -> io::Result<()> {
     check_all("http_connection", checks::http_connection::check)
 }
 
+#[test]
+fn every_file_of_the_corpus_of_cli_addresses_passes() -> io::Result<()> {
+    check_all("cli_addresses", checks::cli_addresses::check)
+}
+
+#[test]
+fn every_file_of_the_corpus_of_core_step_passes() -> io::Result<()> {
+    check_all("core_step", checks::core_step::check)
+}
+
+#[test]
+fn every_file_of_the_corpus_of_store_passes() -> io::Result<()> {
+    check_all("store", checks::store::check)
+}
+
 fn check_all(target: &str, check: fn(&[u8])) -> io::Result<()> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let mut checked = 0;

@@ -10,6 +10,7 @@ use harness::command;
 use harness::directory::{Directory, contents};
 use harness::http;
 use harness::load::Load;
+use harness::network::{Cut, Network};
 use harness::node::Node;
 use harness::wait;
 
@@ -175,7 +176,7 @@ fn a_store_of_a_removed_member_can_not_serve_or_join_again() {
 
 #[test]
 fn a_member_that_was_removed_while_it_was_down_does_not_disturb_the_others_when_it_comes_back() {
-    let mut cluster = Cluster::of(4);
+    let mut cluster = Cluster::steady(4);
     let removed = cluster.follower();
     let leader = cluster.leader();
     cluster.node(removed).kill();
@@ -188,7 +189,7 @@ fn a_member_that_was_removed_while_it_was_down_does_not_disturb_the_others_when_
 
 #[test]
 fn a_member_comes_back_at_other_ports_and_the_others_and_the_redirects_follow() {
-    let mut cluster = Cluster::of(3);
+    let mut cluster = Cluster::steady(3);
     let moved = cluster.follower();
     let before = (cluster.node(moved).peers.clone(), cluster.node(moved).clients.clone());
     cluster.node(moved).stop();
@@ -278,4 +279,59 @@ fn a_leave_without_a_quorum_says_that_it_could_not_be_done() {
     cluster.node(2).restart();
     cluster.node(3).restart();
     assert!(cluster.take() > 0);
+}
+
+#[test]
+fn two_members_that_swap_their_addresses_find_the_others_again() {
+    let mut cluster = Cluster::of(3);
+    let before = cluster.take();
+    let port = |address: &str| address.rsplit_once(':').map(|(_, port)| port.to_owned()).unwrap();
+    let ports: Vec<[String; 2]> = [2, 3]
+        .map(|id| [port(&cluster.node(id).peers), port(&cluster.node(id).clients)])
+        .into_iter()
+        .collect();
+    cluster.node(2).stop();
+    cluster.node(3).stop();
+    for (id, [raft_port, http_port]) in [(2, &ports[1]), (3, &ports[0])] {
+        cluster.node(id).restart_with(&["--raft_port", raft_port, "--http_port", http_port]);
+    }
+    assert!(cluster.take() > before);
+    for node in cluster.awake() {
+        node.await_status("the addresses are known to be swapped", |status| {
+            let ports_of = |id| port(&status.members[&id].peer_address);
+            ports_of(2) == ports[1][0] && ports_of(3) == ports[0][0]
+        });
+    }
+}
+
+#[test]
+fn a_leave_that_was_killed_before_the_store_was_destroyed_can_be_run_again() {
+    let mut cluster = Cluster::of(3);
+    let leaving = cluster.follower();
+    let leader = cluster.leader();
+    // What is left by a leave that did its work in the cluster and came no further.
+    cluster.node(leaving).kill();
+    cluster.node(leader).command(&["leave", "--id", &leaving.to_string()]).succeeded();
+    let node = cluster.node(leaving);
+    node.command(&["leave"]).succeeded();
+    assert_destroyed(node.store());
+}
+
+#[test]
+fn a_learner_that_never_got_the_log_moves_by_joining_again() {
+    let Some(network) = Network::new() else {
+        eprintln!("skipped: this machine has no address 127.0.0.2");
+        return;
+    };
+    let mut cluster = Cluster::on(network.clone(), 1, &[]);
+    network.cut(1, 2, Cut::Broken);
+    cluster.add(2);
+    let two = cluster.node(2);
+    two.kill();
+    // It has nobody to tell where it is, and the leader looks for it where it was.
+    two.respawn(&["--raft_port", "0"]);
+    two.end().refused(&["join"]);
+    network.heal();
+    cluster.add(2);
+    cluster.await_voters(&[1, 2]);
 }

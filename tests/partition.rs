@@ -5,7 +5,7 @@ mod harness;
 use std::thread;
 use std::time::Duration;
 
-use harness::cluster::Cluster;
+use harness::cluster::{Cluster, STEADY};
 use harness::load::Load;
 use harness::network::{Cut, Network};
 use harness::random::Random;
@@ -97,9 +97,7 @@ fn a_leader_that_nobody_hears_is_replaced() {
 
 #[test]
 fn a_follower_that_lost_the_leader_alone_does_not_depose_it() {
-    // A timeout long enough for no election to be the machine's fault.
-    let flags = ["--election_timeout", "2000", "--heartbeat_interval", "50"];
-    let Some((network, mut cluster)) = networked(3, &flags) else { return };
+    let Some((network, mut cluster)) = networked(3, &STEADY) else { return };
     let load = Load::on(cluster.clients());
     load.await_more(SOME);
     let (leader, follower) = (cluster.leader(), cluster.follower());

@@ -4,7 +4,7 @@ mod harness;
 
 use std::time::{Duration, Instant};
 
-use harness::cluster::{self, Cluster};
+use harness::cluster::{self, Cluster, STEADY};
 use harness::directory::Directory;
 use harness::http::{self, Client};
 use harness::node::Node;
@@ -92,7 +92,7 @@ fn a_get_is_refused_with_405_and_takes_no_id() {
 
 #[test]
 fn a_follower_redirects_to_the_leader_and_keeps_path_and_query() {
-    let mut cluster = Cluster::of(3);
+    let mut cluster = Cluster::steady(3);
     let leader = cluster.leader();
     let leads = cluster.node(leader).clients.clone();
     for id in (1..=3).filter(|id| *id != leader) {
@@ -109,7 +109,7 @@ fn a_follower_redirects_to_the_leader_and_keeps_path_and_query() {
 
 #[test]
 fn with_forward_every_node_answers_and_the_ids_go_up_from_node_to_node() {
-    let mut cluster = Cluster::with_flags(3, &["--forward"]);
+    let mut cluster = Cluster::with_flags(3, &[&["--forward"], &STEADY[..]].concat());
     cluster.leader();
     let mut clients: Vec<Client> =
         cluster.nodes().map(|node| Client::connect(&node.clients, PATIENCE).unwrap()).collect();
@@ -154,7 +154,7 @@ fn a_node_that_knows_no_leader_says_so_in_the_words_that_clients_look_for() {
 
 #[test]
 fn a_leader_that_has_lost_its_quorum_answers_in_time_and_without_an_id() {
-    let mut cluster = Cluster::of(3);
+    let mut cluster = Cluster::steady(3);
     let leader = cluster.leader();
     let before = cluster.take();
     for id in (1..=3).filter(|id| *id != leader) {

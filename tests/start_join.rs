@@ -266,7 +266,7 @@ fn two_joins_at_the_same_time_both_succeed() {
 
 #[test]
 fn a_healthy_node_logs_a_handful_of_lines_and_none_of_them_twice() {
-    let mut cluster = Cluster::of(3);
+    let mut cluster = Cluster::steady(3);
     for _ in 0..100 {
         cluster.take();
     }
@@ -299,7 +299,7 @@ fn debug_narrates() {
 
 #[test]
 fn status_is_a_table_for_people_and_one_json_object_for_scripts() {
-    let mut cluster = Cluster::of(3);
+    let mut cluster = Cluster::steady(3);
     let leader = cluster.leader();
     let addresses: Vec<String> = cluster.nodes().map(|node| node.peers.clone()).collect();
     let node = cluster.node(leader);

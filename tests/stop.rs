@@ -38,7 +38,7 @@ fn sigint_stops_a_node_and_does_not_take_it_out_of_the_cluster() {
 
 #[test]
 fn a_leader_that_is_asked_to_stop_hands_over_and_fails_hardly_a_request() {
-    let mut cluster = Cluster::of(3);
+    let mut cluster = Cluster::steady(3);
     let load = Load::on(cluster.clients());
     let times = 3;
     for _ in 0..times {
@@ -113,7 +113,7 @@ fn all_nodes_are_asked_to_stop_at_once_and_come_back() {
 
 #[test]
 fn leadership_is_transferred_to_whom_it_is_asked_for_under_load() {
-    let mut cluster = Cluster::of(3);
+    let mut cluster = Cluster::steady(3);
     let load = Load::on(cluster.clients());
     for _ in 0..2 {
         for id in 1..=3 {
@@ -130,7 +130,7 @@ fn leadership_is_transferred_to_whom_it_is_asked_for_under_load() {
 
 #[test]
 fn without_an_id_leadership_goes_to_another_member() {
-    let mut cluster = Cluster::of(3);
+    let mut cluster = Cluster::steady(3);
     let leader = cluster.leader();
     cluster.node(leader).command(&["transfer"]).succeeded();
     assert_ne!(cluster.leader(), leader);
@@ -138,7 +138,7 @@ fn without_an_id_leadership_goes_to_another_member() {
 
 #[test]
 fn leadership_can_not_be_transferred_to_nobody() {
-    let mut cluster = Cluster::of(2);
+    let mut cluster = Cluster::steady(2);
     let leader = cluster.leader();
     cluster.node(leader).command(&["transfer", "--id", "7"]).refused(&["member", "status"]);
     assert_eq!(cluster.leader(), leader);
@@ -160,6 +160,17 @@ fn status_says_when_no_node_runs() {
     node.stop();
     node.command(&["transfer", "--id", "1"]).refused(&[]);
     node.command(&["status"]).refused(&["run"]);
+}
+
+#[test]
+fn status_says_when_the_node_does_not_answer() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &[]);
+    node.pause();
+    let peers = node.peers.clone();
+    node.command(&["status"]).refused(&["no answer", &peers]);
+    node.resume();
+    assert!(wait::until("an ID", || cluster::take(&node.clients)) > 0);
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn a_write_that_the_system_refuses_is_the_last_and_what_was_before_it_is_there()
     let lines = child.rest();
     child.wait();
     let durable = last_number(&lines, "durable").unwrap();
-    assert!(lines.iter().any(|line| line.starts_with("failed") && line.contains("takes no further part")));
+    assert!(lines.iter().any(|line| line.starts_with("failed") && line.contains("restart this node")));
     let recovered = Store::open(dir.path()).unwrap().recovered();
     assert_eq!(recovered.entries.last().unwrap().index, LogIndex(durable));
     // A refused write may have left a torn page behind the last one; it does no harm.

@@ -5,6 +5,9 @@
 //! calls it with every file under `corpus/`, so that what a fuzzer has found once is tested ever after, by an
 //! ordinary compiler. It may use the public interface of ticketd and raft-core, and nothing of libFuzzer.
 
+pub mod cli_addresses;
 pub mod codec_values;
+pub mod core_step;
 pub mod http_connection;
 pub mod peer_codec;
+pub mod store;

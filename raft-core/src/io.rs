@@ -120,7 +120,7 @@ pub enum Output {
 }
 
 /// What must become durable: one value, one transaction. The parts apply in the order of the fields.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Write {
     /// Names it. Ids ascend by one.
     pub id: WriteId,
@@ -135,7 +135,7 @@ pub struct Write {
 }
 
 /// What a node may not forget (Raft Figure 2).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct HardState {
     /// The latest term seen.
     pub current_term: Term,
@@ -145,7 +145,7 @@ pub struct HardState {
 }
 
 /// What a store held when the node started.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Recovered {
     /// The hard state.
     pub hard_state: HardState,
@@ -156,7 +156,7 @@ pub struct Recovered {
 }
 
 /// What a node is (Raft §5.1).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Role {
     /// Follows a leader, or waits for one.
     Follower,

@@ -31,6 +31,7 @@ mod types;
 // The node and its parts.
 mod admission;
 mod election;
+mod fingerprint;
 mod muted;
 mod persistence;
 mod progress;

@@ -14,7 +14,7 @@ use crate::membership::Membership;
 use crate::types::{LogIndex, Term};
 
 /// One entry of the log. Cheap to clone.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Entry {
     /// Where it stands.
     pub index: LogIndex,
@@ -25,7 +25,7 @@ pub struct Entry {
 }
 
 /// What an entry says.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Payload {
     /// Nothing: a new leader's first entry, by which it learns what is committed (Raft §8).
     Noop,
@@ -52,7 +52,7 @@ impl Payload {
 }
 
 /// The state of the cluster after one entry, in place of the log up to it (Raft §7).
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Snapshot {
     /// The last entry that it stands for.
     pub last_included_index: LogIndex,
@@ -65,7 +65,7 @@ pub struct Snapshot {
 }
 
 /// The log of one node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(crate) struct Log {
     snapshot: Option<Arc<Snapshot>>,
     entries: VecDeque<Entry>,

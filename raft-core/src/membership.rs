@@ -9,7 +9,7 @@ use alloc::string::String;
 use crate::types::{Incarnation, NodeId, Peer};
 
 /// Whether a member counts in a quorum.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Suffrage {
     /// Votes, and its acknowledgements count.
     Voter,
@@ -18,7 +18,7 @@ pub enum Suffrage {
 }
 
 /// One member, as the log knows it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Member {
     /// Which life of this id is the member; every other is refused.
     pub incarnation: Incarnation,
@@ -31,7 +31,7 @@ pub struct Member {
 }
 
 /// The members of the cluster at one point of the log.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Membership {
     /// By id, in ascending order.
     pub members: BTreeMap<NodeId, Member>,
@@ -39,7 +39,7 @@ pub struct Membership {
 
 /// One step of membership. Only one is under way at a time, so the old and the new majorities always
 /// overlap (dissertation §4.1).
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum MembershipChange {
     /// Adds a learner, which the leader promotes by itself once it has caught up. One that is a member already,
     /// in this life, asks a second time because it has not heard the answer; it may listen elsewhere by now, so
@@ -61,7 +61,7 @@ pub enum MembershipChange {
 }
 
 /// Why a change of membership was refused. Nothing was appended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ChangeRefused {
     /// Another change is not committed yet: try again when it is.
     InProgress,

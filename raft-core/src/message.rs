@@ -10,7 +10,7 @@ use crate::log::{Entry, Snapshot};
 use crate::types::{LogIndex, Round, Term};
 
 /// Any message. Each names the sender's term but for the two of the pre-vote, which say so.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Message {
     /// Would you vote for me? (dissertation §9.6)
     PreVote(PreVote),
@@ -37,7 +37,7 @@ pub enum Message {
 }
 
 /// Asks whether a vote would be granted, without anyone changing term (dissertation §9.6).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct PreVote {
     /// The term that the sender would campaign in: its own plus one.
     pub next_term: Term,
@@ -48,7 +48,7 @@ pub struct PreVote {
 }
 
 /// Promises nothing, so nothing is written before it is sent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct PreVoteResponse {
     /// The term of the answering node.
     pub term: Term,
@@ -59,7 +59,7 @@ pub struct PreVoteResponse {
 }
 
 /// Asks for a vote (Raft §5.2, Figure 2).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct RequestVote {
     /// The term that the sender campaigns in.
     pub term: Term,
@@ -72,7 +72,7 @@ pub struct RequestVote {
 }
 
 /// Why a node campaigns.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum CampaignReason {
     /// It lost its leader. Voters that still hear one refuse.
     LeaderLost,
@@ -81,7 +81,7 @@ pub enum CampaignReason {
 }
 
 /// A vote that is granted is durable with its voter before this is sent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct RequestVoteResponse {
     /// The voter's term.
     pub term: Term,
@@ -90,7 +90,7 @@ pub struct RequestVoteResponse {
 }
 
 /// Entries to append (Raft §5.3, Figure 2). Never empty but to probe where the logs agree.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct AppendEntries {
     /// The leader's term.
     pub term: Term,
@@ -105,7 +105,7 @@ pub struct AppendEntries {
 }
 
 /// The answer to an append.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct AppendEntriesResponse {
     /// The follower's term.
     pub term: Term,
@@ -114,7 +114,7 @@ pub struct AppendEntriesResponse {
 }
 
 /// What became of an append.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum AppendOutcome {
     /// The log agrees with the leader's up to here, durably.
     Matched {
@@ -133,7 +133,7 @@ pub enum AppendOutcome {
 }
 
 /// Asserts leadership. It carries no entries, so it is answered without a disk.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Heartbeat {
     /// The leader's term.
     pub term: Term,
@@ -144,7 +144,7 @@ pub struct Heartbeat {
 }
 
 /// "In this term I have followed nobody else up to now": what a read barrier counts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct HeartbeatResponse {
     /// The follower's term.
     pub term: Term,
@@ -153,7 +153,7 @@ pub struct HeartbeatResponse {
 }
 
 /// A whole snapshot; ours are tiny, so they travel in one piece (Raft §7, Figure 13).
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct InstallSnapshot {
     /// The leader's term.
     pub term: Term,
@@ -162,7 +162,7 @@ pub struct InstallSnapshot {
 }
 
 /// Sent once the snapshot, or what made it unnecessary, is durable.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct InstallSnapshotResponse {
     /// The follower's term.
     pub term: Term,
@@ -171,7 +171,7 @@ pub struct InstallSnapshotResponse {
 }
 
 /// Tells a follower that is up to date to campaign at once (dissertation §3.10).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TimeoutNow {
     /// The leader's term.
     pub term: Term,

@@ -8,6 +8,7 @@
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
 use core::mem;
 
 use crate::io::{HardState, Write};
@@ -152,6 +153,24 @@ impl Persistence {
         } else {
             None
         }
+    }
+
+    /// What tells two of these apart, between two steps: writes are counted from the last durable one.
+    pub(crate) fn fingerprint(&self, age: impl Fn(Micros) -> u64, state: &mut impl Hasher) {
+        let Persistence { issued, durable: _, durable_index, in_flight, withheld, changes: _, promises: _ } =
+            self;
+        (self.distance(*issued), durable_index).hash(state);
+        for InFlight { id, issued_at, last_index } in in_flight {
+            (self.distance(*id), age(*issued_at), last_index).hash(state);
+        }
+        for (write, to, message) in withheld {
+            (self.distance(*write), to, message).hash(state);
+        }
+    }
+
+    /// How many writes after the last durable one this is; 0 where it is durable.
+    pub(crate) fn distance(&self, write: WriteId) -> u64 {
+        write.0.saturating_sub(self.durable.0)
     }
 
     /// A write failed: nothing that waits will ever be sent.

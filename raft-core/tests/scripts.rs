@@ -1,4 +1,5 @@
-//! Golden scenarios that a person can read: `scripts/*.script`.
+//! Golden scenarios that a person can read: `scripts/*.script` for the hard cases of Raft, `published/*.script` for
+//! defects that other implementations had.
 //!
 //! A script is blocks of commands, each followed by `---` and what the cluster then did, compared verbatim.
 //! `RAFT_BLESS=1` writes the files anew from what happens now: read the difference before it is committed.
@@ -31,17 +32,32 @@ use harness::narrate;
 
 #[test]
 fn every_script_goes_as_it_is_written() {
-    let mut failed = Vec::new();
-    let paths = scripts();
+    let paths = scripts("scripts");
     assert!(paths.len() >= 14, "the scripts are in tests/scripts");
+    go_as_written(&paths);
+}
+
+#[test]
+fn no_published_defect_of_another_implementation_shows_here() {
+    let paths = scripts("published");
+    assert!(paths.len() >= 25, "the scripts are in tests/published");
+    for path in &paths {
+        let text = std::fs::read_to_string(path).expect("a script that was just listed");
+        assert!(text.contains("# https://"), "{}: says nowhere where the defect is described", path.display());
+    }
+    go_as_written(&paths);
+}
+
+fn go_as_written(paths: &[PathBuf]) {
+    let mut failed = Vec::new();
     for path in paths {
-        let text = std::fs::read_to_string(&path).expect("a script that was just listed");
-        let happened = Script::new(&path).run(&text);
+        let text = std::fs::read_to_string(path).expect("a script that was just listed");
+        let happened = Script::new(path).run(&text);
         if happened == text {
             continue;
         }
         if std::env::var_os("RAFT_BLESS").is_some() {
-            std::fs::write(&path, happened).expect("the source tree can be written");
+            std::fs::write(path, happened).expect("the source tree can be written");
         } else {
             failed.push(format!("{}: {}", path.display(), first_difference(&text, &happened)));
         }
@@ -49,9 +65,9 @@ fn every_script_goes_as_it_is_written() {
     assert!(failed.is_empty(), "RAFT_BLESS=1 accepts what happens now.\n{}", failed.join("\n"));
 }
 
-fn scripts() -> Vec<PathBuf> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
-    let entries = std::fs::read_dir(directory).expect("tests/scripts");
+fn scripts(directory: &str) -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(directory);
+    let entries = std::fs::read_dir(directory).expect("a directory of scripts beside this file");
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("a directory entry").path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "script"));
     paths.sort();

@@ -6,7 +6,7 @@ use std::thread;
 use ticketd_sim::{FAULTS, Limits, Narration, Plan, keep_panics_quiet, run, shrink};
 
 /// Takes some ten seconds in the dev profile.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 120;
 
 /// Runs that have failed once, each for its own reason: a follower whose snapshot was not durable yet (4), a frame
 /// that waited for bytes which never came (218), two leaders of which the older was elected later (8191).

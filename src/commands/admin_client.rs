@@ -251,6 +251,9 @@ impl Asking<'_> {
                 Err(self.failed(AskProblem::Incompatible { address: address.to_owned(), reason }))
             }
             Trouble::Impatient(impatience) => {
+                if self.narrator.trouble.is_empty() {
+                    self.narrator.trouble = format!("no answer from {address}");
+                }
                 self.may_have_happened = true;
                 Err(self.ended(impatience))
             }

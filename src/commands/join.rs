@@ -10,6 +10,7 @@ use std::path::Path;
 use raft_core::{Incarnation, NodeId, Peer};
 
 use super::admin_client::{AskError, AskProblem, Patience, Settled, ask};
+use super::contacts::latest_membership;
 use super::serve::{Launch, refuse_running, serve};
 use super::{Failure, after_serving, destroy_in_the_way, listen, random_u128, required_id};
 use crate::address::HostPort;
@@ -108,6 +109,8 @@ fn resume(
     let mut store = Store::open(path)?;
     let Identity { me, standing } = *store.identity();
     match standing {
+        // Taken in, and stopped before it heard anything of the cluster: it may have to say where it is now.
+        Standing::Member { .. } if me.id == id && knows_nobody(&store) => (),
         Standing::Member { .. } => return Err(exists.into()),
         Standing::Joining if me.id != id => {
             return Err(Failure::runtime(format!(
@@ -122,6 +125,11 @@ fn resume(
     store.set_settings(pairs)?;
     log::info!("going on with the join that {} was made for", path.display());
     Ok(Joining { store, resumed: true })
+}
+
+/// Whether a store lacks the log so completely that its node has nobody to tell where it listens.
+pub(super) fn knows_nobody(store: &Store) -> bool {
+    latest_membership(&store.recovered()).members.is_empty()
 }
 
 /// The members that have an address at all, but for this node itself, as texts.

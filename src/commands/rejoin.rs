@@ -1,5 +1,6 @@
 //! `ticketd` without a subcommand: a node goes on with its store.
 
+use super::join::knows_nobody;
 use super::serve::{Launch, refuse_running, serve};
 use super::{Failure, after_serving, listen};
 use crate::cli::Flags;
@@ -27,7 +28,15 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
         }
     }
     let id = store.identity().me.id;
-    let mut settings = Settings::from_pairs(store.settings())?.with(&flags.changes())?;
+    let stored = Settings::from_pairs(store.settings())?;
+    let mut settings = stored.clone().with(&flags.changes())?;
+    // The others look for it where it was, and it does not know where they are.
+    if settings.peer_address() != stored.peer_address() && knows_nobody(&store) {
+        return Err(Failure::runtime(format!(
+            "the node of the store at {shown} has not heard from its cluster yet, and can not tell it of another \
+             address: give the 'ticketd join' command again"
+        )));
+    }
     let bound = listen::bind(&mut settings)?;
 
     if flags.db_size_mb.is_some() {

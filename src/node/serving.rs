@@ -12,8 +12,12 @@ use super::requests::{Arrival, Asker, Waiting};
 impl Node {
     pub(super) fn on_take_ids(&mut self, request: RequestId, count: NonZeroU64) {
         let asker = Asker::Client(request);
-        let serves = self.leadership.is_some() || (self.config.forward && self.expects_leader());
-        if serves || !self.requests.is_empty() {
+        let waits = match self.raft.leader() {
+            Some(_) => self.leadership.is_some() || self.config.forward,
+            // Between two leaders the next one's name comes in a moment, and a client need not notice.
+            None => self.now < self.orphans_deadline,
+        };
+        if waits || !self.requests.is_empty() {
             // With older requests still waiting for the next leader's name, this one takes its place behind.
             self.enqueue(asker, count);
         } else {
@@ -127,11 +131,6 @@ impl Node {
             return None;
         }
         self.raft.leader().and_then(|leader| self.raft.membership().peer(leader))
-    }
-
-    /// Whether a leader is known, or was until a moment ago.
-    fn expects_leader(&self) -> bool {
-        self.raft.leader().is_some() || self.now < self.orphans_deadline
     }
 
     /// Answers, in the order of arrival, every request that can be answered.

@@ -430,3 +430,22 @@ fn a_snapshot_that_is_not_durable_yet_is_ahead_of_what_is_applied_and_does_no_ha
     node.step(Micros(2), Input::WritesDurable { through: WriteId(1) });
     assert_eq!((node.status().applied_index, node.status().next_unreserved), (LogIndex(1), 42));
 }
+
+/// Three nodes of which none leads yet, as in the moment after a leader is gone.
+#[test]
+fn between_two_leaders_a_request_waits_for_the_next_one_s_name_and_no_longer_than_an_election_timeout() {
+    let mut bench = Bench::new(3, 1_000_000, 1);
+    let first = bench.leader();
+    let (left, other) = ((first + 1) % 3, (first + 2) % 3);
+    bench.cut_off[first] = true;
+    bench.give(left, Input::PeerUnreachable(peer(u64::try_from(first).unwrap() + 1).id));
+    bench.take(left, 1, 1);
+    assert_eq!(bench.answer(1), None);
+    bench.pass(2 * SECOND);
+    assert!(matches!(bench.answer(1), Some(Answer::NotLeader { leader: Some(_) } | Answer::Ids { .. })));
+
+    bench.cut_off[other] = true;
+    bench.pass(2 * SECOND);
+    bench.take(left, 2, 1);
+    assert_eq!(bench.answer(2), Some(Answer::NotLeader { leader: None }), "nobody has led for long");
+}

@@ -335,15 +335,11 @@ impl StoreError {
             StoreError::CheckFailed { .. } => f.write_str("see there what to do"),
             StoreError::CheckNotRun { .. } => f.write_str("see to that, then try again"),
             StoreError::MapFull { .. } => f.write_str("restart this node with a larger --db_size"),
-            StoreError::WriteFailed { .. } => f.write_str(
-                "this node takes no further part; see to the disk and its file system, then restart it",
-            ),
-            StoreError::Backlog { .. } => {
-                f.write_str("this node takes no further part; see to the disk, then restart it")
+            StoreError::WriteFailed { .. } => {
+                f.write_str("see to the disk and its file system, then restart this node")
             }
-            StoreError::Bug => {
-                f.write_str("this node takes no further part; report what was logged, then restart it")
-            }
+            StoreError::Backlog { .. } => f.write_str("see to the disk, then restart this node"),
+            StoreError::Bug => f.write_str("report what was logged, then restart this node"),
         }
     }
 }

@@ -9,6 +9,10 @@ use super::node::Node;
 use super::status::Status;
 use super::wait;
 
+/// No machine is so busy that a leader is not heard of for so long. That a leader which died or handed over is
+/// replaced in a moment does not depend on it.
+pub const STEADY: [&str; 4] = ["--election_timeout", "10000", "--heartbeat_interval", "50"];
+
 /// A cluster whose members have the ids 1, 2, 3 and so on.
 #[derive(Debug)]
 pub struct Cluster {
@@ -34,6 +38,12 @@ impl Cluster {
     #[track_caller]
     pub fn with_flags(size: u64, flags: &[&str]) -> Cluster {
         Cluster::build(None, size, flags)
+    }
+
+    /// So many nodes, all of them voters, whose leader stays however slow the machine is.
+    #[track_caller]
+    pub fn steady(size: u64) -> Cluster {
+        Cluster::with_flags(size, &STEADY)
     }
 
     /// So many nodes, all of them voters, on a network that can be cut.

@@ -3,14 +3,29 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::wait;
+
+/// What is loaded into every process of the program before its own libraries, where a test wants that.
+static PRELOADED: OnceLock<PathBuf> = OnceLock::new();
+
+/// Loads a library into every process of the program from now on.
+///
+/// # Panics
+/// Where there is one already.
+pub fn preload(library: PathBuf) {
+    PRELOADED.set(library).expect("one library at most");
+}
 
 /// The program, with nothing of this process's surroundings that it looks at.
 pub fn ticketd(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ticketd"));
     command.args(args).env_remove("RUST_LOG").stdin(Stdio::null());
+    if let Some(library) = PRELOADED.get() {
+        command.env("LD_PRELOAD", library);
+    }
     command
 }
 

@@ -135,8 +135,9 @@ impl Node {
         }
     }
 
+    /// Waits until the process has logged where it listens, or has ended.
     #[track_caller]
-    fn await_listening_or_end(&mut self) -> Option<ExitStatus> {
+    pub fn await_listening_or_end(&mut self) -> Option<ExitStatus> {
         let what = format!("node {} logs where it listens", self.id);
         wait::until(&what, || {
             let ended = self.try_end();

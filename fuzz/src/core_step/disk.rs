@@ -1,0 +1,67 @@
+//! A disk that checks what is written to it.
+
+use std::collections::VecDeque;
+
+use raft_core::{Entry, LogIndex, Recovered, Term, Write, WriteId};
+
+pub(super) struct Disk {
+    pub(super) durable: Recovered,
+    pending: VecDeque<Write>,
+    submitted: WriteId,
+}
+
+impl Disk {
+    pub(super) fn new(durable: Recovered) -> Disk {
+        Disk { durable, pending: VecDeque::new(), submitted: WriteId(0) }
+    }
+
+    pub(super) fn submit(&mut self, write: Write) {
+        assert_eq!(write.id, self.submitted.next(), "write ids ascend by one");
+        self.submitted = write.id;
+        self.pending.push_back(write);
+    }
+
+    pub(super) fn base(&self) -> (LogIndex, Term) {
+        let snapshot = self.durable.snapshot.as_ref();
+        snapshot.map_or((LogIndex(0), Term(0)), |s| (s.last_included_index, s.last_included_term))
+    }
+
+    pub(super) fn last(&self) -> (LogIndex, Term) {
+        self.durable.entries.last().map_or(self.base(), |e| (e.index, e.term))
+    }
+
+    pub(super) fn holds(&self, entry: &Entry) -> bool {
+        entry.index <= self.base().0 || self.durable.entries.contains(entry)
+    }
+
+    /// Makes the oldest write durable.
+    pub(super) fn sync(&mut self) -> Option<WriteId> {
+        let Write { id, hard_state, snapshot, truncate_from, entries } = self.pending.pop_front()?;
+        if let Some(new) = hard_state {
+            let old = self.durable.hard_state;
+            assert!(new.current_term >= old.current_term, "the term goes back: {old:?}, {new:?}");
+            let same_vote = old.voted_for.is_none() || new.voted_for == old.voted_for;
+            assert!(new.current_term > old.current_term || same_vote, "a vote changes: {old:?}, {new:?}");
+            self.durable.hard_state = new;
+        }
+        if let Some(snapshot) = snapshot {
+            let index = snapshot.last_included_index;
+            assert!(index > self.base().0, "a snapshot of {index} after one of {}", self.base().0);
+            self.durable.entries.retain(|e| e.index > index);
+            self.durable.snapshot = Some(snapshot);
+        }
+        if let Some(from) = truncate_from {
+            self.durable.entries.retain(|e| e.index < from);
+        }
+        for entry in entries {
+            let (last, last_term) = self.last();
+            assert_eq!(entry.index, last.next(), "an entry that does not follow the last one is written");
+            assert!(entry.term >= last_term, "terms go back at {}", entry.index);
+            self.durable.entries.push(entry);
+        }
+        let (last, last_term) = self.last();
+        let current = self.durable.hard_state.current_term;
+        assert!(last_term <= current, "entry {last} is of term {last_term}, the durable term is {current}");
+        Some(id)
+    }
+}

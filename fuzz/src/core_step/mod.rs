@@ -1,0 +1,171 @@
+//! The steps of raft-core: whatever hostile members say, in whatever order, one to three sound nodes keep their
+//! promises, and stop only where safety is already broken.
+//!
+//! The sound nodes talk to each other as well as to the hostile ones, and their disks finish when the input says
+//! so. What can not be asked of them is what no majority could: that a cluster full of liars agrees. So each node is
+//! held to what it alone answers for: see [`node`].
+
+mod bytes;
+mod disk;
+mod hostile;
+mod node;
+
+use std::sync::Once;
+
+use raft_core::{
+    HardState, Incarnation, Input, LogIndex, Member, Membership, MembershipChange, Message, NodeId, Peer,
+    Recovered, Snapshot, Suffrage, Term,
+};
+
+use self::bytes::Bytes;
+use self::node::Node;
+
+/// Members of the cluster, sound and hostile.
+const MEMBERS: u64 = 3;
+/// Messages between sound nodes that wait to be delivered: further ones are lost.
+const IN_FLIGHT_MAX: usize = 32;
+
+/// What a core says when others have broken safety already; nothing else may stop it.
+const EVIDENCE: [&str; 2] = ["two leaders in term", "conflict at"];
+
+/// Takes `data` for a sequence of events.
+pub fn check(data: &[u8]) {
+    expect_evidence();
+    let mut bytes = Bytes::new(data);
+    let sound = 1 + u64::from(bytes.below(3));
+    let mut cluster = Cluster {
+        nodes: (1..=sound).map(|number| Node::new(peer(number), first_store())).collect(),
+        in_flight: Vec::new(),
+    };
+    while !bytes.is_empty() {
+        if cluster.event(&mut bytes).is_err() {
+            return;
+        }
+    }
+}
+
+/// A node that has stopped, because it has seen that safety is broken.
+#[derive(Debug)]
+pub(crate) struct Stopped;
+
+struct Cluster {
+    nodes: Vec<Node>,
+    in_flight: Vec<(Peer, Peer, Message)>,
+}
+
+impl Cluster {
+    /// One event.
+    fn event(&mut self, bytes: &mut Bytes<'_>) -> Result<(), Stopped> {
+        let at = usize::from(bytes.below(3)) % self.nodes.len();
+        let kind = bytes.below(24);
+        let node = &mut self.nodes[at];
+        match kind {
+            0..=8 => {
+                let from = hostile::sender(bytes, node.me());
+                node.step(Input::Message { from, message: hostile::message(bytes) })?;
+            }
+            9..=12 => return self.deliver(bytes),
+            13 => {
+                let id = NodeId::new(1 + u64::from(bytes.below(4))).expect("counted from 1");
+                node.step(Input::PeerUnreachable(id))?;
+            }
+            14 => node.pass(u64::from(bytes.below(255)) * 10)?,
+            15 | 16 => node.wake()?,
+            17 | 18 => node.sync()?,
+            19 => node.propose(bytes.below(200))?,
+            20 => node.begin_barrier()?,
+            21 => node.change(change(bytes))?,
+            22 => match bytes.below(8) {
+                0 => node.step(Input::WriteFailed)?,
+                1 | 2 => node.crash(),
+                _ => node.compact(bytes.below(4))?,
+            },
+            _ => {
+                let to = NodeId::new(u64::from(bytes.below(5)));
+                node.step(Input::TransferLeadership { to })?;
+            }
+        }
+        self.collect(at);
+        Ok(())
+    }
+
+    /// Delivers, or loses, one of the messages between sound nodes.
+    fn deliver(&mut self, bytes: &mut Bytes<'_>) -> Result<(), Stopped> {
+        let choice = usize::from(bytes.byte());
+        if self.in_flight.is_empty() {
+            return Ok(());
+        }
+        let (from, to, message) = self.in_flight.remove(choice % self.in_flight.len());
+        if choice >= 240 {
+            return Ok(());
+        }
+        let Some(at) = self.nodes.iter().position(|node| node.me() == to) else { return Ok(()) };
+        self.nodes[at].step(Input::Message { from, message })?;
+        self.collect(at);
+        Ok(())
+    }
+
+    fn collect(&mut self, at: usize) {
+        let from = self.nodes[at].me();
+        for (to, message) in self.nodes[at].take_sent() {
+            if self.in_flight.len() < IN_FLIGHT_MAX {
+                self.in_flight.push((from, to, message));
+            }
+        }
+    }
+}
+
+fn change(bytes: &mut Bytes<'_>) -> MembershipChange {
+    let peer = hostile::anyone(bytes);
+    match bytes.below(4) {
+        0 => MembershipChange::Add(peer.id, member(peer, Suffrage::Learner)),
+        1 => MembershipChange::Promote(peer.id),
+        2 => MembershipChange::Remove(peer.id),
+        _ => MembershipChange::Relocate {
+            peer,
+            peer_address: format!("host:{}", bytes.below(3)),
+            client_address: String::new(),
+        },
+    }
+}
+
+/// A node in its first life.
+fn peer(number: u64) -> Peer {
+    Peer { id: NodeId::new(number).expect("counted from 1"), incarnation: Incarnation(1) }
+}
+
+fn member(peer: Peer, suffrage: Suffrage) -> Member {
+    let Peer { incarnation, .. } = peer;
+    Member { incarnation, suffrage, peer_address: "host:1".to_owned(), client_address: "host:2".to_owned() }
+}
+
+/// What every member begins with.
+fn first_store() -> Recovered {
+    let members = (1..=MEMBERS).map(|number| (peer(number).id, member(peer(number), Suffrage::Voter)));
+    let snapshot = Snapshot {
+        last_included_index: LogIndex(1),
+        last_included_term: Term(1),
+        membership: Membership { members: members.collect() }.into(),
+        state: [0].into(),
+    };
+    let hard_state = HardState { current_term: Term(1), voted_for: None };
+    Recovered { hard_state, snapshot: Some(snapshot.into()), entries: Vec::new() }
+}
+
+/// Panics of this kind are part of what may happen. Fuzzers end the process in the panic hook, so that they must
+/// not see them.
+fn expect_evidence() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !info.payload_as_str().is_some_and(is_evidence) {
+                before(info);
+            }
+        }));
+    });
+}
+
+fn is_evidence(text: &str) -> bool {
+    EVIDENCE.iter().any(|evidence| text.starts_with(evidence))
+}

@@ -1,0 +1,220 @@
+//! A sound node, its disk and its clock, and what it answers for whatever others do: its term and commit index
+//! never go back, it votes once in a term, it promises nothing that is not durable, it applies in order, once, and
+//! only what is durable, and it can start again from what is on its disk at any moment.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use raft_core::{
+    AppendOutcome, BarrierId, Config, Input, LogIndex, MembershipChange, Message, Micros, Output, Peer,
+    ProposalId, Raft, Recovered, Role, Term,
+};
+
+use super::disk::Disk;
+use super::{Stopped, is_evidence};
+
+/// In microseconds; what is passed at once is up to 2,540.
+const ELECTION_TIMEOUT_US: u64 = 1_000;
+const HEARTBEAT_INTERVAL_US: u64 = 200;
+
+pub(super) struct Node {
+    raft: Raft,
+    disk: Disk,
+    now: Micros,
+    sent: Vec<(Peer, Message)>,
+    applied: LogIndex,
+    votes: BTreeMap<Term, Peer>,
+    proposals: u64,
+    barriers: u64,
+    /// The last barrier that has passed.
+    passed: u64,
+}
+
+impl Node {
+    pub(super) fn new(me: Peer, durable: Recovered) -> Node {
+        let disk = Disk::new(durable);
+        Node {
+            raft: start(me, Micros(0), &disk.durable),
+            applied: disk.base().0,
+            disk,
+            now: Micros(0),
+            sent: Vec::new(),
+            votes: BTreeMap::new(),
+            proposals: 0,
+            barriers: 0,
+            passed: 0,
+        }
+    }
+
+    pub(super) fn me(&self) -> Peer {
+        self.raft.me()
+    }
+
+    /// What was sent since the last time.
+    pub(super) fn take_sent(&mut self) -> Vec<(Peer, Message)> {
+        std::mem::take(&mut self.sent)
+    }
+
+    pub(super) fn pass(&mut self, us: u64) -> Result<(), Stopped> {
+        self.now = self.now.plus(us);
+        self.step(Input::Wake)
+    }
+
+    pub(super) fn wake(&mut self) -> Result<(), Stopped> {
+        self.now = self.now.max(self.raft.deadline().unwrap_or(self.now));
+        self.step(Input::Wake)
+    }
+
+    pub(super) fn sync(&mut self) -> Result<(), Stopped> {
+        if self.raft.is_muted() {
+            return Ok(());
+        }
+        match self.disk.sync() {
+            Some(through) => self.step(Input::WritesDurable { through }),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn propose(&mut self, bytes: u8) -> Result<(), Stopped> {
+        self.proposals += 1;
+        let command = vec![0; usize::from(bytes)].into();
+        self.step(Input::Propose { proposal: ProposalId(self.proposals), command })
+    }
+
+    pub(super) fn change(&mut self, change: MembershipChange) -> Result<(), Stopped> {
+        self.proposals += 1;
+        self.step(Input::ChangeMembership { proposal: ProposalId(self.proposals), change })
+    }
+
+    pub(super) fn begin_barrier(&mut self) -> Result<(), Stopped> {
+        self.barriers += 1;
+        self.step(Input::ReadBarrier(BarrierId(self.barriers)))
+    }
+
+    /// Compacts all that was applied but for the last `kept` entries.
+    pub(super) fn compact(&mut self, kept: u8) -> Result<(), Stopped> {
+        let through = LogIndex(self.applied.0.saturating_sub(u64::from(kept)));
+        if self.raft.entry(through).is_none() {
+            return Ok(());
+        }
+        self.step(Input::Compact { through, state: [1].into() })
+    }
+
+    /// Starts again from what is durable.
+    pub(super) fn crash(&mut self) {
+        self.disk = Disk::new(std::mem::take(&mut self.disk.durable));
+        self.raft = start(self.raft.me(), self.now, &self.disk.durable);
+        self.applied = self.disk.base().0;
+        self.sent.clear();
+    }
+
+    pub(super) fn step(&mut self, input: Input) -> Result<(), Stopped> {
+        let (term, commit_index) = (self.raft.current_term(), self.raft.commit_index());
+        let raft = &mut self.raft;
+        let now = self.now;
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| raft.step(now, input))) {
+            let text = payload.downcast_ref::<String>().map_or("", String::as_str);
+            assert!(is_evidence(text), "stopped, though nothing shows that safety is broken: {text}");
+            return Err(Stopped);
+        }
+        assert!(self.raft.current_term() >= term, "the term goes back");
+        assert!(self.raft.commit_index() >= commit_index, "the commit index goes back");
+        assert!(self.raft.commit_index() <= self.raft.last_log_index(), "what is committed is not in the log");
+        let deadline = self.raft.deadline();
+        assert!(deadline.is_some() || self.raft.is_muted(), "it never wakes again");
+        while let Some(output) = self.raft.poll_output() {
+            self.carry_out(output);
+        }
+        assert_eq!(self.raft.last_applied(), self.applied, "it has applied something else than it said");
+        Ok(())
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Write(write) => {
+                assert!(!self.raft.is_muted(), "a write after one has failed");
+                self.disk.submit(write);
+            }
+            Output::Send { to, message } => {
+                assert_ne!(to, self.raft.me(), "it talks to itself");
+                self.check_promise(to, &message);
+                self.sent.push((to, message));
+            }
+            Output::Committed(entry) => {
+                assert_eq!(entry.index, self.applied.next(), "applied out of order");
+                assert!(entry.index <= self.raft.commit_index(), "applied before it was committed");
+                assert!(self.disk.holds(&entry), "applied before it was durable");
+                self.applied = entry.index;
+            }
+            Output::Restored(snapshot) => {
+                let index = snapshot.last_included_index;
+                assert!(index > self.applied, "restored {index} after {}", self.applied);
+                assert!(self.disk.base().0 >= index, "restored before it was durable");
+                self.applied = index;
+            }
+            Output::BarrierPassed(BarrierId(barrier)) => {
+                assert!(barrier > self.passed && barrier <= self.barriers, "barrier {barrier} passes again");
+                self.passed = barrier;
+            }
+            Output::RoleChanged { role, .. } => {
+                assert!(role != Role::Leader || !self.raft.is_muted(), "it leads without a disk");
+            }
+            Output::ProposalDone { proposal, .. } => assert!(proposal.0 <= self.proposals),
+            Output::TransferAborted | Output::MembershipChanged(_) | Output::Dropped { .. } => {}
+        }
+    }
+
+    fn check_promise(&mut self, to: Peer, message: &Message) {
+        match message {
+            Message::RequestVote(m) => {
+                self.check_vote(m.term, self.raft.me());
+                let asked = (m.last_log_index, m.last_log_term);
+                let durable = self.has_left(m.term) || self.disk.last() == asked;
+                assert!(durable, "it campaigns with {asked:?}, durable is {:?}", self.disk.last());
+            }
+            Message::RequestVoteResponse(m) if m.vote_granted => self.check_vote(m.term, to),
+            Message::AppendEntriesResponse(m) => {
+                if let AppendOutcome::Matched { match_index } = m.outcome {
+                    self.check_log(m.term, match_index);
+                }
+            }
+            Message::InstallSnapshotResponse(m) => self.check_log(m.term, m.match_index),
+            Message::RequestVoteResponse(_)
+            | Message::PreVote(_)
+            | Message::PreVoteResponse(_)
+            | Message::AppendEntries(_)
+            | Message::Heartbeat(_)
+            | Message::HeartbeatResponse(_)
+            | Message::InstallSnapshot(_)
+            | Message::TimeoutNow(_) => {}
+        }
+    }
+
+    fn check_vote(&mut self, term: Term, candidate: Peer) {
+        let durable = self.disk.durable.hard_state;
+        let kept = durable.current_term == term && durable.voted_for == Some(candidate);
+        assert!(self.has_left(term) || kept, "it votes for {candidate} in {term}, durable is {durable:?}");
+        let voted_for = *self.votes.entry(term).or_insert(candidate);
+        assert_eq!(voted_for, candidate, "it votes twice in term {term}");
+    }
+
+    fn check_log(&self, term: Term, index: LogIndex) {
+        let last = self.disk.last().0;
+        assert!(self.has_left(term) || last >= index, "it acknowledges {index}, durable is {last}");
+    }
+
+    /// Whether a later term is durable: what was promised in this one was durable before it.
+    fn has_left(&self, term: Term) -> bool {
+        self.disk.durable.hard_state.current_term > term
+    }
+}
+
+fn start(me: Peer, now: Micros, durable: &Recovered) -> Raft {
+    let config = Config {
+        me,
+        election_timeout_us: ELECTION_TIMEOUT_US,
+        heartbeat_interval_us: HEARTBEAT_INTERVAL_US,
+        seed: me.id.get(),
+    };
+    Raft::new(config, now, durable.clone())
+}

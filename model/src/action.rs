@@ -1,0 +1,81 @@
+//! What can happen to a cluster in one step.
+
+use std::fmt;
+
+use raft_core::NodeId;
+
+use crate::bounds::Change;
+use crate::network::Envelope;
+
+/// One thing that happens. Nodes are named by their place in the state.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// A message arrives; which one, by its place in the network.
+    Deliver(usize),
+    /// A message arrives, and will arrive again.
+    Duplicate(usize),
+    /// A message is lost.
+    Lose(usize),
+    /// A node's deadline has come.
+    Timeout(usize),
+    /// A follower hears nothing for an election timeout, but its own deadline is still to come.
+    Silence(usize),
+    /// A node learns that this other process is gone.
+    Refused(usize, NodeId),
+    /// A disk makes its oldest write durable.
+    Sync(usize),
+    /// A disk fails.
+    FailWrite(usize),
+    /// A process dies and starts again from what is durable.
+    Crash(usize),
+    /// A leader is given a command.
+    Propose(usize),
+    /// A leader is asked to confirm that it leads.
+    Barrier(usize),
+    /// A leader is asked to change the membership.
+    Change(usize, Change),
+    /// A leader is asked to hand over.
+    Transfer(usize),
+    /// A node compacts what it has applied.
+    Compact(usize),
+}
+
+/// An action as a person reads it.
+pub(crate) struct Told<'a> {
+    pub(crate) action: &'a Action,
+    /// The message concerned, if any.
+    pub(crate) envelope: Option<&'a Envelope>,
+}
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = |at: &usize| at + 1;
+        match self.action {
+            Action::Deliver(_) => write!(f, "delivered: {}", Message(self.envelope)),
+            Action::Duplicate(_) => write!(f, "delivered, and once more later: {}", Message(self.envelope)),
+            Action::Lose(_) => write!(f, "lost: {}", Message(self.envelope)),
+            Action::Timeout(at) => write!(f, "node {} reaches its deadline", number(at)),
+            Action::Silence(at) => write!(f, "node {} hears nothing for an election timeout", number(at)),
+            Action::Refused(at, peer) => write!(f, "node {} finds node {peer} gone", number(at)),
+            Action::Sync(at) => write!(f, "node {} has its oldest write durable", number(at)),
+            Action::FailWrite(at) => write!(f, "node {} fails to write", number(at)),
+            Action::Crash(at) => write!(f, "node {} crashes and restarts", number(at)),
+            Action::Propose(at) => write!(f, "node {} is given a command", number(at)),
+            Action::Barrier(at) => write!(f, "node {} begins a read barrier", number(at)),
+            Action::Change(at, change) => write!(f, "node {} is asked to {change:?}", number(at)),
+            Action::Transfer(at) => write!(f, "node {} is asked to hand over", number(at)),
+            Action::Compact(at) => write!(f, "node {} compacts its log", number(at)),
+        }
+    }
+}
+
+struct Message<'a>(Option<&'a Envelope>);
+
+impl fmt::Display for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(Envelope { from, to, message }) => write!(f, "{from} to {to}: {message:?}"),
+            None => write!(f, "nothing"),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! How far an exploration goes: what may happen, and how often.
+
+/// How often each thing may happen in one run. What is 0 never happens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bounds {
+    /// Terms after the one that the exploration begins in. A state with a later one is not explored.
+    pub terms: u64,
+    /// Election timeouts, of all nodes together.
+    pub timeouts: u8,
+    /// Heartbeat intervals, of all leaders together.
+    pub heartbeats: u8,
+    /// Followers that hear nothing for an election timeout, but do not campaign yet.
+    pub silences: u8,
+    /// Processes that are found to be gone by a node that follows them.
+    pub refusals: u8,
+    /// Commands proposed.
+    pub proposals: u8,
+    /// Read barriers begun.
+    pub barriers: u8,
+    /// Changes of membership asked for, in this order.
+    pub changes: &'static [Change],
+    /// Hand-overs asked for.
+    pub transfers: u8,
+    /// Compactions.
+    pub compactions: u8,
+    /// Crashes, each followed by a restart.
+    pub crashes: u8,
+    /// Disks that fail.
+    pub write_failures: u8,
+    /// Messages delivered twice.
+    pub duplicates: u8,
+    /// Messages on their way at once. A state with more is not explored.
+    pub in_flight: usize,
+    /// When disks finish.
+    pub disk: DiskSpeed,
+}
+
+/// When a write becomes durable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DiskSpeed {
+    /// In the step that causes it.
+    Prompt,
+    /// At any moment after it, in order.
+    Any,
+}
+
+/// A change of membership, of a node by its number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// Adds it as a learner.
+    Add(u64),
+    /// Removes it.
+    Remove(u64),
+}
+
+/// What has happened so far in one run, counted against [`Bounds`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub(crate) struct Spent {
+    pub(crate) timeouts: u8,
+    pub(crate) heartbeats: u8,
+    pub(crate) silences: u8,
+    pub(crate) refusals: u8,
+    pub(crate) proposals: u8,
+    pub(crate) barriers: u8,
+    pub(crate) changes: u8,
+    pub(crate) transfers: u8,
+    pub(crate) compactions: u8,
+    pub(crate) crashes: u8,
+    pub(crate) write_failures: u8,
+    pub(crate) duplicates: u8,
+}
+
+impl Bounds {
+    /// Nothing happens but that messages are delivered.
+    pub const NOTHING: Bounds = Bounds {
+        terms: 0,
+        timeouts: 0,
+        heartbeats: 0,
+        silences: 0,
+        refusals: 0,
+        proposals: 0,
+        barriers: 0,
+        changes: &[],
+        transfers: 0,
+        compactions: 0,
+        crashes: 0,
+        write_failures: 0,
+        duplicates: 0,
+        in_flight: 8,
+        disk: DiskSpeed::Prompt,
+    };
+}

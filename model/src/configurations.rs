@@ -1,0 +1,282 @@
+//! The small clusters that are explored, one for each part of the protocol.
+
+use std::iter;
+use std::sync::Arc;
+
+use raft_core::{
+    Entry, HardState, Incarnation, LogIndex, Member, Membership, NodeId, Payload, Peer, Recovered, Role,
+    Snapshot, Suffrage, Term,
+};
+
+use crate::action::Action;
+use crate::bounds::{Bounds, Change, DiskSpeed};
+use crate::history::History;
+use crate::node::Node;
+use crate::state::State;
+
+/// A cluster, where it begins, and what may happen to it.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    /// What it is called on the command line.
+    pub name: &'static str,
+    /// What it is about.
+    pub about: &'static str,
+    /// The voters are nodes 1 to this.
+    pub voters: u64,
+    /// As many more nodes wait to be added.
+    pub joining: u64,
+    /// How it begins.
+    pub beginning: Beginning,
+    /// What may happen.
+    pub bounds: Bounds,
+}
+
+/// How a cluster begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Beginning {
+    /// Nobody has led yet. The nodes are as good as each other, so only node 1 may time out first.
+    Unled,
+    /// Node 1 leads, and everyone knows.
+    Led,
+    /// Node 1 leads and has committed a command with every voter but the last.
+    Lagging,
+    /// Nobody leads, and each node's log goes on with one entry for each of these terms. The latest of them is
+    /// everyone's current term.
+    Diverged(&'static [&'static [u64]]),
+}
+
+impl Configuration {
+    /// The state that the exploration begins in.
+    pub(crate) fn first(&self) -> State {
+        let membership = membership(self.voters);
+        let logs = match self.beginning {
+            Beginning::Diverged(logs) => logs,
+            Beginning::Unled | Beginning::Led | Beginning::Lagging => &[],
+        };
+        let term = Term(logs.iter().flat_map(|terms| terms.iter()).copied().max().unwrap_or(1));
+        let logs = logs.iter().copied().chain(iter::repeat(&[][..]));
+        let voters = (1..=self.voters)
+            .zip(logs)
+            .map(|(number, terms)| Node::new(peer(number), recovered(&membership, term, terms)));
+        let joining = (self.voters + 1..=self.voters + self.joining)
+            .map(|number| Node::new(peer(number), Recovered::default()));
+        let history = History::new(LogIndex(1), membership.clone());
+        let state = State::new(voters.chain(joining).collect(), history);
+        match self.beginning {
+            Beginning::Unled | Beginning::Diverged(_) => state,
+            Beginning::Led => led(state).fresh(),
+            Beginning::Lagging => {
+                let state = prepared(led(state), &Action::Propose(0));
+                let last = peer(self.voters);
+                let state = settled(state, |to| to != last);
+                // The others are told of the commit, too.
+                let state = prepared(state, &Action::Timeout(0));
+                settled(state, |to| to != last).silent().fresh()
+            }
+        }
+    }
+
+    /// What may happen next.
+    pub(crate) fn actions(&self, state: &State) -> Vec<Action> {
+        let mut actions = state.actions(&self.bounds);
+        if self.beginning == Beginning::Unled && state.is_untouched() {
+            actions.retain(|action| *action == Action::Timeout(0));
+        }
+        actions
+    }
+}
+
+/// All configurations.
+#[must_use]
+pub fn configurations() -> Vec<Configuration> {
+    let three = Configuration {
+        name: "",
+        about: "",
+        voters: 3,
+        joining: 0,
+        beginning: Beginning::Unled,
+        bounds: Bounds::NOTHING,
+    };
+    let nothing = Bounds::NOTHING;
+    vec![
+        Configuration {
+            name: "elections",
+            about: "who leads, with a crash and messages twice",
+            bounds: Bounds { terms: 2, timeouts: 3, silences: 1, crashes: 1, duplicates: 1, ..nothing },
+            ..three.clone()
+        },
+        Configuration {
+            name: "replication",
+            about: "commands and two leaders",
+            beginning: Beginning::Led,
+            bounds: Bounds { terms: 1, timeouts: 1, heartbeats: 1, silences: 1, proposals: 2, ..nothing },
+            ..three.clone()
+        },
+        Configuration {
+            name: "divergence",
+            about: "logs that conflict, as in Figure 8 of the paper",
+            beginning: Beginning::Diverged(&[&[2], &[], &[3]]),
+            bounds: Bounds { terms: 2, timeouts: 2, heartbeats: 0, ..nothing },
+            ..three.clone()
+        },
+        Configuration {
+            name: "membership",
+            about: "a node is added, and one removed",
+            voters: 2,
+            joining: 1,
+            beginning: Beginning::Led,
+            bounds: Bounds {
+                terms: 1,
+                timeouts: 1,
+                silences: 1,
+                changes: &[Change::Add(3), Change::Remove(2)],
+                ..nothing
+            },
+            ..three.clone()
+        },
+        Configuration {
+            name: "removals",
+            about: "members are removed, the leader among them",
+            beginning: Beginning::Led,
+            bounds: Bounds {
+                terms: 1,
+                timeouts: 1,
+                silences: 1,
+                changes: &[Change::Remove(1), Change::Remove(3)],
+                ..nothing
+            },
+            ..three.clone()
+        },
+        Configuration {
+            name: "snapshots",
+            about: "compaction, and a node that lags behind it",
+            beginning: Beginning::Lagging,
+            bounds: Bounds {
+                terms: 1,
+                timeouts: 1,
+                heartbeats: 1,
+                silences: 1,
+                proposals: 1,
+                compactions: 2,
+                crashes: 1,
+                ..nothing
+            },
+            ..three.clone()
+        },
+        Configuration {
+            name: "barriers",
+            about: "read barriers while leadership changes",
+            beginning: Beginning::Led,
+            bounds: Bounds { terms: 1, timeouts: 1, silences: 1, proposals: 1, barriers: 2, ..nothing },
+            ..three.clone()
+        },
+        Configuration {
+            name: "transfers",
+            about: "leadership handed over, and processes that are gone",
+            beginning: Beginning::Led,
+            bounds: Bounds {
+                terms: 1,
+                timeouts: 1,
+                heartbeats: 2,
+                proposals: 1,
+                transfers: 1,
+                refusals: 1,
+                barriers: 1,
+                ..nothing
+            },
+            ..three.clone()
+        },
+        Configuration {
+            name: "persistence",
+            about: "writes that become durable late, a crash that loses them",
+            bounds: Bounds {
+                terms: 1,
+                timeouts: 2,
+                proposals: 1,
+                crashes: 1,
+                disk: DiskSpeed::Any,
+                ..nothing
+            },
+            ..three.clone()
+        },
+        Configuration {
+            name: "overwriting",
+            about: "entries written, cut off and written again while the disk is slow",
+            beginning: Beginning::Diverged(&[&[2], &[], &[3, 3]]),
+            bounds: Bounds { terms: 1, timeouts: 1, crashes: 1, disk: DiskSpeed::Any, ..nothing },
+            ..three.clone()
+        },
+        Configuration {
+            name: "failures",
+            about: "a disk that fails",
+            beginning: Beginning::Led,
+            bounds: Bounds {
+                terms: 1,
+                timeouts: 1,
+                proposals: 1,
+                write_failures: 1,
+                disk: DiskSpeed::Any,
+                ..nothing
+            },
+            ..three
+        },
+    ]
+}
+
+/// A node by its number, in its only life.
+pub(crate) fn peer(number: u64) -> Peer {
+    Peer { id: NodeId::new(number).expect("nodes are counted from 1"), incarnation: Incarnation(1) }
+}
+
+/// A member by its number. Addresses are never looked at.
+pub(crate) fn member(number: u64, suffrage: Suffrage) -> Member {
+    let Peer { incarnation, .. } = peer(number);
+    Member { incarnation, suffrage, peer_address: String::new(), client_address: String::new() }
+}
+
+fn membership(voters: u64) -> Membership {
+    let members = (1..=voters).map(|number| (peer(number).id, member(number, Suffrage::Voter)));
+    Membership { members: members.collect() }
+}
+
+/// A store that begins with a snapshot of entry 1 and goes on with an entry for each of these terms.
+fn recovered(membership: &Membership, current_term: Term, terms: &[u64]) -> Recovered {
+    let snapshot = Snapshot {
+        last_included_index: LogIndex(1),
+        last_included_term: Term(1),
+        membership: Arc::new(membership.clone()),
+        state: Arc::from([]),
+    };
+    let entries = terms.iter().zip(2..).map(|(term, index)| Entry {
+        index: LogIndex(index),
+        term: Term(*term),
+        payload: Payload::Noop,
+    });
+    Recovered {
+        hard_state: HardState { current_term, voted_for: None },
+        snapshot: Some(Arc::new(snapshot)),
+        entries: entries.collect(),
+    }
+}
+
+/// Node 1 wins, and everyone hears of what it commits.
+fn led(state: State) -> State {
+    let state = settled(prepared(state, &Action::Timeout(0)), |_| true);
+    let state = settled(prepared(state, &Action::Timeout(0)), |_| true);
+    assert_eq!(state.node(0).raft.role(), Role::Leader, "node 1 wins where nothing is lost");
+    state
+}
+
+/// Delivers every message to these, the others' stay, until none is left.
+fn settled(mut state: State, to: impl Fn(Peer) -> bool) -> State {
+    loop {
+        let next = (0..state.in_flight()).find(|at| state.envelope(*at).is_some_and(|e| to(e.to)));
+        let Some(at) = next else { return state };
+        state = prepared(state, &Action::Deliver(at));
+    }
+}
+
+fn prepared(state: State, action: &Action) -> State {
+    let next = state.after(action, DiskSpeed::Prompt);
+    next.unwrap_or_else(|violation| panic!("before the exploration begins: {violation}"))
+}

@@ -1,0 +1,214 @@
+//! What must hold of a cluster as a whole (Raft Figure 3), and what must be remembered to check it.
+//!
+//! The history is part of a state: two states are the same only if what was promised before is the same too.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use raft_core::{BarrierId, Entry, LogIndex, Membership, Payload, Peer, Raft, Role, Snapshot, Term};
+
+use crate::node::Node;
+
+/// What should never be: a property that does not hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Violation(pub String);
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An error where `holds` does not.
+pub(crate) fn ensure(holds: bool, text: impl FnOnce() -> String) -> Result<(), Violation> {
+    if holds { Ok(()) } else { Err(Violation(text())) }
+}
+
+/// Everything that was promised so far.
+#[derive(Clone, Hash)]
+pub(crate) struct History {
+    leaders: BTreeMap<Term, Peer>,
+    /// Votes of terms that their voters have not durably left: a disk does not go back, which it checks itself.
+    votes: BTreeMap<(Term, Peer), Peer>,
+    /// Where the log begins: what every node of the first configuration started with.
+    base: LogIndex,
+    /// What the first configuration was.
+    membership: Membership,
+    /// All that was ever committed, each with the term of the leader that committed it.
+    committed: Vec<(Entry, Term)>,
+    /// What was committed when a barrier began: it must not pass at a leader that lacks any of it.
+    barriers: BTreeMap<BarrierId, (Peer, LogIndex)>,
+}
+
+impl History {
+    pub(crate) fn new(base: LogIndex, membership: Membership) -> History {
+        History {
+            leaders: BTreeMap::new(),
+            votes: BTreeMap::new(),
+            base,
+            membership,
+            committed: Vec::new(),
+            barriers: BTreeMap::new(),
+        }
+    }
+
+    /// The last index that was committed by anybody.
+    pub(crate) fn last_committed(&self) -> LogIndex {
+        self.committed.last().map_or(self.base, |(entry, _)| entry.index)
+    }
+
+    /// The state after `index`: every command up to it, one after the other.
+    pub(crate) fn state_at(&self, index: LogIndex) -> Vec<u8> {
+        let commands = self.committed.iter().take_while(|(entry, _)| entry.index <= index);
+        let bytes = commands.filter_map(|(entry, _)| match &entry.payload {
+            Payload::Command(command) => Some(command.iter().copied()),
+            Payload::Noop | Payload::Membership(_) => None,
+        });
+        bytes.flatten().collect()
+    }
+
+    /// Nobody votes twice in a term, whatever crashes (§5.2).
+    pub(crate) fn on_vote(&mut self, term: Term, voter: Peer, candidate: Peer) -> Result<(), Violation> {
+        let voted_for = *self.votes.entry((term, voter)).or_insert(candidate);
+        ensure(voted_for == candidate, || {
+            format!("node {voter} votes for node {candidate} in term {term}, and had for node {voted_for}")
+        })
+    }
+
+    pub(crate) fn forget_votes(&mut self, durable_term: impl Fn(Peer) -> Term) {
+        self.votes.retain(|(term, voter), _| *term >= durable_term(*voter));
+    }
+
+    /// Election Safety (§5.2).
+    pub(crate) fn on_leader(&mut self, raft: &Raft) -> Result<(), Violation> {
+        let (me, term) = (raft.me(), raft.current_term());
+        let leader = *self.leaders.entry(term).or_insert(me);
+        ensure(leader == me, || format!("nodes {leader} and {me} both lead in term {term}"))
+    }
+
+    /// Leader Completeness (§5.4): who leads in a later term than one in which an entry was committed has it.
+    pub(crate) fn check_complete(&self, raft: &Raft) -> Result<(), Violation> {
+        if raft.role() != Role::Leader {
+            return Ok(());
+        }
+        let (me, term) = (raft.me(), raft.current_term());
+        for (entry, _) in self.committed.iter().filter(|(_, committed_in)| *committed_in < term) {
+            ensure(holds(raft, entry), || {
+                format!("node {me} leads in term {term} without the committed entry {}", entry.index)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// State Machine Safety (§5.4.3), for all that a node takes for committed. What nobody has committed before
+    /// it must be durable on a majority; of `before`, the membership before this step, or of the one after it.
+    pub(crate) fn on_commit<'a>(
+        &mut self,
+        raft: &Raft,
+        before: &Membership,
+        nodes: impl Iterator<Item = &'a Node> + Clone,
+    ) -> Result<(), Violation> {
+        let (me, commit_index) = (raft.me(), raft.commit_index());
+        let known = self.last_committed();
+        for (entry, _) in self.committed.iter().filter(|(entry, _)| entry.index <= commit_index) {
+            ensure(holds(raft, entry), || format!("node {me} commits another entry {}", entry.index))?;
+        }
+        let last = raft.entry(commit_index).cloned();
+        for index in known.0 + 1..=commit_index.0 {
+            let entry = raft.entry(LogIndex(index)).cloned();
+            let Some(entry) = entry else {
+                return Err(Violation(format!("node {me} has a snapshot of {index}, committed is {known}")));
+            };
+            self.committed.push((entry, raft.current_term()));
+        }
+        let Some(last) = last.filter(|last| last.index > known) else { return Ok(()) };
+        let majority = |membership: &Membership| {
+            let has = |peer: Peer| nodes.clone().any(|n| n.raft.me() == peer && n.disk.holds(&last));
+            let durable = membership.voters().filter(|id| membership.peer(*id).is_some_and(has)).count();
+            durable >= membership.quorum()
+        };
+        ensure(majority(before) || majority(raft.membership()), || {
+            format!("node {me} commits entry {}, which is not durable on a majority", last.index)
+        })
+    }
+
+    /// What a node hands out is what was committed, and durable there.
+    pub(crate) fn check_applied(&self, node: &Node, entry: &Entry) -> Result<(), Violation> {
+        let me = node.raft.me();
+        let known = self.committed.iter().any(|(committed, _)| committed == entry);
+        ensure(known, || format!("node {me} applies entry {}, which was not committed", entry.index))?;
+        let durable = node.disk.holds(entry);
+        ensure(durable, || format!("node {me} applies entry {} before it is durable", entry.index))
+    }
+
+    /// A snapshot is the state and the membership that the log up to it gives.
+    pub(crate) fn check_restored(&self, node: &Node, snapshot: &Snapshot) -> Result<(), Violation> {
+        let me = node.raft.me();
+        let index = snapshot.last_included_index;
+        let durable = node.disk.base().0 >= index;
+        ensure(durable, || format!("node {me} applies a snapshot of {index} before it is durable"))?;
+        let state = self.state_at(index);
+        ensure(*snapshot.state == *state, || format!("node {me} restores another state at {index}"))?;
+        let changes = self.committed.iter().filter(|(entry, _)| entry.index <= index);
+        let memberships = changes.filter_map(|(entry, _)| match &entry.payload {
+            Payload::Membership(membership) => Some(&**membership),
+            Payload::Noop | Payload::Command(_) => None,
+        });
+        let membership = memberships.last().unwrap_or(&self.membership);
+        ensure(*snapshot.membership == *membership, || {
+            format!("node {me} restores another membership at {index}")
+        })
+    }
+
+    /// A proposal that is said to be committed is.
+    pub(crate) fn check_done(&self, me: Peer, index: LogIndex, command: &[u8]) -> Result<(), Violation> {
+        let entry = self.committed.iter().find(|(entry, _)| entry.index == index);
+        let done = entry.is_some_and(|(entry, _)| match &entry.payload {
+            Payload::Command(committed) => **committed == *command,
+            Payload::Membership(_) => true,
+            Payload::Noop => false,
+        });
+        ensure(done, || format!("node {me} says that command {command:?} is committed at {index}"))
+    }
+
+    pub(crate) fn on_barrier(&mut self, barrier: BarrierId, at: Peer) {
+        self.barriers.insert(barrier, (at, self.last_committed()));
+    }
+
+    /// Linearizability of reads (§8, dissertation §6.4): who lets a barrier pass knows of everything that was
+    /// committed, by whomever, when it began.
+    pub(crate) fn on_barrier_passed(&mut self, raft: &Raft, through: BarrierId) -> Result<(), Violation> {
+        let (me, commit_index) = (raft.me(), raft.commit_index());
+        for (barrier, (at, needed)) in &self.barriers {
+            ensure(*at != me || *barrier > through || *needed <= commit_index, || {
+                format!("node {me} lets a barrier pass at {commit_index}, {needed} was committed before it")
+            })?;
+        }
+        self.barriers.retain(|barrier, (at, _)| *at != me || *barrier > through);
+        Ok(())
+    }
+
+    pub(crate) fn on_crash(&mut self, me: Peer) {
+        self.barriers.retain(|_, (at, _)| *at != me);
+    }
+}
+
+/// Log Matching (§5.3): where two logs agree on an entry's term, they agree on everything before it.
+pub(crate) fn check_log_matching(one: &Raft, other: &Raft) -> Result<(), Violation> {
+    let mut index = one.last_log_index().min(other.last_log_index());
+    let mut agree = false;
+    while let (Some(a), Some(b)) = (one.entry(index), other.entry(index)) {
+        agree |= a.term == b.term;
+        let (one, other) = (one.me(), other.me());
+        ensure(!agree || a == b, || format!("the logs of nodes {one} and {other} differ at {index}"))?;
+        let Some(previous) = index.previous() else { break };
+        index = previous;
+    }
+    Ok(())
+}
+
+/// Whether a node's log has exactly this entry, or a snapshot that includes it.
+fn holds(raft: &Raft, entry: &Entry) -> bool {
+    let compacted = raft.snapshot().is_some_and(|s| s.last_included_index >= entry.index);
+    compacted || raft.entry(entry.index) == Some(entry)
+}

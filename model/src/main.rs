@@ -1,0 +1,71 @@
+//! Explores all configurations, or those that are named, and prints what was visited.
+
+use std::process::ExitCode;
+
+use ticketd_model::{Configuration, Ending, Limits, Report, configurations, explore};
+
+/// Two million states and what is to be expanded of them stay below 4 GiB.
+const STATES_MAX: usize = 20_000_000;
+
+const USAGE: &str = "usage: ticketd-model [--states NUMBER] [--depth NUMBER] [CONFIGURATION...]";
+
+fn main() -> ExitCode {
+    let (limits, names) = match arguments() {
+        Ok(arguments) => arguments,
+        Err(text) => {
+            eprintln!("{text}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    // A panic of the core is a violation, and told as such.
+    std::panic::set_hook(Box::new(|_| {}));
+    println!("{:12} {:>6} {:>10} {:>11} {:>10} {:>8}", "", "depth", "states", "steps", "beyond", "seconds");
+    let mut code = ExitCode::SUCCESS;
+    for configuration in configurations() {
+        if !names.is_empty() && !names.iter().any(|name| name == configuration.name) {
+            continue;
+        }
+        match explore(&configuration, limits) {
+            Ok(report) => print(&configuration, &report),
+            Err(counterexample) => {
+                println!("{}: violated\n{counterexample}", configuration.name);
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    code
+}
+
+fn print(configuration: &Configuration, report: &Report) {
+    let Report { states, steps, beyond, depth, ending, took } = report;
+    let ending = match ending {
+        Ending::Complete => "complete",
+        Ending::Limited => "limited",
+    };
+    println!(
+        "{:12} {depth:6} {states:10} {steps:11} {beyond:10} {:8.1} {ending}: {}",
+        configuration.name,
+        took.as_secs_f64(),
+        configuration.about
+    );
+}
+
+fn arguments() -> Result<(Limits, Vec<String>), String> {
+    let known: Vec<_> = configurations().iter().map(|c| c.name).collect();
+    let mut limits = Limits { states: STATES_MAX, depth: usize::MAX };
+    let mut names = Vec::new();
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut number = || {
+            let number = arguments.next().and_then(|text| text.parse::<usize>().ok());
+            number.ok_or_else(|| format!("{argument} is followed by a number"))
+        };
+        match argument.as_str() {
+            "--states" => limits.states = number()?,
+            "--depth" => limits.depth = number()?,
+            name if known.contains(&name) => names.push(argument),
+            _ => return Err(format!("{argument} is not one of: {}", known.join(", "))),
+        }
+    }
+    Ok((limits, names))
+}

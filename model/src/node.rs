@@ -1,0 +1,67 @@
+//! One node and its disk; a value, shared by all states that have it.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use raft_core::{Config, Input, Micros, Output, Peer, Raft, Recovered};
+
+use crate::disk::Disk;
+use crate::history::Violation;
+
+/// In microseconds. The value does not matter, but that it is so large that the random part of a deadline is
+/// never 0: then a follower can hear nothing for a whole election timeout before its deadline comes.
+pub(crate) const ELECTION_TIMEOUT_US: u64 = 1 << 32;
+/// Half of it, so that a leader that hears nothing for two intervals steps down.
+const HEARTBEAT_INTERVAL_US: u64 = 1 << 31;
+
+#[derive(Clone)]
+pub(crate) struct Node {
+    pub(crate) raft: Raft,
+    pub(crate) disk: Disk,
+    /// The latest moment on this node's own clock.
+    pub(crate) now: Micros,
+}
+
+impl Node {
+    /// A node that starts, or starts again, with this on its disk.
+    pub(crate) fn new(me: Peer, durable: Recovered) -> Node {
+        let now = Micros(0);
+        let config = Config {
+            me,
+            election_timeout_us: ELECTION_TIMEOUT_US,
+            heartbeat_interval_us: HEARTBEAT_INTERVAL_US,
+            seed: me.id.get(),
+        };
+        Node { raft: Raft::new(config, now, durable.clone()), disk: Disk::new(durable), now }
+    }
+
+    /// Steps, and gives what is to be done. A panic of the core is a violation: it is its own first invariant.
+    pub(crate) fn step(&mut self, input: Input) -> Result<Vec<Output>, Violation> {
+        let raft = &mut self.raft;
+        let now = self.now;
+        let stepped = catch_unwind(AssertUnwindSafe(|| {
+            raft.step(now, input);
+            let mut outputs = Vec::new();
+            while let Some(output) = raft.poll_output() {
+                outputs.push(output);
+            }
+            outputs
+        }));
+        stepped.map_err(|payload| {
+            let text = payload.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            let me = self.raft.me();
+            Violation(format!("node {me} panics: {}", text.unwrap_or_default()))
+        })
+    }
+
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.raft.fingerprint(&mut hasher);
+        self.disk.durable().hash(&mut hasher);
+        for write in self.disk.pending() {
+            write.hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+}

@@ -1,0 +1,107 @@
+//! Stores that can not be written, or that hold something else than was written to them, at a restart.
+
+use std::fs;
+
+use crate::disk::{Call, Disk, EROFS};
+use crate::harness::directory::contents;
+use crate::harness::load::Load;
+use crate::harness::node::Node;
+use crate::harness::random::Random;
+use crate::{SOME, cluster, random, rounds};
+
+const SECTOR_BYTES: usize = 512;
+
+#[test]
+fn a_store_that_can_not_be_written_is_refused_and_left_as_it_was() {
+    let mut cluster = cluster(&[]);
+    let load = Load::on(cluster.clients());
+    load.await_more(SOME);
+    let id = cluster.follower();
+    let node = cluster.node(id);
+    node.stop();
+    let before = contents(node.store());
+    Disk::of(node).fail(Call::Open, EROFS, 0);
+    node.command(&[]).refused(&["Read-only", &node.path(), "--path"]);
+    assert_eq!(contents(node.store()), before);
+    Disk::of(node).heal();
+    node.restart();
+    load.await_more(SOME);
+    load.finish().check();
+}
+
+/// Does to a file what a disk may do.
+fn damage(file: &mut Vec<u8>, random: &mut Random) -> &'static str {
+    let at = usize::try_from(random.below(file.len() as u64)).expect("below a usize");
+    let start = at / SECTOR_BYTES * SECTOR_BYTES;
+    let sector = start..(start + SECTOR_BYTES).min(file.len());
+    match random.below(5) {
+        0 => {
+            file[at] ^= 1 << random.below(8);
+            "a bit"
+        }
+        1 => {
+            file[sector].fill(0);
+            "a sector of zeros"
+        }
+        2 => {
+            let noise = random.bytes(sector.len());
+            file[sector].copy_from_slice(&noise);
+            "a sector of noise"
+        }
+        3 => {
+            file.truncate(at);
+            "the end is missing"
+        }
+        _ => {
+            let other = usize::try_from(random.below(file.len() as u64)).expect("below a usize");
+            let other = other / SECTOR_BYTES * SECTOR_BYTES;
+            let length = sector.len().min(file.len() - other);
+            file.copy_within(other..other + length, start);
+            "a sector that belongs elsewhere"
+        }
+    }
+}
+
+#[test]
+fn a_damaged_store_is_refused_in_one_line_or_the_damage_does_not_matter() {
+    let mut random = random(7);
+    let mut cluster = cluster(&["--window", "10"]);
+    let load = Load::on(cluster.clients());
+    let mut refused = 0;
+    for _ in 0..rounds(12) {
+        load.await_more(SOME / 4);
+        let id = cluster.follower();
+        let node = cluster.node(id);
+        node.kill();
+        let data = node.store().join("data.mdb");
+        let sound = fs::read(&data).expect("the test's own file");
+        let mut file = sound.clone();
+        let what = damage(&mut file, &mut random);
+        fs::write(&data, &file).expect("the test's own file");
+        if refuses(node) {
+            refused += 1;
+            assert_eq!(fs::read(&data).expect("the test's own file"), file, "changed: {what}");
+            // It has taken part in nothing since, so that the sound one is what it was.
+            fs::write(&data, &sound).expect("the test's own file");
+            node.restart();
+        }
+    }
+    load.await_more(SOME);
+    load.finish().check();
+    eprintln!("{refused} damaged stores were refused");
+    assert!(refused > 0, "no damage was found: nothing was tested");
+}
+
+/// Restarts the node; whether it ended, in order, with the reason.
+fn refuses(node: &mut Node) -> bool {
+    node.respawn(&[]);
+    let ended = node.await_listening_or_end();
+    if let Some(status) = ended {
+        assert_eq!(status.code(), Some(1), "{}", node.log());
+        let log = node.log();
+        let said: Vec<&str> = log.lines().filter(|line| line.starts_with("ticketd: ")).collect();
+        assert_eq!(said.len(), 1, "{log}");
+        assert!(said[0].contains("damaged") && said[0].contains("join"), "{log}");
+    }
+    ended.is_some()
+}

@@ -1,0 +1,319 @@
+//! The disk under a node's store: it fails on request, and forgets what was not synced when the power goes.
+//!
+//! `disk.c`, preloaded into the real program, keeps a journal of what was written and not yet synced; this goes back
+//! from there. A disk reads and writes sectors, and the system may bring a page to it at any time: so after a power
+//! cut each sector holds what it held at the last sync, or anything that was written to it since, each independently
+//! of all others. That covers writes that are lost, torn, kept in part or out of order. What it does not cover:
+//! sectors that are torn themselves, and a sync that lies.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{self, Command};
+use std::sync::OnceLock;
+
+use crate::harness::command;
+use crate::harness::node::Node;
+use crate::harness::random::Random;
+
+/// What a disk writes as a whole or not at all.
+const SECTOR_BYTES: usize = 512;
+
+/// LMDB's pages, and the system's.
+const PAGE_SECTORS: usize = 8;
+
+/// Of a journal's record, without what follows it.
+const RECORD_BYTES: usize = 40;
+
+pub(crate) const EIO: i32 = 5;
+pub(crate) const ENOSPC: i32 = 28;
+pub(crate) const EROFS: i32 = 30;
+
+/// A call that a fault meets, in the words of `disk.c`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Call {
+    /// Opening a file for writing.
+    Open,
+    Write,
+    /// A write that writes half of what it is given.
+    ShortWrite,
+    Sync,
+}
+
+impl Call {
+    fn name(self) -> &'static str {
+        match self {
+            Call::Open => "open",
+            Call::Write => "write",
+            Call::ShortWrite => "short",
+            Call::Sync => "sync",
+        }
+    }
+}
+
+/// The disk under one store.
+#[derive(Clone, Debug)]
+pub(crate) struct Disk {
+    store: PathBuf,
+}
+
+/// What a power cut did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Cut {
+    /// How many sectors had been written since they were last synced.
+    pub(crate) unsynced: usize,
+    /// How many of them do not hold what was written last.
+    pub(crate) lost: usize,
+}
+
+impl Disk {
+    /// From now on all processes that this one starts have their stores on such disks. Comes before the first.
+    pub(crate) fn install() {
+        static BUILT: OnceLock<()> = OnceLock::new();
+        BUILT.get_or_init(|| {
+            let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/chaos/disk.c");
+            let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("disk-{}.so", process::id()));
+            let compiler = env::var_os("CC").unwrap_or_else(|| "cc".into());
+            let mut command = Command::new(compiler);
+            command.args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o"]);
+            let status = command.arg(&library).arg(&source).status().expect("a C compiler is installed");
+            assert!(status.success(), "{} does not compile: {status}", source.display());
+            command::preload(library);
+        });
+    }
+
+    /// The disk of a node.
+    pub(crate) fn of(node: &Node) -> Disk {
+        Disk::at(node.store())
+    }
+
+    /// The disk of the store at this path.
+    pub(crate) fn at(store: &Path) -> Disk {
+        Disk { store: store.to_owned() }
+    }
+
+    /// So many calls from now on do their work, and all after them fail with this error number.
+    pub(crate) fn fail(&self, call: Call, errno: i32, skip: u64) {
+        self.set_fault(call, errno, skip, 0);
+    }
+
+    /// Each sync takes so long.
+    pub(crate) fn slow(&self, milliseconds: i32) {
+        self.set_fault(Call::Sync, 0, 0, milliseconds);
+    }
+
+    /// No sync ends until the disk is healed.
+    pub(crate) fn stall(&self) {
+        self.set_fault(Call::Sync, 0, 0, -1);
+    }
+
+    /// Everything works again, but for what has failed.
+    pub(crate) fn heal(&self) {
+        remove(&self.beside("fault"));
+    }
+
+    fn set_fault(&self, call: Call, errno: i32, skip: u64, delay_ms: i32) {
+        let new = self.beside("fault.new");
+        let write = fs::write(&new, format!("{} {errno} {skip} {delay_ms}\n", call.name()));
+        write.and_then(|()| fs::rename(&new, self.beside("fault"))).expect("the test's own directory");
+    }
+
+    fn beside(&self, suffix: &str) -> PathBuf {
+        let mut path = self.store.clone().into_os_string();
+        path.push(".");
+        path.push(suffix);
+        path.into()
+    }
+
+    /// Goes back to what the disk may hold after the power was cut. No process may have the store open.
+    pub(crate) fn cut_power(&self, random: &mut Random) -> Cut {
+        let data = self.store.join("data.mdb");
+        let new_data = self.store.join("data.mdb.new");
+        // A name that was not synced may be lost.
+        if self.beside("renamed").exists() && data.exists() && random.below(2) == 0 {
+            fs::rename(&data, &new_data).expect("the test's own directory");
+        }
+        let journal = fs::read(self.beside("journal")).unwrap_or_default();
+        let mut cut = Cut::default();
+        if let Some(file) = [data, new_data].into_iter().find(|file| file.exists()) {
+            let now = fs::read(&file).expect("the test's own file");
+            let history = History::of(now, &Record::parse(&journal));
+            let (image, done) = history.choose(random);
+            fs::write(&file, image).expect("the test's own file");
+            cut = done;
+        }
+        for suffix in ["journal", "failed", "renamed"] {
+            remove(&self.beside(suffix));
+        }
+        cut
+    }
+}
+
+fn remove(path: &Path) {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => panic!("{}: {error}", path.display()),
+        Ok(()) | Err(_) => (),
+    }
+}
+
+/// What a journal says.
+enum Record<'a> {
+    Write {
+        offset: usize,
+        old: &'a [u8],
+        new: &'a [u8],
+        /// The file's length before it.
+        file_bytes: usize,
+    },
+    /// The last write is durable, whatever else is.
+    WriteSynced,
+    Synced,
+    SyncFailed,
+}
+
+impl Record<'_> {
+    /// A record at the end that is not complete announces a write that has not begun.
+    fn parse(mut journal: &[u8]) -> Vec<Record<'_>> {
+        let mut records = Vec::new();
+        while let Some((head, rest)) = journal.split_at_checked(RECORD_BYTES) {
+            let word = |at: usize| {
+                let bytes = head[8 * at..][..8].try_into().expect("eight bytes");
+                usize::try_from(u64::from_ne_bytes(bytes)).expect("64-bit machines only")
+            };
+            let Some((old, rest)) = rest.split_at_checked(word(2)) else { break };
+            let Some((new, rest)) = rest.split_at_checked(word(3)) else { break };
+            records.push(match u8::try_from(word(0)) {
+                Ok(b'W') => Record::Write { offset: word(1), old, new, file_bytes: word(4) },
+                Ok(b'D') => Record::WriteSynced,
+                Ok(b'S') => Record::Synced,
+                Ok(b'X') => Record::SyncFailed,
+                kind => panic!("the journal has a record of kind {kind:?}"),
+            });
+            journal = rest;
+        }
+        records
+    }
+}
+
+/// What one sector may hold after a power cut.
+struct Sector {
+    /// With the number of the write that left it so; the first is what it held at the last sync.
+    versions: Vec<(usize, Vec<u8>)>,
+    /// Whether it was written after the last sync, failed or not: a failed sync takes it for clean.
+    dirty: bool,
+}
+
+/// What a file may hold after a power cut.
+struct History {
+    now: Vec<u8>,
+    sectors: BTreeMap<usize, Sector>,
+    durable_bytes: usize,
+    writes: usize,
+}
+
+impl History {
+    fn of(now: Vec<u8>, records: &[Record<'_>]) -> History {
+        let mut file = now.clone();
+        for record in records.iter().rev() {
+            if let Record::Write { offset, old, new: _, file_bytes } = record {
+                put(&mut file, *offset, old);
+                file.truncate(*file_bytes);
+            }
+        }
+        let mut history = History { now, sectors: BTreeMap::new(), durable_bytes: file.len(), writes: 0 };
+        let mut last = 0..0;
+        for record in records {
+            match record {
+                Record::Write { offset, old: _, new, file_bytes: _ } => {
+                    last = offset / SECTOR_BYTES..(offset + new.len()).div_ceil(SECTOR_BYTES);
+                    let before = last.clone().map(|number| sector(&file, number)).collect::<Vec<_>>();
+                    put(&mut file, *offset, new);
+                    history.on_write(last.clone().zip(before), &file);
+                }
+                Record::WriteSynced => history.on_sync(last.clone(), file.len()),
+                Record::Synced => history.on_sync(0..usize::MAX, file.len()),
+                Record::SyncFailed => history.sectors.values_mut().for_each(|sector| sector.dirty = false),
+            }
+        }
+        // The last write may have been announced, and stopped in its midst.
+        history.now = file;
+        history
+    }
+
+    fn on_write(&mut self, before: impl Iterator<Item = (usize, Vec<u8>)>, file: &[u8]) {
+        self.writes += 1;
+        for (number, before) in before {
+            let entry = self.sectors.entry(number);
+            let known = entry.or_insert_with(|| Sector { versions: vec![(0, before)], dirty: true });
+            known.versions.push((self.writes, sector(file, number)));
+            known.dirty = true;
+        }
+    }
+
+    fn on_sync(&mut self, numbers: std::ops::Range<usize>, file_bytes: usize) {
+        self.durable_bytes = file_bytes;
+        for sector in self.sectors.range_mut(numbers).map(|(_, sector)| sector).filter(|sector| sector.dirty)
+        {
+            sector.versions.drain(..sector.versions.len() - 1);
+            sector.dirty = false;
+        }
+    }
+
+    /// One of the files that may be there now.
+    fn choose(&self, random: &mut Random) -> (Vec<u8>, Cut) {
+        let mut image = self.now.clone();
+        let mut length = self.durable_bytes;
+        let mut cut = Cut::default();
+        let kind = random.below(5);
+        let until = random.below(self.writes as u64 + 1);
+        let mut of_page = (usize::MAX, 0);
+        for (&number, Sector { versions, dirty: _ }) in
+            self.sectors.iter().filter(|(_, sector)| sector.versions.len() > 1)
+        {
+            let newest = versions.len() - 1;
+            let chosen = match kind {
+                // Nothing has come to the disk; or everything.
+                0 => 0,
+                1 => newest,
+                // What was written until some moment, in order.
+                2 => versions.iter().rposition(|(write, _)| *write as u64 <= until).unwrap_or(0),
+                // Whole pages, in any order.
+                3 => {
+                    if of_page.0 != number / PAGE_SECTORS {
+                        of_page = (number / PAGE_SECTORS, random.below(2));
+                    }
+                    if of_page.1 == 0 { 0 } else { newest }
+                }
+                // Torn pages.
+                _ => usize::try_from(random.below(versions.len() as u64)).expect("below a usize"),
+            };
+            let (start, end) = (number * SECTOR_BYTES, (number + 1) * SECTOR_BYTES);
+            put(&mut image, start, &versions[chosen].1);
+            if chosen > 0 {
+                length = length.max(end.min(self.now.len()));
+            }
+            cut.unsynced += 1;
+            cut.lost += usize::from(chosen < newest);
+        }
+        image.truncate(length);
+        (image, cut)
+    }
+}
+
+/// A sector of a file; zeros beyond its end.
+fn sector(file: &[u8], number: usize) -> Vec<u8> {
+    let start = (number * SECTOR_BYTES).min(file.len());
+    let end = (start + SECTOR_BYTES).min(file.len());
+    let mut bytes = file[start..end].to_vec();
+    bytes.resize(SECTOR_BYTES, 0);
+    bytes
+}
+
+fn put(file: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
+    if file.len() < offset + bytes.len() {
+        file.resize(offset + bytes.len(), 0);
+    }
+    file[offset..offset + bytes.len()].copy_from_slice(bytes);
+}

@@ -1,0 +1,184 @@
+//! Disks that fail, fill up and stall: the node stops taking part, and the cluster goes on.
+
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::disk::{Call, Disk, EIO, ENOSPC, EROFS};
+use crate::harness::cluster::Cluster;
+use crate::harness::load::Load;
+use crate::harness::node::Node;
+use crate::harness::status::Status;
+use crate::harness::wait;
+use crate::{SOME, cluster};
+
+/// So many entries that the log is compacted several times.
+const MANY_ENTRIES: u64 = 12_000;
+
+/// The smallest that there is, in MiB.
+const DB_SIZE_MIN: &str = "16";
+
+/// Who has the disk that fails.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Leader,
+    Follower,
+}
+
+fn disk_fails(who: Who, call: Call, errno: i32, words: &str) {
+    // Without a window, each batch is written, and a disk that fails is noticed at once.
+    let mut cluster = cluster(&["--window", "0"]);
+    let load = Load::on(cluster.clients());
+    // Each place in turn: the pages, the meta page.
+    for skip in 0..2 {
+        load.await_more(SOME);
+        let leader = cluster.leader();
+        let sick = if who == Who::Leader { leader } else { cluster.follower() };
+        Disk::of(cluster.node(sick)).fail(call, errno, skip);
+        let node = cluster.node(sick);
+        wait::until_true("the failure is noticed", || node.log().contains("takes no further part"));
+        if who == Who::Leader {
+            cluster.await_leader("another leads", |id| id != sick);
+        }
+        load.await_more(SOME);
+        assert_failed_once(cluster.node(sick), words);
+        let now = cluster.await_leader("a sound node leads", |id| id != sick);
+        assert!(who == Who::Leader || now == leader, "the leader's disk was sound, and {now} leads");
+        come_back(&mut cluster, sick);
+        load.await_more(SOME);
+    }
+    load.finish().check();
+}
+
+/// One line, at the level of errors, that says what and where.
+#[track_caller]
+fn assert_failed_once(node: &Node, words: &str) {
+    let log = node.log();
+    let errors: Vec<&str> = log.lines().filter(|line| line.contains("ERROR")).collect();
+    assert_eq!(errors.len(), 1, "{errors:#?}");
+    for word in [words, "restart", &node.path()] {
+        assert!(errors[0].contains(word), "{word:?} is not in {}", errors[0]);
+    }
+}
+
+/// The disk is seen to, and the node restarted.
+#[track_caller]
+fn come_back(cluster: &mut Cluster, id: u64) {
+    let leader = cluster.await_leader("a sound node leads", |leader| leader != id);
+    let node = cluster.node(id);
+    // It must not look like a good end to whoever restarts it.
+    node.signal(Signal::TERM);
+    assert_eq!(node.await_end().code(), Some(1));
+    Disk::of(node).heal();
+    node.restart();
+    let there = cluster.node(leader).await_status("it answers", |_| true).commit_index;
+    cluster.node(id).await_status("it has caught up", |status| status.applied_index >= there);
+}
+
+#[test]
+fn a_leader_whose_syncs_fail_says_so_once_and_another_leads() {
+    disk_fails(Who::Leader, Call::Sync, EIO, "Input/output error");
+}
+
+#[test]
+fn a_follower_whose_syncs_fail_says_so_once_and_disturbs_nobody() {
+    disk_fails(Who::Follower, Call::Sync, EIO, "Input/output error");
+}
+
+#[test]
+fn a_leader_whose_disk_is_full_says_so_once_and_another_leads() {
+    disk_fails(Who::Leader, Call::Write, ENOSPC, "No space left");
+}
+
+#[test]
+fn a_follower_whose_disk_is_full_says_so_once_and_disturbs_nobody() {
+    disk_fails(Who::Follower, Call::Write, ENOSPC, "No space left");
+}
+
+#[test]
+fn a_leader_whose_disk_takes_half_a_write_says_so_once_and_another_leads() {
+    disk_fails(Who::Leader, Call::ShortWrite, ENOSPC, "failed");
+}
+
+#[test]
+fn a_follower_whose_file_system_becomes_read_only_says_so_once_and_disturbs_nobody() {
+    disk_fails(Who::Follower, Call::Write, EROFS, "Read-only");
+}
+
+fn disk_stalls(flags: &[&str]) {
+    let mut cluster = cluster(flags);
+    let load = Load::on(cluster.clients());
+    for _ in 0..2 {
+        load.await_more(SOME);
+        let leader = cluster.leader();
+        Disk::of(cluster.node(leader)).stall();
+        // The disk stands still until another leads and serves: no time-out is the disk's.
+        cluster.await_leader("another leads", |id| id != leader);
+        load.await_more(SOME);
+        Disk::of(cluster.node(leader)).heal();
+        cluster.leader();
+        load.await_more(SOME);
+    }
+    load.finish().check();
+    cluster.await_voters(&[1, 2, 3]);
+}
+
+#[test]
+fn a_leader_whose_disk_stalls_is_succeeded_while_it_stalls() {
+    disk_stalls(&["--window", "100"]);
+}
+
+#[test]
+fn without_a_window_a_leader_whose_disk_stalls_is_succeeded_while_it_stalls() {
+    disk_stalls(&["--window", "0"]);
+}
+
+#[test]
+fn a_follower_whose_disk_stalls_is_waited_for_by_nobody() {
+    let mut cluster = cluster(&["--window", "0"]);
+    let load = Load::on(cluster.clients());
+    load.await_more(SOME);
+    let (leader, follower) = (cluster.leader(), cluster.follower());
+    Disk::of(cluster.node(follower)).stall();
+    load.await_more(10 * SOME);
+    assert_eq!(cluster.leader(), leader);
+    Disk::of(cluster.node(follower)).heal();
+    let there = cluster.node(leader).await_status("it answers", |_| true).commit_index;
+    cluster.node(follower).await_status("it has caught up", |status| status.applied_index >= there);
+    load.finish().check();
+}
+
+#[test]
+fn where_all_disks_have_stalled_the_cluster_goes_on_when_they_do() {
+    let mut cluster = cluster(&["--window", "0"]);
+    let load = Load::on(cluster.clients());
+    for _ in 0..2 {
+        load.await_more(SOME);
+        cluster.nodes().for_each(|node| Disk::of(node).stall());
+        // Nobody can commit what would make it the leader of another term.
+        thread::sleep(Duration::from_secs(2));
+        cluster.nodes().for_each(|node| Disk::of(node).heal());
+        load.await_more(SOME);
+    }
+    load.finish().check();
+    cluster.await_voters(&[1, 2, 3]);
+}
+
+#[test]
+fn the_smallest_store_takes_any_number_of_entries() {
+    let mut cluster = cluster(&["--window", "0", "--db_size", DB_SIZE_MIN]);
+    let load = Load::on(cluster.clients());
+    let leader = cluster.leader();
+    let behind = cluster.follower();
+    // Nobody keeps the log for a node that is away.
+    cluster.node(behind).kill();
+    let grown = |status: &Status| status.commit_index > MANY_ENTRIES;
+    cluster.node(leader).await_status("many entries", grown);
+    cluster.node(behind).restart();
+    cluster.node(behind).await_status("it has caught up", grown);
+    load.finish().check();
+    for node in cluster.nodes() {
+        assert!(!node.log().contains("ERROR"), "{}", node.log());
+    }
+}
