@@ -120,7 +120,9 @@ impl World {
                 let rate = self.fault_rng.between(512, 2_048);
                 self.with_clock(slot, |clock, now| clock.set_rate(now, rate));
             }
-            Fault::ClockJump if us.is_multiple_of(3) => self.with_clock(slot, |clock, now| clock.jump_back(now, us)),
+            Fault::ClockJump if us.is_multiple_of(3) => {
+                self.with_clock(slot, |clock, now| clock.jump_back(now, us))
+            }
             Fault::ClockJump => self.with_clock(slot, |clock, now| clock.jump_ahead(now, us)),
             Fault::Pause => self.pause(slot, us),
             Fault::PauseMidTurn => {

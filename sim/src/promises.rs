@@ -1,6 +1,6 @@
 //! No promise before it is durable: what a message promises is on its sender's disk when it leaves.
 
-use raft_core::{AppendOutcome, LogIndex, Membership, Message, Peer, Raft, Term};
+use raft_core::{AppendOutcome, Entry, LogIndex, Membership, Message, Payload, Peer, Raft, Role, Term};
 
 use crate::disk::Disk;
 use crate::violated;
@@ -46,6 +46,29 @@ pub(crate) fn check_commit<'a>(
         .filter_map(|id| membership.peer(id))
         .filter(|peer| disk_of(*peer).is_some_and(|disk| disk.holds(index, term)));
     durable.count() >= membership.quorum()
+}
+
+/// A leader changes the membership one step at a time, and only when it has committed an entry of its own term
+/// (dissertation §4.1, and its correction of July 2015). What is committed by now was committed at the latest now.
+pub(crate) fn check_membership_changes(raft: &Raft, written: &[Entry]) {
+    let (me, term, commit_index) = (raft.me(), raft.current_term(), raft.commit_index());
+    let is_change = |entry: &Entry| matches!(entry.payload, Payload::Membership(_));
+    if raft.role() != Role::Leader {
+        return;
+    }
+    for change in written.iter().filter(|entry| entry.term == term && is_change(entry)) {
+        let mut before = (commit_index.0 + 1..change.index.0).filter_map(|index| raft.entry(LogIndex(index)));
+        if let Some(other) = before.find(|entry| is_change(entry)) {
+            violated!("{me} changes the membership at {}, before {} is committed", change.index, other.index);
+        }
+        let committed = raft.entry(commit_index).map(|entry| entry.term);
+        if committed.is_some_and(|committed| committed != term) {
+            violated!(
+                "{me} changes the membership at {} before it has committed in term {term}",
+                change.index
+            );
+        }
+    }
 }
 
 fn check_vote(me: Peer, term: Term, candidate: Peer, disk: &Disk) {

@@ -235,8 +235,8 @@ impl World {
                     self.oracle.on_leader(raft, host.epoch, *term);
                 }
                 Output::MembershipChanged(_) => changed = true,
+                Output::Write(write) => promises::check_membership_changes(raft, &write.entries),
                 Output::RoleChanged { .. }
-                | Output::Write(_)
                 | Output::Send { .. }
                 | Output::Forward { .. }
                 | Output::Answer { .. }
