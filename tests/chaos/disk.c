@@ -11,6 +11,7 @@
  *   DIR.journal  what was written and not yet synced, with what was there before. The file itself is written at
  *                once, because LMDB reads it through a map; disk.rs goes back from there when the power is cut.
  *   DIR.failed   is there from the first failed sync on: see sync_failed.
+ *   DIR.stalled  is there once a call stands still for good.
  *   DIR.renamed  is there while a data file has its new name and the directory was not synced.
  *
  * A call on the data file that this does not model ends the program: what is not watched must not happen. Nothing is
@@ -108,6 +109,8 @@ static int fault(const char *directory, const char *call)
             usleep((useconds_t)delay_ms * 1000);
             return error;
         }
+        beside(path, directory, "stalled");
+        syscall(SYS_close, raw_open(path, O_WRONLY | O_CREAT, 0644));
         usleep(STALL_POLL_US);
     }
 }

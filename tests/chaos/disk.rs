@@ -106,7 +106,18 @@ impl Disk {
 
     /// No sync ends until the disk is healed.
     pub(crate) fn stall(&self) {
-        self.set_fault(Call::Sync, 0, 0, -1);
+        self.stall_at(Call::Sync, 0);
+    }
+
+    /// So many calls from now on do their work, and the next stands still until the disk is healed.
+    pub(crate) fn stall_at(&self, call: Call, skip: u64) {
+        remove(&self.beside("stalled"));
+        self.set_fault(call, 0, skip, -1);
+    }
+
+    /// Whether a call stands still, or has since [`Disk::stall_at`].
+    pub(crate) fn has_stalled(&self) -> bool {
+        self.beside("stalled").exists()
     }
 
     /// Everything works again, but for what has failed.
@@ -144,7 +155,7 @@ impl Disk {
             fs::write(&file, image).expect("the test's own file");
             cut = done;
         }
-        for suffix in ["journal", "failed", "renamed"] {
+        for suffix in ["journal", "failed", "renamed", "stalled"] {
             remove(&self.beside(suffix));
         }
         cut
@@ -266,7 +277,7 @@ impl History {
         let mut image = self.now.clone();
         let mut length = self.durable_bytes;
         let mut cut = Cut::default();
-        let kind = random.below(5);
+        let kind = random.below(6);
         let until = random.below(self.writes as u64 + 1);
         let mut of_page = (usize::MAX, 0);
         for (&number, Sector { versions, dirty: _ }) in
@@ -280,11 +291,11 @@ impl History {
                 // What was written until some moment, in order.
                 2 => versions.iter().rposition(|(write, _)| *write as u64 <= until).unwrap_or(0),
                 // Whole pages, in any order.
-                3 => {
+                3 | 4 => {
                     if of_page.0 != number / PAGE_SECTORS {
-                        of_page = (number / PAGE_SECTORS, random.below(2));
+                        of_page = (number / PAGE_SECTORS, random.any());
                     }
-                    if of_page.1 == 0 { 0 } else { newest }
+                    usize::try_from(of_page.1 % versions.len() as u64).expect("below a usize")
                 }
                 // Torn pages.
                 _ => usize::try_from(random.below(versions.len() as u64)).expect("below a usize"),
