@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::disk::{Call, Cut, Disk, EIO};
+use crate::disk::{Call, Cut, Disk, EIO, Left};
 use crate::harness::cluster::{self, Cluster};
 use crate::harness::command::{self, Running};
 use crate::harness::directory::{Directory, as_argument};
@@ -175,7 +175,7 @@ fn a_meta_page_whose_sync_failed_is_off_the_disk_before_its_pages_are_used_again
         node.respawn(&[]);
         wait::until_true("it writes", || disk.has_stalled() || node.log().contains("listening"));
         node.kill();
-        disk.cut_power(&mut random);
+        disk.cut_power_leaving(Left::First, &mut random);
         disk.heal();
         node.restart();
     }
