@@ -105,12 +105,16 @@ impl Disk {
         static BUILT: OnceLock<()> = OnceLock::new();
         BUILT.get_or_init(|| {
             let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/chaos/disk.c");
-            let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("disk-{}.so", process::id()));
+            let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+            let new = directory.join(format!("disk-{}.so", process::id()));
             let compiler = env::var_os("CC").unwrap_or_else(|| "cc".into());
             let mut command = Command::new(compiler);
             command.args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o"]);
-            let status = command.arg(&library).arg(&source).status().expect("a C compiler is installed");
+            let status = command.arg(&new).arg(&source).status().expect("a C compiler is installed");
             assert!(status.success(), "{} does not compile: {status}", source.display());
+            // Another test process may be using the one that is there.
+            let library = directory.join("disk.so");
+            fs::rename(new, &library).expect("the build directory can be written to");
             command::preload(library);
         });
     }

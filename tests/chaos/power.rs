@@ -1,6 +1,5 @@
 //! The power goes: unsynced writes are lost, kept in part, or torn.
 
-use std::fs;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -210,7 +209,7 @@ fn serves_after_start_or_restart(directory: &Directory, store: &Path, start: &[&
     let whole = made.status.success();
     if !whole {
         let words: &[&str] =
-            if fs::exists(store.join("data.mdb.new")).unwrap() { &["interrupted"] } else { &["no store"] };
+            if store.join("data.mdb.new").exists() { &["interrupted"] } else { &["no store"] };
         made.refused(words);
         let ports = start.iter().skip_while(|word| **word != "--raft_port").copied().collect::<Vec<_>>();
         let mut node = Node::spawn_at(directory, store, 1, &["start"], &ports);
