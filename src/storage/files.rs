@@ -134,6 +134,13 @@ pub(super) fn finish(path: &Path) -> Result<(), StoreError> {
     sync_directory(path)
 }
 
+/// Makes the data file on the disk what it is to whoever reads it now.
+pub(super) fn sync_data(path: &Path) -> Result<(), StoreError> {
+    let data_path = path.join(DATA_FILE);
+    let synced = File::open(&data_path).and_then(|file| file.sync_all());
+    synced.map_err(|e| StoreError::io("sync", &data_path, &e))
+}
+
 /// Removes a file, if it is there.
 pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
     match fs::remove_file(path) {

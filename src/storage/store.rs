@@ -102,6 +102,10 @@ impl Store {
     }
 
     fn open_locked(path: &Path, lock: Lock) -> Result<Store, StoreError> {
+        // Where the sync of a meta page has failed, LMDB takes the page back, but cannot sync that; so the disk may
+        // have the page and not its taking back. It must not have it when the pages that belong to it, free to
+        // whoever reads the file, are written to.
+        files::sync_data(path)?;
         let reading = read(path, Access::Write)?;
         let Reading { env, db, report, contents } = reading;
         let Contents { identity, settings, map_bytes, recovered, extent } = contents;

@@ -11,6 +11,7 @@
  *   DIR.journal  what was written and not yet synced, with what was there before. The file itself is written at
  *                once, because LMDB reads it through a map; disk.rs goes back from there when the power is cut.
  *   DIR.failed   is there from the first failed sync on: see sync_failed.
+ *   DIR.stalled  is there once a call stands still for good.
  *   DIR.renamed  is there while a data file has its new name and the directory was not synced.
  *
  * A call on the data file that this does not model ends the program: what is not watched must not happen. Nothing is
@@ -36,7 +37,7 @@
 #define STALL_POLL_US 5000
 
 struct file {
-    char *directory; /* NULL: not a data file that is written to */
+    char *directory; /* NULL: not a data file */
     int syncs_itself;
 };
 
@@ -108,6 +109,8 @@ static int fault(const char *directory, const char *call)
             usleep((useconds_t)delay_ms * 1000);
             return error;
         }
+        beside(path, directory, "stalled");
+        syscall(SYS_close, raw_open(path, O_WRONLY | O_CREAT, 0644));
         usleep(STALL_POLL_US);
     }
 }
@@ -360,21 +363,21 @@ static int open_any(int at, const char *path, int flags, mode_t mode)
 {
     const char *name = strrchr(path, '/');
     int writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_CREAT) != 0;
-    if (name == NULL || !writes) {
+    int is_data = name != NULL && (strcmp(name, "/data.mdb") == 0 || strcmp(name, "/data.mdb.new") == 0);
+    if (name == NULL || (!writes && !is_data)) {
         return (int)syscall(SYS_openat, at, path, flags, mode);
     }
     char *directory = strndup(path, (size_t)(name - path));
     if (directory == NULL) {
         die("so little memory");
     }
-    int error = fault(directory, "open");
+    int error = writes ? fault(directory, "open") : 0;
     int fd = -1;
     if (error != 0) {
         errno = error;
     } else {
         fd = (int)syscall(SYS_openat, at, path, flags, mode);
     }
-    int is_data = strcmp(name, "/data.mdb") == 0 || strcmp(name, "/data.mdb.new") == 0;
     if (fd < 0 || !is_data) {
         free(directory);
         return fd;
@@ -383,7 +386,7 @@ static int open_any(int at, const char *path, int flags, mode_t mode)
     if (fd >= FDS_MAX || at != AT_FDCWD || fstat(fd, &stat) != 0) {
         die("such a descriptor of the data file");
     }
-    if (stat.st_size == 0) {
+    if (writes && stat.st_size == 0) {
         /* What was written to another file before is of no use for this one. */
         char journal[PATH_MAX];
         beside(journal, directory, "journal");

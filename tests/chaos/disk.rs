@@ -59,6 +59,37 @@ pub(crate) struct Disk {
     store: PathBuf,
 }
 
+/// What has come to the disk, of what was not synced, when the power is cut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Left {
+    Nothing,
+    Everything,
+    /// What was written until some moment, in order.
+    UntilSome,
+    /// The first that was written to each sector, and not what was written over it.
+    First,
+    /// Whole pages, in any order.
+    Pages,
+    /// Torn pages.
+    Sectors,
+}
+
+impl Left {
+    fn any(random: &mut Random) -> Left {
+        const LEFT: [Left; 8] = [
+            Left::Nothing,
+            Left::Everything,
+            Left::UntilSome,
+            Left::First,
+            Left::Pages,
+            Left::Pages,
+            Left::Sectors,
+            Left::Sectors,
+        ];
+        LEFT[usize::try_from(random.below(LEFT.len() as u64)).expect("below a usize")]
+    }
+}
+
 /// What a power cut did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Cut {
@@ -74,12 +105,16 @@ impl Disk {
         static BUILT: OnceLock<()> = OnceLock::new();
         BUILT.get_or_init(|| {
             let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/chaos/disk.c");
-            let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("disk-{}.so", process::id()));
+            let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+            let new = directory.join(format!("disk-{}.so", process::id()));
             let compiler = env::var_os("CC").unwrap_or_else(|| "cc".into());
             let mut command = Command::new(compiler);
             command.args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o"]);
-            let status = command.arg(&library).arg(&source).status().expect("a C compiler is installed");
+            let status = command.arg(&new).arg(&source).status().expect("a C compiler is installed");
             assert!(status.success(), "{} does not compile: {status}", source.display());
+            // Another test process may be using the one that is there.
+            let library = directory.join("disk.so");
+            fs::rename(new, &library).expect("the build directory can be written to");
             command::preload(library);
         });
     }
@@ -106,7 +141,18 @@ impl Disk {
 
     /// No sync ends until the disk is healed.
     pub(crate) fn stall(&self) {
-        self.set_fault(Call::Sync, 0, 0, -1);
+        self.stall_at(Call::Sync, 0);
+    }
+
+    /// So many calls from now on do their work, and the next stands still until the disk is healed.
+    pub(crate) fn stall_at(&self, call: Call, skip: u64) {
+        remove(&self.beside("stalled"));
+        self.set_fault(call, 0, skip, -1);
+    }
+
+    /// Whether a call stands still, or has since [`Disk::stall_at`].
+    pub(crate) fn has_stalled(&self) -> bool {
+        self.beside("stalled").exists()
     }
 
     /// Everything works again, but for what has failed.
@@ -129,6 +175,11 @@ impl Disk {
 
     /// Goes back to what the disk may hold after the power was cut. No process may have the store open.
     pub(crate) fn cut_power(&self, random: &mut Random) -> Cut {
+        self.cut_power_leaving(Left::any(random), random)
+    }
+
+    /// As [`Disk::cut_power`], with a choice.
+    pub(crate) fn cut_power_leaving(&self, left: Left, random: &mut Random) -> Cut {
         let data = self.store.join("data.mdb");
         let new_data = self.store.join("data.mdb.new");
         // A name that was not synced may be lost.
@@ -140,11 +191,11 @@ impl Disk {
         if let Some(file) = [data, new_data].into_iter().find(|file| file.exists()) {
             let now = fs::read(&file).expect("the test's own file");
             let history = History::of(now, &Record::parse(&journal));
-            let (image, done) = history.choose(random);
+            let (image, done) = history.choose(left, random);
             fs::write(&file, image).expect("the test's own file");
             cut = done;
         }
-        for suffix in ["journal", "failed", "renamed"] {
+        for suffix in ["journal", "failed", "renamed", "stalled"] {
             remove(&self.beside(suffix));
         }
         cut
@@ -262,32 +313,31 @@ impl History {
     }
 
     /// One of the files that may be there now.
-    fn choose(&self, random: &mut Random) -> (Vec<u8>, Cut) {
+    fn choose(&self, left: Left, random: &mut Random) -> (Vec<u8>, Cut) {
         let mut image = self.now.clone();
         let mut length = self.durable_bytes;
         let mut cut = Cut::default();
-        let kind = random.below(5);
         let until = random.below(self.writes as u64 + 1);
         let mut of_page = (usize::MAX, 0);
         for (&number, Sector { versions, dirty: _ }) in
             self.sectors.iter().filter(|(_, sector)| sector.versions.len() > 1)
         {
             let newest = versions.len() - 1;
-            let chosen = match kind {
-                // Nothing has come to the disk; or everything.
-                0 => 0,
-                1 => newest,
-                // What was written until some moment, in order.
-                2 => versions.iter().rposition(|(write, _)| *write as u64 <= until).unwrap_or(0),
-                // Whole pages, in any order.
-                3 => {
-                    if of_page.0 != number / PAGE_SECTORS {
-                        of_page = (number / PAGE_SECTORS, random.below(2));
-                    }
-                    if of_page.1 == 0 { 0 } else { newest }
+            let any = |number: u64| usize::try_from(number % versions.len() as u64).expect("below a usize");
+            let chosen = match left {
+                Left::Nothing => 0,
+                Left::Everything => newest,
+                Left::UntilSome => {
+                    versions.iter().rposition(|(write, _)| *write as u64 <= until).unwrap_or(0)
                 }
-                // Torn pages.
-                _ => usize::try_from(random.below(versions.len() as u64)).expect("below a usize"),
+                Left::First => 1,
+                Left::Pages => {
+                    if of_page.0 != number / PAGE_SECTORS {
+                        of_page = (number / PAGE_SECTORS, random.any() >> 8);
+                    }
+                    any(of_page.1)
+                }
+                Left::Sectors => any(random.any() >> 8),
             };
             let (start, end) = (number * SECTOR_BYTES, (number + 1) * SECTOR_BYTES);
             put(&mut image, start, &versions[chosen].1);
