@@ -114,9 +114,23 @@ pub fn configurations() -> Vec<Configuration> {
         },
         Configuration {
             name: "divergence",
-            about: "logs that conflict, as in Figure 8 of the paper",
+            about: "logs that conflict, and two elections",
             beginning: Beginning::Diverged(&[&[2], &[], &[3]]),
-            bounds: Bounds { terms: 2, timeouts: 2, heartbeats: 0, ..nothing },
+            bounds: Bounds { terms: 2, timeouts: 2, ..nothing },
+            ..three.clone()
+        },
+        Configuration {
+            name: "figure-8",
+            about: "the same with slow disks and a crash, as in Figure 8 of the paper",
+            beginning: Beginning::Diverged(&[&[2], &[], &[3]]),
+            bounds: Bounds {
+                terms: 2,
+                timeouts: 2,
+                crashes: 1,
+                in_flight: 3,
+                disk: DiskSpeed::Any,
+                ..nothing
+            },
             ..three.clone()
         },
         Configuration {
