@@ -102,14 +102,30 @@ pub fn configurations() -> Vec<Configuration> {
         Configuration {
             name: "elections",
             about: "who leads, with a crash and messages twice",
-            bounds: Bounds { terms: 2, timeouts: 3, silences: 1, crashes: 1, duplicates: 1, ..nothing },
+            bounds: Bounds {
+                terms: 2,
+                timeouts: 3,
+                silences: 1,
+                crashes: 1,
+                duplicates: 1,
+                in_flight: 5,
+                ..nothing
+            },
             ..three.clone()
         },
         Configuration {
             name: "replication",
             about: "commands and two leaders",
             beginning: Beginning::Led,
-            bounds: Bounds { terms: 1, timeouts: 1, heartbeats: 1, silences: 1, proposals: 2, ..nothing },
+            bounds: Bounds {
+                terms: 1,
+                timeouts: 1,
+                heartbeats: 1,
+                silences: 1,
+                proposals: 2,
+                in_flight: 6,
+                ..nothing
+            },
             ..three.clone()
         },
         Configuration {
@@ -142,7 +158,10 @@ pub fn configurations() -> Vec<Configuration> {
             bounds: Bounds {
                 terms: 1,
                 timeouts: 1,
+                heartbeats: 1,
                 silences: 1,
+                proposals: 1,
+                in_flight: 6,
                 changes: &[Change::Add(3), Change::Remove(2)],
                 ..nothing
             },
@@ -155,7 +174,11 @@ pub fn configurations() -> Vec<Configuration> {
             bounds: Bounds {
                 terms: 1,
                 timeouts: 1,
+                heartbeats: 1,
                 silences: 1,
+                proposals: 1,
+                crashes: 1,
+                in_flight: 6,
                 changes: &[Change::Remove(1), Change::Remove(3)],
                 ..nothing
             },
@@ -173,6 +196,7 @@ pub fn configurations() -> Vec<Configuration> {
                 proposals: 1,
                 compactions: 2,
                 crashes: 1,
+                in_flight: 5,
                 ..nothing
             },
             ..three.clone()
@@ -181,7 +205,15 @@ pub fn configurations() -> Vec<Configuration> {
             name: "barriers",
             about: "read barriers while leadership changes",
             beginning: Beginning::Led,
-            bounds: Bounds { terms: 1, timeouts: 1, silences: 1, proposals: 1, barriers: 2, ..nothing },
+            bounds: Bounds {
+                terms: 1,
+                timeouts: 1,
+                silences: 1,
+                proposals: 1,
+                barriers: 2,
+                in_flight: 5,
+                ..nothing
+            },
             ..three.clone()
         },
         Configuration {
@@ -196,6 +228,7 @@ pub fn configurations() -> Vec<Configuration> {
                 transfers: 1,
                 refusals: 1,
                 barriers: 1,
+                in_flight: 5,
                 ..nothing
             },
             ..three.clone()
@@ -208,6 +241,7 @@ pub fn configurations() -> Vec<Configuration> {
                 timeouts: 2,
                 proposals: 1,
                 crashes: 1,
+                in_flight: 5,
                 disk: DiskSpeed::Any,
                 ..nothing
             },

@@ -1,5 +1,6 @@
 //! The state of a whole cluster, and what may follow it.
 
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -25,6 +26,14 @@ pub(crate) struct State {
     spent: Spent,
 }
 
+/// What is the same in many states, by its fingerprint: kept once, so that millions of states fit into memory.
+#[derive(Default)]
+pub(crate) struct Pool {
+    nodes: HashMap<u64, Arc<Seen>>,
+    histories: HashMap<u64, Arc<History>>,
+    envelopes: HashMap<u64, Arc<Envelope>>,
+}
+
 /// A node with its fingerprint.
 struct Seen {
     node: Node,
@@ -45,6 +54,18 @@ impl State {
             history: Arc::new(history),
             spent: Spent::default(),
         }
+    }
+
+    /// Shares with the other states what they have in common.
+    pub(crate) fn share(&mut self, pool: &mut Pool) {
+        for seen in &mut self.nodes {
+            *seen = Arc::clone(pool.nodes.entry(seen.fingerprint).or_insert_with(|| Arc::clone(seen)));
+        }
+        let mut hasher = DefaultHasher::new();
+        self.history.hash(&mut hasher);
+        let history = pool.histories.entry(hasher.finish()).or_insert_with(|| Arc::clone(&self.history));
+        self.history = Arc::clone(history);
+        self.network.share(&mut pool.envelopes);
     }
 
     /// The same cluster, with all that may happen still to come.
