@@ -1,14 +1,15 @@
-# Model checking: see docs/model-checking.rst.
+# Model checking; docs/model-checking.rst says what of. Included by the Makefile.
 
 .PHONY: model model-mutants
 
 # Configurations to explore, as in `make model CONFIGURATION='elections barriers'`; all of them if none is named.
 CONFIGURATION ?=
-# How many states of each are visited at most: what is kept of 20 million fits into 8 GiB.
-STATES ?= 20000000
+# How many states of each are visited at most: what is kept of 10 million fits into 8 GiB.
+STATES ?= 10000000
 
-model: setup
-	@. scripts/rust.sh && cargo run --profile sim $(CARGO_FLAGS) -p ticketd-model -- --states $(STATES) $(CONFIGURATION)
+model: setup ## every state of small clusters: make model [CONFIGURATION=name] [STATES=n]
+	@. scripts/rust.sh && cargo run --quiet --profile sim -p ticketd-model $(CARGO_FLAGS) -- \
+		--states $(STATES) $(CONFIGURATION)
 
-model-mutants: setup
-	@model/mutants.sh
+model-mutants: setup ## plant known protocol mistakes one at a time; the model checker must find each
+	@model/mutants.sh $(MUTANTS)

@@ -102,21 +102,51 @@ pub fn configurations() -> Vec<Configuration> {
         Configuration {
             name: "elections",
             about: "who leads, with a crash and messages twice",
-            bounds: Bounds { terms: 2, timeouts: 3, silences: 1, crashes: 1, duplicates: 1, ..nothing },
+            bounds: Bounds {
+                terms: 2,
+                timeouts: 3,
+                silences: 1,
+                crashes: 1,
+                duplicates: 1,
+                in_flight: 5,
+                ..nothing
+            },
             ..three.clone()
         },
         Configuration {
             name: "replication",
             about: "commands and two leaders",
             beginning: Beginning::Led,
-            bounds: Bounds { terms: 1, timeouts: 1, heartbeats: 1, silences: 1, proposals: 2, ..nothing },
+            bounds: Bounds {
+                terms: 1,
+                timeouts: 1,
+                heartbeats: 1,
+                silences: 1,
+                proposals: 2,
+                in_flight: 6,
+                ..nothing
+            },
             ..three.clone()
         },
         Configuration {
             name: "divergence",
-            about: "logs that conflict, as in Figure 8 of the paper",
+            about: "logs that conflict, and two elections",
             beginning: Beginning::Diverged(&[&[2], &[], &[3]]),
-            bounds: Bounds { terms: 2, timeouts: 2, heartbeats: 0, ..nothing },
+            bounds: Bounds { terms: 2, timeouts: 2, ..nothing },
+            ..three.clone()
+        },
+        Configuration {
+            name: "figure-8",
+            about: "the same with slow disks and a crash, as in Figure 8 of the paper",
+            beginning: Beginning::Diverged(&[&[2], &[], &[3]]),
+            bounds: Bounds {
+                terms: 2,
+                timeouts: 2,
+                crashes: 1,
+                in_flight: 3,
+                disk: DiskSpeed::Any,
+                ..nothing
+            },
             ..three.clone()
         },
         Configuration {
@@ -128,7 +158,10 @@ pub fn configurations() -> Vec<Configuration> {
             bounds: Bounds {
                 terms: 1,
                 timeouts: 1,
+                heartbeats: 1,
                 silences: 1,
+                proposals: 1,
+                in_flight: 6,
                 changes: &[Change::Add(3), Change::Remove(2)],
                 ..nothing
             },
@@ -141,7 +174,11 @@ pub fn configurations() -> Vec<Configuration> {
             bounds: Bounds {
                 terms: 1,
                 timeouts: 1,
+                heartbeats: 1,
                 silences: 1,
+                proposals: 1,
+                crashes: 1,
+                in_flight: 6,
                 changes: &[Change::Remove(1), Change::Remove(3)],
                 ..nothing
             },
@@ -159,6 +196,7 @@ pub fn configurations() -> Vec<Configuration> {
                 proposals: 1,
                 compactions: 2,
                 crashes: 1,
+                in_flight: 5,
                 ..nothing
             },
             ..three.clone()
@@ -167,7 +205,15 @@ pub fn configurations() -> Vec<Configuration> {
             name: "barriers",
             about: "read barriers while leadership changes",
             beginning: Beginning::Led,
-            bounds: Bounds { terms: 1, timeouts: 1, silences: 1, proposals: 1, barriers: 2, ..nothing },
+            bounds: Bounds {
+                terms: 1,
+                timeouts: 1,
+                silences: 1,
+                proposals: 1,
+                barriers: 2,
+                in_flight: 5,
+                ..nothing
+            },
             ..three.clone()
         },
         Configuration {
@@ -182,6 +228,7 @@ pub fn configurations() -> Vec<Configuration> {
                 transfers: 1,
                 refusals: 1,
                 barriers: 1,
+                in_flight: 5,
                 ..nothing
             },
             ..three.clone()
@@ -194,6 +241,7 @@ pub fn configurations() -> Vec<Configuration> {
                 timeouts: 2,
                 proposals: 1,
                 crashes: 1,
+                in_flight: 5,
                 disk: DiskSpeed::Any,
                 ..nothing
             },

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::action::Action;
 use crate::configurations::Configuration;
 use crate::history::Violation;
-use crate::state::State;
+use crate::state::{Pool, State};
 
 /// When an exploration stops before it is complete.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,6 +75,7 @@ pub fn explore(configuration: &Configuration, limits: Limits) -> Result<Report, 
         terms_until: first.term().0 + configuration.bounds.terms,
         seen: HashMap::default(),
         next: Vec::new(),
+        pool: Pool::default(),
         steps: 0,
         beyond: 0,
     };
@@ -109,6 +110,7 @@ struct Search<'a> {
     seen: HashMap<u64, Origin, BuildHasherDefault<Identity>>,
     /// The states to be expanded next.
     next: Vec<(u64, State)>,
+    pool: Pool,
     steps: usize,
     beyond: usize,
 }
@@ -125,7 +127,7 @@ impl Search<'_> {
     fn expand(&mut self, before: u64, state: &State, states: usize) -> Result<(), (Action, Violation)> {
         let bounds = &self.configuration.bounds;
         for (action, number) in self.configuration.actions(state).into_iter().zip(0..) {
-            let next = match state.after(&action, bounds.disk) {
+            let mut next = match state.after(&action, bounds.disk) {
                 Ok(next) => next,
                 Err(violation) => return Err((action, violation)),
             };
@@ -137,6 +139,7 @@ impl Search<'_> {
             let fingerprint = next.fingerprint();
             if self.seen.len() < states && !self.seen.contains_key(&fingerprint) {
                 self.seen.insert(fingerprint, Origin { before, action: number });
+                next.share(&mut self.pool);
                 self.next.push((fingerprint, next));
             }
         }

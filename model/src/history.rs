@@ -101,11 +101,11 @@ impl History {
     }
 
     /// State Machine Safety (§5.4.3), for all that a node takes for committed. What nobody has committed before
-    /// it must be durable on a majority; of `before`, the membership before this step, or of the one after it.
+    /// it must be durable on a majority of `membership`, the one that governed this step.
     pub(crate) fn on_commit<'a>(
         &mut self,
         raft: &Raft,
-        before: &Membership,
+        membership: &Membership,
         nodes: impl Iterator<Item = &'a Node> + Clone,
     ) -> Result<(), Violation> {
         let (me, commit_index) = (raft.me(), raft.commit_index());
@@ -122,12 +122,9 @@ impl History {
             self.committed.push((entry, raft.current_term()));
         }
         let Some(last) = last.filter(|last| last.index > known) else { return Ok(()) };
-        let majority = |membership: &Membership| {
-            let has = |peer: Peer| nodes.clone().any(|n| n.raft.me() == peer && n.disk.holds(&last));
-            let durable = membership.voters().filter(|id| membership.peer(*id).is_some_and(has)).count();
-            durable >= membership.quorum()
-        };
-        ensure(majority(before) || majority(raft.membership()), || {
+        let has = |peer: Peer| nodes.clone().any(|n| n.raft.me() == peer && n.disk.holds(&last));
+        let durable = membership.voters().filter(|id| membership.peer(*id).is_some_and(has)).count();
+        ensure(durable >= membership.quorum(), || {
             format!("node {me} commits entry {}, which is not durable on a majority", last.index)
         })
     }

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use ticketd_model::{Configuration, Ending, Limits, Report, configurations, explore};
 
-/// Two million states and what is to be expanded of them stay below 4 GiB.
-const STATES_MAX: usize = 20_000_000;
+/// Visited of each configuration unless the command line says otherwise; what is kept of them fits into 8 GiB.
+const STATES_MAX: usize = 10_000_000;
 
 const USAGE: &str = "usage: ticketd-model [--states NUMBER] [--depth NUMBER] [CONFIGURATION...]";
 

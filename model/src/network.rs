@@ -1,5 +1,6 @@
 //! The messages on their way: a multiset, because a network that may reorder has no order.
 
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -50,6 +51,14 @@ impl Network {
     /// That it is there or not would only tell states apart that are the same.
     pub(crate) fn forget_dead_letters(&mut self, durable_term: impl Fn(Peer) -> Term) {
         self.envelopes.retain(|(_, envelope)| !is_dead(&envelope.message, durable_term(envelope.to)));
+    }
+
+    /// Replaces each message by the one in `pool` that is the same.
+    pub(crate) fn share(&mut self, pool: &mut HashMap<u64, Arc<Envelope>>) {
+        for (fingerprint, envelope) in &mut self.envelopes {
+            *envelope = Arc::clone(pool.entry(*fingerprint).or_insert_with(|| Arc::clone(envelope)));
+        }
+        self.envelopes.shrink_to_fit();
     }
 
     pub(crate) fn fingerprint(&self, state: &mut impl Hasher) {

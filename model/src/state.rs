@@ -1,5 +1,6 @@
 //! The state of a whole cluster, and what may follow it.
 
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -25,6 +26,14 @@ pub(crate) struct State {
     spent: Spent,
 }
 
+/// What is the same in many states, by its fingerprint: kept once, so that millions of states fit into memory.
+#[derive(Default)]
+pub(crate) struct Pool {
+    nodes: HashMap<u64, Arc<Seen>>,
+    histories: HashMap<u64, Arc<History>>,
+    envelopes: HashMap<u64, Arc<Envelope>>,
+}
+
 /// A node with its fingerprint.
 struct Seen {
     node: Node,
@@ -45,6 +54,18 @@ impl State {
             history: Arc::new(history),
             spent: Spent::default(),
         }
+    }
+
+    /// Shares with the other states what they have in common.
+    pub(crate) fn share(&mut self, pool: &mut Pool) {
+        for seen in &mut self.nodes {
+            *seen = Arc::clone(pool.nodes.entry(seen.fingerprint).or_insert_with(|| Arc::clone(seen)));
+        }
+        let mut hasher = DefaultHasher::new();
+        self.history.hash(&mut hasher);
+        let history = pool.histories.entry(hasher.finish()).or_insert_with(|| Arc::clone(&self.history));
+        self.history = Arc::clone(history);
+        self.network.share(&mut pool.envelopes);
     }
 
     /// The same cluster, with all that may happen still to come.
@@ -293,15 +314,19 @@ impl State {
     ) -> Result<(), Violation> {
         let mut input = Some(input);
         while let Some(next) = input.take() {
+            // A change that is asked for governs its own step; what a leader appends by itself, once it has
+            // committed something, did not govern that commit.
+            let changes = matches!(next, Input::ChangeMembership { .. });
             let before = Arc::clone(node.raft.membership());
             let outputs = node.step(next)?;
+            let governing = if changes { node.raft.membership() } else { &before };
             let history = Arc::make_mut(&mut self.history);
             if node.raft.role() == Role::Leader {
                 history.on_leader(&node.raft)?;
             }
             let others = self.nodes.iter().enumerate().filter(|(other, _)| *other != at);
             let nodes = others.map(|(_, seen)| &seen.node).chain([&node]);
-            history.on_commit(&node.raft, &before, nodes)?;
+            history.on_commit(&node.raft, governing, nodes)?;
             for output in outputs {
                 self.carry_out(&mut node, output)?;
             }

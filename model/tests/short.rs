@@ -1,0 +1,32 @@
+//! Every configuration, up to as many states as an ordinary test has time for; the whole is `make model`.
+
+use ticketd_model::{Configuration, Limits, configurations, explore};
+
+/// States of each configuration: all of them together take some seconds.
+const STATES_MAX: usize = 12_000;
+
+#[test]
+fn no_configuration_has_a_violation_among_its_first_states() {
+    for configuration in configurations() {
+        let limits = Limits { states: STATES_MAX, depth: usize::MAX };
+        let report = explore(&configuration, limits)
+            .unwrap_or_else(|counterexample| panic!("{}:\n{counterexample}", configuration.name));
+        assert!(report.states > 1_000, "{} ends after {} states", configuration.name, report.states);
+    }
+}
+
+#[test]
+fn a_configuration_in_which_nothing_may_happen_has_one_state() {
+    let configuration = configurations().into_iter().next().expect("there are configurations");
+    let still = Configuration { bounds: ticketd_model::Bounds::NOTHING, ..configuration };
+    let report = explore(&still, Limits { states: 10, depth: 10 }).expect("nothing happens");
+    assert_eq!((report.states, report.steps, report.depth), (1, 0, 0));
+}
+
+#[test]
+fn an_exploration_is_the_same_each_time() {
+    let configuration = configurations().into_iter().next().expect("there are configurations");
+    let limits = Limits { states: 5_000, depth: 7 };
+    let [one, other] = [(); 2].map(|()| explore(&configuration, limits).expect("nothing is violated"));
+    assert_eq!((one.states, one.steps, one.depth), (other.states, other.steps, other.depth));
+}
