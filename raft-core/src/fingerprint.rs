@@ -10,7 +10,7 @@ use core::hash::{Hash, Hasher};
 
 use crate::progress::{Progress, ProgressState};
 use crate::raft::Raft;
-use crate::roles::{Candidate, Follower, Leader, Muted, PreCandidate, RoleState, Transfer};
+use crate::roles::{Candidate, CatchUp, Follower, Leader, Muted, PreCandidate, RoleState, Transfer};
 use crate::types::Micros;
 
 impl Raft {
@@ -49,8 +49,10 @@ impl Raft {
             proposals,
             transfer,
             stall_tolerated_until,
+            catch_up: CatchUp { index: goal, began_at },
         } = leader;
         (first_index, round, barriers, proposals, self.left(*stall_tolerated_until)).hash(state);
+        (goal, self.age(*began_at)).hash(state);
         transfer.map(|Transfer { target, deadline }| (target, self.left(deadline))).hash(state);
         for (id, progress) in progress {
             let Progress { match_index, next_index, state: sending, last_heard, acked_round, is_gone } =
