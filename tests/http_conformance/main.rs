@@ -6,6 +6,9 @@ mod harness;
 mod head_rows;
 mod meaning_rows;
 mod mutations;
+mod over_socket;
+#[path = "../harness/mod.rs"]
+mod program;
 mod rows;
 mod shapes;
 
