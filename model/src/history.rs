@@ -147,11 +147,11 @@ impl History {
         let state = self.state_at(index);
         ensure(*snapshot.state == *state, || format!("node {me} restores another state at {index}"))?;
         let changes = self.committed.iter().filter(|(entry, _)| entry.index <= index);
-        let memberships = changes.filter_map(|(entry, _)| match &entry.payload {
+        let mut memberships = changes.filter_map(|(entry, _)| match &entry.payload {
             Payload::Membership(membership) => Some(&**membership),
             Payload::Noop | Payload::Command(_) => None,
         });
-        let membership = memberships.last().unwrap_or(&self.membership);
+        let membership = memberships.next_back().unwrap_or(&self.membership);
         ensure(*snapshot.membership == *membership, || {
             format!("node {me} restores another membership at {index}")
         })
@@ -202,6 +202,19 @@ pub(crate) fn check_log_matching(one: &Raft, other: &Raft) -> Result<(), Violati
         index = previous;
     }
     Ok(())
+}
+
+/// The membership in force is the latest in the log (dissertation §4.1), also after a part of it was cut off.
+pub(crate) fn check_membership(raft: &Raft) -> Result<(), Violation> {
+    let base = raft.snapshot().map_or(0, |s| s.last_included_index.0);
+    let entries = (base + 1..=raft.last_log_index().0).rev().filter_map(|index| raft.entry(LogIndex(index)));
+    let latest = entries.filter_map(|entry| match &entry.payload {
+        Payload::Membership(membership) => Some(membership),
+        Payload::Noop | Payload::Command(_) => None,
+    });
+    let latest = latest.chain(raft.snapshot().map(|s| &s.membership)).next();
+    let agrees = latest.is_none_or(|latest| latest == raft.membership());
+    ensure(agrees, || format!("node {} goes by a membership that is not the latest in its log", raft.me()))
 }
 
 /// Whether a node's log has exactly this entry, or a snapshot that includes it.

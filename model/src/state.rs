@@ -12,7 +12,7 @@ use raft_core::{
 use crate::action::{Action, Told};
 use crate::bounds::{Bounds, Change, DiskSpeed, Spent};
 use crate::configurations::{member, peer};
-use crate::history::{History, Violation, check_log_matching};
+use crate::history::{History, Violation, check_log_matching, check_membership};
 use crate::network::{Envelope, Network};
 use crate::node::Node;
 use crate::promises;
@@ -336,6 +336,7 @@ impl State {
                 }
             }
         }
+        check_membership(&node.raft)?;
         for (_, seen) in self.nodes.iter().enumerate().filter(|(other, _)| *other != at) {
             check_log_matching(&node.raft, &seen.node.raft)?;
         }
