@@ -165,7 +165,6 @@ pub fn configurations() -> Vec<Configuration> {
                 changes: &[Change::Add(3), Change::Remove(2)],
                 ..nothing
             },
-            ..three.clone()
         },
         Configuration {
             name: "removals",

@@ -101,11 +101,12 @@ impl History {
     }
 
     /// State Machine Safety (§5.4.3), for all that a node takes for committed. What nobody has committed before
-    /// it must be durable on a majority of `membership`, the one that governed this step.
+    /// it must be durable on a majority: of `before`, the membership before this step, or of the one after it, which
+    /// may follow only on a membership that was committed before, and then governs at once (dissertation §4.1).
     pub(crate) fn on_commit<'a>(
         &mut self,
         raft: &Raft,
-        membership: &Membership,
+        before: &Membership,
         nodes: impl Iterator<Item = &'a Node> + Clone,
     ) -> Result<(), Violation> {
         let (me, commit_index) = (raft.me(), raft.commit_index());
@@ -123,10 +124,24 @@ impl History {
         }
         let Some(last) = last.filter(|last| last.index > known) else { return Ok(()) };
         let has = |peer: Peer| nodes.clone().any(|n| n.raft.me() == peer && n.disk.holds(&last));
-        let durable = membership.voters().filter(|id| membership.peer(*id).is_some_and(has)).count();
-        ensure(durable >= membership.quorum(), || {
+        let majority = |membership: &Membership| {
+            let durable = membership.voters().filter(|id| membership.peer(*id).is_some_and(has)).count();
+            durable >= membership.quorum()
+        };
+        let settled = self.membership_at(known) == before;
+        ensure(majority(before) || (settled && majority(raft.membership())), || {
             format!("node {me} commits entry {}, which is not durable on a majority", last.index)
         })
+    }
+
+    /// The membership that was committed last, up to `index`.
+    fn membership_at(&self, index: LogIndex) -> &Membership {
+        let committed = self.committed.iter().rev().filter(|(entry, _)| entry.index <= index);
+        let mut memberships = committed.filter_map(|(entry, _)| match &entry.payload {
+            Payload::Membership(membership) => Some(&**membership),
+            Payload::Noop | Payload::Command(_) => None,
+        });
+        memberships.next().unwrap_or(&self.membership)
     }
 
     /// What a node hands out is what was committed, and durable there.
@@ -146,12 +161,7 @@ impl History {
         ensure(durable, || format!("node {me} applies a snapshot of {index} before it is durable"))?;
         let state = self.state_at(index);
         ensure(*snapshot.state == *state, || format!("node {me} restores another state at {index}"))?;
-        let changes = self.committed.iter().filter(|(entry, _)| entry.index <= index);
-        let memberships = changes.filter_map(|(entry, _)| match &entry.payload {
-            Payload::Membership(membership) => Some(&**membership),
-            Payload::Noop | Payload::Command(_) => None,
-        });
-        let membership = memberships.last().unwrap_or(&self.membership);
+        let membership = self.membership_at(index);
         ensure(*snapshot.membership == *membership, || {
             format!("node {me} restores another membership at {index}")
         })
@@ -202,6 +212,19 @@ pub(crate) fn check_log_matching(one: &Raft, other: &Raft) -> Result<(), Violati
         index = previous;
     }
     Ok(())
+}
+
+/// The membership in force is the latest in the log (dissertation §4.1), also after a part of it was cut off.
+pub(crate) fn check_membership(raft: &Raft) -> Result<(), Violation> {
+    let base = raft.snapshot().map_or(0, |s| s.last_included_index.0);
+    let entries = (base + 1..=raft.last_log_index().0).rev().filter_map(|index| raft.entry(LogIndex(index)));
+    let latest = entries.filter_map(|entry| match &entry.payload {
+        Payload::Membership(membership) => Some(membership),
+        Payload::Noop | Payload::Command(_) => None,
+    });
+    let latest = latest.chain(raft.snapshot().map(|s| &s.membership)).next();
+    let agrees = latest.is_none_or(|latest| latest == raft.membership());
+    ensure(agrees, || format!("node {} goes by a membership that is not the latest in its log", raft.me()))
 }
 
 /// Whether a node's log has exactly this entry, or a snapshot that includes it.

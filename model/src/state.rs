@@ -12,7 +12,7 @@ use raft_core::{
 use crate::action::{Action, Told};
 use crate::bounds::{Bounds, Change, DiskSpeed, Spent};
 use crate::configurations::{member, peer};
-use crate::history::{History, Violation, check_log_matching};
+use crate::history::{History, Violation, check_log_matching, check_membership};
 use crate::network::{Envelope, Network};
 use crate::node::Node;
 use crate::promises;
@@ -314,19 +314,15 @@ impl State {
     ) -> Result<(), Violation> {
         let mut input = Some(input);
         while let Some(next) = input.take() {
-            // A change that is asked for governs its own step; what a leader appends by itself, once it has
-            // committed something, did not govern that commit.
-            let changes = matches!(next, Input::ChangeMembership { .. });
             let before = Arc::clone(node.raft.membership());
             let outputs = node.step(next)?;
-            let governing = if changes { node.raft.membership() } else { &before };
             let history = Arc::make_mut(&mut self.history);
             if node.raft.role() == Role::Leader {
                 history.on_leader(&node.raft)?;
             }
             let others = self.nodes.iter().enumerate().filter(|(other, _)| *other != at);
             let nodes = others.map(|(_, seen)| &seen.node).chain([&node]);
-            history.on_commit(&node.raft, governing, nodes)?;
+            history.on_commit(&node.raft, &before, nodes)?;
             for output in outputs {
                 self.carry_out(&mut node, output)?;
             }
@@ -336,6 +332,7 @@ impl State {
                 }
             }
         }
+        check_membership(&node.raft)?;
         for (_, seen) in self.nodes.iter().enumerate().filter(|(other, _)| *other != at) {
             check_log_matching(&node.raft, &seen.node.raft)?;
         }
