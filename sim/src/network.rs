@@ -263,7 +263,7 @@ impl World {
             return;
         }
         if reaches && !listens {
-            let at = now.plus(self.delay());
+            let at = now.plus(self.delay().min(self.plan.election_timeout_us));
             self.schedule.plan(at, Event::Refused { from, epoch, to });
             return;
         }

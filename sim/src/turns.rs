@@ -7,6 +7,7 @@ use raft_core::{LogIndex, Membership, Peer, Role, Write};
 use ticketd::node::{Input, Output};
 use ticketd::peer::Frame;
 
+use crate::disk::Disk;
 use crate::host::{Health, slot_of};
 use crate::network::LinkState;
 use crate::promises;
@@ -250,6 +251,35 @@ impl World {
             self.oracle.on_commit(raft, seen, commit_index);
             self.check_leaders_commit(slot, commit_index, changed);
         }
+        let elected = |output: &Output| matches!(output, Output::RoleChanged { role: Role::Leader, .. });
+        if outputs.iter().any(elected) && !changed {
+            self.check_election(slot);
+        }
+    }
+
+    /// The disk of a node in this life, also one that was wiped since: its owner had told the truth.
+    fn disk_of(&self, peer: Peer) -> Option<&Disk> {
+        let host = &self.hosts[slot_of(peer.id).at()];
+        let former = || host.former.iter().find(|(owner, _)| *owner == peer).map(|(_, disk)| disk);
+        if host.peer == peer { Some(&host.disk) } else { former() }
+    }
+
+    /// Who leads has the votes of a majority of the voters, on their disks (Raft §5.2).
+    fn check_election(&self, slot: Slot) {
+        let Some(process) = &self.hosts[slot.at()].process else { return };
+        let raft = process.node.raft();
+        let (term, membership) = (raft.current_term(), raft.membership());
+        let voted = |peer: &Peer| {
+            let vote = self.disk_of(*peer).map(|disk| disk.hard_state);
+            // Who is in a later term has voted in this one or has not: that is forgotten.
+            vote.is_some_and(|v| {
+                v.current_term > term || (v.current_term == term && v.voted_for == Some(raft.me()))
+            })
+        };
+        let votes = membership.voters().filter_map(|id| membership.peer(id)).filter(voted).count();
+        if raft.role() == Role::Leader && votes < membership.quorum() {
+            violated!("{} leads term {term} with {votes} votes of {}", raft.me(), names(membership));
+        }
     }
 
     /// What a leader commits must be on the disks of a majority already. Where the membership in force came in
@@ -261,11 +291,7 @@ impl World {
         if raft.role() != Role::Leader || !own {
             return;
         }
-        let disk_of = |peer: Peer| {
-            let host = &self.hosts[slot_of(peer.id).at()];
-            let former = || host.former.iter().find(|(owner, _)| *owner == peer).map(|(_, disk)| disk);
-            if host.peer == peer { Some(&host.disk) } else { former() }
-        };
+        let disk_of = |peer: Peer| self.disk_of(peer);
         let counted = promises::check_commit(raft, raft.membership(), index, disk_of)
             || (membership_changed
                 && promises::check_commit(raft, raft.committed_membership(), index, disk_of));
