@@ -182,7 +182,7 @@ fn nothing(id: u64) -> Write {
 
 fn entry(index: u64, term: u64) -> Entry {
     // A few are so long that LMDB gives them pages of their own.
-    let command = if index % 40 == 0 { vec![7; 3000] } else { index.to_be_bytes().to_vec() };
+    let command = if index.is_multiple_of(40) { vec![7; 3000] } else { index.to_be_bytes().to_vec() };
     Entry { index: LogIndex(index), term: Term(term), payload: Payload::Command(command.into()) }
 }
 

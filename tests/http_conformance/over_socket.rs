@@ -1,5 +1,8 @@
 //! The same rows against the real program: what the tables say of a connection's bytes must also hold of a socket's.
 
+// A test may unwrap: what fails there is the test.
+#![allow(clippy::unwrap_used)]
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
