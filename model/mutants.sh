@@ -4,14 +4,14 @@
 #
 #   model/mutants.sh [NAME...]      all of them, or these
 #
-# STATES=N   how many states a mistake may survive (default 1000000); fails if any survives them all.
+# STATES=N   how many states a mistake may survive (default 2500000); fails if any survives them all.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/scripts/rust.sh"
 work=${CARGO_TARGET_DIR:-$root/target}/model-mutants
 tree=$work/tree
 export CARGO_TARGET_DIR="$work/build"
-states=${STATES:-1000000}
+states=${STATES:-2500000}
 
 rm -rf "$tree"
 mkdir -p "$tree"

@@ -102,7 +102,7 @@ impl History {
 
     /// State Machine Safety (§5.4.3), for all that a node takes for committed. What nobody has committed before
     /// it must be durable on a majority: of `before`, the membership before this step, or of the one after it, which
-    /// may follow only on a membership that was committed before, and then governs at once (dissertation §4.1).
+    /// governs at once (dissertation §4.1), but only follows on a membership that is committed.
     pub(crate) fn on_commit<'a>(
         &mut self,
         raft: &Raft,
@@ -114,24 +114,23 @@ impl History {
         for (entry, _) in self.committed.iter().filter(|(entry, _)| entry.index <= commit_index) {
             ensure(holds(raft, entry), || format!("node {me} commits another entry {}", entry.index))?;
         }
-        let last = raft.entry(commit_index).cloned();
+        let majority = |membership: &Membership, entry: &Entry| {
+            let has = |peer: Peer| nodes.clone().any(|n| n.raft.me() == peer && n.disk.holds(entry));
+            let durable = membership.voters().filter(|id| membership.peer(*id).is_some_and(has)).count();
+            durable >= membership.quorum()
+        };
+        let mut settled = self.membership_at(known) == before;
         for index in known.0 + 1..=commit_index.0 {
             let entry = raft.entry(LogIndex(index)).cloned();
             let Some(entry) = entry else {
                 return Err(Violation(format!("node {me} has a snapshot of {index}, committed is {known}")));
             };
+            let durable = majority(before, &entry) || (settled && majority(raft.membership(), &entry));
+            ensure(durable, || format!("node {me} commits entry {index}, not durable on a majority"))?;
+            settled |= matches!(&entry.payload, Payload::Membership(membership) if **membership == *before);
             self.committed.push((entry, raft.current_term()));
         }
-        let Some(last) = last.filter(|last| last.index > known) else { return Ok(()) };
-        let has = |peer: Peer| nodes.clone().any(|n| n.raft.me() == peer && n.disk.holds(&last));
-        let majority = |membership: &Membership| {
-            let durable = membership.voters().filter(|id| membership.peer(*id).is_some_and(has)).count();
-            durable >= membership.quorum()
-        };
-        let settled = self.membership_at(known) == before;
-        ensure(majority(before) || (settled && majority(raft.membership())), || {
-            format!("node {me} commits entry {}, which is not durable on a majority", last.index)
-        })
+        Ok(())
     }
 
     /// The membership that was committed last, up to `index`.
