@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use raft_core::{
     AppendEntries, AppendEntriesResponse, AppendOutcome, CampaignReason, Entry, Heartbeat, HeartbeatResponse,
-    Incarnation, InstallSnapshot, InstallSnapshotResponse, LogIndex, Membership, Message, NodeId, Payload, Peer,
-    PreVote, PreVoteResponse, RequestVote, RequestVoteResponse, Round, Snapshot, Suffrage, Term, TimeoutNow,
+    Incarnation, InstallSnapshot, InstallSnapshotResponse, LogIndex, Membership, Message, NodeId, Payload,
+    Peer, PreVote, PreVoteResponse, RequestVote, RequestVoteResponse, Round, Snapshot, Suffrage, Term,
+    TimeoutNow,
 };
 
 use super::bytes::Bytes;

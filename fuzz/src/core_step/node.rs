@@ -119,7 +119,10 @@ impl Node {
         }
         assert!(self.raft.current_term() >= term, "the term goes back");
         assert!(self.raft.commit_index() >= commit_index, "the commit index goes back");
-        assert!(self.raft.commit_index() <= self.raft.last_log_index(), "what is committed is not in the log");
+        assert!(
+            self.raft.commit_index() <= self.raft.last_log_index(),
+            "what is committed is not in the log"
+        );
         let deadline = self.raft.deadline();
         assert!(deadline.is_some() || self.raft.is_muted(), "it never wakes again");
         while let Some(output) = self.raft.poll_output() {
