@@ -4,7 +4,7 @@
 
 # Configurations to explore, as in `make model CONFIGURATION='elections barriers'`; all of them if none is named.
 CONFIGURATION ?=
-# How many states of each are visited at most: what is kept of 10 million fits into 8 GiB.
+# How many states of each are visited at most: what bounds the memory, some 200 bytes for each.
 STATES ?= 10000000
 
 model: setup ## every state of small clusters: make model [CONFIGURATION=name] [STATES=n]

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use ticketd_model::{Configuration, Ending, Limits, Report, configurations, explore};
 
-/// Visited of each configuration unless the command line says otherwise; what is kept of them fits into 8 GiB.
+/// Visited of each configuration unless the command line says otherwise: this bounds the memory, some 200 bytes for each.
 const STATES_MAX: usize = 10_000_000;
 
 const USAGE: &str = "usage: ticketd-model [--states NUMBER] [--depth NUMBER] [CONFIGURATION...]";
