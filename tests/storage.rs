@@ -67,7 +67,7 @@ fn child_writes_until_it_is_killed() {
             id += 1;
             let compact = id % 50 == 0;
             let snapshot = compact.then(|| Arc::new(snapshot_at(next - 10)));
-            thread.submit(Write { snapshot, ..append(id, next..=next) });
+            thread.submit([Write { snapshot, ..append(id, next..=next) }]);
             next += 1;
         }
         wakes.recv().unwrap();
@@ -110,7 +110,7 @@ fn child_writes_beyond_its_file_size_limit() {
     let thread = StorageThread::spawn(store, move || woken.send(()).unwrap()).unwrap();
     let mut failure = None;
     for id in 1.. {
-        thread.submit(append(id, id + 1..=id + 1));
+        thread.submit([append(id, id + 1..=id + 1)]);
         wakes.recv().unwrap();
         match thread.poll().unwrap() {
             Completion::Durable { through } => println!("durable {}", through.0 + 1),

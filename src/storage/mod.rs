@@ -10,7 +10,7 @@
 //! let store = Store::open(path)               takes the lock, checks everything
 //! store.identity(), .settings(), .recovered()
 //! let thread = StorageThread::spawn(store, wake)
-//! thread.submit(write)   ...   wake is called   ...   thread.poll()
+//! thread.submit(writes)   ...   wake is called   ...   thread.poll()
 //! thread.shutdown()
 //! ```
 //!

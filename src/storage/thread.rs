@@ -76,25 +76,17 @@ impl StorageThread {
         Ok(StorageThread { shared, handle: Some(handle) })
     }
 
-    /// Queues a write. After a failure it is dropped: nothing more is written.
+    /// Queues writes; those of one call become durable together, as far as one transaction goes. After a failure
+    /// they are dropped: nothing more is written.
     ///
     /// # Panics
-    /// Where the write's id does not follow the last one's.
-    pub fn submit(&self, write: Write) {
+    /// Where a write's id does not follow the last one's.
+    pub fn submit(&self, writes: impl IntoIterator<Item = Write>) {
         let mut queue = self.shared.lock();
-        if queue.failure.is_some() {
-            return;
+        for write in writes {
+            queue.push(write);
         }
-        if let Some(last) = queue.submitted {
-            assert!(write.id == last.next(), "write {} after write {last}", write.id);
-        }
-        queue.submitted = Some(write.id);
-        queue.waiting += weight(&write);
-        queue.writes.push_back(write);
-        let waiting = queue.waiting;
-        if waiting > WAITING_MAX {
-            queue.fail(StoreError::Backlog { waiting });
-        }
+        drop(queue);
         self.shared.changed.notify_one();
     }
 
@@ -200,6 +192,21 @@ impl Default for Queue {
 }
 
 impl Queue {
+    fn push(&mut self, write: Write) {
+        if self.failure.is_some() {
+            return;
+        }
+        if let Some(last) = self.submitted {
+            assert!(write.id == last.next(), "write {} after write {last}", write.id);
+        }
+        self.submitted = Some(write.id);
+        self.waiting += weight(&write);
+        self.writes.push_back(write);
+        if self.waiting > WAITING_MAX {
+            self.fail(StoreError::Backlog { waiting: self.waiting });
+        }
+    }
+
     fn fail(&mut self, error: StoreError) {
         // The first failure is the cause of the others.
         self.failure.get_or_insert(error);
@@ -320,12 +327,12 @@ mod tests {
         drop(store);
         let before = verify(dir.path()).unwrap().transaction;
         let (thread, wakes, go) = spawn_stepped(Store::open(dir.path()).unwrap());
-        thread.submit(nth(1));
+        thread.submit([nth(1)]);
         wakes.recv().unwrap();
         assert_eq!(thread.poll(), Some(Completion::Durable { through: WriteId(1) }));
         assert_eq!(thread.poll(), None);
         for id in 2..=50 {
-            thread.submit(nth(id));
+            thread.submit([nth(id)]);
         }
         go.send(()).unwrap();
         wakes.recv().unwrap();
@@ -343,9 +350,9 @@ mod tests {
     fn shutdown_writes_what_waits_and_gives_the_store_back() {
         let dir = TestDir::new();
         let (thread, wakes, go) = spawn_stepped(new_store(&dir));
-        thread.submit(nth(1));
+        thread.submit([nth(1)]);
         wakes.recv().unwrap();
-        thread.submit(nth(2));
+        thread.submit([nth(2)]);
         drop(go);
         thread.shutdown().unwrap();
         assert_eq!(Store::open(dir.path()).unwrap().recovered().entries.len(), 2);
@@ -355,10 +362,10 @@ mod tests {
     fn without_a_shutdown_what_waits_is_lost_and_what_was_reported_is_not() {
         let dir = TestDir::new();
         let (thread, wakes, go) = spawn_stepped(new_store(&dir));
-        thread.submit(nth(1));
+        thread.submit([nth(1)]);
         wakes.recv().unwrap();
         assert_eq!(thread.poll(), Some(Completion::Durable { through: WriteId(1) }));
-        thread.submit(nth(2));
+        thread.submit([nth(2)]);
         thread.shared.lock().stop = Stop::Now;
         drop(go);
         drop(thread);
@@ -374,13 +381,13 @@ mod tests {
             store.fault = Some(fault);
             let (thread, wakes, go) = spawn_stepped(store);
             drop(go);
-            thread.submit(nth(2));
+            thread.submit([nth(2)]);
             wakes.recv().unwrap();
             let Some(Completion::Failed(error)) = thread.poll() else { panic!("no failure reported") };
             assert!(matches!(error, StoreError::WriteFailed { .. }), "{error}");
             assert_eq!(thread.poll(), None);
             for id in 3..=10 {
-                thread.submit(nth(id));
+                thread.submit([nth(id)]);
             }
             assert_eq!(thread.poll(), None);
             assert_eq!(thread.shutdown(), Err(error));
@@ -393,7 +400,7 @@ mod tests {
         let dir = TestDir::new();
         let (thread, wakes, go) = spawn_stepped(new_store(&dir));
         drop(go);
-        thread.submit(nth(7));
+        thread.submit([nth(7)]);
         wakes.recv().unwrap();
         assert_eq!(thread.poll(), Some(Completion::Failed(StoreError::Bug)));
         assert_eq!(thread.shutdown(), Err(StoreError::Bug));
@@ -403,14 +410,14 @@ mod tests {
     fn a_disk_that_is_hopelessly_behind_has_failed() {
         let dir = TestDir::new();
         let (thread, wakes, go) = spawn_stepped(new_store(&dir));
-        thread.submit(nth(1));
+        thread.submit([nth(1)]);
         wakes.recv().unwrap();
         assert_eq!(thread.poll(), Some(Completion::Durable { through: WriteId(1) }));
         // The thread is held in its wake; each write weighs 2.
         let mut id = 1;
         while thread.poll().is_none() {
             id += 1;
-            thread.submit(nth(id));
+            thread.submit([nth(id)]);
             assert!(id < WAITING_MAX as u64, "no bound was reached");
         }
         assert_eq!(id, WAITING_MAX as u64 / 2 + 2);
@@ -425,19 +432,19 @@ mod tests {
     fn a_write_id_that_leaves_a_gap_is_a_bug() {
         let dir = TestDir::new();
         let thread = StorageThread::spawn(new_store(&dir), || ()).unwrap();
-        thread.submit(nth(1));
-        thread.submit(nth(3));
+        thread.submit([nth(1)]);
+        thread.submit([nth(3)]);
     }
 
     #[test]
     fn more_than_fits_into_one_transaction_becomes_several() {
         let dir = TestDir::new();
         let (thread, wakes, go) = spawn_stepped(new_store(&dir));
-        thread.submit(nth(1));
+        thread.submit([nth(1)]);
         wakes.recv().unwrap();
         let count = TRANSACTION_MAX as u64 / 2 + 10;
         for id in 2..=1 + count {
-            thread.submit(nth(id));
+            thread.submit([nth(id)]);
         }
         go.send(()).unwrap();
         wakes.recv().unwrap();
