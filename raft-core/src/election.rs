@@ -97,8 +97,8 @@ impl Raft {
         self.start_pre_vote(pace);
     }
 
-    /// Nobody has won the election (Raft §5.2: a split vote). Where its own vote is still being written, nobody
-    /// has been asked: another term would only be another write to wait for.
+    /// Nobody has won the election (Raft §5.2: a split vote). Where its own vote is still being written, it goes on
+    /// waiting: another term would only be another write to wait for.
     pub(crate) fn on_candidate_timeout(&mut self) {
         let deadline = self.random_election_deadline();
         match &mut self.role {
@@ -171,9 +171,10 @@ impl Raft {
         }
     }
 
-    /// Enters the next term, votes for itself and asks the others to (Raft §5.2). All of it rests on this node's
-    /// own vote and on its log, so nothing is sent before both are durable: after a crash it might otherwise
-    /// campaign again in the same term with less.
+    /// Enters the next term, votes for itself and asks the others to (Raft §5.2), who write their votes while it
+    /// writes its own. What it asks with is its log, so that is durable first: after a crash it could otherwise
+    /// campaign again in the same term with less, and be elected by votes that were given for more. Its own vote
+    /// is no part of the question. It counts once it is durable, and nobody leads without it (`lead_if_elected`).
     pub(crate) fn campaign(&mut self, reason: CampaignReason) {
         let term = self.hard_state.current_term.next();
         self.hard_state.current_term = term;
@@ -190,8 +191,10 @@ impl Raft {
             last_log_term: self.log.last_term(),
             reason,
         };
+        let log_is_durable = self.persistence.durable_index() == request.last_log_index;
         for voter in self.other_voters() {
-            self.persistence.promise(voter, Message::RequestVote(request));
+            let message = Message::RequestVote(request);
+            if log_is_durable { self.send(voter, message) } else { self.persistence.promise(voter, message) }
         }
     }
 
@@ -206,10 +209,11 @@ impl Raft {
         self.lead_if_elected();
     }
 
-    /// Becomes leader once a majority has voted for this node.
+    /// Becomes leader once a majority has voted for this node, and its own vote is durable even where it does not
+    /// count: after a crash it would not know that it led in this term, and could vote for another leader of it.
     pub(crate) fn lead_if_elected(&mut self) {
-        let RoleState::Candidate(Candidate { votes, .. }) = &self.role else { return };
-        if self.is_majority(votes) {
+        let RoleState::Candidate(Candidate { votes, vote_write, .. }) = &self.role else { return };
+        if self.persistence.is_durable(*vote_write) && self.is_majority(votes) {
             self.become_leader();
         }
     }

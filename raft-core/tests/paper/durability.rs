@@ -21,17 +21,58 @@ fn matched(cluster: &Cluster, from: u64, to: u64) -> Vec<u64> {
     .collect()
 }
 
+/// The voters write their votes while the candidate writes its own.
 #[test]
-fn a_candidate_asks_for_votes_only_once_its_own_is_durable() {
+fn a_candidate_whose_log_is_durable_asks_at_once_and_leads_once_its_own_vote_is_durable() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     cluster.stalled.insert(1);
     cluster.campaign(1);
     cluster.settle();
-    assert_eq!(cluster.role(1), Role::Candidate);
-    assert_eq!(cluster.nodes[&2].raft.current_term().0, 1, "nobody has heard of the new term");
+    assert_eq!(cluster.nodes[&3].raft.hard_state().voted_for, Some(peer(1)));
+    assert_eq!(cluster.role(1), Role::Candidate, "two votes are a majority, and its own may yet be lost");
     cluster.sync(1);
-    cluster.settle();
     assert_eq!(cluster.role(1), Role::Leader);
+}
+
+/// It asks with its log: after a crash it could campaign in the same term once more, with less of it.
+#[test]
+fn a_candidate_whose_log_is_being_written_asks_once_it_is_durable() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.stalled.insert(2);
+    cluster.propose(1, "x");
+    cluster.settle();
+    cluster.isolate(1);
+    cluster.campaign(2);
+    cluster.settle();
+    assert_eq!(cluster.role(2), Role::Candidate);
+    assert_eq!(cluster.nodes[&3].raft.current_term().0, 2, "nobody has heard of the new term");
+    cluster.sync_one(2);
+    cluster.settle();
+    assert_eq!(cluster.nodes[&3].raft.current_term().0, 2, "what is asked for is released with its own vote");
+    cluster.sync(2);
+    cluster.settle();
+    assert_eq!(cluster.role(2), Role::Leader);
+}
+
+/// A crash before its vote is durable undoes its candidacy, and it may vote for another in the same term.
+#[test]
+fn votes_for_a_candidacy_that_a_crash_undid_elect_nobody() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    cluster.stalled.insert(1);
+    cluster.isolate(3);
+    cluster.campaign(1);
+    cluster.deliver(1, 2);
+    cluster.deliver(2, 1);
+    cluster.deliver(1, 2);
+    cluster.sync(2);
+    let votes = cluster.take(2, 1);
+    assert!(matches!(&votes[..], [e] if matches!(e.message, Message::RequestVoteResponse(_))));
+    cluster.crash(1);
+    cluster.restart(1);
+    votes.into_iter().for_each(|vote| cluster.arrive(vote));
+    cluster.settle();
+    assert_eq!(cluster.role(1), Role::Follower);
+    assert_eq!(cluster.nodes[&1].raft.hard_state().voted_for, None, "it may vote for another in that term");
 }
 
 #[test]
