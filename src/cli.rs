@@ -150,6 +150,15 @@ pub struct Flags {
     #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     #[arg(value_name = "on|off", value_parser = parse_switch)]
     pub forward: Option<Switch>,
+    /// Let a leader answer without a round trip as long as a majority has promised to support it: on or off; --lease
+    /// alone is on. The same on every node; see docs/lease.rst for what then rests on clocks [default: off]
+    #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "on")]
+    #[arg(value_name = "on|off", value_parser = parse_switch)]
+    pub lease: Option<Switch>,
+    /// With --lease: by how much the rate of any node's clock may be wrong, in millionths [default: 1000]
+    #[arg(long = "clock_error_ppm", alias = "clock-error-ppm", global = true)]
+    #[arg(value_name = "PPM", value_parser = parse_clock_error)]
+    pub clock_error_ppm: Option<u32>,
     /// Most connections of clients; more are answered 503
     /// [default: what the limit of open files permits, 16384 at most]
     #[arg(long = "http_connections", alias = "http-connections", global = true)]
@@ -219,6 +228,8 @@ impl Flags {
             redirect_status: self.redirect_status,
             batch_max: self.batch_max,
             forward: self.forward,
+            lease: self.lease,
+            clock_error_ppm: self.clock_error_ppm,
             http_connections: self.http_connections,
             http_idle_timeout_ms: self.http_idle_timeout_ms,
             http_header_timeout_ms: self.http_header_timeout_ms,
@@ -280,6 +291,8 @@ const SERVING: &[&str] = &[
     "redirect_status",
     "batch_max",
     "forward",
+    "lease",
+    "clock_error_ppm",
     "http_connections",
     "http_idle_timeout_ms",
     "http_header_timeout_ms",
@@ -429,6 +442,12 @@ fn parse_batch_max(text: &str) -> Result<NonZeroU64, String> {
     positive(text, 1_000_000_000_000)
 }
 
+/// At half of a second in each second, a lease would be a third of what was promised, and no clock is that bad.
+fn parse_clock_error(text: &str) -> Result<u32, String> {
+    let ppm = number(text, 0..=500_000)?;
+    u32::try_from(ppm).map_err(|error| error.to_string())
+}
+
 /// A connection takes some hundred bytes and a descriptor: a million of them, a large machine.
 fn parse_http_connections(text: &str) -> Result<u32, String> {
     let count = number(text, 1..=1_000_000)?;
@@ -522,7 +541,7 @@ mod tests {
         let default = crate::settings::Settings::default();
         let line = "ticketd --host a --advertise b --raft_port 1 --http_port 2 --db_size 30 --window 4 \
                     --election_timeout 50 --heartbeat_interval 6 --request_timeout 7 --redirect_status 308 \
-                    --batch_max 9 --forward --http_connections 10 --http_idle_timeout 11 \
+                    --batch_max 9 --forward --lease --clock_error_ppm 8 --http_connections 10 --http_idle_timeout 11 \
                     --http_header_timeout 12 --http_body_timeout 13 --http_unix c --metrics_host d \
                     --metrics_port 14";
         let changed = default.clone().with(&parsed(line).flags.changes()).unwrap();
@@ -571,6 +590,8 @@ mod tests {
         assert_eq!(parsed("ticketd").flags.forward, None);
         assert_eq!(parsed("ticketd --forward").flags.forward, Some(Switch::On));
         assert_eq!(parsed("ticketd --forward=off").flags.forward, Some(Switch::Off));
+        assert_eq!(parsed("ticketd --lease").flags.lease, Some(Switch::On));
+        assert_eq!(parsed("ticketd --lease=off").flags.lease, Some(Switch::Off));
         // What follows is an operand, and no value.
         let cli = parsed("ticketd join --forward a:1 --id 2");
         assert_eq!(cli.flags.forward, Some(Switch::On));

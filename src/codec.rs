@@ -240,6 +240,14 @@ impl<'a> Reader<'a> {
         if self.bool()? { Ok(Some(Incarnation(self.u128()?))) } else { Ok(None) }
     }
 
+    /// A byte that says whether a number follows, and the number.
+    ///
+    /// # Errors
+    /// As [`Reader::bool`] and [`Reader::u64`].
+    pub fn u64_option(&mut self) -> Result<Option<u64>, DecodeError> {
+        if self.bool()? { Ok(Some(self.u64()?)) } else { Ok(None) }
+    }
+
     /// A membership.
     ///
     /// # Errors
@@ -326,6 +334,8 @@ pub trait Writer {
     fn put_node_id_option(&mut self, value: Option<NodeId>);
     /// An incarnation that may be absent.
     fn put_incarnation_option(&mut self, value: Option<Incarnation>);
+    /// A number that may be absent.
+    fn put_u64_option(&mut self, value: Option<u64>);
     /// A membership of [`MEMBERS_MAX`] members at most, with addresses by [`is_address`], which the caller has
     /// checked. Panics otherwise.
     fn put_membership(&mut self, value: &Membership);
@@ -401,6 +411,13 @@ impl Writer for Vec<u8> {
         self.put_u8(u8::from(value.is_some()));
         if let Some(incarnation) = value {
             self.put_u128(incarnation.0);
+        }
+    }
+
+    fn put_u64_option(&mut self, value: Option<u64>) {
+        self.put_u8(u8::from(value.is_some()));
+        if let Some(value) = value {
+            self.put_u64(value);
         }
     }
 
@@ -539,13 +556,16 @@ mod tests {
 
     #[test]
     fn an_absent_and_a_present_option_come_back_as_they_were() {
-        for (id, incarnation) in [(None, None), (NodeId::new(7), Some(Incarnation(8)))] {
+        for (id, incarnation, number) in [(None, None, None), (NodeId::new(7), Some(Incarnation(8)), Some(9))]
+        {
             let mut bytes = Vec::new();
             bytes.put_node_id_option(id);
             bytes.put_incarnation_option(incarnation);
+            bytes.put_u64_option(number);
             let mut reader = Reader::new(&bytes);
             assert_eq!(reader.node_id_option(), Ok(id));
             assert_eq!(reader.incarnation_option(), Ok(incarnation));
+            assert_eq!(reader.u64_option(), Ok(number));
             assert_eq!(reader.finish(), Ok(()));
         }
         assert_eq!(Reader::new(&[2]).node_id_option(), Err(DecodeError::UnknownKind(2)));

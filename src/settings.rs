@@ -43,6 +43,10 @@ pub struct Settings {
     pub batch_max: NonZeroU64,
     /// Whether the node asks the leader on its clients' behalf instead of sending them there.
     pub forward: Switch,
+    /// Whether leases are promised to leaders, and relied upon by this node when it leads.
+    pub lease: Switch,
+    /// By how much the rate of any node's clock may differ from true time, in millionths.
+    pub clock_error_ppm: u32,
     /// The most connections of clients; `None` for as many as the limit of open files permits.
     pub http_connections: Option<u32>,
     /// How long a connection may be quiet between two requests, in milliseconds.
@@ -138,6 +142,10 @@ pub struct Changes {
     pub batch_max: Option<NonZeroU64>,
     /// See [`Settings::forward`].
     pub forward: Option<Switch>,
+    /// See [`Settings::lease`].
+    pub lease: Option<Switch>,
+    /// See [`Settings::clock_error_ppm`].
+    pub clock_error_ppm: Option<u32>,
     /// See [`Settings::http_connections`].
     pub http_connections: Option<u32>,
     /// See [`Settings::http_idle_timeout_ms`].
@@ -169,6 +177,8 @@ impl Default for Settings {
             redirect_status: 301,
             batch_max: NonZeroU64::new(1_000_000).expect("a million is not 0"),
             forward: Switch::Off,
+            lease: Switch::Off,
+            clock_error_ppm: 1000,
             http_connections: None,
             http_idle_timeout_ms: 60_000,
             http_header_timeout_ms: 10_000,
@@ -201,6 +211,8 @@ impl Settings {
                 "redirect_status" => settings.redirect_status = stored(name, value)?,
                 "batch_max" => settings.batch_max = stored(name, value)?,
                 "forward" => settings.forward = stored(name, value)?,
+                "lease" => settings.lease = stored(name, value)?,
+                "clock_error_ppm" => settings.clock_error_ppm = stored(name, value)?,
                 "http_connections" => settings.http_connections = Some(stored(name, value)?),
                 "http_idle_timeout" => settings.http_idle_timeout_ms = stored(name, value)?,
                 "http_header_timeout" => settings.http_header_timeout_ms = stored(name, value)?,
@@ -231,6 +243,8 @@ impl Settings {
             redirect_status,
             batch_max,
             forward,
+            lease,
+            clock_error_ppm,
             http_connections,
             http_idle_timeout_ms,
             http_header_timeout_ms,
@@ -252,6 +266,8 @@ impl Settings {
             ("redirect_status", redirect_status.to_string()),
             ("batch_max", batch_max.to_string()),
             ("forward", forward.to_string()),
+            ("lease", lease.to_string()),
+            ("clock_error_ppm", clock_error_ppm.to_string()),
             ("http_idle_timeout", http_idle_timeout_ms.to_string()),
             ("http_header_timeout", http_header_timeout_ms.to_string()),
             ("http_body_timeout", http_body_timeout_ms.to_string()),
@@ -287,6 +303,8 @@ impl Settings {
             redirect_status: changes.redirect_status.unwrap_or(self.redirect_status),
             batch_max: changes.batch_max.unwrap_or(self.batch_max),
             forward: changes.forward.unwrap_or(self.forward),
+            lease: changes.lease.unwrap_or(self.lease),
+            clock_error_ppm: changes.clock_error_ppm.unwrap_or(self.clock_error_ppm),
             http_connections: changes.http_connections.or(self.http_connections),
             http_idle_timeout_ms: changes.http_idle_timeout_ms.unwrap_or(self.http_idle_timeout_ms),
             http_header_timeout_ms: changes.http_header_timeout_ms.unwrap_or(self.http_header_timeout_ms),
@@ -301,6 +319,15 @@ impl Settings {
         };
         settings.check()?;
         Ok(settings)
+    }
+
+    /// For how long, in milliseconds, a node with these settings may still be bound by what it promised to a leader
+    /// when it is started again with others, which would not know of it. 0 where it is not.
+    #[must_use]
+    pub fn promises_outlive_ms(&self, restarted_with: &Settings) -> u64 {
+        let same = (restarted_with.lease, restarted_with.election_timeout_ms)
+            == (self.lease, self.election_timeout_ms);
+        if self.lease == Switch::Off || same { 0 } else { self.election_timeout_ms }
     }
 
     fn check(&self) -> Result<(), SettingsError> {
@@ -442,6 +469,8 @@ mod tests {
             redirect_status: 308,
             batch_max: NonZeroU64::new(9).unwrap(),
             forward: Switch::On,
+            lease: Switch::On,
+            clock_error_ppm: 20,
             http_connections: Some(21),
             http_idle_timeout_ms: 22,
             http_header_timeout_ms: 23,
@@ -461,7 +490,7 @@ mod tests {
 
     #[test]
     fn unknown_names_are_left_out_and_missing_ones_have_their_default() {
-        let pairs = [("lease".to_owned(), "yes".to_owned()), ("window".to_owned(), "0".to_owned())];
+        let pairs = [("colour".to_owned(), "red".to_owned()), ("window".to_owned(), "0".to_owned())];
         let expected = Settings { window: 0, ..Settings::default() };
         assert_eq!(Settings::from_pairs(&pairs), Ok(expected));
     }
@@ -475,6 +504,8 @@ mod tests {
             ("metrics_port", "off"),
             ("batch_max", "0"),
             ("forward", "yes"),
+            ("lease", "1"),
+            ("clock_error_ppm", "-1"),
             ("raft_port", "65536"),
         ] {
             let error = Settings::from_pairs(&[(name.to_owned(), value.to_owned())]).unwrap_err();
@@ -497,6 +528,8 @@ mod tests {
             redirect_status: Some(307),
             batch_max: NonZeroU64::new(19),
             forward: Some(Switch::Off),
+            lease: Some(Switch::Off),
+            clock_error_ppm: Some(30),
             http_connections: Some(31),
             http_idle_timeout_ms: Some(32),
             http_header_timeout_ms: Some(33),
@@ -534,6 +567,17 @@ mod tests {
         for ((name, before), (_, after)) in other().to_pairs().iter().zip(replaced.to_pairs()) {
             assert_ne!(*before, after, "{name}");
         }
+    }
+
+    #[test]
+    fn promises_are_waited_for_where_the_next_start_would_not_know_of_them() {
+        let lease =
+            |lease, election_timeout_ms| Settings { lease, election_timeout_ms, ..Settings::default() };
+        let (on, off) = (lease(Switch::On, 300), lease(Switch::Off, 300));
+        assert_eq!(on.promises_outlive_ms(&on), 0, "raft-core waits as long as it promises");
+        assert_eq!(on.promises_outlive_ms(&off), 300);
+        assert_eq!(on.promises_outlive_ms(&lease(Switch::On, 200)), 300);
+        assert_eq!(off.promises_outlive_ms(&on), 0);
     }
 
     #[test]

@@ -101,6 +101,7 @@ impl Running {
             me: peer(id),
             election_timeout_us: 1_000_000,
             heartbeat_interval_us: 100_000,
+            lease: None,
             seed: id,
         };
         let config = ServerConfig {

@@ -30,6 +30,7 @@ impl Node {
             me,
             election_timeout_us: ELECTION_TIMEOUT_US,
             heartbeat_interval_us: HEARTBEAT_INTERVAL_US,
+            lease: None,
             seed: me.id.get(),
         };
         Node { raft: Raft::new(config, now, durable.clone()), disk: Disk::new(durable), now }

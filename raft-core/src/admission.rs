@@ -34,9 +34,12 @@ impl Raft {
             return true;
         }
         if let Message::RequestVote(m) = message {
-            // Dissertation §4.2.3: who hears a leader lets nobody disturb it, unless the leader wishes so.
-            let protected = m.reason == CampaignReason::LeaderLost && self.hears_leader();
-            if term > self.hard_state.current_term && protected {
+            // Dissertation §4.2.3: who hears a leader lets nobody disturb it, unless the leader wishes so. A promise
+            // of support binds in every term, also one that a candidate has brought about meanwhile.
+            let current = self.hard_state.current_term;
+            let bound =
+                (term > current && self.hears_leader()) || (term >= current && self.has_promised_support());
+            if bound && m.reason == CampaignReason::LeaderLost {
                 return false;
             }
         }
@@ -69,7 +72,9 @@ impl Raft {
                     hint_term: Term(0),
                 },
             }),
-            Message::Heartbeat(m) => Message::HeartbeatResponse(HeartbeatResponse { term, round: m.round }),
+            Message::Heartbeat(m) => {
+                Message::HeartbeatResponse(HeartbeatResponse { term, round: m.round, lease_us: None })
+            }
             Message::InstallSnapshot(_) => {
                 Message::InstallSnapshotResponse(InstallSnapshotResponse { term, match_index: LogIndex(0) })
             }

@@ -1,5 +1,6 @@
 //! What a node is told once, and the bounds of every queue in the core.
 
+use crate::lease::Lease;
 use crate::types::Peer;
 
 /// How a node behaves. Times only govern liveness.
@@ -13,6 +14,12 @@ pub struct Config {
     /// How often a leader that has nothing to say asserts itself. In microseconds; well below the election
     /// timeout.
     pub heartbeat_interval_us: u64,
+    /// Whether leases are promised and relied upon, and how exact the clocks are. Only the order in which barriers
+    /// pass in different terms then rests on them. `None`: every barrier takes a round.
+    ///
+    /// Whoever makes a node from a store whose last driver kept leases must either keep them again, with the same
+    /// election timeout, or wait for that timeout first: what was promised before a restart is not on the disk.
+    pub lease: Option<Lease>,
     /// Seed of all randomness (election timeouts only).
     pub seed: u64,
 }

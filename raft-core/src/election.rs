@@ -6,6 +6,7 @@
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::io::{Output, ProposalOutcome};
+use crate::lease::Grants;
 use crate::log::Payload;
 use crate::membership::Membership;
 use crate::message::{CampaignReason, Message, PreVote, RequestVote};
@@ -23,10 +24,11 @@ impl Raft {
     /// pre-vote does no harm where a leader is alive, and where none is, the cluster is waiting.
     pub(crate) fn first_election_deadline(&mut self) -> Micros {
         if self.is_voter() && self.log.membership().quorum() == 1 {
-            return self.now;
+            return self.promised_until;
         }
         let patience = 2 * self.config.heartbeat_interval_us;
-        self.now.plus(patience + self.rng.below(self.config.election_timeout_us))
+        let deadline = self.now.plus(patience + self.rng.below(self.config.election_timeout_us));
+        deadline.max(self.promised_until)
     }
 
     /// Whether this node has reason to believe that a leader is at work (dissertation §4.2.3).
@@ -123,8 +125,10 @@ impl Raft {
             }
             RoleState::Follower(follower) if follower.leader.is_some_and(|l| l.id == peer) => {
                 let refused = follower.refused.take();
-                let election_deadline = self.now.plus(self.stagger() * self.rank_without(peer));
-                let until = self.now.plus(self.config.election_timeout_us);
+                // Who has promised its support is bound by it, even where the leader is most likely gone.
+                let free = self.now.max(self.promised_until);
+                let election_deadline = free.plus(self.stagger() * self.rank_without(peer));
+                let until = free.plus(self.config.election_timeout_us);
                 self.role = RoleState::Follower(Follower {
                     pace: Pace::Quick { until },
                     ..Follower::waiting(self.now, election_deadline)
@@ -176,6 +180,9 @@ impl Raft {
     /// campaign again in the same term with less, and be elected by votes that were given for more. Its own vote
     /// is no part of the question. It counts once it is durable, and nobody leads without it (`lead_if_elected`).
     pub(crate) fn campaign(&mut self, reason: CampaignReason) {
+        let (now, until) = (self.now, self.promised_until);
+        let free = reason == CampaignReason::LeadershipTransfer || until <= now;
+        assert!(free, "a campaign at {now:?}, a leader was promised support until {until:?}");
         let term = self.hard_state.current_term.next();
         self.hard_state.current_term = term;
         self.hard_state.voted_for = Some(self.config.me);
@@ -232,6 +239,7 @@ impl Raft {
             barriers: VecDeque::new(),
             proposals: VecDeque::new(),
             transfer: None,
+            grants: self.config.lease.map(|_| Grants::default()),
             stall_tolerated_until: self.now,
             catch_up: CatchUp { index: first_index, began_at: self.now },
         });

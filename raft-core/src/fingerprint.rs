@@ -21,7 +21,7 @@ impl Raft {
         self.hard_state.hash(state);
         self.log.hash(state);
         self.persistence.fingerprint(|moment| self.age(moment), state);
-        (self.commit_index, self.last_applied).hash(state);
+        (self.commit_index, self.last_applied, self.left(self.promised_until)).hash(state);
         core::mem::discriminant(&self.role).hash(state);
         match &self.role {
             RoleState::Follower(Follower { leader, last_heard, election_deadline: _, pace: _, refused }) => {
@@ -48,12 +48,16 @@ impl Raft {
             barriers,
             proposals,
             transfer,
+            grants,
             stall_tolerated_until,
             catch_up: CatchUp { index: goal, began_at },
         } = leader;
         (first_index, round, barriers, proposals, self.left(*stall_tolerated_until)).hash(state);
         (goal, self.age(*began_at)).hash(state);
         transfer.map(|Transfer { target, deadline }| (target, self.left(deadline))).hash(state);
+        if let Some(grants) = grants {
+            grants.fingerprint(|moment| self.age(moment), |moment| self.left(moment), state);
+        }
         for (id, progress) in progress {
             let Progress { match_index, next_index, state: sending, last_heard, acked_round, is_gone } =
                 progress;

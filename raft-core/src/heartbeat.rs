@@ -14,7 +14,8 @@ impl Raft {
     pub(crate) fn on_heartbeat(&mut self, from: Peer, m: Heartbeat) {
         self.follow(from);
         self.commit_to(m.leader_commit.min(self.log.last_index()));
-        let response = HeartbeatResponse { term: self.hard_state.current_term, round: m.round };
+        let lease_us = self.promise_support();
+        let response = HeartbeatResponse { term: self.hard_state.current_term, round: m.round, lease_us };
         self.send(from, Message::HeartbeatResponse(response));
     }
 
@@ -28,11 +29,20 @@ impl Raft {
         if m.round <= leader.round {
             progress.acked_round = progress.acked_round.max(m.round);
         }
+        if let Some(promised_us) = m.lease_us {
+            self.on_support_promised(from, m.round, promised_us);
+        }
         self.pass_barriers();
     }
 
-    /// Sends the current round to every member: the others must hear of this leader too.
+    /// Sends the current round to every member: the others must hear of this leader too. Where there is a lease to
+    /// be extended, it is a new round, whose answers count from now.
     pub(crate) fn broadcast_heartbeat(&mut self) {
+        if let RoleState::Leader(leader) = &mut self.role
+            && leader.grants.is_some()
+        {
+            leader.begin_round(self.now);
+        }
         self.send_round(Audience::Members);
     }
 

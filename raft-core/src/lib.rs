@@ -32,6 +32,7 @@ mod types;
 mod admission;
 mod election;
 mod fingerprint;
+mod lease;
 mod muted;
 mod persistence;
 mod progress;
@@ -53,6 +54,7 @@ mod request_vote;
 
 pub use config::*;
 pub use io::*;
+pub use lease::Lease;
 pub use log::{Entry, Payload, Snapshot};
 pub use membership::*;
 pub use message::*;

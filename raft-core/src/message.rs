@@ -150,6 +150,9 @@ pub struct HeartbeatResponse {
     pub term: Term,
     /// The round that is answered.
     pub round: Round,
+    /// For how many microseconds, from when it received the heartbeat and by its own clock, the sender supports
+    /// nobody else (dissertation §6.4.1); `None` where it keeps no leases.
+    pub lease_us: Option<u64>,
 }
 
 /// A whole snapshot; ours are tiny, so they travel in one piece (Raft §7, Figure 13).

@@ -10,7 +10,7 @@ impl Raft {
     pub(crate) fn on_pre_vote(&mut self, from: Peer, m: PreVote) {
         let term = self.hard_state.current_term;
         let electable = m.next_term > term && self.log.is_up_to_date(m.last_log_index, m.last_log_term);
-        let vote_granted = electable && !self.hears_leader();
+        let vote_granted = electable && !self.hears_leader() && !self.has_promised_support();
         if electable
             && !vote_granted
             && let RoleState::Follower(follower) = &mut self.role

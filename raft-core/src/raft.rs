@@ -36,6 +36,8 @@ pub struct Raft {
     /// The last index that was handed out; never beyond what is durable here.
     pub(crate) last_applied: LogIndex,
     pub(crate) role: RoleState,
+    /// Until when this node supports nobody but the last leader that it heard, whatever becomes of either.
+    pub(crate) promised_until: Micros,
     pub(crate) outputs: VecDeque<Output>,
     reported: Reported,
 }
@@ -67,6 +69,8 @@ impl Raft {
         let (current, last) = (hard_state.current_term, log.last_term());
         assert!(last <= current, "the log ends in term {last}, the current term is {current}");
         let (base, _) = log.base();
+        // What was promised in a former life is not known any more, only for how long at most.
+        let promised_us = config.lease.map_or(0, |_| election_timeout_us);
         let mut raft = Raft {
             rng: Rng::new(config.seed),
             config,
@@ -76,6 +80,7 @@ impl Raft {
             commit_index: base,
             last_applied: base,
             role: RoleState::Follower(Follower::waiting(now, now)),
+            promised_until: now.plus(promised_us),
             outputs: VecDeque::new(),
             reported: Reported {
                 role: (Role::Follower, hard_state.current_term, None),
@@ -87,7 +92,8 @@ impl Raft {
         raft
     }
 
-    /// Takes in what happened. Time never goes back: an earlier `now` counts as the latest one.
+    /// Takes in what happened. Time never goes back: an earlier `now` counts as the latest one. With a lease, `now`
+    /// is read after a message has been received, and after every request that a barrier stands for.
     pub fn step(&mut self, now: Micros, input: Input) {
         self.now = self.now.max(now);
         if let RoleState::Muted(_) = self.role {

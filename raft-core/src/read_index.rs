@@ -3,7 +3,7 @@
 //! A barrier passes when a majority has answered a round of heartbeats that began after the barrier did. Then, at
 //! some moment in between, no newer leader had been elected: each of the majority was still in this term when it
 //! answered. It also waits until an entry of this leader's own term is committed, because before that a leader
-//! does not know what is.
+//! does not know what is. A leader that holds a lease has that confirmation beforehand.
 
 use crate::config::BARRIERS_MAX;
 use crate::io::Output;
@@ -18,9 +18,14 @@ impl Raft {
         if leader.barriers.len() >= BARRIERS_MAX {
             return;
         }
+        if leader.first_index <= self.commit_index && self.holds_lease() {
+            self.pass_all_barriers(barrier);
+            return;
+        }
+        let RoleState::Leader(leader) = &mut self.role else { return };
         // Only answers to messages that are sent from now on count, so every barrier begins a round of its own.
-        leader.round = leader.round.next();
-        leader.barriers.push_back((leader.round, barrier));
+        let round = leader.begin_round(self.now);
+        leader.barriers.push_back((round, barrier));
         self.broadcast_round();
         self.pass_barriers();
     }
@@ -40,6 +45,13 @@ impl Raft {
         if let Some(barrier) = passed {
             self.outputs.push_back(Output::BarrierPassed(barrier));
         }
+    }
+
+    fn pass_all_barriers(&mut self, latest: BarrierId) {
+        if let RoleState::Leader(leader) = &mut self.role {
+            leader.barriers.clear();
+        }
+        self.outputs.push_back(Output::BarrierPassed(latest));
     }
 
     /// The latest round that a majority of the voters has answered; a leader that votes answers its own at once.

@@ -126,7 +126,7 @@ fn a_voter_that_was_wiped_and_comes_back_under_its_id_counts_for_nothing() {
     cluster.pass(2 * HEARTBEAT_INTERVAL_US);
     assert_eq!(cluster.commit(1), LogIndex(2));
     for round in 0..100 {
-        let answer = raft_core::HeartbeatResponse { term: Term(2), round: Round(round) };
+        let answer = raft_core::HeartbeatResponse { term: Term(2), round: Round(round), lease_us: None };
         cluster.node(1).receive(wiped, Message::HeartbeatResponse(answer));
     }
     // Nor are its votes a majority's: 1 steps down, and 1 and 2 do not hear each other.

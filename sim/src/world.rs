@@ -286,6 +286,7 @@ impl World {
                 me: self.hosts[slot.at()].peer,
                 election_timeout_us: self.plan.election_timeout_us,
                 heartbeat_interval_us: self.plan.heartbeat_interval_us,
+                lease: None,
                 seed: self.net_rng.any(),
             },
             window: self.plan.window,

@@ -71,7 +71,8 @@ impl<'a> Patience<'a> {
         }
     }
 
-    fn sleep(&self, pause: Duration) -> Result<(), Impatience> {
+    /// Waits for so long.
+    pub(super) fn sleep(&self, pause: Duration) -> Result<(), Impatience> {
         let until = Instant::now() + pause;
         loop {
             self.check()?;
@@ -86,8 +87,10 @@ impl<'a> Patience<'a> {
 
 /// Why the wait is over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Impatience {
+pub(super) enum Impatience {
+    /// A byte can be read from `stop`.
     Interrupted,
+    /// The time is over.
     Elapsed,
 }
 

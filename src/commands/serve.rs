@@ -5,7 +5,7 @@
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use raft_core::Config;
+use raft_core::{Config, Lease};
 
 use super::daemonize;
 use super::listen::{Bound, Listeners};
@@ -114,6 +114,8 @@ fn node_config(store: &Store, settings: &Settings) -> Result<NodeConfig, Failure
             me: store.identity().me,
             election_timeout_us: settings.election_timeout_ms.saturating_mul(1000),
             heartbeat_interval_us: settings.heartbeat_interval_ms.saturating_mul(1000),
+            lease: (settings.lease == Switch::On)
+                .then_some(Lease { clock_error_ppm: settings.clock_error_ppm }),
             seed: random_u64()?,
         },
         window: settings.window,

@@ -40,7 +40,9 @@ fn table(status: &Value, pid: u32) -> Option<String> {
     };
     line("node", format!("{} (process {pid}, ticketd {})", number(status, "id")?, text(status, "version")?));
     line("cluster", text(status, "cluster")?.to_owned());
-    line("role", format!("{} in term {}", text(status, "role")?, number(status, "term")?));
+    let leased = status.get("holds_lease").and_then(Value::as_bool) == Some(true);
+    let lease = if leased { ", with a lease" } else { "" };
+    line("role", format!("{} in term {}{lease}", text(status, "role")?, number(status, "term")?));
     line("leader", leader);
     line(
         "log",

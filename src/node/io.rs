@@ -239,6 +239,8 @@ pub struct NodeStatus {
     pub next_unreserved: u64,
     /// What the leader still has to hand out; `None` where this node does not lead.
     pub window: Option<WindowStatus>,
+    /// Whether this node leads and may answer without a round of its own.
+    pub holds_lease: bool,
     /// Whether a write failed, so that this node takes no part until restarted.
     pub write_failed: bool,
     /// The members, by ascending id.

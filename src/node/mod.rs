@@ -188,6 +188,7 @@ impl Node {
             last_log_index: self.raft.last_log_index(),
             next_unreserved: self.counter.next(),
             window: self.leadership.as_ref().map(Leadership::status),
+            holds_lease: self.raft.holds_lease(),
             write_failed: self.raft.is_muted(),
             members: members.collect(),
         }

@@ -75,6 +75,7 @@ impl Bench {
                 me: peer(id),
                 election_timeout_us: 300_000,
                 heartbeat_interval_us: 50_000,
+                lease: None,
                 seed: id,
             },
             window,
@@ -417,7 +418,13 @@ fn a_late_answer_to_a_ticket_that_was_given_up_hands_out_nothing() {
 fn a_snapshot_that_is_not_durable_yet_is_ahead_of_what_is_applied_and_does_no_harm() {
     let leader = recovered(1, 42);
     let config = NodeConfig {
-        raft: Config { me: peer(2), election_timeout_us: 300_000, heartbeat_interval_us: 50_000, seed: 2 },
+        raft: Config {
+            me: peer(2),
+            election_timeout_us: 300_000,
+            heartbeat_interval_us: 50_000,
+            lease: None,
+            seed: 2,
+        },
         window: 1_000,
         request_timeout_us: 5 * SECOND,
         forward: false,

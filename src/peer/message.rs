@@ -74,6 +74,7 @@ pub(super) fn put(message: &Message, out: &mut Vec<u8>) {
         Message::HeartbeatResponse(m) => {
             out.put_u64(m.term.0);
             out.put_u64(m.round.0);
+            out.put_u64_option(m.lease_us);
         }
         Message::InstallSnapshot(m) => {
             out.put_u64(m.term.0);
@@ -117,9 +118,11 @@ pub(super) fn read(frame_type: u8, reader: &mut Reader<'_>) -> Result<Option<Mes
             leader_commit: index(reader)?,
             round: Round(reader.u64()?),
         }),
-        TYPE_HEARTBEAT_RESPONSE => {
-            Message::HeartbeatResponse(HeartbeatResponse { term: term(reader)?, round: Round(reader.u64()?) })
-        }
+        TYPE_HEARTBEAT_RESPONSE => Message::HeartbeatResponse(HeartbeatResponse {
+            term: term(reader)?,
+            round: Round(reader.u64()?),
+            lease_us: reader.u64_option()?,
+        }),
         TYPE_INSTALL_SNAPSHOT => Message::InstallSnapshot(InstallSnapshot {
             term: term(reader)?,
             snapshot: reader.snapshot()?.into(),

@@ -300,9 +300,20 @@ fn replication() -> Vec<Sample> {
             frame: Frame::Raft(Message::HeartbeatResponse(HeartbeatResponse {
                 term: Term(4),
                 round: Round(100),
+                lease_us: None,
             })),
-            hex: "00000010 d0ed4b41 27 \
-             0000000000000004 0000000000000064",
+            hex: "00000011 d30973c0 27 \
+             0000000000000004 0000000000000064 00",
+        },
+        Sample {
+            name: "heartbeat_response_with_a_lease",
+            frame: Frame::Raft(Message::HeartbeatResponse(HeartbeatResponse {
+                term: Term(4),
+                round: Round(100),
+                lease_us: Some(300_000),
+            })),
+            hex: "00000019 c14a8197 27 \
+             0000000000000004 0000000000000064 01 00000000000493e0",
         },
         Sample {
             name: "install_snapshot",

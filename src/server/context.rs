@@ -1,10 +1,11 @@
 //! What every part of the loop works with: the node, the time of this turn, and what this node is.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use mio::Registry;
 use raft_core::{LogIndex, Membership, Micros, NodeId, Peer, Role, Suffrage};
+use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use super::counters::Counters;
 use super::handshake::{Acceptor, Caller};
@@ -152,10 +153,12 @@ impl HttpConfigs {
     }
 }
 
-/// The time, read once or twice a turn: reading it for each request would cost more than the request.
+/// The time, read a few times a turn: reading it for each request would cost more than the request. It goes on
+/// while the machine is suspended, which a lease must not outlive.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
-    started: Instant,
+    /// Since the machine was started, in microseconds.
+    started_at_us: u64,
     started_us: u64,
     now: Micros,
     date: http::HttpDate,
@@ -168,7 +171,7 @@ const DATE_US_MAX: u64 = 500_000;
 impl Clock {
     fn start() -> Clock {
         Clock {
-            started: Instant::now(),
+            started_at_us: since_boot_us(),
             started_us: wall_clock_us(),
             now: Micros(0),
             date: read_date(),
@@ -178,8 +181,7 @@ impl Clock {
 
     /// Reads the time.
     pub(super) fn tick(&mut self) {
-        let us = self.started.elapsed().as_micros();
-        self.now = Micros(u64::try_from(us).unwrap_or(u64::MAX));
+        self.now = Micros(since_boot_us().saturating_sub(self.started_at_us));
         if self.now.since(self.date_read_at) >= DATE_US_MAX {
             self.date = read_date();
             self.date_read_at = self.now;
@@ -195,6 +197,13 @@ impl Clock {
     pub(super) fn uptime_seconds(&self) -> u64 {
         self.now.0 / 1_000_000
     }
+}
+
+/// CLOCK_BOOTTIME: monotonic, and unlike CLOCK_MONOTONIC it does not stop with the machine.
+fn since_boot_us() -> u64 {
+    let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Boottime);
+    let micros = tv_sec.saturating_mul(1_000_000).saturating_add(tv_nsec / 1_000);
+    u64::try_from(micros).expect("a machine was started before it runs")
 }
 
 fn read_date() -> http::HttpDate {

@@ -282,6 +282,9 @@ impl Guests {
             let mut emptied = false;
             match read(&mut self.guests[key].stream, &mut buffer) {
                 ReadOutcome::Bytes(n) => {
+                    // What is promised with the answer to a message counts from no earlier than when it came: a
+                    // process may have been stopped for long since the turn began.
+                    ctx.clock.tick();
                     ctx.counters.peer_bytes_received += n as u64;
                     // A read that does not fill the buffer has emptied the socket: see `clients`.
                     emptied = n < buffer.len() && !self.guests[key].read_closed;

@@ -48,6 +48,7 @@ fn render(
     object.number("last_log_index", status.last_log_index.0);
     object.number("next_unreserved", status.next_unreserved);
     object.value("window", &window_json(status));
+    object.value("holds_lease", if status.holds_lease { "true" } else { "false" });
     object.value("write_failed", if status.write_failed { "true" } else { "false" });
     object.text("peer_address", &me.peer_address);
     object.text("client_address", &me.client_address);
@@ -199,6 +200,7 @@ mod tests {
             last_log_index: LogIndex(13),
             next_unreserved: 1001,
             window: Some(WindowStatus { next_id: 17, left: 984 }),
+            holds_lease: false,
             write_failed: false,
             members: vec![member(1, Suffrage::Voter, Some(LogIndex(13))), member(2, Suffrage::Learner, None)],
         };
@@ -210,7 +212,7 @@ mod tests {
             env!("CARGO_PKG_VERSION"),
             r#"","role":"leader","term":4,"leader":1,"#,
             r#""commit_index":12,"applied_index":11,"last_log_index":13,"next_unreserved":1001,"#,
-            r#""window":{"next_id":17,"left":984},"write_failed":false,"#,
+            r#""window":{"next_id":17,"left":984},"holds_lease":false,"write_failed":false,"#,
             r#""peer_address":"h1:9000","client_address":"h1:8000","uptime_seconds":60,"#,
             r#""members":[{"id":1,"incarnation":"00000000000000000000000000000001","suffrage":"voter","#,
             r#""peer_address":"h1:9000","client_address":"h1:8000","match_index":13,"#,

@@ -19,6 +19,8 @@ pub struct Status {
     pub commit_index: u64,
     /// Up to where it is applied.
     pub applied_index: u64,
+    /// Whether it leads and may answer without a round.
+    pub holds_lease: bool,
     /// By id.
     pub members: BTreeMap<u64, Member>,
 }
@@ -56,6 +58,7 @@ impl Status {
             leader: value["leader"].as_u64(),
             commit_index: number(&value, "commit_index"),
             applied_index: number(&value, "applied_index"),
+            holds_lease: value["holds_lease"].as_bool().unwrap_or_else(|| panic!("holds_lease in {json}")),
             members: members.iter().map(|member| (number(member, "id"), Member::parse(member))).collect(),
         }
     }

@@ -60,7 +60,10 @@ pub(super) fn message(bytes: &mut Bytes<'_>) -> Message {
             let (leader_commit, round) = (index(bytes), Round(bytes.number()));
             Message::Heartbeat(Heartbeat { term, leader_commit, round })
         }
-        7 => Message::HeartbeatResponse(HeartbeatResponse { term, round: Round(bytes.number()) }),
+        7 => {
+            let (round, lease_us) = (Round(bytes.number()), bytes.flag().then(|| bytes.number()));
+            Message::HeartbeatResponse(HeartbeatResponse { term, round, lease_us })
+        }
         8 => {
             let snapshot = Snapshot {
                 last_included_index: index(bytes),

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use raft_core::{
-    AppendOutcome, BarrierId, Config, Input, LogIndex, MembershipChange, Message, Micros, Output, Peer,
-    ProposalId, Raft, Recovered, Role, Term,
+    AppendOutcome, BarrierId, Config, Input, Lease, LogIndex, MembershipChange, Message, Micros, Output,
+    Peer, ProposalId, Raft, Recovered, Role, Term,
 };
 
 use super::disk::Disk;
@@ -227,6 +227,8 @@ fn start(me: Peer, now: Micros, durable: &Recovered) -> Raft {
         me,
         election_timeout_us: ELECTION_TIMEOUT_US,
         heartbeat_interval_us: HEARTBEAT_INTERVAL_US,
+        // One of the voters keeps none, as when leases are switched on one node after the other.
+        lease: (me.id.get() != 2).then_some(Lease { clock_error_ppm: 1_000 }),
         seed: me.id.get(),
     };
     Raft::new(config, now, durable.clone())

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use raft_core::{
-    BarrierId, Input, LogIndex, MembershipChange, Message, Micros, NodeId, Output, Peer, ProposalId,
-    Recovered, Role, Suffrage, Term,
+    BarrierId, Config, Input, Lease, LogIndex, MembershipChange, Message, Micros, NodeId, Output, Peer,
+    ProposalId, Recovered, Role, Suffrage, Term,
 };
 
 use super::node::Node;
@@ -33,6 +33,8 @@ pub(crate) struct Cluster {
     pub(crate) cut: BTreeSet<(u64, u64)>,
     /// What has happened, as lines; whoever reads it empties it.
     pub(crate) story: Vec<String>,
+    /// Whether those that are created keep leases.
+    pub(crate) lease: Option<Lease>,
     next_number: u64,
 }
 
@@ -57,6 +59,7 @@ impl Cluster {
             down: BTreeSet::new(),
             cut: BTreeSet::new(),
             story: Vec::new(),
+            lease: None,
             next_number: 0,
         };
         for (number, terms) in logs {
@@ -75,8 +78,22 @@ impl Cluster {
         cluster
     }
 
+    /// Voters that keep leases with clocks of this error, of which 1 leads term 2 and holds one.
+    pub(crate) fn leased_to_1(voters: &[u64], clock_error_ppm: u32) -> Cluster {
+        let mut cluster = Cluster::new(&[]);
+        cluster.lease = Some(Lease { clock_error_ppm });
+        for number in voters {
+            cluster.create(*number, recovered(membership(voters, &[]), &[]));
+        }
+        cluster.elect(1);
+        cluster.wake(1);
+        cluster.settle();
+        cluster
+    }
+
     pub(crate) fn create(&mut self, number: u64, recovered: Recovered) {
-        self.nodes.insert(number, Node::new(config(peer(number)), Micros(0), recovered));
+        let config = Config { lease: self.lease, ..config(peer(number)) };
+        self.nodes.insert(number, Node::new(config, Micros(0), recovered));
     }
 
     pub(crate) fn node(&mut self, number: u64) -> &mut Node {

@@ -40,6 +40,7 @@ pub(crate) fn config(me: Peer) -> Config {
         me,
         election_timeout_us: ELECTION_TIMEOUT_US,
         heartbeat_interval_us: HEARTBEAT_INTERVAL_US,
+        lease: None,
         seed: me.id.get(),
     }
 }

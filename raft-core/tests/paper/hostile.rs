@@ -150,7 +150,11 @@ fn a_term_that_leaves_no_room_for_the_next_is_dropped_whatever_carries_it() {
         append(u64::MAX, (1, 1), &[]),
         matched(u64::MAX, 1),
         Message::Heartbeat(Heartbeat { term, leader_commit: end.0, round: Round(u64::MAX) }),
-        Message::HeartbeatResponse(HeartbeatResponse { term, round: Round(u64::MAX) }),
+        Message::HeartbeatResponse(HeartbeatResponse {
+            term,
+            round: Round(u64::MAX),
+            lease_us: Some(u64::MAX),
+        }),
         Message::InstallSnapshotResponse(InstallSnapshotResponse { term, match_index: end.0 }),
         Message::TimeoutNow(TimeoutNow { term }),
     ];
@@ -168,7 +172,11 @@ fn a_term_that_leaves_no_room_for_the_next_is_dropped_whatever_carries_it() {
 #[test]
 fn an_answer_to_a_round_that_never_began_lets_no_barrier_pass() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
-    let answer = Message::HeartbeatResponse(HeartbeatResponse { term: Term(2), round: Round(1 << 40) });
+    let answer = Message::HeartbeatResponse(HeartbeatResponse {
+        term: Term(2),
+        round: Round(1 << 40),
+        lease_us: None,
+    });
     cluster.node(1).receive(peer(2), answer);
     cluster.events(1);
     cluster.barrier(1);

@@ -8,6 +8,7 @@ mod harness;
 mod durability;
 mod elections;
 mod hostile;
+mod lease;
 mod membership_changes;
 mod quick_failover;
 mod read_barriers;

@@ -1,0 +1,174 @@
+//! The lease (dissertation §6.4.1): a leader that a majority has promised to support for a while lets read barriers
+//! pass without a round of their own.
+//!
+//! With its answer to a heartbeat, a node promises to vote for nobody else, itself included, for as long as it says,
+//! by its own clock, from when it received the heartbeat. The leader counts the same time by its own clock from when
+//! it *sent* that round, shortened by what the two clocks may differ in rate. So as long as a majority's time has not
+//! run out for the leader, none of that majority is free to elect another, who would need one of them.
+//!
+//! A leader may wish to be succeeded at once, and then nobody is bound by a promise to it: before it tells a node to
+//! campaign (dissertation §3.10), it gives its lease up, for good in that term.
+//!
+//! This is the one place where anything rests on time: the order of what is served from a lease, never what is in
+//! the log. `docs/lease.rst` has the whole argument.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use core::hash::{Hash, Hasher};
+
+use crate::quorum::quorum_max;
+use crate::raft::Raft;
+use crate::roles::RoleState;
+use crate::types::{Micros, NodeId, Peer, Round};
+
+/// How many rounds a leader remembers the beginning of. An answer to an older one extends nothing; those rounds
+/// that began since will.
+const ROUNDS_REMEMBERED_MAX: usize = 64;
+
+/// Moments are whole microseconds, cut off: of two that are compared, each may be one too early.
+const ROUNDING_US: u64 = 2;
+
+/// One million: errors of rate are given in millionths.
+const PPM: u64 = 1_000_000;
+
+/// How leases are kept, where they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lease {
+    /// By how much the rate of any node's clock may differ from true time, in millionths.
+    pub clock_error_ppm: u32,
+}
+
+impl Lease {
+    /// How long a leader may rely on a promise of `promised_us`, from when it asked for it. With an error of rate e,
+    /// the promise lasts for at least promised/(1+e) of true time, and what the leader counts as t takes at most
+    /// t/(1-e).
+    fn relied_us(self, promised_us: u64) -> u64 {
+        let error = u64::from(self.clock_error_ppm).min(PPM);
+        let scaled = u128::from(promised_us) * u128::from(PPM - error) / u128::from(PPM + error);
+        u64::try_from(scaled).expect("no more than was promised").saturating_sub(ROUNDING_US)
+    }
+}
+
+/// What a leader has been promised. Gone for good in its term once it begins to hand over.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Grants {
+    /// When the latest rounds began, oldest first.
+    began: VecDeque<(Round, Micros)>,
+    /// Until when each member supports nobody else, by this leader's clock.
+    until: BTreeMap<NodeId, Micros>,
+}
+
+impl Grants {
+    /// A round begins: its heartbeats are sent no earlier than this.
+    pub(crate) fn on_round(&mut self, round: Round, now: Micros) {
+        if self.began.len() >= ROUNDS_REMEMBERED_MAX {
+            self.began.pop_front();
+        }
+        self.began.push_back((round, now));
+    }
+
+    fn on_promise(&mut self, by: NodeId, round: Round, relied_us: u64) {
+        let Ok(place) = self.began.binary_search_by_key(&round, |(begun, _)| *begun) else { return };
+        let until = self.began[place].1.plus(relied_us);
+        let known = self.until.entry(by).or_default();
+        *known = until.max(*known);
+    }
+
+    fn until(&self, by: NodeId) -> Micros {
+        self.until.get(&by).copied().unwrap_or_default()
+    }
+
+    /// What tells two of these apart.
+    pub(crate) fn fingerprint(
+        &self,
+        age: impl Fn(Micros) -> u64,
+        left: impl Fn(Micros) -> u64,
+        state: &mut impl Hasher,
+    ) {
+        let Grants { began, until } = self;
+        for (round, at) in began {
+            (round, age(*at)).hash(state);
+        }
+        for (id, until) in until {
+            (id, left(*until)).hash(state);
+        }
+    }
+}
+
+impl Raft {
+    /// For how long this node, which is about to answer a heartbeat, supports nobody but the sender. `None` where it
+    /// keeps no leases.
+    pub(crate) fn promise_support(&mut self) -> Option<u64> {
+        self.config.lease?;
+        let promised_us = self.config.election_timeout_us;
+        self.promised_until = self.now.plus(promised_us);
+        Some(promised_us)
+    }
+
+    /// Whether this node is bound to support nobody but the last leader that it heard.
+    pub(crate) fn has_promised_support(&self) -> bool {
+        self.now < self.promised_until
+    }
+
+    /// A member has promised its support, with its answer to this round.
+    pub(crate) fn on_support_promised(&mut self, by: Peer, round: Round, promised_us: u64) {
+        let Some(lease) = self.config.lease else { return };
+        if let RoleState::Leader(leader) = &mut self.role
+            && let Some(grants) = &mut leader.grants
+        {
+            grants.on_promise(by.id, round, lease.relied_us(promised_us));
+        }
+    }
+
+    /// Whether this node leads, and a majority of the voters is bound to support it now. It supports itself: a leader
+    /// votes for nobody.
+    #[must_use]
+    pub fn holds_lease(&self) -> bool {
+        let RoleState::Leader(leader) = &self.role else { return false };
+        let Some(grants) = &leader.grants else { return false };
+        let membership = self.log.membership();
+        let me = self.config.me.id;
+        let until = membership.voters().map(|id| if id == me { Micros(u64::MAX) } else { grants.until(id) });
+        quorum_max(until, membership.quorum()).is_some_and(|until| self.now < until)
+    }
+
+    /// Gives the lease up, for good in this term: somebody is about to be told to campaign.
+    pub(crate) fn end_lease(&mut self) {
+        if let RoleState::Leader(leader) = &mut self.role {
+            leader.grants = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_relied_upon_is_over_before_the_promise_whatever_the_clocks_rates_within_the_error() {
+        for clock_error_ppm in [0, 1, 100, 1_000, 50_000, 500_000, 1_000_000] {
+            for promised_us in [0, 1, 10, 300_000, 5_000_000, 60_000_000] {
+                let relied = u128::from(Lease { clock_error_ppm }.relied_us(promised_us));
+                let error = u128::from(clock_error_ppm);
+                let million = u128::from(PPM);
+                // relied/(1-e) <= promised/(1+e), without fractions.
+                assert!(relied * (million + error) <= u128::from(promised_us) * (million - error));
+            }
+        }
+        assert_eq!(Lease { clock_error_ppm: 1_000 }.relied_us(300_000), 299_398);
+    }
+
+    #[test]
+    fn an_answer_to_a_forgotten_round_extends_nothing_and_an_older_answer_takes_nothing_back() {
+        let id = NodeId::new(2).unwrap();
+        let mut grants = Grants::default();
+        for round in 1..=100 {
+            grants.on_round(Round(round), Micros(round * 10));
+        }
+        assert_eq!(grants.began.len(), ROUNDS_REMEMBERED_MAX);
+        grants.on_promise(id, Round(1), 1_000);
+        assert_eq!(grants.until(id), Micros(0));
+        grants.on_promise(id, Round(90), 1_000);
+        grants.on_promise(id, Round(80), 1_000);
+        assert_eq!(grants.until(id), Micros(1_900));
+    }
+}

@@ -1,0 +1,96 @@
+//! Leases (`--lease`): a leader that holds one asks nobody before it answers, and no ID repeats or comes late whatever
+//! becomes of it.
+
+mod harness;
+
+use harness::cluster::{Cluster, take};
+use harness::http;
+use harness::load::Load;
+use harness::wait;
+
+/// Long enough that a busy machine answers a heartbeat meanwhile; a node that starts waits for as long.
+const LEASE: [&str; 3] = ["--lease", "--election_timeout", "1500"];
+
+/// Enough answers to be sure that every client has had some.
+const SOME: u64 = 200;
+
+/// Messages that this node has sent to the others since it was started.
+fn messages_sent(address: &str) -> u64 {
+    let page = http::ask(address, "GET", "/metrics").expect("a node that is awake answers").body;
+    let value = page.lines().find_map(|line| line.strip_prefix("ticketd_peer_sent_frames_total "));
+    value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no such counter in {page}"))
+}
+
+fn await_lease(cluster: &mut Cluster) -> String {
+    let leader = cluster.leader();
+    let node = cluster.node(leader);
+    node.await_status("the leader holds a lease", |status| status.holds_lease);
+    node.clients.clone()
+}
+
+#[test]
+fn a_leader_with_a_lease_answers_without_asking_and_one_without_asks_for_each_request() {
+    let requests = 2_000;
+    let mut sent = Vec::new();
+    for flags in [&LEASE[..], &LEASE[1..]] {
+        let mut cluster = Cluster::with_flags(3, flags);
+        let address = if flags[0] == "--lease" {
+            await_lease(&mut cluster)
+        } else {
+            let leader = cluster.leader();
+            cluster.node(leader).clients.clone()
+        };
+        let mut client =
+            http::Client::connect(&address, wait::DEADLINE).expect("a node that is awake accepts");
+        let before = messages_sent(&address);
+        for _ in 0..requests {
+            let response = client.ask("POST", "/").expect("a node that is awake answers");
+            assert_eq!(response.status, 200, "{response:?}");
+        }
+        sent.push(messages_sent(&address) - before);
+    }
+    // Heartbeats go out in both: twenty a second, to two members.
+    assert!(sent[0] < requests, "{sent:?}");
+    assert!(sent[1] >= 2 * requests, "{sent:?}");
+}
+
+#[test]
+fn leaders_with_leases_die_stop_and_hand_over_and_no_id_repeats_or_comes_late() {
+    let mut cluster = Cluster::with_flags(3, &LEASE);
+    let load = Load::on(cluster.clients());
+    for round in 0..3 {
+        await_lease(&mut cluster);
+        load.await_more(SOME);
+        let leader = cluster.leader();
+        match round {
+            0 => cluster.node(leader).kill(),
+            1 => cluster.node(leader).stop(),
+            _ => {
+                cluster.node(leader).command(&["transfer"]).succeeded();
+            }
+        }
+        load.await_more(SOME);
+        if round < 2 {
+            cluster.node(leader).restart();
+        }
+    }
+    load.await_more(SOME);
+    load.finish().check();
+}
+
+#[test]
+fn leases_are_switched_off_one_node_after_the_other_while_all_goes_on() {
+    let mut cluster = Cluster::with_flags(3, &LEASE);
+    await_lease(&mut cluster);
+    for id in 1..=3 {
+        cluster.node(id).stop();
+        cluster.node(id).restart_with(&["--lease=off"]);
+        let log = cluster.node(id).log();
+        assert!(log.contains("may have promised its support"), "{log}");
+        cluster.leader();
+    }
+    let leader = cluster.leader();
+    assert!(!cluster.node(leader).status().expect("it is awake").holds_lease);
+    let address = cluster.node(leader).clients.clone();
+    assert!(take(&address).is_some());
+}
