@@ -3,10 +3,11 @@
 #   make bench      BENCH_FLAGS='--rounds 3 --seconds 1 --services etcd'
 #   make failover   FAILOVER_FLAGS='--times 5 --ends kill'
 #   make growth     GROWTH_FLAGS='--ids 1000000'
+#   make soak       SOAK_FLAGS='--minutes 5'
 
 PYTHON ?= python3
 
-.PHONY: bench failover growth bench-test
+.PHONY: bench failover growth soak bench-test
 
 bench: build
 	@. scripts/rust.sh && $(PYTHON) -m bench.throughput $(BENCH_FLAGS)
@@ -16,6 +17,9 @@ failover: build
 
 growth: build
 	@. scripts/rust.sh && $(PYTHON) -m bench.growth $(GROWTH_FLAGS)
+
+soak: build
+	@. scripts/rust.sh && $(PYTHON) -m bench.soak $(SOAK_FLAGS)
 
 # The parts that read, check and draw, with inputs of which the result is known.
 bench-test:
