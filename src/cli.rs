@@ -120,8 +120,9 @@ pub struct Flags {
     #[arg(long = "first_id", alias = "first-id", global = true)]
     #[arg(value_name = "ID", value_parser = parse_first_id)]
     pub first_id: Option<NonZeroU64>,
-    /// Most IDs that a leader reserves ahead, and so the most that a change of leader or a restart skips; 0
-    /// commits each batch of requests to a majority's disks before it is answered [default: 1000000]
+    /// Most IDs that a leader reserves ahead, and so the most that a change of leader or a restart skips; it reserves
+    /// no more than it hands out in about a second. 0 commits each batch of requests to a majority's disks before it
+    /// is answered [default: 100000000]
     #[arg(long, value_name = "IDS", value_parser = parse_window, global = true)]
     pub window: Option<u64>,
     /// How long a node hears nothing from a leader before it campaigns, in milliseconds [default: 300]

@@ -170,7 +170,7 @@ impl Default for Settings {
             raft_port: 9000,
             http_port: 8000,
             db_size_mb: 1000,
-            window: 1_000_000,
+            window: 100_000_000,
             election_timeout_ms: 300,
             heartbeat_interval_ms: 50,
             request_timeout_ms: 5000,

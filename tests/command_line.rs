@@ -64,7 +64,7 @@ fn the_help_of_every_flag_says_its_unit_and_its_default() {
         ("--version", "-v", &[]),
         ("--help", "-h", &[]),
         ("--first_id", "", &["default: 1"]),
-        ("--window", "", &["IDs", "default: 1000000"]),
+        ("--window", "", &["IDs", "default: 100000000"]),
         ("--election_timeout", "", &["milliseconds", "default: 300"]),
         ("--heartbeat_interval", "", &["milliseconds", "default: 50"]),
         ("--force", "", &["destroy"]),
