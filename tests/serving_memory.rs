@@ -1,0 +1,102 @@
+//! What a request costs in memory: in the steady state, nothing is allocated for one, by any of three nodes, from the
+//! socket through Raft's round and back.
+//!
+//! Alone in its process, in one test, because it counts what the whole process allocates.
+#![allow(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is how one says that something is wrong")]
+
+mod in_process;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use in_process::{Directory, PATIENCE, Running, cluster_of_three, wait_until};
+
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is passed on to the system's allocator unchanged; counting touches no memory of its own.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract of `dealloc`, and every block is the system's.
+        unsafe { System.dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract of `realloc`, and every block is the system's.
+        unsafe { System.realloc(block, layout, new_size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+const CONNECTIONS: usize = 8;
+const REQUEST: &[u8] = b"POST / HTTP/1.1\r\nHost: ticketd\r\nContent-Length: 0\r\n\r\n";
+/// Requests on each connection of one batch.
+const ROUNDS: usize = 20;
+/// Enough that some batch falls between two reservations and two changes of what is read in the background.
+const BATCHES: usize = 300;
+
+fn leader(nodes: &[Running]) -> &Running {
+    let leads = |node: &&Running| node.status().contains(r#""role":"leader""#);
+    wait_until("one leads", || nodes.iter().any(|node| leads(&node)));
+    nodes.iter().find(leads).unwrap()
+}
+
+/// One request on each connection at once, then all their answers. Allocates nothing itself.
+fn ask_all(clients: &mut [TcpStream], buffer: &mut [u8]) {
+    for client in clients.iter_mut() {
+        client.write_all(REQUEST).unwrap();
+    }
+    for client in clients {
+        let mut received = 0;
+        // The body is digits, and comes with the head.
+        while !buffer[..received].windows(4).any(|end| end == b"\r\n\r\n") {
+            received += client.read(&mut buffer[received..]).unwrap();
+        }
+        assert!(
+            buffer.starts_with(b"HTTP/1.1 200 OK\r\n"),
+            "{}",
+            String::from_utf8_lossy(&buffer[..received])
+        );
+    }
+}
+
+#[test]
+fn in_the_steady_state_a_request_to_a_cluster_of_three_allocates_nothing() {
+    let directory = Directory::new();
+    let nodes = cluster_of_three(&directory);
+    let address = leader(&nodes).client_address.clone();
+    let mut clients: Vec<TcpStream> = (0..CONNECTIONS)
+        .map(|_| {
+            let client = TcpStream::connect(&address).unwrap();
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            client.set_nodelay(true).unwrap();
+            client
+        })
+        .collect();
+    let mut buffer = [0; 4096];
+    let mut fewest = usize::MAX;
+    for _ in 0..BATCHES {
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        for _ in 0..ROUNDS {
+            ask_all(&mut clients, &mut buffer);
+        }
+        fewest = fewest.min(ALLOCATIONS.load(Ordering::Relaxed) - before);
+    }
+    assert_eq!(fewest, 0, "for {} requests", CONNECTIONS * ROUNDS);
+    nodes.into_iter().for_each(|node| {
+        node.stop();
+    });
+}
