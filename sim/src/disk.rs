@@ -1,34 +1,61 @@
 //! A disk, and the store on it: transactions that survive, and those that do not yet.
 //!
-//! What it takes from the real store: a write is one transaction; all that waits goes into the next one (group
-//! commit); after a failure nothing more is written. A power cut leaves a transaction that is being synced either
-//! whole or not there at all, as LMDB promises.
+//! What it takes from the real store: which records a transaction puts and deletes, their bytes, and what is made of
+//! them at the next start is the storage layer's own code. A write is one transaction; all that waits goes into the
+//! next one (group commit); after a failure nothing more is written. A power cut leaves a transaction that is being
+//! synced either whole or not there at all, as LMDB promises.
 
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 
 use raft_core::{Entry, HardState, LogIndex, Recovered, Snapshot, Term, Write, WriteId};
+use ticketd::identity::Identity;
+use ticketd::storage::{Contents, Tail, Value};
 
 use crate::oracle::Oracle;
+use crate::records::Records;
 use crate::violated;
 
-/// What a disk holds for good.
+/// What a disk holds for good: the bytes, and beside them the values that were written. Nodes start from the bytes;
+/// the values are what they must amount to, and what the oracle looks at.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
+    records: Records,
     pub(crate) hard_state: HardState,
     pub(crate) snapshot: Option<Arc<Snapshot>>,
     pub(crate) entries: VecDeque<Entry>,
 }
 
 impl Disk {
-    /// What a node finds when it starts.
-    pub(crate) fn recovered(&self) -> Recovered {
-        Recovered {
+    /// A new store.
+    pub(crate) fn new(identity: &Identity, hard_state: HardState, snapshot: Option<Arc<Snapshot>>) -> Disk {
+        let records = Records::new(identity, &hard_state, snapshot.as_deref());
+        Disk { records, hard_state, snapshot, entries: VecDeque::new() }
+    }
+
+    pub(crate) fn set_identity(&mut self, identity: &Identity) {
+        self.records.put(&Value::Identity(identity));
+    }
+
+    /// What a node finds when it starts: all that was written, and nothing else.
+    pub(crate) fn open(&self, identity: &Identity) -> Contents {
+        let contents = match self.records.read() {
+            Ok(contents) => contents,
+            Err(error) => violated!("{} can not open its own store: {error}", identity.me),
+        };
+        if contents.identity != *identity {
+            violated!("{identity:?} finds a store of {:?}", contents.identity);
+        }
+        let written = Recovered {
             hard_state: self.hard_state,
             snapshot: self.snapshot.clone(),
             entries: self.entries.iter().cloned().collect(),
+        };
+        if contents.recovered != written {
+            violated!("{} finds {:?}, was written {written:?}", identity.me, contents.recovered);
         }
+        contents
     }
 
     pub(crate) fn base(&self) -> (LogIndex, Term) {
@@ -56,8 +83,9 @@ impl Disk {
         index < self.base().0 || self.term_at(index) == Some(term)
     }
 
-    /// Carries out one write, and checks that it can be: a store whose log has a gap would not be opened again.
-    pub(crate) fn apply(&mut self, write: Write, oracle: &mut Oracle) {
+    /// Notes what one write has written, and checks that it could be: a store whose log has a gap would not be opened
+    /// again.
+    fn note(&mut self, write: Write, oracle: &mut Oracle) {
         let Write { id, hard_state, snapshot, truncate_from, entries } = write;
         if let Some(new) = hard_state {
             self.replace_hard_state(new);
@@ -117,8 +145,10 @@ impl Disk {
 }
 
 /// The storage thread of one process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Storage {
+    /// What the next transaction builds on.
+    tail: Tail,
     /// Being written and synced.
     syncing: Vec<Write>,
     /// Waits for that.
@@ -128,6 +158,11 @@ pub(crate) struct Storage {
 }
 
 impl Storage {
+    /// That of a process which has found `tail` in its store.
+    pub(crate) fn new(tail: Tail) -> Storage {
+        Storage { tail, syncing: Vec::new(), queued: Vec::new(), last: None, failed: false }
+    }
+
     /// Queues a write; true where a transaction begins with it.
     pub(crate) fn submit(&mut self, write: Write) -> bool {
         if self.failed {
@@ -152,11 +187,15 @@ impl Storage {
 
     /// The transaction is durable.
     pub(crate) fn commit(&mut self, disk: &mut Disk, oracle: &mut Oracle) -> Option<WriteId> {
-        let through = self.syncing.last().map(|w| w.id);
-        for write in self.syncing.drain(..) {
-            disk.apply(write, oracle);
+        let through = self.syncing.last().map(|w| w.id)?;
+        let changes = self.tail.plan(&self.syncing);
+        if let Err(missing) = disk.records.make(&changes) {
+            violated!("a transaction deletes {missing}, which is not there");
         }
-        through
+        for write in self.syncing.drain(..) {
+            disk.note(write, oracle);
+        }
+        Some(through)
     }
 
     /// The transaction failed; nothing more is ever written.

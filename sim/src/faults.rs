@@ -1,6 +1,6 @@
 //! What goes wrong, and when.
 
-use raft_core::{Incarnation, Peer};
+use raft_core::{HardState, Incarnation, Peer};
 use ticketd::node::Input;
 
 use crate::disk::Disk;
@@ -378,9 +378,9 @@ impl World {
     fn renew(&mut self, slot: Slot) -> Peer {
         let host = &mut self.hosts[slot.at()];
         host.peer.incarnation = Incarnation(host.peer.incarnation.0 + 1);
-        host.disk = Disk::default();
         host.health = Health::Sound;
         host.standing = Standing::Joining;
+        host.disk = Disk::new(&host.identity(), HardState::default(), None);
         host.peer
     }
 

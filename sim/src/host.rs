@@ -1,11 +1,14 @@
 //! A host: its disk, its clock, and the process that may run on it.
 
 use raft_core::{LogIndex, Micros, NodeId, Peer};
+use ticketd::identity::{self, Identity};
 use ticketd::node::{Node, Output};
+use ticketd::storage::Tail;
 
 use crate::disk::{Disk, Storage};
 use crate::network::Link;
 use crate::schedule::{Epoch, Event, Slot};
+use crate::world::CLUSTER;
 
 /// A host and all that it keeps while processes come and go.
 #[derive(Debug)]
@@ -76,6 +79,15 @@ pub(crate) struct Process {
 }
 
 impl Host {
+    /// Who its store must say it is.
+    pub(crate) fn identity(&self) -> Identity {
+        let standing = match self.standing {
+            Standing::Empty | Standing::Joining => identity::Standing::Joining,
+            Standing::Member { joined_at } => identity::Standing::Member { cluster: CLUSTER, joined_at },
+        };
+        Identity { me: self.peer, standing }
+    }
+
     /// Clients get nothing from it any more, for good.
     pub(crate) fn is_lost(&self) -> bool {
         self.ailing && (self.paused || self.process.is_none())
@@ -83,11 +95,11 @@ impl Host {
 }
 
 impl Process {
-    pub(crate) fn new(node: Node, hosts: usize) -> Process {
+    pub(crate) fn new(node: Node, tail: Tail, hosts: usize) -> Process {
         Process {
             commit_seen: node.commit_index(),
             node,
-            storage: Storage::default(),
+            storage: Storage::new(tail),
             links: (0..hosts).map(|_| None).collect(),
             turn_at: None,
             put_off: false,

@@ -15,6 +15,7 @@ mod oracle;
 mod peace;
 mod plan;
 mod promises;
+mod records;
 mod rng;
 mod schedule;
 mod shrink;

@@ -163,6 +163,7 @@ impl World {
 
     fn judge_agreement(&mut self) {
         self.leader_of_all();
+        self.open_stores();
         let commit_index = self.oracle.commit_index();
         for host in self.hosts.iter().filter(|host| !host.ailing) {
             let Some(process) = &host.process else { continue };
@@ -188,6 +189,13 @@ impl World {
         let learners = self.oracle.membership().members.len() - self.oracle.membership().voters().count();
         if learners > 0 {
             violated!("{learners} learners were never promoted: {}", self.state_of_all());
+        }
+    }
+
+    /// Every store can be opened, also those whose nodes have never been started again.
+    fn open_stores(&self) {
+        for host in self.hosts.iter().filter(|host| host.standing != Standing::Empty) {
+            host.disk.open(&host.identity());
         }
     }
 

@@ -204,7 +204,9 @@ impl World {
             return;
         }
         host.epoch = Epoch(host.epoch.0 + 1);
-        let node = Node::new(config, host.clock.local(now), host.disk.recovered());
+        let contents = host.disk.open(&host.identity());
+        let tail = contents.tail();
+        let node = Node::new(config, host.clock.local(now), contents.recovered);
         let node = match node {
             Ok(node) => node
                 .compacting_every(NonZeroU64::new(self.plan.compaction_interval).unwrap_or(NonZeroU64::MIN)),
@@ -219,7 +221,7 @@ impl World {
             );
         }
         let membership = Arc::clone(node.membership());
-        host.process = Some(Process::new(node, usize::from(self.plan.hosts)));
+        host.process = Some(Process::new(node, tail, usize::from(self.plan.hosts)));
         self.narrate(slot, || "starts".to_owned());
         self.relink(slot, &membership);
         self.plan_turn(slot);
@@ -297,16 +299,10 @@ impl World {
 
 fn host(plan: &Plan, slot: Slot, initial: &Arc<Snapshot>) -> Host {
     let member = slot.0 < plan.members;
-    let disk = if member {
-        let hard_state = HardState { current_term: initial.last_included_term, voted_for: None };
-        Disk { hard_state, snapshot: Some(Arc::clone(initial)), ..Disk::default() }
-    } else {
-        Disk::default()
-    };
-    Host {
+    let mut host = Host {
         peer: first_peer(slot),
         standing: if member { Standing::Member { joined_at: LogIndex(1) } } else { Standing::Empty },
-        disk,
+        disk: Disk::default(),
         health: Health::Sound,
         former: Vec::new(),
         clock: Clock::new(u64::from(slot.0) * 1_000_000_000),
@@ -316,7 +312,12 @@ fn host(plan: &Plan, slot: Slot, initial: &Arc<Snapshot>) -> Host {
         paused: false,
         starting: false,
         ailing: false,
+    };
+    if member {
+        let hard_state = HardState { current_term: initial.last_included_term, voted_for: None };
+        host.disk = Disk::new(&host.identity(), hard_state, Some(Arc::clone(initial)));
     }
+    host
 }
 
 fn first_peer(slot: Slot) -> Peer {
