@@ -2,8 +2,9 @@
 //!
 //! What it takes from the real store: which records a transaction puts and deletes, their bytes, and what is made of
 //! them at the next start is the storage layer's own code. A write is one transaction; all that waits goes into the
-//! next one (group commit); after a failure nothing more is written. A power cut leaves a transaction that is being
-//! synced either whole or not there at all, as LMDB promises.
+//! next one (group commit), so at most one is under way; after a failure nothing more is written. A power cut leaves a
+//! transaction that is being synced either whole or not there at all, as LMDB promises; where that promise is broken,
+//! and where records rot, is in [`damage`](crate::damage).
 
 use std::collections::VecDeque;
 use std::mem;
@@ -11,17 +12,20 @@ use std::sync::Arc;
 
 use raft_core::{Entry, HardState, LogIndex, Recovered, Snapshot, Term, Write, WriteId};
 use ticketd::identity::Identity;
-use ticketd::storage::{Contents, Tail, Value};
+use ticketd::storage::{Change, Contents, Key, StoreError, Tail, Value};
 
+use crate::damage::Damage;
 use crate::oracle::Oracle;
-use crate::records::Records;
+use crate::records::{Records, changed};
 use crate::violated;
 
 /// What a disk holds for good: the bytes, and beside them the values that were written. Nodes start from the bytes;
 /// the values are what they must amount to, and what the oracle looks at.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
-    records: Records,
+    pub(crate) records: Records,
+    /// They are not what they should be: the next start must be refused.
+    pub(crate) damage: Option<Damage>,
     pub(crate) hard_state: HardState,
     pub(crate) snapshot: Option<Arc<Snapshot>>,
     pub(crate) entries: VecDeque<Entry>,
@@ -31,18 +35,30 @@ impl Disk {
     /// A new store.
     pub(crate) fn new(identity: &Identity, hard_state: HardState, snapshot: Option<Arc<Snapshot>>) -> Disk {
         let records = Records::new(identity, &hard_state, snapshot.as_deref());
-        Disk { records, hard_state, snapshot, entries: VecDeque::new() }
+        Disk { records, damage: None, hard_state, snapshot, entries: VecDeque::new() }
     }
 
     pub(crate) fn set_identity(&mut self, identity: &Identity) {
         self.records.put(&Value::Identity(identity));
     }
 
-    /// What a node finds when it starts: all that was written, and nothing else.
-    pub(crate) fn open(&self, identity: &Identity) -> Contents {
-        let contents = match self.records.read() {
-            Ok(contents) => contents,
-            Err(error) => violated!("{} can not open its own store: {error}", identity.me),
+    /// Whether the records are what they should be.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.damage.is_none()
+    }
+
+    /// What a node finds when it starts: all that was written, and nothing else. A damaged store must be refused, and
+    /// no other.
+    pub(crate) fn open(&self, identity: &Identity) -> Result<Contents, StoreError> {
+        let me = identity.me;
+        let contents = match (self.records.read(), self.damage) {
+            (Ok(contents), None) => contents,
+            (Err(error), Some(damage)) => {
+                damage.check_refusal(me, &error);
+                return Err(error);
+            }
+            (Ok(_), Some(damage)) => violated!("{me} opens its store with {damage:?}"),
+            (Err(error), None) => violated!("{me} is refused its own store: {error}"),
         };
         if contents.identity != *identity {
             violated!("{identity:?} finds a store of {:?}", contents.identity);
@@ -53,9 +69,27 @@ impl Disk {
             entries: self.entries.iter().cloned().collect(),
         };
         if contents.recovered != written {
-            violated!("{} finds {:?}, was written {written:?}", identity.me, contents.recovered);
+            violated!("{me} finds {:?}, was written {written:?}", contents.recovered);
         }
-        contents
+        Ok(contents)
+    }
+
+    /// Carries out a transaction: wholly, or not at all where it would delete a record that rot has taken.
+    fn carry_out(&mut self, changes: &[Change<'_>]) -> Result<(), Key> {
+        let Some(damage) = self.damage else {
+            return self.records.make(changes).map_err(|missing| {
+                violated!("a transaction deletes {missing}, which is not there");
+            });
+        };
+        let mut records = self.records.clone();
+        records.make(changes)?;
+        self.records = records;
+        if let Damage::Rotten(key) = damage
+            && changed(changes).contains(&key)
+        {
+            self.damage = None;
+        }
+        Ok(())
     }
 
     pub(crate) fn base(&self) -> (LogIndex, Term) {
@@ -85,7 +119,7 @@ impl Disk {
 
     /// Notes what one write has written, and checks that it could be: a store whose log has a gap would not be opened
     /// again.
-    fn note(&mut self, write: Write, oracle: &mut Oracle) {
+    pub(crate) fn note(&mut self, write: Write, oracle: &mut Oracle) {
         let Write { id, hard_state, snapshot, truncate_from, entries } = write;
         if let Some(new) = hard_state {
             self.replace_hard_state(new);
@@ -185,17 +219,19 @@ impl Storage {
         true
     }
 
-    /// The transaction is durable.
-    pub(crate) fn commit(&mut self, disk: &mut Disk, oracle: &mut Oracle) -> Option<WriteId> {
-        let through = self.syncing.last().map(|w| w.id)?;
-        let changes = self.tail.plan(&self.syncing);
-        if let Err(missing) = disk.records.make(&changes) {
-            violated!("a transaction deletes {missing}, which is not there");
-        }
+    /// The transaction becomes durable, where the disk can carry it out.
+    pub(crate) fn commit(&mut self, disk: &mut Disk, oracle: &mut Oracle) -> Result<Option<WriteId>, Key> {
+        let Some(through) = self.syncing.last().map(|w| w.id) else { return Ok(None) };
+        disk.carry_out(&self.tail.plan(&self.syncing))?;
         for write in self.syncing.drain(..) {
             disk.note(write, oracle);
         }
-        Some(through)
+        Ok(Some(through))
+    }
+
+    /// Its process is about to die: what the transaction under way builds on, and what it is made of.
+    pub(crate) fn interrupt(&mut self) -> (Tail, Vec<Write>) {
+        (self.tail.clone(), mem::take(&mut self.syncing))
     }
 
     /// The transaction failed; nothing more is ever written.

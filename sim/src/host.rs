@@ -52,8 +52,19 @@ pub(crate) enum Health {
     Slow {
         at_least_us: u64,
     },
-    /// Refuses them.
+    /// Refuses them, with or without having carried them out.
     Failing,
+    /// Has no room for them.
+    Full,
+}
+
+impl Standing {
+    pub(crate) fn is_member(self) -> bool {
+        match self {
+            Standing::Member { .. } => true,
+            Standing::Empty | Standing::Joining => false,
+        }
+    }
 }
 
 /// A running process.
@@ -73,6 +84,8 @@ pub(crate) struct Process {
     pub(crate) commit_seen: LogIndex,
     /// It dies after carrying out this many outputs of a turn.
     pub(crate) dies_after: Option<u8>,
+    /// It dies when its next transaction should be durable, which is torn.
+    pub(crate) tears_next: bool,
     /// It is paused before it carries out the outputs of its next turn, for this long.
     pub(crate) pauses_for_us: Option<u64>,
     pub(crate) removed: bool,
@@ -105,6 +118,7 @@ impl Process {
             put_off: false,
             held: Vec::new(),
             dies_after: None,
+            tears_next: false,
             pauses_for_us: None,
             removed: false,
         }

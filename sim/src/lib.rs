@@ -5,6 +5,7 @@
 //! run, byte for byte. It must never change how what it runs behaves.
 
 mod clients;
+mod damage;
 mod disk;
 mod faults;
 mod history;

@@ -37,6 +37,8 @@ pub struct Summary {
     pub answered: u64,
     /// How many faults there were.
     pub faults: u64,
+    /// How many damaged stores were refused when their nodes were started.
+    pub refused_stores: u64,
     /// How many leaders were elected.
     pub elections: u64,
     /// How many entries were committed.
@@ -200,11 +202,19 @@ impl World {
         let config = self.node_config(slot);
         let host = &mut self.hosts[slot.at()];
         host.starting = false;
-        if host.process.is_some() || !matches!(host.standing, Standing::Member { .. }) {
+        if host.process.is_some() || !host.standing.is_member() {
             return;
         }
+        // The real store opens with a transaction of its own, for which there may be room and may not.
+        if host.health == Health::Full && self.fault_rng.percent(50) {
+            self.narrate(slot, || "does not start: its disk is full".to_owned());
+            return;
+        }
+        let contents = match host.disk.open(&host.identity()) {
+            Ok(contents) => contents,
+            Err(error) => return self.set_aside(slot, &error),
+        };
         host.epoch = Epoch(host.epoch.0 + 1);
-        let contents = host.disk.open(&host.identity());
         let tail = contents.tail();
         let node = Node::new(config, host.clock.local(now), contents.recovered);
         let node = match node {
@@ -236,7 +246,7 @@ impl World {
         host.backlog.clear();
         // What is being synced when the power goes may be there afterwards, or not.
         if self.fault_rng.percent(50) {
-            process.storage.commit(&mut host.disk, &mut self.oracle);
+            let _ = process.storage.commit(&mut host.disk, &mut self.oracle);
         }
         self.narrate(slot, || "dies".to_owned());
     }

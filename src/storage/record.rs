@@ -84,7 +84,8 @@ impl Key {
     }
 
     /// The key that has these bytes; `None` where none has.
-    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Key> {
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Key> {
         match *bytes {
             [TABLE_IDENTITY] => Some(Key::Identity),
             [TABLE_SETTINGS] => Some(Key::Settings),
