@@ -1,34 +1,95 @@
 //! A disk, and the store on it: transactions that survive, and those that do not yet.
 //!
-//! What it takes from the real store: a write is one transaction; all that waits goes into the next one (group
-//! commit); after a failure nothing more is written. A power cut leaves a transaction that is being synced either
-//! whole or not there at all, as LMDB promises.
+//! What it takes from the real store: which records a transaction puts and deletes, their bytes, and what is made of
+//! them at the next start is the storage layer's own code. A write is one transaction; all that waits goes into the
+//! next one (group commit), so at most one is under way; after a failure nothing more is written. A power cut leaves a
+//! transaction that is being synced either whole or not there at all, as LMDB promises; where that promise is broken,
+//! and where records rot, is in [`damage`](crate::damage).
 
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 
 use raft_core::{Entry, HardState, LogIndex, Recovered, Snapshot, Term, Write, WriteId};
+use ticketd::identity::Identity;
+use ticketd::storage::{Change, Contents, Key, StoreError, Tail, Value};
 
+use crate::damage::Damage;
 use crate::oracle::Oracle;
+use crate::records::{Records, changed};
 use crate::violated;
 
-/// What a disk holds for good.
+/// What a disk holds for good: the bytes, and beside them the values that were written. Nodes start from the bytes;
+/// the values are what they must amount to, and what the oracle looks at.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
+    pub(crate) records: Records,
+    /// They are not what they should be: the next start must be refused.
+    pub(crate) damage: Option<Damage>,
     pub(crate) hard_state: HardState,
     pub(crate) snapshot: Option<Arc<Snapshot>>,
     pub(crate) entries: VecDeque<Entry>,
 }
 
 impl Disk {
-    /// What a node finds when it starts.
-    pub(crate) fn recovered(&self) -> Recovered {
-        Recovered {
+    /// A new store.
+    pub(crate) fn new(identity: &Identity, hard_state: HardState, snapshot: Option<Arc<Snapshot>>) -> Disk {
+        let records = Records::new(identity, &hard_state, snapshot.as_deref());
+        Disk { records, damage: None, hard_state, snapshot, entries: VecDeque::new() }
+    }
+
+    pub(crate) fn set_identity(&mut self, identity: &Identity) {
+        self.records.put(&Value::Identity(identity));
+    }
+
+    /// Whether the records are what they should be.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.damage.is_none()
+    }
+
+    /// What a node finds when it starts: all that was written, and nothing else. A damaged store must be refused, and
+    /// no other.
+    pub(crate) fn open(&self, identity: &Identity) -> Result<Contents, StoreError> {
+        let me = identity.me;
+        let contents = match (self.records.read(), self.damage) {
+            (Ok(contents), None) => contents,
+            (Err(error), Some(damage)) => {
+                damage.check_refusal(me, &error);
+                return Err(error);
+            }
+            (Ok(_), Some(damage)) => violated!("{me} opens its store with {damage:?}"),
+            (Err(error), None) => violated!("{me} is refused its own store: {error}"),
+        };
+        if contents.identity != *identity {
+            violated!("{identity:?} finds a store of {:?}", contents.identity);
+        }
+        let written = Recovered {
             hard_state: self.hard_state,
             snapshot: self.snapshot.clone(),
             entries: self.entries.iter().cloned().collect(),
+        };
+        if contents.recovered != written {
+            violated!("{me} finds {:?}, was written {written:?}", contents.recovered);
         }
+        Ok(contents)
+    }
+
+    /// Carries out a transaction: wholly, or not at all where it would delete a record that rot has taken.
+    fn carry_out(&mut self, changes: &[Change<'_>]) -> Result<(), Key> {
+        let Some(damage) = self.damage else {
+            return self.records.make(changes).map_err(|missing| {
+                violated!("a transaction deletes {missing}, which is not there");
+            });
+        };
+        let mut records = self.records.clone();
+        records.make(changes)?;
+        self.records = records;
+        if let Damage::Rotten(key) = damage
+            && changed(changes).contains(&key)
+        {
+            self.damage = None;
+        }
+        Ok(())
     }
 
     pub(crate) fn base(&self) -> (LogIndex, Term) {
@@ -57,8 +118,9 @@ impl Disk {
         index < self.base().0 || self.term_at(index) == Some(term)
     }
 
-    /// Carries out one write, and checks that it can be: a store whose log has a gap would not be opened again.
-    pub(crate) fn apply(&mut self, write: Write, oracle: &mut Oracle) {
+    /// Notes what one write has written, and checks that it could be: a store whose log has a gap would not be opened
+    /// again.
+    pub(crate) fn note(&mut self, write: Write, oracle: &mut Oracle) {
         let Write { id, hard_state, snapshot, truncate_from, entries } = write;
         if let Some(new) = hard_state {
             self.replace_hard_state(new);
@@ -118,8 +180,10 @@ impl Disk {
 }
 
 /// The storage thread of one process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Storage {
+    /// What the next transaction builds on.
+    tail: Tail,
     /// Being written and synced.
     syncing: Vec<Write>,
     /// Waits for that.
@@ -129,6 +193,11 @@ pub(crate) struct Storage {
 }
 
 impl Storage {
+    /// That of a process which has found `tail` in its store.
+    pub(crate) fn new(tail: Tail) -> Storage {
+        Storage { tail, syncing: Vec::new(), queued: Vec::new(), last: None, failed: false }
+    }
+
     /// Queues a write; true where a transaction begins with it.
     pub(crate) fn submit(&mut self, write: Write) -> bool {
         if self.failed {
@@ -151,13 +220,19 @@ impl Storage {
         true
     }
 
-    /// The transaction is durable.
-    pub(crate) fn commit(&mut self, disk: &mut Disk, oracle: &mut Oracle) -> Option<WriteId> {
-        let through = self.syncing.last().map(|w| w.id);
+    /// The transaction becomes durable, where the disk can carry it out.
+    pub(crate) fn commit(&mut self, disk: &mut Disk, oracle: &mut Oracle) -> Result<Option<WriteId>, Key> {
+        let Some(through) = self.syncing.last().map(|w| w.id) else { return Ok(None) };
+        disk.carry_out(&self.tail.plan(&self.syncing))?;
         for write in self.syncing.drain(..) {
-            disk.apply(write, oracle);
+            disk.note(write, oracle);
         }
-        through
+        Ok(Some(through))
+    }
+
+    /// Its process is about to die: what the transaction under way builds on, and what it is made of.
+    pub(crate) fn interrupt(&mut self) -> (Tail, Vec<Write>) {
+        (self.tail.clone(), mem::take(&mut self.syncing))
     }
 
     /// The transaction failed; nothing more is ever written.

@@ -1,9 +1,7 @@
 //! What goes wrong, and when.
 
-use raft_core::{Incarnation, Peer};
 use ticketd::node::Input;
 
-use crate::disk::Disk;
 use crate::host::{Health, Standing, node_id};
 use crate::network::LinkState;
 use crate::operators::Wish;
@@ -55,10 +53,16 @@ pub enum Fault {
     Move,
     /// A store is lost, and the node comes back under its old id without it.
     Wipe,
+    /// A disk has no room: a transaction fails with nothing written, and perhaps starts do.
+    DiskFull,
+    /// A bit of a stored record flips, or a record goes missing.
+    Rot,
+    /// A process dies, and the transaction that was under way is there in part.
+    Tear,
 }
 
 /// Every kind.
-pub const FAULTS: [Fault; 21] = [
+pub const FAULTS: [Fault; 24] = [
     Fault::Kill,
     Fault::KillMidTurn,
     Fault::PowerLoss,
@@ -80,6 +84,9 @@ pub const FAULTS: [Fault; 21] = [
     Fault::Join,
     Fault::Move,
     Fault::Wipe,
+    Fault::DiskFull,
+    Fault::Rot,
+    Fault::Tear,
 ];
 
 impl World {
@@ -132,6 +139,7 @@ impl World {
             }
             Fault::DiskStall => self.ail(slot, Health::Slow { at_least_us: us }, us * 2),
             Fault::DiskFail => self.ail(slot, Health::Failing, us),
+            Fault::DiskFull => self.ail(slot, Health::Full, us),
             Fault::FalseAlarm => {
                 let other = self.other_slot(slot);
                 if !self.hosts[slot.at()].paused {
@@ -152,6 +160,12 @@ impl World {
                 }
             }
             Fault::Wipe => self.wipe(slot),
+            Fault::Rot => self.rot(slot),
+            Fault::Tear => {
+                if let Some(process) = &mut self.hosts[slot.at()].process {
+                    process.tears_next = true;
+                }
+            }
         }
     }
 
@@ -303,6 +317,11 @@ impl World {
         self.schedule.plan(self.now.plus(us), Event::Repair { repair: Repair::Disk(slot) });
     }
 
+    pub(crate) fn mend_disk_soon(&mut self, slot: Slot) {
+        let at = self.now.plus(self.a_while());
+        self.schedule.plan(at, Event::Repair { repair: Repair::Disk(slot) });
+    }
+
     pub(crate) fn on_repair(&mut self, repair: Repair) {
         if self.phase != Phase::Trouble {
             return;
@@ -318,28 +337,13 @@ impl World {
     pub(crate) fn mend_disk(&mut self, slot: Slot) {
         let host = &mut self.hosts[slot.at()];
         host.health = Health::Sound;
-        if host.process.as_ref().is_some_and(|p| p.storage.has_failed()) {
-            self.crash(slot);
+        match &host.process {
+            Some(process) if process.storage.has_failed() => self.crash(slot),
+            Some(_) => {}
+            // It could not start.
+            None if !host.starting && host.standing.is_member() => self.start_soon(slot),
+            None => {}
         }
-    }
-
-    /// Whether every membership that anybody holds to be in force has a majority without this host, and with
-    /// stores that are where they should be.
-    fn can_lose(&self, slot: Slot) -> bool {
-        let enough = |membership: &raft_core::Membership| {
-            let sound = membership.voters().filter(|id| {
-                let of = &self.hosts[crate::host::slot_of(*id).at()];
-                *id != node_id(slot) && membership.peer(*id) == Some(of.peer)
-            });
-            sound.count() >= membership.quorum()
-        };
-        enough(self.oracle.membership())
-            && self.hosts.iter().all(|host| match &host.process {
-                Some(process) => {
-                    enough(process.node.membership()) || !process.node.raft().membership().contains(host.peer)
-                }
-                None => host.standing == Standing::Empty,
-            })
     }
 
     fn wish_to_leave(&mut self, slot: Slot) {
@@ -352,55 +356,11 @@ impl World {
         }
     }
 
-    /// Whether what remains without this voter has a majority of stores that are where they should be.
-    fn can_lose_voter(&self, slot: Slot) -> bool {
-        let membership = self.oracle.membership();
-        let of = |id: &raft_core::NodeId| {
-            membership.peer(*id) == Some(self.hosts[crate::host::slot_of(*id).at()].peer)
-        };
-        let rest: Vec<_> = membership.voters().filter(|id| *id != node_id(slot)).collect();
-        rest.iter().filter(|id| of(id)).count() > rest.len() / 2
-    }
-
     fn wish_to_join(&mut self, slot: Slot) {
         let host = &mut self.hosts[slot.at()];
         if host.standing == Standing::Empty && !self.operators.works_on(slot) {
             self.prepare_to_join(slot);
         }
-    }
-
-    /// A new store, and an operator who asks that it be added; its process starts when it has been.
-    fn prepare_to_join(&mut self, slot: Slot) {
-        let peer = self.renew(slot);
-        self.operators.wish(Wish::Join(peer));
-    }
-
-    fn renew(&mut self, slot: Slot) -> Peer {
-        let host = &mut self.hosts[slot.at()];
-        host.peer.incarnation = Incarnation(host.peer.incarnation.0 + 1);
-        host.disk = Disk::default();
-        host.health = Health::Sound;
-        host.standing = Standing::Joining;
-        host.peer
-    }
-
-    /// The store is lost. The operator removes the node and joins it anew, under its old id.
-    fn wipe(&mut self, slot: Slot) {
-        let host = &self.hosts[slot.at()];
-        let old = host.peer;
-        let joined = self.oracle.membership().is_voter(old.id);
-        if !joined || host.process.is_none() || !self.operators.is_idle() || !self.can_lose(slot) {
-            return;
-        }
-        if !self.oracle.membership().contains(old) || self.oracle.membership().members.len() < 2 {
-            return;
-        }
-        let epoch = host.epoch;
-        self.kill(slot);
-        self.close_accepted(slot, epoch);
-        self.empty(slot);
-        self.operators.wish(Wish::Leave(old));
-        self.prepare_to_join(slot);
     }
 
     fn other_slot(&mut self, slot: Slot) -> Slot {

@@ -1,11 +1,14 @@
 //! A host: its disk, its clock, and the process that may run on it.
 
 use raft_core::{LogIndex, Micros, NodeId, Peer};
+use ticketd::identity::{self, Identity};
 use ticketd::node::{Node, Output};
+use ticketd::storage::Tail;
 
 use crate::disk::{Disk, Storage};
 use crate::network::Link;
 use crate::schedule::{Epoch, Event, Slot};
+use crate::world::CLUSTER;
 
 /// A host and all that it keeps while processes come and go.
 #[derive(Debug)]
@@ -49,8 +52,19 @@ pub(crate) enum Health {
     Slow {
         at_least_us: u64,
     },
-    /// Refuses them.
+    /// Refuses them, with or without having carried them out.
     Failing,
+    /// Has no room for them.
+    Full,
+}
+
+impl Standing {
+    pub(crate) fn is_member(self) -> bool {
+        match self {
+            Standing::Member { .. } => true,
+            Standing::Empty | Standing::Joining => false,
+        }
+    }
 }
 
 /// A running process.
@@ -70,12 +84,23 @@ pub(crate) struct Process {
     pub(crate) commit_seen: LogIndex,
     /// It dies after carrying out this many outputs of a turn.
     pub(crate) dies_after: Option<u8>,
+    /// It dies when its next transaction should be durable, which is torn.
+    pub(crate) tears_next: bool,
     /// It is paused before it carries out the outputs of its next turn, for this long.
     pub(crate) pauses_for_us: Option<u64>,
     pub(crate) removed: bool,
 }
 
 impl Host {
+    /// Who its store must say it is.
+    pub(crate) fn identity(&self) -> Identity {
+        let standing = match self.standing {
+            Standing::Empty | Standing::Joining => identity::Standing::Joining,
+            Standing::Member { joined_at } => identity::Standing::Member { cluster: CLUSTER, joined_at },
+        };
+        Identity { me: self.peer, standing }
+    }
+
     /// Clients get nothing from it any more, for good.
     pub(crate) fn is_lost(&self) -> bool {
         self.ailing && (self.paused || self.process.is_none())
@@ -83,16 +108,17 @@ impl Host {
 }
 
 impl Process {
-    pub(crate) fn new(node: Node, hosts: usize) -> Process {
+    pub(crate) fn new(node: Node, tail: Tail, hosts: usize) -> Process {
         Process {
             commit_seen: node.commit_index(),
             node,
-            storage: Storage::default(),
+            storage: Storage::new(tail),
             links: (0..hosts).map(|_| None).collect(),
             turn_at: None,
             put_off: false,
             held: Vec::new(),
             dies_after: None,
+            tears_next: false,
             pauses_for_us: None,
             removed: false,
         }

@@ -5,6 +5,7 @@
 //! run, byte for byte. It must never change how what it runs behaves.
 
 mod clients;
+mod damage;
 mod disk;
 mod faults;
 mod history;
@@ -15,6 +16,7 @@ mod oracle;
 mod peace;
 mod plan;
 mod promises;
+mod records;
 mod rng;
 mod schedule;
 mod shrink;

@@ -135,6 +135,7 @@ fn add(sum: &mut Summary, summary: &Summary) {
     sum.simulated_us += summary.simulated_us;
     sum.answered += summary.answered;
     sum.faults += summary.faults;
+    sum.refused_stores += summary.refused_stores;
     sum.elections += summary.elections;
     sum.committed += summary.committed;
     sum.recovery_timeouts = sum.recovery_timeouts.max(summary.recovery_timeouts);
@@ -149,10 +150,11 @@ fn report(sum: &Summary, runs: u64, failed: usize, seconds: f64) {
     let rate = sum.events as f64 / seconds / 1e6;
     println!(
         "{runs} runs, {failed} failed: {} events in {seconds:.1} s ({rate:.2} million/s), {hours} h {minutes} min \
-         of cluster time, {} faults, {} elections, {} entries committed, {} requests given IDs, slowest recovery \
+         of cluster time, {} faults, {} damaged stores refused, {} elections, {} entries committed, {} requests given IDs, slowest recovery \
          {} election timeouts, fingerprint {:016x}",
         sum.events,
         sum.faults,
+        sum.refused_stores,
         sum.elections,
         sum.committed,
         sum.answered,

@@ -177,6 +177,7 @@ impl World {
         let host = &mut self.hosts[slot_of(peer.id).at()];
         if host.peer == peer {
             host.standing = Standing::Member { joined_at };
+            host.disk.set_identity(&host.identity());
             host.starting = true;
             self.schedule.plan(self.now.plus(1), Event::Start { slot: slot_of(peer.id) });
         }

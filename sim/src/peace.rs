@@ -49,12 +49,17 @@ impl World {
     fn mend(&mut self, slot: Slot) {
         let now = self.now;
         self.mend_disk(slot);
+        if !self.hosts[slot.at()].disk.is_sound() {
+            // What is damaged is found now, or it would be when all must be well.
+            self.crash(slot);
+        }
         let host = &mut self.hosts[slot.at()];
         host.clock.set_rate(now, 1_024);
         let epoch = host.epoch;
         if let Some(process) = &mut host.process {
             process.turn_at = None;
             process.dies_after = None;
+            process.tears_next = false;
             process.pauses_for_us = None;
             // A clock that went back shows again what it has shown already.
             let shown = process.node.deadline().map_or(0, |at| at.since(host.clock.local(now)));
@@ -163,6 +168,7 @@ impl World {
 
     fn judge_agreement(&mut self) {
         self.leader_of_all();
+        self.open_stores();
         let commit_index = self.oracle.commit_index();
         for host in self.hosts.iter().filter(|host| !host.ailing) {
             let Some(process) = &host.process else { continue };
@@ -188,6 +194,14 @@ impl World {
         let learners = self.oracle.membership().members.len() - self.oracle.membership().voters().count();
         if learners > 0 {
             violated!("{learners} learners were never promoted: {}", self.state_of_all());
+        }
+    }
+
+    /// Every store that is sound can be opened, also those whose nodes were never started again; no other can.
+    fn open_stores(&self) {
+        for host in self.hosts.iter().filter(|host| host.standing != Standing::Empty) {
+            // It has checked itself what comes of it.
+            let _ = host.disk.open(&host.identity());
         }
     }
 

@@ -109,6 +109,9 @@ pub struct Limits {
 /// About how many requests there are in a run at most: one that has seen so many finds little with more.
 const REQUESTS_ABOUT: u64 = 2_000;
 
+/// The place in [`FAULTS`] where those begin that damage stores and fill disks.
+const DAMAGES_FROM: usize = 21;
+
 const SECOND: u64 = 1_000_000;
 
 impl Plan {
@@ -126,7 +129,9 @@ impl Plan {
         let trouble_us = election_timeout_us * rng.between(30, 90);
         let clients: u16 = rng.pick(&[1, 3, 6, 12]).unwrap_or(3);
         let think_us = rng.pick(&[2_000, 20_000, 100_000]).unwrap_or(20_000);
-        let plan = Plan {
+        // Drawn last, so that they, left out, leave everything else as it is.
+        let (faults, damages) = FAULTS.split_at(DAMAGES_FROM);
+        let mut plan = Plan {
             seed,
             members,
             hosts: members + spare,
@@ -145,9 +150,10 @@ impl Plan {
             put_off_ppm: rng.pick(&[0, 100_000, 500_000]).unwrap_or(0),
             trouble_us,
             fault_interval_us: election_timeout_us * rng.between(1, 12) / 4,
-            faults: some_of(&mut rng, &FAULTS),
+            faults: some_of(&mut rng, faults),
             peace: Peace::of(&mut rng, members),
         };
+        plan.faults.extend(some_of(&mut rng, damages));
         plan.within(limits)
     }
 

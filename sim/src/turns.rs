@@ -8,7 +8,7 @@ use ticketd::node::{Input, Output};
 use ticketd::peer::Frame;
 
 use crate::disk::Disk;
-use crate::host::{Health, slot_of};
+use crate::host::{Health, Process, slot_of};
 use crate::network::LinkState;
 use crate::promises;
 use crate::schedule::{Direction, Epoch, Event, Slot};
@@ -133,6 +133,11 @@ impl World {
             Output::PeerRemoved(peer) => {
                 self.unlink(slot, peer);
                 self.close_from(slot, peer);
+                // A host has one link at a time: the next life of that node may have had to wait for this.
+                if let Some(process) = self.process(slot, epoch) {
+                    let membership = Arc::clone(process.node.membership());
+                    self.relink(slot, &membership);
+                }
             }
             Output::Dropped { from, reason } => {
                 violated!("{} says that {from} is not sound: {reason:?}", self.hosts[slot.at()].peer);
@@ -189,8 +194,13 @@ impl World {
         if self.defer(slot, epoch, Event::Synced { slot, epoch }) {
             return;
         }
-        let failing = self.hosts[slot.at()].health == Health::Failing;
-        let torn = failing && self.fault_rng.percent(50);
+        let writes = |process: &&mut Process| !process.storage.has_failed();
+        let tears = self.process(slot, epoch).filter(writes).is_some_and(|p| mem::take(&mut p.tears_next));
+        if tears && self.tear(slot) {
+            return;
+        }
+        let health = self.hosts[slot.at()].health;
+        let reached = health == Health::Failing && self.fault_rng.percent(50);
         let host = &mut self.hosts[slot.at()];
         if host.epoch != epoch {
             return;
@@ -199,22 +209,42 @@ impl World {
         if process.storage.has_failed() {
             return;
         }
-        if failing {
-            if torn {
-                // A sync may fail after everything has reached the disk.
-                process.storage.commit(&mut host.disk, &mut self.oracle);
+        match health {
+            Health::Sound | Health::Slow { .. } => {
+                let committed = process.storage.commit(&mut host.disk, &mut self.oracle);
+                let Ok(through) = committed else {
+                    // A record that the transaction deletes is gone: LMDB refuses it.
+                    self.fail_writes(slot);
+                    self.mend_disk_soon(slot);
+                    return;
+                };
+                if process.storage.begin() {
+                    self.plan_sync(slot, epoch);
+                }
+                if let Some(through) = through {
+                    self.give(slot, Input::WritesDurable { through });
+                }
             }
-            process.storage.fail();
-            self.narrate(slot, || "fails to write".to_owned());
-            self.give(slot, Input::WriteFailed);
-            return;
+            Health::Failing | Health::Full => {
+                if reached {
+                    // A sync may fail after everything has reached the disk.
+                    let _ = process.storage.commit(&mut host.disk, &mut self.oracle);
+                }
+                self.fail_writes(slot);
+            }
         }
-        let through = process.storage.commit(&mut host.disk, &mut self.oracle);
-        if process.storage.begin() {
-            self.plan_sync(slot, epoch);
-        }
-        if let Some(through) = through {
-            self.give(slot, Input::WritesDurable { through });
+    }
+
+    /// A transaction failed: the node is told, and must take no further part.
+    fn fail_writes(&mut self, slot: Slot) {
+        let host = &mut self.hosts[slot.at()];
+        let (epoch, health) = (host.epoch, host.health);
+        let Some(process) = &mut host.process else { return };
+        process.storage.fail();
+        self.narrate(slot, || format!("fails to write, its disk is {health:?}"));
+        self.give(slot, Input::WriteFailed);
+        if self.process(slot, epoch).is_some_and(|process| !process.node.raft().is_muted()) {
+            violated!("{} takes part after a write that failed", self.hosts[slot.at()].peer);
         }
     }
 

@@ -37,6 +37,8 @@ pub struct Summary {
     pub answered: u64,
     /// How many faults there were.
     pub faults: u64,
+    /// How many damaged stores were refused when their nodes were started.
+    pub refused_stores: u64,
     /// How many leaders were elected.
     pub elections: u64,
     /// How many entries were committed.
@@ -200,11 +202,21 @@ impl World {
         let config = self.node_config(slot);
         let host = &mut self.hosts[slot.at()];
         host.starting = false;
-        if host.process.is_some() || !matches!(host.standing, Standing::Member { .. }) {
+        if host.process.is_some() || !host.standing.is_member() {
             return;
         }
+        // The real store opens with a transaction of its own, for which there may be room and may not.
+        if host.health == Health::Full && self.fault_rng.percent(50) {
+            self.narrate(slot, || "does not start: its disk is full".to_owned());
+            return;
+        }
+        let contents = match host.disk.open(&host.identity()) {
+            Ok(contents) => contents,
+            Err(error) => return self.set_aside(slot, &error),
+        };
         host.epoch = Epoch(host.epoch.0 + 1);
-        let node = Node::new(config, host.clock.local(now), host.disk.recovered());
+        let tail = contents.tail();
+        let node = Node::new(config, host.clock.local(now), contents.recovered);
         let node = match node {
             Ok(node) => node
                 .compacting_every(NonZeroU64::new(self.plan.compaction_interval).unwrap_or(NonZeroU64::MIN)),
@@ -219,7 +231,7 @@ impl World {
             );
         }
         let membership = Arc::clone(node.membership());
-        host.process = Some(Process::new(node, usize::from(self.plan.hosts)));
+        host.process = Some(Process::new(node, tail, usize::from(self.plan.hosts)));
         self.narrate(slot, || "starts".to_owned());
         self.relink(slot, &membership);
         self.plan_turn(slot);
@@ -234,7 +246,7 @@ impl World {
         host.backlog.clear();
         // What is being synced when the power goes may be there afterwards, or not.
         if self.fault_rng.percent(50) {
-            process.storage.commit(&mut host.disk, &mut self.oracle);
+            let _ = process.storage.commit(&mut host.disk, &mut self.oracle);
         }
         self.narrate(slot, || "dies".to_owned());
     }
@@ -298,16 +310,10 @@ impl World {
 
 fn host(plan: &Plan, slot: Slot, initial: &Arc<Snapshot>) -> Host {
     let member = slot.0 < plan.members;
-    let disk = if member {
-        let hard_state = HardState { current_term: initial.last_included_term, voted_for: None };
-        Disk { hard_state, snapshot: Some(Arc::clone(initial)), ..Disk::default() }
-    } else {
-        Disk::default()
-    };
-    Host {
+    let mut host = Host {
         peer: first_peer(slot),
         standing: if member { Standing::Member { joined_at: LogIndex(1) } } else { Standing::Empty },
-        disk,
+        disk: Disk::default(),
         health: Health::Sound,
         former: Vec::new(),
         clock: Clock::new(u64::from(slot.0) * 1_000_000_000),
@@ -317,7 +323,12 @@ fn host(plan: &Plan, slot: Slot, initial: &Arc<Snapshot>) -> Host {
         paused: false,
         starting: false,
         ailing: false,
+    };
+    if member {
+        let hard_state = HardState { current_term: initial.last_included_term, voted_for: None };
+        host.disk = Disk::new(&host.identity(), hard_state, Some(Arc::clone(initial)));
     }
+    host
 }
 
 fn first_peer(slot: Slot) -> Peer {

@@ -14,7 +14,9 @@
 //! thread.shutdown()
 //! ```
 //!
-//! What is on the disk, byte by byte, is in `docs/storage-format.rst`.
+//! What is on the disk, byte by byte, is in `docs/storage-format.rst`. What decides about it is pure: a [`Tail`]
+//! plans which records a write puts and deletes, a [`Value`] gives the bytes of one, a [`Collector`] makes contents
+//! of them, or an error. The store carries that out on LMDB; the simulator, on a disk of its own.
 
 mod batch;
 mod environment;
@@ -22,6 +24,7 @@ mod error;
 mod files;
 mod lock;
 mod pages;
+mod plan;
 mod record;
 mod recover;
 mod store;
@@ -33,7 +36,9 @@ mod verify;
 pub use error::{Place, StoreError};
 pub use files::destroy;
 pub use lock::{Listening, Running, running};
-pub use record::Key;
+pub use plan::{Change, Tail, new_records};
+pub use record::{Extent, Key, KeyBytes, Value};
+pub use recover::{Collector, Contents};
 pub use store::Store;
 pub use thread::{Completion, StorageCounts, StorageThread};
 pub use verify::{Findings, verify, verify_in_child};

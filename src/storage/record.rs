@@ -72,7 +72,8 @@ impl Key {
     }
 
     /// The key's bytes: what comes earlier in the log sorts earlier.
-    pub(super) fn to_bytes(self) -> KeyBytes {
+    #[must_use]
+    pub fn to_bytes(self) -> KeyBytes {
         let mut key = KeyBytes { bytes: [0; KEY_BYTES_MAX], len: 1 };
         key.bytes[0] = self.table();
         if let Key::Entry(index) = self {
@@ -83,7 +84,8 @@ impl Key {
     }
 
     /// The key that has these bytes; `None` where none has.
-    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Key> {
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Key> {
         match *bytes {
             [TABLE_IDENTITY] => Some(Key::Identity),
             [TABLE_SETTINGS] => Some(Key::Settings),
@@ -113,9 +115,9 @@ impl fmt::Display for Key {
     }
 }
 
-/// The bytes of a key, without an allocation.
-#[derive(Clone, Copy)]
-pub(super) struct KeyBytes {
+/// The bytes of a key, without an allocation. They compare as LMDB compares them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct KeyBytes {
     bytes: [u8; KEY_BYTES_MAX],
     len: usize,
 }
@@ -129,7 +131,7 @@ impl AsRef<[u8]> for KeyBytes {
 /// Which records of the log there are. It is rewritten with every change of the log, so that a record that
 /// goes missing at either end is missed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Extent {
+pub struct Extent {
     /// Index and term of the snapshot; `None` where there is none.
     pub(super) snapshot: Option<(LogIndex, Term)>,
     /// Index of the last entry; where there are none, that of the snapshot, or 0.
@@ -144,19 +146,28 @@ impl Extent {
 }
 
 /// What is to be written under a key.
-#[derive(Clone, Copy)]
-pub(super) enum Value<'a> {
+#[derive(Clone, Copy, Debug)]
+pub enum Value<'a> {
+    /// Who the node is.
     Identity(&'a Identity),
+    /// What the node was last started with.
     Settings(&'a [Setting]),
+    /// How large the store may become, in bytes.
     MapSize(u64),
+    /// The hard state.
     HardState(&'a HardState),
+    /// The snapshot.
     Snapshot(&'a Snapshot),
+    /// One log entry.
     Entry(&'a Entry),
-    Extent(&'a Extent),
+    /// Which snapshot and which entries there must be.
+    Extent(Extent),
 }
 
 impl Value<'_> {
-    pub(super) fn key(&self) -> Key {
+    /// Where it belongs.
+    #[must_use]
+    pub fn key(&self) -> Key {
         match self {
             Value::Identity(_) => Key::Identity,
             Value::Settings(_) => Key::Settings,
@@ -169,7 +180,7 @@ impl Value<'_> {
     }
 
     /// Puts the whole record into `out`, in place of what is there.
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+    pub fn encode(&self, out: &mut Vec<u8>) {
         out.clear();
         out.put_u8(FORMAT_VERSION);
         out.put_u8(self.key().table());
@@ -372,8 +383,8 @@ mod tests {
             (Value::HardState(&hard_state), Record::HardState(hard_state)),
             (Value::Snapshot(&snapshot), Record::Snapshot(snapshot.clone())),
             (Value::Entry(&entry), Record::Entry(entry.clone())),
-            (Value::Extent(&some), Record::Extent(some)),
-            (Value::Extent(&none), Record::Extent(none)),
+            (Value::Extent(some), Record::Extent(some)),
+            (Value::Extent(none), Record::Extent(none)),
         ] {
             assert_eq!(decode(value.key(), &encoded(&value)), Ok(record));
         }
@@ -447,7 +458,7 @@ mod tests {
             encoded(&Value::HardState(&HardState::default())),
             encoded(&Value::Snapshot(&snapshot)),
             encoded(&Value::Entry(&entry)),
-            encoded(&Value::Extent(&Extent::default())),
+            encoded(&Value::Extent(Extent::default())),
         ];
         let mut refused = 0;
         for (key, sample) in keys.into_iter().zip(&samples) {

@@ -10,22 +10,36 @@ use std::sync::Arc;
 use raft_core::{Entry, HardState, LogIndex, Recovered, Snapshot, Term};
 
 use super::error::{Place, StoreError};
+use super::plan::Tail;
 use super::record::{self, Extent, KEY_BYTES_MAX, Key, Record, RecordError};
 use super::{MAP_BYTES_MAX, MAP_BYTES_MIN, Setting};
 use crate::identity::Identity;
 
 /// Everything that a store holds.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Contents {
-    pub(super) identity: Identity,
-    pub(super) settings: Vec<Setting>,
-    pub(super) map_bytes: u64,
-    pub(super) recovered: Recovered,
+pub struct Contents {
+    /// Who the node is.
+    pub identity: Identity,
+    /// What the node was last started with.
+    pub settings: Vec<Setting>,
+    /// How large the store may become, in bytes.
+    pub map_bytes: u64,
+    /// The hard state, the snapshot and the log.
+    pub recovered: Recovered,
     pub(super) extent: Extent,
 }
 
+impl Contents {
+    /// What the next write builds on.
+    #[must_use]
+    pub fn tail(&self) -> Tail {
+        Tail::new(self.recovered.hard_state, self.extent, &self.recovered.entries)
+    }
+}
+
 /// Puts the records together, in the order of their keys.
-pub(super) struct Collector<'p> {
+#[derive(Debug)]
+pub struct Collector<'p> {
     path: &'p Path,
     identity: Option<Identity>,
     settings: Option<Vec<Setting>>,
@@ -38,7 +52,8 @@ pub(super) struct Collector<'p> {
 
 impl<'p> Collector<'p> {
     /// Nothing yet. The path goes into the errors.
-    pub(super) fn new(path: &'p Path) -> Self {
+    #[must_use]
+    pub fn new(path: &'p Path) -> Self {
         Collector {
             path,
             identity: None,
@@ -52,7 +67,10 @@ impl<'p> Collector<'p> {
     }
 
     /// Takes a record.
-    pub(super) fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] where it is not what belongs under that key, [`StoreError::Format`].
+    pub fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         let Some(key) = Key::from_bytes(key) else {
             let mut start = [0; KEY_BYTES_MAX];
             let len = key.len().min(KEY_BYTES_MAX);
@@ -76,7 +94,10 @@ impl<'p> Collector<'p> {
     }
 
     /// Checks the whole.
-    pub(super) fn finish(mut self) -> Result<Contents, StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] where a record is missing, or two do not fit each other.
+    pub fn finish(mut self) -> Result<Contents, StoreError> {
         let identity = self.identity.take().ok_or_else(|| self.missing(Key::Identity))?;
         let settings = self.settings.take().ok_or_else(|| self.missing(Key::Settings))?;
         let map_bytes = self.map_bytes.ok_or_else(|| self.missing(Key::MapSize))?;
@@ -193,7 +214,7 @@ mod tests {
             add(&mut collector, &Value::Entry(&entry(*index, *term)));
         }
         let extent = Extent { snapshot: Some((LogIndex(10), Term(3))), last_log_index };
-        add(&mut collector, &Value::Extent(&extent));
+        add(&mut collector, &Value::Extent(extent));
         collector.finish().map_err(|error| error.to_string())
     }
 
@@ -245,7 +266,7 @@ mod tests {
                 add(&mut collector, &Value::Snapshot(found));
             }
             let last_log_index = expected.map_or(LogIndex(0), |(index, _)| index);
-            add(&mut collector, &Value::Extent(&Extent { snapshot: expected, last_log_index }));
+            add(&mut collector, &Value::Extent(Extent { snapshot: expected, last_log_index }));
             let error = collector.finish().unwrap_err().to_string();
             assert!(error.contains(said), "{error}");
         }
@@ -256,7 +277,7 @@ mod tests {
         let mut collector = collector(Path::new("store"));
         add(&mut collector, &Value::MapSize(1));
         add(&mut collector, &Value::HardState(&HardState::default()));
-        add(&mut collector, &Value::Extent(&Extent::default()));
+        add(&mut collector, &Value::Extent(Extent::default()));
         let error = collector.finish().unwrap_err().to_string();
         assert!(error.contains("the map size record: it says 1 bytes"), "{error}");
     }

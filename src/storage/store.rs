@@ -7,17 +7,18 @@
 use std::path::{Path, PathBuf};
 
 use lmdb::{Database, Environment};
-use raft_core::{HardState, Recovered, Snapshot, Term, Write};
+use raft_core::{HardState, Recovered, Snapshot, Write};
 
+use super::batch::Batch;
 #[cfg(test)]
 use super::batch::Fault;
-use super::batch::{Batch, Tail};
 use super::environment::{Access, Reading, open_env, read, set_map_bytes};
 use super::error::StoreError;
 use super::files::{self, NEW_DATA_FILE};
 use super::lock::{Listening, Lock};
 use super::pages::PageReport;
-use super::record::{Extent, Value};
+use super::plan::{Change, Tail, new_records};
+use super::record::Value;
 use super::recover::Contents;
 use super::{
     MAP_BYTES_MAX, MAP_BYTES_MIN, SETTING_NAME_BYTES_MAX, SETTING_VALUE_BYTES_MAX, SETTINGS_MAX, Setting,
@@ -108,14 +109,9 @@ impl Store {
         files::sync_data(path)?;
         let reading = read(path, Access::Write)?;
         let Reading { env, db, report, contents } = reading;
-        let Contents { identity, settings, map_bytes, recovered, extent } = contents;
+        let tail = contents.tail();
+        let Contents { identity, settings, map_bytes, recovered, extent: _ } = contents;
         set_map_bytes(&env, path, map_bytes)?;
-        let last_log_term = match (recovered.entries.last(), extent.snapshot) {
-            (Some(entry), _) => entry.term,
-            (None, Some((_, term))) => term,
-            (None, None) => Term(0),
-        };
-        let tail = Tail { hard_state: recovered.hard_state, extent, last_log_term };
         let mut store = Store {
             env,
             db,
@@ -139,12 +135,12 @@ impl Store {
     /// meta page and its sync: its last transaction can then be read, but would not survive a power cut. A
     /// transaction of our own, on top of it, settles that.
     fn confirm(&mut self, report: &PageReport) -> Result<(), StoreError> {
-        let extent = self.tail.extent;
-        match self.commit_values(&[Value::Extent(&extent)]) {
+        let same = Value::Extent(self.tail.extent());
+        match self.commit_value(same) {
             // A full store opens with a little room to spare, so that it can be given more.
             Err(StoreError::MapFull { .. }) => {
                 set_map_bytes(&self.env, &self.path, report.extent_bytes().saturating_add(HEADROOM_BYTES))?;
-                self.commit_values(&[Value::Extent(&extent)])
+                self.commit_value(same)
             }
             result => result,
         }
@@ -191,7 +187,7 @@ impl Store {
     /// # Errors
     /// Where the write fails; the store then takes no further one.
     pub fn set_identity(&mut self, identity: &Identity) -> Result<(), StoreError> {
-        self.commit_values(&[Value::Identity(identity)])?;
+        self.commit_value(Value::Identity(identity))?;
         self.identity = *identity;
         Ok(())
     }
@@ -203,7 +199,7 @@ impl Store {
     /// further one.
     pub fn set_settings(&mut self, settings: &[Setting]) -> Result<(), StoreError> {
         check_settings(settings)?;
-        self.commit_values(&[Value::Settings(settings)])?;
+        self.commit_value(Value::Settings(settings))?;
         self.settings = settings.to_vec();
         Ok(())
     }
@@ -234,7 +230,7 @@ impl Store {
             return Err(error);
         }
         self.map_bytes = map_bytes;
-        self.commit_values(&[Value::MapSize(map_bytes)])
+        self.commit_value(Value::MapSize(map_bytes))
     }
 
     /// Tells other processes where this one listens.
@@ -255,34 +251,32 @@ impl Store {
     /// ours.
     pub fn write(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         assert!(!self.failed, "a write to {} after one that failed", self.path.display());
-        let result = self.transact(|batch| batch.apply_all(writes));
+        let changes = self.tail.plan(writes);
+        let result = self.transact(&changes);
         self.failed = result.is_err();
         result
     }
 
-    fn commit_values(&mut self, values: &[Value<'_>]) -> Result<(), StoreError> {
+    /// Puts a record that no plan builds on.
+    fn commit_value(&mut self, value: Value<'_>) -> Result<(), StoreError> {
         assert!(!self.failed, "a write to {} after one that failed", self.path.display());
-        let result = self.transact(|batch| values.iter().try_for_each(|value| batch.put(value)));
+        let result = self.transact(&[Change::Put(value)]);
         // Nothing has changed where there was no room, and the store can be given more.
         self.failed = matches!(&result, Err(error) if !matches!(error, StoreError::MapFull { .. }));
         result
     }
 
-    fn transact(
-        &mut self,
-        fill: impl FnOnce(&mut Batch<'_>) -> Result<(), lmdb::Error>,
-    ) -> Result<(), StoreError> {
-        let begun = Batch::begin(&self.env, self.db, self.tail, &mut self.buffer);
+    fn transact(&mut self, changes: &[Change<'_>]) -> Result<(), StoreError> {
+        let begun = Batch::begin(&self.env, self.db, &mut self.buffer);
         let done = begun.and_then(|mut batch| {
             #[cfg(test)]
             {
                 batch.fault = self.fault;
             }
-            fill(&mut batch)?;
+            changes.iter().try_for_each(|change| batch.make(change))?;
             batch.commit()
         });
-        self.tail = done.map_err(|e| StoreError::lmdb_write(&self.path, self.map_bytes, e))?;
-        Ok(())
+        done.map_err(|e| StoreError::lmdb_write(&self.path, self.map_bytes, e))
     }
 
     fn used_bytes(&self) -> Result<u64, StoreError> {
@@ -304,27 +298,15 @@ fn fill(
         Some((hard_state, snapshot)) => (hard_state, Some(snapshot)),
         None => (HardState::default(), None),
     };
-    let of_snapshot = snapshot.as_ref().map(|s| (s.last_included_index, s.last_included_term));
-    let (last_log_index, term) = of_snapshot.unwrap_or_default();
-    let current_term = hard_state.current_term;
-    assert!(term <= current_term, "a snapshot of term {term} in term {current_term}");
-    let extent = Extent { snapshot: of_snapshot, last_log_index };
+    let records = new_records(identity, settings, map_bytes, &hard_state, snapshot.as_ref());
     let (env, db) = open_env(data_path, map_bytes, Access::Write)?;
     let error = |e| StoreError::lmdb("write", data_path, e);
     let mut buffer = Vec::new();
-    let mut batch = Batch::begin(&env, db, Tail::default(), &mut buffer).map_err(error)?;
-    let values = [
-        Value::Identity(identity),
-        Value::Settings(settings),
-        Value::MapSize(map_bytes),
-        Value::HardState(&hard_state),
-        Value::Extent(&extent),
-    ];
-    for value in values.iter().chain(snapshot.as_ref().map(Value::Snapshot).as_ref()) {
-        batch.put(value).map_err(error)?;
+    let mut batch = Batch::begin(&env, db, &mut buffer).map_err(error)?;
+    for value in records {
+        batch.make(&Change::Put(value)).map_err(error)?;
     }
-    batch.commit().map_err(error)?;
-    Ok(())
+    batch.commit().map_err(error)
 }
 
 /// The size in whole granules, where it is within its bounds.
@@ -358,7 +340,7 @@ mod tests {
     use std::sync::Arc;
 
     use lmdb::{Cursor, RwTransaction, Transaction, WriteFlags};
-    use raft_core::{Entry, Incarnation, LogIndex, NodeId, Payload, Peer};
+    use raft_core::{Entry, Incarnation, LogIndex, NodeId, Payload, Peer, Term};
 
     use super::*;
     use crate::storage::files::DATA_FILE;

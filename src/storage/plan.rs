@@ -1,0 +1,310 @@
+//! What a [`Write`] of the core does to the records: which are put, and which are deleted.
+//!
+//! Pure: writes in, changes out, in the order in which they are to be made. It checks what each write relies on.
+//! The core alone makes writes, so one that does not follow on what is there is a mistake of ours, and stops the
+//! process before it spoils the store. It must never know what the changes are made to: LMDB in a store that is
+//! open, a map in a simulation.
+
+use raft_core::{Entry, HardState, LogIndex, Snapshot, Term, Write};
+
+use super::Setting;
+use super::record::{Extent, Key, Value};
+use crate::identity::Identity;
+
+/// One change of a transaction.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'w> {
+    /// The record is written, in place of what is there.
+    Put(Value<'w>),
+    /// The record, which is there, is removed.
+    Delete(Key),
+}
+
+/// The records that a new store begins with.
+///
+/// # Panics
+/// Where the snapshot is of a term after the hard state's.
+#[must_use]
+pub fn new_records<'a>(
+    identity: &'a Identity,
+    settings: &'a [Setting],
+    map_bytes: u64,
+    hard_state: &'a HardState,
+    snapshot: Option<&'a Snapshot>,
+) -> Vec<Value<'a>> {
+    let of_snapshot = snapshot.map(|s| (s.last_included_index, s.last_included_term));
+    let (last_log_index, term) = of_snapshot.unwrap_or_default();
+    let current_term = hard_state.current_term;
+    assert!(term <= current_term, "a snapshot of term {term} in term {current_term}");
+    let mut records = vec![
+        Value::Identity(identity),
+        Value::Settings(settings),
+        Value::MapSize(map_bytes),
+        Value::HardState(hard_state),
+        Value::Extent(Extent { snapshot: of_snapshot, last_log_index }),
+    ];
+    records.extend(snapshot.map(Value::Snapshot));
+    records
+}
+
+/// What the next write builds on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tail {
+    hard_state: HardState,
+    extent: Extent,
+    /// The entries' terms, as runs: where each begins. Ascending.
+    runs: Vec<(LogIndex, Term)>,
+}
+
+impl Tail {
+    /// That of a store with these contents.
+    pub(super) fn new(hard_state: HardState, extent: Extent, entries: &[Entry]) -> Tail {
+        let mut tail = Tail { hard_state, extent, runs: Vec::new() };
+        entries.iter().for_each(|entry| tail.extend_runs(entry));
+        tail
+    }
+
+    /// Which snapshot and which entries there are.
+    pub(super) fn extent(&self) -> Extent {
+        self.extent
+    }
+
+    /// What these writes do, in their order, as one transaction. The next plan builds on this one; so where the
+    /// transaction fails, there must be no next one.
+    ///
+    /// # Panics
+    /// Where a write does not follow on what is there.
+    #[must_use]
+    pub fn plan<'w>(&mut self, writes: &'w [Write]) -> Vec<Change<'w>> {
+        let puts = writes.iter().map(|write| write.entries.len() + 1).sum::<usize>();
+        let mut changes = Vec::with_capacity(puts + 1);
+        for write in writes {
+            self.apply(write, &mut changes);
+        }
+        changes.push(Change::Put(Value::Extent(self.extent)));
+        changes
+    }
+
+    /// The parts of a write apply in the order of its fields.
+    fn apply<'w>(&mut self, write: &'w Write, changes: &mut Vec<Change<'w>>) {
+        let Write { id: _, hard_state, snapshot, truncate_from, entries } = write;
+        if let Some(hard_state) = hard_state {
+            self.set_hard_state(hard_state);
+            changes.push(Change::Put(Value::HardState(hard_state)));
+        }
+        if let Some(snapshot) = snapshot {
+            changes.push(Change::Put(Value::Snapshot(snapshot)));
+            self.set_snapshot(snapshot, changes);
+        }
+        if let Some(from) = truncate_from {
+            self.truncate(*from, changes);
+        }
+        for entry in entries {
+            self.append(entry);
+            changes.push(Change::Put(Value::Entry(entry)));
+        }
+    }
+
+    fn set_hard_state(&mut self, new: &HardState) {
+        let old = self.hard_state;
+        assert!(
+            new.current_term >= old.current_term,
+            "term {} after term {}",
+            new.current_term,
+            old.current_term
+        );
+        // Raft §5.2: at most one vote in a term.
+        assert!(
+            new.current_term > old.current_term || old.voted_for.is_none() || new.voted_for == old.voted_for,
+            "a vote for {:?} after one for {:?} in term {}",
+            new.voted_for,
+            old.voted_for,
+            new.current_term
+        );
+        self.hard_state = *new;
+    }
+
+    fn set_snapshot(&mut self, snapshot: &Snapshot, changes: &mut Vec<Change<'_>>) {
+        let (index, term) = (snapshot.last_included_index, snapshot.last_included_term);
+        let (base, last) = (self.extent.base(), self.extent.last_log_index);
+        assert!(index >= base, "a snapshot of entry {index} after one of entry {base}");
+        let current_term = self.hard_state.current_term;
+        assert!(term <= current_term, "a snapshot of term {term} in term {current_term}");
+        delete_entries(base, last.min(index), changes);
+        self.extent.snapshot = Some((index, term));
+        if index >= last {
+            self.extent.last_log_index = index;
+            self.runs.clear();
+        } else {
+            let later = self.runs.partition_point(|(start, _)| *start <= index.next());
+            // The run that the first entry left is in goes on.
+            self.runs.drain(..later.saturating_sub(1));
+        }
+    }
+
+    fn truncate(&mut self, from: LogIndex, changes: &mut Vec<Change<'_>>) {
+        let (base, last) = (self.extent.base(), self.extent.last_log_index);
+        assert!(from > base, "a truncation from entry {from} where the log begins after {base}");
+        let Some(new_last) = from.previous().filter(|new_last| *new_last < last) else { return };
+        delete_entries(new_last, last, changes);
+        self.extent.last_log_index = new_last;
+        let kept =
+            if new_last == base { 0 } else { self.runs.partition_point(|(start, _)| *start <= new_last) };
+        self.runs.truncate(kept);
+    }
+
+    fn append(&mut self, entry: &Entry) {
+        let expected = self.extent.last_log_index.next();
+        assert!(entry.index == expected, "entry {} where {expected} follows", entry.index);
+        let last_log_term = self.last_log_term();
+        assert!(entry.term >= last_log_term, "term {} after term {last_log_term}", entry.term);
+        let current_term = self.hard_state.current_term;
+        assert!(entry.term <= current_term, "an entry of term {} in term {current_term}", entry.term);
+        self.extent.last_log_index = entry.index;
+        self.extend_runs(entry);
+    }
+
+    fn extend_runs(&mut self, entry: &Entry) {
+        if self.runs.last().is_none_or(|(_, term)| *term != entry.term) {
+            self.runs.push((entry.index, entry.term));
+        }
+    }
+
+    /// Term of the last entry, or else of the snapshot, or else 0.
+    fn last_log_term(&self) -> Term {
+        let of_snapshot = self.extent.snapshot.map_or(Term(0), |(_, term)| term);
+        self.runs.last().map_or(of_snapshot, |(_, term)| *term)
+    }
+}
+
+/// Deletes the entries after the first index, up to and including the last.
+fn delete_entries(after: LogIndex, last: LogIndex, changes: &mut Vec<Change<'_>>) {
+    changes.extend((after.0..last.0).map(|index| Change::Delete(Key::Entry(LogIndex(index).next()))));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::storage::record::KeyBytes;
+    use crate::storage::recover::{Collector, Contents};
+    use crate::storage::testing::{entry, member, settings, snapshot, write};
+    use crate::storage::{MAP_BYTES_MIN, StoreError};
+
+    /// Records in memory, as LMDB would keep them.
+    #[derive(Clone, Default)]
+    struct Records(BTreeMap<KeyBytes, Vec<u8>>);
+
+    impl Records {
+        fn new() -> Records {
+            let hard_state = HardState { current_term: Term(9), voted_for: None };
+            let (member, settings, snapshot) = (member(), settings(), snapshot(1, 1));
+            let mut records = Records::default();
+            for value in new_records(&member, &settings, MAP_BYTES_MIN, &hard_state, Some(&snapshot)) {
+                records.make(&Change::Put(value));
+            }
+            records
+        }
+
+        fn make(&mut self, change: &Change<'_>) {
+            match change {
+                Change::Put(value) => {
+                    value.encode(self.0.entry(value.key().to_bytes()).or_default());
+                }
+                Change::Delete(key) => {
+                    self.0.remove(&key.to_bytes()).unwrap_or_else(|| panic!("{key} is not there"));
+                }
+            }
+        }
+
+        fn contents(&self) -> Result<Contents, StoreError> {
+            let mut collector = Collector::new(Path::new("store"));
+            for (key, value) in &self.0 {
+                collector.add(key.as_ref(), value)?;
+            }
+            collector.finish()
+        }
+    }
+
+    /// A log: its base, the base's term, and the terms that follow.
+    type Log = (u64, u64, Vec<u64>);
+
+    /// The write that a step stands for, and the log after it; `None` where it can not be.
+    fn step(number: u32, log: &Log) -> Option<(Write, Log)> {
+        let (base, base_term, terms) = log;
+        let len = u64::try_from(terms.len()).unwrap();
+        let last_term = terms.last().copied().unwrap_or(*base_term);
+        let cut = |at: u64| terms[..usize::try_from(at).unwrap()].to_vec();
+        let rest = |at: u64| terms[usize::try_from(at).unwrap()..].to_vec();
+        match number {
+            0 | 1 => {
+                let term = last_term + u64::from(number);
+                let entries = (1..=2).map(|offset| entry(base + len + offset, term)).collect();
+                let after = [&terms[..], &[term, term]].concat();
+                Some((Write { entries, ..write(1) }, (*base, *base_term, after)))
+            }
+            2 | 3 => {
+                let at = len.checked_sub(u64::from(number) * 2 - 3)?;
+                let from = Some(LogIndex(base + at + 1));
+                Some((Write { truncate_from: from, ..write(1) }, (*base, *base_term, cut(at))))
+            }
+            4 => {
+                let term = *terms.first()?;
+                let of = Arc::new(snapshot(base + 1, term));
+                Some((Write { snapshot: Some(of), ..write(1) }, (base + 1, term, rest(1))))
+            }
+            _ => {
+                let of = Arc::new(snapshot(base + len + 2, last_term));
+                Some((Write { snapshot: Some(of), ..write(1) }, (base + len + 2, last_term, Vec::new())))
+            }
+        }
+    }
+
+    const STEPS: u32 = 6;
+
+    /// All sequences of so many steps, each planned on the one before.
+    fn follow(depth: u32, tail: &Tail, records: &Records, log: &Log) -> usize {
+        let mut plans = 0;
+        for number in 0..STEPS {
+            let Some((write, after)) = step(number, log) else { continue };
+            let (mut tail, mut records) = (tail.clone(), records.clone());
+            let writes = [write];
+            tail.plan(&writes).iter().for_each(|change| records.make(change));
+            let contents = records.contents().unwrap();
+            let terms = contents.recovered.entries.iter().map(|entry| entry.term.0).collect::<Vec<_>>();
+            let of_snapshot = contents.extent.snapshot.unwrap();
+            assert_eq!((of_snapshot.0.0, of_snapshot.1.0, terms), after);
+            let anew = contents.tail();
+            assert_eq!(
+                (tail.hard_state, tail.extent, tail.last_log_term()),
+                (anew.hard_state, anew.extent, anew.last_log_term())
+            );
+            plans += 1;
+            if depth > 1 {
+                plans += follow(depth - 1, &tail, &records, &after);
+            }
+        }
+        plans
+    }
+
+    #[test]
+    fn whatever_was_planned_before_a_plan_builds_on_what_a_store_opened_anew_would() {
+        let records = Records::new();
+        let tail = records.contents().unwrap().tail();
+        let plans = follow(6, &tail, &records, &(1, 1, Vec::new()));
+        assert!(plans > 2_000, "{plans}");
+    }
+
+    #[test]
+    fn what_one_write_of_a_transaction_appends_another_may_cut_off() {
+        let mut records = Records::new();
+        let mut tail = records.contents().unwrap().tail();
+        let appended = Write { entries: vec![entry(2, 1), entry(3, 4)], ..write(1) };
+        let cut = Write { truncate_from: Some(LogIndex(3)), entries: vec![entry(3, 2)], ..write(2) };
+        tail.plan(&[appended, cut]).iter().for_each(|change| records.make(change));
+        assert_eq!(records.contents().unwrap().recovered.entries, [entry(2, 1), entry(3, 2)]);
+    }
+}
