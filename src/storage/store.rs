@@ -16,7 +16,6 @@ use super::environment::{Access, Reading, open_env, read, set_map_bytes};
 use super::error::StoreError;
 use super::files::{self, NEW_DATA_FILE};
 use super::lock::{Listening, Lock};
-use super::pages::PageReport;
 use super::record::{Extent, Value};
 use super::recover::Contents;
 use super::{
@@ -102,12 +101,13 @@ impl Store {
     }
 
     fn open_locked(path: &Path, lock: Lock) -> Result<Store, StoreError> {
-        // Where the sync of a meta page has failed, LMDB takes the page back, but cannot sync that; so the disk may
-        // have the page and not its taking back. It must not have it when the pages that belong to it, free to
-        // whoever reads the file, are written to.
-        files::sync_data(path)?;
+        // What is read may not be durable, and be promised to others: a process that was killed may have left a meta
+        // page that it had not synced. And where the sync of one has failed, LMDB takes the page back, but cannot sync
+        // that; the disk must not have the page when those that belong to it, free to whoever reads the file, are
+        // written to.
+        files::settle_data(path)?;
         let reading = read(path, Access::Write)?;
-        let Reading { env, db, report, contents } = reading;
+        let Reading { env, db, report: _, contents } = reading;
         let Contents { identity, settings, map_bytes, recovered, extent } = contents;
         set_map_bytes(&env, path, map_bytes)?;
         let last_log_term = match (recovered.entries.last(), extent.snapshot) {
@@ -116,7 +116,7 @@ impl Store {
             (None, None) => Term(0),
         };
         let tail = Tail { hard_state: recovered.hard_state, extent, last_log_term };
-        let mut store = Store {
+        Ok(Store {
             env,
             db,
             path: path.to_owned(),
@@ -130,24 +130,7 @@ impl Store {
             #[cfg(test)]
             fault: None,
             lock,
-        };
-        store.confirm(&report)?;
-        Ok(store)
-    }
-
-    /// Makes what was read durable. The process before this one may have been killed between the writing of a
-    /// meta page and its sync: its last transaction can then be read, but would not survive a power cut. A
-    /// transaction of our own, on top of it, settles that.
-    fn confirm(&mut self, report: &PageReport) -> Result<(), StoreError> {
-        let extent = self.tail.extent;
-        match self.commit_values(&[Value::Extent(&extent)]) {
-            // A full store opens with a little room to spare, so that it can be given more.
-            Err(StoreError::MapFull { .. }) => {
-                set_map_bytes(&self.env, &self.path, report.extent_bytes().saturating_add(HEADROOM_BYTES))?;
-                self.commit_values(&[Value::Extent(&extent)])
-            }
-            result => result,
-        }
+        })
     }
 
     /// Where the store is.
