@@ -64,11 +64,6 @@ impl Tail {
         tail
     }
 
-    /// Which snapshot and which entries there are.
-    pub(super) fn extent(&self) -> Extent {
-        self.extent
-    }
-
     /// What these writes do, in their order, as one transaction. The next plan builds on this one; so where the
     /// transaction fails, there must be no next one.
     ///

@@ -16,7 +16,6 @@ use super::environment::{Access, Reading, open_env, read, set_map_bytes};
 use super::error::StoreError;
 use super::files::{self, NEW_DATA_FILE};
 use super::lock::{Listening, Lock};
-use super::pages::PageReport;
 use super::plan::{Change, Tail, new_records};
 use super::record::Value;
 use super::recover::Contents;
@@ -103,16 +102,17 @@ impl Store {
     }
 
     fn open_locked(path: &Path, lock: Lock) -> Result<Store, StoreError> {
-        // Where the sync of a meta page has failed, LMDB takes the page back, but cannot sync that; so the disk may
-        // have the page and not its taking back. It must not have it when the pages that belong to it, free to
-        // whoever reads the file, are written to.
-        files::sync_data(path)?;
+        // What is read may not be durable, and be promised to others: a process that was killed may have left a meta
+        // page that it had not synced. And where the sync of one has failed, LMDB takes the page back, but cannot sync
+        // that; the disk must not have the page when those that belong to it, free to whoever reads the file, are
+        // written to.
+        files::settle_data(path)?;
         let reading = read(path, Access::Write)?;
-        let Reading { env, db, report, contents } = reading;
+        let Reading { env, db, report: _, contents } = reading;
         let tail = contents.tail();
         let Contents { identity, settings, map_bytes, recovered, extent: _ } = contents;
         set_map_bytes(&env, path, map_bytes)?;
-        let mut store = Store {
+        Ok(Store {
             env,
             db,
             path: path.to_owned(),
@@ -126,24 +126,7 @@ impl Store {
             #[cfg(test)]
             fault: None,
             lock,
-        };
-        store.confirm(&report)?;
-        Ok(store)
-    }
-
-    /// Makes what was read durable. The process before this one may have been killed between the writing of a
-    /// meta page and its sync: its last transaction can then be read, but would not survive a power cut. A
-    /// transaction of our own, on top of it, settles that.
-    fn confirm(&mut self, report: &PageReport) -> Result<(), StoreError> {
-        let same = Value::Extent(self.tail.extent());
-        match self.commit_value(same) {
-            // A full store opens with a little room to spare, so that it can be given more.
-            Err(StoreError::MapFull { .. }) => {
-                set_map_bytes(&self.env, &self.path, report.extent_bytes().saturating_add(HEADROOM_BYTES))?;
-                self.commit_value(same)
-            }
-            result => result,
-        }
+        })
     }
 
     /// Where the store is.

@@ -6,8 +6,9 @@
  *
  *   DIR.fault    the fault, one line: CALL ERRNO SKIP DELAY. From the (SKIP + 1)th CALL on, each takes DELAY milliseconds
  *                and then fails with ERRNO, or does its work where that is 0. A negative DELAY lasts until the file
- *                changes. CALL is `open` (for writing), `write`, `short` (a write: half of it is written) or `sync`
- *                (a write to a descriptor that syncs by itself counts as both).
+ *                changes. CALL is `open` (for writing), `write`, `short` (a write: half of it is written), `sync`
+ *                (a write to a descriptor that syncs by itself counts as both) or `unheard` (a sync that fails; the
+ *                process stands still before it hears of that).
  *   DIR.journal  what was written and not yet synced, with what was there before. The file itself is written at
  *                once, because LMDB reads it through a map; disk.rs goes back from there when the power is cut.
  *   DIR.failed   is there from the first failed sync on: see sync_failed.
@@ -160,11 +161,35 @@ static int sync_failed(const char *directory, int error)
     return -1;
 }
 
-static int sync_file(const char *directory)
+static void stand_still(const char *directory)
+{
+    char path[PATH_MAX];
+    beside(path, directory, "stalled");
+    syscall(SYS_close, raw_open(path, O_WRONLY | O_CREAT, 0644));
+    for (;;) {
+        pause();
+    }
+}
+
+/* Gives 0 where the sync may do its work, and otherwise what it returns. */
+static int try_sync(const char *directory)
 {
     int error = fault(directory, "sync");
     if (error != 0) {
         return sync_failed(directory, error);
+    }
+    error = fault(directory, "unheard");
+    if (error != 0) {
+        sync_failed(directory, error);
+        stand_still(directory);
+    }
+    return 0;
+}
+
+static int sync_file(const char *directory)
+{
+    if (try_sync(directory) != 0) {
+        return -1;
     }
     char path[PATH_MAX];
     beside(path, directory, "failed");
@@ -216,9 +241,8 @@ static ssize_t write_file(int fd, const struct iovec *new, int count, off_t offs
     free(old);
     ssize_t written = syscall(SYS_pwritev, fd, new, count, offset, 0);
     if (file.syncs_itself && written >= 0) {
-        error = fault(file.directory, "sync");
-        if (error != 0) {
-            return sync_failed(file.directory, error);
+        if (try_sync(file.directory) != 0) {
+            return -1;
         }
         note(file.directory, 'D');
     }

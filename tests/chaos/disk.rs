@@ -40,6 +40,8 @@ pub(crate) enum Call {
     /// A write that writes half of what it is given.
     ShortWrite,
     Sync,
+    /// A sync that fails, where the process stands still before it hears of that.
+    UnheardSync,
 }
 
 impl Call {
@@ -49,6 +51,7 @@ impl Call {
             Call::Write => "write",
             Call::ShortWrite => "short",
             Call::Sync => "sync",
+            Call::UnheardSync => "unheard",
         }
     }
 }
@@ -150,7 +153,14 @@ impl Disk {
         self.set_fault(call, 0, skip, -1);
     }
 
-    /// Whether a call stands still, or has since [`Disk::stall_at`].
+    /// So many syncs from now on do their work; the next one fails, and the process stands still before it hears of
+    /// that, as one does that is killed in that moment.
+    pub(crate) fn fail_unheard(&self, errno: i32, skip: u64) {
+        remove(&self.beside("stalled"));
+        self.set_fault(Call::UnheardSync, errno, skip, 0);
+    }
+
+    /// Whether a call stands still, or has since [`Disk::stall_at`] or [`Disk::fail_unheard`].
     pub(crate) fn has_stalled(&self) -> bool {
         self.beside("stalled").exists()
     }

@@ -13,6 +13,7 @@ mod failure;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod power;
+mod read_back;
 
 use std::env;
 

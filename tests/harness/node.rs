@@ -249,8 +249,7 @@ impl Node {
         command::run(&[args, &["--path", &self.path()]].concat())
     }
 
-    /// What `ticketd verify` finds in the store, but for the number of LMDB's last transaction: a start that is refused
-    /// makes an empty one, to be sure that the disk takes writes.
+    /// What `ticketd verify` finds in the store, but for the line with the number of LMDB's last transaction.
     #[track_caller]
     pub fn findings(&self) -> Vec<String> {
         let said = self.command(&["verify"]).succeeded();
