@@ -79,11 +79,12 @@ impl History {
         self.votes.retain(|(term, voter), _| *term >= durable_term(*voter));
     }
 
-    /// Election Safety (§5.2).
+    /// Election Safety (§5.2). Who leads has voted for itself: that is when its own vote counts.
     pub(crate) fn on_leader(&mut self, raft: &Raft) -> Result<(), Violation> {
         let (me, term) = (raft.me(), raft.current_term());
         let leader = *self.leaders.entry(term).or_insert(me);
-        ensure(leader == me, || format!("nodes {leader} and {me} both lead in term {term}"))
+        ensure(leader == me, || format!("nodes {leader} and {me} both lead in term {term}"))?;
+        self.on_vote(term, me, me)
     }
 
     /// Leader Completeness (§5.4): who leads in a later term than one in which an entry was committed has it.

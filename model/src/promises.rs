@@ -10,10 +10,10 @@ pub(crate) fn check(node: &Node, to: Peer, message: &Message) -> Result<(), Viol
     let me = node.raft.me();
     match message {
         Message::RequestVote(m) => {
-            check_vote(node, m.term, me)?;
             let last = node.disk.last();
             let asked = (m.last_log_index, m.last_log_term);
-            let durable = later(node, m.term) || last == asked;
+            // Its own vote is written after its log: where that is durable, the log was.
+            let durable = has_voted(node, m.term, me) || last == asked;
             ensure(durable, || format!("node {me} campaigns with {asked:?}, durable is {last:?}"))
         }
         Message::RequestVoteResponse(m) if m.vote_granted => check_vote(node, m.term, to),
@@ -33,16 +33,30 @@ pub(crate) fn check(node: &Node, to: Peer, message: &Message) -> Result<(), Viol
     }
 }
 
+/// Who leads has its own vote of that term on disk: after a crash it might otherwise lead in it once more, with
+/// another log, or vote for somebody else.
+pub(crate) fn check_leader(node: &Node) -> Result<(), Violation> {
+    let (me, term) = (node.raft.me(), node.raft.current_term());
+    let durable = node.disk.hard_state();
+    ensure(has_voted(node, term, me), || format!("node {me} leads in term {term}, durable is {durable:?}"))
+}
+
 /// Whether a later term is durable than the one that was promised in: what was promised was durable before it.
 fn later(node: &Node, term: Term) -> bool {
     node.disk.hard_state().current_term > term
 }
 
 fn check_vote(node: &Node, term: Term, candidate: Peer) -> Result<(), Violation> {
+    let (me, durable) = (node.raft.me(), node.disk.hard_state());
+    ensure(has_voted(node, term, candidate), || {
+        format!("node {me} votes for node {candidate} in term {term}, durable is {durable:?}")
+    })
+}
+
+/// Whether a vote is durable, or a later term: then it was.
+fn has_voted(node: &Node, term: Term, candidate: Peer) -> bool {
     let durable = node.disk.hard_state();
-    let kept = later(node, term) || (durable.current_term == term && durable.voted_for == Some(candidate));
-    let me = node.raft.me();
-    ensure(kept, || format!("node {me} votes for node {candidate} in term {term}, durable is {durable:?}"))
+    later(node, term) || (durable.current_term == term && durable.voted_for == Some(candidate))
 }
 
 fn check_log(node: &Node, term: Term, index: LogIndex) -> Result<(), Violation> {

@@ -318,6 +318,7 @@ impl State {
             let outputs = node.step(next)?;
             let history = Arc::make_mut(&mut self.history);
             if node.raft.role() == Role::Leader {
+                promises::check_leader(&node)?;
                 history.on_leader(&node.raft)?;
             }
             let others = self.nodes.iter().enumerate().filter(|(other, _)| *other != at);
@@ -371,9 +372,9 @@ impl State {
 
     fn note_vote(&mut self, me: Peer, to: Peer, message: &Message) -> Result<(), Violation> {
         let vote = match message {
-            Message::RequestVote(m) => Some((m.term, me)),
             Message::RequestVoteResponse(m) => m.vote_granted.then_some((m.term, to)),
-            Message::PreVote(_)
+            Message::RequestVote(_)
+            | Message::PreVote(_)
             | Message::PreVoteResponse(_)
             | Message::AppendEntries(_)
             | Message::AppendEntriesResponse(_)

@@ -37,8 +37,9 @@ impl Disk {
             .map_or((LogIndex(0), Term(0)), |s| (s.last_included_index, s.last_included_term))
     }
 
-    pub(crate) fn last_index(&self) -> LogIndex {
-        self.entries.back().map_or(self.base().0, |e| e.index)
+    /// Index and term of the last entry.
+    pub(crate) fn last(&self) -> (LogIndex, Term) {
+        self.entries.back().map_or(self.base(), |e| (e.index, e.term))
     }
 
     /// The term of the entry at `index`; `None` where there is none, or where only the snapshot stands for it.
@@ -78,7 +79,7 @@ impl Disk {
             }
         }
         for entry in entries {
-            let last = self.last_index();
+            let (last, _) = self.last();
             if entry.index != last.next() {
                 violated!("write {id} appends entry {} after entry {last}", entry.index);
             }

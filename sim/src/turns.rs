@@ -234,6 +234,7 @@ impl World {
                 Output::RoleChanged { role: Role::Leader, term, .. } => {
                     self.summary.elections += 1;
                     self.oracle.on_leader(raft, host.epoch, *term);
+                    promises::check_leader(host.peer, *term, &host.disk);
                 }
                 Output::MembershipChanged(_) => changed = true,
                 Output::Write(write) => promises::check_membership_changes(raft, &write.entries),

@@ -123,6 +123,10 @@ impl Node {
             self.raft.commit_index() <= self.raft.last_log_index(),
             "what is committed is not in the log"
         );
+        if self.raft.role() == Role::Leader {
+            // After a crash it might otherwise lead in this term once more, or vote for somebody else.
+            self.check_vote(self.raft.current_term(), self.raft.me());
+        }
         let deadline = self.raft.deadline();
         assert!(deadline.is_some() || self.raft.is_muted(), "it never wakes again");
         while let Some(output) = self.raft.poll_output() {
@@ -170,9 +174,9 @@ impl Node {
     fn check_promise(&mut self, to: Peer, message: &Message) {
         match message {
             Message::RequestVote(m) => {
-                self.check_vote(m.term, self.raft.me());
+                // Its own vote is written after its log: where that is durable, the log was.
                 let asked = (m.last_log_index, m.last_log_term);
-                let durable = self.has_left(m.term) || self.disk.last() == asked;
+                let durable = self.has_voted(m.term, self.raft.me()) || self.disk.last() == asked;
                 assert!(durable, "it campaigns with {asked:?}, durable is {:?}", self.disk.last());
             }
             Message::RequestVoteResponse(m) if m.vote_granted => self.check_vote(m.term, to),
@@ -195,8 +199,8 @@ impl Node {
 
     fn check_vote(&mut self, term: Term, candidate: Peer) {
         let durable = self.disk.durable.hard_state;
-        let kept = durable.current_term == term && durable.voted_for == Some(candidate);
-        assert!(self.has_left(term) || kept, "it votes for {candidate} in {term}, durable is {durable:?}");
+        let kept = self.has_voted(term, candidate);
+        assert!(kept, "it votes for {candidate} in {term}, durable is {durable:?}");
         let voted_for = *self.votes.entry(term).or_insert(candidate);
         assert_eq!(voted_for, candidate, "it votes twice in term {term}");
     }
@@ -204,6 +208,12 @@ impl Node {
     fn check_log(&self, term: Term, index: LogIndex) {
         let last = self.disk.last().0;
         assert!(self.has_left(term) || last >= index, "it acknowledges {index}, durable is {last}");
+    }
+
+    /// Whether a vote is durable, or a later term: then it was.
+    fn has_voted(&self, term: Term, candidate: Peer) -> bool {
+        let durable = self.disk.durable.hard_state;
+        self.has_left(term) || (durable.current_term == term && durable.voted_for == Some(candidate))
     }
 
     /// Whether a later term is durable: what was promised in this one was durable before it.

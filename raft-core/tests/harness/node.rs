@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use raft_core::{
     AppendOutcome, Config, Entry, Input, LogIndex, Message, Micros, Output, Payload, Peer, Raft, Recovered,
+    Role, Term,
 };
 
 use super::disk::Disk;
@@ -77,6 +78,7 @@ impl Node {
 
     pub(crate) fn step(&mut self, input: Input) {
         self.raft.step(self.now, input);
+        self.check_leader();
         while let Some(output) = self.raft.poll_output() {
             self.take(output);
         }
@@ -169,6 +171,20 @@ impl Node {
         }
     }
 
+    /// Who leads has its own vote of that term on disk: after a crash it might otherwise lead in it once more,
+    /// with another log, or vote for somebody else.
+    fn check_leader(&self) {
+        let (me, term, durable) = (self.config.me, self.raft.current_term(), self.disk.hard_state());
+        let sound = self.raft.role() != Role::Leader || self.has_voted(term, me);
+        assert!(sound, "{me} leads in term {term}, durable is {durable:?}");
+    }
+
+    /// Whether a vote is durable, or a later term: then it was.
+    fn has_voted(&self, term: Term, candidate: Peer) -> bool {
+        let durable = self.disk.hard_state();
+        durable.current_term > term || (durable.current_term == term && durable.voted_for == Some(candidate))
+    }
+
     /// What the paper wants on stable storage before it is said. A later write may already have replaced what
     /// was promised, but only in a later term.
     fn check_promise(&self, to: Peer, message: &Message) {
@@ -177,14 +193,13 @@ impl Node {
         let me = self.config.me;
         match message {
             Message::RequestVoteResponse(m) if m.vote_granted => {
-                let kept = durable.current_term > m.term || durable.voted_for == Some(to);
-                assert!(durable.current_term >= m.term && kept, "{me} votes for {to} before it is durable");
+                assert!(self.has_voted(m.term, to), "{me} votes for {to}, durable is {durable:?}");
             }
             Message::RequestVote(m) => {
-                let kept = durable.current_term > m.term
-                    || (durable.voted_for == Some(me)
-                        && (last_term, last) >= (m.last_log_term, m.last_log_index));
-                assert!(durable.current_term >= m.term && kept, "{me} campaigns before it is durable");
+                // Its own vote is written after its log: where that is durable, the log was.
+                let asked = (m.last_log_index, m.last_log_term);
+                let kept = self.has_voted(m.term, me) || (last, last_term) == asked;
+                assert!(kept, "{me} campaigns with {asked:?}, durable is {:?}", (last, last_term));
             }
             Message::AppendEntriesResponse(m) => {
                 if let AppendOutcome::Matched { match_index } = m.outcome {
