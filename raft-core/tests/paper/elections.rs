@@ -13,7 +13,7 @@ fn heartbeat(term: u64) -> Message {
 }
 
 fn heartbeat_response(term: u64) -> Message {
-    Message::HeartbeatResponse(HeartbeatResponse { term: Term(term), round: Round(0) })
+    Message::HeartbeatResponse(HeartbeatResponse { term: Term(term), round: Round(0), lease_us: None })
 }
 
 fn request_vote(term: u64, last_log_index: u64, last_log_term: u64) -> Message {
