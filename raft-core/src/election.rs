@@ -72,6 +72,7 @@ impl Raft {
             "two leaders in term {term}: {} and {leader}",
             known.unwrap_or(leader)
         );
+        self.overslept = false;
         self.role = RoleState::Follower(Follower {
             leader: Some(leader),
             last_heard: self.now,
@@ -79,6 +80,22 @@ impl Raft {
             pace: Pace::Patient,
             refused: None,
         });
+    }
+
+    /// Whether this node, which leads or follows, is woken so late that it was not running for a while, with everything
+    /// else perhaps: then that it heard nothing says nothing. Not twice in a row, or a node that always is late would
+    /// never act.
+    pub(crate) fn oversleeps(&self, deadline: Micros) -> bool {
+        let late = self.now.since(deadline) >= self.config.heartbeat_interval_us;
+        late && !self.overslept && self.known_leader().is_some()
+    }
+
+    /// Gives a leader that was not heard, because nobody was listening, the time to assert itself.
+    pub(crate) fn listen_again(&mut self) {
+        let patience = 2 * self.config.heartbeat_interval_us;
+        if let RoleState::Follower(follower) = &mut self.role {
+            follower.election_deadline = self.now.plus(patience);
+        }
     }
 
     /// A follower has heard nothing for too long.

@@ -21,7 +21,7 @@ impl Raft {
         self.hard_state.hash(state);
         self.log.hash(state);
         self.persistence.fingerprint(|moment| self.age(moment), state);
-        (self.commit_index, self.last_applied, self.left(self.promised_until)).hash(state);
+        (self.commit_index, self.last_applied, self.left(self.promised_until), self.overslept).hash(state);
         core::mem::discriminant(&self.role).hash(state);
         match &self.role {
             RoleState::Follower(Follower { leader, last_heard, election_deadline: _, pace: _, refused }) => {

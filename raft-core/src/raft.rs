@@ -38,6 +38,9 @@ pub struct Raft {
     pub(crate) role: RoleState,
     /// Until when this node supports nobody but the last leader that it heard, whatever becomes of either.
     pub(crate) promised_until: Micros,
+    /// The last deadline passed while this node was not running, and it made nothing of the silence. No leader has
+    /// been heard since.
+    pub(crate) overslept: bool,
     pub(crate) outputs: VecDeque<Output>,
     reported: Reported,
 }
@@ -81,6 +84,7 @@ impl Raft {
             last_applied: base,
             role: RoleState::Follower(Follower::waiting(now, now)),
             promised_until: now.plus(promised_us),
+            overslept: false,
             outputs: VecDeque::new(),
             reported: Reported {
                 role: (Role::Follower, hard_state.current_term, None),
@@ -227,10 +231,10 @@ impl Raft {
     }
 
     fn on_wake(&mut self) {
-        if self.deadline().is_some_and(|deadline| deadline > self.now) {
-            return;
-        }
+        let Some(deadline) = self.deadline().filter(|deadline| *deadline <= self.now) else { return };
+        self.overslept = self.oversleeps(deadline);
         match &self.role {
+            RoleState::Follower(_) if self.overslept => self.listen_again(),
             RoleState::Follower(_) => self.on_election_timeout(),
             RoleState::PreCandidate(_) => self.on_pre_vote_timeout(),
             RoleState::Candidate(_) => self.on_candidate_timeout(),

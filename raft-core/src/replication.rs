@@ -104,8 +104,9 @@ impl Raft {
 
     /// A heartbeat interval has passed.
     pub(crate) fn on_heartbeat_timeout(&mut self) {
-        if !self.hears_quorum() {
-            // Check-quorum (dissertation §6.2): clients must not wait for a leader that nobody hears.
+        if !self.overslept && !self.hears_quorum() {
+            // Check-quorum (dissertation §6.2): clients must not wait for a leader that nobody hears. One that was not
+            // running has asked nobody meanwhile.
             self.become_follower(self.hard_state.current_term);
             return;
         }

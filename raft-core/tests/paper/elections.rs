@@ -322,6 +322,45 @@ fn a_leader_that_hears_no_majority_steps_down_within_an_election_timeout_and_a_h
     assert_ne!(cluster.role(1), Role::Leader);
 }
 
+/// A machine that stood still for a while, and everything on it: nobody could be heard.
+#[test]
+fn after_a_pause_of_all_nodes_a_follower_listens_once_more_and_the_leader_leads_on() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    for node in cluster.nodes.values_mut() {
+        node.pass(10 * ELECTION_TIMEOUT_US);
+    }
+    for first_to_wake in [2, 3, 1] {
+        cluster.node(first_to_wake).wake_now();
+        cluster.collect(first_to_wake);
+    }
+    cluster.settle();
+    cluster.pass(10 * ELECTION_TIMEOUT_US);
+    assert_eq!((cluster.role(1), cluster.nodes[&1].raft.current_term()), (Role::Leader, Term(2)));
+}
+
+#[test]
+fn a_follower_that_is_late_again_campaigns_although_it_was_late() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.down.insert(1);
+    cluster.isolate(1);
+    for expected in [Role::Follower, Role::PreCandidate] {
+        cluster.node(2).pass(10 * ELECTION_TIMEOUT_US);
+        cluster.node(2).wake_now();
+        assert_eq!(cluster.role(2), expected);
+    }
+}
+
+#[test]
+fn a_leader_that_is_late_asks_once_more_and_steps_down_if_nobody_answers() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.isolate(1);
+    cluster.node(1).pass(10 * ELECTION_TIMEOUT_US);
+    cluster.node(1).wake_now();
+    assert_eq!(cluster.role(1), Role::Leader);
+    cluster.wake(1);
+    assert_eq!(cluster.role(1), Role::Follower);
+}
+
 /// A leader whose process is gone is replaced in milliseconds: its voters campaign one after the other.
 #[test]
 fn voters_whose_leaders_process_is_gone_replace_it_within_a_heartbeat_interval() {
