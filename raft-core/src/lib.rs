@@ -57,4 +57,5 @@ pub use log::{Entry, Payload, Snapshot};
 pub use membership::*;
 pub use message::*;
 pub use raft::Raft;
+pub use rng::SplitMix64;
 pub use types::*;

@@ -14,7 +14,7 @@ use crate::log::{Entry, Log, Snapshot};
 use crate::membership::Membership;
 use crate::message::Message;
 use crate::persistence::Persistence;
-use crate::rng::Rng;
+use crate::rng::SplitMix64;
 use crate::roles::{Follower, RoleState};
 use crate::types::{LogIndex, Micros, NodeId, Peer, Term, WriteId};
 
@@ -25,7 +25,7 @@ use crate::types::{LogIndex, Micros, NodeId, Peer, Term, WriteId};
 #[derive(Clone, Debug)]
 pub struct Raft {
     pub(crate) config: Config,
-    pub(crate) rng: Rng,
+    pub(crate) rng: SplitMix64,
     /// The latest moment that the driver has told.
     pub(crate) now: Micros,
     /// `currentTerm` and `votedFor`, as they are in memory.
@@ -68,7 +68,7 @@ impl Raft {
         assert!(last <= current, "the log ends in term {last}, the current term is {current}");
         let (base, _) = log.base();
         let mut raft = Raft {
-            rng: Rng::new(config.seed),
+            rng: SplitMix64::new(config.seed),
             config,
             now,
             hard_state,
