@@ -59,4 +59,5 @@ pub use log::{Entry, Payload, Snapshot};
 pub use membership::*;
 pub use message::*;
 pub use raft::Raft;
+pub use rng::SplitMix64;
 pub use types::*;

@@ -14,7 +14,7 @@ use crate::log::{Entry, Log, Snapshot};
 use crate::membership::Membership;
 use crate::message::Message;
 use crate::persistence::Persistence;
-use crate::rng::Rng;
+use crate::rng::SplitMix64;
 use crate::roles::{Follower, RoleState};
 use crate::types::{LogIndex, Micros, NodeId, Peer, Term, WriteId};
 
@@ -25,7 +25,7 @@ use crate::types::{LogIndex, Micros, NodeId, Peer, Term, WriteId};
 #[derive(Clone, Debug)]
 pub struct Raft {
     pub(crate) config: Config,
-    pub(crate) rng: Rng,
+    pub(crate) rng: SplitMix64,
     /// The latest moment that the driver has told.
     pub(crate) now: Micros,
     /// `currentTerm` and `votedFor`, as they are in memory.
@@ -75,7 +75,7 @@ impl Raft {
         // What was promised in a former life is not known any more, only for how long at most.
         let promised_us = config.lease.map_or(0, |_| election_timeout_us);
         let mut raft = Raft {
-            rng: Rng::new(config.seed),
+            rng: SplitMix64::new(config.seed),
             config,
             now,
             hard_state,

@@ -1,33 +1,28 @@
 //! The only source of chance: a number made from the seed, then the next.
 
-/// SplitMix64 (Steele, Lea, Flood 2014): small, and the same on every machine.
+use raft_core::SplitMix64;
+
+/// A sequence of numbers, and what is made of them.
 #[derive(Clone, Debug)]
-pub struct Rng {
-    state: u64,
-}
+pub struct Rng(SplitMix64);
 
 impl Rng {
     /// The sequence of this seed. Streams that must not disturb each other take different `stream` numbers.
     #[must_use]
     pub fn new(seed: u64, stream: u64) -> Rng {
-        let mut rng = Rng { state: seed ^ stream.wrapping_mul(0xd6e8_feb8_6659_fd93) };
+        let mut first = SplitMix64::new(seed ^ stream.wrapping_mul(0xd6e8_feb8_6659_fd93));
         // Neighbouring seeds have left each other's neighbourhood after one step.
-        let state = rng.any();
-        Rng { state }
+        Rng(SplitMix64::new(first.any()))
     }
 
     /// Any number.
     pub fn any(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.any()
     }
 
     /// From 0 up to and excluding `bound`; 0 where `bound` is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        // Multiplying keeps the high bits, and costs less than a remainder.
+        // Not the generator's own: multiplying keeps the high bits, and costs less than a remainder.
         u64::try_from((u128::from(self.any()) * u128::from(bound)) >> 64)
             .expect("the product is below bound << 64")
     }

@@ -4,6 +4,8 @@
 //! how failover becomes quick. Then the wait doubles, up to about a second, with half of it random, so that a
 //! cluster that starts together does not dial in step.
 
+use raft_core::SplitMix64;
+
 /// The wait before the second attempt; the first has none.
 const DELAY_US_MIN: u64 = 10_000;
 /// The longest wait. A peer that comes back is found within this; what it costs meanwhile is nothing.
@@ -13,13 +15,13 @@ const DELAY_US_MAX: u64 = 1_000_000;
 #[derive(Clone, Debug)]
 pub(super) struct Backoff {
     attempts: u32,
-    state: u64,
+    rng: SplitMix64,
 }
 
 impl Backoff {
     /// With this seed, no attempt made yet.
     pub(super) fn new(seed: u64) -> Backoff {
-        Backoff { attempts: 0, state: seed }
+        Backoff { attempts: 0, rng: SplitMix64::new(seed) }
     }
 
     /// The link is up, or there is reason to believe that it can be: the next attempt is the first.
@@ -34,16 +36,7 @@ impl Backoff {
         let Some(doublings) = attempt.checked_sub(1) else { return 0 };
         // 2^7 times the least is beyond the most already.
         let full = (DELAY_US_MIN << doublings.min(7)).min(DELAY_US_MAX);
-        full / 2 + self.random() % (full / 2 + 1)
-    }
-
-    /// SplitMix64 (Steele, Lea, Flood 2014).
-    fn random(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        full / 2 + self.rng.below(full / 2 + 1)
     }
 }
 
