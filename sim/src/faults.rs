@@ -124,7 +124,8 @@ impl World {
             Fault::Break => self.break_some(slot),
             Fault::Storm => self.begin_storm(us),
             Fault::ClockRate => {
-                let rate = self.fault_rng.between(512, 2_048);
+                let (slowest, fastest) = self.plan.clock_rates();
+                let rate = self.fault_rng.between(slowest, fastest);
                 self.with_clock(slot, |clock, now| clock.set_rate(now, rate));
             }
             Fault::ClockJump if us.is_multiple_of(3) => {

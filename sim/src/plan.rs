@@ -16,6 +16,8 @@ pub struct Plan {
     pub window: u64,
     /// `--forward`.
     pub forward: bool,
+    /// `--lease`.
+    pub lease: Option<Leases>,
     /// The first ID.
     pub first_id: u64,
     /// How long a request may wait, in microseconds.
@@ -46,6 +48,16 @@ pub struct Plan {
     pub faults: Vec<Fault>,
     /// One of the nodes stays broken after the faults have stopped, where a majority remains.
     pub peace: Peace,
+}
+
+/// Leases, and the clocks that they rest on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Leases {
+    /// `--clock_error_ppm`.
+    pub clock_error_ppm: u32,
+    /// The clocks are as exact as declared, and do not jump. Then IDs are given in the order of time. Otherwise they
+    /// are unique, and no more is asked.
+    pub clocks_are_sound: bool,
 }
 
 /// How bytes travel.
@@ -137,6 +149,7 @@ impl Plan {
             hosts: members + spare,
             window,
             forward: rng.percent(30),
+            lease: None,
             first_id,
             request_timeout_us: rng.pick(&[SECOND / 2, 2 * SECOND, 5 * SECOND]).unwrap_or(SECOND),
             election_timeout_us,
@@ -154,7 +167,27 @@ impl Plan {
             peace: Peace::of(&mut rng, members),
         };
         plan.faults.extend(some_of(&mut rng, damages));
+        plan.lease = rng.percent(25).then(|| Leases::of(&mut rng));
+        if plan.lease.is_some_and(|leases| leases.clocks_are_sound) {
+            plan.faults.retain(|fault| *fault != Fault::ClockJump);
+        }
         plan.within(limits)
+    }
+
+    /// Whether an ID must be larger than all that were given before it was asked for.
+    pub(crate) fn orders_ids(&self) -> bool {
+        self.lease.is_none_or(|leases| leases.clocks_are_sound)
+    }
+
+    /// How far a clock may go in 1024 microseconds: the least and the most.
+    pub(crate) fn clock_rates(&self) -> (u64, u64) {
+        match self.lease {
+            Some(Leases { clock_error_ppm, clocks_are_sound: true }) => {
+                let error = 1024 * u64::from(clock_error_ppm) / 1_000_000;
+                (1024 - error, 1024 + error)
+            }
+            Some(Leases { clocks_are_sound: false, .. }) | None => (512, 2_048),
+        }
     }
 
     fn within(mut self, limits: &Limits) -> Plan {
@@ -168,6 +201,15 @@ impl Plan {
         }
         self.faults.retain(|fault| !limits.without.contains(fault));
         self
+    }
+}
+
+impl Leases {
+    fn of(rng: &mut Rng) -> Leases {
+        Leases {
+            clock_error_ppm: rng.pick(&[20_000, 100_000, 400_000]).unwrap_or(20_000),
+            clocks_are_sound: rng.percent(75),
+        }
     }
 }
 

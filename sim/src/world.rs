@@ -4,7 +4,8 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use raft_core::{
-    Config, HardState, Incarnation, LogIndex, Member, Membership, Micros, Peer, Snapshot, Suffrage, Term,
+    Config, HardState, Incarnation, Lease, LogIndex, Member, Membership, Micros, Peer, Snapshot, Suffrage,
+    Term,
 };
 use ticketd::identity::ClusterId;
 use ticketd::node::{Node, NodeConfig, Output, initial_state};
@@ -106,7 +107,7 @@ impl World {
             blocked: vec![0; usize::from(plan.hosts)],
             clients: Vec::new(),
             operators: Operators::default(),
-            history: History::new(plan.forward),
+            history: History::new(plan.forward, plan.orders_ids()),
             oracle: Oracle::new(&initial),
             net_rng: Rng::new(seed, 2),
             fault_rng: Rng::new(seed, 3),
@@ -298,7 +299,7 @@ impl World {
                 me: self.hosts[slot.at()].peer,
                 election_timeout_us: self.plan.election_timeout_us,
                 heartbeat_interval_us: self.plan.heartbeat_interval_us,
-                lease: None,
+                lease: self.plan.lease.map(|leases| Lease { clock_error_ppm: leases.clock_error_ppm }),
                 seed: self.net_rng.any(),
             },
             window: self.plan.window,
