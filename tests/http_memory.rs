@@ -3,44 +3,13 @@
 //! Alone in its process, in one test, because it counts what the whole process allocates.
 #![allow(unsafe_code)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicUsize, Ordering};
+mod counting;
 
+use std::num::NonZeroU64;
+
+use counting::{allocations, bytes};
 use raft_core::Micros;
 use ticketd::http::{Config, Connection, HttpDate, Reply, Tally, Turn};
-
-struct Counting;
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-static BYTES: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is passed on to the system's allocator unchanged; counting touches no memory of its own.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        BYTES.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        BYTES.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `dealloc`, and every block is the system's.
-        unsafe { System.dealloc(block, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-fn allocations() -> usize {
-    ALLOCATIONS.load(Ordering::Relaxed)
-}
-
-fn bytes() -> usize {
-    BYTES.load(Ordering::Relaxed)
-}
 
 struct Exchange<'a> {
     connection: Connection,

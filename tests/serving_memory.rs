@@ -5,41 +5,14 @@
 #![allow(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is how one says that something is wrong")]
 
+mod counting;
 mod in_process;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
+use counting::allocations;
 use in_process::{Directory, PATIENCE, Running, cluster_of_three, wait_until};
-
-struct Counting;
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is passed on to the system's allocator unchanged; counting touches no memory of its own.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`, and every block is the system's.
-        unsafe { System.dealloc(block, layout) }
-    }
-
-    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `realloc`, and every block is the system's.
-        unsafe { System.realloc(block, layout, new_size) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 const CONNECTIONS: usize = 8;
 const REQUEST: &[u8] = b"POST / HTTP/1.1\r\nHost: ticketd\r\nContent-Length: 0\r\n\r\n";
@@ -89,11 +62,11 @@ fn in_the_steady_state_a_request_to_a_cluster_of_three_allocates_nothing() {
     let mut buffer = [0; 4096];
     let mut fewest = usize::MAX;
     for _ in 0..BATCHES {
-        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        let before = allocations();
         for _ in 0..ROUNDS {
             ask_all(&mut clients, &mut buffer);
         }
-        fewest = fewest.min(ALLOCATIONS.load(Ordering::Relaxed) - before);
+        fewest = fewest.min(allocations() - before);
     }
     assert_eq!(fewest, 0, "for {} requests", CONNECTIONS * ROUNDS);
     nodes.into_iter().for_each(|node| {
