@@ -271,6 +271,59 @@ fn a_damaged_store_can_be_dropped_by_force_and_its_node_join_anew() {
     assert!(cluster.take() > 0);
 }
 
+/// Changes the record of a log entry wherever the file has it, also where it is not in use any more.
+fn damage_entry(store: &Path, index: u64) {
+    let data = store.join("data.mdb");
+    let mut file = fs::read(&data).expect("the test's own file");
+    // Its key, then the version of the format and the kind: see docs/storage-format.rst.
+    let record = [&[6][..], &index.to_be_bytes(), &[1, 6]].concat();
+    let starts: Vec<usize> =
+        (0..file.len() - record.len()).filter(|at| file[*at..].starts_with(&record)).collect();
+    assert!(!starts.is_empty(), "entry {index} is not in {}", data.display());
+    for start in starts {
+        file[start + record.len()] ^= 1;
+    }
+    fs::write(data, file).expect("the test's own file");
+}
+
+/// Two of three have an entry, and with one of them its record rots. Were it cut off there, that node and the third,
+/// which never had it, could lead without it, and what it handed out would be handed out again.
+#[test]
+fn a_node_whose_committed_record_is_damaged_refuses_to_start_and_is_replaced() {
+    let mut cluster = Cluster::with_flags(3, &["--window", "0"]);
+    let leader = cluster.leader();
+    let rotten = cluster.follower();
+    let behind = (1..=3).find(|id| ![leader, rotten].contains(id)).unwrap();
+    cluster.node(behind).kill();
+    let last = cluster.take();
+    let there = cluster.node(leader).await_status("it leads", |status| status.leads()).commit_index;
+    cluster.node(rotten).await_status("it has all", |status| status.applied_index >= there);
+    cluster.node(leader).kill();
+    cluster.node(rotten).kill();
+    damage_entry(cluster.node(rotten).store(), there);
+
+    cluster.node(behind).restart();
+    let store = contents(cluster.node(rotten).store());
+    cluster.node(rotten).respawn(&[]);
+    let entry = format!("log entry {there}");
+    cluster.node(rotten).end().refused(&["damaged", &entry, "leave it aside", "join"]);
+    assert_eq!(contents(cluster.node(rotten).store()), store);
+    assert_eq!(cluster::take(&cluster.node(behind).clients), None, "it is alone, and lacks {last}");
+
+    cluster.node(leader).restart();
+    assert!(cluster.take() > last);
+    let now = cluster.leader();
+    cluster.node(now).command(&["leave", "--id", &rotten.to_string()]).succeeded();
+    cluster.node(now).await_status("it is no member", |status| !status.voters().contains(&rotten));
+    let aside = cluster.directory.path().join("aside");
+    fs::rename(cluster.node(rotten).store(), aside).unwrap();
+    cluster.forget(rotten);
+    let through = cluster.node(now).peers.clone();
+    let anew = Node::join(&cluster.directory, rotten, &[&through], &[]);
+    anew.await_status("all vote", |status| status.voters() == [1, 2, 3]);
+    assert!(cluster.take() > last);
+}
+
 #[test]
 fn the_store_stays_far_below_its_size_however_long_the_node_serves() {
     let directory = Directory::new();
