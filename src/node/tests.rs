@@ -245,6 +245,47 @@ fn the_next_leader_hands_out_only_larger_ids() {
     assert_eq!(bench.answer(3), Some(Answer::NotLeader { leader }));
 }
 
+/// A window belongs to the office in which it was reserved, not to the node.
+#[test]
+fn a_leader_that_is_elected_again_has_dropped_the_window_of_its_last_office() {
+    let mut bench = Bench::new(3, 1_000, 1);
+    let first = bench.leader();
+    bench.take(first, 1, 1);
+    bench.give(first, Input::TransferLeadership { operation: OperationId(1), to: None });
+    let second = bench.leader();
+    bench.take(second, 2, 1);
+    let to = Some(peer(u64::try_from(first).unwrap() + 1).id);
+    bench.give(second, Input::TransferLeadership { operation: OperationId(2), to });
+    assert_eq!(bench.leader(), first);
+    bench.take(first, 3, 1);
+    let given: Vec<u64> = (1..=3)
+        .map(|request| match bench.answer(request) {
+            Some(Answer::Ids { first, .. }) => first,
+            other => panic!("request {request}: {other:?}"),
+        })
+        .collect();
+    assert!(given[0] < given[1] && given[1] < given[2], "{given:?}");
+}
+
+/// The entry of a reservation may outlive its leader. Then what it reserved is passed over.
+#[test]
+fn a_window_that_is_committed_after_its_leader_is_gone_belongs_to_nobody() {
+    let mut bench = Bench::new(3, 0, 1);
+    let first = bench.leader();
+    bench.take(first, 1, 1);
+    let followers: Vec<usize> = (0..3).filter(|at| *at != first).collect();
+    // The followers have the entry, and do not say so.
+    followers.iter().for_each(|at| bench.stalled[*at] = true);
+    bench.take(first, 2, 100);
+    bench.cut_off[first] = true;
+    followers.iter().for_each(|at| bench.stalled[*at] = false);
+    let second = bench.leader();
+    bench.take(second, 3, 1);
+    assert_eq!((bench.answer(1), bench.answer(3)), (ids(1, 1), ids(102, 1)));
+    let unknown = matches!(bench.answer(2), None | Some(Answer::NotLeader { .. }));
+    assert!(unknown, "{:?}", bench.answer(2));
+}
+
 #[test]
 fn a_request_that_waits_longer_than_its_time_out_gets_no_ids() {
     let mut bench = Bench::new(1, 0, 1);
