@@ -1,8 +1,8 @@
 //! Terms and elections (Raft §5.1, §5.2, §5.4.1; dissertation §3.10, §4.2.3, §6.2, §9.6).
 
 use raft_core::{
-    CampaignReason, Config, Heartbeat, LogIndex, Message, Micros, PreVote, PreVoteResponse, Raft,
-    RequestVote, RequestVoteResponse, Role, Round, Term,
+    CampaignReason, Config, Heartbeat, HeartbeatResponse, LogIndex, Message, Micros, PreVote,
+    PreVoteResponse, Raft, RequestVote, RequestVoteResponse, Role, Round, Term,
 };
 
 use crate::harness::cluster::Cluster;
@@ -10,6 +10,10 @@ use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, config, id, mem
 
 fn heartbeat(term: u64) -> Message {
     Message::Heartbeat(Heartbeat { term: Term(term), leader_commit: LogIndex(0), round: Round(0) })
+}
+
+fn heartbeat_response(term: u64) -> Message {
+    Message::HeartbeatResponse(HeartbeatResponse { term: Term(term), round: Round(0) })
 }
 
 fn request_vote(term: u64, last_log_index: u64, last_log_term: u64) -> Message {
@@ -85,6 +89,51 @@ fn a_node_begins_as_a_follower_of_nobody() {
     let raft = Raft::new(config(peer(1)), Micros(0), recovered(membership(&[1, 2, 3], &[]), &[2, 3]));
     assert_eq!((raft.role(), raft.leader(), raft.current_term()), (Role::Follower, None, Term(3)));
     assert_eq!(raft.commit_index(), LogIndex(1), "what is committed is learnt anew");
+}
+
+/// Not in the paper: a node that was just started asks for pre-votes sooner than one that has lost its leader, and a
+/// single voter at once, because there is nobody to wait for.
+#[test]
+fn a_node_that_was_just_started_waits_two_heartbeats_and_a_random_time_and_a_single_voter_not_at_all() {
+    let mut seen = std::collections::BTreeSet::new();
+    for seed in 0..200 {
+        let config = Config { seed, ..config(peer(1)) };
+        let of = |voters: &[u64]| {
+            let raft = Raft::new(config, Micros(7), recovered(membership(voters, &[]), &[]));
+            raft.deadline().expect("a follower has one").since(Micros(7))
+        };
+        let patience = 2 * HEARTBEAT_INTERVAL_US;
+        assert!((patience..patience + ELECTION_TIMEOUT_US).contains(&of(&[1, 2, 3])));
+        seen.insert(of(&[1, 2, 3]));
+        assert_eq!(of(&[1]), 0);
+    }
+    assert!(seen.len() > 150, "{} waits of 200 seeds", seen.len());
+}
+
+/// §5.2: "leaders send periodic heartbeats ... to all followers in order to maintain their authority".
+#[test]
+fn a_leader_says_that_it_leads_at_once_and_in_every_heartbeat_interval() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    cluster.campaign(1);
+    while cluster.role(1) != Role::Leader {
+        cluster.sync_all();
+        assert!(cluster.deliver_next(), "it was to be elected");
+    }
+    for follower in [2, 3] {
+        let says_so = |message: &Message| matches!(message, Message::AppendEntries(m) if m.term == Term(2));
+        assert!(cluster.take(1, follower).iter().any(|e| says_so(&e.message)), "to {follower}");
+    }
+    for _ in 0..5 {
+        let before = cluster.nodes[&1].now;
+        cluster.wake(1);
+        assert!(cluster.nodes[&1].now.since(before) <= HEARTBEAT_INTERVAL_US);
+        for follower in [2, 3] {
+            let sent = cluster.take(1, follower);
+            assert!(sent.iter().any(|e| matches!(e.message, Message::Heartbeat(_))), "to {follower}");
+        }
+        // It hears of a majority, or it would step down.
+        cluster.node(1).receive(peer(2), heartbeat_response(2));
+    }
 }
 
 /// §5.2: randomized election timeouts, from a fixed interval.

@@ -114,6 +114,28 @@ fn a_promoted_learner_that_has_not_heard_of_it_votes_and_is_counted() {
     assert!(cluster.nodes[&2].raft.committed_membership().is_voter(id(2)));
 }
 
+/// §4.1: "a server accepts AppendEntries requests from a leader that is not part of the server's latest configuration",
+/// and votes for a candidate that is not.
+#[test]
+fn a_follower_that_has_not_heard_of_a_new_member_votes_for_it_and_follows_it() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.isolate(3);
+    cluster.isolate_from_all(4);
+    cluster.cut.retain(|(from, to)| [*from, *to].contains(&3));
+    cluster.add(1, 4);
+    cluster.settle();
+    assert!(cluster.nodes[&4].raft.membership().is_voter(id(4)));
+    assert!(!cluster.nodes[&3].raft.membership().members.contains_key(&id(4)), "3 has not heard of it");
+    // Of four voters 1 is gone, so that 4 needs the vote of 3.
+    cluster.crash(1);
+    cluster.cut.clear();
+    cluster.elect(4);
+    assert_eq!(cluster.nodes[&3].raft.hard_state().voted_for, Some(peer(4)));
+    cluster.pass(ELECTION_TIMEOUT_US);
+    assert_eq!(cluster.nodes[&3].raft.leader(), Some(id(4)));
+    assert_eq!(cluster.terms(3), cluster.terms(4));
+}
+
 /// §4.1: one change at a time.
 #[test]
 fn a_second_change_is_refused_until_the_first_is_committed() {

@@ -139,6 +139,57 @@ fn a_heartbeat_that_was_delayed_takes_no_commit_back() {
     assert_eq!(cluster.commit(2), LogIndex(2));
 }
 
+/// §5.3, Figure 3, Leader Append-Only: "a leader never overwrites or deletes entries in its log; it only appends new
+/// entries"; and §5.4.2: entries keep their terms when a later leader replicates them.
+#[test]
+fn a_leader_only_appends_and_keeps_the_terms_of_what_it_has_from_others() {
+    let mut cluster = Cluster::with_logs(&[(1, &[2, 3, 5]), (2, &[2, 4, 4, 4]), (3, &[2])]);
+    let mut before = cluster.terms(1);
+    cluster.campaign(1);
+    for _ in 0..200 {
+        cluster.sync_all();
+        if !cluster.deliver_next() {
+            cluster.propose(1, "x");
+        }
+        let now = cluster.terms(1);
+        assert!(now.starts_with(&before), "{before:?} became {now:?}");
+        before = now;
+    }
+    cluster.settle();
+    assert_eq!(cluster.role(1), Role::Leader);
+    assert_eq!(before[..4], [2, 3, 5, 6], "and a no-op");
+    for follower in [2, 3] {
+        assert_eq!(cluster.terms(follower), cluster.terms(1));
+    }
+}
+
+/// §5.5: "Raft RPCs are idempotent".
+#[test]
+fn every_message_that_arrives_twice_does_what_it_does_once() {
+    let run = |copies: usize| {
+        let mut cluster =
+            Cluster::with_logs(&[(1, &[2, 3]), (2, &[2, 3]), (3, &[2, 2, 2]), (4, &[]), (5, &[])]);
+        cluster.campaign(1);
+        for command in ["", "a", "b", "c"] {
+            if !command.is_empty() {
+                cluster.propose(1, command);
+            }
+            loop {
+                let synced = cluster.sync_all();
+                let Some(envelope) = cluster.network.pop_front() else {
+                    if synced { continue } else { break }
+                };
+                (0..copies).for_each(|_| cluster.arrive(envelope.clone()));
+            }
+        }
+        let outcome = |n: u64| (cluster.terms(n), cluster.nodes[&n].raft.hard_state());
+        let applied = cluster.nodes[&1].raft.last_applied();
+        assert_eq!(applied, cluster.nodes[&1].raft.last_log_index(), "{copies} copies");
+        (1..=5).map(outcome).collect::<Vec<_>>()
+    };
+    assert_eq!(run(2), run(1));
+}
+
 /// §5.4.2 and Figure 8: "only log entries from the leader's current term are committed by counting replicas".
 #[test]
 fn an_entry_of_an_old_term_is_not_committed_by_counting() {
@@ -190,6 +241,7 @@ fn a_diverged_follower_is_found_out_in_one_rejection_for_each_term_and_not_for_e
     assert!((1..=4).contains(&rejections), "{rejections} rejections");
 }
 
+/// Dissertation §10.2.1: the leader pipelines, and sends the next entries before the last ones are acknowledged.
 #[test]
 fn entries_follow_each_other_without_waiting_for_answers_up_to_the_bound() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
