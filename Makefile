@@ -18,6 +18,7 @@ help:
 	@echo 'make sim-mutants     plant known mistakes, one at a time: the simulation must find each'
 	@echo 'make model           every state of small clusters; make model-mutants plants mistakes there'
 	@echo 'make fuzz            whatever a fuzzer makes up; TARGET=name TIME=seconds'
+	@echo 'make fuzz-coverage   which lines its inputs reach, and which they do not'
 	@echo 'make chaos           the real program on disks that fail, fill up, stall and forget'
 	@echo 'make clients         every HTTP client that docs/clients.rst lists (installs them)'
 	@echo
