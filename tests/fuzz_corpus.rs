@@ -36,6 +36,11 @@ fn every_file_of_the_corpus_of_store_passes() -> io::Result<()> {
     check_all("store", checks::store::check)
 }
 
+#[test]
+fn every_file_of_the_corpus_of_store_records_passes() -> io::Result<()> {
+    check_all("store_records", checks::store_records::check)
+}
+
 fn check_all(target: &str, check: fn(&[u8])) -> io::Result<()> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let mut checked = 0;

@@ -7,8 +7,12 @@ pub fn check(data: &[u8]) {
     let Some((which, bytes)) = data.split_first() else { return };
     let mut reader = Reader::new(bytes);
     let mut written = Vec::new();
-    if copy(*which, &mut reader, &mut written).is_ok() {
-        assert!(bytes.starts_with(&written), "value {which} was read from other bytes than it writes");
+    match copy(*which, &mut reader, &mut written) {
+        Ok(()) => {
+            assert!(bytes.starts_with(&written), "value {which} was read from other bytes than it writes");
+            assert_eq!(reader.finish().is_ok(), bytes.len() == written.len(), "what follows value {which}");
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
     }
 }
 

@@ -4,27 +4,40 @@
 use std::num::NonZeroU64;
 
 use raft_core::Micros;
-use ticketd::http::{Config, Connection, Handler, HttpDate, Reply, Request, Tally, Turn};
+use ticketd::http::{
+    Config, Connection, Handler, HttpDate, RedirectStatus, Reply, Request, Serves, Tally, Turn,
+};
 
 /// The first byte of `data` chooses how the server behaves; the rest is what a client sends.
 pub fn check(data: &[u8]) {
     let Some((plan, input)) = data.split_first() else { return };
     let plan = Plan::of(*plan);
-    let whole = run(&plan, &[input], Manners { late: false, narrow: usize::MAX });
+    let prompt = Manners { late: false, narrow: usize::MAX, end: End::Silence };
+    let whole = run(&plan, &[input], prompt);
     let bytes: Vec<&[u8]> = input.chunks(1).collect();
     let pieces = irregular(input);
     for (pieces, manners) in [
-        (&[input][..], Manners { late: true, narrow: usize::MAX }),
-        (&bytes, Manners { late: false, narrow: usize::MAX }),
-        (&bytes, Manners { late: true, narrow: 3 }),
-        (&pieces, Manners { late: false, narrow: 7 }),
-        (&pieces, Manners { late: true, narrow: usize::MAX }),
+        (&[input][..], Manners { late: true, ..prompt }),
+        (&bytes, prompt),
+        (&bytes, Manners { late: true, narrow: 3, ..prompt }),
+        (&pieces, Manners { narrow: 7, ..prompt }),
+        (&pieces, Manners { late: true, ..prompt }),
     ] {
         let cut = run(&plan, pieces, manners);
         assert_eq!(cut, whole, "cut into {} pieces, {manners:?}", pieces.len());
     }
+    for end in [End::Hangup, End::Stop] {
+        let whole = run(&plan, &[input], Manners { end, ..prompt });
+        let manners = Manners { narrow: 3, end, ..prompt };
+        assert_eq!(run(&plan, &pieces, manners), whole, "cut into {} pieces, {manners:?}", pieces.len());
+        // What is answered after the end may say that the connection closes.
+        let late = run(&plan, &pieces, Manners { late: true, ..manners });
+        assert!(whole.closed && late.closed, "it goes on after {end:?}");
+        assert_eq!(late.requests, whole.requests, "{end:?} takes requests away");
+    }
     check_bounds(&plan, input);
     check_end(&plan, input);
+    check_refused(&plan, input);
 }
 
 /// The longest answer that there is, generously: whatever a client sends, this much is written for one request.
@@ -43,6 +56,19 @@ enum Ids {
     Redirected,
     Unavailable,
     TimedOut,
+    Overloaded,
+    Exhausted,
+}
+
+/// What comes after the input.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum End {
+    /// Nothing.
+    Silence,
+    /// The client says that it sends no more.
+    Hangup,
+    /// The server is being stopped, when it has answered what it could.
+    Stop,
 }
 
 /// How the server and the client take their time.
@@ -52,6 +78,7 @@ struct Manners {
     late: bool,
     /// How many bytes the client reads at once.
     narrow: usize,
+    end: End,
 }
 
 /// What a connection did.
@@ -64,11 +91,23 @@ struct Transcript {
 
 impl Plan {
     fn of(plan: u8) -> Plan {
-        let ids = match plan & 3 {
-            0 => Ids::Granted,
+        let ids = match plan & 0b1011 {
+            0 | 8 => Ids::Granted,
             1 => Ids::Redirected,
             2 => Ids::Unavailable,
-            _ => Ids::TimedOut,
+            3 => Ids::TimedOut,
+            9 => Ids::Overloaded,
+            _ => Ids::Exhausted,
+        };
+        let serves = match plan >> 4 & 3 {
+            1 => Serves::IdsOnly,
+            2 => Serves::PagesOnly,
+            _ => Serves::Everything,
+        };
+        let redirect_status = match plan >> 6 {
+            2 => RedirectStatus::TemporaryRedirect,
+            3 => RedirectStatus::PermanentRedirect,
+            _ => RedirectStatus::MovedPermanently,
         };
         let config = if plan & 4 == 0 {
             Config::default()
@@ -84,7 +123,7 @@ impl Plan {
                 ..Config::default()
             }
         };
-        Plan { config, ids }
+        Plan { config: Config { serves, redirect_status, ..config }, ids }
     }
 
     fn reply(&self, request: Request, next_id: &mut u64) -> Reply<'static> {
@@ -96,6 +135,8 @@ impl Plan {
             (Request::TakeIds { .. }, Ids::Redirected) => Reply::Redirect { authority: "leader:8001" },
             (Request::TakeIds { .. }, Ids::Unavailable) => Reply::LeaderUnavailable,
             (Request::TakeIds { .. }, Ids::TimedOut) => Reply::TimedOut,
+            (Request::TakeIds { .. }, Ids::Overloaded) => Reply::Overloaded,
+            (Request::TakeIds { .. }, Ids::Exhausted) => Reply::Exhausted,
         }
     }
 }
@@ -186,12 +227,21 @@ fn run(plan: &Plan, pieces: &[&[u8]], manners: Manners) -> Transcript {
             run.settle(manners.narrow);
         }
     }
+    match manners.end {
+        End::Silence => {}
+        End::Hangup => run.connection.end_of_input(turn),
+        End::Stop => {
+            run.settle(manners.narrow);
+            run.connection.wind_down(turn);
+        }
+    }
     run.settle(manners.narrow);
     assert_eq!(run.connection.unanswered(), 0);
+    let closed = run.closed || run.connection.is_finished();
     let output = String::from_utf8(run.output).expect("all that is sent is text");
     let answers = output.matches("HTTP/1.1 ").count() - output.matches("HTTP/1.1 100 ").count();
     assert_eq!(counted(&tally), answers, "each answer is counted once: {output}");
-    Transcript { output, requests: run.requests, closed: run.closed }
+    Transcript { output, requests: run.requests, closed }
 }
 
 fn counted(tally: &Tally) -> usize {
@@ -232,6 +282,24 @@ fn check_bounds(plan: &Plan, input: &[u8]) {
         let held = run.connection.output().len();
         assert!(held <= bound, "{held} bytes wait for a client that does not read");
     }
+}
+
+/// A connection too many is told so at once, whatever it sends, and nothing that it sends is a request.
+fn check_refused(plan: &Plan, input: &[u8]) {
+    let (date, tally) = (HttpDate::from_unix(0), Tally::default());
+    let turn = Turn { config: &plan.config, now: Micros(1), date: &date, tally: &tally };
+    let mut run = Run { connection: Connection::refused(turn), ..Run::new(plan, turn) };
+    run.settle(usize::MAX);
+    assert!(run.closed && run.output.starts_with(b"HTTP/1.1 503 "));
+    let said = run.output.len();
+    for piece in irregular(input) {
+        if !run.connection.wants_input(turn.config) {
+            break;
+        }
+        run.connection.receive(turn, piece);
+        run.settle(usize::MAX);
+    }
+    assert_eq!((run.output.len(), run.requests.len()), (said, 0));
 }
 
 /// How many deadlines may pass before a connection without a client is over: the request's, the one at which what it

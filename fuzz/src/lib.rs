@@ -11,3 +11,6 @@ pub mod core_step;
 pub mod http_connection;
 pub mod peer_codec;
 pub mod store;
+pub mod store_records;
+
+mod directory;

@@ -21,6 +21,10 @@ fn check_stream(data: &[u8]) {
         encode(frame, &mut encoded);
     }
     assert!(data.starts_with(&encoded), "the frames {:?} encode to other bytes", whole.0);
+    if let Some(error) = whole.1 {
+        assert!(FrameError::LABELS.contains(&error.label()), "{}", error.label());
+        assert!(!error.to_string().contains(['\n', '\r']), "{error}");
+    }
     assert_eq!(decode(data.chunks(1)), whole, "byte by byte");
     let splits = if data.len() <= EVERY_SPLIT_BYTES_MAX {
         0..=data.len()

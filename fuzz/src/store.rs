@@ -4,9 +4,6 @@
 //! `docs/storage-format.rst`. A meta page whose transaction number has changed may do that, and nothing else.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::id;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use raft_core::{
@@ -15,6 +12,8 @@ use raft_core::{
 };
 use ticketd::identity::{ClusterId, Identity, Standing};
 use ticketd::storage::{MAP_BYTES_MIN, Setting, Store, verify};
+
+use super::directory::Directory;
 
 /// The size of LMDB's pages on the machines in use; on others the damage only falls elsewhere.
 const PAGE_BYTES: usize = 4096;
@@ -32,16 +31,17 @@ pub fn check(data: &[u8]) {
     }
     let dir = Directory::new();
     fs::write(dir.data(), &file).expect("the temporary directory can be written to");
-    let verified = verify(&dir.0);
-    match Store::open(&dir.0) {
+    let verified = verify(dir.path());
+    match Store::open(dir.path()) {
         Ok(store) => {
-            assert!(verified.is_ok(), "opened, though {verified:?}");
+            let findings = verified.as_ref().map(ToString::to_string);
+            assert!(findings.is_ok_and(|text| !text.is_empty()), "opened, though {verified:?}");
             let found = Contents::of(&store);
             drop(store);
             let older = found == sound.before && looks_unfinished(&sound.file, &file);
             let truth = found == sound.contents || older;
             assert!(truth, "a wrong answer: {} entries", found.recovered.entries.len());
-            verify(&dir.0).expect("what was opened stays sound");
+            verify(dir.path()).expect("what was opened stays sound");
         }
         Err(error) => {
             assert!(!error.to_string().is_empty());
@@ -141,7 +141,7 @@ fn sound() -> &'static Sound {
         let dir = Directory::new();
         let initial = Some((HardState { current_term: Term(1), voted_for: None }, snapshot(1, 1)));
         let settings = [("host".to_owned(), "127.0.0.1".to_owned())];
-        let made = Store::create(&dir.0, MAP_BYTES_MIN, &identity(), &settings, initial);
+        let made = Store::create(dir.path(), MAP_BYTES_MIN, &identity(), &settings, initial);
         let mut store = made.expect("the temporary directory can hold a store");
         for index in 2..ENTRIES {
             write(&mut store, Write { entries: vec![entry(index, 1)], ..nothing(index) });
@@ -169,7 +169,7 @@ fn sound() -> &'static Sound {
 }
 
 fn open(dir: &Directory) -> Store {
-    Store::open(&dir.0).expect("a sound store can be opened")
+    Store::open(dir.path()).expect("a sound store can be opened")
 }
 
 fn write(store: &mut Store, write: Write) {
@@ -205,31 +205,4 @@ fn snapshot(index: u64, term: u64) -> Snapshot {
 fn identity() -> Identity {
     let me = Peer { id: NodeId::new(1).expect("1 is not 0"), incarnation: Incarnation(0xabcd) };
     Identity { me, standing: Standing::Member { cluster: ClusterId(77), joined_at: LogIndex(1) } }
-}
-
-/// A directory that is gone with its owner: in memory where the system has such a place, because every check
-/// syncs a file several times.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> Directory {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let memory = PathBuf::from("/dev/shm");
-        let parent = if memory.is_dir() { memory } else { std::env::temp_dir() };
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = parent.join(format!("ticketd-fuzz-{}-{number}", id()));
-        fs::create_dir_all(&path).expect("the temporary directory can be written to");
-        Directory(path)
-    }
-
-    fn data(&self) -> PathBuf {
-        self.0.join("data.mdb")
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        // What is left behind is small, and the system's to remove.
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }

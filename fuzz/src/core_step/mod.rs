@@ -22,6 +22,8 @@ use self::node::Node;
 
 /// Members of the cluster, sound and hostile.
 const MEMBERS: u64 = 3;
+/// From this first byte on, a node with an empty store is there as well, which a leader may add.
+const NEWCOMER_FROM: u8 = 192;
 /// Messages between sound nodes that wait to be delivered: further ones are lost.
 const IN_FLIGHT_MAX: usize = 32;
 
@@ -32,11 +34,13 @@ const EVIDENCE: [&str; 2] = ["two leaders in term", "conflict at"];
 pub fn check(data: &[u8]) {
     expect_evidence();
     let mut bytes = Bytes::new(data);
-    let sound = 1 + u64::from(bytes.below(3));
-    let mut cluster = Cluster {
-        nodes: (1..=sound).map(|number| Node::new(peer(number), first_store())).collect(),
-        in_flight: Vec::new(),
-    };
+    let plan = bytes.byte();
+    let sound = 1 + u64::from(plan % 3);
+    let mut nodes: Vec<Node> = (1..=sound).map(|number| Node::new(peer(number), first_store())).collect();
+    if plan >= NEWCOMER_FROM {
+        nodes.push(Node::new(peer(MEMBERS + 1), Recovered::default()));
+    }
+    let mut cluster = Cluster { nodes, in_flight: Vec::new() };
     while !bytes.is_empty() {
         if cluster.event(&mut bytes).is_err() {
             return;
@@ -56,7 +60,8 @@ struct Cluster {
 impl Cluster {
     /// One event.
     fn event(&mut self, bytes: &mut Bytes<'_>) -> Result<(), Stopped> {
-        let at = usize::from(bytes.below(3)) % self.nodes.len();
+        let nodes = u8::try_from(self.nodes.len().max(3)).expect("four at most");
+        let at = usize::from(bytes.below(nodes)) % self.nodes.len();
         let kind = bytes.below(24);
         let node = &mut self.nodes[at];
         match kind {

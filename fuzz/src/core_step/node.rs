@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use raft_core::{
-    AppendOutcome, BarrierId, Config, Input, LogIndex, MembershipChange, Message, Micros, Output, Peer,
-    ProposalId, Raft, Recovered, Role, Term,
+    AppendOutcome, BarrierId, Config, Entry, Input, LogIndex, Membership, MembershipChange, Message, Micros,
+    Output, Payload, Peer, ProposalId, Raft, Recovered, Role, Term,
 };
 
 use super::disk::Disk;
@@ -23,6 +24,8 @@ pub(super) struct Node {
     now: Micros,
     sent: Vec<(Peer, Message)>,
     applied: LogIndex,
+    /// The last membership that was applied.
+    members: Arc<Membership>,
     votes: BTreeMap<Term, Peer>,
     proposals: u64,
     barriers: u64,
@@ -36,6 +39,7 @@ impl Node {
         Node {
             raft: start(me, Micros(0), &disk.durable),
             applied: disk.base().0,
+            members: members(&disk.durable),
             disk,
             now: Micros(0),
             sent: Vec::new(),
@@ -105,6 +109,7 @@ impl Node {
         self.disk = Disk::new(std::mem::take(&mut self.disk.durable));
         self.raft = start(self.raft.me(), self.now, &self.disk.durable);
         self.applied = self.disk.base().0;
+        self.members = members(&self.disk.durable);
         self.sent.clear();
     }
 
@@ -129,6 +134,13 @@ impl Node {
             self.carry_out(output);
         }
         assert_eq!(self.raft.last_applied(), self.applied, "it has applied something else than it said");
+        if self.raft.commit_index() == self.applied {
+            assert_eq!(
+                *self.raft.committed_membership(),
+                self.members,
+                "others are members than were applied"
+            );
+        }
         Ok(())
     }
 
@@ -148,12 +160,16 @@ impl Node {
                 assert!(entry.index <= self.raft.commit_index(), "applied before it was committed");
                 assert!(self.disk.holds(&entry), "applied before it was durable");
                 self.applied = entry.index;
+                if let Entry { payload: Payload::Membership(members), .. } = entry {
+                    self.members = members;
+                }
             }
             Output::Restored(snapshot) => {
                 let index = snapshot.last_included_index;
                 assert!(index > self.applied, "restored {index} after {}", self.applied);
                 assert!(self.disk.base().0 >= index, "restored before it was durable");
                 self.applied = index;
+                self.members = Arc::clone(&snapshot.membership);
             }
             Output::BarrierPassed(BarrierId(barrier)) => {
                 assert!(barrier > self.passed && barrier <= self.barriers, "barrier {barrier} passes again");
@@ -210,6 +226,11 @@ impl Node {
     fn has_left(&self, term: Term) -> bool {
         self.disk.durable.hard_state.current_term > term
     }
+}
+
+/// Those of the snapshot, which is what is applied at a start.
+fn members(durable: &Recovered) -> Arc<Membership> {
+    durable.snapshot.as_ref().map(|snapshot| Arc::clone(&snapshot.membership)).unwrap_or_default()
 }
 
 fn start(me: Peer, now: Micros, durable: &Recovered) -> Raft {
