@@ -274,7 +274,7 @@ fn a_damaged_store_can_be_dropped_by_force_and_its_node_join_anew() {
 /// Changes the record of a log entry wherever the file has it, also where it is not in use any more.
 fn damage_entry(store: &Path, index: u64) {
     let data = store.join("data.mdb");
-    let mut file = fs::read(&data).unwrap();
+    let mut file = fs::read(&data).expect("the test's own file");
     // Its key, then the version of the format and the kind: see docs/storage-format.rst.
     let record = [&[6][..], &index.to_be_bytes(), &[1, 6]].concat();
     let starts: Vec<usize> =
@@ -283,7 +283,7 @@ fn damage_entry(store: &Path, index: u64) {
     for start in starts {
         file[start + record.len()] ^= 1;
     }
-    fs::write(data, file).unwrap();
+    fs::write(data, file).expect("the test's own file");
 }
 
 /// Two of three have an entry, and with one of them its record rots. Were it cut off there, that node and the third,

@@ -238,6 +238,11 @@ fn run(plan: &Plan, pieces: &[&[u8]], manners: Manners) -> Transcript {
     run.settle(manners.narrow);
     assert_eq!(run.connection.unanswered(), 0);
     let closed = run.closed || run.connection.is_finished();
+    if run.connection.is_finished() {
+        let (deadline, wants) =
+            (run.connection.deadline(turn.config), run.connection.wants_input(turn.config));
+        assert_eq!((deadline, wants), (None, false), "it is over, and waits for something");
+    }
     let output = String::from_utf8(run.output).expect("all that is sent is text");
     let answers = output.matches("HTTP/1.1 ").count() - output.matches("HTTP/1.1 100 ").count();
     assert_eq!(counted(&tally), answers, "each answer is counted once: {output}");

@@ -27,8 +27,8 @@ use crate::identity::Identity;
 /// Maps are rounded up to this, the largest page of the systems in use, because LMDB wants whole pages.
 const MAP_GRANULE_BYTES: u64 = 64 << 10;
 
-/// What a store must have left beyond the pages that it has: settings and identity are rewritten at start-up,
-/// each in a transaction that copies a few pages.
+/// What a store must have left beyond the pages that it has, where it is given another size: settings and identity
+/// are rewritten at start-up, each in a transaction that copies a few pages.
 const HEADROOM_BYTES: u64 = 1 << 20;
 
 /// Room for an entry of ours, so that records are put together without growing the buffer again and again.
