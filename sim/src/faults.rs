@@ -1,5 +1,6 @@
 //! What goes wrong, and when.
 
+use raft_core::Role;
 use ticketd::node::Input;
 
 use crate::host::{Health, Standing, node_id};
@@ -150,6 +151,9 @@ impl World {
             Fault::Transfer => {
                 let to = self.fault_rng.percent(50).then(|| node_id(slot));
                 self.operators.wish(Wish::Transfer(to));
+                if self.fault_rng.percent(30) {
+                    self.deafen_leader(us);
+                }
             }
             Fault::Leave => self.wish_to_leave(slot),
             Fault::Join => self.wish_to_join(slot),
@@ -238,6 +242,19 @@ impl World {
             } else {
                 self.block(other, slot);
             }
+        }
+        self.schedule.plan(self.now.plus(us), Event::Repair { repair: Repair::Network });
+    }
+
+    /// Who leads hears nothing for a while: neither that a successor was elected, nor that nobody follows any more.
+    fn deafen_leader(&mut self, us: u64) {
+        let leads = |world: &World, slot: &Slot| {
+            let process = world.hosts[slot.at()].process.as_ref();
+            process.is_some_and(|process| process.node.raft().role() == Role::Leader)
+        };
+        let Some(leader) = self.slots().find(|slot| leads(self, slot)) else { return };
+        for other in self.slots() {
+            self.block(other, leader);
         }
         self.schedule.plan(self.now.plus(us), Event::Repair { repair: Repair::Network });
     }
