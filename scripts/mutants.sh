@@ -14,7 +14,8 @@ copy_sources() {
     survivors=
     rm -rf "$work/tree"
     mkdir -p "$work/tree"
-    (cd "$root" && git ls-files -z | tar --null -T - -cf -) | tar -C "$work/tree" -xf -
+    # As new as now (-m): a source that was changed while an earlier run was building is older than what that built.
+    (cd "$root" && git ls-files -z | tar --null -T - -cf -) | tar -C "$work/tree" -xmf -
     cd "$work/tree"
 }
 

@@ -225,3 +225,103 @@ impl World {
         membership.peer(id) == Some(host.peer) && host.disk.is_sound()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::num::NonZeroU64;
+    use std::ops::Range;
+    use std::sync::Arc;
+
+    use raft_core::{Entry, LogIndex, Payload, Snapshot, Term, WriteId};
+    use ticketd::identity::{self, Identity};
+    use ticketd::node::initial_state;
+
+    use super::*;
+    use crate::disk::Storage;
+
+    fn identity() -> Identity {
+        let me = Peer { id: NodeId::new(1).unwrap(), incarnation: Incarnation(1) };
+        Identity { me, standing: identity::Standing::Joining }
+    }
+
+    fn initial() -> Snapshot {
+        Snapshot {
+            last_included_index: LogIndex(1),
+            last_included_term: Term(1),
+            membership: Arc::default(),
+            state: initial_state(NonZeroU64::MIN),
+        }
+    }
+
+    fn write(id: u64, term: u64, truncate_from: Option<u64>, entries: Range<u64>) -> Write {
+        let entry = |index| Entry { index: LogIndex(index), term: Term(term), payload: Payload::Noop };
+        Write {
+            id: WriteId(id),
+            hard_state: Some(HardState { current_term: Term(term), voted_for: None }),
+            snapshot: None,
+            truncate_from: truncate_from.map(LogIndex),
+            entries: entries.map(entry).collect(),
+        }
+    }
+
+    /// A disk with entries 2 to 5 of term 2, and who watches it.
+    fn disk() -> (Disk, Oracle) {
+        let initial = initial();
+        let mut oracle = Oracle::new(&initial);
+        let hard_state = HardState { current_term: Term(1), voted_for: None };
+        let mut disk = Disk::new(&identity(), hard_state, Some(Arc::new(initial)));
+        let mut storage = Storage::new(disk.open(&identity()).unwrap().tail());
+        storage.submit(write(1, 2, None, 2..6));
+        assert_eq!(storage.commit(&mut disk, &mut oracle), Ok(Some(WriteId(1))));
+        (disk, oracle)
+    }
+
+    /// What becomes of a disk on which this is torn in many ways.
+    fn outcomes(torn: &Write) -> BTreeSet<&'static str> {
+        let (disk, mut oracle) = disk();
+        let tail = disk.open(&identity()).unwrap().tail();
+        let mut tear = |seed| {
+            let mut disk = disk.clone();
+            let what = disk.tear(tail.clone(), vec![torn.clone()], &mut Rng::new(seed, 0), &mut oracle);
+            assert_eq!(disk.open(&identity()).is_ok(), disk.is_sound(), "seed {seed}");
+            what
+        };
+        (0..500).map(&mut tear).collect()
+    }
+
+    #[test]
+    fn a_torn_transaction_that_replaces_nothing_is_refused_or_is_all_or_nothing() {
+        let expected = BTreeSet::from(["has a torn transaction", "has all or nothing of a torn transaction"]);
+        for torn in [write(2, 3, None, 6..9), write(2, 3, Some(4), 0..0), write(2, 3, None, 0..0)] {
+            let found = outcomes(&torn);
+            assert!(found.is_subset(&expected) && found.contains("has all or nothing of a torn transaction"));
+            assert!(
+                found.len() == 2 || (torn.entries.is_empty() && torn.truncate_from.is_none()),
+                "{torn:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_mixture_of_entries_and_those_in_their_place_is_recognised_and_not_let_come_true() {
+        let found = outcomes(&write(2, 3, Some(4), 4..6));
+        assert!(found.contains("has lost a transaction, which could have been torn unseen"), "{found:?}");
+    }
+
+    #[test]
+    fn any_record_that_rots_is_refused_and_named() {
+        let (disk, _) = disk();
+        let mut named = BTreeSet::new();
+        for seed in 0..500 {
+            let mut disk = disk.clone();
+            disk.rot(&mut Rng::new(seed, 0)).unwrap();
+            assert_eq!(disk.rot(&mut Rng::new(seed, 0)), None, "it is damaged already");
+            let Some(Damage::Rotten(key)) = disk.damage else { panic!("{:?}", disk.damage) };
+            // It checks itself that the record is named.
+            disk.open(&identity()).unwrap_err();
+            named.insert(key);
+        }
+        assert_eq!(named.len(), 6 + 4, "{named:?}");
+    }
+}
