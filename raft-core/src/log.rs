@@ -276,6 +276,12 @@ mod tests {
         assert_eq!(membership(&[10, 7]).weight(), 32 + (32 + 10 + 20) + (32 + 7 + 14));
     }
 
+    /// The peer protocol's document gives this number.
+    #[test]
+    fn an_append_carries_64_kib_of_entries() {
+        assert_eq!(APPEND_BYTES_MAX, 65_536);
+    }
+
     #[test]
     fn a_batch_ends_before_the_entry_that_would_take_it_beyond_its_bytes() {
         let half = APPEND_BYTES_MAX / 2 - 32;

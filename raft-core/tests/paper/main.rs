@@ -13,4 +13,5 @@ mod quick_failover;
 mod read_barriers;
 mod replication;
 mod snapshots;
+mod timing;
 mod transfers;

@@ -286,13 +286,10 @@ fn a_leader_that_can_commit_nothing_refuses_more_than_the_bound() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
     cluster.isolate(1);
     let mut accepted = 0;
-    loop {
+    for _ in 0..=UNCOMMITTED_ENTRIES_MAX {
         cluster.propose(1, "");
         let busy = |e: &Output| matches!(e, Output::ProposalDone { outcome: ProposalOutcome::Busy, .. });
-        if cluster.events(1).iter().any(busy) {
-            break;
-        }
-        accepted += 1;
+        accepted += u64::from(!cluster.events(1).iter().any(busy));
     }
     assert_eq!(accepted, UNCOMMITTED_ENTRIES_MAX);
     assert_eq!(cluster.role(1), Role::Leader);
