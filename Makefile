@@ -17,6 +17,7 @@ help:
 	@echo 'make sim             whole clusters from ten thousand seeds; SEED=n replays one'
 	@echo 'make sim-mutants     plant known mistakes, one at a time: the simulation must find each'
 	@echo 'make model           every state of small clusters; make model-mutants plants mistakes there'
+	@echo 'make mutants         change the code in small ways, one at a time: the tests must notice; FILE=path'
 	@echo 'make fuzz            whatever a fuzzer makes up; TARGET=name TIME=seconds'
 	@echo 'make fuzz-coverage   which lines its inputs reach, and which they do not'
 	@echo 'make chaos           the real program on disks that fail, fill up, stall and forget'
@@ -56,4 +57,5 @@ include model/model.mk
 include fuzz/fuzz.mk
 include tests/chaos/chaos.mk
 include tests/clients/clients.mk
+include tests/mutants/mutants.mk
 include bench/bench.mk

@@ -542,6 +542,15 @@ mod tests {
     }
 
     #[test]
+    #[should_panic(expected = "a text of 5 bytes, 4 at most")]
+    fn a_long_text_over_its_bound_is_not_written() {
+        let mut bytes = Vec::new();
+        bytes.put_long_text("four", 4);
+        assert_eq!(bytes, b"\0\0\0\x04four");
+        bytes.put_long_text("fives", 4);
+    }
+
+    #[test]
     fn what_could_break_a_line_a_header_or_json_is_no_address() {
         for good in ["127.0.0.1:9000", "[fe80::1%eth0]:9000", "node_1.example.org:80", "a"] {
             assert!(is_address(good), "{good}");
@@ -556,18 +565,40 @@ mod tests {
 
     #[test]
     fn an_absent_and_a_present_option_come_back_as_they_were() {
-        for (id, incarnation, number) in [(None, None, None), (NodeId::new(7), Some(Incarnation(8)), Some(9))]
-        {
+        let peer = Peer { id: NodeId::new(9).unwrap(), incarnation: Incarnation(10) };
+        let present = (Some(peer), NodeId::new(7), Some(Incarnation(8)), Some(11));
+        for (peer, id, incarnation, number) in [(None, None, None, None), present] {
             let mut bytes = Vec::new();
+            bytes.put_peer_option(peer);
             bytes.put_node_id_option(id);
             bytes.put_incarnation_option(incarnation);
             bytes.put_u64_option(number);
             let mut reader = Reader::new(&bytes);
+            assert_eq!(reader.peer_option(), Ok(peer));
             assert_eq!(reader.node_id_option(), Ok(id));
             assert_eq!(reader.incarnation_option(), Ok(incarnation));
             assert_eq!(reader.u64_option(), Ok(number));
             assert_eq!(reader.finish(), Ok(()));
         }
         assert_eq!(Reader::new(&[2]).node_id_option(), Err(DecodeError::UnknownKind(2)));
+    }
+
+    #[test]
+    fn every_error_reads_as_a_line_of_its_own() {
+        let errors = [
+            DecodeError::Truncated,
+            DecodeError::TrailingBytes,
+            DecodeError::UnknownKind(7),
+            DecodeError::UnknownKind(8),
+            DecodeError::ZeroNodeId,
+            DecodeError::ZeroCount,
+            DecodeError::NotUtf8,
+            DecodeError::TooLong,
+            DecodeError::BadAddress,
+            DecodeError::MembersOutOfOrder,
+        ];
+        let lines: std::collections::BTreeSet<String> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(lines.len(), errors.len(), "{lines:?}");
+        assert!(lines.iter().all(|line| !line.is_empty() && !line.contains('\n')), "{lines:?}");
     }
 }

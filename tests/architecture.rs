@@ -229,12 +229,13 @@ fn path(relative: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
 }
 
-/// Whether the module that this file belongs to declares it for tests alone.
+/// Whether the module that this file belongs to, or one further up, is declared for tests alone.
 fn is_declared_as_test(file: &Path) -> bool {
     let Some(name) = file.file_stem().map(|stem| stem.to_string_lossy()) else { return false };
     let declared = format!("#[cfg(test)]\nmod {name};");
     let parents = ["mod.rs", "lib.rs"].map(|parent| file.with_file_name(parent));
     parents.iter().any(|parent| fs::read_to_string(parent).is_ok_and(|text| text.contains(&declared)))
+        || file.parent().is_some_and(|directory| is_declared_as_test(&directory.with_extension("rs")))
 }
 
 /// Every Rust source below `root`, which is relative to the project, in a fixed order.

@@ -84,3 +84,126 @@ impl Raft {
         moment.since(self.now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+    use alloc::sync::Arc;
+    use alloc::vec::Vec;
+    use core::hash::Hasher as _;
+    use std::hash::DefaultHasher;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::io::{HardState, Input, Recovered, Role};
+    use crate::log::Snapshot;
+    use crate::membership::{Member, Membership, Suffrage};
+    use crate::message::{Heartbeat, Message, PreVoteResponse, RequestVoteResponse};
+    use crate::types::{BarrierId, Incarnation, LogIndex, NodeId, Peer, Round, Term, WriteId};
+
+    const ELECTION_TIMEOUT_US: u64 = 200;
+
+    fn peer(id: u64) -> Peer {
+        Peer { id: NodeId::new(id).unwrap(), incarnation: Incarnation(1) }
+    }
+
+    /// One of three voters, in term 1.
+    fn node(seed: u64) -> Raft {
+        let member = Member {
+            incarnation: Incarnation(1),
+            suffrage: Suffrage::Voter,
+            peer_address: String::new(),
+            client_address: String::new(),
+        };
+        let members = (1..=3).map(|id| (peer(id).id, member.clone())).collect();
+        let snapshot = Snapshot {
+            last_included_index: LogIndex(1),
+            last_included_term: Term(1),
+            membership: Arc::new(Membership { members }),
+            state: Arc::from([]),
+        };
+        let config =
+            Config { me: peer(1), election_timeout_us: ELECTION_TIMEOUT_US, heartbeat_interval_us: 40, seed };
+        let recovered = Recovered {
+            hard_state: HardState { current_term: Term(1), voted_for: None },
+            snapshot: Some(Arc::new(snapshot)),
+            entries: Vec::new(),
+        };
+        Raft::new(config, Micros(0), recovered)
+    }
+
+    fn after(mut raft: Raft, now: u64, input: Input) -> Raft {
+        raft.step(Micros(now), input);
+        while raft.poll_output().is_some() {}
+        raft
+    }
+
+    fn told(raft: Raft, now: u64, message: Message) -> Raft {
+        after(raft, now, Input::Message { from: peer(2), message })
+    }
+
+    /// A node that has just become leader of term 2, at the moment 1000.
+    fn leader() -> Raft {
+        let mut raft = after(node(1), 1000, Input::Wake);
+        let (term, next_term, vote_granted) = (Term(1), Term(2), true);
+        let answer = PreVoteResponse { term, next_term, vote_granted };
+        raft = told(raft, 1000, Message::PreVoteResponse(answer));
+        raft = after(raft, 1000, Input::WritesDurable { through: WriteId(1) });
+        let answer = RequestVoteResponse { term: next_term, vote_granted };
+        raft = told(raft, 1000, Message::RequestVoteResponse(answer));
+        assert_eq!(raft.role(), Role::Leader);
+        raft
+    }
+
+    /// A node that follows, and heard its leader at the moment 1000.
+    fn follower() -> Raft {
+        let heartbeat = Heartbeat { term: Term(1), leader_commit: LogIndex(0), round: Round(0) };
+        told(node(1), 1000, Message::Heartbeat(heartbeat))
+    }
+
+    fn fingerprint(raft: &Raft) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        raft.fingerprint(&mut hasher);
+        hasher.finish()
+    }
+
+    #[test]
+    fn nodes_that_differ_only_in_when_they_campaign_are_one() {
+        let (one, other) = (node(1), node(2));
+        assert_ne!(one.deadline(), other.deadline());
+        assert_eq!(fingerprint(&one), fingerprint(&other));
+        assert_ne!(fingerprint(&one), fingerprint(&follower()));
+        assert_ne!(fingerprint(&one), fingerprint(&leader()));
+    }
+
+    #[test]
+    fn how_long_ago_a_leader_was_heard_tells_nodes_apart_up_to_an_election_timeout() {
+        let at = |now| fingerprint(&after(follower(), now, Input::ReadBarrier(BarrierId(1))));
+        assert_ne!(at(1010), at(1020));
+        assert_ne!(at(1000 + ELECTION_TIMEOUT_US - 1), at(1000 + ELECTION_TIMEOUT_US));
+        assert_eq!(at(1000 + ELECTION_TIMEOUT_US), at(1001 + ELECTION_TIMEOUT_US));
+    }
+
+    #[test]
+    fn what_a_leader_has_been_asked_tells_it_apart() {
+        let asked = after(leader(), 1000, Input::ReadBarrier(BarrierId(1)));
+        assert_ne!(fingerprint(&leader()), fingerprint(&asked));
+    }
+
+    #[test]
+    fn how_long_a_hand_over_has_left_tells_leaders_apart() {
+        let begun_at = |began| {
+            let mut raft = leader();
+            raft = after(raft, began, Input::TransferLeadership { to: Some(peer(2).id) });
+            fingerprint(&after(raft, 1030, Input::ReadBarrier(BarrierId(1))))
+        };
+        assert_ne!(begun_at(1010), begun_at(1020));
+        assert_eq!(begun_at(1010), begun_at(1010));
+    }
+
+    #[test]
+    fn a_write_that_is_not_durable_yet_tells_nodes_apart() {
+        let written = |through| after(leader(), 1000, Input::WritesDurable { through: WriteId(through) });
+        assert_ne!(fingerprint(&written(1)), fingerprint(&written(2)));
+    }
+}

@@ -232,3 +232,72 @@ impl Log {
         self.memberships.last().expect("the snapshot's membership is never removed")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+    use alloc::vec;
+
+    use super::*;
+    use crate::membership::{Member, Suffrage};
+    use crate::types::{Incarnation, NodeId};
+
+    fn log(payloads: impl IntoIterator<Item = Payload>) -> Log {
+        let entries = (1..).zip(payloads);
+        let entries = entries.map(|(at, payload)| Entry { index: LogIndex(at), term: Term(1), payload });
+        Log::new(None, entries.collect())
+    }
+
+    fn command(bytes: usize) -> Payload {
+        Payload::Command(Arc::from(vec![0; bytes]))
+    }
+
+    /// A membership whose addresses, two for each member, have this many bytes.
+    fn membership(address_bytes: &[usize]) -> Payload {
+        let address = |bytes: usize| String::from_utf8(vec![b'a'; bytes]).unwrap();
+        let members = (1..).zip(address_bytes).map(|(id, bytes)| {
+            let member = Member {
+                incarnation: Incarnation(1),
+                suffrage: Suffrage::Voter,
+                peer_address: address(*bytes),
+                client_address: address(2 * bytes),
+            };
+            (NodeId::new(id).unwrap(), member)
+        });
+        Payload::Membership(Arc::new(Membership { members: members.collect() }))
+    }
+
+    /// How long the peer protocol's longest frame may be rests on this.
+    #[test]
+    fn an_entry_weighs_32_bytes_and_what_it_carries_and_32_for_each_member() {
+        assert_eq!(Payload::Noop.weight(), 32);
+        assert_eq!(command(100).weight(), 132);
+        assert_eq!(membership(&[]).weight(), 32);
+        assert_eq!(membership(&[10, 7]).weight(), 32 + (32 + 10 + 20) + (32 + 7 + 14));
+    }
+
+    /// The peer protocol's document gives this number.
+    #[test]
+    fn an_append_carries_64_kib_of_entries() {
+        assert_eq!(APPEND_BYTES_MAX, 65_536);
+    }
+
+    #[test]
+    fn a_batch_ends_before_the_entry_that_would_take_it_beyond_its_bytes() {
+        let half = APPEND_BYTES_MAX / 2 - 32;
+        for (second, taken) in [(half, 2), (half + 1, 1)] {
+            let log = log([command(half), command(second), Payload::Noop]);
+            assert_eq!(log.batch(LogIndex(1)).len(), taken, "{half} and {second} bytes");
+        }
+        let log = log([command(2 * APPEND_BYTES_MAX), Payload::Noop]);
+        assert_eq!(log.batch(LogIndex(1)).len(), 1, "a larger entry travels alone");
+    }
+
+    #[test]
+    fn a_batch_ends_at_its_number_of_entries() {
+        let log = log((0..ENTRIES_PER_APPEND_MAX + 1).map(|_| Payload::Noop));
+        assert_eq!(log.batch(LogIndex(1)).len(), ENTRIES_PER_APPEND_MAX);
+        assert_eq!(log.batch(LogIndex(2)).len(), ENTRIES_PER_APPEND_MAX);
+        assert_eq!(log.batch(LogIndex(3)).len(), ENTRIES_PER_APPEND_MAX - 1);
+    }
+}

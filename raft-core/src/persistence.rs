@@ -227,3 +227,93 @@ fn matched(message: &Message) -> Option<(Term, LogIndex)> {
     let AppendOutcome::Matched { match_index } = outcome else { return None };
     Some((*term, *match_index))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::{Entry, Payload};
+    use crate::types::{Incarnation, NodeId};
+
+    fn leader() -> Peer {
+        Peer { id: NodeId::new(1).unwrap(), incarnation: Incarnation(1) }
+    }
+
+    fn answer(term: u64, outcome: AppendOutcome) -> Message {
+        Message::AppendEntriesResponse(AppendEntriesResponse { term: Term(term), outcome })
+    }
+
+    fn matched(term: u64, index: u64) -> Message {
+        answer(term, AppendOutcome::Matched { match_index: LogIndex(index) })
+    }
+
+    /// The first entry was handed out, to be written, and these were promised, each in a step of its own.
+    fn withholding(promises: impl IntoIterator<Item = Message>) -> Persistence {
+        let mut log = Log::new(None, Vec::new());
+        log.append(Entry { index: LogIndex(1), term: Term(1), payload: Payload::Noop });
+        let mut persistence = Persistence::new(LogIndex(0));
+        persistence.note_append(LogIndex(1));
+        let write = persistence.end_step(Micros(10), HardState::default(), &log);
+        assert_eq!(write.map(|w| (w.id, w.entries.len())), Some((WriteId(1), 1)));
+        for message in promises {
+            persistence.promise(leader(), message);
+            assert_eq!(persistence.end_step(Micros(20), HardState::default(), &log), None);
+        }
+        persistence
+    }
+
+    fn released(persistence: &mut Persistence) -> Vec<Message> {
+        core::iter::from_fn(|| persistence.released()).map(|(_, message)| message).collect()
+    }
+
+    #[test]
+    fn of_two_acknowledgements_that_wait_for_one_write_the_one_that_says_more_is_sent() {
+        let (less, more, later) = (matched(1, 3), matched(1, 5), matched(2, 3));
+        for (first, second, sent) in [
+            (&less, &more, &more),
+            (&more, &less, &more),
+            (&more, &more, &more),
+            (&more, &later, &later),
+            (&later, &more, &later),
+        ] {
+            let mut persistence = withholding([first.clone(), second.clone()]);
+            assert_eq!(released(&mut persistence), []);
+            persistence.on_durable(WriteId(1));
+            let released = released(&mut persistence);
+            assert_eq!(released.as_slice(), core::slice::from_ref(sent), "{first:?}, then {second:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_waits_for_a_write_is_sent_once_one_has_failed() {
+        let mut persistence = withholding([matched(1, 1)]);
+        assert_eq!(persistence.oldest_issued_at(), Some(Micros(10)));
+        persistence.fail();
+        persistence.on_durable(WriteId(1));
+        assert_eq!(released(&mut persistence), []);
+        assert_eq!((persistence.oldest_issued_at(), persistence.durable_index()), (None, LogIndex(0)));
+    }
+    /// Writes are told apart by how far they are from the last durable one, whatever their ids.
+    #[test]
+    fn a_write_under_way_and_what_waits_for_it_tell_nodes_apart_and_their_ids_do_not() {
+        let fingerprint = |persistence: &Persistence| {
+            let mut hasher = std::hash::DefaultHasher::new();
+            persistence.fingerprint(|at| 100 - at.0, &mut hasher);
+            hasher.finish()
+        };
+        let under_way = withholding([]);
+        let mut durable = under_way.clone();
+        durable.on_durable(WriteId(1));
+        assert_ne!(fingerprint(&durable), fingerprint(&under_way));
+        assert_ne!(fingerprint(&withholding([matched(1, 1)])), fingerprint(&under_way));
+
+        let mut later = durable.clone();
+        later.note_hard_state();
+        let mut log = Log::new(None, Vec::new());
+        log.append(Entry { index: LogIndex(1), term: Term(1), payload: Payload::Noop });
+        assert!(later.end_step(Micros(30), HardState::default(), &log).is_some());
+        assert_eq!((later.distance(WriteId(2)), later.distance(WriteId(1))), (1, 0));
+        assert_ne!(fingerprint(&later), fingerprint(&durable));
+        later.on_durable(WriteId(2));
+        assert_eq!(fingerprint(&later), fingerprint(&durable));
+    }
+}

@@ -164,3 +164,86 @@ impl Progress {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE_US: u64 = 80;
+
+    /// One whose log agrees up to 5, and to whom 6 to 8 were sent at the moments 100 to 102, each on its own.
+    fn replicating() -> Progress {
+        let mut progress = Progress::new(LogIndex(6), Micros(0));
+        progress.on_matched(LogIndex(5), Micros(50));
+        for (index, now) in [(6, 100), (7, 101), (8, 102)] {
+            progress.on_sent(LogIndex(index), Micros(now));
+        }
+        progress
+    }
+
+    fn in_flight(progress: &Progress) -> Option<usize> {
+        match &progress.state {
+            ProgressState::Replicate { in_flight, .. } => Some(in_flight.len()),
+            ProgressState::Probe { .. } | ProgressState::Snapshot { .. } => None,
+        }
+    }
+
+    #[test]
+    fn who_has_been_silent_for_all_of_the_patience_is_not_expected_to_answer() {
+        let mut progress = Progress::new(LogIndex(1), Micros(100));
+        assert!(progress.is_responsive(Micros(179), PATIENCE_US));
+        assert!(!progress.is_responsive(Micros(180), PATIENCE_US));
+        progress.on_heard(Micros(180));
+        assert!(progress.is_responsive(Micros(180), PATIENCE_US));
+    }
+
+    #[test]
+    fn an_answer_makes_room_for_as_many_appends_as_it_covers() {
+        let mut progress = replicating();
+        progress.on_matched(LogIndex(7), Micros(110));
+        assert_eq!(in_flight(&progress), Some(1));
+        progress.on_matched(LogIndex(6), Micros(111));
+        assert_eq!((in_flight(&progress), progress.match_index), (Some(1), LogIndex(7)), "an old answer");
+        progress.on_matched(LogIndex(8), Micros(112));
+        assert_eq!(in_flight(&progress), Some(0));
+    }
+
+    #[test]
+    fn what_is_unanswered_for_all_of_the_patience_is_taken_for_lost_and_sent_anew() {
+        let mut progress = replicating();
+        progress.on_tick(Micros(179), PATIENCE_US);
+        assert_eq!((in_flight(&progress), progress.next_index), (Some(3), LogIndex(9)));
+        progress.on_tick(Micros(180), PATIENCE_US);
+        assert_eq!((in_flight(&progress), progress.next_index), (None, LogIndex(6)));
+    }
+
+    #[test]
+    fn only_an_answer_that_brings_something_new_renews_the_patience() {
+        let mut progress = replicating();
+        progress.on_matched(LogIndex(6), Micros(170));
+        progress.on_matched(LogIndex(6), Micros(240));
+        progress.on_matched(LogIndex(5), Micros(241));
+        progress.on_tick(Micros(249), PATIENCE_US);
+        assert_eq!(in_flight(&progress), Some(2));
+        progress.on_tick(Micros(250), PATIENCE_US);
+        assert_eq!((in_flight(&progress), progress.next_index), (None, LogIndex(7)));
+    }
+
+    #[test]
+    fn a_member_that_lacks_nothing_is_not_probed_however_long_it_says_nothing() {
+        let mut progress = Progress::new(LogIndex(6), Micros(0));
+        progress.on_matched(LogIndex(5), Micros(0));
+        progress.on_tick(Micros(1_000), PATIENCE_US);
+        assert_eq!(in_flight(&progress), Some(0));
+    }
+
+    #[test]
+    fn a_snapshot_that_is_unanswered_for_all_of_the_patience_is_taken_for_lost() {
+        let mut progress = Progress::new(LogIndex(1), Micros(0));
+        progress.state = ProgressState::Snapshot { sent_at: Micros(100) };
+        progress.on_tick(Micros(179), PATIENCE_US);
+        assert!(!progress.is_ready());
+        progress.on_tick(Micros(180), PATIENCE_US);
+        assert!(progress.is_ready());
+    }
+}

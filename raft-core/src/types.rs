@@ -136,3 +136,17 @@ impl LogIndex {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn a_peer_reads_as_the_operators_number_and_an_incarnation_as_32_hexadecimal_digits() {
+        let peer = Peer { id: NodeId::new(7).unwrap(), incarnation: Incarnation(0xabc) };
+        assert_eq!(peer.to_string(), "7");
+        assert_eq!(peer.incarnation.to_string(), "00000000000000000000000000000abc");
+    }
+}

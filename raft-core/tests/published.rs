@@ -3,12 +3,14 @@
 
 mod harness;
 
+use std::collections::VecDeque;
+
 use raft_core::{
     AppendEntries, Heartbeat, Incarnation, Input, LogIndex, Message, Micros, Output, Peer, ProposalOutcome,
     Recovered, RequestVote, Role, Round, Term, UNCOMMITTED_ENTRIES_MAX,
 };
 
-use harness::cluster::{Cluster, Envelope};
+use harness::cluster::Cluster;
 use harness::node::Node;
 use harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, config, id, membership, peer, recovered};
 
@@ -69,25 +71,29 @@ fn a_full_window_whose_acknowledgements_are_all_lost_empties_again() {
 /// committed when the current round of catching up began.
 #[test]
 fn a_learner_that_is_always_a_moment_behind_under_load_is_promoted() {
-    let mut cluster = Cluster::led_by_1(&[1, 2]);
-    cluster.add(1, 3);
-    // Whatever 3 acknowledges arrives when the next entry is committed already.
-    let mut late: Vec<Envelope> = Vec::new();
-    for _ in 0..200 {
-        cluster.node(1).pass(HEARTBEAT_INTERVAL_US / 20);
-        cluster.propose(1, "x");
-        cluster.deliver(1, 2);
-        cluster.sync(2);
-        cluster.sync(1);
-        cluster.deliver(2, 1);
-        cluster.deliver(1, 3);
-        cluster.sync(3);
-        for envelope in std::mem::replace(&mut late, cluster.take(3, 1)) {
-            cluster.arrive(envelope);
+    // Whatever 3 acknowledges arrives when as many later entries are committed already: one, and more than fit a
+    // heartbeat interval.
+    for behind in [1, 30] {
+        let mut cluster = Cluster::led_by_1(&[1, 2]);
+        cluster.add(1, 3);
+        let mut late = VecDeque::from(vec![Vec::new(); behind]);
+        for _ in 0..200 {
+            cluster.node(1).pass(HEARTBEAT_INTERVAL_US / 20);
+            cluster.propose(1, "x");
+            cluster.deliver(1, 2);
+            cluster.sync(2);
+            cluster.sync(1);
+            cluster.deliver(2, 1);
+            cluster.deliver(1, 3);
+            cluster.sync(3);
+            late.push_back(cluster.take(3, 1));
+            for envelope in late.pop_front().into_iter().flatten() {
+                cluster.arrive(envelope);
+            }
+            cluster.step(1, Input::Wake);
         }
-        cluster.step(1, Input::Wake);
+        assert!(cluster.nodes[&1].raft.membership().is_voter(id(3)), "{behind}: {:?}", cluster.story);
     }
-    assert!(cluster.nodes[&1].raft.membership().is_voter(id(3)), "{:?}", cluster.story);
 }
 
 /// <https://github.com/etcd-io/raft/issues/11>: the bound on what waits to be committed was counted anew by each leader,

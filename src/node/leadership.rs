@@ -191,3 +191,182 @@ impl Demand {
         self.target = target.max(WINDOW_MIN).min(self.window_max);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::io::RequestId;
+    use super::super::requests::{Asker, Waiting};
+    use super::*;
+
+    const WINDOW_MAX: u64 = 1_000_000;
+
+    fn count(count: u64) -> NonZeroU64 {
+        NonZeroU64::new(count).unwrap()
+    }
+
+    fn requests(counts: &[u64]) -> Requests {
+        let mut requests = Requests::default();
+        for wanted in counts {
+            let asker = Asker::Client(RequestId(1));
+            assert!(requests.push(Waiting { asker, count: count(*wanted), deadline: Micros(0) }));
+        }
+        requests
+    }
+
+    fn counter() -> Counter {
+        Counter::starting_at(count(1))
+    }
+
+    /// One that has this many IDs to hand out and nothing under way.
+    fn leadership(left: u64) -> Leadership {
+        let mut leadership = Leadership::new(Term(2), WINDOW_MAX, Micros(0));
+        leadership.on_proposed(Reserve { count: count(left) }, Arrival::default());
+        leadership.on_reserved(Range { first: 1, end: 1 + left });
+        leadership
+    }
+
+    fn reservation(leadership: &mut Leadership, wanted: &[u64]) -> Option<u64> {
+        let reserve = leadership.next_reservation(Micros(1), &requests(wanted), counter());
+        reserve.map(|r| r.count.get())
+    }
+
+    #[test]
+    fn a_window_is_taken_to_its_last_id_and_no_further() {
+        let mut leadership = leadership(10);
+        assert_eq!(leadership.take(count(11)), None);
+        assert_eq!(leadership.take(count(3)), Some(1));
+        assert_eq!(leadership.status(), WindowStatus { next_id: 4, left: 7 });
+        assert_eq!(leadership.take(count(7)), Some(4));
+        assert_eq!(leadership.status(), WindowStatus { next_id: 11, left: 0 });
+        assert_eq!(leadership.take(count(1)), None);
+    }
+
+    #[test]
+    fn the_next_window_is_asked_for_when_less_than_half_of_the_target_would_be_left() {
+        let half = WINDOW_MIN / 2;
+        for (left, wanted, reserved) in [
+            (half, 0, None),
+            (half - 1, 0, Some(half + 1)),
+            (half + 7, 7, None),
+            (half + 6, 7, Some(half + 1)),
+        ] {
+            let wanted: &[u64] = if wanted == 0 { &[] } else { &[wanted] };
+            assert_eq!(reservation(&mut leadership(left), wanted), reserved, "{left} left, {wanted:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_being_reserved_already_is_not_asked_for_again() {
+        let mut leadership = leadership(3);
+        let missing = reservation(&mut leadership, &[]).unwrap();
+        assert_eq!(missing, WINDOW_MIN - 3);
+        leadership.on_proposed(Reserve { count: count(missing) }, Arrival::default());
+        assert_eq!(reservation(&mut leadership, &[]), None);
+        leadership.on_refused();
+        assert_eq!(reservation(&mut leadership, &[]), Some(missing));
+    }
+
+    #[test]
+    fn a_window_that_runs_dry_is_doubled_and_one_that_just_suffices_is_not() {
+        let mut leadership = leadership(10);
+        assert_eq!(reservation(&mut leadership, &[4, 6]), Some(WINDOW_MIN));
+        assert_eq!(reservation(&mut leadership, &[4, 7]), Some(2 * WINDOW_MIN + 1));
+        assert_eq!(reservation(&mut leadership, &[]), Some(2 * WINDOW_MIN - 10), "the target stays");
+    }
+
+    #[test]
+    fn at_the_end_of_the_integers_only_what_is_left_is_reserved() {
+        let mut leadership = leadership(10);
+        let counter = Counter::starting_at(count(u64::MAX - 5));
+        let reserve = |leadership: &mut Leadership| {
+            leadership.next_reservation(Micros(1), &requests(&[]), counter).map(|r| r.count.get())
+        };
+        assert_eq!(reserve(&mut leadership), Some(5));
+        leadership.on_proposed(Reserve { count: count(2) }, Arrival::default());
+        assert_eq!(reserve(&mut leadership), Some(3));
+        leadership.on_proposed(Reserve { count: count(3) }, Arrival::default());
+        assert_eq!(reserve(&mut leadership), None);
+    }
+
+    #[test]
+    fn the_target_grows_with_demand_at_once_and_shrinks_by_halves_once_a_period() {
+        let mut demand = Leadership::new(Term(2), WINDOW_MAX, Micros(0)).demand;
+        demand.taken = 9_001;
+        demand.follow(Micros(DEMAND_PERIOD_US - 1));
+        assert_eq!((demand.target, demand.taken), (WINDOW_MIN, 9_001), "the period is not over");
+        for (period, taken, target) in
+            [(1, 9_001, 9_001), (2, 3_000, 6_000), (3, 0, 3_000), (4, 0, 1_500), (5, 0, WINDOW_MIN)]
+        {
+            demand.taken = taken;
+            demand.follow(Micros(period * DEMAND_PERIOD_US));
+            assert_eq!((demand.target, demand.taken), (target, 0), "period {period}");
+        }
+        demand.taken = 2 * WINDOW_MAX;
+        demand.follow(Micros(6 * DEMAND_PERIOD_US));
+        assert_eq!(demand.target, WINDOW_MAX);
+    }
+
+    #[test]
+    fn no_target_exceeds_what_the_operator_allows() {
+        for window_max in [0, 1, WINDOW_MIN - 1] {
+            let mut demand = Leadership::new(Term(2), window_max, Micros(0)).demand;
+            assert_eq!(demand.target, window_max);
+            demand.ran_dry();
+            assert_eq!(demand.target, window_max);
+        }
+    }
+
+    #[test]
+    fn two_rounds_at_most_are_under_way_and_each_begins_for_somebody() {
+        let mut leadership = leadership(10);
+        let mut requests = Requests::default();
+        let asker = Asker::Client(RequestId(1));
+        let waiting = Waiting { asker, count: count(1), deadline: Micros(0) };
+        assert_eq!(leadership.next_round(&requests), None, "nobody waits");
+        let mut places = Vec::new();
+        for (barrier, covers) in [(1, Some(2)), (2, Some(1)), (3, None)] {
+            for _ in 0..covers.unwrap_or(1) {
+                assert!(requests.push(waiting));
+            }
+            assert_eq!(leadership.next_round(&requests), covers);
+            if covers.is_some() {
+                leadership.on_round_begun(BarrierId(barrier), requests.latest());
+                assert_eq!(leadership.next_round(&requests), None, "all that wait are covered");
+            }
+            places.push(requests.latest());
+        }
+        leadership.on_round_passed(BarrierId(1));
+        let confirmed = |leadership: &Leadership| {
+            places.iter().map(|place| leadership.is_confirmed(*place)).collect::<Vec<_>>()
+        };
+        assert_eq!(confirmed(&leadership), [true, false, false]);
+        assert_eq!(leadership.next_round(&requests), Some(1), "there is room for the third again");
+        leadership.on_round_passed(BarrierId(2));
+        assert_eq!(confirmed(&leadership), [true, true, false]);
+    }
+
+    /// Where every batch is committed before it is answered, the commit confirms it.
+    #[test]
+    fn without_a_window_a_reservation_under_way_makes_a_round_needless() {
+        for (window_max, round) in [(0, None), (1, Some(1))] {
+            let mut leadership = Leadership::new(Term(2), window_max, Micros(0));
+            let requests = requests(&[1]);
+            leadership.on_proposed(Reserve { count: count(1) }, requests.latest());
+            assert_eq!(leadership.next_round(&requests), round);
+        }
+    }
+
+    #[test]
+    fn the_commit_of_a_reservation_confirms_those_who_waited_for_it_and_nobody_later() {
+        let mut leadership = Leadership::new(Term(2), WINDOW_MAX, Micros(0));
+        let (first, second) = (requests(&[1]), requests(&[1, 1]));
+        leadership.on_proposed(Reserve { count: count(5) }, first.latest());
+        leadership.on_proposed(Reserve { count: count(5) }, first.latest());
+        assert!(!leadership.is_confirmed(first.latest()));
+        leadership.on_reserved(Range { first: 8, end: 13 });
+        leadership.on_reserved(Range { first: 13, end: 18 });
+        assert_eq!(leadership.status(), WindowStatus { next_id: 8, left: 10 });
+        assert!(leadership.is_confirmed(first.latest()));
+        assert!(!leadership.is_confirmed(second.latest()));
+    }
+}

@@ -52,3 +52,39 @@ impl Operations {
         self.transfers.drain(..).map(|(operation, _)| (operation, OperationOutcome::TransferFailed))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_and_transfers_together_fill_the_table() {
+        let mut operations = Operations::default();
+        let half = u64::try_from(OPERATIONS_MAX / 2).unwrap();
+        for number in 0..half {
+            operations.add_change(ProposalId(number), OperationId(number));
+        }
+        for number in half..2 * half {
+            assert!(!operations.is_full());
+            operations.add_transfer(OperationId(number), Term(1));
+        }
+        assert!(operations.is_full());
+        assert_eq!(operations.end_change(ProposalId(3)), Some(OperationId(3)));
+        assert_eq!(operations.end_change(ProposalId(3)), None);
+        assert!(!operations.is_full());
+    }
+
+    #[test]
+    fn a_transfer_has_taken_place_only_in_a_later_term() {
+        for (term, taken_over) in [(4, false), (5, false), (6, true)] {
+            let mut operations = Operations::default();
+            operations.add_transfer(OperationId(1), Term(5));
+            let index = LogIndex(9);
+            let outcome =
+                if taken_over { OperationOutcome::Done { index } } else { OperationOutcome::TransferFailed };
+            let ended: Vec<_> = operations.end_transfers(Term(term), index).collect();
+            assert_eq!(ended, [(OperationId(1), outcome)], "term {term}");
+            assert_eq!(operations.fail_transfers().count(), 0, "it has ended");
+        }
+    }
+}

@@ -12,7 +12,13 @@ use raft_core::{
 
 use super::*;
 
+mod forwarded;
+mod operating;
+mod reports;
+
 const SECOND: u64 = 1_000_000;
+/// How many inputs nodes may give each other before they come to rest. More means that they never do.
+const INPUTS_MAX: usize = 10_000;
 
 fn peer(id: u64) -> Peer {
     Peer { id: NodeId::new(id).unwrap(), incarnation: Incarnation(u128::from(id)) }
@@ -57,6 +63,8 @@ struct Bench {
     answers: Vec<(RequestId, Answer)>,
     operations: Vec<(OperationId, OperationOutcome)>,
     removed: Vec<usize>,
+    /// Who was told of the removal of whom.
+    peers_removed: Vec<(usize, Peer)>,
 }
 
 impl Bench {
@@ -94,6 +102,7 @@ impl Bench {
             answers: Vec::new(),
             operations: Vec::new(),
             removed: Vec::new(),
+            peers_removed: Vec::new(),
         }
     }
 
@@ -106,7 +115,7 @@ impl Bench {
     /// Carries out every output until there are none.
     fn settle(&mut self) {
         let mut mail = VecDeque::new();
-        loop {
+        for _ in 0..INPUTS_MAX {
             for at in 0..self.nodes.len() {
                 while let Some(output) = self.nodes[at].poll_output() {
                     self.carry_out(at, output, &mut mail);
@@ -116,6 +125,7 @@ impl Bench {
             self.nodes[to].step(self.now, input);
             self.nodes[to].step(self.now, Input::Wake);
         }
+        panic!("after {INPUTS_MAX} inputs the nodes still answer each other: {mail:?}");
     }
 
     fn carry_out(&mut self, at: usize, output: Output, mail: &mut VecDeque<(usize, Input)>) {
@@ -138,7 +148,8 @@ impl Bench {
             Output::Answer { request, answer } => self.answers.push((request, answer)),
             Output::OperationDone { operation, outcome } => self.operations.push((operation, outcome)),
             Output::Removed => self.removed.push(at),
-            Output::RoleChanged { .. } | Output::MembershipChanged(_) | Output::PeerRemoved(_) => {}
+            Output::PeerRemoved(gone) => self.peers_removed.push((at, gone)),
+            Output::RoleChanged { .. } | Output::MembershipChanged(_) => {}
             Output::Dropped { reason, .. } => panic!("dropped: {reason:?}"),
         }
     }
@@ -150,14 +161,21 @@ impl Bench {
         (!self.cut_off[at] && !self.cut_off[target]).then_some((target, from))
     }
 
+    /// Lets time pass. Nobody is woken before it has asked to be.
     fn pass(&mut self, us: u64) {
         let until = self.now.plus(us);
         while self.now < until {
             self.now = self.now.plus(5_000);
-            for at in 0..self.nodes.len() {
-                self.nodes[at].step(self.now, Input::Wake);
+            let due = |node: &Node| node.deadline().is_some_and(|at| at <= self.now);
+            let due: Vec<usize> = (0..self.nodes.len()).filter(|at| due(&self.nodes[*at])).collect();
+            for at in &due {
+                self.nodes[*at].step(self.now, Input::Wake);
             }
             self.settle();
+            for at in due {
+                let next = self.nodes[at].deadline();
+                assert!(next.is_none_or(|next| next > self.now), "a driver would spin: {next:?}");
+            }
         }
     }
 

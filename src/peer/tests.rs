@@ -334,6 +334,19 @@ fn a_random_change_of_a_payload_is_refused_or_decodes_to_what_encodes_to_the_sam
     assert!(decoded > 1_000, "only {decoded} changed payloads decoded: the test says too little");
 }
 
+/// Nodes of one version must agree on them.
+#[test]
+fn the_bounds_on_frames_are_those_of_the_document() {
+    let document = include_str!("../../docs/peer-protocol.rst");
+    let bounds =
+        [("a frame, header included", FRAME_BYTES_MAX), ("a frame of a stranger", HANDSHAKE_BYTES_MAX)];
+    for (what, bytes_max) in bounds {
+        let line = document.lines().find_map(|line| line.strip_prefix(what)).unwrap();
+        assert!(line.trim_start().starts_with(&format!("{} KiB ", bytes_max / 1024)), "{what}: {line}");
+        assert_eq!(bytes_max % 1024, 0);
+    }
+}
+
 #[test]
 fn every_frame_of_a_stranger_fits_the_bound_for_strangers() {
     let address = "a".repeat(ADDRESS_BYTES_MAX);
@@ -428,4 +441,28 @@ fn every_kind_of_error_has_a_label_of_its_own() {
     ];
     let labels: std::collections::BTreeSet<&str> = errors.iter().map(|error| error.label()).collect();
     assert_eq!(labels.len(), errors.len());
+}
+
+#[test]
+fn every_error_and_every_reason_reads_as_a_line_of_its_own() {
+    use RefusedReason::{IdTaken, LastVoter, NoSuchMember, Removed, TooManyMembers, TransferFailed};
+    use RetryReason::{Busy, HandingOver, NoLeader, Unknown};
+    let errors = [
+        FrameError::TooLong { bytes: 5000, bytes_max: 4096 },
+        FrameError::BadChecksum,
+        FrameError::UnknownType(99),
+        FrameError::Version { theirs: 65000 },
+        FrameError::Malformed(DecodeError::NotUtf8),
+    ];
+    let errors = errors.map(|error| error.to_string());
+    for (line, shown) in errors.iter().zip(["5000", "checksum", "99", "65000", "UTF-8"]) {
+        assert!(line.contains(shown), "{line:?} does not show {shown}");
+    }
+    let retries = [NoLeader, Busy, HandingOver, Unknown].map(|reason| reason.to_string());
+    let refusals = [IdTaken, NoSuchMember, LastVoter, TransferFailed, Removed, TooManyMembers];
+    let refusals = refusals.map(|reason| reason.to_string());
+    for lines in [&errors[..], &retries, &refusals] {
+        let different: std::collections::BTreeSet<_> = lines.iter().filter(|line| !line.is_empty()).collect();
+        assert_eq!(different.len(), lines.len(), "{lines:?}");
+    }
 }

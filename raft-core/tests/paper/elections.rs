@@ -296,6 +296,13 @@ fn a_pre_vote_is_refused_by_who_hears_a_leader_and_granted_by_who_does_not() {
     assert_eq!(pre_vote(&mut cluster, 2, 3, 2, (9, 2)), Some(false), "but not for a term that it is in");
 }
 
+/// §4.2.3 protects against a new term. A candidate of the leader's own term has lost, and is told so.
+#[test]
+fn a_candidate_of_the_leaders_own_term_is_refused_by_who_hears_the_leader() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    assert_eq!(vote(&mut cluster, 2, 3, request_vote(2, 9, 2)), Some(false));
+}
+
 /// Dissertation §4.2.3: "if a server receives a RequestVote request within the minimum election timeout of
 /// hearing from a current leader, it does not update its term or grant its vote".
 #[test]

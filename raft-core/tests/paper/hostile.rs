@@ -170,6 +170,17 @@ fn a_term_that_leaves_no_room_for_the_next_is_dropped_whatever_carries_it() {
 }
 
 #[test]
+fn the_last_term_is_entered_and_none_after_it() {
+    let heartbeat = |term| Heartbeat { term: Term(term), leader_commit: LogIndex(0), round: Round(0) };
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.node(2).receive(peer(3), Message::Heartbeat(heartbeat(1 << 62)));
+    assert_eq!(cluster.nodes[&2].raft.current_term(), Term(1 << 62));
+    cluster.events(2);
+    cluster.node(2).receive(peer(3), Message::Heartbeat(heartbeat((1 << 62) + 1)));
+    assert_eq!(dropped(&mut cluster, 2), [DropReason::TermExhausted]);
+}
+
+#[test]
 fn an_answer_to_a_round_that_never_began_lets_no_barrier_pass() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
     let answer = Message::HeartbeatResponse(HeartbeatResponse {

@@ -14,4 +14,5 @@ mod quick_failover;
 mod read_barriers;
 mod replication;
 mod snapshots;
+mod timing;
 mod transfers;

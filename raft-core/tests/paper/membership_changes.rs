@@ -1,8 +1,8 @@
 //! Membership (dissertation §4).
 
 use raft_core::{
-    AppendEntriesResponse, AppendOutcome, ChangeRefused, Incarnation, LogIndex, Member, MembershipChange,
-    Message, Output, Peer, ProposalId, ProposalOutcome, Role, Suffrage, Term,
+    APPEND_BYTES_MAX, AppendEntriesResponse, AppendOutcome, ChangeRefused, Incarnation, LogIndex, Member,
+    MembershipChange, Message, Output, Peer, ProposalId, ProposalOutcome, Role, Suffrage, Term,
 };
 
 use crate::harness::cluster::Cluster;
@@ -63,6 +63,44 @@ fn a_learner_is_promoted_once_it_has_all_that_is_committed_and_not_before() {
     cluster.pass(4 * HEARTBEAT_INTERVAL_US);
     assert!(cluster.nodes[&1].raft.committed_membership().is_voter(id(4)));
     assert_eq!(cluster.terms(4), cluster.terms(1));
+}
+
+/// §4.2.1: the last round of catching up must be a short one. Here a round is an election timeout, so a learner
+/// lacks no more than what was committed since the last one began; having its own addition is not enough.
+#[test]
+fn a_learner_that_lacks_more_than_an_election_timeouts_worth_is_not_promoted_on_the_way() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.isolate_from_all(4);
+    cluster.add(1, 4);
+    cluster.settle();
+    for _ in 0..20 {
+        cluster.propose(1, &"x".repeat(APPEND_BYTES_MAX));
+        cluster.pass(ELECTION_TIMEOUT_US / 10);
+    }
+    cluster.pass(2 * ELECTION_TIMEOUT_US);
+    let settled = cluster.commit(1);
+    cluster.cut.clear();
+    let mut seen = Vec::new();
+    for _ in 0..100 {
+        cluster.wake(1);
+        for number in [2, 3] {
+            cluster.deliver(1, number);
+            cluster.deliver(number, 1);
+        }
+        // One append for each heartbeat: what follows the first is lost.
+        let first = cluster.take(1, 4).into_iter().find(|e| !matches!(e.message, Message::Heartbeat(_)));
+        if let Some(envelope) = first {
+            cluster.arrive(envelope);
+        }
+        cluster.sync(4);
+        cluster.deliver(4, 1);
+        seen.extend(cluster.nodes[&1].raft.match_index(id(4)));
+        if cluster.nodes[&1].raft.membership().is_voter(id(4)) {
+            break;
+        }
+    }
+    assert!(seen.iter().any(|at| (LogIndex(4)..settled).contains(at)), "on the way: {seen:?}");
+    assert!(seen.last() >= Some(&settled), "promoted at {:?}, {settled} is long committed", seen.last());
 }
 
 #[test]

@@ -112,6 +112,23 @@ fn the_answer_of_a_learner_does_not_count() {
     assert_eq!(passed(&mut cluster, 1), []);
 }
 
+/// Only voters' answers let a barrier pass; but everybody must hear of the leader, and of what is committed.
+#[test]
+fn the_round_of_a_barrier_goes_to_the_voters_and_a_heartbeat_to_every_member() {
+    let mut cluster = Cluster::led_by_1(&[1, 2]);
+    cluster.isolate_from_all(3);
+    cluster.add(1, 3);
+    cluster.settle();
+    let receivers = |cluster: &mut Cluster| {
+        let sent = cluster.network.drain(..).filter(|e| matches!(e.message, Message::Heartbeat(_)));
+        sent.map(|e| e.to.id.get()).collect::<Vec<u64>>()
+    };
+    cluster.barrier(1);
+    assert_eq!(receivers(&mut cluster), [2]);
+    cluster.wake(1);
+    assert_eq!(receivers(&mut cluster), [2, 3]);
+}
+
 #[test]
 fn heartbeats_are_answered_while_the_disk_stalls() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);

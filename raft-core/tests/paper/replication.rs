@@ -1,8 +1,9 @@
 //! Log replication (Raft §5.3, §5.4.2, §8; dissertation §10.2).
 
 use raft_core::{
-    APPEND_BYTES_MAX, APPENDS_IN_FLIGHT_MAX, AppendEntries, AppendOutcome, ENTRIES_PER_APPEND_MAX, Heartbeat,
-    LogIndex, Message, Output, Payload, ProposalOutcome, Role, Round, Term, UNCOMMITTED_ENTRIES_MAX,
+    APPEND_BYTES_MAX, APPENDS_IN_FLIGHT_MAX, AppendEntries, AppendEntriesResponse, AppendOutcome,
+    ENTRIES_PER_APPEND_MAX, Heartbeat, LogIndex, Message, Output, Payload, ProposalOutcome, Role, Round,
+    Term, UNCOMMITTED_ENTRIES_MAX,
 };
 
 use crate::harness::cluster::{Cluster, Envelope};
@@ -105,6 +106,26 @@ fn a_delayed_append_that_is_shorter_than_the_log_takes_nothing_away() {
     }
     assert_eq!(cluster.terms(2), [2, 2, 2]);
     assert!(!cluster.nodes[&2].disk.has_pending(), "nothing is written for it either");
+}
+
+/// What is committed agrees with every leader (§5.4.3), so an append is compared from there on.
+#[test]
+fn an_append_that_begins_before_what_is_committed_is_taken_from_there_on() {
+    let (sent, has) = ([(2, 2), (3, 3), (4, 4)], [2, 3, 4]);
+    for (entries, terms, match_index) in [(1, 2, 3), (2, 2, 3), (3, 3, 4)] {
+        let (entries, terms) = (&sent[..entries], &has[..terms]);
+        let mut cluster = Cluster::with_logs(&[(1, &[2, 3]), (2, &[]), (3, &[])]);
+        let heartbeat = Heartbeat { term: Term(4), leader_commit: LogIndex(3), round: Round(0) };
+        cluster.node(1).receive(peer(2), Message::Heartbeat(heartbeat));
+        assert_eq!(cluster.commit(1), LogIndex(3));
+        cluster.node(1).receive(peer(2), append(4, (1, 1), entries, 3));
+        cluster.node(1).sync();
+        assert_eq!(cluster.terms(1), terms, "{entries:?}");
+        let outcome = AppendOutcome::Matched { match_index: LogIndex(match_index) };
+        let answer = AppendEntriesResponse { term: Term(4), outcome };
+        let answer = (peer(2), Message::AppendEntriesResponse(answer));
+        assert!(cluster.node(1).take_sent().contains(&answer), "{entries:?}");
+    }
 }
 
 /// Figure 2, step 5: "set commitIndex = min(leaderCommit, index of last new entry)".
@@ -260,7 +281,9 @@ fn an_append_carries_no_more_than_its_bounds_however_far_a_follower_lags() {
     for command in ["", "x".repeat(1000).as_str(), "x".repeat(APPEND_BYTES_MAX + 1).as_str()] {
         let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
         cluster.isolate(3);
-        for _ in 0..2 * ENTRIES_PER_APPEND_MAX {
+        // Twice as many as one append carries, or a little more.
+        let fit = (APPEND_BYTES_MAX / command.len().max(1)).clamp(2, ENTRIES_PER_APPEND_MAX);
+        for _ in 0..2 * fit {
             cluster.propose(1, command);
             cluster.settle();
         }
@@ -315,13 +338,10 @@ fn a_leader_that_can_commit_nothing_refuses_more_than_the_bound() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
     cluster.isolate(1);
     let mut accepted = 0;
-    loop {
+    for _ in 0..=UNCOMMITTED_ENTRIES_MAX {
         cluster.propose(1, "");
         let busy = |e: &Output| matches!(e, Output::ProposalDone { outcome: ProposalOutcome::Busy, .. });
-        if cluster.events(1).iter().any(busy) {
-            break;
-        }
-        accepted += 1;
+        accepted += u64::from(!cluster.events(1).iter().any(busy));
     }
     assert_eq!(accepted, UNCOMMITTED_ENTRIES_MAX);
     assert_eq!(cluster.role(1), Role::Leader);

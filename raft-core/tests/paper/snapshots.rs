@@ -166,6 +166,15 @@ fn compaction_keeps_the_membership_and_the_term_of_what_it_replaces() {
 }
 
 #[test]
+fn what_is_compacted_already_is_not_written_again() {
+    let mut cluster = Cluster::led_by_1(&[1]);
+    cluster.compact(1);
+    assert!(cluster.sync(1));
+    cluster.compact(1);
+    assert!(!cluster.sync(1));
+}
+
+#[test]
 #[should_panic(expected = "compaction through 3, applied is 2")]
 fn what_is_not_applied_can_not_be_compacted() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);

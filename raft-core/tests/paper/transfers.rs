@@ -1,6 +1,9 @@
 //! Handing leadership over (dissertation §3.10), and what makes a leader do so by itself.
 
-use raft_core::{CampaignReason, Input, LogIndex, Message, Output, ProposalOutcome, Role, Term, TimeoutNow};
+use raft_core::{
+    AppendEntriesResponse, AppendOutcome, CampaignReason, Input, LogIndex, Message, Output, ProposalOutcome,
+    Role, Term, TimeoutNow,
+};
 
 use crate::harness::cluster::Cluster;
 use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, peer};
@@ -70,6 +73,20 @@ fn a_lost_order_to_campaign_is_repeated() {
     cluster.network.clear();
     cluster.pass(2 * HEARTBEAT_INTERVAL_US);
     assert_eq!(cluster.role(2), Role::Leader);
+}
+
+#[test]
+fn an_order_to_campaign_is_not_repeated_for_what_another_than_the_target_has() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.transfer(1, Some(2));
+    cluster.network.clear();
+    for (number, told) in [(3, vec![]), (2, vec![2])] {
+        let outcome = AppendOutcome::Matched { match_index: LogIndex(2) };
+        let answer = AppendEntriesResponse { term: Term(2), outcome };
+        cluster.node(1).receive(peer(number), Message::AppendEntriesResponse(answer));
+        cluster.collect(1);
+        assert_eq!(told_to_campaign(&cluster), told, "{number} has all of it");
+    }
 }
 
 #[test]

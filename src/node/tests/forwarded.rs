@@ -1,0 +1,109 @@
+//! A node that asks the leader on its clients' behalf, and one that is asked.
+
+use raft_core::{Heartbeat, Round};
+
+use super::*;
+
+const REQUEST_TIMEOUT_US: u64 = 250_000;
+
+/// One that forwards, and follows 2 since the moment 0.
+fn follower() -> Node {
+    let config = NodeConfig {
+        raft: Config { me: peer(1), election_timeout_us: 300_000, heartbeat_interval_us: 50_000, seed: 1 },
+        window: 1_000,
+        request_timeout_us: REQUEST_TIMEOUT_US,
+        forward: true,
+    };
+    let mut node = Node::new(config, Micros(0), recovered(3, 1)).unwrap();
+    let heartbeat = Heartbeat { term: Term(1), leader_commit: LogIndex(1), round: Round(0) };
+    node.step(Micros(0), Input::Message { from: peer(2), message: Message::Heartbeat(heartbeat) });
+    assert_eq!(node.status().leader, Some(peer(2).id));
+    node
+}
+
+fn take(node: &mut Node, now: u64, request: u64, n: u64) {
+    node.step(Micros(now), Input::TakeIds { request: RequestId(request), count: count(n) });
+}
+
+/// What the node asks of its leader when it is woken.
+fn asked(node: &mut Node, now: u64) -> Option<(Ticket, u64)> {
+    node.step(Micros(now), Input::Wake);
+    let outputs: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
+    outputs.into_iter().find_map(|output| {
+        if let Output::Forward { to, message: Forward::TakeIds { ticket, count } } = output {
+            assert_eq!(to, peer(2));
+            Some((ticket, count.get()))
+        } else {
+            None
+        }
+    })
+}
+
+fn taken(node: &mut Node, now: u64, ticket: Ticket, outcome: ForwardOutcome) -> Vec<(u64, Answer)> {
+    let message = Forward::Taken { ticket, outcome };
+    node.step(Micros(now), Input::Forward { from: peer(2), message });
+    let outputs: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
+    let answer = |output| {
+        let Output::Answer { request, answer } = output else { panic!("no answer to a client: {output:?}") };
+        (request.0, answer)
+    };
+    outputs.into_iter().map(answer).collect()
+}
+
+#[test]
+fn whatever_the_leader_says_is_said_to_those_whom_it_was_asked_for_and_to_nobody_later() {
+    let (one, two) = (count(1), count(2));
+    let ids = |first, count| Answer::Ids { first, count };
+    for (outcome, answers) in [
+        (ForwardOutcome::Ids { first: 50 }, [ids(50, one), ids(51, two)]),
+        (ForwardOutcome::TimedOut, [Answer::TimedOut; 2]),
+        (ForwardOutcome::Overloaded, [Answer::Overloaded; 2]),
+        (ForwardOutcome::Exhausted, [Answer::Exhausted; 2]),
+    ] {
+        let mut node = follower();
+        take(&mut node, 10, 1, 1);
+        take(&mut node, 10, 2, 2);
+        let (ticket, wanted) = asked(&mut node, 10).unwrap();
+        assert_eq!(wanted, 3);
+        take(&mut node, 20, 3, 4);
+        assert_eq!(asked(&mut node, 20), None, "one message at a time");
+        let answers: Vec<_> = (1..).zip(answers).collect();
+        assert_eq!(taken(&mut node, 30, ticket, outcome), answers);
+        assert_eq!(asked(&mut node, 30).map(|(_, wanted)| wanted), Some(4), "the third is asked for now");
+        assert_eq!(taken(&mut node, 30, ticket, outcome), [], "an answer counts once");
+    }
+}
+
+#[test]
+fn a_request_whose_time_is_over_gets_none_of_the_range_that_comes_for_it() {
+    let mut node = follower();
+    take(&mut node, 0, 1, 1);
+    take(&mut node, 1, 2, 1);
+    let (ticket, _) = asked(&mut node, 10).unwrap();
+    let answers = taken(&mut node, REQUEST_TIMEOUT_US, ticket, ForwardOutcome::Ids { first: 50 });
+    assert_eq!(answers, [(1, Answer::TimedOut), (2, Answer::Ids { first: 50, count: count(1) })]);
+}
+
+#[test]
+fn one_that_says_it_does_not_lead_is_asked_again_after_a_heartbeat_interval() {
+    let mut node = follower();
+    take(&mut node, 0, 1, 1);
+    let (ticket, _) = asked(&mut node, 0).unwrap();
+    assert_eq!(taken(&mut node, 10, ticket, ForwardOutcome::NotLeader), []);
+    assert_eq!(node.deadline(), Some(Micros(50_010)));
+    assert_eq!(asked(&mut node, 50_009), None);
+    assert_eq!(asked(&mut node, 50_010).map(|(_, wanted)| wanted), Some(1));
+}
+
+#[test]
+fn one_that_is_asked_and_does_not_lead_says_so_at_once_and_asks_nobody_else() {
+    let mut node = follower();
+    let message = Forward::TakeIds { ticket: Ticket(7), count: count(5) };
+    node.step(Micros(10), Input::Forward { from: peer(3), message });
+    let message = Forward::Taken { ticket: Ticket(7), outcome: ForwardOutcome::NotLeader };
+    let said: Vec<Output> = std::iter::from_fn(|| node.poll_output())
+        .filter(|output| matches!(output, Output::Forward { .. }))
+        .collect();
+    assert_eq!(said, [Output::Forward { to: peer(3), message }]);
+    assert_eq!(asked(&mut node, 10), None);
+}

@@ -1,0 +1,120 @@
+//! What operators ask for, and what they are told.
+
+use super::*;
+use crate::codec::MEMBERS_MAX;
+
+fn member(id: u64, suffrage: Suffrage) -> (NodeId, Member) {
+    let member = Member {
+        incarnation: peer(id).incarnation,
+        suffrage,
+        peer_address: format!("127.0.0.1:{}", 10_000 + id),
+        client_address: format!("127.0.0.1:{}", 20_000 + id),
+    };
+    (peer(id).id, member)
+}
+
+/// The leader of a cluster of which it is the only voter, with as many learners as that leaves, none of which it
+/// ever hears.
+fn leader_of(members: usize) -> Node {
+    let mut store = recovered(1, 1);
+    let learners = (2..=u64::try_from(members).unwrap()).map(|id| member(id, Suffrage::Learner));
+    let mut membership = (*store.snapshot.as_ref().unwrap().membership).clone();
+    membership.members.extend(learners);
+    let snapshot = (*store.snapshot.unwrap()).clone();
+    store.snapshot = Some(Arc::new(Snapshot { membership: Arc::new(membership), ..snapshot }));
+    let config = NodeConfig {
+        raft: Config { me: peer(1), election_timeout_us: 300_000, heartbeat_interval_us: 50_000, seed: 1 },
+        window: 1_000,
+        request_timeout_us: 5 * SECOND,
+        forward: false,
+    };
+    let mut node = Node::new(config, Micros(0), store).unwrap();
+    node.step(Micros(0), Input::Wake);
+    assert_eq!(outcomes(&mut node), []);
+    assert_eq!(node.status().role, Role::Leader);
+    node
+}
+
+/// Makes every write durable, and gives what operators are told.
+fn outcomes(node: &mut Node) -> Vec<OperationOutcome> {
+    let mut outcomes = Vec::new();
+    while let Some(output) = node.poll_output() {
+        if let Output::Write(write) = output {
+            node.step(Micros(0), Input::WritesDurable { through: write.id });
+        } else if let Output::OperationDone { outcome, .. } = output {
+            outcomes.push(outcome);
+        }
+    }
+    outcomes
+}
+
+fn change(node: &mut Node, change: MembershipChange) -> Vec<OperationOutcome> {
+    node.step(Micros(0), Input::ChangeMembership { operation: OperationId(1), change });
+    outcomes(node)
+}
+
+fn add(id: u64) -> MembershipChange {
+    let (id, member) = member(id, Suffrage::Learner);
+    MembershipChange::Add(id, member)
+}
+
+#[test]
+fn a_cluster_takes_members_up_to_its_bound_and_no_more_before_one_has_left() {
+    let mut node = leader_of(MEMBERS_MAX - 1);
+    let done = |outcomes: &[OperationOutcome]| matches!(outcomes, [OperationOutcome::Done { .. }]);
+    assert!(done(&change(&mut node, add(100))));
+    assert_eq!(node.membership().members.len(), MEMBERS_MAX);
+    assert_eq!(change(&mut node, add(101)), [OperationOutcome::TooManyMembers]);
+    assert!(done(&change(&mut node, add(100))), "one that is a member already adds none");
+    assert!(done(&change(&mut node, MembershipChange::Remove(peer(100).id))));
+    assert!(done(&change(&mut node, add(101))));
+}
+
+#[test]
+fn a_transfer_to_a_voter_takes_place_and_one_to_a_learner_or_a_stranger_is_refused() {
+    let mut node = leader_of(2);
+    for id in [2, 9] {
+        let to = Some(peer(id).id);
+        node.step(Micros(0), Input::TransferLeadership { operation: OperationId(1), to });
+        let refused = OperationOutcome::Refused(ChangeRefused::NoSuchMember);
+        assert_eq!(outcomes(&mut node), [refused], "{id}");
+    }
+
+    let mut bench = Bench::new(3, 1_000, 1);
+    let leader = bench.leader();
+    let to = u64::try_from((leader + 1) % 3).unwrap() + 1;
+    bench.give(leader, Input::TransferLeadership { operation: OperationId(1), to: Some(peer(to).id) });
+    bench.pass(SECOND);
+    assert!(matches!(bench.operations[..], [(OperationId(1), OperationOutcome::Done { .. })]));
+    assert_eq!(bench.nodes[leader].status().leader, Some(peer(to).id));
+}
+
+/// The voter that is to lead does not answer. Until the leader gives it up, it appends nothing.
+#[test]
+fn a_transfer_that_fails_says_so_and_what_had_to_wait_for_it_goes_on() {
+    let mut bench = Bench::new(3, 0, 1);
+    let leader = bench.leader();
+    let silent = (leader + 1) % 3;
+    bench.cut_off[silent] = true;
+    let to = Some(peer(u64::try_from(silent).unwrap() + 1).id);
+    bench.give(leader, Input::TransferLeadership { operation: OperationId(1), to });
+    bench.give(leader, Input::ChangeMembership { operation: OperationId(2), change: add(9) });
+    assert_eq!(bench.operations, [(OperationId(2), OperationOutcome::HandingOver)]);
+    bench.take(leader, 1, 3);
+    assert_eq!(bench.answer(1), None);
+    bench.pass(SECOND);
+    assert_eq!(bench.operations.last(), Some(&(OperationId(1), OperationOutcome::TransferFailed)));
+    assert_eq!(bench.answer(1), ids(1, 3), "the reservation that was refused meanwhile was made again");
+}
+
+#[test]
+fn a_follower_changes_nothing_and_names_the_leader() {
+    let mut bench = Bench::new(3, 1_000, 1);
+    let leader = bench.leader();
+    let follower = (leader + 1) % 3;
+    bench.give(follower, Input::ChangeMembership { operation: OperationId(1), change: add(9) });
+    bench.give(follower, Input::TransferLeadership { operation: OperationId(2), to: None });
+    let not_leader =
+        OperationOutcome::NotLeader { leader: Some(peer(u64::try_from(leader).unwrap() + 1).id) };
+    assert_eq!(bench.operations, [(OperationId(1), not_leader), (OperationId(2), not_leader)]);
+}

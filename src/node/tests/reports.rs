@@ -1,0 +1,224 @@
+//! What a node tells of itself and of others, and what it refuses to take in.
+
+use raft_core::{AppendEntries, InstallSnapshot};
+
+use super::*;
+
+fn entry(index: u64, payload: Payload) -> Entry {
+    Entry { index: LogIndex(index), term: Term(1), payload }
+}
+
+fn config(id: u64) -> NodeConfig {
+    NodeConfig {
+        raft: Config { me: peer(id), election_timeout_us: 300_000, heartbeat_interval_us: 50_000, seed: id },
+        window: 1_000,
+        request_timeout_us: 5 * SECOND,
+        forward: false,
+    }
+}
+
+#[test]
+fn a_node_counts_the_leaders_that_it_has_seen_and_what_it_asked_of_them() {
+    let mut bench = Bench::forwarding();
+    let first = bench.leader();
+    let others = [(first + 1) % 3, (first + 2) % 3];
+    for (request, at) in (0..).zip([others[0], others[1], others[0], first]) {
+        bench.take(at, request, 1);
+        assert!(matches!(bench.answer(request), Some(Answer::Ids { .. })));
+    }
+    let counts = |bench: &Bench, at: usize| *bench.nodes[at].counts();
+    let forwards = |bench: &Bench, at| (counts(bench, at).forwards_sent, counts(bench, at).forwards_taken);
+    assert_eq!(forwards(&bench, first), (0, 3));
+    assert_eq!(forwards(&bench, others[0]), (2, 0));
+    assert_eq!(forwards(&bench, others[1]), (1, 0));
+    let waits: Vec<u64> = (0..3).map(|at| counts(&bench, at).waits.count()).collect();
+    assert_eq!((waits[first], waits[others[0]], waits[others[1]]), (1, 2, 1), "a node's clients are its own");
+    assert_eq!(counts(&bench, first).rounds.sum(), 4, "each request was confirmed by a round");
+    assert_eq!((counts(&bench, first).reservations, counts(&bench, others[0]).reservations), (1, 0));
+
+    let seen = |bench: &Bench| [0, 1, 2].map(|at| counts(bench, at).leader_changes);
+    assert_eq!(seen(&bench), [1, 1, 1]);
+    bench.give(first, Input::TransferLeadership { operation: OperationId(1), to: None });
+    assert_ne!(bench.leader(), first);
+    assert_eq!(seen(&bench), [2, 2, 2]);
+    let reservations: u64 = (0..3).map(|at| counts(&bench, at).reservations).sum();
+    assert_eq!(reservations, 2, "a window for each leader");
+}
+
+#[test]
+fn a_request_that_waits_is_counted_with_how_long_it_has_waited() {
+    let mut bench = Bench::new(1, 0, 1);
+    let leader = bench.leader();
+    bench.stalled[leader] = true;
+    bench.take(leader, 1, 1);
+    bench.pass(SECOND);
+    assert_eq!(bench.nodes[leader].counts().waits.count(), 0);
+    bench.pass(4 * SECOND);
+    assert_eq!(bench.answer(1), Some(Answer::TimedOut));
+    let waits = bench.nodes[leader].counts().waits;
+    assert_eq!((waits.count(), waits.sum()), (1, 5 * SECOND));
+}
+
+#[test]
+fn a_node_compacts_as_often_as_it_is_told_to() {
+    let mut bench = Bench::new(1, 0, 1);
+    let node = bench.nodes.remove(0).compacting_every(count(3));
+    bench.nodes.push(node);
+    let leader = bench.leader();
+    for request in 0..20 {
+        bench.take(leader, request, 1);
+        let raft = bench.nodes[leader].raft();
+        let base = raft.snapshot().unwrap().last_included_index;
+        assert!(raft.last_applied().0 - base.0 < 3, "applied {}, base {base}", raft.last_applied());
+    }
+}
+
+#[test]
+fn a_removal_is_told_to_whoever_is_removed_and_to_the_others() {
+    let mut bench = Bench::new(3, 1_000, 1);
+    let leader = bench.leader();
+    let (gone, stays) = ((leader + 1) % 3, (leader + 2) % 3);
+    let gone_peer = peer(u64::try_from(gone).unwrap() + 1);
+    let change = MembershipChange::Remove(gone_peer.id);
+    bench.give(leader, Input::ChangeMembership { operation: OperationId(1), change });
+    bench.pass(SECOND);
+    let mut told = bench.peers_removed.clone();
+    told.sort_unstable();
+    let mut wanted = [(leader, gone_peer), (stays, gone_peer)];
+    wanted.sort_unstable();
+    assert_eq!(told, wanted, "once each, and of nobody else");
+
+    // Who knows more than this node may have joined again since.
+    let node = &bench.nodes[leader];
+    let commit_index = node.commit_index();
+    assert_eq!(commit_index, node.status().commit_index);
+    assert!(node.knows_removed(gone_peer, LogIndex(1)));
+    assert!(node.knows_removed(gone_peer, commit_index));
+    assert!(!node.knows_removed(gone_peer, commit_index.next()));
+    assert!(!node.knows_removed(peer(u64::try_from(stays).unwrap() + 1), LogIndex(1)));
+}
+
+#[test]
+fn a_node_that_hears_of_its_own_removal_says_so_and_of_nobody_else_s() {
+    let mut membership = (*recovered(2, 1).snapshot.unwrap().membership).clone();
+    membership.members.remove(&peer(2).id);
+    let mut node = Node::new(config(2), Micros(0), recovered(2, 1)).unwrap();
+    let append = AppendEntries {
+        term: Term(1),
+        prev_log_index: LogIndex(1),
+        prev_log_term: Term(1),
+        entries: vec![entry(2, Payload::Membership(Arc::new(membership)))],
+        leader_commit: LogIndex(2),
+    };
+    node.step(Micros(1), Input::Message { from: peer(1), message: Message::AppendEntries(append) });
+    node.step(Micros(2), Input::WritesDurable { through: WriteId(1) });
+    let outputs: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
+    assert!(outputs.contains(&Output::Removed), "{outputs:?}");
+    assert!(!outputs.iter().any(|output| matches!(output, Output::PeerRemoved(_))), "{outputs:?}");
+}
+
+#[test]
+fn commands_and_states_of_another_make_are_kept_out_of_the_log() {
+    let alien: Arc<[u8]> = Arc::from(&b"not ours"[..]);
+    let mut store = recovered(3, 1);
+    store.entries.push(entry(2, Payload::Command(Arc::clone(&alien))));
+    assert!(Node::new(config(1), Micros(0), store).is_err());
+
+    let snapshot = Snapshot { state: Arc::clone(&alien), ..(*recovered(3, 1).snapshot.unwrap()).clone() };
+    let append = AppendEntries {
+        term: Term(1),
+        prev_log_index: LogIndex(1),
+        prev_log_term: Term(1),
+        entries: vec![entry(2, Payload::Noop), entry(3, Payload::Command(alien))],
+        leader_commit: LogIndex(1),
+    };
+    let install = InstallSnapshot { term: Term(1), snapshot: Arc::new(snapshot) };
+    for (message, reason) in [
+        (Message::AppendEntries(append), DropReason::MalformedEntries),
+        (Message::InstallSnapshot(install), DropReason::MalformedSnapshot),
+    ] {
+        let mut node = Node::new(config(1), Micros(0), recovered(3, 1)).unwrap();
+        node.step(Micros(1), Input::Message { from: peer(2), message });
+        assert_eq!(node.poll_output(), Some(Output::Dropped { from: peer(2), reason }));
+        assert_eq!((node.poll_output(), node.status().last_log_index), (None, LogIndex(1)));
+    }
+}
+
+/// What a driver may sleep until: nothing that a node owes to anybody is due before.
+#[test]
+fn a_node_is_woken_for_raft_for_the_oldest_request_and_for_those_that_wait_for_a_leader() {
+    let node = |request_timeout_us, seed| {
+        let raft = Config { seed, ..config(1).raft };
+        Node::new(NodeConfig { request_timeout_us, raft, ..config(1) }, Micros(0), recovered(3, 1)).unwrap()
+    };
+    let take = |request| Input::TakeIds { request: RequestId(request), count: count(1) };
+    // One that campaigns later than requests wait for the next leader's name.
+    let patient = |seed: &u64| node(5 * SECOND, *seed).deadline() > Some(Micros(300_000));
+    let seed = (0..1_000).find(patient).unwrap();
+
+    let mut waiting = node(5 * SECOND, seed);
+    assert_eq!(waiting.deadline(), waiting.raft().deadline());
+    waiting.step(Micros(0), take(1));
+    assert_eq!(waiting.deadline(), Some(Micros(300_000)));
+
+    let mut hurried = node(1_000, seed);
+    hurried.step(Micros(0), take(1));
+    hurried.step(Micros(10), take(2));
+    assert_eq!(hurried.deadline(), Some(Micros(1_000)), "the oldest");
+    hurried.step(Micros(1_000), Input::Wake);
+    assert_eq!(hurried.deadline(), Some(Micros(1_010)));
+}
+
+#[test]
+fn a_request_waits_no_longer_for_a_leader_because_terms_go_by_without_one() {
+    let mut node = Node::new(config(1), Micros(0), recovered(3, 1)).unwrap();
+    node.step(Micros(0), Input::TakeIds { request: RequestId(1), count: count(1) });
+    let request = raft_core::RequestVote {
+        term: Term(5),
+        last_log_index: LogIndex(1),
+        last_log_term: Term(1),
+        reason: raft_core::CampaignReason::LeadershipTransfer,
+    };
+    node.step(Micros(90_000), Input::Message { from: peer(2), message: Message::RequestVote(request) });
+    let answers = |node: &mut Node| {
+        let outputs: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
+        outputs.into_iter().filter(|output| matches!(output, Output::Answer { .. })).collect::<Vec<_>>()
+    };
+    node.step(Micros(299_999), Input::Wake);
+    assert_eq!(answers(&mut node), []);
+    node.step(Micros(300_000), Input::Wake);
+    let answer = Answer::NotLeader { leader: None };
+    assert_eq!(answers(&mut node), [Output::Answer { request: RequestId(1), answer }]);
+}
+
+#[test]
+fn a_request_that_waits_for_the_next_leaders_name_is_sent_there_as_soon_as_it_is_known() {
+    let mut node = Node::new(config(1), Micros(0), recovered(3, 1)).unwrap();
+    node.step(Micros(0), Input::TakeIds { request: RequestId(1), count: count(1) });
+    let heartbeat =
+        raft_core::Heartbeat { term: Term(1), leader_commit: LogIndex(1), round: raft_core::Round(0) };
+    node.step(Micros(10), Input::Message { from: peer(2), message: Message::Heartbeat(heartbeat) });
+    let answer = Answer::NotLeader { leader: Some(peer(2).id) };
+    let outputs: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
+    assert!(outputs.contains(&Output::Answer { request: RequestId(1), answer }), "{outputs:?}");
+}
+
+#[test]
+fn a_request_that_can_not_be_answered_here_is_refused_at_once_but_never_before_an_older_one() {
+    let mut node = Node::new(config(1), Micros(0), recovered(3, 1)).unwrap();
+    let take = |request| Input::TakeIds { request: RequestId(request), count: count(1) };
+    let refused = |request| {
+        let answer = Answer::NotLeader { leader: None };
+        Output::Answer { request: RequestId(request), answer }
+    };
+    node.step(Micros(0), take(1));
+    // Its time is over, and nobody has woken the node yet.
+    node.step(Micros(300_000), take(2));
+    assert_eq!(node.poll_output(), None);
+    node.serve();
+    assert_eq!((node.poll_output(), node.poll_output()), (Some(refused(1)), Some(refused(2))));
+    assert_eq!(node.counts().waits.count(), 2);
+    node.step(Micros(300_000), take(3));
+    assert_eq!(node.poll_output(), Some(refused(3)));
+    assert_eq!(node.counts().waits.count(), 2, "it has not waited");
+}
