@@ -11,8 +11,10 @@ use raft_core::{
 use crate::action::Action;
 use crate::bounds::{Bounds, Change, DiskSpeed};
 use crate::history::History;
+use crate::network::IN_FLIGHT_MAX;
 use crate::node::Node;
 use crate::state::State;
+use crate::world::{Reach, World};
 
 /// A cluster, where it begins, and what may happen to it.
 #[derive(Clone, Debug)]
@@ -46,8 +48,8 @@ pub enum Beginning {
 }
 
 impl Configuration {
-    /// The state that the exploration begins in.
-    pub(crate) fn first(&self) -> State {
+    /// The cluster, and the state that the exploration begins in.
+    pub(crate) fn first(&self) -> (World, State) {
         let membership = membership(self.voters);
         let logs = match self.beginning {
             Beginning::Diverged(logs) => logs,
@@ -61,28 +63,30 @@ impl Configuration {
         let joining = (self.voters + 1..=self.voters + self.joining)
             .map(|number| Node::new(peer(number), Recovered::default()));
         let history = History::new(LogIndex(1), membership.clone());
-        let state = State::new(voters.chain(joining).collect(), history);
-        match self.beginning {
+        let (mut world, state) = World::new(voters.chain(joining).collect(), history, DiskSpeed::Prompt);
+        let state = match self.beginning {
             Beginning::Unled | Beginning::Diverged(_) => state,
-            Beginning::Led => led(state).fresh(),
+            Beginning::Led => led(&mut world, state).fresh(),
             Beginning::Lagging => {
-                let state = prepared(led(state), &Action::Propose(0));
+                let state = led(&mut world, state);
+                let state = prepared(&mut world, state, &Action::Propose(0));
                 let last = peer(self.voters);
-                let state = settled(state, |to| to != last);
+                let state = settled(&mut world, state, |to| to != last);
                 // The others are told of the commit, too.
-                let state = prepared(state, &Action::Timeout(0));
-                settled(state, |to| to != last).silent().fresh()
+                let state = prepared(&mut world, state, &Action::Timeout(0));
+                settled(&mut world, state, |to| to != last).silent().fresh()
             }
-        }
+        };
+        (world.with_disk(self.bounds.disk), state)
     }
 
     /// What may happen next.
-    pub(crate) fn actions(&self, state: &State) -> Vec<Action> {
-        let mut actions = state.actions(&self.bounds);
+    pub(crate) fn actions(&self, world: &World, state: &State, actions: &mut Vec<Action>) {
+        actions.clear();
+        world.actions(state, &self.bounds, actions);
         if self.beginning == Beginning::Unled && state.is_untouched() {
             actions.retain(|action| *action == Action::Timeout(0));
         }
-        actions
     }
 }
 
@@ -307,23 +311,27 @@ fn recovered(membership: &Membership, current_term: Term, terms: &[u64]) -> Reco
 }
 
 /// Node 1 wins, and everyone hears of what it commits.
-fn led(state: State) -> State {
-    let state = settled(prepared(state, &Action::Timeout(0)), |_| true);
-    let state = settled(prepared(state, &Action::Timeout(0)), |_| true);
-    assert_eq!(state.node(0).raft.role(), Role::Leader, "node 1 wins where nothing is lost");
+fn led(world: &mut World, state: State) -> State {
+    let state = prepared(world, state, &Action::Timeout(0));
+    let state = settled(world, state, |_| true);
+    let state = prepared(world, state, &Action::Timeout(0));
+    let state = settled(world, state, |_| true);
+    assert_eq!(world.node(&state, 0).raft.role(), Role::Leader, "node 1 wins where nothing is lost");
     state
 }
 
 /// Delivers every message to these, the others' stay, until none is left.
-fn settled(mut state: State, to: impl Fn(Peer) -> bool) -> State {
+fn settled(world: &mut World, mut state: State, to: impl Fn(Peer) -> bool) -> State {
     loop {
-        let next = (0..state.in_flight()).find(|at| state.envelope(*at).is_some_and(|e| to(e.to)));
+        let next = (0..state.in_flight()).find(|at| world.envelope(&state, *at).is_some_and(|e| to(e.to)));
         let Some(at) = next else { return state };
-        state = prepared(state, &Action::Deliver(at));
+        state = prepared(world, state, &Action::Deliver(at));
     }
 }
 
-fn prepared(state: State, action: &Action) -> State {
-    let next = state.after(action, DiskSpeed::Prompt);
-    next.unwrap_or_else(|violation| panic!("before the exploration begins: {violation}"))
+fn prepared(world: &mut World, state: State, action: &Action) -> State {
+    let reach = Reach { terms_until: Term(u64::MAX), in_flight: IN_FLIGHT_MAX };
+    let next = world.after(&state, action, reach);
+    let next = next.unwrap_or_else(|violation| panic!("before the exploration begins: {violation}"));
+    next.expect("the network has room for what it takes to begin")
 }

@@ -16,6 +16,8 @@ mod network;
 mod node;
 mod promises;
 mod state;
+mod step;
+mod world;
 
 pub use action::Action;
 pub use bounds::{Bounds, Change, DiskSpeed};
