@@ -60,24 +60,37 @@ impl Network {
     }
 }
 
-/// The durable term of its receiver from which on this message can never have an effect again: an answer of an
-/// earlier term, which is dropped without a word. `None` for what may have one in any term.
-///
-/// That it is still on its way or not would only tell states apart that are the same.
-pub(crate) fn dead_from(message: &Message) -> Option<Term> {
+/// When a message can never have an effect again, though it is still on its way: its receiver drops it without a
+/// word, whatever may happen to that. Then it would only tell states apart that are the same. What a receiver may
+/// forget in a crash does not count, so this goes by its durable term.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Dead {
+    /// It may have one in any term: a request is answered, if only with a later term.
+    Never,
+    /// In this term and later ones.
+    From(Term),
+    /// An answer for a candidate of this term, or a leader: in later terms, and in this one where its receiver is
+    /// neither, for it will not be again.
+    UnlessElected(Term),
+}
+
+/// When this message is dead.
+pub(crate) fn dead(message: &Message) -> Dead {
     match message {
-        // A refusal may still tell of a later term; a grant is for one candidacy alone.
-        Message::PreVoteResponse(m) if m.vote_granted => Some(m.term.max(m.next_term)),
-        Message::PreVoteResponse(m) => Some(m.term),
-        Message::RequestVoteResponse(m) => Some(m.term.next()),
-        Message::AppendEntriesResponse(m) => Some(m.term.next()),
-        Message::HeartbeatResponse(m) => Some(m.term.next()),
-        Message::InstallSnapshotResponse(m) => Some(m.term.next()),
+        // A refusal may still tell of a later term; a grant is for one candidacy alone, which may begin again.
+        Message::PreVoteResponse(m) if m.vote_granted => Dead::From(m.term.max(m.next_term)),
+        Message::PreVoteResponse(m) => Dead::From(m.term),
+        Message::RequestVoteResponse(m) if !m.vote_granted => Dead::From(m.term),
+        Message::RequestVoteResponse(m) => Dead::UnlessElected(m.term),
+        Message::AppendEntriesResponse(m) => Dead::UnlessElected(m.term),
+        Message::HeartbeatResponse(m) => Dead::UnlessElected(m.term),
+        Message::InstallSnapshotResponse(m) => Dead::UnlessElected(m.term),
+        // Of an earlier term, it is the one request that is not answered.
+        Message::TimeoutNow(m) => Dead::From(m.term.next()),
         Message::PreVote(_)
         | Message::RequestVote(_)
         | Message::AppendEntries(_)
         | Message::Heartbeat(_)
-        | Message::InstallSnapshot(_)
-        | Message::TimeoutNow(_) => None,
+        | Message::InstallSnapshot(_) => Dead::Never,
     }
 }

@@ -12,7 +12,7 @@ use raft_core::{Input, LogIndex, NodeId, Output, Peer, ProposalOutcome, Role, Te
 use crate::action::{Action, Told};
 use crate::bounds::{Bounds, DiskSpeed, Spent};
 use crate::history::{History, Violation, check_log_matching};
-use crate::network::{Envelope, Network, dead_from};
+use crate::network::{Dead, Envelope, Network, dead};
 use crate::node::Node;
 use crate::state::{NODES_MAX, State};
 use crate::step::{self, Cause, Stage, command_of};
@@ -45,6 +45,8 @@ struct Known {
     term: Term,
     durable_term: Term,
     leads: bool,
+    /// In its current term: it is a candidate, or leads.
+    may_lead: bool,
     follows: Option<NodeId>,
     is_muted: bool,
     wakes: bool,
@@ -56,7 +58,7 @@ struct Known {
 struct Letter {
     envelope: Envelope,
     to: Option<usize>,
-    dead_from: Option<Term>,
+    dead: Dead,
 }
 
 /// A [`Step`](step::Step), in numbers.
@@ -209,17 +211,17 @@ impl World {
         next.nodes[at] = self.steps[number as usize].after;
         self.check_logs(&next, at)?;
         self.check_complete(&next)?;
-        let Known { term, durable_term, .. } = *self.known(&next, at);
+        let known = self.known(&next, at);
         next.network.retain(|number| {
-            let Letter { to, dead_from, .. } = self.letters[usize::from(number)];
-            to != Some(at) || dead_from.is_none_or(|dead_from| durable_term < dead_from)
+            let Letter { to, dead, .. } = self.letters[usize::from(number)];
+            to != Some(at) || !known.is_past(dead)
         });
         for number in &self.steps[number as usize].sent {
             if !self.is_dead(&next, *number) && !next.network.send(*number) {
                 return Ok(None);
             }
         }
-        let within = term <= reach.terms_until && next.in_flight() <= reach.in_flight;
+        let within = known.term <= reach.terms_until && next.in_flight() <= reach.in_flight;
         Ok(within.then_some(next))
     }
 
@@ -406,9 +408,8 @@ impl World {
     }
 
     fn is_dead(&self, state: &State, number: u16) -> bool {
-        let Letter { to, dead_from, .. } = self.letters[usize::from(number)];
-        let durable_term = to.map_or(Term(0), |at| self.known(state, at).durable_term);
-        dead_from.is_some_and(|dead_from| durable_term >= dead_from)
+        let Letter { to, dead, .. } = self.letters[usize::from(number)];
+        to.is_none_or(|at| self.known(state, at).is_past(dead))
     }
 
     fn node_number(&mut self, node: Node) -> u16 {
@@ -434,8 +435,8 @@ impl World {
             return *number;
         }
         let to = self.peers.iter().position(|peer| *peer == envelope.to);
-        let dead_from = dead_from(&envelope.message);
-        self.letters.push(Letter { envelope: envelope.clone(), to, dead_from });
+        let dead = dead(&envelope.message);
+        self.letters.push(Letter { envelope: envelope.clone(), to, dead });
         let number = last_number(self.letters.len());
         self.letter_numbers.insert(envelope, number);
         number
@@ -450,12 +451,25 @@ impl Known {
             term: raft.current_term(),
             durable_term: disk.hard_state().current_term,
             leads: raft.role() == Role::Leader,
+            may_lead: matches!(raft.role(), Role::Candidate | Role::Leader),
             follows: raft.leader().filter(|_| raft.role() == Role::Follower),
             is_muted: raft.is_muted(),
             wakes: raft.deadline().is_some(),
             has_pending: disk.has_pending(),
             may_compact: raft.last_applied() > base,
             node,
+        }
+    }
+
+    /// Whether a message to it that is dead from then on is so now.
+    fn is_past(&self, dead: Dead) -> bool {
+        match dead {
+            Dead::Never => false,
+            Dead::From(term) => self.durable_term >= term,
+            Dead::UnlessElected(term) => {
+                self.durable_term > term
+                    || (self.durable_term == term && !(self.may_lead && self.term == term))
+            }
         }
     }
 }
