@@ -54,7 +54,7 @@ pub enum Change {
 }
 
 /// What has happened so far in one run, counted against [`Bounds`].
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub(crate) struct Spent {
     pub(crate) timeouts: u8,
     pub(crate) heartbeats: u8,

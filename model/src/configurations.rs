@@ -77,7 +77,25 @@ impl Configuration {
                 settled(&mut world, state, |to| to != last).silent().fresh()
             }
         };
-        (world.with_disk(self.bounds.disk), state)
+        let mut world = world.with_disk(self.bounds.disk);
+        if self.has_twins() {
+            let last = world.last_place();
+            world = world.with_twins(&state, [last - 1, last]);
+        }
+        (world, state)
+    }
+
+    /// Whether nothing tells the last two nodes apart: they begin alike, and nothing that may happen names one of them
+    /// or lets the core choose between them (it takes the smaller id).
+    fn has_twins(&self) -> bool {
+        let begin_alike = matches!(self.beginning, Beginning::Unled | Beginning::Led);
+        let Bounds { changes, transfers, refusals, .. } = self.bounds;
+        self.voters == 3
+            && self.joining == 0
+            && begin_alike
+            && changes.is_empty()
+            && transfers == 0
+            && refusals == 0
     }
 
     /// What may happen next.

@@ -75,12 +75,13 @@ pub fn explore(configuration: &Configuration, limits: Limits) -> Result<Report, 
     let started = Instant::now();
     let (world, first) = configuration.first();
     let bounds = &configuration.bounds;
+    let fingerprint = world.fingerprint(&first);
     let terms_until = Term(world.term(&first).0 + bounds.terms);
     let mut search = Search {
         configuration,
         reach: Reach { terms_until, in_flight: bounds.in_flight },
         world,
-        seen: HashSet::from_iter([first.fingerprint()]),
+        seen: HashSet::from_iter([fingerprint]),
         origins: vec![Origin { before: 0, action: 0 }],
         next: Vec::new(),
         actions: Vec::new(),
@@ -152,7 +153,7 @@ impl Search<'_> {
                 self.beyond += 1;
                 continue;
             };
-            if self.origins.len() < states && self.seen.insert(next.fingerprint()) {
+            if self.origins.len() < states && self.seen.insert(self.world.fingerprint(&next)) {
                 self.origins.push(Origin { before, action: number });
                 self.next.push(next);
             }

@@ -52,6 +52,19 @@ impl History {
         }
     }
 
+    /// The same, told of others.
+    pub(crate) fn renamed(&self, name: impl Fn(Peer) -> Peer) -> History {
+        let History { leaders, votes, base, membership, committed, barriers } = self.clone();
+        History {
+            leaders: leaders.into_iter().map(|(term, leader)| (term, name(leader))).collect(),
+            votes: votes.into_iter().map(|((term, of), to)| ((term, name(of)), name(to))).collect(),
+            base,
+            membership,
+            committed,
+            barriers: barriers.into_iter().map(|(id, (at, needed))| (id, (name(at), needed))).collect(),
+        }
+    }
+
     /// The last index that was committed by anybody.
     pub(crate) fn last_committed(&self) -> LogIndex {
         self.committed.last().map_or(self.base, |(entry, _)| entry.index)

@@ -17,6 +17,7 @@ mod node;
 mod promises;
 mod state;
 mod step;
+mod symmetry;
 mod world;
 
 pub use action::Action;

@@ -14,7 +14,7 @@ pub(crate) struct Envelope {
 }
 
 /// What is on its way, each message by its number, in ascending order.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub(crate) struct Network {
     numbers: [u16; IN_FLIGHT_MAX],
     len: u8,

@@ -10,7 +10,7 @@ use crate::network::{IN_FLIGHT_MAX, Network};
 pub(crate) const NODES_MAX: usize = 4;
 
 /// A cluster at one moment: some 50 bytes, because millions of them wait at once.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct State {
     /// 0 where there are fewer nodes.
     pub(crate) nodes: [u16; NODES_MAX],

@@ -16,6 +16,7 @@ use crate::network::{Dead, Envelope, Network, dead};
 use crate::node::Node;
 use crate::state::{NODES_MAX, State};
 use crate::step::{self, Cause, Stage, command_of};
+use crate::symmetry::Symmetry;
 
 /// The tables.
 pub(crate) struct World {
@@ -37,6 +38,7 @@ pub(crate) struct World {
     matching: HashSet<(u16, u16)>,
     /// Histories and nodes that lack nothing of what a leader must have.
     complete: HashSet<(u16, u16)>,
+    symmetry: Option<Symmetry>,
 }
 
 /// A node, and what is asked of it in each state.
@@ -99,6 +101,7 @@ impl World {
             told_among: HashMap::new(),
             matching: HashSet::new(),
             complete: HashSet::new(),
+            symmetry: None,
         };
         let mut numbers = [0; NODES_MAX];
         assert!(nodes.len() <= NODES_MAX, "{} nodes, a state has room for {NODES_MAX}", nodes.len());
@@ -115,6 +118,30 @@ impl World {
         // A step that was taken with another disk may have been another one.
         let (steps, step_numbers) = (Vec::new(), HashMap::new());
         World { disk, steps, step_numbers, told: HashMap::new(), told_among: HashMap::new(), ..self }
+    }
+
+    /// From now on, the nodes at these two places are explored as one. In `state`, nothing tells them apart.
+    pub(crate) fn with_twins(mut self, state: &State, places: [usize; 2]) -> World {
+        assert_eq!(state.in_flight(), 0, "what is on its way could tell nodes apart");
+        let mut symmetry = Symmetry::new(state, self.peers.len(), places.map(|at| (at, self.peers[at])));
+        let image = self.histories[usize::from(state.history)].renamed(|peer| symmetry.peer(peer));
+        let image = self.history_number(image);
+        assert_eq!(image, state.history, "what was promised tells the nodes apart");
+        symmetry.pair_histories(image, image);
+        self.symmetry = Some(symmetry);
+        self
+    }
+
+    /// The place of the last node.
+    pub(crate) fn last_place(&self) -> usize {
+        self.peers.len() - 1
+    }
+
+    /// Names a state among all: one that was explored already, though with two nodes in each other's places, has
+    /// the same name.
+    pub(crate) fn fingerprint(&self, state: &State) -> u64 {
+        let image = self.symmetry.as_ref().map(|symmetry| symmetry.state(state, self.peers.len()));
+        image.map_or(*state, |image| image.min(*state)).fingerprint()
     }
 
     pub(crate) fn node(&self, state: &State, at: usize) -> &Node {
@@ -288,6 +315,61 @@ impl World {
         if let Some(number) = self.step_numbers.get(&(node, cause)) {
             return Ok(*number);
         }
+        let number = self.new_step(node, cause)?;
+        if let Some(mut symmetry) = self.symmetry.take() {
+            self.pair(&mut symmetry, node, cause, number)?;
+            self.symmetry = Some(symmetry);
+        }
+        Ok(number)
+    }
+
+    /// Takes the image of a step, and pairs what comes of both.
+    fn pair(
+        &mut self,
+        symmetry: &mut Symmetry,
+        node: u16,
+        cause: Cause,
+        number: u32,
+    ) -> Result<(), Violation> {
+        let other_cause = match cause {
+            Cause::Message(letter) => Cause::Message(symmetry.letter(letter)),
+            Cause::Refused(id) => {
+                let peer = self.peers.iter().find(|peer| peer.id == id);
+                Cause::Refused(peer.map_or(id, |peer| symmetry.peer(*peer).id))
+            }
+            Cause::Timeout
+            | Cause::Silence
+            | Cause::Sync
+            | Cause::FailWrite
+            | Cause::Crash
+            | Cause::Propose(_)
+            | Cause::Barrier(_)
+            | Cause::Change(..)
+            | Cause::Transfer
+            // The state that a history gives does not depend on who is who.
+            | Cause::Compact(_) => cause,
+        };
+        let other_node = symmetry.node(node);
+        let other = match self.step_numbers.get(&(other_node, other_cause)) {
+            Some(other) => *other,
+            None => self.new_step(other_node, other_cause)?,
+        };
+        symmetry.pair_nodes(self.steps[number as usize].after, self.steps[other as usize].after);
+        let mut images = Vec::new();
+        for letter in self.steps[number as usize].sent.clone() {
+            let image = symmetry.envelope(&self.letters[usize::from(letter)].envelope);
+            let image = self.letter_number(image);
+            symmetry.pair_letters(letter, image);
+            images.push(image);
+        }
+        images.sort_unstable();
+        let mut sent = self.steps[other as usize].sent.clone();
+        sent.sort_unstable();
+        assert_eq!(images, sent, "nodes that are explored as one send something else");
+        Ok(())
+    }
+
+    fn new_step(&mut self, node: u16, cause: Cause) -> Result<u32, Violation> {
         let known = &self.nodes[usize::from(node)].node;
         let me = known.raft.me();
         let input = match cause {
@@ -340,7 +422,12 @@ impl World {
             return Ok(*found);
         }
         let history = self.tell(state, at, number)?;
+        let image = self.symmetry.as_ref().map(|symmetry| history.renamed(|peer| symmetry.peer(peer)));
         let history = self.history_number(history);
+        if let Some(image) = image {
+            let image = self.history_number(image);
+            self.symmetry.as_mut().expect("its image was just made").pair_histories(history, image);
+        }
         if alone {
             self.told.insert((state.history, number), history);
         } else {
