@@ -29,8 +29,10 @@ pub struct Configuration {
     pub joining: u64,
     /// How it begins.
     pub beginning: Beginning,
-    /// What may happen.
+    /// What may happen: so little that an exploration ends.
     pub bounds: Bounds,
+    /// More of it: such an exploration goes as deep as there is time and memory for.
+    pub deeper: Bounds,
 }
 
 /// How a cluster begins.
@@ -48,6 +50,12 @@ pub enum Beginning {
 }
 
 impl Configuration {
+    /// The same with more that may happen.
+    #[must_use]
+    pub fn deep(self) -> Configuration {
+        Configuration { bounds: self.deeper, ..self }
+    }
+
     /// The cluster, and the state that the exploration begins in.
     pub(crate) fn first(&self) -> (World, State) {
         let membership = membership(self.voters);
@@ -111,185 +119,198 @@ impl Configuration {
 /// All configurations.
 #[must_use]
 pub fn configurations() -> Vec<Configuration> {
-    let three = Configuration {
-        name: "",
-        about: "",
-        voters: 3,
-        joining: 0,
-        beginning: Beginning::Unled,
-        bounds: Bounds::NOTHING,
+    let leading = [elections(), lone(), divergence(), figure_8()];
+    let writing = [replication(), barriers(), persistence(), overwriting(), failures()];
+    let changing = [membership_changes(), removals(), snapshots(), transfers()];
+    leading.into_iter().chain(writing).chain(changing).collect()
+}
+
+/// Three voters who begin like this.
+fn three(name: &'static str, about: &'static str, beginning: Beginning) -> Configuration {
+    let (bounds, deeper) = (Bounds::NOTHING, Bounds::NOTHING);
+    Configuration { name, about, voters: 3, joining: 0, beginning, bounds, deeper }
+}
+
+fn elections() -> Configuration {
+    let bounds = Bounds {
+        terms: 2,
+        timeouts: 2,
+        silences: 1,
+        crashes: 1,
+        duplicates: 1,
+        in_flight: 4,
+        ..Bounds::NOTHING
     };
-    let nothing = Bounds::NOTHING;
-    vec![
-        Configuration {
-            name: "elections",
-            about: "who leads, with a crash and messages twice",
-            bounds: Bounds {
-                terms: 2,
-                timeouts: 3,
-                silences: 1,
-                crashes: 1,
-                duplicates: 1,
-                in_flight: 5,
-                ..nothing
-            },
-            ..three.clone()
-        },
-        Configuration {
-            name: "replication",
-            about: "commands and two leaders",
-            beginning: Beginning::Led,
-            bounds: Bounds {
-                terms: 1,
-                timeouts: 1,
-                heartbeats: 1,
-                silences: 1,
-                proposals: 2,
-                in_flight: 6,
-                ..nothing
-            },
-            ..three.clone()
-        },
-        Configuration {
-            name: "divergence",
-            about: "logs that conflict, and two elections",
-            beginning: Beginning::Diverged(&[&[2], &[], &[3]]),
-            bounds: Bounds { terms: 2, timeouts: 2, ..nothing },
-            ..three.clone()
-        },
-        Configuration {
-            name: "figure-8",
-            about: "the same with slow disks and a crash, as in Figure 8 of the paper",
-            beginning: Beginning::Diverged(&[&[2], &[], &[3]]),
-            bounds: Bounds {
-                terms: 2,
-                timeouts: 2,
-                crashes: 1,
-                in_flight: 3,
-                disk: DiskSpeed::Any,
-                ..nothing
-            },
-            ..three.clone()
-        },
-        Configuration {
-            name: "membership",
-            about: "a node is added, and one removed",
-            voters: 2,
-            joining: 1,
-            beginning: Beginning::Led,
-            bounds: Bounds {
-                terms: 1,
-                timeouts: 1,
-                heartbeats: 1,
-                silences: 1,
-                proposals: 1,
-                in_flight: 6,
-                changes: &[Change::Add(3), Change::Remove(2)],
-                ..nothing
-            },
-        },
-        Configuration {
-            name: "removals",
-            about: "members are removed, the leader among them",
-            beginning: Beginning::Led,
-            bounds: Bounds {
-                terms: 1,
-                timeouts: 1,
-                heartbeats: 1,
-                silences: 1,
-                proposals: 1,
-                crashes: 1,
-                in_flight: 6,
-                changes: &[Change::Remove(1), Change::Remove(3)],
-                ..nothing
-            },
-            ..three.clone()
-        },
-        Configuration {
-            name: "snapshots",
-            about: "compaction, and a node that lags behind it",
-            beginning: Beginning::Lagging,
-            bounds: Bounds {
-                terms: 1,
-                timeouts: 1,
-                heartbeats: 1,
-                silences: 1,
-                proposals: 1,
-                compactions: 2,
-                crashes: 1,
-                in_flight: 5,
-                ..nothing
-            },
-            ..three.clone()
-        },
-        Configuration {
-            name: "barriers",
-            about: "read barriers while leadership changes",
-            beginning: Beginning::Led,
-            bounds: Bounds {
-                terms: 1,
-                timeouts: 1,
-                silences: 1,
-                proposals: 1,
-                barriers: 2,
-                in_flight: 5,
-                ..nothing
-            },
-            ..three.clone()
-        },
-        Configuration {
-            name: "transfers",
-            about: "leadership handed over, and processes that are gone",
-            beginning: Beginning::Led,
-            bounds: Bounds {
-                terms: 1,
-                timeouts: 1,
-                heartbeats: 2,
-                proposals: 1,
-                transfers: 1,
-                refusals: 1,
-                barriers: 1,
-                in_flight: 5,
-                ..nothing
-            },
-            ..three.clone()
-        },
-        Configuration {
-            name: "persistence",
-            about: "writes that become durable late, a crash that loses them",
-            bounds: Bounds {
-                terms: 1,
-                timeouts: 2,
-                proposals: 1,
-                crashes: 1,
-                in_flight: 5,
-                disk: DiskSpeed::Any,
-                ..nothing
-            },
-            ..three.clone()
-        },
-        Configuration {
-            name: "overwriting",
-            about: "entries written, cut off and written again while the disk is slow",
-            beginning: Beginning::Diverged(&[&[2], &[], &[3, 3]]),
-            bounds: Bounds { terms: 1, timeouts: 1, crashes: 1, disk: DiskSpeed::Any, ..nothing },
-            ..three.clone()
-        },
-        Configuration {
-            name: "failures",
-            about: "a disk that fails",
-            beginning: Beginning::Led,
-            bounds: Bounds {
-                terms: 1,
-                timeouts: 1,
-                proposals: 1,
-                write_failures: 1,
-                disk: DiskSpeed::Any,
-                ..nothing
-            },
-            ..three
-        },
-    ]
+    let deeper = Bounds { timeouts: 3, in_flight: 5, ..bounds };
+    let about = "who leads, with a crash and messages twice";
+    Configuration { bounds, deeper, ..three("elections", about, Beginning::Unled) }
+}
+
+fn lone() -> Configuration {
+    let bounds = Bounds {
+        terms: 2,
+        timeouts: 2,
+        heartbeats: 1,
+        proposals: 1,
+        barriers: 1,
+        changes: &[Change::Add(2)],
+        crashes: 1,
+        in_flight: 4,
+        disk: DiskSpeed::Any,
+        ..Bounds::NOTHING
+    };
+    let deeper = Bounds { terms: 3, timeouts: 3, heartbeats: 2, proposals: 2, crashes: 2, ..bounds };
+    let about = "a voter that is alone, with a slow disk, and a node that joins it";
+    Configuration { voters: 1, joining: 1, bounds, deeper, ..three("lone", about, Beginning::Unled) }
+}
+
+fn divergence() -> Configuration {
+    let bounds = Bounds { terms: 2, timeouts: 2, ..Bounds::NOTHING };
+    let deeper = Bounds { terms: 3, timeouts: 3, crashes: 1, ..bounds };
+    let about = "logs that conflict, and two elections";
+    let beginning = Beginning::Diverged(&[&[2], &[], &[3]]);
+    Configuration { bounds, deeper, ..three("divergence", about, beginning) }
+}
+
+fn figure_8() -> Configuration {
+    let bounds =
+        Bounds { terms: 2, timeouts: 2, crashes: 1, in_flight: 3, disk: DiskSpeed::Any, ..Bounds::NOTHING };
+    let deeper = Bounds { timeouts: 3, crashes: 2, in_flight: 4, ..bounds };
+    let about = "the same with slow disks and a crash, as in Figure 8 of the paper";
+    let beginning = Beginning::Diverged(&[&[2], &[], &[3]]);
+    Configuration { bounds, deeper, ..three("figure-8", about, beginning) }
+}
+
+fn replication() -> Configuration {
+    let bounds = Bounds {
+        terms: 1,
+        timeouts: 1,
+        heartbeats: 1,
+        silences: 1,
+        proposals: 1,
+        crashes: 1,
+        duplicates: 1,
+        in_flight: 5,
+        ..Bounds::NOTHING
+    };
+    let deeper = Bounds { proposals: 2, in_flight: 6, ..bounds };
+    let about = "commands and two leaders, with a crash and messages twice";
+    Configuration { bounds, deeper, ..three("replication", about, Beginning::Led) }
+}
+
+fn membership_changes() -> Configuration {
+    let bounds = Bounds {
+        terms: 1,
+        timeouts: 1,
+        heartbeats: 1,
+        silences: 1,
+        in_flight: 4,
+        changes: &[Change::Add(3), Change::Remove(2)],
+        ..Bounds::NOTHING
+    };
+    let deeper = Bounds { proposals: 1, in_flight: 6, ..bounds };
+    let about = "a node is added, and one removed";
+    Configuration { voters: 2, joining: 1, bounds, deeper, ..three("membership", about, Beginning::Led) }
+}
+
+fn removals() -> Configuration {
+    let bounds = Bounds {
+        terms: 1,
+        timeouts: 1,
+        heartbeats: 1,
+        silences: 1,
+        crashes: 1,
+        in_flight: 4,
+        changes: &[Change::Remove(1), Change::Remove(3)],
+        ..Bounds::NOTHING
+    };
+    let deeper = Bounds { proposals: 1, in_flight: 6, ..bounds };
+    let about = "members are removed, the leader among them";
+    Configuration { bounds, deeper, ..three("removals", about, Beginning::Led) }
+}
+
+fn snapshots() -> Configuration {
+    let bounds = Bounds {
+        terms: 1,
+        timeouts: 1,
+        heartbeats: 1,
+        proposals: 1,
+        compactions: 2,
+        crashes: 1,
+        in_flight: 4,
+        ..Bounds::NOTHING
+    };
+    let deeper = Bounds { silences: 1, in_flight: 5, ..bounds };
+    let about = "compaction, and a node that lags behind it";
+    Configuration { bounds, deeper, ..three("snapshots", about, Beginning::Lagging) }
+}
+
+fn barriers() -> Configuration {
+    let bounds = Bounds {
+        terms: 1,
+        timeouts: 1,
+        silences: 1,
+        proposals: 1,
+        barriers: 2,
+        in_flight: 4,
+        ..Bounds::NOTHING
+    };
+    let deeper = Bounds { heartbeats: 1, crashes: 1, in_flight: 5, ..bounds };
+    let about = "read barriers while leadership changes";
+    Configuration { bounds, deeper, ..three("barriers", about, Beginning::Led) }
+}
+
+fn transfers() -> Configuration {
+    let bounds = Bounds {
+        terms: 1,
+        timeouts: 1,
+        heartbeats: 1,
+        proposals: 1,
+        transfers: 1,
+        refusals: 1,
+        in_flight: 4,
+        ..Bounds::NOTHING
+    };
+    let deeper = Bounds { heartbeats: 2, barriers: 1, in_flight: 5, ..bounds };
+    let about = "leadership handed over, and processes that are gone";
+    Configuration { bounds, deeper, ..three("transfers", about, Beginning::Led) }
+}
+
+fn persistence() -> Configuration {
+    let bounds = Bounds {
+        terms: 1,
+        timeouts: 2,
+        proposals: 1,
+        crashes: 1,
+        in_flight: 5,
+        disk: DiskSpeed::Any,
+        ..Bounds::NOTHING
+    };
+    let deeper = Bounds { terms: 2, timeouts: 3, crashes: 2, ..bounds };
+    let about = "writes that become durable late, a crash that loses them";
+    Configuration { bounds, deeper, ..three("persistence", about, Beginning::Unled) }
+}
+
+fn overwriting() -> Configuration {
+    let bounds = Bounds { terms: 1, timeouts: 1, crashes: 1, disk: DiskSpeed::Any, ..Bounds::NOTHING };
+    let deeper = Bounds { terms: 2, timeouts: 2, crashes: 2, ..bounds };
+    let about = "entries written, cut off and written again while the disk is slow";
+    let beginning = Beginning::Diverged(&[&[2], &[], &[3, 3]]);
+    Configuration { bounds, deeper, ..three("overwriting", about, beginning) }
+}
+
+fn failures() -> Configuration {
+    let bounds = Bounds {
+        terms: 1,
+        timeouts: 1,
+        proposals: 1,
+        write_failures: 1,
+        disk: DiskSpeed::Any,
+        ..Bounds::NOTHING
+    };
+    let deeper = Bounds { terms: 2, timeouts: 2, heartbeats: 2, crashes: 1, in_flight: 5, ..bounds };
+    let about = "a disk that fails";
+    Configuration { bounds, deeper, ..three("failures", about, Beginning::Led) }
 }
 
 /// A node by its number, in its only life.

@@ -3,14 +3,17 @@
 //! A few hundred nodes make up millions of states. So what a node does with an input, and whether a history allows
 //! it, is found out once and looked up from then on: to find a state's successors is to look numbers up.
 
+mod choices;
+mod twins;
+
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::iter;
 
 use raft_core::{Input, LogIndex, NodeId, Output, Peer, ProposalOutcome, Role, Term};
 
-use crate::action::{Action, Told};
-use crate::bounds::{Bounds, DiskSpeed, Spent};
+use crate::action::Action;
+use crate::bounds::{DiskSpeed, Spent};
 use crate::history::{History, Violation, check_log_matching};
 use crate::network::{Dead, Envelope, Network, dead};
 use crate::node::Node;
@@ -120,18 +123,6 @@ impl World {
         World { disk, steps, step_numbers, told: HashMap::new(), told_among: HashMap::new(), ..self }
     }
 
-    /// From now on, the nodes at these two places are explored as one. In `state`, nothing tells them apart.
-    pub(crate) fn with_twins(mut self, state: &State, places: [usize; 2]) -> World {
-        assert_eq!(state.in_flight(), 0, "what is on its way could tell nodes apart");
-        let mut symmetry = Symmetry::new(state, self.peers.len(), places.map(|at| (at, self.peers[at])));
-        let image = self.histories[usize::from(state.history)].renamed(|peer| symmetry.peer(peer));
-        let image = self.history_number(image);
-        assert_eq!(image, state.history, "what was promised tells the nodes apart");
-        symmetry.pair_histories(image, image);
-        self.symmetry = Some(symmetry);
-        self
-    }
-
     /// The place of the last node.
     pub(crate) fn last_place(&self) -> usize {
         self.peers.len() - 1
@@ -156,72 +147,6 @@ impl World {
     pub(crate) fn envelope(&self, state: &State, at: usize) -> Option<&Envelope> {
         let number = state.network.as_slice().get(at)?;
         Some(&self.letters[usize::from(*number)].envelope)
-    }
-
-    /// How a person reads this action in this state.
-    pub(crate) fn told(&self, state: &State, action: &Action) -> String {
-        let envelope = match action {
-            Action::Deliver(at) | Action::Duplicate(at) | Action::Lose(at) => self.envelope(state, *at),
-            Action::Timeout(_)
-            | Action::Silence(_)
-            | Action::Refused(..)
-            | Action::Sync(_)
-            | Action::FailWrite(_)
-            | Action::Crash(_)
-            | Action::Propose(_)
-            | Action::Barrier(_)
-            | Action::Change(..)
-            | Action::Transfer(_)
-            | Action::Compact(_) => None,
-        };
-        Told { action, envelope }.to_string()
-    }
-
-    /// All that may happen next, in a fixed order.
-    pub(crate) fn actions(&self, state: &State, bounds: &Bounds, actions: &mut Vec<Action>) {
-        // A message that never arrives is as good as lost; losing it only makes room for others.
-        let crowded = state.in_flight() + self.peers.len() > bounds.in_flight;
-        for at in state.network.distinct() {
-            actions.push(Action::Deliver(at));
-            if state.spent.duplicates < bounds.duplicates {
-                actions.push(Action::Duplicate(at));
-            }
-            if crowded {
-                actions.push(Action::Lose(at));
-            }
-        }
-        for at in 0..self.peers.len() {
-            self.actions_of_node(state, at, bounds, actions);
-        }
-    }
-
-    fn actions_of_node(&self, state: &State, at: usize, bounds: &Bounds, actions: &mut Vec<Action>) {
-        let spent = &state.spent;
-        let known = self.known(state, at);
-        let mut offer = |possible: bool, action: Action| {
-            if possible {
-                actions.push(action);
-            }
-        };
-        let leads = known.leads;
-        let (wakes, budget) =
-            if leads { (spent.heartbeats, bounds.heartbeats) } else { (spent.timeouts, bounds.timeouts) };
-        offer(known.wakes && wakes < budget, Action::Timeout(at));
-        if let Some(leader) = known.follows {
-            offer(!known.is_muted && spent.silences < bounds.silences, Action::Silence(at));
-            offer(spent.refusals < bounds.refusals, Action::Refused(at, leader));
-        }
-        offer(known.has_pending, Action::Sync(at));
-        let may_fail = !known.is_muted && spent.write_failures < bounds.write_failures;
-        offer(may_fail && known.has_pending, Action::FailWrite(at));
-        offer(spent.crashes < bounds.crashes, Action::Crash(at));
-        offer(leads && spent.proposals < bounds.proposals, Action::Propose(at));
-        offer(leads && spent.barriers < bounds.barriers, Action::Barrier(at));
-        if let Some(change) = bounds.changes.get(usize::from(spent.changes)) {
-            offer(leads, Action::Change(at, *change));
-        }
-        offer(leads && spent.transfers < bounds.transfers, Action::Transfer(at));
-        offer(known.may_compact && spent.compactions < bounds.compactions, Action::Compact(at));
     }
 
     /// The state after an action; `None` where it is out of reach.
@@ -252,64 +177,6 @@ impl World {
         Ok(within.then_some(next))
     }
 
-    /// Counts an action, and takes its message out of the network; gives what it means to which node.
-    fn spend(&self, next: &mut State, action: &Action) -> Option<(usize, Cause)> {
-        let spent = &mut next.spent;
-        let one_more = |count: &mut u8| {
-            *count += 1;
-            *count
-        };
-        match *action {
-            Action::Deliver(place) => {
-                let number = next.network.as_slice()[place];
-                next.network.take(place);
-                return self.letters[usize::from(number)].to.map(|at| (at, Cause::Message(number)));
-            }
-            Action::Duplicate(place) => {
-                spent.duplicates += 1;
-                let number = next.network.as_slice()[place];
-                return self.letters[usize::from(number)].to.map(|at| (at, Cause::Message(number)));
-            }
-            Action::Lose(place) => {
-                next.network.take(place);
-                return None;
-            }
-            Action::Timeout(at) => {
-                let leads = self.nodes[usize::from(next.nodes[at])].leads;
-                one_more(if leads { &mut spent.heartbeats } else { &mut spent.timeouts });
-                Some((at, Cause::Timeout))
-            }
-            Action::Silence(at) => {
-                spent.silences += 1;
-                Some((at, Cause::Silence))
-            }
-            Action::Refused(at, peer) => {
-                spent.refusals += 1;
-                Some((at, Cause::Refused(peer)))
-            }
-            Action::Sync(at) => Some((at, Cause::Sync)),
-            Action::FailWrite(at) => {
-                spent.write_failures += 1;
-                Some((at, Cause::FailWrite))
-            }
-            Action::Crash(at) => {
-                spent.crashes += 1;
-                Some((at, Cause::Crash))
-            }
-            Action::Propose(at) => Some((at, Cause::Propose(one_more(&mut spent.proposals)))),
-            Action::Barrier(at) => Some((at, Cause::Barrier(one_more(&mut spent.barriers)))),
-            Action::Change(at, change) => Some((at, Cause::Change(one_more(&mut spent.changes), change))),
-            Action::Transfer(at) => {
-                spent.transfers += 1;
-                Some((at, Cause::Transfer))
-            }
-            Action::Compact(at) => {
-                spent.compactions += 1;
-                Some((at, Cause::Compact(next.history)))
-            }
-        }
-    }
-
     /// What a node does, found out the first time it is asked for.
     fn step_number(&mut self, node: u16, cause: Cause) -> Result<u32, Violation> {
         if let Some(number) = self.step_numbers.get(&(node, cause)) {
@@ -321,52 +188,6 @@ impl World {
             self.symmetry = Some(symmetry);
         }
         Ok(number)
-    }
-
-    /// Takes the image of a step, and pairs what comes of both.
-    fn pair(
-        &mut self,
-        symmetry: &mut Symmetry,
-        node: u16,
-        cause: Cause,
-        number: u32,
-    ) -> Result<(), Violation> {
-        let other_cause = match cause {
-            Cause::Message(letter) => Cause::Message(symmetry.letter(letter)),
-            Cause::Refused(id) => {
-                let peer = self.peers.iter().find(|peer| peer.id == id);
-                Cause::Refused(peer.map_or(id, |peer| symmetry.peer(*peer).id))
-            }
-            Cause::Timeout
-            | Cause::Silence
-            | Cause::Sync
-            | Cause::FailWrite
-            | Cause::Crash
-            | Cause::Propose(_)
-            | Cause::Barrier(_)
-            | Cause::Change(..)
-            | Cause::Transfer
-            // The state that a history gives does not depend on who is who.
-            | Cause::Compact(_) => cause,
-        };
-        let other_node = symmetry.node(node);
-        let other = match self.step_numbers.get(&(other_node, other_cause)) {
-            Some(other) => *other,
-            None => self.new_step(other_node, other_cause)?,
-        };
-        symmetry.pair_nodes(self.steps[number as usize].after, self.steps[other as usize].after);
-        let mut images = Vec::new();
-        for letter in self.steps[number as usize].sent.clone() {
-            let image = symmetry.envelope(&self.letters[usize::from(letter)].envelope);
-            let image = self.letter_number(image);
-            symmetry.pair_letters(letter, image);
-            images.push(image);
-        }
-        images.sort_unstable();
-        let mut sent = self.steps[other as usize].sent.clone();
-        sent.sort_unstable();
-        assert_eq!(images, sent, "nodes that are explored as one send something else");
-        Ok(())
     }
 
     fn new_step(&mut self, node: u16, cause: Cause) -> Result<u32, Violation> {
