@@ -93,17 +93,14 @@ impl Configuration {
         (world, state)
     }
 
-    /// Whether nothing tells the last two nodes apart: they begin alike, and nothing that may happen names one of them
-    /// or lets the core choose between them (it takes the smaller id).
+    /// Whether nothing tells the last two nodes apart: they begin alike, and nothing that may happen names one of
+    /// them or lets the core choose between them, as it does for a leader that hands over (it takes the smaller
+    /// id).
     fn has_twins(&self) -> bool {
         let begin_alike = matches!(self.beginning, Beginning::Unled | Beginning::Led);
-        let Bounds { changes, transfers, refusals, .. } = self.bounds;
-        self.voters == 3
-            && self.joining == 0
-            && begin_alike
-            && changes.is_empty()
-            && transfers == 0
-            && refusals == 0
+        let Bounds { changes, transfers, refusals, write_failures, .. } = self.bounds;
+        let names_none = changes.is_empty() && (transfers, refusals, write_failures) == (0, 0, 0);
+        self.voters == 3 && self.joining == 0 && begin_alike && names_none
     }
 
     /// What may happen next.
@@ -150,16 +147,16 @@ fn lone() -> Configuration {
     let bounds = Bounds {
         terms: 2,
         timeouts: 2,
-        heartbeats: 1,
         proposals: 1,
         barriers: 1,
         changes: &[Change::Add(2)],
         crashes: 1,
-        in_flight: 4,
+        in_flight: 3,
         disk: DiskSpeed::Any,
         ..Bounds::NOTHING
     };
-    let deeper = Bounds { terms: 3, timeouts: 3, heartbeats: 2, proposals: 2, crashes: 2, ..bounds };
+    let deeper =
+        Bounds { terms: 3, timeouts: 3, heartbeats: 2, proposals: 2, crashes: 2, in_flight: 5, ..bounds };
     let about = "a voter that is alone, with a slow disk, and a node that joins it";
     Configuration { voters: 1, joining: 1, bounds, deeper, ..three("lone", about, Beginning::Unled) }
 }
@@ -190,7 +187,7 @@ fn replication() -> Configuration {
         proposals: 1,
         crashes: 1,
         duplicates: 1,
-        in_flight: 5,
+        in_flight: 4,
         ..Bounds::NOTHING
     };
     let deeper = Bounds { proposals: 2, in_flight: 6, ..bounds };
@@ -220,7 +217,7 @@ fn removals() -> Configuration {
         heartbeats: 1,
         silences: 1,
         crashes: 1,
-        in_flight: 4,
+        in_flight: 3,
         changes: &[Change::Remove(1), Change::Remove(3)],
         ..Bounds::NOTHING
     };
@@ -233,14 +230,14 @@ fn snapshots() -> Configuration {
     let bounds = Bounds {
         terms: 1,
         timeouts: 1,
-        heartbeats: 1,
+        silences: 1,
         proposals: 1,
         compactions: 2,
         crashes: 1,
         in_flight: 4,
         ..Bounds::NOTHING
     };
-    let deeper = Bounds { silences: 1, in_flight: 5, ..bounds };
+    let deeper = Bounds { heartbeats: 1, in_flight: 5, ..bounds };
     let about = "compaction, and a node that lags behind it";
     Configuration { bounds, deeper, ..three("snapshots", about, Beginning::Lagging) }
 }
@@ -268,7 +265,7 @@ fn transfers() -> Configuration {
         proposals: 1,
         transfers: 1,
         refusals: 1,
-        in_flight: 4,
+        in_flight: 3,
         ..Bounds::NOTHING
     };
     let deeper = Bounds { heartbeats: 2, barriers: 1, in_flight: 5, ..bounds };
