@@ -4,12 +4,14 @@
 
 # Configurations to explore, as in `make model CONFIGURATION='elections barriers'`; all of them if none is named.
 CONFIGURATION ?=
-# How many states of each are visited at most: what bounds the memory, some 200 bytes for each.
+# How many states of each are visited at most: what bounds the memory, some 70 bytes for each.
 STATES ?= 10000000
+# yes: more may happen in each, so that few are complete; what STATES allows is visited.
+DEEP ?=
 
-model: setup ## every state of small clusters: make model [CONFIGURATION=name] [STATES=n]
+model: setup ## every state of small clusters: make model [CONFIGURATION=name] [STATES=n] [DEEP=yes]
 	@. scripts/rust.sh && cargo run --quiet --profile sim -p ticketd-model $(CARGO_FLAGS) -- \
-		--states $(STATES) $(CONFIGURATION)
+		$(if $(DEEP),--deep) --states $(STATES) $(CONFIGURATION)
 
 model-mutants: setup ## plant known protocol mistakes one at a time; the model checker must find each
 	@model/mutants.sh $(MUTANTS)

@@ -45,7 +45,7 @@ pub enum DiskSpeed {
 }
 
 /// A change of membership, of a node by its number.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Change {
     /// Adds it as a learner.
     Add(u64),
@@ -54,7 +54,7 @@ pub enum Change {
 }
 
 /// What has happened so far in one run, counted against [`Bounds`].
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub(crate) struct Spent {
     pub(crate) timeouts: u8,
     pub(crate) heartbeats: u8,
@@ -68,6 +68,43 @@ pub(crate) struct Spent {
     pub(crate) crashes: u8,
     pub(crate) write_failures: u8,
     pub(crate) duplicates: u8,
+}
+
+impl Spent {
+    /// How many counters there are.
+    pub(crate) const BYTES: usize = 12;
+
+    /// The counters, one after the other.
+    pub(crate) fn bytes(self) -> [u8; Spent::BYTES] {
+        let Spent {
+            timeouts,
+            heartbeats,
+            silences,
+            refusals,
+            proposals,
+            barriers,
+            changes,
+            transfers,
+            compactions,
+            crashes,
+            write_failures,
+            duplicates,
+        } = self;
+        [
+            timeouts,
+            heartbeats,
+            silences,
+            refusals,
+            proposals,
+            barriers,
+            changes,
+            transfers,
+            compactions,
+            crashes,
+            write_failures,
+            duplicates,
+        ]
+    }
 }
 
 impl Bounds {

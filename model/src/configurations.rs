@@ -11,8 +11,10 @@ use raft_core::{
 use crate::action::Action;
 use crate::bounds::{Bounds, Change, DiskSpeed};
 use crate::history::History;
+use crate::network::IN_FLIGHT_MAX;
 use crate::node::Node;
 use crate::state::State;
+use crate::world::{Reach, World};
 
 /// A cluster, where it begins, and what may happen to it.
 #[derive(Clone, Debug)]
@@ -27,8 +29,10 @@ pub struct Configuration {
     pub joining: u64,
     /// How it begins.
     pub beginning: Beginning,
-    /// What may happen.
+    /// What may happen: so little that an exploration ends.
     pub bounds: Bounds,
+    /// More of it: such an exploration goes as deep as there is time and memory for.
+    pub deeper: Bounds,
 }
 
 /// How a cluster begins.
@@ -46,8 +50,14 @@ pub enum Beginning {
 }
 
 impl Configuration {
-    /// The state that the exploration begins in.
-    pub(crate) fn first(&self) -> State {
+    /// The same with more that may happen.
+    #[must_use]
+    pub fn deep(self) -> Configuration {
+        Configuration { bounds: self.deeper, ..self }
+    }
+
+    /// The cluster, and the state that the exploration begins in.
+    pub(crate) fn first(&self) -> (World, State) {
         let membership = membership(self.voters);
         let logs = match self.beginning {
             Beginning::Diverged(logs) => logs,
@@ -61,213 +71,243 @@ impl Configuration {
         let joining = (self.voters + 1..=self.voters + self.joining)
             .map(|number| Node::new(peer(number), Recovered::default()));
         let history = History::new(LogIndex(1), membership.clone());
-        let state = State::new(voters.chain(joining).collect(), history);
-        match self.beginning {
+        let (mut world, state) = World::new(voters.chain(joining).collect(), history, DiskSpeed::Prompt);
+        let state = match self.beginning {
             Beginning::Unled | Beginning::Diverged(_) => state,
-            Beginning::Led => led(state).fresh(),
+            Beginning::Led => led(&mut world, state).fresh(),
             Beginning::Lagging => {
-                let state = prepared(led(state), &Action::Propose(0));
+                let state = led(&mut world, state);
+                let state = prepared(&mut world, state, &Action::Propose(0));
                 let last = peer(self.voters);
-                let state = settled(state, |to| to != last);
+                let state = settled(&mut world, state, |to| to != last);
                 // The others are told of the commit, too.
-                let state = prepared(state, &Action::Timeout(0));
-                settled(state, |to| to != last).silent().fresh()
+                let state = prepared(&mut world, state, &Action::Timeout(0));
+                settled(&mut world, state, |to| to != last).silent().fresh()
             }
+        };
+        let mut world = world.with_disk(self.bounds.disk);
+        if self.has_twins() {
+            let last = world.last_place();
+            world = world.with_twins(&state, [last - 1, last]);
         }
+        (world, state)
+    }
+
+    /// Whether nothing tells the last two nodes apart: they begin alike, and nothing that may happen names one of
+    /// them or lets the core choose between them, as it does for a leader that hands over (it takes the smaller
+    /// id).
+    fn has_twins(&self) -> bool {
+        let begin_alike = matches!(self.beginning, Beginning::Unled | Beginning::Led);
+        let Bounds { changes, transfers, refusals, write_failures, .. } = self.bounds;
+        let names_none = changes.is_empty() && (transfers, refusals, write_failures) == (0, 0, 0);
+        self.voters == 3 && self.joining == 0 && begin_alike && names_none
     }
 
     /// What may happen next.
-    pub(crate) fn actions(&self, state: &State) -> Vec<Action> {
-        let mut actions = state.actions(&self.bounds);
+    pub(crate) fn actions(&self, world: &World, state: &State, actions: &mut Vec<Action>) {
+        actions.clear();
+        world.actions(state, &self.bounds, actions);
         if self.beginning == Beginning::Unled && state.is_untouched() {
             actions.retain(|action| *action == Action::Timeout(0));
         }
-        actions
     }
 }
 
 /// All configurations.
 #[must_use]
 pub fn configurations() -> Vec<Configuration> {
-    let three = Configuration {
-        name: "",
-        about: "",
-        voters: 3,
-        joining: 0,
-        beginning: Beginning::Unled,
-        bounds: Bounds::NOTHING,
+    let leading = [elections(), lone(), divergence(), figure_8()];
+    let writing = [replication(), barriers(), persistence(), overwriting(), failures()];
+    let changing = [membership_changes(), removals(), snapshots(), transfers()];
+    leading.into_iter().chain(writing).chain(changing).collect()
+}
+
+/// Three voters who begin like this.
+fn three(name: &'static str, about: &'static str, beginning: Beginning) -> Configuration {
+    let (bounds, deeper) = (Bounds::NOTHING, Bounds::NOTHING);
+    Configuration { name, about, voters: 3, joining: 0, beginning, bounds, deeper }
+}
+
+fn elections() -> Configuration {
+    let bounds = Bounds {
+        terms: 2,
+        timeouts: 2,
+        silences: 1,
+        crashes: 1,
+        duplicates: 1,
+        in_flight: 4,
+        ..Bounds::NOTHING
     };
-    let nothing = Bounds::NOTHING;
-    vec![
-        Configuration {
-            name: "elections",
-            about: "who leads, with a crash and messages twice",
-            bounds: Bounds {
-                terms: 2,
-                timeouts: 3,
-                silences: 1,
-                crashes: 1,
-                duplicates: 1,
-                in_flight: 5,
-                ..nothing
-            },
-            ..three.clone()
-        },
-        Configuration {
-            name: "replication",
-            about: "commands and two leaders",
-            beginning: Beginning::Led,
-            bounds: Bounds {
-                terms: 1,
-                timeouts: 1,
-                heartbeats: 1,
-                silences: 1,
-                proposals: 2,
-                in_flight: 6,
-                ..nothing
-            },
-            ..three.clone()
-        },
-        Configuration {
-            name: "divergence",
-            about: "logs that conflict, and two elections",
-            beginning: Beginning::Diverged(&[&[2], &[], &[3]]),
-            bounds: Bounds { terms: 2, timeouts: 2, ..nothing },
-            ..three.clone()
-        },
-        Configuration {
-            name: "figure-8",
-            about: "the same with slow disks and a crash, as in Figure 8 of the paper",
-            beginning: Beginning::Diverged(&[&[2], &[], &[3]]),
-            bounds: Bounds {
-                terms: 2,
-                timeouts: 2,
-                crashes: 1,
-                in_flight: 3,
-                disk: DiskSpeed::Any,
-                ..nothing
-            },
-            ..three.clone()
-        },
-        Configuration {
-            name: "membership",
-            about: "a node is added, and one removed",
-            voters: 2,
-            joining: 1,
-            beginning: Beginning::Led,
-            bounds: Bounds {
-                terms: 1,
-                timeouts: 1,
-                heartbeats: 1,
-                silences: 1,
-                proposals: 1,
-                in_flight: 6,
-                changes: &[Change::Add(3), Change::Remove(2)],
-                ..nothing
-            },
-        },
-        Configuration {
-            name: "removals",
-            about: "members are removed, the leader among them",
-            beginning: Beginning::Led,
-            bounds: Bounds {
-                terms: 1,
-                timeouts: 1,
-                heartbeats: 1,
-                silences: 1,
-                proposals: 1,
-                crashes: 1,
-                in_flight: 6,
-                changes: &[Change::Remove(1), Change::Remove(3)],
-                ..nothing
-            },
-            ..three.clone()
-        },
-        Configuration {
-            name: "snapshots",
-            about: "compaction, and a node that lags behind it",
-            beginning: Beginning::Lagging,
-            bounds: Bounds {
-                terms: 1,
-                timeouts: 1,
-                heartbeats: 1,
-                silences: 1,
-                proposals: 1,
-                compactions: 2,
-                crashes: 1,
-                in_flight: 5,
-                ..nothing
-            },
-            ..three.clone()
-        },
-        Configuration {
-            name: "barriers",
-            about: "read barriers while leadership changes",
-            beginning: Beginning::Led,
-            bounds: Bounds {
-                terms: 1,
-                timeouts: 1,
-                silences: 1,
-                proposals: 1,
-                barriers: 2,
-                in_flight: 5,
-                ..nothing
-            },
-            ..three.clone()
-        },
-        Configuration {
-            name: "transfers",
-            about: "leadership handed over, and processes that are gone",
-            beginning: Beginning::Led,
-            bounds: Bounds {
-                terms: 1,
-                timeouts: 1,
-                heartbeats: 2,
-                proposals: 1,
-                transfers: 1,
-                refusals: 1,
-                barriers: 1,
-                in_flight: 5,
-                ..nothing
-            },
-            ..three.clone()
-        },
-        Configuration {
-            name: "persistence",
-            about: "writes that become durable late, a crash that loses them",
-            bounds: Bounds {
-                terms: 1,
-                timeouts: 2,
-                proposals: 1,
-                crashes: 1,
-                in_flight: 5,
-                disk: DiskSpeed::Any,
-                ..nothing
-            },
-            ..three.clone()
-        },
-        Configuration {
-            name: "overwriting",
-            about: "entries written, cut off and written again while the disk is slow",
-            beginning: Beginning::Diverged(&[&[2], &[], &[3, 3]]),
-            bounds: Bounds { terms: 1, timeouts: 1, crashes: 1, disk: DiskSpeed::Any, ..nothing },
-            ..three.clone()
-        },
-        Configuration {
-            name: "failures",
-            about: "a disk that fails",
-            beginning: Beginning::Led,
-            bounds: Bounds {
-                terms: 1,
-                timeouts: 1,
-                proposals: 1,
-                write_failures: 1,
-                disk: DiskSpeed::Any,
-                ..nothing
-            },
-            ..three
-        },
-    ]
+    let deeper = Bounds { timeouts: 3, in_flight: 5, ..bounds };
+    let about = "who leads, with a crash and messages twice";
+    Configuration { bounds, deeper, ..three("elections", about, Beginning::Unled) }
+}
+
+fn lone() -> Configuration {
+    let bounds = Bounds {
+        terms: 2,
+        timeouts: 2,
+        proposals: 1,
+        barriers: 1,
+        changes: &[Change::Add(2)],
+        crashes: 1,
+        in_flight: 3,
+        disk: DiskSpeed::Any,
+        ..Bounds::NOTHING
+    };
+    let deeper =
+        Bounds { terms: 3, timeouts: 3, heartbeats: 2, proposals: 2, crashes: 2, in_flight: 5, ..bounds };
+    let about = "a voter that is alone, with a slow disk, and a node that joins it";
+    Configuration { voters: 1, joining: 1, bounds, deeper, ..three("lone", about, Beginning::Unled) }
+}
+
+fn divergence() -> Configuration {
+    let bounds = Bounds { terms: 2, timeouts: 2, ..Bounds::NOTHING };
+    let deeper = Bounds { terms: 3, timeouts: 3, crashes: 1, ..bounds };
+    let about = "logs that conflict, and two elections";
+    let beginning = Beginning::Diverged(&[&[2], &[], &[3]]);
+    Configuration { bounds, deeper, ..three("divergence", about, beginning) }
+}
+
+fn figure_8() -> Configuration {
+    let bounds =
+        Bounds { terms: 2, timeouts: 2, crashes: 1, in_flight: 3, disk: DiskSpeed::Any, ..Bounds::NOTHING };
+    let deeper = Bounds { timeouts: 3, crashes: 2, in_flight: 4, ..bounds };
+    let about = "the same with slow disks and a crash, as in Figure 8 of the paper";
+    let beginning = Beginning::Diverged(&[&[2], &[], &[3]]);
+    Configuration { bounds, deeper, ..three("figure-8", about, beginning) }
+}
+
+fn replication() -> Configuration {
+    let bounds = Bounds {
+        terms: 1,
+        timeouts: 1,
+        heartbeats: 1,
+        silences: 1,
+        proposals: 1,
+        crashes: 1,
+        duplicates: 1,
+        in_flight: 4,
+        ..Bounds::NOTHING
+    };
+    let deeper = Bounds { proposals: 2, in_flight: 6, ..bounds };
+    let about = "commands and two leaders, with a crash and messages twice";
+    Configuration { bounds, deeper, ..three("replication", about, Beginning::Led) }
+}
+
+fn membership_changes() -> Configuration {
+    let bounds = Bounds {
+        terms: 1,
+        timeouts: 1,
+        heartbeats: 1,
+        silences: 1,
+        in_flight: 4,
+        changes: &[Change::Add(3), Change::Remove(2)],
+        ..Bounds::NOTHING
+    };
+    let deeper = Bounds { proposals: 1, in_flight: 6, ..bounds };
+    let about = "a node is added, and one removed";
+    Configuration { voters: 2, joining: 1, bounds, deeper, ..three("membership", about, Beginning::Led) }
+}
+
+fn removals() -> Configuration {
+    let bounds = Bounds {
+        terms: 1,
+        timeouts: 1,
+        heartbeats: 1,
+        silences: 1,
+        crashes: 1,
+        in_flight: 3,
+        changes: &[Change::Remove(1), Change::Remove(3)],
+        ..Bounds::NOTHING
+    };
+    let deeper = Bounds { proposals: 1, in_flight: 6, ..bounds };
+    let about = "members are removed, the leader among them";
+    Configuration { bounds, deeper, ..three("removals", about, Beginning::Led) }
+}
+
+fn snapshots() -> Configuration {
+    let bounds = Bounds {
+        terms: 1,
+        timeouts: 1,
+        silences: 1,
+        proposals: 1,
+        compactions: 2,
+        crashes: 1,
+        in_flight: 4,
+        ..Bounds::NOTHING
+    };
+    let deeper = Bounds { heartbeats: 1, in_flight: 5, ..bounds };
+    let about = "compaction, and a node that lags behind it";
+    Configuration { bounds, deeper, ..three("snapshots", about, Beginning::Lagging) }
+}
+
+fn barriers() -> Configuration {
+    let bounds = Bounds {
+        terms: 1,
+        timeouts: 1,
+        silences: 1,
+        proposals: 1,
+        barriers: 2,
+        in_flight: 4,
+        ..Bounds::NOTHING
+    };
+    let deeper = Bounds { heartbeats: 1, crashes: 1, in_flight: 5, ..bounds };
+    let about = "read barriers while leadership changes";
+    Configuration { bounds, deeper, ..three("barriers", about, Beginning::Led) }
+}
+
+fn transfers() -> Configuration {
+    let bounds = Bounds {
+        terms: 1,
+        timeouts: 1,
+        heartbeats: 1,
+        proposals: 1,
+        transfers: 1,
+        refusals: 1,
+        in_flight: 3,
+        ..Bounds::NOTHING
+    };
+    let deeper = Bounds { heartbeats: 2, barriers: 1, in_flight: 5, ..bounds };
+    let about = "leadership handed over, and processes that are gone";
+    Configuration { bounds, deeper, ..three("transfers", about, Beginning::Led) }
+}
+
+fn persistence() -> Configuration {
+    let bounds = Bounds {
+        terms: 1,
+        timeouts: 2,
+        proposals: 1,
+        crashes: 1,
+        in_flight: 5,
+        disk: DiskSpeed::Any,
+        ..Bounds::NOTHING
+    };
+    let deeper = Bounds { terms: 2, timeouts: 3, crashes: 2, ..bounds };
+    let about = "writes that become durable late, a crash that loses them";
+    Configuration { bounds, deeper, ..three("persistence", about, Beginning::Unled) }
+}
+
+fn overwriting() -> Configuration {
+    let bounds = Bounds { terms: 1, timeouts: 1, crashes: 1, disk: DiskSpeed::Any, ..Bounds::NOTHING };
+    let deeper = Bounds { terms: 2, timeouts: 2, crashes: 2, ..bounds };
+    let about = "entries written, cut off and written again while the disk is slow";
+    let beginning = Beginning::Diverged(&[&[2], &[], &[3, 3]]);
+    Configuration { bounds, deeper, ..three("overwriting", about, beginning) }
+}
+
+fn failures() -> Configuration {
+    let bounds = Bounds {
+        terms: 1,
+        timeouts: 1,
+        proposals: 1,
+        write_failures: 1,
+        disk: DiskSpeed::Any,
+        ..Bounds::NOTHING
+    };
+    let deeper = Bounds { terms: 2, timeouts: 2, heartbeats: 2, crashes: 1, in_flight: 5, ..bounds };
+    let about = "a disk that fails";
+    Configuration { bounds, deeper, ..three("failures", about, Beginning::Led) }
 }
 
 /// A node by its number, in its only life.
@@ -307,23 +347,27 @@ fn recovered(membership: &Membership, current_term: Term, terms: &[u64]) -> Reco
 }
 
 /// Node 1 wins, and everyone hears of what it commits.
-fn led(state: State) -> State {
-    let state = settled(prepared(state, &Action::Timeout(0)), |_| true);
-    let state = settled(prepared(state, &Action::Timeout(0)), |_| true);
-    assert_eq!(state.node(0).raft.role(), Role::Leader, "node 1 wins where nothing is lost");
+fn led(world: &mut World, state: State) -> State {
+    let state = prepared(world, state, &Action::Timeout(0));
+    let state = settled(world, state, |_| true);
+    let state = prepared(world, state, &Action::Timeout(0));
+    let state = settled(world, state, |_| true);
+    assert_eq!(world.node(&state, 0).raft.role(), Role::Leader, "node 1 wins where nothing is lost");
     state
 }
 
 /// Delivers every message to these, the others' stay, until none is left.
-fn settled(mut state: State, to: impl Fn(Peer) -> bool) -> State {
+fn settled(world: &mut World, mut state: State, to: impl Fn(Peer) -> bool) -> State {
     loop {
-        let next = (0..state.in_flight()).find(|at| state.envelope(*at).is_some_and(|e| to(e.to)));
+        let next = (0..state.in_flight()).find(|at| world.envelope(&state, *at).is_some_and(|e| to(e.to)));
         let Some(at) = next else { return state };
-        state = prepared(state, &Action::Deliver(at));
+        state = prepared(world, state, &Action::Deliver(at));
     }
 }
 
-fn prepared(state: State, action: &Action) -> State {
-    let next = state.after(action, DiskSpeed::Prompt);
-    next.unwrap_or_else(|violation| panic!("before the exploration begins: {violation}"))
+fn prepared(world: &mut World, state: State, action: &Action) -> State {
+    let reach = Reach { terms_until: Term(u64::MAX), in_flight: IN_FLIGHT_MAX };
+    let next = world.after(&state, action, reach);
+    let next = next.unwrap_or_else(|violation| panic!("before the exploration begins: {violation}"));
+    next.expect("the network has room for what it takes to begin")
 }

@@ -1,19 +1,23 @@
 //! Visits every state, breadth first, so that the first violation found is one of the shortest.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::time::{Duration, Instant};
 
+use raft_core::Term;
+
 use crate::action::Action;
 use crate::configurations::Configuration;
 use crate::history::Violation;
-use crate::state::{Pool, State};
+use crate::state::State;
+use crate::world::{Reach, World};
 
 /// When an exploration stops before it is complete.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// States visited. Each takes some 40 bytes for ever, and some hundreds while its successors are to be found.
+    /// States visited, fewer than 2^32. Each takes some 25 bytes for ever, and 50 more while its successors are to be
+    /// found.
     pub states: usize,
     /// Steps from the first state.
     pub depth: usize,
@@ -69,48 +73,58 @@ impl fmt::Display for Counterexample {
 /// The shortest way to a state, or into a step, in which something does not hold that should.
 pub fn explore(configuration: &Configuration, limits: Limits) -> Result<Report, Box<Counterexample>> {
     let started = Instant::now();
-    let first = configuration.first();
+    let (world, first) = configuration.first();
+    let bounds = &configuration.bounds;
+    let fingerprint = world.fingerprint(&first);
+    let terms_until = Term(world.term(&first).0 + bounds.terms);
     let mut search = Search {
         configuration,
-        terms_until: first.term().0 + configuration.bounds.terms,
-        seen: HashMap::default(),
+        reach: Reach { terms_until, in_flight: bounds.in_flight },
+        world,
+        seen: HashSet::from_iter([fingerprint]),
+        origins: vec![Origin { before: 0, action: 0 }],
         next: Vec::new(),
-        pool: Pool::default(),
+        actions: Vec::new(),
         steps: 0,
         beyond: 0,
     };
-    let fingerprint = first.fingerprint();
-    search.seen.insert(fingerprint, Origin { before: fingerprint, action: 0 });
-    let mut layer = vec![(fingerprint, first.clone())];
+    let mut layer = vec![first];
+    let mut begins = 0;
     let mut depth = 0;
     let mut ending = Ending::Complete;
     while !layer.is_empty() {
-        if depth == limits.depth || search.seen.len() >= limits.states {
+        if depth == limits.depth || search.origins.len() >= limits.states {
             ending = Ending::Limited;
             break;
         }
-        // Taken one by one, so that a state is freed as soon as its successors are known.
-        for (fingerprint, state) in layer.drain(..) {
-            if let Err((action, violation)) = search.expand(fingerprint, &state, limits.states) {
-                let steps = search.retrace(first, fingerprint, &state.told(&action));
+        let ends = search.origins.len();
+        for (number, state) in (begins..).zip(&layer) {
+            if let Err((action, violation)) = search.expand(number, state, limits.states) {
+                let steps = search.retrace(first, number, &action);
                 return Err(Box::new(Counterexample { steps, violation }));
             }
         }
-        layer = std::mem::take(&mut search.next);
+        begins = ends;
+        layer.clear();
+        std::mem::swap(&mut layer, &mut search.next);
         depth += usize::from(!layer.is_empty());
     }
-    let Search { seen, steps, beyond, .. } = search;
-    Ok(Report { states: seen.len(), steps, beyond, depth, ending, took: started.elapsed() })
+    let Search { origins, steps, beyond, .. } = search;
+    Ok(Report { states: origins.len(), steps, beyond, depth, ending, took: started.elapsed() })
 }
 
 struct Search<'a> {
     configuration: &'a Configuration,
-    terms_until: u64,
-    /// By fingerprint, each state that was ever reached.
-    seen: HashMap<u64, Origin, BuildHasherDefault<Identity>>,
-    /// The states to be expanded next.
-    next: Vec<(u64, State)>,
-    pool: Pool,
+    reach: Reach,
+    world: World,
+    /// The fingerprint of each state that was ever reached.
+    seen: HashSet<u64, BuildHasherDefault<Identity>>,
+    /// How each was reached first, in the order in which they were.
+    origins: Vec<Origin>,
+    /// The states to be expanded next: the latest that were reached, in the same order.
+    next: Vec<State>,
+    /// Those of the state at hand: kept for its room.
+    actions: Vec<Action>,
     steps: usize,
     beyond: usize,
 }
@@ -118,53 +132,56 @@ struct Search<'a> {
 /// How a state was reached first.
 #[derive(Clone, Copy)]
 struct Origin {
-    before: u64,
+    /// From which, by its place in the order.
+    before: u32,
     /// Which of the actions that were possible there.
-    action: u32,
+    action: u16,
 }
 
 impl Search<'_> {
-    fn expand(&mut self, before: u64, state: &State, states: usize) -> Result<(), (Action, Violation)> {
-        let bounds = &self.configuration.bounds;
-        for (action, number) in self.configuration.actions(state).into_iter().zip(0..) {
-            let mut next = match state.after(&action, bounds.disk) {
+    fn expand(&mut self, number: usize, state: &State, states: usize) -> Result<(), (Action, Violation)> {
+        let before = u32::try_from(number).expect("states are limited to fewer than 2^32");
+        let mut actions = std::mem::take(&mut self.actions);
+        self.configuration.actions(&self.world, state, &mut actions);
+        for (action, number) in actions.iter().zip(0..) {
+            let next = match self.world.after(state, action, self.reach) {
                 Ok(next) => next,
-                Err(violation) => return Err((action, violation)),
+                Err(violation) => return Err((action.clone(), violation)),
             };
             self.steps += 1;
-            if next.term().0 > self.terms_until || next.in_flight() > bounds.in_flight {
+            let Some(next) = next else {
                 self.beyond += 1;
                 continue;
-            }
-            let fingerprint = next.fingerprint();
-            if self.seen.len() < states && !self.seen.contains_key(&fingerprint) {
-                self.seen.insert(fingerprint, Origin { before, action: number });
-                next.share(&mut self.pool);
-                self.next.push((fingerprint, next));
+            };
+            if self.origins.len() < states && self.seen.insert(self.world.fingerprint(&next)) {
+                self.origins.push(Origin { before, action: number });
+                self.next.push(next);
             }
         }
+        self.actions = actions;
         Ok(())
     }
 
-    /// Tells how the state with this fingerprint was reached, and the last step from there.
-    fn retrace(&self, first: State, fingerprint: u64, last: &str) -> Vec<String> {
+    /// Tells how the state of this number was reached, and the last step from there.
+    fn retrace(&mut self, first: State, number: usize, last: &Action) -> Vec<String> {
         let mut numbers = Vec::new();
-        let mut at = fingerprint;
-        while let Some(origin) = self.seen.get(&at).filter(|origin| origin.before != at) {
-            numbers.push(origin.action);
-            at = origin.before;
+        let mut at = number;
+        while at != 0 {
+            let Origin { before, action } = self.origins[at];
+            numbers.push(usize::from(action));
+            at = before as usize;
         }
         let mut state = first;
         let mut told = Vec::new();
+        let mut actions = Vec::new();
         for number in numbers.into_iter().rev() {
-            let actions = self.configuration.actions(&state);
-            let action = usize::try_from(number).ok().and_then(|number| actions.get(number));
-            let action = action.expect("the same state offers the same actions");
-            told.push(state.told(action));
-            let disk = self.configuration.bounds.disk;
-            state = state.after(action, disk).expect("the step was taken before");
+            self.configuration.actions(&self.world, &state, &mut actions);
+            let action = actions.get(number).expect("the same state offers the same actions");
+            told.push(self.world.told(&state, action));
+            let next = self.world.after(&state, action, self.reach).expect("the step was taken before");
+            state = next.expect("the step was within the bounds before");
         }
-        told.push(last.to_owned());
+        told.push(self.world.told(&state, last));
         told
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use raft_core::{BarrierId, Entry, LogIndex, Membership, Payload, Peer, Raft, Role, Snapshot, Term};
+use raft_core::{BarrierId, Entry, LogIndex, Membership, Message, Payload, Peer, Raft, Role, Snapshot, Term};
 
 use crate::node::Node;
 
@@ -52,6 +52,19 @@ impl History {
         }
     }
 
+    /// The same, told of others.
+    pub(crate) fn renamed(&self, name: impl Fn(Peer) -> Peer) -> History {
+        let History { leaders, votes, base, membership, committed, barriers } = self.clone();
+        History {
+            leaders: leaders.into_iter().map(|(term, leader)| (term, name(leader))).collect(),
+            votes: votes.into_iter().map(|((term, of), to)| ((term, name(of)), name(to))).collect(),
+            base,
+            membership,
+            committed,
+            barriers: barriers.into_iter().map(|(id, (at, needed))| (id, (name(at), needed))).collect(),
+        }
+    }
+
     /// The last index that was committed by anybody.
     pub(crate) fn last_committed(&self) -> LogIndex {
         self.committed.last().map_or(self.base, |(entry, _)| entry.index)
@@ -75,8 +88,26 @@ impl History {
         })
     }
 
-    pub(crate) fn forget_votes(&mut self, durable_term: impl Fn(Peer) -> Term) {
-        self.votes.retain(|(term, voter), _| *term >= durable_term(*voter));
+    /// A vote that is given away.
+    pub(crate) fn on_sent(&mut self, me: Peer, to: Peer, message: &Message) -> Result<(), Violation> {
+        match message {
+            Message::RequestVoteResponse(m) if m.vote_granted => self.on_vote(m.term, me, to),
+            Message::RequestVoteResponse(_)
+            | Message::RequestVote(_)
+            | Message::PreVote(_)
+            | Message::PreVoteResponse(_)
+            | Message::AppendEntries(_)
+            | Message::AppendEntriesResponse(_)
+            | Message::Heartbeat(_)
+            | Message::HeartbeatResponse(_)
+            | Message::InstallSnapshot(_)
+            | Message::InstallSnapshotResponse(_)
+            | Message::TimeoutNow(_) => Ok(()),
+        }
+    }
+
+    pub(crate) fn forget_votes(&mut self, of: Peer, durable_term: Term) {
+        self.votes.retain(|(term, voter), _| *voter != of || *term >= durable_term);
     }
 
     /// Election Safety (§5.2). Who leads has voted for itself: that is when its own vote counts.

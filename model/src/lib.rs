@@ -16,6 +16,9 @@ mod network;
 mod node;
 mod promises;
 mod state;
+mod step;
+mod symmetry;
+mod world;
 
 pub use action::Action;
 pub use bounds::{Bounds, Change, DiskSpeed};

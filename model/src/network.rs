@@ -1,10 +1,9 @@
 //! The messages on their way: a multiset, because a network that may reorder has no order.
 
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
-
 use raft_core::{Message, Peer, Term};
+
+/// Messages on their way at once, at most: what [`Network`] has room for.
+pub(crate) const IN_FLIGHT_MAX: usize = 10;
 
 /// A message on its way.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -14,77 +13,84 @@ pub(crate) struct Envelope {
     pub(crate) message: Message,
 }
 
-/// What is on its way, each with its fingerprint, ordered by that.
-#[derive(Clone, Default)]
+/// What is on its way, each message by its number, in ascending order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub(crate) struct Network {
-    envelopes: Vec<(u64, Arc<Envelope>)>,
+    numbers: [u16; IN_FLIGHT_MAX],
+    len: u8,
 }
 
 impl Network {
-    pub(crate) fn len(&self) -> usize {
-        self.envelopes.len()
-    }
-
-    pub(crate) fn envelope(&self, at: usize) -> Option<&Arc<Envelope>> {
-        self.envelopes.get(at).map(|(_, envelope)| envelope)
+    pub(crate) fn as_slice(&self) -> &[u16] {
+        &self.numbers[..usize::from(self.len)]
     }
 
     /// The places of the messages, one for each that differs from the others.
     pub(crate) fn distinct(&self) -> impl Iterator<Item = usize> + '_ {
-        let same_as_before = |at: usize| at > 0 && self.envelopes[at - 1].0 == self.envelopes[at].0;
-        (0..self.envelopes.len()).filter(move |at| !same_as_before(*at))
+        let numbers = self.as_slice();
+        (0..numbers.len()).filter(|at| *at == 0 || numbers[at - 1] != numbers[*at])
     }
 
-    pub(crate) fn send(&mut self, envelope: Envelope) {
-        let mut hasher = DefaultHasher::new();
-        envelope.hash(&mut hasher);
-        let fingerprint = hasher.finish();
-        let at = self.envelopes.partition_point(|(other, _)| *other < fingerprint);
-        self.envelopes.insert(at, (fingerprint, Arc::new(envelope)));
+    /// False, and nothing is sent, where it is full.
+    pub(crate) fn send(&mut self, number: u16) -> bool {
+        let len = usize::from(self.len);
+        if len == IN_FLIGHT_MAX {
+            return false;
+        }
+        let at = self.as_slice().partition_point(|other| *other <= number);
+        self.numbers.copy_within(at..len, at + 1);
+        self.numbers[at] = number;
+        self.len += 1;
+        true
     }
 
     pub(crate) fn take(&mut self, at: usize) {
-        self.envelopes.remove(at);
+        let len = usize::from(self.len);
+        self.numbers.copy_within(at + 1..len, at);
+        // What is beyond the end must not tell two networks apart.
+        self.numbers[len - 1] = 0;
+        self.len -= 1;
     }
 
-    /// Removes what can never have an effect again, because its receiver has durably passed on to a later term.
-    /// That it is there or not would only tell states apart that are the same.
-    pub(crate) fn forget_dead_letters(&mut self, durable_term: impl Fn(Peer) -> Term) {
-        self.envelopes.retain(|(_, envelope)| !is_dead(&envelope.message, durable_term(envelope.to)));
-    }
-
-    /// Replaces each message by the one in `pool` that is the same.
-    pub(crate) fn share(&mut self, pool: &mut HashMap<u64, Arc<Envelope>>) {
-        for (fingerprint, envelope) in &mut self.envelopes {
-            *envelope = Arc::clone(pool.entry(*fingerprint).or_insert_with(|| Arc::clone(envelope)));
+    pub(crate) fn retain(&mut self, keeps: impl Fn(u16) -> bool) {
+        let mut at = 0;
+        while let Some(number) = self.as_slice().get(at) {
+            if keeps(*number) { at += 1 } else { self.take(at) }
         }
-        self.envelopes.shrink_to_fit();
-    }
-
-    pub(crate) fn fingerprint(&self, state: &mut impl Hasher) {
-        for (fingerprint, _) in &self.envelopes {
-            state.write_u64(*fingerprint);
-        }
-        state.write_usize(self.envelopes.len());
     }
 }
 
-/// Whether this is an answer that its receiver, in a later term than it speaks of, drops without a word.
-fn is_dead(message: &Message, durable_term: Term) -> bool {
+/// When a message can never have an effect again, though it is still on its way: its receiver drops it without a
+/// word, whatever may happen to that. Then it would only tell states apart that are the same. What a receiver may
+/// forget in a crash does not count, so this goes by its durable term.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Dead {
+    /// It may have one in any term: a request is answered, if only with a later term.
+    Never,
+    /// In this term and later ones.
+    From(Term),
+    /// An answer for a candidate of this term, or a leader: in later terms, and in this one where its receiver is
+    /// neither, for it will not be again.
+    UnlessElected(Term),
+}
+
+/// When this message is dead.
+pub(crate) fn dead(message: &Message) -> Dead {
     match message {
-        Message::PreVoteResponse(m) => {
-            // A refusal may still tell of a later term; a grant is for one candidacy alone.
-            m.term <= durable_term && (!m.vote_granted || m.next_term <= durable_term)
-        }
-        Message::RequestVoteResponse(m) => m.term < durable_term,
-        Message::AppendEntriesResponse(m) => m.term < durable_term,
-        Message::HeartbeatResponse(m) => m.term < durable_term,
-        Message::InstallSnapshotResponse(m) => m.term < durable_term,
+        // A refusal may still tell of a later term; a grant is for one candidacy alone, which may begin again.
+        Message::PreVoteResponse(m) if m.vote_granted => Dead::From(m.term.max(m.next_term)),
+        Message::PreVoteResponse(m) => Dead::From(m.term),
+        Message::RequestVoteResponse(m) if !m.vote_granted => Dead::From(m.term),
+        Message::RequestVoteResponse(m) => Dead::UnlessElected(m.term),
+        Message::AppendEntriesResponse(m) => Dead::UnlessElected(m.term),
+        Message::HeartbeatResponse(m) => Dead::UnlessElected(m.term),
+        Message::InstallSnapshotResponse(m) => Dead::UnlessElected(m.term),
+        // Of an earlier term, it is the one request that is not answered.
+        Message::TimeoutNow(m) => Dead::From(m.term.next()),
         Message::PreVote(_)
         | Message::RequestVote(_)
         | Message::AppendEntries(_)
         | Message::Heartbeat(_)
-        | Message::InstallSnapshot(_)
-        | Message::TimeoutNow(_) => false,
+        | Message::InstallSnapshot(_) => Dead::Never,
     }
 }

@@ -1,9 +1,9 @@
 //! Every configuration, up to as many states as an ordinary test has time for; the whole is `make model`.
 
-use ticketd_model::{Configuration, Limits, configurations, explore};
+use ticketd_model::{Configuration, Ending, Limits, configurations, explore};
 
 /// States of each configuration: all of them together take some seconds.
-const STATES_MAX: usize = 12_000;
+const STATES_MAX: usize = 50_000;
 
 #[test]
 fn no_configuration_has_a_violation_among_its_first_states() {
@@ -13,6 +13,16 @@ fn no_configuration_has_a_violation_among_its_first_states() {
             .unwrap_or_else(|counterexample| panic!("{}:\n{counterexample}", configuration.name));
         assert!(report.states > 1_000, "{} ends after {} states", configuration.name, report.states);
     }
+}
+
+#[test]
+fn a_deeper_form_has_the_states_of_the_ordinary_one_and_more() {
+    let overwriting = configurations().into_iter().find(|c| c.name == "overwriting").expect("it is there");
+    let limits = Limits { states: 100_000, depth: usize::MAX };
+    let [ordinary, deep] = [overwriting.clone(), overwriting.deep()]
+        .map(|configuration| explore(&configuration, limits).expect("nothing is violated"));
+    assert_eq!(ordinary.ending, Ending::Complete);
+    assert!(ordinary.states < deep.states, "{} states, {} in the deeper form", ordinary.states, deep.states);
 }
 
 #[test]

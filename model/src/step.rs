@@ -1,0 +1,153 @@
+//! What one node does with one input. It depends on nothing but the node and the input, so each such step is taken
+//! once, however many states contain it; [`Step`] holds what the rest of the cluster must know of it.
+
+use std::sync::Arc;
+
+use raft_core::{
+    BarrierId, Input, Membership, MembershipChange, Micros, NodeId, Output, Peer, ProposalId, Role, Suffrage,
+};
+
+use crate::bounds::{Change, DiskSpeed};
+use crate::configurations::{member, peer};
+use crate::history::{Violation, check_membership};
+use crate::network::Envelope;
+use crate::node::Node;
+use crate::promises;
+
+/// What happens to a node.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Cause {
+    /// This message comes; by its number.
+    Message(u16),
+    Timeout,
+    Silence,
+    Refused(NodeId),
+    Sync,
+    FailWrite,
+    Crash,
+    /// The how manyth command.
+    Propose(u8),
+    /// The how manyth barrier.
+    Barrier(u8),
+    /// The how manyth change.
+    Change(u8, Change),
+    Transfer,
+    /// All that was applied, in the history of this number.
+    Compact(u16),
+}
+
+/// A step that was taken, and found sound as far as the node alone can tell.
+pub(crate) struct Step {
+    pub(crate) after: Node,
+    /// One for each input: the cause, and what became durable in the same step.
+    pub(crate) stages: Vec<Stage>,
+    /// What was sent, in order.
+    pub(crate) sent: Vec<Envelope>,
+}
+
+/// The node after one input.
+pub(crate) struct Stage {
+    pub(crate) node: Node,
+    /// The membership before it.
+    pub(crate) before: Arc<Membership>,
+    /// What was put out, but for the writes.
+    pub(crate) outputs: Vec<Output>,
+}
+
+/// Takes a step. `input` is what `cause` means for this node, where that is not for the node alone to say.
+pub(crate) fn take(
+    node: &Node,
+    cause: Cause,
+    input: Option<Input>,
+    speed: DiskSpeed,
+) -> Result<Step, Violation> {
+    let mut node = node.clone();
+    let input = match cause {
+        Cause::Crash => {
+            let after = Node::new(node.raft.me(), node.disk.durable().clone());
+            return Ok(Step { after, stages: Vec::new(), sent: Vec::new() });
+        }
+        Cause::Timeout => {
+            node.now = node.now.max(node.raft.deadline().unwrap_or_default());
+            Some(Input::Wake)
+        }
+        Cause::Silence => {
+            let deadline = node.raft.deadline().unwrap_or_default();
+            node.now = node.now.max(Micros(deadline.0.saturating_sub(1)));
+            Some(Input::Wake)
+        }
+        Cause::Sync => node.disk.sync()?.map(|through| Input::WritesDurable { through }),
+        Cause::FailWrite => Some(Input::WriteFailed),
+        Cause::Refused(peer) => Some(Input::PeerUnreachable(peer)),
+        Cause::Propose(number) => {
+            let proposal = ProposalId(u64::from(number));
+            Some(Input::Propose { proposal, command: command_of(proposal).into() })
+        }
+        Cause::Barrier(number) => Some(Input::ReadBarrier(BarrierId(u64::from(number)))),
+        Cause::Change(number, change) => {
+            // Never the number of a command.
+            let proposal = ProposalId(u64::from(number) << 8);
+            Some(Input::ChangeMembership { proposal, change: change_of(change) })
+        }
+        Cause::Transfer => Some(Input::TransferLeadership { to: None }),
+        Cause::Message(_) | Cause::Compact(_) => input,
+    };
+    let mut step = run(node, input, speed)?;
+    if cause == Cause::FailWrite {
+        step.after.disk.crash();
+    }
+    check_membership(&step.after.raft)?;
+    Ok(step)
+}
+
+/// Steps a node, and again for what is durable at once; checks all that the node alone answers for.
+fn run(mut node: Node, mut input: Option<Input>, speed: DiskSpeed) -> Result<Step, Violation> {
+    let (mut stages, mut sent) = (Vec::new(), Vec::new());
+    while let Some(next) = input.take() {
+        let before = Arc::clone(node.raft.membership());
+        let mut outputs = node.step(next)?;
+        if node.raft.role() == Role::Leader {
+            promises::check_leader(&node)?;
+        }
+        for output in &mut outputs {
+            match output {
+                Output::Write(write) => node.disk.submit(write.clone()),
+                Output::Send { to, message } => {
+                    promises::check(&node, *to, message)?;
+                    sent.push(Envelope { from: node.raft.me(), to: *to, message: message.clone() });
+                }
+                Output::Committed(_)
+                | Output::Restored(_)
+                | Output::BarrierPassed(_)
+                | Output::ProposalDone { .. }
+                | Output::RoleChanged { .. }
+                | Output::TransferAborted
+                | Output::MembershipChanged(_)
+                | Output::Dropped { .. } => {}
+            }
+        }
+        outputs.retain(|output| !matches!(output, Output::Write(_)));
+        stages.push(Stage { node: node.clone(), before, outputs });
+        if speed == DiskSpeed::Prompt {
+            while let Some(through) = node.disk.sync()? {
+                input = Some(Input::WritesDurable { through });
+            }
+        }
+    }
+    Ok(Step { after: node, stages, sent })
+}
+
+/// The command of a proposal: its number.
+pub(crate) fn command_of(proposal: ProposalId) -> Vec<u8> {
+    proposal.0.to_be_bytes()[7..].to_vec()
+}
+
+fn change_of(change: Change) -> MembershipChange {
+    match change {
+        Change::Add(number) => {
+            let Peer { id, .. } = peer(number);
+            MembershipChange::Add(id, member(number, Suffrage::Learner))
+        }
+        Change::Remove(number) => MembershipChange::Remove(peer(number).id),
+    }
+}

@@ -1,0 +1,119 @@
+//! Two nodes that nothing tells apart: a state, and the one in which they have changed places, are explored as one.
+//!
+//! The nodes of the core are opaque here, so the image of one is not computed but found: where a node takes a step,
+//! its image takes the image of that step, and what comes of both are each other's images. That this is
+//! consistent, and that what both send is too, is checked at every step: so the core may not, in any state that is
+//! explored, treat the two unlike each other.
+
+use raft_core::Peer;
+
+use crate::network::{Envelope, Network};
+use crate::state::State;
+
+/// The images, by number.
+pub(crate) struct Symmetry {
+    /// The two nodes, with their places.
+    twins: [(usize, Peer); 2],
+    nodes: Images,
+    letters: Images,
+    histories: Images,
+}
+
+/// Which of a kind are each other's images.
+#[derive(Default)]
+struct Images(Vec<Option<u16>>);
+
+impl Images {
+    fn pair(&mut self, one: u16, other: u16) {
+        for (from, to) in [(one, other), (other, one)] {
+            let at = usize::from(from);
+            if at >= self.0.len() {
+                self.0.resize(at + 1, None);
+            }
+            let image = *self.0[at].get_or_insert(to);
+            assert_eq!(image, to, "nodes that are explored as one are treated unlike each other");
+        }
+    }
+
+    fn of(&self, number: u16) -> Option<u16> {
+        self.0.get(usize::from(number)).copied().flatten()
+    }
+}
+
+impl Symmetry {
+    /// The nodes at these places of `state` are each other's images, and every other node its own.
+    pub(crate) fn new(state: &State, nodes: usize, twins: [(usize, Peer); 2]) -> Symmetry {
+        let mut symmetry = Symmetry {
+            twins,
+            nodes: Images::default(),
+            letters: Images::default(),
+            histories: Images::default(),
+        };
+        for at in 0..nodes {
+            symmetry.nodes.pair(state.nodes[at], state.nodes[symmetry.place(at)]);
+        }
+        symmetry
+    }
+
+    pub(crate) fn pair_nodes(&mut self, one: u16, other: u16) {
+        self.nodes.pair(one, other);
+    }
+
+    pub(crate) fn pair_letters(&mut self, one: u16, other: u16) {
+        self.letters.pair(one, other);
+    }
+
+    pub(crate) fn pair_histories(&mut self, one: u16, other: u16) {
+        self.histories.pair(one, other);
+    }
+
+    pub(crate) fn node(&self, number: u16) -> u16 {
+        self.nodes.of(number).expect("a node comes of a step, and was paired then")
+    }
+
+    pub(crate) fn letter(&self, number: u16) -> u16 {
+        self.letters.of(number).expect("a message comes of a step, and was paired then")
+    }
+
+    pub(crate) fn peer(&self, peer: Peer) -> Peer {
+        let [(_, one), (_, other)] = self.twins;
+        if peer == one {
+            other
+        } else if peer == other {
+            one
+        } else {
+            peer
+        }
+    }
+
+    /// What a message says names nobody but members, who are the same on both sides.
+    pub(crate) fn envelope(&self, envelope: &Envelope) -> Envelope {
+        let Envelope { from, to, message } = envelope;
+        Envelope { from: self.peer(*from), to: self.peer(*to), message: message.clone() }
+    }
+
+    /// The state in which the twins have changed places.
+    pub(crate) fn state(&self, state: &State, nodes: usize) -> State {
+        let history =
+            self.histories.of(state.history).expect("a history comes of a step, and was paired then");
+        let mut image = State { history, network: Network::default(), ..*state };
+        for at in 0..nodes {
+            image.nodes[self.place(at)] = self.node(state.nodes[at]);
+        }
+        for number in state.network.as_slice() {
+            image.network.send(self.letter(*number));
+        }
+        image
+    }
+
+    fn place(&self, at: usize) -> usize {
+        let [(one, _), (other, _)] = self.twins;
+        if at == one {
+            other
+        } else if at == other {
+            one
+        } else {
+            at
+        }
+    }
+}

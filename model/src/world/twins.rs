@@ -1,0 +1,67 @@
+//! Two nodes that are explored as one: where they begin to be, and how each step is paired with its image.
+
+use super::World;
+use crate::history::Violation;
+use crate::state::State;
+use crate::step::Cause;
+use crate::symmetry::Symmetry;
+
+impl World {
+    /// From now on, the nodes at these two places are explored as one. In `state`, nothing tells them apart.
+    pub(crate) fn with_twins(mut self, state: &State, places: [usize; 2]) -> World {
+        assert_eq!(state.in_flight(), 0, "what is on its way could tell nodes apart");
+        let mut symmetry = Symmetry::new(state, self.peers.len(), places.map(|at| (at, self.peers[at])));
+        let image = self.histories[usize::from(state.history)].renamed(|peer| symmetry.peer(peer));
+        let image = self.history_number(image);
+        assert_eq!(image, state.history, "what was promised tells the nodes apart");
+        symmetry.pair_histories(image, image);
+        self.symmetry = Some(symmetry);
+        self
+    }
+
+    /// Takes the image of a step, and pairs what comes of both.
+    pub(super) fn pair(
+        &mut self,
+        symmetry: &mut Symmetry,
+        node: u16,
+        cause: Cause,
+        number: u32,
+    ) -> Result<(), Violation> {
+        let other_cause = match cause {
+            Cause::Message(letter) => Cause::Message(symmetry.letter(letter)),
+            Cause::Refused(id) => {
+                let peer = self.peers.iter().find(|peer| peer.id == id);
+                Cause::Refused(peer.map_or(id, |peer| symmetry.peer(*peer).id))
+            }
+            Cause::Timeout
+            | Cause::Silence
+            | Cause::Sync
+            | Cause::FailWrite
+            | Cause::Crash
+            | Cause::Propose(_)
+            | Cause::Barrier(_)
+            | Cause::Change(..)
+            | Cause::Transfer
+            // The state that a history gives does not depend on who is who.
+            | Cause::Compact(_) => cause,
+        };
+        let other_node = symmetry.node(node);
+        let other = match self.step_numbers.get(&(other_node, other_cause)) {
+            Some(other) => *other,
+            None => self.new_step(other_node, other_cause)?,
+        };
+        symmetry.pair_nodes(self.steps[number as usize].after, self.steps[other as usize].after);
+        let mut images = Vec::new();
+        for letter in self.steps[number as usize].sent.clone() {
+            let image = symmetry.envelope(&self.letters[usize::from(letter)].envelope);
+            let image = self.letter_number(image);
+            symmetry.pair_letters(letter, image);
+            images.push(image);
+        }
+        images.sort_unstable();
+        let mut sent = self.steps[other as usize].sent.clone();
+        sent.sort_unstable();
+        assert_eq!(images, sent, "nodes that are explored as one send something else");
+        Ok(())
+    }
+}
