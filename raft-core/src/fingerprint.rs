@@ -122,8 +122,13 @@ mod tests {
             membership: Arc::new(Membership { members }),
             state: Arc::from([]),
         };
-        let config =
-            Config { me: peer(1), election_timeout_us: ELECTION_TIMEOUT_US, heartbeat_interval_us: 40, seed };
+        let config = Config {
+            me: peer(1),
+            election_timeout_us: ELECTION_TIMEOUT_US,
+            heartbeat_interval_us: 40,
+            lease: None,
+            seed,
+        };
         let recovered = Recovered {
             hard_state: HardState { current_term: Term(1), voted_for: None },
             snapshot: Some(Arc::new(snapshot)),

@@ -9,7 +9,13 @@ const REQUEST_TIMEOUT_US: u64 = 250_000;
 /// One that forwards, and follows 2 since the moment 0.
 fn follower() -> Node {
     let config = NodeConfig {
-        raft: Config { me: peer(1), election_timeout_us: 300_000, heartbeat_interval_us: 50_000, seed: 1 },
+        raft: Config {
+            me: peer(1),
+            election_timeout_us: 300_000,
+            heartbeat_interval_us: 50_000,
+            lease: None,
+            seed: 1,
+        },
         window: 1_000,
         request_timeout_us: REQUEST_TIMEOUT_US,
         forward: true,

@@ -23,7 +23,13 @@ fn leader_of(members: usize) -> Node {
     let snapshot = (*store.snapshot.unwrap()).clone();
     store.snapshot = Some(Arc::new(Snapshot { membership: Arc::new(membership), ..snapshot }));
     let config = NodeConfig {
-        raft: Config { me: peer(1), election_timeout_us: 300_000, heartbeat_interval_us: 50_000, seed: 1 },
+        raft: Config {
+            me: peer(1),
+            election_timeout_us: 300_000,
+            heartbeat_interval_us: 50_000,
+            lease: None,
+            seed: 1,
+        },
         window: 1_000,
         request_timeout_us: 5 * SECOND,
         forward: false,

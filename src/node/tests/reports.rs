@@ -10,7 +10,13 @@ fn entry(index: u64, payload: Payload) -> Entry {
 
 fn config(id: u64) -> NodeConfig {
     NodeConfig {
-        raft: Config { me: peer(id), election_timeout_us: 300_000, heartbeat_interval_us: 50_000, seed: id },
+        raft: Config {
+            me: peer(id),
+            election_timeout_us: 300_000,
+            heartbeat_interval_us: 50_000,
+            lease: None,
+            seed: id,
+        },
         window: 1_000,
         request_timeout_us: 5 * SECOND,
         forward: false,
