@@ -1,6 +1,6 @@
 //! What goes wrong, and when.
 
-use raft_core::Role;
+use raft_core::{Micros, Role};
 use ticketd::node::Input;
 
 use crate::host::{Health, Standing, node_id};
@@ -121,6 +121,7 @@ impl World {
             Fault::KillMidTurn => self.crash_mid_turn(slot),
             Fault::PowerLoss => self.lose_power(),
             Fault::Partition | Fault::Bridge => self.divide(fault == Fault::Bridge, us),
+            Fault::Mute if us.is_multiple_of(4) => self.deafen_leader(us),
             Fault::OneWay | Fault::Mute => self.block_some(fault == Fault::Mute, slot, us),
             Fault::Break => self.break_some(slot),
             Fault::Storm => self.begin_storm(us),
@@ -198,6 +199,10 @@ impl World {
 
     fn start_soon(&mut self, slot: Slot) {
         let at = self.now.plus(self.a_while());
+        self.start_at(slot, at);
+    }
+
+    fn start_at(&mut self, slot: Slot, at: Micros) {
         self.hosts[slot.at()].starting = true;
         self.schedule.plan(at, Event::Start { slot });
     }
@@ -246,15 +251,22 @@ impl World {
         self.schedule.plan(self.now.plus(us), Event::Repair { repair: Repair::Network });
     }
 
-    /// Who leads hears nothing for a while: neither that a successor was elected, nor that nobody follows any more.
+    /// Who leads hears nothing for a while: neither that a successor was elected, nor that nobody follows any more. At
+    /// times the others die at that moment and start again at once, without what they had only in memory.
     fn deafen_leader(&mut self, us: u64) {
         let leads = |world: &World, slot: &Slot| {
             let process = world.hosts[slot.at()].process.as_ref();
             process.is_some_and(|process| process.node.raft().role() == Role::Leader)
         };
         let Some(leader) = self.slots().find(|slot| leads(self, slot)) else { return };
-        for other in self.slots() {
+        let all_start_again = self.fault_rng.percent(40);
+        for other in self.slots().filter(|other| *other != leader) {
             self.block(other, leader);
+            if all_start_again && self.hosts[other.at()].process.is_some() {
+                self.kill(other);
+                let at = self.now.plus(self.fault_rng.between(1, self.plan.heartbeat_interval_us));
+                self.start_at(other, at);
+            }
         }
         self.schedule.plan(self.now.plus(us), Event::Repair { repair: Repair::Network });
     }
