@@ -9,6 +9,9 @@ use crate::host::slot_of;
 use crate::schedule::{Epoch, Event, Slot};
 use crate::world::{Phase, World};
 
+/// How often a client that was answered asks another node next.
+const ASKS_ANOTHER_PERCENT: u64 = 10;
+
 /// One client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Client {
@@ -78,6 +81,10 @@ impl World {
             Answer::Ids { .. } | Answer::Exhausted => {
                 if self.phase >= Phase::Peace {
                     self.first_answer_in_peace.get_or_insert(self.now);
+                }
+                if self.client_rng.percent(ASKS_ANOTHER_PERCENT) {
+                    // Where two nodes take themselves for the leader, somebody must meet both.
+                    self.clients[usize::from(number)].target = self.any_slot();
                 }
                 self.plan_request(number, self.plan.think_us);
             }
