@@ -156,7 +156,7 @@ pub struct Flags {
     #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     #[arg(value_name = "on|off", value_parser = parse_switch)]
     pub lease: Option<Switch>,
-    /// With --lease: by how much the rate of any node's clock may be wrong, in millionths [default: 1000]
+    /// With --lease: by how much the rate of any node's clock may be wrong, in millionths [default: 110000]
     #[arg(long = "clock_error_ppm", alias = "clock-error-ppm", global = true)]
     #[arg(value_name = "PPM", value_parser = parse_clock_error)]
     pub clock_error_ppm: Option<u32>,

@@ -178,7 +178,7 @@ impl Default for Settings {
             batch_max: NonZeroU64::new(1_000_000).expect("a million is not 0"),
             forward: Switch::Off,
             lease: Switch::Off,
-            clock_error_ppm: 1000,
+            clock_error_ppm: 110_000,
             http_connections: None,
             http_idle_timeout_ms: 60_000,
             http_header_timeout_ms: 10_000,

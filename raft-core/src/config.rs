@@ -3,7 +3,7 @@
 use crate::lease::Lease;
 use crate::types::Peer;
 
-/// How a node behaves. Times only govern liveness.
+/// How a node behaves. Times only govern liveness, but where leases are kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Config {
     /// Who this node is.

@@ -6,7 +6,7 @@
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::io::{Output, ProposalOutcome};
-use crate::lease::Grants;
+use crate::lease::Rounds;
 use crate::log::Payload;
 use crate::membership::Membership;
 use crate::message::{CampaignReason, Message, PreVote, RequestVote};
@@ -72,7 +72,7 @@ impl Raft {
             "two leaders in term {term}: {} and {leader}",
             known.unwrap_or(leader)
         );
-        self.overslept = false;
+        self.grace_until = None;
         self.role = RoleState::Follower(Follower {
             leader: Some(leader),
             last_heard: self.now,
@@ -82,19 +82,25 @@ impl Raft {
         });
     }
 
-    /// Whether this node, which leads or follows, is woken so late that it was not running for a while, with everything
-    /// else perhaps: then that it heard nothing says nothing. Not twice in a row, or a node that always is late would
-    /// never act.
-    pub(crate) fn oversleeps(&self, deadline: Micros) -> bool {
+    /// Where this node, which leads or follows, is woken so late that it was not running for a while, with everything
+    /// else perhaps, that nothing was heard says nothing: it waits for two heartbeat intervals more. Once, or a node
+    /// that always is late would never act.
+    pub(crate) fn excuse_silence(&mut self, deadline: Micros) {
         let late = self.now.since(deadline) >= self.config.heartbeat_interval_us;
-        late && !self.overslept && self.known_leader().is_some()
+        if late && self.grace_until.is_none() && self.known_leader().is_some() {
+            self.grace_until = Some(self.now.plus(2 * self.config.heartbeat_interval_us));
+        }
+    }
+
+    /// Whether a silence means nothing now.
+    pub(crate) fn is_excused(&self) -> bool {
+        self.grace_until.is_some_and(|until| self.now < until)
     }
 
     /// Gives a leader that was not heard, because nobody was listening, the time to assert itself.
     pub(crate) fn listen_again(&mut self) {
-        let patience = 2 * self.config.heartbeat_interval_us;
-        if let RoleState::Follower(follower) = &mut self.role {
-            follower.election_deadline = self.now.plus(patience);
+        if let (RoleState::Follower(follower), Some(until)) = (&mut self.role, self.grace_until) {
+            follower.election_deadline = until;
         }
     }
 
@@ -256,7 +262,7 @@ impl Raft {
             barriers: VecDeque::new(),
             proposals: VecDeque::new(),
             transfer: None,
-            grants: self.config.lease.map(|_| Grants::default()),
+            rounds: self.config.lease.map(|_| Rounds::default()),
             stall_tolerated_until: self.now,
             catch_up: CatchUp { index: first_index, began_at: self.now },
         });

@@ -21,7 +21,8 @@ impl Raft {
         self.hard_state.hash(state);
         self.log.hash(state);
         self.persistence.fingerprint(|moment| self.age(moment), state);
-        (self.commit_index, self.last_applied, self.left(self.promised_until), self.overslept).hash(state);
+        (self.commit_index, self.last_applied, self.left(self.promised_until)).hash(state);
+        self.grace_until.map(|until| self.left(until)).hash(state);
         core::mem::discriminant(&self.role).hash(state);
         match &self.role {
             RoleState::Follower(Follower { leader, last_heard, election_deadline: _, pace: _, refused }) => {
@@ -48,20 +49,29 @@ impl Raft {
             barriers,
             proposals,
             transfer,
-            grants,
+            rounds,
             stall_tolerated_until,
             catch_up: CatchUp { index: goal, began_at },
         } = leader;
         (first_index, round, barriers, proposals, self.left(*stall_tolerated_until)).hash(state);
         (goal, self.age(*began_at)).hash(state);
         transfer.map(|Transfer { target, deadline }| (target, self.left(deadline))).hash(state);
-        if let Some(grants) = grants {
-            grants.fingerprint(|moment| self.age(moment), |moment| self.left(moment), state);
+        rounds.is_some().hash(state);
+        for began in rounds.iter().flat_map(|rounds| rounds.ages(self.now)) {
+            began.hash(state);
         }
         for (id, progress) in progress {
-            let Progress { match_index, next_index, state: sending, last_heard, acked_round, is_gone } =
-                progress;
+            let Progress {
+                match_index,
+                next_index,
+                state: sending,
+                last_heard,
+                acked_round,
+                supports_until,
+                is_gone,
+            } = progress;
             (id, match_index, next_index, self.age(*last_heard), acked_round, is_gone).hash(state);
+            self.left(*supports_until).hash(state);
             match sending {
                 ProgressState::Probe { waiting } => (0, waiting).hash(state),
                 ProgressState::Replicate { in_flight, progressed_at } => {

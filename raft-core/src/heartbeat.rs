@@ -39,7 +39,7 @@ impl Raft {
     /// be extended, it is a new round, whose answers count from now.
     pub(crate) fn broadcast_heartbeat(&mut self) {
         if let RoleState::Leader(leader) = &mut self.role
-            && leader.grants.is_some()
+            && leader.rounds.is_some()
         {
             leader.begin_round(self.now);
         }

@@ -12,16 +12,15 @@
 //! This is the one place where anything rests on time: the order of what is served from a lease, never what is in
 //! the log. `docs/lease.rst` has the whole argument.
 
-use alloc::collections::{BTreeMap, VecDeque};
-use core::hash::{Hash, Hasher};
+use alloc::collections::VecDeque;
 
 use crate::quorum::quorum_max;
 use crate::raft::Raft;
 use crate::roles::RoleState;
-use crate::types::{Micros, NodeId, Peer, Round};
+use crate::types::{Micros, Peer, Round};
 
-/// How many rounds a leader remembers the beginning of. An answer to an older one extends nothing; those rounds
-/// that began since will.
+/// How many rounds a leader remembers the beginning of. An answer to an older one extends nothing: where answers take
+/// longer than so many rounds, no lease is held.
 const ROUNDS_REMEMBERED_MAX: usize = 64;
 
 /// Moments are whole microseconds, cut off: of two that are compared, each may be one too early.
@@ -48,49 +47,29 @@ impl Lease {
     }
 }
 
-/// What a leader has been promised. Gone for good in its term once it begins to hand over.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Grants {
-    /// When the latest rounds began, oldest first.
-    began: VecDeque<(Round, Micros)>,
-    /// Until when each member supports nobody else, by this leader's clock.
-    until: BTreeMap<NodeId, Micros>,
-}
+/// When a leader's latest rounds began, oldest first: what promises count from. Gone for good in its term once it
+/// begins to hand over.
+#[derive(Clone, Hash, Debug, Default)]
+pub(crate) struct Rounds(VecDeque<(Round, Micros)>);
 
-impl Grants {
+impl Rounds {
     /// A round begins: its heartbeats are sent no earlier than this.
-    pub(crate) fn on_round(&mut self, round: Round, now: Micros) {
-        if self.began.len() >= ROUNDS_REMEMBERED_MAX {
-            self.began.pop_front();
+    pub(crate) fn begin(&mut self, round: Round, now: Micros) {
+        if self.0.len() >= ROUNDS_REMEMBERED_MAX {
+            self.0.pop_front();
         }
-        self.began.push_back((round, now));
+        self.0.push_back((round, now));
     }
 
-    fn on_promise(&mut self, by: NodeId, round: Round, relied_us: u64) {
-        let Ok(place) = self.began.binary_search_by_key(&round, |(begun, _)| *begun) else { return };
-        let until = self.began[place].1.plus(relied_us);
-        let known = self.until.entry(by).or_default();
-        *known = until.max(*known);
+    /// When this round began, where that is remembered.
+    fn began_at(&self, round: Round) -> Option<Micros> {
+        let place = self.0.binary_search_by_key(&round, |(begun, _)| *begun).ok()?;
+        Some(self.0[place].1)
     }
 
-    fn until(&self, by: NodeId) -> Micros {
-        self.until.get(&by).copied().unwrap_or_default()
-    }
-
-    /// What tells two of these apart.
-    pub(crate) fn fingerprint(
-        &self,
-        age: impl Fn(Micros) -> u64,
-        left: impl Fn(Micros) -> u64,
-        state: &mut impl Hasher,
-    ) {
-        let Grants { began, until } = self;
-        for (round, at) in began {
-            (round, age(*at)).hash(state);
-        }
-        for (id, until) in until {
-            (id, left(*until)).hash(state);
-        }
+    /// How long ago each of them began.
+    pub(crate) fn ages(&self, now: Micros) -> impl Iterator<Item = (Round, u64)> {
+        self.0.iter().map(move |(round, at)| (*round, now.since(*at)))
     }
 }
 
@@ -109,13 +88,16 @@ impl Raft {
         self.now < self.promised_until
     }
 
-    /// A member has promised its support, with its answer to this round.
+    /// A member has promised its support, with its answer to this round. What is known of it goes with the member: the
+    /// next life of its id has promised nothing.
     pub(crate) fn on_support_promised(&mut self, by: Peer, round: Round, promised_us: u64) {
         let Some(lease) = self.config.lease else { return };
         if let RoleState::Leader(leader) = &mut self.role
-            && let Some(grants) = &mut leader.grants
+            && let Some(began_at) = leader.rounds.as_ref().and_then(|rounds| rounds.began_at(round))
+            && let Some(progress) = leader.progress.get_mut(&by.id)
         {
-            grants.on_promise(by.id, round, lease.relied_us(promised_us));
+            let until = began_at.plus(lease.relied_us(promised_us));
+            progress.supports_until = progress.supports_until.max(until);
         }
     }
 
@@ -124,17 +106,25 @@ impl Raft {
     #[must_use]
     pub fn holds_lease(&self) -> bool {
         let RoleState::Leader(leader) = &self.role else { return false };
-        let Some(grants) = &leader.grants else { return false };
+        if leader.rounds.is_none() {
+            return false;
+        }
         let membership = self.log.membership();
         let me = self.config.me.id;
-        let until = membership.voters().map(|id| if id == me { Micros(u64::MAX) } else { grants.until(id) });
+        let until = membership.voters().map(|id| {
+            if id == me {
+                Micros(u64::MAX)
+            } else {
+                leader.progress.get(&id).map_or(Micros(0), |p| p.supports_until)
+            }
+        });
         quorum_max(until, membership.quorum()).is_some_and(|until| self.now < until)
     }
 
     /// Gives the lease up, for good in this term: somebody is about to be told to campaign.
     pub(crate) fn end_lease(&mut self) {
         if let RoleState::Leader(leader) = &mut self.role {
-            leader.grants = None;
+            leader.rounds = None;
         }
     }
 }
@@ -158,17 +148,13 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_a_forgotten_round_extends_nothing_and_an_older_answer_takes_nothing_back() {
-        let id = NodeId::new(2).unwrap();
-        let mut grants = Grants::default();
+    fn the_latest_rounds_are_remembered_and_no_others() {
+        let mut rounds = Rounds::default();
         for round in 1..=100 {
-            grants.on_round(Round(round), Micros(round * 10));
+            rounds.begin(Round(round), Micros(round * 10));
         }
-        assert_eq!(grants.began.len(), ROUNDS_REMEMBERED_MAX);
-        grants.on_promise(id, Round(1), 1_000);
-        assert_eq!(grants.until(id), Micros(0));
-        grants.on_promise(id, Round(90), 1_000);
-        grants.on_promise(id, Round(80), 1_000);
-        assert_eq!(grants.until(id), Micros(1_900));
+        assert_eq!(rounds.0.len(), ROUNDS_REMEMBERED_MAX);
+        assert_eq!((rounds.began_at(Round(1)), rounds.began_at(Round(101))), (None, None));
+        assert_eq!(rounds.began_at(Round(90)), Some(Micros(900)));
     }
 }

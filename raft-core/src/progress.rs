@@ -20,6 +20,8 @@ pub(crate) struct Progress {
     pub(crate) is_gone: bool,
     /// The latest round that it has answered.
     pub(crate) acked_round: Round,
+    /// Until when it supports nobody else, by the leader's clock, as far as the leader may rely on it.
+    pub(crate) supports_until: Micros,
 }
 
 /// How entries are sent to a member.
@@ -55,6 +57,7 @@ impl Progress {
             last_heard: now,
             is_gone: false,
             acked_round: Round(0),
+            supports_until: Micros(0),
         }
     }
 

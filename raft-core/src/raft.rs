@@ -38,9 +38,9 @@ pub struct Raft {
     pub(crate) role: RoleState,
     /// Until when this node supports nobody but the last leader that it heard, whatever becomes of either.
     pub(crate) promised_until: Micros,
-    /// The last deadline passed while this node was not running, and it made nothing of the silence. No leader has
-    /// been heard since.
-    pub(crate) overslept: bool,
+    /// This node was not running for a while, and up to this moment makes nothing of the silence. There until a leader,
+    /// or a leader's majority, has been heard again.
+    pub(crate) grace_until: Option<Micros>,
     pub(crate) outputs: VecDeque<Output>,
     reported: Reported,
 }
@@ -84,7 +84,7 @@ impl Raft {
             last_applied: base,
             role: RoleState::Follower(Follower::waiting(now, now)),
             promised_until: now.plus(promised_us),
-            overslept: false,
+            grace_until: None,
             outputs: VecDeque::new(),
             reported: Reported {
                 role: (Role::Follower, hard_state.current_term, None),
@@ -232,9 +232,9 @@ impl Raft {
 
     fn on_wake(&mut self) {
         let Some(deadline) = self.deadline().filter(|deadline| *deadline <= self.now) else { return };
-        self.overslept = self.oversleeps(deadline);
+        self.excuse_silence(deadline);
         match &self.role {
-            RoleState::Follower(_) if self.overslept => self.listen_again(),
+            RoleState::Follower(_) if self.is_excused() => self.listen_again(),
             RoleState::Follower(_) => self.on_election_timeout(),
             RoleState::PreCandidate(_) => self.on_pre_vote_timeout(),
             RoleState::Candidate(_) => self.on_candidate_timeout(),

@@ -64,8 +64,7 @@ impl Raft {
     pub(crate) fn on_matched(&mut self, from: Peer, match_index: LogIndex) {
         let now = self.now;
         let last = self.log.last_index();
-        // One that led in this term, crashed and lost what was not durable may be acknowledged more than it
-        // still has: only a leader can tell what is too much.
+        // No sound node acknowledges what was never sent; only a leader can tell what is too much.
         let RoleState::Leader(leader) = &mut self.role else { return };
         if match_index > last {
             self.drop_message(from, DropReason::AcknowledgedTooMuch);
@@ -104,14 +103,17 @@ impl Raft {
 
     /// A heartbeat interval has passed.
     pub(crate) fn on_heartbeat_timeout(&mut self) {
-        if !self.overslept && !self.hears_quorum() {
-            // Check-quorum (dissertation §6.2): clients must not wait for a leader that nobody hears. One that was not
-            // running has asked nobody meanwhile.
-            self.become_follower(self.hard_state.current_term);
-            return;
+        // A leader that was not running has asked nobody meanwhile, nor heard its disk.
+        if !self.is_excused() {
+            if !self.hears_quorum() {
+                // Check-quorum (dissertation §6.2): clients must not wait for a leader that nobody hears.
+                self.become_follower(self.hard_state.current_term);
+                return;
+            }
+            self.grace_until = None;
+            self.abort_late_transfer();
+            self.escape_stalled_disk();
         }
-        self.abort_late_transfer();
-        self.escape_stalled_disk();
         let now = self.now;
         let interval = self.config.heartbeat_interval_us;
         let RoleState::Leader(leader) = &mut self.role else { return };

@@ -3,7 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::io::Role;
-use crate::lease::Grants;
+use crate::lease::Rounds;
 use crate::message::PreVote;
 use crate::progress::Progress;
 use crate::types::{BarrierId, LogIndex, Micros, NodeId, Peer, ProposalId, Round, WriteId};
@@ -81,8 +81,8 @@ pub(crate) struct Leader {
     pub(crate) proposals: VecDeque<(LogIndex, ProposalId)>,
     /// The hand-over under way.
     pub(crate) transfer: Option<Transfer>,
-    /// What its lease consists of; `None` where leases are not kept, or not any more in this term.
-    pub(crate) grants: Option<Grants>,
+    /// When its latest rounds began; `None` where leases are not kept, or not any more in this term.
+    pub(crate) rounds: Option<Rounds>,
     /// Until when a stalled disk is not held against it again.
     pub(crate) stall_tolerated_until: Micros,
     /// What a learner must have to become a voter.
@@ -136,8 +136,8 @@ impl Leader {
     /// Begins a round of heartbeats.
     pub(crate) fn begin_round(&mut self, now: Micros) -> Round {
         self.round = self.round.next();
-        if let Some(grants) = &mut self.grants {
-            grants.on_round(self.round, now);
+        if let Some(rounds) = &mut self.rounds {
+            rounds.begin(self.round, now);
         }
         self.round
     }

@@ -252,20 +252,23 @@ impl World {
     }
 
     /// Who leads hears nothing for a while: neither that a successor was elected, nor that nobody follows any more. At
-    /// times the others die at that moment and start again at once, without what they had only in memory.
+    /// times the others die at that moment and start again at once, without what they had only in memory; or hear
+    /// wrongly that its process is gone.
     fn deafen_leader(&mut self, us: u64) {
         let leads = |world: &World, slot: &Slot| {
             let process = world.hosts[slot.at()].process.as_ref();
             process.is_some_and(|process| process.node.raft().role() == Role::Leader)
         };
         let Some(leader) = self.slots().find(|slot| leads(self, slot)) else { return };
-        let all_start_again = self.fault_rng.percent(40);
+        let what_else = self.fault_rng.below(3);
         for other in self.slots().filter(|other| *other != leader) {
             self.block(other, leader);
-            if all_start_again && self.hosts[other.at()].process.is_some() {
+            if what_else == 0 && self.hosts[other.at()].process.is_some() {
                 self.kill(other);
                 let at = self.now.plus(self.fault_rng.between(1, self.plan.heartbeat_interval_us));
                 self.start_at(other, at);
+            } else if what_else == 1 && !self.hosts[other.at()].paused {
+                self.give(other, Input::PeerUnreachable(node_id(leader)));
             }
         }
         self.schedule.plan(self.now.plus(us), Event::Repair { repair: Repair::Network });

@@ -1,5 +1,7 @@
 //! What a seed stands for: the cluster, the network, the disks, the clients, and what may go wrong.
 
+use raft_core::{Lease, Peer};
+
 use crate::faults::{FAULTS, Fault};
 use crate::rng::Rng;
 
@@ -58,6 +60,8 @@ pub struct Leases {
     /// The clocks are as exact as declared, and do not jump. Then IDs are given in the order of time. Otherwise they
     /// are unique, and no more is asked.
     pub clocks_are_sound: bool,
+    /// How many of a hundred stores are of nodes that keep leases.
+    pub kept_percent: u64,
 }
 
 /// How bytes travel.
@@ -179,10 +183,20 @@ impl Plan {
         self.lease.is_none_or(|leases| leases.clocks_are_sound)
     }
 
+    /// Whether this life of a node keeps leases. Throughout it does, or does not: who is started with other settings
+    /// sits out first what it has promised.
+    pub(crate) fn lease_of(&self, peer: Peer) -> Option<Lease> {
+        let Leases { clock_error_ppm, kept_percent, .. } = self.lease?;
+        let incarnation = u64::try_from(peer.incarnation.0).unwrap_or(u64::MAX);
+        let life = peer.id.get() ^ incarnation.rotate_left(32);
+        let kept = Rng::new(self.seed ^ life, 7).percent(kept_percent);
+        kept.then_some(Lease { clock_error_ppm })
+    }
+
     /// How far a clock may go in 1024 microseconds: the least and the most.
     pub(crate) fn clock_rates(&self) -> (u64, u64) {
         match self.lease {
-            Some(Leases { clock_error_ppm, clocks_are_sound: true }) => {
+            Some(Leases { clock_error_ppm, clocks_are_sound: true, .. }) => {
                 let error = 1024 * u64::from(clock_error_ppm) / 1_000_000;
                 (1024 - error, 1024 + error)
             }
@@ -209,6 +223,7 @@ impl Leases {
         Leases {
             clock_error_ppm: rng.pick(&[20_000, 100_000, 400_000]).unwrap_or(20_000),
             clocks_are_sound: rng.percent(75),
+            kept_percent: rng.pick(&[100, 100, 70]).unwrap_or(100),
         }
     }
 }

@@ -4,8 +4,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use raft_core::{
-    Config, HardState, Incarnation, Lease, LogIndex, Member, Membership, Micros, Peer, Snapshot, Suffrage,
-    Term,
+    Config, HardState, Incarnation, LogIndex, Member, Membership, Micros, Peer, Snapshot, Suffrage, Term,
 };
 use ticketd::identity::ClusterId;
 use ticketd::node::{Node, NodeConfig, Output, initial_state};
@@ -299,7 +298,7 @@ impl World {
                 me: self.hosts[slot.at()].peer,
                 election_timeout_us: self.plan.election_timeout_us,
                 heartbeat_interval_us: self.plan.heartbeat_interval_us,
-                lease: self.plan.lease.map(|leases| Lease { clock_error_ppm: leases.clock_error_ppm }),
+                lease: self.plan.lease_of(self.hosts[slot.at()].peer),
                 seed: self.net_rng.any(),
             },
             window: self.plan.window,

@@ -35,7 +35,7 @@ pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
     bound.admit_members()?;
 
     destroy_in_the_way(flags)?;
-    let mut joining = make_or_resume(flags.path(), id, &settings)?;
+    let mut joining = make_or_resume(flags.path(), id, &settings, &launch)?;
     let me = joining.store.identity().me;
     let request = AdminRequest::Join {
         peer: me,
@@ -88,13 +88,13 @@ impl Joining {
     }
 }
 
-fn make_or_resume(path: &Path, id: NodeId, settings: &Settings) -> Result<Joining, Failure> {
+fn make_or_resume(path: &Path, id: NodeId, settings: &Settings, launch: &Launch) -> Result<Joining, Failure> {
     let me = Peer { id, incarnation: Incarnation(random_u128()?) };
     let identity = Identity { me, standing: Standing::Joining };
     let pairs = settings.to_pairs();
     match Store::create(path, settings.db_size_bytes(), &identity, &pairs, None) {
         Ok(store) => Ok(Joining { store, resumed: false }),
-        Err(exists @ StoreError::Exists { .. }) => resume(path, id, &pairs, exists),
+        Err(exists @ StoreError::Exists { .. }) => resume(path, id, settings, launch, exists),
         Err(error) => Err(error.into()),
     }
 }
@@ -102,7 +102,8 @@ fn make_or_resume(path: &Path, id: NodeId, settings: &Settings) -> Result<Joinin
 fn resume(
     path: &Path,
     id: NodeId,
-    pairs: &[(String, String)],
+    settings: &Settings,
+    launch: &Launch,
     exists: StoreError,
 ) -> Result<Joining, Failure> {
     storage::verify_in_child(path)?;
@@ -122,7 +123,13 @@ fn resume(
         }
         Standing::Joining => (),
     }
-    store.set_settings(pairs)?;
+    let stored = Settings::from_pairs(store.settings())?;
+    if launch.sit_out_promises(&stored, settings).is_err() {
+        return Err(Failure::runtime(
+            "stopped before it was taken in: give the same command again".to_owned(),
+        ));
+    }
+    store.set_settings(&settings.to_pairs())?;
     log::info!("going on with the join that {} was made for", path.display());
     Ok(Joining { store, resumed: true })
 }

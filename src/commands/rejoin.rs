@@ -1,8 +1,5 @@
 //! `ticketd` without a subcommand: a node goes on with its store.
 
-use std::time::Duration;
-
-use super::admin_client::Patience;
 use super::join::knows_nobody;
 use super::serve::{Launch, refuse_running, serve};
 use super::{Failure, after_serving, listen};
@@ -40,13 +37,8 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
              address: give the 'ticketd join' command again"
         )));
     }
-    // Before the new settings are stored, so that yet another restart does not forget it.
-    let outlive_ms = stored.promises_outlive_ms(&settings);
-    if outlive_ms > 0 {
-        log::info!("waiting {outlive_ms} ms: that long this node may have promised its support to a leader");
-        if Patience::until(launch.stop()).sleep(Duration::from_millis(outlive_ms)).is_err() {
-            return Ok(());
-        }
+    if launch.sit_out_promises(&stored, &settings).is_err() {
+        return Ok(());
     }
     let bound = listen::bind(&mut settings)?;
 

@@ -4,9 +4,11 @@
 
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use raft_core::{Config, Lease};
 
+use super::admin_client::{Impatience, Patience};
 use super::daemonize;
 use super::listen::{Bound, Listeners};
 use super::pid_file::PidFile;
@@ -40,6 +42,22 @@ impl Launch {
             .and_then(|stop| stop.set_nonblocking(true).map(|()| stop))
             .map_err(|error| Failure::runtime(format!("can not handle signals ({error})")))?;
         Ok(Launch { stop, pid_file, in_background: flags.in_background })
+    }
+
+    /// Waits, before other settings than the stored ones are stored, for as long as the node may be bound by what it
+    /// promised to a leader with those: yet another restart must not forget it.
+    ///
+    /// # Errors
+    /// Somebody asked the process to stop meanwhile.
+    pub(super) fn sit_out_promises(&self, stored: &Settings, new: &Settings) -> Result<(), Impatience> {
+        let outlive_ms = stored.promises_outlive_ms(new);
+        if outlive_ms > 0 {
+            log::info!(
+                "waiting {outlive_ms} ms: that long this node may have promised its support to a leader"
+            );
+            Patience::until(&self.stop).sleep(Duration::from_millis(outlive_ms))?;
+        }
+        Ok(())
     }
 
     /// A byte can be read from this, without blocking, for each signal that came.

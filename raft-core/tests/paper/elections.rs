@@ -365,7 +365,27 @@ fn a_leader_that_is_late_asks_once_more_and_steps_down_if_nobody_answers() {
     cluster.node(1).wake_now();
     assert_eq!(cluster.role(1), Role::Leader);
     cluster.wake(1);
+    assert_eq!(cluster.role(1), Role::Leader, "answers may take longer than one interval");
+    cluster.wake(1);
     assert_eq!(cluster.role(1), Role::Follower);
+}
+
+/// What was being written when everything stood still is no sign of a disk that stalls.
+#[test]
+fn after_a_pause_of_all_nodes_with_a_write_under_way_the_leader_leads_on() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.stalled.insert(1);
+    cluster.propose(1, "x");
+    for node in cluster.nodes.values_mut() {
+        node.pass(5 * ELECTION_TIMEOUT_US);
+    }
+    cluster.settle();
+    cluster.node(1).wake_now();
+    cluster.collect(1);
+    cluster.stalled.clear();
+    cluster.settle();
+    cluster.pass(ELECTION_TIMEOUT_US);
+    assert_eq!((cluster.role(1), cluster.nodes[&1].raft.current_term()), (Role::Leader, Term(2)));
 }
 
 /// A leader whose process is gone is replaced in milliseconds: its voters campaign one after the other.

@@ -1,11 +1,13 @@
 //! Leases (dissertation §6.4.1): what a leader may rely on, and what binds those who promised.
 
 use raft_core::{
-    BarrierId, CampaignReason, Input, LogIndex, Message, Output, PreVote, RequestVote, Role, Term,
+    BarrierId, CampaignReason, Config, Incarnation, Input, LogIndex, MembershipChange, Message, Output, Peer,
+    PreVote, Recovered, RequestVote, Role, Suffrage, Term,
 };
 
 use crate::harness::cluster::Cluster;
-use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, id, peer};
+use crate::harness::node::Node;
+use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, config, id, member, peer};
 
 fn passed(cluster: &mut Cluster, at: u64) -> Vec<BarrierId> {
     let passed = |e: &Output| if let Output::BarrierPassed(barrier) = e { Some(*barrier) } else { None };
@@ -168,6 +170,30 @@ fn a_promise_binds_in_later_terms_too() {
     cluster.node(3).pass(ELECTION_TIMEOUT_US);
     cluster.step(3, Input::Message { from: peer(2), message: Message::RequestVote(request) });
     assert_eq!(cluster.nodes[&3].raft.hard_state().voted_for, Some(peer(2)));
+}
+
+/// The next life of an id has promised nothing, and may keep no leases.
+#[test]
+fn what_a_removed_member_promised_does_not_count_for_the_next_life_of_its_id() {
+    let mut cluster = Cluster::leased_to_1(&[1, 2, 3], 0);
+    // 2 hears nothing for most of an election timeout, 3 does.
+    cluster.cut.insert((1, 2));
+    for _ in 0..4 {
+        cluster.pass(HEARTBEAT_INTERVAL_US);
+    }
+    cluster.cut.clear();
+    cluster.network.clear();
+    cluster.remove(1, 3);
+    cluster.settle();
+    let second = Peer { id: id(3), incarnation: Incarnation(2) };
+    let (now, config) = (cluster.nodes[&1].now, Config { lease: None, ..config(second) });
+    cluster.nodes.insert(3, Node::new(config, now, Recovered::default()));
+    cluster.change(1, MembershipChange::Add(id(3), member(second, Suffrage::Learner)));
+    cluster.settle();
+    assert!(cluster.nodes[&1].raft.membership().is_voter(id(3)));
+    // 2's time is over, that of 3's former life is not.
+    cluster.node(1).pass(HEARTBEAT_INTERVAL_US);
+    assert!(!serves_from_lease(&mut cluster));
 }
 
 /// What it promised before is not on its disk.
