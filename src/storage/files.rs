@@ -4,8 +4,7 @@
 //! whole store. This module knows nothing of what is in the files.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::StoreError;
@@ -17,8 +16,6 @@ pub(super) const DATA_FILE: &str = "data.mdb";
 pub(super) const NEW_DATA_FILE: &str = "data.mdb.new";
 /// The lock, and who holds it.
 pub(super) const LOCK_FILE: &str = "lock";
-/// Holds both meta pages, which come first, where pages are as large as on any system in use.
-const META_BYTES_MAX: usize = 2 * (64 << 10);
 /// LMDB's own tools leave this behind where they have looked at a store.
 const LMDB_LOCK_FILE: &str = "lock.mdb";
 
@@ -135,23 +132,6 @@ pub(super) fn finish(path: &Path) -> Result<(), StoreError> {
     let data_path = path.join(DATA_FILE);
     fs::rename(path.join(NEW_DATA_FILE), &data_path).map_err(|e| StoreError::io("write", &data_path, &e))?;
     sync_directory(path)
-}
-
-/// Makes the data file on the disk what it is to whoever reads it now.
-///
-/// A sync alone does not: where an earlier one has failed, the system takes the pages for clean, and what is read is
-/// not what the disk has. The pages of a transaction are synced before its meta page is written, so that only the meta
-/// pages can differ in what matters. They are written again, as they are.
-pub(super) fn settle_data(path: &Path) -> Result<(), StoreError> {
-    let data_path = path.join(DATA_FILE);
-    let settle = || {
-        let file = File::options().read(true).write(true).open(&data_path)?;
-        let mut pages = Vec::with_capacity(META_BYTES_MAX);
-        (&file).take(META_BYTES_MAX as u64).read_to_end(&mut pages)?;
-        file.write_all_at(&pages, 0)?;
-        file.sync_all()
-    };
-    settle().map_err(|e| StoreError::io("write", &data_path, &e))
 }
 
 /// Removes a file, if it is there.

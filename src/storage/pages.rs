@@ -10,6 +10,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -46,16 +47,17 @@ impl PageReport {
 
 /// Checks the data file.
 pub(super) fn check(path: &Path) -> Result<PageReport, StoreError> {
-    let io = |error: io::Error| StoreError::io("read", path, &error);
-    let file = File::open(path).map_err(io)?;
-    let file_bytes = file.metadata().map_err(io)?.len();
-    let mut checker = Checker { file, file_bytes, meta: Meta::default(), seen: Vec::new() };
-    checker.run().map_err(|fault| match fault {
-        Fault::Io(error) => io(error),
-        Fault::Damage(place, reason) => {
-            let store = path.parent().unwrap_or(path).to_owned();
-            StoreError::Damaged { path: store, place, reason: reason.to_owned() }
-        }
+    Checker::on(path, Checker::run)
+}
+
+/// Where the two meta pages are in the data file, in bytes: first the one that LMDB goes by less. Checks nothing but
+/// these.
+pub(super) fn meta_pages(path: &Path) -> Result<[Range<u64>; 2], StoreError> {
+    Checker::on(path, |checker| {
+        let Meta { page_bytes, transaction, .. } = checker.read_newest_meta()?;
+        let pages = [0..page_bytes, page_bytes..2 * page_bytes];
+        let [even, odd] = pages;
+        Ok(if transaction % 2 == 0 { [odd, even] } else { [even, odd] })
     })
 }
 
@@ -146,6 +148,21 @@ struct Checker {
 }
 
 impl Checker {
+    /// Looks at the data file in some way.
+    fn on<T>(path: &Path, look: impl FnOnce(&mut Checker) -> Result<T, Fault>) -> Result<T, StoreError> {
+        let io = |error: io::Error| StoreError::io("read", path, &error);
+        let file = File::open(path).map_err(io)?;
+        let file_bytes = file.metadata().map_err(io)?.len();
+        let mut checker = Checker { file, file_bytes, meta: Meta::default(), seen: Vec::new() };
+        look(&mut checker).map_err(|fault| match fault {
+            Fault::Io(error) => io(error),
+            Fault::Damage(place, reason) => {
+                let store = path.parent().unwrap_or(path).to_owned();
+                StoreError::Damaged { path: store, place, reason: reason.to_owned() }
+            }
+        })
+    }
+
     fn run(&mut self) -> Result<PageReport, Fault> {
         self.meta = self.read_newest_meta()?;
         let Meta { page_bytes, free, main, last_page, transaction } = self.meta;

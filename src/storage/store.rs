@@ -12,7 +12,7 @@ use raft_core::{HardState, Recovered, Snapshot, Write};
 use super::batch::Batch;
 #[cfg(test)]
 use super::batch::Fault;
-use super::environment::{Access, Reading, open_env, read, set_map_bytes};
+use super::environment::{Access, Reading, open_env, read, set_map_bytes, settle};
 use super::error::StoreError;
 use super::files::{self, NEW_DATA_FILE};
 use super::lock::{Listening, Lock};
@@ -106,7 +106,7 @@ impl Store {
         // page that it had not synced. And where the sync of one has failed, LMDB takes the page back, but cannot sync
         // that; the disk must not have the page when those that belong to it, free to whoever reads the file, are
         // written to.
-        files::settle_data(path)?;
+        settle(path)?;
         let reading = read(path, Access::Write)?;
         let Reading { env, db, report: _, contents } = reading;
         let tail = contents.tail();
