@@ -10,9 +10,10 @@ impl Raft {
     pub(crate) fn on_pre_vote(&mut self, from: Peer, m: PreVote) {
         let term = self.hard_state.current_term;
         let electable = m.next_term > term && self.log.is_up_to_date(m.last_log_index, m.last_log_term);
-        let vote_granted = electable && !self.hears_leader() && !self.has_promised_support();
+        let hears_leader = self.hears_leader();
+        let vote_granted = electable && !hears_leader && !self.has_promised_support();
         if electable
-            && !vote_granted
+            && hears_leader
             && let RoleState::Follower(follower) = &mut self.role
         {
             follower.refused = Some((from, m));

@@ -3,8 +3,8 @@
 //!
 //! An ID may be handed out when two things hold. It is in the window, so no other leader will ever hand it out.
 //! And leadership was confirmed after the request arrived, so no newer leader had handed out a larger one before.
-//! Either of two things confirms it: a read barrier begun after the request arrived, or the commit of an entry
-//! proposed after it arrived.
+//! Either of two things confirms it: a read barrier begun after the request arrived (which a lease lets pass at once),
+//! or the commit of an entry proposed after it arrived.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
