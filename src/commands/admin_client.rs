@@ -288,19 +288,20 @@ fn led_by(leader: NodeId, address: &str) -> String {
 /// Says each trouble once, and again when it lasts.
 #[derive(Default)]
 struct Narrator {
+    /// What is wrong at this moment, said or not.
     trouble: String,
-    told: Option<Instant>,
+    /// What was said last, and when.
+    told: Option<(String, Instant)>,
 }
 
 impl Narrator {
     fn tell(&mut self, trouble: String) {
-        let recently = self.told.is_some_and(|told| told.elapsed() < NARRATION_INTERVAL);
-        if recently && self.trouble == trouble {
-            return;
+        let said = |(told, at): &(String, Instant)| *told == trouble && at.elapsed() < NARRATION_INTERVAL;
+        if !self.told.as_ref().is_some_and(said) {
+            log::info!("waiting for the cluster: {trouble}");
+            self.told = Some((trouble.clone(), Instant::now()));
         }
-        log::info!("waiting for the cluster: {trouble}");
         self.trouble = trouble;
-        self.told = Some(Instant::now());
     }
 }
 
