@@ -23,6 +23,11 @@ for name; do
         survived "$name" ""
     else
         runs=$(sed -n 's/^\([0-9]*\) runs, .*/\1/p' "$work/log")
+        if [ -z "$runs" ]; then
+            echo "$name: the simulator ended without a word of its runs"
+            cat "$work/log"
+            exit 1
+        fi
         echo "caught    $name, after $runs runs: $(sed -n '2p' "$work/log" | cut -c 1-100)"
     fi
     uproot
