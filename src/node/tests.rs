@@ -67,6 +67,22 @@ struct Bench {
     peers_removed: Vec<(usize, Peer)>,
 }
 
+/// A node with small windows, which sends clients to the leader.
+fn config(id: u64) -> NodeConfig {
+    NodeConfig {
+        raft: Config {
+            me: peer(id),
+            election_timeout_us: 300_000,
+            heartbeat_interval_us: 50_000,
+            lease: None,
+            seed: id,
+        },
+        window: 1_000,
+        request_timeout_us: 5 * SECOND,
+        forward: false,
+    }
+}
+
 impl Bench {
     fn new(voters: u64, window: u64, first_id: u64) -> Bench {
         Bench::with(voters, window, first_id, false)
@@ -78,18 +94,7 @@ impl Bench {
     }
 
     fn with(voters: u64, window: u64, first_id: u64, forward: bool) -> Bench {
-        let config = |id| NodeConfig {
-            raft: Config {
-                me: peer(id),
-                election_timeout_us: 300_000,
-                heartbeat_interval_us: 50_000,
-                lease: None,
-                seed: id,
-            },
-            window,
-            request_timeout_us: 5 * SECOND,
-            forward,
-        };
+        let config = |id| NodeConfig { window, forward, ..config(id) };
         let nodes: Vec<Node> = (1..=voters)
             .map(|id| Node::new(config(id), Micros(0), recovered(voters, first_id)).unwrap())
             .collect();
@@ -476,19 +481,7 @@ fn a_late_answer_to_a_ticket_that_was_given_up_hands_out_nothing() {
 #[test]
 fn a_snapshot_that_is_not_durable_yet_is_ahead_of_what_is_applied_and_does_no_harm() {
     let leader = recovered(1, 42);
-    let config = NodeConfig {
-        raft: Config {
-            me: peer(2),
-            election_timeout_us: 300_000,
-            heartbeat_interval_us: 50_000,
-            lease: None,
-            seed: 2,
-        },
-        window: 1_000,
-        request_timeout_us: 5 * SECOND,
-        forward: false,
-    };
-    let mut node = Node::new(config, Micros(0), Recovered::default()).unwrap();
+    let mut node = Node::new(config(2), Micros(0), Recovered::default()).unwrap();
     let snapshot = leader.snapshot.unwrap();
     let message = Message::InstallSnapshot(raft_core::InstallSnapshot { term: Term(1), snapshot });
     node.step(Micros(1), Input::Message { from: peer(1), message });

@@ -8,18 +8,7 @@ const REQUEST_TIMEOUT_US: u64 = 250_000;
 
 /// One that forwards, and follows 2 since the moment 0.
 fn follower() -> Node {
-    let config = NodeConfig {
-        raft: Config {
-            me: peer(1),
-            election_timeout_us: 300_000,
-            heartbeat_interval_us: 50_000,
-            lease: None,
-            seed: 1,
-        },
-        window: 1_000,
-        request_timeout_us: REQUEST_TIMEOUT_US,
-        forward: true,
-    };
+    let config = NodeConfig { request_timeout_us: REQUEST_TIMEOUT_US, forward: true, ..config(1) };
     let mut node = Node::new(config, Micros(0), recovered(3, 1)).unwrap();
     let heartbeat = Heartbeat { term: Term(1), leader_commit: LogIndex(1), round: Round(0) };
     node.step(Micros(0), Input::Message { from: peer(2), message: Message::Heartbeat(heartbeat) });

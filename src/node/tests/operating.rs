@@ -22,19 +22,7 @@ fn leader_of(members: usize) -> Node {
     membership.members.extend(learners);
     let snapshot = (*store.snapshot.unwrap()).clone();
     store.snapshot = Some(Arc::new(Snapshot { membership: Arc::new(membership), ..snapshot }));
-    let config = NodeConfig {
-        raft: Config {
-            me: peer(1),
-            election_timeout_us: 300_000,
-            heartbeat_interval_us: 50_000,
-            lease: None,
-            seed: 1,
-        },
-        window: 1_000,
-        request_timeout_us: 5 * SECOND,
-        forward: false,
-    };
-    let mut node = Node::new(config, Micros(0), store).unwrap();
+    let mut node = Node::new(config(1), Micros(0), store).unwrap();
     node.step(Micros(0), Input::Wake);
     assert_eq!(outcomes(&mut node), []);
     assert_eq!(node.status().role, Role::Leader);

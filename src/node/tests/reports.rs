@@ -8,21 +8,6 @@ fn entry(index: u64, payload: Payload) -> Entry {
     Entry { index: LogIndex(index), term: Term(1), payload }
 }
 
-fn config(id: u64) -> NodeConfig {
-    NodeConfig {
-        raft: Config {
-            me: peer(id),
-            election_timeout_us: 300_000,
-            heartbeat_interval_us: 50_000,
-            lease: None,
-            seed: id,
-        },
-        window: 1_000,
-        request_timeout_us: 5 * SECOND,
-        forward: false,
-    }
-}
-
 #[test]
 fn a_node_counts_the_leaders_that_it_has_seen_and_what_it_asked_of_them() {
     let mut bench = Bench::forwarding();
