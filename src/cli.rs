@@ -130,7 +130,7 @@ pub struct Flags {
     #[arg(value_name = "MS", value_parser = parse_election_timeout)]
     pub election_timeout_ms: Option<u64>,
     /// How often an idle leader asserts itself, in milliseconds; less than half the election timeout
-    /// [default: 50]
+    /// [default: 60]
     #[arg(long = "heartbeat_interval", alias = "heartbeat-interval", global = true)]
     #[arg(value_name = "MS", value_parser = parse_heartbeat_interval)]
     pub heartbeat_interval_ms: Option<u64>,

@@ -172,7 +172,7 @@ impl Default for Settings {
             db_size_mb: 1000,
             window: 100_000_000,
             election_timeout_ms: 300,
-            heartbeat_interval_ms: 50,
+            heartbeat_interval_ms: 60,
             request_timeout_ms: 5000,
             redirect_status: 301,
             batch_max: NonZeroU64::new(1_000_000).expect("a million is not 0"),
@@ -598,13 +598,13 @@ mod tests {
             let error = refused(Changes { hosts, ..Changes::default() });
             assert!(matches!(error, SettingsError::NothingToAdvertise { .. }), "{error}");
         }
-        let election = Changes { election_timeout_ms: Some(100), ..Changes::default() };
+        let election = Changes { election_timeout_ms: Some(120), ..Changes::default() };
         assert!(matches!(refused(election), SettingsError::HeartbeatTooSlow { .. }));
         let heartbeat = Changes { heartbeat_interval_ms: Some(150), ..Changes::default() };
         assert!(matches!(refused(heartbeat), SettingsError::HeartbeatTooSlow { .. }));
         let port = Changes { raft_port: Some(8000), ..Changes::default() };
         assert_eq!(refused(port), SettingsError::SamePort { port: 8000 });
-        let just = Changes { election_timeout_ms: Some(101), ..Changes::default() };
+        let just = Changes { election_timeout_ms: Some(121), ..Changes::default() };
         assert!(Settings::default().with(&just).is_ok());
         let free = Changes { raft_port: Some(0), http_port: Some(0), ..Changes::default() };
         assert!(Settings::default().with(&free).is_ok());

@@ -66,7 +66,7 @@ fn the_help_of_every_flag_says_its_unit_and_its_default() {
         ("--first_id", "", &["default: 1"]),
         ("--window", "", &["IDs", "default: 100000000"]),
         ("--election_timeout", "", &["milliseconds", "default: 300"]),
-        ("--heartbeat_interval", "", &["milliseconds", "default: 50"]),
+        ("--heartbeat_interval", "", &["milliseconds", "default: 60"]),
         ("--force", "", &["destroy"]),
     ] {
         let said = said_of(&help, flag);

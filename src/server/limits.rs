@@ -77,9 +77,13 @@ pub(super) const OPERATOR_OUTPUT_BYTES_MAX: usize = 2 * crate::peer::STATUS_BYTE
 /// this much.
 pub(super) const SWEEP_INTERVAL_US: u64 = 100_000;
 
-/// How often what has no event of its own is looked after: addresses to be recorded, connections of peers that
-/// are no longer members.
-pub(super) const UPKEEP_INTERVAL_US: u64 = 250_000;
+/// How often at least what has no event of its own is looked after: addresses to be recorded, connections of peers
+/// that are no longer members.
+pub(super) const UPKEEP_INTERVAL_US: u64 = 500_000;
+
+/// How much earlier a loop that is awake for something else looks after it. The heartbeats alone wake a node more
+/// often than this, so that upkeep hardly ever wakes one.
+pub(super) const UPKEEP_LEEWAY_US: u64 = UPKEEP_INTERVAL_US / 2;
 
 /// How long a stopping node goes on answering what waits, once it no longer leads or has given up handing over.
 pub(super) const DRAIN_US_MAX: u64 = 2_000_000;

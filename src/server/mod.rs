@@ -53,7 +53,7 @@ use admin::{Concluded, Operations};
 use clients::Clients;
 use context::{Context, Me};
 use guests::Guests;
-use limits::{EVENTS_PER_TURN_MAX, UPKEEP_INTERVAL_US, client_connections_max};
+use limits::{EVENTS_PER_TURN_MAX, UPKEEP_INTERVAL_US, UPKEEP_LEEWAY_US, client_connections_max};
 use links::Links;
 use narrate::LogLimit;
 use pages::View;
@@ -224,7 +224,7 @@ impl Server {
         self.links.on_time(&mut self.ctx);
         self.guests.on_time(&mut self.ctx);
         self.clients.on_time(&self.ctx);
-        if self.upkeep_at <= self.ctx.now() {
+        if self.upkeep_at <= self.ctx.now().plus(UPKEEP_LEEWAY_US) {
             self.upkeep_at = self.ctx.now().plus(UPKEEP_INTERVAL_US);
             self.operations.record_moves(&mut self.ctx, &self.guests);
             self.guests.close_departed(&self.ctx);
