@@ -10,7 +10,10 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
+use raft_core::{Config, Lease, Peer};
+
 use crate::address::{Host, HostPort};
+use crate::node::NodeConfig;
 
 /// One MB of `--db_size`, in bytes.
 pub const MB_BYTES: u64 = 1024 * 1024;
@@ -319,6 +322,24 @@ impl Settings {
         };
         settings.check()?;
         Ok(settings)
+    }
+
+    /// What the node `me` is made with; all chance in it comes from `seed`.
+    #[must_use]
+    pub fn node_config(&self, me: Peer, seed: u64) -> NodeConfig {
+        let lease = Lease { clock_error_ppm: self.clock_error_ppm };
+        NodeConfig {
+            raft: Config {
+                me,
+                election_timeout_us: self.election_timeout_ms.saturating_mul(1000),
+                heartbeat_interval_us: self.heartbeat_interval_ms.saturating_mul(1000),
+                lease: (self.lease == Switch::On).then_some(lease),
+                seed,
+            },
+            window: self.window,
+            request_timeout_us: self.request_timeout_ms.saturating_mul(1000),
+            forward: self.forward == Switch::On,
+        }
     }
 
     /// For how long, in milliseconds, a node with these settings may still be bound by what it promised to a leader

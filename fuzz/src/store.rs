@@ -187,19 +187,23 @@ fn entry(index: u64, term: u64) -> Entry {
 }
 
 fn snapshot(index: u64, term: u64) -> Snapshot {
-    let me = identity().me;
+    Snapshot {
+        last_included_index: LogIndex(index),
+        last_included_term: Term(term),
+        membership: sole_member(identity().me),
+        state: index.to_be_bytes().into(),
+    }
+}
+
+/// The membership of a cluster that is this node alone.
+pub(super) fn sole_member(me: Peer) -> Arc<Membership> {
     let member = Member {
         incarnation: me.incarnation,
         suffrage: Suffrage::Voter,
         peer_address: "127.0.0.1:9001".to_owned(),
         client_address: "127.0.0.1:8001".to_owned(),
     };
-    Snapshot {
-        last_included_index: LogIndex(index),
-        last_included_term: Term(term),
-        membership: Membership { members: [(me.id, member)].into() }.into(),
-        state: index.to_be_bytes().into(),
-    }
+    Membership { members: [(me.id, member)].into() }.into()
 }
 
 fn identity() -> Identity {

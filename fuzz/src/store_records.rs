@@ -10,14 +10,15 @@ use std::sync::OnceLock;
 
 use lmdb::{Cursor, Environment, EnvironmentFlags, Transaction, WriteFlags};
 use raft_core::{
-    Config, Entry, HardState, Incarnation, LogIndex, Member, Membership, Micros, NodeId, Payload, Peer,
-    Snapshot, Suffrage, Term, Write, WriteId,
+    Config, Entry, HardState, Incarnation, LogIndex, Micros, NodeId, Payload, Peer, Snapshot, Term, Write,
+    WriteId,
 };
 use ticketd::identity::{ClusterId, Identity, Standing};
 use ticketd::node::{Node, NodeConfig, initial_state};
 use ticketd::storage::{MAP_BYTES_MIN, Store, verify};
 
 use super::directory::Directory;
+use super::store::sole_member;
 
 const CHECKSUM_BYTES: usize = 4;
 /// The key of the size of the map, which a new store rounds.
@@ -155,16 +156,10 @@ fn sound() -> &'static Records {
 }
 
 fn snapshot(me: Peer) -> Snapshot {
-    let member = Member {
-        incarnation: me.incarnation,
-        suffrage: Suffrage::Voter,
-        peer_address: "127.0.0.1:9001".to_owned(),
-        client_address: "127.0.0.1:8001".to_owned(),
-    };
     Snapshot {
         last_included_index: LogIndex(1),
         last_included_term: Term(1),
-        membership: Membership { members: [(me.id, member)].into() }.into(),
+        membership: sole_member(me),
         state: initial_state(NonZeroU64::MIN),
     }
 }

@@ -3,6 +3,7 @@
 use raft_core::{LogIndex, Micros, NodeId, Peer};
 use ticketd::identity::{self, Identity};
 use ticketd::node::{Node, Output};
+use ticketd::settings::Settings;
 use ticketd::storage::Tail;
 
 use crate::disk::{Disk, Storage};
@@ -17,6 +18,10 @@ pub(crate) struct Host {
     pub(crate) peer: Peer,
     pub(crate) standing: Standing,
     pub(crate) disk: Disk,
+    /// How the node was last started, as its store has it; `None` before the first start.
+    pub(crate) settings: Option<Settings>,
+    /// Until then, by the host's clock, a node that is to be started sits out what it promised.
+    pub(crate) bound_until: Option<Micros>,
     pub(crate) health: Health,
     /// Stores that were here before: what their owners promised, they had.
     pub(crate) former: Vec<(Peer, Disk)>,

@@ -19,6 +19,7 @@ mod promises;
 mod records;
 mod rng;
 mod schedule;
+mod settings;
 mod shrink;
 mod turns;
 mod world;

@@ -1,6 +1,6 @@
 //! What a seed stands for: the cluster, the network, the disks, the clients, and what may go wrong.
 
-use raft_core::{Lease, Peer};
+use raft_core::Peer;
 
 use crate::faults::{FAULTS, Fault};
 use crate::rng::Rng;
@@ -20,6 +20,9 @@ pub struct Plan {
     pub forward: bool,
     /// `--lease`.
     pub lease: Option<Leases>,
+    /// Each life of a node has settings of its own: election timeout, heartbeat interval, `--window`, `--forward` and
+    /// `--lease` differ between nodes, and a restart changes them.
+    pub settings_vary: bool,
     /// The first ID.
     pub first_id: u64,
     /// How long a request may wait, in microseconds.
@@ -154,6 +157,7 @@ impl Plan {
             window,
             forward: rng.percent(30),
             lease: None,
+            settings_vary: false,
             first_id,
             request_timeout_us: rng.pick(&[SECOND / 2, 2 * SECOND, 5 * SECOND]).unwrap_or(SECOND),
             election_timeout_us,
@@ -175,6 +179,7 @@ impl Plan {
         if plan.lease.is_some_and(|leases| leases.clocks_are_sound) {
             plan.faults.retain(|fault| *fault != Fault::ClockJump);
         }
+        plan.settings_vary = rng.percent(30);
         plan.within(limits)
     }
 
@@ -183,14 +188,12 @@ impl Plan {
         self.lease.is_none_or(|leases| leases.clocks_are_sound)
     }
 
-    /// Whether this life of a node keeps leases. Throughout it does, or does not: who is started with other settings
-    /// sits out first what it has promised.
-    pub(crate) fn lease_of(&self, peer: Peer) -> Option<Lease> {
-        let Leases { clock_error_ppm, kept_percent, .. } = self.lease?;
+    /// Whether the node of this store keeps leases.
+    pub(crate) fn keeps_leases(&self, peer: Peer) -> bool {
+        let Some(Leases { kept_percent, .. }) = self.lease else { return false };
         let incarnation = u64::try_from(peer.incarnation.0).unwrap_or(u64::MAX);
         let life = peer.id.get() ^ incarnation.rotate_left(32);
-        let kept = Rng::new(self.seed ^ life, 7).percent(kept_percent);
-        kept.then_some(Lease { clock_error_ppm })
+        Rng::new(self.seed ^ life, 7).percent(kept_percent)
     }
 
     /// How far a clock may go in 1024 microseconds: the least and the most.

@@ -4,10 +4,10 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use raft_core::{
-    Config, HardState, Incarnation, LogIndex, Member, Membership, Micros, Peer, Snapshot, Suffrage, Term,
+    HardState, Incarnation, LogIndex, Member, Membership, Micros, Peer, Snapshot, Suffrage, Term,
 };
 use ticketd::identity::ClusterId;
-use ticketd::node::{Node, NodeConfig, Output, initial_state};
+use ticketd::node::{Node, Output, initial_state};
 
 use crate::clients::Client;
 use crate::disk::Disk;
@@ -198,13 +198,16 @@ impl World {
 
     /// Starts the process of a host that has a store.
     pub(crate) fn on_start(&mut self, slot: Slot) {
-        let now = self.now;
-        let config = self.node_config(slot);
         let host = &mut self.hosts[slot.at()];
         host.starting = false;
         if host.process.is_some() || !host.standing.is_member() {
             return;
         }
+        if self.sits_out_promises(slot) {
+            self.hosts[slot.at()].starting = true;
+            return;
+        }
+        let host = &mut self.hosts[slot.at()];
         // The real store opens with a transaction of its own, for which there may be room and may not.
         if host.health == Health::Full && self.fault_rng.percent(50) {
             self.narrate(slot, || "does not start: its disk is full".to_owned());
@@ -216,7 +219,9 @@ impl World {
         };
         host.epoch = Epoch(host.epoch.0 + 1);
         let tail = contents.tail();
-        let node = Node::new(config, host.clock.local(now), contents.recovered);
+        let settings = host.settings.as_ref().expect("they were just settled");
+        let config = settings.node_config(host.peer, self.net_rng.any());
+        let node = Node::new(config, host.clock.local(self.now), contents.recovered);
         let node = match node {
             Ok(node) => node
                 .compacting_every(NonZeroU64::new(self.plan.compaction_interval).unwrap_or(NonZeroU64::MIN)),
@@ -282,6 +287,7 @@ impl World {
         let disk = std::mem::take(&mut host.disk);
         host.former.push((host.peer, disk));
         host.standing = Standing::Empty;
+        (host.settings, host.bound_until) = (None, None);
         host.peer.incarnation = Incarnation(host.peer.incarnation.0 + 1);
     }
 
@@ -289,21 +295,6 @@ impl World {
     pub(crate) fn narrate(&self, slot: Slot, line: impl FnOnce() -> String) {
         if self.narration != Narration::Silent {
             eprintln!("{:>12} {} {}", self.now.0, self.hosts[slot.at()].peer, line());
-        }
-    }
-
-    fn node_config(&mut self, slot: Slot) -> NodeConfig {
-        NodeConfig {
-            raft: Config {
-                me: self.hosts[slot.at()].peer,
-                election_timeout_us: self.plan.election_timeout_us,
-                heartbeat_interval_us: self.plan.heartbeat_interval_us,
-                lease: self.plan.lease_of(self.hosts[slot.at()].peer),
-                seed: self.net_rng.any(),
-            },
-            window: self.plan.window,
-            request_timeout_us: self.plan.request_timeout_us,
-            forward: self.plan.forward,
         }
     }
 }
@@ -314,6 +305,8 @@ fn host(plan: &Plan, slot: Slot, initial: &Arc<Snapshot>) -> Host {
         peer: first_peer(slot),
         standing: if member { Standing::Member { joined_at: LogIndex(1) } } else { Standing::Empty },
         disk: Disk::default(),
+        settings: None,
+        bound_until: None,
         health: Health::Sound,
         former: Vec::new(),
         clock: Clock::new(u64::from(slot.0) * 1_000_000_000),

@@ -6,8 +6,6 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use raft_core::{Config, Lease};
-
 use super::admin_client::{Impatience, Patience};
 use super::daemonize;
 use super::listen::{Bound, Listeners};
@@ -15,9 +13,8 @@ use super::pid_file::PidFile;
 use super::{Failure, random_u64};
 use crate::cli::Flags;
 use crate::http::{self, RedirectStatus};
-use crate::node::NodeConfig;
 use crate::server::{self, Exit, Server, ServerConfig};
-use crate::settings::{Settings, Switch};
+use crate::settings::Settings;
 use crate::storage::{self, Store, StoreError};
 
 /// The exit status after a second signal, that of a program which SIGINT has ended.
@@ -80,7 +77,7 @@ pub(super) fn serve(
     // The name of the socket goes when this function ends, after the server.
     let Listeners { peers, clients, unix_name: _unix_name } = bound.listen()?;
     let config = ServerConfig {
-        node: node_config(&store, settings)?,
+        node: settings.node_config(store.identity().me, random_u64()?),
         peer_address: settings.peer_address().to_string(),
         client_address: settings.client_address().to_string(),
         peer_listeners: peers,
@@ -124,22 +121,6 @@ pub(super) fn refuse_running(path: &Path) -> Result<(), Failure> {
         Some(running) => Err(StoreError::InUse { path: path.to_owned(), pid: Some(running.pid) }.into()),
         None => Ok(()),
     }
-}
-
-fn node_config(store: &Store, settings: &Settings) -> Result<NodeConfig, Failure> {
-    Ok(NodeConfig {
-        raft: Config {
-            me: store.identity().me,
-            election_timeout_us: settings.election_timeout_ms.saturating_mul(1000),
-            heartbeat_interval_us: settings.heartbeat_interval_ms.saturating_mul(1000),
-            lease: (settings.lease == Switch::On)
-                .then_some(Lease { clock_error_ppm: settings.clock_error_ppm }),
-            seed: random_u64()?,
-        },
-        window: settings.window,
-        request_timeout_us: settings.request_timeout_ms.saturating_mul(1000),
-        forward: settings.forward == Switch::On,
-    })
 }
 
 fn http_config(settings: &Settings) -> Result<http::Config, Failure> {

@@ -346,17 +346,13 @@ impl Guests {
             (Standing::Leaving { .. }, _) => Next::GoOn,
             (Standing::Member { hello }, Frame::Raft(message)) => {
                 let from = hello.from;
-                log::trace!("from node {from}: {message:?}");
-                ctx.counters.messages_received += 1;
-                links.on_heard(ctx.now(), from);
+                note_message(ctx, links, from, &message);
                 ctx.step(Input::Message { from, message });
                 Next::GoOn
             }
             (Standing::Member { hello }, Frame::Forward(message)) => {
                 let from = hello.from;
-                log::trace!("from node {from}: {message:?}");
-                ctx.counters.messages_received += 1;
-                links.on_heard(ctx.now(), from);
+                note_message(ctx, links, from, &message);
                 ctx.step(Input::Forward { from, message });
                 Next::GoOn
             }
@@ -463,4 +459,11 @@ impl Guest {
             Standing::Operator { awaits: false, idle_since } => Some(idle_since.plus(ADMIN_IDLE_US_MAX)),
         }
     }
+}
+
+/// A member has said something to the node.
+fn note_message(ctx: &mut Context, links: &mut Links, from: Peer, message: &dyn std::fmt::Debug) {
+    log::trace!("from node {from}: {message:?}");
+    ctx.counters.messages_received += 1;
+    links.on_heard(ctx.now(), from);
 }

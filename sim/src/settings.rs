@@ -1,0 +1,66 @@
+//! How nodes are set, and what a restart changes.
+
+use raft_core::Peer;
+use ticketd::settings::{Settings, Switch};
+
+use crate::plan::Plan;
+use crate::rng::Rng;
+use crate::schedule::{Epoch, Event, Slot};
+use crate::world::World;
+
+impl Plan {
+    /// With what this life of a node is started. `epoch` tells its lives apart.
+    fn settings(&self, peer: Peer, epoch: Epoch) -> Settings {
+        let settings = Settings {
+            window: self.window,
+            election_timeout_ms: self.election_timeout_us / 1_000,
+            heartbeat_interval_ms: self.heartbeat_interval_us / 1_000,
+            request_timeout_ms: self.request_timeout_us / 1_000,
+            forward: switch(self.forward),
+            lease: switch(self.keeps_leases(peer)),
+            clock_error_ppm: self.lease.map_or(0, |leases| leases.clock_error_ppm),
+            ..Settings::default()
+        };
+        if !self.settings_vary {
+            return settings;
+        }
+        let mut rng = Rng::new(self.seed ^ peer.id.get() ^ u64::from(epoch.0).rotate_left(32), 8);
+        // The plan's are the longest and largest: what must come to pass in peace, and how large a gap may be, is
+        // told by them.
+        let eighths = rng.pick(&[5, 6, 8, 8]).unwrap_or(8);
+        let window = rng.pick(&[self.window, self.window, self.window / 2, 0]).unwrap_or(self.window);
+        let changes_lease = self.lease.is_some() && rng.percent(30);
+        Settings {
+            window,
+            election_timeout_ms: settings.election_timeout_ms * eighths / 8,
+            heartbeat_interval_ms: settings.heartbeat_interval_ms / rng.between(1, 2),
+            forward: switch(self.forward && rng.percent(70)),
+            lease: switch((settings.lease == Switch::On) != changes_lease),
+            ..settings
+        }
+    }
+}
+
+impl World {
+    /// A process is to be started: settles how, unless it has to wait first. It is bound by what it promised with
+    /// the settings that its store holds, so it sits that out before the store holds others. True where it waits.
+    pub(crate) fn sits_out_promises(&mut self, slot: Slot) -> bool {
+        let host = &mut self.hosts[slot.at()];
+        let settings = self.plan.settings(host.peer, host.epoch);
+        let outlive_ms = host.settings.as_ref().map_or(0, |stored| stored.promises_outlive_ms(&settings));
+        let local = host.clock.local(self.now);
+        let until = *host.bound_until.get_or_insert(local.plus(outlive_ms * 1_000));
+        if local < until {
+            let at = host.clock.when(until);
+            self.schedule.plan(at, Event::Start { slot });
+            return true;
+        }
+        host.bound_until = None;
+        host.settings = Some(settings);
+        false
+    }
+}
+
+fn switch(on: bool) -> Switch {
+    if on { Switch::On } else { Switch::Off }
+}
