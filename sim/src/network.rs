@@ -177,6 +177,15 @@ impl World {
         }
     }
 
+    /// Whether a process has accepted a connection from another life of this node.
+    pub(crate) fn is_connected_in_another_life(&self, at: Slot, peer: Peer) -> bool {
+        let acceptor = (at, self.hosts[at.at()].epoch);
+        let is_other_life = |from: Peer| from.id == peer.id && from != peer;
+        self.conns.iter().any(|conn| {
+            conn.acceptor == acceptor && conn.accepted && !conn.closed && is_other_life(conn.from)
+        })
+    }
+
     /// What a process accepted from a node is closed: it is a member no more.
     pub(crate) fn close_from(&mut self, at: Slot, peer: Peer) {
         let epoch = self.hosts[at.at()].epoch;

@@ -160,11 +160,8 @@ impl World {
         let me = self.hosts[slot.at()].peer;
         for id in membership.members.keys() {
             let Some(peer) = membership.peer(*id) else { continue };
-            let Some(process) = &self.hosts[slot.at()].process else { return };
-            let link = process.links[slot_of(*id).at()];
-            // Another life of it has spoken to us already: then this one is over.
-            let spoken_for = link.is_some_and(|link| matches!(link.state, LinkState::Up(_)));
-            if peer.id != me.id && !spoken_for {
+            // Where another life of it is connected to us, this one is over.
+            if peer.id != me.id && !self.is_connected_in_another_life(slot, peer) {
                 self.link_to(slot, peer);
             }
         }
