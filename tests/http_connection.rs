@@ -522,3 +522,25 @@ fn each_answer_is_counted_once_by_its_status_whoever_gives_it() {
     });
     assert_eq!(counts, [vec![("200", 1), ("503", 1)], vec![("200", 1)], vec![("400", 1), ("404", 1)]]);
 }
+
+#[test]
+fn a_request_that_the_server_has_no_room_for_is_refused_in_its_turn() {
+    let mut client = Client::new(Config::default());
+    client.send(b"POST /?n=1&a HTTP/1.1\r\nHost: a\r\n\r\nPOST /?n=1&b HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.send(b"POST /?n=1&c HTTP/1.1\r\nHost: a\r\n\r\nPOST /?n=1&d HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.poll(), Some(ONE));
+    for _ in 0..2 {
+        assert_eq!(client.poll(), Some(ONE));
+        client.with(Connection::shed);
+    }
+    assert_eq!(client.poll(), Some(ONE));
+    assert_eq!(client.connection.unanswered(), 2, "the first and the last");
+    assert_eq!(client.connection.output(), b"", "the first one's answer comes first");
+    client.answer(Reply::Redirect { authority: "b:1" });
+    client.answer(Reply::Redirect { authority: "b:1" });
+    let said = client.read_all();
+    let words = |line: &str| line.split(' ').nth(1).map(str::to_owned);
+    let lines = said.lines().filter(|line| line.starts_with("HTTP/1.1 ") || line.starts_with("Location"));
+    let told: Vec<_> = lines.filter_map(words).collect();
+    assert_eq!(told, ["301", "http://b:1/?n=1&a", "503", "503", "301", "http://b:1/?n=1&d"], "{said}");
+}

@@ -208,3 +208,51 @@ fn ten_thousand_idle_connections_cost_less_than_ten_megabytes_and_an_active_one_
         assert_eq!(client.ask("POST", "/").expect("an answer").status, 200);
     }
 }
+
+#[test]
+fn requests_that_find_no_room_are_refused_each_in_its_turn() {
+    // A leader that can reach nobody answers nothing before its followers wake: what comes meanwhile waits, or is
+    // refused where 65,536 requests wait already.
+    let mut cluster = Cluster::with_flags(
+        3,
+        &["--election_timeout", "60000", "--heartbeat_interval", "50", "--request_timeout", "60000"],
+    );
+    let leader = cluster.leader();
+    let followers: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
+    let address = cluster.node(leader).clients.clone();
+    followers.iter().for_each(|id| cluster.node(*id).pause());
+    // So many from each client that one of them finds room for a part of what it asks.
+    let (two, one) = (50, 50);
+    let connect = |_| Client::connect(&address, wait::DEADLINE).expect("it listens");
+    let mut clients: Vec<Client> = (0..65_536 / (two + one) + 8).map(connect).collect();
+    for client in &mut clients {
+        client.send_pipelined("POST", "/?n=2", two).expect("it is read");
+        client.send_pipelined("POST", "/", one).expect("it is read");
+    }
+    wait::until_true("some are refused", || {
+        let page = http::ask(&address, "GET", "/metrics").expect("a page").body;
+        let line = page.lines().find(|line| line.contains("overloaded")).expect("a series").to_owned();
+        line.rsplit(' ').next().and_then(|value| value.parse().ok()).is_some_and(|refused: u64| refused > 0)
+    });
+    followers.iter().for_each(|id| cluster.node(*id).resume());
+    let (mut answered, mut refused, mut largest) = (0, 0, 0);
+    for client in &mut clients {
+        let mut last = 0;
+        for place in 0..two + one {
+            let answer = client.receive().expect("an answer to each request");
+            let Some(ids) = answer.ids() else {
+                assert_eq!(answer.status, 503, "{answer:?}");
+                refused += 1;
+                continue;
+            };
+            let asked = if place < two { 2 } else { 1 };
+            assert_eq!(ids.end() - ids.start() + 1, asked, "the answer to request {place}: {answer:?}");
+            assert!(*ids.start() > last, "request {place} got {ids:?} after {last}");
+            last = *ids.end();
+            largest = largest.max(last);
+            answered += 1;
+        }
+    }
+    assert!(answered > 0 && refused > 0, "{answered} answered, {refused} refused");
+    assert!(cluster.take() > largest);
+}

@@ -124,6 +124,17 @@ impl Connection {
         self.pipeline.unanswered()
     }
 
+    /// The server has no room for the request for IDs that it was handed last, and will not answer it: the client is
+    /// told so when those before it have been answered.
+    ///
+    /// # Panics
+    /// Where the server was not just handed a request for IDs.
+    pub fn shed(&mut self, turn: Turn<'_>) {
+        self.pipeline.shed();
+        self.answer_own(turn);
+        self.resume(turn);
+    }
+
     /// Answers the oldest request that the server has been handed and has not answered.
     ///
     /// # Panics

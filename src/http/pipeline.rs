@@ -52,6 +52,8 @@ pub(super) enum Wish {
     Server(ServerWish),
     /// The connection has it.
     Own(OwnAnswer),
+    /// The server has no room for it: it is refused when its turn comes. A query that was kept for it has this length.
+    Shed { query_bytes: Option<usize> },
 }
 
 /// What the server is asked for.
@@ -150,6 +152,23 @@ impl Pipeline {
         None
     }
 
+    /// The server has no room for the request for IDs that it was given last: it will not answer it.
+    ///
+    /// # Panics
+    /// Where that was none.
+    pub(super) fn shed(&mut self) {
+        let last = self.offered.checked_sub(1).and_then(|at| self.queue.get_mut(at));
+        match last {
+            Some(Pending::Request(Unanswered { wish, .. })) => match *wish {
+                Wish::Server(ServerWish::Ids { query_bytes, .. }) => *wish = Wish::Shed { query_bytes },
+                Wish::Server(ServerWish::Page(_)) | Wish::Own(_) | Wish::Shed { .. } => {
+                    panic!("{wish:?} is not the server's to refuse")
+                }
+            },
+            Some(Pending::Continue) | None => panic!("the server was given no request"),
+        }
+    }
+
     /// How many requests the server has been given and has not answered.
     pub(super) fn unanswered(&self) -> usize {
         self.queue.iter().take(self.offered).filter(|pending| for_server(pending).is_some()).count()
@@ -175,6 +194,10 @@ impl Pipeline {
         let due = match *self.queue.front()? {
             Pending::Request(Unanswered { wish: Wish::Server(_), .. }) => return None,
             Pending::Request(Unanswered { wish: Wish::Own(answer), manner }) => Due::Answer(answer, manner),
+            Pending::Request(Unanswered { wish: Wish::Shed { query_bytes }, manner }) => {
+                self.drop_query(query_bytes.unwrap_or(0));
+                Due::Answer(OwnAnswer::Refused(Refusal::Overloaded), manner)
+            }
             Pending::Continue => Due::Continue,
         };
         self.queue.pop_front();
@@ -205,7 +228,9 @@ impl Pipeline {
 fn for_server(pending: &Pending) -> Option<(ServerWish, Manner)> {
     match *pending {
         Pending::Request(Unanswered { wish: Wish::Server(wish), manner }) => Some((wish, manner)),
-        Pending::Request(Unanswered { wish: Wish::Own(_), .. }) | Pending::Continue => None,
+        Pending::Request(Unanswered { wish: Wish::Own(_) | Wish::Shed { .. }, .. }) | Pending::Continue => {
+            None
+        }
     }
 }
 

@@ -8,8 +8,9 @@ use raft_core::{
     Term, Write, WriteId,
 };
 
-/// Names a client's request for IDs; chosen by the driver, which may use one number for several requests:
-/// they are answered in the order in which they came.
+/// Names a client's request for IDs; chosen by the driver, which may use one number for several requests: they are
+/// answered in the order in which they came, but for one that came while there was no room
+/// ([`Node::has_room`](super::Node::has_room)), which is refused at once.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RequestId(pub u64);
 

@@ -169,6 +169,13 @@ impl Node {
         }
     }
 
+    /// Whether one more request may wait. Where there is no room, [`Input::TakeIds`] is refused at once, ahead of
+    /// older requests that still wait.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.requests.has_room()
+    }
+
     /// What this node knows of itself and its cluster.
     #[must_use]
     pub fn status(&self) -> NodeStatus {

@@ -42,9 +42,14 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
+    /// Whether one more may wait.
+    pub(crate) fn has_room(&self) -> bool {
+        self.queue.len() < WAITING_REQUESTS_MAX
+    }
+
     /// False where the queue is full.
     pub(crate) fn push(&mut self, waiting: Waiting) -> bool {
-        if self.queue.len() >= WAITING_REQUESTS_MAX {
+        if !self.has_room() {
             return false;
         }
         self.latest.0 += 1;

@@ -350,8 +350,14 @@ impl Clients {
             match request {
                 Request::TakeIds { count } => {
                     ctx.counters.requests += 1;
-                    let request = pack(key, client.generation);
-                    ctx.step(Input::TakeIds { request, count });
+                    if ctx.node.has_room() {
+                        let request = pack(key, client.generation);
+                        ctx.step(Input::TakeIds { request, count });
+                    } else {
+                        // The node would refuse it ahead of older ones of the same connection.
+                        ctx.counters.answers.overloaded += 1;
+                        client.http.shed(ctx.http_turn(client.serves));
+                    }
                 }
                 Request::Page(page) => {
                     let Content { ok, content_type, body } = pages::content(ctx, view, clients, page);
@@ -405,7 +411,7 @@ fn refuse(ctx: &mut Context, mut stream: Stream) {
 }
 
 /// The number by which the node knows the requests of one connection: all have the same, since they are
-/// answered in order.
+/// answered in order. None is handed to the node that it has no room for.
 fn pack(key: usize, generation: u32) -> RequestId {
     let key = u32::try_from(key).expect("no table has 2^32 places: there are not as many descriptors");
     RequestId(u64::from(generation) << 32 | u64::from(key))

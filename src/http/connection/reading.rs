@@ -189,7 +189,7 @@ impl Connection {
     fn remember(&mut self, head: &[u8], request: Unanswered) {
         let is_plain = match request.wish {
             Wish::Server(ServerWish::Ids { query_bytes, .. }) => query_bytes.is_none(),
-            Wish::Server(ServerWish::Page(_)) | Wish::Own(_) => false,
+            Wish::Server(ServerWish::Page(_)) | Wish::Own(_) | Wish::Shed { .. } => false,
         };
         if is_plain && head.len() <= REMEMBERED_BYTES_MAX && request.manner.persistence != Persistence::Close
         {
