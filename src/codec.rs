@@ -31,6 +31,8 @@ pub enum DecodeError {
     ZeroNodeId,
     /// A count of 0.
     ZeroCount,
+    /// An ID of 0.
+    ZeroId,
     /// A text that is not UTF-8.
     NotUtf8,
     /// A field longer, or a list with more elements, than allowed.
@@ -49,6 +51,7 @@ impl std::fmt::Display for DecodeError {
             DecodeError::UnknownKind(kind) => write!(f, "it is of the unknown kind {kind}"),
             DecodeError::ZeroNodeId => f.write_str("a node id is 0"),
             DecodeError::ZeroCount => f.write_str("a count is 0"),
+            DecodeError::ZeroId => f.write_str("an ID is 0"),
             DecodeError::NotUtf8 => f.write_str("a text is not UTF-8"),
             DecodeError::TooLong => f.write_str("a field is longer than allowed"),
             DecodeError::BadAddress => {
@@ -592,6 +595,7 @@ mod tests {
             DecodeError::UnknownKind(8),
             DecodeError::ZeroNodeId,
             DecodeError::ZeroCount,
+            DecodeError::ZeroId,
             DecodeError::NotUtf8,
             DecodeError::TooLong,
             DecodeError::BadAddress,

@@ -7,6 +7,7 @@ use crate::message::{
     Message, RequestVoteResponse,
 };
 use crate::raft::Raft;
+use crate::roles::RoleState;
 use crate::types::{LogIndex, Peer, Term};
 
 /// Terms beyond this are refused: they would soon leave no room for the next one. At a thousand elections a
@@ -57,8 +58,15 @@ impl Raft {
         true
     }
 
-    /// Tells the sender of a request from an earlier term which term it is, so that it steps down (§5.1).
+    /// Tells the sender of a request from an earlier term which term it is, so that it steps down (§5.1). A candidate
+    /// whose own vote is still being written does not: the sender may lead, and it is not sure yet that anybody will
+    /// relieve it.
     fn answer_stale(&mut self, to: Peer, message: &Message) {
+        if let RoleState::Candidate(candidate) = &self.role
+            && !self.persistence.is_durable(candidate.vote_write)
+        {
+            return;
+        }
         let term = self.hard_state.current_term;
         let answer = match message {
             Message::RequestVote(_) => {

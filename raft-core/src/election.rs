@@ -20,8 +20,9 @@ use crate::types::{Micros, NodeId, Peer, Round, Term};
 const STAGGER_PER_HEARTBEAT: u64 = 4;
 
 impl Raft {
-    /// How long a node that was just started waits. A voter that is alone waits for nobody; for the others a
-    /// pre-vote does no harm where a leader is alive, and where none is, the cluster is waiting.
+    /// How long a node that was just started waits. A voter that is alone waits for nobody, but for the end of what it
+    /// may have promised; for the others a pre-vote does no harm where a leader is alive, and where none is, the
+    /// cluster is waiting.
     pub(crate) fn first_election_deadline(&mut self) -> Micros {
         if self.is_voter() && self.log.membership().quorum() == 1 {
             return self.promised_until;
@@ -199,9 +200,12 @@ impl Raft {
     }
 
     /// Enters the next term, votes for itself and asks the others to (Raft §5.2), who write their votes while it
-    /// writes its own. What it asks with is its log, so that is durable first: after a crash it could otherwise
-    /// campaign again in the same term with less, and be elected by votes that were given for more. Its own vote
-    /// is no part of the question. It counts once it is durable, and nobody leads without it (`lead_if_elected`).
+    /// writes its own. The request names its log, so that is durable first: after a crash it could otherwise
+    /// campaign again in the same term with a shorter one, and count votes that were granted to the longer. Its own
+    /// vote need only be durable before it counts, and before this node leads (`lead_if_elected`).
+    ///
+    /// Where the leader itself handed over, the request waits for that vote, too: it ends the leader's rule, which
+    /// goes on meanwhile, and for good where this node's disk does not answer.
     pub(crate) fn campaign(&mut self, reason: CampaignReason) {
         let (now, until) = (self.now, self.promised_until);
         let free = reason == CampaignReason::LeadershipTransfer || until <= now;
@@ -222,9 +226,10 @@ impl Raft {
             reason,
         };
         let log_is_durable = self.persistence.durable_index() == request.last_log_index;
+        let at_once = log_is_durable && reason == CampaignReason::LeaderLost;
         for voter in self.other_voters() {
             let message = Message::RequestVote(request);
-            if log_is_durable { self.send(voter, message) } else { self.persistence.promise(voter, message) }
+            if at_once { self.send(voter, message) } else { self.persistence.promise(voter, message) }
         }
     }
 
@@ -252,6 +257,8 @@ impl Raft {
     fn become_leader(&mut self) {
         let first_index = self.log.last_index().next();
         let me = self.config.me.id;
+        // A majority has just been heard.
+        self.grace_until = None;
         let others = self.log.membership().members.keys().filter(|id| **id != me);
         let progress: BTreeMap<_, _> = others.map(|id| (*id, Progress::new(first_index, self.now))).collect();
         self.role = RoleState::Leader(Leader {

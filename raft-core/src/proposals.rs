@@ -13,7 +13,7 @@ use crate::types::ProposalId;
 
 impl Raft {
     pub(crate) fn on_propose(&mut self, proposal: ProposalId, command: Arc<[u8]>) {
-        match self.accepts_proposals() {
+        match self.check_acceptance() {
             Ok(()) => {
                 self.append_proposal(proposal, Payload::Command(command));
                 self.replicate_to_all();
@@ -24,7 +24,7 @@ impl Raft {
     }
 
     pub(crate) fn on_change_membership(&mut self, proposal: ProposalId, change: &MembershipChange) {
-        if let Err(outcome) = self.accepts_proposals() {
+        if let Err(outcome) = self.check_acceptance() {
             self.proposal_done(proposal, outcome);
             return;
         }
@@ -96,7 +96,13 @@ impl Raft {
         }
     }
 
-    fn accepts_proposals(&self) -> Result<(), ProposalOutcome> {
+    /// Whether a command that is proposed now would be appended.
+    #[must_use]
+    pub fn accepts_proposals(&self) -> bool {
+        self.check_acceptance().is_ok()
+    }
+
+    fn check_acceptance(&self) -> Result<(), ProposalOutcome> {
         match &self.role {
             RoleState::Leader(leader) if leader.transfer.is_none() => {
                 let waiting = self.log.last_index().0 - self.commit_index.0;

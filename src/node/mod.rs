@@ -360,6 +360,7 @@ impl Node {
             self.orphans_deadline = self.now.plus(self.config.raft.election_timeout_us);
         }
         if self.leadership.take().is_some() {
+            self.turn_askers_away();
             let ended = self.operations.end_transfers(term, self.raft.commit_index());
             self.outputs
                 .extend(ended.map(|(operation, outcome)| Output::OperationDone { operation, outcome }));

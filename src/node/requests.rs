@@ -1,4 +1,4 @@
-//! The requests that wait, oldest first, and up to which of them leadership has been confirmed.
+//! The requests that wait, oldest first, and how many IDs they want in all.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
@@ -73,6 +73,23 @@ impl Requests {
             self.wanted.saturating_sub(waiting.count.get())
         };
         Some(waiting)
+    }
+
+    /// Takes out what those nodes asked for. Whatever waits before it counts as having arrived a place later, so that
+    /// it is confirmed later, never sooner.
+    pub(crate) fn take_asks(&mut self, is_meant: impl Fn(Peer) -> bool) -> Vec<(Peer, Ticket)> {
+        let mut taken = Vec::new();
+        let mut wanted = self.wanted;
+        self.queue.retain(|waiting| match waiting.asker {
+            Asker::Node(peer, ticket) if is_meant(peer) => {
+                taken.push((peer, ticket));
+                wanted = wanted.saturating_sub(waiting.count.get());
+                false
+            }
+            Asker::Node(..) | Asker::Client(_) => true,
+        });
+        self.wanted = if self.queue.is_empty() { 0 } else { wanted };
+        taken
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -30,6 +30,8 @@ impl Node {
         match message {
             Forward::TakeIds { ticket, count } if self.leadership.is_some() => {
                 self.counts.forwards_taken += 1;
+                // What it asked for before, it has given up, and asks for again with this.
+                self.requests.take_asks(|asker| asker == from);
                 self.enqueue(Asker::Node(from, ticket), count);
             }
             Forward::TakeIds { ticket, .. } => {
@@ -65,9 +67,13 @@ impl Node {
                 self.answer_waiting(waiting, Answer::TimedOut);
                 continue;
             }
+            // The leader counted all of these together, so none of them is beyond the last integer.
+            let Some(end) = next.checked_add(count.get()) else {
+                self.answer_waiting(waiting, Answer::Exhausted);
+                continue;
+            };
             self.answer_waiting(waiting, Answer::Ids { first: next, count });
-            // The leader counted all of these together, so the sum does not overflow.
-            next = next.saturating_add(count.get());
+            next = end;
         }
     }
 
@@ -91,6 +97,9 @@ impl Node {
 
     pub(super) fn reserve(&mut self) {
         let Some(leadership) = &mut self.leadership else { return };
+        if !self.raft.accepts_proposals() {
+            return;
+        }
         let Some(reserve) = leadership.next_reservation(self.now, &self.requests, self.counter) else {
             return;
         };
@@ -170,6 +179,13 @@ impl Node {
         }
         while let Some(waiting) = self.requests.pop() {
             self.answer_waiting(waiting, Answer::NotLeader { leader: self.raft.leader() });
+        }
+    }
+
+    /// This node leads no more: nodes that asked it are told so, and ask whoever leads now.
+    pub(super) fn turn_askers_away(&mut self) {
+        for (peer, ticket) in self.requests.take_asks(|_| true) {
+            self.answer(Asker::Node(peer, ticket), Answer::NotLeader { leader: None });
         }
     }
 

@@ -62,7 +62,10 @@ fn put_outcome(outcome: ForwardOutcome, out: &mut Vec<u8>) {
 
 fn read_outcome(reader: &mut Reader<'_>) -> Result<ForwardOutcome, DecodeError> {
     match reader.u8()? {
-        OUTCOME_IDS => Ok(ForwardOutcome::Ids { first: reader.u64()? }),
+        OUTCOME_IDS => match reader.u64()? {
+            0 => Err(DecodeError::ZeroId),
+            first => Ok(ForwardOutcome::Ids { first }),
+        },
         OUTCOME_NOT_LEADER => Ok(ForwardOutcome::NotLeader),
         OUTCOME_TIMED_OUT => Ok(ForwardOutcome::TimedOut),
         OUTCOME_OVERLOADED => Ok(ForwardOutcome::Overloaded),

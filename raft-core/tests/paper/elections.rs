@@ -370,6 +370,20 @@ fn a_leader_that_is_late_asks_once_more_and_steps_down_if_nobody_answers() {
     assert_eq!(cluster.role(1), Role::Follower);
 }
 
+#[test]
+fn a_leader_that_was_late_before_it_was_elected_asks_once_more_all_the_same() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.crash(1);
+    cluster.node(2).pass(10 * ELECTION_TIMEOUT_US);
+    cluster.node(2).wake_now();
+    assert_eq!(cluster.role(2), Role::Follower, "its one excuse");
+    cluster.elect(2);
+    cluster.isolate(2);
+    cluster.node(2).pass(10 * ELECTION_TIMEOUT_US);
+    cluster.node(2).wake_now();
+    assert_eq!(cluster.role(2), Role::Leader);
+}
+
 /// What was being written when everything stood still is no sign of a disk that stalls.
 #[test]
 fn after_a_pause_of_all_nodes_with_a_write_under_way_the_leader_leads_on() {

@@ -34,6 +34,25 @@ fn a_target_that_is_up_to_date_leads_at_once_although_the_others_hear_the_leader
     assert_eq!(cluster.role(1), Role::Follower);
 }
 
+/// The order to campaign may go to a node whose disk has just stalled.
+#[test]
+fn a_leader_rules_on_while_the_vote_of_its_successor_is_being_written() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.stalled.insert(2);
+    cluster.transfer(1, Some(2));
+    cluster.settle();
+    assert_eq!(cluster.role(2), Role::Candidate);
+    cluster.events(1);
+    cluster.barrier(1);
+    cluster.pass(2 * ELECTION_TIMEOUT_US);
+    assert!(cluster.events(1).iter().any(|e| matches!(e, Output::BarrierPassed(_))));
+    assert_eq!((cluster.role(1), cluster.nodes[&3].raft.current_term()), (Role::Leader, Term(2)));
+    cluster.stalled.clear();
+    cluster.sync(2);
+    cluster.settle();
+    assert_eq!(cluster.role(2), Role::Leader);
+}
+
 /// §3.10, step 2: "the prior leader fully updates the target server's log".
 #[test]
 fn a_target_that_lags_is_told_to_campaign_only_once_its_log_is_complete() {

@@ -102,3 +102,69 @@ fn one_that_is_asked_and_does_not_lead_says_so_at_once_and_asks_nobody_else() {
     assert_eq!(said, [Output::Forward { to: peer(3), message }]);
     assert_eq!(asked(&mut node, 10), None);
 }
+
+#[test]
+fn a_range_that_ends_beyond_the_last_integer_is_handed_out_up_to_there() {
+    let mut node = follower();
+    for request in 1..=3 {
+        take(&mut node, 10, request, 2);
+    }
+    let (ticket, _) = asked(&mut node, 10).unwrap();
+    let answers = taken(&mut node, 20, ticket, ForwardOutcome::Ids { first: u64::MAX - 3 });
+    let first = Answer::Ids { first: u64::MAX - 3, count: count(2) };
+    assert_eq!(answers, [(1, first), (2, Answer::Exhausted), (3, Answer::Exhausted)]);
+}
+
+/// What another node is told of the tickets that it sent.
+fn told(node: &mut Node) -> Vec<(Ticket, ForwardOutcome)> {
+    let mut told = Vec::new();
+    while let Some(output) = node.poll_output() {
+        if let Output::Forward { message: Forward::Taken { ticket, outcome }, .. } = output {
+            told.push((ticket, outcome));
+        }
+    }
+    told
+}
+
+/// A leader, the last of its outputs taken, that hears nobody; the others may be asked to send it something.
+fn leader_that_hears_nobody() -> (Bench, usize) {
+    let mut bench = Bench::forwarding();
+    let leader = bench.leader();
+    bench.cut_off[leader] = true;
+    (bench, leader)
+}
+
+fn ask(bench: &mut Bench, at: usize, from: u64, ticket: u64, n: u64) {
+    let message = Forward::TakeIds { ticket: Ticket(ticket), count: count(n) };
+    bench.nodes[at].step(bench.now, Input::Forward { from: peer(from), message });
+    bench.nodes[at].step(bench.now, Input::Wake);
+}
+
+#[test]
+fn what_a_node_asks_for_again_is_counted_once() {
+    let (mut bench, leader) = leader_that_hears_nobody();
+    let others: Vec<u64> = (1..=3).filter(|id| *id != leader as u64 + 1).collect();
+    for ticket in 1..=5 {
+        ask(&mut bench, leader, others[0], ticket, 1_000_000 + ticket);
+    }
+    ask(&mut bench, leader, others[1], 9, 7);
+    assert_eq!(bench.nodes[leader].requests.wanted(), 1_000_005 + 7);
+    assert_eq!(told(&mut bench.nodes[leader]), [], "neither has an answer yet");
+}
+
+#[test]
+fn a_leader_that_is_none_any_more_turns_those_who_asked_it_away_and_keeps_its_own_clients() {
+    let (mut bench, leader) = leader_that_hears_nobody();
+    let others: Vec<u64> = (1..=3).filter(|id| *id != leader as u64 + 1).collect();
+    bench.take(leader, 1, 3);
+    ask(&mut bench, leader, others[0], 4, 500);
+    ask(&mut bench, leader, others[1], 5, 500);
+    let term = bench.nodes[leader].raft().current_term().next();
+    let heartbeat = Heartbeat { term, leader_commit: LogIndex(1), round: Round(0) };
+    let message = Message::Heartbeat(heartbeat);
+    bench.nodes[leader].step(bench.now, Input::Message { from: peer(others[0]), message });
+    let turned_away = [(Ticket(4), ForwardOutcome::NotLeader), (Ticket(5), ForwardOutcome::NotLeader)];
+    assert_eq!(told(&mut bench.nodes[leader]), turned_away);
+    assert_eq!(bench.nodes[leader].requests.wanted(), 3, "its own client's");
+    bench.cut_off[leader] = false;
+}

@@ -112,3 +112,24 @@ fn a_follower_changes_nothing_and_names_the_leader() {
         OperationOutcome::NotLeader { leader: Some(peer(u64::try_from(leader).unwrap() + 1).id) };
     assert_eq!(bench.operations, [(OperationId(1), not_leader), (OperationId(2), not_leader)]);
 }
+
+#[test]
+fn a_window_does_not_grow_because_a_transfer_keeps_reservations_waiting() {
+    let mut bench = Bench::new(3, 1_000_000, 1);
+    let leader = bench.leader();
+    let to = (0..3).find(|at| *at != leader).unwrap();
+    bench.cut_off[to] = true;
+    let reservations = bench.nodes[leader].counts().reservations;
+    let to = Some(peer(to as u64 + 1).id);
+    bench.give(leader, Input::TransferLeadership { operation: OperationId(1), to });
+    bench.take(leader, 1, 5_000);
+    for _ in 0..30 {
+        bench.give(leader, Input::Wake);
+    }
+    assert_eq!(bench.answer(1), None, "more than the window has");
+    assert_eq!(bench.nodes[leader].counts().reservations, reservations, "none was asked for in vain");
+    bench.pass(SECOND);
+    assert!(matches!(bench.answer(1), Some(Answer::Ids { .. })), "the transfer was given up");
+    let left = bench.nodes[leader].status().window.unwrap().left;
+    assert!(left <= 4_000, "{left} IDs are left of a window that was doubled once");
+}
