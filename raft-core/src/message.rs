@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use crate::log::{Entry, Snapshot};
 use crate::types::{LogIndex, Round, Term};
 
-/// Any message. Each names the sender's term but for the two of the pre-vote, which say so.
+/// Any message. Each names the sender's term, but for [`PreVote`], which names the one after it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Message {
     /// Would you vote for me? (dissertation §9.6)

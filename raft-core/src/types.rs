@@ -6,7 +6,8 @@ use core::fmt;
 use core::num::NonZeroU64;
 
 /// A moment on the driver's monotonic clock, in microseconds since any fixed moment. The core compares such
-/// moments and never asks what time it is; safety depends on none of them.
+/// moments and never asks what time it is. What is in the log depends on none of them; with a lease, the order of
+/// barriers across a change of leader does.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Micros(pub u64);
 
