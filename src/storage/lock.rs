@@ -2,7 +2,8 @@
 //!
 //! The lock is an advisory one on the file `lock`, so it goes with the process however that ends. The file's
 //! content says who holds it; the content alone means nothing, because a process that was killed leaves it
-//! behind. This module knows nothing of what the store holds.
+//! behind. The directory itself is locked as well, for those who remove what they take for a stale file: two
+//! processes on one store would hand out the same IDs. This module knows nothing of what the store holds.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read};
@@ -35,13 +36,18 @@ pub struct Listening {
 /// Which process holds the store at `path`; `None` where none does, or where there is no store.
 ///
 /// # Errors
-/// Where the lock file can not be read.
+/// Where the lock file can not be read; [`StoreError::InUse`] where it is gone and a process holds the store.
 pub fn running(path: &Path) -> Result<Option<Running>, StoreError> {
     let lock_path = path.join(LOCK_FILE);
     let error = |error: &io::Error| StoreError::io("read", &lock_path, error);
     let mut file = match File::open(&lock_path) {
         Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            return match lock_directory(path, File::try_lock_shared) {
+                Directory::Held => Err(StoreError::InUse { path: path.to_owned(), pid: None }),
+                Directory::Locked(_) | Directory::Unlockable => Ok(None),
+            };
+        }
         Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
             return Err(StoreError::NotADirectory { path: path.to_owned() });
         }
@@ -71,6 +77,30 @@ const TRY_INTERVAL: Duration = Duration::from_millis(5);
 pub(super) struct Lock {
     file: File,
     path: PathBuf,
+    /// Locked as well, where the file system can do that.
+    _directory: Option<File>,
+}
+
+/// What comes of locking a directory.
+#[derive(Debug)]
+enum Directory {
+    Locked(File),
+    /// Somebody else has it.
+    Held,
+    /// The file system has no locks for directories (NFS, for one), or there is none.
+    Unlockable,
+}
+
+fn lock_directory(path: &Path, lock: impl Fn(&File) -> Result<(), TryLockError>) -> Directory {
+    let Ok(directory) = File::open(path) else { return Directory::Unlockable };
+    match lock(&directory) {
+        Ok(()) => Directory::Locked(directory),
+        Err(TryLockError::WouldBlock) => Directory::Held,
+        Err(TryLockError::Error(error)) => {
+            log::debug!("{} itself can not be locked: {error}", path.display());
+            Directory::Unlockable
+        }
+    }
 }
 
 impl Lock {
@@ -79,6 +109,14 @@ impl Lock {
         let lock_path = path.join(LOCK_FILE);
         let error = |error: &io::Error| StoreError::io("lock", &lock_path, error);
         for _ in 0..TRIES {
+            let directory = match lock_directory(path, File::try_lock) {
+                Directory::Locked(directory) => Some(directory),
+                Directory::Unlockable => None,
+                Directory::Held => {
+                    thread::sleep(TRY_INTERVAL);
+                    continue;
+                }
+            };
             let file = OpenOptions::new()
                 .read(true)
                 .write(true)
@@ -88,7 +126,7 @@ impl Lock {
                 .map_err(|e| error(&e))?;
             match file.try_lock() {
                 Ok(()) if is_still_at(&file, &lock_path) => {
-                    let lock = Lock { file, path: lock_path };
+                    let lock = Lock { file, path: lock_path, _directory: directory };
                     lock.write_content(None)?;
                     return Ok(lock);
                 }
@@ -98,8 +136,11 @@ impl Lock {
                 Err(TryLockError::Error(e)) => return Err(error(&e)),
             }
         }
-        let mut holder = File::open(&lock_path).map_err(|e| error(&e))?;
-        let pid = read_content(&mut holder).map_err(|e| error(&e))?.map(|running| running.pid);
+        let pid = match File::open(&lock_path) {
+            Ok(mut holder) => read_content(&mut holder).map_err(|e| error(&e))?.map(|running| running.pid),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Err(e) => return Err(error(&e)),
+        };
         Err(StoreError::InUse { path: path.to_owned(), pid })
     }
 
@@ -168,6 +209,19 @@ mod tests {
             Lock::acquire(dir.path()).unwrap_err(),
             StoreError::InUse { path: dir.path().to_owned(), pid }
         );
+    }
+
+    #[test]
+    fn a_lock_holds_although_its_file_was_removed() {
+        let dir = TestDir::new();
+        let in_use = StoreError::InUse { path: dir.path().to_owned(), pid: None };
+        let lock = Lock::acquire(dir.path()).unwrap();
+        std::fs::remove_file(dir.path().join(LOCK_FILE)).unwrap();
+        assert_eq!(running(dir.path()), Err(in_use.clone()));
+        assert_eq!(Lock::acquire(dir.path()).unwrap_err(), in_use);
+        drop(lock);
+        assert_eq!(running(dir.path()), Ok(None));
+        Lock::acquire(dir.path()).unwrap();
     }
 
     #[test]
