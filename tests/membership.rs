@@ -335,3 +335,42 @@ fn a_learner_that_never_got_the_log_moves_by_joining_again() {
     cluster.add(2);
     cluster.await_voters(&[1, 2]);
 }
+
+#[test]
+fn a_copy_of_a_store_that_runs_beside_it_is_warned_of() {
+    let directory = Directory::new();
+    let mut cluster = Cluster::steady(3);
+    let (leader, follower) = (cluster.leader(), cluster.follower());
+    let original = cluster.node(follower);
+    original.stop();
+    let copy = directory.path().join("copy");
+    fs::create_dir(&copy).unwrap();
+    fs::copy(original.store().join("data.mdb"), copy.join("data.mdb")).unwrap();
+    original.restart();
+    cluster.await_voters(&[1, 2, 3]);
+    let elsewhere = ["--path", copy.to_str().unwrap(), "--raft_port", "0", "--http_port", "0"];
+    let mut process = command::ticketd(&elsewhere).spawn().unwrap();
+    let warned = |node: &Node| node.log().contains("IDs may repeat; stop one of them for good");
+    wait::until_true("the leader warns", || warned(cluster.node(leader)));
+    process.kill().unwrap();
+    process.wait().unwrap();
+    cluster.await_voters(&[1, 2, 3]);
+    assert!(cluster.take() > 0);
+}
+
+#[test]
+fn a_store_whose_lock_file_was_removed_is_still_in_use() {
+    let directory = Directory::new();
+    let node = Node::start(&directory, 1, &[]);
+    wait::until("an ID", || cluster::take(&node.clients));
+    fs::remove_file(node.store().join("lock")).unwrap();
+    let store = node.path();
+    for command in [&["verify"][..], &["drop"], &["leave"], &[], &["start", "--id", "1", "--force"]] {
+        let args = [command, &["--path", &store]].concat();
+        let said = command::ticketd(&args).output().unwrap();
+        assert_eq!(said.status.code(), Some(1), "{command:?}");
+        let said = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert!(said.contains("in use by another process"), "{command:?}: {said}");
+    }
+    assert!(cluster::take(&node.clients).is_some());
+}

@@ -11,7 +11,7 @@ const DELAY_US_MIN: u64 = 10_000;
 /// The longest wait. A peer that comes back is found within this; what it costs meanwhile is nothing.
 const DELAY_US_MAX: u64 = 1_000_000;
 
-/// The attempts since a link was last up.
+/// The attempts since a link was last up for a while.
 #[derive(Clone, Debug)]
 pub(super) struct Backoff {
     attempts: u32,
@@ -24,7 +24,7 @@ impl Backoff {
         Backoff { attempts: 0, rng: SplitMix64::new(seed) }
     }
 
-    /// The link is up, or there is reason to believe that it can be: the next attempt is the first.
+    /// The link was up for a while, or there is reason to believe that it can be: the next attempt is the first.
     pub(super) fn reset(&mut self) {
         self.attempts = 0;
     }

@@ -14,7 +14,7 @@ use socket2::{SockRef, TcpKeepalive};
 
 use super::context::Context;
 use super::handshake::is_removed;
-use super::limits::{CONNECT_US_MAX, HANDSHAKE_US_MAX, LINK_SILENCE_US_MAX};
+use super::limits::{CONNECT_US_MAX, HANDSHAKE_US_MAX, LINK_SETTLED_US, LINK_SILENCE_US_MAX};
 use super::links::{LinkState, Links};
 use super::sockets::{ReadOutcome, read};
 use super::token::Source;
@@ -119,7 +119,10 @@ impl Links {
         // It has been said that it is down: nothing more is said until it is up.
         link.missed = true;
         link.output.clear();
-        link.backoff.reset();
+        // One that breaks as soon as it is up, time and again, is not dialled in a loop.
+        if matches!(link.state, LinkState::Up { since, .. } if now.since(since) >= LINK_SETTLED_US) {
+            link.backoff.reset();
+        }
         link.state = LinkState::Waiting { until: now.plus(link.backoff.next_delay_us()) };
     }
 
@@ -245,11 +248,10 @@ impl Links {
         let link = &mut self.links[key];
         let waiting = LinkState::Waiting { until: ctx.now() };
         let LinkState::Greeting { stream, .. } = std::mem::replace(&mut link.state, waiting) else { return };
-        link.state = LinkState::Up { stream };
+        link.state = LinkState::Up { stream, since: ctx.now() };
         link.broke = false;
         link.missed = false;
         link.refusal = None;
-        link.backoff.reset();
         if let Some(left_out) = link.flaps.admit(ctx.now()) {
             log::info!("the link to node {} at {} is up{left_out}", link.peer, link.address());
         }

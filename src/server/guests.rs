@@ -38,6 +38,7 @@ pub(super) struct Guests {
     sweep: Sweep,
     last: GuestId,
     complaints: LogLimit,
+    copies: LogLimit,
 }
 
 /// Names one connection for good, unlike its key.
@@ -95,6 +96,7 @@ impl Guests {
             sweep: Sweep::default(),
             last: GuestId(0),
             complaints: LogLimit::default(),
+            copies: LogLimit::default(),
         }
     }
 
@@ -399,6 +401,7 @@ impl Guests {
                     |(_, guest)| matches!(&guest.standing, Standing::Member { hello } if hello.from == from),
                 );
                 if let Some((former, _)) = former {
+                    self.warn_of_a_copy(ctx.now(), former, &hello);
                     self.close(former);
                 }
                 links.on_hello(ctx, from, &hello.peer_address);
@@ -412,6 +415,22 @@ impl Guests {
                 ctx.counters.handshakes_refused += 1;
                 self.refuse(ctx.now(), key, refuse);
             }
+        }
+    }
+
+    /// A node that restarts elsewhere has closed its connection before it opens another: its process has ended.
+    fn warn_of_a_copy(&mut self, now: Micros, former: usize, hello: &Hello) {
+        let Standing::Member { hello: former } = &self.guests[former].standing else { return };
+        if former.peer_address != hello.peer_address
+            && let Some(left_out) = self.copies.admit(now)
+        {
+            log::warn!(
+                "node {} connects from {} and is still connected from {}: where both processes run, one has a copy of \
+                 the other's store, and IDs may repeat; stop one of them for good{left_out}",
+                hello.from.id,
+                hello.peer_address,
+                former.peer_address,
+            );
         }
     }
 

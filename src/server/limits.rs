@@ -69,6 +69,9 @@ pub(super) const ADMIN_IDLE_US_MAX: u64 = 60_000_000;
 /// after TCP's own minutes.
 pub(super) const LINK_SILENCE_US_MAX: u64 = 5_000_000;
 
+/// How long a link must have been up for its end to be dialled at once, and not after a wait that grows.
+pub(super) const LINK_SETTLED_US: u64 = 250_000;
+
 /// How many bytes of answers may wait for an operator to read them: two of the longest. One that asks on and does
 /// not read is closed.
 pub(super) const OPERATOR_OUTPUT_BYTES_MAX: usize = 2 * crate::peer::STATUS_BYTES_MAX;

@@ -79,7 +79,11 @@ pub(super) enum LinkState {
     /// Has said Hello.
     Greeting { stream: TcpStream, decoder: Box<Decoder>, until: Micros },
     /// Was welcomed.
-    Up { stream: TcpStream },
+    Up {
+        stream: TcpStream,
+        /// When it was.
+        since: Micros,
+    },
 }
 
 /// What an operator is shown of a link.
@@ -206,7 +210,7 @@ impl Links {
 
     /// A link that is up carries nothing in this direction: there is something to read only when it ends.
     fn watch(&mut self, ctx: &mut Context, key: usize) {
-        let LinkState::Up { stream } = &mut self.links[key].state else { return };
+        let LinkState::Up { stream, .. } = &mut self.links[key].state else { return };
         let mut buffer = [0; 64];
         match read(stream, &mut buffer) {
             ReadOutcome::NotNow => {}
@@ -222,7 +226,9 @@ impl Links {
     /// Sends what is queued on one link, if it has a connection.
     pub(super) fn flush_one(&mut self, ctx: &mut Context, key: usize) {
         let Some(link) = self.links.get_mut(key) else { return };
-        let (LinkState::Greeting { stream, .. } | LinkState::Up { stream }) = &mut link.state else { return };
+        let (LinkState::Greeting { stream, .. } | LinkState::Up { stream, .. }) = &mut link.state else {
+            return;
+        };
         match link.output.flush(stream) {
             Ok(sent) => ctx.counters.peer_bytes_sent += sent as u64,
             Err(error) if link.is_up() => self.on_broken(ctx, key, &error),
