@@ -8,6 +8,7 @@ use rustix::process::Signal;
 
 use harness::cluster::{self, Cluster};
 use harness::directory::Directory;
+use harness::http::Client;
 use harness::load::Load;
 use harness::node::Node;
 use harness::wait;
@@ -188,4 +189,32 @@ fn the_pid_file_is_there_while_the_node_listens_and_names_it() {
     assert!(fs::exists(&file).unwrap());
     node.restart_with(&["--pid_file", &file]);
     assert_eq!(fs::read_to_string(&file).unwrap().trim().parse(), Ok(node.pid()));
+}
+
+#[test]
+fn whoever_has_asked_before_a_node_is_stopped_is_answered() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &[]);
+    wait::until("an ID", || cluster::take(&node.clients));
+    let address = node.clients.clone();
+    let connect = |_| Client::connect(&address, wait::DEADLINE).expect("it listens");
+    // More than are read in one turn.
+    let mut clients: Vec<Client> = (0..600).map(connect).collect();
+    for client in &mut clients {
+        assert_eq!(client.ask("POST", "/").expect("an answer").status, 200);
+    }
+    node.pause();
+    // These have not been let in when the signal comes.
+    clients.extend((0..20).map(connect));
+    for client in &mut clients {
+        client.send("POST", "/").expect("the connection is there");
+    }
+    node.signal(Signal::TERM);
+    node.resume();
+    for (number, client) in clients.iter_mut().enumerate() {
+        let answer = client.receive().unwrap_or_else(|error| panic!("no answer to client {number}: {error}"));
+        assert_eq!(answer.status, 200, "client {number}: {answer:?}");
+    }
+    drop(clients);
+    assert_eq!(node.await_end().code(), Some(0));
 }

@@ -12,16 +12,14 @@ use slab::Slab;
 
 use super::context::Context;
 use super::counters::AnswerCounters;
-use super::limits::{
-    ACCEPTS_PER_TURN_MAX, CLIENT_READS_PER_TURN_MAX, PAGE_CONNECTIONS_MAX, READ_BYTES_MAX,
-    REFUSED_CLIENTS_MAX,
-};
+use super::limits::{ACCEPTS_PER_TURN_MAX, CLIENT_READS_PER_TURN_MAX, PAGES_PER_TURN_MAX, READ_BYTES_MAX};
+use super::occupancy::{Occupancy, Place};
 use super::pages::{self, Content, View};
 use super::ports::{Ports, Stream};
 use super::sockets::{ReadOutcome, read, write};
 use super::sweep::Sweep;
 use super::token::Source;
-use crate::http::{self, Reply, Request, Serves};
+use crate::http::{self, Page, Reply, Request, Serves};
 use crate::node::{Answer, Input, RequestId};
 
 /// Everybody who is connected to the client port.
@@ -34,62 +32,13 @@ pub(super) struct Clients {
     last_generation: u32,
     /// Those that have something to say, each once.
     ready: VecDeque<usize>,
+    /// Who waits for which page: each connection, by its key and generation, for one at most.
+    pages: VecDeque<(usize, u32, Page)>,
     /// Those to which something was done in this turn, each once.
     touched: Vec<usize>,
     /// One buffer for all: a connection keeps only what it can not use yet.
     buffer: Box<[u8]>,
     sweep: Sweep,
-}
-
-/// What one connection takes up.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Place {
-    Client,
-    /// At a listener for pages alone.
-    Page,
-    /// It was one too many, and is given the time to read that.
-    Refused,
-}
-
-/// How many places of each kind are taken, of how many.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Occupancy {
-    clients: usize,
-    clients_max: usize,
-    pages: usize,
-    refused: usize,
-}
-
-impl Occupancy {
-    fn new(clients_max: usize) -> Occupancy {
-        Occupancy { clients: 0, clients_max, pages: 0, refused: 0 }
-    }
-
-    /// What a new connection gets; `None` where even a refusal has no place.
-    fn place_for(&self, serves: Serves) -> Option<Place> {
-        let (own, free) = match serves {
-            Serves::Everything | Serves::IdsOnly => (Place::Client, self.clients < self.clients_max),
-            Serves::PagesOnly => (Place::Page, self.pages < PAGE_CONNECTIONS_MAX),
-        };
-        let refusal = (self.refused < REFUSED_CLIENTS_MAX).then_some(Place::Refused);
-        if free { Some(own) } else { refusal }
-    }
-
-    fn take(&mut self, place: Place) {
-        *self.count_of(place) += 1;
-    }
-
-    fn give_back(&mut self, place: Place) {
-        *self.count_of(place) -= 1;
-    }
-
-    fn count_of(&mut self, place: Place) -> &mut usize {
-        match place {
-            Place::Client => &mut self.clients,
-            Place::Page => &mut self.pages,
-            Place::Refused => &mut self.refused,
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -111,6 +60,8 @@ struct Client {
     queued: bool,
     /// In `touched`.
     touched: bool,
+    /// The server is being stopped, and this client has been answered since: it closes the connection itself.
+    owed: bool,
 }
 
 impl Clients {
@@ -122,6 +73,7 @@ impl Clients {
             occupancy: Occupancy::new(connections_max),
             last_generation: 0,
             ready: VecDeque::new(),
+            pages: VecDeque::new(),
             touched: Vec::new(),
             buffer: vec![0; READ_BYTES_MAX].into_boxed_slice(),
             sweep: Sweep::default(),
@@ -151,7 +103,7 @@ impl Clients {
     /// Whether there is work left for the next turn.
     pub(super) fn has_work(&self, now: Micros) -> bool {
         let accepts = self.ports.as_ref().is_some_and(|ports| ports.is_ready(now));
-        accepts || !self.ready.is_empty() || !self.touched.is_empty()
+        accepts || !self.ready.is_empty() || !self.pages.is_empty() || !self.touched.is_empty()
     }
 
     /// When [`Clients::on_time`], or accepting, has something to do.
@@ -163,22 +115,39 @@ impl Clients {
     /// How many have something coming to them, or may have.
     pub(super) fn owed_count(&self) -> usize {
         let owed = |client: &Client| {
-            client.touched || client.http.unanswered() > 0 || !client.http.output().is_empty()
+            client.owed
+                || client.queued
+                || client.touched
+                || client.http.unanswered() > 0
+                || !client.http.output().is_empty()
         };
         self.clients.iter().filter(|(_, client)| owed(client)).count()
     }
 
-    /// Lets nobody in any more, and lets those who are there go once they have been answered. Does so once,
-    /// however often it is called.
-    pub(super) fn wind_down(&mut self, ctx: &Context) {
-        if self.ports.take().is_none() {
+    /// Lets nobody in any more but those who wait to be let in, reads once more from everybody, because a request
+    /// may have arrived already, and lets each go once it has been answered. Does so once, however often it is called.
+    pub(super) fn wind_down(&mut self, ctx: &mut Context) {
+        if self.ports.is_none() {
             return;
         }
+        self.accept_last(ctx);
+        self.ports = None;
         for key in 0..self.clients.capacity() {
             if let Some(client) = self.clients.get_mut(key) {
-                client.http.wind_down(ctx.http_turn(client.serves));
-                self.touch(key);
+                client.readable = true;
+                self.queue(key);
             }
+        }
+    }
+
+    /// The last read from a client, in a server that is being stopped, has been made. Whoever is told something by
+    /// then is given the time to read it: to close a socket that has unread bytes resets the connection.
+    fn let_go(&mut self, ctx: &Context, key: usize) {
+        if self.ports.is_none()
+            && let Some(client) = self.clients.get_mut(key)
+        {
+            client.http.wind_down(ctx.http_turn(client.serves));
+            client.owed |= client.http.unanswered() > 0 || !client.http.output().is_empty();
         }
     }
 
@@ -190,11 +159,31 @@ impl Clients {
             let Some(client) = self.clients.get_mut(key) else { continue };
             client.queued = false;
             if self.read(ctx, key) {
-                self.take_requests(ctx, view, key);
+                self.take_requests(ctx, key);
+                self.let_go(ctx, key);
                 self.touch(key);
             } else {
                 self.remove(key);
             }
+        }
+        self.answer_pages(ctx, view);
+    }
+
+    /// A page may take a millisecond to make, and a client may ask for many at once: the others wait for the next
+    /// turn.
+    fn answer_pages(&mut self, ctx: &mut Context, view: View<'_>) {
+        for _ in 0..self.pages.len().min(PAGES_PER_TURN_MAX) {
+            let Some((key, generation, page)) = self.pages.pop_front() else { break };
+            let clients = (self.clients.len(), self.occupancy.clients_max);
+            let Some(client) = self.clients.get_mut(key).filter(|client| client.generation == generation)
+            else {
+                continue;
+            };
+            let Content { ok, content_type, body } = pages::content(ctx, view, clients, page);
+            let turn = ctx.http_turn(client.serves);
+            client.http.answer(turn, Reply::Page { ok, content_type, body: body.as_bytes() });
+            self.take_requests(ctx, key);
+            self.touch(key);
         }
     }
 
@@ -227,16 +216,16 @@ impl Clients {
     }
 
     /// Writes what there is to write, and drops those that are finished.
-    pub(super) fn flush(&mut self, ctx: &mut Context, view: View<'_>) {
+    pub(super) fn flush(&mut self, ctx: &mut Context) {
         let mut touched = std::mem::take(&mut self.touched);
         for key in touched.drain(..) {
             let Some(client) = self.clients.get_mut(key) else { continue };
             client.touched = false;
-            if !self.flush_one(ctx, view, key) {
+            if !self.flush_one(ctx, key) {
                 self.remove(key);
             }
         }
-        // Whatever was touched while this went on is for the next turn. The larger of the two is kept.
+        // Whatever was touched while this went on is for the next turn. Where nothing was, the memory is kept.
         if self.touched.is_empty() {
             self.touched = touched;
         }
@@ -244,13 +233,31 @@ impl Clients {
 
     fn accept(&mut self, ctx: &mut Context) {
         for _ in 0..ACCEPTS_PER_TURN_MAX {
-            let Some(ports) = &mut self.ports else { return };
-            let Some((stream, serves)) = ports.accept(ctx.now()) else { return };
-            match self.occupancy.place_for(serves) {
-                Some(place) => self.admit(ctx, stream, serves, place),
-                None => refuse(ctx, stream),
+            if !self.accept_one(ctx) {
+                return;
             }
         }
+    }
+
+    /// Accepts whoever has connected by now.
+    fn accept_last(&mut self, ctx: &mut Context) {
+        self.ports.iter_mut().for_each(Ports::expect_all);
+        for _ in 0..self.occupancy.clients_max {
+            if !self.accept_one(ctx) {
+                return;
+            }
+        }
+    }
+
+    /// False where nobody waits to be let in.
+    fn accept_one(&mut self, ctx: &mut Context) -> bool {
+        let accepted = self.ports.as_mut().and_then(|ports| ports.accept(ctx.now()));
+        let Some((stream, serves)) = accepted else { return false };
+        match self.occupancy.place_for(serves) {
+            Some(place) => self.admit(ctx, stream, serves, place),
+            None => refuse(ctx, stream),
+        }
+        true
     }
 
     fn admit(&mut self, ctx: &mut Context, mut stream: Stream, serves: Serves, place: Place) {
@@ -287,6 +294,7 @@ impl Clients {
             blocked: false,
             queued: false,
             touched: false,
+            owed: false,
         });
         if place == Place::Refused {
             self.touch(key);
@@ -342,9 +350,8 @@ impl Clients {
         }
     }
 
-    /// Hands requests to the node, and answers what needs no node.
-    fn take_requests(&mut self, ctx: &mut Context, view: View<'_>, key: usize) {
-        let clients = (self.clients.len(), self.occupancy.clients_max);
+    /// Hands requests to the node, and notes who wants a page: each connection one at a time.
+    fn take_requests(&mut self, ctx: &mut Context, key: usize) {
         let client = &mut self.clients[key];
         while let Some(request) = client.http.poll_request(ctx.http.of(client.serves)) {
             match request {
@@ -359,18 +366,13 @@ impl Clients {
                         client.http.shed(ctx.http_turn(client.serves));
                     }
                 }
-                Request::Page(page) => {
-                    let Content { ok, content_type, body } = pages::content(ctx, view, clients, page);
-                    let body = body.as_bytes();
-                    let turn = ctx.http_turn(client.serves);
-                    client.http.answer(turn, Reply::Page { ok, content_type, body });
-                }
+                Request::Page(page) => self.pages.push_back((key, client.generation, page)),
             }
         }
     }
 
     /// False where the connection has come to its end.
-    fn flush_one(&mut self, ctx: &mut Context, view: View<'_>, key: usize) -> bool {
+    fn flush_one(&mut self, ctx: &mut Context, key: usize) -> bool {
         let client = &mut self.clients[key];
         while !client.blocked && !client.http.output().is_empty() {
             match write(&mut client.stream, client.http.output()) {
@@ -383,7 +385,7 @@ impl Clients {
             }
         }
         // Answers make room for requests that the connection held back.
-        self.take_requests(ctx, view, key);
+        self.take_requests(ctx, key);
         let client = &mut self.clients[key];
         if client.http.poll_shutdown_write(ctx.now()) && client.stream.shutdown_write().is_err() {
             return false;
@@ -456,30 +458,6 @@ mod tests {
     use super::*;
     use raft_core::{Incarnation, Member, NodeId, Suffrage};
     use std::num::NonZeroU64;
-
-    #[test]
-    fn clients_beyond_the_bound_are_told_so_and_never_take_the_places_of_pages() {
-        let mut occupancy = Occupancy::new(2);
-        let mut take = |serves| {
-            let place = occupancy.place_for(serves);
-            place.into_iter().for_each(|place| occupancy.take(place));
-            place
-        };
-        assert_eq!(take(Serves::Everything), Some(Place::Client));
-        assert_eq!(take(Serves::IdsOnly), Some(Place::Client));
-        for _ in 0..REFUSED_CLIENTS_MAX {
-            assert_eq!(take(Serves::IdsOnly), Some(Place::Refused));
-        }
-        assert_eq!(take(Serves::Everything), None);
-        for _ in 0..PAGE_CONNECTIONS_MAX {
-            assert_eq!(take(Serves::PagesOnly), Some(Place::Page));
-        }
-        assert_eq!(take(Serves::PagesOnly), None);
-        occupancy.give_back(Place::Refused);
-        assert_eq!(occupancy.place_for(Serves::Everything), Some(Place::Refused));
-        occupancy.give_back(Place::Client);
-        assert_eq!(occupancy.place_for(Serves::Everything), Some(Place::Client));
-    }
 
     #[test]
     fn a_request_id_names_one_connection_of_all_that_had_its_key() {

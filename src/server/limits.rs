@@ -27,7 +27,7 @@ pub(super) const DESCRIPTORS_RESERVED: usize =
 /// How many events one turn takes in. More wait for the next turn, which comes at once.
 pub(super) const EVENTS_PER_TURN_MAX: usize = 1_024;
 
-/// How many connections are accepted on one port in one turn. What is left waits in the kernel's queue.
+/// How many connections are accepted by one table in one turn, on whichever port. What is left waits in the kernel's queue.
 pub(super) const ACCEPTS_PER_TURN_MAX: usize = 64;
 
 /// How long nothing is accepted after accepting failed (out of descriptors or memory): long enough not to spin,
@@ -40,6 +40,9 @@ pub(super) const READ_BYTES_MAX: usize = 64 * 1024;
 /// How many clients are read in one turn; the others wait for the next. At some microseconds each, peers and
 /// timers never wait more than a few milliseconds.
 pub(super) const CLIENT_READS_PER_TURN_MAX: usize = 256;
+
+/// How many pages are made in one turn; the others wait for the next.
+pub(super) const PAGES_PER_TURN_MAX: usize = 4;
 
 /// How often one peer is read in one turn, [`READ_BYTES_MAX`] at most each time.
 pub(super) const PEER_READS_PER_TURN_MAX: usize = 4;

@@ -23,6 +23,7 @@ mod links;
 mod listeners;
 mod metrics;
 mod narrate;
+mod occupancy;
 mod pages;
 mod ports;
 mod resolver;
@@ -180,8 +181,7 @@ impl Server {
         self.ctx.wake();
         self.carry_out();
         self.links.flush(&mut self.ctx);
-        let view = View { links: &self.links, guests: &self.guests, storage: &self.storage };
-        self.clients.flush(&mut self.ctx, view);
+        self.clients.flush(&mut self.ctx);
         self.approach_the_end();
         Ok(())
     }
@@ -365,7 +365,7 @@ impl Server {
             return;
         }
         if !self.shutdown.accepts_clients() {
-            self.clients.wind_down(&self.ctx);
+            self.clients.wind_down(&mut self.ctx);
         }
         self.shutdown.on_turn(self.ctx.now(), self.clients.owed_count());
     }

@@ -119,6 +119,11 @@ impl<T: Copy> Ports<T> {
         }
     }
 
+    /// Somebody may have connected at any of them, although no event has said so yet.
+    pub(super) fn expect_all(&mut self) {
+        self.ports.iter_mut().for_each(|(port, _)| port.ready = true);
+    }
+
     /// Whether there may be somebody to accept now.
     pub(super) fn is_ready(&self, now: Micros) -> bool {
         self.ports.iter().any(|(port, _)| port.is_ready(now))

@@ -1,0 +1,84 @@
+//! How many clients there may be at once, and what becomes of those who are too many. Pure.
+
+use super::limits::{PAGE_CONNECTIONS_MAX, REFUSED_CLIENTS_MAX};
+use crate::http::Serves;
+
+/// What one connection takes up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Place {
+    Client,
+    /// At a listener for pages alone.
+    Page,
+    /// It was one too many, and is given the time to read that.
+    Refused,
+}
+
+/// How many places of each kind are taken, of how many.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Occupancy {
+    clients: usize,
+    pub(super) clients_max: usize,
+    pages: usize,
+    refused: usize,
+}
+
+impl Occupancy {
+    pub(super) fn new(clients_max: usize) -> Occupancy {
+        Occupancy { clients: 0, clients_max, pages: 0, refused: 0 }
+    }
+
+    /// What a new connection gets; `None` where even a refusal has no place.
+    pub(super) fn place_for(&self, serves: Serves) -> Option<Place> {
+        let (own, free) = match serves {
+            Serves::Everything | Serves::IdsOnly => (Place::Client, self.clients < self.clients_max),
+            Serves::PagesOnly => (Place::Page, self.pages < PAGE_CONNECTIONS_MAX),
+        };
+        let refusal = (self.refused < REFUSED_CLIENTS_MAX).then_some(Place::Refused);
+        if free { Some(own) } else { refusal }
+    }
+
+    pub(super) fn take(&mut self, place: Place) {
+        *self.count_of(place) += 1;
+    }
+
+    pub(super) fn give_back(&mut self, place: Place) {
+        *self.count_of(place) -= 1;
+    }
+
+    fn count_of(&mut self, place: Place) -> &mut usize {
+        match place {
+            Place::Client => &mut self.clients,
+            Place::Page => &mut self.pages,
+            Place::Refused => &mut self.refused,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_beyond_the_bound_are_told_so_and_never_take_the_places_of_pages() {
+        let mut occupancy = Occupancy::new(2);
+        let mut take = |serves| {
+            let place = occupancy.place_for(serves);
+            place.into_iter().for_each(|place| occupancy.take(place));
+            place
+        };
+        assert_eq!(take(Serves::Everything), Some(Place::Client));
+        assert_eq!(take(Serves::IdsOnly), Some(Place::Client));
+        for _ in 0..REFUSED_CLIENTS_MAX {
+            assert_eq!(take(Serves::IdsOnly), Some(Place::Refused));
+        }
+        assert_eq!(take(Serves::Everything), None);
+        for _ in 0..PAGE_CONNECTIONS_MAX {
+            assert_eq!(take(Serves::PagesOnly), Some(Place::Page));
+        }
+        assert_eq!(take(Serves::PagesOnly), None);
+        occupancy.give_back(Place::Refused);
+        assert_eq!(occupancy.place_for(Serves::Everything), Some(Place::Refused));
+        occupancy.give_back(Place::Client);
+        assert_eq!(occupancy.place_for(Serves::Everything), Some(Place::Client));
+    }
+}
