@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use raft_core::{HardState, LogIndex, Term};
+use rustix::process::Signal;
 
 use super::environment::{Access, Reading, read};
 use super::error::StoreError;
@@ -119,7 +120,11 @@ fn run_check(mut command: Command, path: &Path) -> Result<String, StoreError> {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     if let Some(signal) = output.status.signal() {
-        return Err(StoreError::CheckDied { path: path.to_owned(), signal });
+        return Err(if is_fault(signal) {
+            StoreError::CheckDied { path: path.to_owned(), signal }
+        } else {
+            StoreError::CheckNotRun { reason: format!("signal {signal} ended it") }
+        });
     }
     // The finding is the last thing that is said; before it there may be logs.
     let said = String::from_utf8_lossy(&output.stderr);
@@ -129,6 +134,14 @@ fn run_check(mut command: Command, path: &Path) -> Result<String, StoreError> {
         }
         None => Err(StoreError::CheckNotRun { reason: output.status.to_string() }),
     }
+}
+
+/// Whether a process gets this signal for what it did itself. Another was sent by somebody: by an operator, or by a
+/// system that is short of memory, and says nothing about the store.
+fn is_fault(signal: i32) -> bool {
+    [Signal::BUS, Signal::SEGV, Signal::ABORT, Signal::ILL, Signal::FPE, Signal::SYS]
+        .iter()
+        .any(|fault| fault.as_raw() == signal)
 }
 
 /// How much of a finding is passed on: ours have some hundred characters, and a path of at most 4,096.
@@ -164,6 +177,14 @@ mod tests {
         let error = shell("kill -SEGV $$").unwrap_err();
         assert_eq!(error, StoreError::CheckDied { path: "store".into(), signal: 11 });
         assert!(error.to_string().contains("killed by signal 11: leave it aside"), "{error}");
+    }
+
+    #[test]
+    fn a_check_that_somebody_ends_is_not_taken_for_a_finding() {
+        for signal in ["INT", "TERM", "KILL"] {
+            let error = shell(&format!("kill -{signal} $$")).unwrap_err();
+            assert!(matches!(error, StoreError::CheckNotRun { .. }), "{signal}: {error:?}");
+        }
     }
 
     #[test]
