@@ -49,7 +49,7 @@ fn a_leader_with_a_lease_answers_without_asking_and_one_without_asks_for_each_re
         }
         sent.push(messages_sent(&address) - before);
     }
-    // Heartbeats go out in both: twenty a second, to two members.
+    // Heartbeats go out in both: some seventeen a second, to two members.
     assert!(sent[0] < requests, "{sent:?}");
     assert!(sent[1] >= 2 * requests, "{sent:?}");
 }

@@ -9,6 +9,7 @@ use harness::cluster::{Cluster, STEADY};
 use harness::load::Load;
 use harness::network::{Cut, Network};
 use harness::random::Random;
+use harness::wait;
 
 /// Enough answers to be sure that all clients have found the leader.
 const SOME: u64 = 200;
@@ -154,4 +155,16 @@ fn links_come_and_go_at_random() {
         load.finish().check();
         cluster.leader();
     }
+}
+
+#[test]
+fn a_member_that_hangs_is_named_by_the_leader() {
+    let mut cluster = Cluster::of(3);
+    let (leader, follower) = (cluster.leader(), cluster.follower());
+    cluster.node(follower).pause();
+    let silent = format!("node {follower} is connected and has said nothing for");
+    wait::until_true("the leader says so", || cluster.node(leader).log().contains(&silent));
+    cluster.node(follower).resume();
+    let heard = format!("node {follower} is heard again");
+    wait::until_true("the leader hears it", || cluster.node(leader).log().contains(&heard));
 }

@@ -27,14 +27,16 @@ fn a_node_alone_stops_in_order_and_comes_back() {
 }
 
 #[test]
-fn sigint_stops_a_node_and_does_not_take_it_out_of_the_cluster() {
+fn sigint_and_sighup_stop_a_node_and_do_not_take_it_out_of_the_cluster() {
     let mut cluster = Cluster::of(3);
-    let follower = cluster.follower();
-    cluster.node(follower).signal(Signal::INT);
-    assert_eq!(cluster.node(follower).await_end().code(), Some(0));
-    cluster.await_voters(&[1, 2, 3]);
-    cluster.node(follower).restart();
-    cluster.await_voters(&[1, 2, 3]);
+    for signal in [Signal::INT, Signal::HUP] {
+        let follower = cluster.follower();
+        cluster.node(follower).signal(signal);
+        assert_eq!(cluster.node(follower).await_end().code(), Some(0), "{signal:?}");
+        cluster.await_voters(&[1, 2, 3]);
+        cluster.node(follower).restart();
+        cluster.await_voters(&[1, 2, 3]);
+    }
 }
 
 #[test]

@@ -13,17 +13,15 @@ use super::pid_file::PidFile;
 use super::{Failure, random_u64};
 use crate::cli::Flags;
 use crate::http::{self, RedirectStatus};
-use crate::server::{self, Exit, Server, ServerConfig};
+use crate::identity::Standing;
+use crate::server::{EXIT_STATUS_INTERRUPTED, Exit, Server, ServerConfig, StopRequests};
 use crate::settings::Settings;
 use crate::storage::{self, Store, StoreError};
-
-/// The exit status after a second signal, that of a program which SIGINT has ended.
-const EXIT_STATUS_INTERRUPTED: u8 = 130;
 
 /// What surrounds a node that is to serve: who may stop it, and who is told that it listens.
 #[derive(Debug)]
 pub(super) struct Launch {
-    stop: UnixStream,
+    stop: StopRequests,
     pid_file: Option<PidFile>,
     in_background: bool,
 }
@@ -35,8 +33,8 @@ impl Launch {
     /// [`Failure`] where the pid file can not be written or belongs to a live process.
     pub(super) fn prepare(flags: &Flags) -> Result<Launch, Failure> {
         let pid_file = flags.pid_file.as_deref().map(PidFile::prepare).transpose()?;
-        let stop = server::stop_on_signals()
-            .and_then(|stop| stop.set_nonblocking(true).map(|()| stop))
+        let stop = StopRequests::by_signals()
+            .and_then(|stop| stop.stream.set_nonblocking(true).map(|()| stop))
             .map_err(|error| Failure::runtime(format!("can not handle signals ({error})")))?;
         Ok(Launch { stop, pid_file, in_background: flags.in_background })
     }
@@ -52,14 +50,14 @@ impl Launch {
             log::info!(
                 "waiting {outlive_ms} ms: that long this node may have promised its support to a leader"
             );
-            Patience::until(&self.stop).sleep(Duration::from_millis(outlive_ms))?;
+            Patience::until(&self.stop.stream).sleep(Duration::from_millis(outlive_ms))?;
         }
         Ok(())
     }
 
     /// A byte can be read from this, without blocking, for each signal that came.
     pub(super) fn stop(&self) -> &UnixStream {
-        &self.stop
+        &self.stop.stream
     }
 }
 
@@ -86,6 +84,11 @@ pub(super) fn serve(
         client_connections_max: settings.http_connections,
         stop,
     };
+    let identity = store.identity();
+    if let Standing::Member { cluster, .. } = identity.standing {
+        let (version, id, path) = (env!("CARGO_PKG_VERSION"), identity.me.id, store.path().display());
+        log::info!("ticketd {version} is node {id} of cluster {cluster}, with the store at {path}");
+    }
     let server = Server::new(config, store)?;
     if let Some(pid_file) = &pid_file {
         pid_file.publish()?;

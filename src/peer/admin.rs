@@ -122,7 +122,9 @@ impl fmt::Display for RefusedReason {
             RefusedReason::IdTaken => "the id belongs to another node",
             RefusedReason::NoSuchMember => "there is no such member",
             RefusedReason::LastVoter => "the last voter can not be removed",
-            RefusedReason::TransferFailed => "no other node could take leadership over in time",
+            RefusedReason::TransferFailed => {
+                "nobody took leadership over in time (whoever was asked may still do so)"
+            }
             RefusedReason::Removed => "this node has been removed from the cluster",
             RefusedReason::TooManyMembers => "the cluster has as many members as it can have",
         })

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::io;
 use std::net::TcpListener;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 
+use super::signals::StopRequests;
 use crate::codec::DecodeError;
 use crate::http::{self, Serves};
 use crate::node::NodeConfig;
@@ -28,8 +29,8 @@ pub struct ServerConfig {
     pub http: http::Config,
     /// The most connections of clients; `None` for as many as the limit of open files permits.
     pub client_connections_max: Option<u32>,
-    /// Each byte that can be read here is a request to stop: see [`stop_on_signals`](super::stop_on_signals).
-    pub stop: UnixStream,
+    /// Who may stop it.
+    pub stop: StopRequests,
 }
 
 /// A place where clients connect.

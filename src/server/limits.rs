@@ -6,6 +6,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// idle, so this many some megabytes; and each that reads nothing may hold as much as the bounds of HTTP permit.
 pub(super) const CLIENT_CONNECTIONS_DEFAULT_MAX: usize = 16_384;
 
+/// Where the operator does not say, and the limit of open files leaves room for fewer than this, that is worth a word.
+const CLIENT_CONNECTIONS_TO_EXPECT: usize = 1_000;
+
 /// How many clients that are one too many may be on their way out at once: each is told so, and given the time to
 /// read it. What comes on top is closed without a chance to read it.
 pub(super) const REFUSED_CLIENTS_MAX: usize = 64;
@@ -75,6 +78,10 @@ pub(super) const LINK_SILENCE_US_MAX: u64 = 5_000_000;
 /// How long a link must have been up for its end to be dialled at once, and not after a wait that grows.
 pub(super) const LINK_SETTLED_US: u64 = 250_000;
 
+/// After how many election timeouts a leader says that a member says nothing. Whoever was only slow has followed
+/// another leader by then.
+pub(super) const SILENCE_ELECTION_TIMEOUTS: u64 = 5;
+
 /// How many bytes of answers may wait for an operator to read them: two of the longest. One that asks on and does
 /// not read is closed.
 pub(super) const OPERATOR_OUTPUT_BYTES_MAX: usize = 2 * crate::peer::STATUS_BYTES_MAX;
@@ -109,7 +116,8 @@ pub(super) fn client_connections_max(wanted: Option<u32>) -> usize {
     let current = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
     let wanted = wanted.map(|wanted| usize::try_from(wanted).unwrap_or(usize::MAX));
     let granted = clients_within(current, wanted.unwrap_or(CLIENT_CONNECTIONS_DEFAULT_MAX));
-    if let (Some(wanted), Some(descriptors)) = (wanted, current)
+    let wanted = wanted.unwrap_or(CLIENT_CONNECTIONS_TO_EXPECT);
+    if let Some(descriptors) = current
         && granted < wanted
     {
         log::warn!(

@@ -2,7 +2,6 @@
 //!
 //! What the others dial to this node, it receives on: see `guests`. How a link comes up is in `dial`.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -50,6 +49,8 @@ pub(super) struct Link {
     /// The refusal that has been logged.
     pub(super) refusal: Option<Refuse>,
     pub(super) last_heard: Option<Micros>,
+    /// That it says nothing has been logged, and it has said nothing since.
+    is_silent: bool,
     pub(super) output: SendQueue,
     pub(super) flaps: LogLimit,
 }
@@ -95,11 +96,8 @@ pub(super) struct LinkStatus {
 
 impl Links {
     /// Without any link.
-    ///
-    /// # Errors
-    /// The operating system gives no thread for finding addresses.
-    pub(super) fn new(waker: Arc<Waker>) -> io::Result<Links> {
-        Ok(Links { links: Slab::new(), resolver: Resolver::spawn(waker)?, removed_by: None })
+    pub(super) fn new(waker: Arc<Waker>) -> Links {
+        Links { links: Slab::new(), resolver: Resolver::new(waker), removed_by: None }
     }
 
     /// One link to each member but this node, and to whoever else is connected to this node and was welcome: one
@@ -187,6 +185,26 @@ impl Links {
         }
     }
 
+    /// Says which members keep their connections and say nothing to this node, which leads since `led_since`: their
+    /// processes hang, or what they send does not arrive.
+    pub(super) fn watch_silence(&mut self, ctx: &Context, led_since: Micros, patience_us: u64) {
+        for (_, link) in &mut self.links {
+            let heard = link.last_heard.map_or(led_since, |heard| heard.max(led_since));
+            let silence_us = ctx.now().since(heard);
+            let is_silent = silence_us >= patience_us && link.is_up() && ctx.membership.contains(link.peer);
+            if is_silent && !link.is_silent {
+                let ms = silence_us / 1_000;
+                log::warn!(
+                    "node {} is connected and has said nothing for {ms} ms: its process may hang",
+                    link.peer
+                );
+            } else if link.is_silent && !is_silent && link.is_up() {
+                log::info!("node {} is heard again", link.peer);
+            }
+            link.is_silent = is_silent;
+        }
+    }
+
     /// What there is to say of the link to this peer; `None` where there is no link.
     pub(super) fn status(&self, peer: Peer) -> Option<LinkStatus> {
         let link = &self.links[self.key_of(peer)?];
@@ -250,6 +268,7 @@ impl Link {
             missed: false,
             refusal: None,
             last_heard: None,
+            is_silent: false,
             output: SendQueue::default(),
             flaps: LogLimit::default(),
         }

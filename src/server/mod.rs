@@ -35,7 +35,7 @@ mod sweep;
 mod token;
 
 pub use config::{ClientListener, ClientSocket, Exit, ServerConfig, ServerError};
-pub use signals::stop_on_signals;
+pub use signals::{EXIT_STATUS_INTERRUPTED, StopRequests};
 
 use std::io;
 use std::sync::Arc;
@@ -54,11 +54,15 @@ use admin::{Concluded, Operations};
 use clients::Clients;
 use context::{Context, Me};
 use guests::Guests;
-use limits::{EVENTS_PER_TURN_MAX, UPKEEP_INTERVAL_US, UPKEEP_LEEWAY_US, client_connections_max};
+use limits::{
+    EVENTS_PER_TURN_MAX, SILENCE_ELECTION_TIMEOUTS, UPKEEP_INTERVAL_US, UPKEEP_LEEWAY_US,
+    client_connections_max,
+};
 use links::Links;
 use narrate::LogLimit;
 use pages::View;
 use shutdown::Shutdown;
+use signals::SecondSignal;
 use token::Source;
 
 /// A node that listens, with its store and its place in the cluster.
@@ -66,6 +70,7 @@ use token::Source;
 pub struct Server {
     poll: Poll,
     stop: UnixStream,
+    second_signal: SecondSignal,
     storage: StorageThread,
     ctx: Context,
     clients: Clients,
@@ -76,6 +81,8 @@ pub struct Server {
     /// Whether this node has known a leader, itself or another, since it was started.
     has_followed: bool,
     election_timeout_us: u64,
+    /// When this node last became leader.
+    led_since: Micros,
     upkeep_at: Micros,
     /// Another thread has something for the loop.
     woken: bool,
@@ -99,10 +106,11 @@ impl Server {
             Waker::new(&registry, Source::Waker.token()).map_err(ServerError::io("making a waker"))?;
         let waker = Arc::new(waker);
         let listening = listeners::addresses(&config)?;
-        let stop = register_stop(&registry, config.stop).map_err(ServerError::io("watching for signals"))?;
+        let StopRequests { stream, second_signal } = config.stop;
+        let stop = register_stop(&registry, stream).map_err(ServerError::io("watching for signals"))?;
         let peer_ports = listeners::open_for_peers(&registry, config.peer_listeners)?;
         let client_ports = listeners::open_for_clients(&registry, config.client_listeners)?;
-        let links = Links::new(Arc::clone(&waker)).map_err(ServerError::io("starting the resolver"))?;
+        let links = Links::new(Arc::clone(&waker));
         store.publish(&listening).map_err(ServerError::Store)?;
         let storage = StorageThread::spawn(store, move || {
             if let Err(error) = waker.wake() {
@@ -116,6 +124,7 @@ impl Server {
         let mut server = Server {
             poll,
             stop,
+            second_signal,
             storage,
             ctx,
             clients: Clients::new(client_ports, client_connections_max(config.client_connections_max)),
@@ -125,6 +134,7 @@ impl Server {
             shutdown: Shutdown::Serving,
             has_followed: false,
             election_timeout_us: config.node.raft.election_timeout_us,
+            led_since: Micros(0),
             upkeep_at: Micros(0),
             woken: false,
             writes: Vec::new(),
@@ -139,6 +149,7 @@ impl Server {
     /// # Errors
     /// The poll fails; or a write had failed, or fails while the store is closed.
     pub fn run(mut self) -> Result<Exit, ServerError> {
+        self.second_signal.heard();
         let mut events = Events::with_capacity(EVENTS_PER_TURN_MAX);
         let exit = loop {
             self.turn(&mut events)?;
@@ -146,6 +157,7 @@ impl Server {
                 break exit;
             }
         };
+        self.second_signal.unheard();
         // Whoever calls while the store is being closed is to be refused, not left waiting.
         let Server { storage, clients, guests, links, .. } = self;
         drop((clients, guests, links));
@@ -229,6 +241,10 @@ impl Server {
             self.operations.record_moves(&mut self.ctx, &self.guests);
             self.guests.close_departed(&self.ctx);
             self.links.reconcile(&self.ctx, &self.guests);
+            if self.ctx.leads() {
+                let patience_us = SILENCE_ELECTION_TIMEOUTS * self.election_timeout_us;
+                self.links.watch_silence(&self.ctx, self.led_since, patience_us);
+            }
             if matches!(self.shutdown, Shutdown::HandingOver { .. }) && self.ctx.leads() {
                 self.operations.hand_over(&mut self.ctx);
             }
@@ -310,6 +326,7 @@ impl Server {
         (self.ctx.role, self.ctx.leader) = (role, leader);
         self.has_followed |= leader.is_some();
         if role == Role::Leader {
+            self.led_since = self.ctx.now();
             // Whoever moved while nobody led is to be found where it is now.
             self.upkeep_at = self.ctx.now();
         } else if leader.is_some() {

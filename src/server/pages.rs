@@ -33,8 +33,8 @@ pub(super) fn content(
     page: Page,
 ) -> Content {
     match page {
-        // That it is answered at all is what it says: the loop turns.
-        Page::Health => word(Ok("ok")),
+        // That it is answered at all says that the loop turns; after a write that failed only a restart helps.
+        Page::Health => word(if ctx.node.raft().is_muted() { Err("failed") } else { Ok("ok") }),
         Page::Ready { leader } => word(readiness(&Standing::of(ctx), leader)),
         Page::Status => {
             Content { ok: true, content_type: "application/json", body: status::json(ctx, view.links) }

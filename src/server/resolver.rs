@@ -1,4 +1,5 @@
-//! Finds the addresses of names, on a thread of its own, because the operating system's way of doing so blocks.
+//! Finds the addresses of names, each on a thread of its own: the operating system's way of doing so blocks, and a name
+//! that takes long must not keep others waiting.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -21,44 +22,48 @@ pub(super) struct Resolved {
     pub(super) addresses: io::Result<Vec<SocketAddr>>,
 }
 
-/// The loop's end of the thread. Each link asks one question at a time, so the queue is as short as the
-/// membership. The thread ends when this is dropped, after the name it is at.
+/// The loop's end of the threads. Each link asks one question at a time, so there are as few as members.
 #[derive(Debug)]
 pub(super) struct Resolver {
-    questions: Sender<(QuestionId, String)>,
+    answer: Answer,
     answers: Receiver<Resolved>,
     last: QuestionId,
 }
 
+/// A thread's way to the loop.
+#[derive(Clone, Debug)]
+struct Answer {
+    sender: Sender<Resolved>,
+    waker: Arc<Waker>,
+}
+
+impl Answer {
+    fn give(&self, question: QuestionId, addresses: io::Result<Vec<SocketAddr>>) {
+        // The loop may have ended meanwhile, and then nobody waits for it.
+        if self.sender.send(Resolved { question, addresses }).is_ok()
+            && let Err(error) = self.waker.wake()
+        {
+            log::error!("a resolver could not wake the loop: {error}");
+        }
+    }
+}
+
 impl Resolver {
-    /// Starts the thread, which wakes the loop with each answer.
-    ///
-    /// # Errors
-    /// The operating system gives no thread.
-    pub(super) fn spawn(waker: Arc<Waker>) -> io::Result<Resolver> {
-        let (questions, asked) = channel::<(QuestionId, String)>();
-        let (answer, answers) = channel();
-        thread::Builder::new().name("resolver".to_owned()).spawn(move || {
-            for (question, address) in asked {
-                if answer.send(Resolved { question, addresses: resolve(&address) }).is_err() {
-                    return;
-                }
-                if let Err(error) = waker.wake() {
-                    log::error!("the resolver could not wake the loop: {error}");
-                }
-            }
-        })?;
-        Ok(Resolver { questions, answers, last: QuestionId(0) })
+    /// Whatever is asked, each answer wakes the loop.
+    pub(super) fn new(waker: Arc<Waker>) -> Resolver {
+        let (sender, answers) = channel();
+        Resolver { answer: Answer { sender, waker }, answers, last: QuestionId(0) }
     }
 
-    /// Asks for the addresses behind `HOST:PORT`. The answer comes with [`Resolver::poll`]; never, where the
-    /// thread has died.
+    /// Asks for the addresses behind `HOST:PORT`. The answer comes with [`Resolver::poll`].
     pub(super) fn ask(&mut self, address: &str) -> QuestionId {
         self.last = QuestionId(self.last.0 + 1);
-        if self.questions.send((self.last, address.to_owned())).is_err() {
-            log::error!("the resolver has died: {address} will not be found");
+        let (question, answer, address) = (self.last, self.answer.clone(), address.to_owned());
+        let thread = thread::Builder::new().name("resolver".to_owned());
+        if let Err(error) = thread.spawn(move || answer.give(question, resolve(&address))) {
+            self.answer.give(question, Err(error));
         }
-        self.last
+        question
     }
 
     /// The next answer.

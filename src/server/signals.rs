@@ -1,21 +1,87 @@
-//! SIGTERM and SIGINT, as bytes on a stream that the loop can poll like any other.
+//! SIGTERM, SIGINT and SIGHUP, as bytes on a stream that the loop can poll like any other.
 
+use std::fs;
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::low_level::pipe;
+use signal_hook::SigId;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
+use signal_hook::low_level::{pipe, unregister};
 
-/// From now on, each SIGTERM and each SIGINT becomes one byte on the stream returned, for
-/// [`ServerConfig::stop`](super::ServerConfig::stop).
-///
-/// # Errors
-/// Those of the operating system: no descriptors left, or a handler refused.
-pub fn stop_on_signals() -> io::Result<UnixStream> {
-    let (read_end, write_end) = UnixStream::pair()?;
-    pipe::register(SIGTERM, write_end.try_clone()?)?;
-    pipe::register(SIGINT, write_end)?;
-    Ok(read_end)
+/// The exit status after a second signal, that of a program which SIGINT has ended.
+pub const EXIT_STATUS_INTERRUPTED: u8 = 130;
+
+/// Requests to stop.
+#[derive(Debug)]
+pub struct StopRequests {
+    /// Each byte that can be read here is one.
+    pub stream: UnixStream,
+    pub(super) second_signal: SecondSignal,
+}
+
+/// What a signal does that comes after another.
+#[derive(Debug, Default)]
+pub(super) struct SecondSignal {
+    /// The next signal ends the process at once.
+    ends: Arc<AtomicBool>,
+    /// What sets that with a first one.
+    arming: Vec<SigId>,
+}
+
+impl StopRequests {
+    /// From now on, each SIGTERM, each SIGINT, and each SIGHUP where that is not ignored (nohup(1)), is a request. A
+    /// second one ends the process at once, as long as no server hears them: nothing else would, where the first one
+    /// came while a disk or a name server did not answer.
+    ///
+    /// # Errors
+    /// Those of the operating system: no descriptors left, or a handler refused.
+    pub fn by_signals() -> io::Result<StopRequests> {
+        let (stream, write_end) = UnixStream::pair()?;
+        let mut requests = StopRequests::on(stream);
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        for signal in [SIGTERM, SIGINT, SIGHUP] {
+            if signal == SIGHUP && ignores(&status, signal) {
+                continue;
+            }
+            // They act in this order: so the first signal does not end the process, and the second does.
+            let SecondSignal { ends, arming } = &mut requests.second_signal;
+            flag::register_conditional_shutdown(signal, EXIT_STATUS_INTERRUPTED.into(), Arc::clone(ends))?;
+            arming.push(flag::register(signal, Arc::clone(ends))?);
+            pipe::register(signal, write_end.try_clone()?)?;
+        }
+        Ok(requests)
+    }
+
+    /// Whatever is written to the other end of `stream` is a request, and no signal is.
+    #[must_use]
+    pub fn on(stream: UnixStream) -> StopRequests {
+        StopRequests { stream, second_signal: SecondSignal::default() }
+    }
+}
+
+impl SecondSignal {
+    /// The loop hears each of them from now on.
+    pub(super) fn heard(&mut self) {
+        for id in self.arming.drain(..) {
+            unregister(id);
+        }
+        self.ends.store(false, Ordering::Relaxed);
+    }
+
+    /// The loop has ended: the next signal ends what still goes on.
+    pub(super) fn unheard(&self) {
+        self.ends.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whether the process of this status (proc(5)) was started with a signal ignored.
+fn ignores(status: &str, signal: i32) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
 }
 
 /// How many requests to stop have come since the last call.
@@ -48,5 +114,13 @@ mod tests {
         assert_eq!(stop_requests(&mut read_end), 0);
         drop(write_end);
         assert_eq!(stop_requests(&mut read_end), 0);
+    }
+
+    #[test]
+    fn an_ignored_signal_is_known_by_its_bit() {
+        let status = "SigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\nSigCgt:\tffffffffffffffff\n";
+        assert!(ignores(status, SIGHUP));
+        assert!(!ignores(status, SIGINT));
+        assert!(!ignores("", SIGHUP));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use raft_core::{Role, Suffrage};
+use raft_core::{NodeId, Role, Suffrage};
 
 use super::context::{Context, Me};
 use super::links::{LinkStatus, Links};
@@ -12,13 +12,19 @@ use crate::node::{MemberStatus, NodeStatus};
 pub(super) fn json(ctx: &Context, links: &Links) -> String {
     let status = ctx.node.status();
     let link = |member: &MemberStatus| links.status(member.peer);
-    let now_us = ctx.now();
     render(&ctx.me, &status, ctx.clock.uptime_seconds(), |member| {
-        link(member).map(|LinkStatus { is_up, last_heard }| LinkView {
+        link(member).map(|status @ LinkStatus { is_up, .. }| LinkView {
             is_up,
-            last_heard_ms: last_heard.map(|heard| now_us.since(heard) / 1_000),
+            last_heard_ms: silence_us(ctx, member.peer.id, status).map(|us| us / 1_000),
         })
     })
+}
+
+/// How long a member has said nothing, in microseconds; `None` where it has no reason to say anything: followers speak
+/// with their leader alone.
+pub(super) fn silence_us(ctx: &Context, member: NodeId, link: LinkStatus) -> Option<u64> {
+    let speaks = ctx.leads() || ctx.leader == Some(member);
+    link.last_heard.filter(|_| speaks).map(|heard| ctx.now().since(heard))
 }
 
 /// A link in the words of the JSON object.

@@ -23,7 +23,7 @@ use ticketd::http;
 use ticketd::identity::{ClusterId, Identity, Standing};
 use ticketd::node::{NodeConfig, initial_state};
 use ticketd::peer::{AdminRequest, AdminResponse, Decoder, Frame, encode};
-use ticketd::server::{ClientListener, ClientSocket, Exit, Server, ServerConfig, ServerError};
+use ticketd::server::{ClientListener, ClientSocket, Exit, Server, ServerConfig, ServerError, StopRequests};
 use ticketd::storage::Store;
 
 pub const CLUSTER: ClusterId = ClusterId(0xC0FFEE);
@@ -116,7 +116,7 @@ impl Running {
             }],
             http: http::Config::default(),
             client_connections_max: None,
-            stop: stop_read,
+            stop: StopRequests::on(stop_read),
         };
         let server = Server::new(config, store).unwrap();
         let thread = thread::spawn(move || server.run());

@@ -13,7 +13,7 @@ use self::process::Process;
 use super::context::Context;
 use super::counters::{AnswerCounters, Counters};
 use super::links::{LinkStatus, Links};
-use super::status::role_name;
+use super::status::{role_name, silence_us};
 use crate::http::{Handler, Tally};
 use crate::node::{NodeCounts, NodeStatus};
 use crate::peer::FrameError;
@@ -174,10 +174,13 @@ fn render_members(page: &mut Exposition, ctx: &Context, links: &Links, node: &No
         let up = link(member).is_some_and(|LinkStatus { is_up, .. }| is_up);
         states.sample(&format!("member=\"{}\"", member.peer.id), u64::from(up));
     }
-    let mut heard = page.gauges("ticketd_member_silence_seconds", "How long a member has said nothing.");
+    let mut heard = page.gauges(
+        "ticketd_member_silence_seconds",
+        "How long a member has said nothing. Followers speak with their leader alone.",
+    );
     for member in others() {
-        if let Some(at) = link(member).and_then(|LinkStatus { last_heard, .. }| last_heard) {
-            heard.sample(&format!("member=\"{}\"", member.peer.id), Seconds(ctx.now().since(at)));
+        if let Some(us) = link(member).and_then(|link| silence_us(ctx, member.peer.id, link)) {
+            heard.sample(&format!("member=\"{}\"", member.peer.id), Seconds(us));
         }
     }
 }
