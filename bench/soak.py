@@ -111,7 +111,9 @@ def run_slice(cluster: Ticketd, taken: list[history.Taken]) -> Slice:
 
 
 def term_of(cluster: Ticketd) -> int:
-    return max(int(web.json_of(node.client, method="GET", path="/status")["term"]) for node in cluster.nodes)
+    """The latest that any node knows of; 0 where none has answered in time."""
+    statuses = (web.json_of(node.client, method="GET", path="/status") for node in cluster.nodes)
+    return max(int(status.get("term", 0)) for status in statuses)
 
 
 def role_lines(log: Path) -> str:
@@ -128,7 +130,7 @@ def line(one: Slice) -> str:
 def render(
     results: report.Results, slices: list[Slice], first_term: int, violations: list[str], log: str
 ) -> str:
-    false_elections = slices[-1].term - first_term
+    false_elections = max(one.term for one in slices) - first_term
     requests = sum(one.requests_per_second * SLICE_SECONDS for one in slices)
     rates = sorted(one.requests_per_second for one in slices)
     header = ["minute", "requests/s", "p50 us", "p99 us", "errors", "MB", "term", "machine's load"]

@@ -2,12 +2,14 @@
 
 mod harness;
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::Stdio;
 use std::thread;
 
 use harness::cluster::{self, Cluster};
-use harness::command::{Ended, Running};
+use harness::command::{self, Ended, Running};
 use harness::directory::Directory;
 use harness::http;
 use harness::node::Node;
@@ -317,4 +319,21 @@ fn status_is_a_table_for_people_and_one_json_object_for_scripts() {
     assert!(status.commit_index >= status.applied_index && status.applied_index > 0, "{status:?}");
     let json: Ended = node.command(&["status", "--json"]);
     assert_eq!(json.succeeded().lines().count(), 1);
+}
+
+#[test]
+fn what_can_not_be_printed_is_an_error_and_a_reader_that_has_gone_is_none() {
+    let directory = Directory::new();
+    let node = Node::start(&directory, 1, &[]);
+    let status =
+        |output: Stdio| command::ticketd(&["status", "--path", &node.path()]).stdout(output).output();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let said = status(full.into()).unwrap();
+    assert_eq!(said.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.starts_with("ticketd: can not write to standard output"), "{said}");
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let said = status(writer.into()).unwrap();
+    assert_eq!((said.status.code(), said.stderr), (Some(0), Vec::new()));
 }

@@ -2,8 +2,8 @@
 
 use raft_core::{Membership, NodeId};
 
-use super::Failure;
 use super::contacts::{latest_membership, others};
+use super::{Failure, say};
 use crate::cli::Flags;
 use crate::storage::{self, Store, StoreError};
 
@@ -15,15 +15,15 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let path = flags.path();
     let known = if flags.force { None } else { look(flags)? };
     storage::destroy(path)?;
-    println!("the store at {} is destroyed", path.display());
+    say(&format!("the store at {} is destroyed", path.display()))?;
     if let Some((id, membership)) = known
         && membership.members.contains_key(&id)
         && !others(&membership, id).is_empty()
     {
-        println!(
+        say(&format!(
             "node {id} is still a member of its cluster, as far as the store knew: remove it there with 'ticketd \
              leave --id {id}'"
-        );
+        ))?;
     }
     Ok(())
 }

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use raft_core::{Incarnation, NodeId};
 use rustix::process::{Pid, Signal};
 
-use super::Failure;
 use super::admin_client::{AskProblem, Patience, Settled, ask};
 use super::contacts::Contacts;
+use super::{Failure, say};
 use crate::cli::Flags;
 use crate::peer::{AdminRequest, RefusedReason};
 use crate::storage;
@@ -35,8 +35,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     match flags.id {
         Some(other) if other != me.id => {
             remove(&contacts, other, None, Absent::IsAnError)?;
-            println!("node {other} is no member of the cluster any more");
-            Ok(())
+            say(&format!("node {other} is no member of the cluster any more"))
         }
         Some(_) | None => {
             remove(&contacts, me.id, Some(me.incarnation), Absent::IsDone)?;
@@ -44,8 +43,11 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
                 wait_until_stopped(path, pid)?;
             }
             storage::destroy(path)?;
-            println!("node {} has left its cluster, and its store at {} is destroyed", me.id, path.display());
-            Ok(())
+            say(&format!(
+                "node {} has left its cluster, and its store at {} is destroyed",
+                me.id,
+                path.display()
+            ))
         }
     }
 }

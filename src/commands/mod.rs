@@ -20,6 +20,7 @@ mod unix_socket;
 mod verify;
 
 use std::fmt;
+use std::io::{self, Write};
 use std::path::Path;
 
 use raft_core::NodeId;
@@ -90,6 +91,20 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// Prints lines for whoever gave the command. A reader that has gone, such as `head`, is no trouble of ours.
+///
+/// # Errors
+/// [`Failure`] where standard output takes nothing, as on a full disk.
+fn say(lines: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(lines.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::runtime(format!(
+            "can not write to standard output ({error}); the command itself was done"
+        ))),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
 
 impl From<SettingsError> for Failure {
     fn from(error: SettingsError) -> Failure {

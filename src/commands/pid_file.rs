@@ -104,11 +104,23 @@ fn read(path: &Path) -> io::Result<Option<Content>> {
 }
 
 fn is_alive(pid: Pid) -> bool {
+    // One that has ended and whose parent has not asked how, as where the parent is a container's first process.
+    let is_zombie =
+        fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| state(&stat) == Some("Z"));
+    if is_zombie {
+        return false;
+    }
     match rustix::process::test_kill_process(pid) {
         Ok(()) => true,
         // Another user's process: it exists.
         Err(error) => error == rustix::io::Errno::PERM,
     }
+}
+
+/// The state of a process, from its line in proc(5). It follows the name, which may hold anything.
+fn state(stat: &str) -> Option<&str> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().next()
 }
 
 fn own_pid() -> i32 {
@@ -123,6 +135,13 @@ fn unwritable(path: &Path, error: &io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_state_of_a_process_follows_its_name_whatever_that_holds() {
+        assert_eq!(state("17 (a) Z (b)) S 1 17"), Some("S"));
+        assert_eq!(state("17 (ticketd) Z 1 17"), Some("Z"));
+        assert_eq!(state(""), None);
+    }
 
     fn directory(name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("ticketd-pid-file-{}-{name}", process::id()));

@@ -7,8 +7,8 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::Failure;
 use super::contacts::{not_understood, running_node, status_of};
+use super::{Failure, say};
 use crate::cli::Flags;
 
 /// Asks the node that runs on the store, and prints its answer.
@@ -19,15 +19,13 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let (pid, listening) = running_node(flags.path())?;
     let json = status_of(&listening.peer_address)?;
     if flags.json {
-        println!("{json}");
-        return Ok(());
+        return say(&json);
     }
     let text = serde_json::from_str::<Value>(&json)
         .ok()
         .and_then(|status| table(&status, pid))
         .ok_or_else(|| not_understood(&listening.peer_address))?;
-    print!("{text}");
-    Ok(())
+    say(text.trim_end())
 }
 
 /// The status as text; `None` where something is missing. What newer versions add is left out.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::Failure;
 use super::admin_client::{AskProblem, Patience, Settled, ask};
 use super::contacts::Contacts;
+use super::{Failure, say};
 use crate::cli::Flags;
 use crate::peer::{AdminRequest, RefusedReason};
 
@@ -25,11 +25,10 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let request = AdminRequest::Transfer { to: flags.id };
     let error = match ask(contacts.addresses(), &request, &Patience::lasting(PATIENCE)) {
         Ok(Settled::Transferred) => {
-            match flags.id {
-                Some(id) => println!("node {id} leads"),
-                None => println!("another node leads: 'ticketd status' shows which"),
-            }
-            return Ok(());
+            return say(&match flags.id {
+                Some(id) => format!("node {id} leads"),
+                None => "another node leads: 'ticketd status' shows which".to_owned(),
+            });
         }
         Ok(Settled::Joined { .. } | Settled::Removed | Settled::Status(_)) => {
             return Err(Failure::runtime("a member answered what was not asked: try again".to_owned()));

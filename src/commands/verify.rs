@@ -3,7 +3,7 @@
 //! The reading is done in a child process, because a damaged page can end the process that reads it; a start does
 //! the same. The child must therefore say what it finds in one line on standard error, and nothing else there.
 
-use super::Failure;
+use super::{Failure, say};
 use crate::cli::Flags;
 use crate::storage;
 
@@ -17,6 +17,5 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     } else {
         storage::verify_in_child(flags.path())?
     };
-    println!("{}", findings.trim_end());
-    Ok(())
+    say(findings.trim_end())
 }
