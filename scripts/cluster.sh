@@ -149,7 +149,7 @@ say "  curl -X POST http://$leader/"
 say "  $ticketd status --path $directory/1"
 say "  $ticketd transfer --path $directory/1"
 say "  kill -9 ${pid[1]}                    (node 1; the others go on)"
-say "  $ticketd --path $directory/1      (and back again)"
+say "  $ticketd --path $directory/1      (and back again; this one is yours to stop)"
 say
 say "The logs are $directory/*.log. Ctrl-C stops the cluster."
 

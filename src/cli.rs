@@ -443,7 +443,7 @@ fn parse_batch_max(text: &str) -> Result<NonZeroU64, String> {
     positive(text, 1_000_000_000_000)
 }
 
-/// At half of a second in each second, a lease would be a third of what was promised, and no clock is that bad.
+/// At 500,000 ppm a lease lasts (1 - 1/2)/(1 + 1/2), a third, of what was promised; no clock is that bad.
 fn parse_clock_error(text: &str) -> Result<u32, String> {
     let ppm = number(text, 0..=500_000)?;
     u32::try_from(ppm).map_err(|error| error.to_string())

@@ -179,7 +179,8 @@ impl Plan {
         if plan.lease.is_some_and(|leases| leases.clocks_are_sound) {
             plan.faults.retain(|fault| *fault != Fault::ClockJump);
         }
-        plan.settings_vary = rng.percent(30);
+        // A restart that forgets a promise takes leases, and rare moments.
+        plan.settings_vary = rng.percent(if plan.lease.is_some() { 60 } else { 25 });
         plan.within(limits)
     }
 

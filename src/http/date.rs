@@ -7,7 +7,8 @@ const DAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"W
 const MONTHS: [&[u8; 3]; 12] =
     [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 
-/// A moment as HTTP writes it: `Sun, 06 Nov 1994 08:49:37 GMT`. Made once a second, used by every answer.
+/// A moment as HTTP writes it: `Sun, 06 Nov 1994 08:49:37 GMT`. Made at most twice a second, used by every
+/// answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HttpDate([u8; 29]);
 

@@ -14,7 +14,7 @@ use crate::identity::ClusterId;
 use crate::node::{Input, Node};
 use crate::peer::Hello;
 
-/// See above. Its parts change at most once in a turn, but for the node and the counters.
+/// What all parts of the loop share.
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) clock: Clock,
@@ -66,7 +66,7 @@ impl Context {
         }
     }
 
-    /// The time of this turn.
+    /// The latest reading of the clock; it is read several times in a turn.
     pub(super) fn now(&self) -> Micros {
         self.clock.now
     }

@@ -40,8 +40,8 @@ pub(super) const ACCEPT_PAUSE_US: u64 = 100_000;
 /// How much is read from one connection in one system call, into a buffer that all share.
 pub(super) const READ_BYTES_MAX: usize = 64 * 1024;
 
-/// How many clients are read in one turn; the others wait for the next. At some microseconds each, peers and
-/// timers never wait more than a few milliseconds.
+/// How many clients are read in one turn; the others wait for the next. At some microseconds for an ordinary request,
+/// peers and timers wait for a few milliseconds; where each of them sends as much as one read takes, for some ten.
 pub(super) const CLIENT_READS_PER_TURN_MAX: usize = 256;
 
 /// How many pages are made in one turn; the others wait for the next.

@@ -158,13 +158,13 @@ struct Shared {
 #[derive(Debug)]
 struct Queue {
     writes: VecDeque<Write>,
+    /// Their weights together.
+    waiting: usize,
     /// How many the thread has taken and not finished.
     under_way: usize,
     /// How many it has finished.
     written: u64,
     transactions: Times,
-    /// Their weights together.
-    waiting: usize,
     submitted: Option<WriteId>,
     /// The last write that is durable, where that was not reported yet.
     durable: Option<WriteId>,
