@@ -346,6 +346,15 @@ fn after_a_pause_of_all_nodes_a_follower_listens_once_more_and_the_leader_leads_
 }
 
 #[test]
+fn a_follower_that_is_late_listens_for_two_heartbeat_intervals() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    let node = cluster.node(2);
+    node.pass(10 * ELECTION_TIMEOUT_US);
+    node.wake_now();
+    assert_eq!(node.raft.deadline(), Some(node.now.plus(2 * HEARTBEAT_INTERVAL_US)));
+}
+
+#[test]
 fn a_follower_that_is_late_again_campaigns_although_it_was_late() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
     cluster.down.insert(1);

@@ -14,9 +14,12 @@ fn aborted(cluster: &mut Cluster, at: u64) -> usize {
 
 fn refused(cluster: &mut Cluster, at: u64) -> bool {
     cluster.events(at);
+    let foreseen = !cluster.nodes[&at].raft.accepts_proposals();
     cluster.propose(at, "x");
     let refused = |e: &Output| matches!(e, Output::ProposalDone { outcome: ProposalOutcome::NotLeader, .. });
-    cluster.events(at).iter().any(refused)
+    let refused = cluster.events(at).iter().any(refused);
+    assert_eq!(refused, foreseen);
+    refused
 }
 
 fn told_to_campaign(cluster: &Cluster) -> Vec<u64> {
