@@ -42,7 +42,8 @@ impl World {
         self.ask_anew();
         // A client that asks a node which can not reach the leader waits until its request has timed out.
         let lost = if self.plan.forward { self.plan.request_timeout_us * 3 } else { 0 };
-        let at = self.now.plus(self.plan.election_timeout_us * PATIENCE_TIMEOUTS + 1_000_000 + lost);
+        let at =
+            self.now.plus(self.plan.longest_election_timeout_us() * PATIENCE_TIMEOUTS + 1_000_000 + lost);
         self.schedule.plan(at, Event::Judgement);
     }
 
@@ -63,7 +64,7 @@ impl World {
             process.pauses_for_us = None;
             // A clock that went back shows again what it has shown already.
             let shown = process.node.deadline().map_or(0, |at| at.since(host.clock.local(now)));
-            host.clock.jump_ahead(now, shown.saturating_sub(self.plan.election_timeout_us * 2));
+            host.clock.jump_ahead(now, shown.saturating_sub(self.plan.longest_election_timeout_us() * 2));
         }
         self.on_resume(slot, epoch);
         if self.hosts[slot.at()].process.is_none() && self.hosts[slot.at()].standing != Standing::Empty {
@@ -121,7 +122,8 @@ impl World {
         if self.phase == Phase::Peace {
             self.judge_service();
             self.phase = Phase::Quiet;
-            let wait = self.plan.election_timeout_us * SETTLING_TIMEOUTS + self.plan.request_timeout_us * 2;
+            let wait = self.plan.longest_election_timeout_us() * SETTLING_TIMEOUTS
+                + self.plan.request_timeout_us * 2;
             self.schedule.plan(self.now.plus(wait), Event::Judgement);
         } else {
             self.judge_agreement();
@@ -134,7 +136,8 @@ impl World {
         let Some(first) = self.first_answer_in_peace else {
             violated!("no request has been answered since the faults stopped: {}", self.state_of_all());
         };
-        self.summary.recovery_timeouts = first.since(self.peace_at).div_ceil(self.plan.election_timeout_us);
+        self.summary.recovery_timeouts =
+            first.since(self.peace_at).div_ceil(self.plan.longest_election_timeout_us());
         if let Some(wish) = self.operators.wishes().next() {
             violated!("{wish:?} is still not done: {}", self.state_of_all());
         }

@@ -8,7 +8,16 @@ use crate::rng::Rng;
 use crate::schedule::{Epoch, Event, Slot};
 use crate::world::World;
 
+/// The longest election timeout that a node is started with, in halves of the plan's.
+const LONGEST_TIMEOUT_HALVES: u64 = 4;
+
 impl Plan {
+    /// The longest election timeout of any node, in microseconds.
+    pub(crate) fn longest_election_timeout_us(&self) -> u64 {
+        let halves = if self.settings_vary { LONGEST_TIMEOUT_HALVES } else { 2 };
+        self.election_timeout_us * halves / 2
+    }
+
     /// With what this life of a node is started. `epoch` tells its lives apart.
     fn settings(&self, peer: Peer, epoch: Epoch) -> Settings {
         let settings = Settings {
@@ -25,14 +34,13 @@ impl Plan {
             return settings;
         }
         let mut rng = Rng::new(self.seed ^ peer.id.get() ^ u64::from(epoch.0).rotate_left(32), 8);
-        // The plan's are the longest and largest: what must come to pass in peace, and how large a gap may be, is
-        // told by them.
-        let eighths = rng.pick(&[5, 6, 8, 8]).unwrap_or(8);
+        // No time-out is shorter than the plan's, which bears the plan's disks, and no window larger, which bounds gaps.
+        let halves = rng.pick(&[2, 2, 3, LONGEST_TIMEOUT_HALVES]).unwrap_or(2);
         let window = rng.pick(&[self.window, self.window, self.window / 2, 0]).unwrap_or(self.window);
         let changes_lease = self.lease.is_some() && rng.percent(30);
         Settings {
             window,
-            election_timeout_ms: settings.election_timeout_ms * eighths / 8,
+            election_timeout_ms: settings.election_timeout_ms * halves / 2,
             heartbeat_interval_ms: settings.heartbeat_interval_ms / rng.between(1, 2),
             forward: switch(self.forward && rng.percent(70)),
             lease: switch((settings.lease == Switch::On) != changes_lease),
