@@ -337,3 +337,14 @@ fn what_can_not_be_printed_is_an_error_and_a_reader_that_has_gone_is_none() {
     let said = status(writer.into()).unwrap();
     assert_eq!((said.status.code(), said.stderr), (Some(0), Vec::new()));
 }
+
+#[test]
+fn a_node_that_no_member_can_reach_says_so() {
+    let directory = Directory::new();
+    let first = Node::start(&directory, 1, &[]);
+    wait::until("an ID", || cluster::take(&first.clients));
+    let nowhere = ["--advertise", "nowhere.invalid"];
+    let second = Node::spawn(&directory, 2, &["join", &first.peers], &nowhere);
+    let warned = "no member has connected to this node for 5 s: can they reach it at nowhere.invalid:";
+    wait::until_true("it says so", || second.log().contains(warned));
+}

@@ -235,13 +235,18 @@ impl Guests {
         self.sweep.note(Some(until));
     }
 
-    /// Closes the stranger that has been there longest. False where there is none.
+    /// Closes the stranger that has been there longest, or else the operator that has, of those who ask for nothing now.
+    /// False where there is neither.
     fn make_room(&mut self) -> bool {
-        let strangers = self.guests.iter().filter(|(_, guest)| {
-            matches!(guest.standing, Standing::Stranger { .. } | Standing::Leaving { .. })
-        });
-        let Some((oldest, _)) = strangers.min_by_key(|(_, guest)| guest.id) else { return false };
-        self.close(oldest);
+        let oldest = |may_go: fn(&Standing) -> bool| {
+            let going = self.guests.iter().filter(|(_, guest)| may_go(&guest.standing));
+            going.min_by_key(|(_, guest)| guest.id).map(|(key, _)| key)
+        };
+        let stranger =
+            oldest(|standing| matches!(standing, Standing::Stranger { .. } | Standing::Leaving { .. }));
+        let idle = || oldest(|standing| matches!(standing, Standing::Operator { awaits: false, .. }));
+        let Some(key) = stranger.or_else(idle) else { return false };
+        self.close(key);
         true
     }
 

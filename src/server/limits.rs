@@ -18,7 +18,7 @@ pub(super) const REFUSED_CLIENTS_MAX: usize = 64;
 pub(super) const PAGE_CONNECTIONS_MAX: usize = 64;
 
 /// How many accepted connections there may be on the peer port: each member once, operators, and strangers.
-/// Where all are taken, the oldest that has not said who it is makes room; where none is such, the newcomer is
+/// Where all are taken, the oldest that has not said who it is makes room, or else the oldest operator that asks for nothing; where none is such, the newcomer is
 /// closed.
 pub(super) const PEER_CONNECTIONS_MAX: usize = 256;
 
@@ -81,6 +81,9 @@ pub(super) const LINK_SETTLED_US: u64 = 250_000;
 /// After how many election timeouts a leader says that a member says nothing. Whoever was only slow has followed
 /// another leader by then.
 pub(super) const SILENCE_ELECTION_TIMEOUTS: u64 = 5;
+
+/// How long a node that has no leader waits for a member to connect before it says that none does.
+pub(super) const FIRST_CALL_SECONDS_MAX: u64 = 5;
 
 /// How many bytes of answers may wait for an operator to read them: two of the longest. One that asks on and does
 /// not read is closed.

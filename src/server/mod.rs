@@ -55,8 +55,8 @@ use clients::Clients;
 use context::{Context, Me};
 use guests::Guests;
 use limits::{
-    EVENTS_PER_TURN_MAX, SILENCE_ELECTION_TIMEOUTS, UPKEEP_INTERVAL_US, UPKEEP_LEEWAY_US,
-    client_connections_max,
+    EVENTS_PER_TURN_MAX, FIRST_CALL_SECONDS_MAX, SILENCE_ELECTION_TIMEOUTS, UPKEEP_INTERVAL_US,
+    UPKEEP_LEEWAY_US, client_connections_max,
 };
 use links::Links;
 use narrate::LogLimit;
@@ -80,6 +80,8 @@ pub struct Server {
     shutdown: Shutdown,
     /// Whether this node has known a leader, itself or another, since it was started.
     has_followed: bool,
+    /// It was said that no member calls.
+    warned_of_silence: bool,
     election_timeout_us: u64,
     /// When this node last became leader.
     led_since: Micros,
@@ -133,6 +135,7 @@ impl Server {
             operations: Operations::default(),
             shutdown: Shutdown::Serving,
             has_followed: false,
+            warned_of_silence: false,
             election_timeout_us: config.node.raft.election_timeout_us,
             led_since: Micros(0),
             upkeep_at: Micros(0),
@@ -241,6 +244,7 @@ impl Server {
             self.operations.record_moves(&mut self.ctx, &self.guests);
             self.guests.close_departed(&self.ctx);
             self.links.reconcile(&self.ctx, &self.guests);
+            self.warn_where_nobody_calls();
             if self.ctx.leads() {
                 let patience_us = SILENCE_ELECTION_TIMEOUTS * self.election_timeout_us;
                 self.links.watch_silence(&self.ctx, self.led_since, patience_us);
@@ -322,7 +326,7 @@ impl Server {
     }
 
     fn on_role(&mut self, role: Role, term: Term, leader: Option<NodeId>) {
-        log::info!("{}", narrate::role_line(self.ctx.me.peer.id, role, term, leader));
+        log::info!("{}", narrate::role_line(self.ctx.me.peer.id, self.ctx.role, role, term, leader));
         (self.ctx.role, self.ctx.leader) = (role, leader);
         self.has_followed |= leader.is_some();
         if role == Role::Leader {
@@ -331,6 +335,19 @@ impl Server {
             self.upkeep_at = self.ctx.now();
         } else if leader.is_some() {
             self.shutdown.on_handed_over(self.ctx.now());
+        }
+    }
+
+    /// A node hears from a cluster only if members can reach it at the address that it announces. It is not told
+    /// where they can not.
+    fn warn_where_nobody_calls(&mut self) {
+        let is_alone = !self.has_followed && self.guests.announcements().next().is_none();
+        if is_alone && !self.warned_of_silence && self.ctx.clock.uptime_seconds() >= FIRST_CALL_SECONDS_MAX {
+            self.warned_of_silence = true;
+            log::warn!(
+                "no member has connected to this node for {FIRST_CALL_SECONDS_MAX} s: can they reach it at {}?",
+                self.ctx.me.peer_address
+            );
         }
     }
 

@@ -43,8 +43,8 @@ impl fmt::Display for LeftOut {
     }
 }
 
-/// A change of role, term or leader, as seen by `me`.
-pub(super) fn role_line(me: NodeId, role: Role, term: Term, leader: Option<NodeId>) -> String {
+/// A change of role, term or leader, as seen by `me`, which had the role `before`.
+pub(super) fn role_line(me: NodeId, before: Role, role: Role, term: Term, leader: Option<NodeId>) -> String {
     match (role, leader) {
         (Role::Leader, _) => format!("node {me} leads in term {term}"),
         (Role::Candidate, _) => format!("node {me} stands for election in term {term}"),
@@ -52,6 +52,9 @@ pub(super) fn role_line(me: NodeId, role: Role, term: Term, leader: Option<NodeI
             format!("node {me} hears no leader in term {term} and asks whether it could win an election")
         }
         (Role::Follower, Some(leader)) => format!("node {me} follows node {leader} in term {term}"),
+        (Role::Follower, None) if before == Role::Leader => {
+            format!("node {me} leads no more, and waits for a leader in term {term}")
+        }
         (Role::Follower, None) => format!("node {me} waits for a leader in term {term}"),
     }
 }
