@@ -103,7 +103,7 @@ pub struct Flags {
     #[arg(short = 't', long = "http_port", alias = "http-port", global = true)]
     #[arg(value_name = "PORT", value_parser = parse_port)]
     pub http_port: Option<u16>,
-    /// Most that the store may occupy, in MB (1,048,576 bytes) [default: 1000]
+    /// Most that the store may occupy, in MB (1,048,576 bytes), 16 to 1048576 [default: 1000]
     #[arg(short = 's', long = "db_size", alias = "db-size", global = true)]
     #[arg(value_name = "MB", value_parser = parse_db_size)]
     pub db_size_mb: Option<u64>,
@@ -122,10 +122,11 @@ pub struct Flags {
     pub first_id: Option<NonZeroU64>,
     /// Most IDs that a leader reserves ahead, and so the most that a change of leader or a restart skips; it reserves
     /// no more than it hands out in about a second. 0 commits each batch of requests to a majority's disks before it
-    /// is answered [default: 100000000]
+    /// is answered; at most 10^12 [default: 100000000]
     #[arg(long, value_name = "IDS", value_parser = parse_window, global = true)]
     pub window: Option<u64>,
-    /// How long a node hears nothing from a leader before it campaigns, in milliseconds [default: 300]
+    /// How long a node hears nothing from a leader before it campaigns, in milliseconds, 10 to 600000
+    /// [default: 300]
     #[arg(long = "election_timeout", alias = "election-timeout", global = true)]
     #[arg(value_name = "MS", value_parser = parse_election_timeout)]
     pub election_timeout_ms: Option<u64>,
@@ -134,7 +135,8 @@ pub struct Flags {
     #[arg(long = "heartbeat_interval", alias = "heartbeat-interval", global = true)]
     #[arg(value_name = "MS", value_parser = parse_heartbeat_interval)]
     pub heartbeat_interval_ms: Option<u64>,
-    /// How long a client may have to wait, in milliseconds; then it is answered 503 [default: 5000]
+    /// How long a client may have to wait, in milliseconds, 1 to 3600000; then it is answered 503
+    /// [default: 5000]
     #[arg(long = "request_timeout", alias = "request-timeout", global = true)]
     #[arg(value_name = "MS", value_parser = parse_request_timeout)]
     pub request_timeout_ms: Option<u64>,
@@ -142,7 +144,7 @@ pub struct Flags {
     #[arg(long = "redirect_status", alias = "redirect-status", global = true)]
     #[arg(value_name = "STATUS", value_parser = parse_redirect_status)]
     pub redirect_status: Option<u16>,
-    /// Most IDs that one request may take [default: 1000000]
+    /// Most IDs that one request may take, 1 to 10^12 [default: 1000000]
     #[arg(long = "batch_max", alias = "batch-max", global = true)]
     #[arg(value_name = "IDS", value_parser = parse_batch_max)]
     pub batch_max: Option<NonZeroU64>,
@@ -156,11 +158,12 @@ pub struct Flags {
     #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     #[arg(value_name = "on|off", value_parser = parse_switch)]
     pub lease: Option<Switch>,
-    /// With --lease: by how much the rate of any node's clock may be wrong, in millionths [default: 110000]
+    /// With --lease: by how much the rate of any node's clock may be wrong, in millionths, 0 to 500000
+    /// [default: 110000]
     #[arg(long = "clock_error_ppm", alias = "clock-error-ppm", global = true)]
     #[arg(value_name = "PPM", value_parser = parse_clock_error)]
     pub clock_error_ppm: Option<u32>,
-    /// Most connections of clients; more are answered 503
+    /// Most connections of clients, 1 to 1000000; more are answered 503
     /// [default: what the limit of open files permits, 16384 at most]
     #[arg(long = "http_connections", alias = "http-connections", global = true)]
     #[arg(value_name = "N", value_parser = parse_http_connections)]

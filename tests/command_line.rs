@@ -82,6 +82,27 @@ fn the_help_of_every_flag_says_its_unit_and_its_default() {
     }
 }
 
+/// What the help says is the least and the most is, and what is beyond is refused.
+#[test]
+fn the_help_says_which_numbers_are_taken() {
+    let help = command::run(&["start", "--help"]).succeeded();
+    for (flag, said, refused) in [
+        ("--db_size", "16 to 1048576", ["15", "1048577"]),
+        ("--election_timeout", "10 to 600000", ["9", "600001"]),
+        ("--request_timeout", "1 to 3600000", ["0", "3600001"]),
+        ("--batch_max", "1 to 10^12", ["0", "1000000000001"]),
+        ("--clock_error_ppm", "0 to 500000", ["-1", "500001"]),
+        ("--http_connections", "1 to 1000000", ["0", "1000001"]),
+        ("--window", "at most 10^12", ["-1", "1000000000001"]),
+    ] {
+        assert!(said_of(&help, flag).contains(said), "{flag}: {help}");
+        for value in refused {
+            let value = format!("{flag}={value}");
+            assert_eq!(command::run(&["start", "--id", "1", &value]).status.code(), Some(2), "{value}");
+        }
+    }
+}
+
 #[test]
 fn flags_are_understood_with_underscores_hyphens_and_short_names() {
     let directory = Directory::new();
