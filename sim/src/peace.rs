@@ -120,6 +120,13 @@ impl World {
     /// First: is everybody well? Then, when clients have been quiet for a while: does everybody agree?
     pub(crate) fn on_judgement(&mut self) {
         if self.phase == Phase::Peace {
+            if self.leader_of_all().is_err() && !self.judgement_put_off {
+                // A disk that stays broken shows when it is written to, which may have been a moment ago.
+                self.judgement_put_off = true;
+                let again = self.plan.longest_election_timeout_us() * SETTLING_TIMEOUTS;
+                self.schedule.plan(self.now.plus(again), Event::Judgement);
+                return;
+            }
             self.judge_service();
             self.phase = Phase::Quiet;
             let wait = self.plan.longest_election_timeout_us() * SETTLING_TIMEOUTS
@@ -141,11 +148,17 @@ impl World {
         if let Some(wish) = self.operators.wishes().next() {
             violated!("{wish:?} is still not done: {}", self.state_of_all());
         }
-        self.leader_of_all();
+        self.judge_leader();
     }
 
-    /// The one that all sound members follow.
-    fn leader_of_all(&self) -> Peer {
+    fn judge_leader(&self) {
+        if let Err(why) = self.leader_of_all() {
+            violated!("{why}: {}", self.state_of_all());
+        }
+    }
+
+    /// The one that all sound members follow, or why there is none.
+    fn leader_of_all(&self) -> Result<Peer, String> {
         let membership = self.oracle.membership();
         let mut leader = None;
         for host in self.hosts.iter().filter(|host| !host.ailing) {
@@ -158,19 +171,19 @@ impl World {
                 continue;
             }
             if !membership.contains(host.peer) {
-                violated!("{} runs on and is no member: {}", host.peer, self.state_of_all());
+                return Err(format!("{} runs on and is no member", host.peer));
             }
             let followed = process.node.raft().leader().and_then(|id| membership.peer(id));
             if followed.is_none() || leader.is_some_and(|leader| Some(leader) != followed) {
-                violated!("{} follows {followed:?}: {}", host.peer, self.state_of_all());
+                return Err(format!("{} follows {followed:?}", host.peer));
             }
             leader = followed;
         }
-        leader.unwrap_or_else(|| violated!("nobody is there: {}", self.state_of_all()))
+        leader.ok_or_else(|| "nobody is there".to_owned())
     }
 
     fn judge_agreement(&mut self) {
-        self.leader_of_all();
+        self.judge_leader();
         self.open_stores();
         let commit_index = self.oracle.commit_index();
         for host in self.hosts.iter().filter(|host| !host.ailing) {

@@ -86,6 +86,8 @@ pub(crate) struct World {
     pub(crate) outputs: Vec<Output>,
     pub(crate) peace_at: Micros,
     pub(crate) first_answer_in_peace: Option<Micros>,
+    /// Whether everybody is well was asked once, and not everybody was.
+    pub(crate) judgement_put_off: bool,
     pub(crate) summary: Summary,
     pub(crate) narration: Narration,
 }
@@ -115,6 +117,7 @@ impl World {
             outputs: Vec::new(),
             peace_at: Micros(0),
             first_answer_in_peace: None,
+            judgement_put_off: false,
             summary: Summary::default(),
             narration,
             plan,
