@@ -58,6 +58,8 @@ enum Ids {
     TimedOut,
     Overloaded,
     Exhausted,
+    /// It has no room for the request.
+    Shed,
 }
 
 /// What comes after the input.
@@ -97,6 +99,7 @@ impl Plan {
             2 => Ids::Unavailable,
             3 => Ids::TimedOut,
             9 => Ids::Overloaded,
+            10 => Ids::Shed,
             _ => Ids::Exhausted,
         };
         let serves = match plan >> 4 & 3 {
@@ -137,6 +140,7 @@ impl Plan {
             (Request::TakeIds { .. }, Ids::TimedOut) => Reply::TimedOut,
             (Request::TakeIds { .. }, Ids::Overloaded) => Reply::Overloaded,
             (Request::TakeIds { .. }, Ids::Exhausted) => Reply::Exhausted,
+            (Request::TakeIds { .. }, Ids::Shed) => panic!("what was shed is not answered"),
         }
     }
 }
@@ -176,7 +180,10 @@ impl<'a> Run<'a> {
     fn collect(&mut self) {
         while let Some(request) = self.connection.poll_request(self.turn.config) {
             self.requests.push(request);
-            self.waiting.push(request);
+            match (request, self.plan.ids) {
+                (Request::TakeIds { .. }, Ids::Shed) => self.connection.shed(self.turn),
+                (Request::TakeIds { .. } | Request::Page(_), _) => self.waiting.push(request),
+            }
         }
     }
 
