@@ -117,14 +117,9 @@ impl Leadership {
         NonZeroU64::new(missing.min(available)).map(|count| Reserve { count })
     }
 
-    /// A reservation was proposed.
+    /// A reservation is being proposed, and will be appended.
     pub(crate) fn on_proposed(&mut self, Reserve { count }: Reserve, latest: Arrival) {
         self.reserving.push_back(Reserving { count: count.get(), latest });
-    }
-
-    /// The reservation that was proposed last was not appended.
-    pub(crate) fn on_refused(&mut self) {
-        self.reserving.pop_back();
     }
 
     /// A reservation of this term was applied: its range belongs to this leader.
@@ -262,8 +257,6 @@ mod tests {
         assert_eq!(missing, WINDOW_MIN - 3);
         leadership.on_proposed(Reserve { count: count(missing) }, Arrival::default());
         assert_eq!(reservation(&mut leadership, &[]), None);
-        leadership.on_refused();
-        assert_eq!(reservation(&mut leadership, &[]), Some(missing));
     }
 
     #[test]

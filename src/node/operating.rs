@@ -47,10 +47,9 @@ impl Node {
     }
 
     pub(super) fn on_proposal_done(&mut self, proposal: ProposalId, outcome: ProposalOutcome) {
-        let Some(operation) = self.operations.end_change(proposal) else {
-            self.on_reservation_done(outcome);
-            return;
-        };
+        // A reservation counts when it is applied. None is proposed where it would be refused, and a leader whose
+        // reservation is unknown is none any more.
+        let Some(operation) = self.operations.end_change(proposal) else { return };
         let outcome = match outcome {
             ProposalOutcome::Committed(index) => OperationOutcome::Done { index },
             ProposalOutcome::AlreadyDone => OperationOutcome::Done { index: self.raft.commit_index() },
@@ -64,21 +63,6 @@ impl Node {
             ProposalOutcome::Unknown => OperationOutcome::Unknown,
         };
         self.operation_done(operation, outcome);
-    }
-
-    fn on_reservation_done(&mut self, outcome: ProposalOutcome) {
-        match outcome {
-            // It counts when it is applied; and a leader whose reservation is unknown is none any more.
-            ProposalOutcome::Committed(_) | ProposalOutcome::Unknown => {}
-            ProposalOutcome::NotLeader
-            | ProposalOutcome::Busy
-            | ProposalOutcome::AlreadyDone
-            | ProposalOutcome::Refused(_) => {
-                if let Some(leadership) = &mut self.leadership {
-                    leadership.on_refused();
-                }
-            }
-        }
     }
 
     fn operation_done(&mut self, operation: OperationId, outcome: OperationOutcome) {

@@ -213,3 +213,17 @@ fn a_request_that_can_not_be_answered_here_is_refused_at_once_but_never_before_a
     assert_eq!(node.poll_output(), Some(refused(3)));
     assert_eq!(node.counts().waits.count(), 2, "it has not waited");
 }
+
+#[test]
+fn a_node_has_room_for_as_many_requests_as_may_wait() {
+    let mut node = Node::new(config(1), Micros(0), recovered(3, 1)).unwrap();
+    for request in 0..requests::WAITING_REQUESTS_MAX {
+        assert!(node.has_room(), "{request} wait");
+        let request = RequestId(u64::try_from(request).unwrap());
+        node.step(Micros(0), Input::TakeIds { request, count: count(1) });
+    }
+    assert!(!node.has_room());
+    node.step(Micros(0), Input::TakeIds { request: RequestId(u64::MAX), count: count(1) });
+    let overloaded = Output::Answer { request: RequestId(u64::MAX), answer: Answer::Overloaded };
+    assert_eq!(std::iter::from_fn(|| node.poll_output()).last(), Some(overloaded));
+}
