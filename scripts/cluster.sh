@@ -71,7 +71,7 @@ launch() {
     # No word from bash itself where the node is killed: the loop below says it.
     disown
     local tries=0
-    until grep -q 'listening ' "$log"; do
+    until grep -qs 'listening ' "$log"; do
         alive "$n" || fail "node $n did not start:
   $(tail -n 1 "$log")
   (all it said is in $log; 'make cluster RAFT_PORT=9101 HTTP_PORT=8101 CLUSTER=other' makes a cluster elsewhere)"
