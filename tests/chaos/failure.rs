@@ -1,5 +1,6 @@
 //! Disks that fail, fill up and stall: the node stops taking part, and the cluster goes on.
 
+use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
@@ -147,6 +148,26 @@ fn a_follower_whose_disk_stalls_is_waited_for_by_nobody() {
     let there = cluster.node(leader).await_status("it answers", |_| true).commit_index;
     cluster.node(follower).await_status("it has caught up", |status| status.applied_index >= there);
     load.finish().check();
+}
+
+#[test]
+fn a_node_that_can_not_close_its_store_is_ended_by_a_second_signal() {
+    let mut cluster = cluster(&["--window", "0"]);
+    let follower = cluster.follower();
+    let disk = Disk::of(cluster.node(follower));
+    disk.stall();
+    cluster.take();
+    wait::until_true("a write stands still", || disk.has_stalled());
+    let node = cluster.node(follower);
+    node.signal(Signal::TERM);
+    // It listens no more, and waits for the disk.
+    wait::until_true("the loop has ended", || TcpStream::connect(&node.clients).is_err());
+    assert!(node.is_running());
+    node.signal(Signal::TERM);
+    assert_eq!(node.await_end().code(), Some(130));
+    disk.heal();
+    node.restart();
+    cluster.await_voters(&[1, 2, 3]);
 }
 
 #[test]
