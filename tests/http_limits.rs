@@ -256,3 +256,33 @@ fn requests_that_find_no_room_are_refused_each_in_its_turn() {
     assert!(answered > 0 && refused > 0, "{answered} answered, {refused} refused");
     assert!(cluster.take() > largest);
 }
+
+#[test]
+fn pages_and_ids_that_are_asked_for_in_one_piece_are_answered_in_order() {
+    let (_directory, node) = single(&[]);
+    let mut client = Client::connect(&node.clients, wait::DEADLINE).expect("it listens");
+    // Many more pages than are made in one turn, of several clients at once.
+    let mut others: Vec<Client> =
+        (0..20).map(|_| Client::connect(&node.clients, wait::DEADLINE).expect("it listens")).collect();
+    for other in &mut others {
+        other.send_pipelined("GET", "/metrics", 10).expect("it is read");
+    }
+    for _ in 0..40 {
+        client.send_pipelined("GET", "/healthz", 2).expect("it is read");
+        client.send_pipelined("POST", "/", 1).expect("it is read");
+    }
+    let mut last = 0;
+    for round in 0..40 {
+        for _ in 0..2 {
+            assert_eq!(client.receive().expect("a page").body, "ok\n", "round {round}");
+        }
+        let ids = client.receive().expect("an ID").ids().expect("it leads");
+        assert!(*ids.start() > last, "round {round}: {ids:?} after {last}");
+        last = *ids.end();
+    }
+    for other in &mut others {
+        for _ in 0..10 {
+            assert!(other.receive().expect("a page").body.contains("ticketd_term"));
+        }
+    }
+}
