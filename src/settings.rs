@@ -1,7 +1,7 @@
 //! How a node was last started, so that `ticketd --path DIR` alone can start it again.
 //!
-//! Floor 2, pure: what the flags change, pairs of texts for the store, and back. It must never resolve a host,
-//! open a socket, or know how flags are written or how the store keeps the pairs.
+//! Floor 2, pure: what the flags change, pairs of texts for the store, and back, and what a node is made with. It must
+//! never resolve a host, open a socket, or know how flags are written or how the store keeps the pairs.
 //!
 //! A pair whose name this version does not know was written by a newer one and is left out; a name that is
 //! missing was unknown to the older version that wrote the store and has its default.

@@ -23,7 +23,7 @@ pub enum Request {
 /// A page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Page {
-    /// `/healthz`: whether the process is alive.
+    /// `/healthz`: whether the process is alive, and no restart is needed.
     Health,
     /// `/readyz`: whether this node can serve now.
     Ready {

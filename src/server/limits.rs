@@ -18,8 +18,8 @@ pub(super) const REFUSED_CLIENTS_MAX: usize = 64;
 pub(super) const PAGE_CONNECTIONS_MAX: usize = 64;
 
 /// How many accepted connections there may be on the peer port: each member once, operators, and strangers.
-/// Where all are taken, the oldest that has not said who it is makes room, or else the oldest operator that asks for nothing; where none is such, the newcomer is
-/// closed.
+/// Where all are taken, the oldest that has not said who it is makes room, or else the oldest operator that asks for
+/// nothing; where none is such, the newcomer is closed.
 pub(super) const PEER_CONNECTIONS_MAX: usize = 256;
 
 /// File descriptors that clients never get: peers, links, the store, the loop itself, and some to spare, so
@@ -30,7 +30,8 @@ pub(super) const DESCRIPTORS_RESERVED: usize =
 /// How many events one turn takes in. More wait for the next turn, which comes at once.
 pub(super) const EVENTS_PER_TURN_MAX: usize = 1_024;
 
-/// How many connections are accepted by one table in one turn, on whichever port. What is left waits in the kernel's queue.
+/// How many connections are accepted by one table in one turn, on whichever port. What is left waits in the kernel's
+/// queue.
 pub(super) const ACCEPTS_PER_TURN_MAX: usize = 64;
 
 /// How long nothing is accepted after accepting failed (out of descriptors or memory): long enough not to spin,
