@@ -206,11 +206,12 @@ impl World {
         if host.process.is_some() || !host.standing.is_member() {
             return;
         }
-        if self.sits_out_promises(slot) {
-            self.hosts[slot.at()].starting = true;
+        let waits = self.sits_out_promises(slot);
+        let host = &mut self.hosts[slot.at()];
+        host.starting = waits;
+        if waits {
             return;
         }
-        let host = &mut self.hosts[slot.at()];
         // The real store opens with a transaction of its own, for which there may be room and may not.
         if host.health == Health::Full && self.fault_rng.percent(50) {
             self.narrate(slot, || "does not start: its disk is full".to_owned());

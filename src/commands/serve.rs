@@ -50,7 +50,7 @@ impl Launch {
             log::info!(
                 "waiting {outlive_ms} ms: that long this node may have promised its support to a leader"
             );
-            Patience::until(&self.stop.stream).sleep(Duration::from_millis(outlive_ms))?;
+            Patience::until(self.stop()).sleep(Duration::from_millis(outlive_ms))?;
         }
         Ok(())
     }

@@ -66,12 +66,7 @@ impl Requests {
 
     pub(crate) fn pop(&mut self) -> Option<Waiting> {
         let waiting = self.queue.pop_front()?;
-        self.wanted = if self.queue.is_empty() {
-            // Exact again, should the sum ever have met the end of the integers.
-            0
-        } else {
-            self.wanted.saturating_sub(waiting.count.get())
-        };
+        self.want_less(waiting.count.get());
         Some(waiting)
     }
 
@@ -79,17 +74,23 @@ impl Requests {
     /// it is confirmed later, never sooner.
     pub(crate) fn take_asks(&mut self, is_meant: impl Fn(Peer) -> bool) -> Vec<(Peer, Ticket)> {
         let mut taken = Vec::new();
-        let mut wanted = self.wanted;
+        let mut count: u64 = 0;
         self.queue.retain(|waiting| match waiting.asker {
             Asker::Node(peer, ticket) if is_meant(peer) => {
                 taken.push((peer, ticket));
-                wanted = wanted.saturating_sub(waiting.count.get());
+                count = count.saturating_add(waiting.count.get());
                 false
             }
             Asker::Node(..) | Asker::Client(_) => true,
         });
-        self.wanted = if self.queue.is_empty() { 0 } else { wanted };
+        self.want_less(count);
         taken
+    }
+
+    /// Requests for so many IDs have just left the queue.
+    fn want_less(&mut self, count: u64) {
+        // Exact again where none is left, should the sum ever have met the end of the integers.
+        self.wanted = if self.queue.is_empty() { 0 } else { self.wanted.saturating_sub(count) };
     }
 
     pub(crate) fn is_empty(&self) -> bool {
