@@ -81,6 +81,17 @@ fn withstand(attack: impl Fn(&[String])) {
 }
 
 #[test]
+fn a_connection_that_is_closed_for_what_it_sent_is_named() {
+    let mut cluster = Cluster::of(1);
+    let node = cluster.node(1);
+    let stranger = send(&node.peers, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let address = stranger.local_addr().unwrap();
+    assert_closed(stranger);
+    let said = format!("a connection from {address} on the peer port was closed");
+    wait::until_true("the log names it", || node.log().contains(&said));
+}
+
+#[test]
 fn garbage_is_dropped() {
     withstand(|peers| {
         for seed in 0..150 {

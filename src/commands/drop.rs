@@ -48,6 +48,7 @@ fn look(flags: &Flags) -> Result<Option<(NodeId, Membership)>, Failure> {
             error @ (StoreError::NotFound { .. }
             | StoreError::NotADirectory { .. }
             | StoreError::ForeignFiles { .. }
+            | StoreError::Denied { .. }
             | StoreError::InUse { .. }),
         ) => Err(error.into()),
         Err(error) => {

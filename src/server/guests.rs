@@ -5,6 +5,7 @@
 //! the last.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use mio::Interest;
 use mio::event::Event;
@@ -390,7 +391,7 @@ impl Guests {
                 | Frame::AdminRequest(_)
                 | Frame::AdminResponse(_),
             ) => {
-                self.complain(ctx, "unexpected", &"a frame that has no place there");
+                self.complain(ctx, key, "unexpected", &"a frame that has no place there");
                 Next::Close
             }
         }
@@ -449,7 +450,7 @@ impl Guests {
         match (&self.guests[key].standing, error) {
             (Standing::Leaving { .. }, _) => Next::GoOn,
             (Standing::Stranger { .. } | Standing::Operator { .. }, FrameError::Version { .. }) => {
-                self.complain(ctx, error.label(), &error);
+                self.complain(ctx, key, error.label(), &error);
                 self.refuse(ctx.now(), key, Refuse::Version { ours: PROTOCOL_VERSION });
                 Next::GoOn
             }
@@ -461,16 +462,18 @@ impl Guests {
                 | FrameError::Version { .. }
                 | FrameError::Malformed(_),
             ) => {
-                self.complain(ctx, error.label(), &error);
+                self.complain(ctx, key, error.label(), &error);
                 Next::Close
             }
         }
     }
 
-    fn complain(&mut self, ctx: &mut Context, label: &'static str, what: &dyn std::fmt::Display) {
+    fn complain(&mut self, ctx: &mut Context, key: usize, label: &'static str, what: &dyn fmt::Display) {
         ctx.counters.count_bad_frame(label);
         if let Some(left_out) = self.complaints.admit(ctx.now()) {
-            log::warn!("a connection on the peer port was closed: {what}{left_out}");
+            let remote = self.guests[key].stream.remote();
+            let remote = remote.map_or("somebody who is gone".to_owned(), |address| address.to_string());
+            log::warn!("a connection from {remote} on the peer port was closed: {what}{left_out}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Where connections arrive: TCP ports, of peers and of clients, and a Unix-domain socket.
 
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 
 use mio::event::Source as EventSource;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -34,6 +34,14 @@ impl Stream {
             }
             // Nothing is ever held back there.
             Stream::Unix(_) => {}
+        }
+    }
+
+    /// The address of the other side, where it has one and is still known.
+    pub(super) fn remote(&self) -> Option<SocketAddr> {
+        match self {
+            Stream::Tcp(stream) => stream.peer_addr().ok(),
+            Stream::Unix(_) => None,
         }
     }
 
