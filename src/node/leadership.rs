@@ -26,6 +26,11 @@ const DEMAND_PERIOD_US: u64 = 1_000_000;
 /// the next one at once; more would serve fewer requests each.
 const ROUNDS_IN_FLIGHT_MAX: usize = 2;
 
+/// While a reservation is under way, the next one begins so much later at the earliest, in microseconds. On a quick
+/// network and a quick disk, where one takes less, all that arrive meanwhile share the next: a sync costs the
+/// processor as much as several requests. On a slow one it delays nobody by much, and many are under way.
+const RESERVATION_INTERVAL_US: u64 = 1_000;
+
 #[derive(Clone, Debug)]
 pub(crate) struct Leadership {
     term: Term,
@@ -43,6 +48,8 @@ pub(crate) struct Leadership {
 #[derive(Clone, Copy, Debug)]
 struct Reserving {
     count: u64,
+    /// When it was proposed.
+    since: Micros,
     /// The latest request when it was proposed.
     latest: Arrival,
 }
@@ -101,8 +108,10 @@ impl Leadership {
         counter: Counter,
     ) -> Option<Reserve> {
         self.demand.follow(now);
-        let under_way: u64 = self.reserving.iter().map(|r| r.count).sum();
-        let at_hand = self.window.len().saturating_add(under_way);
+        if self.reserving.back().is_some_and(|r| now.since(r.since) < RESERVATION_INTERVAL_US) {
+            return None;
+        }
+        let (under_way, at_hand) = (self.under_way(), self.at_hand());
         let wanted = requests.wanted();
         if wanted > at_hand {
             self.demand.ran_dry();
@@ -117,9 +126,16 @@ impl Leadership {
         NonZeroU64::new(missing.min(available)).map(|count| Reserve { count })
     }
 
+    /// When the next reservation is to begin; `None` where those who wait need none, or nothing keeps it from
+    /// beginning at once.
+    pub(crate) fn deadline(&self, requests: &Requests) -> Option<Micros> {
+        let Reserving { since, .. } = self.reserving.back()?;
+        (requests.wanted() > self.at_hand()).then(|| since.plus(RESERVATION_INTERVAL_US))
+    }
+
     /// A reservation is being proposed, and will be appended.
-    pub(crate) fn on_proposed(&mut self, Reserve { count }: Reserve, latest: Arrival) {
-        self.reserving.push_back(Reserving { count: count.get(), latest });
+    pub(crate) fn on_proposed(&mut self, now: Micros, Reserve { count }: Reserve, latest: Arrival) {
+        self.reserving.push_back(Reserving { count: count.get(), since: now, latest });
     }
 
     /// A reservation of this term was applied: its range belongs to this leader.
@@ -147,8 +163,23 @@ impl Leadership {
         } else {
             round
         };
+        let is_reserving = !self.reserving.is_empty();
+        if self.demand.window_max == 0 && is_reserving && requests.wanted() > self.at_hand() {
+            // They wait for a reservation of their own, which will confirm them.
+            return None;
+        }
         let uncovered = requests.waiting_after(covered);
         (uncovered > 0 && self.rounds.len() < ROUNDS_IN_FLIGHT_MAX).then_some(uncovered)
+    }
+
+    /// How many IDs are being reserved.
+    fn under_way(&self) -> u64 {
+        self.reserving.iter().map(|r| r.count).sum()
+    }
+
+    /// How many IDs there are to hand out, now or soon.
+    fn at_hand(&self) -> u64 {
+        self.window.len().saturating_add(self.under_way())
     }
 
     pub(crate) fn on_round_begun(&mut self, barrier: BarrierId, latest: Arrival) {
@@ -215,13 +246,16 @@ mod tests {
     /// One that has this many IDs to hand out and nothing under way.
     fn leadership(left: u64) -> Leadership {
         let mut leadership = Leadership::new(Term(2), WINDOW_MAX, Micros(0));
-        leadership.on_proposed(Reserve { count: count(left) }, Arrival::default());
+        leadership.on_proposed(Micros(0), Reserve { count: count(left) }, Arrival::default());
         leadership.on_reserved(Range { first: 1, end: 1 + left });
         leadership
     }
 
+    /// When those that were proposed at the beginning hold up no other.
+    const LATER: Micros = Micros(RESERVATION_INTERVAL_US);
+
     fn reservation(leadership: &mut Leadership, wanted: &[u64]) -> Option<u64> {
-        let reserve = leadership.next_reservation(Micros(1), &requests(wanted), counter());
+        let reserve = leadership.next_reservation(LATER, &requests(wanted), counter());
         reserve.map(|r| r.count.get())
     }
 
@@ -255,8 +289,32 @@ mod tests {
         let mut leadership = leadership(3);
         let missing = reservation(&mut leadership, &[]).unwrap();
         assert_eq!(missing, WINDOW_MIN - 3);
-        leadership.on_proposed(Reserve { count: count(missing) }, Arrival::default());
+        leadership.on_proposed(Micros(0), Reserve { count: count(missing) }, Arrival::default());
         assert_eq!(reservation(&mut leadership, &[]), None);
+    }
+
+    /// Those who come while one is under way share the next: it begins when that one has ended, or has been under way
+    /// for long enough.
+    #[test]
+    fn a_reservation_that_is_under_way_holds_up_the_next_one_until_it_ends_and_not_for_long() {
+        let mut leadership = Leadership::new(Term(2), 0, Micros(0));
+        let next = |leadership: &mut Leadership, now: u64, wanted: &[u64]| {
+            let reserve = leadership.next_reservation(Micros(now), &requests(wanted), counter())?;
+            leadership.on_proposed(Micros(now), reserve, Arrival::default());
+            Some(reserve.count.get())
+        };
+        assert_eq!(next(&mut leadership, 5, &[1]), Some(1));
+        assert_eq!(leadership.deadline(&requests(&[1])), None, "the one under way is enough");
+        let soon = 5 + RESERVATION_INTERVAL_US;
+        assert_eq!(next(&mut leadership, soon - 1, &[1, 1, 4]), None);
+        assert_eq!(leadership.deadline(&requests(&[1, 1, 4])), Some(Micros(soon)));
+        assert_eq!(next(&mut leadership, soon, &[1, 1, 4]), Some(5));
+        assert_eq!(next(&mut leadership, soon + 1, &[1, 1, 4, 2]), None);
+        leadership.on_reserved(Range { first: 1, end: 2 });
+        assert_eq!(next(&mut leadership, soon + 1, &[1, 1, 4, 2]), None, "there is another under way");
+        leadership.on_reserved(Range { first: 2, end: 7 });
+        assert_eq!(leadership.deadline(&requests(&[1, 1, 4, 2])), None, "nothing is under way");
+        assert_eq!(next(&mut leadership, soon + 1, &[1, 1, 4, 2]), Some(2));
     }
 
     #[test]
@@ -272,12 +330,12 @@ mod tests {
         let mut leadership = leadership(10);
         let counter = Counter::starting_at(count(u64::MAX - 5));
         let reserve = |leadership: &mut Leadership| {
-            leadership.next_reservation(Micros(1), &requests(&[]), counter).map(|r| r.count.get())
+            leadership.next_reservation(LATER, &requests(&[]), counter).map(|r| r.count.get())
         };
         assert_eq!(reserve(&mut leadership), Some(5));
-        leadership.on_proposed(Reserve { count: count(2) }, Arrival::default());
+        leadership.on_proposed(Micros(0), Reserve { count: count(2) }, Arrival::default());
         assert_eq!(reserve(&mut leadership), Some(3));
-        leadership.on_proposed(Reserve { count: count(3) }, Arrival::default());
+        leadership.on_proposed(Micros(0), Reserve { count: count(3) }, Arrival::default());
         assert_eq!(reserve(&mut leadership), None);
     }
 
@@ -344,17 +402,29 @@ mod tests {
         for (window_max, round) in [(0, None), (1, Some(1))] {
             let mut leadership = Leadership::new(Term(2), window_max, Micros(0));
             let requests = requests(&[1]);
-            leadership.on_proposed(Reserve { count: count(1) }, requests.latest());
+            leadership.on_proposed(Micros(0), Reserve { count: count(1) }, requests.latest());
             assert_eq!(leadership.next_round(&requests), round);
         }
+    }
+
+    /// The next reservation confirms those who need one. Those whose IDs are at hand need a round.
+    #[test]
+    fn without_a_window_those_who_will_be_reserved_for_need_no_round_and_others_do() {
+        let mut leadership = Leadership::new(Term(2), 0, Micros(0));
+        leadership.on_proposed(Micros(0), Reserve { count: count(2) }, Arrival::default());
+        for (wanted, round) in [(&[1, 1, 1][..], None), (&[1, 1], Some(2))] {
+            assert_eq!(leadership.next_round(&requests(wanted)), round, "{wanted:?}");
+        }
+        leadership.on_reserved(Range { first: 1, end: 3 });
+        assert_eq!(leadership.next_round(&requests(&[1, 1, 1])), Some(3), "no integers may be left for one");
     }
 
     #[test]
     fn the_commit_of_a_reservation_confirms_those_who_waited_for_it_and_nobody_later() {
         let mut leadership = Leadership::new(Term(2), WINDOW_MAX, Micros(0));
         let (first, second) = (requests(&[1]), requests(&[1, 1]));
-        leadership.on_proposed(Reserve { count: count(5) }, first.latest());
-        leadership.on_proposed(Reserve { count: count(5) }, first.latest());
+        leadership.on_proposed(Micros(0), Reserve { count: count(5) }, first.latest());
+        leadership.on_proposed(Micros(0), Reserve { count: count(5) }, first.latest());
         assert!(!leadership.is_confirmed(first.latest()));
         leadership.on_reserved(Range { first: 8, end: 13 });
         leadership.on_reserved(Range { first: 13, end: 18 });

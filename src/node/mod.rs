@@ -155,8 +155,10 @@ impl Node {
     #[must_use]
     pub fn deadline(&self) -> Option<Micros> {
         let oldest = self.requests.front().map(|(_, waiting)| {
-            if self.leadership.is_some() {
-                waiting.deadline
+            if let Some(leadership) = &self.leadership {
+                // One that has passed waits for something else.
+                let reservation = leadership.deadline(&self.requests).filter(|at| *at > self.now);
+                reservation.map_or(waiting.deadline, |at| waiting.deadline.min(at))
             } else if self.forwards_to().is_some() {
                 waiting.deadline.min(self.forwarding.deadline())
             } else {

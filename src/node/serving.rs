@@ -103,7 +103,7 @@ impl Node {
         let Some(reserve) = leadership.next_reservation(self.now, &self.requests, self.counter) else {
             return;
         };
-        leadership.on_proposed(reserve, self.requests.latest());
+        leadership.on_proposed(self.now, reserve, self.requests.latest());
         self.counts.reservations += 1;
         let proposal = self.last_proposal.next();
         self.last_proposal = proposal;
