@@ -34,7 +34,8 @@ sources() {
     http_connection) echo src/http ;;
     # The fingerprint is for model checking alone.
     core_step) find "$root/raft-core/src" -name '*.rs' ! -name fingerprint.rs -printf 'raft-core/src/%P\n' ;;
-    store) echo src/storage/verify.rs src/storage/pages.rs src/storage/environment.rs ;;
+    store) printf 'src/storage/%s.rs\n' verify pages environment journal_file ;;
+    journal) printf 'src/storage/%s.rs\n' journal recorder transaction plan recover ;;
     store_records) echo src/storage/record.rs src/storage/recover.rs src/codec.rs ;;
     cli_addresses) echo src/address.rs ;;
     *)

@@ -88,6 +88,12 @@ impl<'a> Reader<'a> {
         Reader { rest: bytes }
     }
 
+    /// Whether no bytes are left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// Ends the reading.
     ///
     /// # Errors

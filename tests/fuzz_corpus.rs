@@ -41,6 +41,11 @@ fn every_file_of_the_corpus_of_store_records_passes() -> io::Result<()> {
     check_all("store_records", checks::store_records::check)
 }
 
+#[test]
+fn every_file_of_the_corpus_of_journal_passes() -> io::Result<()> {
+    check_all("journal", checks::journal::check)
+}
+
 fn check_all(target: &str, check: fn(&[u8])) -> io::Result<()> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let mut checked = 0;

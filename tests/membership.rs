@@ -7,7 +7,7 @@ use std::path::Path;
 
 use harness::cluster::{self, Cluster};
 use harness::command;
-use harness::directory::{Directory, contents};
+use harness::directory::{self, Directory, contents};
 use harness::http;
 use harness::load::Load;
 use harness::network::{Cut, Network};
@@ -344,8 +344,7 @@ fn a_copy_of_a_store_that_runs_beside_it_is_warned_of() {
     let original = cluster.node(follower);
     original.stop();
     let copy = directory.path().join("copy");
-    fs::create_dir(&copy).unwrap();
-    fs::copy(original.store().join("data.mdb"), copy.join("data.mdb")).unwrap();
+    directory::copy(original.store(), &copy);
     original.restart();
     cluster.await_voters(&[1, 2, 3]);
     let elsewhere = ["--path", copy.to_str().unwrap(), "--raft_port", "0", "--http_port", "0"];

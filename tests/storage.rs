@@ -80,16 +80,21 @@ fn child_writes_until_it_is_killed() {
 
 #[test]
 fn a_write_that_the_system_refuses_is_the_last_and_what_was_before_it_is_there() {
+    a_write_is_refused("child_writes_beyond_the_limit_in_its_journal");
+    a_write_is_refused("child_writes_beyond_the_limit_in_its_data_file");
+}
+
+fn a_write_is_refused(child: &str) {
     let dir = TestDir::new();
     drop(new_store(dir.path()));
-    let mut child = ChildProcess::start("child_writes_beyond_its_file_size_limit", dir.path());
+    let mut child = ChildProcess::start(child, dir.path());
     let lines = child.rest();
     child.wait();
     let durable = last_number(&lines, "durable").unwrap();
     assert!(lines.iter().any(|line| line.starts_with("failed") && line.contains("restart this node")));
     let recovered = Store::open(dir.path()).unwrap().recovered();
     assert_eq!(recovered.entries.last().unwrap().index, LogIndex(durable));
-    // A refused write may have left a torn page behind the last one; it does no harm.
+    // A refused write may have left a torn page or sectors behind the last one; they do no harm.
     let mut store = Store::open(dir.path()).unwrap();
     store.write(&[append(1, durable + 1..=durable + 500)]).unwrap();
     drop(store);
@@ -98,22 +103,34 @@ fn a_write_that_the_system_refuses_is_the_last_and_what_was_before_it_is_there()
 
 #[test]
 #[ignore = "run by a test, as a child process"]
-fn child_writes_beyond_its_file_size_limit() {
+fn child_writes_beyond_the_limit_in_its_journal() {
+    write_until_refused(70_000, 1);
+}
+
+#[test]
+#[ignore = "run by a test, as a child process"]
+fn child_writes_beyond_the_limit_in_its_data_file() {
+    let journal_bytes = fs::metadata(child_path().join("data.journal")).unwrap().len();
+    write_until_refused(journal_bytes + 70_000, 500);
+}
+
+/// Writes so many entries at a time, where no file may become longer than this, or be written beyond it: in the middle
+/// of a page, so that a part of a write succeeds.
+fn write_until_refused(limit: u64, entries: u64) {
     // Without a handler, the signal that goes with the refusal would end the process.
     const SIGXFSZ: i32 = 25;
     signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).unwrap();
     let store = Store::open(&child_path()).unwrap();
-    // In the middle of a page, so that a part of a write succeeds.
-    let limit = fs::metadata(child_path().join("data.mdb")).unwrap().len() + 70_000;
     setrlimit(Resource::Fsize, Rlimit { current: Some(limit), maximum: Some(limit) }).unwrap();
     let (woken, wakes) = channel();
     let thread = StorageThread::spawn(store, move || woken.send(()).unwrap()).unwrap();
     let mut failure = None;
     for id in 1.. {
-        thread.submit([append(id, id + 1..=id + 1)]);
+        let last = 1 + id * entries;
+        thread.submit([append(id, last - entries + 1..=last)]);
         wakes.recv().unwrap();
         match thread.poll().unwrap() {
-            Completion::Durable { through } => println!("durable {}", through.0 + 1),
+            Completion::Durable { through } => println!("durable {}", 1 + through.0 * entries),
             Completion::Failed(error) => {
                 failure = Some(error);
                 break;

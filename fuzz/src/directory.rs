@@ -28,6 +28,11 @@ impl Directory {
     pub(crate) fn data(&self) -> PathBuf {
         self.0.join("data.mdb")
     }
+
+    /// The journal of a store in it.
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.0.join("data.journal")
+    }
 }
 
 impl Drop for Directory {

@@ -9,8 +9,11 @@ pub mod cli_addresses;
 pub mod codec_values;
 pub mod core_step;
 pub mod http_connection;
+pub mod journal;
 pub mod peer_codec;
 pub mod store;
 pub mod store_records;
 
+mod bytes;
 mod directory;
+mod memory;

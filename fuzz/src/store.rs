@@ -1,19 +1,18 @@
 //! A damaged store: it gives an error or the truth, never a wrong answer, and kills nobody.
 //!
-//! One kind of damage looks like a commit that was never finished, and gives what was true before the last one: see
-//! `docs/storage-format.rst`. A meta page whose transaction number has changed may do that, and nothing else.
+//! One kind of damage looks like a commit that was never finished, and gives what was true before the last
+//! transaction: see `docs/storage-format.rst`. A meta page whose transaction number has changed may do that, and
+//! nothing else; and that only where the last transaction is the one that brought the journal to the data file.
+//! Before one that the journal has, an older data file lacks what the journal says was durable.
 
 use std::fs;
 use std::sync::{Arc, OnceLock};
 
-use raft_core::{
-    Entry, HardState, Incarnation, LogIndex, Member, Membership, NodeId, Payload, Peer, Recovered, Snapshot,
-    Suffrage, Term, Write, WriteId,
-};
-use ticketd::identity::{ClusterId, Identity, Standing};
-use ticketd::storage::{MAP_BYTES_MIN, Setting, Store, verify};
+use raft_core::{Entry, HardState, LogIndex, Term, Write};
+use ticketd::storage::{MAP_BYTES_MIN, Store, verify};
 
 use super::directory::Directory;
+use super::memory::{BLOCK_BYTES, Memory, Told, entry, identity, nothing, snapshot};
 
 /// The size of LMDB's pages on the machines in use; on others the damage only falls elsewhere.
 const PAGE_BYTES: usize = 4096;
@@ -21,27 +20,40 @@ const PAGE_BYTES: usize = 4096;
 const TRANSACTION_AT: usize = 16 + 24 + 2 * 48 + 8;
 /// Entries that the store has had: enough for a tree of more than one page.
 const ENTRIES: u64 = 120;
+/// How long the journal is: some transactions wait in it, and the next goes to the data file soon.
+const BLOCKS: usize = 4;
+/// What is written to a store that was opened: some go to the data file.
+const WRITES_AFTER: u64 = 24;
+/// What no damage makes a file longer than, in bytes.
+const FILE_BYTES_MAX: usize = 1 << 20;
 
-/// Takes `data` for what happens to the file of a store, in steps of five bytes.
+/// In the first byte, and in that of each step, besides what is done: to which store, and to which of its files.
+const CHECKPOINTED: u8 = 0x40;
+const OF_JOURNAL: u8 = 0x80;
+
+/// Takes `data` for what happens to the files of a store, in steps of five bytes.
 pub fn check(data: &[u8]) {
-    let sound = sound();
-    let mut file = sound.file.clone();
+    let is_checkpointed = data.first().is_some_and(|kind| kind & CHECKPOINTED != 0);
+    let [journalled, checkpointed] = sound();
+    let sound = if is_checkpointed { checkpointed } else { journalled };
+    let (mut file, mut journal) = (sound.file.clone(), sound.journal.clone());
     for step in data.chunks_exact(5) {
-        damage(&mut file, [step[0], step[1], step[2], step[3], step[4]]);
+        let damaged = if step[0] & OF_JOURNAL == 0 { &mut file } else { &mut journal };
+        damage(damaged, [step[0], step[1], step[2], step[3], step[4]]);
     }
     let dir = Directory::new();
     fs::write(dir.data(), &file).expect("the temporary directory can be written to");
+    fs::write(dir.journal(), &journal).expect("the temporary directory can be written to");
     let verified = verify(dir.path());
     match Store::open(dir.path()) {
         Ok(store) => {
             let findings = verified.as_ref().map(ToString::to_string);
             assert!(findings.is_ok_and(|text| !text.is_empty()), "opened, though {verified:?}");
-            let found = Contents::of(&store);
-            drop(store);
-            let older = found == sound.before && looks_unfinished(&sound.file, &file);
-            let truth = found == sound.contents || older;
-            assert!(truth, "a wrong answer: {} entries", found.recovered.entries.len());
-            verify(dir.path()).expect("what was opened stays sound");
+            let told = Told::by(&store);
+            let older = Some(&told) == sound.before.as_ref() && looks_unfinished(&sound.file, &file);
+            let truth = told == sound.told || older;
+            assert!(truth, "a wrong answer: {} entries", told.recovered.entries.len());
+            check_goes_on(store, &dir, told);
         }
         Err(error) => {
             assert!(!error.to_string().is_empty());
@@ -50,7 +62,36 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// What is wrong with the file from now on.
+/// What was opened stays sound, whatever is written to it, and through some changes of the data file.
+fn check_goes_on(mut store: Store, dir: &Directory, mut told: Told) {
+    let term = told.recovered.hard_state.current_term.0;
+    for round in 0..WRITES_AFTER {
+        let last = told.last_log_index().0;
+        let next = match round % 8 {
+            3 => {
+                let of = &told.recovered.entries[9];
+                Write { snapshot: Some(Arc::new(snapshot(of.index.0, of.term.0))), ..nothing(round) }
+            }
+            6 => Write { truncate_from: Some(LogIndex(last - 9)), ..nothing(round) },
+            _ => Write {
+                entries: (1..9).map(|by| with_some_long(last + by, term)).collect(),
+                ..nothing(round)
+            },
+        };
+        told.apply(&next);
+        write(&mut store, next);
+    }
+    drop(store);
+    verify(dir.path()).expect("what was opened stays sound");
+    let mut store = open(dir);
+    assert_eq!(Told::by(&store), told);
+    store.grow(2 * MAP_BYTES_MIN).expect("a small store can be given more");
+    drop(store);
+    verify(dir.path()).expect("what was opened stays sound");
+    assert_eq!(Told::by(&open(dir)), Told { map_bytes: 2 * MAP_BYTES_MIN, ..told });
+}
+
+/// What is wrong with a file from now on.
 fn damage(file: &mut Vec<u8>, [kind, page, high, low, value]: [u8; 5]) {
     let pages = file.len().div_ceil(PAGE_BYTES).max(1);
     let page_at = usize::from(page) % pages * PAGE_BYTES;
@@ -74,7 +115,7 @@ fn damage(file: &mut Vec<u8>, [kind, page, high, low, value]: [u8; 5]) {
             file[page_at.min(end)..end].fill(value);
         }
         6 => file.truncate(at),
-        _ => file.resize((file.len() + offset).min(1 << 20), value),
+        _ => file.resize((file.len() + offset).min(FILE_BYTES_MAX), value),
     }
 }
 
@@ -109,63 +150,64 @@ fn looks_unfinished(sound: &[u8], damaged: &[u8]) -> bool {
 /// A store as it should be.
 struct Sound {
     file: Vec<u8>,
-    contents: Contents,
-    /// The contents before the last transaction.
-    before: Contents,
+    journal: Vec<u8>,
+    told: Told,
+    /// What was there before the last transaction, where that is in the data file.
+    before: Option<Told>,
 }
 
-/// All that a store says.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Contents {
-    identity: Identity,
-    settings: Vec<Setting>,
-    map_bytes: u64,
-    recovered: Recovered,
-}
-
-impl Contents {
-    fn of(store: &Store) -> Contents {
-        Contents {
-            identity: *store.identity(),
-            settings: store.settings().to_vec(),
-            map_bytes: store.map_bytes(),
-            recovered: store.recovered(),
-        }
+impl Sound {
+    fn read(dir: &Directory, before: Option<Told>) -> Sound {
+        let read = |path| fs::read(path).expect("the store has just been made");
+        let (file, journal) = (read(dir.data()), read(dir.journal()));
+        let told = Told::by(&open(dir));
+        assert_ne!(before.as_ref(), Some(&told));
+        Sound { file, journal, told, before }
     }
 }
 
-/// Made once, with a life behind it: entries written, cut off, compacted and written again.
-fn sound() -> &'static Sound {
-    static SOUND: OnceLock<Sound> = OnceLock::new();
+/// Made once, with a life behind them, of entries written, cut off, compacted and written again: one whose last
+/// transaction is in the journal, behind others, and one where it has just gone to the data file.
+fn sound() -> &'static [Sound; 2] {
+    static SOUND: OnceLock<[Sound; 2]> = OnceLock::new();
     SOUND.get_or_init(|| {
         let dir = Directory::new();
-        let initial = Some((HardState { current_term: Term(1), voted_for: None }, snapshot(1, 1)));
-        let settings = [("host".to_owned(), "127.0.0.1".to_owned())];
-        let made = Store::create(dir.path(), MAP_BYTES_MIN, &identity(), &settings, initial);
-        let mut store = made.expect("the temporary directory can hold a store");
+        let hard_state = HardState { current_term: Term(1), voted_for: None };
+        Memory::new(&hard_state, &snapshot(1, 1), BLOCKS).write_to(&dir);
+        let mut store = open(&dir);
         for index in 2..ENTRIES {
-            write(&mut store, Write { entries: vec![entry(index, 1)], ..nothing(index) });
+            write(&mut store, Write { entries: vec![with_some_long(index, 1)], ..nothing(index) });
         }
         let voted_for = Some(identity().me);
         let hard_state = HardState { current_term: Term(3), voted_for };
         write(&mut store, Write { hard_state: Some(hard_state), ..nothing(ENTRIES) });
         write(&mut store, Write { snapshot: Some(Arc::new(snapshot(20, 1))), ..nothing(ENTRIES + 1) });
         drop(store);
-        let before = Contents::of(&open(&dir));
-        // The last transaction cuts off and appends, so that it matters whether it is seen.
-        let mut store = open(&dir);
-        let last = Write {
-            truncate_from: Some(LogIndex(90)),
-            entries: (90..100).map(|index| entry(index, 3)).collect(),
-            ..nothing(1)
-        };
-        write(&mut store, last);
-        drop(store);
-        let file = fs::read(dir.data()).expect("the store has just been made");
-        let contents = Contents::of(&open(&dir));
-        assert_ne!(before, contents);
-        Sound { file, contents, before }
+        // Until one more has no room. Each cuts off and appends, so that it matters whether it is seen.
+        let used = |dir: &Directory| verify(dir.path()).expect("a sound store").journalled;
+        let mut from = 90;
+        while used(&dir) != BLOCKS {
+            from -= 1;
+            write(&mut open(&dir), rewrite(from));
+        }
+        let journalled = Sound::read(&dir, None);
+        write(&mut open(&dir), rewrite(from - 1));
+        assert_eq!(used(&dir), 0, "the last one goes to the data file, with all of them");
+        let checkpointed = Sound::read(&dir, Some(journalled.told.clone()));
+        assert_eq!(journalled.journal.len(), BLOCKS * BLOCK_BYTES);
+        [journalled, checkpointed]
     })
+}
+
+/// Ten entries from there on in place of all that follow.
+fn rewrite(from: u64) -> Write {
+    let entries = (from..from + 10).map(|index| with_some_long(index, 3)).collect();
+    Write { truncate_from: Some(LogIndex(from)), entries, ..nothing(1) }
+}
+
+/// A few are so long that LMDB gives them pages of their own.
+fn with_some_long(index: u64, term: u64) -> Entry {
+    entry(index, term, if index.is_multiple_of(40) { 3000 } else { 8 }, index)
 }
 
 fn open(dir: &Directory) -> Store {
@@ -174,39 +216,4 @@ fn open(dir: &Directory) -> Store {
 
 fn write(store: &mut Store, write: Write) {
     store.write(&[write]).expect("a small store has room");
-}
-
-fn nothing(id: u64) -> Write {
-    Write { id: WriteId(id), hard_state: None, snapshot: None, truncate_from: None, entries: Vec::new() }
-}
-
-fn entry(index: u64, term: u64) -> Entry {
-    // A few are so long that LMDB gives them pages of their own.
-    let command = if index.is_multiple_of(40) { vec![7; 3000] } else { index.to_be_bytes().to_vec() };
-    Entry { index: LogIndex(index), term: Term(term), payload: Payload::Command(command.into()) }
-}
-
-fn snapshot(index: u64, term: u64) -> Snapshot {
-    Snapshot {
-        last_included_index: LogIndex(index),
-        last_included_term: Term(term),
-        membership: sole_member(identity().me),
-        state: index.to_be_bytes().into(),
-    }
-}
-
-/// The membership of a cluster that is this node alone.
-pub(super) fn sole_member(me: Peer) -> Arc<Membership> {
-    let member = Member {
-        incarnation: me.incarnation,
-        suffrage: Suffrage::Voter,
-        peer_address: "127.0.0.1:9001".to_owned(),
-        client_address: "127.0.0.1:8001".to_owned(),
-    };
-    Membership { members: [(me.id, member)].into() }.into()
-}
-
-fn identity() -> Identity {
-    let me = Peer { id: NodeId::new(1).expect("1 is not 0"), incarnation: Incarnation(0xabcd) };
-    Identity { me, standing: Standing::Member { cluster: ClusterId(77), joined_at: LogIndex(1) } }
 }

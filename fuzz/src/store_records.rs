@@ -8,19 +8,18 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::sync::OnceLock;
 
-use lmdb::{Cursor, Environment, EnvironmentFlags, Transaction, WriteFlags};
-use raft_core::{
-    Config, Entry, HardState, Incarnation, LogIndex, Micros, NodeId, Payload, Peer, Snapshot, Term, Write,
-    WriteId,
-};
-use ticketd::identity::{ClusterId, Identity, Standing};
+use raft_core::{Config, Entry, HardState, Incarnation, LogIndex, Micros, Payload, Snapshot, Term, Write};
 use ticketd::node::{Node, NodeConfig, initial_state};
-use ticketd::storage::{MAP_BYTES_MIN, Store, verify};
+use ticketd::storage::{Journal, MAP_BYTES_MIN, Store, verify};
 
 use super::directory::Directory;
-use super::store::sole_member;
+use super::memory::{self, BLOCK_BYTES, CHECKPOINT, Memory, identity, nothing, records_of, snapshot};
 
 const CHECKSUM_BYTES: usize = 4;
+/// The key of the identity.
+const IDENTITY: &[u8] = &[1];
+/// Where its record has the incarnation: after version, kind and the node's id.
+const INCARNATION_AT: usize = 1 + 1 + 8;
 /// The key of the size of the map, which a new store rounds.
 const MAP_SIZE: &[u8] = &[3];
 
@@ -96,15 +95,17 @@ fn check_rewritten(store: &Store, records: &Records) {
     let made = Store::create(dir.path(), MAP_BYTES_MIN, store.identity(), store.settings(), initial);
     let mut copy = made.expect("what was read from a store can be written to one");
     let hard_state = Some(recovered.hard_state);
-    let log =
-        Write { hard_state, snapshot: None, truncate_from: None, entries: recovered.entries, id: WriteId(1) };
+    let log = Write { hard_state, entries: recovered.entries, ..nothing(1) };
     copy.write(&[log]).expect("a small store has room");
+    // All that waits in the journal goes to the data file then.
+    copy.grow(2 * MAP_BYTES_MIN).expect("a small store can be given more");
     drop(copy);
+    // What is its own affair: its size, and how far its journal has come.
     let bytes = |records: &Records| -> Vec<(Vec<u8>, Vec<u8>)> {
-        let kept = records.iter().filter(|(key, _)| *key != MAP_SIZE);
+        let kept = records.iter().filter(|(key, _)| ![MAP_SIZE, CHECKPOINT].contains(&&key[..]));
         kept.map(|(key, body)| (key.clone(), body.bytes.clone())).collect()
     };
-    assert_eq!(bytes(&dump(&dir)), bytes(records));
+    assert_eq!(bytes(&bodies(records_of(&dir))), bytes(records));
 }
 
 /// A node can start from whatever is accepted, or says what it does not understand.
@@ -122,76 +123,47 @@ fn check_start(store: &Store) {
     }
 }
 
-/// The records of a store with an identity, settings, a vote, a snapshot and three entries.
+/// The records of a store with an identity, settings, a vote, a snapshot and three entries, all in its data file.
 fn sound() -> &'static Records {
     static SOUND: OnceLock<Records> = OnceLock::new();
     SOUND.get_or_init(|| {
-        let dir = Directory::new();
-        let me = Peer { id: NodeId::new(1).expect("1 is not 0"), incarnation: Incarnation(0xabcd) };
-        let identity =
-            Identity { me, standing: Standing::Member { cluster: ClusterId(77), joined_at: LogIndex(1) } };
-        let settings = [("host".to_owned(), "127.0.0.1".to_owned())];
+        let me = identity().me;
         let hard_state = HardState { current_term: Term(3), voted_for: Some(me) };
-        let initial = Some((hard_state, snapshot(me)));
-        let made = Store::create(dir.path(), MAP_BYTES_MIN, &identity, &settings, initial);
-        let mut store = made.expect("the temporary directory can hold a store");
-        let members = Payload::Membership(snapshot(me).membership);
+        let of_first = Snapshot { state: initial_state(NonZeroU64::MIN), ..snapshot(1, 1) };
+        let members = Payload::Membership(of_first.membership.clone());
+        let mut memory = Memory::new(&hard_state, &of_first, 1);
         let payloads = [Payload::Noop, members, Payload::Command(1u64.to_be_bytes().into())];
-        let entries = (2..).zip(payloads).map(|(index, payload)| Entry {
-            index: LogIndex(index),
-            term: Term(2),
-            payload,
-        });
-        let log = Write {
-            hard_state: None,
-            snapshot: None,
-            truncate_from: None,
-            entries: entries.collect(),
-            id: WriteId(1),
-        };
-        store.write(&[log]).expect("a small store has room");
-        drop(store);
-        dump(&dir)
+        let entry = |(index, payload)| Entry { index: LogIndex(index), term: Term(2), payload };
+        let log = Write { entries: (2..).zip(payloads).map(entry).collect(), ..nothing(1) };
+        let mut recorder = memory.open().expect("a new store is sound").recorder();
+        memory.carry_out(recorder.write(&[log]));
+        // The journal has no room for another.
+        memory.carry_out(recorder.write(&[nothing(2)]));
+        bodies(memory.records)
     })
 }
 
-fn snapshot(me: Peer) -> Snapshot {
-    Snapshot {
-        last_included_index: LogIndex(1),
-        last_included_term: Term(1),
-        membership: sole_member(me),
-        state: initial_state(NonZeroU64::MIN),
-    }
-}
-
-fn environment(dir: &Directory) -> Environment {
-    let flags = EnvironmentFlags::NO_SUB_DIR | EnvironmentFlags::NO_LOCK | EnvironmentFlags::NO_SYNC;
-    let size = usize::try_from(MAP_BYTES_MIN).expect("16 MiB are addressable");
-    let opened = Environment::new().set_flags(flags).set_map_size(size).open(&dir.data());
-    opened.expect("the temporary directory can hold a store")
-}
-
-fn fill(dir: &Directory, records: &Records) {
-    let env = environment(dir);
-    let db = env.open_db(None).expect("every environment has this one");
-    let mut txn = env.begin_rw_txn().expect("nobody else writes");
-    for (key, body) in records {
-        let checksum = crc32fast::hash(&[&key[..], &body.bytes].concat()) ^ u32::from(!body.sound);
-        let value = [&body.bytes[..], &checksum.to_be_bytes()].concat();
-        txn.put(db, key, &value, WriteFlags::empty()).expect("there is room, and keys are short");
-    }
-    txn.commit().expect("the temporary directory can be written to");
-}
-
-fn dump(dir: &Directory) -> Records {
-    let env = environment(dir);
-    let db = env.open_db(None).expect("every environment has this one");
-    let txn = env.begin_ro_txn().expect("the store has just been made");
-    let mut cursor = txn.open_ro_cursor(db).expect("the store has just been made");
-    let record = |item: Result<(&[u8], &[u8]), lmdb::Error>| {
-        let (key, value) = item.expect("the store has just been made");
-        let bytes = value[..value.len() - CHECKSUM_BYTES].to_vec();
-        (key.to_vec(), Body { bytes, sound: true })
+/// The records without their checksums, which will be right.
+fn bodies(records: memory::Records) -> Records {
+    let body = |(key, mut bytes): (Vec<u8>, Vec<u8>)| {
+        bytes.truncate(bytes.len() - CHECKSUM_BYTES);
+        (key, Body { bytes, sound: true })
     };
-    cursor.iter().map(record).collect()
+    records.into_iter().map(body).collect()
+}
+
+/// A store with these records, and a journal without a transaction.
+fn fill(dir: &Directory, records: &Records) {
+    let sealed = |(key, body): (&Vec<u8>, &Body)| {
+        let checksum = crc32fast::hash(&[&key[..], &body.bytes].concat()) ^ u32::from(!body.sound);
+        (key.clone(), [&body.bytes[..], &checksum.to_be_bytes()].concat())
+    };
+    let journal = Journal::blank(incarnation(records), BLOCK_BYTES as u64);
+    Memory { records: records.iter().map(sealed).collect(), journal }.write_to(dir);
+}
+
+/// That of the node whose store it is, whatever has become of it.
+fn incarnation(records: &Records) -> Incarnation {
+    let of = |body: &Body| body.bytes.get(INCARNATION_AT..)?.first_chunk().map(|of| u128::from_be_bytes(*of));
+    records.get(IDENTITY).and_then(of).map_or(identity().me.incarnation, Incarnation)
 }

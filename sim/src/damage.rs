@@ -4,119 +4,135 @@
 //! has the node removed, and joins it anew. A majority of a cluster's stores is never damaged at once: nobody
 //! promises anything for that.
 
-use raft_core::{HardState, Incarnation, Membership, NodeId, Peer, Recovered, Write};
-use ticketd::storage::{Key, Place, StoreError, Tail};
+use std::collections::BTreeSet;
+
+use raft_core::{HardState, Incarnation, Membership, NodeId, Peer};
+use ticketd::storage::{Key, Pending, Place, StoreError};
 
 use crate::disk::Disk;
 use crate::host::{Health, Standing, node_id, slot_of};
 use crate::operators::Wish;
-use crate::oracle::Oracle;
-use crate::records::Records;
 use crate::rng::Rng;
 use crate::schedule::Slot;
+use crate::sectors::{Sectors, sector_of};
 use crate::violated;
 use crate::world::World;
 
-/// What is wrong with the records on a disk.
+/// What is wrong with the bytes on a disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Damage {
-    /// A bit of this one is flipped, or it has gone missing. Whoever writes it again mends it.
-    Rotten(Key),
-    /// Of a transaction that was under way, some changes are there and others are not.
+    /// A bit of this record is flipped. It is read although the journal may have a later one.
+    Flipped(Key),
+    /// This record has gone missing.
+    Lost(Key),
+    /// A bit of this sector of the journal is flipped.
+    Sector(usize),
+    /// A transaction has gone missing from the journal, before the one that begins with this sector.
+    Gap(usize),
+    /// The data file is what it was before the last checkpoint, and the journal has transactions that came after that.
+    SetBack,
+    /// Of a checkpoint that was under way, some changes are there and others are not.
     Torn,
 }
 
 impl Damage {
-    /// A record that is not what was written is named where the store is refused.
+    /// What is not what was written is named where the store is refused.
     pub(crate) fn check_refusal(self, me: Peer, error: &StoreError) {
-        let StoreError::Damaged { place: Place::Record(named), .. } = error else {
-            violated!("{me} does not say which record is damaged: {error}");
+        let StoreError::Damaged { place: named, .. } = error else {
+            violated!("{me} does not say what is damaged: {error}");
         };
-        if let Damage::Rotten(record) = self
-            && record != *named
-        {
+        let is_right = match self {
+            Damage::Flipped(key) | Damage::Lost(key) => *named == Place::Record(key),
+            Damage::Sector(sector) | Damage::Gap(sector) => *named == Place::Journal(sector),
+            // The journal begins with what came after the checkpoint that is not there.
+            Damage::SetBack => *named == Place::Journal(0),
+            Damage::Torn => matches!(named, Place::Record(_)),
+        };
+        if !is_right {
             violated!("{me} has a store with {self:?}, and says {error}");
+        }
+    }
+
+    /// Whether it is none any more with what the journal has now: sound sectors, and these records, put there.
+    pub(crate) fn is_mended_by_journal(self, journal: &Sectors, journalled: &BTreeSet<Key>) -> bool {
+        match self {
+            // An entry is deleted before there is another in its place, and to delete it, it must be there.
+            Damage::Lost(key) => journalled.contains(&key),
+            Damage::Sector(_) => journal.is_sound(),
+            Damage::Flipped(_) | Damage::Gap(_) | Damage::SetBack | Damage::Torn => false,
+        }
+    }
+
+    /// Whether it is none any more after a checkpoint. A process that runs has in memory what all its transactions came
+    /// to, and the journal does not count any more; but every sector of it must be sound.
+    pub(crate) fn is_mended_by_checkpoint(self, pending: &Pending) -> bool {
+        match self {
+            Damage::Flipped(key) | Damage::Lost(key) => {
+                pending.iter().any(|(written, _)| *written == key.to_bytes())
+            }
+            Damage::Gap(_) | Damage::SetBack => true,
+            Damage::Sector(_) | Damage::Torn => false,
         }
     }
 }
 
 impl Disk {
-    /// A bit of a record flips, or a record goes missing. Says what became of which; `None` where there is no store,
-    /// or a damaged one.
+    /// A bit flips, or something goes missing. Says what became of what; `None` where nothing did: there is no store,
+    /// or a damaged one, or nothing in it that could go missing.
     pub(crate) fn rot(&mut self, rng: &mut Rng) -> Option<String> {
         if !self.is_sound() {
             return None;
         }
-        let keys = self.records.keys();
-        // A long log must not hide the few others.
-        let others: Vec<Key> = keys.iter().copied().filter(|key| !matches!(key, Key::Entry(_))).collect();
-        let key = if rng.percent(50) { rng.pick(&others)? } else { rng.pick(&keys)? };
-        self.damage = Some(Damage::Rotten(key));
-        if rng.percent(25) {
-            self.records.lose(key);
-            return Some(format!("loses {key}"));
+        match rng.below(8) {
+            0..3 => self.flip_record(rng),
+            3 => self.lose_record(rng),
+            4..6 => {
+                let sector = sector_of(self.journal.flip(rng)?);
+                self.damage = Some(Damage::Sector(sector));
+                Some(format!("has a bit of sector {sector} of its journal flipped"))
+            }
+            6 => {
+                let after = self.journal.lose(rng)?;
+                self.damage = Some(Damage::Gap(after));
+                Some(format!("loses the transaction before sector {after} of its journal"))
+            }
+            _ => {
+                if self.journal.transactions() == 0 || !self.records.can_be_set_back() {
+                    return None;
+                }
+                self.records.set_back_or_forth();
+                self.damage = Some(Damage::SetBack);
+                Some("loses its last checkpoint".to_owned())
+            }
         }
+    }
+
+    fn flip_record(&mut self, rng: &mut Rng) -> Option<String> {
+        let key = self.pick_record(rng)?;
         let bit = self.records.flip(key, rng)?;
+        self.damage = Some(Damage::Flipped(key));
         Some(format!("has bit {bit} of {key} flipped"))
     }
 
-    /// Some changes of the transaction that is made of these writes are there and others are not: LMDB promises that
-    /// this never is. The store must be refused, or its log be as it was before or as it would have been. The hard
-    /// state may be either beside either log: nobody was told of the new one, and a log that needs it is refused
-    /// without. Says what became of it.
-    fn tear(
-        &mut self,
-        mut tail: Tail,
-        writes: Vec<Write>,
-        rng: &mut Rng,
-        oracle: &mut Oracle,
-    ) -> &'static str {
-        if !self.is_sound() {
-            return "has lost a transaction";
+    fn lose_record(&mut self, rng: &mut Rng) -> Option<String> {
+        let key = self.pick_record(rng)?;
+        if self.needs_journal && matches!(key, Key::Entry(_)) {
+            // Where the journal has put it before anything else, it does so again; only the journal knows.
+            return None;
         }
-        let changes = tail.plan(&writes);
-        let mut whole = self.records.clone();
-        if let Err(missing) = whole.make(&changes) {
-            violated!("a transaction deletes {missing}, which is not there");
-        }
-        let torn = self.records.torn(&whole, &changes, rng);
-        let (before, after) = (sound(&self.records), sound(&whole));
-        let found = match torn.read() {
-            Ok(contents) => contents.recovered,
-            Err(_) => {
-                self.records = torn;
-                self.damage = Some(Damage::Torn);
-                return "has a torn transaction";
-            }
-        };
-        let landed = same_log(&found, &after);
-        if !landed && !same_log(&found, &before) {
-            if self.records.entries_are_replaced(&whole, &changes) {
-                // Of entries in the place of others, a mixture can look like a log: only LMDB prevents that.
-                return "has lost a transaction, which could have been torn unseen";
-            }
-            violated!(
-                "a torn transaction is taken for a whole one: {writes:?} on {before:?} gives {found:?}"
-            );
-        }
-        self.records = torn;
-        if landed {
-            writes.into_iter().for_each(|write| self.note(write, oracle));
-        }
-        self.hard_state = found.hard_state;
-        "has all or nothing of a torn transaction"
+        self.records.lose(key);
+        self.damage = Some(Damage::Lost(key));
+        self.mend_by_journal();
+        let others = if self.is_sound() { ", of which its journal has another" } else { "" };
+        Some(format!("loses {key}{others}"))
     }
-}
 
-fn sound(records: &Records) -> Recovered {
-    match records.read() {
-        Ok(contents) => contents.recovered,
-        Err(error) => violated!("a store that nothing happened to is refused: {error}"),
+    fn pick_record(&self, rng: &mut Rng) -> Option<Key> {
+        let keys = self.records.keys();
+        // A long log must not hide the few others.
+        let others: Vec<Key> = keys.iter().copied().filter(|key| !matches!(key, Key::Entry(_))).collect();
+        if rng.percent(50) { rng.pick(&others) } else { rng.pick(&keys) }
     }
-}
-
-fn same_log(a: &Recovered, b: &Recovered) -> bool {
-    (&a.snapshot, &a.entries) == (&b.snapshot, &b.entries)
 }
 
 impl World {
@@ -132,16 +148,18 @@ impl World {
         }
     }
 
-    /// A process dies, and of the transaction that was under way some changes have happened and others have not. True
+    /// A process dies, and of the checkpoint that was under way some changes have happened and others have not. True
     /// where it did.
-    pub(crate) fn tear(&mut self, slot: Slot) -> bool {
-        if !self.may_lose_store(slot) {
-            return false;
-        }
+    pub(crate) fn tear(&mut self, slot: Slot, pending: &Pending) -> bool {
+        let may_tear = self.may_lose_store(slot);
         let host = &mut self.hosts[slot.at()];
         let Some(process) = &mut host.process else { return false };
-        let (tail, writes) = process.storage.interrupt();
-        let what = host.disk.tear(tail, writes, &mut self.fault_rng, &mut self.oracle);
+        process.tears_next = false;
+        if !may_tear {
+            return false;
+        }
+        let writes = process.storage.interrupt();
+        let what = host.disk.tear(pending, writes, &mut self.fault_rng, &mut self.oracle);
         self.narrate(slot, || what.to_owned());
         self.crash(slot);
         true
@@ -228,100 +246,140 @@ impl World {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-    use std::num::NonZeroU64;
-    use std::ops::Range;
-    use std::sync::Arc;
-
-    use raft_core::{Entry, LogIndex, Payload, Snapshot, Term, WriteId};
-    use ticketd::identity::{self, Identity};
-    use ticketd::node::initial_state;
+    use raft_core::LogIndex;
 
     use super::*;
-    use crate::disk::Storage;
+    use crate::testing::{Bench, JOURNAL_TRANSACTIONS, append, compact, of_term, replace};
 
-    fn identity() -> Identity {
-        let me = Peer { id: NodeId::new(1).unwrap(), incarnation: Incarnation(1) };
-        Identity { me, standing: identity::Standing::Joining }
+    /// With something in the journal, and more than one checkpoint behind it.
+    fn base() -> Bench {
+        let mut bench = Bench::new();
+        bench.commit(append(2, 6..9));
+        bench.commit(replace(3, 7..9));
+        bench.commit(compact(3, 2));
+        bench
     }
 
-    fn initial() -> Snapshot {
-        Snapshot {
-            last_included_index: LogIndex(1),
-            last_included_term: Term(1),
-            membership: Arc::default(),
-            state: initial_state(NonZeroU64::MIN),
-        }
-    }
-
-    fn write(id: u64, term: u64, truncate_from: Option<u64>, entries: Range<u64>) -> Write {
-        let entry = |index| Entry { index: LogIndex(index), term: Term(term), payload: Payload::Noop };
-        Write {
-            id: WriteId(id),
-            hard_state: Some(HardState { current_term: Term(term), voted_for: None }),
-            snapshot: None,
-            truncate_from: truncate_from.map(LogIndex),
-            entries: entries.map(entry).collect(),
-        }
-    }
-
-    /// A disk with entries 2 to 5 of term 2, and who watches it.
-    fn disk() -> (Disk, Oracle) {
-        let initial = initial();
-        let mut oracle = Oracle::new(&initial);
-        let hard_state = HardState { current_term: Term(1), voted_for: None };
-        let mut disk = Disk::new(&identity(), hard_state, Some(Arc::new(initial)));
-        let mut storage = Storage::new(disk.open(&identity()).unwrap().tail());
-        storage.submit(write(1, 2, None, 2..6));
-        assert_eq!(storage.commit(&mut disk, &mut oracle), Ok(Some(WriteId(1))));
-        (disk, oracle)
-    }
-
-    /// What becomes of a disk on which this is torn in many ways.
-    fn outcomes(torn: &Write) -> BTreeSet<&'static str> {
-        let (disk, mut oracle) = disk();
-        let tail = disk.open(&identity()).unwrap().tail();
-        let mut tear = |seed| {
-            let mut disk = disk.clone();
-            let what = disk.tear(tail.clone(), vec![torn.clone()], &mut Rng::new(seed, 0), &mut oracle);
-            assert_eq!(disk.open(&identity()).is_ok(), disk.is_sound(), "seed {seed}");
-            what
+    /// The first of these that rots in the way that is asked for.
+    fn rotten(bench: &Bench, is_it: impl Fn(Damage) -> bool) -> Bench {
+        let rot = |seed| {
+            let mut bench = bench.fork(seed);
+            bench.disk.rot(&mut bench.rng);
+            bench
         };
-        (0..500).map(&mut tear).collect()
+        (0..10_000).map(rot).find(|bench| bench.disk.damage.is_some_and(&is_it)).unwrap()
     }
 
     #[test]
-    fn a_torn_transaction_that_replaces_nothing_is_refused_or_is_all_or_nothing() {
-        let expected = BTreeSet::from(["has a torn transaction", "has all or nothing of a torn transaction"]);
-        for torn in [write(2, 3, None, 6..9), write(2, 3, Some(4), 0..0), write(2, 3, None, 0..0)] {
-            let found = outcomes(&torn);
-            assert!(found.is_subset(&expected) && found.contains("has all or nothing of a torn transaction"));
-            assert!(
-                found.len() == 2 || (torn.entries.is_empty() && torn.truncate_from.is_none()),
-                "{torn:?}"
+    fn whatever_rots_is_refused_and_named() {
+        let base = base();
+        let (mut flipped, mut lost, mut sectors, mut others) =
+            <(BTreeSet<_>, BTreeSet<_>, BTreeSet<_>, BTreeSet<_>)>::default();
+        for seed in 0..5_000 {
+            let mut bench = base.fork(seed);
+            let what = bench.disk.rot(&mut bench.rng).unwrap();
+            // It checks itself that what is damaged is named.
+            assert_eq!(
+                bench.opens(),
+                what.ends_with("of which its journal has another"),
+                "seed {seed}: {what}"
             );
+            match bench.disk.damage {
+                Some(Damage::Flipped(key)) => drop(flipped.insert(key)),
+                Some(Damage::Lost(key)) => drop(lost.insert(key)),
+                Some(Damage::Sector(sector)) => drop(sectors.insert(sector)),
+                Some(Damage::Gap(_) | Damage::SetBack | Damage::Torn) => drop(others.insert(what)),
+                None => continue,
+            }
+            assert_eq!(bench.disk.rot(&mut bench.rng), None, "it is damaged already");
+        }
+        // Entries 2 to 5, and seven others; of those, the journal has three.
+        assert_eq!((flipped.len(), lost.len()), (4 + 7, 4 + 4), "{flipped:?} {lost:?}");
+        assert_eq!(sectors.len(), 8 * JOURNAL_TRANSACTIONS);
+        assert_eq!(others.len(), 2 + 1, "{others:?}");
+    }
+
+    #[test]
+    fn a_record_that_is_flipped_is_mended_by_the_checkpoint_that_writes_or_deletes_it() {
+        for (key, mends) in [
+            (Key::HardState, of_term(3)),
+            (Key::Snapshot, compact(4, 2)),
+            (Key::Entry(LogIndex(3)), compact(4, 2)),
+            (Key::Checkpoint, of_term(3)),
+        ] {
+            let mut bench = Bench::new();
+            bench.disk = rotten(&bench, |damage| damage == Damage::Flipped(key)).disk;
+            bench.commit(mends);
+            assert!(!bench.opens(), "{key}: it is read although the journal has a later one");
+            bench.fill();
+            bench.commit(of_term(3));
+            assert!(bench.opens(), "{key}");
         }
     }
 
     #[test]
-    fn a_mixture_of_entries_and_those_in_their_place_is_recognised_and_not_let_come_true() {
-        let found = outcomes(&write(2, 3, Some(4), 4..6));
-        assert!(found.contains("has lost a transaction, which could have been torn unseen"), "{found:?}");
+    fn a_record_that_is_lost_is_mended_by_another_one_and_an_entry_only_by_a_checkpoint() {
+        for (key, mends, at_once) in [
+            (Key::HardState, of_term(3), true),
+            (Key::Snapshot, compact(4, 2), true),
+            (Key::Extent, of_term(3), true),
+            (Key::Entry(LogIndex(3)), compact(4, 2), false),
+            (Key::Entry(LogIndex(5)), replace(3, 5..6), false),
+            (Key::Checkpoint, of_term(3), false),
+        ] {
+            let mut bench = Bench::new();
+            bench.disk = rotten(&bench, |damage| damage == Damage::Lost(key)).disk;
+            assert!(!bench.opens(), "{key}");
+            bench.commit(mends);
+            assert_eq!(bench.opens(), at_once, "{key}");
+            bench.fill();
+            bench.commit(of_term(3));
+            assert!(bench.opens(), "{key}");
+        }
     }
 
     #[test]
-    fn any_record_that_rots_is_refused_and_named() {
-        let (disk, _) = disk();
-        let mut named = BTreeSet::new();
-        for seed in 0..500 {
-            let mut disk = disk.clone();
-            disk.rot(&mut Rng::new(seed, 0)).unwrap();
-            assert_eq!(disk.rot(&mut Rng::new(seed, 0)), None, "it is damaged already");
-            let Some(Damage::Rotten(key)) = disk.damage else { panic!("{:?}", disk.damage) };
-            // It checks itself that the record is named.
-            disk.open(&identity()).unwrap_err();
-            named.insert(key);
+    fn a_sector_that_is_flipped_is_mended_when_it_is_written_again() {
+        for seed in 0..100 {
+            let mut bench = base();
+            let is_sector = |damage| matches!(damage, Damage::Sector(_));
+            bench.disk = rotten(&bench.fork(seed), is_sector).disk;
+            let Some(Damage::Sector(sector)) = bench.disk.damage else { panic!("{:?}", bench.disk.damage) };
+            let block = sector / 8;
+            let mut written = bench.disk.journal.transactions();
+            // A block that has been written since the checkpoint is written again after the next one.
+            let until = if block < written { block + JOURNAL_TRANSACTIONS + 1 } else { block };
+            while written <= until {
+                assert!(!bench.opens(), "seed {seed}, {written}");
+                bench.commit(of_term(3));
+                written += 1;
+            }
+            assert!(bench.opens(), "seed {seed}");
         }
-        assert_eq!(named.len(), 6 + 4, "{named:?}");
+    }
+
+    #[test]
+    fn what_is_missing_before_something_later_is_mended_by_the_next_checkpoint() {
+        let is_gap = |damage| matches!(damage, Damage::Gap(_));
+        let is_set_back = |damage| damage == Damage::SetBack;
+        for is_it in [&is_gap as &dyn Fn(Damage) -> bool, &is_set_back] {
+            let mut bench = base();
+            bench.disk = rotten(&bench, is_it).disk;
+            bench.fill();
+            assert!(!bench.opens());
+            bench.commit(of_term(3));
+            assert!(bench.opens());
+        }
+    }
+
+    #[test]
+    fn the_last_transaction_and_a_checkpoint_that_nothing_came_after_are_not_missed_and_not_lost() {
+        let mut bench = Bench::new();
+        for seed in 0..1_000 {
+            bench.rng = Rng::new(seed, 0);
+            let mut disk = bench.disk.clone();
+            disk.rot(&mut bench.rng);
+            assert!(!matches!(disk.damage, Some(Damage::Gap(_) | Damage::SetBack)), "seed {seed}");
+        }
     }
 }

@@ -1,22 +1,25 @@
 //! A disk, and the store on it: transactions that survive, and those that do not yet.
 //!
-//! What it takes from the real store: which records a transaction puts and deletes, their bytes, and what is made of
-//! them at the next start is the storage layer's own code. A write is one transaction; all that waits goes into the
-//! next one (group commit), so at most one is under way; after a failure nothing more is written. A power cut leaves a
-//! transaction that is being synced either whole or not there at all, as LMDB promises; where that promise is broken,
-//! and where records rot, is in [`damage`](crate::damage).
+//! What it takes from the real store: whether a transaction goes to the journal or, as a checkpoint, to the data file,
+//! the bytes of either, and what is made of them at the next start is the storage layer's own code. A write is one
+//! transaction; all that waits goes into the next one (group commit), so at most one is under way; after a failure
+//! nothing more is written. A power cut leaves any of the sectors that are being written to the journal, and a
+//! checkpoint either whole or not there at all, as LMDB promises; where that promise is broken is in
+//! [`torn`](crate::torn), and where stores rot in [`damage`](crate::damage).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::mem;
 use std::sync::Arc;
 
 use raft_core::{Entry, HardState, LogIndex, Recovered, Snapshot, Term, Write, WriteId};
 use ticketd::identity::Identity;
-use ticketd::storage::{Change, Contents, Key, StoreError, Tail, Value};
+use ticketd::storage::{Contents, Key, Pending, Recorder, Step, StoreError, Value};
 
 use crate::damage::Damage;
 use crate::oracle::Oracle;
-use crate::records::{Records, changed};
+use crate::records::Records;
+use crate::rng::Rng;
+use crate::sectors::Sectors;
 use crate::violated;
 
 /// What a disk holds for good: the bytes, and beside them the values that were written. Nodes start from the bytes;
@@ -24,7 +27,13 @@ use crate::violated;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
     pub(crate) records: Records,
-    /// They are not what they should be: the next start must be refused.
+    pub(crate) journal: Sectors,
+    /// The records that the journal puts, of those that no transaction deletes.
+    pub(crate) journalled: BTreeSet<Key>,
+    /// The records alone need not be those of any store: some are those of a checkpoint that was torn, or have gone
+    /// missing. Until the next checkpoint, it is the journal that makes up for it.
+    pub(crate) needs_journal: bool,
+    /// The bytes are not what they should be: the next start must be refused.
     pub(crate) damage: Option<Damage>,
     pub(crate) hard_state: HardState,
     pub(crate) snapshot: Option<Arc<Snapshot>>,
@@ -34,15 +43,25 @@ pub(crate) struct Disk {
 impl Disk {
     /// A new store.
     pub(crate) fn new(identity: &Identity, hard_state: HardState, snapshot: Option<Arc<Snapshot>>) -> Disk {
-        let records = Records::new(identity, &hard_state, snapshot.as_deref());
-        Disk { records, damage: None, hard_state, snapshot, entries: VecDeque::new() }
+        Disk {
+            records: Records::new(identity, &hard_state, snapshot.as_deref()),
+            journal: Sectors::new(identity.me.incarnation),
+            hard_state,
+            snapshot,
+            ..Disk::default()
+        }
     }
 
+    /// The node is told that it was added, while it does not run.
     pub(crate) fn set_identity(&mut self, identity: &Identity) {
-        self.records.put(&Value::Identity(identity));
+        let mut recorder = match self.read() {
+            Ok(contents) => contents.recorder(),
+            Err(error) => violated!("{} is refused its new store: {error}", identity.me),
+        };
+        self.carry_out(recorder.put(Value::Identity(identity)), &[]);
     }
 
-    /// Whether the records are what they should be.
+    /// Whether the bytes are what they should be.
     pub(crate) fn is_sound(&self) -> bool {
         self.damage.is_none()
     }
@@ -51,7 +70,7 @@ impl Disk {
     /// no other.
     pub(crate) fn open(&self, identity: &Identity) -> Result<Contents, StoreError> {
         let me = identity.me;
-        let contents = match (self.records.read(), self.damage) {
+        let contents = match (self.read(), self.damage) {
             (Ok(contents), None) => contents,
             (Err(error), Some(damage)) => {
                 damage.check_refusal(me, &error);
@@ -71,25 +90,72 @@ impl Disk {
         if contents.recovered != written {
             violated!("{me} finds {:?}, was written {written:?}", contents.recovered);
         }
+        let (found, written) = (contents.journalled, self.journal.transactions());
+        if found != written {
+            violated!("{me} finds {found} transactions in its journal, which has {written}");
+        }
         Ok(contents)
     }
 
-    /// Carries out a transaction: wholly, or not at all where it would delete a record that rot has taken.
-    fn carry_out(&mut self, changes: &[Change<'_>]) -> Result<(), Key> {
-        let Some(damage) = self.damage else {
-            return self.records.make(changes).map_err(|missing| {
-                violated!("a transaction deletes {missing}, which is not there");
-            });
-        };
-        let mut records = self.records.clone();
-        records.make(changes)?;
-        self.records = records;
-        if let Damage::Rotten(key) = damage
-            && changed(changes).contains(&key)
-        {
-            self.damage = None;
+    /// What the bytes are to whoever opens the store.
+    pub(crate) fn read(&self) -> Result<Contents, StoreError> {
+        self.records.read(self.journal.bytes())
+    }
+
+    /// Carries out what makes these writes durable.
+    fn carry_out(&mut self, step: Step<'_>, writes: &[Write]) {
+        match step {
+            Step::Append { offset, bytes } => {
+                self.journal.write(offset, bytes);
+                self.on_append(writes);
+            }
+            Step::Checkpoint(pending) => self.checkpoint(pending),
         }
-        Ok(())
+    }
+
+    /// Carries out of it what a disk may that loses power. True where that is all of it.
+    fn carry_out_some(&mut self, step: Step<'_>, writes: &[Write], rng: &mut Rng) -> bool {
+        match step {
+            Step::Append { offset, bytes } => {
+                let is_whole = self.journal.write_some(offset, bytes, rng);
+                self.on_append(if is_whole { writes } else { &[] });
+                is_whole
+            }
+            Step::Checkpoint(_) => false,
+        }
+    }
+
+    /// Something has come to the journal: these writes, where it was the whole of them.
+    fn on_append(&mut self, writes: &[Write]) {
+        for write in writes {
+            self.journalled.insert(Key::Extent);
+            self.journalled.extend(write.hard_state.map(|_| Key::HardState));
+            self.journalled.extend(write.snapshot.as_ref().map(|_| Key::Snapshot));
+        }
+        self.mend_by_journal();
+    }
+
+    /// What the journal has may make up for what is wrong.
+    pub(crate) fn mend_by_journal(&mut self) {
+        let is_mended = |damage: &mut Damage| damage.is_mended_by_journal(&self.journal, &self.journalled);
+        if let Some(Damage::Lost(_)) = self.damage.take_if(is_mended) {
+            self.needs_journal = true;
+        }
+    }
+
+    fn checkpoint(&mut self, pending: &Pending) {
+        if self.damage == Some(Damage::SetBack) {
+            // The process that has made the last checkpoint knows it, and builds on it.
+            self.records.set_back_or_forth();
+        }
+        self.records.make(pending);
+        self.journal.clear();
+        self.journalled.clear();
+        self.needs_journal = false;
+        if self.damage.is_some() {
+            self.records.forget_replaced();
+        }
+        self.damage.take_if(|damage| damage.is_mended_by_checkpoint(pending));
     }
 
     pub(crate) fn base(&self) -> (LogIndex, Term) {
@@ -183,7 +249,7 @@ impl Disk {
 #[derive(Debug)]
 pub(crate) struct Storage {
     /// What the next transaction builds on.
-    tail: Tail,
+    recorder: Recorder,
     /// Being written and synced.
     syncing: Vec<Write>,
     /// Waits for that.
@@ -193,9 +259,9 @@ pub(crate) struct Storage {
 }
 
 impl Storage {
-    /// That of a process which has found `tail` in its store.
-    pub(crate) fn new(tail: Tail) -> Storage {
-        Storage { tail, syncing: Vec::new(), queued: Vec::new(), last: None, failed: false }
+    /// That of a process which has found in its store what this builds on.
+    pub(crate) fn new(recorder: Recorder) -> Storage {
+        Storage { recorder, syncing: Vec::new(), queued: Vec::new(), last: None, failed: false }
     }
 
     /// Queues a write; true where a transaction begins with it.
@@ -220,19 +286,40 @@ impl Storage {
         true
     }
 
-    /// The transaction becomes durable, where the disk can carry it out.
-    pub(crate) fn commit(&mut self, disk: &mut Disk, oracle: &mut Oracle) -> Result<Option<WriteId>, Key> {
-        let Some(through) = self.syncing.last().map(|w| w.id) else { return Ok(None) };
-        disk.carry_out(&self.tail.plan(&self.syncing))?;
-        for write in self.syncing.drain(..) {
-            disk.note(write, oracle);
-        }
-        Ok(Some(through))
+    /// The transaction becomes durable.
+    pub(crate) fn commit(&mut self, disk: &mut Disk, oracle: &mut Oracle) -> Option<WriteId> {
+        let through = self.syncing.last()?.id;
+        disk.carry_out(self.recorder.write(&self.syncing), &self.syncing);
+        self.syncing.drain(..).for_each(|write| disk.note(write, oracle));
+        Some(through)
     }
 
-    /// Its process is about to die: what the transaction under way builds on, and what it is made of.
-    pub(crate) fn interrupt(&mut self) -> (Tail, Vec<Write>) {
-        (self.tail.clone(), mem::take(&mut self.syncing))
+    /// The transaction is cut short: nothing builds on it any more.
+    pub(crate) fn cut(&mut self, disk: &mut Disk, rng: &mut Rng, oracle: &mut Oracle) {
+        if self.syncing.is_empty() {
+            return;
+        }
+        let is_whole = disk.carry_out_some(self.recorder.write(&self.syncing), &self.syncing, rng);
+        let writes = self.syncing.drain(..);
+        if is_whole {
+            writes.for_each(|write| disk.note(write, oracle));
+        }
+    }
+
+    /// What the transaction under way brings to the data file, where it is a checkpoint.
+    pub(crate) fn checkpoint_under_way(&self) -> Option<Pending> {
+        if self.syncing.is_empty() {
+            return None;
+        }
+        match self.recorder.clone().write(&self.syncing) {
+            Step::Append { .. } => None,
+            Step::Checkpoint(pending) => Some(pending.clone()),
+        }
+    }
+
+    /// Its process is about to die: what the transaction under way is made of.
+    pub(crate) fn interrupt(&mut self) -> Vec<Write> {
+        mem::take(&mut self.syncing)
     }
 
     /// The transaction failed; nothing more is ever written.
@@ -244,5 +331,97 @@ impl Storage {
 
     pub(crate) fn has_failed(&self) -> bool {
         self.failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::testing::{Bench, append, compact, of_term, replace};
+
+    /// Sectors are written over blank ones, over those of an earlier round, and over what is left of others.
+    #[test]
+    fn a_transaction_that_is_cut_short_is_there_with_all_its_sectors_or_never_was() {
+        let base = Bench::new();
+        let mut ends: BTreeMap<(usize, bool), u32> = BTreeMap::new();
+        for seed in 0..500 {
+            let mut bench = base.fork(seed);
+            for round in 0..12 {
+                let (last, _) = bench.disk.last();
+                let term = 3 + round;
+                let write = match round % 3 {
+                    0 => append(term, last.0 + 1..last.0 + 60),
+                    1 => replace(term, last.0..last.0 + 2),
+                    _ => compact(last.0 - 1, bench.disk.term_at(last.previous().unwrap()).unwrap().0),
+                };
+                let before = (bench.disk.last(), bench.disk.base(), bench.disk.journal.transactions());
+                bench.cut(write);
+                let after = (bench.disk.last(), bench.disk.base(), bench.disk.journal.transactions());
+                *ends.entry((after.2 - before.2, before == after)).or_default() += 1;
+                // It checks itself that all of it is found, or nothing.
+                bench.restart();
+            }
+        }
+        assert_eq!(ends.keys().copied().collect::<Vec<_>>(), [(0, true), (1, false)], "{ends:?}");
+        assert!(ends.values().all(|times| *times > 100), "{ends:?}");
+    }
+
+    #[test]
+    fn a_checkpoint_that_is_cut_short_never_was_and_one_that_is_made_brings_everything() {
+        for seed in 0..20 {
+            let mut bench = Bench::new().fork(seed);
+            bench.commit(append(3, 6..9));
+            bench.commit(replace(4, 5..7));
+            bench.fill();
+            bench.cut(append(4, 7..8));
+            bench.restart();
+            assert_eq!(bench.disk.last(), (LogIndex(6), Term(4)));
+            let journalled = bench.disk.journal.transactions();
+            bench.commit(compact(5, 4));
+            assert_eq!((bench.disk.journal.transactions(), journalled > 0), (0, true));
+            bench.restart();
+            assert_eq!(
+                (bench.disk.base(), bench.disk.last()),
+                ((LogIndex(5), Term(4)), (LogIndex(6), Term(4)))
+            );
+        }
+    }
+
+    #[test]
+    fn whatever_was_written_is_found_after_every_transaction_and_by_every_process() {
+        let mut bench = Bench::new();
+        let mut checkpoints = 0;
+        for round in 0..100 {
+            let (last, term) = (bench.disk.last().0.0, 3 + round / 10);
+            bench.commit(match round % 5 {
+                0 | 1 => append(term, last + 1..last + 3),
+                2 => of_term(term),
+                3 => replace(term, last..last + 2),
+                _ => compact(bench.disk.base().0.0 + 1, bench.disk.entries[0].term.0),
+            });
+            checkpoints += usize::from(bench.disk.journal.transactions() == 0);
+            assert!(bench.opens(), "round {round}");
+            if round % 7 == 0 {
+                bench.restart();
+            }
+        }
+        assert!((8..20).contains(&checkpoints), "{checkpoints}");
+    }
+
+    #[test]
+    fn who_a_node_is_goes_to_the_journal() {
+        let mut bench = Bench::new();
+        let identity = Identity {
+            standing: ticketd::identity::Standing::Member {
+                cluster: ticketd::identity::ClusterId(7),
+                joined_at: LogIndex(3),
+            },
+            ..crate::testing::identity()
+        };
+        bench.disk.set_identity(&identity);
+        assert_eq!(bench.disk.journal.transactions(), 1);
+        assert_eq!(bench.disk.open(&identity).unwrap().identity, identity);
     }
 }

@@ -56,9 +56,9 @@ pub enum Fault {
     Wipe,
     /// A disk has no room: a transaction fails with nothing written, and perhaps starts do.
     DiskFull,
-    /// A bit of a stored record flips, or a record goes missing.
+    /// A bit of a store flips, or something of it goes missing.
     Rot,
-    /// A process dies, and the transaction that was under way is there in part.
+    /// A process dies, and the checkpoint that was under way is there in part.
     Tear,
 }
 
@@ -348,11 +348,6 @@ impl World {
     fn ail(&mut self, slot: Slot, health: Health, us: u64) {
         self.hosts[slot.at()].health = health;
         self.schedule.plan(self.now.plus(us), Event::Repair { repair: Repair::Disk(slot) });
-    }
-
-    pub(crate) fn mend_disk_soon(&mut self, slot: Slot) {
-        let at = self.now.plus(self.a_while());
-        self.schedule.plan(at, Event::Repair { repair: Repair::Disk(slot) });
     }
 
     pub(crate) fn on_repair(&mut self, repair: Repair) {

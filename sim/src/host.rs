@@ -4,7 +4,7 @@ use raft_core::{LogIndex, Micros, NodeId, Peer};
 use ticketd::identity::{self, Identity};
 use ticketd::node::{Node, Output};
 use ticketd::settings::Settings;
-use ticketd::storage::Tail;
+use ticketd::storage::Recorder;
 
 use crate::disk::{Disk, Storage};
 use crate::network::Link;
@@ -89,7 +89,7 @@ pub(crate) struct Process {
     pub(crate) commit_seen: LogIndex,
     /// It dies after carrying out this many outputs of a turn.
     pub(crate) dies_after: Option<u8>,
-    /// It dies when its next transaction should be durable, which is torn.
+    /// It dies when its next checkpoint should be durable, which is torn.
     pub(crate) tears_next: bool,
     /// It is paused before it carries out the outputs of its next turn, for this long.
     pub(crate) pauses_for_us: Option<u64>,
@@ -113,11 +113,11 @@ impl Host {
 }
 
 impl Process {
-    pub(crate) fn new(node: Node, tail: Tail, hosts: usize) -> Process {
+    pub(crate) fn new(node: Node, recorder: Recorder, hosts: usize) -> Process {
         Process {
             commit_seen: node.commit_index(),
             node,
-            storage: Storage::new(tail),
+            storage: Storage::new(recorder),
             links: (0..hosts).map(|_| None).collect(),
             turn_at: None,
             put_off: false,

@@ -19,8 +19,12 @@ mod promises;
 mod records;
 mod rng;
 mod schedule;
+mod sectors;
 mod settings;
 mod shrink;
+#[cfg(test)]
+mod testing;
+mod torn;
 mod turns;
 mod world;
 

@@ -177,12 +177,13 @@ impl World {
         }
     }
 
-    /// Whether a process has accepted a connection from another life of this node.
-    pub(crate) fn is_connected_in_another_life(&self, at: Slot, peer: Peer) -> bool {
+    /// Whether a process has accepted a connection from a later life of this node. One from an earlier life may be left
+    /// over: of a host that has vanished nobody hears.
+    pub(crate) fn is_connected_in_a_later_life(&self, at: Slot, peer: Peer) -> bool {
         let acceptor = (at, self.hosts[at.at()].epoch);
-        let is_other_life = |from: Peer| from.id == peer.id && from != peer;
+        let is_later_life = |from: Peer| from.id == peer.id && from.incarnation > peer.incarnation;
         self.conns.iter().any(|conn| {
-            conn.acceptor == acceptor && conn.accepted && !conn.closed && is_other_life(conn.from)
+            conn.acceptor == acceptor && conn.accepted && !conn.closed && is_later_life(conn.from)
         })
     }
 
@@ -419,7 +420,9 @@ impl World {
             self.send_frame(id, Direction::Back, &Frame::Refuse(Refuse::NotMe { me }));
             return;
         }
-        if process.node.knows_removed(hello.from, hello.commit_index) {
+        // What a node has come to in a turn that has not ended, it tells nobody; it closes the connection at the end.
+        let may_tell = process.commit_seen == commit_index;
+        if may_tell && process.node.knows_removed(hello.from, hello.commit_index) {
             self.send_frame(id, Direction::Back, &Frame::Refuse(Refuse::Removed { commit_index }));
             return;
         }

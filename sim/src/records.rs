@@ -1,27 +1,28 @@
-//! The bytes on a disk: records, as the real store has them, in an ordered map in place of LMDB.
+//! The data file on a disk: records, as the real store has them, in an ordered map in place of LMDB.
 //!
-//! What is put and deleted was planned, and what is read is judged, by the storage layer that ships. This only keeps
-//! bytes.
+//! What a checkpoint puts and deletes was decided, and what is read is judged, by the storage layer that ships. This
+//! only keeps bytes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use raft_core::{HardState, Snapshot};
 use ticketd::identity::Identity;
-use ticketd::storage::{
-    Change, Collector, Contents, Key, KeyBytes, MAP_BYTES_MIN, StoreError, Value, new_records,
-};
+use ticketd::storage::{Collector, Contents, Key, KeyBytes, MAP_BYTES_MIN, Pending, StoreError, new_records};
 
 use crate::rng::Rng;
+use crate::sectors::JOURNAL_BYTES;
 
-/// Room for an entry, so that a record is put together without growing.
+/// Room for an entry, so that a record is kept without growing.
 const RECORD_BYTES_USUAL: usize = 64;
 
 /// Records in the order of their keys.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Records {
     of: BTreeMap<KeyBytes, Vec<u8>>,
-    /// What deleted records were kept in: the next ones are.
+    /// What there was before the last checkpoint, of all that it has changed.
+    replaced: Vec<(KeyBytes, Option<Vec<u8>>)>,
+    /// What former records were kept in: the next ones are.
     spare: Vec<Vec<u8>>,
 }
 
@@ -29,30 +30,48 @@ impl Records {
     /// Those of a new store.
     pub(crate) fn new(identity: &Identity, hard_state: &HardState, snapshot: Option<&Snapshot>) -> Records {
         let mut records = Records::default();
-        for value in new_records(identity, &[], MAP_BYTES_MIN, hard_state, snapshot) {
-            records.put(&value);
+        for value in new_records(identity, &[], MAP_BYTES_MIN, JOURNAL_BYTES, hard_state, snapshot) {
+            value.encode(records.of.entry(value.key().to_bytes()).or_default());
         }
         records
     }
 
-    pub(crate) fn put(&mut self, value: &Value<'_>) {
-        let spare = &mut self.spare;
-        let unused = || spare.pop().unwrap_or_else(|| Vec::with_capacity(RECORD_BYTES_USUAL));
-        value.encode(self.of.entry(value.key().to_bytes()).or_insert_with(unused));
+    /// A checkpoint: what is pending is made true here. To delete what is not there is no mistake.
+    pub(crate) fn make(&mut self, pending: &Pending) {
+        self.spare.extend(self.replaced.drain(..).filter_map(|(_, record)| record));
+        for (key, record) in pending.iter() {
+            let before = match record {
+                Some(record) => {
+                    let spare = self.spare.pop();
+                    let mut kept = spare.unwrap_or_else(|| Vec::with_capacity(RECORD_BYTES_USUAL));
+                    kept.clear();
+                    kept.extend_from_slice(record);
+                    self.of.insert(*key, kept)
+                }
+                None => self.of.remove(key),
+            };
+            self.replaced.push((*key, before));
+        }
     }
 
-    /// Makes the changes in their order, up to one that can not be made: its record is missing.
-    pub(crate) fn make(&mut self, changes: &[Change<'_>]) -> Result<(), Key> {
-        changes.iter().try_for_each(|change| match change {
-            Change::Put(value) => {
-                self.put(value);
-                Ok(())
-            }
-            Change::Delete(key) => {
-                self.spare.push(self.of.remove(&key.to_bytes()).ok_or(*key)?);
-                Ok(())
-            }
-        })
+    /// Whether it is known what there was before the last checkpoint.
+    pub(crate) fn can_be_set_back(&self) -> bool {
+        !self.replaced.is_empty()
+    }
+
+    /// What there was before the last checkpoint is there instead of what is there now; the next time, the reverse.
+    pub(crate) fn set_back_or_forth(&mut self) {
+        for (key, replaced) in &mut self.replaced {
+            *replaced = match replaced.take() {
+                Some(record) => self.of.insert(*key, record),
+                None => self.of.remove(key),
+            };
+        }
+    }
+
+    /// What there was before the last checkpoint was not sound, or is not known.
+    pub(crate) fn forget_replaced(&mut self) {
+        self.replaced.clear();
     }
 
     pub(crate) fn keys(&self) -> Vec<Key> {
@@ -72,48 +91,44 @@ impl Records {
         Some(at)
     }
 
-    /// These records with some of what the changes make of them: `whole` is with all. What a record is in the end is
-    /// there or is not, each by itself.
-    pub(crate) fn torn(&self, whole: &Records, changes: &[Change<'_>], rng: &mut Rng) -> Records {
-        let mut torn = self.clone();
+    /// These records with some of what a checkpoint makes of them: `whole` is with all. Each change is made or is not,
+    /// by itself.
+    pub(crate) fn torn(&self, whole: &Records, pending: &Pending, rng: &mut Rng) -> Records {
+        let mut torn = Records { of: self.of.clone(), ..Records::default() };
         let chance = rng.pick(&[10, 50, 90]).unwrap_or(50);
-        for key in changed(changes) {
+        for (key, _) in pending.iter() {
             if !rng.percent(chance) {
                 continue;
             }
-            let key = key.to_bytes();
-            match whole.of.get(&key) {
-                Some(record) => torn.of.insert(key, record.clone()),
-                None => torn.of.remove(&key),
+            match whole.of.get(key) {
+                Some(record) => torn.of.insert(*key, record.clone()),
+                None => torn.of.remove(key),
             };
         }
         torn
     }
 
-    /// Whether the changes put another entry in the place of one.
-    pub(crate) fn entries_are_replaced(&self, whole: &Records, changes: &[Change<'_>]) -> bool {
-        changed(changes).into_iter().filter(|key| matches!(key, Key::Entry(_))).any(|key| {
-            let key = key.to_bytes();
-            let (old, new) = (self.of.get(&key), whole.of.get(&key));
+    /// Whether these and `other` have the same record under this key, or both have none.
+    pub(crate) fn agree_on(&self, other: &Records, key: Key) -> bool {
+        let key = key.to_bytes();
+        self.of.get(&key) == other.of.get(&key)
+    }
+
+    /// Whether a checkpoint puts another entry in the place of one.
+    pub(crate) fn entries_are_replaced(&self, whole: &Records, pending: &Pending) -> bool {
+        let is_entry = |key: &KeyBytes| matches!(Key::from_bytes(key.as_ref()), Some(Key::Entry(_)));
+        pending.iter().map(|(key, _)| key).filter(|key| is_entry(key)).any(|key| {
+            let (old, new) = (self.of.get(key), whole.of.get(key));
             old.is_some() && new.is_some() && old != new
         })
     }
 
-    /// Reads and checks everything, as a store is when it is opened.
-    pub(crate) fn read(&self) -> Result<Contents, StoreError> {
+    /// Reads and checks everything, as a store is when it is opened with this journal.
+    pub(crate) fn read(&self, journal: &[u8]) -> Result<Contents, StoreError> {
         let mut collector = Collector::new(Path::new("disk"));
         for (key, value) in &self.of {
             collector.add(key.as_ref(), value)?;
         }
-        collector.finish()
+        collector.finish(journal)
     }
-}
-
-/// Which records the changes are to.
-pub(crate) fn changed(changes: &[Change<'_>]) -> BTreeSet<Key> {
-    let key = |change: &Change<'_>| match change {
-        Change::Put(value) => value.key(),
-        Change::Delete(key) => *key,
-    };
-    changes.iter().map(key).collect()
 }

@@ -8,7 +8,7 @@ use ticketd::node::{Input, Output};
 use ticketd::peer::Frame;
 
 use crate::disk::Disk;
-use crate::host::{Health, Process, slot_of};
+use crate::host::{Health, slot_of};
 use crate::network::LinkState;
 use crate::promises;
 use crate::schedule::{Direction, Epoch, Event, Slot};
@@ -160,8 +160,8 @@ impl World {
         let me = self.hosts[slot.at()].peer;
         for id in membership.members.keys() {
             let Some(peer) = membership.peer(*id) else { continue };
-            // Where another life of it is connected to us, this one is over.
-            if peer.id != me.id && !self.is_connected_in_another_life(slot, peer) {
+            // Where a later life of it is connected to us, this one is over.
+            if peer.id != me.id && !self.is_connected_in_a_later_life(slot, peer) {
                 self.link_to(slot, peer);
             }
         }
@@ -191,9 +191,10 @@ impl World {
         if self.defer(slot, epoch, Event::Synced { slot, epoch }) {
             return;
         }
-        let writes = |process: &&mut Process| !process.storage.has_failed();
-        let tears = self.process(slot, epoch).filter(writes).is_some_and(|p| mem::take(&mut p.tears_next));
-        if tears && self.tear(slot) {
+        let torn = self.process(slot, epoch).filter(|process| process.tears_next);
+        if let Some(pending) = torn.and_then(|process| process.storage.checkpoint_under_way())
+            && self.tear(slot, &pending)
+        {
             return;
         }
         let health = self.hosts[slot.at()].health;
@@ -208,13 +209,7 @@ impl World {
         }
         match health {
             Health::Sound | Health::Slow { .. } => {
-                let committed = process.storage.commit(&mut host.disk, &mut self.oracle);
-                let Ok(through) = committed else {
-                    // A record that the transaction deletes is gone: LMDB refuses it.
-                    self.fail_writes(slot);
-                    self.mend_disk_soon(slot);
-                    return;
-                };
+                let through = process.storage.commit(&mut host.disk, &mut self.oracle);
                 if process.storage.begin() {
                     self.plan_sync(slot, epoch);
                 }
@@ -222,13 +217,16 @@ impl World {
                     self.give(slot, Input::WritesDurable { through });
                 }
             }
-            Health::Failing | Health::Full => {
+            Health::Failing => {
+                // A sync may fail after everything has reached the disk, or some of it.
                 if reached {
-                    // A sync may fail after everything has reached the disk.
                     let _ = process.storage.commit(&mut host.disk, &mut self.oracle);
+                } else {
+                    process.storage.cut(&mut host.disk, &mut self.fault_rng, &mut self.oracle);
                 }
                 self.fail_writes(slot);
             }
+            Health::Full => self.fail_writes(slot),
         }
     }
 

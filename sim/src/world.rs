@@ -222,7 +222,7 @@ impl World {
             Err(error) => return self.set_aside(slot, &error),
         };
         host.epoch = Epoch(host.epoch.0 + 1);
-        let tail = contents.tail();
+        let recorder = contents.recorder();
         let settings = host.settings.as_ref().expect("they were just settled");
         let config = settings.node_config(host.peer, self.net_rng.any());
         let node = Node::new(config, host.clock.local(self.now), contents.recovered);
@@ -240,7 +240,7 @@ impl World {
             );
         }
         let membership = Arc::clone(node.membership());
-        host.process = Some(Process::new(node, tail, usize::from(self.plan.hosts)));
+        host.process = Some(Process::new(node, recorder, usize::from(self.plan.hosts)));
         self.narrate(slot, || "starts".to_owned());
         self.relink(slot, &membership);
         self.plan_turn(slot);
@@ -253,9 +253,11 @@ impl World {
         host.epoch = Epoch(host.epoch.0 + 1);
         host.paused = false;
         host.backlog.clear();
-        // What is being synced when the power goes may be there afterwards, or not.
+        // What is being synced when the power goes may be there afterwards, or not, or in part.
         if self.fault_rng.percent(50) {
             let _ = process.storage.commit(&mut host.disk, &mut self.oracle);
+        } else {
+            process.storage.cut(&mut host.disk, &mut self.fault_rng, &mut self.oracle);
         }
         self.narrate(slot, || "dies".to_owned());
     }

@@ -1,10 +1,8 @@
-//! One LMDB transaction that is being put together: where a plan becomes records.
+//! One LMDB transaction that is being put together: where what was pending becomes records of the data file.
 //!
 //! It must never know what is changed, or when or why a transaction is committed.
 
 use lmdb::{Database, Environment, RwTransaction, Transaction, WriteFlags};
-
-use super::plan::Change;
 
 /// A failure put in for a test, in place of the disk's.
 #[cfg(test)]
@@ -20,40 +18,36 @@ pub(super) enum Fault {
 pub(super) struct Batch<'s> {
     txn: RwTransaction<'s>,
     db: Database,
-    buffer: &'s mut Vec<u8>,
     #[cfg(test)]
     pub(super) fault: Option<Fault>,
 }
 
 impl<'s> Batch<'s> {
-    /// Begins one. Each record is put together in `buffer`.
-    pub(super) fn begin(
-        env: &'s Environment,
-        db: Database,
-        buffer: &'s mut Vec<u8>,
-    ) -> Result<Self, lmdb::Error> {
+    /// Begins one.
+    pub(super) fn begin(env: &'s Environment, db: Database) -> Result<Self, lmdb::Error> {
         let txn = env.begin_rw_txn()?;
         Ok(Batch {
             txn,
             db,
-            buffer,
             #[cfg(test)]
             fault: None,
         })
     }
 
-    /// Makes a change.
-    pub(super) fn make(&mut self, change: &Change<'_>) -> Result<(), lmdb::Error> {
-        match change {
-            Change::Put(value) => {
-                #[cfg(test)]
-                if let Some(Fault::Put(errno)) = self.fault {
-                    return Err(lmdb::Error::Other(errno));
-                }
-                value.encode(self.buffer);
-                self.txn.put(self.db, &value.key().to_bytes(), self.buffer, WriteFlags::empty())
-            }
-            Change::Delete(key) => self.txn.del(self.db, &key.to_bytes(), None),
+    /// Puts a record, in place of what is there.
+    pub(super) fn put(&mut self, key: &[u8], record: &[u8]) -> Result<(), lmdb::Error> {
+        #[cfg(test)]
+        if let Some(Fault::Put(errno)) = self.fault {
+            return Err(lmdb::Error::Other(errno));
+        }
+        self.txn.put(self.db, &key, &record, WriteFlags::empty())
+    }
+
+    /// Removes a record, if it is there.
+    pub(super) fn delete(&mut self, key: &[u8]) -> Result<(), lmdb::Error> {
+        match self.txn.del(self.db, &key, None) {
+            Ok(()) | Err(lmdb::Error::NotFound) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use super::MAP_BYTES_MIN;
 use super::error::StoreError;
 use super::files::DATA_FILE;
+use super::journal_file;
 use super::pages::{self, PageReport};
 use super::recover::{Collector, Contents};
 
@@ -28,6 +29,8 @@ pub(super) struct Reading {
     pub(super) env: Environment,
     pub(super) db: Database,
     pub(super) report: PageReport,
+    /// The bytes of the journal.
+    pub(super) journal: Vec<u8>,
     pub(super) contents: Contents,
 }
 
@@ -69,8 +72,9 @@ pub(super) fn read(path: &Path, access: Access) -> Result<Reading, StoreError> {
             collector.add(key, value)?;
         }
     }
-    let contents = collector.finish()?;
-    Ok(Reading { env, db, report, contents })
+    let journal = journal_file::read(path)?;
+    let contents = collector.finish(&journal)?;
+    Ok(Reading { env, db, report, journal, contents })
 }
 
 /// Opens the environment, or makes one where there is no file.

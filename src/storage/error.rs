@@ -161,6 +161,10 @@ pub enum Place {
     Page(u64),
     /// The data file.
     File,
+    /// A sector of the journal, by its number.
+    Journal(usize),
+    /// The journal.
+    JournalFile,
 }
 
 impl fmt::Display for Place {
@@ -173,6 +177,8 @@ impl fmt::Display for Place {
             }
             Place::Page(number) => write!(f, "page {number} of the data file"),
             Place::File => f.write_str("the data file"),
+            Place::Journal(sector) => write!(f, "sector {sector} of the journal"),
+            Place::JournalFile => f.write_str("the journal"),
         }
     }
 }
@@ -372,7 +378,7 @@ mod tests {
             (StoreError::MapNotMapped { map_bytes: 1 }, "map 1 bytes", "smaller --db_size"),
             (StoreError::SettingTooLong { name: "n".into() }, "too long", "at most 4096"),
             (StoreError::TooManySettings { count: 99 }, "99 settings", "at most 64"),
-            (StoreError::Format { path: path(), found: 9 }, "format 9, this program reads 1", "version"),
+            (StoreError::Format { path: path(), found: 9 }, "format 9, this program reads 2", "version"),
             (
                 StoreError::Damaged { path: path(), place: Place::Page(7), reason: reason() },
                 "damaged: page 7 of the data file: Input/output error",

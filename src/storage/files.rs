@@ -14,6 +14,8 @@ use super::lock::Lock;
 pub(super) const DATA_FILE: &str = "data.mdb";
 /// The data file of a store that is being made.
 pub(super) const NEW_DATA_FILE: &str = "data.mdb.new";
+/// What is not in the data file yet. Without a data file it means nothing.
+pub(super) const JOURNAL_FILE: &str = "data.journal";
 /// The lock, and who holds it.
 pub(super) const LOCK_FILE: &str = "lock";
 /// LMDB's own tools leave this behind where they have looked at a store.
@@ -35,7 +37,7 @@ pub fn destroy(path: &Path) -> Result<(), StoreError> {
         remove(&path.join(name))?;
     }
     sync_directory(path)?;
-    for name in [LMDB_LOCK_FILE, LOCK_FILE] {
+    for name in [JOURNAL_FILE, LMDB_LOCK_FILE, LOCK_FILE] {
         remove(&path.join(name))?;
     }
     drop(lock);
@@ -71,7 +73,7 @@ pub(super) fn look(path: &Path) -> Result<Found, StoreError> {
             store = true;
         } else if name == NEW_DATA_FILE {
             unfinished = true;
-        } else if name != LOCK_FILE && name != LMDB_LOCK_FILE {
+        } else if ![JOURNAL_FILE, LOCK_FILE, LMDB_LOCK_FILE].into_iter().any(|ours| name == ours) {
             foreign = Some(name.to_string_lossy().into_owned());
         }
     }
@@ -127,8 +129,9 @@ pub(super) fn make_directory(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Gives the finished data file its proper name, for good.
+/// Gives the finished data file its proper name, for good. What belongs to it has its name for good before.
 pub(super) fn finish(path: &Path) -> Result<(), StoreError> {
+    sync_directory(path)?;
     let data_path = path.join(DATA_FILE);
     fs::rename(path.join(NEW_DATA_FILE), &data_path).map_err(|e| StoreError::io("write", &data_path, &e))?;
     sync_directory(path)

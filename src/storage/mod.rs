@@ -1,4 +1,4 @@
-//! Floor 3: one node's store, a directory with an LMDB environment.
+//! Floor 3: one node's store, a directory with an LMDB environment and a journal before it.
 //!
 //! It keeps what a node may not forget: who it is, what it was started with, its hard state, its snapshot and
 //! its log. It uses the file system, LMDB, one thread, and a child process for the check at start-up; it
@@ -14,33 +14,40 @@
 //! thread.shutdown()
 //! ```
 //!
-//! What is on the disk, byte by byte, is in `docs/storage-format.rst`. What decides about it is pure: a [`Tail`]
-//! plans which records a write puts and deletes, a [`Value`] gives the bytes of one, a [`Collector`] makes contents
-//! of them, or an error. The store carries that out on LMDB; the simulator, on a disk of its own.
+//! What is on the disk, byte by byte, is in `docs/storage-format.rst`. What decides about it is pure: a [`Recorder`]
+//! says what becomes of a write, a [`Collector`] makes contents of what is on the disk, or an error. The store carries
+//! that out on its files; the simulator, on a disk of its own.
 
 mod batch;
 mod environment;
 mod error;
 mod files;
+mod journal;
+mod journal_file;
 mod lock;
 mod pages;
 mod plan;
 mod record;
+mod recorder;
 mod recover;
 mod store;
 #[cfg(test)]
 mod testing;
 mod thread;
+mod transaction;
 mod verify;
 
 pub use error::{Place, StoreError};
 pub use files::destroy;
+pub use journal::{Journal, SECTOR_BYTES, TransactionId};
 pub use lock::{Listening, Running, running};
-pub use plan::{Change, Tail, new_records};
-pub use record::{Extent, Key, KeyBytes, Value};
+pub use plan::new_records;
+pub use record::{Checkpoint, Extent, Key, KeyBytes, Value};
+pub use recorder::{Recorder, Step};
 pub use recover::{Collector, Contents};
 pub use store::Store;
 pub use thread::{Completion, StorageCounts, StorageThread};
+pub use transaction::Pending;
 pub use verify::{Findings, verify, verify_in_child};
 
 /// The name and the value of something that a node was started with. Opaque to the store.

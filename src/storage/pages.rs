@@ -513,7 +513,7 @@ mod tests {
 
     use super::*;
     use crate::storage::environment::{Access, read};
-    use crate::storage::files::DATA_FILE;
+    use crate::storage::files::{DATA_FILE, JOURNAL_FILE};
     use crate::storage::recover::Contents;
     use crate::storage::testing::{TestDir, append, entry, member, snapshot, write};
     use crate::storage::{MAP_BYTES_MIN, Store};
@@ -526,9 +526,12 @@ mod tests {
         for round in 0..10 {
             let first = 2 + round * 60;
             store.write(&[append(1, first..=first + 59, 1)]).unwrap();
+            store.checkpoint().unwrap();
         }
         store.write(&[Write { snapshot: Some(Arc::new(snapshot(200, 1))), ..write(1) }]).unwrap();
+        store.checkpoint().unwrap();
         store.write(&[Write { truncate_from: Some(LogIndex(590)), ..write(1) }]).unwrap();
+        store.checkpoint().unwrap();
         drop(store);
         read(dir.path(), Access::Read).unwrap().contents
     }
@@ -544,7 +547,7 @@ mod tests {
         let report = check(&dir.path().join(DATA_FILE)).unwrap();
         assert_eq!(report.pages_used + report.pages_free, report.pages, "{report:?}");
         assert!(report.pages_free > 0, "{report:?}");
-        assert_eq!(report.records, 6 + 389, "{report:?}");
+        assert_eq!(report.records, 7 + 389, "{report:?}");
     }
 
     #[test]
@@ -656,9 +659,10 @@ mod tests {
                 base = last;
             }
             store.write(&[next]).unwrap();
+            store.checkpoint().unwrap();
             let report = check(&dir.path().join(DATA_FILE)).unwrap_or_else(|e| panic!("round {round}: {e}"));
             assert_eq!(report.pages_used + report.pages_free, report.pages, "round {round}: {report:?}");
-            assert_eq!(report.records, 6 + (last - base), "round {round}");
+            assert_eq!(report.records, 7 + (last - base), "round {round}");
         }
     }
 
@@ -679,15 +683,21 @@ mod tests {
         busy_store(&dir);
         let path = dir.path().join(DATA_FILE);
         let whole = std::fs::read(&path).unwrap();
+        let journal_path = dir.path().join(JOURNAL_FILE);
+        let journal = std::fs::read(&journal_path).unwrap();
         let mut written = 0;
         for position in (0..whole.len()).step_by(997) {
             let mut damaged = whole.clone();
             damaged[position] ^= 0x10;
             std::fs::write(&path, &damaged).unwrap();
+            // As it was when the data file was made: what is written is written there.
+            std::fs::write(&journal_path, &journal).unwrap();
             let Ok(mut store) = Store::open(dir.path()) else { continue };
             let last = store.recovered().entries.last().unwrap().index.0;
             store.write(&[append(1, last + 1..=last + 100, 1)]).unwrap();
+            store.checkpoint().unwrap();
             store.write(&[Write { snapshot: Some(Arc::new(snapshot(last, 1))), ..write(1) }]).unwrap();
+            store.checkpoint().unwrap();
             drop(store);
             assert_eq!(contents(&dir).unwrap().recovered.entries.len(), 100, "byte {position}");
             written += 1;

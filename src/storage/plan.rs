@@ -2,25 +2,25 @@
 //!
 //! Pure: writes in, changes out, in the order in which they are to be made. It checks what each write relies on.
 //! The core alone makes writes, so one that does not follow on what is there is a mistake of ours, and stops the
-//! process before it spoils the store. It must never know what the changes are made to: LMDB in a store that is
-//! open, a map in a simulation.
+//! process before it spoils the store. It must never know where the changes go.
 
 use raft_core::{Entry, HardState, LogIndex, Snapshot, Term, Write};
 
 use super::Setting;
-use super::record::{Extent, Key, Value};
+use super::journal::TransactionId;
+use super::record::{Checkpoint, Extent, Key, Value};
 use crate::identity::Identity;
 
 /// One change of a transaction.
 #[derive(Clone, Copy, Debug)]
-pub enum Change<'w> {
+pub(super) enum Change<'w> {
     /// The record is written, in place of what is there.
     Put(Value<'w>),
     /// The record, which is there, is removed.
     Delete(Key),
 }
 
-/// The records that a new store begins with.
+/// The records that a new store begins with. Its sizes are in bytes.
 ///
 /// # Panics
 /// Where the snapshot is of a term after the hard state's.
@@ -29,6 +29,7 @@ pub fn new_records<'a>(
     identity: &'a Identity,
     settings: &'a [Setting],
     map_bytes: u64,
+    journal_bytes: u64,
     hard_state: &'a HardState,
     snapshot: Option<&'a Snapshot>,
 ) -> Vec<Value<'a>> {
@@ -42,6 +43,7 @@ pub fn new_records<'a>(
         Value::MapSize(map_bytes),
         Value::HardState(hard_state),
         Value::Extent(Extent { snapshot: of_snapshot, last_log_index }),
+        Value::Checkpoint(Checkpoint { through: TransactionId::default(), journal_bytes }),
     ];
     records.extend(snapshot.map(Value::Snapshot));
     records
@@ -49,7 +51,7 @@ pub fn new_records<'a>(
 
 /// What the next write builds on.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Tail {
+pub(super) struct Tail {
     hard_state: HardState,
     extent: Extent,
     /// The entries' terms, as runs: where each begins. Ascending.
@@ -70,7 +72,7 @@ impl Tail {
     /// # Panics
     /// Where a write does not follow on what is there.
     #[must_use]
-    pub fn plan<'w>(&mut self, writes: &'w [Write]) -> Vec<Change<'w>> {
+    pub(super) fn plan<'w>(&mut self, writes: &'w [Write]) -> Vec<Change<'w>> {
         let puts = writes.iter().map(|write| write.entries.len() + 1).sum::<usize>();
         let mut changes = Vec::with_capacity(puts + 1);
         for write in writes {
@@ -184,10 +186,13 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::storage::journal::Journal;
     use crate::storage::record::KeyBytes;
     use crate::storage::recover::{Collector, Contents};
     use crate::storage::testing::{entry, member, settings, snapshot, write};
     use crate::storage::{MAP_BYTES_MIN, StoreError};
+
+    const JOURNAL_BYTES: u64 = 4096;
 
     /// Records in memory, as LMDB would keep them.
     #[derive(Clone, Default)]
@@ -198,7 +203,9 @@ mod tests {
             let hard_state = HardState { current_term: Term(9), voted_for: None };
             let (member, settings, snapshot) = (member(), settings(), snapshot(1, 1));
             let mut records = Records::default();
-            for value in new_records(&member, &settings, MAP_BYTES_MIN, &hard_state, Some(&snapshot)) {
+            let values =
+                new_records(&member, &settings, MAP_BYTES_MIN, JOURNAL_BYTES, &hard_state, Some(&snapshot));
+            for value in values {
                 records.make(&Change::Put(value));
             }
             records
@@ -220,7 +227,7 @@ mod tests {
             for (key, value) in &self.0 {
                 collector.add(key.as_ref(), value)?;
             }
-            collector.finish()
+            collector.finish(&Journal::blank(member().me.incarnation, JOURNAL_BYTES))
         }
     }
 

@@ -17,10 +17,11 @@ use raft_core::{Entry, HardState, LogIndex, Snapshot, Term};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::identity::{ClusterId, Identity, Standing};
 
+use super::journal::TransactionId;
 use super::{SETTINGS_MAX, Setting};
 
-/// The format that this program writes, and the only one that it reads.
-pub(super) const FORMAT_VERSION: u8 = 1;
+/// The format that this program writes, and the only one that it reads: of records, and of the journal.
+pub(super) const FORMAT_VERSION: u8 = 2;
 
 /// The longest key of ours.
 pub(super) const KEY_BYTES_MAX: usize = 9;
@@ -48,6 +49,8 @@ pub enum Key {
     Entry(LogIndex),
     /// Which snapshot and which entries there must be.
     Extent,
+    /// Which transactions the data file has, so that the journal need not.
+    Checkpoint,
 }
 
 const TABLE_IDENTITY: u8 = 1;
@@ -57,6 +60,7 @@ const TABLE_HARD_STATE: u8 = 4;
 const TABLE_SNAPSHOT: u8 = 5;
 const TABLE_ENTRY: u8 = 6;
 const TABLE_EXTENT: u8 = 7;
+const TABLE_CHECKPOINT: u8 = 8;
 
 impl Key {
     fn table(self) -> u8 {
@@ -68,6 +72,7 @@ impl Key {
             Key::Snapshot => TABLE_SNAPSHOT,
             Key::Entry(_) => TABLE_ENTRY,
             Key::Extent => TABLE_EXTENT,
+            Key::Checkpoint => TABLE_CHECKPOINT,
         }
     }
 
@@ -93,11 +98,21 @@ impl Key {
             [TABLE_HARD_STATE] => Some(Key::HardState),
             [TABLE_SNAPSHOT] => Some(Key::Snapshot),
             [TABLE_EXTENT] => Some(Key::Extent),
+            [TABLE_CHECKPOINT] => Some(Key::Checkpoint),
             [TABLE_ENTRY, ref index @ ..] if index.len() == 8 => {
                 Some(Key::Entry(LogIndex(BigEndian::read_u64(index))))
             }
             _ => None,
         }
+    }
+
+    /// The key that comes next.
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Key, DecodeError> {
+        let table = reader.u8()?;
+        if table == TABLE_ENTRY {
+            return Ok(Key::Entry(LogIndex(reader.u64()?)));
+        }
+        Key::from_bytes(&[table]).ok_or(DecodeError::UnknownKind(table))
     }
 }
 
@@ -111,6 +126,7 @@ impl fmt::Display for Key {
             Key::Snapshot => f.write_str("the snapshot record"),
             Key::Entry(index) => write!(f, "the record of log entry {index}"),
             Key::Extent => f.write_str("the extent record"),
+            Key::Checkpoint => f.write_str("the checkpoint record"),
         }
     }
 }
@@ -145,6 +161,15 @@ impl Extent {
     }
 }
 
+/// Where the data file ends and the journal goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Checkpoint {
+    /// The last transaction that the data file has.
+    pub(super) through: TransactionId,
+    /// How large the journal is, in bytes.
+    pub(super) journal_bytes: u64,
+}
+
 /// What is to be written under a key.
 #[derive(Clone, Copy, Debug)]
 pub enum Value<'a> {
@@ -162,6 +187,8 @@ pub enum Value<'a> {
     Entry(&'a Entry),
     /// Which snapshot and which entries there must be.
     Extent(Extent),
+    /// Which transactions the data file has.
+    Checkpoint(Checkpoint),
 }
 
 impl Value<'_> {
@@ -176,6 +203,7 @@ impl Value<'_> {
             Value::Snapshot(_) => Key::Snapshot,
             Value::Entry(entry) => Key::Entry(entry.index),
             Value::Extent(_) => Key::Extent,
+            Value::Checkpoint(_) => Key::Checkpoint,
         }
     }
 
@@ -195,6 +223,10 @@ impl Value<'_> {
             Value::Snapshot(snapshot) => out.put_snapshot(snapshot),
             Value::Entry(entry) => out.put_entry(entry),
             Value::Extent(extent) => put_extent(out, extent),
+            Value::Checkpoint(checkpoint) => {
+                out.put_u64(checkpoint.through.0);
+                out.put_u64(checkpoint.journal_bytes);
+            }
         }
         let crc = checksum(self.key().to_bytes().as_ref(), out);
         out.put_u32(crc);
@@ -243,6 +275,7 @@ pub(super) enum Record {
     Snapshot(Snapshot),
     Entry(Entry),
     Extent(Extent),
+    Checkpoint(Checkpoint),
 }
 
 /// Why bytes are not the record of their key.
@@ -319,6 +352,10 @@ fn read_payload(key: Key, reader: &mut Reader<'_>) -> Result<Record, DecodeError
         Key::Snapshot => Record::Snapshot(reader.snapshot()?),
         Key::Entry(_) => Record::Entry(reader.entry()?),
         Key::Extent => Record::Extent(read_extent(reader)?),
+        Key::Checkpoint => Record::Checkpoint(Checkpoint {
+            through: TransactionId(reader.u64()?),
+            journal_bytes: reader.u64()?,
+        }),
     })
 }
 
@@ -374,6 +411,7 @@ mod tests {
         let hard_state = HardState { current_term: Term(7), voted_for };
         let some = Extent { snapshot: Some((LogIndex(5), Term(2))), last_log_index: LogIndex(8) };
         let none = Extent { snapshot: None, last_log_index: LogIndex(8) };
+        let checkpoint = Checkpoint { through: TransactionId(u64::MAX), journal_bytes: 1 << 20 };
         let (settings, snapshot, entry) = (settings(), snapshot(4, 2), entry(u64::MAX, 3));
         for (value, record) in [
             (Value::Identity(&member()), Record::Identity(member())),
@@ -385,6 +423,7 @@ mod tests {
             (Value::Entry(&entry), Record::Entry(entry.clone())),
             (Value::Extent(some), Record::Extent(some)),
             (Value::Extent(none), Record::Extent(none)),
+            (Value::Checkpoint(checkpoint), Record::Checkpoint(checkpoint)),
         ] {
             assert_eq!(decode(value.key(), &encoded(&value)), Ok(record));
         }
@@ -400,8 +439,8 @@ mod tests {
     #[test]
     fn the_bytes_of_a_record_are_those_of_the_documented_format() {
         let bytes = encoded(&Value::MapSize(0x0102));
-        assert_eq!(bytes[..10], [1, 3, 0, 0, 0, 0, 0, 0, 1, 2]);
-        let crc = crc32fast::hash(&[3, 1, 3, 0, 0, 0, 0, 0, 0, 1, 2]);
+        assert_eq!(bytes[..10], [2, 3, 0, 0, 0, 0, 0, 0, 1, 2]);
+        let crc = crc32fast::hash(&[3, 2, 3, 0, 0, 0, 0, 0, 0, 1, 2]);
         assert_eq!(bytes[10..], crc.to_be_bytes());
         assert_eq!(Key::Entry(LogIndex(0x0102)).to_bytes().as_ref(), [6, 0, 0, 0, 0, 0, 0, 1, 2]);
     }
@@ -419,12 +458,13 @@ mod tests {
             Key::Entry(LogIndex(256)),
             Key::Entry(LogIndex(u64::MAX)),
             Key::Extent,
+            Key::Checkpoint,
         ];
         assert!(keys.windows(2).all(|pair| pair[0].to_bytes().as_ref() < pair[1].to_bytes().as_ref()));
         for key in keys {
             assert_eq!(Key::from_bytes(key.to_bytes().as_ref()), Some(key));
         }
-        for bytes in [&b""[..], &[0], &[8], &[6], &[6; 8], &[6; 10], &[1, 1]] {
+        for bytes in [&b""[..], &[0], &[9], &[6], &[6; 8], &[6; 10], &[1, 1]] {
             assert_eq!(Key::from_bytes(bytes), None, "{bytes:?}");
         }
     }

@@ -1,18 +1,24 @@
-//! What a store holds, put together from its records and checked as a whole.
+//! What a store holds, put together from its records and its journal, and checked as a whole.
 //!
-//! Pure: records in, contents or the first fault out. A store that fails a check here is never served from
-//! and never cut short: which of two records is wrong can not be told. It must never know where records come
-//! from.
+//! Pure: records and the bytes of a journal in, contents or the first fault out. A store that fails a check here is
+//! never served from and never cut short: which of two records is wrong can not be told. It must never know where they
+//! come from.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use raft_core::{Entry, HardState, LogIndex, Recovered, Snapshot, Term};
 
 use super::error::{Place, StoreError};
+use super::journal::{Journal, JournalError, Transaction, TransactionId};
 use super::plan::Tail;
-use super::record::{self, Extent, KEY_BYTES_MAX, Key, Record, RecordError};
+use super::record::{self, Checkpoint, Extent, KEY_BYTES_MAX, Key, Record, RecordError};
+use super::recorder::Recorder;
+use super::transaction::{Pending, read_change};
 use super::{MAP_BYTES_MAX, MAP_BYTES_MIN, Setting};
+use crate::codec::Reader;
 use crate::identity::Identity;
 
 /// Everything that a store holds.
@@ -26,18 +32,36 @@ pub struct Contents {
     pub map_bytes: u64,
     /// The hard state, the snapshot and the log.
     pub recovered: Recovered,
+    /// How many transactions the journal has that the data file lacks.
+    pub journalled: usize,
     pub(super) extent: Extent,
+    journal: Journal,
+    pending: Pending,
 }
 
 impl Contents {
-    /// What the next write builds on.
+    /// What the next transaction builds on.
     #[must_use]
-    pub fn tail(&self) -> Tail {
+    pub fn recorder(&self) -> Recorder {
+        Recorder::new(self.tail(), self.journal.clone(), self.pending.clone())
+    }
+
+    /// The last transaction.
+    pub(super) fn last_transaction(&self) -> TransactionId {
+        self.journal.last()
+    }
+
+    /// Where in the journal the last transaction is, in bytes from the front; empty where none is there.
+    pub(super) fn last_in_journal(&self) -> Range<usize> {
+        self.journal.last_range()
+    }
+
+    pub(super) fn tail(&self) -> Tail {
         Tail::new(self.recovered.hard_state, self.extent, &self.recovered.entries)
     }
 }
 
-/// Puts the records together, in the order of their keys.
+/// Puts the records together: those of the data file, then what the journal changes.
 #[derive(Debug)]
 pub struct Collector<'p> {
     path: &'p Path,
@@ -46,8 +70,9 @@ pub struct Collector<'p> {
     map_bytes: Option<u64>,
     hard_state: Option<HardState>,
     snapshot: Option<Snapshot>,
-    entries: Vec<Entry>,
+    entries: BTreeMap<LogIndex, Entry>,
     extent: Option<Extent>,
+    checkpoint: Option<Checkpoint>,
 }
 
 impl<'p> Collector<'p> {
@@ -61,12 +86,13 @@ impl<'p> Collector<'p> {
             map_bytes: None,
             hard_state: None,
             snapshot: None,
-            entries: Vec::new(),
+            entries: BTreeMap::new(),
             extent: None,
+            checkpoint: None,
         }
     }
 
-    /// Takes a record.
+    /// Takes a record of the data file.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] where it is not what belongs under that key, [`StoreError::Format`].
@@ -77,14 +103,19 @@ impl<'p> Collector<'p> {
             start[..len].copy_from_slice(&key[..len]);
             return Err(self.damaged(Place::UnknownKey(start), "no store of ours has it"));
         };
+        self.put(key, value)
+    }
+
+    fn put(&mut self, key: Key, value: &[u8]) -> Result<(), StoreError> {
         match record::decode(key, value) {
             Ok(Record::Identity(identity)) => self.identity = Some(identity),
             Ok(Record::Settings(settings)) => self.settings = Some(settings),
             Ok(Record::MapSize(map_bytes)) => self.map_bytes = Some(map_bytes),
             Ok(Record::HardState(hard_state)) => self.hard_state = Some(hard_state),
             Ok(Record::Snapshot(snapshot)) => self.snapshot = Some(snapshot),
-            Ok(Record::Entry(entry)) => self.entries.push(entry),
+            Ok(Record::Entry(entry)) => drop(self.entries.insert(entry.index, entry)),
             Ok(Record::Extent(extent)) => self.extent = Some(extent),
+            Ok(Record::Checkpoint(checkpoint)) => self.checkpoint = Some(checkpoint),
             Err(RecordError::Version(found)) => {
                 return Err(StoreError::Format { path: self.path.to_owned(), found });
             }
@@ -93,11 +124,69 @@ impl<'p> Collector<'p> {
         Ok(())
     }
 
-    /// Checks the whole.
+    /// Removes a record, which must be there.
+    fn delete(&mut self, key: Key) -> Result<(), StoreError> {
+        let was_there = match key {
+            Key::Identity => self.identity.take().is_some(),
+            Key::Settings => self.settings.take().is_some(),
+            Key::MapSize => self.map_bytes.take().is_some(),
+            Key::HardState => self.hard_state.take().is_some(),
+            Key::Snapshot => self.snapshot.take().is_some(),
+            Key::Entry(index) => self.entries.remove(&index).is_some(),
+            Key::Extent => self.extent.take().is_some(),
+            Key::Checkpoint => self.checkpoint.take().is_some(),
+        };
+        if was_there { Ok(()) } else { Err(self.missing(key)) }
+    }
+
+    /// Makes the changes of a transaction.
+    fn replay(&mut self, transaction: &Transaction, pending: &mut Pending) -> Result<(), StoreError> {
+        let mut reader = Reader::new(&transaction.bytes);
+        while !reader.is_empty() {
+            let (key, record) = read_change(&mut reader)
+                .map_err(|error| self.damaged(Place::Journal(transaction.sector), error.to_string()))?;
+            match record {
+                Some(record) => {
+                    self.put(key, record)?;
+                    pending.put(key.to_bytes(), record);
+                }
+                None => {
+                    self.delete(key)?;
+                    pending.delete(key.to_bytes());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the bytes of the journal, and checks the whole.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] where a record is missing, or two do not fit each other.
-    pub fn finish(mut self) -> Result<Contents, StoreError> {
+    /// [`StoreError::Damaged`] where a record is missing, two do not fit each other, or the journal is not what
+    /// belongs to these records; [`StoreError::Format`].
+    pub fn finish(mut self, journal: &[u8]) -> Result<Contents, StoreError> {
+        let me = self.identity.ok_or_else(|| self.missing(Key::Identity))?.me;
+        let checkpoint = self.checkpoint.ok_or_else(|| self.missing(Key::Checkpoint))?;
+        let read = Journal::read(journal, me.incarnation, checkpoint);
+        let (journal, transactions) = read.map_err(|error| self.damaged_journal(error))?;
+        let mut pending = Pending::default();
+        transactions.iter().try_for_each(|transaction| self.replay(transaction, &mut pending))?;
+        // The journal is of one node, and makes no other of it.
+        if let Some(Identity { me: now, .. }) = self.identity
+            && now != me
+        {
+            let reason = format!("it is that of node {now} ({})", now.incarnation);
+            return Err(self.damaged(Place::Record(Key::Identity), reason));
+        }
+        self.check(journal, pending, transactions.len())
+    }
+
+    fn check(
+        mut self,
+        journal: Journal,
+        pending: Pending,
+        journalled: usize,
+    ) -> Result<Contents, StoreError> {
         let identity = self.identity.take().ok_or_else(|| self.missing(Key::Identity))?;
         let settings = self.settings.take().ok_or_else(|| self.missing(Key::Settings))?;
         let map_bytes = self.map_bytes.ok_or_else(|| self.missing(Key::MapSize))?;
@@ -109,8 +198,9 @@ impl<'p> Collector<'p> {
         self.check_snapshot(&extent)?;
         self.check_log(&extent, hard_state.current_term)?;
         let snapshot = self.snapshot.map(Arc::new);
-        let recovered = Recovered { hard_state, snapshot, entries: self.entries };
-        Ok(Contents { identity, settings, map_bytes, recovered, extent })
+        let entries = self.entries.into_values().collect();
+        let recovered = Recovered { hard_state, snapshot, entries };
+        Ok(Contents { identity, settings, map_bytes, recovered, journalled, extent, journal, pending })
     }
 
     fn check_snapshot(&self, extent: &Extent) -> Result<(), StoreError> {
@@ -138,7 +228,7 @@ impl<'p> Collector<'p> {
         }
         // Not `LogIndex::next`: the numbers come from a disk, and may be the largest that there are.
         let mut last_index = extent.base().0;
-        for Entry { index, term, .. } in &self.entries {
+        for Entry { index, term, .. } in self.entries.values() {
             if last_index.checked_add(1) != Some(index.0) {
                 return Err(self.out_of_place(*index, LogIndex(last_index.saturating_add(1))));
             }
@@ -175,6 +265,19 @@ impl<'p> Collector<'p> {
         self.damaged(Place::Record(key), "it is missing")
     }
 
+    fn damaged_journal(&self, error: JournalError) -> StoreError {
+        match error {
+            JournalError::Version { found } => StoreError::Format { path: self.path.to_owned(), found },
+            JournalError::Length { .. }
+            | JournalError::Checksum { .. }
+            | JournalError::Lost { .. }
+            | JournalError::Impossible { .. } => {
+                let place = error.sector().map_or(Place::JournalFile, Place::Journal);
+                self.damaged(place, error.to_string())
+            }
+        }
+    }
+
     fn damaged(&self, place: Place, reason: impl Into<String>) -> StoreError {
         StoreError::Damaged { path: self.path.to_owned(), place, reason: reason.into() }
     }
@@ -182,9 +285,13 @@ impl<'p> Collector<'p> {
 
 #[cfg(test)]
 mod tests {
+    use raft_core::Incarnation;
+
     use super::*;
+    use crate::storage::plan::Change;
     use crate::storage::record::Value;
     use crate::storage::testing::{entry, member, settings, snapshot};
+    use crate::storage::transaction::encode;
 
     /// What there is besides the log.
     fn collector(path: &Path) -> Collector<'_> {
@@ -192,7 +299,18 @@ mod tests {
         add(&mut collector, &Value::Identity(&member()));
         add(&mut collector, &Value::Settings(&settings()));
         add(&mut collector, &Value::MapSize(MAP_BYTES_MIN));
+        add(&mut collector, &Value::Checkpoint(checkpoint()));
         collector
+    }
+
+    fn checkpoint() -> Checkpoint {
+        Checkpoint { through: TransactionId(3), journal_bytes: JOURNAL_BYTES }
+    }
+
+    const JOURNAL_BYTES: u64 = 2 * 4096;
+
+    fn blank() -> Vec<u8> {
+        Journal::blank(member().me.incarnation, JOURNAL_BYTES)
     }
 
     fn add(collector: &mut Collector<'_>, value: &Value<'_>) {
@@ -215,7 +333,7 @@ mod tests {
         }
         let extent = Extent { snapshot: Some((LogIndex(10), Term(3))), last_log_index };
         add(&mut collector, &Value::Extent(extent));
-        collector.finish().map_err(|error| error.to_string())
+        collector.finish(&blank()).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -267,8 +385,31 @@ mod tests {
             }
             let last_log_index = expected.map_or(LogIndex(0), |(index, _)| index);
             add(&mut collector, &Value::Extent(Extent { snapshot: expected, last_log_index }));
-            let error = collector.finish().unwrap_err().to_string();
+            let error = collector.finish(&blank()).unwrap_err().to_string();
             assert!(error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_journal_that_makes_another_node_of_it_is_refused() {
+        let me = raft_core::Peer { incarnation: Incarnation(1), ..member().me };
+        let stranger = Identity { me, ..member() };
+        for (identity, refused) in [(member(), false), (stranger, true)] {
+            let mut collector = collector(Path::new("store"));
+            add(&mut collector, &Value::HardState(&HardState::default()));
+            add(&mut collector, &Value::Extent(Extent::default()));
+            let mut bytes = Vec::new();
+            let changes = [Change::Put(Value::Identity(&identity))];
+            encode(&changes, &mut Pending::default(), &mut Vec::new(), &mut bytes);
+            let mut file = blank();
+            let (mut journal, _) = Journal::read(&file, member().me.incarnation, checkpoint()).unwrap();
+            let (_, sectors) = journal.append(&bytes);
+            file[..sectors.len()].copy_from_slice(sectors);
+            let outcome = collector.finish(&file).map(|contents| contents.identity);
+            assert_eq!(outcome.is_err(), refused, "{outcome:?}");
+            if let Err(error) = outcome {
+                assert!(error.to_string().contains("the identity record: it is that of node 1"), "{error}");
+            }
         }
     }
 
@@ -278,7 +419,7 @@ mod tests {
         add(&mut collector, &Value::MapSize(1));
         add(&mut collector, &Value::HardState(&HardState::default()));
         add(&mut collector, &Value::Extent(Extent::default()));
-        let error = collector.finish().unwrap_err().to_string();
+        let error = collector.finish(&blank()).unwrap_err().to_string();
         assert!(error.contains("the map size record: it says 1 bytes"), "{error}");
     }
 }

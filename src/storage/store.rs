@@ -1,8 +1,9 @@
 //! One open store: its environment, its lock, and what must be known of it to write the next thing.
 //!
-//! Every change is one LMDB transaction in LMDB's default mode: the pages are written and synced, then the
-//! meta page that makes them valid is written and synced. So a change is durable when its call returns, and
-//! is there as a whole or not at all. It must never know of threads or of why something is written.
+//! A change goes to the journal, which is synced; or, with all that waits there, to the data file, as one transaction in
+//! LMDB's default mode: the pages are written and synced, then the meta page that makes them valid is written and
+//! synced. So a change is durable when its call returns, and is there as a whole or not at all. It must never know of
+//! threads or of why something is written.
 
 use std::path::{Path, PathBuf};
 
@@ -14,10 +15,13 @@ use super::batch::Batch;
 use super::batch::Fault;
 use super::environment::{Access, Reading, open_env, read, set_map_bytes, settle};
 use super::error::StoreError;
-use super::files::{self, NEW_DATA_FILE};
+use super::files::{self, JOURNAL_FILE, NEW_DATA_FILE};
+use super::journal::{JOURNAL_BYTES, Journal};
+use super::journal_file::JournalFile;
 use super::lock::{Listening, Lock};
-use super::plan::{Change, Tail, new_records};
+use super::plan::new_records;
 use super::record::Value;
+use super::recorder::{Recorder, Step};
 use super::recover::Contents;
 use super::{
     MAP_BYTES_MAX, MAP_BYTES_MIN, SETTING_NAME_BYTES_MAX, SETTING_VALUE_BYTES_MAX, SETTINGS_MAX, Setting,
@@ -27,12 +31,9 @@ use crate::identity::Identity;
 /// Maps are rounded up to this, the largest page of the systems in use, because LMDB wants whole pages.
 const MAP_GRANULE_BYTES: u64 = 64 << 10;
 
-/// What a store must have left beyond the pages that it has, where it is given another size: settings and identity
-/// are rewritten at start-up, each in a transaction that copies a few pages.
-const HEADROOM_BYTES: u64 = 1 << 20;
-
-/// Room for an entry of ours, so that records are put together without growing the buffer again and again.
-const RECORD_BYTES_USUAL: usize = 256;
+/// What a store must have left beyond the pages that it has, where it is given another size: what waits in the
+/// journal goes there, on pages that are half full.
+const HEADROOM_BYTES: u64 = 2 * JOURNAL_BYTES;
 
 /// An open store. While it lives, no other process can open it.
 #[derive(Debug)]
@@ -44,10 +45,10 @@ pub struct Store {
     settings: Vec<Setting>,
     map_bytes: u64,
     recovered: Recovered,
-    tail: Tail,
-    /// Where each record is put together.
-    buffer: Vec<u8>,
-    /// A write failed: LMDB's and our idea of the store may differ, and nothing more is written.
+    recorder: Recorder,
+    pub(super) journal: JournalFile,
+    checkpoints: u64,
+    /// A write failed: what the disk has and our idea of it may differ, and nothing more is written.
     failed: bool,
     #[cfg(test)]
     pub(super) fault: Option<Fault>,
@@ -81,12 +82,17 @@ impl Store {
         files::expect_no_store(path)?;
         let new_data_path = path.join(NEW_DATA_FILE);
         files::remove(&new_data_path)?;
-        let made = fill(&new_data_path, map_bytes, identity, settings, initial);
-        if let Err(error) = made.and_then(|()| files::finish(path)) {
+        let journal = Journal::blank(identity.me.incarnation, JOURNAL_BYTES);
+        let made = JournalFile::create(path, &journal)
+            .and_then(|()| fill(&new_data_path, map_bytes, identity, settings, initial));
+        if let Err(error) = made {
             // What is left is known to be unfinished; removing it is only tidiness.
             let _ = files::remove(&new_data_path);
+            let _ = files::remove(&path.join(JOURNAL_FILE));
             return Err(error);
         }
+        // Where this fails, there may be a store, which is then whole.
+        files::finish(path)?;
         Store::open_locked(path, lock)
     }
 
@@ -108,9 +114,13 @@ impl Store {
         // written to.
         settle(path)?;
         let reading = read(path, Access::Write)?;
-        let Reading { env, db, report: _, contents } = reading;
-        let tail = contents.tail();
-        let Contents { identity, settings, map_bytes, recovered, extent: _ } = contents;
+        let Reading { env, db, report: _, journal: journal_bytes, contents } = reading;
+        let journal = JournalFile::open(path)?;
+        // Of the transactions before the last one, the last says that they are durable.
+        let last = contents.last_in_journal();
+        journal.settle(last.start, &journal_bytes[last])?;
+        let recorder = contents.recorder();
+        let Contents { identity, settings, map_bytes, recovered, .. } = contents;
         set_map_bytes(&env, path, map_bytes)?;
         Ok(Store {
             env,
@@ -120,8 +130,9 @@ impl Store {
             settings,
             map_bytes,
             recovered,
-            tail,
-            buffer: Vec::with_capacity(RECORD_BYTES_USUAL),
+            recorder,
+            journal,
+            checkpoints: 0,
             failed: false,
             #[cfg(test)]
             fault: None,
@@ -170,7 +181,7 @@ impl Store {
     /// # Errors
     /// Where the write fails; the store then takes no further one.
     pub fn set_identity(&mut self, identity: &Identity) -> Result<(), StoreError> {
-        self.commit_value(Value::Identity(identity))?;
+        self.carry_out(|recorder| recorder.put(Value::Identity(identity)))?;
         self.identity = *identity;
         Ok(())
     }
@@ -182,7 +193,7 @@ impl Store {
     /// further one.
     pub fn set_settings(&mut self, settings: &[Setting]) -> Result<(), StoreError> {
         check_settings(settings)?;
-        self.commit_value(Value::Settings(settings))?;
+        self.carry_out(|recorder| recorder.put(Value::Settings(settings)))?;
         self.settings = settings.to_vec();
         Ok(())
     }
@@ -213,7 +224,14 @@ impl Store {
             return Err(error);
         }
         self.map_bytes = map_bytes;
-        self.commit_value(Value::MapSize(map_bytes))
+        // Where it is too small for what waits in the journal, that shows now.
+        self.checkpoint()
+    }
+
+    /// Brings the size of the map, and all that waits in the journal, to the data file.
+    pub(super) fn checkpoint(&mut self) -> Result<(), StoreError> {
+        let map_bytes = self.map_bytes;
+        self.carry_out(|recorder| recorder.put_in_data_file(Value::MapSize(map_bytes)))
     }
 
     /// Tells other processes where this one listens.
@@ -227,42 +245,54 @@ impl Store {
     /// Carries out the writes, in their order, as one transaction. Durable on return.
     ///
     /// # Errors
-    /// Where the write fails. Nothing of it has happened then, and the store takes no further one.
+    /// Where the write fails. It counts for nothing then, though a later opening may find it, and the store takes no
+    /// further one.
     ///
     /// # Panics
     /// Where a write does not follow on what is there (see [`Write`]), or an earlier one failed: mistakes of
     /// ours.
     pub fn write(&mut self, writes: &[Write]) -> Result<(), StoreError> {
-        assert!(!self.failed, "a write to {} after one that failed", self.path.display());
-        let changes = self.tail.plan(writes);
-        let result = self.transact(&changes);
-        self.failed = result.is_err();
-        result
+        self.carry_out(|recorder| recorder.write(writes))
     }
 
-    /// Puts a record that no plan builds on.
-    fn commit_value(&mut self, value: Value<'_>) -> Result<(), StoreError> {
+    /// Carries out the recorder's next step.
+    fn carry_out<'s>(
+        &'s mut self,
+        next: impl FnOnce(&'s mut Recorder) -> Step<'s>,
+    ) -> Result<(), StoreError> {
         assert!(!self.failed, "a write to {} after one that failed", self.path.display());
-        let result = self.transact(&[Change::Put(value)]);
-        // Nothing has changed where there was no room, and the store can be given more.
-        self.failed = matches!(&result, Err(error) if !matches!(error, StoreError::MapFull { .. }));
-        result
-    }
-
-    fn transact(&mut self, changes: &[Change<'_>]) -> Result<(), StoreError> {
-        let begun = Batch::begin(&self.env, self.db, &mut self.buffer);
-        let done = begun.and_then(|mut batch| {
-            #[cfg(test)]
-            {
-                batch.fault = self.fault;
+        let done = match next(&mut self.recorder) {
+            Step::Append { offset, bytes } => self.journal.write(offset, bytes).map_err(|error| {
+                StoreError::WriteFailed { path: self.path.clone(), reason: error.to_string() }
+            }),
+            Step::Checkpoint(pending) => {
+                let begun = Batch::begin(&self.env, self.db);
+                let done = begun.and_then(|mut batch| {
+                    #[cfg(test)]
+                    {
+                        batch.fault = self.fault;
+                    }
+                    pending.iter().try_for_each(|(key, record)| match record {
+                        Some(record) => batch.put(key.as_ref(), record),
+                        None => batch.delete(key.as_ref()),
+                    })?;
+                    batch.commit()
+                });
+                self.checkpoints += 1;
+                done.map_err(|error| StoreError::lmdb_write(&self.path, self.map_bytes, error))
             }
-            changes.iter().try_for_each(|change| batch.make(change))?;
-            batch.commit()
-        });
-        done.map_err(|e| StoreError::lmdb_write(&self.path, self.map_bytes, e))
+        };
+        self.failed = done.is_err();
+        done
     }
 
-    fn used_bytes(&self) -> Result<u64, StoreError> {
+    /// How many transactions went to the data file since the store was opened.
+    pub(super) fn checkpoints(&self) -> u64 {
+        self.checkpoints
+    }
+
+    /// How large the data file's pages have become, in bytes.
+    pub(super) fn used_bytes(&self) -> Result<u64, StoreError> {
         let error = |e| StoreError::lmdb("read", &self.path, e);
         let pages = self.env.info().map_err(error)?.last_pgno() as u64 + 1;
         Ok(pages * u64::from(self.env.stat().map_err(error)?.page_size()))
@@ -281,13 +311,14 @@ fn fill(
         Some((hard_state, snapshot)) => (hard_state, Some(snapshot)),
         None => (HardState::default(), None),
     };
-    let records = new_records(identity, settings, map_bytes, &hard_state, snapshot.as_ref());
+    let records = new_records(identity, settings, map_bytes, JOURNAL_BYTES, &hard_state, snapshot.as_ref());
     let (env, db) = open_env(data_path, map_bytes, Access::Write)?;
     let error = |e| StoreError::lmdb("write", data_path, e);
-    let mut buffer = Vec::new();
-    let mut batch = Batch::begin(&env, db, &mut buffer).map_err(error)?;
+    let mut record = Vec::new();
+    let mut batch = Batch::begin(&env, db).map_err(error)?;
     for value in records {
-        batch.make(&Change::Put(value)).map_err(error)?;
+        value.encode(&mut record);
+        batch.put(value.key().to_bytes().as_ref(), &record).map_err(error)?;
     }
     batch.commit().map_err(error)
 }
@@ -329,8 +360,8 @@ mod tests {
     use crate::storage::files::DATA_FILE;
     use crate::storage::record::Key;
     use crate::storage::recover::Collector;
-    use crate::storage::testing::{TestDir, append, entry, member, settings, snapshot, write};
-    use crate::storage::{Place, destroy, running, verify};
+    use crate::storage::testing::{self, TestDir, append, entry, member, settings, snapshot, write};
+    use crate::storage::{Place, SECTOR_BYTES, destroy, running, verify};
 
     const EIO: i32 = 5;
     const ENOSPC: i32 = 28;
@@ -338,6 +369,13 @@ mod tests {
     fn new_store(dir: &TestDir) -> Store {
         let initial = (HardState { current_term: Term(1), voted_for: None }, snapshot(1, 1));
         Store::create(dir.path(), MAP_BYTES_MIN, &member(), &settings(), Some(initial)).unwrap()
+    }
+
+    /// A store with entries 2 to 4, which are in the data file, so that it can be edited.
+    fn store_to_edit(dir: &TestDir) {
+        let mut store = new_store(dir);
+        store.write(&[append(1, 2..=4, 1)]).unwrap();
+        store.checkpoint().unwrap();
     }
 
     fn peer(id: u64) -> Peer {
@@ -485,15 +523,14 @@ mod tests {
     #[test]
     fn every_record_with_a_bit_flipped_is_named_and_never_served() {
         let dir = TestDir::new();
-        new_store(&dir).write(&[append(1, 2..=4, 1)]).unwrap();
+        store_to_edit(&dir);
         let sound = records(&dir);
-        assert_eq!(sound.len(), 9);
+        assert_eq!(sound.len(), 10);
         for (key, value) in &sound {
             for bit in 0..value.len() * 8 {
                 let mut flipped = value.clone();
                 flipped[bit / 8] ^= 1 << (bit % 8);
-                let mut collector = Collector::new(dir.path());
-                let error = collector.add(key, &flipped).unwrap_err();
+                let error = Collector::new(dir.path()).add(key, &flipped).unwrap_err();
                 let place = Place::Record(Key::from_bytes(key).unwrap());
                 assert!(
                     matches!(&error, StoreError::Damaged { place: found, .. } if *found == place),
@@ -513,7 +550,7 @@ mod tests {
     #[test]
     fn every_record_that_is_removed_is_missed() {
         let dir = TestDir::new();
-        new_store(&dir).write(&[append(1, 2..=4, 1)]).unwrap();
+        store_to_edit(&dir);
         for (key, value) in records(&dir) {
             edit(&dir, |txn, db| txn.del(db, &key, None).unwrap());
             let missing = StoreError::Damaged {
@@ -554,32 +591,154 @@ mod tests {
             error,
             StoreError::Format { path: dir.path().to_owned(), found: FORMAT_OF_ANOTHER_VERSION }
         );
-        assert!(error.to_string().contains("has format 9, this program reads 1"), "{error}");
+        assert!(error.to_string().contains("has format 9, this program reads 2"), "{error}");
     }
 
     const FORMAT_OF_ANOTHER_VERSION: u8 = 9;
 
     #[test]
     fn a_failed_write_leaves_the_store_as_it_was_and_is_never_followed_by_another() {
-        for (fault, said) in [
-            (Fault::Commit(EIO), "Input/output error"),
-            (Fault::Commit(ENOSPC), "No space left on device"),
-            (Fault::Put(EIO), "Input/output error"),
+        let grow = |store: &mut Store| store.grow(2 * MAP_BYTES_MIN);
+        let append = |store: &mut Store| store.write(&[append(2, 3..=3, 1)]);
+        type Change<'a> = &'a dyn Fn(&mut Store) -> Result<(), StoreError>;
+        let in_data_file = |fault| (Some(fault), None, &grow as Change<'_>);
+        let in_journal = |errno| (None, Some(errno), &append as Change<'_>);
+        for ((of_batch, of_journal, change), said) in [
+            (in_data_file(Fault::Commit(EIO)), "Input/output error"),
+            (in_data_file(Fault::Commit(ENOSPC)), "No space left on device"),
+            (in_data_file(Fault::Put(EIO)), "Input/output error"),
+            (in_journal(EIO), "Input/output error"),
+            (in_journal(ENOSPC), "No space left on device"),
         ] {
             let dir = TestDir::new();
             let mut store = new_store(&dir);
-            store.write(&[append(1, 2..=2, 1)]).unwrap();
-            store.fault = Some(fault);
-            let error = store.write(&[append(2, 3..=3, 1)]).unwrap_err();
+            store.write(&[testing::append(1, 2..=2, 1)]).unwrap();
+            store.fault = of_batch;
+            store.journal.fault = of_journal;
+            let error = change(&mut store).unwrap_err();
             assert!(matches!(&error, StoreError::WriteFailed { .. }), "{error}");
             assert!(error.to_string().contains(said), "{error}");
             store.fault = None;
-            let again = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                let _ = store.write(&[append(2, 3..=3, 1)]);
-            }));
+            store.journal.fault = None;
+            let again = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| append(&mut store)));
             assert!(again.is_err(), "a write after one that failed");
             drop(store);
             assert_eq!(reopened(&dir).entries, [entry(2, 1)]);
+            assert_eq!(Store::open(dir.path()).unwrap().map_bytes(), MAP_BYTES_MIN);
+        }
+    }
+
+    fn journal(dir: &TestDir) -> Vec<u8> {
+        std::fs::read(dir.path().join(JOURNAL_FILE)).unwrap()
+    }
+
+    fn set_journal(dir: &TestDir, bytes: &[u8]) {
+        std::fs::write(dir.path().join(JOURNAL_FILE), bytes).unwrap();
+    }
+
+    fn assert_damaged(dir: &TestDir, place: Place) {
+        let error = Store::open(dir.path()).unwrap_err();
+        assert!(matches!(&error, StoreError::Damaged { place: found, .. } if *found == place), "{error}");
+        assert_eq!(verify(dir.path()).unwrap_err(), error);
+    }
+
+    #[test]
+    fn every_sector_of_the_journal_that_is_damaged_is_named_and_the_store_is_not_served_from() {
+        let dir = TestDir::new();
+        let mut store = new_store(&dir);
+        for index in 2..=4 {
+            store.write(&[append(1, index..=index, 1)]).unwrap();
+        }
+        drop(store);
+        let sound = journal(&dir);
+        for sector in (0..40).chain((40..sound.len() / SECTOR_BYTES).step_by(97)) {
+            let mut rotten = sound.clone();
+            rotten[sector * SECTOR_BYTES + sector % SECTOR_BYTES] ^= 4;
+            set_journal(&dir, &rotten);
+            assert_damaged(&dir, Place::Journal(sector));
+        }
+        set_journal(&dir, &sound);
+        assert_eq!(reopened(&dir).entries, [entry(2, 1), entry(3, 1), entry(4, 1)]);
+    }
+
+    #[test]
+    fn a_journal_that_is_missing_of_another_length_or_of_another_store_is_refused() {
+        let (dir, other) = (TestDir::new(), TestDir::new());
+        new_store(&dir).write(&[append(1, 2..=4, 1)]).unwrap();
+        let me = Peer { incarnation: Incarnation(8), ..member().me };
+        let stranger = Identity { me, ..member() };
+        drop(Store::create(other.path(), MAP_BYTES_MIN, &stranger, &[], None).unwrap());
+        let sound = journal(&dir);
+        for bytes in [vec![], sound[..sound.len() / 2].to_vec(), [&sound[..], &sound[..]].concat()] {
+            set_journal(&dir, &bytes);
+            assert_damaged(&dir, Place::JournalFile);
+        }
+        set_journal(&dir, &journal(&other));
+        assert_damaged(&dir, Place::Journal(0));
+        files::remove(&dir.path().join(JOURNAL_FILE)).unwrap();
+        assert_damaged(&dir, Place::JournalFile);
+        set_journal(&dir, &sound);
+        assert_eq!(reopened(&dir).entries.len(), 3);
+    }
+
+    #[test]
+    fn a_data_file_that_is_older_than_its_journal_is_refused() {
+        let dir = TestDir::new();
+        let mut store = new_store(&dir);
+        let data_path = dir.path().join(DATA_FILE);
+        let older = std::fs::read(&data_path).unwrap();
+        store.write(&[append(1, 2..=2, 1)]).unwrap();
+        store.checkpoint().unwrap();
+        store.write(&[append(1, 3..=3, 1)]).unwrap();
+        drop(store);
+        std::fs::write(data_path, older).unwrap();
+        assert_damaged(&dir, Place::Journal(0));
+    }
+
+    #[test]
+    fn a_checkpoint_that_fails_loses_nothing_that_was_durable_before_it() {
+        for fault in [Fault::Put(EIO), Fault::Commit(ENOSPC)] {
+            let dir = TestDir::new();
+            let mut store = new_store(&dir);
+            store.fault = Some(fault);
+            let mut last = 1;
+            while store.write(&[append(1, last + 1..=last + 1, 1)]).is_ok() {
+                last += 1;
+            }
+            drop(store);
+            assert_eq!(last, 1 + JOURNAL_BYTES / 4096, "a block for each, and then a checkpoint");
+            let mut store = Store::open(dir.path()).unwrap();
+            assert_eq!(store.recovered().entries.last(), Some(&entry(last, 1)));
+            store.write(&[append(1, last + 1..=last + 1, 1)]).unwrap();
+            store.write(&[append(1, last + 2..=last + 2, 1)]).unwrap();
+            drop(store);
+            assert_eq!(reopened(&dir).entries.last(), Some(&entry(last + 2, 1)));
+            assert_eq!(verify(dir.path()).unwrap().journalled, 1);
+        }
+    }
+
+    #[test]
+    fn a_transaction_that_was_not_finished_never_was_and_the_next_goes_in_its_place() {
+        let dir = TestDir::new();
+        let mut store = new_store(&dir);
+        store.write(&[append(1, 2..=2, 1)]).unwrap();
+        let before = journal(&dir);
+        store.write(&[append(1, 3..=90, 1)]).unwrap();
+        drop(store);
+        let after = journal(&dir);
+        for landed in [0b0111_1111_1111_1111, 0b1000_0000_0000_0000, 0b1010_1010_1010_1010, 0] {
+            let mut torn = before.clone();
+            // It begins with the second block.
+            for sector in (0..16).filter(|sector| landed >> sector & 1 == 1) {
+                let range = (8 + sector) * SECTOR_BYTES..(9 + sector) * SECTOR_BYTES;
+                torn[range.clone()].copy_from_slice(&after[range]);
+            }
+            set_journal(&dir, &torn);
+            let mut store = Store::open(dir.path()).unwrap();
+            assert_eq!(store.recovered().entries, [entry(2, 1)], "{landed:b}");
+            store.write(&[append(1, 3..=3, 1)]).unwrap();
+            drop(store);
+            assert_eq!(reopened(&dir).entries, [entry(2, 1), entry(3, 1)], "{landed:b}");
         }
     }
 

@@ -44,6 +44,12 @@ pub struct StorageCounts {
     pub writes: u64,
     /// How long each transaction took until it was durable; the syncs of the disk are nearly all of it.
     pub transactions: Times,
+    /// How many of the transactions went to the data file, with all that waited in the journal.
+    pub checkpoints: u64,
+    /// How large the data file's pages have become, in bytes.
+    pub data_file_bytes: u64,
+    /// How large they may become, in bytes.
+    pub map_bytes: u64,
     /// Failed writes: 1 at most, since there is no other after it.
     pub failures: u64,
     /// Writes that wait for the disk, or are on their way to it.
@@ -67,6 +73,7 @@ impl StorageThread {
     pub fn spawn(mut store: Store, wake: impl Fn() + Send + 'static) -> io::Result<StorageThread> {
         store.forget_recovered();
         let shared = Arc::new(Shared::default());
+        shared.lock().measure(&store);
         let of_thread = Arc::clone(&shared);
         let handle = Builder::new().name("storage".into()).spawn(move || {
             let guard = PanicGuard { shared: &of_thread, wake: &wake };
@@ -111,6 +118,9 @@ impl StorageThread {
         StorageCounts {
             writes: queue.written,
             transactions: queue.transactions,
+            checkpoints: queue.checkpoints,
+            data_file_bytes: queue.data_file_bytes,
+            map_bytes: queue.map_bytes,
             failures: u64::from(queue.failure.is_some()),
             waiting: u64::try_from(queue.writes.len() + queue.under_way).unwrap_or(u64::MAX),
         }
@@ -165,6 +175,9 @@ struct Queue {
     /// How many it has finished.
     written: u64,
     transactions: Times,
+    checkpoints: u64,
+    data_file_bytes: u64,
+    map_bytes: u64,
     submitted: Option<WriteId>,
     /// The last write that is durable, where that was not reported yet.
     durable: Option<WriteId>,
@@ -181,6 +194,9 @@ impl Default for Queue {
             under_way: 0,
             written: 0,
             transactions: Times::of_times(),
+            checkpoints: 0,
+            data_file_bytes: 0,
+            map_bytes: 0,
             waiting: 0,
             submitted: None,
             durable: None,
@@ -192,6 +208,14 @@ impl Default for Queue {
 }
 
 impl Queue {
+    /// How full the store is now.
+    fn measure(&mut self, store: &Store) {
+        self.checkpoints = store.checkpoints();
+        self.map_bytes = store.map_bytes();
+        // Where LMDB can not say, it has said so already, as the failure of a write.
+        self.data_file_bytes = store.used_bytes().unwrap_or(self.data_file_bytes);
+    }
+
     fn push(&mut self, write: Write) {
         if self.failure.is_some() {
             return;
@@ -261,6 +285,9 @@ fn run(shared: &Shared, store: &mut Store, wake: &dyn Fn()) {
         if result.is_ok() {
             queue.written += batch.len() as u64;
             queue.transactions.note(took_us);
+            if queue.checkpoints != store.checkpoints() {
+                queue.measure(store);
+            }
         }
         batch.clear();
         match result {
@@ -295,9 +322,11 @@ mod tests {
     use raft_core::{HardState, Term};
 
     use super::*;
-    use crate::storage::batch::Fault;
     use crate::storage::testing::{TestDir, append, member, settings, snapshot};
     use crate::storage::{MAP_BYTES_MIN, verify};
+
+    const EIO: i32 = 5;
+    const ENOSPC: i32 = 28;
 
     fn new_store(dir: &TestDir) -> Store {
         let initial = (HardState { current_term: Term(1), voted_for: None }, snapshot(1, 1));
@@ -347,6 +376,24 @@ mod tests {
     }
 
     #[test]
+    fn transactions_that_go_to_the_data_file_are_counted_and_its_growth_is_seen() {
+        let dir = TestDir::new();
+        let (woken, wakes) = channel();
+        let thread = StorageThread::spawn(new_store(&dir), move || woken.send(()).unwrap()).unwrap();
+        let before = thread.counts();
+        // Each takes a block of the journal at least.
+        let transactions = 300;
+        for id in 1..=transactions {
+            thread.submit([nth(id)]);
+            wakes.recv().unwrap();
+        }
+        let after = thread.counts();
+        assert_eq!((before.checkpoints, after.checkpoints), (0, 1));
+        assert!(before.data_file_bytes > 0 && after.data_file_bytes > before.data_file_bytes, "{after:?}");
+        assert_eq!((after.writes, after.map_bytes), (transactions, MAP_BYTES_MIN));
+    }
+
+    #[test]
     fn shutdown_writes_what_waits_and_gives_the_store_back() {
         let dir = TestDir::new();
         let (thread, wakes, go) = spawn_stepped(new_store(&dir));
@@ -374,11 +421,11 @@ mod tests {
 
     #[test]
     fn after_a_failure_it_is_reported_once_and_nothing_more_is_written() {
-        for fault in [Fault::Commit(5), Fault::Commit(28), Fault::Put(5)] {
+        for errno in [EIO, ENOSPC] {
             let dir = TestDir::new();
             let mut store = new_store(&dir);
             store.write(&[nth(1)]).unwrap();
-            store.fault = Some(fault);
+            store.journal.fault = Some(errno);
             let (thread, wakes, go) = spawn_stepped(store);
             drop(go);
             thread.submit([nth(2)]);

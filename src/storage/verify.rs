@@ -31,6 +31,8 @@ pub struct Findings {
     pub last_log_index: LogIndex,
     /// Number of the last transaction.
     pub transaction: u64,
+    /// How many of them are in the journal alone.
+    pub journalled: usize,
     /// How large the store may become, in bytes.
     pub map_bytes: u64,
     /// How large the data file's pages have become, in bytes.
@@ -65,8 +67,14 @@ impl fmt::Display for Findings {
         writeln!(f, "{} log entries, the last is {}", self.entries, self.last_log_index)?;
         write!(
             f,
-            "{} bytes at most, {} in the file: {} used, {} free, after transaction {}",
-            self.map_bytes, self.file_bytes, self.used_bytes, self.free_bytes, self.transaction
+            "{} bytes at most, {} in the data file: {} used, {} free, after transaction {}, {} of them in the \
+             journal alone",
+            self.map_bytes,
+            self.file_bytes,
+            self.used_bytes,
+            self.free_bytes,
+            self.transaction,
+            self.journalled
         )
     }
 }
@@ -85,7 +93,8 @@ pub fn verify(path: &Path) -> Result<Findings, StoreError> {
         snapshot: contents.extent.snapshot,
         entries: contents.recovered.entries.len(),
         last_log_index: contents.extent.last_log_index,
-        transaction: report.transaction,
+        transaction: contents.last_transaction().0,
+        journalled: contents.journalled,
         map_bytes: contents.map_bytes,
         file_bytes: report.extent_bytes(),
         used_bytes: report.pages_used * report.page_bytes,

@@ -65,31 +65,38 @@ fn damage(file: &mut Vec<u8>, random: &mut Random) -> &'static str {
 #[test]
 fn a_damaged_store_is_refused_in_one_line_or_the_damage_does_not_matter() {
     let mut random = random(7);
-    let mut cluster = cluster(&["--window", "10"]);
+    let mut cluster = cluster(&["--window", "0"]);
     let load = Load::on(cluster.clients());
-    let mut refused = 0;
-    for _ in 0..rounds(12) {
+    // So that the data file has many records, and the journal some.
+    load.await_more(20 * SOME);
+    let mut refused = [0, 0];
+    for round in 0..rounds(20) {
         load.await_more(SOME / 4);
         let id = cluster.follower();
         let node = cluster.node(id);
         node.kill();
-        let data = node.store().join("data.mdb");
-        let sound = fs::read(&data).expect("the test's own file");
+        let which = usize::from(round % 2 == 0);
+        let path = node.store().join(["data.mdb", "data.journal"][which]);
+        let sound = fs::read(&path).expect("the test's own file");
         let mut file = sound.clone();
         let what = damage(&mut file, &mut random);
-        fs::write(&data, &file).expect("the test's own file");
+        fs::write(&path, &file).expect("the test's own file");
         if refuses(node) {
-            refused += 1;
-            assert_eq!(fs::read(&data).expect("the test's own file"), file, "changed: {what}");
+            refused[which] += 1;
+            assert_eq!(fs::read(&path).expect("the test's own file"), file, "changed: {what}");
             // It has taken part in nothing since, so that the sound one is what it was.
-            fs::write(&data, &sound).expect("the test's own file");
+            fs::write(&path, &sound).expect("the test's own file");
             node.restart();
+        } else {
+            let is_changed = file != sound;
+            assert!(which == 0 || !is_changed, "{what} of the journal went unnoticed");
         }
     }
     load.await_more(SOME);
     load.finish().check();
-    eprintln!("{refused} damaged stores were refused");
-    assert!(refused > 0, "no damage was found: nothing was tested");
+    let [data, journal] = refused;
+    eprintln!("{data} stores were refused whose data file was damaged, and {journal} whose journal was");
+    assert!(data > 0 && journal > 0, "no damage was found: nothing was tested");
 }
 
 /// Restarts the node; whether it ended, in order, with the reason.

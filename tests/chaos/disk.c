@@ -1,21 +1,23 @@
 /* A disk that fails on request, and that forgets what was not synced when the power goes.
  *
- * Preloaded into the real program (LD_PRELOAD), it stands between LMDB and the system for the data file of a store,
- * and leaves all other files and all sockets alone. What it is told and what it writes lies beside the store's
- * directory DIR:
+ * Preloaded into the real program (LD_PRELOAD), it stands between the program with its LMDB and the system for the two
+ * files of a store that hold what may not be lost, `data.mdb` and `journal`, and leaves all other files and all sockets
+ * alone. What it is told and what it writes lies beside the store's directory DIR; FILE is `data` or `journal`:
  *
- *   DIR.fault    the fault, one line: CALL ERRNO SKIP DELAY. From the (SKIP + 1)th CALL on, each takes DELAY milliseconds
- *                and then fails with ERRNO, or does its work where that is 0. A negative DELAY lasts until the file
- *                changes. CALL is `open` (for writing), `write`, `short` (a write: half of it is written), `sync`
- *                (a write to a descriptor that syncs by itself counts as both) or `unheard` (a sync that fails; the
- *                process stands still before it hears of that).
- *   DIR.journal  what was written and not yet synced, with what was there before. The file itself is written at
- *                once, because LMDB reads it through a map; disk.rs goes back from there when the power is cut.
- *   DIR.failed   is there from the first failed sync on: see sync_failed.
- *   DIR.stalled  is there once a call stands still for good.
- *   DIR.renamed  is there while a data file has its new name and the directory was not synced.
+ *   DIR.fault          the fault, one line: CALL WHERE ERRNO SKIP DELAY. From the (SKIP + 1)th CALL on, each takes
+ *                      DELAY milliseconds and then fails with ERRNO, or does its work where that is 0. A negative
+ *                      DELAY lasts until the file changes. CALL is `open` (for writing), `write`, `short` (a write:
+ *                      half of it is written), `sync` (a write to a descriptor that syncs by itself counts as both) or
+ *                      `unheard` (a sync that fails; the process stands still before it hears of that). WHERE is
+ *                      `data`, `journal`, or `any`: these two, the directory, and the opening of other files there.
+ *   DIR.FILE.unsynced  what was written to the file and not yet synced, with what was there before. The file itself is
+ *                      written at once, because LMDB reads its own through a map; disk.rs goes back from there when the
+ *                      power is cut.
+ *   DIR.FILE.failed    is there from the first failed sync of the file on: see sync_failed.
+ *   DIR.stalled        is there once a call stands still for good.
+ *   DIR.renamed        is there while a data file has its new name and the directory was not synced.
  *
- * A call on the data file that this does not model ends the program: what is not watched must not happen. Nothing is
+ * A call on these files that this does not model ends the program: what is not watched must not happen. Nothing is
  * really synced, since no power is really cut; that spares the machine the waiting.
  */
 #define _GNU_SOURCE
@@ -38,11 +40,13 @@
 #define STALL_POLL_US 5000
 
 struct file {
-    char *directory; /* NULL: not a data file */
+    char *directory; /* NULL: not a file that is watched */
+    const char *name;
     int syncs_itself;
 };
 
-/* The record of a journal; after a `W` come `old_bytes` of what there was and `new_bytes` of what was written. */
+/* A record of what was not synced; after a `W` come `old_bytes` of what there was, and `new_bytes` of what was
+ * written. */
 struct record {
     uint64_t kind; /* W: a write; D: the last write is durable; S: a sync; X: a failed sync */
     uint64_t offset;
@@ -72,14 +76,23 @@ static void beside(char *path, const char *directory, const char *suffix)
     }
 }
 
+static void touch(const char *path)
+{
+    int fd = raw_open(path, O_WRONLY | O_CREAT, 0644);
+    if (fd < 0) {
+        die("a mark");
+    }
+    syscall(SYS_close, fd);
+}
+
 /* Gives the error number that the call is to fail with, or 0, when it is time. */
-static int fault(const char *directory, const char *call)
+static int fault(const char *directory, const char *where, const char *call)
 {
     static char last[64];
     static int calls;
     int counted = 0;
     for (;;) {
-        char path[PATH_MAX], text[64] = "", wanted[16] = "";
+        char path[PATH_MAX], text[64] = "", wanted[16] = "", meant[16] = "";
         int error = 0, skip = 0, delay_ms = 0;
         beside(path, directory, "fault");
         int fd = raw_open(path, O_RDONLY, 0);
@@ -88,10 +101,10 @@ static int fault(const char *directory, const char *call)
         }
         ssize_t got = syscall(SYS_read, fd, text, sizeof text - 1);
         syscall(SYS_close, fd);
-        if (got <= 0 || sscanf(text, "%15s %d %d %d", wanted, &error, &skip, &delay_ms) != 4) {
+        if (got <= 0 || sscanf(text, "%15s %15s %d %d %d", wanted, meant, &error, &skip, &delay_ms) != 5) {
             die("such a fault");
         }
-        if (strcmp(wanted, call) != 0) {
+        if (strcmp(wanted, call) != 0 || (strcmp(meant, "any") != 0 && strcmp(meant, where) != 0)) {
             return 0;
         }
         if (strcmp(text, last) != 0) {
@@ -111,20 +124,28 @@ static int fault(const char *directory, const char *call)
             return error;
         }
         beside(path, directory, "stalled");
-        syscall(SYS_close, raw_open(path, O_WRONLY | O_CREAT, 0644));
+        touch(path);
         usleep(STALL_POLL_US);
     }
 }
 
-static void append(const char *directory, const struct record *record, const void *old, const struct iovec *new, int count)
+static void beside_of(char *path, const struct file *file, const char *suffix)
+{
+    char both[64];
+    snprintf(both, sizeof both, "%s.%s", file->name, suffix);
+    beside(path, file->directory, both);
+}
+
+static void append(const struct file *file, const struct record *record, const void *old, const struct iovec *new,
+                   int count)
 {
     char path[PATH_MAX];
-    beside(path, directory, "journal");
+    beside_of(path, file, "unsynced");
     int fd = raw_open(path, O_WRONLY | O_CREAT | O_APPEND, 0644);
     size_t size = sizeof *record + record->old_bytes + record->new_bytes;
     char *bytes = malloc(size);
     if (fd < 0 || bytes == NULL) {
-        die("the journal");
+        die("the record of a write");
     }
     char *end = mempcpy(bytes, record, sizeof *record);
     end = mempcpy(end, old, record->old_bytes);
@@ -133,30 +154,26 @@ static void append(const char *directory, const struct record *record, const voi
     }
     /* One piece: where the process is killed in its midst, the write that it announces has not begun. */
     if (syscall(SYS_write, fd, bytes, size) != (ssize_t)size) {
-        die("the journal");
+        die("the record of a write");
     }
     free(bytes);
     syscall(SYS_close, fd);
 }
 
-static void note(const char *directory, char kind)
+static void note(const struct file *file, char kind)
 {
     struct record record = { .kind = (uint64_t)kind };
-    append(directory, &record, NULL, NULL, 0);
+    append(file, &record, NULL, NULL, 0);
 }
 
-/* After a failed sync Linux takes the pages for clean: what they hold can be read, but a later sync that succeeds does
- * not bring it to the disk. So from now on the journal is kept, and says when which sync happened. */
-static int sync_failed(const char *directory, int error)
+/* After a failed sync Linux takes the file's pages for clean: what they hold can be read, but a later sync that
+ * succeeds does not bring it to the disk. So from now on the records are kept, and say when which sync happened. */
+static int sync_failed(const struct file *file, int error)
 {
     char path[PATH_MAX];
-    beside(path, directory, "failed");
-    int fd = raw_open(path, O_WRONLY | O_CREAT, 0644);
-    if (fd < 0) {
-        die("the mark of a failed sync");
-    }
-    syscall(SYS_close, fd);
-    note(directory, 'X');
+    beside_of(path, file, "failed");
+    touch(path);
+    note(file, 'X');
     errno = error;
     return -1;
 }
@@ -165,41 +182,41 @@ static void stand_still(const char *directory)
 {
     char path[PATH_MAX];
     beside(path, directory, "stalled");
-    syscall(SYS_close, raw_open(path, O_WRONLY | O_CREAT, 0644));
+    touch(path);
     for (;;) {
         pause();
     }
 }
 
 /* Gives 0 where the sync may do its work, and otherwise what it returns. */
-static int try_sync(const char *directory)
+static int try_sync(const struct file *file)
 {
-    int error = fault(directory, "sync");
+    int error = fault(file->directory, file->name, "sync");
     if (error != 0) {
-        return sync_failed(directory, error);
+        return sync_failed(file, error);
     }
-    error = fault(directory, "unheard");
+    error = fault(file->directory, file->name, "unheard");
     if (error != 0) {
-        sync_failed(directory, error);
-        stand_still(directory);
+        sync_failed(file, error);
+        stand_still(file->directory);
     }
     return 0;
 }
 
-static int sync_file(const char *directory)
+static int sync_file(const struct file *file)
 {
-    if (try_sync(directory) != 0) {
+    if (try_sync(file) != 0) {
         return -1;
     }
     char path[PATH_MAX];
-    beside(path, directory, "failed");
+    beside_of(path, file, "failed");
     if (syscall(SYS_faccessat, AT_FDCWD, path, F_OK) == 0) {
-        note(directory, 'S');
+        note(file, 'S');
         return 0;
     }
-    beside(path, directory, "journal");
+    beside_of(path, file, "unsynced");
     if (truncate(path, 0) != 0 && errno != ENOENT) {
-        die("the journal");
+        die("forgetting what is synced");
     }
     return 0;
 }
@@ -211,45 +228,45 @@ static ssize_t write_file(int fd, const struct iovec *new, int count, off_t offs
     for (int i = 0; i < count; i++) {
         new_bytes += new[i].iov_len;
     }
-    int error = fault(file.directory, "write");
+    int error = fault(file.directory, file.name, "write");
     if (error != 0) {
         errno = error;
         return -1;
     }
     struct iovec half = { new[0].iov_base, new[0].iov_len / 2 };
-    if (fault(file.directory, "short") != 0) {
+    if (fault(file.directory, file.name, "short") != 0) {
         new = &half;
         count = 1;
         new_bytes = half.iov_len;
     }
     struct stat stat;
     char *old = malloc(new_bytes);
-    /* LMDB's own descriptor may be for writing only. */
+    /* The descriptor may be for writing only. */
     char self[64];
     snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
     int readable = raw_open(self, O_RDONLY, 0);
     if (fstat(fd, &stat) != 0 || old == NULL || readable < 0) {
-        die("reading the data file");
+        die("reading what is written over");
     }
     ssize_t old_bytes = syscall(SYS_pread64, readable, old, new_bytes, offset);
     syscall(SYS_close, readable);
     if (old_bytes < 0) {
-        die("reading the data file");
+        die("reading what is written over");
     }
     struct record record = { 'W', (uint64_t)offset, (uint64_t)old_bytes, new_bytes, (uint64_t)stat.st_size };
-    append(file.directory, &record, old, new, count);
+    append(&file, &record, old, new, count);
     free(old);
     ssize_t written = syscall(SYS_pwritev, fd, new, count, offset, 0);
     if (file.syncs_itself && written >= 0) {
-        if (try_sync(file.directory) != 0) {
+        if (try_sync(&file) != 0) {
             return -1;
         }
-        note(file.directory, 'D');
+        note(&file, 'D');
     }
     return written;
 }
 
-static int is_data_file(int fd)
+static int is_watched(int fd)
 {
     return fd >= 0 && fd < FDS_MAX && files[fd].directory != NULL;
 }
@@ -276,18 +293,18 @@ static ssize_t write_here(int fd, const struct iovec *new, int count)
 ssize_t write(int fd, const void *bytes, size_t count)
 {
     struct iovec one = { (void *)bytes, count };
-    return is_data_file(fd) ? write_here(fd, &one, 1) : syscall(SYS_write, fd, bytes, count);
+    return is_watched(fd) ? write_here(fd, &one, 1) : syscall(SYS_write, fd, bytes, count);
 }
 
 ssize_t writev(int fd, const struct iovec *new, int count)
 {
-    return is_data_file(fd) ? write_here(fd, new, count) : syscall(SYS_writev, fd, new, count);
+    return is_watched(fd) ? write_here(fd, new, count) : syscall(SYS_writev, fd, new, count);
 }
 
 ssize_t pwrite(int fd, const void *bytes, size_t count, off_t offset)
 {
     struct iovec one = { (void *)bytes, count };
-    return is_data_file(fd) ? write_any(fd, &one, 1, offset) : syscall(SYS_pwrite64, fd, bytes, count, offset);
+    return is_watched(fd) ? write_any(fd, &one, 1, offset) : syscall(SYS_pwrite64, fd, bytes, count, offset);
 }
 
 ssize_t pwrite64(int fd, const void *bytes, size_t count, off_t offset)
@@ -297,7 +314,7 @@ ssize_t pwrite64(int fd, const void *bytes, size_t count, off_t offset)
 
 ssize_t pwritev(int fd, const struct iovec *new, int count, off_t offset)
 {
-    return is_data_file(fd) ? write_any(fd, new, count, offset) : syscall(SYS_pwritev, fd, new, count, offset, 0);
+    return is_watched(fd) ? write_any(fd, new, count, offset) : syscall(SYS_pwritev, fd, new, count, offset, 0);
 }
 
 ssize_t pwritev64(int fd, const struct iovec *new, int count, off_t offset)
@@ -315,7 +332,7 @@ static int sync_directory(int fd)
         die("finding a directory");
     }
     directory[length] = 0;
-    int error = fault(directory, "sync");
+    int error = fault(directory, "names", "sync");
     if (error != 0) {
         errno = error;
         return -1;
@@ -330,8 +347,8 @@ static int sync_any(int fd, long call)
     struct stat stat;
     int result;
     pthread_mutex_lock(&mutex);
-    if (is_data_file(fd)) {
-        result = sync_file(files[fd].directory);
+    if (is_watched(fd)) {
+        result = sync_file(&files[fd]);
     } else if (fstat(fd, &stat) == 0 && S_ISDIR(stat.st_mode)) {
         result = sync_directory(fd);
     } else {
@@ -353,7 +370,7 @@ int fdatasync(int fd)
 
 int ftruncate(int fd, off_t length)
 {
-    if (is_data_file(fd)) {
+    if (is_watched(fd)) {
         die("ftruncate");
     }
     return (int)syscall(SYS_ftruncate, fd, length);
@@ -378,45 +395,56 @@ int rename(const char *old, const char *new)
         char path[PATH_MAX], *directory = strndup(new, (size_t)(name - new));
         beside(path, directory, "renamed");
         free(directory);
-        syscall(SYS_close, raw_open(path, O_WRONLY | O_CREAT, 0644));
+        touch(path);
     }
     return (int)syscall(SYS_renameat2, AT_FDCWD, old, AT_FDCWD, new, 0);
 }
 
+/* What a file is called here whose path ends in this; NULL for one that is not watched. */
+static const char *watched_as(const char *name)
+{
+    if (strcmp(name, "/data.mdb") == 0 || strcmp(name, "/data.mdb.new") == 0) {
+        return "data";
+    }
+    return strcmp(name, "/data.journal") == 0 ? "journal" : NULL;
+}
+
 static int open_any(int at, const char *path, int flags, mode_t mode)
 {
-    const char *name = strrchr(path, '/');
+    const char *end = strrchr(path, '/');
     int writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_CREAT) != 0;
-    int is_data = name != NULL && (strcmp(name, "/data.mdb") == 0 || strcmp(name, "/data.mdb.new") == 0);
-    if (name == NULL || (!writes && !is_data)) {
+    const char *name = end == NULL ? NULL : watched_as(end);
+    if (end == NULL || (!writes && name == NULL)) {
         return (int)syscall(SYS_openat, at, path, flags, mode);
     }
-    char *directory = strndup(path, (size_t)(name - path));
-    if (directory == NULL) {
+    struct file file = { strndup(path, (size_t)(end - path)), name, (flags & O_DSYNC) != 0 };
+    if (file.directory == NULL) {
         die("so little memory");
     }
-    int error = writes ? fault(directory, "open") : 0;
+    int error = writes ? fault(file.directory, name == NULL ? "other" : name, "open") : 0;
     int fd = -1;
     if (error != 0) {
         errno = error;
     } else {
         fd = (int)syscall(SYS_openat, at, path, flags, mode);
     }
-    if (fd < 0 || !is_data) {
-        free(directory);
+    if (fd < 0 || name == NULL) {
+        free(file.directory);
         return fd;
     }
     struct stat stat;
     if (fd >= FDS_MAX || at != AT_FDCWD || fstat(fd, &stat) != 0) {
-        die("such a descriptor of the data file");
+        die("such a descriptor");
     }
     if (writes && stat.st_size == 0) {
-        /* What was written to another file before is of no use for this one. */
-        char journal[PATH_MAX];
-        beside(journal, directory, "journal");
-        unlink(journal);
+        /* It is new, or was cut to nothing: what was written to another before is of no use for this one. */
+        char stale[PATH_MAX];
+        beside_of(stale, &file, "unsynced");
+        unlink(stale);
+        beside_of(stale, &file, "failed");
+        unlink(stale);
     }
-    files[fd] = (struct file){ directory, (flags & O_DSYNC) != 0 };
+    files[fd] = file;
     return fd;
 }
 
@@ -452,7 +480,7 @@ OPENAT(openat64)
 
 int close(int fd)
 {
-    if (is_data_file(fd)) {
+    if (is_watched(fd)) {
         free(files[fd].directory);
         files[fd].directory = NULL;
     }

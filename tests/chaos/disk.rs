@@ -1,10 +1,10 @@
 //! The disk under a node's store: it fails on request, and forgets what was not synced when the power goes.
 //!
-//! `disk.c`, preloaded into the real program, keeps a journal of what was written and not yet synced; this goes back
-//! from there. A disk reads and writes sectors, and the system may bring a page to it at any time: so after a power
-//! cut each sector holds what it held at the last sync, or anything that was written to it since, each independently
-//! of all others. That covers writes that are lost, torn, kept in part or out of order. What it does not cover:
-//! sectors that are torn themselves, and a sync that lies.
+//! `disk.c`, preloaded into the real program, keeps a record of what was written to each of the two files of a store
+//! and not yet synced; this goes back from there. A disk reads and writes sectors, and the system may bring a page to
+//! it at any time: so after a power cut each sector of a file holds what it held at the last sync of that file, or
+//! anything that was written to it since, each independently of all others. That covers writes that are lost, torn,
+//! kept in part or out of order. What it does not cover: sectors that are torn themselves, and a sync that lies.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -24,7 +24,7 @@ const SECTOR_BYTES: usize = 512;
 /// LMDB's pages, and the system's.
 const PAGE_SECTORS: usize = 8;
 
-/// Of a journal's record, without what follows it.
+/// Of a record of what was not synced, without what follows it.
 const RECORD_BYTES: usize = 40;
 
 pub(crate) const EIO: i32 = 5;
@@ -45,7 +45,7 @@ pub(crate) enum Call {
 }
 
 impl Call {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Call::Open => "open",
             Call::Write => "write",
@@ -60,7 +60,13 @@ impl Call {
 #[derive(Clone, Debug)]
 pub(crate) struct Disk {
     store: PathBuf,
+    /// What its faults are for, in the words of `disk.c`.
+    fault_at: &'static str,
 }
+
+/// What a store's files are called in the words of `disk.c`.
+const DATA: &str = "data";
+const JOURNAL: &str = "journal";
 
 /// What has come to the disk, of what was not synced, when the power is cut.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -129,7 +135,20 @@ impl Disk {
 
     /// The disk of the store at this path.
     pub(crate) fn at(store: &Path) -> Disk {
-        Disk { store: store.to_owned() }
+        Disk { store: store.to_owned(), fault_at: "any" }
+    }
+
+    /// The same, where faults are for calls on the data file alone, and only these count. Its calls are those of a
+    /// checkpoint: writes of pages, their sync, the write of the meta page, which syncs by itself. Before the first,
+    /// at an opening, each meta page is written and synced.
+    pub(crate) fn of_data_file(&self) -> Disk {
+        Disk { fault_at: DATA, ..self.clone() }
+    }
+
+    /// The same, where faults are for calls on the journal alone, and only these count: a write and a sync for each
+    /// transaction, and before the first, at an opening, for all that it has.
+    pub(crate) fn of_journal(&self) -> Disk {
+        Disk { fault_at: JOURNAL, ..self.clone() }
     }
 
     /// So many calls from now on do their work, and all after them fail with this error number.
@@ -172,7 +191,8 @@ impl Disk {
 
     fn set_fault(&self, call: Call, errno: i32, skip: u64, delay_ms: i32) {
         let new = self.beside("fault.new");
-        let write = fs::write(&new, format!("{} {errno} {skip} {delay_ms}\n", call.name()));
+        let fault = format!("{} {} {errno} {skip} {delay_ms}\n", call.name(), self.fault_at);
+        let write = fs::write(&new, fault);
         write.and_then(|()| fs::rename(&new, self.beside("fault"))).expect("the test's own directory");
     }
 
@@ -185,27 +205,43 @@ impl Disk {
 
     /// Goes back to what the disk may hold after the power was cut. No process may have the store open.
     pub(crate) fn cut_power(&self, random: &mut Random) -> Cut {
-        self.cut_power_leaving(Left::any(random), random)
+        let left = [Left::any(random), Left::any(random)];
+        self.go_back(left, random)
     }
 
     /// As [`Disk::cut_power`], with a choice.
     pub(crate) fn cut_power_leaving(&self, left: Left, random: &mut Random) -> Cut {
+        self.go_back([left, left], random)
+    }
+
+    fn go_back(&self, left: [Left; 2], random: &mut Random) -> Cut {
         let data = self.store.join("data.mdb");
         let new_data = self.store.join("data.mdb.new");
+        let journal = self.store.join("data.journal");
+        // Before the data file has its name, that of the journal may not be synced either.
+        if !data.exists() && random.below(2) == 0 {
+            remove(&journal);
+        }
         // A name that was not synced may be lost.
         if self.beside("renamed").exists() && data.exists() && random.below(2) == 0 {
             fs::rename(&data, &new_data).expect("the test's own directory");
         }
-        let journal = fs::read(self.beside("journal")).unwrap_or_default();
+        let data = if data.exists() { data } else { new_data };
         let mut cut = Cut::default();
-        if let Some(file) = [data, new_data].into_iter().find(|file| file.exists()) {
-            let now = fs::read(&file).expect("the test's own file");
-            let history = History::of(now, &Record::parse(&journal));
-            let (image, done) = history.choose(left, random);
-            fs::write(&file, image).expect("the test's own file");
-            cut = done;
+        for ((file, name), left) in [(data, DATA), (journal, JOURNAL)].into_iter().zip(left) {
+            let unsynced = self.beside(&format!("{name}.unsynced"));
+            if file.exists() {
+                let records = fs::read(&unsynced).unwrap_or_default();
+                let now = fs::read(&file).expect("the test's own file");
+                let (image, done) = History::of(now, &Record::parse(&records)).choose(left, random);
+                fs::write(&file, image).expect("the test's own file");
+                cut.unsynced += done.unsynced;
+                cut.lost += done.lost;
+            }
+            remove(&unsynced);
+            remove(&self.beside(&format!("{name}.failed")));
         }
-        for suffix in ["journal", "failed", "renamed", "stalled"] {
+        for suffix in ["renamed", "stalled"] {
             remove(&self.beside(suffix));
         }
         cut
@@ -219,7 +255,7 @@ fn remove(path: &Path) {
     }
 }
 
-/// What a journal says.
+/// What is on record of what was not synced.
 enum Record<'a> {
     Write {
         offset: usize,
@@ -236,12 +272,12 @@ enum Record<'a> {
 
 impl Record<'_> {
     /// A record at the end that is not complete announces a write that has not begun.
-    fn parse(mut journal: &[u8]) -> Vec<Record<'_>> {
+    fn parse(mut bytes: &[u8]) -> Vec<Record<'_>> {
         let mut records = Vec::new();
-        while let Some((head, rest)) = journal.split_at_checked(RECORD_BYTES) {
+        while let Some((head, rest)) = bytes.split_at_checked(RECORD_BYTES) {
             let word = |at: usize| {
-                let bytes = head[8 * at..][..8].try_into().expect("eight bytes");
-                usize::try_from(u64::from_ne_bytes(bytes)).expect("64-bit machines only")
+                let word = head[8 * at..][..8].try_into().expect("eight bytes");
+                usize::try_from(u64::from_ne_bytes(word)).expect("64-bit machines only")
             };
             let Some((old, rest)) = rest.split_at_checked(word(2)) else { break };
             let Some((new, rest)) = rest.split_at_checked(word(3)) else { break };
@@ -250,9 +286,9 @@ impl Record<'_> {
                 Ok(b'D') => Record::WriteSynced,
                 Ok(b'S') => Record::Synced,
                 Ok(b'X') => Record::SyncFailed,
-                kind => panic!("the journal has a record of kind {kind:?}"),
+                kind => panic!("there is a record of kind {kind:?}"),
             });
-            journal = rest;
+            bytes = rest;
         }
         records
     }

@@ -31,12 +31,14 @@ fn disk_fails(who: Who, call: Call, errno: i32, words: &str) {
     // Without a window, each batch is written, and a disk that fails is noticed at once.
     let mut cluster = cluster(&["--window", "0"]);
     let load = Load::on(cluster.clients());
-    // Each place in turn: the pages, the meta page.
-    for skip in 0..2 {
+    // Each place in turn: the journal; of a checkpoint, the pages and the meta page.
+    type Part = fn(&Disk) -> Disk;
+    let places: [(Part, u64); 3] = [(Disk::of_journal, 0), (Disk::of_data_file, 0), (Disk::of_data_file, 1)];
+    for (part, skip) in places {
         load.await_more(SOME);
         let leader = cluster.leader();
         let sick = if who == Who::Leader { leader } else { cluster.follower() };
-        Disk::of(cluster.node(sick)).fail(call, errno, skip);
+        part(&Disk::of(cluster.node(sick))).fail(call, errno, skip);
         let node = cluster.node(sick);
         wait::until_true("the failure is noticed", || node.log().contains("takes no further part"));
         if who == Who::Leader {

@@ -26,8 +26,14 @@ const CUT_AFTER_MS_MAX: u64 = 120;
 /// So many that they fill several pages of a store.
 const ENTRIES: u64 = 400;
 
-/// So many that they fill part of a page, so that not all transactions are alike.
-const ENTRIES_MAX: u64 = 60;
+/// A checkpoint writes its pages in so many pieces at most, as a rule, and then the meta page.
+const WRITES_OF_CHECKPOINT: u64 = 5;
+
+/// The syncs of a checkpoint: of its pages, and of the meta page.
+const SYNCS_OF_CHECKPOINT: u64 = 2;
+
+/// So many transactions that their journal is far from full.
+const TRANSACTIONS: u64 = 40;
 
 /// Of all nodes at once. Gives what was lost with each.
 fn cut_power(cluster: &mut Cluster, random: &mut Random) -> Vec<Cut> {
@@ -37,7 +43,9 @@ fn cut_power(cluster: &mut Cluster, random: &mut Random) -> Vec<Cut> {
     cluster.nodes().map(|node| Disk::of(node).cut_power(random)).collect()
 }
 
+/// On disks that work.
 fn restart_all(cluster: &mut Cluster) {
+    cluster.nodes().for_each(|node| Disk::of(node).heal());
     cluster.nodes().for_each(|node| node.respawn(&[]));
     cluster.nodes().for_each(Node::await_listening);
 }
@@ -94,6 +102,34 @@ fn with_forward_the_power_of_all_nodes_goes_and_no_id_repeats_or_comes_late() {
     power_goes_again_and_again(&["--forward", "--window", "20"], 3);
 }
 
+/// Under load alone, few power cuts would meet one of them.
+#[test]
+fn the_power_of_all_nodes_goes_in_the_midst_of_a_checkpoint_and_no_id_repeats_or_comes_late() {
+    let mut random = random(10);
+    let mut cluster = cluster(&["--window", "0"]);
+    let load = Load::on(cluster.clients());
+    for _ in 0..rounds(4) {
+        load.await_more(SOME);
+        for node in cluster.nodes() {
+            let disk = Disk::of(node).of_data_file();
+            if random.below(2) == 0 {
+                disk.stall_at(Call::Write, random.below(WRITES_OF_CHECKPOINT));
+            } else {
+                disk.stall_at(Call::Sync, random.below(SYNCS_OF_CHECKPOINT));
+            }
+        }
+        let stands_still = |node: &mut Node| Disk::of(node).has_stalled();
+        wait::until_true("a checkpoint stands still", || cluster.nodes().any(stands_still));
+        // The others go on.
+        thread::sleep(Duration::from_millis(random.below(CUT_AFTER_MS_MAX)));
+        cut_power(&mut cluster, &mut random);
+        restart_all(&mut cluster);
+    }
+    load.await_more(SOME);
+    load.finish().check();
+    check_stores(&mut cluster);
+}
+
 #[test]
 fn a_node_that_is_killed_and_restarted_and_loses_its_power_then_keeps_what_it_promised() {
     let mut random = random(4);
@@ -115,6 +151,30 @@ fn a_node_that_is_killed_and_restarted_and_loses_its_power_then_keeps_what_it_pr
     load.finish().check();
 }
 
+/// A place where a store's disk can fail: in the journal or in the data file, and in which of their syncs to come.
+fn any_sync(disk: &Disk, random: &mut Random) -> (Disk, u64) {
+    if random.below(2) == 0 {
+        (disk.of_journal(), random.below(TRANSACTIONS))
+    } else {
+        (disk.of_data_file(), random.below(SYNCS_OF_CHECKPOINT))
+    }
+}
+
+/// Lets a sync fail at any place, and ends the process: when it has said so, or in the moment of the failure.
+fn fail_sync_and_kill(node: &mut Node, random: &mut Random) {
+    let disk = Disk::of(node);
+    let (part, skip) = any_sync(&disk, random);
+    if random.below(2) == 0 {
+        part.fail(Call::Sync, EIO, skip);
+        wait::until_true("the failure is noticed", || node.log().contains("takes no further part"));
+    } else {
+        part.fail_unheard(EIO, skip);
+        wait::until_true("the failure is there", || disk.has_stalled());
+    }
+    node.kill();
+    disk.heal();
+}
+
 #[test]
 fn a_sync_that_fails_at_any_place_and_then_a_power_cut_lose_nothing_that_was_promised() {
     let mut random = random(5);
@@ -123,12 +183,8 @@ fn a_sync_that_fails_at_any_place_and_then_a_power_cut_lose_nothing_that_was_pro
     for _ in 0..rounds(4) {
         load.await_more(SOME);
         let leader = cluster.leader();
-        // An odd number of syncs before it: the meta page's fails; an even one: that of the other pages.
-        Disk::of(cluster.node(leader)).fail(Call::Sync, EIO, random.below(6));
         let node = cluster.node(leader);
-        wait::until_true("the failure is noticed", || node.log().contains("takes no further part"));
-        Disk::of(node).heal();
-        node.kill();
+        fail_sync_and_kill(node, &mut random);
         // With or without a process that has read what the failed sync left in memory.
         if random.below(2) == 0 {
             Disk::of(node).slow(20);
@@ -136,12 +192,69 @@ fn a_sync_that_fails_at_any_place_and_then_a_power_cut_lose_nothing_that_was_pro
             thread::sleep(Duration::from_millis(random.below(CUT_AFTER_MS_MAX)));
         }
         cut_power(&mut cluster, &mut random);
-        cluster.nodes().for_each(|node| Disk::of(node).heal());
         restart_all(&mut cluster);
     }
     load.await_more(SOME);
     load.finish().check();
     check_stores(&mut cluster);
+}
+
+/// Lets a node that has just been started come to a call on its disk at which it stands still, or fails, or past it.
+fn interrupt_opening(node: &mut Node, random: &mut Random) {
+    let disk = Disk::of(node);
+    let part = if random.below(2) == 0 { disk.of_journal() } else { disk.of_data_file() };
+    // Before its own first transaction, a node writes and syncs two meta pages and the journal.
+    let skip = random.below(4);
+    match random.below(4) {
+        0 => part.stall_at(Call::Write, skip),
+        1 => part.stall_at(Call::Sync, skip),
+        2 => part.fail(Call::Sync, EIO, skip),
+        _ => part.fail_unheard(EIO, skip),
+    }
+    node.respawn(&[]);
+    wait::until_true("it serves or is stopped", || {
+        let log = node.log();
+        let is_stopped = log.contains("ticketd: ") || log.contains("takes no further part");
+        disk.has_stalled() || is_stopped || log.contains("leads in term")
+    });
+    node.kill();
+    disk.heal();
+}
+
+/// In a cluster, the other stores make up for what one has lost. Of a node that is alone, this one has everything.
+#[test]
+fn a_node_alone_whose_disk_fails_and_whose_power_goes_keeps_what_it_promised() {
+    Disk::install();
+    let mut random = random(11);
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &["--window", "0"]);
+    let disk = Disk::of(&node);
+    let load = Load::on(vec![node.clients.clone()]);
+    for _ in 0..rounds(8) {
+        load.await_more(SOME / 4);
+        if random.below(2) == 0 {
+            fail_sync_and_kill(&mut node, &mut random);
+        } else {
+            let (part, skip) = any_sync(&disk, &mut random);
+            part.stall_at(Call::Sync, skip);
+            wait::until_true("it stands still", || disk.has_stalled());
+            node.kill();
+            disk.heal();
+        }
+        for _ in 0..random.below(3) {
+            interrupt_opening(&mut node, &mut random);
+            if random.below(2) == 0 {
+                disk.cut_power(&mut random);
+            }
+        }
+        disk.cut_power(&mut random);
+        node.findings();
+        node.restart();
+    }
+    load.await_more(SOME);
+    load.finish().check();
+    node.kill();
+    node.findings();
 }
 
 /// LMDB takes a meta page back where its sync has failed. The disk may have it all the same, and not the taking back:
@@ -158,26 +271,30 @@ fn a_meta_page_whose_sync_failed_is_off_the_disk_before_its_pages_are_used_again
         last = wait::until("an ID", || cluster::take(&node.clients));
     }
     for _ in 0..rounds(20) {
-        for _ in 0..=random.below(ENTRIES_MAX) {
-            let id = wait::until("an ID", || cluster::take(&node.clients));
-            assert!(id > last, "{id} after {last}");
-            last = id;
-        }
-        // The first sync of a transaction is that of its pages.
-        disk.fail(Call::Sync, EIO, 1);
+        wait::until_true("it leads", || node.log().contains("leads in term"));
+        // The first sync of a checkpoint is that of its pages.
+        disk.of_data_file().fail(Call::Sync, EIO, 1);
         let mut client = Client::connect(&node.clients, wait::DEADLINE).expect("it listens");
-        client.send("POST", "/").expect("it listens");
+        while let Some(ids) = client.ask("POST", "/").expect("an answer").ids() {
+            assert!(*ids.start() > last, "{ids:?} after {last}");
+            last = *ids.end();
+        }
         wait::until_true("the failure is noticed", || node.log().contains("takes no further part"));
         node.kill();
-        // The next process stands still in the midst of its first transaction.
-        disk.stall_at(Call::Write, 1 + random.below(3));
+        // The next process stands still in the midst of its first transaction, which is that checkpoint again.
+        disk.of_data_file().stall_at(Call::Write, 1 + random.below(3));
         node.respawn(&[]);
-        wait::until_true("it writes", || disk.has_stalled() || node.log().contains("listening"));
+        wait::until_true("it writes", || disk.has_stalled());
         node.kill();
         disk.cut_power_leaving(Left::First, &mut random);
         disk.heal();
         node.restart();
     }
+}
+
+/// The command that makes a store.
+fn start_at(path: &str) -> [&str; 9] {
+    ["start", "--id", "1", "--path", path, "--raft_port", "0", "--http_port", "0"]
 }
 
 #[test]
@@ -191,7 +308,7 @@ fn a_start_that_loses_its_power_leaves_a_whole_store_or_none() {
         let disk = Disk::at(&store);
         disk.slow(15);
         let path = as_argument(&store);
-        let start = ["start", "--id", "1", "--path", &path, "--raft_port", "0", "--http_port", "0"];
+        let start = start_at(&path);
         let running = Running::spawn(directory.path(), &start);
         thread::sleep(Duration::from_millis(random.below(CUT_AFTER_MS_MAX)));
         drop(running);
@@ -200,6 +317,38 @@ fn a_start_that_loses_its_power_leaves_a_whole_store_or_none() {
         made += u64::from(serves_after_start_or_restart(&directory, &store, &start));
     }
     eprintln!("{made} starts had made a store");
+}
+
+/// Whoever is told that a store could not be made may find one all the same, but never half of one.
+#[test]
+fn a_start_whose_disk_fails_at_any_place_leaves_a_whole_store_or_none() {
+    Disk::install();
+    let directory = Directory::new();
+    let mut random = random(12);
+    for call in [Call::Sync, Call::Write, Call::Open] {
+        for skip in 0.. {
+            let store = directory.path().join(format!("store{}{skip}", call.name()));
+            let disk = Disk::at(&store);
+            disk.fail(call, EIO, skip);
+            let path = as_argument(&store);
+            let start = start_at(&path);
+            let running = Running::spawn(directory.path(), &start);
+            let is_made = wait::until("it serves or ends", || {
+                let said = running.stderr();
+                let serves = said.contains("listening");
+                (serves || said.contains("ticketd: ")).then_some(serves)
+            });
+            if is_made {
+                break;
+            }
+            running.end().refused(&["Input/output error", &path]);
+            if random.below(2) == 0 {
+                disk.cut_power(&mut random);
+            }
+            disk.heal();
+            serves_after_start_or_restart(&directory, &store, &start);
+        }
+    }
 }
 
 /// Whether the store had been made.

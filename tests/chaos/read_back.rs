@@ -1,8 +1,11 @@
 //! What a process has written and not synced is read by the next one. Nobody may be told of it before it is durable:
 //! where the power goes then, it was never there.
 //!
-//! Nothing here waits for a time to pass. The disk says when it stands still, and which of the two things that LMDB
-//! syncs is not: the pages are, the meta page that makes them valid is not.
+//! Nothing here waits for a time to pass. The disk says when it stands still, and what is not synced: the journal, or,
+//! of the two things that LMDB syncs in a checkpoint, the second, the meta page that makes the pages valid.
+
+use std::fs;
+use std::path::Path;
 
 use rustix::process::Signal;
 
@@ -16,23 +19,92 @@ use crate::{cluster, random};
 /// The syncs of a transaction before that of its meta page: one, of its pages.
 const SYNCS_BEFORE_META: u64 = 1;
 
-/// In which moment the process is killed, the meta page being written.
+/// Where the transaction goes that is read back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Where {
+    Journal,
+    /// With all that the journal has, which is full: a checkpoint.
+    DataFile,
+}
+
+/// In which moment the process is killed, all being written.
 #[derive(Clone, Copy)]
 enum Killed {
-    /// Before the meta page is synced. A sync at the next start would bring it to the disk.
+    /// Before it is synced. A sync at the next start would bring it to the disk.
     BeforeTheSync,
-    /// When that sync has failed, before LMDB has heard of it and taken the page back. The system takes the page for
-    /// clean: no later sync brings it to the disk, only what is written anew.
+    /// When that sync has failed, before the process has heard of it, and LMDB has taken its meta page back. The system
+    /// takes the pages for clean: no later sync brings them to the disk, only what is written anew.
     AsTheSyncFails,
 }
 
 impl Killed {
-    /// Lets the next transaction of this node come so far.
-    fn prepare(self, disk: &Disk) {
+    /// Lets the next transaction of this node, where it goes there, come so far.
+    fn prepare(self, place: Where, disk: &Disk) {
+        let (disk, skip) = match place {
+            Where::Journal => (disk.of_journal(), 0),
+            Where::DataFile => (disk.of_data_file(), SYNCS_BEFORE_META),
+        };
         match self {
-            Killed::BeforeTheSync => disk.stall_at(Call::Sync, SYNCS_BEFORE_META),
-            Killed::AsTheSyncFails => disk.fail_unheard(EIO, SYNCS_BEFORE_META),
+            Killed::BeforeTheSync => disk.stall_at(Call::Sync, skip),
+            Killed::AsTheSyncFails => disk.fail_unheard(EIO, skip),
         }
+    }
+}
+
+/// A transaction takes one, or more where it is large.
+const BLOCK_BYTES: usize = 4096;
+
+/// Of the journal. See docs/storage-format.rst, also for what stands where in a sector.
+const SECTOR_BYTES: usize = 512;
+
+/// Where the number of its transaction is in a sector.
+const NUMBER_OFFSET: usize = 11;
+
+/// Where its part of the transaction is.
+const PAYLOAD_OFFSET: usize = 27;
+
+fn read_journal(store: &Path) -> Vec<u8> {
+    fs::read(store.join("data.journal")).expect("the test's own store")
+}
+
+/// How many blocks of its journal a store has left that has never been through a checkpoint.
+fn blocks_left(store: &Path) -> usize {
+    let journal = read_journal(store);
+    let is_blank = |block: &&[u8]| block[NUMBER_OFFSET..][..8] == [0; 8];
+    journal.chunks(BLOCK_BYTES).filter(is_blank).count()
+}
+
+/// Whether a store has this log entry in its journal.
+fn has_entry(store: &Path, index: u64) -> bool {
+    let written = [&[1, 6][..], &index.to_be_bytes()].concat();
+    let journal = read_journal(store);
+    let payload: Vec<u8> =
+        journal.chunks(SECTOR_BYTES).flat_map(|sector| &sector[PAYLOAD_OFFSET..]).copied().collect();
+    payload.windows(written.len()).any(|bytes| bytes == written)
+}
+
+/// Lets a cluster at rest go on until the next transaction of this node, a follower, is a checkpoint.
+fn fill_journal(cluster: &mut Cluster, id: u64) {
+    let leader = cluster.leader();
+    loop {
+        let left = blocks_left(cluster.node(id).store());
+        if left == 0 {
+            return;
+        }
+        // A follower has a transaction for each entry that comes alone, and fewer where they come together.
+        for _ in 0..(left / 2).max(1) {
+            cluster.take();
+        }
+        let last = cluster.node(leader).await_status("it leads", |status| status.leads()).commit_index;
+        wait::until_true("it is written", || has_entry(cluster.node(id).store(), last));
+    }
+}
+
+/// Lets a cluster at rest go on until the next transaction of this node goes there.
+fn bring_to(place: Where, cluster: &mut Cluster, id: u64) {
+    match place {
+        Where::Journal => assert!(blocks_left(cluster.node(id).store()) > 0, "a checkpoint comes next"),
+        Where::DataFile => fill_journal(cluster, id),
     }
 }
 
@@ -59,13 +131,14 @@ fn kill_and_restart(node: &mut Node) {
 
 /// The leader has an entry, and so has one follower, which was killed before it was durable and has it from reading
 /// its store alone. The other has nothing durable. So the client's ID rests on the first follower.
-fn a_follower_acknowledges_what_it_has_read_back(killed: Killed) {
+fn a_follower_acknowledges_what_it_has_read_back(killed: Killed, place: Where) {
     let mut random = random(8);
     let mut cluster = cluster(&[&["--window", "0", "--request_timeout", "60000"], &STEADY[..]].concat());
     let (leader, reader, stalled) = at_rest(&mut cluster);
+    bring_to(place, &mut cluster, reader);
     let term = cluster.node(leader).await_status("it leads", |status| status.leads()).term;
     Disk::of(cluster.node(stalled)).stall();
-    killed.prepare(&Disk::of(cluster.node(reader)));
+    killed.prepare(place, &Disk::of(cluster.node(reader)));
     let mut client = Client::connect(&cluster.node(leader).clients, wait::DEADLINE).expect("it listens");
     client.send("POST", "/").expect("it listens");
     kill_and_restart(cluster.node(reader));
@@ -91,20 +164,31 @@ fn a_follower_acknowledges_what_it_has_read_back(killed: Killed) {
 
 #[test]
 fn what_a_follower_reads_back_after_a_kill_before_a_sync_is_durable_before_it_is_acknowledged() {
-    a_follower_acknowledges_what_it_has_read_back(Killed::BeforeTheSync);
+    a_follower_acknowledges_what_it_has_read_back(Killed::BeforeTheSync, Where::Journal);
 }
 
 #[test]
 fn what_a_follower_reads_back_after_a_sync_that_failed_is_durable_before_it_is_acknowledged() {
-    a_follower_acknowledges_what_it_has_read_back(Killed::AsTheSyncFails);
+    a_follower_acknowledges_what_it_has_read_back(Killed::AsTheSyncFails, Where::Journal);
+}
+
+#[test]
+fn a_checkpoint_that_a_follower_reads_back_after_a_kill_is_durable_before_it_is_acknowledged() {
+    a_follower_acknowledges_what_it_has_read_back(Killed::BeforeTheSync, Where::DataFile);
+}
+
+#[test]
+fn a_checkpoint_that_a_follower_reads_back_after_a_failed_sync_is_durable_before_it_is_acknowledged() {
+    a_follower_acknowledges_what_it_has_read_back(Killed::AsTheSyncFails, Where::DataFile);
 }
 
 /// A voter repeats a vote that it has read without writing anything.
-fn a_voter_reads_its_vote_back(killed: Killed) {
+fn a_voter_reads_its_vote_back(killed: Killed, place: Where) {
     let mut random = random(9);
     let mut cluster = cluster(&[&["--window", "0"], &STEADY[..]].concat());
     let (leader, voter, candidate) = at_rest(&mut cluster);
-    killed.prepare(&Disk::of(cluster.node(voter)));
+    bring_to(place, &mut cluster, voter);
+    killed.prepare(place, &Disk::of(cluster.node(voter)));
     cluster.node(leader).command(&["transfer", "--id", &candidate.to_string()]).succeeded();
     wait::until_true("the vote is written", || Disk::of(cluster.node(voter)).has_stalled());
     // Nobody is there any more who could make it write.
@@ -121,10 +205,20 @@ fn a_voter_reads_its_vote_back(killed: Killed) {
 
 #[test]
 fn a_vote_that_is_read_back_after_a_kill_before_a_sync_is_durable_before_the_node_speaks() {
-    a_voter_reads_its_vote_back(Killed::BeforeTheSync);
+    a_voter_reads_its_vote_back(Killed::BeforeTheSync, Where::Journal);
 }
 
 #[test]
 fn a_vote_that_is_read_back_after_a_sync_that_failed_is_durable_before_the_node_speaks() {
-    a_voter_reads_its_vote_back(Killed::AsTheSyncFails);
+    a_voter_reads_its_vote_back(Killed::AsTheSyncFails, Where::Journal);
+}
+
+#[test]
+fn a_checkpoint_with_a_vote_that_is_read_back_after_a_kill_is_durable_before_the_node_speaks() {
+    a_voter_reads_its_vote_back(Killed::BeforeTheSync, Where::DataFile);
+}
+
+#[test]
+fn a_checkpoint_with_a_vote_that_is_read_back_after_a_failed_sync_is_durable_before_the_node_speaks() {
+    a_voter_reads_its_vote_back(Killed::AsTheSyncFails, Where::DataFile);
 }

@@ -50,6 +50,15 @@ pub fn as_argument(path: &Path) -> String {
     path.to_str().expect("the tests' paths are UTF-8").to_owned()
 }
 
+/// Makes a directory with the files of another, but for lock files.
+pub fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("the test's own directory can be written to");
+    for (path, bytes) in contents(from) {
+        let name = path.strip_prefix(from).expect("it is below the directory");
+        fs::write(to.join(name), bytes).expect("the test's own directory can be written to");
+    }
+}
+
 /// All files below a directory, and what they hold; nothing where there is no directory. Lock files are left out:
 /// who holds or held a lock is no change to a store.
 pub fn contents(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {

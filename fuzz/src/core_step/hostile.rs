@@ -9,7 +9,7 @@ use raft_core::{
     TimeoutNow,
 };
 
-use super::bytes::Bytes;
+use super::super::bytes::Bytes;
 use super::{member, peer};
 
 /// Anyone but the receiver: the driver knows who is at the other end of a link, so nobody speaks as another, but

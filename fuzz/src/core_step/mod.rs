@@ -5,7 +5,6 @@
 //! so. What can not be asked of them is what no majority could: that a cluster full of liars agrees. So each node is
 //! held to what it alone answers for: see [`node`].
 
-mod bytes;
 mod disk;
 mod hostile;
 mod node;
@@ -17,8 +16,8 @@ use raft_core::{
     Recovered, Snapshot, Suffrage, Term,
 };
 
-use self::bytes::Bytes;
 use self::node::Node;
+use super::bytes::Bytes;
 
 /// Members of the cluster, sound and hostile.
 const MEMBERS: u64 = 3;

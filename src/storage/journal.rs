@@ -1,0 +1,511 @@
+//! The journal: where a transaction becomes durable with one write and one sync.
+//!
+//! A transaction is bytes to it, and goes into whole sectors of a file whose length never changes. Each sector says
+//! which transaction it is a part of, and which one was durable when it was written; each has a checksum. A disk
+//! writes a sector as a whole or not at all. So after a power cut every sector is sound, and a transaction that was
+//! being written is there with all its sectors, or is known to be unfinished; and a sector that is not sound has
+//! rotted, wherever it is. (A journal whose end is where the checksums cease to match can not tell the two apart.)
+//!
+//! It is written from the front. Where a transaction does not fit any more, it goes to the data file, with all that
+//! went before it: that is a checkpoint, and the journal is written from the front again.
+//!
+//! Pure: bytes in, bytes out. It must never know what a transaction does, nor of files.
+
+use std::fmt;
+use std::ops::Range;
+
+use byteorder::{BigEndian, ByteOrder};
+use raft_core::Incarnation;
+
+use super::record::{Checkpoint, FORMAT_VERSION};
+
+/// What a disk writes as a whole or not at all, in bytes.
+pub const SECTOR_BYTES: usize = 512;
+
+/// A transaction begins in a block of its own, so that what was acknowledged is never written over together with
+/// what comes after it: on disks whose own sectors have this size, as in a file system's blocks and the system's
+/// pages.
+const BLOCK_SECTORS: usize = 8;
+
+/// How large the journal of a new store is, in bytes: 256 small transactions between two checkpoints, which cost a few
+/// times as much as one of them.
+pub(super) const JOURNAL_BYTES: u64 = 1 << 20;
+
+/// The largest journal that is read, in bytes: the parts of a transaction are numbered with 16 bits.
+pub(super) const JOURNAL_BYTES_MAX: u64 = 16 << 20;
+
+const CRC_BYTES: usize = 4;
+const HEAD_BYTES: usize = CRC_BYTES + 1 + 2 + 4 + 8 + 8;
+const PAYLOAD_BYTES: usize = SECTOR_BYTES - HEAD_BYTES;
+
+/// Numbers the transactions of a store. They ascend, and leave out those that a life of the store did not finish.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct TransactionId(pub u64);
+
+impl TransactionId {
+    /// Above all that a store can come to, and far enough from the end of the integers to count on from there: at a
+    /// million transactions in a second, either takes 292,000 years.
+    const MAX: TransactionId = TransactionId(u64::MAX / 2);
+}
+
+impl fmt::Display for TransactionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A transaction that was read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Transaction {
+    /// The sector that it begins with.
+    pub(super) sector: usize,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// Why bytes are not a journal of this store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum JournalError {
+    /// It has another length.
+    Length { found: u64, expected: u64 },
+    /// The checksum of this sector is another one.
+    Checksum { sector: usize },
+    /// This sector is sound, and of a format that this program does not read.
+    Version { found: u8 },
+    /// This sector was written after a transaction was durable that is not there.
+    Lost { sector: usize, transaction: TransactionId },
+    /// No store has come to a transaction of this number.
+    Impossible { transaction: TransactionId },
+}
+
+impl JournalError {
+    /// Where the fault is, if it is in one sector.
+    pub(super) fn sector(self) -> Option<usize> {
+        match self {
+            JournalError::Checksum { sector } | JournalError::Lost { sector, .. } => Some(sector),
+            JournalError::Length { .. } | JournalError::Version { .. } | JournalError::Impossible { .. } => {
+                None
+            }
+        }
+    }
+}
+
+impl fmt::Display for JournalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JournalError::Length { found, expected } => {
+                write!(f, "it has {found} bytes, and should have {expected}")
+            }
+            JournalError::Checksum { sector: _ } => f.write_str("its checksum does not match"),
+            JournalError::Version { found } => write!(f, "it has format {found}"),
+            JournalError::Lost { sector: _, transaction } => {
+                write!(f, "it was written when transaction {transaction} was durable, which is not there")
+            }
+            JournalError::Impossible { transaction } => {
+                write!(f, "no store has come to transaction {transaction}")
+            }
+        }
+    }
+}
+
+/// What the next transaction builds on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Journal {
+    incarnation: Incarnation,
+    /// How many there are.
+    sectors: usize,
+    /// Where the last transaction begins; where the next one goes, if there is none since the checkpoint.
+    last_sector: usize,
+    /// Where the next transaction goes.
+    next_sector: usize,
+    /// The last transaction that is durable, here or in the data file, once the caller has made it so.
+    last: TransactionId,
+    /// The number of the next one: above all that any sector has.
+    next: TransactionId,
+    /// The last one's sectors.
+    bytes: Vec<u8>,
+}
+
+impl Journal {
+    /// The bytes of an empty one. The incarnation is that of the store's node: a journal of another store is none of
+    /// this one's.
+    #[must_use]
+    pub fn blank(incarnation: Incarnation, journal_bytes: u64) -> Vec<u8> {
+        let sectors = usize::try_from(journal_bytes).expect("64-bit machines only") / SECTOR_BYTES;
+        let mut bytes = vec![0; sectors * SECTOR_BYTES];
+        let head = Head { part: 0, bytes: 0, id: TransactionId(0), after: TransactionId(0) };
+        for (number, sector) in bytes.chunks_exact_mut(SECTOR_BYTES).enumerate() {
+            head.seal(incarnation, number, sector);
+        }
+        bytes
+    }
+
+    /// Reads a journal as a whole: what it has beyond the checkpoint.
+    pub(super) fn read(
+        bytes: &[u8],
+        incarnation: Incarnation,
+        checkpoint: Checkpoint,
+    ) -> Result<(Journal, Vec<Transaction>), JournalError> {
+        let (found, expected) = (bytes.len() as u64, checkpoint.journal_bytes);
+        let is_whole = expected > 0 && expected.is_multiple_of((BLOCK_SECTORS * SECTOR_BYTES) as u64);
+        if found != expected || !is_whole || expected > JOURNAL_BYTES_MAX {
+            return Err(JournalError::Length { found, expected });
+        }
+        let sectors = bytes.chunks_exact(SECTOR_BYTES).enumerate();
+        let heads = sectors
+            .map(|(number, sector)| Head::read(incarnation, number, sector))
+            .collect::<Result<Vec<Head>, JournalError>>()?;
+        let (mut last_sector, mut next_sector, mut last) = (0, 0, checkpoint.through);
+        let mut transactions = Vec::new();
+        while let Some(length) = whole_after(last, &heads[next_sector..]) {
+            last = heads[next_sector].id;
+            let parts = &bytes[next_sector * SECTOR_BYTES..][..length * SECTOR_BYTES];
+            let mut payload: Vec<u8> =
+                parts.chunks_exact(SECTOR_BYTES).flat_map(|sector| &sector[HEAD_BYTES..]).copied().collect();
+            payload.truncate(heads[next_sector].bytes);
+            transactions.push(Transaction { sector: next_sector, bytes: payload });
+            last_sector = next_sector;
+            next_sector += length;
+        }
+        // Nothing is written after a transaction before that is durable.
+        if let Some(sector) = heads.iter().position(|head| head.after > last) {
+            return Err(JournalError::Lost { sector, transaction: heads[sector].after });
+        }
+        let highest = heads.iter().map(|head| head.id).max().unwrap_or_default().max(last);
+        if highest > TransactionId::MAX {
+            return Err(JournalError::Impossible { transaction: highest });
+        }
+        let next = TransactionId(highest.0 + 1);
+        let sectors = heads.len();
+        let journal =
+            Journal { incarnation, sectors, last_sector, next_sector, last, next, bytes: Vec::new() };
+        Ok((journal, transactions))
+    }
+
+    /// Whether a transaction of so many bytes still fits.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        length_sectors(bytes) <= self.sectors - self.next_sector
+    }
+
+    /// Where the next transaction goes, in bytes from the front, and its sectors. The next one builds on it: so where
+    /// it does not become durable, there must be no next one.
+    ///
+    /// # Panics
+    /// Where there is no room for it.
+    pub(super) fn append(&mut self, transaction: &[u8]) -> (u64, &[u8]) {
+        assert!(self.has_room(transaction.len()), "{} bytes after {self:?}", transaction.len());
+        let length = length_sectors(transaction.len());
+        self.bytes.clear();
+        self.bytes.resize(length * SECTOR_BYTES, 0);
+        let mut payloads = transaction.chunks(PAYLOAD_BYTES);
+        for (part, sector) in self.bytes.chunks_exact_mut(SECTOR_BYTES).enumerate() {
+            let payload = payloads.next().unwrap_or_default();
+            sector[HEAD_BYTES..][..payload.len()].copy_from_slice(payload);
+            let head = Head { part, bytes: transaction.len(), id: self.next, after: self.last };
+            head.seal(self.incarnation, self.next_sector + part, sector);
+        }
+        let offset = self.next_sector * SECTOR_BYTES;
+        self.last_sector = self.next_sector;
+        self.next_sector += length;
+        self.count();
+        (offset as u64, &self.bytes)
+    }
+
+    /// The next transaction goes to the data file, with this beside it: and so does all that is here. As with
+    /// [`Journal::append`], there must be no next one where it does not become durable.
+    pub(super) fn checkpoint(&mut self) -> Checkpoint {
+        self.count();
+        (self.last_sector, self.next_sector) = (0, 0);
+        Checkpoint { through: self.last, journal_bytes: (self.sectors * SECTOR_BYTES) as u64 }
+    }
+
+    fn count(&mut self) {
+        self.last = self.next;
+        self.next = TransactionId(self.next.0 + 1);
+    }
+
+    /// The last transaction.
+    pub(super) fn last(&self) -> TransactionId {
+        self.last
+    }
+
+    /// Where the last transaction is, in bytes from the front; empty where it is in the data file.
+    pub(super) fn last_range(&self) -> Range<usize> {
+        self.last_sector * SECTOR_BYTES..self.next_sector * SECTOR_BYTES
+    }
+}
+
+/// What stands at the front of a sector.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Head {
+    /// Which part of its transaction it is: 0 for the first.
+    part: usize,
+    /// How many bytes the transaction has in all.
+    bytes: usize,
+    id: TransactionId,
+    /// The transaction that was durable when this one was written.
+    after: TransactionId,
+}
+
+impl Head {
+    fn read(incarnation: Incarnation, number: usize, sector: &[u8]) -> Result<Head, JournalError> {
+        if checksum(incarnation, number, sector) != BigEndian::read_u32(sector) {
+            return Err(JournalError::Checksum { sector: number });
+        }
+        if sector[4] != FORMAT_VERSION {
+            return Err(JournalError::Version { found: sector[4] });
+        }
+        Ok(Head {
+            part: usize::from(BigEndian::read_u16(&sector[5..])),
+            bytes: BigEndian::read_u32(&sector[7..]) as usize,
+            id: TransactionId(BigEndian::read_u64(&sector[11..])),
+            after: TransactionId(BigEndian::read_u64(&sector[19..])),
+        })
+    }
+
+    /// Puts it and the checksum before the payload that is there.
+    fn seal(&self, incarnation: Incarnation, number: usize, sector: &mut [u8]) {
+        sector[4] = FORMAT_VERSION;
+        BigEndian::write_u16(&mut sector[5..], u16::try_from(self.part).expect("a journal is short"));
+        BigEndian::write_u32(&mut sector[7..], u32::try_from(self.bytes).expect("a journal is short"));
+        BigEndian::write_u64(&mut sector[11..], self.id.0);
+        BigEndian::write_u64(&mut sector[19..], self.after.0);
+        let crc = checksum(incarnation, number, sector);
+        BigEndian::write_u32(sector, crc);
+    }
+}
+
+/// Covers whose journal it is, and which sector, so that one that turns up elsewhere is found out.
+fn checksum(incarnation: Incarnation, number: usize, sector: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&incarnation.0.to_be_bytes());
+    hasher.update(&(number as u64).to_be_bytes());
+    hasher.update(&sector[CRC_BYTES..]);
+    hasher.finalize()
+}
+
+/// How many sectors the transaction has that these begin with, where it is the one after `last` and has them all.
+fn whole_after(last: TransactionId, heads: &[Head]) -> Option<usize> {
+    let first = *heads.first()?;
+    if first.after != last || first.id <= last {
+        return None;
+    }
+    let length = length_sectors(first.bytes);
+    let parts = heads.get(..length)?;
+    let is_whole = parts.iter().enumerate().all(|(part, head)| *head == Head { part, ..first });
+    is_whole.then_some(length)
+}
+
+/// How many sectors a transaction of so many bytes takes.
+fn length_sectors(bytes: usize) -> usize {
+    bytes.div_ceil(PAYLOAD_BYTES).max(1).next_multiple_of(BLOCK_SECTORS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ME: Incarnation = Incarnation(0xabcd);
+    const BLOCK_BYTES: usize = BLOCK_SECTORS * SECTOR_BYTES;
+    /// What fits into one block.
+    const BLOCK_PAYLOAD_BYTES: usize = BLOCK_SECTORS * PAYLOAD_BYTES;
+    const BLOCKS: usize = 6;
+
+    fn checkpoint(through: u64) -> Checkpoint {
+        Checkpoint { through: TransactionId(through), journal_bytes: (BLOCKS * BLOCK_BYTES) as u64 }
+    }
+
+    fn read(file: &[u8], through: u64) -> Result<(Journal, Vec<Vec<u8>>), JournalError> {
+        let (journal, transactions) = Journal::read(file, ME, checkpoint(through))?;
+        Ok((journal, transactions.into_iter().map(|transaction| transaction.bytes).collect()))
+    }
+
+    fn blank() -> Vec<u8> {
+        Journal::blank(ME, checkpoint(0).journal_bytes)
+    }
+
+    /// As the file system would.
+    fn write(file: &mut [u8], (offset, bytes): (u64, &[u8])) {
+        file[usize::try_from(offset).unwrap()..][..bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// A journal with transactions of one, two and one block, after a checkpoint of number 7.
+    fn three() -> (Vec<u8>, Journal, Vec<Vec<u8>>) {
+        let mut file = blank();
+        let (mut journal, _) = read(&file, 7).unwrap();
+        let transactions = vec![b"one".to_vec(), vec![2; BLOCK_PAYLOAD_BYTES + 1], Vec::new()];
+        for transaction in &transactions {
+            let sectors = journal.append(transaction);
+            write(&mut file, sectors);
+        }
+        (file, journal, transactions)
+    }
+
+    #[test]
+    fn transactions_come_back_in_their_order_and_the_next_goes_after_them() {
+        let (mut file, mut journal, mut transactions) = three();
+        let (mut anew, found) = read(&file, 7).unwrap();
+        assert_eq!(found, transactions);
+        assert_eq!(
+            (journal.last(), journal.last_range()),
+            (TransactionId(10), 3 * BLOCK_BYTES..4 * BLOCK_BYTES)
+        );
+        assert_eq!(anew.last_range(), journal.last_range());
+        let next = journal.append(b"four");
+        assert_eq!(anew.append(b"four"), next);
+        write(&mut file, next);
+        transactions.push(b"four".to_vec());
+        assert_eq!(read(&file, 7).unwrap().1, transactions);
+    }
+
+    #[test]
+    fn after_a_checkpoint_nothing_of_before_is_read_and_the_front_is_written_again() {
+        let (mut file, mut journal, transactions) = three();
+        let made = journal.checkpoint();
+        assert_eq!((made, journal.last_range()), (checkpoint(11), 0..0));
+        // Until the checkpoint is durable, the one before counts.
+        assert_eq!(read(&file, 7).unwrap().1, transactions);
+        assert_eq!(read(&file, 11).unwrap().1, Vec::<Vec<u8>>::new());
+        write(&mut file, journal.append(b"next"));
+        assert_eq!(read(&file, 11).unwrap().1, [b"next".to_vec()]);
+    }
+
+    #[test]
+    fn there_is_room_to_the_last_sector_and_no_further() {
+        let (_, mut journal, _) = three();
+        assert!(!journal.has_room(2 * BLOCK_PAYLOAD_BYTES + 1));
+        assert_eq!(journal.append(&vec![0; 2 * BLOCK_PAYLOAD_BYTES]).1.len(), 2 * BLOCK_BYTES);
+        assert!(!journal.has_room(0));
+        assert_eq!(journal.checkpoint().through, TransactionId(12));
+        assert!(!journal.has_room(BLOCKS * BLOCK_PAYLOAD_BYTES + 1));
+        assert_eq!(journal.append(&vec![0; BLOCKS * BLOCK_PAYLOAD_BYTES]).1.len(), BLOCKS * BLOCK_BYTES);
+    }
+
+    /// Every way in which the sectors of a write can come to the disk, and not: over a blank block, and over a
+    /// transaction of before.
+    #[test]
+    fn a_transaction_is_there_with_all_its_sectors_and_with_fewer_it_never_was() {
+        let (mut old, mut journal, _) = three();
+        journal.checkpoint();
+        for before in [b"first".to_vec(), vec![3; BLOCK_PAYLOAD_BYTES]] {
+            let (offset, sectors) = journal.append(&before);
+            write(&mut old, (offset, sectors));
+        }
+        let at = journal.last_range().end;
+        let sectors = journal.append(b"torn").1.to_vec();
+        let told = |file: &[u8]| read(file, 11).unwrap();
+        for landed in 0..1u32 << BLOCK_SECTORS {
+            let mut file = old.clone();
+            for part in (0..BLOCK_SECTORS).filter(|part| landed >> part & 1 == 1) {
+                let range = part * SECTOR_BYTES..(part + 1) * SECTOR_BYTES;
+                file[at + range.start..at + range.end].copy_from_slice(&sectors[range]);
+            }
+            let (mut next, found) = told(&file);
+            assert_eq!(found.len(), 2 + usize::from(landed == 255), "{landed:08b}");
+            // What comes after it is never mixed with what is left of it, and is read however it is torn itself.
+            if landed != 255 {
+                let (offset, bytes) = next.append(b"torn as well");
+                let half = &bytes[..bytes.len() / 2];
+                write(&mut file, (offset, half));
+                assert_eq!(told(&file).1.len(), 2, "{landed:08b}");
+                let (mut next, _) = told(&file);
+                write(&mut file, next.append(b"whole"));
+                assert_eq!(told(&file).1.last().unwrap(), b"whole");
+            }
+        }
+    }
+
+    #[test]
+    fn every_bit_that_flips_is_found_out_wherever_it_is() {
+        let (file, _, _) = three();
+        for bit in (0..file.len() * 8).step_by(13) {
+            let mut rotten = file.clone();
+            rotten[bit / 8] ^= 1 << (bit % 8);
+            let sector = bit / 8 / SECTOR_BYTES;
+            assert_eq!(read(&rotten, 7).unwrap_err(), JournalError::Checksum { sector });
+        }
+    }
+
+    /// As where a disk has lost a write and kept one that came after its sync.
+    #[test]
+    fn a_transaction_that_is_missing_before_another_is_missed() {
+        let (file, journal, _) = three();
+        let blocks = [(0, 0..1, 8), (1, 1..3, 9)];
+        for (_, lost, id) in blocks {
+            let mut without = file.clone();
+            let range = lost.start * BLOCK_BYTES..lost.end * BLOCK_BYTES;
+            without[range.clone()].copy_from_slice(&blank()[range]);
+            let sector = lost.end * BLOCK_SECTORS;
+            let transaction = TransactionId(id);
+            assert_eq!(read(&without, 7).unwrap_err(), JournalError::Lost { sector, transaction });
+        }
+        // The data file is that of an earlier checkpoint.
+        assert_eq!(
+            read(&file, 6).unwrap_err(),
+            JournalError::Lost { sector: 0, transaction: TransactionId(7) }
+        );
+        // Of a later one, it is not: it has all that is here.
+        assert_eq!(read(&file, journal.last().0).unwrap().1, Vec::<Vec<u8>>::new());
+    }
+
+    #[test]
+    fn sectors_of_another_place_or_another_store_are_found_out() {
+        let (file, _, _) = three();
+        let mut moved = file.clone();
+        moved.copy_within(0..BLOCK_BYTES, 4 * BLOCK_BYTES);
+        assert_eq!(read(&moved, 7).unwrap_err(), JournalError::Checksum { sector: 4 * BLOCK_SECTORS });
+        let other = Journal::blank(Incarnation(1), checkpoint(0).journal_bytes);
+        assert_eq!(read(&other, 7).unwrap_err(), JournalError::Checksum { sector: 0 });
+    }
+
+    #[test]
+    fn a_journal_of_another_length_is_refused() {
+        let (file, _, _) = three();
+        for length in [0, 1, SECTOR_BYTES, file.len() - SECTOR_BYTES] {
+            assert!(matches!(read(&file[..length], 7).unwrap_err(), JournalError::Length { .. }));
+        }
+        for journal_bytes in [0, 1, SECTOR_BYTES as u64, JOURNAL_BYTES_MAX + BLOCK_BYTES as u64] {
+            let bytes = vec![0; usize::try_from(journal_bytes).unwrap()];
+            let checkpoint = Checkpoint { journal_bytes, ..checkpoint(0) };
+            let error = JournalError::Length { found: journal_bytes, expected: journal_bytes };
+            assert_eq!(Journal::read(&bytes, ME, checkpoint).unwrap_err(), error);
+        }
+    }
+
+    #[test]
+    fn numbers_at_the_end_of_their_range_and_other_formats_are_refused_without_a_panic() {
+        let sealed = |head: Head, version: u8| {
+            let mut file = blank();
+            head.seal(ME, 0, &mut file[..SECTOR_BYTES]);
+            file[4] = version;
+            let crc = checksum(ME, 0, &file[..SECTOR_BYTES]);
+            BigEndian::write_u32(&mut file, crc);
+            read(&file, 7).map(|(_, found)| found)
+        };
+        let most = TransactionId(u64::MAX);
+        let head = Head { part: 0, bytes: 0, id: most, after: TransactionId(7) };
+        assert_eq!(sealed(head, FORMAT_VERSION), Err(JournalError::Impossible { transaction: most }));
+        let next_to_most = Head { id: TransactionId::MAX, ..head };
+        assert_eq!(sealed(next_to_most, FORMAT_VERSION), Ok(Vec::new()));
+        let lost = JournalError::Lost { sector: 0, transaction: most };
+        assert_eq!(sealed(Head { after: most, ..head }, FORMAT_VERSION), Err(lost));
+        let long = Head { bytes: u32::MAX as usize, id: TransactionId(8), ..head };
+        assert_eq!(sealed(long, FORMAT_VERSION), Ok(Vec::new()));
+        assert_eq!(sealed(head, 9), Err(JournalError::Version { found: 9 }));
+        let last = checkpoint(u64::MAX);
+        let impossible = JournalError::Impossible { transaction: most };
+        assert_eq!(Journal::read(&blank(), ME, last).unwrap_err(), impossible);
+    }
+
+    #[test]
+    fn the_bytes_of_a_sector_are_those_of_the_documented_format() {
+        let mut file = blank();
+        let (mut journal, _) = read(&file, 7).unwrap();
+        write(&mut file, journal.append(b"abc"));
+        let second = &file[SECTOR_BYTES..][..SECTOR_BYTES];
+        let head = [2, 0, 1, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 7];
+        assert_eq!(second[4..27], head);
+        assert_eq!(file[27..31], *b"abc\0");
+        let covered = [&ME.0.to_be_bytes()[..], &1u64.to_be_bytes(), &second[4..]].concat();
+        assert_eq!(second[..4], crc32fast::hash(&covered).to_be_bytes());
+    }
+}

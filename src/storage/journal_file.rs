@@ -1,0 +1,88 @@
+//! The journal's file: how it is made, read and written.
+//!
+//! Its length never changes, and all of it was written when it was made, so that a sync has data to bring to the disk
+//! and nothing of the file system's own. It must never know what the bytes mean.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::error::{Place, StoreError};
+use super::files::JOURNAL_FILE;
+use super::journal::JOURNAL_BYTES_MAX;
+
+/// A journal that is open for writing.
+#[derive(Debug)]
+pub(super) struct JournalFile {
+    file: File,
+    path: PathBuf,
+    /// Writing fails with this error number, for a test.
+    #[cfg(test)]
+    pub(super) fault: Option<i32>,
+}
+
+impl JournalFile {
+    /// Makes one with these bytes, in place of any that is there. Its content survives a power cut then; that its name
+    /// does is the caller's business.
+    pub(super) fn create(store: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        let path = store.join(JOURNAL_FILE);
+        let create = || {
+            let file = File::create(&path)?;
+            file.write_all_at(bytes, 0)?;
+            file.sync_all()
+        };
+        create().map_err(|error| StoreError::io("write", &path, &error))
+    }
+
+    /// Opens the one of the store at this path for writing.
+    pub(super) fn open(store: &Path) -> Result<JournalFile, StoreError> {
+        let path = store.join(JOURNAL_FILE);
+        let opened = File::options().read(true).write(true).open(&path);
+        let file = opened.map_err(|error| StoreError::io("write", &path, &error))?;
+        Ok(JournalFile {
+            file,
+            path,
+            #[cfg(test)]
+            fault: None,
+        })
+    }
+
+    /// Makes what was read from this offset on what the disk has, as [`settle`](super::environment::settle) does for the
+    /// data file: a process that was killed may have written what it had not synced, and after a sync that failed, the
+    /// system takes for clean what the disk does not have. What was read is written, and not read once more: that could
+    /// be something else then.
+    pub(super) fn settle(&self, offset: usize, bytes: &[u8]) -> Result<(), StoreError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let settled = self.file.write_all_at(bytes, offset as u64).and_then(|()| self.file.sync_all());
+        settled.map_err(|error| StoreError::io("write", &self.path, &error))
+    }
+
+    /// Writes these bytes at this offset, and waits until the disk has them.
+    pub(super) fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        #[cfg(test)]
+        if let Some(errno) = self.fault {
+            return Err(io::Error::from_raw_os_error(errno));
+        }
+        self.file.write_all_at(bytes, offset)?;
+        self.file.sync_data()
+    }
+}
+
+/// Reads the journal of the store at this path, as far as one can go.
+pub(super) fn read(store: &Path) -> Result<Vec<u8>, StoreError> {
+    let path = store.join(JOURNAL_FILE);
+    let error = |error: &io::Error| StoreError::io("read", &path, error);
+    let file = match File::open(&path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let reason = "it is missing".to_owned();
+            return Err(StoreError::Damaged { path: store.to_owned(), place: Place::JournalFile, reason });
+        }
+        opened => opened.map_err(|e| error(&e))?,
+    };
+    let mut bytes = Vec::new();
+    file.take(JOURNAL_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|e| error(&e))?;
+    Ok(bytes)
+}

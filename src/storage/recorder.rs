@@ -1,0 +1,230 @@
+//! What becomes of a transaction: it goes to the journal, or, with all that waits there, to the data file.
+//!
+//! ```text
+//! plan          writes of the core   -> changes of records
+//! transaction   changes              -> bytes, and what is pending
+//! journal       bytes                -> sectors, or no room
+//! recorder      all of them          -> one step to carry out
+//! ```
+//!
+//! Pure: writes in, one step out. It must never know what the step is carried out on: files in a store that is open, a
+//! disk that tears and rots in a simulation.
+
+use raft_core::Write;
+
+use super::journal::Journal;
+use super::plan::{Change, Tail};
+use super::record::Value;
+use super::transaction::{Pending, encode};
+
+/// Room for an entry of ours, so that records are put together without growing the buffer again and again.
+const RECORD_BYTES_USUAL: usize = 256;
+
+/// What makes a transaction durable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step<'r> {
+    /// These bytes, whole sectors, are written to the journal and synced.
+    Append {
+        /// Where, in bytes from the front.
+        offset: u64,
+        /// Them.
+        bytes: &'r [u8],
+    },
+    /// All of these changes are made in the data file, as one transaction there.
+    Checkpoint(&'r Pending),
+}
+
+/// What the next transaction builds on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Recorder {
+    tail: Tail,
+    journal: Journal,
+    pending: Pending,
+    /// Whether the last step brought all that is pending to the data file.
+    is_checkpointed: bool,
+    /// Where each record is put together.
+    record: Vec<u8>,
+    /// Where the transaction is.
+    transaction: Vec<u8>,
+}
+
+impl Recorder {
+    pub(super) fn new(tail: Tail, journal: Journal, pending: Pending) -> Recorder {
+        Recorder {
+            tail,
+            journal,
+            pending,
+            is_checkpointed: false,
+            record: Vec::with_capacity(RECORD_BYTES_USUAL),
+            transaction: Vec::with_capacity(RECORD_BYTES_USUAL),
+        }
+    }
+
+    /// These writes, in their order, as one transaction. The next step builds on this one; so where this one fails,
+    /// there must be no next one.
+    ///
+    /// # Panics
+    /// Where a write does not follow on what is there (see [`Write`]).
+    #[must_use]
+    pub fn write(&mut self, writes: &[Write]) -> Step<'_> {
+        let changes = self.tail.plan(writes);
+        self.step(&changes)
+    }
+
+    /// A record that no plan builds on. As with [`Recorder::write`], there must be no next step where this one fails.
+    #[must_use]
+    pub fn put(&mut self, value: Value<'_>) -> Step<'_> {
+        self.step(&[Change::Put(value)])
+    }
+
+    /// A record that no plan builds on, in the data file, with all that waits in the journal.
+    #[must_use]
+    pub(super) fn put_in_data_file(&mut self, value: Value<'_>) -> Step<'_> {
+        self.encode(&[Change::Put(value)]);
+        self.checkpoint()
+    }
+
+    fn step(&mut self, changes: &[Change<'_>]) -> Step<'_> {
+        self.encode(changes);
+        if !self.journal.has_room(self.transaction.len()) {
+            return self.checkpoint();
+        }
+        let (offset, bytes) = self.journal.append(&self.transaction);
+        Step::Append { offset, bytes }
+    }
+
+    fn encode(&mut self, changes: &[Change<'_>]) {
+        if self.is_checkpointed {
+            self.pending.clear();
+            self.is_checkpointed = false;
+        }
+        encode(changes, &mut self.pending, &mut self.record, &mut self.transaction);
+    }
+
+    fn checkpoint(&mut self) -> Step<'_> {
+        let value = Value::Checkpoint(self.journal.checkpoint());
+        value.encode(&mut self.record);
+        self.pending.put(value.key().to_bytes(), &self.record);
+        self.is_checkpointed = true;
+        Step::Checkpoint(&self.pending)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use raft_core::{HardState, LogIndex, Term};
+
+    use super::*;
+    use crate::storage::MAP_BYTES_MIN;
+    use crate::storage::plan::new_records;
+    use crate::storage::record::KeyBytes;
+    use crate::storage::recover::{Collector, Contents};
+    use crate::storage::testing::{append, entry, member, settings, snapshot, write};
+
+    /// A store in memory.
+    struct Store {
+        records: BTreeMap<KeyBytes, Vec<u8>>,
+        journal: Vec<u8>,
+    }
+
+    /// How often each kind of step came.
+    #[derive(Default)]
+    struct Steps {
+        appends: usize,
+        checkpoints: usize,
+    }
+
+    impl Store {
+        fn new(journal_bytes: u64) -> Store {
+            let hard_state = HardState { current_term: Term(9), voted_for: None };
+            let (member, settings, snapshot) = (member(), settings(), snapshot(1, 1));
+            let mut records = BTreeMap::new();
+            let values =
+                new_records(&member, &settings, MAP_BYTES_MIN, journal_bytes, &hard_state, Some(&snapshot));
+            for value in values {
+                value.encode(records.entry(value.key().to_bytes()).or_insert(Vec::new()));
+            }
+            Store { records, journal: Journal::blank(member.me.incarnation, journal_bytes) }
+        }
+
+        fn open(&self) -> Contents {
+            let mut collector = Collector::new(Path::new("store"));
+            for (key, record) in &self.records {
+                collector.add(key.as_ref(), record).unwrap();
+            }
+            collector.finish(&self.journal).unwrap()
+        }
+
+        fn carry_out(&mut self, step: Step<'_>, steps: &mut Steps) {
+            match step {
+                Step::Append { offset, bytes } => {
+                    self.journal[usize::try_from(offset).unwrap()..][..bytes.len()].copy_from_slice(bytes);
+                    steps.appends += 1;
+                }
+                Step::Checkpoint(pending) => {
+                    for (key, record) in pending.iter() {
+                        match record {
+                            Some(record) => drop(self.records.insert(*key, record.to_vec())),
+                            None => drop(self.records.remove(key)),
+                        }
+                    }
+                    steps.checkpoints += 1;
+                }
+            }
+        }
+    }
+
+    /// After every step, of either kind, a store that is opened anew has everything, and goes on in the same way.
+    #[test]
+    fn whatever_was_recorded_is_there_after_every_step() {
+        let mut store = Store::new(4 * 4096);
+        let mut recorder = store.open().recorder();
+        let mut steps = Steps::default();
+        let mut last = 1;
+        for round in 0..40 {
+            let writes = match round % 5 {
+                0..=2 => vec![append(1, last + 1..=last + 3, 9), append(2, last + 4..=last + 4, 9)],
+                3 => vec![Write { truncate_from: Some(LogIndex(last)), ..append(1, last..=last + 80, 9) }],
+                _ => vec![Write { snapshot: Some(Arc::new(snapshot(last - 2, 9))), ..write(1) }],
+            };
+            store.carry_out(recorder.write(&writes), &mut steps);
+            let contents = store.open();
+            let log = &contents.recovered.entries;
+            last = log.last().unwrap().index.0;
+            let base = contents.recovered.snapshot.as_ref().unwrap().last_included_index.0;
+            let expected: Vec<_> =
+                (base + 1..=last).map(|index| entry(index, if index == 1 { 1 } else { 9 })).collect();
+            assert_eq!(*log, expected, "round {round}");
+            let anew = contents.recorder();
+            assert_eq!(anew.journal.last(), recorder.journal.last(), "round {round}");
+            if round % 7 == 0 {
+                recorder = anew;
+            }
+        }
+        assert!(steps.appends > 20 && steps.checkpoints > 5, "{} {}", steps.appends, steps.checkpoints);
+    }
+
+    #[test]
+    fn a_record_that_is_to_be_in_the_data_file_goes_there_with_all_that_waits() {
+        let mut store = Store::new(4 * 4096);
+        let mut recorder = store.open().recorder();
+        let mut steps = Steps::default();
+        store.carry_out(recorder.write(&[append(1, 2..=3, 9)]), &mut steps);
+        store.carry_out(recorder.put_in_data_file(Value::MapSize(2 * MAP_BYTES_MIN)), &mut steps);
+        assert_eq!((steps.appends, steps.checkpoints), (1, 1));
+        let blank = Journal::blank(member().me.incarnation, 4 * 4096);
+        assert_ne!(store.journal, blank);
+        store.journal = blank;
+        let contents = store.open();
+        assert_eq!(contents.recovered.entries, [entry(2, 9), entry(3, 9)]);
+        assert_eq!(contents.map_bytes, 2 * MAP_BYTES_MIN);
+        // What was brought there is not brought again.
+        store.carry_out(recorder.put(Value::MapSize(3 * MAP_BYTES_MIN)), &mut steps);
+        assert_eq!(recorder.pending.iter().count(), 1);
+        assert_eq!(store.open().map_bytes, 3 * MAP_BYTES_MIN);
+    }
+}

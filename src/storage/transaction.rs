@@ -1,0 +1,159 @@
+//! The bytes of a transaction in the journal, and what the transactions there amount to.
+//!
+//! ```text
+//! transaction   change*
+//! change        0 | key                               the record, which is there, is removed
+//!               1 | key | length u32 | record         the record is written, in place of what is there
+//! ```
+//!
+//! Pure. Decoding is total. It must never know where the bytes are kept.
+
+use std::collections::BTreeMap;
+
+use crate::codec::{DecodeError, Reader, Writer};
+
+use super::plan::Change;
+use super::record::{Key, KeyBytes};
+
+const DELETE: u8 = 0;
+const PUT: u8 = 1;
+
+/// The bytes of a transaction, in place of what `out` has. Each record is put together in `record`, and goes to
+/// `pending` as well.
+pub(super) fn encode(changes: &[Change<'_>], pending: &mut Pending, record: &mut Vec<u8>, out: &mut Vec<u8>) {
+    out.clear();
+    for change in changes {
+        match change {
+            Change::Put(value) => {
+                value.encode(record);
+                let key = value.key().to_bytes();
+                out.put_u8(PUT);
+                out.extend_from_slice(key.as_ref());
+                out.put_u32(u32::try_from(record.len()).expect("all that a record holds is bounded"));
+                out.extend_from_slice(record);
+                pending.put(key, record);
+            }
+            Change::Delete(key) => {
+                let key = key.to_bytes();
+                out.put_u8(DELETE);
+                out.extend_from_slice(key.as_ref());
+                pending.delete(key);
+            }
+        }
+    }
+}
+
+/// The next change of a transaction: its key, and its record where it is written.
+pub(super) fn read_change<'b>(reader: &mut Reader<'b>) -> Result<(Key, Option<&'b [u8]>), DecodeError> {
+    let is_put = match reader.u8()? {
+        DELETE => false,
+        PUT => true,
+        other => return Err(DecodeError::UnknownKind(other)),
+    };
+    let key = Key::read(reader)?;
+    let record = if is_put { Some(reader.u32().and_then(|len| reader.bytes(len as usize))?) } else { None };
+    Ok((key, record))
+}
+
+/// What the transactions in the journal have changed: the records that the data file lacks, and those that it has
+/// and should not.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Pending {
+    of: BTreeMap<KeyBytes, Option<Vec<u8>>>,
+}
+
+impl Pending {
+    pub(super) fn put(&mut self, key: KeyBytes, record: &[u8]) {
+        match self.of.get_mut(&key) {
+            Some(Some(there)) => {
+                there.clear();
+                there.extend_from_slice(record);
+            }
+            Some(_) | None => drop(self.of.insert(key, Some(record.to_vec()))),
+        }
+    }
+
+    pub(super) fn delete(&mut self, key: KeyBytes) {
+        self.of.insert(key, None);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.of.clear();
+    }
+
+    /// By key: the record to be put, or `None` for one that is not to be there. What has come and gone again is
+    /// among those, and never was in the data file.
+    pub fn iter(&self) -> impl Iterator<Item = (&KeyBytes, Option<&[u8]>)> {
+        self.of.iter().map(|(key, record)| (key, record.as_deref()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_core::LogIndex;
+
+    use super::*;
+    use crate::storage::record::{Extent, Value};
+    use crate::storage::testing::entry;
+
+    /// A key, and the record that is put there.
+    type Read = (Key, Option<Vec<u8>>);
+
+    fn changes_of(bytes: &[u8]) -> Result<Vec<Read>, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let mut changes = Vec::new();
+        while !reader.is_empty() {
+            let (key, record) = read_change(&mut reader)?;
+            changes.push((key, record.map(<[u8]>::to_vec)));
+        }
+        Ok(changes)
+    }
+
+    fn encoded(value: &Value<'_>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        value.encode(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn changes_come_back_in_their_order_and_the_last_of_each_record_is_pending() {
+        let (first, second) = (entry(5, 1), entry(5, 2));
+        let extent = Value::Extent(Extent::default());
+        let changes = [
+            Change::Put(Value::Entry(&first)),
+            Change::Delete(Key::Entry(LogIndex(5))),
+            Change::Put(Value::Entry(&second)),
+            Change::Put(extent),
+            Change::Delete(Key::Entry(LogIndex(4))),
+        ];
+        let (mut pending, mut bytes) = (Pending::default(), vec![9; 9]);
+        encode(&changes, &mut pending, &mut Vec::new(), &mut bytes);
+        let put = |value: &Value<'_>| (value.key(), Some(encoded(value)));
+        let expected = [
+            put(&Value::Entry(&first)),
+            (Key::Entry(LogIndex(5)), None),
+            put(&Value::Entry(&second)),
+            put(&extent),
+            (Key::Entry(LogIndex(4)), None),
+        ];
+        assert_eq!(changes_of(&bytes).unwrap(), expected);
+        let of = |(key, record): &Read| (key.to_bytes(), record.clone());
+        let found: Vec<_> = pending.iter().map(|(key, record)| (*key, record.map(<[u8]>::to_vec))).collect();
+        assert_eq!(found, [of(&expected[4]), of(&expected[2]), of(&expected[3])]);
+    }
+
+    #[test]
+    fn bytes_that_are_no_transaction_are_refused_wherever_they_end() {
+        let extent = Value::Extent(Extent::default());
+        let changes = [Change::Put(extent), Change::Delete(Key::Entry(LogIndex(4)))];
+        let mut bytes = Vec::new();
+        encode(&changes, &mut Pending::default(), &mut Vec::new(), &mut bytes);
+        let first_bytes = 1 + 1 + 4 + encoded(&extent).len();
+        for end in 0..bytes.len() {
+            assert_eq!(changes_of(&bytes[..end]).is_ok(), end == 0 || end == first_bytes, "{end}");
+        }
+        assert_eq!(changes_of(&[7]), Err(DecodeError::UnknownKind(7)));
+        assert_eq!(changes_of(&[DELETE, 99]), Err(DecodeError::UnknownKind(99)));
+        assert!(changes_of(&[PUT, 7, 0xff, 0xff, 0xff, 0xff, 0]).is_err());
+    }
+}
