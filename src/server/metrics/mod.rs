@@ -54,6 +54,11 @@ fn render_process(page: &mut Exposition, process: &Process, started_us: u64) {
     if let Some(bytes) = process.resident_bytes {
         page.gauge("process_resident_memory_bytes", "Memory of this process that is in RAM.", bytes);
     }
+    page.counters(
+        "process_cpu_seconds_total",
+        "Time that processors spent on this process, user and system.",
+    )
+    .sample("", Seconds(process.cpu_us));
     if let Some(count) = process.open_descriptors {
         page.gauge("process_open_fds", "Open file descriptors.", count);
     }
@@ -143,6 +148,11 @@ fn render_raft(page: &mut Exposition, node: &NodeStatus, counts: &NodeCounts) {
         roles.sample(&format!("role=\"{}\"", role_name(role)), u64::from(node.role == role));
     }
     page.gauge("ticketd_leader_known", "1 where a leader is known.", u64::from(node.leader.is_some()));
+    page.gauge(
+        "ticketd_lease_held",
+        "1 where this leader answers by its lease.",
+        u64::from(node.holds_lease),
+    );
     page.gauge("ticketd_term", "The current term.", node.term.0);
     page.counter(
         "ticketd_leader_changes_total",
@@ -240,6 +250,17 @@ fn render_storage(page: &mut Exposition, storage: &StorageCounts) {
         "ticketd_storage_sync_duration_seconds",
         "How long a transaction took until it was durable. The count is the number of transactions.",
         &storage.transactions,
+    );
+    page.counter(
+        "ticketd_storage_checkpoints_total",
+        "Transactions that brought all that waited in the journal to the data file.",
+        storage.checkpoints,
+    );
+    page.gauge("ticketd_storage_data_file_bytes", "Size of the data file's pages.", storage.data_file_bytes);
+    page.gauge(
+        "ticketd_storage_data_file_max_bytes",
+        "What they may grow to (--db_size).",
+        storage.map_bytes,
     );
     page.gauge("ticketd_storage_waiting_writes", "Writes that wait for the disk.", storage.waiting);
     page.counter(

@@ -4,10 +4,12 @@ use std::fs;
 
 use rustix::process::{Resource, getrlimit};
 
-/// Memory and descriptors.
+/// Memory, time and descriptors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Process {
     pub(super) resident_bytes: Option<u64>,
+    /// Time that processors spent on it, in microseconds.
+    pub(super) cpu_us: u64,
     pub(super) open_descriptors: Option<u64>,
     /// `None` also where there is no bound.
     pub(super) descriptors_max: Option<u64>,
@@ -20,11 +22,19 @@ impl Process {
         let descriptors = fs::read_dir("/proc/self/fd").map(Iterator::count);
         Process {
             resident_bytes: resident_bytes(&status),
+            cpu_us: cpu_us(),
             // One of them is the directory that is being read.
             open_descriptors: descriptors.ok().map(|count| count.saturating_sub(1) as u64),
             descriptors_max: getrlimit(Resource::Nofile).current,
         }
     }
+}
+
+fn cpu_us() -> u64 {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let (seconds, nanoseconds) = (u64::try_from(spent.tv_sec), u64::try_from(spent.tv_nsec));
+    // No process has spent less than nothing.
+    seconds.unwrap_or(0).saturating_mul(1_000_000).saturating_add(nanoseconds.unwrap_or(0) / 1_000)
 }
 
 fn resident_bytes(status: &str) -> Option<u64> {
