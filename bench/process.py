@@ -104,7 +104,7 @@ class Process:
         """That the whole family has used so far, in user and kernel mode."""
         nanoseconds = 0
         for pid in self.pids():
-            for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            for path in _of_threads(pid, "schedstat"):
                 nanoseconds += int(_read(path).split(" ", 1)[0] or 0)
             nanoseconds += _ended_children_nanoseconds(pid)
         return nanoseconds / 1e9
@@ -134,8 +134,16 @@ def wait_until(
 
 
 def _children(pid: int) -> list[int]:
-    words = [_read(path).split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    words = [_read(path).split() for path in _of_threads(pid, "children")]
     return [int(word) for line in words for word in line]
+
+
+def _of_threads(pid: int, name: str) -> list[Path]:
+    """The files of this name, one for each thread; none where the process has ended meanwhile."""
+    try:
+        return list(Path(f"/proc/{pid}/task").glob(f"*/{name}"))
+    except FileNotFoundError:
+        return []
 
 
 def _ended_children_nanoseconds(pid: int) -> int:
