@@ -17,7 +17,7 @@ use ticketd::storage::{
 
 use super::directory::Directory;
 
-/// What a transaction begins with a new one of, in bytes.
+/// The size of a block of the journal, in bytes: a transaction begins with a new one.
 pub(crate) const BLOCK_BYTES: usize = 4096;
 /// The key of the record that says through which transaction the data file goes.
 pub(crate) const CHECKPOINT: &[u8] = &[8];
@@ -25,7 +25,7 @@ pub(crate) const CHECKPOINT: &[u8] = &[8];
 /// The records of a data file, by key, with their checksums.
 pub(crate) type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// What stops where the process does, and is there for the next one.
+/// What a process leaves to the next one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Memory {
     pub(crate) records: Records,
@@ -164,7 +164,7 @@ pub(crate) fn nothing(id: u64) -> Write {
     Write { id: WriteId(id), hard_state: None, snapshot: None, truncate_from: None, entries: Vec::new() }
 }
 
-/// An entry with a command of so many bytes, of which no other has the first few.
+/// An entry with a command of so many bytes, which begins with a mark.
 pub(crate) fn entry(index: u64, term: u64, command_bytes: usize, mark: u64) -> Entry {
     let mut command = vec![7; command_bytes];
     command.iter_mut().zip(mark.to_be_bytes()).for_each(|(at, byte)| *at = byte);

@@ -89,10 +89,11 @@ pub(super) fn serve(
         let (version, id, path) = (env!("CARGO_PKG_VERSION"), identity.me.id, store.path().display());
         log::info!("ticketd {version} is node {id} of cluster {cluster}, with the store at {path}");
     }
-    let server = Server::new(config, store)?;
+    // Before the line of the log that says where the node listens: whoever waits for that finds the file.
     if let Some(pid_file) = &pid_file {
         pid_file.publish()?;
     }
+    let server = Server::new(config, store)?;
     if in_background {
         daemonize::listening()?;
     }

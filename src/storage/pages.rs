@@ -359,8 +359,9 @@ impl Checker {
         value: &[u8],
         report: &mut PageReport,
     ) -> Result<(), Fault> {
-        if transaction > self.meta.transaction {
-            return damage(number, "it lists pages freed by a transaction to come");
+        // LMDB counts from 1, and never takes a list of transaction 0 out again: its pages would be used twice.
+        if transaction == 0 || transaction > self.meta.transaction {
+            return damage(number, "it lists pages freed by a transaction that never was");
         }
         let (numbers, rest) = value.as_chunks::<8>();
         let Some((count, numbers)) = numbers.split_first().filter(|_| rest.is_empty()) else {

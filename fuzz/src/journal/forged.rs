@@ -92,16 +92,14 @@ fn check_goes_on(mut memory: Memory, told: &Told) {
     }
 }
 
-/// What a store holds that was sound before it was written to; `None` where it has used up its numbers, of which a
-/// forged one may have left none.
+/// What a store holds that was sound before it was written to; `None` where it has come to a number that none can have,
+/// because a forged one was right before those.
 fn reopened(memory: &Memory) -> Option<Contents> {
     match memory.open() {
         Ok(contents) => Some(contents),
         Err(error) => {
-            assert!(
-                error.to_string().contains("last numbers"),
-                "what was opened does not stay sound: {error}"
-            );
+            let said = error.to_string();
+            assert!(said.contains("no store has come to transaction"), "it does not stay sound: {said}");
             None
         }
     }
