@@ -93,6 +93,7 @@ impl Store {
         }
         // Where this fails, there may be a store, which is then whole.
         files::finish(path)?;
+        // This process has written and synced all of it.
         Store::open_locked(path, lock)
     }
 
@@ -104,15 +105,16 @@ impl Store {
     pub fn open(path: &Path) -> Result<Store, StoreError> {
         files::expect_store(path)?;
         let lock = Lock::acquire(path)?;
-        Store::open_locked(path, lock)
-    }
-
-    fn open_locked(path: &Path, lock: Lock) -> Result<Store, StoreError> {
         // What is read may not be durable, and be promised to others: a process that was killed may have left a meta
         // page that it had not synced. And where the sync of one has failed, LMDB takes the page back, but cannot sync
         // that; the disk must not have the page when those that belong to it, free to whoever reads the file, are
         // written to.
         settle(path)?;
+        Store::open_locked(path, lock)
+    }
+
+    /// Opens one whose data file is on the disk as it will be read.
+    fn open_locked(path: &Path, lock: Lock) -> Result<Store, StoreError> {
         let reading = read(path, Access::Write)?;
         let Reading { env, db, report: _, journal: journal_bytes, contents } = reading;
         let journal = JournalFile::open(path)?;
