@@ -414,15 +414,17 @@ impl World {
         let conn = self.conn(id);
         let (slot, epoch) = conn.acceptor;
         let me = self.hosts[slot.at()].peer;
+        if self.process(slot, epoch).is_some_and(|process| process.put_off) {
+            // Nobody is told what a node has come to before its turn has ended.
+            self.end_turn(slot);
+        }
         let Some(process) = self.process(slot, epoch) else { return };
         let commit_index = process.node.commit_index();
         if hello.to != me {
             self.send_frame(id, Direction::Back, &Frame::Refuse(Refuse::NotMe { me }));
             return;
         }
-        // What a node has come to in a turn that has not ended, it tells nobody; it closes the connection at the end.
-        let may_tell = process.commit_seen == commit_index;
-        if may_tell && process.node.knows_removed(hello.from, hello.commit_index) {
+        if process.node.knows_removed(hello.from, hello.commit_index) {
             self.send_frame(id, Direction::Back, &Frame::Refuse(Refuse::Removed { commit_index }));
             return;
         }

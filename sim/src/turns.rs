@@ -67,7 +67,7 @@ impl World {
         }
     }
 
-    fn end_turn(&mut self, slot: Slot) {
+    pub(crate) fn end_turn(&mut self, slot: Slot) {
         let now = self.now;
         let host = &mut self.hosts[slot.at()];
         let (local, epoch) = (host.clock.local(now), host.epoch);
