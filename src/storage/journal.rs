@@ -192,7 +192,8 @@ impl Journal {
     /// # Panics
     /// Where there is no room for it.
     pub(super) fn append(&mut self, transaction: &[u8]) -> (u64, &[u8]) {
-        assert!(self.has_room(transaction.len()), "{} bytes after {self:?}", transaction.len());
+        let (bytes, next, sectors) = (transaction.len(), self.next_sector, self.sectors);
+        assert!(self.has_room(bytes), "{bytes} bytes from sector {next} on, of {sectors}");
         let length = length_sectors(transaction.len());
         self.bytes.clear();
         self.bytes.resize(length * SECTOR_BYTES, 0);

@@ -181,34 +181,23 @@ fn delete_entries(after: LogIndex, last: LogIndex, changes: &mut Vec<Change<'_>>
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::path::Path;
     use std::sync::Arc;
 
     use super::*;
+    use crate::storage::StoreError;
     use crate::storage::journal::Journal;
-    use crate::storage::record::KeyBytes;
-    use crate::storage::recover::{Collector, Contents};
-    use crate::storage::testing::{entry, member, settings, snapshot, write};
-    use crate::storage::{MAP_BYTES_MIN, StoreError};
+    use crate::storage::recover::Contents;
+    use crate::storage::testing::{self, entry, member, new_store_records, read_records, snapshot, write};
 
     const JOURNAL_BYTES: u64 = 4096;
 
-    /// Records in memory, as LMDB would keep them.
-    #[derive(Clone, Default)]
-    struct Records(BTreeMap<KeyBytes, Vec<u8>>);
+    /// Records in memory.
+    #[derive(Clone)]
+    struct Records(testing::Records);
 
     impl Records {
         fn new() -> Records {
-            let hard_state = HardState { current_term: Term(9), voted_for: None };
-            let (member, settings, snapshot) = (member(), settings(), snapshot(1, 1));
-            let mut records = Records::default();
-            let values =
-                new_records(&member, &settings, MAP_BYTES_MIN, JOURNAL_BYTES, &hard_state, Some(&snapshot));
-            for value in values {
-                records.make(&Change::Put(value));
-            }
-            records
+            Records(new_store_records(JOURNAL_BYTES))
         }
 
         fn make(&mut self, change: &Change<'_>) {
@@ -223,11 +212,7 @@ mod tests {
         }
 
         fn contents(&self) -> Result<Contents, StoreError> {
-            let mut collector = Collector::new(Path::new("store"));
-            for (key, value) in &self.0 {
-                collector.add(key.as_ref(), value)?;
-            }
-            collector.finish(&Journal::blank(member().me.incarnation, JOURNAL_BYTES))
+            read_records(&self.0, &Journal::blank(member().me.incarnation, JOURNAL_BYTES))
         }
     }
 

@@ -112,22 +112,20 @@ impl Recorder {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::path::Path;
     use std::sync::Arc;
 
-    use raft_core::{HardState, LogIndex, Term};
+    use raft_core::LogIndex;
 
     use super::*;
     use crate::storage::MAP_BYTES_MIN;
-    use crate::storage::plan::new_records;
-    use crate::storage::record::KeyBytes;
-    use crate::storage::recover::{Collector, Contents};
-    use crate::storage::testing::{append, entry, member, settings, snapshot, write};
+    use crate::storage::recover::Contents;
+    use crate::storage::testing::{
+        Records, append, entry, member, new_store_records, read_records, snapshot, write,
+    };
 
     /// A store in memory.
     struct Store {
-        records: BTreeMap<KeyBytes, Vec<u8>>,
+        records: Records,
         journal: Vec<u8>,
     }
 
@@ -140,23 +138,12 @@ mod tests {
 
     impl Store {
         fn new(journal_bytes: u64) -> Store {
-            let hard_state = HardState { current_term: Term(9), voted_for: None };
-            let (member, settings, snapshot) = (member(), settings(), snapshot(1, 1));
-            let mut records = BTreeMap::new();
-            let values =
-                new_records(&member, &settings, MAP_BYTES_MIN, journal_bytes, &hard_state, Some(&snapshot));
-            for value in values {
-                value.encode(records.entry(value.key().to_bytes()).or_insert(Vec::new()));
-            }
-            Store { records, journal: Journal::blank(member.me.incarnation, journal_bytes) }
+            let journal = Journal::blank(member().me.incarnation, journal_bytes);
+            Store { records: new_store_records(journal_bytes), journal }
         }
 
         fn open(&self) -> Contents {
-            let mut collector = Collector::new(Path::new("store"));
-            for (key, record) in &self.records {
-                collector.add(key.as_ref(), record).unwrap();
-            }
-            collector.finish(&self.journal).unwrap()
+            read_records(&self.records, &self.journal).unwrap()
         }
 
         fn carry_out(&mut self, step: Step<'_>, steps: &mut Steps) {

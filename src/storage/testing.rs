@@ -1,16 +1,21 @@
 //! What the tests of this module share.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use raft_core::{
-    Entry, Incarnation, LogIndex, Member, Membership, NodeId, Payload, Peer, Snapshot, Suffrage, Term, Write,
-    WriteId,
+    Entry, HardState, Incarnation, LogIndex, Member, Membership, NodeId, Payload, Peer, Snapshot, Suffrage,
+    Term, Write, WriteId,
 };
 
-use super::Setting;
+use super::error::StoreError;
+use super::plan::new_records;
+use super::record::KeyBytes;
+use super::recover::{Collector, Contents};
+use super::{MAP_BYTES_MIN, Setting};
 use crate::identity::{ClusterId, Identity, Standing};
 
 /// A directory of its own for a test, removed with all that is in it.
@@ -62,6 +67,29 @@ pub(super) fn snapshot(index: u64, term: u64) -> Snapshot {
         membership: Arc::new(membership),
         state: Arc::from(&index.to_be_bytes()[..]),
     }
+}
+
+/// The records of a store, as LMDB would keep them.
+pub(super) type Records = BTreeMap<KeyBytes, Vec<u8>>;
+
+/// Those of a new store in term 9, with a snapshot of entry 1 and a journal of so many bytes.
+pub(super) fn new_store_records(journal_bytes: u64) -> Records {
+    let hard_state = HardState { current_term: Term(9), voted_for: None };
+    let (member, settings, snapshot) = (member(), settings(), snapshot(1, 1));
+    let mut records = Records::new();
+    for value in new_records(&member, &settings, MAP_BYTES_MIN, journal_bytes, &hard_state, Some(&snapshot)) {
+        value.encode(records.entry(value.key().to_bytes()).or_default());
+    }
+    records
+}
+
+/// What these and a journal amount to.
+pub(super) fn read_records(records: &Records, journal: &[u8]) -> Result<Contents, StoreError> {
+    let mut collector = Collector::new(Path::new("store"));
+    for (key, record) in records {
+        collector.add(key.as_ref(), record)?;
+    }
+    collector.finish(journal)
 }
 
 pub(super) fn entry(index: u64, term: u64) -> Entry {
