@@ -83,7 +83,9 @@ pub(crate) fn take(
             let proposal = ProposalId(u64::from(number));
             Some(Input::Propose { proposal, command: command_of(proposal).into() })
         }
-        Cause::Barrier(number) => Some(Input::ReadBarrier(BarrierId(u64::from(number)))),
+        Cause::Barrier(number) => {
+            Some(Input::ReadBarrier { barrier: BarrierId(u64::from(number)), thrifty: true })
+        }
         Cause::Change(number, change) => {
             // Never the number of a command.
             let proposal = ProposalId(u64::from(number) << 8);

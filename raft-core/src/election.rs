@@ -13,6 +13,7 @@ use crate::message::{CampaignReason, Message, PreVote, RequestVote};
 use crate::progress::Progress;
 use crate::raft::Raft;
 use crate::roles::{Candidate, CatchUp, Follower, Leader, Pace, PreCandidate, RoleState};
+use crate::thrift::Thrift;
 use crate::types::{Micros, NodeId, Peer, Round, Term};
 
 /// After a leader's process is gone, its voters campaign one after the other, this fraction of a heartbeat
@@ -146,6 +147,7 @@ impl Raft {
                 if let Some(progress) = leader.progress.get_mut(&peer) {
                     progress.on_gone();
                 }
+                self.ask_everybody();
             }
             RoleState::Follower(follower) if follower.leader.is_some_and(|l| l.id == peer) => {
                 let refused = follower.refused.take();
@@ -267,6 +269,7 @@ impl Raft {
             heartbeat_deadline: self.now.plus(self.config.heartbeat_interval_us),
             round: Round(0),
             barriers: VecDeque::new(),
+            thrift: Thrift::default(),
             proposals: VecDeque::new(),
             transfer: None,
             rounds: self.config.lease.map(|_| Rounds::default()),

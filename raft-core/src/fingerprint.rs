@@ -10,7 +10,7 @@ use core::hash::{Hash, Hasher};
 
 use crate::progress::{Progress, ProgressState};
 use crate::raft::Raft;
-use crate::roles::{Candidate, CatchUp, Follower, Leader, Muted, PreCandidate, RoleState, Transfer};
+use crate::roles::{Barrier, Candidate, CatchUp, Follower, Leader, Muted, PreCandidate, RoleState, Transfer};
 use crate::types::Micros;
 
 impl Raft {
@@ -47,15 +47,19 @@ impl Raft {
             heartbeat_deadline: _,
             round,
             barriers,
+            thrift,
             proposals,
             transfer,
             rounds,
             stall_tolerated_until,
             catch_up: CatchUp { index: goal, began_at },
         } = leader;
-        (first_index, round, barriers, proposals, self.left(*stall_tolerated_until)).hash(state);
+        (first_index, round, thrift, proposals, self.left(*stall_tolerated_until)).hash(state);
         (goal, self.age(*began_at)).hash(state);
         transfer.map(|Transfer { target, deadline }| (target, self.left(deadline))).hash(state);
+        for Barrier { id, round, began_at, spares } in barriers {
+            (id, round, self.now.since(*began_at).min(self.hedge_us()), spares).hash(state);
+        }
         rounds.is_some().hash(state);
         for began in rounds.iter().flat_map(|rounds| rounds.ages(self.now)) {
             began.hash(state);
@@ -176,6 +180,10 @@ mod tests {
         told(node(1), 1000, Message::Heartbeat(heartbeat))
     }
 
+    fn barrier() -> Input {
+        Input::ReadBarrier { barrier: BarrierId(1), thrifty: false }
+    }
+
     fn fingerprint(raft: &Raft) -> u64 {
         let mut hasher = DefaultHasher::new();
         raft.fingerprint(&mut hasher);
@@ -193,7 +201,7 @@ mod tests {
 
     #[test]
     fn how_long_ago_a_leader_was_heard_tells_nodes_apart_up_to_an_election_timeout() {
-        let at = |now| fingerprint(&after(follower(), now, Input::ReadBarrier(BarrierId(1))));
+        let at = |now| fingerprint(&after(follower(), now, barrier()));
         assert_ne!(at(1010), at(1020));
         assert_ne!(at(1000 + ELECTION_TIMEOUT_US - 1), at(1000 + ELECTION_TIMEOUT_US));
         assert_eq!(at(1000 + ELECTION_TIMEOUT_US), at(1001 + ELECTION_TIMEOUT_US));
@@ -201,7 +209,7 @@ mod tests {
 
     #[test]
     fn what_a_leader_has_been_asked_tells_it_apart() {
-        let asked = after(leader(), 1000, Input::ReadBarrier(BarrierId(1)));
+        let asked = after(leader(), 1000, barrier());
         assert_ne!(fingerprint(&leader()), fingerprint(&asked));
     }
 
@@ -210,7 +218,7 @@ mod tests {
         let begun_at = |began| {
             let mut raft = leader();
             raft = after(raft, began, Input::TransferLeadership { to: Some(peer(2).id) });
-            fingerprint(&after(raft, 1030, Input::ReadBarrier(BarrierId(1))))
+            fingerprint(&after(raft, 1030, barrier()))
         };
         assert_ne!(begun_at(1010), begun_at(1020));
         assert_eq!(begun_at(1010), begun_at(1010));

@@ -46,17 +46,17 @@ impl Raft {
         self.send_round(Audience::Members);
     }
 
-    /// Sends the current round to those whose answers count.
-    pub(crate) fn broadcast_round(&mut self) {
-        self.send_round(Audience::Voters);
-    }
-
-    fn send_round(&mut self, audience: Audience) {
+    pub(crate) fn send_round(&mut self, audience: Audience) {
         let RoleState::Leader(leader) = &self.role else { return };
         let membership = self.log.membership();
         for (id, progress) in &leader.progress {
             let Some(to) = membership.peer(*id) else { continue };
-            if audience == Audience::Voters && !membership.is_voter(*id) {
+            let is_asked = match audience {
+                Audience::Members => true,
+                Audience::Voters => membership.is_voter(*id),
+                Audience::Quickest => leader.thrift.has_chosen_this(*id),
+            };
+            if !is_asked {
                 continue;
             }
             let heartbeat = Heartbeat {
@@ -70,8 +70,12 @@ impl Raft {
     }
 }
 
+/// Whom a round asks.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Audience {
+pub(crate) enum Audience {
     Members,
+    /// Those whose answers count.
     Voters,
+    /// As many of them as a majority takes.
+    Quickest,
 }

@@ -37,7 +37,14 @@ pub enum Input {
     /// Confirm that no newer leader existed at some moment after this input (ReadIndex, dissertation §6.4).
     /// Forgotten without a word where this node does not lead or ceases to, or where
     /// [`BARRIERS_MAX`](crate::BARRIERS_MAX) wait already.
-    ReadBarrier(BarrierId),
+    ReadBarrier {
+        /// Names it in [`Output::BarrierPassed`].
+        barrier: BarrierId,
+        /// Ask no more voters than a majority takes, those that answered first lately, and the others only where these
+        /// do not answer soon. It costs less, and serves throughput; to ask everybody, and wait for the quickest,
+        /// serves latency.
+        thrifty: bool,
+    },
     /// Change the membership by one step.
     ChangeMembership {
         /// Names it in [`Output::ProposalDone`].

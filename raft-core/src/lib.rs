@@ -43,6 +43,7 @@ mod read_index;
 mod replication;
 mod rng;
 mod roles;
+mod thrift;
 
 // One module for each RPC, receiver and sender.
 mod append_entries;

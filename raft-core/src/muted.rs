@@ -18,7 +18,7 @@ impl Raft {
             }
             Input::TransferLeadership { .. } => self.outputs.push_back(Output::TransferAborted),
             Input::PeerUnreachable(_)
-            | Input::ReadBarrier(_)
+            | Input::ReadBarrier { .. }
             | Input::WritesDurable { .. }
             | Input::WriteFailed
             | Input::Compact { .. } => {}

@@ -85,6 +85,7 @@ impl Raft {
         for id in membership.members.keys().filter(|id| **id != me) {
             leader.progress.entry(*id).or_insert_with(|| Progress::new(next_index, now));
         }
+        self.ask_everybody();
         self.replicate_to_all();
         self.advance_commit_index();
     }

@@ -120,7 +120,10 @@ impl Raft {
             RoleState::Follower(follower) => Some(follower.election_deadline),
             RoleState::PreCandidate(candidate) => Some(candidate.retry_deadline),
             RoleState::Candidate(candidate) => Some(candidate.retry_deadline),
-            RoleState::Leader(leader) => Some(leader.heartbeat_deadline),
+            RoleState::Leader(leader) => {
+                let hedge = leader.hedge_deadline(self.hedge_us());
+                Some(hedge.map_or(leader.heartbeat_deadline, |at| at.min(leader.heartbeat_deadline)))
+            }
             RoleState::Muted(muted) => muted.leader.map(|_| muted.forget_deadline),
         }
     }
@@ -221,7 +224,7 @@ impl Raft {
             Input::Message { from, message } => self.on_message(from, message),
             Input::PeerUnreachable(peer) => self.on_peer_unreachable(peer),
             Input::Propose { proposal, command } => self.on_propose(proposal, command),
-            Input::ReadBarrier(barrier) => self.on_read_barrier(barrier),
+            Input::ReadBarrier { barrier, thrifty } => self.on_read_barrier(barrier, thrifty),
             Input::ChangeMembership { proposal, change } => self.on_change_membership(proposal, &change),
             Input::TransferLeadership { to } => self.on_transfer_leadership(to),
             Input::WritesDurable { through } => self.on_writes_durable(through),
@@ -238,7 +241,8 @@ impl Raft {
             RoleState::Follower(_) => self.on_election_timeout(),
             RoleState::PreCandidate(_) => self.on_pre_vote_timeout(),
             RoleState::Candidate(_) => self.on_candidate_timeout(),
-            RoleState::Leader(_) => self.on_heartbeat_timeout(),
+            RoleState::Leader(leader) if leader.heartbeat_deadline <= self.now => self.on_heartbeat_timeout(),
+            RoleState::Leader(_) => self.ask_everybody(),
             RoleState::Muted(_) => {}
         }
     }

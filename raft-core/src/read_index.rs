@@ -6,14 +6,15 @@
 //! does not know what is. A leader that holds a lease has that confirmation beforehand.
 
 use crate::config::BARRIERS_MAX;
+use crate::heartbeat::Audience;
 use crate::io::Output;
 use crate::quorum::quorum_max;
 use crate::raft::Raft;
-use crate::roles::RoleState;
+use crate::roles::{Barrier, RoleState};
 use crate::types::{BarrierId, Round};
 
 impl Raft {
-    pub(crate) fn on_read_barrier(&mut self, barrier: BarrierId) {
+    pub(crate) fn on_read_barrier(&mut self, barrier: BarrierId, thrifty: bool) {
         let RoleState::Leader(leader) = &mut self.role else { return };
         if leader.barriers.len() >= BARRIERS_MAX {
             return;
@@ -25,8 +26,9 @@ impl Raft {
         let RoleState::Leader(leader) = &mut self.role else { return };
         // Only answers to messages that are sent from now on count, so every barrier begins a round of its own.
         let round = leader.begin_round(self.now);
-        leader.barriers.push_back((round, barrier));
-        self.broadcast_round();
+        let spares = thrifty && leader.thrift.has_chosen();
+        leader.barriers.push_back(Barrier { id: barrier, round, began_at: self.now, spares });
+        self.send_round(if spares { Audience::Quickest } else { Audience::Voters });
         self.pass_barriers();
     }
 
@@ -39,11 +41,12 @@ impl Raft {
             return;
         }
         let mut passed = None;
-        while leader.barriers.front().is_some_and(|(round, _)| *round <= confirmed) {
-            passed = leader.barriers.pop_front().map(|(_, barrier)| barrier);
+        while leader.barriers.front().is_some_and(|barrier| barrier.round <= confirmed) {
+            passed = leader.barriers.pop_front();
         }
-        if let Some(barrier) = passed {
-            self.outputs.push_back(Output::BarrierPassed(barrier));
+        if let Some(Barrier { id, began_at, .. }) = passed {
+            self.outputs.push_back(Output::BarrierPassed(id));
+            self.choose_quickest(confirmed, began_at);
         }
     }
 

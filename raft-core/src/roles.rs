@@ -6,6 +6,7 @@ use crate::io::Role;
 use crate::lease::Rounds;
 use crate::message::PreVote;
 use crate::progress::Progress;
+use crate::thrift::Thrift;
 use crate::types::{BarrierId, LogIndex, Micros, NodeId, Peer, ProposalId, Round, WriteId};
 
 #[derive(Clone, Debug)]
@@ -75,8 +76,10 @@ pub(crate) struct Leader {
     pub(crate) heartbeat_deadline: Micros,
     /// The latest round of heartbeats.
     pub(crate) round: Round,
-    /// Barriers that have not passed, each with the round that lets it pass; oldest first.
-    pub(crate) barriers: VecDeque<(Round, BarrierId)>,
+    /// Barriers that have not passed; oldest first.
+    pub(crate) barriers: VecDeque<Barrier>,
+    /// Whom the rounds of barriers ask.
+    pub(crate) thrift: Thrift,
     /// Proposals that are not committed, each with its index; oldest first.
     pub(crate) proposals: VecDeque<(LogIndex, ProposalId)>,
     /// The hand-over under way.
@@ -87,6 +90,17 @@ pub(crate) struct Leader {
     pub(crate) stall_tolerated_until: Micros,
     /// What a learner must have to become a voter.
     pub(crate) catch_up: CatchUp,
+}
+
+/// A barrier that has not passed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Barrier {
+    pub(crate) id: BarrierId,
+    /// The round that lets it pass.
+    pub(crate) round: Round,
+    pub(crate) began_at: Micros,
+    /// Some voters have not been asked to answer it.
+    pub(crate) spares: bool,
 }
 
 /// A round of catching up (dissertation §4.2.1), the same one for every learner: what was committed when it began.

@@ -1,6 +1,7 @@
 //! What a seed stands for: the cluster, the network, the disks, the clients, and what may go wrong.
 
 use raft_core::Peer;
+use ticketd::node::CROWD_REQUESTS_MIN;
 
 use crate::faults::{FAULTS, Fault};
 use crate::rng::Rng;
@@ -33,6 +34,8 @@ pub struct Plan {
     pub heartbeat_interval_us: u64,
     /// After how many entries the log becomes a snapshot.
     pub compaction_interval: u64,
+    /// How many requests in 64 rounds make these thrifty; 0 where all are.
+    pub thrifty_from: u64,
     /// How bytes travel.
     pub weather: Weather,
     /// The shortest and longest time that a transaction takes, in microseconds.
@@ -163,6 +166,7 @@ impl Plan {
             election_timeout_us,
             heartbeat_interval_us,
             compaction_interval: rng.pick(&[1, 3, 10, 30, 100, 4_096]).unwrap_or(100),
+            thrifty_from: CROWD_REQUESTS_MIN,
             weather: Weather::of(&mut rng, heartbeat_interval_us),
             sync_us: (100, sync_max.unwrap_or(5_000)),
             clients,
@@ -181,6 +185,10 @@ impl Plan {
         }
         // A restart that forgets a promise takes leases, and rare moments.
         plan.settings_vary = rng.percent(if plan.lease.is_some() { 60 } else { 25 });
+        // There are never as many clients as make a crowd.
+        if rng.percent(50) {
+            plan.thrifty_from = 0;
+        }
         plan.within(limits)
     }
 

@@ -228,7 +228,8 @@ impl World {
         let node = Node::new(config, host.clock.local(self.now), contents.recovered);
         let node = match node {
             Ok(node) => node
-                .compacting_every(NonZeroU64::new(self.plan.compaction_interval).unwrap_or(NonZeroU64::MIN)),
+                .compacting_every(NonZeroU64::new(self.plan.compaction_interval).unwrap_or(NonZeroU64::MIN))
+                .thrifty_from(self.plan.thrifty_from),
             Err(error) => violated!("{} can not start from its own store: {error}", host.peer),
         };
         if node.raft().hard_state() != host.disk.hard_state {

@@ -8,6 +8,7 @@
 
 mod counter;
 mod counts;
+mod crowd;
 mod forwarding;
 mod io;
 mod leadership;
@@ -29,12 +30,14 @@ use raft_core::{
 
 use crate::codec::DecodeError;
 use counter::{Counter, Reserve};
+use crowd::Crowd;
 use forwarding::Forwarding;
 use leadership::Leadership;
 use operations::Operations;
 use requests::Requests;
 
 pub use counts::NodeCounts;
+pub use crowd::{CROWD_REQUESTS_MIN, CROWD_ROUNDS};
 pub use io::*;
 
 /// After how many applied entries the log is replaced by a snapshot. The snapshot is some hundred bytes; the
@@ -78,6 +81,7 @@ pub struct Node {
     /// The members after the last entry that was applied.
     applied_membership: Arc<Membership>,
     counts: NodeCounts,
+    crowd: Crowd,
     compaction_interval: u64,
     outputs: VecDeque<Output>,
 }
@@ -118,6 +122,7 @@ impl Node {
             last_barrier: BarrierId(0),
             applied_membership,
             counts: NodeCounts::default(),
+            crowd: Crowd::of(CROWD_REQUESTS_MIN),
             compaction_interval: COMPACTION_INTERVAL,
             outputs: VecDeque::new(),
         })
@@ -128,6 +133,13 @@ impl Node {
     #[must_use]
     pub fn compacting_every(self, entries: NonZeroU64) -> Node {
         Node { compaction_interval: entries.get(), ..self }
+    }
+
+    /// The same node, whose rounds are thrifty from this many requests in [`CROWD_ROUNDS`] rounds on, instead of
+    /// [`CROWD_REQUESTS_MIN`].
+    #[must_use]
+    pub fn thrifty_from(self, requests: u64) -> Node {
+        Node { crowd: Crowd::of(requests), ..self }
     }
 
     /// Takes in what happened.

@@ -117,7 +117,8 @@ impl Node {
             let barrier = self.last_barrier.next();
             self.last_barrier = barrier;
             leadership.on_round_begun(barrier, self.requests.latest());
-            self.step_raft(raft_core::Input::ReadBarrier(barrier));
+            let thrifty = self.crowd.note(covers);
+            self.step_raft(raft_core::Input::ReadBarrier { barrier, thrifty });
         }
     }
 

@@ -90,9 +90,9 @@ impl Node {
         self.step(Input::ChangeMembership { proposal: ProposalId(self.proposals), change })
     }
 
-    pub(super) fn begin_barrier(&mut self) -> Result<(), Stopped> {
+    pub(super) fn begin_barrier(&mut self, thrifty: bool) -> Result<(), Stopped> {
         self.barriers += 1;
-        self.step(Input::ReadBarrier(BarrierId(self.barriers)))
+        self.step(Input::ReadBarrier { barrier: BarrierId(self.barriers), thrifty })
     }
 
     /// Compacts all that was applied but for the last `kept` entries.

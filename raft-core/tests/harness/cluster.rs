@@ -269,7 +269,13 @@ impl Cluster {
 
     pub(crate) fn barrier(&mut self, at: u64) -> BarrierId {
         let barrier = BarrierId(self.number());
-        self.step(at, Input::ReadBarrier(barrier));
+        self.step(at, Input::ReadBarrier { barrier, thrifty: false });
+        barrier
+    }
+
+    pub(crate) fn thrifty_barrier(&mut self, at: u64) -> BarrierId {
+        let barrier = BarrierId(self.number());
+        self.step(at, Input::ReadBarrier { barrier, thrifty: true });
         barrier
     }
 

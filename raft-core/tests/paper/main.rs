@@ -14,5 +14,6 @@ mod quick_failover;
 mod read_barriers;
 mod replication;
 mod snapshots;
+mod thrifty_rounds;
 mod timing;
 mod transfers;

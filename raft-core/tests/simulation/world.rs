@@ -207,7 +207,8 @@ impl World {
     pub(crate) fn begin_barrier(&mut self, at: Peer) {
         let barrier = BarrierId(self.next_number());
         self.oracle.on_barrier(barrier);
-        self.step(at, Input::ReadBarrier(barrier));
+        let thrifty = self.rng.chance(500);
+        self.step(at, Input::ReadBarrier { barrier, thrifty });
     }
 
     pub(crate) fn propose(&mut self, at: Peer) {

@@ -1,0 +1,94 @@
+//! Thrifty rounds: where the driver wishes it, a round asks no more voters than a majority takes, as a thrifty leader of
+//! EPaxos does (Moraru, Andersen and Kaminsky, SOSP 2013). Whoever is not asked need not wake up, and under load that
+//! is most of what a round costs.
+//!
+//! The voters that answered first are asked. Who they are is found out anew after each heartbeat, which goes to
+//! everybody as ever: elections, check-quorum and leases rest on that. A round that they do not answer soon is asked of
+//! everybody (a hedged request: Dean and Barroso, *The Tail at Scale*, CACM 2013), so that a slow voter delays a
+//! barrier by a fraction of a heartbeat interval, and a voter whose process is gone by nothing.
+//!
+//! Safety does not rest on any of this: a barrier passes when a majority has answered, whoever was asked.
+
+use alloc::vec::Vec;
+
+use crate::heartbeat::Audience;
+use crate::raft::Raft;
+use crate::roles::{Leader, RoleState};
+use crate::types::{Micros, NodeId, Round};
+
+/// A round that has gone unanswered for this fraction of a heartbeat interval is asked of everybody. Where answers
+/// always take longer, because nodes are far apart, nobody is spared.
+const HEDGE_PER_HEARTBEAT: u64 = 64;
+
+/// Whom a thrifty round asks.
+#[derive(Clone, Hash, Debug, Default)]
+pub(crate) struct Thrift {
+    /// The voters that answered first; with the leader they are a majority. Nobody: everybody is asked.
+    quickest: Vec<NodeId>,
+    /// As long as nobody is chosen: every round after this one has asked everybody.
+    everybody_after: Round,
+}
+
+impl Thrift {
+    pub(crate) fn has_chosen(&self) -> bool {
+        !self.quickest.is_empty()
+    }
+
+    pub(crate) fn has_chosen_this(&self, id: NodeId) -> bool {
+        self.quickest.contains(&id)
+    }
+}
+
+impl Leader {
+    /// When those are to be asked who were spared.
+    pub(crate) fn hedge_deadline(&self, hedge_us: u64) -> Option<Micros> {
+        let oldest = self.barriers.iter().find(|barrier| barrier.spares)?;
+        Some(oldest.began_at.plus(hedge_us))
+    }
+
+    /// The current round is asked of everybody, and those that follow, to find out who is quick now.
+    pub(crate) fn spare_nobody(&mut self) {
+        self.thrift.quickest.clear();
+        self.thrift.everybody_after = self.round;
+        for barrier in &mut self.barriers {
+            barrier.spares = false;
+        }
+    }
+}
+
+impl Raft {
+    /// For how long a round may go unanswered before those are asked who were spared.
+    pub(crate) fn hedge_us(&self) -> u64 {
+        (self.config.heartbeat_interval_us / HEDGE_PER_HEARTBEAT).max(1)
+    }
+
+    /// Those who were asked may not answer, or not be enough any more: asks everybody, if anything waits for them.
+    pub(crate) fn ask_everybody(&mut self) {
+        let RoleState::Leader(leader) = &mut self.role else { return };
+        let some_were_spared = leader.barriers.iter().any(|barrier| barrier.spares);
+        leader.spare_nobody();
+        if some_were_spared {
+            self.send_round(Audience::Voters);
+        }
+    }
+
+    /// A majority has answered `round`; what waited for it has waited since `began_at`. Where that is not long, and
+    /// everybody was asked, those who answered are asked from now on.
+    pub(crate) fn choose_quickest(&mut self, round: Round, began_at: Micros) {
+        let is_quick = self.now.since(began_at) < self.hedge_us();
+        let leader_votes = usize::from(self.is_voter());
+        let RoleState::Leader(leader) = &mut self.role else { return };
+        let thrift = &mut leader.thrift;
+        if thrift.has_chosen() || round <= thrift.everybody_after || !is_quick {
+            return;
+        }
+        let membership = self.log.membership();
+        let others = membership.voters().count() - leader_votes;
+        let needed = membership.quorum() - leader_votes;
+        if needed < others {
+            let answered = leader.progress.iter().filter(|(_, progress)| progress.acked_round >= round);
+            let voters = answered.map(|(id, _)| *id).filter(|id| membership.is_voter(*id));
+            thrift.quickest.extend(voters.take(needed));
+        }
+    }
+}
