@@ -152,14 +152,40 @@ fn bodies(records: memory::Records) -> Records {
     records.into_iter().map(body).collect()
 }
 
-/// A store with these records, and a journal without a transaction.
+/// A store with these records, as one checkpoint has made them, and a journal without a transaction.
 fn fill(dir: &Directory, records: &Records) {
-    let sealed = |(key, body): (&Vec<u8>, &Body)| {
-        let checksum = crc32fast::hash(&[&key[..], &body.bytes].concat()) ^ u32::from(!body.sound);
-        (key.clone(), [&body.bytes[..], &checksum.to_be_bytes()].concat())
-    };
+    let mut sealed: memory::Records =
+        records.iter().map(|(key, body)| (key.clone(), seal(key, body))).collect();
+    if let Some(mut checkpoint) = records.get(CHECKPOINT).filter(|body| is_as_it_was(body)).cloned() {
+        let inventory = inventory(&sealed).to_be_bytes();
+        let at = checkpoint.bytes.len() - inventory.len();
+        checkpoint.bytes[at..].copy_from_slice(&inventory);
+        sealed.insert(CHECKPOINT.to_vec(), seal(CHECKPOINT, &checkpoint));
+    }
     let journal = Journal::blank(incarnation(records), BLOCK_BYTES as u64);
-    Memory { records: records.iter().map(sealed).collect(), journal }.write_to(dir);
+    Memory { records: sealed, journal }.write_to(dir);
+}
+
+/// A record with its checksum.
+fn seal(key: &[u8], body: &Body) -> Vec<u8> {
+    let checksum = crc32fast::hash(&[key, &body.bytes].concat()) ^ u32::from(!body.sound);
+    [&body.bytes[..], &checksum.to_be_bytes()].concat()
+}
+
+/// Whether the number that the checkpoint has of all records is the one that it began with, and may follow them.
+fn is_as_it_was(checkpoint: &Body) -> bool {
+    let of = |body: &Body| (body.bytes.len(), body.bytes.last_chunk::<CHECKSUM_BYTES>().copied());
+    of(checkpoint) == of(&sound()[CHECKPOINT])
+}
+
+/// The number of all records but the checkpoint: the checksum over key and checksum of each.
+fn inventory(sealed: &memory::Records) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    for (key, record) in sealed.iter().filter(|(key, _)| key[..] != *CHECKPOINT) {
+        hasher.update(key);
+        hasher.update(&record[record.len() - CHECKSUM_BYTES..]);
+    }
+    hasher.finalize()
 }
 
 /// That of the node whose store it is, whatever has become of it.

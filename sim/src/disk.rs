@@ -7,13 +7,13 @@
 //! checkpoint either whole or not there at all, as LMDB promises; where that promise is broken is in
 //! [`torn`](crate::torn), and where stores rot in [`damage`](crate::damage).
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 
 use raft_core::{Entry, HardState, LogIndex, Recovered, Snapshot, Term, Write, WriteId};
 use ticketd::identity::Identity;
-use ticketd::storage::{Contents, Key, Pending, Recorder, Step, StoreError, Value};
+use ticketd::storage::{Contents, Pending, Recorder, Step, StoreError, Value};
 
 use crate::damage::Damage;
 use crate::oracle::Oracle;
@@ -28,11 +28,6 @@ use crate::violated;
 pub(crate) struct Disk {
     pub(crate) records: Records,
     pub(crate) journal: Sectors,
-    /// The records that the journal puts, of those that no transaction deletes.
-    pub(crate) journalled: BTreeSet<Key>,
-    /// The records alone need not be those of any store: some are those of a checkpoint that was torn, or have gone
-    /// missing. Until the next checkpoint, it is the journal that makes up for it.
-    pub(crate) needs_journal: bool,
     /// The bytes are not what they should be: the next start must be refused.
     pub(crate) damage: Option<Damage>,
     pub(crate) hard_state: HardState,
@@ -58,7 +53,7 @@ impl Disk {
             Ok(contents) => contents.recorder(),
             Err(error) => violated!("{} is refused its new store: {error}", identity.me),
         };
-        self.carry_out(recorder.put(Value::Identity(identity)), &[]);
+        self.carry_out(recorder.put(Value::Identity(identity)));
     }
 
     /// Whether the bytes are what they should be.
@@ -103,44 +98,31 @@ impl Disk {
     }
 
     /// Carries out what makes these writes durable.
-    fn carry_out(&mut self, step: Step<'_>, writes: &[Write]) {
+    fn carry_out(&mut self, step: Step<'_>) {
         match step {
             Step::Append { offset, bytes } => {
                 self.journal.write(offset, bytes);
-                self.on_append(writes);
+                self.mend_by_journal();
             }
             Step::Checkpoint(pending) => self.checkpoint(pending),
         }
     }
 
     /// Carries out of it what a disk may that loses power. True where that is all of it.
-    fn carry_out_some(&mut self, step: Step<'_>, writes: &[Write], rng: &mut Rng) -> bool {
+    fn carry_out_some(&mut self, step: Step<'_>, rng: &mut Rng) -> bool {
         match step {
             Step::Append { offset, bytes } => {
                 let is_whole = self.journal.write_some(offset, bytes, rng);
-                self.on_append(if is_whole { writes } else { &[] });
+                self.mend_by_journal();
                 is_whole
             }
             Step::Checkpoint(_) => false,
         }
     }
 
-    /// Something has come to the journal: these writes, where it was the whole of them.
-    fn on_append(&mut self, writes: &[Write]) {
-        for write in writes {
-            self.journalled.insert(Key::Extent);
-            self.journalled.extend(write.hard_state.map(|_| Key::HardState));
-            self.journalled.extend(write.snapshot.as_ref().map(|_| Key::Snapshot));
-        }
-        self.mend_by_journal();
-    }
-
-    /// What the journal has may make up for what is wrong.
-    pub(crate) fn mend_by_journal(&mut self) {
-        let is_mended = |damage: &mut Damage| damage.is_mended_by_journal(&self.journal, &self.journalled);
-        if let Some(Damage::Lost(_)) = self.damage.take_if(is_mended) {
-            self.needs_journal = true;
-        }
+    /// Something has come to the journal, perhaps in the place of what is wrong there.
+    fn mend_by_journal(&mut self) {
+        self.damage.take_if(|damage| damage.is_mended_by_journal(&self.journal));
     }
 
     fn checkpoint(&mut self, pending: &Pending) {
@@ -150,8 +132,6 @@ impl Disk {
         }
         self.records.make(pending);
         self.journal.clear();
-        self.journalled.clear();
-        self.needs_journal = false;
         if self.damage.is_some() {
             self.records.forget_replaced();
         }
@@ -289,7 +269,7 @@ impl Storage {
     /// The transaction becomes durable.
     pub(crate) fn commit(&mut self, disk: &mut Disk, oracle: &mut Oracle) -> Option<WriteId> {
         let through = self.syncing.last()?.id;
-        disk.carry_out(self.recorder.write(&self.syncing), &self.syncing);
+        disk.carry_out(self.recorder.write(&self.syncing));
         self.syncing.drain(..).for_each(|write| disk.note(write, oracle));
         Some(through)
     }
@@ -299,7 +279,7 @@ impl Storage {
         if self.syncing.is_empty() {
             return;
         }
-        let is_whole = disk.carry_out_some(self.recorder.write(&self.syncing), &self.syncing, rng);
+        let is_whole = disk.carry_out_some(self.recorder.write(&self.syncing), rng);
         let writes = self.syncing.drain(..);
         if is_whole {
             writes.for_each(|write| disk.note(write, oracle));

@@ -114,15 +114,6 @@ impl Records {
         self.of.get(&key) == other.of.get(&key)
     }
 
-    /// Whether a checkpoint puts another entry in the place of one.
-    pub(crate) fn entries_are_replaced(&self, whole: &Records, pending: &Pending) -> bool {
-        let is_entry = |key: &KeyBytes| matches!(Key::from_bytes(key.as_ref()), Some(Key::Entry(_)));
-        pending.iter().map(|(key, _)| key).filter(|key| is_entry(key)).any(|key| {
-            let (old, new) = (self.of.get(key), whole.of.get(key));
-            old.is_some() && new.is_some() && old != new
-        })
-    }
-
     /// Reads and checks everything, as a store is when it is opened with this journal.
     pub(crate) fn read(&self, journal: &[u8]) -> Result<Contents, StoreError> {
         let mut collector = Collector::new(Path::new("disk"));

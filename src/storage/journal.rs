@@ -213,10 +213,10 @@ impl Journal {
 
     /// The next transaction goes to the data file, with this beside it: and so does all that is here. As with
     /// [`Journal::append`], there must be no next one where it does not become durable.
-    pub(super) fn checkpoint(&mut self) -> Checkpoint {
+    pub(super) fn checkpoint(&mut self, inventory: u32) -> Checkpoint {
         self.count();
         (self.last_sector, self.next_sector) = (0, 0);
-        Checkpoint { through: self.last, journal_bytes: (self.sectors * SECTOR_BYTES) as u64 }
+        Checkpoint { through: self.last, journal_bytes: (self.sectors * SECTOR_BYTES) as u64, inventory }
     }
 
     fn count(&mut self) {
@@ -310,9 +310,15 @@ mod tests {
     /// What fits into one block.
     const BLOCK_PAYLOAD_BYTES: usize = BLOCK_SECTORS * PAYLOAD_BYTES;
     const BLOCKS: usize = 6;
+    /// Of no consequence here.
+    const INVENTORY: u32 = 0xfeed;
 
     fn checkpoint(through: u64) -> Checkpoint {
-        Checkpoint { through: TransactionId(through), journal_bytes: (BLOCKS * BLOCK_BYTES) as u64 }
+        Checkpoint {
+            through: TransactionId(through),
+            journal_bytes: (BLOCKS * BLOCK_BYTES) as u64,
+            inventory: INVENTORY,
+        }
     }
 
     fn read(file: &[u8], through: u64) -> Result<(Journal, Vec<Vec<u8>>), JournalError> {
@@ -361,7 +367,7 @@ mod tests {
     #[test]
     fn after_a_checkpoint_nothing_of_before_is_read_and_the_front_is_written_again() {
         let (mut file, mut journal, transactions) = three();
-        let made = journal.checkpoint();
+        let made = journal.checkpoint(INVENTORY);
         assert_eq!((made, journal.last_range()), (checkpoint(11), 0..0));
         // Until the checkpoint is durable, the one before counts.
         assert_eq!(read(&file, 7).unwrap().1, transactions);
@@ -376,7 +382,7 @@ mod tests {
         assert!(!journal.has_room(2 * BLOCK_PAYLOAD_BYTES + 1));
         assert_eq!(journal.append(&vec![0; 2 * BLOCK_PAYLOAD_BYTES]).1.len(), 2 * BLOCK_BYTES);
         assert!(!journal.has_room(0));
-        assert_eq!(journal.checkpoint().through, TransactionId(12));
+        assert_eq!(journal.checkpoint(INVENTORY).through, TransactionId(12));
         assert!(!journal.has_room(BLOCKS * BLOCK_PAYLOAD_BYTES + 1));
         assert_eq!(journal.append(&vec![0; BLOCKS * BLOCK_PAYLOAD_BYTES]).1.len(), BLOCKS * BLOCK_BYTES);
     }
@@ -386,7 +392,7 @@ mod tests {
     #[test]
     fn a_transaction_is_there_with_all_its_sectors_and_with_fewer_it_never_was() {
         let (mut old, mut journal, _) = three();
-        journal.checkpoint();
+        journal.checkpoint(INVENTORY);
         for before in [b"first".to_vec(), vec![3; BLOCK_PAYLOAD_BYTES]] {
             let (offset, sectors) = journal.append(&before);
             write(&mut old, (offset, sectors));

@@ -22,6 +22,7 @@ mod batch;
 mod environment;
 mod error;
 mod files;
+mod inventory;
 mod journal;
 mod journal_file;
 mod lock;

@@ -7,6 +7,7 @@
 use raft_core::{Entry, HardState, LogIndex, Snapshot, Term, Write};
 
 use super::Setting;
+use super::inventory::Inventory;
 use super::journal::TransactionId;
 use super::record::{Checkpoint, Extent, Key, Value};
 use crate::identity::Identity;
@@ -37,15 +38,21 @@ pub fn new_records<'a>(
     let (last_log_index, term) = of_snapshot.unwrap_or_default();
     let current_term = hard_state.current_term;
     assert!(term <= current_term, "a snapshot of term {term} in term {current_term}");
-    let mut records = vec![
+    let mut records: Vec<_> = snapshot.map(Value::Snapshot).into_iter().collect();
+    records.extend([
         Value::Identity(identity),
         Value::Settings(settings),
         Value::MapSize(map_bytes),
         Value::HardState(hard_state),
         Value::Extent(Extent { snapshot: of_snapshot, last_log_index }),
-        Value::Checkpoint(Checkpoint { through: TransactionId::default(), journal_bytes }),
-    ];
-    records.extend(snapshot.map(Value::Snapshot));
+    ]);
+    let (mut inventory, mut record) = (Inventory::default(), Vec::new());
+    for value in &records {
+        value.encode(&mut record);
+        inventory.put(value.key(), &record);
+    }
+    let (through, inventory) = (TransactionId::default(), inventory.checksum());
+    records.push(Value::Checkpoint(Checkpoint { through, journal_bytes, inventory }));
     records
 }
 
@@ -211,8 +218,17 @@ mod tests {
             }
         }
 
+        /// What they are where the last checkpoint has made all of them.
         fn contents(&self) -> Result<Contents, StoreError> {
-            read_records(&self.0, &Journal::blank(member().me.incarnation, JOURNAL_BYTES))
+            let mut records = self.0.clone();
+            let mut inventory = Inventory::default();
+            for (key, record) in &records {
+                inventory.put(Key::from_bytes(key.as_ref()).unwrap(), record);
+            }
+            let (through, inventory) = (TransactionId::default(), inventory.checksum());
+            let value = Value::Checkpoint(Checkpoint { through, journal_bytes: JOURNAL_BYTES, inventory });
+            value.encode(records.entry(value.key().to_bytes()).or_default());
+            read_records(&records, &Journal::blank(member().me.incarnation, JOURNAL_BYTES))
         }
     }
 

@@ -62,6 +62,9 @@ const TABLE_ENTRY: u8 = 6;
 const TABLE_EXTENT: u8 = 7;
 const TABLE_CHECKPOINT: u8 = 8;
 
+/// A record ends with its checksum.
+pub(super) const CHECKSUM_BYTES: usize = 4;
+
 impl Key {
     fn table(self) -> u8 {
         match self {
@@ -168,6 +171,8 @@ pub struct Checkpoint {
     pub(super) through: TransactionId,
     /// How large the journal is, in bytes.
     pub(super) journal_bytes: u64,
+    /// The number of all other records that the data file has: see `inventory`.
+    pub(super) inventory: u32,
 }
 
 /// What is to be written under a key.
@@ -226,6 +231,7 @@ impl Value<'_> {
             Value::Checkpoint(checkpoint) => {
                 out.put_u64(checkpoint.through.0);
                 out.put_u64(checkpoint.journal_bytes);
+                out.put_u32(checkpoint.inventory);
             }
         }
         let crc = checksum(self.key().to_bytes().as_ref(), out);
@@ -355,6 +361,7 @@ fn read_payload(key: Key, reader: &mut Reader<'_>) -> Result<Record, DecodeError
         Key::Checkpoint => Record::Checkpoint(Checkpoint {
             through: TransactionId(reader.u64()?),
             journal_bytes: reader.u64()?,
+            inventory: reader.u32()?,
         }),
     })
 }
@@ -411,7 +418,8 @@ mod tests {
         let hard_state = HardState { current_term: Term(7), voted_for };
         let some = Extent { snapshot: Some((LogIndex(5), Term(2))), last_log_index: LogIndex(8) };
         let none = Extent { snapshot: None, last_log_index: LogIndex(8) };
-        let checkpoint = Checkpoint { through: TransactionId(u64::MAX), journal_bytes: 1 << 20 };
+        let checkpoint =
+            Checkpoint { through: TransactionId(u64::MAX), journal_bytes: 1 << 20, inventory: 7 };
         let (settings, snapshot, entry) = (settings(), snapshot(4, 2), entry(u64::MAX, 3));
         for (value, record) in [
             (Value::Identity(&member()), Record::Identity(member())),

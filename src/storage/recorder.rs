@@ -12,6 +12,7 @@
 
 use raft_core::Write;
 
+use super::inventory::Inventory;
 use super::journal::Journal;
 use super::plan::{Change, Tail};
 use super::record::Value;
@@ -40,6 +41,8 @@ pub struct Recorder {
     tail: Tail,
     journal: Journal,
     pending: Pending,
+    /// What the data file and the journal have together.
+    inventory: Inventory,
     /// Whether the last step brought all that is pending to the data file.
     is_checkpointed: bool,
     /// Where each record is put together.
@@ -49,11 +52,12 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    pub(super) fn new(tail: Tail, journal: Journal, pending: Pending) -> Recorder {
+    pub(super) fn new(tail: Tail, journal: Journal, pending: Pending, inventory: Inventory) -> Recorder {
         Recorder {
             tail,
             journal,
             pending,
+            inventory,
             is_checkpointed: false,
             record: Vec::with_capacity(RECORD_BYTES_USUAL),
             transaction: Vec::with_capacity(RECORD_BYTES_USUAL),
@@ -98,11 +102,11 @@ impl Recorder {
             self.pending.clear();
             self.is_checkpointed = false;
         }
-        encode(changes, &mut self.pending, &mut self.record, &mut self.transaction);
+        encode(changes, &mut self.pending, &mut self.inventory, &mut self.record, &mut self.transaction);
     }
 
     fn checkpoint(&mut self) -> Step<'_> {
-        let value = Value::Checkpoint(self.journal.checkpoint());
+        let value = Value::Checkpoint(self.journal.checkpoint(self.inventory.checksum()));
         value.encode(&mut self.record);
         self.pending.put(value.key().to_bytes(), &self.record);
         self.is_checkpointed = true;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use raft_core::{Entry, HardState, LogIndex, Recovered, Snapshot, Term};
 
 use super::error::{Place, StoreError};
+use super::inventory::Inventory;
 use super::journal::{Journal, JournalError, Transaction, TransactionId};
 use super::plan::Tail;
 use super::record::{self, Checkpoint, Extent, KEY_BYTES_MAX, Key, Record, RecordError};
@@ -37,13 +38,14 @@ pub struct Contents {
     pub(super) extent: Extent,
     journal: Journal,
     pending: Pending,
+    inventory: Inventory,
 }
 
 impl Contents {
     /// What the next transaction builds on.
     #[must_use]
     pub fn recorder(&self) -> Recorder {
-        Recorder::new(self.tail(), self.journal.clone(), self.pending.clone())
+        Recorder::new(self.tail(), self.journal.clone(), self.pending.clone(), self.inventory.clone())
     }
 
     /// The last transaction.
@@ -73,6 +75,7 @@ pub struct Collector<'p> {
     entries: BTreeMap<LogIndex, Entry>,
     extent: Option<Extent>,
     checkpoint: Option<Checkpoint>,
+    inventory: Inventory,
 }
 
 impl<'p> Collector<'p> {
@@ -89,6 +92,7 @@ impl<'p> Collector<'p> {
             entries: BTreeMap::new(),
             extent: None,
             checkpoint: None,
+            inventory: Inventory::default(),
         }
     }
 
@@ -121,6 +125,7 @@ impl<'p> Collector<'p> {
             }
             Err(error) => return Err(self.damaged(Place::Record(key), error.to_string())),
         }
+        self.inventory.put(key, value);
         Ok(())
     }
 
@@ -136,6 +141,7 @@ impl<'p> Collector<'p> {
             Key::Extent => self.extent.take().is_some(),
             Key::Checkpoint => self.checkpoint.take().is_some(),
         };
+        self.inventory.delete(key);
         if was_there { Ok(()) } else { Err(self.missing(key)) }
     }
 
@@ -167,6 +173,9 @@ impl<'p> Collector<'p> {
     pub fn finish(mut self, journal: &[u8]) -> Result<Contents, StoreError> {
         let me = self.identity.ok_or_else(|| self.missing(Key::Identity))?.me;
         let checkpoint = self.checkpoint.ok_or_else(|| self.missing(Key::Checkpoint))?;
+        if self.inventory.checksum() != checkpoint.inventory {
+            return Err(self.misfit());
+        }
         let read = Journal::read(journal, me.incarnation, checkpoint);
         let (journal, transactions) = read.map_err(|error| self.damaged_journal(error))?;
         let mut pending = Pending::default();
@@ -187,8 +196,35 @@ impl<'p> Collector<'p> {
         pending: Pending,
         journalled: usize,
     ) -> Result<Contents, StoreError> {
+        let (map_bytes, hard_state, extent) = self.check_records()?;
         let identity = self.identity.take().ok_or_else(|| self.missing(Key::Identity))?;
         let settings = self.settings.take().ok_or_else(|| self.missing(Key::Settings))?;
+        let snapshot = self.snapshot.map(Arc::new);
+        let entries = self.entries.into_values().collect();
+        let recovered = Recovered { hard_state, snapshot, entries };
+        let inventory = self.inventory;
+        Ok(Contents {
+            identity,
+            settings,
+            map_bytes,
+            recovered,
+            journalled,
+            extent,
+            journal,
+            pending,
+            inventory,
+        })
+    }
+
+    /// What is there is what belongs together.
+    fn check_records(&self) -> Result<(u64, HardState, Extent), StoreError> {
+        for (is_there, key) in
+            [(self.identity.is_some(), Key::Identity), (self.settings.is_some(), Key::Settings)]
+        {
+            if !is_there {
+                return Err(self.missing(key));
+            }
+        }
         let map_bytes = self.map_bytes.ok_or_else(|| self.missing(Key::MapSize))?;
         let hard_state = self.hard_state.ok_or_else(|| self.missing(Key::HardState))?;
         let extent = self.extent.ok_or_else(|| self.missing(Key::Extent))?;
@@ -197,10 +233,16 @@ impl<'p> Collector<'p> {
         }
         self.check_snapshot(&extent)?;
         self.check_log(&extent, hard_state.current_term)?;
-        let snapshot = self.snapshot.map(Arc::new);
-        let entries = self.entries.into_values().collect();
-        let recovered = Recovered { hard_state, snapshot, entries };
-        Ok(Contents { identity, settings, map_bytes, recovered, journalled, extent, journal, pending })
+        Ok((map_bytes, hard_state, extent))
+    }
+
+    /// The data file is not what the last checkpoint has made of it. What is wrong is said where it can be told.
+    fn misfit(&self) -> StoreError {
+        let untold = || {
+            let reason = "the data file has other records than it had then: some are older, or newer";
+            self.damaged(Place::Record(Key::Checkpoint), reason)
+        };
+        self.check_records().err().unwrap_or_else(untold)
     }
 
     fn check_snapshot(&self, extent: &Extent) -> Result<(), StoreError> {
@@ -299,12 +341,18 @@ mod tests {
         add(&mut collector, &Value::Identity(&member()));
         add(&mut collector, &Value::Settings(&settings()));
         add(&mut collector, &Value::MapSize(MAP_BYTES_MIN));
-        add(&mut collector, &Value::Checkpoint(checkpoint()));
         collector
     }
 
-    fn checkpoint() -> Checkpoint {
-        Checkpoint { through: TransactionId(3), journal_bytes: JOURNAL_BYTES }
+    fn checkpoint(inventory: u32) -> Checkpoint {
+        Checkpoint { through: TransactionId(3), journal_bytes: JOURNAL_BYTES, inventory }
+    }
+
+    /// What these records, all there since one checkpoint, and a journal amount to.
+    fn read(mut collector: Collector<'_>, journal: &[u8]) -> Result<Contents, String> {
+        let checkpoint = checkpoint(collector.inventory.checksum());
+        add(&mut collector, &Value::Checkpoint(checkpoint));
+        collector.finish(journal).map_err(|error| error.to_string())
     }
 
     const JOURNAL_BYTES: u64 = 2 * 4096;
@@ -333,7 +381,7 @@ mod tests {
         }
         let extent = Extent { snapshot: Some((LogIndex(10), Term(3))), last_log_index };
         add(&mut collector, &Value::Extent(extent));
-        collector.finish(&blank()).map_err(|error| error.to_string())
+        read(collector, &blank())
     }
 
     #[test]
@@ -385,7 +433,7 @@ mod tests {
             }
             let last_log_index = expected.map_or(LogIndex(0), |(index, _)| index);
             add(&mut collector, &Value::Extent(Extent { snapshot: expected, last_log_index }));
-            let error = collector.finish(&blank()).unwrap_err().to_string();
+            let error = read(collector, &blank()).unwrap_err();
             assert!(error.contains(said), "{error}");
         }
     }
@@ -400,15 +448,16 @@ mod tests {
             add(&mut collector, &Value::Extent(Extent::default()));
             let mut bytes = Vec::new();
             let changes = [Change::Put(Value::Identity(&identity))];
-            encode(&changes, &mut Pending::default(), &mut Vec::new(), &mut bytes);
+            let (mut pending, mut inventory) = (Pending::default(), Inventory::default());
+            encode(&changes, &mut pending, &mut inventory, &mut Vec::new(), &mut bytes);
             let mut file = blank();
-            let (mut journal, _) = Journal::read(&file, member().me.incarnation, checkpoint()).unwrap();
+            let (mut journal, _) = Journal::read(&file, member().me.incarnation, checkpoint(0)).unwrap();
             let (_, sectors) = journal.append(&bytes);
             file[..sectors.len()].copy_from_slice(sectors);
-            let outcome = collector.finish(&file).map(|contents| contents.identity);
+            let outcome = read(collector, &file).map(|contents| contents.identity);
             assert_eq!(outcome.is_err(), refused, "{outcome:?}");
             if let Err(error) = outcome {
-                assert!(error.to_string().contains("the identity record: it is that of node 1"), "{error}");
+                assert!(error.contains("the identity record: it is that of node 1"), "{error}");
             }
         }
     }
@@ -419,7 +468,28 @@ mod tests {
         add(&mut collector, &Value::MapSize(1));
         add(&mut collector, &Value::HardState(&HardState::default()));
         add(&mut collector, &Value::Extent(Extent::default()));
-        let error = collector.finish(&blank()).unwrap_err().to_string();
+        let error = read(collector, &blank()).unwrap_err();
         assert!(error.contains("the map size record: it says 1 bytes"), "{error}");
+    }
+
+    /// Each is a record of ours, and none is missing: only all together they are not what the checkpoint has made.
+    #[test]
+    fn a_record_of_before_the_last_checkpoint_is_refused() {
+        let voted_for = Some(member().me);
+        let hard_states = [None, voted_for].map(|voted_for| HardState { current_term: Term(5), voted_for });
+        let of = |hard_state: &HardState| {
+            let mut collector = collector(Path::new("store"));
+            add(&mut collector, &Value::HardState(hard_state));
+            add(&mut collector, &Value::Extent(Extent::default()));
+            collector
+        };
+        let [before, mut after] = [&hard_states[0], &hard_states[1]].map(of);
+        let made = checkpoint(after.inventory.checksum());
+        add(&mut after, &Value::Checkpoint(made));
+        assert_eq!(after.finish(&blank()).unwrap().recovered.hard_state.voted_for, voted_for);
+        let mut older = before;
+        add(&mut older, &Value::Checkpoint(made));
+        let error = older.finish(&blank()).unwrap_err().to_string();
+        assert!(error.contains("the checkpoint record: the data file has other records"), "{error}");
     }
 }

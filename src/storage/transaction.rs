@@ -12,15 +12,22 @@ use std::collections::BTreeMap;
 
 use crate::codec::{DecodeError, Reader, Writer};
 
+use super::inventory::Inventory;
 use super::plan::Change;
 use super::record::{Key, KeyBytes};
 
 const DELETE: u8 = 0;
 const PUT: u8 = 1;
 
-/// The bytes of a transaction, in place of what `out` has. Each record is put together in `record`, and goes to
-/// `pending` as well.
-pub(super) fn encode(changes: &[Change<'_>], pending: &mut Pending, record: &mut Vec<u8>, out: &mut Vec<u8>) {
+/// The bytes of a transaction, in place of what `out` has. Each record is put together in `record`. What they change is
+/// noted in `pending` as well, and what there is then in `inventory`.
+pub(super) fn encode(
+    changes: &[Change<'_>],
+    pending: &mut Pending,
+    inventory: &mut Inventory,
+    record: &mut Vec<u8>,
+    out: &mut Vec<u8>,
+) {
     out.clear();
     for change in changes {
         match change {
@@ -32,8 +39,10 @@ pub(super) fn encode(changes: &[Change<'_>], pending: &mut Pending, record: &mut
                 out.put_u32(u32::try_from(record.len()).expect("all that a record holds is bounded"));
                 out.extend_from_slice(record);
                 pending.put(key, record);
+                inventory.put(value.key(), record);
             }
             Change::Delete(key) => {
+                inventory.delete(*key);
                 let key = key.to_bytes();
                 out.put_u8(DELETE);
                 out.extend_from_slice(key.as_ref());
@@ -127,7 +136,7 @@ mod tests {
             Change::Delete(Key::Entry(LogIndex(4))),
         ];
         let (mut pending, mut bytes) = (Pending::default(), vec![9; 9]);
-        encode(&changes, &mut pending, &mut Vec::new(), &mut bytes);
+        encode(&changes, &mut pending, &mut Inventory::default(), &mut Vec::new(), &mut bytes);
         let put = |value: &Value<'_>| (value.key(), Some(encoded(value)));
         let expected = [
             put(&Value::Entry(&first)),
@@ -147,7 +156,8 @@ mod tests {
         let extent = Value::Extent(Extent::default());
         let changes = [Change::Put(extent), Change::Delete(Key::Entry(LogIndex(4)))];
         let mut bytes = Vec::new();
-        encode(&changes, &mut Pending::default(), &mut Vec::new(), &mut bytes);
+        let (mut pending, mut inventory) = (Pending::default(), Inventory::default());
+        encode(&changes, &mut pending, &mut inventory, &mut Vec::new(), &mut bytes);
         let first_bytes = 1 + 1 + 4 + encoded(&extent).len();
         for end in 0..bytes.len() {
             assert_eq!(changes_of(&bytes[..end]).is_ok(), end == 0 || end == first_bytes, "{end}");
