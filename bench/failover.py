@@ -34,7 +34,8 @@ SIZE = 3
 ENDS = ("kill", "term", "vanish")
 # How long the probes run before the leader ends: links are warm, and connections to every node are open.
 LEAD_IN_SECONDS = 0.5
-# How long they run afterwards. Longer than anybody needs to elect a leader.
+# How long they run afterwards, longer than anybody needs to elect a leader; and before, while nothing ends: what the
+# longest gap is then, nobody can tell from what an end does.
 WATCH_SECONDS = 4.0
 # What a client takes for a failure.
 FAILED = (Outcome.UNAVAILABLE, Outcome.BROKEN, Outcome.OVERDUE)
@@ -47,6 +48,10 @@ class Trial:
     """One end of one leader."""
 
     gap_ms: float
+    # From the last ID of the leader to the first of another node; none where every node gives IDs.
+    handover_ms: float | None
+    # The longest gap in as long a time before.
+    undisturbed_ms: float
     # From the end to the end of the watch, by outcome: at the nodes that were left, and at the one that ended.
     at_survivors: dict[str, int]
     at_leader: dict[str, int]
@@ -140,6 +145,8 @@ def run_trial(cluster: Cluster, end: str, network: Lab | None, taken: list[Taken
     prober.start()
     try:
         time.sleep(LEAD_IN_SECONDS)
+        warm_at = time.monotonic()
+        time.sleep(WATCH_SECONDS)
         ended_at = end_leader(leader, end, network)
         time.sleep(WATCH_SECONDS)
         watched_until = time.monotonic()
@@ -155,9 +162,20 @@ def run_trial(cluster: Cluster, end: str, network: Lab | None, taken: list[Taken
     last_before = max(one.answered_at for one in prober.taken if one.answered_at <= ended_at)
     return Trial(
         longest_gap(prober.taken, last_before, watched_until) * 1e3,
+        handover_ms(prober.taken, leader.id, ended_at),
+        longest_gap(prober.taken, warm_at, last_before) * 1e3,
         dict(Counter(one.outcome.value for one in watched if one.node != leader.id)),
         dict(Counter(one.outcome.value for one in watched if one.node == leader.id)),
     )
+
+
+def handover_ms(taken: list[Taken], leader: int, ended_at: float) -> float | None:
+    """From the last ID that the leader gave to the first that another node gave."""
+    of_others = [one.answered_at for one in taken if one.node != leader]
+    if not of_others or min(of_others) <= ended_at:
+        return None
+    first = min(of_others)
+    return (first - max(one.answered_at for one in taken if one.node == leader and one.answered_at < first)) * 1e3
 
 
 def end_leader(leader: Node, end: str, network: Lab | None) -> float:
@@ -199,6 +217,8 @@ def render(results: report.Results, all_series: list[Series]) -> str:
                 f"{median(gaps):.1f}",
                 f"{gaps[0]:.1f}",
                 f"{gaps[-1]:.1f}",
+                median_of([trial.handover_ms for trial in series.trials]),
+                median_of([trial.undisturbed_ms for trial in series.trials]),
                 *(
                     str(sum(trial.at_survivors.get(outcome.value, 0) for trial in series.trials))
                     for outcome in FAILED
@@ -216,6 +236,8 @@ def render(results: report.Results, all_series: list[Series]) -> str:
         "median ms",
         "least",
         "worst",
+        "hand-over",
+        "undisturbed",
         "5xx",
         "broken",
         "overdue",
@@ -227,13 +249,20 @@ def render(results: report.Results, all_series: list[Series]) -> str:
     ]
     times = len(all_series[0].trials) if all_series else 0
     text = (
-        report.described(results) + f"\nNobody answers, in ms: the longest time without an ID from any node, "
-        f"{times} ends each. The probes pause\n{results['pause_ms']} ms after each answer. Requests that failed, "
-        "all ends together: at the nodes that were left, and (L) at\nthe leader that ended; a redirect is no "
-        "failure, and neither is a refused connection.\n\n" + report.table(header, rows)
+        report.described(results) + f"\nNobody answers, in ms: the longest time without an ID from any node in the "
+        f"{WATCH_SECONDS:.0f} s after an\nend, {times} ends each. The probes pause {results['pause_ms']} ms after each "
+        "answer. Undisturbed: the median of the longest such\ntime in as many seconds before, while nothing ends; what is "
+        "not longer can not be told from it. Hand-over: the\nmedian from the last ID of the leader to the first of another "
+        "node. Requests that failed, all ends together: at\nthe nodes that were left, and (L) at the leader that ended; a "
+        "redirect is no failure, and neither is a refused\nconnection.\n\n" + report.table(header, rows)
     )
     verdicts = goals.judge_failover(
         {one.end: [trial.gap_ms for trial in one.trials] for one in all_series if one.service == "ticketd"},
+        {
+            one.end: [trial.handover_ms for trial in one.trials if trial.handover_ms is not None]
+            for one in all_series
+            if one.service == "ticketd"
+        },
         {one.end: failed_count(one) for one in all_series if one.service == "ticketd"},
     )
     if verdicts:
@@ -243,6 +272,11 @@ def render(results: report.Results, all_series: list[Series]) -> str:
     for series in all_series:
         text += "".join(f"{series.service}, {series.end}: {violation}\n" for violation in series.violations)
     return text
+
+
+def median_of(values: list[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{median(known):.1f}" if known else "-"
 
 
 def failed_count(series: Series) -> int:

@@ -30,24 +30,26 @@ class Verdict:
     is_met: bool
 
 
-def judge_failover(gaps_ms: dict[str, list[float]], failed: dict[str, int]) -> list[Verdict]:
-    """The goals for the ends of ticketd's leader, by the name of the end."""
+def judge_failover(
+    gaps_ms: dict[str, list[float]], handovers_ms: dict[str, list[float]], failed: dict[str, int]
+) -> list[Verdict]:
+    """The goals for the ends of ticketd's leader, by the name of the end. A hand-over takes less than the longest gap
+    of a few undisturbed seconds, so it is judged by itself: from the last ID of the one to the first of the other."""
     verdicts: list[Verdict] = []
 
-    def gap(end: str, what: str, pick: Callable[[list[float]], float], at_most_ms: float) -> None:
-        if end in gaps_ms:
-            value = pick(gaps_ms[end])
-            goal = f"{at_most_ms:.0f} ms at most"
-            verdicts.append(Verdict(f"{end}: {what}", f"{value:.1f} ms", goal, value <= at_most_ms))
+    def at_most(what: str, values: list[float], pick: Callable[[list[float]], float], limit_ms: float) -> None:
+        if values:
+            value = pick(values)
+            verdicts.append(Verdict(what, f"{value:.1f} ms", f"{limit_ms:.0f} ms at most", value <= limit_ms))
 
-    gap("kill", "median gap", median, 30)
-    gap("kill", "worst gap", max, 100)
-    gap("term", "median gap", median, 3)
+    at_most("kill: median gap", gaps_ms.get("kill", []), median, 30)
+    at_most("kill: worst gap", gaps_ms.get("kill", []), max, 100)
+    at_most("term: median hand-over", handovers_ms.get("term", []), median, 3)
     if "term" in failed:
         verdicts.append(
             Verdict("term: requests that failed", str(failed["term"]), "none", failed["term"] == 0)
         )
-    gap("vanish", "worst gap", max, 1000)
+    at_most("vanish: worst gap", gaps_ms.get("vanish", []), max, 1000)
     return verdicts
 
 

@@ -49,14 +49,14 @@ class Goals(unittest.TestCase):
 
 class FailoverGoals(unittest.TestCase):
     def test_the_median_and_the_worst_are_judged_apart(self) -> None:
-        verdicts = {one.what: one for one in goals.judge_failover({"kill": [10, 20, 150]}, {"kill": 5})}
+        verdicts = {one.what: one for one in goals.judge_failover({"kill": [10, 20, 150]}, {}, {"kill": 5})}
         self.assertTrue(verdicts["kill: median gap"].is_met)
         self.assertFalse(verdicts["kill: worst gap"].is_met)
         self.assertEqual(len(verdicts), 2)
 
     def test_one_failed_request_is_too_many_for_a_polite_end(self) -> None:
         for failed, is_met in ((0, True), (1, False)):
-            verdicts = goals.judge_failover({"term": [2.0]}, {"term": failed})
+            verdicts = goals.judge_failover({"term": [9.0]}, {"term": [2.0]}, {"term": failed})
             self.assertEqual([one.is_met for one in verdicts], [True, is_met])
 
 

@@ -83,9 +83,11 @@ pub(crate) fn take(
             let proposal = ProposalId(u64::from(number));
             Some(Input::Propose { proposal, command: command_of(proposal).into() })
         }
-        Cause::Barrier(number) => {
-            Some(Input::ReadBarrier { barrier: BarrierId(u64::from(number)), thrifty: true })
-        }
+        Cause::Barrier(number) => Some(Input::ReadBarrier {
+            barrier: BarrierId(u64::from(number)),
+            thrifty: true,
+            needs_commit: true,
+        }),
         Cause::Change(number, change) => {
             // Never the number of a command.
             let proposal = ProposalId(u64::from(number) << 8);

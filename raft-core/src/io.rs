@@ -44,6 +44,9 @@ pub enum Input {
         /// do not answer soon. It costs less, and serves throughput; to ask everybody, and wait for the quickest,
         /// serves latency.
         thrifty: bool,
+        /// Pass no earlier than an entry of this leader's own term is committed: before that, a leader does not know
+        /// what is (§6.4, step 1). A driver that is about to read nothing of the state need not wait for it.
+        needs_commit: bool,
     },
     /// Change the membership by one step.
     ChangeMembership {

@@ -2,8 +2,8 @@
 //!
 //! A barrier passes when a majority has answered a round of heartbeats that began after the barrier did. Then, at
 //! some moment in between, no newer leader had been elected: each of the majority was still in this term when it
-//! answered. It also waits until an entry of this leader's own term is committed, because before that a leader
-//! does not know what is. A leader that holds a lease has that confirmation beforehand.
+//! answered. Where the driver wishes it, it also waits until an entry of this leader's own term is committed, because before
+//! that a leader does not know what is. A leader that holds a lease has that confirmation beforehand.
 
 use crate::config::BARRIERS_MAX;
 use crate::heartbeat::Audience;
@@ -14,7 +14,7 @@ use crate::roles::{Barrier, RoleState};
 use crate::types::{BarrierId, Round};
 
 impl Raft {
-    pub(crate) fn on_read_barrier(&mut self, barrier: BarrierId, thrifty: bool) {
+    pub(crate) fn on_read_barrier(&mut self, barrier: BarrierId, thrifty: bool, needs_commit: bool) {
         let RoleState::Leader(leader) = &mut self.role else { return };
         if leader.barriers.len() >= BARRIERS_MAX {
             return;
@@ -27,7 +27,8 @@ impl Raft {
         // Only answers to messages that are sent from now on count, so every barrier begins a round of its own.
         let round = leader.begin_round(self.now);
         let spares = thrifty && leader.thrift.has_chosen();
-        leader.barriers.push_back(Barrier { id: barrier, round, began_at: self.now, spares });
+        let began_at = self.now;
+        leader.barriers.push_back(Barrier { id: barrier, round, began_at, needs_commit, spares });
         self.send_round(if spares { Audience::Quickest } else { Audience::Voters });
         self.pass_barriers();
     }
@@ -37,11 +38,11 @@ impl Raft {
         let Some(confirmed) = self.confirmed_round() else { return };
         let commit_index = self.commit_index;
         let RoleState::Leader(leader) = &mut self.role else { return };
-        if commit_index < leader.first_index {
-            return;
-        }
+        let knows_what_is_committed = leader.first_index <= commit_index;
         let mut passed = None;
-        while leader.barriers.front().is_some_and(|barrier| barrier.round <= confirmed) {
+        while leader.barriers.front().is_some_and(|barrier| {
+            barrier.round <= confirmed && (knows_what_is_committed || !barrier.needs_commit)
+        }) {
             passed = leader.barriers.pop_front();
         }
         if let Some(Barrier { id, began_at, .. }) = passed {

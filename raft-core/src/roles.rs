@@ -99,6 +99,8 @@ pub(crate) struct Barrier {
     /// The round that lets it pass.
     pub(crate) round: Round,
     pub(crate) began_at: Micros,
+    /// It waits for the first entry of the leader's term as well.
+    pub(crate) needs_commit: bool,
     /// Some voters have not been asked to answer it.
     pub(crate) spares: bool,
 }

@@ -50,7 +50,7 @@ impl World {
             self.turn_elsewhere(number);
             return;
         };
-        let (term, epoch) = (process.node.raft().current_term(), host.epoch);
+        let (term, epoch, peer) = (process.node.raft().current_term(), host.epoch, host.peer);
         if self.hosts[slot.at()].paused {
             // What it sends waits there with the rest; or it does not even get a connection.
             let lost = self.hosts[slot.at()].is_lost();
@@ -62,7 +62,7 @@ impl World {
             return;
         }
         let count = self.client_rng.between(1, self.plan.count_max);
-        let request = self.history.begin(number, (slot, epoch), self.now, count, term);
+        let request = self.history.begin(number, (slot, epoch, peer), self.now, count, term);
         self.clients[usize::from(number)].waiting =
             Some(Waiting { request, asked: (slot, epoch), since: self.now });
         self.give(slot, Input::TakeIds { request, count: NonZeroU64::new(count).unwrap_or(NonZeroU64::MIN) });

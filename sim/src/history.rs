@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use raft_core::{Micros, Term};
+use raft_core::{Micros, Peer, Term};
 use ticketd::node::{Answer, RequestId};
 
 use crate::oracle::{Oracle, Reserved};
@@ -33,6 +33,8 @@ pub(crate) struct Request {
     pub(crate) client: u16,
     pub(crate) slot: Slot,
     pub(crate) epoch: Epoch,
+    /// The node there.
+    peer: Peer,
     /// When it was taken in, for people to read.
     #[expect(dead_code, reason = "it is read where a request is printed")]
     at: Micros,
@@ -63,14 +65,14 @@ impl History {
     pub(crate) fn begin(
         &mut self,
         client: u16,
-        (slot, epoch): (Slot, Epoch),
+        (slot, epoch, peer): (Slot, Epoch, Peer),
         at: Micros,
         count: u64,
         term: Term,
     ) -> RequestId {
         let id = RequestId(u64::try_from(self.requests.len()).expect("a length fits 64 bits"));
         let floor = self.largest;
-        self.requests.push(Request { client, slot, epoch, at, count, floor, term, answered: false });
+        self.requests.push(Request { client, slot, epoch, peer, at, count, floor, term, answered: false });
         self.of(term).disappointed += count;
         id
     }
@@ -119,8 +121,8 @@ impl History {
         self.requests.iter().filter(|r| !r.answered)
     }
 
-    /// Every ID that was passed over must have a reason: at most one window for each leader, and what was meant for
-    /// requests that were never given it (design, "Gaps are allowed, and bounded").
+    /// Every ID that was passed over must have a reason: at most one window for each leader and each of its hand-overs,
+    /// and what was meant for requests that were never given it (design, "Gaps are allowed, and bounded").
     pub(crate) fn check_gaps(&self, oracle: &Oracle, window: u64) {
         if self.forwarding {
             // What was meant for whom is lost with the message that asked for it.
@@ -135,7 +137,9 @@ impl History {
             let gap = reserved - given;
             // A request may have been taken in before its node had heard that it leads.
             let before = self.terms.range(..term).next_back().map_or(0, |(_, earlier)| earlier.disappointed);
-            let allowed = window.saturating_add(disappointed).saturating_add(before);
+            // A hand-over that comes to nothing may cost what was left, and what was kept.
+            let windows = u64::try_from(1 + oracle.bequests_in(term)).expect("there are few");
+            let allowed = window.saturating_mul(windows).saturating_add(disappointed).saturating_add(before);
             if gap > allowed {
                 violated!(
                     "term {term} reserved {reserved} and gave {given}: a gap of {gap}, {allowed} are allowed"
@@ -156,24 +160,32 @@ impl History {
         self.largest = self.largest.max(end - 1);
         self.answered_with_ids += 1;
         self.give(first, end);
-        let reserved = owner(&oracle.reserved, first, end);
-        if self.forwarding {
-            return;
+        let parts = oracle.parts(first, end);
+        if !self.forwarding {
+            parts.into_iter().for_each(|part| self.on_part(request, part, oracle));
         }
-        let owner = oracle.leader_of(reserved.term);
-        if owner.map(|(peer, epoch)| (peer.id.get(), epoch))
-            != Some((u64::from(request.slot.0) + 1, request.epoch))
-        {
-            violated!("{request:?} was given {first}, which {owner:?} reserved in term {}", reserved.term);
+    }
+
+    /// IDs of one reservation: whoever hands them out must have made it, or been left them, and hands out those that it
+    /// has one after the other.
+    fn on_part(&mut self, request: Request, part: Reserved, oracle: &Oracle) {
+        let holder = (request.peer, request.epoch);
+        let Some(&term) = oracle.terms_of_holder(part, holder).first() else {
+            violated!("{request:?} was given {part:?} by {holder:?}, who does not have it");
+        };
+        let count = part.end - part.start;
+        self.of(part.term).given += count;
+        let of_term = self.of(term);
+        if let Some(next) = of_term.next.replace(part.end).filter(|next| *next != part.start) {
+            // What lies between was left to another, or is the rest of what this leader kept of it.
+            let divides = |term| oracle.bequests_in(term) > 0;
+            let divided = divides(term) || term.0.checked_sub(1).is_some_and(|before| divides(Term(before)));
+            if !divided || part.start < next {
+                violated!("{request:?} was given {part:?} in term {term}, next was {next}");
+            }
         }
-        let of_term = self.of(reserved.term);
-        if of_term.next.is_some_and(|next| next != first) {
-            violated!("{request:?} was given {first} in term {}, next was {:?}", reserved.term, of_term.next);
-        }
-        of_term.next = Some(end);
-        of_term.given += request.count;
-        if reserved.term == request.term {
-            of_term.disappointed -= request.count;
+        if term == request.term {
+            of_term.disappointed -= count;
         }
     }
 
@@ -189,20 +201,4 @@ impl History {
             Some(_) | None => self.given.insert(first, end),
         };
     }
-}
-
-/// The reservation that the first of these belongs to; the others must be of the same term.
-fn owner(reserved: &[Reserved], first: u64, end: u64) -> Reserved {
-    let mut at = reserved.partition_point(|r| r.end <= first);
-    let owner = match reserved.get(at) {
-        Some(r) if r.start <= first => *r,
-        Some(_) | None => violated!("ID {first} was handed out and never reserved"),
-    };
-    while reserved.get(at).is_some_and(|r| r.end < end) {
-        at += 1;
-        if reserved.get(at).is_none_or(|r| r.term != owner.term) {
-            violated!("IDs {first} up to {} were not all reserved in term {}", end - 1, owner.term);
-        }
-    }
-    owner
 }

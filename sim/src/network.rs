@@ -392,8 +392,12 @@ impl World {
                 let (from, to) = (conn.from, conn.acceptor.0);
                 self.give(to, ticketd::node::Input::Forward { from, message });
             }
+            Frame::Bequest(bequest) if conn.accepted => {
+                let (from, to) = (conn.from, conn.acceptor.0);
+                self.give(to, ticketd::node::Input::Bequest { from, bequest });
+            }
             // A frame overtook its Hello, or follows one that was lost: no acceptor can know whom it is from.
-            Frame::Raft(_) | Frame::Forward(_) => self.break_conn(id),
+            Frame::Raft(_) | Frame::Forward(_) | Frame::Bequest(_) => self.break_conn(id),
             Frame::Hello(hello) => self.on_hello(id, &hello),
             Frame::Welcome(_) => self.on_welcome(id),
             Frame::Refuse(refuse) => self.on_refuse(id, refuse),

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use raft_core::{Entry, LogIndex, Membership, Payload, Peer, Raft, Role, Snapshot, Term};
+use ticketd::node::Bequest;
 
 use crate::schedule::Epoch;
 use crate::violated;
@@ -25,6 +26,8 @@ pub(crate) struct Oracle {
     committed: Vec<Committed>,
     /// The integers that each reservation passed over, ascending.
     pub(crate) reserved: Vec<Reserved>,
+    /// What leaders left to those that they told to take over.
+    bequests: Vec<Left>,
     initial: u64,
     initial_membership: Arc<Membership>,
 }
@@ -54,6 +57,15 @@ pub(crate) struct Reserved {
     pub(crate) term: Term,
 }
 
+/// The integers from `start` up to and excluding `end`: the leader of `term` left them to this node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Left {
+    start: u64,
+    end: u64,
+    term: Term,
+    to: Peer,
+}
+
 impl Oracle {
     /// A cluster that begins with this snapshot on every disk.
     pub(crate) fn new(initial: &Snapshot) -> Oracle {
@@ -64,6 +76,7 @@ impl Oracle {
             first: initial.last_included_index.next(),
             committed: Vec::new(),
             reserved: Vec::new(),
+            bequests: Vec::new(),
             initial: decode_state(&initial.state),
             initial_membership: Arc::clone(&initial.membership),
         }
@@ -87,6 +100,54 @@ impl Oracle {
     /// Who led in this term.
     pub(crate) fn leader_of(&self, term: Term) -> Option<(Peer, Epoch)> {
         self.leaders.get(&term).copied()
+    }
+
+    /// A leader leaves some of its integers to another: they must be its own.
+    pub(crate) fn on_bequest(&mut self, from: (Peer, Epoch), to: Peer, bequest: Bequest) {
+        let (start, end) = (bequest.first, bequest.first + bequest.count.get());
+        for part in self.parts(start, end) {
+            if self.leader_of(bequest.term) != Some(from)
+                || !self.terms_of_holder(part, from).contains(&bequest.term)
+            {
+                violated!("{from:?} leaves {bequest:?} to {to}, and does not have it");
+            }
+        }
+        let left = Left { start, end, term: bequest.term, to };
+        if !self.bequests.contains(&left) {
+            self.bequests.push(left);
+        }
+    }
+
+    /// How often the leader of this term has left something to somebody.
+    pub(crate) fn bequests_in(&self, term: Term) -> usize {
+        self.bequests.iter().filter(|left| left.term == term).count()
+    }
+
+    /// The terms in which this process led, and in which these integers, of one reservation, were its own: it has
+    /// reserved them, or they were left to it.
+    pub(crate) fn terms_of_holder(&self, part: Reserved, holder: (Peer, Epoch)) -> Vec<Term> {
+        let covers = |left: &&Left| left.start <= part.start && part.end <= left.end && left.to == holder.0;
+        let inherited = self.bequests.iter().filter(covers).map(|left| left.term.next());
+        let leads = |term: &Term| self.leader_of(*term) == Some(holder);
+        inherited.chain([part.term]).filter(leads).collect()
+    }
+
+    /// These integers as parts, each of one reservation.
+    pub(crate) fn parts(&self, mut start: u64, end: u64) -> Vec<Reserved> {
+        let mut at = self.reserved.partition_point(|r| r.end <= start);
+        let mut parts = Vec::new();
+        while start < end {
+            match self.reserved.get(at) {
+                Some(r) if r.start <= start => {
+                    let part = Reserved { start, end: r.end.min(end), term: r.term };
+                    start = part.end;
+                    parts.push(part);
+                }
+                Some(_) | None => violated!("ID {start} was handed out and never reserved"),
+            }
+            at += 1;
+        }
+        parts
     }
 
     /// Election safety (Raft §5.2), and, where it still leads, leader completeness (§5.4).

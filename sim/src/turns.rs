@@ -116,6 +116,10 @@ impl World {
                 self.send(slot, to, &Frame::Raft(message));
             }
             Output::Forward { to, message } => self.send(slot, to, &Frame::Forward(message)),
+            Output::Bequest { to, bequest } => {
+                self.oracle.on_bequest((self.hosts[slot.at()].peer, epoch), to, bequest);
+                self.send(slot, to, &Frame::Bequest(bequest));
+            }
             Output::Answer { request, answer } => self.on_answer((slot, epoch), request, answer),
             Output::OperationDone { operation, outcome } => self.on_operation_done(operation, outcome),
             Output::RoleChanged { role, term, leader } => {
@@ -266,6 +270,7 @@ impl World {
                 Output::RoleChanged { .. }
                 | Output::Send { .. }
                 | Output::Forward { .. }
+                | Output::Bequest { .. }
                 | Output::Answer { .. }
                 | Output::OperationDone { .. }
                 | Output::Removed

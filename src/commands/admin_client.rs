@@ -382,6 +382,7 @@ fn response(frame: Frame) -> Result<AdminResponse, Trouble> {
         | Frame::Refuse(_)
         | Frame::Raft(_)
         | Frame::Forward(_)
+        | Frame::Bequest(_)
         | Frame::AdminRequest(_) => {
             Err(Trouble::Foreign("answers what was not asked: is it a ticketd?".to_owned()))
         }

@@ -24,7 +24,7 @@ pub(crate) struct Reserve {
 }
 
 /// The integers from `first` up to and excluding `end`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Range {
     pub(crate) first: u64,
     pub(crate) end: u64,

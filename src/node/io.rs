@@ -38,6 +38,13 @@ pub enum Input {
         /// What it says.
         message: Forward,
     },
+    /// What a leader leaves, from a peer of this cluster, whose identity the driver has verified.
+    Bequest {
+        /// Who leaves it, in which life.
+        from: Peer,
+        /// What.
+        bequest: Bequest,
+    },
     /// The connection to this node broke and a new one was refused.
     PeerUnreachable(NodeId),
     /// A client wants `count` consecutive IDs.
@@ -88,6 +95,13 @@ pub enum Output {
         to: Peer,
         /// What.
         message: Forward,
+    },
+    /// Send this; it may be lost.
+    Bequest {
+        /// To whom, in which life.
+        to: Peer,
+        /// What.
+        bequest: Bequest,
     },
     /// Answer a client.
     Answer {
@@ -173,6 +187,21 @@ pub enum Forward {
         /// What became of it.
         outcome: ForwardOutcome,
     },
+}
+
+/// IDs that a leader leaves to the node that it tells to take over, and will not hand out itself. They belong to that
+/// node where it leads the very next term with a log that ends where its leader's did: then nobody has led, or reserved
+/// anything, in between. Otherwise they are a gap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bequest {
+    /// The term in which the leader leads.
+    pub term: Term,
+    /// The last entry in its log.
+    pub last_log_index: LogIndex,
+    /// The first of the IDs.
+    pub first: u64,
+    /// How many.
+    pub count: NonZeroU64,
 }
 
 /// What became of forwarded requests.

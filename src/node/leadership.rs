@@ -9,10 +9,10 @@
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
 
-use raft_core::{BarrierId, Micros, Term};
+use raft_core::{BarrierId, LogIndex, Micros, Peer, Term};
 
 use super::counter::{Counter, Range, Reserve};
-use super::io::WindowStatus;
+use super::io::{Bequest, WindowStatus};
 use super::requests::{Arrival, Requests};
 
 /// The smallest window that a leader reserves, where it may: small enough that the gap which it leaves does not
@@ -42,6 +42,8 @@ pub(crate) struct Leadership {
     rounds: VecDeque<(BarrierId, Arrival)>,
     /// Leadership is confirmed for every request up to this one.
     confirmed: Arrival,
+    /// What was left last, and to whom.
+    bequest: Option<(Peer, Bequest)>,
     demand: Demand,
 }
 
@@ -65,13 +67,15 @@ struct Demand {
 }
 
 impl Leadership {
-    pub(crate) fn new(term: Term, window_max: u64, now: Micros) -> Leadership {
+    /// With what it was left, or nothing.
+    pub(crate) fn new(term: Term, window_max: u64, window: Range, now: Micros) -> Leadership {
         Leadership {
             term,
-            window: Range { first: 0, end: 0 },
+            window,
             reserving: VecDeque::new(),
             rounds: VecDeque::new(),
             confirmed: Arrival::default(),
+            bequest: None,
             demand: Demand { window_max, target: WINDOW_MIN.min(window_max), taken: 0, period_began: now },
         }
     }
@@ -98,6 +102,20 @@ impl Leadership {
         self.window.first += count.get();
         self.demand.taken = self.demand.taken.saturating_add(count.get());
         Some(first)
+    }
+
+    /// Leaves the upper half of the window to whoever is about to take over with a log that ends there; the same to the
+    /// same once more. Nothing while anything is being reserved: how far the window reaches is not settled then.
+    pub(crate) fn bequeath(&mut self, to: Peer, last_log_index: LogIndex) -> Option<Bequest> {
+        let again = self.bequest.filter(|(heir, left)| *heir == to && left.last_log_index == last_log_index);
+        if let Some((_, bequest)) = again {
+            return Some(bequest);
+        }
+        let count = NonZeroU64::new(self.window.len() / 2).filter(|_| self.reserving.is_empty())?;
+        self.window.end -= count.get();
+        let bequest = Bequest { term: self.term, last_log_index, first: self.window.end, count };
+        self.bequest = Some((to, bequest));
+        Some(bequest)
     }
 
     /// What has to be reserved now, for those who wait and for those who will come.
@@ -143,12 +161,13 @@ impl Leadership {
         let reserving = self.reserving.pop_front();
         let Reserving { latest, .. } =
             reserving.expect("every reservation in a leader's term is one that it proposed");
-        if self.window.len() == 0 {
-            self.window = range;
-        } else {
-            let end = self.window.end;
-            assert!(range.first == end, "a window from {} after one that ends at {end}", range.first);
+        let end = self.window.end;
+        assert!(range.first >= end, "a window from {} after one that ends at {end}", range.first);
+        if self.window.len() > 0 && range.first == end {
             self.window.end = range.end;
+        } else {
+            // What lies between was left to another; the rest of the window is not worth two.
+            self.window = range;
         }
         self.confirmed = self.confirmed.max(latest);
     }
@@ -245,7 +264,7 @@ mod tests {
 
     /// One that has this many IDs to hand out and nothing under way.
     fn leadership(left: u64) -> Leadership {
-        let mut leadership = Leadership::new(Term(2), WINDOW_MAX, Micros(0));
+        let mut leadership = Leadership::new(Term(2), WINDOW_MAX, Range::default(), Micros(0));
         leadership.on_proposed(Micros(0), Reserve { count: count(left) }, Arrival::default());
         leadership.on_reserved(Range { first: 1, end: 1 + left });
         leadership
@@ -297,7 +316,7 @@ mod tests {
     /// for long enough.
     #[test]
     fn a_reservation_that_is_under_way_holds_up_the_next_one_until_it_ends_and_not_for_long() {
-        let mut leadership = Leadership::new(Term(2), 0, Micros(0));
+        let mut leadership = Leadership::new(Term(2), 0, Range::default(), Micros(0));
         let next = |leadership: &mut Leadership, now: u64, wanted: &[u64]| {
             let reserve = leadership.next_reservation(Micros(now), &requests(wanted), counter())?;
             leadership.on_proposed(Micros(now), reserve, Arrival::default());
@@ -341,7 +360,7 @@ mod tests {
 
     #[test]
     fn the_target_grows_with_demand_at_once_and_shrinks_by_halves_once_a_period() {
-        let mut demand = Leadership::new(Term(2), WINDOW_MAX, Micros(0)).demand;
+        let mut demand = Leadership::new(Term(2), WINDOW_MAX, Range::default(), Micros(0)).demand;
         demand.taken = 9_001;
         demand.follow(Micros(DEMAND_PERIOD_US - 1));
         assert_eq!((demand.target, demand.taken), (WINDOW_MIN, 9_001), "the period is not over");
@@ -360,7 +379,7 @@ mod tests {
     #[test]
     fn no_target_exceeds_what_the_operator_allows() {
         for window_max in [0, 1, WINDOW_MIN - 1] {
-            let mut demand = Leadership::new(Term(2), window_max, Micros(0)).demand;
+            let mut demand = Leadership::new(Term(2), window_max, Range::default(), Micros(0)).demand;
             assert_eq!(demand.target, window_max);
             demand.ran_dry();
             assert_eq!(demand.target, window_max);
@@ -396,11 +415,53 @@ mod tests {
         assert_eq!(confirmed(&leadership), [true, true, false]);
     }
 
+    fn heir(id: u64) -> Peer {
+        Peer { id: raft_core::NodeId::new(id).unwrap(), incarnation: raft_core::Incarnation(7) }
+    }
+
+    #[test]
+    fn the_upper_half_is_left_once_and_the_same_to_the_same_again() {
+        let mut leadership = leadership(10);
+        let last_log_index = LogIndex(5);
+        let left = Bequest { term: Term(2), last_log_index, first: 6, count: count(5) };
+        for _ in 0..2 {
+            assert_eq!(leadership.bequeath(heir(2), last_log_index), Some(left));
+            assert_eq!(leadership.status(), WindowStatus { next_id: 1, left: 5 });
+        }
+        // To another, or with a longer log, of what is still there.
+        let more = Bequest { first: 4, count: count(2), ..left };
+        assert_eq!(leadership.bequeath(heir(3), last_log_index), Some(more));
+        let last_log_index = LogIndex(6);
+        let most = Bequest { last_log_index, first: 3, count: count(1), ..left };
+        assert_eq!(leadership.bequeath(heir(3), last_log_index), Some(most));
+        assert_eq!(leadership.take(count(3)), None);
+        assert_eq!(leadership.take(count(2)), Some(1));
+    }
+
+    #[test]
+    fn nothing_is_left_of_one_id_or_while_more_are_being_reserved() {
+        assert_eq!(leadership(1).bequeath(heir(2), LogIndex(5)), None);
+        let mut leadership = leadership(10);
+        leadership.on_proposed(Micros(0), Reserve { count: count(5) }, Arrival::default());
+        assert_eq!(leadership.bequeath(heir(2), LogIndex(5)), None);
+        assert_eq!(leadership.status().left, 10);
+    }
+
+    /// What lies between was left to another.
+    #[test]
+    fn a_window_that_does_not_follow_on_the_last_one_takes_its_place() {
+        let mut leadership = leadership(10);
+        assert!(leadership.bequeath(heir(2), LogIndex(5)).is_some());
+        leadership.on_proposed(Micros(0), Reserve { count: count(4) }, Arrival::default());
+        leadership.on_reserved(Range { first: 11, end: 15 });
+        assert_eq!(leadership.status(), WindowStatus { next_id: 11, left: 4 });
+    }
+
     /// Where every batch is committed before it is answered, the commit confirms it.
     #[test]
     fn without_a_window_a_reservation_under_way_makes_a_round_needless() {
         for (window_max, round) in [(0, None), (1, Some(1))] {
-            let mut leadership = Leadership::new(Term(2), window_max, Micros(0));
+            let mut leadership = Leadership::new(Term(2), window_max, Range::default(), Micros(0));
             let requests = requests(&[1]);
             leadership.on_proposed(Micros(0), Reserve { count: count(1) }, requests.latest());
             assert_eq!(leadership.next_round(&requests), round);
@@ -410,7 +471,7 @@ mod tests {
     /// The next reservation confirms those who need one. Those whose IDs are at hand need a round.
     #[test]
     fn without_a_window_those_who_will_be_reserved_for_need_no_round_and_others_do() {
-        let mut leadership = Leadership::new(Term(2), 0, Micros(0));
+        let mut leadership = Leadership::new(Term(2), 0, Range::default(), Micros(0));
         leadership.on_proposed(Micros(0), Reserve { count: count(2) }, Arrival::default());
         for (wanted, round) in [(&[1, 1, 1][..], None), (&[1, 1], Some(2))] {
             assert_eq!(leadership.next_round(&requests(wanted)), round, "{wanted:?}");
@@ -421,7 +482,7 @@ mod tests {
 
     #[test]
     fn the_commit_of_a_reservation_confirms_those_who_waited_for_it_and_nobody_later() {
-        let mut leadership = Leadership::new(Term(2), WINDOW_MAX, Micros(0));
+        let mut leadership = Leadership::new(Term(2), WINDOW_MAX, Range::default(), Micros(0));
         let (first, second) = (requests(&[1]), requests(&[1, 1]));
         leadership.on_proposed(Micros(0), Reserve { count: count(5) }, first.latest());
         leadership.on_proposed(Micros(0), Reserve { count: count(5) }, first.latest());

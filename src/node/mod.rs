@@ -16,6 +16,7 @@ mod operating;
 mod operations;
 mod requests;
 mod serving;
+mod succession;
 #[cfg(test)]
 mod tests;
 
@@ -80,6 +81,8 @@ pub struct Node {
     last_barrier: BarrierId,
     /// The members after the last entry that was applied.
     applied_membership: Arc<Membership>,
+    /// What the last leader that left anything left to this node.
+    bequest: Option<Bequest>,
     counts: NodeCounts,
     crowd: Crowd,
     compaction_interval: u64,
@@ -121,6 +124,7 @@ impl Node {
             last_proposal: ProposalId(0),
             last_barrier: BarrierId(0),
             applied_membership,
+            bequest: None,
             counts: NodeCounts::default(),
             crowd: Crowd::of(CROWD_REQUESTS_MIN),
             compaction_interval: COMPACTION_INTERVAL,
@@ -149,6 +153,7 @@ impl Node {
             Input::Wake => self.on_wake(),
             Input::Message { from, message } => self.on_message(from, message),
             Input::Forward { from, message } => self.on_forward(from, message),
+            Input::Bequest { from, bequest } => self.on_bequest(from, bequest),
             Input::PeerUnreachable(peer) => self.step_raft(raft_core::Input::PeerUnreachable(peer)),
             Input::TakeIds { request, count } => self.on_take_ids(request, count),
             Input::ChangeMembership { operation, change } => self.on_change_membership(operation, change),
@@ -300,7 +305,12 @@ impl Node {
     fn on_raft_output(&mut self, output: raft_core::Output) {
         match output {
             raft_core::Output::Write(write) => self.outputs.push_back(Output::Write(write)),
-            raft_core::Output::Send { to, message } => self.outputs.push_back(Output::Send { to, message }),
+            raft_core::Output::Send { to, message } => {
+                if let Message::TimeoutNow(_) = message {
+                    self.bequeath(to);
+                }
+                self.outputs.push_back(Output::Send { to, message });
+            }
             raft_core::Output::Committed(entry) => self.on_committed(&entry),
             raft_core::Output::Restored(snapshot) => self.on_restored(&snapshot),
             raft_core::Output::BarrierPassed(barrier) => {
@@ -366,7 +376,8 @@ impl Node {
             self.counts.leader_changes += 1;
         }
         if role == Role::Leader {
-            self.leadership = Some(Leadership::new(term, self.config.window, self.now));
+            let window = self.inherit(term).unwrap_or_default();
+            self.leadership = Some(Leadership::new(term, self.config.window, window, self.now));
             self.leader = leader;
             return;
         }

@@ -118,7 +118,7 @@ impl Node {
             self.last_barrier = barrier;
             leadership.on_round_begun(barrier, self.requests.latest());
             let thrifty = self.crowd.note(covers);
-            self.step_raft(raft_core::Input::ReadBarrier { barrier, thrifty });
+            self.step_raft(raft_core::Input::ReadBarrier { barrier, thrifty, needs_commit: false });
         }
     }
 

@@ -15,6 +15,7 @@ use super::*;
 mod forwarded;
 mod operating;
 mod reports;
+mod succession;
 
 const SECOND: u64 = 1_000_000;
 /// How many inputs nodes may give each other before they come to rest. More means that they never do.
@@ -148,6 +149,11 @@ impl Bench {
             Output::Forward { to, message } => {
                 if let Some((target, from)) = self.route(at, to) {
                     mail.push_back((target, Input::Forward { from, message }));
+                }
+            }
+            Output::Bequest { to, bequest } => {
+                if let Some((target, from)) = self.route(at, to) {
+                    mail.push_back((target, Input::Bequest { from, bequest }));
                 }
             }
             Output::Answer { request, answer } => self.answers.push((request, answer)),

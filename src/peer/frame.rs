@@ -7,11 +7,12 @@ use byteorder::{BigEndian, ByteOrder};
 use raft_core::Message;
 
 use super::admin::{self, AdminRequest, AdminResponse};
+use super::bequest;
 use super::forward;
 use super::handshake::{self, Hello, PROTOCOL_VERSION, Refuse, Welcome};
 use super::message;
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::node::Forward;
+use crate::node::{Bequest, Forward};
 
 /// What stands before a payload: `u32` length of the payload, `u32` CRC-32 of type and payload, `u8` type.
 pub const FRAME_HEADER_BYTES: usize = 9;
@@ -39,6 +40,8 @@ pub enum Frame {
     Raft(Message),
     /// After a [`Hello`], in its direction.
     Forward(Forward),
+    /// After a [`Hello`], in its direction.
+    Bequest(Bequest),
     /// An operator's command, or a node that wants to join, asks.
     AdminRequest(AdminRequest),
     /// The answer to an [`AdminRequest`].
@@ -100,6 +103,10 @@ pub fn encode(frame: &Frame, out: &mut Vec<u8>) {
         Frame::Forward(forwarded) => {
             out.put_u8(forward::type_of(forwarded));
             forward::put(forwarded, out);
+        }
+        Frame::Bequest(bequest) => {
+            out.put_u8(TYPE_BEQUEST);
+            bequest::put(*bequest, out);
         }
         Frame::AdminRequest(request) => {
             out.put_u8(TYPE_ADMIN_REQUEST);
@@ -250,6 +257,7 @@ pub(super) const TYPE_WELCOME: u8 = 0x02;
 pub(super) const TYPE_REFUSE: u8 = 0x03;
 pub(super) const TYPE_ADMIN_REQUEST: u8 = 0x10;
 pub(super) const TYPE_ADMIN_RESPONSE: u8 = 0x11;
+pub(super) const TYPE_BEQUEST: u8 = 0x32;
 
 /// How many bytes of a frame tell how long it is.
 const LENGTH_BYTES: usize = 4;
@@ -298,6 +306,7 @@ fn decode(frame: &[u8]) -> Result<Frame, FrameError> {
         TYPE_ADMIN_RESPONSE => Frame::AdminResponse(admin::read_response(&mut reader)?),
         forward::TYPE_TAKE_IDS => Frame::Forward(forward::read_take_ids(&mut reader)?),
         forward::TYPE_TAKEN => Frame::Forward(forward::read_taken(&mut reader)?),
+        TYPE_BEQUEST => Frame::Bequest(bequest::read(&mut reader)?),
         other => match message::read(other, &mut reader)? {
             Some(raft_message) => Frame::Raft(raft_message),
             None => return Err(FrameError::UnknownType(other)),

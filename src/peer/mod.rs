@@ -9,6 +9,7 @@
 //! [`Welcome`] or [`Refuse`] in the other; or [`AdminRequest`]s, each answered by one [`AdminResponse`].
 
 mod admin;
+mod bequest;
 mod forward;
 mod frame;
 mod handshake;

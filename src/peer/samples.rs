@@ -15,7 +15,7 @@ use raft_core::{
 
 use super::{AdminRequest, AdminResponse, Frame, Hello, Refuse, RefusedReason, RetryReason, Welcome};
 use crate::identity::ClusterId;
-use crate::node::{Forward, ForwardOutcome, Ticket};
+use crate::node::{Bequest, Forward, ForwardOutcome, Ticket};
 
 /// A frame and its bytes.
 pub(super) struct Sample {
@@ -384,6 +384,17 @@ fn forwarding() -> Vec<Sample> {
             frame: Frame::Forward(taken(ForwardOutcome::Exhausted)),
             hex: "00000009 cbeb726b 31 \
              0102030405060708 05",
+        },
+        Sample {
+            name: "bequest",
+            frame: Frame::Bequest(Bequest {
+                term: Term(4),
+                last_log_index: LogIndex(12),
+                first: 1501,
+                count: NonZeroU64::new(500).unwrap(),
+            }),
+            hex: "00000020 68ba5138 32 \
+             0000000000000004 000000000000000c 00000000000005dd 00000000000001f4",
         },
     ]
 }

@@ -236,6 +236,7 @@ impl Links {
             Frame::Hello(_)
             | Frame::Raft(_)
             | Frame::Forward(_)
+            | Frame::Bequest(_)
             | Frame::AdminRequest(_)
             | Frame::AdminResponse(_) => {
                 ctx.counters.count_bad_frame("unexpected");

@@ -364,6 +364,12 @@ impl Guests {
                 ctx.step(Input::Forward { from, message });
                 Next::GoOn
             }
+            (Standing::Member { hello }, Frame::Bequest(bequest)) => {
+                let from = hello.from;
+                note_message(ctx, links, from, &bequest);
+                ctx.step(Input::Bequest { from, bequest });
+                Next::GoOn
+            }
             (Standing::Stranger { .. }, Frame::Hello(hello)) => {
                 self.on_hello(ctx, links, key, hello);
                 Next::GoOn
@@ -388,6 +394,7 @@ impl Guests {
                 | Frame::Refuse(_)
                 | Frame::Raft(_)
                 | Frame::Forward(_)
+                | Frame::Bequest(_)
                 | Frame::AdminRequest(_)
                 | Frame::AdminResponse(_),
             ) => {

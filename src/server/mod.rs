@@ -282,6 +282,9 @@ impl Server {
                 Output::Forward { to, message } => {
                     self.links.send(&mut self.ctx, to, &Frame::Forward(message));
                 }
+                Output::Bequest { to, bequest } => {
+                    self.links.send(&mut self.ctx, to, &Frame::Bequest(bequest));
+                }
                 Output::Answer { request, answer } => self.clients.on_answer(&mut self.ctx, request, answer),
                 Output::OperationDone { operation, outcome } => {
                     match self.operations.conclude(&self.ctx, operation, outcome) {

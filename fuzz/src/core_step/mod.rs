@@ -77,7 +77,7 @@ impl Cluster {
             15 | 16 => node.wake()?,
             17 | 18 => node.sync()?,
             19 => node.propose(bytes.below(200))?,
-            20 => node.begin_barrier(bytes.below(2) == 0)?,
+            20 => node.begin_barrier(bytes.below(2) == 0, bytes.below(2) == 0)?,
             21 => node.change(change(bytes))?,
             22 => match bytes.below(8) {
                 0 => node.step(Input::WriteFailed)?,

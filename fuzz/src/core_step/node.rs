@@ -90,9 +90,9 @@ impl Node {
         self.step(Input::ChangeMembership { proposal: ProposalId(self.proposals), change })
     }
 
-    pub(super) fn begin_barrier(&mut self, thrifty: bool) -> Result<(), Stopped> {
+    pub(super) fn begin_barrier(&mut self, thrifty: bool, needs_commit: bool) -> Result<(), Stopped> {
         self.barriers += 1;
-        self.step(Input::ReadBarrier { barrier: BarrierId(self.barriers), thrifty })
+        self.step(Input::ReadBarrier { barrier: BarrierId(self.barriers), thrifty, needs_commit })
     }
 
     /// Compacts all that was applied but for the last `kept` entries.

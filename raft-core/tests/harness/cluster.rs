@@ -269,13 +269,20 @@ impl Cluster {
 
     pub(crate) fn barrier(&mut self, at: u64) -> BarrierId {
         let barrier = BarrierId(self.number());
-        self.step(at, Input::ReadBarrier { barrier, thrifty: false });
+        self.step(at, Input::ReadBarrier { barrier, thrifty: false, needs_commit: true });
         barrier
     }
 
     pub(crate) fn thrifty_barrier(&mut self, at: u64) -> BarrierId {
         let barrier = BarrierId(self.number());
-        self.step(at, Input::ReadBarrier { barrier, thrifty: true });
+        self.step(at, Input::ReadBarrier { barrier, thrifty: true, needs_commit: true });
+        barrier
+    }
+
+    /// One that is to confirm the leadership, and nothing else.
+    pub(crate) fn barrier_before_commit(&mut self, at: u64) -> BarrierId {
+        let barrier = BarrierId(self.number());
+        self.step(at, Input::ReadBarrier { barrier, thrifty: false, needs_commit: false });
         barrier
     }
 

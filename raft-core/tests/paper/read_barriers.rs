@@ -77,6 +77,28 @@ fn no_barrier_passes_before_an_entry_of_the_leaders_own_term_is_committed() {
     assert_eq!(passed(&mut cluster, 1), [barrier]);
 }
 
+/// A driver that reads nothing of the state need not know what is committed. Barriers pass in their order nevertheless.
+#[test]
+fn a_barrier_that_confirms_the_leadership_alone_waits_for_no_commit() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    cluster.stalled.extend([2, 3]);
+    cluster.campaign(1);
+    cluster.settle();
+    cluster.sync(2);
+    cluster.settle();
+    let alone = cluster.barrier_before_commit(1);
+    assert_eq!(passed(&mut cluster, 1), [], "nobody has answered");
+    cluster.settle();
+    assert_eq!(passed(&mut cluster, 1), [alone]);
+    cluster.barrier(1);
+    let behind = cluster.barrier_before_commit(1);
+    cluster.settle();
+    assert_eq!(passed(&mut cluster, 1), []);
+    cluster.sync(2);
+    cluster.settle();
+    assert_eq!(passed(&mut cluster, 1), [behind]);
+}
+
 #[test]
 fn a_lost_round_is_repeated_with_the_next_heartbeat() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);

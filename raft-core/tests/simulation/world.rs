@@ -208,7 +208,7 @@ impl World {
         let barrier = BarrierId(self.next_number());
         self.oracle.on_barrier(barrier);
         let thrifty = self.rng.chance(500);
-        self.step(at, Input::ReadBarrier { barrier, thrifty });
+        self.step(at, Input::ReadBarrier { barrier, thrifty, needs_commit: true });
     }
 
     pub(crate) fn propose(&mut self, at: Peer) {

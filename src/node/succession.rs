@@ -1,0 +1,44 @@
+//! What a leader leaves to the one that it tells to take over: the upper half of its window.
+//!
+//! A new leader has no window before a reservation of its own is committed, which takes a disk, while clients wait. What
+//! it is left, it can hand out as soon as a majority confirms that it leads.
+//!
+//! Why no ID is handed out twice: the leader that leaves IDs keeps none of them, and they lie in a range that was
+//! reserved for it alone. They are left to one node, for one term, and a node leads a term at most once. Why IDs are in
+//! order: the leader hands out smaller ones until it ends. It could go on in its term, reserve more, and hand out larger
+//! ones; but then its log is longer than it was, an entry that is committed is in the log of whoever is elected later,
+//! and what was left with the shorter log is worth nothing. And nobody else has led in between, because the terms follow
+//! each other.
+
+use raft_core::{Peer, Term};
+
+use super::Node;
+use super::counter::Range;
+use super::io::{Bequest, Output};
+
+impl Node {
+    /// Somebody is about to be told to take over.
+    pub(super) fn bequeath(&mut self, to: Peer) {
+        let last_log_index = self.raft.last_log_index();
+        let bequest = self.leadership.as_mut().and_then(|leadership| leadership.bequeath(to, last_log_index));
+        self.outputs.extend(bequest.map(|bequest| Output::Bequest { to, bequest }));
+    }
+
+    /// The leader of this term, and nobody else, may have something to leave.
+    pub(super) fn on_bequest(&mut self, from: Peer, bequest: Bequest) {
+        let is_member = self.raft.membership().contains(from);
+        if is_member && self.raft.leader() == Some(from.id) && bequest.term == self.raft.current_term() {
+            self.bequest = Some(bequest);
+        }
+    }
+
+    /// This node has begun to lead this term: what it has been left for that.
+    pub(super) fn inherit(&mut self, term: Term) -> Option<Range> {
+        let Bequest { term: left_in, last_log_index, first, count } = self.bequest.take()?;
+        let end = first.checked_add(count.get())?;
+        // Its own first entry is the only one that came after.
+        let follows = left_in.next() == term && last_log_index.next() == self.raft.last_log_index();
+        let was_reserved = end <= self.counter.next();
+        (follows && was_reserved).then_some(Range { first, end })
+    }
+}

@@ -1,0 +1,143 @@
+//! What a leader leaves to its successor.
+
+use super::*;
+
+/// A leader with a full window that is asked to hand over to the other of two, with what it sends held back: the
+/// bench, the leader, its successor, and what the leader leaves.
+fn about_to_hand_over(window: u64) -> (Bench, usize, usize, Option<Bequest>) {
+    let mut bench = Bench::new(3, window, 1);
+    let leader = bench.leader();
+    let heir = (leader + 1) % 3;
+    let to = Some(peer(u64::try_from(heir).unwrap() + 1).id);
+    bench.nodes[leader].step(bench.now, Input::TransferLeadership { operation: OperationId(7), to });
+    let mut bequest = None;
+    let mut mail = VecDeque::new();
+    while let Some(output) = bench.nodes[leader].poll_output() {
+        if let Output::Bequest { bequest: left, .. } = output {
+            assert_eq!(bequest.replace(left), None);
+        }
+        bench.carry_out(leader, output, &mut mail);
+    }
+    for (to, input) in mail {
+        bench.give(to, input);
+    }
+    (bench, leader, heir, bequest)
+}
+
+fn ids(bench: &Bench, request: u64) -> u64 {
+    match bench.answer(request) {
+        Some(Answer::Ids { first, .. }) => first,
+        other => panic!("request {request}: {other:?}"),
+    }
+}
+
+/// Until its first entry is committed, a new leader has nothing of its own.
+#[test]
+fn a_successor_serves_from_what_it_was_left_before_its_first_entry_is_committed() {
+    let mut bench = Bench::new(3, 1_000, 1);
+    let leader = bench.leader();
+    let heir = (leader + 1) % 3;
+    bench.take(leader, 1, 1);
+    assert_eq!(ids(&bench, 1), 1);
+    let to = Some(peer(u64::try_from(heir).unwrap() + 1).id);
+    bench.nodes[leader].step(bench.now, Input::TransferLeadership { operation: OperationId(7), to });
+    // Votes are written, and then nothing more.
+    let mut mail = VecDeque::new();
+    let mut writes = 0;
+    loop {
+        for at in 0..3 {
+            while let Some(output) = bench.nodes[at].poll_output() {
+                if let Output::Write(write) = &output {
+                    writes += 1;
+                    if !write.entries.is_empty() {
+                        continue;
+                    }
+                }
+                bench.carry_out(at, output, &mut mail);
+            }
+        }
+        let Some((to, input)) = mail.pop_front() else { break };
+        bench.nodes[to].step(bench.now, input);
+        bench.nodes[to].step(bench.now, Input::Wake);
+    }
+    assert!(writes > 3, "votes of all, and the first entry of the new leader");
+    assert!(bench.nodes[heir].leadership.is_some());
+    bench.stalled = vec![true; 3];
+    bench.take(heir, 2, 3);
+    // 1,000 were reserved, one was taken, and of 999 the upper 499 were left.
+    assert_eq!(ids(&bench, 2), 502);
+}
+
+#[test]
+fn ids_before_and_after_a_hand_over_are_in_order_and_the_window_goes_on_behind() {
+    let (mut bench, leader, heir, bequest) = about_to_hand_over(1_000);
+    let Bequest { first, count, .. } = bequest.unwrap();
+    assert_eq!((first, count.get()), (501, 500));
+    assert!(bench.nodes[leader].leadership.is_none());
+    bench.take(heir, 1, 500);
+    bench.take(heir, 2, 500);
+    assert_eq!((ids(&bench, 1), ids(&bench, 2)), (501, 1_001));
+}
+
+#[test]
+fn without_a_window_nothing_is_left() {
+    let (mut bench, _, heir, bequest) = about_to_hand_over(0);
+    assert_eq!(bequest, None);
+    bench.take(heir, 1, 1);
+    assert_eq!(ids(&bench, 1), 1);
+}
+
+/// The leader that could not hand over goes on below, and what it then reserves lies above what it left.
+#[test]
+fn a_leader_that_goes_on_hands_out_nothing_of_what_it_left() {
+    let mut bench = Bench::new(3, 1_000, 1);
+    let leader = bench.leader();
+    let heir = (leader + 1) % 3;
+    bench.cut_off[heir] = true;
+    let to = Some(peer(u64::try_from(heir).unwrap() + 1).id);
+    bench.give(leader, Input::TransferLeadership { operation: OperationId(7), to });
+    bench.take(leader, 1, 500);
+    assert_eq!(ids(&bench, 1), 1);
+    bench.pass(SECOND);
+    assert_eq!(bench.operations, [(OperationId(7), OperationOutcome::TransferFailed)]);
+    bench.take(leader, 2, 1);
+    assert_eq!(ids(&bench, 2), 1_001);
+}
+
+/// In a later term, after another entry, or of a range that nobody has reserved, it is worth nothing; nor is it from
+/// anybody but the leader.
+#[test]
+fn what_was_left_is_used_only_where_nothing_can_have_come_between() {
+    let unused = |change: fn(&mut Bequest), from: u64| {
+        let mut bench = Bench::new(3, 1_000, 1);
+        let leader = bench.leader();
+        let heir = (leader + 1) % 3;
+        let from = peer(u64::try_from((leader + usize::try_from(from).unwrap()) % 3).unwrap() + 1);
+        let raft = bench.nodes[leader].raft();
+        let mut bequest = Bequest {
+            term: raft.current_term(),
+            last_log_index: raft.last_log_index(),
+            first: 901,
+            count: count(100),
+        };
+        change(&mut bequest);
+        bench.nodes[heir].step(bench.now, Input::Bequest { from, bequest });
+        let next_term = bench.nodes[heir].raft().current_term().next();
+        bench.nodes[heir].inherit(next_term)
+    };
+    let nothing: fn(&mut Bequest) = |_| {};
+    // The leader's log ends where the heir's does, before the entry that would make the heir a leader.
+    let fits: fn(&mut Bequest) = |b| b.last_log_index.0 -= 1;
+    assert_eq!(unused(fits, 0), Some(counter::Range { first: 901, end: 1_001 }));
+    assert_eq!(unused(nothing, 0), None, "an entry is missing");
+    assert_eq!(unused(|b| b.last_log_index.0 -= 2, 0), None, "an entry came after");
+    assert_eq!(unused(fits, 1), None, "from one that follows");
+    for change in [
+        (|b| (b.last_log_index.0, b.term.0) = (b.last_log_index.0 - 1, b.term.0 - 1)) as fn(&mut Bequest),
+        |b| (b.last_log_index.0, b.term.0) = (b.last_log_index.0 - 1, b.term.0 + 1),
+        |b| (b.last_log_index.0, b.count) = (b.last_log_index.0 - 1, count(101)),
+        |b| (b.last_log_index.0, b.first) = (b.last_log_index.0 - 1, u64::MAX),
+    ] {
+        assert_eq!(unused(change, 0), None);
+    }
+}
