@@ -53,4 +53,11 @@ mod tests {
             assert_eq!(crowd.note(requests[1]), is_there, "{requests:?}");
         }
     }
+
+    /// For whoever simulates: there are never as many clients.
+    #[test]
+    fn where_nobody_is_a_crowd_already_every_round_is_thrifty() {
+        assert!(Crowd::of(0).note(1));
+        assert!(!Crowd::of(1).note(1));
+    }
 }
