@@ -75,20 +75,20 @@ impl Raft {
     /// A majority has answered `round`; what waited for it has waited since `began_at`. Where that is not long, and
     /// everybody was asked, those who answered are asked from now on.
     pub(crate) fn choose_quickest(&mut self, round: Round, began_at: Micros) {
+        let RoleState::Leader(Leader { thrift, .. }) = &self.role else { return };
         let is_quick = self.now.since(began_at) < self.hedge_us();
-        let leader_votes = usize::from(self.is_voter());
-        let RoleState::Leader(leader) = &mut self.role else { return };
-        let thrift = &mut leader.thrift;
         if thrift.has_chosen() || round <= thrift.everybody_after || !is_quick {
             return;
         }
+        let leader_votes = usize::from(self.is_voter());
+        let RoleState::Leader(leader) = &mut self.role else { return };
         let membership = self.log.membership();
         let others = membership.voters().count() - leader_votes;
         let needed = membership.quorum() - leader_votes;
         if needed < others {
             let answered = leader.progress.iter().filter(|(_, progress)| progress.acked_round >= round);
             let voters = answered.map(|(id, _)| *id).filter(|id| membership.is_voter(*id));
-            thrift.quickest.extend(voters.take(needed));
+            leader.thrift.quickest.extend(voters.take(needed));
         }
     }
 }

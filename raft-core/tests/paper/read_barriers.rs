@@ -10,6 +10,18 @@ fn passed(cluster: &mut Cluster, at: u64) -> Vec<BarrierId> {
     cluster.events(at).iter().filter_map(passed).collect()
 }
 
+/// 1 leads, and its no-op is durable with itself alone.
+fn led_by_1_before_its_first_commit() -> Cluster {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    cluster.stalled.extend([2, 3]);
+    cluster.campaign(1);
+    cluster.settle();
+    cluster.sync(2);
+    cluster.settle();
+    assert_eq!(cluster.role(1), Role::Leader);
+    cluster
+}
+
 #[test]
 fn a_barrier_passes_when_a_majority_has_answered_its_round() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3, 4, 5]);
@@ -58,13 +70,7 @@ fn a_later_round_lets_every_earlier_barrier_pass() {
 /// §6.4, step 1: a new leader does not know what is committed before an entry of its own term is.
 #[test]
 fn no_barrier_passes_before_an_entry_of_the_leaders_own_term_is_committed() {
-    let mut cluster = Cluster::new(&[1, 2, 3]);
-    cluster.stalled.extend([2, 3]);
-    cluster.campaign(1);
-    cluster.settle();
-    cluster.sync(2);
-    cluster.settle();
-    assert_eq!(cluster.role(1), Role::Leader);
+    let mut cluster = led_by_1_before_its_first_commit();
     let barrier = cluster.barrier(1);
     cluster.settle();
     assert_eq!(
@@ -80,12 +86,7 @@ fn no_barrier_passes_before_an_entry_of_the_leaders_own_term_is_committed() {
 /// A driver that reads nothing of the state need not know what is committed. Barriers pass in their order nevertheless.
 #[test]
 fn a_barrier_that_confirms_the_leadership_alone_waits_for_no_commit() {
-    let mut cluster = Cluster::new(&[1, 2, 3]);
-    cluster.stalled.extend([2, 3]);
-    cluster.campaign(1);
-    cluster.settle();
-    cluster.sync(2);
-    cluster.settle();
+    let mut cluster = led_by_1_before_its_first_commit();
     let alone = cluster.barrier_before_commit(1);
     assert_eq!(passed(&mut cluster, 1), [], "nobody has answered");
     cluster.settle();

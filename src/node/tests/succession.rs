@@ -2,14 +2,20 @@
 
 use super::*;
 
+/// Who of three leads, who is to lead next, and the operation 7 that asks for it.
+fn leader_and_heir(bench: &mut Bench) -> (usize, usize, Input) {
+    let leader = bench.leader();
+    let heir = (leader + 1) % 3;
+    let to = Some(peer(u64::try_from(heir).unwrap() + 1).id);
+    (leader, heir, Input::TransferLeadership { operation: OperationId(7), to })
+}
+
 /// A leader with a full window that is asked to hand over to the other of two, with what it sends held back: the
 /// bench, the leader, its successor, and what the leader leaves.
 fn about_to_hand_over(window: u64) -> (Bench, usize, usize, Option<Bequest>) {
     let mut bench = Bench::new(3, window, 1);
-    let leader = bench.leader();
-    let heir = (leader + 1) % 3;
-    let to = Some(peer(u64::try_from(heir).unwrap() + 1).id);
-    bench.nodes[leader].step(bench.now, Input::TransferLeadership { operation: OperationId(7), to });
+    let (leader, heir, hand_over) = leader_and_heir(&mut bench);
+    bench.nodes[leader].step(bench.now, hand_over);
     let mut bequest = None;
     let mut mail = VecDeque::new();
     while let Some(output) = bench.nodes[leader].poll_output() {
@@ -35,12 +41,10 @@ fn ids(bench: &Bench, request: u64) -> u64 {
 #[test]
 fn a_successor_serves_from_what_it_was_left_before_its_first_entry_is_committed() {
     let mut bench = Bench::new(3, 1_000, 1);
-    let leader = bench.leader();
-    let heir = (leader + 1) % 3;
+    let (leader, heir, hand_over) = leader_and_heir(&mut bench);
     bench.take(leader, 1, 1);
     assert_eq!(ids(&bench, 1), 1);
-    let to = Some(peer(u64::try_from(heir).unwrap() + 1).id);
-    bench.nodes[leader].step(bench.now, Input::TransferLeadership { operation: OperationId(7), to });
+    bench.nodes[leader].step(bench.now, hand_over);
     // Votes are written, and then nothing more.
     let mut mail = VecDeque::new();
     let mut writes = 0;
@@ -91,11 +95,9 @@ fn without_a_window_nothing_is_left() {
 #[test]
 fn a_leader_that_goes_on_hands_out_nothing_of_what_it_left() {
     let mut bench = Bench::new(3, 1_000, 1);
-    let leader = bench.leader();
-    let heir = (leader + 1) % 3;
+    let (leader, heir, hand_over) = leader_and_heir(&mut bench);
     bench.cut_off[heir] = true;
-    let to = Some(peer(u64::try_from(heir).unwrap() + 1).id);
-    bench.give(leader, Input::TransferLeadership { operation: OperationId(7), to });
+    bench.give(leader, hand_over);
     bench.take(leader, 1, 500);
     assert_eq!(ids(&bench, 1), 1);
     bench.pass(SECOND);
@@ -110,8 +112,7 @@ fn a_leader_that_goes_on_hands_out_nothing_of_what_it_left() {
 fn what_was_left_is_used_only_where_nothing_can_have_come_between() {
     let unused = |change: fn(&mut Bequest), from: u64| {
         let mut bench = Bench::new(3, 1_000, 1);
-        let leader = bench.leader();
-        let heir = (leader + 1) % 3;
+        let (leader, heir, _) = leader_and_heir(&mut bench);
         let from = peer(u64::try_from((leader + usize::try_from(from).unwrap()) % 3).unwrap() + 1);
         let raft = bench.nodes[leader].raft();
         let mut bequest = Bequest {
