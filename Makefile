@@ -28,6 +28,7 @@ help:
 	@echo 'make failover        how long nobody answers when a leader ends'
 	@echo 'make growth          what grows with IDs, nodes and connections'
 	@echo 'make soak            whether a leader keeps its place in an hour of full load'
+	@echo 'make uring           what io_uring would save'
 	@echo
 	@echo 'make cluster RAFT_PORT=9101 HTTP_PORT=8101   other ports: three from each on (9001 and 8001)'
 	@echo 'make cluster CLUSTER=DIR                     another directory than ./cluster'

@@ -4,10 +4,11 @@
 #   make failover   FAILOVER_FLAGS='--times 5 --ends kill'
 #   make growth     GROWTH_FLAGS='--ids 1000000'
 #   make soak       SOAK_FLAGS='--minutes 5'
+#   make uring
 
 PYTHON ?= python3
 
-.PHONY: bench failover growth soak bench-test
+.PHONY: bench failover growth soak uring bench-test
 
 bench: build
 	@. scripts/rust.sh && $(PYTHON) -m bench.throughput $(BENCH_FLAGS)
@@ -20,6 +21,10 @@ growth: build
 
 soak: build
 	@. scripts/rust.sh && $(PYTHON) -m bench.soak $(SOAK_FLAGS)
+
+uring: setup
+	@. scripts/rust.sh && cargo run --quiet --release --manifest-path bench/uring/Cargo.toml \
+		--target-dir "$${CARGO_TARGET_DIR:-target}/bench"
 
 # The parts that read, check and draw, with inputs of which the result is known.
 bench-test:
