@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use raft_core::{LogIndex, NodeId};
 
+use super::Failure;
 use crate::identity::ClusterId;
 use crate::peer::{
     self, AdminRequest, AdminResponse, Decoder, Frame, FrameError, PROTOCOL_VERSION, Refuse, RefusedReason,
@@ -110,6 +111,11 @@ pub(super) enum Settled {
     Transferred,
     /// What the node knows, as JSON.
     Status(String),
+}
+
+/// What a command fails with that is answered with another kind of [`Settled`] than it asked for.
+pub(super) fn answered_something_else() -> Failure {
+    Failure::runtime("a member answered what was not asked: try again".to_owned())
 }
 
 /// Why no answer settled the matter, and what that leaves open.

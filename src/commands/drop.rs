@@ -3,6 +3,7 @@
 use raft_core::{Membership, NodeId};
 
 use super::contacts::{latest_membership, others};
+use super::serve::refuse_running;
 use super::{Failure, say};
 use crate::cli::Flags;
 use crate::storage::{self, Store, StoreError};
@@ -31,9 +32,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
 /// What is about to be destroyed. A store that can not be read may be wanted by whoever looks into why.
 fn look(flags: &Flags) -> Result<Option<(NodeId, Membership)>, Failure> {
     let path = flags.path();
-    if let Some(running) = storage::running(path)? {
-        return Err(StoreError::InUse { path: path.to_owned(), pid: Some(running.pid) }.into());
-    }
+    refuse_running(path)?;
     let outcome = match storage::verify_in_child(path) {
         Ok(_) => Store::open(path),
         // The child has survived, so this process does, and learns what kind of error it is.

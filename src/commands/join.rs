@@ -9,7 +9,7 @@ use std::path::Path;
 
 use raft_core::{Incarnation, NodeId, Peer};
 
-use super::admin_client::{AskError, AskProblem, Patience, Settled, ask};
+use super::admin_client::{AskError, AskProblem, Patience, Settled, answered_something_else, ask};
 use super::contacts::latest_membership;
 use super::serve::{Launch, refuse_running, serve};
 use super::{Failure, after_serving, destroy_in_the_way, listen, random_u128, required_id};
@@ -46,7 +46,7 @@ pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
     let (cluster, joined_at) = match ask(&members, &request, &Patience::until(launch.stop())) {
         Ok(Settled::Joined { cluster, joined_at }) => (cluster, joined_at),
         Ok(Settled::Removed | Settled::Transferred | Settled::Status(_)) => {
-            return Err(Failure::runtime("a member answered what was not asked: try again".to_owned()));
+            return Err(answered_something_else());
         }
         Err(error) => return Err(joining.give_up(id, &error)),
     };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use raft_core::{Incarnation, NodeId};
 use rustix::process::{Pid, Signal};
 
-use super::admin_client::{AskProblem, Patience, Settled, ask};
+use super::admin_client::{AskProblem, Patience, Settled, answered_something_else, ask};
 use super::contacts::Contacts;
 use super::{Failure, say};
 use crate::cli::Flags;
@@ -74,7 +74,7 @@ fn remove(
     let error = match ask(contacts.addresses(), &request, &Patience::lasting(PATIENCE)) {
         Ok(Settled::Removed) => return Ok(()),
         Ok(Settled::Joined { .. } | Settled::Transferred | Settled::Status(_)) => {
-            return Err(Failure::runtime("a member answered what was not asked: try again".to_owned()));
+            return Err(answered_something_else());
         }
         Err(error) => error,
     };

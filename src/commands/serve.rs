@@ -1,4 +1,4 @@
-//! From a store and two bound ports to a node that serves, and to its end.
+//! From a store and bound ports to a node that serves, and to its end.
 //!
 //! What `start`, `join` and the restart have in common. It must never make, change or destroy a store.
 
@@ -116,7 +116,8 @@ pub(super) enum Ended {
     RemovedBefore,
 }
 
-/// A node that runs already is told apart from a port in use, which it would be as well.
+/// Refuses to go on where a node runs on the store. Whoever asks before it binds ports tells that apart from a port in
+/// use, which it would be as well.
 ///
 /// # Errors
 /// [`StoreError::InUse`], and those of looking.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::admin_client::{AskProblem, Patience, Settled, ask};
+use super::admin_client::{AskProblem, Patience, Settled, answered_something_else, ask};
 use super::contacts::Contacts;
 use super::{Failure, say};
 use crate::cli::Flags;
@@ -31,7 +31,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
             });
         }
         Ok(Settled::Joined { .. } | Settled::Removed | Settled::Status(_)) => {
-            return Err(Failure::runtime("a member answered what was not asked: try again".to_owned()));
+            return Err(answered_something_else());
         }
         Err(error) => error,
     };

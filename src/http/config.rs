@@ -1,4 +1,4 @@
-//! What an operator may choose, every bound with its reason, and what the calls of one turn share.
+//! How connections behave, every bound with its reason, and what the calls of one turn share.
 
 use std::num::NonZeroU64;
 
@@ -29,7 +29,7 @@ pub(super) const REST_US: u64 = 1_000_000;
 /// What is the same for all calls of one turn of the driver's loop.
 #[derive(Clone, Copy, Debug)]
 pub struct Turn<'a> {
-    /// What the operator chose. A connection is given the same one in all calls.
+    /// How connections behave. A connection is given the same one in all calls.
     pub config: &'a Config,
     /// The moment, on the driver's monotonic clock.
     pub now: Micros,
@@ -39,7 +39,7 @@ pub struct Turn<'a> {
     pub tally: &'a Tally,
 }
 
-/// What an operator may choose.
+/// How connections behave. What an operator may choose of it has a flag.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
     /// The value of the `Server` field.

@@ -12,8 +12,9 @@ use self::reading::Remembered;
 use super::body::Body;
 use super::config::{Config, Turn};
 use super::head::HeadScanner;
-use super::pipeline::{Pipeline, Request, Unanswered};
+use super::pipeline::{Pipeline, Unanswered};
 use super::refusal::Refusal;
+use super::request::Request;
 use super::request::{Fatal, Manner};
 use super::response::Reply;
 

@@ -36,6 +36,6 @@ mod target;
 pub use config::{Config, RedirectStatus, Serves, Turn};
 pub use connection::Connection;
 pub use date::HttpDate;
-pub use pipeline::{Page, Request};
+pub use request::{Page, Request};
 pub use response::Reply;
 pub use status::{Handler, Tally};

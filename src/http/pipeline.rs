@@ -5,36 +5,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroU64;
 
 use super::refusal::{Allow, Refusal};
-use super::request::Manner;
-
-/// What only the server can answer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Request {
-    /// A client wants so many consecutive IDs.
-    TakeIds {
-        /// How many.
-        count: NonZeroU64,
-    },
-    /// A client wants to see a page. It is the oldest request without an answer, and no other is handed out
-    /// until it has one, so it can be answered on the spot.
-    Page(Page),
-}
-
-/// A page.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Page {
-    /// `/healthz`: whether the process is alive, and no restart is needed.
-    Health,
-    /// `/readyz`: whether this node can serve now.
-    Ready {
-        /// `/readyz?leader`: whether it leads.
-        leader: bool,
-    },
-    /// `/status`: what `ticketd status --json` prints.
-    Status,
-    /// `/metrics`: what Prometheus reads.
-    Metrics,
-}
+use super::request::{Manner, Page, Request};
 
 /// A request that has been read to its end and has no answer yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

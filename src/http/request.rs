@@ -7,9 +7,37 @@ use super::body::Body;
 use super::config::Config;
 use super::fields::{self, ConnectionOption, Expectation};
 use super::head::{Method, RequestLine, Version};
-use super::pipeline::Page;
 use super::refusal::{Allow, Refusal};
 use super::target::{self, Target};
+
+/// What only the server can answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Request {
+    /// A client wants so many consecutive IDs.
+    TakeIds {
+        /// How many.
+        count: NonZeroU64,
+    },
+    /// A client wants to see a page. It is the oldest request without an answer, and no other is handed out
+    /// until it has one, so it can be answered on the spot.
+    Page(Page),
+}
+
+/// A page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Page {
+    /// `/healthz`: whether the process is alive, and no restart is needed.
+    Health,
+    /// `/readyz`: whether this node can serve now.
+    Ready {
+        /// `/readyz?leader`: whether it leads.
+        leader: bool,
+    },
+    /// `/status`: what `ticketd status --json` prints.
+    Status,
+    /// `/metrics`: what Prometheus reads.
+    Metrics,
+}
 
 /// A request whose head is sound, so that it is known where it ends.
 #[derive(Clone, Copy, Debug)]

@@ -91,7 +91,7 @@ impl Writer<'_> {
 
     pub(super) fn leader_unavailable(mut self) {
         self.start(Status::LeaderUnavailable);
-        self.put(&[b"Retry-After: 1\r\ncontent-length: 0\r\n\r\n"]);
+        self.put(&[b"Retry-After: 1\r\nContent-Length: 0\r\n\r\n"]);
     }
 
     pub(super) fn page(mut self, status: Status, content_type: &str, body: &[u8]) {

@@ -12,8 +12,8 @@ mod crowd;
 mod forwarding;
 mod io;
 mod leadership;
-mod operating;
 mod operations;
+mod pending_operations;
 mod requests;
 mod serving;
 mod succession;
@@ -34,7 +34,7 @@ use counter::{Counter, Reserve};
 use crowd::Crowd;
 use forwarding::Forwarding;
 use leadership::Leadership;
-use operations::Operations;
+use pending_operations::PendingOperations;
 use requests::Requests;
 
 pub use counts::NodeCounts;
@@ -76,7 +76,7 @@ pub struct Node {
     /// Until when requests that wait while no leader is known go on waiting for its name.
     orphans_deadline: Micros,
     forwarding: Forwarding,
-    operations: Operations,
+    operations: PendingOperations,
     last_proposal: ProposalId,
     last_barrier: BarrierId,
     /// The members after the last entry that was applied.
@@ -120,7 +120,7 @@ impl Node {
             requests: Requests::default(),
             orphans_deadline: now.plus(config.raft.election_timeout_us),
             forwarding: Forwarding::new(Ticket(config.raft.seed), now),
-            operations: Operations::default(),
+            operations: PendingOperations::default(),
             last_proposal: ProposalId(0),
             last_barrier: BarrierId(0),
             applied_membership,
@@ -257,7 +257,6 @@ impl Node {
         self.reserve();
         self.begin_round();
         self.forward();
-        self.drain_raft();
     }
 
     /// Commands and states are looked at before the core sees them: what it has committed must be applicable.
@@ -285,52 +284,59 @@ impl Node {
         }
     }
 
+    /// Whatever happens in Raft may be what a request waits for.
     fn step_raft(&mut self, input: raft_core::Input) {
         self.raft.step(self.now, input);
         self.drain_raft();
+        self.compact_where_due();
+        self.serve();
     }
 
     fn drain_raft(&mut self) {
         while let Some(output) = self.raft.poll_output() {
             self.on_raft_output(output);
         }
+    }
+
+    fn compact_where_due(&mut self) {
         // A snapshot that is not durable here yet is in the log already, and ahead of what is applied.
         if self.raft.last_applied().0.saturating_sub(self.base_index().0) >= self.compaction_interval {
             let (through, state) = (self.raft.last_applied(), self.counter.encode());
-            self.step_raft(raft_core::Input::Compact { through, state });
+            self.raft.step(self.now, raft_core::Input::Compact { through, state });
+            self.drain_raft();
         }
-        self.serve();
     }
 
     fn on_raft_output(&mut self, output: raft_core::Output) {
         match output {
             raft_core::Output::Write(write) => self.outputs.push_back(Output::Write(write)),
-            raft_core::Output::Send { to, message } => {
-                if let Message::TimeoutNow(_) = message {
-                    self.bequeath(to);
-                }
-                self.outputs.push_back(Output::Send { to, message });
-            }
+            raft_core::Output::Send { to, message } => self.on_send(to, message),
             raft_core::Output::Committed(entry) => self.on_committed(&entry),
             raft_core::Output::Restored(snapshot) => self.on_restored(&snapshot),
-            raft_core::Output::BarrierPassed(barrier) => {
-                if let Some(leadership) = &mut self.leadership {
-                    leadership.on_round_passed(barrier);
-                }
-            }
+            raft_core::Output::BarrierPassed(barrier) => self.on_barrier_passed(barrier),
             raft_core::Output::ProposalDone { proposal, outcome } => self.on_proposal_done(proposal, outcome),
             raft_core::Output::RoleChanged { role, term, leader } => self.on_role_changed(role, term, leader),
-            raft_core::Output::TransferAborted => {
-                let failed = self.operations.fail_transfers();
-                self.outputs
-                    .extend(failed.map(|(operation, outcome)| Output::OperationDone { operation, outcome }));
-            }
+            raft_core::Output::TransferAborted => self.on_transfer_aborted(),
             raft_core::Output::MembershipChanged(members) => {
                 self.outputs.push_back(Output::MembershipChanged(members));
             }
             raft_core::Output::Dropped { from, reason } => {
                 self.outputs.push_back(Output::Dropped { from, reason });
             }
+        }
+    }
+
+    /// What is left to whoever is told to take over has to be there before it does.
+    fn on_send(&mut self, to: Peer, message: Message) {
+        if let Message::TimeoutNow(_) = message {
+            self.bequeath(to);
+        }
+        self.outputs.push_back(Output::Send { to, message });
+    }
+
+    fn on_barrier_passed(&mut self, barrier: BarrierId) {
+        if let Some(leadership) = &mut self.leadership {
+            leadership.on_round_passed(barrier);
         }
     }
 
@@ -386,13 +392,16 @@ impl Node {
         }
         if self.leadership.take().is_some() {
             self.turn_askers_away();
-            let ended = self.operations.end_transfers(term, self.raft.commit_index());
-            self.outputs
-                .extend(ended.map(|(operation, outcome)| Output::OperationDone { operation, outcome }));
+            self.end_transfers(term);
         }
         if leader.is_some() {
             self.release_orphans();
         }
+    }
+
+    fn next_proposal(&mut self) -> ProposalId {
+        self.last_proposal = self.last_proposal.next();
+        self.last_proposal
     }
 
     fn base_index(&self) -> LogIndex {

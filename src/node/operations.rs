@@ -1,90 +1,85 @@
-//! The operators' requests that wait: changes of membership and transfers of leadership.
+//! Operators' requests: changes of membership and transfers of leadership.
 
-use std::collections::BTreeMap;
+use raft_core::{ChangeRefused, MembershipChange, NodeId, ProposalId, ProposalOutcome, Term};
 
-use raft_core::{LogIndex, ProposalId, Term};
+use super::Node;
+use super::io::{OperationId, OperationOutcome, Output};
+use crate::codec::MEMBERS_MAX;
 
-use super::io::{OperationId, OperationOutcome};
+impl Node {
+    pub(super) fn on_change_membership(&mut self, operation: OperationId, change: MembershipChange) {
+        let me = self.config.raft.me.id;
+        let others_vote = self.raft.membership().voters().any(|id| id != me);
+        if self.operations.is_full() {
+            self.operation_done(operation, OperationOutcome::Busy);
+        } else if change == MembershipChange::Remove(me) && self.leadership.is_some() && others_vote {
+            // Whoever leads next removes this node without a moment in which nobody leads.
+            self.operation_done(operation, OperationOutcome::HandingOver);
+            self.step_raft(raft_core::Input::TransferLeadership { to: None });
+        } else if matches!(&change, MembershipChange::Add(id, _) if self.membership().peer(*id).is_none())
+            && self.membership().members.len() >= MEMBERS_MAX
+        {
+            self.operation_done(operation, OperationOutcome::TooManyMembers);
+        } else {
+            let proposal = self.next_proposal();
+            self.operations.add_change(proposal, operation);
+            self.step_raft(raft_core::Input::ChangeMembership { proposal, change });
+        }
+    }
 
-/// How many may wait at once. People and scripts make them, a few a day.
-pub(crate) const OPERATIONS_MAX: usize = 64;
+    pub(super) fn on_transfer_leadership(&mut self, operation: OperationId, to: Option<NodeId>) {
+        let me = self.config.raft.me.id;
+        let outcome = if self.leadership.is_none() {
+            OperationOutcome::NotLeader { leader: self.raft.leader() }
+        } else if to == Some(me) {
+            OperationOutcome::Done { index: self.raft.commit_index() }
+        } else if to.is_some_and(|to| !self.membership().is_voter(to)) {
+            OperationOutcome::Refused(ChangeRefused::NoSuchMember)
+        } else if self.operations.is_full() {
+            OperationOutcome::Busy
+        } else {
+            self.operations.add_transfer(operation, self.raft.current_term());
+            self.step_raft(raft_core::Input::TransferLeadership { to });
+            return;
+        };
+        self.operation_done(operation, outcome);
+    }
 
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Operations {
-    changes: BTreeMap<ProposalId, OperationId>,
-    transfers: Vec<(OperationId, Term)>,
+    pub(super) fn on_proposal_done(&mut self, proposal: ProposalId, outcome: ProposalOutcome) {
+        // A reservation counts when it is applied. None is proposed where it would be refused, and a leader whose
+        // reservation is unknown is none any more.
+        let Some(operation) = self.operations.end_change(proposal) else { return };
+        let outcome = match outcome {
+            ProposalOutcome::Committed(index) => OperationOutcome::Done { index },
+            ProposalOutcome::AlreadyDone => OperationOutcome::Done { index: self.raft.commit_index() },
+            ProposalOutcome::NotLeader if self.leadership.is_some() => OperationOutcome::HandingOver,
+            ProposalOutcome::NotLeader => OperationOutcome::NotLeader { leader: self.raft.leader() },
+            ProposalOutcome::Busy => OperationOutcome::Busy,
+            ProposalOutcome::Refused(ChangeRefused::InProgress | ChangeRefused::LeaderTooNew) => {
+                OperationOutcome::Busy
+            }
+            ProposalOutcome::Refused(reason) => OperationOutcome::Refused(reason),
+            ProposalOutcome::Unknown => OperationOutcome::Unknown,
+        };
+        self.operation_done(operation, outcome);
+    }
+
+    /// Raft has given up the transfer under way.
+    pub(super) fn on_transfer_aborted(&mut self) {
+        self.outputs.extend(self.operations.fail_transfers().map(done));
+    }
+
+    /// This node leads no more, and the current term is `term`.
+    pub(super) fn end_transfers(&mut self, term: Term) {
+        let commit_index = self.raft.commit_index();
+        self.outputs.extend(self.operations.end_transfers(term, commit_index).map(done));
+    }
+
+    fn operation_done(&mut self, operation: OperationId, outcome: OperationOutcome) {
+        self.outputs.push_back(done((operation, outcome)));
+    }
 }
 
-impl Operations {
-    pub(crate) fn is_full(&self) -> bool {
-        self.changes.len() + self.transfers.len() >= OPERATIONS_MAX
-    }
-
-    pub(crate) fn add_change(&mut self, proposal: ProposalId, operation: OperationId) {
-        self.changes.insert(proposal, operation);
-    }
-
-    pub(crate) fn end_change(&mut self, proposal: ProposalId) -> Option<OperationId> {
-        self.changes.remove(&proposal)
-    }
-
-    /// A transfer was begun by the leader of `term`.
-    pub(crate) fn add_transfer(&mut self, operation: OperationId, term: Term) {
-        self.transfers.push((operation, term));
-    }
-
-    /// Leadership has ended, and the current term is `term`: a transfer has taken place if it is a later one.
-    pub(crate) fn end_transfers(
-        &mut self,
-        term: Term,
-        index: LogIndex,
-    ) -> impl Iterator<Item = (OperationId, OperationOutcome)> + '_ {
-        self.transfers.drain(..).map(move |(operation, begun_in)| {
-            let taken_over = term > begun_in;
-            let outcome =
-                if taken_over { OperationOutcome::Done { index } } else { OperationOutcome::TransferFailed };
-            (operation, outcome)
-        })
-    }
-
-    /// The transfer under way was given up.
-    pub(crate) fn fail_transfers(&mut self) -> impl Iterator<Item = (OperationId, OperationOutcome)> + '_ {
-        self.transfers.drain(..).map(|(operation, _)| (operation, OperationOutcome::TransferFailed))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn changes_and_transfers_together_fill_the_table() {
-        let mut operations = Operations::default();
-        let half = u64::try_from(OPERATIONS_MAX / 2).unwrap();
-        for number in 0..half {
-            operations.add_change(ProposalId(number), OperationId(number));
-        }
-        for number in half..2 * half {
-            assert!(!operations.is_full());
-            operations.add_transfer(OperationId(number), Term(1));
-        }
-        assert!(operations.is_full());
-        assert_eq!(operations.end_change(ProposalId(3)), Some(OperationId(3)));
-        assert_eq!(operations.end_change(ProposalId(3)), None);
-        assert!(!operations.is_full());
-    }
-
-    #[test]
-    fn a_transfer_has_taken_place_only_in_a_later_term() {
-        for (term, taken_over) in [(4, false), (5, false), (6, true)] {
-            let mut operations = Operations::default();
-            operations.add_transfer(OperationId(1), Term(5));
-            let index = LogIndex(9);
-            let outcome =
-                if taken_over { OperationOutcome::Done { index } } else { OperationOutcome::TransferFailed };
-            let ended: Vec<_> = operations.end_transfers(Term(term), index).collect();
-            assert_eq!(ended, [(OperationId(1), outcome)], "term {term}");
-            assert_eq!(operations.fail_transfers().count(), 0, "it has ended");
-        }
-    }
+fn done((operation, outcome): (OperationId, OperationOutcome)) -> Output {
+    Output::OperationDone { operation, outcome }
 }

@@ -7,9 +7,9 @@ use raft_core::{Micros, Peer};
 
 use super::io::{RequestId, Ticket};
 
-/// How many requests may wait. Each takes 80 bytes; a leader that answers nothing for a while holds 5 MiB of
-/// them and refuses the rest.
+/// How many requests may wait. A leader that answers nothing for a while holds 4 MiB of them and refuses the rest.
 pub(crate) const WAITING_REQUESTS_MAX: usize = 65_536;
+const _: () = assert!(size_of::<Waiting>() * WAITING_REQUESTS_MAX <= 4 * 1024 * 1024);
 
 /// A place in the order in which requests arrived. The first request has 1.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]

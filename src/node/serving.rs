@@ -105,8 +105,7 @@ impl Node {
         };
         leadership.on_proposed(self.now, reserve, self.requests.latest());
         self.counts.reservations += 1;
-        let proposal = self.last_proposal.next();
-        self.last_proposal = proposal;
+        let proposal = self.next_proposal();
         self.step_raft(raft_core::Input::Propose { proposal, command: reserve.encode() });
     }
 

@@ -13,7 +13,7 @@ use raft_core::{
 use super::*;
 
 mod forwarded;
-mod operating;
+mod operations;
 mod reports;
 mod succession;
 

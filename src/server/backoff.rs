@@ -6,10 +6,7 @@
 
 use raft_core::SplitMix64;
 
-/// The wait before the second attempt; the first has none.
-const DELAY_US_MIN: u64 = 10_000;
-/// The longest wait. A peer that comes back is found within this; what it costs meanwhile is nothing.
-const DELAY_US_MAX: u64 = 1_000_000;
+use super::limits::{REDIAL_DELAY_US_MAX, REDIAL_DELAY_US_MIN};
 
 /// The attempts since a link was last up for a while.
 #[derive(Clone, Debug)]
@@ -35,7 +32,7 @@ impl Backoff {
         self.attempts = self.attempts.saturating_add(1);
         let Some(doublings) = attempt.checked_sub(1) else { return 0 };
         // 2^7 times the least is beyond the most already.
-        let full = (DELAY_US_MIN << doublings.min(7)).min(DELAY_US_MAX);
+        let full = (REDIAL_DELAY_US_MIN << doublings.min(7)).min(REDIAL_DELAY_US_MAX);
         full / 2 + self.rng.below(full / 2 + 1)
     }
 }
@@ -50,7 +47,10 @@ mod tests {
             let mut backoff = Backoff::new(seed);
             assert_eq!(backoff.next_delay_us(), 0);
             let second = backoff.next_delay_us();
-            assert!((DELAY_US_MIN / 2..=DELAY_US_MIN).contains(&second), "seed {seed}: {second}");
+            assert!(
+                (REDIAL_DELAY_US_MIN / 2..=REDIAL_DELAY_US_MIN).contains(&second),
+                "seed {seed}: {second}"
+            );
         }
     }
 
@@ -58,10 +58,10 @@ mod tests {
     fn the_wait_grows_to_its_bound_and_stays_there() {
         let mut backoff = Backoff::new(7);
         let delays: Vec<u64> = (0..1_000).map(|_| backoff.next_delay_us()).collect();
-        assert!(delays.iter().all(|d| *d <= DELAY_US_MAX), "{delays:?}");
-        assert!(delays[10..].iter().all(|d| *d >= DELAY_US_MAX / 2), "{delays:?}");
+        assert!(delays.iter().all(|d| *d <= REDIAL_DELAY_US_MAX), "{delays:?}");
+        assert!(delays[10..].iter().all(|d| *d >= REDIAL_DELAY_US_MAX / 2), "{delays:?}");
         backoff.attempts = u32::MAX;
-        assert!(backoff.next_delay_us() <= DELAY_US_MAX);
+        assert!(backoff.next_delay_us() <= REDIAL_DELAY_US_MAX);
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! What every part of the loop works with: the node, the time of this turn, and what this node is.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use mio::Registry;
 use raft_core::{LogIndex, Membership, Micros, NodeId, Peer, Role, Suffrage};
-use rustix::time::{ClockId, Timespec, clock_gettime};
 
+use super::clock::Clock;
 use super::counters::Counters;
 use super::handshake::{Acceptor, Caller};
 use crate::http::{self, Serves};
@@ -151,67 +150,4 @@ impl HttpConfigs {
             Serves::PagesOnly => &self.pages_only,
         }
     }
-}
-
-/// The time, read a few times a turn: reading it for each request would cost more than the request. It goes on
-/// while the machine is suspended, which a lease must not outlive.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Clock {
-    /// Since the machine was started, in microseconds.
-    started_at_us: u64,
-    started_us: u64,
-    now: Micros,
-    date: http::HttpDate,
-    date_read_at: Micros,
-}
-
-/// How old a date in an answer may be.
-const DATE_US_MAX: u64 = 500_000;
-
-impl Clock {
-    fn start() -> Clock {
-        Clock {
-            started_at_us: since_boot_us(),
-            started_us: wall_clock_us(),
-            now: Micros(0),
-            date: read_date(),
-            date_read_at: Micros(0),
-        }
-    }
-
-    /// Reads the time.
-    pub(super) fn tick(&mut self) {
-        self.now = Micros(since_boot_us().saturating_sub(self.started_at_us));
-        if self.now.since(self.date_read_at) >= DATE_US_MAX {
-            self.date = read_date();
-            self.date_read_at = self.now;
-        }
-    }
-
-    /// When the server began, in microseconds since 1970.
-    pub(super) fn started_us(&self) -> u64 {
-        self.started_us
-    }
-
-    /// Seconds since the server began.
-    pub(super) fn uptime_seconds(&self) -> u64 {
-        self.now.0 / 1_000_000
-    }
-}
-
-/// CLOCK_BOOTTIME: monotonic, and unlike CLOCK_MONOTONIC it does not stop with the machine.
-fn since_boot_us() -> u64 {
-    let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Boottime);
-    let micros = tv_sec.saturating_mul(1_000_000).saturating_add(tv_nsec / 1_000);
-    u64::try_from(micros).expect("a machine was started before it runs")
-}
-
-fn read_date() -> http::HttpDate {
-    http::HttpDate::from_unix(wall_clock_us() / 1_000_000)
-}
-
-/// The wall clock appears in the `Date` of answers and in the metrics, and nowhere else.
-fn wall_clock_us() -> u64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,13 +1,8 @@
 //! The bounds of every queue, table and wait in the server, in one place, and what happens at each.
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
 /// How many clients may be connected at once where the operator does not say. One costs some hundred bytes when
 /// idle, so this many some megabytes; and each that reads nothing may hold as much as the bounds of HTTP permit.
 pub(super) const CLIENT_CONNECTIONS_DEFAULT_MAX: usize = 16_384;
-
-/// Where the operator does not say, and the limit of open files leaves room for fewer than this, that is worth a word.
-const CLIENT_CONNECTIONS_TO_EXPECT: usize = 1_000;
 
 /// How many clients that are one too many may be on their way out at once: each is told so, and given the time to
 /// read it. What comes on top is closed without a chance to read it.
@@ -111,44 +106,11 @@ pub(super) const LOG_LINES_PER_WINDOW_MAX: u32 = 5;
 /// See [`LOG_LINES_PER_WINDOW_MAX`].
 pub(super) const LOG_WINDOW_US: u64 = 10_000_000;
 
-/// Raises the soft limit of open files to the hard one, and says how many clients there may be: as many as the
-/// operator says, and as that leaves room for.
-pub(super) fn client_connections_max(wanted: Option<u32>) -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    // A failure leaves the soft limit as it was: fewer clients, nothing worse.
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let current = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
-    let wanted = wanted.map(|wanted| usize::try_from(wanted).unwrap_or(usize::MAX));
-    let granted = clients_within(current, wanted.unwrap_or(CLIENT_CONNECTIONS_DEFAULT_MAX));
-    let wanted = wanted.unwrap_or(CLIENT_CONNECTIONS_TO_EXPECT);
-    if let Some(descriptors) = current
-        && granted < wanted
-    {
-        log::warn!(
-            "{granted} connections of clients instead of {wanted}: the limit of open files is {descriptors}, and \
-             {DESCRIPTORS_RESERVED} are kept for other use; raise it (ulimit -n)"
-        );
-    }
-    granted
-}
+/// How old the date in an answer may be.
+pub(super) const DATE_AGE_US_MAX: u64 = 500_000;
 
-/// How many of the clients that are wanted this many descriptors leave room for; `None` stands for no limit.
-fn clients_within(descriptors: Option<u64>, wanted: usize) -> usize {
-    let Some(descriptors) = descriptors else { return wanted };
-    let left = usize::try_from(descriptors).unwrap_or(usize::MAX).saturating_sub(DESCRIPTORS_RESERVED);
-    left.clamp(1, wanted)
-}
+/// How long a link that broke waits before the second attempt to dial; the first has no wait.
+pub(super) const REDIAL_DELAY_US_MIN: u64 = 10_000;
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn clients_never_get_the_descriptors_that_peers_need() {
-        assert_eq!(clients_within(None, 5_000), 5_000);
-        assert_eq!(clients_within(Some(u64::MAX), 5_000), 5_000);
-        assert_eq!(clients_within(Some(1024), 5_000), 1024 - DESCRIPTORS_RESERVED);
-        assert_eq!(clients_within(Some(1024), 2), 2);
-        assert_eq!(clients_within(Some(10), 5_000), 1, "a node must serve somebody");
-    }
-}
+/// The longest wait. A peer that comes back is found within this; what it costs meanwhile is nothing.
+pub(super) const REDIAL_DELAY_US_MAX: u64 = 1_000_000;

@@ -1,6 +1,6 @@
 //! The links: one to each other member, dialled by this node, on which it sends.
 //!
-//! What the others dial to this node, it receives on: see `guests`. How a link comes up is in `dial`.
+//! What the others dial to this node, it receives on: see `peer_connections`. How a link comes up is in `dial`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use slab::Slab;
 use super::backoff::Backoff;
 use super::context::Context;
 use super::dial::Refused;
-use super::guests::Guests;
 use super::limits::LINK_OUTPUT_BYTES_MAX;
 use super::narrate::LogLimit;
+use super::peer_connections::PeerConnections;
 use super::resolver::{QuestionId, Resolver};
 use super::sockets::{ReadOutcome, SendQueue, read};
 use crate::peer::{self, Decoder, Frame, Refuse};
@@ -103,9 +103,9 @@ impl Links {
     /// One link to each member but this node, and to whoever else is connected to this node and was welcome: one
     /// that joins knows no members at first, and one that was away for long not the present ones, but both have
     /// to answer their leader.
-    pub(super) fn reconcile(&mut self, ctx: &Context, guests: &Guests) {
+    pub(super) fn reconcile(&mut self, ctx: &Context, peer_connections: &PeerConnections) {
         let membership = &ctx.membership;
-        self.links.retain(|_, link| membership.contains(link.peer) || guests.has_member(link.peer));
+        self.links.retain(|_, link| membership.contains(link.peer) || peer_connections.has_member(link.peer));
         for (id, member) in &membership.members {
             let peer = Peer { id: *id, incarnation: member.incarnation };
             match self.key_of(peer) {

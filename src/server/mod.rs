@@ -9,14 +9,14 @@
 //! peers, then to clients. So no flood of clients keeps an election waiting, and one round of Raft serves all
 //! requests of a turn.
 
-mod admin;
 mod backoff;
 mod clients;
+mod clock;
 mod config;
 mod context;
 mod counters;
+mod descriptors;
 mod dial;
-mod guests;
 mod handshake;
 mod limits;
 mod links;
@@ -24,7 +24,9 @@ mod listeners;
 mod metrics;
 mod narrate;
 mod occupancy;
+mod operations;
 mod pages;
+mod peer_connections;
 mod ports;
 mod resolver;
 mod shutdown;
@@ -50,18 +52,19 @@ use crate::identity::Standing;
 use crate::node::{Input, Node, OperationOutcome, Output};
 use crate::peer::Frame;
 use crate::storage::{Completion, Listening, StorageThread, Store};
-use admin::{Concluded, Operations};
 use clients::Clients;
 use context::{Context, Me};
-use guests::Guests;
+use descriptors::client_connections_max;
 use limits::{
     EVENTS_PER_TURN_MAX, FIRST_CALL_SECONDS_MAX, SILENCE_ELECTION_TIMEOUTS, UPKEEP_INTERVAL_US,
-    UPKEEP_LEEWAY_US, client_connections_max,
+    UPKEEP_LEEWAY_US,
 };
 use links::Links;
 use narrate::LogLimit;
+use operations::{Concluded, Operations};
 use pages::View;
-use shutdown::Shutdown;
+use peer_connections::PeerConnections;
+use shutdown::{Shutdown, Succession};
 use signals::SecondSignal;
 use token::Source;
 
@@ -75,7 +78,7 @@ pub struct Server {
     ctx: Context,
     clients: Clients,
     links: Links,
-    guests: Guests,
+    peer_connections: PeerConnections,
     operations: Operations,
     shutdown: Shutdown,
     /// Whether this node has known a leader, itself or another, since it was started.
@@ -131,7 +134,7 @@ impl Server {
             ctx,
             clients: Clients::new(client_ports, client_connections_max(config.client_connections_max)),
             links,
-            guests: Guests::new(peer_ports),
+            peer_connections: PeerConnections::new(peer_ports),
             operations: Operations::default(),
             shutdown: Shutdown::Serving,
             has_followed: false,
@@ -143,7 +146,7 @@ impl Server {
             writes: Vec::new(),
             dropped: LogLimit::default(),
         };
-        server.links.reconcile(&server.ctx, &server.guests);
+        server.links.reconcile(&server.ctx, &server.peer_connections);
         Ok(server)
     }
 
@@ -152,7 +155,7 @@ impl Server {
     /// # Errors
     /// The poll fails; or a write had failed, or fails while the store is closed.
     pub fn run(mut self) -> Result<Exit, ServerError> {
-        self.second_signal.heard();
+        self.second_signal.disarm();
         let mut events = Events::with_capacity(EVENTS_PER_TURN_MAX);
         let exit = loop {
             self.turn(&mut events)?;
@@ -160,10 +163,10 @@ impl Server {
                 break exit;
             }
         };
-        self.second_signal.unheard();
+        self.second_signal.arm();
         // Whoever calls while the store is being closed is to be refused, not left waiting.
-        let Server { storage, clients, guests, links, .. } = self;
-        drop((clients, guests, links));
+        let Server { storage, clients, peer_connections, links, .. } = self;
+        drop((clients, peer_connections, links));
         match exit {
             Exit::Stopped | Exit::Removed | Exit::RemovedBefore => {
                 storage.shutdown().map_err(ServerError::Store)?
@@ -185,11 +188,12 @@ impl Server {
         self.ctx.clock.tick();
         self.ctx.counters.turns += 1;
         self.on_events(events);
-        self.guests.serve(&mut self.ctx, &mut self.links, &mut self.operations);
+        self.peer_connections.serve(&mut self.ctx, &mut self.links, &mut self.operations);
         self.on_time();
         self.on_woken();
         self.ctx.stopping = self.shutdown != Shutdown::Serving;
-        let view = View { links: &self.links, guests: &self.guests, storage: &self.storage };
+        let view =
+            View { links: &self.links, peer_connections: &self.peer_connections, storage: &self.storage };
         self.clients.serve(&mut self.ctx, view);
         // A turn may have taken a while: nothing is to be answered later than promised because of that.
         self.ctx.clock.tick();
@@ -204,14 +208,14 @@ impl Server {
     /// How long nothing needs to be done; `None` for ever.
     fn timeout(&self) -> Option<Duration> {
         let now = self.ctx.now();
-        if self.ctx.has_work() || self.guests.has_work(now) || self.clients.has_work(now) {
+        if self.ctx.has_work() || self.peer_connections.has_work(now) || self.clients.has_work(now) {
             return Some(Duration::ZERO);
         }
         let deadlines = [
             Some(self.upkeep_at),
             self.ctx.node.deadline(),
             self.links.deadline(),
-            self.guests.deadline(),
+            self.peer_connections.deadline(),
             self.clients.deadline(),
             self.shutdown.deadline(),
         ];
@@ -223,12 +227,12 @@ impl Server {
     fn on_events(&mut self, events: &Events) {
         for event in events {
             match Source::of(event.token()) {
-                Some(Source::PeerPort(place)) => self.guests.on_port_event(place),
+                Some(Source::PeerPort(place)) => self.peer_connections.on_port_event(place),
                 Some(Source::ClientPort(place)) => self.clients.on_port_event(place),
                 Some(Source::Waker) => self.woken = true,
                 Some(Source::Stop) => self.on_stop_requests(),
                 Some(Source::Link(key)) => self.links.on_event(&mut self.ctx, key, event),
-                Some(Source::Guest(key)) => self.guests.on_event(key, event),
+                Some(Source::PeerConnection(key)) => self.peer_connections.on_event(key, event),
                 Some(Source::Client(key)) => self.clients.on_event(key, event),
                 None => {}
             }
@@ -237,13 +241,13 @@ impl Server {
 
     fn on_time(&mut self) {
         self.links.on_time(&mut self.ctx);
-        self.guests.on_time(&mut self.ctx);
+        self.peer_connections.on_time(&mut self.ctx);
         self.clients.on_time(&self.ctx);
         if self.upkeep_at <= self.ctx.now().plus(UPKEEP_LEEWAY_US) {
             self.upkeep_at = self.ctx.now().plus(UPKEEP_INTERVAL_US);
-            self.operations.record_moves(&mut self.ctx, &self.guests);
-            self.guests.close_departed(&self.ctx);
-            self.links.reconcile(&self.ctx, &self.guests);
+            self.operations.record_moves(&mut self.ctx, &self.peer_connections);
+            self.peer_connections.close_departed(&self.ctx);
+            self.links.reconcile(&self.ctx, &self.peer_connections);
             self.warn_where_nobody_calls();
             if self.ctx.leads() {
                 let patience_us = SILENCE_ELECTION_TIMEOUTS * self.election_timeout_us;
@@ -288,8 +292,8 @@ impl Server {
                 Output::Answer { request, answer } => self.clients.on_answer(&mut self.ctx, request, answer),
                 Output::OperationDone { operation, outcome } => {
                     match self.operations.conclude(&self.ctx, operation, outcome) {
-                        Concluded::Answer(guest, response) => {
-                            self.guests.on_operation_done(&mut self.ctx, guest, response);
+                        Concluded::Answer(connection, response) => {
+                            self.peer_connections.on_operation_done(&mut self.ctx, connection, response);
                         }
                         Concluded::HandOver(outcome) => self.on_hand_over_done(outcome),
                         Concluded::Nothing => {}
@@ -299,7 +303,7 @@ impl Server {
                 Output::MembershipChanged(membership) => self.on_membership(membership),
                 Output::PeerRemoved(peer) => {
                     log::debug!("node {peer} is refused from now on");
-                    self.guests.close_departed(&self.ctx);
+                    self.peer_connections.close_departed(&self.ctx);
                 }
                 Output::Removed => self.on_removed("the members have agreed on it"),
                 Output::Dropped { from, reason } => self.on_dropped(from, reason),
@@ -344,7 +348,7 @@ impl Server {
     /// A node hears from a cluster only if members can reach it at the address that it announces. It is not told
     /// where they can not.
     fn warn_where_nobody_calls(&mut self) {
-        let is_alone = !self.has_followed && self.guests.announcements().next().is_none();
+        let is_alone = !self.has_followed && self.peer_connections.announcements().next().is_none();
         if is_alone && !self.warned_of_silence && self.ctx.clock.uptime_seconds() >= FIRST_CALL_SECONDS_MAX {
             self.warned_of_silence = true;
             log::warn!(
@@ -359,7 +363,7 @@ impl Server {
             log::info!("{}", narrate::membership_line(&self.ctx.membership, &membership));
         }
         self.ctx.membership = membership;
-        self.links.reconcile(&self.ctx, &self.guests);
+        self.links.reconcile(&self.ctx, &self.peer_connections);
         self.upkeep_at = self.ctx.now();
     }
 
@@ -378,13 +382,13 @@ impl Server {
 
     fn on_stop_requests(&mut self) {
         for _ in 0..signals::stop_requests(&mut self.stop) {
-            let standing = if self.ctx.leads() && self.ctx.others_vote() {
-                shutdown::Standing::LeadsOthers
+            let succession = if self.ctx.leads() && self.ctx.others_vote() {
+                Succession::LeadsOthers
             } else {
-                shutdown::Standing::NothingToHandOver
+                Succession::NothingToHandOver
             };
             let now = self.ctx.now();
-            if self.shutdown.on_stop_request(now, standing, self.election_timeout_us) {
+            if self.shutdown.on_stop_request(now, succession, self.election_timeout_us) {
                 log::info!("asked to stop: handing over first");
                 self.operations.hand_over(&mut self.ctx);
             } else {

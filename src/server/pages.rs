@@ -1,9 +1,9 @@
 //! What is shown to load balancers, monitoring systems and people: health, readiness, status, metrics.
 
 use super::context::Context;
-use super::guests::Guests;
 use super::links::Links;
 use super::metrics::{self, Gauges};
+use super::peer_connections::PeerConnections;
 use super::status;
 use crate::http::Page;
 use crate::storage::StorageThread;
@@ -12,7 +12,7 @@ use crate::storage::StorageThread;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct View<'a> {
     pub(super) links: &'a Links,
-    pub(super) guests: &'a Guests,
+    pub(super) peer_connections: &'a PeerConnections,
     pub(super) storage: &'a StorageThread,
 }
 
@@ -35,12 +35,13 @@ pub(super) fn content(
     match page {
         // That it is answered at all says that the loop turns; after a write that failed only a restart helps.
         Page::Health => word(if ctx.node.raft().is_muted() { Err("failed") } else { Ok("ok") }),
-        Page::Ready { leader } => word(readiness(&Standing::of(ctx), leader)),
+        Page::Ready { leader: false } => word(Readiness::of(ctx).to_serve()),
+        Page::Ready { leader: true } => word(Readiness::of(ctx).to_lead()),
         Page::Status => {
             Content { ok: true, content_type: "application/json", body: status::json(ctx, view.links) }
         }
         Page::Metrics => {
-            let gauges = Gauges { clients, clients_max, guests: view.guests.count() };
+            let gauges = Gauges { clients, clients_max, peer_connections: view.peer_connections.count() };
             let body = metrics::page(ctx, view.links, &view.storage.counts(), gauges);
             Content { ok: true, content_type: metrics::CONTENT_TYPE, body }
         }
@@ -49,40 +50,40 @@ pub(super) fn content(
 
 /// What readiness depends on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Standing {
+struct Readiness {
     leads: bool,
     knows_leader: bool,
     write_failed: bool,
     stopping: bool,
 }
 
-impl Standing {
-    fn of(ctx: &Context) -> Standing {
-        Standing {
+impl Readiness {
+    fn of(ctx: &Context) -> Readiness {
+        Readiness {
             leads: ctx.leads(),
             knows_leader: ctx.leader.is_some(),
             write_failed: ctx.node.raft().is_muted(),
             stopping: ctx.stopping,
         }
     }
-}
 
-/// Whether this node can serve now, or leads where that is asked, and a word of why (not).
-fn readiness(standing: &Standing, asked_to_lead: bool) -> Result<&'static str, &'static str> {
-    let Standing { leads, knows_leader, write_failed, stopping } = *standing;
-    if write_failed {
-        Err("failed")
-    } else if stopping {
-        // It still serves for a moment; nobody new is to be sent here.
-        Err("stopping")
-    } else if !leads && !knows_leader {
-        Err("leaderless")
-    } else if !asked_to_lead {
-        Ok("ready")
-    } else if leads {
-        Ok("leader")
-    } else {
-        Err("follower")
+    /// A word of why this node can serve now, or not.
+    fn to_serve(self) -> Result<&'static str, &'static str> {
+        if self.write_failed {
+            Err("failed")
+        } else if self.stopping {
+            // It still serves for a moment; nobody new is to be sent here.
+            Err("stopping")
+        } else if !self.leads && !self.knows_leader {
+            Err("leaderless")
+        } else {
+            Ok("ready")
+        }
+    }
+
+    /// A word of why this node can serve now as the leader, or not.
+    fn to_lead(self) -> Result<&'static str, &'static str> {
+        self.to_serve().and(if self.leads { Ok("leader") } else { Err("follower") })
     }
 }
 
@@ -97,18 +98,18 @@ mod tests {
 
     #[test]
     fn a_node_is_ready_where_it_can_serve_and_leads_where_it_leads() {
-        let follower = Standing { leads: false, knows_leader: true, write_failed: false, stopping: false };
-        let leader = Standing { leads: true, ..follower };
-        let lost = Standing { knows_leader: false, ..follower };
-        for (standing, ready, leads) in [
+        let follower = Readiness { leads: false, knows_leader: true, write_failed: false, stopping: false };
+        let leader = Readiness { leads: true, ..follower };
+        let lost = Readiness { knows_leader: false, ..follower };
+        for (readiness, ready, leads) in [
             (follower, Ok("ready"), Err("follower")),
             (leader, Ok("ready"), Ok("leader")),
             (lost, Err("leaderless"), Err("leaderless")),
-            (Standing { stopping: true, ..leader }, Err("stopping"), Err("stopping")),
-            (Standing { write_failed: true, ..leader }, Err("failed"), Err("failed")),
+            (Readiness { stopping: true, ..leader }, Err("stopping"), Err("stopping")),
+            (Readiness { write_failed: true, ..leader }, Err("failed"), Err("failed")),
         ] {
-            assert_eq!(readiness(&standing, false), ready, "{standing:?}");
-            assert_eq!(readiness(&standing, true), leads, "{standing:?}");
+            assert_eq!(readiness.to_serve(), ready, "{readiness:?}");
+            assert_eq!(readiness.to_lead(), leads, "{readiness:?}");
         }
     }
 

@@ -34,7 +34,7 @@ pub(super) enum Shutdown {
 
 /// Whether anybody could take over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Standing {
+pub(super) enum Succession {
     /// This node leads, and others vote.
     LeadsOthers,
     /// This node follows, or is alone.
@@ -46,16 +46,16 @@ impl Shutdown {
     pub(super) fn on_stop_request(
         &mut self,
         now: Micros,
-        standing: Standing,
+        succession: Succession,
         election_timeout_us: u64,
     ) -> bool {
-        match (*self, standing) {
-            (Shutdown::Serving, Standing::LeadsOthers) => {
+        match (*self, succession) {
+            (Shutdown::Serving, Succession::LeadsOthers) => {
                 // The core gives a transfer up after one election timeout; as long again for the new leader.
                 *self = Shutdown::HandingOver { until: now.plus(2 * election_timeout_us) };
                 true
             }
-            (Shutdown::Serving, Standing::NothingToHandOver) => {
+            (Shutdown::Serving, Succession::NothingToHandOver) => {
                 self.drain(now, Exit::Stopped);
                 false
             }
@@ -130,16 +130,16 @@ mod tests {
     const NOW: Micros = Micros(1_000);
     const ELECTION_TIMEOUT_US: u64 = 1_000_000;
 
-    fn asked(standing: Standing) -> Shutdown {
+    fn asked(succession: Succession) -> Shutdown {
         let mut shutdown = Shutdown::Serving;
-        let hands_over = shutdown.on_stop_request(NOW, standing, ELECTION_TIMEOUT_US);
-        assert_eq!(hands_over, standing == Standing::LeadsOthers);
+        let hands_over = shutdown.on_stop_request(NOW, succession, ELECTION_TIMEOUT_US);
+        assert_eq!(hands_over, succession == Succession::LeadsOthers);
         shutdown
     }
 
     #[test]
     fn a_leader_of_others_hands_over_before_it_drains() {
-        let mut shutdown = asked(Standing::LeadsOthers);
+        let mut shutdown = asked(Succession::LeadsOthers);
         assert!(shutdown.accepts_clients());
         shutdown.on_turn(NOW, 0);
         assert_eq!(shutdown.exit(), None, "nobody has taken over yet");
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_hand_over_that_nobody_answers_is_given_up_in_time() {
-        let mut shutdown = asked(Standing::LeadsOthers);
+        let mut shutdown = asked(Succession::LeadsOthers);
         let until = shutdown.deadline().unwrap();
         shutdown.on_turn(until, 5);
         assert_eq!(shutdown.exit(), None);
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_follower_drains_at_once() {
-        let mut shutdown = asked(Standing::NothingToHandOver);
+        let mut shutdown = asked(Succession::NothingToHandOver);
         assert!(!shutdown.accepts_clients());
         shutdown.on_turn(NOW, 0);
         assert_eq!(shutdown.exit(), Some(Exit::Stopped));
@@ -172,16 +172,17 @@ mod tests {
 
     #[test]
     fn a_second_request_ends_it_at_once_wherever_it_stands() {
-        for standing in [Standing::LeadsOthers, Standing::NothingToHandOver] {
-            let mut shutdown = asked(standing);
-            assert!(!shutdown.on_stop_request(NOW, standing, ELECTION_TIMEOUT_US));
+        for succession in [Succession::LeadsOthers, Succession::NothingToHandOver] {
+            let mut shutdown = asked(succession);
+            assert!(!shutdown.on_stop_request(NOW, succession, ELECTION_TIMEOUT_US));
             assert_eq!(shutdown.exit(), Some(Exit::Interrupted));
         }
     }
 
     #[test]
     fn removal_is_how_it_ends_even_where_it_was_asked_to_stop() {
-        let starts = [Shutdown::Serving, asked(Standing::LeadsOthers), asked(Standing::NothingToHandOver)];
+        let starts =
+            [Shutdown::Serving, asked(Succession::LeadsOthers), asked(Succession::NothingToHandOver)];
         for mut shutdown in starts {
             shutdown.on_removed(NOW, Exit::Removed);
             shutdown.on_turn(NOW, 0);

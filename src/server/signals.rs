@@ -63,8 +63,8 @@ impl StopRequests {
 }
 
 impl SecondSignal {
-    /// The loop hears each of them from now on.
-    pub(super) fn heard(&mut self) {
+    /// The loop hears each of them from now on: none ends the process.
+    pub(super) fn disarm(&mut self) {
         for id in self.arming.drain(..) {
             unregister(id);
         }
@@ -72,7 +72,7 @@ impl SecondSignal {
     }
 
     /// The loop has ended: the next signal ends what still goes on.
-    pub(super) fn unheard(&self) {
+    pub(super) fn arm(&self) {
         self.ends.store(true, Ordering::Relaxed);
     }
 }

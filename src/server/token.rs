@@ -16,7 +16,7 @@ pub(super) enum Source {
     /// A link that this node dialled, by its key.
     Link(usize),
     /// A connection accepted on the peer port, by its key.
-    Guest(usize),
+    PeerConnection(usize),
     /// A client, by its key.
     Client(usize),
 }
@@ -32,7 +32,7 @@ impl Source {
             Source::Waker => (2, 0),
             Source::Stop => (3, 0),
             Source::Link(key) => (4, key),
-            Source::Guest(key) => (5, key),
+            Source::PeerConnection(key) => (5, key),
             Source::Client(key) => (6, key),
         };
         Token(key << KIND_BITS | kind)
@@ -47,7 +47,7 @@ impl Source {
             2 => Some(Source::Waker),
             3 => Some(Source::Stop),
             4 => Some(Source::Link(key)),
-            5 => Some(Source::Guest(key)),
+            5 => Some(Source::PeerConnection(key)),
             6 => Some(Source::Client(key)),
             7.. => None,
         }
@@ -63,7 +63,7 @@ mod tests {
         let keys = [0, 1, 7, 8, usize::MAX >> KIND_BITS];
         let keyed = keys.into_iter().flat_map(|k| {
             let ports = [Source::PeerPort(k), Source::ClientPort(k)];
-            ports.into_iter().chain([Source::Link(k), Source::Guest(k), Source::Client(k)])
+            ports.into_iter().chain([Source::Link(k), Source::PeerConnection(k), Source::Client(k)])
         });
         let single = [Source::Waker, Source::Stop];
         for source in single.into_iter().chain(keyed) {

@@ -108,7 +108,7 @@ fn without_a_leader_the_promised_words_are_said_whatever_the_client_accepts() {
     for accept in ["*/*", "application/json"] {
         assert_eq!(
             exchange(&Config::default(), Server::KnowsNoLeader, &request("POST /", accept)),
-            format!("HTTP/1.1 503 Leader unavailable\r\n{COMMON}Retry-After: 1\r\ncontent-length: 0\r\n\r\n")
+            format!("HTTP/1.1 503 Leader unavailable\r\n{COMMON}Retry-After: 1\r\nContent-Length: 0\r\n\r\n")
         );
     }
 }

@@ -26,7 +26,7 @@ pub(super) const CONTENT_TYPE: &str = exposition::CONTENT_TYPE;
 pub(super) struct Gauges {
     pub(super) clients: usize,
     pub(super) clients_max: usize,
-    pub(super) guests: usize,
+    pub(super) peer_connections: usize,
 }
 
 /// The page.
@@ -35,12 +35,12 @@ pub(super) fn page(ctx: &Context, links: &Links, storage: &StorageCounts, gauges
     let status = ctx.node.status();
     page.gauges("ticketd_build_info", "Always 1; the label says which version runs.")
         .sample(concat!("version=\"", env!("CARGO_PKG_VERSION"), "\""), 1);
-    render_process(&mut page, &Process::read(), ctx.clock.started_us());
+    render_process(&mut page, &Process::read(), ctx.clock.unix_us_at_start());
     render_clients(&mut page, &ctx.counters, &ctx.tally, gauges);
     render_ids(&mut page, &ctx.counters, &status, ctx.node.counts());
     render_raft(&mut page, &status, ctx.node.counts());
     render_members(&mut page, ctx, links, &status);
-    render_peers(&mut page, &ctx.counters, gauges.guests);
+    render_peers(&mut page, &ctx.counters, gauges.peer_connections);
     render_dialling(&mut page, &ctx.counters);
     render_storage(&mut page, storage);
     page.counter("ticketd_loop_turns_total", "Turns of the event loop.", ctx.counters.turns);
@@ -48,9 +48,9 @@ pub(super) fn page(ctx: &Context, links: &Links, storage: &StorageCounts, gauges
 }
 
 /// The names are those by which dashboards find these of any process.
-fn render_process(page: &mut Exposition, process: &Process, started_us: u64) {
+fn render_process(page: &mut Exposition, process: &Process, unix_us_at_start: u64) {
     page.gauges("process_start_time_seconds", "When the server began, in seconds since 1970 (UTC).")
-        .sample("", Seconds(started_us));
+        .sample("", Seconds(unix_us_at_start));
     if let Some(bytes) = process.resident_bytes {
         page.gauge("process_resident_memory_bytes", "Memory of this process that is in RAM.", bytes);
     }
@@ -195,7 +195,7 @@ fn render_members(page: &mut Exposition, ctx: &Context, links: &Links, node: &No
     }
 }
 
-fn render_peers(page: &mut Exposition, counters: &Counters, guests: usize) {
+fn render_peers(page: &mut Exposition, counters: &Counters, peer_connections: usize) {
     page.counter("ticketd_peer_received_bytes_total", "Bytes from peers.", counters.peer_bytes_received);
     page.counter("ticketd_peer_sent_bytes_total", "Bytes to peers.", counters.peer_bytes_sent);
     page.counter("ticketd_peer_received_frames_total", "Messages from peers.", counters.messages_received);
@@ -215,16 +215,16 @@ fn render_peers(page: &mut Exposition, counters: &Counters, guests: usize) {
         let count = counters.bad_frames.get(label).copied().unwrap_or(0);
         bad.sample(&format!("kind=\"{label}\""), count);
     }
-    page.gauge("ticketd_peer_connections", "Open connections on the peer port.", len(guests));
+    page.gauge("ticketd_peer_connections", "Open connections on the peer port.", len(peer_connections));
     page.counter(
         "ticketd_peer_connections_accepted_total",
         "Connections on the peer port that were accepted.",
-        counters.guests_accepted,
+        counters.peer_connections_accepted,
     );
     page.counter(
         "ticketd_peer_connections_refused_total",
         "Connections on the peer port that were closed, because too many were open.",
-        counters.guests_refused,
+        counters.peer_connections_refused,
     );
 }
 

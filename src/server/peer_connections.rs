@@ -12,7 +12,6 @@ use mio::event::Event;
 use raft_core::{Micros, Peer};
 use slab::Slab;
 
-use super::admin::Operations;
 use super::context::Context;
 use super::handshake::Caller;
 use super::limits::{
@@ -21,6 +20,7 @@ use super::limits::{
 };
 use super::links::Links;
 use super::narrate::LogLimit;
+use super::operations::Operations;
 use super::ports::{Ports, Stream};
 use super::sockets::{ReadOutcome, SendQueue, read};
 use super::sweep::Sweep;
@@ -30,21 +30,21 @@ use crate::peer::{self, AdminResponse, Decoder, Frame, FrameError, Hello, PROTOC
 
 /// Everybody who is connected to the peer port.
 #[derive(Debug)]
-pub(super) struct Guests {
+pub(super) struct PeerConnections {
     ports: Ports<()>,
-    guests: Slab<Guest>,
+    connections: Slab<Connection>,
     /// Those that may have something to read, each once.
     ready: VecDeque<usize>,
     buffer: Box<[u8]>,
     sweep: Sweep,
-    last: GuestId,
+    last: PeerConnectionId,
     complaints: LogLimit,
     copies: LogLimit,
 }
 
 /// Names one connection for good, unlike its key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct GuestId(u64);
+pub(super) struct PeerConnectionId(u64);
 
 /// What was said by a member that is connected.
 #[derive(Clone, Copy, Debug)]
@@ -55,12 +55,12 @@ pub(super) struct Announcement<'a> {
 }
 
 #[derive(Debug)]
-struct Guest {
-    id: GuestId,
+struct Connection {
+    id: PeerConnectionId,
     stream: Stream,
     decoder: Decoder,
     output: SendQueue,
-    standing: Standing,
+    party: Party,
     /// An event said that the other side has ended: reading goes on until it shows.
     read_closed: bool,
     /// In `ready`.
@@ -68,7 +68,7 @@ struct Guest {
 }
 
 #[derive(Debug)]
-enum Standing {
+enum Party {
     /// Has not said who it is.
     Stranger { until: Micros },
     /// Was welcomed; what it sends is a peer's word.
@@ -86,16 +86,16 @@ enum Next {
     Close,
 }
 
-impl Guests {
+impl PeerConnections {
     /// Nobody yet.
-    pub(super) fn new(ports: Ports<()>) -> Guests {
-        Guests {
+    pub(super) fn new(ports: Ports<()>) -> PeerConnections {
+        PeerConnections {
             ports,
-            guests: Slab::new(),
+            connections: Slab::new(),
             ready: VecDeque::new(),
             buffer: vec![0; READ_BYTES_MAX].into_boxed_slice(),
             sweep: Sweep::default(),
-            last: GuestId(0),
+            last: PeerConnectionId(0),
             complaints: LogLimit::default(),
             copies: LogLimit::default(),
         }
@@ -108,8 +108,8 @@ impl Guests {
 
     /// A socket has something to say.
     pub(super) fn on_event(&mut self, key: usize, event: &Event) {
-        if let Some(guest) = self.guests.get_mut(key) {
-            guest.read_closed |= event.is_read_closed() || event.is_error();
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.read_closed |= event.is_read_closed() || event.is_error();
             self.queue(key);
         }
     }
@@ -119,25 +119,25 @@ impl Guests {
         !self.ready.is_empty() || self.ports.is_ready(now)
     }
 
-    /// When [`Guests::on_time`], or accepting, has something to do.
+    /// When [`PeerConnections::on_time`], or accepting, has something to do.
     pub(super) fn deadline(&self) -> Option<Micros> {
         [self.sweep.deadline(), self.ports.deadline()].into_iter().flatten().min()
     }
 
     /// How many are connected.
     pub(super) fn count(&self) -> usize {
-        self.guests.len()
+        self.connections.len()
     }
 
     /// What the members that are connected said of themselves.
     pub(super) fn announcements(&self) -> impl Iterator<Item = Announcement<'_>> {
-        self.guests.iter().filter_map(|(_, guest)| match &guest.standing {
-            Standing::Member { hello } => Some(Announcement {
+        self.connections.iter().filter_map(|(_, connection)| match &connection.party {
+            Party::Member { hello } => Some(Announcement {
                 peer: hello.from,
                 peer_address: &hello.peer_address,
                 client_address: &hello.client_address,
             }),
-            Standing::Stranger { .. } | Standing::Operator { .. } | Standing::Leaving { .. } => None,
+            Party::Stranger { .. } | Party::Operator { .. } | Party::Leaving { .. } => None,
         })
     }
 
@@ -151,8 +151,8 @@ impl Guests {
         self.accept(ctx);
         for _ in 0..self.ready.len() {
             let Some(key) = self.ready.pop_front() else { break };
-            if let Some(guest) = self.guests.get_mut(key) {
-                guest.queued = false;
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.queued = false;
                 let next = self.read(ctx, links, operations, key);
                 self.settle(ctx, key, next);
             }
@@ -164,11 +164,11 @@ impl Guests {
         if !self.sweep.begin(ctx.now()) {
             return;
         }
-        for key in 0..self.guests.capacity() {
-            let Some(guest) = self.guests.get(key) else { continue };
-            match guest.deadline() {
+        for key in 0..self.connections.capacity() {
+            let Some(connection) = self.connections.get(key) else { continue };
+            match connection.deadline() {
                 Some(deadline) if deadline <= ctx.now() => {
-                    if matches!(guest.standing, Standing::Stranger { .. }) {
+                    if matches!(connection.party, Party::Stranger { .. }) {
                         ctx.counters.handshakes_timed_out += 1;
                     }
                     self.close(key);
@@ -180,9 +180,9 @@ impl Guests {
 
     /// Closes the connections of peers that are members no more. When they call again, they are told why.
     pub(super) fn close_departed(&mut self, ctx: &Context) {
-        for key in 0..self.guests.capacity() {
-            let Some(guest) = self.guests.get(key) else { continue };
-            if let Standing::Member { hello } = &guest.standing
+        for key in 0..self.connections.capacity() {
+            let Some(connection) = self.connections.get(key) else { continue };
+            if let Party::Member { hello } = &connection.party
                 && ctx.caller(hello) == Caller::Removed
             {
                 self.close(key);
@@ -191,20 +191,25 @@ impl Guests {
     }
 
     /// An operation has come to its end: answers whoever asked for it, if it is still there.
-    pub(super) fn on_operation_done(&mut self, ctx: &mut Context, id: GuestId, response: AdminResponse) {
-        let found = self.guests.iter().find(|(_, guest)| guest.id == id).map(|(key, _)| key);
+    pub(super) fn on_operation_done(
+        &mut self,
+        ctx: &mut Context,
+        id: PeerConnectionId,
+        response: AdminResponse,
+    ) {
+        let found = self.connections.iter().find(|(_, connection)| connection.id == id).map(|(key, _)| key);
         let Some(key) = found else { return };
-        let guest = &mut self.guests[key];
-        guest.standing = Standing::Operator { awaits: false, idle_since: ctx.now() };
-        peer::encode(&Frame::AdminResponse(response), guest.output.tail());
+        let connection = &mut self.connections[key];
+        connection.party = Party::Operator { awaits: false, idle_since: ctx.now() };
+        peer::encode(&Frame::AdminResponse(response), connection.output.tail());
         self.settle(ctx, key, Next::GoOn);
     }
 
     fn accept(&mut self, ctx: &mut Context) {
         for _ in 0..ACCEPTS_PER_TURN_MAX {
             let Some((stream, ())) = self.ports.accept(ctx.now()) else { return };
-            if self.guests.len() >= PEER_CONNECTIONS_MAX && !self.make_room() {
-                ctx.counters.guests_refused += 1;
+            if self.connections.len() >= PEER_CONNECTIONS_MAX && !self.make_room() {
+                ctx.counters.peer_connections_refused += 1;
                 continue;
             }
             self.admit(ctx, stream);
@@ -212,24 +217,25 @@ impl Guests {
     }
 
     fn admit(&mut self, ctx: &mut Context, mut stream: Stream) {
-        let entry = self.guests.vacant_entry();
+        let entry = self.connections.vacant_entry();
         let key = entry.key();
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = ctx.registry.register(&mut stream, Source::Guest(key).token(), interest) {
-            ctx.counters.guests_refused += 1;
+        if let Err(error) = ctx.registry.register(&mut stream, Source::PeerConnection(key).token(), interest)
+        {
+            ctx.counters.peer_connections_refused += 1;
             log::debug!("a connection on the peer port was not registered: {error}");
             return;
         }
         stream.send_at_once();
-        ctx.counters.guests_accepted += 1;
-        self.last = GuestId(self.last.0 + 1);
+        ctx.counters.peer_connections_accepted += 1;
+        self.last = PeerConnectionId(self.last.0 + 1);
         let until = ctx.now().plus(HANDSHAKE_US_MAX);
-        entry.insert(Guest {
+        entry.insert(Connection {
             id: self.last,
             stream,
             decoder: Decoder::new(),
             output: SendQueue::default(),
-            standing: Standing::Stranger { until },
+            party: Party::Stranger { until },
             read_closed: false,
             queued: false,
         });
@@ -239,41 +245,40 @@ impl Guests {
     /// Closes the stranger that has been there longest, or else the operator that has, of those who ask for nothing now.
     /// False where there is neither.
     fn make_room(&mut self) -> bool {
-        let oldest = |may_go: fn(&Standing) -> bool| {
-            let going = self.guests.iter().filter(|(_, guest)| may_go(&guest.standing));
-            going.min_by_key(|(_, guest)| guest.id).map(|(key, _)| key)
+        let oldest = |may_go: fn(&Party) -> bool| {
+            let going = self.connections.iter().filter(|(_, connection)| may_go(&connection.party));
+            going.min_by_key(|(_, connection)| connection.id).map(|(key, _)| key)
         };
-        let stranger =
-            oldest(|standing| matches!(standing, Standing::Stranger { .. } | Standing::Leaving { .. }));
-        let idle = || oldest(|standing| matches!(standing, Standing::Operator { awaits: false, .. }));
+        let stranger = oldest(|party| matches!(party, Party::Stranger { .. } | Party::Leaving { .. }));
+        let idle = || oldest(|party| matches!(party, Party::Operator { awaits: false, .. }));
         let Some(key) = stranger.or_else(idle) else { return false };
         self.close(key);
         true
     }
 
     fn queue(&mut self, key: usize) {
-        let guest = &mut self.guests[key];
-        if !guest.queued {
-            guest.queued = true;
+        let connection = &mut self.connections[key];
+        if !connection.queued {
+            connection.queued = true;
             self.ready.push_back(key);
         }
     }
 
     fn close(&mut self, key: usize) {
-        self.guests.remove(key);
+        self.connections.remove(key);
     }
 
     /// After anything was done with a connection: sends what there is to send, and closes it if need be.
     fn settle(&mut self, ctx: &mut Context, key: usize, next: Next) {
-        let Some(guest) = self.guests.get_mut(key) else { return };
-        let sent = guest.output.flush(&mut guest.stream);
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let sent = connection.output.flush(&mut connection.stream);
         if let Ok(sent) = sent {
             ctx.counters.peer_bytes_sent += sent as u64;
         }
         if next == Next::Close || sent.is_err() {
             self.close(key);
         } else {
-            self.sweep.note(guest.deadline());
+            self.sweep.note(connection.deadline());
         }
     }
 
@@ -288,14 +293,14 @@ impl Guests {
         let mut next = Next::GoOn;
         for reads in 1.. {
             let mut emptied = false;
-            match read(&mut self.guests[key].stream, &mut buffer) {
+            match read(&mut self.connections[key].stream, &mut buffer) {
                 ReadOutcome::Bytes(n) => {
                     // What is promised with the answer to a message counts from no earlier than when it came: a
                     // process may have been stopped for long since the turn began.
                     ctx.clock.tick();
                     ctx.counters.peer_bytes_received += n as u64;
                     // A read that does not fill the buffer has emptied the socket: see `clients`.
-                    emptied = n < buffer.len() && !self.guests[key].read_closed;
+                    emptied = n < buffer.len() && !self.connections[key].read_closed;
                     next = self.on_bytes(ctx, links, operations, key, &buffer[..n]);
                 }
                 ReadOutcome::NotNow => break,
@@ -327,8 +332,8 @@ impl Guests {
     ) -> Next {
         let mut input = bytes;
         loop {
-            let guest = &mut self.guests[key];
-            match guest.decoder.next_frame(&mut input) {
+            let connection = &mut self.connections[key];
+            match connection.decoder.next_frame(&mut input) {
                 Ok(None) => return Next::GoOn,
                 Ok(Some(frame)) => match self.on_frame(ctx, links, operations, key, frame) {
                     Next::GoOn => {}
@@ -348,47 +353,47 @@ impl Guests {
         key: usize,
         frame: Frame,
     ) -> Next {
-        let guest = &mut self.guests[key];
-        match (&guest.standing, frame) {
+        let connection = &mut self.connections[key];
+        match (&connection.party, frame) {
             // It was refused: what else it says is of no interest.
-            (Standing::Leaving { .. }, _) => Next::GoOn,
-            (Standing::Member { hello }, Frame::Raft(message)) => {
+            (Party::Leaving { .. }, _) => Next::GoOn,
+            (Party::Member { hello }, Frame::Raft(message)) => {
                 let from = hello.from;
                 note_message(ctx, links, from, &message);
                 ctx.step(Input::Message { from, message });
                 Next::GoOn
             }
-            (Standing::Member { hello }, Frame::Forward(message)) => {
+            (Party::Member { hello }, Frame::Forward(message)) => {
                 let from = hello.from;
                 note_message(ctx, links, from, &message);
                 ctx.step(Input::Forward { from, message });
                 Next::GoOn
             }
-            (Standing::Member { hello }, Frame::Bequest(bequest)) => {
+            (Party::Member { hello }, Frame::Bequest(bequest)) => {
                 let from = hello.from;
                 note_message(ctx, links, from, &bequest);
                 ctx.step(Input::Bequest { from, bequest });
                 Next::GoOn
             }
-            (Standing::Stranger { .. }, Frame::Hello(hello)) => {
+            (Party::Stranger { .. }, Frame::Hello(hello)) => {
                 self.on_hello(ctx, links, key, hello);
                 Next::GoOn
             }
             (
-                Standing::Stranger { .. } | Standing::Operator { awaits: false, .. },
+                Party::Stranger { .. } | Party::Operator { awaits: false, .. },
                 Frame::AdminRequest(request),
             ) => {
                 ctx.counters.operations += 1;
-                let response = operations.begin(ctx, links, guest.id, request);
+                let response = operations.begin(ctx, links, connection.id, request);
                 let awaits = response.is_none();
-                guest.standing = Standing::Operator { awaits, idle_since: ctx.now() };
+                connection.party = Party::Operator { awaits, idle_since: ctx.now() };
                 if let Some(response) = response {
-                    peer::encode(&Frame::AdminResponse(response), guest.output.tail());
+                    peer::encode(&Frame::AdminResponse(response), connection.output.tail());
                 }
-                if guest.output.len() > OPERATOR_OUTPUT_BYTES_MAX { Next::Close } else { Next::GoOn }
+                if connection.output.len() > OPERATOR_OUTPUT_BYTES_MAX { Next::Close } else { Next::GoOn }
             }
             (
-                Standing::Stranger { .. } | Standing::Member { .. } | Standing::Operator { .. },
+                Party::Stranger { .. } | Party::Member { .. } | Party::Operator { .. },
                 Frame::Hello(_)
                 | Frame::Welcome(_)
                 | Frame::Refuse(_)
@@ -410,18 +415,18 @@ impl Guests {
             Ok(welcome) => {
                 log::debug!("node {from} at {} is welcome", hello.peer_address);
                 ctx.counters.handshakes_accepted += 1;
-                let former = self.guests.iter().find(
-                    |(_, guest)| matches!(&guest.standing, Standing::Member { hello } if hello.from == from),
+                let former = self.connections.iter().find(
+                    |(_, connection)| matches!(&connection.party, Party::Member { hello } if hello.from == from),
                 );
                 if let Some((former, _)) = former {
                     self.warn_of_a_copy(ctx.now(), former, &hello);
                     self.close(former);
                 }
                 links.on_hello(ctx, from, &hello.peer_address);
-                let guest = &mut self.guests[key];
-                guest.decoder.accept_large();
-                guest.standing = Standing::Member { hello: Box::new(hello) };
-                peer::encode(&Frame::Welcome(welcome), guest.output.tail());
+                let connection = &mut self.connections[key];
+                connection.decoder.accept_large();
+                connection.party = Party::Member { hello: Box::new(hello) };
+                peer::encode(&Frame::Welcome(welcome), connection.output.tail());
             }
             Err(refuse) => {
                 log::debug!("node {from} at {} is refused: {refuse:?}", hello.peer_address);
@@ -433,7 +438,7 @@ impl Guests {
 
     /// A node that restarts elsewhere has closed its connection before it opens another: its process has ended.
     fn warn_of_a_copy(&mut self, now: Micros, former: usize, hello: &Hello) {
-        let Standing::Member { hello: former } = &self.guests[former].standing else { return };
+        let Party::Member { hello: former } = &self.connections[former].party else { return };
         if former.peer_address != hello.peer_address
             && let Some(left_out) = self.copies.admit(now)
         {
@@ -448,21 +453,21 @@ impl Guests {
     }
 
     fn refuse(&mut self, now: Micros, key: usize, refuse: Refuse) {
-        let guest = &mut self.guests[key];
-        peer::encode(&Frame::Refuse(refuse), guest.output.tail());
-        guest.standing = Standing::Leaving { until: now.plus(REFUSED_US_MAX) };
+        let connection = &mut self.connections[key];
+        peer::encode(&Frame::Refuse(refuse), connection.output.tail());
+        connection.party = Party::Leaving { until: now.plus(REFUSED_US_MAX) };
     }
 
     fn on_bad_frame(&mut self, ctx: &mut Context, key: usize, error: FrameError) -> Next {
-        match (&self.guests[key].standing, error) {
-            (Standing::Leaving { .. }, _) => Next::GoOn,
-            (Standing::Stranger { .. } | Standing::Operator { .. }, FrameError::Version { .. }) => {
+        match (&self.connections[key].party, error) {
+            (Party::Leaving { .. }, _) => Next::GoOn,
+            (Party::Stranger { .. } | Party::Operator { .. }, FrameError::Version { .. }) => {
                 self.complain(ctx, key, error.label(), &error);
                 self.refuse(ctx.now(), key, Refuse::Version { ours: PROTOCOL_VERSION });
                 Next::GoOn
             }
             (
-                Standing::Stranger { .. } | Standing::Member { .. } | Standing::Operator { .. },
+                Party::Stranger { .. } | Party::Member { .. } | Party::Operator { .. },
                 FrameError::TooLong { .. }
                 | FrameError::BadChecksum
                 | FrameError::UnknownType(_)
@@ -478,19 +483,19 @@ impl Guests {
     fn complain(&mut self, ctx: &mut Context, key: usize, label: &'static str, what: &dyn fmt::Display) {
         ctx.counters.count_bad_frame(label);
         if let Some(left_out) = self.complaints.admit(ctx.now()) {
-            let remote = self.guests[key].stream.remote();
+            let remote = self.connections[key].stream.remote();
             let remote = remote.map_or("somebody who is gone".to_owned(), |address| address.to_string());
             log::warn!("a connection from {remote} on the peer port was closed: {what}{left_out}");
         }
     }
 }
 
-impl Guest {
+impl Connection {
     fn deadline(&self) -> Option<Micros> {
-        match self.standing {
-            Standing::Stranger { until } | Standing::Leaving { until } => Some(until),
-            Standing::Member { .. } | Standing::Operator { awaits: true, .. } => None,
-            Standing::Operator { awaits: false, idle_since } => Some(idle_since.plus(ADMIN_IDLE_US_MAX)),
+        match self.party {
+            Party::Stranger { until } | Party::Leaving { until } => Some(until),
+            Party::Member { .. } | Party::Operator { awaits: true, .. } => None,
+            Party::Operator { awaits: false, idle_since } => Some(idle_since.plus(ADMIN_IDLE_US_MAX)),
         }
     }
 }

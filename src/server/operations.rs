@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use raft_core::{ChangeRefused, LogIndex, Member, Membership, MembershipChange, NodeId, Suffrage};
 
 use super::context::{Context, Me};
-use super::guests::{Announcement, GuestId, Guests};
 use super::links::Links;
+use super::peer_connections::{Announcement, PeerConnectionId, PeerConnections};
 use super::status;
 use crate::node::{Input, OperationId, OperationOutcome};
 use crate::peer::{AdminRequest, AdminResponse, RefusedReason, RetryReason};
@@ -23,7 +23,7 @@ pub(super) struct Operations {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Purpose {
     /// An operator waits for it.
-    Operator { guest: GuestId, asked: Asked },
+    Operator { connection: PeerConnectionId, asked: Asked },
     /// A member's new address is to be recorded.
     Relocation,
     /// Another is to lead, because this node stops.
@@ -42,7 +42,7 @@ enum Asked {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Concluded {
     /// An operator is to be answered.
-    Answer(GuestId, AdminResponse),
+    Answer(PeerConnectionId, AdminResponse),
     /// The hand-over that precedes a stop is over.
     HandOver(OperationOutcome),
     /// Nobody waits for it.
@@ -56,14 +56,14 @@ impl Operations {
         &mut self,
         ctx: &mut Context,
         links: &Links,
-        guest: GuestId,
+        connection: PeerConnectionId,
         request: AdminRequest,
     ) -> Option<AdminResponse> {
         log::debug!("an operator asks: {request:?}");
         let (asked, change) = match request {
             AdminRequest::Status => return Some(AdminResponse::Status(status::json(ctx, links))),
             AdminRequest::Transfer { to } => {
-                let operation = self.add(Purpose::Operator { guest, asked: Asked::Transfer });
+                let operation = self.add(Purpose::Operator { connection, asked: Asked::Transfer });
                 ctx.step(Input::TransferLeadership { operation, to });
                 return None;
             }
@@ -81,7 +81,7 @@ impl Operations {
                 (Asked::Remove, MembershipChange::Remove(id))
             }
         };
-        let operation = self.add(Purpose::Operator { guest, asked });
+        let operation = self.add(Purpose::Operator { connection, asked });
         ctx.step(Input::ChangeMembership { operation, change });
         None
     }
@@ -97,11 +97,13 @@ impl Operations {
 
     /// Where this node leads and a member says that it is elsewhere than recorded: has that recorded, one at a
     /// time. Called again and again, so whatever fails is tried again.
-    pub(super) fn record_moves(&mut self, ctx: &mut Context, guests: &Guests) {
+    pub(super) fn record_moves(&mut self, ctx: &mut Context, peer_connections: &PeerConnections) {
         if !ctx.leads() || self.pending.values().any(|purpose| *purpose == Purpose::Relocation) {
             return;
         }
-        let Some(change) = next_move(&ctx.membership, &ctx.me, guests.announcements()) else { return };
+        let Some(change) = next_move(&ctx.membership, &ctx.me, peer_connections.announcements()) else {
+            return;
+        };
         log::debug!("recording a new address: {change:?}");
         let operation = self.add(Purpose::Relocation);
         ctx.step(Input::ChangeMembership { operation, change });
@@ -115,8 +117,8 @@ impl Operations {
         outcome: OperationOutcome,
     ) -> Concluded {
         match self.pending.remove(&operation) {
-            Some(Purpose::Operator { guest, asked }) => {
-                Concluded::Answer(guest, response(&ctx.me, &ctx.membership, asked, outcome))
+            Some(Purpose::Operator { connection, asked }) => {
+                Concluded::Answer(connection, response(&ctx.me, &ctx.membership, asked, outcome))
             }
             Some(Purpose::HandOver) => Concluded::HandOver(outcome),
             Some(Purpose::Relocation) => {

@@ -1,0 +1,90 @@
+//! The operators' requests that wait: changes of membership and transfers of leadership.
+
+use std::collections::BTreeMap;
+
+use raft_core::{LogIndex, ProposalId, Term};
+
+use super::io::{OperationId, OperationOutcome};
+
+/// How many may wait at once. People and scripts make them, a few a day.
+pub(crate) const OPERATIONS_MAX: usize = 64;
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PendingOperations {
+    changes: BTreeMap<ProposalId, OperationId>,
+    transfers: Vec<(OperationId, Term)>,
+}
+
+impl PendingOperations {
+    pub(crate) fn is_full(&self) -> bool {
+        self.changes.len() + self.transfers.len() >= OPERATIONS_MAX
+    }
+
+    pub(crate) fn add_change(&mut self, proposal: ProposalId, operation: OperationId) {
+        self.changes.insert(proposal, operation);
+    }
+
+    pub(crate) fn end_change(&mut self, proposal: ProposalId) -> Option<OperationId> {
+        self.changes.remove(&proposal)
+    }
+
+    /// A transfer was begun by the leader of `term`.
+    pub(crate) fn add_transfer(&mut self, operation: OperationId, term: Term) {
+        self.transfers.push((operation, term));
+    }
+
+    /// Leadership has ended, and the current term is `term`: a transfer has taken place if it is a later one.
+    pub(crate) fn end_transfers(
+        &mut self,
+        term: Term,
+        index: LogIndex,
+    ) -> impl Iterator<Item = (OperationId, OperationOutcome)> + '_ {
+        self.transfers.drain(..).map(move |(operation, begun_in)| {
+            let taken_over = term > begun_in;
+            let outcome =
+                if taken_over { OperationOutcome::Done { index } } else { OperationOutcome::TransferFailed };
+            (operation, outcome)
+        })
+    }
+
+    /// The transfer under way was given up.
+    pub(crate) fn fail_transfers(&mut self) -> impl Iterator<Item = (OperationId, OperationOutcome)> + '_ {
+        self.transfers.drain(..).map(|(operation, _)| (operation, OperationOutcome::TransferFailed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_and_transfers_together_fill_the_table() {
+        let mut operations = PendingOperations::default();
+        let half = u64::try_from(OPERATIONS_MAX / 2).unwrap();
+        for number in 0..half {
+            operations.add_change(ProposalId(number), OperationId(number));
+        }
+        for number in half..2 * half {
+            assert!(!operations.is_full());
+            operations.add_transfer(OperationId(number), Term(1));
+        }
+        assert!(operations.is_full());
+        assert_eq!(operations.end_change(ProposalId(3)), Some(OperationId(3)));
+        assert_eq!(operations.end_change(ProposalId(3)), None);
+        assert!(!operations.is_full());
+    }
+
+    #[test]
+    fn a_transfer_has_taken_place_only_in_a_later_term() {
+        for (term, taken_over) in [(4, false), (5, false), (6, true)] {
+            let mut operations = PendingOperations::default();
+            operations.add_transfer(OperationId(1), Term(5));
+            let index = LogIndex(9);
+            let outcome =
+                if taken_over { OperationOutcome::Done { index } } else { OperationOutcome::TransferFailed };
+            let ended: Vec<_> = operations.end_transfers(Term(term), index).collect();
+            assert_eq!(ended, [(OperationId(1), outcome)], "term {term}");
+            assert_eq!(operations.fail_transfers().count(), 0, "it has ended");
+        }
+    }
+}
