@@ -32,13 +32,20 @@ pub(super) struct Clients {
     last_generation: u32,
     /// Those that have something to say, each once.
     ready: VecDeque<usize>,
-    /// Who waits for which page: each connection, by its key and generation, for one at most.
-    pages: VecDeque<(usize, u32, Page)>,
+    /// Who waits for which page: each connection for one at most.
+    pages: VecDeque<(ClientHandle, Page)>,
     /// Those to which something was done in this turn, each once.
     touched: Vec<usize>,
     /// One buffer for all: a connection keeps only what it can not use yet.
     buffer: Box<[u8]>,
     sweep: Sweep,
+}
+
+/// Names one connection for good, unlike its key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct ClientHandle {
+    key: usize,
+    generation: u32,
 }
 
 #[derive(Debug)]
@@ -173,17 +180,14 @@ impl Clients {
     /// turn.
     fn answer_pages(&mut self, ctx: &mut Context, view: View<'_>) {
         for _ in 0..self.pages.len().min(PAGES_PER_TURN_MAX) {
-            let Some((key, generation, page)) = self.pages.pop_front() else { break };
+            let Some((handle, page)) = self.pages.pop_front() else { break };
             let clients = (self.clients.len(), self.occupancy.clients_max);
-            let Some(client) = self.clients.get_mut(key).filter(|client| client.generation == generation)
-            else {
-                continue;
-            };
+            let Some(client) = self.find(handle) else { continue };
             let Content { ok, content_type, body } = pages::content(ctx, view, clients, page);
             let turn = ctx.http_turn(client.serves);
             client.http.answer(turn, Reply::Page { ok, content_type, body: body.as_bytes() });
-            self.take_requests(ctx, key);
-            self.touch(key);
+            self.take_requests(ctx, handle.key);
+            self.touch(handle.key);
         }
     }
 
@@ -207,12 +211,10 @@ impl Clients {
     /// The node has answered. Whoever has gone meanwhile is not there to hear it.
     pub(super) fn on_answer(&mut self, ctx: &mut Context, request: RequestId, answer: Answer) {
         count_answer(&mut ctx.counters.answers, &mut ctx.counters.ids_answered, answer);
-        let (key, generation) = unpack(request);
-        let Some(client) = self.clients.get_mut(key) else { return };
-        if client.generation == generation {
-            client.http.answer(ctx.http_turn(client.serves), reply(&ctx.membership, answer));
-            self.touch(key);
-        }
+        let handle = ClientHandle::of(request);
+        let Some(client) = self.find(handle) else { return };
+        client.http.answer(ctx.http_turn(client.serves), reply(&ctx.membership, answer));
+        self.touch(handle.key);
     }
 
     /// Writes what there is to write, and drops those that are finished.
@@ -301,6 +303,11 @@ impl Clients {
         }
     }
 
+    /// Nobody where that connection has gone.
+    fn find(&mut self, handle: ClientHandle) -> Option<&mut Client> {
+        self.clients.get_mut(handle.key).filter(|client| client.generation == handle.generation)
+    }
+
     fn remove(&mut self, key: usize) {
         let client = self.clients.remove(key);
         self.occupancy.give_back(client.place);
@@ -332,7 +339,8 @@ impl Clients {
             ReadOutcome::Bytes(n) => {
                 ctx.counters.client_bytes_received += n as u64;
                 // A read that does not fill the buffer has emptied the socket: what comes later makes another
-                // event (epoll(7), on when to stop reading under EPOLLET). The end of the stream is no byte and may be there already.
+                // event (epoll(7), on when to stop reading under EPOLLET). The end of the stream is no byte and may be
+                // there already.
                 client.readable = n == self.buffer.len() || client.read_closed;
                 client.http.receive(ctx.http_turn(client.serves), &self.buffer[..n]);
                 true
@@ -353,26 +361,44 @@ impl Clients {
     /// Hands requests to the node, and notes who wants a page: each connection one at a time.
     fn take_requests(&mut self, ctx: &mut Context, key: usize) {
         let client = &mut self.clients[key];
+        let handle = ClientHandle { key, generation: client.generation };
         while let Some(request) = client.http.poll_request(ctx.http.of(client.serves)) {
             match request {
                 Request::TakeIds { count } => {
                     ctx.counters.requests += 1;
                     if ctx.node.has_room() {
-                        let request = pack(key, client.generation);
-                        ctx.step(Input::TakeIds { request, count });
+                        ctx.step(Input::TakeIds { request: handle.request_id(), count });
                     } else {
                         // The node would refuse it ahead of older ones of the same connection.
                         ctx.counters.answers.overloaded += 1;
                         client.http.shed(ctx.http_turn(client.serves));
                     }
                 }
-                Request::Page(page) => self.pages.push_back((key, client.generation, page)),
+                Request::Page(page) => self.pages.push_back((handle, page)),
             }
         }
     }
 
     /// False where the connection has come to its end.
     fn flush_one(&mut self, ctx: &mut Context, key: usize) -> bool {
+        if !self.write_out(ctx, key) {
+            return false;
+        }
+        // Answers make room for requests that the connection held back.
+        self.take_requests(ctx, key);
+        let client = &mut self.clients[key];
+        if client.http.poll_shutdown_write(ctx.now()) && client.stream.shutdown_write().is_err() {
+            return false;
+        }
+        if client.http.is_finished() {
+            return false;
+        }
+        self.note_what_is_left(ctx, key);
+        true
+    }
+
+    /// Writes as much as the kernel takes. False where the connection is broken.
+    fn write_out(&mut self, ctx: &mut Context, key: usize) -> bool {
         let client = &mut self.clients[key];
         while !client.blocked && !client.http.output().is_empty() {
             match write(&mut client.stream, client.http.output()) {
@@ -384,24 +410,38 @@ impl Clients {
                 Err(_) => return false,
             }
         }
-        // Answers make room for requests that the connection held back.
-        self.take_requests(ctx, key);
-        let client = &mut self.clients[key];
-        if client.http.poll_shutdown_write(ctx.now()) && client.stream.shutdown_write().is_err() {
-            return false;
-        }
-        if client.http.is_finished() {
-            return false;
-        }
-        self.sweep.note(client.http.deadline(ctx.http.of(client.serves)));
-        if !client.blocked && !client.http.output().is_empty() {
+        true
+    }
+
+    /// Sees to it that the connection's time, output and input will be looked at again.
+    fn note_what_is_left(&mut self, ctx: &Context, key: usize) {
+        let client = &self.clients[key];
+        let config = ctx.http.of(client.serves);
+        let writes = !client.blocked && !client.http.output().is_empty();
+        let reads = client.readable && client.http.wants_input(config);
+        self.sweep.note(client.http.deadline(config));
+        if writes {
             self.touch(key);
         }
-        let client = &self.clients[key];
-        if client.readable && client.http.wants_input(ctx.http.of(client.serves)) {
+        if reads {
             self.queue(key);
         }
-        true
+    }
+}
+
+impl ClientHandle {
+    /// The number by which the node knows the requests of this connection: all have the same, since they are
+    /// answered in order.
+    fn request_id(self) -> RequestId {
+        let key = u32::try_from(self.key);
+        let key = key.expect("no table has 2^32 places: there are not as many descriptors");
+        RequestId(u64::from(self.generation) << 32 | u64::from(key))
+    }
+
+    fn of(request: RequestId) -> ClientHandle {
+        let [generation, key] = [request.0 >> 32, request.0 & u64::from(u32::MAX)]
+            .map(|half| u32::try_from(half).expect("either half of 64 bits fits 32"));
+        ClientHandle { key: usize::try_from(key).expect("a key was a usize"), generation }
     }
 }
 
@@ -410,20 +450,6 @@ fn refuse(ctx: &mut Context, mut stream: Stream) {
     ctx.counters.clients_refused += 1;
     let refusal = http::Connection::refused(ctx.http_turn(Serves::Everything));
     let _ = write(&mut stream, refusal.output());
-}
-
-/// The number by which the node knows the requests of one connection: all have the same, since they are
-/// answered in order. None is handed to the node that it has no room for.
-fn pack(key: usize, generation: u32) -> RequestId {
-    let key = u32::try_from(key).expect("no table has 2^32 places: there are not as many descriptors");
-    RequestId(u64::from(generation) << 32 | u64::from(key))
-}
-
-/// The connection's key and generation.
-fn unpack(request: RequestId) -> (usize, u32) {
-    let [high, low] = [request.0 >> 32, request.0 & u64::from(u32::MAX)]
-        .map(|half| u32::try_from(half).expect("either half of 64 bits fits 32"));
-    (usize::try_from(low).expect("a key was a usize"), high)
 }
 
 fn reply(membership: &Membership, answer: Answer) -> Reply<'_> {
@@ -463,10 +489,12 @@ mod tests {
     fn a_request_id_names_one_connection_of_all_that_had_its_key() {
         for key in [0, 1, 9_999] {
             for generation in [0, 1, u32::MAX] {
-                assert_eq!(unpack(pack(key, generation)), (key, generation));
+                let handle = ClientHandle { key, generation };
+                assert_eq!(ClientHandle::of(handle.request_id()), handle);
             }
         }
-        assert_ne!(pack(1, 0), pack(0, 1));
+        let id = |key, generation| ClientHandle { key, generation }.request_id();
+        assert_ne!(id(1, 0), id(0, 1));
     }
 
     #[test]

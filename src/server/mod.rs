@@ -49,7 +49,7 @@ use raft_core::{DropReason, Membership, Micros, NodeId, Peer, Role, Term, Write}
 
 use crate::codec::is_address;
 use crate::identity::Standing;
-use crate::node::{Input, Node, OperationOutcome, Output};
+use crate::node::{Input, Node, OperationId, OperationOutcome, Output};
 use crate::peer::Frame;
 use crate::storage::{Completion, Listening, StorageThread, Store};
 use clients::Clients;
@@ -245,15 +245,20 @@ impl Server {
         self.clients.on_time(&self.ctx);
         if self.upkeep_at <= self.ctx.now().plus(UPKEEP_LEEWAY_US) {
             self.upkeep_at = self.ctx.now().plus(UPKEEP_INTERVAL_US);
-            self.operations.record_moves(&mut self.ctx, &self.peer_connections);
-            self.peer_connections.close_departed(&self.ctx);
-            self.links.reconcile(&self.ctx, &self.peer_connections);
-            self.warn_where_nobody_calls();
-            if self.ctx.leads() {
-                let patience_us = SILENCE_ELECTION_TIMEOUTS * self.election_timeout_us;
-                self.links.watch_silence(&self.ctx, self.led_since, patience_us);
-            }
-            if matches!(self.shutdown, Shutdown::HandingOver { .. }) && self.ctx.leads() {
+            self.upkeep();
+        }
+    }
+
+    /// Looks after what has no event of its own.
+    fn upkeep(&mut self) {
+        self.operations.record_moves(&mut self.ctx, &self.peer_connections);
+        self.peer_connections.close_departed(&self.ctx);
+        self.links.reconcile(&self.ctx, &self.peer_connections);
+        self.warn_where_nobody_calls();
+        if self.ctx.leads() {
+            let patience_us = SILENCE_ELECTION_TIMEOUTS * self.election_timeout_us;
+            self.links.watch_silence(&self.ctx, self.led_since, patience_us);
+            if matches!(self.shutdown, Shutdown::HandingOver { .. }) {
                 self.operations.hand_over(&mut self.ctx);
             }
         }
@@ -290,15 +295,7 @@ impl Server {
                     self.links.send(&mut self.ctx, to, &Frame::Bequest(bequest));
                 }
                 Output::Answer { request, answer } => self.clients.on_answer(&mut self.ctx, request, answer),
-                Output::OperationDone { operation, outcome } => {
-                    match self.operations.conclude(&self.ctx, operation, outcome) {
-                        Concluded::Answer(connection, response) => {
-                            self.peer_connections.on_operation_done(&mut self.ctx, connection, response);
-                        }
-                        Concluded::HandOver(outcome) => self.on_hand_over_done(outcome),
-                        Concluded::Nothing => {}
-                    }
-                }
+                Output::OperationDone { operation, outcome } => self.on_operation_done(operation, outcome),
                 Output::RoleChanged { role, term, leader } => self.on_role(role, term, leader),
                 Output::MembershipChanged(membership) => self.on_membership(membership),
                 Output::PeerRemoved(peer) => {
@@ -311,6 +308,16 @@ impl Server {
         }
         if !self.writes.is_empty() {
             self.storage.submit(self.writes.drain(..));
+        }
+    }
+
+    fn on_operation_done(&mut self, operation: OperationId, outcome: OperationOutcome) {
+        match self.operations.conclude(&self.ctx, operation, outcome) {
+            Concluded::Answer(connection, response) => {
+                self.peer_connections.on_operation_done(&mut self.ctx, connection, response);
+            }
+            Concluded::HandOver(outcome) => self.on_hand_over_done(outcome),
+            Concluded::Nothing => {}
         }
     }
 
