@@ -188,6 +188,13 @@ impl Raft {
         self.log.entry(index)
     }
 
+    /// The term of the entry at `index`, or of the snapshot that ends there; `None` where the log does not reach, or no
+    /// longer does.
+    #[must_use]
+    pub fn term_at(&self, index: LogIndex) -> Option<Term> {
+        self.log.term_at(index)
+    }
+
     /// The membership in force: the latest in the log, committed or not (dissertation §4.1).
     #[must_use]
     pub fn membership(&self) -> &Arc<Membership> {

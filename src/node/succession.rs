@@ -9,6 +9,10 @@
 //! ones; but then its log is longer than it was, an entry that is committed is in the log of whoever is elected later,
 //! and what was left with the shorter log is worth nothing. And nobody else has led in between, because the terms follow
 //! each other.
+//!
+//! Where none of that can be seen to hold, what was left is a gap.
+
+use std::num::NonZeroU64;
 
 use raft_core::{Peer, Term};
 
@@ -32,13 +36,16 @@ impl Node {
         }
     }
 
-    /// This node has begun to lead this term: what it has been left for that.
+    /// This node has begun to lead this term: what it has been left for that, as far as its own window may reach.
     pub(super) fn inherit(&mut self, term: Term) -> Option<Range> {
         let Bequest { term: left_in, last_log_index, first, count } = self.bequest.take()?;
+        let count = NonZeroU64::new(count.get().min(self.config.window))?;
         let end = first.checked_add(count.get())?;
-        // Its own first entry is the only one that came after.
-        let follows = left_in.next() == term && last_log_index.next() == self.raft.last_log_index();
+        // A leader's log ends with an entry of its term, so the two logs are the same up to there (Raft §5.3), and this
+        // node's first entry is the only one that came after.
+        let is_same_log = self.raft.term_at(last_log_index) == Some(left_in)
+            && self.raft.last_log_index().previous() == Some(last_log_index);
         let was_reserved = end <= self.counter.next();
-        (follows && was_reserved).then_some(Range { first, end })
+        (left_in.next() == term && is_same_log && was_reserved).then_some(Range { first, end })
     }
 }

@@ -106,6 +106,38 @@ fn a_leader_that_goes_on_hands_out_nothing_of_what_it_left() {
     assert_eq!(ids(&bench, 2), 1_001);
 }
 
+/// What nobody may reserve ahead, nobody inherits: each batch is committed before it is answered.
+#[test]
+fn an_heir_takes_no_more_than_its_own_window_may_hold() {
+    for (window, inherited) in [(0, None), (7, Some(counter::Range { first: 901, end: 908 }))] {
+        let mut bench = Bench::new(3, 1_000, 1);
+        let (leader, heir, _) = leader_and_heir(&mut bench);
+        bench.nodes[heir].config.window = window;
+        let raft = bench.nodes[leader].raft();
+        let (term, last_log_index) = (raft.current_term(), raft.last_log_index().previous().unwrap());
+        let bequest = Bequest { term, last_log_index, first: 901, count: count(100) };
+        let from = peer(u64::try_from(leader).unwrap() + 1);
+        bench.nodes[heir].step(bench.now, Input::Bequest { from, bequest });
+        assert_eq!(bench.nodes[heir].inherit(term.next()), inherited);
+    }
+}
+
+/// A leader's log ends with an entry of its term. One that ends with another is not the leader's, however long it is.
+#[test]
+fn what_was_left_with_another_log_is_not_used() {
+    let mut bench = Bench::new(3, 1_000, 1);
+    let (leader, heir, _) = leader_and_heir(&mut bench);
+    let raft = bench.nodes[leader].raft();
+    let (term, last_log_index) = (raft.current_term().next(), raft.last_log_index().previous().unwrap());
+    let other = peer(u64::try_from((leader + 2) % 3).unwrap() + 1);
+    let heartbeat = raft_core::Heartbeat { term, leader_commit: LogIndex(0), round: raft_core::Round(1) };
+    bench.nodes[heir].step(bench.now, Input::Message { from: other, message: Message::Heartbeat(heartbeat) });
+    assert_eq!(bench.nodes[heir].raft().leader(), Some(other.id));
+    let bequest = Bequest { term, last_log_index, first: 901, count: count(100) };
+    bench.nodes[heir].step(bench.now, Input::Bequest { from: other, bequest });
+    assert_eq!(bench.nodes[heir].inherit(term.next()), None);
+}
+
 /// In a later term, after another entry, or of a range that nobody has reserved, it is worth nothing; nor is it from
 /// anybody but the leader.
 #[test]
@@ -136,6 +168,7 @@ fn what_was_left_is_used_only_where_nothing_can_have_come_between() {
     for change in [
         (|b| (b.last_log_index.0, b.term.0) = (b.last_log_index.0 - 1, b.term.0 - 1)) as fn(&mut Bequest),
         |b| (b.last_log_index.0, b.term.0) = (b.last_log_index.0 - 1, b.term.0 + 1),
+        |b| b.last_log_index.0 = u64::MAX,
         |b| (b.last_log_index.0, b.count) = (b.last_log_index.0 - 1, count(101)),
         |b| (b.last_log_index.0, b.first) = (b.last_log_index.0 - 1, u64::MAX),
     ] {
