@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use raft_core::NodeId;
 
 use crate::address::{Host, HostPort};
@@ -78,7 +78,7 @@ pub enum Command {
 }
 
 /// The flags. Absent ones are `None`: what that means depends on the command and on what the store holds.
-#[derive(clap::Args, Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Args, Clone, PartialEq, Eq, Debug, Default)]
 pub struct Flags {
     /// This node's number, 1 to 2^64-1, unique in the cluster [required with start and join]; with leave and
     /// transfer: the member meant [default: this node, or the member most up to date]
@@ -87,6 +87,36 @@ pub struct Flags {
     /// Directory of the store [default: store]
     #[arg(short = 'P', long, value_name = "DIR", global = true)]
     pub path: Option<PathBuf>,
+    /// Those of a node that serves.
+    #[command(flatten)]
+    pub serving: ServingFlags,
+    /// Log in detail
+    #[arg(short = 'g', long, global = true)]
+    pub debug: bool,
+    /// First ID that a new cluster hands out, 1 to 2^64-2 [default: 1]
+    #[arg(long = "first_id", alias = "first-id", global = true)]
+    #[arg(value_name = "ID", value_parser = parse_first_id)]
+    pub first_id: Option<NonZeroU64>,
+    /// start, join: destroy a store that is in the way; drop: destroy even a damaged store
+    #[arg(long, global = true)]
+    pub force: bool,
+    /// Print JSON instead of a table
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Set in the process that `--daemonize` leaves in the background.
+    #[arg(long = "in_background", hide = true, global = true)]
+    pub in_background: bool,
+    /// Set by this program alone, for the process that it starts to read a store
+    #[arg(long = "in_child", hide = true, global = true)]
+    pub in_child: bool,
+    /// Print the version and exit
+    #[arg(short = 'v', short_alias = 'V', long, action = ArgAction::Version, global = true)]
+    version: Option<bool>,
+}
+
+/// The flags of a node that serves.
+#[derive(Args, Clone, PartialEq, Eq, Debug, Default)]
+pub struct ServingFlags {
     /// Host to listen on: IPv4, IPv6 or a name; several may be given; :: is all of IPv6 and IPv4
     /// [default: 127.0.0.1]
     #[arg(short = 'H', long = "host", value_name = "HOST", value_delimiter = ',', global = true)]
@@ -113,13 +143,6 @@ pub struct Flags {
     /// File that holds the process id while the node listens [default: none]
     #[arg(short = 'i', long = "pid_file", alias = "pid-file", value_name = "FILE", global = true)]
     pub pid_file: Option<PathBuf>,
-    /// Log in detail
-    #[arg(short = 'g', long, global = true)]
-    pub debug: bool,
-    /// First ID that a new cluster hands out, 1 to 2^64-2 [default: 1]
-    #[arg(long = "first_id", alias = "first-id", global = true)]
-    #[arg(value_name = "ID", value_parser = parse_first_id)]
-    pub first_id: Option<NonZeroU64>,
     /// Most IDs that a leader reserves ahead, and so the most that a change of leader or a restart skips; it reserves
     /// no more than it hands out in about a second. 0 commits each batch of requests to a majority's disks before it
     /// is answered; at most 10^12 [default: 100000000]
@@ -192,21 +215,6 @@ pub struct Flags {
     #[arg(long = "metrics_port", alias = "metrics-port", global = true)]
     #[arg(value_name = "PORT|off", value_parser = parse_metrics_port)]
     pub metrics_port: Option<OrOff<u16>>,
-    /// start, join: destroy a store that is in the way; drop: destroy even a damaged store
-    #[arg(long, global = true)]
-    pub force: bool,
-    /// Print JSON instead of a table
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// Set in the process that `--daemonize` leaves in the background.
-    #[arg(long = "in_background", hide = true, global = true)]
-    pub in_background: bool,
-    /// Set by this program alone, for the process that it starts to read a store
-    #[arg(long = "in_child", hide = true, global = true)]
-    pub in_child: bool,
-    /// Print the version and exit
-    #[arg(short = 'v', short_alias = 'V', long, action = ArgAction::Version, global = true)]
-    version: Option<bool>,
 }
 
 impl Flags {
@@ -215,7 +223,9 @@ impl Flags {
     pub fn path(&self) -> &Path {
         self.path.as_deref().unwrap_or(Path::new(PATH_DEFAULT))
     }
+}
 
+impl ServingFlags {
     /// What the flags change in a node's settings.
     #[must_use]
     pub fn changes(&self) -> Changes {
@@ -267,7 +277,7 @@ pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Re
     for arg in command().get_arguments() {
         let id = arg.get_id().as_str();
         let given = matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine);
-        if given && !permitted.contains(&id) && !ANYWHERE.contains(&id) {
+        if given && !permitted.iter().any(|flag| flag == id) && !ANYWHERE.contains(&id) {
             let flag = arg.get_long().unwrap_or(id);
             let command = name.map_or_else(|| "a restart".to_owned(), |name| format!("'ticketd {name}'"));
             return Err(ParseExit::Usage(format!("--{flag} has no meaning with {command}: {}", hint(name))));
@@ -279,48 +289,25 @@ pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Re
     Ok(cli)
 }
 
-/// The flags of a node that serves, on top of [`ANYWHERE`].
-const SERVING: &[&str] = &[
-    "hosts",
-    "advertise",
-    "raft_port",
-    "http_port",
-    "db_size_mb",
-    "daemonize",
-    "pid_file",
-    "window",
-    "election_timeout_ms",
-    "heartbeat_interval_ms",
-    "request_timeout_ms",
-    "redirect_status",
-    "batch_max",
-    "forward",
-    "lease",
-    "clock_error_ppm",
-    "http_connections",
-    "http_idle_timeout_ms",
-    "http_header_timeout_ms",
-    "http_body_timeout_ms",
-    "http_unix",
-    "metrics_host",
-    "metrics_port",
-];
-
 /// The flags that mean something with every command.
 const ANYWHERE: &[&str] = &["path", "debug", "version", "in_background", "in_child"];
 
 /// Which flags belong to which subcommand, on top of [`ANYWHERE`]; `None` is the restart.
-fn permitted(subcommand: Option<&str>) -> Vec<&'static str> {
-    let (own, serving): (&[&str], &[&str]) = match subcommand {
-        Some("start") => (&["id", "first_id", "force"], SERVING),
-        Some("join") => (&["id", "force"], SERVING),
-        Some("leave" | "transfer") => (&["id"], &[]),
-        Some("drop") => (&["force"], &[]),
-        Some("status") => (&["json"], &[]),
-        Some(_) => (&[], &[]),
-        None => (&[], SERVING),
+fn permitted(subcommand: Option<&str>) -> Vec<String> {
+    let own: &[&str] = match subcommand {
+        Some("start") => &["id", "first_id", "force"],
+        Some("join") => &["id", "force"],
+        Some("leave" | "transfer") => &["id"],
+        Some("drop") => &["force"],
+        Some("status") => &["json"],
+        Some(_) | None => &[],
     };
-    [own, serving].concat()
+    let mut permitted: Vec<String> = own.iter().map(|&id| id.to_owned()).collect();
+    if matches!(subcommand, Some("start" | "join") | None) {
+        let serving = ServingFlags::augment_args(clap::Command::default());
+        permitted.extend(serving.get_arguments().map(|arg| arg.get_id().to_string()));
+    }
+    permitted
 }
 
 /// The derived command, with each subcommand's help cut down to the flags that belong to it.
@@ -338,7 +325,8 @@ fn command() -> clap::Command {
         let hidden = flags
             .iter()
             .filter(|arg| {
-                !permitted.contains(&arg.get_id().as_str()) && !ANYWHERE.contains(&arg.get_id().as_str())
+                let id = arg.get_id().as_str();
+                !permitted.iter().any(|flag| flag == id) && !ANYWHERE.contains(&id)
             })
             .map(|arg| arg.clone().hide(true));
         command = command.mut_subcommand(name, |sub| sub.args(hidden));
@@ -524,8 +512,8 @@ mod tests {
         assert_eq!(after.command, Some(Command::Start));
         assert_eq!(after.command, before.command);
         assert_eq!(after.flags, before.flags);
-        assert_eq!(after.flags.raft_port, Some(9001));
-        assert_eq!(after.flags.http_port, Some(8001));
+        assert_eq!(after.flags.serving.raft_port, Some(9001));
+        assert_eq!(after.flags.serving.http_port, Some(8001));
     }
 
     #[test]
@@ -537,7 +525,7 @@ mod tests {
         let before = parsed(&format!("ticketd {} start --id 1", all.replace('_', "-")));
         assert_eq!(underscores.flags, dashes.flags);
         assert_eq!(underscores.flags, before.flags);
-        assert_eq!(underscores.flags.batch_max, NonZeroU64::new(9));
+        assert_eq!(underscores.flags.serving.batch_max, NonZeroU64::new(9));
     }
 
     #[test]
@@ -548,7 +536,7 @@ mod tests {
                     --batch_max 9 --forward --lease --clock_error_ppm 8 --http_connections 10 --http_idle_timeout 11 \
                     --http_header_timeout 12 --http_body_timeout 13 --http_unix c --metrics_host d \
                     --metrics_port 14";
-        let changed = default.clone().with(&parsed(line).flags.changes()).unwrap();
+        let changed = default.clone().with(&parsed(line).flags.serving.changes()).unwrap();
         let optional = ["advertise", "http_connections", "http_unix", "metrics_host", "metrics_port"];
         let (before, after) = (default.to_pairs(), changed.to_pairs());
         assert_eq!(after.len(), before.len() + optional.len());
@@ -559,10 +547,10 @@ mod tests {
 
     #[test]
     fn hosts_may_be_several_and_what_was_given_may_be_off() {
-        let hosts = parsed("ticketd --host ::1,10.0.0.1 -H a").flags.hosts.unwrap();
+        let hosts = parsed("ticketd --host ::1,10.0.0.1 -H a").flags.serving.hosts.unwrap();
         assert_eq!(hosts, ["::1", "10.0.0.1", "a"].map(|host| host.parse().unwrap()));
         let off = parsed("ticketd --http_unix off --metrics_port off").flags;
-        assert_eq!((off.http_unix, off.metrics_port), (Some(OrOff::Off), Some(OrOff::Off)));
+        assert_eq!((off.serving.http_unix, off.serving.metrics_port), (Some(OrOff::Off), Some(OrOff::Off)));
         for line in ["ticketd --metrics_port x", "ticketd --http_connections 0", "ticketd --host a,,b"] {
             usage(line);
         }
@@ -591,14 +579,14 @@ mod tests {
 
     #[test]
     fn forwarding_is_switched_on_by_its_flag_alone_and_off_again_by_a_value() {
-        assert_eq!(parsed("ticketd").flags.forward, None);
-        assert_eq!(parsed("ticketd --forward").flags.forward, Some(Switch::On));
-        assert_eq!(parsed("ticketd --forward=off").flags.forward, Some(Switch::Off));
-        assert_eq!(parsed("ticketd --lease").flags.lease, Some(Switch::On));
-        assert_eq!(parsed("ticketd --lease=off").flags.lease, Some(Switch::Off));
+        assert_eq!(parsed("ticketd").flags.serving.forward, None);
+        assert_eq!(parsed("ticketd --forward").flags.serving.forward, Some(Switch::On));
+        assert_eq!(parsed("ticketd --forward=off").flags.serving.forward, Some(Switch::Off));
+        assert_eq!(parsed("ticketd --lease").flags.serving.lease, Some(Switch::On));
+        assert_eq!(parsed("ticketd --lease=off").flags.serving.lease, Some(Switch::Off));
         // What follows is an operand, and no value.
         let cli = parsed("ticketd join --forward a:1 --id 2");
-        assert_eq!(cli.flags.forward, Some(Switch::On));
+        assert_eq!(cli.flags.serving.forward, Some(Switch::On));
         assert_eq!(cli.command, parsed("ticketd join a:1 --id 2").command);
     }
 
@@ -607,7 +595,7 @@ mod tests {
         let cli = parsed("ticketd --path x --http_port 0 -d --pid_file y");
         assert_eq!(cli.command, None);
         assert_eq!(cli.flags.path(), Path::new("x"));
-        assert_eq!(cli.flags.http_port, Some(0));
+        assert_eq!(cli.flags.serving.http_port, Some(0));
         assert_eq!(parsed("ticketd").flags.path(), Path::new("store"));
     }
 

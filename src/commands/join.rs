@@ -27,7 +27,7 @@ use crate::storage::{self, Store, StoreError};
 /// accepted, the store stays, and the join can be given again.
 pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
     let id = required_id(flags, "join")?;
-    let mut settings = Settings::default().with(&flags.changes())?;
+    let mut settings = Settings::default().with(&flags.serving.changes())?;
     let launch = Launch::prepare(flags)?;
     refuse_running(flags.path())?;
     let bound = listen::bind(&mut settings)?;

@@ -36,7 +36,7 @@ use crate::storage::{self, StoreError};
 /// [`Failure`], with the line to print and the status to end with.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     let Cli { command, flags } = cli;
-    if flags.daemonize && !flags.in_background {
+    if flags.serving.daemonize && !flags.in_background {
         return daemonize::launch();
     }
     match command {

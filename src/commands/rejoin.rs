@@ -29,7 +29,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     }
     let id = store.identity().me.id;
     let stored = Settings::from_pairs(store.settings())?;
-    let mut settings = stored.clone().with(&flags.changes())?;
+    let mut settings = stored.clone().with(&flags.serving.changes())?;
     // The others look for it where it was, and it does not know where they are.
     if settings.peer_address() != stored.peer_address() && knows_nobody(&store) {
         return Err(Failure::runtime(format!(
@@ -42,7 +42,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     }
     let bound = listen::bind(&mut settings)?;
 
-    if flags.db_size_mb.is_some() {
+    if flags.serving.db_size_mb.is_some() {
         store.grow(settings.db_size_bytes())?;
     }
     let pairs = settings.to_pairs();

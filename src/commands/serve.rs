@@ -32,7 +32,7 @@ impl Launch {
     /// # Errors
     /// [`Failure`] where the pid file can not be written or belongs to a live process.
     pub(super) fn prepare(flags: &Flags) -> Result<Launch, Failure> {
-        let pid_file = flags.pid_file.as_deref().map(PidFile::prepare).transpose()?;
+        let pid_file = flags.serving.pid_file.as_deref().map(PidFile::prepare).transpose()?;
         let stop = StopRequests::by_signals()
             .and_then(|stop| stop.stream.set_nonblocking(true).map(|()| stop))
             .map_err(|error| Failure::runtime(format!("can not handle signals ({error})")))?;

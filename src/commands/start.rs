@@ -26,7 +26,7 @@ const FIRST_TERM: Term = Term(1);
 /// [`Failure`]; nothing has changed then, unless the node has served.
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let id = required_id(flags, "start")?;
-    let mut settings = Settings::default().with(&flags.changes())?;
+    let mut settings = Settings::default().with(&flags.serving.changes())?;
     let launch = Launch::prepare(flags)?;
     refuse_running(flags.path())?;
     let bound = listen::bind(&mut settings)?;
