@@ -131,9 +131,6 @@ pub struct Limits {
 /// About how many requests there are in a run at most: one that has seen so many finds little with more.
 const REQUESTS_ABOUT: u64 = 2_000;
 
-/// The place in [`FAULTS`] where those begin that damage stores and fill disks.
-const DAMAGES_FROM: usize = 21;
-
 const SECOND: u64 = 1_000_000;
 
 impl Plan {
@@ -151,8 +148,6 @@ impl Plan {
         let trouble_us = election_timeout_us * rng.between(30, 90);
         let clients: u16 = rng.pick(&[1, 3, 6, 12]).unwrap_or(3);
         let think_us = rng.pick(&[2_000, 20_000, 100_000]).unwrap_or(20_000);
-        // Drawn last, so that they, left out, leave everything else as it is.
-        let (faults, damages) = FAULTS.split_at(DAMAGES_FROM);
         let mut plan = Plan {
             seed,
             members,
@@ -175,10 +170,11 @@ impl Plan {
             put_off_ppm: rng.pick(&[0, 100_000, 500_000]).unwrap_or(0),
             trouble_us,
             fault_interval_us: election_timeout_us * rng.between(1, 12) / 4,
-            faults: some_of(&mut rng, faults),
+            faults: some_of(&mut rng, |fault| !fault.damages_store()),
             peace: Peace::of(&mut rng, members),
         };
-        plan.faults.extend(some_of(&mut rng, damages));
+        // Drawn last, so that they, left out, leave everything else as it is.
+        plan.faults.extend(some_of(&mut rng, Fault::damages_store));
         plan.lease = rng.percent(25).then(|| Leases::of(&mut rng));
         if plan.lease.is_some_and(|leases| leases.clocks_are_sound) {
             plan.faults.retain(|fault| *fault != Fault::ClockJump);
@@ -230,6 +226,36 @@ impl Plan {
     }
 }
 
+impl Fault {
+    /// Whether it damages a store, or leaves it no room.
+    const fn damages_store(self) -> bool {
+        match self {
+            Fault::DiskFull | Fault::Rot | Fault::Tear => true,
+            Fault::Kill
+            | Fault::KillMidTurn
+            | Fault::PowerLoss
+            | Fault::Partition
+            | Fault::Bridge
+            | Fault::OneWay
+            | Fault::Mute
+            | Fault::Break
+            | Fault::Storm
+            | Fault::ClockRate
+            | Fault::ClockJump
+            | Fault::Pause
+            | Fault::PauseMidTurn
+            | Fault::DiskStall
+            | Fault::DiskFail
+            | Fault::FalseAlarm
+            | Fault::Transfer
+            | Fault::Leave
+            | Fault::Join
+            | Fault::Move
+            | Fault::Wipe => false,
+        }
+    }
+}
+
 impl Leases {
     fn of(rng: &mut Rng) -> Leases {
         Leases {
@@ -275,8 +301,9 @@ impl Peace {
     }
 }
 
-/// Each with an even chance: a run that knows few faults goes deeper into each (swarm testing, Groce et al. 2012).
-fn some_of(rng: &mut Rng, all: &[Fault]) -> Vec<Fault> {
+/// Each that is meant, with an even chance: a run that knows few faults goes deeper into each (swarm testing, Groce et al.
+/// 2012).
+fn some_of(rng: &mut Rng, is_meant: impl Fn(Fault) -> bool) -> Vec<Fault> {
     let chance = rng.pick(&[20, 50, 90]).unwrap_or(50);
-    all.iter().copied().filter(|_| rng.percent(chance)).collect()
+    FAULTS.into_iter().filter(|fault| is_meant(*fault) && rng.percent(chance)).collect()
 }

@@ -120,7 +120,7 @@ impl Refusal {
             Refusal::Overloaded => "Too much is waiting already; try again",
             Refusal::TimedOut => "The cluster gave no answer in time; try again",
             Refusal::Stopping => "This node is being stopped; try again",
-            Refusal::Exhausted => "There are not as many IDs left below 2^64",
+            Refusal::Exhausted => "There are not as many IDs left below 2^64-1",
         })
     }
 

@@ -5,8 +5,9 @@
 //! is the server's), nor of the store or of HTTP. `docs/peer-protocol.rst` describes the same byte by byte; the
 //! examples there are the ones that the tests here pin.
 //!
-//! One who dials speaks first: a [`Hello`], after which only [`Frame::Raft`] and [`Frame::Forward`] follow in that direction and one
-//! [`Welcome`] or [`Refuse`] in the other; or [`AdminRequest`]s, each answered by one [`AdminResponse`].
+//! One who dials speaks first: a [`Hello`], after which only [`Frame::Raft`], [`Frame::Forward`] and
+//! [`Frame::Bequest`] follow in that direction and one [`Welcome`] or [`Refuse`] in the other; or
+//! [`AdminRequest`]s, each answered by one [`AdminResponse`].
 
 mod admin;
 mod bequest;
