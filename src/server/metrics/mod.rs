@@ -99,7 +99,7 @@ fn render_clients(page: &mut Exposition, counters: &Counters, tally: &Tally, gau
 }
 
 fn render_ids(page: &mut Exposition, counters: &Counters, node: &NodeStatus, counts: &NodeCounts) {
-    page.counter("ticketd_requests_total", "Requests for IDs that reached the counter.", counters.requests);
+    page.counter("ticketd_requests_total", "Requests for IDs, whatever came of them.", counters.requests);
     page.counter("ticketd_ids_total", "IDs handed out to clients of this node.", counters.ids_answered);
     let mut answers = page.counters("ticketd_answers_total", "Answers to requests for IDs.");
     let AnswerCounters { ids, redirect, leader_unavailable, timed_out, overloaded, exhausted } =
