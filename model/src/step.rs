@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use raft_core::{
-    BarrierId, Input, Membership, MembershipChange, Micros, NodeId, Output, Peer, ProposalId, Role, Suffrage,
+    Audience, BarrierId, Confirmation, Input, Membership, MembershipChange, Micros, NodeId, Output, Peer,
+    ProposalId, Role, Suffrage,
 };
 
 use crate::bounds::{Change, DiskSpeed};
@@ -85,8 +86,8 @@ pub(crate) fn take(
         }
         Cause::Barrier(number) => Some(Input::ReadBarrier {
             barrier: BarrierId(u64::from(number)),
-            thrifty: true,
-            needs_commit: true,
+            asks: Audience::QuickestMajority,
+            confirms: Confirmation::CommitIndex,
         }),
         Cause::Change(number, change) => {
             // Never the number of a command.

@@ -57,8 +57,8 @@ impl Raft {
         (first_index, round, thrift, proposals, self.left(*stall_tolerated_until)).hash(state);
         (goal, self.age(*began_at)).hash(state);
         transfer.map(|Transfer { target, deadline }| (target, self.left(deadline))).hash(state);
-        for Barrier { id, round, began_at, needs_commit, spares } in barriers {
-            (id, round, self.now.since(*began_at).min(self.hedge_us()), needs_commit, spares).hash(state);
+        for Barrier { id, round, began_at, confirms, asked } in barriers {
+            (id, round, self.now.since(*began_at).min(self.hedge_us()), confirms, asked).hash(state);
         }
         rounds.is_some().hash(state);
         for began in rounds.iter().flat_map(|rounds| rounds.ages(self.now)) {
@@ -109,7 +109,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::io::{HardState, Input, Recovered, Role};
+    use crate::io::{Audience, Confirmation, HardState, Input, Recovered, Role};
     use crate::log::Snapshot;
     use crate::membership::{Member, Membership, Suffrage};
     use crate::message::{Heartbeat, Message, PreVoteResponse, RequestVoteResponse};
@@ -181,7 +181,8 @@ mod tests {
     }
 
     fn barrier() -> Input {
-        Input::ReadBarrier { barrier: BarrierId(1), thrifty: false, needs_commit: true }
+        let (asks, confirms) = (Audience::EveryVoter, Confirmation::CommitIndex);
+        Input::ReadBarrier { barrier: BarrierId(1), asks, confirms }
     }
 
     fn fingerprint(raft: &Raft) -> u64 {

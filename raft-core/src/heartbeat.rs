@@ -3,6 +3,7 @@
 //! The paper's heartbeat is an empty AppendEntries. Ours is a message of its own, because its answer promises
 //! nothing durable: it never waits for a disk.
 
+use crate::io::Audience;
 use crate::message::{Heartbeat, HeartbeatResponse, Message};
 use crate::raft::Raft;
 use crate::roles::RoleState;
@@ -43,18 +44,18 @@ impl Raft {
         {
             leader.begin_round(self.now);
         }
-        self.send_round(Audience::Members);
+        self.send_round(Recipients::Members);
     }
 
-    pub(crate) fn send_round(&mut self, audience: Audience) {
+    pub(crate) fn send_round(&mut self, recipients: Recipients) {
         let RoleState::Leader(leader) = &self.role else { return };
         let membership = self.log.membership();
         for (id, progress) in &leader.progress {
             let Some(to) = membership.peer(*id) else { continue };
-            let is_asked = match audience {
-                Audience::Members => true,
-                Audience::Voters => membership.is_voter(*id),
-                Audience::Quickest => leader.thrift.has_chosen_this(*id),
+            let is_asked = match recipients {
+                Recipients::Members => true,
+                Recipients::Voters(Audience::EveryVoter) => membership.is_voter(*id),
+                Recipients::Voters(Audience::QuickestMajority) => leader.thrift.has_chosen_this(*id),
             };
             if !is_asked {
                 continue;
@@ -70,12 +71,10 @@ impl Raft {
     }
 }
 
-/// Whom a round asks.
+/// Whom a round goes to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Audience {
+pub(crate) enum Recipients {
     Members,
-    /// Those whose answers count.
-    Voters,
-    /// As many of them as a majority takes.
-    Quickest,
+    /// Those whose answers count, or as many of them as a majority takes.
+    Voters(Audience),
 }

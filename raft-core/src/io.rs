@@ -40,13 +40,10 @@ pub enum Input {
     ReadBarrier {
         /// Names it in [`Output::BarrierPassed`].
         barrier: BarrierId,
-        /// Ask no more voters than a majority takes, those that answered first lately, and the others only where these
-        /// do not answer soon. It costs less, and serves throughput; to ask everybody, and wait for the quickest,
-        /// serves latency.
-        thrifty: bool,
-        /// Pass no earlier than an entry of this leader's own term is committed: before that, a leader does not know
-        /// what is (§6.4, step 1). A driver that is about to read nothing of the state need not wait for it.
-        needs_commit: bool,
+        /// Whom its round asks.
+        asks: Audience,
+        /// What is certain once it has passed.
+        confirms: Confirmation,
     },
     /// Change the membership by one step.
     ChangeMembership {
@@ -77,6 +74,27 @@ pub enum Input {
         /// The state machine's state after applying it.
         state: Arc<[u8]>,
     },
+}
+
+/// Whom the round of a read barrier asks.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Audience {
+    /// Every voter, and the quickest answers let it pass. Serves latency.
+    EveryVoter,
+    /// No more voters than a majority takes, those that answered first lately, and the others only where these do not
+    /// answer soon. Costs less, and serves throughput.
+    QuickestMajority,
+}
+
+/// What is certain once a read barrier has passed (dissertation §6.4).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Confirmation {
+    /// No newer leader existed at some moment after it began (step 3).
+    Leadership,
+    /// That, and the leader's commit index leaves out nothing that was committed when it began. It waits until an entry
+    /// of the leader's own term is committed: before that, a leader does not know what is (step 1). Who is about to read
+    /// nothing of the state need not wait for it.
+    CommitIndex,
 }
 
 /// Something to be done outside.

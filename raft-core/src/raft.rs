@@ -231,9 +231,7 @@ impl Raft {
             Input::Message { from, message } => self.on_message(from, message),
             Input::PeerUnreachable(peer) => self.on_peer_unreachable(peer),
             Input::Propose { proposal, command } => self.on_propose(proposal, command),
-            Input::ReadBarrier { barrier, thrifty, needs_commit } => {
-                self.on_read_barrier(barrier, thrifty, needs_commit);
-            }
+            Input::ReadBarrier { barrier, asks, confirms } => self.on_read_barrier(barrier, asks, confirms),
             Input::ChangeMembership { proposal, change } => self.on_change_membership(proposal, &change),
             Input::TransferLeadership { to } => self.on_transfer_leadership(to),
             Input::WritesDurable { through } => self.on_writes_durable(through),

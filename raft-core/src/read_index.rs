@@ -2,19 +2,20 @@
 //!
 //! A barrier passes when a majority has answered a round of heartbeats that began after the barrier did. Then, at
 //! some moment in between, no newer leader had been elected: each of the majority was still in this term when it
-//! answered. Where the driver wishes it, it also waits until an entry of this leader's own term is committed, because before
-//! that a leader does not know what is. A leader that holds a lease has that confirmation beforehand.
+//! answered. Where it is to confirm the commit index too, it also waits until an entry of this leader's own term is
+//! committed, because before that a leader does not know what is. A leader that holds a lease has that confirmation
+//! beforehand.
 
 use crate::config::BARRIERS_MAX;
-use crate::heartbeat::Audience;
-use crate::io::Output;
+use crate::heartbeat::Recipients;
+use crate::io::{Audience, Confirmation, Output};
 use crate::quorum::quorum_max;
 use crate::raft::Raft;
 use crate::roles::{Barrier, RoleState};
 use crate::types::{BarrierId, Round};
 
 impl Raft {
-    pub(crate) fn on_read_barrier(&mut self, barrier: BarrierId, thrifty: bool, needs_commit: bool) {
+    pub(crate) fn on_read_barrier(&mut self, barrier: BarrierId, asks: Audience, confirms: Confirmation) {
         let RoleState::Leader(leader) = &mut self.role else { return };
         if leader.barriers.len() >= BARRIERS_MAX {
             return;
@@ -26,10 +27,10 @@ impl Raft {
         let RoleState::Leader(leader) = &mut self.role else { return };
         // Only answers to messages that are sent from now on count, so every barrier begins a round of its own.
         let round = leader.begin_round(self.now);
-        let spares = thrifty && leader.thrift.has_chosen();
+        let asked = if leader.thrift.has_chosen() { asks } else { Audience::EveryVoter };
         let began_at = self.now;
-        leader.barriers.push_back(Barrier { id: barrier, round, began_at, needs_commit, spares });
-        self.send_round(if spares { Audience::Quickest } else { Audience::Voters });
+        leader.barriers.push_back(Barrier { id: barrier, round, began_at, confirms, asked });
+        self.send_round(Recipients::Voters(asked));
         self.pass_barriers();
     }
 
@@ -40,9 +41,11 @@ impl Raft {
         let RoleState::Leader(leader) = &mut self.role else { return };
         let knows_what_is_committed = leader.first_index <= commit_index;
         let mut passed = None;
-        while leader.barriers.front().is_some_and(|barrier| {
-            barrier.round <= confirmed && (knows_what_is_committed || !barrier.needs_commit)
-        }) {
+        let may_pass = |barrier: &Barrier| {
+            barrier.round <= confirmed
+                && (knows_what_is_committed || barrier.confirms == Confirmation::Leadership)
+        };
+        while leader.barriers.front().is_some_and(may_pass) {
             passed = leader.barriers.pop_front();
         }
         if let Some(Barrier { id, began_at, .. }) = passed {

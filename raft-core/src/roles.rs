@@ -2,7 +2,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::io::Role;
+use crate::io::{Audience, Confirmation, Role};
 use crate::lease::Rounds;
 use crate::message::PreVote;
 use crate::progress::Progress;
@@ -99,10 +99,9 @@ pub(crate) struct Barrier {
     /// The round that lets it pass.
     pub(crate) round: Round,
     pub(crate) began_at: Micros,
-    /// It waits for the first entry of the leader's term as well.
-    pub(crate) needs_commit: bool,
-    /// Some voters have not been asked to answer it.
-    pub(crate) spares: bool,
+    pub(crate) confirms: Confirmation,
+    /// Who has been asked to answer it by now.
+    pub(crate) asked: Audience,
 }
 
 /// A round of catching up (dissertation §4.2.1), the same one for every learner: what was committed when it began.

@@ -11,7 +11,8 @@
 
 use alloc::vec::Vec;
 
-use crate::heartbeat::Audience;
+use crate::heartbeat::Recipients;
+use crate::io::Audience;
 use crate::raft::Raft;
 use crate::roles::{Leader, RoleState};
 use crate::types::{Micros, NodeId, Round};
@@ -42,7 +43,7 @@ impl Thrift {
 impl Leader {
     /// When those are to be asked who were spared.
     pub(crate) fn hedge_deadline(&self, hedge_us: u64) -> Option<Micros> {
-        let oldest = self.barriers.iter().find(|barrier| barrier.spares)?;
+        let oldest = self.barriers.iter().find(|barrier| barrier.asked == Audience::QuickestMajority)?;
         Some(oldest.began_at.plus(hedge_us))
     }
 
@@ -51,7 +52,7 @@ impl Leader {
         self.thrift.quickest.clear();
         self.thrift.everybody_after = self.round;
         for barrier in &mut self.barriers {
-            barrier.spares = false;
+            barrier.asked = Audience::EveryVoter;
         }
     }
 }
@@ -65,10 +66,11 @@ impl Raft {
     /// Those who were asked may not answer, or not be enough any more: asks everybody, if anything waits for them.
     pub(crate) fn ask_everybody(&mut self) {
         let RoleState::Leader(leader) = &mut self.role else { return };
-        let some_were_spared = leader.barriers.iter().any(|barrier| barrier.spares);
+        let some_were_spared =
+            leader.barriers.iter().any(|barrier| barrier.asked == Audience::QuickestMajority);
         leader.spare_nobody();
         if some_were_spared {
-            self.send_round(Audience::Voters);
+            self.send_round(Recipients::Voters(Audience::EveryVoter));
         }
     }
 

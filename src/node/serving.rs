@@ -3,7 +3,7 @@
 
 use std::num::NonZeroU64;
 
-use raft_core::Peer;
+use raft_core::{Audience, Confirmation, Peer};
 
 use super::Node;
 use super::io::{Answer, Forward, ForwardOutcome, Output, RequestId};
@@ -117,7 +117,10 @@ impl Node {
             self.last_barrier = barrier;
             leadership.on_round_begun(barrier, self.requests.latest());
             let thrifty = self.crowd.note(covers);
-            self.step_raft(raft_core::Input::ReadBarrier { barrier, thrifty, needs_commit: false });
+            let asks = if thrifty { Audience::QuickestMajority } else { Audience::EveryVoter };
+            // What an answer rests on is the window, which is this leader's: nothing of the state is read.
+            let confirms = Confirmation::Leadership;
+            self.step_raft(raft_core::Input::ReadBarrier { barrier, asks, confirms });
         }
     }
 

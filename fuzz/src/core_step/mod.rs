@@ -12,8 +12,8 @@ mod node;
 use std::sync::Once;
 
 use raft_core::{
-    HardState, Incarnation, Input, LogIndex, Member, Membership, MembershipChange, Message, NodeId, Peer,
-    Recovered, Snapshot, Suffrage, Term,
+    Audience, Confirmation, HardState, Incarnation, Input, LogIndex, Member, Membership, MembershipChange,
+    Message, NodeId, Peer, Recovered, Snapshot, Suffrage, Term,
 };
 
 use self::node::Node;
@@ -77,7 +77,7 @@ impl Cluster {
             15 | 16 => node.wake()?,
             17 | 18 => node.sync()?,
             19 => node.propose(bytes.below(200))?,
-            20 => node.begin_barrier(bytes.below(2) == 0, bytes.below(2) == 0)?,
+            20 => begin_barrier(node, bytes)?,
             21 => node.change(change(bytes))?,
             22 => match bytes.below(8) {
                 0 => node.step(Input::WriteFailed)?,
@@ -117,6 +117,12 @@ impl Cluster {
             }
         }
     }
+}
+
+fn begin_barrier(node: &mut Node, bytes: &mut Bytes<'_>) -> Result<(), Stopped> {
+    let asks = if bytes.below(2) == 0 { Audience::QuickestMajority } else { Audience::EveryVoter };
+    let confirms = if bytes.below(2) == 0 { Confirmation::CommitIndex } else { Confirmation::Leadership };
+    node.begin_barrier(asks, confirms)
 }
 
 fn change(bytes: &mut Bytes<'_>) -> MembershipChange {

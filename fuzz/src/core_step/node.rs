@@ -7,8 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use raft_core::{
-    AppendOutcome, BarrierId, Config, Entry, Input, Lease, LogIndex, Membership, MembershipChange, Message,
-    Micros, Output, Payload, Peer, ProposalId, Raft, Recovered, Role, Term,
+    AppendOutcome, Audience, BarrierId, Config, Confirmation, Entry, Input, Lease, LogIndex, Membership,
+    MembershipChange, Message, Micros, Output, Payload, Peer, ProposalId, Raft, Recovered, Role, Term,
 };
 
 use super::disk::Disk;
@@ -90,9 +90,9 @@ impl Node {
         self.step(Input::ChangeMembership { proposal: ProposalId(self.proposals), change })
     }
 
-    pub(super) fn begin_barrier(&mut self, thrifty: bool, needs_commit: bool) -> Result<(), Stopped> {
+    pub(super) fn begin_barrier(&mut self, asks: Audience, confirms: Confirmation) -> Result<(), Stopped> {
         self.barriers += 1;
-        self.step(Input::ReadBarrier { barrier: BarrierId(self.barriers), thrifty, needs_commit })
+        self.step(Input::ReadBarrier { barrier: BarrierId(self.barriers), asks, confirms })
     }
 
     /// Compacts all that was applied but for the last `kept` entries.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use raft_core::{
-    BarrierId, Config, Input, Lease, LogIndex, MembershipChange, Message, Micros, NodeId, Output, Peer,
-    ProposalId, Recovered, Role, Suffrage, Term,
+    Audience, BarrierId, Config, Confirmation, Input, Lease, LogIndex, MembershipChange, Message, Micros,
+    NodeId, Output, Peer, ProposalId, Recovered, Role, Suffrage, Term,
 };
 
 use super::node::Node;
@@ -268,21 +268,21 @@ impl Cluster {
     }
 
     pub(crate) fn barrier(&mut self, at: u64) -> BarrierId {
-        let barrier = BarrierId(self.number());
-        self.step(at, Input::ReadBarrier { barrier, thrifty: false, needs_commit: true });
-        barrier
+        self.begin_barrier(at, Audience::EveryVoter, Confirmation::CommitIndex)
     }
 
     pub(crate) fn thrifty_barrier(&mut self, at: u64) -> BarrierId {
-        let barrier = BarrierId(self.number());
-        self.step(at, Input::ReadBarrier { barrier, thrifty: true, needs_commit: true });
-        barrier
+        self.begin_barrier(at, Audience::QuickestMajority, Confirmation::CommitIndex)
     }
 
     /// One that is to confirm the leadership, and nothing else.
     pub(crate) fn barrier_before_commit(&mut self, at: u64) -> BarrierId {
+        self.begin_barrier(at, Audience::EveryVoter, Confirmation::Leadership)
+    }
+
+    fn begin_barrier(&mut self, at: u64, asks: Audience, confirms: Confirmation) -> BarrierId {
         let barrier = BarrierId(self.number());
-        self.step(at, Input::ReadBarrier { barrier, thrifty: false, needs_commit: false });
+        self.step(at, Input::ReadBarrier { barrier, asks, confirms });
         barrier
     }
 

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use raft_core::{
-    BarrierId, Incarnation, Input, LogIndex, Message, Micros, Output, Peer, ProposalId, Recovered, Role,
+    Audience, BarrierId, Confirmation, Incarnation, Input, LogIndex, Message, Micros, Output, Peer,
+    ProposalId, Recovered, Role,
 };
 
 use crate::faults::Weather;
@@ -208,7 +209,8 @@ impl World {
         let barrier = BarrierId(self.next_number());
         self.oracle.on_barrier(barrier);
         let thrifty = self.rng.chance(500);
-        self.step(at, Input::ReadBarrier { barrier, thrifty, needs_commit: true });
+        let asks = if thrifty { Audience::QuickestMajority } else { Audience::EveryVoter };
+        self.step(at, Input::ReadBarrier { barrier, asks, confirms: Confirmation::CommitIndex });
     }
 
     pub(crate) fn propose(&mut self, at: Peer) {
