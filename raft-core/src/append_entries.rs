@@ -23,7 +23,7 @@ impl Raft {
             return;
         }
         let match_index = m.entries.last().map_or(m.prev_log_index, |e| e.index);
-        self.take_over(m.entries);
+        self.append_missing(m.entries);
         self.commit_to(m.leader_commit.min(match_index));
         self.acknowledge(from, match_index);
     }
@@ -63,7 +63,7 @@ impl Raft {
 
     /// Appends what is not there yet. Only an entry that conflicts removes what follows: an append that was
     /// delayed, and is shorter than the log by now, takes nothing away (Figure 2, steps 3 and 4).
-    fn take_over(&mut self, entries: alloc::vec::Vec<Entry>) {
+    fn append_missing(&mut self, entries: alloc::vec::Vec<Entry>) {
         for entry in entries {
             match self.log.term_at(entry.index) {
                 Some(term) if term == entry.term => continue,

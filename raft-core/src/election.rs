@@ -5,7 +5,6 @@
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::io::{Output, ProposalOutcome};
 use crate::lease::Rounds;
 use crate::log::Payload;
 use crate::membership::Membership;
@@ -61,7 +60,7 @@ impl Raft {
             | RoleState::Leader(_)
             | RoleState::Muted(_) => self.random_election_deadline(),
         };
-        self.give_up_leadership();
+        self.lose_proposals();
         self.role = RoleState::Follower(Follower::waiting(self.now, election_deadline));
     }
 
@@ -80,7 +79,7 @@ impl Raft {
             last_heard: self.now,
             election_deadline: self.random_election_deadline(),
             pace: Pace::Patient,
-            refused: None,
+            refused_pre_vote: None,
         });
     }
 
@@ -150,7 +149,7 @@ impl Raft {
                 self.ask_everybody();
             }
             RoleState::Follower(follower) if follower.leader.is_some_and(|l| l.id == peer) => {
-                let refused = follower.refused.take();
+                let refused = follower.refused_pre_vote.take();
                 // Who has promised its support is bound by it, even where the leader is most likely gone.
                 let free = self.now.max(self.promised_until);
                 let election_deadline = free.plus(self.stagger() * self.rank_without(peer));
@@ -218,7 +217,7 @@ impl Raft {
         self.persistence.note_hard_state();
         self.role = RoleState::Candidate(Candidate {
             votes: BTreeSet::new(),
-            vote_write: self.persistence.this_step(),
+            vote_write: self.persistence.write_of_this_step(),
             retry_deadline: self.random_election_deadline(),
         });
         let request = RequestVote {
@@ -279,16 +278,6 @@ impl Raft {
         self.append(Payload::Noop);
         self.replicate_to_all();
         self.advance_commit_index();
-    }
-
-    /// What a leader has been asked and can no longer answer.
-    pub(crate) fn give_up_leadership(&mut self) {
-        if let RoleState::Leader(leader) = &mut self.role {
-            for (_, proposal) in leader.proposals.drain(..) {
-                let outcome = ProposalOutcome::Unknown;
-                self.outputs.push_back(Output::ProposalDone { proposal, outcome });
-            }
-        }
     }
 
     /// Whether this node votes.

@@ -25,9 +25,15 @@ impl Raft {
         self.grace_until.map(|until| self.left(until)).hash(state);
         core::mem::discriminant(&self.role).hash(state);
         match &self.role {
-            RoleState::Follower(Follower { leader, last_heard, election_deadline: _, pace: _, refused }) => {
+            RoleState::Follower(Follower {
+                leader,
+                last_heard,
+                election_deadline: _,
+                pace: _,
+                refused_pre_vote,
+            }) => {
                 // When a leader was heard matters only while there is one.
-                (leader.map(|leader| (leader, self.age(*last_heard))), refused).hash(state);
+                (leader.map(|leader| (leader, self.age(*last_heard))), refused_pre_vote).hash(state);
             }
             RoleState::PreCandidate(PreCandidate { granted, pace: _, retry_deadline: _ }) => {
                 granted.hash(state);

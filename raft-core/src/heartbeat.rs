@@ -36,6 +36,45 @@ impl Raft {
         self.pass_barriers();
     }
 
+    /// Sender: a heartbeat interval has passed.
+    pub(crate) fn on_heartbeat_timeout(&mut self) {
+        // A leader that was not running has asked nobody meanwhile, nor heard its disk.
+        if !self.is_excused() {
+            if !self.hears_quorum() {
+                // Check-quorum (dissertation §6.2): clients must not wait for a leader that nobody hears.
+                self.become_follower(self.hard_state.current_term);
+                return;
+            }
+            self.grace_until = None;
+            self.abort_late_transfer();
+            self.escape_stalled_disk();
+        }
+        let RoleState::Leader(leader) = &mut self.role else { return };
+        leader.heartbeat_deadline = self.now.plus(self.config.heartbeat_interval_us);
+        leader.spare_nobody();
+        self.begin_catch_up_round();
+        self.expect_answers();
+        self.broadcast_heartbeat();
+        self.replicate_to_all();
+        self.promote_learners();
+        self.continue_transfer();
+    }
+
+    /// Whether a majority of the voters has said anything within an election timeout.
+    fn hears_quorum(&self) -> bool {
+        let RoleState::Leader(leader) = &self.role else { return false };
+        let membership = self.log.membership();
+        let me = self.config.me.id;
+        let heard = membership.voters().filter(|id| {
+            *id == me
+                || leader
+                    .progress
+                    .get(id)
+                    .is_some_and(|p| self.now.since(p.last_heard) < self.config.election_timeout_us)
+        });
+        heard.count() >= membership.quorum()
+    }
+
     /// Sends the current round to every member: the others must hear of this leader too. Where there is a lease to
     /// be extended, it is a new round, whose answers count from now.
     pub(crate) fn broadcast_heartbeat(&mut self) {

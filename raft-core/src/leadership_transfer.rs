@@ -5,7 +5,7 @@
 use crate::io::Output;
 use crate::message::{CampaignReason, Message, TimeoutNow};
 use crate::raft::Raft;
-use crate::roles::{Follower, Muted, RoleState, Transfer};
+use crate::roles::{Follower, RoleState, Transfer};
 use crate::types::{NodeId, Peer};
 
 impl Raft {
@@ -70,24 +70,16 @@ impl Raft {
         }
     }
 
-    /// A write failed: hands over to whoever has everything, and takes no further part.
-    pub(crate) fn on_write_failed(&mut self) {
-        self.tell_best_to_campaign();
-        self.give_up_leadership();
-        self.persistence.fail();
-        let leader = self.role.followed();
-        self.role = RoleState::Muted(Muted { leader, forget_deadline: self.forget_deadline() });
-    }
-
     /// A leader that has just removed itself lets another take over (dissertation §4.2.2).
     pub(crate) fn step_down_removed(&mut self) {
         self.tell_best_to_campaign();
-        self.give_up_leadership();
+        self.lose_proposals();
         let deadline = self.random_election_deadline();
         self.role = RoleState::Follower(Follower::waiting(self.now, deadline));
     }
 
-    fn tell_best_to_campaign(&mut self) {
+    /// Tells whoever has most of the log to campaign, though it may not have everything.
+    pub(crate) fn tell_best_to_campaign(&mut self) {
         let term = self.hard_state.current_term;
         if let Some(target) = self.transfer_target(None) {
             self.send(target, Message::TimeoutNow(TimeoutNow { term }));

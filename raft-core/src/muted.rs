@@ -6,15 +6,24 @@ use crate::io::{HardState, Input, Output, ProposalOutcome};
 use crate::message::Message;
 use crate::raft::Raft;
 use crate::roles::{Muted, RoleState};
-use crate::types::{Micros, Peer, ProposalId};
+use crate::types::{Micros, Peer};
 
 impl Raft {
+    /// A write failed: hands over to whoever has everything, and takes no further part.
+    pub(crate) fn on_write_failed(&mut self) {
+        self.tell_best_to_campaign();
+        self.lose_proposals();
+        self.persistence.fail();
+        let leader = self.role.followed();
+        self.role = RoleState::Muted(Muted { leader, forget_deadline: self.forget_deadline() });
+    }
+
     pub(crate) fn step_muted(&mut self, input: Input) {
         match input {
             Input::Wake => self.forget_silent_leader(),
             Input::Message { from, message } => self.watch(from, &message),
             Input::Propose { proposal, .. } | Input::ChangeMembership { proposal, .. } => {
-                self.refuse(proposal);
+                self.proposal_done(proposal, ProposalOutcome::NotLeader);
             }
             Input::TransferLeadership { .. } => self.outputs.push_back(Output::TransferAborted),
             Input::PeerUnreachable(_)
@@ -26,7 +35,7 @@ impl Raft {
     }
 
     /// Until when a leader is named that says no more: two election timeouts, in which another would be elected.
-    pub(crate) fn forget_deadline(&self) -> Micros {
+    fn forget_deadline(&self) -> Micros {
         self.now.plus(self.config.election_timeout_us.saturating_mul(2))
     }
 
@@ -57,10 +66,5 @@ impl Raft {
         {
             muted.leader = None;
         }
-    }
-
-    fn refuse(&mut self, proposal: ProposalId) {
-        let outcome = ProposalOutcome::NotLeader;
-        self.outputs.push_back(Output::ProposalDone { proposal, outcome });
     }
 }

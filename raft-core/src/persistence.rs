@@ -77,7 +77,7 @@ impl Persistence {
     }
 
     /// The write that will carry what this step changes.
-    pub(crate) fn this_step(&self) -> WriteId {
+    pub(crate) fn write_of_this_step(&self) -> WriteId {
         self.issued.next()
     }
 

@@ -16,7 +16,7 @@ impl Raft {
             && hears_leader
             && let RoleState::Follower(follower) = &mut self.role
         {
-            follower.refused = Some((from, m));
+            follower.refused_pre_vote = Some((from, m));
         }
         let response = PreVoteResponse { term, next_term: m.next_term, vote_granted };
         self.send(from, Message::PreVoteResponse(response));

@@ -8,7 +8,7 @@ use crate::log::Payload;
 use crate::membership::{ChangeRefused, Membership, MembershipChange, Suffrage};
 use crate::progress::Progress;
 use crate::raft::Raft;
-use crate::roles::RoleState;
+use crate::roles::{CatchUp, RoleState};
 use crate::types::ProposalId;
 
 impl Raft {
@@ -57,6 +57,14 @@ impl Raft {
         if let Ok(Some(membership)) = self.membership_after(&MembershipChange::Promote(*id)) {
             self.append(Payload::Membership(Arc::new(membership)));
             self.adopt_membership();
+        }
+    }
+
+    /// Begins the next round of catching up, where the last one has had its time.
+    pub(crate) fn begin_catch_up_round(&mut self) {
+        let RoleState::Leader(leader) = &mut self.role else { return };
+        if self.now.since(leader.catch_up.began_at) >= self.config.election_timeout_us {
+            leader.catch_up = CatchUp { index: self.commit_index, began_at: self.now };
         }
     }
 
@@ -117,7 +125,26 @@ impl Raft {
         }
     }
 
-    fn proposal_done(&mut self, proposal: ProposalId, outcome: ProposalOutcome) {
+    /// What a leader that leads no more has appended is committed by another, or never.
+    pub(crate) fn lose_proposals(&mut self) {
+        let RoleState::Leader(leader) = &mut self.role else { return };
+        for (_, proposal) in core::mem::take(&mut leader.proposals) {
+            self.proposal_done(proposal, ProposalOutcome::Unknown);
+        }
+    }
+
+    /// What is committed by now.
+    pub(crate) fn conclude_proposals(&mut self) {
+        let commit_index = self.commit_index;
+        while let RoleState::Leader(leader) = &mut self.role
+            && let Some((index, proposal)) =
+                leader.proposals.pop_front_if(|(index, _)| *index <= commit_index)
+        {
+            self.proposal_done(proposal, ProposalOutcome::Committed(index));
+        }
+    }
+
+    pub(crate) fn proposal_done(&mut self, proposal: ProposalId, outcome: ProposalOutcome) {
         self.outputs.push_back(Output::ProposalDone { proposal, outcome });
     }
 }

@@ -1,12 +1,12 @@
 //! The leader's side of the log: sending it, and finding out what is committed (Raft §5.3, §5.4.2).
 
-use crate::io::{DropReason, Output, ProposalOutcome};
+use crate::io::DropReason;
 use crate::log::{Entry, Payload};
 use crate::message::{AppendEntries, InstallSnapshot, Message};
 use crate::progress::ProgressState;
 use crate::quorum::quorum_max;
 use crate::raft::Raft;
-use crate::roles::{CatchUp, RoleState};
+use crate::roles::RoleState;
 use crate::types::{LogIndex, NodeId, Peer};
 
 /// How many heartbeat intervals an append or a snapshot may go unanswered before it is sent again.
@@ -101,69 +101,24 @@ impl Raft {
         }
     }
 
-    /// A heartbeat interval has passed.
-    pub(crate) fn on_heartbeat_timeout(&mut self) {
-        // A leader that was not running has asked nobody meanwhile, nor heard its disk.
-        if !self.is_excused() {
-            if !self.hears_quorum() {
-                // Check-quorum (dissertation §6.2): clients must not wait for a leader that nobody hears.
-                self.become_follower(self.hard_state.current_term);
-                return;
-            }
-            self.grace_until = None;
-            self.abort_late_transfer();
-            self.escape_stalled_disk();
-        }
-        let now = self.now;
-        let interval = self.config.heartbeat_interval_us;
+    /// Sends again, at the next opportunity, what has gone unanswered for too long.
+    pub(crate) fn expect_answers(&mut self) {
+        let patience_us = self.config.heartbeat_interval_us.saturating_mul(PATIENCE_HEARTBEATS);
         let RoleState::Leader(leader) = &mut self.role else { return };
-        leader.heartbeat_deadline = now.plus(interval);
-        if now.since(leader.catch_up.began_at) >= self.config.election_timeout_us {
-            leader.catch_up = CatchUp { index: self.commit_index, began_at: now };
-        }
         for progress in leader.progress.values_mut() {
-            progress.on_tick(now, interval.saturating_mul(PATIENCE_HEARTBEATS));
+            progress.on_tick(self.now, patience_us);
         }
-        leader.spare_nobody();
-        self.broadcast_heartbeat();
-        self.replicate_to_all();
-        self.promote_learners();
-        self.continue_transfer();
     }
 
     fn on_commit_advanced(&mut self) {
-        let commit_index = self.commit_index;
-        let RoleState::Leader(leader) = &mut self.role else { return };
-        while let Some((index, proposal)) = leader.proposals.front().copied() {
-            if index > commit_index {
-                break;
-            }
-            leader.proposals.pop_front();
-            let outcome = ProposalOutcome::Committed(index);
-            self.outputs.push_back(Output::ProposalDone { proposal, outcome });
-        }
+        self.conclude_proposals();
         self.pass_barriers();
-        let settled = self.log.membership_index() <= commit_index;
+        let settled = self.log.membership_index() <= self.commit_index;
         if settled && !self.log.membership().contains(self.config.me) {
             self.step_down_removed();
         } else if settled {
             self.promote_learners();
         }
-    }
-
-    /// Whether a majority of the voters has said anything within an election timeout.
-    fn hears_quorum(&self) -> bool {
-        let RoleState::Leader(leader) = &self.role else { return false };
-        let membership = self.log.membership();
-        let me = self.config.me.id;
-        let heard = membership.voters().filter(|id| {
-            *id == me
-                || leader
-                    .progress
-                    .get(id)
-                    .is_some_and(|p| self.now.since(p.last_heard) < self.config.election_timeout_us)
-        });
-        heard.count() >= membership.quorum()
     }
 
     fn transfers_to(&self, id: NodeId) -> bool {

@@ -30,7 +30,7 @@ pub(crate) struct Follower {
     /// How soon it asks again if nobody decides.
     pub(crate) pace: Pace,
     /// Whom it has refused a pre-vote only because it heard this leader: they may have lost it a moment earlier.
-    pub(crate) refused: Option<(Peer, PreVote)>,
+    pub(crate) refused_pre_vote: Option<(Peer, PreVote)>,
 }
 
 #[derive(Clone, Debug)]
@@ -161,6 +161,12 @@ impl Leader {
 impl Follower {
     /// One that knows no leader.
     pub(crate) fn waiting(now: Micros, election_deadline: Micros) -> Follower {
-        Follower { leader: None, last_heard: now, election_deadline, pace: Pace::Patient, refused: None }
+        Follower {
+            leader: None,
+            last_heard: now,
+            election_deadline,
+            pace: Pace::Patient,
+            refused_pre_vote: None,
+        }
     }
 }
