@@ -67,3 +67,6 @@ pub const SETTING_VALUE_BYTES_MAX: usize = crate::codec::STATE_BYTES_MAX;
 pub const MAP_BYTES_MIN: u64 = 16 << 20;
 /// The largest size of a store, in bytes: a power of two that the address space of every 64-bit system has.
 pub const MAP_BYTES_MAX: u64 = 1 << 40;
+/// What a store must have beyond the pages that it uses, where it is given another size, in bytes: what waits in the
+/// journal goes there, on pages that are half full.
+const HEADROOM_BYTES: u64 = 2 * journal::JOURNAL_BYTES;

@@ -24,16 +24,13 @@ use super::record::Value;
 use super::recorder::{Recorder, Step};
 use super::recover::Contents;
 use super::{
-    MAP_BYTES_MAX, MAP_BYTES_MIN, SETTING_NAME_BYTES_MAX, SETTING_VALUE_BYTES_MAX, SETTINGS_MAX, Setting,
+    HEADROOM_BYTES, MAP_BYTES_MAX, MAP_BYTES_MIN, SETTING_NAME_BYTES_MAX, SETTING_VALUE_BYTES_MAX,
+    SETTINGS_MAX, Setting,
 };
 use crate::identity::Identity;
 
 /// Maps are rounded up to this, the largest page of the systems in use, because LMDB wants whole pages.
 const MAP_GRANULE_BYTES: u64 = 64 << 10;
-
-/// What a store must have left beyond the pages that it has, where it is given another size: what waits in the
-/// journal goes there, on pages that are half full.
-const HEADROOM_BYTES: u64 = 2 * JOURNAL_BYTES;
 
 /// An open store. While it lives, no other process can open it.
 #[derive(Debug)]
@@ -359,6 +356,7 @@ mod tests {
     use raft_core::{Entry, Incarnation, LogIndex, NodeId, Payload, Peer, Term};
 
     use super::*;
+    use crate::settings::MB_BYTES;
     use crate::storage::files::DATA_FILE;
     use crate::storage::record::Key;
     use crate::storage::recover::Collector;
@@ -779,6 +777,36 @@ mod tests {
         let store = Store::open(dir.path()).unwrap();
         assert_eq!(store.map_bytes(), 2 * MAP_BYTES_MIN);
         assert_eq!(store.recovered().entries.last().unwrap().index, LogIndex(last + 1));
+    }
+
+    /// The number of MB that an error tells the operator to give.
+    fn told_mb(error: &StoreError) -> u64 {
+        let said = error.to_string();
+        let number = said.split("at least ").nth(1).and_then(|rest| rest.strip_suffix(" MB"));
+        number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{said}"))
+    }
+
+    #[test]
+    fn the_size_that_a_refusal_names_is_taken_and_a_smaller_one_is_not() {
+        for full_at_mb in [16, 17] {
+            let dir = TestDir::new();
+            let mut store = new_store(&dir);
+            store.grow(full_at_mb * MB_BYTES).unwrap();
+            let (_, full) = fill_up(&mut store);
+            drop(store);
+            let mut store = Store::open(dir.path()).unwrap();
+            store.grow(told_mb(&full) * MB_BYTES).unwrap();
+            let used_bytes = store.used_bytes().unwrap();
+            store.grow(8 * MAP_BYTES_MIN).unwrap();
+            let below_use = store.grow(MAP_BYTES_MIN).unwrap_err();
+            let told = told_mb(&below_use);
+            assert!((used_bytes + HEADROOM_BYTES).div_ceil(MB_BYTES) <= told, "{below_use}");
+            let smaller = store.grow((told - 1) * MB_BYTES).unwrap_err();
+            assert_eq!(told_mb(&smaller), told);
+            store.grow(told * MB_BYTES).unwrap();
+            drop(store);
+            assert_eq!(Store::open(dir.path()).unwrap().map_bytes(), told * MB_BYTES);
+        }
     }
 
     #[test]
