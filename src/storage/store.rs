@@ -10,19 +10,15 @@ use std::path::{Path, PathBuf};
 use lmdb::{Database, Environment};
 use raft_core::{HardState, Recovered, Snapshot, Write};
 
-use super::batch::Batch;
+use super::contents::{Contents, Recorder, Step, new_records};
 #[cfg(test)]
-use super::batch::Fault;
-use super::environment::{Access, Reading, open_env, read, set_map_bytes, settle};
+use super::data_file::Fault;
+use super::data_file::{Access, Batch, Reading, open_env, read, set_map_bytes, settle};
 use super::error::StoreError;
 use super::files::{self, JOURNAL_FILE, NEW_DATA_FILE};
-use super::journal::{JOURNAL_BYTES, Journal};
-use super::journal_file::JournalFile;
+use super::journal::{JOURNAL_BYTES, Journal, JournalFile};
 use super::lock::{Listening, Lock};
-use super::plan::new_records;
 use super::record::Value;
-use super::recorder::{Recorder, Step};
-use super::recover::Contents;
 use super::{
     HEADROOM_BYTES, MAP_BYTES_MAX, MAP_BYTES_MIN, SETTING_NAME_BYTES_MAX, SETTING_VALUE_BYTES_MAX,
     SETTINGS_MAX, Setting,
@@ -357,9 +353,9 @@ mod tests {
 
     use super::*;
     use crate::settings::MB_BYTES;
+    use crate::storage::contents::Collector;
     use crate::storage::files::DATA_FILE;
     use crate::storage::record::Key;
-    use crate::storage::recover::Collector;
     use crate::storage::testing::{self, TestDir, append, entry, member, settings, snapshot, write};
     use crate::storage::{Place, SECTOR_BYTES, destroy, running, verify};
 

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use raft_core::{HardState, LogIndex, Term};
 use rustix::process::Signal;
 
-use super::environment::{Access, Reading, read};
+use super::data_file::{Access, Reading, read};
 use super::error::StoreError;
 use super::files;
 use super::lock::Lock;

@@ -1,4 +1,4 @@
-//! The bytes of a transaction in the journal, and what the transactions there amount to.
+//! The bytes of a transaction in the journal: its changes, one after another.
 //!
 //! ```text
 //! transaction   change*
@@ -8,20 +8,15 @@
 //!
 //! Pure. Decoding is total. It must never know where the bytes are kept.
 
-use std::collections::BTreeMap;
-
 use crate::codec::{DecodeError, Reader, Writer};
-
-use super::inventory::Inventory;
-use super::plan::Change;
-use super::record::{Key, KeyBytes};
+use crate::storage::record::{Change, Inventory, Key, Pending};
 
 const DELETE: u8 = 0;
 const PUT: u8 = 1;
 
 /// The bytes of a transaction, in place of what `out` has. Each record is put together in `record`. What they change is
 /// noted in `pending` as well, and what there is then in `inventory`.
-pub(super) fn encode(
+pub(crate) fn encode(
     changes: &[Change<'_>],
     pending: &mut Pending,
     inventory: &mut Inventory,
@@ -53,7 +48,7 @@ pub(super) fn encode(
 }
 
 /// The next change of a transaction: its key, and its record where it is written.
-pub(super) fn read_change<'b>(reader: &mut Reader<'b>) -> Result<(Key, Option<&'b [u8]>), DecodeError> {
+pub(crate) fn read_change<'b>(reader: &mut Reader<'b>) -> Result<(Key, Option<&'b [u8]>), DecodeError> {
     let is_put = match reader.u8()? {
         DELETE => false,
         PUT => true,
@@ -62,39 +57,6 @@ pub(super) fn read_change<'b>(reader: &mut Reader<'b>) -> Result<(Key, Option<&'
     let key = Key::read(reader)?;
     let record = if is_put { Some(reader.u32().and_then(|len| reader.bytes(len as usize))?) } else { None };
     Ok((key, record))
-}
-
-/// What the transactions in the journal have changed: the records that the data file lacks, and those that it has
-/// and should not.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Pending {
-    of: BTreeMap<KeyBytes, Option<Vec<u8>>>,
-}
-
-impl Pending {
-    pub(super) fn put(&mut self, key: KeyBytes, record: &[u8]) {
-        match self.of.get_mut(&key) {
-            Some(Some(there)) => {
-                there.clear();
-                there.extend_from_slice(record);
-            }
-            Some(_) | None => drop(self.of.insert(key, Some(record.to_vec()))),
-        }
-    }
-
-    pub(super) fn delete(&mut self, key: KeyBytes) {
-        self.of.insert(key, None);
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.of.clear();
-    }
-
-    /// By key: the record to be put, or `None` for one that is not to be there. What has come and gone again is
-    /// among those, and never was in the data file.
-    pub fn iter(&self) -> impl Iterator<Item = (&KeyBytes, Option<&[u8]>)> {
-        self.of.iter().map(|(key, record)| (key, record.as_deref()))
-    }
 }
 
 #[cfg(test)]

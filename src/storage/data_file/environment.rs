@@ -10,28 +10,27 @@ use std::path::Path;
 use lmdb::{Cursor, Database, Environment, EnvironmentFlags, Transaction};
 use rustix::io::Errno;
 
-use super::MAP_BYTES_MIN;
-use super::error::StoreError;
-use super::files::DATA_FILE;
-use super::journal_file;
 use super::pages::{self, PageReport};
-use super::recover::{Collector, Contents};
+use crate::storage::contents::{Collector, Contents};
+use crate::storage::error::StoreError;
+use crate::storage::files::DATA_FILE;
+use crate::storage::{MAP_BYTES_MIN, journal};
 
 /// What a store is opened for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
+pub(crate) enum Access {
     Read,
     Write,
 }
 
 /// What reading a whole store gives.
-pub(super) struct Reading {
-    pub(super) env: Environment,
-    pub(super) db: Database,
-    pub(super) report: PageReport,
+pub(crate) struct Reading {
+    pub(crate) env: Environment,
+    pub(crate) db: Database,
+    pub(crate) report: PageReport,
     /// The bytes of the journal.
-    pub(super) journal: Vec<u8>,
-    pub(super) contents: Contents,
+    pub(crate) journal: Vec<u8>,
+    pub(crate) contents: Contents,
 }
 
 /// Makes the data file on the disk what it is to whoever reads it now. The caller holds the lock.
@@ -40,7 +39,7 @@ pub(super) struct Reading {
 /// not what the disk has. The pages of a transaction are synced before its meta page is written, so that only the meta
 /// pages can differ in what matters. They are written again, as they are, one after the other: the disk never has both
 /// in its hands.
-pub(super) fn settle(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn settle(path: &Path) -> Result<(), StoreError> {
     let data_path = path.join(DATA_FILE);
     let places = pages::meta_pages(&data_path)?;
     let settle = || {
@@ -57,7 +56,7 @@ pub(super) fn settle(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Reads and checks everything. The caller holds the lock.
-pub(super) fn read(path: &Path, access: Access) -> Result<Reading, StoreError> {
+pub(crate) fn read(path: &Path, access: Access) -> Result<Reading, StoreError> {
     let data_path = path.join(DATA_FILE);
     // LMDB trusts the file, so this goes first.
     let report = pages::check(&data_path)?;
@@ -72,13 +71,13 @@ pub(super) fn read(path: &Path, access: Access) -> Result<Reading, StoreError> {
             collector.add(key, value)?;
         }
     }
-    let journal = journal_file::read(path)?;
+    let journal = journal::read(path)?;
     let contents = collector.finish(&journal)?;
     Ok(Reading { env, db, report, journal, contents })
 }
 
 /// Opens the environment, or makes one where there is no file.
-pub(super) fn open_env(
+pub(crate) fn open_env(
     data_path: &Path,
     map_bytes: u64,
     access: Access,
@@ -99,7 +98,7 @@ pub(super) fn open_env(
 }
 
 /// Maps another size. No transaction may be open; where this fails, none can be opened any more.
-pub(super) fn set_map_bytes(env: &Environment, path: &Path, map_bytes: u64) -> Result<(), StoreError> {
+pub(crate) fn set_map_bytes(env: &Environment, path: &Path, map_bytes: u64) -> Result<(), StoreError> {
     env.set_map_size(map_size(map_bytes)).map_err(|e| map_error(path, map_bytes, e))
 }
 

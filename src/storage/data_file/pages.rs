@@ -16,43 +16,43 @@ use std::path::Path;
 
 use byteorder::{ByteOrder, NativeEndian};
 
-use super::error::{Place, StoreError};
+use crate::storage::error::{Place, StoreError};
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("the page check reads the file layout of 64-bit machines");
 
 /// What the file holds, where it is sound.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct PageReport {
+pub(crate) struct PageReport {
     /// Size of a page, in bytes.
-    pub(super) page_bytes: u64,
+    pub(crate) page_bytes: u64,
     /// How many pages the file has, or may have: those at the end may never have been written.
-    pub(super) pages: u64,
+    pub(crate) pages: u64,
     /// How many of them are in use.
-    pub(super) pages_used: u64,
+    pub(crate) pages_used: u64,
     /// How many are listed as free.
-    pub(super) pages_free: u64,
+    pub(crate) pages_free: u64,
     /// Number of the last transaction.
-    pub(super) transaction: u64,
+    pub(crate) transaction: u64,
     /// How many records there are.
-    pub(super) records: u64,
+    pub(crate) records: u64,
 }
 
 impl PageReport {
     /// What a map must hold, in bytes.
-    pub(super) fn extent_bytes(&self) -> u64 {
+    pub(crate) fn extent_bytes(&self) -> u64 {
         self.pages.saturating_mul(self.page_bytes)
     }
 }
 
 /// Checks the data file.
-pub(super) fn check(path: &Path) -> Result<PageReport, StoreError> {
+pub(crate) fn check(path: &Path) -> Result<PageReport, StoreError> {
     Checker::on(path, Checker::run)
 }
 
 /// Where the two meta pages are in the data file, in bytes: first the one that LMDB goes by less. Checks nothing but
 /// these.
-pub(super) fn meta_pages(path: &Path) -> Result<[Range<u64>; 2], StoreError> {
+pub(crate) fn meta_pages(path: &Path) -> Result<[Range<u64>; 2], StoreError> {
     Checker::on(path, |checker| {
         let Meta { page_bytes, transaction, .. } = checker.read_newest_meta()?;
         let pages = [0..page_bytes, page_bytes..2 * page_bytes];
@@ -513,9 +513,9 @@ mod tests {
     use raft_core::{HardState, LogIndex, Payload, Term, Write};
 
     use super::*;
-    use crate::storage::environment::{Access, read};
+    use crate::storage::contents::Contents;
+    use crate::storage::data_file::{Access, read};
     use crate::storage::files::{DATA_FILE, JOURNAL_FILE};
-    use crate::storage::recover::Contents;
     use crate::storage::testing::{TestDir, append, entry, member, snapshot, write};
     use crate::storage::{MAP_BYTES_MIN, Store};
 

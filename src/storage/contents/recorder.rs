@@ -1,10 +1,10 @@
 //! What becomes of a transaction: it goes to the journal, or, with all that waits there, to the data file.
 //!
 //! ```text
-//! plan          writes of the core   -> changes of records
-//! transaction   changes              -> bytes, and what is pending
-//! journal       bytes                -> sectors, or no room
-//! recorder      all of them          -> one step to carry out
+//! plan       writes of the core   -> changes of records
+//! changes    changes of records   -> the bytes of a transaction
+//! sectors    bytes                -> sectors of the journal, or no room
+//! recorder   all of them          -> one step to carry out
 //! ```
 //!
 //! Pure: writes in, one step out. It must never know what the step is carried out on: files in a store that is open, a
@@ -12,11 +12,9 @@
 
 use raft_core::Write;
 
-use super::inventory::Inventory;
-use super::journal::Journal;
-use super::plan::{Change, Tail};
-use super::record::Value;
-use super::transaction::{Pending, encode};
+use super::plan::Tail;
+use crate::storage::journal::{Journal, encode};
+use crate::storage::record::{Change, Inventory, Pending, Value};
 
 /// Room for an entry of ours, so that records are put together without growing the buffer again and again.
 const RECORD_BYTES_USUAL: usize = 256;
@@ -52,7 +50,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    pub(super) fn new(tail: Tail, journal: Journal, pending: Pending, inventory: Inventory) -> Recorder {
+    pub(crate) fn new(tail: Tail, journal: Journal, pending: Pending, inventory: Inventory) -> Recorder {
         Recorder {
             tail,
             journal,
@@ -83,7 +81,7 @@ impl Recorder {
 
     /// A record that no plan builds on, in the data file, with all that waits in the journal.
     #[must_use]
-    pub(super) fn put_in_data_file(&mut self, value: Value<'_>) -> Step<'_> {
+    pub(crate) fn put_in_data_file(&mut self, value: Value<'_>) -> Step<'_> {
         self.encode(&[Change::Put(value)]);
         self.checkpoint()
     }
@@ -122,7 +120,7 @@ mod tests {
 
     use super::*;
     use crate::storage::MAP_BYTES_MIN;
-    use crate::storage::recover::Contents;
+    use crate::storage::contents::Contents;
     use crate::storage::testing::{
         Records, append, entry, member, new_store_records, read_records, snapshot, write,
     };

@@ -1,4 +1,10 @@
-//! The bytes of one record, and of its key.
+//! Records, what the data file and the journal both consist of: the bytes of one, and of its key.
+//!
+//! ```text
+//! (this file)   one record             <-> its bytes
+//! pending       changes of records      -> what they amount to
+//! inventory     the records of a store  -> one number
+//! ```
 //!
 //! ```text
 //! key     table u8 [index u64]
@@ -9,6 +15,9 @@
 //! key, so a record that turns up under a wrong key is found out. It must never know of LMDB, files or their
 //! order.
 
+mod inventory;
+mod pending;
+
 use std::fmt;
 
 use byteorder::{BigEndian, ByteOrder};
@@ -17,7 +26,9 @@ use raft_core::{Entry, HardState, LogIndex, Snapshot, Term};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::identity::{ClusterId, Identity, Standing};
 
-use super::journal::TransactionId;
+pub(super) use self::inventory::Inventory;
+pub(super) use self::pending::Change;
+pub use self::pending::Pending;
 use super::{SETTINGS_MAX, Setting};
 
 /// The format that this program writes, and the only one that it reads: of records, and of the journal.
@@ -161,6 +172,22 @@ impl Extent {
     /// The place before the first entry.
     pub(super) fn base(&self) -> LogIndex {
         self.snapshot.map_or(LogIndex(0), |(index, _)| index)
+    }
+}
+
+/// Numbers the transactions of a store. They ascend, and leave out those that a life of the store did not finish.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct TransactionId(pub u64);
+
+impl TransactionId {
+    /// Above all that a store can come to, and far enough from the end of the integers to count on from there: at a
+    /// million transactions in a second, either takes 292,000 years.
+    pub(super) const MAX: TransactionId = TransactionId(u64::MAX / 2);
+}
+
+impl fmt::Display for TransactionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
