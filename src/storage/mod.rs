@@ -19,6 +19,7 @@
 //! ```text
 //! thread, verify        what the program calls
 //! store                 carries out on the files what `contents` decides
+//! reading               contents from both places
 //! contents              pure: what is there, and what becomes of a write
 //! journal | data_file   the two places on the disk
 //! lock, files, error    the directory, and what can go wrong
@@ -38,6 +39,7 @@ mod error;
 mod files;
 mod journal;
 mod lock;
+mod reading;
 mod record;
 mod store;
 #[cfg(test)]

@@ -13,11 +13,12 @@ use raft_core::{HardState, Recovered, Snapshot, Write};
 use super::contents::{Contents, Recorder, Step, new_records};
 #[cfg(test)]
 use super::data_file::Fault;
-use super::data_file::{Access, Batch, Reading, open_env, read, set_map_bytes, settle};
+use super::data_file::{Access, Batch, open_env, set_map_bytes, settle};
 use super::error::StoreError;
-use super::files::{self, JOURNAL_FILE, NEW_DATA_FILE};
+use super::files::{self, DATA_FILE, JOURNAL_FILE, NEW_DATA_FILE};
 use super::journal::{JOURNAL_BYTES, Journal, JournalFile};
 use super::lock::{Listening, Lock};
+use super::reading::{Reading, read};
 use super::record::Value;
 use super::{
     HEADROOM_BYTES, MAP_BYTES_MAX, MAP_BYTES_MIN, SETTING_NAME_BYTES_MAX, SETTING_VALUE_BYTES_MAX,
@@ -102,7 +103,7 @@ impl Store {
         // page that it had not synced. And where the sync of one has failed, LMDB takes the page back, but cannot sync
         // that; the disk must not have the page when those that belong to it, free to whoever reads the file, are
         // written to.
-        settle(path)?;
+        settle(&path.join(DATA_FILE))?;
         Store::open_locked(path, lock)
     }
 
@@ -354,7 +355,6 @@ mod tests {
     use super::*;
     use crate::settings::MB_BYTES;
     use crate::storage::contents::Collector;
-    use crate::storage::files::DATA_FILE;
     use crate::storage::record::Key;
     use crate::storage::testing::{self, TestDir, append, entry, member, settings, snapshot, write};
     use crate::storage::{Place, SECTOR_BYTES, destroy, running, verify};

@@ -2,78 +2,18 @@
 //!
 //! It must never know what is done with what was read.
 
-use std::fs::File;
-use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use lmdb::{Cursor, Database, Environment, EnvironmentFlags, Transaction};
 use rustix::io::Errno;
 
-use super::pages::{self, PageReport};
-use crate::storage::contents::{Collector, Contents};
 use crate::storage::error::StoreError;
-use crate::storage::files::DATA_FILE;
-use crate::storage::{MAP_BYTES_MIN, journal};
 
 /// What a store is opened for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     Read,
     Write,
-}
-
-/// What reading a whole store gives.
-pub(crate) struct Reading {
-    pub(crate) env: Environment,
-    pub(crate) db: Database,
-    pub(crate) report: PageReport,
-    /// The bytes of the journal.
-    pub(crate) journal: Vec<u8>,
-    pub(crate) contents: Contents,
-}
-
-/// Makes the data file on the disk what it is to whoever reads it now. The caller holds the lock.
-///
-/// A sync alone does not: where an earlier one has failed, the system takes the pages for clean, and what is read is
-/// not what the disk has. The pages of a transaction are synced before its meta page is written, so that only the meta
-/// pages can differ in what matters. They are written again, as they are, one after the other: the disk never has both
-/// in its hands.
-pub(crate) fn settle(path: &Path) -> Result<(), StoreError> {
-    let data_path = path.join(DATA_FILE);
-    let places = pages::meta_pages(&data_path)?;
-    let settle = || {
-        let file = File::options().read(true).write(true).open(&data_path)?;
-        for Range { start, end } in places {
-            let mut page = vec![0; usize::try_from(end - start).expect("a page is small")];
-            file.read_exact_at(&mut page, start)?;
-            file.write_all_at(&page, start)?;
-            file.sync_all()?;
-        }
-        Ok(())
-    };
-    settle().map_err(|error| StoreError::io("write", &data_path, &error))
-}
-
-/// Reads and checks everything. The caller holds the lock.
-pub(crate) fn read(path: &Path, access: Access) -> Result<Reading, StoreError> {
-    let data_path = path.join(DATA_FILE);
-    // LMDB trusts the file, so this goes first.
-    let report = pages::check(&data_path)?;
-    let (env, db) = open_env(&data_path, report.extent_bytes().max(MAP_BYTES_MIN), access)?;
-    let error = |e| StoreError::lmdb("read", path, e);
-    let mut collector = Collector::new(path);
-    {
-        let txn = env.begin_ro_txn().map_err(error)?;
-        let mut cursor = txn.open_ro_cursor(db).map_err(error)?;
-        for item in cursor.iter() {
-            let (key, value) = item.map_err(error)?;
-            collector.add(key, value)?;
-        }
-    }
-    let journal = journal::read(path)?;
-    let contents = collector.finish(&journal)?;
-    Ok(Reading { env, db, report, journal, contents })
 }
 
 /// Opens the environment, or makes one where there is no file.
@@ -97,7 +37,24 @@ pub(crate) fn open_env(
     Ok((env, db))
 }
 
-/// Maps another size. No transaction may be open; where this fails, none can be opened any more.
+/// Hands over every record, in the order of their keys, until one is refused.
+pub(crate) fn read_records(
+    env: &Environment,
+    db: Database,
+    path: &Path,
+    mut take: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let error = |e| StoreError::lmdb("read", path, e);
+    let txn = env.begin_ro_txn().map_err(error)?;
+    let mut cursor = txn.open_ro_cursor(db).map_err(error)?;
+    for item in cursor.iter() {
+        let (key, record) = item.map_err(error)?;
+        take(key, record)?;
+    }
+    Ok(())
+}
+
+/// Maps another size. No `txn` may be open; where this fails, none can be opened any more.
 pub(crate) fn set_map_bytes(env: &Environment, path: &Path, map_bytes: u64) -> Result<(), StoreError> {
     env.set_map_size(map_size(map_bytes)).map_err(|e| map_error(path, map_bytes, e))
 }

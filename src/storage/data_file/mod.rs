@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! pages         the file as a file, page by page
+//! settle        that the disk has what is read
 //! environment   the file as LMDB has it: opened, mapped, read
 //! batch         what is made in it at once
 //! ```
@@ -11,8 +12,11 @@
 mod batch;
 mod environment;
 mod pages;
+mod settle;
 
 pub(super) use self::batch::Batch;
 #[cfg(test)]
 pub(super) use self::batch::Fault;
-pub(super) use self::environment::{Access, Reading, open_env, read, set_map_bytes, settle};
+pub(super) use self::environment::{Access, open_env, read_records, set_map_bytes};
+pub(super) use self::pages::{PageReport, check};
+pub(super) use self::settle::settle;

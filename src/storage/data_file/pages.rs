@@ -514,8 +514,9 @@ mod tests {
 
     use super::*;
     use crate::storage::contents::Contents;
-    use crate::storage::data_file::{Access, read};
+    use crate::storage::data_file::Access;
     use crate::storage::files::{DATA_FILE, JOURNAL_FILE};
+    use crate::storage::reading::read;
     use crate::storage::testing::{TestDir, append, entry, member, snapshot, write};
     use crate::storage::{MAP_BYTES_MIN, Store};
 
