@@ -404,8 +404,7 @@ mod tests {
             add(&mut collector, &Value::Extent(Extent::default()));
             let mut bytes = Vec::new();
             let changes = [Change::Put(Value::Identity(&identity))];
-            let (mut pending, mut inventory) = (Pending::default(), Inventory::default());
-            encode(&changes, &mut pending, &mut inventory, &mut Vec::new(), &mut bytes);
+            encode(&changes, &mut bytes);
             let mut file = blank();
             let (mut journal, _) = Journal::read(&file, member().me.incarnation, checkpoint(0)).unwrap();
             let (_, sectors) = journal.append(&bytes);

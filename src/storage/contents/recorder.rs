@@ -13,11 +13,12 @@
 use raft_core::Write;
 
 use super::plan::Tail;
-use crate::storage::journal::{Journal, encode};
+use crate::codec::Reader;
+use crate::storage::journal::{Journal, encode, read_change};
 use crate::storage::record::{Change, Inventory, Pending, Value};
 
-/// Room for an entry of ours, so that records are put together without growing the buffer again and again.
-const RECORD_BYTES_USUAL: usize = 256;
+/// Room for an entry of ours, so that it is put together without growing the buffer again and again.
+const TRANSACTION_BYTES_USUAL: usize = 256;
 
 /// What makes a transaction durable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,7 +30,7 @@ pub enum Step<'r> {
         /// Them.
         bytes: &'r [u8],
     },
-    /// All of these changes are made in the data file, as one transaction there.
+    /// All of these changes are made in the data file, as one batch.
     Checkpoint(&'r Pending),
 }
 
@@ -43,9 +44,7 @@ pub struct Recorder {
     inventory: Inventory,
     /// Whether the last step brought all that is pending to the data file.
     is_checkpointed: bool,
-    /// Where each record is put together.
-    record: Vec<u8>,
-    /// Where the transaction is.
+    /// Where the bytes of the transaction are put together.
     transaction: Vec<u8>,
 }
 
@@ -57,8 +56,7 @@ impl Recorder {
             pending,
             inventory,
             is_checkpointed: false,
-            record: Vec::with_capacity(RECORD_BYTES_USUAL),
-            transaction: Vec::with_capacity(RECORD_BYTES_USUAL),
+            transaction: Vec::with_capacity(TRANSACTION_BYTES_USUAL),
         }
     }
 
@@ -82,12 +80,12 @@ impl Recorder {
     /// A record that no plan builds on, in the data file, with all that waits in the journal.
     #[must_use]
     pub(crate) fn put_in_data_file(&mut self, value: Value<'_>) -> Step<'_> {
-        self.encode(&[Change::Put(value)]);
+        self.begin(&[Change::Put(value)]);
         self.checkpoint()
     }
 
     fn step(&mut self, changes: &[Change<'_>]) -> Step<'_> {
-        self.encode(changes);
+        self.begin(changes);
         if !self.journal.has_room(self.transaction.len()) {
             return self.checkpoint();
         }
@@ -95,18 +93,35 @@ impl Recorder {
         Step::Append { offset, bytes }
     }
 
-    fn encode(&mut self, changes: &[Change<'_>]) {
+    /// Puts the bytes of the transaction together, and notes what it changes.
+    fn begin(&mut self, changes: &[Change<'_>]) {
         if self.is_checkpointed {
             self.pending.clear();
             self.is_checkpointed = false;
         }
-        encode(changes, &mut self.pending, &mut self.inventory, &mut self.record, &mut self.transaction);
+        encode(changes, &mut self.transaction);
+        // As whoever finds the transaction in the journal does.
+        let mut reader = Reader::new(&self.transaction);
+        while !reader.is_empty() {
+            let (key, record) = read_change(&mut reader).expect("it was encoded right above");
+            match record {
+                Some(record) => {
+                    self.pending.put(key.to_bytes(), record);
+                    self.inventory.put(key, record);
+                }
+                None => {
+                    self.pending.delete(key.to_bytes());
+                    self.inventory.delete(key);
+                }
+            }
+        }
     }
 
     fn checkpoint(&mut self) -> Step<'_> {
         let value = Value::Checkpoint(self.journal.checkpoint(self.inventory.checksum()));
-        value.encode(&mut self.record);
-        self.pending.put(value.key().to_bytes(), &self.record);
+        let mut record = Vec::new();
+        value.encode(&mut record);
+        self.pending.put(value.key().to_bytes(), &record);
         self.is_checkpointed = true;
         Step::Checkpoint(&self.pending)
     }

@@ -14,7 +14,7 @@ use crate::storage::error::StoreError;
 /// Makes the data file on the disk what it is to whoever reads it now. The caller holds the lock.
 ///
 /// A sync alone does not: where an earlier one has failed, the system takes the pages for clean, and what is read is
-/// not what the disk has. The pages of a transaction are synced before its meta page is written, so that only the meta
+/// not what the disk has. The pages of a batch are synced before its meta page is written, so that only the meta
 /// pages can differ in what matters. They are written again, as they are, one after the other: the disk never has both
 /// in its hands.
 pub(crate) fn settle(data_path: &Path) -> Result<(), StoreError> {

@@ -8,40 +8,33 @@
 //!
 //! Pure. Decoding is total. It must never know where the bytes are kept.
 
+use byteorder::{BigEndian, ByteOrder};
+
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::storage::record::{Change, Inventory, Key, Pending};
+use crate::storage::record::{Change, Key};
 
 const DELETE: u8 = 0;
 const PUT: u8 = 1;
 
-/// The bytes of a transaction, in place of what `out` has. Each record is put together in `record`. What they change is
-/// noted in `pending` as well, and what there is then in `inventory`.
-pub(crate) fn encode(
-    changes: &[Change<'_>],
-    pending: &mut Pending,
-    inventory: &mut Inventory,
-    record: &mut Vec<u8>,
-    out: &mut Vec<u8>,
-) {
+/// The bytes of a transaction, in place of what `out` has.
+pub(crate) fn encode(changes: &[Change<'_>], out: &mut Vec<u8>) {
     out.clear();
     for change in changes {
         match change {
             Change::Put(value) => {
-                value.encode(record);
-                let key = value.key().to_bytes();
                 out.put_u8(PUT);
-                out.extend_from_slice(key.as_ref());
-                out.put_u32(u32::try_from(record.len()).expect("all that a record holds is bounded"));
-                out.extend_from_slice(record);
-                pending.put(key, record);
-                inventory.put(value.key(), record);
+                out.extend_from_slice(value.key().to_bytes().as_ref());
+                let length_at = out.len();
+                out.put_u32(0);
+                let record_at = out.len();
+                value.append_to(out);
+                let length = u32::try_from(out.len() - record_at);
+                let length = length.expect("all that a record holds is bounded");
+                BigEndian::write_u32(&mut out[length_at..record_at], length);
             }
             Change::Delete(key) => {
-                inventory.delete(*key);
-                let key = key.to_bytes();
                 out.put_u8(DELETE);
-                out.extend_from_slice(key.as_ref());
-                pending.delete(key);
+                out.extend_from_slice(key.to_bytes().as_ref());
             }
         }
     }
@@ -87,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_come_back_in_their_order_and_the_last_of_each_record_is_pending() {
+    fn changes_come_back_in_their_order() {
         let (first, second) = (entry(5, 1), entry(5, 2));
         let extent = Value::Extent(Extent::default());
         let changes = [
@@ -97,8 +90,8 @@ mod tests {
             Change::Put(extent),
             Change::Delete(Key::Entry(LogIndex(4))),
         ];
-        let (mut pending, mut bytes) = (Pending::default(), vec![9; 9]);
-        encode(&changes, &mut pending, &mut Inventory::default(), &mut Vec::new(), &mut bytes);
+        let mut bytes = vec![9; 9];
+        encode(&changes, &mut bytes);
         let put = |value: &Value<'_>| (value.key(), Some(encoded(value)));
         let expected = [
             put(&Value::Entry(&first)),
@@ -108,9 +101,6 @@ mod tests {
             (Key::Entry(LogIndex(4)), None),
         ];
         assert_eq!(changes_of(&bytes).unwrap(), expected);
-        let of = |(key, record): &Read| (key.to_bytes(), record.clone());
-        let found: Vec<_> = pending.iter().map(|(key, record)| (*key, record.map(<[u8]>::to_vec))).collect();
-        assert_eq!(found, [of(&expected[4]), of(&expected[2]), of(&expected[3])]);
     }
 
     #[test]
@@ -118,8 +108,7 @@ mod tests {
         let extent = Value::Extent(Extent::default());
         let changes = [Change::Put(extent), Change::Delete(Key::Entry(LogIndex(4)))];
         let mut bytes = Vec::new();
-        let (mut pending, mut inventory) = (Pending::default(), Inventory::default());
-        encode(&changes, &mut pending, &mut inventory, &mut Vec::new(), &mut bytes);
+        encode(&changes, &mut bytes);
         let first_bytes = 1 + 1 + 4 + encoded(&extent).len();
         for end in 0..bytes.len() {
             assert_eq!(changes_of(&bytes[..end]).is_ok(), end == 0 || end == first_bytes, "{end}");

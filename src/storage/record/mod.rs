@@ -242,6 +242,12 @@ impl Value<'_> {
     /// Puts the whole record into `out`, in place of what is there.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.clear();
+        self.append_to(out);
+    }
+
+    /// Puts the whole record behind what `out` has.
+    pub(super) fn append_to(&self, out: &mut Vec<u8>) {
+        let start = out.len();
         out.put_u8(FORMAT_VERSION);
         out.put_u8(self.key().table());
         match self {
@@ -261,7 +267,7 @@ impl Value<'_> {
                 out.put_u32(checkpoint.inventory);
             }
         }
-        let crc = checksum(self.key().to_bytes().as_ref(), out);
+        let crc = checksum(self.key().to_bytes().as_ref(), &out[start..]);
         out.put_u32(crc);
     }
 }

@@ -47,3 +47,27 @@ impl Pending {
         self.of.iter().map(|(key, record)| (key, record.as_deref()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use raft_core::LogIndex;
+
+    use super::*;
+
+    #[test]
+    fn the_last_change_of_each_record_is_pending() {
+        let [four, five, six] = [4, 5, 6].map(|index| Key::Entry(LogIndex(index)).to_bytes());
+        let mut pending = Pending::default();
+        pending.put(five, b"a long record");
+        pending.delete(five);
+        pending.put(six, b"a longer record");
+        pending.put(five, b"another");
+        pending.put(six, b"short");
+        pending.put(four, b"gone");
+        pending.delete(four);
+        let found: Vec<_> = pending.iter().collect();
+        assert_eq!(found, [(&four, None), (&five, Some(&b"another"[..])), (&six, Some(&b"short"[..]))]);
+        pending.clear();
+        assert_eq!(pending.iter().count(), 0);
+    }
+}
