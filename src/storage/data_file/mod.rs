@@ -1,6 +1,7 @@
 //! The data file: one LMDB environment, checked before LMDB maps it.
 //!
 //! ```text
+//! layout        pure: what is where in a page
 //! pages         the file as a file, page by page
 //! settle        that the disk has what is read
 //! environment   the file as LMDB has it: opened, mapped, read
@@ -11,6 +12,7 @@
 
 mod batch;
 mod environment;
+mod layout;
 mod pages;
 mod settle;
 
