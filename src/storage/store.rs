@@ -204,7 +204,7 @@ impl Store {
     ///
     /// # Panics
     /// Where an earlier write failed; so do the other changes.
-    pub fn grow(&mut self, map_bytes: u64) -> Result<(), StoreError> {
+    pub fn resize(&mut self, map_bytes: u64) -> Result<(), StoreError> {
         assert!(!self.failed, "a new size for {} after a write that failed", self.path.display());
         let map_bytes = check_map_bytes(map_bytes)?;
         if map_bytes == self.map_bytes {
@@ -594,10 +594,10 @@ mod tests {
 
     #[test]
     fn a_failed_write_leaves_the_store_as_it_was_and_is_never_followed_by_another() {
-        let grow = |store: &mut Store| store.grow(2 * MAP_BYTES_MIN);
+        let resize = |store: &mut Store| store.resize(2 * MAP_BYTES_MIN);
         let append = |store: &mut Store| store.write(&[append(2, 3..=3, 1)]);
         type Change<'a> = &'a dyn Fn(&mut Store) -> Result<(), StoreError>;
-        let in_data_file = |fault| (Some(fault), None, &grow as Change<'_>);
+        let in_data_file = |fault| (Some(fault), None, &resize as Change<'_>);
         let in_journal = |errno| (None, Some(errno), &append as Change<'_>);
         for ((of_batch, of_journal, change), said) in [
             (in_data_file(Fault::Commit(EIO)), "Input/output error"),
@@ -765,9 +765,9 @@ mod tests {
 
         let mut store = Store::open(dir.path()).unwrap();
         assert_eq!(store.recovered().entries.last().unwrap().index, LogIndex(last));
-        store.grow(MAP_BYTES_MIN).unwrap();
-        store.grow(2 * MAP_BYTES_MIN).unwrap();
-        assert!(matches!(store.grow(MAP_BYTES_MIN), Err(StoreError::MapBelowUse { .. })));
+        store.resize(MAP_BYTES_MIN).unwrap();
+        store.resize(2 * MAP_BYTES_MIN).unwrap();
+        assert!(matches!(store.resize(MAP_BYTES_MIN), Err(StoreError::MapBelowUse { .. })));
         store.write(&[append(1, last + 1..=last + 1, 1)]).unwrap();
         drop(store);
         let store = Store::open(dir.path()).unwrap();
@@ -787,19 +787,19 @@ mod tests {
         for full_at_mb in [16, 17] {
             let dir = TestDir::new();
             let mut store = new_store(&dir);
-            store.grow(full_at_mb * MB_BYTES).unwrap();
+            store.resize(full_at_mb * MB_BYTES).unwrap();
             let (_, full) = fill_up(&mut store);
             drop(store);
             let mut store = Store::open(dir.path()).unwrap();
-            store.grow(told_mb(&full) * MB_BYTES).unwrap();
+            store.resize(told_mb(&full) * MB_BYTES).unwrap();
             let used_bytes = store.used_bytes().unwrap();
-            store.grow(8 * MAP_BYTES_MIN).unwrap();
-            let below_use = store.grow(MAP_BYTES_MIN).unwrap_err();
+            store.resize(8 * MAP_BYTES_MIN).unwrap();
+            let below_use = store.resize(MAP_BYTES_MIN).unwrap_err();
             let told = told_mb(&below_use);
             assert!((used_bytes + HEADROOM_BYTES).div_ceil(MB_BYTES) <= told, "{below_use}");
-            let smaller = store.grow((told - 1) * MB_BYTES).unwrap_err();
+            let smaller = store.resize((told - 1) * MB_BYTES).unwrap_err();
             assert_eq!(told_mb(&smaller), told);
-            store.grow(told * MB_BYTES).unwrap();
+            store.resize(told * MB_BYTES).unwrap();
             drop(store);
             assert_eq!(Store::open(dir.path()).unwrap().map_bytes(), told * MB_BYTES);
         }
@@ -823,7 +823,7 @@ mod tests {
             }
         }
         let mut store = Store::open(dir.path()).unwrap();
-        store.grow(2 * MAP_BYTES_MIN).unwrap();
+        store.resize(2 * MAP_BYTES_MIN).unwrap();
         store.write(&[append(1, last + 1..=last + 1, 1)]).unwrap();
     }
 
@@ -835,10 +835,10 @@ mod tests {
         let too_large = MAP_BYTES_MAX + 1;
         assert_eq!(create(too_large), Err(StoreError::MapTooLarge { map_bytes: too_large }));
         let mut store = new_store(&dir);
-        store.grow(MAP_BYTES_MIN + 1).unwrap();
+        store.resize(MAP_BYTES_MIN + 1).unwrap();
         assert_eq!(store.map_bytes(), MAP_BYTES_MIN + MAP_GRANULE_BYTES);
         // Smaller is fine where what is there fits.
-        store.grow(MAP_BYTES_MIN).unwrap();
+        store.resize(MAP_BYTES_MIN).unwrap();
         drop(store);
         assert_eq!(Store::open(dir.path()).unwrap().map_bytes(), MAP_BYTES_MIN);
     }
