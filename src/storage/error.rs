@@ -147,8 +147,8 @@ pub enum StoreError {
     },
     /// Writes came faster than the disk took them, for too long.
     Backlog {
-        /// How many entries and writes waited.
-        waiting: usize,
+        /// How many entries and writes waited, together.
+        waiting_weight: usize,
     },
     /// The storage thread panicked.
     Bug,
@@ -299,8 +299,8 @@ impl StoreError {
             StoreError::WriteFailed { path, reason } => {
                 write!(f, "a write to the store at {} failed: {reason}", path.display())
             }
-            StoreError::Backlog { waiting } => {
-                write!(f, "{waiting} entries wait to be written: the disk is as good as dead")
+            StoreError::Backlog { waiting_weight } => {
+                write!(f, "{waiting_weight} entries wait to be written: the disk is as good as dead")
             }
             StoreError::Bug => f.write_str("the storage thread failed by a mistake in this program"),
         }
@@ -416,7 +416,7 @@ mod tests {
             (StoreError::CheckNotRun { reason: reason() }, "could not be run", "try again"),
             (StoreError::MapFull { map_bytes: 32 << 20 }, "full at 33554432 bytes", "at least 34 MB"),
             (StoreError::WriteFailed { path: path(), reason: reason() }, "failed: Input", "restart"),
-            (StoreError::Backlog { waiting: 3 }, "3 entries wait", "restart"),
+            (StoreError::Backlog { waiting_weight: 3 }, "3 entries wait", "restart"),
             (StoreError::Bug, "mistake", "report"),
         ];
         for (error, problem, remedy) in errors {
