@@ -8,7 +8,7 @@ use std::ops::Range;
 use byteorder::{BigEndian, ByteOrder};
 use raft_core::Incarnation;
 
-use crate::storage::record::{Checkpoint, FORMAT_VERSION, TransactionId};
+use crate::storage::record::{CHECKSUM_BYTES, Checkpoint, FORMAT_VERSION, TransactionId};
 
 /// What a disk writes as a whole or not at all, in bytes.
 pub const SECTOR_BYTES: usize = 512;
@@ -25,8 +25,7 @@ pub(crate) const JOURNAL_BYTES: u64 = 1 << 20;
 /// The largest journal that is read, in bytes: the parts of a transaction are numbered with 16 bits.
 pub(crate) const JOURNAL_BYTES_MAX: u64 = 16 << 20;
 
-const CRC_BYTES: usize = 4;
-const HEAD_BYTES: usize = CRC_BYTES + 1 + 2 + 4 + 8 + 8;
+const HEAD_BYTES: usize = CHECKSUM_BYTES + 1 + 2 + 4 + 8 + 8;
 const PAYLOAD_BYTES: usize = SECTOR_BYTES - HEAD_BYTES;
 
 /// A transaction that was read.
@@ -255,7 +254,7 @@ fn checksum(incarnation: Incarnation, number: usize, sector: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&incarnation.0.to_be_bytes());
     hasher.update(&(number as u64).to_be_bytes());
-    hasher.update(&sector[CRC_BYTES..]);
+    hasher.update(&sector[CHECKSUM_BYTES..]);
     hasher.finalize()
 }
 

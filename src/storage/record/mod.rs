@@ -38,7 +38,8 @@ pub(super) const FORMAT_VERSION: u8 = 2;
 pub(super) const KEY_BYTES_MAX: usize = 9;
 
 const VERSION_BYTES: usize = 1;
-const CRC_BYTES: usize = 4;
+/// A record ends with its checksum, a sector begins with it.
+pub(super) const CHECKSUM_BYTES: usize = 4;
 
 /// Names a record: the tables of a store, in the order of their keys.
 ///
@@ -72,9 +73,6 @@ const TABLE_SNAPSHOT: u8 = 5;
 const TABLE_ENTRY: u8 = 6;
 const TABLE_EXTENT: u8 = 7;
 const TABLE_CHECKPOINT: u8 = 8;
-
-/// A record ends with its checksum.
-pub(super) const CHECKSUM_BYTES: usize = 4;
 
 impl Key {
     fn table(self) -> u8 {
@@ -349,7 +347,7 @@ impl fmt::Display for RecordError {
 
 /// Reads the record of a key.
 pub(super) fn decode(key: Key, bytes: &[u8]) -> Result<Record, RecordError> {
-    let body_len = bytes.len().checked_sub(CRC_BYTES).ok_or(RecordError::TooShort)?;
+    let body_len = bytes.len().checked_sub(CHECKSUM_BYTES).ok_or(RecordError::TooShort)?;
     let (body, crc) = bytes.split_at(body_len);
     if checksum(key.to_bytes().as_ref(), body) != BigEndian::read_u32(crc) {
         return Err(RecordError::Checksum);
@@ -543,7 +541,7 @@ mod tests {
         ];
         let mut refused = 0;
         for (key, sample) in keys.into_iter().zip(&samples) {
-            let body = &sample[..sample.len() - CRC_BYTES];
+            let body = &sample[..sample.len() - CHECKSUM_BYTES];
             for position in 0..body.len() {
                 for byte in [0, 1, 0x7f, 0xff] {
                     let mut bytes = body.to_vec();
