@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use lmdb::{Database, Environment};
-use raft_core::{HardState, Recovered, Snapshot, Write};
+use raft_core::{HardState, Membership, Payload, Recovered, Snapshot, Write};
 
 use super::contents::{Contents, Recorder, Step, new_records};
 #[cfg(test)]
@@ -159,6 +159,19 @@ impl Store {
     #[must_use]
     pub fn recovered(&self) -> Recovered {
         self.recovered.clone()
+    }
+
+    /// Of what was [recovered](Store::recovered), the last membership: it is in force from the moment it was appended
+    /// (dissertation §4.1). Empty where the node has heard nothing from its cluster yet.
+    #[must_use]
+    pub fn latest_membership(&self) -> Membership {
+        let Recovered { hard_state: _, snapshot, entries } = &self.recovered;
+        let appended = entries.iter().rev().find_map(|entry| match &entry.payload {
+            Payload::Membership(membership) => Some(membership),
+            Payload::Noop | Payload::Command(_) => None,
+        });
+        let known = appended.or(snapshot.as_ref().map(|snapshot| &snapshot.membership));
+        known.map(|membership| Membership::clone(membership)).unwrap_or_default()
     }
 
     /// Gives back the memory of what was recovered.
@@ -350,7 +363,7 @@ mod tests {
     use std::sync::Arc;
 
     use lmdb::{Cursor, RwTransaction, Transaction, WriteFlags};
-    use raft_core::{Entry, Incarnation, LogIndex, NodeId, Payload, Peer, Term};
+    use raft_core::{Entry, Incarnation, LogIndex, NodeId, Peer, Term};
 
     use super::*;
     use crate::settings::MB_BYTES;
@@ -473,6 +486,31 @@ mod tests {
         let store = Store::open(dir.path()).unwrap();
         assert_eq!((*store.identity(), store.settings()), (member(), &settings()[..]));
         assert_eq!(store.recovered(), Recovered::default());
+    }
+
+    #[test]
+    fn the_membership_appended_last_counts_and_else_that_of_the_snapshot_and_else_none() {
+        let (dir, unheard) = (TestDir::new(), TestDir::new());
+        let store = Store::create(unheard.path(), MAP_BYTES_MIN, &member(), &[], None).unwrap();
+        assert_eq!(store.latest_membership(), Membership::default());
+
+        let mut store = new_store(&dir);
+        let of_snapshot = Membership::clone(&snapshot(1, 1).membership);
+        assert_eq!(store.latest_membership(), of_snapshot);
+        let [one, other] = [8, 9].map(|id| {
+            let mut membership = of_snapshot.clone();
+            let member = membership.members.values().next().unwrap().clone();
+            membership.members.insert(NodeId::new(id).unwrap(), member);
+            membership
+        });
+        let change = |index, to: &Membership| Entry {
+            payload: Payload::Membership(Arc::new(to.clone())),
+            ..entry(index, 1)
+        };
+        let entries = vec![change(2, &one), change(3, &other), entry(4, 1)];
+        store.write(&[Write { entries, ..write(1) }]).unwrap();
+        drop(store);
+        assert_eq!(Store::open(dir.path()).unwrap().latest_membership(), other);
     }
 
     #[test]
