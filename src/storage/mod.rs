@@ -26,9 +26,9 @@
 //! record                pure: what both places have, byte by byte
 //! ```
 //!
-//! What is on the disk, byte by byte, is in `docs/storage-format.rst`. What decides about it is pure: a [`Recorder`]
-//! says what becomes of a write, a [`Collector`] makes contents of what is on the disk, or an error. The store carries
-//! that out on its files; the simulator, on a disk of its own.
+//! What is on the disk, byte by byte, is in `docs/storage-format.rst`. What decides about it touches nothing: a
+//! [`Recorder`] says what becomes of a write, a [`Collector`] makes contents of what is on the disk, or an error. The
+//! store carries that out on its files; the simulator, on a disk of its own.
 //!
 //! A *transaction* is what becomes durable at once, and has a number: it goes to the journal, or to the data file, as one
 //! *batch* with all that waits in the journal. What LMDB calls a transaction is called `txn` here.
