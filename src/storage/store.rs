@@ -1,6 +1,6 @@
 //! One open store: its environment, its lock, and what must be known of it to write the next thing.
 //!
-//! A change goes to the journal, which is synced; or, with all that waits there, to the data file, as one transaction in
+//! A change goes to the journal, which is synced; or, with all that waits there, to the data file, as one batch in
 //! LMDB's default mode: the pages are written and synced, then the meta page that makes them valid is written and
 //! synced. So a change is durable when its call returns, and is there as a whole or not at all. It must never know of
 //! threads or of why something is written.
