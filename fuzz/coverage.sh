@@ -34,9 +34,9 @@ sources() {
     http_connection) echo src/http ;;
     # The fingerprint is for model checking alone.
     core_step) find "$root/raft-core/src" -name '*.rs' ! -name fingerprint.rs -printf 'raft-core/src/%P\n' ;;
-    store) printf 'src/storage/%s.rs\n' verify pages environment journal_file ;;
-    journal) printf 'src/storage/%s.rs\n' journal recorder transaction plan recover ;;
-    store_records) echo src/storage/record.rs src/storage/recover.rs src/codec.rs ;;
+    store) printf 'src/storage/%s\n' verify.rs reading.rs data_file journal/file.rs ;;
+    journal) printf 'src/storage/%s\n' journal/changes.rs journal/sectors.rs record/pending.rs contents ;;
+    store_records) echo src/storage/record/mod.rs src/storage/contents/collector.rs src/codec.rs ;;
     cli_addresses) echo src/address.rs ;;
     *)
         echo "coverage: $1 is about what? Say it in fuzz/coverage.sh" >&2

@@ -159,7 +159,7 @@ fn child_grows_beyond_its_address_space() {
     let mut store = Store::open(&child_path()).unwrap();
     let limit = Some(64 << 30);
     setrlimit(Resource::As, Rlimit { current: limit, maximum: limit }).unwrap();
-    println!("refused {}", store.grow(MAP_BYTES_MAX).unwrap_err());
+    println!("refused {}", store.resize(MAP_BYTES_MAX).unwrap_err());
 }
 
 #[test]

@@ -3,11 +3,14 @@
 mod harness;
 
 use std::fs;
+use std::sync::Arc;
 
 use harness::cluster::{self, Cluster};
 use harness::directory::{Directory, contents};
 use harness::node::Node;
 use harness::wait;
+use raft_core::{Entry, LogIndex, Payload, Recovered, Snapshot, Write, WriteId};
+use ticketd::storage::Store;
 
 /// A stopped node that has handed out some IDs.
 fn stopped(directory: &Directory) -> Node {
@@ -122,4 +125,39 @@ fn the_store_stays_far_below_its_size_however_long_the_node_serves() {
     let length = |file| fs::metadata(node.store().join(file)).unwrap().len();
     let lengths = ["data.mdb", "data.journal"].map(length);
     assert!(lengths.iter().sum::<u64>() <= 16 * 1024 * 1024, "{lengths:?} bytes");
+}
+
+/// Fills the store of a stopped node with more than so many bytes, and compacts its log again: the data file does not
+/// shrink.
+fn bloat(node: &Node, bytes: u64) {
+    let mut store = Store::open(node.store()).expect("the node is stopped");
+    let Recovered { hard_state, snapshot, entries } = store.recovered();
+    let snapshot = snapshot.expect("a founder begins with one");
+    let term = hard_state.current_term;
+    let mut last = entries.last().map_or(snapshot.last_included_index, |entry| entry.index).0;
+    let write =
+        || Write { id: WriteId(1), hard_state: None, snapshot: None, truncate_from: None, entries: vec![] };
+    while fs::metadata(node.store().join("data.mdb")).expect("there is a store").len() <= bytes {
+        let payload = || Payload::Command(Arc::from(vec![0; 4096]));
+        let entries =
+            (last + 1..=last + 100).map(|index| Entry { index: LogIndex(index), term, payload: payload() });
+        store.write(&[Write { entries: entries.collect(), ..write() }]).expect("there is room");
+        last += 100;
+    }
+    let (last_included_index, last_included_term) = (LogIndex(last), term);
+    let snapshot = Snapshot { last_included_index, last_included_term, ..Snapshot::clone(&snapshot) };
+    store.write(&[Write { snapshot: Some(Arc::new(snapshot)), ..write() }]).expect("there is room");
+}
+
+#[test]
+fn a_size_that_is_too_small_for_the_store_is_refused_with_one_that_is_taken() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &["--db_size", "64"]);
+    node.stop();
+    bloat(&node, 20_000_000);
+    let any_ports = ["--raft_port", "0", "--http_port", "0"];
+    let said = node.command(&[&["--db_size", "16"], &any_ports[..]].concat()).refused(&["--db_size"]);
+    let told = said.trim_end().rsplit_once("at least ").and_then(|(_, end)| end.strip_suffix(" MB"));
+    node.restart_with(&["--db_size", told.unwrap_or_else(|| panic!("{said}"))]);
+    node.await_status("it serves", |status| status.role == "leader");
 }

@@ -85,7 +85,7 @@ fn check_goes_on(mut store: Store, dir: &Directory, mut told: Told) {
     verify(dir.path()).expect("what was opened stays sound");
     let mut store = open(dir);
     assert_eq!(Told::by(&store), told);
-    store.grow(2 * MAP_BYTES_MIN).expect("a small store can be given more");
+    store.resize(2 * MAP_BYTES_MIN).expect("a small store can be given more");
     drop(store);
     verify(dir.path()).expect("what was opened stays sound");
     assert_eq!(Told::by(&open(dir)), Told { map_bytes: 2 * MAP_BYTES_MIN, ..told });

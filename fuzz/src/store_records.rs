@@ -98,7 +98,7 @@ fn check_rewritten(store: &Store, records: &Records) {
     let log = Write { hard_state, entries: recovered.entries, ..nothing(1) };
     copy.write(&[log]).expect("a small store has room");
     // All that waits in the journal goes to the data file then.
-    copy.grow(2 * MAP_BYTES_MIN).expect("a small store can be given more");
+    copy.resize(2 * MAP_BYTES_MIN).expect("a small store can be given more");
     drop(copy);
     // What is its own affair: its size, and how far its journal has come.
     let bytes = |records: &Records| -> Vec<(Vec<u8>, Vec<u8>)> {

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use raft_core::{Incarnation, Membership, NodeId, Payload, Peer, Recovered};
+use raft_core::{Incarnation, Membership, NodeId, Peer};
 use serde_json::Value;
 
 use super::Failure;
@@ -57,7 +57,7 @@ impl Contacts {
                 path.display()
             ))),
             Standing::Member { .. } => {
-                let others = others(&latest_membership(&store.recovered()), me.id);
+                let others = others(&store.latest_membership(), me.id);
                 Ok(Contacts::Stopped { me, others })
             }
         }
@@ -130,16 +130,6 @@ fn parse_peer(json: &str) -> Option<Peer> {
     Some(Peer { id, incarnation: Incarnation(incarnation) })
 }
 
-/// The membership that a store knows last: in force from the moment it was appended (dissertation §4.1).
-pub(super) fn latest_membership(recovered: &Recovered) -> Membership {
-    let appended = recovered.entries.iter().rev().find_map(|entry| match &entry.payload {
-        Payload::Membership(membership) => Some(membership),
-        Payload::Noop | Payload::Command(_) => None,
-    });
-    let known = appended.or(recovered.snapshot.as_ref().map(|snapshot| &snapshot.membership));
-    known.map(|membership| Membership::clone(membership)).unwrap_or_default()
-}
-
 /// Where the members but for `me` listen for peers.
 pub(super) fn others(membership: &Membership, me: NodeId) -> Vec<String> {
     let others = membership.members.iter().filter(|(id, _)| **id != me);
@@ -164,49 +154,24 @@ pub(super) fn running_node(path: &Path) -> Result<(u32, Listening), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use raft_core::{Entry, LogIndex, Member, Snapshot, Suffrage, Term};
+    use raft_core::{Member, Suffrage};
 
     use super::*;
 
-    fn membership(ids: &[u64]) -> Arc<Membership> {
+    #[test]
+    fn the_others_are_all_members_but_the_node_itself() {
         let mut membership = Membership::default();
-        for id in ids {
+        for id in 1..=3 {
             let member = Member {
                 incarnation: Incarnation(1),
                 suffrage: Suffrage::Voter,
                 peer_address: format!("h{id}:9000"),
                 client_address: format!("h{id}:8000"),
             };
-            membership.members.insert(NodeId::new(*id).unwrap(), member);
+            membership.members.insert(NodeId::new(id).unwrap(), member);
         }
-        Arc::new(membership)
-    }
-
-    fn recovered(snapshot: Option<&[u64]>, entries: Vec<Payload>) -> Recovered {
-        let snapshot = snapshot.map(|ids| {
-            Arc::new(Snapshot {
-                last_included_index: LogIndex(1),
-                last_included_term: Term(1),
-                membership: membership(ids),
-                state: Arc::from(&b""[..]),
-            })
-        });
-        let entries = entries.into_iter().zip(2..);
-        let entry = |(payload, index)| Entry { index: LogIndex(index), term: Term(1), payload };
-        Recovered { snapshot, entries: entries.map(entry).collect(), ..Recovered::default() }
-    }
-
-    #[test]
-    fn the_membership_appended_last_counts_and_else_that_of_the_snapshot() {
-        let me = NodeId::new(1).unwrap();
-        let with_entries =
-            recovered(Some(&[1, 2]), vec![Payload::Membership(membership(&[1, 2, 3])), Payload::Noop]);
-        assert_eq!(others(&latest_membership(&with_entries), me), ["h2:9000", "h3:9000"]);
-        let without = recovered(Some(&[1, 2]), vec![Payload::Noop]);
-        assert_eq!(others(&latest_membership(&without), me), ["h2:9000"]);
-        assert!(others(&latest_membership(&recovered(None, Vec::new())), me).is_empty());
+        assert_eq!(others(&membership, NodeId::new(2).unwrap()), ["h1:9000", "h3:9000"]);
+        assert!(others(&Membership::default(), NodeId::new(1).unwrap()).is_empty());
     }
 
     #[test]

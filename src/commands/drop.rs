@@ -2,7 +2,7 @@
 
 use raft_core::{Membership, NodeId};
 
-use super::contacts::{latest_membership, others};
+use super::contacts::others;
 use super::serve::refuse_running;
 use super::{Failure, say};
 use crate::cli::Flags;
@@ -40,7 +40,7 @@ fn look(flags: &Flags) -> Result<Option<(NodeId, Membership)>, Failure> {
         Err(error) => Err(error),
     };
     match outcome {
-        Ok(store) => Ok(Some((store.identity().me.id, latest_membership(&store.recovered())))),
+        Ok(store) => Ok(Some((store.identity().me.id, store.latest_membership()))),
         // It never took part in anything.
         Err(StoreError::Interrupted { .. }) => Ok(None),
         Err(

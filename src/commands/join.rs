@@ -10,7 +10,6 @@ use std::path::Path;
 use raft_core::{Incarnation, NodeId, Peer};
 
 use super::admin_client::{AskError, AskProblem, Patience, Settled, answered_something_else, ask};
-use super::contacts::latest_membership;
 use super::serve::{Launch, refuse_running, serve};
 use super::{Failure, after_serving, destroy_in_the_way, listen, random_u128, required_id};
 use crate::address::HostPort;
@@ -136,7 +135,7 @@ fn resume(
 
 /// Whether a store lacks the log so completely that its node has nobody to tell where it listens.
 pub(super) fn knows_nobody(store: &Store) -> bool {
-    latest_membership(&store.recovered()).members.is_empty()
+    store.latest_membership().members.is_empty()
 }
 
 /// The members that have an address at all, but for this node itself, as texts.

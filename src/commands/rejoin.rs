@@ -43,7 +43,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let bound = listen::bind(&mut settings)?;
 
     if flags.serving.db_size_mb.is_some() {
-        store.grow(settings.db_size_bytes())?;
+        store.resize(settings.db_size_bytes())?;
     }
     let pairs = settings.to_pairs();
     if store.settings() != pairs.as_slice() {

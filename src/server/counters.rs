@@ -1,4 +1,4 @@
-//! What the server counts: plain numbers, so that counting costs nothing. `metrics` shows them.
+//! What the server counts: plain numbers, so that counting costs nothing. `metrics` shows them. Pure.
 
 use std::collections::BTreeMap;
 

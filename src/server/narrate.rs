@@ -1,4 +1,4 @@
-//! What the log says of the cluster, in words for whoever operates it: one line for each change.
+//! What the log says of the cluster, in words for whoever operates it: one line for each change. Pure: others write it.
 
 use std::fmt;
 

@@ -7,7 +7,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::record::{FORMAT_VERSION, Key};
-use super::{MAP_BYTES_MAX, MAP_BYTES_MIN, SETTING_NAME_BYTES_MAX, SETTING_VALUE_BYTES_MAX, SETTINGS_MAX};
+use super::{
+    HEADROOM_BYTES, MAP_BYTES_MAX, MAP_BYTES_MIN, SETTING_NAME_BYTES_MAX, SETTING_VALUE_BYTES_MAX,
+    SETTINGS_MAX,
+};
+use crate::settings::MB_BYTES;
 
 /// Why a store could not be made, opened, read or written.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -74,7 +78,7 @@ pub enum StoreError {
         /// That size, in bytes.
         map_bytes: u64,
     },
-    /// The size that was asked for is less than the store uses already.
+    /// The size that was asked for is less than the store uses already, with some room beside it.
     MapBelowUse {
         /// That size, in bytes.
         map_bytes: u64,
@@ -143,8 +147,8 @@ pub enum StoreError {
     },
     /// Writes came faster than the disk took them, for too long.
     Backlog {
-        /// How many entries and writes waited.
-        waiting: usize,
+        /// How many entries and writes waited, together.
+        waiting_weight: usize,
     },
     /// The storage thread panicked.
     Bug,
@@ -263,7 +267,11 @@ impl StoreError {
             StoreError::MapTooSmall { map_bytes } => write!(f, "a store of {map_bytes} bytes is too small"),
             StoreError::MapTooLarge { map_bytes } => write!(f, "a store of {map_bytes} bytes is too large"),
             StoreError::MapBelowUse { map_bytes, used_bytes } => {
-                write!(f, "a store of {map_bytes} bytes can not hold the {used_bytes} bytes that it uses")
+                write!(
+                    f,
+                    "a store of {map_bytes} bytes can not hold the {used_bytes} bytes that it uses and the \
+                     {HEADROOM_BYTES} that it needs beside them"
+                )
             }
             StoreError::MapNotMapped { map_bytes } => {
                 write!(f, "the system does not let this process map {map_bytes} bytes")
@@ -291,8 +299,8 @@ impl StoreError {
             StoreError::WriteFailed { path, reason } => {
                 write!(f, "a write to the store at {} failed: {reason}", path.display())
             }
-            StoreError::Backlog { waiting } => {
-                write!(f, "{waiting} entries wait to be written: the disk is as good as dead")
+            StoreError::Backlog { waiting_weight } => {
+                write!(f, "{waiting_weight} entries wait to be written: the disk is as good as dead")
             }
             StoreError::Bug => f.write_str("the storage thread failed by a mistake in this program"),
         }
@@ -320,10 +328,14 @@ impl StoreError {
                 f.write_str("give this user the right to read and write there, or give another --path")
             }
             StoreError::Io { .. } => f.write_str("see to the disk and its file system, then try again"),
-            StoreError::MapTooSmall { .. } => write!(f, "give a --db_size of at least {MAP_BYTES_MIN}"),
-            StoreError::MapTooLarge { .. } => write!(f, "give a --db_size of at most {MAP_BYTES_MAX}"),
+            StoreError::MapTooSmall { .. } => {
+                write!(f, "give a --db_size of at least {} MB", MAP_BYTES_MIN.div_ceil(MB_BYTES))
+            }
+            StoreError::MapTooLarge { .. } => {
+                write!(f, "give a --db_size of at most {} MB", MAP_BYTES_MAX / MB_BYTES)
+            }
             StoreError::MapBelowUse { used_bytes, .. } => {
-                write!(f, "give a --db_size well above {used_bytes}")
+                write!(f, "give a --db_size of at least {} MB", db_size_mb(*used_bytes))
             }
             StoreError::MapNotMapped { .. } => {
                 f.write_str("give a smaller --db_size, or raise the limit on address space (ulimit -v)")
@@ -340,7 +352,13 @@ impl StoreError {
             ),
             StoreError::CheckFailed { .. } => f.write_str("see there what to do"),
             StoreError::CheckNotRun { .. } => f.write_str("see to that, then try again"),
-            StoreError::MapFull { .. } => f.write_str("restart this node with a larger --db_size"),
+            StoreError::MapFull { map_bytes } => {
+                write!(
+                    f,
+                    "restart this node with a larger --db_size, of at least {} MB",
+                    db_size_mb(*map_bytes)
+                )
+            }
             StoreError::WriteFailed { .. } => {
                 f.write_str("see to the disk and its file system, then restart this node")
             }
@@ -348,6 +366,12 @@ impl StoreError {
             StoreError::Bug => f.write_str("report what was logged, then restart this node"),
         }
     }
+}
+
+/// The smallest `--db_size`, in MB, with which a store is opened that uses so many bytes.
+fn db_size_mb(used_bytes: u64) -> u64 {
+    let needed_bytes = used_bytes.saturating_add(HEADROOM_BYTES);
+    needed_bytes.clamp(MAP_BYTES_MIN, MAP_BYTES_MAX).div_ceil(MB_BYTES)
 }
 
 #[cfg(test)]
@@ -372,9 +396,13 @@ mod tests {
             (StoreError::InUse { path: path(), pid: None }, "in use by another process", "stop it first"),
             (StoreError::Denied { action: "lock", path: path(), reason: reason() }, "can not lock", "right"),
             (StoreError::Io { action: "read", path: path(), reason: reason() }, "can not read", "disk"),
-            (StoreError::MapTooSmall { map_bytes: 1 }, "too small", "at least 16777216"),
-            (StoreError::MapTooLarge { map_bytes: 1 }, "too large", "at most"),
-            (StoreError::MapBelowUse { map_bytes: 1, used_bytes: 2 }, "can not hold", "above 2"),
+            (StoreError::MapTooSmall { map_bytes: 1 }, "too small", "at least 16 MB"),
+            (StoreError::MapTooLarge { map_bytes: 1 }, "too large", "at most 1048576 MB"),
+            (
+                StoreError::MapBelowUse { map_bytes: 1, used_bytes: 20_000_000 },
+                "can not hold the 20000000 bytes that it uses",
+                "at least 22 MB",
+            ),
             (StoreError::MapNotMapped { map_bytes: 1 }, "map 1 bytes", "smaller --db_size"),
             (StoreError::SettingTooLong { name: "n".into() }, "too long", "at most 4096"),
             (StoreError::TooManySettings { count: 99 }, "99 settings", "at most 64"),
@@ -386,9 +414,9 @@ mod tests {
             ),
             (StoreError::CheckDied { path: path(), signal: 11 }, "signal 11", "leave it aside"),
             (StoreError::CheckNotRun { reason: reason() }, "could not be run", "try again"),
-            (StoreError::MapFull { map_bytes: 5 }, "full at 5 bytes", "larger --db_size"),
+            (StoreError::MapFull { map_bytes: 32 << 20 }, "full at 33554432 bytes", "at least 34 MB"),
             (StoreError::WriteFailed { path: path(), reason: reason() }, "failed: Input", "restart"),
-            (StoreError::Backlog { waiting: 3 }, "3 entries wait", "restart"),
+            (StoreError::Backlog { waiting_weight: 3 }, "3 entries wait", "restart"),
             (StoreError::Bug, "mistake", "report"),
         ];
         for (error, problem, remedy) in errors {
@@ -396,6 +424,22 @@ mod tests {
             assert!(!said.contains('\n'), "{said}");
             let at = said.find(problem).unwrap_or_else(|| panic!("{problem:?} is not in {said:?}"));
             assert!(said[at..].contains(remedy), "{remedy:?} does not follow in {said:?}");
+        }
+    }
+    /// The command line takes these, see `parse_db_size`.
+    #[test]
+    fn a_size_that_is_told_is_within_what_can_be_given_and_enough_where_anything_is() {
+        const MB: u64 = MB_BYTES;
+        for (used_bytes, told_mb) in [
+            (0, 16),
+            (14 * MB, 16),
+            (14 * MB + 1, 17),
+            (15 * MB, 17),
+            (MAP_BYTES_MAX - 2 * MB, 1_048_576),
+            (MAP_BYTES_MAX, 1_048_576),
+            (u64::MAX, 1_048_576),
+        ] {
+            assert_eq!(db_size_mb(used_bytes), told_mb, "{used_bytes} bytes");
         }
     }
 }

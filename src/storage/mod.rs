@@ -14,41 +14,47 @@
 //! thread.shutdown()
 //! ```
 //!
-//! What is on the disk, byte by byte, is in `docs/storage-format.rst`. What decides about it is pure: a [`Recorder`]
-//! says what becomes of a write, a [`Collector`] makes contents of what is on the disk, or an error. The store carries
-//! that out on its files; the simulator, on a disk of its own.
+//! Inside, a module uses only those below its own:
+//!
+//! ```text
+//! thread, verify        what the program calls
+//! store                 carries out on the files what `contents` decides
+//! reading               contents from both places
+//! contents              pure: what is there, and what becomes of a write
+//! journal | data_file   the two places on the disk
+//! lock, files, error    the directory, and what can go wrong
+//! record                pure: what both places have, byte by byte
+//! ```
+//!
+//! What is on the disk, byte by byte, is in `docs/storage-format.rst`. What decides about it touches nothing: a
+//! [`Recorder`] says what becomes of a write, a [`Collector`] makes contents of what is on the disk, or an error. The
+//! store carries that out on its files; the simulator, on a disk of its own.
+//!
+//! A *transaction* is what becomes durable at once, and has a number: it goes to the journal, or to the data file, as one
+//! *batch* with all that waits in the journal. What LMDB calls a transaction is called `txn` here.
 
-mod batch;
-mod environment;
+mod contents;
+mod data_file;
 mod error;
 mod files;
-mod inventory;
 mod journal;
-mod journal_file;
 mod lock;
-mod pages;
-mod plan;
+mod reading;
 mod record;
-mod recorder;
-mod recover;
 mod store;
 #[cfg(test)]
 mod testing;
 mod thread;
-mod transaction;
 mod verify;
 
+pub use contents::{Collector, Contents, Recorder, Step, new_records};
 pub use error::{Place, StoreError};
 pub use files::destroy;
-pub use journal::{Journal, SECTOR_BYTES, TransactionId};
+pub use journal::{Journal, SECTOR_BYTES};
 pub use lock::{Listening, Running, running};
-pub use plan::new_records;
-pub use record::{Checkpoint, Extent, Key, KeyBytes, Value};
-pub use recorder::{Recorder, Step};
-pub use recover::{Collector, Contents};
+pub use record::{Checkpoint, Extent, Key, KeyBytes, Pending, TransactionId, Value};
 pub use store::Store;
 pub use thread::{Completion, StorageCounts, StorageThread};
-pub use transaction::Pending;
 pub use verify::{Findings, verify, verify_in_child};
 
 /// The name and the value of something that a node was started with. Opaque to the store.
@@ -67,3 +73,6 @@ pub const SETTING_VALUE_BYTES_MAX: usize = crate::codec::STATE_BYTES_MAX;
 pub const MAP_BYTES_MIN: u64 = 16 << 20;
 /// The largest size of a store, in bytes: a power of two that the address space of every 64-bit system has.
 pub const MAP_BYTES_MAX: u64 = 1 << 40;
+/// What a store must have beyond the pages that it uses, where it is given another size, in bytes: what waits in the
+/// journal goes there, on pages that are half full.
+const HEADROOM_BYTES: u64 = 2 * journal::JOURNAL_BYTES;

@@ -1,6 +1,6 @@
 //! One open store: its environment, its lock, and what must be known of it to write the next thing.
 //!
-//! A change goes to the journal, which is synced; or, with all that waits there, to the data file, as one transaction in
+//! A change goes to the journal, which is synced; or, with all that waits there, to the data file, as one batch in
 //! LMDB's default mode: the pages are written and synced, then the meta page that makes them valid is written and
 //! synced. So a change is durable when its call returns, and is there as a whole or not at all. It must never know of
 //! threads or of why something is written.
@@ -8,32 +8,26 @@
 use std::path::{Path, PathBuf};
 
 use lmdb::{Database, Environment};
-use raft_core::{HardState, Recovered, Snapshot, Write};
+use raft_core::{HardState, Membership, Payload, Recovered, Snapshot, Write};
 
-use super::batch::Batch;
+use super::contents::{Contents, Recorder, Step, new_records};
 #[cfg(test)]
-use super::batch::Fault;
-use super::environment::{Access, Reading, open_env, read, set_map_bytes, settle};
+use super::data_file::Fault;
+use super::data_file::{Access, Batch, open_env, set_map_bytes, settle};
 use super::error::StoreError;
-use super::files::{self, JOURNAL_FILE, NEW_DATA_FILE};
-use super::journal::{JOURNAL_BYTES, Journal};
-use super::journal_file::JournalFile;
+use super::files::{self, DATA_FILE, JOURNAL_FILE, NEW_DATA_FILE};
+use super::journal::{JOURNAL_BYTES, Journal, JournalFile};
 use super::lock::{Listening, Lock};
-use super::plan::new_records;
+use super::reading::{Reading, read};
 use super::record::Value;
-use super::recorder::{Recorder, Step};
-use super::recover::Contents;
 use super::{
-    MAP_BYTES_MAX, MAP_BYTES_MIN, SETTING_NAME_BYTES_MAX, SETTING_VALUE_BYTES_MAX, SETTINGS_MAX, Setting,
+    HEADROOM_BYTES, MAP_BYTES_MAX, MAP_BYTES_MIN, SETTING_NAME_BYTES_MAX, SETTING_VALUE_BYTES_MAX,
+    SETTINGS_MAX, Setting,
 };
 use crate::identity::Identity;
 
 /// Maps are rounded up to this, the largest page of the systems in use, because LMDB wants whole pages.
 const MAP_GRANULE_BYTES: u64 = 64 << 10;
-
-/// What a store must have left beyond the pages that it has, where it is given another size: what waits in the
-/// journal goes there, on pages that are half full.
-const HEADROOM_BYTES: u64 = 2 * JOURNAL_BYTES;
 
 /// An open store. While it lives, no other process can open it.
 #[derive(Debug)]
@@ -109,7 +103,7 @@ impl Store {
         // page that it had not synced. And where the sync of one has failed, LMDB takes the page back, but cannot sync
         // that; the disk must not have the page when those that belong to it, free to whoever reads the file, are
         // written to.
-        settle(path)?;
+        settle(&path.join(DATA_FILE))?;
         Store::open_locked(path, lock)
     }
 
@@ -167,6 +161,19 @@ impl Store {
         self.recovered.clone()
     }
 
+    /// Of what was [recovered](Store::recovered), the last membership: it is in force from the moment it was appended
+    /// (dissertation §4.1). Empty where the node has heard nothing from its cluster yet.
+    #[must_use]
+    pub fn latest_membership(&self) -> Membership {
+        let Recovered { hard_state: _, snapshot, entries } = &self.recovered;
+        let appended = entries.iter().rev().find_map(|entry| match &entry.payload {
+            Payload::Membership(membership) => Some(membership),
+            Payload::Noop | Payload::Command(_) => None,
+        });
+        let known = appended.or(snapshot.as_ref().map(|snapshot| &snapshot.membership));
+        known.map(|membership| Membership::clone(membership)).unwrap_or_default()
+    }
+
     /// Gives back the memory of what was recovered.
     pub(super) fn forget_recovered(&mut self) {
         self.recovered = Recovered::default();
@@ -210,7 +217,7 @@ impl Store {
     ///
     /// # Panics
     /// Where an earlier write failed; so do the other changes.
-    pub fn grow(&mut self, map_bytes: u64) -> Result<(), StoreError> {
+    pub fn resize(&mut self, map_bytes: u64) -> Result<(), StoreError> {
         assert!(!self.failed, "a new size for {} after a write that failed", self.path.display());
         let map_bytes = check_map_bytes(map_bytes)?;
         if map_bytes == self.map_bytes {
@@ -356,12 +363,12 @@ mod tests {
     use std::sync::Arc;
 
     use lmdb::{Cursor, RwTransaction, Transaction, WriteFlags};
-    use raft_core::{Entry, Incarnation, LogIndex, NodeId, Payload, Peer, Term};
+    use raft_core::{Entry, Incarnation, LogIndex, NodeId, Peer, Term};
 
     use super::*;
-    use crate::storage::files::DATA_FILE;
+    use crate::settings::MB_BYTES;
+    use crate::storage::contents::Collector;
     use crate::storage::record::Key;
-    use crate::storage::recover::Collector;
     use crate::storage::testing::{self, TestDir, append, entry, member, settings, snapshot, write};
     use crate::storage::{Place, SECTOR_BYTES, destroy, running, verify};
 
@@ -479,6 +486,31 @@ mod tests {
         let store = Store::open(dir.path()).unwrap();
         assert_eq!((*store.identity(), store.settings()), (member(), &settings()[..]));
         assert_eq!(store.recovered(), Recovered::default());
+    }
+
+    #[test]
+    fn the_membership_appended_last_counts_and_else_that_of_the_snapshot_and_else_none() {
+        let (dir, unheard) = (TestDir::new(), TestDir::new());
+        let store = Store::create(unheard.path(), MAP_BYTES_MIN, &member(), &[], None).unwrap();
+        assert_eq!(store.latest_membership(), Membership::default());
+
+        let mut store = new_store(&dir);
+        let of_snapshot = Membership::clone(&snapshot(1, 1).membership);
+        assert_eq!(store.latest_membership(), of_snapshot);
+        let [one, other] = [8, 9].map(|id| {
+            let mut membership = of_snapshot.clone();
+            let member = membership.members.values().next().unwrap().clone();
+            membership.members.insert(NodeId::new(id).unwrap(), member);
+            membership
+        });
+        let change = |index, to: &Membership| Entry {
+            payload: Payload::Membership(Arc::new(to.clone())),
+            ..entry(index, 1)
+        };
+        let entries = vec![change(2, &one), change(3, &other), entry(4, 1)];
+        store.write(&[Write { entries, ..write(1) }]).unwrap();
+        drop(store);
+        assert_eq!(Store::open(dir.path()).unwrap().latest_membership(), other);
     }
 
     #[test]
@@ -600,10 +632,10 @@ mod tests {
 
     #[test]
     fn a_failed_write_leaves_the_store_as_it_was_and_is_never_followed_by_another() {
-        let grow = |store: &mut Store| store.grow(2 * MAP_BYTES_MIN);
+        let resize = |store: &mut Store| store.resize(2 * MAP_BYTES_MIN);
         let append = |store: &mut Store| store.write(&[append(2, 3..=3, 1)]);
         type Change<'a> = &'a dyn Fn(&mut Store) -> Result<(), StoreError>;
-        let in_data_file = |fault| (Some(fault), None, &grow as Change<'_>);
+        let in_data_file = |fault| (Some(fault), None, &resize as Change<'_>);
         let in_journal = |errno| (None, Some(errno), &append as Change<'_>);
         for ((of_batch, of_journal, change), said) in [
             (in_data_file(Fault::Commit(EIO)), "Input/output error"),
@@ -771,14 +803,44 @@ mod tests {
 
         let mut store = Store::open(dir.path()).unwrap();
         assert_eq!(store.recovered().entries.last().unwrap().index, LogIndex(last));
-        store.grow(MAP_BYTES_MIN).unwrap();
-        store.grow(2 * MAP_BYTES_MIN).unwrap();
-        assert!(matches!(store.grow(MAP_BYTES_MIN), Err(StoreError::MapBelowUse { .. })));
+        store.resize(MAP_BYTES_MIN).unwrap();
+        store.resize(2 * MAP_BYTES_MIN).unwrap();
+        assert!(matches!(store.resize(MAP_BYTES_MIN), Err(StoreError::MapBelowUse { .. })));
         store.write(&[append(1, last + 1..=last + 1, 1)]).unwrap();
         drop(store);
         let store = Store::open(dir.path()).unwrap();
         assert_eq!(store.map_bytes(), 2 * MAP_BYTES_MIN);
         assert_eq!(store.recovered().entries.last().unwrap().index, LogIndex(last + 1));
+    }
+
+    /// The number of MB that an error tells the operator to give.
+    fn told_mb(error: &StoreError) -> u64 {
+        let said = error.to_string();
+        let number = said.split("at least ").nth(1).and_then(|rest| rest.strip_suffix(" MB"));
+        number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{said}"))
+    }
+
+    #[test]
+    fn the_size_that_a_refusal_names_is_taken_and_a_smaller_one_is_not() {
+        for full_at_mb in [16, 17] {
+            let dir = TestDir::new();
+            let mut store = new_store(&dir);
+            store.resize(full_at_mb * MB_BYTES).unwrap();
+            let (_, full) = fill_up(&mut store);
+            drop(store);
+            let mut store = Store::open(dir.path()).unwrap();
+            store.resize(told_mb(&full) * MB_BYTES).unwrap();
+            let used_bytes = store.used_bytes().unwrap();
+            store.resize(8 * MAP_BYTES_MIN).unwrap();
+            let below_use = store.resize(MAP_BYTES_MIN).unwrap_err();
+            let told = told_mb(&below_use);
+            assert!((used_bytes + HEADROOM_BYTES).div_ceil(MB_BYTES) <= told, "{below_use}");
+            let smaller = store.resize((told - 1) * MB_BYTES).unwrap_err();
+            assert_eq!(told_mb(&smaller), told);
+            store.resize(told * MB_BYTES).unwrap();
+            drop(store);
+            assert_eq!(Store::open(dir.path()).unwrap().map_bytes(), told * MB_BYTES);
+        }
     }
 
     #[test]
@@ -799,7 +861,7 @@ mod tests {
             }
         }
         let mut store = Store::open(dir.path()).unwrap();
-        store.grow(2 * MAP_BYTES_MIN).unwrap();
+        store.resize(2 * MAP_BYTES_MIN).unwrap();
         store.write(&[append(1, last + 1..=last + 1, 1)]).unwrap();
     }
 
@@ -811,10 +873,10 @@ mod tests {
         let too_large = MAP_BYTES_MAX + 1;
         assert_eq!(create(too_large), Err(StoreError::MapTooLarge { map_bytes: too_large }));
         let mut store = new_store(&dir);
-        store.grow(MAP_BYTES_MIN + 1).unwrap();
+        store.resize(MAP_BYTES_MIN + 1).unwrap();
         assert_eq!(store.map_bytes(), MAP_BYTES_MIN + MAP_GRANULE_BYTES);
         // Smaller is fine where what is there fits.
-        store.grow(MAP_BYTES_MIN).unwrap();
+        store.resize(MAP_BYTES_MIN).unwrap();
         drop(store);
         assert_eq!(Store::open(dir.path()).unwrap().map_bytes(), MAP_BYTES_MIN);
     }

@@ -11,10 +11,9 @@ use raft_core::{
     Term, Write, WriteId,
 };
 
+use super::contents::{Collector, Contents, new_records};
 use super::error::StoreError;
-use super::plan::new_records;
 use super::record::KeyBytes;
-use super::recover::{Collector, Contents};
 use super::{MAP_BYTES_MIN, Setting};
 use crate::identity::{ClusterId, Identity, Standing};
 

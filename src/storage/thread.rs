@@ -19,11 +19,11 @@ use crate::histogram::Times;
 
 /// How much may wait: entries, and one for each write. The core has at most 16,384 entries uncommitted and a
 /// follower some 32,768 unacknowledged, so a disk that is this far behind does not work at all.
-pub(super) const WAITING_MAX: usize = 262_144;
+const WAITING_WEIGHT_MAX: usize = 262_144;
 
 /// How much goes into one transaction, counted in the same way: it bounds the pages that LMDB must hold in
 /// memory (16,384 of the largest commands are 128 MiB, a quarter of what LMDB allows).
-const TRANSACTION_MAX: usize = 16_384;
+const TRANSACTION_WEIGHT_MAX: usize = 16_384;
 
 /// What became of writes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -169,7 +169,7 @@ struct Shared {
 struct Queue {
     writes: VecDeque<Write>,
     /// Their weights together.
-    waiting: usize,
+    waiting_weight: usize,
     /// How many the thread has taken and not finished.
     under_way: usize,
     /// How many it has finished.
@@ -197,7 +197,7 @@ impl Default for Queue {
             checkpoints: 0,
             data_file_bytes: 0,
             map_bytes: 0,
-            waiting: 0,
+            waiting_weight: 0,
             submitted: None,
             durable: None,
             failure: None,
@@ -224,10 +224,10 @@ impl Queue {
             assert!(write.id == last.next(), "write {} after write {last}", write.id);
         }
         self.submitted = Some(write.id);
-        self.waiting += weight(&write);
+        self.waiting_weight += weight(&write);
         self.writes.push_back(write);
-        if self.waiting > WAITING_MAX {
-            self.fail(StoreError::Backlog { waiting: self.waiting });
+        if self.waiting_weight > WAITING_WEIGHT_MAX {
+            self.fail(StoreError::Backlog { waiting_weight: self.waiting_weight });
         }
     }
 
@@ -235,7 +235,7 @@ impl Queue {
         // The first failure is the cause of the others.
         self.failure.get_or_insert(error);
         self.writes.clear();
-        self.waiting = 0;
+        self.waiting_weight = 0;
     }
 }
 
@@ -246,7 +246,7 @@ impl Shared {
     }
 
     /// Waits for writes and takes as many as go into one transaction; false when it is time to stop.
-    fn take(&self, batch: &mut Vec<Write>) -> bool {
+    fn take(&self, writes: &mut Vec<Write>) -> bool {
         let mut queue = self
             .changed
             .wait_while(self.lock(), |queue| queue.writes.is_empty() && queue.stop == Stop::Never)
@@ -257,15 +257,15 @@ impl Shared {
         let mut taken = 0;
         while let Some(write) = queue.writes.pop_front() {
             taken += weight(&write);
-            batch.push(write);
+            writes.push(write);
             // Beyond the bound by one write at most, which the core keeps small.
-            if taken >= TRANSACTION_MAX {
+            if taken >= TRANSACTION_WEIGHT_MAX {
                 break;
             }
         }
-        queue.waiting -= taken;
-        queue.under_way = batch.len();
-        !batch.is_empty()
+        queue.waiting_weight -= taken;
+        queue.under_way = writes.len();
+        !writes.is_empty()
     }
 }
 
@@ -274,22 +274,22 @@ fn weight(write: &Write) -> usize {
 }
 
 fn run(shared: &Shared, store: &mut Store, wake: &dyn Fn()) {
-    let mut batch = Vec::new();
-    while shared.take(&mut batch) {
+    let mut writes = Vec::new();
+    while shared.take(&mut writes) {
         let began = Instant::now();
-        let result = store.write(&batch);
+        let result = store.write(&writes);
         let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let last = batch.last().map(|write| write.id);
+        let last = writes.last().map(|write| write.id);
         let mut queue = shared.lock();
         queue.under_way = 0;
         if result.is_ok() {
-            queue.written += batch.len() as u64;
+            queue.written += writes.len() as u64;
             queue.transactions.note(took_us);
             if queue.checkpoints != store.checkpoints() {
                 queue.measure(store);
             }
         }
-        batch.clear();
+        writes.clear();
         match result {
             // Where the queue has failed meanwhile, that may have been reported: nothing comes after it.
             Ok(()) if queue.failure.is_none() => queue.durable = last,
@@ -465,12 +465,12 @@ mod tests {
         while thread.poll().is_none() {
             id += 1;
             thread.submit([nth(id)]);
-            assert!(id < WAITING_MAX as u64, "no bound was reached");
+            assert!(id < WAITING_WEIGHT_MAX as u64, "no bound was reached");
         }
-        assert_eq!(id, WAITING_MAX as u64 / 2 + 2);
+        assert_eq!(id, WAITING_WEIGHT_MAX as u64 / 2 + 2);
         drop(go);
-        let waiting = WAITING_MAX + 2;
-        assert_eq!(thread.shutdown(), Err(StoreError::Backlog { waiting }));
+        let waiting_weight = WAITING_WEIGHT_MAX + 2;
+        assert_eq!(thread.shutdown(), Err(StoreError::Backlog { waiting_weight }));
         assert_eq!(Store::open(dir.path()).unwrap().recovered().entries.len(), 1);
     }
 
@@ -489,13 +489,13 @@ mod tests {
         let (thread, wakes, go) = spawn_stepped(new_store(&dir));
         thread.submit([nth(1)]);
         wakes.recv().unwrap();
-        let count = TRANSACTION_MAX as u64 / 2 + 10;
+        let count = TRANSACTION_WEIGHT_MAX as u64 / 2 + 10;
         for id in 2..=1 + count {
             thread.submit([nth(id)]);
         }
         go.send(()).unwrap();
         wakes.recv().unwrap();
-        let first = WriteId(1 + TRANSACTION_MAX as u64 / 2);
+        let first = WriteId(1 + TRANSACTION_WEIGHT_MAX as u64 / 2);
         assert_eq!(thread.poll(), Some(Completion::Durable { through: first }));
         drop(go);
         thread.shutdown().unwrap();

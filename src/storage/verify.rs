@@ -10,10 +10,11 @@ use std::process::{Command, Stdio};
 use raft_core::{HardState, LogIndex, Term};
 use rustix::process::Signal;
 
-use super::environment::{Access, Reading, read};
+use super::data_file::Access;
 use super::error::StoreError;
 use super::files;
 use super::lock::Lock;
+use super::reading::{Reading, read};
 use crate::identity::{Identity, Standing};
 
 /// What a sound store holds.

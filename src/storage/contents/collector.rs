@@ -1,67 +1,24 @@
-//! What a store holds, put together from its records and its journal, and checked as a whole.
+//! From the records of a data file and the bytes of a journal to contents, checked as a whole.
 //!
 //! Pure: records and the bytes of a journal in, contents or the first fault out. A store that fails a check here is
 //! never served from and never cut short: which of two records is wrong can not be told. It must never know where they
 //! come from.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use raft_core::{Entry, HardState, LogIndex, Recovered, Snapshot, Term};
 
-use super::error::{Place, StoreError};
-use super::inventory::Inventory;
-use super::journal::{Journal, JournalError, Transaction, TransactionId};
-use super::plan::Tail;
-use super::record::{self, Checkpoint, Extent, KEY_BYTES_MAX, Key, Record, RecordError};
-use super::recorder::Recorder;
-use super::transaction::{Pending, read_change};
-use super::{MAP_BYTES_MAX, MAP_BYTES_MIN, Setting};
+use super::Contents;
 use crate::codec::Reader;
 use crate::identity::Identity;
-
-/// Everything that a store holds.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Contents {
-    /// Who the node is.
-    pub identity: Identity,
-    /// What the node was last started with.
-    pub settings: Vec<Setting>,
-    /// How large the store may become, in bytes.
-    pub map_bytes: u64,
-    /// The hard state, the snapshot and the log.
-    pub recovered: Recovered,
-    /// How many transactions the journal has that the data file lacks.
-    pub journalled: usize,
-    pub(super) extent: Extent,
-    journal: Journal,
-    pending: Pending,
-    inventory: Inventory,
-}
-
-impl Contents {
-    /// What the next transaction builds on.
-    #[must_use]
-    pub fn recorder(&self) -> Recorder {
-        Recorder::new(self.tail(), self.journal.clone(), self.pending.clone(), self.inventory.clone())
-    }
-
-    /// The last transaction.
-    pub(super) fn last_transaction(&self) -> TransactionId {
-        self.journal.last()
-    }
-
-    /// Where in the journal the last transaction is, in bytes from the front; empty where none is there.
-    pub(super) fn last_in_journal(&self) -> Range<usize> {
-        self.journal.last_range()
-    }
-
-    pub(super) fn tail(&self) -> Tail {
-        Tail::new(self.recovered.hard_state, self.extent, &self.recovered.entries)
-    }
-}
+use crate::storage::error::{Place, StoreError};
+use crate::storage::journal::{Journal, JournalError, Transaction, read_change};
+use crate::storage::record::{
+    self, Checkpoint, Extent, Inventory, KEY_BYTES_MAX, Key, Pending, Record, RecordError,
+};
+use crate::storage::{MAP_BYTES_MAX, MAP_BYTES_MIN, Setting};
 
 /// Puts the records together: those of the data file, then what the journal changes.
 #[derive(Debug)]
@@ -330,10 +287,9 @@ mod tests {
     use raft_core::Incarnation;
 
     use super::*;
-    use crate::storage::plan::Change;
-    use crate::storage::record::Value;
+    use crate::storage::journal::encode;
+    use crate::storage::record::{Change, TransactionId, Value};
     use crate::storage::testing::{entry, member, settings, snapshot};
-    use crate::storage::transaction::encode;
 
     /// What there is besides the log.
     fn collector(path: &Path) -> Collector<'_> {
@@ -448,8 +404,7 @@ mod tests {
             add(&mut collector, &Value::Extent(Extent::default()));
             let mut bytes = Vec::new();
             let changes = [Change::Put(Value::Identity(&identity))];
-            let (mut pending, mut inventory) = (Pending::default(), Inventory::default());
-            encode(&changes, &mut pending, &mut inventory, &mut Vec::new(), &mut bytes);
+            encode(&changes, &mut bytes);
             let mut file = blank();
             let (mut journal, _) = Journal::read(&file, member().me.incarnation, checkpoint(0)).unwrap();
             let (_, sectors) = journal.append(&bytes);

@@ -1,4 +1,10 @@
-//! The bytes of one record, and of its key.
+//! Records, what the data file and the journal both consist of: the bytes of one, and of its key.
+//!
+//! ```text
+//! (this file)   one record             <-> its bytes
+//! pending       changes of records      -> what they amount to
+//! inventory     the records of a store  -> one number
+//! ```
 //!
 //! ```text
 //! key     table u8 [index u64]
@@ -9,6 +15,9 @@
 //! key, so a record that turns up under a wrong key is found out. It must never know of LMDB, files or their
 //! order.
 
+mod inventory;
+mod pending;
+
 use std::fmt;
 
 use byteorder::{BigEndian, ByteOrder};
@@ -17,7 +26,9 @@ use raft_core::{Entry, HardState, LogIndex, Snapshot, Term};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::identity::{ClusterId, Identity, Standing};
 
-use super::journal::TransactionId;
+pub(super) use self::inventory::Inventory;
+pub(super) use self::pending::Change;
+pub use self::pending::Pending;
 use super::{SETTINGS_MAX, Setting};
 
 /// The format that this program writes, and the only one that it reads: of records, and of the journal.
@@ -27,7 +38,8 @@ pub(super) const FORMAT_VERSION: u8 = 2;
 pub(super) const KEY_BYTES_MAX: usize = 9;
 
 const VERSION_BYTES: usize = 1;
-const CRC_BYTES: usize = 4;
+/// A record ends with its checksum, a sector begins with it.
+pub(super) const CHECKSUM_BYTES: usize = 4;
 
 /// Names a record: the tables of a store, in the order of their keys.
 ///
@@ -61,9 +73,6 @@ const TABLE_SNAPSHOT: u8 = 5;
 const TABLE_ENTRY: u8 = 6;
 const TABLE_EXTENT: u8 = 7;
 const TABLE_CHECKPOINT: u8 = 8;
-
-/// A record ends with its checksum.
-pub(super) const CHECKSUM_BYTES: usize = 4;
 
 impl Key {
     fn table(self) -> u8 {
@@ -164,6 +173,22 @@ impl Extent {
     }
 }
 
+/// Numbers the transactions of a store. They ascend, and leave out those that a life of the store did not finish.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct TransactionId(pub u64);
+
+impl TransactionId {
+    /// Above all that a store can come to, and far enough from the end of the integers to count on from there: at a
+    /// million transactions in a second, either takes 292,000 years.
+    pub(super) const MAX: TransactionId = TransactionId(u64::MAX / 2);
+}
+
+impl fmt::Display for TransactionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Where the data file ends and the journal goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Checkpoint {
@@ -215,6 +240,12 @@ impl Value<'_> {
     /// Puts the whole record into `out`, in place of what is there.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.clear();
+        self.append_to(out);
+    }
+
+    /// Puts the whole record behind what `out` has.
+    pub(super) fn append_to(&self, out: &mut Vec<u8>) {
+        let start = out.len();
         out.put_u8(FORMAT_VERSION);
         out.put_u8(self.key().table());
         match self {
@@ -234,7 +265,7 @@ impl Value<'_> {
                 out.put_u32(checkpoint.inventory);
             }
         }
-        let crc = checksum(self.key().to_bytes().as_ref(), out);
+        let crc = checksum(self.key().to_bytes().as_ref(), &out[start..]);
         out.put_u32(crc);
     }
 }
@@ -316,7 +347,7 @@ impl fmt::Display for RecordError {
 
 /// Reads the record of a key.
 pub(super) fn decode(key: Key, bytes: &[u8]) -> Result<Record, RecordError> {
-    let body_len = bytes.len().checked_sub(CRC_BYTES).ok_or(RecordError::TooShort)?;
+    let body_len = bytes.len().checked_sub(CHECKSUM_BYTES).ok_or(RecordError::TooShort)?;
     let (body, crc) = bytes.split_at(body_len);
     if checksum(key.to_bytes().as_ref(), body) != BigEndian::read_u32(crc) {
         return Err(RecordError::Checksum);
@@ -510,7 +541,7 @@ mod tests {
         ];
         let mut refused = 0;
         for (key, sample) in keys.into_iter().zip(&samples) {
-            let body = &sample[..sample.len() - CRC_BYTES];
+            let body = &sample[..sample.len() - CHECKSUM_BYTES];
             for position in 0..body.len() {
                 for byte in [0, 1, 0x7f, 0xff] {
                     let mut bytes = body.to_vec();

@@ -1,4 +1,4 @@
-//! The bytes of a transaction in the journal, and what the transactions there amount to.
+//! The bytes of a transaction in the journal: its changes, one after another.
 //!
 //! ```text
 //! transaction   change*
@@ -8,52 +8,40 @@
 //!
 //! Pure. Decoding is total. It must never know where the bytes are kept.
 
-use std::collections::BTreeMap;
+use byteorder::{BigEndian, ByteOrder};
 
 use crate::codec::{DecodeError, Reader, Writer};
-
-use super::inventory::Inventory;
-use super::plan::Change;
-use super::record::{Key, KeyBytes};
+use crate::storage::record::{Change, Key};
 
 const DELETE: u8 = 0;
 const PUT: u8 = 1;
 
-/// The bytes of a transaction, in place of what `out` has. Each record is put together in `record`. What they change is
-/// noted in `pending` as well, and what there is then in `inventory`.
-pub(super) fn encode(
-    changes: &[Change<'_>],
-    pending: &mut Pending,
-    inventory: &mut Inventory,
-    record: &mut Vec<u8>,
-    out: &mut Vec<u8>,
-) {
+/// The bytes of a transaction, in place of what `out` has.
+pub(crate) fn encode(changes: &[Change<'_>], out: &mut Vec<u8>) {
     out.clear();
     for change in changes {
         match change {
             Change::Put(value) => {
-                value.encode(record);
-                let key = value.key().to_bytes();
                 out.put_u8(PUT);
-                out.extend_from_slice(key.as_ref());
-                out.put_u32(u32::try_from(record.len()).expect("all that a record holds is bounded"));
-                out.extend_from_slice(record);
-                pending.put(key, record);
-                inventory.put(value.key(), record);
+                out.extend_from_slice(value.key().to_bytes().as_ref());
+                let length_at = out.len();
+                out.put_u32(0);
+                let record_at = out.len();
+                value.append_to(out);
+                let length = u32::try_from(out.len() - record_at);
+                let length = length.expect("all that a record holds is bounded");
+                BigEndian::write_u32(&mut out[length_at..record_at], length);
             }
             Change::Delete(key) => {
-                inventory.delete(*key);
-                let key = key.to_bytes();
                 out.put_u8(DELETE);
-                out.extend_from_slice(key.as_ref());
-                pending.delete(key);
+                out.extend_from_slice(key.to_bytes().as_ref());
             }
         }
     }
 }
 
 /// The next change of a transaction: its key, and its record where it is written.
-pub(super) fn read_change<'b>(reader: &mut Reader<'b>) -> Result<(Key, Option<&'b [u8]>), DecodeError> {
+pub(crate) fn read_change<'b>(reader: &mut Reader<'b>) -> Result<(Key, Option<&'b [u8]>), DecodeError> {
     let is_put = match reader.u8()? {
         DELETE => false,
         PUT => true,
@@ -62,39 +50,6 @@ pub(super) fn read_change<'b>(reader: &mut Reader<'b>) -> Result<(Key, Option<&'
     let key = Key::read(reader)?;
     let record = if is_put { Some(reader.u32().and_then(|len| reader.bytes(len as usize))?) } else { None };
     Ok((key, record))
-}
-
-/// What the transactions in the journal have changed: the records that the data file lacks, and those that it has
-/// and should not.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Pending {
-    of: BTreeMap<KeyBytes, Option<Vec<u8>>>,
-}
-
-impl Pending {
-    pub(super) fn put(&mut self, key: KeyBytes, record: &[u8]) {
-        match self.of.get_mut(&key) {
-            Some(Some(there)) => {
-                there.clear();
-                there.extend_from_slice(record);
-            }
-            Some(_) | None => drop(self.of.insert(key, Some(record.to_vec()))),
-        }
-    }
-
-    pub(super) fn delete(&mut self, key: KeyBytes) {
-        self.of.insert(key, None);
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.of.clear();
-    }
-
-    /// By key: the record to be put, or `None` for one that is not to be there. What has come and gone again is
-    /// among those, and never was in the data file.
-    pub fn iter(&self) -> impl Iterator<Item = (&KeyBytes, Option<&[u8]>)> {
-        self.of.iter().map(|(key, record)| (key, record.as_deref()))
-    }
 }
 
 #[cfg(test)]
@@ -125,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_come_back_in_their_order_and_the_last_of_each_record_is_pending() {
+    fn changes_come_back_in_their_order() {
         let (first, second) = (entry(5, 1), entry(5, 2));
         let extent = Value::Extent(Extent::default());
         let changes = [
@@ -135,8 +90,8 @@ mod tests {
             Change::Put(extent),
             Change::Delete(Key::Entry(LogIndex(4))),
         ];
-        let (mut pending, mut bytes) = (Pending::default(), vec![9; 9]);
-        encode(&changes, &mut pending, &mut Inventory::default(), &mut Vec::new(), &mut bytes);
+        let mut bytes = vec![9; 9];
+        encode(&changes, &mut bytes);
         let put = |value: &Value<'_>| (value.key(), Some(encoded(value)));
         let expected = [
             put(&Value::Entry(&first)),
@@ -146,9 +101,6 @@ mod tests {
             (Key::Entry(LogIndex(4)), None),
         ];
         assert_eq!(changes_of(&bytes).unwrap(), expected);
-        let of = |(key, record): &Read| (key.to_bytes(), record.clone());
-        let found: Vec<_> = pending.iter().map(|(key, record)| (*key, record.map(<[u8]>::to_vec))).collect();
-        assert_eq!(found, [of(&expected[4]), of(&expected[2]), of(&expected[3])]);
     }
 
     #[test]
@@ -156,8 +108,7 @@ mod tests {
         let extent = Value::Extent(Extent::default());
         let changes = [Change::Put(extent), Change::Delete(Key::Entry(LogIndex(4)))];
         let mut bytes = Vec::new();
-        let (mut pending, mut inventory) = (Pending::default(), Inventory::default());
-        encode(&changes, &mut pending, &mut inventory, &mut Vec::new(), &mut bytes);
+        encode(&changes, &mut bytes);
         let first_bytes = 1 + 1 + 4 + encoded(&extent).len();
         for end in 0..bytes.len() {
             assert_eq!(changes_of(&bytes[..end]).is_ok(), end == 0 || end == first_bytes, "{end}");

@@ -1,10 +1,10 @@
 //! What becomes of a transaction: it goes to the journal, or, with all that waits there, to the data file.
 //!
 //! ```text
-//! plan          writes of the core   -> changes of records
-//! transaction   changes              -> bytes, and what is pending
-//! journal       bytes                -> sectors, or no room
-//! recorder      all of them          -> one step to carry out
+//! plan       writes of the core   -> changes of records
+//! changes    changes of records   -> the bytes of a transaction
+//! sectors    bytes                -> sectors of the journal, or no room
+//! recorder   all of them          -> one step to carry out
 //! ```
 //!
 //! Pure: writes in, one step out. It must never know what the step is carried out on: files in a store that is open, a
@@ -12,14 +12,13 @@
 
 use raft_core::Write;
 
-use super::inventory::Inventory;
-use super::journal::Journal;
-use super::plan::{Change, Tail};
-use super::record::Value;
-use super::transaction::{Pending, encode};
+use super::plan::Tail;
+use crate::codec::Reader;
+use crate::storage::journal::{Journal, encode, read_change};
+use crate::storage::record::{Change, Inventory, Pending, Value};
 
-/// Room for an entry of ours, so that records are put together without growing the buffer again and again.
-const RECORD_BYTES_USUAL: usize = 256;
+/// Room for an entry of ours, so that it is put together without growing the buffer again and again.
+const TRANSACTION_BYTES_USUAL: usize = 256;
 
 /// What makes a transaction durable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,7 +30,7 @@ pub enum Step<'r> {
         /// Them.
         bytes: &'r [u8],
     },
-    /// All of these changes are made in the data file, as one transaction there.
+    /// All of these changes are made in the data file, as one batch.
     Checkpoint(&'r Pending),
 }
 
@@ -45,22 +44,19 @@ pub struct Recorder {
     inventory: Inventory,
     /// Whether the last step brought all that is pending to the data file.
     is_checkpointed: bool,
-    /// Where each record is put together.
-    record: Vec<u8>,
-    /// Where the transaction is.
+    /// Where the bytes of the transaction are put together.
     transaction: Vec<u8>,
 }
 
 impl Recorder {
-    pub(super) fn new(tail: Tail, journal: Journal, pending: Pending, inventory: Inventory) -> Recorder {
+    pub(crate) fn new(tail: Tail, journal: Journal, pending: Pending, inventory: Inventory) -> Recorder {
         Recorder {
             tail,
             journal,
             pending,
             inventory,
             is_checkpointed: false,
-            record: Vec::with_capacity(RECORD_BYTES_USUAL),
-            transaction: Vec::with_capacity(RECORD_BYTES_USUAL),
+            transaction: Vec::with_capacity(TRANSACTION_BYTES_USUAL),
         }
     }
 
@@ -83,13 +79,13 @@ impl Recorder {
 
     /// A record that no plan builds on, in the data file, with all that waits in the journal.
     #[must_use]
-    pub(super) fn put_in_data_file(&mut self, value: Value<'_>) -> Step<'_> {
-        self.encode(&[Change::Put(value)]);
+    pub(crate) fn put_in_data_file(&mut self, value: Value<'_>) -> Step<'_> {
+        self.begin(&[Change::Put(value)]);
         self.checkpoint()
     }
 
     fn step(&mut self, changes: &[Change<'_>]) -> Step<'_> {
-        self.encode(changes);
+        self.begin(changes);
         if !self.journal.has_room(self.transaction.len()) {
             return self.checkpoint();
         }
@@ -97,18 +93,35 @@ impl Recorder {
         Step::Append { offset, bytes }
     }
 
-    fn encode(&mut self, changes: &[Change<'_>]) {
+    /// Puts the bytes of the transaction together, and notes what it changes.
+    fn begin(&mut self, changes: &[Change<'_>]) {
         if self.is_checkpointed {
             self.pending.clear();
             self.is_checkpointed = false;
         }
-        encode(changes, &mut self.pending, &mut self.inventory, &mut self.record, &mut self.transaction);
+        encode(changes, &mut self.transaction);
+        // As whoever finds the transaction in the journal does.
+        let mut reader = Reader::new(&self.transaction);
+        while !reader.is_empty() {
+            let (key, record) = read_change(&mut reader).expect("it was encoded right above");
+            match record {
+                Some(record) => {
+                    self.pending.put(key.to_bytes(), record);
+                    self.inventory.put(key, record);
+                }
+                None => {
+                    self.pending.delete(key.to_bytes());
+                    self.inventory.delete(key);
+                }
+            }
+        }
     }
 
     fn checkpoint(&mut self) -> Step<'_> {
         let value = Value::Checkpoint(self.journal.checkpoint(self.inventory.checksum()));
-        value.encode(&mut self.record);
-        self.pending.put(value.key().to_bytes(), &self.record);
+        let mut record = Vec::new();
+        value.encode(&mut record);
+        self.pending.put(value.key().to_bytes(), &record);
         self.is_checkpointed = true;
         Step::Checkpoint(&self.pending)
     }
@@ -122,7 +135,7 @@ mod tests {
 
     use super::*;
     use crate::storage::MAP_BYTES_MIN;
-    use crate::storage::recover::Contents;
+    use crate::storage::contents::Contents;
     use crate::storage::testing::{
         Records, append, entry, member, new_store_records, read_records, snapshot, write,
     };

@@ -8,17 +8,17 @@
 
 use std::collections::BTreeMap;
 
-use super::record::{CHECKSUM_BYTES, Key, KeyBytes};
+use super::{CHECKSUM_BYTES, Key, KeyBytes};
 
 /// All records but the checkpoint, which has the number of the others.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Inventory {
+pub(crate) struct Inventory {
     of: BTreeMap<KeyBytes, [u8; CHECKSUM_BYTES]>,
 }
 
 impl Inventory {
     /// The record is written, in place of what is there. It is whole: it ends with its checksum.
-    pub(super) fn put(&mut self, key: Key, record: &[u8]) {
+    pub(crate) fn put(&mut self, key: Key, record: &[u8]) {
         let checksum = record.last_chunk().expect("a record ends with its checksum");
         if key != Key::Checkpoint {
             self.of.insert(key.to_bytes(), *checksum);
@@ -26,12 +26,12 @@ impl Inventory {
     }
 
     /// The record is removed, if it is there.
-    pub(super) fn delete(&mut self, key: Key) {
+    pub(crate) fn delete(&mut self, key: Key) {
         self.of.remove(&key.to_bytes());
     }
 
     /// The number of all: CRC-32 over key and checksum of each, in the order of their keys.
-    pub(super) fn checksum(&self) -> u32 {
+    pub(crate) fn checksum(&self) -> u32 {
         let mut hasher = crc32fast::Hasher::new();
         for (key, checksum) in &self.of {
             hasher.update(key.as_ref());

@@ -1,13 +1,4 @@
-//! The journal: where a transaction becomes durable with one write and one sync.
-//!
-//! A transaction is bytes to it, and goes into whole sectors of a file whose length never changes. Each sector says
-//! which transaction it is a part of, and which one was durable when it was written; each has a checksum. A disk
-//! writes a sector as a whole or not at all. So after a power cut every sector is sound, and a transaction that was
-//! being written is there with all its sectors, or is known to be unfinished; and a sector that is not sound has
-//! rotted, wherever it is. (A journal whose end is where the checksums cease to match can not tell the two apart.)
-//!
-//! It is written from the front. Where a transaction does not fit any more, it goes to the data file, with all that
-//! went before it: that is a checkpoint, and the journal is written from the front again.
+//! The sectors of a journal: transactions in, sectors out, and back.
 //!
 //! Pure: bytes in, bytes out. It must never know what a transaction does, nor of files.
 
@@ -17,7 +8,7 @@ use std::ops::Range;
 use byteorder::{BigEndian, ByteOrder};
 use raft_core::Incarnation;
 
-use super::record::{Checkpoint, FORMAT_VERSION};
+use crate::storage::record::{CHECKSUM_BYTES, Checkpoint, FORMAT_VERSION, TransactionId};
 
 /// What a disk writes as a whole or not at all, in bytes.
 pub const SECTOR_BYTES: usize = 512;
@@ -29,42 +20,25 @@ const BLOCK_SECTORS: usize = 8;
 
 /// How large the journal of a new store is, in bytes: 256 small transactions between two checkpoints, which cost a few
 /// times as much as one of them.
-pub(super) const JOURNAL_BYTES: u64 = 1 << 20;
+pub(crate) const JOURNAL_BYTES: u64 = 1 << 20;
 
 /// The largest journal that is read, in bytes: the parts of a transaction are numbered with 16 bits.
-pub(super) const JOURNAL_BYTES_MAX: u64 = 16 << 20;
+pub(crate) const JOURNAL_BYTES_MAX: u64 = 16 << 20;
 
-const CRC_BYTES: usize = 4;
-const HEAD_BYTES: usize = CRC_BYTES + 1 + 2 + 4 + 8 + 8;
+const HEAD_BYTES: usize = CHECKSUM_BYTES + 1 + 2 + 4 + 8 + 8;
 const PAYLOAD_BYTES: usize = SECTOR_BYTES - HEAD_BYTES;
-
-/// Numbers the transactions of a store. They ascend, and leave out those that a life of the store did not finish.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub struct TransactionId(pub u64);
-
-impl TransactionId {
-    /// Above all that a store can come to, and far enough from the end of the integers to count on from there: at a
-    /// million transactions in a second, either takes 292,000 years.
-    const MAX: TransactionId = TransactionId(u64::MAX / 2);
-}
-
-impl fmt::Display for TransactionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// A transaction that was read.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Transaction {
+pub(crate) struct Transaction {
     /// The sector that it begins with.
-    pub(super) sector: usize,
-    pub(super) bytes: Vec<u8>,
+    pub(crate) sector: usize,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// Why bytes are not a journal of this store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum JournalError {
+pub(crate) enum JournalError {
     /// It has another length.
     Length { found: u64, expected: u64 },
     /// The checksum of this sector is another one.
@@ -79,7 +53,7 @@ pub(super) enum JournalError {
 
 impl JournalError {
     /// Where the fault is, if it is in one sector.
-    pub(super) fn sector(self) -> Option<usize> {
+    pub(crate) fn sector(self) -> Option<usize> {
         match self {
             JournalError::Checksum { sector } | JournalError::Lost { sector, .. } => Some(sector),
             JournalError::Length { .. } | JournalError::Version { .. } | JournalError::Impossible { .. } => {
@@ -140,7 +114,7 @@ impl Journal {
     }
 
     /// Reads a journal as a whole: what it has beyond the checkpoint.
-    pub(super) fn read(
+    pub(crate) fn read(
         bytes: &[u8],
         incarnation: Incarnation,
         checkpoint: Checkpoint,
@@ -182,7 +156,7 @@ impl Journal {
     }
 
     /// Whether a transaction of so many bytes still fits.
-    pub(super) fn has_room(&self, bytes: usize) -> bool {
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
         length_sectors(bytes) <= self.sectors - self.next_sector
     }
 
@@ -191,7 +165,7 @@ impl Journal {
     ///
     /// # Panics
     /// Where there is no room for it.
-    pub(super) fn append(&mut self, transaction: &[u8]) -> (u64, &[u8]) {
+    pub(crate) fn append(&mut self, transaction: &[u8]) -> (u64, &[u8]) {
         let (bytes, next, sectors) = (transaction.len(), self.next_sector, self.sectors);
         assert!(self.has_room(bytes), "{bytes} bytes from sector {next} on, of {sectors}");
         let length = length_sectors(transaction.len());
@@ -213,7 +187,7 @@ impl Journal {
 
     /// The next transaction goes to the data file, with this beside it: and so does all that is here. As with
     /// [`Journal::append`], there must be no next one where it does not become durable.
-    pub(super) fn checkpoint(&mut self, inventory: u32) -> Checkpoint {
+    pub(crate) fn checkpoint(&mut self, inventory: u32) -> Checkpoint {
         self.count();
         (self.last_sector, self.next_sector) = (0, 0);
         Checkpoint { through: self.last, journal_bytes: (self.sectors * SECTOR_BYTES) as u64, inventory }
@@ -225,12 +199,12 @@ impl Journal {
     }
 
     /// The last transaction.
-    pub(super) fn last(&self) -> TransactionId {
+    pub(crate) fn last(&self) -> TransactionId {
         self.last
     }
 
     /// Where the last transaction is, in bytes from the front; empty where it is in the data file.
-    pub(super) fn last_range(&self) -> Range<usize> {
+    pub(crate) fn last_range(&self) -> Range<usize> {
         self.last_sector * SECTOR_BYTES..self.next_sector * SECTOR_BYTES
     }
 }
@@ -280,7 +254,7 @@ fn checksum(incarnation: Incarnation, number: usize, sector: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&incarnation.0.to_be_bytes());
     hasher.update(&(number as u64).to_be_bytes());
-    hasher.update(&sector[CRC_BYTES..]);
+    hasher.update(&sector[CHECKSUM_BYTES..]);
     hasher.finalize()
 }
 

@@ -6,20 +6,9 @@
 
 use raft_core::{Entry, HardState, LogIndex, Snapshot, Term, Write};
 
-use super::Setting;
-use super::inventory::Inventory;
-use super::journal::TransactionId;
-use super::record::{Checkpoint, Extent, Key, Value};
 use crate::identity::Identity;
-
-/// One change of a transaction.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Change<'w> {
-    /// The record is written, in place of what is there.
-    Put(Value<'w>),
-    /// The record, which is there, is removed.
-    Delete(Key),
-}
+use crate::storage::Setting;
+use crate::storage::record::{Change, Checkpoint, Extent, Inventory, Key, TransactionId, Value};
 
 /// The records that a new store begins with. Its sizes are in bytes.
 ///
@@ -58,7 +47,7 @@ pub fn new_records<'a>(
 
 /// What the next write builds on.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Tail {
+pub(crate) struct Tail {
     hard_state: HardState,
     extent: Extent,
     /// The entries' terms, as runs: where each begins. Ascending.
@@ -67,7 +56,7 @@ pub(super) struct Tail {
 
 impl Tail {
     /// That of a store with these contents.
-    pub(super) fn new(hard_state: HardState, extent: Extent, entries: &[Entry]) -> Tail {
+    pub(crate) fn new(hard_state: HardState, extent: Extent, entries: &[Entry]) -> Tail {
         let mut tail = Tail { hard_state, extent, runs: Vec::new() };
         entries.iter().for_each(|entry| tail.extend_runs(entry));
         tail
@@ -79,7 +68,7 @@ impl Tail {
     /// # Panics
     /// Where a write does not follow on what is there.
     #[must_use]
-    pub(super) fn plan<'w>(&mut self, writes: &'w [Write]) -> Vec<Change<'w>> {
+    pub(crate) fn plan<'w>(&mut self, writes: &'w [Write]) -> Vec<Change<'w>> {
         let puts = writes.iter().map(|write| write.entries.len() + 1).sum::<usize>();
         let mut changes = Vec::with_capacity(puts + 1);
         for write in writes {
@@ -192,8 +181,8 @@ mod tests {
 
     use super::*;
     use crate::storage::StoreError;
+    use crate::storage::contents::Contents;
     use crate::storage::journal::Journal;
-    use crate::storage::recover::Contents;
     use crate::storage::testing::{self, entry, member, new_store_records, read_records, snapshot, write};
 
     const JOURNAL_BYTES: u64 = 4096;

@@ -8,24 +8,24 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::error::{Place, StoreError};
-use super::files::JOURNAL_FILE;
-use super::journal::JOURNAL_BYTES_MAX;
+use super::JOURNAL_BYTES_MAX;
+use crate::storage::error::{Place, StoreError};
+use crate::storage::files::JOURNAL_FILE;
 
 /// A journal that is open for writing.
 #[derive(Debug)]
-pub(super) struct JournalFile {
+pub(crate) struct JournalFile {
     file: File,
     path: PathBuf,
     /// Writing fails with this error number, for a test.
     #[cfg(test)]
-    pub(super) fault: Option<i32>,
+    pub(crate) fault: Option<i32>,
 }
 
 impl JournalFile {
     /// Makes one with these bytes, in place of any that is there. Its content survives a power cut then; that its name
     /// does is the caller's business.
-    pub(super) fn create(store: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    pub(crate) fn create(store: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         let path = store.join(JOURNAL_FILE);
         let create = || {
             let file = File::create(&path)?;
@@ -36,7 +36,7 @@ impl JournalFile {
     }
 
     /// Opens the one of the store at this path for writing.
-    pub(super) fn open(store: &Path) -> Result<JournalFile, StoreError> {
+    pub(crate) fn open(store: &Path) -> Result<JournalFile, StoreError> {
         let path = store.join(JOURNAL_FILE);
         let opened = File::options().read(true).write(true).open(&path);
         let file = opened.map_err(|error| StoreError::io("write", &path, &error))?;
@@ -48,11 +48,11 @@ impl JournalFile {
         })
     }
 
-    /// Makes what was read from this offset on what the disk has, as [`settle`](super::environment::settle) does for the
+    /// Makes what was read from this offset on what the disk has, as [`settle`](crate::storage::data_file::settle) does for the
     /// data file: a process that was killed may have written what it had not synced, and after a sync that failed, the
     /// system takes for clean what the disk does not have. What was read is written, and not read once more: that could
     /// be something else then.
-    pub(super) fn settle(&self, offset: usize, bytes: &[u8]) -> Result<(), StoreError> {
+    pub(crate) fn settle(&self, offset: usize, bytes: &[u8]) -> Result<(), StoreError> {
         if bytes.is_empty() {
             return Ok(());
         }
@@ -61,7 +61,7 @@ impl JournalFile {
     }
 
     /// Writes these bytes at this offset, and waits until the disk has them.
-    pub(super) fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         #[cfg(test)]
         if let Some(errno) = self.fault {
             return Err(io::Error::from_raw_os_error(errno));
@@ -72,7 +72,7 @@ impl JournalFile {
 }
 
 /// Reads the journal of the store at this path, as far as one can go.
-pub(super) fn read(store: &Path) -> Result<Vec<u8>, StoreError> {
+pub(crate) fn read(store: &Path) -> Result<Vec<u8>, StoreError> {
     let path = store.join(JOURNAL_FILE);
     let error = |error: &io::Error| StoreError::io("read", &path, error);
     let file = match File::open(&path) {

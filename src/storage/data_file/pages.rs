@@ -5,8 +5,7 @@
 //! granted: every page within the file, reached once, in use or free but not both, its nodes inside it and in
 //! order. The records in the leaves are not looked into: they have checksums of their own.
 //!
-//! It reads LMDB's data format 1, as 64-bit machines write it in their own byte order (the structs of
-//! `mdb.c`).
+//! It uses the file alone; what is where in a page is in `layout`. It must never know what the records are.
 
 use std::fs::File;
 use std::io;
@@ -14,50 +13,47 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use byteorder::{ByteOrder, NativeEndian};
-
-use super::error::{Place, StoreError};
-
-#[cfg(not(target_pointer_width = "64"))]
-compile_error!("the page check reads the file layout of 64-bit machines");
+use super::layout::{
+    Content, DEPTH_MAX, Kind, META_PAGE_BYTES, Meta, NO_PAGE, Node, PAGE_HEADER_BYTES, Tree, Which,
+    overflow_pages, read_nodes, u64_at,
+};
+use crate::storage::error::{Place, StoreError};
 
 /// What the file holds, where it is sound.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct PageReport {
+pub(crate) struct PageReport {
     /// Size of a page, in bytes.
-    pub(super) page_bytes: u64,
+    pub(crate) page_bytes: u64,
     /// How many pages the file has, or may have: those at the end may never have been written.
-    pub(super) pages: u64,
+    pub(crate) pages: u64,
     /// How many of them are in use.
-    pub(super) pages_used: u64,
+    pub(crate) pages_used: u64,
     /// How many are listed as free.
-    pub(super) pages_free: u64,
-    /// Number of the last transaction.
-    pub(super) transaction: u64,
+    pub(crate) pages_free: u64,
     /// How many records there are.
-    pub(super) records: u64,
+    pub(crate) records: u64,
 }
 
 impl PageReport {
     /// What a map must hold, in bytes.
-    pub(super) fn extent_bytes(&self) -> u64 {
+    pub(crate) fn extent_bytes(&self) -> u64 {
         self.pages.saturating_mul(self.page_bytes)
     }
 }
 
 /// Checks the data file.
-pub(super) fn check(path: &Path) -> Result<PageReport, StoreError> {
+pub(crate) fn check(path: &Path) -> Result<PageReport, StoreError> {
     Checker::on(path, Checker::run)
 }
 
 /// Where the two meta pages are in the data file, in bytes: first the one that LMDB goes by less. Checks nothing but
 /// these.
-pub(super) fn meta_pages(path: &Path) -> Result<[Range<u64>; 2], StoreError> {
+pub(crate) fn meta_pages(path: &Path) -> Result<[Range<u64>; 2], StoreError> {
     Checker::on(path, |checker| {
-        let Meta { page_bytes, transaction, .. } = checker.read_newest_meta()?;
+        let Meta { page_bytes, txn_id, .. } = checker.read_newest_meta()?;
         let pages = [0..page_bytes, page_bytes..2 * page_bytes];
         let [even, odd] = pages;
-        Ok(if transaction % 2 == 0 { [odd, even] } else { [even, odd] })
+        Ok(if txn_id % 2 == 0 { [odd, even] } else { [even, odd] })
     })
 }
 
@@ -70,51 +66,19 @@ fn damage<T>(page: u64, reason: &'static str) -> Result<T, Fault> {
     Err(Fault::Damage(Place::Page(page), reason))
 }
 
-const MAGIC: u32 = 0xBEEF_C0DE;
-const DATA_VERSION: u32 = 1;
-const PAGE_HEADER_BYTES: usize = 16;
-const NODE_HEADER_BYTES: usize = 8;
-const META_BYTES: usize = 136;
-/// LMDB's smallest page, for a file whose real page size is not known yet, and its largest.
-const PAGE_BYTES_MIN: u64 = 512;
-const PAGE_BYTES_MAX: u64 = 32_768;
-/// LMDB's `CURSOR_STACK`: it follows no tree deeper than this.
-const DEPTH_MAX: u16 = 32;
-/// LMDB's `P_INVALID`: the root of an empty tree.
-const NO_PAGE: u64 = u64::MAX;
-
-const P_BRANCH: u16 = 0x01;
-const P_LEAF: u16 = 0x02;
-const P_OVERFLOW: u16 = 0x04;
-const P_META: u16 = 0x08;
-const F_BIGDATA: u16 = 0x01;
-const MDB_INTEGERKEY: u16 = 0x08;
-const MDB_NOSUBDIR: u16 = 0x4000;
-
-#[derive(Clone, Copy, Default)]
-struct Tree {
-    flags: u16,
-    depth: u16,
-    entries: u64,
-    root: u64,
+/// A page of a tree, and where in it.
+#[derive(Clone, Copy)]
+struct Position {
+    which: Which,
+    number: u64,
+    /// 1 for a leaf.
+    height: u16,
 }
 
-#[derive(Clone, Copy, Default)]
-struct Meta {
-    page_bytes: u64,
-    free: Tree,
-    main: Tree,
-    last_page: u64,
-    transaction: u64,
-}
-
-/// Which of the two trees a page belongs to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Which {
-    /// The numbers of free pages, by the transaction that freed them.
-    Free,
-    /// The records.
-    Main,
+impl Position {
+    fn kind(self) -> Kind {
+        if self.height == 1 { Kind::Leaf } else { Kind::Branch }
+    }
 }
 
 /// The keys that a page may hold: from `low` on, and below `high`.
@@ -124,27 +88,13 @@ struct Bounds<'a> {
     high: Option<&'a [u8]>,
 }
 
-/// A node of a page: where its parts are.
-struct Node<'a> {
-    key: &'a [u8],
-    content: Content<'a>,
-}
-
-enum Content<'a> {
-    /// Of a branch page: the page of all keys from this one on.
-    Child(u64),
-    /// Of a leaf: the value itself.
-    Inline(&'a [u8]),
-    /// Of a leaf: the first page and the size of a value on pages of its own.
-    Overflow(u64, usize),
-}
-
 struct Checker {
     file: File,
     file_bytes: u64,
     meta: Meta,
     /// Which pages have been reached, in use or free.
     seen: Vec<bool>,
+    report: PageReport,
 }
 
 impl Checker {
@@ -153,7 +103,8 @@ impl Checker {
         let io = |error: io::Error| StoreError::io("read", path, &error);
         let file = File::open(path).map_err(io)?;
         let file_bytes = file.metadata().map_err(io)?.len();
-        let mut checker = Checker { file, file_bytes, meta: Meta::default(), seen: Vec::new() };
+        let (meta, report) = (Meta::default(), PageReport::default());
+        let mut checker = Checker { file, file_bytes, meta, seen: Vec::new(), report };
         look(&mut checker).map_err(|fault| match fault {
             Fault::Io(error) => io(error),
             Fault::Damage(place, reason) => {
@@ -165,7 +116,7 @@ impl Checker {
 
     fn run(&mut self) -> Result<PageReport, Fault> {
         self.meta = self.read_newest_meta()?;
-        let Meta { page_bytes, free, main, last_page, transaction } = self.meta;
+        let Meta { page_bytes, free, main, last_page, txn_id: _ } = self.meta;
         // Pages at the end that were never written are all listed as free, and every listed number takes 8
         // bytes of the file: this bounds what a damaged number can make us allocate.
         if last_page < 1 || last_page >= self.file_bytes / page_bytes + self.file_bytes / 8 {
@@ -173,17 +124,11 @@ impl Checker {
         }
         self.seen = vec![false; usize::try_from(last_page + 1).expect("64-bit machines only")];
         self.seen[..2].fill(true);
-        let mut report = PageReport {
-            page_bytes,
-            pages: last_page + 1,
-            transaction,
-            pages_used: 2,
-            ..PageReport::default()
-        };
-        self.walk_tree(Which::Main, &main, &mut report)?;
-        report.records = main.entries;
-        self.walk_tree(Which::Free, &free, &mut report)?;
-        Ok(report)
+        let (pages, records) = (last_page + 1, main.entries);
+        self.report = PageReport { page_bytes, pages, pages_used: 2, pages_free: 0, records };
+        self.walk_tree(Which::Main, &main)?;
+        self.walk_tree(Which::Free, &free)?;
+        Ok(self.report)
     }
 
     /// LMDB writes its two meta pages in turn and trusts the one with the later transaction.
@@ -193,7 +138,7 @@ impl Checker {
         if first.page_bytes != second.page_bytes {
             return damage(1, "the two meta pages have different page sizes");
         }
-        let (even, odd) = (first.transaction, second.transaction);
+        let (even, odd) = (first.txn_id, second.txn_id);
         // Transaction n writes page n % 2, and a failed one puts the number before it back.
         let fresh = even == 0 && odd == 0;
         if !fresh && (even % 2 != 0 || odd % 2 != 1 || even.abs_diff(odd) != 1) {
@@ -203,33 +148,15 @@ impl Checker {
     }
 
     fn read_meta(&self, number: u64, offset: u64) -> Result<Meta, Fault> {
-        let mut page = [0; PAGE_HEADER_BYTES + META_BYTES];
+        let mut page = [0; META_PAGE_BYTES];
         if offset + page.len() as u64 > self.file_bytes {
             return Err(Fault::Damage(Place::File, "it is too short to be a store"));
         }
         self.file.read_exact_at(&mut page, offset).map_err(Fault::Io)?;
-        let meta = &page[PAGE_HEADER_BYTES..];
-        if u32_at(meta, 0) != MAGIC {
-            return damage(number, "it does not begin an LMDB file");
-        }
-        if u32_at(meta, 4) != DATA_VERSION {
-            return damage(number, "it is of another version of LMDB");
-        }
-        if u64_at(&page, 0) != number || u16_at(&page, 10) != P_META {
-            return damage(number, "it is not a meta page");
-        }
-        let page_bytes = u64::from(u32_at(meta, 24));
-        if !page_bytes.is_power_of_two() || !(PAGE_BYTES_MIN..=PAGE_BYTES_MAX).contains(&page_bytes) {
-            return damage(number, "it has an impossible page size");
-        }
-        let (free, main) = (tree_at(meta, 24), tree_at(meta, 72));
-        if free.flags & !MDB_NOSUBDIR != MDB_INTEGERKEY || main.flags != 0 {
-            return damage(number, "it has flags that no store of ours has");
-        }
-        Ok(Meta { page_bytes, free, main, last_page: u64_at(meta, 120), transaction: u64_at(meta, 128) })
+        Meta::read(number, &page).or_else(|reason| damage(number, reason))
     }
 
-    fn walk_tree(&mut self, which: Which, tree: &Tree, report: &mut PageReport) -> Result<(), Fault> {
+    fn walk_tree(&mut self, which: Which, tree: &Tree) -> Result<(), Fault> {
         let mut entries = 0;
         if tree.root == NO_PAGE {
             if tree.depth != 0 {
@@ -238,8 +165,8 @@ impl Checker {
         } else if tree.depth == 0 || tree.depth > DEPTH_MAX {
             return Err(Fault::Damage(Place::File, "a tree has an impossible depth"));
         } else {
-            let all = Bounds { low: None, high: None };
-            self.walk_page(which, tree.root, tree.depth, all, &mut entries, report)?;
+            let root = Position { which, number: tree.root, height: tree.depth };
+            entries = self.walk_page(root, Bounds { low: None, high: None })?;
         }
         if entries != tree.entries {
             return Err(Fault::Damage(Place::File, "a tree has more or fewer entries than it says"));
@@ -247,44 +174,38 @@ impl Checker {
         Ok(())
     }
 
-    /// Checks a page and what is below it; `height` is 1 for a leaf.
-    fn walk_page(
-        &mut self,
-        which: Which,
-        number: u64,
-        height: u16,
-        bounds: Bounds<'_>,
-        entries: &mut u64,
-        report: &mut PageReport,
-    ) -> Result<(), Fault> {
+    /// Checks a page and what is below it, and counts the entries there.
+    fn walk_page(&mut self, at: Position, bounds: Bounds<'_>) -> Result<u64, Fault> {
+        let number = at.number;
         self.reach(number, 1)?;
-        report.pages_used += 1;
+        self.report.pages_used += 1;
         let page = self.read_page(number)?;
-        let leaf = height == 1;
-        if u64_at(&page, 0) != number || u16_at(&page, 10) != if leaf { P_LEAF } else { P_BRANCH } {
+        if !at.kind().is_of(&page, number) {
             return damage(number, "it is not the page that its place calls for");
         }
-        let nodes = read_nodes(which, number, &page, leaf)?;
-        check_keys(which, number, &nodes, leaf, bounds)?;
+        let nodes = read_nodes(at.which, at.kind(), &page).or_else(|reason| damage(number, reason))?;
+        check_keys(at, &nodes, bounds)?;
+        let mut entries = 0;
         for (i, node) in nodes.iter().enumerate() {
-            match node.content {
+            entries += match node.content {
                 Content::Child(child) => {
                     let low = if i == 0 { bounds.low } else { Some(node.key) };
                     let high = nodes.get(i + 1).map(|next| next.key).or(bounds.high);
-                    self.walk_page(which, child, height - 1, Bounds { low, high }, entries, report)?;
+                    let below = Position { number: child, height: at.height - 1, ..at };
+                    self.walk_page(below, Bounds { low, high })?
                 }
                 Content::Inline(value) => {
-                    *entries += 1;
-                    self.on_value(which, number, node.key, value, report)?;
+                    self.on_value(at, node.key, value)?;
+                    1
                 }
                 Content::Overflow(first, value_bytes) => {
-                    *entries += 1;
-                    let value = self.read_overflow(first, value_bytes, report)?;
-                    self.on_value(which, number, node.key, &value, report)?;
+                    let value = self.read_overflow(first, value_bytes)?;
+                    self.on_value(at, node.key, &value)?;
+                    1
                 }
-            }
+            };
         }
-        Ok(())
+        Ok(entries)
     }
 
     /// Marks pages as reached.
@@ -302,7 +223,7 @@ impl Checker {
     }
 
     fn read_page(&self, number: u64) -> Result<Vec<u8>, Fault> {
-        let page_bytes = usize::try_from(self.meta.page_bytes).expect("bounded by PAGE_BYTES_MAX");
+        let page_bytes = usize::try_from(self.meta.page_bytes).expect("a page is small");
         self.read_at(number, 0, page_bytes)
     }
 
@@ -317,13 +238,12 @@ impl Checker {
         Ok(bytes)
     }
 
-    fn read_overflow(&mut self, first: u64, len: usize, report: &mut PageReport) -> Result<Vec<u8>, Fault> {
+    fn read_overflow(&mut self, first: u64, len: usize) -> Result<Vec<u8>, Fault> {
         self.reach(first, 1)?;
         let header = self.read_at(first, 0, PAGE_HEADER_BYTES)?;
-        let pages = u64::from(u32_at(&header, 12));
-        if u64_at(&header, 0) != first || u16_at(&header, 10) != P_OVERFLOW || pages == 0 {
+        let Some(pages) = overflow_pages(&header, first) else {
             return damage(first, "it is not the page that its place calls for");
-        }
+        };
         // A value that became smaller keeps the pages that it has.
         if pages * self.meta.page_bytes < (PAGE_HEADER_BYTES + len) as u64 {
             return damage(first, "its value is longer than its pages");
@@ -333,34 +253,21 @@ impl Checker {
         if (first + pages) * self.meta.page_bytes > self.file_bytes {
             return damage(first, "the file ends before it does");
         }
-        report.pages_used += pages;
+        self.report.pages_used += pages;
         self.read_at(first, PAGE_HEADER_BYTES as u64, len)
     }
 
-    fn on_value(
-        &mut self,
-        which: Which,
-        number: u64,
-        key: &[u8],
-        value: &[u8],
-        report: &mut PageReport,
-    ) -> Result<(), Fault> {
-        match which {
+    fn on_value(&mut self, at: Position, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+        match at.which {
             Which::Main => Ok(()),
-            Which::Free => self.walk_free_list(number, u64_at(key, 0), value, report),
+            Which::Free => self.walk_free_list(at.number, u64_at(key, 0), value),
         }
     }
 
-    /// The pages that a transaction freed: how many, then their numbers, descending.
-    fn walk_free_list(
-        &mut self,
-        number: u64,
-        transaction: u64,
-        value: &[u8],
-        report: &mut PageReport,
-    ) -> Result<(), Fault> {
+    /// The pages that a transaction of LMDB's freed: how many, then their numbers, descending.
+    fn walk_free_list(&mut self, number: u64, txn_id: u64, value: &[u8]) -> Result<(), Fault> {
         // LMDB counts from 1, and never takes a list of transaction 0 out again: its pages would be used twice.
-        if transaction == 0 || transaction > self.meta.transaction {
+        if txn_id == 0 || txn_id > self.meta.txn_id {
             return damage(number, "it lists pages freed by a transaction that never was");
         }
         let (numbers, rest) = value.as_chunks::<8>();
@@ -379,130 +286,34 @@ impl Checker {
             above = page;
             self.reach(page, 1)?;
         }
-        report.pages_free += count as u64;
+        self.report.pages_free += count as u64;
         Ok(())
     }
 }
 
-/// Takes a page apart. Its nodes must fill its end without gap or overlap, because LMDB moves them by their
-/// sizes.
-fn read_nodes(which: Which, number: u64, page: &[u8], leaf: bool) -> Result<Vec<Node<'_>>, Fault> {
-    let (lower, upper) = (usize::from(u16_at(page, 12)), usize::from(u16_at(page, 14)));
-    if lower < PAGE_HEADER_BYTES || lower % 2 != 0 || lower > upper || upper > page.len() {
-        return damage(number, "its free space is nowhere");
-    }
-    let (pointers, _) = page[PAGE_HEADER_BYTES..lower].as_chunks::<2>();
-    // LMDB asserts two for a branch of the main tree, and tolerates one in that of the free pages (ITS#8336).
-    let nodes_min = if leaf || which == Which::Free { 1 } else { 2 };
-    if pointers.len() < nodes_min {
-        return damage(number, "it has too few nodes");
-    }
-    let mut nodes = Vec::with_capacity(pointers.len());
-    let mut spans = Vec::with_capacity(pointers.len());
-    for pointer in pointers {
-        let start = usize::from(u16::from_ne_bytes(*pointer));
-        let Some((node, len)) = page.get(start..).and_then(|bytes| read_node(bytes, leaf)) else {
-            return damage(number, "a node lies outside it");
-        };
-        if len > node_bytes_max(page.len()) {
-            return damage(number, "a node is larger than LMDB makes them");
-        }
-        spans.push((start, start + len.next_multiple_of(2)));
-        nodes.push(node);
-    }
-    spans.sort_unstable();
-    let end = spans.iter().try_fold(upper, |at, (start, end)| (at == *start).then_some(*end));
-    if end != Some(page.len()) {
-        return damage(number, "its nodes overlap or leave gaps");
-    }
-    Ok(nodes)
-}
-
-/// LMDB's `me_nodemax`: two nodes fit into every page.
-fn node_bytes_max(page_bytes: usize) -> usize {
-    (((page_bytes - PAGE_HEADER_BYTES) / 2) & !1) - 2
-}
-
-/// A node and its length; `None` where it does not fit into the bytes, or is of no kind that we write.
-fn read_node(bytes: &[u8], leaf: bool) -> Option<(Node<'_>, usize)> {
-    let (header, body) = bytes.split_at_checked(NODE_HEADER_BYTES)?;
-    let flags = u16_at(header, 4);
-    let (key, data) = body.split_at_checked(usize::from(u16_at(header, 6)))?;
-    let low = u32_at(header, 0);
-    let (content, data_len) = if leaf {
-        let len = usize::try_from(low).expect("64-bit machines only");
-        match flags {
-            0 => (Content::Inline(data.get(..len)?), len),
-            F_BIGDATA => (Content::Overflow(u64_at(data.get(..8)?, 0), len), 8),
-            _ => return None,
-        }
-    } else {
-        (Content::Child(u64::from(low) | u64::from(flags) << 32), 0)
-    };
-    Some((Node { key, content }, NODE_HEADER_BYTES + key.len() + data_len))
-}
-
 /// The keys ascend and stay within what the page above says. LMDB never looks at the first key of a branch.
-fn check_keys(
-    which: Which,
-    number: u64,
-    nodes: &[Node<'_>],
-    leaf: bool,
-    bounds: Bounds<'_>,
-) -> Result<(), Fault> {
+fn check_keys(at: Position, nodes: &[Node<'_>], bounds: Bounds<'_>) -> Result<(), Fault> {
+    let Position { which, number, .. } = at;
     let mut before: Option<&[u8]> = None;
-    for node in &nodes[usize::from(!leaf)..] {
-        let key = node.key;
-        let len_ok = match which {
-            Which::Free => key.len() == 8,
-            Which::Main => (1..=KEY_BYTES_MAX).contains(&key.len()),
-        };
-        if !len_ok {
+    let looked_at = match at.kind() {
+        Kind::Branch => &nodes[1..],
+        Kind::Leaf => nodes,
+    };
+    for key in looked_at.iter().map(|node| node.key) {
+        if !which.has_keys_of(key.len()) {
             return damage(number, "a key has an impossible length");
         }
-        let ascends = before.is_none_or(|before| is_less(which, before, key));
+        let ascends = before.is_none_or(|before| which.is_less(before, key));
         // A branch repeats no key that the page above has, so both are strict there.
-        let low_ok = bounds.low.is_none_or(|low| is_less(which, low, key) || (leaf && low == key));
-        let high_ok = bounds.high.is_none_or(|high| is_less(which, key, high));
+        let may_equal_low = at.kind() == Kind::Leaf;
+        let low_ok = bounds.low.is_none_or(|low| which.is_less(low, key) || (may_equal_low && low == key));
+        let high_ok = bounds.high.is_none_or(|high| which.is_less(key, high));
         if !ascends || !low_ok || !high_ok {
             return damage(number, "its keys are out of order");
         }
         before = Some(key);
     }
     Ok(())
-}
-
-/// LMDB's `MDB_MAXKEYSIZE`.
-const KEY_BYTES_MAX: usize = 511;
-
-fn is_less(which: Which, a: &[u8], b: &[u8]) -> bool {
-    match which {
-        Which::Main => a < b,
-        Which::Free => u64_at(a, 0) < u64_at(b, 0),
-    }
-}
-
-fn tree_at(bytes: &[u8], offset: usize) -> Tree {
-    Tree {
-        flags: u16_at(bytes, offset + 4),
-        depth: u16_at(bytes, offset + 6),
-        entries: u64_at(bytes, offset + 32),
-        root: u64_at(bytes, offset + 40),
-    }
-}
-
-// The callers of these three have checked that the bytes are there.
-
-fn u16_at(bytes: &[u8], offset: usize) -> u16 {
-    NativeEndian::read_u16(&bytes[offset..])
-}
-
-fn u32_at(bytes: &[u8], offset: usize) -> u32 {
-    NativeEndian::read_u32(&bytes[offset..])
-}
-
-fn u64_at(bytes: &[u8], offset: usize) -> u64 {
-    NativeEndian::read_u64(&bytes[offset..])
 }
 
 #[cfg(test)]
@@ -513,9 +324,10 @@ mod tests {
     use raft_core::{HardState, LogIndex, Payload, Term, Write};
 
     use super::*;
-    use crate::storage::environment::{Access, read};
+    use crate::storage::contents::Contents;
+    use crate::storage::data_file::Access;
     use crate::storage::files::{DATA_FILE, JOURNAL_FILE};
-    use crate::storage::recover::Contents;
+    use crate::storage::reading::read;
     use crate::storage::testing::{TestDir, append, entry, member, snapshot, write};
     use crate::storage::{MAP_BYTES_MIN, Store};
 

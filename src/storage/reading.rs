@@ -1,0 +1,36 @@
+//! A whole store, read from its two places on the disk and checked.
+//!
+//! It changes nothing that it reads. It must never know what it is read for.
+
+use std::path::Path;
+
+use lmdb::{Database, Environment};
+
+use super::contents::{Collector, Contents};
+use super::data_file::{self, Access, PageReport, open_env, read_records};
+use super::error::StoreError;
+use super::files::DATA_FILE;
+use super::{MAP_BYTES_MIN, journal};
+
+/// What reading a whole store gives.
+pub(super) struct Reading {
+    pub(super) env: Environment,
+    pub(super) db: Database,
+    pub(super) report: PageReport,
+    /// The bytes of the journal.
+    pub(super) journal: Vec<u8>,
+    pub(super) contents: Contents,
+}
+
+/// Reads and checks everything. The caller holds the lock.
+pub(super) fn read(path: &Path, access: Access) -> Result<Reading, StoreError> {
+    let data_path = path.join(DATA_FILE);
+    // LMDB trusts the file, so this goes first.
+    let report = data_file::check(&data_path)?;
+    let (env, db) = open_env(&data_path, report.extent_bytes().max(MAP_BYTES_MIN), access)?;
+    let mut collector = Collector::new(path);
+    read_records(&env, db, path, |key, record| collector.add(key, record))?;
+    let journal = journal::read(path)?;
+    let contents = collector.finish(&journal)?;
+    Ok(Reading { env, db, report, journal, contents })
+}
