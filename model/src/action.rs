@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use raft_core::NodeId;
+use raft_core::{Confirmation, NodeId};
 
 use crate::bounds::Change;
 use crate::network::Envelope;
@@ -30,8 +30,8 @@ pub enum Action {
     Crash(usize),
     /// A leader is given a command.
     Propose(usize),
-    /// A leader is asked to confirm that it leads.
-    Barrier(usize),
+    /// A leader is asked to confirm that it leads, and what is committed where that is asked for.
+    Barrier(usize, Confirmation),
     /// A leader is asked to change the membership.
     Change(usize, Change),
     /// A leader is asked to hand over.
@@ -61,7 +61,12 @@ impl fmt::Display for Told<'_> {
             Action::FailWrite(at) => write!(f, "node {} fails to write", number(at)),
             Action::Crash(at) => write!(f, "node {} crashes and restarts", number(at)),
             Action::Propose(at) => write!(f, "node {} is given a command", number(at)),
-            Action::Barrier(at) => write!(f, "node {} begins a read barrier", number(at)),
+            Action::Barrier(at, Confirmation::Leadership) => {
+                write!(f, "node {} begins a barrier to confirm its leadership", number(at))
+            }
+            Action::Barrier(at, Confirmation::CommitIndex) => {
+                write!(f, "node {} begins a barrier to confirm its commit index", number(at))
+            }
             Action::Change(at, change) => write!(f, "node {} is asked to {change:?}", number(at)),
             Action::Transfer(at) => write!(f, "node {} is asked to hand over", number(at)),
             Action::Compact(at) => write!(f, "node {} compacts its log", number(at)),

@@ -15,7 +15,7 @@ pub struct Bounds {
     pub refusals: u8,
     /// Commands proposed.
     pub proposals: u8,
-    /// Read barriers begun.
+    /// Read barriers begun, each of either kind.
     pub barriers: u8,
     /// Changes of membership asked for, in this order.
     pub changes: &'static [Change],

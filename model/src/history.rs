@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use raft_core::{BarrierId, Entry, LogIndex, Membership, Message, Payload, Peer, Raft, Role, Snapshot, Term};
+use raft_core::{
+    BarrierId, Confirmation, Entry, LogIndex, Membership, Message, Payload, Peer, Raft, Role, Snapshot, Term,
+};
 
 use crate::node::Node;
 
@@ -36,8 +38,19 @@ pub(crate) struct History {
     membership: Membership,
     /// All that was ever committed, each with the term of the leader that committed it.
     committed: Vec<(Entry, Term)>,
-    /// What was committed when a barrier began: it must not pass at a leader that lacks any of it.
-    barriers: BTreeMap<BarrierId, (Peer, LogIndex)>,
+    /// Those that have not passed, at leaders that still lead.
+    barriers: BTreeMap<BarrierId, Barrier>,
+}
+
+/// What was when a barrier began.
+#[derive(Clone, Hash)]
+struct Barrier {
+    /// Where.
+    at: Peer,
+    /// A leader of a later term had been elected: it must never pass.
+    superseded: bool,
+    /// What was committed, where it is to confirm the commit index: it must not pass at a leader that lacks any of it.
+    needed: Option<LogIndex>,
 }
 
 impl History {
@@ -61,7 +74,10 @@ impl History {
             base,
             membership,
             committed,
-            barriers: barriers.into_iter().map(|(id, (at, needed))| (id, (name(at), needed))).collect(),
+            barriers: barriers
+                .into_iter()
+                .map(|(id, begun)| (id, Barrier { at: name(begun.at), ..begun }))
+                .collect(),
         }
     }
 
@@ -209,25 +225,46 @@ impl History {
         ensure(done, || format!("node {me} says that command {command:?} is committed at {index}"))
     }
 
-    pub(crate) fn on_barrier(&mut self, barrier: BarrierId, at: Peer) {
-        self.barriers.insert(barrier, (at, self.last_committed()));
+    /// A leader begins a barrier.
+    pub(crate) fn on_barrier(&mut self, barrier: BarrierId, leader: &Raft, confirms: Confirmation) {
+        let newest = self.leaders.last_key_value().map(|(term, _)| *term);
+        let needed = match confirms {
+            Confirmation::Leadership => None,
+            Confirmation::CommitIndex => Some(self.last_committed()),
+        };
+        let superseded = newest > Some(leader.current_term());
+        self.barriers.insert(barrier, Barrier { at: leader.me(), superseded, needed });
     }
 
-    /// Linearizability of reads (§8, dissertation §6.4): who lets a barrier pass knows of everything that was
-    /// committed, by whomever, when it began.
+    /// Linearizability of reads (§8, dissertation §6.4): who lets a barrier pass led when it began, no newer leader having
+    /// been elected, and knows of everything that was committed by then, by whomever, where the barrier is to confirm
+    /// that.
     pub(crate) fn on_barrier_passed(&mut self, raft: &Raft, through: BarrierId) -> Result<(), Violation> {
         let (me, commit_index) = (raft.me(), raft.commit_index());
-        for (barrier, (at, needed)) in &self.barriers {
-            ensure(*at != me || *barrier > through || *needed <= commit_index, || {
-                format!("node {me} lets a barrier pass at {commit_index}, {needed} was committed before it")
+        for Barrier { at: _, superseded, needed } in self.barriers_of(me, through) {
+            ensure(!superseded, || {
+                format!("node {me} lets a barrier pass, a newer leader was elected before it")
             })?;
+            if let Some(needed) = needed {
+                ensure(*needed <= commit_index, || {
+                    format!(
+                        "node {me} lets a barrier pass at {commit_index}, {needed} was committed before it"
+                    )
+                })?;
+            }
         }
-        self.barriers.retain(|barrier, (at, _)| *at != me || *barrier > through);
+        self.barriers.retain(|barrier, begun| begun.at != me || *barrier > through);
         Ok(())
     }
 
-    pub(crate) fn on_crash(&mut self, me: Peer) {
-        self.barriers.retain(|_, (at, _)| *at != me);
+    fn barriers_of(&self, me: Peer, through: BarrierId) -> impl Iterator<Item = &Barrier> {
+        let until = self.barriers.range(..=through).map(|(_, begun)| begun);
+        until.filter(move |begun| begun.at == me)
+    }
+
+    /// A node leads no more: its barriers never pass.
+    pub(crate) fn forget_barriers(&mut self, me: Peer) {
+        self.barriers.retain(|_, begun| begun.at != me);
     }
 }
 

@@ -28,8 +28,8 @@ pub(crate) enum Cause {
     Crash,
     /// The how manyth command.
     Propose(u8),
-    /// The how manyth barrier.
-    Barrier(u8),
+    /// The how manyth barrier, and of which kind.
+    Barrier(u8, Confirmation),
     /// The how manyth change.
     Change(u8, Change),
     Transfer,
@@ -84,10 +84,10 @@ pub(crate) fn take(
             let proposal = ProposalId(u64::from(number));
             Some(Input::Propose { proposal, command: command_of(proposal).into() })
         }
-        Cause::Barrier(number) => Some(Input::ReadBarrier {
+        Cause::Barrier(number, confirms) => Some(Input::ReadBarrier {
             barrier: BarrierId(u64::from(number)),
             asks: Audience::QuickestMajority,
-            confirms: Confirmation::CommitIndex,
+            confirms,
         }),
         Cause::Change(number, change) => {
             // Never the number of a command.

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::iter;
 
-use raft_core::{Input, LogIndex, NodeId, Output, Peer, ProposalOutcome, Role, Term};
+use raft_core::{BarrierId, Input, LogIndex, NodeId, Output, Peer, ProposalOutcome, Role, Term};
 
 use crate::action::Action;
 use crate::bounds::{DiskSpeed, Spent};
@@ -210,7 +210,7 @@ impl World {
             | Cause::FailWrite
             | Cause::Crash
             | Cause::Propose(_)
-            | Cause::Barrier(_)
+            | Cause::Barrier(..)
             | Cause::Change(..)
             | Cause::Transfer => None,
         };
@@ -261,8 +261,11 @@ impl World {
         let Taken { cause, me, after, stages, .. } = &self.steps[number as usize];
         let mut history = self.histories[usize::from(state.history)].clone();
         match cause {
-            Cause::Barrier(number) => history.on_barrier(raft_core::BarrierId(u64::from(*number)), *me),
-            Cause::Crash => history.on_crash(*me),
+            Cause::Barrier(number, confirms) => {
+                let leader = &self.node(state, at).raft;
+                history.on_barrier(BarrierId(u64::from(*number)), leader, *confirms);
+            }
+            Cause::Crash => history.forget_barriers(*me),
             Cause::Message(_)
             | Cause::Timeout
             | Cause::Silence
@@ -283,6 +286,9 @@ impl World {
             history.on_commit(&node.raft, before, nodes)?;
             for output in outputs {
                 carry_out(&mut history, node, output)?;
+            }
+            if node.raft.role() != Role::Leader {
+                history.forget_barriers(*me);
             }
         }
         history.forget_votes(*me, self.nodes[usize::from(*after)].durable_term);

@@ -1,5 +1,7 @@
 //! What may happen in a state, and to which node.
 
+use raft_core::Confirmation;
+
 use super::World;
 use crate::action::{Action, Told};
 use crate::bounds::Bounds;
@@ -18,7 +20,7 @@ impl World {
             | Action::FailWrite(_)
             | Action::Crash(_)
             | Action::Propose(_)
-            | Action::Barrier(_)
+            | Action::Barrier(..)
             | Action::Change(..)
             | Action::Transfer(_)
             | Action::Compact(_) => None,
@@ -65,7 +67,9 @@ impl World {
         offer(may_fail && known.has_pending, Action::FailWrite(at));
         offer(spent.crashes < bounds.crashes, Action::Crash(at));
         offer(leads && spent.proposals < bounds.proposals, Action::Propose(at));
-        offer(leads && spent.barriers < bounds.barriers, Action::Barrier(at));
+        for confirms in [Confirmation::Leadership, Confirmation::CommitIndex] {
+            offer(leads && spent.barriers < bounds.barriers, Action::Barrier(at, confirms));
+        }
         if let Some(change) = bounds.changes.get(usize::from(spent.changes)) {
             offer(leads, Action::Change(at, *change));
         }
@@ -118,7 +122,9 @@ impl World {
                 Some((at, Cause::Crash))
             }
             Action::Propose(at) => Some((at, Cause::Propose(one_more(&mut spent.proposals)))),
-            Action::Barrier(at) => Some((at, Cause::Barrier(one_more(&mut spent.barriers)))),
+            Action::Barrier(at, confirms) => {
+                Some((at, Cause::Barrier(one_more(&mut spent.barriers), confirms)))
+            }
             Action::Change(at, change) => Some((at, Cause::Change(one_more(&mut spent.changes), change))),
             Action::Transfer(at) => {
                 spent.transfers += 1;

@@ -39,7 +39,7 @@ impl World {
             | Cause::FailWrite
             | Cause::Crash
             | Cause::Propose(_)
-            | Cause::Barrier(_)
+            | Cause::Barrier(..)
             | Cause::Change(..)
             | Cause::Transfer
             // The state that a history gives does not depend on who is who.

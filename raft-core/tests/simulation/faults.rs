@@ -69,14 +69,15 @@ impl Weather {
 }
 
 impl World {
-    /// What clients do: mostly at the leader, sometimes at anybody.
+    /// What clients do: mostly at a leader, which may not have heard of a newer one yet, sometimes at anybody.
     pub(crate) fn client(&mut self) {
         let up = self.up();
         let anybody = self.rng.pick(&up);
         if self.rng.chance(self.weather.compaction_per_mille) {
             anybody.into_iter().for_each(|somebody| self.compact(somebody));
         }
-        let at = if self.rng.chance(900) { self.leader() } else { anybody };
+        let leaders = self.leaders();
+        let at = if self.rng.chance(900) { self.rng.pick(&leaders) } else { anybody };
         let Some(at) = at else { return };
         if self.rng.chance(500) {
             self.propose(at);

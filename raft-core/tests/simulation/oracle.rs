@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use raft_core::{BarrierId, Entry, LogIndex, Message, Peer, Raft, Role, Term};
+use raft_core::{BarrierId, Confirmation, Entry, LogIndex, Message, Peer, Raft, Role, Term};
 
 use crate::harness::node::Node;
 
@@ -15,8 +15,18 @@ pub(crate) struct Oracle {
     committed: BTreeMap<LogIndex, (Entry, Term)>,
     /// The state after each index, as the first node to apply it computed it.
     digests: BTreeMap<LogIndex, u64>,
-    /// What was committed when a barrier began: it must not pass at a leader that lacks any of it.
-    barriers: BTreeMap<BarrierId, LogIndex>,
+    /// Those that have not passed, at leaders that still lead.
+    barriers: BTreeMap<BarrierId, Barrier>,
+}
+
+/// What was when a barrier began.
+struct Barrier {
+    /// Where.
+    at: Peer,
+    /// A leader of a later term had been elected: it must never pass.
+    superseded: bool,
+    /// What was committed, where it is to confirm the commit index: it must not pass at a leader that lacks any of it.
+    needed: Option<LogIndex>,
 }
 
 impl Oracle {
@@ -85,24 +95,42 @@ impl Oracle {
         assert_eq!(known, digest, "two states after {index:?}");
     }
 
-    pub(crate) fn on_barrier(&mut self, barrier: BarrierId) {
-        self.barriers.insert(barrier, self.last_committed());
+    /// A leader begins a barrier.
+    pub(crate) fn on_barrier(&mut self, barrier: BarrierId, leader: &Raft, confirms: Confirmation) {
+        let newest = self.leaders.keys().next_back();
+        let needed = match confirms {
+            Confirmation::Leadership => None,
+            Confirmation::CommitIndex => Some(self.last_committed()),
+        };
+        let superseded = newest > Some(&leader.current_term());
+        self.barriers.insert(barrier, Barrier { at: leader.me(), superseded, needed });
     }
 
-    /// Linearizability of reads (§8, dissertation §6.4): whoever lets a barrier pass knows of everything that
-    /// was committed, by whomever, when it began.
+    /// Linearizability of reads (§8, dissertation §6.4): whoever lets a barrier pass led when it began, no newer leader
+    /// having been elected, and knows of everything that was committed by then, by whomever, where the barrier is to
+    /// confirm that.
     pub(crate) fn on_barrier_passed(&mut self, raft: &Raft, through: BarrierId) -> u64 {
-        let later = self.barriers.split_off(&BarrierId(through.0 + 1));
-        let needed = self.barriers.get(&through).copied();
-        let needed = needed.expect("a barrier that passes has begun and has not passed before");
-        let commit_index = raft.commit_index();
-        assert!(
-            commit_index >= needed,
-            "{:?} lets a barrier pass at {commit_index:?}, {needed:?} was",
-            raft.me()
-        );
-        self.barriers = later;
+        let (me, commit_index) = (raft.me(), raft.commit_index());
+        let is_its_own = self.barriers.get(&through).is_some_and(|begun| begun.at == me);
+        assert!(is_its_own, "a barrier that passes has begun there and has not passed before");
+        for (barrier, begun) in self.barriers.range(..=through).filter(|(_, begun)| begun.at == me) {
+            let Barrier { at: _, superseded, needed } = begun;
+            assert!(
+                !superseded,
+                "{me:?} lets {barrier:?} pass, which began after a newer leader was elected"
+            );
+            assert!(
+                needed.is_none_or(|needed| commit_index >= needed),
+                "{me:?} lets {barrier:?} pass at {commit_index:?}, {needed:?} was"
+            );
+        }
+        self.barriers.retain(|barrier, begun| begun.at != me || *barrier > through);
         1
+    }
+
+    /// A node leads no more: its barriers never pass.
+    pub(crate) fn forget_barriers(&mut self, me: Peer) {
+        self.barriers.retain(|_, begun| begun.at != me);
     }
 
     /// Log Matching (§5.3): where two logs agree on an entry's term, they agree on everything before it.

@@ -160,6 +160,7 @@ impl World {
     pub(crate) fn crash(&mut self, me: Peer) {
         self.totals.crashes += 1;
         self.tell(me, || "crashes".to_owned());
+        self.oracle.forget_barriers(me);
         let Some(host) = self.hosts.get_mut(&me) else { return };
         let pending = u64::try_from(host.node.disk.pending()).expect("few writes");
         for _ in 0..self.rng.below(pending + 1) {
@@ -194,6 +195,12 @@ impl World {
         self.hosts.iter().filter(|(_, h)| h.up).map(|(p, _)| *p).collect()
     }
 
+    /// Whoever leads, as far as it knows itself.
+    pub(crate) fn leaders(&self) -> Vec<Peer> {
+        let leads = |host: &Host| host.up && host.node.raft.role() == Role::Leader;
+        self.hosts.iter().filter(|(_, h)| leads(h)).map(|(p, _)| *p).collect()
+    }
+
     /// The leader with the highest term among the processes that are up.
     pub(crate) fn leader(&self) -> Option<Peer> {
         let leaders = self.hosts.values().filter(|h| h.up && h.node.raft.role() == Role::Leader);
@@ -207,10 +214,16 @@ impl World {
 
     pub(crate) fn begin_barrier(&mut self, at: Peer) {
         let barrier = BarrierId(self.next_number());
-        self.oracle.on_barrier(barrier);
         let thrifty = self.rng.chance(500);
         let asks = if thrifty { Audience::QuickestMajority } else { Audience::EveryVoter };
-        self.step(at, Input::ReadBarrier { barrier, asks, confirms: Confirmation::CommitIndex });
+        let reads = self.rng.chance(500);
+        let confirms = if reads { Confirmation::CommitIndex } else { Confirmation::Leadership };
+        if let Some(host) = self.hosts.get(&at)
+            && host.node.raft.role() == Role::Leader
+        {
+            self.oracle.on_barrier(barrier, &host.node.raft, confirms);
+        }
+        self.step(at, Input::ReadBarrier { barrier, asks, confirms });
     }
 
     pub(crate) fn propose(&mut self, at: Peer) {
@@ -335,6 +348,9 @@ impl World {
                 self.tell(me, || line);
             }
             self.observe(me, &event);
+        }
+        if self.hosts[&me].node.raft.role() != Role::Leader {
+            self.oracle.forget_barriers(me);
         }
         if sync {
             let delay_us = self.weather.sync_us(&mut self.rng, self.calm);
