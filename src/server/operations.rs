@@ -59,7 +59,9 @@ impl Operations {
         connection: PeerConnectionId,
         request: AdminRequest,
     ) -> Option<AdminResponse> {
-        log::debug!("an operator asks: {request:?}");
+        if ctx.leads() {
+            narrate(&request);
+        }
         let (asked, change) = match request {
             AdminRequest::Status => return Some(AdminResponse::Status(status::json(ctx, links))),
             AdminRequest::Transfer { to } => {
@@ -134,6 +136,20 @@ impl Operations {
         let operation = OperationId(self.last);
         self.pending.insert(operation, purpose);
         operation
+    }
+}
+
+/// What is to change the cluster belongs in the log of whoever can change it. Others may be asked again and again,
+/// as long as nobody leads.
+fn narrate(request: &AdminRequest) {
+    match request {
+        AdminRequest::Status => log::debug!("an operator asks for the status"),
+        AdminRequest::Join { peer, peer_address, .. } => {
+            log::info!("an operator asks that node {} at {peer_address} be added", peer.id);
+        }
+        AdminRequest::Remove { id, .. } => log::info!("an operator asks that node {id} be removed"),
+        AdminRequest::Transfer { to: Some(to) } => log::info!("an operator asks that node {to} lead"),
+        AdminRequest::Transfer { to: None } => log::info!("an operator asks that another node lead"),
     }
 }
 
