@@ -55,7 +55,9 @@ fn a_client_too_many_is_told_503_and_those_who_are_there_go_on() {
         let answer = read_to_end(&mut refused);
         assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
         assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+        assert!(answer.contains("Too many connections are open"), "{answer}");
     }
+    assert!(node.log().contains("a connection was refused: there are 3"), "{}", node.log());
     for client in &mut clients {
         assert_eq!(client.ask("POST", "/").expect("an answer").status, 200);
     }

@@ -129,6 +129,9 @@ fn pages_move_to_a_listener_of_their_own() {
     }
     assert_eq!(status_at(&node.clients, "POST", "/"), 200);
     assert_eq!(status_at(&pages, "POST", "/"), 404);
+    let explanation = |address, method, path| http::ask(address, method, path).expect("an answer").body;
+    assert!(explanation(&pages, "POST", "/").contains("--http_port"));
+    assert!(explanation(&node.clients, "GET", "/healthz").contains("--metrics_port"));
     node.stop();
     node.restart();
     assert_eq!(also_listening(&node, "metrics"), pages, "a restart keeps the port");

@@ -216,6 +216,7 @@ fn the_numbers_are_those_of_what_was_done() {
         ("ticketd_role", "role=\"follower\"", 0.0),
         ("ticketd_leader_known", "", 1.0),
         ("ticketd_members", "", 3.0),
+        ("ticketd_voters", "", 3.0),
         ("ticketd_storage_failures_total", "", 0.0),
     ] {
         assert_eq!(after.value(name, labels).round(), expected, "{name}{{{labels}}}");

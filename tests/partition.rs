@@ -168,3 +168,36 @@ fn a_member_that_hangs_is_named_by_the_leader() {
     let heard = format!("node {follower} is heard again");
     wait::until_true("the leader hears it", || cluster.node(leader).log().contains(&heard));
 }
+
+/// Whoever is called at night reads one log, and asks one node.
+#[test]
+fn a_node_that_is_left_alone_says_who_can_not_be_heard() {
+    let mut cluster = Cluster::of(3);
+    let leader = cluster.leader();
+    let others: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
+    others.iter().for_each(|id| cluster.node(*id).pause());
+    let alone = format!("and node {} and node {} can not be heard", others[0], others[1]);
+    wait::until_true("the leader says so", || cluster.node(leader).log().contains(&alone));
+    assert!(cluster.node(leader).log().contains("because it has not heard a majority"));
+    let status = cluster.node(leader).await_status("it is no leader", |status| !status.leads());
+    assert!(others.iter().all(|id| status.members[id].last_heard_ms.is_some()), "{status:?}");
+    others.iter().for_each(|id| cluster.node(*id).resume());
+    wait::until_true("a leader is there", || {
+        cluster.node(leader).log().contains("a leader is known again after")
+    });
+}
+
+/// What it did not hear while it did not run, it blames on nobody.
+#[test]
+fn a_leader_that_did_not_run_says_so_and_blames_nobody() {
+    let mut cluster = Cluster::of(3);
+    let leader = cluster.leader();
+    cluster.node(leader).pause();
+    cluster.await_leader("another leads", |id| id != leader);
+    // Longer than any node that runs is held up, as far as nodes can tell.
+    thread::sleep(Duration::from_millis(1_500));
+    cluster.node(leader).resume();
+    wait::until_true("it says so", || cluster.node(leader).log().contains("did not run for"));
+    cluster.node(leader).await_status("it follows", |status| status.leader.is_some() && !status.leads());
+    assert!(!cluster.node(leader).log().contains("has said nothing for"));
+}

@@ -80,7 +80,7 @@ impl Connection {
     #[must_use]
     pub fn refused(turn: Turn<'_>) -> Connection {
         let mut connection = Connection::new(turn.now);
-        connection.refuse(turn, Fatal { refusal: Refusal::Overloaded, manner: Manner::closing() });
+        connection.refuse(turn, Fatal { refusal: Refusal::TooManyConnections, manner: Manner::closing() });
         connection
     }
 

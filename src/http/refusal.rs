@@ -11,6 +11,10 @@ pub(super) enum Refusal {
     CountOutOfRange,
     /// Nothing is served at this path.
     NotFound,
+    /// This port of the node serves pages alone.
+    IdsElsewhere,
+    /// This port of the node serves no pages.
+    PagesElsewhere,
     /// The method does not fit the resource.
     MethodNotAllowed(Allow),
     /// A GET where POST is meant: most often a POST that a redirect has turned into a GET.
@@ -35,8 +39,10 @@ pub(super) enum Refusal {
     TransferCodingUnknown,
     /// A major version other than 1.
     VersionUnsupported,
-    /// Too many requests wait, or too many connections are open.
+    /// Too many requests wait.
     Overloaded,
+    /// Too many connections are open.
+    TooManyConnections,
     /// The cluster gave no answer in time.
     TimedOut,
     /// This node is being stopped.
@@ -75,7 +81,7 @@ impl Refusal {
     pub(super) const fn status(self) -> Status {
         match self {
             Refusal::Malformed(_) | Refusal::CountOutOfRange => Status::BadRequest,
-            Refusal::NotFound => Status::NotFound,
+            Refusal::NotFound | Refusal::IdsElsewhere | Refusal::PagesElsewhere => Status::NotFound,
             Refusal::MethodNotAllowed(_) | Refusal::GetInsteadOfPost(_) => Status::MethodNotAllowed,
             Refusal::NotAcceptable => Status::NotAcceptable,
             Refusal::RequestTimeout => Status::RequestTimeout,
@@ -86,7 +92,9 @@ impl Refusal {
             Refusal::FieldsTooLarge => Status::FieldsTooLarge,
             Refusal::Exhausted => Status::InternalServerError,
             Refusal::MethodUnknown | Refusal::TransferCodingUnknown => Status::NotImplemented,
-            Refusal::Overloaded | Refusal::TimedOut | Refusal::Stopping => Status::ServiceUnavailable,
+            Refusal::Overloaded | Refusal::TooManyConnections | Refusal::TimedOut | Refusal::Stopping => {
+                Status::ServiceUnavailable
+            }
             Refusal::VersionUnsupported => Status::VersionNotSupported,
         }
     }
@@ -98,6 +106,10 @@ impl Refusal {
             Refusal::Malformed(rule) => rule,
             Refusal::CountOutOfRange => return None,
             Refusal::NotFound => "Nothing is served at this path; IDs are handed out at POST /",
+            Refusal::IdsElsewhere => "IDs are handed out at another port of this node: --http_port",
+            Refusal::PagesElsewhere => {
+                "Health, status and metrics are at another port of this node: --metrics_port"
+            }
             Refusal::MethodNotAllowed(_) => {
                 "This method does not fit this resource; the Allow field lists those that do"
             }
@@ -118,6 +130,7 @@ impl Refusal {
             Refusal::TransferCodingUnknown => "The only transfer coding known here is chunked",
             Refusal::VersionUnsupported => "The only versions of HTTP spoken here are 1.1 and 1.0",
             Refusal::Overloaded => "Too much is waiting already; try again",
+            Refusal::TooManyConnections => "Too many connections are open already; try again",
             Refusal::TimedOut => "The cluster gave no answer in time; try again",
             Refusal::Stopping => "This node is being stopped; try again",
             Refusal::Exhausted => "There are not as many IDs left below 2^64-1",
@@ -131,6 +144,8 @@ impl Refusal {
             Refusal::Malformed(_)
             | Refusal::CountOutOfRange
             | Refusal::NotFound
+            | Refusal::IdsElsewhere
+            | Refusal::PagesElsewhere
             | Refusal::NotAcceptable
             | Refusal::RequestTimeout
             | Refusal::ContentTooLarge
@@ -142,6 +157,7 @@ impl Refusal {
             | Refusal::TransferCodingUnknown
             | Refusal::VersionUnsupported
             | Refusal::Overloaded
+            | Refusal::TooManyConnections
             | Refusal::TimedOut
             | Refusal::Stopping
             | Refusal::Exhausted => None,
@@ -150,6 +166,9 @@ impl Refusal {
 
     /// Whether the client does well to ask again soon.
     pub(super) const fn passes(self) -> bool {
-        matches!(self, Refusal::Overloaded | Refusal::TimedOut | Refusal::Stopping)
+        matches!(
+            self,
+            Refusal::Overloaded | Refusal::TooManyConnections | Refusal::TimedOut | Refusal::Stopping
+        )
     }
 }

@@ -183,8 +183,12 @@ fn route<'a>(config: &Config, method: Method, target: Target<'a>) -> Asked<'a> {
     if method == Method::Unknown {
         return Asked::Refused(Refusal::MethodUnknown);
     }
-    if path == b"/" && config.serves.ids() {
-        return ids(config, method, query);
+    if path == b"/" {
+        return if config.serves.ids() {
+            ids(config, method, query)
+        } else {
+            Asked::Refused(Refusal::IdsElsewhere)
+        };
     }
     match page(path, query) {
         Some(page) if config.serves.pages() => match method {
@@ -198,7 +202,8 @@ fn route<'a>(config: &Config, method: Method, target: Target<'a>) -> Asked<'a> {
             | Method::Patch
             | Method::Unknown => Asked::Refused(Refusal::MethodNotAllowed(Allow::Page)),
         },
-        Some(_) | None => Asked::Refused(Refusal::NotFound),
+        Some(_) => Asked::Refused(Refusal::PagesElsewhere),
+        None => Asked::Refused(Refusal::NotFound),
     }
 }
 

@@ -12,7 +12,10 @@ use slab::Slab;
 
 use super::context::Context;
 use super::counters::AnswerCounters;
-use super::limits::{ACCEPTS_PER_TURN_MAX, CLIENT_READS_PER_TURN_MAX, PAGES_PER_TURN_MAX, READ_BYTES_MAX};
+use super::limits::{
+    ACCEPTS_PER_TURN_MAX, CLIENT_READS_PER_TURN_MAX, PAGE_CONNECTIONS_MAX, PAGES_PER_TURN_MAX, READ_BYTES_MAX,
+};
+use super::narrate::LogLimit;
 use super::occupancy::{Occupancy, Place};
 use super::pages::{self, Content, View};
 use super::ports::{Ports, Stream};
@@ -39,6 +42,8 @@ pub(super) struct Clients {
     /// One buffer for all: a connection keeps only what it can not use yet.
     buffer: Box<[u8]>,
     sweep: Sweep,
+    refusals: LogLimit,
+    exhaustions: LogLimit,
 }
 
 /// Names one connection for good, unlike its key.
@@ -84,6 +89,8 @@ impl Clients {
             touched: Vec::new(),
             buffer: vec![0; READ_BYTES_MAX].into_boxed_slice(),
             sweep: Sweep::default(),
+            refusals: LogLimit::default(),
+            exhaustions: LogLimit::default(),
         }
     }
 
@@ -211,6 +218,13 @@ impl Clients {
     /// The node has answered. Whoever has gone meanwhile is not there to hear it.
     pub(super) fn on_answer(&mut self, ctx: &mut Context, request: RequestId, answer: Answer) {
         count_answer(&mut ctx.counters.answers, &mut ctx.counters.ids_answered, answer);
+        if answer == Answer::Exhausted
+            && let Some(left_out) = self.exhaustions.admit(ctx.now())
+        {
+            log::error!(
+                "there are not as many IDs left as a client asks for: the last of all is 2^64-2{left_out}"
+            );
+        }
         let handle = ClientHandle::of(request);
         let Some(client) = self.find(handle) else { return };
         client.http.answer(ctx.http_turn(client.serves), reply(&ctx.membership, answer));
@@ -255,11 +269,26 @@ impl Clients {
     fn accept_one(&mut self, ctx: &mut Context) -> bool {
         let accepted = self.ports.as_mut().and_then(|ports| ports.accept(ctx.now()));
         let Some((stream, serves)) = accepted else { return false };
-        match self.occupancy.place_for(serves) {
+        let place = self.occupancy.place_for(serves);
+        if !matches!(place, Some(Place::Client | Place::Page)) {
+            self.say_that_it_is_full(ctx.now(), serves);
+        }
+        match place {
             Some(place) => self.admit(ctx, stream, serves, place),
             None => refuse(ctx, stream),
         }
         true
+    }
+
+    fn say_that_it_is_full(&mut self, now: Micros, serves: Serves) {
+        let Some(left_out) = self.refusals.admit(now) else { return };
+        let (most, why) = match serves {
+            Serves::Everything | Serves::IdsOnly => {
+                (self.occupancy.clients_max, "--http_connections, or open files")
+            }
+            Serves::PagesOnly => (PAGE_CONNECTIONS_MAX, "--metrics_port"),
+        };
+        log::warn!("a connection was refused: there are {most}, and no more are permitted ({why}){left_out}");
     }
 
     fn admit(&mut self, ctx: &mut Context, mut stream: Stream, serves: Serves, place: Place) {

@@ -78,6 +78,13 @@ pub(super) const LINK_SETTLED_US: u64 = 250_000;
 /// another leader by then.
 pub(super) const SILENCE_ELECTION_TIMEOUTS: u64 = 5;
 
+/// How often a node says that it knows no leader, as long as it knows none.
+pub(super) const LEADERLESS_INTERVAL_US: u64 = 30_000_000;
+
+/// How much later than it wished a loop must begin its next turn for that to be worth a word: no ordinary load holds it
+/// up for as long.
+pub(super) const PAUSE_US_MIN: u64 = 1_000_000;
+
 /// How long a node that has no leader waits for a member to connect before it says that none does.
 pub(super) const FIRST_CALL_SECONDS_MAX: u64 = 5;
 

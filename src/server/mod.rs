@@ -18,6 +18,7 @@ mod counters;
 mod descriptors;
 mod dial;
 mod handshake;
+mod leaderless;
 mod limits;
 mod links;
 mod listeners;
@@ -35,6 +36,7 @@ mod sockets;
 mod status;
 mod sweep;
 mod token;
+mod upkeep;
 
 pub use config::{ClientListener, ClientSocket, Exit, ServerConfig, ServerError};
 pub use signals::{EXIT_STATUS_INTERRUPTED, StopRequests};
@@ -55,10 +57,8 @@ use crate::storage::{Completion, Listening, StorageThread, Store};
 use clients::Clients;
 use context::{Context, Me};
 use descriptors::client_connections_max;
-use limits::{
-    EVENTS_PER_TURN_MAX, FIRST_CALL_SECONDS_MAX, SILENCE_ELECTION_TIMEOUTS, UPKEEP_INTERVAL_US,
-    UPKEEP_LEEWAY_US,
-};
+use leaderless::Leaderless;
+use limits::{EVENTS_PER_TURN_MAX, UPKEEP_INTERVAL_US, UPKEEP_LEEWAY_US};
 use links::Links;
 use narrate::LogLimit;
 use operations::{Concluded, Operations};
@@ -86,8 +86,12 @@ pub struct Server {
     /// It was said that no member calls.
     warned_of_silence: bool,
     election_timeout_us: u64,
-    /// When this node last became leader.
+    /// When this node last became leader, and in which term.
     led_since: Micros,
+    led_in: Term,
+    leaderless: Leaderless,
+    /// When the last turn began.
+    turn_began: Micros,
     upkeep_at: Micros,
     /// Another thread has something for the loop.
     woken: bool,
@@ -141,6 +145,9 @@ impl Server {
             warned_of_silence: false,
             election_timeout_us: config.node.raft.election_timeout_us,
             led_since: Micros(0),
+            led_in: Term(0),
+            leaderless: Leaderless::default(),
+            turn_began: Micros(0),
             upkeep_at: Micros(0),
             woken: false,
             writes: Vec::new(),
@@ -179,13 +186,15 @@ impl Server {
 
     /// One turn of the loop.
     fn turn(&mut self, events: &mut Events) -> Result<(), ServerError> {
-        match self.poll.poll(events, self.timeout()) {
+        let timeout = self.timeout();
+        match self.poll.poll(events, timeout) {
             Ok(()) => {}
             // A signal came, and has become a byte on `stop`; what events there were come again.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
             Err(source) => return Err(ServerError::Io { doing: "waiting for events", source }),
         }
         self.ctx.clock.tick();
+        self.note_pause(timeout);
         self.ctx.counters.turns += 1;
         self.on_events(events);
         self.peer_connections.serve(&mut self.ctx, &mut self.links, &mut self.operations);
@@ -246,21 +255,6 @@ impl Server {
         if self.upkeep_at <= self.ctx.now().plus(UPKEEP_LEEWAY_US) {
             self.upkeep_at = self.ctx.now().plus(UPKEEP_INTERVAL_US);
             self.upkeep();
-        }
-    }
-
-    /// Looks after what has no event of its own.
-    fn upkeep(&mut self) {
-        self.operations.record_moves(&mut self.ctx, &self.peer_connections);
-        self.peer_connections.close_departed(&self.ctx);
-        self.links.reconcile(&self.ctx, &self.peer_connections);
-        self.warn_where_nobody_calls();
-        if self.ctx.leads() {
-            let patience_us = SILENCE_ELECTION_TIMEOUTS * self.election_timeout_us;
-            self.links.watch_silence(&self.ctx, self.led_since, patience_us);
-            if matches!(self.shutdown, Shutdown::HandingOver { .. }) {
-                self.operations.hand_over(&mut self.ctx);
-            }
         }
     }
 
@@ -340,28 +334,22 @@ impl Server {
     }
 
     fn on_role(&mut self, role: Role, term: Term, leader: Option<NodeId>) {
-        log::info!("{}", narrate::role_line(self.ctx.me.peer.id, self.ctx.role, role, term, leader));
+        let me = self.ctx.me.peer.id;
+        if self.ctx.leads() && role == Role::Follower && leader.is_none() {
+            log::info!("{}", narrate::step_down_line(me, self.why_it_stepped_down(term), term));
+        } else {
+            log::info!("{}", narrate::role_line(me, role, term, leader));
+        }
         (self.ctx.role, self.ctx.leader) = (role, leader);
+        self.note_leader();
         self.has_followed |= leader.is_some();
         if role == Role::Leader {
             self.led_since = self.ctx.now();
+            self.led_in = term;
             // Whoever moved while nobody led is to be found where it is now.
             self.upkeep_at = self.ctx.now();
         } else if leader.is_some() {
             self.shutdown.on_handed_over(self.ctx.now());
-        }
-    }
-
-    /// A node hears from a cluster only if members can reach it at the address that it announces. It is not told
-    /// where they can not.
-    fn warn_where_nobody_calls(&mut self) {
-        let is_alone = !self.has_followed && self.peer_connections.announcements().next().is_none();
-        if is_alone && !self.warned_of_silence && self.ctx.clock.uptime_seconds() >= FIRST_CALL_SECONDS_MAX {
-            self.warned_of_silence = true;
-            log::warn!(
-                "no member has connected to this node for {FIRST_CALL_SECONDS_MAX} s: can they reach it at {}?",
-                self.ctx.me.peer_address
-            );
         }
     }
 

@@ -43,8 +43,8 @@ impl fmt::Display for LeftOut {
     }
 }
 
-/// A change of role, term or leader, as seen by `me`, which had the role `before`.
-pub(super) fn role_line(me: NodeId, before: Role, role: Role, term: Term, leader: Option<NodeId>) -> String {
+/// A change of role, term or leader, as seen by `me`.
+pub(super) fn role_line(me: NodeId, role: Role, term: Term, leader: Option<NodeId>) -> String {
     match (role, leader) {
         (Role::Leader, _) => format!("node {me} leads in term {term}"),
         (Role::Candidate, _) => format!("node {me} stands for election in term {term}"),
@@ -52,11 +52,52 @@ pub(super) fn role_line(me: NodeId, before: Role, role: Role, term: Term, leader
             format!("node {me} hears no leader in term {term} and asks whether it could win an election")
         }
         (Role::Follower, Some(leader)) => format!("node {me} follows node {leader} in term {term}"),
-        (Role::Follower, None) if before == Role::Leader => {
-            format!("node {me} leads no more, and waits for a leader in term {term}")
-        }
         (Role::Follower, None) => format!("node {me} waits for a leader in term {term}"),
     }
+}
+
+/// Why a node that led does not lead any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum StepDown {
+    /// A write failed.
+    WriteFailed,
+    /// It removed itself.
+    Removed,
+    /// Somebody has entered a later term.
+    LaterTerm,
+    /// Check-quorum.
+    NoMajority,
+}
+
+/// This node, which led, leads no more.
+pub(super) fn step_down_line(me: NodeId, why: StepDown, term: Term) -> String {
+    let why = match why {
+        StepDown::WriteFailed => "its disk has failed",
+        StepDown::Removed => "it is no member any more",
+        StepDown::LaterTerm => "an election has begun",
+        StepDown::NoMajority => "it has not heard a majority for an election timeout",
+    };
+    format!("node {me} leads no more, because {why}, and waits for a leader in term {term}")
+}
+
+/// No leader is known for so many microseconds. Of the voters, `silent` are not heard.
+pub(super) fn leaderless_line(me: NodeId, us: u64, membership: &Membership, silent: &[NodeId]) -> String {
+    let (quorum, voters) = (membership.quorum(), membership.voters().count());
+    let silent = if silent.is_empty() {
+        "all are heard".to_owned()
+    } else {
+        let names: Vec<String> = silent.iter().map(|id| format!("node {id}")).collect();
+        format!("{} can not be heard", names.join(" and "))
+    };
+    format!(
+        "node {me} knows no leader for {} and answers clients 503; it takes {quorum} of {voters} voters, and {silent}",
+        seconds(us)
+    )
+}
+
+/// A span of time, in seconds.
+pub(super) fn seconds(us: u64) -> String {
+    format!("{}.{} s", us / 1_000_000, us / 100_000 % 10)
 }
 
 /// What distinguishes two memberships, and what the later one is.
@@ -135,6 +176,20 @@ mod tests {
         assert_eq!(line(&voting, &moved), "node 2 moved to c:9000 (clients: c:8000); members: 1, 2");
         assert_eq!(line(&moved, &anew), "node 2 joined anew at c:9000; members: 1, 2 (learner)");
         assert_eq!(line(&voting, &one), "node 2 left; members: 1");
+    }
+
+    #[test]
+    fn who_is_silent_is_named_where_nobody_leads() {
+        use Suffrage::{Learner, Voter};
+        let members =
+            membership(&[(1, 1, Voter, "a"), (2, 2, Voter, "b"), (3, 3, Voter, "c"), (4, 4, Learner, "d")]);
+        let [me, two, three] = [1, 2, 3].map(|id| NodeId::new(id).unwrap());
+        assert_eq!(
+            leaderless_line(me, 2_345_678, &members, &[two, three]),
+            "node 1 knows no leader for 2.3 s and answers clients 503; it takes 2 of 3 voters, and node 2 and node 3 \
+             can not be heard"
+        );
+        assert!(leaderless_line(me, 2_345_678, &members, &[]).ends_with("and all are heard"));
     }
 
     #[test]

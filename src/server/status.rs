@@ -21,9 +21,9 @@ pub(super) fn json(ctx: &Context, links: &Links) -> String {
 }
 
 /// How long a member has said nothing, in microseconds; `None` where it has no reason to say anything: followers speak
-/// with their leader alone.
+/// with their leader alone. Where nobody leads, all voters ask each other.
 pub(super) fn silence_us(ctx: &Context, member: NodeId, link: LinkStatus) -> Option<u64> {
-    let speaks = ctx.leads() || ctx.leader == Some(member);
+    let speaks = ctx.leader.is_none_or(|leader| leader == ctx.me.peer.id || leader == member);
     link.last_heard.filter(|_| speaks).map(|heard| ctx.now().since(heard))
 }
 

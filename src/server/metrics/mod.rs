@@ -6,7 +6,7 @@
 mod exposition;
 mod process;
 
-use raft_core::Role;
+use raft_core::{Role, Suffrage};
 
 use self::exposition::{Exposition, Seconds};
 use self::process::Process;
@@ -163,6 +163,8 @@ fn render_raft(page: &mut Exposition, node: &NodeStatus, counts: &NodeCounts) {
     page.gauge("ticketd_applied_index", "The highest log index that was applied.", node.applied_index.0);
     page.gauge("ticketd_last_log_index", "The index of the last log entry.", node.last_log_index.0);
     page.gauge("ticketd_members", "Members of the cluster.", len(node.members.len()));
+    let voters = node.members.iter().filter(|member| member.suffrage == Suffrage::Voter).count();
+    page.gauge("ticketd_voters", "Members that vote; the others have not caught up yet.", len(voters));
 }
 
 /// One series for each other member.
@@ -186,7 +188,7 @@ fn render_members(page: &mut Exposition, ctx: &Context, links: &Links, node: &No
     }
     let mut heard = page.gauges(
         "ticketd_member_silence_seconds",
-        "How long a member has said nothing. Followers speak with their leader alone.",
+        "How long a member has said nothing. Followers speak with their leader alone, if they know one.",
     );
     for member in others() {
         if let Some(us) = link(member).and_then(|link| silence_us(ctx, member.peer.id, link)) {
