@@ -74,6 +74,7 @@ def main() -> None:
     options = parse(sys.argv[1:])
     machine.install(["etcd", "ip"])
     machine.raise_descriptor_limit()
+    described = machine.describe()
     all_series: list[Series] = []
     for end in options.ends:
         for name, make in makers(options):
@@ -81,7 +82,7 @@ def main() -> None:
             all_series.append(run_series(name, make, end, options.times))
             print("  " + summary_line(all_series[-1]), flush=True)
     results = {
-        "machine": machine.describe(),
+        "machine": described,
         "pause_ms": PAUSE_SECONDS * 1e3,
         "series": [asdict(series) for series in all_series],
     }

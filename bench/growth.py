@@ -73,13 +73,14 @@ def main() -> None:
     options = parse(sys.argv[1:])
     machine.install(["wrk"])
     descriptors = machine.raise_descriptor_limit()
+    described = machine.describe()
     connections = [count for count in CONNECTIONS if count + DESCRIPTORS_SPARE <= descriptors]
     with machine.workplace() as workplace:
         with_nodes = [measure_nodes(workplace, size, options.seconds) for size in SIZES]
         with_connections = measure_connections(workplace, connections, options.seconds)
         after_ids = measure_ids(workplace, [count for count in IDS if count <= options.ids], options.seconds)
     results = {
-        "machine": machine.describe(),
+        "machine": described,
         "after_ids": [asdict(one) for one in after_ids],
         "with_nodes": [asdict(one) for one in with_nodes],
         "with_connections": [asdict(one) for one in with_connections],

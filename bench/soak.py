@@ -46,6 +46,7 @@ def main() -> None:
     options = parse(sys.argv[1:])
     machine.install(["wrk"])
     machine.raise_descriptor_limit()
+    described = machine.describe()
     slices: list[Slice] = []
     taken: list[history.Taken] = []
     violations: list[str] = []
@@ -64,7 +65,7 @@ def main() -> None:
             log = "".join(role_lines(node.directory / "log") for node in cluster.nodes)
         finally:
             clusters.stop(cluster)
-    results = {"machine": machine.describe(), "slices": [asdict(one) for one in slices]}
+    results = {"machine": described, "slices": [asdict(one) for one in slices]}
     text = render(results, slices, first_term, violations, log)
     report.write_json(options.results / "soak.json", results)
     report.write_text(options.results / "soak.txt", text)
