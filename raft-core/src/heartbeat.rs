@@ -40,7 +40,7 @@ impl Raft {
     /// be extended, it is a new round, whose answers count from now.
     pub(crate) fn broadcast_heartbeat(&mut self) {
         if let RoleState::Leader(leader) = &mut self.role
-            && leader.rounds.is_some()
+            && leader.lease_rounds.is_some()
         {
             leader.begin_round(self.now);
         }

@@ -50,9 +50,9 @@ impl Lease {
 /// When a leader's latest rounds began, oldest first: what promises count from. Gone for good in its term once it
 /// begins to hand over.
 #[derive(Clone, Hash, Debug, Default)]
-pub(crate) struct Rounds(VecDeque<(Round, Micros)>);
+pub(crate) struct LeaseRounds(VecDeque<(Round, Micros)>);
 
-impl Rounds {
+impl LeaseRounds {
     /// A round begins: its heartbeats are sent no earlier than this.
     pub(crate) fn begin(&mut self, round: Round, now: Micros) {
         if self.0.len() >= ROUNDS_REMEMBERED_MAX {
@@ -93,7 +93,7 @@ impl Raft {
     pub(crate) fn on_support_promised(&mut self, by: Peer, round: Round, promised_us: u64) {
         let Some(lease) = self.config.lease else { return };
         if let RoleState::Leader(leader) = &mut self.role
-            && let Some(began_at) = leader.rounds.as_ref().and_then(|rounds| rounds.began_at(round))
+            && let Some(began_at) = leader.lease_rounds.as_ref().and_then(|rounds| rounds.began_at(round))
             && let Some(progress) = leader.progress.get_mut(&by.id)
         {
             let until = began_at.plus(lease.relied_us(promised_us));
@@ -110,7 +110,7 @@ impl Raft {
         // follows from the promises (`docs/lease.rst`). But one that passes lets those before it pass, and they may wait
         // for the commit; and all that it would save is the time between the first answers to a new leader and its
         // first commit.
-        if leader.rounds.is_none() || leader.first_index > self.commit_index {
+        if leader.lease_rounds.is_none() || leader.first_index > self.commit_index {
             return false;
         }
         let membership = self.log.membership();
@@ -128,7 +128,7 @@ impl Raft {
     /// Gives the lease up, for good in this term: somebody is about to be told to campaign.
     pub(crate) fn end_lease(&mut self) {
         if let RoleState::Leader(leader) = &mut self.role {
-            leader.rounds = None;
+            leader.lease_rounds = None;
         }
     }
 }
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn the_latest_rounds_are_remembered_and_no_others() {
-        let mut rounds = Rounds::default();
+        let mut rounds = LeaseRounds::default();
         for round in 1..=100 {
             rounds.begin(Round(round), Micros(round * 10));
         }
