@@ -55,7 +55,7 @@ impl Raft {
             let is_asked = match recipients {
                 Recipients::Members => true,
                 Recipients::Voters(Audience::EveryVoter) => membership.is_voter(*id),
-                Recipients::Voters(Audience::QuickestMajority) => leader.thrift.has_chosen_this(*id),
+                Recipients::Voters(Audience::QuickestMajority) => leader.thrift.asks(*id),
             };
             if !is_asked {
                 continue;

@@ -124,7 +124,7 @@ impl Raft {
         for progress in leader.progress.values_mut() {
             progress.on_tick(now, interval.saturating_mul(PATIENCE_HEARTBEATS));
         }
-        leader.spare_nobody();
+        leader.choose_anew();
         self.broadcast_heartbeat();
         self.replicate_to_all();
         self.promote_learners();
