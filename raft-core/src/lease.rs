@@ -14,14 +14,11 @@
 
 use alloc::collections::VecDeque;
 
+use crate::config::LEASE_ROUNDS_MAX;
 use crate::quorum::quorum_max;
 use crate::raft::Raft;
 use crate::roles::RoleState;
 use crate::types::{Micros, Peer, Round};
-
-/// How many rounds a leader remembers the beginning of. An answer to an older one extends nothing: where answers take
-/// longer than so many rounds, no lease is held.
-const ROUNDS_REMEMBERED_MAX: usize = 64;
 
 /// Moments are whole microseconds, cut off: of two that are compared, each may be one too early.
 const ROUNDING_US: u64 = 2;
@@ -55,7 +52,7 @@ pub(crate) struct LeaseRounds(VecDeque<(Round, Micros)>);
 impl LeaseRounds {
     /// A round begins: its heartbeats are sent no earlier than this.
     pub(crate) fn begin(&mut self, round: Round, now: Micros) {
-        if self.0.len() >= ROUNDS_REMEMBERED_MAX {
+        if self.0.len() >= LEASE_ROUNDS_MAX {
             self.0.pop_front();
         }
         self.0.push_back((round, now));
@@ -157,7 +154,7 @@ mod tests {
         for round in 1..=100 {
             rounds.begin(Round(round), Micros(round * 10));
         }
-        assert_eq!(rounds.0.len(), ROUNDS_REMEMBERED_MAX);
+        assert_eq!(rounds.0.len(), LEASE_ROUNDS_MAX);
         assert_eq!((rounds.began_at(Round(1)), rounds.began_at(Round(101))), (None, None));
         assert_eq!(rounds.began_at(Round(90)), Some(Micros(900)));
     }
