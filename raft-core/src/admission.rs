@@ -48,7 +48,7 @@ impl Raft {
             self.become_follower(term);
         }
         if let Message::PreVoteResponse(_) = message {
-            // A voter that would change term for us is of an earlier one.
+            // The voter may still be in an earlier term: it answers about `next_term`.
             return true;
         }
         if term < self.hard_state.current_term {

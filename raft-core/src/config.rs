@@ -1,4 +1,4 @@
-//! What a node is told once, and the bounds of every queue in the core.
+//! What a node is told once, and the bounds of the core's queues, each with its reason.
 
 use crate::lease::Lease;
 use crate::types::Peer;
@@ -39,6 +39,10 @@ pub const APPENDS_IN_FLIGHT_MAX: usize = 64;
 /// How many entries may wait to be committed before proposals are refused. A leader that is cut off keeps
 /// accepting until it steps down; this bounds what it takes along.
 pub const UNCOMMITTED_ENTRIES_MAX: u64 = 16_384;
+
+/// How many rounds a leader that keeps a lease remembers the beginning of. An answer to an older one extends nothing:
+/// where answers take longer than so many rounds, no lease is held.
+pub(crate) const LEASE_ROUNDS_MAX: usize = 64;
 
 /// How many read barriers may wait for a round. Drivers coalesce requests into far fewer.
 pub const BARRIERS_MAX: usize = 1_024;

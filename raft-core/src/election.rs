@@ -5,7 +5,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::lease::Rounds;
+use crate::lease::LeaseRounds;
 use crate::log::Payload;
 use crate::membership::Membership;
 use crate::message::{CampaignReason, Message, PreVote, RequestVote};
@@ -271,7 +271,7 @@ impl Raft {
             thrift: Thrift::default(),
             proposals: VecDeque::new(),
             transfer: None,
-            rounds: self.config.lease.map(|_| Rounds::default()),
+            lease_rounds: self.config.lease.map(|_| LeaseRounds::default()),
             stall_tolerated_until: self.now,
             catch_up: CatchUp { index: first_index, began_at: self.now },
         });

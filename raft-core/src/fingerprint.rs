@@ -56,7 +56,7 @@ impl Raft {
             thrift,
             proposals,
             transfer,
-            rounds,
+            lease_rounds,
             stall_tolerated_until,
             catch_up: CatchUp { index: goal, began_at },
         } = leader;
@@ -66,8 +66,8 @@ impl Raft {
         for Barrier { id, round, began_at, confirms, asked } in barriers {
             (id, round, self.now.since(*began_at).min(self.hedge_us()), confirms, asked).hash(state);
         }
-        rounds.is_some().hash(state);
-        for began in rounds.iter().flat_map(|rounds| rounds.ages(self.now)) {
+        lease_rounds.is_some().hash(state);
+        for began in lease_rounds.iter().flat_map(|rounds| rounds.ages(self.now)) {
             began.hash(state);
         }
         for (id, progress) in progress {

@@ -51,7 +51,7 @@ impl Raft {
         }
         let RoleState::Leader(leader) = &mut self.role else { return };
         leader.heartbeat_deadline = self.now.plus(self.config.heartbeat_interval_us);
-        leader.spare_nobody();
+        leader.choose_anew();
         self.begin_catch_up_round();
         self.expect_answers();
         self.broadcast_heartbeat();
@@ -79,7 +79,7 @@ impl Raft {
     /// be extended, it is a new round, whose answers count from now.
     pub(crate) fn broadcast_heartbeat(&mut self) {
         if let RoleState::Leader(leader) = &mut self.role
-            && leader.rounds.is_some()
+            && leader.lease_rounds.is_some()
         {
             leader.begin_round(self.now);
         }
@@ -94,7 +94,7 @@ impl Raft {
             let is_asked = match recipients {
                 Recipients::Members => true,
                 Recipients::Voters(Audience::EveryVoter) => membership.is_voter(*id),
-                Recipients::Voters(Audience::QuickestMajority) => leader.thrift.has_chosen_this(*id),
+                Recipients::Voters(Audience::QuickestMajority) => leader.thrift.asks(*id),
             };
             if !is_asked {
                 continue;

@@ -14,14 +14,11 @@
 
 use alloc::collections::VecDeque;
 
+use crate::config::LEASE_ROUNDS_MAX;
 use crate::quorum::quorum_max;
 use crate::raft::Raft;
 use crate::roles::RoleState;
 use crate::types::{Micros, Peer, Round};
-
-/// How many rounds a leader remembers the beginning of. An answer to an older one extends nothing: where answers take
-/// longer than so many rounds, no lease is held.
-const ROUNDS_REMEMBERED_MAX: usize = 64;
 
 /// Moments are whole microseconds, cut off: of two that are compared, each may be one too early.
 const ROUNDING_US: u64 = 2;
@@ -50,12 +47,12 @@ impl Lease {
 /// When a leader's latest rounds began, oldest first: what promises count from. Gone for good in its term once it
 /// begins to hand over.
 #[derive(Clone, Hash, Debug, Default)]
-pub(crate) struct Rounds(VecDeque<(Round, Micros)>);
+pub(crate) struct LeaseRounds(VecDeque<(Round, Micros)>);
 
-impl Rounds {
+impl LeaseRounds {
     /// A round begins: its heartbeats are sent no earlier than this.
     pub(crate) fn begin(&mut self, round: Round, now: Micros) {
-        if self.0.len() >= ROUNDS_REMEMBERED_MAX {
+        if self.0.len() >= LEASE_ROUNDS_MAX {
             self.0.pop_front();
         }
         self.0.push_back((round, now));
@@ -93,7 +90,7 @@ impl Raft {
     pub(crate) fn on_support_promised(&mut self, by: Peer, round: Round, promised_us: u64) {
         let Some(lease) = self.config.lease else { return };
         if let RoleState::Leader(leader) = &mut self.role
-            && let Some(began_at) = leader.rounds.as_ref().and_then(|rounds| rounds.began_at(round))
+            && let Some(began_at) = leader.lease_rounds.as_ref().and_then(|rounds| rounds.began_at(round))
             && let Some(progress) = leader.progress.get_mut(&by.id)
         {
             let until = began_at.plus(lease.relied_us(promised_us));
@@ -101,12 +98,16 @@ impl Raft {
         }
     }
 
-    /// Whether this node leads, and a majority of the voters is bound to support it now. It supports itself: a leader
-    /// votes for nobody.
+    /// Whether a read barrier that begins now passes at once: this node leads, an entry of its own term is committed, and
+    /// a majority of the voters is bound to support it. It supports itself: a leader votes for nobody.
     #[must_use]
     pub fn holds_lease(&self) -> bool {
         let RoleState::Leader(leader) = &self.role else { return false };
-        if leader.rounds.is_none() {
+        // A barrier that confirms the leadership alone could do without the commit: that nobody else can be elected
+        // follows from the promises (`docs/lease.rst`). But one that passes lets those before it pass, and they may wait
+        // for the commit; and all that it would save is the time between the first answers to a new leader and its
+        // first commit.
+        if leader.lease_rounds.is_none() || leader.first_index > self.commit_index {
             return false;
         }
         let membership = self.log.membership();
@@ -124,7 +125,7 @@ impl Raft {
     /// Gives the lease up, for good in this term: somebody is about to be told to campaign.
     pub(crate) fn end_lease(&mut self) {
         if let RoleState::Leader(leader) = &mut self.role {
-            leader.rounds = None;
+            leader.lease_rounds = None;
         }
     }
 }
@@ -149,11 +150,11 @@ mod tests {
 
     #[test]
     fn the_latest_rounds_are_remembered_and_no_others() {
-        let mut rounds = Rounds::default();
+        let mut rounds = LeaseRounds::default();
         for round in 1..=100 {
             rounds.begin(Round(round), Micros(round * 10));
         }
-        assert_eq!(rounds.0.len(), ROUNDS_REMEMBERED_MAX);
+        assert_eq!(rounds.0.len(), LEASE_ROUNDS_MAX);
         assert_eq!((rounds.began_at(Round(1)), rounds.began_at(Round(101))), (None, None));
         assert_eq!(rounds.began_at(Round(90)), Some(Micros(900)));
     }

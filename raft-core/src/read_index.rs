@@ -20,7 +20,7 @@ impl Raft {
         if leader.barriers.len() >= BARRIERS_MAX {
             return;
         }
-        if leader.first_index <= self.commit_index && self.holds_lease() {
+        if self.holds_lease() {
             self.pass_all_barriers(barrier);
             return;
         }

@@ -33,7 +33,8 @@ impl Raft {
         while self.replicate_once(id) {}
     }
 
-    /// Sends one append or snapshot; false where nothing is to be sent, or not now.
+    /// Sends one append or snapshot, where one is to be sent now. Whether another may follow at once: nothing follows a
+    /// snapshot before it is answered.
     fn replicate_once(&mut self, id: NodeId) -> bool {
         let now = self.now;
         let RoleState::Leader(leader) = &mut self.role else { return false };

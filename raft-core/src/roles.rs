@@ -3,7 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::io::{Audience, Confirmation, Role};
-use crate::lease::Rounds;
+use crate::lease::LeaseRounds;
 use crate::message::PreVote;
 use crate::progress::Progress;
 use crate::thrift::Thrift;
@@ -84,8 +84,9 @@ pub(crate) struct Leader {
     pub(crate) proposals: VecDeque<(LogIndex, ProposalId)>,
     /// The hand-over under way.
     pub(crate) transfer: Option<Transfer>,
-    /// When its latest rounds began; `None` where leases are not kept, or not any more in this term.
-    pub(crate) rounds: Option<Rounds>,
+    /// When its latest rounds began, which a lease counts from; `None` where leases are not kept, or not any more in
+    /// this term.
+    pub(crate) lease_rounds: Option<LeaseRounds>,
     /// Until when a stalled disk is not held against it again.
     pub(crate) stall_tolerated_until: Micros,
     /// What a learner must have to become a voter.
@@ -151,7 +152,7 @@ impl Leader {
     /// Begins a round of heartbeats.
     pub(crate) fn begin_round(&mut self, now: Micros) -> Round {
         self.round = self.round.next();
-        if let Some(rounds) = &mut self.rounds {
+        if let Some(rounds) = &mut self.lease_rounds {
             rounds.begin(self.round, now);
         }
         self.round

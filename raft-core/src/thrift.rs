@@ -18,7 +18,7 @@ use crate::roles::{Leader, RoleState};
 use crate::types::{Micros, NodeId, Round};
 
 /// A round that has gone unanswered for this fraction of a heartbeat interval is asked of everybody. Where answers
-/// always take longer, because nodes are far apart, nobody is spared.
+/// always take longer, because nodes are far apart, every round asks everybody.
 const HEDGE_PER_HEARTBEAT: u64 = 64;
 
 /// Whom a thrifty round asks.
@@ -26,8 +26,8 @@ const HEDGE_PER_HEARTBEAT: u64 = 64;
 pub(crate) struct Thrift {
     /// The voters that answered first; with the leader they are a majority. Nobody: everybody is asked.
     quickest: Vec<NodeId>,
-    /// As long as nobody is chosen: every round after this one has asked everybody.
-    everybody_after: Round,
+    /// As long as nobody is chosen: every round after this one has asked everybody, so its answers tell who is quick.
+    choose_after: Round,
 }
 
 impl Thrift {
@@ -35,22 +35,24 @@ impl Thrift {
         !self.quickest.is_empty()
     }
 
-    pub(crate) fn has_chosen_this(&self, id: NodeId) -> bool {
+    /// Whether it asks this voter.
+    pub(crate) fn asks(&self, id: NodeId) -> bool {
         self.quickest.contains(&id)
     }
 }
 
 impl Leader {
-    /// When those are to be asked who were spared.
+    /// When the oldest round that has not asked everybody is to be hedged.
     pub(crate) fn hedge_deadline(&self, hedge_us: u64) -> Option<Micros> {
         let oldest = self.barriers.iter().find(|barrier| barrier.asked == Audience::QuickestMajority)?;
         Some(oldest.began_at.plus(hedge_us))
     }
 
-    /// The current round is asked of everybody, and those that follow, to find out who is quick now.
-    pub(crate) fn spare_nobody(&mut self) {
+    /// Begins to find out who is quick now: the current round is asked of everybody, and those that follow until it is
+    /// known.
+    pub(crate) fn choose_anew(&mut self) {
         self.thrift.quickest.clear();
-        self.thrift.everybody_after = self.round;
+        self.thrift.choose_after = self.round;
         for barrier in &mut self.barriers {
             barrier.asked = Audience::EveryVoter;
         }
@@ -58,7 +60,7 @@ impl Leader {
 }
 
 impl Raft {
-    /// For how long a round may go unanswered before those are asked who were spared.
+    /// For how long a round may go unanswered before it is hedged.
     pub(crate) fn hedge_us(&self) -> u64 {
         (self.config.heartbeat_interval_us / HEDGE_PER_HEARTBEAT).max(1)
     }
@@ -66,10 +68,9 @@ impl Raft {
     /// Those who were asked may not answer, or not be enough any more: asks everybody, if anything waits for them.
     pub(crate) fn ask_everybody(&mut self) {
         let RoleState::Leader(leader) = &mut self.role else { return };
-        let some_were_spared =
-            leader.barriers.iter().any(|barrier| barrier.asked == Audience::QuickestMajority);
-        leader.spare_nobody();
-        if some_were_spared {
+        let waits_for_few = leader.barriers.iter().any(|barrier| barrier.asked == Audience::QuickestMajority);
+        leader.choose_anew();
+        if waits_for_few {
             self.send_round(Recipients::Voters(Audience::EveryVoter));
         }
     }
@@ -79,7 +80,7 @@ impl Raft {
     pub(crate) fn choose_quickest(&mut self, round: Round, began_at: Micros) {
         let RoleState::Leader(Leader { thrift, .. }) = &self.role else { return };
         let is_quick = self.now.since(began_at) < self.hedge_us();
-        if thrift.has_chosen() || round <= thrift.everybody_after || !is_quick {
+        if thrift.has_chosen() || round <= thrift.choose_after || !is_quick {
             return;
         }
         let leader_votes = usize::from(self.is_voter());

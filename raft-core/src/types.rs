@@ -1,6 +1,7 @@
 //! The words of Raft, each a type of its own, so that a term can never be passed where an index is wanted.
 //!
-//! Uses nothing. Every identifier here is opaque to its holder: only the module that makes one knows how.
+//! Uses nothing. Most fields are public, because drivers, codecs and stores take the numbers out and put them back: the
+//! types keep kinds apart, and do not say which values make sense. But a [`NodeId`] is never 0.
 
 use core::fmt;
 use core::num::NonZeroU64;

@@ -1,7 +1,7 @@
 //! What a seed stands for: the cluster, the network, the disks, the clients, and what may go wrong.
 
 use raft_core::Peer;
-use ticketd::node::CROWD_REQUESTS_MIN;
+use ticketd::node::THRIFT_REQUESTS_MIN;
 
 use crate::faults::{FAULTS, Fault};
 use crate::rng::Rng;
@@ -161,7 +161,7 @@ impl Plan {
             election_timeout_us,
             heartbeat_interval_us,
             compaction_interval: rng.pick(&[1, 3, 10, 30, 100, 4_096]).unwrap_or(100),
-            thrifty_from: CROWD_REQUESTS_MIN,
+            thrifty_from: THRIFT_REQUESTS_MIN,
             weather: Weather::of(&mut rng, heartbeat_interval_us),
             sync_us: (100, sync_max.unwrap_or(5_000)),
             clients,
@@ -181,7 +181,7 @@ impl Plan {
         }
         // A restart that forgets a promise takes leases, and rare moments.
         plan.settings_vary = rng.percent(if plan.lease.is_some() { 60 } else { 25 });
-        // There are never as many clients as make a crowd.
+        // There are never as many clients that rounds would be thrifty by themselves.
         if rng.percent(50) {
             plan.thrifty_from = 0;
         }

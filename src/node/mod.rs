@@ -8,7 +8,6 @@
 
 mod counter;
 mod counts;
-mod crowd;
 mod forwarding;
 mod io;
 mod leadership;
@@ -19,6 +18,7 @@ mod serving;
 mod succession;
 #[cfg(test)]
 mod tests;
+mod thrift;
 
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
@@ -31,15 +31,15 @@ use raft_core::{
 
 use crate::codec::DecodeError;
 use counter::{Counter, Reserve};
-use crowd::Crowd;
 use forwarding::Forwarding;
 use leadership::Leadership;
 use pending_operations::PendingOperations;
 use requests::Requests;
+use thrift::ThriftPolicy;
 
 pub use counts::NodeCounts;
-pub use crowd::{CROWD_REQUESTS_MIN, CROWD_ROUNDS};
 pub use io::*;
+pub use thrift::{THRIFT_REQUESTS_MIN, THRIFT_ROUNDS};
 
 /// After how many applied entries the log is replaced by a snapshot. The snapshot is some hundred bytes; the
 /// entries until then take some 300 KiB of memory and of the store.
@@ -84,7 +84,7 @@ pub struct Node {
     /// What the last leader that left anything left to this node.
     bequest: Option<Bequest>,
     counts: NodeCounts,
-    crowd: Crowd,
+    thrift: ThriftPolicy,
     compaction_interval: u64,
     outputs: VecDeque<Output>,
 }
@@ -126,7 +126,7 @@ impl Node {
             applied_membership,
             bequest: None,
             counts: NodeCounts::default(),
-            crowd: Crowd::of(CROWD_REQUESTS_MIN),
+            thrift: ThriftPolicy::new(THRIFT_REQUESTS_MIN),
             compaction_interval: COMPACTION_INTERVAL,
             outputs: VecDeque::new(),
         })
@@ -139,11 +139,11 @@ impl Node {
         Node { compaction_interval: entries.get(), ..self }
     }
 
-    /// The same node, whose rounds are thrifty from this many requests in [`CROWD_ROUNDS`] rounds on, instead of
-    /// [`CROWD_REQUESTS_MIN`].
+    /// The same node, whose rounds are thrifty from this many requests in [`THRIFT_ROUNDS`] rounds on, instead of
+    /// [`THRIFT_REQUESTS_MIN`].
     #[must_use]
     pub fn thrifty_from(self, requests: u64) -> Node {
-        Node { crowd: Crowd::of(requests), ..self }
+        Node { thrift: ThriftPolicy::new(requests), ..self }
     }
 
     /// Takes in what happened.

@@ -3,7 +3,7 @@
 
 use std::num::NonZeroU64;
 
-use raft_core::{Audience, Confirmation, Peer};
+use raft_core::{Confirmation, Peer};
 
 use super::Node;
 use super::io::{Answer, Forward, ForwardOutcome, Output, RequestId};
@@ -116,8 +116,7 @@ impl Node {
             let barrier = self.last_barrier.next();
             self.last_barrier = barrier;
             leadership.on_round_begun(barrier, self.requests.latest());
-            let thrifty = self.crowd.note(covers);
-            let asks = if thrifty { Audience::QuickestMajority } else { Audience::EveryVoter };
+            let asks = self.thrift.begin_round(covers);
             // What an answer rests on is the window, which is this leader's: nothing of the state is read.
             let confirms = Confirmation::Leadership;
             self.step_raft(raft_core::Input::ReadBarrier { barrier, asks, confirms });

@@ -70,7 +70,7 @@ fn a_round_that_need_not_be_thrifty_asks_everybody() {
 }
 
 #[test]
-fn where_every_voter_is_needed_nobody_is_spared_and_nothing_is_waited_for() {
+fn where_every_voter_is_needed_everybody_is_asked_and_nothing_is_waited_for() {
     let mut cluster = answered_first_by(&[1, 2], &[2]);
     let heartbeat = cluster.node(1).raft.deadline();
     cluster.thrifty_barrier(1);
@@ -157,7 +157,7 @@ fn who_answers_a_round_from_before_the_heartbeat_is_not_chosen_for_it() {
 
 /// Nodes that are far apart: everybody would be asked in the end, and that only later.
 #[test]
-fn where_answers_take_long_nobody_is_spared() {
+fn where_answers_take_long_everybody_is_asked() {
     for (took_us, asked_next) in [(HEDGE_US - 1, &[3][..]), (HEDGE_US, &[2, 3])] {
         let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
         cluster.thrifty_barrier(1);
