@@ -167,6 +167,11 @@ fn a_member_that_hangs_is_named_by_the_leader() {
     cluster.node(follower).resume();
     let heard = format!("node {follower} is heard again");
     wait::until_true("the leader hears it", || cluster.node(leader).log().contains(&heard));
+    cluster.node(follower).kill();
+    let gone = format!("node {follower} has not been heard for");
+    wait::until_true("the leader says that it is gone", || cluster.node(leader).log().contains(&gone));
+    cluster.node(follower).restart();
+    wait::until_true("the leader hears it again", || cluster.node(leader).log().matches(&heard).count() == 2);
 }
 
 /// Whoever is called at night reads one log, and asks one node.

@@ -15,7 +15,7 @@ use super::backoff::Backoff;
 use super::context::Context;
 use super::dial::Refused;
 use super::limits::LINK_OUTPUT_BYTES_MAX;
-use super::narrate::LogLimit;
+use super::narrate::{self, LogLimit};
 use super::peer_connections::PeerConnections;
 use super::resolver::{QuestionId, Resolver};
 use super::sockets::{ReadOutcome, SendQueue, read};
@@ -185,20 +185,17 @@ impl Links {
         }
     }
 
-    /// Says which members keep their connections and say nothing to this node, which leads since `led_since`: their
-    /// processes hang, or what they send does not arrive.
+    /// Says which members say nothing to this node, which leads since `led_since`: their processes hang or have ended, or
+    /// what they send does not arrive.
     pub(super) fn watch_silence(&mut self, ctx: &Context, led_since: Micros, patience_us: u64) {
         for (_, link) in &mut self.links {
             let heard = link.last_heard.map_or(led_since, |heard| heard.max(led_since));
             let silence_us = ctx.now().since(heard);
-            let is_silent = silence_us >= patience_us && link.is_up() && ctx.membership.contains(link.peer);
+            let is_silent = silence_us >= patience_us && ctx.membership.contains(link.peer);
             if is_silent && !link.is_silent {
-                let ms = silence_us / 1_000;
-                log::warn!(
-                    "node {} is connected and has said nothing for {ms} ms: its process may hang",
-                    link.peer
-                );
-            } else if link.is_silent && !is_silent && link.is_up() {
+                log::warn!("{}", narrate::silence_line(link.peer.id, link.is_up(), silence_us));
+            } else if link.is_silent && !is_silent && link.last_heard.is_some_and(|heard| heard >= led_since)
+            {
                 log::info!("node {} is heard again", link.peer);
             }
             link.is_silent = is_silent;

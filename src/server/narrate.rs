@@ -95,6 +95,16 @@ pub(super) fn leaderless_line(me: NodeId, us: u64, membership: &Membership, sile
     )
 }
 
+/// A member has said nothing to the leader for so many microseconds.
+pub(super) fn silence_line(member: NodeId, is_connected: bool, us: u64) -> String {
+    let for_long = seconds(us);
+    if is_connected {
+        format!("node {member} is connected and has said nothing for {for_long}: its process may hang")
+    } else {
+        format!("node {member} has not been heard for {for_long}, and can not be reached")
+    }
+}
+
 /// A span of time, in seconds.
 pub(super) fn seconds(us: u64) -> String {
     format!("{}.{} s", us / 1_000_000, us / 100_000 % 10)
