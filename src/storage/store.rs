@@ -14,6 +14,7 @@ use super::contents::{Contents, Recorder, Step, new_records};
 #[cfg(test)]
 use super::data_file::Fault;
 use super::data_file::{Access, Batch, open_env, set_map_bytes, settle};
+use super::directory;
 use super::error::StoreError;
 use super::files::{self, DATA_FILE, JOURNAL_FILE, NEW_DATA_FILE};
 use super::journal::{JOURNAL_BYTES, Journal, JournalFile};
@@ -69,11 +70,11 @@ impl Store {
     ) -> Result<Store, StoreError> {
         let map_bytes = check_map_bytes(map_bytes)?;
         check_settings(settings)?;
-        files::expect_no_store(path)?;
+        directory::expect_no_store(path)?;
         files::make_directory(path)?;
         let lock = Lock::acquire(path)?;
         // Another process may have made one before the lock was ours.
-        files::expect_no_store(path)?;
+        directory::expect_no_store(path)?;
         let new_data_path = path.join(NEW_DATA_FILE);
         files::remove(&new_data_path)?;
         let journal = Journal::blank(identity.me.incarnation, JOURNAL_BYTES);
@@ -97,7 +98,7 @@ impl Store {
     /// [`StoreError::NotFound`], [`StoreError::Interrupted`], [`StoreError::InUse`], [`StoreError::Format`],
     /// [`StoreError::Damaged`], and whatever is wrong with the file system.
     pub fn open(path: &Path) -> Result<Store, StoreError> {
-        files::expect_store(path)?;
+        directory::expect_store(path)?;
         let lock = Lock::acquire(path)?;
         // What is read may not be durable, and be promised to others: a process that was killed may have left a meta
         // page that it had not synced. And where the sync of one has failed, LMDB takes the page back, but cannot sync

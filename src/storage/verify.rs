@@ -11,8 +11,8 @@ use raft_core::{HardState, LogIndex, Term};
 use rustix::process::Signal;
 
 use super::data_file::Access;
+use super::directory;
 use super::error::StoreError;
-use super::files;
 use super::lock::Lock;
 use super::reading::{Reading, read};
 use crate::identity::{Identity, Standing};
@@ -85,7 +85,7 @@ impl fmt::Display for Findings {
 /// # Errors
 /// As [`Store::open`](super::Store::open).
 pub fn verify(path: &Path) -> Result<Findings, StoreError> {
-    files::expect_store(path)?;
+    directory::expect_store(path)?;
     let _lock = Lock::acquire(path)?;
     let Reading { report, contents, .. } = read(path, Access::Read)?;
     Ok(Findings {
