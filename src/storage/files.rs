@@ -13,7 +13,9 @@ use super::error::StoreError;
 pub(super) const DATA_FILE: &str = "data.mdb";
 /// The data file of a store that is being made.
 pub(super) const NEW_DATA_FILE: &str = "data.mdb.new";
-/// What is not in the data file yet. Without a data file it means nothing.
+/// The data file of a store that is being destroyed.
+pub(super) const GONE_DATA_FILE: &str = "data.mdb.gone";
+/// What is not in the data file yet.
 pub(super) const JOURNAL_FILE: &str = "data.journal";
 /// The lock, and who holds it.
 pub(super) const LOCK_FILE: &str = "lock";
@@ -39,6 +41,15 @@ pub(super) fn make_directory(path: &Path) -> Result<(), StoreError> {
         sync_directory(parent(directory))?;
     }
     Ok(())
+}
+
+/// Takes its proper name from the data file, for good, where there is one: from then on there is no store.
+pub(super) fn give_up(path: &Path) -> Result<(), StoreError> {
+    let data_path = path.join(DATA_FILE);
+    match fs::rename(&data_path, path.join(GONE_DATA_FILE)) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", &data_path, &e)),
+        Ok(()) | Err(_) => sync_directory(path),
+    }
 }
 
 /// Gives the finished data file its proper name, for good. What belongs to it has its name for good before.

@@ -50,7 +50,7 @@ mod verify;
 
 pub use contents::{Collector, Contents, Recorder, Step, new_records};
 pub use directory::destroy;
-pub use error::{Place, StoreError};
+pub use error::{Interrupted, Place, StoreError};
 pub use journal::{Journal, SECTOR_BYTES};
 pub use lock::{Listening, Running, running};
 pub use record::{Checkpoint, Extent, Key, KeyBytes, Pending, TransactionId, Value};

@@ -75,8 +75,8 @@ impl Store {
         let lock = Lock::acquire(path)?;
         // Another process may have made one before the lock was ours.
         directory::expect_no_store(path)?;
+        directory::clear(path)?;
         let new_data_path = path.join(NEW_DATA_FILE);
-        files::remove(&new_data_path)?;
         let journal = Journal::blank(identity.me.incarnation, JOURNAL_BYTES);
         let made = JournalFile::create(path, &journal)
             .and_then(|()| fill(&new_data_path, map_bytes, identity, settings, initial));
@@ -371,7 +371,7 @@ mod tests {
     use crate::storage::contents::Collector;
     use crate::storage::record::Key;
     use crate::storage::testing::{self, TestDir, append, entry, member, settings, snapshot, write};
-    use crate::storage::{Place, SECTOR_BYTES, destroy, running, verify};
+    use crate::storage::{Interrupted, Place, SECTOR_BYTES, destroy, running, verify};
 
     const EIO: i32 = 5;
     const ENOSPC: i32 = 28;
@@ -942,7 +942,7 @@ mod tests {
         let dir = TestDir::new();
         // Everything but the last step; then, what a crash in the first write leaves behind.
         fill(&dir.path().join(NEW_DATA_FILE), MAP_BYTES_MIN, &member(), &settings(), None).unwrap();
-        let interrupted = StoreError::Interrupted { path: dir.path().to_owned() };
+        let interrupted = StoreError::Interrupted { path: dir.path().to_owned(), what: Interrupted::Making };
         assert_eq!(Store::open(dir.path()).unwrap_err(), interrupted);
         assert_eq!(verify(dir.path()).unwrap_err(), interrupted);
         std::fs::write(dir.path().join(NEW_DATA_FILE), b"").unwrap();
