@@ -100,8 +100,10 @@ impl Store {
     pub fn open(path: &Path) -> Result<Store, StoreError> {
         directory::expect_store(path)?;
         let lock = Lock::acquire(path)?;
-        // What is read may not be durable, and be promised to others: a process that was killed may have left a meta
-        // page that it had not synced. And where the sync of one has failed, LMDB takes the page back, but cannot sync
+        // What is read may not be durable, and be promised to others. So it is with the data file's name, where the
+        // process that made the store came no further than to give it; without it, there is no store.
+        files::sync_directory(path)?;
+        // A process that was killed may have left a meta page that it had not synced. And where the sync of one has failed, LMDB takes the page back, but cannot sync
         // that; the disk must not have the page when those that belong to it, free to whoever reads the file, are
         // written to.
         settle(&path.join(DATA_FILE))?;
