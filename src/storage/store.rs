@@ -246,10 +246,10 @@ impl Store {
         self.carry_out(|recorder| recorder.put_in_data_file(Value::MapSize(map_bytes)))
     }
 
-    /// Tells other processes where this one listens.
+    /// Tells other processes where this one listens, where the disk has room for that.
     ///
     /// # Errors
-    /// Where the lock file can not be written.
+    /// Where the lock file can not be written for another reason.
     pub fn publish(&mut self, listening: &Listening) -> Result<(), StoreError> {
         self.lock.write_content(Some(listening))
     }
