@@ -1,4 +1,4 @@
-//! Stores on file systems that are full.
+//! Stores on file systems that are full, or that can only be read.
 
 // They are mounted with Linux's commands.
 #![cfg(target_os = "linux")]
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use harness::cluster;
-use harness::command;
+use harness::command::{self, Ended};
 use harness::directory::{Directory, as_argument, contents};
 use harness::node::Node;
 use harness::wait;
@@ -34,6 +34,13 @@ impl Mount {
     fn small(at: &Path) -> Option<Mount> {
         let size = format!("size={DISK_BYTES}");
         Mount::new(at, &["-t", "tmpfs", "-o", &size, "none"])
+    }
+
+    /// Another that can only be read, where everything is that is in a directory. `None` where nobody may mount it.
+    fn read_only(from: &Path, at: &Path) -> Option<Mount> {
+        let mount = Mount::new(at, &["--bind", &as_argument(from)])?;
+        assert!(run_mount(&["-o", "remount,bind,ro", &as_argument(at)]));
+        Some(mount)
     }
 
     fn new(at: &Path, args: &[&str]) -> Option<Mount> {
@@ -170,4 +177,67 @@ fn on_a_full_disk_a_store_can_be_dropped_and_none_be_made() {
     let mut made = Node::spawn_at(&directory, &elsewhere, 1, &["start"], &[]);
     made.await_listening();
     assert_eq!(take(&made), 1);
+}
+
+/// As when one looks into a store that was put aside.
+#[test]
+fn a_store_that_can_only_be_read_is_verified_and_neither_served_nor_dropped() {
+    let directory = Directory::new();
+    let mut node = start(&directory);
+    let only_read = directory.path().join("read_only");
+    let Some(_mount) = Mount::read_only(node.store(), &only_read) else { return };
+    let path = as_argument(&only_read);
+    let at_mount = |words: &[&str]| -> Ended { command::run(&[words, &["--path", &path]].concat()) };
+    at_mount(&["verify"]).refused(&["in use", &node.pid().to_string()]);
+    node.stop();
+    let sound = node.command(&["verify"]).succeeded();
+    let store = contents(node.store());
+    assert_eq!(at_mount(&["verify"]).succeeded(), sound);
+
+    let start_anew = [&["start", "--id", "1", "--force"], &ANY_PORTS[..]].concat();
+    for command in [&ANY_PORTS[..], &["drop"], &["drop", "--force"], &start_anew] {
+        at_mount(command).refused(&["Read-only file system", &path]);
+    }
+    // Nobody has it, or there would be one.
+    let lock = node.store().join("lock");
+    fs::remove_file(&lock).expect("a stopped node's store has one");
+    assert_eq!(at_mount(&["verify"]).succeeded(), sound);
+    assert!(!lock.exists());
+    assert_eq!(contents(node.store()), store);
+
+    node.restart();
+    fs::remove_file(&lock).expect("a node's store has one");
+    at_mount(&["verify"]).refused(&["in use by another process"]);
+    assert!(take(&node) > 0);
+}
+
+/// As when the store belongs to the user that the node runs as, and another looks into it.
+#[test]
+fn who_may_only_read_a_store_can_verify_it_unless_it_is_in_use() {
+    let directory = Directory::new();
+    let mut node = start(&directory);
+    let as_nobody = |words: &[&str]| {
+        let user = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+        let output = Command::new("setpriv").args(user).args(words).output();
+        output.map(|output| {
+            let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+            (output.status.success(), said)
+        })
+    };
+    let program = env!("CARGO_BIN_EXE_ticketd");
+    let lock = as_argument(&node.store().join("lock"));
+    let only_reads = ["test", "-x", program, "-a", "-r", &lock, "-a", "!", "-w", &lock];
+    if !as_nobody(&only_reads).is_ok_and(|(only_reads, _)| only_reads) {
+        eprintln!("skipped: nobody else may, or can, read the tests' directories");
+        return;
+    }
+    let path = node.path();
+    let verify = || as_nobody(&[program, "verify", "--path", &path]).expect("it could just be run");
+    let (is_sound, said) = verify();
+    assert!(!is_sound && said.contains(&format!("in use by process {}", node.pid())), "{said}");
+    node.stop();
+    assert_eq!(verify(), (true, node.command(&["verify"]).succeeded()));
+    fs::remove_file(&lock).expect("a stopped node's store has one");
+    let (is_sound, said) = verify();
+    assert!(!is_sound && said.contains("Permission denied"), "somebody else may have it: {said}");
 }

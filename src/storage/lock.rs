@@ -79,7 +79,8 @@ const TRY_INTERVAL: Duration = Duration::from_millis(5);
 /// The lock, held until this is dropped.
 #[derive(Debug)]
 pub(super) struct Lock {
-    file: File,
+    /// There may be none where the file system is read-only.
+    file: Option<File>,
     path: PathBuf,
     /// Locked as well, where the file system can do that.
     _directory: Option<File>,
@@ -107,9 +108,48 @@ fn lock_directory(path: &Path, lock: impl Fn(&File) -> Result<(), TryLockError>)
     }
 }
 
+/// The lock file, opened.
+enum Opened {
+    ToWrite(File),
+    /// It can not be written, and need not be, to lock it.
+    ToRead(File),
+    /// There is none, and nobody who could make one.
+    Nowhere,
+}
+
+fn open_to_write(lock_path: &Path) -> io::Result<Opened> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).open(lock_path).map(Opened::ToWrite)
+}
+
+fn open_to_read(lock_path: &Path) -> io::Result<Opened> {
+    let refused = match open_to_write(lock_path) {
+        Err(e) if matches!(e.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => e,
+        opened => return opened,
+    };
+    match File::open(lock_path) {
+        Ok(file) => Ok(Opened::ToRead(file)),
+        // Whoever has the store elsewhere, where the same file system can be written, has a lock file.
+        Err(e) if e.kind() == ErrorKind::NotFound && refused.kind() == ErrorKind::ReadOnlyFilesystem => {
+            Ok(Opened::Nowhere)
+        }
+        Err(e) if e.kind() == ErrorKind::NotFound => Err(refused),
+        Err(e) => Err(e),
+    }
+}
+
 impl Lock {
     /// Takes the lock of the directory at `path`, which must exist.
     pub(super) fn acquire(path: &Path) -> Result<Lock, StoreError> {
+        Lock::take(path, open_to_write)
+    }
+
+    /// As [`Lock::acquire`], for one who writes nothing: also where nothing can be written.
+    pub(super) fn acquire_to_read(path: &Path) -> Result<Lock, StoreError> {
+        Lock::take(path, open_to_read)
+    }
+
+    fn take(path: &Path, open: fn(&Path) -> io::Result<Opened>) -> Result<Lock, StoreError> {
         let lock_path = path.join(LOCK_FILE);
         let error = |error: &io::Error| StoreError::io("lock", &lock_path, error);
         for _ in 0..TRIES {
@@ -121,21 +161,22 @@ impl Lock {
                     continue;
                 }
             };
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&lock_path)
-                .map_err(|e| error(&e))?;
-            match file.try_lock() {
-                Ok(()) if is_still_at(&file, &lock_path) => {
-                    let lock = Lock { file, path: lock_path, _directory: directory };
-                    lock.sign();
+            let (locked, can_write) = match open(&lock_path).map_err(|e| error(&e))? {
+                Opened::Nowhere => return Ok(Lock { file: None, path: lock_path, _directory: directory }),
+                Opened::ToWrite(file) => (file.try_lock().map(|()| file), true),
+                // Some file systems, as NFS, take no other lock through such a descriptor.
+                Opened::ToRead(file) => (file.try_lock_shared().map(|()| file), false),
+            };
+            match locked {
+                Ok(file) if is_still_at(&file, &lock_path) => {
+                    let lock = Lock { file: Some(file), path: lock_path, _directory: directory };
+                    if can_write {
+                        lock.sign();
+                    }
                     return Ok(lock);
                 }
                 // `destroy` removed the file after it was opened here: the lock on it excludes nobody.
-                Ok(()) => {}
+                Ok(_) => {}
                 Err(TryLockError::WouldBlock) => thread::sleep(TRY_INTERVAL),
                 Err(TryLockError::Error(e)) => return Err(error(&e)),
             }
@@ -148,7 +189,7 @@ impl Lock {
         if let Err(e) = self.put_content(None) {
             log::debug!("{} does not say which process has it: {e}", self.path.display());
             // What an earlier process has left behind would be believed.
-            let _ = self.file.set_len(0);
+            let _ = self.file.as_ref().map(|file| file.set_len(0));
         }
     }
 
@@ -165,21 +206,22 @@ impl Lock {
     }
 
     fn put_content(&self, listening: Option<&Listening>) -> io::Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
         let mut content = format!("pid {}\n", std::process::id());
         if let Some(Listening { peer_address, client_address }) = listening {
             content.push_str(&format!("peer_address {peer_address}\nclient_address {client_address}\n"));
         }
         // One write over the old content and then the cut, so that who reads meanwhile finds at least the
         // pid.
-        self.file.write_all_at(content.as_bytes(), 0)?;
-        self.file.set_len(content.len() as u64)
+        file.write_all_at(content.as_bytes(), 0)?;
+        file.set_len(content.len() as u64)
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
         // Only a courtesy: the lock itself goes with the file's descriptor.
-        let _ = self.file.set_len(0);
+        let _ = self.file.as_ref().map(|file| file.set_len(0));
     }
 }
 
@@ -190,6 +232,10 @@ fn holder(lock_path: &Path) -> io::Result<Option<u32>> {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e),
     };
+    // Who only reads the store may not have been able to write here: then it is another process that did.
+    if file.try_lock_shared().is_ok() {
+        return Ok(None);
+    }
     Ok(read_content(&mut file)?.map(|running| running.pid))
 }
 
@@ -287,6 +333,20 @@ mod tests {
             assert_eq!(running(dir.path()), Err(in_use.clone()));
             assert_eq!(Lock::acquire(dir.path()).unwrap_err(), in_use);
         }
+    }
+
+    #[test]
+    fn who_locks_a_store_that_it_can_only_read_is_not_taken_for_the_last_one_to_serve_it() {
+        let dir = TestDir::new();
+        let lock_path = dir.path().join(LOCK_FILE);
+        std::fs::write(&lock_path, "pid 1\n").unwrap();
+        let reader = File::open(&lock_path).unwrap();
+        reader.try_lock_shared().unwrap();
+        let in_use = StoreError::InUse { path: dir.path().to_owned(), pid: None };
+        assert_eq!(Lock::acquire(dir.path()).unwrap_err(), in_use);
+        assert_eq!(running(dir.path()), Ok(None), "it is no node");
+        drop(reader);
+        Lock::acquire(dir.path()).unwrap();
     }
 
     #[test]

@@ -80,13 +80,14 @@ impl fmt::Display for Findings {
     }
 }
 
-/// Reads everything in the store at `path`: every page, every record. It takes the store's lock meanwhile.
+/// Reads everything in the store at `path`: every page, every record. It takes the store's lock meanwhile, also where
+/// that can only be read.
 ///
 /// # Errors
 /// As [`Store::open`](super::Store::open).
 pub fn verify(path: &Path) -> Result<Findings, StoreError> {
     directory::expect_store(path)?;
-    let _lock = Lock::acquire(path)?;
+    let _lock = Lock::acquire_to_read(path)?;
     let Reading { report, contents, .. } = read(path, Access::Read)?;
     Ok(Findings {
         identity: contents.identity,
