@@ -65,6 +65,7 @@ const STORE_FLOORS: &[(&str, u8)] = &[
     ("store", 5),
     ("reading", 4),
     ("contents", 3),
+    ("directory", 3),
     ("journal", 2),
     ("data_file", 2),
     ("lock", 1),

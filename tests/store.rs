@@ -82,6 +82,55 @@ fn a_drop_leaves_files_alone_that_are_not_its_own() {
     assert_eq!(fs::read_to_string(&notes).unwrap(), "do not lose this");
 }
 
+/// Its journal has all that it has handed out.
+#[test]
+fn a_store_that_has_lost_its_data_file_is_a_damaged_one_to_every_command() {
+    let directory = Directory::new();
+    let mut node = stopped(&directory);
+    fs::remove_file(node.store().join("data.mdb")).unwrap();
+    let store = contents(node.store());
+    let ports = ["--raft_port", "0", "--http_port", "0"];
+    let words = ["damaged", "data.mdb is missing", "leave it aside"];
+    let found = [&["start", "--id", "1"][..], &ports].concat();
+    let join = [&["join", "127.0.0.1:1", "--id", "1"][..], &ports].concat();
+    for line in [&["verify"][..], &ports, &found, &join, &["leave"]] {
+        node.command(line).refused(&words);
+    }
+    node.command(&["drop"]).refused(&[&words[..], &["drop --force"]].concat());
+    assert_eq!(contents(node.store()), store);
+
+    node.command(&["drop", "--force"]).succeeded();
+    assert!(!fs::exists(node.store()).unwrap());
+    drop(node);
+    node = stopped(&directory);
+    fs::remove_file(node.store().join("data.mdb")).unwrap();
+    drop(node);
+    node = Node::start(&directory, 1, &["--force"]);
+    assert_eq!(wait::until("an ID", || cluster::take(&node.clients)), 1, "another cluster begins anew");
+}
+
+/// As by a power cut. Nobody has to be told of it who wanted the store to be gone.
+#[test]
+fn a_store_whose_drop_was_interrupted_is_dropped_or_founded_over_without_force() {
+    let directory = Directory::new();
+    let mut node = stopped(&directory);
+    let interrupt = |node: &Node| {
+        fs::rename(node.store().join("data.mdb"), node.store().join("data.mdb.gone")).unwrap();
+        node.command(&["verify"]).refused(&["destroying", "interrupted", "drop"]);
+        node.command(&[]).refused(&["destroying", "interrupted", "drop"]);
+    };
+    interrupt(&node);
+    node.command(&["drop"]).succeeded();
+    assert!(!fs::exists(node.store()).unwrap());
+    drop(node);
+    node = stopped(&directory);
+    interrupt(&node);
+    drop(node);
+    node = Node::start(&directory, 1, &[]);
+    assert_eq!(wait::until("an ID", || cluster::take(&node.clients)), 1);
+    assert!(!fs::exists(node.store().join("data.mdb.gone")).unwrap());
+}
+
 #[test]
 fn a_store_in_the_way_of_start_stays_unless_forced() {
     let directory = Directory::new();

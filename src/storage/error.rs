@@ -26,10 +26,13 @@ pub enum StoreError {
         /// Where.
         path: PathBuf,
     },
-    /// A store was being made and never finished: it never took part in anything.
+    /// A store was being made and never finished, and never took part in anything; or its destroying did not come to
+    /// its end, and it will not again.
     Interrupted {
         /// Where.
         path: PathBuf,
+        /// What did not come to its end.
+        what: Interrupted,
     },
     /// The directory holds files that no store has.
     ForeignFiles {
@@ -154,6 +157,15 @@ pub enum StoreError {
     Bug,
 }
 
+/// What was interrupted, and left what is no store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Interrupted {
+    /// The making of a store.
+    Making,
+    /// The destroying of a store.
+    Destroying,
+}
+
 /// A place in a store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Place {
@@ -248,8 +260,11 @@ impl StoreError {
         match self {
             StoreError::NotFound { path } => write!(f, "there is no store at {}", path.display()),
             StoreError::Exists { path } => write!(f, "{} holds a store already", path.display()),
-            StoreError::Interrupted { path } => {
+            StoreError::Interrupted { path, what: Interrupted::Making } => {
                 write!(f, "the making of the store at {} was interrupted, nothing is lost", path.display())
+            }
+            StoreError::Interrupted { path, what: Interrupted::Destroying } => {
+                write!(f, "the destroying of the store at {} was interrupted", path.display())
             }
             StoreError::ForeignFiles { path, name } => {
                 write!(f, "{} holds something that is not a store's ({name:?})", path.display())
@@ -320,7 +335,14 @@ impl StoreError {
                      {path}` or --force, or give another --path"
                 )
             }
-            StoreError::Interrupted { .. } => f.write_str("give the `start` or `join` command again"),
+            StoreError::Interrupted { what: Interrupted::Making, .. } => {
+                f.write_str("give the `start` or `join` command again")
+            }
+            StoreError::Interrupted { what: Interrupted::Destroying, path } => write!(
+                f,
+                "remove what is left with `ticketd drop --path {}`, or make another with `start` or `join`",
+                path.display()
+            ),
             StoreError::ForeignFiles { .. } => f.write_str("give an empty or a new directory as --path"),
             StoreError::NotADirectory { .. } => f.write_str("give another --path"),
             StoreError::InUse { .. } => f.write_str("stop it first, or give another --path"),
@@ -389,7 +411,16 @@ mod tests {
                 "holds a store already",
                 "`ticketd drop --path /data/node1`",
             ),
-            (StoreError::Interrupted { path: path() }, "was interrupted", "again"),
+            (
+                StoreError::Interrupted { path: path(), what: Interrupted::Making },
+                "making of the store at /data/node1 was interrupted",
+                "again",
+            ),
+            (
+                StoreError::Interrupted { path: path(), what: Interrupted::Destroying },
+                "destroying of the store at /data/node1 was interrupted",
+                "`ticketd drop --path /data/node1`",
+            ),
             (StoreError::ForeignFiles { path: path(), name: "a\nb".into() }, "a\\nb", "--path"),
             (StoreError::NotADirectory { path: path() }, "not a directory", "--path"),
             (StoreError::InUse { path: path(), pid: Some(12) }, "in use by process 12", "stop it first"),

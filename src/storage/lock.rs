@@ -1,12 +1,13 @@
 //! The directory's lock: at most one process has a store open, and others can ask which.
 //!
 //! The lock is an advisory one on the file `lock`, so it goes with the process however that ends. The file's
-//! content says who holds it; the content alone means nothing, because a process that was killed leaves it
-//! behind. The directory itself is locked as well, for those who remove what they take for a stale file: two
-//! processes on one store would hand out the same IDs. This module knows nothing of what the store holds.
+//! content says who holds it, where there was room for that on the disk; the content alone means nothing, because a
+//! process that was killed leaves it behind. The directory itself is locked as well, for those who remove what they
+//! take for a stale file: two processes on one store would hand out the same IDs. This module knows nothing of what the
+//! store holds.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read, Seek};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -36,32 +37,35 @@ pub struct Listening {
 /// Which process holds the store at `path`; `None` where none does, or where there is no store.
 ///
 /// # Errors
-/// Where the lock file can not be read; [`StoreError::InUse`] where it is gone and a process holds the store.
+/// Where the lock file can not be read; [`StoreError::InUse`] where a process holds the store of which nothing is known.
 pub fn running(path: &Path) -> Result<Option<Running>, StoreError> {
     let lock_path = path.join(LOCK_FILE);
     let error = |error: &io::Error| StoreError::io("read", &lock_path, error);
     let mut file = match File::open(&lock_path) {
         Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+        Err(e) if e.kind() == ErrorKind::NotFound => {
             return match lock_directory(path, File::try_lock_shared) {
                 Directory::Held => Err(StoreError::InUse { path: path.to_owned(), pid: None }),
                 Directory::Locked(_) | Directory::Unlockable => Ok(None),
             };
         }
-        Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
+        Err(e) if e.kind() == ErrorKind::NotADirectory => {
             return Err(StoreError::NotADirectory { path: path.to_owned() });
         }
         Err(e) => return Err(error(&e)),
     };
-    let Some(running) = read_content(&mut file).map_err(|e| error(&e))? else {
-        return Ok(None);
-    };
-    // A process that was killed leaves its content behind, but not its lock.
-    match file.try_lock_shared() {
-        Ok(()) => Ok(None),
-        Err(TryLockError::WouldBlock) => Ok(Some(running)),
-        Err(TryLockError::Error(e)) => Err(error(&e)),
+    for _ in 0..TRIES {
+        let content = read_content(&mut file).map_err(|e| error(&e))?;
+        // A process that was killed leaves its content behind, but not its lock.
+        match (file.try_lock_shared(), content) {
+            (Ok(()), _) => return Ok(None),
+            (Err(TryLockError::WouldBlock), Some(running)) => return Ok(Some(running)),
+            // It is about to say who it is, or has the lock no longer than to let it go; or its disk is full.
+            (Err(TryLockError::WouldBlock), None) => thread::sleep(TRY_INTERVAL),
+            (Err(TryLockError::Error(e)), _) => return Err(error(&e)),
+        }
     }
+    Err(StoreError::InUse { path: path.to_owned(), pid: None })
 }
 
 /// A lock file far longer than what is ever written is not read to its end.
@@ -75,7 +79,8 @@ const TRY_INTERVAL: Duration = Duration::from_millis(5);
 /// The lock, held until this is dropped.
 #[derive(Debug)]
 pub(super) struct Lock {
-    file: File,
+    /// There may be none where the file system is read-only.
+    file: Option<File>,
     path: PathBuf,
     /// Locked as well, where the file system can do that.
     _directory: Option<File>,
@@ -103,9 +108,48 @@ fn lock_directory(path: &Path, lock: impl Fn(&File) -> Result<(), TryLockError>)
     }
 }
 
+/// The lock file, opened.
+enum Opened {
+    ToWrite(File),
+    /// It can not be written, and need not be, to lock it.
+    ToRead(File),
+    /// There is none, and nobody who could make one.
+    Nowhere,
+}
+
+fn open_to_write(lock_path: &Path) -> io::Result<Opened> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).open(lock_path).map(Opened::ToWrite)
+}
+
+fn open_to_read(lock_path: &Path) -> io::Result<Opened> {
+    let refused = match open_to_write(lock_path) {
+        Err(e) if matches!(e.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => e,
+        opened => return opened,
+    };
+    match File::open(lock_path) {
+        Ok(file) => Ok(Opened::ToRead(file)),
+        // Whoever has the store elsewhere, where the same file system can be written, has a lock file.
+        Err(e) if e.kind() == ErrorKind::NotFound && refused.kind() == ErrorKind::ReadOnlyFilesystem => {
+            Ok(Opened::Nowhere)
+        }
+        Err(e) if e.kind() == ErrorKind::NotFound => Err(refused),
+        Err(e) => Err(e),
+    }
+}
+
 impl Lock {
     /// Takes the lock of the directory at `path`, which must exist.
     pub(super) fn acquire(path: &Path) -> Result<Lock, StoreError> {
+        Lock::take(path, open_to_write)
+    }
+
+    /// As [`Lock::acquire`], for one who writes nothing: also where nothing can be written.
+    pub(super) fn acquire_to_read(path: &Path) -> Result<Lock, StoreError> {
+        Lock::take(path, open_to_read)
+    }
+
+    fn take(path: &Path, open: fn(&Path) -> io::Result<Opened>) -> Result<Lock, StoreError> {
         let lock_path = path.join(LOCK_FILE);
         let error = |error: &io::Error| StoreError::io("lock", &lock_path, error);
         for _ in 0..TRIES {
@@ -117,53 +161,82 @@ impl Lock {
                     continue;
                 }
             };
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&lock_path)
-                .map_err(|e| error(&e))?;
-            match file.try_lock() {
-                Ok(()) if is_still_at(&file, &lock_path) => {
-                    let lock = Lock { file, path: lock_path, _directory: directory };
-                    lock.write_content(None)?;
+            let (locked, can_write) = match open(&lock_path).map_err(|e| error(&e))? {
+                Opened::Nowhere => return Ok(Lock { file: None, path: lock_path, _directory: directory }),
+                Opened::ToWrite(file) => (file.try_lock().map(|()| file), true),
+                // Some file systems, as NFS, take no other lock through such a descriptor.
+                Opened::ToRead(file) => (file.try_lock_shared().map(|()| file), false),
+            };
+            match locked {
+                Ok(file) if is_still_at(&file, &lock_path) => {
+                    let lock = Lock { file: Some(file), path: lock_path, _directory: directory };
+                    if can_write {
+                        lock.sign();
+                    }
                     return Ok(lock);
                 }
                 // `destroy` removed the file after it was opened here: the lock on it excludes nobody.
-                Ok(()) => {}
+                Ok(_) => {}
                 Err(TryLockError::WouldBlock) => thread::sleep(TRY_INTERVAL),
                 Err(TryLockError::Error(e)) => return Err(error(&e)),
             }
         }
-        let pid = match File::open(&lock_path) {
-            Ok(mut holder) => read_content(&mut holder).map_err(|e| error(&e))?.map(|running| running.pid),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-            Err(e) => return Err(error(&e)),
-        };
-        Err(StoreError::InUse { path: path.to_owned(), pid })
+        Err(StoreError::InUse { path: path.to_owned(), pid: holder(&lock_path).map_err(|e| error(&e))? })
     }
 
-    /// Says where this process listens.
+    /// Says which process this is, where the disk has room for that. The lock counts without it.
+    fn sign(&self) {
+        if let Err(e) = self.put_content(None) {
+            log::debug!("{} does not say which process has it: {e}", self.path.display());
+            // What an earlier process has left behind would be believed.
+            let _ = self.file.as_ref().map(|file| file.set_len(0));
+        }
+    }
+
+    /// Says where this process listens. A full disk is no obstacle: then nobody is told.
     pub(super) fn write_content(&self, listening: Option<&Listening>) -> Result<(), StoreError> {
+        match self.put_content(listening) {
+            Err(e) if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+                let path = self.path.display();
+                log::warn!("no command can find this node, because {path} can not be written: {e}");
+                Ok(())
+            }
+            done => done.map_err(|e| StoreError::io("write to", &self.path, &e)),
+        }
+    }
+
+    fn put_content(&self, listening: Option<&Listening>) -> io::Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
         let mut content = format!("pid {}\n", std::process::id());
         if let Some(Listening { peer_address, client_address }) = listening {
             content.push_str(&format!("peer_address {peer_address}\nclient_address {client_address}\n"));
         }
         // One write over the old content and then the cut, so that who reads meanwhile finds at least the
         // pid.
-        let written = self.file.write_all_at(content.as_bytes(), 0);
-        written
-            .and_then(|()| self.file.set_len(content.len() as u64))
-            .map_err(|e| StoreError::io("write to", &self.path, &e))
+        file.write_all_at(content.as_bytes(), 0)?;
+        file.set_len(content.len() as u64)
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
         // Only a courtesy: the lock itself goes with the file's descriptor.
-        let _ = self.file.set_len(0);
+        let _ = self.file.as_ref().map(|file| file.set_len(0));
     }
+}
+
+/// Which process has the lock that could not be taken, where it has said so.
+fn holder(lock_path: &Path) -> io::Result<Option<u32>> {
+    let mut file = match File::open(lock_path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    // Who only reads the store may not have been able to write here: then it is another process that did.
+    if file.try_lock_shared().is_ok() {
+        return Ok(None);
+    }
+    Ok(read_content(&mut file)?.map(|running| running.pid))
 }
 
 fn is_still_at(file: &File, path: &Path) -> bool {
@@ -175,6 +248,7 @@ fn is_still_at(file: &File, path: &Path) -> bool {
 
 fn read_content(file: &mut File) -> io::Result<Option<Running>> {
     let mut content = Vec::new();
+    file.rewind()?;
     file.take(CONTENT_BYTES_MAX).read_to_end(&mut content)?;
     Ok(parse(&String::from_utf8_lossy(&content)))
 }
@@ -246,6 +320,33 @@ mod tests {
         assert_eq!(running(dir.path()), Ok(None));
         let _lock = Lock::acquire(dir.path()).unwrap();
         assert_eq!(running(dir.path()).unwrap().unwrap().listening, None);
+    }
+
+    #[test]
+    fn a_holder_that_has_not_said_who_it_is_is_another_process() {
+        let dir = TestDir::new();
+        let _lock = Lock::acquire(dir.path()).unwrap();
+        // As on a full disk.
+        for content in ["", "pi"] {
+            std::fs::write(dir.path().join(LOCK_FILE), content).unwrap();
+            let in_use = StoreError::InUse { path: dir.path().to_owned(), pid: None };
+            assert_eq!(running(dir.path()), Err(in_use.clone()));
+            assert_eq!(Lock::acquire(dir.path()).unwrap_err(), in_use);
+        }
+    }
+
+    #[test]
+    fn who_locks_a_store_that_it_can_only_read_is_not_taken_for_the_last_one_to_serve_it() {
+        let dir = TestDir::new();
+        let lock_path = dir.path().join(LOCK_FILE);
+        std::fs::write(&lock_path, "pid 1\n").unwrap();
+        let reader = File::open(&lock_path).unwrap();
+        reader.try_lock_shared().unwrap();
+        let in_use = StoreError::InUse { path: dir.path().to_owned(), pid: None };
+        assert_eq!(Lock::acquire(dir.path()).unwrap_err(), in_use);
+        assert_eq!(running(dir.path()), Ok(None), "it is no node");
+        drop(reader);
+        Lock::acquire(dir.path()).unwrap();
     }
 
     #[test]

@@ -20,9 +20,9 @@
 //! thread, verify        what the program calls
 //! store                 carries out on the files what `contents` decides
 //! reading               contents from both places
-//! contents              pure: what is there, and what becomes of a write
+//! contents | directory  pure: what is there, and what becomes of a write | whether there is a store
 //! journal | data_file   the two places on the disk
-//! lock, files, error    the directory, and what can go wrong
+//! lock, files, error    the lock, the names, and what can go wrong
 //! record                pure: what both places have, byte by byte
 //! ```
 //!
@@ -35,6 +35,7 @@
 
 mod contents;
 mod data_file;
+mod directory;
 mod error;
 mod files;
 mod journal;
@@ -48,8 +49,8 @@ mod thread;
 mod verify;
 
 pub use contents::{Collector, Contents, Recorder, Step, new_records};
-pub use error::{Place, StoreError};
-pub use files::destroy;
+pub use directory::destroy;
+pub use error::{Interrupted, Place, StoreError};
 pub use journal::{Journal, SECTOR_BYTES};
 pub use lock::{Listening, Running, running};
 pub use record::{Checkpoint, Extent, Key, KeyBytes, Pending, TransactionId, Value};

@@ -14,6 +14,7 @@ use super::contents::{Contents, Recorder, Step, new_records};
 #[cfg(test)]
 use super::data_file::Fault;
 use super::data_file::{Access, Batch, open_env, set_map_bytes, settle};
+use super::directory;
 use super::error::StoreError;
 use super::files::{self, DATA_FILE, JOURNAL_FILE, NEW_DATA_FILE};
 use super::journal::{JOURNAL_BYTES, Journal, JournalFile};
@@ -69,13 +70,13 @@ impl Store {
     ) -> Result<Store, StoreError> {
         let map_bytes = check_map_bytes(map_bytes)?;
         check_settings(settings)?;
-        files::expect_no_store(path)?;
+        directory::expect_no_store(path)?;
         files::make_directory(path)?;
         let lock = Lock::acquire(path)?;
         // Another process may have made one before the lock was ours.
-        files::expect_no_store(path)?;
+        directory::expect_no_store(path)?;
+        directory::clear(path)?;
         let new_data_path = path.join(NEW_DATA_FILE);
-        files::remove(&new_data_path)?;
         let journal = Journal::blank(identity.me.incarnation, JOURNAL_BYTES);
         let made = JournalFile::create(path, &journal)
             .and_then(|()| fill(&new_data_path, map_bytes, identity, settings, initial));
@@ -97,10 +98,12 @@ impl Store {
     /// [`StoreError::NotFound`], [`StoreError::Interrupted`], [`StoreError::InUse`], [`StoreError::Format`],
     /// [`StoreError::Damaged`], and whatever is wrong with the file system.
     pub fn open(path: &Path) -> Result<Store, StoreError> {
-        files::expect_store(path)?;
+        directory::expect_store(path)?;
         let lock = Lock::acquire(path)?;
-        // What is read may not be durable, and be promised to others: a process that was killed may have left a meta
-        // page that it had not synced. And where the sync of one has failed, LMDB takes the page back, but cannot sync
+        // What is read may not be durable, and be promised to others. So it is with the data file's name, where the
+        // process that made the store came no further than to give it; without it, there is no store.
+        files::sync_directory(path)?;
+        // A process that was killed may have left a meta page that it had not synced. And where the sync of one has failed, LMDB takes the page back, but cannot sync
         // that; the disk must not have the page when those that belong to it, free to whoever reads the file, are
         // written to.
         settle(&path.join(DATA_FILE))?;
@@ -243,10 +246,10 @@ impl Store {
         self.carry_out(|recorder| recorder.put_in_data_file(Value::MapSize(map_bytes)))
     }
 
-    /// Tells other processes where this one listens.
+    /// Tells other processes where this one listens, where the disk has room for that.
     ///
     /// # Errors
-    /// Where the lock file can not be written.
+    /// Where the lock file can not be written for another reason.
     pub fn publish(&mut self, listening: &Listening) -> Result<(), StoreError> {
         self.lock.write_content(Some(listening))
     }
@@ -370,7 +373,7 @@ mod tests {
     use crate::storage::contents::Collector;
     use crate::storage::record::Key;
     use crate::storage::testing::{self, TestDir, append, entry, member, settings, snapshot, write};
-    use crate::storage::{Place, SECTOR_BYTES, destroy, running, verify};
+    use crate::storage::{Interrupted, Place, SECTOR_BYTES, destroy, running, verify};
 
     const EIO: i32 = 5;
     const ENOSPC: i32 = 28;
@@ -941,7 +944,7 @@ mod tests {
         let dir = TestDir::new();
         // Everything but the last step; then, what a crash in the first write leaves behind.
         fill(&dir.path().join(NEW_DATA_FILE), MAP_BYTES_MIN, &member(), &settings(), None).unwrap();
-        let interrupted = StoreError::Interrupted { path: dir.path().to_owned() };
+        let interrupted = StoreError::Interrupted { path: dir.path().to_owned(), what: Interrupted::Making };
         assert_eq!(Store::open(dir.path()).unwrap_err(), interrupted);
         assert_eq!(verify(dir.path()).unwrap_err(), interrupted);
         std::fs::write(dir.path().join(NEW_DATA_FILE), b"").unwrap();

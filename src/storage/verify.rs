@@ -11,8 +11,8 @@ use raft_core::{HardState, LogIndex, Term};
 use rustix::process::Signal;
 
 use super::data_file::Access;
+use super::directory;
 use super::error::StoreError;
-use super::files;
 use super::lock::Lock;
 use super::reading::{Reading, read};
 use crate::identity::{Identity, Standing};
@@ -80,13 +80,14 @@ impl fmt::Display for Findings {
     }
 }
 
-/// Reads everything in the store at `path`: every page, every record. It takes the store's lock meanwhile.
+/// Reads everything in the store at `path`: every page, every record. It takes the store's lock meanwhile, also where
+/// that can only be read.
 ///
 /// # Errors
 /// As [`Store::open`](super::Store::open).
 pub fn verify(path: &Path) -> Result<Findings, StoreError> {
-    files::expect_store(path)?;
-    let _lock = Lock::acquire(path)?;
+    directory::expect_store(path)?;
+    let _lock = Lock::acquire_to_read(path)?;
     let Reading { report, contents, .. } = read(path, Access::Read)?;
     Ok(Findings {
         identity: contents.identity,

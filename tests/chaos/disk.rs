@@ -67,6 +67,8 @@ pub(crate) struct Disk {
 /// What a store's files are called in the words of `disk.c`.
 const DATA: &str = "data";
 const JOURNAL: &str = "journal";
+/// And their names.
+const NAMES: &str = "names";
 
 /// What has come to the disk, of what was not synced, when the power is cut.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -149,6 +151,11 @@ impl Disk {
     /// transaction, and before the first, at an opening, for all that it has.
     pub(crate) fn of_journal(&self) -> Disk {
         Disk { fault_at: JOURNAL, ..self.clone() }
+    }
+
+    /// The same, where faults are for syncs of the directory alone, and only these count.
+    pub(crate) fn of_names(&self) -> Disk {
+        Disk { fault_at: NAMES, ..self.clone() }
     }
 
     /// So many calls from now on do their work, and all after them fail with this error number.

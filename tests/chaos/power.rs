@@ -351,6 +351,63 @@ fn a_start_whose_disk_fails_at_any_place_leaves_a_whole_store_or_none() {
     }
 }
 
+/// The process that makes it hears that the sync of its name has failed; the next one finds it all the same.
+#[test]
+fn a_store_whose_name_was_not_synced_when_it_was_made_has_it_for_good_before_it_serves() {
+    Disk::install();
+    let directory = Directory::new();
+    let mut random = random(13);
+    for round in 0..rounds(8) {
+        let made = (0..).find_map(|skip| {
+            let store = directory.path().join(format!("store{round}-{skip}"));
+            let disk = Disk::at(&store);
+            disk.of_names().fail(Call::Sync, EIO, skip);
+            let mut node = Node::spawn_at(&directory, &store, 1, &["start"], &[]);
+            node.await_end();
+            disk.heal();
+            store.join("data.mdb").exists().then_some((node, disk))
+        });
+        let (mut node, disk) = made.expect("there is one such sync");
+        node.restart();
+        let last = wait::until("an ID", || cluster::take(&node.clients));
+        node.kill();
+        disk.cut_power(&mut random);
+        node.restart();
+        assert!(wait::until("an ID", || cluster::take(&node.clients)) > last);
+    }
+}
+
+/// A store is there until it is gone, and nobody has to force that.
+#[test]
+fn a_drop_whose_disk_fails_at_any_sync_leaves_a_whole_store_or_none() {
+    Disk::install();
+    let directory = Directory::new();
+    let (mut whole, mut gone) = (0, 0);
+    for skip in 0.. {
+        let mut node = Node::start(&directory, 1, &[]);
+        wait::until("an ID", || cluster::take(&node.clients));
+        node.stop();
+        let disk = Disk::of(&node);
+        disk.of_names().fail(Call::Sync, EIO, skip);
+        let dropped = node.command(&["drop"]);
+        disk.heal();
+        if dropped.status.success() {
+            break;
+        }
+        dropped.refused(&["Input/output error", &node.path()]);
+        let verified = node.command(&["verify"]);
+        if verified.status.success() {
+            whole += 1;
+        } else {
+            verified.refused(&["destroying", "interrupted", "drop"]);
+            gone += 1;
+        }
+        node.command(&["drop"]).succeeded();
+        assert!(!node.store().exists());
+    }
+    assert!(whole > 0 && gone > 0, "{whole} whole, {gone} gone");
+}
+
 /// Whether the store had been made.
 fn serves_after_start_or_restart(directory: &Directory, store: &Path, start: &[&str]) -> bool {
     let path = as_argument(store);

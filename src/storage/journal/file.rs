@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::JOURNAL_BYTES_MAX;
+use super::{JOURNAL_BYTES_MAX, Journal};
 use crate::storage::error::{Place, StoreError};
 use crate::storage::files::JOURNAL_FILE;
 
@@ -73,16 +73,27 @@ impl JournalFile {
 
 /// Reads the journal of the store at this path, as far as one can go.
 pub(crate) fn read(store: &Path) -> Result<Vec<u8>, StoreError> {
+    read_if_there(store)?.ok_or_else(|| {
+        let reason = "it is missing".to_owned();
+        StoreError::Damaged { path: store.to_owned(), place: Place::JournalFile, reason }
+    })
+}
+
+/// Whether the directory at this path has a journal to which something was written since it was made. Also true of one
+/// that is none of ours: it can not be told whose it is.
+pub(crate) fn holds_something(store: &Path) -> Result<bool, StoreError> {
+    let is_void = |bytes: &[u8]| bytes.len() as u64 <= JOURNAL_BYTES_MAX && Journal::is_void(bytes);
+    Ok(read_if_there(store)?.is_some_and(|bytes| !is_void(&bytes)))
+}
+
+fn read_if_there(store: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     let path = store.join(JOURNAL_FILE);
     let error = |error: &io::Error| StoreError::io("read", &path, error);
     let file = match File::open(&path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            let reason = "it is missing".to_owned();
-            return Err(StoreError::Damaged { path: store.to_owned(), place: Place::JournalFile, reason });
-        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(|e| error(&e))?,
     };
     let mut bytes = Vec::new();
     file.take(JOURNAL_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|e| error(&e))?;
-    Ok(bytes)
+    Ok(Some(bytes))
 }

@@ -113,6 +113,12 @@ impl Journal {
         bytes
     }
 
+    /// Whether these bytes, of whatever length, are a [blank](Journal::blank) journal or what a crash has left of the
+    /// making of one. It tells nothing of whose it is: nothing is known of the node then.
+    pub(crate) fn is_void(bytes: &[u8]) -> bool {
+        bytes.chunks(SECTOR_BYTES).all(|sector| sector.iter().skip(CHECKSUM_BYTES + 1).all(|byte| *byte == 0))
+    }
+
     /// Reads a journal as a whole: what it has beyond the checkpoint.
     pub(crate) fn read(
         bytes: &[u8],
@@ -488,5 +494,26 @@ mod tests {
         assert_eq!(file[27..31], *b"abc\0");
         let covered = [&ME.0.to_be_bytes()[..], &1u64.to_be_bytes(), &second[4..]].concat();
         assert_eq!(second[..4], crc32fast::hash(&covered).to_be_bytes());
+    }
+    #[test]
+    fn a_journal_is_void_until_it_has_a_part_of_a_transaction_wherever_that_is() {
+        let blank = Journal::blank(Incarnation(7), JOURNAL_BYTES);
+        assert!(Journal::is_void(&blank) && Journal::is_void(&[]));
+        for end in [1, 3, 5, 300, SECTOR_BYTES, SECTOR_BYTES + 4, blank.len() - 1] {
+            assert!(Journal::is_void(&blank[..end]), "{end} bytes");
+            assert!(Journal::is_void(&vec![0; end]), "{end} bytes that were not written");
+        }
+        let mut torn = blank.clone();
+        torn[5 * SECTOR_BYTES..8 * SECTOR_BYTES].fill(0);
+        assert!(Journal::is_void(&torn));
+        for sector in [0, 1, 1000, blank.len() / SECTOR_BYTES - 1] {
+            let mut used = blank.clone();
+            let head = Head { part: 0, bytes: 0, id: TransactionId(1), after: TransactionId(0) };
+            head.seal(Incarnation(7), sector, &mut used[sector * SECTOR_BYTES..][..SECTOR_BYTES]);
+            assert!(!Journal::is_void(&used), "sector {sector}");
+            used[sector * SECTOR_BYTES..][..SECTOR_BYTES - 1].fill(0);
+            used[(sector + 1) * SECTOR_BYTES - 1] = 1;
+            assert!(!Journal::is_void(&used), "sector {sector}");
+        }
     }
 }

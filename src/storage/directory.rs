@@ -1,0 +1,225 @@
+//! What store there is in a directory, and how it is destroyed.
+//!
+//! The names of the files tell, and where a data file is missing, whether anything was written to the journal that lies
+//! there: a node that founds a cluster over what is left of another's store hands its IDs out again. It must never know
+//! what is in a store that is there.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::error::{Interrupted, Place, StoreError};
+use super::files::{
+    self, DATA_FILE, GONE_DATA_FILE, JOURNAL_FILE, LMDB_LOCK_FILE, LOCK_FILE, NEW_DATA_FILE, remove,
+    sync_directory,
+};
+use super::journal;
+use super::lock::Lock;
+
+/// Destroys the store at `path`, finished or not, damaged or not: its files, and then the directory where it is empty
+/// and can be removed. Other files are left alone.
+///
+/// # Errors
+/// [`StoreError::NotFound`]; [`StoreError::InUse`] while a process holds it; where the file system refuses.
+pub fn destroy(path: &Path) -> Result<(), StoreError> {
+    match look(path)? {
+        Found::Nothing | Found::Foreign(_) => return Err(StoreError::NotFound { path: path.to_owned() }),
+        Found::Unfinished | Found::Store | Found::Remnant | Found::Gone => {}
+    }
+    let lock = Lock::acquire(path)?;
+    // Whatever interrupts this, there is all of the store before the data file has lost its name, and none after it,
+    // which needs no force: who finds a file of this name knows that the journal is to go as well.
+    files::give_up(path)?;
+    clear(path)?;
+    for name in [LMDB_LOCK_FILE, LOCK_FILE] {
+        remove(&path.join(name))?;
+    }
+    drop(lock);
+    // It may hold other files, be a mount point, or belong to a directory that is not ours to change.
+    let _ = fs::remove_dir(path);
+    Ok(())
+}
+
+/// Removes what is left where there is no store, or no whole one. The caller holds the lock.
+///
+/// The journal goes first, and for good: without the other files, which say that it means nothing, it would be what is
+/// left of a store that has lost its data file.
+pub(super) fn clear(path: &Path) -> Result<(), StoreError> {
+    remove(&path.join(JOURNAL_FILE))?;
+    sync_directory(path)?;
+    [GONE_DATA_FILE, NEW_DATA_FILE].iter().try_for_each(|name| remove(&path.join(name)))
+}
+
+/// Sees that there is a store at `path`.
+pub(super) fn expect_store(path: &Path) -> Result<(), StoreError> {
+    let interrupted = |what| Err(StoreError::Interrupted { path: path.to_owned(), what });
+    match look(path)? {
+        Found::Store => Ok(()),
+        Found::Unfinished => interrupted(Interrupted::Making),
+        Found::Gone => interrupted(Interrupted::Destroying),
+        Found::Remnant => Err(lost(path)),
+        Found::Nothing | Found::Foreign(_) => Err(StoreError::NotFound { path: path.to_owned() }),
+    }
+}
+
+/// Sees that a store may be made at `path`.
+pub(super) fn expect_no_store(path: &Path) -> Result<(), StoreError> {
+    match look(path)? {
+        // Never finished, it never took part in anything: it is made anew. Or it was meant to be gone.
+        Found::Nothing | Found::Unfinished | Found::Gone => Ok(()),
+        Found::Store => Err(StoreError::Exists { path: path.to_owned() }),
+        Found::Remnant => Err(lost(path)),
+        Found::Foreign(name) => Err(StoreError::ForeignFiles { path: path.to_owned(), name }),
+    }
+}
+
+fn lost(path: &Path) -> StoreError {
+    let reason = format!("{DATA_FILE} is missing, and {JOURNAL_FILE} holds what was written after it");
+    StoreError::Damaged { path: path.to_owned(), place: Place::File, reason }
+}
+
+/// What a directory holds.
+enum Found {
+    /// No files, or only those that mean nothing; or there is no directory.
+    Nothing,
+    /// A store that was being made.
+    Unfinished,
+    /// A store.
+    Store,
+    /// What is left of a store that has lost its data file.
+    Remnant,
+    /// What is left of a store that was being destroyed.
+    Gone,
+    /// No store, but another file, of this name.
+    Foreign(String),
+}
+
+/// Looks what there is.
+fn look(path: &Path) -> Result<Found, StoreError> {
+    let error = |error: io::Error| StoreError::io("read", path, &error);
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(e) => return Err(error(e)),
+    };
+    let (mut store, mut gone, mut unfinished, mut foreign) = (false, false, false, None);
+    for entry in entries {
+        let name = entry.map_err(error)?.file_name();
+        if name == DATA_FILE {
+            store = true;
+        } else if name == GONE_DATA_FILE {
+            gone = true;
+        } else if name == NEW_DATA_FILE {
+            unfinished = true;
+        } else if ![JOURNAL_FILE, LOCK_FILE, LMDB_LOCK_FILE].into_iter().any(|ours| name == ours) {
+            foreign = Some(name.to_string_lossy().into_owned());
+        }
+    }
+    Ok(if store {
+        Found::Store
+    } else if !gone && journal::holds_something(path)? {
+        Found::Remnant
+    } else if let Some(name) = foreign {
+        Found::Foreign(name)
+    } else if gone {
+        Found::Gone
+    } else if unfinished {
+        Found::Unfinished
+    } else {
+        Found::Nothing
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{read, remove_file, write};
+
+    use super::*;
+    use crate::storage::testing::{TestDir, append, member};
+    use crate::storage::{MAP_BYTES_MIN, Store, verify};
+
+    fn create(dir: &TestDir) -> Result<Store, StoreError> {
+        Store::create(dir.path(), MAP_BYTES_MIN, &member(), &[], None)
+    }
+
+    /// A store whose journal holds something.
+    fn make_used(dir: &TestDir) {
+        create(dir).unwrap().write(&[append(1, 1..=1, 0)]).unwrap();
+    }
+
+    #[test]
+    fn a_store_that_has_lost_its_data_file_is_damaged_and_none_is_made_over_it() {
+        for leftover in [&[][..], &[NEW_DATA_FILE], &["notes"]] {
+            let dir = TestDir::new();
+            make_used(&dir);
+            let journal = read(dir.path().join(JOURNAL_FILE)).unwrap();
+            remove_file(dir.path().join(DATA_FILE)).unwrap();
+            for name in leftover {
+                write(dir.path().join(name), "").unwrap();
+            }
+            let error = Store::open(dir.path()).unwrap_err();
+            assert!(matches!(&error, StoreError::Damaged { place: Place::File, .. }), "{error}");
+            assert_eq!(verify(dir.path()).unwrap_err(), error);
+            assert_eq!(create(&dir).unwrap_err(), error);
+            assert_eq!(read(dir.path().join(JOURNAL_FILE)).unwrap(), journal);
+            destroy(dir.path()).unwrap();
+            assert!(!dir.path().join(JOURNAL_FILE).exists());
+        }
+    }
+
+    #[test]
+    fn a_journal_that_holds_nothing_is_no_store() {
+        let dir = TestDir::new();
+        drop(create(&dir).unwrap());
+        remove_file(dir.path().join(DATA_FILE)).unwrap();
+        let blank = read(dir.path().join(JOURNAL_FILE)).unwrap();
+        for left in [&blank[..], &blank[..5000], &[0; 512], &[]] {
+            write(dir.path().join(JOURNAL_FILE), left).unwrap();
+            let not_found = StoreError::NotFound { path: dir.path().to_owned() };
+            assert_eq!(Store::open(dir.path()).unwrap_err(), not_found, "{} bytes", left.len());
+            assert_eq!(destroy(dir.path()).unwrap_err(), not_found);
+            make_used(&dir);
+            Store::open(dir.path()).unwrap();
+            destroy(dir.path()).unwrap();
+            fs::create_dir(dir.path()).unwrap();
+        }
+    }
+
+    /// What destroying a store leaves where it is interrupted: after each of its steps, and where the last one is not
+    /// durable.
+    #[test]
+    fn wherever_a_destroying_is_interrupted_there_is_all_of_the_store_or_none() {
+        type Finish = fn(&TestDir);
+        let destroyed: Finish = |dir| destroy(dir.path()).unwrap();
+        let made: Finish = make_used;
+        for finish in [destroyed, made] {
+            for removed in [&[][..], &[JOURNAL_FILE]] {
+                let dir = TestDir::new();
+                make_used(&dir);
+                files::give_up(dir.path()).unwrap();
+                for name in removed {
+                    remove_file(dir.path().join(name)).unwrap();
+                }
+                let interrupted =
+                    StoreError::Interrupted { path: dir.path().to_owned(), what: Interrupted::Destroying };
+                assert_eq!(Store::open(dir.path()).unwrap_err(), interrupted);
+                assert_eq!(verify(dir.path()).unwrap_err(), interrupted);
+                finish(&dir);
+                assert!(!dir.path().join(GONE_DATA_FILE).exists());
+                assert_eq!(dir.path().join(JOURNAL_FILE).exists(), dir.path().join(DATA_FILE).exists());
+            }
+        }
+    }
+
+    /// The next store in its place must not be taken for it, should it lose its own data file.
+    #[test]
+    fn a_store_that_is_made_where_another_was_being_destroyed_is_as_good_as_any() {
+        let dir = TestDir::new();
+        make_used(&dir);
+        files::give_up(dir.path()).unwrap();
+        make_used(&dir);
+        Store::open(dir.path()).unwrap();
+        remove_file(dir.path().join(DATA_FILE)).unwrap();
+        assert!(matches!(Store::open(dir.path()).unwrap_err(), StoreError::Damaged { .. }));
+    }
+}
