@@ -92,18 +92,26 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Prints lines for whoever gave the command. A reader that has gone, such as `head`, is no trouble of ours.
+/// Prints text for whoever gave the command. A reader that has gone, such as `head`, is no trouble of ours.
 ///
 /// # Errors
-/// [`Failure`] where standard output takes nothing, as on a full disk.
-fn say(lines: &str) -> Result<(), Failure> {
+/// Where standard output takes nothing, as on a full disk.
+pub fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(lines.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::runtime(format!(
-            "can not write to standard output ({error}); the command itself was done"
-        ))),
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+/// Prints lines, the last of which needs no end.
+///
+/// # Errors
+/// As [`print`].
+fn say(lines: &str) -> Result<(), Failure> {
+    print(&format!("{lines}\n")).map_err(|error| {
+        Failure::runtime(format!("can not write to standard output ({error}); the command itself was done"))
+    })
 }
 
 impl From<SettingsError> for Failure {
