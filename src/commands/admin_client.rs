@@ -5,6 +5,7 @@
 //! sockets. It must never look at a store; a request that may have been carried out although no answer came is
 //! made again, and every request of [`AdminRequest`] bears that.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -35,7 +36,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How many redirects are followed at once. Two nodes that each believe the other leads must not be asked in a
 /// tight loop.
 const REDIRECTS_MAX: u32 = 3;
-/// How often the same trouble is repeated in the log.
+/// How often trouble with one address is told in the log.
 const NARRATION_INTERVAL: Duration = Duration::from_secs(10);
 /// One read from a socket; a status of the largest cluster takes a few.
 const READ_BYTES: usize = 16 * 1024;
@@ -238,7 +239,7 @@ impl Asking<'_> {
             }
             AdminResponse::Retry(reason) => {
                 self.may_have_happened |= reason == RetryReason::Unknown;
-                self.narrator.tell(format!("{address}: {reason}"));
+                self.narrator.tell(address, format!("{address}: {reason}"));
                 Next::Wait
             }
             AdminResponse::Refused(reason) => return Err(self.failed(AskProblem::Refused(reason))),
@@ -248,12 +249,12 @@ impl Asking<'_> {
     fn on_trouble(&mut self, address: &str, trouble: Trouble) -> Result<(), AskError> {
         match trouble {
             Trouble::Unreachable(reason) => {
-                self.narrator.tell(format!("can not reach {address}: {reason}"));
+                self.narrator.tell(address, format!("can not reach {address}: {reason}"));
                 Ok(())
             }
             Trouble::NoAnswer(reason) => {
                 self.may_have_happened = true;
-                self.narrator.tell(format!("no answer from {address}: {reason}"));
+                self.narrator.tell(address, format!("no answer from {address}: {reason}"));
                 Ok(())
             }
             Trouble::Foreign(reason) => {
@@ -291,23 +292,32 @@ fn led_by(leader: NodeId, address: &str) -> String {
     format!("node {leader} at {address} was said to lead")
 }
 
-/// Says each trouble once, and again when it lasts.
+/// Says what is wrong with an address once, and again when something still is after a while.
 #[derive(Default)]
 struct Narrator {
     /// What is wrong at this moment, said or not.
     trouble: String,
-    /// What was said last, and when.
-    told: Option<(String, Instant)>,
+    /// Of which addresses something was said within the last [`NARRATION_INTERVAL`], and when: no more than could be
+    /// asked in that time.
+    told: BTreeMap<String, Instant>,
 }
 
 impl Narrator {
-    fn tell(&mut self, trouble: String) {
-        let said = |(told, at): &(String, Instant)| *told == trouble && at.elapsed() < NARRATION_INTERVAL;
-        if !self.told.as_ref().is_some_and(said) {
+    fn tell(&mut self, address: &str, trouble: String) {
+        if self.is_due(address, Instant::now()) {
             log::info!("waiting for the cluster: {trouble}");
-            self.told = Some((trouble.clone(), Instant::now()));
         }
         self.trouble = trouble;
+    }
+
+    /// Whether nothing was said of the address lately; from now on, something was.
+    fn is_due(&mut self, address: &str, now: Instant) -> bool {
+        self.told.retain(|_, at| now.duration_since(*at) < NARRATION_INTERVAL);
+        let is_due = !self.told.contains_key(address);
+        if is_due {
+            self.told.insert(address.to_owned(), now);
+        }
+        is_due
     }
 }
 
@@ -484,6 +494,19 @@ mod tests {
         ]);
         assert_eq!(ask_for_transfer(&[away, there], &long()), Ok(Settled::Status("{}".to_owned())));
         thread.join().unwrap();
+    }
+
+    #[test]
+    fn trouble_with_several_addresses_is_told_once_for_each_and_again_when_it_lasts() {
+        let mut narrator = Narrator::default();
+        let begun = Instant::now();
+        let told: Vec<bool> =
+            ["a:1", "b:1", "a:1", "b:1"].map(|address| narrator.is_due(address, begun)).into();
+        assert_eq!(told, [true, true, false, false]);
+        let soon = begun + NARRATION_INTERVAL - Duration::from_millis(1);
+        assert!(!narrator.is_due("a:1", soon));
+        assert!(narrator.is_due("a:1", begun + NARRATION_INTERVAL));
+        assert_eq!(narrator.told.len(), 1, "what is long ago is forgotten");
     }
 
     #[test]
