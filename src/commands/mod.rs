@@ -4,6 +4,7 @@
 //! Floor 5: uses everything below. It must never decide anything that a cluster has to agree on.
 
 mod admin_client;
+mod cluster_view;
 mod contacts;
 mod daemonize;
 mod drop;
@@ -155,17 +156,24 @@ fn required_id(flags: &Flags, subcommand: &str) -> Result<NodeId, Failure> {
     })
 }
 
+/// Whether there was a store where a new one is to be, and `--force` was given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum InTheWay {
+    Nothing,
+    Destroyed,
+}
+
 /// With `--force`, makes room for a new store.
-fn destroy_in_the_way(flags: &Flags) -> Result<(), Failure> {
+fn destroy_in_the_way(flags: &Flags) -> Result<InTheWay, Failure> {
     if !flags.force {
-        return Ok(());
+        return Ok(InTheWay::Nothing);
     }
     match storage::destroy(flags.path()) {
         Ok(()) => {
             log::info!("destroyed the store that was at {}", flags.path().display());
-            Ok(())
+            Ok(InTheWay::Destroyed)
         }
-        Err(StoreError::NotFound { .. }) => Ok(()),
+        Err(StoreError::NotFound { .. }) => Ok(InTheWay::Nothing),
         Err(error) => Err(error.into()),
     }
 }
