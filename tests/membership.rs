@@ -386,6 +386,10 @@ fn a_learner_that_never_got_the_log_moves_by_joining_again() {
     // It has nobody to tell where it is, and the leader looks for it where it was.
     two.respawn(&["--raft_port", "0"]);
     two.end().refused(&["join"]);
+    // Nor does it know that it is not alone.
+    for command in [&["leave"][..], &["leave", "--id", "1"], &["transfer"]] {
+        two.command(command).refused(&["has not heard from its cluster yet", "leave --id 2"]);
+    }
     network.heal();
     cluster.add(2);
     cluster.await_voters(&[1, 2]);

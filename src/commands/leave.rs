@@ -104,7 +104,10 @@ fn remove(
     absent: Absent,
 ) -> Result<(), Failure> {
     if contacts.addresses().is_empty() {
-        return Err(Failure::runtime(last_member(id)));
+        return Err(Failure::runtime(match absent {
+            Absent::IsDone => last_member(id),
+            Absent::IsAnError => no_member(id),
+        }));
     }
     let request = AdminRequest::Remove { id, incarnation };
     let error = match ask(contacts.addresses(), &request, &Patience::lasting(PATIENCE)) {
@@ -116,9 +119,7 @@ fn remove(
     };
     match error.problem {
         AskProblem::Refused(RefusedReason::NoSuchMember) if absent == Absent::IsDone => Ok(()),
-        AskProblem::Refused(RefusedReason::NoSuchMember) => Err(Failure::runtime(format!(
-            "node {id} is not a member of the cluster: 'ticketd status' shows who is"
-        ))),
+        AskProblem::Refused(RefusedReason::NoSuchMember) => Err(Failure::runtime(no_member(id))),
         AskProblem::Refused(RefusedReason::LastVoter) => Err(Failure::runtime(last_member(id))),
         AskProblem::Refused(
             RefusedReason::IdTaken
@@ -130,6 +131,10 @@ fn remove(
         | AskProblem::GaveUp { .. }
         | AskProblem::Incompatible { .. } => Err(Failure::runtime(error.to_string())),
     }
+}
+
+fn no_member(id: NodeId) -> String {
+    format!("node {id} is not a member of the cluster: 'ticketd status' shows who is")
 }
 
 fn last_member(id: NodeId) -> String {
@@ -185,5 +190,9 @@ mod tests {
         let contacts = Contacts::Stopped { me, others: Vec::new() };
         let failure = remove(&contacts, id, Some(me.incarnation), Absent::IsDone).unwrap_err();
         assert!(failure.to_string().contains("ticketd drop"), "{failure}");
+        // Whoever else is meant is not the last of anything.
+        let other = NodeId::new(7).unwrap();
+        let failure = remove(&contacts, other, None, Absent::IsAnError).unwrap_err();
+        assert!(failure.to_string().contains("node 7 is not a member"), "{failure}");
     }
 }
