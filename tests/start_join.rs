@@ -307,6 +307,32 @@ fn a_join_with_force_that_may_have_been_heard_is_given_again_without_it() {
 }
 
 #[test]
+fn the_settings_in_force_are_logged_as_given_and_as_stored() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &["--window", "7", "--raft_port", "0"]);
+    let port = node.peers.rsplit_once(':').map_or("", |(_, port)| port).to_owned();
+    let settings = |node: &Node| {
+        let log = node.log();
+        let lines: Vec<&str> = log
+            .lines()
+            .filter_map(|line| line.split_once("INFO  settings: "))
+            .map(|(_, said)| said)
+            .collect();
+        assert_eq!(lines.len(), 1, "{log}");
+        lines[0].split(' ').map(str::to_owned).collect::<Vec<_>>()
+    };
+    let has = |settings: &[String], wanted: &str| settings.iter().any(|pair| pair == wanted);
+    let started = settings(&node);
+    for wanted in ["window=7", "election_timeout=300", &format!("raft_port={port}")] {
+        assert!(has(&started, wanted), "{wanted}: {started:?}");
+    }
+    node.stop();
+    node.restart_with(&["--batch_max", "8", "--raft_port", "0"]);
+    let restarted = settings(&node);
+    assert!(has(&restarted, "window=7") && has(&restarted, "batch_max=8"), "{restarted:?}");
+}
+
+#[test]
 fn two_joins_at_the_same_time_both_succeed() {
     let cluster = Cluster::of(1);
     let one = cluster.awake().next().map(|node| node.peers.clone()).unwrap();
