@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn flags_that_contradict_each_other_are_usage_and_a_strange_store_is_not() {
-        let port = SettingsError::SamePort { port: 1 };
+        let port = SettingsError::SamePort { flags: ["--a", "--b"], port: 1 };
         assert_eq!(Failure::from(port).exit_status(), 2);
         let stored = SettingsError::Stored { name: "a".to_owned(), value: "b".to_owned() };
         assert_eq!(Failure::from(stored).exit_status(), 1);
