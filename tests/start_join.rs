@@ -307,6 +307,21 @@ fn a_join_with_force_that_may_have_been_heard_is_given_again_without_it() {
 }
 
 #[test]
+fn one_list_of_members_serves_all_hosts() {
+    let directory = Directory::new();
+    let one = Node::start(&directory, 1, &[]);
+    let own = ports::free().to_string();
+    let all = [one.peers.as_str(), &format!("127.0.0.1:{own}")].join(",");
+    let mut two = Node::spawn(&directory, 2, &["join", &all], &["--raft_port", &own]);
+    two.await_listening();
+    two.await_status("both vote", |status| status.voters() == [1, 2]);
+    let own = ports::free().to_string();
+    let (address, store) = (format!("127.0.0.1:{own}"), directory.join("3"));
+    let line = ["join", &address, "--id", "3", "--path", &store, "--raft_port", &own, "--http_port", "0"];
+    command::run(&line).refused_as_usage(&["own address"]);
+}
+
+#[test]
 fn the_settings_in_force_are_logged_as_given_and_as_stored() {
     let directory = Directory::new();
     let mut node = Node::start(&directory, 1, &["--window", "7", "--raft_port", "0"]);

@@ -182,17 +182,18 @@ pub(super) fn knows_nobody(store: &Store) -> bool {
     store.latest_membership().members.is_empty()
 }
 
-/// The members that have an address at all, but for this node itself, as texts.
+/// The members that have an address at all, but for this node itself, as texts. One list for all hosts names it too.
 fn reachable_members(members: &[HostPort], settings: &Settings) -> Result<Vec<String>, Failure> {
     let own = settings.peer_address();
-    if members.contains(&own) {
+    let members: Vec<&HostPort> = members.iter().filter(|member| **member != own).collect();
+    if members.is_empty() {
         return Err(Failure::usage(format!(
             "{own} is this node's own address: name a member of the cluster"
         )));
     }
     let mut unresolved = None;
     let mut resolved = false;
-    for member in members {
+    for member in &members {
         match (member.host.to_string().as_str(), member.port).to_socket_addrs() {
             Ok(mut addresses) => resolved |= addresses.next().is_some(),
             Err(error) => unresolved = Some(format!("the host of {member} does not resolve ({error})")),
@@ -246,7 +247,8 @@ mod tests {
     fn a_node_can_not_join_through_itself() {
         let failure = reachable_members(&parsed(&["127.0.0.1:9000"]), &Settings::default()).unwrap_err();
         assert!(failure.to_string().contains("own address"), "{failure}");
-        assert!(reachable_members(&parsed(&["127.0.0.1:9001"]), &Settings::default()).is_ok());
+        let all_hosts = parsed(&["127.0.0.1:9000", "127.0.0.1:9001"]);
+        assert_eq!(reachable_members(&all_hosts, &Settings::default()).unwrap(), ["127.0.0.1:9001"]);
     }
 
     #[test]
