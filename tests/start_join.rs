@@ -348,6 +348,16 @@ fn the_settings_in_force_are_logged_as_given_and_as_stored() {
 }
 
 #[test]
+fn a_node_that_hangs_is_said_not_to_answer_and_its_cluster_is_not() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &[]);
+    node.pause();
+    let said = node.command(&["status"]).refused(&["the node did not answer in time"]);
+    assert!(!said.contains("cluster"), "{said}");
+    node.resume();
+}
+
+#[test]
 fn two_joins_at_the_same_time_both_succeed() {
     let cluster = Cluster::of(1);
     let one = cluster.awake().next().map(|node| node.peers.clone()).unwrap();

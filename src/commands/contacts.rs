@@ -10,7 +10,7 @@ use raft_core::{Incarnation, Membership, NodeId, Peer};
 use serde_json::Value;
 
 use super::Failure;
-use super::admin_client::{Patience, Settled, ask};
+use super::admin_client::{AskError, AskProblem, Patience, Settled, ask};
 use crate::identity::{Identity, Standing};
 use crate::peer::AdminRequest;
 use crate::storage::{self, Listening, Running, Store, StoreError};
@@ -119,6 +119,10 @@ pub(super) fn status_of(address: &str) -> Result<String, Failure> {
     match ask(&[address.to_owned()], &AdminRequest::Status, &patience) {
         Ok(Settled::Status(json)) => Ok(json),
         Ok(Settled::Joined { .. } | Settled::Removed | Settled::Transferred) => Err(not_understood(address)),
+        // Only the node was asked, and not its cluster.
+        Err(AskError { problem: AskProblem::GaveUp { trouble }, .. }) => {
+            Err(Failure::runtime(format!("the node did not answer in time ({trouble}): see its log")))
+        }
         Err(error) => Err(Failure::runtime(error.problem.to_string())),
     }
 }
