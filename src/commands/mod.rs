@@ -186,8 +186,8 @@ fn after_serving(ended: serve::Ended, path: &Path, id: NodeId) -> Result<(), Fai
         serve::Ended::Stopped => Ok(()),
         serve::Ended::Removed => {
             log::info!(
-                "node {id} has left its cluster, and its store is of no use any more: 'ticketd drop --path {shown}' \
-                 destroys it"
+                "node {id} has left its cluster, and its store is of no use any more: the 'ticketd leave' that was \
+                 given here destroys it; where it was removed from elsewhere, 'ticketd drop --path {shown}' does"
             );
             Ok(())
         }
