@@ -21,12 +21,16 @@ fn main() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(ParseExit::Text(text)) => {
-            // A reader that has gone, such as `head`, is no trouble of ours.
-            let _ = std::io::stdout().write_all(text.as_bytes());
-            return ExitCode::SUCCESS;
+            return match commands::print(&text) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    complain(&format!("can not write to standard output ({error})"));
+                    ExitCode::FAILURE
+                }
+            };
         }
         Err(ParseExit::Usage(line)) => {
-            eprintln!("ticketd: {line}");
+            complain(&line);
             return ExitCode::from(2);
         }
     };
@@ -36,11 +40,17 @@ fn main() -> ExitCode {
         Err(failure) => {
             let line = failure.to_string();
             if !line.is_empty() {
-                eprintln!("ticketd: {line}");
+                complain(&line);
             }
             ExitCode::from(failure.exit_status())
         }
     }
+}
+
+/// The exit status tells as well, and must not become another where standard error takes nothing: on a full disk, or
+/// where its reader has gone.
+fn complain(line: &str) {
+    let _ = std::io::stderr().write_all(format!("ticketd: {line}\n").as_bytes());
 }
 
 /// Each record is one line on standard error: when, how grave, what.

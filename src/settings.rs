@@ -364,10 +364,30 @@ impl Settings {
                 election_timeout_ms: self.election_timeout_ms,
             });
         }
-        if self.raft_port == self.http_port && self.raft_port != 0 {
-            return Err(SettingsError::SamePort { port: self.raft_port });
+        self.check_ports()
+    }
+
+    /// One port can not serve two purposes on one host.
+    fn check_ports(&self) -> Result<(), SettingsError> {
+        let raft = ("--raft_port", self.raft_port);
+        let http = ("--http_port", self.http_port);
+        let metrics = self.metrics_port.filter(|_| self.metrics_share_a_host());
+        let metrics = metrics.map(|port| ("--metrics_port", port));
+        let pairs = [Some((raft, http)), metrics.map(|port| (raft, port)), metrics.map(|port| (http, port))];
+        for ((first, port), (second, other)) in pairs.into_iter().flatten() {
+            if port == other && port != 0 {
+                return Err(SettingsError::SamePort { flags: [first, second], port });
+            }
         }
         Ok(())
+    }
+
+    /// Whether metrics listen where members and clients do, as far as can be told without resolving names.
+    fn metrics_share_a_host(&self) -> bool {
+        let apart = |metrics: &Host, host: &Host| {
+            metrics != host && !metrics.is_unspecified() && !host.is_unspecified()
+        };
+        self.metrics_hosts().iter().any(|metrics| !self.hosts.iter().all(|host| apart(metrics, host)))
     }
 
     /// What the other members are told to connect to.
@@ -428,8 +448,10 @@ pub enum SettingsError {
         /// As given, in milliseconds.
         election_timeout_ms: u64,
     },
-    /// The members and the clients can not share a port.
+    /// Members, clients and metrics can not share a port.
     SamePort {
+        /// What chooses it for the one and for the other.
+        flags: [&'static str; 2],
         /// The port.
         port: u16,
     },
@@ -457,8 +479,8 @@ impl fmt::Display for SettingsError {
                 "a heartbeat each {heartbeat_interval_ms} ms is too slow for an election timeout of \
                  {election_timeout_ms} ms: --heartbeat_interval must be less than half of --election_timeout"
             ),
-            SettingsError::SamePort { port } => {
-                write!(f, "--raft_port and --http_port are both {port}: give them different ports")
+            SettingsError::SamePort { flags: [one, other], port } => {
+                write!(f, "{one} and {other} are both {port}: give them different ports")
             }
             SettingsError::Stored { name, value } => write!(
                 f,
@@ -612,6 +634,34 @@ mod tests {
     }
 
     #[test]
+    fn metrics_can_not_share_a_port_with_others_on_the_same_host() {
+        let with = |hosts: &[&str], metrics_host: Option<&str>, port| {
+            let hosts = hosts.iter().map(|host| host.parse().unwrap()).collect();
+            Settings::default().with(&Changes {
+                hosts: Some(hosts),
+                advertise: Some("a.example".parse().unwrap()),
+                metrics_host: metrics_host.map(|host| host.parse().unwrap()),
+                metrics_port: Some(OrOff::Given(port)),
+                ..Changes::default()
+            })
+        };
+        for (port, flag) in [(8000, "--http_port"), (9000, "--raft_port")] {
+            let flags = [flag, "--metrics_port"];
+            for (hosts, metrics_host) in [
+                (&["127.0.0.1"][..], None),
+                (&["10.0.0.1", "127.0.0.1"], Some("127.0.0.1")),
+                (&["0.0.0.0"], Some("127.0.0.1")),
+                (&["10.0.0.1"], Some("::")),
+            ] {
+                let error = with(hosts, metrics_host, port).unwrap_err();
+                assert_eq!(error, SettingsError::SamePort { flags, port }, "{hosts:?} {metrics_host:?}");
+            }
+            assert!(with(&["10.0.0.1"], Some("127.0.0.1"), port).is_ok());
+        }
+        assert!(with(&["127.0.0.1"], None, 0).is_ok());
+    }
+
+    #[test]
     fn what_makes_no_sense_as_a_whole_is_refused() {
         let refused = |changes: Changes| Settings::default().with(&changes).unwrap_err();
         for everywhere in ["0.0.0.0", "::"] {
@@ -624,7 +674,8 @@ mod tests {
         let heartbeat = Changes { heartbeat_interval_ms: Some(150), ..Changes::default() };
         assert!(matches!(refused(heartbeat), SettingsError::HeartbeatTooSlow { .. }));
         let port = Changes { raft_port: Some(8000), ..Changes::default() };
-        assert_eq!(refused(port), SettingsError::SamePort { port: 8000 });
+        let flags = ["--raft_port", "--http_port"];
+        assert_eq!(refused(port), SettingsError::SamePort { flags, port: 8000 });
         let just = Changes { election_timeout_ms: Some(121), ..Changes::default() };
         assert!(Settings::default().with(&just).is_ok());
         let free = Changes { raft_port: Some(0), http_port: Some(0), ..Changes::default() };

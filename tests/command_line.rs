@@ -2,8 +2,10 @@
 
 mod harness;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::net::{TcpListener, TcpStream};
+use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -32,6 +34,30 @@ fn help_names_every_command() {
                 "{command} is missing:\n{said}"
             );
         }
+    }
+}
+
+#[test]
+fn the_exit_status_is_as_promised_where_nothing_can_be_said() {
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    let status =
+        |args: &[&str], errors: Stdio| command::ticketd(args).stderr(errors).status().unwrap().code();
+    for (args, promised) in [
+        (&["--path", "nosuch"][..], 1),
+        (&["status", "--path", "nosuch"], 1),
+        (&["start"], 2),
+        (&["--nosuch"], 2),
+    ] {
+        assert_eq!(status(args, full().into()), Some(promised), "{args:?} on a full disk");
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(status(args, writer.into()), Some(promised), "{args:?} into a closed pipe");
+    }
+    for flag in ["-v", "--help"] {
+        let said = command::ticketd(&[flag]).stdout(full()).output().unwrap();
+        assert_eq!(said.status.code(), Some(1), "{flag}");
+        let said = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert!(said.starts_with("ticketd: can not write to standard output"), "{said}");
     }
 }
 

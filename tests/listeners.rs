@@ -11,6 +11,7 @@ use std::path::Path;
 use harness::directory::{Directory, as_argument};
 use harness::http;
 use harness::node::Node;
+use harness::ports;
 use harness::wait;
 
 fn has_ipv6() -> bool {
@@ -146,4 +147,14 @@ fn a_host_for_metrics_without_a_port_is_refused() {
     let said = Node::spawn(&directory, 1, &["start"], &["--metrics_host", "127.0.0.1"]).end();
     assert_eq!(said.status.code(), Some(2));
     assert!(said.stderr.contains("--metrics_port"), "{}", said.stderr);
+}
+
+#[test]
+fn metrics_on_a_port_of_the_same_node_are_refused() {
+    let directory = Directory::new();
+    let port = ports::free().to_string();
+    for flag in ["--raft_port", "--http_port"] {
+        let said = Node::spawn(&directory, 1, &["start"], &[flag, &port, "--metrics_port", &port]).end();
+        said.refused_as_usage(&["--metrics_port", flag, "different ports"]);
+    }
 }

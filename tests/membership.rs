@@ -2,8 +2,13 @@
 
 mod harness;
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+
+use rustix::process::geteuid;
 
 use harness::cluster::{self, Cluster};
 use harness::command;
@@ -34,6 +39,56 @@ fn a_follower_leaves_and_its_store_goes_with_it() {
     let rest: Vec<u64> = (1..=3).filter(|id| *id != follower).collect();
     cluster.await_voters(&rest);
     assert!(cluster.take() > 0);
+}
+
+/// What a user says and ends with who may look at what this one owns, and not change it.
+fn leave_as_another(node: &Node) -> io::Result<(Option<i32>, String)> {
+    let mut command = command::ticketd(&["leave", "--path", &node.path()]);
+    let permit = |mode| fs::set_permissions(node.store(), Permissions::from_mode(mode));
+    if geteuid().is_root() {
+        // Nobody, on every Linux.
+        command.uid(65534).gid(65534);
+    }
+    permit(0o555)?;
+    let output = command.output();
+    permit(0o755)?;
+    output.map(|said| (said.status.code(), String::from_utf8_lossy(&said.stderr).into_owned()))
+}
+
+#[test]
+fn a_user_who_may_not_destroy_the_store_can_not_make_the_node_leave() {
+    let mut cluster = Cluster::of(3);
+    let follower = cluster.follower();
+    let node = cluster.node(follower);
+    match leave_as_another(node) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            eprintln!("skipped: others may not run what this user has built");
+            return;
+        }
+        said => {
+            let (code, said) = said.unwrap();
+            assert_eq!(code, Some(1), "{said}");
+            assert!(said.contains("may not destroy the store"), "{said}");
+            assert!(said.contains("nothing has changed"), "{said}");
+        }
+    }
+    assert!(node.status().is_some(), "it goes on");
+    cluster.await_voters(&[1, 2, 3]);
+}
+
+#[test]
+fn a_leave_that_can_not_destroy_the_store_says_that_the_node_has_left() {
+    let mut cluster = Cluster::of(2);
+    let follower = cluster.follower();
+    let node = cluster.node(follower);
+    // In the place of a file that would be removed, what only looks like it.
+    fs::create_dir(node.store().join("lock.mdb")).unwrap();
+    let said = node.command(&["leave"]).refused(&["remains"]);
+    assert!(said.contains(&format!("node {follower} has left its cluster; its store at")), "{said}");
+    assert!(said.contains("ticketd drop"), "{said}");
+    node.await_end();
+    let rest: Vec<u64> = (1..=2).filter(|id| *id != follower).collect();
+    cluster.await_voters(&rest);
 }
 
 #[test]
@@ -91,6 +146,8 @@ fn a_live_member_that_is_removed_by_its_id_stops() {
     for id in (1..=3).filter(|id| *id != leader) {
         cluster.node(leader).command(&["leave", "--id", &id.to_string()]).succeeded();
         cluster.node(id).await_end();
+        let log = cluster.node(id).log();
+        assert!(log.contains("where it was removed from elsewhere, 'ticketd drop --path "), "{log}");
     }
     cluster.await_voters(&[leader]);
     assert!(cluster.take() > 0);
@@ -331,6 +388,10 @@ fn a_learner_that_never_got_the_log_moves_by_joining_again() {
     // It has nobody to tell where it is, and the leader looks for it where it was.
     two.respawn(&["--raft_port", "0"]);
     two.end().refused(&["join"]);
+    // Nor does it know that it is not alone.
+    for command in [&["leave"][..], &["leave", "--id", "1"], &["transfer"]] {
+        two.command(command).refused(&["has not heard from its cluster yet", "leave --id 2"]);
+    }
     network.heal();
     cluster.add(2);
     cluster.await_voters(&[1, 2]);

@@ -254,6 +254,110 @@ fn a_join_that_is_asked_to_stop_while_it_waits_stops() {
 }
 
 #[test]
+fn a_join_that_is_to_destroy_a_store_first_sees_that_the_cluster_can_be_reached() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &[]);
+    let before = wait::until("an ID", || cluster::take(&node.clients));
+    node.stop();
+    let store = node.findings();
+    let nobody = format!("127.0.0.1:{}", ports::free());
+    let mut join = Node::spawn(&directory, 1, &["join", &nobody], &["--force"]);
+    wait::until_true("the join says what it waits for", || join.log().contains("waiting for the cluster"));
+    join.signal(rustix::process::Signal::TERM);
+    join.end().refused_in_the_end(&["nothing has changed"]);
+    assert_eq!(node.findings(), store);
+    node.restart();
+    assert!(wait::until("an ID", || cluster::take(&node.clients)) > before);
+}
+
+#[test]
+fn a_join_that_is_to_destroy_a_store_first_sees_that_its_id_is_free() {
+    let mut cluster = Cluster::of(3);
+    let follower = cluster.follower();
+    let through = cluster.node(follower).peers.clone();
+    let other = Directory::new();
+    let mut node = Node::start(&other, 2, &[]);
+    node.stop();
+    let store = node.findings();
+    let mut join = Node::spawn(&other, 2, &["join", &through], &["--force"]);
+    join.end().refused_in_the_end(&["belongs to another", "leave --id 2", "nothing has changed"]);
+    assert_eq!(node.findings(), store);
+    cluster.await_voters(&[1, 2, 3]);
+    // A free one is taken, through whoever leads.
+    let path = node.path();
+    let (raft_port, http_port) = (ports::free().to_string(), ports::free().to_string());
+    let line = ["join", &through, "--force", "--id", "4", "--path", &path];
+    let ports = ["--raft_port", &raft_port, "--http_port", &http_port];
+    let running = Running::spawn(other.path(), &[&line[..], &ports].concat());
+    cluster.await_voters(&[1, 2, 3, 4]);
+    assert!(running.stderr().contains("destroyed the store that was at"), "{}", running.stderr());
+}
+
+#[test]
+fn a_join_with_force_that_may_have_been_heard_is_given_again_without_it() {
+    let directory = Directory::new();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let mut two = Node::spawn(&directory, 2, &["join", &address], &["--force"]);
+    let (mut stream, _) = silent.accept().unwrap();
+    read_frame(&mut stream).unwrap();
+    two.signal(rustix::process::Signal::TERM);
+    two.end().refused_in_the_end(&["may yet take the node in", "again without --force"]);
+    assert!(two.store().join("data.mdb").exists(), "the cluster may know it");
+}
+
+#[test]
+fn one_list_of_members_serves_all_hosts() {
+    let directory = Directory::new();
+    let one = Node::start(&directory, 1, &[]);
+    let own = ports::free().to_string();
+    let all = [one.peers.as_str(), &format!("127.0.0.1:{own}")].join(",");
+    let mut two = Node::spawn(&directory, 2, &["join", &all], &["--raft_port", &own]);
+    two.await_listening();
+    two.await_status("both vote", |status| status.voters() == [1, 2]);
+    let own = ports::free().to_string();
+    let (address, store) = (format!("127.0.0.1:{own}"), directory.join("3"));
+    let line = ["join", &address, "--id", "3", "--path", &store, "--raft_port", &own, "--http_port", "0"];
+    command::run(&line).refused_as_usage(&["own address"]);
+}
+
+#[test]
+fn the_settings_in_force_are_logged_as_given_and_as_stored() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &["--window", "7", "--raft_port", "0"]);
+    let port = node.peers.rsplit_once(':').map_or("", |(_, port)| port).to_owned();
+    let settings = |node: &Node| {
+        let log = node.log();
+        let lines: Vec<&str> = log
+            .lines()
+            .filter_map(|line| line.split_once("INFO  settings: "))
+            .map(|(_, said)| said)
+            .collect();
+        assert_eq!(lines.len(), 1, "{log}");
+        lines[0].split(' ').map(str::to_owned).collect::<Vec<_>>()
+    };
+    let has = |settings: &[String], wanted: &str| settings.iter().any(|pair| pair == wanted);
+    let started = settings(&node);
+    for wanted in ["window=7", "election_timeout=300", &format!("raft_port={port}")] {
+        assert!(has(&started, wanted), "{wanted}: {started:?}");
+    }
+    node.stop();
+    node.restart_with(&["--batch_max", "8", "--raft_port", "0"]);
+    let restarted = settings(&node);
+    assert!(has(&restarted, "window=7") && has(&restarted, "batch_max=8"), "{restarted:?}");
+}
+
+#[test]
+fn a_node_that_hangs_is_said_not_to_answer_and_its_cluster_is_not() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &[]);
+    node.pause();
+    let said = node.command(&["status"]).refused(&["the node did not answer in time"]);
+    assert!(!said.contains("cluster"), "{said}");
+    node.resume();
+}
+
+#[test]
 fn two_joins_at_the_same_time_both_succeed() {
     let cluster = Cluster::of(1);
     let one = cluster.awake().next().map(|node| node.peers.clone()).unwrap();

@@ -135,8 +135,10 @@ fn leadership_is_transferred_to_whom_it_is_asked_for_under_load() {
 fn without_an_id_leadership_goes_to_another_member() {
     let mut cluster = Cluster::steady(3);
     let leader = cluster.leader();
-    cluster.node(leader).command(&["transfer"]).succeeded();
-    assert_ne!(cluster.leader(), leader);
+    let said = cluster.node(leader).command(&["transfer"]).succeeded();
+    let next = cluster.leader();
+    assert_ne!(next, leader);
+    assert_eq!(said, format!("node {next} leads\n"));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! sockets. It must never look at a store; a request that may have been carried out although no answer came is
 //! made again, and every request of [`AdminRequest`] bears that.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use raft_core::{LogIndex, NodeId};
 
 use super::Failure;
+use super::cluster_view::{ClusterView, Leader};
 use crate::identity::ClusterId;
 use crate::peer::{
     self, AdminRequest, AdminResponse, Decoder, Frame, FrameError, PROTOCOL_VERSION, Refuse, RefusedReason,
@@ -35,7 +37,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How many redirects are followed at once. Two nodes that each believe the other leads must not be asked in a
 /// tight loop.
 const REDIRECTS_MAX: u32 = 3;
-/// How often the same trouble is repeated in the log.
+/// How often trouble with one address is told in the log.
 const NARRATION_INTERVAL: Duration = Duration::from_secs(10);
 /// One read from a socket; a status of the largest cluster takes a few.
 const READ_BYTES: usize = 16 * 1024;
@@ -183,28 +185,52 @@ pub(super) fn ask(
     request: &AdminRequest,
     patience: &Patience<'_>,
 ) -> Result<Settled, AskError> {
-    let mut asking = Asking { request, patience, may_have_happened: false, narrator: Narrator::default() };
-    let mut pause = PAUSE_MIN;
-    loop {
-        for member in members {
-            if let Some(settled) = asking.follow(member)? {
-                return Ok(settled);
-            }
-        }
-        patience.sleep(pause).map_err(|impatience| asking.ended(impatience))?;
-        pause = (pause * 2).min(PAUSE_MAX);
-    }
+    Asking::new(request, StatusOf::Any, patience).settle(members)
+}
+
+/// Asks until a member says how things stand that leads, as far as it knows.
+///
+/// # Errors
+/// As [`ask`].
+pub(super) fn ask_leader(members: &[String], patience: &Patience<'_>) -> Result<Settled, AskError> {
+    Asking::new(&AdminRequest::Status, StatusOf::Leader, patience).settle(members)
+}
+
+/// Whose status settles the matter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum StatusOf {
+    Any,
+    Leader,
 }
 
 /// One request under way.
 struct Asking<'a> {
     request: &'a AdminRequest,
+    status_of: StatusOf,
     patience: &'a Patience<'a>,
     may_have_happened: bool,
     narrator: Narrator,
 }
 
-impl Asking<'_> {
+impl<'a> Asking<'a> {
+    fn new(request: &'a AdminRequest, status_of: StatusOf, patience: &'a Patience<'a>) -> Asking<'a> {
+        Asking { request, status_of, patience, may_have_happened: false, narrator: Narrator::default() }
+    }
+
+    /// Asks one member after the other, again and again.
+    fn settle(mut self, members: &[String]) -> Result<Settled, AskError> {
+        let mut pause = PAUSE_MIN;
+        loop {
+            for member in members {
+                if let Some(settled) = self.follow(member)? {
+                    return Ok(settled);
+                }
+            }
+            self.patience.sleep(pause).map_err(|impatience| self.ended(impatience))?;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
     /// Asks one member and those that it redirects to. `None` where nothing is settled.
     fn follow(&mut self, member: &str) -> Result<Option<Settled>, AskError> {
         let mut address = member.to_owned();
@@ -230,30 +256,51 @@ impl Asking<'_> {
             }
             AdminResponse::Removed { at: _ } => Next::Settled(Settled::Removed),
             AdminResponse::Transferred => Next::Settled(Settled::Transferred),
-            AdminResponse::Status(json) => Next::Settled(Settled::Status(json)),
-            AdminResponse::Redirect { leader, peer_address } => {
-                log::debug!("{address} says that node {leader} at {peer_address} leads");
-                self.narrator.trouble = led_by(leader, &peer_address);
-                Next::Ask(peer_address)
-            }
+            AdminResponse::Status(json) => match self.status_of {
+                StatusOf::Any => Next::Settled(Settled::Status(json)),
+                StatusOf::Leader => self.on_status(address, json)?,
+            },
+            AdminResponse::Redirect { leader, peer_address } => self.led_by(address, leader, peer_address),
             AdminResponse::Retry(reason) => {
                 self.may_have_happened |= reason == RetryReason::Unknown;
-                self.narrator.tell(format!("{address}: {reason}"));
+                self.narrator.tell(address, format!("{address}: {reason}"));
                 Next::Wait
             }
             AdminResponse::Refused(reason) => return Err(self.failed(AskProblem::Refused(reason))),
         })
     }
 
+    fn on_status(&mut self, address: &str, json: String) -> Result<Next, AskError> {
+        match ClusterView::parse(&json).map(|view| view.leader) {
+            Some(Leader::Itself(_)) => Ok(Next::Settled(Settled::Status(json))),
+            Some(Leader::Other { id, peer_address }) => Ok(self.led_by(address, id, peer_address)),
+            Some(Leader::Unknown) => {
+                self.narrator.tell(address, format!("{address}: {}", RetryReason::NoLeader));
+                Ok(Next::Wait)
+            }
+            None => Err(self.failed(AskProblem::Incompatible {
+                address: address.to_owned(),
+                reason: "gives a status that is not understood: use the version of ticketd that it runs"
+                    .to_owned(),
+            })),
+        }
+    }
+
+    fn led_by(&mut self, address: &str, leader: NodeId, peer_address: String) -> Next {
+        log::debug!("{address} says that node {leader} at {peer_address} leads");
+        self.narrator.trouble = format!("node {leader} at {peer_address} was said to lead");
+        Next::Ask(peer_address)
+    }
+
     fn on_trouble(&mut self, address: &str, trouble: Trouble) -> Result<(), AskError> {
         match trouble {
             Trouble::Unreachable(reason) => {
-                self.narrator.tell(format!("can not reach {address}: {reason}"));
+                self.narrator.tell(address, format!("can not reach {address}: {reason}"));
                 Ok(())
             }
             Trouble::NoAnswer(reason) => {
                 self.may_have_happened = true;
-                self.narrator.tell(format!("no answer from {address}: {reason}"));
+                self.narrator.tell(address, format!("no answer from {address}: {reason}"));
                 Ok(())
             }
             Trouble::Foreign(reason) => {
@@ -287,27 +334,32 @@ enum Next {
     Wait,
 }
 
-fn led_by(leader: NodeId, address: &str) -> String {
-    format!("node {leader} at {address} was said to lead")
-}
-
-/// Says each trouble once, and again when it lasts.
+/// Says what is wrong with an address once, and again when something still is after a while.
 #[derive(Default)]
 struct Narrator {
     /// What is wrong at this moment, said or not.
     trouble: String,
-    /// What was said last, and when.
-    told: Option<(String, Instant)>,
+    /// Of which addresses something was said within the last [`NARRATION_INTERVAL`], and when: no more than could be
+    /// asked in that time.
+    told: BTreeMap<String, Instant>,
 }
 
 impl Narrator {
-    fn tell(&mut self, trouble: String) {
-        let said = |(told, at): &(String, Instant)| *told == trouble && at.elapsed() < NARRATION_INTERVAL;
-        if !self.told.as_ref().is_some_and(said) {
+    fn tell(&mut self, address: &str, trouble: String) {
+        if self.is_due(address, Instant::now()) {
             log::info!("waiting for the cluster: {trouble}");
-            self.told = Some((trouble.clone(), Instant::now()));
         }
         self.trouble = trouble;
+    }
+
+    /// Whether nothing was said of the address lately; from now on, something was.
+    fn is_due(&mut self, address: &str, now: Instant) -> bool {
+        self.told.retain(|_, at| now.duration_since(*at) < NARRATION_INTERVAL);
+        let is_due = !self.told.contains_key(address);
+        if is_due {
+            self.told.insert(address.to_owned(), now);
+        }
+        is_due
     }
 }
 
@@ -472,6 +524,27 @@ mod tests {
     }
 
     #[test]
+    fn the_leaders_status_is_asked_for_where_another_member_says_that_it_is() {
+        let status = |id: u64, role: &str, leader: &str, at: &str| {
+            let members = format!(r#"[{{"id":2,"peer_address":"{at}"}}]"#);
+            format!(r#"{{"id":{id},"role":"{role}","leader":{leader},"members":{members}}}"#)
+        };
+        let answer = |json: &str| bytes(AdminResponse::Status(json.to_owned()));
+        let wanted = status(2, "leader", "2", "h:1");
+        let (leader, leads) = member(vec![answer(&wanted)]);
+        let candidate = status(1, "candidate", "null", &leader);
+        let (other, follows) = member(vec![answer(&candidate), answer(&status(1, "follower", "2", &leader))]);
+        assert_eq!(ask_leader(&[other], &long()), Ok(Settled::Status(wanted)));
+        leads.join().unwrap();
+        follows.join().unwrap();
+
+        let (strange, thread) = member(vec![answer("{}")]);
+        let error = ask_leader(&[strange], &long()).unwrap_err();
+        assert!(matches!(error.problem, AskProblem::Incompatible { .. }), "{error:?}");
+        thread.join().unwrap();
+    }
+
+    #[test]
     fn a_member_that_is_away_is_passed_over_and_one_without_a_leader_is_asked_again() {
         let away = {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -484,6 +557,19 @@ mod tests {
         ]);
         assert_eq!(ask_for_transfer(&[away, there], &long()), Ok(Settled::Status("{}".to_owned())));
         thread.join().unwrap();
+    }
+
+    #[test]
+    fn trouble_with_several_addresses_is_told_once_for_each_and_again_when_it_lasts() {
+        let mut narrator = Narrator::default();
+        let begun = Instant::now();
+        let told: Vec<bool> =
+            ["a:1", "b:1", "a:1", "b:1"].map(|address| narrator.is_due(address, begun)).into();
+        assert_eq!(told, [true, true, false, false]);
+        let soon = begun + NARRATION_INTERVAL - Duration::from_millis(1);
+        assert!(!narrator.is_due("a:1", soon));
+        assert!(narrator.is_due("a:1", begun + NARRATION_INTERVAL));
+        assert_eq!(narrator.told.len(), 1, "what is long ago is forgotten");
     }
 
     #[test]
@@ -548,12 +634,7 @@ mod tests {
         });
         let request = AdminRequest::Transfer { to: None };
         let patience = long();
-        let mut asking = Asking {
-            request: &request,
-            patience: &patience,
-            may_have_happened: false,
-            narrator: Narrator::default(),
-        };
+        let mut asking = Asking::new(&request, StatusOf::Any, &patience);
         assert_eq!(asking.follow(&address), Ok(None));
         thread.join().unwrap();
     }

@@ -10,7 +10,7 @@ use raft_core::{Incarnation, Membership, NodeId, Peer};
 use serde_json::Value;
 
 use super::Failure;
-use super::admin_client::{Patience, Settled, ask};
+use super::admin_client::{AskError, AskProblem, Patience, Settled, ask};
 use crate::identity::{Identity, Standing};
 use crate::peer::AdminRequest;
 use crate::storage::{self, Listening, Running, Store, StoreError};
@@ -57,8 +57,11 @@ impl Contacts {
                 path.display()
             ))),
             Standing::Member { .. } => {
-                let others = others(&store.latest_membership(), me.id);
-                Ok(Contacts::Stopped { me, others })
+                let membership = store.latest_membership();
+                if membership.members.is_empty() {
+                    return Err(Failure::runtime(not_heard_yet(path, me.id)));
+                }
+                Ok(Contacts::Stopped { me, others: others(&membership, me.id) })
             }
         }
     }
@@ -81,6 +84,15 @@ impl Contacts {
             Contacts::Stopped { me, others: _ } => Ok(*me),
         }
     }
+}
+
+/// Of a node that the cluster has taken in, and that was stopped before it received any of the log.
+fn not_heard_yet(path: &Path, id: NodeId) -> String {
+    format!(
+        "node {id} has not heard from its cluster yet, so its store at {} names nobody to ask: ask at a member; \
+         'ticketd leave --id {id}' there removes this node, and 'ticketd drop' here then destroys its store",
+        path.display()
+    )
 }
 
 /// The process and the addresses of a node that listens.
@@ -107,6 +119,10 @@ pub(super) fn status_of(address: &str) -> Result<String, Failure> {
     match ask(&[address.to_owned()], &AdminRequest::Status, &patience) {
         Ok(Settled::Status(json)) => Ok(json),
         Ok(Settled::Joined { .. } | Settled::Removed | Settled::Transferred) => Err(not_understood(address)),
+        // Only the node was asked, and not its cluster.
+        Err(AskError { problem: AskProblem::GaveUp { trouble }, .. }) => {
+            Err(Failure::runtime(format!("the node did not answer in time ({trouble}): see its log")))
+        }
         Err(error) => Err(Failure::runtime(error.problem.to_string())),
     }
 }
@@ -131,7 +147,7 @@ fn parse_peer(json: &str) -> Option<Peer> {
 }
 
 /// Where the members but for `me` listen for peers.
-pub(super) fn others(membership: &Membership, me: NodeId) -> Vec<String> {
+fn others(membership: &Membership, me: NodeId) -> Vec<String> {
     let others = membership.members.iter().filter(|(id, _)| **id != me);
     others.map(|(_, member)| member.peer_address.clone()).collect()
 }

@@ -1,8 +1,7 @@
 //! `ticketd drop`: destroys the store of a stopped node, and asks nobody.
 
-use raft_core::{Membership, NodeId};
+use raft_core::{Membership, Peer};
 
-use super::contacts::others;
 use super::serve::refuse_running;
 use super::{Failure, say};
 use crate::cli::Flags;
@@ -17,20 +16,30 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let known = if flags.force { None } else { look(flags)? };
     storage::destroy(path)?;
     say(&format!("the store at {} is destroyed", path.display()))?;
-    if let Some((id, membership)) = known
-        && membership.members.contains_key(&id)
-        && !others(&membership, id).is_empty()
-    {
-        say(&format!(
-            "node {id} is still a member of its cluster, as far as the store knew: remove it there with 'ticketd \
-             leave --id {id}'"
-        ))?;
+    match known.and_then(|(me, membership)| left_behind(me, &membership)) {
+        Some(line) => say(&line),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// What to do elsewhere, where others may still count the node of a store that is destroyed. A number can have been
+/// given to a new node since, which must not be removed in its stead.
+fn left_behind(me: Peer, membership: &Membership) -> Option<String> {
+    let Peer { id, incarnation } = me;
+    // One that has not heard from its cluster yet may have been taken in all the same.
+    let may_count = membership.members.is_empty() || membership.contains(me);
+    let is_alone = membership.members.keys().eq([&id]);
+    (may_count && !is_alone).then(|| {
+        format!(
+            "node {id} may still be a member of its cluster: if 'ticketd status --json' at a member shows id {id} with \
+             incarnation {incarnation}, remove it there with 'ticketd leave --id {id}'; if with another incarnation, \
+             that is a new node, and no longer the one whose store this was"
+        )
+    })
 }
 
 /// What is about to be destroyed. A store that can not be read may be wanted by whoever looks into why.
-fn look(flags: &Flags) -> Result<Option<(NodeId, Membership)>, Failure> {
+fn look(flags: &Flags) -> Result<Option<(Peer, Membership)>, Failure> {
     let path = flags.path();
     refuse_running(path)?;
     let outcome = match storage::verify_in_child(path) {
@@ -40,7 +49,7 @@ fn look(flags: &Flags) -> Result<Option<(NodeId, Membership)>, Failure> {
         Err(error) => Err(error),
     };
     match outcome {
-        Ok(store) => Ok(Some((store.identity().me.id, store.latest_membership()))),
+        Ok(store) => Ok(Some((store.identity().me, store.latest_membership()))),
         // It never took part in anything.
         Err(StoreError::Interrupted { .. }) => Ok(None),
         Err(
@@ -53,6 +62,43 @@ fn look(flags: &Flags) -> Result<Option<(NodeId, Membership)>, Failure> {
         Err(error) => {
             let line = Failure::from(error);
             Err(Failure::runtime(format!("{line}; 'ticketd drop --force' destroys it as it is")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_core::{Incarnation, Member, NodeId, Suffrage};
+
+    use super::*;
+
+    fn membership(of: &[(u64, u128)]) -> Membership {
+        let member = |incarnation| Member {
+            incarnation: Incarnation(incarnation),
+            suffrage: Suffrage::Voter,
+            peer_address: "h:1".to_owned(),
+            client_address: "h:2".to_owned(),
+        };
+        let members =
+            of.iter().map(|&(id, incarnation)| (NodeId::new(id).unwrap(), member(incarnation))).collect();
+        Membership { members }
+    }
+
+    #[test]
+    fn a_member_that_may_be_counted_is_named_with_what_tells_it_from_a_new_node_of_its_number() {
+        let me = Peer { id: NodeId::new(3).unwrap(), incarnation: Incarnation(255) };
+        for counted in [&[(1, 1), (3, 255)][..], &[]] {
+            let said = left_behind(me, &membership(counted)).unwrap();
+            assert!(said.contains("incarnation 000000000000000000000000000000ff"), "{said}");
+            assert!(said.contains("'ticketd leave --id 3'"), "{said}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_told_to_remove_a_node_that_is_gone_or_was_alone() {
+        let me = Peer { id: NodeId::new(3).unwrap(), incarnation: Incarnation(255) };
+        for others in [&[(1, 1)][..], &[(1, 1), (3, 256)], &[(3, 255)]] {
+            assert_eq!(left_behind(me, &membership(others)), None, "{others:?}");
         }
     }
 }

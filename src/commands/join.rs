@@ -2,18 +2,23 @@
 //!
 //! The store is made first, because the incarnation in it is what the cluster will know: a join that is killed
 //! half-way is given again, finds its store, and asks for the same node once more. Where the cluster refuses,
-//! the store is destroyed, so that nothing has changed.
+//! the store is destroyed, so that nothing has changed. With `--force` a store in the way has to be destroyed before
+//! that: only when the leader has been asked whether it would take a new node of this id in.
 
 use std::net::ToSocketAddrs;
 use std::path::Path;
 
 use raft_core::{Incarnation, NodeId, Peer};
 
-use super::admin_client::{AskError, AskProblem, Patience, Settled, answered_something_else, ask};
+use super::admin_client::{
+    AskError, AskProblem, Patience, Settled, answered_something_else, ask, ask_leader,
+};
+use super::cluster_view::ClusterView;
 use super::serve::{Launch, refuse_running, serve};
-use super::{Failure, after_serving, destroy_in_the_way, listen, random_u128, required_id};
+use super::{Failure, InTheWay, after_serving, destroy_in_the_way, listen, random_u128, required_id};
 use crate::address::HostPort;
 use crate::cli::Flags;
+use crate::codec::MEMBERS_MAX;
 use crate::identity::{Identity, Standing};
 use crate::peer::{AdminRequest, RefusedReason};
 use crate::settings::Settings;
@@ -33,8 +38,12 @@ pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
     let members = reachable_members(members, &settings)?;
     bound.admit_members()?;
 
-    destroy_in_the_way(flags)?;
-    let mut joining = make_or_resume(flags.path(), id, &settings, &launch)?;
+    let patience = Patience::until(launch.stop());
+    if flags.force && flags.path().exists() {
+        expect_room(&members, id, &patience)?;
+    }
+    let in_the_way = destroy_in_the_way(flags)?;
+    let mut joining = make_or_resume(flags.path(), id, &settings, &launch, in_the_way)?;
     let me = joining.store.identity().me;
     let request = AdminRequest::Join {
         peer: me,
@@ -42,16 +51,42 @@ pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
         client_address: settings.client_address().to_string(),
     };
     log::debug!("asking {} to take in node {id}", members.join(", "));
-    let (cluster, joined_at) = match ask(&members, &request, &Patience::until(launch.stop())) {
+    let (cluster, joined_at) = match ask(&members, &request, &patience) {
         Ok(Settled::Joined { cluster, joined_at }) => (cluster, joined_at),
         Ok(Settled::Removed | Settled::Transferred | Settled::Status(_)) => {
             return Err(answered_something_else());
         }
-        Err(error) => return Err(joining.give_up(id, &error)),
+        Err(error) => return Err(joining.give_up(flags, id, &error)),
     };
     joining.store.set_identity(&Identity { me, standing: Standing::Member { cluster, joined_at } })?;
     log::info!("node {id} is a learner of cluster {cluster}, and will vote when it has caught up");
     after_serving(serve(joining.store, bound, &settings, launch)?, flags.path(), id)
+}
+
+/// Sees that the cluster has a leader, and that this would take in a new node of this id as things stand. Waits for one
+/// as long as a join waits.
+fn expect_room(members: &[String], id: NodeId, patience: &Patience<'_>) -> Result<(), Failure> {
+    let problem = match ask_leader(members, patience) {
+        Ok(Settled::Status(json)) => {
+            let members = ClusterView::parse(&json).ok_or_else(answered_something_else)?.members;
+            if members.contains(&id) {
+                return Err(Failure::runtime(format!(
+                    "the id {id} belongs to another node of the cluster, or to the one whose store --force is to \
+                     destroy: choose another --id, or remove that node with 'ticketd leave --id {id}' at a member; \
+                     nothing has changed"
+                )));
+            }
+            if members.len() < MEMBERS_MAX {
+                return Ok(());
+            }
+            AskProblem::Refused(RefusedReason::TooManyMembers)
+        }
+        Ok(Settled::Joined { .. } | Settled::Removed | Settled::Transferred) => {
+            return Err(answered_something_else());
+        }
+        Err(error) => error.problem,
+    };
+    Err(Failure::runtime(refusal(id, &problem, InTheWay::Nothing)))
 }
 
 /// A store that the cluster has not taken in yet, as far as it knows.
@@ -59,11 +94,12 @@ struct Joining {
     store: Store,
     /// Whether an earlier join may have asked with it.
     resumed: bool,
+    in_the_way: InTheWay,
 }
 
 impl Joining {
     /// Destroys the store unless the cluster may know it.
-    fn give_up(self, id: NodeId, error: &AskError) -> Failure {
+    fn give_up(self, flags: &Flags, id: NodeId, error: &AskError) -> Failure {
         let known = match error.problem {
             AskProblem::Refused(_) => false,
             AskProblem::Interrupted | AskProblem::GaveUp { .. } | AskProblem::Incompatible { .. } => {
@@ -74,25 +110,33 @@ impl Joining {
         drop(self.store);
         if known {
             let shown = path.display();
+            // That would destroy the store which the cluster may know.
+            let unforced = if flags.force { " without --force" } else { "" };
             return Failure::runtime(format!(
-                "{}, and may yet take the node in: give the same command again; or 'ticketd drop --path {shown}' \
-                 here and 'ticketd leave --id {id}' at a member",
+                "{}, and may yet take the node in: give the same command again{unforced}; or 'ticketd drop --path \
+                 {shown}' here and 'ticketd leave --id {id}' at a member",
                 error.problem
             ));
         }
         match storage::destroy(&path) {
-            Ok(()) => Failure::runtime(refusal(id, &error.problem)),
+            Ok(()) => Failure::runtime(refusal(id, &error.problem, self.in_the_way)),
             Err(left) => Failure::runtime(format!("{}; and its store is left: {left}", error.problem)),
         }
     }
 }
 
-fn make_or_resume(path: &Path, id: NodeId, settings: &Settings, launch: &Launch) -> Result<Joining, Failure> {
+fn make_or_resume(
+    path: &Path,
+    id: NodeId,
+    settings: &Settings,
+    launch: &Launch,
+    in_the_way: InTheWay,
+) -> Result<Joining, Failure> {
     let me = Peer { id, incarnation: Incarnation(random_u128()?) };
     let identity = Identity { me, standing: Standing::Joining };
     let pairs = settings.to_pairs();
     match Store::create(path, settings.db_size_bytes(), &identity, &pairs, None) {
-        Ok(store) => Ok(Joining { store, resumed: false }),
+        Ok(store) => Ok(Joining { store, resumed: false, in_the_way }),
         Err(exists @ StoreError::Exists { .. }) => resume(path, id, settings, launch, exists),
         Err(error) => Err(error.into()),
     }
@@ -130,7 +174,7 @@ fn resume(
     }
     store.set_settings(&settings.to_pairs())?;
     log::info!("going on with the join that {} was made for", path.display());
-    Ok(Joining { store, resumed: true })
+    Ok(Joining { store, resumed: true, in_the_way: InTheWay::Nothing })
 }
 
 /// Whether a store lacks the log so completely that its node has nobody to tell where it listens.
@@ -138,17 +182,18 @@ pub(super) fn knows_nobody(store: &Store) -> bool {
     store.latest_membership().members.is_empty()
 }
 
-/// The members that have an address at all, but for this node itself, as texts.
+/// The members that have an address at all, but for this node itself, as texts. One list for all hosts names it too.
 fn reachable_members(members: &[HostPort], settings: &Settings) -> Result<Vec<String>, Failure> {
     let own = settings.peer_address();
-    if members.contains(&own) {
+    let members: Vec<&HostPort> = members.iter().filter(|member| **member != own).collect();
+    if members.is_empty() {
         return Err(Failure::usage(format!(
             "{own} is this node's own address: name a member of the cluster"
         )));
     }
     let mut unresolved = None;
     let mut resolved = false;
-    for member in members {
+    for member in &members {
         match (member.host.to_string().as_str(), member.port).to_socket_addrs() {
             Ok(mut addresses) => resolved |= addresses.next().is_some(),
             Err(error) => unresolved = Some(format!("the host of {member} does not resolve ({error})")),
@@ -162,8 +207,8 @@ fn reachable_members(members: &[HostPort], settings: &Settings) -> Result<Vec<St
 }
 
 /// What is wrong and what to do, where the cluster does not take a node in.
-fn refusal(id: NodeId, problem: &AskProblem) -> String {
-    match problem {
+fn refusal(id: NodeId, problem: &AskProblem, in_the_way: InTheWay) -> String {
+    let line = match problem {
         AskProblem::Refused(RefusedReason::IdTaken) => format!(
             "the id {id} belongs to another node of the cluster: choose another --id, or remove that node with \
              'ticketd leave --id {id}' at a member"
@@ -174,12 +219,19 @@ fn refusal(id: NodeId, problem: &AskProblem) -> String {
         AskProblem::Refused(RefusedReason::TooManyMembers) => {
             format!("{problem}: remove one with 'ticketd leave --id N' first")
         }
-        AskProblem::Interrupted => format!("{problem}; nothing has changed: give the command again to join"),
+        AskProblem::Interrupted if in_the_way == InTheWay::Nothing => {
+            format!("{problem}; nothing has changed: give the command again to join")
+        }
+        AskProblem::Interrupted => format!("{problem}: give the command again to join"),
         AskProblem::Refused(
             RefusedReason::NoSuchMember | RefusedReason::LastVoter | RefusedReason::TransferFailed,
         )
         | AskProblem::GaveUp { .. }
         | AskProblem::Incompatible { .. } => problem.to_string(),
+    };
+    match in_the_way {
+        InTheWay::Nothing => line,
+        InTheWay::Destroyed => format!("{line}; the store that was in the way is destroyed"),
     }
 }
 
@@ -195,7 +247,8 @@ mod tests {
     fn a_node_can_not_join_through_itself() {
         let failure = reachable_members(&parsed(&["127.0.0.1:9000"]), &Settings::default()).unwrap_err();
         assert!(failure.to_string().contains("own address"), "{failure}");
-        assert!(reachable_members(&parsed(&["127.0.0.1:9001"]), &Settings::default()).is_ok());
+        let all_hosts = parsed(&["127.0.0.1:9000", "127.0.0.1:9001"]);
+        assert_eq!(reachable_members(&all_hosts, &Settings::default()).unwrap(), ["127.0.0.1:9001"]);
     }
 
     #[test]
@@ -209,7 +262,19 @@ mod tests {
 
     #[test]
     fn a_taken_id_is_told_how_to_be_freed() {
-        let said = refusal(NodeId::new(3).unwrap(), &AskProblem::Refused(RefusedReason::IdTaken));
+        let taken = AskProblem::Refused(RefusedReason::IdTaken);
+        let said = refusal(NodeId::new(3).unwrap(), &taken, InTheWay::Nothing);
         assert!(said.contains("ticketd leave --id 3"), "{said}");
+    }
+
+    #[test]
+    fn nothing_is_said_to_be_as_it_was_where_a_store_was_destroyed() {
+        let said = |in_the_way| refusal(NodeId::new(3).unwrap(), &AskProblem::Interrupted, in_the_way);
+        assert!(said(InTheWay::Nothing).contains("nothing has changed"));
+        let destroyed = said(InTheWay::Destroyed);
+        assert!(
+            !destroyed.contains("nothing has changed") && destroyed.contains("is destroyed"),
+            "{destroyed}"
+        );
     }
 }

@@ -1,11 +1,14 @@
 //! `ticketd leave`: a member leaves its cluster, and its store is destroyed; with `--id` another member is
 //! removed, and no store is touched.
 
+use std::io;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use raft_core::{Incarnation, NodeId};
+use rustix::fs::Access;
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
 use super::admin_client::{AskProblem, Patience, Settled, answered_something_else, ask};
@@ -38,18 +41,51 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
             say(&format!("node {other} is no member of the cluster any more"))
         }
         Some(_) | None => {
+            // Once the node has left there is no way back.
+            expect_destroyable(path)?;
             remove(&contacts, me.id, Some(me.incarnation), Absent::IsDone)?;
-            if let Contacts::Running { pid, .. } = contacts {
-                wait_until_stopped(path, pid)?;
-            }
-            storage::destroy(path)?;
-            say(&format!(
-                "node {} has left its cluster, and its store at {} is destroyed",
-                me.id,
-                path.display()
-            ))
+            let (id, shown) = (me.id, path.display());
+            end_and_destroy(path, &contacts).map_err(|why| {
+                Failure::runtime(format!(
+                    "node {id} has left its cluster; its store at {shown} remains: {why}; then 'ticketd drop --path \
+                     {shown}' destroys it"
+                ))
+            })?;
+            say(&format!("node {id} has left its cluster, and its store at {shown} is destroyed"))
         }
     }
+}
+
+/// The files of a store that this user must be able to write where the directory is another's.
+const STORE_FILES: [&str; 3] = ["lock", "data.mdb", "data.journal"];
+
+/// Sees that this user has the right to destroy the store.
+fn expect_destroyable(path: &Path) -> Result<(), Failure> {
+    let (read_write, search) = (Access::READ_OK | Access::WRITE_OK, Access::EXEC_OK);
+    let mut outcome = rustix::fs::access(path, read_write | search);
+    for file in STORE_FILES {
+        match rustix::fs::access(path.join(file), read_write) {
+            // A store that is new, or that was tidied, lacks one or another.
+            Ok(()) | Err(Errno::NOENT) => (),
+            Err(error) => outcome = outcome.and(Err(error)),
+        }
+    }
+    outcome.map_err(|error| {
+        Failure::runtime(format!(
+            "this user may not destroy the store at {} ({}): give the command as the user that the node runs as; \
+             nothing has changed",
+            path.display(),
+            io::Error::from(error)
+        ))
+    })
+}
+
+/// What is left to do when the cluster has removed the node.
+fn end_and_destroy(path: &Path, contacts: &Contacts) -> Result<(), Failure> {
+    if let Contacts::Running { pid, .. } = contacts {
+        wait_until_stopped(path, *pid)?;
+    }
+    Ok(storage::destroy(path)?)
 }
 
 /// What it means that there is no such member.
@@ -68,7 +104,10 @@ fn remove(
     absent: Absent,
 ) -> Result<(), Failure> {
     if contacts.addresses().is_empty() {
-        return Err(Failure::runtime(last_member(id)));
+        return Err(Failure::runtime(match absent {
+            Absent::IsDone => last_member(id),
+            Absent::IsAnError => no_member(id),
+        }));
     }
     let request = AdminRequest::Remove { id, incarnation };
     let error = match ask(contacts.addresses(), &request, &Patience::lasting(PATIENCE)) {
@@ -80,9 +119,7 @@ fn remove(
     };
     match error.problem {
         AskProblem::Refused(RefusedReason::NoSuchMember) if absent == Absent::IsDone => Ok(()),
-        AskProblem::Refused(RefusedReason::NoSuchMember) => Err(Failure::runtime(format!(
-            "node {id} is not a member of the cluster: 'ticketd status' shows who is"
-        ))),
+        AskProblem::Refused(RefusedReason::NoSuchMember) => Err(Failure::runtime(no_member(id))),
         AskProblem::Refused(RefusedReason::LastVoter) => Err(Failure::runtime(last_member(id))),
         AskProblem::Refused(
             RefusedReason::IdTaken
@@ -94,6 +131,10 @@ fn remove(
         | AskProblem::GaveUp { .. }
         | AskProblem::Incompatible { .. } => Err(Failure::runtime(error.to_string())),
     }
+}
+
+fn no_member(id: NodeId) -> String {
+    format!("node {id} is not a member of the cluster: 'ticketd status' shows who is")
 }
 
 fn last_member(id: NodeId) -> String {
@@ -114,19 +155,14 @@ fn wait_until_stopped(path: &Path, pid: u32) -> Result<(), Failure> {
         let process = i32::try_from(running.pid).ok().and_then(Pid::from_raw);
         if let Some(process) = process {
             rustix::process::kill_process(process, Signal::TERM).map_err(|error| {
-                Failure::runtime(format!(
-                    "the node has left its cluster, but its process {pid} can not be told to stop ({error}): stop it, \
-                     then give 'ticketd drop'"
-                ))
+                Failure::runtime(format!("its process {pid} can not be told to stop ({error}): stop it"))
             })?;
         }
     }
     if stopped_within(path, STOP_PATIENCE)? {
         return Ok(());
     }
-    Err(Failure::runtime(format!(
-        "the node has left its cluster, but its process {pid} does not stop: stop it, then give 'ticketd drop'"
-    )))
+    Err(Failure::runtime(format!("its process {pid} does not stop: stop it")))
 }
 
 fn stopped_within(path: &Path, patience: Duration) -> Result<bool, Failure> {
@@ -154,5 +190,9 @@ mod tests {
         let contacts = Contacts::Stopped { me, others: Vec::new() };
         let failure = remove(&contacts, id, Some(me.incarnation), Absent::IsDone).unwrap_err();
         assert!(failure.to_string().contains("ticketd drop"), "{failure}");
+        // Whoever else is meant is not the last of anything.
+        let other = NodeId::new(7).unwrap();
+        let failure = remove(&contacts, other, None, Absent::IsAnError).unwrap_err();
+        assert!(failure.to_string().contains("node 7 is not a member"), "{failure}");
     }
 }

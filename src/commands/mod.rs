@@ -4,6 +4,7 @@
 //! Floor 5: uses everything below. It must never decide anything that a cluster has to agree on.
 
 mod admin_client;
+mod cluster_view;
 mod contacts;
 mod daemonize;
 mod drop;
@@ -92,18 +93,26 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Prints lines for whoever gave the command. A reader that has gone, such as `head`, is no trouble of ours.
+/// Prints text for whoever gave the command. A reader that has gone, such as `head`, is no trouble of ours.
 ///
 /// # Errors
-/// [`Failure`] where standard output takes nothing, as on a full disk.
-fn say(lines: &str) -> Result<(), Failure> {
+/// Where standard output takes nothing, as on a full disk.
+pub fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(lines.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::runtime(format!(
-            "can not write to standard output ({error}); the command itself was done"
-        ))),
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+/// Prints lines, the last of which needs no end.
+///
+/// # Errors
+/// As [`print`].
+fn say(lines: &str) -> Result<(), Failure> {
+    print(&format!("{lines}\n")).map_err(|error| {
+        Failure::runtime(format!("can not write to standard output ({error}); the command itself was done"))
+    })
 }
 
 impl From<SettingsError> for Failure {
@@ -147,17 +156,24 @@ fn required_id(flags: &Flags, subcommand: &str) -> Result<NodeId, Failure> {
     })
 }
 
+/// Whether there was a store where a new one is to be, and `--force` was given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum InTheWay {
+    Nothing,
+    Destroyed,
+}
+
 /// With `--force`, makes room for a new store.
-fn destroy_in_the_way(flags: &Flags) -> Result<(), Failure> {
+fn destroy_in_the_way(flags: &Flags) -> Result<InTheWay, Failure> {
     if !flags.force {
-        return Ok(());
+        return Ok(InTheWay::Nothing);
     }
     match storage::destroy(flags.path()) {
         Ok(()) => {
             log::info!("destroyed the store that was at {}", flags.path().display());
-            Ok(())
+            Ok(InTheWay::Destroyed)
         }
-        Err(StoreError::NotFound { .. }) => Ok(()),
+        Err(StoreError::NotFound { .. }) => Ok(InTheWay::Nothing),
         Err(error) => Err(error.into()),
     }
 }
@@ -170,8 +186,8 @@ fn after_serving(ended: serve::Ended, path: &Path, id: NodeId) -> Result<(), Fai
         serve::Ended::Stopped => Ok(()),
         serve::Ended::Removed => {
             log::info!(
-                "node {id} has left its cluster, and its store is of no use any more: 'ticketd drop --path {shown}' \
-                 destroys it"
+                "node {id} has left its cluster, and its store is of no use any more: the 'ticketd leave' that was \
+                 given here destroys it; where it was removed from elsewhere, 'ticketd drop --path {shown}' does"
             );
             Ok(())
         }
@@ -225,7 +241,7 @@ mod tests {
 
     #[test]
     fn flags_that_contradict_each_other_are_usage_and_a_strange_store_is_not() {
-        let port = SettingsError::SamePort { port: 1 };
+        let port = SettingsError::SamePort { flags: ["--a", "--b"], port: 1 };
         assert_eq!(Failure::from(port).exit_status(), 2);
         let stored = SettingsError::Stored { name: "a".to_owned(), value: "b".to_owned() };
         assert_eq!(Failure::from(stored).exit_status(), 1);

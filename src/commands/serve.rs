@@ -10,7 +10,7 @@ use super::admin_client::{Impatience, Patience};
 use super::daemonize;
 use super::listen::{Bound, Listeners};
 use super::pid_file::PidFile;
-use super::{Failure, random_u64};
+use super::{Failure, one_line, random_u64};
 use crate::cli::Flags;
 use crate::http::{self, RedirectStatus};
 use crate::identity::Standing;
@@ -89,6 +89,7 @@ pub(super) fn serve(
         let (version, id, path) = (env!("CARGO_PKG_VERSION"), identity.me.id, store.path().display());
         log::info!("ticketd {version} is node {id} of cluster {cluster}, with the store at {path}");
     }
+    log::info!("settings: {}", in_force(settings));
     // Before the line of the log that says where the node listens: whoever waits for that finds the file.
     if let Some(pid_file) = &pid_file {
         pid_file.publish()?;
@@ -103,6 +104,14 @@ pub(super) fn serve(
         Exit::RemovedBefore => Ok(Ended::RemovedBefore),
         Exit::Interrupted => Err(Failure::silent(EXIT_STATUS_INTERRUPTED)),
     }
+}
+
+/// Every setting by the name of its flag; one that is missing is off, or left to the system. In one line, whatever a
+/// path may hold.
+fn in_force(settings: &Settings) -> String {
+    let pairs: Vec<String> =
+        settings.to_pairs().into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+    one_line(&pairs.join(" "))
 }
 
 /// How a node ended that did so in order.
@@ -140,4 +149,20 @@ fn http_config(settings: &Settings) -> Result<http::Config, Failure> {
         body_timeout_us: settings.http_body_timeout_ms.saturating_mul(1000),
         ..http::Config::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_named_as_the_flags_that_change_them_in_one_line() {
+        let settings = Settings { window: 7, http_unix: Some("/a\nb".to_owned()), ..Settings::default() };
+        let said = in_force(&settings);
+        assert!(
+            said.starts_with("host=127.0.0.1 raft_port=9000 http_port=8000 db_size=1000 window=7 "),
+            "{said}"
+        );
+        assert!(said.ends_with(" http_unix=/a b"), "{said}");
+    }
 }

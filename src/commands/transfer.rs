@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::admin_client::{AskProblem, Patience, Settled, answered_something_else, ask};
+use raft_core::NodeId;
+
+use super::admin_client::{AskProblem, Patience, Settled, answered_something_else, ask, ask_leader};
+use super::cluster_view::{ClusterView, Leader};
 use super::contacts::Contacts;
 use super::{Failure, say};
 use crate::cli::Flags;
@@ -10,6 +13,9 @@ use crate::peer::{AdminRequest, RefusedReason};
 
 /// How long the cluster is asked: some elections.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long it may take to learn who leads when leadership has been handed over: a heartbeat or two, or else whoever
+/// gave the command can ask.
+const LEADER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Asks the leader to hand over to the member that `--id` names, or to the one most up to date.
 ///
@@ -25,7 +31,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let request = AdminRequest::Transfer { to: flags.id };
     let error = match ask(contacts.addresses(), &request, &Patience::lasting(PATIENCE)) {
         Ok(Settled::Transferred) => {
-            return say(&match flags.id {
+            return say(&match flags.id.or_else(|| leader(contacts.addresses())) {
                 Some(id) => format!("node {id} leads"),
                 None => "another node leads: 'ticketd status' shows which".to_owned(),
             });
@@ -49,4 +55,15 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
         | AskProblem::GaveUp { .. }
         | AskProblem::Incompatible { .. } => error.to_string(),
     }))
+}
+
+/// Who leads now, where that can be told soon.
+fn leader(contacts: &[String]) -> Option<NodeId> {
+    let Ok(Settled::Status(json)) = ask_leader(contacts, &Patience::lasting(LEADER_PATIENCE)) else {
+        return None;
+    };
+    match ClusterView::parse(&json)?.leader {
+        Leader::Itself(id) => Some(id),
+        Leader::Other { .. } | Leader::Unknown => None,
+    }
 }

@@ -1,0 +1,102 @@
+//! What a node's status says of its cluster, as far as commands go by it.
+//!
+//! Pure: JSON in, values out. What newer versions add is left out, and nothing is guessed.
+
+use std::collections::BTreeSet;
+
+use raft_core::NodeId;
+use serde_json::Value;
+
+/// How one node sees its cluster.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct ClusterView {
+    /// Who leads.
+    pub(super) leader: Leader,
+    /// The ids of all members.
+    pub(super) members: BTreeSet<NodeId>,
+}
+
+/// Who leads, as far as one node knows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Leader {
+    /// The node itself, of this id.
+    Itself(NodeId),
+    /// Another member.
+    Other {
+        /// Which.
+        id: NodeId,
+        /// Where it listens for peers, and for operators.
+        peer_address: String,
+    },
+    /// It knows none, or not where.
+    Unknown,
+}
+
+impl ClusterView {
+    /// `None` where something is missing.
+    pub(super) fn parse(json: &str) -> Option<ClusterView> {
+        let status: Value = serde_json::from_str(json).ok()?;
+        let me = node_id(status.get("id")?)?;
+        let listed = status.get("members")?.as_array()?;
+        let members = listed.iter().map(|member| node_id(member.get("id")?)).collect::<Option<_>>()?;
+        let leader = if status.get("role")?.as_str()? == "leader" {
+            Leader::Itself(me)
+        } else {
+            other_leader(me, status.get("leader")?, listed)?
+        };
+        Some(ClusterView { leader, members })
+    }
+}
+
+/// The leader of a node that does not lead.
+fn other_leader(me: NodeId, leader: &Value, listed: &[Value]) -> Option<Leader> {
+    if leader.is_null() {
+        return Some(Leader::Unknown);
+    }
+    let id = node_id(leader)?;
+    let found = listed.iter().find(|member| member.get("id").and_then(node_id) == Some(id));
+    match found {
+        Some(member) if id != me => {
+            let peer_address = member.get("peer_address")?.as_str()?.to_owned();
+            Some(Leader::Other { id, peer_address })
+        }
+        Some(_) | None => Some(Leader::Unknown),
+    }
+}
+
+fn node_id(value: &Value) -> Option<NodeId> {
+    NodeId::new(value.as_u64()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leader(role: &str, leader: &str) -> Option<Leader> {
+        let members = r#"[{"id":1,"peer_address":"h1:9000"},{"id":2,"peer_address":"h2:9000"}]"#;
+        let json = format!(r#"{{"id":1,"role":"{role}","leader":{leader},"members":{members}}}"#);
+        let view = ClusterView::parse(&json)?;
+        assert_eq!(view.members, BTreeSet::from([1, 2].map(|id| NodeId::new(id).unwrap())));
+        Some(view.leader)
+    }
+
+    #[test]
+    fn a_leader_is_the_node_itself_another_with_its_address_or_unknown() {
+        let id = |id| NodeId::new(id).unwrap();
+        assert_eq!(leader("leader", "1"), Some(Leader::Itself(id(1))));
+        let two = Leader::Other { id: id(2), peer_address: "h2:9000".to_owned() };
+        assert_eq!(leader("follower", "2"), Some(two));
+        // None, one that is no member as far as the node knows, and itself although it does not lead.
+        for unknown in ["null", "3", "1"] {
+            assert_eq!(leader("follower", unknown), Some(Leader::Unknown), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_not_guessed() {
+        for json in ["", "{}", r#"{"id":1,"role":"leader","leader":1}"#, r#"{"id":0,"members":[]}"#] {
+            assert_eq!(ClusterView::parse(json), None, "{json}");
+        }
+        assert_eq!(leader("follower", "\"2\""), None);
+    }
+}
