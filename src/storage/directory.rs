@@ -24,7 +24,7 @@ use super::lock::Lock;
 pub fn destroy(path: &Path) -> Result<(), StoreError> {
     match look(path)? {
         Found::Nothing | Found::Foreign(_) => return Err(StoreError::NotFound { path: path.to_owned() }),
-        Found::Unfinished | Found::Store | Found::Remnant | Found::Gone => {}
+        Found::Unfinished | Found::Store | Found::Remnant | Found::Gone { .. } => {}
     }
     let lock = Lock::acquire(path)?;
     // Whatever interrupts this, there is all of the store before the data file has lost its name, and none after it,
@@ -56,7 +56,7 @@ pub(super) fn expect_store(path: &Path) -> Result<(), StoreError> {
     match look(path)? {
         Found::Store => Ok(()),
         Found::Unfinished => interrupted(Interrupted::Making),
-        Found::Gone => interrupted(Interrupted::Destroying),
+        Found::Gone { .. } => interrupted(Interrupted::Destroying),
         Found::Remnant => Err(lost(path)),
         Found::Nothing | Found::Foreign(_) => Err(StoreError::NotFound { path: path.to_owned() }),
     }
@@ -66,10 +66,12 @@ pub(super) fn expect_store(path: &Path) -> Result<(), StoreError> {
 pub(super) fn expect_no_store(path: &Path) -> Result<(), StoreError> {
     match look(path)? {
         // Never finished, it never took part in anything: it is made anew. Or it was meant to be gone.
-        Found::Nothing | Found::Unfinished | Found::Gone => Ok(()),
+        Found::Nothing | Found::Unfinished | Found::Gone { foreign: None } => Ok(()),
         Found::Store => Err(StoreError::Exists { path: path.to_owned() }),
         Found::Remnant => Err(lost(path)),
-        Found::Foreign(name) => Err(StoreError::ForeignFiles { path: path.to_owned(), name }),
+        Found::Foreign(name) | Found::Gone { foreign: Some(name) } => {
+            Err(StoreError::ForeignFiles { path: path.to_owned(), name })
+        }
     }
 }
 
@@ -88,8 +90,8 @@ enum Found {
     Store,
     /// What is left of a store that has lost its data file.
     Remnant,
-    /// What is left of a store that was being destroyed.
-    Gone,
+    /// What is left of a store that was being destroyed, beside another file, of this name.
+    Gone { foreign: Option<String> },
     /// No store, but another file, of this name.
     Foreign(String),
 }
@@ -119,10 +121,10 @@ fn look(path: &Path) -> Result<Found, StoreError> {
         Found::Store
     } else if !gone && journal::holds_something(path)? {
         Found::Remnant
+    } else if gone {
+        Found::Gone { foreign }
     } else if let Some(name) = foreign {
         Found::Foreign(name)
-    } else if gone {
-        Found::Gone
     } else if unfinished {
         Found::Unfinished
     } else {
@@ -209,6 +211,20 @@ mod tests {
                 assert_eq!(dir.path().join(JOURNAL_FILE).exists(), dir.path().join(DATA_FILE).exists());
             }
         }
+    }
+
+    #[test]
+    fn what_is_left_of_a_store_that_was_being_destroyed_beside_other_files_is_removed_without_them() {
+        let dir = TestDir::new();
+        make_used(&dir);
+        let notes = dir.path().join("notes");
+        write(&notes, "precious").unwrap();
+        files::give_up(dir.path()).unwrap();
+        let foreign = StoreError::ForeignFiles { path: dir.path().to_owned(), name: "notes".to_owned() };
+        assert_eq!(create(&dir).unwrap_err(), foreign);
+        destroy(dir.path()).unwrap();
+        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(left, [notes]);
     }
 
     /// The next store in its place must not be taken for it, should it lose its own data file.
