@@ -1,7 +1,8 @@
 //! Where a node is: a host and a port, as people type them and as members and redirects carry them.
 //!
-//! Floor 2, pure: syntax alone. It must never resolve a name or open a socket. What is accepted here ends up in the
-//! `Location` field of redirects and in membership entries, so nothing is accepted that could not stand there.
+//! Floor 2, pure: syntax alone. It must never resolve a name or open a socket. What is accepted here ends up
+//! in the `Location` field of redirects and in membership entries, so nothing is accepted that could not
+//! stand there.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

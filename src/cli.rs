@@ -143,9 +143,9 @@ pub struct ServingFlags {
     /// File that holds the process id while the node listens [default: none]
     #[arg(short = 'i', long = "pid_file", alias = "pid-file", value_name = "FILE", global = true)]
     pub pid_file: Option<PathBuf>,
-    /// Most IDs that a leader reserves ahead, and so the most that a change of leader or a restart skips; it reserves
-    /// no more than it hands out in about a second. 0 commits each batch of requests to a majority's disks before it
-    /// is answered; at most 10^12 [default: 100000000]
+    /// Most IDs that a leader reserves ahead, and so the most that a change of leader or a restart skips; it
+    /// reserves no more than it hands out in about a second. 0 commits each batch of requests to a majority's
+    /// disks before it is answered; at most 10^12 [default: 100000000]
     #[arg(long, value_name = "IDS", value_parser = parse_window, global = true)]
     pub window: Option<u64>,
     /// How long a node hears nothing from a leader before it campaigns, in milliseconds, 10 to 600000
@@ -176,8 +176,9 @@ pub struct ServingFlags {
     #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     #[arg(value_name = "on|off", value_parser = parse_switch)]
     pub forward: Option<Switch>,
-    /// Let a leader answer without a round trip as long as a majority has promised to support it: on or off; --lease
-    /// alone is on. The same on every node; see docs/lease.rst for what then rests on clocks [default: off]
+    /// Let a leader answer without a round trip as long as a majority has promised to support it: on or off;
+    /// --lease alone is on. The same on every node; see docs/lease.rst for what then rests on clocks
+    /// [default: off]
     #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     #[arg(value_name = "on|off", value_parser = parse_switch)]
     pub lease: Option<Switch>,

@@ -1,8 +1,9 @@
 //! Bytes for the values of raft-core, shared by the peer protocol and the store.
 //!
 //! Floor 2: pure. Big-endian throughout. Decoding is total: any bytes give a value or an error, never a
-//! panic, and nothing is allocated that the bytes do not pay for. Each value has exactly one encoding, so what
-//! decodes re-encodes to the same bytes. It must never know of frames, files or checksums: its users add those.
+//! panic, and nothing is allocated that the bytes do not pay for. Each value has exactly one encoding, so
+//! what decodes re-encodes to the same bytes. It must never know of frames, files or checksums: its users add
+//! those.
 
 use std::sync::Arc;
 
@@ -13,7 +14,8 @@ use raft_core::{
 
 /// The longest address (`host:port`) that is accepted: a DNS name has 253 bytes at most, a port 5 digits.
 pub const ADDRESS_BYTES_MAX: usize = 320;
-/// The most members of one cluster. Raft is used with 3 to 9; this is far beyond, and bounds a membership entry.
+/// The most members of one cluster. Raft is used with 3 to 9; this is far beyond, and bounds a membership
+/// entry.
 pub const MEMBERS_MAX: usize = 64;
 /// The longest command or state-machine state. Ours have some tens of bytes.
 pub const STATE_BYTES_MAX: usize = 4096;
@@ -345,8 +347,8 @@ pub trait Writer {
     fn put_incarnation_option(&mut self, value: Option<Incarnation>);
     /// A number that may be absent.
     fn put_u64_option(&mut self, value: Option<u64>);
-    /// A membership of [`MEMBERS_MAX`] members at most, with addresses by [`is_address`], which the caller has
-    /// checked. Panics otherwise.
+    /// A membership of [`MEMBERS_MAX`] members at most, with addresses by [`is_address`], which the caller
+    /// has checked. Panics otherwise.
     fn put_membership(&mut self, value: &Membership);
     /// A log entry.
     fn put_entry(&mut self, value: &Entry);

@@ -1,8 +1,8 @@
-//! The program: takes the command line apart, sets the log up, carries the command out, and turns its end into
-//! an exit status. It must never decide more than that.
+//! The program: takes the command line apart, sets the log up, carries the command out, and turns its end
+//! into an exit status. It must never decide more than that.
 //!
-//! Exit statuses: 0 done; 1 it could not be done, and one line on standard error says why and what to do; 2 the
-//! command line makes no sense; 130 a node was told a second time to stop.
+//! Exit statuses: 0 done; 1 it could not be done, and one line on standard error says why and what to do; 2
+//! the command line makes no sense; 130 a node was told a second time to stop.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -11,8 +11,8 @@ use env_logger::{Builder, Env, Target};
 use ticketd::cli::{self, ParseExit};
 use ticketd::commands;
 
-/// What is logged unless `RUST_LOG` says otherwise: of ourselves what an operator should know, of others' crates
-/// only trouble.
+/// What is logged unless `RUST_LOG` says otherwise: of ourselves what an operator should know, of others'
+/// crates only trouble.
 const LOG_FILTER: &str = "warn,ticketd=info,raft_core=info";
 /// The same with `--debug`.
 const LOG_FILTER_DEBUG: &str = "warn,ticketd=debug,raft_core=debug";
@@ -47,8 +47,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// The exit status tells as well, and must not become another where standard error takes nothing: on a full disk, or
-/// where its reader has gone.
+/// The exit status tells as well, and must not become another where standard error takes nothing: on a full
+/// disk, or where its reader has gone.
 fn complain(line: &str) {
     let _ = std::io::stderr().write_all(format!("ticketd: {line}\n").as_bytes());
 }

@@ -1,7 +1,8 @@
 //! How a node was last started, so that `ticketd --path DIR` alone can start it again.
 //!
-//! Floor 2, pure: what the flags change, pairs of texts for the store, and back, and what a node is made with. It must
-//! never resolve a host, open a socket, or know how flags are written or how the store keeps the pairs.
+//! Floor 2, pure: what the flags change, pairs of texts for the store, and back, and what a node is made
+//! with. It must never resolve a host, open a socket, or know how flags are written or how the store keeps
+//! the pairs.
 //!
 //! A pair whose name this version does not know was written by a newer one and is left out; a name that is
 //! missing was unknown to the older version that wrote the store and has its default.
@@ -342,8 +343,8 @@ impl Settings {
         }
     }
 
-    /// For how long, in milliseconds, a node with these settings may still be bound by what it promised to a leader
-    /// when it is started again with others, which would not know of it. 0 where it is not.
+    /// For how long, in milliseconds, a node with these settings may still be bound by what it promised to a
+    /// leader when it is started again with others, which would not know of it. 0 where it is not.
     #[must_use]
     pub fn promises_outlive_ms(&self, restarted_with: &Settings) -> u64 {
         let same = (restarted_with.lease, restarted_with.election_timeout_ms)

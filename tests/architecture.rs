@@ -1,5 +1,5 @@
-//! The rules of the house, as tests: who may use whom, how long a file or a function may be, what the pure floors
-//! must not touch. Each failure says why the rule is there.
+//! The rules of the house, as tests: who may use whom, how long a file or a function may be, what the pure
+//! floors must not touch. Each failure says why the rule is there.
 
 // A test may unwrap: what fails there is the test.
 #![allow(clippy::unwrap_used)]
@@ -12,6 +12,12 @@ use std::path::{Path, PathBuf};
 const FILE_LINES_MAX: usize = 520;
 /// Lines of a function: what fits one screen.
 const FUNCTION_LINES_MAX: usize = 70;
+
+/// Columns of a line: `max_width` in `rustfmt.toml`.
+const COLUMNS_MAX: usize = 110;
+/// Where our Rust is.
+const SOURCES: &[&str] =
+    &["src", "raft-core", "sim", "model", "fuzz/fuzz_targets", "tests", "bench"];
 
 /// Each module of the program and the floor it stands on. A new module must be given one.
 const FLOORS: &[(&str, u8)] = &[
@@ -196,6 +202,22 @@ fn files_are_read_in_one_sitting_and_functions_in_one_screen() {
         }
     }
     assert!(long.is_empty(), "split by concept:\n{}", long.join("\n"));
+}
+
+/// The formatter minds the code and leaves comments alone.
+#[test]
+fn comments_are_as_wide_as_code_may_be() {
+    let mut wide = Vec::new();
+    for directory in SOURCES {
+        for source in sources(directory) {
+            let lines = source.text.lines().enumerate();
+            let comments = lines.filter(|(_, line)| line.trim_start().starts_with("//"));
+            for (at, _) in comments.filter(|(_, line)| line.chars().count() > COLUMNS_MAX) {
+                wide.push(format!("{}:{}", source.path.display(), at + 1));
+            }
+        }
+    }
+    assert!(wide.is_empty(), "wrap at {COLUMNS_MAX} columns, as rustfmt.toml has it:\n{}", wide.join("\n"));
 }
 
 #[test]

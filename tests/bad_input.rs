@@ -1,4 +1,5 @@
-//! Every mistake that a person can make has one line that says what is wrong and what to do, and changes nothing.
+//! Every mistake that a person can make has one line that says what is wrong and what to do, and changes
+//! nothing.
 
 mod harness;
 
@@ -125,8 +126,8 @@ fn where_there_is_no_store_every_command_that_needs_one_says_so() {
     }
 }
 
-/// Makes a store such as another version would write: with the next version number in every record, and checksums
-/// that are right. See docs/ for the format.
+/// Makes a store such as another version would write: with the next version number in every record, and
+/// checksums that are right. See docs/ for the format.
 fn raise_format_version(store: &Path) -> lmdb::Result<()> {
     let environment = lmdb::Environment::new().set_map_size(64 << 20).open(store)?;
     let database = environment.open_db(None)?;

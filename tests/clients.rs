@@ -1,8 +1,8 @@
-//! Clients that people really use, each against a cluster of three that redirects by 301, one that does so by 307, and
-//! one that forwards. What they are, and what they print, is in `tests/clients`.
+//! Clients that people really use, each against a cluster of three that redirects by 301, one that does so by
+//! 307, and one that forwards. What they are, and what they print, is in `tests/clients`.
 //!
-//! A client that is not installed is left out, and that is said; with `CLIENTS=all` (`make clients`), it is a failure.
-//! Go is always optional.
+//! A client that is not installed is left out, and that is said; with `CLIENTS=all` (`make clients`), it is a
+//! failure. Go is always optional.
 
 mod harness;
 
@@ -35,7 +35,8 @@ const CLIENTS: &[(&str, &str, Prints)] = &[
     ("sh", "h2load.sh", Prints::Nothing),
 ];
 
-/// What a client makes of a change of leader is another question, and the machine may be busy: there is to be none.
+/// What a client makes of a change of leader is another question, and the machine may be busy: there is to be
+/// none.
 const CALM: [&str; 4] = ["--election_timeout", "5000", "--heartbeat_interval", "500"];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,5 +1,5 @@
-//! Processes that die or stand still while clients take IDs. Whatever the clients saw is judged in the end: no ID
-//! twice, none out of order.
+//! Processes that die or stand still while clients take IDs. Whatever the clients saw is judged in the end:
+//! no ID twice, none out of order.
 
 mod harness;
 

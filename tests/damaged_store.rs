@@ -124,8 +124,8 @@ fn damages(length: usize) -> Vec<Damage> {
     damages
 }
 
-/// All kinds of damage to a journal of so many bytes, of which so many, at the front, are in use. All of it has
-/// checksums.
+/// All kinds of damage to a journal of so many bytes, of which so many, at the front, are in use. All of it
+/// has checksums.
 fn damages_to_journal(length: usize, used: usize) -> Vec<Damage> {
     let (pages, used_pages) = (length / PAGE_BYTES, used / PAGE_BYTES);
     let mut damages = Vec::new();
@@ -399,8 +399,8 @@ fn damage_entry(store: &Path, file: &str, index: u64) {
     write(store, file, &bytes);
 }
 
-/// Two of three have an entry, and with one of them its record rots. Were it cut off there, that node and the third,
-/// which never had it, could lead without it, and what it handed out would be handed out again.
+/// Two of three have an entry, and with one of them its record rots. Were it cut off there, that node and the
+/// third, which never had it, could lead without it, and what it handed out would be handed out again.
 fn a_node_whose_committed_record_is_damaged(file: &str) {
     let mut cluster = Cluster::with_flags(3, &["--window", "0"]);
     let leader = cluster.leader();

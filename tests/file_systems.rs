@@ -36,7 +36,8 @@ impl Mount {
         Mount::new(at, &["-t", "tmpfs", "-o", &size, "none"])
     }
 
-    /// Another that can only be read, where everything is that is in a directory. `None` where nobody may mount it.
+    /// Another that can only be read, where everything is that is in a directory. `None` where nobody may
+    /// mount it.
     fn read_only(from: &Path, at: &Path) -> Option<Mount> {
         let mount = Mount::new(at, &["--bind", &as_argument(from)])?;
         assert!(run_mount(&["-o", "remount,bind,ro", &as_argument(at)]));

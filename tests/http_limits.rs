@@ -134,7 +134,8 @@ fn a_client_that_asks_on_and_reads_nothing_takes_bounded_memory_and_slows_nobody
         assert_eq!(client.ask("POST", "/").expect("an answer").status, 200);
     }
     let grown = node.resident_bytes().saturating_sub(before);
-    // By the bounds: 64 KiB of answers and as much of what was read, for each; and some room for the allocator.
+    // By the bounds: 64 KiB of answers and as much of what was read, for each; and some room for the
+    // allocator.
     assert!(grown < 20 * 512 * 1024, "{grown} bytes more for 20 clients that do not read");
 }
 
@@ -155,7 +156,8 @@ fn without_descriptors_accepting_pauses_and_the_cluster_goes_on() {
     cluster.leader();
     let id = cluster.follower();
     cluster.node(id).stop();
-    // Room for the peers and one client, by the node's own reckoning; strangers on the peer port take the rest.
+    // Room for the peers and one client, by the node's own reckoning; strangers on the peer port take the
+    // rest.
     let store = cluster.node(id).path();
     let program = env!("CARGO_BIN_EXE_ticketd");
     let args = ["-c", "ulimit -n 40 && exec \"$0\" \"$@\"", program, "--path", &store];
@@ -213,8 +215,8 @@ fn ten_thousand_idle_connections_cost_less_than_ten_megabytes_and_an_active_one_
 
 #[test]
 fn requests_that_find_no_room_are_refused_each_in_its_turn() {
-    // A leader that can reach nobody answers nothing before its followers wake: what comes meanwhile waits, or is
-    // refused where 65,536 requests wait already.
+    // A leader that can reach nobody answers nothing before its followers wake: what comes meanwhile waits,
+    // or is refused where 65,536 requests wait already.
     let mut cluster = Cluster::with_flags(
         3,
         &["--election_timeout", "60000", "--heartbeat_interval", "50", "--request_timeout", "60000"],

@@ -1,5 +1,5 @@
-//! Leases (`--lease`): a leader that holds one asks nobody before it answers, and no ID repeats or comes late whatever
-//! becomes of it.
+//! Leases (`--lease`): a leader that holds one asks nobody before it answers, and no ID repeats or comes late
+//! whatever becomes of it.
 
 mod harness;
 

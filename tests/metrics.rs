@@ -1,5 +1,5 @@
-//! What a monitoring system reads: the format to the letter, the numbers against what was done, and every name in the
-//! documentation.
+//! What a monitoring system reads: the format to the letter, the numbers against what was done, and every
+//! name in the documentation.
 
 mod harness;
 

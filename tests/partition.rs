@@ -60,8 +60,8 @@ fn with_forward_a_leader_whose_links_fall_silent_hands_out_nothing_once_another_
     cut_the_leader_off(&["--forward", "--window", "50"], Cut::Silent, 3);
 }
 
-/// Cuts the connections between the leader and the others in one direction; `from_and_to` makes of the leader and one of
-/// the others who is not heard, and by whom.
+/// Cuts the connections between the leader and the others in one direction; `from_and_to` makes of the leader
+/// and one of the others who is not heard, and by whom.
 fn cut_the_leader_off_one_way(from_and_to: impl Fn(u64, u64) -> (u64, u64)) {
     let Some((network, cluster)) = networked(3, &[]) else { return };
     let load = Load::on(cluster.clients());

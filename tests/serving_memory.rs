@@ -1,5 +1,5 @@
-//! What a request costs in memory: in the steady state, nothing is allocated for one, by any of three nodes, from the
-//! socket through Raft's round and back.
+//! What a request costs in memory: in the steady state, nothing is allocated for one, by any of three nodes,
+//! from the socket through Raft's round and back.
 //!
 //! Alone in its process, in one test, because it counts what the whole process allocates.
 #![allow(unsafe_code)]

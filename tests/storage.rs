@@ -114,8 +114,8 @@ fn child_writes_beyond_the_limit_in_its_data_file() {
     write_until_refused(journal_bytes + 70_000, 500);
 }
 
-/// Writes so many entries at a time, where no file may become longer than this, or be written beyond it: in the middle
-/// of a page, so that a part of a write succeeds.
+/// Writes so many entries at a time, where no file may become longer than this, or be written beyond it: in
+/// the middle of a page, so that a part of a write succeeds.
 fn write_until_refused(limit: u64, entries: u64) {
     // Without a handler, the signal that goes with the refusal would end the process.
     const SIGXFSZ: i32 = 25;

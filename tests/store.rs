@@ -176,8 +176,8 @@ fn the_store_stays_far_below_its_size_however_long_the_node_serves() {
     assert!(lengths.iter().sum::<u64>() <= 16 * 1024 * 1024, "{lengths:?} bytes");
 }
 
-/// Fills the store of a stopped node with more than so many bytes, and compacts its log again: the data file does not
-/// shrink.
+/// Fills the store of a stopped node with more than so many bytes, and compacts its log again: the data file
+/// does not shrink.
 fn bloat(node: &Node, bytes: u64) {
     let mut store = Store::open(node.store()).expect("the node is stopped");
     let Recovered { hard_state, snapshot, entries } = store.recovered();

@@ -1,7 +1,8 @@
-//! Everything at once, at random: nodes die, stand still, stop, come back and hand over while clients take IDs.
+//! Everything at once, at random: nodes die, stand still, stop, come back and hand over while clients take
+//! IDs.
 //!
-//! Each storm prints its seed. Processes are not as obedient as a simulation, so the same seed makes the same storm,
-//! but need not meet the same end. `TICKETD_STORM_SEED` and `TICKETD_STORM_STEPS` set seed and length.
+//! Each storm prints its seed. Processes are not as obedient as a simulation, so the same seed makes the same
+//! storm, but need not meet the same end. `TICKETD_STORM_SEED` and `TICKETD_STORM_STEPS` set seed and length.
 
 mod harness;
 

@@ -1,4 +1,5 @@
-//! Addresses as people type them: what is accepted reads back from what it writes, and could stand in a header.
+//! Addresses as people type them: what is accepted reads back from what it writes, and could stand in a
+//! header.
 
 use std::net::IpAddr;
 use std::str::FromStr;

@@ -1,5 +1,6 @@
-//! A whole HTTP connection: any bytes, in any pieces, answered at once or late, read fast or slowly, are requests and
-//! answers of the same kind and in the same order; what is held is bounded; and time alone ends every connection.
+//! A whole HTTP connection: any bytes, in any pieces, answered at once or late, read fast or slowly, are
+//! requests and answers of the same kind and in the same order; what is held is bounded; and time alone ends
+//! every connection.
 
 use std::num::NonZeroU64;
 
@@ -40,7 +41,8 @@ pub fn check(data: &[u8]) {
     check_refused(&plan, input);
 }
 
-/// The longest answer that there is, generously: whatever a client sends, this much is written for one request.
+/// The longest answer that there is, generously: whatever a client sends, this much is written for one
+/// request.
 const ANSWER_BYTES_MAX: usize = 512;
 
 /// How the server behaves.
@@ -314,8 +316,8 @@ fn check_refused(plan: &Plan, input: &[u8]) {
     assert_eq!((run.output.len(), run.requests.len()), (said, 0));
 }
 
-/// How many deadlines may pass before a connection without a client is over: the request's, the one at which what it
-/// holds is given back, the idle one, the one for what is to be sent, the one for draining.
+/// How many deadlines may pass before a connection without a client is over: the request's, the one at which
+/// what it holds is given back, the idle one, the one for what is to be sent, the one for draining.
 const DEADLINES_MAX: usize = 8;
 
 /// When nothing more comes, and nothing more is read if `reads` is false, time ends it.

@@ -1,4 +1,5 @@
-//! A store in memory: the records of its data file and the bytes of its journal, which may be as short as one block.
+//! A store in memory: the records of its data file and the bytes of its journal, which may be as short as one
+//! block.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,5 @@
-//! The peer protocol: what is accepted encodes to the same bytes, and it is the same wherever bytes are split.
+//! The peer protocol: what is accepted encodes to the same bytes, and it is the same wherever bytes are
+//! split.
 
 use ticketd::peer::{Decoder, Frame, FrameError, encode};
 

@@ -1,9 +1,9 @@
 //! A damaged store: it gives an error or the truth, never a wrong answer, and kills nobody.
 //!
 //! One kind of damage looks like a commit that was never finished, and gives what was true before the last
-//! transaction: see `docs/storage-format.rst`. A meta page whose transaction number has changed may do that, and
-//! nothing else; and that only where the last transaction is the one that brought the journal to the data file.
-//! Before one that the journal has, an older data file lacks what the journal says was durable.
+//! transaction: see `docs/storage-format.rst`. A meta page whose transaction number has changed may do that,
+//! and nothing else; and that only where the last transaction is the one that brought the journal to the data
+//! file. Before one that the journal has, an older data file lacks what the journal says was durable.
 
 use std::fs;
 use std::sync::{Arc, OnceLock};
@@ -16,7 +16,8 @@ use super::memory::{BLOCK_BYTES, Memory, Told, entry, identity, nothing, snapsho
 
 /// The size of LMDB's pages on the machines in use; on others the damage only falls elsewhere.
 const PAGE_BYTES: usize = 4096;
-/// Where a meta page has the number of its transaction: after the page's header and what describes both trees.
+/// Where a meta page has the number of its transaction: after the page's header and what describes both
+/// trees.
 const TRANSACTION_AT: usize = 16 + 24 + 2 * 48 + 8;
 /// Entries that the store has had: enough for a tree of more than one page.
 const ENTRIES: u64 = 120;
@@ -27,7 +28,8 @@ const WRITES_AFTER: u64 = 24;
 /// What no damage makes a file longer than, in bytes.
 const FILE_BYTES_MAX: usize = 1 << 20;
 
-/// In the first byte, and in that of each step, besides what is done: to which store, and to which of its files.
+/// In the first byte, and in that of each step, besides what is done: to which store, and to which of its
+/// files.
 const CHECKPOINTED: u8 = 0x40;
 const OF_JOURNAL: u8 = 0x80;
 
@@ -103,7 +105,8 @@ fn damage(file: &mut Vec<u8>, [kind, page, high, low, value]: [u8; 5]) {
         0 => with(file, at, |byte| *byte ^= 1 << (value % 8)),
         1 | 2 => with(file, at, |byte| *byte = value),
         3 => {
-            // The fields of a page's header and of its first nodes, where damage is more than a wrong checksum.
+            // The fields of a page's header and of its first nodes, where damage is more than a wrong
+            // checksum.
             let at = page_at + offset % 256;
             with(file, at & !1, |byte| *byte = value);
             with(file, at | 1, |byte| *byte = 0);
@@ -166,8 +169,8 @@ impl Sound {
     }
 }
 
-/// Made once, with a life behind them, of entries written, cut off, compacted and written again: one whose last
-/// transaction is in the journal, behind others, and one where it has just gone to the data file.
+/// Made once, with a life behind them, of entries written, cut off, compacted and written again: one whose
+/// last transaction is in the journal, behind others, and one where it has just gone to the data file.
 fn sound() -> &'static [Sound; 2] {
     static SOUND: OnceLock<[Sound; 2]> = OnceLock::new();
     SOUND.get_or_init(|| {

@@ -1,8 +1,8 @@
-//! Records that a disk does not damage in this way, because their checksums are right: a store with any of them gives
-//! an error, or is what it would be if it had been written like that.
+//! Records that a disk does not damage in this way, because their checksums are right: a store with any of
+//! them gives an error, or is what it would be if it had been written like that.
 //!
-//! The checksum of a record keeps almost all damage from the code behind it, and from a fuzzer as well. So here the
-//! records are changed and get checksums that match.
+//! The checksum of a record keeps almost all damage from the code behind it, and from a fuzzer as well. So
+//! here the records are changed and get checksums that match.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
@@ -86,8 +86,8 @@ fn change(records: &mut Records, [kind, which, at, value, other]: [u8; 5]) {
     }
 }
 
-/// What was read and is written to a new store makes the same records: no two ways to write one thing, and nothing in
-/// a record that is not read.
+/// What was read and is written to a new store makes the same records: no two ways to write one thing, and
+/// nothing in a record that is not read.
 fn check_rewritten(store: &Store, records: &Records) {
     let dir = Directory::new();
     let recovered = store.recovered();
@@ -123,7 +123,8 @@ fn check_start(store: &Store) {
     }
 }
 
-/// The records of a store with an identity, settings, a vote, a snapshot and three entries, all in its data file.
+/// The records of a store with an identity, settings, a vote, a snapshot and three entries, all in its data
+/// file.
 fn sound() -> &'static Records {
     static SOUND: OnceLock<Records> = OnceLock::new();
     SOUND.get_or_init(|| {
@@ -172,7 +173,8 @@ fn seal(key: &[u8], body: &Body) -> Vec<u8> {
     [&body.bytes[..], &checksum.to_be_bytes()].concat()
 }
 
-/// Whether the number that the checkpoint has of all records is the one that it began with, and may follow them.
+/// Whether the number that the checkpoint has of all records is the one that it began with, and may follow
+/// them.
 fn is_as_it_was(checkpoint: &Body) -> bool {
     let of = |body: &Body| (body.bytes.len(), body.bytes.last_chunk::<CHECKSUM_BYTES>().copied());
     of(checkpoint) == of(&sound()[CHECKPOINT])

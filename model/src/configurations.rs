@@ -44,8 +44,8 @@ pub enum Beginning {
     Led,
     /// Node 1 leads and has committed a command with every voter but the last.
     Lagging,
-    /// Nobody leads, and each node's log goes on with one entry for each of these terms. The latest of them is
-    /// everyone's current term.
+    /// Nobody leads, and each node's log goes on with one entry for each of these terms. The latest of them
+    /// is everyone's current term.
     Diverged(&'static [&'static [u64]]),
 }
 
@@ -93,9 +93,9 @@ impl Configuration {
         (world, state)
     }
 
-    /// Whether nothing tells the last two nodes apart: they begin alike, and nothing that may happen names one of
-    /// them or lets the core choose between them, as it does for a leader that hands over (it takes the smaller
-    /// id).
+    /// Whether nothing tells the last two nodes apart: they begin alike, and nothing that may happen names
+    /// one of them or lets the core choose between them, as it does for a leader that hands over (it takes
+    /// the smaller id).
     fn has_twins(&self) -> bool {
         let begin_alike = matches!(self.beginning, Beginning::Unled | Beginning::Led);
         let Bounds { changes, transfers, refusals, write_failures, .. } = self.bounds;

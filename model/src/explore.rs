@@ -16,8 +16,8 @@ use crate::world::{Reach, World};
 /// When an exploration stops before it is complete.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// States visited, fewer than 2^32. Each takes some 25 bytes for ever, and 50 more while its successors are to be
-    /// found.
+    /// States visited, fewer than 2^32. Each takes some 25 bytes for ever, and 50 more while its successors
+    /// are to be found.
     pub states: usize,
     /// Steps from the first state.
     pub depth: usize,

@@ -30,7 +30,8 @@ pub(crate) fn ensure(holds: bool, text: impl FnOnce() -> String) -> Result<(), V
 #[derive(Clone, Hash)]
 pub(crate) struct History {
     leaders: BTreeMap<Term, Peer>,
-    /// Votes of terms that their voters have not durably left: a disk does not go back, which it checks itself.
+    /// Votes of terms that their voters have not durably left: a disk does not go back, which it checks
+    /// itself.
     votes: BTreeMap<(Term, Peer), Peer>,
     /// Where the log begins: what every node of the first configuration started with.
     base: LogIndex,
@@ -49,7 +50,8 @@ struct Barrier {
     at: Peer,
     /// A leader of a later term had been elected: it must never pass.
     superseded: bool,
-    /// What was committed, where it is to confirm the commit index: it must not pass at a leader that lacks any of it.
+    /// What was committed, where it is to confirm the commit index: it must not pass at a leader that lacks
+    /// any of it.
     needed: Option<LogIndex>,
 }
 
@@ -148,9 +150,10 @@ impl History {
         Ok(())
     }
 
-    /// State Machine Safety (§5.4.3), for all that a node takes for committed. What nobody has committed before
-    /// it must be durable on a majority: of `before`, the membership before this step, or of the one after it, which
-    /// governs at once (dissertation §4.1), but only follows on a membership that is committed.
+    /// State Machine Safety (§5.4.3), for all that a node takes for committed. What nobody has committed
+    /// before it must be durable on a majority: of `before`, the membership before this step, or of the one
+    /// after it, which governs at once (dissertation §4.1), but only follows on a membership that is
+    /// committed.
     pub(crate) fn on_commit<'a>(
         &mut self,
         raft: &Raft,
@@ -236,9 +239,9 @@ impl History {
         self.barriers.insert(barrier, Barrier { at: leader.me(), superseded, needed });
     }
 
-    /// Linearizability of reads (§8, dissertation §6.4): who lets a barrier pass led when it began, no newer leader having
-    /// been elected, and knows of everything that was committed by then, by whomever, where the barrier is to confirm
-    /// that.
+    /// Linearizability of reads (§8, dissertation §6.4): who lets a barrier pass led when it began, no newer
+    /// leader having been elected, and knows of everything that was committed by then, by whomever, where the
+    /// barrier is to confirm that.
     pub(crate) fn on_barrier_passed(&mut self, raft: &Raft, through: BarrierId) -> Result<(), Violation> {
         let (me, commit_index) = (raft.me(), raft.commit_index());
         for Barrier { at: _, superseded, needed } in self.barriers_of(me, through) {

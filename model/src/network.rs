@@ -60,24 +60,25 @@ impl Network {
     }
 }
 
-/// When a message can never have an effect again, though it is still on its way: its receiver drops it without a
-/// word, whatever may happen to that. Then it would only tell states apart that are the same. What a receiver may
-/// forget in a crash does not count, so this goes by its durable term.
+/// When a message can never have an effect again, though it is still on its way: its receiver drops it
+/// without a word, whatever may happen to that. Then it would only tell states apart that are the same. What
+/// a receiver may forget in a crash does not count, so this goes by its durable term.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Dead {
     /// It may have one in any term: a request is answered, if only with a later term.
     Never,
     /// In this term and later ones.
     From(Term),
-    /// An answer for a candidate of this term, or a leader: in later terms, and in this one where its receiver is
-    /// neither, for it will not be again.
+    /// An answer for a candidate of this term, or a leader: in later terms, and in this one where its
+    /// receiver is neither, for it will not be again.
     UnlessElected(Term),
 }
 
 /// When this message is dead.
 pub(crate) fn dead(message: &Message) -> Dead {
     match message {
-        // A refusal may still tell of a later term; a grant is for one candidacy alone, which may begin again.
+        // A refusal may still tell of a later term; a grant is for one candidacy alone, which may begin
+        // again.
         Message::PreVoteResponse(m) if m.vote_granted => Dead::From(m.term.max(m.next_term)),
         Message::PreVoteResponse(m) => Dead::From(m.term),
         Message::RequestVoteResponse(m) if !m.vote_granted => Dead::From(m.term),

@@ -36,7 +36,8 @@ impl Node {
         Node { raft: Raft::new(config, now, durable.clone()), disk: Disk::new(durable), now }
     }
 
-    /// Steps, and gives what is to be done. A panic of the core is a violation: it is its own first invariant.
+    /// Steps, and gives what is to be done. A panic of the core is a violation: it is its own first
+    /// invariant.
     pub(crate) fn step(&mut self, input: Input) -> Result<Vec<Output>, Violation> {
         let raft = &mut self.raft;
         let now = self.now;

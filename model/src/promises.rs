@@ -33,15 +33,16 @@ pub(crate) fn check(node: &Node, to: Peer, message: &Message) -> Result<(), Viol
     }
 }
 
-/// Who leads has its own vote of that term on disk: after a crash it might otherwise lead in it once more, with
-/// another log, or vote for somebody else.
+/// Who leads has its own vote of that term on disk: after a crash it might otherwise lead in it once more,
+/// with another log, or vote for somebody else.
 pub(crate) fn check_leader(node: &Node) -> Result<(), Violation> {
     let (me, term) = (node.raft.me(), node.raft.current_term());
     let durable = node.disk.hard_state();
     ensure(has_voted(node, term, me), || format!("node {me} leads in term {term}, durable is {durable:?}"))
 }
 
-/// Whether a later term is durable than the one that was promised in: what was promised was durable before it.
+/// Whether a later term is durable than the one that was promised in: what was promised was durable before
+/// it.
 fn later(node: &Node, term: Term) -> bool {
     node.disk.hard_state().current_term > term
 }

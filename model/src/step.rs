@@ -1,5 +1,5 @@
-//! What one node does with one input. It depends on nothing but the node and the input, so each such step is taken
-//! once, however many states contain it; [`Step`] holds what the rest of the cluster must know of it.
+//! What one node does with one input. It depends on nothing but the node and the input, so each such step is
+//! taken once, however many states contain it; [`Step`] holds what the rest of the cluster must know of it.
 
 use std::sync::Arc;
 

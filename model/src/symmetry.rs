@@ -1,9 +1,10 @@
-//! Two nodes that nothing tells apart: a state, and the one in which they have changed places, are explored as one.
+//! Two nodes that nothing tells apart: a state, and the one in which they have changed places, are explored
+//! as one.
 //!
-//! The nodes of the core are opaque here, so the image of one is not computed but found: where a node takes a step,
-//! its image takes the image of that step, and what comes of both are each other's images. That this is
-//! consistent, and that what both send is too, is checked at every step: so the core may not, in any state that is
-//! explored, treat the two unlike each other.
+//! The nodes of the core are opaque here, so the image of one is not computed but found: where a node takes a
+//! step, its image takes the image of that step, and what comes of both are each other's images. That this is
+//! consistent, and that what both send is too, is checked at every step: so the core may not, in any state
+//! that is explored, treat the two unlike each other.
 
 use raft_core::Peer;
 

@@ -1,7 +1,9 @@
-//! All nodes, messages and histories that any state has, each once and by its number, and the steps between them.
+//! All nodes, messages and histories that any state has, each once and by its number, and the steps between
+//! them.
 //!
-//! A few hundred nodes make up millions of states. So what a node does with an input, and whether a history allows
-//! it, is found out once and looked up from then on: to find a state's successors is to look numbers up.
+//! A few hundred nodes make up millions of states. So what a node does with an input, and whether a history
+//! allows it, is found out once and looked up from then on: to find a state's successors is to look numbers
+//! up.
 
 mod choices;
 mod twins;
@@ -128,8 +130,8 @@ impl World {
         self.peers.len() - 1
     }
 
-    /// Names a state among all: one that was explored already, though with two nodes in each other's places, has
-    /// the same name.
+    /// Names a state among all: one that was explored already, though with two nodes in each other's places,
+    /// has the same name.
     pub(crate) fn fingerprint(&self, state: &State) -> u64 {
         let image = self.symmetry.as_ref().map(|symmetry| symmetry.state(state, self.peers.len()));
         image.map_or(*state, |image| image.min(*state)).fingerprint()

@@ -35,8 +35,8 @@ impl Raft {
             return true;
         }
         if let Message::RequestVote(m) = message {
-            // Dissertation §4.2.3: who hears a leader lets nobody disturb it, unless the leader wishes so. A promise
-            // of support binds in every term, also one that a candidate has brought about meanwhile.
+            // Dissertation §4.2.3: who hears a leader lets nobody disturb it, unless the leader wishes so. A
+            // promise of support binds in every term, also one that a candidate has brought about meanwhile.
             let current = self.hard_state.current_term;
             let bound =
                 (term > current && self.hears_leader()) || (term >= current && self.has_promised_support());
@@ -58,9 +58,9 @@ impl Raft {
         true
     }
 
-    /// Tells the sender of a request from an earlier term which term it is, so that it steps down (§5.1). A candidate
-    /// whose own vote is still being written does not: the sender may lead, and it is not sure yet that anybody will
-    /// relieve it.
+    /// Tells the sender of a request from an earlier term which term it is, so that it steps down (§5.1). A
+    /// candidate whose own vote is still being written does not: the sender may lead, and it is not sure yet
+    /// that anybody will relieve it.
     fn answer_stale(&mut self, to: Peer, message: &Message) {
         if let RoleState::Candidate(candidate) = &self.role
             && !self.persistence.is_durable(candidate.vote_write)

@@ -14,18 +14,19 @@ pub struct Config {
     /// How often a leader that has nothing to say asserts itself. In microseconds; well below the election
     /// timeout.
     pub heartbeat_interval_us: u64,
-    /// Whether leases are promised and relied upon, and how exact the clocks are. Only the order in which barriers
-    /// pass in different terms then rests on them. `None`: every barrier takes a round.
+    /// Whether leases are promised and relied upon, and how exact the clocks are. Only the order in which
+    /// barriers pass in different terms then rests on them. `None`: every barrier takes a round.
     ///
-    /// Whoever makes a node from a store whose last driver kept leases must either keep them again, with the same
-    /// election timeout, or wait for that timeout first: what was promised before a restart is not on the disk.
+    /// Whoever makes a node from a store whose last driver kept leases must either keep them again, with the
+    /// same election timeout, or wait for that timeout first: what was promised before a restart is not on
+    /// the disk.
     pub lease: Option<Lease>,
     /// Seed of all randomness (election timeouts only).
     pub seed: u64,
 }
 
-/// How many entries one `AppendEntries` carries at most, however small they are: a follower that catches up does
-/// so in steps, and its loop turns between them.
+/// How many entries one `AppendEntries` carries at most, however small they are: a follower that catches up
+/// does so in steps, and its loop turns between them.
 pub const ENTRIES_PER_APPEND_MAX: usize = 512;
 
 /// About how many bytes of entries one `AppendEntries` carries at most (a single larger entry still travels).
@@ -40,8 +41,8 @@ pub const APPENDS_IN_FLIGHT_MAX: usize = 64;
 /// accepting until it steps down; this bounds what it takes along.
 pub const UNCOMMITTED_ENTRIES_MAX: u64 = 16_384;
 
-/// How many rounds a leader that keeps a lease remembers the beginning of. An answer to an older one extends nothing:
-/// where answers take longer than so many rounds, no lease is held.
+/// How many rounds a leader that keeps a lease remembers the beginning of. An answer to an older one extends
+/// nothing: where answers take longer than so many rounds, no lease is held.
 pub(crate) const LEASE_ROUNDS_MAX: usize = 64;
 
 /// How many read barriers may wait for a round. Drivers coalesce requests into far fewer.

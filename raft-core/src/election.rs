@@ -1,7 +1,7 @@
 //! Who leads: timeouts, campaigns, and what becomes of winners and losers (Raft §5.2, dissertation §9.6).
 //!
-//! A node first asks whether it could win ([`PreVote`]); only then it enters a new term and asks for votes. So a
-//! node that is cut off, or was removed, never drives the others' terms up.
+//! A node first asks whether it could win ([`PreVote`]); only then it enters a new term and asks for votes.
+//! So a node that is cut off, or was removed, never drives the others' terms up.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -20,9 +20,9 @@ use crate::types::{Micros, NodeId, Peer, Round, Term};
 const STAGGER_PER_HEARTBEAT: u64 = 4;
 
 impl Raft {
-    /// How long a node that was just started waits. A voter that is alone waits for nobody, but for the end of what it
-    /// may have promised; for the others a pre-vote does no harm where a leader is alive, and where none is, the
-    /// cluster is waiting.
+    /// How long a node that was just started waits. A voter that is alone waits for nobody, but for the end
+    /// of what it may have promised; for the others a pre-vote does no harm where a leader is alive, and
+    /// where none is, the cluster is waiting.
     pub(crate) fn first_election_deadline(&mut self) -> Micros {
         if self.is_voter() && self.log.membership().quorum() == 1 {
             return self.promised_until;
@@ -83,9 +83,9 @@ impl Raft {
         });
     }
 
-    /// Where this node, which leads or follows, is woken so late that it was not running for a while, with everything
-    /// else perhaps, that nothing was heard says nothing: it waits for two heartbeat intervals more. Once, or a node
-    /// that always is late would never act.
+    /// Where this node, which leads or follows, is woken so late that it was not running for a while, with
+    /// everything else perhaps, that nothing was heard says nothing: it waits for two heartbeat intervals
+    /// more. Once, or a node that always is late would never act.
     pub(crate) fn excuse_silence(&mut self, deadline: Micros) {
         let late = self.now.since(deadline) >= self.config.heartbeat_interval_us;
         if late && self.grace_until.is_none() && self.known_leader().is_some() {
@@ -123,8 +123,8 @@ impl Raft {
         self.start_pre_vote(pace);
     }
 
-    /// Nobody has won the election (Raft §5.2: a split vote). Where its own vote is still being written, it goes on
-    /// waiting: another term would only be another write to wait for.
+    /// Nobody has won the election (Raft §5.2: a split vote). Where its own vote is still being written, it
+    /// goes on waiting: another term would only be another write to wait for.
     pub(crate) fn on_candidate_timeout(&mut self) {
         let deadline = self.random_election_deadline();
         match &mut self.role {
@@ -200,13 +200,14 @@ impl Raft {
         }
     }
 
-    /// Enters the next term, votes for itself and asks the others to (Raft §5.2), who write their votes while it
-    /// writes its own. The request names its log, so that is durable first: after a crash it could otherwise
-    /// campaign again in the same term with a shorter one, and count votes that were granted to the longer. Its own
-    /// vote need only be durable before it counts, and before this node leads (`lead_if_elected`).
+    /// Enters the next term, votes for itself and asks the others to (Raft §5.2), who write their votes while
+    /// it writes its own. The request names its log, so that is durable first: after a crash it could
+    /// otherwise campaign again in the same term with a shorter one, and count votes that were granted to the
+    /// longer. Its own vote need only be durable before it counts, and before this node leads
+    /// (`lead_if_elected`).
     ///
-    /// Where the leader itself handed over, the request waits for that vote, too: it ends the leader's rule, which
-    /// goes on meanwhile, and for good where this node's disk does not answer.
+    /// Where the leader itself handed over, the request waits for that vote, too: it ends the leader's rule,
+    /// which goes on meanwhile, and for good where this node's disk does not answer.
     pub(crate) fn campaign(&mut self, reason: CampaignReason) {
         let (now, until) = (self.now, self.promised_until);
         let free = reason == CampaignReason::LeadershipTransfer || until <= now;
@@ -245,8 +246,9 @@ impl Raft {
         self.lead_if_elected();
     }
 
-    /// Becomes leader once a majority has voted for this node, and its own vote is durable even where it does not
-    /// count: after a crash it would not know that it led in this term, and could vote for another leader of it.
+    /// Becomes leader once a majority has voted for this node, and its own vote is durable even where it does
+    /// not count: after a crash it would not know that it led in this term, and could vote for another leader
+    /// of it.
     pub(crate) fn lead_if_elected(&mut self) {
         let RoleState::Candidate(Candidate { votes, vote_write, .. }) = &self.role else { return };
         if self.persistence.is_durable(*vote_write) && self.is_majority(votes) {
@@ -297,7 +299,8 @@ impl Raft {
         membership.contains(self.config.me) && membership.is_voter(self.config.me.id)
     }
 
-    /// Whether these are a majority of the voters. Only voters count, and only those of the membership in force.
+    /// Whether these are a majority of the voters. Only voters count, and only those of the membership in
+    /// force.
     fn is_majority(&self, ids: &BTreeSet<NodeId>) -> bool {
         let membership = self.log.membership();
         membership.voters().filter(|id| ids.contains(id)).count() >= membership.quorum()

@@ -1,10 +1,11 @@
 //! What tells two nodes apart, for a model checker that must know which states it has seen.
 //!
-//! Two nodes with the same fingerprint answer every sequence of inputs alike, as long as their drivers wake them
-//! at their deadlines: so moments count only by their distance from now, and no further than the election timeout
-//! (nothing asks for more), and writes only by their distance from the last durable one. When the next election
-//! deadline is, and the random numbers that decide on it, are left out: they say when a node acts, not what it
-//! does. What is left out of each struct is named, so that a new field does not compile until it is decided upon.
+//! Two nodes with the same fingerprint answer every sequence of inputs alike, as long as their drivers wake
+//! them at their deadlines: so moments count only by their distance from now, and no further than the
+//! election timeout (nothing asks for more), and writes only by their distance from the last durable one.
+//! When the next election deadline is, and the random numbers that decide on it, are left out: they say when
+//! a node acts, not what it does. What is left out of each struct is named, so that a new field does not
+//! compile until it is decided upon.
 
 use core::hash::{Hash, Hasher};
 

@@ -75,8 +75,8 @@ impl Raft {
         heard.count() >= membership.quorum()
     }
 
-    /// Sends the current round to every member: the others must hear of this leader too. Where there is a lease to
-    /// be extended, it is a new round, whose answers count from now.
+    /// Sends the current round to every member: the others must hear of this leader too. Where there is a
+    /// lease to be extended, it is a new round, whose answers count from now.
     pub(crate) fn broadcast_heartbeat(&mut self) {
         if let RoleState::Leader(leader) = &mut self.role
             && leader.lease_rounds.is_some()

@@ -1,8 +1,8 @@
 //! The one way in and the one way out of the core.
 //!
 //! A driver calls [`Raft::step`](crate::Raft::step) with an [`Input`], then takes [`Output`]s until there are
-//! none, then sleeps until [`Raft::deadline`](crate::Raft::deadline). It carries every output out in the order
-//! given; it need not know why.
+//! none, then sleeps until [`Raft::deadline`](crate::Raft::deadline). It carries every output out in the
+//! order given; it need not know why.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -81,8 +81,8 @@ pub enum Input {
 pub enum Audience {
     /// Every voter, and the quickest answers let it pass. Serves latency.
     EveryVoter,
-    /// No more voters than a majority takes, those that answered first lately, and the others only where these do not
-    /// answer soon. Costs less, and serves throughput.
+    /// No more voters than a majority takes, those that answered first lately, and the others only where
+    /// these do not answer soon. Costs less, and serves throughput.
     QuickestMajority,
 }
 
@@ -91,9 +91,9 @@ pub enum Audience {
 pub enum Confirmation {
     /// No newer leader existed at some moment after it began (step 3).
     Leadership,
-    /// That, and the leader's commit index leaves out nothing that was committed when it began. It waits until an entry
-    /// of the leader's own term is committed: before that, a leader does not know what is (step 1). Who is about to read
-    /// nothing of the state need not wait for it.
+    /// That, and the leader's commit index leaves out nothing that was committed when it began. It waits
+    /// until an entry of the leader's own term is committed: before that, a leader does not know what is
+    /// (step 1). Who is about to read nothing of the state need not wait for it.
     CommitIndex,
 }
 

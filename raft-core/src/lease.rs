@@ -1,16 +1,17 @@
-//! The lease (dissertation §6.4.1): a leader that a majority has promised to support for a while lets read barriers
-//! pass without a round of their own.
+//! The lease (dissertation §6.4.1): a leader that a majority has promised to support for a while lets read
+//! barriers pass without a round of their own.
 //!
-//! With its answer to a heartbeat, a node promises to vote for nobody else, itself included, for as long as it says,
-//! by its own clock, from when it received the heartbeat. The leader counts the same time by its own clock from when
-//! it *sent* that round, shortened by what the two clocks may differ in rate. So as long as a majority's time has not
-//! run out for the leader, none of that majority is free to elect another, who would need one of them.
+//! With its answer to a heartbeat, a node promises to vote for nobody else, itself included, for as long as
+//! it says, by its own clock, from when it received the heartbeat. The leader counts the same time by its own
+//! clock from when it *sent* that round, shortened by what the two clocks may differ in rate. So as long as a
+//! majority's time has not run out for the leader, none of that majority is free to elect another, who would
+//! need one of them.
 //!
-//! A leader may wish to be succeeded at once, and then nobody is bound by a promise to it: before it tells a node to
-//! campaign (dissertation §3.10), it gives its lease up, for good in that term.
+//! A leader may wish to be succeeded at once, and then nobody is bound by a promise to it: before it tells a
+//! node to campaign (dissertation §3.10), it gives its lease up, for good in that term.
 //!
-//! This is the one place where anything rests on time: the order of what is served from a lease, never what is in
-//! the log. `docs/lease.rst` has the whole argument.
+//! This is the one place where anything rests on time: the order of what is served from a lease, never what
+//! is in the log. `docs/lease.rst` has the whole argument.
 
 use alloc::collections::VecDeque;
 
@@ -34,9 +35,9 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// How long a leader may rely on a promise of `promised_us`, from when it asked for it. With an error of rate e,
-    /// the promise lasts for at least promised/(1+e) of true time, and what the leader counts as t takes at most
-    /// t/(1-e).
+    /// How long a leader may rely on a promise of `promised_us`, from when it asked for it. With an error of
+    /// rate e, the promise lasts for at least promised/(1+e) of true time, and what the leader counts as t
+    /// takes at most t/(1-e).
     fn relied_us(self, promised_us: u64) -> u64 {
         let error = u64::from(self.clock_error_ppm).min(PPM);
         let scaled = u128::from(promised_us) * u128::from(PPM - error) / u128::from(PPM + error);
@@ -44,8 +45,8 @@ impl Lease {
     }
 }
 
-/// When a leader's latest rounds began, oldest first: what promises count from. Gone for good in its term once it
-/// begins to hand over.
+/// When a leader's latest rounds began, oldest first: what promises count from. Gone for good in its term
+/// once it begins to hand over.
 #[derive(Clone, Hash, Debug, Default)]
 pub(crate) struct LeaseRounds(VecDeque<(Round, Micros)>);
 
@@ -71,8 +72,8 @@ impl LeaseRounds {
 }
 
 impl Raft {
-    /// For how long this node, which is about to answer a heartbeat, supports nobody but the sender. `None` where it
-    /// keeps no leases.
+    /// For how long this node, which is about to answer a heartbeat, supports nobody but the sender. `None`
+    /// where it keeps no leases.
     pub(crate) fn promise_support(&mut self) -> Option<u64> {
         self.config.lease?;
         let promised_us = self.config.election_timeout_us;
@@ -85,8 +86,8 @@ impl Raft {
         self.now < self.promised_until
     }
 
-    /// A member has promised its support, with its answer to this round. What is known of it goes with the member: the
-    /// next life of its id has promised nothing.
+    /// A member has promised its support, with its answer to this round. What is known of it goes with the
+    /// member: the next life of its id has promised nothing.
     pub(crate) fn on_support_promised(&mut self, by: Peer, round: Round, promised_us: u64) {
         let Some(lease) = self.config.lease else { return };
         if let RoleState::Leader(leader) = &mut self.role
@@ -98,15 +99,16 @@ impl Raft {
         }
     }
 
-    /// Whether a read barrier that begins now passes at once: this node leads, an entry of its own term is committed, and
-    /// a majority of the voters is bound to support it. It supports itself: a leader votes for nobody.
+    /// Whether a read barrier that begins now passes at once: this node leads, an entry of its own term is
+    /// committed, and a majority of the voters is bound to support it. It supports itself: a leader votes for
+    /// nobody.
     #[must_use]
     pub fn holds_lease(&self) -> bool {
         let RoleState::Leader(leader) = &self.role else { return false };
-        // A barrier that confirms the leadership alone could do without the commit: that nobody else can be elected
-        // follows from the promises (`docs/lease.rst`). But one that passes lets those before it pass, and they may wait
-        // for the commit; and all that it would save is the time between the first answers to a new leader and its
-        // first commit.
+        // A barrier that confirms the leadership alone could do without the commit: that nobody else can be
+        // elected follows from the promises (`docs/lease.rst`). But one that passes lets those before it
+        // pass, and they may wait for the commit; and all that it would save is the time between the first
+        // answers to a new leader and its first commit.
         if leader.lease_rounds.is_none() || leader.first_index > self.commit_index {
             return false;
         }

@@ -10,8 +10,8 @@
 //! sleep until raft.deadline()
 //! ```
 //!
-//! Persistence is asynchronous: a [`Write`] goes out, the core goes on, and whatever promises that the write is
-//! durable is withheld in here until the driver says that it is. No driver can get that order wrong.
+//! Persistence is asynchronous: a [`Write`] goes out, the core goes on, and whatever promises that the write
+//! is durable is withheld in here until the driver says that it is. No driver can get that order wrong.
 
 #![no_std]
 #![forbid(unsafe_code)]

@@ -1,7 +1,7 @@
 //! The log (Raft §5.3) and the snapshot that stands for its beginning (§7).
 //!
-//! What is in memory here may be ahead of the disk: which part is durable is [`Persistence`]'s to know. The log
-//! holds the whole of what is not compacted, so nothing is ever read back from a disk.
+//! What is in memory here may be ahead of the disk: which part is durable is [`Persistence`]'s to know. The
+//! log holds the whole of what is not compacted, so nothing is ever read back from a disk.
 //!
 //! [`Persistence`]: crate::persistence::Persistence
 
@@ -69,7 +69,8 @@ pub struct Snapshot {
 pub(crate) struct Log {
     snapshot: Option<Arc<Snapshot>>,
     entries: VecDeque<Entry>,
-    /// Every membership since the snapshot's, with the index from which it holds; the first is the snapshot's.
+    /// Every membership since the snapshot's, with the index from which it holds; the first is the
+    /// snapshot's.
     memberships: Vec<(LogIndex, Arc<Membership>)>,
 }
 
@@ -144,8 +145,8 @@ impl Log {
         self.entries.iter().skip(usize::try_from(skipped).unwrap_or(usize::MAX)).cloned().collect()
     }
 
-    /// The highest index up to `index` whose term is at most `term`: where a log that has `term` at `index` may
-    /// agree with this one at the latest (the optimisation of Raft §5.3, a whole term at a step).
+    /// The highest index up to `index` whose term is at most `term`: where a log that has `term` at `index`
+    /// may agree with this one at the latest (the optimisation of Raft §5.3, a whole term at a step).
     pub(crate) fn last_index_of_term_at_most(&self, term: Term, index: LogIndex) -> LogIndex {
         let mut candidate = index.min(self.last_index());
         while self.term_at(candidate).is_some_and(|t| t > term) {

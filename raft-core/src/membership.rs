@@ -41,9 +41,9 @@ pub struct Membership {
 /// overlap (dissertation §4.1).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum MembershipChange {
-    /// Adds a learner, which the leader promotes by itself once it has caught up. One that is a member already,
-    /// in this life, asks a second time because it has not heard the answer; it may listen elsewhere by now, so
-    /// its addresses are recorded. The `suffrage` given is ignored.
+    /// Adds a learner, which the leader promotes by itself once it has caught up. One that is a member
+    /// already, in this life, asks a second time because it has not heard the answer; it may listen elsewhere
+    /// by now, so its addresses are recorded. The `suffrage` given is ignored.
     Add(NodeId, Member),
     /// Makes a learner a voter. Leaders do this by themselves; drivers need not.
     Promote(NodeId),

@@ -150,8 +150,8 @@ pub struct HeartbeatResponse {
     pub term: Term,
     /// The round that is answered.
     pub round: Round,
-    /// For how many microseconds, from when it received the heartbeat and by its own clock, the sender supports
-    /// nobody else (dissertation §6.4.1); `None` where it keeps no leases.
+    /// For how many microseconds, from when it received the heartbeat and by its own clock, the sender
+    /// supports nobody else (dissertation §6.4.1); `None` where it keeps no leases.
     pub lease_us: Option<u64>,
 }
 

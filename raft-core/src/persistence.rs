@@ -2,8 +2,8 @@
 //! before responding to RPCs").
 //!
 //! During a step the other modules note what changed; at its end everything becomes one [`Write`]. A promise
-//! made in that step is withheld until that write, and so every earlier one, is durable. This is the only module
-//! that knows what is durable.
+//! made in that step is withheld until that write, and so every earlier one, is durable. This is the only
+//! module that knows what is durable.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -39,8 +39,8 @@ pub(crate) struct Persistence {
 struct InFlight {
     id: WriteId,
     issued_at: Micros,
-    /// Up to where the log is durable once this is: lowered by every later truncation, because what was cut off
-    /// and written again is another entry.
+    /// Up to where the log is durable once this is: lowered by every later truncation, because what was cut
+    /// off and written again is another entry.
     last_index: LogIndex,
 }
 

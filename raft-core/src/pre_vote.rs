@@ -6,7 +6,8 @@ use crate::roles::RoleState;
 use crate::types::Peer;
 
 impl Raft {
-    /// Receiver: yes, if it would be a new term, the log is up to date (Raft §5.4.1), and no leader is at work.
+    /// Receiver: yes, if it would be a new term, the log is up to date (Raft §5.4.1), and no leader is at
+    /// work.
     pub(crate) fn on_pre_vote(&mut self, from: Peer, m: PreVote) {
         let term = self.hard_state.current_term;
         let electable = m.next_term > term && self.log.is_up_to_date(m.last_log_index, m.last_log_term);

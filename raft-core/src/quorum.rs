@@ -2,8 +2,8 @@
 
 /// The largest value that at least `quorum` of `values` reach; `None` where there are fewer than `quorum`.
 ///
-/// Quadratic in the number of voters, of which there are a handful, and without a list of its own: it runs for
-/// every acknowledgement.
+/// Quadratic in the number of voters, of which there are a handful, and without a list of its own: it runs
+/// for every acknowledgement.
 pub(crate) fn quorum_max<T: Ord>(values: impl Iterator<Item = T> + Clone, quorum: usize) -> Option<T> {
     let reached = |value: &T| values.clone().filter(|other| other >= value).count() >= quorum;
     values.clone().filter(reached).max()

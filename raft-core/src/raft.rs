@@ -20,8 +20,8 @@ use crate::types::{LogIndex, Micros, NodeId, Peer, Term, WriteId};
 
 /// One node of a Raft cluster.
 ///
-/// Give it an input with [`step`](Raft::step); take outputs with [`poll_output`](Raft::poll_output) until there
-/// are none, and carry them out in order; call again at [`deadline`](Raft::deadline) at the latest.
+/// Give it an input with [`step`](Raft::step); take outputs with [`poll_output`](Raft::poll_output) until
+/// there are none, and carry them out in order; call again at [`deadline`](Raft::deadline) at the latest.
 #[derive(Clone, Debug)]
 pub struct Raft {
     pub(crate) config: Config,
@@ -38,8 +38,8 @@ pub struct Raft {
     pub(crate) role: RoleState,
     /// Until when this node supports nobody but the last leader that it heard, whatever becomes of either.
     pub(crate) promised_until: Micros,
-    /// This node was not running for a while, and up to this moment makes nothing of the silence. There until a leader,
-    /// or a leader's majority, has been heard again.
+    /// This node was not running for a while, and up to this moment makes nothing of the silence. There until
+    /// a leader, or a leader's majority, has been heard again.
     pub(crate) grace_until: Option<Micros>,
     pub(crate) outputs: VecDeque<Output>,
     reported: Reported,
@@ -56,8 +56,9 @@ impl Raft {
     /// A node that goes on from what its store held. It is a follower, and its state machine stands where the
     /// recovered snapshot stands.
     ///
-    /// Panics where `recovered` is not what a sound store gives: a gap in the log, or a term after the current
-    /// one. Panics where `config` has no time between heartbeats, or an election timeout that is not longer.
+    /// Panics where `recovered` is not what a sound store gives: a gap in the log, or a term after the
+    /// current one. Panics where `config` has no time between heartbeats, or an election timeout that is not
+    /// longer.
     #[must_use]
     pub fn new(config: Config, now: Micros, recovered: Recovered) -> Raft {
         let Config { heartbeat_interval_us, election_timeout_us, .. } = config;
@@ -96,8 +97,8 @@ impl Raft {
         raft
     }
 
-    /// Takes in what happened. Time never goes back: an earlier `now` counts as the latest one. With a lease, `now`
-    /// is read after a message has been received, and after every request that a barrier stands for.
+    /// Takes in what happened. Time never goes back: an earlier `now` counts as the latest one. With a lease,
+    /// `now` is read after a message has been received, and after every request that a barrier stands for.
     pub fn step(&mut self, now: Micros, input: Input) {
         self.now = self.now.max(now);
         if let RoleState::Muted(_) = self.role {
@@ -188,8 +189,8 @@ impl Raft {
         self.log.entry(index)
     }
 
-    /// The term of the entry at `index`, or of the snapshot that ends there; `None` where the log does not reach, or no
-    /// longer does.
+    /// The term of the entry at `index`, or of the snapshot that ends there; `None` where the log does not
+    /// reach, or no longer does.
     #[must_use]
     pub fn term_at(&self, index: LogIndex) -> Option<Term> {
         self.log.term_at(index)

@@ -1,10 +1,10 @@
 //! Read barriers (ReadIndex, dissertation §6.4).
 //!
-//! A barrier passes when a majority has answered a round of heartbeats that began after the barrier did. Then, at
-//! some moment in between, no newer leader had been elected: each of the majority was still in this term when it
-//! answered. Where it is to confirm the commit index too, it also waits until an entry of this leader's own term is
-//! committed, because before that a leader does not know what is. A leader that holds a lease has that confirmation
-//! beforehand.
+//! A barrier passes when a majority has answered a round of heartbeats that began after the barrier did.
+//! Then, at some moment in between, no newer leader had been elected: each of the majority was still in this
+//! term when it answered. Where it is to confirm the commit index too, it also waits until an entry of this
+//! leader's own term is committed, because before that a leader does not know what is. A leader that holds a
+//! lease has that confirmation beforehand.
 
 use crate::config::BARRIERS_MAX;
 use crate::heartbeat::Recipients;
@@ -25,7 +25,8 @@ impl Raft {
             return;
         }
         let RoleState::Leader(leader) = &mut self.role else { return };
-        // Only answers to messages that are sent from now on count, so every barrier begins a round of its own.
+        // Only answers to messages that are sent from now on count, so every barrier begins a round of its
+        // own.
         let round = leader.begin_round(self.now);
         let asked = if leader.thrift.has_chosen() { asks } else { Audience::EveryVoter };
         let began_at = self.now;
@@ -61,7 +62,8 @@ impl Raft {
         self.outputs.push_back(Output::BarrierPassed(latest));
     }
 
-    /// The latest round that a majority of the voters has answered; a leader that votes answers its own at once.
+    /// The latest round that a majority of the voters has answered; a leader that votes answers its own at
+    /// once.
     fn confirmed_round(&self) -> Option<Round> {
         let RoleState::Leader(leader) = &self.role else { return None };
         let membership = self.log.membership();

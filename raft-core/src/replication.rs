@@ -33,8 +33,8 @@ impl Raft {
         while self.replicate_once(id) {}
     }
 
-    /// Sends one append or snapshot, where one is to be sent now. Whether another may follow at once: nothing follows a
-    /// snapshot before it is answered.
+    /// Sends one append or snapshot, where one is to be sent now. Whether another may follow at once: nothing
+    /// follows a snapshot before it is answered.
     fn replicate_once(&mut self, id: NodeId) -> bool {
         let now = self.now;
         let RoleState::Leader(leader) = &mut self.role else { return false };

@@ -6,8 +6,9 @@ use crate::roles::{Follower, RoleState};
 use crate::types::Peer;
 
 impl Raft {
-    /// Receiver: one vote a term, to whoever asks first with a log that is up to date. Whether this node counts
-    /// itself as a voter does not matter: the candidate may know of a promotion that has not arrived here.
+    /// Receiver: one vote a term, to whoever asks first with a log that is up to date. Whether this node
+    /// counts itself as a voter does not matter: the candidate may know of a promotion that has not arrived
+    /// here.
     pub(crate) fn on_request_vote(&mut self, from: Peer, m: RequestVote) {
         let free = self.hard_state.voted_for.is_none_or(|voted_for| voted_for == from);
         let vote_granted = free && self.log.is_up_to_date(m.last_log_index, m.last_log_term);

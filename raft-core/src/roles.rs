@@ -29,7 +29,8 @@ pub(crate) struct Follower {
     pub(crate) election_deadline: Micros,
     /// How soon it asks again if nobody decides.
     pub(crate) pace: Pace,
-    /// Whom it has refused a pre-vote only because it heard this leader: they may have lost it a moment earlier.
+    /// Whom it has refused a pre-vote only because it heard this leader: they may have lost it a moment
+    /// earlier.
     pub(crate) refused_pre_vote: Option<(Peer, PreVote)>,
 }
 
@@ -84,8 +85,8 @@ pub(crate) struct Leader {
     pub(crate) proposals: VecDeque<(LogIndex, ProposalId)>,
     /// The hand-over under way.
     pub(crate) transfer: Option<Transfer>,
-    /// When its latest rounds began, which a lease counts from; `None` where leases are not kept, or not any more in
-    /// this term.
+    /// When its latest rounds began, which a lease counts from; `None` where leases are not kept, or not any
+    /// more in this term.
     pub(crate) lease_rounds: Option<LeaseRounds>,
     /// Until when a stalled disk is not held against it again.
     pub(crate) stall_tolerated_until: Micros,
@@ -105,8 +106,9 @@ pub(crate) struct Barrier {
     pub(crate) asked: Audience,
 }
 
-/// A round of catching up (dissertation §4.2.1), the same one for every learner: what was committed when it began.
-/// What is committed now would be a goal that moves: under a steady load, a learner is always a moment behind.
+/// A round of catching up (dissertation §4.2.1), the same one for every learner: what was committed when it
+/// began. What is committed now would be a goal that moves: under a steady load, a learner is always a moment
+/// behind.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CatchUp {
     pub(crate) index: LogIndex,

@@ -1,11 +1,12 @@
-//! Thrifty rounds: where the driver wishes it, a round asks no more voters than a majority takes, as a thrifty leader of
-//! EPaxos does (Moraru, Andersen and Kaminsky, SOSP 2013). Whoever is not asked need not wake up, and under load that
-//! is most of what a round costs.
+//! Thrifty rounds: where the driver wishes it, a round asks no more voters than a majority takes, as a
+//! thrifty leader of EPaxos does (Moraru, Andersen and Kaminsky, SOSP 2013). Whoever is not asked need not
+//! wake up, and under load that is most of what a round costs.
 //!
-//! The voters that answered first are asked. Who they are is found out anew after each heartbeat, which goes to
-//! everybody as ever: elections, check-quorum and leases rest on that. A round that they do not answer soon is asked of
-//! everybody (a hedged request: Dean and Barroso, *The Tail at Scale*, CACM 2013), so that a slow voter delays a
-//! barrier by a fraction of a heartbeat interval, and a voter whose process is gone by nothing.
+//! The voters that answered first are asked. Who they are is found out anew after each heartbeat, which goes
+//! to everybody as ever: elections, check-quorum and leases rest on that. A round that they do not answer
+//! soon is asked of everybody (a hedged request: Dean and Barroso, *The Tail at Scale*, CACM 2013), so that a
+//! slow voter delays a barrier by a fraction of a heartbeat interval, and a voter whose process is gone by
+//! nothing.
 //!
 //! Safety does not rest on any of this: a barrier passes when a majority has answered, whoever was asked.
 
@@ -17,8 +18,8 @@ use crate::raft::Raft;
 use crate::roles::{Leader, RoleState};
 use crate::types::{Micros, NodeId, Round};
 
-/// A round that has gone unanswered for this fraction of a heartbeat interval is asked of everybody. Where answers
-/// always take longer, because nodes are far apart, every round asks everybody.
+/// A round that has gone unanswered for this fraction of a heartbeat interval is asked of everybody. Where
+/// answers always take longer, because nodes are far apart, every round asks everybody.
 const HEDGE_PER_HEARTBEAT: u64 = 64;
 
 /// Whom a thrifty round asks.
@@ -26,7 +27,8 @@ const HEDGE_PER_HEARTBEAT: u64 = 64;
 pub(crate) struct Thrift {
     /// The voters that answered first; with the leader they are a majority. Nobody: everybody is asked.
     quickest: Vec<NodeId>,
-    /// As long as nobody is chosen: every round after this one has asked everybody, so its answers tell who is quick.
+    /// As long as nobody is chosen: every round after this one has asked everybody, so its answers tell who
+    /// is quick.
     choose_after: Round,
 }
 
@@ -48,8 +50,8 @@ impl Leader {
         Some(oldest.began_at.plus(hedge_us))
     }
 
-    /// Begins to find out who is quick now: the current round is asked of everybody, and those that follow until it is
-    /// known.
+    /// Begins to find out who is quick now: the current round is asked of everybody, and those that follow
+    /// until it is known.
     pub(crate) fn choose_anew(&mut self) {
         self.thrift.quickest.clear();
         self.thrift.choose_after = self.round;
@@ -65,7 +67,8 @@ impl Raft {
         (self.config.heartbeat_interval_us / HEDGE_PER_HEARTBEAT).max(1)
     }
 
-    /// Those who were asked may not answer, or not be enough any more: asks everybody, if anything waits for them.
+    /// Those who were asked may not answer, or not be enough any more: asks everybody, if anything waits for
+    /// them.
     pub(crate) fn ask_everybody(&mut self) {
         let RoleState::Leader(leader) = &mut self.role else { return };
         let waits_for_few = leader.barriers.iter().any(|barrier| barrier.asked == Audience::QuickestMajority);
@@ -75,8 +78,8 @@ impl Raft {
         }
     }
 
-    /// A majority has answered `round`; what waited for it has waited since `began_at`. Where that is not long, and
-    /// everybody was asked, those who answered are asked from now on.
+    /// A majority has answered `round`; what waited for it has waited since `began_at`. Where that is not
+    /// long, and everybody was asked, those who answered are asked from now on.
     pub(crate) fn choose_quickest(&mut self, round: Round, began_at: Micros) {
         let RoleState::Leader(Leader { thrift, .. }) = &self.role else { return };
         let is_quick = self.now.since(began_at) < self.hedge_us();

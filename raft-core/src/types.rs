@@ -1,14 +1,14 @@
 //! The words of Raft, each a type of its own, so that a term can never be passed where an index is wanted.
 //!
-//! Uses nothing. Most fields are public, because drivers, codecs and stores take the numbers out and put them back: the
-//! types keep kinds apart, and do not say which values make sense. But a [`NodeId`] is never 0.
+//! Uses nothing. Most fields are public, because drivers, codecs and stores take the numbers out and put them
+//! back: the types keep kinds apart, and do not say which values make sense. But a [`NodeId`] is never 0.
 
 use core::fmt;
 use core::num::NonZeroU64;
 
 /// A moment on the driver's monotonic clock, in microseconds since any fixed moment. The core compares such
-/// moments and never asks what time it is. What is in the log depends on none of them; with a lease, the order of
-/// barriers across a change of leader does.
+/// moments and never asks what time it is. What is in the log depends on none of them; with a lease, the
+/// order of barriers across a change of leader does.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Micros(pub u64);
 
@@ -107,7 +107,8 @@ number! {
     Term
 }
 number! {
-    /// A position in the log (Raft §5.3). The first entry has index 1; 0 is the place before it, as in Figure 2.
+    /// A position in the log (Raft §5.3). The first entry has index 1; 0 is the place before it, as in Figure
+    /// 2.
     LogIndex
 }
 number! {

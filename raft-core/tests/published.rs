@@ -25,7 +25,8 @@ fn append(prev: (u64, u64), leader_commit: u64) -> Message {
 }
 
 /// <https://github.com/atomix/copycat/issues/265>: an append without entries agreed with the log of a former
-/// leader, and committed what followed there and was another's. Here an append commits no more than it compared.
+/// leader, and committed what followed there and was another's. Here an append commits no more than it
+/// compared.
 #[test]
 fn a_commit_index_in_an_append_without_entries_commits_nothing_beyond_what_was_compared() {
     let mut node = Node::new(config(peer(1)), Micros(0), recovered(membership(&[1, 2, 3], &[]), &[2, 2, 2]));
@@ -35,9 +36,9 @@ fn a_commit_index_in_an_append_without_entries_commits_nothing_beyond_what_was_c
     assert_eq!(node.applied.last().map(|entry| entry.index), Some(LogIndex(2)));
 }
 
-/// <https://github.com/etcd-io/etcd/issues/16220>: a heartbeat named a commit index beyond the log of a follower
-/// that had come back with less, and the follower stopped, as often as it was started. Here a leader names only
-/// what this life of the follower has matched, and a follower commits only what it has.
+/// <https://github.com/etcd-io/etcd/issues/16220>: a heartbeat named a commit index beyond the log of a
+/// follower that had come back with less, and the follower stopped, as often as it was started. Here a leader
+/// names only what this life of the follower has matched, and a follower commits only what it has.
 #[test]
 fn a_heartbeat_that_commits_beyond_the_log_of_a_follower_does_not_stop_it() {
     let mut node = Node::new(config(peer(1)), Micros(0), recovered(membership(&[1, 2, 3], &[]), &[2]));
@@ -46,9 +47,9 @@ fn a_heartbeat_that_commits_beyond_the_log_of_a_follower_does_not_stop_it() {
     assert_eq!(node.raft.commit_index(), LogIndex(2));
 }
 
-/// <https://github.com/etcd-io/etcd/pull/2544>: the window of appends on their way was full, every acknowledgement
-/// was lost, and no error told the leader of it: it never sent anything again. Here what goes unanswered for two
-/// heartbeats is taken for lost.
+/// <https://github.com/etcd-io/etcd/pull/2544>: the window of appends on their way was full, every
+/// acknowledgement was lost, and no error told the leader of it: it never sent anything again. Here what goes
+/// unanswered for two heartbeats is taken for lost.
 #[test]
 fn a_full_window_whose_acknowledgements_are_all_lost_empties_again() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
@@ -66,13 +67,13 @@ fn a_full_window_whose_acknowledgements_are_all_lost_empties_again() {
     assert_eq!(cluster.role(1), Role::Leader);
 }
 
-/// <https://github.com/RedisLabs/redisraft/issues/125>: a learner became a voter when it had reached the end of the
-/// log, and under a steady load there was always something that it had not. Here it is enough that it has what was
-/// committed when the current round of catching up began.
+/// <https://github.com/RedisLabs/redisraft/issues/125>: a learner became a voter when it had reached the end
+/// of the log, and under a steady load there was always something that it had not. Here it is enough that it
+/// has what was committed when the current round of catching up began.
 #[test]
 fn a_learner_that_is_always_a_moment_behind_under_load_is_promoted() {
-    // Whatever 3 acknowledges arrives when as many later entries are committed already: one, and more than fit a
-    // heartbeat interval.
+    // Whatever 3 acknowledges arrives when as many later entries are committed already: one, and more than
+    // fit a heartbeat interval.
     for behind in [1, 30] {
         let mut cluster = Cluster::led_by_1(&[1, 2]);
         cluster.add(1, 3);
@@ -96,8 +97,9 @@ fn a_learner_that_is_always_a_moment_behind_under_load_is_promoted() {
     }
 }
 
-/// <https://github.com/etcd-io/raft/issues/11>: the bound on what waits to be committed was counted anew by each leader,
-/// so that a series of leaders that committed nothing let the log grow without one. Here the log itself is counted.
+/// <https://github.com/etcd-io/raft/issues/11>: the bound on what waits to be committed was counted anew by
+/// each leader, so that a series of leaders that committed nothing let the log grow without one. Here the log
+/// itself is counted.
 #[test]
 fn a_new_leader_counts_what_its_predecessors_could_not_commit_against_the_bound() {
     let inherited = vec![1; usize::try_from(UNCOMMITTED_ENTRIES_MAX).expect("a bound in memory")];
@@ -118,10 +120,10 @@ fn a_new_leader_counts_what_its_predecessors_could_not_commit_against_the_bound(
     assert!(cluster.events(1).iter().any(busy));
 }
 
-/// <https://github.com/etcd-io/raft/issues/197> and <https://github.com/baidu/braft/issues/292>: a voter whose disk
-/// was wiped came back under its id. Its vote and its acknowledgements counted on, and it had forgotten both;
-/// or the leader sent it what its former life had lacked, and it was stuck. Here a wiped store is another life:
-/// it counts for nothing.
+/// <https://github.com/etcd-io/raft/issues/197> and <https://github.com/baidu/braft/issues/292>: a voter
+/// whose disk was wiped came back under its id. Its vote and its acknowledgements counted on, and it had
+/// forgotten both; or the leader sent it what its former life had lacked, and it was stuck. Here a wiped
+/// store is another life: it counts for nothing.
 #[test]
 fn a_voter_that_was_wiped_and_comes_back_under_its_id_counts_for_nothing() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
@@ -141,9 +143,9 @@ fn a_voter_that_was_wiped_and_comes_back_under_its_id_counts_for_nothing() {
     assert_eq!(cluster.leader(), None);
 }
 
-/// <https://github.com/databendlabs/openraft/pull/2002>: a server with an empty log was given the id of one that had
-/// been removed. It replayed the log, found a membership in which that id was alone, and led a cluster of its own.
-/// Here a member is an id in one life.
+/// <https://github.com/databendlabs/openraft/pull/2002>: a server with an empty log was given the id of one
+/// that had been removed. It replayed the log, found a membership in which that id was alone, and led a
+/// cluster of its own. Here a member is an id in one life.
 #[test]
 fn a_newcomer_that_finds_its_id_in_an_old_membership_does_not_take_itself_for_that_member() {
     let newcomer = Peer { incarnation: Incarnation(2), ..peer(1) };
@@ -156,9 +158,9 @@ fn a_newcomer_that_finds_its_id_in_an_old_membership_does_not_take_itself_for_th
     assert!(node.take_sent().is_empty());
 }
 
-/// <https://github.com/sofastack/sofa-jraft/issues/882>: a server read the end of its log, let go of its lock, led on
-/// and committed an entry, and then granted its vote by what it had read. Here a message is one step: what is
-/// compared is what is there when the vote is given.
+/// <https://github.com/sofastack/sofa-jraft/issues/882>: a server read the end of its log, let go of its
+/// lock, led on and committed an entry, and then granted its vote by what it had read. Here a message is one
+/// step: what is compared is what is there when the vote is given.
 #[test]
 fn a_leader_that_has_just_committed_an_entry_votes_for_nobody_who_lacks_it() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);

@@ -1,24 +1,25 @@
-//! Golden scenarios that a person can read: `scripts/*.script` for the hard cases of Raft, `published/*.script`
-//! for defects that other implementations had.
+//! Golden scenarios that a person can read: `scripts/*.script` for the hard cases of Raft,
+//! `published/*.script` for defects that other implementations had.
 //!
 //! A script is blocks of commands, each followed by `---` and what the cluster then did, compared verbatim.
 //! `RAFT_BLESS=1` writes the files anew from what happens now: read the difference before it is committed.
 //!
 //! The commands:
 //!
-//! - `nodes 1=2,2 2 3`: voters 1 to 3, of which 1 has entries of terms 2 and 2 after the first snapshot (index 1,
-//!   term 1); with `term=4` at the end, all of them have seen term 4
-//! - `campaign 1`: node 1 campaigns, the others having heard nothing for an election timeout; `elect 1`: and wins
+//! - `nodes 1=2,2 2 3`: voters 1 to 3, of which 1 has entries of terms 2 and 2 after the first snapshot
+//!   (index 1, term 1); with `term=4` at the end, all of them have seen term 4
+//! - `campaign 1`: node 1 campaigns, the others having heard nothing for an election timeout; `elect 1`: and
+//!   wins
 //! - `wake 1`: its clock goes to its deadline; `pass 40ms`: every clock goes on, and everything settles
 //! - `settle`: delivers everything and syncs every disk that is not stalled, until nothing is left
 //! - `deliver 1 2`, `drop 1 2`: what is on its way from 1 to 2 now arrives, or is lost
 //! - `keep 1 2 old`: it is held back under a name; `release old`: it arrives, any number of times
 //! - `cut 1 2`: nothing from 1 arrives at 2; `isolate 1`: nothing from or at 1; `heal`: all of that ends
-//! - `stall 1`, `resume 1`: nothing becomes durable by itself, and does again; `sync 1`, `sync-one 1`: every write,
-//!   or the oldest, becomes durable; `fail 1`: one fails
+//! - `stall 1`, `resume 1`: nothing becomes durable by itself, and does again; `sync 1`, `sync-one 1`: every
+//!   write, or the oldest, becomes durable; `fail 1`: one fails
 //! - `crash 1`: the process stops; `start 1`: it starts from what is durable
-//! - `propose 1 a`, `barrier 1`, `compact 1`, `transfer 1 2`, `add 1 4`, `remove 1 2`, `unreachable 2 1`: an input
-//!   for the first node named
+//! - `propose 1 a`, `barrier 1`, `compact 1`, `transfer 1 2`, `add 1 4`, `remove 1 2`, `unreachable 2 1`: an
+//!   input for the first node named
 //! - `status`: every node's log; `queue`: every message that is on its way
 
 mod harness;

@@ -1,4 +1,5 @@
-//! Clients: each sends one request at a time, follows redirects, and turns elsewhere where it is not answered.
+//! Clients: each sends one request at a time, follows redirects, and turns elsewhere where it is not
+//! answered.
 
 use std::num::NonZeroU64;
 

@@ -1,8 +1,8 @@
 //! Stores that are damaged, and what becomes of their nodes.
 //!
-//! A damaged store must be refused at the next start, by the checks that ship. Its operator then leaves it aside,
-//! has the node removed, and joins it anew. A majority of a cluster's stores is never damaged at once: nobody
-//! promises anything for that.
+//! A damaged store must be refused at the next start, by the checks that ship. Its operator then leaves it
+//! aside, has the node removed, and joins it anew. A majority of a cluster's stores is never damaged at once:
+//! nobody promises anything for that.
 
 use raft_core::{HardState, Incarnation, Membership, NodeId, Peer};
 use ticketd::storage::{Key, Pending, Place, StoreError};
@@ -27,7 +27,8 @@ pub(crate) enum Damage {
     Sector(usize),
     /// A transaction has gone missing from the journal, before the one that begins with this sector.
     Gap(usize),
-    /// The data file is what it was before the last checkpoint, and the journal has transactions that came after that.
+    /// The data file is what it was before the last checkpoint, and the journal has transactions that came
+    /// after that.
     SetBack,
     /// Of a checkpoint that was under way, some changes are there and others are not.
     Torn,
@@ -51,8 +52,8 @@ impl Damage {
         }
     }
 
-    /// Whether it is none any more with what the journal has now. What is wrong with the data file stays wrong, whatever
-    /// the journal has in its place.
+    /// Whether it is none any more with what the journal has now. What is wrong with the data file stays
+    /// wrong, whatever the journal has in its place.
     pub(crate) fn is_mended_by_journal(self, journal: &Sectors) -> bool {
         match self {
             Damage::Sector(_) => journal.is_sound(),
@@ -60,8 +61,8 @@ impl Damage {
         }
     }
 
-    /// Whether it is none any more after a checkpoint. A process that runs has in memory what all its transactions came
-    /// to, and the journal does not count any more; but every sector of it must be sound.
+    /// Whether it is none any more after a checkpoint. A process that runs has in memory what all its
+    /// transactions came to, and the journal does not count any more; but every sector of it must be sound.
     pub(crate) fn is_mended_by_checkpoint(self, pending: &Pending) -> bool {
         match self {
             Damage::Flipped(key) | Damage::Lost(key) => {
@@ -74,8 +75,8 @@ impl Damage {
 }
 
 impl Disk {
-    /// A bit flips, or something goes missing. Says what became of what; `None` where nothing did: there is no store,
-    /// or a damaged one, or nothing in it that could go missing.
+    /// A bit flips, or something goes missing. Says what became of what; `None` where nothing did: there is
+    /// no store, or a damaged one, or nothing in it that could go missing.
     pub(crate) fn rot(&mut self, rng: &mut Rng) -> Option<String> {
         if !self.is_sound() {
             return None;
@@ -139,8 +140,8 @@ impl World {
         }
     }
 
-    /// A process dies, and of the checkpoint that was under way some changes have happened and others have not. True
-    /// where it did.
+    /// A process dies, and of the checkpoint that was under way some changes have happened and others have
+    /// not. True where it did.
     pub(crate) fn tear(&mut self, slot: Slot, pending: &Pending) -> bool {
         let may_tear = self.may_lose_store(slot);
         let host = &mut self.hosts[slot.at()];

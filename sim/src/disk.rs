@@ -1,11 +1,11 @@
 //! A disk, and the store on it: transactions that survive, and those that do not yet.
 //!
-//! What it takes from the real store: whether a transaction goes to the journal or, as a checkpoint, to the data file,
-//! the bytes of either, and what is made of them at the next start is the storage layer's own code. A write is one
-//! transaction; all that waits goes into the next one (group commit), so at most one is under way; after a failure
-//! nothing more is written. A power cut leaves any of the sectors that are being written to the journal, and a
-//! checkpoint either whole or not there at all, as LMDB promises; where that promise is broken is in
-//! [`torn`](crate::torn), and where stores rot in [`damage`](crate::damage).
+//! What it takes from the real store: whether a transaction goes to the journal or, as a checkpoint, to the
+//! data file, the bytes of either, and what is made of them at the next start is the storage layer's own
+//! code. A write is one transaction; all that waits goes into the next one (group commit), so at most one is
+//! under way; after a failure nothing more is written. A power cut leaves any of the sectors that are being
+//! written to the journal, and a checkpoint either whole or not there at all, as LMDB promises; where that
+//! promise is broken is in [`torn`](crate::torn), and where stores rot in [`damage`](crate::damage).
 
 use std::collections::VecDeque;
 use std::mem;
@@ -22,8 +22,8 @@ use crate::rng::Rng;
 use crate::sectors::Sectors;
 use crate::violated;
 
-/// What a disk holds for good: the bytes, and beside them the values that were written. Nodes start from the bytes;
-/// the values are what they must amount to, and what the oracle looks at.
+/// What a disk holds for good: the bytes, and beside them the values that were written. Nodes start from the
+/// bytes; the values are what they must amount to, and what the oracle looks at.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
     pub(crate) records: Records,
@@ -61,8 +61,8 @@ impl Disk {
         self.damage.is_none()
     }
 
-    /// What a node finds when it starts: all that was written, and nothing else. A damaged store must be refused, and
-    /// no other.
+    /// What a node finds when it starts: all that was written, and nothing else. A damaged store must be
+    /// refused, and no other.
     pub(crate) fn open(&self, identity: &Identity) -> Result<Contents, StoreError> {
         let me = identity.me;
         let contents = match (self.read(), self.damage) {
@@ -149,7 +149,8 @@ impl Disk {
         self.entries.back().map_or(self.base(), |e| (e.index, e.term))
     }
 
-    /// The term of the entry at `index`; `None` where there is none, or where only the snapshot stands for it.
+    /// The term of the entry at `index`; `None` where there is none, or where only the snapshot stands for
+    /// it.
     pub(crate) fn term_at(&self, index: LogIndex) -> Option<Term> {
         let (base, term) = self.base();
         if index == base {
@@ -164,8 +165,8 @@ impl Disk {
         index < self.base().0 || self.term_at(index) == Some(term)
     }
 
-    /// Notes what one write has written, and checks that it could be: a store whose log has a gap would not be opened
-    /// again.
+    /// Notes what one write has written, and checks that it could be: a store whose log has a gap would not
+    /// be opened again.
     pub(crate) fn note(&mut self, write: Write, oracle: &mut Oracle) {
         let Write { id, hard_state, snapshot, truncate_from, entries } = write;
         if let Some(new) = hard_state {

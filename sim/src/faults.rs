@@ -251,9 +251,9 @@ impl World {
         self.schedule.plan(self.now.plus(us), Event::Repair { repair: Repair::Network });
     }
 
-    /// Who leads hears nothing for a while: neither that a successor was elected, nor that nobody follows any more. At
-    /// times the others die at that moment and start again at once, without what they had only in memory; or hear
-    /// wrongly that its process is gone.
+    /// Who leads hears nothing for a while: neither that a successor was elected, nor that nobody follows any
+    /// more. At times the others die at that moment and start again at once, without what they had only in
+    /// memory; or hear wrongly that its process is gone.
     fn deafen_leader(&mut self, us: u64) {
         let leads = |world: &World, slot: &Slot| {
             let process = world.hosts[slot.at()].process.as_ref();

@@ -1,7 +1,7 @@
 //! What clients asked for and what they were told.
 //!
-//! A request begins when a node takes it in and ends when the answer leaves the node. What its client sees begins
-//! earlier and ends later, so an order that holds here holds for clients.
+//! A request begins when a node takes it in and ends when the answer leaves the node. What its client sees
+//! begins earlier and ends later, so an order that holds here holds for clients.
 
 use std::collections::BTreeMap;
 
@@ -121,8 +121,9 @@ impl History {
         self.requests.iter().filter(|r| !r.answered)
     }
 
-    /// Every ID that was passed over must have a reason: at most one window for each leader and each of its hand-overs,
-    /// and what was meant for requests that were never given it (design, "Gaps are allowed, and bounded").
+    /// Every ID that was passed over must have a reason: at most one window for each leader and each of its
+    /// hand-overs, and what was meant for requests that were never given it (design, "Gaps are allowed, and
+    /// bounded").
     pub(crate) fn check_gaps(&self, oracle: &Oracle, window: u64) {
         if self.forwarding {
             // What was meant for whom is lost with the message that asked for it.
@@ -166,8 +167,8 @@ impl History {
         }
     }
 
-    /// IDs of one reservation: whoever hands them out must have made it, or been left them, and hands out those that it
-    /// has one after the other.
+    /// IDs of one reservation: whoever hands them out must have made it, or been left them, and hands out
+    /// those that it has one after the other.
     fn on_part(&mut self, request: Request, part: Reserved, oracle: &Oracle) {
         let holder = (request.peer, request.epoch);
         let Some(&term) = oracle.terms_of_holder(part, holder).first() else {

@@ -1,8 +1,9 @@
 //! Whole ticketd clusters in one thread, from one seed.
 //!
-//! Everything that decides is what ships: raft-core, the node, the peer protocol's bytes, the store's records, its
-//! recorder and its journal. Everything around it is made up here, and goes wrong: time, networks, disks, processes,
-//! clients, operators. The same seed gives the same run, byte for byte. It must never change how what it runs behaves.
+//! Everything that decides is what ships: raft-core, the node, the peer protocol's bytes, the store's
+//! records, its recorder and its journal. Everything around it is made up here, and goes wrong: time,
+//! networks, disks, processes, clients, operators. The same seed gives the same run, byte for byte. It must
+//! never change how what it runs behaves.
 
 mod clients;
 mod damage;

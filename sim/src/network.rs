@@ -1,8 +1,8 @@
 //! Connections, and the bytes on them: every message travels as the bytes of the real peer protocol.
 //!
-//! Between two nodes there are two connections, each used in the direction of its dialler. In ordered weather a
-//! connection is like TCP: what arrives, arrives in order. In other weather it also loses, repeats and reorders
-//! whole frames, which is worse than any real network, and which the core says it stands.
+//! Between two nodes there are two connections, each used in the direction of its dialler. In ordered weather
+//! a connection is like TCP: what arrives, arrives in order. In other weather it also loses, repeats and
+//! reorders whole frames, which is worse than any real network, and which the core says it stands.
 
 use raft_core::{LogIndex, Micros, Peer};
 use ticketd::peer::{self, Decoder, Frame, Hello, Refuse, Welcome};
@@ -177,8 +177,8 @@ impl World {
         }
     }
 
-    /// Whether a process has accepted a connection from a later life of this node. One from an earlier life may be left
-    /// over: of a host that has vanished nobody hears.
+    /// Whether a process has accepted a connection from a later life of this node. One from an earlier life
+    /// may be left over: of a host that has vanished nobody hears.
     pub(crate) fn is_connected_in_a_later_life(&self, at: Slot, peer: Peer) -> bool {
         let acceptor = (at, self.hosts[at.at()].epoch);
         let is_later_life = |from: Peer| from.id == peer.id && from.incarnation > peer.incarnation;

@@ -1,7 +1,7 @@
 //! What must hold at every step, whatever happens (Raft Figure 3).
 //!
-//! It sees every node at once, which no node can: who led in which term, every entry that was ever written, and
-//! the one sequence of committed entries, on which a state machine of its own runs.
+//! It sees every node at once, which no node can: who led in which term, every entry that was ever written,
+//! and the one sequence of committed entries, on which a state machine of its own runs.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -123,8 +123,8 @@ impl Oracle {
         self.bequests.iter().filter(|left| left.term == term).count()
     }
 
-    /// The terms in which this process led, and in which these integers, of one reservation, were its own: it has
-    /// reserved them, or they were left to it.
+    /// The terms in which this process led, and in which these integers, of one reservation, were its own: it
+    /// has reserved them, or they were left to it.
     pub(crate) fn terms_of_holder(&self, part: Reserved, holder: (Peer, Epoch)) -> Vec<Term> {
         let covers = |left: &&Left| left.start <= part.start && part.end <= left.end && left.to == holder.0;
         let inherited = self.bequests.iter().filter(covers).map(|left| left.term.next());
@@ -253,8 +253,8 @@ impl Oracle {
         }
     }
 
-    /// A node has compacted what it committed, before anybody looked: what was written tells what that was, back
-    /// from the entry of this index and term.
+    /// A node has compacted what it committed, before anybody looked: what was written tells what that was,
+    /// back from the entry of this index and term.
     fn commit_chain(&mut self, holder: Peer, by: Term, (mut index, mut term): (LogIndex, Term)) {
         let mut chain = Vec::new();
         while index > self.commit_index() {

@@ -213,7 +213,8 @@ impl World {
         }
     }
 
-    /// Every store that is sound can be opened, also those whose nodes were never started again; no other can.
+    /// Every store that is sound can be opened, also those whose nodes were never started again; no other
+    /// can.
     fn open_stores(&self) {
         for host in self.hosts.iter().filter(|host| host.standing != Standing::Empty) {
             // It has checked itself what comes of it.

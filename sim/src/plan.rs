@@ -21,8 +21,8 @@ pub struct Plan {
     pub forward: bool,
     /// `--lease`.
     pub lease: Option<Leases>,
-    /// Each life of a node has settings of its own: election timeout, heartbeat interval, `--window`, `--forward` and
-    /// `--lease` differ between nodes, and a restart changes them.
+    /// Each life of a node has settings of its own: election timeout, heartbeat interval, `--window`,
+    /// `--forward` and `--lease` differ between nodes, and a restart changes them.
     pub settings_vary: bool,
     /// The first ID.
     pub first_id: u64,
@@ -63,8 +63,8 @@ pub struct Plan {
 pub struct Leases {
     /// `--clock_error_ppm`.
     pub clock_error_ppm: u32,
-    /// The clocks are as exact as declared, and do not jump. Then IDs are given in the order of time. Otherwise they
-    /// are unique, and no more is asked.
+    /// The clocks are as exact as declared, and do not jump. Then IDs are given in the order of time.
+    /// Otherwise they are unique, and no more is asked.
     pub clocks_are_sound: bool,
     /// How many of a hundred stores are of nodes that keep leases.
     pub kept_percent: u64,
@@ -301,8 +301,8 @@ impl Peace {
     }
 }
 
-/// Each that is meant, with an even chance: a run that knows few faults goes deeper into each (swarm testing, Groce et al.
-/// 2012).
+/// Each that is meant, with an even chance: a run that knows few faults goes deeper into each (swarm testing,
+/// Groce et al. 2012).
 fn some_of(rng: &mut Rng, is_meant: impl Fn(Fault) -> bool) -> Vec<Fault> {
     let chance = rng.pick(&[20, 50, 90]).unwrap_or(50);
     FAULTS.into_iter().filter(|fault| is_meant(*fault) && rng.percent(chance)).collect()

@@ -35,8 +35,8 @@ pub(crate) fn check(me: Peer, to: Peer, message: &Message, disk: &Disk) {
     }
 }
 
-/// A leader commits an entry of its own term: a majority must have it on disk. `sound` gives the disk of a member
-/// in the life that the membership names, also one that was wiped since: its owner had told the truth.
+/// A leader commits an entry of its own term: a majority must have it on disk. `sound` gives the disk of a
+/// member in the life that the membership names, also one that was wiped since: its owner had told the truth.
 pub(crate) fn check_commit<'a>(
     raft: &Raft,
     membership: &Membership,
@@ -51,8 +51,9 @@ pub(crate) fn check_commit<'a>(
     durable.count() >= membership.quorum()
 }
 
-/// A leader changes the membership one step at a time, and only when it has committed an entry of its own term
-/// (dissertation §4.1, and its correction of July 2015). What is committed by now was committed at the latest now.
+/// A leader changes the membership one step at a time, and only when it has committed an entry of its own
+/// term (dissertation §4.1, and its correction of July 2015). What is committed by now was committed at the
+/// latest now.
 pub(crate) fn check_membership_changes(raft: &Raft, written: &[Entry]) {
     let (me, term, commit_index) = (raft.me(), raft.current_term(), raft.commit_index());
     let is_change = |entry: &Entry| matches!(entry.payload, Payload::Membership(_));
@@ -74,8 +75,8 @@ pub(crate) fn check_membership_changes(raft: &Raft, written: &[Entry]) {
     }
 }
 
-/// Who leads in `term` has its own vote of that term on disk: after a crash it might otherwise lead in it once more,
-/// with another log, or vote for somebody else.
+/// Who leads in `term` has its own vote of that term on disk: after a crash it might otherwise lead in it
+/// once more, with another log, or vote for somebody else.
 pub(crate) fn check_leader(me: Peer, term: Term, disk: &Disk) {
     if !has_voted(me, term, disk) {
         violated!("{me} leads in term {term}, with {:?} on disk", disk.hard_state);

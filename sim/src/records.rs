@@ -1,7 +1,7 @@
 //! The data file on a disk: records, as the real store has them, in an ordered map in place of LMDB.
 //!
-//! What a checkpoint puts and deletes was decided, and what is read is judged, by the storage layer that ships. This
-//! only keeps bytes.
+//! What a checkpoint puts and deletes was decided, and what is read is judged, by the storage layer that
+//! ships. This only keeps bytes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -59,7 +59,8 @@ impl Records {
         !self.replaced.is_empty()
     }
 
-    /// What there was before the last checkpoint is there instead of what is there now; the next time, the reverse.
+    /// What there was before the last checkpoint is there instead of what is there now; the next time, the
+    /// reverse.
     pub(crate) fn set_back_or_forth(&mut self) {
         for (key, replaced) in &mut self.replaced {
             *replaced = match replaced.take() {
@@ -91,8 +92,8 @@ impl Records {
         Some(at)
     }
 
-    /// These records with some of what a checkpoint makes of them: `whole` is with all. Each change is made or is not,
-    /// by itself.
+    /// These records with some of what a checkpoint makes of them: `whole` is with all. Each change is made
+    /// or is not, by itself.
     pub(crate) fn torn(&self, whole: &Records, pending: &Pending, rng: &mut Rng) -> Records {
         let mut torn = Records { of: self.of.clone(), ..Records::default() };
         let chance = rng.pick(&[10, 50, 90]).unwrap_or(50);

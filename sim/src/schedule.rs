@@ -5,7 +5,8 @@ use std::collections::BinaryHeap;
 
 use raft_core::Micros;
 
-/// A place where a node may run: a computer with a disk and an address. The node with id `n` lives on host `n - 1`.
+/// A place where a node may run: a computer with a disk and an address. The node with id `n` lives on host `n
+/// - 1`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Slot(pub(crate) u8);
 

@@ -1,7 +1,7 @@
 //! The journal on a disk: sectors, each of which comes to the disk as a whole or not at all.
 //!
-//! What is written there was put together, and what is read is judged, by the storage layer that ships. This only
-//! keeps bytes.
+//! What is written there was put together, and what is read is judged, by the storage layer that ships. This
+//! only keeps bytes.
 
 use std::ops::Range;
 
@@ -10,8 +10,8 @@ use ticketd::storage::{Journal, SECTOR_BYTES};
 
 use crate::rng::Rng;
 
-/// How large the journal of a simulated store is, in bytes: there are a few small transactions between two checkpoints,
-/// so that both come often, and a start reads little.
+/// How large the journal of a simulated store is, in bytes: there are a few small transactions between two
+/// checkpoints, so that both come often, and a start reads little.
 pub(crate) const JOURNAL_BYTES: u64 = 8 * 4096;
 
 /// The sectors, and what the transactions in them have replaced.
@@ -62,7 +62,8 @@ impl Sectors {
         self.transactions.push(sectors);
     }
 
-    /// Writes some sectors of a transaction, and leaves the others as they are. True where it has written all of them.
+    /// Writes some sectors of a transaction, and leaves the others as they are. True where it has written all
+    /// of them.
     pub(crate) fn write_some(&mut self, offset: u64, transaction: &[u8], rng: &mut Rng) -> bool {
         let sectors = sectors(offset, transaction);
         let written = self.some_of(sectors.clone(), rng);
@@ -80,8 +81,8 @@ impl Sectors {
         false
     }
 
-    /// None of them, the first of them, any of them, as a disk writes sectors in the order that it likes; or those that
-    /// together with what is left of another transaction look most like one.
+    /// None of them, the first of them, any of them, as a disk writes sectors in the order that it likes; or
+    /// those that together with what is left of another transaction look most like one.
     fn some_of(&self, sectors: Range<usize>, rng: &mut Rng) -> Vec<usize> {
         match rng.below(4) {
             0 => Vec::new(),
@@ -112,8 +113,8 @@ impl Sectors {
         self.flipped_bit.is_none()
     }
 
-    /// A transaction goes missing after which there is another: its sectors hold what they held before. Says with which
-    /// sector that other one begins; `None` where there is no such.
+    /// A transaction goes missing after which there is another: its sectors hold what they held before. Says
+    /// with which sector that other one begins; `None` where there is no such.
     pub(crate) fn lose(&mut self, rng: &mut Rng) -> Option<usize> {
         let later = u64::try_from(self.transactions.len()).ok()?.checked_sub(1).filter(|later| *later > 0)?;
         let lost = usize::try_from(rng.below(later)).ok()?;

@@ -34,7 +34,8 @@ impl Plan {
             return settings;
         }
         let mut rng = Rng::new(self.seed ^ peer.id.get() ^ u64::from(epoch.0).rotate_left(32), 8);
-        // No time-out is shorter than the plan's, which bears the plan's disks, and no window larger, which bounds gaps.
+        // No time-out is shorter than the plan's, which bears the plan's disks, and no window larger, which
+        // bounds gaps.
         let halves = rng.pick(&[2, 2, 3, LONGEST_TIMEOUT_HALVES]).unwrap_or(2);
         let window = rng.pick(&[self.window, self.window, self.window / 2, 0]).unwrap_or(self.window);
         let changes_lease = self.lease.is_some() && rng.percent(30);
@@ -50,8 +51,9 @@ impl Plan {
 }
 
 impl World {
-    /// A process is to be started: settles how, unless it has to wait first. It is bound by what it promised with
-    /// the settings that its store holds, so it sits that out before the store holds others. True where it waits.
+    /// A process is to be started: settles how, unless it has to wait first. It is bound by what it promised
+    /// with the settings that its store holds, so it sits that out before the store holds others. True where
+    /// it waits.
     pub(crate) fn sits_out_promises(&mut self, slot: Slot) -> bool {
         let host = &mut self.hosts[slot.at()];
         let settings = self.plan.settings(host.peer, host.epoch);

@@ -134,7 +134,8 @@ impl Bench {
         self.writes = 0;
     }
 
-    /// Whether the store is opened. Where it is not, the disk has checked what is said; where it is, what is found.
+    /// Whether the store is opened. Where it is not, the disk has checked what is said; where it is, what is
+    /// found.
     pub(crate) fn opens(&self) -> bool {
         self.disk.open(&identity()).is_ok()
     }

@@ -1,8 +1,8 @@
 //! Checkpoints of which some changes are there and others are not: LMDB promises that this never is.
 //!
-//! Such a store must be refused, or be as it was before or as it would have been. Where the record that says how far the
-//! data file goes is the old one, the journal brings back what was before; where it is the new one, all that the
-//! checkpoint has made must be there.
+//! Such a store must be refused, or be as it was before or as it would have been. Where the record that says
+//! how far the data file goes is the old one, the journal brings back what was before; where it is the new
+//! one, all that the checkpoint has made must be there.
 
 use raft_core::Write;
 use ticketd::storage::{Contents, Key, Pending};
@@ -16,8 +16,8 @@ use crate::sectors::Sectors;
 use crate::violated;
 
 impl Disk {
-    /// Some changes of the checkpoint that was to make these writes durable are there and others are not. Says what
-    /// became of it.
+    /// Some changes of the checkpoint that was to make these writes durable are there and others are not.
+    /// Says what became of it.
     pub(crate) fn tear(
         &mut self,
         pending: &Pending,
@@ -67,7 +67,8 @@ mod tests {
     const ALL_OR_NOTHING: &str = "has all or nothing of a torn checkpoint";
     const TORN: &str = "has a torn checkpoint";
 
-    /// What becomes of a disk whose journal has these, and on which a checkpoint with that is torn in many ways.
+    /// What becomes of a disk whose journal has these, and on which a checkpoint with that is torn in many
+    /// ways.
     fn outcomes(journalled: &[Write], torn: &Write) -> BTreeSet<&'static str> {
         let mut base = Bench::new();
         journalled.iter().for_each(|write| base.commit(write.clone()));

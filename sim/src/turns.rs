@@ -1,4 +1,5 @@
-//! One turn of a process, as the real driver makes it: inputs, the end of the turn, then every output in order.
+//! One turn of a process, as the real driver makes it: inputs, the end of the turn, then every output in
+//! order.
 
 use std::mem;
 use std::sync::Arc;
@@ -15,7 +16,8 @@ use crate::schedule::{Direction, Epoch, Event, Slot};
 use crate::violated;
 use crate::world::World;
 
-/// For how long the end of a turn is put off at most, in microseconds: while a busy loop reads its other sockets.
+/// For how long the end of a turn is put off at most, in microseconds: while a busy loop reads its other
+/// sockets.
 const PUT_OFF_US: u64 = 300;
 
 impl World {
@@ -313,8 +315,8 @@ impl World {
         }
     }
 
-    /// What a leader commits must be on the disks of a majority already. Where the membership in force came in
-    /// this very turn, the commit may have been counted by the one before it.
+    /// What a leader commits must be on the disks of a majority already. Where the membership in force came
+    /// in this very turn, the commit may have been counted by the one before it.
     fn check_leaders_commit(&self, slot: Slot, index: LogIndex, membership_changed: bool) {
         let Some(process) = &self.hosts[slot.at()].process else { return };
         let raft = process.node.raft();

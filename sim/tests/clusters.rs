@@ -8,9 +8,9 @@ use ticketd_sim::{FAULTS, Fault, Limits, Narration, Plan, keep_panics_quiet, run
 /// Takes some ten seconds in the dev profile.
 const SEEDS: u64 = 120;
 
-/// Runs that have failed once, each for its own reason: a follower whose snapshot was not durable yet (4), a frame
-/// that waited for bytes which never came (218), two leaders of which the older was elected later (8191). They are the
-/// runs that failed only without the kinds of faults that came later.
+/// Runs that have failed once, each for its own reason: a follower whose snapshot was not durable yet (4), a
+/// frame that waited for bytes which never came (218), two leaders of which the older was elected later
+/// (8191). They are the runs that failed only without the kinds of faults that came later.
 const ONCE_FAILED: [u64; 3] = [4, 218, 8191];
 
 #[test]

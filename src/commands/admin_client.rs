@@ -1,9 +1,9 @@
 //! Asks the members of a cluster for something on the operator's behalf, until one answer settles it.
 //!
-//! It tries all the members it was given, follows them to the leader, waits where a cluster has none, and says
-//! what it waits for. Blocking: a command has nothing else to do. Uses the peer protocol and the system's
-//! sockets. It must never look at a store; a request that may have been carried out although no answer came is
-//! made again, and every request of [`AdminRequest`] bears that.
+//! It tries all the members it was given, follows them to the leader, waits where a cluster has none, and
+//! says what it waits for. Blocking: a command has nothing else to do. Uses the peer protocol and the
+//! system's sockets. It must never look at a store; a request that may have been carried out although no
+//! answer came is made again, and every request of [`AdminRequest`] bears that.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,8 +25,8 @@ use crate::peer::{
 
 /// How long one address may take to accept a connection: several round trips around the earth.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a member may take to answer: some elections and some slow disks. A change of membership is answered
-/// when it is committed.
+/// How long a member may take to answer: some elections and some slow disks. A change of membership is
+/// answered when it is committed.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a signal waits at most to be noticed while nothing arrives.
 const TICK: Duration = Duration::from_millis(50);
@@ -34,8 +34,8 @@ const TICK: Duration = Duration::from_millis(50);
 /// that has no leader for minutes is not helped by being asked more often.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// How many redirects are followed at once. Two nodes that each believe the other leads must not be asked in a
-/// tight loop.
+/// How many redirects are followed at once. Two nodes that each believe the other leads must not be asked in
+/// a tight loop.
 const REDIRECTS_MAX: u32 = 3;
 /// How often trouble with one address is told in the log.
 const NARRATION_INTERVAL: Duration = Duration::from_secs(10);
@@ -339,8 +339,8 @@ enum Next {
 struct Narrator {
     /// What is wrong at this moment, said or not.
     trouble: String,
-    /// Of which addresses something was said within the last [`NARRATION_INTERVAL`], and when: no more than could be
-    /// asked in that time.
+    /// Of which addresses something was said within the last [`NARRATION_INTERVAL`], and when: no more than
+    /// could be asked in that time.
     told: BTreeMap<String, Instant>,
 }
 

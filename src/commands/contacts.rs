@@ -1,5 +1,5 @@
-//! Whom a command can ask about the cluster that a store belongs to: the node that runs on it, or, where it is
-//! stopped, the other members that it knows.
+//! Whom a command can ask about the cluster that a store belongs to: the node that runs on it, or, where it
+//! is stopped, the other members that it knows.
 //!
 //! Uses the store and the node's status. It must never change either.
 
@@ -32,7 +32,8 @@ pub(super) enum Contacts {
     Stopped {
         /// Who the node is.
         me: Peer,
-        /// Where the other members listen for peers, as far as the store knows; none where there are no others.
+        /// Where the other members listen for peers, as far as the store knows; none where there are no
+        /// others.
         others: Vec<String>,
     },
 }

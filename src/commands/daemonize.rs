@@ -1,9 +1,9 @@
 //! `--daemonize`: the shell gets its prompt back when the node listens, and not before.
 //!
 //! There is no fork: the program runs itself again as a child with one more flag, and with a pipe for its
-//! standard output. The child says on that pipe that it listens; where the pipe ends without that, it has failed
-//! and has said why on the standard error that both share. Until it listens the child stays in the terminal's
-//! session, so that Ctrl-C ends a `join` that waits; then it makes a session of its own.
+//! standard output. The child says on that pipe that it listens; where the pipe ends without that, it has
+//! failed and has said why on the standard error that both share. Until it listens the child stays in the
+//! terminal's session, so that Ctrl-C ends a `join` that waits; then it makes a session of its own.
 
 use std::env;
 use std::fs::OpenOptions;

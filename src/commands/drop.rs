@@ -22,8 +22,8 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     }
 }
 
-/// What to do elsewhere, where others may still count the node of a store that is destroyed. A number can have been
-/// given to a new node since, which must not be removed in its stead.
+/// What to do elsewhere, where others may still count the node of a store that is destroyed. A number can
+/// have been given to a new node since, which must not be removed in its stead.
 fn left_behind(me: Peer, membership: &Membership) -> Option<String> {
     let Peer { id, incarnation } = me;
     // One that has not heard from its cluster yet may have been taken in all the same.

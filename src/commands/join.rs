@@ -1,9 +1,9 @@
 //! `ticketd join`: makes a store and asks the cluster to take it in.
 //!
-//! The store is made first, because the incarnation in it is what the cluster will know: a join that is killed
-//! half-way is given again, finds its store, and asks for the same node once more. Where the cluster refuses,
-//! the store is destroyed, so that nothing has changed. With `--force` a store in the way has to be destroyed before
-//! that: only when the leader has been asked whether it would take a new node of this id in.
+//! The store is made first, because the incarnation in it is what the cluster will know: a join that is
+//! killed half-way is given again, finds its store, and asks for the same node once more. Where the cluster
+//! refuses, the store is destroyed, so that nothing has changed. With `--force` a store in the way has to be
+//! destroyed before that: only when the leader has been asked whether it would take a new node of this id in.
 
 use std::net::ToSocketAddrs;
 use std::path::Path;
@@ -63,8 +63,8 @@ pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
     after_serving(serve(joining.store, bound, &settings, launch)?, flags.path(), id)
 }
 
-/// Sees that the cluster has a leader, and that this would take in a new node of this id as things stand. Waits for one
-/// as long as a join waits.
+/// Sees that the cluster has a leader, and that this would take in a new node of this id as things stand.
+/// Waits for one as long as a join waits.
 fn expect_room(members: &[String], id: NodeId, patience: &Patience<'_>) -> Result<(), Failure> {
     let problem = match ask_leader(members, patience) {
         Ok(Settled::Status(json)) => {
@@ -182,7 +182,8 @@ pub(super) fn knows_nobody(store: &Store) -> bool {
     store.latest_membership().members.is_empty()
 }
 
-/// The members that have an address at all, but for this node itself, as texts. One list for all hosts names it too.
+/// The members that have an address at all, but for this node itself, as texts. One list for all hosts names
+/// it too.
 fn reachable_members(members: &[HostPort], settings: &Settings) -> Result<Vec<String>, Failure> {
     let own = settings.peer_address();
     let members: Vec<&HostPort> = members.iter().filter(|member| **member != own).collect();

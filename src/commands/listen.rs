@@ -1,5 +1,5 @@
-//! Where a node listens: bound early, so that a port in use is found before anything has changed, and opened to the
-//! world only when the node is about to serve.
+//! Where a node listens: bound early, so that a port in use is found before anything has changed, and opened
+//! to the world only when the node is about to serve.
 //!
 //! Uses the system's resolver and sockets. It must never know what is said on them.
 
@@ -47,8 +47,8 @@ struct BoundPort {
     flag: &'static str,
 }
 
-/// Binds all that the settings ask for, on every address of every host; port 0 finds a free one, which the settings
-/// then hold.
+/// Binds all that the settings ask for, on every address of every host; port 0 finds a free one, which the
+/// settings then hold.
 ///
 /// # Errors
 /// [`ListenError`], with the flag that the operator would have to change.
@@ -79,8 +79,8 @@ pub(super) fn bind(settings: &mut Settings) -> Result<Bound, ListenError> {
 }
 
 impl Bound {
-    /// Lets the other members connect already: they may as soon as the cluster has taken this node in, and find
-    /// an answer when it serves.
+    /// Lets the other members connect already: they may as soon as the cluster has taken this node in, and
+    /// find an answer when it serves.
     ///
     /// # Errors
     /// As [`Bound::listen`].
@@ -91,8 +91,8 @@ impl Bound {
     /// Opens all: for the other members first, for clients second.
     ///
     /// # Errors
-    /// [`ListenError::Socket`], [`ListenError::InUse`] where another process was bound to the port at the same
-    /// time and was quicker.
+    /// [`ListenError::Socket`], [`ListenError::InUse`] where another process was bound to the port at the
+    /// same time and was quicker.
     pub(super) fn listen(self) -> Result<Listeners, ListenError> {
         let serves = if self.metrics.is_empty() { Serves::Everything } else { Serves::IdsOnly };
         let peers = self.raft.into_iter().map(BoundPort::listen).collect::<Result<_, _>>()?;
@@ -165,8 +165,8 @@ enum DualStack {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Address {
     ip: IpAddr,
-    /// It stands for a name that has other addresses, so the machine can do without it: where a machine has no IPv6,
-    /// `localhost` may have such an address all the same.
+    /// It stands for a name that has other addresses, so the machine can do without it: where a machine has
+    /// no IPv6, `localhost` may have such an address all the same.
     dispensable: bool,
 }
 

@@ -178,8 +178,8 @@ fn destroy_in_the_way(flags: &Flags) -> Result<InTheWay, Failure> {
     }
 }
 
-/// How a node ends that has served. One that was removed meanwhile has done what it was asked to; one that had been
-/// removed before was started in vain.
+/// How a node ends that has served. One that was removed meanwhile has done what it was asked to; one that
+/// had been removed before was started in vain.
 fn after_serving(ended: serve::Ended, path: &Path, id: NodeId) -> Result<(), Failure> {
     let shown = path.display();
     match ended {

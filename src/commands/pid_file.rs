@@ -1,7 +1,7 @@
 //! The file that says which process the node is, for scripts and supervisors.
 //!
-//! It appears when the node listens, whole, and goes when the node ends. Uses the file system alone. What keeps
-//! two nodes from one store is the store's lock, not this.
+//! It appears when the node listens, whole, and goes when the node ends. Uses the file system alone. What
+//! keeps two nodes from one store is the store's lock, not this.
 
 use std::fs;
 use std::io;
@@ -24,8 +24,8 @@ pub(super) struct PidFile {
 }
 
 impl PidFile {
-    /// Makes sure that the file can be written and that no other process owns it. The file itself is not there
-    /// yet; one that a dead process left stays until [`PidFile::publish`].
+    /// Makes sure that the file can be written and that no other process owns it. The file itself is not
+    /// there yet; one that a dead process left stays until [`PidFile::publish`].
     ///
     /// # Errors
     /// [`Failure`] where it names a live process or something else, or where it can not be written.
@@ -104,7 +104,8 @@ fn read(path: &Path) -> io::Result<Option<Content>> {
 }
 
 fn is_alive(pid: Pid) -> bool {
-    // One that has ended and whose parent has not asked how, as where the parent is a container's first process.
+    // One that has ended and whose parent has not asked how, as where the parent is a container's first
+    // process.
     let is_zombie =
         fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| state(&stat) == Some("Z"));
     if is_zombie {

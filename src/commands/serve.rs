@@ -39,8 +39,8 @@ impl Launch {
         Ok(Launch { stop, pid_file, in_background: flags.in_background })
     }
 
-    /// Waits, before other settings than the stored ones are stored, for as long as the node may be bound by what it
-    /// promised to a leader with those: yet another restart must not forget it.
+    /// Waits, before other settings than the stored ones are stored, for as long as the node may be bound by
+    /// what it promised to a leader with those: yet another restart must not forget it.
     ///
     /// # Errors
     /// Somebody asked the process to stop meanwhile.
@@ -106,8 +106,8 @@ pub(super) fn serve(
     }
 }
 
-/// Every setting by the name of its flag; one that is missing is off, or left to the system. In one line, whatever a
-/// path may hold.
+/// Every setting by the name of its flag; one that is missing is off, or left to the system. In one line,
+/// whatever a path may hold.
 fn in_force(settings: &Settings) -> String {
     let pairs: Vec<String> =
         settings.to_pairs().into_iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -125,8 +125,8 @@ pub(super) enum Ended {
     RemovedBefore,
 }
 
-/// Refuses to go on where a node runs on the store. Whoever asks before it binds ports tells that apart from a port in
-/// use, which it would be as well.
+/// Refuses to go on where a node runs on the store. Whoever asks before it binds ports tells that apart from
+/// a port in use, which it would be as well.
 ///
 /// # Errors
 /// [`StoreError::InUse`], and those of looking.

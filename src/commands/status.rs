@@ -1,7 +1,7 @@
 //! `ticketd status`: what the running node knows of itself and the cluster, for people or as JSON.
 //!
-//! The node sends JSON. Numbers reach 2^64-1, so they must never pass through floating point on their way here:
-//! serde_json keeps them whole.
+//! The node sends JSON. Numbers reach 2^64-1, so they must never pass through floating point on their way
+//! here: serde_json keeps them whole.
 
 use std::fmt::Write;
 

@@ -13,8 +13,8 @@ use crate::peer::{AdminRequest, RefusedReason};
 
 /// How long the cluster is asked: some elections.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long it may take to learn who leads when leadership has been handed over: a heartbeat or two, or else whoever
-/// gave the command can ask.
+/// How long it may take to learn who leads when leadership has been handed over: a heartbeat or two, or else
+/// whoever gave the command can ask.
 const LEADER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Asks the leader to hand over to the member that `--id` names, or to the one most up to date.

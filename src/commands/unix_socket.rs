@@ -20,7 +20,8 @@ pub(super) struct UnixSocket {
     name: Name,
 }
 
-/// A name in the file system, and what it stands for. It is removed with this value if it still stands for that.
+/// A name in the file system, and what it stands for. It is removed with this value if it still stands for
+/// that.
 #[derive(Debug)]
 pub(super) struct Name {
     path: PathBuf,

@@ -1,7 +1,8 @@
 //! `ticketd verify`: reads a stopped node's whole store and says whether it is sound.
 //!
-//! The reading is done in a child process, because a damaged page can end the process that reads it; a start does
-//! the same. The child must therefore say what it finds in one line on standard error, and nothing else there.
+//! The reading is done in a child process, because a damaged page can end the process that reads it; a start
+//! does the same. The child must therefore say what it finds in one line on standard error, and nothing else
+//! there.
 
 use super::{Failure, say};
 use crate::cli::Flags;

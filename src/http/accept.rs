@@ -1,7 +1,7 @@
 //! The `Accept` field (RFC 9110 §12.5.1): whether a client prefers JSON or plain text.
 //!
-//! Clients in use break the grammar (Java's HttpURLConnection sends `*; q=.2`), and a preference is not worth a
-//! refusal: what can be understood is, and an element that cannot is passed over.
+//! Clients in use break the grammar (Java's HttpURLConnection sends `*; q=.2`), and a preference is not worth
+//! a refusal: what can be understood is, and an element that cannot is passed over.
 
 /// How an answer is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -27,8 +27,8 @@ impl Body {
         }
     }
 
-    /// Reads on. `Some` is the number of bytes up to and including the last one of the body; `None` means that
-    /// all are of the body and more must come.
+    /// Reads on. `Some` is the number of bytes up to and including the last one of the body; `None` means
+    /// that all are of the body and more must come.
     pub(super) fn advance(&mut self, content_bytes_max: u64, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
         match self {
             Body::Length { left } => {

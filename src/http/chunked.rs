@@ -1,12 +1,13 @@
-//! The chunked transfer coding (RFC 9112 §7.1), read and thrown away. An automaton over bytes: nothing is kept.
+//! The chunked transfer coding (RFC 9112 §7.1), read and thrown away. An automaton over bytes: nothing is
+//! kept.
 
 use super::config::{CHUNK_EXTENSION_BYTES_MAX, TRAILER_BYTES_MAX};
 use super::head::is_token_char;
 use super::refusal::Refusal;
 use super::target::hex_digit;
 
-/// The most digits of a chunk size: those of a `u64`. More, if only zeros, are refused: servers differ in what
-/// they make of them.
+/// The most digits of a chunk size: those of a `u64`. More, if only zeros, are refused: servers differ in
+/// what they make of them.
 const SIZE_DIGITS_MAX: u8 = 16;
 
 /// How far a chunked body has been read.
@@ -66,8 +67,8 @@ impl Chunked {
         }
     }
 
-    /// Reads on. `Some` is the number of bytes up to and including the last one of the body; `None` means that
-    /// all are of the body and more must come.
+    /// Reads on. `Some` is the number of bytes up to and including the last one of the body; `None` means
+    /// that all are of the body and more must come.
     pub(super) fn advance(&mut self, content_bytes_max: u64, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
         let mut at = 0;
         while at < bytes.len() {
@@ -167,7 +168,8 @@ fn after_extension(size: u64, part: Part, byte: u8) -> Result<State, Refusal> {
     Ok(State::Extension { size, part: next })
 }
 
-/// The trailer section has the form of header fields (RFC 9112 §7.1.2); folded lines are refused there as here.
+/// The trailer section has the form of header fields (RFC 9112 §7.1.2); folded lines are refused there as
+/// here.
 fn after_trailer(state: State, byte: u8) -> Result<State, Refusal> {
     const TRAILER: Refusal = Refusal::Malformed("A trailer field is malformed");
     match (state, byte) {

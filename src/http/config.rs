@@ -11,11 +11,11 @@ use super::status::Tally;
 pub(super) const FIELDS_MAX: usize = 100;
 /// The most empty lines before a request line. RFC 9112 §2.2 asks for one; old clients send one after a body.
 pub(super) const EMPTY_LINES_MAX: u8 = 4;
-/// The longest method that fits in a request line besides a target of full length. The longest registered one,
-/// `UPDATEREDIRECTREF`, has 17.
+/// The longest method that fits in a request line besides a target of full length. The longest registered
+/// one, `UPDATEREDIRECTREF`, has 17.
 pub(super) const METHOD_BYTES_MAX: usize = 32;
-/// The most bytes of chunk extensions in one body. Nobody sends any; without a bound of their own they would be
-/// a body outside the body's bound.
+/// The most bytes of chunk extensions in one body. Nobody sends any; without a bound of their own they would
+/// be a body outside the body's bound.
 pub(super) const CHUNK_EXTENSION_BYTES_MAX: usize = 1024;
 /// The most bytes of trailer fields after one body.
 pub(super) const TRAILER_BYTES_MAX: usize = 4096;
@@ -55,8 +55,8 @@ pub struct Config {
     pub target_bytes_max: usize,
     /// The most bytes of header fields, line ends and the empty line included; more are answered with 431.
     pub fields_bytes_max: usize,
-    /// The longest request body; a longer one is answered with 413. Bodies mean nothing here and are discarded
-    /// as they come, so this bounds time rather than memory.
+    /// The longest request body; a longer one is answered with 413. Bodies mean nothing here and are
+    /// discarded as they come, so this bounds time rather than memory.
     pub body_bytes_max: u64,
     /// The most requests of one connection that wait for their answers, at least 1; more are not read until
     /// answers leave.

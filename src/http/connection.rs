@@ -125,8 +125,8 @@ impl Connection {
         self.pipeline.unanswered()
     }
 
-    /// The server has no room for the request for IDs that it was handed last, and will not answer it: the client is
-    /// told so when those before it have been answered.
+    /// The server has no room for the request for IDs that it was handed last, and will not answer it: the
+    /// client is told so when those before it have been answered.
     ///
     /// # Panics
     /// Where the server was not just handed a request for IDs.
@@ -175,8 +175,8 @@ impl Connection {
         self.resume(turn);
     }
 
-    /// Whether the client is to be read. False while what it has sent before is too much, and once nothing that
-    /// it could send matters.
+    /// Whether the client is to be read. False while what it has sent before is too much, and once nothing
+    /// that it could send matters.
     #[must_use]
     pub fn wants_input(&self, config: &Config) -> bool {
         match (self.ending, &self.reading) {

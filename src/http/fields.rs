@@ -1,5 +1,5 @@
-//! What the header fields of a request say about the message itself: where it ends, whether the connection goes
-//! on, what the client expects and accepts. Everything that request smuggling lives on is refused here.
+//! What the header fields of a request say about the message itself: where it ends, whether the connection
+//! goes on, what the client expects and accepts. Everything that request smuggling lives on is refused here.
 
 use super::accept::Accept;
 use super::config::FIELDS_MAX;

@@ -9,8 +9,8 @@ use super::refusal::Refusal;
 /// The bytes of ` HTTP/1.1` and of the line end.
 const VERSION_BYTES: usize = 11;
 
-/// How far the head of a request has been read. The bytes themselves stay with the caller, who passes all that
-/// there are of this head each time.
+/// How far the head of a request has been read. The bytes themselves stay with the caller, who passes all
+/// that there are of this head each time.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct HeadScanner {
     /// Whether any byte of this request has been seen.
@@ -163,8 +163,8 @@ impl HeadScanner {
     }
 }
 
-/// Whether a byte may stand in a head without being looked at here: anything but control characters other than
-/// the tab.
+/// Whether a byte may stand in a head without being looked at here: anything but control characters other
+/// than the tab.
 const fn is_plain(byte: u8) -> bool {
     (byte >= b' ' && byte != 0x7f) || byte == b'\t'
 }

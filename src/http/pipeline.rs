@@ -23,7 +23,8 @@ pub(super) enum Wish {
     Server(ServerWish),
     /// The connection has it.
     Own(OwnAnswer),
-    /// The server has no room for it: it is refused when its turn comes. A query that was kept for it has this length.
+    /// The server has no room for it: it is refused when its turn comes. A query that was kept for it has
+    /// this length.
     Shed { query_bytes: Option<usize> },
 }
 
@@ -86,7 +87,8 @@ impl Pipeline {
         self.queue.push_back(Pending::Request(request));
     }
 
-    /// The request whose body comes next waits for `100 Continue`, which is due when all before it is answered.
+    /// The request whose body comes next waits for `100 Continue`, which is due when all before it is
+    /// answered.
     pub(super) fn push_continue(&mut self) {
         self.queue.push_back(Pending::Continue);
     }

@@ -131,8 +131,8 @@ impl Manner {
     }
 }
 
-/// Understands a head that [`HeadScanner`](super::head::HeadScanner) has found complete: from its request line
-/// to its empty line.
+/// Understands a head that [`HeadScanner`](super::head::HeadScanner) has found complete: from its request
+/// line to its empty line.
 pub(super) fn parse<'a>(config: &Config, line: RequestLine, head: &'a [u8]) -> Result<Head<'a>, Fatal> {
     let mut accept = Accept::default();
     let fields = fields::parse(line.version, &head[line.fields_start..], &mut accept);

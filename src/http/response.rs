@@ -145,8 +145,8 @@ impl Writer<'_> {
         }
     }
 
-    /// The status line and the fields that every answer has. Nothing here may be kept by a cache: an ID is for
-    /// one client, a leader is one for a while, and an error may be gone the next moment.
+    /// The status line and the fields that every answer has. Nothing here may be kept by a cache: an ID is
+    /// for one client, a leader is one for a while, and an error may be gone the next moment.
     fn start(&mut self, status: Status) {
         self.turn.tally.note(self.handler, status);
         let (config, date) = (self.turn.config, self.turn.date);

@@ -69,12 +69,13 @@ pub enum Handler {
     Ids,
     /// A page: the server had the answer.
     Pages,
-    /// Nothing that the server had to be asked for: what breaks the rules of HTTP, what is not to be had here, and
-    /// `OPTIONS`.
+    /// Nothing that the server had to be asked for: what breaks the rules of HTTP, what is not to be had
+    /// here, and `OPTIONS`.
     Protocol,
 }
 
-/// How many requests have been answered, by status code. The connections of a server share one, and count there.
+/// How many requests have been answered, by status code. The connections of a server share one, and count
+/// there.
 #[derive(Clone, Default, Debug)]
 pub struct Tally {
     ids: Counts,
@@ -86,8 +87,8 @@ pub struct Tally {
 struct Counts([Cell<u64>; STATUSES]);
 
 impl Tally {
-    /// The status codes that have been answered, each with how often. Those that a sound service gives are there from
-    /// the beginning.
+    /// The status codes that have been answered, each with how often. Those that a sound service gives are
+    /// there from the beginning.
     #[must_use]
     pub fn by_code(&self, handler: Handler) -> BTreeMap<&'static str, u64> {
         let usual: &[Status] = match handler {

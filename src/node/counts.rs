@@ -5,8 +5,8 @@ use crate::histogram::{Sizes, Times};
 /// Counts since the node was made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NodeCounts {
-    /// How long clients' requests waited for their answers, whatever the answer; without those that were refused or
-    /// sent elsewhere at once.
+    /// How long clients' requests waited for their answers, whatever the answer; without those that were
+    /// refused or sent elsewhere at once.
     pub waits: Times,
     /// For how many requests one round of heartbeats confirmed the leadership.
     pub rounds: Sizes,

@@ -1,10 +1,10 @@
-//! What a node does for its clients while another leads, where it is told to forward: it asks the leader for as
-//! many IDs as wait here, in one message, and answers its clients from the range that comes back.
+//! What a node does for its clients while another leads, where it is told to forward: it asks the leader for
+//! as many IDs as wait here, in one message, and answers its clients from the range that comes back.
 //!
-//! One message is under way at a time. What arrives meanwhile goes with the next, so under load few messages serve
-//! many requests. The order holds because the leader takes the range after the message was sent, and so after every
-//! request that it stands for had arrived. A message without an answer is given up and its requests are asked for
-//! anew, under another ticket; the first range, should it still come, is a gap.
+//! One message is under way at a time. What arrives meanwhile goes with the next, so under load few messages
+//! serve many requests. The order holds because the leader takes the range after the message was sent, and so
+//! after every request that it stands for had arrived. A message without an answer is given up and its
+//! requests are asked for anew, under another ticket; the first range, should it still come, is a gap.
 
 use std::num::NonZeroU64;
 
@@ -60,8 +60,8 @@ impl Forwarding {
         Some(Forward::TakeIds { ticket, count })
     }
 
-    /// The answer to `ticket` came: it is for every request that waits up to the one given back. `None` where the
-    /// ticket is not, or no more, the one under way.
+    /// The answer to `ticket` came: it is for every request that waits up to the one given back. `None` where
+    /// the ticket is not, or no more, the one under way.
     pub(crate) fn answered(&mut self, from: Peer, ticket: Ticket) -> Option<Arrival> {
         let answered = self.under_way.take_if(|u| u.ticket == ticket && u.leader == from);
         answered.map(|u| u.latest)

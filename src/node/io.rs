@@ -8,8 +8,8 @@ use raft_core::{
     Term, Write, WriteId,
 };
 
-/// Names a client's request for IDs; chosen by the driver, which may use one number for several requests: they are
-/// answered in the order in which they came, but for one that came while there was no room
+/// Names a client's request for IDs; chosen by the driver, which may use one number for several requests:
+/// they are answered in the order in which they came, but for one that came while there was no room
 /// ([`Node::has_room`](super::Node::has_room)), which is refused at once.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RequestId(pub u64);
@@ -21,8 +21,8 @@ pub struct OperationId(pub u64);
 /// Something that happened outside.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Input {
-    /// Time has passed, or all that one turn of the driver had for the node has been given: rounds begin here,
-    /// so that one round serves every request of the turn.
+    /// Time has passed, or all that one turn of the driver had for the node has been given: rounds begin
+    /// here, so that one round serves every request of the turn.
     Wake,
     /// A message from a peer of this cluster, whose identity the driver has verified.
     Message {
@@ -164,13 +164,13 @@ pub enum Answer {
     Exhausted,
 }
 
-/// Names one message that asks a leader for IDs. A node begins at a random number when it starts, so an answer
-/// to what it asked in a former life is never taken for one to what it asks now.
+/// Names one message that asks a leader for IDs. A node begins at a random number when it starts, so an
+/// answer to what it asked in a former life is never taken for one to what it asks now.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Ticket(pub u64);
 
-/// What nodes say to each other about requests that a node which does not lead has taken. It may be lost; a range
-/// that is lost is a gap.
+/// What nodes say to each other about requests that a node which does not lead has taken. It may be lost; a
+/// range that is lost is a gap.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Forward {
     /// To the leader: consecutive IDs for all the requests that wait here.
@@ -189,9 +189,9 @@ pub enum Forward {
     },
 }
 
-/// IDs that a leader leaves to the node that it tells to take over, and will not hand out itself. They belong to that
-/// node where it leads the very next term with a log that ends where its leader's did: then nobody has led, or reserved
-/// anything, in between. Otherwise they are a gap.
+/// IDs that a leader leaves to the node that it tells to take over, and will not hand out itself. They belong
+/// to that node where it leads the very next term with a log that ends where its leader's did: then nobody
+/// has led, or reserved anything, in between. Otherwise they are a gap.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bequest {
     /// The term in which the leader leads.

@@ -1,10 +1,10 @@
 //! What a node has as long as it leads, in one term: the window that it reserved, and what confirms that it
 //! still leads. All of it is thrown away with the leadership.
 //!
-//! An ID may be handed out when two things hold. It is in the window, so no other leader will ever hand it out.
-//! And leadership was confirmed after the request arrived, so no newer leader had handed out a larger one before.
-//! Either of two things confirms it: a read barrier begun after the request arrived (which a lease lets pass at once),
-//! or the commit of an entry proposed after it arrived.
+//! An ID may be handed out when two things hold. It is in the window, so no other leader will ever hand it
+//! out. And leadership was confirmed after the request arrived, so no newer leader had handed out a larger
+//! one before. Either of two things confirms it: a read barrier begun after the request arrived (which a
+//! lease lets pass at once), or the commit of an entry proposed after it arrived.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
@@ -15,8 +15,8 @@ use super::counter::{Counter, Range, Reserve};
 use super::io::{Bequest, WindowStatus};
 use super::requests::{Arrival, Requests};
 
-/// The smallest window that a leader reserves, where it may: small enough that the gap which it leaves does not
-/// matter, large enough that an idle service has it at hand.
+/// The smallest window that a leader reserves, where it may: small enough that the gap which it leaves does
+/// not matter, large enough that an idle service has it at hand.
 const WINDOW_MIN: u64 = 1_000;
 
 /// How often the size of the window is fitted to demand: it is to last for about that long.
@@ -26,9 +26,10 @@ const DEMAND_PERIOD_US: u64 = 1_000_000;
 /// the next one at once; more would serve fewer requests each.
 const ROUNDS_IN_FLIGHT_MAX: usize = 2;
 
-/// While a reservation is under way, the next one begins so much later at the earliest, in microseconds. On a quick
-/// network and a quick disk, where one takes less, all that arrive meanwhile share the next: a sync costs the
-/// processor as much as several requests. On a slow one it delays nobody by much, and many are under way.
+/// While a reservation is under way, the next one begins so much later at the earliest, in microseconds. On a
+/// quick network and a quick disk, where one takes less, all that arrive meanwhile share the next: a sync
+/// costs the processor as much as several requests. On a slow one it delays nobody by much, and many are
+/// under way.
 const RESERVATION_INTERVAL_US: u64 = 1_000;
 
 #[derive(Clone, Debug)]
@@ -104,8 +105,9 @@ impl Leadership {
         Some(first)
     }
 
-    /// Leaves the upper half of the window to whoever is about to take over with a log that ends there; the same to the
-    /// same once more. Nothing while anything is being reserved: how far the window reaches is not settled then.
+    /// Leaves the upper half of the window to whoever is about to take over with a log that ends there; the
+    /// same to the same once more. Nothing while anything is being reserved: how far the window reaches is
+    /// not settled then.
     pub(crate) fn bequeath(&mut self, to: Peer, last_log_index: LogIndex) -> Option<Bequest> {
         let again = self.bequest.filter(|(heir, left)| *heir == to && left.last_log_index == last_log_index);
         if let Some((_, bequest)) = again {
@@ -216,7 +218,8 @@ impl Leadership {
 }
 
 impl Demand {
-    /// Fits the target to what was taken in the last period: at once where it grew, by halves where it shrank.
+    /// Fits the target to what was taken in the last period: at once where it grew, by halves where it
+    /// shrank.
     fn follow(&mut self, now: Micros) {
         if now.since(self.period_began) < DEMAND_PERIOD_US {
             return;
@@ -312,8 +315,8 @@ mod tests {
         assert_eq!(reservation(&mut leadership, &[]), None);
     }
 
-    /// Those who come while one is under way share the next: it begins when that one has ended, or has been under way
-    /// for long enough.
+    /// Those who come while one is under way share the next: it begins when that one has ended, or has been
+    /// under way for long enough.
     #[test]
     fn a_reservation_that_is_under_way_holds_up_the_next_one_until_it_ends_and_not_for_long() {
         let mut leadership = Leadership::new(Term(2), 0, Range::default(), Micros(0));

@@ -1,10 +1,11 @@
 //! Floor 2: Raft and the counter, put together.
 //!
-//! Pure: requests and messages in; answers, messages and writes out. It has no clock, no sockets, no threads and
-//! no randomness but raft-core's seed, and must never know how requests or messages travel.
+//! Pure: requests and messages in; answers, messages and writes out. It has no clock, no sockets, no threads
+//! and no randomness but raft-core's seed, and must never know how requests or messages travel.
 //!
 //! Per turn, a driver gives any number of inputs with [`Node::step`], then [`Input::Wake`] once, then takes
-//! outputs with [`Node::poll_output`] until there are none, and sleeps until [`Node::deadline`] at the latest.
+//! outputs with [`Node::poll_output`] until there are none, and sleeps until [`Node::deadline`] at the
+//! latest.
 
 mod counter;
 mod counts;
@@ -139,8 +140,8 @@ impl Node {
         Node { compaction_interval: entries.get(), ..self }
     }
 
-    /// The same node, whose rounds are thrifty from this many requests in [`THRIFT_ROUNDS`] rounds on, instead of
-    /// [`THRIFT_REQUESTS_MIN`].
+    /// The same node, whose rounds are thrifty from this many requests in [`THRIFT_ROUNDS`] rounds on,
+    /// instead of [`THRIFT_REQUESTS_MIN`].
     #[must_use]
     pub fn thrifty_from(self, requests: u64) -> Node {
         Node { thrift: ThriftPolicy::new(requests), ..self }
@@ -188,8 +189,8 @@ impl Node {
         }
     }
 
-    /// Whether one more request may wait. Where there is no room, [`Input::TakeIds`] is refused at once, ahead of
-    /// older requests that still wait.
+    /// Whether one more request may wait. Where there is no room, [`Input::TakeIds`] is refused at once,
+    /// ahead of older requests that still wait.
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.requests.has_room()
@@ -347,7 +348,8 @@ impl Node {
                 let reserve =
                     Reserve::decode(command).expect("commands are checked before they enter the log");
                 let range = self.counter.apply(reserve);
-                // To everybody but the leader that proposed it, in the term in which it did, it is passed over.
+                // To everybody but the leader that proposed it, in the term in which it did, it is passed
+                // over.
                 if let Some(leadership) = self.leadership.as_mut().filter(|l| l.term() == entry.term) {
                     leadership.on_reserved(range);
                 }

@@ -46,8 +46,8 @@ impl Node {
     }
 
     pub(super) fn on_proposal_done(&mut self, proposal: ProposalId, outcome: ProposalOutcome) {
-        // A reservation counts when it is applied. None is proposed where it would be refused, and a leader whose
-        // reservation is unknown is none any more.
+        // A reservation counts when it is applied. None is proposed where it would be refused, and a leader
+        // whose reservation is unknown is none any more.
         let Some(operation) = self.operations.end_change(proposal) else { return };
         let outcome = match outcome {
             ProposalOutcome::Committed(index) => OperationOutcome::Done { index },

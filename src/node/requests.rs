@@ -7,7 +7,8 @@ use raft_core::{Micros, Peer};
 
 use super::io::{RequestId, Ticket};
 
-/// How many requests may wait. A leader that answers nothing for a while holds 4 MiB of them and refuses the rest.
+/// How many requests may wait. A leader that answers nothing for a while holds 4 MiB of them and refuses the
+/// rest.
 pub(crate) const WAITING_REQUESTS_MAX: usize = 65_536;
 const _: () = assert!(size_of::<Waiting>() * WAITING_REQUESTS_MAX <= 4 * 1024 * 1024);
 
@@ -70,8 +71,8 @@ impl Requests {
         Some(waiting)
     }
 
-    /// Takes out what those nodes asked for. Whatever waits before it counts as having arrived a place later, so that
-    /// it is confirmed later, never sooner.
+    /// Takes out what those nodes asked for. Whatever waits before it counts as having arrived a place later,
+    /// so that it is confirmed later, never sooner.
     pub(crate) fn take_asks(&mut self, is_meant: impl Fn(Peer) -> bool) -> Vec<(Peer, Ticket)> {
         let mut taken = Vec::new();
         let mut count: u64 = 0;

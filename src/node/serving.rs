@@ -1,5 +1,6 @@
-//! Serving requests: clients' own, and those that other nodes forward. Where leadership, the window and the queue
-//! allow an answer, this gives it; where another node leads, it sends clients there or asks on their behalf.
+//! Serving requests: clients' own, and those that other nodes forward. Where leadership, the window and the
+//! queue allow an answer, this gives it; where another node leads, it sends clients there or asks on their
+//! behalf.
 
 use std::num::NonZeroU64;
 
@@ -46,7 +47,8 @@ impl Node {
         }
     }
 
-    /// The leader has answered for every request up to `latest`. Those that have timed out meanwhile leave a gap.
+    /// The leader has answered for every request up to `latest`. Those that have timed out meanwhile leave a
+    /// gap.
     fn on_taken(&mut self, latest: Arrival, outcome: ForwardOutcome) {
         match outcome {
             ForwardOutcome::Ids { first } => self.share_out(latest, first),

@@ -1,9 +1,10 @@
-//! When rounds are thrifty: where so many clients ask at once that what a round costs matters more than how long it
-//! takes.
+//! When rounds are thrifty: where so many clients ask at once that what a round costs matters more than how
+//! long it takes.
 //!
-//! A round that asks everybody passes with the quickest answer of all. A thrifty one asks no more voters than it needs,
-//! and leaves the others asleep: where many requests share each round, processors are what limits the cluster, and
-//! what is not asked is time for more requests. `docs/performance.rst` says what was measured.
+//! A round that asks everybody passes with the quickest answer of all. A thrifty one asks no more voters than
+//! it needs, and leaves the others asleep: where many requests share each round, processors are what limits
+//! the cluster, and what is not asked is time for more requests. `docs/performance.rst` says what was
+//! measured.
 
 use raft_core::Audience;
 
@@ -25,8 +26,8 @@ pub(crate) struct ThriftPolicy {
 }
 
 impl ThriftPolicy {
-    /// Rounds are thrifty once [`THRIFT_ROUNDS`] of them have served this many requests; from the first on where that is
-    /// none.
+    /// Rounds are thrifty once [`THRIFT_ROUNDS`] of them have served this many requests; from the first on
+    /// where that is none.
     pub(crate) fn new(requests_min: u64) -> ThriftPolicy {
         ThriftPolicy { requests_min, rounds: 0, requests: 0, asks: judged(requests_min, 0) }
     }

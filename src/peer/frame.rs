@@ -17,14 +17,14 @@ use crate::node::{Bequest, Forward};
 /// What stands before a payload: `u32` length of the payload, `u32` CRC-32 of type and payload, `u8` type.
 pub const FRAME_HEADER_BYTES: usize = 9;
 
-/// The longest frame, header included. The core ends an append before the entry that would take it beyond
-/// 64 KiB, and counts 32 bytes for each entry and each member besides what they carry, where 19 and 29 at most
-/// are encoded; a single entry that is longer does not exist. The longest status has 128 KiB. Twice as much is
-/// room for a later version.
+/// The longest frame, header included. The core ends an append before the entry that would take it beyond 64
+/// KiB, and counts 32 bytes for each entry and each member besides what they carry, where 19 and 29 at most
+/// are encoded; a single entry that is longer does not exist. The longest status has 128 KiB. Twice as much
+/// is room for a later version.
 pub const FRAME_BYTES_MAX: usize = 256 * 1024;
 
-/// The longest frame, header included, while the other side is a stranger. The longest [`Hello`] and the longest
-/// [`AdminRequest`] stay below 1 KiB; a stranger can make us hold no more than this.
+/// The longest frame, header included, while the other side is a stranger. The longest [`Hello`] and the
+/// longest [`AdminRequest`] stay below 1 KiB; a stranger can make us hold no more than this.
 pub const HANDSHAKE_BYTES_MAX: usize = 4 * 1024;
 
 /// One thing said.
@@ -48,7 +48,8 @@ pub enum Frame {
     AdminResponse(AdminResponse),
 }
 
-/// Why a stream of bytes is not one of frames. The one who sent it is at fault: the connection is to be closed.
+/// Why a stream of bytes is not one of frames. The one who sent it is at fault: the connection is to be
+/// closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FrameError {
     /// A frame longer than allowed at this point of the connection.
@@ -78,8 +79,8 @@ pub enum FrameError {
 /// Where a value of our own making breaks a bound: an address that is not one by
 /// [`is_address`](crate::codec::is_address), a status longer than
 /// [`STATUS_BYTES_MAX`](super::STATUS_BYTES_MAX), or more entries than
-/// [`ENTRIES_PER_APPEND_MAX`](raft_core::ENTRIES_PER_APPEND_MAX) or than fit [`FRAME_BYTES_MAX`]. Nothing that has
-/// been decoded here breaks one.
+/// [`ENTRIES_PER_APPEND_MAX`](raft_core::ENTRIES_PER_APPEND_MAX) or than fit [`FRAME_BYTES_MAX`]. Nothing
+/// that has been decoded here breaks one.
 pub fn encode(frame: &Frame, out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(&[0; FRAME_HEADER_BYTES - 1]);
@@ -148,8 +149,8 @@ impl Decoder {
     /// `input` has been taken and no frame is complete: call again with the bytes that come next.
     ///
     /// # Errors
-    /// A [`FrameError`], now and on every later call: where a frame begins is lost with the first bad one. The
-    /// rest of `input` has then been taken and thrown away.
+    /// A [`FrameError`], now and on every later call: where a frame begins is lost with the first bad one.
+    /// The rest of `input` has then been taken and thrown away.
     pub fn next_frame(&mut self, input: &mut &[u8]) -> Result<Option<Frame>, FrameError> {
         let result = match self.failed {
             None => self.take(input),

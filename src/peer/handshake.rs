@@ -1,7 +1,7 @@
 //! What two nodes tell each other before anything else: the version, the cluster, who dials and who is meant.
 //!
-//! Only the values and their bytes; whether a [`Hello`] is accepted is the server's to decide. The beginning of
-//! these payloads never changes from version to version: a node must be able to say which one it speaks.
+//! Only the values and their bytes; whether a [`Hello`] is accepted is the server's to decide. The beginning
+//! of these payloads never changes from version to version: a node must be able to say which one it speaks.
 
 use raft_core::{LogIndex, Peer};
 
@@ -20,8 +20,8 @@ pub struct Hello {
     pub from: Peer,
     /// Whom it means to reach, in which life: another process may listen at that address by now.
     pub to: Peer,
-    /// The highest index that the dialler knows to be committed. A node that knows less can not tell a stranger
-    /// from a member that it has not heard of yet.
+    /// The highest index that the dialler knows to be committed. A node that knows less can not tell a
+    /// stranger from a member that it has not heard of yet.
     pub commit_index: LogIndex,
     /// `host:port` where the dialler listens for peers.
     pub peer_address: String,
@@ -53,8 +53,8 @@ pub enum Refuse {
     },
     /// The dialler, in this life, is no member of the cluster.
     Removed {
-        /// The highest index that the acceptor knows to be committed. A dialler that joined later than this, or
-        /// knows more itself, was not removed: the acceptor has not heard of it yet.
+        /// The highest index that the acceptor knows to be committed. A dialler that joined later than this,
+        /// or knows more itself, was not removed: the acceptor has not heard of it yet.
         commit_index: LogIndex,
     },
 }

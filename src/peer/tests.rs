@@ -387,8 +387,8 @@ fn largest_membership() -> Membership {
 }
 
 /// The core ends an append before the entry that would take it beyond 64 KiB, and counts 32 bytes for each
-/// entry and each member besides what they carry, where 19 and 29 are encoded. So what is built here, 64 KiB of
-/// commands in as many entries as may be and the largest membership on top, is more than it ever sends.
+/// entry and each member besides what they carry, where 19 and 29 are encoded. So what is built here, 64 KiB
+/// of commands in as many entries as may be and the largest membership on top, is more than it ever sends.
 #[test]
 fn an_append_of_all_that_the_core_may_put_into_one_fits_a_frame() {
     let commands = ENTRIES_PER_APPEND_MAX - 1;

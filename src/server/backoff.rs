@@ -1,8 +1,8 @@
 //! How long to wait before dialling again. Pure: its randomness is a seed.
 //!
-//! A link that broke is dialled again at once, because a peer whose process ended refuses at once, and that is
-//! how failover becomes quick. Then the wait doubles, up to about a second, with half of it random, so that a
-//! cluster that starts together does not dial in step.
+//! A link that broke is dialled again at once, because a peer whose process ended refuses at once, and that
+//! is how failover becomes quick. Then the wait doubles, up to about a second, with half of it random, so
+//! that a cluster that starts together does not dial in step.
 
 use raft_core::SplitMix64;
 
@@ -21,7 +21,8 @@ impl Backoff {
         Backoff { attempts: 0, rng: SplitMix64::new(seed) }
     }
 
-    /// The link was up for a while, or there is reason to believe that it can be: the next attempt is the first.
+    /// The link was up for a while, or there is reason to believe that it can be: the next attempt is the
+    /// first.
     pub(super) fn reset(&mut self) {
         self.attempts = 0;
     }

@@ -1,7 +1,7 @@
 //! The clients: HTTP connections, their requests to the node and its answers back.
 //!
-//! A turn reads some of those that have something to say, hands their requests to the node, and, after the node
-//! has said all that it has to say, writes to each connection once, whatever number of answers it got.
+//! A turn reads some of those that have something to say, hands their requests to the node, and, after the
+//! node has said all that it has to say, writes to each connection once, whatever number of answers it got.
 
 use std::collections::VecDeque;
 
@@ -138,8 +138,9 @@ impl Clients {
         self.clients.iter().filter(|(_, client)| owed(client)).count()
     }
 
-    /// Lets nobody in any more but those who wait to be let in, reads once more from everybody, because a request
-    /// may have arrived already, and lets each go once it has been answered. Does so once, however often it is called.
+    /// Lets nobody in any more but those who wait to be let in, reads once more from everybody, because a
+    /// request may have arrived already, and lets each go once it has been answered. Does so once, however
+    /// often it is called.
     pub(super) fn wind_down(&mut self, ctx: &mut Context) {
         if self.ports.is_none() {
             return;
@@ -154,8 +155,9 @@ impl Clients {
         }
     }
 
-    /// The last read from a client, in a server that is being stopped, has been made. Whoever is told something by
-    /// then is given the time to read it: to close a socket that has unread bytes resets the connection.
+    /// The last read from a client, in a server that is being stopped, has been made. Whoever is told
+    /// something by then is given the time to read it: to close a socket that has unread bytes resets the
+    /// connection.
     fn let_go(&mut self, ctx: &Context, key: usize) {
         if self.ports.is_none()
             && let Some(client) = self.clients.get_mut(key)
@@ -183,8 +185,8 @@ impl Clients {
         self.answer_pages(ctx, view);
     }
 
-    /// A page may take a millisecond to make, and a client may ask for many at once: the others wait for the next
-    /// turn.
+    /// A page may take a millisecond to make, and a client may ask for many at once: the others wait for the
+    /// next turn.
     fn answer_pages(&mut self, ctx: &mut Context, view: View<'_>) {
         for _ in 0..self.pages.len().min(PAGES_PER_TURN_MAX) {
             let Some((handle, page)) = self.pages.pop_front() else { break };
@@ -241,7 +243,8 @@ impl Clients {
                 self.remove(key);
             }
         }
-        // Whatever was touched while this went on is for the next turn. Where nothing was, the memory is kept.
+        // Whatever was touched while this went on is for the next turn. Where nothing was, the memory is
+        // kept.
         if self.touched.is_empty() {
             self.touched = touched;
         }
@@ -368,8 +371,8 @@ impl Clients {
             ReadOutcome::Bytes(n) => {
                 ctx.counters.client_bytes_received += n as u64;
                 // A read that does not fill the buffer has emptied the socket: what comes later makes another
-                // event (epoll(7), on when to stop reading under EPOLLET). The end of the stream is no byte and may be
-                // there already.
+                // event (epoll(7), on when to stop reading under EPOLLET). The end of the stream is no byte
+                // and may be there already.
                 client.readable = n == self.buffer.len() || client.read_closed;
                 client.http.receive(ctx.http_turn(client.serves), &self.buffer[..n]);
                 true

@@ -8,8 +8,8 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 use super::limits::DATE_AGE_US_MAX;
 use crate::http;
 
-/// The time, read a few times a turn: reading it for each request would cost more than the request. It goes on
-/// while the machine is suspended, which a lease must not outlive.
+/// The time, read a few times a turn: reading it for each request would cost more than the request. It goes
+/// on while the machine is suspended, which a lease must not outlive.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
     /// How long the machine had been up when the server began, in microseconds.

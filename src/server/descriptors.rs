@@ -4,11 +4,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::limits::{CLIENT_CONNECTIONS_DEFAULT_MAX, DESCRIPTORS_RESERVED};
 
-/// Where the operator does not say, and the limit of open files leaves room for fewer than this, that is worth a word.
+/// Where the operator does not say, and the limit of open files leaves room for fewer than this, that is
+/// worth a word.
 const CLIENT_CONNECTIONS_TO_EXPECT: usize = 1_000;
 
-/// Raises the soft limit of open files to the hard one, and says how many clients there may be: as many as the
-/// operator says, and as that leaves room for.
+/// Raises the soft limit of open files to the hard one, and says how many clients there may be: as many as
+/// the operator says, and as that leaves room for.
 pub(super) fn client_connections_max(wanted: Option<u32>) -> usize {
     let limit = getrlimit(Resource::Nofile);
     // A failure leaves the soft limit as it was: fewer clients, nothing worse.

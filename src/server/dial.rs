@@ -1,7 +1,7 @@
 //! How a link comes up, and what happens when it breaks: find the address, connect, say Hello, be welcomed.
 //!
-//! A link that breaks is dialled again at once. Where every address then refuses, the process at the other end is
-//! most likely gone, and the node is told: that is what makes failover quick.
+//! A link that breaks is dialled again at once. Where every address then refuses, the process at the other
+//! end is most likely gone, and the node is told: that is what makes failover quick.
 
 use std::fmt::Display;
 use std::io;
@@ -82,8 +82,8 @@ impl Links {
     /// The socket of a link in `Greeting` has something to say.
     pub(super) fn read_greeting(&mut self, ctx: &mut Context, key: usize) {
         let mut buffer = [0; 512];
-        // Each pass takes what the last left, until the answer is whole: its rest may be there without another
-        // event.
+        // Each pass takes what the last left, until the answer is whole: its rest may be there without
+        // another event.
         while let LinkState::Greeting { stream, decoder, .. } = &mut self.links[key].state {
             let mut input: &[u8] = match read(stream, &mut buffer) {
                 ReadOutcome::Bytes(n) => &buffer[..n],

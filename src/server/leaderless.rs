@@ -1,7 +1,7 @@
 //! When the log is to say that this node knows no leader. Pure.
 //!
-//! Nothing is said of an ordinary election. What is said is said again until it is over, because whoever is called at
-//! night reads the end of the log first.
+//! Nothing is said of an ordinary election. What is said is said again until it is over, because whoever is
+//! called at night reads the end of the log first.
 
 use raft_core::Micros;
 

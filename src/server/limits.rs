@@ -1,20 +1,21 @@
 //! The bounds of every queue, table and wait in the server, in one place, and what happens at each.
 
-/// How many clients may be connected at once where the operator does not say. One costs some hundred bytes when
-/// idle, so this many some megabytes; and each that reads nothing may hold as much as the bounds of HTTP permit.
+/// How many clients may be connected at once where the operator does not say. One costs some hundred bytes
+/// when idle, so this many some megabytes; and each that reads nothing may hold as much as the bounds of HTTP
+/// permit.
 pub(super) const CLIENT_CONNECTIONS_DEFAULT_MAX: usize = 16_384;
 
-/// How many clients that are one too many may be on their way out at once: each is told so, and given the time to
-/// read it. What comes on top is closed without a chance to read it.
+/// How many clients that are one too many may be on their way out at once: each is told so, and given the
+/// time to read it. What comes on top is closed without a chance to read it.
 pub(super) const REFUSED_CLIENTS_MAX: usize = 64;
 
-/// How many connections there may be at a listener for pages alone. They have places of their own: whoever watches
-/// the node must be able to do so when clients have taken all of theirs.
+/// How many connections there may be at a listener for pages alone. They have places of their own: whoever
+/// watches the node must be able to do so when clients have taken all of theirs.
 pub(super) const PAGE_CONNECTIONS_MAX: usize = 64;
 
 /// How many accepted connections there may be on the peer port: each member once, operators, and strangers.
-/// Where all are taken, the oldest that has not said who it is makes room, or else the oldest operator that asks for
-/// nothing; where none is such, the newcomer is closed.
+/// Where all are taken, the oldest that has not said who it is makes room, or else the oldest operator that
+/// asks for nothing; where none is such, the newcomer is closed.
 pub(super) const PEER_CONNECTIONS_MAX: usize = 256;
 
 /// File descriptors that clients never get: peers, links, the store, the loop itself, and some to spare, so
@@ -25,19 +26,20 @@ pub(super) const DESCRIPTORS_RESERVED: usize =
 /// How many events one turn takes in. More wait for the next turn, which comes at once.
 pub(super) const EVENTS_PER_TURN_MAX: usize = 1_024;
 
-/// How many connections are accepted by one table in one turn, on whichever port. What is left waits in the kernel's
-/// queue.
+/// How many connections are accepted by one table in one turn, on whichever port. What is left waits in the
+/// kernel's queue.
 pub(super) const ACCEPTS_PER_TURN_MAX: usize = 64;
 
-/// How long nothing is accepted after accepting failed (out of descriptors or memory): long enough not to spin,
-/// short enough not to be noticed.
+/// How long nothing is accepted after accepting failed (out of descriptors or memory): long enough not to
+/// spin, short enough not to be noticed.
 pub(super) const ACCEPT_PAUSE_US: u64 = 100_000;
 
 /// How much is read from one connection in one system call, into a buffer that all share.
 pub(super) const READ_BYTES_MAX: usize = 64 * 1024;
 
-/// How many clients are read in one turn; the others wait for the next. At some microseconds for an ordinary request,
-/// peers and timers wait for a few milliseconds; where each of them sends as much as one read takes, for some ten.
+/// How many clients are read in one turn; the others wait for the next. At some microseconds for an ordinary
+/// request, peers and timers wait for a few milliseconds; where each of them sends as much as one read takes,
+/// for some ten.
 pub(super) const CLIENT_READS_PER_TURN_MAX: usize = 256;
 
 /// How many pages are made in one turn; the others wait for the next.
@@ -46,8 +48,8 @@ pub(super) const PAGES_PER_TURN_MAX: usize = 4;
 /// How often one peer is read in one turn, [`READ_BYTES_MAX`] at most each time.
 pub(super) const PEER_READS_PER_TURN_MAX: usize = 4;
 
-/// How many bytes may wait on one link. A message that finds this much waiting is dropped, which Raft takes as
-/// any other loss. Room for all the appends that may be in flight to a follower at their usual size.
+/// How many bytes may wait on one link. A message that finds this much waiting is dropped, which Raft takes
+/// as any other loss. Room for all the appends that may be in flight to a follower at their usual size.
 pub(super) const LINK_OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A buffer that has grown beyond this is given back to the allocator once it is empty.
@@ -67,44 +69,45 @@ pub(super) const REFUSED_US_MAX: u64 = 1_000_000;
 pub(super) const ADMIN_IDLE_US_MAX: u64 = 60_000_000;
 
 /// How long what was sent on a link may stay unacknowledged by the other kernel before the link counts as
-/// broken, and how long an idle link is left unprobed. A partition that heals is then noticed within this, not
-/// after TCP's own minutes.
+/// broken, and how long an idle link is left unprobed. A partition that heals is then noticed within this,
+/// not after TCP's own minutes.
 pub(super) const LINK_SILENCE_US_MAX: u64 = 5_000_000;
 
 /// How long a link must have been up for its end to be dialled at once, and not after a wait that grows.
 pub(super) const LINK_SETTLED_US: u64 = 250_000;
 
-/// After how many election timeouts a leader says that a member says nothing. Whoever was only slow has followed
-/// another leader by then.
+/// After how many election timeouts a leader says that a member says nothing. Whoever was only slow has
+/// followed another leader by then.
 pub(super) const SILENCE_ELECTION_TIMEOUTS: u64 = 5;
 
 /// How often a node says that it knows no leader, as long as it knows none.
 pub(super) const LEADERLESS_INTERVAL_US: u64 = 30_000_000;
 
-/// How much later than it wished a loop must begin its next turn for that to be worth a word: no ordinary load holds it
-/// up for as long.
+/// How much later than it wished a loop must begin its next turn for that to be worth a word: no ordinary
+/// load holds it up for as long.
 pub(super) const PAUSE_US_MIN: u64 = 1_000_000;
 
 /// How long a node that has no leader waits for a member to connect before it says that none does.
 pub(super) const FIRST_CALL_SECONDS_MAX: u64 = 5;
 
-/// How many bytes of answers may wait for an operator to read them: two of the longest. One that asks on and does
-/// not read is closed.
+/// How many bytes of answers may wait for an operator to read them: two of the longest. One that asks on and
+/// does not read is closed.
 pub(super) const OPERATOR_OUTPUT_BYTES_MAX: usize = 2 * crate::peer::STATUS_BYTES_MAX;
 
 /// The least time between two searches of a table for connections whose time is up: deadlines may pass by
 /// this much.
 pub(super) const SWEEP_INTERVAL_US: u64 = 100_000;
 
-/// How often at least what has no event of its own is looked after: addresses to be recorded, connections of peers
-/// that are no longer members.
+/// How often at least what has no event of its own is looked after: addresses to be recorded, connections of
+/// peers that are no longer members.
 pub(super) const UPKEEP_INTERVAL_US: u64 = 500_000;
 
-/// How much earlier a loop that is awake for something else looks after it. The heartbeats alone wake a node more
-/// often than this, so that upkeep hardly ever wakes one.
+/// How much earlier a loop that is awake for something else looks after it. The heartbeats alone wake a node
+/// more often than this, so that upkeep hardly ever wakes one.
 pub(super) const UPKEEP_LEEWAY_US: u64 = UPKEEP_INTERVAL_US / 2;
 
-/// How long a stopping node goes on answering what waits, once it no longer leads or has given up handing over.
+/// How long a stopping node goes on answering what waits, once it no longer leads or has given up handing
+/// over.
 pub(super) const DRAIN_US_MAX: u64 = 2_000_000;
 
 /// How many lines of one kind are logged in [`LOG_WINDOW_US`]; the others are counted.

@@ -1,6 +1,7 @@
 //! The links: one to each other member, dialled by this node, on which it sends.
 //!
-//! What the others dial to this node, it receives on: see `peer_connections`. How a link comes up is in `dial`.
+//! What the others dial to this node, it receives on: see `peer_connections`. How a link comes up is in
+//! `dial`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -100,9 +101,9 @@ impl Links {
         Links { links: Slab::new(), resolver: Resolver::new(waker), removed_by: None }
     }
 
-    /// One link to each member but this node, and to whoever else is connected to this node and was welcome: one
-    /// that joins knows no members at first, and one that was away for long not the present ones, but both have
-    /// to answer their leader.
+    /// One link to each member but this node, and to whoever else is connected to this node and was welcome:
+    /// one that joins knows no members at first, and one that was away for long not the present ones, but
+    /// both have to answer their leader.
     pub(super) fn reconcile(&mut self, ctx: &Context, peer_connections: &PeerConnections) {
         let membership = &ctx.membership;
         self.links.retain(|_, link| membership.contains(link.peer) || peer_connections.has_member(link.peer));
@@ -185,8 +186,8 @@ impl Links {
         }
     }
 
-    /// Says which members say nothing to this node, which leads since `led_since`: their processes hang or have ended, or
-    /// what they send does not arrive.
+    /// Says which members say nothing to this node, which leads since `led_since`: their processes hang or
+    /// have ended, or what they send does not arrive.
     pub(super) fn watch_silence(&mut self, ctx: &Context, led_since: Micros, patience_us: u64) {
         for (_, link) in &mut self.links {
             let heard = link.last_heard.map_or(led_since, |heard| heard.max(led_since));

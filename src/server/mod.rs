@@ -1,13 +1,13 @@
 //! Floor 4: the event loop, the only place where sockets, timers and the node meet. It owns the poll.
 //!
-//! It may use everything below: the node, and the three ways out of the process (`http`, `peer`, `storage`). It
-//! must never know of the command line, of how a store comes to be, or of what becomes of one that was removed
-//! from its cluster.
+//! It may use everything below: the node, and the three ways out of the process (`http`, `peer`, `storage`).
+//! It must never know of the command line, of how a store comes to be, or of what becomes of one that was
+//! removed from its cluster.
 //!
-//! One turn: wait for events; read what peers say; do what the time has come for; learn what has become durable;
-//! take a bounded number of clients' requests; tell the node that this is all; carry out what it wants; write to
-//! peers, then to clients. So no flood of clients keeps an election waiting, and one round of Raft serves all
-//! requests of a turn.
+//! One turn: wait for events; read what peers say; do what the time has come for; learn what has become
+//! durable; take a bounded number of clients' requests; tell the node that this is all; carry out what it
+//! wants; write to peers, then to clients. So no flood of clients keeps an election waiting, and one round of
+//! Raft serves all requests of a turn.
 
 mod backoff;
 mod clients;
@@ -101,8 +101,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Makes the node from its store, and listens: once this has returned, connections are not refused, though
-    /// nobody answers before [`Server::run`].
+    /// Makes the node from its store, and listens: once this has returned, connections are not refused,
+    /// though nobody answers before [`Server::run`].
     ///
     /// # Errors
     /// The store is of no use here, or the operating system refuses a descriptor or a thread.
@@ -275,8 +275,8 @@ impl Server {
         }
     }
 
-    /// Does what the node wants done, in its order. What is to be written goes to the disk in one piece: a new
-    /// leader's first entries then cost one sync and not two.
+    /// Does what the node wants done, in its order. What is to be written goes to the disk in one piece: a
+    /// new leader's first entries then cost one sync and not two.
     fn carry_out(&mut self) {
         while let Some(output) = self.ctx.node.poll_output() {
             match output {
@@ -315,9 +315,9 @@ impl Server {
         }
     }
 
-    /// Where another takes over, its name is waited for, so that clients can be sent to it. Where nobody does and
-    /// this node still leads, it is tried again with the next upkeep: whoever was asked may have gone, and others
-    /// are there.
+    /// Where another takes over, its name is waited for, so that clients can be sent to it. Where nobody does
+    /// and this node still leads, it is tried again with the next upkeep: whoever was asked may have gone,
+    /// and others are there.
     fn on_hand_over_done(&mut self, outcome: OperationOutcome) {
         log::debug!("handing over: {outcome:?}");
         match outcome {

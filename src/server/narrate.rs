@@ -1,4 +1,5 @@
-//! What the log says of the cluster, in words for whoever operates it: one line for each change. Pure: others write it.
+//! What the log says of the cluster, in words for whoever operates it: one line for each change. Pure: others
+//! write it.
 
 use std::fmt;
 

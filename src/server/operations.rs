@@ -11,8 +11,8 @@ use super::status;
 use crate::node::{Input, OperationId, OperationOutcome};
 use crate::peer::{AdminRequest, AdminResponse, RefusedReason, RetryReason};
 
-/// The operations that the node has not finished. Each operator has one at a time and the server two, so there
-/// are no more than connections.
+/// The operations that the node has not finished. Each operator has one at a time and the server two, so
+/// there are no more than connections.
 #[derive(Debug, Default)]
 pub(super) struct Operations {
     last: u64,
@@ -97,8 +97,8 @@ impl Operations {
         ctx.step(Input::TransferLeadership { operation, to: None });
     }
 
-    /// Where this node leads and a member says that it is elsewhere than recorded: has that recorded, one at a
-    /// time. Called again and again, so whatever fails is tried again.
+    /// Where this node leads and a member says that it is elsewhere than recorded: has that recorded, one at
+    /// a time. Called again and again, so whatever fails is tried again.
     pub(super) fn record_moves(&mut self, ctx: &mut Context, peer_connections: &PeerConnections) {
         if !ctx.leads() || self.pending.values().any(|purpose| *purpose == Purpose::Relocation) {
             return;
@@ -139,8 +139,8 @@ impl Operations {
     }
 }
 
-/// What is to change the cluster belongs in the log of whoever can change it. Others may be asked again and again,
-/// as long as nobody leads.
+/// What is to change the cluster belongs in the log of whoever can change it. Others may be asked again and
+/// again, as long as nobody leads.
 fn narrate(request: &AdminRequest) {
     match request {
         AdminRequest::Status => log::debug!("an operator asks for the status"),

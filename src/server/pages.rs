@@ -33,7 +33,8 @@ pub(super) fn content(
     page: Page,
 ) -> Content {
     match page {
-        // That it is answered at all says that the loop turns; after a write that failed only a restart helps.
+        // That it is answered at all says that the loop turns; after a write that failed only a restart
+        // helps.
         Page::Health => word(if ctx.node.raft().is_muted() { Err("failed") } else { Ok("ok") }),
         Page::Ready { leader: false } => word(Readiness::of(ctx).to_serve()),
         Page::Ready { leader: true } => word(Readiness::of(ctx).to_lead()),

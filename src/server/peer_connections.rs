@@ -1,8 +1,8 @@
 //! The connections accepted on the peer port: other members, on which this node only receives, and operators.
 //!
 //! Whoever connects is a stranger until it has said who it is, has little time to do so, and makes room for
-//! others. One verified connection for each peer: the newest, because a peer opens another only when it has lost
-//! the last.
+//! others. One verified connection for each peer: the newest, because a peer opens another only when it has
+//! lost the last.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -242,8 +242,8 @@ impl PeerConnections {
         self.sweep.note(Some(until));
     }
 
-    /// Closes the stranger that has been there longest, or else the operator that has, of those who ask for nothing now.
-    /// False where there is neither.
+    /// Closes the stranger that has been there longest, or else the operator that has, of those who ask for
+    /// nothing now. False where there is neither.
     fn make_room(&mut self) -> bool {
         let oldest = |may_go: fn(&Party) -> bool| {
             let going = self.connections.iter().filter(|(_, connection)| may_go(&connection.party));
@@ -295,8 +295,8 @@ impl PeerConnections {
             let mut emptied = false;
             match read(&mut self.connections[key].stream, &mut buffer) {
                 ReadOutcome::Bytes(n) => {
-                    // What is promised with the answer to a message counts from no earlier than when it came: a
-                    // process may have been stopped for long since the turn began.
+                    // What is promised with the answer to a message counts from no earlier than when it came:
+                    // a process may have been stopped for long since the turn began.
                     ctx.clock.tick();
                     ctx.counters.peer_bytes_received += n as u64;
                     // A read that does not fill the buffer has emptied the socket: see `clients`.
@@ -436,7 +436,8 @@ impl PeerConnections {
         }
     }
 
-    /// A node that restarts elsewhere has closed its connection before it opens another: its process has ended.
+    /// A node that restarts elsewhere has closed its connection before it opens another: its process has
+    /// ended.
     fn warn_of_a_copy(&mut self, now: Micros, former: usize, hello: &Hello) {
         let Party::Member { hello: former } = &self.connections[former].party else { return };
         if former.peer_address != hello.peer_address

@@ -142,8 +142,8 @@ impl<T: Copy> Ports<T> {
         self.ports.iter().filter_map(|(port, _)| port.paused_until.filter(|_| port.ready)).min()
     }
 
-    /// The next connection, if there is one, and what is to be known of it. Where the machine is out of descriptors or
-    /// memory, none for a while: those who wait stay in the kernel's queue.
+    /// The next connection, if there is one, and what is to be known of it. Where the machine is out of
+    /// descriptors or memory, none for a while: those who wait stay in the kernel's queue.
     pub(super) fn accept(&mut self, now: Micros) -> Option<(Stream, T)> {
         for _ in 0..self.ports.len() {
             let place = self.next % self.ports.len();

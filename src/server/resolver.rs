@@ -1,5 +1,5 @@
-//! Finds the addresses of names, each on a thread of its own: the operating system's way of doing so blocks, and a name
-//! that takes long must not keep others waiting.
+//! Finds the addresses of names, each on a thread of its own: the operating system's way of doing so blocks,
+//! and a name that takes long must not keep others waiting.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};

@@ -32,9 +32,9 @@ pub(super) struct SecondSignal {
 }
 
 impl StopRequests {
-    /// From now on, each SIGTERM, each SIGINT, and each SIGHUP where that is not ignored (nohup(1)), is a request. A
-    /// second one ends the process at once, as long as no server hears them: nothing else would, where the first one
-    /// came while a disk or a name server did not answer.
+    /// From now on, each SIGTERM, each SIGINT, and each SIGHUP where that is not ignored (nohup(1)), is a
+    /// request. A second one ends the process at once, as long as no server hears them: nothing else would,
+    /// where the first one came while a disk or a name server did not answer.
     ///
     /// # Errors
     /// Those of the operating system: no descriptors left, or a handler refused.

@@ -89,8 +89,8 @@ impl SendQueue {
         if self.is_empty() {
             self.clear();
         } else if self.sent > self.bytes.len() / 2 {
-            // What has been sent must not be kept until the queue is empty, which under load may be never. Each
-            // byte is moved once at most for each byte that was sent.
+            // What has been sent must not be kept until the queue is empty, which under load may be never.
+            // Each byte is moved once at most for each byte that was sent.
             self.bytes.drain(..self.sent);
             self.sent = 0;
         }

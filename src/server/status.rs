@@ -1,4 +1,5 @@
-//! What a node knows of itself and its cluster, as JSON: for `ticketd status`, and for whoever asks over HTTP.
+//! What a node knows of itself and its cluster, as JSON: for `ticketd status`, and for whoever asks over
+//! HTTP.
 
 use std::fmt::Write;
 
@@ -20,8 +21,8 @@ pub(super) fn json(ctx: &Context, links: &Links) -> String {
     })
 }
 
-/// How long a member has said nothing, in microseconds; `None` where it has no reason to say anything: followers speak
-/// with their leader alone. Where nobody leads, all voters ask each other.
+/// How long a member has said nothing, in microseconds; `None` where it has no reason to say anything:
+/// followers speak with their leader alone. Where nobody leads, all voters ask each other.
 pub(super) fn silence_us(ctx: &Context, member: NodeId, link: LinkStatus) -> Option<u64> {
     let speaks = ctx.leader.is_none_or(|leader| leader == ctx.me.peer.id || leader == member);
     link.last_heard.filter(|_| speaks).map(|heard| ctx.now().since(heard))
@@ -107,8 +108,8 @@ fn suffrage_name(suffrage: Suffrage) -> &'static str {
     }
 }
 
-/// A JSON object in the making. Names are our own and need no escaping. Writing to a `String` can not fail, so
-/// the results of `write!` are not looked at.
+/// A JSON object in the making. Names are our own and need no escaping. Writing to a `String` can not fail,
+/// so the results of `write!` are not looked at.
 struct Object {
     json: String,
 }

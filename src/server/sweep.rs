@@ -1,8 +1,9 @@
 //! When to search a table of connections for those whose time is up.
 //!
-//! Pure. Most deadlines move before they come, with every request: so they are not kept in order. The table is
-//! searched when the earliest deadline that was ever noted has come, and each search notes those that are left. A
-//! request costs a comparison; a search, one pass, [`SWEEP_INTERVAL_US`] after the last at the earliest.
+//! Pure. Most deadlines move before they come, with every request: so they are not kept in order. The table
+//! is searched when the earliest deadline that was ever noted has come, and each search notes those that are
+//! left. A request costs a comparison; a search, one pass, [`SWEEP_INTERVAL_US`] after the last at the
+//! earliest.
 
 use raft_core::Micros;
 

@@ -27,8 +27,8 @@ impl Server {
         }
     }
 
-    /// A turn begins, after `timeout` at the latest if the process runs at all. Where it did not, it was stopped,
-    /// swapped out, or its machine was: nobody else was silent meanwhile.
+    /// A turn begins, after `timeout` at the latest if the process runs at all. Where it did not, it was
+    /// stopped, swapped out, or its machine was: nobody else was silent meanwhile.
     pub(super) fn note_pause(&mut self, timeout: Option<Duration>) {
         let now = self.ctx.now();
         let since_last = now.since(self.turn_began);
@@ -44,7 +44,8 @@ impl Server {
         }
     }
 
-    /// Says where no leader is known for long, and who can not be heard. A node that joins knows no voters at first.
+    /// Says where no leader is known for long, and who can not be heard. A node that joins knows no voters at
+    /// first.
     pub(super) fn note_leader(&mut self) {
         let (now, me) = (self.ctx.now(), self.ctx.me.peer);
         let patience_us = self.silence_patience_us();
@@ -83,8 +84,8 @@ impl Server {
         SILENCE_ELECTION_TIMEOUTS * self.election_timeout_us
     }
 
-    /// A node hears from a cluster only if members can reach it at the address that it announces. It is not told
-    /// where they can not.
+    /// A node hears from a cluster only if members can reach it at the address that it announces. It is not
+    /// told where they can not.
     fn warn_where_nobody_calls(&mut self) {
         let is_alone = !self.has_followed && self.peer_connections.announcements().next().is_none();
         if is_alone && !self.warned_of_silence && self.ctx.clock.uptime_seconds() >= FIRST_CALL_SECONDS_MAX {

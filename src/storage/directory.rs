@@ -1,8 +1,8 @@
 //! What store there is in a directory, and how it is destroyed.
 //!
-//! The names of the files tell, and where a data file is missing, whether anything was written to the journal that lies
-//! there: a node that founds a cluster over what is left of another's store hands its IDs out again. It must never know
-//! what is in a store that is there.
+//! The names of the files tell, and where a data file is missing, whether anything was written to the journal
+//! that lies there: a node that founds a cluster over what is left of another's store hands its IDs out
+//! again. It must never know what is in a store that is there.
 
 use std::fs;
 use std::io;
@@ -16,8 +16,8 @@ use super::files::{
 use super::journal;
 use super::lock::Lock;
 
-/// Destroys the store at `path`, finished or not, damaged or not: its files, and then the directory where it is empty
-/// and can be removed. Other files are left alone.
+/// Destroys the store at `path`, finished or not, damaged or not: its files, and then the directory where it
+/// is empty and can be removed. Other files are left alone.
 ///
 /// # Errors
 /// [`StoreError::NotFound`]; [`StoreError::InUse`] while a process holds it; where the file system refuses.
@@ -27,8 +27,8 @@ pub fn destroy(path: &Path) -> Result<(), StoreError> {
         Found::Unfinished | Found::Store | Found::Remnant | Found::Gone { .. } => {}
     }
     let lock = Lock::acquire(path)?;
-    // Whatever interrupts this, there is all of the store before the data file has lost its name, and none after it,
-    // which needs no force: who finds a file of this name knows that the journal is to go as well.
+    // Whatever interrupts this, there is all of the store before the data file has lost its name, and none
+    // after it, which needs no force: who finds a file of this name knows that the journal is to go as well.
     files::give_up(path)?;
     clear(path)?;
     for name in [LMDB_LOCK_FILE, LOCK_FILE] {
@@ -42,8 +42,8 @@ pub fn destroy(path: &Path) -> Result<(), StoreError> {
 
 /// Removes what is left where there is no store, or no whole one. The caller holds the lock.
 ///
-/// The journal goes first, and for good: without the other files, which say that it means nothing, it would be what is
-/// left of a store that has lost its data file.
+/// The journal goes first, and for good: without the other files, which say that it means nothing, it would
+/// be what is left of a store that has lost its data file.
 pub(super) fn clear(path: &Path) -> Result<(), StoreError> {
     remove(&path.join(JOURNAL_FILE))?;
     sync_directory(path)?;
@@ -187,8 +187,8 @@ mod tests {
         }
     }
 
-    /// What destroying a store leaves where it is interrupted: after each of its steps, and where the last one is not
-    /// durable.
+    /// What destroying a store leaves where it is interrupted: after each of its steps, and where the last
+    /// one is not durable.
     #[test]
     fn wherever_a_destroying_is_interrupted_there_is_all_of_the_store_or_none() {
         type Finish = fn(&TestDir);

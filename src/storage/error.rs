@@ -26,8 +26,8 @@ pub enum StoreError {
         /// Where.
         path: PathBuf,
     },
-    /// A store was being made and never finished, and never took part in anything; or its destroying did not come to
-    /// its end, and it will not again.
+    /// A store was being made and never finished, and never took part in anything; or its destroying did not
+    /// come to its end, and it will not again.
     Interrupted {
         /// Where.
         path: PathBuf,

@@ -1,10 +1,10 @@
 //! The directory's lock: at most one process has a store open, and others can ask which.
 //!
 //! The lock is an advisory one on the file `lock`, so it goes with the process however that ends. The file's
-//! content says who holds it, where there was room for that on the disk; the content alone means nothing, because a
-//! process that was killed leaves it behind. The directory itself is locked as well, for those who remove what they
-//! take for a stale file: two processes on one store would hand out the same IDs. This module knows nothing of what the
-//! store holds.
+//! content says who holds it, where there was room for that on the disk; the content alone means nothing,
+//! because a process that was killed leaves it behind. The directory itself is locked as well, for those who
+//! remove what they take for a stale file: two processes on one store would hand out the same IDs. This
+//! module knows nothing of what the store holds.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek};
@@ -37,7 +37,8 @@ pub struct Listening {
 /// Which process holds the store at `path`; `None` where none does, or where there is no store.
 ///
 /// # Errors
-/// Where the lock file can not be read; [`StoreError::InUse`] where a process holds the store of which nothing is known.
+/// Where the lock file can not be read; [`StoreError::InUse`] where a process holds the store of which
+/// nothing is known.
 pub fn running(path: &Path) -> Result<Option<Running>, StoreError> {
     let lock_path = path.join(LOCK_FILE);
     let error = |error: &io::Error| StoreError::io("read", &lock_path, error);

@@ -26,12 +26,13 @@
 //! record                pure: what both places have, byte by byte
 //! ```
 //!
-//! What is on the disk, byte by byte, is in `docs/storage-format.rst`. What decides about it touches nothing: a
-//! [`Recorder`] says what becomes of a write, a [`Collector`] makes contents of what is on the disk, or an error. The
-//! store carries that out on its files; the simulator, on a disk of its own.
+//! What is on the disk, byte by byte, is in `docs/storage-format.rst`. What decides about it touches nothing:
+//! a [`Recorder`] says what becomes of a write, a [`Collector`] makes contents of what is on the disk, or an
+//! error. The store carries that out on its files; the simulator, on a disk of its own.
 //!
-//! A *transaction* is what becomes durable at once, and has a number: it goes to the journal, or to the data file, as one
-//! *batch* with all that waits in the journal. What LMDB calls a transaction is called `txn` here.
+//! A *transaction* is what becomes durable at once, and has a number: it goes to the journal, or to the data
+//! file, as one *batch* with all that waits in the journal. What LMDB calls a transaction is called `txn`
+//! here.
 
 mod contents;
 mod data_file;
@@ -74,6 +75,6 @@ pub const SETTING_VALUE_BYTES_MAX: usize = crate::codec::STATE_BYTES_MAX;
 pub const MAP_BYTES_MIN: u64 = 16 << 20;
 /// The largest size of a store, in bytes: a power of two that the address space of every 64-bit system has.
 pub const MAP_BYTES_MAX: u64 = 1 << 40;
-/// What a store must have beyond the pages that it uses, where it is given another size, in bytes: what waits in the
-/// journal goes there, on pages that are half full.
+/// What a store must have beyond the pages that it uses, where it is given another size, in bytes: what waits
+/// in the journal goes there, on pages that are half full.
 const HEADROOM_BYTES: u64 = 2 * journal::JOURNAL_BYTES;

@@ -1,9 +1,9 @@
 //! One open store: its environment, its lock, and what must be known of it to write the next thing.
 //!
-//! A change goes to the journal, which is synced; or, with all that waits there, to the data file, as one batch in
-//! LMDB's default mode: the pages are written and synced, then the meta page that makes them valid is written and
-//! synced. So a change is durable when its call returns, and is there as a whole or not at all. It must never know of
-//! threads or of why something is written.
+//! A change goes to the journal, which is synced; or, with all that waits there, to the data file, as one
+//! batch in LMDB's default mode: the pages are written and synced, then the meta page that makes them valid
+//! is written and synced. So a change is durable when its call returns, and is there as a whole or not at
+//! all. It must never know of threads or of why something is written.
 
 use std::path::{Path, PathBuf};
 
@@ -100,12 +100,13 @@ impl Store {
     pub fn open(path: &Path) -> Result<Store, StoreError> {
         directory::expect_store(path)?;
         let lock = Lock::acquire(path)?;
-        // What is read may not be durable, and be promised to others. So it is with the data file's name, where the
-        // process that made the store came no further than to give it; without it, there is no store.
+        // What is read may not be durable, and be promised to others. So it is with the data file's name,
+        // where the process that made the store came no further than to give it; without it, there is no
+        // store.
         files::sync_directory(path)?;
-        // A process that was killed may have left a meta page that it had not synced. And where the sync of one has failed, LMDB takes the page back, but cannot sync
-        // that; the disk must not have the page when those that belong to it, free to whoever reads the file, are
-        // written to.
+        // A process that was killed may have left a meta page that it had not synced. And where the sync of
+        // one has failed, LMDB takes the page back, but cannot sync that; the disk must not have the page
+        // when those that belong to it, free to whoever reads the file, are written to.
         settle(&path.join(DATA_FILE))?;
         Store::open_locked(path, lock)
     }
@@ -164,8 +165,8 @@ impl Store {
         self.recovered.clone()
     }
 
-    /// Of what was [recovered](Store::recovered), the last membership: it is in force from the moment it was appended
-    /// (dissertation §4.1). Empty where the node has heard nothing from its cluster yet.
+    /// Of what was [recovered](Store::recovered), the last membership: it is in force from the moment it was
+    /// appended (dissertation §4.1). Empty where the node has heard nothing from its cluster yet.
     #[must_use]
     pub fn latest_membership(&self) -> Membership {
         let Recovered { hard_state: _, snapshot, entries } = &self.recovered;
@@ -257,8 +258,8 @@ impl Store {
     /// Carries out the writes, in their order, as one transaction. Durable on return.
     ///
     /// # Errors
-    /// Where the write fails. It counts for nothing then, though a later opening may find it, and the store takes no
-    /// further one.
+    /// Where the write fails. It counts for nothing then, though a later opening may find it, and the store
+    /// takes no further one.
     ///
     /// # Panics
     /// Where a write does not follow on what is there (see [`Write`]), or an earlier one failed: mistakes of

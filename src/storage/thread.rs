@@ -83,8 +83,8 @@ impl StorageThread {
         Ok(StorageThread { shared, handle: Some(handle) })
     }
 
-    /// Queues writes; those of one call become durable together, as far as one transaction goes. After a failure
-    /// they are dropped: nothing more is written.
+    /// Queues writes; those of one call become durable together, as far as one transaction goes. After a
+    /// failure they are dropped: nothing more is written.
     ///
     /// # Panics
     /// Where a write's id does not follow the last one's.

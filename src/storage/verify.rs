@@ -80,8 +80,8 @@ impl fmt::Display for Findings {
     }
 }
 
-/// Reads everything in the store at `path`: every page, every record. It takes the store's lock meanwhile, also where
-/// that can only be read.
+/// Reads everything in the store at `path`: every page, every record. It takes the store's lock meanwhile,
+/// also where that can only be read.
 ///
 /// # Errors
 /// As [`Store::open`](super::Store::open).
@@ -106,8 +106,8 @@ pub fn verify(path: &Path) -> Result<Findings, StoreError> {
 
 /// Runs this program's `verify` command on the store, in a child process. LMDB maps the file, so a sector
 /// that can not be read kills who reads it; then that is the finding. Call it before
-/// [`Store::open`](super::Store::open), because the child takes the lock. Gives what the child said on its standard
-/// output: its [`Findings`].
+/// [`Store::open`](super::Store::open), because the child takes the lock. Gives what the child said on its
+/// standard output: its [`Findings`].
 ///
 /// # Errors
 /// [`StoreError::CheckFailed`] with what the child said on its standard error, [`StoreError::CheckDied`],
@@ -147,8 +147,8 @@ fn run_check(mut command: Command, path: &Path) -> Result<String, StoreError> {
     }
 }
 
-/// Whether a process gets this signal for what it did itself. Another was sent by somebody: by an operator, or by a
-/// system that is short of memory, and says nothing about the store.
+/// Whether a process gets this signal for what it did itself. Another was sent by somebody: by an operator,
+/// or by a system that is short of memory, and says nothing about the store.
 fn is_fault(signal: i32) -> bool {
     [Signal::BUS, Signal::SEGV, Signal::ABORT, Signal::ILL, Signal::FPE, Signal::SYS]
         .iter()

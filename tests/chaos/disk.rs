@@ -1,10 +1,11 @@
 //! The disk under a node's store: it fails on request, and forgets what was not synced when the power goes.
 //!
-//! `disk.c`, preloaded into the real program, keeps a record of what was written to each of the two files of a store
-//! and not yet synced; this goes back from there. A disk reads and writes sectors, and the system may bring a page to
-//! it at any time: so after a power cut each sector of a file holds what it held at the last sync of that file, or
-//! anything that was written to it since, each independently of all others. That covers writes that are lost, torn,
-//! kept in part or out of order. What it does not cover: sectors that are torn themselves, and a sync that lies.
+//! `disk.c`, preloaded into the real program, keeps a record of what was written to each of the two files of
+//! a store and not yet synced; this goes back from there. A disk reads and writes sectors, and the system may
+//! bring a page to it at any time: so after a power cut each sector of a file holds what it held at the last
+//! sync of that file, or anything that was written to it since, each independently of all others. That covers
+//! writes that are lost, torn, kept in part or out of order. What it does not cover: sectors that are torn
+//! themselves, and a sync that lies.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -111,7 +112,8 @@ pub(crate) struct Cut {
 }
 
 impl Disk {
-    /// From now on all processes that this one starts have their stores on such disks. Comes before the first.
+    /// From now on all processes that this one starts have their stores on such disks. Comes before the
+    /// first.
     pub(crate) fn install() {
         static BUILT: OnceLock<()> = OnceLock::new();
         BUILT.get_or_init(|| {
@@ -140,15 +142,15 @@ impl Disk {
         Disk { store: store.to_owned(), fault_at: "any" }
     }
 
-    /// The same, where faults are for calls on the data file alone, and only these count. Its calls are those of a
-    /// checkpoint: writes of pages, their sync, the write of the meta page, which syncs by itself. Before the first,
-    /// at an opening, each meta page is written and synced.
+    /// The same, where faults are for calls on the data file alone, and only these count. Its calls are those
+    /// of a checkpoint: writes of pages, their sync, the write of the meta page, which syncs by itself.
+    /// Before the first, at an opening, each meta page is written and synced.
     pub(crate) fn of_data_file(&self) -> Disk {
         Disk { fault_at: DATA, ..self.clone() }
     }
 
-    /// The same, where faults are for calls on the journal alone, and only these count: a write and a sync for each
-    /// transaction, and before the first, at an opening, for all that it has.
+    /// The same, where faults are for calls on the journal alone, and only these count: a write and a sync
+    /// for each transaction, and before the first, at an opening, for all that it has.
     pub(crate) fn of_journal(&self) -> Disk {
         Disk { fault_at: JOURNAL, ..self.clone() }
     }
@@ -179,8 +181,8 @@ impl Disk {
         self.set_fault(call, 0, skip, -1);
     }
 
-    /// So many syncs from now on do their work; the next one fails, and the process stands still before it hears of
-    /// that, as one does that is killed in that moment.
+    /// So many syncs from now on do their work; the next one fails, and the process stands still before it
+    /// hears of that, as one does that is killed in that moment.
     pub(crate) fn fail_unheard(&self, errno: i32, skip: u64) {
         remove(&self.beside("stalled"));
         self.set_fault(Call::UnheardSync, errno, skip, 0);

@@ -1,8 +1,9 @@
-//! The real program on disks that fail, fill up, stall and forget, while clients take IDs. Whatever the clients saw is
-//! judged in the end: no ID twice, none out of order.
+//! The real program on disks that fail, fill up, stall and forget, while clients take IDs. Whatever the
+//! clients saw is judged in the end: no ID twice, none out of order.
 //!
-//! `TICKETD_CHAOS_ROUNDS` and `TICKETD_CHAOS_SEED` set how often and with which seed; `make chaos` is the long form.
-//! The same seed tears the same sectors only where the processes have done the same, which they need not.
+//! `TICKETD_CHAOS_ROUNDS` and `TICKETD_CHAOS_SEED` set how often and with which seed; `make chaos` is the
+//! long form. The same seed tears the same sectors only where the processes have done the same, which they
+//! need not.
 
 // The disk is a library that is preloaded, with Linux's calls.
 #![cfg(target_os = "linux")]

@@ -151,7 +151,8 @@ fn a_node_that_is_killed_and_restarted_and_loses_its_power_then_keeps_what_it_pr
     load.finish().check();
 }
 
-/// A place where a store's disk can fail: in the journal or in the data file, and in which of their syncs to come.
+/// A place where a store's disk can fail: in the journal or in the data file, and in which of their syncs to
+/// come.
 fn any_sync(disk: &Disk, random: &mut Random) -> (Disk, u64) {
     if random.below(2) == 0 {
         (disk.of_journal(), random.below(TRANSACTIONS))
@@ -199,7 +200,8 @@ fn a_sync_that_fails_at_any_place_and_then_a_power_cut_lose_nothing_that_was_pro
     check_stores(&mut cluster);
 }
 
-/// Lets a node that has just been started come to a call on its disk at which it stands still, or fails, or past it.
+/// Lets a node that has just been started come to a call on its disk at which it stands still, or fails, or
+/// past it.
 fn interrupt_opening(node: &mut Node, random: &mut Random) {
     let disk = Disk::of(node);
     let part = if random.below(2) == 0 { disk.of_journal() } else { disk.of_data_file() };
@@ -221,7 +223,8 @@ fn interrupt_opening(node: &mut Node, random: &mut Random) {
     disk.heal();
 }
 
-/// In a cluster, the other stores make up for what one has lost. Of a node that is alone, this one has everything.
+/// In a cluster, the other stores make up for what one has lost. Of a node that is alone, this one has
+/// everything.
 #[test]
 fn a_node_alone_whose_disk_fails_and_whose_power_goes_keeps_what_it_promised() {
     Disk::install();
@@ -257,8 +260,8 @@ fn a_node_alone_whose_disk_fails_and_whose_power_goes_keeps_what_it_promised() {
     node.findings();
 }
 
-/// LMDB takes a meta page back where its sync has failed. The disk may have it all the same, and not the taking back:
-/// what belongs to it must not be overwritten before the disk has that too.
+/// LMDB takes a meta page back where its sync has failed. The disk may have it all the same, and not the
+/// taking back: what belongs to it must not be overwritten before the disk has that too.
 #[test]
 fn a_meta_page_whose_sync_failed_is_off_the_disk_before_its_pages_are_used_again() {
     Disk::install();
@@ -281,7 +284,8 @@ fn a_meta_page_whose_sync_failed_is_off_the_disk_before_its_pages_are_used_again
         }
         wait::until_true("the failure is noticed", || node.log().contains("takes no further part"));
         node.kill();
-        // The next process stands still in the midst of its first transaction, which is that checkpoint again.
+        // The next process stands still in the midst of its first transaction, which is that checkpoint
+        // again.
         disk.of_data_file().stall_at(Call::Write, 1 + random.below(3));
         node.respawn(&[]);
         wait::until_true("it writes", || disk.has_stalled());

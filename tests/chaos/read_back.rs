@@ -1,8 +1,9 @@
-//! What a process has written and not synced is read by the next one. Nobody may be told of it before it is durable:
-//! where the power goes then, it was never there.
+//! What a process has written and not synced is read by the next one. Nobody may be told of it before it is
+//! durable: where the power goes then, it was never there.
 //!
-//! Nothing here waits for a time to pass. The disk says when it stands still, and what is not synced: the journal, or,
-//! of the two things that LMDB syncs in a checkpoint, the second, the meta page that makes the pages valid.
+//! Nothing here waits for a time to pass. The disk says when it stands still, and what is not synced: the
+//! journal, or, of the two things that LMDB syncs in a checkpoint, the second, the meta page that makes the
+//! pages valid.
 
 use std::fs;
 use std::path::Path;
@@ -32,8 +33,9 @@ enum Where {
 enum Killed {
     /// Before it is synced. A sync at the next start would bring it to the disk.
     BeforeTheSync,
-    /// When that sync has failed, before the process has heard of it, and LMDB has taken its meta page back. The system
-    /// takes the pages for clean: no later sync brings them to the disk, only what is written anew.
+    /// When that sync has failed, before the process has heard of it, and LMDB has taken its meta page back.
+    /// The system takes the pages for clean: no later sync brings them to the disk, only what is written
+    /// anew.
     AsTheSyncFails,
 }
 
@@ -129,8 +131,8 @@ fn kill_and_restart(node: &mut Node) {
     node.restart();
 }
 
-/// The leader has an entry, and so has one follower, which was killed before it was durable and has it from reading
-/// its store alone. The other has nothing durable. So the client's ID rests on the first follower.
+/// The leader has an entry, and so has one follower, which was killed before it was durable and has it from
+/// reading its store alone. The other has nothing durable. So the client's ID rests on the first follower.
 fn a_follower_acknowledges_what_it_has_read_back(killed: Killed, place: Where) {
     let mut random = random(8);
     let mut cluster = cluster(&[&["--window", "0", "--request_timeout", "60000"], &STEADY[..]].concat());
@@ -144,7 +146,8 @@ fn a_follower_acknowledges_what_it_has_read_back(killed: Killed, place: Where) {
     kill_and_restart(cluster.node(reader));
     let answer = client.receive().expect("an answer");
     let id = *answer.ids().unwrap_or_else(|| panic!("{answer:?}")).start();
-    // In another term the follower would have written something of its own accord, and made all durable with it.
+    // In another term the follower would have written something of its own accord, and made all durable with
+    // it.
     let now = cluster.node(leader).await_status("it still leads", |status| status.leads()).term;
     assert_eq!(now, term, "nothing was tested");
 

@@ -1,9 +1,10 @@
 //! Judges what clients have recorded: no ID twice, and the order of the IDs is that of time.
 //!
-//! Sound and complete for a counter whose every answer is a range: it accepts exactly those histories that some
-//! order of the requests explains in which each takes effect between its sending and its answer and takes IDs above
-//! all that were taken before. A request without an answer may have taken any IDs at any time since, or none, and so
-//! excludes nothing. Time is that of one clock of one machine. O(n log n) in the number of requests.
+//! Sound and complete for a counter whose every answer is a range: it accepts exactly those histories that
+//! some order of the requests explains in which each takes effect between its sending and its answer and
+//! takes IDs above all that were taken before. A request without an answer may have taken any IDs at any time
+//! since, or none, and so excludes nothing. Time is that of one clock of one machine. O(n log n) in the
+//! number of requests.
 
 use std::fmt;
 use std::time::Duration;

@@ -9,8 +9,8 @@ use super::node::Node;
 use super::status::Status;
 use super::wait;
 
-/// No machine is so busy that a leader is not heard of for so long. That a leader which died or handed over is
-/// replaced in a moment does not depend on it.
+/// No machine is so busy that a leader is not heard of for so long. That a leader which died or handed over
+/// is replaced in a moment does not depend on it.
 pub const STEADY: [&str; 4] = ["--election_timeout", "10000", "--heartbeat_interval", "50"];
 
 /// A cluster whose members have the ids 1, 2, 3 and so on.
@@ -130,7 +130,8 @@ impl Cluster {
         self.awake().map(|node| node.id).find(|id| *id != leader).expect("more than one node is awake")
     }
 
-    /// Waits until all nodes that are awake know that these, and nobody else, are members, and that all of them vote.
+    /// Waits until all nodes that are awake know that these, and nobody else, are members, and that all of
+    /// them vote.
     #[track_caller]
     pub fn await_voters(&self, ids: &[u64]) {
         for node in self.awake() {

@@ -70,8 +70,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts the program. What it says goes to files: a pipe would stay open as long as a process that it leaves in
-    /// the background.
+    /// Starts the program. What it says goes to files: a pipe would stay open as long as a process that it
+    /// leaves in the background.
     pub fn spawn(directory: &Path, args: &[&str]) -> Running {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -133,7 +133,8 @@ impl Ended {
         self.stdout
     }
 
-    /// Asserts that it refused with exit status 1 and one line that contains all these words; gives that line.
+    /// Asserts that it refused with exit status 1 and one line that contains all these words; gives that
+    /// line.
     #[track_caller]
     pub fn refused(self, words: &[&str]) -> String {
         self.refused_with(1, words)

@@ -59,8 +59,8 @@ pub fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// All files below a directory, and what they hold; nothing where there is no directory. Lock files are left out:
-/// who holds or held a lock is no change to a store.
+/// All files below a directory, and what they hold; nothing where there is no directory. Lock files are left
+/// out: who holds or held a lock is no change to a store.
 pub fn contents(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut waiting = vec![path.to_owned()];

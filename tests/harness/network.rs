@@ -1,9 +1,9 @@
 //! A network between nodes that tests can cut.
 //!
-//! Nodes listen on one loopback address and advertise another, on which relays stand for them. A link is what one
-//! node dials and sends on, and there are two between any two nodes; so each direction can be cut for itself. Who
-//! dials is read from the first frame (see the peer protocol in docs/); whoever says no such thing is an operator or
-//! a client, and is always let through.
+//! Nodes listen on one loopback address and advertise another, on which relays stand for them. A link is what
+//! one node dials and sends on, and there are two between any two nodes; so each direction can be cut for
+//! itself. Who dials is read from the first frame (see the peer protocol in docs/); whoever says no such
+//! thing is an operator or a client, and is always let through.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -20,8 +20,8 @@ const ADVERTISED: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// How soon a cut is noticed by what is under way.
 const TICK: Duration = Duration::from_millis(2);
 
-/// Where the caller's id is in a `Hello`, and how many bytes it takes to tell: the frame's header (length, checksum,
-/// type), the version, the cluster, the id.
+/// Where the caller's id is in a `Hello`, and how many bytes it takes to tell: the frame's header (length,
+/// checksum, type), the version, the cluster, the id.
 const TYPE_AT: usize = 8;
 const TYPE_HELLO: u8 = 1;
 const ID_AT: usize = 9 + 2 + 16;

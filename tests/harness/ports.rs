@@ -4,8 +4,8 @@ use std::net::TcpListener;
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Below the ports that the system gives to outgoing connections (32768 to 60999 on Linux): while a node is down, no
-/// client's connection may happen to take its port, nor connect to itself there.
+/// Below the ports that the system gives to outgoing connections (32768 to 60999 on Linux): while a node is
+/// down, no client's connection may happen to take its port, nor connect to itself there.
 const FIRST: u32 = 10_240;
 const COUNT: u32 = 22_000;
 

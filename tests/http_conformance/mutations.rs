@@ -1,8 +1,8 @@
 //! Whatever the bytes and whatever their cuts: the same answers, each of them sound, and never a panic.
 //!
 //! A connection that is fed byte by byte never has a whole head at the beginning of what it is given, so it
-//! never recognises a request that it remembers. One that is fed everything at once does so for each repetition. That
-//! both give the same is the proof that to remember is not to understand otherwise.
+//! never recognises a request that it remembers. One that is fed everything at once does so for each
+//! repetition. That both give the same is the proof that to remember is not to understand otherwise.
 
 use ticketd::http::Config;
 

@@ -1,4 +1,5 @@
-//! The same rows against the real program: what the tables say of a connection's bytes must also hold of a socket's.
+//! The same rows against the real program: what the tables say of a connection's bytes must also hold of a
+//! socket's.
 
 // A test may unwrap: what fails there is the test.
 #![allow(clippy::unwrap_used)]
@@ -39,8 +40,8 @@ fn each_row_gives_its_answer_over_a_socket_whole_in_pieces_and_three_times_in_on
     assert!(rows_run > 250, "only {rows_run} rows");
 }
 
-/// Whether the row has an answer, and one that does not depend on what stands behind the connection: the tables' pages
-/// are made up.
+/// Whether the row has an answer, and one that does not depend on what stands behind the connection: the
+/// tables' pages are made up.
 fn can_be_asked(row: &Row) -> bool {
     let made_up = ["200 health", "200 ready", "200 leads", "200 {}"];
     let page = made_up.iter().any(|page| row.expected.contains(page))

@@ -7,7 +7,8 @@ pub(crate) struct Row {
     /// Condition and outcome.
     pub(crate) name: &'static str,
     pub(crate) input: Vec<u8>,
-    /// As [`summary`](crate::harness::summary) writes it; empty where more must come before there is an answer.
+    /// As [`summary`](crate::harness::summary) writes it; empty where more must come before there is an
+    /// answer.
     pub(crate) expected: &'static str,
 }
 

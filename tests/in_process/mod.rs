@@ -1,8 +1,8 @@
-//! Whole servers in this process, on loopback: the event loop with real sockets, disks and Raft. What the tests that
-//! use the library share; those that run the program itself have `tests/harness`.
+//! Whole servers in this process, on loopback: the event loop with real sockets, disks and Raft. What the
+//! tests that use the library share; those that run the program itself have `tests/harness`.
 //!
-//! Nothing here is decided by time: whatever is waited for is waited for until a deadline that a sound server never
-//! comes near.
+//! Nothing here is decided by time: whatever is waited for is waited for until a deadline that a sound server
+//! never comes near.
 
 #![allow(dead_code, unreachable_pub)]
 

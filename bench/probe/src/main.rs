@@ -1,9 +1,10 @@
-//! The limit: how fast this machine lets one process answer HTTP requests, where each batch of them waits for one
-//! of two other processes. It parses nothing, stores nothing, decides nothing and shares no code with ticketd, so
-//! what ticketd takes longer is ticketd's own.
+//! The limit: how fast this machine lets one process answer HTTP requests, where each batch of them waits for
+//! one of two other processes. It parses nothing, stores nothing, decides nothing and shares no code with
+//! ticketd, so what ticketd takes longer is ticketd's own.
 //!
-//! `probe echo PORT` is one of the two others; `probe serve PORT ECHO ECHO` answers. It trusts its load generator
-//! (requests all alike, small enough for one read, their answers for one write) and panics where that is wrong.
+//! `probe echo PORT` is one of the two others; `probe serve PORT ECHO ECHO` answers. It trusts its load
+//! generator (requests all alike, small enough for one read, their answers for one write) and panics where
+//! that is wrong.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

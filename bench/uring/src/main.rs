@@ -1,6 +1,7 @@
-//! What io_uring would save ticketd: the requests and answers of so many connections, read and written one system call
-//! each, and all of them with one system call. The work is that of a turn of ticketd's loop at its busiest; where the
-//! two columns are alike, what costs time is what the kernel does for each, and not the entry into it.
+//! What io_uring would save ticketd: the requests and answers of so many connections, read and written one
+//! system call each, and all of them with one system call. The work is that of a turn of ticketd's loop at
+//! its busiest; where the two columns are alike, what costs time is what the kernel does for each, and not
+//! the entry into it.
 //!
 //! It takes no arguments, uses loopback alone, and panics where io_uring is switched off.
 
@@ -137,8 +138,9 @@ struct Together {
 
 impl Together {
     fn push(&mut self, call: &squeue::Entry) {
-        // SAFETY: `call` points at `self.buffer` or at `ANSWER`. Both outlive the call: it does not wait for its
-        // socket, so it has ended when `submit` returns, which whoever pushes calls before `self` can move.
+        // SAFETY: `call` points at `self.buffer` or at `ANSWER`. Both outlive the call: it does not wait for
+        // its socket, so it has ended when `submit` returns, which whoever pushes calls before `self` can
+        // move.
         unsafe { self.ring.submission().push(call) }.expect("room for as many as there are connections");
     }
 

@@ -12,8 +12,8 @@ use raft_core::{
 use super::super::bytes::Bytes;
 use super::{member, peer};
 
-/// Anyone but the receiver: the driver knows who is at the other end of a link, so nobody speaks as another, but
-/// any member, in any life, may be hostile.
+/// Anyone but the receiver: the driver knows who is at the other end of a link, so nobody speaks as another,
+/// but any member, in any life, may be hostile.
 pub(super) fn sender(bytes: &mut Bytes<'_>, receiver: Peer) -> Peer {
     let from = anyone(bytes);
     if from == receiver { peer(receiver.id.get() % 3 + 1) } else { from }

@@ -1,9 +1,9 @@
-//! The steps of raft-core: whatever hostile members say, in whatever order, one to three sound nodes keep their
-//! promises, and stop only where safety is already broken.
+//! The steps of raft-core: whatever hostile members say, in whatever order, one to three sound nodes keep
+//! their promises, and stop only where safety is already broken.
 //!
-//! The sound nodes talk to each other as well as to the hostile ones, and their disks finish when the input says
-//! so. What can not be asked of them is what no majority could: that a cluster full of liars agrees. So each node is
-//! held to what it alone answers for: see [`node`].
+//! The sound nodes talk to each other as well as to the hostile ones, and their disks finish when the input
+//! says so. What can not be asked of them is what no majority could: that a cluster full of liars agrees. So
+//! each node is held to what it alone answers for: see [`node`].
 
 mod disk;
 mod hostile;
@@ -162,8 +162,8 @@ fn first_store() -> Recovered {
     Recovered { hard_state, snapshot: Some(snapshot.into()), entries: Vec::new() }
 }
 
-/// Panics of this kind are part of what may happen. Fuzzers end the process in the panic hook, so that they must
-/// not see them.
+/// Panics of this kind are part of what may happen. Fuzzers end the process in the panic hook, so that they
+/// must not see them.
 fn expect_evidence() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

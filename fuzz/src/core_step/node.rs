@@ -1,6 +1,6 @@
-//! A sound node, its disk and its clock, and what it answers for whatever others do: its term and commit index
-//! never go back, it votes once in a term, it promises nothing that is not durable, it applies in order, once, and
-//! only what is durable, and it can start again from what is on its disk at any moment.
+//! A sound node, its disk and its clock, and what it answers for whatever others do: its term and commit
+//! index never go back, it votes once in a term, it promises nothing that is not durable, it applies in
+//! order, once, and only what is durable, and it can start again from what is on its disk at any moment.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,9 +1,10 @@
-//! Journals that no life has written, and no disk damages in this way, because their checksums are right: each gives an
-//! error, or contents that are as good as any. A store goes on with them, and is opened again with the same.
+//! Journals that no life has written, and no disk damages in this way, because their checksums are right:
+//! each gives an error, or contents that are as good as any. A store goes on with them, and is opened again
+//! with the same.
 //!
-//! The checksum of a sector keeps almost all damage from the code behind it, and from a fuzzer as well, and so does that
-//! of a record. So here a journal is taken apart, to the changes of its transactions; they are changed, put into
-//! sectors, which are changed as well, and all gets checksums that match.
+//! The checksum of a sector keeps almost all damage from the code behind it, and from a fuzzer as well, and
+//! so does that of a record. So here a journal is taken apart, to the changes of its transactions; they are
+//! changed, put into sectors, which are changed as well, and all gets checksums that match.
 
 use std::sync::{Arc, OnceLock};
 
@@ -92,8 +93,8 @@ fn check_goes_on(mut memory: Memory, told: &Told) {
     }
 }
 
-/// What a store holds that was sound before it was written to; `None` where it has come to a number that none can have,
-/// because a forged one was right before those.
+/// What a store holds that was sound before it was written to; `None` where it has come to a number that none
+/// can have, because a forged one was right before those.
 fn reopened(memory: &Memory) -> Option<Contents> {
     match memory.open() {
         Ok(contents) => Some(contents),
@@ -166,7 +167,8 @@ impl Forged {
         }
     }
 
-    /// The data file has the transactions up to another one: one of before, or one of the last that there can be.
+    /// The data file has the transactions up to another one: one of before, or one of the last that there can
+    /// be.
     fn go_on_from(&mut self, value: u8) {
         let record = self.memory.records.get_mut(CHECKPOINT).expect("no step removes it");
         let through = u64::from_be_bytes(*record[2..].first_chunk().expect("its first field"));

@@ -1,10 +1,10 @@
-//! Lives of a node's store, each ended by whatever ends a process, a system or a disk's patience: what was acknowledged
-//! is there in the next one, and what was not is there wholly or not at all.
+//! Lives of a node's store, each ended by whatever ends a process, a system or a disk's patience: what was
+//! acknowledged is there in the next one, and what was not is there wholly or not at all.
 //!
-//! The disk is as bad as a disk may be. What was written and not synced is there after a power cut or is not, each
-//! sector as it likes, and so it is where the sync has failed; then the system shows what the disk does not have, and
-//! forgets it when it likes. A process may be killed in the middle of a write. It also does once what a disk may not:
-//! it loses a write that it has synced, and lets bits rot.
+//! The disk is as bad as a disk may be. What was written and not synced is there after a power cut or is not,
+//! each sector as it likes, and so it is where the sync has failed; then the system shows what the disk does
+//! not have, and forgets it when it likes. A process may be killed in the middle of a write. It also does
+//! once what a disk may not: it loses a write that it has synced, and lets bits rot.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -290,8 +290,8 @@ struct Disk {
     durable: Memory,
     /// What whoever reads is shown.
     shown: Memory,
-    /// Which blocks of the journal a sync brings to the disk. The others may differ from what it has, where a sync has
-    /// failed.
+    /// Which blocks of the journal a sync brings to the disk. The others may differ from what it has, where a
+    /// sync has failed.
     dirty: Vec<bool>,
     /// The journal without the last write to each block.
     lost: Vec<u8>,
@@ -325,7 +325,8 @@ impl Disk {
         outcome < 3
     }
 
-    /// Whether the process lives on: then all of it is durable. The data file is changed as a whole or not at all.
+    /// Whether the process lives on: then all of it is durable. The data file is changed as a whole or not at
+    /// all.
     fn checkpoint(&mut self, step: Step<'_>, bytes: &mut Bytes<'_>) -> bool {
         let mut after = self.shown.clone();
         after.carry_out(step);

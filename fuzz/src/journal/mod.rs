@@ -1,4 +1,5 @@
-//! The journal of a store, in memory: what it gives back after any life, and what it takes that no life has written.
+//! The journal of a store, in memory: what it gives back after any life, and what it takes that no life has
+//! written.
 //!
 //! The first byte of an input says which of the two it is about: see [`lives`] and [`forged`].
 

@@ -1,8 +1,8 @@
 //! A bench for whole clusters of raft-core in one thread.
 //!
 //! Everything that a driver, a network and a disk do is decided by the test: which message arrives and when,
-//! which write is durable, how fast each clock runs. It uses the public API of raft-core alone. Whatever a test
-//! does, the bench checks that no node promises what its disk does not hold.
+//! which write is durable, how fast each clock runs. It uses the public API of raft-core alone. Whatever a
+//! test does, the bench checks that no node promises what its disk does not hold.
 
 #![allow(dead_code, reason = "each test file uses its own part of the bench")]
 

@@ -171,8 +171,8 @@ impl Node {
         }
     }
 
-    /// Who leads has its own vote of that term on disk: after a crash it might otherwise lead in it once more,
-    /// with another log, or vote for somebody else.
+    /// Who leads has its own vote of that term on disk: after a crash it might otherwise lead in it once
+    /// more, with another log, or vote for somebody else.
     fn check_leader(&self) {
         let (me, term, durable) = (self.config.me, self.raft.current_term(), self.disk.hard_state());
         let sound = self.raft.role() != Role::Leader || self.has_voted(term, me);

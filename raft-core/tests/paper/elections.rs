@@ -91,8 +91,8 @@ fn a_node_begins_as_a_follower_of_nobody() {
     assert_eq!(raft.commit_index(), LogIndex(1), "what is committed is learnt anew");
 }
 
-/// Not in the paper: a node that was just started asks for pre-votes sooner than one that has lost its leader, and a
-/// single voter at once, because there is nobody to wait for.
+/// Not in the paper: a node that was just started asks for pre-votes sooner than one that has lost its
+/// leader, and a single voter at once, because there is nobody to wait for.
 #[test]
 fn a_node_that_was_just_started_waits_two_heartbeats_and_a_random_time_and_a_single_voter_not_at_all() {
     let mut seen = std::collections::BTreeSet::new();
@@ -259,7 +259,8 @@ fn a_candidate_that_hears_the_leader_of_its_term_follows_it() {
     assert_eq!((cluster.role(1), cluster.nodes[&1].raft.leader()), (Role::Follower, Some(id(2))));
 }
 
-/// §5.2: "if many followers become candidates at the same time, votes could be split"; another election follows.
+/// §5.2: "if many followers become candidates at the same time, votes could be split"; another election
+/// follows.
 #[test]
 fn a_split_vote_is_resolved_by_another_election() {
     let mut cluster = Cluster::new(&[1, 2]);
@@ -316,8 +317,8 @@ fn a_disruptive_server_is_ignored_by_who_hears_a_leader() {
     assert_eq!(vote(&mut cluster, 2, 3, request_vote(9, 9, 9)), Some(true));
 }
 
-/// Dissertation §6.2: "a leader in Raft steps down if an election timeout elapses without a successful round of
-/// heartbeats to a majority of its cluster".
+/// Dissertation §6.2: "a leader in Raft steps down if an election timeout elapses without a successful round
+/// of heartbeats to a majority of its cluster".
 #[test]
 fn a_leader_that_hears_no_majority_steps_down_within_an_election_timeout_and_a_heartbeat() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
@@ -474,8 +475,8 @@ fn a_candidate_whose_own_vote_is_not_durable_waits_for_it_and_enters_no_further_
     assert_eq!(cluster.role(1), Role::Leader);
 }
 
-/// Quick failover is for the moment in which the others find out as well; without a majority it would otherwise
-/// ask many times a heartbeat for as long as the others are down.
+/// Quick failover is for the moment in which the others find out as well; without a majority it would
+/// otherwise ask many times a heartbeat for as long as the others are down.
 #[test]
 fn a_voter_left_alone_asks_quickly_for_an_election_timeout_and_then_patiently() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);

@@ -34,7 +34,8 @@ fn pair_led_by_the_newcomer() -> Cluster {
 }
 
 /// §4.2.2: the entry that removes it may be nowhere but in its own log, and then nobody else can win. After a
-/// restart its commit index stands at its snapshot, where it was no member yet: that must not keep it from it.
+/// restart its commit index stands at its snapshot, where it was no member yet: that must not keep it from
+/// it.
 #[test]
 fn a_leader_that_alone_holds_its_own_removal_campaigns_after_a_restart_and_completes_it() {
     let mut cluster = pair_led_by_the_newcomer();
@@ -65,8 +66,9 @@ fn a_learner_is_promoted_once_it_has_all_that_is_committed_and_not_before() {
     assert_eq!(cluster.terms(4), cluster.terms(1));
 }
 
-/// §4.2.1: the last round of catching up must be a short one. Here a round is an election timeout, so a learner
-/// lacks no more than what was committed since the last one began; having its own addition is not enough.
+/// §4.2.1: the last round of catching up must be a short one. Here a round is an election timeout, so a
+/// learner lacks no more than what was committed since the last one began; having its own addition is not
+/// enough.
 #[test]
 fn a_learner_that_lacks_more_than_an_election_timeouts_worth_is_not_promoted_on_the_way() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
@@ -130,7 +132,8 @@ fn a_learner_neither_campaigns_nor_counts() {
     assert_eq!(cluster.nodes[&4].raft.leader(), None);
 }
 
-/// The candidate may know of a promotion that the learner has not heard of: the learner's vote is then needed.
+/// The candidate may know of a promotion that the learner has not heard of: the learner's vote is then
+/// needed.
 #[test]
 fn a_promoted_learner_that_has_not_heard_of_it_votes_and_is_counted() {
     let mut cluster = Cluster::led_by_1(&[1]);
@@ -152,8 +155,8 @@ fn a_promoted_learner_that_has_not_heard_of_it_votes_and_is_counted() {
     assert!(cluster.nodes[&2].raft.committed_membership().is_voter(id(2)));
 }
 
-/// §4.1: "a server accepts AppendEntries requests from a leader that is not part of the server's latest configuration",
-/// and votes for a candidate that is not.
+/// §4.1: "a server accepts AppendEntries requests from a leader that is not part of the server's latest
+/// configuration", and votes for a candidate that is not.
 #[test]
 fn a_follower_that_has_not_heard_of_a_new_member_votes_for_it_and_follows_it() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
@@ -189,7 +192,8 @@ fn a_second_change_is_refused_until_the_first_is_committed() {
     assert!(matches!(outcome(&mut cluster, 1, third), Some(ProposalOutcome::Committed(_))));
 }
 
-/// The published correction of §4.1 (raft-dev, July 2015): not before an entry of the leader's own term is committed.
+/// The published correction of §4.1 (raft-dev, July 2015): not before an entry of the leader's own term is
+/// committed.
 #[test]
 fn a_change_is_refused_until_an_entry_of_the_leaders_own_term_is_committed() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -230,8 +234,8 @@ fn an_uncommitted_membership_that_is_truncated_gives_way_to_the_one_before() {
     assert!(cluster.nodes[&1].raft.membership().is_voter(id(3)));
 }
 
-/// §4.2.2: "a leader that is removed from the configuration steps down once the C-new entry is committed", manages
-/// the cluster until then without counting itself, and another takes over.
+/// §4.2.2: "a leader that is removed from the configuration steps down once the C-new entry is committed",
+/// manages the cluster until then without counting itself, and another takes over.
 #[test]
 fn a_leader_that_removes_itself_does_not_count_itself_and_hands_over_once_it_is_committed() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
@@ -328,8 +332,8 @@ fn a_member_that_moved_is_found_at_its_new_address_and_keeps_its_vote() {
     assert_eq!((moved.peer_address.as_str(), moved.suffrage), ("elsewhere:1", Suffrage::Voter));
 }
 
-/// A join that was killed before it heard the answer is run again, and may have got other ports: whoever adds it
-/// must dial it there, because it knows nobody that it could dial itself.
+/// A join that was killed before it heard the answer is run again, and may have got other ports: whoever adds
+/// it must dial it there, because it knows nobody that it could dial itself.
 #[test]
 fn adding_a_member_again_in_the_same_life_records_where_it_listens_now_and_keeps_its_vote() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);

@@ -4,8 +4,8 @@ use raft_core::{Output, Role};
 
 use crate::harness::cluster::Cluster;
 
-/// The first to notice asks the second while that one still hears the leader. Nobody's time passes: the second grants
-/// as soon as it has noticed too, and its own turn, which comes later, is not waited for.
+/// The first to notice asks the second while that one still hears the leader. Nobody's time passes: the
+/// second grants as soon as it has noticed too, and its own turn, which comes later, is not waited for.
 #[test]
 fn a_voter_grants_the_pre_vote_that_it_refused_a_moment_before_it_lost_the_leader_itself() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);

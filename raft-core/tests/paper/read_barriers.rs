@@ -83,7 +83,8 @@ fn no_barrier_passes_before_an_entry_of_the_leaders_own_term_is_committed() {
     assert_eq!(passed(&mut cluster, 1), [barrier]);
 }
 
-/// A driver that reads nothing of the state need not know what is committed. Barriers pass in their order nevertheless.
+/// A driver that reads nothing of the state need not know what is committed. Barriers pass in their order
+/// nevertheless.
 #[test]
 fn a_barrier_that_confirms_the_leadership_alone_waits_for_no_commit() {
     let mut cluster = led_by_1_before_its_first_commit();

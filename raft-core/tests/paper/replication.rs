@@ -23,7 +23,8 @@ fn appends(envelopes: &[Envelope]) -> usize {
     envelopes.iter().filter(|e| matches!(e.message, Message::AppendEntries(_))).count()
 }
 
-/// §8: "Raft handles this by having each leader commit a blank no-op entry into the log at the start of its term".
+/// §8: "Raft handles this by having each leader commit a blank no-op entry into the log at the start of its
+/// term".
 #[test]
 fn a_new_leader_appends_a_no_op_and_commits_with_it_what_came_before() {
     let mut cluster = Cluster::with_logs(&[(1, &[1, 1]), (2, &[1, 1]), (3, &[])]);
@@ -76,7 +77,8 @@ fn an_append_after_an_entry_that_is_not_there_is_rejected_and_changes_nothing() 
     }
 }
 
-/// Figure 2, step 3: "if an existing entry conflicts with a new one, delete the existing entry and all that follow".
+/// Figure 2, step 3: "if an existing entry conflicts with a new one, delete the existing entry and all that
+/// follow".
 #[test]
 fn a_conflicting_entry_is_deleted_with_all_that_follow_it() {
     let mut cluster = Cluster::with_logs(&[(1, &[2, 2, 2]), (2, &[]), (3, &[])]);
@@ -160,8 +162,8 @@ fn a_heartbeat_that_was_delayed_takes_no_commit_back() {
     assert_eq!(cluster.commit(2), LogIndex(2));
 }
 
-/// §5.3, Figure 3, Leader Append-Only: "a leader never overwrites or deletes entries in its log; it only appends new
-/// entries"; and §5.4.2: entries keep their terms when a later leader replicates them.
+/// §5.3, Figure 3, Leader Append-Only: "a leader never overwrites or deletes entries in its log; it only
+/// appends new entries"; and §5.4.2: entries keep their terms when a later leader replicates them.
 #[test]
 fn a_leader_only_appends_and_keeps_the_terms_of_what_it_has_from_others() {
     let mut cluster = Cluster::with_logs(&[(1, &[2, 3, 5]), (2, &[2, 4, 4, 4]), (3, &[2])]);
@@ -262,7 +264,8 @@ fn a_diverged_follower_is_found_out_in_one_rejection_for_each_term_and_not_for_e
     assert!((1..=4).contains(&rejections), "{rejections} rejections");
 }
 
-/// Dissertation §10.2.1: the leader pipelines, and sends the next entries before the last ones are acknowledged.
+/// Dissertation §10.2.1: the leader pipelines, and sends the next entries before the last ones are
+/// acknowledged.
 #[test]
 fn entries_follow_each_other_without_waiting_for_answers_up_to_the_bound() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);

@@ -50,8 +50,8 @@ fn a_follower_that_lacks_what_was_compacted_receives_the_snapshot_and_then_the_r
     assert_eq!(cluster.nodes[&3].raft.last_applied(), LogIndex(5), "the snapshot is on its disk");
 }
 
-/// Figure 13, step 6: "if existing log entry has same index and term as snapshot's last included entry, retain log
-/// entries following it".
+/// Figure 13, step 6: "if existing log entry has same index and term as snapshot's last included entry,
+/// retain log entries following it".
 #[test]
 fn a_snapshot_of_what_the_log_has_keeps_what_follows() {
     let mut cluster = Cluster::with_logs(&[(1, &[2, 2, 2]), (2, &[]), (3, &[])]);

@@ -1,5 +1,5 @@
-//! Rounds that ask no more voters than a majority takes (Moraru, Andersen and Kaminsky, EPaxos, SOSP 2013), and what
-//! becomes of them where these do not answer.
+//! Rounds that ask no more voters than a majority takes (Moraru, Andersen and Kaminsky, EPaxos, SOSP 2013),
+//! and what becomes of them where these do not answer.
 
 use raft_core::{BarrierId, Message, Micros, Output};
 

@@ -1,5 +1,5 @@
-//! When a node campaigns: what the deadlines are (Raft §5.2, §9.3), and that of several which lose a leader together
-//! one goes first.
+//! When a node campaigns: what the deadlines are (Raft §5.2, §9.3), and that of several which lose a leader
+//! together one goes first.
 
 use std::collections::BTreeSet;
 
@@ -66,8 +66,8 @@ fn one_that_lost_a_follower_or_a_stranger_waits_as_before() {
     }
 }
 
-/// Whoever noticed first asks again when each of the others has had its turn, for an election timeout: by then
-/// either they have noticed as well, or it was this node that lost the others.
+/// Whoever noticed first asks again when each of the others has had its turn, for an election timeout: by
+/// then either they have noticed as well, or it was this node that lost the others.
 #[test]
 fn who_lost_a_leader_first_asks_again_soon_and_after_an_election_timeout_as_rarely_as_ever() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3, 4]);

@@ -69,7 +69,8 @@ impl Weather {
 }
 
 impl World {
-    /// What clients do: mostly at a leader, which may not have heard of a newer one yet, sometimes at anybody.
+    /// What clients do: mostly at a leader, which may not have heard of a newer one yet, sometimes at
+    /// anybody.
     pub(crate) fn client(&mut self) {
         let up = self.up();
         let anybody = self.rng.pick(&up);

@@ -1,6 +1,7 @@
 //! Whole clusters of raft-core under random faults, each from one seed.
 //!
-//! `RAFT_SEED=n` replays one seed; `RAFT_SEEDS=n` runs that many, from `RAFT_SEED_FROM` on (0 where not given):
+//! `RAFT_SEED=n` replays one seed; `RAFT_SEEDS=n` runs that many, from `RAFT_SEED_FROM` on (0 where not
+//! given):
 //!
 //! ```text
 //! RAFT_SEEDS=100000 cargo test --release -p raft-core --test simulation -- --nocapture

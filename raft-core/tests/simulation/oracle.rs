@@ -25,7 +25,8 @@ struct Barrier {
     at: Peer,
     /// A leader of a later term had been elected: it must never pass.
     superseded: bool,
-    /// What was committed, where it is to confirm the commit index: it must not pass at a leader that lacks any of it.
+    /// What was committed, where it is to confirm the commit index: it must not pass at a leader that lacks
+    /// any of it.
     needed: Option<LogIndex>,
 }
 
@@ -106,9 +107,9 @@ impl Oracle {
         self.barriers.insert(barrier, Barrier { at: leader.me(), superseded, needed });
     }
 
-    /// Linearizability of reads (§8, dissertation §6.4): whoever lets a barrier pass led when it began, no newer leader
-    /// having been elected, and knows of everything that was committed by then, by whomever, where the barrier is to
-    /// confirm that.
+    /// Linearizability of reads (§8, dissertation §6.4): whoever lets a barrier pass led when it began, no
+    /// newer leader having been elected, and knows of everything that was committed by then, by whomever,
+    /// where the barrier is to confirm that.
     pub(crate) fn on_barrier_passed(&mut self, raft: &Raft, through: BarrierId) -> u64 {
         let (me, commit_index) = (raft.me(), raft.commit_index());
         let is_its_own = self.barriers.get(&through).is_some_and(|begun| begun.at == me);

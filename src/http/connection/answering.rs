@@ -87,8 +87,8 @@ impl Connection {
         matches!(self.reading, Reading::Over) && self.pipeline.is_empty() && self.output.is_empty()
     }
 
-    /// Whether the connection goes on after the answer to a request that has just left the queue: not where it
-    /// is known by now that no other request follows.
+    /// Whether the connection goes on after the answer to a request that has just left the queue: not where
+    /// it is known by now that no other request follows.
     fn persistence(&self, manner: Manner) -> Persistence {
         match self.reading {
             Reading::Over if self.pipeline.is_empty() => Persistence::Close,

@@ -13,8 +13,8 @@ fn member(id: u64, suffrage: Suffrage) -> (NodeId, Member) {
     (peer(id).id, member)
 }
 
-/// The leader of a cluster of which it is the only voter, with as many learners as that leaves, none of which it
-/// ever hears.
+/// The leader of a cluster of which it is the only voter, with as many learners as that leaves, none of which
+/// it ever hears.
 fn leader_of(members: usize) -> Node {
     let mut store = recovered(1, 1);
     let learners = (2..=u64::try_from(members).unwrap()).map(|id| member(id, Suffrage::Learner));

@@ -10,8 +10,8 @@ fn leader_and_heir(bench: &mut Bench) -> (usize, usize, Input) {
     (leader, heir, Input::TransferLeadership { operation: OperationId(7), to })
 }
 
-/// A leader with a full window that is asked to hand over to the other of two, with what it sends held back: the
-/// bench, the leader, its successor, and what the leader leaves.
+/// A leader with a full window that is asked to hand over to the other of two, with what it sends held back:
+/// the bench, the leader, its successor, and what the leader leaves.
 fn about_to_hand_over(window: u64) -> (Bench, usize, usize, Option<Bequest>) {
     let mut bench = Bench::new(3, window, 1);
     let (leader, heir, hand_over) = leader_and_heir(&mut bench);
@@ -122,7 +122,8 @@ fn an_heir_takes_no_more_than_its_own_window_may_hold() {
     }
 }
 
-/// A leader's log ends with an entry of its term. One that ends with another is not the leader's, however long it is.
+/// A leader's log ends with an entry of its term. One that ends with another is not the leader's, however
+/// long it is.
 #[test]
 fn what_was_left_with_another_log_is_not_used() {
     let mut bench = Bench::new(3, 1_000, 1);
@@ -138,8 +139,8 @@ fn what_was_left_with_another_log_is_not_used() {
     assert_eq!(bench.nodes[heir].inherit(term.next()), None);
 }
 
-/// In a later term, after another entry, or of a range that nobody has reserved, it is worth nothing; nor is it from
-/// anybody but the leader.
+/// In a later term, after another entry, or of a range that nobody has reserved, it is worth nothing; nor is
+/// it from anybody but the leader.
 #[test]
 fn what_was_left_is_used_only_where_nothing_can_have_come_between() {
     let unused = |change: fn(&mut Bequest), from: u64| {

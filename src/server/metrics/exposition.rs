@@ -1,7 +1,7 @@
 //! Prometheus' text format, version 0.0.4: families with one head each, and their samples right below.
 //!
-//! Pure. It must never know what the numbers mean. Names, help texts and the values of labels are our own and need no
-//! escaping, which a test checks.
+//! Pure. It must never know what the numbers mean. Names, help texts and the values of labels are our own and
+//! need no escaping, which a test checks.
 
 use std::fmt::Write;
 

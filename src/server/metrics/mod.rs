@@ -1,7 +1,7 @@
 //! Everything that a monitoring system can read of this node. `docs/metrics.rst` lists it all.
 //!
-//! Names follow Prometheus' conventions: base units, `_total` for what only grows. A label value is ours, never a
-//! client's or a peer's, so there are only as many series as members, status codes and kinds.
+//! Names follow Prometheus' conventions: base units, `_total` for what only grows. A label value is ours,
+//! never a client's or a peer's, so there are only as many series as members, status codes and kinds.
 
 mod exposition;
 mod process;

@@ -1,8 +1,8 @@
 //! From the records of a data file and the bytes of a journal to contents, checked as a whole.
 //!
-//! Pure: records and the bytes of a journal in, contents or the first fault out. A store that fails a check here is
-//! never served from and never cut short: which of two records is wrong can not be told. It must never know where they
-//! come from.
+//! Pure: records and the bytes of a journal in, contents or the first fault out. A store that fails a check
+//! here is never served from and never cut short: which of two records is wrong can not be told. It must
+//! never know where they come from.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -125,8 +125,8 @@ impl<'p> Collector<'p> {
     /// Takes the bytes of the journal, and checks the whole.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] where a record is missing, two do not fit each other, or the journal is not what
-    /// belongs to these records; [`StoreError::Format`].
+    /// [`StoreError::Damaged`] where a record is missing, two do not fit each other, or the journal is not
+    /// what belongs to these records; [`StoreError::Format`].
     pub fn finish(mut self, journal: &[u8]) -> Result<Contents, StoreError> {
         let me = self.identity.ok_or_else(|| self.missing(Key::Identity))?.me;
         let checkpoint = self.checkpoint.ok_or_else(|| self.missing(Key::Checkpoint))?;
@@ -193,7 +193,8 @@ impl<'p> Collector<'p> {
         Ok((map_bytes, hard_state, extent))
     }
 
-    /// The data file is not what the last checkpoint has made of it. What is wrong is said where it can be told.
+    /// The data file is not what the last checkpoint has made of it. What is wrong is said where it can be
+    /// told.
     fn misfit(&self) -> StoreError {
         let untold = || {
             let reason = "the data file has other records than it had then: some are older, or newer";
@@ -427,7 +428,8 @@ mod tests {
         assert!(error.contains("the map size record: it says 1 bytes"), "{error}");
     }
 
-    /// Each is a record of ours, and none is missing: only all together they are not what the checkpoint has made.
+    /// Each is a record of ours, and none is missing: only all together they are not what the checkpoint has
+    /// made.
     #[test]
     fn a_record_of_before_the_last_checkpoint_is_refused() {
         let voted_for = Some(member().me);

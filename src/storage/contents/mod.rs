@@ -6,8 +6,8 @@
 //! recorder    writes of the core    -> a step for the disk
 //! ```
 //!
-//! Pure. It uses records and the journal's bytes. It must never know where either is kept: in files, or on the disk of
-//! a simulation.
+//! Pure. It uses records and the journal's bytes. It must never know where either is kept: in files, or on
+//! the disk of a simulation.
 
 mod collector;
 mod plan;

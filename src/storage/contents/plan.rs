@@ -1,8 +1,8 @@
 //! What a [`Write`] of the core does to the records: which are put, and which are deleted.
 //!
-//! Pure: writes in, changes out, in the order in which they are to be made. It checks what each write relies on.
-//! The core alone makes writes, so one that does not follow on what is there is a mistake of ours, and stops the
-//! process before it spoils the store. It must never know where the changes go.
+//! Pure: writes in, changes out, in the order in which they are to be made. It checks what each write relies
+//! on. The core alone makes writes, so one that does not follow on what is there is a mistake of ours, and
+//! stops the process before it spoils the store. It must never know where the changes go.
 
 use raft_core::{Entry, HardState, LogIndex, Snapshot, Term, Write};
 
@@ -62,8 +62,8 @@ impl Tail {
         tail
     }
 
-    /// What these writes do, in their order, as one transaction. The next plan builds on this one; so where the
-    /// transaction fails, there must be no next one.
+    /// What these writes do, in their order, as one transaction. The next plan builds on this one; so where
+    /// the transaction fails, there must be no next one.
     ///
     /// # Panics
     /// Where a write does not follow on what is there.

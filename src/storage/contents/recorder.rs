@@ -7,8 +7,8 @@
 //! recorder   all of them          -> one step to carry out
 //! ```
 //!
-//! Pure: writes in, one step out. It must never know what the step is carried out on: files in a store that is open, a
-//! disk that tears and rots in a simulation.
+//! Pure: writes in, one step out. It must never know what the step is carried out on: files in a store that
+//! is open, a disk that tears and rots in a simulation.
 
 use raft_core::Write;
 
@@ -60,8 +60,8 @@ impl Recorder {
         }
     }
 
-    /// These writes, in their order, as one transaction. The next step builds on this one; so where this one fails,
-    /// there must be no next one.
+    /// These writes, in their order, as one transaction. The next step builds on this one; so where this one
+    /// fails, there must be no next one.
     ///
     /// # Panics
     /// Where a write does not follow on what is there (see [`Write`]).
@@ -71,7 +71,8 @@ impl Recorder {
         self.step(&changes)
     }
 
-    /// A record that no plan builds on. As with [`Recorder::write`], there must be no next step where this one fails.
+    /// A record that no plan builds on. As with [`Recorder::write`], there must be no next step where this
+    /// one fails.
     #[must_use]
     pub fn put(&mut self, value: Value<'_>) -> Step<'_> {
         self.step(&[Change::Put(value)])
@@ -182,7 +183,8 @@ mod tests {
         }
     }
 
-    /// After every step, of either kind, a store that is opened anew has everything, and goes on in the same way.
+    /// After every step, of either kind, a store that is opened anew has everything, and goes on in the same
+    /// way.
     #[test]
     fn whatever_was_recorded_is_there_after_every_step() {
         let mut store = Store::new(4 * 4096);

@@ -1,8 +1,8 @@
-//! LMDB's data format 1 as 64-bit machines write it, in their own byte order: where what is in a page (the structs of
-//! `mdb.c`).
+//! LMDB's data format 1 as 64-bit machines write it, in their own byte order: where what is in a page (the
+//! structs of `mdb.c`).
 //!
-//! Pure: the bytes of a page in; its parts, or what is wrong with them, out. It must never know where the page is, or
-//! which others there are.
+//! Pure: the bytes of a page in; its parts, or what is wrong with them, out. It must never know where the
+//! page is, or which others there are.
 
 use byteorder::{ByteOrder, NativeEndian};
 
@@ -161,8 +161,8 @@ pub(super) enum Content<'a> {
     Overflow(u64, usize),
 }
 
-/// Takes a page of a tree apart. Its nodes must fill its end without gap or overlap, because LMDB moves them by their
-/// sizes.
+/// Takes a page of a tree apart. Its nodes must fill its end without gap or overlap, because LMDB moves them
+/// by their sizes.
 pub(super) fn read_nodes(which: Which, kind: Kind, page: &[u8]) -> Result<Vec<Node<'_>>, &'static str> {
     let (lower, upper) = (usize::from(u16_at(page, 12)), usize::from(u16_at(page, 14)));
     if lower < PAGE_HEADER_BYTES || lower % 2 != 0 || lower > upper || upper > page.len() {
@@ -170,7 +170,8 @@ pub(super) fn read_nodes(which: Which, kind: Kind, page: &[u8]) -> Result<Vec<No
     }
     let (pointers, _) = page[PAGE_HEADER_BYTES..lower].as_chunks::<2>();
     let nodes_min = match (which, kind) {
-        // LMDB asserts two for a branch of the main tree, and tolerates one in that of the free pages (ITS#8336).
+        // LMDB asserts two for a branch of the main tree, and tolerates one in that of the free pages
+        // (ITS#8336).
         (Which::Main, Kind::Branch) => 2,
         (Which::Free, Kind::Branch) | (Which::Free | Which::Main, Kind::Leaf) => 1,
     };

@@ -46,8 +46,8 @@ pub(crate) fn check(path: &Path) -> Result<PageReport, StoreError> {
     Checker::on(path, Checker::run)
 }
 
-/// Where the two meta pages are in the data file, in bytes: first the one that LMDB goes by less. Checks nothing but
-/// these.
+/// Where the two meta pages are in the data file, in bytes: first the one that LMDB goes by less. Checks
+/// nothing but these.
 pub(crate) fn meta_pages(path: &Path) -> Result<[Range<u64>; 2], StoreError> {
     Checker::on(path, |checker| {
         let Meta { page_bytes, txn_id, .. } = checker.read_newest_meta()?;
@@ -266,7 +266,8 @@ impl Checker {
 
     /// The pages that a transaction of LMDB's freed: how many, then their numbers, descending.
     fn walk_free_list(&mut self, number: u64, txn_id: u64, value: &[u8]) -> Result<(), Fault> {
-        // LMDB counts from 1, and never takes a list of transaction 0 out again: its pages would be used twice.
+        // LMDB counts from 1, and never takes a list of transaction 0 out again: its pages would be used
+        // twice.
         if txn_id == 0 || txn_id > self.meta.txn_id {
             return damage(number, "it lists pages freed by a transaction that never was");
         }

@@ -1,7 +1,7 @@
 //! The journal's file: how it is made, read and written.
 //!
-//! Its length never changes, and all of it was written when it was made, so that a sync has data to bring to the disk
-//! and nothing of the file system's own. It must never know what the bytes mean.
+//! Its length never changes, and all of it was written when it was made, so that a sync has data to bring to
+//! the disk and nothing of the file system's own. It must never know what the bytes mean.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -23,8 +23,8 @@ pub(crate) struct JournalFile {
 }
 
 impl JournalFile {
-    /// Makes one with these bytes, in place of any that is there. Its content survives a power cut then; that its name
-    /// does is the caller's business.
+    /// Makes one with these bytes, in place of any that is there. Its content survives a power cut then; that
+    /// its name does is the caller's business.
     pub(crate) fn create(store: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         let path = store.join(JOURNAL_FILE);
         let create = || {
@@ -48,10 +48,11 @@ impl JournalFile {
         })
     }
 
-    /// Makes what was read from this offset on what the disk has, as [`settle`](crate::storage::data_file::settle) does for the
-    /// data file: a process that was killed may have written what it had not synced, and after a sync that failed, the
-    /// system takes for clean what the disk does not have. What was read is written, and not read once more: that could
-    /// be something else then.
+    /// Makes what was read from this offset on what the disk has, as
+    /// [`settle`](crate::storage::data_file::settle) does for the data file: a process that was killed may
+    /// have written what it had not synced, and after a sync that failed, the system takes for clean what the
+    /// disk does not have. What was read is written, and not read once more: that could be something else
+    /// then.
     pub(crate) fn settle(&self, offset: usize, bytes: &[u8]) -> Result<(), StoreError> {
         if bytes.is_empty() {
             return Ok(());
@@ -79,8 +80,8 @@ pub(crate) fn read(store: &Path) -> Result<Vec<u8>, StoreError> {
     })
 }
 
-/// Whether the directory at this path has a journal to which something was written since it was made. Also true of one
-/// that is none of ours: it can not be told whose it is.
+/// Whether the directory at this path has a journal to which something was written since it was made. Also
+/// true of one that is none of ours: it can not be told whose it is.
 pub(crate) fn holds_something(store: &Path) -> Result<bool, StoreError> {
     let is_void = |bytes: &[u8]| bytes.len() as u64 <= JOURNAL_BYTES_MAX && Journal::is_void(bytes);
     Ok(read_if_there(store)?.is_some_and(|bytes| !is_void(&bytes)))

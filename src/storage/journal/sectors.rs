@@ -13,13 +13,13 @@ use crate::storage::record::{CHECKSUM_BYTES, Checkpoint, FORMAT_VERSION, Transac
 /// What a disk writes as a whole or not at all, in bytes.
 pub const SECTOR_BYTES: usize = 512;
 
-/// A transaction begins in a block of its own, so that what was acknowledged is never written over together with
-/// what comes after it: on disks whose own sectors have this size, as in a file system's blocks and the system's
-/// pages.
+/// A transaction begins in a block of its own, so that what was acknowledged is never written over together
+/// with what comes after it: on disks whose own sectors have this size, as in a file system's blocks and the
+/// system's pages.
 const BLOCK_SECTORS: usize = 8;
 
-/// How large the journal of a new store is, in bytes: 256 small transactions between two checkpoints, which cost a few
-/// times as much as one of them.
+/// How large the journal of a new store is, in bytes: 256 small transactions between two checkpoints, which
+/// cost a few times as much as one of them.
 pub(crate) const JOURNAL_BYTES: u64 = 1 << 20;
 
 /// The largest journal that is read, in bytes: the parts of a transaction are numbered with 16 bits.
@@ -100,8 +100,8 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// The bytes of an empty one. The incarnation is that of the store's node: a journal of another store is none of
-    /// this one's.
+    /// The bytes of an empty one. The incarnation is that of the store's node: a journal of another store is
+    /// none of this one's.
     #[must_use]
     pub fn blank(incarnation: Incarnation, journal_bytes: u64) -> Vec<u8> {
         let sectors = usize::try_from(journal_bytes).expect("64-bit machines only") / SECTOR_BYTES;
@@ -113,8 +113,8 @@ impl Journal {
         bytes
     }
 
-    /// Whether these bytes, of whatever length, are a [blank](Journal::blank) journal or what a crash has left of the
-    /// making of one. It tells nothing of whose it is: nothing is known of the node then.
+    /// Whether these bytes, of whatever length, are a [blank](Journal::blank) journal or what a crash has
+    /// left of the making of one. It tells nothing of whose it is: nothing is known of the node then.
     pub(crate) fn is_void(bytes: &[u8]) -> bool {
         bytes.chunks(SECTOR_BYTES).all(|sector| sector.iter().skip(CHECKSUM_BYTES + 1).all(|byte| *byte == 0))
     }
@@ -166,8 +166,8 @@ impl Journal {
         length_sectors(bytes) <= self.sectors - self.next_sector
     }
 
-    /// Where the next transaction goes, in bytes from the front, and its sectors. The next one builds on it: so where
-    /// it does not become durable, there must be no next one.
+    /// Where the next transaction goes, in bytes from the front, and its sectors. The next one builds on it:
+    /// so where it does not become durable, there must be no next one.
     ///
     /// # Panics
     /// Where there is no room for it.
@@ -264,7 +264,8 @@ fn checksum(incarnation: Incarnation, number: usize, sector: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// How many sectors the transaction has that these begin with, where it is the one after `last` and has them all.
+/// How many sectors the transaction has that these begin with, where it is the one after `last` and has them
+/// all.
 fn whole_after(last: TransactionId, heads: &[Head]) -> Option<usize> {
     let first = *heads.first()?;
     if first.after != last || first.id <= last {
@@ -367,8 +368,8 @@ mod tests {
         assert_eq!(journal.append(&vec![0; BLOCKS * BLOCK_PAYLOAD_BYTES]).1.len(), BLOCKS * BLOCK_BYTES);
     }
 
-    /// Every way in which the sectors of a write can come to the disk, and not: over a blank block, and over a
-    /// transaction of before.
+    /// Every way in which the sectors of a write can come to the disk, and not: over a blank block, and over
+    /// a transaction of before.
     #[test]
     fn a_transaction_is_there_with_all_its_sectors_and_with_fewer_it_never_was() {
         let (mut old, mut journal, _) = three();
@@ -388,7 +389,8 @@ mod tests {
             }
             let (mut next, found) = told(&file);
             assert_eq!(found.len(), 2 + usize::from(landed == 255), "{landed:08b}");
-            // What comes after it is never mixed with what is left of it, and is read however it is torn itself.
+            // What comes after it is never mixed with what is left of it, and is read however it is torn
+            // itself.
             if landed != 255 {
                 let (offset, bytes) = next.append(b"torn as well");
                 let half = &bytes[..bytes.len() / 2];

@@ -1,8 +1,8 @@
 //! Which records a data file must have: each by its key and its checksum, and all of them by one number.
 //!
-//! A record's own checksum says that it is a record of ours, not that it is the latest: a page that a disk has lost
-//! leaves an older record in its place, whose checksum is right. So each checkpoint has the number of all the others,
-//! and a data file that is not exactly what the last checkpoint has made of it is refused.
+//! A record's own checksum says that it is a record of ours, not that it is the latest: a page that a disk
+//! has lost leaves an older record in its place, whose checksum is right. So each checkpoint has the number
+//! of all the others, and a data file that is not exactly what the last checkpoint has made of it is refused.
 //!
 //! Pure. It must never know what is in a record.
 

@@ -173,13 +173,14 @@ impl Extent {
     }
 }
 
-/// Numbers the transactions of a store. They ascend, and leave out those that a life of the store did not finish.
+/// Numbers the transactions of a store. They ascend, and leave out those that a life of the store did not
+/// finish.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct TransactionId(pub u64);
 
 impl TransactionId {
-    /// Above all that a store can come to, and far enough from the end of the integers to count on from there: at a
-    /// million transactions in a second, either takes 292,000 years.
+    /// Above all that a store can come to, and far enough from the end of the integers to count on from
+    /// there: at a million transactions in a second, either takes 292,000 years.
     pub(super) const MAX: TransactionId = TransactionId(u64::MAX / 2);
 }
 

@@ -15,8 +15,8 @@ pub(crate) enum Change<'w> {
     Delete(Key),
 }
 
-/// What the transactions in the journal have changed: the records that the data file lacks, and those that it has
-/// and should not.
+/// What the transactions in the journal have changed: the records that the data file lacks, and those that it
+/// has and should not.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Pending {
     of: BTreeMap<KeyBytes, Option<Vec<u8>>>,
@@ -41,8 +41,8 @@ impl Pending {
         self.of.clear();
     }
 
-    /// By key: the record to be put, or `None` for one that is not to be there. What has come and gone again is
-    /// among those, and never was in the data file.
+    /// By key: the record to be put, or `None` for one that is not to be there. What has come and gone again
+    /// is among those, and never was in the data file.
     pub fn iter(&self) -> impl Iterator<Item = (&KeyBytes, Option<&[u8]>)> {
         self.of.iter().map(|(key, record)| (key, record.as_deref()))
     }
