@@ -108,7 +108,7 @@ pub fn print(text: &str) -> io::Result<()> {
 /// Prints lines, the last of which needs no end.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 fn say(lines: &str) -> Result<(), Failure> {
     print(&format!("{lines}\n")).map_err(|error| {
         Failure::runtime(format!("can not write to standard output ({error}); the command itself was done"))
