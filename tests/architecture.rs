@@ -16,8 +16,7 @@ const FUNCTION_LINES_MAX: usize = 70;
 /// Columns of a line: `max_width` in `rustfmt.toml`.
 const COLUMNS_MAX: usize = 110;
 /// Where our Rust is.
-const SOURCES: &[&str] =
-    &["src", "raft-core", "sim", "model", "fuzz/fuzz_targets", "tests", "bench"];
+const SOURCES: &[&str] = &["src", "raft-core", "sim", "model", "fuzz/fuzz_targets", "tests", "bench"];
 
 /// Each module of the program and the floor it stands on. A new module must be given one.
 const FLOORS: &[(&str, u8)] = &[
