@@ -1,14 +1,11 @@
 //! `ticketd leave`: a member leaves its cluster, and its store is destroyed; with `--id` another member is
 //! removed, and no store is touched.
 
-use std::io;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use raft_core::{Incarnation, NodeId};
-use rustix::fs::Access;
-use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
 use super::admin_client::{AskProblem, Patience, Settled, answered_something_else, ask};
@@ -42,7 +39,11 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
         }
         Some(_) | None => {
             // Once the node has left there is no way back.
-            expect_destroyable(path)?;
+            storage::expect_destroyable(path).map_err(|denied| {
+                Failure::runtime(format!(
+                    "{denied}: give the command as the user that the node runs as; nothing has changed"
+                ))
+            })?;
             remove(&contacts, me.id, Some(me.incarnation), Absent::IsDone)?;
             let (id, shown) = (me.id, path.display());
             end_and_destroy(path, &contacts).map_err(|why| {
@@ -54,30 +55,6 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
             say(&format!("node {id} has left its cluster, and its store at {shown} is destroyed"))
         }
     }
-}
-
-/// The files of a store that this user must be able to write where the directory is another's.
-const STORE_FILES: [&str; 3] = ["lock", "data.mdb", "data.journal"];
-
-/// Sees that this user has the right to destroy the store.
-fn expect_destroyable(path: &Path) -> Result<(), Failure> {
-    let (read_write, search) = (Access::READ_OK | Access::WRITE_OK, Access::EXEC_OK);
-    let mut outcome = rustix::fs::access(path, read_write | search);
-    for file in STORE_FILES {
-        match rustix::fs::access(path.join(file), read_write) {
-            // A store that is new, or that was tidied, lacks one or another.
-            Ok(()) | Err(Errno::NOENT) => (),
-            Err(error) => outcome = outcome.and(Err(error)),
-        }
-    }
-    outcome.map_err(|error| {
-        Failure::runtime(format!(
-            "this user may not destroy the store at {} ({}): give the command as the user that the node runs as; \
-             nothing has changed",
-            path.display(),
-            io::Error::from(error)
-        ))
-    })
 }
 
 /// What is left to do when the cluster has removed the node.

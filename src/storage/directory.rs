@@ -8,6 +8,9 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+
 use super::error::{Interrupted, Place, StoreError};
 use super::files::{
     self, DATA_FILE, GONE_DATA_FILE, JOURNAL_FILE, LMDB_LOCK_FILE, LOCK_FILE, NEW_DATA_FILE, remove,
@@ -37,6 +40,24 @@ pub fn destroy(path: &Path) -> Result<(), StoreError> {
     drop(lock);
     // It may hold other files, be a mount point, or belong to a directory that is not ours to change.
     let _ = fs::remove_dir(path);
+    Ok(())
+}
+
+/// Sees that this user has the right to destroy the store at `path`, as far as the modes of the files tell. Nothing is
+/// changed.
+///
+/// # Errors
+/// [`StoreError::Denied`].
+pub fn expect_destroyable(path: &Path) -> Result<(), StoreError> {
+    let (read_write, search) = (Access::READ_OK | Access::WRITE_OK, Access::EXEC_OK);
+    let of_files = [LOCK_FILE, DATA_FILE, JOURNAL_FILE].map(|name| (path.join(name), read_write));
+    for (path, right) in [(path.to_owned(), read_write | search)].into_iter().chain(of_files) {
+        match access(&path, right) {
+            // A store that is new, or was tidied, lacks one or another.
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(StoreError::io("destroy", &path, &error.into())),
+        }
+    }
     Ok(())
 }
 
