@@ -32,6 +32,11 @@ fn every_file_of_the_corpus_of_core_step_passes() -> io::Result<()> {
 }
 
 #[test]
+fn every_file_of_the_corpus_of_node_step_passes() -> io::Result<()> {
+    check_all("node_step", checks::node_step::check)
+}
+
+#[test]
 fn every_file_of_the_corpus_of_store_passes() -> io::Result<()> {
     check_all("store", checks::store::check)
 }

@@ -11,6 +11,7 @@ pub mod codec_values;
 pub mod core_step;
 pub mod http_connection;
 pub mod journal;
+pub mod node_step;
 pub mod peer_codec;
 pub mod store;
 pub mod store_records;

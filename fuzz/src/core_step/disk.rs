@@ -4,38 +4,38 @@ use std::collections::VecDeque;
 
 use raft_core::{Entry, LogIndex, Recovered, Term, Write, WriteId};
 
-pub(super) struct Disk {
-    pub(super) durable: Recovered,
+pub(crate) struct Disk {
+    pub(crate) durable: Recovered,
     pending: VecDeque<Write>,
     submitted: WriteId,
 }
 
 impl Disk {
-    pub(super) fn new(durable: Recovered) -> Disk {
+    pub(crate) fn new(durable: Recovered) -> Disk {
         Disk { durable, pending: VecDeque::new(), submitted: WriteId(0) }
     }
 
-    pub(super) fn submit(&mut self, write: Write) {
+    pub(crate) fn submit(&mut self, write: Write) {
         assert_eq!(write.id, self.submitted.next(), "write ids ascend by one");
         self.submitted = write.id;
         self.pending.push_back(write);
     }
 
-    pub(super) fn base(&self) -> (LogIndex, Term) {
+    pub(crate) fn base(&self) -> (LogIndex, Term) {
         let snapshot = self.durable.snapshot.as_ref();
         snapshot.map_or((LogIndex(0), Term(0)), |s| (s.last_included_index, s.last_included_term))
     }
 
-    pub(super) fn last(&self) -> (LogIndex, Term) {
+    pub(crate) fn last(&self) -> (LogIndex, Term) {
         self.durable.entries.last().map_or(self.base(), |e| (e.index, e.term))
     }
 
-    pub(super) fn holds(&self, entry: &Entry) -> bool {
+    pub(crate) fn holds(&self, entry: &Entry) -> bool {
         entry.index <= self.base().0 || self.durable.entries.contains(entry)
     }
 
     /// Makes the oldest write durable.
-    pub(super) fn sync(&mut self) -> Option<WriteId> {
+    pub(crate) fn sync(&mut self) -> Option<WriteId> {
         let Write { id, hard_state, snapshot, truncate_from, entries } = self.pending.pop_front()?;
         if let Some(new) = hard_state {
             let old = self.durable.hard_state;

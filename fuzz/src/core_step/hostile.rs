@@ -14,20 +14,20 @@ use super::{member, peer};
 
 /// Anyone but the receiver: the driver knows who is at the other end of a link, so nobody speaks as another,
 /// but any member, in any life, may be hostile.
-pub(super) fn sender(bytes: &mut Bytes<'_>, receiver: Peer) -> Peer {
+pub(crate) fn sender(bytes: &mut Bytes<'_>, receiver: Peer) -> Peer {
     let from = anyone(bytes);
     if from == receiver { peer(receiver.id.get() % 3 + 1) } else { from }
 }
 
 /// A member, a stranger, or one of them in another life.
-pub(super) fn anyone(bytes: &mut Bytes<'_>) -> Peer {
+pub(crate) fn anyone(bytes: &mut Bytes<'_>) -> Peer {
     let byte = bytes.byte();
     let id = NodeId::new(u64::from(byte % 4) + 1).expect("counted from 1");
     Peer { id, incarnation: Incarnation(if byte < 224 { 1 } else { 2 }) }
 }
 
 /// Anything.
-pub(super) fn message(bytes: &mut Bytes<'_>) -> Message {
+pub(crate) fn message(bytes: &mut Bytes<'_>) -> Message {
     let kind = bytes.below(11);
     let term = Term(bytes.number());
     match kind {

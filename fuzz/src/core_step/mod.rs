@@ -5,8 +5,8 @@
 //! says so. What can not be asked of them is what no majority could: that a cluster full of liars agrees. So
 //! each node is held to what it alone answers for: see [`node`].
 
-mod disk;
-mod hostile;
+pub(crate) mod disk;
+pub(crate) mod hostile;
 mod node;
 
 use std::sync::Once;
@@ -125,7 +125,7 @@ fn begin_barrier(node: &mut Node, bytes: &mut Bytes<'_>) -> Result<(), Stopped> 
     node.begin_barrier(asks, confirms)
 }
 
-fn change(bytes: &mut Bytes<'_>) -> MembershipChange {
+pub(crate) fn change(bytes: &mut Bytes<'_>) -> MembershipChange {
     let peer = hostile::anyone(bytes);
     match bytes.below(4) {
         0 => MembershipChange::Add(peer.id, member(peer, Suffrage::Learner)),
@@ -140,7 +140,7 @@ fn change(bytes: &mut Bytes<'_>) -> MembershipChange {
 }
 
 /// A node in its first life.
-fn peer(number: u64) -> Peer {
+pub(crate) fn peer(number: u64) -> Peer {
     Peer { id: NodeId::new(number).expect("counted from 1"), incarnation: Incarnation(1) }
 }
 
@@ -150,7 +150,7 @@ fn member(peer: Peer, suffrage: Suffrage) -> Member {
 }
 
 /// What every member begins with.
-fn first_store() -> Recovered {
+pub(crate) fn first_store() -> Recovered {
     let members = (1..=MEMBERS).map(|number| (peer(number).id, member(peer(number), Suffrage::Voter)));
     let snapshot = Snapshot {
         last_included_index: LogIndex(1),
@@ -164,7 +164,7 @@ fn first_store() -> Recovered {
 
 /// Panics of this kind are part of what may happen. Fuzzers end the process in the panic hook, so that they
 /// must not see them.
-fn expect_evidence() {
+pub(crate) fn expect_evidence() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let before = std::panic::take_hook();
@@ -176,6 +176,6 @@ fn expect_evidence() {
     });
 }
 
-fn is_evidence(text: &str) -> bool {
+pub(crate) fn is_evidence(text: &str) -> bool {
     EVIDENCE.iter().any(|evidence| text.starts_with(evidence))
 }
