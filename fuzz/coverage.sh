@@ -34,6 +34,7 @@ sources() {
     http_connection) echo src/http ;;
     # The fingerprint is for model checking alone.
     core_step) find "$root/raft-core/src" -name '*.rs' ! -name fingerprint.rs -printf 'raft-core/src/%P\n' ;;
+    node_step) echo src/node ;;
     store) printf 'src/storage/%s\n' verify.rs reading.rs data_file journal/file.rs ;;
     journal) printf 'src/storage/%s\n' journal/changes.rs journal/sectors.rs record/pending.rs contents ;;
     store_records) echo src/storage/record/mod.rs src/storage/contents/collector.rs src/codec.rs ;;

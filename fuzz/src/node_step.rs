@@ -148,8 +148,10 @@ impl Driver {
                     return Ok(());
                 };
                 let (from, term) = (peer(leader.get()), self.node.status().term);
-                let bequest =
-                    Bequest { term, last_log_index: self.node.status().last_log_index, ..bequest(bytes) };
+                let mut bequest = Bequest { term, ..bequest(bytes) };
+                if bytes.flag() {
+                    bequest.last_log_index = self.node.status().last_log_index;
+                }
                 self.step(Input::Bequest { from, bequest })?;
                 self.step(Input::Message { from, message: Message::TimeoutNow(TimeoutNow { term }) })
             }

@@ -133,3 +133,23 @@ fn a_window_does_not_grow_because_a_transfer_keeps_reservations_waiting() {
     let left = bench.nodes[leader].status().window.unwrap().left;
     assert!(left <= 4_000, "{left} IDs are left of a window that was doubled once");
 }
+
+/// What is proposed has a number of its own, by which it is known when it is done.
+#[test]
+fn of_two_changes_each_gets_its_own_answer() {
+    let mut bench = Bench::new(3, 1_000, 1);
+    let leader = bench.leader();
+    let relocate = |id| MembershipChange::Relocate {
+        peer: peer(id),
+        peer_address: "elsewhere:9000".to_owned(),
+        client_address: "elsewhere:8000".to_owned(),
+    };
+    bench.cut_off = (0..3).map(|at| at != leader).collect();
+    bench.give(leader, Input::ChangeMembership { operation: OperationId(1), change: relocate(1) });
+    bench.give(leader, Input::ChangeMembership { operation: OperationId(2), change: relocate(2) });
+    assert_eq!(bench.operations, [(OperationId(2), OperationOutcome::Busy)]);
+    bench.cut_off = vec![false; 3];
+    bench.pass(200_000);
+    let first = bench.operations.last();
+    assert!(matches!(first, Some((OperationId(1), OperationOutcome::Done { .. }))), "{first:?}");
+}

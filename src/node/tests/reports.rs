@@ -227,3 +227,29 @@ fn a_node_has_room_for_as_many_requests_as_may_wait() {
     let overloaded = Output::Answer { request: RequestId(u64::MAX), answer: Answer::Overloaded };
     assert_eq!(std::iter::from_fn(|| node.poll_output()).last(), Some(overloaded));
 }
+
+/// Where it can not begin when it is due, because another is to lead, nothing wakes the node for it at once again.
+#[test]
+fn a_node_is_woken_once_for_the_next_reservation() {
+    let mut bench = Bench::new(3, 0, 1);
+    let leader = bench.leader();
+    bench.stalled = vec![true; 3];
+    bench.take(leader, 1, 1);
+    bench.take(leader, 2, 1);
+    let due = bench.now.plus(1_000);
+    assert_eq!(bench.nodes[leader].deadline(), Some(due));
+    bench.cut_off = vec![true; 3];
+    bench.give(leader, Input::TransferLeadership { operation: OperationId(7), to: None });
+    bench.nodes[leader].step(due, Input::Wake);
+    let next = bench.nodes[leader].deadline();
+    assert!(next.is_some_and(|next| next > due), "{next:?} after {due:?}");
+}
+
+#[test]
+fn rounds_are_thrifty_from_as_many_requests_as_the_driver_says() {
+    let node = Node::new(config(1), Micros(0), recovered(3, 1)).unwrap();
+    let mut eager = node.clone().thrifty_from(0);
+    assert_eq!(eager.thrift.begin_round(1), raft_core::Audience::QuickestMajority);
+    let mut other = node;
+    assert_eq!(other.thrift.begin_round(1), raft_core::Audience::EveryVoter);
+}
