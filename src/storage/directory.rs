@@ -43,8 +43,8 @@ pub fn destroy(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Sees that this user has the right to destroy the store at `path`, as far as the modes of the files tell. Nothing is
-/// changed.
+/// Sees that this user has the right to destroy the store at `path`, as far as the modes of the files tell.
+/// Nothing is changed.
 ///
 /// # Errors
 /// [`StoreError::Denied`].
