@@ -304,23 +304,19 @@ fn start(plan: u8, now: Micros, durable: &Recovered) -> Node {
 }
 
 /// A command that nodes understand, for most of those that they do not.
-fn speak_our_language(message: Message) -> Message {
-    match message {
-        Message::AppendEntries(mut append) => {
-            for entry in &mut append.entries {
-                if let Payload::Command(command) = &mut entry.payload {
-                    *command = translated(command);
-                }
+fn speak_our_language(mut message: Message) -> Message {
+    if let Message::AppendEntries(append) = &mut message {
+        for entry in &mut append.entries {
+            if let Payload::Command(command) = &mut entry.payload {
+                *command = translated(command);
             }
-            Message::AppendEntries(append)
         }
-        Message::InstallSnapshot(mut install) => {
-            let snapshot = Snapshot::clone(&install.snapshot);
-            install.snapshot = Arc::new(Snapshot { state: translated(&snapshot.state), ..snapshot });
-            Message::InstallSnapshot(install)
-        }
-        other => other,
     }
+    if let Message::InstallSnapshot(install) = &mut message {
+        let snapshot = Snapshot::clone(&install.snapshot);
+        install.snapshot = Arc::new(Snapshot { state: translated(&snapshot.state), ..snapshot });
+    }
+    message
 }
 
 /// Commands and states have the same form: a number after their kind, 1.
