@@ -90,6 +90,15 @@ fn start(directory: &Directory) -> Node {
     node
 }
 
+/// One whose store has a small disk to itself: the directory, the disk and the node. `None` where nobody may
+/// mount one.
+fn on_a_small_disk() -> Option<(Directory, Mount, Node)> {
+    let directory = Directory::new();
+    let disk = Mount::small(&directory.path().join("1"))?;
+    let node = start(&directory);
+    Some((directory, disk, node))
+}
+
 /// Takes IDs until the node hands out no more; gives the last.
 fn take_all(node: &Node) -> u64 {
     let mut last = 0;
@@ -106,9 +115,7 @@ fn take_all(node: &Node) -> u64 {
 /// What a node writes to its journal has its place there; what says which process it is, has none.
 #[test]
 fn a_sound_store_on_a_full_disk_is_verified_and_serves() {
-    let directory = Directory::new();
-    let Some(disk) = Mount::small(&directory.path().join("1")) else { return };
-    let mut node = start(&directory);
+    let Some((_directory, disk, mut node)) = on_a_small_disk() else { return };
     node.stop();
     disk.fill();
     node.command(&["verify"]).succeeded();
@@ -127,9 +134,7 @@ fn a_sound_store_on_a_full_disk_is_verified_and_serves() {
 
 #[test]
 fn a_node_that_can_not_write_what_it_must_not_forget_takes_no_part_until_there_is_room() {
-    let directory = Directory::new();
-    let Some(disk) = Mount::small(&directory.path().join("1")) else { return };
-    let mut node = start(&directory);
+    let Some((_directory, disk, mut node)) = on_a_small_disk() else { return };
     disk.fill();
     let last = take_all(&node);
     let takes_no_part = |node: &mut Node| {
@@ -158,9 +163,7 @@ fn a_node_that_can_not_write_what_it_must_not_forget_takes_no_part_until_there_i
 
 #[test]
 fn on_a_full_disk_a_store_can_be_dropped_and_none_be_made() {
-    let directory = Directory::new();
-    let Some(disk) = Mount::small(&directory.path().join("1")) else { return };
-    let mut node = start(&directory);
+    let Some((directory, disk, mut node)) = on_a_small_disk() else { return };
     node.stop();
     disk.fill();
     node.command(&["drop"]).succeeded();

@@ -8,7 +8,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroU64;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use raft_core::{
@@ -23,7 +22,7 @@ use ticketd::node::{
 
 use super::bytes::Bytes;
 use super::core_step::disk::Disk;
-use super::core_step::{Stopped, change, expect_evidence, first_store, hostile, is_evidence, peer};
+use super::core_step::{Stopped, change, expect_evidence, first_store, hostile, peer, unless_evidence};
 
 /// In microseconds; what is passed at once is up to 2,540.
 const ELECTION_TIMEOUT_US: u64 = 1_000;
@@ -230,11 +229,7 @@ impl Driver {
 
     fn step(&mut self, input: Input) -> Result<(), Stopped> {
         let (node, now) = (&mut self.node, self.now);
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| node.step(now, input))) {
-            let text = payload.downcast_ref::<String>().map_or("", String::as_str);
-            assert!(is_evidence(text), "stopped, though nothing shows that safety is broken: {text}");
-            return Err(Stopped);
-        }
+        unless_evidence(|| node.step(now, input))?;
         while let Some(output) = self.node.poll_output() {
             self.carry_out(output);
         }

@@ -1,10 +1,10 @@
-//! What a node's status says of its cluster, as far as commands go by it.
+//! What a node's status says of itself and its cluster, as far as commands go by it.
 //!
 //! Pure: JSON in, values out. What newer versions add is left out, and nothing is guessed.
 
 use std::collections::BTreeSet;
 
-use raft_core::NodeId;
+use raft_core::{Incarnation, NodeId, Peer};
 use serde_json::Value;
 
 /// How one node sees its cluster.
@@ -64,6 +64,14 @@ fn other_leader(me: NodeId, leader: &Value, listed: &[Value]) -> Option<Leader> 
     }
 }
 
+/// The node whose status this is.
+pub(super) fn parse_peer(json: &str) -> Option<Peer> {
+    let status: Value = serde_json::from_str(json).ok()?;
+    let id = node_id(status.get("id")?)?;
+    let incarnation = u128::from_str_radix(status.get("incarnation")?.as_str()?, 16).ok()?;
+    Some(Peer { id, incarnation: Incarnation(incarnation) })
+}
+
 fn node_id(value: &Value) -> Option<NodeId> {
     NodeId::new(value.as_u64()?)
 }
@@ -98,5 +106,17 @@ mod tests {
             assert_eq!(ClusterView::parse(json), None, "{json}");
         }
         assert_eq!(leader("follower", "\"2\""), None);
+    }
+
+    #[test]
+    fn a_node_is_known_by_its_status_and_nothing_is_guessed() {
+        let json = r#"{"id":18446744073709551615,"incarnation":"000000000000000000000000000000ff"}"#;
+        let peer = Peer { id: NodeId::new(u64::MAX).unwrap(), incarnation: Incarnation(255) };
+        assert_eq!(parse_peer(json), Some(peer));
+        for json in
+            ["", "{}", r#"{"id":0,"incarnation":"ff"}"#, r#"{"id":1,"incarnation":"x"}"#, r#"{"id":1}"#]
+        {
+            assert_eq!(parse_peer(json), None, "{json}");
+        }
     }
 }

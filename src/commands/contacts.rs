@@ -6,11 +6,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use raft_core::{Incarnation, Membership, NodeId, Peer};
-use serde_json::Value;
+use raft_core::{Membership, NodeId, Peer};
 
 use super::Failure;
 use super::admin_client::{AskError, AskProblem, Patience, Settled, ask};
+use super::cluster_view;
 use crate::identity::{Identity, Standing};
 use crate::peer::AdminRequest;
 use crate::storage::{self, Listening, Running, Store, StoreError};
@@ -137,14 +137,7 @@ pub(super) fn not_understood(address: &str) -> Failure {
 
 fn who_runs_at(address: &str) -> Result<Peer, Failure> {
     let json = status_of(address)?;
-    parse_peer(&json).ok_or_else(|| not_understood(address))
-}
-
-fn parse_peer(json: &str) -> Option<Peer> {
-    let status: Value = serde_json::from_str(json).ok()?;
-    let id = NodeId::new(status.get("id")?.as_u64()?)?;
-    let incarnation = u128::from_str_radix(status.get("incarnation")?.as_str()?, 16).ok()?;
-    Some(Peer { id, incarnation: Incarnation(incarnation) })
+    cluster_view::parse_peer(&json).ok_or_else(|| not_understood(address))
 }
 
 /// Where the members but for `me` listen for peers.
@@ -171,7 +164,7 @@ pub(super) fn running_node(path: &Path) -> Result<(u32, Listening), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use raft_core::{Member, Suffrage};
+    use raft_core::{Incarnation, Member, Suffrage};
 
     use super::*;
 
@@ -189,17 +182,5 @@ mod tests {
         }
         assert_eq!(others(&membership, NodeId::new(2).unwrap()), ["h1:9000", "h3:9000"]);
         assert!(others(&Membership::default(), NodeId::new(1).unwrap()).is_empty());
-    }
-
-    #[test]
-    fn a_node_is_known_by_its_status_and_nothing_is_guessed() {
-        let json = r#"{"id":18446744073709551615,"incarnation":"000000000000000000000000000000ff"}"#;
-        let peer = Peer { id: NodeId::new(u64::MAX).unwrap(), incarnation: Incarnation(255) };
-        assert_eq!(parse_peer(json), Some(peer));
-        for json in
-            ["", "{}", r#"{"id":0,"incarnation":"ff"}"#, r#"{"id":1,"incarnation":"x"}"#, r#"{"id":1}"#]
-        {
-            assert_eq!(parse_peer(json), None, "{json}");
-        }
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod disk;
 pub(crate) mod hostile;
 mod node;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
 use raft_core::{
@@ -176,6 +177,15 @@ pub(crate) fn expect_evidence() {
     });
 }
 
-pub(crate) fn is_evidence(text: &str) -> bool {
+/// Takes a step, which may stop the node where safety is broken already, and must not for another reason.
+pub(crate) fn unless_evidence(step: impl FnOnce()) -> Result<(), Stopped> {
+    catch_unwind(AssertUnwindSafe(step)).map_err(|payload| {
+        let text = payload.downcast_ref::<String>().map_or("", String::as_str);
+        assert!(is_evidence(text), "stopped, though nothing shows that safety is broken: {text}");
+        Stopped
+    })
+}
+
+fn is_evidence(text: &str) -> bool {
     EVIDENCE.iter().any(|evidence| text.starts_with(evidence))
 }

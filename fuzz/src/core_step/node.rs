@@ -3,7 +3,6 @@
 //! order, once, and only what is durable, and it can start again from what is on its disk at any moment.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use raft_core::{
@@ -12,7 +11,7 @@ use raft_core::{
 };
 
 use super::disk::Disk;
-use super::{Stopped, is_evidence};
+use super::{Stopped, unless_evidence};
 
 /// In microseconds; what is passed at once is up to 2,540.
 const ELECTION_TIMEOUT_US: u64 = 1_000;
@@ -115,13 +114,8 @@ impl Node {
 
     pub(super) fn step(&mut self, input: Input) -> Result<(), Stopped> {
         let (term, commit_index) = (self.raft.current_term(), self.raft.commit_index());
-        let raft = &mut self.raft;
-        let now = self.now;
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| raft.step(now, input))) {
-            let text = payload.downcast_ref::<String>().map_or("", String::as_str);
-            assert!(is_evidence(text), "stopped, though nothing shows that safety is broken: {text}");
-            return Err(Stopped);
-        }
+        let (raft, now) = (&mut self.raft, self.now);
+        unless_evidence(|| raft.step(now, input))?;
         assert!(self.raft.current_term() >= term, "the term goes back");
         assert!(self.raft.commit_index() >= commit_index, "the commit index goes back");
         assert!(
