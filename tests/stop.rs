@@ -29,10 +29,11 @@ fn a_node_alone_stops_in_order_and_comes_back() {
 #[test]
 fn sigint_and_sighup_stop_a_node_and_do_not_take_it_out_of_the_cluster() {
     let mut cluster = Cluster::of(3);
-    for signal in [Signal::INT, Signal::HUP] {
+    for (signal, name) in [(Signal::INT, "SIGINT"), (Signal::HUP, "SIGHUP")] {
         let follower = cluster.follower();
         cluster.node(follower).signal(signal);
-        assert_eq!(cluster.node(follower).await_end().code(), Some(0), "{signal:?}");
+        assert_eq!(cluster.node(follower).await_end().code(), Some(0), "{name}");
+        assert!(cluster.node(follower).log().contains(&format!("asked to stop by {name}")));
         cluster.await_voters(&[1, 2, 3]);
         cluster.node(follower).restart();
         cluster.await_voters(&[1, 2, 3]);
@@ -84,7 +85,9 @@ fn a_second_signal_stops_a_node_that_has_nobody_to_hand_over_to() {
     }
     cluster.node(leader).signal(Signal::TERM);
     let node = cluster.node(leader);
-    wait::until_true("the first signal is noticed", || node.log().contains("asked to stop"));
+    wait::until_true("the first signal is noticed", || {
+        node.log().contains("asked to stop by SIGTERM: handing over first")
+    });
     node.signal(Signal::TERM);
     let status = node.await_end();
     assert!(status.code().is_some_and(|code| code != 0), "stopped at once, and by itself: {status}");

@@ -183,7 +183,10 @@ fn destroy_in_the_way(flags: &Flags) -> Result<InTheWay, Failure> {
 fn after_serving(ended: serve::Ended, path: &Path, id: NodeId) -> Result<(), Failure> {
     let shown = path.display();
     match ended {
-        serve::Ended::Stopped => Ok(()),
+        serve::Ended::Stopped => {
+            log::info!("node {id} has stopped, and its store at {shown} is closed");
+            Ok(())
+        }
         serve::Ended::Removed => {
             log::info!(
                 "node {id} has left its cluster, and its store is of no use any more: the 'ticketd leave' that was \

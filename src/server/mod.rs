@@ -65,7 +65,7 @@ use operations::{Concluded, Operations};
 use pages::View;
 use peer_connections::PeerConnections;
 use shutdown::{Shutdown, Succession};
-use signals::SecondSignal;
+use signals::{LatestSignal, SecondSignal};
 use token::Source;
 
 /// A node that listens, with its store and its place in the cluster.
@@ -73,6 +73,7 @@ use token::Source;
 pub struct Server {
     poll: Poll,
     stop: UnixStream,
+    latest_signal: LatestSignal,
     second_signal: SecondSignal,
     storage: StorageThread,
     ctx: Context,
@@ -115,7 +116,7 @@ impl Server {
             Waker::new(&registry, Source::Waker.token()).map_err(ServerError::io("making a waker"))?;
         let waker = Arc::new(waker);
         let listening = listeners::addresses(&config)?;
-        let StopRequests { stream, second_signal } = config.stop;
+        let StopRequests { stream, latest: latest_signal, second_signal } = config.stop;
         let stop = register_stop(&registry, stream).map_err(ServerError::io("watching for signals"))?;
         let peer_ports = listeners::open_for_peers(&registry, config.peer_listeners)?;
         let client_ports = listeners::open_for_clients(&registry, config.client_listeners)?;
@@ -133,6 +134,7 @@ impl Server {
         let mut server = Server {
             poll,
             stop,
+            latest_signal,
             second_signal,
             storage,
             ctx,
@@ -383,11 +385,10 @@ impl Server {
                 Succession::NothingToHandOver
             };
             let now = self.ctx.now();
-            if self.shutdown.on_stop_request(now, succession, self.election_timeout_us) {
-                log::info!("asked to stop: handing over first");
+            let hands_over = self.shutdown.on_stop_request(now, succession, self.election_timeout_us);
+            log::info!("{}", narrate::stop_line(self.latest_signal.name(), self.shutdown));
+            if hands_over {
                 self.operations.hand_over(&mut self.ctx);
-            } else {
-                log::info!("asked to stop");
             }
         }
     }

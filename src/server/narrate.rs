@@ -6,6 +6,7 @@ use std::fmt;
 use raft_core::{Member, Membership, Micros, NodeId, Role, Suffrage, Term};
 
 use super::limits::{LOG_LINES_PER_WINDOW_MAX, LOG_WINDOW_US};
+use super::shutdown::Shutdown;
 
 /// Lets a few lines of one kind through in each window of time and counts the others.
 #[derive(Clone, Copy, Debug, Default)]
@@ -79,6 +80,16 @@ pub(super) fn step_down_line(me: NodeId, why: StepDown, term: Term) -> String {
         StepDown::NoMajority => "it has not heard a majority for an election timeout",
     };
     format!("node {me} leads no more, because {why}, and waits for a leader in term {term}")
+}
+
+/// Somebody has asked this node to stop, by a signal of this name; what comes of that.
+pub(super) fn stop_line(signal: Option<&str>, shutdown: Shutdown) -> String {
+    let asked = signal.map_or_else(|| "asked to stop".to_owned(), |name| format!("asked to stop by {name}"));
+    match shutdown {
+        Shutdown::Serving | Shutdown::Draining { .. } => asked,
+        Shutdown::HandingOver { .. } => format!("{asked}: handing over first"),
+        Shutdown::Ended(_) => format!("{asked}, and had been asked before: nothing is waited for"),
+    }
 }
 
 /// No leader is known for so many microseconds. Of the voters, `silent` are not heard.
@@ -155,6 +166,7 @@ fn member_name(id: NodeId, member: &Member) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::config::Exit;
     use super::*;
     use raft_core::Incarnation;
 
@@ -201,6 +213,19 @@ mod tests {
              can not be heard"
         );
         assert!(leaderless_line(me, 2_345_678, &members, &[]).ends_with("and all are heard"));
+    }
+
+    #[test]
+    fn who_asked_a_node_to_stop_is_named_and_what_comes_of_it() {
+        let until = Micros(0);
+        let said = |shutdown| stop_line(Some("SIGTERM"), shutdown);
+        assert_eq!(stop_line(None, Shutdown::Draining { until, exit: Exit::Stopped }), "asked to stop");
+        assert_eq!(said(Shutdown::Draining { until, exit: Exit::Stopped }), "asked to stop by SIGTERM");
+        assert_eq!(said(Shutdown::HandingOver { until }), "asked to stop by SIGTERM: handing over first");
+        assert_eq!(
+            said(Shutdown::Ended(Exit::Interrupted)),
+            "asked to stop by SIGTERM, and had been asked before: nothing is waited for"
+        );
     }
 
     #[test]

@@ -4,12 +4,12 @@ use std::fs;
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
-use signal_hook::low_level::{pipe, unregister};
+use signal_hook::low_level::{pipe, signal_name, unregister};
 
 /// The exit status after a second signal, that of a program which SIGINT has ended.
 pub const EXIT_STATUS_INTERRUPTED: u8 = 130;
@@ -19,8 +19,13 @@ pub const EXIT_STATUS_INTERRUPTED: u8 = 130;
 pub struct StopRequests {
     /// Each byte that can be read here is one.
     pub stream: UnixStream,
+    pub(super) latest: LatestSignal,
     pub(super) second_signal: SecondSignal,
 }
+
+/// Which signal the latest request was.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LatestSignal(Arc<AtomicUsize>);
 
 /// What a signal does that comes after another.
 #[derive(Debug, Default)]
@@ -50,6 +55,9 @@ impl StopRequests {
             let SecondSignal { ends, arming } = &mut requests.second_signal;
             flag::register_conditional_shutdown(signal, EXIT_STATUS_INTERRUPTED.into(), Arc::clone(ends))?;
             arming.push(flag::register(signal, Arc::clone(ends))?);
+            // Whoever reads the byte is to find the number.
+            let number = usize::try_from(signal).expect("signals are numbered from 1");
+            flag::register_usize(signal, Arc::clone(&requests.latest.0), number)?;
             pipe::register(signal, write_end.try_clone()?)?;
         }
         Ok(requests)
@@ -58,7 +66,15 @@ impl StopRequests {
     /// Whatever is written to the other end of `stream` is a request, and no signal is.
     #[must_use]
     pub fn on(stream: UnixStream) -> StopRequests {
-        StopRequests { stream, second_signal: SecondSignal::default() }
+        StopRequests { stream, latest: LatestSignal::default(), second_signal: SecondSignal::default() }
+    }
+}
+
+impl LatestSignal {
+    /// Its name; `None` where no request was a signal.
+    pub(super) fn name(&self) -> Option<&'static str> {
+        let number = self.0.load(Ordering::SeqCst);
+        i32::try_from(number).ok().and_then(signal_name)
     }
 }
 
