@@ -15,7 +15,7 @@ use super::head::HeadScanner;
 use super::pipeline::{Pipeline, Unanswered};
 use super::refusal::Refusal;
 use super::request::Request;
-use super::request::{Fatal, Manner};
+use super::request::{Fatal, ResponseForm};
 use super::response::Reply;
 
 /// One client's connection. The module's documentation says in which order to call what.
@@ -80,7 +80,8 @@ impl Connection {
     #[must_use]
     pub fn refused(turn: Turn<'_>) -> Connection {
         let mut connection = Connection::new(turn.now);
-        connection.refuse(turn, Fatal { refusal: Refusal::TooManyConnections, manner: Manner::closing() });
+        connection
+            .refuse(turn, Fatal { refusal: Refusal::TooManyConnections, form: ResponseForm::closing() });
         connection
     }
 
@@ -141,10 +142,10 @@ impl Connection {
     /// # Panics
     /// Where there is none, or where the reply does not fit it.
     pub fn answer(&mut self, turn: Turn<'_>, reply: Reply<'_>) {
-        let Some((wish, manner)) = self.pipeline.pop_for_server() else {
+        let Some((asked, form)) = self.pipeline.pop_for_server() else {
             panic!("{reply:?} answers no request");
         };
-        self.write_reply(turn, wish, manner, reply);
+        self.write_reply(turn, asked, form, reply);
         self.answer_own(turn);
         self.resume(turn);
     }

@@ -5,24 +5,24 @@ use std::collections::VecDeque;
 use std::num::NonZeroU64;
 
 use super::refusal::{Allow, Refusal};
-use super::request::{Manner, Page, Request};
+use super::request::{Page, Request, ResponseForm};
 
 /// A request that has been read to its end and has no answer yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Unanswered {
-    /// What it asks for.
-    pub(super) wish: Wish,
+    /// What it asks for, and of whom.
+    pub(super) by: AnsweredBy,
     /// How to answer it.
-    pub(super) manner: Manner,
+    pub(super) form: ResponseForm,
 }
 
 /// What a request asks for, by who has the answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Wish {
+pub(super) enum AnsweredBy {
     /// The server has it.
-    Server(ServerWish),
+    Server(ForServer),
     /// The connection has it.
-    Own(OwnAnswer),
+    Connection(OwnAnswer),
     /// The server has no room for it: it is refused when its turn comes. A query that was kept for it has
     /// this length.
     Shed { query_bytes: Option<usize> },
@@ -30,7 +30,7 @@ pub(super) enum Wish {
 
 /// What the server is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum ServerWish {
+pub(super) enum ForServer {
     /// So many IDs. The query of the request, where it has one, is kept in the [`Pipeline`] for a redirect.
     Ids { count: NonZeroU64, query_bytes: Option<usize> },
     /// A page.
@@ -48,7 +48,7 @@ pub(super) enum OwnAnswer {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Due {
     /// The answer to a request.
-    Answer(OwnAnswer, Manner),
+    Answer(OwnAnswer, ResponseForm),
     /// `100 Continue`, for a request whose body is to come.
     Continue,
 }
@@ -93,7 +93,7 @@ impl Pipeline {
         self.queue.push_back(Pending::Continue);
     }
 
-    /// Keeps a query for a request that is about to be pushed. Its length goes into [`ServerWish::Ids`].
+    /// Keeps a query for a request that is about to be pushed. Its length goes into [`ForServer::Ids`].
     pub(super) fn keep_query(&mut self, query: Option<&[u8]>) -> Option<usize> {
         query.map(|query| {
             self.queries.push(query);
@@ -103,16 +103,16 @@ impl Pipeline {
 
     /// The next request that the server must answer.
     pub(super) fn poll(&mut self) -> Option<Request> {
-        if self.offered > 0 && matches!(self.front_for_server(), Some((ServerWish::Page(_), _))) {
+        if self.offered > 0 && matches!(self.front_for_server(), Some((ForServer::Page(_), _))) {
             return None;
         }
         while let Some(pending) = self.queue.get(self.offered) {
             match for_server(pending) {
-                Some((ServerWish::Ids { count, .. }, _)) => {
+                Some((ForServer::Ids { count, .. }, _)) => {
                     self.offered += 1;
                     return Some(Request::TakeIds { count });
                 }
-                Some((ServerWish::Page(page), _)) => {
+                Some((ForServer::Page(page), _)) => {
                     if self.offered > 0 {
                         return None;
                     }
@@ -132,10 +132,14 @@ impl Pipeline {
     pub(super) fn shed(&mut self) {
         let last = self.offered.checked_sub(1).and_then(|at| self.queue.get_mut(at));
         match last {
-            Some(Pending::Request(Unanswered { wish, .. })) => match *wish {
-                Wish::Server(ServerWish::Ids { query_bytes, .. }) => *wish = Wish::Shed { query_bytes },
-                Wish::Server(ServerWish::Page(_)) | Wish::Own(_) | Wish::Shed { .. } => {
-                    panic!("{wish:?} is not the server's to refuse")
+            Some(Pending::Request(Unanswered { by, .. })) => match *by {
+                AnsweredBy::Server(ForServer::Ids { query_bytes, .. }) => {
+                    *by = AnsweredBy::Shed { query_bytes }
+                }
+                AnsweredBy::Server(ForServer::Page(_))
+                | AnsweredBy::Connection(_)
+                | AnsweredBy::Shed { .. } => {
+                    panic!("{by:?} is not the server's to refuse")
                 }
             },
             Some(Pending::Continue) | None => panic!("the server was given no request"),
@@ -153,7 +157,7 @@ impl Pipeline {
     }
 
     /// Takes the oldest, if the server has been given it and is to answer it.
-    pub(super) fn pop_for_server(&mut self) -> Option<(ServerWish, Manner)> {
+    pub(super) fn pop_for_server(&mut self) -> Option<(ForServer, ResponseForm)> {
         let oldest = if self.offered > 0 { self.front_for_server() } else { None };
         if oldest.is_some() {
             self.queue.pop_front();
@@ -165,11 +169,13 @@ impl Pipeline {
     /// Takes the oldest, if the connection itself answers it.
     pub(super) fn pop_due(&mut self) -> Option<Due> {
         let due = match *self.queue.front()? {
-            Pending::Request(Unanswered { wish: Wish::Server(_), .. }) => return None,
-            Pending::Request(Unanswered { wish: Wish::Own(answer), manner }) => Due::Answer(answer, manner),
-            Pending::Request(Unanswered { wish: Wish::Shed { query_bytes }, manner }) => {
+            Pending::Request(Unanswered { by: AnsweredBy::Server(_), .. }) => return None,
+            Pending::Request(Unanswered { by: AnsweredBy::Connection(answer), form }) => {
+                Due::Answer(answer, form)
+            }
+            Pending::Request(Unanswered { by: AnsweredBy::Shed { query_bytes }, form }) => {
                 self.drop_query(query_bytes.unwrap_or(0));
-                Due::Answer(OwnAnswer::Refused(Refusal::Overloaded), manner)
+                Due::Answer(OwnAnswer::Refused(Refusal::Overloaded), form)
             }
             Pending::Continue => Due::Continue,
         };
@@ -188,7 +194,7 @@ impl Pipeline {
         self.queries.start += bytes;
     }
 
-    fn front_for_server(&self) -> Option<(ServerWish, Manner)> {
+    fn front_for_server(&self) -> Option<(ForServer, ResponseForm)> {
         self.queue.front().and_then(for_server)
     }
 
@@ -198,12 +204,11 @@ impl Pipeline {
     }
 }
 
-fn for_server(pending: &Pending) -> Option<(ServerWish, Manner)> {
+fn for_server(pending: &Pending) -> Option<(ForServer, ResponseForm)> {
     match *pending {
-        Pending::Request(Unanswered { wish: Wish::Server(wish), manner }) => Some((wish, manner)),
-        Pending::Request(Unanswered { wish: Wish::Own(_) | Wish::Shed { .. }, .. }) | Pending::Continue => {
-            None
-        }
+        Pending::Request(Unanswered { by: AnsweredBy::Server(asked), form }) => Some((asked, form)),
+        Pending::Request(Unanswered { by: AnsweredBy::Connection(_) | AnsweredBy::Shed { .. }, .. })
+        | Pending::Continue => None,
     }
 }
 

@@ -43,9 +43,9 @@ pub enum Page {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head<'a> {
     /// What to do once the body has been read.
-    pub(super) asked: Asked<'a>,
+    pub(super) route: Route<'a>,
     /// How to answer.
-    pub(super) manner: Manner,
+    pub(super) form: ResponseForm,
     /// What follows the head.
     pub(super) body: Option<Body>,
     /// Whether the client waits for `100 Continue` before it sends the body.
@@ -54,7 +54,7 @@ pub(super) struct Head<'a> {
 
 /// What a request asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Asked<'a> {
+pub(super) enum Route<'a> {
     /// IDs.
     TakeIds {
         /// How many.
@@ -76,12 +76,12 @@ pub(super) struct Fatal {
     /// What is wrong.
     pub(super) refusal: Refusal,
     /// How to say so.
-    pub(super) manner: Manner,
+    pub(super) form: ResponseForm,
 }
 
 /// How a request is to be answered, whatever the answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Manner {
+pub(super) struct ResponseForm {
     /// How IDs are written.
     pub(super) ids: Format,
     /// How errors are written.
@@ -115,14 +115,14 @@ impl Fatal {
     /// An error in a head that is not complete, of which `head` is what there is.
     pub(super) fn in_head(refusal: Refusal, head: &[u8]) -> Fatal {
         let content = if head.starts_with(b"HEAD ") { Content::Withheld } else { Content::Sent };
-        Fatal { refusal, manner: Manner { content, ..Manner::closing() } }
+        Fatal { refusal, form: ResponseForm { content, ..ResponseForm::closing() } }
     }
 }
 
-impl Manner {
+impl ResponseForm {
     /// For an error outside of any request.
-    pub(super) const fn closing() -> Manner {
-        Manner {
+    pub(super) const fn closing() -> ResponseForm {
+        ResponseForm {
             ids: Format::Text,
             problems: Format::Text,
             content: Content::Sent,
@@ -136,25 +136,25 @@ impl Manner {
 pub(super) fn parse<'a>(config: &Config, line: RequestLine, head: &'a [u8]) -> Result<Head<'a>, Fatal> {
     let mut accept = Accept::default();
     let fields = fields::parse(line.version, &head[line.fields_start..], &mut accept);
-    let mut manner = Manner {
+    let mut form = ResponseForm {
         ids: accept.ids().unwrap_or(Format::Text),
         problems: accept.problems(),
         content: if line.method == Method::Head { Content::Withheld } else { Content::Sent },
         persistence: Persistence::Close,
     };
-    let fatal = |refusal| Fatal { refusal, manner };
+    let fatal = |refusal| Fatal { refusal, form };
     let fields = fields.map_err(fatal)?;
     let target = target::parse(line.method, &head[line.target_start..line.target_end]).map_err(fatal)?;
     let body = Body::new(fields.framing, config.body_bytes_max).map_err(fatal)?;
-    let asked = match fields.expectation {
+    let route = match fields.expectation {
         Expectation::None | Expectation::Continue => route(config, line.method, target),
-        Expectation::Unknown => Asked::Refused(Refusal::ExpectationFailed),
+        Expectation::Unknown => Route::Refused(Refusal::ExpectationFailed),
     };
-    let asked = match asked {
-        Asked::TakeIds { .. } if accept.ids().is_none() => Asked::Refused(Refusal::NotAcceptable),
-        Asked::TakeIds { .. } | Asked::Page(_) | Asked::Options(_) | Asked::Refused(_) => asked,
+    let route = match route {
+        Route::TakeIds { .. } if accept.ids().is_none() => Route::Refused(Refusal::NotAcceptable),
+        Route::TakeIds { .. } | Route::Page(_) | Route::Options(_) | Route::Refused(_) => route,
     };
-    if let Asked::Refused(refusal) = asked
+    if let Route::Refused(refusal) = route
         && body.is_some()
         && fields.expectation != Expectation::None
     {
@@ -162,7 +162,7 @@ pub(super) fn parse<'a>(config: &Config, line: RequestLine, head: &'a [u8]) -> R
         // the connection could be either.
         return Err(fatal(refusal));
     }
-    manner.persistence = match (fields.connection, line.version) {
+    form.persistence = match (fields.connection, line.version) {
         // RFC 9110 §9.3.6: a client that hoped for a tunnel may already have sent what is not HTTP.
         _ if target == Target::Authority => Persistence::Close,
         (ConnectionOption::Close, _) | (ConnectionOption::Unspecified, Version::Http10) => Persistence::Close,
@@ -170,53 +170,53 @@ pub(super) fn parse<'a>(config: &Config, line: RequestLine, head: &'a [u8]) -> R
         (ConnectionOption::Unspecified | ConnectionOption::KeepAlive, Version::Http11) => Persistence::Keep,
     };
     let awaits_continue = body.is_some() && fields.expectation == Expectation::Continue;
-    Ok(Head { asked, manner, body, awaits_continue })
+    Ok(Head { route, form, body, awaits_continue })
 }
 
 /// Finds what a method and a target ask for.
-fn route<'a>(config: &Config, method: Method, target: Target<'a>) -> Asked<'a> {
+fn route<'a>(config: &Config, method: Method, target: Target<'a>) -> Route<'a> {
     let (path, query) = match target {
-        Target::Server => return Asked::Options(Allow::Server),
-        Target::Authority => return Asked::Refused(Refusal::MethodNotAllowed(Allow::Nothing)),
+        Target::Server => return Route::Options(Allow::Server),
+        Target::Authority => return Route::Refused(Refusal::MethodNotAllowed(Allow::Nothing)),
         Target::Resource { path, query } => (path, query),
     };
     if method == Method::Unknown {
-        return Asked::Refused(Refusal::MethodUnknown);
+        return Route::Refused(Refusal::MethodUnknown);
     }
     if path == b"/" {
         return if config.serves.ids() {
             ids(config, method, query)
         } else {
-            Asked::Refused(Refusal::IdsElsewhere)
+            Route::Refused(Refusal::IdsElsewhere)
         };
     }
     match page(path, query) {
         Some(page) if config.serves.pages() => match method {
-            Method::Get | Method::Head => Asked::Page(page),
-            Method::Options => Asked::Options(Allow::Page),
+            Method::Get | Method::Head => Route::Page(page),
+            Method::Options => Route::Options(Allow::Page),
             Method::Post
             | Method::Put
             | Method::Delete
             | Method::Connect
             | Method::Trace
             | Method::Patch
-            | Method::Unknown => Asked::Refused(Refusal::MethodNotAllowed(Allow::Page)),
+            | Method::Unknown => Route::Refused(Refusal::MethodNotAllowed(Allow::Page)),
         },
-        Some(_) => Asked::Refused(Refusal::PagesElsewhere),
-        None => Asked::Refused(Refusal::NotFound),
+        Some(_) => Route::Refused(Refusal::PagesElsewhere),
+        None => Route::Refused(Refusal::NotFound),
     }
 }
 
-fn ids<'a>(config: &Config, method: Method, query: Option<&'a [u8]>) -> Asked<'a> {
+fn ids<'a>(config: &Config, method: Method, query: Option<&'a [u8]>) -> Route<'a> {
     match method {
         Method::Post => match target::count(query.unwrap_or_default(), config.batch_max) {
-            Ok(count) => Asked::TakeIds { count, query },
-            Err(refusal) => Asked::Refused(refusal),
+            Ok(count) => Route::TakeIds { count, query },
+            Err(refusal) => Route::Refused(refusal),
         },
-        Method::Options => Asked::Options(Allow::Ids),
-        Method::Get | Method::Head => Asked::Refused(Refusal::GetInsteadOfPost(Allow::Ids)),
+        Method::Options => Route::Options(Allow::Ids),
+        Method::Get | Method::Head => Route::Refused(Refusal::GetInsteadOfPost(Allow::Ids)),
         Method::Put | Method::Delete | Method::Connect | Method::Trace | Method::Patch | Method::Unknown => {
-            Asked::Refused(Refusal::MethodNotAllowed(Allow::Ids))
+            Route::Refused(Refusal::MethodNotAllowed(Allow::Ids))
         }
     }
 }

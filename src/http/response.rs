@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use super::accept::Format;
 use super::config::{RedirectStatus, Turn};
 use super::refusal::{Allow, Refusal};
-use super::request::{Content, Manner, Persistence};
+use super::request::{Content, Persistence, ResponseForm};
 use super::status::{Handler, Status};
 
 /// What the server has to say to a [`Request`](super::Request).
@@ -45,7 +45,7 @@ pub enum Reply<'a> {
 /// Writes answers to the end of a buffer.
 pub(super) struct Writer<'a> {
     pub(super) turn: Turn<'a>,
-    pub(super) manner: Manner,
+    pub(super) form: ResponseForm,
     /// What the answer counts as.
     pub(super) handler: Handler,
     pub(super) out: &'a mut Vec<u8>,
@@ -62,7 +62,7 @@ impl Writer<'_> {
         let (mut first_digits, mut last_digits) = (itoa::Buffer::new(), itoa::Buffer::new());
         let first = first_digits.format(first).as_bytes();
         self.start(Status::Ok);
-        match (self.manner.ids, count.get()) {
+        match (self.form.ids, count.get()) {
             (Format::Text, 1) => self.content("text/plain", &[first]),
             (Format::Json, 1) => self.content("application/json", &[b"{\"id\":", first, b"}"]),
             (Format::Text, _) => {
@@ -125,7 +125,7 @@ impl Writer<'_> {
                 &with_bound
             }
         };
-        match self.manner.problems {
+        match self.form.problems {
             Format::Text => self.content("text/plain", &[detail.as_bytes(), b"\n"]),
             // RFC 9457. The type about:blank says that the title is the reason phrase.
             Format::Json => {
@@ -152,7 +152,7 @@ impl Writer<'_> {
         let (config, date) = (self.turn.config, self.turn.date);
         self.put(&[b"HTTP/1.1 ", status.line().as_bytes(), b"\r\nServer: ", config.server.as_bytes()]);
         self.put(&[b"\r\nDate: ", date.as_bytes(), b"\r\nCache-Control: no-store\r\n"]);
-        self.put(&[match self.manner.persistence {
+        self.put(&[match self.form.persistence {
             Persistence::Keep => b"".as_slice(),
             Persistence::KeepAndSaySo => b"Connection: keep-alive\r\n",
             Persistence::Close => b"Connection: close\r\n",
@@ -168,7 +168,7 @@ impl Writer<'_> {
         let mut digits = itoa::Buffer::new();
         let length = digits.format(length).as_bytes();
         self.put(&[b"Content-Type: ", content_type.as_bytes(), b"\r\nContent-Length: ", length, b"\r\n\r\n"]);
-        match self.manner.content {
+        match self.form.content {
             Content::Sent => self.put(parts),
             Content::Withheld => {}
         }

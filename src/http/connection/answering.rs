@@ -4,49 +4,55 @@ use raft_core::Micros;
 
 use super::{Connection, Reading};
 use crate::http::config::Turn;
-use crate::http::pipeline::{Due, OwnAnswer, ServerWish};
+use crate::http::pipeline::{Due, ForServer, OwnAnswer};
 use crate::http::refusal::Refusal;
-use crate::http::request::{Manner, Persistence};
+use crate::http::request::{Persistence, ResponseForm};
 use crate::http::response::{Reply, Writer, write_continue};
 use crate::http::status::{Handler, Status};
 
 impl Connection {
     /// Writes the server's reply to what it was asked for.
-    pub(super) fn write_reply(&mut self, turn: Turn<'_>, wish: ServerWish, manner: Manner, reply: Reply<'_>) {
-        let manner = Manner { persistence: self.persistence(manner), ..manner };
-        let handler = match wish {
-            ServerWish::Ids { .. } => Handler::Ids,
-            ServerWish::Page(_) => Handler::Pages,
+    pub(super) fn write_reply(
+        &mut self,
+        turn: Turn<'_>,
+        asked: ForServer,
+        form: ResponseForm,
+        reply: Reply<'_>,
+    ) {
+        let form = ResponseForm { persistence: self.persistence(form), ..form };
+        let handler = match asked {
+            ForServer::Ids { .. } => Handler::Ids,
+            ForServer::Page(_) => Handler::Pages,
         };
-        let writer = Writer { turn, manner, handler, out: &mut self.output };
-        match (wish, reply) {
-            (ServerWish::Ids { count, .. }, Reply::Ids { first, count: given }) => {
+        let writer = Writer { turn, form, handler, out: &mut self.output };
+        match (asked, reply) {
+            (ForServer::Ids { count, .. }, Reply::Ids { first, count: given }) => {
                 assert_eq!(given, count, "as many IDs as were asked for");
                 writer.ids(first, given);
             }
-            (ServerWish::Ids { query_bytes, .. }, Reply::Redirect { authority }) => {
+            (ForServer::Ids { query_bytes, .. }, Reply::Redirect { authority }) => {
                 writer.redirect(authority, query_bytes.map(|bytes| self.pipeline.query(bytes)));
             }
-            (ServerWish::Ids { .. }, Reply::LeaderUnavailable) => writer.leader_unavailable(),
-            (ServerWish::Ids { .. }, Reply::TimedOut) => writer.refusal(Refusal::TimedOut),
-            (ServerWish::Ids { .. }, Reply::Overloaded) => writer.refusal(Refusal::Overloaded),
-            (ServerWish::Ids { .. }, Reply::Exhausted) => writer.refusal(Refusal::Exhausted),
-            (ServerWish::Page(_), Reply::Page { ok, content_type, body }) => {
+            (ForServer::Ids { .. }, Reply::LeaderUnavailable) => writer.leader_unavailable(),
+            (ForServer::Ids { .. }, Reply::TimedOut) => writer.refusal(Refusal::TimedOut),
+            (ForServer::Ids { .. }, Reply::Overloaded) => writer.refusal(Refusal::Overloaded),
+            (ForServer::Ids { .. }, Reply::Exhausted) => writer.refusal(Refusal::Exhausted),
+            (ForServer::Page(_), Reply::Page { ok, content_type, body }) => {
                 let status = if ok { Status::Ok } else { Status::ServiceUnavailable };
                 writer.page(status, content_type, body);
             }
-            (ServerWish::Ids { .. }, Reply::Page { .. })
+            (ForServer::Ids { .. }, Reply::Page { .. })
             | (
-                ServerWish::Page(_),
+                ForServer::Page(_),
                 Reply::Ids { .. }
                 | Reply::Redirect { .. }
                 | Reply::LeaderUnavailable
                 | Reply::TimedOut
                 | Reply::Overloaded
                 | Reply::Exhausted,
-            ) => panic!("{reply:?} is no answer to {wish:?}"),
+            ) => panic!("{reply:?} is no answer to {asked:?}"),
         }
-        if let ServerWish::Ids { query_bytes: Some(bytes), .. } = wish {
+        if let ForServer::Ids { query_bytes: Some(bytes), .. } = asked {
             self.pipeline.drop_query(bytes);
         }
     }
@@ -55,10 +61,10 @@ impl Connection {
     pub(super) fn answer_own(&mut self, turn: Turn<'_>) {
         while let Some(due) = self.pipeline.pop_due() {
             match due {
-                Due::Answer(answer, manner) => {
-                    let manner = Manner { persistence: self.persistence(manner), ..manner };
+                Due::Answer(answer, form) => {
+                    let form = ResponseForm { persistence: self.persistence(form), ..form };
                     let handler = Handler::Protocol;
-                    let writer = Writer { turn, manner, handler, out: &mut self.output };
+                    let writer = Writer { turn, form, handler, out: &mut self.output };
                     match answer {
                         OwnAnswer::Refused(refusal) => writer.refusal(refusal),
                         OwnAnswer::Options(allow) => writer.options(allow),
@@ -89,10 +95,10 @@ impl Connection {
 
     /// Whether the connection goes on after the answer to a request that has just left the queue: not where
     /// it is known by now that no other request follows.
-    fn persistence(&self, manner: Manner) -> Persistence {
+    fn persistence(&self, form: ResponseForm) -> Persistence {
         match self.reading {
             Reading::Over if self.pipeline.is_empty() => Persistence::Close,
-            Reading::Over | Reading::Head(_) | Reading::Body { .. } => manner.persistence,
+            Reading::Over | Reading::Head(_) | Reading::Body { .. } => form.persistence,
         }
     }
 }

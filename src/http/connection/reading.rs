@@ -4,9 +4,9 @@ use super::{Connection, Reading};
 use crate::http::body::Body;
 use crate::http::config::{Config, REMEMBERED_BYTES_MAX, Turn};
 use crate::http::head::{HeadScanner, Progress, RequestLine};
-use crate::http::pipeline::{OwnAnswer, ServerWish, Unanswered, Wish};
+use crate::http::pipeline::{AnsweredBy, ForServer, OwnAnswer, Unanswered};
 use crate::http::refusal::Refusal;
-use crate::http::request::{self, Asked, Fatal, Head, Manner, Persistence};
+use crate::http::request::{self, Fatal, Head, Persistence, ResponseForm, Route};
 
 /// A plain request for IDs, byte for byte. Programs send the same request again and again, and a head is
 /// understood by its bytes alone: input that begins with these bytes, which are a whole head, means the same.
@@ -73,17 +73,17 @@ impl Connection {
     pub(super) fn refuse_what_is_read(&mut self, turn: Turn<'_>, refusal: Refusal) {
         let fatal = match self.reading {
             Reading::Head(_) | Reading::Over => Fatal::in_head(refusal, self.held.as_bytes()),
-            Reading::Body { then: Unanswered { manner, .. }, .. } => {
-                Fatal { refusal, manner: Manner { persistence: Persistence::Close, ..manner } }
+            Reading::Body { then: Unanswered { form, .. }, .. } => {
+                Fatal { refusal, form: ResponseForm { persistence: Persistence::Close, ..form } }
             }
         };
         self.refuse(turn, fatal);
     }
 
-    pub(super) fn refuse(&mut self, turn: Turn<'_>, Fatal { refusal, manner }: Fatal) {
+    pub(super) fn refuse(&mut self, turn: Turn<'_>, Fatal { refusal, form }: Fatal) {
         self.held.clear();
         self.reading = Reading::Over;
-        self.pipeline.push(Unanswered { wish: Wish::Own(OwnAnswer::Refused(refusal)), manner });
+        self.pipeline.push(Unanswered { by: AnsweredBy::Connection(OwnAnswer::Refused(refusal)), form });
         self.answer_own(turn);
     }
 
@@ -128,19 +128,19 @@ impl Connection {
     }
 
     fn head_read(&mut self, turn: Turn<'_>, line: RequestLine, bytes: &[u8]) {
-        let Head { asked, manner, body, awaits_continue } = match request::parse(turn.config, line, bytes) {
+        let Head { route, form, body, awaits_continue } = match request::parse(turn.config, line, bytes) {
             Ok(head) => head,
             Err(fatal) => return self.refuse(turn, fatal),
         };
-        let wish = match asked {
-            Asked::TakeIds { count, query } => {
-                Wish::Server(ServerWish::Ids { count, query_bytes: self.pipeline.keep_query(query) })
+        let by = match route {
+            Route::TakeIds { count, query } => {
+                AnsweredBy::Server(ForServer::Ids { count, query_bytes: self.pipeline.keep_query(query) })
             }
-            Asked::Page(page) => Wish::Server(ServerWish::Page(page)),
-            Asked::Options(allow) => Wish::Own(OwnAnswer::Options(allow)),
-            Asked::Refused(refusal) => Wish::Own(OwnAnswer::Refused(refusal)),
+            Route::Page(page) => AnsweredBy::Server(ForServer::Page(page)),
+            Route::Options(allow) => AnsweredBy::Connection(OwnAnswer::Options(allow)),
+            Route::Refused(refusal) => AnsweredBy::Connection(OwnAnswer::Refused(refusal)),
         };
-        let request = Unanswered { wish, manner };
+        let request = Unanswered { by, form };
         if awaits_continue {
             self.pipeline.push_continue();
             self.answer_own(turn);
@@ -176,7 +176,7 @@ impl Connection {
 
     /// A request has been read to its end.
     fn request_read(&mut self, turn: Turn<'_>, request: Unanswered) {
-        self.reading = match request.manner.persistence {
+        self.reading = match request.form.persistence {
             // RFC 9112 §9.6: nothing after it is a request.
             Persistence::Close => Reading::Over,
             Persistence::Keep | Persistence::KeepAndSaySo => Reading::Head(HeadScanner::default()),
@@ -187,12 +187,13 @@ impl Connection {
 
     /// Remembers a request if it is one for IDs, and all there is to it is its head.
     fn remember(&mut self, head: &[u8], request: Unanswered) {
-        let is_plain = match request.wish {
-            Wish::Server(ServerWish::Ids { query_bytes, .. }) => query_bytes.is_none(),
-            Wish::Server(ServerWish::Page(_)) | Wish::Own(_) | Wish::Shed { .. } => false,
+        let is_plain = match request.by {
+            AnsweredBy::Server(ForServer::Ids { query_bytes, .. }) => query_bytes.is_none(),
+            AnsweredBy::Server(ForServer::Page(_)) | AnsweredBy::Connection(_) | AnsweredBy::Shed { .. } => {
+                false
+            }
         };
-        if is_plain && head.len() <= REMEMBERED_BYTES_MAX && request.manner.persistence != Persistence::Close
-        {
+        if is_plain && head.len() <= REMEMBERED_BYTES_MAX && request.form.persistence != Persistence::Close {
             let remembered =
                 self.remembered.get_or_insert_with(|| Box::new(Remembered { head: Vec::new(), request }));
             remembered.head.clear();
@@ -252,7 +253,7 @@ mod tests {
         // Had it remembered another meaning, that meaning would now be seen: so this way is taken at all.
         let count = NonZeroU64::new(9).unwrap();
         let remembered = connection.remembered.as_mut().unwrap();
-        remembered.request.wish = Wish::Server(ServerWish::Ids { count, query_bytes: None });
+        remembered.request.by = AnsweredBy::Server(ForServer::Ids { count, query_bytes: None });
         assert_eq!(read(&mut connection, request).0, [take(9)]);
         assert_eq!(read(&mut connection, &request[..20]).0, []);
         assert_eq!(read(&mut connection, &request[20..]).0, [take(1)]);
