@@ -397,6 +397,31 @@ fn a_learner_that_never_got_the_log_moves_by_joining_again() {
     cluster.await_voters(&[1, 2]);
 }
 
+/// The log that it then receives tells of its removal, which was before it joined this time.
+#[test]
+fn a_learner_that_never_got_the_log_and_was_removed_joins_again_and_stays() {
+    let Some(network) = Network::new() else {
+        eprintln!("skipped: this machine has no address 127.0.0.2");
+        return;
+    };
+    let mut cluster = Cluster::on(network.clone(), 1, &[]);
+    network.cut(1, 2, Cut::Broken);
+    cluster.add(2);
+    cluster.node(2).kill();
+    cluster.node(1).command(&["leave", "--id", "2"]).succeeded();
+    network.heal();
+    cluster.add(2);
+    cluster.await_voters(&[1, 2]);
+    let before = cluster.take();
+    // It hears of that removal again, whenever it applies the log from its beginning.
+    cluster.node(2).kill();
+    cluster.node(2).restart();
+    cluster.await_voters(&[1, 2]);
+    assert!(cluster.take() > before);
+    cluster.node(1).command(&["leave", "--id", "2"]).succeeded();
+    assert_eq!(cluster.node(2).await_end().code(), Some(0), "the removal that is its own");
+}
+
 #[test]
 fn a_copy_of_a_store_that_runs_beside_it_is_warned_of() {
     let directory = Directory::new();

@@ -271,7 +271,7 @@ impl Driver {
             }
             Output::RoleChanged { .. }
             | Output::MembershipChanged(_)
-            | Output::Removed
+            | Output::Removed { .. }
             | Output::PeerRemoved(_)
             | Output::Dropped { .. } => {}
         }

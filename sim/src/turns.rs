@@ -9,7 +9,7 @@ use ticketd::node::{Input, Output};
 use ticketd::peer::Frame;
 
 use crate::disk::Disk;
-use crate::host::{Health, slot_of};
+use crate::host::{Health, Standing, slot_of};
 use crate::network::LinkState;
 use crate::promises;
 use crate::schedule::{Direction, Epoch, Event, Slot};
@@ -131,8 +131,11 @@ impl World {
                 self.narrate(slot, || format!("has the members {}", names(&membership)));
                 self.relink(slot, &membership);
             }
-            Output::Removed => {
-                if let Some(process) = self.process(slot, epoch) {
+            Output::Removed { at } => {
+                if let Standing::Member { joined_at } = self.hosts[slot.at()].standing
+                    && at > joined_at
+                    && let Some(process) = self.process(slot, epoch)
+                {
                     process.removed = true;
                 }
             }
@@ -275,7 +278,7 @@ impl World {
                 | Output::Bequest { .. }
                 | Output::Answer { .. }
                 | Output::OperationDone { .. }
-                | Output::Removed
+                | Output::Removed { .. }
                 | Output::PeerRemoved(_)
                 | Output::Dropped { .. } => {}
             }

@@ -128,8 +128,12 @@ pub enum Output {
     },
     /// These are now the members: keep a link to each of the others.
     MembershipChanged(Arc<Membership>),
-    /// A membership without this node has been committed: it has left the cluster.
-    Removed,
+    /// A membership without this node has been committed. Where the node joined after that, which its store
+    /// knows, this is a removal that an earlier join was followed by, and says nothing about it.
+    Removed {
+        /// Where in the log that is, at the latest.
+        at: LogIndex,
+    },
     /// A membership without this other node has been committed: refuse it from now on.
     PeerRemoved(Peer),
     /// A message was dropped because no sound peer sends it. For the log.

@@ -354,23 +354,23 @@ impl Node {
                     leadership.on_reserved(range);
                 }
             }
-            Payload::Membership(membership) => self.on_membership_applied(membership),
+            Payload::Membership(membership) => self.on_membership_applied(membership, entry.index),
         }
     }
 
     fn on_restored(&mut self, snapshot: &Snapshot) {
         self.counter =
             Counter::decode(&snapshot.state).expect("states are checked before the core sees them");
-        self.on_membership_applied(&snapshot.membership);
+        self.on_membership_applied(&snapshot.membership, snapshot.last_included_index);
     }
 
-    fn on_membership_applied(&mut self, membership: &Arc<Membership>) {
+    fn on_membership_applied(&mut self, membership: &Arc<Membership>, at: LogIndex) {
         let before = std::mem::replace(&mut self.applied_membership, Arc::clone(membership));
         let me = self.config.raft.me;
         for id in before.members.keys() {
             match before.peer(*id) {
                 Some(peer) if membership.contains(peer) => {}
-                Some(peer) if peer == me => self.outputs.push_back(Output::Removed),
+                Some(peer) if peer == me => self.outputs.push_back(Output::Removed { at }),
                 Some(peer) => self.outputs.push_back(Output::PeerRemoved(peer)),
                 None => {}
             }

@@ -158,7 +158,7 @@ impl Bench {
             }
             Output::Answer { request, answer } => self.answers.push((request, answer)),
             Output::OperationDone { operation, outcome } => self.operations.push((operation, outcome)),
-            Output::Removed => self.removed.push(at),
+            Output::Removed { .. } => self.removed.push(at),
             Output::PeerRemoved(gone) => self.peers_removed.push((at, gone)),
             Output::RoleChanged { .. } | Output::MembershipChanged(_) => {}
             Output::Dropped { reason, .. } => panic!("dropped: {reason:?}"),

@@ -298,7 +298,13 @@ impl Server {
                     log::debug!("node {peer} is refused from now on");
                     self.peer_connections.close_departed(&self.ctx);
                 }
-                Output::Removed => self.on_removed("the members have agreed on it"),
+                Output::Removed { at } if at <= self.ctx.me.joined_at => {
+                    log::debug!(
+                        "the removal at {at} was before this node joined, at {}",
+                        self.ctx.me.joined_at
+                    );
+                }
+                Output::Removed { at: _ } => self.on_removed("the members have agreed on it"),
                 Output::Dropped { from, reason } => self.on_dropped(from, reason),
             }
         }

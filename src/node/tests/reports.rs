@@ -104,7 +104,7 @@ fn a_node_that_hears_of_its_own_removal_says_so_and_of_nobody_else_s() {
     node.step(Micros(1), Input::Message { from: peer(1), message: Message::AppendEntries(append) });
     node.step(Micros(2), Input::WritesDurable { through: WriteId(1) });
     let outputs: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
-    assert!(outputs.contains(&Output::Removed), "{outputs:?}");
+    assert!(outputs.contains(&Output::Removed { at: LogIndex(2) }), "{outputs:?}");
     assert!(!outputs.iter().any(|output| matches!(output, Output::PeerRemoved(_))), "{outputs:?}");
 }
 
