@@ -50,6 +50,8 @@ pub(super) struct Link {
     /// The refusal that has been logged.
     pub(super) refusal: Option<Refuse>,
     pub(super) last_heard: Option<Micros>,
+    /// When this link was made: nobody was there to be heard before.
+    made_at: Micros,
     /// That it says nothing has been logged, and it has said nothing since.
     is_silent: bool,
     pub(super) output: SendQueue,
@@ -190,8 +192,7 @@ impl Links {
     /// have ended, or what they send does not arrive.
     pub(super) fn watch_silence(&mut self, ctx: &Context, led_since: Micros, patience_us: u64) {
         for (_, link) in &mut self.links {
-            let heard = link.last_heard.map_or(led_since, |heard| heard.max(led_since));
-            let silence_us = ctx.now().since(heard);
+            let silence_us = link.silence_us(ctx.now(), led_since);
             let is_silent = silence_us >= patience_us && ctx.membership.contains(link.peer);
             if is_silent && !link.is_silent {
                 log::warn!("{}", narrate::silence_line(link.peer.id, link.is_up(), silence_us));
@@ -266,6 +267,7 @@ impl Link {
             missed: false,
             refusal: None,
             last_heard: None,
+            made_at: now,
             is_silent: false,
             output: SendQueue::default(),
             flaps: LogLimit::default(),
@@ -275,6 +277,11 @@ impl Link {
     /// Whether messages can be sent on it.
     pub(super) fn is_up(&self) -> bool {
         matches!(self.state, LinkState::Up { .. })
+    }
+
+    /// For how long it has said nothing to this node, which leads since `led_since`.
+    fn silence_us(&self, now: Micros, led_since: Micros) -> u64 {
+        now.since(self.last_heard.unwrap_or(self.made_at).max(led_since))
     }
 
     /// Where to dial: whoever announces an address is there, whatever was recorded before. But others could
@@ -313,4 +320,22 @@ impl Link {
 fn random_bits(peer: Peer) -> u64 {
     let low = peer.incarnation.0 & u128::from(u64::MAX);
     u64::try_from(low).expect("masked to 64 bits")
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_core::{Incarnation, NodeId};
+
+    use super::*;
+
+    #[test]
+    fn a_member_is_silent_since_it_was_heard_last_or_could_first_be_heard_by_this_leader() {
+        let peer = Peer { id: NodeId::new(2).unwrap(), incarnation: Incarnation(2) };
+        let joined = Micros(5_000);
+        let mut link = Link::new(peer, "b:9000", 0, joined);
+        assert_eq!(link.silence_us(Micros(5_100), Micros(1_000)), 100, "it joined an old leader's cluster");
+        assert_eq!(link.silence_us(Micros(9_000), Micros(8_000)), 1_000, "the leader is new");
+        link.last_heard = Some(Micros(8_900));
+        assert_eq!(link.silence_us(Micros(9_000), Micros(8_000)), 100);
+    }
 }
