@@ -94,7 +94,7 @@ pub struct Server {
     /// When the last turn began.
     turn_began: Micros,
     upkeep_at: Micros,
-    /// Another thread has something for the loop.
+    /// Another thread, or the disk's queue, has something for the loop.
     woken: bool,
     /// What this turn has to write.
     writes: Vec<Write>,
@@ -219,7 +219,11 @@ impl Server {
     /// How long nothing needs to be done; `None` for ever.
     fn timeout(&self) -> Option<Duration> {
         let now = self.ctx.now();
-        if self.ctx.has_work() || self.peer_connections.has_work(now) || self.clients.has_work(now) {
+        if self.woken
+            || self.ctx.has_work()
+            || self.peer_connections.has_work(now)
+            || self.clients.has_work(now)
+        {
             return Some(Duration::ZERO);
         }
         let deadlines = [
@@ -309,7 +313,7 @@ impl Server {
             }
         }
         if !self.writes.is_empty() {
-            self.storage.submit(self.writes.drain(..));
+            self.woken |= self.storage.submit(self.writes.drain(..));
         }
     }
 

@@ -84,17 +84,20 @@ impl StorageThread {
     }
 
     /// Queues writes; those of one call become durable together, as far as one transaction goes. After a
-    /// failure they are dropped: nothing more is written.
+    /// failure they are dropped: nothing more is written, and [`StorageThread::poll`] says why. True where
+    /// there is such a failure; no wake tells of one that these writes have caused, by their number.
     ///
     /// # Panics
     /// Where a write's id does not follow the last one's.
-    pub fn submit(&self, writes: impl IntoIterator<Item = Write>) {
+    pub fn submit(&self, writes: impl IntoIterator<Item = Write>) -> bool {
         let mut queue = self.shared.lock();
         for write in writes {
             queue.push(write);
         }
+        let has_failed = queue.failure.is_some();
         drop(queue);
         self.shared.changed.notify_one();
+        has_failed
     }
 
     /// What became of the writes since the last call; `None` where that is nothing. Call it until then.
@@ -461,15 +464,16 @@ mod tests {
         wakes.recv().unwrap();
         assert_eq!(thread.poll(), Some(Completion::Durable { through: WriteId(1) }));
         // The thread is held in its wake; each write weighs 2.
-        let mut id = 1;
-        while thread.poll().is_none() {
+        let mut id = 2;
+        while !thread.submit([nth(id)]) {
             id += 1;
-            thread.submit([nth(id)]);
             assert!(id < WAITING_WEIGHT_MAX as u64, "no bound was reached");
         }
         assert_eq!(id, WAITING_WEIGHT_MAX as u64 / 2 + 2);
-        drop(go);
         let waiting_weight = WAITING_WEIGHT_MAX + 2;
+        let failure = StoreError::Backlog { waiting_weight };
+        assert_eq!(thread.poll(), Some(Completion::Failed(failure)), "the disk need not answer for that");
+        drop(go);
         assert_eq!(thread.shutdown(), Err(StoreError::Backlog { waiting_weight }));
         assert_eq!(Store::open(dir.path()).unwrap().recovered().entries.len(), 1);
     }
