@@ -48,10 +48,14 @@ impl Raft {
     }
 
     /// Hands over where a write has taken an election timeout: a sick disk must not hold a healthy cluster.
+    /// Only where something is committed that this disk does not have yet: then a majority of disks is quicker,
+    /// and can elect another without it. Where all are as slow, whoever takes over is no better off, and nobody
+    /// leads while the votes are being written.
     pub(crate) fn escape_stalled_disk(&mut self) {
         let timeout = self.config.election_timeout_us;
         let now = self.now;
-        let stalled = self.persistence.oldest_issued_at().is_some_and(|at| now.since(at) >= timeout);
+        let stalled = self.persistence.oldest_issued_at().is_some_and(|at| now.since(at) >= timeout)
+            && self.commit_index > self.persistence.durable_index();
         let target = self.transfer_target(None);
         let RoleState::Leader(leader) = &mut self.role else { return };
         if stalled && leader.stall_tolerated_until <= now && leader.transfer.is_none() && target.is_some() {

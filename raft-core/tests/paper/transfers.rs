@@ -183,14 +183,49 @@ fn a_leader_whose_disk_stalls_for_an_election_timeout_hands_over() {
 #[test]
 fn a_leader_with_a_stalled_disk_that_nobody_can_relieve_leads_on_between_its_attempts() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
-    cluster.stalled.extend([1, 2, 3]);
-    cluster.propose(1, "durable nowhere");
+    cluster.stalled.insert(1);
+    cluster.propose(1, "not durable with its leader");
+    cluster.settle();
+    // From now on nobody can vote.
+    cluster.stalled.extend([2, 3]);
     cluster.pass(ELECTION_TIMEOUT_US + HEARTBEAT_INTERVAL_US);
     assert!(refused(&mut cluster, 1), "a hand-over is under way");
     cluster.pass(ELECTION_TIMEOUT_US);
     assert!(!refused(&mut cluster, 1), "it was given up, and the next does not follow at once");
     cluster.pass(ELECTION_TIMEOUT_US + HEARTBEAT_INTERVAL_US);
     assert!(refused(&mut cluster, 1), "it is tried again");
+}
+
+/// All disks are slow for a moment: nobody is better placed to lead than whoever leads.
+#[test]
+fn a_leader_whose_disk_is_no_slower_than_the_others_leads_on() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.stalled.extend([1, 2, 3]);
+    cluster.propose(1, "slow everywhere");
+    cluster.pass(ELECTION_TIMEOUT_US + 2 * HEARTBEAT_INTERVAL_US);
+    assert!(!refused(&mut cluster, 1), "no hand-over is under way");
+    cluster.stalled.clear();
+    cluster.settle();
+    assert_eq!(cluster.role(1), Role::Leader);
+    assert_eq!(cluster.nodes[&1].raft.current_term(), Term(2));
+}
+
+/// It goes on confirming its leadership: the successor's election would wait for the same disk.
+#[test]
+fn a_leader_with_a_stalled_disk_leads_on_where_its_successor_would_need_that_disk() {
+    for (voters, dead) in [(&[1, 2][..], &[][..]), (&[1, 2, 3], &[3])] {
+        let mut cluster = Cluster::led_by_1(voters);
+        for number in dead {
+            cluster.crash(*number);
+        }
+        cluster.stalled.insert(1);
+        cluster.propose(1, "durable with one of two");
+        cluster.settle();
+        cluster.pass(3 * ELECTION_TIMEOUT_US);
+        let barrier = cluster.barrier(1);
+        cluster.settle();
+        assert!(cluster.events(1).contains(&Output::BarrierPassed(barrier)), "{voters:?} without {dead:?}");
+    }
 }
 
 #[test]
