@@ -74,6 +74,8 @@ pub enum ChangeRefused {
     NoSuchMember,
     /// The last voter can not be removed: nothing would be left to agree.
     LastVoter,
+    /// Of the voters that would be left, no majority is at hand: nothing more could be agreed on.
+    NoQuorumLeft,
 }
 
 impl Membership {

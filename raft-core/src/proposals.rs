@@ -9,7 +9,7 @@ use crate::membership::{ChangeRefused, Membership, MembershipChange, Suffrage};
 use crate::progress::Progress;
 use crate::raft::Raft;
 use crate::roles::{CatchUp, RoleState};
-use crate::types::ProposalId;
+use crate::types::{LogIndex, ProposalId};
 
 impl Raft {
     pub(crate) fn on_propose(&mut self, proposal: ProposalId, command: Arc<[u8]>) {
@@ -79,7 +79,32 @@ impl Raft {
         if self.log.membership_index() > self.commit_index {
             return Err(ChangeRefused::InProgress);
         }
-        self.log.membership().changed(change)
+        let changed = self.log.membership().changed(change)?;
+        if let (MembershipChange::Remove(_), Some(changed)) = (change, &changed) {
+            self.check_quorum_of(changed)?;
+        }
+        Ok(changed)
+    }
+
+    /// Whether a membership with fewer voters would be committed. It holds from when it is in the log, so where
+    /// it is not, nothing else ever is: not without those whose absence is why.
+    fn check_quorum_of(&self, membership: &Membership) -> Result<(), ChangeRefused> {
+        let RoleState::Leader(leader) = &self.role else { return Err(ChangeRefused::LeaderTooNew) };
+        let me = self.config.me.id;
+        let has_quorum = |counts: &dyn Fn(&Progress) -> bool| {
+            let counted =
+                membership.voters().filter(|id| *id == me || leader.progress.get(id).is_some_and(counts));
+            counted.count() >= membership.quorum()
+        };
+        let lives = |p: &Progress| p.is_responsive(self.now, self.config.election_timeout_us);
+        if has_quorum(&|p| lives(p) && p.match_index > LogIndex(0)) {
+            Ok(())
+        } else if has_quorum(&lives) {
+            // A new leader takes everybody for alive, until they have had the time to say so.
+            Err(ChangeRefused::LeaderTooNew)
+        } else {
+            Err(ChangeRefused::NoQuorumLeft)
+        }
     }
 
     /// A new membership holds from the moment that it is in the log (dissertation §4.1).

@@ -191,6 +191,8 @@ fn is_settled(reason: ChangeRefused, wish: &Wish) -> bool {
         | (ChangeRefused::NoSuchMember, Wish::Move(..)) => true,
         // Its former life is still a member: that is being worked on.
         (ChangeRefused::IdTaken, Wish::Join(_)) => false,
+        // Others are down: they come back.
+        (ChangeRefused::NoQuorumLeft, Wish::Leave(_)) => false,
         (reason, wish) => violated!("{wish:?} was refused: {reason:?}"),
     }
 }

@@ -225,7 +225,10 @@ fn refusal(id: NodeId, problem: &AskProblem, in_the_way: InTheWay) -> String {
         }
         AskProblem::Interrupted => format!("{problem}: give the command again to join"),
         AskProblem::Refused(
-            RefusedReason::NoSuchMember | RefusedReason::LastVoter | RefusedReason::TransferFailed,
+            RefusedReason::NoSuchMember
+            | RefusedReason::LastVoter
+            | RefusedReason::TransferFailed
+            | RefusedReason::NoQuorumLeft,
         )
         | AskProblem::GaveUp { .. }
         | AskProblem::Incompatible { .. } => problem.to_string(),

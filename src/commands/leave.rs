@@ -98,6 +98,7 @@ fn remove(
         AskProblem::Refused(RefusedReason::NoSuchMember) if absent == Absent::IsDone => Ok(()),
         AskProblem::Refused(RefusedReason::NoSuchMember) => Err(Failure::runtime(no_member(id))),
         AskProblem::Refused(RefusedReason::LastVoter) => Err(Failure::runtime(last_member(id))),
+        AskProblem::Refused(RefusedReason::NoQuorumLeft) => Err(Failure::runtime(no_quorum_left(id))),
         AskProblem::Refused(
             RefusedReason::IdTaken
             | RefusedReason::TransferFailed
@@ -112,6 +113,13 @@ fn remove(
 
 fn no_member(id: NodeId) -> String {
     format!("node {id} is not a member of the cluster: 'ticketd status' shows who is")
+}
+
+fn no_quorum_left(id: NodeId) -> String {
+    format!(
+        "without node {id}, too few of the voters that are left are up to agree on anything: start those that are \
+         down, or remove them first ('ticketd leave --id N'); 'ticketd status' shows who is up"
+    )
 }
 
 fn last_member(id: NodeId) -> String {

@@ -49,7 +49,8 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
             RefusedReason::IdTaken
             | RefusedReason::LastVoter
             | RefusedReason::Removed
-            | RefusedReason::TooManyMembers,
+            | RefusedReason::TooManyMembers
+            | RefusedReason::NoQuorumLeft,
         )
         | AskProblem::Interrupted
         | AskProblem::GaveUp { .. }

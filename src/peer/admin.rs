@@ -103,6 +103,8 @@ pub enum RefusedReason {
     Removed,
     /// The cluster has [`MEMBERS_MAX`](crate::codec::MEMBERS_MAX) members already.
     TooManyMembers,
+    /// Of the voters that would be left, no majority is at hand.
+    NoQuorumLeft,
 }
 
 impl fmt::Display for RetryReason {
@@ -127,6 +129,9 @@ impl fmt::Display for RefusedReason {
             }
             RefusedReason::Removed => "this node has been removed from the cluster",
             RefusedReason::TooManyMembers => "the cluster has as many members as it can have",
+            RefusedReason::NoQuorumLeft => {
+                "too few of the voters that would be left are up to agree on anything"
+            }
         })
     }
 }
@@ -261,6 +266,7 @@ const fn refused_code(reason: RefusedReason) -> u8 {
         RefusedReason::TransferFailed => 4,
         RefusedReason::Removed => 5,
         RefusedReason::TooManyMembers => 6,
+        RefusedReason::NoQuorumLeft => 7,
     }
 }
 
@@ -272,6 +278,7 @@ fn read_refused_reason(reader: &mut Reader<'_>) -> Result<RefusedReason, DecodeE
         4 => Ok(RefusedReason::TransferFailed),
         5 => Ok(RefusedReason::Removed),
         6 => Ok(RefusedReason::TooManyMembers),
+        7 => Ok(RefusedReason::NoQuorumLeft),
         other => Err(DecodeError::UnknownKind(other)),
     }
 }

@@ -191,6 +191,7 @@ fn response(me: &Me, membership: &Membership, asked: Asked, outcome: OperationOu
             ChangeRefused::IdTaken => AdminResponse::Refused(RefusedReason::IdTaken),
             ChangeRefused::NoSuchMember => AdminResponse::Refused(RefusedReason::NoSuchMember),
             ChangeRefused::LastVoter => AdminResponse::Refused(RefusedReason::LastVoter),
+            ChangeRefused::NoQuorumLeft => AdminResponse::Refused(RefusedReason::NoQuorumLeft),
         },
     }
 }
@@ -279,6 +280,7 @@ mod tests {
             (OperationOutcome::TooManyMembers, RefusedReason::TooManyMembers),
             (OperationOutcome::Refused(ChangeRefused::IdTaken), RefusedReason::IdTaken),
             (OperationOutcome::Refused(ChangeRefused::LastVoter), RefusedReason::LastVoter),
+            (OperationOutcome::Refused(ChangeRefused::NoQuorumLeft), RefusedReason::NoQuorumLeft),
             (OperationOutcome::Refused(ChangeRefused::NoSuchMember), RefusedReason::NoSuchMember),
         ] {
             assert_eq!(respond(outcome), AdminResponse::Refused(reason));

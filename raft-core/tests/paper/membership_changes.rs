@@ -50,6 +50,47 @@ fn a_leader_that_alone_holds_its_own_removal_campaigns_after_a_restart_and_compl
     assert!(!cluster.nodes[&1].raft.committed_membership().contains(peer(2)), "the removal is committed");
 }
 
+/// The change holds from when it is in the log: where nobody could commit it, nothing else ever would be.
+#[test]
+fn a_voter_is_not_removed_where_those_left_that_live_are_no_majority_of_them() {
+    for (voters, dead, asked_of) in [(&[1, 2, 3][..], &[3][..], 2), (&[1, 2, 3, 4, 5], &[4, 5], 3)] {
+        let mut cluster = Cluster::led_by_1(voters);
+        for number in dead {
+            cluster.crash(*number);
+        }
+        cluster.pass(2 * ELECTION_TIMEOUT_US);
+        for living in [asked_of, 1] {
+            let proposal = cluster.remove(1, living);
+            let refused = ProposalOutcome::Refused(ChangeRefused::NoQuorumLeft);
+            assert_eq!(outcome(&mut cluster, 1, proposal), Some(refused), "{living} of {voters:?}");
+        }
+        // Whoever is dead can go, and then the other can.
+        for gone in dead.iter().chain([&asked_of]) {
+            let proposal = cluster.remove(1, *gone);
+            cluster.settle();
+            let done = outcome(&mut cluster, 1, proposal);
+            assert!(matches!(done, Some(ProposalOutcome::Committed(_))), "{gone} of {voters:?}: {done:?}");
+        }
+    }
+}
+
+/// A new leader takes everybody for alive until they have had the time to answer.
+#[test]
+fn a_new_leader_removes_nobody_whom_the_others_may_need_before_it_knows_who_lives() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.crash(3);
+    cluster.transfer(1, Some(2));
+    cluster.settle();
+    assert_eq!(cluster.role(2), Role::Leader);
+    let proposal = cluster.remove(2, 1);
+    let refused = ProposalOutcome::Refused(ChangeRefused::LeaderTooNew);
+    assert_eq!(outcome(&mut cluster, 2, proposal), Some(refused));
+    cluster.pass(2 * ELECTION_TIMEOUT_US);
+    let proposal = cluster.remove(2, 1);
+    let refused = ProposalOutcome::Refused(ChangeRefused::NoQuorumLeft);
+    assert_eq!(outcome(&mut cluster, 2, proposal), Some(refused));
+}
+
 /// §4.2.1: a new server is a learner until it has caught up, and the leader then makes it a voter.
 #[test]
 fn a_learner_is_promoted_once_it_has_all_that_is_committed_and_not_before() {
