@@ -107,11 +107,15 @@ impl Raft {
 
     /// A follower has heard nothing for too long.
     pub(crate) fn on_election_timeout(&mut self) {
-        let RoleState::Follower(Follower { pace, .. }) = self.role else { return };
-        if self.may_campaign() {
+        let RoleState::Follower(Follower { pace, leader, .. }) = self.role else { return };
+        // While the vote that may decide this election is being written, its own candidacy would wait behind that.
+        // Where disks take longer than elections, each term would begin before the last can end.
+        let votes = leader.is_none() && self.hard_state.voted_for.is_some();
+        let is_voting = votes && !self.persistence.is_hard_state_durable();
+        if self.may_campaign() && (pace != Pace::Patient || !is_voting) {
             self.start_pre_vote(pace);
         } else {
-            // It can not become leader, but it should no longer name one that is silent.
+            // It can not become leader, or not yet, but it should no longer name one that is silent.
             let deadline = self.random_election_deadline();
             self.role = RoleState::Follower(Follower::waiting(self.now, deadline));
         }
@@ -123,19 +127,35 @@ impl Raft {
         self.start_pre_vote(pace);
     }
 
-    /// Nobody has won the election (Raft §5.2: a split vote). Where its own vote is still being written, it
-    /// goes on waiting: another term would only be another write to wait for.
+    /// Nobody has won the election. Where somebody refused, the vote may be split (Raft §5.2), and only another
+    /// term decides. Where nobody did, votes are being written still, this node's own or others', and another
+    /// term would only be another write to wait for: it goes on waiting in this one. Those who have not answered
+    /// may not have been asked, so they are asked once more.
     pub(crate) fn on_candidate_timeout(&mut self) {
         let deadline = self.random_election_deadline();
-        match &mut self.role {
-            RoleState::Candidate(candidate) if !self.persistence.is_durable(candidate.vote_write) => {
-                candidate.retry_deadline = deadline;
-            }
-            RoleState::Candidate(_)
-            | RoleState::Follower(_)
-            | RoleState::PreCandidate(_)
-            | RoleState::Leader(_)
-            | RoleState::Muted(_) => self.start_pre_vote(Pace::Patient),
+        let RoleState::Candidate(candidate) = &mut self.role else { return };
+        candidate.retry_deadline = deadline;
+        if !self.persistence.is_durable(candidate.vote_write) {
+            return;
+        }
+        // What a former leader has wished is not asked for again: it may have changed its mind.
+        if candidate.is_refused || candidate.reason == CampaignReason::LeadershipTransfer {
+            self.start_pre_vote(Pace::Patient);
+            return;
+        }
+        let answered = candidate.votes.clone();
+        let request = Message::RequestVote(self.vote_request(CampaignReason::LeaderLost));
+        for voter in self.other_voters().into_iter().filter(|voter| !answered.contains(&voter.id)) {
+            self.send(voter, request.clone());
+        }
+    }
+
+    fn vote_request(&self, reason: CampaignReason) -> RequestVote {
+        RequestVote {
+            term: self.hard_state.current_term,
+            last_log_index: self.log.last_index(),
+            last_log_term: self.log.last_term(),
+            reason,
         }
     }
 
@@ -212,21 +232,17 @@ impl Raft {
         let (now, until) = (self.now, self.promised_until);
         let free = reason == CampaignReason::LeadershipTransfer || until <= now;
         assert!(free, "a campaign at {now:?}, a leader was promised support until {until:?}");
-        let term = self.hard_state.current_term.next();
-        self.hard_state.current_term = term;
+        self.hard_state.current_term = self.hard_state.current_term.next();
         self.hard_state.voted_for = Some(self.config.me);
         self.persistence.note_hard_state();
         self.role = RoleState::Candidate(Candidate {
             votes: BTreeSet::new(),
             vote_write: self.persistence.write_of_this_step(),
+            reason,
+            is_refused: false,
             retry_deadline: self.random_election_deadline(),
         });
-        let request = RequestVote {
-            term,
-            last_log_index: self.log.last_index(),
-            last_log_term: self.log.last_term(),
-            reason,
-        };
+        let request = self.vote_request(reason);
         let log_is_durable = self.persistence.durable_index() == request.last_log_index;
         let at_once = log_is_durable && reason == CampaignReason::LeaderLost;
         for voter in self.other_voters() {

@@ -23,6 +23,8 @@ pub(crate) struct Persistence {
     issued: WriteId,
     /// The last write that is durable.
     durable: WriteId,
+    /// The last write that held a term or a vote.
+    hard_state_write: WriteId,
     /// Up to this index the log, as it is in memory now, is durable.
     durable_index: LogIndex,
     /// Handed out and not yet durable, oldest first.
@@ -58,6 +60,7 @@ impl Persistence {
         Persistence {
             issued: WriteId(0),
             durable: WriteId(0),
+            hard_state_write: WriteId(0),
             durable_index: last_index,
             in_flight: VecDeque::new(),
             withheld: VecDeque::new(),
@@ -74,6 +77,11 @@ impl Persistence {
     /// Whether this write is durable.
     pub(crate) fn is_durable(&self, write: WriteId) -> bool {
         write <= self.durable
+    }
+
+    /// Whether the term and the vote, as they are in memory now, are durable.
+    pub(crate) fn is_hard_state_durable(&self) -> bool {
+        self.is_durable(self.hard_state_write)
     }
 
     /// The write that will carry what this step changes.
@@ -129,6 +137,9 @@ impl Persistence {
             self.issued = write.id;
             let in_flight = InFlight { id: write.id, issued_at: now, last_index: log.last_index() };
             self.in_flight.push_back(in_flight);
+            if write.hard_state.is_some() {
+                self.hard_state_write = write.id;
+            }
         }
         for (to, message) in mem::take(&mut self.promises) {
             self.withhold(to, message);
@@ -157,9 +168,17 @@ impl Persistence {
 
     /// What tells two of these apart, between two steps: writes are counted from the last durable one.
     pub(crate) fn fingerprint(&self, age: impl Fn(Micros) -> u64, state: &mut impl Hasher) {
-        let Persistence { issued, durable: _, durable_index, in_flight, withheld, changes: _, promises: _ } =
-            self;
-        (self.distance(*issued), durable_index).hash(state);
+        let Persistence {
+            issued,
+            durable: _,
+            hard_state_write,
+            durable_index,
+            in_flight,
+            withheld,
+            changes: _,
+            promises: _,
+        } = self;
+        (self.distance(*issued), self.distance(*hard_state_write), durable_index).hash(state);
         for InFlight { id, issued_at, last_index } in in_flight {
             (self.distance(*id), age(*issued_at), last_index).hash(state);
         }

@@ -33,6 +33,8 @@ impl Raft {
         {
             candidate.votes.insert(from.id);
             self.lead_if_elected();
+        } else if let RoleState::Candidate(candidate) = &mut self.role {
+            candidate.is_refused = true;
         }
     }
 

@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::io::{Audience, Confirmation, Role};
 use crate::lease::LeaseRounds;
-use crate::message::PreVote;
+use crate::message::{CampaignReason, PreVote};
 use crate::progress::Progress;
 use crate::thrift::Thrift;
 use crate::types::{BarrierId, LogIndex, Micros, NodeId, Peer, ProposalId, Round, WriteId};
@@ -63,7 +63,11 @@ pub(crate) struct Candidate {
     pub(crate) votes: BTreeSet<NodeId>,
     /// The write that holds its own vote.
     pub(crate) vote_write: WriteId,
-    /// When it gives up and asks anew.
+    /// Why it campaigns.
+    pub(crate) reason: CampaignReason,
+    /// Whether anybody has refused it a vote.
+    pub(crate) is_refused: bool,
+    /// When it looks whether to go on waiting.
     pub(crate) retry_deadline: Micros,
 }
 

@@ -5,7 +5,7 @@ use raft_core::{
     PreVoteResponse, Raft, RequestVote, RequestVoteResponse, Role, Round, Term,
 };
 
-use crate::harness::cluster::Cluster;
+use crate::harness::cluster::{Cluster, Envelope};
 use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, config, id, membership, peer, recovered};
 
 fn heartbeat(term: u64) -> Message {
@@ -473,6 +473,65 @@ fn a_candidate_whose_own_vote_is_not_durable_waits_for_it_and_enters_no_further_
     );
     cluster.sync_one(1);
     assert_eq!(cluster.role(1), Role::Leader);
+}
+
+/// Their disks take three election timeouts for a transaction, which holds what waited when it began. Whoever
+/// began another term meanwhile would only have them write another vote.
+#[test]
+fn voters_whose_disks_take_longer_than_their_election_timeouts_elect_somebody() {
+    for slow in [&[2, 3][..], &[1, 2, 3]] {
+        let mut cluster = Cluster::new(&[1, 2, 3]);
+        cluster.stalled.extend(slow);
+        let transactions = 20;
+        let elected = (0..transactions).any(|_| {
+            let taken: Vec<(u64, usize)> =
+                slow.iter().map(|number| (*number, cluster.node(*number).disk.pending())).collect();
+            cluster.pass(3 * ELECTION_TIMEOUT_US);
+            for (number, writes) in taken {
+                for _ in 0..writes {
+                    cluster.sync_one(number);
+                }
+            }
+            cluster.settle();
+            cluster.leader().is_some()
+        });
+        assert!(elected, "{transactions} transactions at {slow:?}, and nobody leads");
+    }
+}
+
+/// Node 1 as a candidate, whose requests were lost.
+fn unheard_candidate(voters: &[u64]) -> Cluster {
+    let mut cluster = Cluster::new(voters);
+    cluster.campaign(1);
+    cluster.deliver(1, 2);
+    cluster.deliver(2, 1);
+    assert_eq!(cluster.role(1), Role::Candidate);
+    let is_request = |e: &Envelope| matches!(e.message, Message::RequestVote(_));
+    let lost = std::mem::take(&mut cluster.network);
+    assert_eq!(lost.iter().filter(|e| is_request(e)).count(), voters.len() - 1);
+    cluster
+}
+
+/// The term of node 1, which campaigned and heard nothing, after some more time, and whether it leads then.
+fn after_a_silence(cluster: &mut Cluster) -> (Term, Role) {
+    cluster.pass(3 * ELECTION_TIMEOUT_US);
+    (cluster.nodes[&1].raft.current_term(), cluster.role(1))
+}
+
+#[test]
+fn a_candidate_that_nobody_has_answered_asks_again_in_the_same_term() {
+    let mut cluster = unheard_candidate(&[1, 2]);
+    let (term, role) = after_a_silence(&mut cluster);
+    assert_eq!((term, role), (Term(2), Role::Leader));
+}
+
+#[test]
+fn a_candidate_that_was_refused_a_vote_tries_another_term() {
+    let mut cluster = unheard_candidate(&[1, 2, 3]);
+    let refusal = RequestVoteResponse { term: Term(2), vote_granted: false };
+    cluster.node(1).receive(peer(2), Message::RequestVoteResponse(refusal));
+    let (term, role) = after_a_silence(&mut cluster);
+    assert_eq!((term, role), (Term(3), Role::Leader));
 }
 
 /// Quick failover is for the moment in which the others find out as well; without a majority it would
