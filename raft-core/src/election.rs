@@ -108,8 +108,8 @@ impl Raft {
     /// A follower has heard nothing for too long.
     pub(crate) fn on_election_timeout(&mut self) {
         let RoleState::Follower(Follower { pace, leader, .. }) = self.role else { return };
-        // While the vote that may decide this election is being written, its own candidacy would wait behind that.
-        // Where disks take longer than elections, each term would begin before the last can end.
+        // While the vote that may decide this election is being written, its own candidacy would wait behind
+        // that. Where disks take longer than elections, each term would begin before the last can end.
         let votes = leader.is_none() && self.hard_state.voted_for.is_some();
         let is_voting = votes && !self.persistence.is_hard_state_durable();
         if self.may_campaign() && (pace != Pace::Patient || !is_voting) {
@@ -127,10 +127,10 @@ impl Raft {
         self.start_pre_vote(pace);
     }
 
-    /// Nobody has won the election. Where somebody refused, the vote may be split (Raft §5.2), and only another
-    /// term decides. Where nobody did, votes are being written still, this node's own or others', and another
-    /// term would only be another write to wait for: it goes on waiting in this one. Those who have not answered
-    /// may not have been asked, so they are asked once more.
+    /// Nobody has won the election. Where somebody refused, the vote may be split (Raft §5.2), and only
+    /// another term decides. Where nobody did, votes are being written still, this node's own or others', and
+    /// another term would only be another write to wait for: it goes on waiting in this one. Those who have
+    /// not answered may not have been asked, so they are asked once more.
     pub(crate) fn on_candidate_timeout(&mut self) {
         let deadline = self.random_election_deadline();
         let RoleState::Candidate(candidate) = &mut self.role else { return };

@@ -48,9 +48,9 @@ impl Raft {
     }
 
     /// Hands over where a write has taken an election timeout: a sick disk must not hold a healthy cluster.
-    /// Only where something is committed that this disk does not have yet: then a majority of disks is quicker,
-    /// and can elect another without it. Where all are as slow, whoever takes over is no better off, and nobody
-    /// leads while the votes are being written.
+    /// Only where something is committed that this disk does not have yet: then a majority of disks is
+    /// quicker, and can elect another without it. Where all are as slow, whoever takes over is no better off,
+    /// and nobody leads while the votes are being written.
     pub(crate) fn escape_stalled_disk(&mut self) {
         let timeout = self.config.election_timeout_us;
         let now = self.now;

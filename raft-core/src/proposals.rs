@@ -86,8 +86,8 @@ impl Raft {
         Ok(changed)
     }
 
-    /// Whether a membership with fewer voters would be committed. It holds from when it is in the log, so where
-    /// it is not, nothing else ever is: not without those whose absence is why.
+    /// Whether a membership with fewer voters would be committed. It holds from when it is in the log, so
+    /// where it is not, nothing else ever is: not without those whose absence is why.
     fn check_quorum_of(&self, membership: &Membership) -> Result<(), ChangeRefused> {
         let RoleState::Leader(leader) = &self.role else { return Err(ChangeRefused::LeaderTooNew) };
         let me = self.config.me.id;
