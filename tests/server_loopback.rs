@@ -174,10 +174,11 @@ fn leadership_goes_to_whom_an_operator_names() {
     let nodes = cluster_of_three(&directory);
     let next = &nodes[(leader_position(&nodes) + 1) % 3];
     // Asked of one that does not lead: the request follows the redirect.
-    let transferred = ask(&next.peer_address, &AdminRequest::Transfer { to: Some(id(next.id)) });
+    let transferred =
+        ask(&next.peer_address, &AdminRequest::Transfer { cluster: CLUSTER, to: Some(id(next.id)) });
     assert_eq!(transferred, AdminResponse::Transferred);
     wait_until("it leads", || next.status().contains(r#""role":"leader""#));
-    let stranger = AdminRequest::Transfer { to: Some(id(9)) };
+    let stranger = AdminRequest::Transfer { cluster: CLUSTER, to: Some(id(9)) };
     assert_eq!(ask(&nodes[0].peer_address, &stranger), AdminResponse::Refused(RefusedReason::NoSuchMember));
     for node in nodes {
         assert_eq!(node.stop(), Exit::Stopped);
@@ -241,19 +242,40 @@ fn a_node_that_comes_back_elsewhere_is_found_and_recorded_there() {
     }
 }
 
+/// It listens where a member of that other cluster did, or the operator has named the wrong one.
+#[test]
+fn what_is_asked_of_another_cluster_is_refused_and_nothing_is_done() {
+    let directory = Directory::new();
+    let nodes = cluster_of_three(&directory);
+    let other = ClusterId(CLUSTER.0 + 1);
+    let refused = AdminResponse::Refused(RefusedReason::OtherCluster);
+    for node in &nodes {
+        let remove = AdminRequest::Remove { cluster: other, id: id(3), incarnation: None };
+        assert_eq!(ask(&node.peer_address, &remove), refused);
+        let transfer = AdminRequest::Transfer { cluster: other, to: None };
+        assert_eq!(ask(&node.peer_address, &transfer), refused);
+    }
+    let removal = AdminRequest::Remove { cluster: CLUSTER, id: id(3), incarnation: None };
+    let response = ask(&nodes[0].peer_address, &removal);
+    assert!(matches!(response, AdminResponse::Removed { .. }), "it was a member still: {response:?}");
+}
+
 #[test]
 fn a_removed_node_learns_it_and_ends_and_its_former_life_is_refused() {
     let directory = Directory::new();
     let mut nodes = cluster_of_three(&directory);
     let leader = leader_position(&nodes);
     let removed = nodes.remove(if leader == 2 { 1 } else { 2 });
-    let request = AdminRequest::Remove { id: id(removed.id), incarnation: None };
+    let request = AdminRequest::Remove { cluster: CLUSTER, id: id(removed.id), incarnation: None };
     let response = ask(&nodes[0].peer_address, &request);
     assert!(matches!(response, AdminResponse::Removed { .. }), "{response:?}");
     let gone = peer(removed.id);
     assert_eq!(removed.exit(), Exit::Removed);
 
-    let again = ask(&nodes[0].peer_address, &AdminRequest::Remove { id: gone.id, incarnation: None });
+    let again = ask(
+        &nodes[0].peer_address,
+        &AdminRequest::Remove { cluster: CLUSTER, id: gone.id, incarnation: None },
+    );
     assert_eq!(again, AdminResponse::Refused(RefusedReason::NoSuchMember));
     let hello = Hello {
         cluster: CLUSTER,
@@ -277,7 +299,11 @@ fn a_leader_that_is_to_be_removed_hands_over_and_goes() {
     let directory = Directory::new();
     let mut nodes = cluster_of_three(&directory);
     let leader = nodes.remove(leader_position(&nodes));
-    let request = AdminRequest::Remove { id: id(leader.id), incarnation: Some(peer(leader.id).incarnation) };
+    let request = AdminRequest::Remove {
+        cluster: CLUSTER,
+        id: id(leader.id),
+        incarnation: Some(peer(leader.id).incarnation),
+    };
     let response = ask(&nodes[0].peer_address, &request);
     assert!(matches!(response, AdminResponse::Removed { .. }), "{response:?}");
     assert_eq!(leader.exit(), Exit::Removed);

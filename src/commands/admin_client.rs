@@ -221,10 +221,23 @@ impl<'a> Asking<'a> {
     fn settle(mut self, members: &[String]) -> Result<Settled, AskError> {
         let mut pause = PAUSE_MIN;
         loop {
+            let mut incompatible = None;
+            let mut others = 0;
             for member in members {
-                if let Some(settled) = self.follow(member)? {
-                    return Ok(settled);
+                match self.follow(member) {
+                    Ok(Some(settled)) => return Ok(settled),
+                    Ok(None) => others += 1,
+                    // Somebody else may listen there by now: that is worth an error where nobody else is to
+                    // ask.
+                    Err(error @ AskError { problem: AskProblem::Incompatible { .. }, .. }) => {
+                        self.narrator.tell(member, error.problem.to_string());
+                        incompatible = Some(error);
+                    }
+                    Err(error) => return Err(error),
                 }
+            }
+            if let Some(error) = incompatible.filter(|_| others == 0) {
+                return Err(error);
             }
             self.patience.sleep(pause).map_err(|impatience| self.ended(impatience))?;
             pause = (pause * 2).min(PAUSE_MAX);
@@ -263,6 +276,11 @@ impl<'a> Asking<'a> {
             AdminResponse::Redirect { leader, peer_address } => self.led_by(address, leader, peer_address),
             AdminResponse::Retry(reason) => {
                 self.may_have_happened |= reason == RetryReason::Unknown;
+                self.narrator.tell(address, format!("{address}: {reason}"));
+                Next::Wait
+            }
+            // It listens where a member of ours did. Others may not.
+            AdminResponse::Refused(reason @ RefusedReason::OtherCluster) => {
                 self.narrator.tell(address, format!("{address}: {reason}"));
                 Next::Wait
             }
@@ -473,12 +491,14 @@ mod tests {
     use super::*;
     use crate::commands::testing::{bytes, member};
 
+    const CLUSTER: ClusterId = ClusterId(1);
+
     fn redirect(address: &str) -> Vec<u8> {
         bytes(AdminResponse::Redirect { leader: NodeId::new(2).unwrap(), peer_address: address.to_owned() })
     }
 
     fn ask_for_transfer(members: &[String], patience: &Patience<'_>) -> Result<Settled, AskError> {
-        ask(members, &AdminRequest::Transfer { to: None }, patience)
+        ask(members, &AdminRequest::Transfer { cluster: CLUSTER, to: None }, patience)
     }
 
     /// Longer than any of these tests takes, unless it hangs.
@@ -604,7 +624,7 @@ mod tests {
                 stream.write_all(&redirect(&own)).unwrap();
             }
         });
-        let request = AdminRequest::Transfer { to: None };
+        let request = AdminRequest::Transfer { cluster: CLUSTER, to: None };
         let patience = long();
         let mut asking = Asking::new(&request, StatusOf::Any, &patience);
         assert_eq!(asking.follow(&address), Ok(None));

@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use raft_core::{Incarnation, NodeId, Peer};
 use serde_json::Value;
 
+use crate::identity::ClusterId;
+
 /// How one node sees its cluster.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct ClusterView {
@@ -64,12 +66,13 @@ fn other_leader(me: NodeId, leader: &Value, listed: &[Value]) -> Option<Leader> 
     }
 }
 
-/// The node whose status this is.
-pub(super) fn parse_peer(json: &str) -> Option<Peer> {
+/// Which cluster's node's status this is, and which node's.
+pub(super) fn parse_identity(json: &str) -> Option<(ClusterId, Peer)> {
     let status: Value = serde_json::from_str(json).ok()?;
-    let id = node_id(status.get("id")?)?;
-    let incarnation = u128::from_str_radix(status.get("incarnation")?.as_str()?, 16).ok()?;
-    Some(Peer { id, incarnation: Incarnation(incarnation) })
+    let hexadecimal = |name| u128::from_str_radix(status.get(name)?.as_str()?, 16).ok();
+    let peer =
+        Peer { id: node_id(status.get("id")?)?, incarnation: Incarnation(hexadecimal("incarnation")?) };
+    Some((ClusterId(hexadecimal("cluster")?), peer))
 }
 
 fn node_id(value: &Value) -> Option<NodeId> {
@@ -110,13 +113,20 @@ mod tests {
 
     #[test]
     fn a_node_is_known_by_its_status_and_nothing_is_guessed() {
-        let json = r#"{"id":18446744073709551615,"incarnation":"000000000000000000000000000000ff"}"#;
+        let json =
+            r#"{"id":18446744073709551615,"incarnation":"000000000000000000000000000000ff","cluster":"1e"}"#;
         let peer = Peer { id: NodeId::new(u64::MAX).unwrap(), incarnation: Incarnation(255) };
-        assert_eq!(parse_peer(json), Some(peer));
-        for json in
-            ["", "{}", r#"{"id":0,"incarnation":"ff"}"#, r#"{"id":1,"incarnation":"x"}"#, r#"{"id":1}"#]
-        {
-            assert_eq!(parse_peer(json), None, "{json}");
+        assert_eq!(parse_identity(json), Some((ClusterId(30), peer)));
+        for json in [
+            "",
+            "{}",
+            r#"{"id":0,"incarnation":"ff","cluster":"ff"}"#,
+            r#"{"id":1,"incarnation":"x","cluster":"ff"}"#,
+            r#"{"id":1,"incarnation":"ff","cluster":"x"}"#,
+            r#"{"id":1,"cluster":"ff"}"#,
+            r#"{"id":1,"incarnation":"ff"}"#,
+        ] {
+            assert_eq!(parse_identity(json), None, "{json}");
         }
     }
 }

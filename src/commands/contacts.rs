@@ -11,7 +11,7 @@ use raft_core::{Membership, NodeId, Peer};
 use super::Failure;
 use super::admin_client::{AskError, AskProblem, Patience, Settled, ask};
 use super::cluster_view;
-use crate::identity::{Identity, Standing};
+use crate::identity::{ClusterId, Identity, Standing};
 use crate::peer::AdminRequest;
 use crate::storage::{self, Listening, Running, Store, StoreError};
 
@@ -30,6 +30,8 @@ pub(super) enum Contacts {
     },
     /// None does.
     Stopped {
+        /// Which cluster that is.
+        cluster: ClusterId,
         /// Who the node is.
         me: Peer,
         /// Where the other members listen for peers, as far as the store knows; none where there are no
@@ -57,12 +59,12 @@ impl Contacts {
                  store with 'ticketd drop'",
                 path.display()
             ))),
-            Standing::Member { .. } => {
+            Standing::Member { cluster, joined_at: _ } => {
                 let membership = store.latest_membership();
                 if membership.members.is_empty() {
                     return Err(Failure::runtime(not_heard_yet(path, me.id)));
                 }
-                Ok(Contacts::Stopped { me, others: others(&membership, me.id) })
+                Ok(Contacts::Stopped { cluster, me, others: others(&membership, me.id) })
             }
         }
     }
@@ -71,18 +73,18 @@ impl Contacts {
     pub(super) fn addresses(&self) -> &[String] {
         match self {
             Contacts::Running { pid: _, address } => std::slice::from_ref(address),
-            Contacts::Stopped { me: _, others } => others,
+            Contacts::Stopped { cluster: _, me: _, others } => others,
         }
     }
 
-    /// Who the node is whose store this is.
+    /// Which cluster's node this store is, and which.
     ///
     /// # Errors
     /// [`Failure`] where a running node does not say.
-    pub(super) fn me(&self) -> Result<Peer, Failure> {
+    pub(super) fn identity(&self) -> Result<(ClusterId, Peer), Failure> {
         match self {
             Contacts::Running { pid: _, address } => who_runs_at(address),
-            Contacts::Stopped { me, others: _ } => Ok(*me),
+            Contacts::Stopped { cluster, me, others: _ } => Ok((*cluster, *me)),
         }
     }
 }
@@ -135,9 +137,9 @@ pub(super) fn not_understood(address: &str) -> Failure {
     ))
 }
 
-fn who_runs_at(address: &str) -> Result<Peer, Failure> {
+fn who_runs_at(address: &str) -> Result<(ClusterId, Peer), Failure> {
     let json = status_of(address)?;
-    cluster_view::parse_peer(&json).ok_or_else(|| not_understood(address))
+    cluster_view::parse_identity(&json).ok_or_else(|| not_understood(address))
 }
 
 /// Where the members but for `me` listen for peers.

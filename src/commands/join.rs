@@ -228,7 +228,8 @@ fn refusal(id: NodeId, problem: &AskProblem, in_the_way: InTheWay) -> String {
             RefusedReason::NoSuchMember
             | RefusedReason::LastVoter
             | RefusedReason::TransferFailed
-            | RefusedReason::NoQuorumLeft,
+            | RefusedReason::NoQuorumLeft
+            | RefusedReason::OtherCluster,
         )
         | AskProblem::GaveUp { .. }
         | AskProblem::Incompatible { .. } => problem.to_string(),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use raft_core::{Incarnation, NodeId};
+use raft_core::NodeId;
 use rustix::process::{Pid, Signal};
 
 use super::admin_client::{AskProblem, Patience, Settled, answered_something_else, ask};
@@ -31,10 +31,11 @@ const TICK: Duration = Duration::from_millis(20);
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let path = flags.path();
     let contacts = Contacts::of(path)?;
-    let me = contacts.me()?;
+    let (cluster, me) = contacts.identity()?;
     match flags.id {
         Some(other) if other != me.id => {
-            remove(&contacts, other, None, Absent::IsAnError)?;
+            let request = AdminRequest::Remove { cluster, id: other, incarnation: None };
+            remove(&contacts, other, &request, Absent::IsAnError)?;
             say(&format!("node {other} is no member of the cluster any more"))
         }
         Some(_) | None => {
@@ -44,7 +45,9 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
                     "{denied}: give the command as the user that the node runs as; nothing has changed"
                 ))
             })?;
-            remove(&contacts, me.id, Some(me.incarnation), Absent::IsDone)?;
+            let incarnation = Some(me.incarnation);
+            let request = AdminRequest::Remove { cluster, id: me.id, incarnation };
+            remove(&contacts, me.id, &request, Absent::IsDone)?;
             let (id, shown) = (me.id, path.display());
             end_and_destroy(path, &contacts).map_err(|why| {
                 Failure::runtime(format!(
@@ -74,20 +77,14 @@ enum Absent {
     IsAnError,
 }
 
-fn remove(
-    contacts: &Contacts,
-    id: NodeId,
-    incarnation: Option<Incarnation>,
-    absent: Absent,
-) -> Result<(), Failure> {
+fn remove(contacts: &Contacts, id: NodeId, request: &AdminRequest, absent: Absent) -> Result<(), Failure> {
     if contacts.addresses().is_empty() {
         return Err(Failure::runtime(match absent {
             Absent::IsDone => last_member(id),
             Absent::IsAnError => no_member(id),
         }));
     }
-    let request = AdminRequest::Remove { id, incarnation };
-    let error = match ask(contacts.addresses(), &request, &Patience::lasting(PATIENCE)) {
+    let error = match ask(contacts.addresses(), request, &Patience::lasting(PATIENCE)) {
         Ok(Settled::Removed) => return Ok(()),
         Ok(Settled::Joined { .. } | Settled::Transferred | Settled::Status(_)) => {
             return Err(answered_something_else());
@@ -108,7 +105,8 @@ fn remove(
             RefusedReason::IdTaken
             | RefusedReason::TransferFailed
             | RefusedReason::Removed
-            | RefusedReason::TooManyMembers,
+            | RefusedReason::TooManyMembers
+            | RefusedReason::OtherCluster,
         )
         | AskProblem::Interrupted
         | AskProblem::GaveUp { .. }
@@ -170,20 +168,32 @@ fn stopped_within(path: &Path, patience: Duration) -> Result<bool, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use raft_core::Peer;
+    use raft_core::{Incarnation, LogIndex, Peer};
 
     use super::*;
     use crate::commands::testing::{bytes, member};
+    use crate::identity::ClusterId;
     use crate::peer::{AdminResponse, RetryReason};
 
     const NO_SUCH_MEMBER: AdminResponse = AdminResponse::Refused(RefusedReason::NoSuchMember);
 
+    const CLUSTER: ClusterId = ClusterId(1);
+
+    fn request(id: NodeId) -> AdminRequest {
+        AdminRequest::Remove { cluster: CLUSTER, id, incarnation: None }
+    }
+
+    /// A stopped node 1, whose cluster has these members beside it.
+    fn stopped(others: Vec<String>) -> Contacts {
+        let me = Peer { id: NodeId::new(1).unwrap(), incarnation: Incarnation(1) };
+        Contacts::Stopped { cluster: CLUSTER, me, others }
+    }
+
     /// What becomes of the removal of another node where a member gives these answers, one after the other.
     fn remove_another(answers: Vec<Vec<u8>>) -> Result<(), Failure> {
         let (address, thread) = member(answers);
-        let me = Peer { id: NodeId::new(1).unwrap(), incarnation: Incarnation(1) };
-        let contacts = Contacts::Stopped { me, others: vec![address] };
-        let outcome = remove(&contacts, NodeId::new(3).unwrap(), None, Absent::IsAnError);
+        let id = NodeId::new(3).unwrap();
+        let outcome = remove(&stopped(vec![address]), id, &request(id), Absent::IsAnError);
         thread.join().unwrap();
         outcome
     }
@@ -206,16 +216,31 @@ mod tests {
         }
     }
 
+    /// Its ports may belong to anybody by now: what such a node says of members is not about ours.
+    #[test]
+    fn a_node_of_another_cluster_or_another_program_where_a_member_listened_is_passed_over() {
+        let removed = bytes(AdminResponse::Removed { at: LogIndex(9) });
+        let other_cluster = bytes(AdminResponse::Refused(RefusedReason::OtherCluster));
+        for stranger_says in [other_cluster, b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()] {
+            let (stranger, strange) = member(vec![stranger_says]);
+            let (own, thread) = member(vec![removed.clone()]);
+            let id = NodeId::new(1).unwrap();
+            let outcome = remove(&stopped(vec![stranger, own]), id, &request(id), Absent::IsDone);
+            assert_eq!(outcome, Ok(()));
+            strange.join().unwrap();
+            thread.join().unwrap();
+        }
+    }
+
     #[test]
     fn a_node_that_knows_no_other_member_is_the_last_and_is_told_of_drop() {
         let id = NodeId::new(4).unwrap();
-        let me = Peer { id, incarnation: Incarnation(1) };
-        let contacts = Contacts::Stopped { me, others: Vec::new() };
-        let failure = remove(&contacts, id, Some(me.incarnation), Absent::IsDone).unwrap_err();
+        let contacts = stopped(Vec::new());
+        let failure = remove(&contacts, id, &request(id), Absent::IsDone).unwrap_err();
         assert!(failure.to_string().contains("ticketd drop"), "{failure}");
         // Whoever else is meant is not the last of anything.
         let other = NodeId::new(7).unwrap();
-        let failure = remove(&contacts, other, None, Absent::IsAnError).unwrap_err();
+        let failure = remove(&contacts, other, &request(other), Absent::IsAnError).unwrap_err();
         assert!(failure.to_string().contains("node 7 is not a member"), "{failure}");
     }
 }

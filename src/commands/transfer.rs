@@ -28,7 +28,8 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
             "the cluster has no other member that could lead: add one with 'ticketd join'".to_owned(),
         ));
     }
-    let request = AdminRequest::Transfer { to: flags.id };
+    let (cluster, _) = contacts.identity()?;
+    let request = AdminRequest::Transfer { cluster, to: flags.id };
     let error = match ask(contacts.addresses(), &request, &Patience::lasting(PATIENCE)) {
         Ok(Settled::Transferred) => {
             return say(&match flags.id.or_else(|| leader(contacts.addresses())) {
@@ -50,7 +51,8 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
             | RefusedReason::LastVoter
             | RefusedReason::Removed
             | RefusedReason::TooManyMembers
-            | RefusedReason::NoQuorumLeft,
+            | RefusedReason::NoQuorumLeft
+            | RefusedReason::OtherCluster,
         )
         | AskProblem::Interrupted
         | AskProblem::GaveUp { .. }

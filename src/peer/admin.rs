@@ -29,6 +29,8 @@ pub enum AdminRequest {
     },
     /// Remove a member.
     Remove {
+        /// Of this cluster. A member of another refuses: it may listen where one of ours did.
+        cluster: ClusterId,
         /// Which one.
         id: NodeId,
         /// In which life; `None` for whichever it is in.
@@ -36,6 +38,8 @@ pub enum AdminRequest {
     },
     /// Hand leadership over.
     Transfer {
+        /// Of this cluster; as above.
+        cluster: ClusterId,
         /// To whom; `None` for whoever is most up to date.
         to: Option<NodeId>,
     },
@@ -105,6 +109,8 @@ pub enum RefusedReason {
     TooManyMembers,
     /// Of the voters that would be left, no majority is at hand.
     NoQuorumLeft,
+    /// Whoever was asked belongs to another cluster.
+    OtherCluster,
 }
 
 impl fmt::Display for RetryReason {
@@ -132,6 +138,7 @@ impl fmt::Display for RefusedReason {
             RefusedReason::NoQuorumLeft => {
                 "too few of the voters that would be left are up to agree on anything"
             }
+            RefusedReason::OtherCluster => "the node there belongs to another cluster",
         })
     }
 }
@@ -158,13 +165,15 @@ pub(super) fn put_request(request: &AdminRequest, out: &mut Vec<u8>) {
             out.put_address(peer_address);
             out.put_address(client_address);
         }
-        AdminRequest::Remove { id, incarnation } => {
+        AdminRequest::Remove { cluster, id, incarnation } => {
             out.put_u8(REQUEST_REMOVE);
+            out.put_u128(cluster.0);
             out.put_u64(id.get());
             out.put_incarnation_option(*incarnation);
         }
-        AdminRequest::Transfer { to } => {
+        AdminRequest::Transfer { cluster, to } => {
             out.put_u8(REQUEST_TRANSFER);
+            out.put_u128(cluster.0);
             out.put_node_id_option(*to);
         }
         AdminRequest::Status => out.put_u8(REQUEST_STATUS),
@@ -179,10 +188,14 @@ pub(super) fn read_request(reader: &mut Reader<'_>) -> Result<AdminRequest, Deco
             peer_address: reader.address()?.to_owned(),
             client_address: reader.address()?.to_owned(),
         }),
-        REQUEST_REMOVE => {
-            Ok(AdminRequest::Remove { id: reader.node_id()?, incarnation: reader.incarnation_option()? })
+        REQUEST_REMOVE => Ok(AdminRequest::Remove {
+            cluster: ClusterId(reader.u128()?),
+            id: reader.node_id()?,
+            incarnation: reader.incarnation_option()?,
+        }),
+        REQUEST_TRANSFER => {
+            Ok(AdminRequest::Transfer { cluster: ClusterId(reader.u128()?), to: reader.node_id_option()? })
         }
-        REQUEST_TRANSFER => Ok(AdminRequest::Transfer { to: reader.node_id_option()? }),
         REQUEST_STATUS => Ok(AdminRequest::Status),
         other => Err(DecodeError::UnknownKind(other)),
     }
@@ -267,6 +280,7 @@ const fn refused_code(reason: RefusedReason) -> u8 {
         RefusedReason::Removed => 5,
         RefusedReason::TooManyMembers => 6,
         RefusedReason::NoQuorumLeft => 7,
+        RefusedReason::OtherCluster => 8,
     }
 }
 
@@ -279,6 +293,7 @@ fn read_refused_reason(reader: &mut Reader<'_>) -> Result<RefusedReason, DecodeE
         5 => Ok(RefusedReason::Removed),
         6 => Ok(RefusedReason::TooManyMembers),
         7 => Ok(RefusedReason::NoQuorumLeft),
+        8 => Ok(RefusedReason::OtherCluster),
         other => Err(DecodeError::UnknownKind(other)),
     }
 }

@@ -108,30 +108,38 @@ fn admin_requests() -> Vec<Sample> {
         },
         Sample {
             name: "remove_any_life",
-            frame: Frame::AdminRequest(AdminRequest::Remove { id: id(3), incarnation: None }),
-            hex: "0000000c 5525bc66 10 \
-             0001 02 0000000000000003 00",
+            frame: Frame::AdminRequest(AdminRequest::Remove {
+                cluster: ClusterId(CLUSTER),
+                id: id(3),
+                incarnation: None,
+            }),
+            hex: "0000001c 79094ab6 10 \
+             0001 02 000102030405060708090a0b0c0d0e0f 0000000000000003 00",
         },
         Sample {
             name: "remove_one_life",
             frame: Frame::AdminRequest(AdminRequest::Remove {
+                cluster: ClusterId(CLUSTER),
                 id: id(3),
                 incarnation: Some(peer(3).incarnation),
             }),
-            hex: "0000001c cc9d8c7a 10 \
-             0001 02 0000000000000003 01 33333333333333333333333333333333",
+            hex: "0000002c fc4d4cf4 10 \
+             0001 02 000102030405060708090a0b0c0d0e0f 0000000000000003 01 33333333333333333333333333333333",
         },
         Sample {
             name: "transfer_to_any",
-            frame: Frame::AdminRequest(AdminRequest::Transfer { to: None }),
-            hex: "00000004 8c2d596b 10 \
-             0001 03 00",
+            frame: Frame::AdminRequest(AdminRequest::Transfer { cluster: ClusterId(CLUSTER), to: None }),
+            hex: "00000014 cfc4519d 10 \
+             0001 03 000102030405060708090a0b0c0d0e0f 00",
         },
         Sample {
             name: "transfer_to_one",
-            frame: Frame::AdminRequest(AdminRequest::Transfer { to: Some(id(2)) }),
-            hex: "0000000c 68bff1f4 10 \
-             0001 03 01 0000000000000002",
+            frame: Frame::AdminRequest(AdminRequest::Transfer {
+                cluster: ClusterId(CLUSTER),
+                to: Some(id(2)),
+            }),
+            hex: "0000001c 4c4cca8d 10 \
+             0001 03 000102030405060708090a0b0c0d0e0f 01 0000000000000002",
         },
         Sample {
             name: "status_request",

@@ -85,11 +85,20 @@ fn the_document_shows_the_bytes_of_every_kind_of_frame() {
 #[test]
 fn every_reason_has_a_code_of_its_own_and_codes_without_a_reason_are_refused() {
     use RefusedReason::{
-        IdTaken, LastVoter, NoQuorumLeft, NoSuchMember, Removed, TooManyMembers, TransferFailed,
+        IdTaken, LastVoter, NoQuorumLeft, NoSuchMember, OtherCluster, Removed, TooManyMembers, TransferFailed,
     };
     use RetryReason::{Busy, HandingOver, NoLeader, Unknown};
     let retries = [NoLeader, Busy, HandingOver, Unknown].map(AdminResponse::Retry);
-    let refusals = [IdTaken, NoSuchMember, LastVoter, TransferFailed, Removed, TooManyMembers, NoQuorumLeft];
+    let refusals = [
+        IdTaken,
+        NoSuchMember,
+        LastVoter,
+        TransferFailed,
+        Removed,
+        TooManyMembers,
+        NoQuorumLeft,
+        OtherCluster,
+    ];
     let refusals = refusals.map(AdminResponse::Refused);
     for (kind, responses) in [(6, &retries[..]), (7, &refusals[..])] {
         for (code, response) in (1u8..).zip(responses) {
@@ -448,7 +457,7 @@ fn every_kind_of_error_has_a_label_of_its_own() {
 #[test]
 fn every_error_and_every_reason_reads_as_a_line_of_its_own() {
     use RefusedReason::{
-        IdTaken, LastVoter, NoQuorumLeft, NoSuchMember, Removed, TooManyMembers, TransferFailed,
+        IdTaken, LastVoter, NoQuorumLeft, NoSuchMember, OtherCluster, Removed, TooManyMembers, TransferFailed,
     };
     use RetryReason::{Busy, HandingOver, NoLeader, Unknown};
     let errors = [
@@ -463,7 +472,16 @@ fn every_error_and_every_reason_reads_as_a_line_of_its_own() {
         assert!(line.contains(shown), "{line:?} does not show {shown}");
     }
     let retries = [NoLeader, Busy, HandingOver, Unknown].map(|reason| reason.to_string());
-    let refusals = [IdTaken, NoSuchMember, LastVoter, TransferFailed, Removed, TooManyMembers, NoQuorumLeft];
+    let refusals = [
+        IdTaken,
+        NoSuchMember,
+        LastVoter,
+        TransferFailed,
+        Removed,
+        TooManyMembers,
+        NoQuorumLeft,
+        OtherCluster,
+    ];
     let refusals = refusals.map(|reason| reason.to_string());
     for lines in [&errors[..], &retries, &refusals] {
         let different: std::collections::BTreeSet<_> = lines.iter().filter(|line| !line.is_empty()).collect();

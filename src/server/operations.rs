@@ -59,12 +59,17 @@ impl Operations {
         connection: PeerConnectionId,
         request: AdminRequest,
     ) -> Option<AdminResponse> {
+        if let AdminRequest::Remove { cluster, .. } | AdminRequest::Transfer { cluster, .. } = &request
+            && *cluster != ctx.me.cluster
+        {
+            return Some(AdminResponse::Refused(RefusedReason::OtherCluster));
+        }
         if ctx.leads() {
             narrate(&request);
         }
         let (asked, change) = match request {
             AdminRequest::Status => return Some(AdminResponse::Status(status::json(ctx, links))),
-            AdminRequest::Transfer { to } => {
+            AdminRequest::Transfer { cluster: _, to } => {
                 let operation = self.add(Purpose::Operator { connection, asked: Asked::Transfer });
                 ctx.step(Input::TransferLeadership { operation, to });
                 return None;
@@ -75,7 +80,7 @@ impl Operations {
                 let member = Member { incarnation, suffrage, peer_address, client_address };
                 (Asked::Join, MembershipChange::Add(peer.id, member))
             }
-            AdminRequest::Remove { id, incarnation } => {
+            AdminRequest::Remove { cluster: _, id, incarnation } => {
                 let present = ctx.membership.peer(id).map(|peer| peer.incarnation);
                 if ctx.leads() && incarnation.is_some() && present != incarnation {
                     return Some(AdminResponse::Refused(RefusedReason::NoSuchMember));
@@ -148,8 +153,8 @@ fn narrate(request: &AdminRequest) {
             log::info!("an operator asks that node {} at {peer_address} be added", peer.id);
         }
         AdminRequest::Remove { id, .. } => log::info!("an operator asks that node {id} be removed"),
-        AdminRequest::Transfer { to: Some(to) } => log::info!("an operator asks that node {to} lead"),
-        AdminRequest::Transfer { to: None } => log::info!("an operator asks that another node lead"),
+        AdminRequest::Transfer { to: Some(to), .. } => log::info!("an operator asks that node {to} lead"),
+        AdminRequest::Transfer { to: None, .. } => log::info!("an operator asks that another node lead"),
     }
 }
 
