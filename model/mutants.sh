@@ -1,6 +1,7 @@
 #!/bin/sh
 # Plants known mistakes, one at a time, in a copy of the sources, and lets the explorer find each. Which, and where it
-# must be found, is in model/mutants.txt; the patches are those of the simulator, in sim/mutants/.
+# must be found, is in model/mutants.txt; the patches are those of the simulator, in sim/mutants/, and those of the
+# explorer alone, in model/mutants/.
 #
 #   model/mutants.sh [NAME...]      all of them, or these
 #

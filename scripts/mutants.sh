@@ -1,5 +1,6 @@
 # Sourced, not run, with $root set: known mistakes, planted one at a time in a copy of the sources. Each file in
-# sim/mutants/ is one: what it is in its first line, then the patch.
+# sim/mutants/ is one, and each in model/mutants/, which the simulator is not asked to find: what it is in its first
+# line, then the patch.
 #
 #   copy_sources DIR       into target/DIR, where $work then is, and goes there
 #   plant NAME PACKAGE     plants one and builds the package; ends the script where that does not work
@@ -21,6 +22,7 @@ copy_sources() {
 
 plant() {
     patch=$root/sim/mutants/$1.patch
+    [ -f "$patch" ] || patch=$root/model/mutants/$1.patch
     total=$((total + 1))
     if ! patch -s -p1 --no-backup-if-mismatch <"$patch" >"$work/log" 2>&1; then
         echo "$1: the patch does not apply any more"

@@ -32,8 +32,8 @@ pub enum Action {
     Propose(usize),
     /// A leader is asked to confirm that it leads, and what is committed where that is asked for.
     Barrier(usize, Confirmation),
-    /// A leader is asked to change the membership.
-    Change(usize, Change),
+    /// A leader is asked to change the membership: the how manyth change, and which.
+    Change(usize, u8, Change),
     /// A leader is asked to hand over.
     Transfer(usize),
     /// A node compacts what it has applied.
@@ -67,7 +67,7 @@ impl fmt::Display for Told<'_> {
             Action::Barrier(at, Confirmation::CommitIndex) => {
                 write!(f, "node {} begins a barrier to confirm its commit index", number(at))
             }
-            Action::Change(at, change) => write!(f, "node {} is asked to {change:?}", number(at)),
+            Action::Change(at, _, change) => write!(f, "node {} is asked to {change:?}", number(at)),
             Action::Transfer(at) => write!(f, "node {} is asked to hand over", number(at)),
             Action::Compact(at) => write!(f, "node {} compacts its log", number(at)),
         }

@@ -17,7 +17,7 @@ pub struct Bounds {
     pub proposals: u8,
     /// Read barriers begun, each of either kind.
     pub barriers: u8,
-    /// Changes of membership asked for, in this order.
+    /// Changes of membership asked for, in this order; any may be left out.
     pub changes: &'static [Change],
     /// Hand-overs asked for.
     pub transfers: u8,

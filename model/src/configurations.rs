@@ -118,7 +118,7 @@ impl Configuration {
 pub fn configurations() -> Vec<Configuration> {
     let leading = [elections(), lone(), divergence(), figure_8()];
     let writing = [replication(), barriers(), persistence(), overwriting(), failures()];
-    let changing = [membership_changes(), removals(), snapshots(), transfers()];
+    let changing = [membership_changes(), removals(), departures(), quorums(), snapshots(), transfers()];
     leading.into_iter().chain(writing).chain(changing).collect()
 }
 
@@ -224,6 +224,40 @@ fn removals() -> Configuration {
     let deeper = Bounds { proposals: 1, in_flight: 6, ..bounds };
     let about = "members are removed, the leader among them";
     Configuration { bounds, deeper, ..three("removals", about, Beginning::Led) }
+}
+
+/// Three voters, two, one: where the leader removes itself last, the other is a majority alone. There is room
+/// for a barrier that finds out who is quick and a thrifty one after it.
+fn departures() -> Configuration {
+    let bounds = Bounds {
+        terms: 1,
+        timeouts: 1,
+        silences: 1,
+        barriers: 2,
+        changes: &[Change::Remove(3), Change::Remove(1)],
+        in_flight: 3,
+        ..Bounds::NOTHING
+    };
+    let deeper = Bounds { heartbeats: 1, proposals: 1, crashes: 1, in_flight: 5, ..bounds };
+    let about = "read barriers, some of them thrifty, while members are removed and another leads";
+    Configuration { bounds, deeper, ..three("departures", about, Beginning::Led) }
+}
+
+/// Four voters, three: the one step that makes the majority smaller while others remain, so that half of the
+/// four are enough.
+fn quorums() -> Configuration {
+    let bounds = Bounds {
+        terms: 1,
+        timeouts: 1,
+        silences: 1,
+        barriers: 1,
+        changes: &[Change::Remove(4), Change::Remove(1)],
+        in_flight: 3,
+        ..Bounds::NOTHING
+    };
+    let deeper = Bounds { heartbeats: 1, silences: 2, barriers: 2, in_flight: 5, ..bounds };
+    let about = "read barriers while the majority of four becomes that of three";
+    Configuration { voters: 4, bounds, deeper, ..three("quorums", about, Beginning::Led) }
 }
 
 fn snapshots() -> Configuration {

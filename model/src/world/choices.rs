@@ -70,8 +70,8 @@ impl World {
         for confirms in [Confirmation::Leadership, Confirmation::CommitIndex] {
             offer(leads && spent.barriers < bounds.barriers, Action::Barrier(at, confirms));
         }
-        if let Some(change) = bounds.changes.get(usize::from(spent.changes)) {
-            offer(leads, Action::Change(at, *change));
+        for (change, number) in bounds.changes.iter().zip(1..).skip(usize::from(spent.changes)) {
+            offer(leads, Action::Change(at, number, *change));
         }
         offer(leads && spent.transfers < bounds.transfers, Action::Transfer(at));
         offer(known.may_compact && spent.compactions < bounds.compactions, Action::Compact(at));
@@ -125,7 +125,11 @@ impl World {
             Action::Barrier(at, confirms) => {
                 Some((at, Cause::Barrier(one_more(&mut spent.barriers), confirms)))
             }
-            Action::Change(at, change) => Some((at, Cause::Change(one_more(&mut spent.changes), change))),
+            Action::Change(at, number, change) => {
+                // Those before it are left out.
+                spent.changes = number;
+                Some((at, Cause::Change(number, change)))
+            }
             Action::Transfer(at) => {
                 spent.transfers += 1;
                 Some((at, Cause::Transfer))
