@@ -4,8 +4,10 @@
 //!
 //! ```text
 //! 5  cli, commands            what a person types
+//!    logging                  what the program says of itself
 //! 4  server                   the event loop: the only place where sockets, timers and the node meet
-//! 3  http | peer | storage    three ways out of the process; none knows the others, none knows the server
+//! 3  http | peer | storage | log_writer
+//!                             four ways out of the process; none knows the others, none knows the server
 //! 2  node, codec, identity, settings, address, histogram
 //!                             pure: Raft and the counter; the bytes of their values; who and where a node is
 //! 1  raft-core                pure: the Raft state machine, a crate of its own
@@ -18,6 +20,8 @@ pub mod commands;
 pub mod histogram;
 pub mod http;
 pub mod identity;
+pub mod log_writer;
+pub mod logging;
 pub mod node;
 pub mod peer;
 pub mod server;

@@ -121,7 +121,7 @@ fn a_sound_store_on_a_full_disk_is_verified_and_serves() {
     node.command(&["verify"]).succeeded();
     node.restart();
     let last = take(&node);
-    assert!(node.log().contains("No space left"), "{}", node.log());
+    wait::until_true("it says so", || node.log().contains("No space left"));
     for command in [&["verify"][..], &["drop", "--force"], &["status"], &ANY_PORTS] {
         node.command(command).refused(&["in use by another process"]);
     }

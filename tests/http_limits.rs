@@ -57,7 +57,7 @@ fn a_client_too_many_is_told_503_and_those_who_are_there_go_on() {
         assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
         assert!(answer.contains("Too many connections are open"), "{answer}");
     }
-    assert!(node.log().contains("a connection was refused: there are 3"), "{}", node.log());
+    wait::until_true("it says so", || node.log().contains("a connection was refused: there are 3"));
     for client in &mut clients {
         assert_eq!(client.ask("POST", "/").expect("an answer").status, 200);
     }

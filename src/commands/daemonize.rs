@@ -64,6 +64,8 @@ fn explain(status: ExitStatus) -> Failure {
 /// [`Failure`] where the parent has gone: whoever asked for this node no longer waits for it.
 pub(super) fn listening() -> Result<(), Failure> {
     let report = || -> io::Result<()> {
+        // Whoever waits for the parent looks for the lines that led here.
+        log::logger().flush();
         rustix::process::setsid()?;
         let mut stdout = io::stdout().lock();
         stdout.write_all(LISTENING)?;

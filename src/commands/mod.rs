@@ -54,6 +54,17 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     }
 }
 
+/// Whether this process is to become a node.
+#[must_use]
+pub fn serves(cli: &Cli) -> bool {
+    let Cli { command, flags } = cli;
+    let is_of_a_node = match command {
+        None | Some(Command::Start | Command::Join { .. }) => true,
+        Some(Command::Leave | Command::Drop | Command::Status | Command::Transfer | Command::Verify) => false,
+    };
+    is_of_a_node && (flags.in_background || !flags.serving.daemonize)
+}
+
 /// Why a command ended without doing what was asked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Failure {

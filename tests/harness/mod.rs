@@ -19,6 +19,7 @@ pub mod http;
 pub mod load;
 pub mod network;
 pub mod node;
+pub mod pipe;
 pub mod ports;
 pub mod random;
 pub mod status;

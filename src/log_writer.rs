@@ -1,0 +1,390 @@
+//! Lines on their way out: a queue with a bound, and the thread that empties it.
+//!
+//! What takes the lines may take none for as long as it likes: a pipe whose reader is stuck, a terminal that
+//! Ctrl-S has stopped, a file on a disk that stands still. Then this thread waits, and nobody else does. A
+//! line for which there is no room is left out, and one in its place says how many were. It must never know
+//! who says something, what a line means, or where it goes.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::Builder;
+use std::time::Duration;
+
+/// How many bytes of lines may wait: some ten thousand lines, far more than a node says in a day unless it is
+/// asked for details.
+const WAITING_BYTES_MAX: usize = 1 << 20;
+
+/// How many may wait where lines were left out after them, for another to be taken. Otherwise a reader that
+/// is a little too slow would be told of a gap between any two lines.
+const WAITING_BYTES_MAX_AFTER_GAP: usize = WAITING_BYTES_MAX / 2;
+
+/// Takes lines without ever waiting for where they go. Each call of [`Write::write`] is one line, and
+/// succeeds; [`Write::flush`] does nothing. The thread stays until the process ends.
+#[derive(Clone, Debug)]
+pub struct LogWriter {
+    shared: Arc<Shared>,
+}
+
+/// What became of the lines that waited.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Drained {
+    /// Each was written, or refused.
+    Entirely,
+    /// Some still wait.
+    NotInTime,
+}
+
+impl LogWriter {
+    /// Starts the thread, which writes each line to `out` in one call; `gap` makes the line that says how
+    /// many were left out. A line that `out` refuses is left out as well.
+    ///
+    /// # Errors
+    /// Where the system gives no thread.
+    pub fn spawn(
+        out: impl Write + Send + 'static,
+        gap: impl Fn(u64) -> Vec<u8> + Send + 'static,
+    ) -> io::Result<LogWriter> {
+        let shared = Arc::new(Shared::default());
+        let of_thread = Arc::clone(&shared);
+        Builder::new().name("log".to_owned()).spawn(move || run(&of_thread, out, &gap))?;
+        Ok(LogWriter { shared })
+    }
+
+    /// Takes a line that is not to be left out, because few or none follow: why the process ends.
+    pub fn write_last_words(&self, line: &[u8]) {
+        self.shared.lock().take_in(line);
+        self.shared.filled.notify_one();
+    }
+
+    /// Waits until all lines are out, but no longer than this.
+    pub fn drain(&self, at_most: Duration) -> Drained {
+        let waited = self.shared.emptied.wait_timeout_while(self.shared.lock(), at_most, |queue| {
+            queue.under_way == UnderWay::Something || !queue.waiting.is_empty()
+        });
+        let (_queue, wait) = waited.unwrap_or_else(PoisonError::into_inner);
+        if wait.timed_out() { Drained::NotInTime } else { Drained::Entirely }
+    }
+}
+
+impl Write for LogWriter {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.shared.lock().push(line);
+        self.shared.filled.notify_one();
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// Something waits.
+    filled: Condvar,
+    /// Nothing waits, and nothing is under way.
+    emptied: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    /// Of the lines that wait.
+    bytes: usize,
+    under_way: UnderWay,
+}
+
+#[derive(PartialEq, Eq, Debug)]
+enum Waiting {
+    Line(Box<[u8]>),
+    /// In place of so many lines.
+    Gap(u64),
+}
+
+/// Whether the thread has taken something and not finished it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum UnderWay {
+    #[default]
+    Nothing,
+    Something,
+}
+
+impl Queue {
+    fn push(&mut self, line: &[u8]) {
+        let after_gap = matches!(self.waiting.back(), Some(Waiting::Gap(_)));
+        let bytes_max = if after_gap { WAITING_BYTES_MAX_AFTER_GAP } else { WAITING_BYTES_MAX };
+        if self.bytes + line.len() <= bytes_max {
+            self.take_in(line);
+        } else if let Some(Waiting::Gap(lines)) = self.waiting.back_mut() {
+            *lines += 1;
+        } else {
+            self.waiting.push_back(Waiting::Gap(1));
+        }
+    }
+
+    /// Whether there is room or not.
+    fn take_in(&mut self, line: &[u8]) {
+        self.bytes += line.len();
+        self.waiting.push_back(Waiting::Line(line.into()));
+    }
+
+    fn pop(&mut self) -> Option<Waiting> {
+        let next = self.waiting.pop_front()?;
+        if let Waiting::Line(line) = &next {
+            self.bytes -= line.len();
+        }
+        Some(next)
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Whatever panicked while it held the lock, the queue is whole: no operation leaves it half done.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The thread has finished what it took last, and waits for more.
+    fn next(&self) -> Waiting {
+        let mut queue = self.lock();
+        loop {
+            queue.under_way = UnderWay::Nothing;
+            if let Some(next) = queue.pop() {
+                queue.under_way = UnderWay::Something;
+                return next;
+            }
+            self.emptied.notify_all();
+            queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+fn run(shared: &Shared, mut out: impl Write, gap: &dyn Fn(u64) -> Vec<u8>) {
+    // Lines that were left out since one was written.
+    let mut missing = 0;
+    loop {
+        let line = match shared.next() {
+            Waiting::Gap(lines) => {
+                missing += lines;
+                None
+            }
+            Waiting::Line(line) => Some(line),
+        };
+        if missing > 0 && out.write_all(&gap(missing)).is_ok() {
+            missing = 0;
+        }
+        if let Some(line) = line {
+            // Nothing may come after a gap that could not be told of. That whoever reads has gone, or the
+            // disk is full, is otherwise no trouble of ours: there is no other place to say so.
+            if missing > 0 || out.write_all(&line).is_err() {
+                missing += 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+
+    /// A failure, and nothing else, takes so long.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// Takes one line for each permit, and tells which; without one, it does not return.
+    struct Gated {
+        permits: Receiver<()>,
+        taken: Sender<Vec<u8>>,
+    }
+
+    impl Write for Gated {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.permits.recv().map_err(|_| io::ErrorKind::BrokenPipe)?;
+            self.taken.send(line.to_vec()).map_err(|_| io::ErrorKind::BrokenPipe)?;
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn gated() -> (LogWriter, Sender<()>, Receiver<Vec<u8>>) {
+        let (permit, permits) = channel();
+        let (taken, lines) = channel();
+        (LogWriter::spawn(Gated { permits, taken }, gap).unwrap(), permit, lines)
+    }
+
+    /// Takes everything, but nothing while it is full.
+    struct Disk {
+        full: Arc<AtomicBool>,
+        taken: Sender<Vec<u8>>,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            if self.full.load(Ordering::SeqCst) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.taken.send(line.to_vec()).map_err(|_| io::ErrorKind::BrokenPipe)?;
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn gap(lines: u64) -> Vec<u8> {
+        format!("{lines} left out").into_bytes()
+    }
+
+    fn text(line: Vec<u8>) -> String {
+        String::from_utf8(line).unwrap()
+    }
+
+    /// What would be written of what waits, each kilobyte by what it begins with.
+    fn waiting(queue: &mut Queue) -> Vec<String> {
+        let mut all = Vec::new();
+        while let Some(next) = queue.pop() {
+            all.push(match next {
+                Waiting::Line(line) => text(line.to_vec()).trim().to_owned(),
+                Waiting::Gap(lines) => text(gap(lines)),
+            });
+        }
+        all
+    }
+
+    fn kilobyte(number: usize) -> Vec<u8> {
+        format!("{number:<1024}").into_bytes()
+    }
+
+    const KILOBYTES_MAX: usize = WAITING_BYTES_MAX / 1024;
+
+    #[test]
+    fn lines_come_out_whole_and_in_order() {
+        let (mut writer, permit, lines) = gated();
+        for number in 0..100 {
+            permit.send(()).unwrap();
+            writer.write_all(format!("line {number}\n").as_bytes()).unwrap();
+        }
+        assert_eq!(writer.drain(PATIENCE), Drained::Entirely);
+        let expected: Vec<_> = (0..100).map(|number| format!("line {number}\n")).collect();
+        assert_eq!(lines.try_iter().map(text).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn where_nothing_is_taken_neither_whoever_speaks_nor_whoever_ends_waits_for_it() {
+        let (mut writer, permit, lines) = gated();
+        for number in 0..2 * KILOBYTES_MAX {
+            writer.write_all(&kilobyte(number)).unwrap();
+        }
+        assert_eq!(writer.drain(Duration::from_millis(1)), Drained::NotInTime);
+        assert_eq!(lines.try_iter().count(), 0);
+        drop(permit);
+    }
+
+    #[test]
+    fn a_line_under_way_is_waited_for_as_well() {
+        let (mut writer, permit, lines) = gated();
+        writer.write_all(b"line").unwrap();
+        assert_eq!(writer.drain(Duration::from_millis(1)), Drained::NotInTime);
+        permit.send(()).unwrap();
+        assert_eq!(writer.drain(PATIENCE), Drained::Entirely);
+        assert_eq!(lines.try_iter().map(text).collect::<Vec<_>>(), ["line"]);
+    }
+
+    #[test]
+    fn every_line_comes_out_or_is_counted_where_it_is_missing() {
+        let (mut writer, permit, lines) = gated();
+        let pushed = 3 * KILOBYTES_MAX;
+        for number in 0..pushed {
+            writer.write_all(&kilobyte(number)).unwrap();
+        }
+        (0..=pushed).for_each(|_| permit.send(()).unwrap());
+        assert_eq!(writer.drain(PATIENCE), Drained::Entirely);
+        writer.write_all(&kilobyte(pushed)).unwrap();
+        assert_eq!(writer.drain(PATIENCE), Drained::Entirely);
+        let (mut next, mut gaps) = (0, 0);
+        for line in lines.try_iter().map(text) {
+            if let Some(missing) = line.strip_suffix(" left out") {
+                next += missing.parse::<usize>().unwrap();
+                gaps += 1;
+            } else {
+                assert_eq!(line.trim(), next.to_string());
+                next += 1;
+            }
+        }
+        assert_eq!((next, gaps), (pushed + 1, 1));
+    }
+
+    #[test]
+    fn what_a_full_disk_refuses_is_counted_once_it_has_room_again() {
+        let full = Arc::new(AtomicBool::new(true));
+        let (taken, lines) = channel();
+        let mut writer = LogWriter::spawn(Disk { full: Arc::clone(&full), taken }, gap).unwrap();
+        for line in ["a", "b", "c"] {
+            writer.write_all(line.as_bytes()).unwrap();
+        }
+        assert_eq!(writer.drain(PATIENCE), Drained::Entirely);
+        full.store(false, Ordering::SeqCst);
+        for line in ["d", "e"] {
+            writer.write_all(line.as_bytes()).unwrap();
+        }
+        assert_eq!(writer.drain(PATIENCE), Drained::Entirely);
+        assert_eq!(lines.try_iter().map(text).collect::<Vec<_>>(), ["3 left out", "d", "e"]);
+    }
+
+    #[test]
+    fn a_full_queue_leaves_out_what_comes_and_keeps_what_it_has() {
+        let mut queue = Queue::default();
+        (0..KILOBYTES_MAX + 5).for_each(|number| queue.push(&kilobyte(number)));
+        let mut expected: Vec<_> = (0..KILOBYTES_MAX).map(|number| number.to_string()).collect();
+        expected.push("5 left out".to_owned());
+        assert_eq!(waiting(&mut queue), expected);
+        assert_eq!(queue.bytes, 0);
+    }
+
+    #[test]
+    fn after_a_gap_lines_are_taken_once_half_of_the_room_is_free() {
+        let mut queue = Queue::default();
+        (0..=KILOBYTES_MAX).for_each(|number| queue.push(&kilobyte(number)));
+        while queue.bytes > WAITING_BYTES_MAX_AFTER_GAP {
+            queue.push(b"too early");
+            queue.pop();
+        }
+        queue.push(b"too early");
+        queue.pop();
+        queue.push(b"in time");
+        let left_out = 1 + KILOBYTES_MAX / 2 + 1;
+        assert_eq!(
+            waiting(&mut queue).split_off(KILOBYTES_MAX / 2 - 1),
+            [format!("{left_out} left out"), "in time".to_owned()]
+        );
+    }
+
+    #[test]
+    fn a_line_longer_than_all_the_room_is_left_out_and_the_next_one_is_not() {
+        let mut queue = Queue::default();
+        queue.push(&vec![b'a'; WAITING_BYTES_MAX + 1]);
+        queue.push(b"short");
+        assert_eq!(waiting(&mut queue), ["1 left out", "short"]);
+    }
+
+    #[test]
+    fn last_words_are_taken_even_where_there_is_no_room() {
+        let (mut writer, permit, lines) = gated();
+        for number in 0..2 * KILOBYTES_MAX {
+            writer.write_all(&kilobyte(number)).unwrap();
+        }
+        writer.write_last_words(b"ticketd: why");
+        (0..2 * KILOBYTES_MAX).for_each(|_| permit.send(()).unwrap());
+        assert_eq!(writer.drain(PATIENCE), Drained::Entirely);
+        let said: Vec<_> = lines.try_iter().map(text).collect();
+        assert!(said[said.len() - 2].ends_with(" left out"), "{}", said[said.len() - 2]);
+        assert_eq!(said[said.len() - 1], "ticketd: why");
+    }
+}
