@@ -98,6 +98,20 @@ impl Requests {
         self.latest
     }
 
+    /// The oldest of those that wait up to this place in the order, as many as want no more than that together,
+    /// or the very oldest alone: the place of the last of them, and how many IDs they want.
+    pub(crate) fn oldest_wanting(&self, latest: Arrival, count_max: u64) -> Option<(Arrival, NonZeroU64)> {
+        let (mut last, oldest) = self.front().filter(|(arrival, _)| *arrival <= latest)?;
+        let mut count = oldest.count;
+        for waiting in self.queue.iter().skip(1) {
+            let more = count.checked_add(waiting.count.get());
+            let Some(more) = more.filter(|more| more.get() <= count_max && last < latest) else { break };
+            last.0 += 1;
+            count = more;
+        }
+        Some((last, count))
+    }
+
     /// How many of the waiting requests arrived after this place in the order.
     pub(crate) fn waiting_after(&self, place: Arrival) -> u64 {
         let waiting = u64::try_from(self.queue.len()).expect("a length fits 64 bits");
@@ -133,6 +147,34 @@ mod tests {
         requests.pop();
         assert_eq!(requests.front(), Some((Arrival(2), waiting(2, 2))));
         assert_eq!((requests.latest(), requests.wanted()), (Arrival(3), 4));
+    }
+
+    #[test]
+    fn the_oldest_that_want_no_more_than_so_many_are_counted_or_the_very_oldest_alone() {
+        let mut requests = Requests::default();
+        assert_eq!(requests.oldest_wanting(Arrival(9), 9), None);
+        for (request, count) in [(1, 7), (2, 5), (3, 1), (4, 4), (5, u64::MAX)] {
+            assert!(requests.push(waiting(request, count)));
+        }
+        requests.pop();
+        for (latest, count_max, expected) in [
+            (5, 0, Some((2, 5))),
+            (5, 5, Some((2, 5))),
+            (5, 6, Some((3, 6))),
+            (5, 9, Some((3, 6))),
+            (5, 10, Some((4, 10))),
+            (5, u64::MAX, Some((4, 10))),
+            (3, u64::MAX, Some((3, 6))),
+            (2, u64::MAX, Some((2, 5))),
+            (1, u64::MAX, None),
+        ] {
+            let expected = expected.map(|(last, count)| (Arrival(last), NonZeroU64::new(count).unwrap()));
+            assert_eq!(
+                requests.oldest_wanting(Arrival(latest), count_max),
+                expected,
+                "{latest}, {count_max}"
+            );
+        }
     }
 
     #[test]
