@@ -14,6 +14,7 @@ mod clients;
 mod clock;
 mod config;
 mod context;
+mod copies;
 mod counters;
 mod descriptors;
 mod dial;

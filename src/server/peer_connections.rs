@@ -13,6 +13,8 @@ use raft_core::{Micros, Peer};
 use slab::Slab;
 
 use super::context::Context;
+use super::copies::{Replaced, Sign};
+use super::dial::configure;
 use super::handshake::Caller;
 use super::limits::{
     ACCEPTS_PER_TURN_MAX, ADMIN_IDLE_US_MAX, HANDSHAKE_US_MAX, OPERATOR_OUTPUT_BYTES_MAX,
@@ -72,7 +74,7 @@ enum Party {
     /// Has not said who it is.
     Stranger { until: Micros },
     /// Was welcomed; what it sends is a peer's word.
-    Member { hello: Box<Hello> },
+    Member { hello: Box<Hello>, replaced: Replaced },
     /// Asks for operations. While it waits for one, it has all the time it needs.
     Operator { awaits: bool, idle_since: Micros },
     /// Was refused, and may still read why.
@@ -132,7 +134,7 @@ impl PeerConnections {
     /// What the members that are connected said of themselves.
     pub(super) fn announcements(&self) -> impl Iterator<Item = Announcement<'_>> {
         self.connections.iter().filter_map(|(_, connection)| match &connection.party {
-            Party::Member { hello } => Some(Announcement {
+            Party::Member { hello, .. } => Some(Announcement {
                 peer: hello.from,
                 peer_address: &hello.peer_address,
                 client_address: &hello.client_address,
@@ -182,7 +184,7 @@ impl PeerConnections {
     pub(super) fn close_departed(&mut self, ctx: &Context) {
         for key in 0..self.connections.capacity() {
             let Some(connection) = self.connections.get(key) else { continue };
-            if let Party::Member { hello } = &connection.party
+            if let Party::Member { hello, .. } = &connection.party
                 && ctx.caller(hello) == Caller::Removed
             {
                 self.close(key);
@@ -226,7 +228,10 @@ impl PeerConnections {
             log::debug!("a connection on the peer port was not registered: {error}");
             return;
         }
-        stream.send_at_once();
+        match &stream {
+            Stream::Tcp(stream) => configure(stream),
+            Stream::Unix(_) => {}
+        }
         ctx.counters.peer_connections_accepted += 1;
         self.last = PeerConnectionId(self.last.0 + 1);
         let until = ctx.now().plus(HANDSHAKE_US_MAX);
@@ -357,19 +362,19 @@ impl PeerConnections {
         match (&connection.party, frame) {
             // It was refused: what else it says is of no interest.
             (Party::Leaving { .. }, _) => Next::GoOn,
-            (Party::Member { hello }, Frame::Raft(message)) => {
+            (Party::Member { hello, .. }, Frame::Raft(message)) => {
                 let from = hello.from;
                 note_message(ctx, links, from, &message);
                 ctx.step(Input::Message { from, message });
                 Next::GoOn
             }
-            (Party::Member { hello }, Frame::Forward(message)) => {
+            (Party::Member { hello, .. }, Frame::Forward(message)) => {
                 let from = hello.from;
                 note_message(ctx, links, from, &message);
                 ctx.step(Input::Forward { from, message });
                 Next::GoOn
             }
-            (Party::Member { hello }, Frame::Bequest(bequest)) => {
+            (Party::Member { hello, .. }, Frame::Bequest(bequest)) => {
                 let from = hello.from;
                 note_message(ctx, links, from, &bequest);
                 ctx.step(Input::Bequest { from, bequest });
@@ -415,17 +420,11 @@ impl PeerConnections {
             Ok(welcome) => {
                 log::debug!("node {from} at {} is welcome", hello.peer_address);
                 ctx.counters.handshakes_accepted += 1;
-                let former = self.connections.iter().find(
-                    |(_, connection)| matches!(&connection.party, Party::Member { hello } if hello.from == from),
-                );
-                if let Some((former, _)) = former {
-                    self.warn_of_a_copy(ctx.now(), former, &hello);
-                    self.close(former);
-                }
+                let replaced = self.replace_former(ctx.now(), &hello);
                 links.on_hello(ctx, from, &hello.peer_address);
                 let connection = &mut self.connections[key];
                 connection.decoder.accept_large();
-                connection.party = Party::Member { hello: Box::new(hello) };
+                connection.party = Party::Member { hello: Box::new(hello), replaced };
                 peer::encode(&Frame::Welcome(welcome), connection.output.tail());
             }
             Err(refuse) => {
@@ -436,21 +435,27 @@ impl PeerConnections {
         }
     }
 
-    /// A node that restarts elsewhere has closed its connection before it opens another: its process has
-    /// ended.
-    fn warn_of_a_copy(&mut self, now: Micros, former: usize, hello: &Hello) {
-        let Party::Member { hello: former } = &self.connections[former].party else { return };
-        if former.peer_address != hello.peer_address
+    /// Closes the connection that this member has already, if it has one, and warns where that shows a copy.
+    fn replace_former(&mut self, now: Micros, hello: &Hello) -> Replaced {
+        let is_former =
+            |party: &Party| matches!(party, Party::Member { hello: former, .. } if former.from == hello.from);
+        let former = self.connections.iter().find(|(_, connection)| is_former(&connection.party));
+        let Some(key) = former.map(|(key, _)| key) else { return Replaced::default() };
+        let former = self.connections.remove(key).party;
+        let Party::Member { hello: former, mut replaced } = former else { return Replaced::default() };
+        let sign = replaced.replace(&former.peer_address, &hello.peer_address);
+        if sign == Sign::OfTwo
             && let Some(left_out) = self.copies.admit(now)
         {
             log::warn!(
-                "node {} connects from {} and is still connected from {}: where both processes run, one has a copy of \
-                 the other's store, and IDs may repeat; stop one of them for good{left_out}",
+                "node {} connects from {} again and is still connected from {}, in turn: two processes run, one \
+                 with a copy of the other's store, and IDs may repeat; stop one of them for good{left_out}",
                 hello.from.id,
                 hello.peer_address,
                 former.peer_address,
             );
         }
+        replaced
     }
 
     fn refuse(&mut self, now: Micros, key: usize, refuse: Refuse) {
