@@ -14,6 +14,7 @@ use harness::node::Node;
 use harness::random::Random;
 use harness::wait;
 use raft_core::{Incarnation, LogIndex, NodeId, Peer};
+use socket2::SockRef;
 use ticketd::identity::ClusterId;
 use ticketd::peer::{Decoder, Frame, Hello, encode};
 
@@ -279,4 +280,21 @@ fn a_member_whose_machine_may_have_vanished_is_probed() {
                 if own.ends_with(&to) && other.ends_with(&from) && timer.starts_with("02:"))
         })
     });
+}
+
+/// Nobody says anything urgent here, but anybody can: what comes behind it is read all the same.
+#[test]
+fn what_follows_urgent_data_is_read() {
+    let mut cluster = Cluster::of(1);
+    let node = cluster.node(1);
+    let mut bytes = Vec::new();
+    encode(&hello(node, "127.0.0.1:2"), &mut bytes);
+    let (begin, end) = bytes.split_at(10);
+    node.pause();
+    let mut stream = send(&node.peers, begin);
+    SockRef::from(&stream).send_out_of_band(b"!").unwrap();
+    stream.write_all(end).unwrap();
+    node.resume();
+    let answer = receive(&mut stream);
+    assert!(matches!(answer, Frame::Welcome(_)), "{answer:?}");
 }

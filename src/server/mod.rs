@@ -30,6 +30,7 @@ mod operations;
 mod pages;
 mod peer_connections;
 mod ports;
+mod readiness;
 mod resolver;
 mod shutdown;
 mod signals;

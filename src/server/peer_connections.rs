@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use mio::Interest;
 use mio::event::Event;
 use raft_core::{Micros, Peer};
 use slab::Slab;
@@ -24,7 +23,8 @@ use super::links::Links;
 use super::narrate::LogLimit;
 use super::operations::Operations;
 use super::ports::{Ports, Stream};
-use super::sockets::{ReadOutcome, SendQueue, read};
+use super::readiness::Readiness;
+use super::sockets::{ReadOutcome, SendQueue};
 use super::sweep::Sweep;
 use super::token::Source;
 use crate::node::Input;
@@ -63,8 +63,7 @@ struct Connection {
     decoder: Decoder,
     output: SendQueue,
     party: Party,
-    /// An event said that the other side has ended: reading goes on until it shows.
-    read_closed: bool,
+    readiness: Readiness,
     /// In `ready`.
     queued: bool,
 }
@@ -111,7 +110,7 @@ impl PeerConnections {
     /// A socket has something to say.
     pub(super) fn on_event(&mut self, key: usize, event: &Event) {
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.read_closed |= event.is_read_closed() || event.is_error();
+            connection.readiness.on_event(event);
             self.queue(key);
         }
     }
@@ -221,7 +220,7 @@ impl PeerConnections {
     fn admit(&mut self, ctx: &mut Context, mut stream: Stream) {
         let entry = self.connections.vacant_entry();
         let key = entry.key();
-        let interest = Interest::READABLE | Interest::WRITABLE;
+        let interest = Readiness::interest();
         if let Err(error) = ctx.registry.register(&mut stream, Source::PeerConnection(key).token(), interest)
         {
             ctx.counters.peer_connections_refused += 1;
@@ -241,7 +240,7 @@ impl PeerConnections {
             decoder: Decoder::new(),
             output: SendQueue::default(),
             party: Party::Stranger { until },
-            read_closed: false,
+            readiness: Readiness::default(),
             queued: false,
         });
         self.sweep.note(Some(until));
@@ -297,30 +296,28 @@ impl PeerConnections {
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut next = Next::GoOn;
         for reads in 1.. {
-            let mut emptied = false;
-            match read(&mut self.connections[key].stream, &mut buffer) {
+            let connection = &mut self.connections[key];
+            if next == Next::Close || !connection.readiness.is_readable() {
+                break;
+            }
+            if reads > PEER_READS_PER_TURN_MAX {
+                self.queue(key);
+                break;
+            }
+            match connection.readiness.read(&mut connection.stream, &mut buffer) {
                 ReadOutcome::Bytes(n) => {
                     // What is promised with the answer to a message counts from no earlier than when it came:
                     // a process may have been stopped for long since the turn began.
                     ctx.clock.tick();
                     ctx.counters.peer_bytes_received += n as u64;
-                    // A read that does not fill the buffer has emptied the socket: see `clients`.
-                    emptied = n < buffer.len() && !self.connections[key].read_closed;
                     next = self.on_bytes(ctx, links, operations, key, &buffer[..n]);
                 }
-                ReadOutcome::NotNow => break,
+                ReadOutcome::NotNow => {}
                 ReadOutcome::End => next = Next::Close,
                 ReadOutcome::Broken(error) => {
                     log::debug!("a connection on the peer port broke: {error}");
                     next = Next::Close;
                 }
-            }
-            if next == Next::Close || emptied {
-                break;
-            }
-            if reads == PEER_READS_PER_TURN_MAX {
-                self.queue(key);
-                break;
             }
         }
         self.buffer = buffer;
