@@ -10,8 +10,13 @@ use std::time::Duration;
 
 use harness::cluster::Cluster;
 use harness::load::Load;
+use harness::node::Node;
 use harness::random::Random;
 use harness::wait;
+use raft_core::{Incarnation, LogIndex, NodeId, Peer};
+use socket2::SockRef;
+use ticketd::identity::ClusterId;
+use ticketd::peer::{Decoder, Frame, Hello, encode};
 
 /// Enough answers to be sure that all clients have found the leader.
 const SOME: u64 = 200;
@@ -201,4 +206,95 @@ fn frames_that_trickle_in_byte_by_byte_are_given_up() {
             done.store(true, Ordering::Relaxed);
         });
     });
+}
+
+/// What a member would say that this node has not heard of yet, and that listens at this address.
+fn hello(node: &Node, peer_address: &str) -> Frame {
+    let status = node.command(&["status", "--json"]).succeeded();
+    let status: serde_json::Value = serde_json::from_str(&status).expect("status is JSON");
+    let bits = |name: &str| u128::from_str_radix(status[name].as_str().unwrap(), 16).unwrap();
+    let peer = |id, incarnation| Peer { id: NodeId::new(id).unwrap(), incarnation: Incarnation(incarnation) };
+    Frame::Hello(Hello {
+        cluster: ClusterId(bits("cluster")),
+        from: peer(9, 9),
+        to: peer(node.id, bits("incarnation")),
+        commit_index: LogIndex(u64::MAX),
+        peer_address: peer_address.to_owned(),
+        client_address: "127.0.0.1:1".to_owned(),
+    })
+}
+
+/// The next frame that comes.
+fn receive(stream: &mut TcpStream) -> Frame {
+    let mut decoder = Decoder::new();
+    loop {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("the node answers");
+        if let Some(frame) = decoder.next_frame(&mut &byte[..]).expect("a node sends sound frames") {
+            return frame;
+        }
+    }
+}
+
+/// Connects, and is welcome.
+fn call(node: &Node, peer_address: &str) -> TcpStream {
+    let mut bytes = Vec::new();
+    encode(&hello(node, peer_address), &mut bytes);
+    let mut stream = send(&node.peers, &bytes);
+    let answer = receive(&mut stream);
+    assert!(matches!(answer, Frame::Welcome(_)), "{answer:?}");
+    stream
+}
+
+/// A machine that lost its power leaves a connection that stands, and its node may come back elsewhere.
+#[test]
+fn a_member_is_taken_for_two_only_where_an_address_that_was_replaced_comes_back() {
+    let mut cluster = Cluster::of(1);
+    let node = cluster.node(1);
+    let is_warned_of = || node.log().contains("IDs may repeat; stop one of them for good");
+    let _first = call(node, "127.0.0.1:2");
+    let moved = call(node, "127.0.0.1:3");
+    assert!(!is_warned_of(), "it has moved");
+    let _again = call(node, "127.0.0.1:3");
+    assert_closed(moved);
+    assert!(!is_warned_of(), "it has lost its connection");
+    let _back = call(node, "127.0.0.1:2");
+    assert!(is_warned_of(), "one has been told to dial again, and has");
+}
+
+/// Its connection stands until the kernel has found out: see tcp(7), on keepalive.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_member_whose_machine_may_have_vanished_is_probed() {
+    let mut cluster = Cluster::of(1);
+    let node = cluster.node(1);
+    let member = call(node, "127.0.0.1:2");
+    let port = |address: std::net::SocketAddr| format!(":{:04X}", address.port());
+    let (to, from) = (port(member.peer_addr().unwrap()), port(member.local_addr().unwrap()));
+    wait::until_true("the kernel has a timer for probes", || {
+        let connections = std::fs::read_to_string("/proc/net/tcp").expect("Linux lists its connections");
+        connections.lines().any(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            // Its own address, the other side's, its state, its queues, its timer: see proc(5). 02 probes.
+            matches!(words[..], [_, own, other, _, _, timer, ..]
+                if own.ends_with(&to) && other.ends_with(&from) && timer.starts_with("02:"))
+        })
+    });
+}
+
+/// Nobody says anything urgent here, but anybody can: what comes behind it is read all the same.
+#[test]
+fn what_follows_urgent_data_is_read() {
+    let mut cluster = Cluster::of(1);
+    let node = cluster.node(1);
+    let mut bytes = Vec::new();
+    encode(&hello(node, "127.0.0.1:2"), &mut bytes);
+    let (begin, end) = bytes.split_at(10);
+    node.pause();
+    let mut stream = send(&node.peers, begin);
+    SockRef::from(&stream).send_out_of_band(b"!").unwrap();
+    stream.write_all(end).unwrap();
+    node.resume();
+    let answer = receive(&mut stream);
+    assert!(matches!(answer, Frame::Welcome(_)), "{answer:?}");
 }

@@ -3,8 +3,10 @@
 mod harness;
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::io::{IoSlice, Read, Write};
+use std::mem::MaybeUninit;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
@@ -13,6 +15,8 @@ use harness::http;
 use harness::node::Node;
 use harness::ports;
 use harness::wait;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use socket2::SockRef;
 
 fn has_ipv6() -> bool {
     TcpListener::bind("[::1]:0").is_ok()
@@ -97,6 +101,39 @@ fn a_unix_socket_serves_and_goes_with_the_node() {
     node.stop();
     node.restart_with(&["--http_unix", "off"]);
     assert!(!path.exists(), "the socket is off");
+}
+
+/// A read ends behind the bytes that a descriptor came with, and where urgent data is.
+#[test]
+fn requests_behind_a_descriptor_or_urgent_data_are_answered() {
+    let directory = Directory::new();
+    let path = directory.path().join("socket");
+    let mut node = Node::start(&directory, 1, &["--http_unix", &as_argument(&path)]);
+    await_id_over(&path);
+    let [first, last]: [&[u8]; 2] =
+        [b"POST / HTTP/1.1\r\nHost: a\r\n\r\n", b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"];
+    node.pause();
+    let mut over_unix = UnixStream::connect(&path).unwrap();
+    let input = std::io::stdin();
+    let descriptors = [input.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut passed = SendAncillaryBuffer::new(&mut space);
+    assert!(passed.push(SendAncillaryMessage::ScmRights(&descriptors)));
+    sendmsg(&over_unix, &[IoSlice::new(first)], &mut passed, SendFlags::empty()).unwrap();
+    over_unix.write_all(last).unwrap();
+    let mut over_tcp = TcpStream::connect(&node.clients).unwrap();
+    over_tcp.set_nodelay(true).unwrap();
+    over_tcp.write_all(first).unwrap();
+    SockRef::from(&over_tcp).send_out_of_band(b"!").unwrap();
+    over_tcp.write_all(last).unwrap();
+    node.resume();
+    over_unix.set_read_timeout(Some(wait::DEADLINE)).unwrap();
+    over_tcp.set_read_timeout(Some(wait::DEADLINE)).unwrap();
+    for stream in [&mut over_unix as &mut dyn Read, &mut over_tcp] {
+        let mut answers = String::new();
+        stream.read_to_string(&mut answers).expect("the node answers both, and closes");
+        assert_eq!(answers.matches("HTTP/1.1 200 OK\r\n").count(), 2, "{answers}");
+    }
 }
 
 #[test]

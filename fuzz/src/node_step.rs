@@ -251,7 +251,8 @@ impl Driver {
                 }
                 self.said.push_back((to, message));
             }
-            Output::Forward { to, message: Forward::TakeIds { ticket, count: _ } } => {
+            Output::Forward { to, message: Forward::TakeIds { ticket, count } } => {
+                assert!(self.is_wanted(count), "{count} IDs are asked for, which nobody wants");
                 self.asked.push_back((to, ticket));
             }
             Output::Forward { message: Forward::Taken { outcome, .. }, .. } => {
@@ -275,6 +276,15 @@ impl Driver {
             | Output::PeerRemoved(_)
             | Output::Dropped { .. } => {}
         }
+    }
+
+    /// Whether the oldest requests want so many together, however many of them; 2^64-1 is said for more.
+    fn is_wanted(&self, count: NonZeroU64) -> bool {
+        let mut wanted: u64 = 0;
+        self.waiting.values().any(|more| {
+            wanted = wanted.saturating_add(more.get());
+            wanted == count.get()
+        })
     }
 }
 

@@ -104,8 +104,6 @@ impl History {
                 }
                 self.on_ids(request, first, oracle);
             }
-            // Where requests are forwarded together, together they may ask for more than there is.
-            Answer::Exhausted if self.forwarding => {}
             Answer::Exhausted => {
                 if u64::MAX - oracle.next() >= request.count {
                     violated!("exhausted at {}, {} were asked for", oracle.next(), request.count);

@@ -5,6 +5,9 @@
 //! serve many requests. The order holds because the leader takes the range after the message was sent, and so
 //! after every request that it stands for had arrived. A message without an answer is given up and its
 //! requests are asked for anew, under another ticket; the first range, should it still come, is a gap.
+//!
+//! Where fewer IDs are left than all of them want, some may yet have theirs: what is asked for next are the
+//! oldest of them, and no more than half as many IDs, until it is known of each whether it can have them.
 
 use std::num::NonZeroU64;
 
@@ -18,6 +21,8 @@ use super::requests::{Arrival, Requests};
 pub(crate) struct Forwarding {
     last_ticket: Ticket,
     under_way: Option<UnderWay>,
+    /// The fewest that were refused, as too many, on behalf of some who still wait.
+    shortage: Option<Asked>,
     /// Not before this moment is a leader asked again that said it does not lead.
     not_before: Micros,
 }
@@ -25,20 +30,29 @@ pub(crate) struct Forwarding {
 #[derive(Clone, Copy, Debug)]
 struct UnderWay {
     ticket: Ticket,
-    leader: Peer,
-    /// It asks for every request that waits up to this one.
-    latest: Arrival,
+    asked: Asked,
     /// When it is given up.
     deadline: Micros,
+}
+
+/// What a message asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Asked {
+    /// Whom.
+    leader: Peer,
+    /// On behalf of every request that waits up to this one.
+    pub(crate) latest: Arrival,
+    /// So many IDs.
+    count: NonZeroU64,
 }
 
 impl Forwarding {
     /// `first_ticket` is random.
     pub(crate) fn new(first_ticket: Ticket, now: Micros) -> Forwarding {
-        Forwarding { last_ticket: first_ticket, under_way: None, not_before: now }
+        Forwarding { last_ticket: first_ticket, under_way: None, shortage: None, not_before: now }
     }
 
-    /// Asks the leader for what waits, if nothing is under way.
+    /// Asks the leader for what waits, or, in a shortage, for a part of it, if nothing is under way.
     pub(crate) fn ask(
         &mut self,
         now: Micros,
@@ -46,25 +60,43 @@ impl Forwarding {
         requests: &Requests,
         patience_us: u64,
     ) -> Option<Forward> {
-        if self.under_way.is_some_and(|u| u.leader != leader || u.deadline <= now) {
+        if self.under_way.is_some_and(|u| u.asked.leader != leader || u.deadline <= now) {
             self.under_way = None;
         }
         if self.under_way.is_some() || now < self.not_before {
             return None;
         }
-        let count = NonZeroU64::new(requests.wanted())?;
+        let asked = self.next_asked(leader, requests)?;
         let ticket = Ticket(self.last_ticket.0.wrapping_add(1));
         self.last_ticket = ticket;
-        let (latest, deadline) = (requests.latest(), now.plus(patience_us));
-        self.under_way = Some(UnderWay { ticket, leader, latest, deadline });
-        Some(Forward::TakeIds { ticket, count })
+        self.under_way = Some(UnderWay { ticket, asked, deadline: now.plus(patience_us) });
+        Some(Forward::TakeIds { ticket, count: asked.count })
     }
 
-    /// The answer to `ticket` came: it is for every request that waits up to the one given back. `None` where
-    /// the ticket is not, or no more, the one under way.
-    pub(crate) fn answered(&mut self, from: Peer, ticket: Ticket) -> Option<Arrival> {
-        let answered = self.under_way.take_if(|u| u.ticket == ticket && u.leader == from);
-        answered.map(|u| u.latest)
+    /// The answer to `ticket` came: it is for what was asked for. `None` where the ticket is not, or no more,
+    /// the one under way.
+    pub(crate) fn answered(&mut self, from: Peer, ticket: Ticket) -> Option<Asked> {
+        let answered = self.under_way.take_if(|u| u.ticket == ticket && u.asked.leader == from);
+        answered.map(|u| u.asked)
+    }
+
+    /// There are not as many IDs left as were asked for.
+    pub(crate) fn on_exhausted(&mut self, asked: Asked) {
+        self.shortage = Some(match self.shortage {
+            Some(before) => Asked {
+                count: asked.count.min(before.count),
+                latest: asked.latest.max(before.latest),
+                ..asked
+            },
+            None => asked,
+        });
+    }
+
+    /// Whether it is known of a request in this place that it wants more IDs than are left. There never are
+    /// more again, but only those are refused that waited when it came to be known: those who come later are
+    /// asked for first, as a client of the leader's would be.
+    pub(crate) fn is_beyond_what_is_left(&self, place: Arrival, count: NonZeroU64) -> bool {
+        self.shortage.is_some_and(|shortage| place <= shortage.latest && count >= shortage.count)
     }
 
     /// The node that was asked does not lead: give word of the next leader time to arrive.
@@ -75,12 +107,26 @@ impl Forwarding {
     /// This node leads, or knows no leader: nothing is expected any more.
     pub(crate) fn stop(&mut self, now: Micros) {
         self.under_way = None;
+        self.shortage = None;
         self.not_before = now;
     }
 
     /// When [`Forwarding::ask`] may have something to do, where requests wait.
     pub(crate) fn deadline(&self) -> Micros {
         self.under_way.map_or(self.not_before, |u| u.deadline)
+    }
+
+    /// What to ask for next. In a shortage, with each refusal either the number of IDs is halved or the oldest
+    /// request is answered, and with each range it is: so a shortage ends.
+    fn next_asked(&mut self, leader: Peer, requests: &Requests) -> Option<Asked> {
+        let (oldest, _) = requests.front()?;
+        // Another leader may have been left IDs of which this one knows nothing.
+        self.shortage.take_if(|shortage| shortage.leader != leader || shortage.latest < oldest);
+        let (latest, count) = match self.shortage {
+            Some(shortage) => requests.oldest_wanting(shortage.latest, shortage.count.get() / 2)?,
+            None => (requests.latest(), NonZeroU64::new(requests.wanted())?),
+        };
+        Some(Asked { leader, latest, count })
     }
 }
 
@@ -117,6 +163,13 @@ mod tests {
         })
     }
 
+    /// What was asked for on behalf of so many requests.
+    fn asked(leader_id: u64, waiting: u64) -> Asked {
+        let requests = requests(waiting);
+        let count = NonZeroU64::new(requests.wanted()).unwrap();
+        Asked { leader: leader(leader_id), latest: requests.latest(), count }
+    }
+
     #[test]
     fn one_message_asks_for_all_that_wait_and_the_next_waits_for_its_answer() {
         let mut forwarding = Forwarding::new(Ticket(u64::MAX), Micros(0));
@@ -124,7 +177,7 @@ mod tests {
         assert_eq!(ask(&mut forwarding, 10, 1, 3), Some((Ticket(0), 6)));
         assert_eq!(forwarding.deadline(), Micros(10 + PATIENCE_US));
         assert_eq!(ask(&mut forwarding, 20, 1, 4), None);
-        assert_eq!(forwarding.answered(leader(1), Ticket(0)), Some(requests(3).latest()));
+        assert_eq!(forwarding.answered(leader(1), Ticket(0)), Some(asked(1, 3)));
         assert_eq!(forwarding.answered(leader(1), Ticket(0)), None, "a second answer to one message");
         assert_eq!(ask(&mut forwarding, 30, 1, 1), Some((Ticket(1), 2)));
     }
@@ -136,7 +189,7 @@ mod tests {
         assert_eq!(ask(&mut forwarding, 10, 1, 1), Some((Ticket(5), 2)));
         assert_eq!(forwarding.answered(leader(2), Ticket(5)), None);
         assert_eq!(forwarding.answered(leader(1), Ticket(4)), None);
-        assert_eq!(forwarding.answered(leader(1), Ticket(5)), Some(requests(1).latest()));
+        assert_eq!(forwarding.answered(leader(1), Ticket(5)), Some(asked(1, 1)));
     }
 
     #[test]
@@ -171,5 +224,47 @@ mod tests {
         assert_eq!(forwarding.deadline(), Micros(20));
         assert_eq!(forwarding.answered(leader(1), Ticket(5)), None);
         assert_eq!(ask(&mut forwarding, 20, 1, 1), Some((Ticket(6), 2)));
+    }
+
+    #[test]
+    fn what_is_refused_as_too_much_is_asked_for_by_halves_of_that_leader_and_then_by_all_again() {
+        let mut forwarding = Forwarding::new(Ticket(0), Micros(0));
+        for (waiting, wanted) in [(8, 16), (8, 8), (9, 4)] {
+            let (ticket, count) = ask(&mut forwarding, 10, 1, waiting).unwrap();
+            assert_eq!(count, wanted, "{waiting} wait");
+            let refused = forwarding.answered(leader(1), ticket).unwrap();
+            forwarding.on_exhausted(refused);
+        }
+        let (eighth, ninth) = (requests(8).latest(), requests(9).latest());
+        let beyond = |place, count| forwarding.is_beyond_what_is_left(place, NonZeroU64::new(count).unwrap());
+        assert!(beyond(eighth, 4) && beyond(eighth, 5), "4 were refused");
+        assert!(!beyond(eighth, 3), "3 may be left");
+        assert!(!beyond(ninth, 4), "it came when the shortage was known");
+        for (leader_id, waiting, wanted) in [(1, 9, 2), (2, 9, 18), (1, 9, 18)] {
+            let (ticket, count) = ask(&mut forwarding, 20, leader_id, waiting).unwrap();
+            assert_eq!(count, wanted, "{leader_id} leads");
+            forwarding.answered(leader(leader_id), ticket).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_shortage_ends_with_the_last_who_waited_when_it_was_noticed() {
+        for stops in [0, 1] {
+            let mut forwarding = Forwarding::new(Ticket(0), Micros(0));
+            let (ticket, _) = ask(&mut forwarding, 10, 1, 3).unwrap();
+            let refused = forwarding.answered(leader(1), ticket).unwrap();
+            forwarding.on_exhausted(refused);
+            let mut requests = requests(5);
+            if stops == 1 {
+                forwarding.stop(Micros(20));
+            } else {
+                while requests.front().is_some_and(|(arrival, _)| arrival <= refused.latest) {
+                    requests.pop();
+                }
+            }
+            let message = forwarding.ask(Micros(20), leader(1), &requests, PATIENCE_US);
+            let count = NonZeroU64::new(requests.wanted()).unwrap();
+            assert_eq!(message, Some(Forward::TakeIds { ticket: Ticket(2), count }), "{stops}");
+        }
     }
 }

@@ -38,8 +38,9 @@ pub(crate) struct Requests {
     queue: VecDeque<Waiting>,
     /// The latest arrival; the queue holds the last ones up to it.
     latest: Arrival,
-    /// How many IDs they want in all.
-    wanted: u64,
+    /// How many IDs they want in all. So wide that their sum is exact, whatever they want: who hands out a range
+    /// for all of them goes by it.
+    wanted: u128,
 }
 
 impl Requests {
@@ -54,7 +55,7 @@ impl Requests {
             return false;
         }
         self.latest.0 += 1;
-        self.wanted = self.wanted.saturating_add(waiting.count.get());
+        self.wanted += u128::from(waiting.count.get());
         self.queue.push_back(waiting);
         true
     }
@@ -67,7 +68,7 @@ impl Requests {
 
     pub(crate) fn pop(&mut self) -> Option<Waiting> {
         let waiting = self.queue.pop_front()?;
-        self.want_less(waiting.count.get());
+        self.wanted -= u128::from(waiting.count.get());
         Some(waiting)
     }
 
@@ -75,23 +76,17 @@ impl Requests {
     /// so that it is confirmed later, never sooner.
     pub(crate) fn take_asks(&mut self, is_meant: impl Fn(Peer) -> bool) -> Vec<(Peer, Ticket)> {
         let mut taken = Vec::new();
-        let mut count: u64 = 0;
+        let mut count = 0;
         self.queue.retain(|waiting| match waiting.asker {
             Asker::Node(peer, ticket) if is_meant(peer) => {
                 taken.push((peer, ticket));
-                count = count.saturating_add(waiting.count.get());
+                count += u128::from(waiting.count.get());
                 false
             }
             Asker::Node(..) | Asker::Client(_) => true,
         });
-        self.want_less(count);
+        self.wanted -= count;
         taken
-    }
-
-    /// Requests for so many IDs have just left the queue.
-    fn want_less(&mut self, count: u64) {
-        // Exact again where none is left, should the sum ever have met the end of the integers.
-        self.wanted = if self.queue.is_empty() { 0 } else { self.wanted.saturating_sub(count) };
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -103,15 +98,29 @@ impl Requests {
         self.latest
     }
 
+    /// The oldest of those that wait up to this place in the order, as many as want no more than that together,
+    /// or the very oldest alone: the place of the last of them, and how many IDs they want.
+    pub(crate) fn oldest_wanting(&self, latest: Arrival, count_max: u64) -> Option<(Arrival, NonZeroU64)> {
+        let (mut last, oldest) = self.front().filter(|(arrival, _)| *arrival <= latest)?;
+        let mut count = oldest.count;
+        for waiting in self.queue.iter().skip(1) {
+            let more = count.checked_add(waiting.count.get());
+            let Some(more) = more.filter(|more| more.get() <= count_max && last < latest) else { break };
+            last.0 += 1;
+            count = more;
+        }
+        Some((last, count))
+    }
+
     /// How many of the waiting requests arrived after this place in the order.
     pub(crate) fn waiting_after(&self, place: Arrival) -> u64 {
         let waiting = u64::try_from(self.queue.len()).expect("a length fits 64 bits");
         self.latest.0.saturating_sub(place.0).min(waiting)
     }
 
-    /// How many IDs the waiting requests want in all.
+    /// How many IDs the waiting requests want in all; 2^64-1 where that is more, and more than there are.
     pub(crate) fn wanted(&self) -> u64 {
-        self.wanted
+        u64::try_from(self.wanted).unwrap_or(u64::MAX)
     }
 }
 
@@ -141,14 +150,44 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_refuses_and_a_sum_beyond_64_bits_does_no_harm() {
+    fn the_oldest_that_want_no_more_than_so_many_are_counted_or_the_very_oldest_alone() {
+        let mut requests = Requests::default();
+        assert_eq!(requests.oldest_wanting(Arrival(9), 9), None);
+        for (request, count) in [(1, 7), (2, 5), (3, 1), (4, 4), (5, u64::MAX)] {
+            assert!(requests.push(waiting(request, count)));
+        }
+        requests.pop();
+        for (latest, count_max, expected) in [
+            (5, 0, Some((2, 5))),
+            (5, 5, Some((2, 5))),
+            (5, 6, Some((3, 6))),
+            (5, 9, Some((3, 6))),
+            (5, 10, Some((4, 10))),
+            (5, u64::MAX, Some((4, 10))),
+            (3, u64::MAX, Some((3, 6))),
+            (2, u64::MAX, Some((2, 5))),
+            (1, u64::MAX, None),
+        ] {
+            let expected = expected.map(|(last, count)| (Arrival(last), NonZeroU64::new(count).unwrap()));
+            assert_eq!(
+                requests.oldest_wanting(Arrival(latest), count_max),
+                expected,
+                "{latest}, {count_max}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_full_queue_refuses_and_a_sum_beyond_64_bits_stays_exact() {
         let mut requests = Requests::default();
         for request in 0..WAITING_REQUESTS_MAX {
             assert!(requests.push(waiting(u64::try_from(request).unwrap(), u64::MAX)));
         }
         assert!(!requests.push(waiting(0, 1)));
         assert_eq!(requests.wanted(), u64::MAX);
-        while requests.pop().is_some() {}
-        assert_eq!(requests.wanted(), 0);
+        for left in (0..WAITING_REQUESTS_MAX).rev() {
+            requests.pop();
+            assert_eq!(requests.wanted(), if left == 0 { 0 } else { u64::MAX }, "{left} wait");
+        }
     }
 }

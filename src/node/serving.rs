@@ -7,6 +7,7 @@ use std::num::NonZeroU64;
 use raft_core::{Confirmation, Peer};
 
 use super::Node;
+use super::forwarding::Asked;
 use super::io::{Answer, Forward, ForwardOutcome, Output, RequestId};
 use super::requests::{Arrival, Asker, Waiting};
 
@@ -40,16 +41,17 @@ impl Node {
                 self.answer(Asker::Node(from, ticket), Answer::NotLeader { leader: None });
             }
             Forward::Taken { ticket, outcome } => {
-                if let Some(latest) = self.forwarding.answered(from, ticket) {
-                    self.on_taken(latest, outcome);
+                if let Some(asked) = self.forwarding.answered(from, ticket) {
+                    self.on_taken(asked, outcome);
                 }
             }
         }
     }
 
-    /// The leader has answered for every request up to `latest`. Those that have timed out meanwhile leave a
-    /// gap.
-    fn on_taken(&mut self, latest: Arrival, outcome: ForwardOutcome) {
+    /// The leader has answered for every request up to the latest of those that it was asked for. Those that
+    /// have timed out meanwhile leave a gap.
+    fn on_taken(&mut self, asked: Asked, outcome: ForwardOutcome) {
+        let latest = asked.latest;
         match outcome {
             ForwardOutcome::Ids { first } => self.share_out(latest, first),
             ForwardOutcome::NotLeader => {
@@ -57,7 +59,19 @@ impl Node {
             }
             ForwardOutcome::TimedOut => self.answer_through(latest, Answer::TimedOut),
             ForwardOutcome::Overloaded => self.answer_through(latest, Answer::Overloaded),
-            ForwardOutcome::Exhausted => self.answer_through(latest, Answer::Exhausted),
+            ForwardOutcome::Exhausted => self.forwarding.on_exhausted(asked),
+        }
+        self.refuse_what_is_beyond();
+    }
+
+    /// Refuses the oldest that want more IDs than are known to be left. Whoever waits behind one that may yet
+    /// have its IDs is answered after it.
+    fn refuse_what_is_beyond(&mut self) {
+        while let Some((arrival, waiting)) = self.requests.front()
+            && self.forwarding.is_beyond_what_is_left(arrival, waiting.count)
+        {
+            self.requests.pop();
+            self.answer_waiting(waiting, Answer::Exhausted);
         }
     }
 

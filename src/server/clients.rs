@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 
-use mio::Interest;
 use mio::event::Event;
 use raft_core::{Membership, Micros};
 use slab::Slab;
@@ -19,7 +18,8 @@ use super::narrate::LogLimit;
 use super::occupancy::{Occupancy, Place};
 use super::pages::{self, Content, View};
 use super::ports::{Ports, Stream};
-use super::sockets::{ReadOutcome, read, write};
+use super::readiness::Readiness;
+use super::sockets::{ReadOutcome, write};
 use super::sweep::Sweep;
 use super::token::Source;
 use crate::http::{self, Page, Reply, Request, Serves};
@@ -62,10 +62,7 @@ struct Client {
     place: Place,
     /// Which of the connections that have had this key.
     generation: u32,
-    /// There may be something to read.
-    readable: bool,
-    /// An event said that the other side has ended: reading goes on until it shows.
-    read_closed: bool,
+    readiness: Readiness,
     /// The kernel took no more; an event will say when it does.
     blocked: bool,
     /// In `ready`.
@@ -104,9 +101,7 @@ impl Clients {
     /// A socket has something to say, or takes more.
     pub(super) fn on_event(&mut self, key: usize, event: &Event) {
         let Some(client) = self.clients.get_mut(key) else { return };
-        if event.is_readable() || event.is_read_closed() || event.is_error() {
-            client.readable = true;
-            client.read_closed |= event.is_read_closed() || event.is_error();
+        if client.readiness.on_event(event) {
             self.queue(key);
         }
         if event.is_writable() && std::mem::take(&mut self.clients[key].blocked) {
@@ -149,7 +144,7 @@ impl Clients {
         self.ports = None;
         for key in 0..self.clients.capacity() {
             if let Some(client) = self.clients.get_mut(key) {
-                client.readable = true;
+                client.readiness.expect();
                 self.queue(key);
             }
         }
@@ -297,7 +292,7 @@ impl Clients {
     fn admit(&mut self, ctx: &mut Context, mut stream: Stream, serves: Serves, place: Place) {
         let entry = self.clients.vacant_entry();
         let key = entry.key();
-        let interest = Interest::READABLE | Interest::WRITABLE;
+        let interest = Readiness::interest();
         if let Err(error) = ctx.registry.register(&mut stream, Source::Client(key).token(), interest) {
             ctx.counters.clients_refused += 1;
             log::debug!("a client was not registered: {error}");
@@ -323,8 +318,7 @@ impl Clients {
             serves,
             place,
             generation: self.last_generation,
-            readable: false,
-            read_closed: false,
+            readiness: Readiness::default(),
             blocked: false,
             queued: false,
             touched: false,
@@ -364,25 +358,17 @@ impl Clients {
     /// Reads once. False where the connection is broken.
     fn read(&mut self, ctx: &mut Context, key: usize) -> bool {
         let client = &mut self.clients[key];
-        if !client.readable || !client.http.wants_input(ctx.http.of(client.serves)) {
+        if !client.readiness.is_readable() || !client.http.wants_input(ctx.http.of(client.serves)) {
             return true;
         }
-        match read(&mut client.stream, &mut self.buffer) {
+        match client.readiness.read(&mut client.stream, &mut self.buffer) {
             ReadOutcome::Bytes(n) => {
                 ctx.counters.client_bytes_received += n as u64;
-                // A read that does not fill the buffer has emptied the socket: what comes later makes another
-                // event (epoll(7), on when to stop reading under EPOLLET). The end of the stream is no byte
-                // and may be there already.
-                client.readable = n == self.buffer.len() || client.read_closed;
                 client.http.receive(ctx.http_turn(client.serves), &self.buffer[..n]);
                 true
             }
-            ReadOutcome::NotNow => {
-                client.readable = false;
-                true
-            }
+            ReadOutcome::NotNow => true,
             ReadOutcome::End => {
-                client.readable = false;
                 client.http.end_of_input(ctx.http_turn(client.serves));
                 true
             }
@@ -450,7 +436,7 @@ impl Clients {
         let client = &self.clients[key];
         let config = ctx.http.of(client.serves);
         let writes = !client.blocked && !client.http.output().is_empty();
-        let reads = client.readable && client.http.wants_input(config);
+        let reads = client.readiness.is_readable() && client.http.wants_input(config);
         self.sweep.note(client.http.deadline(config));
         if writes {
             self.touch(key);

@@ -294,8 +294,9 @@ fn begin_connect(ctx: &Context, key: usize, address: SocketAddr) -> io::Result<T
     Ok(stream)
 }
 
-/// Nothing is held back to be sent together, and a machine that has vanished is noticed.
-fn configure(stream: &TcpStream) {
+/// Nothing is held back to be sent together, and a machine that has vanished is noticed: by whoever dialled, and
+/// by whoever accepted.
+pub(super) fn configure(stream: &TcpStream) {
     let silence = Duration::from_micros(LINK_SILENCE_US_MAX);
     let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new().with_time(silence / 2).with_interval(silence / 4);
@@ -304,7 +305,7 @@ fn configure(stream: &TcpStream) {
     let outcome = outcome.and_then(|()| socket.set_tcp_user_timeout(Some(silence)));
     if let Err(error) = outcome {
         // It works without, only less well.
-        log::debug!("an option of a link could not be set: {error}");
+        log::debug!("an option of a connection to a peer could not be set: {error}");
     }
 }
 

@@ -48,6 +48,10 @@ pub(super) const PAGES_PER_TURN_MAX: usize = 4;
 /// How often one peer is read in one turn, [`READ_BYTES_MAX`] at most each time.
 pub(super) const PEER_READS_PER_TURN_MAX: usize = 4;
 
+/// How many addresses of one member are remembered that were replaced while it was connected; the oldest is
+/// forgotten. As many copies of one store as this are told from a node that moves.
+pub(super) const REPLACED_ADDRESSES_MAX: usize = 8;
+
 /// How many bytes may wait on one link. A message that finds this much waiting is dropped, which Raft takes
 /// as any other loss. Room for all the appends that may be in flight to a follower at their usual size.
 pub(super) const LINK_OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;

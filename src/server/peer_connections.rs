@@ -7,12 +7,13 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use mio::Interest;
 use mio::event::Event;
 use raft_core::{Micros, Peer};
 use slab::Slab;
 
 use super::context::Context;
+use super::copies::{Replaced, Sign};
+use super::dial::configure;
 use super::handshake::Caller;
 use super::limits::{
     ACCEPTS_PER_TURN_MAX, ADMIN_IDLE_US_MAX, HANDSHAKE_US_MAX, OPERATOR_OUTPUT_BYTES_MAX,
@@ -22,7 +23,8 @@ use super::links::Links;
 use super::narrate::LogLimit;
 use super::operations::Operations;
 use super::ports::{Ports, Stream};
-use super::sockets::{ReadOutcome, SendQueue, read};
+use super::readiness::Readiness;
+use super::sockets::{ReadOutcome, SendQueue};
 use super::sweep::Sweep;
 use super::token::Source;
 use crate::node::Input;
@@ -61,8 +63,7 @@ struct Connection {
     decoder: Decoder,
     output: SendQueue,
     party: Party,
-    /// An event said that the other side has ended: reading goes on until it shows.
-    read_closed: bool,
+    readiness: Readiness,
     /// In `ready`.
     queued: bool,
 }
@@ -72,7 +73,7 @@ enum Party {
     /// Has not said who it is.
     Stranger { until: Micros },
     /// Was welcomed; what it sends is a peer's word.
-    Member { hello: Box<Hello> },
+    Member { hello: Box<Hello>, replaced: Replaced },
     /// Asks for operations. While it waits for one, it has all the time it needs.
     Operator { awaits: bool, idle_since: Micros },
     /// Was refused, and may still read why.
@@ -109,7 +110,7 @@ impl PeerConnections {
     /// A socket has something to say.
     pub(super) fn on_event(&mut self, key: usize, event: &Event) {
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.read_closed |= event.is_read_closed() || event.is_error();
+            connection.readiness.on_event(event);
             self.queue(key);
         }
     }
@@ -132,7 +133,7 @@ impl PeerConnections {
     /// What the members that are connected said of themselves.
     pub(super) fn announcements(&self) -> impl Iterator<Item = Announcement<'_>> {
         self.connections.iter().filter_map(|(_, connection)| match &connection.party {
-            Party::Member { hello } => Some(Announcement {
+            Party::Member { hello, .. } => Some(Announcement {
                 peer: hello.from,
                 peer_address: &hello.peer_address,
                 client_address: &hello.client_address,
@@ -182,7 +183,7 @@ impl PeerConnections {
     pub(super) fn close_departed(&mut self, ctx: &Context) {
         for key in 0..self.connections.capacity() {
             let Some(connection) = self.connections.get(key) else { continue };
-            if let Party::Member { hello } = &connection.party
+            if let Party::Member { hello, .. } = &connection.party
                 && ctx.caller(hello) == Caller::Removed
             {
                 self.close(key);
@@ -219,14 +220,17 @@ impl PeerConnections {
     fn admit(&mut self, ctx: &mut Context, mut stream: Stream) {
         let entry = self.connections.vacant_entry();
         let key = entry.key();
-        let interest = Interest::READABLE | Interest::WRITABLE;
+        let interest = Readiness::interest();
         if let Err(error) = ctx.registry.register(&mut stream, Source::PeerConnection(key).token(), interest)
         {
             ctx.counters.peer_connections_refused += 1;
             log::debug!("a connection on the peer port was not registered: {error}");
             return;
         }
-        stream.send_at_once();
+        match &stream {
+            Stream::Tcp(stream) => configure(stream),
+            Stream::Unix(_) => {}
+        }
         ctx.counters.peer_connections_accepted += 1;
         self.last = PeerConnectionId(self.last.0 + 1);
         let until = ctx.now().plus(HANDSHAKE_US_MAX);
@@ -236,7 +240,7 @@ impl PeerConnections {
             decoder: Decoder::new(),
             output: SendQueue::default(),
             party: Party::Stranger { until },
-            read_closed: false,
+            readiness: Readiness::default(),
             queued: false,
         });
         self.sweep.note(Some(until));
@@ -292,30 +296,28 @@ impl PeerConnections {
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut next = Next::GoOn;
         for reads in 1.. {
-            let mut emptied = false;
-            match read(&mut self.connections[key].stream, &mut buffer) {
+            let connection = &mut self.connections[key];
+            if next == Next::Close || !connection.readiness.is_readable() {
+                break;
+            }
+            if reads > PEER_READS_PER_TURN_MAX {
+                self.queue(key);
+                break;
+            }
+            match connection.readiness.read(&mut connection.stream, &mut buffer) {
                 ReadOutcome::Bytes(n) => {
                     // What is promised with the answer to a message counts from no earlier than when it came:
                     // a process may have been stopped for long since the turn began.
                     ctx.clock.tick();
                     ctx.counters.peer_bytes_received += n as u64;
-                    // A read that does not fill the buffer has emptied the socket: see `clients`.
-                    emptied = n < buffer.len() && !self.connections[key].read_closed;
                     next = self.on_bytes(ctx, links, operations, key, &buffer[..n]);
                 }
-                ReadOutcome::NotNow => break,
+                ReadOutcome::NotNow => {}
                 ReadOutcome::End => next = Next::Close,
                 ReadOutcome::Broken(error) => {
                     log::debug!("a connection on the peer port broke: {error}");
                     next = Next::Close;
                 }
-            }
-            if next == Next::Close || emptied {
-                break;
-            }
-            if reads == PEER_READS_PER_TURN_MAX {
-                self.queue(key);
-                break;
             }
         }
         self.buffer = buffer;
@@ -357,19 +359,19 @@ impl PeerConnections {
         match (&connection.party, frame) {
             // It was refused: what else it says is of no interest.
             (Party::Leaving { .. }, _) => Next::GoOn,
-            (Party::Member { hello }, Frame::Raft(message)) => {
+            (Party::Member { hello, .. }, Frame::Raft(message)) => {
                 let from = hello.from;
                 note_message(ctx, links, from, &message);
                 ctx.step(Input::Message { from, message });
                 Next::GoOn
             }
-            (Party::Member { hello }, Frame::Forward(message)) => {
+            (Party::Member { hello, .. }, Frame::Forward(message)) => {
                 let from = hello.from;
                 note_message(ctx, links, from, &message);
                 ctx.step(Input::Forward { from, message });
                 Next::GoOn
             }
-            (Party::Member { hello }, Frame::Bequest(bequest)) => {
+            (Party::Member { hello, .. }, Frame::Bequest(bequest)) => {
                 let from = hello.from;
                 note_message(ctx, links, from, &bequest);
                 ctx.step(Input::Bequest { from, bequest });
@@ -415,17 +417,11 @@ impl PeerConnections {
             Ok(welcome) => {
                 log::debug!("node {from} at {} is welcome", hello.peer_address);
                 ctx.counters.handshakes_accepted += 1;
-                let former = self.connections.iter().find(
-                    |(_, connection)| matches!(&connection.party, Party::Member { hello } if hello.from == from),
-                );
-                if let Some((former, _)) = former {
-                    self.warn_of_a_copy(ctx.now(), former, &hello);
-                    self.close(former);
-                }
+                let replaced = self.replace_former(ctx.now(), &hello);
                 links.on_hello(ctx, from, &hello.peer_address);
                 let connection = &mut self.connections[key];
                 connection.decoder.accept_large();
-                connection.party = Party::Member { hello: Box::new(hello) };
+                connection.party = Party::Member { hello: Box::new(hello), replaced };
                 peer::encode(&Frame::Welcome(welcome), connection.output.tail());
             }
             Err(refuse) => {
@@ -436,21 +432,27 @@ impl PeerConnections {
         }
     }
 
-    /// A node that restarts elsewhere has closed its connection before it opens another: its process has
-    /// ended.
-    fn warn_of_a_copy(&mut self, now: Micros, former: usize, hello: &Hello) {
-        let Party::Member { hello: former } = &self.connections[former].party else { return };
-        if former.peer_address != hello.peer_address
+    /// Closes the connection that this member has already, if it has one, and warns where that shows a copy.
+    fn replace_former(&mut self, now: Micros, hello: &Hello) -> Replaced {
+        let is_former =
+            |party: &Party| matches!(party, Party::Member { hello: former, .. } if former.from == hello.from);
+        let former = self.connections.iter().find(|(_, connection)| is_former(&connection.party));
+        let Some(key) = former.map(|(key, _)| key) else { return Replaced::default() };
+        let former = self.connections.remove(key).party;
+        let Party::Member { hello: former, mut replaced } = former else { return Replaced::default() };
+        let sign = replaced.replace(&former.peer_address, &hello.peer_address);
+        if sign == Sign::OfTwo
             && let Some(left_out) = self.copies.admit(now)
         {
             log::warn!(
-                "node {} connects from {} and is still connected from {}: where both processes run, one has a copy of \
-                 the other's store, and IDs may repeat; stop one of them for good{left_out}",
+                "node {} connects from {} again and is still connected from {}, in turn: two processes run, one \
+                 with a copy of the other's store, and IDs may repeat; stop one of them for good{left_out}",
                 hello.from.id,
                 hello.peer_address,
                 former.peer_address,
             );
         }
+        replaced
     }
 
     fn refuse(&mut self, now: Micros, key: usize, refuse: Refuse) {

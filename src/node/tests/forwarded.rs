@@ -53,7 +53,6 @@ fn whatever_the_leader_says_is_said_to_those_whom_it_was_asked_for_and_to_nobody
         (ForwardOutcome::Ids { first: 50 }, [ids(50, one), ids(51, two)]),
         (ForwardOutcome::TimedOut, [Answer::TimedOut; 2]),
         (ForwardOutcome::Overloaded, [Answer::Overloaded; 2]),
-        (ForwardOutcome::Exhausted, [Answer::Exhausted; 2]),
     ] {
         let mut node = follower();
         take(&mut node, 10, 1, 1);
@@ -113,6 +112,80 @@ fn a_range_that_ends_beyond_the_last_integer_is_handed_out_up_to_there() {
     let answers = taken(&mut node, 20, ticket, ForwardOutcome::Ids { first: u64::MAX - 3 });
     let first = Answer::Ids { first: u64::MAX - 3, count: count(2) };
     assert_eq!(answers, [(1, first), (2, Answer::Exhausted), (3, Answer::Exhausted)]);
+}
+
+/// Has a leader that has so many IDs left answer the node until it asks for nothing more. What it was asked for,
+/// and what its clients were told.
+fn drawn_down(node: &mut Node, mut left: u64) -> (Vec<u64>, Vec<(u64, Answer)>) {
+    let (mut wanted, mut answers) = (Vec::new(), Vec::new());
+    while let Some((ticket, n)) = asked(node, 20) {
+        wanted.push(n);
+        let outcome = match left.checked_sub(n) {
+            Some(rest) => ForwardOutcome::Ids { first: u64::MAX - std::mem::replace(&mut left, rest) },
+            None => ForwardOutcome::Exhausted,
+        };
+        answers.extend(taken(node, 20, ticket, outcome));
+    }
+    (wanted, answers)
+}
+
+/// As a leader would answer its own clients: whoever wants more than is left is refused, and leaves it to those
+/// who came later.
+#[test]
+fn a_request_for_more_than_is_left_takes_nothing_from_those_who_wait_with_it() {
+    let mut node = follower();
+    for (request, n) in [(1, 1), (2, 100), (3, 1), (4, 3), (5, 2)] {
+        take(&mut node, 10, request, n);
+    }
+    let (wanted, answers) = drawn_down(&mut node, 4);
+    assert_eq!(wanted, [107, 1, 100, 6, 1, 3, 2], "those that wait, by halves, and each alone at last");
+    let ids = |first, n| Answer::Ids { first, count: count(n) };
+    let told = [
+        (1, ids(u64::MAX - 4, 1)),
+        (2, Answer::Exhausted),
+        (3, ids(u64::MAX - 3, 1)),
+        (4, Answer::Exhausted),
+        (5, ids(u64::MAX - 2, 2)),
+    ];
+    assert_eq!(answers, told);
+}
+
+#[test]
+fn where_no_ids_are_left_a_few_messages_refuse_any_number_of_requests() {
+    let mut node = follower();
+    (1..=1_000).for_each(|request| take(&mut node, 10, request, 1));
+    let (wanted, answers) = drawn_down(&mut node, 0);
+    assert_eq!(wanted, [1_000, 500, 250, 125, 62, 31, 15, 7, 3, 1]);
+    assert_eq!(answers, (1..=1_000).map(|request| (request, Answer::Exhausted)).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_last_ids_are_shared_out_to_the_last_of_them_in_the_order_of_arrival() {
+    for left in 0..=40 {
+        let mut node = follower();
+        (1..=40).for_each(|request| take(&mut node, 10, request, 1));
+        let (_, answers) = drawn_down(&mut node, left);
+        let told = (1..=40).map(|request| {
+            let first = u64::MAX - left + (request - 1).min(left);
+            let answer = if request <= left { ids(first, 1).unwrap() } else { Answer::Exhausted };
+            (request, answer)
+        });
+        assert_eq!(answers, told.collect::<Vec<_>>(), "{left} are left");
+    }
+}
+
+#[test]
+fn a_request_that_comes_in_a_shortage_waits_for_those_before_it_and_is_asked_for_then() {
+    let mut node = follower();
+    take(&mut node, 10, 1, 4);
+    take(&mut node, 10, 2, 4);
+    let (ticket, _) = asked(&mut node, 10).unwrap();
+    take(&mut node, 10, 3, 9);
+    assert_eq!(taken(&mut node, 10, ticket, ForwardOutcome::Exhausted), []);
+    let (wanted, answers) = drawn_down(&mut node, 4);
+    assert_eq!(wanted, [4, 4, 9]);
+    let told = [(1, ids(u64::MAX - 4, 4).unwrap()), (2, Answer::Exhausted), (3, Answer::Exhausted)];
+    assert_eq!(answers, told);
 }
 
 /// What another node is told of the tickets that it sent.
