@@ -175,6 +175,8 @@ fn a_node_that_meets_the_limit_on_the_size_of_files_lives_and_says_so() {
     prlimit(pid, Resource::Fsize, limit).expect("the limits of a child can be lowered");
     let last = take_all(&node).max(last);
     assert!(node.log().contains("File too large"), "{}", node.log());
+    wait::until_true("it says so again", || node.log().contains("node 1 takes no part and waits"));
+    assert!(!node.log().contains("knows no leader"), "its own disk is to blame: {}", node.log());
     node.signal(Signal::TERM);
     assert_eq!(node.await_end().code(), Some(1));
     node.restart();

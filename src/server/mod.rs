@@ -53,7 +53,7 @@ use crate::codec::is_address;
 use crate::identity::Standing;
 use crate::node::{Input, Node, OperationId, OperationOutcome, Output};
 use crate::peer::Frame;
-use crate::storage::{Completion, Listening, StorageThread, Store};
+use crate::storage::{Completion, Listening, StorageThread, Store, StoreError};
 use clients::Clients;
 use context::{Context, Me};
 use descriptors::client_connections_max;
@@ -91,6 +91,8 @@ pub struct Server {
     led_since: Micros,
     led_in: Term,
     leaderless: Leaderless,
+    /// Why this node takes no further part.
+    write_error: Option<StoreError>,
     /// When the last turn began.
     turn_began: Micros,
     upkeep_at: Micros,
@@ -149,6 +151,7 @@ impl Server {
             led_since: Micros(0),
             led_in: Term(0),
             leaderless: Leaderless::default(),
+            write_error: None,
             turn_began: Micros(0),
             upkeep_at: Micros(0),
             woken: false,
@@ -275,6 +278,7 @@ impl Server {
                 Completion::Durable { through } => self.ctx.step(Input::WritesDurable { through }),
                 Completion::Failed(error) => {
                     log::error!("this node takes no further part until it is restarted: {error}");
+                    self.write_error = Some(error);
                     self.ctx.step(Input::WriteFailed);
                 }
             }
