@@ -228,6 +228,7 @@ fn refusal(id: NodeId, problem: &AskProblem, in_the_way: InTheWay) -> String {
             RefusedReason::NoSuchMember
             | RefusedReason::LastVoter
             | RefusedReason::TransferFailed
+            | RefusedReason::NoOtherVoter
             | RefusedReason::NoQuorumLeft,
         )
         | AskProblem::GaveUp { .. }

@@ -102,6 +102,7 @@ fn remove(
         AskProblem::Refused(
             RefusedReason::IdTaken
             | RefusedReason::TransferFailed
+            | RefusedReason::NoOtherVoter
             | RefusedReason::Removed
             | RefusedReason::TooManyMembers,
         )

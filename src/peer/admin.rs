@@ -105,6 +105,8 @@ pub enum RefusedReason {
     TooManyMembers,
     /// Of the voters that would be left, no majority is at hand.
     NoQuorumLeft,
+    /// Nobody was asked to take leadership over: the leader is the only voter.
+    NoOtherVoter,
 }
 
 impl fmt::Display for RetryReason {
@@ -132,6 +134,7 @@ impl fmt::Display for RefusedReason {
             RefusedReason::NoQuorumLeft => {
                 "too few of the voters that would be left are up to agree on anything"
             }
+            RefusedReason::NoOtherVoter => "there is no other voter that could lead",
         })
     }
 }
@@ -267,6 +270,7 @@ const fn refused_code(reason: RefusedReason) -> u8 {
         RefusedReason::Removed => 5,
         RefusedReason::TooManyMembers => 6,
         RefusedReason::NoQuorumLeft => 7,
+        RefusedReason::NoOtherVoter => 8,
     }
 }
 
@@ -279,6 +283,7 @@ fn read_refused_reason(reader: &mut Reader<'_>) -> Result<RefusedReason, DecodeE
         5 => Ok(RefusedReason::Removed),
         6 => Ok(RefusedReason::TooManyMembers),
         7 => Ok(RefusedReason::NoQuorumLeft),
+        8 => Ok(RefusedReason::NoOtherVoter),
         other => Err(DecodeError::UnknownKind(other)),
     }
 }

@@ -82,15 +82,23 @@ fn the_document_shows_the_bytes_of_every_kind_of_frame() {
     }
 }
 
+/// Every reason, in the order of its code, which begins with 1.
+const REFUSALS: [RefusedReason; 8] = [
+    RefusedReason::IdTaken,
+    RefusedReason::NoSuchMember,
+    RefusedReason::LastVoter,
+    RefusedReason::TransferFailed,
+    RefusedReason::Removed,
+    RefusedReason::TooManyMembers,
+    RefusedReason::NoQuorumLeft,
+    RefusedReason::NoOtherVoter,
+];
+
 #[test]
 fn every_reason_has_a_code_of_its_own_and_codes_without_a_reason_are_refused() {
-    use RefusedReason::{
-        IdTaken, LastVoter, NoQuorumLeft, NoSuchMember, Removed, TooManyMembers, TransferFailed,
-    };
     use RetryReason::{Busy, HandingOver, NoLeader, Unknown};
     let retries = [NoLeader, Busy, HandingOver, Unknown].map(AdminResponse::Retry);
-    let refusals = [IdTaken, NoSuchMember, LastVoter, TransferFailed, Removed, TooManyMembers, NoQuorumLeft];
-    let refusals = refusals.map(AdminResponse::Refused);
+    let refusals = REFUSALS.map(AdminResponse::Refused);
     for (kind, responses) in [(6, &retries[..]), (7, &refusals[..])] {
         for (code, response) in (1u8..).zip(responses) {
             let frame = Frame::AdminResponse(response.clone());
@@ -447,9 +455,6 @@ fn every_kind_of_error_has_a_label_of_its_own() {
 
 #[test]
 fn every_error_and_every_reason_reads_as_a_line_of_its_own() {
-    use RefusedReason::{
-        IdTaken, LastVoter, NoQuorumLeft, NoSuchMember, Removed, TooManyMembers, TransferFailed,
-    };
     use RetryReason::{Busy, HandingOver, NoLeader, Unknown};
     let errors = [
         FrameError::TooLong { bytes: 5000, bytes_max: 4096 },
@@ -463,8 +468,7 @@ fn every_error_and_every_reason_reads_as_a_line_of_its_own() {
         assert!(line.contains(shown), "{line:?} does not show {shown}");
     }
     let retries = [NoLeader, Busy, HandingOver, Unknown].map(|reason| reason.to_string());
-    let refusals = [IdTaken, NoSuchMember, LastVoter, TransferFailed, Removed, TooManyMembers, NoQuorumLeft];
-    let refusals = refusals.map(|reason| reason.to_string());
+    let refusals = REFUSALS.map(|reason| reason.to_string());
     for lines in [&errors[..], &retries, &refusals] {
         let different: std::collections::BTreeSet<_> = lines.iter().filter(|line| !line.is_empty()).collect();
         assert_eq!(different.len(), lines.len(), "{lines:?}");

@@ -340,6 +340,7 @@ impl Server {
             OperationOutcome::Done { .. } => {}
             OperationOutcome::TransferFailed | OperationOutcome::Busy if self.ctx.leads() => {}
             OperationOutcome::TransferFailed
+            | OperationOutcome::NoOtherVoter
             | OperationOutcome::Busy
             | OperationOutcome::NotLeader { .. }
             | OperationOutcome::HandingOver

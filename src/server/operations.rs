@@ -207,6 +207,7 @@ fn response(me: &Me, membership: &Membership, asked: Asked, outcome: OperationOu
         OperationOutcome::Unknown => AdminResponse::Retry(RetryReason::Unknown),
         OperationOutcome::TooManyMembers => AdminResponse::Refused(RefusedReason::TooManyMembers),
         OperationOutcome::TransferFailed => AdminResponse::Refused(RefusedReason::TransferFailed),
+        OperationOutcome::NoOtherVoter => AdminResponse::Refused(RefusedReason::NoOtherVoter),
         OperationOutcome::Refused(refused) => match refused {
             ChangeRefused::InProgress | ChangeRefused::LeaderTooNew => {
                 AdminResponse::Retry(RetryReason::Busy)
@@ -300,6 +301,7 @@ mod tests {
         }
         for (outcome, reason) in [
             (OperationOutcome::TransferFailed, RefusedReason::TransferFailed),
+            (OperationOutcome::NoOtherVoter, RefusedReason::NoOtherVoter),
             (OperationOutcome::TooManyMembers, RefusedReason::TooManyMembers),
             (OperationOutcome::Refused(ChangeRefused::IdTaken), RefusedReason::IdTaken),
             (OperationOutcome::Refused(ChangeRefused::LastVoter), RefusedReason::LastVoter),
