@@ -454,6 +454,18 @@ fn every_kind_of_error_has_a_label_of_its_own() {
 }
 
 #[test]
+fn an_http_request_is_recognised_and_called_that() {
+    let said = |bytes: &[u8]| Decoder::new().next_frame(&mut &bytes[..]).unwrap_err().to_string();
+    for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI"] {
+        let line = said(format!("{method} / HTTP/1.1\r\n\r\n").as_bytes());
+        assert!(line.contains("belongs to the HTTP port"), "{method}: {line}");
+    }
+    for other in [b"SSH-2.0-x\r\n", b"GETX / HTTP"] {
+        assert!(said(other).contains("a frame of "), "{}", said(other));
+    }
+}
+
+#[test]
 fn every_error_and_every_reason_reads_as_a_line_of_its_own() {
     use RetryReason::{Busy, HandingOver, NoLeader, Unknown};
     let errors = [
