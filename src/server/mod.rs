@@ -39,6 +39,7 @@ mod token;
 mod upkeep;
 
 pub use config::{ClientListener, ClientSocket, Exit, ServerConfig, ServerError};
+pub use descriptors::descriptors_remedy;
 pub use signals::{EXIT_STATUS_INTERRUPTED, StopRequests};
 
 use std::io;
