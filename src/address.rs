@@ -117,9 +117,19 @@ mod tests {
 
     #[test]
     fn whatever_could_break_a_header_or_is_a_slip_is_refused() {
-        for text in
-            ["", "a b", "a\r\nb", "a/b", "user@host", "127.1", "256.0.0.1", "[127.0.0.1]", "[::1", "é"]
-        {
+        for text in [
+            "",
+            "a b",
+            "a\r\nb",
+            "a/b",
+            "user@host",
+            "127.1",
+            "256.0.0.1",
+            "[127.0.0.1]",
+            "[::1",
+            "é",
+            "fe80::1%eth0",
+        ] {
             assert!(text.parse::<Host>().is_err(), "{text:?}");
         }
         assert!("x".repeat(254).parse::<Host>().is_err());

@@ -30,7 +30,6 @@ pub const FIRST_ID_DEFAULT: NonZeroU64 = NonZeroU64::MIN;
     propagate_version = true,
     about = "A server of unique, strictly increasing 64-bit integers, replicated by Raft",
     disable_version_flag = true,
-    disable_help_subcommand = true,
     override_usage = "ticketd [FLAGS] [COMMAND]",
     after_help = AFTER_HELP,
     max_term_width = 100
@@ -652,6 +651,12 @@ mod tests {
         }
         assert!(text("ticketd start -h").contains("--first_id"));
         assert!(!text("ticketd join -h").contains("--first_id"));
+    }
+
+    #[test]
+    fn help_is_a_command_too() {
+        assert_eq!(text("ticketd help"), text("ticketd --help"));
+        assert_eq!(text("ticketd help start"), text("ticketd start --help"));
     }
 
     #[test]

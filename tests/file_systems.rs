@@ -1,4 +1,4 @@
-//! Stores on file systems that are full, or that can only be read.
+//! Stores on file systems that are full, or that can only be read, and in files that may not grow.
 
 // They are mounted with Linux's commands.
 #![cfg(target_os = "linux")]
@@ -15,13 +15,16 @@ use harness::command::{self, Ended};
 use harness::directory::{Directory, as_argument, contents};
 use harness::node::Node;
 use harness::wait;
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 /// So much holds a store, and some more of what a node writes.
 const DISK_BYTES: u64 = 3 << 20;
 
 /// Many times as many as a journal takes.
 const TAKEN_MAX: u32 = 20_000;
+
+/// Less than a journal has.
+const FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// Ports that need not be known.
 const ANY_PORTS: [&str; 4] = ["--raft_port", "0", "--http_port", "0"];
@@ -157,6 +160,25 @@ fn a_node_that_can_not_write_what_it_must_not_forget_takes_no_part_until_there_i
     node.command(&[&["--db_size", "20"], &ANY_PORTS[..]].concat())
         .refused(&["No space left", "see to the disk"]);
     disk.make_room();
+    node.restart();
+    assert!(take(&node) > last);
+}
+
+/// As under systemd's `LimitFSIZE`. The log, which is a file here, has room below the limit.
+#[test]
+fn a_node_that_meets_the_limit_on_the_size_of_files_lives_and_says_so() {
+    let directory = Directory::new();
+    let mut node = start(&directory);
+    let last = take(&node);
+    let limit = Rlimit { current: Some(FILE_BYTES_MAX), ..getrlimit(Resource::Fsize) };
+    let pid = Pid::from_raw(node.pid().cast_signed());
+    prlimit(pid, Resource::Fsize, limit).expect("the limits of a child can be lowered");
+    let last = take_all(&node).max(last);
+    assert!(node.log().contains("File too large"), "{}", node.log());
+    wait::until_true("it says so again", || node.log().contains("node 1 takes no part and waits"));
+    assert!(!node.log().contains("knows no leader"), "its own disk is to blame: {}", node.log());
+    node.signal(Signal::TERM);
+    assert_eq!(node.await_end().code(), Some(1));
     node.restart();
     assert!(take(&node) > last);
 }

@@ -92,7 +92,7 @@ fn a_connection_that_is_closed_for_what_it_sent_is_named() {
     let stranger = send(&node.peers, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let address = stranger.local_addr().unwrap();
     assert_closed(stranger);
-    let said = format!("a connection from {address} on the peer port was closed");
+    let said = format!("a connection from {address} on the peer port was closed: an HTTP request");
     wait::until_true("the log names it", || node.log().contains(&said));
 }
 

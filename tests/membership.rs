@@ -169,6 +169,8 @@ fn the_last_member_can_not_leave_and_is_told_of_drop() {
     node.command(&["leave"]).refused(&["drop"]);
     assert!(cluster::take(&node.clients).unwrap() > before);
     node.command(&["leave", "--id", "1"]).refused(&["drop"]);
+    let said = "nothing came of the request that node 1 be removed: the last voter can not be removed";
+    wait::until_true("its log has the refusal", || node.log().contains(said));
     node.stop();
     let store = node.findings();
     node.command(&["leave"]).refused(&["drop"]);
@@ -191,6 +193,8 @@ fn a_member_that_was_wiped_can_not_come_back_before_it_was_removed_and_can_after
 
     let mut second = Node::spawn(&cluster.directory, wiped, &["join", &through], &[]);
     second.end().refused_in_the_end(&["belongs to another", "leave", &id]);
+    let said = format!("nothing came of the request that node {id} be added: the id belongs to another node");
+    wait::until_true("the leader's log has the refusal", || cluster.node(leader).log().contains(&said));
     assert_destroyed(second.store());
 
     cluster.node(leader).command(&["leave", "--id", &id]).succeeded();

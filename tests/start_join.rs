@@ -5,12 +5,13 @@ mod harness;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
 use std::process::Stdio;
 use std::thread;
 
 use harness::cluster::{self, Cluster};
 use harness::command::{self, Ended, Running};
-use harness::directory::Directory;
+use harness::directory::{Directory, as_argument};
 use harness::http;
 use harness::node::Node;
 use harness::ports;
@@ -33,6 +34,21 @@ fn a_start_and_two_joins_make_three_voters_who_all_lead_to_an_id() {
         let id = wait::until("an ID", || cluster::take(&node.clients));
         assert!(id > last, "{id} after {last}");
         last = id;
+    }
+}
+
+/// As where the disk that it leads to is not mounted.
+#[test]
+fn no_store_is_made_where_a_symbolic_link_leads_to_nothing() {
+    let directory = Directory::new();
+    let (nothing, link) = (directory.path().join("nothing"), directory.path().join("link"));
+    symlink(&nothing, &link).unwrap();
+    let said = format!("{}: it is a symbolic link to {}", link.display(), nothing.display());
+    for path in [&link, &link.join("below")] {
+        let path = as_argument(path);
+        let start = ["start", "--id", "1", "--path", &path, "--raft_port", "0", "--http_port", "0"];
+        command::run(&start).refused(&[&said]);
+        assert!(!nothing.exists());
     }
 }
 

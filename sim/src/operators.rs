@@ -161,6 +161,7 @@ impl World {
                 | OperationOutcome::Busy
                 | OperationOutcome::TooManyMembers
                 | OperationOutcome::TransferFailed
+                | OperationOutcome::NoOtherVoter
                 | OperationOutcome::Unknown,
                 Wish::Leave(_) | Wish::Join(_) | Wish::Move(..),
             ) => false,

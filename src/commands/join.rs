@@ -229,7 +229,8 @@ fn refusal(id: NodeId, problem: &AskProblem, in_the_way: InTheWay) -> String {
             | RefusedReason::LastVoter
             | RefusedReason::TransferFailed
             | RefusedReason::NoQuorumLeft
-            | RefusedReason::OtherCluster,
+            | RefusedReason::OtherCluster
+            | RefusedReason::NoOtherVoter,
         )
         | AskProblem::GaveUp { .. }
         | AskProblem::Incompatible { .. } => problem.to_string(),

@@ -104,6 +104,7 @@ fn remove(contacts: &Contacts, id: NodeId, request: &AdminRequest, absent: Absen
         AskProblem::Refused(
             RefusedReason::IdTaken
             | RefusedReason::TransferFailed
+            | RefusedReason::NoOtherVoter
             | RefusedReason::Removed
             | RefusedReason::TooManyMembers
             | RefusedReason::OtherCluster,

@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::unix_socket::{Name, UnixSocket};
 use crate::address::Host;
 use crate::http::Serves;
-use crate::server::{ClientListener, ClientSocket};
+use crate::server::{ClientListener, ClientSocket, descriptors_remedy};
 use crate::settings::Settings;
 
 /// How many connections may wait to be accepted: the most that Linux grants by default since 5.4.
@@ -304,10 +304,11 @@ impl ListenError {
 impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ListenError::Unresolved { host, source } => write!(
-                f,
-                "the host '{host}' does not resolve ({source}): give an address or a name of this machine with --host"
-            ),
+            ListenError::Unresolved { host, source } => {
+                let remedy = descriptors_remedy(source)
+                    .unwrap_or("give an address or a name of this machine with --host");
+                write!(f, "the host '{host}' does not resolve ({source}): {remedy}")
+            }
             ListenError::InUse { address, flag } => {
                 write!(f, "{address} is in use: stop what listens there, or choose another port with {flag}")
             }
@@ -322,11 +323,13 @@ impl fmt::Display for ListenError {
             ),
             ListenError::Unix { path, source } => write!(
                 f,
-                "can not listen on the Unix-domain socket {} ({source}): choose another path with --http_unix",
-                path.display()
+                "can not listen on the Unix-domain socket {} ({source}): {}",
+                path.display(),
+                descriptors_remedy(source).unwrap_or("choose another path with --http_unix")
             ),
             ListenError::Socket { address, source } => {
-                write!(f, "can not listen on {address} ({source}): choose another address with --host")
+                let remedy = descriptors_remedy(source).unwrap_or("choose another address with --host");
+                write!(f, "can not listen on {address} ({source}): {remedy}")
             }
         }
     }
@@ -417,6 +420,22 @@ mod tests {
         assert!(matches!(error, ListenError::NotOurs { .. }), "{error}");
         let error = bind_on(&["nowhere.invalid"]).unwrap_err();
         assert!(matches!(error, ListenError::Unresolved { .. }), "{error}");
+    }
+
+    #[test]
+    fn where_no_descriptor_is_left_the_address_is_not_to_blame() {
+        let none_left = || io::Error::from(rustix::io::Errno::MFILE);
+        let address = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), 9000);
+        for error in [
+            ListenError::at(address, "--raft_port", none_left()),
+            ListenError::Unix { path: "socket".into(), source: none_left() },
+            ListenError::Unresolved { host: "localhost".to_owned(), source: none_left() },
+        ] {
+            let said = error.to_string();
+            assert!(said.contains("raise the limit of open files") && !said.contains("--"), "{said}");
+        }
+        let error = ListenError::at(address, "--raft_port", rustix::io::Errno::NOBUFS.into());
+        assert!(error.to_string().ends_with("choose another address with --host"), "{error}");
     }
 
     /// Whether this machine has IPv6; one that has not is not asked for it.

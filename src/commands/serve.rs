@@ -14,7 +14,7 @@ use super::{Failure, one_line, random_u64};
 use crate::cli::Flags;
 use crate::http::{self, RedirectStatus};
 use crate::identity::Standing;
-use crate::server::{EXIT_STATUS_INTERRUPTED, Exit, Server, ServerConfig, StopRequests};
+use crate::server::{EXIT_STATUS_INTERRUPTED, Exit, Server, ServerConfig, StopRequests, descriptors_remedy};
 use crate::settings::Settings;
 use crate::storage::{self, Store, StoreError};
 
@@ -35,7 +35,10 @@ impl Launch {
         let pid_file = flags.serving.pid_file.as_deref().map(PidFile::prepare).transpose()?;
         let stop = StopRequests::by_signals()
             .and_then(|stop| stop.stream.set_nonblocking(true).map(|()| stop))
-            .map_err(|error| Failure::runtime(format!("can not handle signals ({error})")))?;
+            .map_err(|error| {
+                let remedy = descriptors_remedy(&error).unwrap_or("see to what the system lacks");
+                Failure::runtime(format!("can not handle signals ({error}): {remedy}"))
+            })?;
         Ok(Launch { stop, pid_file, in_background: flags.in_background })
     }
 

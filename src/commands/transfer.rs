@@ -43,7 +43,9 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
         Err(error) => error,
     };
     Err(Failure::runtime(match error.problem {
-        AskProblem::Refused(RefusedReason::NoSuchMember | RefusedReason::TransferFailed) => {
+        AskProblem::Refused(
+            RefusedReason::NoSuchMember | RefusedReason::TransferFailed | RefusedReason::NoOtherVoter,
+        ) => {
             format!("{error}: 'ticketd status' shows who votes and is up")
         }
         AskProblem::Refused(

@@ -250,6 +250,8 @@ pub enum OperationOutcome {
     TooManyMembers,
     /// Nobody could take over within an election timeout.
     TransferFailed,
+    /// Nobody was asked to take over: this node is the only voter.
+    NoOtherVoter,
     /// Leadership ended before it was committed: it may yet be, or never. Ask again.
     Unknown,
 }

@@ -9,10 +9,9 @@ use crate::codec::MEMBERS_MAX;
 impl Node {
     pub(super) fn on_change_membership(&mut self, operation: OperationId, change: MembershipChange) {
         let me = self.config.raft.me.id;
-        let others_vote = self.raft.membership().voters().any(|id| id != me);
         if self.operations.is_full() {
             self.operation_done(operation, OperationOutcome::Busy);
-        } else if change == MembershipChange::Remove(me) && self.leadership.is_some() && others_vote {
+        } else if change == MembershipChange::Remove(me) && self.leadership.is_some() && self.others_vote() {
             // Whoever leads next removes this node without a moment in which nobody leads.
             self.operation_done(operation, OperationOutcome::HandingOver);
             self.step_raft(raft_core::Input::TransferLeadership { to: None });
@@ -35,6 +34,8 @@ impl Node {
             OperationOutcome::Done { index: self.raft.commit_index() }
         } else if to.is_some_and(|to| !self.membership().is_voter(to)) {
             OperationOutcome::Refused(ChangeRefused::NoSuchMember)
+        } else if !self.others_vote() {
+            OperationOutcome::NoOtherVoter
         } else if self.operations.is_full() {
             OperationOutcome::Busy
         } else {
@@ -73,6 +74,11 @@ impl Node {
     pub(super) fn end_transfers(&mut self, term: Term) {
         let commit_index = self.raft.commit_index();
         self.outputs.extend(self.operations.end_transfers(term, commit_index).map(done));
+    }
+
+    fn others_vote(&self) -> bool {
+        let me = self.config.raft.me.id;
+        self.raft.membership().voters().any(|id| id != me)
     }
 
     fn operation_done(&mut self, operation: OperationId, outcome: OperationOutcome) {

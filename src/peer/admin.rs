@@ -111,6 +111,8 @@ pub enum RefusedReason {
     NoQuorumLeft,
     /// Whoever was asked belongs to another cluster.
     OtherCluster,
+    /// Nobody was asked to take leadership over: the leader is the only voter.
+    NoOtherVoter,
 }
 
 impl fmt::Display for RetryReason {
@@ -139,6 +141,7 @@ impl fmt::Display for RefusedReason {
                 "too few of the voters that would be left are up to agree on anything"
             }
             RefusedReason::OtherCluster => "the node there belongs to another cluster",
+            RefusedReason::NoOtherVoter => "there is no other voter that could lead",
         })
     }
 }
@@ -281,6 +284,7 @@ const fn refused_code(reason: RefusedReason) -> u8 {
         RefusedReason::TooManyMembers => 6,
         RefusedReason::NoQuorumLeft => 7,
         RefusedReason::OtherCluster => 8,
+        RefusedReason::NoOtherVoter => 9,
     }
 }
 
@@ -294,6 +298,7 @@ fn read_refused_reason(reader: &mut Reader<'_>) -> Result<RefusedReason, DecodeE
         6 => Ok(RefusedReason::TooManyMembers),
         7 => Ok(RefusedReason::NoQuorumLeft),
         8 => Ok(RefusedReason::OtherCluster),
+        9 => Ok(RefusedReason::NoOtherVoter),
         other => Err(DecodeError::UnknownKind(other)),
     }
 }

@@ -229,6 +229,9 @@ impl FrameError {
 impl std::fmt::Display for FrameError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            FrameError::TooLong { bytes, .. } if begins_like_http(*bytes) => {
+                f.write_str("an HTTP request, which belongs to the HTTP port")
+            }
             FrameError::TooLong { bytes, bytes_max } => {
                 write!(f, "a frame of {bytes} bytes, where {bytes_max} are allowed")
             }
@@ -273,6 +276,15 @@ fn seal(frame: &mut [u8]) {
     let checksum = crc32fast::hash(&frame[CHECKED_FROM..]);
     BigEndian::write_u32(&mut frame[..LENGTH_BYTES], payload);
     BigEndian::write_u32(&mut frame[LENGTH_BYTES..CHECKED_FROM], checksum);
+}
+
+/// Whether what was taken for the length of so long a frame are the first bytes of an HTTP request: of a
+/// method of RFC 9110 §9.3 or RFC 5789, or of HTTP/2's preface (RFC 9113 §3.4). All are far too long.
+fn begins_like_http(bytes: u64) -> bool {
+    const BEGINNINGS: [&[u8; LENGTH_BYTES]; 10] =
+        [b"GET ", b"HEAD", b"POST", b"PUT ", b"DELE", b"CONN", b"OPTI", b"TRAC", b"PATC", b"PRI "];
+    let length = bytes.checked_sub(FRAME_HEADER_BYTES as u64).and_then(|length| u32::try_from(length).ok());
+    length.is_some_and(|length| BEGINNINGS.contains(&&length.to_be_bytes()))
 }
 
 /// How long the frame that begins here is, header included; `None` where that is not yet to be seen.

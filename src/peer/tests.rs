@@ -82,24 +82,24 @@ fn the_document_shows_the_bytes_of_every_kind_of_frame() {
     }
 }
 
+/// Every reason, in the order of its code, which begins with 1.
+const REFUSALS: [RefusedReason; 9] = [
+    RefusedReason::IdTaken,
+    RefusedReason::NoSuchMember,
+    RefusedReason::LastVoter,
+    RefusedReason::TransferFailed,
+    RefusedReason::Removed,
+    RefusedReason::TooManyMembers,
+    RefusedReason::NoQuorumLeft,
+    RefusedReason::OtherCluster,
+    RefusedReason::NoOtherVoter,
+];
+
 #[test]
 fn every_reason_has_a_code_of_its_own_and_codes_without_a_reason_are_refused() {
-    use RefusedReason::{
-        IdTaken, LastVoter, NoQuorumLeft, NoSuchMember, OtherCluster, Removed, TooManyMembers, TransferFailed,
-    };
     use RetryReason::{Busy, HandingOver, NoLeader, Unknown};
     let retries = [NoLeader, Busy, HandingOver, Unknown].map(AdminResponse::Retry);
-    let refusals = [
-        IdTaken,
-        NoSuchMember,
-        LastVoter,
-        TransferFailed,
-        Removed,
-        TooManyMembers,
-        NoQuorumLeft,
-        OtherCluster,
-    ];
-    let refusals = refusals.map(AdminResponse::Refused);
+    let refusals = REFUSALS.map(AdminResponse::Refused);
     for (kind, responses) in [(6, &retries[..]), (7, &refusals[..])] {
         for (code, response) in (1u8..).zip(responses) {
             let frame = Frame::AdminResponse(response.clone());
@@ -455,10 +455,19 @@ fn every_kind_of_error_has_a_label_of_its_own() {
 }
 
 #[test]
+fn an_http_request_is_recognised_and_called_that() {
+    let said = |bytes: &[u8]| Decoder::new().next_frame(&mut &bytes[..]).unwrap_err().to_string();
+    for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI"] {
+        let line = said(format!("{method} / HTTP/1.1\r\n\r\n").as_bytes());
+        assert!(line.contains("belongs to the HTTP port"), "{method}: {line}");
+    }
+    for other in [b"SSH-2.0-x\r\n", b"GETX / HTTP"] {
+        assert!(said(other).contains("a frame of "), "{}", said(other));
+    }
+}
+
+#[test]
 fn every_error_and_every_reason_reads_as_a_line_of_its_own() {
-    use RefusedReason::{
-        IdTaken, LastVoter, NoQuorumLeft, NoSuchMember, OtherCluster, Removed, TooManyMembers, TransferFailed,
-    };
     use RetryReason::{Busy, HandingOver, NoLeader, Unknown};
     let errors = [
         FrameError::TooLong { bytes: 5000, bytes_max: 4096 },
@@ -472,17 +481,7 @@ fn every_error_and_every_reason_reads_as_a_line_of_its_own() {
         assert!(line.contains(shown), "{line:?} does not show {shown}");
     }
     let retries = [NoLeader, Busy, HandingOver, Unknown].map(|reason| reason.to_string());
-    let refusals = [
-        IdTaken,
-        NoSuchMember,
-        LastVoter,
-        TransferFailed,
-        Removed,
-        TooManyMembers,
-        NoQuorumLeft,
-        OtherCluster,
-    ];
-    let refusals = refusals.map(|reason| reason.to_string());
+    let refusals = REFUSALS.map(|reason| reason.to_string());
     for lines in [&errors[..], &retries, &refusals] {
         let different: std::collections::BTreeSet<_> = lines.iter().filter(|line| !line.is_empty()).collect();
         assert_eq!(different.len(), lines.len(), "{lines:?}");

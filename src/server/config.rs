@@ -5,6 +5,7 @@ use std::io;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 
+use super::descriptors::descriptors_remedy;
 use super::signals::StopRequests;
 use crate::codec::DecodeError;
 use crate::http::{self, Serves};
@@ -105,7 +106,10 @@ impl fmt::Display for ServerError {
             }
             ServerError::Store(error) => error.fmt(f),
             ServerError::State(error) => write!(f, "the state in the store cannot be read: {error}"),
-            ServerError::Io { doing, source } => write!(f, "{doing} failed: {source}"),
+            ServerError::Io { doing, source } => {
+                write!(f, "{doing} failed: {source}")?;
+                descriptors_remedy(source).map_or(Ok(()), |remedy| write!(f, ": {remedy}"))
+            }
         }
     }
 }
@@ -118,5 +122,19 @@ impl std::error::Error for ServerError {
             ServerError::State(error) => Some(error),
             ServerError::Io { source, .. } => Some(source),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_for_which_there_are_no_descriptors_says_which_limit_to_raise() {
+        let said = |errno: rustix::io::Errno| ServerError::io("sharing the poll")(errno.into()).to_string();
+        let too_many = said(rustix::io::Errno::MFILE);
+        assert!(too_many.starts_with("sharing the poll failed: Too many open files"), "{too_many}");
+        assert!(too_many.contains(": raise the limit of open files"), "{too_many}");
+        assert!(said(rustix::io::Errno::NOMEM).ends_with("(os error 12)"));
     }
 }

@@ -41,6 +41,7 @@ mod token;
 mod upkeep;
 
 pub use config::{ClientListener, ClientSocket, Exit, ServerConfig, ServerError};
+pub use descriptors::descriptors_remedy;
 pub use signals::{EXIT_STATUS_INTERRUPTED, StopRequests};
 
 use std::io;
@@ -55,7 +56,7 @@ use crate::codec::is_address;
 use crate::identity::Standing;
 use crate::node::{Input, Node, OperationId, OperationOutcome, Output};
 use crate::peer::Frame;
-use crate::storage::{Completion, Listening, StorageThread, Store};
+use crate::storage::{Completion, Listening, StorageThread, Store, StoreError};
 use clients::Clients;
 use context::{Context, Me};
 use descriptors::client_connections_max;
@@ -93,6 +94,8 @@ pub struct Server {
     led_since: Micros,
     led_in: Term,
     leaderless: Leaderless,
+    /// Why this node takes no further part.
+    write_error: Option<StoreError>,
     /// When the last turn began.
     turn_began: Micros,
     upkeep_at: Micros,
@@ -151,6 +154,7 @@ impl Server {
             led_since: Micros(0),
             led_in: Term(0),
             leaderless: Leaderless::default(),
+            write_error: None,
             turn_began: Micros(0),
             upkeep_at: Micros(0),
             woken: false,
@@ -277,6 +281,7 @@ impl Server {
                 Completion::Durable { through } => self.ctx.step(Input::WritesDurable { through }),
                 Completion::Failed(error) => {
                     log::error!("this node takes no further part until it is restarted: {error}");
+                    self.write_error = Some(error);
                     self.ctx.step(Input::WriteFailed);
                 }
             }
@@ -338,6 +343,7 @@ impl Server {
             OperationOutcome::Done { .. } => {}
             OperationOutcome::TransferFailed | OperationOutcome::Busy if self.ctx.leads() => {}
             OperationOutcome::TransferFailed
+            | OperationOutcome::NoOtherVoter
             | OperationOutcome::Busy
             | OperationOutcome::NotLeader { .. }
             | OperationOutcome::HandingOver

@@ -7,6 +7,7 @@ use raft_core::{Member, Membership, Micros, NodeId, Role, Suffrage, Term};
 
 use super::limits::{LOG_LINES_PER_WINDOW_MAX, LOG_WINDOW_US};
 use super::shutdown::Shutdown;
+use crate::storage::StoreError;
 
 /// Lets a few lines of one kind through in each window of time and counts the others.
 #[derive(Clone, Copy, Debug, Default)]
@@ -105,6 +106,11 @@ pub(super) fn leaderless_line(me: NodeId, us: u64, membership: &Membership, sile
         "node {me} knows no leader for {} and answers clients 503; it takes {quorum} of {voters} voters, and {silent}",
         seconds(us)
     )
+}
+
+/// A write has failed, for this reason, and nothing is left but to restart this node.
+pub(super) fn failed_line(me: NodeId, error: &StoreError) -> String {
+    format!("node {me} takes no part and waits to be restarted: {error}")
 }
 
 /// A member has said nothing to the leader for so many microseconds.

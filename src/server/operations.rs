@@ -1,6 +1,7 @@
 //! Operations: what operators ask for on the peer port, and what the server asks of its own node.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use raft_core::{ChangeRefused, LogIndex, Member, Membership, MembershipChange, NodeId, Suffrage};
 
@@ -33,9 +34,9 @@ enum Purpose {
 /// What an operator asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Asked {
-    Join,
-    Remove,
-    Transfer,
+    Join(NodeId),
+    Remove(NodeId),
+    Transfer(Option<NodeId>),
 }
 
 /// What the end of an operation means for the server.
@@ -70,7 +71,7 @@ impl Operations {
         let (asked, change) = match request {
             AdminRequest::Status => return Some(AdminResponse::Status(status::json(ctx, links))),
             AdminRequest::Transfer { cluster: _, to } => {
-                let operation = self.add(Purpose::Operator { connection, asked: Asked::Transfer });
+                let operation = self.add(Purpose::Operator { connection, asked: Asked::Transfer(to) });
                 ctx.step(Input::TransferLeadership { operation, to });
                 return None;
             }
@@ -78,14 +79,16 @@ impl Operations {
                 let incarnation = peer.incarnation;
                 let suffrage = Suffrage::Learner;
                 let member = Member { incarnation, suffrage, peer_address, client_address };
-                (Asked::Join, MembershipChange::Add(peer.id, member))
+                (Asked::Join(peer.id), MembershipChange::Add(peer.id, member))
             }
             AdminRequest::Remove { cluster: _, id, incarnation } => {
                 let present = ctx.membership.peer(id).map(|peer| peer.incarnation);
                 if ctx.leads() && incarnation.is_some() && present != incarnation {
-                    return Some(AdminResponse::Refused(RefusedReason::NoSuchMember));
+                    let response = AdminResponse::Refused(RefusedReason::NoSuchMember);
+                    narrate_refusal(Asked::Remove(id), &response);
+                    return Some(response);
                 }
-                (Asked::Remove, MembershipChange::Remove(id))
+                (Asked::Remove(id), MembershipChange::Remove(id))
             }
         };
         let operation = self.add(Purpose::Operator { connection, asked });
@@ -125,7 +128,9 @@ impl Operations {
     ) -> Concluded {
         match self.pending.remove(&operation) {
             Some(Purpose::Operator { connection, asked }) => {
-                Concluded::Answer(connection, response(&ctx.me, &ctx.membership, asked, outcome))
+                let response = response(&ctx.me, &ctx.membership, asked, outcome);
+                narrate_refusal(asked, &response);
+                Concluded::Answer(connection, response)
             }
             Some(Purpose::HandOver) => Concluded::HandOver(outcome),
             Some(Purpose::Relocation) => {
@@ -155,6 +160,24 @@ fn narrate(request: &AdminRequest) {
         AdminRequest::Remove { id, .. } => log::info!("an operator asks that node {id} be removed"),
         AdminRequest::Transfer { to: Some(to), .. } => log::info!("an operator asks that node {to} lead"),
         AdminRequest::Transfer { to: None, .. } => log::info!("an operator asks that another node lead"),
+    }
+}
+
+/// What came of it is seen in the log where it is a change. Where it is none, the log is to say why.
+fn narrate_refusal(asked: Asked, response: &AdminResponse) {
+    if let AdminResponse::Refused(reason) = response {
+        log::info!("nothing came of the request that {asked}: {reason}");
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Asked::Join(id) => write!(f, "node {id} be added"),
+            Asked::Remove(id) => write!(f, "node {id} be removed"),
+            Asked::Transfer(Some(to)) => write!(f, "node {to} lead"),
+            Asked::Transfer(None) => f.write_str("another node lead"),
+        }
     }
 }
 
@@ -189,6 +212,7 @@ fn response(me: &Me, membership: &Membership, asked: Asked, outcome: OperationOu
         OperationOutcome::Unknown => AdminResponse::Retry(RetryReason::Unknown),
         OperationOutcome::TooManyMembers => AdminResponse::Refused(RefusedReason::TooManyMembers),
         OperationOutcome::TransferFailed => AdminResponse::Refused(RefusedReason::TransferFailed),
+        OperationOutcome::NoOtherVoter => AdminResponse::Refused(RefusedReason::NoOtherVoter),
         OperationOutcome::Refused(refused) => match refused {
             ChangeRefused::InProgress | ChangeRefused::LeaderTooNew => {
                 AdminResponse::Retry(RetryReason::Busy)
@@ -203,9 +227,9 @@ fn response(me: &Me, membership: &Membership, asked: Asked, outcome: OperationOu
 
 fn done(me: &Me, asked: Asked, index: LogIndex) -> AdminResponse {
     match asked {
-        Asked::Join => AdminResponse::Joined { cluster: me.cluster, joined_at: index },
-        Asked::Remove => AdminResponse::Removed { at: index },
-        Asked::Transfer => AdminResponse::Transferred,
+        Asked::Join(_) => AdminResponse::Joined { cluster: me.cluster, joined_at: index },
+        Asked::Remove(_) => AdminResponse::Removed { at: index },
+        Asked::Transfer(_) => AdminResponse::Transferred,
     }
 }
 
@@ -261,7 +285,7 @@ mod tests {
     #[test]
     fn an_operator_is_sent_to_the_leader_where_it_is_known() {
         let respond =
-            |leader| response(&me(), &members(), Asked::Join, OperationOutcome::NotLeader { leader });
+            |leader| response(&me(), &members(), Asked::Join(id(3)), OperationOutcome::NotLeader { leader });
         let redirected = AdminResponse::Redirect { leader: id(2), peer_address: "h2:9000".to_owned() };
         assert_eq!(respond(Some(id(2))), redirected);
         assert_eq!(respond(None), AdminResponse::Retry(RetryReason::NoLeader));
@@ -270,7 +294,7 @@ mod tests {
 
     #[test]
     fn what_passes_is_to_be_retried_and_what_does_not_is_refused() {
-        let respond = |outcome| response(&me(), &members(), Asked::Remove, outcome);
+        let respond = |outcome| response(&me(), &members(), Asked::Remove(id(2)), outcome);
         for (outcome, reason) in [
             (OperationOutcome::Busy, RetryReason::Busy),
             (OperationOutcome::HandingOver, RetryReason::HandingOver),
@@ -282,6 +306,7 @@ mod tests {
         }
         for (outcome, reason) in [
             (OperationOutcome::TransferFailed, RefusedReason::TransferFailed),
+            (OperationOutcome::NoOtherVoter, RefusedReason::NoOtherVoter),
             (OperationOutcome::TooManyMembers, RefusedReason::TooManyMembers),
             (OperationOutcome::Refused(ChangeRefused::IdTaken), RefusedReason::IdTaken),
             (OperationOutcome::Refused(ChangeRefused::LastVoter), RefusedReason::LastVoter),
@@ -296,9 +321,12 @@ mod tests {
     fn each_operation_is_answered_in_its_own_words_when_done() {
         let index = LogIndex(9);
         let respond = |asked| response(&me(), &members(), asked, OperationOutcome::Done { index });
-        assert_eq!(respond(Asked::Join), AdminResponse::Joined { cluster: ClusterId(5), joined_at: index });
-        assert_eq!(respond(Asked::Remove), AdminResponse::Removed { at: index });
-        assert_eq!(respond(Asked::Transfer), AdminResponse::Transferred);
+        assert_eq!(
+            respond(Asked::Join(id(3))),
+            AdminResponse::Joined { cluster: ClusterId(5), joined_at: index }
+        );
+        assert_eq!(respond(Asked::Remove(id(3))), AdminResponse::Removed { at: index });
+        assert_eq!(respond(Asked::Transfer(None)), AdminResponse::Transferred);
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Read for Messages<'_> {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use std::io::{IoSlice, Write};
     use std::mem::MaybeUninit;

@@ -1,4 +1,5 @@
-//! SIGTERM, SIGINT and SIGHUP, as bytes on a stream that the loop can poll like any other.
+//! SIGTERM, SIGINT and SIGHUP, as bytes on a stream that the loop can poll like any other; and SIGXFSZ, which
+//! is to do nothing.
 
 use std::fs;
 use std::io::{self, Read};
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use signal_hook::SigId;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 use signal_hook::low_level::{pipe, signal_name, unregister};
 
@@ -39,13 +40,16 @@ pub(super) struct SecondSignal {
 impl StopRequests {
     /// From now on, each SIGTERM, each SIGINT, and each SIGHUP where that is not ignored (nohup(1)), is a
     /// request. A second one ends the process at once, as long as no server hears them: nothing else would,
-    /// where the first one came while a disk or a name server did not answer.
+    /// where the first one came while a disk or a name server did not answer. A write beyond the limit on the
+    /// size of files fails from now on like one to a full disk, and does not end the process.
     ///
     /// # Errors
     /// Those of the operating system: no descriptors left, or a handler refused.
     pub fn by_signals() -> io::Result<StopRequests> {
         let (stream, write_end) = UnixStream::pair()?;
         let mut requests = StopRequests::on(stream);
+        // Its handler is all that is wanted: without one, the process would end and could not say why.
+        flag::register(SIGXFSZ, Arc::default())?;
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         for signal in [SIGTERM, SIGINT, SIGHUP] {
             if signal == SIGHUP && ignores(&status, signal) {

@@ -45,15 +45,19 @@ impl Server {
     }
 
     /// Says where no leader is known for long, and who can not be heard. A node that joins knows no voters at
-    /// first.
+    /// first. One that takes no part says that instead, and again and again, whoever leads.
     pub(super) fn note_leader(&mut self) {
         let (now, me) = (self.ctx.now(), self.ctx.me.peer);
         let patience_us = self.silence_patience_us();
-        match self.leaderless.note(now, self.ctx.leader.is_some(), patience_us) {
-            None => {}
-            Some(Notice::Missing(_)) if self.ctx.membership.members.is_empty() => {}
-            Some(Notice::Over(us)) => log::info!("a leader is known again after {}", narrate::seconds(us)),
-            Some(Notice::Missing(us)) => {
+        let has_leader = self.ctx.leader.is_some() && self.write_error.is_none();
+        match (self.leaderless.note(now, has_leader, patience_us), &self.write_error) {
+            (None, _) => {}
+            (Some(_), Some(error)) => log::warn!("{}", narrate::failed_line(me.id, error)),
+            (Some(Notice::Missing(_)), None) if self.ctx.membership.members.is_empty() => {}
+            (Some(Notice::Over(us)), None) => {
+                log::info!("a leader is known again after {}", narrate::seconds(us))
+            }
+            (Some(Notice::Missing(us)), None) => {
                 let membership = &self.ctx.membership;
                 let voters = membership.voters().filter_map(|id| membership.peer(id));
                 let is_silent = |peer: &Peer| {

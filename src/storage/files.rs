@@ -30,6 +30,10 @@ pub(super) fn make_directory(path: &Path) -> Result<(), StoreError> {
         if ancestor.exists() {
             break;
         }
+        if let (Ok(target), Ok(false)) = (fs::read_link(ancestor), ancestor.try_exists()) {
+            let reason = format!("it is a symbolic link to {}, and nothing is there", target.display());
+            return Err(StoreError::io("make the directory", ancestor, &io::Error::other(reason)));
+        }
         missing.push(ancestor.to_owned());
     }
     for directory in missing.iter().rev() {

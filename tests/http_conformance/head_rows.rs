@@ -363,6 +363,8 @@ fn host() -> Vec<Row> {
         host("an IPv4 address is granted", " 127.0.0.1:8001", "200 #"),
         host("an IPv6 address is granted", " [::1]:8001", "200 #"),
         host("an IPv6 address with an IPv4 end is granted", " [::ffff:127.0.0.1]", "200 #"),
+        host("an IPv6 address with a zone is refused", " [fe80::1%eth0]", "400 close"),
+        host("an IPv6 address with an encoded zone is refused", " [fe80::1%25eth0]", "400 close"),
         host("an unclosed IPv6 address is refused", " [::1", "400 close"),
         host("an IPv6 address without brackets is refused", " ::1", "400 close"),
         host("brackets around a name are refused", " [localhost]", "400 close"),
