@@ -212,8 +212,10 @@ fn frames_that_trickle_in_byte_by_byte_are_given_up() {
 fn hello(node: &Node, peer_address: &str) -> Frame {
     let status = node.command(&["status", "--json"]).succeeded();
     let status: serde_json::Value = serde_json::from_str(&status).expect("status is JSON");
-    let bits = |name: &str| u128::from_str_radix(status[name].as_str().unwrap(), 16).unwrap();
-    let peer = |id, incarnation| Peer { id: NodeId::new(id).unwrap(), incarnation: Incarnation(incarnation) };
+    let bits =
+        |name: &str| u128::from_str_radix(status[name].as_str().expect("a text"), 16).expect("hexadecimal");
+    let peer =
+        |id, incarnation| Peer { id: NodeId::new(id).expect("not 0"), incarnation: Incarnation(incarnation) };
     Frame::Hello(Hello {
         cluster: ClusterId(bits("cluster")),
         from: peer(9, 9),
