@@ -2,9 +2,11 @@
 
 mod harness;
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::ffi::OsStrExt;
 use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -194,6 +196,29 @@ impl Drop for Background {
             let _ = kill_process(pid, Signal::KILL);
         }
     }
+}
+
+#[test]
+fn a_store_whose_path_begins_like_a_flag_is_used_like_any_other() {
+    let directory = Directory::new();
+    let serve_and_stop = |line: &[&str]| {
+        let node = command::Running::spawn(directory.path(), line);
+        wait::until_true("the node listens", || node.stderr().contains("listening peers="));
+    };
+    serve_and_stop(&["start", "--path=-x", "--id", "1", "--raft_port", "0", "--http_port", "0"]);
+    serve_and_stop(&["--path=-x", "--raft_port", "0", "--http_port", "0"]);
+    command::run_in(directory.path(), &["verify", "--path=-x"]).succeeded();
+    // And one that is no UTF-8.
+    let bytes = OsStr::from_bytes(b"-\xff");
+    fs::rename(directory.path().join("-x"), directory.path().join(bytes)).unwrap();
+    for subcommand in ["verify", "drop"] {
+        let mut path = OsString::from("--path=");
+        path.push(bytes);
+        let mut command = command::ticketd(&[subcommand]);
+        let said = command.arg(path).current_dir(directory.path()).output().unwrap();
+        assert!(said.status.success(), "{subcommand}: {said:?}");
+    }
+    assert!(!directory.path().join(bytes).exists());
 }
 
 #[test]

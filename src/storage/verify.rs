@@ -2,6 +2,7 @@
 //!
 //! It uses the store's reading and nothing else; it changes nothing that it reads.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -115,9 +116,16 @@ pub fn verify(path: &Path) -> Result<Findings, StoreError> {
 pub fn verify_in_child(path: &Path) -> Result<String, StoreError> {
     let program =
         std::env::current_exe().map_err(|error| StoreError::CheckNotRun { reason: error.to_string() })?;
+    run_check(check_command(&program, path), path)
+}
+
+/// One word for the flag and the path: a word of its own that begins with `-` would be taken for a flag.
+fn check_command(program: &Path, path: &Path) -> Command {
+    let mut at_path = OsString::from("--path=");
+    at_path.push(path);
     let mut command = Command::new(program);
-    command.args(["verify", "--in_child", "--path"]).arg(path);
-    run_check(command, path)
+    command.args(["verify", "--in_child"]).arg(at_path);
+    command
 }
 
 fn run_check(mut command: Command, path: &Path) -> Result<String, StoreError> {
@@ -160,12 +168,25 @@ const FINDING_CHARS_MAX: usize = 8192;
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
     use super::*;
 
     fn shell(script: &str) -> Result<String, StoreError> {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
         run_check(command, Path::new("store"))
+    }
+
+    #[test]
+    fn the_path_is_one_word_with_its_flag_whatever_its_bytes() {
+        for bytes in [&b"store"[..], b"-x", b"--force", b"-\xff", b"a b"] {
+            let command = check_command(Path::new("ticketd"), Path::new(OsStr::from_bytes(bytes)));
+            let words: Vec<&[u8]> = command.get_args().map(OsStr::as_bytes).collect();
+            let at_path = [b"--path=", bytes].concat();
+            assert_eq!(words, [&b"verify"[..], b"--in_child", &at_path]);
+        }
     }
 
     #[test]
