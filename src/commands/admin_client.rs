@@ -469,37 +469,9 @@ fn other_version(theirs: u16) -> Trouble {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
-    use std::thread::JoinHandle;
 
     use super::*;
-
-    /// Listens, and answers each connection's one request with the next of these bytes.
-    fn member(answers: Vec<Vec<u8>>) -> (String, JoinHandle<()>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let thread = thread::spawn(move || {
-            for answer in answers {
-                let (mut stream, _) = listener.accept().unwrap();
-                let mut decoder = Decoder::new();
-                let mut buffer = [0; 4096];
-                loop {
-                    let bytes = stream.read(&mut buffer).unwrap();
-                    assert_ne!(bytes, 0, "the connection ended before the request was complete");
-                    if decoder.next_frame(&mut &buffer[..bytes]).unwrap().is_some() {
-                        break;
-                    }
-                }
-                stream.write_all(&answer).unwrap();
-            }
-        });
-        (address, thread)
-    }
-
-    fn bytes(response: AdminResponse) -> Vec<u8> {
-        let mut out = Vec::new();
-        peer::encode(&Frame::AdminResponse(response), &mut out);
-        out
-    }
+    use crate::commands::testing::{bytes, member};
 
     fn redirect(address: &str) -> Vec<u8> {
         bytes(AdminResponse::Redirect { leader: NodeId::new(2).unwrap(), peer_address: address.to_owned() })

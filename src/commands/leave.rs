@@ -95,7 +95,12 @@ fn remove(
         Err(error) => error,
     };
     match error.problem {
-        AskProblem::Refused(RefusedReason::NoSuchMember) if absent == Absent::IsDone => Ok(()),
+        // An earlier request may have been carried out, and its answer lost: then this is the answer to it.
+        AskProblem::Refused(RefusedReason::NoSuchMember)
+            if absent == Absent::IsDone || error.may_have_happened =>
+        {
+            Ok(())
+        }
         AskProblem::Refused(RefusedReason::NoSuchMember) => Err(Failure::runtime(no_member(id))),
         AskProblem::Refused(RefusedReason::LastVoter) => Err(Failure::runtime(last_member(id))),
         AskProblem::Refused(
@@ -157,8 +162,41 @@ fn stopped_within(path: &Path, patience: Duration) -> Result<bool, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use raft_core::Peer;
+
+    use super::*;
+    use crate::commands::testing::{bytes, member};
+    use crate::peer::{AdminResponse, RetryReason};
+
+    const NO_SUCH_MEMBER: AdminResponse = AdminResponse::Refused(RefusedReason::NoSuchMember);
+
+    /// What becomes of the removal of another node where a member gives these answers, one after the other.
+    fn remove_another(answers: Vec<Vec<u8>>) -> Result<(), Failure> {
+        let (address, thread) = member(answers);
+        let me = Peer { id: NodeId::new(1).unwrap(), incarnation: Incarnation(1) };
+        let contacts = Contacts::Stopped { me, others: vec![address] };
+        let outcome = remove(&contacts, NodeId::new(3).unwrap(), None, Absent::IsAnError);
+        thread.join().unwrap();
+        outcome
+    }
+
+    #[test]
+    fn another_that_is_no_member_when_the_request_is_repeated_has_been_removed() {
+        for first in [Vec::new(), bytes(AdminResponse::Retry(RetryReason::Unknown))] {
+            assert_eq!(remove_another(vec![first, bytes(NO_SUCH_MEMBER)]), Ok(()));
+        }
+    }
+
+    #[test]
+    fn another_that_is_no_member_when_it_is_asked_for_first_is_an_error() {
+        for answers in [
+            vec![bytes(NO_SUCH_MEMBER)],
+            vec![bytes(AdminResponse::Retry(RetryReason::NoLeader)), bytes(NO_SUCH_MEMBER)],
+        ] {
+            let failure = remove_another(answers).unwrap_err();
+            assert!(failure.to_string().contains("node 3 is not a member"), "{failure}");
+        }
+    }
 
     #[test]
     fn a_node_that_knows_no_other_member_is_the_last_and_is_told_of_drop() {

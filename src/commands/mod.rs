@@ -16,6 +16,8 @@ mod rejoin;
 mod serve;
 mod start;
 mod status;
+#[cfg(test)]
+mod testing;
 mod transfer;
 mod unix_socket;
 mod verify;
