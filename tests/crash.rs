@@ -46,8 +46,8 @@ fn with_a_tiny_window_the_leader_is_killed_again_and_again_and_no_id_repeats_or_
 }
 
 #[test]
-fn while_all_nodes_answer_the_leader_is_killed_again_and_again_and_no_id_repeats_or_comes_late() {
-    kill_leader_repeatedly(&["--forward"], 3);
+fn with_forward_and_without_a_window_the_leader_is_killed_again_and_again_and_no_id_repeats_or_comes_late() {
+    kill_leader_repeatedly(&["--forward", "--window", "0"], 3);
 }
 
 #[test]
