@@ -3,10 +3,10 @@
 mod harness;
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread;
 
 use harness::cluster::{self, Cluster};
@@ -469,4 +469,36 @@ fn a_node_that_no_member_can_reach_says_so() {
     let second = Node::spawn(&directory, 2, &["join", &first.peers], &nowhere);
     let warned = "no member has connected to this node for 5 s: can they reach it at nowhere.invalid:";
     wait::until_true("it says so", || second.log().contains(warned));
+}
+
+#[test]
+fn a_start_that_fails_says_how_to_go_on_where_it_has_made_a_store_and_only_there() {
+    let directory = Directory::new();
+    let mut made = 0;
+    // Too few descriptors for one thing or another, until there are enough.
+    for descriptors in 5..64 {
+        let path = directory.join(&descriptors.to_string());
+        let limited = format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"");
+        let mut node = Command::new("sh")
+            .args(["-c", &limited, env!("CARGO_BIN_EXE_ticketd"), "start", "--id", "1", "--path", &path])
+            .args(["--raft_port", "0", "--http_port", "0"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        let mut lines = io::BufReader::new(node.stderr.take().unwrap());
+        while lines.read_line(&mut said).unwrap() > 0 && !said.contains("listening peers=") {}
+        if said.contains("listening peers=") {
+            node.kill().unwrap();
+            node.wait().unwrap();
+            assert!(made > 0, "no start has failed after it had made its store");
+            return;
+        }
+        assert!(!node.wait().unwrap().success(), "with {descriptors} descriptors: {said}");
+        let there = command::run(&["verify", "--path", &path]).status.success();
+        let hint = format!("the store at {path} is made: go on with 'ticketd --path {path}'\n");
+        assert_eq!(said.ends_with(&hint), there, "with {descriptors} descriptors: {said}");
+        made += u32::from(there);
+    }
+    panic!("no node has listened");
 }

@@ -91,6 +91,13 @@ impl Failure {
         Failure { exit_status, line: String::new() }
     }
 
+    /// The same with more in its line; one that is silent stays so.
+    fn and(&self, more: &str) -> Failure {
+        let line =
+            if self.line.is_empty() { String::new() } else { one_line(&format!("{}; {more}", self.line)) };
+        Failure { line, ..*self }
+    }
+
     /// What the process is to end with; never 0.
     #[must_use]
     pub fn exit_status(&self) -> u8 {
@@ -247,6 +254,14 @@ mod tests {
     #[test]
     fn whatever_a_message_holds_it_is_one_line() {
         assert_eq!(Failure::runtime("a\nb\rc\u{1b}[0m".to_owned()).to_string(), "a b c [0m");
+    }
+
+    #[test]
+    fn more_is_said_only_where_something_is_said() {
+        let failure = Failure::runtime("a".to_owned()).and("b\nc");
+        assert_eq!((failure.exit_status(), failure.to_string().as_str()), (1, "a; b c"));
+        let silent = Failure::silent(130);
+        assert_eq!(silent.and("b"), silent);
     }
 
     #[test]

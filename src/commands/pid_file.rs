@@ -1,13 +1,17 @@
 //! The file that says which process the node is, for scripts and supervisors.
 //!
-//! It appears when the node listens, whole, and goes when the node ends. Uses the file system alone. What
-//! keeps two nodes from one store is the store's lock, not this.
+//! It appears when the node listens, whole, and goes when the node ends. Another process may have made its
+//! own meanwhile, because a join can wait for long: that one is neither replaced nor removed. Uses the file
+//! system alone. What keeps two nodes from one store is the store's lock, not this.
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use rustix::process::Pid;
 
 use super::Failure;
@@ -15,12 +19,18 @@ use super::Failure;
 /// A process id is ten digits at most; whatever is longer is some other file.
 const CONTENT_BYTES_MAX: u64 = 32;
 
+/// How often the file is made to appear where others make and remove theirs at the same time.
+const PUBLISH_ATTEMPTS: u32 = 8;
+
 /// A file that is removed again when this is dropped.
 #[derive(Debug)]
 pub(super) struct PidFile {
     path: PathBuf,
     /// Where it is prepared: renaming makes it appear whole, and making it early shows that it can be made.
     prepared: PathBuf,
+    /// Device and inode of what was prepared. Its content is not enough to know it by: in two containers that
+    /// share a directory, both processes may be number 1.
+    file: Option<(u64, u64)>,
 }
 
 impl PidFile {
@@ -30,12 +40,12 @@ impl PidFile {
     /// # Errors
     /// [`Failure`] where it names a live process or something else, or where it can not be written.
     pub(super) fn prepare(path: &Path) -> Result<PidFile, Failure> {
-        refuse_if_owned(path)?;
+        refuse_if_owned(path, path)?;
         let mut prepared = path.as_os_str().to_owned();
         prepared.push(format!(".{}", process::id()));
         let prepared = PathBuf::from(prepared);
         match fs::write(&prepared, format!("{}\n", process::id())) {
-            Ok(()) => Ok(PidFile { path: path.to_owned(), prepared }),
+            Ok(()) => Ok(PidFile { path: path.to_owned(), file: file_at(&prepared), prepared }),
             Err(error) => Err(unwritable(path, &error)),
         }
     }
@@ -43,17 +53,63 @@ impl PidFile {
     /// Makes the file appear.
     ///
     /// # Errors
-    /// [`Failure`] where it can not be written.
+    /// [`Failure`] where it names a live process or something else by now, or where it can not be written.
     pub(super) fn publish(&self) -> Result<(), Failure> {
+        for _ in 0..PUBLISH_ATTEMPTS {
+            refuse_if_owned(&self.path, &self.path)?;
+            if self.put()? == Put::Done {
+                return Ok(());
+            }
+        }
+        Err(unwritable(&self.path, &io::ErrorKind::ResourceBusy.into()))
+    }
+
+    /// Puts the prepared file in its place, unless another process is quicker.
+    fn put(&self) -> Result<Put, Failure> {
+        let rename = |flags| renameat_with(CWD, &self.prepared, CWD, &self.path, flags);
+        match rename(RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(Put::Done),
+            Err(Errno::EXIST) => (),
+            // Not every file system can do more than rename.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => return self.replace().map(|()| Put::Done),
+            Err(error) => return Err(unwritable(&self.path, &error.into())),
+        }
+        match rename(RenameFlags::EXCHANGE) {
+            Ok(()) => (),
+            Err(Errno::NOENT) => return Ok(Put::Again),
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => return self.replace().map(|()| Put::Done),
+            Err(error) => return Err(unwritable(&self.path, &error.into())),
+        }
+        // What has been taken away is still there, so this look at it can not come too late.
+        if let Err(owned) = refuse_if_owned(&self.prepared, &self.path) {
+            rename(RenameFlags::EXCHANGE).map_err(|error| unwritable(&self.path, &error.into()))?;
+            return Err(owned);
+        }
+        // It goes at the end where it can not go now.
+        let _ = fs::remove_file(&self.prepared);
+        Ok(Put::Done)
+    }
+
+    fn replace(&self) -> Result<(), Failure> {
         fs::rename(&self.prepared, &self.path).map_err(|error| unwritable(&self.path, &error))
     }
+}
+
+/// Whether the file is in its place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Put {
+    Done,
+    /// What was in the way has gone.
+    Again,
 }
 
 impl Drop for PidFile {
     fn drop(&mut self) {
         // Neither can be helped here: the node is ending, and a file left behind is recognised as stale.
         let _ = fs::remove_file(&self.prepared);
-        if matches!(read(&self.path), Ok(Some(Content::Pid(pid))) if pid == Pid::from_raw(own_pid())) {
+        let names_us =
+            matches!(read(&self.path), Ok(Some(Content::Pid(pid))) if pid == Pid::from_raw(own_pid()));
+        if names_us && self.file.is_some() && file_at(&self.path) == self.file {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -67,8 +123,9 @@ enum Content {
     Foreign,
 }
 
-fn refuse_if_owned(path: &Path) -> Result<(), Failure> {
-    let shown = path.display();
+/// Looks at the file at `path`, whose proper place is `shown`.
+fn refuse_if_owned(path: &Path, shown: &Path) -> Result<(), Failure> {
+    let shown = shown.display();
     match read(path) {
         Ok(None | Some(Content::Empty)) => Ok(()),
         Ok(Some(Content::Foreign)) => {
@@ -83,6 +140,10 @@ fn refuse_if_owned(path: &Path) -> Result<(), Failure> {
         },
         Err(error) => Err(unwritable(path, &error)),
     }
+}
+
+fn file_at(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
 fn read(path: &Path) -> io::Result<Option<Content>> {
@@ -185,6 +246,41 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_another_process_has_made_meanwhile_is_refused_and_left_alone() {
+        let directory = directory("meanwhile");
+        let path = directory.join("pid");
+        let parent = rustix::process::getppid().unwrap().to_string();
+        let file = PidFile::prepare(&path).unwrap();
+        fs::write(&path, &parent).unwrap();
+        // The second is how it goes where the other process is quicker than the first look.
+        for outcome in [file.publish(), file.put().map(|_| ())] {
+            let failure = outcome.unwrap_err();
+            assert!(failure.to_string().contains(&format!("{} belongs to", path.display())), "{failure}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), parent);
+        }
+        drop(file);
+        assert_eq!(fs::read_to_string(&path).unwrap(), parent);
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_has_taken_the_place_of_ours_is_not_removed_whatever_it_holds() {
+        let directory = directory("replaced");
+        let (path, other) = (directory.join("pid"), directory.join("other"));
+        for content in [own_pid(), own_pid() + 1] {
+            let file = PidFile::prepare(&path).unwrap();
+            file.publish().unwrap();
+            fs::write(&other, content.to_string()).unwrap();
+            fs::rename(&other, &path).unwrap();
+            drop(file);
+            assert_eq!(fs::read_to_string(&path).unwrap(), content.to_string());
+            fs::remove_file(&path).unwrap();
+        }
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
     fn a_file_of_a_dead_process_is_replaced() {
         let directory = directory("stale");
         let path = directory.join("pid");
@@ -195,6 +291,7 @@ mod tests {
             let file = PidFile::prepare(&path).unwrap();
             file.publish().unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", process::id()));
+            assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
         }
         fs::remove_dir_all(directory).unwrap();
     }

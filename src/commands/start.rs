@@ -1,6 +1,7 @@
 //! `ticketd start`: founds a cluster with one member.
 
 use std::num::NonZeroU64;
+use std::path::Path;
 use std::sync::Arc;
 
 use raft_core::{
@@ -13,7 +14,7 @@ use crate::cli::{FIRST_ID_DEFAULT, Flags};
 use crate::identity::{ClusterId, Identity, Standing};
 use crate::node;
 use crate::settings::Settings;
-use crate::storage::Store;
+use crate::storage::{self, Store, StoreError};
 
 /// The index and the term of the snapshot that a cluster begins with: as if a first leader had been elected,
 /// had committed the membership and gone.
@@ -23,7 +24,9 @@ const FIRST_TERM: Term = Term(1);
 /// Makes the store of a new cluster's first member, and serves.
 ///
 /// # Errors
-/// [`Failure`]; nothing has changed then, unless the node has served.
+/// [`Failure`]. Until the store is made there is none, and `--force` may have destroyed another. Once it is
+/// made it stays, and the failure says so: it is not destroyed here, because nothing keeps
+/// another process from serving with it when this one has let it go.
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let id = required_id(flags, "start")?;
     let mut settings = Settings::default().with(&flags.serving.changes())?;
@@ -44,9 +47,24 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
         &identity,
         &settings.to_pairs(),
         Some((hard_state, snapshot)),
-    )?;
+    )
+    .map_err(|error| not_made(error, flags.path()))?;
     log::info!("founded cluster {cluster} with node {id} as its only member");
-    after_serving(serve(store, bound, &settings, launch)?, flags.path(), id)
+    let ended = serve(store, bound, &settings, launch).map_err(|failure| made(&failure, flags.path()))?;
+    after_serving(ended, flags.path(), id)
+}
+
+/// The last steps of making a store can fail when it is whole already.
+fn not_made(error: StoreError, path: &Path) -> Failure {
+    let of_another = matches!(error, StoreError::Exists { .. } | StoreError::InUse { .. });
+    let failure = Failure::from(error);
+    if !of_another && storage::is_there(path) { made(&failure, path) } else { failure }
+}
+
+/// Whoever gave the command would give it again, and be refused.
+fn made(failure: &Failure, path: &Path) -> Failure {
+    let path = path.display();
+    failure.and(&format!("the store at {path} is made: go on with 'ticketd --path {path}'"))
 }
 
 fn first_snapshot(me: Peer, settings: &Settings, first_id: NonZeroU64) -> Snapshot {

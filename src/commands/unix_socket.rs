@@ -1,13 +1,16 @@
 //! A Unix-domain socket in the file system: made where nobody else has one, and removed when the node ends.
 //!
-//! It must never remove a file that is not a socket, nor a socket on which somebody listens.
+//! It must never remove a file that is not a socket, nor a socket on which somebody listens or is to listen.
+//! A socket on which nobody listens yet answers like one that a killed process has left, and a join may leave
+//! it so for hours: a lock beside it tells, which goes with the process however that ends.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::listen::{BACKLOG, ListenError};
@@ -27,7 +30,19 @@ pub(super) struct Name {
     path: PathBuf,
     /// Device and inode.
     file: Option<(u64, u64)>,
+    /// Last, so that nobody else takes the name before it is removed.
+    _lock: NameLock,
 }
+
+/// The right to a name: a file beside it that is locked while this lives, and then removed.
+#[derive(Debug)]
+struct NameLock {
+    path: PathBuf,
+    file: File,
+}
+
+/// How often a lock file is opened that its last owner removes at the same time.
+const LOCK_ATTEMPTS: u32 = 8;
 
 impl UnixSocket {
     /// Makes the socket. What a process has left that was killed is removed first.
@@ -36,11 +51,12 @@ impl UnixSocket {
     /// [`ListenError::Unix`].
     pub(super) fn bind(path: &Path) -> Result<UnixSocket, ListenError> {
         let failed = |source| ListenError::Unix { path: path.to_owned(), source };
+        let lock = NameLock::acquire(path).map_err(failed)?;
         remove_stale(path).map_err(failed)?;
         let bind = || {
             let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
             socket.bind(&SockAddr::unix(path)?)?;
-            Ok(UnixSocket { socket, name: Name { path: path.to_owned(), file: file_at(path) } })
+            Ok(UnixSocket { socket, name: Name { path: path.to_owned(), file: file_at(path), _lock: lock } })
         };
         bind().map_err(failed)
     }
@@ -48,13 +64,77 @@ impl UnixSocket {
     /// Lets clients connect. The name goes with the second part.
     ///
     /// # Errors
-    /// [`ListenError::Unix`].
+    /// [`ListenError::Unix`]; also where the name has been removed meanwhile or stands for something else, so
+    /// that nobody could connect.
     pub(super) fn listen(self) -> Result<(UnixListener, Name), ListenError> {
         let UnixSocket { socket, name } = self;
-        match socket.listen(BACKLOG) {
+        let listen = || match file_at(&name.path) {
+            there if there == name.file => socket.listen(BACKLOG),
+            Some(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody else has taken its place")),
+            None => Err(io::Error::new(io::ErrorKind::NotFound, "somebody has removed it")),
+        };
+        match listen() {
             Ok(()) => Ok((socket.into(), name)),
             Err(source) => Err(ListenError::Unix { path: name.path.clone(), source }),
         }
+    }
+}
+
+impl NameLock {
+    fn acquire(socket_path: &Path) -> io::Result<NameLock> {
+        let mut path = socket_path.as_os_str().to_owned();
+        path.push(".lock");
+        let path = PathBuf::from(path);
+        for _ in 0..LOCK_ATTEMPTS {
+            let file = open_lock(&path)?;
+            match file.try_lock() {
+                Ok(()) => (),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(io::Error::new(io::ErrorKind::AddrInUse, "another node has it"));
+                }
+                // Who can not be told apart by a lock is told apart when this socket is to listen.
+                Err(TryLockError::Error(error)) => {
+                    log::debug!("{} can not be locked: {error}", path.display());
+                    return Ok(NameLock { path, file });
+                }
+            }
+            let opened = file.metadata()?;
+            // Its last owner may have removed it after it was opened here: then it excludes nobody.
+            if file_at(&path) == Some((opened.dev(), opened.ino())) {
+                return Ok(NameLock { path, file });
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::AddrInUse, "others take it and give it up"))
+    }
+}
+
+impl Drop for NameLock {
+    fn drop(&mut self) {
+        let ours = self.file.metadata().ok().map(|ours| (ours.dev(), ours.ino()));
+        if ours.is_some() && file_at(&self.path) == ours {
+            // What is left behind is locked by nobody.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Opens the lock file, which is made where there is none. It is removed in the end, so it must be nobody
+/// else's: it has no content.
+fn open_lock(path: &Path) -> io::Result<File> {
+    let link = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0);
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(link);
+    let file = match options.clone().write(true).create(true).truncate(false).open(path) {
+        // Left behind by a node that another user ran: a lock needs no more than this.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => options.open(path)?,
+        opened => opened?,
+    };
+    let found = file.metadata()?;
+    if found.is_file() && found.len() == 0 {
+        Ok(file)
+    } else {
+        let what = format!("{} is there and is not its lock", path.display());
+        Err(io::Error::new(io::ErrorKind::AlreadyExists, what))
     }
 }
 
@@ -116,8 +196,6 @@ mod tests {
         assert!(UnixStream::connect(&path).is_err());
         let (_listener, name) = bound.listen().unwrap();
         UnixStream::connect(&path).unwrap();
-        let error = UnixSocket::bind(&path).unwrap_err();
-        assert!(error.to_string().contains("somebody listens there"), "{error}");
         drop(name);
         assert!(!path.exists());
     }
@@ -129,6 +207,16 @@ mod tests {
         drop(UnixListener::bind(&path).unwrap());
         assert!(path.exists());
         UnixSocket::bind(&path).unwrap().listen().unwrap();
+    }
+
+    #[test]
+    fn a_socket_of_another_program_that_listens_is_left_to_it() {
+        let directory = Directory::new("listening");
+        let path = directory.0.join("s");
+        let _other = UnixListener::bind(&path).unwrap();
+        let error = UnixSocket::bind(&path).unwrap_err();
+        assert!(error.to_string().contains("somebody listens there"), "{error}");
+        UnixStream::connect(&path).unwrap();
     }
 
     #[test]
@@ -145,6 +233,53 @@ mod tests {
         fs::write(&path, "somebody else's").unwrap();
         drop(bound);
         assert!(path.exists());
+    }
+
+    #[test]
+    fn a_socket_on_which_nobody_listens_yet_is_not_taken_from_its_node() {
+        let directory = Directory::new("waiting");
+        let path = directory.0.join("s");
+        let bound = UnixSocket::bind(&path).unwrap();
+        let error = UnixSocket::bind(&path).unwrap_err();
+        assert!(error.to_string().contains("another node has it"), "{error}");
+        let (_listener, name) = bound.listen().unwrap();
+        UnixStream::connect(&path).unwrap();
+        drop(name);
+        assert_eq!(fs::read_dir(&directory.0).unwrap().count(), 0);
+        drop(UnixSocket::bind(&path).unwrap());
+        assert_eq!(fs::read_dir(&directory.0).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_socket_whose_name_is_gone_or_taken_does_not_listen_in_silence() {
+        let directory = Directory::new("taken");
+        let path = directory.0.join("s");
+        let bound = UnixSocket::bind(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        let error = bound.listen().unwrap_err();
+        assert!(error.to_string().contains("removed"), "{error}");
+        let bound = UnixSocket::bind(&path).unwrap();
+        // As a program does that knows nothing of the lock.
+        fs::remove_file(&path).unwrap();
+        let other = UnixListener::bind(&path).unwrap();
+        let error = bound.listen().unwrap_err();
+        assert!(error.to_string().contains("taken its place"), "{error}");
+        UnixStream::connect(&path).unwrap();
+        drop(other);
+    }
+
+    #[test]
+    fn a_lock_that_a_killed_process_left_hinders_nobody_and_another_file_is_left_alone() {
+        let directory = Directory::new("lock");
+        let (path, lock) = (directory.0.join("s"), directory.0.join("s.lock"));
+        drop(UnixListener::bind(&path).unwrap());
+        fs::write(&lock, "").unwrap();
+        drop(UnixSocket::bind(&path).unwrap());
+        assert!(!lock.exists());
+        fs::write(&lock, "precious").unwrap();
+        let error = UnixSocket::bind(&path).unwrap_err();
+        assert!(error.to_string().contains("s.lock is there"), "{error}");
+        assert_eq!(fs::read_to_string(&lock).unwrap(), "precious");
     }
 
     #[test]

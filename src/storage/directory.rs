@@ -43,6 +43,12 @@ pub fn destroy(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Whether there is a whole store at `path`, sound or not.
+#[must_use]
+pub fn is_there(path: &Path) -> bool {
+    matches!(look(path), Ok(Found::Store))
+}
+
 /// Sees that this user has the right to destroy the store at `path`, as far as the modes of the files tell.
 /// Nothing is changed.
 ///

@@ -50,7 +50,7 @@ mod thread;
 mod verify;
 
 pub use contents::{Collector, Contents, Recorder, Step, new_records};
-pub use directory::{destroy, expect_destroyable};
+pub use directory::{destroy, expect_destroyable, is_there};
 pub use error::{Interrupted, Place, StoreError};
 pub use journal::{Journal, SECTOR_BYTES};
 pub use lock::{Listening, Running, running};
