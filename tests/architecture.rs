@@ -76,6 +76,7 @@ const STORE_FLOORS: &[(&str, u8)] = &[
     ("journal", 2),
     ("data_file", 2),
     ("lock", 1),
+    ("watch", 1),
     ("files", 1),
     ("error", 1),
     ("record", 0),

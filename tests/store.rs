@@ -6,10 +6,12 @@ use std::fs;
 use std::sync::Arc;
 
 use harness::cluster::{self, Cluster};
-use harness::directory::{Directory, contents};
+use harness::directory::{Directory, as_argument, contents};
+use harness::http;
 use harness::node::Node;
 use harness::wait;
 use raft_core::{Entry, LogIndex, Payload, Recovered, Snapshot, Write, WriteId};
+use rustix::process::Signal;
 use ticketd::storage::Store;
 
 /// A stopped node that has handed out some IDs.
@@ -129,6 +131,48 @@ fn a_store_whose_drop_was_interrupted_is_dropped_or_founded_over_without_force()
     node = Node::start(&directory, 1, &[]);
     assert_eq!(wait::until("an ID", || cluster::take(&node.clients)), 1);
     assert!(!fs::exists(node.store().join("data.mdb.gone")).unwrap());
+}
+
+#[test]
+fn a_node_whose_store_is_removed_while_it_runs_hands_out_no_more_ids_and_names_what_is_gone() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &[]);
+    wait::until("an ID", || cluster::take(&node.clients));
+    fs::remove_dir_all(node.store()).unwrap();
+    // Until it has looked, it answers from what it has reserved.
+    wait::until_true("it answers no more", || http::ask(&node.clients, "POST", "/").unwrap().status == 503);
+    assert_eq!(http::ask(&node.clients, "GET", "/healthz").unwrap().status, 503);
+    let metrics = http::ask(&node.clients, "GET", "/metrics").unwrap().body;
+    assert!(metrics.contains("\nticketd_storage_failures_total 1\n"), "{metrics}");
+    let log = node.log();
+    let errors: Vec<_> = log.lines().filter(|line| line.contains("ERROR")).collect();
+    assert_eq!(errors.len(), 1, "{errors:#?}");
+    let data = as_argument(&node.store().join("data.mdb"));
+    for word in ["takes no further part", &data, "was removed or moved", "stop this process"] {
+        assert!(errors[0].contains(word), "{word} is missing: {errors:#?}");
+    }
+    // It serves no IDs beside the cluster that is founded in its place.
+    let second = Node::start(&directory, 1, &[]);
+    wait::until("an ID", || cluster::take(&second.clients));
+    assert_eq!(http::ask(&node.clients, "POST", "/").unwrap().status, 503);
+    node.signal(Signal::TERM);
+    assert_eq!(node.await_end().code(), Some(1));
+    wait::until("an ID", || cluster::take(&second.clients));
+}
+
+/// LMDB has it mapped, and dies where it reads what is not there.
+#[test]
+fn a_node_whose_data_file_is_cut_off_while_it_runs_fails_and_lives() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &["--window", "0"]);
+    wait::until("an ID", || cluster::take(&node.clients));
+    let data = node.store().join("data.mdb");
+    fs::OpenOptions::new().write(true).open(&data).unwrap().set_len(0).unwrap();
+    wait::until_true("it answers no more", || http::ask(&node.clients, "POST", "/").unwrap().status == 503);
+    assert_eq!(http::ask(&node.clients, "GET", "/healthz").unwrap().status, 503);
+    assert!(node.log().contains(&format!("{} was cut to 0 bytes", as_argument(&data))), "{}", node.log());
+    node.signal(Signal::TERM);
+    assert_eq!(node.await_end().code(), Some(1));
 }
 
 #[test]

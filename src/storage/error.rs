@@ -148,6 +148,13 @@ pub enum StoreError {
         /// In the words of the system.
         reason: String,
     },
+    /// What is open of the store is not what is at its path any more: nobody will find there what is written.
+    Lost {
+        /// The path of the file or directory.
+        path: PathBuf,
+        /// What became of it.
+        how: Loss,
+    },
     /// Writes came faster than the disk took them, for too long.
     Backlog {
         /// How many entries and writes waited, together.
@@ -164,6 +171,22 @@ pub enum Interrupted {
     Making,
     /// The destroying of a store.
     Destroying,
+}
+
+/// What became of a file that is open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Loss {
+    /// There is nothing at its path.
+    Gone,
+    /// There is another at its path.
+    Replaced,
+    /// It is shorter than it was.
+    Cut {
+        /// Its length, in bytes.
+        bytes: u64,
+        /// What it had at least, in bytes.
+        bytes_min: u64,
+    },
 }
 
 /// A place in a store.
@@ -314,6 +337,15 @@ impl StoreError {
             StoreError::WriteFailed { path, reason } => {
                 write!(f, "a write to the store at {} failed: {reason}", path.display())
             }
+            StoreError::Lost { path, how: Loss::Gone } => {
+                write!(f, "{} was removed or moved while this process had it open", path.display())
+            }
+            StoreError::Lost { path, how: Loss::Replaced } => {
+                write!(f, "{} is not what this process has open there any more", path.display())
+            }
+            StoreError::Lost { path, how: Loss::Cut { bytes, bytes_min } } => {
+                write!(f, "{} was cut to {bytes} bytes, from {bytes_min} or more", path.display())
+            }
             StoreError::Backlog { waiting_weight } => {
                 write!(f, "{waiting_weight} entries wait to be written: the disk is as good as dead")
             }
@@ -384,6 +416,14 @@ impl StoreError {
             StoreError::WriteFailed { .. } => {
                 f.write_str("see to the disk and its file system, then restart this node")
             }
+            StoreError::Lost { how: Loss::Gone | Loss::Replaced, .. } => f.write_str(
+                "stop this process; where the store was only moved, move it back and start the node again; or \
+                 else remove this node from the cluster, and `join` again with another --path",
+            ),
+            StoreError::Lost { how: Loss::Cut { .. }, .. } => f.write_str(
+                "stop this process, leave the store aside, remove this node from the cluster, and `join` again \
+                 with another --path",
+            ),
             StoreError::Backlog { .. } => f.write_str("see to the disk, then restart this node"),
             StoreError::Bug => f.write_str("report what was logged, then restart this node"),
         }
@@ -447,6 +487,21 @@ mod tests {
             (StoreError::CheckNotRun { reason: reason() }, "could not be run", "try again"),
             (StoreError::MapFull { map_bytes: 32 << 20 }, "full at 33554432 bytes", "at least 34 MB"),
             (StoreError::WriteFailed { path: path(), reason: reason() }, "failed: Input", "restart"),
+            (
+                StoreError::Lost { path: path(), how: Loss::Gone },
+                "/data/node1 was removed or moved",
+                "move it back",
+            ),
+            (
+                StoreError::Lost { path: path(), how: Loss::Replaced },
+                "/data/node1 is not what",
+                "remove this node",
+            ),
+            (
+                StoreError::Lost { path: path(), how: Loss::Cut { bytes: 5, bytes_min: 9 } },
+                "cut to 5 bytes, from 9",
+                "stop this process",
+            ),
             (StoreError::Backlog { waiting_weight: 3 }, "3 entries wait", "restart"),
             (StoreError::Bug, "mistake", "report"),
         ];

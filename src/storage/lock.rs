@@ -8,13 +8,14 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use super::error::StoreError;
 use super::files::LOCK_FILE;
+use super::watch;
 
 /// The process that holds a store.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -84,7 +85,7 @@ pub(super) struct Lock {
     file: Option<File>,
     path: PathBuf,
     /// Locked as well, where the file system can do that.
-    _directory: Option<File>,
+    directory: Option<File>,
 }
 
 /// What comes of locking a directory.
@@ -163,14 +164,14 @@ impl Lock {
                 }
             };
             let (locked, can_write) = match open(&lock_path).map_err(|e| error(&e))? {
-                Opened::Nowhere => return Ok(Lock { file: None, path: lock_path, _directory: directory }),
+                Opened::Nowhere => return Ok(Lock { file: None, path: lock_path, directory }),
                 Opened::ToWrite(file) => (file.try_lock().map(|()| file), true),
                 // Some file systems, as NFS, take no other lock through such a descriptor.
                 Opened::ToRead(file) => (file.try_lock_shared().map(|()| file), false),
             };
             match locked {
                 Ok(file) if is_still_at(&file, &lock_path) => {
-                    let lock = Lock { file: Some(file), path: lock_path, _directory: directory };
+                    let lock = Lock { file: Some(file), path: lock_path, directory };
                     if can_write {
                         lock.sign();
                     }
@@ -183,6 +184,19 @@ impl Lock {
             }
         }
         Err(StoreError::InUse { path: path.to_owned(), pid: holder(&lock_path).map_err(|e| error(&e))? })
+    }
+
+    /// Sees that it still keeps others out of the directory at the path that it was taken for.
+    ///
+    /// Where the directory itself is locked, that lock does it, and the file may be missing.
+    pub(super) fn look(&self) -> Result<(), StoreError> {
+        let directory_path = self.path.parent().unwrap_or(&self.path);
+        let locked = match (&self.directory, &self.file) {
+            (Some(directory), _) => watch::expect_at(directory, directory_path),
+            (None, Some(file)) => watch::expect_at(file, &self.path),
+            (None, None) => return Ok(()),
+        };
+        locked.map(|_| ())
     }
 
     /// Says which process this is, where the disk has room for that. The lock counts without it.
@@ -242,7 +256,7 @@ fn holder(lock_path: &Path) -> io::Result<Option<u32>> {
 
 fn is_still_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), path.metadata()) {
-        (Ok(ours), Ok(there)) => ours.dev() == there.dev() && ours.ino() == there.ino(),
+        (Ok(ours), Ok(there)) => watch::is_same(&ours, &there),
         (Err(_), _) | (_, Err(_)) => false,
     }
 }
@@ -269,6 +283,7 @@ fn parse(content: &str) -> Option<Running> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::Loss;
     use crate::storage::testing::TestDir;
 
     fn listening() -> Listening {
@@ -297,6 +312,35 @@ mod tests {
         drop(lock);
         assert_eq!(running(dir.path()), Ok(None));
         Lock::acquire(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_lock_is_lost_where_its_directory_is_another_and_not_where_only_its_file_was_removed() {
+        let dir = TestDir::new();
+        let (path, aside) = (dir.path().join("store"), dir.path().join("aside"));
+        std::fs::create_dir(&path).unwrap();
+        let lock = Lock::acquire(&path).unwrap();
+        assert_eq!(lock.look(), Ok(()));
+        std::fs::remove_file(path.join(LOCK_FILE)).unwrap();
+        assert_eq!(lock.look(), Ok(()));
+        std::fs::rename(&path, aside).unwrap();
+        assert_eq!(lock.look(), Err(StoreError::Lost { path: path.clone(), how: Loss::Gone }));
+        std::fs::create_dir(&path).unwrap();
+        assert_eq!(lock.look(), Err(StoreError::Lost { path, how: Loss::Replaced }));
+    }
+
+    #[test]
+    fn a_lock_of_the_file_alone_is_lost_with_that() {
+        let dir = TestDir::new();
+        let mut lock = Lock::acquire(dir.path()).unwrap();
+        // As on a file system that has no locks for directories.
+        lock.directory = None;
+        assert_eq!(lock.look(), Ok(()));
+        let path = dir.path().join(LOCK_FILE);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(lock.look(), Err(StoreError::Lost { path: path.clone(), how: Loss::Gone }));
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(lock.look(), Err(StoreError::Lost { path, how: Loss::Replaced }));
     }
 
     #[test]

@@ -22,7 +22,8 @@
 //! reading               contents from both places
 //! contents | directory  pure: what is there, and what becomes of a write | whether there is a store
 //! journal | data_file   the two places on the disk
-//! lock, files, error    the lock, the names, and what can go wrong
+//! lock, watch           who has the store, and whether what is open is still at its path
+//! files, error          the names, and what can go wrong
 //! record                pure: what both places have, byte by byte
 //! ```
 //!
@@ -48,10 +49,11 @@ mod store;
 mod testing;
 mod thread;
 mod verify;
+mod watch;
 
 pub use contents::{Collector, Contents, Recorder, Step, new_records};
 pub use directory::{destroy, expect_destroyable, is_there};
-pub use error::{Interrupted, Place, StoreError};
+pub use error::{Interrupted, Loss, Place, StoreError};
 pub use journal::{Journal, SECTOR_BYTES};
 pub use lock::{Listening, Running, running};
 pub use record::{Checkpoint, Extent, Key, KeyBytes, Pending, TransactionId, Value};

@@ -21,6 +21,7 @@ use super::journal::{JOURNAL_BYTES, Journal, JournalFile};
 use super::lock::{Listening, Lock};
 use super::reading::{Reading, read};
 use super::record::Value;
+use super::watch::Watched;
 use super::{
     HEADROOM_BYTES, MAP_BYTES_MAX, MAP_BYTES_MIN, SETTING_NAME_BYTES_MAX, SETTING_VALUE_BYTES_MAX,
     SETTINGS_MAX, Setting,
@@ -42,6 +43,7 @@ pub struct Store {
     recovered: Recovered,
     recorder: Recorder,
     pub(super) journal: JournalFile,
+    data: Watched,
     checkpoints: u64,
     /// A write failed: what the disk has and our idea of it may differ, and nothing more is written.
     failed: bool,
@@ -113,15 +115,17 @@ impl Store {
 
     /// Opens one whose data file is on the disk as it will be read.
     fn open_locked(path: &Path, lock: Lock) -> Result<Store, StoreError> {
+        let mut data = Watched::open(&path.join(DATA_FILE))?;
         let reading = read(path, Access::Write)?;
         let Reading { env, db, report: _, journal: journal_bytes, contents } = reading;
-        let journal = JournalFile::open(path)?;
+        let journal = JournalFile::open(path, journal_bytes.len() as u64)?;
         // Of the transactions before the last one, the last says that they are durable.
         let last = contents.last_in_journal();
         journal.settle(last.start, &journal_bytes[last])?;
         let recorder = contents.recorder();
         let Contents { identity, settings, map_bytes, recovered, .. } = contents;
         set_map_bytes(&env, path, map_bytes)?;
+        look(&mut data, &journal, &lock)?;
         Ok(Store {
             env,
             db,
@@ -132,6 +136,7 @@ impl Store {
             recovered,
             recorder,
             journal,
+            data,
             checkpoints: 0,
             failed: false,
             #[cfg(test)]
@@ -275,10 +280,14 @@ impl Store {
     ) -> Result<(), StoreError> {
         assert!(!self.failed, "a write to {} after one that failed", self.path.display());
         let done = match next(&mut self.recorder) {
-            Step::Append { offset, bytes } => self.journal.write(offset, bytes).map_err(|error| {
-                StoreError::WriteFailed { path: self.path.clone(), reason: error.to_string() }
+            Step::Append { offset, bytes } => self.journal.expect_whole().and_then(|()| {
+                self.journal.write(offset, bytes).map_err(|error| StoreError::WriteFailed {
+                    path: self.path.clone(),
+                    reason: error.to_string(),
+                })
             }),
-            Step::Checkpoint(pending) => {
+            // LMDB reads a file that was cut off by its map, which kills the process.
+            Step::Checkpoint(pending) => look(&mut self.data, &self.journal, &self.lock).and_then(|()| {
                 let begun = Batch::begin(&self.env, self.db);
                 let done = begun.and_then(|mut batch| {
                     #[cfg(test)]
@@ -292,11 +301,24 @@ impl Store {
                     batch.commit()
                 });
                 self.checkpoints += 1;
-                done.map_err(|error| StoreError::lmdb_write(&self.path, self.map_bytes, error))
-            }
+                done.map_err(|error| StoreError::lmdb_write(&self.path, self.map_bytes, error))?;
+                // It has grown, perhaps.
+                look(&mut self.data, &self.journal, &self.lock)
+            }),
         };
         self.failed = done.is_err();
         done
+    }
+
+    /// Sees that what is open of the store is what is at its path, and not shorter than it was. Nothing is
+    /// read of the files.
+    ///
+    /// # Errors
+    /// [`StoreError::Lost`], and where the file system can not say; the store then takes no further write.
+    pub(super) fn look(&mut self) -> Result<(), StoreError> {
+        let seen = look(&mut self.data, &self.journal, &self.lock);
+        self.failed |= seen.is_err();
+        seen
     }
 
     /// How many transactions went to the data file since the store was opened.
@@ -310,6 +332,14 @@ impl Store {
         let pages = self.env.info().map_err(error)?.last_pgno() as u64 + 1;
         Ok(pages * u64::from(self.env.stat().map_err(error)?.page_size()))
     }
+}
+
+/// See [`Store::look`].
+fn look(data: &mut Watched, journal: &JournalFile, lock: &Lock) -> Result<(), StoreError> {
+    // The file whose name says the most goes first: all of them may be gone.
+    data.look()?;
+    journal.look()?;
+    lock.look()
 }
 
 /// Fills a new data file.
@@ -374,7 +404,7 @@ mod tests {
     use crate::storage::contents::Collector;
     use crate::storage::record::Key;
     use crate::storage::testing::{self, TestDir, append, entry, member, settings, snapshot, write};
-    use crate::storage::{Interrupted, Place, SECTOR_BYTES, destroy, running, verify};
+    use crate::storage::{Interrupted, Loss, Place, SECTOR_BYTES, destroy, running, verify};
 
     const EIO: i32 = 5;
     const ENOSPC: i32 = 28;
@@ -938,6 +968,66 @@ mod tests {
         drop(store);
         let findings = verify(dir.path()).unwrap();
         assert!(findings.file_bytes <= MAP_BYTES_MIN / 2, "{findings}");
+    }
+
+    fn cut(dir: &TestDir, file: &str) {
+        std::fs::OpenOptions::new().write(true).open(dir.path().join(file)).unwrap().set_len(0).unwrap();
+    }
+
+    fn assert_cut(result: Result<(), StoreError>, dir: &TestDir, file: &str) {
+        match result {
+            Err(StoreError::Lost { path, how: Loss::Cut { bytes: 0, bytes_min: 1.. } }) => {
+                assert_eq!(path, dir.path().join(file));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A transaction in its last block would give the file its length again.
+    #[test]
+    fn a_journal_that_was_cut_off_is_not_written_to_whenever_it_was_looked_at() {
+        let dir = TestDir::new();
+        let mut store = new_store(&dir);
+        store.look().unwrap();
+        cut(&dir, JOURNAL_FILE);
+        assert_cut(store.write(&[append(1, 2..=2, 1)]), &dir, JOURNAL_FILE);
+        assert_eq!(std::fs::metadata(dir.path().join(JOURNAL_FILE)).unwrap().len(), 0);
+    }
+
+    /// LMDB would die of it.
+    #[test]
+    fn a_data_file_that_was_cut_off_is_not_touched_by_a_checkpoint_whenever_it_was_looked_at() {
+        let dir = TestDir::new();
+        let mut store = new_store(&dir);
+        store.write(&[append(1, 2..=2, 1)]).unwrap();
+        store.look().unwrap();
+        cut(&dir, DATA_FILE);
+        assert_cut(store.checkpoint(), &dir, DATA_FILE);
+        drop(store);
+        assert_eq!(std::fs::metadata(dir.path().join(DATA_FILE)).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn what_a_checkpoint_has_added_to_the_data_file_may_not_be_missing() {
+        let dir = TestDir::new();
+        let mut store = new_store(&dir);
+        let bytes = std::fs::metadata(dir.path().join(DATA_FILE)).unwrap().len();
+        store.write(&[append(1, 2..=5000, 1)]).unwrap();
+        store.checkpoint().unwrap();
+        let data = std::fs::OpenOptions::new().write(true).open(dir.path().join(DATA_FILE)).unwrap();
+        assert!(data.metadata().unwrap().len() > bytes);
+        data.set_len(bytes).unwrap();
+        assert!(matches!(store.look(), Err(StoreError::Lost { how: Loss::Cut { .. }, .. })));
+    }
+
+    #[test]
+    #[should_panic(expected = "after one that failed")]
+    fn a_store_that_was_found_lost_is_not_written_to() {
+        let dir = TestDir::new();
+        let mut store = new_store(&dir);
+        std::fs::remove_file(dir.path().join(DATA_FILE)).unwrap();
+        store.look().unwrap_err();
+        let _ = store.write(&[append(1, 2..=2, 1)]);
     }
 
     #[test]

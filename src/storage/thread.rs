@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{Builder, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use raft_core::{Write, WriteId};
 
@@ -25,6 +25,19 @@ const WAITING_WEIGHT_MAX: usize = 262_144;
 /// memory (16,384 of the largest commands are 128 MiB, a quarter of what LMDB allows).
 const TRANSACTION_WEIGHT_MAX: usize = 16_384;
 
+/// How often the thread looks whether what it writes to is still what is at the store's path.
+#[derive(Clone, Copy, Debug)]
+struct LookIntervals {
+    /// No transaction is reported durable where the last look is older.
+    writing: Duration,
+    /// How long it waits where there is nothing to write.
+    idle: Duration,
+}
+
+/// Some system calls each: next to nothing beside a second of writing, and nothing at all at rest.
+const LOOK_INTERVALS: LookIntervals =
+    LookIntervals { writing: Duration::from_secs(1), idle: Duration::from_secs(10) };
+
 /// What became of writes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Completion {
@@ -33,7 +46,8 @@ pub enum Completion {
         /// The last of them.
         through: WriteId,
     },
-    /// A write failed. Comes once; no other write will be durable.
+    /// A write failed, or what is written to is not at the store's path any more. Comes once; no other write
+    /// will be durable.
     Failed(StoreError),
 }
 
@@ -50,7 +64,7 @@ pub struct StorageCounts {
     pub data_file_bytes: u64,
     /// How large they may become, in bytes.
     pub map_bytes: u64,
-    /// Failed writes: 1 at most, since there is no other after it.
+    /// Failures: 1 at most, since nothing is written after it.
     pub failures: u64,
     /// Writes that wait for the disk, or are on their way to it.
     pub waiting: u64,
@@ -70,14 +84,22 @@ impl StorageThread {
     ///
     /// # Errors
     /// Where the system gives no thread.
-    pub fn spawn(mut store: Store, wake: impl Fn() + Send + 'static) -> io::Result<StorageThread> {
+    pub fn spawn(store: Store, wake: impl Fn() + Send + 'static) -> io::Result<StorageThread> {
+        StorageThread::spawn_looking(store, LOOK_INTERVALS, wake)
+    }
+
+    fn spawn_looking(
+        mut store: Store,
+        intervals: LookIntervals,
+        wake: impl Fn() + Send + 'static,
+    ) -> io::Result<StorageThread> {
         store.forget_recovered();
         let shared = Arc::new(Shared::default());
         shared.lock().measure(&store);
         let of_thread = Arc::clone(&shared);
         let handle = Builder::new().name("storage".into()).spawn(move || {
             let guard = PanicGuard { shared: &of_thread, wake: &wake };
-            run(&of_thread, &mut store, &wake);
+            run(&of_thread, &mut store, intervals, &wake);
             std::mem::forget(guard);
         })?;
         Ok(StorageThread { shared, handle: Some(handle) })
@@ -159,6 +181,14 @@ enum Stop {
     Never,
     WhenEmpty,
     Now,
+}
+
+/// What the thread has to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Due {
+    Write,
+    Look,
+    Stop,
 }
 
 #[derive(Debug, Default)]
@@ -248,14 +278,11 @@ impl Shared {
         self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Waits for writes and takes as many as go into one transaction; false when it is time to stop.
-    fn take(&self, writes: &mut Vec<Write>) -> bool {
-        let mut queue = self
-            .changed
-            .wait_while(self.lock(), |queue| queue.writes.is_empty() && queue.stop == Stop::Never)
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+    /// Waits until there is something to do. Takes as many writes as go into one transaction.
+    fn take(&self, writes: &mut Vec<Write>, look_at: Instant) -> Due {
+        let mut queue = self.wait(look_at);
         if queue.stop == Stop::Now {
-            return false;
+            return Due::Stop;
         }
         let mut taken = 0;
         while let Some(write) = queue.writes.pop_front() {
@@ -268,7 +295,27 @@ impl Shared {
         }
         queue.waiting_weight -= taken;
         queue.under_way = writes.len();
-        !writes.is_empty()
+        if !writes.is_empty() {
+            Due::Write
+        } else if queue.stop == Stop::Never {
+            Due::Look
+        } else {
+            Due::Stop
+        }
+    }
+
+    /// Waits for writes, or for the time to stop or to look.
+    fn wait(&self, look_at: Instant) -> MutexGuard<'_, Queue> {
+        let is_idle = |queue: &mut Queue| queue.writes.is_empty() && queue.stop == Stop::Never;
+        let queue = self.lock();
+        if queue.failure.is_some() {
+            // Nothing more is written, wherever it would go.
+            let woken = self.changed.wait_while(queue, is_idle);
+            return woken.unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+        let patience = look_at.saturating_duration_since(Instant::now());
+        let woken = self.changed.wait_timeout_while(queue, patience, is_idle);
+        woken.unwrap_or_else(std::sync::PoisonError::into_inner).0
     }
 }
 
@@ -276,31 +323,57 @@ fn weight(write: &Write) -> usize {
     1 + write.entries.len()
 }
 
-fn run(shared: &Shared, store: &mut Store, wake: &dyn Fn()) {
+fn run(shared: &Shared, store: &mut Store, intervals: LookIntervals, wake: &dyn Fn()) {
     let mut writes = Vec::new();
-    while shared.take(&mut writes) {
-        let began = Instant::now();
-        let result = store.write(&writes);
-        let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let last = writes.last().map(|write| write.id);
-        let mut queue = shared.lock();
-        queue.under_way = 0;
-        if result.is_ok() {
-            queue.written += writes.len() as u64;
-            queue.transactions.note(took_us);
-            if queue.checkpoints != store.checkpoints() {
-                queue.measure(store);
+    // To open the store ends with a look.
+    let mut looked_at = Instant::now();
+    loop {
+        match shared.take(&mut writes, looked_at + intervals.idle) {
+            Due::Write => write(shared, store, &mut writes, &mut looked_at, intervals),
+            Due::Look => {
+                looked_at = Instant::now();
+                match store.look() {
+                    Ok(()) => continue,
+                    Err(error) => shared.lock().fail(error),
+                }
             }
+            Due::Stop => return,
         }
-        writes.clear();
-        match result {
-            // Where the queue has failed meanwhile, that may have been reported: nothing comes after it.
-            Ok(()) if queue.failure.is_none() => queue.durable = last,
-            Ok(()) => {}
-            Err(error) => queue.fail(error),
-        }
-        drop(queue);
         wake();
+    }
+}
+
+/// Makes one transaction of the writes, which are gone then.
+fn write(
+    shared: &Shared,
+    store: &mut Store,
+    writes: &mut Vec<Write>,
+    looked_at: &mut Instant,
+    intervals: LookIntervals,
+) {
+    let began = Instant::now();
+    let mut result = store.write(writes);
+    let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    if result.is_ok() && looked_at.elapsed() >= intervals.writing {
+        *looked_at = Instant::now();
+        result = store.look();
+    }
+    let last = writes.last().map(|write| write.id);
+    let mut queue = shared.lock();
+    queue.under_way = 0;
+    if result.is_ok() {
+        queue.written += writes.len() as u64;
+        queue.transactions.note(took_us);
+        if queue.checkpoints != store.checkpoints() {
+            queue.measure(store);
+        }
+    }
+    writes.clear();
+    match result {
+        // Where the queue has failed meanwhile, that may have been reported: nothing comes after it.
+        Ok(()) if queue.failure.is_none() => queue.durable = last,
+        Ok(()) => {}
+        Err(error) => queue.fail(error),
     }
 }
 
@@ -320,20 +393,27 @@ impl Drop for PanicGuard<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     use raft_core::{HardState, Term};
 
     use super::*;
-    use crate::storage::testing::{TestDir, append, member, settings, snapshot};
-    use crate::storage::{MAP_BYTES_MIN, verify};
+    use crate::storage::files::{DATA_FILE, JOURNAL_FILE, LOCK_FILE};
+    use crate::storage::testing::{TestDir, append, member, settings, snapshot, write as nothing};
+    use crate::storage::{Loss, MAP_BYTES_MIN, verify};
 
     const EIO: i32 = 5;
     const ENOSPC: i32 = 28;
 
     fn new_store(dir: &TestDir) -> Store {
+        new_store_at(dir.path())
+    }
+
+    fn new_store_at(path: &Path) -> Store {
         let initial = (HardState { current_term: Term(1), voted_for: None }, snapshot(1, 1));
-        Store::create(dir.path(), MAP_BYTES_MIN, &member(), &settings(), Some(initial)).unwrap()
+        Store::create(path, MAP_BYTES_MIN, &member(), &settings(), Some(initial)).unwrap()
     }
 
     /// Appends entry `id + 1`, so that the log begins at 2.
@@ -485,6 +565,163 @@ mod tests {
         let thread = StorageThread::spawn(new_store(&dir), || ()).unwrap();
         thread.submit([nth(1)]);
         thread.submit([nth(3)]);
+    }
+
+    /// Whoever removes a store, for one: what is done, which file it is about, and what is said of that.
+    struct Damage {
+        harm: fn(&Path),
+        file: &'static str,
+        is_told: fn(&Loss) -> bool,
+    }
+
+    fn aside(store: &Path) -> PathBuf {
+        store.with_extension("aside")
+    }
+
+    fn cut(file: PathBuf) {
+        fs::OpenOptions::new().write(true).open(file).unwrap().set_len(0).unwrap();
+    }
+
+    fn replace_with_copy(file: PathBuf) {
+        fs::copy(&file, aside(&file)).unwrap();
+        fs::rename(aside(&file), file).unwrap();
+    }
+
+    /// This one goes file by file.
+    const REMOVAL: Damage = Damage {
+        harm: |store| fs::remove_dir_all(store).unwrap(),
+        file: DATA_FILE,
+        is_told: |how| *how == Loss::Gone,
+    };
+
+    /// These happen at once.
+    const DAMAGES: [Damage; 7] = [
+        Damage {
+            harm: |store| fs::rename(store, aside(store)).unwrap(),
+            file: DATA_FILE,
+            is_told: |how| *how == Loss::Gone,
+        },
+        Damage {
+            harm: |store| fs::remove_file(store.join(DATA_FILE)).unwrap(),
+            file: DATA_FILE,
+            is_told: |how| *how == Loss::Gone,
+        },
+        Damage {
+            harm: |store| fs::remove_file(store.join(JOURNAL_FILE)).unwrap(),
+            file: JOURNAL_FILE,
+            is_told: |how| *how == Loss::Gone,
+        },
+        Damage {
+            harm: |store| cut(store.join(DATA_FILE)),
+            file: DATA_FILE,
+            is_told: |how| matches!(how, Loss::Cut { bytes: 0, bytes_min: 1.. }),
+        },
+        Damage {
+            harm: |store| cut(store.join(JOURNAL_FILE)),
+            file: JOURNAL_FILE,
+            is_told: |how| matches!(how, Loss::Cut { bytes: 0, bytes_min: 1.. }),
+        },
+        Damage {
+            harm: |store| replace_with_copy(store.join(DATA_FILE)),
+            file: DATA_FILE,
+            is_told: |how| *how == Loss::Replaced,
+        },
+        Damage {
+            harm: |store| replace_with_copy(store.join(JOURNAL_FILE)),
+            file: JOURNAL_FILE,
+            is_told: |how| *how == Loss::Replaced,
+        },
+    ];
+
+    const EVERY_WRITE: Duration = Duration::ZERO;
+    const OFTEN: Duration = Duration::from_millis(1);
+    const NEVER: Duration = Duration::from_secs(1 << 20);
+
+    /// A thread that looks after its store this often, and has written once.
+    fn spawn_looking(store: &Path, intervals: LookIntervals) -> (StorageThread, Receiver<()>) {
+        let (woken, wakes) = channel();
+        let wake = move || {
+            let _ = woken.send(());
+        };
+        let thread = StorageThread::spawn_looking(new_store_at(store), intervals, wake).unwrap();
+        thread.submit([nth(1)]);
+        wakes.recv().unwrap();
+        assert_eq!(thread.poll(), Some(Completion::Durable { through: WriteId(1) }));
+        (thread, wakes)
+    }
+
+    /// That the thread's next wake is for this damage, and that it then writes nothing any more.
+    fn assert_fails(thread: StorageThread, wakes: &Receiver<()>, store: &Path, damage: &Damage) {
+        wakes.recv().unwrap();
+        let Some(Completion::Failed(error)) = thread.poll() else { panic!("no failure reported") };
+        let StoreError::Lost { path, how } = &error else { panic!("{error}") };
+        assert_eq!(path, &store.join(damage.file));
+        assert!((damage.is_told)(how), "{error}");
+        assert!(thread.submit([nth(3)]));
+        assert_eq!(thread.poll(), None);
+        assert_eq!((thread.counts().writes, thread.counts().failures), (1, 1));
+        assert_eq!(thread.shutdown(), Err(error));
+    }
+
+    #[test]
+    fn a_transaction_that_goes_to_a_store_that_is_lost_is_not_reported_durable() {
+        for damage in DAMAGES.into_iter().chain([REMOVAL]) {
+            let dir = TestDir::new();
+            let store = dir.path().join("store");
+            let intervals = LookIntervals { writing: EVERY_WRITE, idle: NEVER };
+            let (thread, wakes) = spawn_looking(&store, intervals);
+            (damage.harm)(&store);
+            thread.submit([nth(2)]);
+            assert_fails(thread, &wakes, &store, &damage);
+        }
+    }
+
+    #[test]
+    fn a_store_that_is_lost_while_nothing_is_written_has_failed() {
+        for damage in DAMAGES {
+            let dir = TestDir::new();
+            let store = dir.path().join("store");
+            let (thread, wakes) = spawn_looking(&store, LookIntervals { writing: NEVER, idle: OFTEN });
+            (damage.harm)(&store);
+            assert_fails(thread, &wakes, &store, &damage);
+        }
+    }
+
+    /// Whoever copies a store that runs gets nothing of use, and does no harm.
+    fn read_all_of(store: &Path, copies: &Path) {
+        for file in [DATA_FILE, JOURNAL_FILE, LOCK_FILE] {
+            fs::copy(store.join(file), copies.join(file)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_store_that_is_written_compacted_and_copied_is_never_taken_for_lost() {
+        let dir = TestDir::new();
+        let (store, copies) = (dir.path().join("store"), dir.path().join("copies"));
+        fs::create_dir(&copies).unwrap();
+        let (thread, wakes) = spawn_looking(&store, LookIntervals { writing: EVERY_WRITE, idle: OFTEN });
+        let mut last = 2;
+        let transactions = 900;
+        for id in 2..=transactions {
+            let next = if id % 100 == 0 {
+                Write { snapshot: Some(Arc::new(snapshot(last, 1))), ..nothing(id) }
+            } else {
+                let first = last + 1;
+                // Now and then one that does not fit into the journal, and needs pages by the hundred.
+                last += if id % 150 == 0 { 15_000 } else { 9 };
+                append(id, first..=last, 1)
+            };
+            thread.submit([next]);
+            wakes.recv().unwrap();
+            assert_eq!(thread.poll(), Some(Completion::Durable { through: WriteId(id) }));
+            if id % 90 == 0 {
+                read_all_of(&store, &copies);
+            }
+        }
+        let counts = thread.counts();
+        assert!(counts.checkpoints >= 3, "the journal is written from its front again: {counts:?}");
+        thread.shutdown().unwrap();
+        verify(&store).unwrap();
     }
 
     #[test]

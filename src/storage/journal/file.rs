@@ -11,12 +11,15 @@ use std::path::{Path, PathBuf};
 use super::{JOURNAL_BYTES_MAX, Journal};
 use crate::storage::error::{Place, StoreError};
 use crate::storage::files::JOURNAL_FILE;
+use crate::storage::watch;
 
 /// A journal that is open for writing.
 #[derive(Debug)]
 pub(crate) struct JournalFile {
     file: File,
     path: PathBuf,
+    /// Its length.
+    bytes: u64,
     /// Writing fails with this error number, for a test.
     #[cfg(test)]
     pub(crate) fault: Option<i32>,
@@ -35,14 +38,15 @@ impl JournalFile {
         create().map_err(|error| StoreError::io("write", &path, &error))
     }
 
-    /// Opens the one of the store at this path for writing.
-    pub(crate) fn open(store: &Path) -> Result<JournalFile, StoreError> {
+    /// Opens the one of the store at this path for writing. It has so many bytes.
+    pub(crate) fn open(store: &Path, bytes: u64) -> Result<JournalFile, StoreError> {
         let path = store.join(JOURNAL_FILE);
         let opened = File::options().read(true).write(true).open(&path);
         let file = opened.map_err(|error| StoreError::io("write", &path, &error))?;
         Ok(JournalFile {
             file,
             path,
+            bytes,
             #[cfg(test)]
             fault: None,
         })
@@ -59,6 +63,19 @@ impl JournalFile {
         }
         let settled = self.file.write_all_at(bytes, offset as u64).and_then(|()| self.file.sync_all());
         settled.map_err(|error| StoreError::io("write", &self.path, &error))
+    }
+
+    /// Sees that it is still at its path, as long as ever.
+    pub(crate) fn look(&self) -> Result<(), StoreError> {
+        let there = watch::expect_at(&self.file, &self.path)?;
+        watch::expect_length(&there, &self.path, self.bytes)
+    }
+
+    /// Sees that it is as long as ever. Once it was written to, one that was cut off may have its length again,
+    /// and a hole in it.
+    pub(crate) fn expect_whole(&self) -> Result<(), StoreError> {
+        let ours = self.file.metadata().map_err(|error| StoreError::io("look at", &self.path, &error))?;
+        watch::expect_length(&ours, &self.path, self.bytes)
     }
 
     /// Writes these bytes at this offset, and waits until the disk has them.

@@ -1,0 +1,158 @@
+//! Whether what a node has open is still what is at its path, and as long as it was.
+//!
+//! A file that was removed, or moved, or has another in its place, can be written and synced as before, and no
+//! start will ever find what was written. This module only looks. It must never know what is in a file.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::error::{Loss, StoreError};
+
+/// Sees that what is open as `file` is what is at `path`. Gives its metadata.
+///
+/// Also a path that leads nowhere for a while, as one where a directory above has another name now, is a
+/// loss: whoever starts a node there meanwhile finds no store and no lock.
+pub(super) fn expect_at(file: &File, path: &Path) -> Result<Metadata, StoreError> {
+    let there = match path.metadata() {
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Err(StoreError::Lost { path: path.to_owned(), how: Loss::Gone });
+        }
+        there => there,
+    };
+    match there.and_then(|there| Ok((file.metadata()?, there))) {
+        Ok((ours, there)) if is_same(&ours, &there) => Ok(there),
+        Ok(_) => Err(StoreError::Lost { path: path.to_owned(), how: Loss::Replaced }),
+        Err(e) => Err(StoreError::io("look at", path, &e)),
+    }
+}
+
+/// Sees that a file with this metadata has so many bytes at least.
+pub(super) fn expect_length(of: &Metadata, path: &Path, bytes_min: u64) -> Result<(), StoreError> {
+    let bytes = of.len();
+    if bytes < bytes_min {
+        return Err(StoreError::Lost { path: path.to_owned(), how: Loss::Cut { bytes, bytes_min } });
+    }
+    Ok(())
+}
+
+/// Whether both are of the same file.
+pub(super) fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// A file that somebody else writes, held open so that no other can have its number.
+#[derive(Debug)]
+pub(super) struct Watched {
+    file: File,
+    path: PathBuf,
+    /// The longest that it was seen to be. It never becomes shorter by what we do.
+    bytes_min: u64,
+}
+
+impl Watched {
+    /// The file at this path.
+    pub(super) fn open(path: &Path) -> Result<Watched, StoreError> {
+        let file = File::open(path).map_err(|e| StoreError::io("read", path, &e))?;
+        Ok(Watched { file, path: path.to_owned(), bytes_min: 0 })
+    }
+
+    /// Sees that it is still there, and not shorter than it ever was.
+    pub(super) fn look(&mut self) -> Result<(), StoreError> {
+        let there = expect_at(&self.file, &self.path)?;
+        expect_length(&there, &self.path, self.bytes_min)?;
+        self.bytes_min = there.len();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+    use crate::storage::testing::TestDir;
+
+    fn lost(path: &Path, how: Loss) -> Result<(), StoreError> {
+        Err(StoreError::Lost { path: path.to_owned(), how })
+    }
+
+    /// A directory with a file of 100 bytes, which is watched.
+    fn watched(dir: &TestDir) -> (PathBuf, Watched) {
+        let inside = dir.path().join("inside");
+        fs::create_dir(&inside).unwrap();
+        let path = inside.join("file");
+        fs::write(&path, [7; 100]).unwrap();
+        let mut watched = Watched::open(&path).unwrap();
+        assert_eq!(watched.look(), Ok(()));
+        (path, watched)
+    }
+
+    #[test]
+    fn a_file_that_is_read_written_linked_or_given_other_rights_is_still_there() {
+        let dir = TestDir::new();
+        let (path, mut watched) = watched(&dir);
+        fs::read(&path).unwrap();
+        fs::write(&path, [8; 100]).unwrap();
+        assert_eq!(watched.look(), Ok(()));
+        fs::hard_link(&path, dir.path().join("link")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+        fs::copy(&path, dir.path().join("copy")).unwrap();
+        assert_eq!(watched.look(), Ok(()));
+    }
+
+    #[test]
+    fn a_file_that_was_removed_moved_or_replaced_by_its_copy_is_lost_until_it_is_back() {
+        let dir = TestDir::new();
+        let (path, mut watched) = watched(&dir);
+        let aside = dir.path().join("aside");
+        fs::rename(&path, &aside).unwrap();
+        assert_eq!(watched.look(), lost(&path, Loss::Gone));
+        fs::copy(&aside, &path).unwrap();
+        assert_eq!(watched.look(), lost(&path, Loss::Replaced));
+        fs::rename(&aside, &path).unwrap();
+        assert_eq!(watched.look(), Ok(()));
+        fs::remove_file(&path).unwrap();
+        assert_eq!(watched.look(), lost(&path, Loss::Gone));
+    }
+
+    #[test]
+    fn a_file_is_lost_where_its_directory_is_elsewhere_or_is_none() {
+        let dir = TestDir::new();
+        let (path, mut watched) = watched(&dir);
+        let (inside, aside) = (path.parent().unwrap(), dir.path().join("aside"));
+        fs::rename(inside, &aside).unwrap();
+        assert_eq!(watched.look(), lost(&path, Loss::Gone));
+        fs::write(inside, "").unwrap();
+        assert_eq!(watched.look(), lost(&path, Loss::Gone), "its directory is a file");
+        fs::remove_file(inside).unwrap();
+        symlink(&aside, inside).unwrap();
+        assert_eq!(watched.look(), Ok(()), "whoever starts a node there finds it");
+    }
+
+    #[test]
+    fn a_file_may_grow_and_is_lost_where_it_is_shorter_than_it_ever_was() {
+        let dir = TestDir::new();
+        let (path, mut watched) = watched(&dir);
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_len(300).unwrap();
+        assert_eq!(watched.look(), Ok(()));
+        file.set_len(299).unwrap();
+        assert_eq!(watched.look(), lost(&path, Loss::Cut { bytes: 299, bytes_min: 300 }));
+        file.set_len(0).unwrap();
+        assert_eq!(watched.look(), lost(&path, Loss::Cut { bytes: 0, bytes_min: 300 }));
+    }
+
+    #[test]
+    fn a_path_that_can_not_be_looked_at_is_an_error_of_its_own() {
+        let dir = TestDir::new();
+        let (path, mut watched) = watched(&dir);
+        let (inside, aside) = (path.parent().unwrap(), dir.path().join("aside"));
+        fs::rename(inside, aside).unwrap();
+        symlink(inside, inside).unwrap();
+        let error = watched.look().unwrap_err();
+        assert!(matches!(&error, StoreError::Io { action: "look at", .. }), "{error}");
+    }
+}
