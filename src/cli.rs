@@ -105,9 +105,9 @@ pub struct Flags {
     /// Set in the process that `--daemonize` leaves in the background.
     #[arg(long = "in_background", hide = true, global = true)]
     pub in_background: bool,
-    /// Set by this program alone, for the process that it starts to read a store
-    #[arg(long = "in_child", hide = true, global = true)]
-    pub in_child: bool,
+    /// Set by this program alone, to its own number, for the process that it starts to read a store
+    #[arg(long = "in_child", hide = true, global = true, value_name = "PID")]
+    pub in_child: Option<i32>,
     /// Print the version and exit
     #[arg(short = 'v', short_alias = 'V', long, action = ArgAction::Version, global = true)]
     version: Option<bool>,

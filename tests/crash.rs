@@ -218,6 +218,20 @@ fn a_killed_node_skips_one_window_at_most() {
     }
 }
 
+/// The process that checks the store for it ends with it, wherever they had come.
+#[test]
+fn a_node_that_is_killed_while_it_starts_can_be_started_again_at_once() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &[]);
+    for ms in 0..30 {
+        node.kill();
+        node.respawn(&[]);
+        thread::sleep(Duration::from_millis(ms));
+        node.kill();
+        node.restart();
+    }
+}
+
 #[test]
 fn a_node_that_was_down_while_the_log_was_compacted_catches_up() {
     let mut cluster = Cluster::with_flags(3, &["--window", "0"]);

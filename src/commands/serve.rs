@@ -4,6 +4,7 @@
 
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use super::admin_client::{Impatience, Patience};
@@ -17,6 +18,9 @@ use crate::identity::Standing;
 use crate::server::{EXIT_STATUS_INTERRUPTED, Exit, Server, ServerConfig, StopRequests, descriptors_remedy};
 use crate::settings::Settings;
 use crate::storage::{self, Store, StoreError};
+
+/// How long a killed process may take until its locks are gone.
+const END_PATIENCE: Duration = Duration::from_millis(100);
 
 /// What surrounds a node that is to serve: who may stop it, and who is told that it listens.
 #[derive(Debug)]
@@ -134,6 +138,11 @@ pub(super) enum Ended {
 /// # Errors
 /// [`StoreError::InUse`], and those of looking.
 pub(super) fn refuse_running(path: &Path) -> Result<(), Failure> {
+    if storage::running(path)?.is_none() {
+        return Ok(());
+    }
+    // A process that was killed, and with it the one that checked the store for it, may need a moment to end.
+    thread::sleep(END_PATIENCE);
     match storage::running(path)? {
         Some(running) => Err(StoreError::InUse { path: path.to_owned(), pid: Some(running.pid) }.into()),
         None => Ok(()),

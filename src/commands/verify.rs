@@ -13,10 +13,12 @@ use crate::storage;
 /// # Errors
 /// [`Failure`] with the first thing found wrong.
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
-    let findings = if flags.in_child {
-        storage::verify(flags.path())?.to_string()
-    } else {
-        storage::verify_in_child(flags.path())?
+    let findings = match flags.in_child {
+        Some(parent) => {
+            storage::end_with_parent(parent);
+            storage::verify(flags.path())?.to_string()
+        }
+        None => storage::verify_in_child(flags.path())?,
     };
     say(findings.trim_end())
 }

@@ -59,7 +59,7 @@ pub use lock::{Listening, Running, running};
 pub use record::{Checkpoint, Extent, Key, KeyBytes, Pending, TransactionId, Value};
 pub use store::Store;
 pub use thread::{Completion, StorageCounts, StorageThread};
-pub use verify::{Findings, verify, verify_in_child};
+pub use verify::{Findings, end_with_parent, verify, verify_in_child};
 
 /// The name and the value of something that a node was started with. Opaque to the store.
 pub type Setting = (String, String);

@@ -124,8 +124,21 @@ fn check_command(program: &Path, path: &Path) -> Command {
     let mut at_path = OsString::from("--path=");
     at_path.push(path);
     let mut command = Command::new(program);
-    command.args(["verify", "--in_child"]).arg(at_path);
+    command.arg("verify").arg(format!("--in_child={}", std::process::id())).arg(at_path);
     command
+}
+
+/// In the child: ends with the process of this number, which has started it. It holds the store's lock, and
+/// whoever starts the node again, after that process was killed, must not find it held by somebody unknown.
+pub fn end_with_parent(parent: i32) {
+    // Where the system can not do this, the child ends when it has read the store.
+    if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
+        log::debug!("goes on where the process that has started it ends: {error}");
+    }
+    if rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get()) != Some(parent) {
+        // It had ended before it could be watched.
+        std::process::exit(1);
+    }
 }
 
 fn run_check(mut command: Command, path: &Path) -> Result<String, StoreError> {
@@ -185,7 +198,8 @@ mod tests {
             let command = check_command(Path::new("ticketd"), Path::new(OsStr::from_bytes(bytes)));
             let words: Vec<&[u8]> = command.get_args().map(OsStr::as_bytes).collect();
             let at_path = [b"--path=", bytes].concat();
-            assert_eq!(words, [&b"verify"[..], b"--in_child", &at_path]);
+            let in_child = format!("--in_child={}", std::process::id());
+            assert_eq!(words, [b"verify", in_child.as_bytes(), &at_path]);
         }
     }
 
