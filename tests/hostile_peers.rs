@@ -212,10 +212,14 @@ fn frames_that_trickle_in_byte_by_byte_are_given_up() {
 fn hello(node: &Node, peer_address: &str) -> Frame {
     let status = node.command(&["status", "--json"]).succeeded();
     let status: serde_json::Value = serde_json::from_str(&status).expect("status is JSON");
-    let bits =
-        |name: &str| u128::from_str_radix(status[name].as_str().expect("a text"), 16).expect("hexadecimal");
-    let peer =
-        |id, incarnation| Peer { id: NodeId::new(id).expect("not 0"), incarnation: Incarnation(incarnation) };
+    let bits = |name: &str| {
+        let text = status[name].as_str().expect("a text");
+        u128::from_str_radix(text, 16).expect("hexadecimal digits")
+    };
+    let peer = |id, incarnation| {
+        let id = NodeId::new(id).expect("the ids in these tests are not 0");
+        Peer { id, incarnation: Incarnation(incarnation) }
+    };
     Frame::Hello(Hello {
         cluster: ClusterId(bits("cluster")),
         from: peer(9, 9),

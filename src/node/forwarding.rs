@@ -116,8 +116,8 @@ impl Forwarding {
         self.under_way.map_or(self.not_before, |u| u.deadline)
     }
 
-    /// What to ask for next. In a shortage, with each refusal either the number of IDs is halved or the oldest
-    /// request is answered, and with each range it is: so a shortage ends.
+    /// What to ask for next. In a shortage, with each refusal either the number of IDs is halved or the
+    /// oldest request is answered, and with each range it is: so a shortage ends.
     fn next_asked(&mut self, leader: Peer, requests: &Requests) -> Option<Asked> {
         let (oldest, _) = requests.front()?;
         // Another leader may have been left IDs of which this one knows nothing.

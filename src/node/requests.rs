@@ -38,8 +38,8 @@ pub(crate) struct Requests {
     queue: VecDeque<Waiting>,
     /// The latest arrival; the queue holds the last ones up to it.
     latest: Arrival,
-    /// How many IDs they want in all. So wide that their sum is exact, whatever they want: who hands out a range
-    /// for all of them goes by it.
+    /// How many IDs they want in all. So wide that their sum is exact, whatever they want: who hands out a
+    /// range for all of them goes by it.
     wanted: u128,
 }
 
@@ -98,8 +98,8 @@ impl Requests {
         self.latest
     }
 
-    /// The oldest of those that wait up to this place in the order, as many as want no more than that together,
-    /// or the very oldest alone: the place of the last of them, and how many IDs they want.
+    /// The oldest of those that wait up to this place in the order, as many as want no more than that
+    /// together, or the very oldest alone: the place of the last of them, and how many IDs they want.
     pub(crate) fn oldest_wanting(&self, latest: Arrival, count_max: u64) -> Option<(Arrival, NonZeroU64)> {
         let (mut last, oldest) = self.front().filter(|(arrival, _)| *arrival <= latest)?;
         let mut count = oldest.count;

@@ -294,8 +294,8 @@ fn begin_connect(ctx: &Context, key: usize, address: SocketAddr) -> io::Result<T
     Ok(stream)
 }
 
-/// Nothing is held back to be sent together, and a machine that has vanished is noticed: by whoever dialled, and
-/// by whoever accepted.
+/// Nothing is held back to be sent together, and a machine that has vanished is noticed: by whoever dialled,
+/// and by whoever accepted.
 pub(super) fn configure(stream: &TcpStream) {
     let silence = Duration::from_micros(LINK_SILENCE_US_MAX);
     let socket = SockRef::from(stream);

@@ -1,13 +1,13 @@
 //! Whether a socket that is watched for changes may have something to read.
 //!
 //! A read that does not fill the buffer has emptied the socket, and what comes later makes another event
-//! (epoll(7), on when to stop reading under EPOLLET): an ordinary request costs one read. But there is what the
-//! kernel ends a read at although more is queued behind it, and nothing makes an event for that. Each shows,
-//! before the read or with it, and then reading goes on until a read finds nothing:
+//! (epoll(7), on when to stop reading under EPOLLET): an ordinary request costs one read. But there is what
+//! the kernel ends a read at although more is queued behind it, and nothing makes an event for that. Each
+//! shows, before the read or with it, and then reading goes on until a read finds nothing:
 //!
 //! * The end of the stream, which is no byte, and an error: an event says so.
-//! * Urgent data (TCP's, or MSG_OOB of a Unix-domain socket). An event says so as long as it has not been read
-//!   past. What arrives after that event was taken makes the next, which says so too.
+//! * Urgent data (TCP's, or MSG_OOB of a Unix-domain socket). An event says so as long as it has not been
+//!   read past. What arrives after that event was taken makes the next, which says so too.
 //! * Descriptors that are passed over a Unix-domain socket: a read ends behind the bytes that they came with
 //!   (unix(7)). No event says so, but recvmsg(2) does that there were some. They are not taken, and closed by
 //!   the kernel.
@@ -91,6 +91,7 @@ impl Read for Messages<'_> {
 }
 
 #[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::io::{IoSlice, Write};
     use std::mem::MaybeUninit;
@@ -108,8 +109,8 @@ mod tests {
     /// How long an event may take that comes at all.
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    /// What is read of a stream, going by what is known of it, until so many bytes have come; and with how many
-    /// reads.
+    /// What is read of a stream, going by what is known of it, until so many bytes have come; and with how
+    /// many reads.
     fn read_out(mut stream: Stream, count: usize) -> (Vec<u8>, usize) {
         let mut poll = Poll::new().unwrap();
         poll.registry().register(&mut stream, Token(0), Readiness::interest()).unwrap();

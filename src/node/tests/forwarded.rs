@@ -114,8 +114,8 @@ fn a_range_that_ends_beyond_the_last_integer_is_handed_out_up_to_there() {
     assert_eq!(answers, [(1, first), (2, Answer::Exhausted), (3, Answer::Exhausted)]);
 }
 
-/// Has a leader that has so many IDs left answer the node until it asks for nothing more. What it was asked for,
-/// and what its clients were told.
+/// Has a leader that has so many IDs left answer the node until it asks for nothing more. What it was asked
+/// for, and what its clients were told.
 fn drawn_down(node: &mut Node, mut left: u64) -> (Vec<u64>, Vec<(u64, Answer)>) {
     let (mut wanted, mut answers) = (Vec::new(), Vec::new());
     while let Some((ticket, n)) = asked(node, 20) {
@@ -129,8 +129,8 @@ fn drawn_down(node: &mut Node, mut left: u64) -> (Vec<u64>, Vec<(u64, Answer)>) 
     (wanted, answers)
 }
 
-/// As a leader would answer its own clients: whoever wants more than is left is refused, and leaves it to those
-/// who came later.
+/// As a leader would answer its own clients: whoever wants more than is left is refused, and leaves it to
+/// those who came later.
 #[test]
 fn a_request_for_more_than_is_left_takes_nothing_from_those_who_wait_with_it() {
     let mut node = follower();
