@@ -661,7 +661,8 @@ mod tests {
 
     #[test]
     fn every_flag_that_takes_a_value_says_its_default_or_that_it_is_required() {
-        for arg in command().get_arguments().filter(|arg| arg.get_action().takes_values()) {
+        let shown = |arg: &&clap::Arg| !arg.is_hide_set() && arg.get_action().takes_values();
+        for arg in command().get_arguments().filter(shown) {
             let help = arg.get_help().unwrap().to_string();
             assert!(help.contains("[default: "), "{}: {help}", arg.get_id());
         }

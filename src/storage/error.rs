@@ -222,6 +222,31 @@ impl fmt::Display for Place {
     }
 }
 
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Loss::Gone => f.write_str("was removed or moved while this process had it open"),
+            Loss::Replaced => f.write_str("is not what this process has open there any more"),
+            Loss::Cut { bytes, bytes_min } => write!(f, "was cut to {bytes} bytes, from {bytes_min} or more"),
+        }
+    }
+}
+
+impl Loss {
+    fn remedy(self) -> &'static str {
+        match self {
+            Loss::Gone | Loss::Replaced => {
+                "stop this process; where the store was only moved, move it back and start the node again; or \
+                 else remove this node from the cluster, and `join` again with another --path"
+            }
+            Loss::Cut { .. } => {
+                "stop this process, leave the store aside, remove this node from the cluster, and `join` again \
+                 with another --path"
+            }
+        }
+    }
+}
+
 impl StoreError {
     /// Sorts a failure of the file system by what the operator can do about it.
     pub(super) fn io(action: &'static str, path: &Path, error: &io::Error) -> StoreError {
@@ -337,15 +362,7 @@ impl StoreError {
             StoreError::WriteFailed { path, reason } => {
                 write!(f, "a write to the store at {} failed: {reason}", path.display())
             }
-            StoreError::Lost { path, how: Loss::Gone } => {
-                write!(f, "{} was removed or moved while this process had it open", path.display())
-            }
-            StoreError::Lost { path, how: Loss::Replaced } => {
-                write!(f, "{} is not what this process has open there any more", path.display())
-            }
-            StoreError::Lost { path, how: Loss::Cut { bytes, bytes_min } } => {
-                write!(f, "{} was cut to {bytes} bytes, from {bytes_min} or more", path.display())
-            }
+            StoreError::Lost { path, how } => write!(f, "{} {how}", path.display()),
             StoreError::Backlog { waiting_weight } => {
                 write!(f, "{waiting_weight} entries wait to be written: the disk is as good as dead")
             }
@@ -416,14 +433,7 @@ impl StoreError {
             StoreError::WriteFailed { .. } => {
                 f.write_str("see to the disk and its file system, then restart this node")
             }
-            StoreError::Lost { how: Loss::Gone | Loss::Replaced, .. } => f.write_str(
-                "stop this process; where the store was only moved, move it back and start the node again; or \
-                 else remove this node from the cluster, and `join` again with another --path",
-            ),
-            StoreError::Lost { how: Loss::Cut { .. }, .. } => f.write_str(
-                "stop this process, leave the store aside, remove this node from the cluster, and `join` again \
-                 with another --path",
-            ),
+            StoreError::Lost { how, .. } => f.write_str(how.remedy()),
             StoreError::Backlog { .. } => f.write_str("see to the disk, then restart this node"),
             StoreError::Bug => f.write_str("report what was logged, then restart this node"),
         }

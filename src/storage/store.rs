@@ -1020,6 +1020,20 @@ mod tests {
         assert!(matches!(store.look(), Err(StoreError::Lost { how: Loss::Cut { .. }, .. })));
     }
 
+    /// Another process could lock it there.
+    #[test]
+    fn a_store_whose_files_are_in_another_directory_than_it_has_locked_is_lost() {
+        let dir = TestDir::new();
+        let (path, aside) = (dir.path().join("store"), dir.path().join("aside"));
+        let mut store = Store::create(&path, MAP_BYTES_MIN, &member(), &[], None).unwrap();
+        std::fs::rename(&path, &aside).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        for file in [DATA_FILE, JOURNAL_FILE] {
+            std::fs::hard_link(aside.join(file), path.join(file)).unwrap();
+        }
+        assert_eq!(store.look(), Err(StoreError::Lost { path, how: Loss::Replaced }));
+    }
+
     #[test]
     #[should_panic(expected = "after one that failed")]
     fn a_store_that_was_found_lost_is_not_written_to() {

@@ -1,7 +1,7 @@
 //! Whether what a node has open is still what is at its path, and as long as it was.
 //!
-//! A file that was removed, or moved, or has another in its place, can be written and synced as before, and no
-//! start will ever find what was written. This module only looks. It must never know what is in a file.
+//! A file that was removed, or moved, or has another in its place, can be written and synced as before, and
+//! no start will ever find what was written. This module only looks. It must never know what is in a file.
 
 use std::fs::{File, Metadata};
 use std::io;

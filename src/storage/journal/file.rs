@@ -71,8 +71,8 @@ impl JournalFile {
         watch::expect_length(&there, &self.path, self.bytes)
     }
 
-    /// Sees that it is as long as ever. Once it was written to, one that was cut off may have its length again,
-    /// and a hole in it.
+    /// Sees that it is as long as ever. Once it was written to, one that was cut off may have its length
+    /// again, and a hole in it.
     pub(crate) fn expect_whole(&self) -> Result<(), StoreError> {
         let ours = self.file.metadata().map_err(|error| StoreError::io("look at", &self.path, &error))?;
         watch::expect_length(&ours, &self.path, self.bytes)
