@@ -280,12 +280,14 @@ impl Store {
     ) -> Result<(), StoreError> {
         assert!(!self.failed, "a write to {} after one that failed", self.path.display());
         let done = match next(&mut self.recorder) {
-            Step::Append { offset, bytes } => self.journal.expect_whole().and_then(|()| {
-                self.journal.write(offset, bytes).map_err(|error| StoreError::WriteFailed {
-                    path: self.path.clone(),
-                    reason: error.to_string(),
+            Step::Append { offset, bytes } => {
+                self.journal.expect_whole_before(offset, bytes).and_then(|()| {
+                    self.journal.write(offset, bytes).map_err(|error| StoreError::WriteFailed {
+                        path: self.path.clone(),
+                        reason: error.to_string(),
+                    })
                 })
-            }),
+            }
             // LMDB reads a file that was cut off by its map, which kills the process.
             Step::Checkpoint(pending) => look(&mut self.data, &self.journal, &self.lock).and_then(|()| {
                 let begun = Batch::begin(&self.env, self.db);
@@ -985,13 +987,34 @@ mod tests {
 
     /// A transaction in its last block would give the file its length again.
     #[test]
-    fn a_journal_that_was_cut_off_is_not_written_to_whenever_it_was_looked_at() {
+    fn a_journal_that_was_cut_off_never_has_its_length_again_whenever_it_was_looked_at() {
         let dir = TestDir::new();
         let mut store = new_store(&dir);
         store.look().unwrap();
         cut(&dir, JOURNAL_FILE);
-        assert_cut(store.write(&[append(1, 2..=2, 1)]), &dir, JOURNAL_FILE);
-        assert_eq!(std::fs::metadata(dir.path().join(JOURNAL_FILE)).unwrap().len(), 0);
+        let journal = dir.path().join(JOURNAL_FILE);
+        let found = (1..).find_map(|id| {
+            let written = store.write(&[append(id, id + 1..=id + 1, 1)]);
+            assert!(std::fs::metadata(&journal).unwrap().len() < JOURNAL_BYTES, "after write {id}");
+            written.err()
+        });
+        assert!(
+            matches!(&found, Some(StoreError::Lost { path, how: Loss::Cut { .. } }) if *path == journal),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn before_its_last_block_is_written_a_journal_must_be_whole() {
+        let dir = TestDir::new();
+        drop(new_store(&dir));
+        let journal = JournalFile::open(dir.path(), JOURNAL_BYTES).unwrap();
+        let block = [7; 4096];
+        let last = JOURNAL_BYTES - block.len() as u64;
+        assert_eq!(journal.expect_whole_before(last, &block), Ok(()));
+        cut(&dir, JOURNAL_FILE);
+        assert_eq!(journal.expect_whole_before(0, &block), Ok(()));
+        assert_cut(journal.expect_whole_before(last, &block), &dir, JOURNAL_FILE);
     }
 
     /// LMDB would die of it.

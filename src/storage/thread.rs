@@ -619,7 +619,8 @@ mod tests {
         Damage {
             harm: |store| cut(store.join(JOURNAL_FILE)),
             file: JOURNAL_FILE,
-            is_told: |how| matches!(how, Loss::Cut { bytes: 0, bytes_min: 1.. }),
+            // A transaction that was written meanwhile has made it longer again, by some blocks.
+            is_told: |how| matches!(how, Loss::Cut { bytes, bytes_min } if bytes < bytes_min),
         },
         Damage {
             harm: |store| replace_with_copy(store.join(DATA_FILE)),
