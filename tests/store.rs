@@ -144,6 +144,7 @@ fn a_node_whose_store_is_removed_while_it_runs_hands_out_no_more_ids_and_names_w
     assert_eq!(http::ask(&node.clients, "GET", "/healthz").unwrap().status, 503);
     let metrics = http::ask(&node.clients, "GET", "/metrics").unwrap().body;
     assert!(metrics.contains("\nticketd_storage_failures_total 1\n"), "{metrics}");
+    wait::until_true("the log says why", || node.log().contains("ERROR"));
     let log = node.log();
     let errors: Vec<_> = log.lines().filter(|line| line.contains("ERROR")).collect();
     assert_eq!(errors.len(), 1, "{errors:#?}");
@@ -170,7 +171,8 @@ fn a_node_whose_data_file_is_cut_off_while_it_runs_fails_and_lives() {
     fs::OpenOptions::new().write(true).open(&data).unwrap().set_len(0).unwrap();
     wait::until_true("it answers no more", || http::ask(&node.clients, "POST", "/").unwrap().status == 503);
     assert_eq!(http::ask(&node.clients, "GET", "/healthz").unwrap().status, 503);
-    assert!(node.log().contains(&format!("{} was cut to 0 bytes", as_argument(&data))), "{}", node.log());
+    let cut = format!("{} was cut to 0 bytes", as_argument(&data));
+    wait::until_true("the log says why", || node.log().contains(&cut));
     node.signal(Signal::TERM);
     assert_eq!(node.await_end().code(), Some(1));
 }
