@@ -378,17 +378,24 @@ fn a_leave_that_was_killed_before_the_store_was_destroyed_can_be_run_again() {
     assert_destroyed(node.store());
 }
 
-#[test]
-fn a_learner_that_never_got_the_log_moves_by_joining_again() {
+/// Node 1, and node 2, which it has taken in, and which was killed before it received anything of the log, as
+/// the network lets nothing through. `None` where the machine has no network for that.
+fn learner_without_the_log() -> Option<(Cluster, Network)> {
     let Some(network) = Network::new() else {
         eprintln!("skipped: this machine has no address 127.0.0.2");
-        return;
+        return None;
     };
     let mut cluster = Cluster::on(network.clone(), 1, &[]);
     network.cut(1, 2, Cut::Broken);
     cluster.add(2);
+    cluster.node(2).kill();
+    Some((cluster, network))
+}
+
+#[test]
+fn a_learner_that_never_got_the_log_moves_by_joining_again() {
+    let Some((mut cluster, network)) = learner_without_the_log() else { return };
     let two = cluster.node(2);
-    two.kill();
     // It has nobody to tell where it is, and the leader looks for it where it was.
     two.respawn(&["--raft_port", "0"]);
     two.end().refused(&["join"]);
@@ -404,14 +411,7 @@ fn a_learner_that_never_got_the_log_moves_by_joining_again() {
 /// The log that it then receives tells of its removal, which was before it joined this time.
 #[test]
 fn a_learner_that_never_got_the_log_and_was_removed_joins_again_and_stays() {
-    let Some(network) = Network::new() else {
-        eprintln!("skipped: this machine has no address 127.0.0.2");
-        return;
-    };
-    let mut cluster = Cluster::on(network.clone(), 1, &[]);
-    network.cut(1, 2, Cut::Broken);
-    cluster.add(2);
-    cluster.node(2).kill();
+    let Some((mut cluster, network)) = learner_without_the_log() else { return };
     cluster.node(1).command(&["leave", "--id", "2"]).succeeded();
     network.heal();
     cluster.add(2);
