@@ -62,9 +62,7 @@ impl Raft {
     /// candidate whose own vote is still being written does not: the sender may lead, and it is not sure yet
     /// that anybody will relieve it.
     fn answer_stale(&mut self, to: Peer, message: &Message) {
-        if let RoleState::Candidate(candidate) = &self.role
-            && !self.persistence.is_durable(candidate.vote_write)
-        {
+        if matches!(self.role, RoleState::Candidate(_)) && !self.persistence.is_hard_state_durable() {
             return;
         }
         let term = self.hard_state.current_term;

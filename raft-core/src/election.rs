@@ -135,7 +135,7 @@ impl Raft {
         let deadline = self.random_election_deadline();
         let RoleState::Candidate(candidate) = &mut self.role else { return };
         candidate.retry_deadline = deadline;
-        if !self.persistence.is_durable(candidate.vote_write) {
+        if !self.persistence.is_hard_state_durable() {
             return;
         }
         // What a former leader has wished is not asked for again: it may have changed its mind.
@@ -237,7 +237,6 @@ impl Raft {
         self.persistence.note_hard_state();
         self.role = RoleState::Candidate(Candidate {
             votes: BTreeSet::new(),
-            vote_write: self.persistence.write_of_this_step(),
             reason,
             is_refused: false,
             retry_deadline: self.random_election_deadline(),
@@ -255,7 +254,7 @@ impl Raft {
     pub(crate) fn count_own_vote(&mut self) {
         let me = self.config.me.id;
         if let RoleState::Candidate(candidate) = &mut self.role
-            && self.persistence.is_durable(candidate.vote_write)
+            && self.persistence.is_hard_state_durable()
         {
             candidate.votes.insert(me);
         }
@@ -266,8 +265,8 @@ impl Raft {
     /// not count: after a crash it would not know that it led in this term, and could vote for another leader
     /// of it.
     pub(crate) fn lead_if_elected(&mut self) {
-        let RoleState::Candidate(Candidate { votes, vote_write, .. }) = &self.role else { return };
-        if self.persistence.is_durable(*vote_write) && self.is_majority(votes) {
+        let RoleState::Candidate(Candidate { votes, .. }) = &self.role else { return };
+        if self.persistence.is_hard_state_durable() && self.is_majority(votes) {
             self.become_leader();
         }
     }

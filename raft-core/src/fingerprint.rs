@@ -39,8 +39,8 @@ impl Raft {
             RoleState::PreCandidate(PreCandidate { granted, pace: _, retry_deadline: _ }) => {
                 granted.hash(state);
             }
-            RoleState::Candidate(Candidate { votes, vote_write, reason, is_refused, retry_deadline: _ }) => {
-                (votes, self.persistence.distance(*vote_write), reason, is_refused).hash(state);
+            RoleState::Candidate(Candidate { votes, reason, is_refused, retry_deadline: _ }) => {
+                (votes, reason, is_refused).hash(state);
             }
             RoleState::Leader(leader) => self.fingerprint_of_leader(leader, state),
             RoleState::Muted(Muted { leader, forget_deadline: _ }) => leader.hash(state),

@@ -75,18 +75,13 @@ impl Persistence {
     }
 
     /// Whether this write is durable.
-    pub(crate) fn is_durable(&self, write: WriteId) -> bool {
+    fn is_durable(&self, write: WriteId) -> bool {
         write <= self.durable
     }
 
     /// Whether the term and the vote, as they are in memory now, are durable.
     pub(crate) fn is_hard_state_durable(&self) -> bool {
-        self.is_durable(self.hard_state_write)
-    }
-
-    /// The write that will carry what this step changes.
-    pub(crate) fn write_of_this_step(&self) -> WriteId {
-        self.issued.next()
+        !self.changes.hard_state && self.is_durable(self.hard_state_write)
     }
 
     /// When the oldest write that is not durable yet was handed out.
@@ -188,7 +183,7 @@ impl Persistence {
     }
 
     /// How many writes after the last durable one this is; 0 where it is durable.
-    pub(crate) fn distance(&self, write: WriteId) -> u64 {
+    fn distance(&self, write: WriteId) -> u64 {
         write.0.saturating_sub(self.durable.0)
     }
 

@@ -89,17 +89,10 @@ impl Raft {
     /// Whether a membership with fewer voters would be committed. It holds from when it is in the log, so
     /// where it is not, nothing else ever is: not without those whose absence is why.
     fn check_quorum_of(&self, membership: &Membership) -> Result<(), ChangeRefused> {
-        let RoleState::Leader(leader) = &self.role else { return Err(ChangeRefused::LeaderTooNew) };
-        let me = self.config.me.id;
-        let has_quorum = |counts: &dyn Fn(&Progress) -> bool| {
-            let counted =
-                membership.voters().filter(|id| *id == me || leader.progress.get(id).is_some_and(counts));
-            counted.count() >= membership.quorum()
-        };
         let lives = |p: &Progress| p.is_responsive(self.now, self.config.election_timeout_us);
-        if has_quorum(&|p| lives(p) && p.match_index > LogIndex(0)) {
+        if self.leads_quorum_of(membership, |p| lives(p) && p.match_index > LogIndex(0)) {
             Ok(())
-        } else if has_quorum(&lives) {
+        } else if self.leads_quorum_of(membership, lives) {
             // A new leader takes everybody for alive, until they have had the time to say so.
             Err(ChangeRefused::LeaderTooNew)
         } else {

@@ -28,12 +28,11 @@ impl Raft {
 
     /// Sender: counts.
     pub(crate) fn on_request_vote_response(&mut self, from: Peer, m: RequestVoteResponse) {
-        if let RoleState::Candidate(candidate) = &mut self.role
-            && m.vote_granted
-        {
+        let RoleState::Candidate(candidate) = &mut self.role else { return };
+        if m.vote_granted {
             candidate.votes.insert(from.id);
             self.lead_if_elected();
-        } else if let RoleState::Candidate(candidate) = &mut self.role {
+        } else {
             candidate.is_refused = true;
         }
     }

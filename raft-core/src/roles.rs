@@ -7,7 +7,7 @@ use crate::lease::LeaseRounds;
 use crate::message::{CampaignReason, PreVote};
 use crate::progress::Progress;
 use crate::thrift::Thrift;
-use crate::types::{BarrierId, LogIndex, Micros, NodeId, Peer, ProposalId, Round, WriteId};
+use crate::types::{BarrierId, LogIndex, Micros, NodeId, Peer, ProposalId, Round};
 
 #[derive(Clone, Debug)]
 pub(crate) enum RoleState {
@@ -61,8 +61,6 @@ pub(crate) enum Pace {
 pub(crate) struct Candidate {
     /// Who has voted for it; itself only once its vote is durable.
     pub(crate) votes: BTreeSet<NodeId>,
-    /// The write that holds its own vote.
-    pub(crate) vote_write: WriteId,
     /// Why it campaigns.
     pub(crate) reason: CampaignReason,
     /// Whether anybody has refused it a vote.
