@@ -2,13 +2,14 @@
 
 mod harness;
 
-use std::fs;
+use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use rustix::process::Signal;
 
 use harness::cluster::{self, Cluster};
 use harness::directory::Directory;
-use harness::http::Client;
+use harness::http::{Client, Response};
 use harness::load::Load;
 use harness::node::Node;
 use harness::wait;
@@ -226,4 +227,58 @@ fn whoever_has_asked_before_a_node_is_stopped_is_answered() {
     }
     drop(clients);
     assert_eq!(node.await_end().code(), Some(0));
+}
+
+/// For how long, after a signal, a client is sure to be in time with its first request: half of the grace.
+const IN_TIME: Duration = Duration::from_millis(100);
+
+#[test]
+fn whoever_was_let_in_and_asks_just_after_a_node_is_stopped_is_answered_and_told_to_leave() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &[]);
+    let tries = wait::until("requests that were sent in time", || {
+        let tries = ask_just_after_the_signal(&mut node);
+        node.restart();
+        tries
+    });
+    for (number, answer) in tries.into_iter().enumerate() {
+        let answer = answer.unwrap_or_else(|error| panic!("no answer to client {number}: {error}"));
+        assert_eq!(answer.status, 200, "client {number}: {answer:?}");
+        assert_eq!(answer.field("connection"), Some("close"), "client {number}: {answer:?}");
+    }
+}
+
+/// What becomes of new clients and of used ones that ask once the node has been told to stop; `None` where
+/// the machine was too slow to ask in time.
+fn ask_just_after_the_signal(node: &mut Node) -> Option<Vec<io::Result<Response>>> {
+    wait::until("an ID", || cluster::take(&node.clients));
+    let connect = || Client::connect(&node.clients, wait::DEADLINE).expect("it listens");
+    let mut clients: Vec<Client> = (0..8).map(|_| connect()).collect();
+    for client in &mut clients[4..] {
+        assert_eq!(client.ask("POST", "/").expect("an answer").status, 200);
+    }
+    let signalled = Instant::now();
+    node.signal(Signal::TERM);
+    wait::until_true("the signal is noticed", || node.log().contains("asked to stop by SIGTERM"));
+    let sent = clients.iter_mut().all(|client| client.send("POST", "/").is_ok());
+    let in_time = signalled.elapsed() < IN_TIME;
+    let answers = clients.iter_mut().map(Client::receive).collect();
+    assert_eq!(node.await_end().code(), Some(0));
+    in_time.then(|| {
+        assert!(sent, "a connection was closed within the grace");
+        answers
+    })
+}
+
+#[test]
+fn clients_that_say_nothing_do_not_hold_a_node_that_is_stopped() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &[]);
+    let mut quiet = Client::connect(&node.clients, wait::DEADLINE).expect("it listens");
+    let mut used = Client::connect(&node.clients, wait::DEADLINE).expect("it listens");
+    assert_eq!(used.ask("POST", "/").expect("an answer").status, 200);
+    node.stop();
+    for client in [&mut quiet, &mut used] {
+        client.receive().expect_err("it was closed without a word");
+    }
 }

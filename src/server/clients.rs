@@ -19,6 +19,7 @@ use super::occupancy::{Occupancy, Place};
 use super::pages::{self, Content, View};
 use super::ports::{Ports, Stream};
 use super::readiness::Readiness;
+use super::shutdown::Grace;
 use super::sockets::{ReadOutcome, write};
 use super::sweep::Sweep;
 use super::token::Source;
@@ -30,6 +31,8 @@ use crate::node::{Answer, Input, RequestId};
 pub(super) struct Clients {
     /// `None` once nobody is let in any more.
     ports: Option<Ports<Serves>>,
+    /// What those are given that have said nothing; `None` as long as the server is not being stopped.
+    grace: Option<Grace>,
     clients: Slab<Client>,
     occupancy: Occupancy,
     last_generation: u32,
@@ -69,7 +72,7 @@ struct Client {
     queued: bool,
     /// In `touched`.
     touched: bool,
-    /// The server is being stopped, and this client has been answered since: it closes the connection itself.
+    /// The server is being stopped, and this client is told something: it closes the connection itself.
     owed: bool,
 }
 
@@ -78,6 +81,7 @@ impl Clients {
     pub(super) fn new(ports: Ports<Serves>, connections_max: usize) -> Clients {
         Clients {
             ports: Some(ports),
+            grace: None,
             clients: Slab::new(),
             occupancy: Occupancy::new(connections_max),
             last_generation: 0,
@@ -124,7 +128,8 @@ impl Clients {
     /// How many have something coming to them, or may have.
     pub(super) fn owed_count(&self) -> usize {
         let owed = |client: &Client| {
-            client.owed
+            self.grace == Some(Grace::OneMoreRequest)
+                || client.owed
                 || client.queued
                 || client.touched
                 || client.http.unanswered() > 0
@@ -133,15 +138,16 @@ impl Clients {
         self.clients.iter().filter(|(_, client)| owed(client)).count()
     }
 
-    /// Lets nobody in any more but those who wait to be let in, reads once more from everybody, because a
-    /// request may have arrived already, and lets each go once it has been answered. Does so once, however
-    /// often it is called.
-    pub(super) fn wind_down(&mut self, ctx: &mut Context) {
-        if self.ports.is_none() {
+    /// The server is being stopped. Lets nobody in any more but those who wait to be let in, and reads once
+    /// more from everybody when the grace begins and when it is over, because a request may have arrived
+    /// already. Harmless where it is called again with the same grace.
+    pub(super) fn wind_down(&mut self, ctx: &mut Context, grace: Grace) {
+        if self.grace == Some(grace) {
             return;
         }
         self.accept_last(ctx);
         self.ports = None;
+        self.grace = Some(grace);
         for key in 0..self.clients.capacity() {
             if let Some(client) = self.clients.get_mut(key) {
                 client.readiness.expect();
@@ -150,15 +156,15 @@ impl Clients {
         }
     }
 
-    /// The last read from a client, in a server that is being stopped, has been made. Whoever is told
-    /// something by then is given the time to read it: to close a socket that has unread bytes resets the
-    /// connection.
+    /// A client has been read. In a server that is being stopped, that was the last time where the client has
+    /// asked for something, or could have. Whoever is told something by then is given the time to read it: to
+    /// close a socket that has unread bytes resets the connection.
     fn let_go(&mut self, ctx: &Context, key: usize) {
-        if self.ports.is_none()
-            && let Some(client) = self.clients.get_mut(key)
-        {
+        let (Some(grace), Some(client)) = (self.grace, self.clients.get_mut(key)) else { return };
+        let is_told = |client: &Client| client.http.unanswered() > 0 || !client.http.output().is_empty();
+        if grace == Grace::Over || is_told(client) {
             client.http.wind_down(ctx.http_turn(client.serves));
-            client.owed |= client.http.unanswered() > 0 || !client.http.output().is_empty();
+            client.owed |= is_told(client);
         }
     }
 

@@ -114,6 +114,11 @@ pub(super) const UPKEEP_LEEWAY_US: u64 = UPKEEP_INTERVAL_US / 2;
 /// over.
 pub(super) const DRAIN_US_MAX: u64 = 2_000_000;
 
+/// How long a stopping node waits for a client that has said nothing yet: a request that is on its way would
+/// find its connection closed, and since a POST is not to be repeated, the client could not tell what became
+/// of it. Longer than most round trips, and shorter than anybody waits for a node to stop.
+pub(super) const GRACE_US: u64 = 200_000;
+
 /// How many lines of one kind are logged in [`LOG_WINDOW_US`]; the others are counted.
 pub(super) const LOG_LINES_PER_WINDOW_MAX: u32 = 5;
 

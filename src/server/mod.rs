@@ -419,8 +419,9 @@ impl Server {
         if self.shutdown == Shutdown::Serving {
             return;
         }
-        if !self.shutdown.accepts_clients() {
-            self.clients.wind_down(&mut self.ctx);
+        self.shutdown.on_time(self.ctx.now());
+        if let Some(grace) = self.shutdown.grace() {
+            self.clients.wind_down(&mut self.ctx, grace);
         }
         self.shutdown.on_turn(self.ctx.now(), self.clients.owed_count());
     }

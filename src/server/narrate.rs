@@ -225,8 +225,14 @@ mod tests {
     fn who_asked_a_node_to_stop_is_named_and_what_comes_of_it() {
         let until = Micros(0);
         let said = |shutdown| stop_line(Some("SIGTERM"), shutdown);
-        assert_eq!(stop_line(None, Shutdown::Draining { until, exit: Exit::Stopped }), "asked to stop");
-        assert_eq!(said(Shutdown::Draining { until, exit: Exit::Stopped }), "asked to stop by SIGTERM");
+        assert_eq!(
+            stop_line(None, Shutdown::Draining { grace_until: None, until, exit: Exit::Stopped }),
+            "asked to stop"
+        );
+        assert_eq!(
+            said(Shutdown::Draining { grace_until: None, until, exit: Exit::Stopped }),
+            "asked to stop by SIGTERM"
+        );
         assert_eq!(said(Shutdown::HandingOver { until }), "asked to stop by SIGTERM: handing over first");
         assert_eq!(
             said(Shutdown::Ended(Exit::Interrupted)),

@@ -9,7 +9,7 @@
 use raft_core::Micros;
 
 use super::config::Exit;
-use super::limits::DRAIN_US_MAX;
+use super::limits::{DRAIN_US_MAX, GRACE_US};
 
 /// Where the server stands on its way to the end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,6 +23,8 @@ pub(super) enum Shutdown {
     },
     /// No new connections; what waits is answered.
     Draining {
+        /// Until when a request that may be on its way is waited for; `None` once that is over.
+        grace_until: Option<Micros>,
         /// When what still waits is given up.
         until: Micros,
         /// How it ends.
@@ -39,6 +41,15 @@ pub(super) enum Succession {
     LeadsOthers,
     /// This node follows, or is alone.
     NothingToHandOver,
+}
+
+/// What the clients of a draining server are given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Grace {
+    /// A request may be on its way: each client is let go when its next one has been answered.
+    OneMoreRequest,
+    /// Whoever has not asked by now is let go.
+    Over,
 }
 
 impl Shutdown {
@@ -78,8 +89,17 @@ impl Shutdown {
     pub(super) fn on_removed(&mut self, now: Micros, exit: Exit) {
         match *self {
             Shutdown::Serving | Shutdown::HandingOver { .. } => self.drain(now, exit),
-            Shutdown::Draining { until, .. } => *self = Shutdown::Draining { until, exit },
+            Shutdown::Draining { grace_until, until, .. } => {
+                *self = Shutdown::Draining { grace_until, until, exit };
+            }
             Shutdown::Ended(_) => {}
+        }
+    }
+
+    /// Time has passed. To be called before [`Shutdown::grace`] and [`Shutdown::on_turn`].
+    pub(super) fn on_time(&mut self, now: Micros) {
+        if let Shutdown::Draining { grace_until, .. } = self {
+            *grace_until = grace_until.filter(|until| now < *until);
         }
     }
 
@@ -87,7 +107,7 @@ impl Shutdown {
     pub(super) fn on_turn(&mut self, now: Micros, clients_owed: usize) {
         match *self {
             Shutdown::HandingOver { until } if until <= now => self.drain(now, Exit::Stopped),
-            Shutdown::Draining { until, exit } if until <= now || clients_owed == 0 => {
+            Shutdown::Draining { until, exit, .. } if until <= now || clients_owed == 0 => {
                 *self = Shutdown::Ended(exit);
             }
             Shutdown::Serving
@@ -97,9 +117,13 @@ impl Shutdown {
         }
     }
 
-    /// Whether new clients are still let in.
-    pub(super) fn accepts_clients(self) -> bool {
-        matches!(self, Shutdown::Serving | Shutdown::HandingOver { .. })
+    /// What clients are given that have said nothing yet; `None` as long as new ones are let in.
+    pub(super) fn grace(self) -> Option<Grace> {
+        match self {
+            Shutdown::Serving | Shutdown::HandingOver { .. } => None,
+            Shutdown::Draining { grace_until: Some(_), .. } => Some(Grace::OneMoreRequest),
+            Shutdown::Draining { grace_until: None, .. } | Shutdown::Ended(_) => Some(Grace::Over),
+        }
     }
 
     /// How it ended, once it has.
@@ -110,16 +134,18 @@ impl Shutdown {
         }
     }
 
-    /// When [`Shutdown::on_turn`] has something to decide.
+    /// When [`Shutdown::on_time`] or [`Shutdown::on_turn`] has something to decide.
     pub(super) fn deadline(self) -> Option<Micros> {
         match self {
-            Shutdown::HandingOver { until } | Shutdown::Draining { until, .. } => Some(until),
+            Shutdown::HandingOver { until } => Some(until),
+            Shutdown::Draining { grace_until, until, .. } => Some(grace_until.unwrap_or(until)),
             Shutdown::Serving | Shutdown::Ended(_) => None,
         }
     }
 
     fn drain(&mut self, now: Micros, exit: Exit) {
-        *self = Shutdown::Draining { until: now.plus(DRAIN_US_MAX), exit };
+        let (grace_until, until) = (Some(now.plus(GRACE_US)), now.plus(DRAIN_US_MAX));
+        *self = Shutdown::Draining { grace_until, until, exit };
     }
 }
 
@@ -140,11 +166,11 @@ mod tests {
     #[test]
     fn a_leader_of_others_hands_over_before_it_drains() {
         let mut shutdown = asked(Succession::LeadsOthers);
-        assert!(shutdown.accepts_clients());
+        assert_eq!(shutdown.grace(), None);
         shutdown.on_turn(NOW, 0);
         assert_eq!(shutdown.exit(), None, "nobody has taken over yet");
         shutdown.on_handed_over(NOW);
-        assert!(!shutdown.accepts_clients());
+        assert_eq!(shutdown.grace(), Some(Grace::OneMoreRequest));
         shutdown.on_turn(NOW, 1);
         assert_eq!(shutdown.exit(), None, "a client still waits");
         shutdown.on_turn(NOW, 0);
@@ -157,6 +183,7 @@ mod tests {
         let until = shutdown.deadline().unwrap();
         shutdown.on_turn(until, 5);
         assert_eq!(shutdown.exit(), None);
+        shutdown.on_time(shutdown.deadline().unwrap());
         let until = shutdown.deadline().unwrap();
         shutdown.on_turn(until, 5);
         assert_eq!(shutdown.exit(), Some(Exit::Stopped), "a client that never reads must not hold the node");
@@ -165,9 +192,24 @@ mod tests {
     #[test]
     fn a_follower_drains_at_once() {
         let mut shutdown = asked(Succession::NothingToHandOver);
-        assert!(!shutdown.accepts_clients());
+        assert_eq!(shutdown.grace(), Some(Grace::OneMoreRequest));
         shutdown.on_turn(NOW, 0);
         assert_eq!(shutdown.exit(), Some(Exit::Stopped));
+    }
+
+    #[test]
+    fn clients_that_say_nothing_have_a_grace_that_ends_long_before_those_are_given_up_that_read_nothing() {
+        let mut shutdown = asked(Succession::NothingToHandOver);
+        let grace_until = shutdown.deadline().unwrap();
+        shutdown.on_time(Micros(grace_until.0 - 1));
+        assert_eq!(shutdown.grace(), Some(Grace::OneMoreRequest));
+        shutdown.on_time(grace_until);
+        assert_eq!(shutdown.grace(), Some(Grace::Over));
+        shutdown.on_turn(grace_until, 1);
+        assert_eq!(shutdown.exit(), None, "a client still waits");
+        assert!(shutdown.deadline().unwrap() > grace_until);
+        shutdown.on_removed(grace_until, Exit::Removed);
+        assert_eq!(shutdown.grace(), Some(Grace::Over), "there is one grace");
     }
 
     #[test]
