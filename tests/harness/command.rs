@@ -19,13 +19,17 @@ pub fn preload(library: PathBuf) {
     PRELOADED.set(library).expect("one library at most");
 }
 
-/// The program, with nothing of this process's surroundings that it looks at.
+/// The program, with nothing of this process's surroundings that it looks at. Where the tests were started by
+/// nohup(1), they ignore SIGHUP, and so would it.
 pub fn ticketd(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ticketd"));
-    command.args(args).env_remove("RUST_LOG").stdin(Stdio::null());
+    let mut command = Command::new("env");
+    command.arg("--default-signal=HUP");
     if let Some(library) = PRELOADED.get() {
-        command.env("LD_PRELOAD", library);
+        // By env(1), so that it is not loaded into that as well.
+        command.arg(format!("LD_PRELOAD={}", library.display()));
     }
+    command.arg(env!("CARGO_BIN_EXE_ticketd")).args(args);
+    command.env_remove("RUST_LOG").stdin(Stdio::null());
     command
 }
 
