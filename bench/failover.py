@@ -253,7 +253,7 @@ def render(results: report.Results, all_series: list[Series]) -> str:
         report.described(results) + f"\nNobody answers, in ms: the longest time without an ID from any node in the "
         f"{WATCH_SECONDS:.0f} s after an\nend, {times} ends each. The probes pause {results['pause_ms']} ms after each "
         "answer. Undisturbed: the median of the longest such\ntime in as many seconds before, while nothing ends; what is "
-        "not longer can not be told from it. Hand-over: the\nmedian from the last ID of the leader to the first of another "
+        "not longer cannot be told from it. Hand-over: the\nmedian from the last ID of the leader to the first of another "
         "node. Requests that failed, all ends together: at\nthe nodes that were left, and (L) at the leader that ended; a "
         "redirect is no failure, and neither is a refused\nconnection.\n\n" + report.table(header, rows)
     )

@@ -41,7 +41,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Sample:
-    """What one load measured. Latencies are absent where the generator can not say them."""
+    """What one load measured. Latencies are absent where the generator cannot say them."""
 
     requests: int
     requests_per_second: float

@@ -47,7 +47,7 @@ PACKAGES = {
 
 
 class Missing(Exception):
-    """What is needed is not there and can not be had; the text says what to do."""
+    """What is needed is not there and cannot be had; the text says what to do."""
 
 
 def find(program: str) -> str | None:

@@ -18,9 +18,9 @@ from typing import Callable
 from bench.history import Taken
 from bench.web import Endpoint
 
-# Between an answer and the next request to the same node: what a gap can not be told from.
+# Between an answer and the next request to the same node: what a gap cannot be told from.
 PAUSE_SECONDS = 0.0005
-# After an answer that was not an ID. A node that says at once that it can not serve is not hammered.
+# After an answer that was not an ID. A node that says at once that it cannot serve is not hammered.
 REFUSED_PAUSE_SECONDS = 0.001
 # After so long without an answer another request goes out beside the first.
 OVERDUE_SECONDS = 0.010
@@ -35,7 +35,7 @@ class Outcome(Enum):
     """What became of a request that got no ID."""
 
     REDIRECT = "redirect"
-    # 5xx: the node said that it can not serve.
+    # 5xx: the node said that it cannot serve.
     UNAVAILABLE = "unavailable"
     # Sent, and no whole answer before the connection ended.
     BROKEN = "broken"

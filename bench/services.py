@@ -109,7 +109,7 @@ class Limit(Http):
         self._port, *echoes = machine.free_ports(3)
         began = time.monotonic()
         self._echoes = [Process([program, "echo", str(port)], directory / "log") for port in echoes]
-        # Each accepts one connection only, so it can not be asked whether it is there.
+        # Each accepts one connection only, so it cannot be asked whether it is there.
         time.sleep(0.05)
         arguments = [program, "serve", str(self._port), *map(str, echoes)]
         self._server = Process(arguments, directory / "log")

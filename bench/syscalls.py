@@ -29,7 +29,7 @@ class PerRequest:
 
 
 def per_request(service: Service, load: Load) -> PerRequest | None:
-    """Nothing where perf can not count here."""
+    """Nothing where perf cannot count here."""
     perf = machine.find("perf")
     if perf is None:
         return None

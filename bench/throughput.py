@@ -62,7 +62,7 @@ def main() -> None:
     ]
     described = machine.describe()
     rounds: list[dict[str, Visit]] = []
-    # A service that can not be measured costs its own line, not the whole run.
+    # A service that cannot be measured costs its own line, not the whole run.
     left_out: dict[str, str] = {}
     with machine.workplace() as workplace:
         for number in range(1, options.rounds + 1):

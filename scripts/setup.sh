@@ -14,7 +14,7 @@ have() {
     command -v "$1" >/dev/null 2>&1
 }
 
-# Runs a command as root, or fails where that can not be had.
+# Runs a command as root, or fails where that cannot be had.
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
         "$@"
@@ -42,7 +42,7 @@ if [ -n "$packages" ]; then
     echo "setup: installing$packages"
     # Each name is a word of its own.
     # shellcheck disable=SC2086
-    install_packages $packages || fail "can not install$packages: install them, then run this again"
+    install_packages $packages || fail "cannot install$packages: install them, then run this again"
 fi
 
 wanted=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' Cargo.toml | head -n 1)

@@ -670,7 +670,7 @@ mod tests {
 
     #[test]
     fn the_help_names_the_defaults_that_are_in_force() {
-        // One line, so that wrapping can not come between.
+        // One line, so that wrapping cannot come between.
         let help = text("ticketd --help").split_whitespace().collect::<Vec<_>>().join(" ");
         for (name, value) in crate::settings::Settings::default().to_pairs() {
             let (_, from_flag) = help.split_once(&format!("--{name}")).unwrap();

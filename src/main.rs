@@ -17,7 +17,7 @@ fn main() -> ExitCode {
             return match commands::print(&text) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
-                    logging::complain(&format!("can not write to standard output ({error})"));
+                    logging::complain(&format!("cannot write to standard output ({error})"));
                     ExitCode::FAILURE
                 }
             };
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     let log = match Logging::start(detail, pace) {
         Ok(log) => log,
         Err(error) => {
-            logging::complain(&format!("can not start a thread for the log ({error})"));
+            logging::complain(&format!("cannot start a thread for the log ({error})"));
             return ExitCode::FAILURE;
         }
     };

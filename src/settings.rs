@@ -233,7 +233,7 @@ impl Settings {
     /// What the store is to hold. The names are those of the flags.
     #[must_use]
     pub fn to_pairs(&self) -> Vec<(String, String)> {
-        // Taken apart so that a new field can not be forgotten here.
+        // Taken apart so that a new field cannot be forgotten here.
         let Settings {
             hosts,
             advertise,
@@ -368,7 +368,7 @@ impl Settings {
         self.check_ports()
     }
 
-    /// One port can not serve two purposes on one host.
+    /// One port cannot serve two purposes on one host.
     fn check_ports(&self) -> Result<(), SettingsError> {
         let raft = ("--raft_port", self.raft_port);
         let http = ("--http_port", self.http_port);
@@ -435,7 +435,7 @@ fn stored_list<T: FromStr>(name: &str, value: &str) -> Result<Vec<T>, SettingsEr
 /// Why settings make no sense.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SettingsError {
-    /// A node that listens everywhere can not be reached at "everywhere".
+    /// A node that listens everywhere cannot be reached at "everywhere".
     NothingToAdvertise {
         /// The host that stands for every address.
         host: Host,
@@ -449,7 +449,7 @@ pub enum SettingsError {
         /// As given, in milliseconds.
         election_timeout_ms: u64,
     },
-    /// Members, clients and metrics can not share a port.
+    /// Members, clients and metrics cannot share a port.
     SamePort {
         /// What chooses it for the one and for the other.
         flags: [&'static str; 2],

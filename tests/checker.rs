@@ -1,4 +1,4 @@
-//! Tests of the judge itself: it must refuse what can not be, and accept what can.
+//! Tests of the judge itself: it must refuse what cannot be, and accept what can.
 
 mod harness;
 

@@ -59,7 +59,7 @@ fn the_exit_status_is_as_promised_where_nothing_can_be_said() {
         let said = command::ticketd(&[flag]).stdout(full()).output().unwrap();
         assert_eq!(said.status.code(), Some(1), "{flag}");
         let said = String::from_utf8_lossy(&said.stderr).into_owned();
-        assert!(said.starts_with("ticketd: can not write to standard output"), "{said}");
+        assert!(said.starts_with("ticketd: cannot write to standard output"), "{said}");
     }
 }
 

@@ -68,7 +68,7 @@ fn a_user_who_may_not_destroy_the_store_can_not_make_the_node_leave() {
         said => {
             let (code, said) = said.unwrap();
             assert_eq!(code, Some(1), "{said}");
-            assert!(said.contains("can not destroy") && said.contains("nothing has changed"), "{said}");
+            assert!(said.contains("cannot destroy") && said.contains("nothing has changed"), "{said}");
             assert!(said.contains("nothing has changed"), "{said}");
         }
     }
@@ -169,7 +169,7 @@ fn the_last_member_can_not_leave_and_is_told_of_drop() {
     node.command(&["leave"]).refused(&["drop"]);
     assert!(cluster::take(&node.clients).unwrap() > before);
     node.command(&["leave", "--id", "1"]).refused(&["drop"]);
-    let said = "nothing came of the request that node 1 be removed: the last voter can not be removed";
+    let said = "nothing came of the request that node 1 be removed: the last voter cannot be removed";
     wait::until_true("its log has the refusal", || node.log().contains(said));
     node.stop();
     let store = node.findings();

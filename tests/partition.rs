@@ -1,4 +1,4 @@
-//! Nodes that can not hear one another while clients reach them all.
+//! Nodes that cannot hear one another while clients reach them all.
 
 mod harness;
 
@@ -14,7 +14,7 @@ use harness::wait;
 /// Enough answers to be sure that all clients have found the leader.
 const SOME: u64 = 200;
 
-/// A cluster on a network that can be cut; `None`, with a word about it, where the machine can not have one.
+/// A cluster on a network that can be cut; `None`, with a word about it, where the machine cannot have one.
 fn networked(size: u64, flags: &[&str]) -> Option<(Network, Cluster)> {
     let Some(network) = Network::new() else {
         eprintln!("skipped: this machine has no address 127.0.0.2");
@@ -181,7 +181,7 @@ fn a_node_that_is_left_alone_says_who_can_not_be_heard() {
     let leader = cluster.leader();
     let others: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
     others.iter().for_each(|id| cluster.node(*id).pause());
-    let alone = format!("and node {} and node {} can not be heard", others[0], others[1]);
+    let alone = format!("and node {} and node {} cannot be heard", others[0], others[1]);
     wait::until_true("the leader says so", || cluster.node(leader).log().contains(&alone));
     assert!(cluster.node(leader).log().contains("because it has not heard a majority"));
     let status = cluster.node(leader).await_status("it is no leader", |status| !status.leads());

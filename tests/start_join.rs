@@ -453,7 +453,7 @@ fn what_can_not_be_printed_is_an_error_and_a_reader_that_has_gone_is_none() {
     let said = status(full.into()).unwrap();
     assert_eq!(said.status.code(), Some(1));
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
-    assert!(said.starts_with("ticketd: can not write to standard output"), "{said}");
+    assert!(said.starts_with("ticketd: cannot write to standard output"), "{said}");
     let (reader, writer) = io::pipe().unwrap();
     drop(reader);
     let said = status(writer.into()).unwrap();

@@ -13,7 +13,7 @@ pub fn check(data: &[u8]) {
         let written = harmless(&host.to_string());
         assert_eq!(Host::from_str(&written).as_ref(), Ok(&host), "{text:?} was written as {written:?}");
         let unspecified = text.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified());
-        assert!(host.is_unspecified() || !unspecified, "others can not be sent to {text:?}");
+        assert!(host.is_unspecified() || !unspecified, "others cannot be sent to {text:?}");
         for port in [1, u16::MAX] {
             let with_port = HostPort { host: host.clone(), port };
             let written = harmless(&with_port.to_string());

@@ -3,7 +3,7 @@
 //! and it stops only where safety is already broken.
 //!
 //! The other members lie, or oblige: they answer what the node has said as it would like. So it leads,
-//! commits, hands over and takes over, and hears anything in between. That IDs are unique can not be asked of
+//! commits, hands over and takes over, and hears anything in between. That IDs are unique cannot be asked of
 //! it here, since a majority of liars makes it believe what was never so: that is for `make sim`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -70,7 +70,7 @@ fn print(configuration: &Configuration, report: &Report) {
     );
 }
 
-/// Lets the most memory in use be that of now. Where the system can not, it stays that of the whole run.
+/// Lets the most memory in use be that of now. Where the system cannot, it stays that of the whole run.
 fn reset_peak() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }

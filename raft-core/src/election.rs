@@ -115,7 +115,7 @@ impl Raft {
         if self.may_campaign() && (pace != Pace::Patient || !is_voting) {
             self.start_pre_vote(pace);
         } else {
-            // It can not become leader, or not yet, but it should no longer name one that is silent.
+            // It cannot become leader, or not yet, but it should no longer name one that is silent.
             let deadline = self.random_election_deadline();
             self.role = RoleState::Follower(Follower::waiting(self.now, deadline));
         }

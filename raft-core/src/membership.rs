@@ -72,7 +72,7 @@ pub enum ChangeRefused {
     IdTaken,
     /// There is no such member, or not in this incarnation.
     NoSuchMember,
-    /// The last voter can not be removed: nothing would be left to agree.
+    /// The last voter cannot be removed: nothing would be left to agree.
     LastVoter,
     /// Of the voters that would be left, no majority is at hand: nothing more could be agreed on.
     NoQuorumLeft,

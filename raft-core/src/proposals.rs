@@ -40,7 +40,7 @@ impl Raft {
 
     /// Makes a learner a voter as soon as it has all that was committed when the current round began
     /// (dissertation §4.2.1), and its own addition: it then lacks no more than an election timeout's worth of
-    /// entries, and can not hold up a commit for long. One at a time, as every change.
+    /// entries, and cannot hold up a commit for long. One at a time, as every change.
     pub(crate) fn promote_learners(&mut self) {
         let RoleState::Leader(leader) = &self.role else { return };
         if leader.transfer.is_some() {

@@ -55,7 +55,7 @@ impl fmt::Display for NodeId {
 }
 
 /// A random 128-bit number made anew by each `start` or `join`: one life of one store. A node whose disk was
-/// wiped comes back with another incarnation, so it can not vote a second time under its old name.
+/// wiped comes back with another incarnation, so it cannot vote a second time under its old name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Incarnation(pub u128);
 

@@ -40,7 +40,7 @@ impl World {
         }
         self.narrate(Slot(0), || "-- peace".to_owned());
         self.ask_anew();
-        // A client that asks a node which can not reach the leader waits until its request has timed out.
+        // A client that asks a node which cannot reach the leader waits until its request has timed out.
         let lost = if self.plan.forward { self.plan.request_timeout_us * 3 } else { 0 };
         let at =
             self.now.plus(self.plan.longest_election_timeout_us() * PATIENCE_TIMEOUTS + 1_000_000 + lost);

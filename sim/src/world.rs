@@ -230,7 +230,7 @@ impl World {
             Ok(node) => node
                 .compacting_every(NonZeroU64::new(self.plan.compaction_interval).unwrap_or(NonZeroU64::MIN))
                 .thrifty_from(self.plan.thrifty_from),
-            Err(error) => violated!("{} can not start from its own store: {error}", host.peer),
+            Err(error) => violated!("{} cannot start from its own store: {error}", host.peer),
         };
         if node.raft().hard_state() != host.disk.hard_state {
             violated!(

@@ -313,7 +313,7 @@ impl<'a> Asking<'a> {
     fn on_trouble(&mut self, address: &str, trouble: Trouble) -> Result<(), AskError> {
         match trouble {
             Trouble::Unreachable(reason) => {
-                self.narrator.tell(address, format!("can not reach {address}: {reason}"));
+                self.narrator.tell(address, format!("cannot reach {address}: {reason}"));
                 Ok(())
             }
             Trouble::NoAnswer(reason) => {

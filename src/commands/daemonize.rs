@@ -19,7 +19,7 @@ const LISTENING: &[u8] = b"listening\n";
 /// Starts the child and waits until it listens.
 ///
 /// # Errors
-/// [`Failure`] where it can not be started or ends before it listens; silent where it has said why itself.
+/// [`Failure`] where it cannot be started or ends before it listens; silent where it has said why itself.
 pub(super) fn launch() -> Result<(), Failure> {
     let mut child = env::current_exe()
         .and_then(|program| {
@@ -31,7 +31,7 @@ pub(super) fn launch() -> Result<(), Failure> {
                 .stdout(Stdio::piped())
                 .spawn()
         })
-        .map_err(|error| Failure::runtime(format!("can not start a process in the background ({error})")))?;
+        .map_err(|error| Failure::runtime(format!("cannot start a process in the background ({error})")))?;
     let mut said = Vec::new();
     if let Some(mut pipe) = child.stdout.take() {
         // An error ends the wait like the end of the pipe does: the child's exit status then tells.
@@ -75,7 +75,7 @@ pub(super) fn listening() -> Result<(), Failure> {
         rustix::stdio::dup2_stdout(&null)?;
         Ok(())
     };
-    report().map_err(|error| Failure::runtime(format!("can not go on in the background ({error})")))
+    report().map_err(|error| Failure::runtime(format!("cannot go on in the background ({error})")))
 }
 
 #[cfg(test)]

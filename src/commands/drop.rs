@@ -38,7 +38,7 @@ fn left_behind(me: Peer, membership: &Membership) -> Option<String> {
     })
 }
 
-/// What is about to be destroyed. A store that can not be read may be wanted by whoever looks into why.
+/// What is about to be destroyed. A store that cannot be read may be wanted by whoever looks into why.
 fn look(flags: &Flags) -> Result<Option<(Peer, Membership)>, Failure> {
     let path = flags.path();
     refuse_running(path)?;

@@ -128,7 +128,7 @@ fn no_quorum_left(id: NodeId) -> String {
 
 fn last_member(id: NodeId) -> String {
     format!(
-        "node {id} is the last voter of its cluster and can not leave it: to give the cluster up, stop the node and \
+        "node {id} is the last voter of its cluster and cannot leave it: to give the cluster up, stop the node and \
          destroy its store with 'ticketd drop'"
     )
 }
@@ -144,7 +144,7 @@ fn wait_until_stopped(path: &Path, pid: u32) -> Result<(), Failure> {
         let process = i32::try_from(running.pid).ok().and_then(Pid::from_raw);
         if let Some(process) = process {
             rustix::process::kill_process(process, Signal::TERM).map_err(|error| {
-                Failure::runtime(format!("its process {pid} can not be told to stop ({error}): stop it"))
+                Failure::runtime(format!("its process {pid} cannot be told to stop ({error}): stop it"))
             })?;
         }
     }

@@ -241,7 +241,7 @@ fn resolve(host: &Host) -> Result<Vec<IpAddr>, ListenError> {
     }
 }
 
-/// Why a node can not listen where it was told to.
+/// Why a node cannot listen where it was told to.
 #[derive(Debug)]
 pub(super) enum ListenError {
     /// The host has no address.
@@ -270,7 +270,7 @@ pub(super) enum ListenError {
         /// Its address.
         address: IpAddr,
     },
-    /// The Unix-domain socket can not be made.
+    /// The Unix-domain socket cannot be made.
     Unix {
         /// Where.
         path: PathBuf,
@@ -323,13 +323,13 @@ impl fmt::Display for ListenError {
             ),
             ListenError::Unix { path, source } => write!(
                 f,
-                "can not listen on the Unix-domain socket {} ({source}): {}",
+                "cannot listen on the Unix-domain socket {} ({source}): {}",
                 path.display(),
                 descriptors_remedy(source).unwrap_or("choose another path with --http_unix")
             ),
             ListenError::Socket { address, source } => {
                 let remedy = descriptors_remedy(source).unwrap_or("choose another address with --host");
-                write!(f, "can not listen on {address} ({source}): {remedy}")
+                write!(f, "cannot listen on {address} ({source}): {remedy}")
             }
         }
     }

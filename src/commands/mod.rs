@@ -131,7 +131,7 @@ pub fn print(text: &str) -> io::Result<()> {
 /// As [`print()`].
 fn say(lines: &str) -> Result<(), Failure> {
     print(&format!("{lines}\n")).map_err(|error| {
-        Failure::runtime(format!("can not write to standard output ({error}); the command itself was done"))
+        Failure::runtime(format!("cannot write to standard output ({error}); the command itself was done"))
     })
 }
 

@@ -38,7 +38,7 @@ impl PidFile {
     /// there yet; one that a dead process left stays until [`PidFile::publish`].
     ///
     /// # Errors
-    /// [`Failure`] where it names a live process or something else, or where it can not be written.
+    /// [`Failure`] where it names a live process or something else, or where it cannot be written.
     pub(super) fn prepare(path: &Path) -> Result<PidFile, Failure> {
         refuse_if_owned(path, path)?;
         let mut prepared = path.as_os_str().to_owned();
@@ -53,7 +53,7 @@ impl PidFile {
     /// Makes the file appear.
     ///
     /// # Errors
-    /// [`Failure`] where it names a live process or something else by now, or where it can not be written.
+    /// [`Failure`] where it names a live process or something else by now, or where it cannot be written.
     pub(super) fn publish(&self) -> Result<(), Failure> {
         for _ in 0..PUBLISH_ATTEMPTS {
             refuse_if_owned(&self.path, &self.path)?;
@@ -80,12 +80,12 @@ impl PidFile {
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => return self.replace().map(|()| Put::Done),
             Err(error) => return Err(unwritable(&self.path, &error.into())),
         }
-        // What has been taken away is still there, so this look at it can not come too late.
+        // What has been taken away is still there, so this look at it cannot come too late.
         if let Err(owned) = refuse_if_owned(&self.prepared, &self.path) {
             rename(RenameFlags::EXCHANGE).map_err(|error| unwritable(&self.path, &error.into()))?;
             return Err(owned);
         }
-        // It goes at the end where it can not go now.
+        // It goes at the end where it cannot go now.
         let _ = fs::remove_file(&self.prepared);
         Ok(Put::Done)
     }
@@ -117,7 +117,7 @@ impl Drop for PidFile {
 
 /// What a file holds that may be a pid file.
 enum Content {
-    /// A process id; `None` where it can not be one that is alive (0, negative).
+    /// A process id; `None` where it cannot be one that is alive (0, negative).
     Pid(Option<Pid>),
     Empty,
     Foreign,
@@ -191,7 +191,7 @@ fn own_pid() -> i32 {
 
 fn unwritable(path: &Path, error: &io::Error) -> Failure {
     let shown = path.display();
-    Failure::runtime(format!("can not write {shown} ({error}): give another with --pid_file"))
+    Failure::runtime(format!("cannot write {shown} ({error}): give another with --pid_file"))
 }
 
 #[cfg(test)]

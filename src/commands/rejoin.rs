@@ -33,7 +33,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     // The others look for it where it was, and it does not know where they are.
     if settings.peer_address() != stored.peer_address() && knows_nobody(&store) {
         return Err(Failure::runtime(format!(
-            "the node of the store at {shown} has not heard from its cluster yet, and can not tell it of another \
+            "the node of the store at {shown} has not heard from its cluster yet, and cannot tell it of another \
              address: give the 'ticketd join' command again"
         )));
     }

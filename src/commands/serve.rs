@@ -34,14 +34,14 @@ impl Launch {
     /// From now on signals no longer end the process by themselves.
     ///
     /// # Errors
-    /// [`Failure`] where the pid file can not be written or belongs to a live process.
+    /// [`Failure`] where the pid file cannot be written or belongs to a live process.
     pub(super) fn prepare(flags: &Flags) -> Result<Launch, Failure> {
         let pid_file = flags.serving.pid_file.as_deref().map(PidFile::prepare).transpose()?;
         let stop = StopRequests::by_signals()
             .and_then(|stop| stop.stream.set_nonblocking(true).map(|()| stop))
             .map_err(|error| {
                 let remedy = descriptors_remedy(&error).unwrap_or("see to what the system lacks");
-                Failure::runtime(format!("can not handle signals ({error}): {remedy}"))
+                Failure::runtime(format!("cannot handle signals ({error}): {remedy}"))
             })?;
         Ok(Launch { stop, pid_file, in_background: flags.in_background })
     }
@@ -71,7 +71,7 @@ impl Launch {
 /// Serves until the node is stopped or removed from its cluster. The store is closed then.
 ///
 /// # Errors
-/// [`Failure`] where the node can not serve, or was told a second time to stop.
+/// [`Failure`] where the node cannot serve, or was told a second time to stop.
 pub(super) fn serve(
     store: Store,
     bound: Bound,

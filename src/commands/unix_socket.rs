@@ -92,9 +92,9 @@ impl NameLock {
                 Err(TryLockError::WouldBlock) => {
                     return Err(io::Error::new(io::ErrorKind::AddrInUse, "another node has it"));
                 }
-                // Who can not be told apart by a lock is told apart when this socket is to listen.
+                // Who cannot be told apart by a lock is told apart when this socket is to listen.
                 Err(TryLockError::Error(error)) => {
-                    log::debug!("{} can not be locked: {error}", path.display());
+                    log::debug!("{} cannot be locked: {error}", path.display());
                     return Ok(NameLock { path, file });
                 }
             }

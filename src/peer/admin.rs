@@ -131,7 +131,7 @@ impl fmt::Display for RefusedReason {
         f.write_str(match self {
             RefusedReason::IdTaken => "the id belongs to another node",
             RefusedReason::NoSuchMember => "there is no such member",
-            RefusedReason::LastVoter => "the last voter can not be removed",
+            RefusedReason::LastVoter => "the last voter cannot be removed",
             RefusedReason::TransferFailed => {
                 "nobody took leadership over in time (whoever was asked may still do so)"
             }

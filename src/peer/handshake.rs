@@ -20,7 +20,7 @@ pub struct Hello {
     pub from: Peer,
     /// Whom it means to reach, in which life: another process may listen at that address by now.
     pub to: Peer,
-    /// The highest index that the dialler knows to be committed. A node that knows less can not tell a
+    /// The highest index that the dialler knows to be committed. A node that knows less cannot tell a
     /// stranger from a member that it has not heard of yet.
     pub commit_index: LogIndex,
     /// `host:port` where the dialler listens for peers.

@@ -42,7 +42,7 @@ pub(super) struct Clients {
     pages: VecDeque<(ClientHandle, Page)>,
     /// Those to which something was done in this turn, each once.
     touched: Vec<usize>,
-    /// One buffer for all: a connection keeps only what it can not use yet.
+    /// One buffer for all: a connection keeps only what it cannot use yet.
     buffer: Box<[u8]>,
     sweep: Sweep,
     refusals: LogLimit,

@@ -79,7 +79,7 @@ pub enum ServerError {
     Store(StoreError),
     /// The store holds a state that is not a counter.
     State(DecodeError),
-    /// The operating system refused something that the loop can not do without.
+    /// The operating system refused something that the loop cannot do without.
     Io {
         /// What was being done.
         doing: &'static str,

@@ -140,7 +140,7 @@ impl Links {
             log::debug!("node {} at {}: {reason}", link.peer, link.address());
         } else {
             link.missed = true;
-            log::info!("node {} at {} can not be reached, trying on: {reason}", link.peer, link.address());
+            log::info!("node {} at {} cannot be reached, trying on: {reason}", link.peer, link.address());
         }
         if refused == Refused::Yes && link.broke {
             ctx.step(Input::PeerUnreachable(link.peer.id));

@@ -45,7 +45,7 @@ pub(super) struct Link {
     pub(super) backoff: Backoff,
     /// It was up, broke, and has not been up since.
     pub(super) broke: bool,
-    /// That it can not be reached has been logged, and it has not been up since.
+    /// That it cannot be reached has been logged, and it has not been up since.
     pub(super) missed: bool,
     /// The refusal that has been logged.
     pub(super) refusal: Option<Refuse>,

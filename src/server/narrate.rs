@@ -100,7 +100,7 @@ pub(super) fn leaderless_line(me: NodeId, us: u64, membership: &Membership, sile
         "all are heard".to_owned()
     } else {
         let names: Vec<String> = silent.iter().map(|id| format!("node {id}")).collect();
-        format!("{} can not be heard", names.join(" and "))
+        format!("{} cannot be heard", names.join(" and "))
     };
     format!(
         "node {me} knows no leader for {} and answers clients 503; it takes {quorum} of {voters} voters, and {silent}",
@@ -119,7 +119,7 @@ pub(super) fn silence_line(member: NodeId, is_connected: bool, us: u64) -> Strin
     if is_connected {
         format!("node {member} is connected and has said nothing for {for_long}: its process may hang")
     } else {
-        format!("node {member} has not been heard for {for_long}, and can not be reached")
+        format!("node {member} has not been heard for {for_long}, and cannot be reached")
     }
 }
 
@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(
             leaderless_line(me, 2_345_678, &members, &[two, three]),
             "node 1 knows no leader for 2.3 s and answers clients 503; it takes 2 of 3 voters, and node 2 and node 3 \
-             can not be heard"
+             cannot be heard"
         );
         assert!(leaderless_line(me, 2_345_678, &members, &[]).ends_with("and all are heard"));
     }

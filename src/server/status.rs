@@ -108,7 +108,7 @@ fn suffrage_name(suffrage: Suffrage) -> &'static str {
     }
 }
 
-/// A JSON object in the making. Names are our own and need no escaping. Writing to a `String` can not fail,
+/// A JSON object in the making. Names are our own and need no escaping. Writing to a `String` cannot fail,
 /// so the results of `write!` are not looked at.
 struct Object {
     json: String,

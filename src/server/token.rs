@@ -24,7 +24,7 @@ pub(super) enum Source {
 const KIND_BITS: u32 = 3;
 
 impl Source {
-    /// The number for the poll. A key beyond 2^61 can not be told from a smaller one; no table gets there.
+    /// The number for the poll. A key beyond 2^61 cannot be told from a smaller one; no table gets there.
     pub(super) fn token(self) -> Token {
         let (kind, key) = match self {
             Source::PeerPort(place) => (0, place),

@@ -44,7 +44,7 @@ impl Server {
         }
     }
 
-    /// Says where no leader is known for long, and who can not be heard. A node that joins knows no voters at
+    /// Says where no leader is known for long, and who cannot be heard. A node that joins knows no voters at
     /// first. One that takes no part says that instead, and again and again, whoever leads.
     pub(super) fn note_leader(&mut self) {
         let (now, me) = (self.ctx.now(), self.ctx.me.peer);
@@ -89,7 +89,7 @@ impl Server {
     }
 
     /// A node hears from a cluster only if members can reach it at the address that it announces. It is not
-    /// told where they can not.
+    /// told where they cannot.
     fn warn_where_nobody_calls(&mut self) {
         let is_alone = !self.has_followed && self.peer_connections.announcements().next().is_none();
         if is_alone && !self.warned_of_silence && self.ctx.clock.uptime_seconds() >= FIRST_CALL_SECONDS_MAX {

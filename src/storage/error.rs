@@ -270,7 +270,7 @@ impl StoreError {
         StoreError::Damaged {
             path: path.to_owned(),
             place: Place::File,
-            reason: format!("LMDB can not {action} it: {error}"),
+            reason: format!("LMDB cannot {action} it: {error}"),
         }
     }
 
@@ -325,14 +325,14 @@ impl StoreError {
                 write!(f, "the store at {} is in use by another process", path.display())
             }
             StoreError::Denied { action, path, reason } | StoreError::Io { action, path, reason } => {
-                write!(f, "can not {action} {}: {reason}", path.display())
+                write!(f, "cannot {action} {}: {reason}", path.display())
             }
             StoreError::MapTooSmall { map_bytes } => write!(f, "a store of {map_bytes} bytes is too small"),
             StoreError::MapTooLarge { map_bytes } => write!(f, "a store of {map_bytes} bytes is too large"),
             StoreError::MapBelowUse { map_bytes, used_bytes } => {
                 write!(
                     f,
-                    "a store of {map_bytes} bytes can not hold the {used_bytes} bytes that it uses and the \
+                    "a store of {map_bytes} bytes cannot hold the {used_bytes} bytes that it uses and the \
                      {HEADROOM_BYTES} that it needs beside them"
                 )
             }
@@ -475,13 +475,13 @@ mod tests {
             (StoreError::NotADirectory { path: path() }, "not a directory", "--path"),
             (StoreError::InUse { path: path(), pid: Some(12) }, "in use by process 12", "stop it first"),
             (StoreError::InUse { path: path(), pid: None }, "in use by another process", "stop it first"),
-            (StoreError::Denied { action: "lock", path: path(), reason: reason() }, "can not lock", "right"),
-            (StoreError::Io { action: "read", path: path(), reason: reason() }, "can not read", "disk"),
+            (StoreError::Denied { action: "lock", path: path(), reason: reason() }, "cannot lock", "right"),
+            (StoreError::Io { action: "read", path: path(), reason: reason() }, "cannot read", "disk"),
             (StoreError::MapTooSmall { map_bytes: 1 }, "too small", "at least 16 MB"),
             (StoreError::MapTooLarge { map_bytes: 1 }, "too large", "at most 1048576 MB"),
             (
                 StoreError::MapBelowUse { map_bytes: 1, used_bytes: 20_000_000 },
-                "can not hold the 20000000 bytes that it uses",
+                "cannot hold the 20000000 bytes that it uses",
                 "at least 22 MB",
             ),
             (StoreError::MapNotMapped { map_bytes: 1 }, "map 1 bytes", "smaller --db_size"),

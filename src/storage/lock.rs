@@ -38,7 +38,7 @@ pub struct Listening {
 /// Which process holds the store at `path`; `None` where none does, or where there is no store.
 ///
 /// # Errors
-/// Where the lock file can not be read; [`StoreError::InUse`] where a process holds the store of which
+/// Where the lock file cannot be read; [`StoreError::InUse`] where a process holds the store of which
 /// nothing is known.
 pub fn running(path: &Path) -> Result<Option<Running>, StoreError> {
     let lock_path = path.join(LOCK_FILE);
@@ -104,7 +104,7 @@ fn lock_directory(path: &Path, lock: impl Fn(&File) -> Result<(), TryLockError>)
         Ok(()) => Directory::Locked(directory),
         Err(TryLockError::WouldBlock) => Directory::Held,
         Err(TryLockError::Error(error)) => {
-            log::debug!("{} itself can not be locked: {error}", path.display());
+            log::debug!("{} itself cannot be locked: {error}", path.display());
             Directory::Unlockable
         }
     }
@@ -113,7 +113,7 @@ fn lock_directory(path: &Path, lock: impl Fn(&File) -> Result<(), TryLockError>)
 /// The lock file, opened.
 enum Opened {
     ToWrite(File),
-    /// It can not be written, and need not be, to lock it.
+    /// It cannot be written, and need not be, to lock it.
     ToRead(File),
     /// There is none, and nobody who could make one.
     Nowhere,
@@ -213,7 +213,7 @@ impl Lock {
         match self.put_content(listening) {
             Err(e) if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
                 let path = self.path.display();
-                log::warn!("no command can find this node, because {path} can not be written: {e}");
+                log::warn!("no command can find this node, because {path} cannot be written: {e}");
                 Ok(())
             }
             done => done.map_err(|e| StoreError::io("write to", &self.path, &e)),

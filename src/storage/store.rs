@@ -236,7 +236,7 @@ impl Store {
         if map_bytes < used_bytes.saturating_add(HEADROOM_BYTES) {
             return Err(StoreError::MapBelowUse { map_bytes, used_bytes });
         }
-        // First the map, so that a size that can not be mapped is never recorded.
+        // First the map, so that a size that cannot be mapped is never recorded.
         if let Err(error) = set_map_bytes(&self.env, &self.path, map_bytes) {
             self.failed = true;
             return Err(error);
@@ -255,7 +255,7 @@ impl Store {
     /// Tells other processes where this one listens, where the disk has room for that.
     ///
     /// # Errors
-    /// Where the lock file can not be written for another reason.
+    /// Where the lock file cannot be written for another reason.
     pub fn publish(&mut self, listening: &Listening) -> Result<(), StoreError> {
         self.lock.write_content(Some(listening))
     }
@@ -316,7 +316,7 @@ impl Store {
     /// read of the files.
     ///
     /// # Errors
-    /// [`StoreError::Lost`], and where the file system can not say; the store then takes no further write.
+    /// [`StoreError::Lost`], and where the file system cannot say; the store then takes no further write.
     pub(super) fn look(&mut self) -> Result<(), StoreError> {
         let seen = look(&mut self.data, &self.journal, &self.lock);
         self.failed |= seen.is_err();

@@ -245,7 +245,7 @@ impl Queue {
     fn measure(&mut self, store: &Store) {
         self.checkpoints = store.checkpoints();
         self.map_bytes = store.map_bytes();
-        // Where LMDB can not say, it has said so already, as the failure of a write.
+        // Where LMDB cannot say, it has said so already, as the failure of a write.
         self.data_file_bytes = store.used_bytes().unwrap_or(self.data_file_bytes);
     }
 

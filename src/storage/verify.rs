@@ -106,7 +106,7 @@ pub fn verify(path: &Path) -> Result<Findings, StoreError> {
 }
 
 /// Runs this program's `verify` command on the store, in a child process. LMDB maps the file, so a sector
-/// that can not be read kills who reads it; then that is the finding. Call it before
+/// that cannot be read kills who reads it; then that is the finding. Call it before
 /// [`Store::open`](super::Store::open), because the child takes the lock. Gives what the child said on its
 /// standard output: its [`Findings`].
 ///
@@ -131,7 +131,7 @@ fn check_command(program: &Path, path: &Path) -> Command {
 /// In the child: ends with the process of this number, which has started it. It holds the store's lock, and
 /// whoever starts the node again, after that process was killed, must not find it held by somebody unknown.
 pub fn end_with_parent(parent: i32) {
-    // Where the system can not do this, the child ends when it has read the store.
+    // Where the system cannot do this, the child ends when it has read the store.
     if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
         log::debug!("goes on where the process that has started it ends: {error}");
     }

@@ -1,4 +1,4 @@
-//! Stores that can not be written, or that hold something else than was written to them, at a restart.
+//! Stores that cannot be written, or that hold something else than was written to them, at a restart.
 
 use std::fs;
 

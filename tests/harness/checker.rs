@@ -36,7 +36,7 @@ pub enum Outcome {
     Unknown,
 }
 
-/// Why a history can not be.
+/// Why a history cannot be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Violation {
     /// 0 is never handed out, and a range does not end before it begins.

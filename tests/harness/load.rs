@@ -174,7 +174,7 @@ impl Worker {
         let target =
             if self.manners.count == 1 { "/".to_owned() } else { format!("/?n={}", self.manners.count) };
         let sent = self.now();
-        // Whether a request on a broken connection has arrived can not be told.
+        // Whether a request on a broken connection has arrived cannot be told.
         let mut broken = client.send_pipelined("POST", &target, self.manners.pipelined).is_err();
         let mut leader = None;
         for _ in 0..self.manners.pipelined {

@@ -2,7 +2,7 @@
 //! their promises, and stop only where safety is already broken.
 //!
 //! The sound nodes talk to each other as well as to the hostile ones, and their disks finish when the input
-//! says so. What can not be asked of them is what no majority could: that a cluster full of liars agrees. So
+//! says so. What cannot be asked of them is what no majority could: that a cluster full of liars agrees. So
 //! each node is held to what it alone answers for: see [`node`].
 
 pub(crate) mod disk;

@@ -74,7 +74,7 @@ fn a_transfer_to_a_voter_takes_place_and_one_to_a_learner_or_a_stranger_is_refus
         assert_eq!(outcomes(&mut node), [refused], "{id}");
     }
     node.step(Micros(0), Input::TransferLeadership { operation: OperationId(1), to: None });
-    assert_eq!(outcomes(&mut node), [OperationOutcome::NoOtherVoter], "a learner can not lead");
+    assert_eq!(outcomes(&mut node), [OperationOutcome::NoOtherVoter], "a learner cannot lead");
 
     let mut bench = Bench::new(3, 1_000, 1);
     let leader = bench.leader();

@@ -228,7 +228,7 @@ fn a_node_has_room_for_as_many_requests_as_may_wait() {
     assert_eq!(std::iter::from_fn(|| node.poll_output()).last(), Some(overloaded));
 }
 
-/// Where it can not begin when it is due, because another is to lead, nothing wakes the node for it at once
+/// Where it cannot begin when it is due, because another is to lead, nothing wakes the node for it at once
 /// again.
 #[test]
 fn a_node_is_woken_once_for_the_next_reservation() {

@@ -12,7 +12,7 @@ pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 
 const MICROS_PER_SECOND: u64 = 1_000_000;
 
-/// Text in the making. Writing to a `String` can not fail, so the results of `write!` are not looked at.
+/// Text in the making. Writing to a `String` cannot fail, so the results of `write!` are not looked at.
 #[derive(Debug)]
 pub(super) struct Exposition {
     text: String,

@@ -1,7 +1,7 @@
 //! From the records of a data file and the bytes of a journal to contents, checked as a whole.
 //!
 //! Pure: records and the bytes of a journal in, contents or the first fault out. A store that fails a check
-//! here is never served from and never cut short: which of two records is wrong can not be told. It must
+//! here is never served from and never cut short: which of two records is wrong cannot be told. It must
 //! never know where they come from.
 
 use std::collections::BTreeMap;

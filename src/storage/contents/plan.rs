@@ -224,7 +224,7 @@ mod tests {
     /// A log: its base, the base's term, and the terms that follow.
     type Log = (u64, u64, Vec<u64>);
 
-    /// The write that a step stands for, and the log after it; `None` where it can not be.
+    /// The write that a step stands for, and the log after it; `None` where it cannot be.
     fn step(number: u32, log: &Log) -> Option<(Write, Log)> {
         let (base, base_term, terms) = log;
         let len = u64::try_from(terms.len()).unwrap();

@@ -103,7 +103,7 @@ pub(crate) fn read(store: &Path) -> Result<Vec<u8>, StoreError> {
 }
 
 /// Whether the directory at this path has a journal to which something was written since it was made. Also
-/// true of one that is none of ours: it can not be told whose it is.
+/// true of one that is none of ours: it cannot be told whose it is.
 pub(crate) fn holds_something(store: &Path) -> Result<bool, StoreError> {
     let is_void = |bytes: &[u8]| bytes.len() as u64 <= JOURNAL_BYTES_MAX && Journal::is_void(bytes);
     Ok(read_if_there(store)?.is_some_and(|bytes| !is_void(&bytes)))

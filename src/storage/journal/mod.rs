@@ -5,7 +5,7 @@
 //! checksum. A disk writes a sector as a whole or not at all. So after a power cut every sector is sound, and
 //! a transaction that was being written is there with all its sectors, or is known to be unfinished; and a
 //! sector that is not sound has rotted, wherever it is. (A journal whose end is where the checksums cease to
-//! match can not tell the two apart.)
+//! match cannot tell the two apart.)
 //!
 //! It is written from the front. Where a transaction does not fit any more, it goes to the data file, with
 //! all that went before it: that is a checkpoint, and the journal is written from the front again.
