@@ -13,6 +13,7 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use raft_core::NodeId;
 
 use crate::address::{Host, HostPort};
+use crate::redirect_status::{NoRedirectStatus, RedirectStatus};
 use crate::settings::{Changes, MB_BYTES, NeitherOnNorOff, OrOff, Switch};
 use crate::storage::{MAP_BYTES_MAX, MAP_BYTES_MIN};
 
@@ -50,7 +51,7 @@ A cluster of three on one machine:
   ticketd join 127.0.0.1:9001 --path 3 --id 3 --raft_port 9003 --http_port 8003
   curl -X POST http://127.0.0.1:8001/
 
-A node that has stopped goes on with `ticketd --path 1`: the rest is in its store. Flags
+A node that has stopped goes on with 'ticketd --path 1': the rest is in its store. Flags
 given then replace those that the store holds.";
 
 /// What to do.
@@ -165,7 +166,7 @@ pub struct ServingFlags {
     /// HTTP status that sends a client to the leader: 301, 307 or 308 [default: 301]
     #[arg(long = "redirect_status", alias = "redirect-status", global = true)]
     #[arg(value_name = "STATUS", value_parser = parse_redirect_status)]
-    pub redirect_status: Option<u16>,
+    pub redirect_status: Option<RedirectStatus>,
     /// Most IDs that one request may take, 1 to 10^12 [default: 1000000]
     #[arg(long = "batch_max", alias = "batch-max", global = true)]
     #[arg(value_name = "IDS", value_parser = parse_batch_max)]
@@ -176,7 +177,8 @@ pub struct ServingFlags {
     #[arg(value_name = "on|off", value_parser = parse_switch)]
     pub forward: Option<Switch>,
     /// Let a leader answer without a round trip as long as a majority has promised to support it: on or off;
-    /// --lease alone is on. The same on every node; see docs/lease.rst for what then rests on clocks
+    /// --lease alone is on. It takes a majority of nodes that have it; see docs/lease.rst for what then rests
+    /// on clocks
     /// [default: off]
     #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     #[arg(value_name = "on|off", value_parser = parse_switch)]
@@ -369,7 +371,7 @@ fn hint(subcommand: Option<&str>) -> String {
 
 /// A whole number within `range`, or a sentence that names the range.
 fn number(text: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
-    // `+5` and `٥` are numbers to some; digits are what the help promises.
+    // Rust takes `+5` for a number, too; digits are what the help promises.
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse::<u64>() {
         Ok(value) if digits && range.contains(&value) => Ok(value),
@@ -465,13 +467,8 @@ fn parse_metrics_port(text: &str) -> Result<OrOff<u16>, String> {
     }
 }
 
-fn parse_redirect_status(text: &str) -> Result<u16, String> {
-    match text {
-        "301" => Ok(301),
-        "307" => Ok(307),
-        "308" => Ok(308),
-        _ => Err("it must be 301, 307 or 308".to_owned()),
-    }
+fn parse_redirect_status(text: &str) -> Result<RedirectStatus, String> {
+    text.parse().map_err(|NoRedirectStatus| "it must be 301, 307 or 308".to_owned())
 }
 
 fn parse_switch(text: &str) -> Result<Switch, String> {

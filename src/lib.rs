@@ -1,14 +1,14 @@
 //! ticketd: unique, strictly increasing 64-bit integers over HTTP, replicated by Raft.
 //!
-//! A thing on one floor uses only the floors below:
+//! A module uses only the floors below its own; on floors 2 and 5 it may use its neighbours as well:
 //!
 //! ```text
-//! 5  cli, commands            what a person types
+//! 5  main, cli, commands      what a person types
 //!    logging                  what the program says of itself
 //! 4  server                   the event loop: the only place where sockets, timers and the node meet
 //! 3  http | peer | storage | log_writer
 //!                             four ways out of the process; none knows the others, none knows the server
-//! 2  node, codec, identity, settings, address, histogram
+//! 2  node, codec, identity, settings, redirect_status, address, histogram
 //!                             pure: Raft and the counter; the bytes of their values; who and where a node is
 //! 1  raft-core                pure: the Raft state machine, a crate of its own
 //! ```
@@ -24,6 +24,7 @@ pub mod log_writer;
 pub mod logging;
 pub mod node;
 pub mod peer;
+pub mod redirect_status;
 pub mod server;
 pub mod settings;
 pub mod storage;

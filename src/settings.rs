@@ -15,6 +15,7 @@ use raft_core::{Config, Lease, Peer};
 
 use crate::address::{Host, HostPort};
 use crate::node::NodeConfig;
+use crate::redirect_status::RedirectStatus;
 
 /// One MB of `--db_size`, in bytes.
 pub const MB_BYTES: u64 = 1024 * 1024;
@@ -35,14 +36,14 @@ pub struct Settings {
     pub db_size_mb: u64,
     /// The most IDs that a leader reserves ahead; 0 for none.
     pub window: u64,
-    /// In milliseconds.
+    /// How long a node hears nothing from a leader before it campaigns, in milliseconds.
     pub election_timeout_ms: u64,
-    /// In milliseconds.
+    /// How often an idle leader asserts itself, in milliseconds.
     pub heartbeat_interval_ms: u64,
-    /// In milliseconds.
+    /// How long a client may have to wait for its answer, in milliseconds.
     pub request_timeout_ms: u64,
-    /// 301, 307 or 308.
-    pub redirect_status: u16,
+    /// How a node that does not lead sends clients to the leader.
+    pub redirect_status: RedirectStatus,
     /// The most IDs that one request may take.
     pub batch_max: NonZeroU64,
     /// Whether the node asks the leader on its clients' behalf instead of sending them there.
@@ -141,7 +142,7 @@ pub struct Changes {
     /// See [`Settings::request_timeout_ms`].
     pub request_timeout_ms: Option<u64>,
     /// See [`Settings::redirect_status`].
-    pub redirect_status: Option<u16>,
+    pub redirect_status: Option<RedirectStatus>,
     /// See [`Settings::batch_max`].
     pub batch_max: Option<NonZeroU64>,
     /// See [`Settings::forward`].
@@ -178,7 +179,7 @@ impl Default for Settings {
             election_timeout_ms: 300,
             heartbeat_interval_ms: 60,
             request_timeout_ms: 5000,
-            redirect_status: 301,
+            redirect_status: RedirectStatus::MovedPermanently,
             batch_max: NonZeroU64::new(1_000_000).expect("a million is not 0"),
             forward: Switch::Off,
             lease: Switch::Off,
@@ -510,7 +511,7 @@ mod tests {
             election_timeout_ms: 50,
             heartbeat_interval_ms: 6,
             request_timeout_ms: 7,
-            redirect_status: 308,
+            redirect_status: RedirectStatus::PermanentRedirect,
             batch_max: NonZeroU64::new(9).unwrap(),
             forward: Switch::On,
             lease: Switch::On,
@@ -550,6 +551,7 @@ mod tests {
             ("forward", "yes"),
             ("lease", "1"),
             ("clock_error_ppm", "-1"),
+            ("redirect_status", "302"),
             ("raft_port", "65536"),
         ] {
             let error = Settings::from_pairs(&[(name.to_owned(), value.to_owned())]).unwrap_err();
@@ -569,7 +571,7 @@ mod tests {
             election_timeout_ms: Some(150),
             heartbeat_interval_ms: Some(16),
             request_timeout_ms: Some(17),
-            redirect_status: Some(307),
+            redirect_status: Some(RedirectStatus::TemporaryRedirect),
             batch_max: NonZeroU64::new(19),
             forward: Some(Switch::Off),
             lease: Some(Switch::Off),

@@ -33,6 +33,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("codec", 2),
     ("identity", 2),
     ("settings", 2),
+    ("redirect_status", 2),
     ("address", 2),
     ("histogram", 2),
     ("lib", 0),

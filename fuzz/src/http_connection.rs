@@ -5,9 +5,8 @@
 use std::num::NonZeroU64;
 
 use raft_core::Micros;
-use ticketd::http::{
-    Config, Connection, Handler, HttpDate, RedirectStatus, Reply, Request, Serves, Tally, Turn,
-};
+use ticketd::http::{Config, Connection, Handler, HttpDate, Reply, Request, Serves, Tally, Turn};
+use ticketd::redirect_status::RedirectStatus;
 
 /// The first byte of `data` chooses how the server behaves; the rest is what a client sends.
 pub fn check(data: &[u8]) {

@@ -148,10 +148,10 @@ fn others(membership: &Membership, me: NodeId) -> Vec<String> {
     others.map(|(_, member)| member.peer_address.clone()).collect()
 }
 
-/// A store that does not exist is an error of its own, even where nothing would be read from it.
+/// The process and the addresses of the node that runs on the store at `path`.
 ///
 /// # Errors
-/// [`StoreError::NotFound`], and those of looking.
+/// [`Failure`] if no node runs there, if it does not listen yet, or if there is no store.
 pub(super) fn running_node(path: &Path) -> Result<(u32, Listening), Failure> {
     match storage::running(path)? {
         Some(running) => listening(path, running),

@@ -35,7 +35,7 @@ pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
     let launch = Launch::prepare(flags)?;
     refuse_running(flags.path())?;
     let bound = listen::bind(&mut settings)?;
-    let members = reachable_members(members, &settings)?;
+    let members = other_members(members, &settings)?;
     bound.admit_members()?;
 
     let patience = Patience::until(launch.stop());
@@ -182,9 +182,9 @@ pub(super) fn knows_nobody(store: &Store) -> bool {
     store.latest_membership().members.is_empty()
 }
 
-/// The members that have an address at all, but for this node itself, as texts. One list for all hosts names
-/// it too.
-fn reachable_members(members: &[HostPort], settings: &Settings) -> Result<Vec<String>, Failure> {
+/// The members other than this node, as `HOST:PORT`. An error if there are none, or if the host of none
+/// resolves. One list for all hosts of a cluster names this node too.
+fn other_members(members: &[HostPort], settings: &Settings) -> Result<Vec<String>, Failure> {
     let own = settings.peer_address();
     let members: Vec<&HostPort> = members.iter().filter(|member| **member != own).collect();
     if members.is_empty() {
@@ -251,19 +251,18 @@ mod tests {
 
     #[test]
     fn a_node_can_not_join_through_itself() {
-        let failure = reachable_members(&parsed(&["127.0.0.1:9000"]), &Settings::default()).unwrap_err();
+        let failure = other_members(&parsed(&["127.0.0.1:9000"]), &Settings::default()).unwrap_err();
         assert!(failure.to_string().contains("own address"), "{failure}");
         let all_hosts = parsed(&["127.0.0.1:9000", "127.0.0.1:9001"]);
-        assert_eq!(reachable_members(&all_hosts, &Settings::default()).unwrap(), ["127.0.0.1:9001"]);
+        assert_eq!(other_members(&all_hosts, &Settings::default()).unwrap(), ["127.0.0.1:9001"]);
     }
 
     #[test]
     fn a_name_that_does_not_resolve_is_an_error_unless_another_member_is_named() {
-        let failure =
-            reachable_members(&parsed(&["nowhere.invalid:9001"]), &Settings::default()).unwrap_err();
+        let failure = other_members(&parsed(&["nowhere.invalid:9001"]), &Settings::default()).unwrap_err();
         assert!(failure.to_string().contains("does not resolve"), "{failure}");
         let both = parsed(&["nowhere.invalid:9001", "127.0.0.1:9001"]);
-        assert_eq!(reachable_members(&both, &Settings::default()).unwrap().len(), 2);
+        assert_eq!(other_members(&both, &Settings::default()).unwrap().len(), 2);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::listen::{Bound, Listeners};
 use super::pid_file::PidFile;
 use super::{Failure, one_line, random_u64};
 use crate::cli::Flags;
-use crate::http::{self, RedirectStatus};
+use crate::http;
 use crate::identity::Standing;
 use crate::server::{EXIT_STATUS_INTERRUPTED, Exit, Server, ServerConfig, StopRequests, descriptors_remedy};
 use crate::settings::Settings;
@@ -87,7 +87,7 @@ pub(super) fn serve(
         client_address: settings.client_address().to_string(),
         peer_listeners: peers,
         client_listeners: clients,
-        http: http_config(settings)?,
+        http: http_config(settings),
         client_connections_max: settings.http_connections,
         stop,
     };
@@ -149,18 +149,15 @@ pub(super) fn refuse_running(path: &Path) -> Result<(), Failure> {
     }
 }
 
-fn http_config(settings: &Settings) -> Result<http::Config, Failure> {
-    let status = settings.redirect_status;
-    let redirect_status = RedirectStatus::from_code(status)
-        .ok_or_else(|| Failure::runtime(format!("{status} is no redirect: give --redirect_status 301")))?;
-    Ok(http::Config {
-        redirect_status,
+fn http_config(settings: &Settings) -> http::Config {
+    http::Config {
+        redirect_status: settings.redirect_status,
         batch_max: settings.batch_max,
         idle_timeout_us: settings.http_idle_timeout_ms.saturating_mul(1000),
         head_timeout_us: settings.http_header_timeout_ms.saturating_mul(1000),
         body_timeout_us: settings.http_body_timeout_ms.saturating_mul(1000),
         ..http::Config::default()
-    })
+    }
 }
 
 #[cfg(test)]

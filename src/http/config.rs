@@ -6,6 +6,7 @@ use raft_core::Micros;
 
 use super::date::HttpDate;
 use super::status::Tally;
+use crate::redirect_status::RedirectStatus;
 
 /// The most field lines of one request; more are answered with 431. Browsers send about 20.
 pub(super) const FIELDS_MAX: usize = 100;
@@ -97,40 +98,6 @@ impl Default for Config {
             send_timeout_us: 20_000_000,
             drain_timeout_us: 2_000_000,
             drain_bytes_max: 1024 * 1024,
-        }
-    }
-}
-
-/// How a node that does not lead sends clients to the leader.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum RedirectStatus {
-    /// 301, after which many clients turn POST into GET (RFC 9110 §15.4.2 allows it).
-    MovedPermanently,
-    /// 307, which keeps the method.
-    TemporaryRedirect,
-    /// 308, which keeps the method.
-    PermanentRedirect,
-}
-
-impl RedirectStatus {
-    /// The one with this code, if there is one.
-    #[must_use]
-    pub const fn from_code(code: u16) -> Option<RedirectStatus> {
-        match code {
-            301 => Some(RedirectStatus::MovedPermanently),
-            307 => Some(RedirectStatus::TemporaryRedirect),
-            308 => Some(RedirectStatus::PermanentRedirect),
-            _ => None,
-        }
-    }
-
-    /// Its code.
-    #[must_use]
-    pub const fn code(self) -> u16 {
-        match self {
-            RedirectStatus::MovedPermanently => 301,
-            RedirectStatus::TemporaryRedirect => 307,
-            RedirectStatus::PermanentRedirect => 308,
         }
     }
 }

@@ -33,7 +33,7 @@ mod response;
 mod status;
 mod target;
 
-pub use config::{Config, RedirectStatus, Serves, Turn};
+pub use config::{Config, Serves, Turn};
 pub use connection::Connection;
 pub use date::HttpDate;
 pub use request::{Page, Request};

@@ -3,10 +3,11 @@
 use std::num::NonZeroU64;
 
 use super::accept::Format;
-use super::config::{RedirectStatus, Turn};
+use super::config::Turn;
 use super::refusal::{Allow, Refusal};
 use super::request::{Content, Persistence, ResponseForm};
 use super::status::{Handler, Status};
+use crate::redirect_status::RedirectStatus;
 
 /// What the server has to say to a [`Request`](super::Request).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

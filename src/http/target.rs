@@ -34,7 +34,7 @@ pub(super) fn parse(method: Method, target: &[u8]) -> Result<Target<'_>, Refusal
         // RFC 9112 §3.2.4: OPTIONS, and nothing else, takes the asterisk form.
         return if method == Method::Options { Ok(Target::Server) } else { Err(FORM) };
     }
-    if target[0] == b'/' {
+    if target.starts_with(b"/") {
         return resource(target);
     }
     // RFC 9112 §3.2.2: the absolute form is accepted from everyone, and its authority wins over Host.

@@ -10,7 +10,6 @@ use raft_core::{Membership, Micros};
 use slab::Slab;
 
 use super::context::Context;
-use super::counters::AnswerCounters;
 use super::limits::{
     ACCEPTS_PER_TURN_MAX, CLIENT_READS_PER_TURN_MAX, PAGE_CONNECTIONS_MAX, PAGES_PER_TURN_MAX, READ_BYTES_MAX,
 };
@@ -220,7 +219,7 @@ impl Clients {
 
     /// The node has answered. Whoever has gone meanwhile is not there to hear it.
     pub(super) fn on_answer(&mut self, ctx: &mut Context, request: RequestId, answer: Answer) {
-        count_answer(&mut ctx.counters.answers, &mut ctx.counters.ids_answered, answer);
+        ctx.counters.count_answer(answer);
         if answer == Answer::Exhausted
             && let Some(left_out) = self.exhaustions.admit(ctx.now())
         {
@@ -489,25 +488,10 @@ fn reply(membership: &Membership, answer: Answer) -> Reply<'_> {
     }
 }
 
-fn count_answer(answers: &mut AnswerCounters, ids: &mut u64, answer: Answer) {
-    match answer {
-        Answer::Ids { count, .. } => {
-            answers.ids += 1;
-            *ids += count.get();
-        }
-        Answer::NotLeader { leader: Some(_) } => answers.redirect += 1,
-        Answer::NotLeader { leader: None } => answers.leader_unavailable += 1,
-        Answer::TimedOut => answers.timed_out += 1,
-        Answer::Overloaded => answers.overloaded += 1,
-        Answer::Exhausted => answers.exhausted += 1,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use raft_core::{Incarnation, Member, NodeId, Suffrage};
-    use std::num::NonZeroU64;
 
     #[test]
     fn a_request_id_names_one_connection_of_all_that_had_its_key() {
@@ -536,25 +520,5 @@ mod tests {
         assert!(matches!(to(Some(id)), Reply::Redirect { authority: "h2:8000" }));
         assert!(matches!(to(None), Reply::LeaderUnavailable));
         assert!(matches!(to(NodeId::new(9)), Reply::LeaderUnavailable), "where is node 9?");
-    }
-
-    #[test]
-    fn ids_are_counted_one_by_one_and_answers_by_kind() {
-        let mut answers = AnswerCounters::default();
-        let mut ids = 0;
-        let count = NonZeroU64::new(5).unwrap();
-        for answer in [
-            Answer::Ids { first: 1, count },
-            Answer::Ids { first: 6, count },
-            Answer::NotLeader { leader: None },
-            Answer::NotLeader { leader: NodeId::new(1) },
-            Answer::TimedOut,
-        ] {
-            count_answer(&mut answers, &mut ids, answer);
-        }
-        assert_eq!(ids, 10);
-        let expected =
-            AnswerCounters { ids: 2, redirect: 1, leader_unavailable: 1, timed_out: 1, ..Default::default() };
-        assert_eq!(answers, expected);
     }
 }

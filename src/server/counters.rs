@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::node::Answer;
+
 /// Counts since the server began. Each only grows.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Counters {
@@ -49,5 +51,49 @@ impl Counters {
     /// One more bad frame.
     pub(super) fn count_bad_frame(&mut self, label: &'static str) {
         *self.bad_frames.entry(label).or_insert(0) += 1;
+    }
+
+    /// One more answer to a request for IDs.
+    pub(super) fn count_answer(&mut self, answer: Answer) {
+        let answers = &mut self.answers;
+        match answer {
+            Answer::Ids { count, .. } => {
+                answers.ids += 1;
+                self.ids_answered += count.get();
+            }
+            Answer::NotLeader { leader: Some(_) } => answers.redirect += 1,
+            Answer::NotLeader { leader: None } => answers.leader_unavailable += 1,
+            Answer::TimedOut => answers.timed_out += 1,
+            Answer::Overloaded => answers.overloaded += 1,
+            Answer::Exhausted => answers.exhausted += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+
+    use raft_core::NodeId;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_counted_one_by_one_and_answers_by_kind() {
+        let mut counters = Counters::default();
+        let count = NonZeroU64::new(5).unwrap();
+        for answer in [
+            Answer::Ids { first: 1, count },
+            Answer::Ids { first: 6, count },
+            Answer::NotLeader { leader: None },
+            Answer::NotLeader { leader: NodeId::new(1) },
+            Answer::TimedOut,
+        ] {
+            counters.count_answer(answer);
+        }
+        assert_eq!(counters.ids_answered, 10);
+        let expected =
+            AnswerCounters { ids: 2, redirect: 1, leader_unavailable: 1, timed_out: 1, ..Default::default() };
+        assert_eq!(counters.answers, expected);
     }
 }

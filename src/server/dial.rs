@@ -21,11 +21,13 @@ use super::token::Source;
 use crate::node::Input;
 use crate::peer::{self, Decoder, Frame, Hello, PROTOCOL_VERSION, Refuse};
 
-/// Whether an attempt failed because the other machine said that nobody listens there.
+/// What the addresses tried so far say of the process at the other end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Refused {
-    Yes,
-    No,
+pub(super) enum Listener {
+    /// None that was tried did anything but refuse the connection (ECONNREFUSED): nobody listens there.
+    Absent,
+    /// Nothing: one failed in another way.
+    Unknown,
 }
 
 impl Links {
@@ -39,7 +41,7 @@ impl Links {
                     self.on_connect_failed(ctx, key, &timed_out("connecting"));
                 }
                 LinkState::Greeting { until, .. } if until <= ctx.now() => {
-                    self.on_dial_failed(ctx, key, &timed_out("the handshake"), Refused::No);
+                    self.on_dial_failed(ctx, key, &timed_out("the handshake"), Listener::Unknown);
                 }
                 LinkState::Waiting { .. }
                 | LinkState::Resolving { .. }
@@ -59,8 +61,8 @@ impl Links {
             // The link may have gone since it asked.
             let Some((key, _)) = waiting else { continue };
             match resolved.addresses {
-                Ok(addresses) => self.connect(ctx, key, addresses, Refused::Yes),
-                Err(error) => self.on_dial_failed(ctx, key, &error, Refused::No),
+                Ok(addresses) => self.connect(ctx, key, addresses, Listener::Absent),
+                Err(error) => self.on_dial_failed(ctx, key, &error, Listener::Unknown),
             }
         }
     }
@@ -89,16 +91,18 @@ impl Links {
                 ReadOutcome::Bytes(n) => &buffer[..n],
                 ReadOutcome::NotNow => return,
                 ReadOutcome::End => {
-                    return self.on_dial_failed(ctx, key, &"closed in the handshake", Refused::No);
+                    return self.on_dial_failed(ctx, key, &"closed in the handshake", Listener::Unknown);
                 }
-                ReadOutcome::Broken(error) => return self.on_dial_failed(ctx, key, &error, Refused::No),
+                ReadOutcome::Broken(error) => {
+                    return self.on_dial_failed(ctx, key, &error, Listener::Unknown);
+                }
             };
             match decoder.next_frame(&mut input) {
                 Ok(None) => {}
                 Ok(Some(frame)) => return self.on_greeted(ctx, key, &frame),
                 Err(error) => {
                     ctx.counters.count_bad_frame(error.label());
-                    return self.on_dial_failed(ctx, key, &error, Refused::No);
+                    return self.on_dial_failed(ctx, key, &error, Listener::Unknown);
                 }
             }
         }
@@ -132,7 +136,7 @@ impl Links {
         ctx: &mut Context,
         key: usize,
         reason: &dyn Display,
-        refused: Refused,
+        listener: Listener,
     ) {
         let link = &mut self.links[key];
         ctx.counters.dials_failed += 1;
@@ -142,7 +146,7 @@ impl Links {
             link.missed = true;
             log::info!("node {} at {} cannot be reached, trying on: {reason}", link.peer, link.address());
         }
-        if refused == Refused::Yes && link.broke {
+        if listener == Listener::Absent && link.broke {
             ctx.step(Input::PeerUnreachable(link.peer.id));
         }
         self.retry_later(ctx, key);
@@ -162,7 +166,7 @@ impl Links {
         let link = &mut self.links[key];
         log::debug!("dialling node {} at {}", link.peer, link.address());
         match link.address().parse::<SocketAddr>() {
-            Ok(address) => self.connect(ctx, key, vec![address], Refused::Yes),
+            Ok(address) => self.connect(ctx, key, vec![address], Listener::Absent),
             Err(_) => {
                 let question = self.resolver.ask(link.address());
                 link.state = LinkState::Resolving { question };
@@ -170,36 +174,36 @@ impl Links {
         }
     }
 
-    /// Tries the addresses in turn. `refused` says whether all that were tried before refused.
-    fn connect(&mut self, ctx: &mut Context, key: usize, addresses: Vec<SocketAddr>, mut refused: Refused) {
+    /// Tries the addresses in turn. `listener` is what those tried before say.
+    fn connect(&mut self, ctx: &mut Context, key: usize, addresses: Vec<SocketAddr>, mut listener: Listener) {
         let mut rest = addresses;
         let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
         while !rest.is_empty() {
             match begin_connect(ctx, key, rest.remove(0)) {
                 Ok(stream) => {
                     let until = ctx.now().plus(CONNECT_US_MAX);
-                    self.links[key].state = LinkState::Connecting { stream, until, rest, refused };
+                    self.links[key].state = LinkState::Connecting { stream, until, rest, listener };
                     return;
                 }
                 Err(error) => {
-                    refused = still_refused(refused, &error);
+                    listener = still_absent(listener, &error);
                     failure = error;
                 }
             }
         }
-        self.on_dial_failed(ctx, key, &failure, refused);
+        self.on_dial_failed(ctx, key, &failure, listener);
     }
 
     /// One address has failed: on to the next.
     fn on_connect_failed(&mut self, ctx: &mut Context, key: usize, error: &io::Error) {
         let link = &mut self.links[key];
-        let LinkState::Connecting { rest, refused, .. } = &mut link.state else { return };
-        let refused = still_refused(*refused, error);
+        let LinkState::Connecting { rest, listener, .. } = &mut link.state else { return };
+        let listener = still_absent(*listener, error);
         let rest = std::mem::take(rest);
         if rest.is_empty() {
-            self.on_dial_failed(ctx, key, error, refused);
+            self.on_dial_failed(ctx, key, error, listener);
         } else {
-            self.connect(ctx, key, rest, refused);
+            self.connect(ctx, key, rest, listener);
         }
     }
 
@@ -240,7 +244,7 @@ impl Links {
             | Frame::AdminRequest(_)
             | Frame::AdminResponse(_) => {
                 ctx.counters.count_bad_frame("unexpected");
-                self.on_dial_failed(ctx, key, &"it answered what no node answers", Refused::No);
+                self.on_dial_failed(ctx, key, &"it answered what no node answers", Listener::Unknown);
             }
         }
     }
@@ -282,7 +286,7 @@ impl Links {
             link.missed = true;
             log::warn!("node {id} at {address} refuses this node, trying on: {reason}");
         }
-        self.on_dial_failed(ctx, key, &reason, Refused::No);
+        self.on_dial_failed(ctx, key, &reason, Listener::Unknown);
     }
 }
 
@@ -309,9 +313,11 @@ pub(super) fn configure(stream: &TcpStream) {
     }
 }
 
-fn still_refused(before: Refused, error: &io::Error) -> Refused {
-    let this = if error.kind() == io::ErrorKind::ConnectionRefused { Refused::Yes } else { Refused::No };
-    if before == Refused::Yes { this } else { Refused::No }
+/// What the addresses tried before and one that has failed say together.
+fn still_absent(before: Listener, error: &io::Error) -> Listener {
+    let this =
+        if error.kind() == io::ErrorKind::ConnectionRefused { Listener::Absent } else { Listener::Unknown };
+    if before == Listener::Absent { this } else { Listener::Unknown }
 }
 
 fn timed_out(what: &str) -> io::Error {
@@ -326,8 +332,8 @@ mod tests {
     fn a_peer_counts_as_gone_only_where_each_of_its_addresses_refused() {
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
         let unreachable = io::Error::from(io::ErrorKind::HostUnreachable);
-        assert_eq!(still_refused(Refused::Yes, &refused), Refused::Yes);
-        assert_eq!(still_refused(Refused::Yes, &unreachable), Refused::No);
-        assert_eq!(still_refused(Refused::No, &refused), Refused::No);
+        assert_eq!(still_absent(Listener::Absent, &refused), Listener::Absent);
+        assert_eq!(still_absent(Listener::Absent, &unreachable), Listener::Unknown);
+        assert_eq!(still_absent(Listener::Unknown, &refused), Listener::Unknown);
     }
 }

@@ -14,7 +14,7 @@ use slab::Slab;
 
 use super::backoff::Backoff;
 use super::context::Context;
-use super::dial::Refused;
+use super::dial::Listener;
 use super::limits::LINK_OUTPUT_BYTES_MAX;
 use super::narrate::{self, LogLimit};
 use super::peer_connections::PeerConnections;
@@ -78,7 +78,7 @@ pub(super) enum LinkState {
         /// What to try next.
         rest: Vec<SocketAddr>,
         /// Whether every address tried before this one refused.
-        refused: Refused,
+        listener: Listener,
     },
     /// Has said Hello.
     Greeting { stream: TcpStream, decoder: Box<Decoder>, until: Micros },
@@ -188,15 +188,18 @@ impl Links {
         }
     }
 
-    /// Says which members say nothing to this node, which leads since `led_since`: their processes hang or
-    /// have ended, or what they send does not arrive.
-    pub(super) fn watch_silence(&mut self, ctx: &Context, led_since: Micros, patience_us: u64) {
+    /// Says which members have been silent for longer than `patience_us`, counted from `silence_from` at the
+    /// earliest, to this node, which leads: their processes hang or have ended, or what they send does not
+    /// arrive.
+    pub(super) fn watch_silence(&mut self, ctx: &Context, silence_from: Micros, patience_us: u64) {
         for (_, link) in &mut self.links {
-            let silence_us = link.silence_us(ctx.now(), led_since);
+            let silence_us = link.silence_us(ctx.now(), silence_from);
             let is_silent = silence_us >= patience_us && ctx.membership.contains(link.peer);
             if is_silent && !link.is_silent {
                 log::warn!("{}", narrate::silence_line(link.peer.id, link.is_up(), silence_us));
-            } else if link.is_silent && !is_silent && link.last_heard.is_some_and(|heard| heard >= led_since)
+            } else if link.is_silent
+                && !is_silent
+                && link.last_heard.is_some_and(|heard| heard >= silence_from)
             {
                 log::info!("node {} is heard again", link.peer);
             }
@@ -249,7 +252,7 @@ impl Links {
         match link.output.flush(stream) {
             Ok(sent) => ctx.counters.peer_bytes_sent += sent as u64,
             Err(error) if link.is_up() => self.on_broken(ctx, key, &error),
-            Err(error) => self.on_dial_failed(ctx, key, &error, Refused::No),
+            Err(error) => self.on_dial_failed(ctx, key, &error, Listener::Unknown),
         }
     }
 }
@@ -279,9 +282,9 @@ impl Link {
         matches!(self.state, LinkState::Up { .. })
     }
 
-    /// For how long it has said nothing to this node, which leads since `led_since`.
-    fn silence_us(&self, now: Micros, led_since: Micros) -> u64 {
-        now.since(self.last_heard.unwrap_or(self.made_at).max(led_since))
+    /// For how long it has said nothing to this node, counted from `silence_from` at the earliest.
+    fn silence_us(&self, now: Micros, silence_from: Micros) -> u64 {
+        now.since(self.last_heard.unwrap_or(self.made_at).max(silence_from))
     }
 
     /// Where to dial: whoever announces an address is there, whatever was recorded before. But others could

@@ -35,9 +35,10 @@ pub(super) fn content(
     match page {
         // That it is answered at all says that the loop turns; after a write that failed only a restart
         // helps.
-        Page::Health => word(if ctx.node.raft().is_muted() { Err("failed") } else { Ok("ok") }),
-        Page::Ready { leader: false } => word(Readiness::of(ctx).to_serve()),
-        Page::Ready { leader: true } => word(Readiness::of(ctx).to_lead()),
+        Page::Health if ctx.node.raft().is_muted() => Verdict::bad("failed").content(),
+        Page::Health => Verdict::good("ok").content(),
+        Page::Ready { leader: false } => ServiceState::of(ctx).to_serve().content(),
+        Page::Ready { leader: true } => ServiceState::of(ctx).to_lead().content(),
         Page::Status => {
             Content { ok: true, content_type: "application/json", body: status::json(ctx, view.links) }
         }
@@ -51,16 +52,16 @@ pub(super) fn content(
 
 /// What readiness depends on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Readiness {
+struct ServiceState {
     leads: bool,
     knows_leader: bool,
     write_failed: bool,
     stopping: bool,
 }
 
-impl Readiness {
-    fn of(ctx: &Context) -> Readiness {
-        Readiness {
+impl ServiceState {
+    fn of(ctx: &Context) -> ServiceState {
+        ServiceState {
             leads: ctx.leads(),
             knows_leader: ctx.leader.is_some(),
             write_failed: ctx.node.raft().is_muted(),
@@ -68,29 +69,49 @@ impl Readiness {
         }
     }
 
-    /// A word of why this node can serve now, or not.
-    fn to_serve(self) -> Result<&'static str, &'static str> {
+    /// Whether this node can serve now.
+    fn to_serve(self) -> Verdict {
         if self.write_failed {
-            Err("failed")
+            Verdict::bad("failed")
         } else if self.stopping {
             // It still serves for a moment; nobody new is to be sent here.
-            Err("stopping")
+            Verdict::bad("stopping")
         } else if !self.leads && !self.knows_leader {
-            Err("leaderless")
+            Verdict::bad("leaderless")
         } else {
-            Ok("ready")
+            Verdict::good("ready")
         }
     }
 
-    /// A word of why this node can serve now as the leader, or not.
-    fn to_lead(self) -> Result<&'static str, &'static str> {
-        self.to_serve().and(if self.leads { Ok("leader") } else { Err("follower") })
+    /// Whether this node can serve now as the leader.
+    fn to_lead(self) -> Verdict {
+        match self.to_serve() {
+            Verdict { ok: true, .. } if self.leads => Verdict::good("leader"),
+            Verdict { ok: true, .. } => Verdict::bad("follower"),
+            verdict => verdict,
+        }
     }
 }
 
-fn word(word: Result<&'static str, &'static str>) -> Content {
-    let (Ok(text) | Err(text)) = word;
-    Content { ok: word.is_ok(), content_type: "text/plain", body: format!("{text}\n") }
+/// Whether all is well, and a word that says why or why not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Verdict {
+    ok: bool,
+    word: &'static str,
+}
+
+impl Verdict {
+    const fn good(word: &'static str) -> Verdict {
+        Verdict { ok: true, word }
+    }
+
+    const fn bad(word: &'static str) -> Verdict {
+        Verdict { ok: false, word }
+    }
+
+    fn content(self) -> Content {
+        Content { ok: self.ok, content_type: "text/plain", body: format!("{}\n", self.word) }
+    }
 }
 
 #[cfg(test)]
@@ -99,24 +120,28 @@ mod tests {
 
     #[test]
     fn a_node_is_ready_where_it_can_serve_and_leads_where_it_leads() {
-        let follower = Readiness { leads: false, knows_leader: true, write_failed: false, stopping: false };
-        let leader = Readiness { leads: true, ..follower };
-        let lost = Readiness { knows_leader: false, ..follower };
-        for (readiness, ready, leads) in [
-            (follower, Ok("ready"), Err("follower")),
-            (leader, Ok("ready"), Ok("leader")),
-            (lost, Err("leaderless"), Err("leaderless")),
-            (Readiness { stopping: true, ..leader }, Err("stopping"), Err("stopping")),
-            (Readiness { write_failed: true, ..leader }, Err("failed"), Err("failed")),
+        let follower =
+            ServiceState { leads: false, knows_leader: true, write_failed: false, stopping: false };
+        let leader = ServiceState { leads: true, ..follower };
+        let lost = ServiceState { knows_leader: false, ..follower };
+        for (state, ready, leads) in [
+            (follower, Verdict::good("ready"), Verdict::bad("follower")),
+            (leader, Verdict::good("ready"), Verdict::good("leader")),
+            (lost, Verdict::bad("leaderless"), Verdict::bad("leaderless")),
+            (ServiceState { stopping: true, ..leader }, Verdict::bad("stopping"), Verdict::bad("stopping")),
+            (ServiceState { write_failed: true, ..leader }, Verdict::bad("failed"), Verdict::bad("failed")),
         ] {
-            assert_eq!(readiness.to_serve(), ready, "{readiness:?}");
-            assert_eq!(readiness.to_lead(), leads, "{readiness:?}");
+            assert_eq!(state.to_serve(), ready, "{state:?}");
+            assert_eq!(state.to_lead(), leads, "{state:?}");
         }
     }
 
     #[test]
-    fn a_word_is_a_line_and_tells_good_from_bad() {
-        assert_eq!(word(Ok("a")), Content { ok: true, content_type: "text/plain", body: "a\n".to_owned() });
-        assert!(!word(Err("b")).ok);
+    fn a_verdict_is_shown_as_a_line() {
+        assert_eq!(
+            Verdict::good("a").content(),
+            Content { ok: true, content_type: "text/plain", body: "a\n".to_owned() }
+        );
+        assert!(!Verdict::bad("b").content().ok);
     }
 }
