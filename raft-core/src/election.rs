@@ -107,18 +107,28 @@ impl Raft {
 
     /// A follower has heard nothing for too long.
     pub(crate) fn on_election_timeout(&mut self) {
-        let RoleState::Follower(Follower { pace, leader, .. }) = self.role else { return };
-        // While the vote that may decide this election is being written, its own candidacy would wait behind
-        // that. Where disks take longer than elections, each term would begin before the last can end.
-        let votes = leader.is_none() && self.hard_state.voted_for.is_some();
-        let is_voting = votes && !self.persistence.is_hard_state_durable();
-        if self.may_campaign() && (pace != Pace::Patient || !is_voting) {
+        let RoleState::Follower(Follower { pace, .. }) = self.role else { return };
+        if self.may_campaign() && !self.is_voting() {
             self.start_pre_vote(pace);
         } else {
             // It cannot become leader, or not yet, but it should no longer name one that is silent.
             let deadline = self.random_election_deadline();
             self.role = RoleState::Follower(Follower::waiting(self.now, deadline));
         }
+    }
+
+    /// Whether this node's vote in an election that may still be decided by it is being written. A candidacy
+    /// of its own, or the one of another that it would then vote for, would wait behind that vote: if disks
+    /// take longer than elections, each term would begin before the last one can end. If the leader's process
+    /// is known to be gone, the vote may have been for that, and nothing is waited for.
+    pub(crate) fn is_voting(&self) -> bool {
+        let undecided = match &self.role {
+            RoleState::Follower(Follower { leader, pace, .. }) => leader.is_none() && *pace == Pace::Patient,
+            RoleState::PreCandidate(PreCandidate { pace, .. }) => *pace == Pace::Patient,
+            RoleState::Candidate(_) => true,
+            RoleState::Leader(_) | RoleState::Muted(_) => false,
+        };
+        undecided && self.hard_state.voted_for.is_some() && !self.persistence.is_hard_state_durable()
     }
 
     /// Nobody has decided the pre-vote.

@@ -6,13 +6,13 @@ use crate::roles::RoleState;
 use crate::types::Peer;
 
 impl Raft {
-    /// Receiver: yes, if it would be a new term, the log is up to date (Raft §5.4.1), and no leader is at
-    /// work.
+    /// Receiver: yes, if it would be a new term, the log is up to date (Raft §5.4.1), no leader is at work, and
+    /// no earlier election waits for this node's vote.
     pub(crate) fn on_pre_vote(&mut self, from: Peer, m: PreVote) {
         let term = self.hard_state.current_term;
         let electable = m.next_term > term && self.log.is_up_to_date(m.last_log_index, m.last_log_term);
         let hears_leader = self.hears_leader();
-        let vote_granted = electable && !hears_leader && !self.has_promised_support();
+        let vote_granted = electable && !hears_leader && !self.has_promised_support() && !self.is_voting();
         if electable
             && hears_leader
             && let RoleState::Follower(follower) = &mut self.role

@@ -475,28 +475,39 @@ fn a_candidate_whose_own_vote_is_not_durable_waits_for_it_and_enters_no_further_
     assert_eq!(cluster.role(1), Role::Leader);
 }
 
-/// Their disks take three election timeouts for a transaction, which holds what waited when it began. Whoever
-/// began another term meanwhile would only have them write another vote.
+/// Whether anybody is elected while the disks of the `slow` take three election timeouts for a transaction, which
+/// holds what waited when it began, and node `down` does not run.
+fn elected_on_slow_disks(mut cluster: Cluster, slow: &[u64], down: Option<u64>) -> bool {
+    cluster.stalled.extend(slow);
+    cluster.down.extend(down);
+    (0..20).any(|_| {
+        let taken: Vec<(u64, usize)> =
+            slow.iter().map(|number| (*number, cluster.node(*number).disk.pending())).collect();
+        cluster.pass(3 * ELECTION_TIMEOUT_US);
+        for (number, writes) in taken {
+            for _ in 0..writes {
+                cluster.sync_one(number);
+            }
+        }
+        cluster.settle();
+        cluster.leader().is_some()
+    })
+}
+
+/// Whoever began another term meanwhile would only have them write another vote.
 #[test]
 fn voters_whose_disks_take_longer_than_their_election_timeouts_elect_somebody() {
     for slow in [&[2, 3][..], &[1, 2, 3]] {
-        let mut cluster = Cluster::new(&[1, 2, 3]);
-        cluster.stalled.extend(slow);
-        let transactions = 20;
-        let elected = (0..transactions).any(|_| {
-            let taken: Vec<(u64, usize)> =
-                slow.iter().map(|number| (*number, cluster.node(*number).disk.pending())).collect();
-            cluster.pass(3 * ELECTION_TIMEOUT_US);
-            for (number, writes) in taken {
-                for _ in 0..writes {
-                    cluster.sync_one(number);
-                }
-            }
-            cluster.settle();
-            cluster.leader().is_some()
-        });
-        assert!(elected, "{transactions} transactions at {slow:?}, and nobody leads");
+        assert!(elected_on_slow_disks(Cluster::new(&[1, 2, 3]), slow, None), "slow: {slow:?}");
     }
+}
+
+/// Nor may those begin another term whose own votes are durable soon: they need the slow ones' votes.
+#[test]
+fn voters_with_quick_disks_wait_for_the_votes_of_those_with_slow_ones() {
+    assert!(elected_on_slow_disks(Cluster::new(&[1, 2, 3, 4, 5]), &[4, 5], Some(1)));
+    let logs: [(u64, &[u64]); 3] = [(1, &[1]), (2, &[]), (3, &[])];
+    assert!(elected_on_slow_disks(Cluster::with_logs(&logs), &[1, 3], None));
 }
 
 /// Node 1 as a candidate, whose requests were lost.
