@@ -4,7 +4,6 @@
 //! nothing durable: it never waits for a disk.
 
 use crate::io::Audience;
-use crate::membership::Membership;
 use crate::message::{Heartbeat, HeartbeatResponse, Message};
 use crate::progress::Progress;
 use crate::raft::Raft;
@@ -65,20 +64,7 @@ impl Raft {
     /// Whether a majority of the voters has said anything within an election timeout.
     fn hears_quorum(&self) -> bool {
         let heard = |p: &Progress| self.now.since(p.last_heard) < self.config.election_timeout_us;
-        self.leads_quorum_of(self.log.membership(), heard)
-    }
-
-    /// Whether a majority of these voters is this leader itself and those whose progress counts.
-    pub(crate) fn leads_quorum_of(
-        &self,
-        membership: &Membership,
-        counts: impl Fn(&Progress) -> bool,
-    ) -> bool {
-        let RoleState::Leader(leader) = &self.role else { return false };
-        let me = self.config.me.id;
-        let counted =
-            membership.voters().filter(|id| *id == me || leader.progress.get(id).is_some_and(&counts));
-        counted.count() >= membership.quorum()
+        self.leads_majority(self.log.membership(), heard)
     }
 
     /// Sends the current round to every member: the others must hear of this leader too. Where there is a

@@ -16,7 +16,6 @@
 use alloc::collections::VecDeque;
 
 use crate::config::LEASE_ROUNDS_MAX;
-use crate::quorum::quorum_max;
 use crate::raft::Raft;
 use crate::roles::RoleState;
 use crate::types::{Micros, Peer, Round};
@@ -112,16 +111,9 @@ impl Raft {
         if leader.lease_rounds.is_none() || leader.first_index > self.commit_index {
             return false;
         }
-        let membership = self.log.membership();
-        let me = self.config.me.id;
-        let until = membership.voters().map(|id| {
-            if id == me {
-                Micros(u64::MAX)
-            } else {
-                leader.progress.get(&id).map_or(Micros(0), |p| p.supports_until)
-            }
-        });
-        quorum_max(until, membership.quorum()).is_some_and(|until| self.now < until)
+        let for_ever = Micros(u64::MAX);
+        let until = self.reached_by_majority(self.log.membership(), for_ever, |p| p.supports_until);
+        until.is_some_and(|until| self.now < until)
     }
 
     /// Gives the lease up, for good in this term: somebody is about to be told to campaign.

@@ -1,5 +1,6 @@
-//! A node whose disk has failed. It can promise nothing any more, so it says nothing; it only watches who
-//! leads, so that its driver can send clients there. What it learns is kept in memory alone.
+//! A node whose disk has failed. It can no longer promise anything, so it sends no messages. If it led, it
+//! first sends a single TimeoutNow, which promises nothing. From then on it only watches who leads, so that
+//! its driver can send clients there. What it learns is kept in memory alone.
 
 use crate::admission::{TERM_MAX, term_of};
 use crate::io::{HardState, Input, Output, ProposalOutcome};
@@ -9,7 +10,8 @@ use crate::roles::{Muted, RoleState};
 use crate::types::{Micros, Peer};
 
 impl Raft {
-    /// A write failed: hands over to whoever has everything, and takes no further part.
+    /// A write failed. A leader tells another voter to campaign: of those heard within an election timeout, the
+    /// one that has most of the log, which may not be all of it. The node then takes no further part.
     pub(crate) fn on_write_failed(&mut self) {
         self.tell_best_to_campaign();
         self.lose_proposals();

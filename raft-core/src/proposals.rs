@@ -90,9 +90,9 @@ impl Raft {
     /// where it is not, nothing else ever is: not without those whose absence is why.
     fn check_quorum_of(&self, membership: &Membership) -> Result<(), ChangeRefused> {
         let lives = |p: &Progress| p.is_responsive(self.now, self.config.election_timeout_us);
-        if self.leads_quorum_of(membership, |p| lives(p) && p.match_index > LogIndex(0)) {
+        if self.leads_majority(membership, |p| lives(p) && p.match_index > LogIndex(0)) {
             Ok(())
-        } else if self.leads_quorum_of(membership, lives) {
+        } else if self.leads_majority(membership, lives) {
             // A new leader takes everybody for alive, until they have had the time to say so.
             Err(ChangeRefused::LeaderTooNew)
         } else {

@@ -1,10 +1,40 @@
-//! What a majority has reached.
+//! What a majority has reached, as its leader knows it.
+
+use crate::membership::Membership;
+use crate::progress::Progress;
+use crate::raft::Raft;
+use crate::roles::RoleState;
+
+impl Raft {
+    /// The largest value that a majority of the voters in `membership` has reached. This leader, if it votes
+    /// there, has reached `own`; another voter has reached what `reached` makes of its progress, or the
+    /// default if none is known. `None` if this node does not lead, or if nobody votes.
+    pub(crate) fn reached_by_majority<T: Copy + Default + Ord>(
+        &self,
+        membership: &Membership,
+        own: T,
+        reached: impl Fn(&Progress) -> T,
+    ) -> Option<T> {
+        let RoleState::Leader(leader) = &self.role else { return None };
+        let me = self.config.me.id;
+        let values = membership
+            .voters()
+            .map(|id| if id == me { own } else { leader.progress.get(&id).map_or(T::default(), &reached) });
+        quorum_max(values, membership.quorum())
+    }
+
+    /// Whether the voters in `membership` whose progress counts, with this leader if it votes there, are a
+    /// majority.
+    pub(crate) fn leads_majority(&self, membership: &Membership, counts: impl Fn(&Progress) -> bool) -> bool {
+        self.reached_by_majority(membership, true, counts) == Some(true)
+    }
+}
 
 /// The largest value that at least `quorum` of `values` reach; `None` where there are fewer than `quorum`.
 ///
 /// Quadratic in the number of voters, of which there are a handful, and without a list of its own: it runs
 /// for every acknowledgement.
-pub(crate) fn quorum_max<T: Ord>(values: impl Iterator<Item = T> + Clone, quorum: usize) -> Option<T> {
+fn quorum_max<T: Ord>(values: impl Iterator<Item = T> + Clone, quorum: usize) -> Option<T> {
     let reached = |value: &T| values.clone().filter(|other| other >= value).count() >= quorum;
     values.clone().filter(reached).max()
 }

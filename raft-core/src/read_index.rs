@@ -9,7 +9,6 @@
 use crate::config::BARRIERS_MAX;
 use crate::heartbeat::Recipients;
 use crate::io::{Audience, Confirmation, Output};
-use crate::quorum::quorum_max;
 use crate::raft::Raft;
 use crate::roles::{Barrier, RoleState};
 use crate::types::{BarrierId, Round};
@@ -66,14 +65,6 @@ impl Raft {
     /// once.
     fn confirmed_round(&self) -> Option<Round> {
         let RoleState::Leader(leader) = &self.role else { return None };
-        let membership = self.log.membership();
-        let answered = membership.voters().map(|id| {
-            if id == self.config.me.id {
-                leader.round
-            } else {
-                leader.progress.get(&id).map_or(Round(0), |p| p.acked_round)
-            }
-        });
-        quorum_max(answered, membership.quorum())
+        self.reached_by_majority(self.log.membership(), leader.round, |p| p.acked_round)
     }
 }

@@ -4,7 +4,6 @@ use crate::io::DropReason;
 use crate::log::{Entry, Payload};
 use crate::message::{AppendEntries, InstallSnapshot, Message};
 use crate::progress::ProgressState;
-use crate::quorum::quorum_max;
 use crate::raft::Raft;
 use crate::roles::RoleState;
 use crate::types::{LogIndex, NodeId, Peer};
@@ -85,17 +84,9 @@ impl Raft {
     /// Commits what a majority of the voters holds durably, if it is of this term (§5.4.2); everything before
     /// it is committed with it. This node counts itself only as far as its own disk has come.
     pub(crate) fn advance_commit_index(&mut self) {
-        let RoleState::Leader(leader) = &self.role else { return };
-        let membership = self.log.membership();
-        let me = self.config.me.id;
-        let durable = membership.voters().map(|id| {
-            if id == me {
-                self.persistence.durable_index()
-            } else {
-                leader.progress.get(&id).map_or(LogIndex(0), |p| p.match_index)
-            }
-        });
-        let Some(index) = quorum_max(durable, membership.quorum()) else { return };
+        let durable_here = self.persistence.durable_index();
+        let durable = self.reached_by_majority(self.log.membership(), durable_here, |p| p.match_index);
+        let Some(index) = durable else { return };
         if index > self.commit_index && self.log.term_at(index) == Some(self.hard_state.current_term) {
             self.commit_to(index);
             self.on_commit_advanced();

@@ -15,7 +15,7 @@ pub(crate) enum RoleState {
     PreCandidate(PreCandidate),
     Candidate(Candidate),
     Leader(Leader),
-    /// A write failed: it only watches who leads, and says nothing.
+    /// A write failed: it only watches who leads, and sends nothing.
     Muted(Muted),
 }
 
