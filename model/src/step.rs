@@ -153,6 +153,6 @@ fn change_of(change: Change) -> MembershipChange {
             let Peer { id, .. } = peer(number);
             MembershipChange::Add(id, member(number, Suffrage::Learner))
         }
-        Change::Remove(number) => MembershipChange::Remove(peer(number).id),
+        Change::Remove(number) => MembershipChange::Remove { id: peer(number).id, incarnation: None },
     }
 }

@@ -47,8 +47,13 @@ pub enum MembershipChange {
     Add(NodeId, Member),
     /// Makes a learner a voter. Leaders do this by themselves; drivers need not.
     Promote(NodeId),
-    /// Removes a member, in whichever life it is.
-    Remove(NodeId),
+    /// Removes a member.
+    Remove {
+        /// Which.
+        id: NodeId,
+        /// In which life; `None` for whichever it is in.
+        incarnation: Option<Incarnation>,
+    },
     /// Records new addresses of the member with this id and incarnation.
     Relocate {
         /// Which member, in which life.
@@ -74,7 +79,10 @@ pub enum ChangeRefused {
     NoSuchMember,
     /// The last voter cannot be removed: nothing would be left to agree.
     LastVoter,
-    /// Of the voters that would be left, no majority is at hand: nothing more could be agreed on.
+    /// Of the voters that would be left, no majority is known to have what was committed a moment ago: try
+    /// again. Their disks may be slow, or this leader may be too new to know.
+    VotersLag,
+    /// Of the voters that would be left, no majority is heard: nothing more could be agreed on.
     NoQuorumLeft,
 }
 
@@ -132,11 +140,15 @@ impl Membership {
                 let member = changed.members.get_mut(id).ok_or(ChangeRefused::NoSuchMember)?;
                 member.suffrage = Suffrage::Voter;
             }
-            MembershipChange::Remove(id) => {
-                if self.members.contains_key(id) && self.voters().all(|voter| voter == *id) {
+            MembershipChange::Remove { id, incarnation } => {
+                let present = self.members.get(id).ok_or(ChangeRefused::NoSuchMember)?;
+                if incarnation.is_some_and(|meant| meant != present.incarnation) {
+                    return Err(ChangeRefused::NoSuchMember);
+                }
+                if self.voters().all(|voter| voter == *id) {
                     return Err(ChangeRefused::LastVoter);
                 }
-                changed.members.remove(id).ok_or(ChangeRefused::NoSuchMember)?;
+                changed.members.remove(id);
             }
             MembershipChange::Relocate { peer, peer_address, client_address } => {
                 if !self.contains(*peer) {

@@ -9,7 +9,7 @@ use crate::membership::{ChangeRefused, Membership, MembershipChange, Suffrage};
 use crate::progress::Progress;
 use crate::raft::Raft;
 use crate::roles::{CatchUp, RoleState};
-use crate::types::{LogIndex, ProposalId};
+use crate::types::ProposalId;
 
 impl Raft {
     pub(crate) fn on_propose(&mut self, proposal: ProposalId, command: Arc<[u8]>) {
@@ -80,21 +80,27 @@ impl Raft {
             return Err(ChangeRefused::InProgress);
         }
         let changed = self.log.membership().changed(change)?;
-        if let (MembershipChange::Remove(_), Some(changed)) = (change, &changed) {
+        if let (MembershipChange::Remove { .. }, Some(changed)) = (change, &changed) {
             self.check_quorum_of(changed)?;
         }
         Ok(changed)
     }
 
     /// Whether a membership with fewer voters would be committed. It holds from when it is in the log, so
-    /// where it is not, nothing else ever is: not without those whose absence is why.
+    /// if it is not, nothing else ever is: not without those whose absence is why. A majority must be heard,
+    /// and have what was committed when the current round of catching up began: a disk that hangs does not
+    /// keep its node from answering heartbeats.
     fn check_quorum_of(&self, membership: &Membership) -> Result<(), ChangeRefused> {
+        let RoleState::Leader(leader) = &self.role else { return Err(ChangeRefused::LeaderTooNew) };
+        let goal = leader.catch_up.index;
         let lives = |p: &Progress| p.is_responsive(self.now, self.config.election_timeout_us);
-        if self.leads_majority(membership, |p| lives(p) && p.match_index > LogIndex(0)) {
+        let own = self.persistence.durable_index() >= goal;
+        let keep_up = self.reached_by_majority(membership, own, |p| lives(p) && p.match_index >= goal);
+        if keep_up == Some(true) {
             Ok(())
         } else if self.leads_majority(membership, lives) {
             // A new leader takes everybody for alive, until they have had the time to say so.
-            Err(ChangeRefused::LeaderTooNew)
+            Err(ChangeRefused::VotersLag)
         } else {
             Err(ChangeRefused::NoQuorumLeft)
         }

@@ -66,7 +66,9 @@ impl Wish {
 
     fn input(&self, operation: OperationId) -> Input {
         let change = match self {
-            Wish::Leave(peer) => MembershipChange::Remove(peer.id),
+            Wish::Leave(peer) => {
+                MembershipChange::Remove { id: peer.id, incarnation: Some(peer.incarnation) }
+            }
             Wish::Join(peer) => {
                 MembershipChange::Add(peer.id, member(*peer, slot_of(peer.id), Suffrage::Learner))
             }
@@ -192,8 +194,8 @@ fn is_settled(reason: ChangeRefused, wish: &Wish) -> bool {
         | (ChangeRefused::NoSuchMember, Wish::Move(..)) => true,
         // Its former life is still a member: that is being worked on.
         (ChangeRefused::IdTaken, Wish::Join(_)) => false,
-        // Others are down: they come back.
-        (ChangeRefused::NoQuorumLeft, Wish::Leave(_)) => false,
+        // Others are down, or slow: they come back.
+        (ChangeRefused::NoQuorumLeft | ChangeRefused::VotersLag, Wish::Leave(_)) => false,
         (reason, wish) => violated!("{wish:?} was refused: {reason:?}"),
     }
 }

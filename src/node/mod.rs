@@ -257,6 +257,7 @@ impl Node {
         self.step_raft(raft_core::Input::Wake);
         self.reserve();
         self.begin_round();
+        self.confirm_answers();
         self.forward();
     }
 
@@ -339,6 +340,7 @@ impl Node {
         if let Some(leadership) = &mut self.leadership {
             leadership.on_round_passed(barrier);
         }
+        self.say_confirmed(barrier);
     }
 
     fn on_committed(&mut self, entry: &Entry) {
@@ -394,7 +396,7 @@ impl Node {
         }
         if self.leadership.take().is_some() {
             self.turn_askers_away();
-            self.end_transfers(term);
+            self.end_operations(term);
         }
         if leader.is_some() {
             self.release_orphans();

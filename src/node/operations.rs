@@ -1,6 +1,9 @@
 //! Operators' requests: changes of membership and transfers of leadership.
 
-use raft_core::{ChangeRefused, MembershipChange, NodeId, ProposalId, ProposalOutcome, Term};
+use raft_core::{
+    Audience, BarrierId, ChangeRefused, Confirmation, MembershipChange, NodeId, ProposalId, ProposalOutcome,
+    Term,
+};
 
 use super::Node;
 use super::io::{OperationId, OperationOutcome, Output};
@@ -8,10 +11,9 @@ use crate::codec::MEMBERS_MAX;
 
 impl Node {
     pub(super) fn on_change_membership(&mut self, operation: OperationId, change: MembershipChange) {
-        let me = self.config.raft.me.id;
         if self.operations.is_full() {
             self.operation_done(operation, OperationOutcome::Busy);
-        } else if change == MembershipChange::Remove(me) && self.leadership.is_some() && self.others_vote() {
+        } else if self.removes_this_node(&change) && self.leadership.is_some() && self.others_vote() {
             // Whoever leads next removes this node without a moment in which nobody leads.
             self.operation_done(operation, OperationOutcome::HandingOver);
             self.step_raft(raft_core::Input::TransferLeadership { to: None });
@@ -52,17 +54,40 @@ impl Node {
         let Some(operation) = self.operations.end_change(proposal) else { return };
         let outcome = match outcome {
             ProposalOutcome::Committed(index) => OperationOutcome::Done { index },
-            ProposalOutcome::AlreadyDone => OperationOutcome::Done { index: self.raft.commit_index() },
+            ProposalOutcome::AlreadyDone => {
+                let index = self.raft.commit_index();
+                self.operations.add_answer(operation, OperationOutcome::Done { index });
+                return;
+            }
             ProposalOutcome::NotLeader if self.leadership.is_some() => OperationOutcome::HandingOver,
             ProposalOutcome::NotLeader => OperationOutcome::NotLeader { leader: self.raft.leader() },
             ProposalOutcome::Busy => OperationOutcome::Busy,
-            ProposalOutcome::Refused(ChangeRefused::InProgress | ChangeRefused::LeaderTooNew) => {
-                OperationOutcome::Busy
+            ProposalOutcome::Refused(
+                ChangeRefused::InProgress | ChangeRefused::LeaderTooNew | ChangeRefused::VotersLag,
+            ) => OperationOutcome::Busy,
+            ProposalOutcome::Refused(reason) => {
+                self.operations.add_answer(operation, OperationOutcome::Refused(reason));
+                return;
             }
-            ProposalOutcome::Refused(reason) => OperationOutcome::Refused(reason),
             ProposalOutcome::Unknown => OperationOutcome::Unknown,
         };
         self.operation_done(operation, outcome);
+    }
+
+    /// Begins a barrier for what this leader would say from memory.
+    pub(super) fn confirm_answers(&mut self) {
+        if self.operations.needs_barrier() {
+            self.last_barrier = self.last_barrier.next();
+            let barrier = self.last_barrier;
+            self.operations.on_barrier_begun(barrier);
+            let (asks, confirms) = (Audience::EveryVoter, Confirmation::Leadership);
+            self.step_raft(raft_core::Input::ReadBarrier { barrier, asks, confirms });
+        }
+    }
+
+    /// A barrier has passed: what it confirms is said.
+    pub(super) fn say_confirmed(&mut self, barrier: BarrierId) {
+        self.outputs.extend(self.operations.confirm_answers(barrier).map(done));
     }
 
     /// Raft has given up the transfer under way.
@@ -71,9 +96,16 @@ impl Node {
     }
 
     /// This node leads no more, and the current term is `term`.
-    pub(super) fn end_transfers(&mut self, term: Term) {
+    pub(super) fn end_operations(&mut self, term: Term) {
         let commit_index = self.raft.commit_index();
+        self.outputs.extend(self.operations.disown_answers(self.leader).map(done));
         self.outputs.extend(self.operations.end_transfers(term, commit_index).map(done));
+    }
+
+    fn removes_this_node(&self, change: &MembershipChange) -> bool {
+        let me = self.config.raft.me;
+        matches!(change, MembershipChange::Remove { id, incarnation }
+            if *id == me.id && incarnation.is_none_or(|meant| meant == me.incarnation))
     }
 
     fn others_vote(&self) -> bool {

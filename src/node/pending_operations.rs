@@ -1,8 +1,9 @@
-//! The operators' requests that wait: changes of membership and transfers of leadership.
+//! The operators' requests that wait: changes of membership, transfers of leadership, and answers from a
+//! leader's memory that are to be confirmed.
 
 use std::collections::BTreeMap;
 
-use raft_core::{LogIndex, ProposalId, Term};
+use raft_core::{BarrierId, LogIndex, NodeId, ProposalId, Term};
 
 use super::io::{OperationId, OperationOutcome};
 
@@ -13,11 +14,23 @@ pub(crate) const OPERATIONS_MAX: usize = 64;
 pub(crate) struct PendingOperations {
     changes: BTreeMap<ProposalId, OperationId>,
     transfers: Vec<(OperationId, Term)>,
+    /// What this leader says of its membership without having changed it.
+    answers: Vec<Unconfirmed>,
+}
+
+/// An answer that holds if this node still led when the request arrived: another leader may have changed the
+/// membership meanwhile.
+#[derive(Clone, Copy, Debug)]
+struct Unconfirmed {
+    operation: OperationId,
+    outcome: OperationOutcome,
+    /// What confirms it; `None` if that has not begun.
+    barrier: Option<BarrierId>,
 }
 
 impl PendingOperations {
     pub(crate) fn is_full(&self) -> bool {
-        self.changes.len() + self.transfers.len() >= OPERATIONS_MAX
+        self.changes.len() + self.transfers.len() + self.answers.len() >= OPERATIONS_MAX
     }
 
     pub(crate) fn add_change(&mut self, proposal: ProposalId, operation: OperationId) {
@@ -26,6 +39,40 @@ impl PendingOperations {
 
     pub(crate) fn end_change(&mut self, proposal: ProposalId) -> Option<OperationId> {
         self.changes.remove(&proposal)
+    }
+
+    /// This is the answer if this node leads.
+    pub(crate) fn add_answer(&mut self, operation: OperationId, outcome: OperationOutcome) {
+        self.answers.push(Unconfirmed { operation, outcome, barrier: None });
+    }
+
+    /// Whether answers wait for which no barrier has begun.
+    pub(crate) fn needs_barrier(&self) -> bool {
+        self.answers.iter().any(|answer| answer.barrier.is_none())
+    }
+
+    /// A barrier begins that confirms all answers that are there.
+    pub(crate) fn on_barrier_begun(&mut self, barrier: BarrierId) {
+        for answer in &mut self.answers {
+            answer.barrier = answer.barrier.or(Some(barrier));
+        }
+    }
+
+    /// A barrier has passed, and with it all before it: gives what it confirms.
+    pub(crate) fn confirm_answers(
+        &mut self,
+        passed: BarrierId,
+    ) -> impl Iterator<Item = (OperationId, OperationOutcome)> + '_ {
+        let confirmed = move |answer: &mut Unconfirmed| answer.barrier.is_some_and(|b| b <= passed);
+        self.answers.extract_if(.., confirmed).map(|answer| (answer.operation, answer.outcome))
+    }
+
+    /// Leadership has ended: nothing confirms what is left.
+    pub(crate) fn disown_answers(
+        &mut self,
+        leader: Option<NodeId>,
+    ) -> impl Iterator<Item = (OperationId, OperationOutcome)> + '_ {
+        self.answers.drain(..).map(move |answer| (answer.operation, OperationOutcome::NotLeader { leader }))
     }
 
     /// A transfer was begun by the leader of `term`.

@@ -129,8 +129,8 @@ impl Node {
         let Some(leadership) = &mut self.leadership else { return };
         if let Some(covers) = leadership.next_round(&self.requests) {
             self.counts.rounds.note(covers);
-            let barrier = self.last_barrier.next();
-            self.last_barrier = barrier;
+            self.last_barrier = self.last_barrier.next();
+            let barrier = self.last_barrier;
             leadership.on_round_begun(barrier, self.requests.latest());
             let asks = self.thrift.begin_round(covers);
             // What an answer rests on is the window, which is this leader's: nothing of the state is read.

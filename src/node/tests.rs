@@ -360,7 +360,8 @@ fn the_log_is_compacted_however_many_entries_there_are() {
 fn a_leader_that_is_to_be_removed_hands_over_and_the_next_leader_removes_it() {
     let mut bench = Bench::new(3, 1_000, 1);
     let first = bench.leader();
-    let change = MembershipChange::Remove(peer(u64::try_from(first).unwrap() + 1).id);
+    let change =
+        MembershipChange::Remove { id: peer(u64::try_from(first).unwrap() + 1).id, incarnation: None };
     bench.give(first, Input::ChangeMembership { operation: OperationId(1), change: change.clone() });
     assert_eq!(bench.operations, [(OperationId(1), OperationOutcome::HandingOver)]);
     let second = bench.leader();
@@ -377,7 +378,7 @@ fn a_leader_that_is_to_be_removed_hands_over_and_the_next_leader_removes_it() {
 fn the_last_member_cannot_be_removed() {
     let mut bench = Bench::new(1, 1_000, 1);
     let leader = bench.leader();
-    let change = MembershipChange::Remove(peer(1).id);
+    let change = MembershipChange::Remove { id: peer(1).id, incarnation: None };
     bench.give(leader, Input::ChangeMembership { operation: OperationId(1), change });
     let refused = OperationOutcome::Refused(ChangeRefused::LastVoter);
     assert_eq!(bench.operations, [(OperationId(1), refused)]);

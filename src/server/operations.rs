@@ -82,13 +82,7 @@ impl Operations {
                 (Asked::Join(peer.id), MembershipChange::Add(peer.id, member))
             }
             AdminRequest::Remove { cluster: _, id, incarnation } => {
-                let present = ctx.membership.peer(id).map(|peer| peer.incarnation);
-                if ctx.leads() && incarnation.is_some() && present != incarnation {
-                    let response = AdminResponse::Refused(RefusedReason::NoSuchMember);
-                    narrate_refusal(Asked::Remove(id), &response);
-                    return Some(response);
-                }
-                (Asked::Remove(id), MembershipChange::Remove(id))
+                (Asked::Remove(id), MembershipChange::Remove { id, incarnation })
             }
         };
         let operation = self.add(Purpose::Operator { connection, asked });
@@ -214,7 +208,7 @@ fn response(me: &Me, membership: &Membership, asked: Asked, outcome: OperationOu
         OperationOutcome::TransferFailed => AdminResponse::Refused(RefusedReason::TransferFailed),
         OperationOutcome::NoOtherVoter => AdminResponse::Refused(RefusedReason::NoOtherVoter),
         OperationOutcome::Refused(refused) => match refused {
-            ChangeRefused::InProgress | ChangeRefused::LeaderTooNew => {
+            ChangeRefused::InProgress | ChangeRefused::LeaderTooNew | ChangeRefused::VotersLag => {
                 AdminResponse::Retry(RetryReason::Busy)
             }
             ChangeRefused::IdTaken => AdminResponse::Refused(RefusedReason::IdTaken),
@@ -301,6 +295,7 @@ mod tests {
             (OperationOutcome::Unknown, RetryReason::Unknown),
             (OperationOutcome::Refused(ChangeRefused::InProgress), RetryReason::Busy),
             (OperationOutcome::Refused(ChangeRefused::LeaderTooNew), RetryReason::Busy),
+            (OperationOutcome::Refused(ChangeRefused::VotersLag), RetryReason::Busy),
         ] {
             assert_eq!(respond(outcome), AdminResponse::Retry(reason));
         }

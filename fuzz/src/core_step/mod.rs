@@ -131,7 +131,10 @@ pub(crate) fn change(bytes: &mut Bytes<'_>) -> MembershipChange {
     match bytes.below(4) {
         0 => MembershipChange::Add(peer.id, member(peer, Suffrage::Learner)),
         1 => MembershipChange::Promote(peer.id),
-        2 => MembershipChange::Remove(peer.id),
+        2 => MembershipChange::Remove {
+            id: peer.id,
+            incarnation: (bytes.below(2) == 0).then_some(peer.incarnation),
+        },
         _ => MembershipChange::Relocate {
             peer,
             peer_address: format!("host:{}", bytes.below(3)),

@@ -264,7 +264,7 @@ impl Cluster {
     }
 
     pub(crate) fn remove(&mut self, at: u64, number: u64) -> ProposalId {
-        self.change(at, MembershipChange::Remove(id(number)))
+        self.change(at, MembershipChange::Remove { id: id(number), incarnation: None })
     }
 
     pub(crate) fn barrier(&mut self, at: u64) -> BarrierId {

@@ -83,12 +83,30 @@ fn a_new_leader_removes_nobody_whom_the_others_may_need_before_it_knows_who_live
     cluster.settle();
     assert_eq!(cluster.role(2), Role::Leader);
     let proposal = cluster.remove(2, 1);
-    let refused = ProposalOutcome::Refused(ChangeRefused::LeaderTooNew);
+    let refused = ProposalOutcome::Refused(ChangeRefused::VotersLag);
     assert_eq!(outcome(&mut cluster, 2, proposal), Some(refused));
     cluster.pass(2 * ELECTION_TIMEOUT_US);
     let proposal = cluster.remove(2, 1);
     let refused = ProposalOutcome::Refused(ChangeRefused::NoQuorumLeft);
     assert_eq!(outcome(&mut cluster, 2, proposal), Some(refused));
+}
+
+/// A hung disk does not keep its node from answering heartbeats, but nothing would be committed any more if it
+/// were needed.
+#[test]
+fn a_voter_is_not_removed_while_a_disk_hangs_that_would_be_needed_without_it() {
+    // A leader whose own disk hangs has handed over by then.
+    for (hung, leader) in [(1, 2), (2, 1)] {
+        let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+        cluster.stalled.insert(hung);
+        cluster.propose(1, "not durable with one");
+        cluster.pass(2 * ELECTION_TIMEOUT_US);
+        assert_eq!(cluster.role(leader), Role::Leader);
+        let proposal = cluster.remove(leader, 3);
+        cluster.settle();
+        let refused = ProposalOutcome::Refused(ChangeRefused::VotersLag);
+        assert_eq!(outcome(&mut cluster, leader, proposal), Some(refused), "{hung} hangs");
+    }
 }
 
 /// §4.2.1: a new server is a learner until it has caught up, and the leader then makes it a voter.

@@ -182,7 +182,7 @@ impl World {
             MembershipChange::Add(me.id, joining(me))
         } else {
             let Some(removed) = self.rng.pick(&members) else { return };
-            MembershipChange::Remove(removed)
+            MembershipChange::Remove { id: removed, incarnation: None }
         };
         let proposal = ProposalId(self.next_number());
         self.step(leader, Input::ChangeMembership { proposal, change });

@@ -44,6 +44,7 @@ fn outcomes(node: &mut Node) -> Vec<OperationOutcome> {
 
 fn change(node: &mut Node, change: MembershipChange) -> Vec<OperationOutcome> {
     node.step(Micros(0), Input::ChangeMembership { operation: OperationId(1), change });
+    node.step(Micros(0), Input::Wake);
     outcomes(node)
 }
 
@@ -60,7 +61,7 @@ fn a_cluster_takes_members_up_to_its_bound_and_no_more_before_one_has_left() {
     assert_eq!(node.membership().members.len(), MEMBERS_MAX);
     assert_eq!(change(&mut node, add(101)), [OperationOutcome::TooManyMembers]);
     assert!(done(&change(&mut node, add(100))), "one that is a member already adds none");
-    assert!(done(&change(&mut node, MembershipChange::Remove(peer(100).id))));
+    assert!(done(&change(&mut node, MembershipChange::Remove { id: peer(100).id, incarnation: None })));
     assert!(done(&change(&mut node, add(101))));
 }
 
@@ -154,4 +155,49 @@ fn of_two_changes_each_gets_its_own_answer() {
     bench.pass(200_000);
     let first = bench.operations.last();
     assert!(matches!(first, Some((OperationId(1), OperationOutcome::Done { .. }))), "{first:?}");
+}
+
+fn remove(id: u64, incarnation: Option<Incarnation>) -> MembershipChange {
+    MembershipChange::Remove { id: peer(id).id, incarnation }
+}
+
+/// Another may lead by now, and have changed the membership.
+#[test]
+fn what_a_leader_says_of_its_membership_from_memory_is_said_once_a_majority_still_follows_it() {
+    let refused = |reason| OperationOutcome::Refused(reason);
+    let taken = MembershipChange::Add(
+        peer(3).id,
+        Member { incarnation: Incarnation(99), ..member(3, Suffrage::Learner).1 },
+    );
+    for (change, outcome) in [
+        (remove(9, None), refused(ChangeRefused::NoSuchMember)),
+        (remove(3, Some(Incarnation(99))), refused(ChangeRefused::NoSuchMember)),
+        (taken, refused(ChangeRefused::IdTaken)),
+    ] {
+        let mut bench = Bench::new(3, 1_000, 1);
+        let leader = bench.leader();
+        bench.give(leader, Input::ChangeMembership { operation: OperationId(1), change: change.clone() });
+        assert_eq!(bench.operations, [(OperationId(1), outcome)]);
+        bench.cut_off[leader] = true;
+        bench.give(leader, Input::ChangeMembership { operation: OperationId(2), change });
+        assert_eq!(bench.operations.len(), 1, "nobody has confirmed that it leads");
+        bench.pass(2 * SECOND);
+        let not_leader = OperationOutcome::NotLeader { leader: None };
+        assert_eq!(bench.operations.get(1), Some(&(OperationId(2), not_leader)));
+    }
+}
+
+/// Who asks a second time, because the answer takes long, must not take that for done.
+#[test]
+fn a_removal_that_is_not_committed_yet_is_under_way_and_not_done() {
+    let mut bench = Bench::new(3, 1_000, 1);
+    let leader = bench.leader();
+    let others = [(leader + 1) % 3, (leader + 2) % 3];
+    let gone = u64::try_from(others[1]).unwrap() + 1;
+    others.iter().for_each(|other| bench.cut_off[*other] = true);
+    for operation in [1, 2] {
+        let change = remove(gone, Some(peer(gone).incarnation));
+        bench.give(leader, Input::ChangeMembership { operation: OperationId(operation), change });
+    }
+    assert_eq!(bench.operations, [(OperationId(2), OperationOutcome::Busy)]);
 }

@@ -70,7 +70,7 @@ fn a_removal_is_told_to_whoever_is_removed_and_to_the_others() {
     let leader = bench.leader();
     let (gone, stays) = ((leader + 1) % 3, (leader + 2) % 3);
     let gone_peer = peer(u64::try_from(gone).unwrap() + 1);
-    let change = MembershipChange::Remove(gone_peer.id);
+    let change = MembershipChange::Remove { id: gone_peer.id, incarnation: Some(gone_peer.incarnation) };
     bench.give(leader, Input::ChangeMembership { operation: OperationId(1), change });
     bench.pass(SECOND);
     let mut told = bench.peers_removed.clone();
