@@ -4,7 +4,6 @@ use crate::io::DropReason;
 use crate::log::Entry;
 use crate::message::{AppendEntries, AppendEntriesResponse, AppendOutcome, Message};
 use crate::raft::Raft;
-use crate::roles::RoleState;
 use crate::types::{LogIndex, Peer, Term};
 
 impl Raft {
@@ -84,7 +83,7 @@ impl Raft {
     fn on_rejected(&mut self, from: Peer, prev_log_index: LogIndex, hint_index: LogIndex, hint_term: Term) {
         let agree_at_most = self.log.last_index_of_term_at_most(hint_term, hint_index);
         let now = self.now;
-        let RoleState::Leader(leader) = &mut self.role else { return };
+        let Some(leader) = self.role.leader_mut() else { return };
         let Some(progress) = leader.progress.get_mut(&from.id) else { return };
         progress.on_heard(now);
         if progress.on_rejected(prev_log_index, agree_at_most) {

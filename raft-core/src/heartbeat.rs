@@ -7,7 +7,6 @@ use crate::io::Audience;
 use crate::message::{Heartbeat, HeartbeatResponse, Message};
 use crate::progress::Progress;
 use crate::raft::Raft;
-use crate::roles::RoleState;
 use crate::types::Peer;
 
 impl Raft {
@@ -24,7 +23,7 @@ impl Raft {
     /// Sender.
     pub(crate) fn on_heartbeat_response(&mut self, from: Peer, m: HeartbeatResponse) {
         let now = self.now;
-        let RoleState::Leader(leader) = &mut self.role else { return };
+        let Some(leader) = self.role.leader_mut() else { return };
         let Some(progress) = leader.progress.get_mut(&from.id) else { return };
         progress.on_heard(now);
         // An answer to a round that was never begun lets nothing pass.
@@ -50,7 +49,7 @@ impl Raft {
             self.abort_late_transfer();
             self.escape_stalled_disk();
         }
-        let RoleState::Leader(leader) = &mut self.role else { return };
+        let Some(leader) = self.role.leader_mut() else { return };
         leader.heartbeat_deadline = self.now.plus(self.config.heartbeat_interval_us);
         leader.choose_anew();
         self.begin_catch_up_round();
@@ -70,7 +69,7 @@ impl Raft {
     /// Sends the current round to every member: the others must hear of this leader too. Where there is a
     /// lease to be extended, it is a new round, whose answers count from now.
     pub(crate) fn broadcast_heartbeat(&mut self) {
-        if let RoleState::Leader(leader) = &mut self.role
+        if let Some(leader) = self.role.leader_mut()
             && leader.lease_rounds.is_some()
         {
             leader.begin_round(self.now);
@@ -79,7 +78,7 @@ impl Raft {
     }
 
     pub(crate) fn send_round(&mut self, recipients: Recipients) {
-        let RoleState::Leader(leader) = &self.role else { return };
+        let Some(leader) = self.role.leader() else { return };
         let membership = self.log.membership();
         for (id, progress) in &leader.progress {
             let Some(to) = membership.peer(*id) else { continue };

@@ -13,7 +13,7 @@ impl Raft {
     pub(crate) fn on_transfer_leadership(&mut self, to: Option<NodeId>) {
         let target = self.transfer_target(to);
         let deadline = self.now.plus(self.config.election_timeout_us);
-        let (RoleState::Leader(leader), Some(target)) = (&mut self.role, target) else {
+        let (Some(leader), Some(target)) = (self.role.leader_mut(), target) else {
             self.outputs.push_back(Output::TransferAborted);
             return;
         };
@@ -25,7 +25,7 @@ impl Raft {
 
     /// Tells the target to campaign, once its log is the same as this one.
     pub(crate) fn continue_transfer(&mut self) {
-        let RoleState::Leader(leader) = &self.role else { return };
+        let Some(leader) = self.role.leader() else { return };
         let Some(Transfer { target, .. }) = leader.transfer else { return };
         let Some(progress) = leader.progress.get(&target.id) else { return };
         if progress.match_index == self.log.last_index() {
@@ -39,7 +39,7 @@ impl Raft {
     /// Gives a hand-over up that has taken an election timeout: the target may be gone.
     pub(crate) fn abort_late_transfer(&mut self) {
         let now = self.now;
-        if let RoleState::Leader(leader) = &mut self.role
+        if let Some(leader) = self.role.leader_mut()
             && leader.transfer.is_some_and(|transfer| transfer.deadline <= now)
         {
             leader.transfer = None;
@@ -57,7 +57,7 @@ impl Raft {
         let stalled = self.persistence.oldest_issued_at().is_some_and(|at| now.since(at) >= timeout)
             && self.commit_index > self.persistence.durable_index();
         let target = self.transfer_target(None);
-        let RoleState::Leader(leader) = &mut self.role else { return };
+        let Some(leader) = self.role.leader_mut() else { return };
         if stalled && leader.stall_tolerated_until <= now && leader.transfer.is_none() && target.is_some() {
             // One election timeout for the hand-over, and where that fails, one in which it leads as before.
             leader.stall_tolerated_until = now.plus(timeout.saturating_mul(2));
@@ -93,7 +93,7 @@ impl Raft {
     /// Who can take over: the voter that is asked for, or else the one of those heard lately that has most of
     /// the log; of several, the one with the smallest id.
     fn transfer_target(&self, to: Option<NodeId>) -> Option<Peer> {
-        let RoleState::Leader(leader) = &self.role else { return None };
+        let leader = self.role.leader()?;
         let membership = self.log.membership();
         let candidates = leader.progress.iter().filter(|(id, progress)| {
             let heard = progress.is_responsive(self.now, self.config.election_timeout_us);

@@ -17,7 +17,6 @@ use alloc::collections::VecDeque;
 
 use crate::config::LEASE_ROUNDS_MAX;
 use crate::raft::Raft;
-use crate::roles::RoleState;
 use crate::types::{Micros, Peer, Round};
 
 /// Moments are whole microseconds, cut off: of two that are compared, each may be one too early.
@@ -89,7 +88,7 @@ impl Raft {
     /// member: the next life of its id has promised nothing.
     pub(crate) fn on_support_promised(&mut self, by: Peer, round: Round, promised_us: u64) {
         let Some(lease) = self.config.lease else { return };
-        if let RoleState::Leader(leader) = &mut self.role
+        if let Some(leader) = self.role.leader_mut()
             && let Some(began_at) = leader.lease_rounds.as_ref().and_then(|rounds| rounds.began_at(round))
             && let Some(progress) = leader.progress.get_mut(&by.id)
         {
@@ -103,7 +102,7 @@ impl Raft {
     /// nobody.
     #[must_use]
     pub fn holds_lease(&self) -> bool {
-        let RoleState::Leader(leader) = &self.role else { return false };
+        let Some(leader) = self.role.leader() else { return false };
         // A barrier that confirms the leadership alone could do without the commit: that nobody else can be
         // elected follows from the promises (`docs/lease.rst`). But one that passes lets those before it
         // pass, and they may wait for the commit; and all that it would save is the time between the first
@@ -118,7 +117,7 @@ impl Raft {
 
     /// Gives the lease up, for good in this term: somebody is about to be told to campaign.
     pub(crate) fn end_lease(&mut self) {
-        if let RoleState::Leader(leader) = &mut self.role {
+        if let Some(leader) = self.role.leader_mut() {
             leader.lease_rounds = None;
         }
     }

@@ -8,7 +8,7 @@ use crate::log::Payload;
 use crate::membership::{ChangeRefused, Membership, MembershipChange, Suffrage};
 use crate::progress::Progress;
 use crate::raft::Raft;
-use crate::roles::{CatchUp, RoleState};
+use crate::roles::CatchUp;
 use crate::types::ProposalId;
 
 impl Raft {
@@ -42,7 +42,7 @@ impl Raft {
     /// (dissertation §4.2.1), and its own addition: it then lacks no more than an election timeout's worth of
     /// entries, and cannot hold up a commit for long. One at a time, as every change.
     pub(crate) fn promote_learners(&mut self) {
-        let RoleState::Leader(leader) = &self.role else { return };
+        let Some(leader) = self.role.leader() else { return };
         if leader.transfer.is_some() {
             return;
         }
@@ -62,7 +62,7 @@ impl Raft {
 
     /// Begins the next round of catching up, where the last one has had its time.
     pub(crate) fn begin_catch_up_round(&mut self) {
-        let RoleState::Leader(leader) = &mut self.role else { return };
+        let Some(leader) = self.role.leader_mut() else { return };
         if self.now.since(leader.catch_up.began_at) >= self.config.election_timeout_us {
             leader.catch_up = CatchUp { index: self.commit_index, began_at: self.now };
         }
@@ -72,7 +72,7 @@ impl Raft {
     /// (dissertation §4.1), nor before an entry of this leader's own term is (raft-dev, July 2015: otherwise
     /// two leaders could each count on a majority that does not overlap with the other's).
     fn membership_after(&self, change: &MembershipChange) -> Result<Option<Membership>, ChangeRefused> {
-        let RoleState::Leader(leader) = &self.role else { return Err(ChangeRefused::LeaderTooNew) };
+        let Some(leader) = self.role.leader() else { return Err(ChangeRefused::LeaderTooNew) };
         if self.commit_index < leader.first_index {
             return Err(ChangeRefused::LeaderTooNew);
         }
@@ -91,7 +91,7 @@ impl Raft {
     /// and have what was committed when the current round of catching up began: a disk that hangs does not
     /// keep its node from answering heartbeats.
     fn check_quorum_of(&self, membership: &Membership) -> Result<(), ChangeRefused> {
-        let RoleState::Leader(leader) = &self.role else { return Err(ChangeRefused::LeaderTooNew) };
+        let Some(leader) = self.role.leader() else { return Err(ChangeRefused::LeaderTooNew) };
         let goal = leader.catch_up.index;
         let lives = |p: &Progress| p.is_responsive(self.now, self.config.election_timeout_us);
         let own = self.persistence.durable_index() >= goal;
@@ -112,7 +112,7 @@ impl Raft {
         let next_index = self.log.last_index().next();
         let membership = Arc::clone(self.log.membership());
         let me = self.config.me.id;
-        let RoleState::Leader(leader) = &mut self.role else { return };
+        let Some(leader) = self.role.leader_mut() else { return };
         leader.progress.retain(|id, _| membership.members.contains_key(id));
         for id in membership.members.keys().filter(|id| **id != me) {
             leader.progress.entry(*id).or_insert_with(|| Progress::new(next_index, now));
@@ -124,7 +124,7 @@ impl Raft {
 
     fn append_proposal(&mut self, proposal: ProposalId, payload: Payload) {
         let index = self.append(payload);
-        if let RoleState::Leader(leader) = &mut self.role {
+        if let Some(leader) = self.role.leader_mut() {
             leader.proposals.push_back((index, proposal));
         }
     }
@@ -136,22 +136,16 @@ impl Raft {
     }
 
     fn check_acceptance(&self) -> Result<(), ProposalOutcome> {
-        match &self.role {
-            RoleState::Leader(leader) if leader.transfer.is_none() => {
-                let waiting = self.log.last_index().0 - self.commit_index.0;
-                if waiting < UNCOMMITTED_ENTRIES_MAX { Ok(()) } else { Err(ProposalOutcome::Busy) }
-            }
-            RoleState::Leader(_)
-            | RoleState::Follower(_)
-            | RoleState::PreCandidate(_)
-            | RoleState::Candidate(_)
-            | RoleState::Muted(_) => Err(ProposalOutcome::NotLeader),
+        if self.role.leader().is_none_or(|leader| leader.transfer.is_some()) {
+            return Err(ProposalOutcome::NotLeader);
         }
+        let waiting = self.log.last_index().0 - self.commit_index.0;
+        if waiting < UNCOMMITTED_ENTRIES_MAX { Ok(()) } else { Err(ProposalOutcome::Busy) }
     }
 
     /// What a leader that leads no more has appended is committed by another, or never.
     pub(crate) fn lose_proposals(&mut self) {
-        let RoleState::Leader(leader) = &mut self.role else { return };
+        let Some(leader) = self.role.leader_mut() else { return };
         for (_, proposal) in core::mem::take(&mut leader.proposals) {
             self.proposal_done(proposal, ProposalOutcome::Unknown);
         }
@@ -160,7 +154,7 @@ impl Raft {
     /// What is committed by now.
     pub(crate) fn conclude_proposals(&mut self) {
         let commit_index = self.commit_index;
-        while let RoleState::Leader(leader) = &mut self.role
+        while let Some(leader) = self.role.leader_mut()
             && let Some((index, proposal)) =
                 leader.proposals.pop_front_if(|(index, _)| *index <= commit_index)
         {

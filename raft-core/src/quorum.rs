@@ -3,7 +3,6 @@
 use crate::membership::Membership;
 use crate::progress::Progress;
 use crate::raft::Raft;
-use crate::roles::RoleState;
 
 impl Raft {
     /// The largest value that a majority of the voters in `membership` has reached. This leader, if it votes
@@ -15,7 +14,7 @@ impl Raft {
         own: T,
         reached: impl Fn(&Progress) -> T,
     ) -> Option<T> {
-        let RoleState::Leader(leader) = &self.role else { return None };
+        let leader = self.role.leader()?;
         let me = self.config.me.id;
         let values = membership
             .voters()

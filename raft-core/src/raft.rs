@@ -211,13 +211,7 @@ impl Raft {
     /// `matchIndex` of another member; only a leader knows.
     #[must_use]
     pub fn match_index(&self, id: NodeId) -> Option<LogIndex> {
-        match &self.role {
-            RoleState::Leader(leader) => leader.progress.get(&id).map(|p| p.match_index),
-            RoleState::Follower(_)
-            | RoleState::PreCandidate(_)
-            | RoleState::Candidate(_)
-            | RoleState::Muted(_) => None,
-        }
+        self.role.leader()?.progress.get(&id).map(|p| p.match_index)
     }
 
     /// Whether a write failed, so that this node takes no part any more.

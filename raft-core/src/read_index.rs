@@ -10,12 +10,12 @@ use crate::config::BARRIERS_MAX;
 use crate::heartbeat::Recipients;
 use crate::io::{Audience, Confirmation, Output};
 use crate::raft::Raft;
-use crate::roles::{Barrier, RoleState};
+use crate::roles::Barrier;
 use crate::types::{BarrierId, Round};
 
 impl Raft {
     pub(crate) fn on_read_barrier(&mut self, barrier: BarrierId, asks: Audience, confirms: Confirmation) {
-        let RoleState::Leader(leader) = &mut self.role else { return };
+        let Some(leader) = self.role.leader_mut() else { return };
         if leader.barriers.len() >= BARRIERS_MAX {
             return;
         }
@@ -23,7 +23,7 @@ impl Raft {
             self.pass_all_barriers(barrier);
             return;
         }
-        let RoleState::Leader(leader) = &mut self.role else { return };
+        let Some(leader) = self.role.leader_mut() else { return };
         // Only answers to messages that are sent from now on count, so every barrier begins a round of its
         // own.
         let round = leader.begin_round(self.now);
@@ -38,7 +38,7 @@ impl Raft {
     pub(crate) fn pass_barriers(&mut self) {
         let Some(confirmed) = self.confirmed_round() else { return };
         let commit_index = self.commit_index;
-        let RoleState::Leader(leader) = &mut self.role else { return };
+        let Some(leader) = self.role.leader_mut() else { return };
         let knows_what_is_committed = leader.first_index <= commit_index;
         let mut passed = None;
         let may_pass = |barrier: &Barrier| {
@@ -55,7 +55,7 @@ impl Raft {
     }
 
     fn pass_all_barriers(&mut self, latest: BarrierId) {
-        if let RoleState::Leader(leader) = &mut self.role {
+        if let Some(leader) = self.role.leader_mut() {
             leader.barriers.clear();
         }
         self.outputs.push_back(Output::BarrierPassed(latest));
@@ -64,7 +64,7 @@ impl Raft {
     /// The latest round that a majority of the voters has answered; a leader that votes answers its own at
     /// once.
     fn confirmed_round(&self) -> Option<Round> {
-        let RoleState::Leader(leader) = &self.role else { return None };
+        let leader = self.role.leader()?;
         self.reached_by_majority(self.log.membership(), leader.round, |p| p.acked_round)
     }
 }

@@ -5,7 +5,6 @@ use crate::log::{Entry, Payload};
 use crate::message::{AppendEntries, InstallSnapshot, Message};
 use crate::progress::ProgressState;
 use crate::raft::Raft;
-use crate::roles::RoleState;
 use crate::types::{LogIndex, NodeId, Peer};
 
 /// How many heartbeat intervals an append or a snapshot may go unanswered before it is sent again.
@@ -36,7 +35,7 @@ impl Raft {
     /// follows a snapshot before it is answered.
     fn replicate_once(&mut self, id: NodeId) -> bool {
         let now = self.now;
-        let RoleState::Leader(leader) = &mut self.role else { return false };
+        let Some(leader) = self.role.leader_mut() else { return false };
         let Some(progress) = leader.progress.get_mut(&id) else { return false };
         let Some(to) = self.log.membership().peer(id) else { return false };
         let replicating = matches!(progress.state, ProgressState::Replicate { .. });
@@ -65,7 +64,7 @@ impl Raft {
         let now = self.now;
         let last = self.log.last_index();
         // No sound node acknowledges what was never sent; only a leader can tell what is too much.
-        let RoleState::Leader(leader) = &mut self.role else { return };
+        let Some(leader) = self.role.leader_mut() else { return };
         if match_index > last {
             self.drop_message(from, DropReason::AcknowledgedTooMuch);
             return;
@@ -96,7 +95,7 @@ impl Raft {
     /// Sends again, at the next opportunity, what has gone unanswered for too long.
     pub(crate) fn expect_answers(&mut self) {
         let patience_us = self.config.heartbeat_interval_us.saturating_mul(PATIENCE_HEARTBEATS);
-        let RoleState::Leader(leader) = &mut self.role else { return };
+        let Some(leader) = self.role.leader_mut() else { return };
         for progress in leader.progress.values_mut() {
             progress.on_tick(self.now, patience_us);
         }
@@ -114,22 +113,11 @@ impl Raft {
     }
 
     fn transfers_to(&self, id: NodeId) -> bool {
-        match &self.role {
-            RoleState::Leader(leader) => leader.transfer.is_some_and(|transfer| transfer.target.id == id),
-            RoleState::Follower(_)
-            | RoleState::PreCandidate(_)
-            | RoleState::Candidate(_)
-            | RoleState::Muted(_) => false,
-        }
+        let transfer = self.role.leader().and_then(|leader| leader.transfer);
+        transfer.is_some_and(|transfer| transfer.target.id == id)
     }
 
     fn progress_ids(&self) -> alloc::vec::Vec<NodeId> {
-        match &self.role {
-            RoleState::Leader(leader) => leader.progress.keys().copied().collect(),
-            RoleState::Follower(_)
-            | RoleState::PreCandidate(_)
-            | RoleState::Candidate(_)
-            | RoleState::Muted(_) => alloc::vec::Vec::new(),
-        }
+        self.role.leader().into_iter().flat_map(|leader| leader.progress.keys().copied()).collect()
     }
 }

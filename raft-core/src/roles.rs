@@ -143,6 +143,16 @@ impl RoleState {
         }
     }
 
+    /// What a leader knows; `None` in every other role.
+    pub(crate) fn leader(&self) -> Option<&Leader> {
+        if let RoleState::Leader(leader) = self { Some(leader) } else { None }
+    }
+
+    /// The same, mutable.
+    pub(crate) fn leader_mut(&mut self) -> Option<&mut Leader> {
+        if let RoleState::Leader(leader) = self { Some(leader) } else { None }
+    }
+
     /// Whom this node follows; a leader follows nobody.
     pub(crate) fn followed(&self) -> Option<Peer> {
         match self {

@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use crate::heartbeat::Recipients;
 use crate::io::Audience;
 use crate::raft::Raft;
-use crate::roles::{Leader, RoleState};
+use crate::roles::Leader;
 use crate::types::{Micros, NodeId, Round};
 
 /// A round that has gone unanswered for this fraction of a heartbeat interval is asked of everybody. Where
@@ -70,7 +70,7 @@ impl Raft {
     /// Those who were asked may not answer, or not be enough any more: asks everybody, if anything waits for
     /// them.
     pub(crate) fn ask_everybody(&mut self) {
-        let RoleState::Leader(leader) = &mut self.role else { return };
+        let Some(leader) = self.role.leader_mut() else { return };
         let waits_for_few = leader.barriers.iter().any(|barrier| barrier.asked == Audience::QuickestMajority);
         leader.choose_anew();
         if waits_for_few {
@@ -81,13 +81,13 @@ impl Raft {
     /// A majority has answered `round`; what waited for it has waited since `began_at`. Where that is not
     /// long, and everybody was asked, those who answered are asked from now on.
     pub(crate) fn choose_quickest(&mut self, round: Round, began_at: Micros) {
-        let RoleState::Leader(Leader { thrift, .. }) = &self.role else { return };
+        let Some(Leader { thrift, .. }) = self.role.leader() else { return };
         let is_quick = self.now.since(began_at) < self.hedge_us();
         if thrift.has_chosen() || round <= thrift.choose_after || !is_quick {
             return;
         }
         let leader_votes = usize::from(self.is_voter());
-        let RoleState::Leader(leader) = &mut self.role else { return };
+        let Some(leader) = self.role.leader_mut() else { return };
         let membership = self.log.membership();
         let others = membership.voters().count() - leader_votes;
         let needed = membership.quorum() - leader_votes;
