@@ -135,17 +135,15 @@ leader=$(client_address "$leader")
 follower=$(client_address "$follower")
 
 for _ in 1 2 3; do
-    say "\$ curl -X POST http://$leader/"
-    request -X POST "http://$leader/"
-    say
+    say "\$ curl -w '\\n' -X POST http://$leader/"
+    request -w '\n' -X POST "http://$leader/"
 done
-say "\$ curl -L --post301 -d '' http://$follower/        (a follower: it redirects to the leader)"
-request -L --post301 -d '' "http://$follower/"
-say
+say "\$ curl -w '\\n' -L -X POST http://$follower/        (a follower: it redirects to the leader)"
+request -w '\n' -L -X POST "http://$follower/"
 
 say
 say 'Next, in another terminal:'
-say "  curl -X POST http://$leader/"
+say "  curl -w '\\n' -X POST http://$leader/"
 say "  $ticketd status --path $directory/1"
 say "  $ticketd transfer --path $directory/1"
 say "  kill -9 ${pid[1]}                    (node 1; the others go on)"
