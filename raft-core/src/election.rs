@@ -137,26 +137,46 @@ impl Raft {
         self.start_pre_vote(pace);
     }
 
-    /// Nobody has won the election. Where somebody refused, the vote may be split (Raft §5.2), and only
-    /// another term decides. Where nobody did, votes are being written still, this node's own or others', and
-    /// another term would only be another write to wait for: it goes on waiting in this one. Those who have
-    /// not answered may not have been asked, so they are asked once more.
+    /// Nobody has won the election. If somebody refused, the vote may be split (Raft §5.2), and only another
+    /// term decides. If nobody did, votes are still being written, this node's own or others', and another
+    /// term would only be another write to wait for: it goes on waiting in this one.
     pub(crate) fn on_candidate_timeout(&mut self) {
         let deadline = self.random_election_deadline();
         let RoleState::Candidate(candidate) = &mut self.role else { return };
         candidate.retry_deadline = deadline;
+        if !candidate.refusals.is_empty() && self.persistence.is_hard_state_durable() {
+            self.start_pre_vote(Pace::Patient);
+        }
+    }
+
+    /// Asks those once more who have not answered: the request may be lost. It is the same one, also where a
+    /// former leader wished this campaign, whose rule it ends anyway: the answers to its heartbeats are in
+    /// the new term by now. It is not repeated before this node's own vote is durable, which
+    /// [`Raft::campaign`] may have it wait for.
+    pub(crate) fn ask_for_votes_again(&mut self) {
+        let ask_again_at = self.now.plus(self.config.heartbeat_interval_us);
+        let RoleState::Candidate(candidate) = &mut self.role else { return };
+        candidate.ask_again_at = ask_again_at;
         if !self.persistence.is_hard_state_durable() {
             return;
         }
-        // What a former leader has wished is not asked for again: it may have changed its mind.
-        if candidate.is_refused || candidate.reason == CampaignReason::LeadershipTransfer {
-            self.start_pre_vote(Pace::Patient);
-            return;
-        }
-        let answered = candidate.votes.clone();
-        let request = Message::RequestVote(self.vote_request(CampaignReason::LeaderLost));
+        let answered = &candidate.votes | &candidate.refusals;
+        let reason = candidate.reason;
+        let request = Message::RequestVote(self.vote_request(reason));
         for voter in self.other_voters().into_iter().filter(|voter| !answered.contains(&voter.id)) {
             self.send(voter, request.clone());
+        }
+    }
+
+    /// Another would campaign whose log lacks what this node's has: it cannot win, and this node can, so this
+    /// one asks as soon as it may. Nobody who hears a leader is moved by that.
+    pub(crate) fn campaign_next(&mut self) {
+        let at_once = self.now.max(self.promised_until);
+        if self.hears_leader() {
+            return;
+        }
+        if let RoleState::Follower(follower) = &mut self.role {
+            follower.election_deadline = follower.election_deadline.min(at_once);
         }
     }
 
@@ -188,6 +208,8 @@ impl Raft {
                     pace: Pace::Quick { until },
                     ..Follower::waiting(self.now, election_deadline)
                 });
+                // The silence is explained.
+                self.grace_until = None;
                 // Who has asked a moment too early need not ask again.
                 if let Some((from, pre_vote)) = refused {
                     self.on_pre_vote(from, pre_vote);
@@ -209,7 +231,7 @@ impl Raft {
             }
             Pace::Quick { .. } | Pace::Patient => self.random_election_deadline(),
         };
-        let granted = BTreeSet::from([self.config.me.id]);
+        let granted = Some(BTreeSet::from([self.config.me.id]));
         self.role = RoleState::PreCandidate(PreCandidate { granted, pace, retry_deadline });
         let pre_vote = PreVote {
             next_term: self.hard_state.current_term.next(),
@@ -224,7 +246,7 @@ impl Raft {
 
     /// Campaigns once a majority would vote for this node.
     pub(crate) fn campaign_if_granted(&mut self) {
-        let RoleState::PreCandidate(PreCandidate { granted, .. }) = &self.role else { return };
+        let RoleState::PreCandidate(PreCandidate { granted: Some(granted), .. }) = &self.role else { return };
         if self.is_majority(granted) {
             self.campaign(CampaignReason::LeaderLost);
         }
@@ -248,7 +270,8 @@ impl Raft {
         self.role = RoleState::Candidate(Candidate {
             votes: BTreeSet::new(),
             reason,
-            is_refused: false,
+            refusals: BTreeSet::new(),
+            ask_again_at: self.now.plus(self.config.heartbeat_interval_us),
             retry_deadline: self.random_election_deadline(),
         });
         let request = self.vote_request(reason);
@@ -299,6 +322,7 @@ impl Raft {
             proposals: VecDeque::new(),
             transfer: None,
             lease_rounds: self.config.lease.map(|_| LeaseRounds::default()),
+            outrun: None,
             stall_tolerated_until: self.now,
             catch_up: CatchUp { index: first_index, began_at: self.now },
         });

@@ -39,8 +39,14 @@ impl Raft {
             RoleState::PreCandidate(PreCandidate { granted, pace: _, retry_deadline: _ }) => {
                 granted.hash(state);
             }
-            RoleState::Candidate(Candidate { votes, reason, is_refused, retry_deadline: _ }) => {
-                (votes, reason, is_refused).hash(state);
+            RoleState::Candidate(Candidate {
+                votes,
+                reason,
+                refusals,
+                ask_again_at: _,
+                retry_deadline: _,
+            }) => {
+                (votes, reason, refusals).hash(state);
             }
             RoleState::Leader(leader) => self.fingerprint_of_leader(leader, state),
             RoleState::Muted(Muted { leader, forget_deadline: _ }) => leader.hash(state),
@@ -58,11 +64,13 @@ impl Raft {
             proposals,
             transfer,
             lease_rounds,
+            outrun,
             stall_tolerated_until,
             catch_up: CatchUp { index: goal, began_at },
         } = leader;
         (first_index, round, thrift, proposals, self.left(*stall_tolerated_until)).hash(state);
         (goal, self.age(*began_at)).hash(state);
+        outrun.map(|(index, since)| (index, self.age(since))).hash(state);
         transfer.map(|Transfer { target, deadline }| (target, self.left(deadline))).hash(state);
         for Barrier { id, round, began_at, confirms, asked } in barriers {
             (id, round, self.now.since(*began_at).min(self.hedge_us()), confirms, asked).hash(state);

@@ -47,17 +47,27 @@ impl Raft {
         }
     }
 
-    /// Hands over where a write has taken an election timeout: a sick disk must not hold a healthy cluster.
-    /// Only where something is committed that this disk does not have yet: then a majority of disks is
-    /// quicker, and can elect another without it. Where all are as slow, whoever takes over is no better off,
-    /// and nobody leads while the votes are being written.
+    /// Notes since when this node's disk lacks something that is committed: then a majority of disks is
+    /// quicker, and can elect another without it.
+    pub(crate) fn note_outrun(&mut self) {
+        let (durable_index, commit_index) = (self.persistence.durable_index(), self.commit_index);
+        let now = self.now;
+        let RoleState::Leader(leader) = &mut self.role else { return };
+        if leader.outrun.is_none_or(|(index, _)| index <= durable_index) {
+            leader.outrun = (commit_index > durable_index).then_some((commit_index, now));
+        }
+    }
+
+    /// Hands over if this node's disk has lacked something that is committed for an election timeout: a sick
+    /// disk must not hold a healthy cluster. That the others are ahead for a moment says nothing: where all
+    /// are as slow, whoever takes over is no better off, and nobody leads while the votes are being written.
     pub(crate) fn escape_stalled_disk(&mut self) {
+        self.note_outrun();
         let timeout = self.config.election_timeout_us;
         let now = self.now;
-        let stalled = self.persistence.oldest_issued_at().is_some_and(|at| now.since(at) >= timeout)
-            && self.commit_index > self.persistence.durable_index();
         let target = self.transfer_target(None);
-        let Some(leader) = self.role.leader_mut() else { return };
+        let RoleState::Leader(leader) = &mut self.role else { return };
+        let stalled = leader.outrun.is_some_and(|(_, since)| now.since(since) >= timeout);
         if stalled && leader.stall_tolerated_until <= now && leader.transfer.is_none() && target.is_some() {
             // One election timeout for the hand-over, and where that fails, one in which it leads as before.
             leader.stall_tolerated_until = now.plus(timeout.saturating_mul(2));

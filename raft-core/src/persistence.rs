@@ -124,6 +124,11 @@ impl Persistence {
         self.promises.push((to, message));
     }
 
+    /// Whether exactly this waits for a write already.
+    pub(crate) fn withholds(&self, to: Peer, message: &Message) -> bool {
+        self.withheld.iter().any(|(_, peer, withheld)| *peer == to && withheld == message)
+    }
+
     /// Ends a step: gives the write that it caused, if any, and withholds its promises.
     pub(crate) fn end_step(&mut self, now: Micros, hard_state: HardState, log: &Log) -> Option<Write> {
         let changes = mem::take(&mut self.changes);

@@ -2,7 +2,7 @@
 
 use crate::message::{Message, PreVote, PreVoteResponse};
 use crate::raft::Raft;
-use crate::roles::RoleState;
+use crate::roles::{Follower, Pace, PreCandidate, RoleState};
 use crate::types::Peer;
 
 impl Raft {
@@ -10,17 +10,52 @@ impl Raft {
     /// no earlier election waits for this node's vote.
     pub(crate) fn on_pre_vote(&mut self, from: Peer, m: PreVote) {
         let term = self.hard_state.current_term;
-        let electable = m.next_term > term && self.log.is_up_to_date(m.last_log_index, m.last_log_term);
+        let up_to_date = self.log.is_up_to_date(m.last_log_index, m.last_log_term);
+        let electable = m.next_term > term && up_to_date;
         let hears_leader = self.hears_leader();
         let vote_granted = electable && !hears_leader && !self.has_promised_support() && !self.is_voting();
-        if electable
+        let response = PreVoteResponse { term, next_term: m.next_term, vote_granted };
+        self.send(from, Message::PreVoteResponse(response));
+        if vote_granted {
+            self.yield_to(from, &m);
+        } else if !up_to_date {
+            self.campaign_next();
+        } else if electable
             && hears_leader
             && let RoleState::Follower(follower) = &mut self.role
         {
             follower.refused_pre_vote = Some((from, m));
         }
-        let response = PreVoteResponse { term, next_term: m.next_term, vote_granted };
-        self.send(from, Message::PreVoteResponse(response));
+    }
+
+    /// Gives another that has asked for a pre-vote, and got it, the time to campaign, if it comes first of the
+    /// two: the one with more of the log, or else the one with the smaller id. Two that grant each other's
+    /// pre-votes while these cross would both campaign, and each refuse the other its vote. The order is
+    /// strict, and logs stand still while nobody leads, so that exactly one of them yields.
+    fn yield_to(&mut self, from: Peer, m: &PreVote) {
+        let (last_log_term, last_log_index) = (self.log.last_term(), self.log.last_index());
+        let as_long = (m.last_log_term, m.last_log_index) == (last_log_term, last_log_index);
+        if as_long && self.config.me.id < from.id {
+            return;
+        }
+        let is_patient =
+            matches!(&self.role, RoleState::PreCandidate(PreCandidate { pace: Pace::Patient, .. }));
+        let asks_again_at = if is_patient {
+            self.random_election_deadline()
+        } else {
+            self.now.plus(self.config.heartbeat_interval_us)
+        };
+        match &mut self.role {
+            RoleState::PreCandidate(PreCandidate { granted, retry_deadline, .. }) => {
+                *granted = None;
+                *retry_deadline = asks_again_at;
+            }
+            RoleState::Follower(Follower { pace: Pace::Quick { .. }, election_deadline, .. }) => {
+                *election_deadline = asks_again_at.max(*election_deadline);
+            }
+            RoleState::Follower(_) | RoleState::Candidate(_) | RoleState::Leader(_) | RoleState::Muted(_) => {
+            }
+        }
     }
 
     /// Sender: counts.
@@ -29,8 +64,9 @@ impl Raft {
         if let RoleState::PreCandidate(candidate) = &mut self.role
             && m.vote_granted
             && m.next_term == asked
+            && let Some(granted) = &mut candidate.granted
         {
-            candidate.granted.insert(from.id);
+            granted.insert(from.id);
             self.campaign_if_granted();
         }
     }

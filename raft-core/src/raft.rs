@@ -120,7 +120,7 @@ impl Raft {
         match &self.role {
             RoleState::Follower(follower) => Some(follower.election_deadline),
             RoleState::PreCandidate(candidate) => Some(candidate.retry_deadline),
-            RoleState::Candidate(candidate) => Some(candidate.retry_deadline),
+            RoleState::Candidate(candidate) => Some(candidate.retry_deadline.min(candidate.ask_again_at)),
             RoleState::Leader(leader) => {
                 let hedge = leader.hedge_deadline(self.hedge_us());
                 Some(hedge.map_or(leader.heartbeat_deadline, |at| at.min(leader.heartbeat_deadline)))
@@ -242,7 +242,10 @@ impl Raft {
             RoleState::Follower(_) if self.is_excused() => self.listen_again(),
             RoleState::Follower(_) => self.on_election_timeout(),
             RoleState::PreCandidate(_) => self.on_pre_vote_timeout(),
-            RoleState::Candidate(_) => self.on_candidate_timeout(),
+            RoleState::Candidate(candidate) if candidate.retry_deadline <= self.now => {
+                self.on_candidate_timeout();
+            }
+            RoleState::Candidate(_) => self.ask_for_votes_again(),
             RoleState::Leader(leader) if leader.heartbeat_deadline <= self.now => self.on_heartbeat_timeout(),
             RoleState::Leader(_) => self.ask_everybody(),
             RoleState::Muted(_) => {}

@@ -88,6 +88,7 @@ impl Raft {
         let Some(index) = durable else { return };
         if index > self.commit_index && self.log.term_at(index) == Some(self.hard_state.current_term) {
             self.commit_to(index);
+            self.note_outrun();
             self.on_commit_advanced();
         }
     }

@@ -16,6 +16,9 @@ impl Raft {
         let response = Message::RequestVoteResponse(RequestVoteResponse { term, vote_granted });
         if !vote_granted {
             self.send(from, response);
+            if free {
+                self.campaign_next();
+            }
             return;
         }
         if self.hard_state.voted_for.is_none() {
@@ -23,7 +26,10 @@ impl Raft {
             self.persistence.note_hard_state();
         }
         self.put_off_election();
-        self.persistence.promise(from, response);
+        // A candidate asks again while its voters write: one answer is enough.
+        if !self.persistence.withholds(from, &response) {
+            self.persistence.promise(from, response);
+        }
     }
 
     /// Sender: counts.
@@ -33,7 +39,7 @@ impl Raft {
             candidate.votes.insert(from.id);
             self.lead_if_elected();
         } else {
-            candidate.is_refused = true;
+            candidate.refusals.insert(from.id);
         }
     }
 

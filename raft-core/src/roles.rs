@@ -36,8 +36,8 @@ pub(crate) struct Follower {
 
 #[derive(Clone, Debug)]
 pub(crate) struct PreCandidate {
-    /// Who would vote for it.
-    pub(crate) granted: BTreeSet<NodeId>,
+    /// Who would vote for it; `None` while it lets another campaign, whatever it is still told.
+    pub(crate) granted: Option<BTreeSet<NodeId>>,
     /// How soon it asks again.
     pub(crate) pace: Pace,
     /// When it asks again.
@@ -63,8 +63,10 @@ pub(crate) struct Candidate {
     pub(crate) votes: BTreeSet<NodeId>,
     /// Why it campaigns.
     pub(crate) reason: CampaignReason,
-    /// Whether anybody has refused it a vote.
-    pub(crate) is_refused: bool,
+    /// Who has refused it a vote.
+    pub(crate) refusals: BTreeSet<NodeId>,
+    /// When it asks those once more who have not answered.
+    pub(crate) ask_again_at: Micros,
     /// When it looks whether to go on waiting.
     pub(crate) retry_deadline: Micros,
 }
@@ -90,6 +92,9 @@ pub(crate) struct Leader {
     /// When its latest rounds began, which a lease counts from; `None` where leases are not kept, or not any
     /// more in this term.
     pub(crate) lease_rounds: Option<LeaseRounds>,
+    /// The first index that was committed and not durable here, and since when that is so; `None` if this disk
+    /// has all that is committed.
+    pub(crate) outrun: Option<(LogIndex, Micros)>,
     /// Until when a stalled disk is not held against it again.
     pub(crate) stall_tolerated_until: Micros,
     /// What a learner must have to become a voter.

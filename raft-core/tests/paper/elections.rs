@@ -263,14 +263,33 @@ fn a_candidate_that_hears_the_leader_of_its_term_follows_it() {
 /// follows.
 #[test]
 fn a_split_vote_is_resolved_by_another_election() {
-    let mut cluster = Cluster::new(&[1, 2]);
+    let mut cluster = Cluster::new(&[1, 2, 3]);
     for number in [1, 2] {
         cluster.campaign(number);
     }
+    // 3 would vote for either, and ends before it is asked.
+    for (from, to) in [(1, 3), (2, 3), (3, 1), (3, 2)] {
+        cluster.deliver(from, to);
+    }
+    cluster.crash(3);
     cluster.settle();
     assert_eq!([cluster.role(1), cluster.role(2)], [Role::Candidate; 2], "each has voted for itself");
     cluster.pass(20 * ELECTION_TIMEOUT_US);
     assert!(cluster.leader().is_some());
+}
+
+/// Their pre-votes cross, as where the way takes longer than one is ahead of the other. If each granted the
+/// other's and campaigned, the vote would be split.
+#[test]
+fn of_two_that_ask_for_each_others_pre_vote_at_once_one_lets_the_other_campaign() {
+    let logs: [&[(u64, &[u64])]; 2] = [&[(1, &[]), (2, &[])], &[(1, &[1]), (2, &[1])]];
+    for logs in logs {
+        let mut cluster = Cluster::with_logs(logs);
+        cluster.campaign(1);
+        cluster.campaign(2);
+        cluster.settle();
+        assert_eq!([cluster.role(1), cluster.role(2)], [Role::Leader, Role::Follower]);
+    }
 }
 
 /// Dissertation §9.6: nobody enters a term for a node that could not win it.
@@ -539,10 +558,42 @@ fn a_candidate_that_nobody_has_answered_asks_again_in_the_same_term() {
 #[test]
 fn a_candidate_that_was_refused_a_vote_tries_another_term() {
     let mut cluster = unheard_candidate(&[1, 2, 3]);
-    let refusal = RequestVoteResponse { term: Term(2), vote_granted: false };
-    cluster.node(1).receive(peer(2), Message::RequestVoteResponse(refusal));
+    for number in [2, 3] {
+        let refusal = RequestVoteResponse { term: Term(2), vote_granted: false };
+        cluster.node(1).receive(peer(number), Message::RequestVoteResponse(refusal));
+    }
     let (term, role) = after_a_silence(&mut cluster);
     assert_eq!((term, role), (Term(3), Role::Leader));
+}
+
+/// Two heartbeat intervals are nothing beside an election timeout.
+#[test]
+fn a_lost_request_for_a_vote_is_repeated_within_two_heartbeat_intervals() {
+    let mut cluster = unheard_candidate(&[1, 2, 3]);
+    cluster.pass(2 * HEARTBEAT_INTERVAL_US);
+    assert_eq!((cluster.role(1), cluster.nodes[&1].raft.current_term()), (Role::Leader, Term(2)));
+}
+
+#[test]
+fn a_voter_whose_disk_hangs_promises_a_candidate_that_asks_again_its_vote_once() {
+    let mut cluster = unheard_candidate(&[1, 2]);
+    cluster.stalled.insert(2);
+    cluster.pass(4 * ELECTION_TIMEOUT_US);
+    cluster.sync(2);
+    let granted = |e: &&Envelope| matches!(e.message, Message::RequestVoteResponse(m) if m.vote_granted);
+    assert_eq!(cluster.network.iter().filter(granted).count(), 1);
+}
+
+/// Nobody else can win: whoever lacks its log is refused by it, and it waits for nothing.
+#[test]
+fn a_voter_that_refuses_another_for_its_log_asks_next() {
+    let mut cluster = Cluster::with_logs(&[(1, &[1]), (2, &[]), (3, &[])]);
+    cluster.down.insert(3);
+    cluster.campaign(2);
+    cluster.settle();
+    assert_eq!(cluster.role(2), Role::PreCandidate);
+    cluster.pass(0);
+    assert_eq!(cluster.role(1), Role::Leader);
 }
 
 /// Quick failover is for the moment in which the others find out as well; without a majority it would

@@ -1,7 +1,8 @@
 //! What voters do when the leader's process is gone, as their drivers tell them one after the other.
 
-use raft_core::{Output, Role};
+use raft_core::{Output, Role, Term};
 
+use crate::harness::ELECTION_TIMEOUT_US;
 use crate::harness::cluster::Cluster;
 
 /// The first to notice asks the second while that one still hears the leader. Nobody's time passes: the
@@ -17,6 +18,34 @@ fn a_voter_grants_the_pre_vote_that_it_refused_a_moment_before_it_lost_the_leade
     cluster.unreachable(3, 1);
     cluster.settle();
     assert_eq!(cluster.role(2), Role::Leader);
+}
+
+/// The way takes longer than one of them is ahead of the other, so that their pre-votes cross.
+#[test]
+fn of_voters_whose_pre_votes_cross_one_leads_without_another_election() {
+    for voters in [&[1, 2, 3][..], &[1, 2, 3, 4, 5]] {
+        let mut cluster = Cluster::led_by_1(voters);
+        cluster.down.insert(1);
+        for number in &voters[1..] {
+            cluster.unreachable(*number, 1);
+        }
+        for number in &voters[1..] {
+            cluster.wake(*number);
+        }
+        cluster.settle();
+        assert_eq!((cluster.role(2), cluster.nodes[&2].raft.current_term()), (Role::Leader, Term(3)));
+    }
+}
+
+/// It listens for a while before it draws a conclusion from the silence, but this is no silence.
+#[test]
+fn a_voter_that_was_paused_asks_at_once_where_it_learns_that_the_leaders_process_is_gone() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.node(2).pass(3 * ELECTION_TIMEOUT_US);
+    cluster.node(2).wake_now();
+    cluster.unreachable(2, 1);
+    cluster.wake(2);
+    assert_eq!(cluster.role(2), Role::PreCandidate);
 }
 
 /// A leader that is heard again has not been lost: what was refused for its sake stays refused.

@@ -56,6 +56,35 @@ fn a_leader_rules_on_while_the_vote_of_its_successor_is_being_written() {
     assert_eq!(cluster.role(2), Role::Leader);
 }
 
+/// Its request for votes comes when the leader has given it up and committed more: it deposes the leader and
+/// cannot win. One of those who can does so at once.
+#[test]
+fn a_successor_that_is_late_costs_no_election_timeout() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.stalled.insert(2);
+    cluster.transfer(1, Some(2));
+    cluster.pass(ELECTION_TIMEOUT_US + HEARTBEAT_INTERVAL_US);
+    cluster.propose(1, "not with 2 yet");
+    cluster.settle();
+    assert_eq!((cluster.role(1), cluster.commit(1)), (Role::Leader, LogIndex(3)));
+    cluster.stalled.clear();
+    cluster.sync(2);
+    cluster.settle();
+    cluster.pass(HEARTBEAT_INTERVAL_US);
+    assert!(cluster.leader().is_some_and(|leader| leader.get() != 2), "{:?}", cluster.leader());
+}
+
+#[test]
+fn a_successor_whose_requests_for_votes_are_lost_repeats_them() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.transfer(1, Some(2));
+    cluster.deliver(1, 2);
+    cluster.sync(2);
+    cluster.network.clear();
+    cluster.pass(2 * HEARTBEAT_INTERVAL_US);
+    assert_eq!((cluster.role(2), cluster.nodes[&2].raft.current_term()), (Role::Leader, Term(3)));
+}
+
 /// §3.10, step 2: "the prior leader fully updates the target server's log".
 #[test]
 fn a_target_that_lags_is_told_to_campaign_only_once_its_log_is_complete() {
@@ -208,6 +237,22 @@ fn a_leader_whose_disk_is_no_slower_than_the_others_leads_on() {
     cluster.settle();
     assert_eq!(cluster.role(1), Role::Leader);
     assert_eq!(cluster.nodes[&1].raft.current_term(), Term(2));
+}
+
+/// Where all disks are slow and are not in step, the others are always ahead of it at some moment.
+#[test]
+fn a_leader_leads_on_where_the_others_committed_without_it_only_a_moment_ago() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.stalled.extend([1, 2, 3]);
+    cluster.propose(1, "slow everywhere");
+    cluster.pass(ELECTION_TIMEOUT_US);
+    for number in [2, 3] {
+        cluster.sync(number);
+    }
+    cluster.settle();
+    assert_eq!(cluster.commit(1), LogIndex(3));
+    cluster.pass(2 * HEARTBEAT_INTERVAL_US);
+    assert!(!refused(&mut cluster, 1), "no hand-over is under way");
 }
 
 /// It goes on confirming its leadership: the successor's election would wait for the same disk.
