@@ -84,8 +84,8 @@ pub(super) const LINK_SETTLED_US: u64 = 250_000;
 /// followed another leader by then.
 pub(super) const SILENCE_ELECTION_TIMEOUTS: u64 = 5;
 
-/// How often a node says that it knows no leader, as long as it knows none.
-pub(super) const LEADERLESS_INTERVAL_US: u64 = 30_000_000;
+/// How often the log says again what is wrong, as long as it is: that no leader is known, say.
+pub(super) const REMINDER_INTERVAL_US: u64 = 30_000_000;
 
 /// How much later than it wished a loop must begin its next turn for that to be worth a word: no ordinary
 /// load holds it up for as long.

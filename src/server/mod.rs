@@ -19,7 +19,6 @@ mod counters;
 mod descriptors;
 mod dial;
 mod handshake;
-mod leaderless;
 mod limits;
 mod links;
 mod listeners;
@@ -31,6 +30,7 @@ mod pages;
 mod peer_connections;
 mod ports;
 mod readiness;
+mod reminder;
 mod resolver;
 mod shutdown;
 mod signals;
@@ -60,13 +60,13 @@ use crate::storage::{Completion, Listening, StorageThread, Store, StoreError};
 use clients::Clients;
 use context::{Context, Me};
 use descriptors::client_connections_max;
-use leaderless::Leaderless;
 use limits::{EVENTS_PER_TURN_MAX, UPKEEP_INTERVAL_US, UPKEEP_LEEWAY_US};
 use links::Links;
 use narrate::LogLimit;
 use operations::{Concluded, Operations};
 use pages::View;
 use peer_connections::PeerConnections;
+use reminder::Reminder;
 use shutdown::{Shutdown, Succession};
 use signals::{LatestSignal, SecondSignal};
 use token::Source;
@@ -95,7 +95,9 @@ pub struct Server {
     silence_from: Micros,
     /// The last term in which this node led.
     led_in: Term,
-    leaderless: Leaderless,
+    /// Since when this node has known no leader, if it knows none, and what the log was told of that.
+    leaderless_since: Option<Micros>,
+    leaderless: Reminder,
     /// Why this node takes no further part.
     write_error: Option<StoreError>,
     /// When the last turn began.
@@ -155,7 +157,8 @@ impl Server {
             election_timeout_us: config.node.raft.election_timeout_us,
             silence_from: Micros(0),
             led_in: Term(0),
-            leaderless: Leaderless::default(),
+            leaderless_since: None,
+            leaderless: Reminder::default(),
             write_error: None,
             turn_began: Micros(0),
             upkeep_at: Micros(0),

@@ -5,9 +5,9 @@ use std::time::Duration;
 use raft_core::{NodeId, Peer, Term};
 
 use super::Server;
-use super::leaderless::Notice;
 use super::limits::{FIRST_CALL_SECONDS_MAX, PAUSE_US_MIN, SILENCE_ELECTION_TIMEOUTS};
 use super::narrate::{self, StepDown};
+use super::reminder::Notice;
 use super::shutdown::Shutdown;
 
 impl Server {
@@ -50,14 +50,15 @@ impl Server {
         let (now, me) = (self.ctx.now(), self.ctx.me.peer);
         let patience_us = self.silence_patience_us();
         let has_leader = self.ctx.leader.is_some() && self.write_error.is_none();
-        match (self.leaderless.note(now, has_leader, patience_us), &self.write_error) {
+        self.leaderless_since = (!has_leader).then(|| self.leaderless_since.unwrap_or(now));
+        match (self.leaderless.note(now, self.leaderless_since, patience_us), &self.write_error) {
             (None, _) => {}
             (Some(_), Some(error)) => log::warn!("{}", narrate::failed_line(me.id, error)),
-            (Some(Notice::Missing(_)), None) if self.ctx.membership.members.is_empty() => {}
+            (Some(Notice::Lasts(_)), None) if self.ctx.membership.members.is_empty() => {}
             (Some(Notice::Over(us)), None) => {
                 log::info!("a leader is known again after {}", narrate::seconds(us))
             }
-            (Some(Notice::Missing(us)), None) => {
+            (Some(Notice::Lasts(us)), None) => {
                 let membership = &self.ctx.membership;
                 let voters = membership.voters().filter_map(|id| membership.peer(id));
                 let is_silent = |peer: &Peer| {
