@@ -8,6 +8,7 @@ use raft_core::{LogIndex, Membership, Micros, NodeId, Peer, Role, Suffrage};
 use super::clock::Clock;
 use super::counters::Counters;
 use super::handshake::{Acceptor, Caller};
+use super::metrics::OpenDescriptors;
 use crate::http::{self, Serves};
 use crate::identity::ClusterId;
 use crate::node::{Input, Node};
@@ -23,6 +24,7 @@ pub(super) struct Context {
     pub(super) http: HttpConfigs,
     pub(super) counters: Counters,
     pub(super) tally: http::Tally,
+    pub(super) descriptors: OpenDescriptors,
     /// This node was asked to stop, or is no longer a member.
     pub(super) stopping: bool,
     /// The membership in force, as the node last reported it.
@@ -56,6 +58,7 @@ impl Context {
             http: HttpConfigs::new(http),
             counters: Counters::default(),
             tally: http::Tally::default(),
+            descriptors: OpenDescriptors::default(),
             stopping: false,
             membership: node.membership().clone(),
             role: status.role,
@@ -68,6 +71,11 @@ impl Context {
     /// The latest reading of the clock; it is read several times in a turn.
     pub(super) fn now(&self) -> Micros {
         self.clock.now
+    }
+
+    /// How long the oldest write has waited for the disk, in microseconds; `None` where none waits.
+    pub(super) fn disk_wait_us(&self) -> Option<u64> {
+        self.node.raft().oldest_write_issued_at().map(|at| self.now().since(at))
     }
 
     /// Gives the node something.

@@ -1,9 +1,14 @@
 //! The bounds of every queue, table and wait in the server, in one place, and what happens at each.
 
+use std::time::Duration;
+
 /// How many clients may be connected at once where the operator does not say. One costs some hundred bytes
 /// when idle, so this many some megabytes; and each that reads nothing may hold as much as the bounds of HTTP
 /// permit.
 pub(super) const CLIENT_CONNECTIONS_DEFAULT_MAX: usize = 16_384;
+
+/// How often the descriptors that are open are counted at most, where the kernel does not say how many there are.
+pub(super) const DESCRIPTORS_COUNT_INTERVAL_US: u64 = 10_000_000;
 
 /// How many clients that are one too many may be on their way out at once: each is told so, and given the
 /// time to read it. What comes on top is closed without a chance to read it.
@@ -84,8 +89,8 @@ pub(super) const LINK_SETTLED_US: u64 = 250_000;
 /// followed another leader by then.
 pub(super) const SILENCE_ELECTION_TIMEOUTS: u64 = 5;
 
-/// How often a node says that it knows no leader, as long as it knows none.
-pub(super) const LEADERLESS_INTERVAL_US: u64 = 30_000_000;
+/// How often the log says again what is wrong, as long as it is: that no leader is known, say.
+pub(super) const REMINDER_INTERVAL_US: u64 = 30_000_000;
 
 /// How much later than it wished a loop must begin its next turn for that to be worth a word: no ordinary
 /// load holds it up for as long.
@@ -113,6 +118,9 @@ pub(super) const UPKEEP_LEEWAY_US: u64 = UPKEEP_INTERVAL_US / 2;
 /// How long a stopping node goes on answering what waits, once it no longer leads or has given up handing
 /// over.
 pub(super) const DRAIN_US_MAX: u64 = 2_000_000;
+
+/// How long a stopping node waits for its disk before it says so. It goes on waiting.
+pub(super) const CLOSING_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a stopping node waits for a client that has said nothing yet: a request that is on its way would
 /// find its connection closed, and since a POST is not to be repeated, the client could not tell what became

@@ -5,9 +5,9 @@ use std::time::Duration;
 use raft_core::{NodeId, Peer, Term};
 
 use super::Server;
-use super::leaderless::Notice;
 use super::limits::{FIRST_CALL_SECONDS_MAX, PAUSE_US_MIN, SILENCE_ELECTION_TIMEOUTS};
 use super::narrate::{self, StepDown};
+use super::reminder::Notice;
 use super::shutdown::Shutdown;
 
 impl Server {
@@ -18,6 +18,7 @@ impl Server {
         self.links.reconcile(&self.ctx, &self.peer_connections);
         self.warn_where_nobody_calls();
         self.note_leader();
+        self.note_disk();
         if self.ctx.leads() {
             let patience_us = self.silence_patience_us();
             self.links.watch_silence(&self.ctx, self.silence_from, patience_us);
@@ -50,14 +51,15 @@ impl Server {
         let (now, me) = (self.ctx.now(), self.ctx.me.peer);
         let patience_us = self.silence_patience_us();
         let has_leader = self.ctx.leader.is_some() && self.write_error.is_none();
-        match (self.leaderless.note(now, has_leader, patience_us), &self.write_error) {
+        self.leaderless_since = (!has_leader).then(|| self.leaderless_since.unwrap_or(now));
+        match (self.leaderless.note(now, self.leaderless_since, patience_us), &self.write_error) {
             (None, _) => {}
             (Some(_), Some(error)) => log::warn!("{}", narrate::failed_line(me.id, error)),
-            (Some(Notice::Missing(_)), None) if self.ctx.membership.members.is_empty() => {}
+            (Some(Notice::Lasts(_)), None) if self.ctx.membership.members.is_empty() => {}
             (Some(Notice::Over(us)), None) => {
                 log::info!("a leader is known again after {}", narrate::seconds(us))
             }
-            (Some(Notice::Missing(us)), None) => {
+            (Some(Notice::Lasts(us)), None) => {
                 let membership = &self.ctx.membership;
                 let voters = membership.voters().filter_map(|id| membership.peer(id));
                 let is_silent = |peer: &Peer| {
@@ -66,6 +68,23 @@ impl Server {
                 };
                 let silent: Vec<NodeId> = voters.filter(is_silent).map(|peer| peer.id).collect();
                 log::warn!("{}", narrate::leaderless_line(me.id, us, membership, &silent));
+            }
+        }
+    }
+
+    /// Says that the disk does not answer. A write is overdue where members would be silent: by then a leader
+    /// that commits nothing has been replaced.
+    fn note_disk(&mut self) {
+        let patience_us = self.silence_patience_us().max(PAUSE_US_MIN);
+        let issued_at = self.ctx.node.raft().oldest_write_issued_at();
+        let since = issued_at.map(|at| at.max(self.silence_from));
+        match self.disk.note(self.ctx.now(), since, patience_us) {
+            None => {}
+            Some(Notice::Lasts(us)) => log::warn!("{}", narrate::disk_line(us)),
+            // Why is in the log, as an error.
+            Some(Notice::Over(_)) if self.write_error.is_some() => {}
+            Some(Notice::Over(us)) => {
+                log::info!("the disk takes writes again after {}", narrate::seconds(us));
             }
         }
     }

@@ -1,0 +1,82 @@
+//! When the log is to say that something is wrong which lasts. Pure.
+//!
+//! Nothing is said of what is soon over. What is said is said again until it is over, because whoever is
+//! called at night reads the end of the log first.
+
+use raft_core::Micros;
+
+use super::limits::REMINDER_INTERVAL_US;
+
+/// What the log was told of one thing that may be wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Reminder {
+    said: Option<Said>,
+}
+
+/// That it is wrong was said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Said {
+    /// Since when it was wrong when that was said first.
+    since: Micros,
+    /// When it was said last.
+    at: Micros,
+}
+
+/// What is to be said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Notice {
+    /// It has been wrong for so many microseconds.
+    Lasts(u64),
+    /// It is not any more, and was for so many.
+    Over(u64),
+}
+
+impl Reminder {
+    /// Since when it has been wrong; `None` where it is not. That is said when it has lasted for
+    /// `patience_us`, and is over when it lasts for less.
+    pub(super) fn note(&mut self, now: Micros, since: Option<Micros>, patience_us: u64) -> Option<Notice> {
+        let since = since.filter(|since| now.since(*since) >= patience_us);
+        match (since, self.said) {
+            (None, said) => {
+                self.said = None;
+                said.map(|said| Notice::Over(now.since(said.since)))
+            }
+            (Some(_), Some(said)) if now < said.at.plus(REMINDER_INTERVAL_US) => None,
+            (Some(since), said) => {
+                self.said = Some(Said { since: said.map_or(since, |said| said.since), at: now });
+                Some(Notice::Lasts(now.since(since)))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE_US: u64 = 1_500_000;
+
+    #[test]
+    fn what_lasts_is_told_after_a_while_again_and_again_and_then_no_more() {
+        let mut reminder = Reminder::default();
+        let mut note = |us, since: Option<u64>| reminder.note(Micros(us), since.map(Micros), PATIENCE_US);
+        assert_eq!(note(5, None), None);
+        assert_eq!(note(10, Some(10)), None);
+        assert_eq!(note(10 + PATIENCE_US - 1, Some(10)), None);
+        let said_at = 10 + PATIENCE_US;
+        assert_eq!(note(said_at, Some(10)), Some(Notice::Lasts(PATIENCE_US)));
+        assert_eq!(note(said_at + REMINDER_INTERVAL_US - 1, Some(10)), None);
+        let again_at = said_at + REMINDER_INTERVAL_US;
+        assert_eq!(note(again_at, Some(10)), Some(Notice::Lasts(again_at - 10)));
+        assert_eq!(note(again_at + 1, None), Some(Notice::Over(again_at - 9)));
+        assert_eq!(note(again_at + 2, None), None);
+    }
+
+    #[test]
+    fn of_what_is_soon_over_nothing_is_said() {
+        let mut reminder = Reminder::default();
+        assert_eq!(reminder.note(Micros(0), Some(Micros(0)), PATIENCE_US), None);
+        assert_eq!(reminder.note(Micros(PATIENCE_US - 1), None, PATIENCE_US), None);
+        assert_eq!(reminder, Reminder::default());
+    }
+}
