@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use ticketd_model::{Configuration, Ending, Limits, Report, configurations, explore};
 
-/// Visited of each configuration unless the command line says otherwise: this bounds the memory, some 70
-/// bytes for each.
+/// Visited of each configuration unless the command line says otherwise: this bounds the memory, 50 to
+/// 180 bytes for each.
 const STATES_MAX: usize = 10_000_000;
 
 const USAGE: &str = "usage: ticketd-model [--deep] [--states NUMBER] [--depth NUMBER] [CONFIGURATION...]";

@@ -81,7 +81,6 @@ pub(crate) fn dead(message: &Message) -> Dead {
         // again.
         Message::PreVoteResponse(m) if m.vote_granted => Dead::From(m.term.max(m.next_term)),
         Message::PreVoteResponse(m) => Dead::From(m.term),
-        Message::RequestVoteResponse(m) if !m.vote_granted => Dead::From(m.term),
         Message::RequestVoteResponse(m) => Dead::UnlessElected(m.term),
         Message::AppendEntriesResponse(m) => Dead::UnlessElected(m.term),
         Message::HeartbeatResponse(m) => Dead::UnlessElected(m.term),

@@ -6,6 +6,8 @@
 //! up.
 
 mod choices;
+#[cfg(test)]
+mod dead;
 mod twins;
 
 use std::collections::{HashMap, HashSet};

@@ -1,0 +1,45 @@
+//! Whether the messages that are removed from the network as dead are dead.
+
+use raft_core::Input;
+
+use super::World;
+use crate::step::{self, Cause};
+
+impl World {
+    /// Delivers every message to every node for which it is dead, and gives how many deliveries that were.
+    /// None may change the node or make it send anything, and no step of the node may bring the message back
+    /// to life: then a state with the message on its way and the same state without it behave alike.
+    ///
+    /// Panics where that does not hold.
+    pub(crate) fn check_dead(&self) -> usize {
+        let mut deliveries = 0;
+        for letter in &self.letters {
+            let of_receiver = |peer| letter.to.is_some_and(|at| self.peers[at] == peer);
+            for known in self.nodes.iter().filter(|known| of_receiver(known.node.raft.me())) {
+                if !known.is_past(letter.dead) {
+                    continue;
+                }
+                let input =
+                    Input::Message { from: letter.envelope.from, message: letter.envelope.message.clone() };
+                let taken = step::take(&known.node, Cause::Message(0), Some(input), self.disk)
+                    .unwrap_or_else(|violation| panic!("{:?}: {violation}", letter.envelope));
+                let has_effect =
+                    taken.after.fingerprint() != known.node.fingerprint() || !taken.sent.is_empty();
+                assert!(!has_effect, "{:?} is taken for dead at {:?}", letter.envelope, known.node.raft);
+                deliveries += 1;
+            }
+            for ((before, _), number) in &self.step_numbers {
+                let taken = &self.steps[*number as usize];
+                let [before, after] = [*before, taken.after].map(|node| &self.nodes[usize::from(node)]);
+                let stays = !before.is_past(letter.dead) || after.is_past(letter.dead);
+                assert!(
+                    stays || !of_receiver(taken.me),
+                    "{:?} is dead no more after {:?}",
+                    letter.envelope,
+                    taken.cause
+                );
+            }
+        }
+        deliveries
+    }
+}
