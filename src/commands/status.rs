@@ -67,8 +67,8 @@ fn table(status: &Value, pid: u32) -> Option<String> {
     Some(out)
 }
 
-/// How long the oldest write has waited for the disk; `None` where none waits, or the node is of a version that
-/// does not tell.
+/// How long the oldest write has waited for the disk; `None` if none waits, or if the node is of a version
+/// that does not tell.
 fn disk_wait(status: &Value) -> Option<String> {
     let ms = status.get("disk_waits_ms")?.as_u64()?;
     Some(format!("a write has waited for it for {}.{:03} s", ms / 1_000, ms % 1_000))

@@ -7,7 +7,8 @@ use std::time::Duration;
 /// permit.
 pub(super) const CLIENT_CONNECTIONS_DEFAULT_MAX: usize = 16_384;
 
-/// How often the descriptors that are open are counted at most, where the kernel does not say how many there are.
+/// How often the descriptors that are open are counted at most, if the kernel does not say how many there
+/// are.
 pub(super) const DESCRIPTORS_COUNT_INTERVAL_US: u64 = 10_000_000;
 
 /// How many clients that are one too many may be on their way out at once: each is told so, and given the
