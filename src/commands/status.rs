@@ -76,9 +76,16 @@ fn disk_wait(status: &Value) -> Option<String> {
 
 fn next_id(status: &Value) -> Option<String> {
     let unreserved = number(status, "next_unreserved")?;
-    Some(match present(status, "window")? {
-        None => format!("{unreserved} or, from the leader's window, below"),
-        Some(window) => format!(
+    // A node of an earlier version does not tell.
+    let in_log = number(status, "next_unreserved_in_log").filter(|in_log| *in_log != unreserved);
+    Some(match (present(status, "window")?, in_log) {
+        (None, None) => format!("{unreserved} or, from the leader's window, below"),
+        (None, Some(in_log)) => {
+            format!(
+                "{in_log} or below, by this node's log; {unreserved} or below, by what it knows to be committed"
+            )
+        }
+        (Some(window), _) => format!(
             "{} ({} left in the window; {unreserved} and above are not reserved)",
             number(window, "next_id")?,
             number(window, "left")?
@@ -181,6 +188,22 @@ ID  PEERS             CLIENTS           SUFFRAGE  MATCH  LINK  HEARD
         let text = table(&status, 77).unwrap();
         assert!(text.contains("leader      none known\n"), "{text}");
         assert!(text.contains("a write failed"), "{text}");
+    }
+
+    #[test]
+    fn what_the_log_reserves_beyond_what_is_known_to_be_committed_is_told() {
+        let mut status: Value = serde_json::from_str(LEADER).unwrap();
+        status["window"] = Value::Null;
+        status["next_unreserved"] = 5.into();
+        for (in_log, told) in [
+            (5.into(), "5 or, from the leader's window, below"),
+            (1075.into(), "1075 or below, by this node's log; 5 or below, by what it knows to be committed"),
+            (Value::Null, "5 or, from the leader's window, below"),
+        ] {
+            status["next_unreserved_in_log"] = in_log;
+            let text = table(&status, 77).unwrap();
+            assert!(text.contains(&format!("next ID     {told}\n")), "{text}");
+        }
     }
 
     #[test]

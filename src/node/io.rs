@@ -271,8 +271,11 @@ pub struct NodeStatus {
     pub applied_index: LogIndex,
     /// The index of the last entry in its log.
     pub last_log_index: LogIndex,
-    /// The smallest integer that no window has reserved.
+    /// The smallest integer that no window has reserved, as far as the log was applied.
     pub next_unreserved: u64,
+    /// The same at the end of this node's log, which may hold entries that are committed although the node
+    /// does not know it yet: after a restart it knows that of none, before it hears a leader.
+    pub next_unreserved_in_log: u64,
     /// What the leader still has to hand out; `None` where this node does not lead.
     pub window: Option<WindowStatus>,
     /// Whether this node leads and may answer without a round of its own.

@@ -214,6 +214,7 @@ impl Node {
             applied_index: self.raft.last_applied(),
             last_log_index: self.raft.last_log_index(),
             next_unreserved: self.counter.next(),
+            next_unreserved_in_log: self.counter_at_the_end().next(),
             window: self.leadership.as_ref().map(Leadership::status),
             holds_lease: self.raft.holds_lease(),
             write_failed: self.raft.is_muted(),
@@ -401,6 +402,27 @@ impl Node {
         if leader.is_some() {
             self.release_orphans();
         }
+    }
+
+    /// The state if all of the log were applied.
+    fn counter_at_the_end(&self) -> Counter {
+        let restored = self.raft.snapshot().filter(|s| s.last_included_index > self.raft.last_applied());
+        let (base, mut counter) = match restored {
+            Some(snapshot) => {
+                let state = Counter::decode(&snapshot.state);
+                (snapshot.last_included_index, state.expect("states are checked before the core sees them"))
+            }
+            None => (self.raft.last_applied(), self.counter),
+        };
+        let mut next = base.next();
+        while let Some(entry) = self.raft.entry(next) {
+            if let Payload::Command(command) = &entry.payload {
+                counter
+                    .apply(Reserve::decode(command).expect("commands are checked before they enter the log"));
+            }
+            next = next.next();
+        }
+        counter
     }
 
     fn next_proposal(&mut self) -> ProposalId {

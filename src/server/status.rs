@@ -62,6 +62,7 @@ fn render(
     object.number("applied_index", status.applied_index.0);
     object.number("last_log_index", status.last_log_index.0);
     object.number("next_unreserved", status.next_unreserved);
+    object.number("next_unreserved_in_log", status.next_unreserved_in_log);
     object.value("window", &window_json(status));
     object.value("holds_lease", if status.holds_lease { "true" } else { "false" });
     object.value("write_failed", if status.write_failed { "true" } else { "false" });
@@ -215,6 +216,7 @@ mod tests {
             applied_index: LogIndex(11),
             last_log_index: LogIndex(13),
             next_unreserved: 1001,
+            next_unreserved_in_log: 2001,
             window: Some(WindowStatus { next_id: 17, left: 984 }),
             holds_lease: false,
             write_failed: false,
@@ -228,7 +230,7 @@ mod tests {
             r#""cluster":"000000000000000000000000000000ff","version":""#,
             env!("CARGO_PKG_VERSION"),
             r#"","role":"leader","term":4,"leader":1,"#,
-            r#""commit_index":12,"applied_index":11,"last_log_index":13,"next_unreserved":1001,"#,
+            r#""commit_index":12,"applied_index":11,"last_log_index":13,"next_unreserved":1001,"next_unreserved_in_log":2001,"#,
             r#""window":{"next_id":17,"left":984},"holds_lease":false,"write_failed":false,"#,
             r#""disk_waits_ms":2345,"peer_address":"h1:9000","client_address":"h1:8000","uptime_seconds":60,"#,
             r#""members":[{"id":1,"incarnation":"00000000000000000000000000000001","suffrage":"voter","#,

@@ -254,3 +254,17 @@ fn rounds_are_thrifty_from_as_many_requests_as_the_driver_says() {
     let mut other = node;
     assert_eq!(other.thrift.begin_round(1), raft_core::Audience::EveryVoter);
 }
+
+/// Whoever has lost the others for good has to know how far IDs may have been handed out.
+#[test]
+fn a_node_that_does_not_know_what_is_committed_tells_what_its_whole_log_reserves() {
+    let mut store = recovered(3, 5);
+    let entry = |index, payload| Entry { index: LogIndex(index), term: Term(1), payload };
+    store.entries = vec![
+        entry(2, Payload::Noop),
+        entry(3, Payload::Command(Reserve { count: count(1_000) }.encode())),
+        entry(4, Payload::Command(Reserve { count: count(70) }.encode())),
+    ];
+    let status = Node::new(config(1), Micros(0), store).unwrap().status();
+    assert_eq!((status.next_unreserved, status.next_unreserved_in_log), (5, 1_075));
+}

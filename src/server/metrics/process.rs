@@ -32,8 +32,8 @@ impl Process {
     }
 }
 
-/// How many descriptors are open. Linux says so from 6.2 on. An older one only lists them, which takes tens of
-/// milliseconds where they are many, and the loop waits for that: so they are not counted for each page.
+/// How many descriptors are open. Linux says so from 6.2 on. An older one only lists them, which takes tens
+/// of milliseconds if they are many, and the loop waits for that: so they are not counted for each page.
 #[derive(Debug, Default)]
 pub(in crate::server) struct OpenDescriptors {
     /// When they were counted, and how many there were.
