@@ -226,6 +226,13 @@ impl Raft {
         matches!(self.role, RoleState::Muted(_))
     }
 
+    /// When the oldest of the writes was handed out that the driver has not reported durable yet; `None`
+    /// where there are none, or one has failed.
+    #[must_use]
+    pub fn oldest_write_issued_at(&self) -> Option<Micros> {
+        self.persistence.oldest_issued_at()
+    }
+
     fn step_sound(&mut self, input: Input) {
         match input {
             Input::Wake => self.on_wake(),

@@ -54,6 +54,9 @@ fn table(status: &Value, pid: u32) -> Option<String> {
     line("next ID", next_id(status)?);
     line("peers", text(status, "peer_address")?.to_owned());
     line("clients", text(status, "client_address")?.to_owned());
+    if let Some(disk) = disk_wait(status) {
+        line("disk", disk);
+    }
     line("up for", duration(status.get("uptime_seconds")?.as_u64()?));
     if status.get("write_failed")?.as_bool()? {
         line("DISK", "a write failed: this node takes no part until it is restarted, see its log".to_owned());
@@ -62,6 +65,13 @@ fn table(status: &Value, pid: u32) -> Option<String> {
     let rows: Option<Vec<[String; 7]>> = status.get("members")?.as_array()?.iter().map(member_row).collect();
     push_rows(&mut out, rows?);
     Some(out)
+}
+
+/// How long the oldest write has waited for the disk; `None` where none waits, or the node is of a version
+/// that does not tell.
+fn disk_wait(status: &Value) -> Option<String> {
+    let ms = status.get("disk_waits_ms")?.as_u64()?;
+    Some(format!("a write has waited for it for {}.{:03} s", ms / 1_000, ms % 1_000))
 }
 
 fn next_id(status: &Value) -> Option<String> {
@@ -171,6 +181,18 @@ ID  PEERS             CLIENTS           SUFFRAGE  MATCH  LINK  HEARD
         let text = table(&status, 77).unwrap();
         assert!(text.contains("leader      none known\n"), "{text}");
         assert!(text.contains("a write failed"), "{text}");
+    }
+
+    #[test]
+    fn a_write_that_waits_for_the_disk_is_told_where_there_is_one_and_the_node_says_so() {
+        let mut status: Value = serde_json::from_str(LEADER).unwrap();
+        let disk = |status: &Value| table(status, 77).unwrap().lines().any(|line| line.starts_with("disk"));
+        assert!(!disk(&status), "a node of an older version does not say");
+        status["disk_waits_ms"] = Value::Null;
+        assert!(!disk(&status));
+        status["disk_waits_ms"] = 2_045.into();
+        let text = table(&status, 77).unwrap();
+        assert!(text.contains("\ndisk        a write has waited for it for 2.045 s\n"), "{text}");
     }
 
     #[test]

@@ -70,6 +70,11 @@ impl Context {
         self.clock.now
     }
 
+    /// How long the oldest write has waited for the disk, in microseconds; `None` where none waits.
+    pub(super) fn disk_wait_us(&self) -> Option<u64> {
+        self.node.raft().oldest_write_issued_at().map(|at| self.now().since(at))
+    }
+
     /// Gives the node something.
     pub(super) fn step(&mut self, input: Input) {
         self.stepped = true;

@@ -1,5 +1,7 @@
 //! The bounds of every queue, table and wait in the server, in one place, and what happens at each.
 
+use std::time::Duration;
+
 /// How many clients may be connected at once where the operator does not say. One costs some hundred bytes
 /// when idle, so this many some megabytes; and each that reads nothing may hold as much as the bounds of HTTP
 /// permit.
@@ -113,6 +115,9 @@ pub(super) const UPKEEP_LEEWAY_US: u64 = UPKEEP_INTERVAL_US / 2;
 /// How long a stopping node goes on answering what waits, once it no longer leads or has given up handing
 /// over.
 pub(super) const DRAIN_US_MAX: u64 = 2_000_000;
+
+/// How long a stopping node waits for its disk before it says so. It goes on waiting.
+pub(super) const CLOSING_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a stopping node waits for a client that has said nothing yet: a request that is on its way would
 /// find its connection closed, and since a POST is not to be repeated, the client could not tell what became

@@ -12,6 +12,7 @@
 mod backoff;
 mod clients;
 mod clock;
+mod closing;
 mod config;
 mod context;
 mod copies;
@@ -90,14 +91,16 @@ pub struct Server {
     /// It was said that no member calls.
     warned_of_silence: bool,
     election_timeout_us: u64,
-    /// From when a member's silence counts: this node began to lead then, or its process, which had been
-    /// stopped, went on.
+    /// From when the silence of a member or of the disk counts: this node began to lead then, or its process,
+    /// which had been stopped, went on.
     silence_from: Micros,
     /// The last term in which this node led.
     led_in: Term,
     /// Since when this node has known no leader, if it knows none, and what the log was told of that.
     leaderless_since: Option<Micros>,
     leaderless: Reminder,
+    /// What the log was told of a disk that does not answer.
+    disk: Reminder,
     /// Why this node takes no further part.
     write_error: Option<StoreError>,
     /// When the last turn began.
@@ -159,6 +162,7 @@ impl Server {
             led_in: Term(0),
             leaderless_since: None,
             leaderless: Reminder::default(),
+            disk: Reminder::default(),
             write_error: None,
             turn_began: Micros(0),
             upkeep_at: Micros(0),
@@ -189,7 +193,7 @@ impl Server {
         drop((clients, peer_connections, links));
         match exit {
             Exit::Stopped | Exit::Removed | Exit::RemovedBefore => {
-                storage.shutdown().map_err(ServerError::Store)?
+                closing::close(storage).map_err(ServerError::Store)?
             }
             // Its thread may be held up by a disk: that is not waited for.
             Exit::Interrupted => std::mem::forget(storage),

@@ -108,6 +108,21 @@ pub(super) fn leaderless_line(me: NodeId, us: u64, membership: &Membership, sile
     )
 }
 
+/// The oldest write has waited for so many microseconds.
+pub(super) fn disk_line(us: u64) -> String {
+    format!("a write has waited for the disk for {}", seconds(us))
+}
+
+/// A node that stops has waited for its disk, which has yet to take so many writes.
+pub(super) fn closing_line(writes: u64) -> String {
+    let what = match writes {
+        0 => "the disk to close the store".to_owned(),
+        1 => "the disk to take 1 write".to_owned(),
+        2.. => format!("the disk to take {writes} writes"),
+    };
+    format!("waiting for {what}; a second signal ends this node at once")
+}
+
 /// A write has failed, for this reason, and nothing is left but to restart this node.
 pub(super) fn failed_line(me: NodeId, error: &StoreError) -> String {
     format!("node {me} takes no part and waits to be restarted: {error}")
@@ -219,6 +234,18 @@ mod tests {
              cannot be heard"
         );
         assert!(leaderless_line(me, 2_345_678, &members, &[]).ends_with("and all are heard"));
+    }
+
+    #[test]
+    fn a_node_that_stops_says_how_many_writes_it_waits_for_and_how_to_end_it() {
+        for (writes, what) in [
+            (0, "the disk to close the store"),
+            (1, "the disk to take 1 write"),
+            (20, "the disk to take 20 writes"),
+        ] {
+            let expected = format!("waiting for {what}; a second signal ends this node at once");
+            assert_eq!(closing_line(writes), expected);
+        }
     }
 
     #[test]

@@ -13,7 +13,8 @@ use crate::node::{MemberStatus, NodeStatus};
 pub(super) fn json(ctx: &Context, links: &Links) -> String {
     let status = ctx.node.status();
     let link = |member: &MemberStatus| links.status(member.peer);
-    render(&ctx.me, &status, ctx.clock.uptime_seconds(), |member| {
+    let times = Times { uptime_seconds: ctx.clock.uptime_seconds(), disk_wait_us: ctx.disk_wait_us() };
+    render(&ctx.me, &status, times, |member| {
         link(member).map(|status @ LinkStatus { is_up, .. }| LinkView {
             is_up,
             last_heard_ms: silence_us(ctx, member.peer.id, status).map(|us| us / 1_000),
@@ -35,11 +36,18 @@ struct LinkView {
     last_heard_ms: Option<u64>,
 }
 
+/// What only a clock tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Times {
+    uptime_seconds: u64,
+    disk_wait_us: Option<u64>,
+}
+
 /// Of the members, this node has no link to itself.
 fn render(
     me: &Me,
     status: &NodeStatus,
-    uptime_seconds: u64,
+    times: Times,
     link: impl Fn(&MemberStatus) -> Option<LinkView>,
 ) -> String {
     let mut object = Object::begin(String::with_capacity(512 + 256 * status.members.len()));
@@ -57,9 +65,10 @@ fn render(
     object.value("window", &window_json(status));
     object.value("holds_lease", if status.holds_lease { "true" } else { "false" });
     object.value("write_failed", if status.write_failed { "true" } else { "false" });
+    object.number_or_null("disk_waits_ms", times.disk_wait_us.map(|us| us / 1_000));
     object.text("peer_address", &me.peer_address);
     object.text("client_address", &me.client_address);
-    object.number("uptime_seconds", uptime_seconds);
+    object.number("uptime_seconds", times.uptime_seconds);
     let members: Vec<String> =
         status.members.iter().map(|member| member_json(me, member, link(member))).collect();
     object.value("members", &format!("[{}]", members.join(",")));
@@ -212,7 +221,8 @@ mod tests {
             members: vec![member(1, Suffrage::Voter, Some(LogIndex(13))), member(2, Suffrage::Learner, None)],
         };
         let lost = LinkView { is_up: false, last_heard_ms: Some(5) };
-        let json = render(&me, &status, 60, |member| (member.peer != me.peer).then_some(lost));
+        let times = Times { uptime_seconds: 60, disk_wait_us: Some(2_345_678) };
+        let json = render(&me, &status, times, |member| (member.peer != me.peer).then_some(lost));
         let expected = concat!(
             r#"{"id":1,"incarnation":"00000000000000000000000000000001","#,
             r#""cluster":"000000000000000000000000000000ff","version":""#,
@@ -220,7 +230,7 @@ mod tests {
             r#"","role":"leader","term":4,"leader":1,"#,
             r#""commit_index":12,"applied_index":11,"last_log_index":13,"next_unreserved":1001,"#,
             r#""window":{"next_id":17,"left":984},"holds_lease":false,"write_failed":false,"#,
-            r#""peer_address":"h1:9000","client_address":"h1:8000","uptime_seconds":60,"#,
+            r#""disk_waits_ms":2345,"peer_address":"h1:9000","client_address":"h1:8000","uptime_seconds":60,"#,
             r#""members":[{"id":1,"incarnation":"00000000000000000000000000000001","suffrage":"voter","#,
             r#""peer_address":"h1:9000","client_address":"h1:8000","match_index":13,"#,
             r#""link":"self","last_heard_ms":null},"#,

@@ -18,6 +18,7 @@ impl Server {
         self.links.reconcile(&self.ctx, &self.peer_connections);
         self.warn_where_nobody_calls();
         self.note_leader();
+        self.note_disk();
         if self.ctx.leads() {
             let patience_us = self.silence_patience_us();
             self.links.watch_silence(&self.ctx, self.silence_from, patience_us);
@@ -67,6 +68,23 @@ impl Server {
                 };
                 let silent: Vec<NodeId> = voters.filter(is_silent).map(|peer| peer.id).collect();
                 log::warn!("{}", narrate::leaderless_line(me.id, us, membership, &silent));
+            }
+        }
+    }
+
+    /// Says that the disk does not answer. A write is overdue where members would be silent: by then a leader
+    /// that commits nothing has been replaced.
+    fn note_disk(&mut self) {
+        let patience_us = self.silence_patience_us().max(PAUSE_US_MIN);
+        let issued_at = self.ctx.node.raft().oldest_write_issued_at();
+        let since = issued_at.map(|at| at.max(self.silence_from));
+        match self.disk.note(self.ctx.now(), since, patience_us) {
+            None => {}
+            Some(Notice::Lasts(us)) => log::warn!("{}", narrate::disk_line(us)),
+            // Why is in the log, as an error.
+            Some(Notice::Over(_)) if self.write_error.is_some() => {}
+            Some(Notice::Over(us)) => {
+                log::info!("the disk takes writes again after {}", narrate::seconds(us));
             }
         }
     }

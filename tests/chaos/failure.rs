@@ -5,9 +5,11 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::disk::{Call, Disk, EIO, ENOSPC, EROFS};
 use crate::harness::cluster::Cluster;
+use crate::harness::http;
 use crate::harness::load::Load;
 use crate::harness::node::Node;
 use crate::harness::status::Status;
@@ -153,6 +155,50 @@ fn a_follower_whose_disk_stalls_is_waited_for_by_nobody() {
 }
 
 #[test]
+fn a_disk_that_does_not_answer_is_told_of_in_the_log_the_status_and_the_metrics_until_it_does() {
+    let mut cluster = cluster(&["--window", "0"]);
+    let follower = cluster.follower();
+    let disk = Disk::of(cluster.node(follower));
+    disk.stall();
+    cluster.take();
+    let node = &*cluster.node(follower);
+    wait::until_true("the log tells", || node.log().contains("WARN  a write has waited for the disk for"));
+    let Shown { text, json_ms, metric_seconds } = Shown::by(node);
+    assert!(text.contains("\ndisk        a write has waited for it for"), "{text}");
+    assert!(json_ms.is_some_and(|ms| ms >= 1_000), "{json_ms:?}");
+    assert!(metric_seconds >= 1.0, "{metric_seconds}");
+    disk.heal();
+    wait::until_true("it is over", || node.log().contains("the disk takes writes again after"));
+    wait::until_true("nothing waits", || {
+        let Shown { text, json_ms, metric_seconds } = Shown::by(node);
+        !text.contains("\ndisk ") && json_ms.is_none() && metric_seconds == 0.0
+    });
+}
+
+/// What a node says of a write that waits for its disk.
+struct Shown {
+    text: String,
+    json_ms: Option<u64>,
+    metric_seconds: f64,
+}
+
+impl Shown {
+    fn by(node: &Node) -> Shown {
+        let text = node.command(&["status"]).succeeded();
+        let page = |path| http::ask(&node.clients, "GET", path).expect("an answer").body;
+        let json: Value = serde_json::from_str(&page("/status")).expect("JSON");
+        let metrics = page("/metrics");
+        let name = "ticketd_storage_oldest_write_seconds ";
+        let seconds = metrics.lines().find_map(|line| line.strip_prefix(name)).expect("the metric");
+        Shown {
+            text,
+            json_ms: json["disk_waits_ms"].as_u64(),
+            metric_seconds: seconds.parse().expect("a number"),
+        }
+    }
+}
+
+#[test]
 fn a_node_that_can_not_close_its_store_is_ended_by_a_second_signal() {
     let mut cluster = cluster(&["--window", "0"]);
     let follower = cluster.follower();
@@ -165,6 +211,9 @@ fn a_node_that_can_not_close_its_store_is_ended_by_a_second_signal() {
     // It listens no more, and waits for the disk.
     wait::until_true("the loop has ended", || TcpStream::connect(&node.clients).is_err());
     assert!(node.is_running());
+    let line = "waiting for the disk to take";
+    wait::until_true("it says what it waits for", || node.log().contains(line));
+    assert!(node.log().contains("a second signal ends this node at once"), "{}", node.log());
     node.signal(Signal::TERM);
     assert_eq!(node.await_end().code(), Some(130));
     disk.heal();

@@ -42,7 +42,7 @@ pub(super) fn page(ctx: &Context, links: &Links, storage: &StorageCounts, gauges
     render_members(&mut page, ctx, links, &status);
     render_peers(&mut page, &ctx.counters, gauges.peer_connections);
     render_dialling(&mut page, &ctx.counters);
-    render_storage(&mut page, storage);
+    render_storage(&mut page, storage, ctx.disk_wait_us());
     page.counter("ticketd_loop_turns_total", "Turns of the event loop.", ctx.counters.turns);
     page.finish()
 }
@@ -246,7 +246,7 @@ fn render_dialling(page: &mut Exposition, counters: &Counters) {
     page.counter("ticketd_links_broken_total", "Links that were up and broke.", counters.links_broken);
 }
 
-fn render_storage(page: &mut Exposition, storage: &StorageCounts) {
+fn render_storage(page: &mut Exposition, storage: &StorageCounts, oldest_write_us: Option<u64>) {
     page.counter("ticketd_storage_writes_total", "Writes that became durable.", storage.writes);
     page.times(
         "ticketd_storage_sync_duration_seconds",
@@ -265,6 +265,11 @@ fn render_storage(page: &mut Exposition, storage: &StorageCounts) {
         storage.map_bytes,
     );
     page.gauge("ticketd_storage_waiting_writes", "Writes that wait for the disk.", storage.waiting);
+    page.gauges(
+        "ticketd_storage_oldest_write_seconds",
+        "How long the oldest of them has waited. It grows as long as the disk does not answer.",
+    )
+    .sample("", Seconds(oldest_write_us.unwrap_or(0)));
     page.counter(
         "ticketd_storage_failures_total",
         "Failed writes. After one, this node takes no part until it is restarted.",
