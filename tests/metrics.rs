@@ -6,6 +6,7 @@ mod harness;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -240,6 +241,21 @@ fn the_numbers_are_those_of_what_was_done() {
     let metrics = Metrics::of(&elsewhere);
     assert!(metrics.value("ticketd_http_responses_total", "handler=\"ids\",code=\"301\"") >= 1.0);
     assert!(metrics.find("ticketd_member_lag_entries", "member=\"1\"").is_none(), "only a leader knows");
+}
+
+#[test]
+fn as_many_descriptors_are_open_as_the_system_has_for_the_process() {
+    const IDLE: usize = 100;
+    let mut cluster = Cluster::of(1);
+    let (address, pid) = (cluster.node(1).clients.clone(), cluster.node(1).pid());
+    let _idle: Vec<TcpStream> =
+        (0..IDLE).map(|_| TcpStream::connect(&address).expect("it listens")).collect();
+    wait::until_true("what the page says is what there is", || {
+        let shown = Metrics::of(&address).value("process_open_fds", "");
+        let there = fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count();
+        // The connection by which the page came may be closed by now.
+        there > IDLE && (there..=there + 1).any(|there| shown.to_string() == there.to_string())
+    });
 }
 
 #[test]

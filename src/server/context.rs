@@ -8,6 +8,7 @@ use raft_core::{LogIndex, Membership, Micros, NodeId, Peer, Role, Suffrage};
 use super::clock::Clock;
 use super::counters::Counters;
 use super::handshake::{Acceptor, Caller};
+use super::metrics::OpenDescriptors;
 use crate::http::{self, Serves};
 use crate::identity::ClusterId;
 use crate::node::{Input, Node};
@@ -23,6 +24,7 @@ pub(super) struct Context {
     pub(super) http: HttpConfigs,
     pub(super) counters: Counters,
     pub(super) tally: http::Tally,
+    pub(super) descriptors: OpenDescriptors,
     /// This node was asked to stop, or is no longer a member.
     pub(super) stopping: bool,
     /// The membership in force, as the node last reported it.
@@ -56,6 +58,7 @@ impl Context {
             http: HttpConfigs::new(http),
             counters: Counters::default(),
             tally: http::Tally::default(),
+            descriptors: OpenDescriptors::default(),
             stopping: false,
             membership: node.membership().clone(),
             role: status.role,

@@ -7,6 +7,9 @@ use std::time::Duration;
 /// permit.
 pub(super) const CLIENT_CONNECTIONS_DEFAULT_MAX: usize = 16_384;
 
+/// How often the open descriptors are counted at most, where the kernel does not say how many there are.
+pub(super) const DESCRIPTORS_COUNT_INTERVAL_US: u64 = 10_000_000;
+
 /// How many clients that are one too many may be on their way out at once: each is told so, and given the
 /// time to read it. What comes on top is closed without a chance to read it.
 pub(super) const REFUSED_CLIENTS_MAX: usize = 64;

@@ -9,6 +9,7 @@ mod process;
 use raft_core::{Role, Suffrage};
 
 use self::exposition::{Exposition, Seconds};
+pub(super) use self::process::OpenDescriptors;
 use self::process::Process;
 use super::context::Context;
 use super::counters::{AnswerCounters, Counters};
@@ -35,7 +36,7 @@ pub(super) fn page(ctx: &Context, links: &Links, storage: &StorageCounts, gauges
     let status = ctx.node.status();
     page.gauges("ticketd_build_info", "Always 1; the label says which version runs.")
         .sample(concat!("version=\"", env!("CARGO_PKG_VERSION"), "\""), 1);
-    render_process(&mut page, &Process::read(), ctx.clock.unix_us_at_start());
+    render_process(&mut page, &Process::read(ctx.now(), &ctx.descriptors), ctx.clock.unix_us_at_start());
     render_clients(&mut page, &ctx.counters, &ctx.tally, gauges);
     render_ids(&mut page, &ctx.counters, &status, ctx.node.counts());
     render_raft(&mut page, &status, ctx.node.counts());

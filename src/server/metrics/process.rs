@@ -1,8 +1,12 @@
 //! What the operating system knows of this process (Linux: proc(5)). Whatever it does not say is left out.
 
+use std::cell::Cell;
 use std::fs;
 
+use raft_core::Micros;
 use rustix::process::{Resource, getrlimit};
+
+use crate::server::limits::DESCRIPTORS_COUNT_INTERVAL_US;
 
 /// Memory, time and descriptors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,17 +21,50 @@ pub(super) struct Process {
 
 impl Process {
     /// Asks now.
-    pub(super) fn read() -> Process {
+    pub(super) fn read(now: Micros, descriptors: &OpenDescriptors) -> Process {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let descriptors = fs::read_dir("/proc/self/fd").map(Iterator::count);
         Process {
             resident_bytes: resident_bytes(&status),
             cpu_us: cpu_us(),
-            // One of them is the directory that is being read.
-            open_descriptors: descriptors.ok().map(|count| count.saturating_sub(1) as u64),
+            open_descriptors: descriptors.number(now),
             descriptors_max: getrlimit(Resource::Nofile).current,
         }
     }
+}
+
+/// How many descriptors are open. Linux says so from 6.2 on. An older one only lists them, which takes tens
+/// of milliseconds where they are many, and the loop waits for that: so they are not counted for each page.
+#[derive(Debug, Default)]
+pub(in crate::server) struct OpenDescriptors {
+    /// When they were counted, and how many there were.
+    counted: Cell<Option<(Micros, u64)>>,
+}
+
+impl OpenDescriptors {
+    fn number(&self, now: Micros) -> Option<u64> {
+        told().or_else(|| self.counted_lately(now, count))
+    }
+
+    fn counted_lately(&self, now: Micros, count: impl FnOnce() -> Option<u64>) -> Option<u64> {
+        let is_recent = |(at, _): &(Micros, u64)| now.since(*at) < DESCRIPTORS_COUNT_INTERVAL_US;
+        if let Some((_, number)) = self.counted.get().filter(is_recent) {
+            return Some(number);
+        }
+        let number = count()?;
+        self.counted.set(Some((now, number)));
+        Some(number)
+    }
+}
+
+/// The size of the directory is their number, or 0 where Linux does not tell it.
+fn told() -> Option<u64> {
+    fs::metadata("/proc/self/fd").ok().map(|directory| directory.len()).filter(|number| *number > 0)
+}
+
+fn count() -> Option<u64> {
+    let descriptors = fs::read_dir("/proc/self/fd").ok()?;
+    // One of them is the directory that is being read.
+    Some(descriptors.count().saturating_sub(1) as u64)
 }
 
 fn cpu_us() -> u64 {
@@ -46,6 +83,16 @@ fn resident_bytes(status: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn descriptors_that_have_to_be_counted_are_not_counted_for_each_page() {
+        let descriptors = OpenDescriptors::default();
+        let number = |us, there| descriptors.counted_lately(Micros(us), || there);
+        assert_eq!(number(5, None), None, "where there is no proc(5)");
+        assert_eq!(number(10, Some(7)), Some(7));
+        assert_eq!(number(9 + DESCRIPTORS_COUNT_INTERVAL_US, Some(8)), Some(7));
+        assert_eq!(number(10 + DESCRIPTORS_COUNT_INTERVAL_US, Some(9)), Some(9));
+    }
 
     #[test]
     fn resident_memory_is_read_from_the_status_of_a_process() {
