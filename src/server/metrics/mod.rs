@@ -157,7 +157,7 @@ fn render_raft(page: &mut Exposition, node: &NodeStatus, counts: &NodeCounts) {
     page.gauge("ticketd_term", "The current term.", node.term.0);
     page.counter(
         "ticketd_leader_changes_total",
-        "How often another node than before was found to lead.",
+        "How often a new leader was found: another node, or the same one elected again.",
         counts.leader_changes,
     );
     page.gauge("ticketd_commit_index", "The highest log index known to be committed.", node.commit_index.0);
