@@ -189,7 +189,8 @@ fn render_members(page: &mut Exposition, ctx: &Context, links: &Links, node: &No
     }
     let mut heard = page.gauges(
         "ticketd_member_silence_seconds",
-        "How long a member has said nothing. Followers speak with their leader alone, if they know one.",
+        "How long a member has said nothing. Followers speak with their leader alone. Without \
+         one, voters speak with each other.",
     );
     for member in others() {
         if let Some(us) = link(member).and_then(|link| silence_us(ctx, member.peer.id, link)) {
