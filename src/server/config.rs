@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use super::descriptors::descriptors_remedy;
 use super::signals::StopRequests;
@@ -30,6 +32,8 @@ pub struct ServerConfig {
     pub http: http::Config,
     /// The most connections of clients; `None` for as many as the limit of open files permits.
     pub client_connections_max: Option<u32>,
+    /// How many lines of the process's log were left out, whoever counts them; the metrics show it.
+    pub log_lines_left_out: Arc<AtomicU64>,
     /// Who may stop it.
     pub stop: StopRequests,
 }

@@ -116,6 +116,7 @@ impl Running {
             }],
             http: http::Config::default(),
             client_connections_max: None,
+            log_lines_left_out: Arc::default(),
             stop: StopRequests::on(stop_read),
         };
         let server = Server::new(config, store).unwrap();

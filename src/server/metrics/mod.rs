@@ -6,6 +6,8 @@
 mod exposition;
 mod process;
 
+use std::sync::atomic::Ordering;
+
 use raft_core::{Role, Suffrage};
 
 use self::exposition::{Exposition, Seconds};
@@ -45,6 +47,11 @@ pub(super) fn page(ctx: &Context, links: &Links, storage: &StorageCounts, gauges
     render_dialling(&mut page, &ctx.counters);
     render_storage(&mut page, storage, ctx.disk_wait_us());
     page.counter("ticketd_loop_turns_total", "Turns of the event loop.", ctx.counters.turns);
+    page.counter(
+        "ticketd_log_lines_left_out_total",
+        "Lines missing from the log, because standard error did not take them.",
+        ctx.log_lines_left_out.load(Ordering::Relaxed),
+    );
     page.finish()
 }
 
@@ -274,7 +281,7 @@ fn render_storage(page: &mut Exposition, storage: &StorageCounts, oldest_write_u
     .sample("", Seconds(oldest_write_us.unwrap_or(0)));
     page.counter(
         "ticketd_storage_failures_total",
-        "Failed writes. After one, this node takes no part until it is restarted.",
+        "1 once a write has failed or the store has gone away: this node takes no part until it is restarted.",
         storage.failures,
     );
 }
