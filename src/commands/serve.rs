@@ -89,6 +89,7 @@ pub(super) fn serve(
         peer_listeners: peers,
         client_listeners: clients,
         http: http_config(settings),
+        settings: settings.to_pairs(),
         client_connections_max: settings.http_connections,
         log_lines_left_out: logging::lines_left_out(),
         stop,

@@ -30,6 +30,8 @@ pub struct ServerConfig {
     pub client_listeners: Vec<ClientListener>,
     /// The bounds and time-outs of HTTP. What is served is up to each listener.
     pub http: http::Config,
+    /// Every setting in force, by the name of its flag: shown with the status, and not used otherwise.
+    pub settings: Vec<(String, String)>,
     /// The most connections of clients; `None` for as many as the limit of open files permits.
     pub client_connections_max: Option<u32>,
     /// How many lines of the process's log were left out, whoever counts them; the metrics show it.

@@ -47,6 +47,8 @@ pub(super) struct Me {
     pub(super) peer_address: String,
     /// `host:port` where clients reach it.
     pub(super) client_address: String,
+    /// Its settings in force, by the names of their flags.
+    pub(super) settings: Vec<(String, String)>,
 }
 
 impl Context {

@@ -455,6 +455,7 @@ fn who_am_i(config: &ServerConfig, store: &Store) -> Result<Me, ServerError> {
         joined_at,
         peer_address: config.peer_address.clone(),
         client_address: config.client_address.clone(),
+        settings: config.settings.clone(),
     })
 }
 

@@ -77,9 +77,18 @@ fn render(
     object.text("peer_address", &me.peer_address);
     object.text("client_address", &me.client_address);
     object.number("uptime_seconds", times.uptime_seconds);
+    object.value("settings", &settings_json(&me.settings));
     let members: Vec<String> =
         status.members.iter().map(|member| member_json(me, member, link(member))).collect();
     object.value("members", &format!("[{}]", members.join(",")));
+    object.end()
+}
+
+fn settings_json(settings: &[(String, String)]) -> String {
+    let mut object = Object::begin(String::new());
+    for (name, value) in settings {
+        object.text(name, value);
+    }
     object.end()
 }
 
@@ -214,6 +223,9 @@ mod tests {
             joined_at: LogIndex(1),
             peer_address: "h1:9000".to_owned(),
             client_address: "h1:8000".to_owned(),
+            settings: [("window", "7"), ("http_unix", "/a\"b")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
         };
         let status = NodeStatus {
             role: Role::Leader,
@@ -239,6 +251,7 @@ mod tests {
             r#""commit_index":12,"applied_index":11,"last_log_index":13,"next_unreserved":1001,"#,
             r#""window":{"next_id":17,"left":984},"holds_lease":false,"write_failed":false,"#,
             r#""disk_waits_ms":2345,"peer_address":"h1:9000","client_address":"h1:8000","uptime_seconds":60,"#,
+            r#""settings":{"window":"7","http_unix":"/a\"b"},"#,
             r#""members":[{"id":1,"incarnation":"00000000000000000000000000000001","suffrage":"voter","#,
             r#""peer_address":"h1:9000","client_address":"h1:8000","match_index":13,"#,
             r#""link":"self","last_heard_ms":null},"#,
