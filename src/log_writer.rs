@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::Duration;
@@ -51,6 +52,12 @@ impl LogWriter {
         Ok(LogWriter { shared })
     }
 
+    /// How many lines were left out so far, in a number that goes on counting.
+    #[must_use]
+    pub fn left_out(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.shared.left_out)
+    }
+
     /// Takes a line that is not to be left out, because few or none follow: why the process ends.
     pub fn write_last_words(&self, line: &[u8]) {
         self.shared.lock().take_in(line);
@@ -69,7 +76,9 @@ impl LogWriter {
 
 impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.shared.lock().push(line);
+        if self.shared.lock().push(line) == Room::No {
+            self.shared.count_left_out();
+        }
         self.shared.filled.notify_one();
         Ok(line.len())
     }
@@ -86,6 +95,7 @@ struct Shared {
     filled: Condvar,
     /// Nothing waits, and nothing is under way.
     emptied: Condvar,
+    left_out: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Default)]
@@ -111,17 +121,28 @@ enum UnderWay {
     Something,
 }
 
+/// Whether a line was taken in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Room {
+    Yes,
+    /// It is left out.
+    No,
+}
+
 impl Queue {
-    fn push(&mut self, line: &[u8]) {
+    fn push(&mut self, line: &[u8]) -> Room {
         let after_gap = matches!(self.waiting.back(), Some(Waiting::Gap(_)));
         let bytes_max = if after_gap { WAITING_BYTES_MAX_AFTER_GAP } else { WAITING_BYTES_MAX };
         if self.bytes + line.len() <= bytes_max {
             self.take_in(line);
-        } else if let Some(Waiting::Gap(lines)) = self.waiting.back_mut() {
+            return Room::Yes;
+        }
+        if let Some(Waiting::Gap(lines)) = self.waiting.back_mut() {
             *lines += 1;
         } else {
             self.waiting.push_back(Waiting::Gap(1));
         }
+        Room::No
     }
 
     /// Whether there is room or not.
@@ -143,6 +164,10 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // Whatever panicked while it held the lock, the queue is whole: no operation leaves it half done.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count_left_out(&self) {
+        self.left_out.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The thread has finished what it took last, and waits for more.
@@ -179,6 +204,7 @@ fn run(shared: &Shared, mut out: impl Write, gap: &dyn Fn(u64) -> Vec<u8>) {
             // disk is full, is otherwise no trouble of ours: there is no other place to say so.
             if missing > 0 || out.write_all(&line).is_err() {
                 missing += 1;
+                shared.count_left_out();
             }
         }
     }
@@ -186,7 +212,7 @@ fn run(shared: &Shared, mut out: impl Write, gap: &dyn Fn(u64) -> Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::AtomicBool;
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     use super::*;
@@ -240,6 +266,10 @@ mod tests {
 
     fn gap(lines: u64) -> Vec<u8> {
         format!("{lines} left out").into_bytes()
+    }
+
+    fn left_out(writer: &LogWriter) -> usize {
+        usize::try_from(writer.left_out().load(Ordering::SeqCst)).unwrap()
     }
 
     fn text(line: Vec<u8>) -> String {
@@ -308,10 +338,11 @@ mod tests {
         assert_eq!(writer.drain(PATIENCE), Drained::Entirely);
         writer.write_all(&kilobyte(pushed)).unwrap();
         assert_eq!(writer.drain(PATIENCE), Drained::Entirely);
-        let (mut next, mut gaps) = (0, 0);
+        let (mut next, mut gaps, mut told) = (0, 0, 0);
         for line in lines.try_iter().map(text) {
             if let Some(missing) = line.strip_suffix(" left out") {
-                next += missing.parse::<usize>().unwrap();
+                let missing: usize = missing.parse().unwrap();
+                (next, told) = (next + missing, told + missing);
                 gaps += 1;
             } else {
                 assert_eq!(line.trim(), next.to_string());
@@ -319,6 +350,7 @@ mod tests {
             }
         }
         assert_eq!((next, gaps), (pushed + 1, 1));
+        assert_eq!(left_out(&writer), told);
     }
 
     #[test]
@@ -336,12 +368,16 @@ mod tests {
         }
         assert_eq!(writer.drain(PATIENCE), Drained::Entirely);
         assert_eq!(lines.try_iter().map(text).collect::<Vec<_>>(), ["3 left out", "d", "e"]);
+        assert_eq!(left_out(&writer), 3);
     }
 
     #[test]
     fn a_full_queue_leaves_out_what_comes_and_keeps_what_it_has() {
         let mut queue = Queue::default();
-        (0..KILOBYTES_MAX + 5).for_each(|number| queue.push(&kilobyte(number)));
+        for number in 0..KILOBYTES_MAX + 5 {
+            let room = if number < KILOBYTES_MAX { Room::Yes } else { Room::No };
+            assert_eq!(queue.push(&kilobyte(number)), room);
+        }
         let mut expected: Vec<_> = (0..KILOBYTES_MAX).map(|number| number.to_string()).collect();
         expected.push("5 left out".to_owned());
         assert_eq!(waiting(&mut queue), expected);
@@ -351,7 +387,9 @@ mod tests {
     #[test]
     fn after_a_gap_lines_are_taken_once_half_of_the_room_is_free() {
         let mut queue = Queue::default();
-        (0..=KILOBYTES_MAX).for_each(|number| queue.push(&kilobyte(number)));
+        for number in 0..=KILOBYTES_MAX {
+            queue.push(&kilobyte(number));
+        }
         while queue.bytes > WAITING_BYTES_MAX_AFTER_GAP {
             queue.push(b"too early");
             queue.pop();

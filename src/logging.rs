@@ -8,7 +8,8 @@
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, Write};
 use std::panic;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -25,6 +26,9 @@ const FILTER_DEBUG: &str = "warn,ticketd=debug,raft_core=debug";
 
 /// How long the end of the process, or of a thread that panics, waits for lines to be taken.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// How many lines of this process were left out. There once the log of a node is started.
+static LEFT_OUT: OnceLock<Arc<AtomicU64>> = OnceLock::new();
 
 /// How much is logged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,6 +74,7 @@ impl Logging {
             Pace::OfTheNode => {
                 let writer = LogWriter::spawn(io::stderr(), gap)?;
                 let lines = builder.target(Target::Pipe(Box::new(writer.clone()))).build();
+                LEFT_OUT.get_or_init(|| writer.left_out());
                 queue_panics(writer.clone());
                 log::set_max_level(lines.filter());
                 log::set_boxed_logger(Box::new(NodeLog { lines, writer: writer.clone() }))
@@ -92,6 +97,13 @@ impl Logging {
     pub fn end(self) {
         log::logger().flush();
     }
+}
+
+/// How many lines of this process's log were left out so far, in a number that goes on counting. Only a node
+/// leaves any out.
+#[must_use]
+pub fn lines_left_out() -> Arc<AtomicU64> {
+    LEFT_OUT.get().cloned().unwrap_or_default()
 }
 
 /// Says why the process ends, where it has no log. The exit status tells as well, and must not become another

@@ -48,6 +48,25 @@ fn a_node_whose_log_nobody_reads_starts_serves_and_stops_in_order() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn lines_that_are_left_out_are_counted_in_the_metrics() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &[]);
+    let counted = |node: &Node| {
+        let page = http::ask(&node.clients, "GET", "/metrics").ok()?.body;
+        let count = page.lines().find_map(|line| line.strip_prefix("ticketd_log_lines_left_out_total "));
+        Some(count.expect("the metric").parse::<u64>().expect("a number"))
+    };
+    assert_eq!(counted(&node), Some(0));
+    node.stop();
+    // Whatever is written there finds a full disk.
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+    node.respawn_saying_to(full.into());
+    wait::until_true("the lines of its start are missed", || counted(&node) > Some(1));
+    node.stop();
+}
+
+#[test]
 fn a_leader_whose_log_nobody_reads_any_more_goes_on_and_hands_over() {
     let mut pipe = Pipe::new();
     let (mut cluster, leader) = cluster_led_into(&pipe, &STEADY);

@@ -2,12 +2,15 @@
 
 mod harness;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufRead, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 use std::thread;
+
+use serde_json::Value;
 
 use harness::cluster::{self, Cluster};
 use harness::command::{self, Ended, Running};
@@ -338,7 +341,7 @@ fn one_list_of_members_serves_all_hosts() {
 }
 
 #[test]
-fn the_settings_in_force_are_logged_as_given_and_as_stored() {
+fn the_settings_in_force_are_logged_and_shown_as_given_and_as_stored() {
     let directory = Directory::new();
     let mut node = Node::start(&directory, 1, &["--window", "7", "--raft_port", "0"]);
     let port = node.peers.rsplit_once(':').map_or("", |(_, port)| port).to_owned();
@@ -350,9 +353,15 @@ fn the_settings_in_force_are_logged_as_given_and_as_stored() {
             .map(|(_, said)| said)
             .collect();
         assert_eq!(lines.len(), 1, "{log}");
-        lines[0].split(' ').map(str::to_owned).collect::<Vec<_>>()
+        let logged: BTreeSet<String> = lines[0].split(' ').map(str::to_owned).collect();
+        let status = node.command(&["status", "--json"]).succeeded();
+        let status: Value = serde_json::from_str(&status).expect("JSON");
+        let shown = status["settings"].as_object().expect("an object").iter();
+        let shown = shown.map(|(name, value)| format!("{name}={}", value.as_str().expect("a text")));
+        assert_eq!(shown.collect::<BTreeSet<_>>(), logged);
+        logged
     };
-    let has = |settings: &[String], wanted: &str| settings.iter().any(|pair| pair == wanted);
+    let has = |settings: &BTreeSet<String>, wanted: &str| settings.contains(wanted);
     let started = settings(&node);
     for wanted in ["window=7", "election_timeout=300", &format!("raft_port={port}")] {
         assert!(has(&started, wanted), "{wanted}: {started:?}");

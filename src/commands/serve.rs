@@ -15,6 +15,7 @@ use super::{Failure, one_line, random_u64};
 use crate::cli::Flags;
 use crate::http;
 use crate::identity::Standing;
+use crate::logging;
 use crate::server::{EXIT_STATUS_INTERRUPTED, Exit, Server, ServerConfig, StopRequests, descriptors_remedy};
 use crate::settings::Settings;
 use crate::storage::{self, Store, StoreError};
@@ -88,7 +89,9 @@ pub(super) fn serve(
         peer_listeners: peers,
         client_listeners: clients,
         http: http_config(settings),
+        settings: settings.to_pairs(),
         client_connections_max: settings.http_connections,
+        log_lines_left_out: logging::lines_left_out(),
         stop,
     };
     let identity = store.identity();

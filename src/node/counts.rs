@@ -10,7 +10,7 @@ pub struct NodeCounts {
     pub waits: Times,
     /// For how many requests one round of heartbeats confirmed the leadership.
     pub rounds: Sizes,
-    /// How often the leader that became known was another node than the one before.
+    /// How often a leader became known of another term than the one before, be it the same node or not.
     pub leader_changes: u64,
     /// Windows that were asked for.
     pub reservations: u64,

@@ -69,8 +69,8 @@ pub struct Node {
     counter: Counter,
     /// Who leads, as far as Raft has told.
     leader: Option<NodeId>,
-    /// Who led last, however long ago.
-    last_leader: Option<NodeId>,
+    /// Who led last, however long ago, and in which term.
+    last_leader: Option<(Term, NodeId)>,
     /// There as long as this node leads.
     leadership: Option<Leadership>,
     requests: Requests,
@@ -382,8 +382,9 @@ impl Node {
 
     fn on_role_changed(&mut self, role: Role, term: Term, leader: Option<NodeId>) {
         self.outputs.push_back(Output::RoleChanged { role, term, leader });
-        if leader.is_some() && leader != self.last_leader {
-            self.last_leader = leader;
+        let led_by = leader.map(|leader| (term, leader));
+        if led_by.is_some() && led_by != self.last_leader {
+            self.last_leader = led_by;
             self.counts.leader_changes += 1;
         }
         if role == Role::Leader {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use super::descriptors::descriptors_remedy;
 use super::signals::StopRequests;
@@ -28,8 +30,12 @@ pub struct ServerConfig {
     pub client_listeners: Vec<ClientListener>,
     /// The bounds and time-outs of HTTP. What is served is up to each listener.
     pub http: http::Config,
+    /// Every setting in force, by the name of its flag: shown with the status, and not used otherwise.
+    pub settings: Vec<(String, String)>,
     /// The most connections of clients; `None` for as many as the limit of open files permits.
     pub client_connections_max: Option<u32>,
+    /// How many lines of the process's log were left out, whoever counts them; the metrics show it.
+    pub log_lines_left_out: Arc<AtomicU64>,
     /// Who may stop it.
     pub stop: StopRequests,
 }

@@ -1,6 +1,7 @@
 //! What every part of the loop works with: the node, the time of this turn, and what this node is.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use mio::Registry;
 use raft_core::{LogIndex, Membership, Micros, NodeId, Peer, Role, Suffrage};
@@ -25,6 +26,7 @@ pub(super) struct Context {
     pub(super) counters: Counters,
     pub(super) tally: http::Tally,
     pub(super) descriptors: OpenDescriptors,
+    pub(super) log_lines_left_out: Arc<AtomicU64>,
     /// This node was asked to stop, or is no longer a member.
     pub(super) stopping: bool,
     /// The membership in force, as the node last reported it.
@@ -45,11 +47,19 @@ pub(super) struct Me {
     pub(super) peer_address: String,
     /// `host:port` where clients reach it.
     pub(super) client_address: String,
+    /// Its settings in force, by the names of their flags.
+    pub(super) settings: Vec<(String, String)>,
 }
 
 impl Context {
     /// Before the first turn.
-    pub(super) fn new(registry: Registry, node: Node, me: Me, http: http::Config) -> Context {
+    pub(super) fn new(
+        registry: Registry,
+        node: Node,
+        me: Me,
+        http: http::Config,
+        log_lines_left_out: Arc<AtomicU64>,
+    ) -> Context {
         let status = node.status();
         Context {
             clock: Clock::start(),
@@ -59,6 +69,7 @@ impl Context {
             counters: Counters::default(),
             tally: http::Tally::default(),
             descriptors: OpenDescriptors::default(),
+            log_lines_left_out,
             stopping: false,
             membership: node.membership().clone(),
             role: status.role,

@@ -142,7 +142,7 @@ impl Server {
         .map_err(ServerError::io("starting the storage thread"))?;
         let Listening { peer_address, client_address } = listening;
         log::info!("listening peers={peer_address} clients={client_address} id={}", me.peer.id);
-        let ctx = Context::new(registry, node, me, config.http);
+        let ctx = Context::new(registry, node, me, config.http, config.log_lines_left_out);
         let mut server = Server {
             poll,
             stop,
@@ -455,6 +455,7 @@ fn who_am_i(config: &ServerConfig, store: &Store) -> Result<Me, ServerError> {
         joined_at,
         peer_address: config.peer_address.clone(),
         client_address: config.client_address.clone(),
+        settings: config.settings.clone(),
     })
 }
 

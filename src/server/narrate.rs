@@ -93,17 +93,20 @@ pub(super) fn stop_line(signal: Option<&str>, shutdown: Shutdown) -> String {
     }
 }
 
-/// No leader is known for so many microseconds. Of the voters, `silent` are not heard.
-pub(super) fn leaderless_line(me: NodeId, us: u64, membership: &Membership, silent: &[NodeId]) -> String {
+/// No leader is known for so many microseconds. Of the voters, `missing` are not heard by one of them, or not
+/// reached by a learner.
+pub(super) fn leaderless_line(me: NodeId, us: u64, membership: &Membership, missing: &[NodeId]) -> String {
     let (quorum, voters) = (membership.quorum(), membership.voters().count());
-    let silent = if silent.is_empty() {
-        "all are heard".to_owned()
-    } else {
-        let names: Vec<String> = silent.iter().map(|id| format!("node {id}")).collect();
-        format!("{} cannot be heard", names.join(" and "))
+    let names: Vec<String> = missing.iter().map(|id| format!("node {id}")).collect();
+    let names = names.join(" and ");
+    let missing = match (membership.is_voter(me), missing.is_empty()) {
+        (true, true) => ", and all are heard".to_owned(),
+        (true, false) => format!(", and {names} cannot be heard"),
+        (false, true) => String::new(),
+        (false, false) => format!(", and {names} cannot be reached"),
     };
     format!(
-        "node {me} knows no leader for {} and answers clients 503; it takes {quorum} of {voters} voters, and {silent}",
+        "node {me} knows no leader for {} and answers clients 503; it takes {quorum} of {voters} voters{missing}",
         seconds(us)
     )
 }
@@ -234,6 +237,22 @@ mod tests {
              cannot be heard"
         );
         assert!(leaderless_line(me, 2_345_678, &members, &[]).ends_with("and all are heard"));
+        let learner = NodeId::new(4).unwrap();
+        let said = |missing: &[NodeId]| leaderless_line(learner, 2_345_678, &members, missing);
+        assert!(said(&[]).ends_with("; it takes 2 of 3 voters"), "{}", said(&[]));
+        assert!(said(&[two]).ends_with("; it takes 2 of 3 voters, and node 2 cannot be reached"));
+    }
+
+    #[test]
+    fn a_node_that_stops_says_how_many_writes_it_waits_for_and_how_to_end_it() {
+        for (writes, what) in [
+            (0, "the disk to close the store"),
+            (1, "the disk to take 1 write"),
+            (20, "the disk to take 20 writes"),
+        ] {
+            let expected = format!("waiting for {what}; a second signal ends this node at once");
+            assert_eq!(closing_line(writes), expected);
+        }
     }
 
     #[test]

@@ -254,6 +254,7 @@ mod tests {
             joined_at: LogIndex(1),
             peer_address: "h1:9000".to_owned(),
             client_address: "h1:8000".to_owned(),
+            settings: Vec::new(),
         }
     }
 

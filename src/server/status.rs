@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use raft_core::{NodeId, Role, Suffrage};
+use raft_core::{Membership, NodeId, Role, Suffrage};
 
 use super::context::{Context, Me};
 use super::links::{LinkStatus, Links};
@@ -22,11 +22,19 @@ pub(super) fn json(ctx: &Context, links: &Links) -> String {
     })
 }
 
-/// How long a member has said nothing, in microseconds; `None` where it has no reason to say anything:
-/// followers speak with their leader alone. Where nobody leads, all voters ask each other.
+/// How long a member has said nothing, in microseconds; `None` where it has no reason to say anything.
 pub(super) fn silence_us(ctx: &Context, member: NodeId, link: LinkStatus) -> Option<u64> {
-    let speaks = ctx.leader.is_none_or(|leader| leader == ctx.me.peer.id || leader == member);
+    let speaks = speaks(&ctx.membership, ctx.leader, ctx.me.peer.id, member);
     link.last_heard.filter(|_| speaks).map(|heard| ctx.now().since(heard))
+}
+
+/// Whether a member has reason to speak to this node. Followers speak with their leader alone; where nobody
+/// leads, voters ask each other, and nobody speaks with a learner.
+fn speaks(membership: &Membership, leader: Option<NodeId>, me: NodeId, member: NodeId) -> bool {
+    match leader {
+        Some(leader) => leader == me || leader == member,
+        None => membership.is_voter(me) && membership.is_voter(member),
+    }
 }
 
 /// A link in the words of the JSON object.
@@ -70,9 +78,18 @@ fn render(
     object.text("peer_address", &me.peer_address);
     object.text("client_address", &me.client_address);
     object.number("uptime_seconds", times.uptime_seconds);
+    object.value("settings", &settings_json(&me.settings));
     let members: Vec<String> =
         status.members.iter().map(|member| member_json(me, member, link(member))).collect();
     object.value("members", &format!("[{}]", members.join(",")));
+    object.end()
+}
+
+fn settings_json(settings: &[(String, String)]) -> String {
+    let mut object = Object::begin(String::new());
+    for (name, value) in settings {
+        object.text(name, value);
+    }
     object.end()
 }
 
@@ -207,6 +224,9 @@ mod tests {
             joined_at: LogIndex(1),
             peer_address: "h1:9000".to_owned(),
             client_address: "h1:8000".to_owned(),
+            settings: [("window", "7"), ("http_unix", "/a\"b")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
         };
         let status = NodeStatus {
             role: Role::Leader,
@@ -233,6 +253,7 @@ mod tests {
             r#""commit_index":12,"applied_index":11,"last_log_index":13,"next_unreserved":1001,"next_unreserved_in_log":2001,"#,
             r#""window":{"next_id":17,"left":984},"holds_lease":false,"write_failed":false,"#,
             r#""disk_waits_ms":2345,"peer_address":"h1:9000","client_address":"h1:8000","uptime_seconds":60,"#,
+            r#""settings":{"window":"7","http_unix":"/a\"b"},"#,
             r#""members":[{"id":1,"incarnation":"00000000000000000000000000000001","suffrage":"voter","#,
             r#""peer_address":"h1:9000","client_address":"h1:8000","match_index":13,"#,
             r#""link":"self","last_heard_ms":null},"#,
@@ -241,6 +262,24 @@ mod tests {
             r#""link":"down","last_heard_ms":5}]}"#,
         );
         assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn members_speak_with_their_leader_and_without_one_voters_speak_with_each_other() {
+        let mut membership = Membership::default();
+        for (id, suffrage) in [(1, Suffrage::Voter), (2, Suffrage::Voter), (3, Suffrage::Learner)] {
+            let peer_address = format!("h{id}:9000");
+            let client_address = format!("h{id}:8000");
+            let incarnation = peer(id).incarnation;
+            let member = raft_core::Member { incarnation, suffrage, peer_address, client_address };
+            membership.members.insert(peer(id).id, member);
+        }
+        let speaks = |leader: Option<u64>, me, member| {
+            speaks(&membership, leader.map(|id| peer(id).id), peer(me).id, peer(member).id)
+        };
+        assert!(speaks(Some(1), 1, 2) && speaks(Some(1), 1, 3), "all speak with a leader");
+        assert!(speaks(Some(1), 3, 1) && !speaks(Some(1), 3, 2) && !speaks(Some(1), 2, 3));
+        assert!(speaks(None, 1, 2) && !speaks(None, 1, 3) && !speaks(None, 3, 1));
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use raft_core::{NodeId, Peer, Term};
+use raft_core::{Micros, NodeId, Peer, Suffrage, Term};
 
 use super::Server;
 use super::limits::{FIRST_CALL_SECONDS_MAX, PAUSE_US_MIN, SILENCE_ELECTION_TIMEOUTS};
+use super::links::LinkStatus;
 use super::narrate::{self, StepDown};
 use super::reminder::Notice;
 use super::shutdown::Shutdown;
@@ -45,8 +46,9 @@ impl Server {
         }
     }
 
-    /// Says where no leader is known for long, and who cannot be heard. A node that joins knows no voters at
-    /// first. One that takes no part says that instead, and again and again, whoever leads.
+    /// Says where no leader is known for long, and which voters cannot be heard. Only a leader speaks to a
+    /// learner, which can therefore tell only which voters it cannot reach. A node that joins knows no voters
+    /// at first. One that takes no part says that instead, and again and again, whoever leads.
     pub(super) fn note_leader(&mut self) {
         let (now, me) = (self.ctx.now(), self.ctx.me.peer);
         let patience_us = self.silence_patience_us();
@@ -62,12 +64,31 @@ impl Server {
             (Some(Notice::Lasts(us)), None) => {
                 let membership = &self.ctx.membership;
                 let voters = membership.voters().filter_map(|id| membership.peer(id));
-                let is_silent = |peer: &Peer| {
-                    let heard = self.links.status(*peer).and_then(|link| link.last_heard);
-                    *peer != me && heard.is_none_or(|heard| now.since(heard) >= patience_us)
+                let me_as = if membership.is_voter(me.id) { Suffrage::Voter } else { Suffrage::Learner };
+                let is_there = |peer: &Peer| {
+                    let link = self.links.status(*peer);
+                    *peer == me || link.is_some_and(|link| is_there(link, me_as, now, patience_us))
                 };
-                let silent: Vec<NodeId> = voters.filter(is_silent).map(|peer| peer.id).collect();
-                log::warn!("{}", narrate::leaderless_line(me.id, us, membership, &silent));
+                let missing: Vec<NodeId> =
+                    voters.filter(|peer| !is_there(peer)).map(|peer| peer.id).collect();
+                log::warn!("{}", narrate::leaderless_line(me.id, us, membership, &missing));
+            }
+        }
+    }
+
+    /// Says that the disk does not answer. A write is overdue where members would be silent: by then a leader
+    /// that commits nothing has been replaced.
+    fn note_disk(&mut self) {
+        let patience_us = self.silence_patience_us().max(PAUSE_US_MIN);
+        let issued_at = self.ctx.node.raft().oldest_write_issued_at();
+        let since = issued_at.map(|at| at.max(self.silence_from));
+        match self.disk.note(self.ctx.now(), since, patience_us) {
+            None => {}
+            Some(Notice::Lasts(us)) => log::warn!("{}", narrate::disk_line(us)),
+            // Why is in the log, as an error.
+            Some(Notice::Over(_)) if self.write_error.is_some() => {}
+            Some(Notice::Over(us)) => {
+                log::info!("the disk takes writes again after {}", narrate::seconds(us));
             }
         }
     }
@@ -118,5 +139,33 @@ impl Server {
                 self.ctx.me.peer_address
             );
         }
+    }
+}
+
+/// Whether a voter is there, as far as this node, of this suffrage, can tell where nobody leads.
+fn is_there(link: LinkStatus, me: Suffrage, now: Micros, patience_us: u64) -> bool {
+    match me {
+        Suffrage::Voter => link.last_heard.is_some_and(|heard| now.since(heard) < patience_us),
+        Suffrage::Learner => link.is_up,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_nobody_leads_a_voter_is_there_if_voters_hear_it_and_learners_reach_it() {
+        const PATIENCE_US: u64 = 1_500_000;
+        let heard_at = Micros(5);
+        let link = |is_up, last_heard| LinkStatus { is_up, last_heard };
+        let is_there = |link, me, us| is_there(link, me, Micros(us), PATIENCE_US);
+        let up = link(true, Some(heard_at));
+        assert!(is_there(up, Suffrage::Voter, 4 + PATIENCE_US));
+        assert!(!is_there(up, Suffrage::Voter, 5 + PATIENCE_US));
+        assert!(!is_there(link(true, None), Suffrage::Voter, 5));
+        assert!(is_there(up, Suffrage::Learner, 5 + PATIENCE_US), "nobody speaks to a learner");
+        assert!(is_there(link(true, None), Suffrage::Learner, 5));
+        assert!(!is_there(link(false, Some(heard_at)), Suffrage::Learner, 5));
     }
 }

@@ -115,7 +115,9 @@ impl Running {
                 serves: http::Serves::Everything,
             }],
             http: http::Config::default(),
+            settings: Vec::new(),
             client_connections_max: None,
+            log_lines_left_out: Arc::default(),
             stop: StopRequests::on(stop_read),
         };
         let server = Server::new(config, store).unwrap();

@@ -36,6 +36,29 @@ fn a_node_counts_the_leaders_that_it_has_seen_and_what_it_asked_of_them() {
     assert_eq!(reservations, 2, "a window for each leader");
 }
 
+/// As a leader is that pauses and comes back.
+#[test]
+fn a_node_that_is_elected_again_is_another_leader_and_one_that_is_heard_again_is_not() {
+    let mut bench = Bench::new(3, 0, 1);
+    let first = bench.leader();
+    let [behind, other] = [(first + 1) % 3, (first + 2) % 3];
+    bench.cut_off[behind] = true;
+    bench.pass(SECOND);
+    bench.cut_off[behind] = false;
+    let seen = |bench: &Bench| [first, behind, other].map(|at| bench.nodes[at].counts().leader_changes);
+    bench.pass(SECOND);
+    assert_eq!(seen(&bench), [1, 1, 1], "it was away, and has heard its leader again");
+
+    bench.cut_off[behind] = true;
+    bench.take(first, 1, 1);
+    assert_eq!(bench.answer(1), ids(1, 1));
+    bench.cut_off[first] = true;
+    bench.pass(SECOND);
+    (bench.cut_off[first], bench.cut_off[behind], bench.cut_off[other]) = (false, false, true);
+    assert_eq!(bench.leader(), first, "the other one's log is behind");
+    assert_eq!(seen(&bench), [2, 2, 1]);
+}
+
 #[test]
 fn a_request_that_waits_is_counted_with_how_long_it_has_waited() {
     let mut bench = Bench::new(1, 0, 1);

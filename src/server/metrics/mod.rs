@@ -6,6 +6,8 @@
 mod exposition;
 mod process;
 
+use std::sync::atomic::Ordering;
+
 use raft_core::{Role, Suffrage};
 
 use self::exposition::{Exposition, Seconds};
@@ -45,6 +47,11 @@ pub(super) fn page(ctx: &Context, links: &Links, storage: &StorageCounts, gauges
     render_dialling(&mut page, &ctx.counters);
     render_storage(&mut page, storage, ctx.disk_wait_us());
     page.counter("ticketd_loop_turns_total", "Turns of the event loop.", ctx.counters.turns);
+    page.counter(
+        "ticketd_log_lines_left_out_total",
+        "Lines missing from the log, because standard error did not take them.",
+        ctx.log_lines_left_out.load(Ordering::Relaxed),
+    );
     page.finish()
 }
 
@@ -157,7 +164,7 @@ fn render_raft(page: &mut Exposition, node: &NodeStatus, counts: &NodeCounts) {
     page.gauge("ticketd_term", "The current term.", node.term.0);
     page.counter(
         "ticketd_leader_changes_total",
-        "How often another node than before was found to lead.",
+        "How often a new leader was found: another node, or the same one elected again.",
         counts.leader_changes,
     );
     page.gauge("ticketd_commit_index", "The highest log index known to be committed.", node.commit_index.0);
@@ -189,7 +196,8 @@ fn render_members(page: &mut Exposition, ctx: &Context, links: &Links, node: &No
     }
     let mut heard = page.gauges(
         "ticketd_member_silence_seconds",
-        "How long a member has said nothing. Followers speak with their leader alone, if they know one.",
+        "How long a member has said nothing. Followers speak with their leader alone. Without \
+         one, voters speak with each other.",
     );
     for member in others() {
         if let Some(us) = link(member).and_then(|link| silence_us(ctx, member.peer.id, link)) {
@@ -273,7 +281,7 @@ fn render_storage(page: &mut Exposition, storage: &StorageCounts, oldest_write_u
     .sample("", Seconds(oldest_write_us.unwrap_or(0)));
     page.counter(
         "ticketd_storage_failures_total",
-        "Failed writes. After one, this node takes no part until it is restarted.",
+        "1 once a write has failed or the store has gone away: this node takes no part until it is restarted.",
         storage.failures,
     );
 }
