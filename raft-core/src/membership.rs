@@ -41,10 +41,17 @@ pub struct Membership {
 /// overlap (dissertation §4.1).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum MembershipChange {
-    /// Adds a learner, which the leader promotes by itself once it has caught up. One that is a member
-    /// already, in this life, asks a second time because it has not heard the answer; it may listen elsewhere
-    /// by now, so its addresses are recorded. The `suffrage` given is ignored.
-    Add(NodeId, Member),
+    /// Adds a learner, which the leader promotes by itself once it has caught up. A node that is already a
+    /// member in this life asks again because it has not heard the answer; it may listen elsewhere by now, so
+    /// its addresses are recorded, and its suffrage stays as it is.
+    Add {
+        /// Which node, in which life.
+        peer: Peer,
+        /// `host:port` where it listens for peers.
+        peer_address: String,
+        /// `host:port` where it answers clients.
+        client_address: String,
+    },
     /// Makes a learner a voter. Leaders do this by themselves; drivers need not.
     Promote(NodeId),
     /// Removes a member, in whichever life it is.
@@ -118,15 +125,21 @@ impl Membership {
     pub fn changed(&self, change: &MembershipChange) -> Result<Option<Membership>, ChangeRefused> {
         let mut changed = self.clone();
         match change {
-            MembershipChange::Add(id, member) => {
+            MembershipChange::Add { peer: Peer { id, incarnation }, peer_address, client_address } => {
                 let suffrage = match self.members.get(id) {
-                    Some(present) if present.incarnation != member.incarnation => {
+                    Some(present) if present.incarnation != *incarnation => {
                         return Err(ChangeRefused::IdTaken);
                     }
                     Some(present) => present.suffrage,
                     None => Suffrage::Learner,
                 };
-                changed.members.insert(*id, Member { suffrage, ..member.clone() });
+                let member = Member {
+                    incarnation: *incarnation,
+                    suffrage,
+                    peer_address: peer_address.clone(),
+                    client_address: client_address.clone(),
+                };
+                changed.members.insert(*id, member);
             }
             MembershipChange::Promote(id) => {
                 let member = changed.members.get_mut(id).ok_or(ChangeRefused::NoSuchMember)?;

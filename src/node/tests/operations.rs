@@ -48,8 +48,8 @@ fn change(node: &mut Node, change: MembershipChange) -> Vec<OperationOutcome> {
 }
 
 fn add(id: u64) -> MembershipChange {
-    let (id, member) = member(id, Suffrage::Learner);
-    MembershipChange::Add(id, member)
+    let (_, Member { peer_address, client_address, .. }) = member(id, Suffrage::Learner);
+    MembershipChange::Add { peer: peer(id), peer_address, client_address }
 }
 
 #[test]
