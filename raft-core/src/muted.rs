@@ -10,8 +10,8 @@ use crate::roles::{Muted, RoleState};
 use crate::types::{Micros, Peer};
 
 impl Raft {
-    /// A write failed. A leader tells another voter to campaign: of those heard within an election timeout, the
-    /// one that has most of the log, which may not be all of it. The node then takes no further part.
+    /// A write failed. A leader tells another voter to campaign: of those heard within an election timeout,
+    /// the one that has most of the log, which may not be all of it. The node then takes no further part.
     pub(crate) fn on_write_failed(&mut self) {
         self.tell_best_to_campaign();
         self.lose_proposals();
