@@ -350,7 +350,7 @@ pub(crate) fn peer(number: u64) -> Peer {
 }
 
 /// A member by its number. Addresses are never looked at.
-pub(crate) fn member(number: u64, suffrage: Suffrage) -> Member {
+fn member(number: u64, suffrage: Suffrage) -> Member {
     let Peer { incarnation, .. } = peer(number);
     Member { incarnation, suffrage, peer_address: String::new(), client_address: String::new() }
 }

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use raft_core::{
-    Audience, BarrierId, Confirmation, Input, Membership, MembershipChange, Micros, NodeId, Output, Peer,
-    ProposalId, Role, Suffrage,
+    Audience, BarrierId, Confirmation, Input, Membership, MembershipChange, Micros, NodeId, Output,
+    ProposalId, Role,
 };
 
 use crate::bounds::{Change, DiskSpeed};
-use crate::configurations::{member, peer};
+use crate::configurations::peer;
 use crate::history::{Violation, check_membership};
 use crate::network::Envelope;
 use crate::node::Node;
@@ -149,10 +149,11 @@ pub(crate) fn command_of(proposal: ProposalId) -> Vec<u8> {
 
 fn change_of(change: Change) -> MembershipChange {
     match change {
-        Change::Add(number) => {
-            let Peer { id, .. } = peer(number);
-            MembershipChange::Add(id, member(number, Suffrage::Learner))
-        }
+        Change::Add(number) => MembershipChange::Add {
+            peer: peer(number),
+            peer_address: String::new(),
+            client_address: String::new(),
+        },
         Change::Remove(number) => MembershipChange::Remove { id: peer(number).id, incarnation: None },
     }
 }

@@ -1,8 +1,8 @@
 //! The one way in and the one way out of the core.
 //!
-//! A driver calls [`Raft::step`](crate::Raft::step) with an [`Input`], then takes [`Output`]s until there are
-//! none, then sleeps until [`Raft::deadline`](crate::Raft::deadline). It carries every output out in the
-//! order given; it need not know why.
+//! A driver calls [`Raft::step`](crate::Raft::step) with an [`Input`], takes [`Output`]s until there are
+//! none, then sleeps until [`Raft::deadline`](crate::Raft::deadline). It carries out every output in the
+//! order given, and need not know why.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -15,160 +15,160 @@ use crate::types::{BarrierId, LogIndex, NodeId, Peer, ProposalId, Term, WriteId}
 /// Something that happened outside.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Input {
-    /// Time has passed: the deadline has come, or may have.
+    /// Time has passed: the deadline has been reached, or may have been.
     Wake,
-    /// A message came from `from`, which the driver has verified to be that peer of this cluster.
+    /// A message arrived from `from`. The driver has verified that the sender is that peer of this cluster.
     Message {
-        /// Who sent it, in which life.
+        /// The sender, with its incarnation.
         from: Peer,
-        /// What it says.
+        /// The message.
         message: Message,
     },
     /// The connection to this node broke and a new one was refused: its process is most likely gone. Only
-    /// liveness rests on this (dissertation §3.9 is content with any election timeout).
+    /// liveness depends on this (dissertation §3.9 is content with any election timeout).
     PeerUnreachable(NodeId),
     /// Append this command.
     Propose {
-        /// Names it in [`Output::ProposalDone`].
+        /// Identifies it in [`Output::ProposalDone`].
         proposal: ProposalId,
-        /// The bytes that are to be replicated.
+        /// The bytes to replicate.
         command: Arc<[u8]>,
     },
     /// Confirm that no newer leader existed at some moment after this input (ReadIndex, dissertation §6.4).
-    /// Forgotten without a word where this node does not lead or ceases to, or where
-    /// [`BARRIERS_MAX`](crate::BARRIERS_MAX) wait already.
+    /// Dropped silently if this node does not lead or stops leading, or if
+    /// [`BARRIERS_MAX`](crate::BARRIERS_MAX) barriers are already waiting.
     ReadBarrier {
-        /// Names it in [`Output::BarrierPassed`].
+        /// Identifies it in [`Output::BarrierPassed`].
         barrier: BarrierId,
-        /// Whom its round asks.
+        /// Which voters its round asks.
         asks: Audience,
         /// What is certain once it has passed.
         confirms: Confirmation,
     },
     /// Change the membership by one step.
     ChangeMembership {
-        /// Names it in [`Output::ProposalDone`].
+        /// Identifies it in [`Output::ProposalDone`].
         proposal: ProposalId,
         /// The step.
         change: MembershipChange,
     },
-    /// Hand leadership to this voter, or to the one most up to date (dissertation §3.10). Ends in
-    /// [`Output::RoleChanged`], or in [`Output::TransferAborted`]: at once where this node does not lead or
-    /// nobody can take over, else after an election timeout.
+    /// Transfer leadership to this voter, or to the one that is most up to date (dissertation §3.10). Ends
+    /// with [`Output::RoleChanged`] or [`Output::TransferAborted`]. The latter comes at once if this node
+    /// does not lead or no voter can take over, otherwise after an election timeout.
     TransferLeadership {
-        /// Who is to lead; `None` for whoever is most up to date.
+        /// The voter that is to lead; `None` for the one that is most up to date.
         to: Option<NodeId>,
     },
     /// Every write up to and including this one is durable: it survives a power cut.
     WritesDurable {
-        /// The last of them.
+        /// The last of these writes.
         through: WriteId,
     },
-    /// A write failed. From now on this core makes no promise, until a new one is made from what the disk
-    /// really holds.
+    /// A write failed. This core makes no more promises; a new one must be made from what the disk really
+    /// holds.
     WriteFailed,
-    /// Replace the log up to `through` by `state`.
+    /// Replace the log up to `through` with `state`.
     Compact {
         /// An index that was handed out by [`Output::Committed`].
         through: LogIndex,
-        /// The state machine's state after applying it.
+        /// The state of the state machine after applying the entry at that index.
         state: Arc<[u8]>,
     },
 }
 
-/// Whom the round of a read barrier asks.
+/// Which voters the round of a read barrier asks.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Audience {
-    /// Every voter, and the quickest answers let it pass. Serves latency.
+    /// Every voter; the quickest answers let the barrier pass. Best for latency.
     EveryVoter,
-    /// No more voters than a majority takes, those that answered first lately, and the others only where
-    /// these do not answer soon. Costs less, and serves throughput.
+    /// No more voters than a majority takes: those that were quickest to answer lately. The others are asked
+    /// only if these do not answer soon. Costs less; best for throughput.
     QuickestMajority,
 }
 
 /// What is certain once a read barrier has passed (dissertation §6.4).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Confirmation {
-    /// No newer leader existed at some moment after it began (step 3).
+    /// No newer leader existed at some moment after the barrier began (step 3).
     Leadership,
-    /// That, and the leader's commit index leaves out nothing that was committed when it began. It waits
-    /// until an entry of the leader's own term is committed: before that, a leader does not know what is
-    /// (step 1). Who is about to read nothing of the state need not wait for it.
+    /// The same, and the leader's commit index covers everything that was committed when the barrier began.
+    /// The barrier waits until an entry of the leader's own term is committed: before that, a leader does not
+    /// know what is committed (step 1). A caller that does not read the state need not wait for this.
     CommitIndex,
 }
 
-/// Something to be done outside.
+/// Something that the driver has to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Output {
-    /// Make this durable, in the order of the ids, then say so with [`Input::WritesDurable`]. Several may be
-    /// made durable together. Nothing waits for this but what rests on it.
+    /// Make this durable, in the order of the ids, then report it with [`Input::WritesDurable`]. Several
+    /// writes may be made durable together. Only what depends on this write waits for it.
     Write(Write),
-    /// Send this; it may be lost.
+    /// Send this message; it may be lost.
     Send {
-        /// To whom, in which life.
+        /// The receiver, with its incarnation.
         to: Peer,
-        /// What.
+        /// The message.
         message: Message,
     },
-    /// Apply this entry: it is committed, and durable here. Each index comes once and in order, but for those
-    /// that a [`Output::Restored`] passed over.
+    /// Apply this entry: it is committed, and durable on this node. Each index comes once and in order,
+    /// except for those that an [`Output::Restored`] skipped.
     Committed(Entry),
-    /// Replace the state by this snapshot, which is committed and durable here.
+    /// Replace the state with this snapshot, which is committed, and durable on this node.
     Restored(Arc<Snapshot>),
-    /// The barrier has passed, and with it every barrier begun before it.
+    /// The barrier has passed, and with it every barrier that began before it.
     BarrierPassed(BarrierId),
-    /// What became of a proposal.
+    /// A proposal has ended.
     ProposalDone {
-        /// Which.
+        /// Which one.
         proposal: ProposalId,
-        /// What.
+        /// How it ended.
         outcome: ProposalOutcome,
     },
-    /// This node's role, term or leader is now another.
+    /// This node's role, term or leader has changed.
     RoleChanged {
-        /// What it is now.
+        /// Its role.
         role: Role,
-        /// In which term.
+        /// Its term.
         term: Term,
-        /// Who leads, where that is known.
+        /// The leader of that term, if known.
         leader: Option<NodeId>,
     },
-    /// A hand-over was given up: this node leads on, if it did.
+    /// A transfer of leadership was given up. If this node led, it still leads.
     TransferAborted,
-    /// The membership in force (that of the latest entry in the log, committed or not: dissertation §4.1) is
-    /// now this one.
+    /// This is now the membership in force (that of the latest entry in the log, committed or not:
+    /// dissertation §4.1).
     MembershipChanged(Arc<Membership>),
     /// A message was dropped because no sound peer sends it. For the log.
     Dropped {
-        /// Who sent it.
+        /// The sender.
         from: Peer,
-        /// What is wrong with it.
+        /// What is wrong with the message.
         reason: DropReason,
     },
 }
 
-/// What must become durable: one value, one transaction. The parts apply in the order of the fields.
+/// What must become durable, as one transaction. The parts apply in the order of the fields.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Write {
-    /// Names it. Ids ascend by one.
+    /// Identifies the write. Ids ascend by one.
     pub id: WriteId,
     /// Replaces the hard state.
     pub hard_state: Option<HardState>,
-    /// Replaces the snapshot, and removes every entry up to and including its index.
+    /// Replaces the snapshot, and removes every entry up to and including the snapshot's index.
     pub snapshot: Option<Arc<Snapshot>>,
     /// Removes every entry from this index on.
     pub truncate_from: Option<LogIndex>,
-    /// Appended in order; the first follows the last entry that is there (or the snapshot).
+    /// Appended in order; the first follows the last entry of the log, or the snapshot.
     pub entries: Vec<Entry>,
 }
 
-/// What a node may not forget (Raft Figure 2).
+/// What a node must not forget (Raft Figure 2).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct HardState {
     /// The latest term seen.
     pub current_term: Term,
-    /// Whom it voted for in that term: in which life, because a vote for one life of an id is not one for
-    /// the next.
+    /// The node that it voted for in that term, with its incarnation: a vote for one life of an id is not a
+    /// vote for the next.
     pub voted_for: Option<Peer>,
 }
 
@@ -177,44 +177,45 @@ pub struct HardState {
 pub struct Recovered {
     /// The hard state.
     pub hard_state: HardState,
-    /// The latest snapshot. A store that has joined a cluster and heard nothing from it yet has none.
+    /// The latest snapshot. `None` in the store of a node that has joined a cluster and not heard from it
+    /// yet.
     pub snapshot: Option<Arc<Snapshot>>,
     /// Every entry after the snapshot, without gaps.
     pub entries: Vec<Entry>,
 }
 
-/// What a node is (Raft §5.1).
+/// The role of a node (Raft §5.1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Role {
     /// Follows a leader, or waits for one.
     Follower,
-    /// Asks whether it could win an election.
+    /// Asks the other voters whether it could win an election.
     PreCandidate,
-    /// Campaigns.
+    /// Campaigns for votes.
     Candidate,
     /// Leads.
     Leader,
 }
 
-/// What became of a proposal or a change of membership.
+/// How a proposal or a change of membership ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ProposalOutcome {
-    /// Committed; for ever in the log, at this index. [`Output::Committed`] hands it out when it is durable
-    /// here as well, which may be a moment later.
+    /// Committed: it is in the log for good, at this index. [`Output::Committed`] hands it out once it is
+    /// durable on this node as well, which may be a moment later.
     Committed(LogIndex),
-    /// Was in force already; nothing was appended.
+    /// Not appended, because the change was already in force.
     AlreadyDone,
-    /// Not appended, because this node does not lead or is handing over.
+    /// Not appended, because this node does not lead or is handing leadership over.
     NotLeader,
-    /// Not appended, because too much waits to be committed already.
+    /// Not appended, because too many entries already wait to be committed.
     Busy,
-    /// Not appended; the membership does not allow it.
+    /// Not appended, because the membership does not allow it.
     Refused(ChangeRefused),
-    /// Appended, but leadership ended before it was committed: it may yet be, or never.
+    /// Appended, but this node stopped leading before it was committed: it may yet be committed, or never.
     Unknown,
 }
 
-/// What no sound peer does.
+/// Why a message was dropped: no sound peer sends such a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DropReason {
     /// Entries out of order, or of a term later than the message's.

@@ -1,8 +1,8 @@
 //! Raft as a pure state machine.
 //!
-//! Floor 1 of ticketd: it uses nothing but `alloc`. It has no clock, no randomness but a seed, no threads and
-//! no I/O; the same inputs give the same outputs, byte for byte. It must never know what is replicated (a
-//! command is bytes), how messages travel, or how a disk is written.
+//! Floor 1 of ticketd: it uses nothing but `alloc`. It has no clock, no threads, no I/O, and no randomness
+//! but a seed: the same inputs give the same outputs, byte for byte. It must never know what is replicated
+//! (a command is bytes), how messages travel, or how a disk is written.
 //!
 //! ```text
 //! raft.step(now, input);
@@ -10,8 +10,9 @@
 //! sleep until raft.deadline()
 //! ```
 //!
-//! Persistence is asynchronous: a [`Write`] goes out, the core goes on, and whatever promises that the write
-//! is durable is withheld in here until the driver says that it is. No driver can get that order wrong.
+//! Persistence is asynchronous: the core emits a [`Write`] and goes on. It withholds every message that
+//! promises that the write is durable until the driver reports that it is. No driver can get that order
+//! wrong.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -20,7 +21,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-// Values: what is said, what is kept, what goes in and out.
+// Values: messages, state, inputs and outputs.
 mod config;
 mod io;
 mod log;
@@ -36,6 +37,7 @@ mod lease;
 mod muted;
 mod persistence;
 mod progress;
+mod promises;
 mod proposals;
 mod quorum;
 mod raft;
@@ -59,6 +61,7 @@ pub use lease::Lease;
 pub use log::{Entry, Payload, Snapshot};
 pub use membership::*;
 pub use message::*;
+pub use promises::Durable;
 pub use raft::Raft;
 pub use rng::SplitMix64;
 pub use types::*;

@@ -1,7 +1,7 @@
 //! The log (Raft §5.3) and the snapshot that stands for its beginning (§7).
 //!
-//! What is in memory here may be ahead of the disk: which part is durable is [`Persistence`]'s to know. The
-//! log holds the whole of what is not compacted, so nothing is ever read back from a disk.
+//! The log in memory may be ahead of the disk; only [`Persistence`] knows which part is durable. Every entry
+//! that is not compacted is in memory, so nothing is ever read back from a disk.
 //!
 //! [`Persistence`]: crate::persistence::Persistence
 
@@ -16,22 +16,22 @@ use crate::types::{LogIndex, Term};
 /// One entry of the log. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Entry {
-    /// Where it stands.
+    /// Its position.
     pub index: LogIndex,
     /// The term in which a leader appended it.
     pub term: Term,
-    /// What it says.
+    /// Its contents.
     pub payload: Payload,
 }
 
-/// What an entry says.
+/// The contents of an entry.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Payload {
-    /// Nothing: a new leader's first entry, by which it learns what is committed (Raft §8).
+    /// Nothing. A new leader's first entry, which lets it find out what is committed (Raft §8).
     Noop,
     /// A command for the state machine.
     Command(Arc<[u8]>),
-    /// From here on, these are the members (dissertation §4.1).
+    /// The members from this entry on (dissertation §4.1).
     Membership(Arc<Membership>),
 }
 
@@ -51,12 +51,12 @@ impl Payload {
     }
 }
 
-/// The state of the cluster after one entry, in place of the log up to it (Raft §7).
+/// The state of the cluster after one entry, which replaces the log up to that entry (Raft §7).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Snapshot {
-    /// The last entry that it stands for.
+    /// Index of the last entry that the snapshot replaces.
     pub last_included_index: LogIndex,
-    /// That entry's term.
+    /// Term of that entry.
     pub last_included_term: Term,
     /// The membership after that entry.
     pub membership: Arc<Membership>,
@@ -69,14 +69,13 @@ pub struct Snapshot {
 pub(crate) struct Log {
     snapshot: Option<Arc<Snapshot>>,
     entries: VecDeque<Entry>,
-    /// Every membership since the snapshot's, with the index from which it holds; the first is the
-    /// snapshot's.
+    /// The snapshot's membership and every later one, oldest first, each with the index from which it holds.
     memberships: Vec<(LogIndex, Arc<Membership>)>,
 }
 
 impl Log {
-    /// A log of what a store held. Panics where the entries do not follow the snapshot without a gap: a store
-    /// checks that before it hands them out.
+    /// A log with the contents of a store. Panics if the entries do not follow the snapshot without a gap: a
+    /// store checks that before it hands them out.
     pub(crate) fn new(snapshot: Option<Arc<Snapshot>>, entries: Vec<Entry>) -> Log {
         let mut log = Log::empty(snapshot);
         for entry in entries {
@@ -97,7 +96,7 @@ impl Log {
         self.snapshot.as_ref()
     }
 
-    /// Where the log begins: the index and term of the last entry that the snapshot stands for.
+    /// Where the log begins: the index and term of the last entry that the snapshot replaces.
     pub(crate) fn base(&self) -> (LogIndex, Term) {
         self.snapshot
             .as_ref()
@@ -117,13 +116,13 @@ impl Log {
         self.entries.get(usize::try_from(offset).ok()?)
     }
 
-    /// The term at `index`; `None` where the log does not reach, or no longer does.
+    /// The term at `index`; `None` if the log does not reach that index or has compacted it.
     pub(crate) fn term_at(&self, index: LogIndex) -> Option<Term> {
         let (base_index, base_term) = self.base();
         if index == base_index { Some(base_term) } else { self.entry(index).map(|e| e.term) }
     }
 
-    /// The entries from `from` on, as many as one message may carry. Always at least one if there is one.
+    /// The entries from `from` on, as many as one message may carry, and at least one if there is any.
     pub(crate) fn batch(&self, from: LogIndex) -> Vec<Entry> {
         let mut bytes = 0;
         let mut batch = Vec::new();
@@ -145,8 +144,9 @@ impl Log {
         self.entries.iter().skip(usize::try_from(skipped).unwrap_or(usize::MAX)).cloned().collect()
     }
 
-    /// The highest index up to `index` whose term is at most `term`: where a log that has `term` at `index`
-    /// may agree with this one at the latest (the optimisation of Raft §5.3, a whole term at a step).
+    /// The highest index up to `index` whose term is at most `term`. Beyond it, a log that has `term` at
+    /// `index` cannot agree with this one (the optimisation of Raft §5.3, which skips a whole term at a
+    /// time).
     pub(crate) fn last_index_of_term_at_most(&self, term: Term, index: LogIndex) -> LogIndex {
         let mut candidate = index.min(self.last_index());
         while self.term_at(candidate).is_some_and(|t| t > term) {
@@ -158,7 +158,7 @@ impl Log {
         candidate
     }
 
-    /// Whether a log that ends in this index and term is at least as up to date as ours (Raft §5.4.1).
+    /// Whether a log that ends with this index and term is at least as up to date as this one (Raft §5.4.1).
     pub(crate) fn is_up_to_date(&self, last_log_index: LogIndex, last_log_term: Term) -> bool {
         (last_log_term, last_log_index) >= (self.last_term(), self.last_index())
     }
@@ -174,7 +174,7 @@ impl Log {
         self.entries.push_back(entry);
     }
 
-    /// Removes the entries from `index` on, and the memberships with them.
+    /// Removes the entries from `index` on, and the memberships that they hold.
     pub(crate) fn truncate_from(&mut self, index: LogIndex) {
         let base = self.base().0;
         assert!(index > base, "truncation at {index}, which the snapshot at {base} covers");
@@ -184,7 +184,7 @@ impl Log {
         self.memberships.retain(|(at, _)| *at < index);
     }
 
-    /// Lets `state` stand for the entries up to `through`.
+    /// Replaces the entries up to `through` with a snapshot of `state`.
     pub(crate) fn compact(&mut self, through: LogIndex, state: Arc<[u8]>) -> Arc<Snapshot> {
         let term = self.term_at(through).expect("what is compacted was applied, so it is in the log");
         let kept = self.memberships.partition_point(|(at, _)| *at <= through) - 1;
@@ -202,7 +202,7 @@ impl Log {
         snapshot
     }
 
-    /// Replaces the whole log by a snapshot.
+    /// Replaces the whole log with a snapshot.
     pub(crate) fn restore(&mut self, snapshot: Arc<Snapshot>) {
         *self = Log::empty(Some(snapshot));
     }
@@ -212,18 +212,18 @@ impl Log {
         &self.latest_membership().1
     }
 
-    /// The index of the entry that brought the membership in force.
+    /// The index of the entry that holds the membership in force, or of the snapshot that does.
     pub(crate) fn membership_index(&self) -> LogIndex {
         self.latest_membership().0
     }
 
-    /// The membership before the one in force, as far back as the log goes. It is committed: a leader appends
-    /// no membership before the last one is (dissertation §4.1).
+    /// The membership before the one in force; the one in force if the log holds no earlier one. It is
+    /// committed: a leader does not append a membership before the last one is committed (dissertation §4.1).
     pub(crate) fn previous_membership(&self) -> &Arc<Membership> {
         &self.memberships[self.memberships.len().saturating_sub(2)].1
     }
 
-    /// The membership that held at `index`. Asking for an index before the snapshot gives the snapshot's.
+    /// The membership that held at `index`; the snapshot's for an index before the snapshot.
     pub(crate) fn membership_at(&self, index: LogIndex) -> &Arc<Membership> {
         let after = self.memberships.partition_point(|(at, _)| *at <= index);
         &self.memberships[after.saturating_sub(1)].1

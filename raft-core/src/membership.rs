@@ -1,6 +1,6 @@
-//! Who belongs to the cluster, and who of them votes (Raft §6, dissertation §4).
+//! The members of the cluster and which of them vote (Raft §6, dissertation §4).
 //!
-//! A pure value. It knows nothing of links, of progress, or of who leads. The addresses are carried, never
+//! A pure value. It knows nothing of links, of progress, or of which node leads. Addresses are never
 //! interpreted: they are agreed on together with the members, so that every node can reach every other.
 
 use alloc::collections::BTreeMap;
@@ -11,16 +11,17 @@ use crate::types::{Incarnation, NodeId, Peer};
 /// Whether a member counts in a quorum.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Suffrage {
-    /// Votes, and its acknowledgements count.
+    /// It votes, and its acknowledgements count.
     Voter,
-    /// Receives the log and counts nowhere, until it has caught up (dissertation §4.2.1).
+    /// It receives the log and does not count until it has caught up and become a voter (dissertation
+    /// §4.2.1).
     Learner,
 }
 
-/// One member, as the log knows it.
+/// One member, as recorded in the log.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Member {
-    /// Which life of this id is the member; every other is refused.
+    /// Which life of this id is the member; every other life is refused.
     pub incarnation: Incarnation,
     /// Whether it counts in a quorum.
     pub suffrage: Suffrage,
@@ -37,15 +38,22 @@ pub struct Membership {
     pub members: BTreeMap<NodeId, Member>,
 }
 
-/// One step of membership. Only one is under way at a time, so the old and the new majorities always
+/// One change of membership. Only one is in progress at a time, so the old and the new majorities always
 /// overlap (dissertation §4.1).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum MembershipChange {
-    /// Adds a learner, which the leader promotes by itself once it has caught up. One that is a member
-    /// already, in this life, asks a second time because it has not heard the answer; it may listen elsewhere
-    /// by now, so its addresses are recorded. The `suffrage` given is ignored.
-    Add(NodeId, Member),
-    /// Makes a learner a voter. Leaders do this by themselves; drivers need not.
+    /// Adds a learner, which the leader promotes by itself once it has caught up. A node that is already a
+    /// member in this life asks again because it has not heard the answer; it may listen elsewhere by now, so
+    /// its addresses are recorded, and its suffrage stays as it is.
+    Add {
+        /// Which node, in which life.
+        peer: Peer,
+        /// `host:port` where it listens for peers.
+        peer_address: String,
+        /// `host:port` where it answers clients.
+        client_address: String,
+    },
+    /// Makes a learner a voter. Leaders do this by themselves; drivers need not ask for it.
     Promote(NodeId),
     /// Removes a member.
     Remove {
@@ -68,7 +76,7 @@ pub enum MembershipChange {
 /// Why a change of membership was refused. Nothing was appended.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ChangeRefused {
-    /// Another change is not committed yet: try again when it is.
+    /// Another change is not committed yet: try again once it is.
     InProgress,
     /// The leader has not yet committed an entry of its own term (the published correction to single-server
     /// changes, raft-dev 2015): try again in a moment.
@@ -92,7 +100,7 @@ impl Membership {
         self.members.iter().filter(|(_, m)| m.suffrage == Suffrage::Voter).map(|(id, _)| *id)
     }
 
-    /// Whether this id, in whatever life, counts in a quorum.
+    /// Whether this id counts in a quorum, whatever its incarnation.
     #[must_use]
     pub fn is_voter(&self, id: NodeId) -> bool {
         self.members.get(&id).is_some_and(|m| m.suffrage == Suffrage::Voter)
@@ -104,13 +112,13 @@ impl Membership {
         self.members.get(&peer.id).is_some_and(|m| m.incarnation == peer.incarnation)
     }
 
-    /// The member of this id, in the life that belongs to the cluster.
+    /// The member with this id, with the incarnation that belongs to the cluster.
     #[must_use]
     pub fn peer(&self, id: NodeId) -> Option<Peer> {
         self.members.get(&id).map(|m| Peer { id, incarnation: m.incarnation })
     }
 
-    /// How many voters are a majority. With no voters at all, one: a majority that nobody can form.
+    /// How many voters are a majority. If there are no voters, this is 1, which cannot be reached.
     #[must_use]
     pub fn quorum(&self) -> usize {
         self.voters().count() / 2 + 1
@@ -118,23 +126,28 @@ impl Membership {
 
     /// The membership after `change`.
     ///
-    /// `Ok(None)` where the change is already in force, so that a request whose answer was lost can be
-    /// repeated.
+    /// `Ok(None)` if the change is already in force, so that a request whose answer was lost can be repeated.
     ///
     /// # Errors
-    /// [`ChangeRefused`], for the reasons that the membership alone can tell.
+    /// [`ChangeRefused`], if the membership by itself does not allow the change.
     pub fn changed(&self, change: &MembershipChange) -> Result<Option<Membership>, ChangeRefused> {
         let mut changed = self.clone();
         match change {
-            MembershipChange::Add(id, member) => {
+            MembershipChange::Add { peer: Peer { id, incarnation }, peer_address, client_address } => {
                 let suffrage = match self.members.get(id) {
-                    Some(present) if present.incarnation != member.incarnation => {
+                    Some(present) if present.incarnation != *incarnation => {
                         return Err(ChangeRefused::IdTaken);
                     }
                     Some(present) => present.suffrage,
                     None => Suffrage::Learner,
                 };
-                changed.members.insert(*id, Member { suffrage, ..member.clone() });
+                let member = Member {
+                    incarnation: *incarnation,
+                    suffrage,
+                    peer_address: peer_address.clone(),
+                    client_address: client_address.clone(),
+                };
+                changed.members.insert(*id, member);
             }
             MembershipChange::Promote(id) => {
                 let member = changed.members.get_mut(id).ok_or(ChangeRefused::NoSuchMember)?;

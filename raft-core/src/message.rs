@@ -1,7 +1,7 @@
-//! What nodes say to each other: one struct for each RPC of the paper and each answer to it.
+//! The messages between nodes: one struct for each RPC of the paper and one for its response.
 //!
-//! Values only. How they travel (bytes, links, handshakes) is the driver's; the core needs no more than that
-//! a message says truly who sent it. They may be lost, duplicated, delayed and reordered.
+//! Values only. The driver transports them (bytes, links, handshakes). The core requires only that the sender
+//! of a message is known for certain. Messages may be lost, duplicated, delayed and reordered.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -9,14 +9,14 @@ use alloc::vec::Vec;
 use crate::log::{Entry, Snapshot};
 use crate::types::{LogIndex, Round, Term};
 
-/// Any message. Each names the sender's term, but for [`PreVote`], which names the one after it.
+/// Any message. Each holds the sender's term, except [`PreVote`], which holds the term after it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Message {
-    /// Would you vote for me? (dissertation §9.6)
+    /// Asks whether the receiver would vote for the sender (dissertation §9.6).
     PreVote(PreVote),
     /// The answer to a [`PreVote`].
     PreVoteResponse(PreVoteResponse),
-    /// Vote for me (Raft §5.2).
+    /// Asks for the receiver's vote (Raft §5.2).
     RequestVote(RequestVote),
     /// The answer to a [`RequestVote`].
     RequestVoteResponse(RequestVoteResponse),
@@ -24,19 +24,20 @@ pub enum Message {
     AppendEntries(AppendEntries),
     /// The answer to an [`AppendEntries`].
     AppendEntriesResponse(AppendEntriesResponse),
-    /// I lead; do you still follow? (Raft §5.2, and the round of dissertation §6.4)
+    /// Asserts leadership and asks whether the receiver still follows (Raft §5.2, and the round of
+    /// dissertation §6.4).
     Heartbeat(Heartbeat),
     /// The answer to a [`Heartbeat`].
     HeartbeatResponse(HeartbeatResponse),
-    /// The state in place of a log that is no longer there (Raft §7).
+    /// The state, in place of log entries that have been compacted (Raft §7).
     InstallSnapshot(InstallSnapshot),
     /// The answer to an [`InstallSnapshot`].
     InstallSnapshotResponse(InstallSnapshotResponse),
-    /// Campaign now: I hand over to you (dissertation §3.10).
+    /// Tells the receiver to campaign at once, because the leader hands over (dissertation §3.10).
     TimeoutNow(TimeoutNow),
 }
 
-/// Asks whether a vote would be granted, without anyone changing term (dissertation §9.6).
+/// Asks whether a vote would be granted; no node changes its term (dissertation §9.6).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct PreVote {
     /// The term that the sender would campaign in: its own plus one.
@@ -47,7 +48,7 @@ pub struct PreVote {
     pub last_log_term: Term,
 }
 
-/// Promises nothing, so nothing is written before it is sent.
+/// The answer to a [`PreVote`]. It promises nothing, so nothing is written before it is sent.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct PreVoteResponse {
     /// The term of the answering node.
@@ -63,24 +64,25 @@ pub struct PreVoteResponse {
 pub struct RequestVote {
     /// The term that the sender campaigns in.
     pub term: Term,
-    /// Index of the sender's last entry, durable with it.
+    /// Index of the sender's last entry, which is durable on the sender's disk.
     pub last_log_index: LogIndex,
     /// Term of the sender's last entry.
     pub last_log_term: Term,
-    /// Why it campaigns: whether a voter that hears a leader may listen (dissertation §3.10, §4.2.3).
+    /// Why it campaigns: decides whether a voter that hears a leader may grant its vote (dissertation §3.10,
+    /// §4.2.3).
     pub reason: CampaignReason,
 }
 
 /// Why a node campaigns.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum CampaignReason {
-    /// It lost its leader. Voters that still hear one refuse.
+    /// It lost its leader. Voters that still hear a leader refuse.
     LeaderLost,
-    /// The leader told it to. Voters do not protect the leader against its own wish.
+    /// The leader told it to. Voters do not protect a leader that wants to be replaced.
     LeadershipTransfer,
 }
 
-/// A vote that is granted is durable with its voter before this is sent.
+/// The answer to a [`RequestVote`]. A vote is durable on the voter's disk before it is granted.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct RequestVoteResponse {
     /// The voter's term.
@@ -89,7 +91,7 @@ pub struct RequestVoteResponse {
     pub vote_granted: bool,
 }
 
-/// Entries to append (Raft §5.3, Figure 2). Never empty but to probe where the logs agree.
+/// Entries to append (Raft §5.3, Figure 2). Empty only to probe where the logs agree.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct AppendEntries {
     /// The leader's term.
@@ -98,7 +100,7 @@ pub struct AppendEntries {
     pub prev_log_index: LogIndex,
     /// Term of that entry.
     pub prev_log_term: Term,
-    /// What follows it, in order, without gaps.
+    /// The entries that follow it, in order, without gaps.
     pub entries: Vec<Entry>,
     /// The leader's `commitIndex`.
     pub leader_commit: LogIndex,
@@ -109,21 +111,22 @@ pub struct AppendEntries {
 pub struct AppendEntriesResponse {
     /// The follower's term.
     pub term: Term,
-    /// What became of it.
+    /// Whether the logs agree.
     pub outcome: AppendOutcome,
 }
 
-/// What became of an append.
+/// The outcome of an append.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum AppendOutcome {
-    /// The log agrees with the leader's up to here, durably.
+    /// The follower's log agrees with the leader's up to this index, durably.
     Matched {
         /// Highest index known to agree.
         match_index: LogIndex,
     },
-    /// The entry before was not there. The two hints let the leader go back a whole term at a time.
+    /// The follower's log does not have the preceding entry. The two hints let the leader go back a whole
+    /// term at a time.
     Rejected {
-        /// The `prev_log_index` that was refused: a late answer is recognised by it.
+        /// The `prev_log_index` that was rejected, by which a late answer is recognised.
         prev_log_index: LogIndex,
         /// The highest index of the follower that may agree.
         hint_index: LogIndex,
@@ -132,39 +135,40 @@ pub enum AppendOutcome {
     },
 }
 
-/// Asserts leadership. It carries no entries, so it is answered without a disk.
+/// Asserts leadership. It carries no entries, so the answer does not wait for a disk.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Heartbeat {
     /// The leader's term.
     pub term: Term,
-    /// The leader's `commitIndex`, but never beyond what it knows the receiver to have matched.
+    /// The leader's `commitIndex`, or the receiver's `matchIndex` if that is lower.
     pub leader_commit: LogIndex,
-    /// Which round this belongs to.
+    /// The round that this heartbeat belongs to.
     pub round: Round,
 }
 
-/// "In this term I have followed nobody else up to now": what a read barrier counts.
+/// The answer to a [`Heartbeat`]: up to now, the sender has followed no other leader in this term and has
+/// entered no later one. Read barriers count these answers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct HeartbeatResponse {
     /// The follower's term.
     pub term: Term,
-    /// The round that is answered.
+    /// The round that it answers.
     pub round: Round,
-    /// For how many microseconds, from when it received the heartbeat and by its own clock, the sender
-    /// supports nobody else (dissertation §6.4.1); `None` where it keeps no leases.
+    /// For how many microseconds, counted by its own clock from when it received the heartbeat, the sender
+    /// supports no other node (dissertation §6.4.1); `None` if it keeps no leases.
     pub lease_us: Option<u64>,
 }
 
-/// A whole snapshot; ours are tiny, so they travel in one piece (Raft §7, Figure 13).
+/// A whole snapshot. Snapshots are tiny, so each is sent in one message (Raft §7, Figure 13).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct InstallSnapshot {
     /// The leader's term.
     pub term: Term,
-    /// The state.
+    /// The snapshot.
     pub snapshot: Arc<Snapshot>,
 }
 
-/// Sent once the snapshot, or what made it unnecessary, is durable.
+/// The answer to an [`InstallSnapshot`], sent once the snapshot, or what made it unnecessary, is durable.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct InstallSnapshotResponse {
     /// The follower's term.

@@ -1,8 +1,8 @@
-//! The node: its state (Raft Figure 2), and the one way through a step.
+//! The node: its state (Raft Figure 2) and the single path through a step.
 //!
-//! `step` hands the input to the module that it belongs to, which mutates state and queues messages; then
-//! `end_step` turns what changed into one write, releases what has become durable, and hands out what may be
-//! applied. Every other module is an `impl Raft` of one RPC or one task.
+//! `step` passes the input to the module that handles it, which changes the state and queues messages. Then
+//! `end_step` turns the changes into one write, releases the messages whose writes are durable, and hands out
+//! the entries that may be applied. Every other module is an `impl Raft` of one RPC or one task.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -26,26 +26,26 @@ use crate::types::{LogIndex, Micros, NodeId, Peer, Term, WriteId};
 pub struct Raft {
     pub(crate) config: Config,
     pub(crate) rng: SplitMix64,
-    /// The latest moment that the driver has told.
+    /// The latest time that the driver has given.
     pub(crate) now: Micros,
     /// `currentTerm` and `votedFor`, as they are in memory.
     pub(crate) hard_state: HardState,
     pub(crate) log: Log,
     pub(crate) persistence: Persistence,
     pub(crate) commit_index: LogIndex,
-    /// The last index that was handed out; never beyond what is durable here.
+    /// The last index that was handed out; never beyond what is durable on this node.
     pub(crate) last_applied: LogIndex,
     pub(crate) role: RoleState,
-    /// Until when this node supports nobody but the last leader that it heard, whatever becomes of either.
+    /// Until when this node supports no node but the last leader that it heard, whatever happens to either.
     pub(crate) promised_until: Micros,
-    /// This node was not running for a while, and up to this moment makes nothing of the silence. There until
-    /// a leader, or a leader's majority, has been heard again.
+    /// Set when this node was not running for a while: until this moment it draws no conclusion from silence.
+    /// Cleared when it hears a leader again or, if it leads, a majority.
     pub(crate) grace_until: Option<Micros>,
     pub(crate) outputs: VecDeque<Output>,
     reported: Reported,
 }
 
-/// What the driver was last told, so that it is told once.
+/// What was last reported to the driver, so that each change is reported once.
 #[derive(Clone, Debug)]
 struct Reported {
     role: (Role, Term, Option<NodeId>),
@@ -53,12 +53,12 @@ struct Reported {
 }
 
 impl Raft {
-    /// A node that goes on from what its store held. It is a follower, and its state machine stands where the
-    /// recovered snapshot stands.
+    /// A node that continues from what its store held. It starts as a follower, with its state machine at the
+    /// recovered snapshot.
     ///
-    /// Panics where `recovered` is not what a sound store gives: a gap in the log, or a term after the
-    /// current one. Panics where `config` has no time between heartbeats, or an election timeout that is not
-    /// longer.
+    /// Panics if `recovered` is not what a sound store returns: if the log has a gap, or a term later than
+    /// the current one. Panics if the heartbeat interval in `config` is zero, or the election timeout is
+    /// not longer than it.
     #[must_use]
     pub fn new(config: Config, now: Micros, recovered: Recovered) -> Raft {
         let Config { heartbeat_interval_us, election_timeout_us, .. } = config;
@@ -73,7 +73,7 @@ impl Raft {
         let (current, last) = (hard_state.current_term, log.last_term());
         assert!(last <= current, "the log ends in term {last}, the current term is {current}");
         let (base, _) = log.base();
-        // What was promised in a former life is not known any more, only for how long at most.
+        // What this node promised before a restart is no longer known, only for how long at most.
         let promised_us = config.lease.map_or(0, |_| election_timeout_us);
         let mut raft = Raft {
             rng: SplitMix64::new(config.seed),
@@ -97,8 +97,9 @@ impl Raft {
         raft
     }
 
-    /// Takes in what happened. Time never goes back: an earlier `now` counts as the latest one. With a lease,
-    /// `now` is read after a message has been received, and after every request that a barrier stands for.
+    /// Processes one input. Time never goes back: an earlier `now` counts as the latest one. With a lease,
+    /// `now` must be read after a message has been received, and after every request that a barrier stands
+    /// for.
     pub fn step(&mut self, now: Micros, input: Input) {
         self.now = self.now.max(now);
         if let RoleState::Muted(_) = self.role {
@@ -109,12 +110,12 @@ impl Raft {
         self.end_step();
     }
 
-    /// The next thing to do outside; `None` when all is done.
+    /// The next output to carry out; `None` if there is none.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// When to step with [`Input::Wake`] at the latest, if nothing happens before.
+    /// When to step with [`Input::Wake`] at the latest, if no other input comes first.
     #[must_use]
     pub fn deadline(&self) -> Option<Micros> {
         match &self.role {
@@ -129,19 +130,19 @@ impl Raft {
         }
     }
 
-    /// Who this node is.
+    /// This node's identity.
     #[must_use]
     pub fn me(&self) -> Peer {
         self.config.me
     }
 
-    /// What it is.
+    /// This node's role.
     #[must_use]
     pub fn role(&self) -> Role {
         self.role.role()
     }
 
-    /// Who leads in the current term, where that is known.
+    /// The leader of the current term, if known.
     #[must_use]
     pub fn leader(&self) -> Option<NodeId> {
         self.known_leader().map(|peer| peer.id)
@@ -183,14 +184,14 @@ impl Raft {
         self.log.snapshot()
     }
 
-    /// The entry at `index`, where the log still has it.
+    /// The entry at `index`, if the log still has it.
     #[must_use]
     pub fn entry(&self, index: LogIndex) -> Option<&Entry> {
         self.log.entry(index)
     }
 
-    /// The term of the entry at `index`, or of the snapshot that ends there; `None` where the log does not
-    /// reach, or no longer does.
+    /// The term of the entry at `index`, or of the snapshot that ends there; `None` if the log does not reach
+    /// that index or has compacted it.
     #[must_use]
     pub fn term_at(&self, index: LogIndex) -> Option<Term> {
         self.log.term_at(index)
@@ -208,13 +209,13 @@ impl Raft {
         self.log.membership_at(self.commit_index)
     }
 
-    /// `matchIndex` of another member; only a leader knows.
+    /// `matchIndex` of another member; `None` if this node does not lead.
     #[must_use]
     pub fn match_index(&self, id: NodeId) -> Option<LogIndex> {
         self.role.leader()?.progress.get(&id).map(|p| p.match_index)
     }
 
-    /// Whether a write failed, so that this node takes no part any more.
+    /// Whether a write failed, so that this node no longer takes part.
     #[must_use]
     pub fn is_muted(&self) -> bool {
         matches!(self.role, RoleState::Muted(_))
@@ -306,7 +307,8 @@ impl Raft {
         self.report();
     }
 
-    /// Hands out what is committed, and durable here: what a node acts on, it still knows after a power cut.
+    /// Hands out what is committed and durable on this node: what it acts on, it still knows after a power
+    /// cut.
     fn apply(&mut self) {
         let until = self.commit_index.min(self.persistence.durable_index());
         let (base, _) = self.log.base();
@@ -354,7 +356,7 @@ impl Raft {
         self.commit_index = self.commit_index.max(index);
     }
 
-    /// Who leads in the current term, in which life.
+    /// The leader of the current term, with its incarnation.
     pub(crate) fn known_leader(&self) -> Option<Peer> {
         if let RoleState::Leader(_) = &self.role { Some(self.config.me) } else { self.role.followed() }
     }

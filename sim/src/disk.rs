@@ -156,8 +156,13 @@ impl Disk {
         if index == base {
             return Some(term);
         }
-        let offset = index.0.checked_sub(base.0)?.checked_sub(1)?;
-        self.entries.get(usize::try_from(offset).ok()?).map(|e| e.term)
+        self.entry(index).map(|e| e.term)
+    }
+
+    /// The entry at `index`; `None` where there is none, or where the snapshot stands for it.
+    pub(crate) fn entry(&self, index: LogIndex) -> Option<&Entry> {
+        let offset = index.0.checked_sub(self.base().0.0)?.checked_sub(1)?;
+        self.entries.get(usize::try_from(offset).ok()?)
     }
 
     /// Whether the entry is there, itself or within the snapshot.

@@ -1,12 +1,13 @@
 //! Operators: they remove nodes, join new ones in their place, and ask again until it is done.
 
-use raft_core::{ChangeRefused, LogIndex, MembershipChange, NodeId, Peer, Suffrage};
+use raft_core::{ChangeRefused, LogIndex, MembershipChange, NodeId, Peer};
 use ticketd::node::{Input, OperationId, OperationOutcome};
 
 use crate::host::{Standing, slot_of};
+use crate::network::address;
 use crate::schedule::{Epoch, Event, Slot};
 use crate::violated;
-use crate::world::{Phase, World, member};
+use crate::world::{Phase, World};
 
 /// What operators have to do.
 #[derive(Debug, Default)]
@@ -69,9 +70,11 @@ impl Wish {
             Wish::Leave(peer) => {
                 MembershipChange::Remove { id: peer.id, incarnation: Some(peer.incarnation) }
             }
-            Wish::Join(peer) => {
-                MembershipChange::Add(peer.id, member(*peer, slot_of(peer.id), Suffrage::Learner))
-            }
+            Wish::Join(peer) => MembershipChange::Add {
+                peer: *peer,
+                peer_address: address(slot_of(peer.id)),
+                client_address: address(slot_of(peer.id)),
+            },
             Wish::Move(peer, address) => MembershipChange::Relocate {
                 peer: *peer,
                 peer_address: address.clone(),

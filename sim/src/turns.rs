@@ -114,7 +114,8 @@ impl World {
             Output::Write(write) => self.on_write(slot, write),
             Output::Send { to, message } => {
                 let host = &self.hosts[slot.at()];
-                promises::check(host.peer, to, &message, &host.disk);
+                let process = host.process.as_ref().expect("a process that is gone carries nothing out");
+                promises::check(process.node.raft(), to, &message, &host.disk);
                 self.send(slot, to, &Frame::Raft(message));
             }
             Output::Forward { to, message } => self.send(slot, to, &Frame::Forward(message)),

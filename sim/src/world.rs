@@ -349,7 +349,7 @@ fn initial_snapshot(plan: &Plan) -> Snapshot {
 }
 
 /// What the log knows of the node on a host.
-pub(crate) fn member(peer: Peer, slot: Slot, suffrage: Suffrage) -> Member {
+fn member(peer: Peer, slot: Slot, suffrage: Suffrage) -> Member {
     let incarnation = peer.incarnation;
     Member { incarnation, suffrage, peer_address: address(slot), client_address: address(slot) }
 }

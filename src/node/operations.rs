@@ -17,7 +17,7 @@ impl Node {
             // Whoever leads next removes this node without a moment in which nobody leads.
             self.operation_done(operation, OperationOutcome::HandingOver);
             self.step_raft(raft_core::Input::TransferLeadership { to: None });
-        } else if matches!(&change, MembershipChange::Add(id, _) if self.membership().peer(*id).is_none())
+        } else if matches!(&change, MembershipChange::Add { peer, .. } if self.membership().peer(peer.id).is_none())
             && self.membership().members.len() >= MEMBERS_MAX
         {
             self.operation_done(operation, OperationOutcome::TooManyMembers);

@@ -256,18 +256,6 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_stops_says_how_many_writes_it_waits_for_and_how_to_end_it() {
-        for (writes, what) in [
-            (0, "the disk to close the store"),
-            (1, "the disk to take 1 write"),
-            (20, "the disk to take 20 writes"),
-        ] {
-            let expected = format!("waiting for {what}; a second signal ends this node at once");
-            assert_eq!(closing_line(writes), expected);
-        }
-    }
-
-    #[test]
     fn who_asked_a_node_to_stop_is_named_and_what_comes_of_it() {
         let until = Micros(0);
         let said = |shutdown| stop_line(Some("SIGTERM"), shutdown);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use raft_core::{ChangeRefused, LogIndex, Member, Membership, MembershipChange, NodeId, Suffrage};
+use raft_core::{ChangeRefused, LogIndex, Membership, MembershipChange, NodeId};
 
 use super::context::{Context, Me};
 use super::links::Links;
@@ -76,10 +76,7 @@ impl Operations {
                 return None;
             }
             AdminRequest::Join { peer, peer_address, client_address } => {
-                let incarnation = peer.incarnation;
-                let suffrage = Suffrage::Learner;
-                let member = Member { incarnation, suffrage, peer_address, client_address };
-                (Asked::Join(peer.id), MembershipChange::Add(peer.id, member))
+                (Asked::Join(peer.id), MembershipChange::Add { peer, peer_address, client_address })
             }
             AdminRequest::Remove { cluster: _, id, incarnation } => {
                 (Asked::Remove(id), MembershipChange::Remove { id, incarnation })
@@ -241,7 +238,7 @@ fn redirect(membership: &Membership, leader: Option<NodeId>) -> AdminResponse {
 mod tests {
     use super::*;
     use crate::identity::ClusterId;
-    use raft_core::{Incarnation, Peer};
+    use raft_core::{Incarnation, Member, Peer, Suffrage};
 
     fn id(id: u64) -> NodeId {
         NodeId::new(id).unwrap()

@@ -93,23 +93,6 @@ impl Server {
         }
     }
 
-    /// Says that the disk does not answer. A write is overdue where members would be silent: by then a leader
-    /// that commits nothing has been replaced.
-    fn note_disk(&mut self) {
-        let patience_us = self.silence_patience_us().max(PAUSE_US_MIN);
-        let issued_at = self.ctx.node.raft().oldest_write_issued_at();
-        let since = issued_at.map(|at| at.max(self.silence_from));
-        match self.disk.note(self.ctx.now(), since, patience_us) {
-            None => {}
-            Some(Notice::Lasts(us)) => log::warn!("{}", narrate::disk_line(us)),
-            // Why is in the log, as an error.
-            Some(Notice::Over(_)) if self.write_error.is_some() => {}
-            Some(Notice::Over(us)) => {
-                log::info!("the disk takes writes again after {}", narrate::seconds(us));
-            }
-        }
-    }
-
     /// This node, which led, has become a follower in this term.
     pub(super) fn why_it_stepped_down(&self, term: Term) -> StepDown {
         if self.ctx.node.raft().is_muted() {

@@ -27,6 +27,10 @@ const NEWCOMER_FROM: u8 = 192;
 /// Messages between sound nodes that wait to be delivered: further ones are lost.
 const IN_FLIGHT_MAX: usize = 32;
 
+/// Where every member listens, unless it was moved.
+const PEER_ADDRESS: &str = "host:1";
+const CLIENT_ADDRESS: &str = "host:2";
+
 /// What a core says when others have broken safety already; nothing else may stop it.
 const EVIDENCE: [&str; 2] = ["two leaders in term", "conflict at"];
 
@@ -129,7 +133,11 @@ fn begin_barrier(node: &mut Node, bytes: &mut Bytes<'_>) -> Result<(), Stopped> 
 pub(crate) fn change(bytes: &mut Bytes<'_>) -> MembershipChange {
     let peer = hostile::anyone(bytes);
     match bytes.below(4) {
-        0 => MembershipChange::Add(peer.id, member(peer, Suffrage::Learner)),
+        0 => MembershipChange::Add {
+            peer,
+            peer_address: PEER_ADDRESS.to_owned(),
+            client_address: CLIENT_ADDRESS.to_owned(),
+        },
         1 => MembershipChange::Promote(peer.id),
         2 => MembershipChange::Remove {
             id: peer.id,
@@ -150,7 +158,12 @@ pub(crate) fn peer(number: u64) -> Peer {
 
 fn member(peer: Peer, suffrage: Suffrage) -> Member {
     let Peer { incarnation, .. } = peer;
-    Member { incarnation, suffrage, peer_address: "host:1".to_owned(), client_address: "host:2".to_owned() }
+    Member {
+        incarnation,
+        suffrage,
+        peer_address: PEER_ADDRESS.to_owned(),
+        client_address: CLIENT_ADDRESS.to_owned(),
+    }
 }
 
 /// What every member begins with.

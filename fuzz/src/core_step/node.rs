@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use raft_core::{
-    AppendOutcome, Audience, BarrierId, Config, Confirmation, Entry, Input, Lease, LogIndex, Membership,
-    MembershipChange, Message, Micros, Output, Payload, Peer, ProposalId, Raft, Recovered, Role, Term,
+    Audience, BarrierId, Config, Confirmation, Durable, Entry, Input, Lease, LogIndex, Membership,
+    MembershipChange, Message, Micros, Output, Payload, Peer, ProposalId, Raft, Recovered,
+    RequestVoteResponse, Role, Term,
 };
 
 use super::disk::Disk;
@@ -123,8 +124,7 @@ impl Node {
             "what is committed is not in the log"
         );
         if self.raft.role() == Role::Leader {
-            // After a crash it might otherwise lead in this term once more, or vote for somebody else.
-            self.check_vote(self.raft.current_term(), self.raft.me());
+            self.check_leader();
         }
         let deadline = self.raft.deadline();
         assert!(deadline.is_some() || self.raft.is_muted(), "it never wakes again");
@@ -182,53 +182,31 @@ impl Node {
     }
 
     fn check_promise(&mut self, to: Peer, message: &Message) {
-        match message {
-            Message::RequestVote(m) => {
-                // Its own vote is written after its log: where that is durable, the log was.
-                let asked = (m.last_log_index, m.last_log_term);
-                let durable = self.has_voted(m.term, self.raft.me()) || self.disk.last() == asked;
-                assert!(durable, "it campaigns with {asked:?}, durable is {:?}", self.disk.last());
-            }
-            Message::RequestVoteResponse(m) if m.vote_granted => self.check_vote(m.term, to),
-            Message::AppendEntriesResponse(m) => {
-                if let AppendOutcome::Matched { match_index } = m.outcome {
-                    self.check_log(m.term, match_index);
-                }
-            }
-            Message::InstallSnapshotResponse(m) => self.check_log(m.term, m.match_index),
-            Message::RequestVoteResponse(_)
-            | Message::PreVote(_)
-            | Message::PreVoteResponse(_)
-            | Message::AppendEntries(_)
-            | Message::Heartbeat(_)
-            | Message::HeartbeatResponse(_)
-            | Message::InstallSnapshot(_)
-            | Message::TimeoutNow(_) => {}
+        if let Err(broken) = self.durable().check_message(&self.raft, to, message) {
+            panic!("{broken}");
+        }
+        if let Message::RequestVoteResponse(RequestVoteResponse { term, vote_granted: true }) = message {
+            self.note_vote(*term, to);
         }
     }
 
-    fn check_vote(&mut self, term: Term, candidate: Peer) {
-        let durable = self.disk.durable.hard_state;
-        let kept = self.has_voted(term, candidate);
-        assert!(kept, "it votes for {candidate} in {term}, durable is {durable:?}");
+    fn check_leader(&mut self) {
+        let (me, term) = (self.raft.me(), self.raft.current_term());
+        if let Err(broken) = self.durable().check_leader(me, term) {
+            panic!("{broken}");
+        }
+        self.note_vote(term, me);
+    }
+
+    fn note_vote(&mut self, term: Term, candidate: Peer) {
         let voted_for = *self.votes.entry(term).or_insert(candidate);
         assert_eq!(voted_for, candidate, "it votes twice in term {term}");
     }
 
-    fn check_log(&self, term: Term, index: LogIndex) {
-        let last = self.disk.last().0;
-        assert!(self.has_left(term) || last >= index, "it acknowledges {index}, durable is {last}");
-    }
-
-    /// Whether a vote is durable, or a later term: then it was.
-    fn has_voted(&self, term: Term, candidate: Peer) -> bool {
-        let durable = self.disk.durable.hard_state;
-        self.has_left(term) || (durable.current_term == term && durable.voted_for == Some(candidate))
-    }
-
-    /// Whether a later term is durable: what was promised in this one was durable before it.
-    fn has_left(&self, term: Term) -> bool {
-        self.disk.durable.hard_state.current_term > term
+    /// A hostile leader may replace within its term what it has sent, so which entries are durable says
+    /// nothing: only how many are counts.
+    fn durable(&self) -> Durable<impl Fn(LogIndex) -> Option<&'static Entry> + use<>> {
+        Durable { hard_state: self.disk.durable.hard_state, last: self.disk.last(), entry: |_| None }
     }
 }
 

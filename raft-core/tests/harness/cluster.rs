@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use raft_core::{
     Audience, BarrierId, Config, Confirmation, Input, Lease, LogIndex, MembershipChange, Message, Micros,
-    NodeId, Output, Peer, ProposalId, Recovered, Role, Suffrage, Term,
+    NodeId, Output, Peer, ProposalId, Recovered, Role, Term,
 };
 
 use super::node::Node;
-use super::{ELECTION_TIMEOUT_US, config, id, member, membership, narrate, peer, recovered};
+use super::{ELECTION_TIMEOUT_US, add, config, id, membership, narrate, peer, recovered};
 
 /// How many deliveries one `settle` may take. More means that nodes answer each other for ever.
 const DELIVERIES_MAX: usize = 20_000;
@@ -260,7 +260,7 @@ impl Cluster {
         if !self.nodes.contains_key(&number) {
             self.create(number, Recovered::default());
         }
-        self.change(at, MembershipChange::Add(id(number), member(peer(number), Suffrage::Learner)))
+        self.change(at, add(peer(number)))
     }
 
     pub(crate) fn remove(&mut self, at: u64, number: u64) -> ProposalId {

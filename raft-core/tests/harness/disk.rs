@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use raft_core::{Entry, HardState, LogIndex, Recovered, Snapshot, Term, Write, WriteId};
+use raft_core::{Durable, Entry, HardState, LogIndex, Recovered, Snapshot, Term, Write, WriteId};
 
 /// What a crash leaves, and what waits to be part of it.
 #[derive(Clone, Debug)]
@@ -59,8 +59,9 @@ impl Disk {
         }
     }
 
-    pub(crate) fn hard_state(&self) -> HardState {
-        self.hard_state
+    /// All of it that a promise may rest on.
+    pub(crate) fn durable<'a>(&'a self) -> Durable<impl Fn(LogIndex) -> Option<&'a Entry>> {
+        Durable { hard_state: self.hard_state, last: self.last(), entry: |index| self.entry(index) }
     }
 
     /// Index and term of the last durable entry.

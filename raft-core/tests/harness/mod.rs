@@ -15,8 +15,8 @@ pub(crate) mod rng;
 use std::sync::Arc;
 
 use raft_core::{
-    Config, Entry, HardState, Incarnation, LogIndex, Member, Membership, NodeId, Payload, Peer, Recovered,
-    Snapshot, Suffrage, Term,
+    Config, Entry, HardState, Incarnation, LogIndex, Member, Membership, MembershipChange, NodeId, Payload,
+    Peer, Recovered, Snapshot, Suffrage, Term,
 };
 
 /// The election timeout of every node on the bench, in microseconds.
@@ -53,6 +53,12 @@ pub(crate) fn member(peer: Peer, suffrage: Suffrage) -> Member {
         peer_address: format!("peer-{}:1", peer.id),
         client_address: format!("client-{}:1", peer.id),
     }
+}
+
+/// Adds it as [`member`] has it.
+pub(crate) fn add(peer: Peer) -> MembershipChange {
+    let Member { peer_address, client_address, .. } = member(peer, Suffrage::Learner);
+    MembershipChange::Add { peer, peer_address, client_address }
 }
 
 /// A membership of voters and learners, all in their first life.

@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use raft_core::{
-    AppendOutcome, Config, Entry, Input, LogIndex, Message, Micros, Output, Payload, Peer, Raft, Recovered,
-    Role, Term,
+    Config, Entry, Input, LogIndex, Message, Micros, Output, Payload, Peer, Raft, Recovered, Role,
 };
 
 use super::disk::Disk;
@@ -145,7 +144,7 @@ impl Node {
         match output {
             Output::Write(write) => self.disk.submit(write),
             Output::Send { to, message } => {
-                self.check_promise(to, &message);
+                kept(self.disk.durable().check_message(&self.raft, to, &message));
                 self.sent.push_back((to, message));
             }
             Output::Committed(ref entry) => {
@@ -171,55 +170,16 @@ impl Node {
         }
     }
 
-    /// Who leads has its own vote of that term on disk: after a crash it might otherwise lead in it once
-    /// more, with another log, or vote for somebody else.
+    /// Who leads has its own vote of that term on disk.
     fn check_leader(&self) {
-        let (me, term, durable) = (self.config.me, self.raft.current_term(), self.disk.hard_state());
-        let sound = self.raft.role() != Role::Leader || self.has_voted(term, me);
-        assert!(sound, "{me} leads in term {term}, durable is {durable:?}");
-    }
-
-    /// Whether a vote is durable, or a later term: then it was.
-    fn has_voted(&self, term: Term, candidate: Peer) -> bool {
-        let durable = self.disk.hard_state();
-        durable.current_term > term || (durable.current_term == term && durable.voted_for == Some(candidate))
-    }
-
-    /// What the paper wants on stable storage before it is said. A later write may already have replaced what
-    /// was promised, but only in a later term.
-    fn check_promise(&self, to: Peer, message: &Message) {
-        let durable = self.disk.hard_state();
-        let (last, last_term) = self.disk.last();
-        let me = self.config.me;
-        match message {
-            Message::RequestVoteResponse(m) if m.vote_granted => {
-                assert!(self.has_voted(m.term, to), "{me} votes for {to}, durable is {durable:?}");
-            }
-            Message::RequestVote(m) => {
-                // Its own vote is written after its log: where that is durable, the log was.
-                let asked = (m.last_log_index, m.last_log_term);
-                let kept = self.has_voted(m.term, me) || (last, last_term) == asked;
-                assert!(kept, "{me} campaigns with {asked:?}, durable is {:?}", (last, last_term));
-            }
-            Message::AppendEntriesResponse(m) => {
-                if let AppendOutcome::Matched { match_index } = m.outcome {
-                    let kept = durable.current_term > m.term || last >= match_index;
-                    let durable = durable.current_term >= m.term && kept;
-                    assert!(durable, "{me} acknowledges {match_index}, durable is {last}");
-                }
-            }
-            Message::InstallSnapshotResponse(m) => {
-                let durable = durable.current_term > m.term || last >= m.match_index;
-                assert!(durable, "{me} acknowledges a snapshot at {}, durable is {last}", m.match_index);
-            }
-            Message::RequestVoteResponse(_)
-            | Message::PreVote(_)
-            | Message::PreVoteResponse(_)
-            | Message::AppendEntries(_)
-            | Message::Heartbeat(_)
-            | Message::HeartbeatResponse(_)
-            | Message::InstallSnapshot(_)
-            | Message::TimeoutNow(_) => {}
+        if self.raft.role() == Role::Leader {
+            kept(self.disk.durable().check_leader(self.config.me, self.raft.current_term()));
         }
+    }
+}
+
+fn kept(promise: Result<(), String>) {
+    if let Err(broken) = promise {
+        panic!("{broken}");
     }
 }

@@ -1,13 +1,13 @@
 //! Leases (dissertation §6.4.1): what a leader may rely on, and what binds those who promised.
 
 use raft_core::{
-    BarrierId, CampaignReason, Config, Incarnation, Input, LogIndex, MembershipChange, Message, Output, Peer,
-    PreVote, Recovered, RequestVote, Role, Suffrage, Term,
+    BarrierId, CampaignReason, Config, Incarnation, Input, LogIndex, Message, Output, Peer, PreVote,
+    Recovered, RequestVote, Role, Term,
 };
 
 use crate::harness::cluster::Cluster;
 use crate::harness::node::Node;
-use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, config, id, member, peer};
+use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, add, config, id, peer};
 
 fn passed(cluster: &mut Cluster, at: u64) -> Vec<BarrierId> {
     let passed = |e: &Output| if let Output::BarrierPassed(barrier) = e { Some(*barrier) } else { None };
@@ -197,7 +197,7 @@ fn what_a_removed_member_promised_does_not_count_for_the_next_life_of_its_id() {
     let second = Peer { id: id(3), incarnation: Incarnation(2) };
     let (now, config) = (cluster.nodes[&1].now, Config { lease: None, ..config(second) });
     cluster.nodes.insert(3, Node::new(config, now, Recovered::default()));
-    cluster.change(1, MembershipChange::Add(id(3), member(second, Suffrage::Learner)));
+    cluster.change(1, add(second));
     cluster.settle();
     assert!(cluster.nodes[&1].raft.membership().is_voter(id(3)));
     // 2's time is over, that of 3's former life is not.

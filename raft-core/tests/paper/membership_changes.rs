@@ -1,12 +1,12 @@
 //! Membership (dissertation §4).
 
 use raft_core::{
-    APPEND_BYTES_MAX, AppendEntriesResponse, AppendOutcome, ChangeRefused, Incarnation, LogIndex, Member,
+    APPEND_BYTES_MAX, AppendEntriesResponse, AppendOutcome, ChangeRefused, Incarnation, LogIndex,
     MembershipChange, Message, Output, Peer, ProposalId, ProposalOutcome, Role, Suffrage, Term,
 };
 
 use crate::harness::cluster::Cluster;
-use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, id, member, peer};
+use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, add, id, peer};
 
 fn outcome(cluster: &mut Cluster, at: u64, wanted: ProposalId) -> Option<ProposalOutcome> {
     cluster.events(at).iter().find_map(|event| {
@@ -343,7 +343,7 @@ fn adding_the_same_life_again_is_done_already_and_another_life_must_wait_for_its
     let again = cluster.add(1, 2);
     assert_eq!(outcome(&mut cluster, 1, again), Some(ProposalOutcome::AlreadyDone));
     let reborn = Peer { incarnation: Incarnation(2), ..peer(2) };
-    let add = MembershipChange::Add(id(2), member(reborn, Suffrage::Learner));
+    let add = add(reborn);
     let taken = cluster.change(1, add.clone());
     let refused = ProposalOutcome::Refused(ChangeRefused::IdTaken);
     assert_eq!(outcome(&mut cluster, 1, taken), Some(refused));
@@ -362,11 +362,15 @@ fn adding_the_same_life_again_is_done_already_and_another_life_must_wait_for_its
     assert_eq!(cluster.nodes[&1].raft.match_index(id(2)), Some(LogIndex(0)));
 }
 
+fn add_2_elsewhere() -> MembershipChange {
+    let (peer_address, client_address) = ("elsewhere:1".to_owned(), "elsewhere:2".to_owned());
+    MembershipChange::Add { peer: peer(2), peer_address, client_address }
+}
+
 #[test]
 fn adding_the_same_life_again_from_elsewhere_moves_it_and_leaves_its_vote_alone() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
-    let moved = Member { peer_address: "elsewhere:1".into(), ..member(peer(2), Suffrage::Learner) };
-    let again = cluster.change(1, MembershipChange::Add(id(2), moved));
+    let again = cluster.change(1, add_2_elsewhere());
     cluster.settle();
     assert!(matches!(outcome(&mut cluster, 1, again), Some(ProposalOutcome::Committed(_))));
     let members = &cluster.nodes[&1].raft.membership().members;
@@ -396,8 +400,7 @@ fn a_member_that_moved_is_found_at_its_new_address_and_keeps_its_vote() {
 #[test]
 fn adding_a_member_again_in_the_same_life_records_where_it_listens_now_and_keeps_its_vote() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
-    let moved = Member { peer_address: "elsewhere:1".into(), ..member(peer(2), Suffrage::Learner) };
-    cluster.change(1, MembershipChange::Add(id(2), moved));
+    cluster.change(1, add_2_elsewhere());
     cluster.settle();
     let membership = cluster.nodes[&1].raft.membership();
     assert_eq!(membership.members[&id(2)].peer_address, "elsewhere:1");

@@ -2,8 +2,9 @@
 
 use raft_core::{Input, MembershipChange, NodeId, Peer, ProposalId};
 
+use crate::harness::add;
 use crate::harness::rng::Rng;
-use crate::world::{World, joining};
+use crate::world::World;
 
 /// Ids that a run may use: those it begins with, and more that join.
 const IDS: u64 = 7;
@@ -179,7 +180,7 @@ impl World {
                 return;
             }
             let me = self.create_joining(number);
-            MembershipChange::Add(me.id, joining(me))
+            add(me)
         } else {
             let Some(removed) = self.rng.pick(&members) else { return };
             MembershipChange::Remove { id: removed, incarnation: None }

@@ -11,7 +11,7 @@ use crate::faults::Weather;
 use crate::harness::narrate;
 use crate::harness::node::Node;
 use crate::harness::rng::Rng;
-use crate::harness::{ELECTION_TIMEOUT_US, config, id, member, membership, peer, recovered};
+use crate::harness::{ELECTION_TIMEOUT_US, config, id, membership, peer, recovered};
 use crate::oracle::Oracle;
 
 /// How long the faults last, in simulated microseconds.
@@ -461,11 +461,6 @@ impl World {
         };
         self.hosts.values().map(line).collect()
     }
-}
-
-/// The member that a joining process asks to be.
-pub(crate) fn joining(me: Peer) -> raft_core::Member {
-    member(me, raft_core::Suffrage::Learner)
 }
 
 fn below(rng: &mut Rng, bound: u64) -> usize {

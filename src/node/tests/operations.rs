@@ -49,8 +49,8 @@ fn change(node: &mut Node, change: MembershipChange) -> Vec<OperationOutcome> {
 }
 
 fn add(id: u64) -> MembershipChange {
-    let (id, member) = member(id, Suffrage::Learner);
-    MembershipChange::Add(id, member)
+    let (_, Member { peer_address, client_address, .. }) = member(id, Suffrage::Learner);
+    MembershipChange::Add { peer: peer(id), peer_address, client_address }
 }
 
 #[test]
@@ -165,10 +165,11 @@ fn remove(id: u64, incarnation: Option<Incarnation>) -> MembershipChange {
 #[test]
 fn what_a_leader_says_of_its_membership_from_memory_is_said_once_a_majority_still_follows_it() {
     let refused = |reason| OperationOutcome::Refused(reason);
-    let taken = MembershipChange::Add(
-        peer(3).id,
-        Member { incarnation: Incarnation(99), ..member(3, Suffrage::Learner).1 },
-    );
+    let taken = MembershipChange::Add {
+        peer: Peer { id: peer(3).id, incarnation: Incarnation(99) },
+        peer_address: String::new(),
+        client_address: String::new(),
+    };
     for (change, outcome) in [
         (remove(9, None), refused(ChangeRefused::NoSuchMember)),
         (remove(3, Some(Incarnation(99))), refused(ChangeRefused::NoSuchMember)),

@@ -1,0 +1,221 @@
+//! What a node promises when it sends a message or leads, and whether its disk keeps it. An oracle for tests,
+//! simulators and model checkers.
+//!
+//! Nothing in the core uses it. It must know nothing of `persistence.rs`, which withholds promises: whoever
+//! asks says what is durable.
+
+use alloc::format;
+use alloc::string::String;
+
+use crate::io::HardState;
+use crate::log::Entry;
+use crate::message::{AppendOutcome, Message};
+use crate::raft::Raft;
+use crate::types::{LogIndex, Peer, Term};
+
+/// What is durable on one node: what it would find after a power cut.
+#[derive(Clone, Copy, Debug)]
+pub struct Durable<F> {
+    /// The term and the vote.
+    pub hard_state: HardState,
+    /// Index and term of the last entry; those of the snapshot if no entry follows it.
+    pub last: (LogIndex, Term),
+    /// The entry at an index; `None` if the log does not reach it or a snapshot stands for it.
+    pub entry: F,
+}
+
+impl<'a, F: Fn(LogIndex) -> Option<&'a Entry>> Durable<F> {
+    /// Checks a message that `raft` sends to `to`, at the moment when it leaves (Raft Figure 2: "updated on
+    /// stable storage before responding to RPCs").
+    ///
+    /// A later term that is durable excuses everything but the term itself: it was written after what was
+    /// promised, which it may have replaced.
+    ///
+    /// # Errors
+    /// A sentence that says which promise is not durable.
+    pub fn check_message(&self, raft: &Raft, to: Peer, message: &Message) -> Result<(), String> {
+        let me = raft.me();
+        match message {
+            Message::RequestVote(m) => {
+                let (asked, durable) = ((m.last_log_index, m.last_log_term), self.last);
+                // The node's own vote is written after its log: if the vote is durable, so was the log.
+                ensure(self.has_voted(m.term, me) || durable == asked, || {
+                    format!("{me} campaigns in term {} with {asked:?}, durable is {durable:?}", m.term)
+                })
+            }
+            Message::RequestVoteResponse(m) if m.vote_granted => ensure(self.has_voted(m.term, to), || {
+                format!("{me} votes for {to} in term {}, durable is {:?}", m.term, self.hard_state)
+            }),
+            Message::AppendEntriesResponse(m) => match m.outcome {
+                AppendOutcome::Matched { match_index } => self.check_log(raft, m.term, match_index),
+                AppendOutcome::Rejected { .. } => Ok(()),
+            },
+            // The answer to a leader of an earlier term says only which term it is.
+            Message::InstallSnapshotResponse(m) if m.match_index == LogIndex(0) => Ok(()),
+            Message::InstallSnapshotResponse(m) => self.check_log(raft, m.term, m.match_index),
+            Message::RequestVoteResponse(_)
+            | Message::PreVote(_)
+            | Message::PreVoteResponse(_)
+            | Message::AppendEntries(_)
+            | Message::Heartbeat(_)
+            | Message::HeartbeatResponse(_)
+            | Message::InstallSnapshot(_)
+            | Message::TimeoutNow(_) => Ok(()),
+        }
+    }
+
+    /// Checks a node that leads in `term`: its own vote of that term is durable. Otherwise it could, after a
+    /// crash, lead in that term a second time with another log, or vote for another node.
+    ///
+    /// # Errors
+    /// A sentence that says what is durable instead.
+    pub fn check_leader(&self, me: Peer, term: Term) -> Result<(), String> {
+        ensure(self.has_voted(term, me), || {
+            format!("{me} leads in term {term}, durable is {:?}", self.hard_state)
+        })
+    }
+
+    fn has_voted(&self, term: Term, candidate: Peer) -> bool {
+        let HardState { current_term, voted_for } = self.hard_state;
+        current_term > term || (current_term == term && voted_for == Some(candidate))
+    }
+
+    fn check_log(&self, raft: &Raft, term: Term, index: LogIndex) -> Result<(), String> {
+        let (me, current, (last, _)) = (raft.me(), self.hard_state.current_term, self.last);
+        ensure(current >= term, || {
+            format!("{me} acknowledges entry {index} in term {term}, the durable term is {current}")
+        })?;
+        ensure(current > term || last >= index, || {
+            format!("{me} acknowledges entry {index} in term {term}, durable is {last}")
+        })?;
+        // As long as the node is in that term, it keeps what it acknowledged in it: no other entry can be
+        // durable.
+        let held = |at| Some(((self.entry)(LogIndex(at))?, raft.entry(LogIndex(at))?));
+        let mut held = (1..=index.0).rev().map_while(held);
+        ensure(raft.current_term() != term || held.all(|(durable, known)| durable == known), || {
+            format!("{me} acknowledges entry {index} in term {term}, but another one is durable")
+        })
+    }
+}
+
+fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(otherwise()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::io::Recovered;
+    use crate::log::Payload;
+    use crate::message::{
+        AppendEntriesResponse, CampaignReason, InstallSnapshotResponse, RequestVote, RequestVoteResponse,
+    };
+    use crate::types::{Incarnation, Micros, NodeId};
+
+    fn peer(id: u64) -> Peer {
+        Peer { id: NodeId::new(id).unwrap(), incarnation: Incarnation(1) }
+    }
+
+    fn entries(terms: &[u64]) -> Vec<Entry> {
+        let entry = |(index, term): (u64, &u64)| Entry {
+            index: LogIndex(index),
+            term: Term(*term),
+            payload: Payload::Noop,
+        };
+        (1..).zip(terms).map(entry).collect()
+    }
+
+    fn hard_state(term: u64, voted_for: Option<u64>) -> HardState {
+        HardState { current_term: Term(term), voted_for: voted_for.map(peer) }
+    }
+
+    /// What node 1, in term 3 with entries of the terms 1, 3 and 3, may say to node 2 if this term and vote
+    /// and entries of these terms are durable.
+    fn check(message: Message, (term, vote): (u64, Option<u64>), durable: &[u64]) -> Result<(), String> {
+        let config =
+            Config { me: peer(1), election_timeout_us: 200, heartbeat_interval_us: 40, lease: None, seed: 1 };
+        let known =
+            Recovered { hard_state: hard_state(3, None), snapshot: None, entries: entries(&[1, 3, 3]) };
+        let raft = Raft::new(config, Micros(0), known);
+        let durable = entries(durable);
+        let last = durable.last().map_or((LogIndex(0), Term(0)), |e| (e.index, e.term));
+        let entry = |index: LogIndex| durable.iter().find(|e| e.index == index);
+        let durable = Durable { hard_state: hard_state(term, vote), last, entry };
+        durable.check_message(&raft, peer(2), &message)
+    }
+
+    fn matched(index: u64) -> Message {
+        let outcome = AppendOutcome::Matched { match_index: LogIndex(index) };
+        Message::AppendEntriesResponse(AppendEntriesResponse { term: Term(3), outcome })
+    }
+
+    fn installed(index: u64) -> Message {
+        let match_index = LogIndex(index);
+        Message::InstallSnapshotResponse(InstallSnapshotResponse { term: Term(3), match_index })
+    }
+
+    #[test]
+    fn an_acknowledgement_is_kept_if_its_term_and_its_entries_are_durable() {
+        for acknowledgement in [matched, installed] {
+            let kept =
+                |index, term, durable: &[u64]| check(acknowledgement(index), (term, None), durable).is_ok();
+            assert!(kept(2, 3, &[1, 3]) && kept(2, 3, &[1, 3, 3]));
+            assert!(!kept(2, 2, &[1, 3]), "its term is not durable");
+            assert!(!kept(2, 3, &[1]), "its last entry is not durable");
+            assert!(!kept(2, 3, &[1, 2]), "another entry is durable");
+            assert!(!kept(3, 3, &[2, 3, 3]), "another entry is durable before its last one");
+            assert!(kept(2, 4, &[1]), "in a later term it may have been cut off");
+        }
+    }
+
+    #[test]
+    fn an_acknowledgement_of_nothing_promises_its_term_unless_it_answers_a_snapshot() {
+        assert!(check(matched(0), (3, None), &[]).is_ok());
+        assert!(check(matched(0), (2, None), &[]).is_err());
+        assert!(check(installed(0), (2, None), &[]).is_ok());
+    }
+
+    #[test]
+    fn a_vote_is_kept_if_it_is_durable_or_a_later_term_is() {
+        let vote =
+            |vote_granted| Message::RequestVoteResponse(RequestVoteResponse { term: Term(3), vote_granted });
+        for (hard_state, is_kept) in [
+            ((3, Some(2)), true),
+            ((3, None), false),
+            ((3, Some(1)), false),
+            ((2, Some(2)), false),
+            ((4, None), true),
+        ] {
+            assert_eq!(check(vote(true), hard_state, &[]).is_ok(), is_kept, "{hard_state:?}");
+            assert!(check(vote(false), hard_state, &[]).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_campaign_rests_on_a_log_that_is_durable_or_was_when_the_vote_was_written() {
+        let campaign = Message::RequestVote(RequestVote {
+            term: Term(4),
+            last_log_index: LogIndex(3),
+            last_log_term: Term(3),
+            reason: CampaignReason::LeaderLost,
+        });
+        let kept = |hard_state, durable: &[u64]| check(campaign.clone(), hard_state, durable).is_ok();
+        assert!(kept((3, None), &[1, 3, 3]));
+        assert!(!kept((3, None), &[1, 3]) && !kept((3, None), &[1, 3, 2]));
+        assert!(kept((4, Some(1)), &[1]) && !kept((4, Some(2)), &[1]) && kept((5, None), &[1]));
+    }
+
+    #[test]
+    fn a_leader_has_its_own_vote_on_its_disk() {
+        let leads = |term, vote| {
+            let durable =
+                Durable { hard_state: hard_state(term, vote), last: (LogIndex(0), Term(0)), entry: |_| None };
+            durable.check_leader(peer(1), Term(3)).is_ok()
+        };
+        assert!(leads(3, Some(1)) && leads(4, None));
+        assert!(!leads(3, None) && !leads(3, Some(2)) && !leads(2, Some(1)));
+    }
+}
