@@ -12,13 +12,13 @@ use mio::net::TcpStream;
 use raft_core::{LogIndex, Micros, NodeId, Peer};
 use slab::Slab;
 
+use super::attempt::Attempt;
 use super::backoff::Backoff;
 use super::context::Context;
-use super::dial::Listener;
 use super::limits::LINK_OUTPUT_BYTES_MAX;
 use super::narrate::{self, LogLimit};
 use super::peer_connections::PeerConnections;
-use super::resolver::{QuestionId, Resolver};
+use super::resolver::{LookUp, Resolver};
 use super::sockets::{ReadOutcome, SendQueue, read};
 use crate::peer::{self, Decoder, Frame, Refuse};
 
@@ -41,6 +41,10 @@ pub(super) struct Link {
     pub(super) announced_address: Option<String>,
     /// Which of the two the next attempt tries, where there are two.
     pub(super) tries_announced: bool,
+    /// The address that was dialled last.
+    pub(super) dialled: String,
+    /// Where the last Welcome came from.
+    pub(super) reached: Option<Reached>,
     pub(super) state: LinkState,
     pub(super) backoff: Backoff,
     /// It was up, broke, and has not been up since.
@@ -58,6 +62,15 @@ pub(super) struct Link {
     pub(super) flaps: LogLimit,
 }
 
+/// Where a peer was found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Reached {
+    /// What was dialled, as `HOST:PORT`.
+    pub(super) name: String,
+    /// The address behind it that gave a Welcome.
+    pub(super) address: SocketAddr,
+}
+
 /// How far a link has come.
 #[derive(Debug)]
 pub(super) enum LinkState {
@@ -67,21 +80,11 @@ pub(super) enum LinkState {
         until: Micros,
     },
     /// Waits for the addresses behind a name.
-    Resolving {
-        /// Which answer it waits for.
-        question: QuestionId,
-    },
+    Resolving { attempt: Attempt },
     /// Waits for the connection.
-    Connecting {
-        stream: TcpStream,
-        until: Micros,
-        /// What to try next.
-        rest: Vec<SocketAddr>,
-        /// Whether every address tried before this one refused.
-        listener: Listener,
-    },
+    Connecting { stream: TcpStream, until: Micros, attempt: Attempt },
     /// Has said Hello.
-    Greeting { stream: TcpStream, decoder: Box<Decoder>, until: Micros },
+    Greeting { stream: TcpStream, decoder: Box<Decoder>, until: Micros, attempt: Attempt },
     /// Was welcomed.
     Up {
         stream: TcpStream,
@@ -99,8 +102,8 @@ pub(super) struct LinkStatus {
 
 impl Links {
     /// Without any link.
-    pub(super) fn new(waker: Arc<Waker>) -> Links {
-        Links { links: Slab::new(), resolver: Resolver::new(waker), removed_by: None }
+    pub(super) fn new(waker: Arc<Waker>, look_up: LookUp) -> Links {
+        Links { links: Slab::new(), resolver: Resolver::new(waker, look_up), removed_by: None }
     }
 
     /// One link to each member but this node, and to whoever else is connected to this node and was welcome:
@@ -165,7 +168,7 @@ impl Links {
 
     /// This peer connected to this node, was welcome, and says that it listens here. So it lives: there is no
     /// more reason to wait.
-    pub(super) fn on_hello(&mut self, ctx: &Context, peer: Peer, peer_address: &str) {
+    pub(super) fn on_hello(&mut self, ctx: &mut Context, peer: Peer, peer_address: &str) {
         let Some(key) = self.key_of(peer) else {
             self.add(ctx, peer, peer_address);
             return;
@@ -252,7 +255,7 @@ impl Links {
         match link.output.flush(stream) {
             Ok(sent) => ctx.counters.peer_bytes_sent += sent as u64,
             Err(error) if link.is_up() => self.on_broken(ctx, key, &error),
-            Err(error) => self.on_dial_failed(ctx, key, &error, Listener::Unknown),
+            Err(error) => self.on_greeting_failed(ctx, key, &error),
         }
     }
 }
@@ -264,6 +267,8 @@ impl Link {
             recorded_address: address.to_owned(),
             announced_address: None,
             tries_announced: true,
+            dialled: address.to_owned(),
+            reached: None,
             state: LinkState::Waiting { until: now },
             backoff: Backoff::new(seed),
             broke: false,
@@ -310,11 +315,15 @@ impl Link {
     }
 
     fn deadline(&self) -> Option<Micros> {
-        match self.state {
-            LinkState::Waiting { until }
-            | LinkState::Connecting { until, .. }
-            | LinkState::Greeting { until, .. } => Some(until),
-            LinkState::Resolving { .. } | LinkState::Up { .. } => None,
+        match &self.state {
+            LinkState::Waiting { until } | LinkState::Greeting { until, .. } => Some(*until),
+            LinkState::Resolving { attempt } => {
+                attempt.resolving_until().into_iter().chain(attempt.absent_from()).min()
+            }
+            LinkState::Connecting { until, attempt, .. } => {
+                Some(attempt.absent_from().map_or(*until, |absent| absent.min(*until)))
+            }
+            LinkState::Up { .. } => None,
         }
     }
 }

@@ -9,6 +9,7 @@
 //! wants; write to peers, then to clients. So no flood of clients keeps an election waiting, and one round of
 //! Raft serves all requests of a turn.
 
+mod attempt;
 mod backoff;
 mod clients;
 mod clock;
@@ -18,6 +19,8 @@ mod copies;
 mod counters;
 mod descriptors;
 mod dial;
+#[cfg(test)]
+mod dial_tests;
 mod handshake;
 mod leaderless;
 mod limits;
@@ -37,6 +40,8 @@ mod signals;
 mod sockets;
 mod status;
 mod sweep;
+#[cfg(test)]
+mod test_bench;
 mod token;
 mod upkeep;
 
@@ -67,6 +72,7 @@ use narrate::LogLimit;
 use operations::{Concluded, Operations};
 use pages::View;
 use peer_connections::PeerConnections;
+use resolver::look_up;
 use shutdown::{Shutdown, Succession};
 use signals::{LatestSignal, SecondSignal};
 use token::Source;
@@ -127,7 +133,7 @@ impl Server {
         let stop = register_stop(&registry, stream).map_err(ServerError::io("watching for signals"))?;
         let peer_ports = listeners::open_for_peers(&registry, config.peer_listeners)?;
         let client_ports = listeners::open_for_clients(&registry, config.client_listeners)?;
-        let links = Links::new(Arc::clone(&waker));
+        let links = Links::new(Arc::clone(&waker), look_up);
         store.publish(&listening).map_err(ServerError::Store)?;
         let storage = StorageThread::spawn(store, move || {
             if let Err(error) = waker.wake() {
