@@ -156,6 +156,7 @@ impl Links {
     /// made known while this attempt went on.
     fn retry_later(&mut self, ctx: &Context, key: usize) {
         let link = &mut self.links[key];
+        link.was_cut_short = false;
         link.output.clear();
         link.state = LinkState::Waiting { until: ctx.now().plus(link.backoff.next_delay_us()) };
         if link.dialled == link.address() {
@@ -318,6 +319,7 @@ impl Links {
             link.reached = Some(Reached { name: link.dialled.clone(), address });
         }
         link.state = LinkState::Up { stream, since: ctx.now() };
+        link.was_cut_short = false;
         link.broke = false;
         link.missed = false;
         link.refusal = None;

@@ -15,7 +15,7 @@ use slab::Slab;
 use super::attempt::Attempt;
 use super::backoff::Backoff;
 use super::context::Context;
-use super::limits::LINK_OUTPUT_BYTES_MAX;
+use super::limits::{LINK_OUTPUT_BYTES_MAX, LINK_SETTLED_US};
 use super::narrate::{self, LogLimit};
 use super::peer_connections::PeerConnections;
 use super::resolver::{LookUp, Resolver};
@@ -37,10 +37,13 @@ pub(super) struct Link {
     pub(super) peer: Peer,
     /// Where the membership says that it listens; for one that is no member, where it said so first.
     pub(super) recorded_address: String,
-    /// Where it says itself that it listens, if that is elsewhere. It moved, and it is not recorded yet.
+    /// Where it said last that it listens, unless the membership has been told since. If that is not the
+    /// recorded address, it has moved.
     pub(super) announced_address: Option<String>,
     /// Which of the two the next attempt tries, where there are two.
     pub(super) tries_announced: bool,
+    /// A Hello has cut an attempt short, and no attempt has come to its own end since.
+    pub(super) was_cut_short: bool,
     /// The address that was dialled last.
     pub(super) dialled: String,
     /// Where the last Welcome came from.
@@ -167,7 +170,17 @@ impl Links {
     }
 
     /// This peer connected to this node, was welcome, and says that it listens here. So it lives: there is no
-    /// more reason to wait.
+    /// more reason to wait, nor to go on with an attempt that may have begun while it was away, and that may
+    /// wait for seconds before it sends anything again.
+    ///
+    /// But a Hello may come at any time, and when two nodes dial each other at once, each cuts the other's
+    /// attempt short, which leads to a new Hello. So an attempt that follows one that was cut short is left
+    /// alone until it ends by itself, with a Welcome or without. Of any two attempts in a row, at least one
+    /// then has all the time that it needs, however many Hellos come, and however long a round trip takes.
+    ///
+    /// A link that is up is dropped only for an address that is news. Otherwise two nodes that reach each
+    /// other at their recorded addresses, but not at those that they announce, would say Hello to each other
+    /// in turn for ever, and each would break its link to the other.
     pub(super) fn on_hello(&mut self, ctx: &mut Context, peer: Peer, peer_address: &str) {
         let Some(key) = self.key_of(peer) else {
             self.add(ctx, peer, peer_address);
@@ -175,12 +188,25 @@ impl Links {
         };
         let link = &mut self.links[key];
         link.last_heard = Some(ctx.now());
-        let moved = peer_address != link.recorded_address;
-        link.announced_address = moved.then(|| peer_address.to_owned());
+        let is_news = link.announced_address.as_deref() != Some(peer_address);
+        link.announced_address = Some(peer_address.to_owned());
         link.tries_announced = true;
-        if let LinkState::Waiting { until } = &mut link.state {
-            link.backoff.reset();
-            *until = ctx.now();
+        match link.state {
+            LinkState::Waiting { .. } => link.dial_at(ctx.now()),
+            LinkState::Resolving { .. } | LinkState::Connecting { .. } | LinkState::Greeting { .. } => {
+                link.backoff.reset();
+                if !link.was_cut_short {
+                    log::debug!("node {peer} says Hello: dialling it anew");
+                    link.was_cut_short = true;
+                    link.dial_at(ctx.now());
+                }
+            }
+            LinkState::Up { since, .. } => {
+                let is_settled = ctx.now().since(since) >= LINK_SETTLED_US;
+                if is_news && is_settled && link.dialled != peer_address {
+                    self.on_broken(ctx, key, &format_args!("it listens at {peer_address} now"));
+                }
+            }
         }
     }
 
@@ -267,6 +293,7 @@ impl Link {
             recorded_address: address.to_owned(),
             announced_address: None,
             tries_announced: true,
+            was_cut_short: false,
             dialled: address.to_owned(),
             reached: None,
             state: LinkState::Waiting { until: now },
@@ -299,18 +326,25 @@ impl Link {
         announced.unwrap_or(&self.recorded_address)
     }
 
+    /// There is reason to believe that the peer can be reached: dials it now, and soon again if it cannot.
+    fn dial_at(&mut self, now: Micros) {
+        self.backoff.reset();
+        self.output.clear();
+        self.state = LinkState::Waiting { until: now };
+    }
+
     /// The membership records this address.
     fn relocate(&mut self, address: &str, now: Micros) {
         if self.recorded_address == address {
             return;
         }
+        // What it said before it moved there is out of date.
+        let is_outdated =
+            |announced: &mut String| announced == address || *announced == self.recorded_address;
+        self.announced_address.take_if(is_outdated);
         address.clone_into(&mut self.recorded_address);
-        if self.announced_address.as_deref() == Some(address) {
-            self.announced_address = None;
-        }
-        if let LinkState::Waiting { until } = &mut self.state {
-            self.backoff.reset();
-            *until = now;
+        if matches!(self.state, LinkState::Waiting { .. }) {
+            self.dial_at(now);
         }
     }
 

@@ -22,6 +22,8 @@ mod dial;
 #[cfg(test)]
 mod dial_tests;
 mod handshake;
+#[cfg(test)]
+mod hello_tests;
 mod leaderless;
 mod limits;
 mod links;

@@ -77,6 +77,7 @@ pub(super) fn context(poll: &Poll) -> Context {
 /// The links of a node, of which there is one.
 pub(super) struct Bench {
     poll: Poll,
+    began: Instant,
     pub(super) ctx: Context,
     pub(super) links: Links,
 }
@@ -97,7 +98,7 @@ impl Bench {
         // Away from 0, where every difference of times would be cut short.
         ctx.clock.now = Micros(1_000_000_000);
         links.on_hello(&mut ctx, peer(OTHER), address);
-        Bench { poll, ctx, links }
+        Bench { poll, began: Instant::now(), ctx, links }
     }
 
     pub(super) fn link(&self) -> &Link {
@@ -107,6 +108,12 @@ impl Bench {
     /// Time passes, and whatever is due is done.
     pub(super) fn pass(&mut self, us: u64) {
         self.ctx.clock.now = self.ctx.now().plus(us);
+        self.links.on_time(&mut self.ctx);
+    }
+
+    /// The other node says Hello.
+    pub(super) fn hello_from(&mut self, address: &str) {
+        self.links.on_hello(&mut self.ctx, peer(OTHER), address);
         self.links.on_time(&mut self.ctx);
     }
 
@@ -125,16 +132,9 @@ impl Bench {
     /// Lets sockets speak, while no time passes, until the link is as awaited.
     #[track_caller]
     pub(super) fn run_until(&mut self, what: &str, is_so: impl Fn(&Link) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        let mut events = Events::with_capacity(16);
         while !is_so(self.link()) {
-            assert!(Instant::now() < deadline, "never came: {what}; {:?}", self.link());
-            self.poll.poll(&mut events, Some(Duration::from_millis(10))).unwrap();
-            for event in &events {
-                if let Some(Source::Link(key)) = Source::of(event.token()) {
-                    self.links.on_event(&mut self.ctx, key, event);
-                }
-            }
+            assert!(self.began.elapsed() < PATIENCE, "never came: {what}; {:?}", self.link());
+            self.turn();
         }
     }
 
@@ -159,6 +159,19 @@ impl Bench {
         assert!(matches!(receive(&mut stream), Frame::Hello(_)));
         send(&mut stream, answer);
         stream
+    }
+
+    /// The next turn: what sockets have to say is heard, once.
+    #[track_caller]
+    pub(super) fn turn(&mut self) {
+        assert!(self.began.elapsed() < PATIENCE, "never came: {:?}", self.link());
+        let mut events = Events::with_capacity(16);
+        self.poll.poll(&mut events, Some(Duration::from_millis(10))).unwrap();
+        for event in &events {
+            if let Some(Source::Link(key)) = Source::of(event.token()) {
+                self.links.on_event(&mut self.ctx, key, event);
+            }
+        }
     }
 
     /// The link, which is up, breaks after it has stood for a while, and is dialled again.
@@ -215,7 +228,7 @@ impl Port {
         self.address()
     }
 
-    fn accept(&self) -> TcpStream {
+    pub(super) fn accept(&self) -> TcpStream {
         let stream = self.0.accept().unwrap().0;
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
