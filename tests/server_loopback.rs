@@ -386,6 +386,26 @@ fn an_operator_that_asks_on_and_does_not_read_is_closed() {
 }
 
 #[test]
+fn one_that_asks_again_before_it_has_its_answer_gets_that_answer_and_is_closed() {
+    let directory = Directory::new();
+    let node = Running::start(&directory);
+    let mut hasty = TcpStream::connect(&node.peer_address).unwrap();
+    hasty.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut request = Vec::new();
+    encode(&Frame::AdminRequest(AdminRequest::Status), &mut request);
+    // So few bytes arrive together.
+    hasty.write_all(&request.repeat(3)).unwrap();
+    let mut answers = Vec::new();
+    hasty.read_to_end(&mut answers).unwrap();
+    assert_eq!(String::from_utf8_lossy(&answers).matches("uptime_seconds").count(), 1);
+    let page = get(&node.client_address, "/metrics").body;
+    assert!(page.contains("\nticketd_operations_total 1\n"), "{page}");
+    assert!(page.contains("ticketd_bad_frames_total{kind=\"unexpected\"} 1\n"), "{page}");
+    assert!(node.status().contains(r#""id":1"#), "others are served");
+    assert_eq!(node.stop(), Exit::Stopped);
+}
+
+#[test]
 fn a_caller_from_another_cluster_is_told_so() {
     let directory = Directory::new();
     let node = Running::start(&directory);

@@ -111,10 +111,6 @@ pub(super) const PAUSE_US_MIN: u64 = 1_000_000;
 /// How long a node that has no leader waits for a member to connect before it says that none does.
 pub(super) const FIRST_CALL_SECONDS_MAX: u64 = 5;
 
-/// How many bytes of answers may wait for an operator to read them: two of the longest. One that asks on and
-/// does not read is closed.
-pub(super) const OPERATOR_OUTPUT_BYTES_MAX: usize = 2 * crate::peer::STATUS_BYTES_MAX;
-
 /// The least time between two searches of a table for connections whose time is up: deadlines may pass by
 /// this much.
 pub(super) const SWEEP_INTERVAL_US: u64 = 100_000;

@@ -16,8 +16,8 @@ use super::copies::{Replaced, Sign};
 use super::dial::configure;
 use super::handshake::Caller;
 use super::limits::{
-    ACCEPTS_PER_TURN_MAX, ADMIN_IDLE_US_MAX, HANDSHAKE_US_MAX, OPERATOR_OUTPUT_BYTES_MAX,
-    PEER_CONNECTIONS_MAX, PEER_READS_PER_TURN_MAX, READ_BYTES_MAX, REFUSED_US_MAX,
+    ACCEPTS_PER_TURN_MAX, ADMIN_IDLE_US_MAX, HANDSHAKE_US_MAX, PEER_CONNECTIONS_MAX, PEER_READS_PER_TURN_MAX,
+    READ_BYTES_MAX, REFUSED_US_MAX,
 };
 use super::links::Links;
 use super::narrate::LogLimit;
@@ -384,7 +384,7 @@ impl PeerConnections {
             (
                 Party::Stranger { .. } | Party::Operator { awaits: false, .. },
                 Frame::AdminRequest(request),
-            ) => {
+            ) if connection.output.is_empty() => {
                 ctx.counters.operations += 1;
                 let response = operations.begin(ctx, links, connection.id, request);
                 let awaits = response.is_none();
@@ -392,8 +392,10 @@ impl PeerConnections {
                 if let Some(response) = response {
                     peer::encode(&Frame::AdminResponse(response), connection.output.tail());
                 }
-                if connection.output.len() > OPERATOR_OUTPUT_BYTES_MAX { Next::Close } else { Next::GoOn }
+                Next::GoOn
             }
+            // Also a request from one that has not taken its last answer: a turn then makes one answer for
+            // each connection at most, however many requests come at once.
             (
                 Party::Stranger { .. } | Party::Member { .. } | Party::Operator { .. },
                 Frame::Hello(_)
