@@ -206,6 +206,29 @@ fn an_id_belongs_to_the_life_that_took_it() {
 }
 
 #[test]
+fn a_member_that_was_never_heard_is_silent_since_it_joined() {
+    let directory = Directory::new();
+    let node = Running::start(&directory);
+    let join = AdminRequest::Join {
+        peer: peer(2),
+        peer_address: "127.0.0.1:1".to_owned(),
+        client_address: "127.0.0.1:2".to_owned(),
+    };
+    let joined = ask(&node.peer_address, &join);
+    assert!(matches!(joined, AdminResponse::Joined { .. }), "{joined:?}");
+    let silence = || {
+        let page = get(&node.client_address, "/metrics").body;
+        let name = r#"ticketd_member_silence_seconds{member="2"} "#;
+        page.lines().find_map(|line| line.strip_prefix(name)?.parse::<f64>().ok())
+    };
+    let before = silence().expect("whoever alerts on silence needs a number");
+    wait_until("its silence grows", || silence().is_some_and(|now| now > before));
+    let status = node.status();
+    assert!(status.contains(r#""link":"down","last_heard_ms":null"#), "{status}");
+    assert_eq!(node.stop(), Exit::Stopped);
+}
+
+#[test]
 fn a_second_request_to_stop_waits_for_nobody() {
     let directory = Directory::new();
     let mut nodes = cluster_of_three(&directory);

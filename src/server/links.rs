@@ -101,6 +101,8 @@ pub(super) enum LinkState {
 pub(super) struct LinkStatus {
     pub(super) is_up: bool,
     pub(super) last_heard: Option<Micros>,
+    /// For how long it has said nothing, also where it was never heard.
+    pub(super) silence_us: u64,
 }
 
 impl Links {
@@ -217,10 +219,10 @@ impl Links {
         }
     }
 
-    /// Says which members have been silent for longer than `patience_us`, counted from `silence_from` at the
-    /// earliest, to this node, which leads: their processes hang or have ended, or what they send does not
-    /// arrive.
-    pub(super) fn watch_silence(&mut self, ctx: &Context, silence_from: Micros, patience_us: u64) {
+    /// Says which members have been silent for longer than `patience_us` to this node, which leads: their
+    /// processes hang or have ended, or what they send does not arrive.
+    pub(super) fn watch_silence(&mut self, ctx: &Context, patience_us: u64) {
+        let silence_from = ctx.silence_from;
         for (_, link) in &mut self.links {
             let silence_us = link.silence_us(ctx.now(), silence_from);
             let is_silent = silence_us >= patience_us && ctx.membership.contains(link.peer);
@@ -237,9 +239,10 @@ impl Links {
     }
 
     /// What there is to say of the link to this peer; `None` where there is no link.
-    pub(super) fn status(&self, peer: Peer) -> Option<LinkStatus> {
+    pub(super) fn status(&self, ctx: &Context, peer: Peer) -> Option<LinkStatus> {
         let link = &self.links[self.key_of(peer)?];
-        Some(LinkStatus { is_up: link.is_up(), last_heard: link.last_heard })
+        let silence_us = link.silence_us(ctx.now(), ctx.silence_from);
+        Some(LinkStatus { is_up: link.is_up(), last_heard: link.last_heard, silence_us })
     }
 
     /// When [`Links::on_time`] has something to do. There are as few links as members, so they are simply

@@ -98,9 +98,6 @@ pub struct Server {
     /// It was said that no member calls.
     warned_of_silence: bool,
     election_timeout_us: u64,
-    /// From when a member's silence counts: this node began to lead then, or its process, which had been
-    /// stopped, went on.
-    silence_from: Micros,
     /// The last term in which this node led.
     led_in: Term,
     leaderless: Leaderless,
@@ -161,7 +158,6 @@ impl Server {
             has_followed: false,
             warned_of_silence: false,
             election_timeout_us: config.node.raft.election_timeout_us,
-            silence_from: Micros(0),
             led_in: Term(0),
             leaderless: Leaderless::default(),
             write_error: None,
@@ -374,7 +370,7 @@ impl Server {
         self.note_leader();
         self.has_followed |= leader.is_some();
         if role == Role::Leader {
-            self.silence_from = self.ctx.now();
+            self.ctx.silence_from = self.ctx.now();
             self.led_in = term;
             // Whoever moved while nobody led is to be found where it is now.
             self.upkeep_at = self.ctx.now();

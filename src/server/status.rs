@@ -12,20 +12,21 @@ use crate::node::{MemberStatus, NodeStatus};
 /// One JSON object, in one line.
 pub(super) fn json(ctx: &Context, links: &Links) -> String {
     let status = ctx.node.status();
-    let link = |member: &MemberStatus| links.status(member.peer);
+    let link = |member: &MemberStatus| links.status(ctx, member.peer);
     render(&ctx.me, &status, ctx.clock.uptime_seconds(), |member| {
-        link(member).map(|status @ LinkStatus { is_up, .. }| LinkView {
+        link(member).map(|LinkStatus { is_up, last_heard, .. }| LinkView {
             is_up,
-            last_heard_ms: silence_us(ctx, member.peer.id, status).map(|us| us / 1_000),
+            last_heard_ms: last_heard
+                .filter(|_| speaks(ctx, member.peer.id))
+                .map(|heard| ctx.now().since(heard) / 1_000),
         })
     })
 }
 
-/// How long a member has said nothing, in microseconds; `None` where it has no reason to say anything:
-/// followers speak with their leader alone. Where nobody leads, all voters ask each other.
-pub(super) fn silence_us(ctx: &Context, member: NodeId, link: LinkStatus) -> Option<u64> {
-    let speaks = ctx.leader.is_none_or(|leader| leader == ctx.me.peer.id || leader == member);
-    link.last_heard.filter(|_| speaks).map(|heard| ctx.now().since(heard))
+/// Whether a member has any reason to say something to this node: followers speak with their leader alone.
+/// Where nobody leads, all voters ask each other.
+pub(super) fn speaks(ctx: &Context, member: NodeId) -> bool {
+    ctx.leader.is_none_or(|leader| leader == ctx.me.peer.id || leader == member)
 }
 
 /// A link in the words of the JSON object.

@@ -20,7 +20,7 @@ impl Server {
         self.note_leader();
         if self.ctx.leads() {
             let patience_us = self.silence_patience_us();
-            self.links.watch_silence(&self.ctx, self.silence_from, patience_us);
+            self.links.watch_silence(&self.ctx, patience_us);
             if matches!(self.shutdown, Shutdown::HandingOver { .. }) {
                 self.operations.hand_over(&mut self.ctx);
             }
@@ -35,7 +35,7 @@ impl Server {
         self.turn_began = now;
         let timeout_us = timeout.map_or(u64::MAX, |t| u64::try_from(t.as_micros()).unwrap_or(u64::MAX));
         if since_last.saturating_sub(timeout_us) >= PAUSE_US_MIN {
-            self.silence_from = now;
+            self.ctx.silence_from = now;
             log::warn!(
                 "node {} did not run for {}: its process was stopped, or its machine",
                 self.ctx.me.peer.id,
@@ -61,7 +61,7 @@ impl Server {
                 let membership = &self.ctx.membership;
                 let voters = membership.voters().filter_map(|id| membership.peer(id));
                 let is_silent = |peer: &Peer| {
-                    let heard = self.links.status(*peer).and_then(|link| link.last_heard);
+                    let heard = self.links.status(&self.ctx, *peer).and_then(|link| link.last_heard);
                     *peer != me && heard.is_none_or(|heard| now.since(heard) >= patience_us)
                 };
                 let silent: Vec<NodeId> = voters.filter(is_silent).map(|peer| peer.id).collect();
