@@ -206,6 +206,29 @@ fn an_id_belongs_to_the_life_that_took_it() {
 }
 
 #[test]
+fn a_member_that_was_never_heard_is_silent_since_it_joined() {
+    let directory = Directory::new();
+    let node = Running::start(&directory);
+    let join = AdminRequest::Join {
+        peer: peer(2),
+        peer_address: "127.0.0.1:1".to_owned(),
+        client_address: "127.0.0.1:2".to_owned(),
+    };
+    let joined = ask(&node.peer_address, &join);
+    assert!(matches!(joined, AdminResponse::Joined { .. }), "{joined:?}");
+    let silence = || {
+        let page = get(&node.client_address, "/metrics").body;
+        let name = r#"ticketd_member_silence_seconds{member="2"} "#;
+        page.lines().find_map(|line| line.strip_prefix(name)?.parse::<f64>().ok())
+    };
+    let before = silence().expect("whoever alerts on silence needs a number");
+    wait_until("its silence grows", || silence().is_some_and(|now| now > before));
+    let status = node.status();
+    assert!(status.contains(r#""link":"down","last_heard_ms":null"#), "{status}");
+    assert_eq!(node.stop(), Exit::Stopped);
+}
+
+#[test]
 fn a_second_request_to_stop_waits_for_nobody() {
     let directory = Directory::new();
     let mut nodes = cluster_of_three(&directory);
@@ -382,6 +405,26 @@ fn an_operator_that_asks_on_and_does_not_read_is_closed() {
     let requests = request.repeat(10_000);
     wait_until("writing fails", || greedy.write_all(&requests).is_err());
     assert!(node.status().contains(r#""id":1"#));
+    assert_eq!(node.stop(), Exit::Stopped);
+}
+
+#[test]
+fn one_that_asks_again_before_it_has_its_answer_gets_that_answer_and_is_closed() {
+    let directory = Directory::new();
+    let node = Running::start(&directory);
+    let mut hasty = TcpStream::connect(&node.peer_address).unwrap();
+    hasty.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut request = Vec::new();
+    encode(&Frame::AdminRequest(AdminRequest::Status), &mut request);
+    // So few bytes arrive together.
+    hasty.write_all(&request.repeat(3)).unwrap();
+    let mut answers = Vec::new();
+    hasty.read_to_end(&mut answers).unwrap();
+    assert_eq!(String::from_utf8_lossy(&answers).matches("uptime_seconds").count(), 1);
+    let page = get(&node.client_address, "/metrics").body;
+    assert!(page.contains("\nticketd_operations_total 1\n"), "{page}");
+    assert!(page.contains("ticketd_bad_frames_total{kind=\"unexpected\"} 1\n"), "{page}");
+    assert!(node.status().contains(r#""id":1"#), "others are served");
     assert_eq!(node.stop(), Exit::Stopped);
 }
 

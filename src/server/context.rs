@@ -33,6 +33,9 @@ pub(super) struct Context {
     pub(super) membership: Arc<Membership>,
     pub(super) role: Role,
     pub(super) leader: Option<NodeId>,
+    /// From when the silence of a member or of the disk counts: this node began to lead then, or its process,
+    /// which had been stopped, went on.
+    pub(super) silence_from: Micros,
     /// The node has been given something since it was last told that this is all.
     stepped: bool,
 }
@@ -74,6 +77,7 @@ impl Context {
             membership: node.membership().clone(),
             role: status.role,
             leader: status.leader,
+            silence_from: Micros(0),
             stepped: false,
             node,
         }

@@ -1,6 +1,6 @@
 //! How a link comes up, and what happens when it breaks: find the address, connect, say Hello, be welcomed.
 //!
-//! A link that breaks is dialled again at once. Where every address then refuses, the process at the other
+//! A link that breaks is dialled again at once. Where connections are refused then, the process at the other
 //! end is most likely gone, and the node is told: that is what makes failover quick.
 
 use std::fmt::Display;
@@ -12,36 +12,37 @@ use mio::Interest;
 use mio::net::TcpStream;
 use socket2::{SockRef, TcpKeepalive};
 
+use super::attempt::{Attempt, Listener};
 use super::context::Context;
 use super::handshake::is_removed;
 use super::limits::{CONNECT_US_MAX, HANDSHAKE_US_MAX, LINK_SETTLED_US, LINK_SILENCE_US_MAX};
-use super::links::{LinkState, Links};
+use super::links::{Link, LinkState, Links, Reached};
+use super::resolver::Resolved;
 use super::sockets::{ReadOutcome, read};
 use super::token::Source;
 use crate::node::Input;
 use crate::peer::{self, Decoder, Frame, Hello, PROTOCOL_VERSION, Refuse};
 
-/// What the addresses tried so far say of the process at the other end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Listener {
-    /// None that was tried did anything but refuse the connection (ECONNREFUSED): nobody listens there.
-    Absent,
-    /// Nothing: one failed in another way.
-    Unknown,
-}
-
 impl Links {
     /// Does what the time has come for.
     pub(super) fn on_time(&mut self, ctx: &mut Context) {
         for key in 0..self.links.capacity() {
-            let Some(link) = self.links.get(key) else { continue };
-            match link.state {
-                LinkState::Waiting { until } if until <= ctx.now() => self.dial(ctx, key),
-                LinkState::Connecting { until, .. } if until <= ctx.now() => {
+            let Some(link) = self.links.get_mut(key) else { continue };
+            if link.attempt().is_some_and(|attempt| attempt.take_absence(ctx.now())) && link.broke {
+                ctx.step(Input::PeerUnreachable(link.peer.id));
+            }
+            match &link.state {
+                LinkState::Waiting { until } if *until <= ctx.now() => self.dial(ctx, key),
+                LinkState::Resolving { attempt }
+                    if attempt.resolving_until().is_none_or(|until| until <= ctx.now()) =>
+                {
+                    self.on_unresolved(ctx, key, &timed_out("resolving its name"));
+                }
+                LinkState::Connecting { until, .. } if *until <= ctx.now() => {
                     self.on_connect_failed(ctx, key, &timed_out("connecting"));
                 }
-                LinkState::Greeting { until, .. } if until <= ctx.now() => {
-                    self.on_dial_failed(ctx, key, &timed_out("the handshake"), Listener::Unknown);
+                LinkState::Greeting { until, .. } if *until <= ctx.now() => {
+                    self.on_greeting_failed(ctx, key, &timed_out("the handshake"));
                 }
                 LinkState::Waiting { .. }
                 | LinkState::Resolving { .. }
@@ -54,15 +55,15 @@ impl Links {
 
     /// The resolver has answered.
     pub(super) fn on_resolved(&mut self, ctx: &mut Context) {
-        while let Some(resolved) = self.resolver.poll() {
-            let waiting = self.links.iter().find(|(_, link)| {
-                matches!(link.state, LinkState::Resolving { question } if question == resolved.question)
-            });
-            // The link may have gone since it asked.
-            let Some((key, _)) = waiting else { continue };
-            match resolved.addresses {
-                Ok(addresses) => self.connect(ctx, key, addresses, Listener::Absent),
-                Err(error) => self.on_dial_failed(ctx, key, &error, Listener::Unknown),
+        while let Some(Resolved { name, addresses }) = self.resolver.poll() {
+            for key in 0..self.links.capacity() {
+                if !self.links.get(key).is_some_and(|link| link.awaits(&name)) {
+                    continue;
+                }
+                match &addresses {
+                    Ok(addresses) => self.on_addresses(ctx, key, &name, addresses),
+                    Err(error) => self.on_unresolved(ctx, key, error),
+                }
             }
         }
     }
@@ -90,19 +91,15 @@ impl Links {
             let mut input: &[u8] = match read(stream, &mut buffer) {
                 ReadOutcome::Bytes(n) => &buffer[..n],
                 ReadOutcome::NotNow => return,
-                ReadOutcome::End => {
-                    return self.on_dial_failed(ctx, key, &"closed in the handshake", Listener::Unknown);
-                }
-                ReadOutcome::Broken(error) => {
-                    return self.on_dial_failed(ctx, key, &error, Listener::Unknown);
-                }
+                ReadOutcome::End => return self.on_greeting_failed(ctx, key, &"closed in the handshake"),
+                ReadOutcome::Broken(error) => return self.on_greeting_failed(ctx, key, &error),
             };
             match decoder.next_frame(&mut input) {
                 Ok(None) => {}
                 Ok(Some(frame)) => return self.on_greeted(ctx, key, &frame),
                 Err(error) => {
                     ctx.counters.count_bad_frame(error.label());
-                    return self.on_dial_failed(ctx, key, &error, Listener::Unknown);
+                    return self.on_greeting_failed(ctx, key, &error);
                 }
             }
         }
@@ -130,21 +127,24 @@ impl Links {
         link.state = LinkState::Waiting { until: now.plus(link.backoff.next_delay_us()) };
     }
 
+    /// Whoever took the connection gave no Welcome: on to the next address.
+    pub(super) fn on_greeting_failed(&mut self, ctx: &mut Context, key: usize, reason: &dyn Display) {
+        let link = &mut self.links[key];
+        let waiting = LinkState::Waiting { until: ctx.now() };
+        let LinkState::Greeting { attempt, .. } = std::mem::replace(&mut link.state, waiting) else { return };
+        link.output.clear();
+        self.go_on(ctx, key, attempt, reason);
+    }
+
     /// An attempt has failed: the next comes after a while.
-    pub(super) fn on_dial_failed(
-        &mut self,
-        ctx: &mut Context,
-        key: usize,
-        reason: &dyn Display,
-        listener: Listener,
-    ) {
+    fn on_dial_failed(&mut self, ctx: &mut Context, key: usize, reason: &dyn Display, listener: Listener) {
         let link = &mut self.links[key];
         ctx.counters.dials_failed += 1;
         if link.missed {
-            log::debug!("node {} at {}: {reason}", link.peer, link.address());
+            log::debug!("node {} at {}: {reason}", link.peer, link.dialled);
         } else {
             link.missed = true;
-            log::info!("node {} at {} cannot be reached, trying on: {reason}", link.peer, link.address());
+            log::info!("node {} at {} cannot be reached, trying on: {reason}", link.peer, link.dialled);
         }
         if listener == Listener::Absent && link.broke {
             ctx.step(Input::PeerUnreachable(link.peer.id));
@@ -152,59 +152,117 @@ impl Links {
         self.retry_later(ctx, key);
     }
 
-    /// Waits before the next attempt, and then tries the other address, if there is one.
+    /// Waits before the next attempt, and then tries the other address, if there is one and it has not been
+    /// made known while this attempt went on.
     fn retry_later(&mut self, ctx: &Context, key: usize) {
         let link = &mut self.links[key];
+        link.was_cut_short = false;
         link.output.clear();
         link.state = LinkState::Waiting { until: ctx.now().plus(link.backoff.next_delay_us()) };
-        link.tries_announced = !link.tries_announced;
+        if link.dialled == link.address() {
+            link.tries_announced = !link.tries_announced;
+        }
     }
 
     /// Begins an attempt.
     fn dial(&mut self, ctx: &mut Context, key: usize) {
         ctx.counters.dials += 1;
         let link = &mut self.links[key];
-        log::debug!("dialling node {} at {}", link.peer, link.address());
-        match link.address().parse::<SocketAddr>() {
-            Ok(address) => self.connect(ctx, key, vec![address], Listener::Absent),
+        link.dialled = link.address().to_owned();
+        log::debug!("dialling node {} at {}", link.peer, link.dialled);
+        let attempt = match link.dialled.parse::<SocketAddr>() {
+            Ok(address) => Attempt::at(&[address]),
             Err(_) => {
-                let question = self.resolver.ask(link.address());
-                link.state = LinkState::Resolving { question };
+                self.resolver.ask(&link.dialled);
+                Attempt::by_name(link.reached_as(&link.dialled), ctx.now())
             }
+        };
+        self.go_on(ctx, key, attempt, &"it has no address");
+    }
+
+    /// A name that this link asked for has these addresses.
+    fn on_addresses(&mut self, ctx: &mut Context, key: usize, name: &str, addresses: &[SocketAddr]) {
+        let link = &mut self.links[key];
+        let waiting = LinkState::Waiting { until: ctx.now() };
+        match std::mem::replace(&mut link.state, waiting) {
+            // No attempt waited for it as long as that, but it is as good as any: where the name servers are
+            // slow, no other ever comes.
+            LinkState::Waiting { .. } => {
+                ctx.counters.dials += 1;
+                name.clone_into(&mut link.dialled);
+                let attempt = Attempt::by_resolved_name(link.reached_as(name), addresses);
+                self.go_on(ctx, key, attempt, &"it has no address");
+            }
+            LinkState::Resolving { mut attempt } => {
+                attempt.on_resolved(addresses);
+                self.go_on(ctx, key, attempt, &"it has no other address");
+            }
+            LinkState::Connecting { stream, until, mut attempt } => {
+                attempt.on_resolved(addresses);
+                if attempt.current().is_some_and(|address| addresses.contains(&address)) {
+                    link.state = LinkState::Connecting { stream, until, attempt };
+                } else {
+                    // The peer has left the address where it was last: that one might not answer for long.
+                    self.go_on(ctx, key, attempt, &"it has no other address");
+                }
+            }
+            LinkState::Greeting { stream, decoder, until, mut attempt } => {
+                attempt.on_resolved(addresses);
+                link.state = LinkState::Greeting { stream, decoder, until, attempt };
+            }
+            up @ LinkState::Up { .. } => link.state = up,
         }
     }
 
-    /// Tries the addresses in turn. `listener` is what those tried before say.
-    fn connect(&mut self, ctx: &mut Context, key: usize, addresses: Vec<SocketAddr>, mut listener: Listener) {
-        let mut rest = addresses;
-        let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        while !rest.is_empty() {
-            match begin_connect(ctx, key, rest.remove(0)) {
+    /// The name that this link asked for has no addresses, or they are not waited for any longer.
+    fn on_unresolved(&mut self, ctx: &mut Context, key: usize, reason: &dyn Display) {
+        let link = &mut self.links[key];
+        if let Some(attempt) = link.attempt() {
+            attempt.on_unresolved();
+        }
+        let waiting = LinkState::Waiting { until: ctx.now() };
+        match std::mem::replace(&mut link.state, waiting) {
+            LinkState::Resolving { attempt } => self.go_on(ctx, key, attempt, reason),
+            other @ (LinkState::Waiting { .. }
+            | LinkState::Connecting { .. }
+            | LinkState::Greeting { .. }
+            | LinkState::Up { .. }) => link.state = other,
+        }
+    }
+
+    /// Tries the next address of an attempt. `reason` is why the last failed.
+    fn go_on(&mut self, ctx: &mut Context, key: usize, mut attempt: Attempt, reason: &dyn Display) {
+        let mut failure = None;
+        while let Some(address) = attempt.next() {
+            match begin_connect(ctx, key, address) {
                 Ok(stream) => {
                     let until = ctx.now().plus(CONNECT_US_MAX);
-                    self.links[key].state = LinkState::Connecting { stream, until, rest, listener };
+                    self.links[key].state = LinkState::Connecting { stream, until, attempt };
                     return;
                 }
                 Err(error) => {
-                    listener = still_absent(listener, &error);
-                    failure = error;
+                    attempt.on_connect_failed(&error, ctx.now());
+                    failure = Some(error);
                 }
             }
         }
-        self.on_dial_failed(ctx, key, &failure, listener);
+        if attempt.resolving_until().is_some() {
+            self.links[key].state = LinkState::Resolving { attempt };
+            return;
+        }
+        let reason = failure.as_ref().map_or(reason, |error| error);
+        self.on_dial_failed(ctx, key, reason, attempt.verdict());
     }
 
     /// One address has failed: on to the next.
     fn on_connect_failed(&mut self, ctx: &mut Context, key: usize, error: &io::Error) {
         let link = &mut self.links[key];
-        let LinkState::Connecting { rest, listener, .. } = &mut link.state else { return };
-        let listener = still_absent(*listener, error);
-        let rest = std::mem::take(rest);
-        if rest.is_empty() {
-            self.on_dial_failed(ctx, key, error, listener);
-        } else {
-            self.connect(ctx, key, rest, listener);
-        }
+        let waiting = LinkState::Waiting { until: ctx.now() };
+        let LinkState::Connecting { mut attempt, .. } = std::mem::replace(&mut link.state, waiting) else {
+            return;
+        };
+        attempt.on_connect_failed(error, ctx.now());
+        self.go_on(ctx, key, attempt, error);
     }
 
     /// The connection stands: says Hello.
@@ -212,9 +270,11 @@ impl Links {
         let link = &mut self.links[key];
         let until = ctx.now().plus(HANDSHAKE_US_MAX);
         let waiting = LinkState::Waiting { until };
-        let LinkState::Connecting { stream, .. } = std::mem::replace(&mut link.state, waiting) else {
+        let LinkState::Connecting { stream, mut attempt, .. } = std::mem::replace(&mut link.state, waiting)
+        else {
             return;
         };
+        attempt.on_connected();
         configure(&stream);
         let hello = Hello {
             cluster: ctx.me.cluster,
@@ -228,7 +288,7 @@ impl Links {
         };
         link.output.clear();
         peer::encode(&Frame::Hello(hello), link.output.tail());
-        link.state = LinkState::Greeting { stream, decoder: Box::new(Decoder::new()), until };
+        link.state = LinkState::Greeting { stream, decoder: Box::new(Decoder::new()), until, attempt };
         self.flush_one(ctx, key);
     }
 
@@ -244,7 +304,7 @@ impl Links {
             | Frame::AdminRequest(_)
             | Frame::AdminResponse(_) => {
                 ctx.counters.count_bad_frame("unexpected");
-                self.on_dial_failed(ctx, key, &"it answered what no node answers", Listener::Unknown);
+                self.on_greeting_failed(ctx, key, &"it answered what no node answers");
             }
         }
     }
@@ -252,19 +312,25 @@ impl Links {
     fn on_welcome(&mut self, ctx: &Context, key: usize) {
         let link = &mut self.links[key];
         let waiting = LinkState::Waiting { until: ctx.now() };
-        let LinkState::Greeting { stream, .. } = std::mem::replace(&mut link.state, waiting) else { return };
+        let LinkState::Greeting { stream, attempt, .. } = std::mem::replace(&mut link.state, waiting) else {
+            return;
+        };
+        if let Some(address) = attempt.current() {
+            link.reached = Some(Reached { name: link.dialled.clone(), address });
+        }
         link.state = LinkState::Up { stream, since: ctx.now() };
+        link.was_cut_short = false;
         link.broke = false;
         link.missed = false;
         link.refusal = None;
         if let Some(left_out) = link.flaps.admit(ctx.now()) {
-            log::info!("the link to node {} at {} is up{left_out}", link.peer, link.address());
+            log::info!("the link to node {} at {} is up{left_out}", link.peer, link.dialled);
         }
     }
 
     fn on_refuse(&mut self, ctx: &mut Context, key: usize, refuse: Refuse) {
         let link = &mut self.links[key];
-        let (id, address) = (link.peer.id, link.address().to_owned());
+        let (id, address) = (link.peer.id, link.dialled.clone());
         let reason = match refuse {
             Refuse::Removed { commit_index } => {
                 if is_removed(commit_index, ctx.node.commit_index(), ctx.me.joined_at) {
@@ -286,7 +352,37 @@ impl Links {
             link.missed = true;
             log::warn!("node {id} at {address} refuses this node, trying on: {reason}");
         }
-        self.on_dial_failed(ctx, key, &reason, Listener::Unknown);
+        self.on_greeting_failed(ctx, key, &reason);
+    }
+}
+
+impl Link {
+    /// What this link attempts, if it does.
+    fn attempt(&mut self) -> Option<&mut Attempt> {
+        match &mut self.state {
+            LinkState::Resolving { attempt }
+            | LinkState::Connecting { attempt, .. }
+            | LinkState::Greeting { attempt, .. } => Some(attempt),
+            LinkState::Waiting { .. } | LinkState::Up { .. } => None,
+        }
+    }
+
+    /// Whether the addresses behind this name are of use to this link.
+    fn awaits(&self, name: &str) -> bool {
+        match &self.state {
+            LinkState::Waiting { .. } => {
+                self.recorded_address == name || self.announced_address.as_deref() == Some(name)
+            }
+            LinkState::Resolving { .. } | LinkState::Connecting { .. } | LinkState::Greeting { .. } => {
+                self.dialled == name
+            }
+            LinkState::Up { .. } => false,
+        }
+    }
+
+    /// Where the peer was reached last, if that was under this name.
+    fn reached_as(&self, name: &str) -> Option<SocketAddr> {
+        self.reached.as_ref().filter(|reached| reached.name == name).map(|reached| reached.address)
     }
 }
 
@@ -313,27 +409,6 @@ pub(super) fn configure(stream: &TcpStream) {
     }
 }
 
-/// What the addresses tried before and one that has failed say together.
-fn still_absent(before: Listener, error: &io::Error) -> Listener {
-    let this =
-        if error.kind() == io::ErrorKind::ConnectionRefused { Listener::Absent } else { Listener::Unknown };
-    if before == Listener::Absent { this } else { Listener::Unknown }
-}
-
 fn timed_out(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, format!("{what} took too long"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_peer_counts_as_gone_only_where_each_of_its_addresses_refused() {
-        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
-        let unreachable = io::Error::from(io::ErrorKind::HostUnreachable);
-        assert_eq!(still_absent(Listener::Absent, &refused), Listener::Absent);
-        assert_eq!(still_absent(Listener::Absent, &unreachable), Listener::Unknown);
-        assert_eq!(still_absent(Listener::Unknown, &refused), Listener::Unknown);
-    }
 }

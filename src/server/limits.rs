@@ -68,6 +68,23 @@ pub(super) const BUFFER_KEPT_BYTES_MAX: usize = 64 * 1024;
 /// How long a connection may take to be set up.
 pub(super) const CONNECT_US_MAX: u64 = 2_000_000;
 
+/// How long one attempt to dial waits for the addresses behind a name. An answer that comes later is used all
+/// the same; until then, the address that worked last is dialled again and again.
+pub(super) const RESOLVE_US_MAX: u64 = 1_000_000;
+
+/// How many names are looked up at once: two for each member, since one that moves has two addresses. Each
+/// takes a thread for as long as the name servers take. One more is answered by an error, and its peer is
+/// dialled again later.
+pub(super) const NAMES_IN_QUESTION_MAX: usize = 2 * crate::codec::MEMBERS_MAX;
+
+/// How many addresses behind one name are tried; the others are left out. They are tried one after the other,
+/// each for [`CONNECT_US_MAX`] at most.
+pub(super) const ADDRESSES_PER_NAME_MAX: usize = 8;
+
+/// How long the other addresses of a peer are given to take a connection, once the one where it was reached
+/// last refuses, before the peer counts as gone: some round trips, and less than an election timeout.
+pub(super) const ABSENCE_US_MIN: u64 = 50_000;
+
 /// How long either side waits for the other's part of the handshake. Half-open connections and bytes that
 /// trickle in end here.
 pub(super) const HANDSHAKE_US_MAX: u64 = 3_000_000;
@@ -99,10 +116,6 @@ pub(super) const PAUSE_US_MIN: u64 = 1_000_000;
 
 /// How long a node that has no leader waits for a member to connect before it says that none does.
 pub(super) const FIRST_CALL_SECONDS_MAX: u64 = 5;
-
-/// How many bytes of answers may wait for an operator to read them: two of the longest. One that asks on and
-/// does not read is closed.
-pub(super) const OPERATOR_OUTPUT_BYTES_MAX: usize = 2 * crate::peer::STATUS_BYTES_MAX;
 
 /// The least time between two searches of a table for connections whose time is up: deadlines may pass by
 /// this much.

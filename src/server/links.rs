@@ -12,13 +12,13 @@ use mio::net::TcpStream;
 use raft_core::{LogIndex, Micros, NodeId, Peer};
 use slab::Slab;
 
+use super::attempt::Attempt;
 use super::backoff::Backoff;
 use super::context::Context;
-use super::dial::Listener;
-use super::limits::LINK_OUTPUT_BYTES_MAX;
+use super::limits::{LINK_OUTPUT_BYTES_MAX, LINK_SETTLED_US};
 use super::narrate::{self, LogLimit};
 use super::peer_connections::PeerConnections;
-use super::resolver::{QuestionId, Resolver};
+use super::resolver::{LookUp, Resolver};
 use super::sockets::{ReadOutcome, SendQueue, read};
 use crate::peer::{self, Decoder, Frame, Refuse};
 
@@ -37,10 +37,17 @@ pub(super) struct Link {
     pub(super) peer: Peer,
     /// Where the membership says that it listens; for one that is no member, where it said so first.
     pub(super) recorded_address: String,
-    /// Where it says itself that it listens, if that is elsewhere. It moved, and it is not recorded yet.
+    /// Where it said last that it listens, unless the membership has been told since. If that is not the
+    /// recorded address, it has moved.
     pub(super) announced_address: Option<String>,
     /// Which of the two the next attempt tries, where there are two.
     pub(super) tries_announced: bool,
+    /// A Hello has cut an attempt short, and no attempt has come to its own end since.
+    pub(super) was_cut_short: bool,
+    /// The address that was dialled last.
+    pub(super) dialled: String,
+    /// Where the last Welcome came from.
+    pub(super) reached: Option<Reached>,
     pub(super) state: LinkState,
     pub(super) backoff: Backoff,
     /// It was up, broke, and has not been up since.
@@ -58,6 +65,15 @@ pub(super) struct Link {
     pub(super) flaps: LogLimit,
 }
 
+/// Where a peer was found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Reached {
+    /// What was dialled, as `HOST:PORT`.
+    pub(super) name: String,
+    /// The address behind it that gave a Welcome.
+    pub(super) address: SocketAddr,
+}
+
 /// How far a link has come.
 #[derive(Debug)]
 pub(super) enum LinkState {
@@ -67,21 +83,11 @@ pub(super) enum LinkState {
         until: Micros,
     },
     /// Waits for the addresses behind a name.
-    Resolving {
-        /// Which answer it waits for.
-        question: QuestionId,
-    },
+    Resolving { attempt: Attempt },
     /// Waits for the connection.
-    Connecting {
-        stream: TcpStream,
-        until: Micros,
-        /// What to try next.
-        rest: Vec<SocketAddr>,
-        /// Whether every address tried before this one refused.
-        listener: Listener,
-    },
+    Connecting { stream: TcpStream, until: Micros, attempt: Attempt },
     /// Has said Hello.
-    Greeting { stream: TcpStream, decoder: Box<Decoder>, until: Micros },
+    Greeting { stream: TcpStream, decoder: Box<Decoder>, until: Micros, attempt: Attempt },
     /// Was welcomed.
     Up {
         stream: TcpStream,
@@ -95,12 +101,14 @@ pub(super) enum LinkState {
 pub(super) struct LinkStatus {
     pub(super) is_up: bool,
     pub(super) last_heard: Option<Micros>,
+    /// For how long it has said nothing, also where it was never heard.
+    pub(super) silence_us: u64,
 }
 
 impl Links {
     /// Without any link.
-    pub(super) fn new(waker: Arc<Waker>) -> Links {
-        Links { links: Slab::new(), resolver: Resolver::new(waker), removed_by: None }
+    pub(super) fn new(waker: Arc<Waker>, look_up: LookUp) -> Links {
+        Links { links: Slab::new(), resolver: Resolver::new(waker, look_up), removed_by: None }
     }
 
     /// One link to each member but this node, and to whoever else is connected to this node and was welcome:
@@ -164,20 +172,43 @@ impl Links {
     }
 
     /// This peer connected to this node, was welcome, and says that it listens here. So it lives: there is no
-    /// more reason to wait.
-    pub(super) fn on_hello(&mut self, ctx: &Context, peer: Peer, peer_address: &str) {
+    /// more reason to wait, nor to go on with an attempt that may have begun while it was away, and that may
+    /// wait for seconds before it sends anything again.
+    ///
+    /// But a Hello may come at any time, and when two nodes dial each other at once, each cuts the other's
+    /// attempt short, which leads to a new Hello. So an attempt that follows one that was cut short is left
+    /// alone until it ends by itself, with a Welcome or without. Of any two attempts in a row, at least one
+    /// then has all the time that it needs, however many Hellos come, and however long a round trip takes.
+    ///
+    /// A link that is up is dropped only for an address that is news. Otherwise two nodes that reach each
+    /// other at their recorded addresses, but not at those that they announce, would say Hello to each other
+    /// in turn for ever, and each would break its link to the other.
+    pub(super) fn on_hello(&mut self, ctx: &mut Context, peer: Peer, peer_address: &str) {
         let Some(key) = self.key_of(peer) else {
             self.add(ctx, peer, peer_address);
             return;
         };
         let link = &mut self.links[key];
         link.last_heard = Some(ctx.now());
-        let moved = peer_address != link.recorded_address;
-        link.announced_address = moved.then(|| peer_address.to_owned());
+        let is_news = link.announced_address.as_deref() != Some(peer_address);
+        link.announced_address = Some(peer_address.to_owned());
         link.tries_announced = true;
-        if let LinkState::Waiting { until } = &mut link.state {
-            link.backoff.reset();
-            *until = ctx.now();
+        match link.state {
+            LinkState::Waiting { .. } => link.dial_at(ctx.now()),
+            LinkState::Resolving { .. } | LinkState::Connecting { .. } | LinkState::Greeting { .. } => {
+                link.backoff.reset();
+                if !link.was_cut_short {
+                    log::debug!("node {peer} says Hello: dialling it anew");
+                    link.was_cut_short = true;
+                    link.dial_at(ctx.now());
+                }
+            }
+            LinkState::Up { since, .. } => {
+                let is_settled = ctx.now().since(since) >= LINK_SETTLED_US;
+                if is_news && is_settled && link.dialled != peer_address {
+                    self.on_broken(ctx, key, &format_args!("it listens at {peer_address} now"));
+                }
+            }
         }
     }
 
@@ -188,10 +219,10 @@ impl Links {
         }
     }
 
-    /// Says which members have been silent for longer than `patience_us`, counted from `silence_from` at the
-    /// earliest, to this node, which leads: their processes hang or have ended, or what they send does not
-    /// arrive.
-    pub(super) fn watch_silence(&mut self, ctx: &Context, silence_from: Micros, patience_us: u64) {
+    /// Says which members have been silent for longer than `patience_us` to this node, which leads: their
+    /// processes hang or have ended, or what they send does not arrive.
+    pub(super) fn watch_silence(&mut self, ctx: &Context, patience_us: u64) {
+        let silence_from = ctx.silence_from;
         for (_, link) in &mut self.links {
             let silence_us = link.silence_us(ctx.now(), silence_from);
             let is_silent = silence_us >= patience_us && ctx.membership.contains(link.peer);
@@ -208,9 +239,10 @@ impl Links {
     }
 
     /// What there is to say of the link to this peer; `None` where there is no link.
-    pub(super) fn status(&self, peer: Peer) -> Option<LinkStatus> {
+    pub(super) fn status(&self, ctx: &Context, peer: Peer) -> Option<LinkStatus> {
         let link = &self.links[self.key_of(peer)?];
-        Some(LinkStatus { is_up: link.is_up(), last_heard: link.last_heard })
+        let silence_us = link.silence_us(ctx.now(), ctx.silence_from);
+        Some(LinkStatus { is_up: link.is_up(), last_heard: link.last_heard, silence_us })
     }
 
     /// When [`Links::on_time`] has something to do. There are as few links as members, so they are simply
@@ -252,7 +284,7 @@ impl Links {
         match link.output.flush(stream) {
             Ok(sent) => ctx.counters.peer_bytes_sent += sent as u64,
             Err(error) if link.is_up() => self.on_broken(ctx, key, &error),
-            Err(error) => self.on_dial_failed(ctx, key, &error, Listener::Unknown),
+            Err(error) => self.on_greeting_failed(ctx, key, &error),
         }
     }
 }
@@ -264,6 +296,9 @@ impl Link {
             recorded_address: address.to_owned(),
             announced_address: None,
             tries_announced: true,
+            was_cut_short: false,
+            dialled: address.to_owned(),
+            reached: None,
             state: LinkState::Waiting { until: now },
             backoff: Backoff::new(seed),
             broke: false,
@@ -294,27 +329,38 @@ impl Link {
         announced.unwrap_or(&self.recorded_address)
     }
 
+    /// There is reason to believe that the peer can be reached: dials it now, and soon again if it cannot.
+    fn dial_at(&mut self, now: Micros) {
+        self.backoff.reset();
+        self.output.clear();
+        self.state = LinkState::Waiting { until: now };
+    }
+
     /// The membership records this address.
     fn relocate(&mut self, address: &str, now: Micros) {
         if self.recorded_address == address {
             return;
         }
+        // What it said before it moved there is out of date.
+        let is_outdated =
+            |announced: &mut String| announced == address || *announced == self.recorded_address;
+        self.announced_address.take_if(is_outdated);
         address.clone_into(&mut self.recorded_address);
-        if self.announced_address.as_deref() == Some(address) {
-            self.announced_address = None;
-        }
-        if let LinkState::Waiting { until } = &mut self.state {
-            self.backoff.reset();
-            *until = now;
+        if matches!(self.state, LinkState::Waiting { .. }) {
+            self.dial_at(now);
         }
     }
 
     fn deadline(&self) -> Option<Micros> {
-        match self.state {
-            LinkState::Waiting { until }
-            | LinkState::Connecting { until, .. }
-            | LinkState::Greeting { until, .. } => Some(until),
-            LinkState::Resolving { .. } | LinkState::Up { .. } => None,
+        match &self.state {
+            LinkState::Waiting { until } | LinkState::Greeting { until, .. } => Some(*until),
+            LinkState::Resolving { attempt } => {
+                attempt.resolving_until().into_iter().chain(attempt.absent_from()).min()
+            }
+            LinkState::Connecting { until, attempt, .. } => {
+                Some(attempt.absent_from().map_or(*until, |absent| absent.min(*until)))
+            }
+            LinkState::Up { .. } => None,
         }
     }
 }

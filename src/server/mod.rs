@@ -9,6 +9,7 @@
 //! wants; write to peers, then to clients. So no flood of clients keeps an election waiting, and one round of
 //! Raft serves all requests of a turn.
 
+mod attempt;
 mod backoff;
 mod clients;
 mod clock;
@@ -19,7 +20,11 @@ mod copies;
 mod counters;
 mod descriptors;
 mod dial;
+#[cfg(test)]
+mod dial_tests;
 mod handshake;
+#[cfg(test)]
+mod hello_tests;
 mod limits;
 mod links;
 mod listeners;
@@ -38,6 +43,8 @@ mod signals;
 mod sockets;
 mod status;
 mod sweep;
+#[cfg(test)]
+mod test_bench;
 mod token;
 mod upkeep;
 
@@ -68,6 +75,7 @@ use operations::{Concluded, Operations};
 use pages::View;
 use peer_connections::PeerConnections;
 use reminder::Reminder;
+use resolver::look_up;
 use shutdown::{Shutdown, Succession};
 use signals::{LatestSignal, SecondSignal};
 use token::Source;
@@ -91,9 +99,6 @@ pub struct Server {
     /// It was said that no member calls.
     warned_of_silence: bool,
     election_timeout_us: u64,
-    /// From when the silence of a member or of the disk counts: this node began to lead then, or its process,
-    /// which had been stopped, went on.
-    silence_from: Micros,
     /// The last term in which this node led.
     led_in: Term,
     /// Since when this node has known no leader, if it knows none, and what the log was told of that.
@@ -132,7 +137,7 @@ impl Server {
         let stop = register_stop(&registry, stream).map_err(ServerError::io("watching for signals"))?;
         let peer_ports = listeners::open_for_peers(&registry, config.peer_listeners)?;
         let client_ports = listeners::open_for_clients(&registry, config.client_listeners)?;
-        let links = Links::new(Arc::clone(&waker));
+        let links = Links::new(Arc::clone(&waker), look_up);
         store.publish(&listening).map_err(ServerError::Store)?;
         let storage = StorageThread::spawn(store, move || {
             if let Err(error) = waker.wake() {
@@ -158,7 +163,6 @@ impl Server {
             has_followed: false,
             warned_of_silence: false,
             election_timeout_us: config.node.raft.election_timeout_us,
-            silence_from: Micros(0),
             led_in: Term(0),
             leaderless_since: None,
             leaderless: Reminder::default(),
@@ -373,7 +377,7 @@ impl Server {
         self.note_leader();
         self.has_followed |= leader.is_some();
         if role == Role::Leader {
-            self.silence_from = self.ctx.now();
+            self.ctx.silence_from = self.ctx.now();
             self.led_in = term;
             // Whoever moved while nobody led is to be found where it is now.
             self.upkeep_at = self.ctx.now();

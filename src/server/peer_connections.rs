@@ -16,8 +16,8 @@ use super::copies::{Replaced, Sign};
 use super::dial::configure;
 use super::handshake::Caller;
 use super::limits::{
-    ACCEPTS_PER_TURN_MAX, ADMIN_IDLE_US_MAX, HANDSHAKE_US_MAX, OPERATOR_OUTPUT_BYTES_MAX,
-    PEER_CONNECTIONS_MAX, PEER_READS_PER_TURN_MAX, READ_BYTES_MAX, REFUSED_US_MAX,
+    ACCEPTS_PER_TURN_MAX, ADMIN_IDLE_US_MAX, HANDSHAKE_US_MAX, PEER_CONNECTIONS_MAX, PEER_READS_PER_TURN_MAX,
+    READ_BYTES_MAX, REFUSED_US_MAX,
 };
 use super::links::Links;
 use super::narrate::LogLimit;
@@ -201,6 +201,10 @@ impl PeerConnections {
         let found = self.connections.iter().find(|(_, connection)| connection.id == id).map(|(key, _)| key);
         let Some(key) = found else { return };
         let connection = &mut self.connections[key];
+        // One that was refused while it waited is on its way out, and nothing follows a refusal.
+        if !matches!(connection.party, Party::Operator { awaits: true, .. }) {
+            return;
+        }
         connection.party = Party::Operator { awaits: false, idle_since: ctx.now() };
         peer::encode(&Frame::AdminResponse(response), connection.output.tail());
         self.settle(ctx, key, Next::GoOn);
@@ -384,7 +388,7 @@ impl PeerConnections {
             (
                 Party::Stranger { .. } | Party::Operator { awaits: false, .. },
                 Frame::AdminRequest(request),
-            ) => {
+            ) if connection.output.is_empty() => {
                 ctx.counters.operations += 1;
                 let response = operations.begin(ctx, links, connection.id, request);
                 let awaits = response.is_none();
@@ -392,8 +396,10 @@ impl PeerConnections {
                 if let Some(response) = response {
                     peer::encode(&Frame::AdminResponse(response), connection.output.tail());
                 }
-                if connection.output.len() > OPERATOR_OUTPUT_BYTES_MAX { Next::Close } else { Next::GoOn }
+                Next::GoOn
             }
+            // Also a request from one that has not taken its last answer: a turn then makes one answer for
+            // each connection at most, however many requests come at once.
             (
                 Party::Stranger { .. } | Party::Member { .. } | Party::Operator { .. },
                 Frame::Hello(_)
@@ -508,4 +514,92 @@ fn note_message(ctx: &mut Context, links: &mut Links, from: Peer, message: &dyn 
     log::trace!("from node {from}: {message:?}");
     ctx.counters.messages_received += 1;
     links.on_heard(ctx.now(), from);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use mio::{Events, Poll, Waker};
+
+    use super::super::ports::Listener;
+    use super::super::resolver::look_up;
+    use super::super::test_bench::{context, receive};
+    use super::*;
+    use crate::peer::AdminRequest;
+
+    /// A request of a version that there is not.
+    fn request_from_the_future() -> Vec<u8> {
+        let (kind, payload) = ([0x10], [0xff, 0xff, 4]);
+        let mut checksum = crc32fast::Hasher::new();
+        checksum.update(&kind);
+        checksum.update(&payload);
+        let checksum = checksum.finalize().to_be_bytes();
+        [&3_u32.to_be_bytes()[..], &checksum, &kind, &payload].concat()
+    }
+
+    #[test]
+    fn an_operator_that_was_refused_is_told_nothing_of_what_it_asked_for_before_and_is_not_kept() {
+        let mut poll = Poll::new().unwrap();
+        let mut ctx = context(&poll);
+        let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.token()).unwrap());
+        let (mut links, mut operations) = (Links::new(waker, look_up), Operations::default());
+        let listener = mio::net::TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut connections = PeerConnections::new(Ports::new(vec![(Listener::Tcp(listener), ())], "peers"));
+
+        let mut operator = std::net::TcpStream::connect(address).unwrap();
+        operator.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let mut bytes = Vec::new();
+        let transfer = AdminRequest::Transfer { cluster: ctx.me.cluster, to: None };
+        peer::encode(&Frame::AdminRequest(transfer), &mut bytes);
+        bytes.extend(request_from_the_future());
+        operator.write_all(&bytes).unwrap();
+        connections.on_port_event(0);
+        let mut events = Events::with_capacity(16);
+        let id = loop {
+            connections.serve(&mut ctx, &mut links, &mut operations);
+            let party = connections.connections.get(0).map(|connection| (connection.id, &connection.party));
+            if let Some((id, Party::Leaving { .. })) = party {
+                break id;
+            }
+            poll.poll(&mut events, Some(Duration::from_secs(30))).unwrap();
+            assert!(!events.is_empty(), "it was not refused");
+            for event in &events {
+                if let Some(Source::PeerConnection(key)) = Source::of(event.token()) {
+                    connections.on_event(key, event);
+                }
+            }
+        };
+        assert_eq!(ctx.counters.operations, 1);
+
+        connections.on_operation_done(&mut ctx, id, AdminResponse::Transferred);
+        ctx.clock.now = ctx.now().plus(REFUSED_US_MAX);
+        connections.on_time(&mut ctx);
+        assert_eq!(connections.count(), 0);
+        assert_eq!(receive(&mut operator), Frame::Refuse(Refuse::Version { ours: PROTOCOL_VERSION }));
+        assert_eq!(operator.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn an_operator_that_waits_is_answered() {
+        let poll = Poll::new().unwrap();
+        let mut ctx = context(&poll);
+        let mut connections = PeerConnections::new(Ports::new(Vec::new(), "peers"));
+        let (stream, mut operator) = std::os::unix::net::UnixStream::pair().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let stream = Stream::Unix(mio::net::UnixStream::from_std(stream));
+        connections.admit(&mut ctx, stream);
+        let idle_since = ctx.now();
+        connections.connections[0].party = Party::Operator { awaits: true, idle_since };
+        let id = connections.connections[0].id;
+        connections.on_operation_done(&mut ctx, id, AdminResponse::Transferred);
+        let mut expected = Vec::new();
+        peer::encode(&Frame::AdminResponse(AdminResponse::Transferred), &mut expected);
+        let mut answer = vec![0; expected.len()];
+        operator.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, expected);
+    }
 }

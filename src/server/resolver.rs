@@ -1,5 +1,9 @@
-//! Finds the addresses of names, each on a thread of its own: the operating system's way of doing so blocks,
-//! and a name that takes long must not keep others waiting.
+//! Finds the addresses behind names, each on a thread of its own: the operating system's call for it blocks,
+//! and a slow name must not delay the others.
+//!
+//! That call cannot be cancelled, and while a name server is down it takes many seconds. So a name that is
+//! asked for again before its answer has come is not looked up twice, and nobody has to wait for an answer: a
+//! late one is as good as any other.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -9,25 +13,28 @@ use std::thread;
 
 use mio::Waker;
 
-/// Names one question; larger each time.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct QuestionId(u64);
+use super::limits::{ADDRESSES_PER_NAME_MAX, NAMES_IN_QUESTION_MAX};
 
-/// The answer to a question.
+/// How the addresses behind `HOST:PORT` are found; may block.
+pub(super) type LookUp = fn(&str) -> io::Result<Vec<SocketAddr>>;
+
+/// The addresses behind a name.
 #[derive(Debug)]
 pub(super) struct Resolved {
-    /// Which question.
-    pub(super) question: QuestionId,
-    /// The addresses to be tried, in order; never empty.
+    /// The `HOST:PORT` that was asked for.
+    pub(super) name: String,
+    /// The addresses to try, in order; never empty.
     pub(super) addresses: io::Result<Vec<SocketAddr>>,
 }
 
-/// The loop's end of the threads. Each link asks one question at a time, so there are as few as members.
+/// The loop's end of the threads.
 #[derive(Debug)]
 pub(super) struct Resolver {
+    look_up: LookUp,
     answer: Answer,
     answers: Receiver<Resolved>,
-    last: QuestionId,
+    /// The names that a thread is looking up: [`NAMES_IN_QUESTION_MAX`] at most.
+    in_question: Vec<String>,
 }
 
 /// A thread's way to the loop.
@@ -38,9 +45,9 @@ struct Answer {
 }
 
 impl Answer {
-    fn give(&self, question: QuestionId, addresses: io::Result<Vec<SocketAddr>>) {
+    fn give(&self, name: String, addresses: io::Result<Vec<SocketAddr>>) {
         // The loop may have ended meanwhile, and then nobody waits for it.
-        if self.sender.send(Resolved { question, addresses }).is_ok()
+        if self.sender.send(Resolved { name, addresses }).is_ok()
             && let Err(error) = self.waker.wake()
         {
             log::error!("a resolver could not wake the loop: {error}");
@@ -49,31 +56,51 @@ impl Answer {
 }
 
 impl Resolver {
-    /// Whatever is asked, each answer wakes the loop.
-    pub(super) fn new(waker: Arc<Waker>) -> Resolver {
+    /// Each answer wakes the loop.
+    pub(super) fn new(waker: Arc<Waker>, look_up: LookUp) -> Resolver {
         let (sender, answers) = channel();
-        Resolver { answer: Answer { sender, waker }, answers, last: QuestionId(0) }
+        Resolver { look_up, answer: Answer { sender, waker }, answers, in_question: Vec::new() }
     }
 
     /// Asks for the addresses behind `HOST:PORT`. The answer comes with [`Resolver::poll`].
-    pub(super) fn ask(&mut self, address: &str) -> QuestionId {
-        self.last = QuestionId(self.last.0 + 1);
-        let (question, answer, address) = (self.last, self.answer.clone(), address.to_owned());
-        let thread = thread::Builder::new().name("resolver".to_owned());
-        if let Err(error) = thread.spawn(move || answer.give(question, resolve(&address))) {
-            self.answer.give(question, Err(error));
+    pub(super) fn ask(&mut self, name: &str) {
+        if self.in_question.iter().any(|asked| asked == name) {
+            return;
         }
-        question
+        if self.in_question.len() >= NAMES_IN_QUESTION_MAX {
+            let error = io::Error::other("too many names are being resolved");
+            self.answer.give(name.to_owned(), Err(error));
+            return;
+        }
+        self.in_question.push(name.to_owned());
+        let (look_up, answer, asked) = (self.look_up, self.answer.clone(), name.to_owned());
+        let thread = thread::Builder::new().name("resolver".to_owned());
+        let spawned = thread.spawn(move || {
+            let addresses = look_up(&asked);
+            answer.give(asked, addresses);
+        });
+        if let Err(error) = spawned {
+            self.answer.give(name.to_owned(), Err(error));
+        }
     }
 
     /// The next answer.
     pub(super) fn poll(&mut self) -> Option<Resolved> {
-        self.answers.try_recv().ok()
+        let resolved = self.answers.try_recv().ok()?;
+        self.in_question.retain(|asked| *asked != resolved.name);
+        Some(resolved)
+    }
+
+    /// Gives an answer as a thread would.
+    #[cfg(test)]
+    pub(super) fn give(&self, name: &str, addresses: io::Result<Vec<SocketAddr>>) {
+        self.answer.give(name.to_owned(), addresses);
     }
 }
 
-fn resolve(address: &str) -> io::Result<Vec<SocketAddr>> {
-    let addresses: Vec<SocketAddr> = address.to_socket_addrs()?.collect();
+/// Asks the operating system.
+pub(super) fn look_up(name: &str) -> io::Result<Vec<SocketAddr>> {
+    let addresses: Vec<SocketAddr> = name.to_socket_addrs()?.take(ADDRESSES_PER_NAME_MAX).collect();
     if addresses.is_empty() {
         return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
     }
@@ -83,11 +110,52 @@ fn resolve(address: &str) -> io::Result<Vec<SocketAddr>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mio::{Poll, Token};
+
+    fn resolver() -> (Poll, Resolver) {
+        let poll = Poll::new().unwrap();
+        let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
+        let never = |_: &str| -> io::Result<Vec<SocketAddr>> {
+            loop {
+                thread::park();
+            }
+        };
+        (poll, Resolver::new(waker, never))
+    }
 
     #[test]
     fn localhost_has_an_address_and_nonsense_an_error() {
-        let addresses = resolve("localhost:80").unwrap();
+        let addresses = look_up("localhost:80").unwrap();
         assert!(addresses.iter().all(|a| a.port() == 80 && a.ip().is_loopback()), "{addresses:?}");
-        assert!(resolve("no port").is_err());
+        assert!(look_up("no port").is_err());
+    }
+
+    #[test]
+    fn a_name_in_question_is_not_looked_up_a_second_time() {
+        let (_poll, mut resolver) = resolver();
+        for _ in 0..10 {
+            resolver.ask("a:1");
+            resolver.ask("b:1");
+        }
+        assert_eq!(resolver.in_question, ["a:1", "b:1"]);
+        resolver.give("a:1", Err(io::ErrorKind::TimedOut.into()));
+        assert_eq!(resolver.poll().unwrap().name, "a:1");
+        assert_eq!(resolver.in_question, ["b:1"]);
+        resolver.ask("a:1");
+        assert_eq!(resolver.in_question, ["b:1", "a:1"], "its answer may have changed");
+    }
+
+    #[test]
+    fn names_beyond_the_bound_are_refused_at_once_and_the_others_go_on() {
+        let (_poll, mut resolver) = resolver();
+        for number in 0..NAMES_IN_QUESTION_MAX {
+            resolver.ask(&format!("n{number}:1"));
+        }
+        assert!(resolver.poll().is_none());
+        resolver.ask("one-too-many:1");
+        let refused = resolver.poll().unwrap();
+        assert_eq!(refused.name, "one-too-many:1");
+        assert!(refused.addresses.is_err());
+        assert_eq!(resolver.in_question.len(), NAMES_IN_QUESTION_MAX);
     }
 }

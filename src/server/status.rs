@@ -12,25 +12,26 @@ use crate::node::{MemberStatus, NodeStatus};
 /// One JSON object, in one line.
 pub(super) fn json(ctx: &Context, links: &Links) -> String {
     let status = ctx.node.status();
-    let link = |member: &MemberStatus| links.status(member.peer);
     let times = Times { uptime_seconds: ctx.clock.uptime_seconds(), disk_wait_us: ctx.disk_wait_us() };
+    let link = |member: &MemberStatus| links.status(ctx, member.peer);
     render(&ctx.me, &status, times, |member| {
-        link(member).map(|status @ LinkStatus { is_up, .. }| LinkView {
+        link(member).map(|LinkStatus { is_up, last_heard, .. }| LinkView {
             is_up,
-            last_heard_ms: silence_us(ctx, member.peer.id, status).map(|us| us / 1_000),
+            last_heard_ms: last_heard
+                .filter(|_| speaks(ctx, member.peer.id))
+                .map(|heard| ctx.now().since(heard) / 1_000),
         })
     })
 }
 
-/// How long a member has said nothing, in microseconds; `None` where it has no reason to say anything.
-pub(super) fn silence_us(ctx: &Context, member: NodeId, link: LinkStatus) -> Option<u64> {
-    let speaks = speaks(&ctx.membership, ctx.leader, ctx.me.peer.id, member);
-    link.last_heard.filter(|_| speaks).map(|heard| ctx.now().since(heard))
+/// Whether a member has any reason to say something to this node.
+pub(super) fn speaks(ctx: &Context, member: NodeId) -> bool {
+    speaks_with(&ctx.membership, ctx.leader, ctx.me.peer.id, member)
 }
 
-/// Whether a member has reason to speak to this node. Followers speak with their leader alone; where nobody
+/// Whether a member has reason to speak to node `me`. Followers speak with their leader alone; if nobody
 /// leads, voters ask each other, and nobody speaks with a learner.
-fn speaks(membership: &Membership, leader: Option<NodeId>, me: NodeId, member: NodeId) -> bool {
+fn speaks_with(membership: &Membership, leader: Option<NodeId>, me: NodeId, member: NodeId) -> bool {
     match leader {
         Some(leader) => leader == me || leader == member,
         None => membership.is_voter(me) && membership.is_voter(member),
@@ -275,7 +276,7 @@ mod tests {
             membership.members.insert(peer(id).id, member);
         }
         let speaks = |leader: Option<u64>, me, member| {
-            speaks(&membership, leader.map(|id| peer(id).id), peer(me).id, peer(member).id)
+            speaks_with(&membership, leader.map(|id| peer(id).id), peer(me).id, peer(member).id)
         };
         assert!(speaks(Some(1), 1, 2) && speaks(Some(1), 1, 3), "all speak with a leader");
         assert!(speaks(Some(1), 3, 1) && !speaks(Some(1), 3, 2) && !speaks(Some(1), 2, 3));

@@ -22,7 +22,7 @@ impl Server {
         self.note_disk();
         if self.ctx.leads() {
             let patience_us = self.silence_patience_us();
-            self.links.watch_silence(&self.ctx, self.silence_from, patience_us);
+            self.links.watch_silence(&self.ctx, patience_us);
             if matches!(self.shutdown, Shutdown::HandingOver { .. }) {
                 self.operations.hand_over(&mut self.ctx);
             }
@@ -37,7 +37,7 @@ impl Server {
         self.turn_began = now;
         let timeout_us = timeout.map_or(u64::MAX, |t| u64::try_from(t.as_micros()).unwrap_or(u64::MAX));
         if since_last.saturating_sub(timeout_us) >= PAUSE_US_MIN {
-            self.silence_from = now;
+            self.ctx.silence_from = now;
             log::warn!(
                 "node {} did not run for {}: its process was stopped, or its machine",
                 self.ctx.me.peer.id,
@@ -66,7 +66,7 @@ impl Server {
                 let voters = membership.voters().filter_map(|id| membership.peer(id));
                 let me_as = if membership.is_voter(me.id) { Suffrage::Voter } else { Suffrage::Learner };
                 let is_there = |peer: &Peer| {
-                    let link = self.links.status(*peer);
+                    let link = self.links.status(&self.ctx, *peer);
                     *peer == me || link.is_some_and(|link| is_there(link, me_as, now, patience_us))
                 };
                 let missing: Vec<NodeId> =
@@ -81,7 +81,7 @@ impl Server {
     fn note_disk(&mut self) {
         let patience_us = self.silence_patience_us().max(PAUSE_US_MIN);
         let issued_at = self.ctx.node.raft().oldest_write_issued_at();
-        let since = issued_at.map(|at| at.max(self.silence_from));
+        let since = issued_at.map(|at| at.max(self.ctx.silence_from));
         match self.disk.note(self.ctx.now(), since, patience_us) {
             None => {}
             Some(Notice::Lasts(us)) => log::warn!("{}", narrate::disk_line(us)),
@@ -141,7 +141,7 @@ mod tests {
     fn where_nobody_leads_a_voter_is_there_if_voters_hear_it_and_learners_reach_it() {
         const PATIENCE_US: u64 = 1_500_000;
         let heard_at = Micros(5);
-        let link = |is_up, last_heard| LinkStatus { is_up, last_heard };
+        let link = |is_up, last_heard| LinkStatus { is_up, last_heard, silence_us: 0 };
         let is_there = |link, me, us| is_there(link, me, Micros(us), PATIENCE_US);
         let up = link(true, Some(heard_at));
         assert!(is_there(up, Suffrage::Voter, 4 + PATIENCE_US));

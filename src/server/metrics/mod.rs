@@ -16,7 +16,7 @@ use self::process::Process;
 use super::context::Context;
 use super::counters::{AnswerCounters, Counters};
 use super::links::{LinkStatus, Links};
-use super::status::{role_name, silence_us};
+use super::status::{role_name, speaks};
 use crate::http::{Handler, Tally};
 use crate::node::{NodeCounts, NodeStatus};
 use crate::peer::FrameError;
@@ -188,7 +188,7 @@ fn render_members(page: &mut Exposition, ctx: &Context, links: &Links, node: &No
             lags.sample(&format!("member=\"{}\"", member.peer.id), lag);
         }
     }
-    let link = |member: &crate::node::MemberStatus| links.status(member.peer);
+    let link = |member: &crate::node::MemberStatus| links.status(ctx, member.peer);
     let mut states = page.gauges("ticketd_link_up", "1 where the link to a member is up.");
     for member in others() {
         let up = link(member).is_some_and(|LinkStatus { is_up, .. }| is_up);
@@ -199,9 +199,9 @@ fn render_members(page: &mut Exposition, ctx: &Context, links: &Links, node: &No
         "How long a member has said nothing. Followers speak with their leader alone. Without \
          one, voters speak with each other.",
     );
-    for member in others() {
-        if let Some(us) = link(member).and_then(|link| silence_us(ctx, member.peer.id, link)) {
-            heard.sample(&format!("member=\"{}\"", member.peer.id), Seconds(us));
+    for member in others().filter(|member| speaks(ctx, member.peer.id)) {
+        if let Some(LinkStatus { silence_us, .. }) = link(member) {
+            heard.sample(&format!("member=\"{}\"", member.peer.id), Seconds(silence_us));
         }
     }
 }

@@ -1,0 +1,226 @@
+//! One attempt to reach a peer: which addresses are left to try, and what those tried say of its process.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+
+use raft_core::Micros;
+
+use super::limits::{ABSENCE_US_MIN, RESOLVE_US_MAX};
+
+/// What the addresses tried so far say of the process at the other end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Listener {
+    /// It has gone: where it should be, connections are refused (ECONNREFUSED), and so nobody listens.
+    Absent,
+    /// Nothing.
+    Unknown,
+}
+
+/// The addresses of one attempt, each tried once, and one after the other.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    /// Where the peer gave its last Welcome, if that was under the name that is being tried.
+    reached: Option<SocketAddr>,
+    /// The last of them is being tried, or has failed.
+    tried: Vec<SocketAddr>,
+    rest: VecDeque<SocketAddr>,
+    /// While the name is in question: how long this attempt waits for its addresses.
+    resolving_until: Option<Micros>,
+    /// Each address tried so far refused.
+    all_refused: bool,
+    /// `reached` refused, and no other address has accepted a connection: from then on, the process counts as
+    /// gone.
+    absent_from: Option<Micros>,
+}
+
+impl Attempt {
+    /// To reach the peer at these addresses.
+    pub(super) fn at(addresses: &[SocketAddr]) -> Attempt {
+        Attempt {
+            reached: None,
+            tried: Vec::new(),
+            rest: addresses.iter().copied().collect(),
+            resolving_until: None,
+            all_refused: true,
+            absent_from: None,
+        }
+    }
+
+    /// To reach the peer by a name that has these addresses, and under which it was reached at `reached`
+    /// before.
+    pub(super) fn by_resolved_name(reached: Option<SocketAddr>, addresses: &[SocketAddr]) -> Attempt {
+        let mut attempt = Attempt { reached, ..Attempt::at(&[]) };
+        attempt.on_resolved(addresses);
+        attempt
+    }
+
+    /// To reach the peer by a name that is in question, under which it was reached at `reached` before. That
+    /// address is tried first, so that a name server that is slow or down delays nothing while the peer is
+    /// where it was. If it is not, no harm is done: the handshake tells who is there instead.
+    pub(super) fn by_name(reached: Option<SocketAddr>, now: Micros) -> Attempt {
+        let resolving_until = Some(now.plus(RESOLVE_US_MAX));
+        Attempt { reached, resolving_until, ..Attempt::at(reached.as_slice()) }
+    }
+
+    /// The next address to try.
+    pub(super) fn next(&mut self) -> Option<SocketAddr> {
+        let next = self.rest.pop_front()?;
+        self.tried.push(next);
+        Some(next)
+    }
+
+    /// The address that is being tried.
+    pub(super) fn current(&self) -> Option<SocketAddr> {
+        self.tried.last().copied()
+    }
+
+    /// The name has these addresses. The one that worked last comes first: another may be one that never
+    /// answers, and cost seconds in each attempt.
+    pub(super) fn on_resolved(&mut self, addresses: &[SocketAddr]) {
+        self.resolving_until = None;
+        let (mut first, others): (Vec<SocketAddr>, Vec<SocketAddr>) = addresses
+            .iter()
+            .filter(|address| !self.tried.contains(address))
+            .partition(|address| Some(**address) == self.reached);
+        first.extend(others);
+        self.rest = first.into();
+    }
+
+    /// The name has no addresses, or this attempt does not wait for them any longer.
+    pub(super) fn on_unresolved(&mut self) {
+        self.resolving_until = None;
+    }
+
+    /// Until when this attempt waits for the addresses behind its name, if it does.
+    pub(super) fn resolving_until(&self) -> Option<Micros> {
+        self.resolving_until
+    }
+
+    /// The address that is being tried does not take the connection, for this reason.
+    pub(super) fn on_connect_failed(&mut self, error: &io::Error, now: Micros) {
+        if error.kind() != io::ErrorKind::ConnectionRefused {
+            self.all_refused = false;
+        } else if self.reached.is_some() && self.current() == self.reached {
+            self.absent_from = Some(now.plus(ABSENCE_US_MIN));
+        }
+    }
+
+    /// The address that is being tried takes the connection: somebody listens there, and it may be the peer.
+    pub(super) fn on_connected(&mut self) {
+        self.all_refused = false;
+        self.absent_from = None;
+    }
+
+    /// When [`Attempt::take_absence`] has something to say.
+    pub(super) fn absent_from(&self) -> Option<Micros> {
+        self.absent_from
+    }
+
+    /// Whether the process counts as gone by now although the attempt goes on. Says so once.
+    pub(super) fn take_absence(&mut self, now: Micros) -> bool {
+        self.absent_from.take_if(|from| *from <= now).is_some()
+    }
+
+    /// Every address has failed: what they say together.
+    ///
+    /// A peer whose name cannot be resolved counts as gone where the address at which it was reached last
+    /// refuses, as if it were known by that address alone. It might run elsewhere, unknown to this node. But
+    /// then this node cannot answer it either; the report only makes this node ask the others for a pre-vote;
+    /// and they deny it as long as they hear the leader. To report nothing, on the other hand, would cost an
+    /// election timeout each time a leader ends while no names can be resolved.
+    pub(super) fn verdict(&self) -> Listener {
+        let each_refused = self.all_refused && !self.tried.is_empty();
+        if each_refused || self.absent_from.is_some() { Listener::Absent } else { Listener::Unknown }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: SocketAddr = address(1);
+    const B: SocketAddr = address(2);
+    const C: SocketAddr = address(3);
+    const NOW: Micros = Micros(1_000_000);
+
+    const fn address(port: u16) -> SocketAddr {
+        SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port)
+    }
+
+    fn refused() -> io::Error {
+        io::ErrorKind::ConnectionRefused.into()
+    }
+
+    fn unreachable() -> io::Error {
+        io::ErrorKind::HostUnreachable.into()
+    }
+
+    /// What an attempt says after its addresses have failed in these ways.
+    fn verdict(mut attempt: Attempt, errors: &[io::Error]) -> Listener {
+        for error in errors {
+            assert!(attempt.next().is_some());
+            attempt.on_connect_failed(error, NOW);
+        }
+        assert_eq!(attempt.next(), None);
+        attempt.verdict()
+    }
+
+    #[test]
+    fn a_peer_counts_as_gone_where_each_of_its_addresses_refused() {
+        assert_eq!(verdict(Attempt::at(&[A, B]), &[refused(), refused()]), Listener::Absent);
+        assert_eq!(verdict(Attempt::at(&[A, B]), &[refused(), unreachable()]), Listener::Unknown);
+        assert_eq!(verdict(Attempt::at(&[A, B]), &[unreachable(), refused()]), Listener::Unknown);
+        assert_eq!(verdict(Attempt::by_name(None, NOW), &[]), Listener::Unknown, "nothing was tried");
+    }
+
+    #[test]
+    fn where_the_name_is_not_resolved_the_address_that_worked_last_decides() {
+        assert_eq!(verdict(Attempt::by_name(Some(A), NOW), &[refused()]), Listener::Absent);
+        assert_eq!(verdict(Attempt::by_name(Some(A), NOW), &[unreachable()]), Listener::Unknown);
+    }
+
+    #[test]
+    fn an_address_that_never_worked_and_does_not_answer_does_not_speak_for_the_peer() {
+        let mut attempt = Attempt::by_name(Some(B), NOW);
+        assert_eq!(attempt.next(), Some(B));
+        attempt.on_resolved(&[A, B]);
+        attempt.on_connect_failed(&refused(), NOW);
+        assert_eq!(attempt.next(), Some(A));
+        assert!(!attempt.take_absence(NOW), "it has a moment to show that it lives");
+        assert!(attempt.take_absence(NOW.plus(ABSENCE_US_MIN)));
+        attempt.on_connect_failed(&unreachable(), NOW);
+        assert_eq!(attempt.verdict(), Listener::Unknown, "it has been said");
+    }
+
+    #[test]
+    fn a_peer_that_listens_elsewhere_is_not_gone() {
+        let mut attempt = Attempt::by_name(Some(B), NOW);
+        attempt.next();
+        attempt.on_resolved(&[B, C]);
+        attempt.on_connect_failed(&refused(), NOW);
+        assert_eq!(attempt.next(), Some(C));
+        attempt.on_connected();
+        assert!(!attempt.take_absence(NOW.plus(10 * ABSENCE_US_MIN)));
+        assert_eq!(attempt.verdict(), Listener::Unknown);
+    }
+
+    #[test]
+    fn the_address_that_worked_last_is_tried_first() {
+        let mut attempt = Attempt::by_resolved_name(Some(B), &[A, B, C]);
+        let order: Vec<SocketAddr> = std::iter::from_fn(|| attempt.next()).collect();
+        assert_eq!(order, [B, A, C]);
+        let mut attempt = Attempt::by_resolved_name(Some(B), &[A, C]);
+        let order: Vec<SocketAddr> = std::iter::from_fn(|| attempt.next()).collect();
+        assert_eq!(order, [A, C], "the peer has left it");
+    }
+
+    #[test]
+    fn no_address_is_tried_twice_in_one_attempt() {
+        let mut attempt = Attempt::by_name(Some(B), NOW);
+        assert_eq!(attempt.next(), Some(B));
+        attempt.on_resolved(&[A, B, C]);
+        let rest: Vec<SocketAddr> = std::iter::from_fn(|| attempt.next()).collect();
+        assert_eq!(rest, [A, C]);
+    }
+}

@@ -1,0 +1,170 @@
+//! Links to peers that are known by a name, while name servers and addresses fail.
+
+use super::limits::{ABSENCE_US_MIN, CONNECT_US_MAX, REDIAL_DELAY_US_MAX, RESOLVE_US_MAX};
+use super::test_bench::{Bench, Port, is_resolving, is_waiting};
+
+const NAME: &str = "node2.test:9000";
+
+/// A link that is up, after the name had these addresses, the last of which works.
+fn up_at(dead: &[&Port], port: &Port) -> (Bench, std::net::TcpStream) {
+    let mut bench = Bench::with_link_to(NAME);
+    bench.pass(0);
+    let addresses: Vec<_> = dead.iter().map(|dead| dead.address()).chain([port.address()]).collect();
+    bench.resolve(NAME, &addresses);
+    for _ in dead {
+        // Whatever the kernel has to say of the connection is not heard.
+        bench.pass(CONNECT_US_MAX);
+    }
+    let other_end = bench.be_welcomed_at(port);
+    assert!(!bench.take_report());
+    (bench, other_end)
+}
+
+#[test]
+fn a_link_comes_up_again_while_no_name_can_be_resolved() {
+    let port = Port::open();
+    let (mut bench, other_end) = up_at(&[], &port);
+    bench.break_off(other_end);
+    assert_eq!(bench.connects_to(), Some(port.address()));
+    let other_end = bench.be_welcomed_at(&port);
+    bench.break_off(other_end);
+    bench.fail_to_resolve(NAME);
+    bench.be_welcomed_at(&port);
+}
+
+#[test]
+fn a_peer_that_comes_back_while_no_name_can_be_resolved_is_found() {
+    let port = Port::open();
+    let (mut bench, other_end) = up_at(&[], &port);
+    let address = port.close();
+    bench.break_off(other_end);
+    for _ in 0..3 {
+        bench.run_until("it waits for the name servers", is_resolving);
+        bench.pass(RESOLVE_US_MAX);
+        assert!(is_waiting(bench.link()), "{:?}", bench.link());
+        bench.pass(REDIAL_DELAY_US_MAX);
+        assert_eq!(bench.connects_to(), Some(address));
+    }
+}
+
+#[test]
+fn a_name_that_takes_long_ends_the_attempt_and_its_answer_is_used_when_it_comes() {
+    let port = Port::open();
+    let mut bench = Bench::with_link_to(NAME);
+    bench.pass(0);
+    assert!(is_resolving(bench.link()));
+    let deadline = bench.links.deadline().unwrap();
+    assert_eq!(deadline.since(bench.ctx.now()), RESOLVE_US_MAX);
+    bench.pass(RESOLVE_US_MAX);
+    assert!(is_waiting(bench.link()));
+    assert_eq!(bench.ctx.counters.dials_failed, 1);
+    bench.resolve(NAME, &[port.address()]);
+    bench.be_welcomed_at(&port);
+}
+
+#[test]
+fn an_address_that_swallows_connections_costs_its_timeout_once_and_not_each_time() {
+    let (dead, port) = (Port::open(), Port::open());
+    let (mut bench, other_end) = up_at(&[&dead], &port);
+    bench.break_off(other_end);
+    assert_eq!(bench.connects_to(), Some(port.address()));
+    bench.resolve(NAME, &[dead.address(), port.address()]);
+    bench.be_welcomed_at(&port);
+}
+
+#[test]
+fn a_peer_that_has_left_its_last_address_is_dialled_where_its_name_leads_as_soon_as_that_is_known() {
+    let (former, port) = (Port::open(), Port::open());
+    let (mut bench, other_end) = up_at(&[], &former);
+    bench.break_off(other_end);
+    assert_eq!(bench.connects_to(), Some(former.address()));
+    bench.resolve(NAME, &[port.address()]);
+    assert_eq!(bench.connects_to(), Some(port.address()), "and no time has passed");
+    bench.be_welcomed_at(&port);
+}
+
+#[test]
+fn somebody_else_at_the_last_address_does_not_keep_the_peer_from_being_found() {
+    let (former, port) = (Port::open(), Port::open());
+    let (mut bench, other_end) = up_at(&[], &former);
+    bench.break_off(other_end);
+    bench.be_refused_at(&former);
+    assert!(is_resolving(bench.link()), "{:?}", bench.link());
+    bench.resolve(NAME, &[port.address()]);
+    bench.be_welcomed_at(&port);
+    assert!(!bench.take_report());
+}
+
+#[test]
+fn a_peer_whose_every_address_refuses_is_reported_gone_at_once() {
+    let (first, port) = (Port::open(), Port::open());
+    let (mut bench, other_end) = up_at(&[&first], &port);
+    let addresses = [first.close(), port.close()];
+    bench.break_off(other_end);
+    bench.run_until("the last address refuses", is_resolving);
+    assert!(!bench.take_report(), "its name may have others");
+    bench.resolve(NAME, &addresses);
+    bench.run_until("the other refuses", is_waiting);
+    assert!(bench.take_report());
+}
+
+#[test]
+fn a_peer_that_refuses_where_it_was_last_is_reported_gone_once_its_name_cannot_be_resolved() {
+    let port = Port::open();
+    let (mut bench, other_end) = up_at(&[], &port);
+    port.close();
+    bench.break_off(other_end);
+    bench.run_until("the last address refuses", is_resolving);
+    assert!(!bench.take_report());
+    bench.fail_to_resolve(NAME);
+    assert!(bench.take_report());
+}
+
+#[test]
+fn a_peer_that_refuses_where_it_was_last_is_reported_gone_although_its_name_or_another_address_says_nothing()
+{
+    for is_resolved in [false, true] {
+        let (dead, port) = (Port::open(), Port::open());
+        let (mut bench, other_end) = up_at(&[&dead], &port);
+        let address = port.close();
+        bench.break_off(other_end);
+        bench.run_until("the last address refuses", is_resolving);
+        if is_resolved {
+            bench.resolve(NAME, &[dead.address(), address]);
+        }
+        let deadline = bench.links.deadline().unwrap();
+        assert_eq!(deadline.since(bench.ctx.now()), ABSENCE_US_MIN);
+        assert!(!bench.take_report());
+        bench.pass(ABSENCE_US_MIN);
+        assert!(bench.take_report(), "resolved: {is_resolved}");
+        bench.pass(ABSENCE_US_MIN);
+        assert!(!bench.take_report(), "it was said");
+        assert!(bench.links.deadline().unwrap() > bench.ctx.now(), "the loop would spin");
+    }
+}
+
+#[test]
+fn a_peer_that_refuses_where_it_was_last_and_listens_elsewhere_is_not_reported_gone() {
+    let (former, port) = (Port::open(), Port::open());
+    let (mut bench, other_end) = up_at(&[], &former);
+    let address = former.close();
+    bench.break_off(other_end);
+    bench.run_until("the last address refuses", is_resolving);
+    bench.resolve(NAME, &[address, port.address()]);
+    let other_end = bench.be_welcomed_at(&port);
+    bench.pass(10 * ABSENCE_US_MIN);
+    assert!(!bench.take_report());
+    bench.break_off(other_end);
+    assert_eq!(bench.connects_to(), Some(port.address()), "that is the last address now");
+}
+
+#[test]
+fn a_peer_whose_last_address_does_not_answer_is_not_reported_gone() {
+    let port = Port::open();
+    let (mut bench, other_end) = up_at(&[], &port);
+    bench.break_off(other_end);
+    bench.fail_to_resolve(NAME);
+    bench.pass(CONNECT_US_MAX);
+    assert!(is_waiting(bench.link()), "{:?}", bench.link());
+    assert!(!bench.take_report());
+}

@@ -1,0 +1,254 @@
+//! What the tests of the loop's parts share: a node without a disk, a clock that the test sets, and real
+//! sockets on loopback.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Poll, Waker};
+use raft_core::{
+    Config, HardState, Incarnation, LogIndex, Member, Membership, Micros, NodeId, Peer, Recovered, Snapshot,
+    Suffrage, Term,
+};
+
+use super::context::{Context, Me};
+use super::links::{Link, LinkState, Links};
+use super::token::Source;
+use crate::http;
+use crate::identity::ClusterId;
+use crate::node::{Node, NodeConfig, initial_state};
+use crate::peer::{Decoder, Frame, Refuse, Welcome, encode};
+
+/// Nothing that a test waits for takes this long in a sound server, on any machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// To whom the link of a [`Bench`] leads.
+pub(super) const OTHER: u64 = 2;
+
+pub(super) fn peer(id: u64) -> Peer {
+    Peer { id: NodeId::new(id).unwrap(), incarnation: Incarnation(u128::from(id)) }
+}
+
+/// Node 1, a voter of two, which follows nobody yet.
+pub(super) fn context(poll: &Poll) -> Context {
+    let mut membership = Membership::default();
+    for id in [1, OTHER] {
+        let member = Member {
+            incarnation: peer(id).incarnation,
+            suffrage: Suffrage::Voter,
+            peer_address: format!("node{id}.test:9000"),
+            client_address: format!("node{id}.test:8000"),
+        };
+        membership.members.insert(peer(id).id, member);
+    }
+    let snapshot = Snapshot {
+        last_included_index: LogIndex(1),
+        last_included_term: Term(1),
+        membership: Arc::new(membership),
+        state: initial_state(NonZeroU64::MIN),
+    };
+    let recovered = Recovered {
+        hard_state: HardState { current_term: Term(1), voted_for: None },
+        snapshot: Some(Arc::new(snapshot)),
+        entries: Vec::new(),
+    };
+    let raft = Config {
+        me: peer(1),
+        election_timeout_us: 300_000,
+        heartbeat_interval_us: 50_000,
+        lease: None,
+        seed: 1,
+    };
+    let config = NodeConfig { raft, window: 1_000, request_timeout_us: 5_000_000, forward: false };
+    let me = Me {
+        peer: peer(1),
+        cluster: ClusterId(77),
+        joined_at: LogIndex(1),
+        peer_address: "node1.test:9000".to_owned(),
+        client_address: "node1.test:8000".to_owned(),
+        settings: Vec::new(),
+    };
+    let node = Node::new(config, Micros(0), recovered).unwrap();
+    Context::new(poll.registry().try_clone().unwrap(), node, me, http::Config::default(), Arc::default())
+}
+
+/// The links of a node, of which there is one.
+pub(super) struct Bench {
+    poll: Poll,
+    began: Instant,
+    pub(super) ctx: Context,
+    pub(super) links: Links,
+}
+
+impl Bench {
+    /// The membership says that the other node is at this address. No name has an answer but those that the
+    /// test gives.
+    pub(super) fn with_link_to(address: &str) -> Bench {
+        let poll = Poll::new().unwrap();
+        let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.token()).unwrap());
+        let never = |_: &str| -> io::Result<Vec<SocketAddr>> {
+            loop {
+                thread::park();
+            }
+        };
+        let mut ctx = context(&poll);
+        let mut links = Links::new(waker, never);
+        // Away from 0, where every difference of times would be cut short.
+        ctx.clock.now = Micros(1_000_000_000);
+        links.on_hello(&mut ctx, peer(OTHER), address);
+        Bench { poll, began: Instant::now(), ctx, links }
+    }
+
+    pub(super) fn link(&self) -> &Link {
+        &self.links.links[0]
+    }
+
+    /// Time passes, and whatever is due is done.
+    pub(super) fn pass(&mut self, us: u64) {
+        self.ctx.clock.now = self.ctx.now().plus(us);
+        self.links.on_time(&mut self.ctx);
+    }
+
+    /// The other node says Hello.
+    pub(super) fn hello_from(&mut self, address: &str) {
+        self.links.on_hello(&mut self.ctx, peer(OTHER), address);
+        self.links.on_time(&mut self.ctx);
+    }
+
+    /// The name servers answer.
+    pub(super) fn resolve(&mut self, name: &str, addresses: &[SocketAddr]) {
+        self.links.resolver.give(name, Ok(addresses.to_vec()));
+        self.links.on_resolved(&mut self.ctx);
+    }
+
+    /// The name servers fail.
+    pub(super) fn fail_to_resolve(&mut self, name: &str) {
+        self.links.resolver.give(name, Err(io::Error::other("the name servers are down")));
+        self.links.on_resolved(&mut self.ctx);
+    }
+
+    /// Lets sockets speak, while no time passes, until the link is as awaited.
+    #[track_caller]
+    pub(super) fn run_until(&mut self, what: &str, is_so: impl Fn(&Link) -> bool) {
+        while !is_so(self.link()) {
+            assert!(self.began.elapsed() < PATIENCE, "never came: {what}; {:?}", self.link());
+            self.turn();
+        }
+    }
+
+    /// The other node, at this port, takes the connection that is being made and gives a Welcome.
+    #[track_caller]
+    pub(super) fn be_welcomed_at(&mut self, port: &Port) -> TcpStream {
+        let stream = self.be_answered_at(port, &Frame::Welcome(Welcome { commit_index: LogIndex(1) }));
+        self.run_until("it is up", Link::is_up);
+        stream
+    }
+
+    /// Somebody else is at this port.
+    #[track_caller]
+    pub(super) fn be_refused_at(&mut self, port: &Port) {
+        self.be_answered_at(port, &Frame::Refuse(Refuse::NotMe { me: peer(9) }));
+        self.run_until("it is refused", |link| !is_greeting(link));
+    }
+
+    fn be_answered_at(&mut self, port: &Port, answer: &Frame) -> TcpStream {
+        self.run_until("it says Hello", is_greeting);
+        let mut stream = port.accept();
+        assert!(matches!(receive(&mut stream), Frame::Hello(_)));
+        send(&mut stream, answer);
+        stream
+    }
+
+    /// The next turn: what sockets have to say is heard, once.
+    #[track_caller]
+    pub(super) fn turn(&mut self) {
+        assert!(self.began.elapsed() < PATIENCE, "never came: {:?}", self.link());
+        let mut events = Events::with_capacity(16);
+        self.poll.poll(&mut events, Some(Duration::from_millis(10))).unwrap();
+        for event in &events {
+            if let Some(Source::Link(key)) = Source::of(event.token()) {
+                self.links.on_event(&mut self.ctx, key, event);
+            }
+        }
+    }
+
+    /// The link, which is up, breaks after it has stood for a while, and is dialled again.
+    #[track_caller]
+    pub(super) fn break_off(&mut self, other_end: TcpStream) {
+        self.pass(super::limits::LINK_SETTLED_US);
+        drop(other_end);
+        self.run_until("it breaks", |link| !link.is_up());
+        self.pass(0);
+    }
+
+    /// Whether the node has been told that the other is gone, since it was asked last.
+    pub(super) fn take_report(&mut self) -> bool {
+        let told = self.ctx.has_work();
+        self.ctx.wake();
+        told
+    }
+
+    /// Where the link connects to.
+    pub(super) fn connects_to(&self) -> Option<SocketAddr> {
+        match &self.link().state {
+            LinkState::Connecting { attempt, .. } | LinkState::Greeting { attempt, .. } => attempt.current(),
+            LinkState::Waiting { .. } | LinkState::Resolving { .. } | LinkState::Up { .. } => None,
+        }
+    }
+}
+
+pub(super) fn is_waiting(link: &Link) -> bool {
+    matches!(link.state, LinkState::Waiting { .. })
+}
+
+pub(super) fn is_resolving(link: &Link) -> bool {
+    matches!(link.state, LinkState::Resolving { .. })
+}
+
+pub(super) fn is_greeting(link: &Link) -> bool {
+    matches!(link.state, LinkState::Greeting { .. })
+}
+
+/// A port on loopback. Who connects is taken by the kernel, and served where the test says so.
+pub(super) struct Port(TcpListener);
+
+impl Port {
+    pub(super) fn open() -> Port {
+        Port(TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
+    }
+
+    /// From now on, connections to this address are refused.
+    pub(super) fn close(self) -> SocketAddr {
+        self.address()
+    }
+
+    pub(super) fn accept(&self) -> TcpStream {
+        let stream = self.0.accept().unwrap().0;
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+}
+
+pub(super) fn send(stream: &mut TcpStream, frame: &Frame) {
+    let mut bytes = Vec::new();
+    encode(frame, &mut bytes);
+    stream.write_all(&bytes).unwrap();
+}
+
+pub(super) fn receive(stream: &mut TcpStream) -> Frame {
+    let mut decoder = Decoder::new();
+    loop {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        if let Some(frame) = decoder.next_frame(&mut &byte[..]).unwrap() {
+            return frame;
+        }
+    }
+}
