@@ -110,6 +110,22 @@ fn a_quiet_connection_gives_its_memory_back_and_later_closes_without_a_word() {
 }
 
 #[test]
+fn rest_gives_memory_back_and_judges_nobody() {
+    let mut client = Client::new(Config::default());
+    client.send(PLAIN);
+    client.poll();
+    client.answer(ID);
+    client.read_all();
+    client.now = 2 * IDLE_US;
+    client.with(|connection, turn| connection.rest(turn.now));
+    assert_eq!(client.deadline(), Some(IDLE_US), "there is nothing left to be given back");
+    client.send(PLAIN);
+    assert_eq!(client.poll(), Some(ONE));
+    client.answer(ID);
+    assert_eq!(status(&client.read_all()), "200");
+}
+
+#[test]
 fn a_connection_that_never_says_anything_is_closed() {
     let mut client = Client::new(Config::default());
     assert_eq!(client.deadline(), Some(IDLE_US));

@@ -113,6 +113,57 @@ fn a_body_that_does_not_come_is_cut_off_with_408() {
     assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
 }
 
+/// Longer than it takes to send part of a request and to stop a process, on a machine that is not too busy.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a client is answered that sends `before`, and then, while the process stands still for longer than
+/// the time-out, `after`.
+#[track_caller]
+fn answer_across_a_pause(flag: &str, before: &[u8], after: &[u8]) -> String {
+    let (_directory, mut node) = single(&[flag, &TIMEOUT.as_millis().to_string()]);
+    wait::until("a process that is stopped before the time-out", || {
+        let mut client = connect(&node.clients);
+        let mut witness = connect(&node.clients);
+        let began = Instant::now();
+        client.write_all(before).expect("it listens");
+        // Whoever comes later is answered later: by then, the other has been read.
+        witness
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            .expect("it listens");
+        read_to_end(&mut witness);
+        node.pause();
+        let in_time = began.elapsed() < TIMEOUT / 2;
+        client.write_all(after).expect("its socket takes it");
+        std::thread::sleep(TIMEOUT);
+        node.resume();
+        in_time.then(|| read_to_end(&mut client))
+    })
+}
+
+#[test]
+fn a_request_that_came_while_the_process_stood_still_is_answered_although_the_idle_time_is_over() {
+    let request = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let answer = answer_across_a_pause("--http_idle_timeout", b"", request);
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    // A connection that has been used.
+    let answer = answer_across_a_pause("--http_idle_timeout", POST, request);
+    assert_eq!(answer.matches("HTTP/1.1 200 OK\r\n").count(), 2, "{answer}");
+}
+
+#[test]
+fn a_head_that_was_completed_while_the_process_stood_still_is_answered_although_its_time_is_over() {
+    let (before, after) = (b"POST / HTTP/1.1\r\nHo", b"st: a\r\nConnection: close\r\n\r\n");
+    let answer = answer_across_a_pause("--http_header_timeout", before, after);
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+}
+
+#[test]
+fn a_body_that_was_completed_while_the_process_stood_still_is_answered_although_its_time_is_over() {
+    let before = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhe";
+    let answer = answer_across_a_pause("--http_body_timeout", before, b"llo");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+}
+
 #[test]
 fn a_client_that_asks_on_and_reads_nothing_takes_bounded_memory_and_slows_nobody() {
     let (_directory, node) = single(&[]);

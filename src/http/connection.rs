@@ -224,7 +224,13 @@ impl Connection {
                 Reading::Over => {}
             }
         }
-        if passed(self.rest_deadline()) {
+        self.rest(turn.now);
+    }
+
+    /// Gives the memory back if the connection has been quiet for a while. The client does not notice, so
+    /// this part of [`Connection::on_deadline`] may be done without reading first what has arrived.
+    pub fn rest(&mut self, now: Micros) {
+        if self.rest_deadline().is_some_and(|deadline| deadline <= now) {
             self.held = Held::default();
             self.pipeline = Pipeline::default();
             self.output = Vec::new();

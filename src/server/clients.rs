@@ -71,6 +71,9 @@ struct Client {
     queued: bool,
     /// In `touched`.
     touched: bool,
+    /// Its deadline has passed, which counts only after one more read and one more write: where the process
+    /// stood still for a while, what the client did in time shows only then.
+    overdue: bool,
     /// The server is being stopped, and this client is told something: it closes the connection itself.
     owed: bool,
 }
@@ -200,19 +203,23 @@ impl Clients {
         }
     }
 
-    /// Minds the time-outs.
+    /// Finds the clients whose deadline has passed, and has each read and written to once more before that
+    /// counts.
     pub(super) fn on_time(&mut self, ctx: &Context) {
         if !self.sweep.begin(ctx.now()) {
             return;
         }
         for key in 0..self.clients.capacity() {
             let Some(client) = self.clients.get_mut(key) else { continue };
-            match client.http.deadline(ctx.http.of(client.serves)) {
-                Some(deadline) if deadline <= ctx.now() => {
-                    client.http.on_deadline(ctx.http_turn(client.serves));
-                    self.touch(key);
-                }
-                deadline => self.sweep.note(deadline),
+            client.http.rest(ctx.now());
+            let deadline = client.http.deadline(ctx.http.of(client.serves));
+            if deadline.is_some_and(|deadline| deadline <= ctx.now()) {
+                client.overdue = true;
+                client.readiness.expect();
+                client.blocked = false;
+                self.queue(key);
+            } else {
+                self.sweep.note(deadline);
             }
         }
     }
@@ -327,6 +334,7 @@ impl Clients {
             blocked: false,
             queued: false,
             touched: false,
+            overdue: false,
             owed: false,
         });
         if place == Place::Refused {
@@ -410,6 +418,11 @@ impl Clients {
         // Answers make room for requests that the connection held back.
         self.take_requests(ctx, key);
         let client = &mut self.clients[key];
+        // While it is queued, that last read is still to come.
+        if client.overdue && !client.queued {
+            client.overdue = false;
+            client.http.on_deadline(ctx.http_turn(client.serves));
+        }
         if client.http.poll_shutdown_write(ctx.now()) && client.stream.shutdown_write().is_err() {
             return false;
         }
