@@ -6,6 +6,7 @@ use raft_core::Micros;
 use ticketd::http::{Config, Connection, Handler, HttpDate, Page, Reply, Request, Tally, Turn};
 
 const PLAIN: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\n\r\n";
+const NOWHERE: &[u8] = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n";
 const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
 const ONE: Request = Request::TakeIds { count: NonZeroU64::MIN };
 const ID: Reply<'_> = Reply::Ids { first: 7, count: NonZeroU64::MIN };
@@ -44,7 +45,10 @@ impl Client {
     }
 
     fn answer(&mut self, reply: Reply<'_>) {
-        self.with(|connection, turn| connection.answer(turn, reply));
+        self.with(|connection, turn| {
+            connection.answer(turn, reply);
+            connection.resume(turn);
+        });
     }
 
     fn poll(&mut self) -> Option<Request> {
@@ -68,7 +72,10 @@ impl Client {
     fn read(&mut self, bytes: usize) -> String {
         let read =
             String::from_utf8(self.connection.output()[..bytes].to_vec()).expect("all that we send is text");
-        self.with(|connection, turn| connection.sent(turn, bytes));
+        self.with(|connection, turn| {
+            connection.sent(turn, bytes);
+            connection.resume(turn);
+        });
         read
     }
 
@@ -341,6 +348,43 @@ fn while_much_waits_to_be_sent_nothing_is_read_and_no_page_is_asked_for() {
     }
     assert_eq!(shown, 20);
     assert!(client.wants_input());
+}
+
+#[test]
+fn requests_that_need_no_server_are_answered_a_bounded_number_at_a_time_and_each_once() {
+    let config = Config::default();
+    let (most, bytes_max) = (config.pipeline_max, config.output_bytes_max);
+    let mut client = Client::new(config);
+    let mut expected = 2_000;
+    client.send(&NOWHERE.repeat(expected));
+    while expected > 0 {
+        let answers = client.connection.output().to_vec();
+        let count = String::from_utf8(answers).expect("text").matches("HTTP/1.1 404").count();
+        assert!(count > 0, "{expected} requests are held back, and nothing says that there is work");
+        assert!(count <= most && client.connection.output().len() < bytes_max, "{count} answers in one call");
+        expected -= count;
+        // All that is sent in one turn, in any number of pieces, is one step forward.
+        for bytes in [1, client.connection.output().len() - 1] {
+            client.with(|connection, turn| connection.sent(turn, bytes));
+        }
+        assert_eq!(client.connection.output(), b"");
+        client.with(Connection::resume);
+    }
+    assert!(client.wants_input() && client.connection.output().is_empty());
+}
+
+#[test]
+fn answers_that_need_no_server_stand_between_those_that_come_all_at_once() {
+    let mut client = Client::new(Config::default());
+    let waits = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx";
+    client.send(&[PLAIN, NOWHERE, PLAIN, waits].concat());
+    while client.poll().is_some() {}
+    for _ in 0..3 {
+        client.with(|connection, turn| connection.answer(turn, ID));
+    }
+    let said = client.read_all();
+    let statuses: Vec<_> = said.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+    assert_eq!(statuses, ["200", "404", "200", "100", "200"]);
 }
 
 #[test]

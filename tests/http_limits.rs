@@ -190,6 +190,36 @@ fn a_client_that_asks_on_and_reads_nothing_takes_bounded_memory_and_slows_nobody
     assert!(grown < 20 * 512 * 1024, "{grown} bytes more for 20 clients that do not read");
 }
 
+/// How many turns the node's loop has made.
+#[track_caller]
+fn turns(node: &Node) -> usize {
+    let page = http::ask(&node.clients, "GET", "/metrics").expect("a page").body;
+    let line = page.lines().find(|line| line.starts_with("ticketd_loop_turns_total ")).expect("a series");
+    line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect("a number")
+}
+
+#[test]
+fn thousands_of_requests_in_one_piece_that_need_no_quorum_are_answered_over_many_turns() {
+    const NOWHERE: &[u8] = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n";
+    // As many as one read brings, and of one connection no more than may wait at once are answered in a turn.
+    let (requests, in_one_turn) = (2_000, 128);
+    let (_directory, mut node) = single(&[]);
+    let mut clients: Vec<TcpStream> = (0..20).map(|_| connect(&node.clients)).collect();
+    let before = turns(&node);
+    node.pause();
+    for client in &mut clients {
+        client.write_all(&NOWHERE.repeat(requests)).expect("its socket takes it");
+        client.shutdown(std::net::Shutdown::Write).expect("it is connected");
+    }
+    node.resume();
+    for client in &mut clients {
+        let answers = read_to_end(client);
+        assert_eq!(answers.matches("HTTP/1.1 404 Not Found\r\n").count(), requests);
+    }
+    let grown = turns(&node) - before;
+    assert!(grown >= requests / in_one_turn, "{requests} answers to one client in {grown} turns");
+}
+
 /// A node with few descriptors. Killed with this value.
 struct Starved(Child);
 

@@ -30,9 +30,11 @@ impl Exchange<'_> {
                 Reply::Ids { first: 1_000_000, count: NonZeroU64::MIN }
             };
             self.connection.answer(self.turn, reply);
+            self.connection.resume(self.turn);
         }
         let sent = self.connection.output().len();
         self.connection.sent(self.turn, sent);
+        self.connection.resume(self.turn);
     }
 }
 
@@ -84,6 +86,7 @@ fn requests_allocate_nothing_rest_costs_little_and_attacks_cost_no_more_than_the
         while connection.poll_request(&config).is_some() {}
         if connection.unanswered() > 0 {
             connection.answer(turn, Reply::LeaderUnavailable);
+            connection.resume(turn);
         }
         most = most.max(bytes() - before);
     }

@@ -182,7 +182,10 @@ impl<'a> Run<'a> {
         while let Some(request) = self.connection.poll_request(self.turn.config) {
             self.requests.push(request);
             match (request, self.plan.ids) {
-                (Request::TakeIds { .. }, Ids::Shed) => self.connection.shed(self.turn),
+                (Request::TakeIds { .. }, Ids::Shed) => {
+                    self.connection.shed(self.turn);
+                    self.connection.resume(self.turn);
+                }
                 (Request::TakeIds { .. } | Request::Page(_), _) => self.waiting.push(request),
             }
         }
@@ -190,8 +193,11 @@ impl<'a> Run<'a> {
 
     fn answer_all(&mut self) {
         while !self.waiting.is_empty() {
-            let reply = self.plan.reply(self.waiting.remove(0), &mut self.next_id);
-            self.connection.answer(self.turn, reply);
+            for request in std::mem::take(&mut self.waiting) {
+                let reply = self.plan.reply(request, &mut self.next_id);
+                self.connection.answer(self.turn, reply);
+            }
+            self.connection.resume(self.turn);
             self.collect();
         }
     }
@@ -201,6 +207,7 @@ impl<'a> Run<'a> {
             let bytes = self.connection.output().len().min(narrow);
             self.output.extend_from_slice(&self.connection.output()[..bytes]);
             self.connection.sent(self.turn, bytes);
+            self.connection.resume(self.turn);
             self.collect();
         }
         self.closed |= self.connection.poll_shutdown_write(self.turn.now);

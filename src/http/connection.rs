@@ -95,13 +95,16 @@ impl Connection {
             let discarded_bytes = discarded_bytes.saturating_add(bytes.len());
             let finished = discarded_bytes > turn.config.drain_bytes_max;
             self.ending = if finished { Ending::Finished } else { Ending::Draining { discarded_bytes } };
-        } else if self.held.is_empty() {
+            return;
+        }
+        if self.held.is_empty() {
             let understood = self.understand(turn, bytes);
             self.held.append(&bytes[understood..]);
         } else {
             self.held.append(bytes);
             self.understand_held(turn);
         }
+        self.answer_own(turn);
     }
 
     /// The client will send no more.
@@ -113,8 +116,21 @@ impl Connection {
         self.conclude_input(turn);
     }
 
+    /// Continues with the requests that the bounds held back. To be called after [`Connection::answer`],
+    /// [`Connection::shed`] and [`Connection::sent`], once for any number of them. If it leaves requests held
+    /// back, there is output, or the server owes an answer.
+    ///
+    /// This is a separate call so that the caller bounds the work of a turn: a client can send thousands of
+    /// requests at once that need no server. One call answers at most [`Config::pipeline_max`] of them.
+    pub fn resume(&mut self, turn: Turn<'_>) {
+        if self.awaits_head() && !self.held.is_empty() {
+            self.understand_held(turn);
+        }
+        self.answer_own(turn);
+    }
+
     /// The next request that only the server can answer. To be asked until there is none, after
-    /// [`Connection::receive`], [`Connection::answer`] and [`Connection::sent`].
+    /// [`Connection::receive`], [`Connection::answer`] and [`Connection::resume`].
     pub fn poll_request(&mut self, config: &Config) -> Option<Request> {
         // A page may be large, and the server answers it on the spot: not while much waits to be sent.
         if self.output.len() >= config.output_bytes_max { None } else { self.pipeline.poll() }
@@ -134,7 +150,6 @@ impl Connection {
     pub fn shed(&mut self, turn: Turn<'_>) {
         self.pipeline.shed();
         self.answer_own(turn);
-        self.resume(turn);
     }
 
     /// Answers the oldest request that the server has been handed and has not answered.
@@ -147,7 +162,6 @@ impl Connection {
         };
         self.write_reply(turn, asked, form, reply);
         self.answer_own(turn);
-        self.resume(turn);
     }
 
     /// What is to be sent to the client.
@@ -173,7 +187,6 @@ impl Connection {
         if self.is_between_requests() {
             self.read_since = turn.now;
         }
-        self.resume(turn);
     }
 
     /// Whether the client is to be read. False while what it has sent before is too much, and once nothing

@@ -11,7 +11,8 @@ use slab::Slab;
 
 use super::context::Context;
 use super::limits::{
-    ACCEPTS_PER_TURN_MAX, CLIENT_READS_PER_TURN_MAX, PAGE_CONNECTIONS_MAX, PAGES_PER_TURN_MAX, READ_BYTES_MAX,
+    ACCEPTS_PER_TURN_MAX, CLIENT_OUTPUT_BYTES_PER_TURN_MAX, CLIENT_READS_PER_TURN_MAX, PAGE_CONNECTIONS_MAX,
+    PAGES_PER_TURN_MAX, READ_BYTES_MAX,
 };
 use super::narrate::LogLimit;
 use super::occupancy::{Occupancy, Place};
@@ -39,8 +40,8 @@ pub(super) struct Clients {
     ready: VecDeque<usize>,
     /// Who waits for which page: each connection for one at most.
     pages: VecDeque<(ClientHandle, Page)>,
-    /// Those to which something was done in this turn, each once.
-    touched: Vec<usize>,
+    /// Those to which something was done since they were last written to, each once.
+    touched: VecDeque<usize>,
     /// One buffer for all: a connection keeps only what it cannot use yet.
     buffer: Box<[u8]>,
     sweep: Sweep,
@@ -89,7 +90,7 @@ impl Clients {
             last_generation: 0,
             ready: VecDeque::new(),
             pages: VecDeque::new(),
-            touched: Vec::new(),
+            touched: VecDeque::new(),
             buffer: vec![0; READ_BYTES_MAX].into_boxed_slice(),
             sweep: Sweep::default(),
             refusals: LogLimit::default(),
@@ -240,20 +241,24 @@ impl Clients {
         self.touch(handle.key);
     }
 
-    /// Writes what there is to write, and drops those that are finished.
+    /// Writes to those that were touched, as far as the bound of a turn permits, and drops those that are
+    /// finished. Clients that are touched meanwhile wait for the next turn.
     pub(super) fn flush(&mut self, ctx: &mut Context) {
-        let mut touched = std::mem::take(&mut self.touched);
-        for key in touched.drain(..) {
+        let sent_before = ctx.counters.client_bytes_sent;
+        let mut left_bytes = 0;
+        for _ in 0..self.touched.len() {
+            let sent_bytes = ctx.counters.client_bytes_sent - sent_before;
+            if sent_bytes + left_bytes >= CLIENT_OUTPUT_BYTES_PER_TURN_MAX {
+                break;
+            }
+            let Some(key) = self.touched.pop_front() else { break };
             let Some(client) = self.clients.get_mut(key) else { continue };
             client.touched = false;
-            if !self.flush_one(ctx, key) {
+            if self.flush_one(ctx, key) {
+                left_bytes += self.clients[key].http.output().len() as u64;
+            } else {
                 self.remove(key);
             }
-        }
-        // Whatever was touched while this went on is for the next turn. Where nothing was, the memory is
-        // kept.
-        if self.touched.is_empty() {
-            self.touched = touched;
         }
     }
 
@@ -364,7 +369,7 @@ impl Clients {
         let client = &mut self.clients[key];
         if !client.touched {
             client.touched = true;
-            self.touched.push(key);
+            self.touched.push_back(key);
         }
     }
 
@@ -415,7 +420,10 @@ impl Clients {
         if !self.write_out(ctx, key) {
             return false;
         }
-        // Answers make room for requests that the connection held back.
+        // Answers make room for requests that the connection held back. Whatever it answers itself of them is
+        // written in the next turn: there may be thousands.
+        let client = &mut self.clients[key];
+        client.http.resume(ctx.http_turn(client.serves));
         self.take_requests(ctx, key);
         let client = &mut self.clients[key];
         // While it is queued, that last read is still to come.

@@ -42,6 +42,11 @@ pub(super) const READ_BYTES_MAX: usize = 64 * 1024;
 /// for some ten.
 pub(super) const CLIENT_READS_PER_TURN_MAX: usize = 256;
 
+/// After how many bytes, written to clients or made ready for the next turn, a turn leaves the other clients
+/// to the next. If all are the shortest answers there are, that is some twenty milliseconds of work. Yet it
+/// is enough to give each of [`CLIENT_CONNECTIONS_DEFAULT_MAX`] clients an ordinary answer in one turn.
+pub(super) const CLIENT_OUTPUT_BYTES_PER_TURN_MAX: u64 = 8 * 1024 * 1024;
+
 /// How many pages are made in one turn; the others wait for the next.
 pub(super) const PAGES_PER_TURN_MAX: usize = 4;
 

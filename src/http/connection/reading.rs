@@ -37,12 +37,6 @@ impl Connection {
     }
 
     /// Understands what the bounds held back, as far as they allow it by now.
-    pub(super) fn resume(&mut self, turn: Turn<'_>) {
-        if self.awaits_head() && !self.held.is_empty() {
-            self.understand_held(turn);
-        }
-    }
-
     pub(super) fn understand_held(&mut self, turn: Turn<'_>) {
         let mut held = std::mem::take(&mut self.held);
         let understood = self.understand(turn, held.as_bytes());
@@ -106,7 +100,7 @@ impl Connection {
                 && rest.starts_with(&remembered.head)
             {
                 let (bytes, request) = (remembered.head.len(), remembered.request);
-                self.request_read(turn, request);
+                self.request_read(request);
                 return Some(bytes);
             }
             self.read_since = turn.now;
@@ -143,7 +137,6 @@ impl Connection {
         let request = Unanswered { by, form };
         if awaits_continue {
             self.pipeline.push_continue();
-            self.answer_own(turn);
         }
         match body {
             Some(body) => {
@@ -152,7 +145,7 @@ impl Connection {
             }
             None => {
                 self.remember(bytes, request);
-                self.request_read(turn, request);
+                self.request_read(request);
             }
         }
     }
@@ -160,7 +153,7 @@ impl Connection {
     fn understand_body(&mut self, turn: Turn<'_>, mut body: Body, then: Unanswered, rest: &[u8]) -> usize {
         match body.advance(turn.config.body_bytes_max, rest) {
             Ok(Some(bytes)) => {
-                self.request_read(turn, then);
+                self.request_read(then);
                 bytes
             }
             Ok(None) => {
@@ -175,14 +168,13 @@ impl Connection {
     }
 
     /// A request has been read to its end.
-    fn request_read(&mut self, turn: Turn<'_>, request: Unanswered) {
+    fn request_read(&mut self, request: Unanswered) {
         self.reading = match request.form.persistence {
             // RFC 9112 §9.6: nothing after it is a request.
             Persistence::Close => Reading::Over,
             Persistence::Keep | Persistence::KeepAndSaySo => Reading::Head(HeadScanner::default()),
         };
         self.pipeline.push(request);
-        self.answer_own(turn);
     }
 
     /// Remembers a request if it is one for IDs, and all there is to it is its head.
