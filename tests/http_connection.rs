@@ -541,6 +541,104 @@ fn winding_down_closes_a_connection_at_rest_and_refuses_half_a_request() {
 }
 
 #[test]
+fn winding_down_loses_no_request_that_was_read() {
+    let mut client = Client::new(Config { pipeline_max: 2, ..Config::default() });
+    client.send(&[&PLAIN.repeat(7), &b"POST / HT"[..]].concat());
+    client.with(Connection::wind_down);
+    let mut answered = 0;
+    while client.poll().is_some() {
+        client.answer(ID);
+        answered += 1;
+    }
+    assert_eq!(answered, 7);
+    assert!(!client.wants_input());
+    let said = client.read_all();
+    assert_eq!(said.matches("HTTP/1.1 200 OK").count(), 7);
+    let last = said.rfind("HTTP/1.1 ").expect("an answer");
+    assert_eq!(status(&said[last..]), "503", "of the eighth, only a part was read");
+    assert_eq!((said.find("Connection: close") > Some(last), client.shuts_down()), (true, true));
+}
+
+/// A connection that is to close when its client has been answered.
+fn closing() -> Client {
+    let mut client = Client::new(Config { pipeline_max: 2, ..Config::default() });
+    client.connection.close_when_answered();
+    client
+}
+
+/// Answers all that the server is asked for and reads all that is said: how many answers there are. The last
+/// must say that the connection closes, and none before it.
+#[track_caller]
+fn farewell(client: &mut Client) -> usize {
+    let mut said = String::new();
+    loop {
+        while client.poll().is_some() {
+            client.answer(ID);
+        }
+        if client.connection.output().is_empty() {
+            break;
+        }
+        said.push_str(&client.read_all());
+    }
+    let last = said.rfind("HTTP/1.1 ").expect("an answer");
+    assert_eq!(said.matches("Connection: close").count(), 1, "{said}");
+    assert!(said[last..].contains("Connection: close"), "{said}");
+    assert!(client.shuts_down());
+    said.matches("HTTP/1.1 ").count()
+}
+
+#[test]
+fn the_last_answer_of_a_connection_that_is_to_close_says_so_whoever_gives_it() {
+    for (requests, count) in [
+        (vec![PLAIN], 1),
+        (vec![NOWHERE], 1),
+        (vec![b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"], 1),
+        (vec![NOWHERE, NOWHERE, PLAIN], 3),
+        (vec![PLAIN, NOWHERE], 2),
+        (vec![NOWHERE, b"\r\n"], 1),
+        // More than may wait at once.
+        (vec![PLAIN; 7], 7),
+        (vec![NOWHERE; 7], 7),
+        (vec![NOWHERE, PLAIN, NOWHERE, NOWHERE, PLAIN, PLAIN, NOWHERE], 7),
+    ] {
+        let mut client = closing();
+        client.send(&requests.concat());
+        assert_eq!(farewell(&mut client), count, "{requests:?}");
+    }
+}
+
+#[test]
+fn a_connection_that_is_to_close_waits_for_a_request_and_for_the_end_of_one_that_has_begun() {
+    let mut client = closing();
+    assert!(client.wants_input() && !client.shuts_down());
+    client.send(&[NOWHERE, b"POST / HT"].concat());
+    assert!(!client.read_all().contains("Connection: close"), "another request has begun");
+    assert!(client.wants_input() && !client.shuts_down());
+    client.send(b"TP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(farewell(&mut client), 1);
+}
+
+#[test]
+fn a_client_that_waits_for_100_on_a_connection_that_is_to_close_is_answered() {
+    let mut client = closing();
+    client.send(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n");
+    assert_eq!(client.read_all(), "HTTP/1.1 100 Continue\r\n\r\n");
+    assert!(client.wants_input() && !client.shuts_down());
+    client.send(b"x");
+    assert_eq!(farewell(&mut client), 1);
+}
+
+#[test]
+fn a_request_that_waits_when_its_connection_is_to_close_is_the_last() {
+    let mut client = Client::new(Config::default());
+    client.send(PLAIN);
+    assert_eq!(client.poll(), Some(ONE));
+    client.connection.close_when_answered();
+    client.answer(ID);
+    assert_eq!(farewell(&mut client), 1);
+}
+
+#[test]
 #[should_panic(expected = "wants none")]
 fn reading_for_a_connection_that_wants_no_input_is_a_fault_of_the_driver() {
     let mut client = Client::new(Config { pipeline_max: 1, ..Config::default() });

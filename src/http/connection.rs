@@ -23,6 +23,7 @@ use super::response::Reply;
 pub struct Connection {
     reading: Reading,
     ending: Ending,
+    stop: Stop,
     input_ended: bool,
     held: Held,
     pipeline: Pipeline,
@@ -58,6 +59,16 @@ enum Ending {
     Finished,
 }
 
+/// How far the server's own end has come, as this connection was told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stop {
+    NotYet,
+    /// The connection closes with the answer that leaves no request waiting.
+    WhenAnswered,
+    /// Nothing more is read.
+    Now,
+}
+
 impl Connection {
     /// A connection that has just been accepted.
     #[must_use]
@@ -65,6 +76,7 @@ impl Connection {
         Connection {
             reading: Reading::Head(HeadScanner::default()),
             ending: Ending::NotYet,
+            stop: Stop::NotYet,
             input_ended: false,
             held: Held::default(),
             pipeline: Pipeline::default(),
@@ -197,6 +209,7 @@ impl Connection {
             _ if self.input_ended => false,
             (Ending::Finished, _) => false,
             (Ending::Draining { .. }, _) => true,
+            (Ending::NotYet, _) if self.stop == Stop::Now => false,
             (Ending::NotYet, Reading::Head(scanner)) => {
                 scanner.begun() || (self.held.is_empty() && !self.is_full(config))
             }
@@ -269,15 +282,19 @@ impl Connection {
         self.ending == Ending::Finished || (self.input_ended && self.is_all_said())
     }
 
-    /// The server is being stopped: requests that have been read are answered, then the connection closes.
-    pub fn wind_down(&mut self, turn: Turn<'_>) {
-        match &self.reading {
-            Reading::Head(scanner) if !scanner.begun() => {
-                self.held.clear();
-                self.reading = Reading::Over;
-            }
-            Reading::Head(_) | Reading::Body { .. } => self.refuse_what_is_read(turn, Refusal::Stopping),
-            Reading::Over => {}
+    /// The server is about to stop: the answer that leaves no request waiting is the last, and says that the
+    /// connection closes. A client that has asked for nothing is not affected yet: a request that is on its
+    /// way is still answered.
+    pub fn close_when_answered(&mut self) {
+        if self.stop == Stop::NotYet {
+            self.stop = Stop::WhenAnswered;
         }
+    }
+
+    /// The server stops: nothing more is read. Requests that have been read are answered, an incomplete one
+    /// is refused, then the connection closes.
+    pub fn wind_down(&mut self, turn: Turn<'_>) {
+        self.stop = Stop::Now;
+        self.conclude_input(turn);
     }
 }

@@ -75,7 +75,8 @@ struct Client {
     /// Its deadline has passed, which counts only after one more read and one more write: where the process
     /// stood still for a while, what the client did in time shows only then.
     overdue: bool,
-    /// The server is being stopped, and this client is told something: it closes the connection itself.
+    /// The server is being stopped, and this client was told something. It is given the time to read that and
+    /// to close the connection itself: to close a socket that has unread bytes resets the connection.
     owed: bool,
 }
 
@@ -159,18 +160,6 @@ impl Clients {
         }
     }
 
-    /// A client has been read. In a server that is being stopped, that was the last time where the client has
-    /// asked for something, or could have. Whoever is told something by then is given the time to read it: to
-    /// close a socket that has unread bytes resets the connection.
-    fn let_go(&mut self, ctx: &Context, key: usize) {
-        let (Some(grace), Some(client)) = (self.grace, self.clients.get_mut(key)) else { return };
-        let is_told = |client: &Client| client.http.unanswered() > 0 || !client.http.output().is_empty();
-        if grace == Grace::Over || is_told(client) {
-            client.http.wind_down(ctx.http_turn(client.serves));
-            client.owed |= is_told(client);
-        }
-    }
-
     /// Accepts who waits, and reads from a bounded number of those who have something to say.
     pub(super) fn serve(&mut self, ctx: &mut Context, view: View<'_>) {
         self.accept(ctx);
@@ -178,9 +167,15 @@ impl Clients {
             let Some(key) = self.ready.pop_front() else { break };
             let Some(client) = self.clients.get_mut(key) else { continue };
             client.queued = false;
+            if self.grace.is_some() {
+                client.http.close_when_answered();
+            }
             if self.read(ctx, key) {
                 self.take_requests(ctx, key);
-                self.let_go(ctx, key);
+                if self.grace == Some(Grace::Over) {
+                    let client = &mut self.clients[key];
+                    client.http.wind_down(ctx.http_turn(client.serves));
+                }
                 self.touch(key);
             } else {
                 self.remove(key);
@@ -447,6 +442,7 @@ impl Clients {
         while !client.blocked && !client.http.output().is_empty() {
             match write(&mut client.stream, client.http.output()) {
                 Ok(Some(n)) => {
+                    client.owed |= self.grace.is_some();
                     ctx.counters.client_bytes_sent += n as u64;
                     client.http.sent(ctx.http_turn(client.serves), n);
                 }

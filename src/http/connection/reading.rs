@@ -1,6 +1,6 @@
 //! From bytes to requests in the queue. What is decided depends on the bytes alone, never on their cuts.
 
-use super::{Connection, Reading};
+use super::{Connection, Reading, Stop};
 use crate::http::body::Body;
 use crate::http::config::{Config, REMEMBERED_BYTES_MAX, Turn};
 use crate::http::head::{HeadScanner, Progress, RequestLine};
@@ -47,18 +47,20 @@ impl Connection {
 
     /// Draws the conclusion from the end of the input, once all before it has been understood.
     pub(super) fn conclude_input(&mut self, turn: Turn<'_>) {
-        if !self.input_ended {
+        let refusal = if self.input_ended {
+            Refusal::Malformed("The request ends before it is complete")
+        } else if self.stop == Stop::Now {
+            Refusal::Stopping
+        } else {
             return;
-        }
+        };
         match &self.reading {
             Reading::Head(scanner) if !scanner.begun() => {
                 if self.held.is_empty() {
                     self.reading = Reading::Over;
                 }
             }
-            Reading::Head(_) | Reading::Body { .. } => {
-                self.refuse_what_is_read(turn, Refusal::Malformed("The request ends before it is complete"));
-            }
+            Reading::Head(_) | Reading::Body { .. } => self.refuse_what_is_read(turn, refusal),
             Reading::Over => {}
         }
     }
