@@ -12,7 +12,7 @@ const ONE: Request = Request::TakeIds { count: NonZeroU64::MIN };
 const ID: Reply<'_> = Reply::Ids { first: 7, count: NonZeroU64::MIN };
 const PAGE: Reply<'_> = Reply::Page { ok: true, content_type: "text/plain", body: b"ok" };
 
-const IDLE_US: u64 = 60_000_000;
+const IDLE_US: u64 = 75_000_000;
 const HEAD_US: u64 = 10_000_000;
 const BODY_US: u64 = 20_000_000;
 const SEND_US: u64 = 20_000_000;
