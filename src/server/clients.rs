@@ -9,6 +9,7 @@ use mio::event::Event;
 use raft_core::{Membership, Micros};
 use slab::Slab;
 
+use super::client_handle::ClientHandle;
 use super::context::Context;
 use super::limits::{
     ACCEPTS_PER_TURN_MAX, CLIENT_OUTPUT_BYTES_PER_TURN_MAX, CLIENT_READS_PER_TURN_MAX, PAGE_CONNECTIONS_MAX,
@@ -47,13 +48,6 @@ pub(super) struct Clients {
     sweep: Sweep,
     refusals: LogLimit,
     exhaustions: LogLimit,
-}
-
-/// Names one connection for good, unlike its key.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct ClientHandle {
-    key: usize,
-    generation: u32,
 }
 
 #[derive(Debug)]
@@ -469,22 +463,6 @@ impl Clients {
     }
 }
 
-impl ClientHandle {
-    /// The number by which the node knows the requests of this connection: all have the same, since they are
-    /// answered in order.
-    fn request_id(self) -> RequestId {
-        let key = u32::try_from(self.key);
-        let key = key.expect("no table has 2^32 places: there are not as many descriptors");
-        RequestId(u64::from(self.generation) << 32 | u64::from(key))
-    }
-
-    fn of(request: RequestId) -> ClientHandle {
-        let [generation, key] = [request.0 >> 32, request.0 & u64::from(u32::MAX)]
-            .map(|half| u32::try_from(half).expect("either half of 64 bits fits 32"));
-        ClientHandle { key: usize::try_from(key).expect("a key was a usize"), generation }
-    }
-}
-
 /// Tells a client that there is no room, as far as that can be told without keeping it.
 fn refuse(ctx: &mut Context, mut stream: Stream) {
     ctx.counters.clients_refused += 1;
@@ -509,18 +487,6 @@ fn reply(membership: &Membership, answer: Answer) -> Reply<'_> {
 mod tests {
     use super::*;
     use raft_core::{Incarnation, Member, NodeId, Suffrage};
-
-    #[test]
-    fn a_request_id_names_one_connection_of_all_that_had_its_key() {
-        for key in [0, 1, 9_999] {
-            for generation in [0, 1, u32::MAX] {
-                let handle = ClientHandle { key, generation };
-                assert_eq!(ClientHandle::of(handle.request_id()), handle);
-            }
-        }
-        let id = |key, generation| ClientHandle { key, generation }.request_id();
-        assert_ne!(id(1, 0), id(0, 1));
-    }
 
     #[test]
     fn a_client_is_redirected_to_where_the_leader_answers_clients() {

@@ -10,6 +10,7 @@
 //! Raft serves all requests of a turn.
 
 mod backoff;
+mod client_handle;
 mod clients;
 mod clock;
 mod config;
