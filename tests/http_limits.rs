@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use socket2::SockRef;
+
 use harness::cluster::Cluster;
 use harness::directory::Directory;
 use harness::http::{self, Client};
@@ -190,6 +192,51 @@ fn a_client_that_asks_on_and_reads_nothing_takes_bounded_memory_and_slows_nobody
     assert!(grown < 20 * 512 * 1024, "{grown} bytes more for 20 clients that do not read");
 }
 
+/// Lets this process, and the nodes that it starts, have so many open files. False where it must not.
+fn may_open_files(count: u64) -> bool {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.maximum.is_some_and(|maximum| maximum < count) {
+        println!("the limit of open files is {:?}: left out", limit.maximum);
+        return false;
+    }
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+        .expect("up to the hard limit, anybody may raise the soft one");
+    true
+}
+
+#[test]
+fn clients_that_ask_on_and_read_nothing_hold_bounded_memory_all_together() {
+    // At some 130 KB each, far more than the bound.
+    const GREEDY: usize = 3_000;
+    if !may_open_files(2 * GREEDY as u64) {
+        return;
+    }
+    let (_directory, node) = single(&[]);
+    let before = node.resident_bytes();
+    let mut greedy: Vec<TcpStream> = (0..GREEDY).map(|_| connect(&node.clients)).collect();
+    for stream in &greedy {
+        // The kernel is to take few answers before it takes no more.
+        SockRef::from(stream).set_recv_buffer_size(4096).expect("any size will do");
+        stream.set_nonblocking(true).expect("any socket can be");
+    }
+    let mut client = Client::connect(&node.clients, wait::DEADLINE).expect("it listens");
+    let requests = POST.repeat(1_000);
+    for _ in 0..8 {
+        for stream in &mut greedy {
+            // Once the node reads no more, this takes no more.
+            let _ = stream.write(&requests);
+        }
+        // For a moment, they may ask for more than can wait.
+        wait::until_true("whoever reads is served", || {
+            client.ask("POST", "/").expect("an answer").status == 200
+        });
+    }
+    let grown = node.resident_bytes().saturating_sub(before);
+    println!("{} bytes for each client that does not read", grown / GREEDY as u64);
+    // The bound is 128 MiB, and each may have a little more before its output is held up.
+    assert!(grown < 256 << 20, "{grown} bytes more for {GREEDY} clients that do not read");
+}
+
 /// How many turns the node's loop has made.
 #[track_caller]
 fn turns(node: &Node) -> usize {
@@ -263,14 +310,9 @@ const IDLE: usize = 10_000;
 
 #[test]
 fn ten_thousand_idle_connections_cost_less_than_ten_megabytes_and_an_active_one_goes_on() {
-    // Descriptors of this process: one for each connection, and some for the rest.
-    let limit = getrlimit(Resource::Nofile);
-    if limit.maximum.is_some_and(|maximum| maximum < 2 * IDLE as u64) {
-        println!("the limit of open files is {:?}: left out", limit.maximum);
+    if !may_open_files(2 * IDLE as u64) {
         return;
     }
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
-        .expect("up to the hard limit, anybody may raise the soft one");
     let (_directory, node) = single(&["--http_idle_timeout", "600000"]);
     let mut active = Client::connect(&node.clients, wait::DEADLINE).expect("it listens");
     for _ in 0..1_000 {

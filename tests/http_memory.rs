@@ -88,7 +88,10 @@ fn requests_allocate_nothing_rest_costs_little_and_attacks_cost_no_more_than_the
             connection.answer(turn, Reply::LeaderUnavailable);
             connection.resume(turn);
         }
-        most = most.max(bytes() - before);
+        let held = bytes() - before;
+        let unsaid = held - connection.memory_bytes();
+        assert!(unsaid <= 512, "{unsaid} bytes of {held} are more than what it remembers");
+        most = most.max(held);
     }
     // Output, two of the longest queries, a head, one read, and the doubling of growing buffers.
     assert!(most < 2 * (64 + 16 + 24 + 16) * 1024, "{most} bytes");

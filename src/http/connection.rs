@@ -218,6 +218,12 @@ impl Connection {
         }
     }
 
+    /// How much memory it holds beyond its own size, but for a head that it remembers, which is short.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.held.capacity() + self.output.capacity() + self.pipeline.memory_bytes()
+    }
+
     /// When [`Connection::on_deadline`] is to be called. Every other call may change it.
     #[must_use]
     pub fn deadline(&self, config: &Config) -> Option<Micros> {

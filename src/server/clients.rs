@@ -11,6 +11,7 @@ use slab::Slab;
 
 use super::client_handle::ClientHandle;
 use super::context::Context;
+use super::holdings::Holdings;
 use super::limits::{
     ACCEPTS_PER_TURN_MAX, CLIENT_OUTPUT_BYTES_PER_TURN_MAX, CLIENT_READS_PER_TURN_MAX, PAGE_CONNECTIONS_MAX,
     PAGES_PER_TURN_MAX, READ_BYTES_MAX,
@@ -45,6 +46,7 @@ pub(super) struct Clients {
     touched: VecDeque<usize>,
     /// One buffer for all: a connection keeps only what it cannot use yet.
     buffer: Box<[u8]>,
+    holdings: Holdings,
     sweep: Sweep,
     refusals: LogLimit,
     exhaustions: LogLimit,
@@ -62,6 +64,8 @@ struct Client {
     readiness: Readiness,
     /// The kernel took no more; an event will say when it does.
     blocked: bool,
+    /// What of it is counted in `holdings`.
+    counted_bytes: usize,
     /// In `ready`.
     queued: bool,
     /// In `touched`.
@@ -87,6 +91,7 @@ impl Clients {
             pages: VecDeque::new(),
             touched: VecDeque::new(),
             buffer: vec![0; READ_BYTES_MAX].into_boxed_slice(),
+            holdings: Holdings::default(),
             sweep: Sweep::default(),
             refusals: LogLimit::default(),
             exhaustions: LogLimit::default(),
@@ -202,6 +207,7 @@ impl Clients {
         for key in 0..self.clients.capacity() {
             let Some(client) = self.clients.get_mut(key) else { continue };
             client.http.rest(ctx.now());
+            self.holdings.note(&mut client.counted_bytes, client.http.memory_bytes());
             let deadline = client.http.deadline(ctx.http.of(client.serves));
             if deadline.is_some_and(|deadline| deadline <= ctx.now()) {
                 client.overdue = true;
@@ -326,6 +332,7 @@ impl Clients {
             generation: self.last_generation,
             readiness: Readiness::default(),
             blocked: false,
+            counted_bytes: 0,
             queued: false,
             touched: false,
             overdue: false,
@@ -342,7 +349,8 @@ impl Clients {
     }
 
     fn remove(&mut self, key: usize) {
-        let client = self.clients.remove(key);
+        let mut client = self.clients.remove(key);
+        self.holdings.note(&mut client.counted_bytes, 0);
         self.occupancy.give_back(client.place);
     }
 
@@ -362,13 +370,22 @@ impl Clients {
         }
     }
 
+    /// Whether there may be something to read, and room for it. If there is no room because output is
+    /// blocked, this is asked again after the event that says that output is possible.
+    fn is_to_be_read(&self, ctx: &Context, key: usize) -> bool {
+        let client = &self.clients[key];
+        let has_place = !(client.blocked && self.holdings.are_full());
+        has_place && client.readiness.is_readable() && client.http.wants_input(ctx.http.of(client.serves))
+    }
+
     /// Reads once. False where the connection is broken.
     fn read(&mut self, ctx: &mut Context, key: usize) -> bool {
-        let client = &mut self.clients[key];
-        if !client.readiness.is_readable() || !client.http.wants_input(ctx.http.of(client.serves)) {
+        if !self.is_to_be_read(ctx, key) {
             return true;
         }
-        match client.readiness.read(&mut client.stream, &mut self.buffer) {
+        let client = &mut self.clients[key];
+        let buffer = &mut self.buffer[..self.holdings.read_bytes_max()];
+        match client.readiness.read(&mut client.stream, buffer) {
             ReadOutcome::Bytes(n) => {
                 ctx.counters.client_bytes_received += n as u64;
                 client.http.receive(ctx.http_turn(client.serves), &self.buffer[..n]);
@@ -447,17 +464,16 @@ impl Clients {
         true
     }
 
-    /// Sees to it that the connection's time, output and input will be looked at again.
+    /// Sees to it that the connection's memory is counted, and its time, output and input will be looked at
+    /// again.
     fn note_what_is_left(&mut self, ctx: &Context, key: usize) {
-        let client = &self.clients[key];
-        let config = ctx.http.of(client.serves);
-        let writes = !client.blocked && !client.http.output().is_empty();
-        let reads = client.readiness.is_readable() && client.http.wants_input(config);
-        self.sweep.note(client.http.deadline(config));
-        if writes {
+        let client = &mut self.clients[key];
+        self.holdings.note(&mut client.counted_bytes, client.http.memory_bytes());
+        self.sweep.note(client.http.deadline(ctx.http.of(client.serves)));
+        if !client.blocked && !client.http.output().is_empty() {
             self.touch(key);
         }
-        if reads {
+        if self.is_to_be_read(ctx, key) {
             self.queue(key);
         }
     }

@@ -37,6 +37,14 @@ pub(super) const ACCEPT_PAUSE_US: u64 = 100_000;
 /// How much is read from one connection in one system call, into a buffer that all share.
 pub(super) const READ_BYTES_MAX: usize = 64 * 1024;
 
+/// How much memory the clients' connections may hold, all together, before clients that do not read are not
+/// read either; see [`Holdings`](super::holdings::Holdings).
+pub(super) const CLIENTS_MEMORY_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// How much is read from a client at once while all together hold [`CLIENTS_MEMORY_BYTES_MAX`]. An ordinary
+/// request has a quarter of that.
+pub(super) const SCARCE_READ_BYTES_MAX: usize = 1024;
+
 /// How many clients are read in one turn; the others wait for the next. At some microseconds for an ordinary
 /// request, peers and timers wait for a few milliseconds; where each of them sends as much as one read takes,
 /// for some ten.

@@ -20,6 +20,7 @@ mod counters;
 mod descriptors;
 mod dial;
 mod handshake;
+mod holdings;
 mod leaderless;
 mod limits;
 mod links;
