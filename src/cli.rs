@@ -193,7 +193,7 @@ pub struct ServingFlags {
     #[arg(long = "http_connections", alias = "http-connections", global = true)]
     #[arg(value_name = "N", value_parser = parse_http_connections)]
     pub http_connections: Option<u32>,
-    /// How long a client's connection may be quiet between two requests, in milliseconds [default: 60000]
+    /// How long a client's connection may be quiet between two requests, in milliseconds [default: 75000]
     #[arg(long = "http_idle_timeout", alias = "http-idle-timeout", global = true)]
     #[arg(value_name = "MS", value_parser = parse_http_timeout)]
     pub http_idle_timeout_ms: Option<u64>,

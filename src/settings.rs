@@ -185,7 +185,7 @@ impl Default for Settings {
             lease: Switch::Off,
             clock_error_ppm: 110_000,
             http_connections: None,
-            http_idle_timeout_ms: 60_000,
+            http_idle_timeout_ms: 75_000,
             http_header_timeout_ms: 10_000,
             http_body_timeout_ms: 20_000,
             http_unix: None,

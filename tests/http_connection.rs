@@ -6,12 +6,13 @@ use raft_core::Micros;
 use ticketd::http::{Config, Connection, Handler, HttpDate, Page, Reply, Request, Tally, Turn};
 
 const PLAIN: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\n\r\n";
+const NOWHERE: &[u8] = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n";
 const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
 const ONE: Request = Request::TakeIds { count: NonZeroU64::MIN };
 const ID: Reply<'_> = Reply::Ids { first: 7, count: NonZeroU64::MIN };
 const PAGE: Reply<'_> = Reply::Page { ok: true, content_type: "text/plain", body: b"ok" };
 
-const IDLE_US: u64 = 60_000_000;
+const IDLE_US: u64 = 75_000_000;
 const HEAD_US: u64 = 10_000_000;
 const BODY_US: u64 = 20_000_000;
 const SEND_US: u64 = 20_000_000;
@@ -44,7 +45,10 @@ impl Client {
     }
 
     fn answer(&mut self, reply: Reply<'_>) {
-        self.with(|connection, turn| connection.answer(turn, reply));
+        self.with(|connection, turn| {
+            connection.answer(turn, reply);
+            connection.resume(turn);
+        });
     }
 
     fn poll(&mut self) -> Option<Request> {
@@ -68,7 +72,10 @@ impl Client {
     fn read(&mut self, bytes: usize) -> String {
         let read =
             String::from_utf8(self.connection.output()[..bytes].to_vec()).expect("all that we send is text");
-        self.with(|connection, turn| connection.sent(turn, bytes));
+        self.with(|connection, turn| {
+            connection.sent(turn, bytes);
+            connection.resume(turn);
+        });
         read
     }
 
@@ -107,6 +114,22 @@ fn a_quiet_connection_gives_its_memory_back_and_later_closes_without_a_word() {
     client.expire();
     assert!(client.is_finished());
     assert_eq!(client.deadline(), None);
+}
+
+#[test]
+fn rest_gives_memory_back_and_judges_nobody() {
+    let mut client = Client::new(Config::default());
+    client.send(PLAIN);
+    client.poll();
+    client.answer(ID);
+    client.read_all();
+    client.now = 2 * IDLE_US;
+    client.with(|connection, turn| connection.rest(turn.now));
+    assert_eq!(client.deadline(), Some(IDLE_US), "there is nothing left to be given back");
+    client.send(PLAIN);
+    assert_eq!(client.poll(), Some(ONE));
+    client.answer(ID);
+    assert_eq!(status(&client.read_all()), "200");
 }
 
 #[test]
@@ -328,6 +351,43 @@ fn while_much_waits_to_be_sent_nothing_is_read_and_no_page_is_asked_for() {
 }
 
 #[test]
+fn requests_that_need_no_server_are_answered_a_bounded_number_at_a_time_and_each_once() {
+    let config = Config::default();
+    let (most, bytes_max) = (config.pipeline_max, config.output_bytes_max);
+    let mut client = Client::new(config);
+    let mut expected = 2_000;
+    client.send(&NOWHERE.repeat(expected));
+    while expected > 0 {
+        let answers = client.connection.output().to_vec();
+        let count = String::from_utf8(answers).expect("text").matches("HTTP/1.1 404").count();
+        assert!(count > 0, "{expected} requests are held back, and nothing says that there is work");
+        assert!(count <= most && client.connection.output().len() < bytes_max, "{count} answers in one call");
+        expected -= count;
+        // All that is sent in one turn, in any number of pieces, is one step forward.
+        for bytes in [1, client.connection.output().len() - 1] {
+            client.with(|connection, turn| connection.sent(turn, bytes));
+        }
+        assert_eq!(client.connection.output(), b"");
+        client.with(Connection::resume);
+    }
+    assert!(client.wants_input() && client.connection.output().is_empty());
+}
+
+#[test]
+fn answers_that_need_no_server_stand_between_those_that_come_all_at_once() {
+    let mut client = Client::new(Config::default());
+    let waits = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx";
+    client.send(&[PLAIN, NOWHERE, PLAIN, waits].concat());
+    while client.poll().is_some() {}
+    for _ in 0..3 {
+        client.with(|connection, turn| connection.answer(turn, ID));
+    }
+    let said = client.read_all();
+    let statuses: Vec<_> = said.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+    assert_eq!(statuses, ["200", "404", "200", "100", "200"]);
+}
+
+#[test]
 fn long_queries_kept_for_redirects_are_bounded() {
     let mut client = Client::new(Config::default());
     let long = format!("POST /?{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(7000));
@@ -478,6 +538,104 @@ fn winding_down_closes_a_connection_at_rest_and_refuses_half_a_request() {
     client.with(Connection::wind_down);
     assert_eq!(status(&client.read_all()), "503");
     assert!(client.shuts_down());
+}
+
+#[test]
+fn winding_down_loses_no_request_that_was_read() {
+    let mut client = Client::new(Config { pipeline_max: 2, ..Config::default() });
+    client.send(&[&PLAIN.repeat(7), &b"POST / HT"[..]].concat());
+    client.with(Connection::wind_down);
+    let mut answered = 0;
+    while client.poll().is_some() {
+        client.answer(ID);
+        answered += 1;
+    }
+    assert_eq!(answered, 7);
+    assert!(!client.wants_input());
+    let said = client.read_all();
+    assert_eq!(said.matches("HTTP/1.1 200 OK").count(), 7);
+    let last = said.rfind("HTTP/1.1 ").expect("an answer");
+    assert_eq!(status(&said[last..]), "503", "of the eighth, only a part was read");
+    assert_eq!((said.find("Connection: close") > Some(last), client.shuts_down()), (true, true));
+}
+
+/// A connection that is to close when its client has been answered.
+fn closing() -> Client {
+    let mut client = Client::new(Config { pipeline_max: 2, ..Config::default() });
+    client.connection.close_when_answered();
+    client
+}
+
+/// Answers all that the server is asked for and reads all that is said: how many answers there are. The last
+/// must say that the connection closes, and none before it.
+#[track_caller]
+fn farewell(client: &mut Client) -> usize {
+    let mut said = String::new();
+    loop {
+        while client.poll().is_some() {
+            client.answer(ID);
+        }
+        if client.connection.output().is_empty() {
+            break;
+        }
+        said.push_str(&client.read_all());
+    }
+    let last = said.rfind("HTTP/1.1 ").expect("an answer");
+    assert_eq!(said.matches("Connection: close").count(), 1, "{said}");
+    assert!(said[last..].contains("Connection: close"), "{said}");
+    assert!(client.shuts_down());
+    said.matches("HTTP/1.1 ").count()
+}
+
+#[test]
+fn the_last_answer_of_a_connection_that_is_to_close_says_so_whoever_gives_it() {
+    for (requests, count) in [
+        (vec![PLAIN], 1),
+        (vec![NOWHERE], 1),
+        (vec![b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"], 1),
+        (vec![NOWHERE, NOWHERE, PLAIN], 3),
+        (vec![PLAIN, NOWHERE], 2),
+        (vec![NOWHERE, b"\r\n"], 1),
+        // More than may wait at once.
+        (vec![PLAIN; 7], 7),
+        (vec![NOWHERE; 7], 7),
+        (vec![NOWHERE, PLAIN, NOWHERE, NOWHERE, PLAIN, PLAIN, NOWHERE], 7),
+    ] {
+        let mut client = closing();
+        client.send(&requests.concat());
+        assert_eq!(farewell(&mut client), count, "{requests:?}");
+    }
+}
+
+#[test]
+fn a_connection_that_is_to_close_waits_for_a_request_and_for_the_end_of_one_that_has_begun() {
+    let mut client = closing();
+    assert!(client.wants_input() && !client.shuts_down());
+    client.send(&[NOWHERE, b"POST / HT"].concat());
+    assert!(!client.read_all().contains("Connection: close"), "another request has begun");
+    assert!(client.wants_input() && !client.shuts_down());
+    client.send(b"TP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(farewell(&mut client), 1);
+}
+
+#[test]
+fn a_client_that_waits_for_100_on_a_connection_that_is_to_close_is_answered() {
+    let mut client = closing();
+    client.send(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n");
+    assert_eq!(client.read_all(), "HTTP/1.1 100 Continue\r\n\r\n");
+    assert!(client.wants_input() && !client.shuts_down());
+    client.send(b"x");
+    assert_eq!(farewell(&mut client), 1);
+}
+
+#[test]
+fn a_request_that_waits_when_its_connection_is_to_close_is_the_last() {
+    let mut client = Client::new(Config::default());
+    client.send(PLAIN);
+    assert_eq!(client.poll(), Some(ONE));
+    client.connection.close_when_answered();
+    client.answer(ID);
+    assert_eq!(farewell(&mut client), 1);
 }
 
 #[test]

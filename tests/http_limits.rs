@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use socket2::SockRef;
+
 use harness::cluster::Cluster;
 use harness::directory::Directory;
 use harness::http::{self, Client};
@@ -113,6 +115,57 @@ fn a_body_that_does_not_come_is_cut_off_with_408() {
     assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
 }
 
+/// Longer than it takes to send part of a request and to stop a process, on a machine that is not too busy.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a client is answered that sends `before`, and then, while the process stands still for longer than
+/// the time-out, `after`.
+#[track_caller]
+fn answer_across_a_pause(flag: &str, before: &[u8], after: &[u8]) -> String {
+    let (_directory, mut node) = single(&[flag, &TIMEOUT.as_millis().to_string()]);
+    wait::until("a process that is stopped before the time-out", || {
+        let mut client = connect(&node.clients);
+        let mut witness = connect(&node.clients);
+        let began = Instant::now();
+        client.write_all(before).expect("it listens");
+        // Whoever comes later is answered later: by then, the other has been read.
+        witness
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            .expect("it listens");
+        read_to_end(&mut witness);
+        node.pause();
+        let in_time = began.elapsed() < TIMEOUT / 2;
+        client.write_all(after).expect("its socket takes it");
+        std::thread::sleep(TIMEOUT);
+        node.resume();
+        in_time.then(|| read_to_end(&mut client))
+    })
+}
+
+#[test]
+fn a_request_that_came_while_the_process_stood_still_is_answered_although_the_idle_time_is_over() {
+    let request = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let answer = answer_across_a_pause("--http_idle_timeout", b"", request);
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    // A connection that has been used.
+    let answer = answer_across_a_pause("--http_idle_timeout", POST, request);
+    assert_eq!(answer.matches("HTTP/1.1 200 OK\r\n").count(), 2, "{answer}");
+}
+
+#[test]
+fn a_head_that_was_completed_while_the_process_stood_still_is_answered_although_its_time_is_over() {
+    let (before, after) = (b"POST / HTTP/1.1\r\nHo", b"st: a\r\nConnection: close\r\n\r\n");
+    let answer = answer_across_a_pause("--http_header_timeout", before, after);
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+}
+
+#[test]
+fn a_body_that_was_completed_while_the_process_stood_still_is_answered_although_its_time_is_over() {
+    let before = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhe";
+    let answer = answer_across_a_pause("--http_body_timeout", before, b"llo");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+}
+
 #[test]
 fn a_client_that_asks_on_and_reads_nothing_takes_bounded_memory_and_slows_nobody() {
     let (_directory, node) = single(&[]);
@@ -137,6 +190,81 @@ fn a_client_that_asks_on_and_reads_nothing_takes_bounded_memory_and_slows_nobody
     // By the bounds: 64 KiB of answers and as much of what was read, for each; and some room for the
     // allocator.
     assert!(grown < 20 * 512 * 1024, "{grown} bytes more for 20 clients that do not read");
+}
+
+/// Lets this process, and the nodes that it starts, have so many open files. False where it must not.
+fn may_open_files(count: u64) -> bool {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.maximum.is_some_and(|maximum| maximum < count) {
+        println!("the limit of open files is {:?}: left out", limit.maximum);
+        return false;
+    }
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+        .expect("up to the hard limit, anybody may raise the soft one");
+    true
+}
+
+#[test]
+fn clients_that_ask_on_and_read_nothing_hold_bounded_memory_all_together() {
+    // At some 130 KB each, far more than the bound.
+    const GREEDY: usize = 3_000;
+    if !may_open_files(2 * GREEDY as u64) {
+        return;
+    }
+    let (_directory, node) = single(&[]);
+    let before = node.resident_bytes();
+    let mut greedy: Vec<TcpStream> = (0..GREEDY).map(|_| connect(&node.clients)).collect();
+    for stream in &greedy {
+        // The kernel is to take few answers before it takes no more.
+        SockRef::from(stream).set_recv_buffer_size(4096).expect("any size will do");
+        stream.set_nonblocking(true).expect("any socket can be");
+    }
+    let mut client = Client::connect(&node.clients, wait::DEADLINE).expect("it listens");
+    let requests = POST.repeat(1_000);
+    for _ in 0..8 {
+        for stream in &mut greedy {
+            // Once the node reads no more, this takes no more.
+            let _ = stream.write(&requests);
+        }
+        // For a moment, they may ask for more than can wait.
+        wait::until_true("whoever reads is served", || {
+            client.ask("POST", "/").expect("an answer").status == 200
+        });
+    }
+    let grown = node.resident_bytes().saturating_sub(before);
+    println!("{} bytes for each client that does not read", grown / GREEDY as u64);
+    // The bound is 128 MiB, and each may have a little more before its output is held up.
+    assert!(grown < 256 << 20, "{grown} bytes more for {GREEDY} clients that do not read");
+}
+
+/// How many turns the node's loop has made.
+#[track_caller]
+fn turns(node: &Node) -> usize {
+    let page = http::ask(&node.clients, "GET", "/metrics").expect("a page").body;
+    let line = page.lines().find(|line| line.starts_with("ticketd_loop_turns_total ")).expect("a series");
+    line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect("a number")
+}
+
+#[test]
+fn thousands_of_requests_in_one_piece_that_need_no_quorum_are_answered_over_many_turns() {
+    const NOWHERE: &[u8] = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n";
+    // As many as one read brings, and of one connection no more than may wait at once are answered in a turn.
+    let (requests, in_one_turn) = (2_000, 128);
+    let (_directory, mut node) = single(&[]);
+    let mut clients: Vec<TcpStream> = (0..20).map(|_| connect(&node.clients)).collect();
+    let before = turns(&node);
+    node.pause();
+    for client in &mut clients {
+        client.write_all(&NOWHERE.repeat(requests)).expect("its socket takes it");
+        client.shutdown(std::net::Shutdown::Write).expect("it is connected");
+    }
+    node.resume();
+    for client in &mut clients {
+        let answers = read_to_end(client);
+        assert_eq!(answers.matches("HTTP/1.1 404 Not Found\r\n").count(), requests);
+    }
+    let grown = turns(&node) - before;
+    assert!(grown >= requests / in_one_turn, "{requests} answers to one client in {grown} turns");
 }
 
 /// A node with few descriptors. Killed with this value.
@@ -182,14 +310,9 @@ const IDLE: usize = 10_000;
 
 #[test]
 fn ten_thousand_idle_connections_cost_less_than_ten_megabytes_and_an_active_one_goes_on() {
-    // Descriptors of this process: one for each connection, and some for the rest.
-    let limit = getrlimit(Resource::Nofile);
-    if limit.maximum.is_some_and(|maximum| maximum < 2 * IDLE as u64) {
-        println!("the limit of open files is {:?}: left out", limit.maximum);
+    if !may_open_files(2 * IDLE as u64) {
         return;
     }
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
-        .expect("up to the hard limit, anybody may raise the soft one");
     let (_directory, node) = single(&["--http_idle_timeout", "600000"]);
     let mut active = Client::connect(&node.clients, wait::DEADLINE).expect("it listens");
     for _ in 0..1_000 {

@@ -30,9 +30,11 @@ impl Exchange<'_> {
                 Reply::Ids { first: 1_000_000, count: NonZeroU64::MIN }
             };
             self.connection.answer(self.turn, reply);
+            self.connection.resume(self.turn);
         }
         let sent = self.connection.output().len();
         self.connection.sent(self.turn, sent);
+        self.connection.resume(self.turn);
     }
 }
 
@@ -84,8 +86,12 @@ fn requests_allocate_nothing_rest_costs_little_and_attacks_cost_no_more_than_the
         while connection.poll_request(&config).is_some() {}
         if connection.unanswered() > 0 {
             connection.answer(turn, Reply::LeaderUnavailable);
+            connection.resume(turn);
         }
-        most = most.max(bytes() - before);
+        let held = bytes() - before;
+        let unsaid = held - connection.memory_bytes();
+        assert!(unsaid <= 512, "{unsaid} bytes of {held} are more than what it remembers");
+        most = most.max(held);
     }
     // Output, two of the longest queries, a head, one read, and the doubling of growing buffers.
     assert!(most < 2 * (64 + 16 + 24 + 16) * 1024, "{most} bytes");

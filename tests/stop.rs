@@ -2,6 +2,8 @@
 
 mod harness;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
@@ -268,6 +270,60 @@ fn ask_just_after_the_signal(node: &mut Node) -> Option<Vec<io::Result<Response>
         assert!(sent, "a connection was closed within the grace");
         answers
     })
+}
+
+/// What a client is told that sends `pieces` just after a node was told to stop, each but the first when the
+/// one before it was answered.
+#[track_caller]
+fn told_just_after_the_signal(node: &mut Node, pieces: &[&[u8]]) -> String {
+    wait::until("pieces that were sent in time", || {
+        wait::until("an ID", || cluster::take(&node.clients));
+        let mut client = TcpStream::connect(&node.clients).expect("it listens");
+        client.set_read_timeout(Some(wait::DEADLINE)).expect("it is not 0");
+        let signalled = Instant::now();
+        node.signal(Signal::TERM);
+        wait::until_true("the signal is noticed", || node.log().contains("asked to stop by SIGTERM"));
+        let (mut said, mut sent) = (Vec::new(), Ok(()));
+        for (number, piece) in pieces.iter().enumerate() {
+            if number > 0 {
+                let mut bytes = [0; 4096];
+                let read = client.read(&mut bytes).expect("an answer, or the end");
+                said.extend_from_slice(&bytes[..read]);
+            }
+            sent = sent.and_then(|()| client.write_all(piece));
+        }
+        let in_time = signalled.elapsed() < IN_TIME;
+        let ended = client.read_to_end(&mut said);
+        drop(client);
+        assert_eq!(node.await_end().code(), Some(0));
+        node.restart();
+        in_time.then(|| {
+            sent.and(ended).expect("the connection ends when all has been answered, and not by a reset");
+            String::from_utf8(said).expect("answers are text")
+        })
+    })
+}
+
+#[test]
+fn whatever_a_client_asks_for_just_after_a_node_is_stopped_the_last_answer_says_that_it_is_the_last() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &[]);
+    let post = b"POST / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let waits = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n";
+    // More requests than may wait at once.
+    let many = post.repeat(1_000);
+    for (pieces, wanted, count) in [
+        (&[&waits[..], b"x"][..], "200 OK", 1),
+        (&[b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n"], "404 Not Found", 1),
+        (&[b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"], "200 OK", 1),
+        (&[&many], "200 OK", 1_000),
+    ] {
+        let told = told_just_after_the_signal(&mut node, pieces);
+        assert_eq!(told.matches(&format!("HTTP/1.1 {wanted}\r\n")).count(), count, "{told}");
+        assert_eq!(told.matches("\r\nConnection: close\r\n").count(), 1, "{told}");
+        let last = told.rfind("HTTP/1.1 ").expect("an answer");
+        assert!(told[last..].contains("\r\nConnection: close\r\n"), "{told}");
+    }
 }
 
 #[test]

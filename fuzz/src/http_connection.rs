@@ -35,6 +35,7 @@ pub fn check(data: &[u8]) {
         assert!(whole.closed && late.closed, "it goes on after {end:?}");
         assert_eq!(late.requests, whole.requests, "{end:?} takes requests away");
     }
+    check_last(&plan, input, &whole);
     check_bounds(&plan, input);
     check_end(&plan, input);
     check_refused(&plan, input);
@@ -182,7 +183,10 @@ impl<'a> Run<'a> {
         while let Some(request) = self.connection.poll_request(self.turn.config) {
             self.requests.push(request);
             match (request, self.plan.ids) {
-                (Request::TakeIds { .. }, Ids::Shed) => self.connection.shed(self.turn),
+                (Request::TakeIds { .. }, Ids::Shed) => {
+                    self.connection.shed(self.turn);
+                    self.connection.resume(self.turn);
+                }
                 (Request::TakeIds { .. } | Request::Page(_), _) => self.waiting.push(request),
             }
         }
@@ -190,8 +194,11 @@ impl<'a> Run<'a> {
 
     fn answer_all(&mut self) {
         while !self.waiting.is_empty() {
-            let reply = self.plan.reply(self.waiting.remove(0), &mut self.next_id);
-            self.connection.answer(self.turn, reply);
+            for request in std::mem::take(&mut self.waiting) {
+                let reply = self.plan.reply(request, &mut self.next_id);
+                self.connection.answer(self.turn, reply);
+            }
+            self.connection.resume(self.turn);
             self.collect();
         }
     }
@@ -201,6 +208,7 @@ impl<'a> Run<'a> {
             let bytes = self.connection.output().len().min(narrow);
             self.output.extend_from_slice(&self.connection.output()[..bytes]);
             self.connection.sent(self.turn, bytes);
+            self.connection.resume(self.turn);
             self.collect();
         }
         self.closed |= self.connection.poll_shutdown_write(self.turn.now);
@@ -294,6 +302,29 @@ fn check_bounds(plan: &Plan, input: &[u8]) {
         run.answer_all();
         let held = run.connection.output().len();
         assert!(held <= bound, "{held} bytes wait for a client that does not read");
+    }
+}
+
+/// A connection that is to close when its client has been answered answers all that it has read by then, like
+/// any other, and goes on only where there was nothing to answer, or where it waits for the rest of a request.
+fn check_last(plan: &Plan, input: &[u8], whole: &Transcript) {
+    let (date, tally) = (HttpDate::from_unix(0), Tally::default());
+    let turn = Turn { config: &plan.config, now: Micros(1), date: &date, tally: &tally };
+    for narrow in [usize::MAX, 3] {
+        let mut run = Run::new(plan, turn);
+        run.connection.close_when_answered();
+        run.connection.receive(turn, input);
+        run.settle(narrow);
+        let output = String::from_utf8_lossy(&run.output).replace("Connection: close\r\n", "");
+        let expected = whole.output.replace("Connection: close\r\n", "");
+        let expected = expected.replace("Connection: keep-alive\r\n", "");
+        assert_eq!(output.replace("Connection: keep-alive\r\n", ""), expected, "another answer");
+        assert_eq!(run.requests, whole.requests, "requests were taken away");
+        let closes = run.output.windows(19).any(|bytes| bytes == b"Connection: close\r\n");
+        assert_eq!(run.closed, closes, "it closes if it says so");
+        run.connection.wind_down(turn);
+        run.settle(narrow);
+        assert!(run.closed, "it goes on after the end");
     }
 }
 

@@ -65,7 +65,9 @@ pub struct Config {
     /// No further request is read while so many bytes of answers, at least 1, wait to be sent. Together with
     /// `pipeline_max` it bounds what a client that does not read can make us hold.
     pub output_bytes_max: usize,
-    /// How long a connection may be quiet between requests; then it is closed.
+    /// How long a connection may be quiet between requests; then it is closed. By default longer than the
+    /// minute for which common proxies keep a connection: whoever closes first fails the request that the
+    /// other is sending, and a POST is not sent again.
     pub idle_timeout_us: u64,
     /// How long a request head may take from its first byte to its last; then 408.
     pub head_timeout_us: u64,
@@ -92,7 +94,7 @@ impl Default for Config {
             body_bytes_max: 64 * 1024,
             pipeline_max: 128,
             output_bytes_max: 64 * 1024,
-            idle_timeout_us: 60_000_000,
+            idle_timeout_us: 75_000_000,
             head_timeout_us: 10_000_000,
             body_timeout_us: 20_000_000,
             send_timeout_us: 20_000_000,

@@ -23,6 +23,7 @@ use super::response::Reply;
 pub struct Connection {
     reading: Reading,
     ending: Ending,
+    stop: Stop,
     input_ended: bool,
     held: Held,
     pipeline: Pipeline,
@@ -58,6 +59,16 @@ enum Ending {
     Finished,
 }
 
+/// How far the server's own end has come, as this connection was told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stop {
+    NotYet,
+    /// The connection closes with the answer that leaves no request waiting.
+    WhenAnswered,
+    /// Nothing more is read.
+    Now,
+}
+
 impl Connection {
     /// A connection that has just been accepted.
     #[must_use]
@@ -65,6 +76,7 @@ impl Connection {
         Connection {
             reading: Reading::Head(HeadScanner::default()),
             ending: Ending::NotYet,
+            stop: Stop::NotYet,
             input_ended: false,
             held: Held::default(),
             pipeline: Pipeline::default(),
@@ -95,13 +107,16 @@ impl Connection {
             let discarded_bytes = discarded_bytes.saturating_add(bytes.len());
             let finished = discarded_bytes > turn.config.drain_bytes_max;
             self.ending = if finished { Ending::Finished } else { Ending::Draining { discarded_bytes } };
-        } else if self.held.is_empty() {
+            return;
+        }
+        if self.held.is_empty() {
             let understood = self.understand(turn, bytes);
             self.held.append(&bytes[understood..]);
         } else {
             self.held.append(bytes);
             self.understand_held(turn);
         }
+        self.answer_own(turn);
     }
 
     /// The client will send no more.
@@ -113,8 +128,21 @@ impl Connection {
         self.conclude_input(turn);
     }
 
+    /// Continues with the requests that the bounds held back. To be called after [`Connection::answer`],
+    /// [`Connection::shed`] and [`Connection::sent`], once for any number of them. If it leaves requests held
+    /// back, there is output, or the server owes an answer.
+    ///
+    /// This is a separate call so that the caller bounds the work of a turn: a client can send thousands of
+    /// requests at once that need no server. One call answers at most [`Config::pipeline_max`] of them.
+    pub fn resume(&mut self, turn: Turn<'_>) {
+        if self.awaits_head() && !self.held.is_empty() {
+            self.understand_held(turn);
+        }
+        self.answer_own(turn);
+    }
+
     /// The next request that only the server can answer. To be asked until there is none, after
-    /// [`Connection::receive`], [`Connection::answer`] and [`Connection::sent`].
+    /// [`Connection::receive`], [`Connection::answer`] and [`Connection::resume`].
     pub fn poll_request(&mut self, config: &Config) -> Option<Request> {
         // A page may be large, and the server answers it on the spot: not while much waits to be sent.
         if self.output.len() >= config.output_bytes_max { None } else { self.pipeline.poll() }
@@ -134,7 +162,6 @@ impl Connection {
     pub fn shed(&mut self, turn: Turn<'_>) {
         self.pipeline.shed();
         self.answer_own(turn);
-        self.resume(turn);
     }
 
     /// Answers the oldest request that the server has been handed and has not answered.
@@ -147,7 +174,6 @@ impl Connection {
         };
         self.write_reply(turn, asked, form, reply);
         self.answer_own(turn);
-        self.resume(turn);
     }
 
     /// What is to be sent to the client.
@@ -173,7 +199,6 @@ impl Connection {
         if self.is_between_requests() {
             self.read_since = turn.now;
         }
-        self.resume(turn);
     }
 
     /// Whether the client is to be read. False while what it has sent before is too much, and once nothing
@@ -184,12 +209,19 @@ impl Connection {
             _ if self.input_ended => false,
             (Ending::Finished, _) => false,
             (Ending::Draining { .. }, _) => true,
+            (Ending::NotYet, _) if self.stop == Stop::Now => false,
             (Ending::NotYet, Reading::Head(scanner)) => {
                 scanner.begun() || (self.held.is_empty() && !self.is_full(config))
             }
             (Ending::NotYet, Reading::Body { .. }) => true,
             (Ending::NotYet, Reading::Over) => false,
         }
+    }
+
+    /// How much memory it holds beyond its own size, but for a head that it remembers, which is short.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.held.capacity() + self.output.capacity() + self.pipeline.memory_bytes()
     }
 
     /// When [`Connection::on_deadline`] is to be called. Every other call may change it.
@@ -224,7 +256,13 @@ impl Connection {
                 Reading::Over => {}
             }
         }
-        if passed(self.rest_deadline()) {
+        self.rest(turn.now);
+    }
+
+    /// Gives the memory back if the connection has been quiet for a while. The client does not notice, so
+    /// this part of [`Connection::on_deadline`] may be done without reading first what has arrived.
+    pub fn rest(&mut self, now: Micros) {
+        if self.rest_deadline().is_some_and(|deadline| deadline <= now) {
             self.held = Held::default();
             self.pipeline = Pipeline::default();
             self.output = Vec::new();
@@ -250,15 +288,19 @@ impl Connection {
         self.ending == Ending::Finished || (self.input_ended && self.is_all_said())
     }
 
-    /// The server is being stopped: requests that have been read are answered, then the connection closes.
-    pub fn wind_down(&mut self, turn: Turn<'_>) {
-        match &self.reading {
-            Reading::Head(scanner) if !scanner.begun() => {
-                self.held.clear();
-                self.reading = Reading::Over;
-            }
-            Reading::Head(_) | Reading::Body { .. } => self.refuse_what_is_read(turn, Refusal::Stopping),
-            Reading::Over => {}
+    /// The server is about to stop: the answer that leaves no request waiting is the last, and says that the
+    /// connection closes. A client that has asked for nothing is not affected yet: a request that is on its
+    /// way is still answered.
+    pub fn close_when_answered(&mut self) {
+        if self.stop == Stop::NotYet {
+            self.stop = Stop::WhenAnswered;
         }
+    }
+
+    /// The server stops: nothing more is read. Requests that have been read are answered, an incomplete one
+    /// is refused, then the connection closes.
+    pub fn wind_down(&mut self, turn: Turn<'_>) {
+        self.stop = Stop::Now;
+        self.conclude_input(turn);
     }
 }

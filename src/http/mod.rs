@@ -7,7 +7,8 @@
 //! ```text
 //! connection.receive(turn, bytes)
 //! while let Some(request) = connection.poll_request(config) { ... connection.answer(turn, reply) ... }
-//! write connection.output(), then connection.sent(turn, n), then poll_request again
+//! write connection.output(), then connection.sent(turn, n), then connection.resume(turn)
+//! poll_request again, and write again if resume has brought output
 //! if connection.poll_shutdown_write(now) { shut the write side }
 //! if connection.is_finished() { drop the socket }
 //! sleep until connection.deadline(config), then connection.on_deadline(turn)

@@ -198,9 +198,9 @@ impl Pipeline {
         self.queue.front().and_then(for_server)
     }
 
-    /// Whether it holds memory that could be given back.
-    pub(super) fn holds_memory(&self) -> bool {
-        self.queue.capacity() > 0 || self.queries.bytes.capacity() > 0
+    /// How much memory it holds that could be given back.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.queue.capacity() * size_of::<Pending>() + self.queries.bytes.capacity()
     }
 }
 

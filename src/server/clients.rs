@@ -9,9 +9,12 @@ use mio::event::Event;
 use raft_core::{Membership, Micros};
 use slab::Slab;
 
+use super::client_handle::ClientHandle;
 use super::context::Context;
+use super::holdings::Holdings;
 use super::limits::{
-    ACCEPTS_PER_TURN_MAX, CLIENT_READS_PER_TURN_MAX, PAGE_CONNECTIONS_MAX, PAGES_PER_TURN_MAX, READ_BYTES_MAX,
+    ACCEPTS_PER_TURN_MAX, CLIENT_OUTPUT_BYTES_PER_TURN_MAX, CLIENT_READS_PER_TURN_MAX, PAGE_CONNECTIONS_MAX,
+    PAGES_PER_TURN_MAX, READ_BYTES_MAX,
 };
 use super::narrate::LogLimit;
 use super::occupancy::{Occupancy, Place};
@@ -39,20 +42,14 @@ pub(super) struct Clients {
     ready: VecDeque<usize>,
     /// Who waits for which page: each connection for one at most.
     pages: VecDeque<(ClientHandle, Page)>,
-    /// Those to which something was done in this turn, each once.
-    touched: Vec<usize>,
+    /// Those to which something was done since they were last written to, each once.
+    touched: VecDeque<usize>,
     /// One buffer for all: a connection keeps only what it cannot use yet.
     buffer: Box<[u8]>,
+    holdings: Holdings,
     sweep: Sweep,
     refusals: LogLimit,
     exhaustions: LogLimit,
-}
-
-/// Names one connection for good, unlike its key.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct ClientHandle {
-    key: usize,
-    generation: u32,
 }
 
 #[derive(Debug)]
@@ -67,11 +64,17 @@ struct Client {
     readiness: Readiness,
     /// The kernel took no more; an event will say when it does.
     blocked: bool,
+    /// What of it is counted in `holdings`.
+    counted_bytes: usize,
     /// In `ready`.
     queued: bool,
     /// In `touched`.
     touched: bool,
-    /// The server is being stopped, and this client is told something: it closes the connection itself.
+    /// Its deadline has passed, which counts only after one more read and one more write: where the process
+    /// stood still for a while, what the client did in time shows only then.
+    overdue: bool,
+    /// The server is being stopped, and this client was told something. It is given the time to read that and
+    /// to close the connection itself: to close a socket that has unread bytes resets the connection.
     owed: bool,
 }
 
@@ -86,8 +89,9 @@ impl Clients {
             last_generation: 0,
             ready: VecDeque::new(),
             pages: VecDeque::new(),
-            touched: Vec::new(),
+            touched: VecDeque::new(),
             buffer: vec![0; READ_BYTES_MAX].into_boxed_slice(),
+            holdings: Holdings::default(),
             sweep: Sweep::default(),
             refusals: LogLimit::default(),
             exhaustions: LogLimit::default(),
@@ -155,18 +159,6 @@ impl Clients {
         }
     }
 
-    /// A client has been read. In a server that is being stopped, that was the last time where the client has
-    /// asked for something, or could have. Whoever is told something by then is given the time to read it: to
-    /// close a socket that has unread bytes resets the connection.
-    fn let_go(&mut self, ctx: &Context, key: usize) {
-        let (Some(grace), Some(client)) = (self.grace, self.clients.get_mut(key)) else { return };
-        let is_told = |client: &Client| client.http.unanswered() > 0 || !client.http.output().is_empty();
-        if grace == Grace::Over || is_told(client) {
-            client.http.wind_down(ctx.http_turn(client.serves));
-            client.owed |= is_told(client);
-        }
-    }
-
     /// Accepts who waits, and reads from a bounded number of those who have something to say.
     pub(super) fn serve(&mut self, ctx: &mut Context, view: View<'_>) {
         self.accept(ctx);
@@ -174,9 +166,15 @@ impl Clients {
             let Some(key) = self.ready.pop_front() else { break };
             let Some(client) = self.clients.get_mut(key) else { continue };
             client.queued = false;
+            if self.grace.is_some() {
+                client.http.close_when_answered();
+            }
             if self.read(ctx, key) {
                 self.take_requests(ctx, key);
-                self.let_go(ctx, key);
+                if self.grace == Some(Grace::Over) {
+                    let client = &mut self.clients[key];
+                    client.http.wind_down(ctx.http_turn(client.serves));
+                }
                 self.touch(key);
             } else {
                 self.remove(key);
@@ -200,19 +198,24 @@ impl Clients {
         }
     }
 
-    /// Minds the time-outs.
+    /// Finds the clients whose deadline has passed, and has each read and written to once more before that
+    /// counts.
     pub(super) fn on_time(&mut self, ctx: &Context) {
         if !self.sweep.begin(ctx.now()) {
             return;
         }
         for key in 0..self.clients.capacity() {
             let Some(client) = self.clients.get_mut(key) else { continue };
-            match client.http.deadline(ctx.http.of(client.serves)) {
-                Some(deadline) if deadline <= ctx.now() => {
-                    client.http.on_deadline(ctx.http_turn(client.serves));
-                    self.touch(key);
-                }
-                deadline => self.sweep.note(deadline),
+            client.http.rest(ctx.now());
+            self.holdings.note(&mut client.counted_bytes, client.http.memory_bytes());
+            let deadline = client.http.deadline(ctx.http.of(client.serves));
+            if deadline.is_some_and(|deadline| deadline <= ctx.now()) {
+                client.overdue = true;
+                client.readiness.expect();
+                client.blocked = false;
+                self.queue(key);
+            } else {
+                self.sweep.note(deadline);
             }
         }
     }
@@ -233,20 +236,24 @@ impl Clients {
         self.touch(handle.key);
     }
 
-    /// Writes what there is to write, and drops those that are finished.
+    /// Writes to those that were touched, as far as the bound of a turn permits, and drops those that are
+    /// finished. Clients that are touched meanwhile wait for the next turn.
     pub(super) fn flush(&mut self, ctx: &mut Context) {
-        let mut touched = std::mem::take(&mut self.touched);
-        for key in touched.drain(..) {
+        let sent_before = ctx.counters.client_bytes_sent;
+        let mut left_bytes = 0;
+        for _ in 0..self.touched.len() {
+            let sent_bytes = ctx.counters.client_bytes_sent - sent_before;
+            if sent_bytes + left_bytes >= CLIENT_OUTPUT_BYTES_PER_TURN_MAX {
+                break;
+            }
+            let Some(key) = self.touched.pop_front() else { break };
             let Some(client) = self.clients.get_mut(key) else { continue };
             client.touched = false;
-            if !self.flush_one(ctx, key) {
+            if self.flush_one(ctx, key) {
+                left_bytes += self.clients[key].http.output().len() as u64;
+            } else {
                 self.remove(key);
             }
-        }
-        // Whatever was touched while this went on is for the next turn. Where nothing was, the memory is
-        // kept.
-        if self.touched.is_empty() {
-            self.touched = touched;
         }
     }
 
@@ -325,8 +332,10 @@ impl Clients {
             generation: self.last_generation,
             readiness: Readiness::default(),
             blocked: false,
+            counted_bytes: 0,
             queued: false,
             touched: false,
+            overdue: false,
             owed: false,
         });
         if place == Place::Refused {
@@ -340,7 +349,8 @@ impl Clients {
     }
 
     fn remove(&mut self, key: usize) {
-        let client = self.clients.remove(key);
+        let mut client = self.clients.remove(key);
+        self.holdings.note(&mut client.counted_bytes, 0);
         self.occupancy.give_back(client.place);
     }
 
@@ -356,17 +366,26 @@ impl Clients {
         let client = &mut self.clients[key];
         if !client.touched {
             client.touched = true;
-            self.touched.push(key);
+            self.touched.push_back(key);
         }
+    }
+
+    /// Whether there may be something to read, and room for it. If there is no room because output is
+    /// blocked, this is asked again after the event that says that output is possible.
+    fn is_to_be_read(&self, ctx: &Context, key: usize) -> bool {
+        let client = &self.clients[key];
+        let has_place = !(client.blocked && self.holdings.are_full());
+        has_place && client.readiness.is_readable() && client.http.wants_input(ctx.http.of(client.serves))
     }
 
     /// Reads once. False where the connection is broken.
     fn read(&mut self, ctx: &mut Context, key: usize) -> bool {
-        let client = &mut self.clients[key];
-        if !client.readiness.is_readable() || !client.http.wants_input(ctx.http.of(client.serves)) {
+        if !self.is_to_be_read(ctx, key) {
             return true;
         }
-        match client.readiness.read(&mut client.stream, &mut self.buffer) {
+        let client = &mut self.clients[key];
+        let buffer = &mut self.buffer[..self.holdings.read_bytes_max()];
+        match client.readiness.read(&mut client.stream, buffer) {
             ReadOutcome::Bytes(n) => {
                 ctx.counters.client_bytes_received += n as u64;
                 client.http.receive(ctx.http_turn(client.serves), &self.buffer[..n]);
@@ -407,9 +426,17 @@ impl Clients {
         if !self.write_out(ctx, key) {
             return false;
         }
-        // Answers make room for requests that the connection held back.
+        // Answers make room for requests that the connection held back. Whatever it answers itself of them is
+        // written in the next turn: there may be thousands.
+        let client = &mut self.clients[key];
+        client.http.resume(ctx.http_turn(client.serves));
         self.take_requests(ctx, key);
         let client = &mut self.clients[key];
+        // While it is queued, that last read is still to come.
+        if client.overdue && !client.queued {
+            client.overdue = false;
+            client.http.on_deadline(ctx.http_turn(client.serves));
+        }
         if client.http.poll_shutdown_write(ctx.now()) && client.stream.shutdown_write().is_err() {
             return false;
         }
@@ -426,6 +453,7 @@ impl Clients {
         while !client.blocked && !client.http.output().is_empty() {
             match write(&mut client.stream, client.http.output()) {
                 Ok(Some(n)) => {
+                    client.owed |= self.grace.is_some();
                     ctx.counters.client_bytes_sent += n as u64;
                     client.http.sent(ctx.http_turn(client.serves), n);
                 }
@@ -436,35 +464,18 @@ impl Clients {
         true
     }
 
-    /// Sees to it that the connection's time, output and input will be looked at again.
+    /// Sees to it that the connection's memory is counted, and its time, output and input will be looked at
+    /// again.
     fn note_what_is_left(&mut self, ctx: &Context, key: usize) {
-        let client = &self.clients[key];
-        let config = ctx.http.of(client.serves);
-        let writes = !client.blocked && !client.http.output().is_empty();
-        let reads = client.readiness.is_readable() && client.http.wants_input(config);
-        self.sweep.note(client.http.deadline(config));
-        if writes {
+        let client = &mut self.clients[key];
+        self.holdings.note(&mut client.counted_bytes, client.http.memory_bytes());
+        self.sweep.note(client.http.deadline(ctx.http.of(client.serves)));
+        if !client.blocked && !client.http.output().is_empty() {
             self.touch(key);
         }
-        if reads {
+        if self.is_to_be_read(ctx, key) {
             self.queue(key);
         }
-    }
-}
-
-impl ClientHandle {
-    /// The number by which the node knows the requests of this connection: all have the same, since they are
-    /// answered in order.
-    fn request_id(self) -> RequestId {
-        let key = u32::try_from(self.key);
-        let key = key.expect("no table has 2^32 places: there are not as many descriptors");
-        RequestId(u64::from(self.generation) << 32 | u64::from(key))
-    }
-
-    fn of(request: RequestId) -> ClientHandle {
-        let [generation, key] = [request.0 >> 32, request.0 & u64::from(u32::MAX)]
-            .map(|half| u32::try_from(half).expect("either half of 64 bits fits 32"));
-        ClientHandle { key: usize::try_from(key).expect("a key was a usize"), generation }
     }
 }
 
@@ -492,18 +503,6 @@ fn reply(membership: &Membership, answer: Answer) -> Reply<'_> {
 mod tests {
     use super::*;
     use raft_core::{Incarnation, Member, NodeId, Suffrage};
-
-    #[test]
-    fn a_request_id_names_one_connection_of_all_that_had_its_key() {
-        for key in [0, 1, 9_999] {
-            for generation in [0, 1, u32::MAX] {
-                let handle = ClientHandle { key, generation };
-                assert_eq!(ClientHandle::of(handle.request_id()), handle);
-            }
-        }
-        let id = |key, generation| ClientHandle { key, generation }.request_id();
-        assert_ne!(id(1, 0), id(0, 1));
-    }
 
     #[test]
     fn a_client_is_redirected_to_where_the_leader_answers_clients() {

@@ -43,10 +43,23 @@ pub(super) const ACCEPT_PAUSE_US: u64 = 100_000;
 /// How much is read from one connection in one system call, into a buffer that all share.
 pub(super) const READ_BYTES_MAX: usize = 64 * 1024;
 
+/// How much memory the clients' connections may hold, all together, before clients that do not read are not
+/// read either; see [`Holdings`](super::holdings::Holdings).
+pub(super) const CLIENTS_MEMORY_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// How much is read from a client at once while all together hold [`CLIENTS_MEMORY_BYTES_MAX`]. An ordinary
+/// request has a quarter of that.
+pub(super) const SCARCE_READ_BYTES_MAX: usize = 1024;
+
 /// How many clients are read in one turn; the others wait for the next. At some microseconds for an ordinary
 /// request, peers and timers wait for a few milliseconds; where each of them sends as much as one read takes,
 /// for some ten.
 pub(super) const CLIENT_READS_PER_TURN_MAX: usize = 256;
+
+/// After how many bytes, written to clients or made ready for the next turn, a turn leaves the other clients
+/// to the next. If all are the shortest answers there are, that is some twenty milliseconds of work. Yet it
+/// is enough to give each of [`CLIENT_CONNECTIONS_DEFAULT_MAX`] clients an ordinary answer in one turn.
+pub(super) const CLIENT_OUTPUT_BYTES_PER_TURN_MAX: u64 = 8 * 1024 * 1024;
 
 /// How many pages are made in one turn; the others wait for the next.
 pub(super) const PAGES_PER_TURN_MAX: usize = 4;

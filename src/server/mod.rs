@@ -11,6 +11,7 @@
 
 mod attempt;
 mod backoff;
+mod client_handle;
 mod clients;
 mod clock;
 mod closing;
@@ -25,6 +26,7 @@ mod dial_tests;
 mod handshake;
 #[cfg(test)]
 mod hello_tests;
+mod holdings;
 mod limits;
 mod links;
 mod listeners;

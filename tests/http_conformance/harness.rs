@@ -108,6 +108,7 @@ impl Run<'_> {
                 (Request::TakeIds { .. }, Server::IsExhausted) => Reply::Exhausted,
             };
             connection.answer(self.turn, reply);
+            connection.resume(self.turn);
             self.collect(connection, waiting);
         }
     }
@@ -117,6 +118,7 @@ impl Run<'_> {
             let bytes = connection.output().len();
             self.transcript.output.extend_from_slice(connection.output());
             connection.sent(self.turn, bytes);
+            connection.resume(self.turn);
         }
         if connection.poll_shutdown_write(self.turn.now) {
             self.transcript.closed = true;

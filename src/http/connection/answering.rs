@@ -2,7 +2,7 @@
 
 use raft_core::Micros;
 
-use super::{Connection, Reading};
+use super::{Connection, Reading, Stop};
 use crate::http::config::Turn;
 use crate::http::pipeline::{Due, ForServer, OwnAnswer};
 use crate::http::refusal::Refusal;
@@ -95,7 +95,11 @@ impl Connection {
 
     /// Whether the connection goes on after the answer to a request that has just left the queue: not where
     /// it is known by now that no other request follows.
-    fn persistence(&self, form: ResponseForm) -> Persistence {
+    fn persistence(&mut self, form: ResponseForm) -> Persistence {
+        let none_waits = self.awaits_head() && self.held.is_empty() && self.pipeline.is_empty();
+        if self.stop == Stop::WhenAnswered && none_waits {
+            self.reading = Reading::Over;
+        }
         match self.reading {
             Reading::Over if self.pipeline.is_empty() => Persistence::Close,
             Reading::Over | Reading::Head(_) | Reading::Body { .. } => form.persistence,

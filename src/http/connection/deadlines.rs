@@ -32,10 +32,7 @@ impl Connection {
     }
 
     pub(super) fn rest_deadline(&self) -> Option<Micros> {
-        let holds_memory = self.held.holds_memory()
-            || self.output.capacity() > 0
-            || self.remembered.is_some()
-            || self.pipeline.holds_memory();
+        let holds_memory = self.memory_bytes() > 0 || self.remembered.is_some();
         (holds_memory && self.is_between_requests()).then(|| self.read_since.plus(REST_US))
     }
 

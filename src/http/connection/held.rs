@@ -36,7 +36,7 @@ impl Held {
         self.start = 0;
     }
 
-    pub(super) fn holds_memory(&self) -> bool {
-        self.bytes.capacity() > 0
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
     }
 }

@@ -1,6 +1,6 @@
 //! From bytes to requests in the queue. What is decided depends on the bytes alone, never on their cuts.
 
-use super::{Connection, Reading};
+use super::{Connection, Reading, Stop};
 use crate::http::body::Body;
 use crate::http::config::{Config, REMEMBERED_BYTES_MAX, Turn};
 use crate::http::head::{HeadScanner, Progress, RequestLine};
@@ -37,12 +37,6 @@ impl Connection {
     }
 
     /// Understands what the bounds held back, as far as they allow it by now.
-    pub(super) fn resume(&mut self, turn: Turn<'_>) {
-        if self.awaits_head() && !self.held.is_empty() {
-            self.understand_held(turn);
-        }
-    }
-
     pub(super) fn understand_held(&mut self, turn: Turn<'_>) {
         let mut held = std::mem::take(&mut self.held);
         let understood = self.understand(turn, held.as_bytes());
@@ -53,18 +47,20 @@ impl Connection {
 
     /// Draws the conclusion from the end of the input, once all before it has been understood.
     pub(super) fn conclude_input(&mut self, turn: Turn<'_>) {
-        if !self.input_ended {
+        let refusal = if self.input_ended {
+            Refusal::Malformed("The request ends before it is complete")
+        } else if self.stop == Stop::Now {
+            Refusal::Stopping
+        } else {
             return;
-        }
+        };
         match &self.reading {
             Reading::Head(scanner) if !scanner.begun() => {
                 if self.held.is_empty() {
                     self.reading = Reading::Over;
                 }
             }
-            Reading::Head(_) | Reading::Body { .. } => {
-                self.refuse_what_is_read(turn, Refusal::Malformed("The request ends before it is complete"));
-            }
+            Reading::Head(_) | Reading::Body { .. } => self.refuse_what_is_read(turn, refusal),
             Reading::Over => {}
         }
     }
@@ -106,7 +102,7 @@ impl Connection {
                 && rest.starts_with(&remembered.head)
             {
                 let (bytes, request) = (remembered.head.len(), remembered.request);
-                self.request_read(turn, request);
+                self.request_read(request);
                 return Some(bytes);
             }
             self.read_since = turn.now;
@@ -143,7 +139,6 @@ impl Connection {
         let request = Unanswered { by, form };
         if awaits_continue {
             self.pipeline.push_continue();
-            self.answer_own(turn);
         }
         match body {
             Some(body) => {
@@ -152,7 +147,7 @@ impl Connection {
             }
             None => {
                 self.remember(bytes, request);
-                self.request_read(turn, request);
+                self.request_read(request);
             }
         }
     }
@@ -160,7 +155,7 @@ impl Connection {
     fn understand_body(&mut self, turn: Turn<'_>, mut body: Body, then: Unanswered, rest: &[u8]) -> usize {
         match body.advance(turn.config.body_bytes_max, rest) {
             Ok(Some(bytes)) => {
-                self.request_read(turn, then);
+                self.request_read(then);
                 bytes
             }
             Ok(None) => {
@@ -175,14 +170,13 @@ impl Connection {
     }
 
     /// A request has been read to its end.
-    fn request_read(&mut self, turn: Turn<'_>, request: Unanswered) {
+    fn request_read(&mut self, request: Unanswered) {
         self.reading = match request.form.persistence {
             // RFC 9112 §9.6: nothing after it is a request.
             Persistence::Close => Reading::Over,
             Persistence::Keep | Persistence::KeepAndSaySo => Reading::Head(HeadScanner::default()),
         };
         self.pipeline.push(request);
-        self.answer_own(turn);
     }
 
     /// Remembers a request if it is one for IDs, and all there is to it is its head.

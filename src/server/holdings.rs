@@ -1,0 +1,54 @@
+//! How much memory the clients hold, all together, and what follows once that is much. Pure.
+//!
+//! The bounds of HTTP are for one connection: it may hold 130 KB and more of requests that wait and of
+//! answers that its client does not read. With thousands of such clients these are gigabytes. So once all
+//! connections together hold [`CLIENTS_MEMORY_BYTES_MAX`], a client whose output is blocked is not read; the
+//! kernel keeps what it sends, until the client's window is full. The other clients are read in small
+//! pieces, so that each adds little before its own output is blocked too. An ordinary request fits such a
+//! piece.
+
+use super::limits::{CLIENTS_MEMORY_BYTES_MAX, READ_BYTES_MAX, SCARCE_READ_BYTES_MAX};
+
+/// What all connections hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Holdings {
+    bytes: usize,
+}
+
+impl Holdings {
+    /// A connection now holds so much. `counted` is what was noted of it before.
+    pub(super) fn note(&mut self, counted: &mut usize, bytes: usize) {
+        self.bytes = self.bytes - *counted + bytes;
+        *counted = bytes;
+    }
+
+    /// Whether clients that do not read are not to be read either.
+    pub(super) fn are_full(&self) -> bool {
+        self.bytes >= CLIENTS_MEMORY_BYTES_MAX
+    }
+
+    /// How much is to be read at once.
+    pub(super) fn read_bytes_max(&self) -> usize {
+        if self.are_full() { SCARCE_READ_BYTES_MAX } else { READ_BYTES_MAX }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn they_are_full_as_long_as_all_together_hold_as_much_as_the_bound() {
+        let mut holdings = Holdings::default();
+        let (mut one, mut other) = (0, 0);
+        holdings.note(&mut one, CLIENTS_MEMORY_BYTES_MAX - 1);
+        assert_eq!((holdings.are_full(), holdings.read_bytes_max()), (false, READ_BYTES_MAX));
+        holdings.note(&mut other, 1);
+        assert_eq!((holdings.are_full(), holdings.read_bytes_max()), (true, SCARCE_READ_BYTES_MAX));
+        holdings.note(&mut other, 2);
+        holdings.note(&mut one, 0);
+        assert!(!holdings.are_full());
+        holdings.note(&mut other, 0);
+        assert_eq!((holdings, one, other), (Holdings::default(), 0, 0));
+    }
+}
