@@ -1,5 +1,5 @@
-//! What every message passes before the RPC that it belongs to sees it: is it sound, is it of this term, and
-//! does its sender still count (Raft §5.1, "Rules for Servers").
+//! The checks that every message passes before the module of its RPC handles it: whether it is sound, whether
+//! it is of this term, and whether its sender still counts (Raft §5.1, "Rules for Servers").
 
 use crate::io::DropReason;
 use crate::message::{
@@ -10,15 +10,15 @@ use crate::raft::Raft;
 use crate::roles::RoleState;
 use crate::types::{LogIndex, Peer, Term};
 
-/// Terms beyond this are refused: they would soon leave no room for the next one. At a thousand elections a
-/// second, an honest cluster gets there after 146 million years.
+/// Later terms are refused: they would soon leave no room for the next one. At a thousand elections a second,
+/// an honest cluster reaches this term after 146 million years.
 pub(crate) const TERM_MAX: Term = Term(1 << 62);
-/// Indexes beyond this are refused in snapshots, for the same reason.
+/// Higher indexes are refused in snapshots, for the same reason.
 pub(crate) const INDEX_MAX: LogIndex = LogIndex(1 << 62);
 
 impl Raft {
-    /// Whether the message is for its handler. On the way, a later term makes this node a follower, and an
-    /// earlier one is told of ours.
+    /// Whether the message is to be handled. A later term makes this node a follower; the sender of a request
+    /// from an earlier term is told the current one.
     pub(crate) fn admit(&mut self, from: Peer, message: &Message) -> bool {
         let term = term_of(message);
         if term > TERM_MAX {
@@ -26,17 +26,18 @@ impl Raft {
             return false;
         }
         if is_response(message) && self.log.membership().peer(from.id) != Some(from) {
-            // An acknowledgement counts only if it comes from the member itself: a former life of it, or one
-            // that was removed, promises nothing to this leader.
+            // An acknowledgement counts only if it comes from the member itself: a former life of it, or a
+            // member that was removed, promises nothing to this leader.
             return false;
         }
         if let Message::PreVote(_) = message {
-            // Asks about a term that nobody has entered yet.
+            // It asks about a term that no node has entered yet.
             return true;
         }
         if let Message::RequestVote(m) = message {
-            // Dissertation §4.2.3: who hears a leader lets nobody disturb it, unless the leader wishes so. A
-            // promise of support binds in every term, also one that a candidate has brought about meanwhile.
+            // Dissertation §4.2.3: a node that hears a leader ignores candidates, unless the leader asked for
+            // the campaign. A promise of support binds in every term, including one that a candidate has
+            // started meanwhile.
             let current = self.hard_state.current_term;
             let bound =
                 (term > current && self.hears_leader()) || (term >= current && self.has_promised_support());
@@ -58,9 +59,9 @@ impl Raft {
         true
     }
 
-    /// Tells the sender of a request from an earlier term which term it is, so that it steps down (§5.1). A
-    /// candidate whose own vote is still being written does not: the sender may lead, and it is not sure yet
-    /// that anybody will relieve it.
+    /// Tells the sender of a request from an earlier term the current term, so that it steps down (§5.1). A
+    /// candidate whose own vote is still being written does not: the sender may lead, and it is not certain
+    /// yet that another node will take over.
     fn answer_stale(&mut self, to: Peer, message: &Message) {
         if matches!(self.role, RoleState::Candidate(_)) && !self.persistence.is_hard_state_durable() {
             return;
@@ -96,7 +97,7 @@ impl Raft {
     }
 }
 
-/// The sender's term; for a pre-vote the one that it asks about.
+/// The sender's term; for a pre-vote, the term that it asks about.
 pub(crate) fn term_of(message: &Message) -> Term {
     match message {
         Message::PreVote(m) => m.next_term,

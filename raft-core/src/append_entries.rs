@@ -15,7 +15,7 @@ impl Raft {
         }
         self.follow(from);
         // What is committed here agrees with every leader (§5.4.3), so only what follows it is compared; an
-        // append that ends before it says nothing new.
+        // append that ends before it brings nothing new.
         let m = skip_committed(m, self.commit_index, self.log.term_at(self.commit_index));
         if self.log.term_at(m.prev_log_index) != Some(m.prev_log_term) {
             self.reject_append(from, &m);
@@ -37,7 +37,7 @@ impl Raft {
         }
     }
 
-    /// "The log agrees up to here": said once it is durable.
+    /// Tells the leader that the log agrees up to this index, once it is durable.
     fn acknowledge(&mut self, to: Peer, match_index: LogIndex) {
         let response = AppendEntriesResponse {
             term: self.hard_state.current_term,
@@ -60,8 +60,8 @@ impl Raft {
         self.send(to, Message::AppendEntriesResponse(response));
     }
 
-    /// Appends what is not there yet. Only an entry that conflicts removes what follows: an append that was
-    /// delayed, and is shorter than the log by now, takes nothing away (Figure 2, steps 3 and 4).
+    /// Appends the entries that the log does not have. Only a conflicting entry removes what follows it: a
+    /// delayed append that is shorter than the log by now removes nothing (Figure 2, steps 3 and 4).
     fn append_missing(&mut self, entries: alloc::vec::Vec<Entry>) {
         for entry in entries {
             match self.log.term_at(entry.index) {
@@ -92,8 +92,8 @@ impl Raft {
     }
 }
 
-/// Whether the entries follow each other and `prev_log_index`, with terms that never go down nor beyond the
-/// leader's: all that a sound leader sends.
+/// Whether the entries follow each other and `prev_log_index`, with terms that never decrease or exceed the
+/// leader's. A sound leader sends nothing else.
 fn is_well_formed(m: &AppendEntries) -> bool {
     let mut last = (m.prev_log_index, m.prev_log_term);
     for entry in &m.entries {
@@ -106,8 +106,8 @@ fn is_well_formed(m: &AppendEntries) -> bool {
     last.1 <= m.term
 }
 
-/// The append without the part up to `commit_index`, where it reaches further back than that. A leader whose
-/// log has another entry there is evidence that safety is lost already (Leader Completeness, §5.4).
+/// The append without its part up to `commit_index`, if it reaches further back. A leader whose log has
+/// another entry at that index is evidence that safety is already lost (Leader Completeness, §5.4).
 fn skip_committed(m: AppendEntries, commit_index: LogIndex, commit_term: Option<Term>) -> AppendEntries {
     let Some(commit_term) = commit_term else { return m };
     if m.prev_log_index >= commit_index {

@@ -1,11 +1,11 @@
-//! What tells two nodes apart, for a model checker that must know which states it has seen.
+//! The fingerprint of a node, for a model checker that must know which states it has visited.
 //!
 //! Two nodes with the same fingerprint answer every sequence of inputs alike, as long as their drivers wake
-//! them at their deadlines: so moments count only by their distance from now, and no further than the
-//! election timeout (nothing asks for more), and writes only by their distance from the last durable one.
-//! When the next election deadline is, and the random numbers that decide on it, are left out: they say when
-//! a node acts, not what it does. What is left out of each struct is named, so that a new field does not
-//! compile until it is decided upon.
+//! them at their deadlines. Moments therefore count only by their distance from now, up to the election
+//! timeout (nothing compares longer times), and writes only by their distance from the last durable one.
+//! The next election deadline and the random numbers that decide it are left out: they determine when a
+//! node acts, not what it does. The fields that are left out of each struct are named, so that a new field
+//! does not compile until it is either included or left out on purpose.
 
 use core::hash::{Hash, Hasher};
 
@@ -15,7 +15,7 @@ use crate::roles::{Barrier, Candidate, CatchUp, Follower, Leader, Muted, PreCand
 use crate::types::Micros;
 
 impl Raft {
-    /// Feeds what tells this node apart, after its outputs were taken, to a hasher.
+    /// Feeds a hasher with everything that tells this node apart. To be called after its outputs were taken.
     pub fn fingerprint(&self, state: &mut impl Hasher) {
         // The configuration never changes; what was reported follows from the rest.
         self.config.me.hash(state);
@@ -95,12 +95,12 @@ impl Raft {
         }
     }
 
-    /// How long ago this was, as far as anything asks.
+    /// How long ago this was, up to the longest time that anything compares.
     fn age(&self, moment: Micros) -> u64 {
         self.now.since(moment).min(self.config.election_timeout_us)
     }
 
-    /// How far off this is.
+    /// How long it is until then.
     fn left(&self, moment: Micros) -> u64 {
         moment.since(self.now)
     }

@@ -1,7 +1,7 @@
-//! Heartbeats (Raft §5.2) and the rounds of them that let read barriers pass (dissertation §6.4).
+//! Heartbeats (Raft §5.2), and the rounds of heartbeats that let read barriers pass (dissertation §6.4).
 //!
-//! The paper's heartbeat is an empty AppendEntries. Ours is a message of its own, because its answer promises
-//! nothing durable: it never waits for a disk.
+//! The paper's heartbeat is an empty AppendEntries. Here it is a message of its own, because its answer
+//! promises nothing durable and so never waits for a disk.
 
 use crate::io::Audience;
 use crate::message::{Heartbeat, HeartbeatResponse, Message};
@@ -10,8 +10,8 @@ use crate::raft::Raft;
 use crate::types::Peer;
 
 impl Raft {
-    /// Receiver. The leader names no commit index beyond what it knows this node to have matched, so no entry
-    /// that differs from the leader's is taken for committed.
+    /// Receiver. The leader sends no commit index beyond what it knows this node's log to match, so an entry
+    /// that differs from the leader's is never taken for committed.
     pub(crate) fn on_heartbeat(&mut self, from: Peer, m: Heartbeat) {
         self.follow(from);
         self.commit_to(m.leader_commit.min(self.log.last_index()));
@@ -26,7 +26,7 @@ impl Raft {
         let Some(leader) = self.role.leader_mut() else { return };
         let Some(progress) = leader.progress.get_mut(&from.id) else { return };
         progress.on_heard(now);
-        // An answer to a round that was never begun lets nothing pass.
+        // An answer to a round that never began lets no barrier pass.
         if m.round <= leader.round {
             progress.acked_round = progress.acked_round.max(m.round);
         }
@@ -38,10 +38,10 @@ impl Raft {
 
     /// Sender: a heartbeat interval has passed.
     pub(crate) fn on_heartbeat_timeout(&mut self) {
-        // A leader that was not running has asked nobody meanwhile, nor heard its disk.
+        // A leader that was not running has sent nothing meanwhile, and has not heard from its disk.
         if !self.is_excused() {
             if !self.hears_quorum() {
-                // Check-quorum (dissertation §6.2): clients must not wait for a leader that nobody hears.
+                // Check-quorum (dissertation §6.2): clients must not wait for a leader that hears no quorum.
                 self.become_follower(self.hard_state.current_term);
                 return;
             }
@@ -60,14 +60,14 @@ impl Raft {
         self.continue_transfer();
     }
 
-    /// Whether a majority of the voters has said anything within an election timeout.
+    /// Whether a majority of the voters has been heard within an election timeout.
     fn hears_quorum(&self) -> bool {
         let heard = |p: &Progress| self.now.since(p.last_heard) < self.config.election_timeout_us;
         self.leads_majority(self.log.membership(), heard)
     }
 
-    /// Sends the current round to every member: the others must hear of this leader too. Where there is a
-    /// lease to be extended, it is a new round, whose answers count from now.
+    /// Sends the current round to every member: learners must hear this leader too. If there is a lease to
+    /// extend, it begins a new round, whose answers count from now.
     pub(crate) fn broadcast_heartbeat(&mut self) {
         if let Some(leader) = self.role.leader_mut()
             && leader.lease_rounds.is_some()
@@ -101,10 +101,10 @@ impl Raft {
     }
 }
 
-/// Whom a round goes to.
+/// The members that a round is sent to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Recipients {
     Members,
-    /// Those whose answers count, or as many of them as a majority takes.
+    /// The voters, whose answers count, or as many of them as a majority takes.
     Voters(Audience),
 }

@@ -1,4 +1,4 @@
-//! The InstallSnapshot RPC (Raft §7, Figure 13). Our snapshots are tiny: they travel in one piece.
+//! The InstallSnapshot RPC (Raft §7, Figure 13). Snapshots are tiny, so each is sent in one message.
 
 use alloc::sync::Arc;
 
@@ -24,7 +24,7 @@ impl Raft {
             return;
         }
         if self.log.term_at(index) == Some(m.snapshot.last_included_term) {
-            // Figure 13, step 6: the log has all of it, and perhaps more; keep it.
+            // Figure 13, step 6: the log has everything that the snapshot has, and perhaps more; keep it.
             self.commit_to(index);
         } else {
             self.restore(m.snapshot);

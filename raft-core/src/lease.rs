@@ -1,17 +1,17 @@
 //! The lease (dissertation §6.4.1): a leader that a majority has promised to support for a while lets read
 //! barriers pass without a round of their own.
 //!
-//! With its answer to a heartbeat, a node promises to vote for nobody else, itself included, for as long as
-//! it says, by its own clock, from when it received the heartbeat. The leader counts the same time by its own
-//! clock from when it *sent* that round, shortened by what the two clocks may differ in rate. So as long as a
-//! majority's time has not run out for the leader, none of that majority is free to elect another, who would
-//! need one of them.
+//! With its answer to a heartbeat, a node promises to vote for no other node, itself included, for a stated
+//! time, measured by its own clock from when it received the heartbeat. The leader measures the same time by
+//! its own clock from when it *sent* that round, shortened by as much as the rates of the two clocks may
+//! differ. As long as the time of a majority has not run out for the leader, no node of that majority is free
+//! to elect another leader, and another leader would need the vote of one of them.
 //!
-//! A leader may wish to be succeeded at once, and then nobody is bound by a promise to it: before it tells a
-//! node to campaign (dissertation §3.10), it gives its lease up, for good in that term.
+//! A leader may want to be succeeded at once, and then promises to it do not bind: before it tells a node to
+//! campaign (dissertation §3.10), it gives up its lease, for the rest of that term.
 //!
-//! This is the one place where anything rests on time: the order of what is served from a lease, never what
-//! is in the log. `docs/lease.rst` has the whole argument.
+//! This is the only place where anything depends on time: the order of what is served from a lease, never the
+//! contents of the log. `docs/lease.rst` has the whole argument.
 
 use alloc::collections::VecDeque;
 
@@ -19,13 +19,13 @@ use crate::config::LEASE_ROUNDS_MAX;
 use crate::raft::Raft;
 use crate::types::{Micros, Peer, Round};
 
-/// Moments are whole microseconds, cut off: of two that are compared, each may be one too early.
+/// Moments are truncated to whole microseconds: of two that are compared, each may be one too early.
 const ROUNDING_US: u64 = 2;
 
-/// One million: errors of rate are given in millionths.
+/// One million: errors of a clock's rate are given in millionths.
 const PPM: u64 = 1_000_000;
 
-/// How leases are kept, where they are.
+/// The parameters of leases.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Lease {
     /// By how much the rate of any node's clock may differ from true time, in millionths.
@@ -33,9 +33,9 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// How long a leader may rely on a promise of `promised_us`, from when it asked for it. With an error of
-    /// rate e, the promise lasts for at least promised/(1+e) of true time, and what the leader counts as t
-    /// takes at most t/(1-e).
+    /// How long a leader may rely on a promise of `promised_us`, from when it asked for it. If clock rates
+    /// have an error of e, the promise lasts for at least promised/(1+e) of true time, and what the leader
+    /// measures as t takes at most t/(1-e).
     fn relied_us(self, promised_us: u64) -> u64 {
         let error = u64::from(self.clock_error_ppm).min(PPM);
         let scaled = u128::from(promised_us) * u128::from(PPM - error) / u128::from(PPM + error);
@@ -43,13 +43,13 @@ impl Lease {
     }
 }
 
-/// When a leader's latest rounds began, oldest first: what promises count from. Gone for good in its term
-/// once it begins to hand over.
+/// When a leader's latest rounds began, oldest first: promises count from there. Dropped for the rest of the
+/// term once the leader begins to hand over.
 #[derive(Clone, Hash, Debug, Default)]
 pub(crate) struct LeaseRounds(VecDeque<(Round, Micros)>);
 
 impl LeaseRounds {
-    /// A round begins: its heartbeats are sent no earlier than this.
+    /// Notes that a round begins: its heartbeats are sent no earlier than `now`.
     pub(crate) fn begin(&mut self, round: Round, now: Micros) {
         if self.0.len() >= LEASE_ROUNDS_MAX {
             self.0.pop_front();
@@ -57,21 +57,21 @@ impl LeaseRounds {
         self.0.push_back((round, now));
     }
 
-    /// When this round began, where that is remembered.
+    /// When this round began, if that is remembered.
     fn began_at(&self, round: Round) -> Option<Micros> {
         let place = self.0.binary_search_by_key(&round, |(begun, _)| *begun).ok()?;
         Some(self.0[place].1)
     }
 
-    /// How long ago each of them began.
+    /// How long ago each of these rounds began.
     pub(crate) fn ages(&self, now: Micros) -> impl Iterator<Item = (Round, u64)> {
         self.0.iter().map(move |(round, at)| (*round, now.since(*at)))
     }
 }
 
 impl Raft {
-    /// For how long this node, which is about to answer a heartbeat, supports nobody but the sender. `None`
-    /// where it keeps no leases.
+    /// For how long this node, which is about to answer a heartbeat, supports no node but the sender. `None`
+    /// if it keeps no leases.
     pub(crate) fn promise_support(&mut self) -> Option<u64> {
         self.config.lease?;
         let promised_us = self.config.election_timeout_us;
@@ -79,13 +79,13 @@ impl Raft {
         Some(promised_us)
     }
 
-    /// Whether this node is bound to support nobody but the last leader that it heard.
+    /// Whether this node is bound to support no node but the last leader that it heard.
     pub(crate) fn has_promised_support(&self) -> bool {
         self.now < self.promised_until
     }
 
-    /// A member has promised its support, with its answer to this round. What is known of it goes with the
-    /// member: the next life of its id has promised nothing.
+    /// A member has promised its support with its answer to this round. The promise is forgotten when the
+    /// member is removed: the next life of its id has promised nothing.
     pub(crate) fn on_support_promised(&mut self, by: Peer, round: Round, promised_us: u64) {
         let Some(lease) = self.config.lease else { return };
         if let Some(leader) = self.role.leader_mut()
@@ -98,15 +98,15 @@ impl Raft {
     }
 
     /// Whether a read barrier that begins now passes at once: this node leads, an entry of its own term is
-    /// committed, and a majority of the voters is bound to support it. It supports itself: a leader votes for
-    /// nobody.
+    /// committed, and a majority of the voters is bound to support it. A leader always supports itself,
+    /// because it votes for no other node.
     #[must_use]
     pub fn holds_lease(&self) -> bool {
         let Some(leader) = self.role.leader() else { return false };
-        // A barrier that confirms the leadership alone could do without the commit: that nobody else can be
-        // elected follows from the promises (`docs/lease.rst`). But one that passes lets those before it
-        // pass, and they may wait for the commit; and all that it would save is the time between the first
-        // answers to a new leader and its first commit.
+        // A barrier that confirms only the leadership could do without the commit: that no other node can
+        // be elected follows from the promises (`docs/lease.rst`). But a barrier that passes lets those
+        // before it pass, and they may wait for the commit. All that this would save is the time between
+        // the first answers to a new leader and its first commit.
         if leader.lease_rounds.is_none() || leader.first_index > self.commit_index {
             return false;
         }
@@ -115,7 +115,7 @@ impl Raft {
         until.is_some_and(|until| self.now < until)
     }
 
-    /// Gives the lease up, for good in this term: somebody is about to be told to campaign.
+    /// Gives up the lease for the rest of this term: another node is about to be told to campaign.
     pub(crate) fn end_lease(&mut self) {
         if let Some(leader) = self.role.leader_mut() {
             leader.lease_rounds = None;

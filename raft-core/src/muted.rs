@@ -36,8 +36,7 @@ impl Raft {
         }
     }
 
-    /// Until when a leader is named that says no more: two election timeouts, in which another would be
-    /// elected.
+    /// Until when a silent leader is still named: two election timeouts, in which another would be elected.
     fn forget_deadline(&self) -> Micros {
         self.now.plus(self.config.election_timeout_us.saturating_mul(2))
     }

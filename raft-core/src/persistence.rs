@@ -1,7 +1,7 @@
-//! What is being written, and what may be said only once it is (Raft Figure 2: "updated on stable storage
-//! before responding to RPCs").
+//! The writes in progress, and the messages that may be sent only once they are durable (Raft Figure 2:
+//! "updated on stable storage before responding to RPCs").
 //!
-//! During a step the other modules note what changed; at its end everything becomes one [`Write`]. A promise
+//! During a step the other modules note what changed; at its end, all changes become one [`Write`]. A promise
 //! made in that step is withheld until that write, and so every earlier one, is durable. This is the only
 //! module that knows what is durable.
 
@@ -16,7 +16,7 @@ use crate::log::{Log, Snapshot};
 use crate::message::{AppendEntriesResponse, AppendOutcome, Message};
 use crate::types::{LogIndex, Micros, Peer, Term, WriteId};
 
-/// The writes under way and the messages that wait for them.
+/// The writes in progress and the messages that wait for them.
 #[derive(Clone, Debug)]
 pub(crate) struct Persistence {
     /// The last write that was handed out.
@@ -25,15 +25,15 @@ pub(crate) struct Persistence {
     durable: WriteId,
     /// The last write that held a term or a vote.
     hard_state_write: WriteId,
-    /// Up to this index the log, as it is in memory now, is durable.
+    /// Up to this index, the log as it is in memory now is durable.
     durable_index: LogIndex,
     /// Handed out and not yet durable, oldest first.
     in_flight: VecDeque<InFlight>,
-    /// Messages that wait for a write, in the order of the writes.
+    /// Messages that wait for a write, in the order of the writes that they wait for.
     withheld: VecDeque<(WriteId, Peer, Message)>,
-    /// What this step has changed so far.
+    /// The changes of this step so far.
     changes: Changes,
-    /// What this step has promised so far.
+    /// The promises of this step so far.
     promises: Vec<(Peer, Message)>,
 }
 
@@ -41,8 +41,8 @@ pub(crate) struct Persistence {
 struct InFlight {
     id: WriteId,
     issued_at: Micros,
-    /// Up to where the log is durable once this is: lowered by every later truncation, because what was cut
-    /// off and written again is another entry.
+    /// Up to where the log is durable once this write is. Every later truncation lowers it, because what is
+    /// written again after a truncation is another entry.
     last_index: LogIndex,
 }
 
@@ -69,7 +69,7 @@ impl Persistence {
         }
     }
 
-    /// Up to this index the log, as it is in memory now, is durable.
+    /// Up to this index, the log as it is in memory now is durable.
     pub(crate) fn durable_index(&self) -> LogIndex {
         self.durable_index
     }
@@ -93,20 +93,21 @@ impl Persistence {
         self.changes.hard_state = true;
     }
 
-    /// The log has grown; `index` is the first new entry.
+    /// Notes that the log has grown; `index` is the first new entry.
     pub(crate) fn note_append(&mut self, index: LogIndex) {
         let first = self.changes.append_from.map_or(index, |earlier| earlier.min(index));
         self.changes.append_from = Some(first);
     }
 
-    /// The log was cut off; `index` is the first entry that is gone.
+    /// Notes that the log was truncated; `index` is the first entry that was removed.
     pub(crate) fn note_truncation(&mut self, index: LogIndex) {
         let first = self.changes.truncate_from.map_or(index, |earlier| earlier.min(index));
         self.changes.truncate_from = Some(first);
         self.forget_beyond(index.previous().expect("no entry has index 0"));
     }
 
-    /// The log was replaced by a snapshot, except for its part up to `agreed`, which the snapshot includes.
+    /// Notes that the log was replaced with a snapshot. Up to `agreed`, the log and the snapshot are the
+    /// same.
     pub(crate) fn note_restore(&mut self, snapshot: Arc<Snapshot>, agreed: LogIndex) {
         self.changes.truncate_from = Some(snapshot.last_included_index.next());
         self.changes.append_from = None;
@@ -114,12 +115,12 @@ impl Persistence {
         self.forget_beyond(agreed);
     }
 
-    /// A part of the log that is durable was replaced by a snapshot.
+    /// Notes that a durable part of the log was replaced with a snapshot.
     pub(crate) fn note_compaction(&mut self, snapshot: Arc<Snapshot>) {
         self.changes.snapshot = Some(snapshot);
     }
 
-    /// To be sent once all that was written up to the end of this step is durable.
+    /// Sends a message once everything written up to the end of this step is durable.
     pub(crate) fn promise(&mut self, to: Peer, message: Message) {
         self.promises.push((to, message));
     }
@@ -142,7 +143,7 @@ impl Persistence {
         write
     }
 
-    /// The driver says that every write up to `through` is durable.
+    /// The driver reports that every write up to `through` is durable.
     pub(crate) fn on_durable(&mut self, through: WriteId) {
         assert!(through <= self.issued, "write {through} reported durable, {} was the last", self.issued);
         self.durable = self.durable.max(through);
@@ -152,7 +153,7 @@ impl Persistence {
         }
     }
 
-    /// A message that may now be sent.
+    /// The next message that may now be sent.
     pub(crate) fn released(&mut self) -> Option<(Peer, Message)> {
         if self.withheld.front().is_some_and(|(write, ..)| self.is_durable(*write)) {
             self.withheld.pop_front().map(|(_, to, message)| (to, message))
@@ -161,7 +162,8 @@ impl Persistence {
         }
     }
 
-    /// What tells two of these apart, between two steps: writes are counted from the last durable one.
+    /// Feeds a hasher with what tells two of these apart between two steps: writes count by their distance
+    /// from the last durable one.
     pub(crate) fn fingerprint(&self, age: impl Fn(Micros) -> u64, state: &mut impl Hasher) {
         let Persistence {
             issued,
@@ -182,12 +184,12 @@ impl Persistence {
         }
     }
 
-    /// How many writes after the last durable one this is; 0 where it is durable.
+    /// How many writes after the last durable one this is; 0 if it is durable.
     fn distance(&self, write: WriteId) -> u64 {
         write.0.saturating_sub(self.durable.0)
     }
 
-    /// A write failed: nothing that waits will ever be sent.
+    /// A write failed: no withheld message will ever be sent.
     pub(crate) fn fail(&mut self) {
         self.withheld.clear();
         self.promises.clear();
@@ -208,8 +210,8 @@ impl Persistence {
         })
     }
 
-    /// A second promise of the same kind, resting on the same write, replaces the first: a leader that asks
-    /// again and again while our disk stalls must not make the queue grow.
+    /// A second promise of the same kind that waits for the same write replaces the first: a leader that
+    /// repeats its request while this node's disk stalls must not make the queue grow.
     fn withhold(&mut self, to: Peer, message: Message) {
         let same = |(write, other, waiting): &&mut (WriteId, Peer, Message)| {
             *write == self.issued && *other == to && mem::discriminant(waiting) == mem::discriminant(&message)

@@ -1,4 +1,4 @@
-//! What a leader knows of one other member's log (Raft Figure 2: `nextIndex`, `matchIndex`).
+//! What a leader knows about one other member (Raft Figure 2: `nextIndex`, `matchIndex`).
 
 use alloc::collections::VecDeque;
 
@@ -16,31 +16,31 @@ pub(crate) struct Progress {
     pub(crate) state: ProgressState,
     /// When it last answered anything in this term, or when the term began.
     pub(crate) last_heard: Micros,
-    /// The driver has said that its process is gone, and nothing has come from it since.
+    /// The driver has reported that its process is gone, and nothing has been heard from it since.
     pub(crate) is_gone: bool,
     /// The latest round that it has answered.
     pub(crate) acked_round: Round,
-    /// Until when it supports nobody else, by the leader's clock, as far as the leader may rely on it.
+    /// Until when, by the leader's clock, the leader may rely on it to support no other node.
     pub(crate) supports_until: Micros,
 }
 
 /// How entries are sent to a member.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum ProgressState {
-    /// Where the logs agree is not known: one append at a time, and another only after an answer or a
-    /// heartbeat interval.
+    /// It is not known where the logs agree. One append is sent at a time, and the next only after an
+    /// answer or a heartbeat interval.
     Probe {
-        /// Whether one is on its way.
+        /// Whether one is in flight.
         waiting: bool,
     },
     /// The logs agree up to `match_index`: appends follow each other without waiting for answers.
     Replicate {
-        /// The last index of each append that is not answered yet.
+        /// The last index of each append that has not been answered yet.
         in_flight: VecDeque<LogIndex>,
         /// When an answer last moved `match_index`, or the first of these was sent.
         progressed_at: Micros,
     },
-    /// A snapshot is on its way; nothing else is sent before it is answered.
+    /// A snapshot is in flight; nothing else is sent before it is answered.
     Snapshot {
         /// When it was sent.
         sent_at: Micros,
@@ -61,19 +61,20 @@ impl Progress {
         }
     }
 
-    /// It has answered.
+    /// The member has answered.
     pub(crate) fn on_heard(&mut self, now: Micros) {
         self.last_heard = now;
         self.is_gone = false;
     }
 
-    /// Its process is gone: what was on its way is lost.
+    /// The member's process is gone: what was in flight is lost.
     pub(crate) fn on_gone(&mut self) {
         self.is_gone = true;
         self.probe();
     }
 
-    /// Whether it can be expected to answer: it has within `patience_us`, and is not known to be gone.
+    /// Whether the member can be expected to answer: it has answered within `patience_us` and is not known
+    /// to be gone.
     pub(crate) fn is_responsive(&self, now: Micros, patience_us: u64) -> bool {
         !self.is_gone && now.since(self.last_heard) < patience_us
     }
@@ -124,10 +125,11 @@ impl Progress {
         }
     }
 
-    /// The member refused an append after `prev_log_index`; at the latest, it may agree at `agree_at_most`.
-    /// False where the answer is an old one.
+    /// The member rejected an append after `prev_log_index`; the logs agree at `agree_at_most` at the latest.
+    /// False if the answer is stale.
     pub(crate) fn on_rejected(&mut self, prev_log_index: LogIndex, agree_at_most: LogIndex) -> bool {
-        // What was matched stays matched: a follower does not lose it, and an answer that says so is old.
+        // What matched once stays matched: a follower does not lose it, and an answer to the contrary is
+        // stale.
         let stale = prev_log_index <= self.match_index
             || match &self.state {
                 ProgressState::Replicate { .. } => false,
@@ -144,13 +146,13 @@ impl Progress {
         true
     }
 
-    /// What was on its way may be lost: find out anew.
+    /// What was in flight may be lost: finds out again where the logs agree.
     pub(crate) fn probe(&mut self) {
         self.next_index = self.match_index.next();
         self.state = ProgressState::Probe { waiting: false };
     }
 
-    /// A heartbeat interval has passed: what has gone unanswered for `patience_us` is taken for lost.
+    /// A heartbeat interval has passed: what has been unanswered for `patience_us` is taken for lost.
     pub(crate) fn on_tick(&mut self, now: Micros, patience_us: u64) {
         match &mut self.state {
             ProgressState::Probe { waiting } => *waiting = false,
