@@ -1,7 +1,7 @@
-//! Who leads: timeouts, campaigns, and what becomes of winners and losers (Raft §5.2, dissertation §9.6).
+//! Elections: timeouts, campaigns, and how winners and losers continue (Raft §5.2, dissertation §9.6).
 //!
-//! A node first asks whether it could win ([`PreVote`]); only then it enters a new term and asks for votes.
-//! So a node that is cut off, or was removed, never drives the others' terms up.
+//! A node first asks whether it could win ([`PreVote`]), and only then enters a new term and asks for
+//! votes. So a node that is cut off, or was removed, never drives up the terms of the others.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -15,14 +15,14 @@ use crate::roles::{Candidate, CatchUp, Follower, Leader, Pace, PreCandidate, Rol
 use crate::thrift::Thrift;
 use crate::types::{Micros, NodeId, Peer, Round, Term};
 
-/// After a leader's process is gone, its voters campaign one after the other, this fraction of a heartbeat
+/// When a leader's process is gone, its voters campaign one after the other, this fraction of a heartbeat
 /// interval apart, so that they do not split the vote.
 const STAGGER_PER_HEARTBEAT: u64 = 4;
 
 impl Raft {
-    /// How long a node that was just started waits. A voter that is alone waits for nobody, but for the end
-    /// of what it may have promised; for the others a pre-vote does no harm where a leader is alive, and
-    /// where none is, the cluster is waiting.
+    /// How long a node that was just started waits. A voter that is alone waits only until what it may have
+    /// promised has ended. The others do not wait for a whole election timeout: a pre-vote does no harm if a
+    /// leader is alive, and if none is, the cluster is waiting.
     pub(crate) fn first_election_deadline(&mut self) -> Micros {
         if self.is_voter() && self.log.membership().quorum() == 1 {
             return self.promised_until;
@@ -53,7 +53,7 @@ impl Raft {
             self.persistence.note_hard_state();
         }
         let election_deadline = match &self.role {
-            // Only a leader's word or a vote given puts off an election (Raft §5.2).
+            // Only a message from a leader or a vote granted puts off an election (Raft §5.2).
             RoleState::Follower(follower) => follower.election_deadline,
             RoleState::PreCandidate(_)
             | RoleState::Candidate(_)
@@ -83,9 +83,9 @@ impl Raft {
         });
     }
 
-    /// Where this node, which leads or follows, is woken so late that it was not running for a while, with
-    /// everything else perhaps, that nothing was heard says nothing: it waits for two heartbeat intervals
-    /// more. Once, or a node that always is late would never act.
+    /// If this node, which leads or follows, is woken so late that it was not running for a while, and
+    /// perhaps the others were not either, its not having heard anything means nothing: it waits for two
+    /// more heartbeat intervals. It does so once, or a node that is always late would never act.
     pub(crate) fn excuse_silence(&mut self, deadline: Micros) {
         let late = self.now.since(deadline) >= self.config.heartbeat_interval_us;
         if late && self.grace_until.is_none() && self.known_leader().is_some() {
@@ -93,12 +93,12 @@ impl Raft {
         }
     }
 
-    /// Whether a silence means nothing now.
+    /// Whether silence means nothing now.
     pub(crate) fn is_excused(&self) -> bool {
         self.grace_until.is_some_and(|until| self.now < until)
     }
 
-    /// Gives a leader that was not heard, because nobody was listening, the time to assert itself.
+    /// Gives the leader time to be heard: this node was not running, and so could not hear it.
     pub(crate) fn listen_again(&mut self) {
         if let (RoleState::Follower(follower), Some(until)) = (&mut self.role, self.grace_until) {
             follower.election_deadline = until;
@@ -189,7 +189,7 @@ impl Raft {
         }
     }
 
-    /// A process is gone. Where it led, its voters need not sit out their timeouts.
+    /// A process is gone. If it led, its voters need not wait for their election timeouts.
     pub(crate) fn on_peer_unreachable(&mut self, peer: NodeId) {
         match &mut self.role {
             RoleState::Leader(leader) => {
@@ -200,7 +200,7 @@ impl Raft {
             }
             RoleState::Follower(follower) if follower.leader.is_some_and(|l| l.id == peer) => {
                 let refused = follower.refused_pre_vote.take();
-                // Who has promised its support is bound by it, even where the leader is most likely gone.
+                // A promise of support binds, even if the leader is most likely gone.
                 let free = self.now.max(self.promised_until);
                 let election_deadline = free.plus(self.stagger() * self.rank_without(peer));
                 let until = free.plus(self.config.election_timeout_us);
@@ -252,14 +252,14 @@ impl Raft {
         }
     }
 
-    /// Enters the next term, votes for itself and asks the others to (Raft §5.2), who write their votes while
-    /// it writes its own. The request names its log, so that is durable first: after a crash it could
-    /// otherwise campaign again in the same term with a shorter one, and count votes that were granted to the
-    /// longer. Its own vote need only be durable before it counts, and before this node leads
-    /// (`lead_if_elected`).
+    /// Enters the next term, votes for itself, and asks the others for their votes (Raft §5.2), which they
+    /// write while this node writes its own. The request holds the end of its log, so the log must be
+    /// durable first: otherwise, after a crash, it could campaign again in the same term with a shorter log
+    /// and count votes that were granted to the longer one. Its own vote need only be durable before it
+    /// counts, and before this node leads (`lead_if_elected`).
     ///
-    /// Where the leader itself handed over, the request waits for that vote, too: it ends the leader's rule,
-    /// which goes on meanwhile, and for good where this node's disk does not answer.
+    /// If the leader handed over, the request also waits for that vote. The request deposes the leader, which
+    /// leads on until then, and leads on for good if this node's disk never answers.
     pub(crate) fn campaign(&mut self, reason: CampaignReason) {
         let (now, until) = (self.now, self.promised_until);
         let free = reason == CampaignReason::LeadershipTransfer || until <= now;
@@ -294,9 +294,9 @@ impl Raft {
         self.lead_if_elected();
     }
 
-    /// Becomes leader once a majority has voted for this node, and its own vote is durable even where it does
-    /// not count: after a crash it would not know that it led in this term, and could vote for another leader
-    /// of it.
+    /// Becomes leader once a majority has voted for this node and its own vote is durable, even if that vote
+    /// does not count: after a crash the node would not know that it led in this term, and could vote for
+    /// another leader of the same term.
     pub(crate) fn lead_if_elected(&mut self) {
         let RoleState::Candidate(Candidate { votes, .. }) = &self.role else { return };
         if self.persistence.is_hard_state_durable() && self.is_majority(votes) {
@@ -308,7 +308,7 @@ impl Raft {
     fn become_leader(&mut self) {
         let first_index = self.log.last_index().next();
         let me = self.config.me.id;
-        // A majority has just been heard.
+        // A majority has just been heard from.
         self.grace_until = None;
         let others = self.log.membership().members.keys().filter(|id| **id != me);
         let progress: BTreeMap<_, _> = others.map(|id| (*id, Progress::new(first_index, self.now))).collect();
@@ -336,9 +336,10 @@ impl Raft {
         self.votes_in(self.log.membership())
     }
 
-    /// Whether this node may campaign. One whose removal is not known to be committed may, without counting
-    /// itself: the entry that removes it may be nowhere else (dissertation §4.2.2). The membership before the
-    /// latest decides, not the one at the commit index, which begins anew at the snapshot after a restart.
+    /// Whether this node may campaign. A node whose removal is not known to be committed may, without
+    /// counting itself: no other node may have the entry that removes it (dissertation §4.2.2). The
+    /// membership before the latest decides, not the one at the commit index, because the commit index is
+    /// back at the snapshot after a restart.
     pub(crate) fn may_campaign(&self) -> bool {
         let uncommitted = self.log.membership_index() > self.commit_index;
         self.is_voter() || (uncommitted && self.votes_in(self.log.previous_membership()))
@@ -365,7 +366,7 @@ impl Raft {
         (self.config.heartbeat_interval_us / STAGGER_PER_HEARTBEAT).max(1)
     }
 
-    /// How many voters with a smaller id are left when `gone` is not there.
+    /// How many voters have a smaller id than this node, not counting `gone`.
     fn rank_without(&self, gone: NodeId) -> u64 {
         let me = self.config.me.id;
         let before = self.log.membership().voters().filter(|id| *id != gone && *id < me).count();

@@ -1,4 +1,4 @@
-//! Handing leadership over, and the TimeoutNow RPC (dissertation §3.10).
+//! Leadership transfer and the TimeoutNow RPC (dissertation §3.10).
 //!
 //! A leader hands over when it is told to, when its disk stalls or fails, and when it has removed itself.
 
@@ -9,7 +9,7 @@ use crate::roles::{Follower, RoleState, Transfer};
 use crate::types::{NodeId, Peer};
 
 impl Raft {
-    /// Begins a hand-over. A second request changes the target, not the deadline.
+    /// Begins a transfer. A second request changes the target, not the deadline.
     pub(crate) fn on_transfer_leadership(&mut self, to: Option<NodeId>) {
         let target = self.transfer_target(to);
         let deadline = self.now.plus(self.config.election_timeout_us);
@@ -23,7 +23,7 @@ impl Raft {
         self.continue_transfer();
     }
 
-    /// Tells the target to campaign, once its log is the same as this one.
+    /// Tells the target to campaign once its log matches this node's.
     pub(crate) fn continue_transfer(&mut self) {
         let Some(leader) = self.role.leader() else { return };
         let Some(Transfer { target, .. }) = leader.transfer else { return };
@@ -36,7 +36,7 @@ impl Raft {
         }
     }
 
-    /// Gives a hand-over up that has taken an election timeout: the target may be gone.
+    /// Gives up a transfer that has taken an election timeout: the target may be gone.
     pub(crate) fn abort_late_transfer(&mut self) {
         let now = self.now;
         if let Some(leader) = self.role.leader_mut()
@@ -75,7 +75,7 @@ impl Raft {
         }
     }
 
-    /// Receiver: campaigns at once, without a pre-vote; the leader itself wishes it.
+    /// Receiver: campaigns at once, without a pre-vote, because the leader asks for it.
     pub(crate) fn on_timeout_now(&mut self, from: Peer, _: TimeoutNow) {
         let follows = self.role.followed().is_none_or(|leader| leader == from);
         let elected = matches!(self.role, RoleState::Candidate(_) | RoleState::Leader(_));
@@ -84,7 +84,7 @@ impl Raft {
         }
     }
 
-    /// A leader that has just removed itself lets another take over (dissertation §4.2.2).
+    /// A leader that has just removed itself lets another node take over (dissertation §4.2.2).
     pub(crate) fn step_down_removed(&mut self) {
         self.tell_best_to_campaign();
         self.lose_proposals();
@@ -92,7 +92,7 @@ impl Raft {
         self.role = RoleState::Follower(Follower::waiting(self.now, deadline));
     }
 
-    /// Tells whoever has most of the log to campaign, though it may not have everything.
+    /// Tells the voter that has most of the log, which may not be all of it, to campaign.
     pub(crate) fn tell_best_to_campaign(&mut self) {
         let term = self.hard_state.current_term;
         if let Some(target) = self.transfer_target(None) {
@@ -100,8 +100,8 @@ impl Raft {
         }
     }
 
-    /// Who can take over: the voter that is asked for, or else the one of those heard lately that has most of
-    /// the log; of several, the one with the smallest id.
+    /// The voter that can take over: `to` if it is given, otherwise the one that has most of the log among
+    /// those heard within an election timeout, and of several, the one with the smallest id.
     fn transfer_target(&self, to: Option<NodeId>) -> Option<Peer> {
         let leader = self.role.leader()?;
         let membership = self.log.membership();

@@ -1,4 +1,5 @@
-//! The pre-vote RPC (dissertation §9.6): would you vote for me? Nothing is promised and nothing changes.
+//! The pre-vote RPC (dissertation §9.6), which asks whether a vote would be granted. It promises nothing and
+//! changes no term.
 
 use crate::message::{Message, PreVote, PreVoteResponse};
 use crate::raft::Raft;
@@ -58,7 +59,7 @@ impl Raft {
         }
     }
 
-    /// Sender: counts.
+    /// Sender: counts the grants.
     pub(crate) fn on_pre_vote_response(&mut self, from: Peer, m: PreVoteResponse) {
         let asked = self.hard_state.current_term.next();
         if let RoleState::PreCandidate(candidate) = &mut self.role

@@ -1,4 +1,5 @@
-//! What a leader is asked to append: commands (Raft §5.3) and changes of membership (dissertation §4).
+//! Proposals, which a leader is asked to append: commands (Raft §5.3) and changes of membership (dissertation
+//! §4).
 
 use alloc::sync::Arc;
 
@@ -38,9 +39,10 @@ impl Raft {
         }
     }
 
-    /// Makes a learner a voter as soon as it has all that was committed when the current round began
-    /// (dissertation §4.2.1), and its own addition: it then lacks no more than an election timeout's worth of
-    /// entries, and cannot hold up a commit for long. One at a time, as every change.
+    /// Makes a learner a voter as soon as it has everything that was committed when the current round of
+    /// catching up began (dissertation §4.2.1), and the entry that added it. It then lacks no more than an
+    /// election timeout's worth of entries, and cannot hold up a commit for long. One learner at a time, like
+    /// every change.
     pub(crate) fn promote_learners(&mut self) {
         let Some(leader) = self.role.leader() else { return };
         if leader.transfer.is_some() {
@@ -60,7 +62,7 @@ impl Raft {
         }
     }
 
-    /// Begins the next round of catching up, where the last one has had its time.
+    /// Begins the next round of catching up once the last one has lasted an election timeout.
     pub(crate) fn begin_catch_up_round(&mut self) {
         let Some(leader) = self.role.leader_mut() else { return };
         if self.now.since(leader.catch_up.began_at) >= self.config.election_timeout_us {
@@ -68,7 +70,7 @@ impl Raft {
         }
     }
 
-    /// The membership after one step, where a step may be taken now: not before the last one is committed
+    /// The membership after one change, if a change is allowed now: not before the last one is committed
     /// (dissertation §4.1), nor before an entry of this leader's own term is (raft-dev, July 2015: otherwise
     /// two leaders could each count on a majority that does not overlap with the other's).
     fn membership_after(&self, change: &MembershipChange) -> Result<Option<Membership>, ChangeRefused> {
@@ -106,7 +108,7 @@ impl Raft {
         }
     }
 
-    /// A new membership holds from the moment that it is in the log (dissertation §4.1).
+    /// A new membership takes effect as soon as it is in the log (dissertation §4.1).
     fn adopt_membership(&mut self) {
         let now = self.now;
         let next_index = self.log.last_index().next();
@@ -129,7 +131,7 @@ impl Raft {
         }
     }
 
-    /// Whether a command that is proposed now would be appended.
+    /// Whether a command proposed now would be appended.
     #[must_use]
     pub fn accepts_proposals(&self) -> bool {
         self.check_acceptance().is_ok()
@@ -143,7 +145,7 @@ impl Raft {
         if waiting < UNCOMMITTED_ENTRIES_MAX { Ok(()) } else { Err(ProposalOutcome::Busy) }
     }
 
-    /// What a leader that leads no more has appended is committed by another, or never.
+    /// A node stops leading: what it has appended is committed by another leader, or never.
     pub(crate) fn lose_proposals(&mut self) {
         let Some(leader) = self.role.leader_mut() else { return };
         for (_, proposal) in core::mem::take(&mut leader.proposals) {
@@ -151,7 +153,7 @@ impl Raft {
         }
     }
 
-    /// What is committed by now.
+    /// Reports the proposals that are committed by now.
     pub(crate) fn conclude_proposals(&mut self) {
         let commit_index = self.commit_index;
         while let Some(leader) = self.role.leader_mut()

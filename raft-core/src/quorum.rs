@@ -29,9 +29,10 @@ impl Raft {
     }
 }
 
-/// The largest value that at least `quorum` of `values` reach; `None` where there are fewer than `quorum`.
+/// The largest value that at least `quorum` of `values` reach; `None` if there are fewer than `quorum`
+/// values.
 ///
-/// Quadratic in the number of voters, of which there are a handful, and without a list of its own: it runs
+/// It takes quadratic time in the number of voters, which is small, and allocates nothing, because it runs
 /// for every acknowledgement.
 fn quorum_max<T: Ord>(values: impl Iterator<Item = T> + Clone, quorum: usize) -> Option<T> {
     let reached = |value: &T| values.clone().filter(|other| other >= value).count() >= quorum;

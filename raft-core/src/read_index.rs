@@ -1,10 +1,10 @@
 //! Read barriers (ReadIndex, dissertation §6.4).
 //!
 //! A barrier passes when a majority has answered a round of heartbeats that began after the barrier did.
-//! Then, at some moment in between, no newer leader had been elected: each of the majority was still in this
-//! term when it answered. Where it is to confirm the commit index too, it also waits until an entry of this
-//! leader's own term is committed, because before that a leader does not know what is. A leader that holds a
-//! lease has that confirmation beforehand.
+//! Then no newer leader had been elected at some moment in between: each node of the majority was still in
+//! this term when it answered. A barrier that also confirms the commit index waits until an entry of this
+//! leader's own term is committed, because before that a leader does not know what is committed. A leader
+//! that holds a lease needs no round.
 
 use crate::config::BARRIERS_MAX;
 use crate::heartbeat::Recipients;
@@ -34,7 +34,7 @@ impl Raft {
         self.pass_barriers();
     }
 
-    /// Lets pass whatever a majority has confirmed.
+    /// Lets the barriers pass that a majority has confirmed.
     pub(crate) fn pass_barriers(&mut self) {
         let Some(confirmed) = self.confirmed_round() else { return };
         let commit_index = self.commit_index;
@@ -61,8 +61,8 @@ impl Raft {
         self.outputs.push_back(Output::BarrierPassed(latest));
     }
 
-    /// The latest round that a majority of the voters has answered; a leader that votes answers its own at
-    /// once.
+    /// The latest round that a majority of the voters has answered. A leader that votes has answered its own
+    /// latest round.
     fn confirmed_round(&self) -> Option<Round> {
         let leader = self.role.leader()?;
         self.reached_by_majority(self.log.membership(), leader.round, |p| p.acked_round)

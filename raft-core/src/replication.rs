@@ -1,4 +1,4 @@
-//! The leader's side of the log: sending it, and finding out what is committed (Raft §5.3, §5.4.2).
+//! Log replication on the leader: it sends the log and finds out what is committed (Raft §5.3, §5.4.2).
 
 use crate::io::DropReason;
 use crate::log::{Entry, Payload};
@@ -19,20 +19,20 @@ impl Raft {
         index
     }
 
-    /// Sends every member what it lacks.
+    /// Sends every member the entries that it lacks.
     pub(crate) fn replicate_to_all(&mut self) {
         for id in self.progress_ids() {
             self.replicate_to(id);
         }
     }
 
-    /// Sends one member what it lacks, as much as may be on its way at once.
+    /// Sends one member the entries that it lacks, as many as may be in flight at once.
     pub(crate) fn replicate_to(&mut self, id: NodeId) {
         while self.replicate_once(id) {}
     }
 
-    /// Sends one append or snapshot, where one is to be sent now. Whether another may follow at once: nothing
-    /// follows a snapshot before it is answered.
+    /// Sends one append or snapshot, if one is to be sent now. Returns whether another may follow at once:
+    /// nothing follows a snapshot before it is answered.
     fn replicate_once(&mut self, id: NodeId) -> bool {
         let now = self.now;
         let Some(leader) = self.role.leader_mut() else { return false };
@@ -63,7 +63,7 @@ impl Raft {
     pub(crate) fn on_matched(&mut self, from: Peer, match_index: LogIndex) {
         let now = self.now;
         let last = self.log.last_index();
-        // No sound node acknowledges what was never sent; only a leader can tell what is too much.
+        // No sound node acknowledges what was never sent; only a leader knows what was sent.
         let Some(leader) = self.role.leader_mut() else { return };
         if match_index > last {
             self.drop_message(from, DropReason::AcknowledgedTooMuch);
@@ -80,8 +80,8 @@ impl Raft {
         }
     }
 
-    /// Commits what a majority of the voters holds durably, if it is of this term (§5.4.2); everything before
-    /// it is committed with it. This node counts itself only as far as its own disk has come.
+    /// Commits the last entry that is durable on a majority of the voters, if it is of this term (§5.4.2),
+    /// and every entry before it. This node counts itself only up to what is durable on its own disk.
     pub(crate) fn advance_commit_index(&mut self) {
         let durable_here = self.persistence.durable_index();
         let durable = self.reached_by_majority(self.log.membership(), durable_here, |p| p.match_index);
@@ -93,7 +93,7 @@ impl Raft {
         }
     }
 
-    /// Sends again, at the next opportunity, what has gone unanswered for too long.
+    /// Lets what has been unanswered for too long be sent again at the next opportunity.
     pub(crate) fn expect_answers(&mut self) {
         let patience_us = self.config.heartbeat_interval_us.saturating_mul(PATIENCE_HEARTBEATS);
         let Some(leader) = self.role.leader_mut() else { return };

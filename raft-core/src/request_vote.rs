@@ -6,9 +6,9 @@ use crate::roles::{Follower, RoleState};
 use crate::types::Peer;
 
 impl Raft {
-    /// Receiver: one vote a term, to whoever asks first with a log that is up to date. Whether this node
-    /// counts itself as a voter does not matter: the candidate may know of a promotion that has not arrived
-    /// here.
+    /// Receiver. Grants one vote a term, to the first candidate that asks with a log that is up to date. It
+    /// does not matter whether this node counts itself as a voter: the candidate may know of a promotion
+    /// that has not arrived here.
     pub(crate) fn on_request_vote(&mut self, from: Peer, m: RequestVote) {
         let free = self.hard_state.voted_for.is_none_or(|voted_for| voted_for == from);
         let vote_granted = free && self.log.is_up_to_date(m.last_log_index, m.last_log_term);
@@ -32,7 +32,7 @@ impl Raft {
         }
     }
 
-    /// Sender: counts.
+    /// Sender: counts the votes.
     pub(crate) fn on_request_vote_response(&mut self, from: Peer, m: RequestVoteResponse) {
         let RoleState::Candidate(candidate) = &mut self.role else { return };
         if m.vote_granted {
@@ -43,7 +43,7 @@ impl Raft {
         }
     }
 
-    /// Who has just voted gives its candidate time to win (Raft §5.2).
+    /// A node that has just voted gives its candidate time to win (Raft §5.2).
     fn put_off_election(&mut self) {
         let election_deadline = self.random_election_deadline();
         match &mut self.role {
@@ -51,7 +51,7 @@ impl Raft {
             RoleState::PreCandidate(_) => {
                 self.role = RoleState::Follower(Follower::waiting(self.now, election_deadline));
             }
-            // These have voted for themselves in this term, and nobody else is them.
+            // These have voted for themselves in this term, so they do not vote for another node.
             RoleState::Candidate(_) | RoleState::Leader(_) | RoleState::Muted(_) => {}
         }
     }

@@ -1,6 +1,6 @@
-//! The only randomness there is: when to campaign (Raft §5.2). Safety does not lean on it.
+//! The only source of randomness: it decides when to campaign (Raft §5.2). Safety does not depend on it.
 //!
-//! Public, because whoever drives, simulates or tests nodes needs numbers from seeds as well.
+//! Public, because drivers, simulators and tests need numbers from seeds as well.
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, and the same on every machine.
 #[derive(Clone, Debug)]
@@ -24,9 +24,9 @@ impl SplitMix64 {
         z ^ (z >> 31)
     }
 
-    /// A number from 0 up to and excluding `bound`; 0 where `bound` is 0.
+    /// A number from 0 up to but excluding `bound`; 0 if `bound` is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        // The bias of the remainder is below 2^-40 for the bounds in use, and nothing rests on fairness.
+        // The bias of the remainder is below 2^-40 for the bounds in use, and nothing depends on fairness.
         self.any().checked_rem(bound).unwrap_or(0)
     }
 }

@@ -1,4 +1,4 @@
-//! What a node is, and exactly what it knows as such: a follower has no votes, a candidate no progress.
+//! The role of a node, with exactly the data of that role: a follower has no votes, a candidate no progress.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -21,16 +21,16 @@ pub(crate) enum RoleState {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Follower {
-    /// Whom it follows in this term.
+    /// The leader that it follows in this term.
     pub(crate) leader: Option<Peer>,
     /// When it last heard from that leader.
     pub(crate) last_heard: Micros,
     /// When it campaigns.
     pub(crate) election_deadline: Micros,
-    /// How soon it asks again if nobody decides.
+    /// How soon it asks again if its pre-vote is not decided.
     pub(crate) pace: Pace,
-    /// Whom it has refused a pre-vote only because it heard this leader: they may have lost it a moment
-    /// earlier.
+    /// The last node to which it has refused a pre-vote only because it heard this leader: that node may have
+    /// lost the leader a moment earlier.
     pub(crate) refused_pre_vote: Option<(Peer, PreVote)>,
 }
 
@@ -44,22 +44,22 @@ pub(crate) struct PreCandidate {
     pub(crate) retry_deadline: Micros,
 }
 
-/// How soon a pre-vote that nobody decided is repeated.
+/// How soon an undecided pre-vote is repeated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Pace {
     /// After an election timeout.
     Patient,
-    /// The leader's process is gone, as the others are about to find out: in a moment. If they have not by
-    /// then, it was only this node that lost it, or there is no majority.
+    /// In a moment: the leader's process is gone, and the others are about to find out. If they have not
+    /// found out by `until`, only this node lost the leader, or there is no majority.
     Quick {
-        /// From when on it is as patient as ever.
+        /// From this moment on it is patient again.
         until: Micros,
     },
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
-    /// Who has voted for it; itself only once its vote is durable.
+    /// The nodes that have voted for it; itself only once its own vote is durable.
     pub(crate) votes: BTreeSet<NodeId>,
     /// Why it campaigns.
     pub(crate) reason: CampaignReason,
@@ -75,22 +75,23 @@ pub(crate) struct Candidate {
 pub(crate) struct Leader {
     /// Every other member.
     pub(crate) progress: BTreeMap<NodeId, Progress>,
-    /// The first entry of its term: before it is committed, nothing is known to be (Raft §8).
+    /// The index of the first entry of its term. Until that entry is committed, the leader does not know what
+    /// is committed (Raft §8).
     pub(crate) first_index: LogIndex,
-    /// When it asserts itself next.
+    /// When it sends the next heartbeats.
     pub(crate) heartbeat_deadline: Micros,
     /// The latest round of heartbeats.
     pub(crate) round: Round,
     /// Barriers that have not passed; oldest first.
     pub(crate) barriers: VecDeque<Barrier>,
-    /// Whom the rounds of barriers ask.
+    /// Which voters the rounds of barriers ask.
     pub(crate) thrift: Thrift,
     /// Proposals that are not committed, each with its index; oldest first.
     pub(crate) proposals: VecDeque<(LogIndex, ProposalId)>,
-    /// The hand-over under way.
+    /// The transfer of leadership in progress.
     pub(crate) transfer: Option<Transfer>,
-    /// When its latest rounds began, which a lease counts from; `None` where leases are not kept, or not any
-    /// more in this term.
+    /// When its latest rounds began, from which a lease is counted; `None` if leases are not kept, or no
+    /// longer in this term.
     pub(crate) lease_rounds: Option<LeaseRounds>,
     /// The first index that was committed and not durable here, and since when that is so; `None` if this disk
     /// has all that is committed.
@@ -109,13 +110,13 @@ pub(crate) struct Barrier {
     pub(crate) round: Round,
     pub(crate) began_at: Micros,
     pub(crate) confirms: Confirmation,
-    /// Who has been asked to answer it by now.
+    /// The voters that have been asked to answer it by now.
     pub(crate) asked: Audience,
 }
 
-/// A round of catching up (dissertation §4.2.1), the same one for every learner: what was committed when it
-/// began. What is committed now would be a goal that moves: under a steady load, a learner is always a moment
-/// behind.
+/// A round of catching up (dissertation §4.2.1), the same for every learner. Its goal is what was committed
+/// when the round began. What is committed now would be a moving goal: under a steady load, a learner is
+/// always a moment behind.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CatchUp {
     pub(crate) index: LogIndex,
@@ -133,7 +134,7 @@ pub(crate) struct Transfer {
 #[derive(Clone, Debug)]
 pub(crate) struct Muted {
     pub(crate) leader: Option<Peer>,
-    /// When a leader that says no more is no longer named to clients.
+    /// When a leader that is silent is no longer named to clients.
     pub(crate) forget_deadline: Micros,
 }
 
@@ -158,7 +159,7 @@ impl RoleState {
         if let RoleState::Leader(leader) = self { Some(leader) } else { None }
     }
 
-    /// Whom this node follows; a leader follows nobody.
+    /// The leader that this node follows; `None` for a leader.
     pub(crate) fn followed(&self) -> Option<Peer> {
         match self {
             RoleState::Follower(Follower { leader, .. }) | RoleState::Muted(Muted { leader, .. }) => *leader,
@@ -179,7 +180,7 @@ impl Leader {
 }
 
 impl Follower {
-    /// One that knows no leader.
+    /// A follower that knows no leader.
     pub(crate) fn waiting(now: Micros, election_deadline: Micros) -> Follower {
         Follower {
             leader: None,

@@ -1,14 +1,15 @@
-//! Thrifty rounds: where the driver wishes it, a round asks no more voters than a majority takes, as a
-//! thrifty leader of EPaxos does (Moraru, Andersen and Kaminsky, SOSP 2013). Whoever is not asked need not
-//! wake up, and under load that is most of what a round costs.
+//! Thrifty rounds: if the driver asks for it, a round goes to no more voters than a majority takes, as with
+//! a thrifty leader of EPaxos (Moraru, Andersen and Kaminsky, SOSP 2013). A voter that is not asked need
+//! not wake up, and under load that is most of the cost of a round.
 //!
-//! The voters that answered first are asked. Who they are is found out anew after each heartbeat, which goes
-//! to everybody as ever: elections, check-quorum and leases rest on that. A round that they do not answer
-//! soon is asked of everybody (a hedged request: Dean and Barroso, *The Tail at Scale*, CACM 2013), so that a
-//! slow voter delays a barrier by a fraction of a heartbeat interval, and a voter whose process is gone by
-//! nothing.
+//! The voters that answered first are asked. They are chosen again after each heartbeat, which still goes
+//! to every member: elections, check-quorum and leases depend on that. A round that the chosen voters do
+//! not answer soon is sent to every voter (a hedged request: Dean and Barroso, *The Tail at Scale*, CACM
+//! 2013). So a slow voter delays a barrier by a fraction of a heartbeat interval, and a voter whose process
+//! is known to be gone does not delay it.
 //!
-//! Safety does not rest on any of this: a barrier passes when a majority has answered, whoever was asked.
+//! Safety does not depend on any of this: a barrier passes when a majority has answered, whichever voters
+//! were asked.
 
 use alloc::vec::Vec;
 
@@ -18,17 +19,17 @@ use crate::raft::Raft;
 use crate::roles::Leader;
 use crate::types::{Micros, NodeId, Round};
 
-/// A round that has gone unanswered for this fraction of a heartbeat interval is asked of everybody. Where
-/// answers always take longer, because nodes are far apart, every round asks everybody.
+/// A round that has been unanswered for this fraction of a heartbeat interval is sent to every voter. If
+/// answers always take longer, because nodes are far apart, every round asks every voter.
 const HEDGE_PER_HEARTBEAT: u64 = 64;
 
-/// Whom a thrifty round asks.
+/// Which voters a thrifty round asks.
 #[derive(Clone, Hash, Debug, Default)]
 pub(crate) struct Thrift {
-    /// The voters that answered first; with the leader they are a majority. Nobody: everybody is asked.
+    /// The voters that answered first; with the leader they are a majority. If empty, every voter is asked.
     quickest: Vec<NodeId>,
-    /// As long as nobody is chosen: every round after this one has asked everybody, so its answers tell who
-    /// is quick.
+    /// As long as none are chosen, every round after this one has asked every voter, so its answers show
+    /// which voters are quick.
     choose_after: Round,
 }
 
@@ -37,21 +38,21 @@ impl Thrift {
         !self.quickest.is_empty()
     }
 
-    /// Whether it asks this voter.
+    /// Whether this voter is asked.
     pub(crate) fn asks(&self, id: NodeId) -> bool {
         self.quickest.contains(&id)
     }
 }
 
 impl Leader {
-    /// When the oldest round that has not asked everybody is to be hedged.
+    /// When the oldest round that has not asked every voter is to be hedged.
     pub(crate) fn hedge_deadline(&self, hedge_us: u64) -> Option<Micros> {
         let oldest = self.barriers.iter().find(|barrier| barrier.asked == Audience::QuickestMajority)?;
         Some(oldest.began_at.plus(hedge_us))
     }
 
-    /// Begins to find out who is quick now: the current round is asked of everybody, and those that follow
-    /// until it is known.
+    /// Begins to choose again: the current round, and those that follow until the choice is made, ask every
+    /// voter.
     pub(crate) fn choose_anew(&mut self) {
         self.thrift.quickest.clear();
         self.thrift.choose_after = self.round;
@@ -62,13 +63,13 @@ impl Leader {
 }
 
 impl Raft {
-    /// For how long a round may go unanswered before it is hedged.
+    /// For how long a round may be unanswered before it is hedged.
     pub(crate) fn hedge_us(&self) -> u64 {
         (self.config.heartbeat_interval_us / HEDGE_PER_HEARTBEAT).max(1)
     }
 
-    /// Those who were asked may not answer, or not be enough any more: asks everybody, if anything waits for
-    /// them.
+    /// The voters that were asked may not answer, or may no longer be enough: asks every voter, if a barrier
+    /// waits for them.
     pub(crate) fn ask_everybody(&mut self) {
         let Some(leader) = self.role.leader_mut() else { return };
         let waits_for_few = leader.barriers.iter().any(|barrier| barrier.asked == Audience::QuickestMajority);
@@ -78,8 +79,8 @@ impl Raft {
         }
     }
 
-    /// A majority has answered `round`; what waited for it has waited since `began_at`. Where that is not
-    /// long, and everybody was asked, those who answered are asked from now on.
+    /// A majority has answered `round`, for which a barrier has waited since `began_at`. If that is not long
+    /// ago, and every voter was asked, the voters that answered are asked from now on.
     pub(crate) fn choose_quickest(&mut self, round: Round, began_at: Micros) {
         let Some(Leader { thrift, .. }) = self.role.leader() else { return };
         let is_quick = self.now.since(began_at) < self.hedge_us();
