@@ -125,6 +125,13 @@ pub enum StoreError {
         path: PathBuf,
         /// The signal that killed it.
         signal: i32,
+        /// What it said last, where it said anything.
+        last_line: Option<String>,
+    },
+    /// The process that checked the store was ended by a signal that somebody sent.
+    CheckEnded {
+        /// Which signal.
+        signal: i32,
     },
     /// The process that checked the store found fault with it.
     CheckFailed {
@@ -351,11 +358,17 @@ impl StoreError {
             StoreError::Damaged { path, place, reason } => {
                 write!(f, "the store at {} is damaged: {place}: {reason}", path.display())
             }
-            StoreError::CheckDied { path, signal } => write!(
-                f,
-                "the store at {} is damaged: the process that checked it was killed by signal {signal}",
-                path.display()
-            ),
+            StoreError::CheckDied { path, signal, last_line } => {
+                write!(
+                    f,
+                    "the store at {} is damaged: the process that checked it was killed by signal {signal}",
+                    path.display()
+                )?;
+                last_line.as_ref().map_or(Ok(()), |line| write!(f, " ({line})"))
+            }
+            StoreError::CheckEnded { signal } => {
+                write!(f, "the store's check was ended by signal {signal}")
+            }
             StoreError::CheckFailed { finding } => f.write_str(finding),
             StoreError::CheckNotRun { reason } => write!(f, "the store's check could not be run: {reason}"),
             StoreError::MapFull { map_bytes } => write!(f, "the store is full at {map_bytes} bytes"),
@@ -422,6 +435,9 @@ impl StoreError {
                 "leave it aside, remove this node from the cluster, and `join` again with another --path",
             ),
             StoreError::CheckFailed { .. } => f.write_str("see there what to do"),
+            StoreError::CheckEnded { .. } => {
+                f.write_str("try again; where the system was short of memory, see to that first")
+            }
             StoreError::CheckNotRun { .. } => f.write_str("see to that, then try again"),
             StoreError::MapFull { map_bytes } => {
                 write!(
@@ -493,7 +509,12 @@ mod tests {
                 "damaged: page 7 of the data file: Input/output error",
                 "leave it aside",
             ),
-            (StoreError::CheckDied { path: path(), signal: 11 }, "signal 11", "leave it aside"),
+            (
+                StoreError::CheckDied { path: path(), signal: 11, last_line: Some("a word".into()) },
+                "signal 11 (a word)",
+                "leave it aside",
+            ),
+            (StoreError::CheckEnded { signal: 9 }, "ended by signal 9", "try again"),
             (StoreError::CheckNotRun { reason: reason() }, "could not be run", "try again"),
             (StoreError::MapFull { map_bytes: 32 << 20 }, "full at 33554432 bytes", "at least 34 MB"),
             (StoreError::WriteFailed { path: path(), reason: reason() }, "failed: Input", "restart"),
