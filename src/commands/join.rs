@@ -14,7 +14,7 @@ use super::admin_client::{
     AskError, AskProblem, Patience, Settled, answered_something_else, ask, ask_leader,
 };
 use super::cluster_view::ClusterView;
-use super::serve::{Launch, refuse_running, serve};
+use super::serve::{Checked, Launch, refuse_running, serve};
 use super::{Failure, InTheWay, after_serving, destroy_in_the_way, listen, random_u128, required_id};
 use crate::address::HostPort;
 use crate::cli::Flags;
@@ -149,7 +149,11 @@ fn resume(
     launch: &Launch,
     exists: StoreError,
 ) -> Result<Joining, Failure> {
-    storage::verify_in_child(path)?;
+    let stopped =
+        || Failure::runtime("stopped before it was taken in: give the same command again".to_owned());
+    if launch.check(path)? == Checked::StoppedMeanwhile {
+        return Err(stopped());
+    }
     let mut store = Store::open(path)?;
     let Identity { me, standing } = *store.identity();
     match standing {
@@ -168,9 +172,7 @@ fn resume(
     }
     let stored = Settings::from_pairs(store.settings())?;
     if launch.sit_out_promises(&stored, settings).is_err() {
-        return Err(Failure::runtime(
-            "stopped before it was taken in: give the same command again".to_owned(),
-        ));
+        return Err(stopped());
     }
     store.set_settings(&settings.to_pairs())?;
     log::info!("going on with the join that {} was made for", path.display());

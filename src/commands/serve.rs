@@ -62,10 +62,38 @@ impl Launch {
         Ok(())
     }
 
+    /// Checks the store at `path`, as is to be done before it is opened. Whoever stops a service, or presses
+    /// Ctrl-C, ends the process that does it as well.
+    ///
+    /// # Errors
+    /// [`Failure`] where the store is not sound, or could not be checked.
+    pub(super) fn check(&self, path: &Path) -> Result<Checked, Failure> {
+        match storage::verify_in_child(path) {
+            Ok(_) => Ok(Checked::Sound),
+            // The signal for this process may come a moment later than that for the other.
+            Err(StoreError::CheckEnded { .. })
+                if Patience::until(self.stop()).sleep(END_PATIENCE).is_err() =>
+            {
+                log::info!("asked to stop while the store was checked");
+                Ok(Checked::StoppedMeanwhile)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// A byte can be read from this, without blocking, for each signal that came.
     pub(super) fn stop(&self) -> &UnixStream {
         &self.stop.stream
     }
+}
+
+/// What came of a check.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Checked {
+    /// The store is sound.
+    Sound,
+    /// This process was asked to stop meanwhile.
+    StoppedMeanwhile,
 }
 
 /// Serves until the node is stopped or removed from its cluster. The store is closed then.

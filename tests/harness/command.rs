@@ -22,8 +22,13 @@ pub fn preload(library: PathBuf) {
 /// The program, with nothing of this process's surroundings that it looks at. Where the tests were started by
 /// nohup(1), they ignore SIGHUP, and so would it.
 pub fn ticketd(args: &[&str]) -> Command {
+    ticketd_by(&["--default-signal=HUP"], args)
+}
+
+/// The program, started by env(1) with these arguments.
+pub fn ticketd_by(env: &[&str], args: &[&str]) -> Command {
     let mut command = Command::new("env");
-    command.arg("--default-signal=HUP");
+    command.args(env);
     if let Some(library) = PRELOADED.get() {
         // By env(1), so that it is not loaded into that as well.
         command.arg(format!("LD_PRELOAD={}", library.display()));
