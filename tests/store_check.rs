@@ -4,11 +4,12 @@ mod harness;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use harness::cluster;
+use harness::command;
 use harness::directory::Directory;
 use harness::node::Node;
 use harness::wait;
@@ -20,6 +21,45 @@ fn stopped(directory: &Directory) -> Node {
     node.stop();
     node
 }
+
+/// Runs a command about the node's store, started by env(1) with these arguments.
+fn run_by(env: &[&str], node: &Node, args: &[&str]) -> Output {
+    let path = node.path();
+    let line = [args, &["--path", &path]].concat();
+    command::ticketd_by(env, &line).output().expect("the program can be run")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// As whatever starts a program without waiting for it may leave it.
+#[test]
+fn every_command_that_checks_a_store_does_so_where_it_was_started_with_sigchld_ignored() {
+    let directory = Directory::new();
+    let mut node = stopped(&directory);
+    let ignoring = ["--ignore-signal=CHLD"];
+    let verified = run_by(&ignoring, &node, &["verify"]);
+    assert!(verified.status.success(), "{verified:?}");
+    let left = run_by(&ignoring, &node, &["leave"]);
+    assert!(said(&left).contains("node 1 is the last voter"), "{left:?}");
+    node.respawn_by(&ignoring);
+    node.await_listening();
+    node.stop();
+    let dropped = run_by(&ignoring, &node, &["drop"]);
+    assert!(dropped.status.success(), "{dropped:?}");
+}
+
+#[test]
+fn a_command_that_fails_in_the_background_says_why_where_it_was_started_with_sigchld_ignored() {
+    let directory = Directory::new();
+    let path = directory.join("nothing");
+    let line = ["--daemonize", "--path", &path];
+    let output = command::ticketd_by(&["--ignore-signal=CHLD"], &line).output().unwrap();
+    assert_eq!(said(&output), format!("ticketd: there is no store at {path}: {REMEDY}\n"));
+}
+
+const REMEDY: &str = "make one with `start` or `join`, or give another --path";
 
 /// Puts a pipe that nobody writes to in the journal's place: whoever checks the store waits for ever.
 fn hold_up_checks(store: &Path) {

@@ -29,7 +29,7 @@ use std::path::Path;
 use raft_core::NodeId;
 
 use crate::cli::{Cli, Command, Flags};
-use crate::server::ServerError;
+use crate::server::{ServerError, keep_ended_children};
 use crate::settings::SettingsError;
 use crate::storage::{self, StoreError};
 
@@ -39,6 +39,8 @@ use crate::storage::{self, StoreError};
 /// [`Failure`], with the line to print and the status to end with.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     let Cli { command, flags } = cli;
+    // For the process in the background, and for the one that checks a store.
+    keep_ended_children().map_err(|error| Failure::runtime(format!("cannot handle signals ({error})")))?;
     if flags.serving.daemonize && !flags.in_background {
         return daemonize::launch();
     }

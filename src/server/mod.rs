@@ -42,7 +42,7 @@ mod upkeep;
 
 pub use config::{ClientListener, ClientSocket, Exit, ServerConfig, ServerError};
 pub use descriptors::descriptors_remedy;
-pub use signals::{EXIT_STATUS_INTERRUPTED, StopRequests};
+pub use signals::{EXIT_STATUS_INTERRUPTED, StopRequests, keep_ended_children};
 
 use std::io;
 use std::sync::Arc;

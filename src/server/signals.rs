@@ -1,5 +1,5 @@
-//! SIGTERM, SIGINT and SIGHUP, as bytes on a stream that the loop can poll like any other; and SIGXFSZ, which
-//! is to do nothing.
+//! SIGTERM, SIGINT and SIGHUP, as bytes on a stream that the loop can poll like any other; and SIGXFSZ and
+//! SIGCHLD, which are to do nothing.
 
 use std::fs;
 use std::io::{self, Read};
@@ -8,12 +8,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use signal_hook::SigId;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 use signal_hook::low_level::{pipe, signal_name, unregister};
 
 /// The exit status after a second signal, that of a program which SIGINT has ended.
 pub const EXIT_STATUS_INTERRUPTED: u8 = 130;
+
+/// Lets this process wait for its children. Where it was started with SIGCHLD ignored, the system forgets a
+/// child that ends, and says of it that there never was one (wait(2)).
+///
+/// # Errors
+/// Where the system refuses a handler.
+pub fn keep_ended_children() -> io::Result<()> {
+    // A handler is all that is wanted, and no child inherits it.
+    flag::register(SIGCHLD, Arc::default()).map(|_| ())
+}
 
 /// Requests to stop.
 #[derive(Debug)]
