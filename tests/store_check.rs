@@ -108,6 +108,21 @@ fn a_node_that_is_stopped_with_the_process_that_checks_its_store_has_stopped_as_
     }
 }
 
+/// A second of the others would end the process at once.
+#[test]
+fn hangups_while_a_store_is_checked_are_no_second_signal() {
+    let directory = Directory::new();
+    let mut node = stopped(&directory);
+    hold_up_checks(node.store());
+    node.respawn_by(&["--default-signal=HUP"]);
+    let checker = checker(&node);
+    for signal in [Signal::HUP, Signal::TERM, Signal::HUP] {
+        node.signal(signal);
+    }
+    kill_process(checker, Signal::TERM).unwrap();
+    assert_eq!(node.await_end().code(), Some(0), "{}", node.log());
+}
+
 #[test]
 fn a_join_that_is_stopped_with_the_process_that_checks_its_store_can_be_given_again() {
     let directory = Directory::new();

@@ -2,7 +2,6 @@
 //!
 //! What `start`, `join` and the restart have in common. It must never make, change or destroy a store.
 
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -37,12 +36,10 @@ impl Launch {
     /// [`Failure`] where the pid file cannot be written or belongs to a live process.
     pub(super) fn prepare(flags: &Flags) -> Result<Launch, Failure> {
         let pid_file = flags.serving.pid_file.as_deref().map(PidFile::prepare).transpose()?;
-        let stop = StopRequests::by_signals()
-            .and_then(|stop| stop.stream.set_nonblocking(true).map(|()| stop))
-            .map_err(|error| {
-                let remedy = descriptors_remedy(&error).unwrap_or("see to what the system lacks");
-                Failure::runtime(format!("cannot handle signals ({error}): {remedy}"))
-            })?;
+        let stop = StopRequests::by_signals().map_err(|error| {
+            let remedy = descriptors_remedy(&error).unwrap_or("see to what the system lacks");
+            Failure::runtime(format!("cannot handle signals ({error}): {remedy}"))
+        })?;
         Ok(Launch { stop, pid_file, in_background: flags.in_background })
     }
 
@@ -81,9 +78,9 @@ impl Launch {
         }
     }
 
-    /// A byte can be read from this, without blocking, for each signal that came.
-    pub(super) fn stop(&self) -> &UnixStream {
-        &self.stop.stream
+    /// Who may stop it.
+    pub(super) fn stop(&self) -> &StopRequests {
+        &self.stop
     }
 }
 

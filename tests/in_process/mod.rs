@@ -116,7 +116,7 @@ impl Running {
             }],
             http: http::Config::default(),
             client_connections_max: None,
-            stop: StopRequests::on(stop_read),
+            stop: StopRequests::on(stop_read).unwrap(),
         };
         let server = Server::new(config, store).unwrap();
         let thread = thread::spawn(move || server.run());
