@@ -6,6 +6,7 @@
 
 use std::process::ExitCode;
 
+use ticketd::advice;
 use ticketd::cli::{self, ParseExit};
 use ticketd::commands;
 use ticketd::logging::{self, Detail, Logging, Pace};
@@ -32,7 +33,8 @@ fn main() -> ExitCode {
     let log = match Logging::start(detail, pace) {
         Ok(log) => log,
         Err(error) => {
-            logging::complain(&format!("cannot start a thread for the log ({error})"));
+            let remedy = advice::about_limit(&error).unwrap_or("see to what the system lacks");
+            logging::complain(&format!("cannot start a thread for the log ({error}): {remedy}"));
             return ExitCode::FAILURE;
         }
     };

@@ -59,7 +59,7 @@ fn a_command_that_fails_in_the_background_says_why_where_it_was_started_with_sig
     assert_eq!(said(&output), format!("ticketd: there is no store at {path}: {REMEDY}\n"));
 }
 
-const REMEDY: &str = "make one with `start` or `join`, or give another --path";
+const REMEDY: &str = "make one with 'ticketd start' or 'ticketd join', or give another --path";
 
 /// Puts a pipe that nobody writes to in the journal's place: whoever checks the store waits for ever.
 fn hold_up_checks(store: &Path) {

@@ -17,6 +17,7 @@ use super::cluster_view::ClusterView;
 use super::serve::{Checked, Launch, refuse_running, serve};
 use super::{Failure, InTheWay, after_serving, destroy_in_the_way, listen, random_u128, required_id};
 use crate::address::HostPort;
+use crate::advice::path_flag;
 use crate::cli::Flags;
 use crate::codec::MEMBERS_MAX;
 use crate::identity::{Identity, Standing};
@@ -109,12 +110,12 @@ impl Joining {
         let path = self.store.path().to_owned();
         drop(self.store);
         if known {
-            let shown = path.display();
+            let path_flag = path_flag(&path);
             // That would destroy the store which the cluster may know.
             let unforced = if flags.force { " without --force" } else { "" };
             return Failure::runtime(format!(
-                "{}, and may yet take the node in: give the same command again{unforced}; or 'ticketd drop --path \
-                 {shown}' here and 'ticketd leave --id {id}' at a member",
+                "{}, and may yet take the node in: give the same command again{unforced}; or 'ticketd drop \
+                 {path_flag}' here and 'ticketd leave --id {id}' at a member",
                 error.problem
             ));
         }

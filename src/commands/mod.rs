@@ -28,6 +28,7 @@ use std::path::Path;
 
 use raft_core::NodeId;
 
+use crate::advice::{about_limit, path_flag};
 use crate::cli::{Cli, Command, Flags};
 use crate::server::{ServerError, keep_ended_children};
 use crate::settings::SettingsError;
@@ -40,7 +41,7 @@ use crate::storage::{self, StoreError};
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     let Cli { command, flags } = cli;
     // For the process in the background, and for the one that checks a store.
-    keep_ended_children().map_err(|error| Failure::runtime(format!("cannot handle signals ({error})")))?;
+    keep_ended_children().map_err(|error| cannot_handle_signals(&error))?;
     if flags.serving.daemonize && !flags.in_background {
         return daemonize::launch();
     }
@@ -54,6 +55,11 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Transfer) => transfer::run(flags),
         Some(Command::Verify) => verify::run(flags),
     }
+}
+
+fn cannot_handle_signals(error: &io::Error) -> Failure {
+    let remedy = about_limit(error).unwrap_or("see to what the system lacks");
+    Failure::runtime(format!("cannot handle signals ({error}): {remedy}"))
 }
 
 /// Whether this process is to become a node.
@@ -203,21 +209,21 @@ fn destroy_in_the_way(flags: &Flags) -> Result<InTheWay, Failure> {
 /// How a node ends that has served. One that was removed meanwhile has done what it was asked to; one that
 /// had been removed before was started in vain.
 fn after_serving(ended: serve::Ended, path: &Path, id: NodeId) -> Result<(), Failure> {
-    let shown = path.display();
+    let path_flag = path_flag(path);
     match ended {
         serve::Ended::Stopped => {
-            log::info!("node {id} has stopped, and its store at {shown} is closed");
+            log::info!("node {id} has stopped, and its store at {} is closed", path.display());
             Ok(())
         }
         serve::Ended::Removed => {
             log::info!(
                 "node {id} has left its cluster, and its store is of no use any more: the 'ticketd leave' that was \
-                 given here destroys it; where it was removed from elsewhere, 'ticketd drop --path {shown}' does"
+                 given here destroys it; where it was removed from elsewhere, 'ticketd drop {path_flag}' does"
             );
             Ok(())
         }
         serve::Ended::RemovedBefore => Err(Failure::runtime(format!(
-            "node {id} has been removed from its cluster: destroy its store with 'ticketd drop --path {shown}', and \
+            "node {id} has been removed from its cluster: destroy its store with 'ticketd drop {path_flag}', and \
              'ticketd join' if it is to come back"
         ))),
     }

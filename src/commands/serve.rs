@@ -10,11 +10,11 @@ use super::admin_client::{Impatience, Patience};
 use super::daemonize;
 use super::listen::{Bound, Listeners};
 use super::pid_file::PidFile;
-use super::{Failure, one_line, random_u64};
+use super::{Failure, cannot_handle_signals, one_line, random_u64};
 use crate::cli::Flags;
 use crate::http;
 use crate::identity::Standing;
-use crate::server::{EXIT_STATUS_INTERRUPTED, Exit, Server, ServerConfig, StopRequests, descriptors_remedy};
+use crate::server::{EXIT_STATUS_INTERRUPTED, Exit, Server, ServerConfig, StopRequests};
 use crate::settings::Settings;
 use crate::storage::{self, Store, StoreError};
 
@@ -36,10 +36,7 @@ impl Launch {
     /// [`Failure`] where the pid file cannot be written or belongs to a live process.
     pub(super) fn prepare(flags: &Flags) -> Result<Launch, Failure> {
         let pid_file = flags.serving.pid_file.as_deref().map(PidFile::prepare).transpose()?;
-        let stop = StopRequests::by_signals().map_err(|error| {
-            let remedy = descriptors_remedy(&error).unwrap_or("see to what the system lacks");
-            Failure::runtime(format!("cannot handle signals ({error}): {remedy}"))
-        })?;
+        let stop = StopRequests::by_signals().map_err(|error| cannot_handle_signals(&error))?;
         Ok(Launch { stop, pid_file, in_background: flags.in_background })
     }
 
@@ -163,15 +160,19 @@ pub(super) enum Ended {
 /// # Errors
 /// [`StoreError::InUse`], and those of looking.
 pub(super) fn refuse_running(path: &Path) -> Result<(), Failure> {
-    if storage::running(path)?.is_none() {
+    if matches!(storage::running(path), Ok(None)) {
         return Ok(());
     }
     // A process that was killed, and with it the one that checked the store for it, may need a moment to end.
     thread::sleep(END_PATIENCE);
-    match storage::running(path)? {
-        Some(running) => Err(StoreError::InUse { path: path.to_owned(), pid: Some(running.pid) }.into()),
-        None => Ok(()),
-    }
+    let pid = match storage::running(path) {
+        Ok(None) => return Ok(()),
+        Ok(Some(running)) => Some(running.pid),
+        // Whichever it is, this one has to give way.
+        Err(StoreError::HolderUnknown { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    Err(StoreError::InUse { path: path.to_owned(), pid }.into())
 }
 
 fn http_config(settings: &Settings) -> http::Config {

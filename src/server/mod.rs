@@ -41,7 +41,6 @@ mod token;
 mod upkeep;
 
 pub use config::{ClientListener, ClientSocket, Exit, ServerConfig, ServerError};
-pub use descriptors::descriptors_remedy;
 pub use signals::{EXIT_STATUS_INTERRUPTED, StopRequests, keep_ended_children};
 
 use std::io;

@@ -38,7 +38,7 @@ pub struct Listening {
 /// Which process holds the store at `path`; `None` where none does, or where there is no store.
 ///
 /// # Errors
-/// Where the lock file cannot be read; [`StoreError::InUse`] where a process holds the store of which
+/// Where the lock file cannot be read; [`StoreError::HolderUnknown`] where a process holds the store of which
 /// nothing is known.
 pub fn running(path: &Path) -> Result<Option<Running>, StoreError> {
     let lock_path = path.join(LOCK_FILE);
@@ -47,7 +47,7 @@ pub fn running(path: &Path) -> Result<Option<Running>, StoreError> {
         Ok(file) => file,
         Err(e) if e.kind() == ErrorKind::NotFound => {
             return match lock_directory(path, File::try_lock_shared) {
-                Directory::Held => Err(StoreError::InUse { path: path.to_owned(), pid: None }),
+                Directory::Held => Err(StoreError::HolderUnknown { path: path.to_owned() }),
                 Directory::Locked(_) | Directory::Unlockable => Ok(None),
             };
         }
@@ -67,7 +67,7 @@ pub fn running(path: &Path) -> Result<Option<Running>, StoreError> {
             (Err(TryLockError::Error(e)), _) => return Err(error(&e)),
         }
     }
-    Err(StoreError::InUse { path: path.to_owned(), pid: None })
+    Err(StoreError::HolderUnknown { path: path.to_owned() })
 }
 
 /// A lock file far longer than what is ever written is not read to its end.
@@ -307,7 +307,7 @@ mod tests {
         let in_use = StoreError::InUse { path: dir.path().to_owned(), pid: None };
         let lock = Lock::acquire(dir.path()).unwrap();
         std::fs::remove_file(dir.path().join(LOCK_FILE)).unwrap();
-        assert_eq!(running(dir.path()), Err(in_use.clone()));
+        assert_eq!(running(dir.path()), Err(StoreError::HolderUnknown { path: dir.path().to_owned() }));
         assert_eq!(Lock::acquire(dir.path()).unwrap_err(), in_use);
         drop(lock);
         assert_eq!(running(dir.path()), Ok(None));
@@ -375,7 +375,7 @@ mod tests {
         for content in ["", "pi"] {
             std::fs::write(dir.path().join(LOCK_FILE), content).unwrap();
             let in_use = StoreError::InUse { path: dir.path().to_owned(), pid: None };
-            assert_eq!(running(dir.path()), Err(in_use.clone()));
+            assert_eq!(running(dir.path()), Err(StoreError::HolderUnknown { path: dir.path().to_owned() }));
             assert_eq!(Lock::acquire(dir.path()).unwrap_err(), in_use);
         }
     }

@@ -282,10 +282,9 @@ impl Store {
         let done = match next(&mut self.recorder) {
             Step::Append { offset, bytes } => {
                 self.journal.expect_whole_before(offset, bytes).and_then(|()| {
-                    self.journal.write(offset, bytes).map_err(|error| StoreError::WriteFailed {
-                        path: self.path.clone(),
-                        reason: error.to_string(),
-                    })
+                    self.journal
+                        .write(offset, bytes)
+                        .map_err(|error| StoreError::write_failed(&self.path, &error))
                 })
             }
             // LMDB reads a file that was cut off by its map, which kills the process.

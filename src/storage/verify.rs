@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -16,6 +17,7 @@ use super::directory;
 use super::error::StoreError;
 use super::lock::Lock;
 use super::reading::{Reading, read};
+use crate::advice::about_limit;
 use crate::identity::{Identity, Standing};
 
 /// What a sound store holds.
@@ -114,8 +116,7 @@ pub fn verify(path: &Path) -> Result<Findings, StoreError> {
 /// [`StoreError::CheckFailed`] with what the child said on its standard error, [`StoreError::CheckDied`],
 /// [`StoreError::CheckEnded`], [`StoreError::CheckNotRun`].
 pub fn verify_in_child(path: &Path) -> Result<String, StoreError> {
-    let program =
-        std::env::current_exe().map_err(|error| StoreError::CheckNotRun { reason: error.to_string() })?;
+    let program = std::env::current_exe().map_err(|error| StoreError::check_not_run(&error))?;
     run_check(check_command(&program, path), path)
 }
 
@@ -149,7 +150,7 @@ fn run_check(mut command: Command, path: &Path) -> Result<String, StoreError> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .output()
-        .map_err(|error| StoreError::CheckNotRun { reason: error.to_string() })?;
+        .map_err(|error| StoreError::check_not_run(&error))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
@@ -157,7 +158,7 @@ fn run_check(mut command: Command, path: &Path) -> Result<String, StoreError> {
     match (output.status.signal(), last_line(&said)) {
         (Some(signal), _) => Err(on_signal(path, signal, &said)),
         (None, Some(finding)) => Err(StoreError::CheckFailed { finding }),
-        (None, None) => Err(StoreError::CheckNotRun { reason: output.status.to_string() }),
+        (None, None) => Err(not_run(output.status.to_string())),
     }
 }
 
@@ -175,17 +176,22 @@ fn shortened(line: &str) -> String {
 fn on_signal(path: &Path, signal: i32, said: &str) -> StoreError {
     if signal == Signal::SYS.as_raw() {
         // Of seccomp(2): it forbids this program what it needs, whatever the store holds.
-        return StoreError::CheckNotRun {
-            reason: "it may not do what it needs to (signal SIGSYS)".to_owned(),
-        };
+        return not_run("it may not do what it needs to (signal SIGSYS)".to_owned());
     }
     if !is_fault(signal) {
         return StoreError::CheckEnded { signal };
     }
     match said.lines().find(|line| line.starts_with(ALLOCATION_FAILED)) {
-        Some(line) if signal == Signal::ABORT.as_raw() => StoreError::CheckNotRun { reason: shortened(line) },
+        Some(line) if signal == Signal::ABORT.as_raw() => StoreError::CheckNotRun {
+            reason: shortened(line),
+            remedy: about_limit(&io::ErrorKind::OutOfMemory.into()),
+        },
         Some(_) | None => StoreError::CheckDied { path: path.to_owned(), signal, last_line: last_line(said) },
     }
+}
+
+fn not_run(reason: String) -> StoreError {
+    StoreError::CheckNotRun { reason, remedy: None }
 }
 
 /// What the standard library says before it aborts a process that gets no memory, which may then fail once
@@ -264,7 +270,11 @@ mod tests {
         for after in ["", "memory allocation of 1 bytes failed", "skipping backtrace printing"] {
             let said = format!("echo log; echo '{failed}'; echo '{after}'; echo 'note: run'");
             let error = shell(&format!("{{ {said}; }} >&2; kill -ABRT $$")).unwrap_err();
-            assert_eq!(error, StoreError::CheckNotRun { reason: failed.to_owned() });
+            assert!(
+                matches!(&error, StoreError::CheckNotRun { reason, .. } if reason == failed),
+                "{error:?}"
+            );
+            assert!(error.to_string().contains("ulimit -v"), "{error}");
         }
         let error = shell("kill -SYS $$").unwrap_err();
         assert!(matches!(error, StoreError::CheckNotRun { .. }), "{error:?}");
