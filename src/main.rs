@@ -2,7 +2,8 @@
 //! an exit status. It must never decide more than that.
 //!
 //! Exit statuses: 0 done; 1 it could not be done, and one line on standard error says why and what to do; 2
-//! the command line makes no sense; 130 a node was told a second time to stop.
+//! the command line makes no sense; 3 as 1, and to start again does not help, whatever surrounds the store;
+//! 130 a node was told a second time to stop.
 
 use std::process::ExitCode;
 

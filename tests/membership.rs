@@ -205,7 +205,7 @@ fn a_member_that_was_wiped_can_not_come_back_before_it_was_removed_and_can_after
     let store = contents(&aside);
     let ports = ["--raft_port", "0", "--http_port", "0"];
     let old = command::run(&[&["--path", aside.to_str().unwrap()], &ports[..]].concat());
-    old.refused_in_the_end(&["removed"]);
+    old.refused_for_good_in_the_end(&["removed"]);
     assert!(
         !store.is_empty() && fs::exists(&aside).unwrap(),
         "a refused store is left for its owner to judge"
@@ -223,7 +223,7 @@ fn a_store_of_a_removed_member_can_not_serve_or_join_again() {
     cluster.node(removed).kill();
     cluster.node(leader).command(&["leave", "--id", &removed.to_string()]).succeeded();
     cluster.node(removed).respawn(&[]);
-    cluster.node(removed).end().refused_in_the_end(&["removed", "drop"]);
+    cluster.node(removed).end().refused_for_good_in_the_end(&["removed", "drop"]);
     let through = cluster.node(leader).peers.clone();
     let path = cluster.node(removed).path();
     let id = removed.to_string();
@@ -244,7 +244,7 @@ fn a_member_that_was_removed_while_it_was_down_does_not_disturb_the_others_when_
     cluster.node(leader).command(&["leave", "--id", &removed.to_string()]).succeeded();
     let term = cluster.node(leader).status().unwrap().term;
     cluster.node(removed).respawn(&[]);
-    assert_eq!(cluster.node(removed).await_end().code(), Some(1));
+    assert_eq!(cluster.node(removed).await_end().code(), Some(3));
     assert_eq!(cluster.node(leader).status().unwrap().term, term);
 }
 

@@ -96,9 +96,9 @@ fn a_store_that_has_lost_its_data_file_is_a_damaged_one_to_every_command() {
     let found = [&["start", "--id", "1"][..], &ports].concat();
     let join = [&["join", "127.0.0.1:1", "--id", "1"][..], &ports].concat();
     for line in [&["verify"][..], &ports, &found, &join, &["leave"]] {
-        node.command(line).refused(&words);
+        node.command(line).refused_for_good(&words);
     }
-    node.command(&["drop"]).refused(&[&words[..], &["drop --force"]].concat());
+    node.command(&["drop"]).refused_for_good(&[&words[..], &["drop --force"]].concat());
     assert_eq!(contents(node.store()), store);
 
     node.command(&["drop", "--force"]).succeeded();

@@ -32,7 +32,7 @@ use crate::advice::{about_limit, path_flag};
 use crate::cli::{Cli, Command, Flags};
 use crate::server::{ServerError, keep_ended_children};
 use crate::settings::SettingsError;
-use crate::storage::{self, StoreError};
+use crate::storage::{self, EXIT_STATUS_HOPELESS, Prospect, StoreError};
 
 /// Does what the command line asks for.
 ///
@@ -91,6 +91,12 @@ impl Failure {
     #[must_use]
     pub fn runtime(line: String) -> Failure {
         Failure { exit_status: 1, line: one_line(&line) }
+    }
+
+    /// It could not be done, nor can it be by whoever tries again with this store: exit status 3.
+    #[must_use]
+    pub fn hopeless(line: String) -> Failure {
+        Failure { exit_status: EXIT_STATUS_HOPELESS, line: one_line(&line) }
     }
 
     /// There is nothing to add: a child or the log has said it.
@@ -165,13 +171,23 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
         let line = error.to_string();
         // The finding of a child is the line that it printed, with the program's name before it.
-        Failure::runtime(line.strip_prefix("ticketd: ").unwrap_or(&line).to_owned())
+        let line = line.strip_prefix("ticketd: ").unwrap_or(&line).to_owned();
+        match error.prospect() {
+            Prospect::Open => Failure::runtime(line),
+            Prospect::Hopeless => Failure::hopeless(line),
+        }
     }
 }
 
 impl From<ServerError> for Failure {
     fn from(error: ServerError) -> Failure {
-        Failure::runtime(error.to_string())
+        match error {
+            ServerError::Store(error) => error.into(),
+            ServerError::State(_) => Failure::hopeless(error.to_string()),
+            ServerError::NotAMember | ServerError::BadAddress { .. } | ServerError::Io { .. } => {
+                Failure::runtime(error.to_string())
+            }
+        }
     }
 }
 
@@ -222,7 +238,7 @@ fn after_serving(ended: serve::Ended, path: &Path, id: NodeId) -> Result<(), Fai
             );
             Ok(())
         }
-        serve::Ended::RemovedBefore => Err(Failure::runtime(format!(
+        serve::Ended::RemovedBefore => Err(Failure::hopeless(format!(
             "node {id} has been removed from its cluster: destroy its store with 'ticketd drop {path_flag}', and \
              'ticketd join' if it is to come back"
         ))),
@@ -274,8 +290,11 @@ mod tests {
 
     #[test]
     fn what_a_child_found_is_not_said_by_two_programs() {
-        let error = StoreError::CheckFailed { finding: "ticketd: there is no store".to_owned() };
-        assert_eq!(Failure::from(error).to_string(), "there is no store");
+        for (prospect, status) in [(Prospect::Open, 1), (Prospect::Hopeless, 3)] {
+            let finding = "ticketd: there is no store".to_owned();
+            let failure = Failure::from(StoreError::CheckFailed { finding, prospect });
+            assert_eq!((failure.exit_status(), failure.to_string().as_str()), (status, "there is no store"));
+        }
     }
 
     #[test]

@@ -142,6 +142,8 @@ pub enum StoreError {
     CheckFailed {
         /// What it said.
         finding: String,
+        /// Whether any start can do with the store as it is.
+        prospect: Prospect,
     },
     /// The process that checks the store could not be run.
     CheckNotRun {
@@ -178,6 +180,15 @@ pub enum StoreError {
     },
     /// The storage thread panicked.
     Bug,
+}
+
+/// Whether a start that has failed may succeed when it is tried again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Prospect {
+    /// It may: what is in the way is outside of the store, and may be gone by then.
+    Open,
+    /// It will not: this program never serves with the store as it is.
+    Hopeless,
 }
 
 /// What was interrupted, and left what is no store.
@@ -225,6 +236,39 @@ pub enum Place {
 impl std::error::Error for StoreError {}
 
 impl StoreError {
+    /// Whether to start once more may help.
+    #[must_use]
+    pub fn prospect(&self) -> Prospect {
+        match self {
+            StoreError::Damaged { .. } | StoreError::CheckDied { .. } | StoreError::Format { .. } => {
+                Prospect::Hopeless
+            }
+            StoreError::CheckFailed { prospect, .. } => *prospect,
+            StoreError::NotFound { .. }
+            | StoreError::Exists { .. }
+            | StoreError::Interrupted { .. }
+            | StoreError::ForeignFiles { .. }
+            | StoreError::NotADirectory { .. }
+            | StoreError::HolderUnknown { .. }
+            | StoreError::InUse { .. }
+            | StoreError::Denied { .. }
+            | StoreError::Io { .. }
+            | StoreError::MapTooSmall { .. }
+            | StoreError::MapTooLarge { .. }
+            | StoreError::MapBelowUse { .. }
+            | StoreError::MapNotMapped { .. }
+            | StoreError::SettingTooLong { .. }
+            | StoreError::TooManySettings { .. }
+            | StoreError::CheckEnded { .. }
+            | StoreError::CheckNotRun { .. }
+            | StoreError::MapFull { .. }
+            | StoreError::WriteFailed { .. }
+            | StoreError::Lost { .. }
+            | StoreError::Backlog { .. }
+            | StoreError::Bug => Prospect::Open,
+        }
+    }
+
     /// Sorts a failure of the file system by what the operator can do about it.
     pub(super) fn io(action: &'static str, path: &Path, error: &io::Error) -> StoreError {
         let path = path.to_owned();

@@ -14,7 +14,7 @@ use rustix::process::Signal;
 
 use super::data_file::Access;
 use super::directory;
-use super::error::StoreError;
+use super::error::{Prospect, StoreError};
 use super::lock::Lock;
 use super::reading::{Reading, read};
 use crate::advice::about_limit;
@@ -107,6 +107,9 @@ pub fn verify(path: &Path) -> Result<Findings, StoreError> {
     })
 }
 
+/// What the program ends with where [`Prospect::Hopeless`] is why, so that whoever starts it can tell.
+pub const EXIT_STATUS_HOPELESS: u8 = 3;
+
 /// Runs this program's `verify` command on the store, in a child process. LMDB maps the file, so a sector
 /// that cannot be read kills who reads it; then that is the finding. Call it before
 /// [`Store::open`](super::Store::open), because the child takes the lock. Gives what the child said on its
@@ -157,7 +160,11 @@ fn run_check(mut command: Command, path: &Path) -> Result<String, StoreError> {
     let said = String::from_utf8_lossy(&output.stderr);
     match (output.status.signal(), last_line(&said)) {
         (Some(signal), _) => Err(on_signal(path, signal, &said)),
-        (None, Some(finding)) => Err(StoreError::CheckFailed { finding }),
+        (None, Some(finding)) => {
+            let is_hopeless = output.status.code() == Some(EXIT_STATUS_HOPELESS.into());
+            let prospect = if is_hopeless { Prospect::Hopeless } else { Prospect::Open };
+            Err(StoreError::CheckFailed { finding, prospect })
+        }
         (None, None) => Err(not_run(output.status.to_string())),
     }
 }
@@ -239,13 +246,14 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_that_a_failing_check_says_is_the_finding() {
-        let finding = "the store is damaged".to_owned();
-        assert_eq!(
-            shell("echo log >&2; echo the store is damaged >&2; echo >&2; exit 1"),
-            Err(StoreError::CheckFailed { finding: finding.clone() })
-        );
-        assert_eq!(StoreError::CheckFailed { finding: finding.clone() }.to_string(), finding);
+    fn the_last_line_that_a_failing_check_says_is_the_finding_and_its_status_whether_it_is_final() {
+        for (status, prospect) in [(1, Prospect::Open), (3, Prospect::Hopeless)] {
+            let said = "echo log >&2; echo the store is damaged >&2; echo >&2";
+            let error = shell(&format!("{said}; exit {status}")).unwrap_err();
+            let finding = "the store is damaged".to_owned();
+            assert_eq!(error, StoreError::CheckFailed { finding: finding.clone(), prospect });
+            assert_eq!((error.to_string(), error.prospect()), (finding, prospect));
+        }
     }
 
     #[test]
