@@ -161,6 +161,18 @@ fn a_node_whose_store_is_removed_while_it_runs_hands_out_no_more_ids_and_names_w
     wait::until("an ID", || cluster::take(&second.clients));
 }
 
+#[test]
+fn a_node_whose_store_is_removed_just_before_it_is_stopped_does_not_say_that_it_is_closed() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &[]);
+    wait::until("an ID", || cluster::take(&node.clients));
+    fs::remove_dir_all(node.store()).unwrap();
+    node.signal(Signal::TERM);
+    assert_eq!(node.await_end().code(), Some(1));
+    let log = node.log();
+    assert!(log.contains("was removed or moved") && !log.contains("is closed"), "{log}");
+}
+
 /// LMDB has it mapped, and dies where it reads what is not there.
 #[test]
 fn a_node_whose_data_file_is_cut_off_while_it_runs_fails_and_lives() {
