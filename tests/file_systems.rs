@@ -129,8 +129,13 @@ fn a_sound_store_on_a_full_disk_is_verified_and_serves() {
         node.command(command).refused(&["in use by another process"]);
     }
     node.command(&["status"]).refused(&["in use by a process that its lock does not name", "GET /status"]);
-    node.stop();
     disk.make_room();
+    wait::until_true("it is found once there is room", || {
+        // It looks when it has written.
+        take(&node);
+        node.command(&["status"]).status.success()
+    });
+    node.stop();
     node.restart();
     assert!(take(&node) > last);
     assert!(node.command(&["status"]).succeeded().contains(&node.pid().to_string()));

@@ -88,6 +88,14 @@ pub(super) struct Lock {
     directory: Option<File>,
 }
 
+/// Whether commands can find the process that has the lock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Published {
+    Now,
+    /// The disk has no room for it.
+    NotYet,
+}
+
 /// What comes of locking a directory.
 #[derive(Debug)]
 enum Directory {
@@ -208,15 +216,27 @@ impl Lock {
         }
     }
 
-    /// Says where this process listens. A full disk is no obstacle: then nobody is told.
-    pub(super) fn write_content(&self, listening: Option<&Listening>) -> Result<(), StoreError> {
+    /// Says where this process listens. A full disk is no obstacle: then nobody is told yet.
+    pub(super) fn write_content(&self, listening: Option<&Listening>) -> Result<Published, StoreError> {
         match self.put_content(listening) {
+            Ok(()) => Ok(Published::Now),
             Err(e) if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
                 let path = self.path.display();
-                log::warn!("no command can find this node, because {path} cannot be written: {e}");
-                Ok(())
+                log::warn!("no command can find this node as long as {path} cannot be written: {e}");
+                Ok(Published::NotYet)
             }
-            done => done.map_err(|e| StoreError::io("write to", &self.path, &e)),
+            Err(e) => Err(StoreError::io("write to", &self.path, &e)),
+        }
+    }
+
+    /// Says so where it could not be said before; where it still cannot, nobody is worse off.
+    pub(super) fn write_content_now(&self, listening: &Listening) -> Published {
+        match self.put_content(Some(listening)) {
+            Ok(()) => {
+                log::info!("commands can find this node: {} says where it listens", self.path.display());
+                Published::Now
+            }
+            Err(_) => Published::NotYet,
         }
     }
 

@@ -163,7 +163,7 @@ impl StoreError {
 
 /// Of a node that runs, and that no command finds.
 const WHERE_TO_ASK: &str = "where that is a node, ask GET /status at the address of its clients, which its log names \
-                            where it says 'listening'; started again, with room on its disk, it is found";
+                            where it says 'listening'; with room on its disk, or started again, it is found";
 
 /// Of a store that is lost to its node.
 const JOIN_ANEW: &str =
