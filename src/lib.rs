@@ -8,12 +8,14 @@
 //! 4  server                   the event loop: the only place where sockets, timers and the node meet
 //! 3  http | peer | storage | log_writer
 //!                             four ways out of the process; none knows the others, none knows the server
-//! 2  node, codec, identity, settings, redirect_status, address, histogram
-//!                             pure: Raft and the counter; the bytes of their values; who and where a node is
+//! 2  node, codec, identity, settings, redirect_status, address, histogram, advice
+//!                             pure: Raft and the counter; the bytes of their values; who and where a node
+//!                             is; what the operator is told to do
 //! 1  raft-core                pure: the Raft state machine, a crate of its own
 //! ```
 
 pub mod address;
+pub mod advice;
 pub mod cli;
 pub mod codec;
 pub mod commands;

@@ -2,10 +2,12 @@
 //! an exit status. It must never decide more than that.
 //!
 //! Exit statuses: 0 done; 1 it could not be done, and one line on standard error says why and what to do; 2
-//! the command line makes no sense; 130 a node was told a second time to stop.
+//! the command line makes no sense; 3 as 1, and to start again does not help, whatever surrounds the store;
+//! 130 a node was told a second time to stop.
 
 use std::process::ExitCode;
 
+use ticketd::advice;
 use ticketd::cli::{self, ParseExit};
 use ticketd::commands;
 use ticketd::logging::{self, Detail, Logging, Pace};
@@ -32,7 +34,8 @@ fn main() -> ExitCode {
     let log = match Logging::start(detail, pace) {
         Ok(log) => log,
         Err(error) => {
-            logging::complain(&format!("cannot start a thread for the log ({error})"));
+            let remedy = advice::about_limit(&error).unwrap_or("see to what the system lacks");
+            logging::complain(&format!("cannot start a thread for the log ({error}): {remedy}"));
             return ExitCode::FAILURE;
         }
     };

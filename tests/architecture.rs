@@ -35,6 +35,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("settings", 2),
     ("redirect_status", 2),
     ("address", 2),
+    ("advice", 2),
     ("histogram", 2),
     ("lib", 0),
 ];

@@ -157,7 +157,7 @@ fn a_store_of_another_format_version_is_left_to_the_program_that_wrote_it() {
     raise_format_version(node.store()).unwrap();
     let store = contents(node.store());
     for command in [&["verify"][..], &ANY_PORTS, &["leave"]] {
-        node.command(command).refused(&["format", "version"]);
+        node.command(command).refused_for_good(&["format", "version"]);
         assert_eq!(contents(node.store()), store, "{command:?}");
     }
 }

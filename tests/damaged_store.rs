@@ -180,7 +180,7 @@ fn assert_not_started(store: &Path, damage: &Damage) {
 #[track_caller]
 fn assert_refused_as_damaged(ended: Ended, damage: &Damage) {
     assert!(!ended.stderr.contains("panicked"), "{damage:?}: {ended:#?}");
-    let said = ended.refused(&[]);
+    let said = ended.refused_for_good(&[]);
     assert!(said.contains("damaged") || said.contains("format"), "{damage:?}: {said}");
 }
 
@@ -284,8 +284,8 @@ fn a_journal_that_is_missing_or_none_of_this_stores_is_refused() {
     let refused = |node: &Node, words: &[&str]| {
         let before = contents(node.store());
         let words = [&["damaged", "journal", "leave it aside", "join"], words].concat();
-        node.command(&["verify"]).refused(&words);
-        node.command(&["--raft_port", "0", "--http_port", "0"]).refused(&words);
+        node.command(&["verify"]).refused_for_good(&words);
+        node.command(&["--raft_port", "0", "--http_port", "0"]).refused_for_good(&words);
         assert_eq!(contents(node.store()), before);
     };
     let journal = read(node.store(), JOURNAL);
@@ -325,7 +325,13 @@ fn a_data_file_of_before_a_checkpoint_is_refused_and_one_of_after_it_is_not() {
     write(node.store(), DATA, &before);
     let store = contents(node.store());
     node.respawn(&[]);
-    node.end().refused(&["damaged", "of the journal", "which is not there", "leave it aside", "join"]);
+    node.end().refused_for_good(&[
+        "damaged",
+        "of the journal",
+        "which is not there",
+        "leave it aside",
+        "join",
+    ]);
     assert_eq!(contents(node.store()), store);
     write(node.store(), DATA, &after);
     node.restart();
@@ -352,7 +358,7 @@ fn a_node_alone_whose_last_transaction_is_damaged_refuses_to_start() {
             let store = contents(node.store());
             node.respawn(&[]);
             let place = format!("sector {sector} of the journal");
-            node.end().refused(&["damaged", &place, "leave it aside", "join"]);
+            node.end().refused_for_good(&["damaged", &place, "leave it aside", "join"]);
             assert_eq!(contents(node.store()), store);
             write(node.store(), JOURNAL, &sound);
         }
@@ -371,7 +377,7 @@ fn a_damaged_store_can_be_dropped_by_force_and_its_node_join_anew() {
         node.kill();
         damage_store(node.store(), file, &Damage::Cut { to: 2 * PAGE_BYTES });
         node.respawn(&[]);
-        node.end().refused(&["damaged", "join"]);
+        node.end().refused_for_good(&["damaged", "join"]);
         node.command(&["drop", "--force"]).succeeded();
         assert!(!fs::exists(node.store()).unwrap());
         cluster.node(leader).command(&["leave", "--id", &damaged.to_string()]).succeeded();
@@ -423,7 +429,7 @@ fn a_node_whose_committed_record_is_damaged(file: &str) {
     cluster.node(behind).restart();
     let store = contents(cluster.node(rotten).store());
     cluster.node(rotten).respawn(&[]);
-    cluster.node(rotten).end().refused(&["damaged", &place, "leave it aside", "join"]);
+    cluster.node(rotten).end().refused_for_good(&["damaged", &place, "leave it aside", "join"]);
     assert_eq!(contents(cluster.node(rotten).store()), store);
     assert_eq!(cluster::take(&cluster.node(behind).clients), None, "it is alone, and lacks {last}");
 

@@ -125,11 +125,17 @@ fn a_sound_store_on_a_full_disk_is_verified_and_serves() {
     node.restart();
     let last = take(&node);
     wait::until_true("it says so", || node.log().contains("No space left"));
-    for command in [&["verify"][..], &["drop", "--force"], &["status"], &ANY_PORTS] {
+    for command in [&["verify"][..], &["drop", "--force"], &ANY_PORTS] {
         node.command(command).refused(&["in use by another process"]);
     }
-    node.stop();
+    node.command(&["status"]).refused(&["in use by a process that its lock does not name", "GET /status"]);
     disk.make_room();
+    wait::until_true("it is found once there is room", || {
+        // It looks when it has written.
+        take(&node);
+        node.command(&["status"]).status.success()
+    });
+    node.stop();
     node.restart();
     assert!(take(&node) > last);
     assert!(node.command(&["status"]).succeeded().contains(&node.pid().to_string()));
@@ -174,7 +180,7 @@ fn a_node_that_meets_the_limit_on_the_size_of_files_lives_and_says_so() {
     let pid = Pid::from_raw(node.pid().cast_signed());
     prlimit(pid, Resource::Fsize, limit).expect("the limits of a child can be lowered");
     let last = take_all(&node).max(last);
-    assert!(node.log().contains("File too large"), "{}", node.log());
+    assert!(node.log().contains("File too large (os error 27): raise the limit"), "{}", node.log());
     wait::until_true("it says so again", || node.log().contains("node 1 takes no part and waits"));
     assert!(!node.log().contains("knows no leader"), "its own disk is to blame: {}", node.log());
     node.signal(Signal::TERM);

@@ -147,7 +147,7 @@ fn a_live_member_that_is_removed_by_its_id_stops() {
         cluster.node(leader).command(&["leave", "--id", &id.to_string()]).succeeded();
         cluster.node(id).await_end();
         let log = cluster.node(id).log();
-        assert!(log.contains("where it was removed from elsewhere, 'ticketd drop --path "), "{log}");
+        assert!(log.contains("where it was removed from elsewhere, 'ticketd drop --path="), "{log}");
     }
     cluster.await_voters(&[leader]);
     assert!(cluster.take() > 0);
@@ -205,7 +205,7 @@ fn a_member_that_was_wiped_can_not_come_back_before_it_was_removed_and_can_after
     let store = contents(&aside);
     let ports = ["--raft_port", "0", "--http_port", "0"];
     let old = command::run(&[&["--path", aside.to_str().unwrap()], &ports[..]].concat());
-    old.refused_in_the_end(&["removed"]);
+    old.refused_for_good_in_the_end(&["removed"]);
     assert!(
         !store.is_empty() && fs::exists(&aside).unwrap(),
         "a refused store is left for its owner to judge"
@@ -223,7 +223,7 @@ fn a_store_of_a_removed_member_can_not_serve_or_join_again() {
     cluster.node(removed).kill();
     cluster.node(leader).command(&["leave", "--id", &removed.to_string()]).succeeded();
     cluster.node(removed).respawn(&[]);
-    cluster.node(removed).end().refused_in_the_end(&["removed", "drop"]);
+    cluster.node(removed).end().refused_for_good_in_the_end(&["removed", "drop"]);
     let through = cluster.node(leader).peers.clone();
     let path = cluster.node(removed).path();
     let id = removed.to_string();
@@ -244,7 +244,7 @@ fn a_member_that_was_removed_while_it_was_down_does_not_disturb_the_others_when_
     cluster.node(leader).command(&["leave", "--id", &removed.to_string()]).succeeded();
     let term = cluster.node(leader).status().unwrap().term;
     cluster.node(removed).respawn(&[]);
-    assert_eq!(cluster.node(removed).await_end().code(), Some(1));
+    assert_eq!(cluster.node(removed).await_end().code(), Some(3));
     assert_eq!(cluster.node(leader).status().unwrap().term, term);
 }
 
@@ -453,13 +453,28 @@ fn a_store_whose_lock_file_was_removed_is_still_in_use() {
     let node = Node::start(&directory, 1, &[]);
     wait::until("an ID", || cluster::take(&node.clients));
     fs::remove_file(node.store().join("lock")).unwrap();
-    let store = node.path();
-    for command in [&["verify"][..], &["drop"], &["leave"], &[], &["start", "--id", "1", "--force"]] {
-        let args = [command, &["--path", &store]].concat();
-        let said = command::ticketd(&args).output().unwrap();
-        assert_eq!(said.status.code(), Some(1), "{command:?}");
-        let said = String::from_utf8_lossy(&said.stderr).into_owned();
-        assert!(said.contains("in use by another process"), "{command:?}: {said}");
+    let (store, ports) = (node.path(), ["--raft_port", "0", "--http_port", "0"]);
+    for command in [&["verify"][..], &["drop"], &ports, &["start", "--id", "1", "--force"]] {
+        command::run(&[command, &["--path", &store]].concat()).refused(&["in use by another process"]);
+    }
+    assert!(cluster::take(&node.clients).is_some());
+}
+
+/// As on a disk that was full when the node was started, or where somebody has tidied up.
+#[test]
+fn commands_for_a_node_that_its_lock_does_not_name_say_where_to_ask_it() {
+    let directory = Directory::new();
+    let node = Node::start(&directory, 1, &[]);
+    wait::until("an ID", || cluster::take(&node.clients));
+    let lock = node.store().join("lock");
+    let unnamed: [fn(&Path); 2] =
+        [|lock| fs::write(lock, "").unwrap(), |lock| fs::remove_file(lock).unwrap()];
+    for take_name in unnamed {
+        take_name(&lock);
+        for command in [&["status"][..], &["leave"], &["leave", "--id", "2"], &["transfer"]] {
+            let said = node.command(command).refused(&["lock does not name", "GET /status", "'listening'"]);
+            assert!(!said.contains("stop it first"), "{said}");
+        }
     }
     assert!(cluster::take(&node.clients).is_some());
 }

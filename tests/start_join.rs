@@ -505,7 +505,7 @@ fn a_start_that_fails_says_how_to_go_on_where_it_has_made_a_store_and_only_there
         }
         assert!(!node.wait().unwrap().success(), "with {descriptors} descriptors: {said}");
         let there = command::run(&["verify", "--path", &path]).status.success();
-        let hint = format!("the store at {path} is made: go on with 'ticketd --path {path}'\n");
+        let hint = format!("the store at {path} is made: go on with 'ticketd --path={path}'\n");
         assert_eq!(said.ends_with(&hint), there, "with {descriptors} descriptors: {said}");
         made += u32::from(there);
     }

@@ -101,6 +101,33 @@ fn a_second_signal_stops_a_node_that_has_nobody_to_hand_over_to() {
     cluster.await_voters(&[1, 2, 3]);
 }
 
+/// As when a terminal is closed, or a session ends.
+#[test]
+fn hangups_are_no_second_signal_and_a_leader_still_hands_over() {
+    let flags = ["--election_timeout", "60000", "--heartbeat_interval", "100"];
+    let mut cluster = Cluster::with_flags(3, &flags);
+    let leader = cluster.leader();
+    for id in (1..=3).filter(|id| *id != leader) {
+        cluster.node(id).pause();
+    }
+    let node = cluster.node(leader);
+    for (times, signal, name) in [
+        (1, Signal::HUP, "SIGHUP"),
+        (2, Signal::HUP, "SIGHUP"),
+        (1, Signal::TERM, "SIGTERM"),
+        (3, Signal::HUP, "SIGHUP"),
+    ] {
+        node.signal(signal);
+        let line = format!("asked to stop by {name}: handing over first");
+        wait::until_true(&line, || node.log().matches(&line).count() == times);
+    }
+    for id in (1..=3).filter(|id| *id != leader) {
+        cluster.node(id).resume();
+    }
+    assert_eq!(cluster.node(leader).await_end().code(), Some(0));
+    assert_ne!(cluster.leader(), leader);
+}
+
 #[test]
 fn all_nodes_are_asked_to_stop_at_once_and_come_back() {
     let mut cluster = Cluster::of(3);

@@ -6,10 +6,12 @@ use std::fs;
 use std::sync::Arc;
 
 use harness::cluster::{self, Cluster};
+use harness::command;
 use harness::directory::{Directory, as_argument, contents};
 use harness::http;
 use harness::node::Node;
 use harness::wait;
+use lmdb::Transaction;
 use raft_core::{Entry, LogIndex, Payload, Recovered, Snapshot, Write, WriteId};
 use rustix::process::Signal;
 use ticketd::storage::Store;
@@ -96,9 +98,9 @@ fn a_store_that_has_lost_its_data_file_is_a_damaged_one_to_every_command() {
     let found = [&["start", "--id", "1"][..], &ports].concat();
     let join = [&["join", "127.0.0.1:1", "--id", "1"][..], &ports].concat();
     for line in [&["verify"][..], &ports, &found, &join, &["leave"]] {
-        node.command(line).refused(&words);
+        node.command(line).refused_for_good(&words);
     }
-    node.command(&["drop"]).refused(&[&words[..], &["drop --force"]].concat());
+    node.command(&["drop"]).refused_for_good(&[&words[..], &["drop --force"]].concat());
     assert_eq!(contents(node.store()), store);
 
     node.command(&["drop", "--force"]).succeeded();
@@ -109,6 +111,36 @@ fn a_store_that_has_lost_its_data_file_is_a_damaged_one_to_every_command() {
     drop(node);
     node = Node::start(&directory, 1, &["--force"]);
     assert_eq!(wait::until("an ID", || cluster::take(&node.clients)), 1, "another cluster begins anew");
+}
+
+/// LMDB's names for its files are every program's, and `--force` is for stores of ours alone.
+#[test]
+fn a_directory_with_a_database_of_another_program_is_neither_dropped_nor_founded_over_by_force() {
+    let directory = Directory::new();
+    let path = directory.path().join("ldap");
+    fs::create_dir(&path).unwrap();
+    let environment = lmdb::Environment::new().open(&path).unwrap();
+    let database = environment.open_db(None).unwrap();
+    let mut transaction = environment.begin_rw_txn().unwrap();
+    transaction.put(database, b"dn", b"dc=example", lmdb::WriteFlags::empty()).unwrap();
+    transaction.commit().unwrap();
+    drop(environment);
+    let before = fs::read(path.join("data.mdb")).unwrap();
+    let shown = as_argument(&path);
+    let ports = ["--raft_port", "0", "--http_port", "0"];
+    let start = [&["start", "--id", "1"][..], &ports].concat();
+    // Whatever looked at it before, it is not taken for ours then.
+    for line in [&["verify"][..], &["drop"], &ports, &start] {
+        for force in [&[][..], &["--force"]] {
+            if !force.is_empty() && [&["verify"][..], &ports].contains(&line) {
+                continue;
+            }
+            command::run(&[line, &["--path", &shown], force].concat())
+                .refused(&["data.mdb", "not a store's"]);
+        }
+    }
+    assert_eq!(fs::read(path.join("data.mdb")).unwrap(), before);
+    assert!(path.join("lock.mdb").exists() && !path.join("lock").exists());
 }
 
 /// As by a power cut. Nobody has to be told of it who wanted the store to be gone.
@@ -159,6 +191,18 @@ fn a_node_whose_store_is_removed_while_it_runs_hands_out_no_more_ids_and_names_w
     node.signal(Signal::TERM);
     assert_eq!(node.await_end().code(), Some(1));
     wait::until("an ID", || cluster::take(&second.clients));
+}
+
+#[test]
+fn a_node_whose_store_is_removed_just_before_it_is_stopped_does_not_say_that_it_is_closed() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &[]);
+    wait::until("an ID", || cluster::take(&node.clients));
+    fs::remove_dir_all(node.store()).unwrap();
+    node.signal(Signal::TERM);
+    assert_eq!(node.await_end().code(), Some(1));
+    let log = node.log();
+    assert!(log.contains("was removed or moved") && !log.contains("is closed"), "{log}");
 }
 
 /// LMDB has it mapped, and dies where it reads what is not there.

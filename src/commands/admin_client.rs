@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,6 +21,7 @@ use crate::peer::{
     self, AdminRequest, AdminResponse, Decoder, Frame, FrameError, PROTOCOL_VERSION, Refuse, RefusedReason,
     RetryReason,
 };
+use crate::server::StopRequests;
 
 /// How long one address may take to accept a connection: several round trips around the earth.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ const READ_BYTES: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Patience<'a> {
     deadline: Option<Instant>,
-    stop: Option<&'a UnixStream>,
+    stop: Option<&'a StopRequests>,
 }
 
 impl<'a> Patience<'a> {
@@ -55,18 +55,14 @@ impl<'a> Patience<'a> {
         Patience { deadline: Instant::now().checked_add(patience), stop: None }
     }
 
-    /// Until a byte can be read from `stop`, which must not block.
-    pub(super) fn until(stop: &'a UnixStream) -> Patience<'a> {
+    /// Until this process is asked to stop.
+    pub(super) fn until(stop: &'a StopRequests) -> Patience<'a> {
         Patience { deadline: None, stop: Some(stop) }
     }
 
     fn check(&self) -> Result<(), Impatience> {
-        if let Some(mut stop) = self.stop {
-            match stop.read(&mut [0; 16]) {
-                Ok(bytes) if bytes > 0 => return Err(Impatience::Interrupted),
-                // Nothing there, or nothing to come: a broken stream must not end a join.
-                Ok(_) | Err(_) => (),
-            }
+        if self.stop.is_some_and(StopRequests::have_come) {
+            return Err(Impatience::Interrupted);
         }
         match self.deadline {
             Some(deadline) if Instant::now() >= deadline => Err(Impatience::Elapsed),
@@ -91,7 +87,7 @@ impl<'a> Patience<'a> {
 /// Why the wait is over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Impatience {
-    /// A byte can be read from `stop`.
+    /// This process was asked to stop.
     Interrupted,
     /// The time is over.
     Elapsed,
@@ -488,6 +484,8 @@ fn other_version(theirs: u16) -> Trouble {
 mod tests {
     use std::net::TcpListener;
 
+    use std::os::unix::net::UnixStream;
+
     use super::*;
     use crate::commands::testing::{bytes, member};
 
@@ -600,12 +598,12 @@ mod tests {
         // A member that takes the request and closes the connection may have carried it out.
         let (closes, thread) = member(vec![Vec::new()]);
         let (read_end, mut write_end) = UnixStream::pair().unwrap();
-        read_end.set_nonblocking(true).unwrap();
+        let stop = StopRequests::on(read_end).unwrap();
         let stopper = thread::spawn(move || {
             thread.join().unwrap();
             write_end.write_all(b"x").unwrap();
         });
-        let error = ask_for_transfer(&[closes], &Patience::until(&read_end)).unwrap_err();
+        let error = ask_for_transfer(&[closes], &Patience::until(&stop)).unwrap_err();
         assert_eq!(error, AskError { problem: AskProblem::Interrupted, may_have_happened: true });
         stopper.join().unwrap();
     }

@@ -11,6 +11,7 @@ use raft_core::{Membership, NodeId, Peer};
 use super::Failure;
 use super::admin_client::{AskError, AskProblem, Patience, Settled, ask};
 use super::cluster_view;
+use crate::advice::path_flag;
 use crate::identity::{ClusterId, Identity, Standing};
 use crate::peer::AdminRequest;
 use crate::storage::{self, Listening, Running, Store, StoreError};
@@ -56,8 +57,9 @@ impl Contacts {
         match standing {
             Standing::Joining => Err(Failure::runtime(format!(
                 "the join of the store at {} did not finish: give the 'ticketd join' command again, or destroy the \
-                 store with 'ticketd drop'",
-                path.display()
+                 store with 'ticketd drop {}'",
+                path.display(),
+                path_flag(path)
             ))),
             Standing::Member { cluster, joined_at: _ } => {
                 let membership = store.latest_membership();
@@ -156,9 +158,9 @@ pub(super) fn running_node(path: &Path) -> Result<(u32, Listening), Failure> {
     match storage::running(path)? {
         Some(running) => listening(path, running),
         None if path.exists() => Err(Failure::runtime(format!(
-            "no node runs on the store at {}: start it with 'ticketd --path {}'",
+            "no node runs on the store at {}: start it with 'ticketd {}'",
             path.display(),
-            path.display()
+            path_flag(path)
         ))),
         None => Err(StoreError::NotFound { path: path.to_owned() }.into()),
     }

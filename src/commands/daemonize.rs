@@ -12,6 +12,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 
 use super::Failure;
+use crate::advice::about_limit;
 
 /// What the child says when it listens.
 const LISTENING: &[u8] = b"listening\n";
@@ -31,7 +32,10 @@ pub(super) fn launch() -> Result<(), Failure> {
                 .stdout(Stdio::piped())
                 .spawn()
         })
-        .map_err(|error| Failure::runtime(format!("cannot start a process in the background ({error})")))?;
+        .map_err(|error| {
+            let remedy = about_limit(&error).unwrap_or("try without --daemonize");
+            Failure::runtime(format!("cannot start a process in the background ({error}): {remedy}"))
+        })?;
     let mut said = Vec::new();
     if let Some(mut pipe) = child.stdout.take() {
         // An error ends the wait like the end of the pipe does: the child's exit status then tells.

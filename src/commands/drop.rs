@@ -59,10 +59,7 @@ fn look(flags: &Flags) -> Result<Option<(Peer, Membership)>, Failure> {
             | StoreError::Denied { .. }
             | StoreError::InUse { .. }),
         ) => Err(error.into()),
-        Err(error) => {
-            let line = Failure::from(error);
-            Err(Failure::runtime(format!("{line}; 'ticketd drop --force' destroys it as it is")))
-        }
+        Err(error) => Err(Failure::from(error).and("'ticketd drop --force' destroys it as it is")),
     }
 }
 

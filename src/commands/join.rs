@@ -14,9 +14,10 @@ use super::admin_client::{
     AskError, AskProblem, Patience, Settled, answered_something_else, ask, ask_leader,
 };
 use super::cluster_view::ClusterView;
-use super::serve::{Launch, refuse_running, serve};
+use super::serve::{Checked, Launch, refuse_running, serve};
 use super::{Failure, InTheWay, after_serving, destroy_in_the_way, listen, random_u128, required_id};
 use crate::address::HostPort;
+use crate::advice::path_flag;
 use crate::cli::Flags;
 use crate::codec::MEMBERS_MAX;
 use crate::identity::{Identity, Standing};
@@ -109,12 +110,12 @@ impl Joining {
         let path = self.store.path().to_owned();
         drop(self.store);
         if known {
-            let shown = path.display();
+            let path_flag = path_flag(&path);
             // That would destroy the store which the cluster may know.
             let unforced = if flags.force { " without --force" } else { "" };
             return Failure::runtime(format!(
-                "{}, and may yet take the node in: give the same command again{unforced}; or 'ticketd drop --path \
-                 {shown}' here and 'ticketd leave --id {id}' at a member",
+                "{}, and may yet take the node in: give the same command again{unforced}; or 'ticketd drop \
+                 {path_flag}' here and 'ticketd leave --id {id}' at a member",
                 error.problem
             ));
         }
@@ -149,7 +150,11 @@ fn resume(
     launch: &Launch,
     exists: StoreError,
 ) -> Result<Joining, Failure> {
-    storage::verify_in_child(path)?;
+    let stopped =
+        || Failure::runtime("stopped before it was taken in: give the same command again".to_owned());
+    if launch.check(path)? == Checked::StoppedMeanwhile {
+        return Err(stopped());
+    }
     let mut store = Store::open(path)?;
     let Identity { me, standing } = *store.identity();
     match standing {
@@ -168,9 +173,7 @@ fn resume(
     }
     let stored = Settings::from_pairs(store.settings())?;
     if launch.sit_out_promises(&stored, settings).is_err() {
-        return Err(Failure::runtime(
-            "stopped before it was taken in: give the same command again".to_owned(),
-        ));
+        return Err(stopped());
     }
     store.set_settings(&settings.to_pairs())?;
     log::info!("going on with the join that {} was made for", path.display());

@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal};
 use super::admin_client::{AskProblem, Patience, Settled, answered_something_else, ask};
 use super::contacts::Contacts;
 use super::{Failure, say};
+use crate::advice::path_flag;
 use crate::cli::Flags;
 use crate::peer::{AdminRequest, RefusedReason};
 use crate::storage;
@@ -51,8 +52,9 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
             let (id, shown) = (me.id, path.display());
             end_and_destroy(path, &contacts).map_err(|why| {
                 Failure::runtime(format!(
-                    "node {id} has left its cluster; its store at {shown} remains: {why}; then 'ticketd drop --path \
-                     {shown}' destroys it"
+                    "node {id} has left its cluster; its store at {shown} remains: {why}; then 'ticketd drop {}' \
+                     destroys it",
+                    path_flag(path)
                 ))
             })?;
             say(&format!("node {id} has left its cluster, and its store at {shown} is destroyed"))

@@ -12,8 +12,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::unix_socket::{Name, UnixSocket};
 use crate::address::Host;
+use crate::advice::about_limit;
 use crate::http::Serves;
-use crate::server::{ClientListener, ClientSocket, descriptors_remedy};
+use crate::server::{ClientListener, ClientSocket};
 use crate::settings::Settings;
 
 /// How many connections may wait to be accepted: the most that Linux grants by default since 5.4.
@@ -44,7 +45,14 @@ pub(super) struct Listeners {
 struct BoundPort {
     socket: Socket,
     address: SocketAddr,
-    flag: &'static str,
+    flags: Flags,
+}
+
+/// The flags that choose an address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Flags {
+    host: &'static str,
+    port: &'static str,
 }
 
 /// Binds all that the settings ask for, on every address of every host; port 0 finds a free one, which the
@@ -53,11 +61,16 @@ struct BoundPort {
 /// # Errors
 /// [`ListenError`], with the flag that the operator would have to change.
 pub(super) fn bind(settings: &mut Settings) -> Result<Bound, ListenError> {
-    let addresses = resolve_all(&settings.hosts)?;
-    let raft = bind_port(&addresses, settings.raft_port, "--raft_port")?;
-    let http = bind_port(&addresses, settings.http_port, "--http_port")?;
+    let host = "--host";
+    let addresses = resolve_all(&settings.hosts, host)?;
+    let raft = bind_port(&addresses, settings.raft_port, Flags { host, port: "--raft_port" })?;
+    let http = bind_port(&addresses, settings.http_port, Flags { host, port: "--http_port" })?;
     let metrics = match settings.metrics_port {
-        Some(port) => bind_port(&resolve_all(settings.metrics_hosts())?, port, "--metrics_port")?,
+        Some(port) => {
+            let host = if settings.metrics_host.is_some() { "--metrics_host" } else { host };
+            let addresses = resolve_all(settings.metrics_hosts(), host)?;
+            bind_port(&addresses, port, Flags { host, port: "--metrics_port" })?
+        }
         None => Vec::new(),
     };
     let bound = Bound { raft, http, metrics, unix: None };
@@ -116,7 +129,7 @@ impl Bound {
         let all: Vec<&BoundPort> = self.raft.iter().chain(&self.http).chain(&self.metrics).collect();
         for (at, port) in all.iter().enumerate() {
             if all[..at].iter().any(|other| other.address == port.address) {
-                return Err(ListenError::InUse { address: port.address, flag: port.flag });
+                return Err(ListenError::InUse { address: port.address, flag: port.flags.port });
             }
         }
         Ok(())
@@ -124,11 +137,7 @@ impl Bound {
 }
 
 impl BoundPort {
-    fn bind(
-        address: SocketAddr,
-        dual_stack: DualStack,
-        flag: &'static str,
-    ) -> Result<BoundPort, ListenError> {
+    fn bind(address: SocketAddr, dual_stack: DualStack, flags: Flags) -> Result<BoundPort, ListenError> {
         let bind = || {
             let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
             // A restart need not wait for the connections of the last run to be forgotten by the kernel.
@@ -138,9 +147,9 @@ impl BoundPort {
             }
             socket.bind(&address.into())?;
             let bound = socket.local_addr()?.as_socket();
-            Ok(BoundPort { socket, address: bound.unwrap_or(address), flag })
+            Ok(BoundPort { socket, address: bound.unwrap_or(address), flags })
         };
-        bind().map_err(|source| ListenError::at(address, flag, source))
+        bind().map_err(|source| ListenError::at(address, flags, source))
     }
 
     fn listen(self) -> Result<TcpListener, ListenError> {
@@ -149,7 +158,7 @@ impl BoundPort {
     }
 
     fn open(&self) -> Result<(), ListenError> {
-        self.socket.listen(BACKLOG).map_err(|source| ListenError::at(self.address, self.flag, source))
+        self.socket.listen(BACKLOG).map_err(|source| ListenError::at(self.address, self.flags, source))
     }
 }
 
@@ -171,28 +180,24 @@ struct Address {
 }
 
 /// Binds one port on all addresses.
-fn bind_port(addresses: &[Address], port: u16, flag: &'static str) -> Result<Vec<BoundPort>, ListenError> {
+fn bind_port(addresses: &[Address], port: u16, flags: Flags) -> Result<Vec<BoundPort>, ListenError> {
     let mut attempts = if port == 0 && addresses.len() > 1 { FREE_PORT_ATTEMPTS } else { 1 };
     loop {
         attempts -= 1;
-        match bind_port_once(addresses, port, flag) {
+        match bind_port_once(addresses, port, flags) {
             Err(ListenError::InUse { .. }) if attempts > 0 => {}
             outcome => return outcome,
         }
     }
 }
 
-fn bind_port_once(
-    addresses: &[Address],
-    mut port: u16,
-    flag: &'static str,
-) -> Result<Vec<BoundPort>, ListenError> {
+fn bind_port_once(addresses: &[Address], mut port: u16, flags: Flags) -> Result<Vec<BoundPort>, ListenError> {
     let has_ipv4 = addresses.iter().any(|address| address.ip.is_ipv4());
     let dual_stack = if has_ipv4 { DualStack::No } else { DualStack::Yes };
     let mut bound = Vec::new();
     let mut missing = None;
     for Address { ip, dispensable } in addresses {
-        match BoundPort::bind(SocketAddr::new(*ip, port), dual_stack, flag) {
+        match BoundPort::bind(SocketAddr::new(*ip, port), dual_stack, flags) {
             Ok(socket) => {
                 port = socket.address.port();
                 bound.push(socket);
@@ -211,11 +216,11 @@ fn port_of(bound: &[BoundPort]) -> Option<u16> {
     bound.first().map(|port| port.address.port())
 }
 
-/// Every address of every host, each once.
-fn resolve_all(hosts: &[Host]) -> Result<Vec<Address>, ListenError> {
+/// Every address of every host that this flag names, each once.
+fn resolve_all(hosts: &[Host], flag: &'static str) -> Result<Vec<Address>, ListenError> {
     let mut addresses: Vec<Address> = Vec::new();
     for host in hosts {
-        let found = resolve(host)?;
+        let found = resolve(host, flag)?;
         let dispensable = found.len() > 1;
         for ip in found {
             if addresses.iter().all(|known| known.ip != ip) {
@@ -226,8 +231,8 @@ fn resolve_all(hosts: &[Host]) -> Result<Vec<Address>, ListenError> {
     Ok(addresses)
 }
 
-fn resolve(host: &Host) -> Result<Vec<IpAddr>, ListenError> {
-    let unresolved = |name: &str, source| ListenError::Unresolved { host: name.to_owned(), source };
+fn resolve(host: &Host, flag: &'static str) -> Result<Vec<IpAddr>, ListenError> {
+    let unresolved = |name: &str, source| ListenError::Unresolved { host: name.to_owned(), flag, source };
     match host {
         Host::Address(address) => Ok(vec![*address]),
         Host::Name(name) => {
@@ -248,6 +253,8 @@ pub(super) enum ListenError {
     Unresolved {
         /// As given.
         host: String,
+        /// Which flag names it.
+        flag: &'static str,
         /// What the resolver says.
         source: io::Error,
     },
@@ -269,6 +276,8 @@ pub(super) enum ListenError {
     NotOurs {
         /// Its address.
         address: IpAddr,
+        /// Which flag names it.
+        flag: &'static str,
     },
     /// The Unix-domain socket cannot be made.
     Unix {
@@ -281,22 +290,24 @@ pub(super) enum ListenError {
     Socket {
         /// Where.
         address: SocketAddr,
+        /// Which flag names its host.
+        flag: &'static str,
         /// What it says.
         source: io::Error,
     },
 }
 
 impl ListenError {
-    fn at(address: SocketAddr, flag: &'static str, source: io::Error) -> ListenError {
+    fn at(address: SocketAddr, flags: Flags, source: io::Error) -> ListenError {
         let kind = source.kind();
         if kind == io::ErrorKind::AddrInUse {
-            ListenError::InUse { address, flag }
+            ListenError::InUse { address, flag: flags.port }
         } else if kind == io::ErrorKind::PermissionDenied {
-            ListenError::Denied { address, flag }
+            ListenError::Denied { address, flag: flags.port }
         } else if kind == io::ErrorKind::AddrNotAvailable || is_family_unsupported(&source) {
-            ListenError::NotOurs { address: address.ip() }
+            ListenError::NotOurs { address: address.ip(), flag: flags.host }
         } else {
-            ListenError::Socket { address, source }
+            ListenError::Socket { address, flag: flags.host, source }
         }
     }
 }
@@ -304,10 +315,12 @@ impl ListenError {
 impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ListenError::Unresolved { host, source } => {
-                let remedy = descriptors_remedy(source)
-                    .unwrap_or("give an address or a name of this machine with --host");
-                write!(f, "the host '{host}' does not resolve ({source}): {remedy}")
+            ListenError::Unresolved { host, flag, source } => {
+                write!(f, "the host '{host}' does not resolve ({source}): ")?;
+                match about_limit(source) {
+                    Some(remedy) => f.write_str(remedy),
+                    None => write!(f, "give an address or a name of this machine with {flag}"),
+                }
             }
             ListenError::InUse { address, flag } => {
                 write!(f, "{address} is in use: stop what listens there, or choose another port with {flag}")
@@ -316,20 +329,26 @@ impl fmt::Display for ListenError {
                 f,
                 "the system does not permit listening on {address}: choose a port above 1023 with {flag}"
             ),
-            ListenError::NotOurs { address } => write!(
-                f,
-                "{address} is not an address of this machine: give one that is with --host, and what others use \
-                 to reach it with --advertise"
-            ),
+            ListenError::NotOurs { address, flag } => {
+                write!(f, "{address} is not an address of this machine: give one that is with {flag}")?;
+                // Nobody is sent to the others.
+                if *flag == "--host" {
+                    f.write_str(", and what others use to reach it with --advertise")?;
+                }
+                Ok(())
+            }
             ListenError::Unix { path, source } => write!(
                 f,
                 "cannot listen on the Unix-domain socket {} ({source}): {}",
                 path.display(),
-                descriptors_remedy(source).unwrap_or("choose another path with --http_unix")
+                about_limit(source).unwrap_or("choose another path with --http_unix")
             ),
-            ListenError::Socket { address, source } => {
-                let remedy = descriptors_remedy(source).unwrap_or("choose another address with --host");
-                write!(f, "cannot listen on {address} ({source}): {remedy}")
+            ListenError::Socket { address, flag, source } => {
+                write!(f, "cannot listen on {address} ({source}): ")?;
+                match about_limit(source) {
+                    Some(remedy) => f.write_str(remedy),
+                    None => write!(f, "choose another address with {flag}"),
+                }
             }
         }
     }
@@ -426,16 +445,27 @@ mod tests {
     fn where_no_descriptor_is_left_the_address_is_not_to_blame() {
         let none_left = || io::Error::from(rustix::io::Errno::MFILE);
         let address = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), 9000);
+        let flags = Flags { host: "--host", port: "--raft_port" };
         for error in [
-            ListenError::at(address, "--raft_port", none_left()),
+            ListenError::at(address, flags, none_left()),
             ListenError::Unix { path: "socket".into(), source: none_left() },
-            ListenError::Unresolved { host: "localhost".to_owned(), source: none_left() },
+            ListenError::Unresolved { host: "localhost".to_owned(), flag: "--host", source: none_left() },
         ] {
             let said = error.to_string();
             assert!(said.contains("raise the limit of open files") && !said.contains("--"), "{said}");
         }
-        let error = ListenError::at(address, "--raft_port", rustix::io::Errno::NOBUFS.into());
+        let error = ListenError::at(address, flags, rustix::io::Errno::NOBUFS.into());
         assert!(error.to_string().ends_with("choose another address with --host"), "{error}");
+    }
+
+    #[test]
+    fn a_host_for_pages_alone_that_is_of_no_use_is_named_with_its_own_flag() {
+        for host in ["192.0.2.1", "nowhere.invalid"] {
+            let metrics_host = Some(host.parse().unwrap());
+            let mut of_pages = Settings { metrics_port: Some(0), metrics_host, ..settings(&["127.0.0.1"]) };
+            let said = bind(&mut of_pages).unwrap_err().to_string();
+            assert!(said.contains(host) && said.ends_with("with --metrics_host"), "{said}");
+        }
     }
 
     /// Whether this machine has IPv6; one that has not is not asked for it.

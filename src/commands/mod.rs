@@ -28,10 +28,11 @@ use std::path::Path;
 
 use raft_core::NodeId;
 
+use crate::advice::{about_limit, path_flag};
 use crate::cli::{Cli, Command, Flags};
-use crate::server::ServerError;
+use crate::server::{ServerError, keep_ended_children};
 use crate::settings::SettingsError;
-use crate::storage::{self, StoreError};
+use crate::storage::{self, EXIT_STATUS_HOPELESS, Prospect, StoreError};
 
 /// Does what the command line asks for.
 ///
@@ -39,6 +40,8 @@ use crate::storage::{self, StoreError};
 /// [`Failure`], with the line to print and the status to end with.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     let Cli { command, flags } = cli;
+    // For the process in the background, and for the one that checks a store.
+    keep_ended_children().map_err(|error| cannot_handle_signals(&error))?;
     if flags.serving.daemonize && !flags.in_background {
         return daemonize::launch();
     }
@@ -52,6 +55,11 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Transfer) => transfer::run(flags),
         Some(Command::Verify) => verify::run(flags),
     }
+}
+
+fn cannot_handle_signals(error: &io::Error) -> Failure {
+    let remedy = about_limit(error).unwrap_or("see to what the system lacks");
+    Failure::runtime(format!("cannot handle signals ({error}): {remedy}"))
 }
 
 /// Whether this process is to become a node.
@@ -83,6 +91,12 @@ impl Failure {
     #[must_use]
     pub fn runtime(line: String) -> Failure {
         Failure { exit_status: 1, line: one_line(&line) }
+    }
+
+    /// It could not be done, nor can it be by whoever tries again with this store: exit status 3.
+    #[must_use]
+    pub fn hopeless(line: String) -> Failure {
+        Failure { exit_status: EXIT_STATUS_HOPELESS, line: one_line(&line) }
     }
 
     /// There is nothing to add: a child or the log has said it.
@@ -157,13 +171,23 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
         let line = error.to_string();
         // The finding of a child is the line that it printed, with the program's name before it.
-        Failure::runtime(line.strip_prefix("ticketd: ").unwrap_or(&line).to_owned())
+        let line = line.strip_prefix("ticketd: ").unwrap_or(&line).to_owned();
+        match error.prospect() {
+            Prospect::Open => Failure::runtime(line),
+            Prospect::Hopeless => Failure::hopeless(line),
+        }
     }
 }
 
 impl From<ServerError> for Failure {
     fn from(error: ServerError) -> Failure {
-        Failure::runtime(error.to_string())
+        match error {
+            ServerError::Store(error) => error.into(),
+            ServerError::State(_) => Failure::hopeless(error.to_string()),
+            ServerError::NotAMember | ServerError::BadAddress { .. } | ServerError::Io { .. } => {
+                Failure::runtime(error.to_string())
+            }
+        }
     }
 }
 
@@ -201,21 +225,21 @@ fn destroy_in_the_way(flags: &Flags) -> Result<InTheWay, Failure> {
 /// How a node ends that has served. One that was removed meanwhile has done what it was asked to; one that
 /// had been removed before was started in vain.
 fn after_serving(ended: serve::Ended, path: &Path, id: NodeId) -> Result<(), Failure> {
-    let shown = path.display();
+    let path_flag = path_flag(path);
     match ended {
         serve::Ended::Stopped => {
-            log::info!("node {id} has stopped, and its store at {shown} is closed");
+            log::info!("node {id} has stopped, and its store at {} is closed", path.display());
             Ok(())
         }
         serve::Ended::Removed => {
             log::info!(
                 "node {id} has left its cluster, and its store is of no use any more: the 'ticketd leave' that was \
-                 given here destroys it; where it was removed from elsewhere, 'ticketd drop --path {shown}' does"
+                 given here destroys it; where it was removed from elsewhere, 'ticketd drop {path_flag}' does"
             );
             Ok(())
         }
-        serve::Ended::RemovedBefore => Err(Failure::runtime(format!(
-            "node {id} has been removed from its cluster: destroy its store with 'ticketd drop --path {shown}', and \
+        serve::Ended::RemovedBefore => Err(Failure::hopeless(format!(
+            "node {id} has been removed from its cluster: destroy its store with 'ticketd drop {path_flag}', and \
              'ticketd join' if it is to come back"
         ))),
     }
@@ -266,8 +290,11 @@ mod tests {
 
     #[test]
     fn what_a_child_found_is_not_said_by_two_programs() {
-        let error = StoreError::CheckFailed { finding: "ticketd: there is no store".to_owned() };
-        assert_eq!(Failure::from(error).to_string(), "there is no store");
+        for (prospect, status) in [(Prospect::Open, 1), (Prospect::Hopeless, 3)] {
+            let finding = "ticketd: there is no store".to_owned();
+            let failure = Failure::from(StoreError::CheckFailed { finding, prospect });
+            assert_eq!((failure.exit_status(), failure.to_string().as_str()), (status, "there is no store"));
+        }
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! `ticketd` without a subcommand: a node goes on with its store.
 
 use super::join::knows_nobody;
-use super::serve::{Launch, refuse_running, serve};
+use super::serve::{Checked, Launch, refuse_running, serve};
 use super::{Failure, after_serving, listen};
 use crate::cli::Flags;
 use crate::identity::Standing;
 use crate::settings::Settings;
-use crate::storage::{self, Store};
+use crate::storage::Store;
 
 /// Checks the store, and serves with the settings that it holds and the flags that replace them.
 ///
@@ -17,7 +17,9 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let shown = path.display();
     let launch = Launch::prepare(flags)?;
     refuse_running(path)?;
-    storage::verify_in_child(path)?;
+    if launch.check(path)? == Checked::StoppedMeanwhile {
+        return Ok(());
+    }
     let mut store = Store::open(path)?;
     match store.identity().standing {
         Standing::Member { .. } => (),

@@ -2,7 +2,6 @@
 //!
 //! What `start`, `join` and the restart have in common. It must never make, change or destroy a store.
 
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -11,12 +10,12 @@ use super::admin_client::{Impatience, Patience};
 use super::daemonize;
 use super::listen::{Bound, Listeners};
 use super::pid_file::PidFile;
-use super::{Failure, one_line, random_u64};
+use super::{Failure, cannot_handle_signals, one_line, random_u64};
 use crate::cli::Flags;
 use crate::http;
 use crate::identity::Standing;
 use crate::logging;
-use crate::server::{EXIT_STATUS_INTERRUPTED, Exit, Server, ServerConfig, StopRequests, descriptors_remedy};
+use crate::server::{EXIT_STATUS_INTERRUPTED, Exit, Server, ServerConfig, StopRequests};
 use crate::settings::Settings;
 use crate::storage::{self, Store, StoreError};
 
@@ -38,12 +37,7 @@ impl Launch {
     /// [`Failure`] where the pid file cannot be written or belongs to a live process.
     pub(super) fn prepare(flags: &Flags) -> Result<Launch, Failure> {
         let pid_file = flags.serving.pid_file.as_deref().map(PidFile::prepare).transpose()?;
-        let stop = StopRequests::by_signals()
-            .and_then(|stop| stop.stream.set_nonblocking(true).map(|()| stop))
-            .map_err(|error| {
-                let remedy = descriptors_remedy(&error).unwrap_or("see to what the system lacks");
-                Failure::runtime(format!("cannot handle signals ({error}): {remedy}"))
-            })?;
+        let stop = StopRequests::by_signals().map_err(|error| cannot_handle_signals(&error))?;
         Ok(Launch { stop, pid_file, in_background: flags.in_background })
     }
 
@@ -63,10 +57,38 @@ impl Launch {
         Ok(())
     }
 
-    /// A byte can be read from this, without blocking, for each signal that came.
-    pub(super) fn stop(&self) -> &UnixStream {
-        &self.stop.stream
+    /// Checks the store at `path`, as is to be done before it is opened. Whoever stops a service, or presses
+    /// Ctrl-C, ends the process that does it as well.
+    ///
+    /// # Errors
+    /// [`Failure`] where the store is not sound, or could not be checked.
+    pub(super) fn check(&self, path: &Path) -> Result<Checked, Failure> {
+        match storage::verify_in_child(path) {
+            Ok(_) => Ok(Checked::Sound),
+            // The signal for this process may come a moment later than that for the other.
+            Err(StoreError::CheckEnded { .. })
+                if Patience::until(self.stop()).sleep(END_PATIENCE).is_err() =>
+            {
+                log::info!("asked to stop while the store was checked");
+                Ok(Checked::StoppedMeanwhile)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
+
+    /// Who may stop it.
+    pub(super) fn stop(&self) -> &StopRequests {
+        &self.stop
+    }
+}
+
+/// What came of a check.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Checked {
+    /// The store is sound.
+    Sound,
+    /// This process was asked to stop meanwhile.
+    StoppedMeanwhile,
 }
 
 /// Serves until the node is stopped or removed from its cluster. The store is closed then.
@@ -141,15 +163,19 @@ pub(super) enum Ended {
 /// # Errors
 /// [`StoreError::InUse`], and those of looking.
 pub(super) fn refuse_running(path: &Path) -> Result<(), Failure> {
-    if storage::running(path)?.is_none() {
+    if matches!(storage::running(path), Ok(None)) {
         return Ok(());
     }
     // A process that was killed, and with it the one that checked the store for it, may need a moment to end.
     thread::sleep(END_PATIENCE);
-    match storage::running(path)? {
-        Some(running) => Err(StoreError::InUse { path: path.to_owned(), pid: Some(running.pid) }.into()),
-        None => Ok(()),
-    }
+    let pid = match storage::running(path) {
+        Ok(None) => return Ok(()),
+        Ok(Some(running)) => Some(running.pid),
+        // Whichever it is, this one has to give way.
+        Err(StoreError::HolderUnknown { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    Err(StoreError::InUse { path: path.to_owned(), pid }.into())
 }
 
 fn http_config(settings: &Settings) -> http::Config {

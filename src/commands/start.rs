@@ -10,6 +10,7 @@ use raft_core::{
 
 use super::serve::{Launch, refuse_running, serve};
 use super::{Failure, after_serving, destroy_in_the_way, listen, random_u128, required_id};
+use crate::advice::path_flag;
 use crate::cli::{FIRST_ID_DEFAULT, Flags};
 use crate::identity::{ClusterId, Identity, Standing};
 use crate::node;
@@ -63,8 +64,8 @@ fn not_made(error: StoreError, path: &Path) -> Failure {
 
 /// Whoever gave the command would give it again, and be refused.
 fn made(failure: &Failure, path: &Path) -> Failure {
-    let path = path.display();
-    failure.and(&format!("the store at {path} is made: go on with 'ticketd --path {path}'"))
+    let shown = path.display();
+    failure.and(&format!("the store at {shown} is made: go on with 'ticketd {}'", path_flag(path)))
 }
 
 fn first_snapshot(me: Peer, settings: &Settings, first_id: NonZeroU64) -> Snapshot {

@@ -7,8 +7,8 @@ use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use super::descriptors::descriptors_remedy;
 use super::signals::StopRequests;
+use crate::advice;
 use crate::codec::DecodeError;
 use crate::http::{self, Serves};
 use crate::node::NodeConfig;
@@ -114,7 +114,7 @@ impl fmt::Display for ServerError {
             ServerError::State(error) => write!(f, "the state in the store cannot be read: {error}"),
             ServerError::Io { doing, source } => {
                 write!(f, "{doing} failed: {source}")?;
-                descriptors_remedy(source).map_or(Ok(()), |remedy| write!(f, ": {remedy}"))
+                advice::about_limit(source).map_or(Ok(()), |remedy| write!(f, ": {remedy}"))
             }
         }
     }
@@ -136,11 +136,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_for_which_there_are_no_descriptors_says_which_limit_to_raise() {
+    fn a_node_that_meets_a_limit_says_which_to_raise() {
         let said = |errno: rustix::io::Errno| ServerError::io("sharing the poll")(errno.into()).to_string();
         let too_many = said(rustix::io::Errno::MFILE);
         assert!(too_many.starts_with("sharing the poll failed: Too many open files"), "{too_many}");
         assert!(too_many.contains(": raise the limit of open files"), "{too_many}");
-        assert!(said(rustix::io::Errno::NOMEM).ends_with("(os error 12)"));
+        assert!(said(rustix::io::Errno::AGAIN).contains(": raise the limit of processes and threads"));
+        assert!(said(rustix::io::Errno::INVAL).ends_with("(os error 22)"));
     }
 }

@@ -1,8 +1,5 @@
 //! How many files this process may open, and how many clients that leaves room for.
 
-use std::io;
-
-use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::limits::{CLIENT_CONNECTIONS_DEFAULT_MAX, DESCRIPTORS_RESERVED};
@@ -10,16 +7,6 @@ use super::limits::{CLIENT_CONNECTIONS_DEFAULT_MAX, DESCRIPTORS_RESERVED};
 /// Where the operator does not say, and the limit of open files leaves room for fewer than this, that is
 /// worth a word.
 const CLIENT_CONNECTIONS_TO_EXPECT: usize = 1_000;
-
-/// What is to be done where the system refuses a file or a socket because there are too many.
-#[must_use]
-pub fn descriptors_remedy(error: &io::Error) -> Option<&'static str> {
-    match Errno::from_io_error(error) {
-        Some(Errno::MFILE) => Some("raise the limit of open files (ulimit -n, systemd's LimitNOFILE)"),
-        Some(Errno::NFILE) => Some("raise the machine's limit of open files (sysctl fs.file-max)"),
-        Some(_) | None => None,
-    }
-}
 
 /// Raises the soft limit of open files to the hard one, and says how many clients there may be: as many as
 /// the operator says, and as that leaves room for.
@@ -52,14 +39,6 @@ fn clients_within(descriptors: Option<u64>, wanted: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn who_has_too_many_files_open_is_told_which_limit_to_raise() {
-        let remedy = |errno: Errno| descriptors_remedy(&errno.into());
-        assert!(remedy(Errno::MFILE).unwrap().contains("ulimit -n"));
-        assert!(remedy(Errno::NFILE).unwrap().contains("fs.file-max"));
-        assert_eq!(remedy(Errno::ADDRINUSE), None);
-    }
 
     #[test]
     fn clients_never_get_the_descriptors_that_peers_need() {

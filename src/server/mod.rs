@@ -51,15 +51,13 @@ mod token;
 mod upkeep;
 
 pub use config::{ClientListener, ClientSocket, Exit, ServerConfig, ServerError};
-pub use descriptors::descriptors_remedy;
-pub use signals::{EXIT_STATUS_INTERRUPTED, StopRequests};
+pub use signals::{EXIT_STATUS_INTERRUPTED, StopRequests, keep_ended_children};
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mio::net::UnixStream;
-use mio::{Events, Interest, Poll, Registry, Waker};
+use mio::{Events, Poll, Waker};
 use raft_core::{DropReason, Membership, Micros, NodeId, Peer, Role, Term, Write};
 
 use crate::codec::is_address;
@@ -79,15 +77,14 @@ use peer_connections::PeerConnections;
 use reminder::Reminder;
 use resolver::look_up;
 use shutdown::{Shutdown, Succession};
-use signals::{LatestSignal, SecondSignal};
+use signals::{HeardRequests, SecondSignal};
 use token::Source;
 
 /// A node that listens, with its store and its place in the cluster.
 #[derive(Debug)]
 pub struct Server {
     poll: Poll,
-    stop: UnixStream,
-    latest_signal: LatestSignal,
+    stop: HeardRequests,
     second_signal: SecondSignal,
     storage: StorageThread,
     ctx: Context,
@@ -135,8 +132,8 @@ impl Server {
             Waker::new(&registry, Source::Waker.token()).map_err(ServerError::io("making a waker"))?;
         let waker = Arc::new(waker);
         let listening = listeners::addresses(&config)?;
-        let StopRequests { stream, latest: latest_signal, second_signal } = config.stop;
-        let stop = register_stop(&registry, stream).map_err(ServerError::io("watching for signals"))?;
+        let (stop, second_signal) =
+            config.stop.heard_through(&registry).map_err(ServerError::io("watching for signals"))?;
         let peer_ports = listeners::open_for_peers(&registry, config.peer_listeners)?;
         let client_ports = listeners::open_for_clients(&registry, config.client_listeners)?;
         let links = Links::new(Arc::clone(&waker), look_up);
@@ -153,7 +150,6 @@ impl Server {
         let mut server = Server {
             poll,
             stop,
-            latest_signal,
             second_signal,
             storage,
             ctx,
@@ -411,15 +407,16 @@ impl Server {
     }
 
     fn on_stop_requests(&mut self) {
-        for _ in 0..signals::stop_requests(&mut self.stop) {
+        for (request, signal) in self.stop.poll() {
             let succession = if self.ctx.leads() && self.ctx.others_vote() {
                 Succession::LeadsOthers
             } else {
                 Succession::NothingToHandOver
             };
             let now = self.ctx.now();
-            let hands_over = self.shutdown.on_stop_request(now, succession, self.election_timeout_us);
-            log::info!("{}", narrate::stop_line(self.latest_signal.name(), self.shutdown));
+            let hands_over =
+                self.shutdown.on_stop_request(request, now, succession, self.election_timeout_us);
+            log::info!("{}", narrate::stop_line(signal, self.shutdown));
             if hands_over {
                 self.operations.hand_over(&mut self.ctx);
             }
@@ -463,11 +460,4 @@ fn who_am_i(config: &ServerConfig, store: &Store) -> Result<Me, ServerError> {
         client_address: config.client_address.clone(),
         settings: config.settings.clone(),
     })
-}
-
-fn register_stop(registry: &Registry, stop: std::os::unix::net::UnixStream) -> io::Result<UnixStream> {
-    stop.set_nonblocking(true)?;
-    let mut stop = UnixStream::from_std(stop);
-    registry.register(&mut stop, Source::Stop.token(), Interest::READABLE)?;
-    Ok(stop)
 }

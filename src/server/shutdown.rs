@@ -43,6 +43,15 @@ pub(super) enum Succession {
     NothingToHandOver,
 }
 
+/// What somebody asks for who asks a server to stop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Request {
+    /// To hand over, and to answer what waits.
+    InOrder,
+    /// To wait for nothing: it was asked before.
+    AtOnce,
+}
+
 /// What the clients of a draining server are given.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Grace {
@@ -56,25 +65,32 @@ impl Shutdown {
     /// Somebody asked the server to stop. True where leadership is to be handed over first.
     pub(super) fn on_stop_request(
         &mut self,
+        request: Request,
         now: Micros,
         succession: Succession,
         election_timeout_us: u64,
     ) -> bool {
-        match (*self, succession) {
-            (Shutdown::Serving, Succession::LeadsOthers) => {
+        match (*self, request, succession) {
+            (Shutdown::Ended(_), _, _) => false,
+            (
+                Shutdown::Serving | Shutdown::HandingOver { .. } | Shutdown::Draining { .. },
+                Request::AtOnce,
+                _,
+            ) => {
+                *self = Shutdown::Ended(Exit::Interrupted);
+                false
+            }
+            (Shutdown::Serving, Request::InOrder, Succession::LeadsOthers) => {
                 // The core gives a transfer up after one election timeout; as long again for the new leader.
                 *self = Shutdown::HandingOver { until: now.plus(2 * election_timeout_us) };
                 true
             }
-            (Shutdown::Serving, Succession::NothingToHandOver) => {
+            (Shutdown::Serving, Request::InOrder, Succession::NothingToHandOver) => {
                 self.drain(now, Exit::Stopped);
                 false
             }
-            (Shutdown::HandingOver { .. } | Shutdown::Draining { .. }, _) => {
-                *self = Shutdown::Ended(Exit::Interrupted);
-                false
-            }
-            (Shutdown::Ended(_), _) => false,
+            // It is doing that.
+            (Shutdown::HandingOver { .. } | Shutdown::Draining { .. }, Request::InOrder, _) => false,
         }
     }
 
@@ -158,7 +174,7 @@ mod tests {
 
     fn asked(succession: Succession) -> Shutdown {
         let mut shutdown = Shutdown::Serving;
-        let hands_over = shutdown.on_stop_request(NOW, succession, ELECTION_TIMEOUT_US);
+        let hands_over = shutdown.on_stop_request(Request::InOrder, NOW, succession, ELECTION_TIMEOUT_US);
         assert_eq!(hands_over, succession == Succession::LeadsOthers);
         shutdown
     }
@@ -216,8 +232,22 @@ mod tests {
     fn a_second_request_ends_it_at_once_wherever_it_stands() {
         for succession in [Succession::LeadsOthers, Succession::NothingToHandOver] {
             let mut shutdown = asked(succession);
-            assert!(!shutdown.on_stop_request(NOW, succession, ELECTION_TIMEOUT_US));
+            assert!(!shutdown.on_stop_request(Request::AtOnce, NOW, succession, ELECTION_TIMEOUT_US));
             assert_eq!(shutdown.exit(), Some(Exit::Interrupted));
+        }
+    }
+
+    #[test]
+    fn a_request_to_stop_in_order_changes_nothing_where_it_is_being_done() {
+        for succession in [Succession::LeadsOthers, Succession::NothingToHandOver] {
+            let mut shutdown = asked(succession);
+            assert!(!shutdown.on_stop_request(
+                Request::InOrder,
+                Micros(2_000),
+                succession,
+                ELECTION_TIMEOUT_US
+            ));
+            assert_eq!(shutdown, asked(succession));
         }
     }
 

@@ -1,5 +1,5 @@
-//! SIGTERM, SIGINT and SIGHUP, as bytes on a stream that the loop can poll like any other; and SIGXFSZ, which
-//! is to do nothing.
+//! SIGTERM, SIGINT and SIGHUP, as bytes on a stream that the loop can poll like any other; and SIGXFSZ and
+//! SIGCHLD, which are to do nothing.
 
 use std::fs;
 use std::io::{self, Read};
@@ -7,26 +7,43 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use mio::{Interest, Registry};
 use signal_hook::SigId;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 use signal_hook::low_level::{pipe, signal_name, unregister};
+
+use super::shutdown::Request;
+use super::token::Source;
 
 /// The exit status after a second signal, that of a program which SIGINT has ended.
 pub const EXIT_STATUS_INTERRUPTED: u8 = 130;
 
+/// Lets this process wait for its children. Where it was started with SIGCHLD ignored, the system forgets a
+/// child that ends, and says of it that there never was one (wait(2)).
+///
+/// # Errors
+/// Where the system refuses a handler.
+pub fn keep_ended_children() -> io::Result<()> {
+    // A handler is all that is wanted, and no child inherits it.
+    flag::register(SIGCHLD, Arc::default()).map(|_| ())
+}
+
 /// Requests to stop.
 #[derive(Debug)]
 pub struct StopRequests {
-    /// Each byte that can be read here is one.
-    pub stream: UnixStream,
-    pub(super) latest: LatestSignal,
-    pub(super) second_signal: SecondSignal,
+    /// Each byte that can be read here is one; the second is to stop at once.
+    stops: UnixStream,
+    /// Each byte that can be read here is one of SIGHUP, which counts for no second one: whoever closes a
+    /// terminal sends several, as its kernel and its shell do, or sends SIGTERM as well, as logind does.
+    hangups: Option<UnixStream>,
+    latest: LatestSignal,
+    second_signal: SecondSignal,
 }
 
-/// Which signal the latest request was.
+/// Which signal the latest request was, but for SIGHUP.
 #[derive(Clone, Debug, Default)]
-pub(super) struct LatestSignal(Arc<AtomicUsize>);
+struct LatestSignal(Arc<AtomicUsize>);
 
 /// What a signal does that comes after another.
 #[derive(Debug, Default)]
@@ -39,22 +56,18 @@ pub(super) struct SecondSignal {
 
 impl StopRequests {
     /// From now on, each SIGTERM, each SIGINT, and each SIGHUP where that is not ignored (nohup(1)), is a
-    /// request. A second one ends the process at once, as long as no server hears them: nothing else would,
-    /// where the first one came while a disk or a name server did not answer. A write beyond the limit on the
-    /// size of files fails from now on like one to a full disk, and does not end the process.
+    /// request. A second SIGTERM or SIGINT ends the process at once, as long as no server hears them: nothing
+    /// else would, where the first one came while a disk or a name server did not answer. A write beyond the
+    /// limit on the size of files fails from now on like one to a full disk, and does not end the process.
     ///
     /// # Errors
     /// Those of the operating system: no descriptors left, or a handler refused.
     pub fn by_signals() -> io::Result<StopRequests> {
-        let (stream, write_end) = UnixStream::pair()?;
-        let mut requests = StopRequests::on(stream);
+        let (stops, write_end) = UnixStream::pair()?;
+        let mut requests = StopRequests::on(stops)?;
         // Its handler is all that is wanted: without one, the process would end and could not say why.
         flag::register(SIGXFSZ, Arc::default())?;
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        for signal in [SIGTERM, SIGINT, SIGHUP] {
-            if signal == SIGHUP && ignores(&status, signal) {
-                continue;
-            }
+        for signal in [SIGTERM, SIGINT] {
             // They act in this order: so the first signal does not end the process, and the second does.
             let SecondSignal { ends, arming } = &mut requests.second_signal;
             flag::register_conditional_shutdown(signal, EXIT_STATUS_INTERRUPTED.into(), Arc::clone(ends))?;
@@ -64,19 +77,72 @@ impl StopRequests {
             flag::register_usize(signal, Arc::clone(&requests.latest.0), number)?;
             pipe::register(signal, write_end.try_clone()?)?;
         }
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        if !ignores(&status, SIGHUP) {
+            let (hangups, write_end) = UnixStream::pair()?;
+            hangups.set_nonblocking(true)?;
+            pipe::register(SIGHUP, write_end)?;
+            requests.hangups = Some(hangups);
+        }
         Ok(requests)
     }
 
     /// Whatever is written to the other end of `stream` is a request, and no signal is.
+    ///
+    /// # Errors
+    /// Where the system cannot make reads of it return at once.
+    pub fn on(stream: UnixStream) -> io::Result<StopRequests> {
+        stream.set_nonblocking(true)?;
+        let (latest, second_signal) = (LatestSignal::default(), SecondSignal::default());
+        Ok(StopRequests { stops: stream, hangups: None, latest, second_signal })
+    }
+
+    /// Whether a request has come since this was last asked.
     #[must_use]
-    pub fn on(stream: UnixStream) -> StopRequests {
-        StopRequests { stream, latest: LatestSignal::default(), second_signal: SecondSignal::default() }
+    pub fn have_come(&self) -> bool {
+        count(&self.stops) + self.hangups.as_ref().map_or(0, count) > 0
+    }
+
+    /// To be heard by the loop that polls this registry.
+    pub(super) fn heard_through(self, registry: &Registry) -> io::Result<(HeardRequests, SecondSignal)> {
+        let StopRequests { stops, hangups, latest, second_signal } = self;
+        let polled = |stream| {
+            let mut stream = mio::net::UnixStream::from_std(stream);
+            registry.register(&mut stream, Source::Stop.token(), Interest::READABLE)?;
+            io::Result::Ok(stream)
+        };
+        let (stops, hangups) = (polled(stops)?, hangups.map(polled).transpose()?);
+        Ok((HeardRequests { stops, hangups, latest, count: 0 }, second_signal))
+    }
+}
+
+/// Requests to stop, as a loop hears them.
+#[derive(Debug)]
+pub(super) struct HeardRequests {
+    stops: mio::net::UnixStream,
+    hangups: Option<mio::net::UnixStream>,
+    latest: LatestSignal,
+    /// How many there were that count.
+    count: usize,
+}
+
+impl HeardRequests {
+    /// What was asked for since the last call, and by which signal, where that was one.
+    pub(super) fn poll(&mut self) -> Vec<(Request, Option<&'static str>)> {
+        let hangups = self.hangups.as_mut().map_or(0, count);
+        let mut requests = vec![(Request::InOrder, signal_name(SIGHUP)); hangups];
+        for _ in 0..count(&mut self.stops) {
+            let request = if self.count == 0 { Request::InOrder } else { Request::AtOnce };
+            self.count += 1;
+            requests.push((request, self.latest.name()));
+        }
+        requests
     }
 }
 
 impl LatestSignal {
     /// Its name; `None` where no request was a signal.
-    pub(super) fn name(&self) -> Option<&'static str> {
+    fn name(&self) -> Option<&'static str> {
         let number = self.0.load(Ordering::SeqCst);
         i32::try_from(number).ok().and_then(signal_name)
     }
@@ -105,7 +171,7 @@ fn ignores(status: &str, signal: i32) -> bool {
 }
 
 /// How many requests to stop have come since the last call.
-pub(super) fn stop_requests(stream: &mut impl Read) -> usize {
+fn count(mut stream: impl Read) -> usize {
     let mut requests = 0;
     let mut buffer = [0; 16];
     loop {
@@ -126,14 +192,48 @@ mod tests {
 
     #[test]
     fn each_byte_is_one_request_and_is_counted_once() {
-        let (mut read_end, mut write_end) = UnixStream::pair().unwrap();
+        let (read_end, mut write_end) = UnixStream::pair().unwrap();
         read_end.set_nonblocking(true).unwrap();
-        assert_eq!(stop_requests(&mut read_end), 0);
+        assert_eq!(count(&read_end), 0);
         write_end.write_all(b"xx").unwrap();
-        assert_eq!(stop_requests(&mut read_end), 2);
-        assert_eq!(stop_requests(&mut read_end), 0);
+        assert_eq!(count(&read_end), 2);
+        assert_eq!(count(&read_end), 0);
         drop(write_end);
-        assert_eq!(stop_requests(&mut read_end), 0);
+        assert_eq!(count(&read_end), 0);
+    }
+
+    #[test]
+    fn a_second_request_is_to_stop_at_once_and_hangups_count_for_neither() {
+        let (stops, mut stop) = UnixStream::pair().unwrap();
+        let (hangups, mut hang_up) = UnixStream::pair().unwrap();
+        hangups.set_nonblocking(true).unwrap();
+        let requests = StopRequests { hangups: Some(hangups), ..StopRequests::on(stops).unwrap() };
+        let poll = mio::Poll::new().unwrap();
+        let (mut heard, _second_signal) = requests.heard_through(poll.registry()).unwrap();
+        assert_eq!(heard.poll(), []);
+        let hangup = (Request::InOrder, Some("SIGHUP"));
+        hang_up.write_all(b"xx").unwrap();
+        assert_eq!(heard.poll(), [hangup, hangup]);
+        stop.write_all(b"x").unwrap();
+        assert_eq!(heard.poll(), [(Request::InOrder, None)]);
+        hang_up.write_all(b"x").unwrap();
+        assert_eq!(heard.poll(), [hangup]);
+        stop.write_all(b"x").unwrap();
+        assert_eq!(heard.poll(), [(Request::AtOnce, None)]);
+    }
+
+    #[test]
+    fn a_request_of_either_kind_has_come_once() {
+        let (stops, mut stop) = UnixStream::pair().unwrap();
+        let (hangups, mut hang_up) = UnixStream::pair().unwrap();
+        hangups.set_nonblocking(true).unwrap();
+        let requests = StopRequests { hangups: Some(hangups), ..StopRequests::on(stops).unwrap() };
+        assert!(!requests.have_come());
+        for write_end in [&mut stop, &mut hang_up] {
+            write_end.write_all(b"x").unwrap();
+            assert!(requests.have_come());
+            assert!(!requests.have_come());
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! The names of the files tell, and where a data file is missing, whether anything was written to the journal
 //! that lies there: a node that founds a cluster over what is left of another's store hands its IDs out
-//! again. It must never know what is in a store that is there.
+//! again. LMDB's own name for a data file is ours as well, so one that stands alone must hold a record that
+//! is ours. It must never know what is in a store that is there.
 
 use std::fs;
 use std::io;
@@ -16,17 +17,19 @@ use super::files::{
     self, DATA_FILE, GONE_DATA_FILE, JOURNAL_FILE, LMDB_LOCK_FILE, LOCK_FILE, NEW_DATA_FILE, remove,
     sync_directory,
 };
-use super::journal;
 use super::lock::Lock;
+use super::{data_file, journal, record};
 
 /// Destroys the store at `path`, finished or not, damaged or not: its files, and then the directory where it
 /// is empty and can be removed. Other files are left alone.
 ///
 /// # Errors
-/// [`StoreError::NotFound`]; [`StoreError::InUse`] while a process holds it; where the file system refuses.
+/// [`StoreError::NotFound`]; [`StoreError::ForeignFiles`] where it is another program's;
+/// [`StoreError::InUse`] while a process holds it; where the file system refuses.
 pub fn destroy(path: &Path) -> Result<(), StoreError> {
     match look(path)? {
         Found::Nothing | Found::Foreign(_) => return Err(StoreError::NotFound { path: path.to_owned() }),
+        Found::ForeignStore => return Err(foreign(path, DATA_FILE.to_owned())),
         Found::Unfinished | Found::Store | Found::Remnant | Found::Gone { .. } => {}
     }
     let lock = Lock::acquire(path)?;
@@ -85,6 +88,7 @@ pub(super) fn expect_store(path: &Path) -> Result<(), StoreError> {
         Found::Unfinished => interrupted(Interrupted::Making),
         Found::Gone { .. } => interrupted(Interrupted::Destroying),
         Found::Remnant => Err(lost(path)),
+        Found::ForeignStore => Err(foreign(path, DATA_FILE.to_owned())),
         Found::Nothing | Found::Foreign(_) => Err(StoreError::NotFound { path: path.to_owned() }),
     }
 }
@@ -96,10 +100,13 @@ pub(super) fn expect_no_store(path: &Path) -> Result<(), StoreError> {
         Found::Nothing | Found::Unfinished | Found::Gone { foreign: None } => Ok(()),
         Found::Store => Err(StoreError::Exists { path: path.to_owned() }),
         Found::Remnant => Err(lost(path)),
-        Found::Foreign(name) | Found::Gone { foreign: Some(name) } => {
-            Err(StoreError::ForeignFiles { path: path.to_owned(), name })
-        }
+        Found::ForeignStore => Err(foreign(path, DATA_FILE.to_owned())),
+        Found::Foreign(name) | Found::Gone { foreign: Some(name) } => Err(foreign(path, name)),
     }
+}
+
+fn foreign(path: &Path, name: String) -> StoreError {
+    StoreError::ForeignFiles { path: path.to_owned(), name }
 }
 
 fn lost(path: &Path) -> StoreError {
@@ -119,6 +126,8 @@ enum Found {
     Remnant,
     /// What is left of a store that was being destroyed, beside another file, of this name.
     Gone { foreign: Option<String> },
+    /// A data file of LMDB's and nothing that says that it is ours: many programs have one of this name.
+    ForeignStore,
     /// No store, but another file, of this name.
     Foreign(String),
 }
@@ -132,6 +141,8 @@ fn look(path: &Path) -> Result<Found, StoreError> {
         Err(e) => return Err(error(e)),
     };
     let (mut store, mut gone, mut unfinished, mut foreign) = (false, false, false, None);
+    // Nobody makes either of these but us, before there is a data file; LMDB's own lock has another name.
+    let mut signed = false;
     for entry in entries {
         let name = entry.map_err(error)?.file_name();
         if name == DATA_FILE {
@@ -140,11 +151,15 @@ fn look(path: &Path) -> Result<Found, StoreError> {
             gone = true;
         } else if name == NEW_DATA_FILE {
             unfinished = true;
-        } else if ![JOURNAL_FILE, LOCK_FILE, LMDB_LOCK_FILE].into_iter().any(|ours| name == ours) {
+        } else if name == JOURNAL_FILE || name == LOCK_FILE {
+            signed = true;
+        } else if name != LMDB_LOCK_FILE {
             foreign = Some(name.to_string_lossy().into_owned());
         }
     }
-    Ok(if store {
+    Ok(if store && !signed && !data_file::has_record(&path.join(DATA_FILE), record::is_ours)? {
+        Found::ForeignStore
+    } else if store {
         Found::Store
     } else if !gone && journal::holds_something(path)? {
         Found::Remnant
@@ -162,6 +177,8 @@ fn look(path: &Path) -> Result<Found, StoreError> {
 #[cfg(test)]
 mod tests {
     use std::fs::{read, remove_file, write};
+
+    use lmdb::Transaction;
 
     use super::*;
     use crate::storage::testing::{TestDir, append, member};
@@ -193,6 +210,65 @@ mod tests {
             assert_eq!(read(dir.path().join(JOURNAL_FILE)).unwrap(), journal);
             destroy(dir.path()).unwrap();
             assert!(!dir.path().join(JOURNAL_FILE).exists());
+        }
+    }
+
+    /// What a directory holds, by name.
+    fn files_of(dir: &TestDir) -> Vec<(String, Vec<u8>)> {
+        let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
+        let paths = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+        let mut files: Vec<_> = paths.map(|path| (name(&path), read(&path).unwrap())).collect();
+        files.sort();
+        files
+    }
+
+    #[test]
+    fn a_data_file_of_another_program_is_no_store_of_ours_and_is_left_alone() {
+        let dir = TestDir::new();
+        let env = lmdb::Environment::new().open(dir.path()).unwrap();
+        let db = env.open_db(None).unwrap();
+        let mut txn = env.begin_rw_txn().unwrap();
+        for key in 0..8 {
+            // Keys such as ours, and what they do not hold.
+            txn.put(db, &[key], &[2, key, 0, 0, 0, 0], lmdb::WriteFlags::empty()).unwrap();
+        }
+        txn.commit().unwrap();
+        drop(env);
+        let before = files_of(&dir);
+        assert_eq!(
+            before.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+            [DATA_FILE, LMDB_LOCK_FILE]
+        );
+        let foreign = StoreError::ForeignFiles { path: dir.path().to_owned(), name: DATA_FILE.to_owned() };
+        // Twice: none of them leaves what the next one would take for a sign.
+        for _ in 0..2 {
+            assert_eq!(verify(dir.path()).unwrap_err(), foreign);
+            assert_eq!(Store::open(dir.path()).unwrap_err(), foreign);
+            assert_eq!(create(&dir).unwrap_err(), foreign);
+            assert_eq!(destroy(dir.path()).unwrap_err(), foreign);
+            assert!(!is_there(dir.path()));
+        }
+        assert_eq!(files_of(&dir), before);
+    }
+
+    #[test]
+    fn one_sign_that_a_store_is_ours_is_enough_to_destroy_it() {
+        for kept in [JOURNAL_FILE, LOCK_FILE, DATA_FILE] {
+            let dir = TestDir::new();
+            make_used(&dir);
+            for name in [JOURNAL_FILE, LOCK_FILE] {
+                if name != kept {
+                    remove_file(dir.path().join(name)).unwrap();
+                }
+            }
+            let data = dir.path().join(DATA_FILE);
+            let mut bytes = read(&data).unwrap();
+            // Of a store that is told by its data file alone, nothing but the leaves is left.
+            let damaged = if kept == DATA_FILE { 2 * 4096 } else { bytes.len() };
+            bytes[..damaged].fill(0xa5);
+            write(&data, bytes).unwrap();
+            destroy(dir.path()).unwrap();
+            assert!(!dir.path().exists(), "{kept}");
         }
     }
 

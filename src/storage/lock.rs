@@ -38,7 +38,7 @@ pub struct Listening {
 /// Which process holds the store at `path`; `None` where none does, or where there is no store.
 ///
 /// # Errors
-/// Where the lock file cannot be read; [`StoreError::InUse`] where a process holds the store of which
+/// Where the lock file cannot be read; [`StoreError::HolderUnknown`] where a process holds the store of which
 /// nothing is known.
 pub fn running(path: &Path) -> Result<Option<Running>, StoreError> {
     let lock_path = path.join(LOCK_FILE);
@@ -47,7 +47,7 @@ pub fn running(path: &Path) -> Result<Option<Running>, StoreError> {
         Ok(file) => file,
         Err(e) if e.kind() == ErrorKind::NotFound => {
             return match lock_directory(path, File::try_lock_shared) {
-                Directory::Held => Err(StoreError::InUse { path: path.to_owned(), pid: None }),
+                Directory::Held => Err(StoreError::HolderUnknown { path: path.to_owned() }),
                 Directory::Locked(_) | Directory::Unlockable => Ok(None),
             };
         }
@@ -67,7 +67,7 @@ pub fn running(path: &Path) -> Result<Option<Running>, StoreError> {
             (Err(TryLockError::Error(e)), _) => return Err(error(&e)),
         }
     }
-    Err(StoreError::InUse { path: path.to_owned(), pid: None })
+    Err(StoreError::HolderUnknown { path: path.to_owned() })
 }
 
 /// A lock file far longer than what is ever written is not read to its end.
@@ -86,6 +86,14 @@ pub(super) struct Lock {
     path: PathBuf,
     /// Locked as well, where the file system can do that.
     directory: Option<File>,
+}
+
+/// Whether commands can find the process that has the lock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Published {
+    Now,
+    /// The disk has no room for it.
+    NotYet,
 }
 
 /// What comes of locking a directory.
@@ -208,15 +216,27 @@ impl Lock {
         }
     }
 
-    /// Says where this process listens. A full disk is no obstacle: then nobody is told.
-    pub(super) fn write_content(&self, listening: Option<&Listening>) -> Result<(), StoreError> {
+    /// Says where this process listens. A full disk is no obstacle: then nobody is told yet.
+    pub(super) fn write_content(&self, listening: Option<&Listening>) -> Result<Published, StoreError> {
         match self.put_content(listening) {
+            Ok(()) => Ok(Published::Now),
             Err(e) if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
                 let path = self.path.display();
-                log::warn!("no command can find this node, because {path} cannot be written: {e}");
-                Ok(())
+                log::warn!("no command can find this node as long as {path} cannot be written: {e}");
+                Ok(Published::NotYet)
             }
-            done => done.map_err(|e| StoreError::io("write to", &self.path, &e)),
+            Err(e) => Err(StoreError::io("write to", &self.path, &e)),
+        }
+    }
+
+    /// Says so where it could not be said before; where it still cannot, nobody is worse off.
+    pub(super) fn write_content_now(&self, listening: &Listening) -> Published {
+        match self.put_content(Some(listening)) {
+            Ok(()) => {
+                log::info!("commands can find this node: {} says where it listens", self.path.display());
+                Published::Now
+            }
+            Err(_) => Published::NotYet,
         }
     }
 
@@ -307,7 +327,7 @@ mod tests {
         let in_use = StoreError::InUse { path: dir.path().to_owned(), pid: None };
         let lock = Lock::acquire(dir.path()).unwrap();
         std::fs::remove_file(dir.path().join(LOCK_FILE)).unwrap();
-        assert_eq!(running(dir.path()), Err(in_use.clone()));
+        assert_eq!(running(dir.path()), Err(StoreError::HolderUnknown { path: dir.path().to_owned() }));
         assert_eq!(Lock::acquire(dir.path()).unwrap_err(), in_use);
         drop(lock);
         assert_eq!(running(dir.path()), Ok(None));
@@ -375,7 +395,7 @@ mod tests {
         for content in ["", "pi"] {
             std::fs::write(dir.path().join(LOCK_FILE), content).unwrap();
             let in_use = StoreError::InUse { path: dir.path().to_owned(), pid: None };
-            assert_eq!(running(dir.path()), Err(in_use.clone()));
+            assert_eq!(running(dir.path()), Err(StoreError::HolderUnknown { path: dir.path().to_owned() }));
             assert_eq!(Lock::acquire(dir.path()).unwrap_err(), in_use);
         }
     }

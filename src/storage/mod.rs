@@ -53,13 +53,13 @@ mod watch;
 
 pub use contents::{Collector, Contents, Recorder, Step, new_records};
 pub use directory::{destroy, expect_destroyable, is_there};
-pub use error::{Interrupted, Loss, Place, StoreError};
+pub use error::{Interrupted, Loss, Place, Prospect, StoreError};
 pub use journal::{Journal, SECTOR_BYTES};
 pub use lock::{Listening, Running, running};
 pub use record::{Checkpoint, Extent, Key, KeyBytes, Pending, TransactionId, Value};
 pub use store::Store;
 pub use thread::{Completion, StorageCounts, StorageThread};
-pub use verify::{Findings, end_with_parent, verify, verify_in_child};
+pub use verify::{EXIT_STATUS_HOPELESS, Findings, end_with_parent, verify, verify_in_child};
 
 /// The name and the value of something that a node was started with. Opaque to the store.
 pub type Setting = (String, String);

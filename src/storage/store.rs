@@ -18,7 +18,7 @@ use super::directory;
 use super::error::StoreError;
 use super::files::{self, DATA_FILE, JOURNAL_FILE, NEW_DATA_FILE};
 use super::journal::{JOURNAL_BYTES, Journal, JournalFile};
-use super::lock::{Listening, Lock};
+use super::lock::{Listening, Lock, Published};
 use super::reading::{Reading, read};
 use super::record::Value;
 use super::watch::Watched;
@@ -49,6 +49,8 @@ pub struct Store {
     failed: bool,
     #[cfg(test)]
     pub(super) fault: Option<Fault>,
+    /// Where this process listens, as long as there is no room to say so.
+    unpublished: Option<Listening>,
     /// Last, so that the lock is released after the environment is closed.
     lock: Lock,
 }
@@ -141,6 +143,7 @@ impl Store {
             failed: false,
             #[cfg(test)]
             fault: None,
+            unpublished: None,
             lock,
         })
     }
@@ -252,12 +255,20 @@ impl Store {
         self.carry_out(|recorder| recorder.put_in_data_file(Value::MapSize(map_bytes)))
     }
 
-    /// Tells other processes where this one listens, where the disk has room for that.
+    /// Tells other processes where this one listens, as soon as the disk has room for that.
     ///
     /// # Errors
     /// Where the lock file cannot be written for another reason.
     pub fn publish(&mut self, listening: &Listening) -> Result<(), StoreError> {
-        self.lock.write_content(Some(listening))
+        if self.lock.write_content(Some(listening))? == Published::NotYet {
+            self.unpublished = Some(listening.clone());
+        }
+        Ok(())
+    }
+
+    /// Says where this process listens, where there was no room for that before.
+    fn catch_up_on_publishing(&mut self) {
+        self.unpublished.take_if(|listening| self.lock.write_content_now(listening) == Published::Now);
     }
 
     /// Carries out the writes, in their order, as one transaction. Durable on return.
@@ -282,10 +293,9 @@ impl Store {
         let done = match next(&mut self.recorder) {
             Step::Append { offset, bytes } => {
                 self.journal.expect_whole_before(offset, bytes).and_then(|()| {
-                    self.journal.write(offset, bytes).map_err(|error| StoreError::WriteFailed {
-                        path: self.path.clone(),
-                        reason: error.to_string(),
-                    })
+                    self.journal
+                        .write(offset, bytes)
+                        .map_err(|error| StoreError::write_failed(&self.path, &error))
                 })
             }
             // LMDB reads a file that was cut off by its map, which kills the process.
@@ -320,6 +330,9 @@ impl Store {
     pub(super) fn look(&mut self) -> Result<(), StoreError> {
         let seen = look(&mut self.data, &self.journal, &self.lock);
         self.failed |= seen.is_err();
+        if seen.is_ok() {
+            self.catch_up_on_publishing();
+        }
         seen
     }
 

@@ -151,10 +151,10 @@ impl StorageThread {
         }
     }
 
-    /// Writes what waits, then closes the store and releases its lock.
+    /// Writes what waits, looks after the store once more, then closes it and releases its lock.
     ///
     /// # Errors
-    /// Where a write failed, now or ever.
+    /// Where a write failed, now or ever, or what was written to is not at the store's path any more.
     pub fn shutdown(mut self) -> Result<(), StoreError> {
         self.stop(Stop::WhenEmpty);
         self.shared.lock().failure.clone().map_or(Ok(()), Err)
@@ -337,9 +337,20 @@ fn run(shared: &Shared, store: &mut Store, intervals: LookIntervals, wake: &dyn 
                     Err(error) => shared.lock().fail(error),
                 }
             }
-            Due::Stop => return,
+            Due::Stop => return look_once_more(shared, store),
         }
         wake();
+    }
+}
+
+/// Whoever is told that the store was closed takes it that the next start finds what was written.
+fn look_once_more(shared: &Shared, store: &mut Store) {
+    let is_in_order = {
+        let queue = shared.lock();
+        queue.stop == Stop::WhenEmpty && queue.failure.is_none()
+    };
+    if is_in_order && let Err(error) = store.look() {
+        shared.lock().fail(error);
     }
 }
 
@@ -685,6 +696,19 @@ mod tests {
             let (thread, wakes) = spawn_looking(&store, LookIntervals { writing: NEVER, idle: OFTEN });
             (damage.harm)(&store);
             assert_fails(thread, &wakes, &store, &damage);
+        }
+    }
+
+    #[test]
+    fn a_store_that_is_lost_before_its_thread_is_shut_down_was_not_closed_in_order() {
+        for damage in DAMAGES.into_iter().chain([REMOVAL]) {
+            let dir = TestDir::new();
+            let store = dir.path().join("store");
+            let (thread, _wakes) = spawn_looking(&store, LookIntervals { writing: NEVER, idle: NEVER });
+            (damage.harm)(&store);
+            let StoreError::Lost { path, how } = thread.shutdown().unwrap_err() else { panic!("no loss") };
+            assert_eq!(path, store.join(damage.file));
+            assert!((damage.is_told)(&how), "{how}");
         }
     }
 

@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -13,9 +14,10 @@ use rustix::process::Signal;
 
 use super::data_file::Access;
 use super::directory;
-use super::error::StoreError;
+use super::error::{Prospect, StoreError};
 use super::lock::Lock;
 use super::reading::{Reading, read};
+use crate::advice::about_limit;
 use crate::identity::{Identity, Standing};
 
 /// What a sound store holds.
@@ -105,6 +107,9 @@ pub fn verify(path: &Path) -> Result<Findings, StoreError> {
     })
 }
 
+/// What the program ends with where [`Prospect::Hopeless`] is why, so that whoever starts it can tell.
+pub const EXIT_STATUS_HOPELESS: u8 = 3;
+
 /// Runs this program's `verify` command on the store, in a child process. LMDB maps the file, so a sector
 /// that cannot be read kills who reads it; then that is the finding. Call it before
 /// [`Store::open`](super::Store::open), because the child takes the lock. Gives what the child said on its
@@ -112,10 +117,9 @@ pub fn verify(path: &Path) -> Result<Findings, StoreError> {
 ///
 /// # Errors
 /// [`StoreError::CheckFailed`] with what the child said on its standard error, [`StoreError::CheckDied`],
-/// [`StoreError::CheckNotRun`].
+/// [`StoreError::CheckEnded`], [`StoreError::CheckNotRun`].
 pub fn verify_in_child(path: &Path) -> Result<String, StoreError> {
-    let program =
-        std::env::current_exe().map_err(|error| StoreError::CheckNotRun { reason: error.to_string() })?;
+    let program = std::env::current_exe().map_err(|error| StoreError::check_not_run(&error))?;
     run_check(check_command(&program, path), path)
 }
 
@@ -125,6 +129,8 @@ fn check_command(program: &Path, path: &Path) -> Command {
     at_path.push(path);
     let mut command = Command::new(program);
     command.arg("verify").arg(format!("--in_child={}", std::process::id())).arg(at_path);
+    // What it says last is passed on: that is to be why it ends, and not where.
+    command.env("RUST_BACKTRACE", "0");
     command
 }
 
@@ -147,31 +153,62 @@ fn run_check(mut command: Command, path: &Path) -> Result<String, StoreError> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .output()
-        .map_err(|error| StoreError::CheckNotRun { reason: error.to_string() })?;
+        .map_err(|error| StoreError::check_not_run(&error))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    if let Some(signal) = output.status.signal() {
-        return Err(if is_fault(signal) {
-            StoreError::CheckDied { path: path.to_owned(), signal }
-        } else {
-            StoreError::CheckNotRun { reason: format!("signal {signal} ended it") }
-        });
-    }
-    // The finding is the last thing that is said; before it there may be logs.
     let said = String::from_utf8_lossy(&output.stderr);
-    match said.lines().rev().find(|line| !line.trim().is_empty()) {
-        Some(line) => {
-            Err(StoreError::CheckFailed { finding: line.chars().take(FINDING_CHARS_MAX).collect() })
+    match (output.status.signal(), last_line(&said)) {
+        (Some(signal), _) => Err(on_signal(path, signal, &said)),
+        (None, Some(finding)) => {
+            let is_hopeless = output.status.code() == Some(EXIT_STATUS_HOPELESS.into());
+            let prospect = if is_hopeless { Prospect::Hopeless } else { Prospect::Open };
+            Err(StoreError::CheckFailed { finding, prospect })
         }
-        None => Err(StoreError::CheckNotRun { reason: output.status.to_string() }),
+        (None, None) => Err(not_run(output.status.to_string())),
     }
 }
+
+/// The finding, or why a process panics: before it there may be logs, and after it advice to programmers.
+fn last_line(said: &str) -> Option<String> {
+    let last = said.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with("note: "));
+    last.map(shortened)
+}
+
+fn shortened(line: &str) -> String {
+    line.chars().take(FINDING_CHARS_MAX).collect()
+}
+
+/// What it means that the child was ended by this signal, after it had said this.
+fn on_signal(path: &Path, signal: i32, said: &str) -> StoreError {
+    if signal == Signal::SYS.as_raw() {
+        // Of seccomp(2): it forbids this program what it needs, whatever the store holds.
+        return not_run("it may not do what it needs to (signal SIGSYS)".to_owned());
+    }
+    if !is_fault(signal) {
+        return StoreError::CheckEnded { signal };
+    }
+    match said.lines().find(|line| line.starts_with(ALLOCATION_FAILED)) {
+        Some(line) if signal == Signal::ABORT.as_raw() => StoreError::CheckNotRun {
+            reason: shortened(line),
+            remedy: about_limit(&io::ErrorKind::OutOfMemory.into()),
+        },
+        Some(_) | None => StoreError::CheckDied { path: path.to_owned(), signal, last_line: last_line(said) },
+    }
+}
+
+fn not_run(reason: String) -> StoreError {
+    StoreError::CheckNotRun { reason, remedy: None }
+}
+
+/// What the standard library says before it aborts a process that gets no memory, which may then fail once
+/// more, to say where. A limit on memory (`ulimit -v`, a small machine) is no damage.
+const ALLOCATION_FAILED: &str = "memory allocation of";
 
 /// Whether a process gets this signal for what it did itself. Another was sent by somebody: by an operator,
 /// or by a system that is short of memory, and says nothing about the store.
 fn is_fault(signal: i32) -> bool {
-    [Signal::BUS, Signal::SEGV, Signal::ABORT, Signal::ILL, Signal::FPE, Signal::SYS]
+    [Signal::BUS, Signal::SEGV, Signal::ABORT, Signal::ILL, Signal::FPE]
         .iter()
         .any(|fault| fault.as_raw() == signal)
 }
@@ -209,27 +246,53 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_that_a_failing_check_says_is_the_finding() {
-        let finding = "the store is damaged".to_owned();
-        assert_eq!(
-            shell("echo log >&2; echo the store is damaged >&2; echo >&2; exit 1"),
-            Err(StoreError::CheckFailed { finding: finding.clone() })
-        );
-        assert_eq!(StoreError::CheckFailed { finding: finding.clone() }.to_string(), finding);
+    fn the_last_line_that_a_failing_check_says_is_the_finding_and_its_status_whether_it_is_final() {
+        for (status, prospect) in [(1, Prospect::Open), (3, Prospect::Hopeless)] {
+            let said = "echo log >&2; echo the store is damaged >&2; echo >&2";
+            let error = shell(&format!("{said}; exit {status}")).unwrap_err();
+            let finding = "the store is damaged".to_owned();
+            assert_eq!(error, StoreError::CheckFailed { finding: finding.clone(), prospect });
+            assert_eq!((error.to_string(), error.prospect()), (finding, prospect));
+        }
     }
 
     #[test]
     fn a_check_that_dies_is_a_finding() {
         let error = shell("kill -SEGV $$").unwrap_err();
-        assert_eq!(error, StoreError::CheckDied { path: "store".into(), signal: 11 });
+        assert_eq!(error, StoreError::CheckDied { path: "store".into(), signal: 11, last_line: None });
         assert!(error.to_string().contains("killed by signal 11: leave it aside"), "{error}");
     }
 
     #[test]
+    fn what_a_check_says_before_it_aborts_is_passed_on() {
+        let panic = "echo log; echo 'index out of bounds'; echo 'note: run with `RUST_BACKTRACE=1`'";
+        let error = shell(&format!("{{ {panic}; }} >&2; kill -ABRT $$")).unwrap_err();
+        let last_line = Some("index out of bounds".to_owned());
+        assert_eq!(error, StoreError::CheckDied { path: "store".into(), signal: 6, last_line });
+        assert!(error.to_string().contains("signal 6 (index out of bounds): leave it aside"), "{error}");
+    }
+
+    #[test]
+    fn a_check_that_gets_no_memory_or_is_forbidden_what_it_needs_is_not_taken_for_a_finding() {
+        let failed = "memory allocation of 64 bytes failed";
+        for after in ["", "memory allocation of 1 bytes failed", "skipping backtrace printing"] {
+            let said = format!("echo log; echo '{failed}'; echo '{after}'; echo 'note: run'");
+            let error = shell(&format!("{{ {said}; }} >&2; kill -ABRT $$")).unwrap_err();
+            assert!(
+                matches!(&error, StoreError::CheckNotRun { reason, .. } if reason == failed),
+                "{error:?}"
+            );
+            assert!(error.to_string().contains("ulimit -v"), "{error}");
+        }
+        let error = shell("kill -SYS $$").unwrap_err();
+        assert!(matches!(error, StoreError::CheckNotRun { .. }), "{error:?}");
+    }
+
+    #[test]
     fn a_check_that_somebody_ends_is_not_taken_for_a_finding() {
-        for signal in ["TERM", "KILL"] {
-            let error = shell(&format!("kill -{signal} $$")).unwrap_err();
-            assert!(matches!(error, StoreError::CheckNotRun { .. }), "{signal}: {error:?}");
+        for (name, signal) in [("TERM", 15), ("KILL", 9)] {
+            let error = shell(&format!("kill -{name} $$")).unwrap_err();
+            assert_eq!(error, StoreError::CheckEnded { signal });
         }
     }
 

@@ -105,7 +105,7 @@ fn refuses(node: &mut Node) -> bool {
     node.respawn(&[]);
     let ended = node.await_listening_or_end();
     if let Some(status) = ended {
-        assert_eq!(status.code(), Some(1), "{}", node.log());
+        assert_eq!(status.code(), Some(3), "{}", node.log());
         let log = node.log();
         let said: Vec<&str> = log.lines().filter(|line| line.starts_with("ticketd: ")).collect();
         assert_eq!(said.len(), 1, "{log}");

@@ -22,8 +22,13 @@ pub fn preload(library: PathBuf) {
 /// The program, with nothing of this process's surroundings that it looks at. Where the tests were started by
 /// nohup(1), they ignore SIGHUP, and so would it.
 pub fn ticketd(args: &[&str]) -> Command {
+    ticketd_by(&["--default-signal=HUP"], args)
+}
+
+/// The program, started by env(1) with these arguments.
+pub fn ticketd_by(env: &[&str], args: &[&str]) -> Command {
     let mut command = Command::new("env");
-    command.arg("--default-signal=HUP");
+    command.args(env);
     if let Some(library) = PRELOADED.get() {
         // By env(1), so that it is not loaded into that as well.
         command.arg(format!("LD_PRELOAD={}", library.display()));
@@ -144,6 +149,12 @@ impl Ended {
         self.refused_with(1, words)
     }
 
+    /// As [`Ended::refused`], where to start again does not help: exit status 3.
+    #[track_caller]
+    pub fn refused_for_good(self, words: &[&str]) -> String {
+        self.refused_with(3, words)
+    }
+
     /// As [`Ended::refused`], for a command line that makes no sense: exit status 2.
     #[track_caller]
     pub fn refused_as_usage(self, words: &[&str]) -> String {
@@ -152,13 +163,25 @@ impl Ended {
 
     /// As [`Ended::refused`], where it was the cluster that refused: the log of what led to that comes first.
     #[track_caller]
-    pub fn refused_in_the_end(mut self, words: &[&str]) -> String {
+    pub fn refused_in_the_end(self, words: &[&str]) -> String {
+        self.without_log().refused(words)
+    }
+
+    /// As [`Ended::refused_in_the_end`], where to start again does not help: exit status 3.
+    #[track_caller]
+    pub fn refused_for_good_in_the_end(self, words: &[&str]) -> String {
+        self.without_log().refused_for_good(words)
+    }
+
+    /// The same with its last line alone, where those before it are of the log.
+    #[track_caller]
+    fn without_log(mut self) -> Ended {
         let last = self.stderr.lines().count().saturating_sub(1);
         let (log, said): (Vec<_>, Vec<_>) =
             self.stderr.lines().enumerate().partition(|(number, _)| *number < last);
         assert!(log.iter().all(|(_, line)| !line.starts_with("ticketd: ")), "{self:#?}");
         self.stderr = said.iter().map(|(_, line)| format!("{line}\n")).collect();
-        self.refused(words)
+        self
     }
 
     #[track_caller]

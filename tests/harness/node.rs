@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -91,18 +91,18 @@ impl Node {
             process: None,
             paused: false,
         };
-        node.run(&args, None);
+        node.run(command::ticketd(&args), None);
         node
     }
 
-    fn run(&mut self, args: &[&str], stderr: Option<Stdio>) {
+    fn run(&mut self, mut program: Command, stderr: Option<Stdio>) {
         assert!(self.process.is_none(), "node {} is running", self.id);
         let log = OpenOptions::new().create(true).append(true).open(&self.log);
         let log = log.expect("the test's own directory can be written to");
         self.log_start = log.metadata().expect("an open file has a size").len();
         let to_log = || log.try_clone().expect("a descriptor is free");
         let stderr = stderr.unwrap_or_else(|| to_log().into());
-        let child = command::ticketd(args).stdout(to_log()).stderr(stderr).spawn();
+        let child = program.stdout(to_log()).stderr(stderr).spawn();
         self.process = Some(child.expect("the program can be run"));
     }
 
@@ -122,13 +122,18 @@ impl Node {
     /// `ticketd --path STORE` and these flags; does not wait.
     pub fn respawn(&mut self, flags: &[&str]) {
         let path = as_argument(&self.store);
-        self.run(&[&["--path", &path], flags].concat(), None);
+        self.run(command::ticketd(&[&["--path", &path], flags].concat()), None);
+    }
+
+    /// `ticketd --path STORE`, started by env(1) with these arguments; does not wait.
+    pub fn respawn_by(&mut self, env: &[&str]) {
+        self.run(command::ticketd_by(env, &["--path", &as_argument(&self.store)]), None);
     }
 
     /// `ticketd --path STORE`, which logs to somewhere else than its log; does not wait.
     pub fn respawn_saying_to(&mut self, stderr: Stdio) {
         let path = as_argument(&self.store);
-        self.run(&["--path", &path], Some(stderr));
+        self.run(command::ticketd(&["--path", &path]), Some(stderr));
     }
 
     /// Waits until the process has logged where it listens.

@@ -118,7 +118,7 @@ impl Running {
             settings: Vec::new(),
             client_connections_max: None,
             log_lines_left_out: Arc::default(),
-            stop: StopRequests::on(stop_read),
+            stop: StopRequests::on(stop_read).unwrap(),
         };
         let server = Server::new(config, store).unwrap();
         let thread = thread::spawn(move || server.run());

@@ -3,6 +3,7 @@
 //! ```text
 //! layout        pure: what is where in a page
 //! pages         the file as a file, page by page
+//! traces        what is in its leaves, whatever its state
 //! settle        that the disk has what is read
 //! environment   the file as LMDB has it: opened, mapped, read
 //! batch         what is made in it at once
@@ -15,6 +16,7 @@ mod environment;
 mod layout;
 mod pages;
 mod settle;
+mod traces;
 
 pub(super) use self::batch::Batch;
 #[cfg(test)]
@@ -22,3 +24,4 @@ pub(super) use self::batch::Fault;
 pub(super) use self::environment::{Access, open_env, read_records, set_map_bytes};
 pub(super) use self::pages::{PageReport, check};
 pub(super) use self::settle::settle;
+pub(super) use self::traces::has_record;

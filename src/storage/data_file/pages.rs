@@ -327,7 +327,7 @@ mod tests {
     use super::*;
     use crate::storage::contents::Contents;
     use crate::storage::data_file::Access;
-    use crate::storage::files::{DATA_FILE, JOURNAL_FILE};
+    use crate::storage::files::{DATA_FILE, JOURNAL_FILE, LOCK_FILE};
     use crate::storage::reading::read;
     use crate::storage::testing::{TestDir, append, entry, member, snapshot, write};
     use crate::storage::{MAP_BYTES_MIN, Store};
@@ -484,6 +484,8 @@ mod tests {
     fn what_is_no_store_at_all_is_said_to_be_none() {
         let dir = TestDir::new();
         let path = dir.path().join(DATA_FILE);
+        // It was one of ours.
+        std::fs::write(dir.path().join(LOCK_FILE), "").unwrap();
         for bytes in [vec![], vec![0; 100], vec![0; 8192], vec![0xff; 8192]] {
             std::fs::write(&path, &bytes).unwrap();
             let error = Store::open(dir.path()).unwrap_err();

@@ -346,6 +346,13 @@ impl fmt::Display for RecordError {
     }
 }
 
+/// Whether these bytes, under this key, are a record of this program's, of whichever format: no other has its
+/// checksums.
+pub(super) fn is_ours(key: &[u8], bytes: &[u8]) -> bool {
+    let damaged = |key| matches!(decode(key, bytes), Err(RecordError::TooShort | RecordError::Checksum));
+    Key::from_bytes(key).is_some_and(|key| !damaged(key))
+}
+
 /// Reads the record of a key.
 pub(super) fn decode(key: Key, bytes: &[u8]) -> Result<Record, RecordError> {
     let body_len = bytes.len().checked_sub(CHECKSUM_BYTES).ok_or(RecordError::TooShort)?;

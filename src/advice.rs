@@ -1,0 +1,111 @@
+//! What the operator is told to do: about a limit of the system that this process has met, and how a command
+//! is written so that a shell takes it as it is meant.
+//!
+//! Pure. It must never know who met the limit, or what the command does.
+
+use std::fmt::Write;
+use std::io;
+use std::path::Path;
+
+/// These two have no kind of their own in the standard library; every architecture of Linux gives them these
+/// numbers (asm-generic/errno-base.h).
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+
+/// What is to be done where the system gives this process no more of something. Where it refuses for another
+/// reason, that is for whoever has asked it to say.
+#[must_use]
+pub fn about_limit(error: &io::Error) -> Option<&'static str> {
+    match (error.kind(), error.raw_os_error()) {
+        (_, Some(EMFILE)) => Some("raise the limit of open files (ulimit -n, systemd's LimitNOFILE)"),
+        (_, Some(ENFILE)) => Some("raise the machine's limit of open files (sysctl fs.file-max)"),
+        (io::ErrorKind::OutOfMemory, _) => {
+            Some("raise the limit of memory (ulimit -v, systemd's LimitAS), or free some on this machine")
+        }
+        (io::ErrorKind::FileTooLarge, _) => {
+            Some("raise the limit on the size of files (ulimit -f, systemd's LimitFSIZE)")
+        }
+        // Of a process or a thread: nothing else that is asked for here is to be had later.
+        (io::ErrorKind::WouldBlock, _) => {
+            Some("raise the limit of processes and threads (ulimit -u, systemd's TasksMax)")
+        }
+        _ => None,
+    }
+}
+
+/// `--path` and this path, as one word of a shell: as an operand of its own, one that begins with `-` would
+/// be taken for a flag.
+#[must_use]
+pub fn path_flag(path: &Path) -> String {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%=".contains(byte);
+    match path.to_str() {
+        Some(text) if !bytes.is_empty() && bytes.iter().all(is_plain) => format!("--path={text}"),
+        Some(text) if !text.chars().any(char::is_control) => {
+            format!("--path='{}'", text.replace('\'', r"'\''"))
+        }
+        // What cannot be printed: bash, zsh and ksh take this, and POSIX since 2024.
+        Some(_) | None => {
+            let mut word = "--path=$'".to_owned();
+            for byte in bytes {
+                if is_plain(byte) {
+                    word.push(char::from(*byte));
+                } else {
+                    // Three digits, so that no digit after them is taken for a part.
+                    let _ = write!(word, "\\{byte:03o}");
+                }
+            }
+            word.push('\'');
+            word
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::process::Command;
+
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn who_meets_a_limit_is_told_which_to_raise() {
+        for (errno, words) in [
+            (Errno::MFILE, "ulimit -n"),
+            (Errno::NFILE, "fs.file-max"),
+            (Errno::NOMEM, "ulimit -v"),
+            (Errno::FBIG, "ulimit -f"),
+            (Errno::AGAIN, "ulimit -u"),
+        ] {
+            let remedy = about_limit(&errno.into()).unwrap();
+            assert!(remedy.contains(words), "{errno}: {remedy}");
+        }
+        for errno in [Errno::ADDRINUSE, Errno::IO, Errno::NOSPC, Errno::NOENT] {
+            assert_eq!(about_limit(&errno.into()), None, "{errno}");
+        }
+    }
+
+    #[test]
+    fn a_usual_path_is_shown_as_it_is_and_others_are_quoted() {
+        let shown = |path: &str| path_flag(Path::new(path));
+        assert_eq!(shown("/var/lib/ticketd"), "--path=/var/lib/ticketd");
+        assert_eq!(shown("-x"), "--path=-x");
+        assert_eq!(shown("a b"), "--path='a b'");
+        assert_eq!(shown("Müller"), "--path='Müller'");
+        assert_eq!(shown(""), "--path=''");
+    }
+
+    #[test]
+    fn a_shell_takes_the_path_as_it_is_whatever_its_bytes() {
+        for bytes in
+            [&b"store"[..], b"a b", b"it's", b"$(x) `y` \"z\" \\ * ~", b"a\n1", b"\xff7", b"~x#&;|<>"]
+        {
+            let flag = path_flag(Path::new(OsStr::from_bytes(bytes)));
+            let output = Command::new("bash").arg("-c").arg(format!("printf %s {flag}")).output().unwrap();
+            assert_eq!(output.stdout, [b"--path=", bytes].concat(), "{flag}");
+        }
+    }
+}

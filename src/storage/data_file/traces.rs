@@ -1,0 +1,46 @@
+//! What a data file has in its leaves, whatever its state.
+//!
+//! It reads the file as a file, one page after the other, and follows nothing in it: a page that LMDB does
+//! not use any more counts as well, and one that makes no sense is passed over. It must never know what the
+//! records are.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::layout::{Content, Kind, META_PAGE_BYTES, Meta, Which, read_nodes};
+use crate::storage::error::StoreError;
+
+/// The size of a page where the file does not say: that of most machines.
+const PAGE_BYTES_USUAL: u64 = 4096;
+
+/// Whether a leaf of the file has a key and a value of which this is so.
+pub(crate) fn has_record(path: &Path, is_so: impl Fn(&[u8], &[u8]) -> bool) -> Result<bool, StoreError> {
+    let look = || -> io::Result<bool> {
+        let file = File::open(path)?;
+        let mut front = [0; META_PAGE_BYTES];
+        let meta = file.read_exact_at(&mut front, 0).map(|()| Meta::read(0, &front));
+        let page_bytes = match meta {
+            Ok(Ok(meta)) => meta.page_bytes,
+            Ok(Err(_)) | Err(_) => PAGE_BYTES_USUAL,
+        };
+        let mut page = vec![0; usize::try_from(page_bytes).expect("64-bit machines only")];
+        for number in 0..file.metadata()?.len() / page_bytes {
+            file.read_exact_at(&mut page, number * page_bytes)?;
+            if Kind::Leaf.is_of(&page, number) && has_node(&page, &is_so) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    look().map_err(|error| StoreError::io("read", path, &error))
+}
+
+fn has_node(page: &[u8], is_so: impl Fn(&[u8], &[u8]) -> bool) -> bool {
+    let nodes = read_nodes(Which::Main, Kind::Leaf, page).unwrap_or_default();
+    nodes.iter().any(|node| match node.content {
+        Content::Inline(value) => is_so(node.key, value),
+        Content::Child(_) | Content::Overflow(..) => false,
+    })
+}

@@ -1,0 +1,335 @@
+//! The errors in words: one line each, which says what is wrong and what to do.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::path::Path;
+
+use crate::advice::path_flag;
+use crate::settings::MB_BYTES;
+use crate::storage::error::{Interrupted, Loss, Place, StoreError};
+use crate::storage::record::FORMAT_VERSION;
+use crate::storage::{
+    HEADROOM_BYTES, MAP_BYTES_MAX, MAP_BYTES_MIN, SETTING_NAME_BYTES_MAX, SETTING_VALUE_BYTES_MAX,
+    SETTINGS_MAX,
+};
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_problem(f)?;
+        self.remedy().map_or(Ok(()), |remedy| write!(f, ": {remedy}"))
+    }
+}
+
+impl StoreError {
+    /// What is wrong.
+    fn fmt_problem(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreError::NotFound { path } => write!(f, "there is no store at {}", path.display()),
+            StoreError::Exists { path } => write!(f, "{} holds a store already", path.display()),
+            StoreError::Interrupted { path, what } => {
+                let (what, harm) = match what {
+                    Interrupted::Making => ("making", ", nothing is lost"),
+                    Interrupted::Destroying => ("destroying", ""),
+                };
+                write!(f, "the {what} of the store at {} was interrupted{harm}", path.display())
+            }
+            StoreError::ForeignFiles { path, name } => {
+                write!(f, "{} holds something that is not a store's ({name:?})", path.display())
+            }
+            StoreError::NotADirectory { path } => write!(f, "{} is not a directory", path.display()),
+            StoreError::HolderUnknown { path } => {
+                write!(
+                    f,
+                    "the store at {} is in use by a process that its lock does not name",
+                    path.display()
+                )
+            }
+            StoreError::InUse { path, pid } => {
+                let holder = pid.map_or("another process".to_owned(), |pid| format!("process {pid}"));
+                write!(f, "the store at {} is in use by {holder}", path.display())
+            }
+            StoreError::Denied { action, path, reason } | StoreError::Io { action, path, reason, .. } => {
+                write!(f, "cannot {action} {}: {reason}", path.display())
+            }
+            StoreError::MapTooSmall { map_bytes } => write!(f, "a store of {map_bytes} bytes is too small"),
+            StoreError::MapTooLarge { map_bytes } => write!(f, "a store of {map_bytes} bytes is too large"),
+            StoreError::MapBelowUse { map_bytes, used_bytes } => write!(
+                f,
+                "a store of {map_bytes} bytes cannot hold the {used_bytes} bytes that it uses and the \
+                 {HEADROOM_BYTES} that it needs beside them"
+            ),
+            StoreError::MapNotMapped { map_bytes } => {
+                write!(f, "the system does not let this process map {map_bytes} bytes")
+            }
+            StoreError::SettingTooLong { name } => write!(f, "the setting {name:?} is too long to be kept"),
+            StoreError::TooManySettings { count } => write!(f, "{count} settings are too many to be kept"),
+            StoreError::Format { path, found } => {
+                let ours = FORMAT_VERSION;
+                write!(f, "the store at {} has format {found}, this program reads {ours}", path.display())
+            }
+            StoreError::Damaged { path, place, reason } => {
+                write!(f, "the store at {} is damaged: {place}: {reason}", path.display())
+            }
+            StoreError::CheckDied { path, signal, last_line } => {
+                let said = last_line.as_ref().map_or_else(String::new, |line| format!(" ({line})"));
+                let how = format!("the process that checked it was killed by signal {signal}{said}");
+                write!(f, "the store at {} is damaged: {how}", path.display())
+            }
+            StoreError::CheckEnded { signal } => write!(f, "the store's check was ended by signal {signal}"),
+            StoreError::CheckFailed { finding, prospect: _ } => f.write_str(finding),
+            StoreError::CheckNotRun { reason, remedy: _ } => {
+                write!(f, "the store's check could not be run: {reason}")
+            }
+            StoreError::MapFull { map_bytes } => write!(f, "the store is full at {map_bytes} bytes"),
+            StoreError::WriteFailed { path, reason, remedy: _ } => {
+                write!(f, "a write to the store at {} failed: {reason}", path.display())
+            }
+            StoreError::Lost { path, how } => write!(f, "{} {how}", path.display()),
+            StoreError::Backlog { waiting_weight } => {
+                write!(f, "{waiting_weight} entries wait to be written: the disk is as good as dead")
+            }
+            StoreError::Bug => f.write_str("the storage thread failed by a mistake in this program"),
+        }
+    }
+
+    /// What to do; `None` where that has been said already.
+    fn remedy(&self) -> Option<Cow<'static, str>> {
+        Some(match self {
+            StoreError::NotFound { .. } => {
+                "make one with 'ticketd start' or 'ticketd join', or give another --path".into()
+            }
+            StoreError::Exists { path } => {
+                let (run, drop) = (format!("ticketd {}", path_flag(path)), drop_command(path));
+                format!("run it with '{run}', or destroy it for ever with '{drop}' or --force, or give another --path")
+                    .into()
+            }
+            StoreError::Interrupted { what: Interrupted::Making, .. } => {
+                "give the 'ticketd start' or 'ticketd join' command again".into()
+            }
+            StoreError::Interrupted { what: Interrupted::Destroying, path } => {
+                let drop = drop_command(path);
+                format!("remove what is left with '{drop}', or make another with 'ticketd start' or 'ticketd join'")
+                    .into()
+            }
+            StoreError::ForeignFiles { .. } => "give an empty or a new directory as --path".into(),
+            StoreError::NotADirectory { .. } => "give another --path".into(),
+            StoreError::HolderUnknown { .. } => WHERE_TO_ASK.into(),
+            StoreError::InUse { .. } => "stop it first, or give another --path".into(),
+            StoreError::Denied { .. } => {
+                "give this user the right to read and write there, or give another --path".into()
+            }
+            StoreError::Io { remedy, .. } => {
+                remedy.unwrap_or("see to the disk and its file system, then try again").into()
+            }
+            StoreError::MapTooSmall { .. } => {
+                format!("give a --db_size of at least {} MB", MAP_BYTES_MIN.div_ceil(MB_BYTES)).into()
+            }
+            StoreError::MapTooLarge { .. } => {
+                format!("give a --db_size of at most {} MB", MAP_BYTES_MAX / MB_BYTES).into()
+            }
+            StoreError::MapBelowUse { used_bytes, .. } => {
+                format!("give a --db_size of at least {} MB", db_size_mb(*used_bytes)).into()
+            }
+            StoreError::MapNotMapped { .. } => {
+                "give a smaller --db_size, or raise the limit on address space (ulimit -v)".into()
+            }
+            StoreError::SettingTooLong { .. } => {
+                let (name, value) = (SETTING_NAME_BYTES_MAX, SETTING_VALUE_BYTES_MAX);
+                format!("give a name of at most {name} and a value of at most {value} bytes").into()
+            }
+            StoreError::TooManySettings { .. } => format!("give at most {SETTINGS_MAX}").into(),
+            StoreError::Format { .. } => "run it with the version of ticketd that wrote it".into(),
+            StoreError::Damaged { .. } | StoreError::CheckDied { .. } => JOIN_ANEW.into(),
+            // It is another process's whole sentence.
+            StoreError::CheckFailed { .. } => return None,
+            StoreError::CheckEnded { .. } => {
+                "try again; where the system was short of memory, see to that first".into()
+            }
+            StoreError::CheckNotRun { remedy, .. } => remedy.unwrap_or("see to that, then try again").into(),
+            StoreError::MapFull { map_bytes } => {
+                let least_mb = db_size_mb(*map_bytes);
+                format!("restart this node with a larger --db_size, of at least {least_mb} MB").into()
+            }
+            StoreError::WriteFailed { remedy, .. } => {
+                let first = remedy.unwrap_or("see to the disk and its file system");
+                format!("{first}, then restart this node").into()
+            }
+            StoreError::Lost { how, .. } => how.remedy().into(),
+            StoreError::Backlog { .. } => "see to the disk, then restart this node".into(),
+            StoreError::Bug => "report what was logged, then restart this node".into(),
+        })
+    }
+}
+
+/// Of a node that runs, and that no command finds.
+const WHERE_TO_ASK: &str = "where that is a node, ask GET /status at the address of its clients, which its log names \
+                            where it says 'listening'; with room on its disk, or started again, it is found";
+
+/// Of a store that is lost to its node.
+const JOIN_ANEW: &str =
+    "leave it aside, remove this node from the cluster, and 'ticketd join' again with another --path";
+
+fn drop_command(path: &Path) -> String {
+    format!("ticketd drop {}", path_flag(path))
+}
+
+/// The smallest `--db_size`, in MB, with which a store is opened that uses so many bytes.
+fn db_size_mb(used_bytes: u64) -> u64 {
+    let needed_bytes = used_bytes.saturating_add(HEADROOM_BYTES);
+    needed_bytes.clamp(MAP_BYTES_MIN, MAP_BYTES_MAX).div_ceil(MB_BYTES)
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Record(key) => key.fmt(f),
+            Place::UnknownKey(bytes) => {
+                f.write_str("the record with the unknown key ")?;
+                bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+            Place::Page(number) => write!(f, "page {number} of the data file"),
+            Place::File => f.write_str("the data file"),
+            Place::Journal(sector) => write!(f, "sector {sector} of the journal"),
+            Place::JournalFile => f.write_str("the journal"),
+        }
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Loss::Gone => f.write_str("was removed or moved while this process had it open"),
+            Loss::Replaced => f.write_str("is not what this process has open there any more"),
+            Loss::Cut { bytes, bytes_min } => write!(f, "was cut to {bytes} bytes, from {bytes_min} or more"),
+        }
+    }
+}
+
+impl Loss {
+    fn remedy(self) -> &'static str {
+        match self {
+            Loss::Gone | Loss::Replaced => {
+                "stop this process; where the store was only moved, move it back and start the node again; or \
+                 else remove this node from the cluster, and 'ticketd join' again with another --path"
+            }
+            Loss::Cut { .. } => {
+                "stop this process, leave the store aside, remove this node from the cluster, and 'ticketd join' again \
+                 with another --path"
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn every_error_is_one_line_that_says_what_is_wrong_and_what_to_do() {
+        let path = || PathBuf::from("/data/node1");
+        let reason = || "Input/output error".to_owned();
+        let errors = [
+            (StoreError::NotFound { path: path() }, "no store", "'ticketd start' or 'ticketd join'"),
+            (
+                StoreError::Exists { path: path() },
+                "holds a store already",
+                "'ticketd drop --path=/data/node1'",
+            ),
+            (
+                StoreError::Interrupted { path: path(), what: Interrupted::Making },
+                "making of the store at /data/node1 was interrupted",
+                "again",
+            ),
+            (
+                StoreError::Interrupted { path: path(), what: Interrupted::Destroying },
+                "destroying of the store at /data/node1 was interrupted",
+                "'ticketd drop --path=/data/node1'",
+            ),
+            (StoreError::ForeignFiles { path: path(), name: "a\nb".into() }, "a\\nb", "--path"),
+            (StoreError::NotADirectory { path: path() }, "not a directory", "--path"),
+            (StoreError::InUse { path: path(), pid: Some(12) }, "in use by process 12", "stop it first"),
+            (StoreError::InUse { path: path(), pid: None }, "in use by another process", "stop it first"),
+            (StoreError::Denied { action: "lock", path: path(), reason: reason() }, "cannot lock", "right"),
+            (StoreError::io("read", &path(), &Errno::IO.into()), "cannot read", "the disk"),
+            (StoreError::io("read", &path(), &Errno::MFILE.into()), "cannot read", "ulimit -n"),
+            (StoreError::io("read", &path(), &Errno::NOMEM.into()), "cannot read", "ulimit -v"),
+            (StoreError::HolderUnknown { path: path() }, "/data/node1", "GET /status"),
+            (StoreError::MapTooSmall { map_bytes: 1 }, "too small", "at least 16 MB"),
+            (StoreError::MapTooLarge { map_bytes: 1 }, "too large", "at most 1048576 MB"),
+            (
+                StoreError::MapBelowUse { map_bytes: 1, used_bytes: 20_000_000 },
+                "cannot hold the 20000000 bytes that it uses",
+                "at least 22 MB",
+            ),
+            (StoreError::MapNotMapped { map_bytes: 1 }, "map 1 bytes", "smaller --db_size"),
+            (StoreError::SettingTooLong { name: "n".into() }, "too long", "at most 4096"),
+            (StoreError::TooManySettings { count: 99 }, "99 settings", "at most 64"),
+            (StoreError::Format { path: path(), found: 9 }, "format 9, this program reads 2", "version"),
+            (
+                StoreError::Damaged { path: path(), place: Place::Page(7), reason: reason() },
+                "damaged: page 7 of the data file: Input/output error",
+                "leave it aside",
+            ),
+            (
+                StoreError::CheckDied { path: path(), signal: 11, last_line: Some("a word".into()) },
+                "signal 11 (a word)",
+                "leave it aside",
+            ),
+            (StoreError::CheckEnded { signal: 9 }, "ended by signal 9", "try again"),
+            (StoreError::check_not_run(&Errno::NOENT.into()), "could not be run", "try again"),
+            (StoreError::check_not_run(&Errno::AGAIN.into()), "could not be run", "ulimit -u"),
+            (StoreError::MapFull { map_bytes: 32 << 20 }, "full at 33554432 bytes", "at least 34 MB"),
+            (StoreError::write_failed(&path(), &Errno::IO.into()), "failed: Input", "the disk"),
+            (StoreError::write_failed(&path(), &Errno::FBIG.into()), "failed: File too", "ulimit -f"),
+            (
+                StoreError::lmdb_write(&path(), 1, lmdb::Error::Other(Errno::FBIG.raw_os_error())),
+                "failed: File too large",
+                "restart",
+            ),
+            (
+                StoreError::Lost { path: path(), how: Loss::Gone },
+                "/data/node1 was removed or moved",
+                "move it back",
+            ),
+            (
+                StoreError::Lost { path: path(), how: Loss::Replaced },
+                "/data/node1 is not what",
+                "remove this node",
+            ),
+            (
+                StoreError::Lost { path: path(), how: Loss::Cut { bytes: 5, bytes_min: 9 } },
+                "cut to 5 bytes, from 9",
+                "stop this process",
+            ),
+            (StoreError::Backlog { waiting_weight: 3 }, "3 entries wait", "restart"),
+            (StoreError::Bug, "mistake", "report"),
+        ];
+        for (error, problem, remedy) in errors {
+            let said = error.to_string();
+            assert!(!said.contains('\n'), "{said}");
+            let at = said.find(problem).unwrap_or_else(|| panic!("{problem:?} is not in {said:?}"));
+            assert!(said[at..].contains(remedy), "{remedy:?} does not follow in {said:?}");
+        }
+    }
+
+    /// The command line takes these, see `parse_db_size`.
+    #[test]
+    fn a_size_that_is_told_is_within_what_can_be_given_and_enough_where_anything_is() {
+        const MB: u64 = MB_BYTES;
+        for (used_bytes, told_mb) in [
+            (0, 16),
+            (14 * MB, 16),
+            (14 * MB + 1, 17),
+            (15 * MB, 17),
+            (MAP_BYTES_MAX - 2 * MB, 1_048_576),
+            (MAP_BYTES_MAX, 1_048_576),
+            (u64::MAX, 1_048_576),
+        ] {
+            assert_eq!(db_size_mb(used_bytes), told_mb, "{used_bytes} bytes");
+        }
+    }
+}

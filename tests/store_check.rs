@@ -1,0 +1,151 @@
+//! The process that checks a store for another: what surrounds it is no fault of the store.
+
+mod harness;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use harness::cluster;
+use harness::command;
+use harness::directory::Directory;
+use harness::node::Node;
+use harness::wait;
+
+/// A node that has served, and is stopped.
+fn stopped(directory: &Directory) -> Node {
+    let mut node = Node::start(directory, 1, &[]);
+    wait::until("an ID", || cluster::take(&node.clients));
+    node.stop();
+    node
+}
+
+/// Runs a command about the node's store, started by env(1) with these arguments.
+fn run_by(env: &[&str], node: &Node, args: &[&str]) -> Output {
+    let path = node.path();
+    let line = [args, &["--path", &path]].concat();
+    command::ticketd_by(env, &line).output().expect("the program can be run")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// As whatever starts a program without waiting for it may leave it.
+#[test]
+fn every_command_that_checks_a_store_does_so_where_it_was_started_with_sigchld_ignored() {
+    let directory = Directory::new();
+    let mut node = stopped(&directory);
+    let ignoring = ["--ignore-signal=CHLD"];
+    let verified = run_by(&ignoring, &node, &["verify"]);
+    assert!(verified.status.success(), "{verified:?}");
+    let left = run_by(&ignoring, &node, &["leave"]);
+    assert!(said(&left).contains("node 1 is the last voter"), "{left:?}");
+    node.respawn_by(&ignoring);
+    node.await_listening();
+    node.stop();
+    let dropped = run_by(&ignoring, &node, &["drop"]);
+    assert!(dropped.status.success(), "{dropped:?}");
+}
+
+#[test]
+fn a_command_that_fails_in_the_background_says_why_where_it_was_started_with_sigchld_ignored() {
+    let directory = Directory::new();
+    let path = directory.join("nothing");
+    let line = ["--daemonize", "--path", &path];
+    let output = command::ticketd_by(&["--ignore-signal=CHLD"], &line).output().unwrap();
+    assert_eq!(said(&output), format!("ticketd: there is no store at {path}: {REMEDY}\n"));
+}
+
+const REMEDY: &str = "make one with 'ticketd start' or 'ticketd join', or give another --path";
+
+/// Puts a pipe that nobody writes to in the journal's place: whoever checks the store waits for ever.
+fn hold_up_checks(store: &Path) {
+    let journal = store.join("data.journal");
+    fs::rename(&journal, store.join("aside")).expect("a stopped node's store has one");
+    let made = Command::new("mkfifo").arg(journal).status().expect("it is a part of every system");
+    assert!(made.success());
+    forget_holder(store);
+}
+
+/// Empties the lock, which still names whichever process was killed while it had the store.
+fn forget_holder(store: &Path) {
+    fs::write(store.join("lock"), "").expect("the test's own store can be written");
+}
+
+/// The process that checks the store of this node, which has started it, once it does.
+fn checker(node: &Node) -> Pid {
+    wait::until("the process that checks the store", || {
+        let lock = fs::read_to_string(node.store().join("lock")).ok()?;
+        let pid: i32 = lock.strip_prefix("pid ")?.trim().parse().ok()?;
+        assert_ne!(u32::try_from(pid), Ok(node.pid()));
+        Pid::from_raw(pid)
+    })
+}
+
+/// Asks a node and the process that checks its store to stop, as Ctrl-C does, and systemd.
+fn stop_while_the_store_is_checked(node: &Node, signal: Signal) {
+    let checker = checker(node);
+    node.signal(signal);
+    kill_process(checker, signal).expect("it waits until it is ended");
+}
+
+#[test]
+fn a_node_that_is_stopped_with_the_process_that_checks_its_store_has_stopped_as_asked() {
+    let directory = Directory::new();
+    let mut node = stopped(&directory);
+    hold_up_checks(node.store());
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        node.respawn_by(&["--default-signal=HUP"]);
+        stop_while_the_store_is_checked(&node, signal);
+        assert_eq!(node.await_end().code(), Some(0), "{}", node.log());
+        let log = node.log();
+        assert!(log.contains("asked to stop while the store was checked"), "{log}");
+        assert!(!log.contains("ticketd: "), "{log}");
+        forget_holder(node.store());
+    }
+}
+
+/// A second of the others would end the process at once.
+#[test]
+fn hangups_while_a_store_is_checked_are_no_second_signal() {
+    let directory = Directory::new();
+    let mut node = stopped(&directory);
+    hold_up_checks(node.store());
+    node.respawn_by(&["--default-signal=HUP"]);
+    let checker = checker(&node);
+    for signal in [Signal::HUP, Signal::TERM, Signal::HUP] {
+        node.signal(signal);
+    }
+    kill_process(checker, Signal::TERM).unwrap();
+    assert_eq!(node.await_end().code(), Some(0), "{}", node.log());
+}
+
+#[test]
+fn a_join_that_is_stopped_with_the_process_that_checks_its_store_can_be_given_again() {
+    let directory = Directory::new();
+    let one = Node::start(&directory, 1, &[]);
+    let mut two = Node::spawn(&directory, 2, &["join", "127.0.0.1:1"], &[]);
+    wait::until_true("its store is there", || two.store().join("data.mdb").exists());
+    two.kill();
+    hold_up_checks(two.store());
+    two = Node::spawn(&directory, 2, &["join", &one.peers], &[]);
+    stop_while_the_store_is_checked(&two, Signal::TERM);
+    assert_eq!(two.await_end().code(), Some(1));
+    assert!(two.log().contains("give the same command again"), "{}", two.log());
+    fs::rename(two.store().join("aside"), two.store().join("data.journal")).unwrap();
+    let two = Node::join(&directory, 2, &[&one.peers], &[]);
+    two.await_status("both vote", |status| status.voters() == [1, 2]);
+}
+
+#[test]
+fn a_check_that_somebody_else_ends_is_no_reason_to_stop_and_no_damage() {
+    let directory = Directory::new();
+    let mut node = stopped(&directory);
+    hold_up_checks(node.store());
+    node.respawn(&[]);
+    kill_process(checker(&node), Signal::KILL).unwrap();
+    node.end().refused(&["ended by signal 9", "try again"]);
+}
