@@ -637,7 +637,7 @@ mod tests {
     }
 
     #[test]
-    fn metrics_can_not_share_a_port_with_others_on_the_same_host() {
+    fn metrics_cannot_share_a_port_with_others_on_the_same_host() {
         let with = |hosts: &[&str], metrics_host: Option<&str>, port| {
             let hosts = hosts.iter().map(|host| host.parse().unwrap()).collect();
             Settings::default().with(&Changes {

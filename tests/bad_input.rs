@@ -67,7 +67,7 @@ fn one_port_for_both_purposes_is_refused() {
 }
 
 #[test]
-fn a_path_that_can_not_be_written_is_named() {
+fn a_path_that_cannot_be_written_is_named() {
     let directory = Directory::new();
     let file = directory.join("file");
     fs::write(&file, "do not lose this").unwrap();

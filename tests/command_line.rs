@@ -268,7 +268,7 @@ fn a_join_in_the_background_returns_when_the_cluster_has_taken_it_in() {
 }
 
 #[test]
-fn what_can_not_start_in_the_background_says_why() {
+fn what_cannot_start_in_the_background_says_why() {
     let directory = Directory::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();

@@ -142,7 +142,7 @@ fn a_sound_store_on_a_full_disk_is_verified_and_serves() {
 }
 
 #[test]
-fn a_node_that_can_not_write_what_it_must_not_forget_takes_no_part_until_there_is_room() {
+fn a_node_that_cannot_write_what_it_must_not_forget_takes_no_part_until_there_is_room() {
     let Some((_directory, disk, mut node)) = on_a_small_disk() else { return };
     disk.fill();
     let last = take_all(&node);

@@ -109,7 +109,7 @@ fn a_second_signal_stops_a_node_whose_log_nobody_reads() {
 }
 
 #[test]
-fn a_node_that_can_not_start_ends_though_nobody_reads_why() {
+fn a_node_that_cannot_start_ends_though_nobody_reads_why() {
     let directory = Directory::new();
     let node = Node::start(&directory, 1, &[]);
     let pipe = Pipe::full();

@@ -56,7 +56,7 @@ fn leave_as_another(node: &Node) -> io::Result<(Option<i32>, String)> {
 }
 
 #[test]
-fn a_user_who_may_not_destroy_the_store_can_not_make_the_node_leave() {
+fn a_user_who_may_not_destroy_the_store_cannot_make_the_node_leave() {
     let mut cluster = Cluster::of(3);
     let follower = cluster.follower();
     let node = cluster.node(follower);
@@ -77,7 +77,7 @@ fn a_user_who_may_not_destroy_the_store_can_not_make_the_node_leave() {
 }
 
 #[test]
-fn a_leave_that_can_not_destroy_the_store_says_that_the_node_has_left() {
+fn a_leave_that_cannot_destroy_the_store_says_that_the_node_has_left() {
     let mut cluster = Cluster::of(2);
     let follower = cluster.follower();
     let node = cluster.node(follower);
@@ -154,7 +154,7 @@ fn a_live_member_that_is_removed_by_its_id_stops() {
 }
 
 #[test]
-fn a_member_that_does_not_exist_can_not_be_removed() {
+fn a_member_that_does_not_exist_cannot_be_removed() {
     let mut cluster = Cluster::of(2);
     let refused = cluster.node(1).command(&["leave", "--id", "7"]).refused(&["7"]);
     assert!(refused.contains("member"), "{refused}");
@@ -162,7 +162,7 @@ fn a_member_that_does_not_exist_can_not_be_removed() {
 }
 
 #[test]
-fn the_last_member_can_not_leave_and_is_told_of_drop() {
+fn the_last_member_cannot_leave_and_is_told_of_drop() {
     let directory = Directory::new();
     let mut node = Node::start(&directory, 1, &[]);
     let before = wait::until("an ID", || cluster::take(&node.clients));
@@ -180,7 +180,7 @@ fn the_last_member_can_not_leave_and_is_told_of_drop() {
 }
 
 #[test]
-fn a_member_that_was_wiped_can_not_come_back_before_it_was_removed_and_can_after() {
+fn a_member_that_was_wiped_cannot_come_back_before_it_was_removed_and_can_after() {
     let mut cluster = Cluster::of(3);
     let before = cluster.take();
     let wiped = cluster.follower();
@@ -216,7 +216,7 @@ fn a_member_that_was_wiped_can_not_come_back_before_it_was_removed_and_can_after
 }
 
 #[test]
-fn a_store_of_a_removed_member_can_not_serve_or_join_again() {
+fn a_store_of_a_removed_member_cannot_serve_or_join_again() {
     let mut cluster = Cluster::of(3);
     let removed = cluster.follower();
     let leader = cluster.leader();

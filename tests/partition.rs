@@ -176,7 +176,7 @@ fn a_member_that_hangs_is_named_by_the_leader() {
 
 /// Whoever is called at night reads one log, and asks one node.
 #[test]
-fn a_node_that_is_left_alone_says_who_can_not_be_heard() {
+fn a_node_that_is_left_alone_says_who_cannot_be_heard() {
     let mut cluster = Cluster::of(3);
     let leader = cluster.leader();
     let others: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();

@@ -453,7 +453,7 @@ fn status_is_a_table_for_people_and_one_json_object_for_scripts() {
 }
 
 #[test]
-fn what_can_not_be_printed_is_an_error_and_a_reader_that_has_gone_is_none() {
+fn what_cannot_be_printed_is_an_error_and_a_reader_that_has_gone_is_none() {
     let directory = Directory::new();
     let node = Node::start(&directory, 1, &[]);
     let status =

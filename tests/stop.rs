@@ -175,7 +175,7 @@ fn without_an_id_leadership_goes_to_another_member() {
 }
 
 #[test]
-fn leadership_can_not_be_transferred_to_nobody() {
+fn leadership_cannot_be_transferred_to_nobody() {
     let mut cluster = Cluster::steady(2);
     let leader = cluster.leader();
     cluster.node(leader).command(&["transfer", "--id", "7"]).refused(&["member", "status"]);
@@ -185,7 +185,7 @@ fn leadership_can_not_be_transferred_to_nobody() {
 }
 
 #[test]
-fn leadership_can_not_be_transferred_where_there_is_one_member() {
+fn leadership_cannot_be_transferred_where_there_is_one_member() {
     let directory = Directory::new();
     let node = Node::start(&directory, 1, &[]);
     wait::until("an ID", || cluster::take(&node.clients));

@@ -222,7 +222,7 @@ fn a_store_is_made_only_where_nothing_else_is() {
 }
 
 #[test]
-fn a_place_that_can_not_be_written_is_said_to_be_so() {
+fn a_place_that_cannot_be_written_is_said_to_be_so() {
     // Nobody makes directories there, not even root.
     let error = create(Path::new("/sys/ticketd")).unwrap_err();
     assert!(matches!(error, StoreError::Denied { .. }), "{error}");

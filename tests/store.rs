@@ -51,7 +51,7 @@ fn a_store_of_a_killed_node_is_sound() {
 }
 
 #[test]
-fn a_store_in_use_can_not_be_verified_dropped_or_served_twice() {
+fn a_store_in_use_cannot_be_verified_dropped_or_served_twice() {
     let directory = Directory::new();
     let node = Node::start(&directory, 1, &[]);
     let pid = node.pid().to_string();

@@ -7,8 +7,8 @@ use crate::roles::{Follower, Pace, PreCandidate, RoleState};
 use crate::types::Peer;
 
 impl Raft {
-    /// Receiver: yes, if it would be a new term, the log is up to date (Raft §5.4.1), no leader is at work, and
-    /// no earlier election waits for this node's vote.
+    /// Receiver: yes, if it would be a new term, the log is up to date (Raft §5.4.1), no leader is at work,
+    /// and no earlier election waits for this node's vote.
     pub(crate) fn on_pre_vote(&mut self, from: Peer, m: PreVote) {
         let term = self.hard_state.current_term;
         let up_to_date = self.log.is_up_to_date(m.last_log_index, m.last_log_term);
@@ -29,10 +29,10 @@ impl Raft {
         }
     }
 
-    /// Gives another that has asked for a pre-vote, and got it, the time to campaign, if it comes first of the
-    /// two: the one with more of the log, or else the one with the smaller id. Two that grant each other's
-    /// pre-votes while these cross would both campaign, and each refuse the other its vote. The order is
-    /// strict, and logs stand still while nobody leads, so that exactly one of them yields.
+    /// Gives another that has asked for a pre-vote, and got it, the time to campaign, if it comes first of
+    /// the two: the one with more of the log, or else the one with the smaller id. Two that grant each
+    /// other's pre-votes while these cross would both campaign, and each refuse the other its vote. The order
+    /// is strict, and logs stand still while nobody leads, so that exactly one of them yields.
     fn yield_to(&mut self, from: Peer, m: &PreVote) {
         let (last_log_term, last_log_index) = (self.log.last_term(), self.log.last_index());
         let as_long = (m.last_log_term, m.last_log_index) == (last_log_term, last_log_index);

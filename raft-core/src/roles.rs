@@ -93,8 +93,8 @@ pub(crate) struct Leader {
     /// When its latest rounds began, from which a lease is counted; `None` if leases are not kept, or no
     /// longer in this term.
     pub(crate) lease_rounds: Option<LeaseRounds>,
-    /// The first index that was committed and not durable here, and since when that is so; `None` if this disk
-    /// has all that is committed.
+    /// The first index that was committed and not durable here, and since when that is so; `None` if this
+    /// disk has all that is committed.
     pub(crate) outrun: Option<(LogIndex, Micros)>,
     /// Until when a stalled disk is not held against it again.
     pub(crate) stall_tolerated_until: Micros,

@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_can_not_join_through_itself() {
+    fn a_node_cannot_join_through_itself() {
         let failure = other_members(&parsed(&["127.0.0.1:9000"]), &Settings::default()).unwrap_err();
         assert!(failure.to_string().contains("own address"), "{failure}");
         let all_hosts = parsed(&["127.0.0.1:9000", "127.0.0.1:9001"]);

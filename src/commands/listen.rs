@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn one_port_can_not_serve_members_and_clients() {
+    fn one_port_cannot_serve_members_and_clients() {
         let mut free = settings(&["127.0.0.1"]);
         drop(bind(&mut free).unwrap());
         let mut same = Settings { http_port: free.raft_port, ..free };

@@ -915,7 +915,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_out_of_bounds_and_sizes_that_can_not_be_mapped_are_refused() {
+    fn sizes_out_of_bounds_and_sizes_that_cannot_be_mapped_are_refused() {
         let dir = TestDir::new();
         let create = |bytes| Store::create(dir.path(), bytes, &member(), &[], None).map(|_| ());
         assert_eq!(create(1), Err(StoreError::MapTooSmall { map_bytes: 1 }));
@@ -931,7 +931,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_can_not_be_kept_are_refused_and_nothing_is_made() {
+    fn settings_that_cannot_be_kept_are_refused_and_nothing_is_made() {
         let dir = TestDir::new();
         let long = vec![("name".to_owned(), "v".repeat(SETTING_VALUE_BYTES_MAX + 1))];
         let many = vec![("name".to_owned(), String::new()); SETTINGS_MAX + 1];

@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_that_says_nothing_or_can_not_be_run_is_not_taken_for_a_finding() {
+    fn a_check_that_says_nothing_or_cannot_be_run_is_not_taken_for_a_finding() {
         assert!(matches!(shell("exit 3"), Err(StoreError::CheckNotRun { .. })));
         let missing = run_check(Command::new("/nonexistent/ticketd"), Path::new("store"));
         assert!(matches!(missing, Err(StoreError::CheckNotRun { .. })), "{missing:?}");

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_can_not_be_looked_at_is_an_error_of_its_own() {
+    fn a_path_that_cannot_be_looked_at_is_an_error_of_its_own() {
         let dir = TestDir::new();
         let (path, mut watched) = watched(&dir);
         let (inside, aside) = (path.parent().unwrap(), dir.path().join("aside"));

@@ -12,7 +12,7 @@ use crate::{SOME, cluster, random, rounds};
 const SECTOR_BYTES: usize = 512;
 
 #[test]
-fn a_store_that_can_not_be_written_is_refused_and_left_as_it_was() {
+fn a_store_that_cannot_be_written_is_refused_and_left_as_it_was() {
     let mut cluster = cluster(&[]);
     let load = Load::on(cluster.clients());
     load.await_more(SOME);

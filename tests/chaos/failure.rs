@@ -199,7 +199,7 @@ impl Shown {
 }
 
 #[test]
-fn a_node_that_can_not_close_its_store_is_ended_by_a_second_signal() {
+fn a_node_that_cannot_close_its_store_is_ended_by_a_second_signal() {
     let mut cluster = cluster(&["--window", "0"]);
     let follower = cluster.follower();
     let disk = Disk::of(cluster.node(follower));

@@ -494,8 +494,8 @@ fn a_candidate_whose_own_vote_is_not_durable_waits_for_it_and_enters_no_further_
     assert_eq!(cluster.role(1), Role::Leader);
 }
 
-/// Whether anybody is elected while the disks of the `slow` take three election timeouts for a transaction, which
-/// holds what waited when it began, and node `down` does not run.
+/// Whether anybody is elected while the disks of the `slow` take three election timeouts for a transaction,
+/// which holds what waited when it began, and node `down` does not run.
 fn elected_on_slow_disks(mut cluster: Cluster, slow: &[u64], down: Option<u64>) -> bool {
     cluster.stalled.extend(slow);
     cluster.down.extend(down);

@@ -91,8 +91,8 @@ fn a_new_leader_removes_nobody_whom_the_others_may_need_before_it_knows_who_live
     assert_eq!(outcome(&mut cluster, 2, proposal), Some(refused));
 }
 
-/// A hung disk does not keep its node from answering heartbeats, but nothing would be committed any more if it
-/// were needed.
+/// A hung disk does not keep its node from answering heartbeats, but nothing would be committed any more if
+/// it were needed.
 #[test]
 fn a_voter_is_not_removed_while_a_disk_hangs_that_would_be_needed_without_it() {
     // A leader whose own disk hangs has handed over by then.
@@ -327,7 +327,7 @@ fn a_removed_follower_that_has_not_heard_of_it_disturbs_nobody() {
 }
 
 #[test]
-fn the_last_voter_can_not_be_removed_and_a_stranger_is_no_member() {
+fn the_last_voter_cannot_be_removed_and_a_stranger_is_no_member() {
     let mut cluster = Cluster::led_by_1(&[1]);
     cluster.add(1, 2);
     cluster.sync(1);

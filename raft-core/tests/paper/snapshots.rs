@@ -176,7 +176,7 @@ fn what_is_compacted_already_is_not_written_again() {
 
 #[test]
 #[should_panic(expected = "compaction through 3, applied is 2")]
-fn what_is_not_applied_can_not_be_compacted() {
+fn what_is_not_applied_cannot_be_compacted() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
     cluster.isolate(1);
     cluster.propose(1, "a");

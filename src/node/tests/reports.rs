@@ -218,7 +218,7 @@ fn a_request_that_waits_for_the_next_leaders_name_is_sent_there_as_soon_as_it_is
 }
 
 #[test]
-fn a_request_that_can_not_be_answered_here_is_refused_at_once_but_never_before_an_older_one() {
+fn a_request_that_cannot_be_answered_here_is_refused_at_once_but_never_before_an_older_one() {
     let mut node = Node::new(config(1), Micros(0), recovered(3, 1)).unwrap();
     let take = |request| Input::TakeIds { request: RequestId(request), count: count(1) };
     let refused = |request| {
