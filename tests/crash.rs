@@ -251,3 +251,26 @@ fn a_node_that_was_down_while_the_log_was_compacted_catches_up() {
     let before = cluster.take();
     assert!(cluster.take() > before);
 }
+
+/// The way back from a lost majority is a new cluster that begins above all that may have been handed out.
+#[test]
+fn a_store_that_is_left_says_up_to_where_ids_were_reserved() {
+    let mut cluster = Cluster::of(3);
+    let highest = (0..SOME).map(|_| cluster.take()).last().expect("some");
+    let leader = cluster.leader();
+    let index = cluster.node(leader).await_status("a leader", |_| true).commit_index;
+    for node in cluster.nodes() {
+        node.await_status("all of the log", |status| status.applied_index >= index);
+    }
+    cluster.nodes().for_each(Node::kill);
+    for node in cluster.nodes() {
+        let said = node.command(&["verify"]).succeeded();
+        let words: Vec<&str> = said.lines().last().expect("several lines").split(' ').collect();
+        let ["no", "ID", "from", next, ..] = words[..] else { panic!("{said}") };
+        assert!(next.parse::<u64>().expect("a number") > highest, "{highest} was handed out: {said}");
+        // Started alone it does not know what is committed, but says the same.
+        node.restart();
+        assert!(node.command(&["status"]).succeeded().contains(&format!("next ID     {next} or below")));
+        node.kill();
+    }
+}

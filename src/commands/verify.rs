@@ -6,7 +6,9 @@
 
 use super::{Failure, say};
 use crate::cli::Flags;
-use crate::storage;
+use crate::node;
+use crate::server::ServerError;
+use crate::storage::{self, Findings};
 
 /// Prints what the store holds.
 ///
@@ -16,9 +18,15 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let findings = match flags.in_child {
         Some(parent) => {
             storage::end_with_parent(parent);
-            storage::verify(flags.path())?.to_string()
+            report(&storage::verify(flags.path())?)?
         }
         None => storage::verify_in_child(flags.path())?,
     };
     say(findings.trim_end())
+}
+
+/// What the store holds, and up to where it reserves IDs: whoever has lost a majority for good has to know.
+fn report(findings: &Findings) -> Result<String, Failure> {
+    let next = node::next_unreserved(&findings.recovered).map_err(ServerError::State)?;
+    Ok(format!("{findings}\nno ID from {next} on is reserved by its log\n"))
 }

@@ -408,22 +408,14 @@ impl Node {
     /// The state if all of the log were applied.
     fn counter_at_the_end(&self) -> Counter {
         let restored = self.raft.snapshot().filter(|s| s.last_included_index > self.raft.last_applied());
-        let (base, mut counter) = match restored {
-            Some(snapshot) => {
-                let state = Counter::decode(&snapshot.state);
-                (snapshot.last_included_index, state.expect("states are checked before the core sees them"))
-            }
-            None => (self.raft.last_applied(), self.counter),
+        let (base, counter) = match restored {
+            Some(snapshot) => (snapshot.last_included_index, Counter::decode(&snapshot.state)),
+            None => (self.raft.last_applied(), Ok(self.counter)),
         };
-        let mut next = base.next();
-        while let Some(entry) = self.raft.entry(next) {
-            if let Payload::Command(command) = &entry.payload {
-                counter
-                    .apply(Reserve::decode(command).expect("commands are checked before they enter the log"));
-            }
-            next = next.next();
-        }
-        counter
+        let indexes = std::iter::successors(Some(base.next()), |index| Some(index.next()));
+        let entries = indexes.map_while(|index| self.raft.entry(index));
+        let at_the_end = counter.and_then(|counter| apply_all(counter, entries));
+        at_the_end.expect("states and commands are checked before the core sees them")
     }
 
     fn next_proposal(&mut self) -> ProposalId {
@@ -434,6 +426,30 @@ impl Node {
     fn base_index(&self) -> LogIndex {
         self.raft.snapshot().map_or(LogIndex(0), |s| s.last_included_index)
     }
+}
+
+/// The smallest integer that no entry of a log reserves, committed or not.
+///
+/// # Errors
+/// [`DecodeError`] if the state or a command in it is none of ours.
+pub fn next_unreserved(recovered: &Recovered) -> Result<u64, DecodeError> {
+    let counter = match &recovered.snapshot {
+        Some(snapshot) => Counter::decode(&snapshot.state)?,
+        None => Counter::starting_at(NonZeroU64::MIN),
+    };
+    Ok(apply_all(counter, recovered.entries.iter())?.next())
+}
+
+fn apply_all<'a>(
+    mut counter: Counter,
+    entries: impl Iterator<Item = &'a Entry>,
+) -> Result<Counter, DecodeError> {
+    for entry in entries {
+        if let Payload::Command(command) = &entry.payload {
+            counter.apply(Reserve::decode(command)?);
+        }
+    }
+    Ok(counter)
 }
 
 /// Whether an entry's command is one of ours.

@@ -9,7 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use raft_core::{HardState, LogIndex, Term};
+use raft_core::{HardState, LogIndex, Recovered};
 use rustix::process::Signal;
 
 use super::data_file::Access;
@@ -25,12 +25,8 @@ use crate::identity::{Identity, Standing};
 pub struct Findings {
     /// Who the node is.
     pub identity: Identity,
-    /// Its hard state.
-    pub hard_state: HardState,
-    /// Index and term of the snapshot, where there is one.
-    pub snapshot: Option<(LogIndex, Term)>,
-    /// How many log entries follow the snapshot.
-    pub entries: usize,
+    /// Its hard state, its snapshot, and the log entries that follow that.
+    pub recovered: Recovered,
     /// The last of them, or else that of the snapshot, or else 0.
     pub last_log_index: LogIndex,
     /// Number of the last transaction.
@@ -59,16 +55,20 @@ impl fmt::Display for Findings {
                 writeln!(f, "node {me} ({}) of cluster {cluster} since entry {joined_at}", me.incarnation)?;
             }
         }
-        let HardState { current_term, voted_for } = self.hard_state;
+        let Recovered { hard_state: HardState { current_term, voted_for }, snapshot, entries } =
+            &self.recovered;
         match voted_for {
             Some(peer) => writeln!(f, "term {current_term}, vote for node {peer} ({})", peer.incarnation)?,
             None => writeln!(f, "term {current_term}, no vote")?,
         }
-        match self.snapshot {
-            Some((index, term)) => writeln!(f, "snapshot of entry {index} of term {term}")?,
+        match snapshot {
+            Some(snapshot) => {
+                let (index, term) = (snapshot.last_included_index, snapshot.last_included_term);
+                writeln!(f, "snapshot of entry {index} of term {term}")?;
+            }
             None => writeln!(f, "no snapshot")?,
         }
-        writeln!(f, "{} log entries, the last is {}", self.entries, self.last_log_index)?;
+        writeln!(f, "{} log entries, the last is {}", entries.len(), self.last_log_index)?;
         write!(
             f,
             "{} bytes at most, {} in the data file: {} used, {} free, after transaction {}, {} of them in the \
@@ -94,9 +94,6 @@ pub fn verify(path: &Path) -> Result<Findings, StoreError> {
     let Reading { report, contents, .. } = read(path, Access::Read)?;
     Ok(Findings {
         identity: contents.identity,
-        hard_state: contents.recovered.hard_state,
-        snapshot: contents.extent.snapshot,
-        entries: contents.recovered.entries.len(),
         last_log_index: contents.extent.last_log_index,
         transaction: contents.last_transaction().0,
         journalled: contents.journalled,
@@ -104,6 +101,7 @@ pub fn verify(path: &Path) -> Result<Findings, StoreError> {
         file_bytes: report.extent_bytes(),
         used_bytes: report.pages_used * report.page_bytes,
         free_bytes: report.pages_free * report.page_bytes,
+        recovered: contents.recovered,
     })
 }
 

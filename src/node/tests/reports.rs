@@ -288,6 +288,7 @@ fn a_node_that_does_not_know_what_is_committed_tells_what_its_whole_log_reserves
         entry(3, Payload::Command(Reserve { count: count(1_000) }.encode())),
         entry(4, Payload::Command(Reserve { count: count(70) }.encode())),
     ];
+    assert_eq!(next_unreserved(&store), Ok(1_075));
     let status = Node::new(config(1), Micros(0), store).unwrap().status();
     assert_eq!((status.next_unreserved, status.next_unreserved_in_log), (5, 1_075));
 }
