@@ -256,7 +256,7 @@ fn a_node_that_was_down_while_the_log_was_compacted_catches_up() {
 #[test]
 fn a_store_that_is_left_says_up_to_where_ids_were_reserved() {
     let mut cluster = Cluster::of(3);
-    let highest = (0..SOME).map(|_| cluster.take()).last().expect("some");
+    let highest = (0..SOME).map(|_| cluster.take()).max().expect("some");
     let leader = cluster.leader();
     let index = cluster.node(leader).await_status("a leader", |_| true).commit_index;
     for node in cluster.nodes() {

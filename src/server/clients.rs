@@ -384,7 +384,10 @@ impl Clients {
             return true;
         }
         let client = &mut self.clients[key];
-        let buffer = &mut self.buffer[..self.holdings.read_bytes_max()];
+        // What has arrived by the end of the grace is answered, and nothing is read after it.
+        let is_last = self.grace == Some(Grace::Over);
+        let bytes_max = if is_last { READ_BYTES_MAX } else { self.holdings.read_bytes_max() };
+        let buffer = &mut self.buffer[..bytes_max];
         match client.readiness.read(&mut client.stream, buffer) {
             ReadOutcome::Bytes(n) => {
                 ctx.counters.client_bytes_received += n as u64;
@@ -403,6 +406,10 @@ impl Clients {
     /// Hands requests to the node, and notes who wants a page: each connection one at a time.
     fn take_requests(&mut self, ctx: &mut Context, key: usize) {
         let client = &mut self.clients[key];
+        if self.holdings.are_full() && !client.http.output().is_empty() {
+            // Answers may be large, pages above all. This is done again once it has been written to.
+            return;
+        }
         let handle = ClientHandle { key, generation: client.generation };
         while let Some(request) = client.http.poll_request(ctx.http.of(client.serves)) {
             match request {

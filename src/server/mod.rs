@@ -189,7 +189,7 @@ impl Server {
                 break exit;
             }
         };
-        self.second_signal.arm();
+        self.second_signal.arm(&self.stop);
         // Whoever calls while the store is being closed is to be refused, not left waiting.
         let Server { storage, clients, peer_connections, links, .. } = self;
         drop((clients, peer_connections, links));

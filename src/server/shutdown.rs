@@ -114,22 +114,19 @@ impl Shutdown {
 
     /// Time has passed. To be called before [`Shutdown::grace`] and [`Shutdown::on_turn`].
     pub(super) fn on_time(&mut self, now: Micros) {
-        if let Shutdown::Draining { grace_until, .. } = self {
-            *grace_until = grace_until.filter(|until| now < *until);
+        match self {
+            Shutdown::HandingOver { until } if *until <= now => self.drain(now, Exit::Stopped),
+            Shutdown::Draining { grace_until, .. } => *grace_until = grace_until.filter(|until| now < *until),
+            Shutdown::Serving | Shutdown::HandingOver { .. } | Shutdown::Ended(_) => {}
         }
     }
 
     /// Time has passed, and this many clients still have something coming to them.
     pub(super) fn on_turn(&mut self, now: Micros, clients_owed: usize) {
-        match *self {
-            Shutdown::HandingOver { until } if until <= now => self.drain(now, Exit::Stopped),
-            Shutdown::Draining { until, exit, .. } if until <= now || clients_owed == 0 => {
-                *self = Shutdown::Ended(exit);
-            }
-            Shutdown::Serving
-            | Shutdown::HandingOver { .. }
-            | Shutdown::Draining { .. }
-            | Shutdown::Ended(_) => {}
+        if let Shutdown::Draining { until, exit, .. } = *self
+            && (until <= now || clients_owed == 0)
+        {
+            *self = Shutdown::Ended(exit);
         }
     }
 
@@ -196,10 +193,10 @@ mod tests {
     #[test]
     fn a_hand_over_that_nobody_answers_is_given_up_in_time() {
         let mut shutdown = asked(Succession::LeadsOthers);
-        let until = shutdown.deadline().unwrap();
-        shutdown.on_turn(until, 5);
-        assert_eq!(shutdown.exit(), None);
         shutdown.on_time(shutdown.deadline().unwrap());
+        assert_eq!(shutdown.grace(), Some(Grace::OneMoreRequest), "it begins with the turn that gives up");
+        shutdown.on_time(shutdown.deadline().unwrap());
+        assert_eq!(shutdown.grace(), Some(Grace::Over));
         let until = shutdown.deadline().unwrap();
         shutdown.on_turn(until, 5);
         assert_eq!(shutdown.exit(), Some(Exit::Stopped), "a client that never reads must not hold the node");

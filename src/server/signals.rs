@@ -157,9 +157,16 @@ impl SecondSignal {
         self.ends.store(false, Ordering::Relaxed);
     }
 
-    /// The loop has ended: the next signal ends what still goes on.
-    pub(super) fn arm(&self) {
-        self.ends.store(true, Ordering::Relaxed);
+    /// The loop has ended: the second signal ends what still goes on. The first may come only now, where the
+    /// node ends by SIGHUP or because it was removed.
+    pub(super) fn arm(&self, heard: &HeardRequests) {
+        let first_ends = heard.count > 0
+            || [SIGTERM, SIGINT]
+                .iter()
+                .any(|signal| flag::register(*signal, Arc::clone(&self.ends)).is_err());
+        if first_ends {
+            self.ends.store(true, Ordering::Relaxed);
+        }
     }
 }
 
