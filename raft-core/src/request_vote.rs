@@ -24,8 +24,9 @@ impl Raft {
         if self.hard_state.voted_for.is_none() {
             self.hard_state.voted_for = Some(from);
             self.persistence.note_hard_state();
+            // Once: a candidate that repeats its request may never hear the answer.
+            self.put_off_election();
         }
-        self.put_off_election();
         // A candidate asks again while its voters write: one answer is enough.
         if !self.persistence.withholds(from, &response) {
             self.persistence.promise(from, response);

@@ -17,10 +17,8 @@ impl Node {
             // Whoever leads next removes this node without a moment in which nobody leads.
             self.operation_done(operation, OperationOutcome::HandingOver);
             self.step_raft(raft_core::Input::TransferLeadership { to: None });
-        } else if matches!(&change, MembershipChange::Add { peer, .. } if self.membership().peer(peer.id).is_none())
-            && self.membership().members.len() >= MEMBERS_MAX
-        {
-            self.operation_done(operation, OperationOutcome::TooManyMembers);
+        } else if self.leadership.is_some() && self.adds_one_too_many(&change) {
+            self.operations.add_answer(operation, OperationOutcome::TooManyMembers);
         } else {
             let proposal = self.next_proposal();
             self.operations.add_change(proposal, operation);
@@ -29,23 +27,30 @@ impl Node {
     }
 
     pub(super) fn on_transfer_leadership(&mut self, operation: OperationId, to: Option<NodeId>) {
-        let me = self.config.raft.me.id;
-        let outcome = if self.leadership.is_none() {
-            OperationOutcome::NotLeader { leader: self.raft.leader() }
-        } else if to == Some(me) {
-            OperationOutcome::Done { index: self.raft.commit_index() }
-        } else if to.is_some_and(|to| !self.membership().is_voter(to)) {
-            OperationOutcome::Refused(ChangeRefused::NoSuchMember)
-        } else if !self.others_vote() {
-            OperationOutcome::NoOtherVoter
+        if self.leadership.is_none() {
+            let leader = self.raft.leader();
+            self.operation_done(operation, OperationOutcome::NotLeader { leader });
         } else if self.operations.is_full() {
-            OperationOutcome::Busy
+            self.operation_done(operation, OperationOutcome::Busy);
+        } else if let Some(answer) = self.why_no_transfer(to) {
+            self.operations.add_answer(operation, answer);
         } else {
             self.operations.add_transfer(operation, self.raft.current_term());
             self.step_raft(raft_core::Input::TransferLeadership { to });
-            return;
-        };
-        self.operation_done(operation, outcome);
+        }
+    }
+
+    /// What this leader answers instead of handing over; `None` if it hands over.
+    fn why_no_transfer(&self, to: Option<NodeId>) -> Option<OperationOutcome> {
+        if to == Some(self.config.raft.me.id) {
+            Some(OperationOutcome::Done { index: self.raft.commit_index() })
+        } else if to.is_some_and(|to| !self.membership().is_voter(to)) {
+            Some(OperationOutcome::Refused(ChangeRefused::NoSuchMember))
+        } else if !self.others_vote() {
+            Some(OperationOutcome::NoOtherVoter)
+        } else {
+            None
+        }
     }
 
     pub(super) fn on_proposal_done(&mut self, proposal: ProposalId, outcome: ProposalOutcome) {
@@ -100,6 +105,12 @@ impl Node {
         let commit_index = self.raft.commit_index();
         self.outputs.extend(self.operations.disown_answers(self.leader).map(done));
         self.outputs.extend(self.operations.end_transfers(term, commit_index).map(done));
+    }
+
+    fn adds_one_too_many(&self, change: &MembershipChange) -> bool {
+        let membership = self.membership();
+        matches!(change, MembershipChange::Add { peer, .. } if membership.peer(peer.id).is_none())
+            && membership.members.len() >= MEMBERS_MAX
     }
 
     fn removes_this_node(&self, change: &MembershipChange) -> bool {

@@ -87,6 +87,8 @@ impl Server {
             Some(Notice::Lasts(us)) => log::warn!("{}", narrate::disk_line(us)),
             // Why is in the log, as an error.
             Some(Notice::Over(_)) if self.write_error.is_some() => {}
+            // The process did not run for a while, and the count begins anew.
+            Some(Notice::Over(_)) if issued_at.is_some_and(|at| at < self.ctx.silence_from) => {}
             Some(Notice::Over(us)) => {
                 log::info!("the disk takes writes again after {}", narrate::seconds(us));
             }

@@ -16,7 +16,7 @@ use super::data_file::Fault;
 use super::data_file::{Access, Batch, open_env, set_map_bytes, settle};
 use super::directory;
 use super::error::StoreError;
-use super::files::{self, DATA_FILE, JOURNAL_FILE, NEW_DATA_FILE};
+use super::files::{self, DATA_FILE, JOURNAL_FILE, LOCK_FILE, NEW_DATA_FILE};
 use super::journal::{JOURNAL_BYTES, Journal, JournalFile};
 use super::lock::{Listening, Lock, Published};
 use super::reading::{Reading, read};
@@ -85,9 +85,11 @@ impl Store {
         let made = JournalFile::create(path, &journal)
             .and_then(|()| fill(&new_data_path, map_bytes, identity, settings, initial));
         if let Err(error) = made {
-            // What is left is known to be unfinished; removing it is only tidiness.
-            let _ = files::remove(&new_data_path);
-            let _ = files::remove(&path.join(JOURNAL_FILE));
+            // What is left is known to be unfinished; removing it is only tidiness. The lock goes last, and
+            // must not be what tells files that another program puts here from a store of ours.
+            for name in [NEW_DATA_FILE, JOURNAL_FILE, LOCK_FILE] {
+                let _ = files::remove(&path.join(name));
+            }
             return Err(error);
         }
         // Where this fails, there may be a store, which is then whole.

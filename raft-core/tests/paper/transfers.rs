@@ -85,6 +85,20 @@ fn a_successor_whose_requests_for_votes_are_lost_repeats_them() {
     assert_eq!((cluster.role(2), cluster.nodes[&2].raft.current_term()), (Role::Leader, Term(3)));
 }
 
+/// It asks again and again, and each answer is lost: those whose votes it has must not wait for it for ever.
+#[test]
+fn a_successor_that_cannot_be_answered_is_replaced() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3, 4, 5]);
+    cluster.cut.extend([3, 4, 5].map(|number| (number, 2)));
+    cluster.transfer(1, Some(2));
+    cluster.deliver(1, 2);
+    cluster.crash(1);
+    cluster.settle();
+    assert_eq!(cluster.role(2), Role::Candidate);
+    cluster.pass(5 * ELECTION_TIMEOUT_US);
+    assert!(cluster.leader().is_some_and(|leader| leader.get() > 2), "{:?}", cluster.leader());
+}
+
 /// §3.10, step 2: "the prior leader fully updates the target server's log".
 #[test]
 fn a_target_that_lags_is_told_to_campaign_only_once_its_log_is_complete() {

@@ -71,10 +71,12 @@ fn a_transfer_to_a_voter_takes_place_and_one_to_a_learner_or_a_stranger_is_refus
     for id in [2, 9] {
         let to = Some(peer(id).id);
         node.step(Micros(0), Input::TransferLeadership { operation: OperationId(1), to });
+        node.step(Micros(0), Input::Wake);
         let refused = OperationOutcome::Refused(ChangeRefused::NoSuchMember);
         assert_eq!(outcomes(&mut node), [refused], "{id}");
     }
     node.step(Micros(0), Input::TransferLeadership { operation: OperationId(1), to: None });
+    node.step(Micros(0), Input::Wake);
     assert_eq!(outcomes(&mut node), [OperationOutcome::NoOtherVoter], "a learner cannot lead");
 
     let mut bench = Bench::new(3, 1_000, 1);
