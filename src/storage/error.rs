@@ -76,12 +76,12 @@ pub enum StoreError {
         /// What to do about a limit.
         remedy: Option<&'static str>,
     },
-    /// The size that was asked for is below [`MAP_BYTES_MIN`].
+    /// The size that was asked for is below [`MAP_BYTES_MIN`](super::MAP_BYTES_MIN).
     MapTooSmall {
         /// That size, in bytes.
         map_bytes: u64,
     },
-    /// The size that was asked for is above [`MAP_BYTES_MAX`].
+    /// The size that was asked for is above [`MAP_BYTES_MAX`](super::MAP_BYTES_MAX).
     MapTooLarge {
         /// That size, in bytes.
         map_bytes: u64,
