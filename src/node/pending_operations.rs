@@ -105,15 +105,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_and_transfers_together_fill_the_table() {
+    fn changes_transfers_and_answers_together_fill_the_table() {
         let mut operations = PendingOperations::default();
-        let half = u64::try_from(OPERATIONS_MAX / 2).unwrap();
-        for number in 0..half {
-            operations.add_change(ProposalId(number), OperationId(number));
-        }
-        for number in half..2 * half {
+        for number in 0..u64::try_from(OPERATIONS_MAX).unwrap() {
             assert!(!operations.is_full());
-            operations.add_transfer(OperationId(number), Term(1));
+            match number {
+                0..20 => operations.add_change(ProposalId(number), OperationId(number)),
+                20..40 => operations.add_transfer(OperationId(number), Term(1)),
+                _ => operations.add_answer(OperationId(number), OperationOutcome::NoOtherVoter),
+            }
         }
         assert!(operations.is_full());
         assert_eq!(operations.end_change(ProposalId(3)), Some(OperationId(3)));
