@@ -32,6 +32,11 @@ pub(super) enum Notice {
 }
 
 impl Reminder {
+    /// Whether the log was told that it is wrong, and not yet that it is over.
+    pub(super) fn is_told(&self) -> bool {
+        self.said.is_some()
+    }
+
     /// Since when it has been wrong; `None` where it is not. That is said when it has lasted for
     /// `patience_us`, and is over when it lasts for less.
     pub(super) fn note(&mut self, now: Micros, since: Option<Micros>, patience_us: u64) -> Option<Notice> {
@@ -63,11 +68,15 @@ mod tests {
         assert_eq!(note(5, None), None);
         assert_eq!(note(10, Some(10)), None);
         assert_eq!(note(10 + PATIENCE_US - 1, Some(10)), None);
+        assert!(!reminder.is_told());
+        let mut note = |us, since: Option<u64>| reminder.note(Micros(us), since.map(Micros), PATIENCE_US);
         let said_at = 10 + PATIENCE_US;
         assert_eq!(note(said_at, Some(10)), Some(Notice::Lasts(PATIENCE_US)));
         assert_eq!(note(said_at + REMINDER_INTERVAL_US - 1, Some(10)), None);
         let again_at = said_at + REMINDER_INTERVAL_US;
         assert_eq!(note(again_at, Some(10)), Some(Notice::Lasts(again_at - 10)));
+        assert!(reminder.is_told());
+        let mut note = |us, since: Option<u64>| reminder.note(Micros(us), since.map(Micros), PATIENCE_US);
         assert_eq!(note(again_at + 1, None), Some(Notice::Over(again_at - 9)));
         assert_eq!(note(again_at + 2, None), None);
     }

@@ -81,14 +81,14 @@ impl Server {
     fn note_disk(&mut self) {
         let patience_us = self.silence_patience_us().max(PAUSE_US_MIN);
         let issued_at = self.ctx.node.raft().oldest_write_issued_at();
-        let since = issued_at.map(|at| at.max(self.ctx.silence_from));
+        // What was told before a pause of the process goes on.
+        let counts_from = if self.disk.is_told() { Micros(0) } else { self.ctx.silence_from };
+        let since = issued_at.map(|at| at.max(counts_from));
         match self.disk.note(self.ctx.now(), since, patience_us) {
             None => {}
             Some(Notice::Lasts(us)) => log::warn!("{}", narrate::disk_line(us)),
             // Why is in the log, as an error.
             Some(Notice::Over(_)) if self.write_error.is_some() => {}
-            // The process did not run for a while, and the count begins anew.
-            Some(Notice::Over(_)) if issued_at.is_some_and(|at| at < self.ctx.silence_from) => {}
             Some(Notice::Over(us)) => {
                 log::info!("the disk takes writes again after {}", narrate::seconds(us));
             }
