@@ -394,15 +394,20 @@ fn a_stranger_that_never_says_who_it_is_is_closed() {
     assert_eq!(node.stop(), Exit::Stopped);
 }
 
+/// An operator's question, so many times.
+fn status_requests(times: usize) -> Vec<u8> {
+    let mut request = Vec::new();
+    encode(&Frame::AdminRequest(AdminRequest::Status), &mut request);
+    request.repeat(times)
+}
+
 #[test]
 fn an_operator_that_asks_on_and_does_not_read_is_closed() {
     let directory = Directory::new();
     let node = Running::start(&directory);
     let mut greedy = TcpStream::connect(&node.peer_address).unwrap();
     greedy.set_write_timeout(Some(PATIENCE)).unwrap();
-    let mut request = Vec::new();
-    encode(&Frame::AdminRequest(AdminRequest::Status), &mut request);
-    let requests = request.repeat(10_000);
+    let requests = status_requests(10_000);
     wait_until("writing fails", || greedy.write_all(&requests).is_err());
     assert!(node.status().contains(r#""id":1"#));
     assert_eq!(node.stop(), Exit::Stopped);
@@ -414,10 +419,8 @@ fn one_that_asks_again_before_it_has_its_answer_gets_that_answer_and_is_closed()
     let node = Running::start(&directory);
     let mut hasty = TcpStream::connect(&node.peer_address).unwrap();
     hasty.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut request = Vec::new();
-    encode(&Frame::AdminRequest(AdminRequest::Status), &mut request);
     // So few bytes arrive together.
-    hasty.write_all(&request.repeat(3)).unwrap();
+    hasty.write_all(&status_requests(3)).unwrap();
     let mut answers = Vec::new();
     hasty.read_to_end(&mut answers).unwrap();
     assert_eq!(String::from_utf8_lossy(&answers).matches("uptime_seconds").count(), 1);

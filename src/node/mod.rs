@@ -18,6 +18,8 @@ mod requests;
 mod serving;
 mod succession;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 mod thrift;
 

@@ -6,10 +6,11 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use raft_core::{
-    ChangeRefused, Config, HardState, Incarnation, LogIndex, Member, Membership, MembershipChange, Micros,
-    NodeId, Peer, Recovered, Snapshot, Suffrage, Term, WriteId,
+    ChangeRefused, Config, Incarnation, LogIndex, Member, MembershipChange, Micros, NodeId, Peer, Recovered,
+    Snapshot, Suffrage, Term, WriteId,
 };
 
+use super::testing::{peer, recovered};
 use super::*;
 
 mod forwarded;
@@ -21,36 +22,8 @@ const SECOND: u64 = 1_000_000;
 /// How many inputs nodes may give each other before they come to rest. More means that they never do.
 const INPUTS_MAX: usize = 10_000;
 
-fn peer(id: u64) -> Peer {
-    Peer { id: NodeId::new(id).unwrap(), incarnation: Incarnation(u128::from(id)) }
-}
-
 fn count(count: u64) -> NonZeroU64 {
     NonZeroU64::new(count).unwrap()
-}
-
-fn recovered(voters: u64, first_id: u64) -> Recovered {
-    let mut membership = Membership::default();
-    for id in 1..=voters {
-        let member = Member {
-            incarnation: peer(id).incarnation,
-            suffrage: Suffrage::Voter,
-            peer_address: format!("127.0.0.1:900{id}"),
-            client_address: format!("127.0.0.1:800{id}"),
-        };
-        membership.members.insert(peer(id).id, member);
-    }
-    let snapshot = Snapshot {
-        last_included_index: LogIndex(1),
-        last_included_term: Term(1),
-        membership: Arc::new(membership),
-        state: initial_state(count(first_id)),
-    };
-    Recovered {
-        hard_state: HardState { current_term: Term(1), voted_for: None },
-        snapshot: Some(Arc::new(snapshot)),
-        entries: Vec::new(),
-    }
 }
 
 /// Nodes whose disks are instant unless told otherwise, and whose messages arrive at once unless cut off.

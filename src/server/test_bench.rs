@@ -3,23 +3,20 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Waker};
-use raft_core::{
-    Config, HardState, Incarnation, LogIndex, Member, Membership, Micros, NodeId, Peer, Recovered, Snapshot,
-    Suffrage, Term,
-};
+use raft_core::{Config, LogIndex, Micros};
 
 use super::context::{Context, Me};
 use super::links::{Link, LinkState, Links};
 use super::token::Source;
 use crate::http;
 use crate::identity::ClusterId;
-use crate::node::{Node, NodeConfig, initial_state};
+use crate::node::testing::{peer, recovered};
+use crate::node::{Node, NodeConfig};
 use crate::peer::{Decoder, Frame, Refuse, Welcome, encode};
 
 /// Nothing that a test waits for takes this long in a sound server, on any machine.
@@ -28,33 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// To whom the link of a [`Bench`] leads.
 pub(super) const OTHER: u64 = 2;
 
-pub(super) fn peer(id: u64) -> Peer {
-    Peer { id: NodeId::new(id).unwrap(), incarnation: Incarnation(u128::from(id)) }
-}
-
 /// Node 1, a voter of two, which follows nobody yet.
 pub(super) fn context(poll: &Poll) -> Context {
-    let mut membership = Membership::default();
-    for id in [1, OTHER] {
-        let member = Member {
-            incarnation: peer(id).incarnation,
-            suffrage: Suffrage::Voter,
-            peer_address: format!("node{id}.test:9000"),
-            client_address: format!("node{id}.test:8000"),
-        };
-        membership.members.insert(peer(id).id, member);
-    }
-    let snapshot = Snapshot {
-        last_included_index: LogIndex(1),
-        last_included_term: Term(1),
-        membership: Arc::new(membership),
-        state: initial_state(NonZeroU64::MIN),
-    };
-    let recovered = Recovered {
-        hard_state: HardState { current_term: Term(1), voted_for: None },
-        snapshot: Some(Arc::new(snapshot)),
-        entries: Vec::new(),
-    };
     let raft = Config {
         me: peer(1),
         election_timeout_us: 300_000,
@@ -71,7 +43,7 @@ pub(super) fn context(poll: &Poll) -> Context {
         client_address: "node1.test:8000".to_owned(),
         settings: Vec::new(),
     };
-    let node = Node::new(config, Micros(0), recovered).unwrap();
+    let node = Node::new(config, Micros(0), recovered(2, 1)).unwrap();
     Context::new(poll.registry().try_clone().unwrap(), node, me, http::Config::default(), Arc::default())
 }
 
