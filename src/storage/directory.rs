@@ -73,8 +73,13 @@ pub fn expect_destroyable(path: &Path) -> Result<(), StoreError> {
 /// Removes what is left where there is no store, or no whole one. The caller holds the lock.
 ///
 /// The journal goes first, and for good: without the other files, which say that it means nothing, it would
-/// be what is left of a store that has lost its data file.
+/// be what is left of a store that has lost its data file. If nothing is left there is nothing to make
+/// durable, and a new store is spared a sync.
 pub(super) fn clear(path: &Path) -> Result<(), StoreError> {
+    let is_there = |name: &&str| path.join(name).symlink_metadata().is_ok();
+    if ![JOURNAL_FILE, GONE_DATA_FILE, NEW_DATA_FILE].iter().any(is_there) {
+        return Ok(());
+    }
     remove(&path.join(JOURNAL_FILE))?;
     sync_directory(path)?;
     [GONE_DATA_FILE, NEW_DATA_FILE].iter().try_for_each(|name| remove(&path.join(name)))
