@@ -7,6 +7,7 @@ beside another, and what changes on the machine from one round to the next chang
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from dataclasses import asdict, dataclass, field
@@ -109,6 +110,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def visit(service: Service, directory: Path, loads: list[Load], *, is_last: bool) -> Visit:
     """Starts a service, loads it, stops it."""
+    # What the service before has not written yet would be written by this one's first sync, and timed as its start.
+    os.sync()
     start_seconds = service.start(directory)
     try:
         visited = Visit(start_ms=start_seconds * 1e3)
