@@ -38,7 +38,7 @@ pub struct Settings {
     pub window: u64,
     /// How long a node hears nothing from a leader before it campaigns, in milliseconds.
     pub election_timeout_ms: u64,
-    /// How often an idle leader asserts itself, in milliseconds.
+    /// How often a leader sends heartbeats, in milliseconds; see `raft_core::Config::heartbeat_interval_us`.
     pub heartbeat_interval_ms: u64,
     /// How long a client may have to wait for its answer, in milliseconds.
     pub request_timeout_ms: u64,

@@ -11,7 +11,8 @@ pub struct Config {
     /// A follower that hears nothing for one to two election timeouts campaigns; a leader that hears no
     /// quorum for one election timeout steps down. In microseconds.
     pub election_timeout_us: u64,
-    /// How often a leader sends heartbeats. In microseconds; well below the election timeout.
+    /// How often a leader sends heartbeats, and half as often at rest (see [`HEARTBEATS_BEFORE_REST`]). In
+    /// microseconds; well below the election timeout.
     pub heartbeat_interval_us: u64,
     /// Whether leases are promised and relied upon, and how exact the clocks are. With leases, the order in
     /// which barriers pass in different terms depends on the clocks, and nothing else does. `None`: every
@@ -24,6 +25,10 @@ pub struct Config {
     /// Seed of all randomness (election timeouts only).
     pub seed: u64,
 }
+
+/// How many heartbeats without a request, an entry or a transfer make a leader send the next ones less often.
+/// A second of them with common settings: a cluster that is used at all is not at rest.
+pub const HEARTBEATS_BEFORE_REST: u32 = 16;
 
 /// How many entries one `AppendEntries` carries at most, however small they are: a follower catches up in
 /// steps, and its event loop turns between them.

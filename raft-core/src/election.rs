@@ -316,6 +316,7 @@ impl Raft {
             progress,
             first_index,
             heartbeat_deadline: self.now.plus(self.config.heartbeat_interval_us),
+            idle_heartbeats: 0,
             round: Round(0),
             barriers: VecDeque::new(),
             thrift: Thrift::default(),

@@ -3,8 +3,8 @@
 //! Two nodes with the same fingerprint answer every sequence of inputs alike, as long as their drivers wake
 //! them at their deadlines. Moments therefore count only by their distance from now, up to the election
 //! timeout (nothing compares longer times), and writes only by their distance from the last durable one.
-//! The next election deadline and the random numbers that decide it are left out: they determine when a
-//! node acts, not what it does. The fields that are left out of each struct are named, so that a new field
+//! The next election deadline and the random numbers that decide it are left out, and so is what decides the
+//! next heartbeat: they determine when a node acts, not what it does. The fields that are left out of each struct are named, so that a new field
 //! does not compile until it is either included or left out on purpose.
 
 use core::hash::{Hash, Hasher};
@@ -58,6 +58,7 @@ impl Raft {
             progress,
             first_index,
             heartbeat_deadline: _,
+            idle_heartbeats: _,
             round,
             barriers,
             thrift,

@@ -3,10 +3,12 @@
 //! The paper's heartbeat is an empty AppendEntries. Here it is a message of its own, because its answer
 //! promises nothing durable and so never waits for a disk.
 
+use crate::config::{Config, HEARTBEATS_BEFORE_REST};
 use crate::io::Audience;
 use crate::message::{Heartbeat, HeartbeatResponse, Message};
 use crate::progress::Progress;
 use crate::raft::Raft;
+use crate::roles::Leader;
 use crate::types::Peer;
 
 impl Raft {
@@ -50,7 +52,8 @@ impl Raft {
             self.escape_stalled_disk();
         }
         let Some(leader) = self.role.leader_mut() else { return };
-        leader.heartbeat_deadline = self.now.plus(self.config.heartbeat_interval_us);
+        leader.idle_heartbeats = leader.idle_heartbeats.saturating_add(1);
+        leader.heartbeat_deadline = self.now.plus(leader.heartbeat_interval_us(&self.config));
         leader.choose_anew();
         self.begin_catch_up_round();
         self.expect_answers();
@@ -58,6 +61,14 @@ impl Raft {
         self.replicate_to_all();
         self.promote_learners();
         self.continue_transfer();
+    }
+
+    /// Sender: there is something to do again, after which the next heartbeat comes no later than usual.
+    pub(crate) fn end_rest(&mut self) {
+        let next = self.now.plus(self.config.heartbeat_interval_us);
+        let Some(leader) = self.role.leader_mut() else { return };
+        leader.idle_heartbeats = 0;
+        leader.heartbeat_deadline = leader.heartbeat_deadline.min(next);
     }
 
     /// Whether a majority of the voters has been heard within an election timeout.
@@ -98,6 +109,20 @@ impl Raft {
             let message = Message::Heartbeat(heartbeat);
             self.outputs.push_back(crate::io::Output::Send { to, message });
         }
+    }
+}
+
+impl Leader {
+    /// How long after a heartbeat the next one is due. A cluster at rest does little but exchange heartbeats,
+    /// so a leader that has had nothing to do for a while sends half as many, as long as two of them still fit
+    /// into an election timeout. One that keeps a lease does not: each heartbeat extends it.
+    fn heartbeat_interval_us(&self, config: &Config) -> u64 {
+        let interval_us = config.heartbeat_interval_us;
+        if self.idle_heartbeats < HEARTBEATS_BEFORE_REST || self.lease_rounds.is_some() {
+            return interval_us;
+        }
+        let longest_us = config.election_timeout_us / 5 * 2;
+        interval_us.saturating_mul(2).min(longest_us).max(interval_us)
     }
 }
 

@@ -19,6 +19,7 @@ impl Raft {
         };
         let deadline = leader.transfer.map_or(deadline, |under_way| under_way.deadline);
         leader.transfer = Some(Transfer { target, deadline });
+        self.end_rest();
         self.end_lease();
         self.continue_transfer();
     }

@@ -23,6 +23,7 @@ impl Raft {
             self.pass_all_barriers(barrier);
             return;
         }
+        self.end_rest();
         let Some(leader) = self.role.leader_mut() else { return };
         // Only answers to messages that are sent from now on count, so every barrier begins a round of its
         // own.

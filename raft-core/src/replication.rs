@@ -16,6 +16,7 @@ impl Raft {
         let index = self.log.last_index().next();
         self.persistence.note_append(index);
         self.log.append(Entry { index, term: self.hard_state.current_term, payload });
+        self.end_rest();
         index
     }
 

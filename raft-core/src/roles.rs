@@ -80,6 +80,8 @@ pub(crate) struct Leader {
     pub(crate) first_index: LogIndex,
     /// When it sends the next heartbeats.
     pub(crate) heartbeat_deadline: Micros,
+    /// How many regular heartbeats it has sent since it last had anything to do.
+    pub(crate) idle_heartbeats: u32,
     /// The latest round of heartbeats.
     pub(crate) round: Round,
     /// Barriers that have not passed; oldest first.
