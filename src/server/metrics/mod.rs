@@ -1,7 +1,7 @@
-//! Everything that a monitoring system can read of this node. `docs/metrics.rst` lists it all.
+//! Everything that a monitoring system can read from this node. `docs/metrics.rst` lists it all.
 //!
-//! Names follow Prometheus' conventions: base units, `_total` for what only grows. A label value is ours,
-//! never a client's or a peer's, so there are only as many series as members, status codes and kinds.
+//! Names follow Prometheus' conventions: base units, `_total` for what only grows. Label values are our own,
+//! never a client's or a peer's, so the number of series is bounded by members, status codes and kinds.
 
 mod exposition;
 mod process;
@@ -24,7 +24,7 @@ use crate::storage::StorageCounts;
 
 pub(super) const CONTENT_TYPE: &str = exposition::CONTENT_TYPE;
 
-/// What goes up and down and is known to the table that holds it.
+/// Values that go up and down, known only to the tables that hold them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Gauges {
     pub(super) clients: usize,
@@ -55,7 +55,7 @@ pub(super) fn page(ctx: &Context, links: &Links, storage: &StorageCounts, gauges
     page.finish()
 }
 
-/// The names are those by which dashboards find these of any process.
+/// These have the standard names by which dashboards find them for any process.
 fn render_process(page: &mut Exposition, process: &Process, unix_us_at_start: u64) {
     page.gauges("process_start_time_seconds", "When the server began, in seconds since 1970 (UTC).")
         .sample("", Seconds(unix_us_at_start));
