@@ -118,7 +118,7 @@ fn refusal_of(error: httparse::Error) -> Refusal {
         | httparse::Error::Status
         | httparse::Error::Token
         | httparse::Error::Version => {
-            Refusal::Malformed("There is a character in a header field that may not be there")
+            Refusal::Malformed("A header field contains a character that is not allowed")
         }
     }
 }

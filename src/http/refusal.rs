@@ -129,11 +129,11 @@ impl Refusal {
             Refusal::MethodUnknown => "This method is not known here",
             Refusal::TransferCodingUnknown => "The only transfer coding known here is chunked",
             Refusal::VersionUnsupported => "The only versions of HTTP spoken here are 1.1 and 1.0",
-            Refusal::Overloaded => "Too much is waiting already; try again",
+            Refusal::Overloaded => "Too many requests are waiting already; try again",
             Refusal::TooManyConnections => "Too many connections are open already; try again",
             Refusal::TimedOut => "The cluster gave no answer in time; try again",
             Refusal::Stopping => "This node is being stopped; try again",
-            Refusal::Exhausted => "There are not as many IDs left below 2^64-1",
+            Refusal::Exhausted => "There are not enough IDs left below 2^64-1",
         })
     }
 

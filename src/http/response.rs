@@ -122,8 +122,7 @@ impl Writer<'_> {
         let detail = match refusal.detail() {
             Some(detail) => detail,
             None => {
-                with_bound =
-                    format!("The parameter n is to be given once, as a number from 1 to {batch_max}");
+                with_bound = format!("The parameter n must be given once, as a number from 1 to {batch_max}");
                 &with_bound
             }
         };

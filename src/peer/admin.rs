@@ -134,13 +134,11 @@ impl fmt::Display for RefusedReason {
             RefusedReason::NoSuchMember => "there is no such member",
             RefusedReason::LastVoter => "the last voter cannot be removed",
             RefusedReason::TransferFailed => {
-                "nobody took leadership over in time (whoever was asked may still do so)"
+                "no node took over leadership in time (the one that was asked may still do so)"
             }
             RefusedReason::Removed => "this node has been removed from the cluster",
-            RefusedReason::TooManyMembers => "the cluster has as many members as it can have",
-            RefusedReason::NoQuorumLeft => {
-                "too few of the voters that would be left are up to agree on anything"
-            }
+            RefusedReason::TooManyMembers => "the cluster has the maximum number of members",
+            RefusedReason::NoQuorumLeft => "too few of the remaining voters are up to agree on anything",
             RefusedReason::OtherCluster => "the node there belongs to another cluster",
             RefusedReason::NoOtherVoter => "there is no other voter that could lead",
         })

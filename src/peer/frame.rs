@@ -233,7 +233,7 @@ impl std::fmt::Display for FrameError {
                 f.write_str("an HTTP request, which belongs to the HTTP port")
             }
             FrameError::TooLong { bytes, bytes_max } => {
-                write!(f, "a frame of {bytes} bytes, where {bytes_max} are allowed")
+                write!(f, "a frame of {bytes} bytes; at most {bytes_max} are allowed")
             }
             FrameError::BadChecksum => f.write_str("a frame whose checksum is wrong"),
             FrameError::UnknownType(kind) => write!(f, "a frame of the unknown type {kind}"),

@@ -227,9 +227,7 @@ impl Clients {
         if answer == Answer::Exhausted
             && let Some(left_out) = self.exhaustions.admit(ctx.now())
         {
-            log::error!(
-                "there are not as many IDs left as a client asks for: the last of all is 2^64-2{left_out}"
-            );
+            log::error!("a client asks for more IDs than are left: the last of all is 2^64-2{left_out}");
         }
         let handle = ClientHandle::of(request);
         let Some(client) = self.find(handle) else { return };

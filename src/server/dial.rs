@@ -145,7 +145,7 @@ impl Links {
             log::debug!("node {} at {}: {reason}", link.peer, link.dialled);
         } else {
             link.missed = true;
-            log::info!("node {} at {} cannot be reached, trying on: {reason}", link.peer, link.dialled);
+            log::info!("node {} at {} cannot be reached, trying again: {reason}", link.peer, link.dialled);
         }
         if listener == Listener::Absent && link.broke {
             ctx.step(Input::PeerUnreachable(link.peer.id));
@@ -306,7 +306,7 @@ impl Links {
             | Frame::AdminRequest(_)
             | Frame::AdminResponse(_) => {
                 ctx.counters.count_bad_frame("unexpected");
-                self.on_greeting_failed(ctx, key, &"it answered what no node answers");
+                self.on_greeting_failed(ctx, key, &"it answered Hello with an unexpected frame");
             }
         }
     }
@@ -353,7 +353,7 @@ impl Links {
         if link.refusal != Some(refuse) {
             link.refusal = Some(refuse);
             link.missed = true;
-            log::warn!("node {id} at {address} refuses this node, trying on: {reason}");
+            log::warn!("node {id} at {address} refuses this node, trying again: {reason}");
         }
         self.on_greeting_failed(ctx, key, &reason);
     }

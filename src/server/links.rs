@@ -200,7 +200,7 @@ impl Links {
             LinkState::Resolving { .. } | LinkState::Connecting { .. } | LinkState::Greeting { .. } => {
                 link.backoff.reset();
                 if !link.was_cut_short {
-                    log::debug!("node {peer} says Hello: dialling it anew");
+                    log::debug!("node {peer} says Hello: dialling it again");
                     link.was_cut_short = true;
                     link.dial_at(ctx.now());
                 }
@@ -272,7 +272,7 @@ impl Links {
             ReadOutcome::Broken(error) => self.on_broken(ctx, key, &error),
             ReadOutcome::Bytes(_) => {
                 ctx.counters.count_bad_frame("unexpected");
-                self.on_broken(ctx, key, &"the other side spoke where it is to listen");
+                self.on_broken(ctx, key, &"the other side sent something where it may only receive");
             }
         }
     }

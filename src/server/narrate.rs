@@ -76,11 +76,11 @@ pub(super) enum StepDown {
 pub(super) fn step_down_line(me: NodeId, why: StepDown, term: Term) -> String {
     let why = match why {
         StepDown::WriteFailed => "its disk has failed",
-        StepDown::Removed => "it is no member any more",
+        StepDown::Removed => "it is no longer a member",
         StepDown::LaterTerm => "an election has begun",
         StepDown::NoMajority => "it has not heard a majority for an election timeout",
     };
-    format!("node {me} leads no more, because {why}, and waits for a leader in term {term}")
+    format!("node {me} no longer leads, because {why}, and waits for a leader in term {term}")
 }
 
 /// This node was asked to stop, if by a signal then by one of this name; and what follows.
@@ -89,7 +89,7 @@ pub(super) fn stop_line(signal: Option<&str>, shutdown: Shutdown) -> String {
     match shutdown {
         Shutdown::Serving | Shutdown::Draining { .. } => asked,
         Shutdown::HandingOver { .. } => format!("{asked}: handing over first"),
-        Shutdown::Ended(_) => format!("{asked}, and had been asked before: nothing is waited for"),
+        Shutdown::Ended(_) => format!("{asked} again: not waiting for anything"),
     }
 }
 
@@ -169,12 +169,12 @@ fn member_change(id: NodeId, before: Option<&Member>, after: &Member) -> Option<
         return Some(format!("node {id} joined at {}", after.peer_address));
     };
     if before.incarnation != after.incarnation {
-        return Some(format!("node {id} joined anew at {}", after.peer_address));
+        return Some(format!("node {id} joined again at {}", after.peer_address));
     }
     if before.suffrage != after.suffrage {
         return Some(match after.suffrage {
             Suffrage::Voter => format!("node {id} has caught up and votes"),
-            Suffrage::Learner => format!("node {id} votes no longer"),
+            Suffrage::Learner => format!("node {id} no longer votes"),
         });
     }
     (before != after)
@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(line(&one, &joined), "node 2 joined at b:9000; members: 1, 2 (learner)");
         assert_eq!(line(&joined, &voting), "node 2 has caught up and votes; members: 1, 2");
         assert_eq!(line(&voting, &moved), "node 2 moved to c:9000 (clients: c:8000); members: 1, 2");
-        assert_eq!(line(&moved, &anew), "node 2 joined anew at c:9000; members: 1, 2 (learner)");
+        assert_eq!(line(&moved, &anew), "node 2 joined again at c:9000; members: 1, 2 (learner)");
         assert_eq!(line(&voting, &one), "node 2 left; members: 1");
     }
 
@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(said(Shutdown::HandingOver { until }), "asked to stop by SIGTERM: handing over first");
         assert_eq!(
             said(Shutdown::Ended(Exit::Interrupted)),
-            "asked to stop by SIGTERM, and had been asked before: nothing is waited for"
+            "asked to stop by SIGTERM again: not waiting for anything"
         );
     }
 

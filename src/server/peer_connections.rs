@@ -414,7 +414,7 @@ impl PeerConnections {
                 | Frame::AdminRequest(_)
                 | Frame::AdminResponse(_),
             ) => {
-                self.complain(ctx, key, "unexpected", &"a frame that has no place there");
+                self.complain(ctx, key, "unexpected", &"an unexpected frame");
                 Next::Close
             }
         }
@@ -497,7 +497,7 @@ impl PeerConnections {
         ctx.counters.count_bad_frame(label);
         if let Some(left_out) = self.complaints.admit(ctx.now()) {
             let remote = self.connections[key].stream.remote();
-            let remote = remote.map_or("somebody who is gone".to_owned(), |address| address.to_string());
+            let remote = remote.map_or("an unknown address".to_owned(), |address| address.to_string());
             log::warn!("a connection from {remote} on the peer port was closed: {what}{left_out}");
         }
     }

@@ -107,7 +107,7 @@ fn render_clients(page: &mut Exposition, counters: &Counters, tally: &Tally, gau
 }
 
 fn render_ids(page: &mut Exposition, counters: &Counters, node: &NodeStatus, counts: &NodeCounts) {
-    page.counter("ticketd_requests_total", "Requests for IDs, whatever came of them.", counters.requests);
+    page.counter("ticketd_requests_total", "Requests for IDs, whatever their outcome.", counters.requests);
     page.counter("ticketd_ids_total", "IDs handed out to clients of this node.", counters.ids_answered);
     let mut answers = page.counters("ticketd_answers_total", "Answers to requests for IDs.");
     let AnswerCounters { ids, redirect, leader_unavailable, timed_out, overloaded, exhausted } =
@@ -155,12 +155,8 @@ fn render_raft(page: &mut Exposition, node: &NodeStatus, counts: &NodeCounts) {
     for role in [Role::Follower, Role::PreCandidate, Role::Candidate, Role::Leader] {
         roles.sample(&format!("role=\"{}\"", role_name(role)), u64::from(node.role == role));
     }
-    page.gauge("ticketd_leader_known", "1 where a leader is known.", u64::from(node.leader.is_some()));
-    page.gauge(
-        "ticketd_lease_held",
-        "1 where this leader answers by its lease.",
-        u64::from(node.holds_lease),
-    );
+    page.gauge("ticketd_leader_known", "1 if a leader is known.", u64::from(node.leader.is_some()));
+    page.gauge("ticketd_lease_held", "1 if this leader answers by its lease.", u64::from(node.holds_lease));
     page.gauge("ticketd_term", "The current term.", node.term.0);
     page.counter(
         "ticketd_leader_changes_total",
@@ -189,7 +185,7 @@ fn render_members(page: &mut Exposition, ctx: &Context, links: &Links, node: &No
         }
     }
     let link = |member: &crate::node::MemberStatus| links.status(ctx, member.peer);
-    let mut states = page.gauges("ticketd_link_up", "1 where the link to a member is up.");
+    let mut states = page.gauges("ticketd_link_up", "1 if the link to a member is up.");
     for member in others() {
         let up = link(member).is_some_and(|LinkStatus { is_up, .. }| is_up);
         states.sample(&format!("member=\"{}\"", member.peer.id), u64::from(up));
