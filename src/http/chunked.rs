@@ -56,7 +56,6 @@ enum Part {
 }
 
 impl Chunked {
-    /// Before the first byte.
     pub(super) const fn new() -> Chunked {
         Chunked {
             state: State::Size { value: 0, digits: 0 },

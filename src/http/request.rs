@@ -62,7 +62,6 @@ pub(super) enum Route<'a> {
         /// The query of the request, to be kept in a redirect.
         query: Option<&'a [u8]>,
     },
-    /// A page.
     Page(Page),
     /// The available methods.
     Options(Allow),

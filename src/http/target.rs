@@ -22,7 +22,6 @@ pub(super) enum Target<'a> {
     Authority,
 }
 
-/// Parses a target.
 pub(super) fn parse(method: Method, target: &[u8]) -> Result<Target<'_>, Refusal> {
     const FORM: Refusal = Refusal::Malformed("The request target is neither a path nor an http URI");
     if method == Method::Connect {
@@ -117,7 +116,6 @@ pub(super) fn count(query: &[u8], batch_max: NonZeroU64) -> Result<NonZeroU64, R
     Ok(asked.unwrap_or(NonZeroU64::MIN))
 }
 
-/// Whether a query has a parameter of this name.
 pub(super) fn has_parameter(query: &[u8], name: &[u8]) -> bool {
     parameters(query).any(|(found, _)| is(found, name))
 }
@@ -155,7 +153,6 @@ fn decoded(encoded: &[u8]) -> impl Iterator<Item = u8> {
     })
 }
 
-/// The value of a hexadecimal digit.
 pub(super) const fn hex_digit(byte: u8) -> Option<u8> {
     match byte {
         b'0'..=b'9' => Some(byte - b'0'),

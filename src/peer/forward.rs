@@ -10,7 +10,6 @@ use crate::node::{Forward, ForwardOutcome, Ticket};
 pub(super) const TYPE_TAKE_IDS: u8 = 0x30;
 pub(super) const TYPE_TAKEN: u8 = 0x31;
 
-/// The type of the frame that carries it.
 pub(super) const fn type_of(message: &Forward) -> u8 {
     match message {
         Forward::TakeIds { .. } => TYPE_TAKE_IDS,

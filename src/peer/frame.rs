@@ -298,7 +298,6 @@ fn frame_bytes(beginning: &[u8], bytes_max: usize) -> Result<Option<usize>, Fram
     }
 }
 
-/// Decodes one whole frame.
 fn decode(frame: &[u8]) -> Result<Frame, FrameError> {
     let mut reader = Reader::new(frame);
     let _length = reader.u32()?;

@@ -65,14 +65,12 @@ impl Attempt {
         Attempt { reached, resolving_until, ..Attempt::at(reached.as_slice()) }
     }
 
-    /// The next address to try.
     pub(super) fn next(&mut self) -> Option<SocketAddr> {
         let next = self.rest.pop_front()?;
         self.tried.push(next);
         Some(next)
     }
 
-    /// The address being tried.
     pub(super) fn current(&self) -> Option<SocketAddr> {
         self.tried.last().copied()
     }

@@ -80,7 +80,6 @@ struct Client {
 }
 
 impl Clients {
-    /// No clients yet.
     pub(super) fn new(ports: Ports<Serves>, connections_max: usize) -> Clients {
         Clients {
             ports: Some(ports),

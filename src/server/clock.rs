@@ -24,7 +24,6 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// The server starts now.
     pub(super) fn start() -> Clock {
         Clock {
             boot_us_at_start: since_boot_us(),
@@ -35,7 +34,6 @@ impl Clock {
         }
     }
 
-    /// Reads the time.
     pub(super) fn tick(&mut self) {
         self.now = Micros(since_boot_us().saturating_sub(self.boot_us_at_start));
         if self.now.since(self.date_read_at) >= DATE_AGE_US_MAX {
@@ -49,7 +47,6 @@ impl Clock {
         self.unix_us_at_start
     }
 
-    /// Seconds since the server started.
     pub(super) fn uptime_seconds(&self) -> u64 {
         self.now.0 / 1_000_000
     }

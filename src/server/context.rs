@@ -55,7 +55,6 @@ pub(super) struct Me {
 }
 
 impl Context {
-    /// The context before the first turn.
     pub(super) fn new(
         registry: Registry,
         node: Node,
@@ -93,7 +92,6 @@ impl Context {
         self.node.raft().oldest_write_issued_at().map(|at| self.now().since(at))
     }
 
-    /// Passes an input to the node.
     pub(super) fn step(&mut self, input: Input) {
         self.stepped = true;
         self.node.step(self.clock.now, input);
@@ -135,7 +133,6 @@ impl Context {
         }
     }
 
-    /// Whether this node leads.
     pub(super) fn leads(&self) -> bool {
         self.role == Role::Leader
     }

@@ -48,12 +48,10 @@ pub(super) struct AnswerCounters {
 }
 
 impl Counters {
-    /// Counts a bad frame.
     pub(super) fn count_bad_frame(&mut self, label: &'static str) {
         *self.bad_frames.entry(label).or_insert(0) += 1;
     }
 
-    /// Counts an answer to a request for IDs.
     pub(super) fn count_answer(&mut self, answer: Answer) {
         let answers = &mut self.answers;
         match answer {

@@ -165,7 +165,6 @@ impl Links {
         }
     }
 
-    /// Begins an attempt.
     fn dial(&mut self, ctx: &mut Context, key: usize) {
         ctx.counters.dials += 1;
         let link = &mut self.links[key];

@@ -107,7 +107,6 @@ pub(super) struct LinkStatus {
 }
 
 impl Links {
-    /// No links yet.
     pub(super) fn new(waker: Arc<Waker>, look_up: LookUp) -> Links {
         Links { links: Slab::new(), resolver: Resolver::new(waker, look_up), removed_by: None }
     }
@@ -142,7 +141,6 @@ impl Links {
         peer::encode(message, link.output.tail());
     }
 
-    /// Sends what is queued.
     pub(super) fn flush(&mut self, ctx: &mut Context) {
         for key in 0..self.links.capacity() {
             if self.links.get(key).is_some_and(|link| !link.output.is_empty()) {
@@ -214,7 +212,6 @@ impl Links {
         }
     }
 
-    /// A message came from this peer.
     pub(super) fn on_heard(&mut self, now: Micros, peer: Peer) {
         if let Some(link) = self.links.iter_mut().map(|(_, link)| link).find(|link| link.peer == peer) {
             link.last_heard = Some(now);

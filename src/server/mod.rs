@@ -204,7 +204,6 @@ impl Server {
         Ok(exit)
     }
 
-    /// One turn of the loop.
     fn turn(&mut self, events: &mut Events) -> Result<(), ServerError> {
         let timeout = self.timeout();
         match self.poll.poll(events, timeout) {

@@ -88,7 +88,6 @@ enum Next {
 }
 
 impl PeerConnections {
-    /// No connections yet.
     pub(super) fn new(ports: Ports<()>) -> PeerConnections {
         PeerConnections {
             ports,
@@ -125,7 +124,6 @@ impl PeerConnections {
         [self.sweep.deadline(), self.ports.deadline()].into_iter().flatten().min()
     }
 
-    /// How many connections are open.
     pub(super) fn count(&self) -> usize {
         self.connections.len()
     }

@@ -54,12 +54,10 @@ impl Readiness {
         self.readable = true;
     }
 
-    /// Whether there may be something to read.
     pub(super) fn is_readable(&self) -> bool {
         self.readable
     }
 
-    /// Reads once.
     pub(super) fn read(&mut self, stream: &mut Stream, buffer: &mut [u8]) -> ReadOutcome {
         let outcome = match stream {
             Stream::Tcp(stream) => read(stream, buffer),

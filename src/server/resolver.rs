@@ -84,7 +84,6 @@ impl Resolver {
         }
     }
 
-    /// The next answer.
     pub(super) fn poll(&mut self) -> Option<Resolved> {
         let resolved = self.answers.try_recv().ok()?;
         self.in_question.retain(|asked| *asked != resolved.name);

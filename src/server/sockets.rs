@@ -17,7 +17,6 @@ pub(super) enum ReadOutcome {
     Broken(io::Error),
 }
 
-/// Reads once.
 pub(super) fn read(stream: &mut impl Read, buffer: &mut [u8]) -> ReadOutcome {
     loop {
         return match stream.read(buffer) {
@@ -58,7 +57,6 @@ impl SendQueue {
         self.bytes.len() - self.sent
     }
 
-    /// Whether no bytes wait.
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -68,7 +66,6 @@ impl SendQueue {
         &mut self.bytes
     }
 
-    /// Drops the waiting bytes.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.sent = 0;

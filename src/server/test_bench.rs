@@ -90,13 +90,11 @@ impl Bench {
         self.links.on_time(&mut self.ctx);
     }
 
-    /// The name servers answer.
     pub(super) fn resolve(&mut self, name: &str, addresses: &[SocketAddr]) {
         self.links.resolver.give(name, Ok(addresses.to_vec()));
         self.links.on_resolved(&mut self.ctx);
     }
 
-    /// The name servers fail.
     pub(super) fn fail_to_resolve(&mut self, name: &str) {
         self.links.resolver.give(name, Err(io::Error::other("the name servers are down")));
         self.links.on_resolved(&mut self.ctx);

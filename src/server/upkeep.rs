@@ -12,7 +12,6 @@ use super::reminder::Notice;
 use super::shutdown::Shutdown;
 
 impl Server {
-    /// Does everything that no event calls for.
     pub(super) fn upkeep(&mut self) {
         self.operations.record_moves(&mut self.ctx, &self.peer_connections);
         self.peer_connections.close_departed(&self.ctx);

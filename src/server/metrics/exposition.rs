@@ -26,12 +26,10 @@ pub(super) struct Family<'a> {
 }
 
 impl Exposition {
-    /// An empty text.
     pub(super) fn new() -> Exposition {
         Exposition { text: String::with_capacity(16 * 1024) }
     }
 
-    /// The whole text.
     pub(super) fn finish(self) -> String {
         self.text
     }

@@ -32,7 +32,6 @@ pub(super) struct Gauges {
     pub(super) peer_connections: usize,
 }
 
-/// The page.
 pub(super) fn page(ctx: &Context, links: &Links, storage: &StorageCounts, gauges: Gauges) -> String {
     let mut page = Exposition::new();
     let status = ctx.node.status();

@@ -8,7 +8,6 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::server::limits::DESCRIPTORS_COUNT_INTERVAL_US;
 
-/// Memory, processor time and descriptors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Process {
     pub(super) resident_bytes: Option<u64>,
@@ -20,7 +19,6 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Reads them now.
     pub(super) fn read(now: Micros, descriptors: &OpenDescriptors) -> Process {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         Process {
