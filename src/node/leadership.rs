@@ -3,8 +3,9 @@
 //!
 //! An ID may be handed out when two conditions hold. It is in the window, so no other leader will ever hand
 //! it out. And leadership was confirmed after the request arrived, so no newer leader had handed out a larger
-//! ID before that. Either of two events confirms it: a read barrier that began after the request arrived
-//! passes (a lease lets it pass at once), or an entry proposed after the request arrived is committed.
+//! ID before it arrived. Either of two events confirms it: a read barrier that began after the request
+//! arrived passes (a lease lets it pass at once), or an entry proposed after the request arrived is
+//! committed.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU64;

@@ -104,7 +104,7 @@ mod tests {
 
     use super::*;
 
-    /// The longest time that an event may take which does come.
+    /// An event that comes at all comes within this time.
     const PATIENCE: Duration = Duration::from_secs(60);
 
     /// Reads from a stream as its readiness says, until this many bytes have come. Returns them and the
