@@ -177,8 +177,7 @@ impl PeerConnections {
         }
     }
 
-    /// Closes the connections of peers that are no longer members. When they connect again, they are told
-    /// why.
+    /// Closes the connections of peers that are no longer members. They are told why when they connect again.
     pub(super) fn close_departed(&mut self, ctx: &Context) {
         for key in 0..self.connections.capacity() {
             let Some(connection) = self.connections.get(key) else { continue };
@@ -200,7 +199,7 @@ impl PeerConnections {
         let found = self.connections.iter().find(|(_, connection)| connection.id == id).map(|(key, _)| key);
         let Some(key) = found else { return };
         let connection = &mut self.connections[key];
-        // A connection that was refused while it waited is about to be closed, and nothing may follow a
+        // It may have been refused while it waited. Then it is about to be closed, and nothing follows a
         // refusal.
         if !matches!(connection.party, Party::Operator { awaits: true, .. }) {
             return;
@@ -310,9 +309,8 @@ impl PeerConnections {
             }
             match connection.readiness.read(&mut connection.stream, &mut buffer) {
                 ReadOutcome::Bytes(n) => {
-                    // What an answer to a message promises counts from the message's arrival at the earliest.
-                    // The process may have been stopped for long since the turn began, so the time is read
-                    // again.
+                    // What an answer promises counts from the arrival of its message at the earliest, and the
+                    // process may have been stopped since the turn began.
                     ctx.clock.tick();
                     ctx.counters.peer_bytes_received += n as u64;
                     next = self.on_bytes(ctx, links, operations, key, &buffer[..n]);
@@ -439,8 +437,7 @@ impl PeerConnections {
         }
     }
 
-    /// Closes the connection that this member already has, if any, and warns if that shows two copies of its
-    /// store.
+    /// Closes this member's earlier connection, if any, and warns if that shows two copies of its store.
     fn replace_former(&mut self, now: Micros, hello: &Hello) -> Replaced {
         let is_former =
             |party: &Party| matches!(party, Party::Member { hello: former, .. } if former.from == hello.from);
