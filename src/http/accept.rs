@@ -1,7 +1,7 @@
 //! The `Accept` field (RFC 9110 §12.5.1): whether a client prefers JSON or plain text.
 //!
-//! Clients in use break the grammar (Java's HttpURLConnection sends `*; q=.2`), and a preference is not worth
-//! a refusal: what can be understood is, and an element that cannot is passed over.
+//! Some clients break the grammar (Java's HttpURLConnection sends `*; q=.2`), and a malformed preference is
+//! no reason to refuse a request: whatever can be understood counts, and any other element is ignored.
 
 /// How an answer is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -10,7 +10,7 @@ pub(super) enum Format {
     Json,
 }
 
-/// What all `Accept` lines of a request say so far.
+/// The result of the `Accept` lines read so far.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Accept {
     anything_said: bool,
@@ -19,18 +19,18 @@ pub(super) struct Accept {
     problem: Weight,
 }
 
-/// What the most specific range that matches a type says of it (RFC 9110 §12.5.1: the most specific counts).
-/// Ordered by weight, then by how specifically it was asked for.
+/// The weight that the most specific matching range gives to a type (RFC 9110 §12.5.1: the most specific
+/// range counts). Ordered by weight, then by how specific the range is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
 struct Weight {
-    /// Thousandths; 0 for not acceptable.
+    /// Thousandths; 0 if not acceptable.
     q: u16,
-    /// 0 for not mentioned, 1 for `*/*`, 2 for `type/*`, 3 for the type itself.
+    /// 0 if not mentioned, 1 for `*/*`, 2 for `type/*`, 3 for the type itself.
     precision: u8,
 }
 
 impl Accept {
-    /// Takes in the value of one `Accept` line.
+    /// Adds the value of one `Accept` line.
     pub(super) fn add_line(&mut self, value: &[u8]) {
         for element in split(value, b',') {
             let mut parts = split(element, b';');
@@ -43,8 +43,8 @@ impl Accept {
         }
     }
 
-    /// How to write IDs; `None` where the client accepts neither way. Between equals, the one that was asked
-    /// for by name wins, then plain text.
+    /// How to write IDs; `None` if the client accepts neither format. Between equal weights, the more
+    /// specifically requested format wins, then plain text.
     pub(super) fn ids(&self) -> Option<Format> {
         if !self.anything_said {
             return Some(Format::Text);
@@ -55,7 +55,7 @@ impl Accept {
         Some(if self.json > self.text { Format::Json } else { Format::Text })
     }
 
-    /// How to write an error. An error is shown even to a client that accepts neither way.
+    /// How to write an error, which is sent even to a client that accepts neither format.
     pub(super) fn problems(&self) -> Format {
         let json = self.json.max(self.problem);
         if json.q > 0 && json > self.text { Format::Json } else { Format::Text }
@@ -106,8 +106,8 @@ impl Weight {
     }
 }
 
-/// The `q` among a range's parameters; 1000 where there is none, `None` where it makes no sense. Other
-/// parameters are passed over: neither of our types has one that would change what is sent.
+/// The `q` among a range's parameters: 1000 if there is none, `None` if it is invalid. Other parameters are
+/// ignored: neither of our types has one that would change what is sent.
 fn weight<'a>(parameters: impl Iterator<Item = &'a [u8]>) -> Option<u16> {
     for parameter in parameters {
         let Some(equals) = parameter.iter().position(|&byte| byte == b'=') else { continue };
@@ -118,8 +118,8 @@ fn weight<'a>(parameters: impl Iterator<Item = &'a [u8]>) -> Option<u16> {
     Some(1000)
 }
 
-/// A qvalue (RFC 9110 §12.4.2) in thousandths. A missing leading zero and digits beyond the third, which
-/// clients in use send, are understood.
+/// A qvalue (RFC 9110 §12.4.2) in thousandths. A missing leading zero and digits after the third are
+/// tolerated, because some clients send them.
 fn qvalue(text: &[u8]) -> Option<u16> {
     let point = text.iter().position(|&byte| byte == b'.').unwrap_or(text.len());
     let (whole, fraction) = (&text[..point], text.get(point + 1..).unwrap_or_default());
@@ -135,7 +135,7 @@ fn qvalue(text: &[u8]) -> Option<u16> {
     }
 }
 
-/// The elements between the separators that stand outside quoted strings, without the space around them.
+/// The elements between the separators that are outside quoted strings, without surrounding white space.
 fn split(value: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(value);
     std::iter::from_fn(move || {

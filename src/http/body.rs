@@ -1,4 +1,4 @@
-//! The body of a request, read to its end and thrown away: bodies mean nothing here.
+//! The body of a request, read to its end and discarded: no request here has a meaningful body.
 
 use super::chunked::Chunked;
 use super::fields::Framing;
@@ -7,17 +7,17 @@ use super::refusal::Refusal;
 /// How far a body has been read.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Body {
-    /// So many bytes are to come.
+    /// This many bytes remain.
     Length { left: u64 },
-    /// Chunks are to come.
+    /// Chunks remain.
     Chunked(Chunked),
 }
 
 impl Body {
-    /// The body to be read after a head with this framing; `None` where there is none.
+    /// The body that follows a head with this framing; `None` if there is none.
     ///
     /// # Errors
-    /// [`Refusal::ContentTooLarge`] where it is announced as longer than `content_bytes_max`.
+    /// [`Refusal::ContentTooLarge`] if the announced length exceeds `content_bytes_max`.
     pub(super) fn new(framing: Framing, content_bytes_max: u64) -> Result<Option<Body>, Refusal> {
         match framing {
             Framing::None => Ok(None),
@@ -28,7 +28,7 @@ impl Body {
     }
 
     /// Reads on. `Some` is the number of bytes up to and including the last one of the body; `None` means
-    /// that all are of the body and more must come.
+    /// that all bytes belong to the body and more must follow.
     pub(super) fn advance(&mut self, content_bytes_max: u64, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
         match self {
             Body::Length { left } => {

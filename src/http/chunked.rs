@@ -1,24 +1,23 @@
-//! The chunked transfer coding (RFC 9112 §7.1), read and thrown away. An automaton over bytes: nothing is
-//! kept.
+//! The chunked transfer coding (RFC 9112 §7.1), read and discarded. An automaton over bytes: it keeps none.
 
 use super::config::{CHUNK_EXTENSION_BYTES_MAX, TRAILER_BYTES_MAX};
 use super::head::is_token_char;
 use super::refusal::Refusal;
 use super::target::hex_digit;
 
-/// The most digits of a chunk size: those of a `u64`. More, if only zeros, are refused: servers differ in
-/// what they make of them.
+/// The most digits in a chunk size: those of a `u64`. More digits are refused even if they are zeros, because
+/// servers differ in how they read them.
 const SIZE_DIGITS_MAX: u8 = 16;
 
 /// How far a chunked body has been read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chunked {
     state: State,
-    /// The bytes of content announced so far.
+    /// The content bytes announced so far.
     content_bytes: u64,
-    /// The bytes of chunk extensions so far.
+    /// The bytes of chunk extensions read so far.
     extension_bytes: usize,
-    /// The bytes of the trailer section so far.
+    /// The bytes of the trailer section read so far.
     trailer_bytes: usize,
 }
 
@@ -41,12 +40,12 @@ enum State {
 /// What the next byte of a chunk extension belongs to. `*( BWS ";" BWS name [ BWS "=" BWS value ] )`
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Part {
-    /// White space after a size or a value, which only a semicolon may follow.
+    /// White space after a size or a value; then only a semicolon may follow.
     BeforeSemicolon,
     /// White space or the first character of a name.
     BeforeName,
     Name,
-    /// White space after a name, which only a semicolon or an equals sign may follow.
+    /// White space after a name; then only a semicolon or an equals sign may follow.
     AfterName,
     /// White space or the first character of a value.
     BeforeValue,
@@ -57,7 +56,6 @@ enum Part {
 }
 
 impl Chunked {
-    /// Before the first byte.
     pub(super) const fn new() -> Chunked {
         Chunked {
             state: State::Size { value: 0, digits: 0 },
@@ -68,7 +66,7 @@ impl Chunked {
     }
 
     /// Reads on. `Some` is the number of bytes up to and including the last one of the body; `None` means
-    /// that all are of the body and more must come.
+    /// that all bytes belong to the body and more must follow.
     pub(super) fn advance(&mut self, content_bytes_max: u64, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
         let mut at = 0;
         while at < bytes.len() {
@@ -108,7 +106,7 @@ impl Chunked {
                 }
                 Ok(if size == 0 { State::TrailerStart } else { State::Data { left: size } })
             }
-            // `advance` takes data by the slice.
+            // Unreachable by way of `advance`, which consumes data in slices.
             State::Data { left } => Ok(State::Data { left }),
             State::DataCr => expect(byte, b'\r').map(|()| State::DataLf),
             State::DataLf => expect(byte, b'\n').map(|()| State::Size { value: 0, digits: 0 }),
@@ -168,8 +166,7 @@ fn after_extension(size: u64, part: Part, byte: u8) -> Result<State, Refusal> {
     Ok(State::Extension { size, part: next })
 }
 
-/// The trailer section has the form of header fields (RFC 9112 §7.1.2); folded lines are refused there as
-/// here.
+/// The trailer section has the form of header fields (RFC 9112 §7.1.2); folded lines are refused in both.
 fn after_trailer(state: State, byte: u8) -> Result<State, Refusal> {
     const TRAILER: Refusal = Refusal::Malformed("A trailer field is malformed");
     match (state, byte) {

@@ -1,4 +1,4 @@
-//! One connection: what has been read of it, what waits for an answer, what waits to be sent.
+//! One connection: what has been read from it, what waits for an answer, what waits to be sent.
 
 mod answering;
 mod deadlines;
@@ -18,7 +18,7 @@ use super::request::Request;
 use super::request::{Fatal, ResponseForm};
 use super::response::Reply;
 
-/// One client's connection. The module's documentation says in which order to call what.
+/// One client's connection. The module's documentation says in which order to call its methods.
 #[derive(Clone, Debug)]
 pub struct Connection {
     reading: Reading,
@@ -29,11 +29,12 @@ pub struct Connection {
     pipeline: Pipeline,
     remembered: Option<Box<Remembered>>,
     output: Vec<u8>,
-    /// How many bytes of the output must be sent by the deadline that `send_since` sets.
+    /// How many bytes of the output must be sent by the deadline that `send_since` determines.
     due_bytes: usize,
-    /// When the client began to owe us the reading of what is due.
+    /// Since when the client has owed us the reading of those bytes.
     send_since: Micros,
-    /// When the client began to owe us what `reading` waits for; or when this connection began to drain.
+    /// Since when the client has owed us what `reading` waits for, or since when this connection has been
+    /// draining.
     read_since: Micros,
 }
 
@@ -42,28 +43,28 @@ pub struct Connection {
 enum Reading {
     /// A request head.
     Head(HeadScanner),
-    /// A request body, after which the request counts.
+    /// A request body. Once it is complete, `then` is queued.
     Body { body: Body, then: Unanswered },
     /// Nothing: the last request has been read.
     Over,
 }
 
-/// How far the end of the connection has come.
+/// How far the connection has come in ending.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Ending {
     NotYet,
-    /// Our side is shut. What the client still sends is thrown away, so that it can read our last answer.
+    /// Our side is shut. Whatever the client still sends is discarded, so that it can read our last answer.
     Draining {
         discarded_bytes: usize,
     },
     Finished,
 }
 
-/// How far the server's own end has come, as this connection was told.
+/// How far the server has come in stopping, as far as this connection has been told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stop {
     NotYet,
-    /// The connection closes with the answer that leaves no request waiting.
+    /// The connection closes with the answer after which no request waits.
     WhenAnswered,
     /// Nothing more is read.
     Now,
@@ -88,7 +89,7 @@ impl Connection {
         }
     }
 
-    /// A connection that is one too many: it says 503 and closes.
+    /// A connection beyond the maximum: it answers 503 and closes.
     #[must_use]
     pub fn refused(turn: Turn<'_>) -> Connection {
         let mut connection = Connection::new(turn.now);
@@ -100,7 +101,7 @@ impl Connection {
     /// Takes in what has been read from the client.
     ///
     /// # Panics
-    /// Where [`Connection::wants_input`] is false: what is held would have no bound.
+    /// If [`Connection::wants_input`] is false: there would be no bound on what is held.
     pub fn receive(&mut self, turn: Turn<'_>, bytes: &[u8]) {
         assert!(self.wants_input(turn.config), "bytes were read for a connection that wants none");
         if let Ending::Draining { discarded_bytes } = self.ending {
@@ -119,7 +120,7 @@ impl Connection {
         self.answer_own(turn);
     }
 
-    /// The client will send no more.
+    /// The client will not send any more.
     pub fn end_of_input(&mut self, turn: Turn<'_>) {
         self.input_ended = true;
         if let Ending::Draining { .. } = self.ending {
@@ -128,12 +129,13 @@ impl Connection {
         self.conclude_input(turn);
     }
 
-    /// Continues with the requests that the bounds held back. To be called after [`Connection::answer`],
-    /// [`Connection::shed`] and [`Connection::sent`], once for any number of them. If it leaves requests held
-    /// back, there is output, or the server owes an answer.
+    /// Continues with the requests that the limits held back. Must be called after [`Connection::answer`],
+    /// [`Connection::shed`] and [`Connection::sent`], once for any number of such calls. If requests are
+    /// still held back afterwards, there is output, or the server owes an answer.
     ///
-    /// This is a separate call so that the caller bounds the work of a turn: a client can send thousands of
-    /// requests at once that need no server. One call answers at most [`Config::pipeline_max`] of them.
+    /// This is a separate call so that the caller can bound the work of a turn: a client can send thousands
+    /// of requests at once that do not need the server. One call answers at most [`Config::pipeline_max`] of
+    /// them.
     pub fn resume(&mut self, turn: Turn<'_>) {
         if self.awaits_head() && !self.held.is_empty() {
             self.understand_held(turn);
@@ -141,33 +143,33 @@ impl Connection {
         self.answer_own(turn);
     }
 
-    /// The next request that only the server can answer. To be asked until there is none, after
+    /// The next request that only the server can answer. Must be called until it returns `None`, after
     /// [`Connection::receive`], [`Connection::answer`] and [`Connection::resume`].
     pub fn poll_request(&mut self, config: &Config) -> Option<Request> {
-        // A page may be large, and the server answers it on the spot: not while much waits to be sent.
+        // A page may be large and is answered at once, so none is returned while much output waits.
         if self.output.len() >= config.output_bytes_max { None } else { self.pipeline.poll() }
     }
 
-    /// How many requests the server has been handed and has not answered.
+    /// How many requests the server has been given and has not answered.
     #[must_use]
     pub fn unanswered(&self) -> usize {
         self.pipeline.unanswered()
     }
 
-    /// The server has no room for the request for IDs that it was handed last, and will not answer it: the
-    /// client is told so when those before it have been answered.
+    /// The server has no room for the last request for IDs that it was given, and will not answer it. The
+    /// client is told so once the requests before it have been answered.
     ///
     /// # Panics
-    /// Where the server was not just handed a request for IDs.
+    /// If the last request given to the server was not one for IDs.
     pub fn shed(&mut self, turn: Turn<'_>) {
         self.pipeline.shed();
         self.answer_own(turn);
     }
 
-    /// Answers the oldest request that the server has been handed and has not answered.
+    /// Answers the oldest request that the server has been given and has not answered.
     ///
     /// # Panics
-    /// Where there is none, or where the reply does not fit it.
+    /// If there is none, or if the reply does not fit the request.
     pub fn answer(&mut self, turn: Turn<'_>, reply: Reply<'_>) {
         let Some((asked, form)) = self.pipeline.pop_for_server() else {
             panic!("{reply:?} answers no request");
@@ -176,16 +178,16 @@ impl Connection {
         self.answer_own(turn);
     }
 
-    /// What is to be sent to the client.
+    /// What must be sent to the client.
     #[must_use]
     pub fn output(&self) -> &[u8] {
         &self.output
     }
 
-    /// So many bytes of the output have been sent.
+    /// This many bytes of the output have been sent.
     ///
     /// # Panics
-    /// Where there are not as many.
+    /// If the output is shorter than that.
     pub fn sent(&mut self, turn: Turn<'_>, bytes: usize) {
         assert!(bytes <= self.output.len(), "{bytes} sent of {}", self.output.len());
         if bytes == self.output.len() {
@@ -201,8 +203,8 @@ impl Connection {
         }
     }
 
-    /// Whether the client is to be read. False while what it has sent before is too much, and once nothing
-    /// that it could send matters.
+    /// Whether input should be read from the client. False while too much of its earlier input is unfinished,
+    /// and once nothing that it sends can matter.
     #[must_use]
     pub fn wants_input(&self, config: &Config) -> bool {
         match (self.ending, &self.reading) {
@@ -218,13 +220,13 @@ impl Connection {
         }
     }
 
-    /// How much memory it holds beyond its own size, but for a head that it remembers, which is short.
+    /// The memory that the connection holds beyond its own size, except a remembered head, which is short.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         self.held.capacity() + self.output.capacity() + self.pipeline.memory_bytes()
     }
 
-    /// When [`Connection::on_deadline`] is to be called. Every other call may change it.
+    /// When [`Connection::on_deadline`] must be called. Every other call may change it.
     #[must_use]
     pub fn deadline(&self, config: &Config) -> Option<Micros> {
         if self.is_finished() {
@@ -239,7 +241,7 @@ impl Connection {
         deadlines.into_iter().flatten().min()
     }
 
-    /// Acts on the deadlines that have passed. Harmless where none has.
+    /// Acts on the deadlines that have passed, if any.
     pub fn on_deadline(&mut self, turn: Turn<'_>) {
         let passed = |deadline: Option<Micros>| deadline.is_some_and(|deadline| deadline <= turn.now);
         if passed(self.drain_deadline(turn.config)) || passed(self.send_deadline(turn.config)) {
@@ -248,7 +250,7 @@ impl Connection {
         }
         if passed(self.read_deadline(turn.config)) {
             match &self.reading {
-                // RFC 9112 §9.5: a quiet connection may be closed at any time, without a word.
+                // RFC 9112 §9.5: a quiet connection may be closed at any time, without an answer.
                 Reading::Head(scanner) if !scanner.begun() => self.reading = Reading::Over,
                 Reading::Head(_) | Reading::Body { .. } => {
                     self.refuse_what_is_read(turn, Refusal::RequestTimeout)
@@ -259,8 +261,8 @@ impl Connection {
         self.rest(turn.now);
     }
 
-    /// Gives the memory back if the connection has been quiet for a while. The client does not notice, so
-    /// this part of [`Connection::on_deadline`] may be done without reading first what has arrived.
+    /// Frees the buffers if the connection has been quiet for a while. The client does not notice, so this
+    /// part of [`Connection::on_deadline`] may be done without first reading what has arrived.
     pub fn rest(&mut self, now: Micros) {
         if self.rest_deadline().is_some_and(|deadline| deadline <= now) {
             self.held = Held::default();
@@ -270,8 +272,8 @@ impl Connection {
         }
     }
 
-    /// Whether the write side of the socket is to be shut now: true once, when the last answer has been sent.
-    /// Reading goes on from there for a while, since to close a socket that has unread bytes resets the
+    /// Whether to shut the write side of the socket now. True once: when the last answer has been sent.
+    /// Reading goes on for a while after that, because closing a socket with unread input resets the
     /// connection, and the reset can overtake the answer (RFC 9112 §9.6).
     pub fn poll_shutdown_write(&mut self, now: Micros) -> bool {
         let due = self.ending == Ending::NotYet && !self.input_ended && self.is_all_said();
@@ -282,15 +284,15 @@ impl Connection {
         due
     }
 
-    /// Whether the socket is to be closed now.
+    /// Whether to close the socket now.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.ending == Ending::Finished || (self.input_ended && self.is_all_said())
     }
 
-    /// The server is about to stop: the answer that leaves no request waiting is the last, and says that the
-    /// connection closes. A client that has asked for nothing is not affected yet: a request that is on its
-    /// way is still answered.
+    /// The server is about to stop: the answer after which no request waits is the last, and says that the
+    /// connection closes. A client that has no request waiting is not affected yet: a request in transit is
+    /// still answered.
     pub fn close_when_answered(&mut self) {
         if self.stop == Stop::NotYet {
             self.stop = Stop::WhenAnswered;
@@ -298,7 +300,7 @@ impl Connection {
     }
 
     /// The server stops: nothing more is read. Requests that have been read are answered, an incomplete one
-    /// is refused, then the connection closes.
+    /// is refused, and then the connection closes.
     pub fn wind_down(&mut self, turn: Turn<'_>) {
         self.stop = Stop::Now;
         self.conclude_input(turn);

@@ -1,19 +1,19 @@
 //! The value of the `Date` field: IMF-fixdate, RFC 9110 §5.6.7. Pure; uses nothing.
 
 const DAY_S: u64 = 86_400;
-/// 9999-12-31 23:59:59, the last moment that a year of four digits can name.
+/// 9999-12-31 23:59:59, the last moment with a year of four digits.
 const LAST_S: u64 = 253_402_300_799;
 const DAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];
 const MONTHS: [&[u8; 3]; 12] =
     [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 
-/// A moment as HTTP writes it: `Sun, 06 Nov 1994 08:49:37 GMT`. Made at most twice a second, used by every
+/// A moment as HTTP writes it: `Sun, 06 Nov 1994 08:49:37 GMT`. Made at most twice a second and used by every
 /// answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HttpDate([u8; 29]);
 
 impl HttpDate {
-    /// The moment `seconds` after 1970-01-01 00:00:00 UTC; the end of the year 9999 where it is later.
+    /// The moment `seconds` after 1970-01-01 00:00:00 UTC, or the end of the year 9999 if that is earlier.
     #[must_use]
     pub fn from_unix(seconds: u64) -> HttpDate {
         let seconds = seconds.min(LAST_S);
@@ -31,19 +31,19 @@ impl HttpDate {
         HttpDate(text)
     }
 
-    /// Its 29 bytes.
+    /// The 29 bytes of its text.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 29] {
         &self.0
     }
 }
 
-/// The proleptic Gregorian date so many days after 1970-01-01: (year, month from 1, day from 1). Counts in
-/// years that begin in March, so that the leap day is a year's last, and in eras of 400 years, which are all
-/// alike.
+/// The proleptic Gregorian date this many days after 1970-01-01: (year, month from 1, day from 1). Counts in
+/// years that begin in March, so that the leap day is the last of its year, and in eras of 400 years, which
+/// are all alike.
 fn civil_from_days(days: u64) -> (u64, u64, u64) {
     const ERA_DAYS: u64 = 146_097;
-    // 1970-01-01 is day 719,468 of the count that begins on 0000-03-01.
+    // 1970-01-01 is day 719,468 counted from 0000-03-01.
     let shifted = days + 719_468;
     let (era, of_era) = (shifted / ERA_DAYS, shifted % ERA_DAYS);
     let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;

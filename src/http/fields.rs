@@ -1,17 +1,17 @@
 //! What the header fields of a request say about the message itself: where it ends, whether the connection
-//! goes on, what the client expects and accepts. Everything that request smuggling lives on is refused here.
+//! persists, what the client expects and accepts. Everything that enables request smuggling is refused here.
 
 use super::accept::Accept;
 use super::config::FIELDS_MAX;
 use super::head::{Version, is_token_char};
 use super::refusal::Refusal;
 
-/// The header fields that matter here, taken in and checked.
+/// The header fields that matter here, checked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fields {
     /// Where the body ends.
     pub(super) framing: Framing,
-    /// What the `Connection` field asks for.
+    /// The request of the `Connection` field.
     pub(super) connection: ConnectionOption,
     /// What the client waits for before it sends the body.
     pub(super) expectation: Expectation,
@@ -22,13 +22,13 @@ pub(super) struct Fields {
 pub(super) enum Framing {
     /// With the head.
     None,
-    /// After so many bytes, at least one.
+    /// After this many bytes, at least one.
     Length(u64),
     /// With the last chunk.
     Chunked,
 }
 
-/// What the `Connection` field asks for (RFC 9112 §9.3); `close` wins over `keep-alive`.
+/// The request of the `Connection` field (RFC 9112 §9.3); `close` wins over `keep-alive`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum ConnectionOption {
     Unspecified,
@@ -36,7 +36,7 @@ pub(super) enum ConnectionOption {
     KeepAlive,
 }
 
-/// What the `Expect` field asks for (RFC 9110 §10.1.1).
+/// The request of the `Expect` field (RFC 9110 §10.1.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Expectation {
     None,
@@ -44,7 +44,7 @@ pub(super) enum Expectation {
     Unknown,
 }
 
-/// What was found so far.
+/// What has been found so far.
 struct Found<'a> {
     host: Option<&'a [u8]>,
     content_length: Option<&'a [u8]>,
@@ -53,23 +53,23 @@ struct Found<'a> {
     expectation: Expectation,
 }
 
-/// What the `Transfer-Encoding` lines say so far.
+/// The `Transfer-Encoding` lines read so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Codings {
     Absent,
     /// `chunked` and nothing else.
     Chunked,
-    /// `chunked` last, other codings before.
+    /// `chunked` last, with other codings before it.
     OthersThenChunked,
-    /// Not `chunked` last.
+    /// Codings of which the last is not `chunked`.
     Others,
-    /// What no sender may send.
+    /// Something that no sender may send.
     Malformed,
 }
 
-/// Reads the header fields: `bytes` is the head after the request line, up to its empty line, which
-/// [`HeadScanner`](super::head::HeadScanner) has found. What is accepted is taken into `accept` even where an
-/// error is found, so that the error is written as the client likes it.
+/// Parses the header fields. `bytes` is the head after the request line, up to and including the empty line
+/// that [`HeadScanner`](super::head::HeadScanner) has found. `accept` is filled even if there is an error, so
+/// that the error is written in the format that the client prefers.
 pub(super) fn parse(version: Version, bytes: &[u8], accept: &mut Accept) -> Result<Fields, Refusal> {
     let mut headers = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let headers = match httparse::parse_headers(bytes, &mut headers) {
@@ -100,7 +100,7 @@ pub(super) fn parse(version: Version, bytes: &[u8], accept: &mut Accept) -> Resu
         framing: found.framing(version)?,
         connection: found.connection,
         expectation: match version {
-            // RFC 9110 §10.1.1: a 1.0 client cannot wait for 100.
+            // RFC 9110 §10.1.1: an HTTP/1.0 client cannot wait for 100.
             Version::Http10 => Expectation::None,
             Version::Http11 => found.expectation,
         },
@@ -118,7 +118,7 @@ fn refusal_of(error: httparse::Error) -> Refusal {
         | httparse::Error::Status
         | httparse::Error::Token
         | httparse::Error::Version => {
-            Refusal::Malformed("There is a character in a header field that may not be there")
+            Refusal::Malformed("A header field contains a character that is not allowed")
         }
     }
 }
@@ -130,7 +130,8 @@ impl<'a> Found<'a> {
                 return Err(Refusal::Malformed("There is more than one Host field"));
             }
         } else if name.eq_ignore_ascii_case("content-length") {
-            // RFC 9112 §6.3 lets a recipient accept repetitions of one number; whoever sends them is broken.
+            // RFC 9112 §6.3 lets a recipient accept repetitions of one number, but a client that sends them
+            // is broken.
             if self.content_length.replace(value).is_some() {
                 return Err(Refusal::Malformed("There is more than one Content-Length field"));
             }
@@ -158,7 +159,7 @@ impl<'a> Found<'a> {
         Ok(())
     }
 
-    /// RFC 9112 §3.2: exactly one in HTTP/1.1, and a valid one wherever there is one.
+    /// RFC 9112 §3.2: exactly one in HTTP/1.1, and it must be valid in any version.
     fn check_host(&self, version: Version) -> Result<(), Refusal> {
         match (self.host, version) {
             (None, Version::Http11) => Err(Refusal::Malformed("There is no Host field")),
@@ -169,7 +170,7 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// RFC 9112 §6.3, and §6.1 for what is faulty.
+    /// RFC 9112 §6.3, and §6.1 for errors.
     fn framing(&self, version: Version) -> Result<Framing, Refusal> {
         const BOTH: Refusal = Refusal::Malformed("There are both Content-Length and Transfer-Encoding");
         match (self.codings, self.content_length) {
@@ -191,8 +192,8 @@ impl<'a> Found<'a> {
 }
 
 impl Codings {
-    /// What the lines say with this one after them (RFC 9112 §6.1 and §7). An empty element or a parameter of
-    /// `chunked` is refused: it has no use but to be read differently by another server.
+    /// The codings after this line has been added (RFC 9112 §6.1 and §7). An empty element or a parameter of
+    /// `chunked` is refused: its only use is to make another server read it differently.
     fn followed_by(self, value: &[u8]) -> Codings {
         list(value).fold(self, |codings, coding| {
             let chunked = coding.eq_ignore_ascii_case(b"chunked");
@@ -210,7 +211,7 @@ impl Codings {
     }
 }
 
-/// `1*DIGIT` and nothing else (RFC 9110 §8.6): no sign, no space, no list.
+/// `1*DIGIT` (RFC 9110 §8.6): no sign, no white space, no list.
 fn content_length(value: &[u8]) -> Result<u64, Refusal> {
     const MALFORMED: Refusal = Refusal::Malformed("The Content-Length field is not a number");
     if value.is_empty() {
@@ -225,13 +226,13 @@ fn content_length(value: &[u8]) -> Result<u64, Refusal> {
     })
 }
 
-/// `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2.2) with a host that is not empty.
+/// `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2.2) with a non-empty host.
 pub(super) fn is_host_and_port(value: &[u8]) -> bool {
     let (host_is_valid, rest) = if value.first() == Some(&b'[') {
         let Some(end) = value.iter().position(|&byte| byte == b']') else { return false };
         let address = &value[1..end];
         let is_literal = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
-        // Of the IP literals only IPv6 addresses exist; an IPvFuture has yet to be defined.
+        // The only IP literals in existence are IPv6 addresses; no IPvFuture has been defined.
         (address.contains(&b':') && address.iter().all(is_literal), &value[end + 1..])
     } else {
         let end = value.iter().position(|&byte| byte == b':').unwrap_or(value.len());
@@ -272,7 +273,7 @@ fn is_token(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().copied().all(is_token_char)
 }
 
-/// The elements of a list (RFC 9110 §5.6.1), empty ones included.
+/// The elements of a list (RFC 9110 §5.6.1), including empty ones.
 fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
 }

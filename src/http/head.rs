@@ -1,7 +1,7 @@
-//! Finds the end of a request head, byte by byte, and takes its request line apart (RFC 9112 §2 and §3).
+//! Finds the end of a request head, byte by byte, and parses its request line (RFC 9112 §2 and §3).
 //!
 //! httparse accepts a bare LF as a line end and leaves limits to its caller, so the bytes are checked here
-//! first. Each rule is decided at the byte that breaks it, so that the cuts between packets cannot matter.
+//! first. Each rule is decided at the byte that breaks it, so that packet boundaries cannot matter.
 
 use super::config::{Config, EMPTY_LINES_MAX, METHOD_BYTES_MAX};
 use super::refusal::Refusal;
@@ -9,56 +9,56 @@ use super::refusal::Refusal;
 /// The bytes of ` HTTP/1.1` and of the line end.
 const VERSION_BYTES: usize = 11;
 
-/// How far the head of a request has been read. The bytes themselves stay with the caller, who passes all
-/// that there are of this head each time.
+/// How far the head of a request has been read. The caller keeps the bytes and passes all the bytes of this
+/// head in each call.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct HeadScanner {
     /// Whether any byte of this request has been seen.
     begun: bool,
-    /// The empty lines before this request.
+    /// How many empty lines preceded this request.
     empty_lines: u8,
-    /// How many bytes were looked at.
+    /// How many bytes have been scanned.
     scanned: usize,
-    /// Where the line that is being read begins.
+    /// Where the current line begins.
     line_start: usize,
     /// The request line, once it is complete.
     line: Option<RequestLine>,
 }
 
-/// What more bytes have brought.
+/// The result of reading more bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Progress {
-    /// The head is not complete.
+    /// The head is not complete yet.
     Partial,
-    /// Two bytes are an empty line before the request: take them away and go on.
+    /// Two bytes are an empty line before the request: remove them and go on.
     EmptyLine,
     /// The head is complete.
     Complete {
-        /// Its first line.
+        /// The request line.
         line: RequestLine,
-        /// Its length, the empty line at its end included.
+        /// The length of the head, including the empty line at its end.
         bytes: usize,
     },
-    /// It breaks a rule.
+    /// The head breaks a rule.
     Refused(Refusal),
 }
 
-/// A request line whose form is sound (RFC 9112 §3). What the target means is not yet known.
+/// A well-formed request line (RFC 9112 §3). The target has not been interpreted yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct RequestLine {
     /// The method.
     pub(super) method: Method,
-    /// Where in the head the target begins.
+    /// Where the target begins in the head.
     pub(super) target_start: usize,
-    /// Where it ends.
+    /// Where the target ends.
     pub(super) target_end: usize,
     /// Where the header fields begin.
     pub(super) fields_start: usize,
-    /// The version.
+    /// The HTTP version.
     pub(super) version: Version,
 }
 
-/// A method that this server knows (RFC 9110 §9.3, RFC 5789), or another.
+/// A method that this server knows (RFC 9110 §9.3, RFC 5789), or `Unknown`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Method {
     Get,
@@ -73,7 +73,7 @@ pub(super) enum Method {
     Unknown,
 }
 
-/// Which rules a message follows. A minor version above 1 means 1 (RFC 9110 §2.5).
+/// Which rules a message follows. A minor version above 1 counts as 1 (RFC 9110 §2.5).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Version {
     Http10,
@@ -86,7 +86,8 @@ impl HeadScanner {
         self.begun
     }
 
-    /// Reads on. `head` begins where this request begins, and holds at least what it held the last time.
+    /// Reads on. `head` begins where this request begins, and contains at least the bytes of the previous
+    /// call.
     pub(super) fn advance(&mut self, config: &Config, head: &[u8]) -> Progress {
         self.begun = true;
         loop {
@@ -120,7 +121,7 @@ impl HeadScanner {
         }
     }
 
-    /// Acts on a line whose CR stands at `at`; `None` where the head goes on.
+    /// Handles a line whose CR is at `at`; returns `None` if the head goes on.
     fn line_ended(&mut self, config: &Config, head: &[u8], at: usize) -> Option<Progress> {
         let line_start = std::mem::replace(&mut self.line_start, at + 2);
         if let Some(line) = self.line {
@@ -145,7 +146,7 @@ impl HeadScanner {
         }
     }
 
-    /// How many bytes of this head there may be, as far as it has been read.
+    /// The maximum length of this head, as far as it is known by now.
     fn limit(&self, config: &Config) -> usize {
         match self.line {
             None => config.target_bytes_max.saturating_add(METHOD_BYTES_MAX + 1 + VERSION_BYTES),
@@ -153,7 +154,7 @@ impl HeadScanner {
         }
     }
 
-    /// RFC 9112 §3: 501 where it is the method that is too long, 414 where it is the target.
+    /// RFC 9112 §3: 501 if the method is too long, 414 if the target is.
     fn too_large(&self, head: &[u8]) -> Progress {
         Progress::Refused(match self.line {
             Some(_) => Refusal::FieldsTooLarge,
@@ -163,13 +164,13 @@ impl HeadScanner {
     }
 }
 
-/// Whether a byte may stand in a head without being looked at here: anything but control characters other
-/// than the tab.
+/// Whether a byte is allowed in a head without a closer look: any byte except control characters other than
+/// tab.
 const fn is_plain(byte: u8) -> bool {
     (byte >= b' ' && byte != 0x7f) || byte == b'\t'
 }
 
-/// Whether a byte may stand in a token (RFC 9110 §5.6.2).
+/// Whether a byte is allowed in a token (RFC 9110 §5.6.2).
 pub(super) const fn is_token_char(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
@@ -191,7 +192,7 @@ pub(super) const fn is_token_char(byte: u8) -> bool {
         )
 }
 
-/// `method SP request-target SP HTTP-version` with nothing else (RFC 9112 §3), without its line end.
+/// `method SP request-target SP HTTP-version` and nothing else (RFC 9112 §3), without the line end.
 fn parse_request_line(config: &Config, line: &[u8]) -> Result<RequestLine, Refusal> {
     const FORM: Refusal =
         Refusal::Malformed("The request line is not: method, space, target, space, HTTP/1.1");

@@ -1,8 +1,8 @@
 //! HTTP/1.1 and 1.0 to the letter (RFC 9110, RFC 9112), for one connection at a time.
 //!
 //! Floor 3. A pure state machine: bytes in, requests out, answers in, bytes out. It uses httparse and the
-//! words of raft-core for time; it has no sockets and no clock but a number. It must never know who answers,
-//! what a leader is, or how many connections there are.
+//! time type of raft-core; it has no sockets, and time is only a number. It must never know who answers, what
+//! a leader is, or how many connections there are.
 //!
 //! ```text
 //! connection.receive(turn, bytes)
@@ -14,10 +14,10 @@
 //! sleep until connection.deadline(config), then connection.on_deadline(turn)
 //! ```
 //!
-//! What is decided depends on the bytes alone, never on how they were cut into packets: every rule is decided
-//! at one named byte (the end of the request line, the end of the head, the first byte that breaks a rule).
-//! Answers leave in the order of the requests. A request that cannot be trusted to end where it seems to end
-//! is answered with an error after which nothing more is read from that connection as a request.
+//! Every decision depends on the bytes alone, never on how they were cut into packets: each rule is decided
+//! at one specific byte (the end of the request line, the end of the head, the first byte that breaks a
+//! rule). Answers are sent in the order of the requests. A request whose apparent end cannot be trusted is
+//! answered with an error, after which nothing more is read from that connection as a request.
 
 mod accept;
 mod body;

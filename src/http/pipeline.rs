@@ -1,5 +1,5 @@
-//! The requests of one connection that wait for their answers, in the order in which they came
-//! (RFC 9112 §9.3.2).
+//! The requests of one connection that wait for their answers, in the order of their arrival (RFC 9112
+//! §9.3.2).
 
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
@@ -7,64 +7,64 @@ use std::num::NonZeroU64;
 use super::refusal::{Allow, Refusal};
 use super::request::{Page, Request, ResponseForm};
 
-/// A request that has been read to its end and has no answer yet.
+/// A request that has been read completely and has no answer yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Unanswered {
-    /// What it asks for, and of whom.
+    /// What it asks for, and who answers it.
     pub(super) by: AnsweredBy,
     /// How to answer it.
     pub(super) form: ResponseForm,
 }
 
-/// What a request asks for, by who has the answer.
+/// What a request asks for, by who answers it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum AnsweredBy {
-    /// The server has it.
+    /// The server answers it.
     Server(ForServer),
-    /// The connection has it.
+    /// The connection answers it by itself.
     Connection(OwnAnswer),
-    /// The server has no room for it: it is refused when its turn comes. A query that was kept for it has
-    /// this length.
+    /// The server has no room for it: it is refused when its turn comes. `query_bytes` is the length of the
+    /// query kept for it, if there is one.
     Shed { query_bytes: Option<usize> },
 }
 
-/// What the server is asked for.
+/// A request to the server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum ForServer {
-    /// So many IDs. The query of the request, where it has one, is kept in the [`Pipeline`] for a redirect.
+    /// This many IDs. The query of the request, if there is one, is kept in the [`Pipeline`] for a redirect.
     Ids { count: NonZeroU64, query_bytes: Option<usize> },
     /// A page.
     Page(Page),
 }
 
-/// An answer that needs no server.
+/// An answer that does not need the server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum OwnAnswer {
     Refused(Refusal),
     Options(Allow),
 }
 
-/// What the connection can say without the server.
+/// What the connection can send without the server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Due {
     /// The answer to a request.
     Answer(OwnAnswer, ResponseForm),
-    /// `100 Continue`, for a request whose body is to come.
+    /// `100 Continue`, for a request whose body is yet to come.
     Continue,
 }
 
-/// What waits in the queue.
+/// An element of the queue.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Pending {
     Request(Unanswered),
     Continue,
 }
 
-/// The queue of them.
+/// The queue of waiting requests.
 #[derive(Clone, Default, Debug)]
 pub(super) struct Pipeline {
     queue: VecDeque<Pending>,
-    /// How many at the front have been offered to the server.
+    /// How many elements at the front have been offered to the server.
     offered: usize,
     queries: Queries,
 }
@@ -78,7 +78,7 @@ impl Pipeline {
         self.queue.len()
     }
 
-    /// The bytes of the queries that are kept for redirects.
+    /// The total length of the queries kept for redirects.
     pub(super) fn query_bytes(&self) -> usize {
         self.queries.bytes.len() - self.queries.start
     }
@@ -87,13 +87,13 @@ impl Pipeline {
         self.queue.push_back(Pending::Request(request));
     }
 
-    /// The request whose body comes next waits for `100 Continue`, which is due when all before it is
+    /// The request whose body comes next waits for `100 Continue`, which is due once everything before it is
     /// answered.
     pub(super) fn push_continue(&mut self) {
         self.queue.push_back(Pending::Continue);
     }
 
-    /// Keeps a query for a request that is about to be pushed. Its length goes into [`ForServer::Ids`].
+    /// Keeps a query for a request that is about to be pushed. Its length belongs in [`ForServer::Ids`].
     pub(super) fn keep_query(&mut self, query: Option<&[u8]>) -> Option<usize> {
         query.map(|query| {
             self.queries.push(query);
@@ -125,10 +125,10 @@ impl Pipeline {
         None
     }
 
-    /// The server has no room for the request for IDs that it was given last: it will not answer it.
+    /// The server has no room for the last request for IDs that it was given: it will not answer it.
     ///
     /// # Panics
-    /// Where that was none.
+    /// If the last request given to the server was not one for IDs.
     pub(super) fn shed(&mut self) {
         let last = self.offered.checked_sub(1).and_then(|at| self.queue.get_mut(at));
         match last {
@@ -156,7 +156,7 @@ impl Pipeline {
         self.queue.back() == Some(&Pending::Continue)
     }
 
-    /// Takes the oldest, if the server has been given it and is to answer it.
+    /// Removes the oldest request if it has been given to the server, which must answer it.
     pub(super) fn pop_for_server(&mut self) -> Option<(ForServer, ResponseForm)> {
         let oldest = if self.offered > 0 { self.front_for_server() } else { None };
         if oldest.is_some() {
@@ -166,7 +166,7 @@ impl Pipeline {
         oldest
     }
 
-    /// Takes the oldest, if the connection itself answers it.
+    /// Removes the oldest element if the connection itself answers it.
     pub(super) fn pop_due(&mut self) -> Option<Due> {
         let due = match *self.queue.front()? {
             Pending::Request(Unanswered { by: AnsweredBy::Server(_), .. }) => return None,
@@ -184,12 +184,12 @@ impl Pipeline {
         Some(due)
     }
 
-    /// The oldest query kept, which has this length.
+    /// The oldest query, which has this length.
     pub(super) fn query(&self, bytes: usize) -> &[u8] {
         &self.queries.bytes[self.queries.start..self.queries.start + bytes]
     }
 
-    /// Forgets the oldest query kept, which has this length.
+    /// Drops the oldest query, which has this length.
     pub(super) fn drop_query(&mut self, bytes: usize) {
         self.queries.start += bytes;
     }
@@ -198,7 +198,7 @@ impl Pipeline {
         self.queue.front().and_then(for_server)
     }
 
-    /// How much memory it holds that could be given back.
+    /// How much memory it holds that could be freed.
     pub(super) fn memory_bytes(&self) -> usize {
         self.queue.capacity() * size_of::<Pending>() + self.queries.bytes.capacity()
     }
@@ -212,7 +212,7 @@ fn for_server(pending: &Pending) -> Option<(ForServer, ResponseForm)> {
     }
 }
 
-/// Queries one after the other, so that keeping one allocates nothing in the steady state.
+/// Queries, stored one after the other, so that keeping one allocates nothing in the steady state.
 #[derive(Clone, Default, Debug)]
 struct Queries {
     bytes: Vec<u8>,

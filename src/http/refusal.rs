@@ -1,17 +1,17 @@
-//! Everything that a client can be told instead of what it asked for: status, explanation, `Allow`.
+//! Every way to refuse a request: status, explanation, `Allow`.
 
 use super::status::Status;
 
-/// Why a request is not granted.
+/// Why a request is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Refusal {
-    /// The request breaks a rule of HTTP, so nothing after it can be trusted. The text says which.
+    /// The request breaks a rule of HTTP, so nothing after it can be trusted. The text names the rule.
     Malformed(&'static str),
-    /// `n` is not a number from 1 to the bound.
+    /// `n` is not a number from 1 to the maximum.
     CountOutOfRange,
     /// Nothing is served at this path.
     NotFound,
-    /// This port of the node serves pages alone.
+    /// This port of the node serves only pages.
     IdsElsewhere,
     /// This port of the node serves no pages.
     PagesElsewhere,
@@ -19,7 +19,7 @@ pub(super) enum Refusal {
     MethodNotAllowed(Allow),
     /// A GET where POST is meant: most often a POST that a redirect has turned into a GET.
     GetInsteadOfPost(Allow),
-    /// None of the types that the client accepts is to be had.
+    /// The client accepts neither of the available types.
     NotAcceptable,
     /// The request did not arrive in time.
     RequestTimeout,
@@ -39,7 +39,7 @@ pub(super) enum Refusal {
     TransferCodingUnknown,
     /// A major version other than 1.
     VersionUnsupported,
-    /// Too many requests wait.
+    /// Too many requests are waiting.
     Overloaded,
     /// Too many connections are open.
     TooManyConnections,
@@ -47,18 +47,18 @@ pub(super) enum Refusal {
     TimedOut,
     /// This node is being stopped.
     Stopping,
-    /// There are not as many IDs left.
+    /// There are not enough IDs left.
     Exhausted,
 }
 
 /// The methods of a resource, for the `Allow` field (RFC 9110 §10.2.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Allow {
-    /// Where IDs are handed out.
+    /// A resource that hands out IDs.
     Ids,
-    /// Where a page is shown.
+    /// A resource that is a page.
     Page,
-    /// What the server as a whole knows: the answer to `OPTIONS *`.
+    /// Everything that the server supports: the answer to `OPTIONS *`.
     Server,
     /// Nothing: the server is not a proxy.
     Nothing,
@@ -77,7 +77,7 @@ impl Allow {
 }
 
 impl Refusal {
-    /// The status (RFC 9110 §15, RFC 6585 for 431).
+    /// The status code (RFC 9110 §15, RFC 6585 for 431).
     pub(super) const fn status(self) -> Status {
         match self {
             Refusal::Malformed(_) | Refusal::CountOutOfRange => Status::BadRequest,
@@ -99,7 +99,7 @@ impl Refusal {
         }
     }
 
-    /// What to tell a person, in one line that needs no escaping in JSON. `None` where it depends on the
+    /// An explanation for a person, on one line that needs no escaping in JSON. `None` if it depends on the
     /// configuration.
     pub(super) const fn detail(self) -> Option<&'static str> {
         Some(match self {
@@ -129,15 +129,15 @@ impl Refusal {
             Refusal::MethodUnknown => "This method is not known here",
             Refusal::TransferCodingUnknown => "The only transfer coding known here is chunked",
             Refusal::VersionUnsupported => "The only versions of HTTP spoken here are 1.1 and 1.0",
-            Refusal::Overloaded => "Too much is waiting already; try again",
+            Refusal::Overloaded => "Too many requests are waiting already; try again",
             Refusal::TooManyConnections => "Too many connections are open already; try again",
             Refusal::TimedOut => "The cluster gave no answer in time; try again",
             Refusal::Stopping => "This node is being stopped; try again",
-            Refusal::Exhausted => "There are not as many IDs left below 2^64-1",
+            Refusal::Exhausted => "There are not enough IDs left below 2^64-1",
         })
     }
 
-    /// The methods that the resource allows, where the status calls for them.
+    /// The methods that the resource allows, if the status code requires them.
     pub(super) const fn allow(self) -> Option<Allow> {
         match self {
             Refusal::MethodNotAllowed(allow) | Refusal::GetInsteadOfPost(allow) => Some(allow),
@@ -164,7 +164,7 @@ impl Refusal {
         }
     }
 
-    /// Whether the client does well to ask again soon.
+    /// Whether the client should try again soon.
     pub(super) const fn passes(self) -> bool {
         matches!(
             self,

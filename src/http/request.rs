@@ -1,4 +1,4 @@
-//! From the bytes of a complete head to what is to be done about it.
+//! From the bytes of a complete head to what must be done about it.
 
 use std::num::NonZeroU64;
 
@@ -10,23 +10,23 @@ use super::head::{Method, RequestLine, Version};
 use super::refusal::{Allow, Refusal};
 use super::target::{self, Target};
 
-/// What only the server can answer.
+/// A request that only the server can answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Request {
-    /// A client wants so many consecutive IDs.
+    /// A client wants this many consecutive IDs.
     TakeIds {
         /// How many.
         count: NonZeroU64,
     },
-    /// A client wants to see a page. It is the oldest request without an answer, and no other is handed out
-    /// until it has one, so it can be answered on the spot.
+    /// A client wants a page. This is the oldest request without an answer, and no other is returned until it
+    /// has one, so it can be answered at once.
     Page(Page),
 }
 
 /// A page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Page {
-    /// `/healthz`: whether the process is alive, and no restart is needed.
+    /// `/healthz`: whether the process is alive and needs no restart.
     Health,
     /// `/readyz`: whether this node can serve now.
     Ready {
@@ -39,7 +39,7 @@ pub enum Page {
     Metrics,
 }
 
-/// A request whose head is sound, so that it is known where it ends.
+/// A request whose head is valid, so it is known where the request ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head<'a> {
     /// What to do once the body has been read.
@@ -62,24 +62,23 @@ pub(super) enum Route<'a> {
         /// The query of the request, to be kept in a redirect.
         query: Option<&'a [u8]>,
     },
-    /// A page.
     Page(Page),
-    /// The methods that there are.
+    /// The available methods.
     Options(Allow),
-    /// Something that is not to be had.
+    /// A refusal.
     Refused(Refusal),
 }
 
-/// An error after which nothing on the connection is read as a request.
+/// An error after which nothing more on the connection is read as a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Fatal {
     /// What is wrong.
     pub(super) refusal: Refusal,
-    /// How to say so.
+    /// How to write the answer.
     pub(super) form: ResponseForm,
 }
 
-/// How a request is to be answered, whatever the answer.
+/// How a request must be answered, whatever the answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct ResponseForm {
     /// How IDs are written.
@@ -88,7 +87,7 @@ pub(super) struct ResponseForm {
     pub(super) problems: Format,
     /// Whether the content is sent.
     pub(super) content: Content,
-    /// Whether the connection goes on.
+    /// Whether the connection persists.
     pub(super) persistence: Persistence,
 }
 
@@ -100,19 +99,19 @@ pub(super) enum Content {
     Withheld,
 }
 
-/// Whether the connection goes on after an answer (RFC 9112 §9.3).
+/// Whether the connection persists after an answer (RFC 9112 §9.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Persistence {
-    /// It does, as is understood in HTTP/1.1.
+    /// It does, which is the default in HTTP/1.1.
     Keep,
-    /// It does, which a client of HTTP/1.0 must be told.
+    /// It does, which an HTTP/1.0 client must be told.
     KeepAndSaySo,
     /// It does not.
     Close,
 }
 
 impl Fatal {
-    /// An error in a head that is not complete, of which `head` is what there is.
+    /// An error in an incomplete head; `head` is the part that has arrived.
     pub(super) fn in_head(refusal: Refusal, head: &[u8]) -> Fatal {
         let content = if head.starts_with(b"HEAD ") { Content::Withheld } else { Content::Sent };
         Fatal { refusal, form: ResponseForm { content, ..ResponseForm::closing() } }
@@ -120,7 +119,7 @@ impl Fatal {
 }
 
 impl ResponseForm {
-    /// For an error outside of any request.
+    /// The form of an error that answers no particular request.
     pub(super) const fn closing() -> ResponseForm {
         ResponseForm {
             ids: Format::Text,
@@ -131,8 +130,8 @@ impl ResponseForm {
     }
 }
 
-/// Understands a head that [`HeadScanner`](super::head::HeadScanner) has found complete: from its request
-/// line to its empty line.
+/// Parses a complete head, as found by [`HeadScanner`](super::head::HeadScanner): from the request line up to
+/// and including the empty line.
 pub(super) fn parse<'a>(config: &Config, line: RequestLine, head: &'a [u8]) -> Result<Head<'a>, Fatal> {
     let mut accept = Accept::default();
     let fields = fields::parse(line.version, &head[line.fields_start..], &mut accept);
@@ -158,12 +157,12 @@ pub(super) fn parse<'a>(config: &Config, line: RequestLine, head: &'a [u8]) -> R
         && body.is_some()
         && fields.expectation != Expectation::None
     {
-        // RFC 9110 §10.1.1: after this answer the client may or may not send the body, so what comes next on
-        // the connection could be either.
+        // RFC 9110 §10.1.1: after this answer the client may or may not send the body, so the next bytes on
+        // the connection could be either the body or a request.
         return Err(fatal(refusal));
     }
     form.persistence = match (fields.connection, line.version) {
-        // RFC 9110 §9.3.6: a client that hoped for a tunnel may already have sent what is not HTTP.
+        // RFC 9110 §9.3.6: a client that hoped for a tunnel may already have sent something other than HTTP.
         _ if target == Target::Authority => Persistence::Close,
         (ConnectionOption::Close, _) | (ConnectionOption::Unspecified, Version::Http10) => Persistence::Close,
         (ConnectionOption::KeepAlive, Version::Http10) => Persistence::KeepAndSaySo,
@@ -173,7 +172,7 @@ pub(super) fn parse<'a>(config: &Config, line: RequestLine, head: &'a [u8]) -> R
     Ok(Head { route, form, body, awaits_continue })
 }
 
-/// Finds what a method and a target ask for.
+/// Determines what a method and a target ask for.
 fn route<'a>(config: &Config, method: Method, target: Target<'a>) -> Route<'a> {
     let (path, query) = match target {
         Target::Server => return Route::Options(Allow::Server),

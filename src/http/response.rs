@@ -1,4 +1,5 @@
-//! Writes answers. Each goes to the end of a buffer, whole, with its length known before its first byte.
+//! Writes answers. Each is appended to a buffer as a whole; its length is known before its first byte is
+//! written.
 
 use std::num::NonZeroU64;
 
@@ -9,32 +10,32 @@ use super::request::{Content, Persistence, ResponseForm};
 use super::status::{Handler, Status};
 use crate::redirect_status::RedirectStatus;
 
-/// What the server has to say to a [`Request`](super::Request).
+/// The server's answer to a [`Request`](super::Request).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reply<'a> {
     /// The IDs from `first` on.
     Ids {
-        /// The first of them.
+        /// The first ID.
         first: u64,
-        /// How many: as many as were asked for.
+        /// How many: exactly as many as requested.
         count: NonZeroU64,
     },
     /// Another node leads.
     Redirect {
-        /// Its `host:port` for clients.
+        /// The leader's `host:port` for clients.
         authority: &'a str,
     },
-    /// No node is known to lead.
+    /// No leader is known.
     LeaderUnavailable,
-    /// No answer could be had in time.
+    /// There was no answer in time.
     TimedOut,
-    /// Too many requests wait already.
+    /// Too many requests are waiting already.
     Overloaded,
-    /// There are not as many IDs left.
+    /// There are not enough IDs left.
     Exhausted,
     /// A page.
     Page {
-        /// Whether all is well: 200, otherwise 503.
+        /// Whether the page reports success: the status is 200 if so, and 503 if not.
         ok: bool,
         /// Its media type.
         content_type: &'a str,
@@ -43,11 +44,11 @@ pub enum Reply<'a> {
     },
 }
 
-/// Writes answers to the end of a buffer.
+/// Appends an answer to a buffer.
 pub(super) struct Writer<'a> {
     pub(super) turn: Turn<'a>,
     pub(super) form: ResponseForm,
-    /// What the answer counts as.
+    /// What the answer is counted as.
     pub(super) handler: Handler,
     pub(super) out: &'a mut Vec<u8>,
 }
@@ -76,7 +77,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Sends the client to the same path and query of another authority.
+    /// Redirects the client to the root path of another authority, with the same query.
     pub(super) fn redirect(mut self, authority: &str, query: Option<&[u8]>) {
         self.start(match self.turn.config.redirect_status {
             RedirectStatus::MovedPermanently => Status::MovedPermanently,
@@ -121,8 +122,7 @@ impl Writer<'_> {
         let detail = match refusal.detail() {
             Some(detail) => detail,
             None => {
-                with_bound =
-                    format!("The parameter n is to be given once, as a number from 1 to {batch_max}");
+                with_bound = format!("The parameter n must be given once, as a number from 1 to {batch_max}");
                 &with_bound
             }
         };
@@ -146,8 +146,8 @@ impl Writer<'_> {
         }
     }
 
-    /// The status line and the fields that every answer has. Nothing here may be kept by a cache: an ID is
-    /// for one client, a leader is one for a while, and an error may be gone the next moment.
+    /// The status line and the fields that every answer has. No answer may be cached: an ID is for one
+    /// client, a leader is only temporary, and an error may be over the next moment.
     fn start(&mut self, status: Status) {
         self.turn.tally.note(self.handler, status);
         let (config, date) = (self.turn.config, self.turn.date);

@@ -1,18 +1,18 @@
-//! The status codes that are answered here (RFC 9110 §15), and how often each has been.
+//! The status codes used here (RFC 9110 §15), and how often each has been sent.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
 macro_rules! statuses {
     ($($name:ident = $line:literal,)*) => {
-        /// A status line, but for the version.
+        /// A status line without the version.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         pub(super) enum Status {
             $($name,)*
         }
 
         impl Status {
-            /// All of them, each in the place of its number.
+            /// All of them, indexed by their numbers.
             const ALL: &[Status] = &[$(Status::$name,)*];
 
             /// The code and the reason phrase.
@@ -43,7 +43,7 @@ statuses! {
     InternalServerError = "500 Internal Server Error",
     NotImplemented = "501 Not Implemented",
     ServiceUnavailable = "503 Service Unavailable",
-    // The words are a contract with clients that look for them.
+    // Clients look for these words, so they are a contract.
     LeaderUnavailable = "503 Leader unavailable",
     VersionNotSupported = "505 HTTP Version Not Supported",
 }
@@ -62,20 +62,19 @@ impl Status {
     }
 }
 
-/// What a request was about that has been answered.
+/// What an answered request was about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Handler {
     /// IDs: the server had the answer.
     Ids,
     /// A page: the server had the answer.
     Pages,
-    /// Nothing that the server had to be asked for: what breaks the rules of HTTP, what is not to be had
-    /// here, and `OPTIONS`.
+    /// Nothing that needs the server: requests that break the rules of HTTP or are refused here, and
+    /// `OPTIONS`.
     Protocol,
 }
 
-/// How many requests have been answered, by status code. The connections of a server share one, and count
-/// there.
+/// How many requests have been answered, by status code. All connections of a server count in the same one.
 #[derive(Clone, Default, Debug)]
 pub struct Tally {
     ids: Counts,
@@ -87,8 +86,8 @@ pub struct Tally {
 struct Counts([Cell<u64>; STATUSES]);
 
 impl Tally {
-    /// The status codes that have been answered, each with how often. Those that a sound service gives are
-    /// there from the beginning.
+    /// The status codes that have been sent, each with its count. Those that a service in order sends are
+    /// always present, with 0 if need be.
     #[must_use]
     pub fn by_code(&self, handler: Handler) -> BTreeMap<&'static str, u64> {
         let usual: &[Status] = match handler {

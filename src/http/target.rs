@@ -1,4 +1,4 @@
-//! The request target (RFC 9112 §3.2): its four forms, its path, and the parameters of its query.
+//! The request target (RFC 9112 §3.2): its four forms, its path, and its query parameters.
 
 use std::num::NonZeroU64;
 
@@ -11,9 +11,9 @@ use super::refusal::Refusal;
 pub(super) enum Target<'a> {
     /// A resource of this server.
     Resource {
-        /// Its path, which begins with a slash.
+        /// The path, which begins with a slash.
         path: &'a [u8],
-        /// What follows the question mark, where there is one.
+        /// What follows the question mark, if there is one.
         query: Option<&'a [u8]>,
     },
     /// The server itself: `OPTIONS *`.
@@ -22,22 +22,21 @@ pub(super) enum Target<'a> {
     Authority,
 }
 
-/// Takes a target apart.
 pub(super) fn parse(method: Method, target: &[u8]) -> Result<Target<'_>, Refusal> {
     const FORM: Refusal = Refusal::Malformed("The request target is neither a path nor an http URI");
     if method == Method::Connect {
-        // RFC 9112 §3.2.3: CONNECT, and nothing else, takes the authority form; its port is not optional.
+        // RFC 9112 §3.2.3: only CONNECT takes the authority form, and its port is not optional.
         let has_port = target.last().is_some_and(u8::is_ascii_digit) && target.contains(&b':');
         return if has_port && is_host_and_port(target) { Ok(Target::Authority) } else { Err(FORM) };
     }
     if target == b"*" {
-        // RFC 9112 §3.2.4: OPTIONS, and nothing else, takes the asterisk form.
+        // RFC 9112 §3.2.4: only OPTIONS takes the asterisk form.
         return if method == Method::Options { Ok(Target::Server) } else { Err(FORM) };
     }
     if target.starts_with(b"/") {
         return resource(target);
     }
-    // RFC 9112 §3.2.2: the absolute form is accepted from everyone, and its authority wins over Host.
+    // RFC 9112 §3.2.2: the absolute form is accepted from every client, and its authority wins over Host.
     let Some(colon) = target.iter().position(|&byte| byte == b':') else { return Err(FORM) };
     let (scheme, Some(rest)) = (&target[..colon], target[colon + 1..].strip_prefix(b"//")) else {
         return Err(FORM);
@@ -80,7 +79,8 @@ fn resource(target: &[u8]) -> Result<Target<'_>, Refusal> {
     Ok(Target::Resource { path: if path.is_empty() { b"/" } else { path }, query })
 }
 
-/// `*( pchar / "/" / "?" )` (RFC 3986 §3.3 and §3.4). No fragment: RFC 9112 §3.2 has none in a request.
+/// `*( pchar / "/" / "?" )` (RFC 3986 §3.3 and §3.4). Fragments are refused: RFC 9112 §3.2 allows none in a
+/// request.
 fn is_path_or_query(bytes: &[u8]) -> bool {
     let mut rest = bytes;
     loop {
@@ -99,12 +99,12 @@ fn is_path_or_query(bytes: &[u8]) -> bool {
     }
 }
 
-/// Whether a path or a name, its percent-encoding undone, is this one (RFC 3986 §6.2.2).
+/// Whether a path or a name, percent-decoded, equals `plain` (RFC 3986 §6.2.2).
 pub(super) fn is(encoded: &[u8], plain: &[u8]) -> bool {
     decoded(encoded).eq(plain.iter().copied())
 }
 
-/// How many IDs a query asks for: the value of `n`, 1 without it. Other parameters mean nothing.
+/// How many IDs a query asks for: the value of `n`, or 1 if there is no `n`. Other parameters are ignored.
 pub(super) fn count(query: &[u8], batch_max: NonZeroU64) -> Result<NonZeroU64, Refusal> {
     let mut asked = None;
     for (_, value) in parameters(query).filter(|(name, _)| is(name, b"n")) {
@@ -116,12 +116,11 @@ pub(super) fn count(query: &[u8], batch_max: NonZeroU64) -> Result<NonZeroU64, R
     Ok(asked.unwrap_or(NonZeroU64::MIN))
 }
 
-/// Whether a query has a parameter of this name.
 pub(super) fn has_parameter(query: &[u8], name: &[u8]) -> bool {
     parameters(query).any(|(found, _)| is(found, name))
 }
 
-/// The names and values of a query.
+/// The parameters of a query: names and values.
 fn parameters(query: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
     query.split(|&byte| byte == b'&').map(|parameter| match parameter.iter().position(|&byte| byte == b'=') {
         Some(equals) => (&parameter[..equals], Some(&parameter[equals + 1..])),
@@ -129,7 +128,7 @@ fn parameters(query: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
     })
 }
 
-/// Decimal digits and nothing else, above 0.
+/// Decimal digits only; greater than 0.
 fn number(encoded: &[u8]) -> Option<NonZeroU64> {
     let number = decoded(encoded).try_fold(0u64, |sum, byte| {
         let digit = byte.wrapping_sub(b'0');
@@ -138,7 +137,7 @@ fn number(encoded: &[u8]) -> Option<NonZeroU64> {
     NonZeroU64::new(number?)
 }
 
-/// The bytes that percent-encoded ones stand for (RFC 3986 §2.1).
+/// The percent-decoded bytes (RFC 3986 §2.1).
 fn decoded(encoded: &[u8]) -> impl Iterator<Item = u8> {
     let mut rest = encoded;
     std::iter::from_fn(move || match rest {
@@ -154,7 +153,6 @@ fn decoded(encoded: &[u8]) -> impl Iterator<Item = u8> {
     })
 }
 
-/// The value of a hexadecimal digit.
 pub(super) const fn hex_digit(byte: u8) -> Option<u8> {
     match byte {
         b'0'..=b'9' => Some(byte - b'0'),

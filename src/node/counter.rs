@@ -1,29 +1,29 @@
 //! The replicated state: the smallest integer that was never reserved, and the one command that moves it.
 //!
-//! Knows nothing of who reserves, or why.
+//! It must never know who reserves, or why.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use crate::codec::{DecodeError, Reader, Writer};
 
-/// The first byte of an encoded command, and of the encoded state: what they are.
+/// The first byte of an encoded command and of an encoded state: its kind.
 const COMMAND_RESERVE: u8 = 1;
 const STATE_COUNTER: u8 = 1;
 
-/// The state machine. IDs are handed out from 1 to 2^64-2: 2^64-1 is the end that is never reached.
+/// The state machine. IDs are handed out from 1 to 2^64-2; 2^64-1 is the end and is never handed out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Counter {
     next: u64,
 }
 
-/// Reserves the next `count` integers for whoever proposed it.
+/// Reserves the next `count` integers for the leader that proposed it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Reserve {
     pub(crate) count: NonZeroU64,
 }
 
-/// The integers from `first` up to and excluding `end`.
+/// The integers from `first` up to but not including `end`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Range {
     pub(crate) first: u64,
@@ -31,7 +31,7 @@ pub(crate) struct Range {
 }
 
 impl Counter {
-    /// A counter whose first integer is `first_id`; 0 is never handed out.
+    /// A counter that begins at `first_id`; 0 is never handed out.
     pub(crate) fn starting_at(first_id: NonZeroU64) -> Counter {
         Counter { next: first_id.get() }
     }
@@ -46,7 +46,7 @@ impl Counter {
         u64::MAX - self.next
     }
 
-    /// Passes over `count` integers, or as many as are left.
+    /// Reserves the next `count` integers, or as many as are left.
     pub(crate) fn apply(&mut self, Reserve { count }: Reserve) -> Range {
         let first = self.next;
         self.next = first.saturating_add(count.get());
@@ -91,7 +91,7 @@ impl Reserve {
 }
 
 impl Range {
-    /// How many integers these are.
+    /// How many integers the range contains.
     pub(crate) fn len(self) -> u64 {
         self.end - self.first
     }

@@ -1,22 +1,22 @@
-//! What a node has done since it was made, in numbers that only grow.
+//! What a node has done since it was made, in counts that only grow.
 
 use crate::histogram::{Sizes, Times};
 
 /// Counts since the node was made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NodeCounts {
-    /// How long clients' requests waited for their answers, whatever the answer; without those that were
-    /// refused or sent elsewhere at once.
+    /// How long clients' requests waited for their answers, whatever the answer. Requests that were refused
+    /// or redirected at once are not included.
     pub waits: Times,
-    /// For how many requests one round of heartbeats confirmed the leadership.
+    /// How many requests each round of heartbeats was begun for.
     pub rounds: Sizes,
-    /// How often a leader became known of another term than the one before, be it the same node or not.
+    /// How often a leader of a new term became known, whether the same node or another.
     pub leader_changes: u64,
-    /// Windows that were asked for.
+    /// Windows that this node proposed to reserve.
     pub reservations: u64,
-    /// Messages that asked a leader on behalf of this node's clients.
+    /// Messages that this node sent to a leader to ask for IDs on behalf of its clients.
     pub forwards_sent: u64,
-    /// Messages of other nodes that asked this one, while it led, on behalf of their clients.
+    /// Messages by which other nodes asked this one, while it led, for IDs on behalf of their clients.
     pub forwards_taken: u64,
 }
 

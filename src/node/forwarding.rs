@@ -1,13 +1,16 @@
-//! What a node does for its clients while another leads, where it is told to forward: it asks the leader for
-//! as many IDs as wait here, in one message, and answers its clients from the range that comes back.
+//! What a node that is configured to forward does for its clients while another node leads: it asks the
+//! leader for the IDs of all waiting requests in one message, and answers its clients from the range that
+//! comes back.
 //!
-//! One message is under way at a time. What arrives meanwhile goes with the next, so under load few messages
-//! serve many requests. The order holds because the leader takes the range after the message was sent, and so
-//! after every request that it stands for had arrived. A message without an answer is given up and its
-//! requests are asked for anew, under another ticket; the first range, should it still come, is a gap.
+//! One message is under way at a time. Requests that arrive meanwhile go into the next message, so under load
+//! few messages serve many requests. The order of IDs holds because the leader takes the range after the
+//! message was sent, and so after every request that the message covers had arrived. A message without an
+//! answer is given up, and its requests are asked for again under another ticket; if the first range still
+//! comes, it is a gap.
 //!
-//! Where fewer IDs are left than all of them want, some may yet have theirs: what is asked for next are the
-//! oldest of them, and no more than half as many IDs, until it is known of each whether it can have them.
+//! If fewer IDs are left than all the requests want together, some of them may still be served. The next
+//! messages then cover only the oldest requests, and no more than half as many IDs as were refused, until it
+//! is known of each request whether it can be served.
 
 use std::num::NonZeroU64;
 
@@ -16,14 +19,15 @@ use raft_core::{Micros, Peer};
 use super::io::{Forward, Ticket};
 use super::requests::{Arrival, Requests};
 
-/// The one message that is under way, or when the next may be.
+/// The message under way, or when the next one may be sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Forwarding {
     last_ticket: Ticket,
     under_way: Option<UnderWay>,
-    /// The fewest that were refused, as too many, on behalf of some who still wait.
+    /// The smallest number of IDs that was refused as too many, on behalf of requests of which some still
+    /// wait.
     shortage: Option<Asked>,
-    /// Not before this moment is a leader asked again that said it does not lead.
+    /// A leader that said that it does not lead is not asked again before this moment.
     not_before: Micros,
 }
 
@@ -31,28 +35,29 @@ pub(crate) struct Forwarding {
 struct UnderWay {
     ticket: Ticket,
     asked: Asked,
-    /// When it is given up.
+    /// When the message is given up.
     deadline: Micros,
 }
 
 /// What a message asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Asked {
-    /// Whom.
+    /// The node that was asked.
     leader: Peer,
-    /// On behalf of every request that waits up to this one.
+    /// The message covers every waiting request up to this one.
     pub(crate) latest: Arrival,
-    /// So many IDs.
+    /// The number of IDs.
     count: NonZeroU64,
 }
 
 impl Forwarding {
-    /// `first_ticket` is random.
+    /// `first_ticket` is a random number.
     pub(crate) fn new(first_ticket: Ticket, now: Micros) -> Forwarding {
         Forwarding { last_ticket: first_ticket, under_way: None, shortage: None, not_before: now }
     }
 
-    /// Asks the leader for what waits, or, in a shortage, for a part of it, if nothing is under way.
+    /// Asks the leader for the IDs of all waiting requests or, in a shortage, of some of them, if no message
+    /// is under way.
     pub(crate) fn ask(
         &mut self,
         now: Micros,
@@ -73,14 +78,14 @@ impl Forwarding {
         Some(Forward::TakeIds { ticket, count: asked.count })
     }
 
-    /// The answer to `ticket` came: it is for what was asked for. `None` where the ticket is not, or no more,
-    /// the one under way.
+    /// The answer to `ticket` came: returns what was asked for. `None` if the message with this ticket is
+    /// not, or no longer, under way.
     pub(crate) fn answered(&mut self, from: Peer, ticket: Ticket) -> Option<Asked> {
         let answered = self.under_way.take_if(|u| u.ticket == ticket && u.asked.leader == from);
         answered.map(|u| u.asked)
     }
 
-    /// There are not as many IDs left as were asked for.
+    /// Fewer IDs are left than were asked for.
     pub(crate) fn on_exhausted(&mut self, asked: Asked) {
         self.shortage = Some(match self.shortage {
             Some(before) => Asked {
@@ -92,35 +97,35 @@ impl Forwarding {
         });
     }
 
-    /// Whether it is known of a request in this place that it wants more IDs than are left. There never are
-    /// more again, but only those are refused that waited when it came to be known: those who come later are
-    /// asked for first, as a client of the leader's would be.
+    /// Whether a request at this place is known to want more IDs than are left. The number left never grows,
+    /// but only requests that already waited when this became known are refused: the leader is asked for
+    /// those that came later, as if they were its own clients'.
     pub(crate) fn is_beyond_what_is_left(&self, place: Arrival, count: NonZeroU64) -> bool {
         self.shortage.is_some_and(|shortage| place <= shortage.latest && count >= shortage.count)
     }
 
-    /// The node that was asked does not lead: give word of the next leader time to arrive.
+    /// The node that was asked does not lead: leaves time for news of the next leader to arrive.
     pub(crate) fn pause(&mut self, until: Micros) {
         self.not_before = until;
     }
 
-    /// This node leads, or knows no leader: nothing is expected any more.
+    /// This node leads, or knows no leader: it no longer expects an answer.
     pub(crate) fn stop(&mut self, now: Micros) {
         self.under_way = None;
         self.shortage = None;
         self.not_before = now;
     }
 
-    /// When [`Forwarding::ask`] may have something to do, where requests wait.
+    /// When [`Forwarding::ask`] may have something to do, if requests wait.
     pub(crate) fn deadline(&self) -> Micros {
         self.under_way.map_or(self.not_before, |u| u.deadline)
     }
 
-    /// What to ask for next. In a shortage, with each refusal either the number of IDs is halved or the
-    /// oldest request is answered, and with each range it is: so a shortage ends.
+    /// What to ask for next. In a shortage, each refusal either halves the number of IDs or leads to an
+    /// answer for the oldest request, and each range leads to such an answer: so a shortage ends.
     fn next_asked(&mut self, leader: Peer, requests: &Requests) -> Option<Asked> {
         let (oldest, _) = requests.front()?;
-        // Another leader may have been left IDs of which this one knows nothing.
+        // Another leader may have inherited IDs that this one does not know about.
         self.shortage.take_if(|shortage| shortage.leader != leader || shortage.latest < oldest);
         let (latest, count) = match self.shortage {
             Some(shortage) => requests.oldest_wanting(shortage.latest, shortage.count.get() / 2)?,
@@ -144,7 +149,7 @@ mod tests {
         Peer { id: NodeId::new(id).unwrap(), incarnation: Incarnation(1) }
     }
 
-    /// Requests that want two IDs each.
+    /// Requests for two IDs each.
     fn requests(waiting: u64) -> Requests {
         let mut requests = Requests::default();
         for request in 0..waiting {
@@ -163,7 +168,7 @@ mod tests {
         })
     }
 
-    /// What was asked for on behalf of so many requests.
+    /// What is asked for on behalf of this many requests.
     fn asked(leader_id: u64, waiting: u64) -> Asked {
         let requests = requests(waiting);
         let count = NonZeroU64::new(requests.wanted()).unwrap();

@@ -1,4 +1,4 @@
-//! The one way in and the one way out of a node, as seen by whatever drives it.
+//! The only inputs and outputs of a node, as its driver sees them.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -8,44 +8,45 @@ use raft_core::{
     Term, Write, WriteId,
 };
 
-/// Names a client's request for IDs; chosen by the driver, which may use one number for several requests:
-/// they are answered in the order in which they came, but for one that came while there was no room
+/// Names a client's request for IDs. The driver chooses it and may use one number for several requests: they
+/// are answered in the order of their arrival, except one that arrives when there is no room
 /// ([`Node::has_room`](super::Node::has_room)), which is refused at once.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RequestId(pub u64);
 
-/// Names an operator's request; chosen by the driver, which never uses one twice.
+/// Names an operator's request. The driver chooses it and never uses one twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct OperationId(pub u64);
 
-/// Something that happened outside.
+/// Something that happened outside the node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Input {
-    /// Time has passed, or all that one turn of the driver had for the node has been given: rounds begin
-    /// here, so that one round serves every request of the turn.
+    /// Time has passed, or the driver has given the node all the input of a turn. Rounds begin here, so that
+    /// one round serves every request of the turn.
     Wake,
     /// A message from a peer of this cluster, whose identity the driver has verified.
     Message {
-        /// Who sent it, in which life.
+        /// The sender.
         from: Peer,
-        /// What it says.
+        /// The message.
         message: Message,
     },
-    /// A word about forwarded requests from a peer of this cluster, whose identity the driver has verified.
+    /// A message about forwarded requests from a peer of this cluster, whose identity the driver has
+    /// verified.
     Forward {
-        /// Who sent it, in which life.
+        /// The sender.
         from: Peer,
-        /// What it says.
+        /// The message.
         message: Forward,
     },
-    /// What a leader leaves, from a peer of this cluster, whose identity the driver has verified.
+    /// A leader's bequest from a peer of this cluster, whose identity the driver has verified.
     Bequest {
-        /// Who leaves it, in which life.
+        /// The sender.
         from: Peer,
-        /// What.
+        /// The bequest.
         bequest: Bequest,
     },
-    /// The connection to this node broke and a new one was refused.
+    /// The connection to this peer broke, and a new one was refused.
     PeerUnreachable(NodeId),
     /// A client wants `count` consecutive IDs.
     TakeIds {
@@ -54,93 +55,93 @@ pub enum Input {
         /// How many.
         count: NonZeroU64,
     },
-    /// An operator wants the membership changed.
+    /// An operator wants to change the membership.
     ChangeMembership {
         /// Names it in [`Output::OperationDone`].
         operation: OperationId,
-        /// How.
+        /// The change.
         change: MembershipChange,
     },
-    /// An operator, or a node that is about to stop, wants another to lead.
+    /// An operator, or a node that is about to stop, wants another node to lead.
     TransferLeadership {
         /// Names it in [`Output::OperationDone`].
         operation: OperationId,
-        /// Who; `None` for whoever is most up to date.
+        /// The next leader; `None` for the most up-to-date voter.
         to: Option<NodeId>,
     },
     /// Every write up to and including this one is durable.
     WritesDurable {
-        /// The last of them.
+        /// The last durable write.
         through: WriteId,
     },
-    /// A write failed. The node takes no further part until it is made anew from its store.
+    /// A write failed. The node takes no further part until it is made again from its store.
     WriteFailed,
 }
 
-/// Something to be done outside, in the order given.
+/// Something for the driver to do, in the order given.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Output {
-    /// Make this durable, then say so with [`Input::WritesDurable`].
+    /// Make this durable, then report it with [`Input::WritesDurable`].
     Write(Write),
-    /// Send this; it may be lost.
+    /// Send this message; it may be lost.
     Send {
-        /// To whom, in which life.
+        /// The recipient.
         to: Peer,
-        /// What.
+        /// The message.
         message: Message,
     },
-    /// Send this; it may be lost.
+    /// Send this message about forwarded requests; it may be lost.
     Forward {
-        /// To whom, in which life.
+        /// The recipient.
         to: Peer,
-        /// What.
+        /// The message.
         message: Forward,
     },
-    /// Send this; it may be lost.
+    /// Send this bequest; it may be lost.
     Bequest {
-        /// To whom, in which life.
+        /// The recipient.
         to: Peer,
-        /// What.
+        /// The bequest.
         bequest: Bequest,
     },
     /// Answer a client.
     Answer {
-        /// Which request.
+        /// The request.
         request: RequestId,
-        /// What to say.
+        /// The answer.
         answer: Answer,
     },
     /// Answer an operator.
     OperationDone {
-        /// Which request.
+        /// The request.
         operation: OperationId,
-        /// What became of it.
+        /// The outcome.
         outcome: OperationOutcome,
     },
-    /// This node's role, term or leader is now another.
+    /// This node's role, term or leader has changed.
     RoleChanged {
-        /// What it is now.
+        /// The role now.
         role: Role,
-        /// In which term.
+        /// The term now.
         term: Term,
-        /// Who leads, where that is known.
+        /// The leader, if it is known.
         leader: Option<NodeId>,
     },
-    /// These are now the members: keep a link to each of the others.
+    /// The members have changed to these: keep a link to each of the others.
     MembershipChanged(Arc<Membership>),
-    /// A membership without this node has been committed. Where the node joined after that, which its store
-    /// knows, this is a removal that an earlier join was followed by, and says nothing about it.
+    /// A membership without this node has been committed. If the node joined after that (its store knows
+    /// when), the removal is an older one, followed by the join, and does not concern it.
     Removed {
-        /// Where in the log that is, at the latest.
+        /// The log index of that membership, or a later one.
         at: LogIndex,
     },
-    /// A membership without this other node has been committed: refuse it from now on.
+    /// A membership without this other node has been committed: refuse the node from now on.
     PeerRemoved(Peer),
-    /// A message was dropped because no sound peer sends it. For the log.
+    /// A message was dropped because no correct peer sends it. For the log.
     Dropped {
-        /// Who sent it.
+        /// The sender.
         from: Peer,
-        /// What is wrong with it.
+        /// What is wrong with the message.
         reason: DropReason,
     },
 }
@@ -148,122 +149,123 @@ pub enum Output {
 /// The answer to a client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Answer {
-    /// The IDs from `first` on, as many as were asked for.
+    /// The IDs from `first` on, exactly as many as requested.
     Ids {
-        /// The first of them.
+        /// The first ID.
         first: u64,
         /// How many.
         count: NonZeroU64,
     },
     /// This node does not lead.
     NotLeader {
-        /// Who does, where that is known.
+        /// The leader, if it is known.
         leader: Option<NodeId>,
     },
-    /// No answer could be had in time.
+    /// There was no answer in time.
     TimedOut,
-    /// Too many requests wait already.
+    /// Too many requests are waiting already.
     Overloaded,
-    /// There are not as many IDs left below 2^64-1.
+    /// There are not enough IDs left below 2^64-1.
     Exhausted,
 }
 
 /// Names one message that asks a leader for IDs. A node begins at a random number when it starts, so an
-/// answer to what it asked in a former life is never taken for one to what it asks now.
+/// answer to a message sent before a restart is never taken for an answer to a later one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Ticket(pub u64);
 
-/// What nodes say to each other about requests that a node which does not lead has taken. It may be lost; a
-/// range that is lost is a gap.
+/// What nodes send to each other about requests that arrived at a node which does not lead. A message may be
+/// lost; a range that is lost is a gap.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Forward {
-    /// To the leader: consecutive IDs for all the requests that wait here.
+    /// To the leader: asks for consecutive IDs for all the requests that wait here.
     TakeIds {
         /// Names it in the answer.
         ticket: Ticket,
         /// How many.
         count: NonZeroU64,
     },
-    /// The answer to that.
+    /// The answer to `TakeIds`.
     Taken {
-        /// The one that was asked with.
+        /// The ticket of the question.
         ticket: Ticket,
-        /// What became of it.
+        /// The outcome.
         outcome: ForwardOutcome,
     },
 }
 
 /// IDs that a leader leaves to the node that it tells to take over, and will not hand out itself. They belong
-/// to that node where it leads the very next term with a log that ends where its leader's did: then nobody
-/// has led, or reserved anything, in between. Otherwise they are a gap.
+/// to that node if it leads the very next term with a log that ends where the old leader's log ended: then no
+/// other node has led or reserved anything in between. Otherwise they are a gap.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bequest {
-    /// The term in which the leader leads.
+    /// The term of the leader that leaves them.
     pub term: Term,
-    /// The last entry in its log.
+    /// The last entry in that leader's log.
     pub last_log_index: LogIndex,
-    /// The first of the IDs.
+    /// The first ID.
     pub first: u64,
     /// How many.
     pub count: NonZeroU64,
 }
 
-/// What became of forwarded requests.
+/// The outcome of forwarded requests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ForwardOutcome {
-    /// The IDs from `first` on, as many as were asked for.
+    /// The IDs from `first` on, exactly as many as requested.
     Ids {
-        /// The first of them.
+        /// The first ID.
         first: u64,
     },
-    /// Nothing was taken: the node that was asked does not lead. Ask the one that does.
+    /// Nothing was taken: the node that was asked does not lead. Ask the leader.
     NotLeader,
-    /// Nothing was taken: no answer could be had in time.
+    /// Nothing was taken: there was no answer in time.
     TimedOut,
-    /// Nothing was taken: too many requests wait there already.
+    /// Nothing was taken: too many requests are waiting there already.
     Overloaded,
-    /// Nothing was taken: there are not as many IDs left below 2^64-1.
+    /// Nothing was taken: there are not enough IDs left below 2^64-1.
     Exhausted,
 }
 
-/// What became of an operator's request.
+/// The outcome of an operator's request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OperationOutcome {
-    /// It is done. A membership change is committed at this index; where it was in force already, this is an
-    /// index at which it was. A transfer has taken place.
+    /// It is done. A membership change is committed at this index, or, if it was in force already, at this
+    /// index or before. A transfer has taken place.
     Done {
-        /// See above.
+        /// The index, as described above.
         index: LogIndex,
     },
     /// Not done, because this node does not lead: ask the leader.
     NotLeader {
-        /// Who leads, where that is known.
+        /// The leader, if it is known.
         leader: Option<NodeId>,
     },
-    /// Not done: this node was to be removed while it led, so it hands over first. Ask the next leader.
+    /// Not done: the request was to remove this node while it led, so it hands over first. Ask the next
+    /// leader.
     HandingOver,
-    /// Not done now, for a reason that passes: another change is under way. Ask again.
+    /// Not done now, for a temporary reason such as another change under way. Ask again.
     Busy,
-    /// Not done, for a reason that does not pass.
+    /// Not done, for a reason that will not go away by itself.
     Refused(ChangeRefused),
-    /// Not done: the cluster has as many members as it can have.
+    /// Not done: the cluster has the maximum number of members.
     TooManyMembers,
-    /// Nobody could take over within an election timeout.
+    /// No node took over within an election timeout.
     TransferFailed,
-    /// Nobody was asked to take over: this node is the only voter.
+    /// No node was asked to take over: this node is the only voter.
     NoOtherVoter,
-    /// Leadership ended before it was committed: it may yet be, or never. Ask again.
+    /// Leadership ended before the change was committed: it may still be committed, or never. Ask again.
     Unknown,
 }
 
-/// What a node knows of itself and its cluster.
+/// What a node knows about itself and its cluster.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NodeStatus {
     /// Its role.
     pub role: Role,
     /// Its current term.
     pub term: Term,
-    /// Who leads, where that is known.
+    /// The leader, if it is known.
     pub leader: Option<NodeId>,
     /// The highest index known to be committed.
     pub commit_index: LogIndex,
@@ -271,16 +273,17 @@ pub struct NodeStatus {
     pub applied_index: LogIndex,
     /// The index of the last entry in its log.
     pub last_log_index: LogIndex,
-    /// The smallest integer that no window has reserved, as far as the log was applied.
+    /// The smallest integer that no window has reserved, according to the applied log.
     pub next_unreserved: u64,
-    /// The same at the end of this node's log, which may hold entries that are committed although the node
-    /// does not know it yet: after a restart it knows that of none, before it hears a leader.
+    /// The same according to this node's whole log. The log may contain entries that are committed although
+    /// the node does not know it yet: after a restart it does not know this of any entry until it hears from
+    /// a leader.
     pub next_unreserved_in_log: u64,
-    /// What the leader still has to hand out; `None` where this node does not lead.
+    /// What the leader can still hand out; `None` if this node does not lead.
     pub window: Option<WindowStatus>,
-    /// Whether this node leads and may answer without a round of its own.
+    /// Whether this node leads and may answer without a round of heartbeats.
     pub holds_lease: bool,
-    /// Whether a write failed, so that this node takes no part until restarted.
+    /// Whether a write failed, so that this node takes no part until it is restarted.
     pub write_failed: bool,
     /// The members, by ascending id.
     pub members: Vec<MemberStatus>,
@@ -298,7 +301,7 @@ pub struct WindowStatus {
 /// A member, as this node sees it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MemberStatus {
-    /// Who it is.
+    /// Its id and incarnation.
     pub peer: Peer,
     /// Whether it votes.
     pub suffrage: Suffrage,
@@ -306,6 +309,6 @@ pub struct MemberStatus {
     pub peer_address: String,
     /// `host:port` for clients.
     pub client_address: String,
-    /// Up to where its log is known to agree; only the leader knows.
+    /// Up to where its log is known to agree with the leader's; only the leader knows.
     pub match_index: Option<LogIndex>,
 }

@@ -1,10 +1,11 @@
-//! What a node has as long as it leads, in one term: the window that it reserved, and what confirms that it
-//! still leads. All of it is thrown away with the leadership.
+//! What a node has while it leads, in one term: the window that it reserved, and what confirms that it still
+//! leads. All of it is discarded when leadership ends.
 //!
-//! An ID may be handed out when two things hold. It is in the window, so no other leader will ever hand it
-//! out. And leadership was confirmed after the request arrived, so no newer leader had handed out a larger
-//! one before. Either of two things confirms it: a read barrier begun after the request arrived (which a
-//! lease lets pass at once), or the commit of an entry proposed after it arrived.
+//! An ID may be handed out when two conditions hold. It is in the window, so no other leader will ever hand
+//! it out. And leadership was confirmed after the request arrived, so no newer leader had handed out a larger
+//! ID before it arrived. Either of two events confirms it: a read barrier that began after the request
+//! arrived passes (a lease lets it pass at once), or an entry proposed after the request arrived is
+//! committed.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
@@ -15,21 +16,21 @@ use super::counter::{Counter, Range, Reserve};
 use super::io::{Bequest, WindowStatus};
 use super::requests::{Arrival, Requests};
 
-/// The smallest window that a leader reserves, where it may: small enough that the gap which it leaves does
-/// not matter, large enough that an idle service has it at hand.
+/// The smallest window that a leader reserves, unless its maximum is lower: small enough that the gap it may
+/// leave does not matter, large enough that an idle service always has IDs at hand.
 const WINDOW_MIN: u64 = 1_000;
 
-/// How often the size of the window is fitted to demand: it is to last for about that long.
+/// How often the size of the window is adjusted to demand: a window should last for about this long.
 const DEMAND_PERIOD_US: u64 = 1_000_000;
 
-/// How many rounds of barriers may be under way at once. Two let a request that has just missed a round begin
-/// the next one at once; more would serve fewer requests each.
+/// How many rounds of barriers may be under way at once. With two, a request that has just missed a round
+/// begins the next one at once; with more, each round would serve fewer requests.
 const ROUNDS_IN_FLIGHT_MAX: usize = 2;
 
-/// While a reservation is under way, the next one begins so much later at the earliest, in microseconds. On a
-/// quick network and a quick disk, where one takes less, all that arrive meanwhile share the next: a sync
-/// costs the processor as much as several requests. On a slow one it delays nobody by much, and many are
-/// under way.
+/// While a reservation is under way, the next one begins at the earliest this much later, in microseconds. On
+/// a fast network and a fast disk, where a reservation takes less than this, all requests that arrive
+/// meanwhile share the next one: a sync costs the processor as much as several requests. On slow ones it
+/// delays no request by much, and many reservations are under way at once.
 const RESERVATION_INTERVAL_US: u64 = 1_000;
 
 #[derive(Clone, Debug)]
@@ -37,13 +38,13 @@ pub(crate) struct Leadership {
     term: Term,
     /// The IDs that this leader may hand out.
     window: Range,
-    /// Proposed and not yet applied, oldest first.
+    /// Reservations proposed and not yet applied, oldest first.
     reserving: VecDeque<Reserving>,
-    /// Begun and not yet passed, oldest first: each confirms the arrivals up to the one it names.
+    /// Rounds begun and not yet passed, oldest first: each confirms the requests up to the one it names.
     rounds: VecDeque<(BarrierId, Arrival)>,
     /// Leadership is confirmed for every request up to this one.
     confirmed: Arrival,
-    /// What was left last, and to whom.
+    /// The last bequest, and its heir.
     bequest: Option<(Peer, Bequest)>,
     demand: Demand,
 }
@@ -60,7 +61,7 @@ struct Reserving {
 /// How large the window should be.
 #[derive(Clone, Copy, Debug)]
 struct Demand {
-    /// The bound that the operator has set; 0 turns reservation ahead off.
+    /// The maximum set by the operator; 0 turns off reserving ahead.
     window_max: u64,
     target: u64,
     taken: u64,
@@ -68,7 +69,7 @@ struct Demand {
 }
 
 impl Leadership {
-    /// With what it was left, or nothing.
+    /// A new leadership, with the window that it inherited, which may be empty.
     pub(crate) fn new(term: Term, window_max: u64, window: Range, now: Micros) -> Leadership {
         Leadership {
             term,
@@ -89,12 +90,12 @@ impl Leadership {
         WindowStatus { next_id: self.window.first, left: self.window.len() }
     }
 
-    /// Whether a request of this place in the order may be answered with IDs, if the window has them.
+    /// Whether the request at this place in the order may be answered with IDs, if the window has enough.
     pub(crate) fn is_confirmed(&self, arrival: Arrival) -> bool {
         arrival <= self.confirmed
     }
 
-    /// Takes `count` IDs from the window; `None` where it is too short.
+    /// Takes `count` IDs from the window; `None` if it has fewer.
     pub(crate) fn take(&mut self, count: NonZeroU64) -> Option<u64> {
         let first = self.window.first;
         if self.window.len() < count.get() {
@@ -105,9 +106,9 @@ impl Leadership {
         Some(first)
     }
 
-    /// Leaves the upper half of the window to whoever is about to take over with a log that ends there; the
-    /// same to the same once more. Nothing while anything is being reserved: how far the window reaches is
-    /// not settled then.
+    /// Leaves the upper half of the window to a node that is about to take over with a log that ends at
+    /// `last_log_index`. Repeating the call with the same arguments repeats the bequest. Nothing is left
+    /// while a reservation is under way, because the end of the window is not settled then.
     pub(crate) fn bequeath(&mut self, to: Peer, last_log_index: LogIndex) -> Option<Bequest> {
         let again = self.bequest.filter(|(heir, left)| *heir == to && left.last_log_index == last_log_index);
         if let Some((_, bequest)) = again {
@@ -120,7 +121,7 @@ impl Leadership {
         Some(bequest)
     }
 
-    /// What has to be reserved now, for those who wait and for those who will come.
+    /// What to reserve now, for waiting requests and for those to come.
     pub(crate) fn next_reservation(
         &mut self,
         now: Micros,
@@ -137,7 +138,7 @@ impl Leadership {
             self.demand.ran_dry();
         }
         let target = self.demand.target;
-        // The next window is asked for when half of the last is gone, so that it is there in time.
+        // The next window is requested when half of the target is used up, so that it is there in time.
         if at_hand >= wanted.saturating_add(target.div_ceil(2)) {
             return None;
         }
@@ -146,14 +147,14 @@ impl Leadership {
         NonZeroU64::new(missing.min(available)).map(|count| Reserve { count })
     }
 
-    /// When the next reservation is to begin; `None` where those who wait need none, or nothing keeps it from
-    /// beginning at once.
+    /// When the next reservation should begin; `None` if the waiting requests need none, or if nothing delays
+    /// it.
     pub(crate) fn deadline(&self, requests: &Requests) -> Option<Micros> {
         let Reserving { since, .. } = self.reserving.back()?;
         (requests.wanted() > self.at_hand()).then(|| since.plus(RESERVATION_INTERVAL_US))
     }
 
-    /// A reservation is being proposed, and will be appended.
+    /// A reservation is being proposed and will be appended.
     pub(crate) fn on_proposed(&mut self, now: Micros, Reserve { count }: Reserve, latest: Arrival) {
         self.reserving.push_back(Reserving { count: count.get(), since: now, latest });
     }
@@ -168,14 +169,15 @@ impl Leadership {
         if self.window.len() > 0 && range.first == end {
             self.window.end = range.end;
         } else {
-            // What lies between was left to another; the rest of the window is not worth two.
+            // What lies between was left to another node; two windows are not worth keeping for the rest of
+            // the old one.
             self.window = range;
         }
         self.confirmed = self.confirmed.max(latest);
     }
 
-    /// How many requests a round would confirm that begins now; `None` where none should: for every request,
-    /// something is under way that will confirm it, or enough is under way.
+    /// How many requests a round beginning now would confirm; `None` if none should begin, because every
+    /// request is covered by something under way or enough rounds are under way.
     pub(crate) fn next_round(&self, requests: &Requests) -> Option<u64> {
         let round = self.rounds.back().map_or(self.confirmed, |(_, latest)| *latest);
         let covered = if self.demand.window_max == 0 {
@@ -186,7 +188,7 @@ impl Leadership {
         };
         let is_reserving = !self.reserving.is_empty();
         if self.demand.window_max == 0 && is_reserving && requests.wanted() > self.at_hand() {
-            // They wait for a reservation of their own, which will confirm them.
+            // These requests wait for a reservation of their own, which will confirm them.
             return None;
         }
         let uncovered = requests.waiting_after(covered);
@@ -198,7 +200,7 @@ impl Leadership {
         self.reserving.iter().map(|r| r.count).sum()
     }
 
-    /// How many IDs there are to hand out, now or soon.
+    /// How many IDs can be handed out, now or soon.
     fn at_hand(&self) -> u64 {
         self.window.len().saturating_add(self.under_way())
     }
@@ -207,7 +209,7 @@ impl Leadership {
         self.rounds.push_back((barrier, latest));
     }
 
-    /// A barrier has passed, and with it all before it.
+    /// A barrier has passed, and so have all before it.
     pub(crate) fn on_round_passed(&mut self, barrier: BarrierId) {
         while self.rounds.front().is_some_and(|(begun, _)| *begun <= barrier) {
             if let Some((_, latest)) = self.rounds.pop_front() {
@@ -218,8 +220,7 @@ impl Leadership {
 }
 
 impl Demand {
-    /// Fits the target to what was taken in the last period: at once where it grew, by halves where it
-    /// shrank.
+    /// Adjusts the target to what was taken in the last period: at once if demand grew, halfway if it shrank.
     fn follow(&mut self, now: Micros) {
         if now.since(self.period_began) < DEMAND_PERIOD_US {
             return;
@@ -230,7 +231,8 @@ impl Demand {
         self.period_began = now;
     }
 
-    /// Requests wait for a reservation: the window is too small for what comes in the time that one takes.
+    /// Requests have to wait for a reservation: the window is too small for the demand during one
+    /// reservation.
     fn ran_dry(&mut self) {
         self.set_target(self.target.saturating_mul(2));
     }
@@ -265,7 +267,7 @@ mod tests {
         Counter::starting_at(count(1))
     }
 
-    /// One that has this many IDs to hand out and nothing under way.
+    /// A leadership with this many IDs to hand out and nothing under way.
     fn leadership(left: u64) -> Leadership {
         let mut leadership = Leadership::new(Term(2), WINDOW_MAX, Range::default(), Micros(0));
         leadership.on_proposed(Micros(0), Reserve { count: count(left) }, Arrival::default());
@@ -273,7 +275,7 @@ mod tests {
         leadership
     }
 
-    /// When those that were proposed at the beginning hold up no other.
+    /// A time at which the reservation proposed at the beginning no longer delays the next.
     const LATER: Micros = Micros(RESERVATION_INTERVAL_US);
 
     fn reservation(leadership: &mut Leadership, wanted: &[u64]) -> Option<u64> {
@@ -315,8 +317,8 @@ mod tests {
         assert_eq!(reservation(&mut leadership, &[]), None);
     }
 
-    /// Those who come while one is under way share the next: it begins when that one has ended, or has been
-    /// under way for long enough.
+    /// Requests that arrive while a reservation is under way share the next one, which begins when that one
+    /// has ended or has been under way for long enough.
     #[test]
     fn a_reservation_that_is_under_way_holds_up_the_next_one_until_it_ends_and_not_for_long() {
         let mut leadership = Leadership::new(Term(2), 0, Range::default(), Micros(0));
@@ -431,7 +433,7 @@ mod tests {
             assert_eq!(leadership.bequeath(heir(2), last_log_index), Some(left));
             assert_eq!(leadership.status(), WindowStatus { next_id: 1, left: 5 });
         }
-        // To another, or with a longer log, of what is still there.
+        // To another heir, or with a longer log, half of what remains is left.
         let more = Bequest { first: 4, count: count(2), ..left };
         assert_eq!(leadership.bequeath(heir(3), last_log_index), Some(more));
         let last_log_index = LogIndex(6);
@@ -450,7 +452,7 @@ mod tests {
         assert_eq!(leadership.status().left, 10);
     }
 
-    /// What lies between was left to another.
+    /// What lies between was left to another node.
     #[test]
     fn a_window_that_does_not_follow_on_the_last_one_takes_its_place() {
         let mut leadership = leadership(10);
@@ -460,7 +462,7 @@ mod tests {
         assert_eq!(leadership.status(), WindowStatus { next_id: 11, left: 4 });
     }
 
-    /// Where every batch is committed before it is answered, the commit confirms it.
+    /// If every batch is committed before it is answered, the commit confirms it.
     #[test]
     fn without_a_window_a_reservation_under_way_makes_a_round_needless() {
         for (window_max, round) in [(0, None), (1, Some(1))] {
@@ -471,7 +473,7 @@ mod tests {
         }
     }
 
-    /// The next reservation confirms those who need one. Those whose IDs are at hand need a round.
+    /// The next reservation confirms the requests that need one. Requests whose IDs are at hand need a round.
     #[test]
     fn without_a_window_those_who_will_be_reserved_for_need_no_round_and_others_do() {
         let mut leadership = Leadership::new(Term(2), 0, Range::default(), Micros(0));

@@ -1,11 +1,11 @@
-//! Floor 2: Raft and the counter, put together.
+//! Floor 2: Raft and the counter, combined.
 //!
-//! Pure: requests and messages in; answers, messages and writes out. It has no clock, no sockets, no threads
-//! and no randomness but raft-core's seed, and must never know how requests or messages travel.
+//! Pure: requests and messages in; answers, messages and writes out. It has no clock, no sockets, no threads,
+//! and no randomness but raft-core's seed. It must never know how requests or messages travel.
 //!
-//! Per turn, a driver gives any number of inputs with [`Node::step`], then [`Input::Wake`] once, then takes
-//! outputs with [`Node::poll_output`] until there are none, and sleeps until [`Node::deadline`] at the
-//! latest.
+//! In each turn, a driver gives any number of inputs with [`Node::step`], then one [`Input::Wake`], then
+//! takes outputs with [`Node::poll_output`] until there are none, and sleeps no longer than until
+//! [`Node::deadline`].
 
 mod counter;
 mod counts;
@@ -44,47 +44,47 @@ pub use counts::NodeCounts;
 pub use io::*;
 pub use thrift::{THRIFT_REQUESTS_MIN, THRIFT_ROUNDS};
 
-/// After how many applied entries the log is replaced by a snapshot. The snapshot is some hundred bytes; the
-/// entries until then take some 300 KiB of memory and of the store.
+/// After how many applied entries a snapshot replaces the log. The snapshot takes some hundred bytes; the
+/// entries up to then take some 300 KiB in memory and in the store.
 pub const COMPACTION_INTERVAL: u64 = 4_096;
 
 /// How a node behaves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NodeConfig {
-    /// Raft's part.
+    /// Raft's configuration.
     pub raft: raft_core::Config,
-    /// How many IDs may be reserved and not handed out, beyond what waiting requests want; 0 commits every
-    /// batch of requests before it is answered.
+    /// How many IDs may be reserved ahead, beyond what waiting requests want; with 0, every batch of requests
+    /// is committed before it is answered.
     pub window: u64,
     /// How long a request may wait for its answer, in microseconds.
     pub request_timeout_us: u64,
-    /// Whether this node asks the leader on its clients' behalf, instead of sending them there.
+    /// Whether this node asks the leader on its clients' behalf instead of redirecting them.
     pub forward: bool,
 }
 
-/// One node: what it knows, and what waits.
+/// One node: its state, and the requests that wait.
 #[derive(Clone, Debug)]
 pub struct Node {
     config: NodeConfig,
     now: Micros,
     raft: Raft,
     counter: Counter,
-    /// Who leads, as far as Raft has told.
+    /// The leader, as last reported by Raft.
     leader: Option<NodeId>,
-    /// Who led last, however long ago, and in which term.
+    /// The last known leader, however long ago, and its term.
     last_leader: Option<(Term, NodeId)>,
-    /// There as long as this node leads.
+    /// Present while this node leads.
     leadership: Option<Leadership>,
     requests: Requests,
-    /// Until when requests that wait while no leader is known go on waiting for its name.
+    /// Until when requests wait for the next leader to become known, if none is.
     orphans_deadline: Micros,
     forwarding: Forwarding,
     operations: PendingOperations,
     last_proposal: ProposalId,
     last_barrier: BarrierId,
-    /// The members after the last entry that was applied.
+    /// The membership as of the last applied entry.
     applied_membership: Arc<Membership>,
-    /// What the last leader that left anything left to this node.
+    /// The last bequest that a leader left to this node.
     bequest: Option<Bequest>,
     counts: NodeCounts,
     thrift: ThriftPolicy,
@@ -92,21 +92,21 @@ pub struct Node {
     outputs: VecDeque<Output>,
 }
 
-/// The state of a cluster that has handed out nothing; the first ID will be `first_id`.
+/// The state of a cluster that has not handed out any IDs; the first will be `first_id`.
 #[must_use]
 pub fn initial_state(first_id: NonZeroU64) -> Arc<[u8]> {
     Counter::starting_at(first_id).encode()
 }
 
 impl Node {
-    /// A node that goes on from what its store held.
+    /// A node that continues from the contents of its store.
     ///
     /// # Errors
-    /// [`DecodeError`] where the state or a command in it is none of ours.
+    /// [`DecodeError`] if the state or a command is not one of ours.
     pub fn new(config: NodeConfig, now: Micros, recovered: Recovered) -> Result<Node, DecodeError> {
         let counter = match &recovered.snapshot {
             Some(snapshot) => Counter::decode(&snapshot.state)?,
-            // Nothing is applied before a leader's snapshot has come, which replaces this.
+            // Nothing is applied before a leader's snapshot arrives, which replaces this state.
             None => Counter::starting_at(NonZeroU64::MIN),
         };
         recovered.entries.iter().try_for_each(check_entry)?;
@@ -135,21 +135,21 @@ impl Node {
         })
     }
 
-    /// The same node, which replaces its log by a snapshot after this many applied entries instead of
+    /// Makes the node replace its log by a snapshot after this many applied entries instead of
     /// [`COMPACTION_INTERVAL`].
     #[must_use]
     pub fn compacting_every(self, entries: NonZeroU64) -> Node {
         Node { compaction_interval: entries.get(), ..self }
     }
 
-    /// The same node, whose rounds are thrifty from this many requests in [`THRIFT_ROUNDS`] rounds on,
-    /// instead of [`THRIFT_REQUESTS_MIN`].
+    /// Makes rounds thrifty from this many requests in [`THRIFT_ROUNDS`] rounds on, instead of
+    /// [`THRIFT_REQUESTS_MIN`].
     #[must_use]
     pub fn thrifty_from(self, requests: u64) -> Node {
         Node { thrift: ThriftPolicy::new(requests), ..self }
     }
 
-    /// Takes in what happened.
+    /// Takes in an input.
     pub fn step(&mut self, now: Micros, input: Input) {
         self.now = self.now.max(now);
         match input {
@@ -166,7 +166,7 @@ impl Node {
         }
     }
 
-    /// The next thing to do outside; `None` when all is done.
+    /// The next output; `None` if there are no more.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
@@ -176,7 +176,7 @@ impl Node {
     pub fn deadline(&self) -> Option<Micros> {
         let oldest = self.requests.front().map(|(_, waiting)| {
             if let Some(leadership) = &self.leadership {
-                // One that has passed waits for something else.
+                // A reservation that is overdue waits for something else.
                 let reservation = leadership.deadline(&self.requests).filter(|at| *at > self.now);
                 reservation.map_or(waiting.deadline, |at| waiting.deadline.min(at))
             } else if self.forwards_to().is_some() {
@@ -191,14 +191,14 @@ impl Node {
         }
     }
 
-    /// Whether one more request may wait. Where there is no room, [`Input::TakeIds`] is refused at once,
-    /// ahead of older requests that still wait.
+    /// Whether one more request may wait. If there is no room, [`Input::TakeIds`] is refused at once, ahead
+    /// of older requests that still wait.
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.requests.has_room()
     }
 
-    /// What this node knows of itself and its cluster.
+    /// What this node knows about itself and its cluster.
     #[must_use]
     pub fn status(&self) -> NodeStatus {
         let members = self.raft.membership().members.iter().map(|(id, member)| MemberStatus {
@@ -224,13 +224,13 @@ impl Node {
         }
     }
 
-    /// What it has done so far.
+    /// What this node has done so far.
     #[must_use]
     pub fn counts(&self) -> &NodeCounts {
         &self.counts
     }
 
-    /// The Raft state machine, to look at.
+    /// The Raft state machine, for inspection.
     #[must_use]
     pub fn raft(&self) -> &Raft {
         &self.raft
@@ -248,14 +248,14 @@ impl Node {
         self.raft.commit_index()
     }
 
-    /// Whether `peer`, which knows the log up to `its_commit_index`, is certainly no member any more: a
-    /// committed membership at least as new as all that it knows is without it.
+    /// Whether `peer`, which knows the log up to `its_commit_index`, is certainly no longer a member: a
+    /// committed membership at least as new as everything it knows does not contain it.
     #[must_use]
     pub fn knows_removed(&self, peer: Peer, its_commit_index: LogIndex) -> bool {
         self.raft.commit_index() >= its_commit_index && !self.raft.committed_membership().contains(peer)
     }
 
-    /// Rounds and reservations begin here, once a turn, so that one serves all that came in the turn.
+    /// Rounds and reservations begin here, once per turn, so that one serves all requests of the turn.
     fn on_wake(&mut self) {
         self.step_raft(raft_core::Input::Wake);
         self.reserve();
@@ -264,7 +264,7 @@ impl Node {
         self.forward();
     }
 
-    /// Commands and states are looked at before the core sees them: what it has committed must be applicable.
+    /// Commands and states are checked before the core sees them: what the core commits must be applicable.
     fn on_message(&mut self, from: Peer, message: Message) {
         let flaw = match &message {
             Message::AppendEntries(m) => {
@@ -289,7 +289,7 @@ impl Node {
         }
     }
 
-    /// Whatever happens in Raft may be what a request waits for.
+    /// Any change in Raft may be what a request waits for.
     fn step_raft(&mut self, input: raft_core::Input) {
         self.raft.step(self.now, input);
         self.drain_raft();
@@ -304,7 +304,8 @@ impl Node {
     }
 
     fn compact_where_due(&mut self) {
-        // A snapshot that is not durable here yet is in the log already, and ahead of what is applied.
+        // A received snapshot that is not durable here yet is already in the log, ahead of what has been
+        // applied.
         if self.raft.last_applied().0.saturating_sub(self.base_index().0) >= self.compaction_interval {
             let (through, state) = (self.raft.last_applied(), self.counter.encode());
             self.raft.step(self.now, raft_core::Input::Compact { through, state });
@@ -331,7 +332,7 @@ impl Node {
         }
     }
 
-    /// What is left to whoever is told to take over has to be there before it does.
+    /// A bequest must arrive before its heir takes over, so it is sent first.
     fn on_send(&mut self, to: Peer, message: Message) {
         if let Message::TimeoutNow(_) = message {
             self.bequeath(to);
@@ -353,8 +354,8 @@ impl Node {
                 let reserve =
                     Reserve::decode(command).expect("commands are checked before they enter the log");
                 let range = self.counter.apply(reserve);
-                // To everybody but the leader that proposed it, in the term in which it did, it is passed
-                // over.
+                // Only the leader that proposed it may hand out the range, and only in the term of the
+                // proposal. For any other node the range is skipped.
                 if let Some(leadership) = self.leadership.as_mut().filter(|l| l.term() == entry.term) {
                     leadership.on_reserved(range);
                 }
@@ -407,7 +408,7 @@ impl Node {
         }
     }
 
-    /// The state if all of the log were applied.
+    /// The state that would result if the whole log were applied.
     fn counter_at_the_end(&self) -> Counter {
         let restored = self.raft.snapshot().filter(|s| s.last_included_index > self.raft.last_applied());
         let (base, counter) = match restored {
@@ -433,7 +434,7 @@ impl Node {
 /// The smallest integer that no entry of a log reserves, committed or not.
 ///
 /// # Errors
-/// [`DecodeError`] if the state or a command in it is none of ours.
+/// [`DecodeError`] if the state or a command is not one of ours.
 pub fn next_unreserved(recovered: &Recovered) -> Result<u64, DecodeError> {
     let counter = match &recovered.snapshot {
         Some(snapshot) => Counter::decode(&snapshot.state)?,
@@ -454,7 +455,7 @@ fn apply_all<'a>(
     Ok(counter)
 }
 
-/// Whether an entry's command is one of ours.
+/// Checks that an entry's command is one of ours.
 fn check_entry(entry: &Entry) -> Result<(), DecodeError> {
     match &entry.payload {
         Payload::Command(command) => Reserve::decode(command).map(|_| ()),

@@ -14,7 +14,7 @@ impl Node {
         if self.operations.is_full() {
             self.operation_done(operation, OperationOutcome::Busy);
         } else if self.removes_this_node(&change) && self.leadership.is_some() && self.others_vote() {
-            // Whoever leads next removes this node without a moment in which nobody leads.
+            // The next leader removes this node, so at no moment is there no leader.
             self.operation_done(operation, OperationOutcome::HandingOver);
             self.step_raft(raft_core::Input::TransferLeadership { to: None });
         } else if self.leadership.is_some() && self.adds_one_too_many(&change) {
@@ -54,8 +54,8 @@ impl Node {
     }
 
     pub(super) fn on_proposal_done(&mut self, proposal: ProposalId, outcome: ProposalOutcome) {
-        // A reservation counts when it is applied. None is proposed where it would be refused, and a leader
-        // whose reservation is unknown is none any more.
+        // Reservations need no handling here. They take effect when they are applied; none is proposed when
+        // it would be refused; and a leader whose reservation has an unknown outcome no longer leads.
         let Some(operation) = self.operations.end_change(proposal) else { return };
         let outcome = match outcome {
             ProposalOutcome::Committed(index) => OperationOutcome::Done { index },
@@ -79,7 +79,7 @@ impl Node {
         self.operation_done(operation, outcome);
     }
 
-    /// Begins a barrier for what this leader would say from memory.
+    /// Begins a barrier that confirms the answers this leader gives from memory.
     pub(super) fn confirm_answers(&mut self) {
         if self.operations.needs_barrier() {
             self.last_barrier = self.last_barrier.next();
@@ -90,7 +90,7 @@ impl Node {
         }
     }
 
-    /// A barrier has passed: what it confirms is said.
+    /// A barrier has passed: sends the answers that it confirms.
     pub(super) fn say_confirmed(&mut self, barrier: BarrierId) {
         self.outputs.extend(self.operations.confirm_answers(barrier).map(done));
     }
@@ -100,7 +100,7 @@ impl Node {
         self.outputs.extend(self.operations.fail_transfers().map(done));
     }
 
-    /// This node leads no more, and the current term is `term`.
+    /// This node no longer leads, and the current term is `term`.
     pub(super) fn end_operations(&mut self, term: Term) {
         let commit_index = self.raft.commit_index();
         self.outputs.extend(self.operations.disown_answers(self.leader).map(done));

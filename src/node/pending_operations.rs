@@ -1,5 +1,5 @@
-//! The operators' requests that wait: changes of membership, transfers of leadership, and answers from a
-//! leader's memory that are to be confirmed.
+//! Operators' requests that wait: changes of membership, transfers of leadership, and answers from a leader's
+//! memory that must be confirmed.
 
 use std::collections::BTreeMap;
 
@@ -7,24 +7,24 @@ use raft_core::{BarrierId, LogIndex, NodeId, ProposalId, Term};
 
 use super::io::{OperationId, OperationOutcome};
 
-/// How many may wait at once. People and scripts make them, a few a day.
+/// How many may wait at once. They come from people and scripts, a few a day.
 pub(crate) const OPERATIONS_MAX: usize = 64;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PendingOperations {
     changes: BTreeMap<ProposalId, OperationId>,
     transfers: Vec<(OperationId, Term)>,
-    /// What this leader says of its membership without having changed it.
+    /// Answers about the membership that this leader gives without having changed it.
     answers: Vec<Unconfirmed>,
 }
 
-/// An answer that holds if this node still led when the request arrived: another leader may have changed the
-/// membership meanwhile.
+/// An answer that is valid if this node still led when the request arrived: otherwise another leader may have
+/// changed the membership.
 #[derive(Clone, Copy, Debug)]
 struct Unconfirmed {
     operation: OperationId,
     outcome: OperationOutcome,
-    /// What confirms it; `None` if that has not begun.
+    /// The barrier that confirms it; `None` if it has not begun.
     barrier: Option<BarrierId>,
 }
 
@@ -41,24 +41,24 @@ impl PendingOperations {
         self.changes.remove(&proposal)
     }
 
-    /// This is the answer if this node leads.
+    /// Adds the answer that is given if this node turns out to lead.
     pub(crate) fn add_answer(&mut self, operation: OperationId, outcome: OperationOutcome) {
         self.answers.push(Unconfirmed { operation, outcome, barrier: None });
     }
 
-    /// Whether answers wait for which no barrier has begun.
+    /// Whether there are answers for which no barrier has begun.
     pub(crate) fn needs_barrier(&self) -> bool {
         self.answers.iter().any(|answer| answer.barrier.is_none())
     }
 
-    /// A barrier begins that confirms all answers that are there.
+    /// A barrier begins that confirms all present answers.
     pub(crate) fn on_barrier_begun(&mut self, barrier: BarrierId) {
         for answer in &mut self.answers {
             answer.barrier = answer.barrier.or(Some(barrier));
         }
     }
 
-    /// A barrier has passed, and with it all before it: gives what it confirms.
+    /// A barrier has passed, and so have all before it: returns the answers that they confirm.
     pub(crate) fn confirm_answers(
         &mut self,
         passed: BarrierId,
@@ -67,7 +67,7 @@ impl PendingOperations {
         self.answers.extract_if(.., confirmed).map(|answer| (answer.operation, answer.outcome))
     }
 
-    /// Leadership has ended: nothing confirms what is left.
+    /// Leadership has ended: the remaining answers can no longer be confirmed.
     pub(crate) fn disown_answers(
         &mut self,
         leader: Option<NodeId>,
@@ -75,12 +75,13 @@ impl PendingOperations {
         self.answers.drain(..).map(move |answer| (answer.operation, OperationOutcome::NotLeader { leader }))
     }
 
-    /// A transfer was begun by the leader of `term`.
+    /// The leader of `term` has begun a transfer.
     pub(crate) fn add_transfer(&mut self, operation: OperationId, term: Term) {
         self.transfers.push((operation, term));
     }
 
-    /// Leadership has ended, and the current term is `term`: a transfer has taken place if it is a later one.
+    /// Leadership has ended, and the current term is `term`: a transfer has taken place if that is a later
+    /// term.
     pub(crate) fn end_transfers(
         &mut self,
         term: Term,

@@ -1,4 +1,4 @@
-//! The requests that wait, oldest first, and how many IDs they want in all.
+//! The waiting requests, oldest first, and how many IDs they want in total.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
@@ -7,21 +7,21 @@ use raft_core::{Micros, Peer};
 
 use super::io::{RequestId, Ticket};
 
-/// How many requests may wait. A leader that answers nothing for a while holds 4 MiB of them and refuses the
+/// How many requests may wait. A leader that cannot answer for a while holds 4 MiB of them and refuses the
 /// rest.
 pub(crate) const WAITING_REQUESTS_MAX: usize = 65_536;
 const _: () = assert!(size_of::<Waiting>() * WAITING_REQUESTS_MAX <= 4 * 1024 * 1024);
 
-/// A place in the order in which requests arrived. The first request has 1.
+/// A place in the order of arrival. The first request has place 1.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub(crate) struct Arrival(u64);
 
-/// Who asked.
+/// The origin of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Asker {
     /// A client of this node.
     Client(RequestId),
-    /// Another node, for all the clients that wait there.
+    /// Another node, on behalf of all the clients that wait there.
     Node(Peer, Ticket),
 }
 
@@ -29,27 +29,27 @@ pub(crate) enum Asker {
 pub(crate) struct Waiting {
     pub(crate) asker: Asker,
     pub(crate) count: NonZeroU64,
-    /// From this moment on it must not be answered with IDs.
+    /// From this moment on, the request must not be answered with IDs.
     pub(crate) deadline: Micros,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Requests {
     queue: VecDeque<Waiting>,
-    /// The latest arrival; the queue holds the last ones up to it.
+    /// The place of the latest arrival; the queue holds the last arrivals up to it.
     latest: Arrival,
-    /// How many IDs they want in all. So wide that their sum is exact, whatever they want: who hands out a
-    /// range for all of them goes by it.
+    /// How many IDs they want in total. Wide enough for the sum to be exact, whatever they want: a range is
+    /// handed out for all of them by this number.
     wanted: u128,
 }
 
 impl Requests {
-    /// Whether one more may wait.
+    /// Whether one more request may wait.
     pub(crate) fn has_room(&self) -> bool {
         self.queue.len() < WAITING_REQUESTS_MAX
     }
 
-    /// False where the queue is full.
+    /// Returns false if the queue is full.
     pub(crate) fn push(&mut self, waiting: Waiting) -> bool {
         if !self.has_room() {
             return false;
@@ -72,8 +72,8 @@ impl Requests {
         Some(waiting)
     }
 
-    /// Takes out what those nodes asked for. Whatever waits before it counts as having arrived a place later,
-    /// so that it is confirmed later, never sooner.
+    /// Removes the requests of the matching nodes. Each request that waits before a removed one then counts
+    /// as having arrived one place later, so it may be confirmed later but never too early.
     pub(crate) fn take_asks(&mut self, is_meant: impl Fn(Peer) -> bool) -> Vec<(Peer, Ticket)> {
         let mut taken = Vec::new();
         let mut count = 0;
@@ -93,13 +93,13 @@ impl Requests {
         self.queue.is_empty()
     }
 
-    /// The latest arrival, answered or not.
+    /// The place of the latest arrival, answered or not.
     pub(crate) fn latest(&self) -> Arrival {
         self.latest
     }
 
-    /// The oldest of those that wait up to this place in the order, as many as want no more than that
-    /// together, or the very oldest alone: the place of the last of them, and how many IDs they want.
+    /// The oldest waiting requests up to this place that together want at most `count_max` IDs, or the very
+    /// oldest request alone. Returns the place of the last of them and how many IDs they want.
     pub(crate) fn oldest_wanting(&self, latest: Arrival, count_max: u64) -> Option<(Arrival, NonZeroU64)> {
         let (mut last, oldest) = self.front().filter(|(arrival, _)| *arrival <= latest)?;
         let mut count = oldest.count;
@@ -112,13 +112,13 @@ impl Requests {
         Some((last, count))
     }
 
-    /// How many of the waiting requests arrived after this place in the order.
+    /// How many of the waiting requests arrived after this place.
     pub(crate) fn waiting_after(&self, place: Arrival) -> u64 {
         let waiting = u64::try_from(self.queue.len()).expect("a length fits 64 bits");
         self.latest.0.saturating_sub(place.0).min(waiting)
     }
 
-    /// How many IDs the waiting requests want in all; 2^64-1 where that is more, and more than there are.
+    /// How many IDs the waiting requests want in total; 2^64-1 if that is more, which is more than there are.
     pub(crate) fn wanted(&self) -> u64 {
         u64::try_from(self.wanted).unwrap_or(u64::MAX)
     }

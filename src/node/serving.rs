@@ -1,6 +1,6 @@
-//! Serving requests: clients' own, and those that other nodes forward. Where leadership, the window and the
-//! queue allow an answer, this gives it; where another node leads, it sends clients there or asks on their
-//! behalf.
+//! Serving requests, both clients' own and those that other nodes forward. A request is answered as soon as
+//! leadership, the window and the queue allow it; if another node leads, clients are redirected to it, or it
+//! is asked on their behalf.
 
 use std::num::NonZeroU64;
 
@@ -16,28 +16,29 @@ impl Node {
         let asker = Asker::Client(request);
         let waits = match self.raft.leader() {
             Some(_) => self.leadership.is_some() || self.config.forward,
-            // Between two leaders the next one's name comes in a moment, and a client need not notice.
+            // Between two leaders, the next one becomes known in a moment, and clients need not notice the
+            // gap.
             None => self.now < self.orphans_deadline,
         };
         if waits || !self.requests.is_empty() {
-            // With older requests still waiting for the next leader's name, this one takes its place behind.
+            // If older requests still wait for the next leader to become known, this one queues behind them.
             self.enqueue(asker, count);
         } else {
             self.answer(asker, Answer::NotLeader { leader: self.raft.leader() });
         }
     }
 
-    /// Another node asks on its clients' behalf, or answers what this node asked.
+    /// Another node asks on behalf of its clients, or answers what this node asked.
     pub(super) fn on_forward(&mut self, from: Peer, message: Forward) {
         match message {
             Forward::TakeIds { ticket, count } if self.leadership.is_some() => {
                 self.counts.forwards_taken += 1;
-                // What it asked for before, it has given up, and asks for again with this.
+                // The node has given up what it asked for before, and asks for it again with this message.
                 self.requests.take_asks(|asker| asker == from);
                 self.enqueue(Asker::Node(from, ticket), count);
             }
             Forward::TakeIds { ticket, .. } => {
-                // Not passed on further: two nodes that take each other for the leader would never end.
+                // Not forwarded again: two nodes that take each other for the leader would never stop.
                 self.answer(Asker::Node(from, ticket), Answer::NotLeader { leader: None });
             }
             Forward::Taken { ticket, outcome } => {
@@ -48,7 +49,7 @@ impl Node {
         }
     }
 
-    /// The leader has answered for every request up to the latest of those that it was asked for. Those that
+    /// The leader has answered for every request up to the latest that its message covered. Requests that
     /// have timed out meanwhile leave a gap.
     fn on_taken(&mut self, asked: Asked, outcome: ForwardOutcome) {
         let latest = asked.latest;
@@ -64,8 +65,8 @@ impl Node {
         self.refuse_what_is_beyond();
     }
 
-    /// Refuses the oldest that want more IDs than are known to be left. Whoever waits behind one that may yet
-    /// have its IDs is answered after it.
+    /// Refuses the oldest requests that want more IDs than are known to be left. A request behind one that
+    /// may still get its IDs is answered after it.
     fn refuse_what_is_beyond(&mut self) {
         while let Some((arrival, waiting)) = self.requests.front()
             && self.forwarding.is_beyond_what_is_left(arrival, waiting.count)
@@ -83,7 +84,7 @@ impl Node {
                 self.answer_waiting(waiting, Answer::TimedOut);
                 continue;
             }
-            // The leader counted all of these together, so none of them is beyond the last integer.
+            // The leader counted all of these together, so no request extends beyond the last integer.
             let Some(end) = next.checked_add(count.get()) else {
                 self.answer_waiting(waiting, Answer::Exhausted);
                 continue;
@@ -133,13 +134,14 @@ impl Node {
             let barrier = self.last_barrier;
             leadership.on_round_begun(barrier, self.requests.latest());
             let asks = self.thrift.begin_round(covers);
-            // What an answer rests on is the window, which is this leader's: nothing of the state is read.
+            // An answer depends only on the window, which belongs to this leader, and reads nothing of the
+            // replicated state.
             let confirms = Confirmation::Leadership;
             self.step_raft(raft_core::Input::ReadBarrier { barrier, asks, confirms });
         }
     }
 
-    /// Asks the leader for what waits here.
+    /// Asks the leader for the IDs that requests wait for here.
     pub(super) fn forward(&mut self) {
         let Some(leader) = self.forwards_to() else {
             self.forwarding.stop(self.now);
@@ -152,7 +154,7 @@ impl Node {
         }
     }
 
-    /// The leader that this node asks on its clients' behalf.
+    /// The leader that this node asks on behalf of its clients.
     pub(super) fn forwards_to(&self) -> Option<Peer> {
         if !self.config.forward || self.leadership.is_some() {
             return None;
@@ -169,7 +171,7 @@ impl Node {
         }
     }
 
-    /// What there is to say to the oldest request by now.
+    /// The answer to the oldest request; `None` if it must still wait.
     fn answer_to(&mut self, arrival: Arrival, waiting: Waiting) -> Option<Answer> {
         if waiting.deadline <= self.now {
             return Some(Answer::TimedOut);
@@ -190,7 +192,8 @@ impl Node {
         Some(Answer::Ids { first, count: waiting.count })
     }
 
-    /// Sends those who waited for the next leader's name there, where this node does not ask on their behalf.
+    /// Redirects the requests that waited for the next leader to become known, unless this node forwards
+    /// them.
     pub(super) fn release_orphans(&mut self) {
         if self.config.forward {
             return;
@@ -200,21 +203,21 @@ impl Node {
         }
     }
 
-    /// This node leads no more: nodes that asked it are told so, and ask whoever leads now.
+    /// This node no longer leads: tells the nodes that asked it, so that they ask the new leader.
     pub(super) fn turn_askers_away(&mut self) {
         for (peer, ticket) in self.requests.take_asks(|_| true) {
             self.answer(Asker::Node(peer, ticket), Answer::NotLeader { leader: None });
         }
     }
 
-    /// Answers a request that has left the queue.
+    /// Answers a request that has been removed from the queue.
     fn answer_waiting(&mut self, waiting: Waiting, answer: Answer) {
         match waiting.asker {
             Asker::Client(_) => {
                 let arrived = waiting.deadline.0.saturating_sub(self.config.request_timeout_us);
                 self.counts.waits.note(self.now.0.saturating_sub(arrived));
             }
-            // Its own node measures how long its clients wait.
+            // The asking node measures how long its clients wait.
             Asker::Node(..) => {}
         }
         self.answer(waiting.asker, answer);

@@ -1,4 +1,4 @@
-//! What tests of nodes, and of what drives them, begin with.
+//! What the tests of nodes and of their drivers begin with.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use raft_core::{
 
 use super::initial_state;
 
-/// A node in its first life.
+/// A node's first incarnation.
 pub(crate) fn peer(id: u64) -> Peer {
     Peer { id: NodeId::new(id).expect("nodes are numbered from 1"), incarnation: Incarnation(u128::from(id)) }
 }
 
-/// The store of any of the voters 1 to `voters`, which have handed out nothing, at node1.test and so on.
+/// The store of any of the voters 1 to `voters`, at node1.test and so on, which have not handed out anything.
 pub(crate) fn recovered(voters: u64, first_id: u64) -> Recovered {
     let mut membership = Membership::default();
     for id in 1..=voters {

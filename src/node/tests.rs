@@ -1,5 +1,5 @@
-//! A node that is a cluster of its own, and pairs of nodes whose messages the test carries by hand. Whole
-//! clusters under faults are simulated elsewhere.
+//! A node that is a cluster by itself, and clusters whose messages the test carries by hand. Clusters under
+//! faults are simulated elsewhere.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
@@ -19,29 +19,29 @@ mod reports;
 mod succession;
 
 const SECOND: u64 = 1_000_000;
-/// How many inputs nodes may give each other before they come to rest. More means that they never do.
+/// How many inputs it may take until all nodes are at rest. More would mean that they never are.
 const INPUTS_MAX: usize = 10_000;
 
 fn count(count: u64) -> NonZeroU64 {
     NonZeroU64::new(count).unwrap()
 }
 
-/// Nodes whose disks are instant unless told otherwise, and whose messages arrive at once unless cut off.
+/// Nodes whose disks are instant unless stalled, and whose messages arrive at once unless cut off.
 struct Bench {
     now: Micros,
     nodes: Vec<Node>,
-    /// The disks of these do not finish anything.
+    /// The disks of these nodes do not finish any write.
     stalled: Vec<bool>,
-    /// These neither send nor receive.
+    /// These nodes neither send nor receive.
     cut_off: Vec<bool>,
     answers: Vec<(RequestId, Answer)>,
     operations: Vec<(OperationId, OperationOutcome)>,
     removed: Vec<usize>,
-    /// Who was told of the removal of whom.
+    /// Which node was told that which peer was removed.
     peers_removed: Vec<(usize, Peer)>,
 }
 
-/// A node with small windows, which sends clients to the leader.
+/// A node with small windows, which redirects clients to the leader.
 fn config(id: u64) -> NodeConfig {
     NodeConfig {
         raft: Config {
@@ -62,7 +62,7 @@ impl Bench {
         Bench::with(voters, window, first_id, false)
     }
 
-    /// Three nodes of which each answers.
+    /// Three nodes, each of which forwards to the leader.
     fn forwarding() -> Bench {
         Bench::with(3, 1_000_000, 1, true)
     }
@@ -91,7 +91,7 @@ impl Bench {
         self.settle();
     }
 
-    /// Carries out every output until there are none.
+    /// Carries out outputs until there are none.
     fn settle(&mut self) {
         let mut mail = VecDeque::new();
         for _ in 0..INPUTS_MAX {
@@ -138,14 +138,14 @@ impl Bench {
         }
     }
 
-    /// Where a message goes and whom it comes from, unless it is lost.
+    /// Where a message goes and where it comes from; `None` if it is lost.
     fn route(&self, at: usize, to: Peer) -> Option<(usize, Peer)> {
         let target = usize::try_from(to.id.get() - 1).unwrap();
         let from = peer(u64::try_from(at).unwrap() + 1);
         (!self.cut_off[at] && !self.cut_off[target]).then_some((target, from))
     }
 
-    /// Lets time pass. Nobody is woken before it has asked to be.
+    /// Lets time pass. No node is woken before it has asked to be.
     fn pass(&mut self, us: u64) {
         let until = self.now.plus(us);
         while self.now < until {
@@ -248,7 +248,7 @@ fn the_next_leader_hands_out_only_larger_ids() {
     assert_eq!(bench.answer(3), Some(Answer::NotLeader { leader }));
 }
 
-/// A window belongs to the office in which it was reserved, not to the node.
+/// A window belongs to the term in which it was reserved, not to the node.
 #[test]
 fn a_leader_that_is_elected_again_has_dropped_the_window_of_its_last_office() {
     let mut bench = Bench::new(3, 1_000, 1);
@@ -270,14 +270,14 @@ fn a_leader_that_is_elected_again_has_dropped_the_window_of_its_last_office() {
     assert!(given[0] < given[1] && given[1] < given[2], "{given:?}");
 }
 
-/// The entry of a reservation may outlive its leader. Then what it reserved is passed over.
+/// The entry of a reservation may outlive its leader. Then its range is skipped.
 #[test]
 fn a_window_that_is_committed_after_its_leader_is_gone_belongs_to_nobody() {
     let mut bench = Bench::new(3, 0, 1);
     let first = bench.leader();
     bench.take(first, 1, 1);
     let followers: Vec<usize> = (0..3).filter(|at| *at != first).collect();
-    // The followers have the entry, and do not say so.
+    // The followers have the entry but do not acknowledge it.
     followers.iter().for_each(|at| bench.stalled[*at] = true);
     bench.take(first, 2, 100);
     bench.cut_off[first] = true;
@@ -324,7 +324,7 @@ fn the_log_is_compacted_however_many_entries_there_are() {
     let raft = bench.nodes[leader].raft();
     let base = raft.snapshot().unwrap().last_included_index;
     assert!(raft.last_log_index().0 - base.0 <= COMPACTION_INTERVAL);
-    // And not before there are enough of them again: a snapshot is written anew, however little has changed.
+    // No sooner than after enough further entries: a snapshot is written in full, however little has changed.
     bench.take(leader, 0, 1);
     assert_eq!(bench.nodes[leader].raft().snapshot().unwrap().last_included_index, base);
 }
@@ -460,7 +460,7 @@ fn a_late_answer_to_a_ticket_that_was_given_up_hands_out_nothing() {
     assert_eq!(bench.answer(1), None);
 }
 
-/// Until it is durable, a snapshot stands in the log and is not applied: the log's base is ahead of what is.
+/// Until a snapshot is durable, it is in the log but not applied: the log's base is ahead of what is applied.
 #[test]
 fn a_snapshot_that_is_not_durable_yet_is_ahead_of_what_is_applied_and_does_no_harm() {
     let leader = recovered(1, 42);
@@ -473,7 +473,7 @@ fn a_snapshot_that_is_not_durable_yet_is_ahead_of_what_is_applied_and_does_no_ha
     assert_eq!((node.status().applied_index, node.status().next_unreserved), (LogIndex(1), 42));
 }
 
-/// Three nodes of which none leads yet, as in the moment after a leader is gone.
+/// Three nodes of which none leads yet, as in the moment after a leader has gone.
 #[test]
 fn between_two_leaders_a_request_waits_for_the_next_one_s_name_and_no_longer_than_an_election_timeout() {
     let mut bench = Bench::new(3, 1_000_000, 1);

@@ -1,38 +1,39 @@
-//! When rounds are thrifty: where so many clients ask at once that what a round costs matters more than how
-//! long it takes.
+//! When rounds are thrifty: when so many clients ask at once that the cost of a round matters more than its
+//! duration.
 //!
-//! A round that asks everybody passes with the quickest answer of all. A thrifty one asks no more voters than
-//! it needs, and leaves the others asleep: where many requests share each round, processors are what limits
-//! the cluster, and what is not asked is time for more requests. `docs/performance.rst` says what was
-//! measured.
+//! A round that asks every voter passes with the fastest answers of all. A thrifty round asks no more voters
+//! than it needs, and does not wake the others: when many requests share each round, the processors are the
+//! bottleneck of the cluster, and every voter that is not asked leaves time for more requests.
+//! `docs/performance.rst` has the measurements.
 
 use raft_core::Audience;
 
-/// Over how many rounds it is judged: to change one's mind with every round costs more than either way.
+/// The number of rounds after which the choice is made again: changing it with every round would cost more
+/// than either choice.
 pub const THRIFT_ROUNDS: u64 = 64;
 
-/// How many requests so many rounds serve together from when they are thrifty: 4.5 each.
+/// How many requests this many rounds must serve together to be thrifty: 4.5 each.
 pub const THRIFT_REQUESTS_MIN: u64 = THRIFT_ROUNDS * 9 / 2;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ThriftPolicy {
     requests_min: u64,
-    /// So many rounds since it was judged last.
+    /// How many rounds have begun since the last choice.
     rounds: u64,
-    /// What they serve together.
+    /// How many requests they serve together.
     requests: u64,
-    /// Whom rounds ask until it is judged again.
+    /// Which voters rounds ask until the next choice.
     asks: Audience,
 }
 
 impl ThriftPolicy {
-    /// Rounds are thrifty once [`THRIFT_ROUNDS`] of them have served this many requests; from the first on
-    /// where that is none.
+    /// Rounds are thrifty once [`THRIFT_ROUNDS`] of them have served this many requests. With 0, they are
+    /// thrifty from the first round on.
     pub(crate) fn new(requests_min: u64) -> ThriftPolicy {
         ThriftPolicy { requests_min, rounds: 0, requests: 0, asks: judged(requests_min, 0) }
     }
 
-    /// A round begins that serves so many requests: whom it is to ask.
+    /// A round that serves this many requests begins: returns which voters it must ask.
     pub(crate) fn begin_round(&mut self, requests: u64) -> Audience {
         self.rounds += 1;
         self.requests = self.requests.saturating_add(requests);
@@ -44,7 +45,7 @@ impl ThriftPolicy {
     }
 }
 
-/// Whom rounds ask that serve so many requests together.
+/// Which voters rounds ask that serve this many requests together.
 fn judged(requests_min: u64, requests: u64) -> Audience {
     if requests >= requests_min { Audience::QuickestMajority } else { Audience::EveryVoter }
 }
@@ -67,7 +68,7 @@ mod tests {
         }
     }
 
-    /// For whoever simulates: there are never as many clients.
+    /// For simulations, which never have that many clients.
     #[test]
     fn where_no_requests_are_many_already_every_round_is_thrifty() {
         assert_eq!(ThriftPolicy::new(0).begin_round(1), Audience::QuickestMajority);

@@ -1,6 +1,7 @@
 //! What an operator's command, or a node that wants to join, asks of a member, and what it is told.
 //!
-//! Only the values and their bytes. It must never know how a request is carried out, nor who retries it.
+//! Only the values and their bytes. This module must never know how a request is carried out, nor who retries
+//! it.
 
 use std::fmt;
 
@@ -10,17 +11,17 @@ use super::handshake::PROTOCOL_VERSION;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::identity::ClusterId;
 
-/// The longest status. 64 members with two addresses of 320 bytes each are 40 KiB; this leaves 1 KiB more for
-/// each of them and as much again for the node itself.
+/// The longest status. 64 members with two addresses of 320 bytes each take 40 KiB; the limit leaves another
+/// KiB for each of them and as much again for the node itself.
 pub const STATUS_BYTES_MAX: usize = 128 * 1024;
 
-/// Asks one thing of the leader, but for [`AdminRequest::Status`], which any node answers. On the wire
-/// [`PROTOCOL_VERSION`] stands before it.
+/// A request to the leader, except [`AdminRequest::Status`], which any node answers. On the wire it follows
+/// [`PROTOCOL_VERSION`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AdminRequest {
-    /// Take this node into the cluster. Asking again, in the same life, changes nothing.
+    /// Add this node to the cluster. Repeating the request with the same incarnation changes nothing.
     Join {
-        /// Who wants to join, in which life.
+        /// The id and incarnation of the node that wants to join.
         peer: Peer,
         /// `host:port` where it listens for peers.
         peer_address: String,
@@ -29,89 +30,89 @@ pub enum AdminRequest {
     },
     /// Remove a member.
     Remove {
-        /// Of this cluster. A member of another refuses: it may listen where one of ours did.
+        /// The cluster. A member of another cluster refuses: it may listen where one of ours used to.
         cluster: ClusterId,
-        /// Which one.
+        /// The member's id.
         id: NodeId,
-        /// In which life; `None` for whichever it is in.
+        /// The member's incarnation; `None` for any.
         incarnation: Option<Incarnation>,
     },
-    /// Hand leadership over.
+    /// Hand over leadership.
     Transfer {
-        /// Of this cluster; as above.
+        /// The cluster, as for `Remove`.
         cluster: ClusterId,
-        /// To whom; `None` for whoever is most up to date.
+        /// The next leader; `None` for the most up-to-date voter.
         to: Option<NodeId>,
     },
-    /// Say how things stand.
+    /// Report the status.
     Status,
 }
 
-/// The one answer to an [`AdminRequest`].
+/// The only answer to an [`AdminRequest`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AdminResponse {
     /// The node is a member.
     Joined {
-        /// Of this cluster.
+        /// The cluster.
         cluster: ClusterId,
-        /// Since this index, or one before it: up to here its membership is committed.
+        /// The membership of the node is committed at this index, or was before.
         joined_at: LogIndex,
     },
     /// The node is no longer a member.
     Removed {
-        /// The index at which that was committed, or a later one.
+        /// The index at which the removal was committed, or a later one.
         at: LogIndex,
     },
     /// Another node leads.
     Transferred,
-    /// This node does not lead. Nothing was done: ask the leader.
+    /// This node does not lead, and nothing was done: ask the leader.
     Redirect {
-        /// Who leads.
+        /// The leader.
         leader: NodeId,
-        /// `host:port` where it listens for peers, and for this request.
+        /// `host:port` where the leader listens for peers and for this request.
         peer_address: String,
     },
-    /// Not done, for a reason that passes: ask again after a while.
+    /// Not done, for a temporary reason: ask again after a while.
     Retry(RetryReason),
-    /// Not done, for a reason that does not pass.
+    /// Not done, for a reason that will not go away by itself.
     Refused(RefusedReason),
-    /// How things stand: one object of JSON, of [`STATUS_BYTES_MAX`] at most.
+    /// The status: one JSON object of at most [`STATUS_BYTES_MAX`] bytes.
     Status(String),
 }
 
-/// A reason that passes.
+/// A temporary reason.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RetryReason {
     /// This node knows no leader.
     NoLeader,
-    /// Another change is under way, or too much waits to be committed.
+    /// Another change is under way, or too much is waiting to be committed.
     Busy,
-    /// The leader hands over first, because it is to be removed or stops.
+    /// The leader hands over first, because it is to be removed or is stopping.
     HandingOver,
-    /// Leadership ended before it was certain what became of the request: it may yet be done, or never.
+    /// Leadership ended before the outcome was certain: the request may still be carried out, or never.
     Unknown,
 }
 
-/// A reason that does not pass.
+/// A reason that will not go away by itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RefusedReason {
-    /// The id belongs to a member in another life.
+    /// The id belongs to a member with another incarnation.
     IdTaken,
-    /// There is no such member, or not in this life.
+    /// There is no such member, or not with this incarnation.
     NoSuchMember,
-    /// Without the last voter nothing would be left to agree.
+    /// Without the last voter, no node would be left to agree on anything.
     LastVoter,
-    /// Nobody could take leadership over within an election timeout.
+    /// No node took over leadership within an election timeout.
     TransferFailed,
-    /// This life of the node was a member before and was removed. It must begin another.
+    /// This incarnation of the node was a member and was removed. The node must begin another.
     Removed,
     /// The cluster has [`MEMBERS_MAX`](crate::codec::MEMBERS_MAX) members already.
     TooManyMembers,
-    /// Of the voters that would be left, no majority is at hand.
+    /// Too few of the remaining voters are up to form a majority.
     NoQuorumLeft,
-    /// Whoever was asked belongs to another cluster.
+    /// The node that was asked belongs to another cluster.
     OtherCluster,
-    /// Nobody was asked to take leadership over: the leader is the only voter.
+    /// No node was asked to take over leadership: the leader is the only voter.
     NoOtherVoter,
 }
 
@@ -133,13 +134,11 @@ impl fmt::Display for RefusedReason {
             RefusedReason::NoSuchMember => "there is no such member",
             RefusedReason::LastVoter => "the last voter cannot be removed",
             RefusedReason::TransferFailed => {
-                "nobody took leadership over in time (whoever was asked may still do so)"
+                "no node took over leadership in time (the one that was asked may still do so)"
             }
             RefusedReason::Removed => "this node has been removed from the cluster",
-            RefusedReason::TooManyMembers => "the cluster has as many members as it can have",
-            RefusedReason::NoQuorumLeft => {
-                "too few of the voters that would be left are up to agree on anything"
-            }
+            RefusedReason::TooManyMembers => "the cluster has the maximum number of members",
+            RefusedReason::NoQuorumLeft => "too few of the remaining voters are up to agree on anything",
             RefusedReason::OtherCluster => "the node there belongs to another cluster",
             RefusedReason::NoOtherVoter => "there is no other voter that could lead",
         })
@@ -183,7 +182,7 @@ pub(super) fn put_request(request: &AdminRequest, out: &mut Vec<u8>) {
     }
 }
 
-/// What follows the version.
+/// Reads what follows the version.
 pub(super) fn read_request(reader: &mut Reader<'_>) -> Result<AdminRequest, DecodeError> {
     match reader.u8()? {
         REQUEST_JOIN => Ok(AdminRequest::Join {

@@ -1,6 +1,6 @@
 //! The bytes of what a leader leaves to its successor.
 //!
-//! It must never know what a node makes of it: whether it is worth anything is for the node to find.
+//! This module must never know what a node does with them: the node decides whether a bequest is valid.
 
 use std::num::NonZeroU64;
 

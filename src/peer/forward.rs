@@ -1,6 +1,6 @@
-//! The bytes of what nodes say to each other about forwarded requests.
+//! The bytes of what nodes send to each other about forwarded requests.
 //!
-//! It must never know what a node makes of it: whether a ticket is still wanted is for the node to find.
+//! This module must never know what a node does with them: the node decides whether it still wants a ticket.
 
 use std::num::NonZeroU64;
 
@@ -10,7 +10,6 @@ use crate::node::{Forward, ForwardOutcome, Ticket};
 pub(super) const TYPE_TAKE_IDS: u8 = 0x30;
 pub(super) const TYPE_TAKEN: u8 = 0x31;
 
-/// The type of the frame that carries it.
 pub(super) const fn type_of(message: &Forward) -> u8 {
     match message {
         Forward::TakeIds { .. } => TYPE_TAKE_IDS,

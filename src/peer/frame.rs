@@ -1,7 +1,7 @@
-//! Frames: a length, a checksum, a type and a payload; taken out of a stream of bytes, whatever it holds.
+//! Frames: a length, a checksum, a type and a payload, extracted from a stream of arbitrary bytes.
 //!
-//! The bound on the length is checked as soon as the length is there, and the checksum before anything of the
-//! payload is believed. It must never know what a payload means: the modules beside it do.
+//! The length is checked against its limit as soon as it has arrived, and the checksum before any of the
+//! payload is trusted. This module must never know what a payload means: the modules beside it do.
 
 use byteorder::{BigEndian, ByteOrder};
 use raft_core::Message;
@@ -14,73 +14,72 @@ use super::message;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::node::{Bequest, Forward};
 
-/// What stands before a payload: `u32` length of the payload, `u32` CRC-32 of type and payload, `u8` type.
+/// What precedes a payload: `u32` length of the payload, `u32` CRC-32 of type and payload, `u8` type.
 pub const FRAME_HEADER_BYTES: usize = 9;
 
 /// The longest frame, header included. The core ends an append before the entry that would take it beyond 64
-/// KiB, and counts 32 bytes for each entry and each member besides what they carry, where 19 and 29 at most
-/// are encoded; a single entry that is longer does not exist. The longest status has 128 KiB. Twice as much
-/// is room for a later version.
+/// KiB. It counts 32 bytes for each entry and each member in addition to their contents, of which at most 19
+/// and 29 are encoded; no single entry is longer. The longest status has 128 KiB. Twice that leaves room for
+/// a later version.
 pub const FRAME_BYTES_MAX: usize = 256 * 1024;
 
 /// The longest frame, header included, while the other side is a stranger. The longest [`Hello`] and the
-/// longest [`AdminRequest`] stay below 1 KiB; a stranger can make us hold no more than this.
+/// longest [`AdminRequest`] are below 1 KiB; a stranger cannot make us hold more than this.
 pub const HANDSHAKE_BYTES_MAX: usize = 4 * 1024;
 
-/// One thing said.
+/// One unit of communication.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Frame {
-    /// A node dials another: the first frame on that connection.
+    /// A node dials another: the first frame on the connection.
     Hello(Hello),
-    /// The answer to a [`Hello`] that is accepted.
+    /// The answer to an accepted [`Hello`].
     Welcome(Welcome),
-    /// The answer to a [`Hello`] that is not, or to any first frame of another version. The connection ends.
+    /// The answer to a refused [`Hello`], or to a first frame of another version. It ends the connection.
     Refuse(Refuse),
-    /// After a [`Hello`], in its direction.
+    /// Follows a [`Hello`], in the same direction.
     Raft(Message),
-    /// After a [`Hello`], in its direction.
+    /// Follows a [`Hello`], in the same direction.
     Forward(Forward),
-    /// After a [`Hello`], in its direction.
+    /// Follows a [`Hello`], in the same direction.
     Bequest(Bequest),
-    /// An operator's command, or a node that wants to join, asks.
+    /// A request from an operator's command or from a node that wants to join.
     AdminRequest(AdminRequest),
     /// The answer to an [`AdminRequest`].
     AdminResponse(AdminResponse),
 }
 
-/// Why a stream of bytes is not one of frames. The one who sent it is at fault: the connection is to be
-/// closed.
+/// Why a stream of bytes is not a stream of frames. The sender is at fault: the connection must be closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FrameError {
     /// A frame longer than allowed at this point of the connection.
     TooLong {
-        /// How long it claims to be, header included.
+        /// The length that it claims, header included.
         bytes: u64,
-        /// How long it might have been.
+        /// The length that is allowed.
         bytes_max: usize,
     },
-    /// Type and payload are not what was sent.
+    /// Type and payload are not those that were sent.
     BadChecksum,
     /// A type that this version does not know.
     UnknownType(u8),
-    /// A [`Hello`] or an [`AdminRequest`] of another version of the protocol. To be answered by
+    /// A [`Hello`] or an [`AdminRequest`] of another protocol version. It must be answered with
     /// [`Refuse::Version`] before the connection is closed.
     Version {
         /// The version that the other side speaks.
         theirs: u16,
     },
-    /// A payload that is not one of its type.
+    /// The payload is not valid for its type.
     Malformed(DecodeError),
 }
 
 /// Appends one frame to `out`.
 ///
 /// # Panics
-/// Where a value of our own making breaks a bound: an address that is not one by
+/// If a value made by this program exceeds a limit: an address that is not valid by
 /// [`is_address`](crate::codec::is_address), a status longer than
 /// [`STATUS_BYTES_MAX`](super::STATUS_BYTES_MAX), or more entries than
-/// [`ENTRIES_PER_APPEND_MAX`](raft_core::ENTRIES_PER_APPEND_MAX) or than fit [`FRAME_BYTES_MAX`]. Nothing
-/// that has been decoded here breaks one.
+/// [`ENTRIES_PER_APPEND_MAX`](raft_core::ENTRIES_PER_APPEND_MAX) or than fit into [`FRAME_BYTES_MAX`]. Values
+/// decoded here never exceed one.
 pub fn encode(frame: &Frame, out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(&[0; FRAME_HEADER_BYTES - 1]);
@@ -121,36 +120,36 @@ pub fn encode(frame: &Frame, out: &mut Vec<u8>) {
     seal(&mut out[start..]);
 }
 
-/// Takes the frames of one connection out of its bytes.
+/// Extracts the frames of one connection from its bytes.
 ///
-/// It reads straight from the bytes that it is given and keeps only a frame that is not complete, so it never
-/// holds more than one frame of the length allowed at that point. The first error is final.
+/// It decodes directly from its input and keeps only incomplete frames, so it never holds more than one frame
+/// of the length allowed at that point. The first error is final.
 #[derive(Debug)]
 pub struct Decoder {
-    /// The beginning of a frame: shorter than the frame, and than `bytes_max`.
+    /// The beginning of a frame: shorter than the whole frame, and than `bytes_max`.
     incomplete: Vec<u8>,
     bytes_max: usize,
     failed: Option<FrameError>,
 }
 
 impl Decoder {
-    /// For a new connection, with a stranger: frames of [`HANDSHAKE_BYTES_MAX`] at most.
+    /// A decoder for a new connection with a stranger: frames of at most [`HANDSHAKE_BYTES_MAX`].
     #[must_use]
     pub fn new() -> Self {
         Decoder { incomplete: Vec::new(), bytes_max: HANDSHAKE_BYTES_MAX, failed: None }
     }
 
-    /// From the next frame on, [`FRAME_BYTES_MAX`] is allowed: the other side is known.
+    /// Allows [`FRAME_BYTES_MAX`] from the next frame on: the other side is known.
     pub fn accept_large(&mut self) {
         self.bytes_max = FRAME_BYTES_MAX;
     }
 
-    /// Takes the next frame off the front of `input`, together with what was kept. On `Ok(None)` the whole of
-    /// `input` has been taken and no frame is complete: call again with the bytes that come next.
+    /// Takes the next frame from the kept bytes and the front of `input`. On `Ok(None)`, all of `input` has
+    /// been taken and no frame is complete: call again with the bytes that follow.
     ///
     /// # Errors
-    /// A [`FrameError`], now and on every later call: where a frame begins is lost with the first bad one.
-    /// The rest of `input` has then been taken and thrown away.
+    /// A [`FrameError`], now and on every later call: after a bad frame it is unknown where the next one
+    /// begins. The rest of `input` is discarded.
     pub fn next_frame(&mut self, input: &mut &[u8]) -> Result<Option<Frame>, FrameError> {
         let result = match self.failed {
             None => self.take(input),
@@ -166,7 +165,7 @@ impl Decoder {
 
     fn take(&mut self, input: &mut &[u8]) -> Result<Option<Frame>, FrameError> {
         if self.incomplete.is_empty() {
-            // The usual case: whole frames, decoded where they lie.
+            // The usual case: whole frames, decoded in place.
             if let Some(bytes) = frame_bytes(input, self.bytes_max)?
                 && let Some((frame, rest)) = input.split_at_checked(bytes)
             {
@@ -187,7 +186,8 @@ impl Decoder {
         Ok(Some(frame))
     }
 
-    /// Moves bytes from the front of `input` to what is kept, until that is `len` bytes or `input` is empty.
+    /// Moves bytes from the front of `input` to the kept bytes, until those are `len` bytes or `input` is
+    /// empty.
     fn keep(&mut self, input: &mut &[u8], len: usize) {
         let missing = len.saturating_sub(self.incomplete.len());
         let (taken, rest) = input.split_at(missing.min(input.len()));
@@ -195,7 +195,7 @@ impl Decoder {
         *input = rest;
     }
 
-    /// How many bytes of memory it holds, used or not.
+    /// The memory that it holds, whether used or not.
     #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
         self.incomplete.capacity()
@@ -209,11 +209,11 @@ impl Default for Decoder {
 }
 
 impl FrameError {
-    /// What [`FrameError::label`] may say.
+    /// The values that [`FrameError::label`] can return.
     pub const LABELS: [&'static str; 5] =
         ["too_long", "bad_checksum", "unknown_type", "version", "malformed"];
 
-    /// A short name of its kind, without any of its values: fit for a metric's label.
+    /// A short name of the kind of error, without its values: suitable as a metric's label.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -233,7 +233,7 @@ impl std::fmt::Display for FrameError {
                 f.write_str("an HTTP request, which belongs to the HTTP port")
             }
             FrameError::TooLong { bytes, bytes_max } => {
-                write!(f, "a frame of {bytes} bytes, where {bytes_max} are allowed")
+                write!(f, "a frame of {bytes} bytes; at most {bytes_max} are allowed")
             }
             FrameError::BadChecksum => f.write_str("a frame whose checksum is wrong"),
             FrameError::UnknownType(kind) => write!(f, "a frame of the unknown type {kind}"),
@@ -255,7 +255,7 @@ impl From<DecodeError> for FrameError {
     }
 }
 
-// The types of frames. Those of Raft's messages are in `message`, of forwarded requests in `forward`.
+// The types of frames. Those of Raft's messages are in `message`, those of forwarded requests in `forward`.
 pub(super) const TYPE_HELLO: u8 = 0x01;
 pub(super) const TYPE_WELCOME: u8 = 0x02;
 pub(super) const TYPE_REFUSE: u8 = 0x03;
@@ -263,12 +263,12 @@ pub(super) const TYPE_ADMIN_REQUEST: u8 = 0x10;
 pub(super) const TYPE_ADMIN_RESPONSE: u8 = 0x11;
 pub(super) const TYPE_BEQUEST: u8 = 0x32;
 
-/// How many bytes of a frame tell how long it is.
+/// The length of the field that gives a frame's length.
 const LENGTH_BYTES: usize = 4;
-/// Where what the checksum covers begins: at the type.
+/// Where the checksummed part of a frame begins: at the type.
 const CHECKED_FROM: usize = FRAME_HEADER_BYTES - 1;
 
-/// Fills in the length and the checksum of the frame that is all of `frame`.
+/// Fills in the length and the checksum of `frame`, which is one whole frame.
 fn seal(frame: &mut [u8]) {
     let bytes = frame.len();
     assert!(bytes <= FRAME_BYTES_MAX, "a frame of {bytes} bytes, {FRAME_BYTES_MAX} at most");
@@ -278,8 +278,9 @@ fn seal(frame: &mut [u8]) {
     BigEndian::write_u32(&mut frame[LENGTH_BYTES..CHECKED_FROM], checksum);
 }
 
-/// Whether what was taken for the length of so long a frame are the first bytes of an HTTP request: of a
-/// method of RFC 9110 §9.3 or RFC 5789, or of HTTP/2's preface (RFC 9113 §3.4). All are far too long.
+/// Whether the bytes that were read as the length of a too long frame are the first bytes of an HTTP request:
+/// of a method of RFC 9110 §9.3 or RFC 5789, or of HTTP/2's preface (RFC 9113 §3.4). As a length, each is far
+/// too long.
 fn begins_like_http(bytes: u64) -> bool {
     const BEGINNINGS: [&[u8; LENGTH_BYTES]; 10] =
         [b"GET ", b"HEAD", b"POST", b"PUT ", b"DELE", b"CONN", b"OPTI", b"TRAC", b"PATC", b"PRI "];
@@ -287,7 +288,7 @@ fn begins_like_http(bytes: u64) -> bool {
     length.is_some_and(|length| BEGINNINGS.contains(&&length.to_be_bytes()))
 }
 
-/// How long the frame that begins here is, header included; `None` where that is not yet to be seen.
+/// The length of the frame that begins here, header included; `None` if its length field is not complete.
 fn frame_bytes(beginning: &[u8], bytes_max: usize) -> Result<Option<usize>, FrameError> {
     let Some(length) = beginning.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
     let bytes = u64::from(u32::from_be_bytes(*length)) + FRAME_HEADER_BYTES as u64;
@@ -297,7 +298,6 @@ fn frame_bytes(beginning: &[u8], bytes_max: usize) -> Result<Option<usize>, Fram
     }
 }
 
-/// Decodes one whole frame.
 fn decode(frame: &[u8]) -> Result<Frame, FrameError> {
     let mut reader = Reader::new(frame);
     let _length = reader.u32()?;
@@ -329,7 +329,7 @@ fn decode(frame: &[u8]) -> Result<Frame, FrameError> {
     Ok(decoded)
 }
 
-/// Nothing after the version is read where it is another's: it may have any form there.
+/// If the version is not ours, nothing after it is read: it may have any form.
 fn expect_our_version(reader: &mut Reader<'_>) -> Result<(), FrameError> {
     match reader.u16()? {
         PROTOCOL_VERSION => Ok(()),

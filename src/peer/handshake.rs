@@ -1,26 +1,26 @@
 //! What two nodes tell each other before anything else: the version, the cluster, who dials and who is meant.
 //!
-//! Only the values and their bytes; whether a [`Hello`] is accepted is the server's to decide. The beginning
-//! of these payloads never changes from version to version: a node must be able to say which one it speaks.
+//! Only the values and their bytes; the server decides whether a [`Hello`] is accepted. The beginning of
+//! these payloads never changes between versions: a node must always be able to say which version it speaks.
 
 use raft_core::{LogIndex, Peer};
 
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::identity::ClusterId;
 
-/// The version of the protocol that this program speaks; nodes of different versions refuse each other.
+/// The protocol version of this program; nodes of different versions refuse each other.
 pub const PROTOCOL_VERSION: u16 = 1;
 
-/// The dialler's first frame. On the wire [`PROTOCOL_VERSION`] stands before it.
+/// The dialler's first frame. On the wire it follows [`PROTOCOL_VERSION`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Hello {
     /// The cluster that the dialler belongs to.
     pub cluster: ClusterId,
-    /// Who dials, in which life.
+    /// The dialler's id and incarnation.
     pub from: Peer,
-    /// Whom it means to reach, in which life: another process may listen at that address by now.
+    /// The id and incarnation that it means to reach: another process may listen at that address by now.
     pub to: Peer,
-    /// The highest index that the dialler knows to be committed. A node that knows less cannot tell a
+    /// The highest index that the dialler knows to be committed. An acceptor that knows less cannot tell a
     /// stranger from a member that it has not heard of yet.
     pub commit_index: LogIndex,
     /// `host:port` where the dialler listens for peers.
@@ -36,7 +36,7 @@ pub struct Welcome {
     pub commit_index: LogIndex,
 }
 
-/// The acceptor does not take the dialler's [`Hello`], and closes.
+/// The acceptor refuses the dialler's [`Hello`] and closes the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refuse {
     /// The dialler speaks another version.
@@ -44,17 +44,17 @@ pub enum Refuse {
         /// The version that the acceptor speaks.
         ours: u16,
     },
-    /// The acceptor belongs to another cluster, or to none yet.
+    /// The acceptor belongs to another cluster.
     WrongCluster,
-    /// The acceptor is not whom the dialler means to reach.
+    /// The acceptor is not the node that the dialler means to reach.
     NotMe {
-        /// Who it is.
+        /// The acceptor's id and incarnation.
         me: Peer,
     },
-    /// The dialler, in this life, is no member of the cluster.
+    /// The dialler, with this incarnation, is not a member of the cluster.
     Removed {
-        /// The highest index that the acceptor knows to be committed. A dialler that joined later than this,
-        /// or knows more itself, was not removed: the acceptor has not heard of it yet.
+        /// The highest index that the acceptor knows to be committed. If the dialler joined later than this,
+        /// or knows more itself, it was not removed: the acceptor has not heard of it yet.
         commit_index: LogIndex,
     },
 }
@@ -74,7 +74,7 @@ pub(super) fn put_hello(hello: &Hello, out: &mut Vec<u8>) {
     out.put_address(&hello.client_address);
 }
 
-/// What follows the version.
+/// Reads what follows the version.
 pub(super) fn read_hello(reader: &mut Reader<'_>) -> Result<Hello, DecodeError> {
     Ok(Hello {
         cluster: ClusterId(reader.u128()?),

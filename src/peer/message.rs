@@ -1,6 +1,7 @@
-//! The bytes of raft-core's messages: one type of frame for each RPC of the paper and each answer to it.
+//! The bytes of raft-core's messages: one frame type for each RPC of the paper and one for each answer.
 //!
-//! It must never know what the core makes of a message: that one is impossible is for the core to find.
+//! This module must never know what the core does with a message: the core finds out whether one is
+//! impossible.
 
 use raft_core::{
     AppendEntries, AppendEntriesResponse, AppendOutcome, CampaignReason, ENTRIES_PER_APPEND_MAX, Entry,
@@ -88,7 +89,7 @@ pub(super) fn put(message: &Message, out: &mut Vec<u8>) {
     }
 }
 
-/// The message in a frame of this type; `None` where no message has this type.
+/// The message in a frame of this type; `None` if no message has this type.
 pub(super) fn read(frame_type: u8, reader: &mut Reader<'_>) -> Result<Option<Message>, DecodeError> {
     let message = match frame_type {
         TYPE_PRE_VOTE => Message::PreVote(PreVote {
@@ -171,7 +172,7 @@ fn entries(reader: &mut Reader<'_>) -> Result<Vec<Entry>, DecodeError> {
     if count > ENTRIES_PER_APPEND_MAX {
         return Err(DecodeError::TooLong);
     }
-    // It grows with the entries that are really there: a count alone costs nothing.
+    // It grows with the entries that are really present: a large count alone allocates nothing.
     let mut entries = Vec::new();
     for _ in 0..count {
         entries.push(reader.entry()?);

@@ -1,13 +1,13 @@
-//! What nodes, and operators, say to each other over TCP: bytes in, frames out, and back.
+//! What nodes and operators send to each other over TCP: bytes in, frames out, and back.
 //!
-//! Floor 3, and pure: it uses the codec, the identity and the node's words, byteorder and crc32fast. It is
-//! total on any bytes, and whatever decodes re-encodes to the same bytes. It must never know of sockets, of
-//! who may say what when (that is the server's), nor of the store or of HTTP. `docs/peer-protocol.rst`
-//! describes the same byte by byte; the examples there are the ones that the tests here pin.
+//! Floor 3, and pure: it uses the codec, the identity and the node's types, byteorder and crc32fast. It
+//! accepts any bytes without panicking, and whatever decodes re-encodes to the same bytes. It must never know
+//! about sockets, about who may send what when (the server knows), or about the store or HTTP.
+//! `docs/peer-protocol.rst` describes the bytes; the tests here pin the examples given there.
 //!
-//! One who dials speaks first: a [`Hello`], after which only [`Frame::Raft`], [`Frame::Forward`] and
-//! [`Frame::Bequest`] follow in that direction and one [`Welcome`] or [`Refuse`] in the other; or
-//! [`AdminRequest`]s, each answered by one [`AdminResponse`].
+//! The side that dials speaks first. It sends either a [`Hello`], after which only [`Frame::Raft`],
+//! [`Frame::Forward`] and [`Frame::Bequest`] follow in that direction and one [`Welcome`] or [`Refuse`] in
+//! the other; or [`AdminRequest`]s, each answered by one [`AdminResponse`].
 
 mod admin;
 mod bequest;

@@ -1,7 +1,7 @@
 //! One frame of each kind, and its bytes: the examples of `docs/peer-protocol.rst`.
 //!
-//! The bytes were made apart from the code that is tested against them. They change only together with the
-//! version of the protocol.
+//! The bytes were made independently of the code under test. They change only together with the protocol
+//! version.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::node::{Bequest, Forward, ForwardOutcome, Ticket};
 pub(super) struct Sample {
     pub(super) name: &'static str,
     pub(super) frame: Frame,
-    /// In hexadecimal; header first, then field by field, with white space between them.
+    /// In hexadecimal: header first, then field by field, separated by white space.
     pub(super) hex: &'static str,
 }
 
@@ -32,7 +32,7 @@ impl Sample {
     }
 }
 
-/// Every kind of frame, and every kind within those that have several.
+/// Every kind of frame, and every kind of value within those that have several.
 pub(super) fn samples() -> Vec<Sample> {
     let mut samples = handshake();
     samples.extend(admin_requests());

@@ -18,7 +18,7 @@ fn encoded(frame: &Frame) -> Vec<u8> {
     bytes
 }
 
-/// A frame with a true length and checksum around whatever payload.
+/// A frame with a correct length and checksum around any payload.
 fn framed(frame_type: u8, payload: &[u8]) -> Vec<u8> {
     let mut checked = vec![frame_type];
     checked.extend_from_slice(payload);
@@ -28,7 +28,7 @@ fn framed(frame_type: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// All frames of `pieces`, which come one after the other on one connection with somebody who is known.
+/// All frames of `pieces`, which arrive one after the other on one connection from a known peer.
 fn decode_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Frame>, FrameError> {
     let mut decoder = Decoder::new();
     decoder.accept_large();
@@ -50,7 +50,7 @@ fn malformed<T>(error: DecodeError) -> Result<T, FrameError> {
     Err(FrameError::Malformed(error))
 }
 
-/// A seed replays a failure.
+/// Random numbers from a seed, which replays a failure.
 struct Random(SplitMix64);
 
 impl Random {
@@ -148,7 +148,7 @@ fn a_payload_with_a_byte_too_many_is_refused_even_with_a_true_checksum() {
 #[test]
 fn a_frame_with_any_one_bit_flipped_never_yields_a_frame_whatever_follows_it() {
     let samples = samples();
-    // Enough of sound frames to complete any frame whose flipped length a stranger may claim.
+    // Enough valid frames to complete any frame whose flipped length a stranger may claim.
     let all: Vec<u8> = samples.iter().flat_map(Sample::bytes).collect();
     let following = all.repeat(HANDSHAKE_BYTES_MAX / all.len() + 1);
     for sample in &samples {
@@ -291,7 +291,8 @@ fn random_bytes_are_taken_without_a_panic_and_in_bounded_memory() {
         for _ in 0..8 {
             let len = random.below(8 * 1024);
             let mut bytes = random.bytes(len);
-            // Small lengths now and then, or nearly everything would be refused for its first four bytes.
+            // Small lengths in half of the cases, or nearly everything would be refused because of its first
+            // four bytes.
             if len > 4 && random.below(2) == 0 {
                 bytes[..3].copy_from_slice(&[0, 0, 0]);
             }
@@ -345,7 +346,7 @@ fn a_random_change_of_a_payload_is_refused_or_decodes_to_what_encodes_to_the_sam
     assert!(decoded > 1_000, "only {decoded} changed payloads decoded: the test says too little");
 }
 
-/// Nodes of one version must agree on them.
+/// Nodes of one version must agree on these limits.
 #[test]
 fn the_bounds_on_frames_are_those_of_the_document() {
     let document = include_str!("../../docs/peer-protocol.rst");
@@ -398,8 +399,9 @@ fn largest_membership() -> Membership {
 }
 
 /// The core ends an append before the entry that would take it beyond 64 KiB, and counts 32 bytes for each
-/// entry and each member besides what they carry, where 19 and 29 are encoded. So what is built here, 64 KiB
-/// of commands in as many entries as may be and the largest membership on top, is more than it ever sends.
+/// entry and each member in addition to their contents, of which 19 and 29 are encoded. So what is built
+/// here, 64 KiB of commands in the maximum number of entries and the largest membership on top, is more than
+/// it ever sends.
 #[test]
 fn an_append_of_all_that_the_core_may_put_into_one_fits_a_frame() {
     let commands = ENTRIES_PER_APPEND_MAX - 1;

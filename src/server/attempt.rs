@@ -1,4 +1,5 @@
-//! One attempt to reach a peer: which addresses are left to try, and what those tried say of its process.
+//! One attempt to reach a peer: which addresses are left to try, and what the ones tried so far show about
+//! the peer's process.
 
 use std::collections::VecDeque;
 use std::io;
@@ -8,34 +9,34 @@ use raft_core::Micros;
 
 use super::limits::{ABSENCE_US_MIN, RESOLVE_US_MAX};
 
-/// What the addresses tried so far say of the process at the other end.
+/// What the addresses tried so far show about the process at the other end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Listener {
-    /// It has gone: where it should be, connections are refused (ECONNREFUSED), and so nobody listens.
+    /// The process is gone: its address refuses connections (ECONNREFUSED), so nobody listens there.
     Absent,
-    /// Nothing.
+    /// They show nothing.
     Unknown,
 }
 
-/// The addresses of one attempt, each tried once, and one after the other.
+/// The addresses of one attempt. Each is tried once, one after the other.
 #[derive(Debug)]
 pub(super) struct Attempt {
-    /// Where the peer gave its last Welcome, if that was under the name that is being tried.
+    /// Where the peer last sent a Welcome, if that was under the name being tried.
     reached: Option<SocketAddr>,
-    /// The last of them is being tried, or has failed.
+    /// The addresses tried so far. The last one is still being tried, or has failed.
     tried: Vec<SocketAddr>,
     rest: VecDeque<SocketAddr>,
-    /// While the name is in question: how long this attempt waits for its addresses.
+    /// How long this attempt waits for the addresses of its name; `None` if the name is not being resolved.
     resolving_until: Option<Micros>,
-    /// Each address tried so far refused.
+    /// Every address tried so far has refused the connection.
     all_refused: bool,
-    /// `reached` refused, and no other address has accepted a connection: from then on, the process counts as
-    /// gone.
+    /// When the process counts as gone: set once `reached` has refused and as long as no other address has
+    /// accepted a connection.
     absent_from: Option<Micros>,
 }
 
 impl Attempt {
-    /// To reach the peer at these addresses.
+    /// An attempt to reach the peer at these addresses.
     pub(super) fn at(addresses: &[SocketAddr]) -> Attempt {
         Attempt {
             reached: None,
@@ -47,36 +48,35 @@ impl Attempt {
         }
     }
 
-    /// To reach the peer by a name that has these addresses, and under which it was reached at `reached`
-    /// before.
+    /// An attempt to reach the peer by a name that has these addresses. Under this name the peer was last
+    /// reached at `reached`.
     pub(super) fn by_resolved_name(reached: Option<SocketAddr>, addresses: &[SocketAddr]) -> Attempt {
         let mut attempt = Attempt { reached, ..Attempt::at(&[]) };
         attempt.on_resolved(addresses);
         attempt
     }
 
-    /// To reach the peer by a name that is in question, under which it was reached at `reached` before. That
-    /// address is tried first, so that a name server that is slow or down delays nothing while the peer is
-    /// where it was. If it is not, no harm is done: the handshake tells who is there instead.
+    /// An attempt to reach the peer by a name that is still being resolved. Under this name the peer was last
+    /// reached at `reached`. That address is tried first, so that a slow or dead name server delays nothing
+    /// while the peer is where it was. If the peer has moved, no harm is done: the handshake shows who is
+    /// there instead.
     pub(super) fn by_name(reached: Option<SocketAddr>, now: Micros) -> Attempt {
         let resolving_until = Some(now.plus(RESOLVE_US_MAX));
         Attempt { reached, resolving_until, ..Attempt::at(reached.as_slice()) }
     }
 
-    /// The next address to try.
     pub(super) fn next(&mut self) -> Option<SocketAddr> {
         let next = self.rest.pop_front()?;
         self.tried.push(next);
         Some(next)
     }
 
-    /// The address that is being tried.
     pub(super) fn current(&self) -> Option<SocketAddr> {
         self.tried.last().copied()
     }
 
-    /// The name has these addresses. The one that worked last comes first: another may be one that never
-    /// answers, and cost seconds in each attempt.
+    /// The name has these addresses. The one that worked last comes first: another one might never answer,
+    /// and would cost seconds in every attempt.
     pub(super) fn on_resolved(&mut self, addresses: &[SocketAddr]) {
         self.resolving_until = None;
         let (mut first, others): (Vec<SocketAddr>, Vec<SocketAddr>) = addresses
@@ -87,17 +87,17 @@ impl Attempt {
         self.rest = first.into();
     }
 
-    /// The name has no addresses, or this attempt does not wait for them any longer.
+    /// The name has no addresses, or this attempt no longer waits for them.
     pub(super) fn on_unresolved(&mut self) {
         self.resolving_until = None;
     }
 
-    /// Until when this attempt waits for the addresses behind its name, if it does.
+    /// Until when this attempt waits for the addresses of its name; `None` if it does not wait.
     pub(super) fn resolving_until(&self) -> Option<Micros> {
         self.resolving_until
     }
 
-    /// The address that is being tried does not take the connection, for this reason.
+    /// The connection to the address being tried failed with this error.
     pub(super) fn on_connect_failed(&mut self, error: &io::Error, now: Micros) {
         if error.kind() != io::ErrorKind::ConnectionRefused {
             self.all_refused = false;
@@ -106,29 +106,29 @@ impl Attempt {
         }
     }
 
-    /// The address that is being tried takes the connection: somebody listens there, and it may be the peer.
+    /// The address being tried accepted the connection: somebody listens there, possibly the peer.
     pub(super) fn on_connected(&mut self) {
         self.all_refused = false;
         self.absent_from = None;
     }
 
-    /// When [`Attempt::take_absence`] has something to say.
+    /// When [`Attempt::take_absence`] may return true.
     pub(super) fn absent_from(&self) -> Option<Micros> {
         self.absent_from
     }
 
-    /// Whether the process counts as gone by now although the attempt goes on. Says so once.
+    /// Whether the process now counts as gone although the attempt goes on. Returns true only once.
     pub(super) fn take_absence(&mut self, now: Micros) -> bool {
         self.absent_from.take_if(|from| *from <= now).is_some()
     }
 
-    /// Every address has failed: what they say together.
+    /// Every address has failed: what that shows about the process.
     ///
-    /// A peer whose name cannot be resolved counts as gone where the address at which it was reached last
-    /// refuses, as if it were known by that address alone. It might run elsewhere, unknown to this node. But
-    /// then this node cannot answer it either; the report only makes this node ask the others for a pre-vote;
-    /// and they deny it as long as they hear the leader. To report nothing, on the other hand, would cost an
-    /// election timeout each time a leader ends while no names can be resolved.
+    /// A peer whose name cannot be resolved counts as gone if the address where it was last reached refuses,
+    /// as if that were its only known address. It might run elsewhere, unknown to this node. But then this
+    /// node cannot answer it either; the report only makes this node ask the others for a pre-vote; and they
+    /// deny it as long as they hear the leader. Reporting nothing, on the other hand, would cost an election
+    /// timeout each time a leader ends while no names can be resolved.
     pub(super) fn verdict(&self) -> Listener {
         let each_refused = self.all_refused && !self.tried.is_empty();
         if each_refused || self.absent_from.is_some() { Listener::Absent } else { Listener::Unknown }
@@ -156,7 +156,7 @@ mod tests {
         io::ErrorKind::HostUnreachable.into()
     }
 
-    /// What an attempt says after its addresses have failed in these ways.
+    /// The verdict of an attempt whose addresses have failed with these errors.
     fn verdict(mut attempt: Attempt, errors: &[io::Error]) -> Listener {
         for error in errors {
             assert!(attempt.next().is_some());

@@ -1,14 +1,14 @@
 //! How long to wait before dialling again. Pure: its randomness is a seed.
 //!
-//! A link that broke is dialled again at once, because a peer whose process ended refuses at once, and that
-//! is how failover becomes quick. Then the wait doubles, up to about a second, with half of it random, so
-//! that a cluster that starts together does not dial in step.
+//! A link that broke is dialled again at once: if the peer's process has ended, the dial is refused at once,
+//! which makes failover fast. After that the wait doubles, up to about a second. Half of it is random, so
+//! that the nodes of a cluster that start together do not dial in step.
 
 use raft_core::SplitMix64;
 
 use super::limits::{REDIAL_DELAY_US_MAX, REDIAL_DELAY_US_MIN};
 
-/// The attempts since a link was last up for a while.
+/// The attempts since the link was last up for a while.
 #[derive(Clone, Debug)]
 pub(super) struct Backoff {
     attempts: u32,
@@ -16,23 +16,22 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// With this seed, no attempt made yet.
+    /// No attempts yet; `seed` determines the random part of the waits.
     pub(super) fn new(seed: u64) -> Backoff {
         Backoff { attempts: 0, rng: SplitMix64::new(seed) }
     }
 
-    /// The link was up for a while, or there is reason to believe that it can be: the next attempt is the
-    /// first.
+    /// The link was up for a while, or is likely to come up: the next attempt counts as the first.
     pub(super) fn reset(&mut self) {
         self.attempts = 0;
     }
 
-    /// How long to wait before the next attempt, in microseconds; counts it.
+    /// How long to wait before the next attempt, in microseconds. Counts that attempt.
     pub(super) fn next_delay_us(&mut self) -> u64 {
         let attempt = self.attempts;
         self.attempts = self.attempts.saturating_add(1);
         let Some(doublings) = attempt.checked_sub(1) else { return 0 };
-        // 2^7 times the least is beyond the most already.
+        // 2^7 times the minimum already exceeds the maximum.
         let full = (REDIAL_DELAY_US_MIN << doublings.min(7)).min(REDIAL_DELAY_US_MAX);
         full / 2 + self.rng.below(full / 2 + 1)
     }

@@ -1,8 +1,8 @@
-//! By which name the node knows a client. Pure.
+//! The name by which the node knows a client. Pure.
 
 use crate::node::RequestId;
 
-/// Names one connection for good, unlike its key.
+/// Names one connection for good: its key is reused, its generation is not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct ClientHandle {
     pub(super) key: usize,
@@ -10,15 +10,15 @@ pub(super) struct ClientHandle {
 }
 
 impl ClientHandle {
-    /// The number by which the node knows the requests of this connection: all have the same, since they are
-    /// answered in order.
+    /// The number by which the node knows the requests of this connection. All its requests share one number,
+    /// because they are answered in order.
     pub(super) fn request_id(self) -> RequestId {
         let key = u32::try_from(self.key);
         let key = key.expect("no table has 2^32 places: there are not as many descriptors");
         RequestId(u64::from(self.generation) << 32 | u64::from(key))
     }
 
-    /// The connection that a request is of.
+    /// The connection that this request came from.
     pub(super) fn of(request: RequestId) -> ClientHandle {
         let [generation, key] = [request.0 >> 32, request.0 & u64::from(u32::MAX)]
             .map(|half| u32::try_from(half).expect("either half of 64 bits fits 32"));

@@ -1,7 +1,8 @@
-//! The clients: HTTP connections, their requests to the node and its answers back.
+//! The clients: HTTP connections, their requests to the node, and its answers.
 //!
-//! A turn reads some of those that have something to say, hands their requests to the node, and, after the
-//! node has said all that it has to say, writes to each connection once, whatever number of answers it got.
+//! A turn reads a bounded number of the clients that have sent something and hands their requests to the
+//! node. After the node has produced all its output, each connection is written to once, however many answers
+//! it got.
 
 use std::collections::VecDeque;
 
@@ -28,23 +29,23 @@ use super::token::Source;
 use crate::http::{self, Page, Reply, Request, Serves};
 use crate::node::{Answer, Input, RequestId};
 
-/// Everybody who is connected to the client port.
+/// All connections on the client ports.
 #[derive(Debug)]
 pub(super) struct Clients {
-    /// `None` once nobody is let in any more.
+    /// `None` once no more clients are accepted.
     ports: Option<Ports<Serves>>,
-    /// What those are given that have said nothing; `None` as long as the server is not being stopped.
+    /// How idle clients are treated while the server stops; `None` until then.
     grace: Option<Grace>,
     clients: Slab<Client>,
     occupancy: Occupancy,
     last_generation: u32,
-    /// Those that have something to say, each once.
+    /// The clients that may have something to read, each once.
     ready: VecDeque<usize>,
-    /// Who waits for which page: each connection for one at most.
+    /// Which client waits for which page. A connection waits for at most one.
     pages: VecDeque<(ClientHandle, Page)>,
-    /// Those to which something was done since they were last written to, each once.
+    /// The clients that may need a write, each once.
     touched: VecDeque<usize>,
-    /// One buffer for all: a connection keeps only what it cannot use yet.
+    /// One buffer for all connections; a connection keeps only what it cannot use yet.
     buffer: Box<[u8]>,
     holdings: Holdings,
     sweep: Sweep,
@@ -56,30 +57,29 @@ pub(super) struct Clients {
 struct Client {
     stream: Stream,
     http: http::Connection,
-    /// What is served where it came from.
+    /// What the listener it came from serves.
     serves: Serves,
     place: Place,
-    /// Which of the connections that have had this key.
+    /// Tells this connection from earlier ones with the same key.
     generation: u32,
     readiness: Readiness,
-    /// The kernel took no more; an event will say when it does.
+    /// The kernel's send buffer is full; an event follows when it has room again.
     blocked: bool,
-    /// What of it is counted in `holdings`.
+    /// How many of its bytes are counted in `holdings`.
     counted_bytes: usize,
     /// In `ready`.
     queued: bool,
     /// In `touched`.
     touched: bool,
-    /// Its deadline has passed, which counts only after one more read and one more write: where the process
+    /// Its deadline has passed. That takes effect only after one more read and one more write: if the process
     /// stood still for a while, what the client did in time shows only then.
     overdue: bool,
-    /// The server is being stopped, and this client was told something. It is given the time to read that and
-    /// to close the connection itself: to close a socket that has unread bytes resets the connection.
+    /// The server is stopping and has written something to this client. The client gets time to read it and
+    /// to close the connection itself: closing a socket with unread input resets the connection.
     owed: bool,
 }
 
 impl Clients {
-    /// Nobody yet.
     pub(super) fn new(ports: Ports<Serves>, connections_max: usize) -> Clients {
         Clients {
             ports: Some(ports),
@@ -98,14 +98,14 @@ impl Clients {
         }
     }
 
-    /// Somebody connects.
+    /// There may be a connection to accept at this port.
     pub(super) fn on_port_event(&mut self, place: usize) {
         if let Some(ports) = &mut self.ports {
             ports.on_event(place);
         }
     }
 
-    /// A socket has something to say, or takes more.
+    /// A socket may have become readable or writable.
     pub(super) fn on_event(&mut self, key: usize, event: &Event) {
         let Some(client) = self.clients.get_mut(key) else { return };
         if client.readiness.on_event(event) {
@@ -122,13 +122,13 @@ impl Clients {
         accepts || !self.ready.is_empty() || !self.pages.is_empty() || !self.touched.is_empty()
     }
 
-    /// When [`Clients::on_time`], or accepting, has something to do.
+    /// When [`Clients::on_time`] or accepting has something to do.
     pub(super) fn deadline(&self) -> Option<Micros> {
         let ports = self.ports.as_ref().and_then(Ports::deadline);
         [self.sweep.deadline(), ports].into_iter().flatten().min()
     }
 
-    /// How many have something coming to them, or may have.
+    /// How many clients are, or may be, still owed something.
     pub(super) fn owed_count(&self) -> usize {
         let owed = |client: &Client| {
             self.grace == Some(Grace::OneMoreRequest)
@@ -141,9 +141,9 @@ impl Clients {
         self.clients.iter().filter(|(_, client)| owed(client)).count()
     }
 
-    /// The server is being stopped. Lets nobody in any more but those who wait to be let in, and reads once
-    /// more from everybody when the grace begins and when it is over, because a request may have arrived
-    /// already. Harmless where it is called again with the same grace.
+    /// The server is stopping. Accepts the connections that are already waiting and no more, and reads from
+    /// every client once more, both when the grace begins and when it is over, because a request may have
+    /// arrived already. Calling it again with the same grace has no effect.
     pub(super) fn wind_down(&mut self, ctx: &mut Context, grace: Grace) {
         if self.grace == Some(grace) {
             return;
@@ -159,7 +159,7 @@ impl Clients {
         }
     }
 
-    /// Accepts who waits, and reads from a bounded number of those who have something to say.
+    /// Accepts waiting connections, and reads from a bounded number of the clients that have sent something.
     pub(super) fn serve(&mut self, ctx: &mut Context, view: View<'_>) {
         self.accept(ctx);
         for _ in 0..self.ready.len().min(CLIENT_READS_PER_TURN_MAX) {
@@ -183,8 +183,8 @@ impl Clients {
         self.answer_pages(ctx, view);
     }
 
-    /// A page may take a millisecond to make, and a client may ask for many at once: the others wait for the
-    /// next turn.
+    /// A page may take a millisecond to make, and a client may ask for many at once: beyond the bound, pages
+    /// wait for the next turn.
     fn answer_pages(&mut self, ctx: &mut Context, view: View<'_>) {
         for _ in 0..self.pages.len().min(PAGES_PER_TURN_MAX) {
             let Some((handle, page)) = self.pages.pop_front() else { break };
@@ -198,8 +198,8 @@ impl Clients {
         }
     }
 
-    /// Finds the clients whose deadline has passed, and has each read and written to once more before that
-    /// counts.
+    /// Finds the clients whose deadline has passed, and has each read and written once more before the
+    /// deadline takes effect.
     pub(super) fn on_time(&mut self, ctx: &Context) {
         if !self.sweep.begin(ctx.now()) {
             return;
@@ -220,15 +220,13 @@ impl Clients {
         }
     }
 
-    /// The node has answered. Whoever has gone meanwhile is not there to hear it.
+    /// The node has answered. If the client has disconnected meanwhile, the answer is dropped.
     pub(super) fn on_answer(&mut self, ctx: &mut Context, request: RequestId, answer: Answer) {
         ctx.counters.count_answer(answer);
         if answer == Answer::Exhausted
             && let Some(left_out) = self.exhaustions.admit(ctx.now())
         {
-            log::error!(
-                "there are not as many IDs left as a client asks for: the last of all is 2^64-2{left_out}"
-            );
+            log::error!("a client asks for more IDs than are left: the last of all is 2^64-2{left_out}");
         }
         let handle = ClientHandle::of(request);
         let Some(client) = self.find(handle) else { return };
@@ -236,8 +234,8 @@ impl Clients {
         self.touch(handle.key);
     }
 
-    /// Writes to those that were touched, as far as the bound of a turn permits, and drops those that are
-    /// finished. Clients that are touched meanwhile wait for the next turn.
+    /// Writes to the touched clients, as far as the bound for one turn permits, and drops those that are
+    /// finished. Clients touched meanwhile wait for the next turn.
     pub(super) fn flush(&mut self, ctx: &mut Context) {
         let sent_before = ctx.counters.client_bytes_sent;
         let mut left_bytes = 0;
@@ -265,7 +263,7 @@ impl Clients {
         }
     }
 
-    /// Accepts whoever has connected by now.
+    /// Accepts every connection that is waiting by now.
     fn accept_last(&mut self, ctx: &mut Context) {
         self.ports.iter_mut().for_each(Ports::expect_all);
         for _ in 0..self.occupancy.clients_max {
@@ -275,7 +273,7 @@ impl Clients {
         }
     }
 
-    /// False where nobody waits to be let in.
+    /// Returns false if no connection is waiting.
     fn accept_one(&mut self, ctx: &mut Context) -> bool {
         let accepted = self.ports.as_mut().and_then(|ports| ports.accept(ctx.now()));
         let Some((stream, serves)) = accepted else { return false };
@@ -343,7 +341,7 @@ impl Clients {
         }
     }
 
-    /// Nobody where that connection has gone.
+    /// `None` if that connection is gone.
     fn find(&mut self, handle: ClientHandle) -> Option<&mut Client> {
         self.clients.get_mut(handle.key).filter(|client| client.generation == handle.generation)
     }
@@ -371,14 +369,14 @@ impl Clients {
     }
 
     /// Whether there may be something to read, and room for it. If there is no room because output is
-    /// blocked, this is asked again after the event that says that output is possible.
+    /// blocked, the check is repeated after the event that says that output is possible.
     fn is_to_be_read(&self, ctx: &Context, key: usize) -> bool {
         let client = &self.clients[key];
         let has_place = !(client.blocked && self.holdings.are_full());
         has_place && client.readiness.is_readable() && client.http.wants_input(ctx.http.of(client.serves))
     }
 
-    /// Reads once. False where the connection is broken.
+    /// Reads once. Returns false if the connection is broken.
     fn read(&mut self, ctx: &mut Context, key: usize) -> bool {
         if !self.is_to_be_read(ctx, key) {
             return true;
@@ -403,11 +401,11 @@ impl Clients {
         }
     }
 
-    /// Hands requests to the node, and notes who wants a page: each connection one at a time.
+    /// Hands requests for IDs to the node, and queues requests for pages: one page per connection at a time.
     fn take_requests(&mut self, ctx: &mut Context, key: usize) {
         let client = &mut self.clients[key];
         if self.holdings.are_full() && !client.http.output().is_empty() {
-            // Answers may be large, pages above all. This is done again once it has been written to.
+            // Answers may be large, pages above all. This is repeated once the output has been written.
             return;
         }
         let handle = ClientHandle { key, generation: client.generation };
@@ -418,7 +416,8 @@ impl Clients {
                     if ctx.node.has_room() {
                         ctx.step(Input::TakeIds { request: handle.request_id(), count });
                     } else {
-                        // The node would refuse it ahead of older ones of the same connection.
+                        // If the node refused it, the refusal would overtake answers to older requests of
+                        // this connection.
                         ctx.counters.answers.overloaded += 1;
                         client.http.shed(ctx.http_turn(client.serves));
                     }
@@ -428,18 +427,18 @@ impl Clients {
         }
     }
 
-    /// False where the connection has come to its end.
+    /// Returns false if the connection is finished or broken.
     fn flush_one(&mut self, ctx: &mut Context, key: usize) -> bool {
         if !self.write_out(ctx, key) {
             return false;
         }
-        // Answers make room for requests that the connection held back. Whatever it answers itself of them is
+        // Answers make room for requests that the connection held back. Those that it answers by itself are
         // written in the next turn: there may be thousands.
         let client = &mut self.clients[key];
         client.http.resume(ctx.http_turn(client.serves));
         self.take_requests(ctx, key);
         let client = &mut self.clients[key];
-        // While it is queued, that last read is still to come.
+        // While the client is queued, its last read is still to come.
         if client.overdue && !client.queued {
             client.overdue = false;
             client.http.on_deadline(ctx.http_turn(client.serves));
@@ -454,7 +453,7 @@ impl Clients {
         true
     }
 
-    /// Writes as much as the kernel takes. False where the connection is broken.
+    /// Writes as much as the kernel accepts. Returns false if the connection is broken.
     fn write_out(&mut self, ctx: &mut Context, key: usize) -> bool {
         let client = &mut self.clients[key];
         while !client.blocked && !client.http.output().is_empty() {
@@ -471,8 +470,8 @@ impl Clients {
         true
     }
 
-    /// Sees to it that the connection's memory is counted, and its time, output and input will be looked at
-    /// again.
+    /// Makes sure that the connection's memory is counted and that its deadline, output and input are looked
+    /// at again.
     fn note_what_is_left(&mut self, ctx: &Context, key: usize) {
         let client = &mut self.clients[key];
         self.holdings.note(&mut client.counted_bytes, client.http.memory_bytes());
@@ -486,7 +485,7 @@ impl Clients {
     }
 }
 
-/// Tells a client that there is no room, as far as that can be told without keeping it.
+/// Tells a client that there is no room, with a single write, and closes the connection.
 fn refuse(ctx: &mut Context, mut stream: Stream) {
     ctx.counters.clients_refused += 1;
     let refusal = http::Connection::refused(ctx.http_turn(Serves::Everything));

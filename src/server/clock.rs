@@ -1,4 +1,4 @@
-//! The time in the loop: the only place that reads a clock.
+//! The time in the event loop. Only this module reads the clocks that tell it.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,23 +8,22 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 use super::limits::DATE_AGE_US_MAX;
 use crate::http;
 
-/// The time, read a few times a turn: reading it for each request would cost more than the request. It goes
-/// on while the machine is suspended, which a lease must not outlive.
+/// The time, read a few times per turn: reading it for every request would cost more than the request. It
+/// keeps running while the machine is suspended, which a lease must not outlive.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
-    /// How long the machine had been up when the server began, in microseconds.
+    /// How long the machine had been up when the server started, in microseconds.
     boot_us_at_start: u64,
-    /// When the server began, in microseconds since 1970.
+    /// When the server started, in microseconds since 1970.
     unix_us_at_start: u64,
-    /// The latest reading, since the server began.
+    /// The latest reading, counted from the start of the server.
     pub(super) now: Micros,
-    /// For the `Date` of answers.
+    /// For the `Date` header of answers.
     pub(super) date: http::HttpDate,
     date_read_at: Micros,
 }
 
 impl Clock {
-    /// The server begins now.
     pub(super) fn start() -> Clock {
         Clock {
             boot_us_at_start: since_boot_us(),
@@ -35,7 +34,6 @@ impl Clock {
         }
     }
 
-    /// Reads the time.
     pub(super) fn tick(&mut self) {
         self.now = Micros(since_boot_us().saturating_sub(self.boot_us_at_start));
         if self.now.since(self.date_read_at) >= DATE_AGE_US_MAX {
@@ -44,18 +42,17 @@ impl Clock {
         }
     }
 
-    /// When the server began, in microseconds since 1970.
+    /// When the server started, in microseconds since 1970.
     pub(super) fn unix_us_at_start(&self) -> u64 {
         self.unix_us_at_start
     }
 
-    /// Seconds since the server began.
     pub(super) fn uptime_seconds(&self) -> u64 {
         self.now.0 / 1_000_000
     }
 }
 
-/// CLOCK_BOOTTIME: monotonic, and unlike CLOCK_MONOTONIC it does not stop with the machine.
+/// CLOCK_BOOTTIME: monotonic, and unlike CLOCK_MONOTONIC it goes on while the machine is suspended.
 fn since_boot_us() -> u64 {
     let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Boottime);
     let micros = tv_sec.saturating_mul(1_000_000).saturating_add(tv_nsec / 1_000);
@@ -66,7 +63,7 @@ fn read_date() -> http::HttpDate {
     http::HttpDate::from_unix(wall_clock_us() / 1_000_000)
 }
 
-/// The wall clock appears in the `Date` of answers and in the metrics, and nowhere else.
+/// The wall clock is used for the `Date` header and the metrics, and for nothing else.
 fn wall_clock_us() -> u64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX)

@@ -1,4 +1,4 @@
-//! The end of a store, after the loop's: the disk takes the writes that still wait, for however long.
+//! Closing the store after the loop has ended: the disk takes the remaining writes, however long that takes.
 
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
@@ -7,8 +7,8 @@ use super::limits::CLOSING_PATIENCE;
 use super::narrate;
 use crate::storage::{StorageThread, StoreError};
 
-/// Closes the store. Says what is waited for where that lasts: nothing else would, until whoever stopped the
-/// node loses patience and kills it.
+/// Closes the store. If that takes long, logs what it waits for; otherwise an operator would see nothing
+/// until losing patience and killing the node.
 pub(super) fn close(storage: StorageThread) -> Result<(), StoreError> {
     let writes = storage.counts().waiting;
     let (closed, is_closed) = channel::<()>();
@@ -18,7 +18,7 @@ pub(super) fn close(storage: StorageThread) -> Result<(), StoreError> {
         }
     };
     thread::scope(|scope| {
-        // Where the system gives no thread, the store is closed all the same.
+        // If the system cannot start the thread, the store is closed all the same.
         let _watching = thread::Builder::new().name("closing".into()).spawn_scoped(scope, watch);
         let result = storage.shutdown();
         drop(closed);

@@ -1,4 +1,4 @@
-//! What the server is told, how it ends, and why it may fail to begin.
+//! The server's configuration, how a server ends, and why it may fail to start.
 
 use std::fmt;
 use std::io;
@@ -14,80 +14,81 @@ use crate::http::{self, Serves};
 use crate::node::NodeConfig;
 use crate::storage::StoreError;
 
-/// What the server needs beside a store. Whoever binds the ports is whom their errors concern, so it gets
-/// listeners and not addresses.
+/// What the server needs besides a store. It gets listeners and not addresses: errors of binding concern the
+/// caller, which binds the ports.
 #[derive(Debug)]
 pub struct ServerConfig {
-    /// The node's part. `raft.me` is the store's identity.
+    /// The node's configuration. `raft.me` is the store's identity.
     pub node: NodeConfig,
-    /// `host:port` where the other nodes reach this one.
+    /// `host:port` where other nodes reach this one.
     pub peer_address: String,
-    /// `host:port` where clients reach this node; what redirects name.
+    /// `host:port` where clients reach this node; redirects name it.
     pub client_address: String,
-    /// Where peers and operators connect: one at least.
+    /// Where peers and operators connect; at least one.
     pub peer_listeners: Vec<TcpListener>,
-    /// Where clients connect: one at least, and the first by TCP.
+    /// Where clients connect; at least one, and the first is a TCP port.
     pub client_listeners: Vec<ClientListener>,
-    /// The bounds and time-outs of HTTP. What is served is up to each listener.
+    /// The limits and timeouts of HTTP. What is served depends on the listener.
     pub http: http::Config,
-    /// Every setting in force, by the name of its flag: shown with the status, and not used otherwise.
+    /// Every setting in force, by the name of its flag. Only shown in the status.
     pub settings: Vec<(String, String)>,
-    /// The most connections of clients; `None` for as many as the limit of open files permits.
+    /// The maximum number of client connections; `None` for as many as the limit of open files permits.
     pub client_connections_max: Option<u32>,
-    /// How many lines of the process's log were left out, whoever counts them; the metrics show it.
+    /// How many lines were left out of the process's log. The logger counts them; the metrics show the
+    /// number.
     pub log_lines_left_out: Arc<AtomicU64>,
-    /// Who may stop it.
+    /// Where requests to stop come from.
     pub stop: StopRequests,
 }
 
 /// A place where clients connect.
 #[derive(Debug)]
 pub struct ClientListener {
-    /// The socket, which listens.
+    /// The listening socket.
     pub socket: ClientSocket,
-    /// What is to be found there.
+    /// What is served there.
     pub serves: Serves,
 }
 
-/// A socket that listens.
+/// A listening socket.
 #[derive(Debug)]
 pub enum ClientSocket {
-    /// On a TCP port.
+    /// A TCP port.
     Tcp(TcpListener),
-    /// With a name in the file system.
+    /// A Unix-domain socket with a name in the file system.
     Unix(UnixListener),
 }
 
 /// How a server ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exit {
-    /// It was asked to stop, and did so in order. The store is closed.
+    /// It was asked to stop and stopped in order. The store is closed.
     Stopped,
-    /// This node served, and then left the cluster. The store is closed.
+    /// The node took part in the cluster and was then removed from it. The store is closed.
     Removed,
-    /// This node was removed from the cluster before it was started. The store is closed.
+    /// The node was removed from the cluster before it was started. The store is closed.
     RemovedBefore,
-    /// It was asked to stop a second time, so nothing more was awaited: the process must exit now.
+    /// It was asked to stop a second time and did not wait for anything more: the process must exit now.
     Interrupted,
 }
 
-/// Why a server could not begin, or go on.
+/// Why a server could not start or continue.
 #[derive(Debug)]
 pub enum ServerError {
-    /// The store asked to join a cluster, and has not heard that it may.
+    /// The store was made to join a cluster, which has not accepted it yet.
     NotAMember,
-    /// An address that no peer would accept.
+    /// No peer would accept this address.
     BadAddress {
         /// The address.
         address: String,
     },
-    /// The store failed, when it was opened for others to see or when it was closed.
+    /// The store failed, either when it published its addresses or when it was closed.
     Store(StoreError),
-    /// The store holds a state that is not a counter.
+    /// The state in the store is not that of a counter.
     State(DecodeError),
-    /// The operating system refused something that the loop cannot do without.
+    /// The operating system refused something that the loop needs.
     Io {
-        /// What was being done.
+        /// What the server was doing.
         doing: &'static str,
         /// Why it failed.
         source: io::Error,

@@ -1,4 +1,4 @@
-//! What every part of the loop works with: the node, the time of this turn, and what this node is.
+//! What every part of the loop works with: the node, the time of this turn, and this node's identity.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -33,20 +33,20 @@ pub(super) struct Context {
     pub(super) membership: Arc<Membership>,
     pub(super) role: Role,
     pub(super) leader: Option<NodeId>,
-    /// From when the silence of a member or of the disk counts: this node began to lead then, or its process,
-    /// which had been stopped, went on.
+    /// The silence of a member or of the disk counts from here at the earliest: the moment when this node
+    /// began to lead, or when its process went on after a pause.
     pub(super) silence_from: Micros,
-    /// The node has been given something since it was last told that this is all.
+    /// The node has received input since its last [`Input::Wake`].
     stepped: bool,
 }
 
-/// What this node is, once and for all.
+/// What this node is; it never changes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Me {
     pub(super) peer: Peer,
     pub(super) cluster: ClusterId,
     pub(super) joined_at: LogIndex,
-    /// `host:port` where the others reach it.
+    /// `host:port` where other nodes reach it.
     pub(super) peer_address: String,
     /// `host:port` where clients reach it.
     pub(super) client_address: String,
@@ -55,7 +55,6 @@ pub(super) struct Me {
 }
 
 impl Context {
-    /// Before the first turn.
     pub(super) fn new(
         registry: Registry,
         node: Node,
@@ -83,34 +82,33 @@ impl Context {
         }
     }
 
-    /// The latest reading of the clock; it is read several times in a turn.
+    /// The latest reading of the clock, which is read several times per turn.
     pub(super) fn now(&self) -> Micros {
         self.clock.now
     }
 
-    /// How long the oldest write has waited for the disk, in microseconds; `None` where none waits.
+    /// How long the oldest write has waited for the disk, in microseconds; `None` if no write waits.
     pub(super) fn disk_wait_us(&self) -> Option<u64> {
         self.node.raft().oldest_write_issued_at().map(|at| self.now().since(at))
     }
 
-    /// Gives the node something.
     pub(super) fn step(&mut self, input: Input) {
         self.stepped = true;
         self.node.step(self.clock.now, input);
     }
 
-    /// Tells the node that this is all in this turn.
+    /// Tells the node that it has all the input of this turn.
     pub(super) fn wake(&mut self) {
         self.node.step(self.clock.now, Input::Wake);
         self.stepped = false;
     }
 
-    /// Whether the node waits to be told that this is all.
+    /// Whether the node has input and has not been told yet that it is complete.
     pub(super) fn has_work(&self) -> bool {
         self.stepped
     }
 
-    /// What HTTP connections are told with every call.
+    /// The arguments that every call of an HTTP connection takes.
     pub(super) fn http_turn(&self, serves: Serves) -> http::Turn<'_> {
         http::Turn {
             config: self.http.of(serves),
@@ -120,13 +118,13 @@ impl Context {
         }
     }
 
-    /// As whom this node judges a Hello.
+    /// The identity with which this node judges a Hello.
     pub(super) fn acceptor(&self) -> Acceptor {
         let commit_index = self.node.commit_index();
         Acceptor { cluster: self.me.cluster, me: self.me.peer, commit_index }
     }
 
-    /// What this node knows of whoever said this.
+    /// What this node knows about the sender of this Hello.
     pub(super) fn caller(&self, hello: &Hello) -> Caller {
         if self.node.knows_removed(hello.from, hello.commit_index) {
             Caller::Removed
@@ -135,12 +133,11 @@ impl Context {
         }
     }
 
-    /// Whether this node leads.
     pub(super) fn leads(&self) -> bool {
         self.role == Role::Leader
     }
 
-    /// Whether somebody else could lead in this node's place.
+    /// Whether another member could lead in this node's place.
     pub(super) fn others_vote(&self) -> bool {
         self.membership
             .members
@@ -149,7 +146,7 @@ impl Context {
     }
 }
 
-/// What HTTP connections are told, by what is served where they come from.
+/// The configuration of HTTP connections, by what their listener serves.
 #[derive(Clone, Debug)]
 pub(super) struct HttpConfigs {
     everything: http::Config,

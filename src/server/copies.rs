@@ -1,24 +1,25 @@
-//! Two processes with copies of one store, told from one that has moved. Pure.
+//! Tells two processes that run with copies of one store from one process that has moved. Pure.
 //!
-//! A connection that stands is no sign that a process runs at its other end: after a loss of power, or of the
-//! network, it stands until the kernel gives it up, and the node may have come back elsewhere by then. But
-//! nobody comes back from where he was lost. Where two processes run, each connection replaces the other's,
-//! and whoever is replaced dials again: an address that was replaced returns.
+//! An established connection does not prove that a process runs at its other end: after a loss of power or of
+//! the network it stays established until the kernel gives it up, and the node may be running elsewhere by
+//! then. But a node that moved does not return to the address it lost. If two processes run, each connection
+//! replaces the other's, and the replaced process dials again: an address that was replaced comes back.
 
 use std::collections::VecDeque;
 
 use super::limits::REPLACED_ADDRESSES_MAX;
 
-/// Where a member was connected from before, each connection replaced by the next while it still stood.
+/// The addresses that a member connected from before; each connection was replaced by the next while it was
+/// still established.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Replaced(VecDeque<String>);
 
-/// What it means that a member connects while it is connected.
+/// What it shows when a member connects while it is already connected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Sign {
-    /// It has lost the last connection, or has moved.
+    /// One process, which has lost its last connection or has moved.
     OfOne,
-    /// An address has come back that was replaced.
+    /// Two processes: an address that was replaced has come back.
     OfTwo,
 }
 
@@ -43,7 +44,7 @@ impl Replaced {
 mod tests {
     use super::*;
 
-    /// The signs that a member gives which connects from these addresses in turn.
+    /// The signs given by a member that connects from these addresses in turn.
     fn signs(addresses: &[&str]) -> Vec<Sign> {
         let mut replaced = Replaced::default();
         addresses.windows(2).map(|pair| replaced.replace(pair[0], pair[1])).collect()

@@ -1,10 +1,10 @@
-//! What the server counts: plain numbers, so that counting costs nothing. `metrics` shows them. Pure.
+//! The server's counters: plain numbers, so that counting costs next to nothing. `metrics` shows them. Pure.
 
 use std::collections::BTreeMap;
 
 use crate::node::Answer;
 
-/// Counts since the server began. Each only grows.
+/// Counts since the server started. They only grow.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Counters {
     pub(super) turns: u64,
@@ -24,15 +24,15 @@ pub(super) struct Counters {
     pub(super) peer_bytes_sent: u64,
     pub(super) messages_received: u64,
     pub(super) messages_sent: u64,
-    /// Messages that found no link, or a full one.
+    /// Messages that were dropped because there was no link, or because it was full.
     pub(super) messages_dropped: u64,
-    /// Messages that no sound peer sends.
+    /// Messages that no correct peer sends.
     pub(super) messages_impossible: u64,
     pub(super) operations: u64,
     pub(super) dials: u64,
     pub(super) dials_failed: u64,
     pub(super) links_broken: u64,
-    /// By what was wrong with them.
+    /// By the kind of error.
     pub(super) bad_frames: BTreeMap<&'static str, u64>,
 }
 
@@ -48,12 +48,10 @@ pub(super) struct AnswerCounters {
 }
 
 impl Counters {
-    /// One more bad frame.
     pub(super) fn count_bad_frame(&mut self, label: &'static str) {
         *self.bad_frames.entry(label).or_insert(0) += 1;
     }
 
-    /// One more answer to a request for IDs.
     pub(super) fn count_answer(&mut self, answer: Answer) {
         let answers = &mut self.answers;
         match answer {

@@ -4,15 +4,15 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::limits::{CLIENT_CONNECTIONS_DEFAULT_MAX, DESCRIPTORS_RESERVED};
 
-/// Where the operator does not say, and the limit of open files leaves room for fewer than this, that is
-/// worth a word.
+/// If the operator sets no maximum and the limit of open files leaves room for fewer clients than this, the
+/// log says so.
 const CLIENT_CONNECTIONS_TO_EXPECT: usize = 1_000;
 
-/// Raises the soft limit of open files to the hard one, and says how many clients there may be: as many as
-/// the operator says, and as that leaves room for.
+/// Raises the soft limit of open files to the hard limit. Returns how many clients there may be: as many as
+/// the operator wants, but no more than the limit leaves room for.
 pub(super) fn client_connections_max(wanted: Option<u32>) -> usize {
     let limit = getrlimit(Resource::Nofile);
-    // A failure leaves the soft limit as it was: fewer clients, nothing worse.
+    // A failure leaves the soft limit as it was, which only means fewer clients.
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let current = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
     let wanted = wanted.map(|wanted| usize::try_from(wanted).unwrap_or(usize::MAX));
@@ -29,7 +29,7 @@ pub(super) fn client_connections_max(wanted: Option<u32>) -> usize {
     granted
 }
 
-/// How many of the clients that are wanted this many descriptors leave room for; `None` stands for no limit.
+/// How many clients fit into this many descriptors, `wanted` at most; `None` stands for no limit.
 fn clients_within(descriptors: Option<u64>, wanted: usize) -> usize {
     let Some(descriptors) = descriptors else { return wanted };
     let left = usize::try_from(descriptors).unwrap_or(usize::MAX).saturating_sub(DESCRIPTORS_RESERVED);

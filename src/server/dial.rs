@@ -1,7 +1,8 @@
-//! How a link comes up, and what happens when it breaks: find the address, connect, say Hello, be welcomed.
+//! How a link comes up, and what happens when it breaks: find the address, connect, send a Hello, get a
+//! Welcome.
 //!
-//! A link that breaks is dialled again at once. Where connections are refused then, the process at the other
-//! end is most likely gone, and the node is told: that is what makes failover quick.
+//! A link that breaks is dialled again at once. If the connection is then refused, the process at the other
+//! end is most likely gone, and the node is told so: that makes failover fast.
 
 use std::fmt::Display;
 use std::io;
@@ -24,7 +25,7 @@ use crate::node::Input;
 use crate::peer::{self, Decoder, Frame, Hello, PROTOCOL_VERSION, Refuse};
 
 impl Links {
-    /// Does what the time has come for.
+    /// Handles every link whose time has come.
     pub(super) fn on_time(&mut self, ctx: &mut Context) {
         for key in 0..self.links.capacity() {
             let Some(link) = self.links.get_mut(key) else { continue };
@@ -68,7 +69,7 @@ impl Links {
         }
     }
 
-    /// The socket of a link in `Connecting` has something to say.
+    /// The socket of a link in `Connecting` has an event.
     pub(super) fn on_connect_event(&mut self, ctx: &mut Context, key: usize) {
         let LinkState::Connecting { stream, .. } = &self.links[key].state else { return };
         let error = match stream.take_error() {
@@ -82,11 +83,11 @@ impl Links {
         self.on_connect_failed(ctx, key, &error);
     }
 
-    /// The socket of a link in `Greeting` has something to say.
+    /// The socket of a link in `Greeting` has an event.
     pub(super) fn read_greeting(&mut self, ctx: &mut Context, key: usize) {
         let mut buffer = [0; 512];
-        // Each pass takes what the last left, until the answer is whole: its rest may be there without
-        // another event.
+        // Each pass continues where the last one stopped, until the answer is complete: the rest may be there
+        // already, without another event.
         while let LinkState::Greeting { stream, decoder, .. } = &mut self.links[key].state {
             let mut input: &[u8] = match read(stream, &mut buffer) {
                 ReadOutcome::Bytes(n) => &buffer[..n],
@@ -105,29 +106,29 @@ impl Links {
         }
     }
 
-    /// A link that was up is so no more.
+    /// A link that was up has broken.
     pub(super) fn on_broken(&mut self, ctx: &mut Context, key: usize, reason: &dyn Display) {
         let now = ctx.now();
         let link = &mut self.links[key];
         ctx.counters.links_broken += 1;
         if !ctx.membership.contains(link.peer) {
-            // Whoever has left closes its connections: that it left has been said.
+            // A node that left closes its connections; its leaving has been logged already.
             log::debug!("the link to node {}, which is no member, broke: {reason}", link.peer);
         } else if let Some(left_out) = link.flaps.admit(now) {
             log::info!("the link to node {} broke: {reason}{left_out}", link.peer);
         }
         link.broke = true;
-        // It has been said that it is down: nothing more is said until it is up.
+        // The break has been logged: nothing more is logged until the link is up again.
         link.missed = true;
         link.output.clear();
-        // One that breaks as soon as it is up, time and again, is not dialled in a loop.
+        // A link that breaks as soon as it is up, again and again, is not dialled in a tight loop.
         if matches!(link.state, LinkState::Up { since, .. } if now.since(since) >= LINK_SETTLED_US) {
             link.backoff.reset();
         }
         link.state = LinkState::Waiting { until: now.plus(link.backoff.next_delay_us()) };
     }
 
-    /// Whoever took the connection gave no Welcome: on to the next address.
+    /// The handshake failed: tries the next address.
     pub(super) fn on_greeting_failed(&mut self, ctx: &mut Context, key: usize, reason: &dyn Display) {
         let link = &mut self.links[key];
         let waiting = LinkState::Waiting { until: ctx.now() };
@@ -136,7 +137,7 @@ impl Links {
         self.go_on(ctx, key, attempt, reason);
     }
 
-    /// An attempt has failed: the next comes after a while.
+    /// An attempt has failed; the next one follows after a wait.
     fn on_dial_failed(&mut self, ctx: &mut Context, key: usize, reason: &dyn Display, listener: Listener) {
         let link = &mut self.links[key];
         ctx.counters.dials_failed += 1;
@@ -144,7 +145,7 @@ impl Links {
             log::debug!("node {} at {}: {reason}", link.peer, link.dialled);
         } else {
             link.missed = true;
-            log::info!("node {} at {} cannot be reached, trying on: {reason}", link.peer, link.dialled);
+            log::info!("node {} at {} cannot be reached, trying again: {reason}", link.peer, link.dialled);
         }
         if listener == Listener::Absent && link.broke {
             ctx.step(Input::PeerUnreachable(link.peer.id));
@@ -152,8 +153,8 @@ impl Links {
         self.retry_later(ctx, key);
     }
 
-    /// Waits before the next attempt, and then tries the other address, if there is one and it has not been
-    /// made known while this attempt went on.
+    /// Waits before the next attempt, which tries the peer's other address, if there is one. If that address
+    /// became known during this attempt, it is already the next.
     fn retry_later(&mut self, ctx: &Context, key: usize) {
         let link = &mut self.links[key];
         link.was_cut_short = false;
@@ -164,7 +165,6 @@ impl Links {
         }
     }
 
-    /// Begins an attempt.
     fn dial(&mut self, ctx: &mut Context, key: usize) {
         ctx.counters.dials += 1;
         let link = &mut self.links[key];
@@ -185,8 +185,8 @@ impl Links {
         let link = &mut self.links[key];
         let waiting = LinkState::Waiting { until: ctx.now() };
         match std::mem::replace(&mut link.state, waiting) {
-            // No attempt waited for it as long as that, but it is as good as any: where the name servers are
-            // slow, no other ever comes.
+            // No attempt waited this long for the addresses, but they are as good as any: if the name servers
+            // are slow, no answer ever comes in time.
             LinkState::Waiting { .. } => {
                 ctx.counters.dials += 1;
                 name.clone_into(&mut link.dialled);
@@ -202,7 +202,8 @@ impl Links {
                 if attempt.current().is_some_and(|address| addresses.contains(&address)) {
                     link.state = LinkState::Connecting { stream, until, attempt };
                 } else {
-                    // The peer has left the address where it was last: that one might not answer for long.
+                    // The peer has left the address where it was last reached, which might not answer for a
+                    // long time.
                     self.go_on(ctx, key, attempt, &"it has no other address");
                 }
             }
@@ -214,7 +215,7 @@ impl Links {
         }
     }
 
-    /// The name that this link asked for has no addresses, or they are not waited for any longer.
+    /// The name that this link asked for has no addresses, or they are no longer waited for.
     fn on_unresolved(&mut self, ctx: &mut Context, key: usize, reason: &dyn Display) {
         let link = &mut self.links[key];
         if let Some(attempt) = link.attempt() {
@@ -230,7 +231,7 @@ impl Links {
         }
     }
 
-    /// Tries the next address of an attempt. `reason` is why the last failed.
+    /// Tries the next address of an attempt. `reason` is why the last one failed.
     fn go_on(&mut self, ctx: &mut Context, key: usize, mut attempt: Attempt, reason: &dyn Display) {
         let mut failure = None;
         while let Some(address) = attempt.next() {
@@ -254,7 +255,7 @@ impl Links {
         self.on_dial_failed(ctx, key, reason, attempt.verdict());
     }
 
-    /// One address has failed: on to the next.
+    /// Connecting to an address has failed: tries the next.
     fn on_connect_failed(&mut self, ctx: &mut Context, key: usize, error: &io::Error) {
         let link = &mut self.links[key];
         let waiting = LinkState::Waiting { until: ctx.now() };
@@ -265,7 +266,7 @@ impl Links {
         self.go_on(ctx, key, attempt, error);
     }
 
-    /// The connection stands: says Hello.
+    /// The connection is established: sends the Hello.
     fn greet(&mut self, ctx: &mut Context, key: usize) {
         let link = &mut self.links[key];
         let until = ctx.now().plus(HANDSHAKE_US_MAX);
@@ -280,8 +281,8 @@ impl Links {
             cluster: ctx.me.cluster,
             from: ctx.me.peer,
             to: link.peer,
-            // It joined by a committed entry, even where it has forgotten since how much is committed: nobody
-            // who knows less than that may think that it was removed.
+            // This node joined by a committed entry, even if it has since forgotten how much is committed: no
+            // node that knows less than that may conclude that this one was removed.
             commit_index: ctx.node.commit_index().max(ctx.me.joined_at),
             peer_address: ctx.me.peer_address.clone(),
             client_address: ctx.me.client_address.clone(),
@@ -304,7 +305,7 @@ impl Links {
             | Frame::AdminRequest(_)
             | Frame::AdminResponse(_) => {
                 ctx.counters.count_bad_frame("unexpected");
-                self.on_greeting_failed(ctx, key, &"it answered what no node answers");
+                self.on_greeting_failed(ctx, key, &"it answered Hello with an unexpected frame");
             }
         }
     }
@@ -336,7 +337,8 @@ impl Links {
                 if is_removed(commit_index, ctx.node.commit_index(), ctx.me.joined_at) {
                     self.removed_by = Some((id, commit_index));
                 }
-                // Else it has not heard of this node yet: that passes, and is nothing to worry anybody with.
+                // Otherwise the other node has not heard of this one yet. That passes and is no cause for a
+                // warning.
                 log::debug!("node {id} at {address} does not know this node (yet)");
                 return self.retry_later(ctx, key);
             }
@@ -350,14 +352,14 @@ impl Links {
         if link.refusal != Some(refuse) {
             link.refusal = Some(refuse);
             link.missed = true;
-            log::warn!("node {id} at {address} refuses this node, trying on: {reason}");
+            log::warn!("node {id} at {address} refuses this node, trying again: {reason}");
         }
         self.on_greeting_failed(ctx, key, &reason);
     }
 }
 
 impl Link {
-    /// What this link attempts, if it does.
+    /// The attempt in progress, if there is one.
     fn attempt(&mut self) -> Option<&mut Attempt> {
         match &mut self.state {
             LinkState::Resolving { attempt }
@@ -367,7 +369,7 @@ impl Link {
         }
     }
 
-    /// Whether the addresses behind this name are of use to this link.
+    /// Whether this link can use the addresses of this name.
     fn awaits(&self, name: &str) -> bool {
         match &self.state {
             LinkState::Waiting { .. } => {
@@ -380,13 +382,13 @@ impl Link {
         }
     }
 
-    /// Where the peer was reached last, if that was under this name.
+    /// Where the peer was last reached, if that was under this name.
     fn reached_as(&self, name: &str) -> Option<SocketAddr> {
         self.reached.as_ref().filter(|reached| reached.name == name).map(|reached| reached.address)
     }
 }
 
-/// Starts to connect; the registry will tell how it ends.
+/// Starts to connect; an event will report the result.
 fn begin_connect(ctx: &Context, key: usize, address: SocketAddr) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(address)?;
     let interest = Interest::READABLE | Interest::WRITABLE;
@@ -394,8 +396,8 @@ fn begin_connect(ctx: &Context, key: usize, address: SocketAddr) -> io::Result<T
     Ok(stream)
 }
 
-/// Nothing is held back to be sent together, and a machine that has vanished is noticed: by whoever dialled,
-/// and by whoever accepted.
+/// Sends without delay, and makes the kernel notice a machine that has vanished. Both the node that dials and
+/// the one that accepts set this.
 pub(super) fn configure(stream: &TcpStream) {
     let silence = Duration::from_micros(LINK_SILENCE_US_MAX);
     let socket = SockRef::from(stream);
@@ -404,7 +406,7 @@ pub(super) fn configure(stream: &TcpStream) {
     #[cfg(target_os = "linux")]
     let outcome = outcome.and_then(|()| socket.set_tcp_user_timeout(Some(silence)));
     if let Err(error) = outcome {
-        // It works without, only less well.
+        // The connection works without these options, only less well.
         log::debug!("an option of a connection to a peer could not be set: {error}");
     }
 }

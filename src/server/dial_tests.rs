@@ -5,14 +5,14 @@ use super::test_bench::{Bench, Port, is_resolving, is_waiting};
 
 const NAME: &str = "node2.test:9000";
 
-/// A link that is up, after the name had these addresses, the last of which works.
+/// A link that is up. Its name had these addresses, of which only the last works.
 fn up_at(dead: &[&Port], port: &Port) -> (Bench, std::net::TcpStream) {
     let mut bench = Bench::with_link_to(NAME);
     bench.pass(0);
     let addresses: Vec<_> = dead.iter().map(|dead| dead.address()).chain([port.address()]).collect();
     bench.resolve(NAME, &addresses);
     for _ in dead {
-        // Whatever the kernel has to say of the connection is not heard.
+        // The connection's socket events are not processed: the attempt times out.
         bench.pass(CONNECT_US_MAX);
     }
     let other_end = bench.be_welcomed_at(port);

@@ -5,7 +5,7 @@ use raft_core::{LogIndex, Peer};
 use crate::identity::ClusterId;
 use crate::peer::{Hello, Refuse, Welcome};
 
-/// What a node knows of itself when it judges a Hello.
+/// What a node knows about itself when it judges a Hello.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Acceptor {
     pub(super) cluster: ClusterId,
@@ -16,9 +16,10 @@ pub(super) struct Acceptor {
 /// Whether the sender of a Hello belongs to the cluster, as far as the acceptor can tell.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Caller {
-    /// It does, or the acceptor may not have heard of it yet: raft-core minds who votes.
+    /// It belongs to the cluster, or the acceptor may not have heard of it yet: raft-core decides whose vote
+    /// counts.
     Possible,
-    /// A committed membership, at least as new as all that the caller knows, is without it.
+    /// A committed membership at least as new as everything the caller knows does not contain it.
     Removed,
 }
 
@@ -38,8 +39,8 @@ impl Acceptor {
     }
 }
 
-/// Whether a node that is refused as removed by somebody at `commit_index` really was: somebody who has not
-/// heard of its joining would say the same.
+/// Whether a node really was removed, if another node at `commit_index` refuses it as removed. A node that
+/// has not yet heard that this one joined would refuse it in the same way.
 pub(super) fn is_removed(commit_index: LogIndex, my_commit_index: LogIndex, joined_at: LogIndex) -> bool {
     commit_index >= my_commit_index.max(joined_at)
 }

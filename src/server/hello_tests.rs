@@ -1,4 +1,4 @@
-//! What a Hello from the other node does to the link that leads there.
+//! What a Hello from the other node does to this node's link to it.
 
 use std::net::TcpStream;
 
@@ -10,7 +10,7 @@ fn at(port: &Port) -> String {
     port.address().to_string()
 }
 
-/// A link that connects to this port, where nobody answers, after it has failed there again and again.
+/// A link that is connecting to this port, where nobody answers, after many failed attempts.
 fn connecting_in_vain_to(port: &Port) -> Bench {
     let mut bench = Bench::with_link_to(&at(port));
     for _ in 0..20 {
@@ -75,13 +75,13 @@ fn an_attempt_that_follows_one_that_was_cut_short_is_left_alone_and_the_next_goe
     assert_eq!(bench.connects_to(), Some(second.address()), "the last has come to its end");
 }
 
-/// Each connects, each says Hello, and each hears the other's Hello before it is welcomed: whatever a round
-/// trip takes.
+/// Both nodes connect, both say Hello, and each hears the other's Hello before it is welcomed, however long a
+/// round trip takes.
 #[test]
 fn two_nodes_that_say_hello_to_each_other_in_step_come_to_be_connected() {
     let ports = [Port::open(), Port::open()];
     let addresses = [at(&ports[0]), at(&ports[1])];
-    // The first dials the second port, and is found at the first.
+    // The first node dials the second port and is reached at the first.
     let mut nodes = [Bench::with_link_to(&addresses[1]), Bench::with_link_to(&addresses[0])];
     for node in &mut nodes {
         node.pass(0);
@@ -95,7 +95,7 @@ fn two_nodes_that_say_hello_to_each_other_in_step_come_to_be_connected() {
             node.run_until("it says Hello", is_greeting);
             let mut stream = port.accept();
             assert!(matches!(receive(&mut stream), Frame::Hello(_)));
-            // Long enough for every bound in time to have passed.
+            // Long enough for every time limit to have passed.
             node.pass(2 * LINK_SETTLED_US);
             accepted.push(stream);
         }
@@ -122,7 +122,7 @@ fn a_link_is_up_in_the_end_however_many_hellos_come() {
         bench.hello_from(&address);
         bench.turn();
     }
-    // The one that was cut short.
+    // The attempt that was cut short.
     drop(port.accept());
     let mut stream = port.accept();
     assert!(matches!(receive(&mut stream), Frame::Hello(_)));
@@ -156,7 +156,7 @@ fn a_link_that_has_only_just_come_up_is_kept_and_what_is_dialled_next_is_the_new
     assert_eq!(bench.connects_to(), Some(port.address()));
 }
 
-/// It says that it is where this node cannot reach it; where it is recorded, it can be reached.
+/// The node announces an address where it cannot be reached from here; at its recorded address it can.
 #[test]
 fn a_link_that_is_up_elsewhere_is_not_given_up_again_for_an_address_that_was_tried() {
     let (recorded, announced) = (Port::open(), Port::open());

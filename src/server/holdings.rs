@@ -1,33 +1,33 @@
-//! How much memory the clients hold, all together, and what follows once that is much. Pure.
+//! How much memory all clients hold together, and what follows when that is too much. Pure.
 //!
-//! The bounds of HTTP are for one connection: it may hold 130 KB and more of requests that wait and of
-//! answers that its client does not read. With thousands of such clients these are gigabytes. So once all
-//! connections together hold [`CLIENTS_MEMORY_BYTES_MAX`], a client whose output is blocked is not read; the
-//! kernel keeps what it sends, until the client's window is full. The other clients are read in small
-//! pieces, so that each adds little before its own output is blocked too. An ordinary request fits such a
-//! piece.
+//! The limits of HTTP are per connection: a connection may hold 130 KB and more of waiting requests and of
+//! answers that its client does not read. With thousands of such clients that adds up to gigabytes. So once
+//! all connections together hold [`CLIENTS_MEMORY_BYTES_MAX`], a client whose output is blocked is not read;
+//! the kernel keeps what it sends, until the client's window is full. The other clients are read in small
+//! pieces, so that each adds little before its own output is blocked too. An ordinary request fits into such
+//! a piece.
 
 use super::limits::{CLIENTS_MEMORY_BYTES_MAX, READ_BYTES_MAX, SCARCE_READ_BYTES_MAX};
 
-/// What all connections hold.
+/// What all connections hold together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Holdings {
     bytes: usize,
 }
 
 impl Holdings {
-    /// A connection now holds so much. `counted` is what was noted of it before.
+    /// A connection now holds this much. `counted` is what was counted for it before.
     pub(super) fn note(&mut self, counted: &mut usize, bytes: usize) {
         self.bytes = self.bytes - *counted + bytes;
         *counted = bytes;
     }
 
-    /// Whether clients that do not read are not to be read either.
+    /// Whether clients whose output is blocked must not be read.
     pub(super) fn are_full(&self) -> bool {
         self.bytes >= CLIENTS_MEMORY_BYTES_MAX
     }
 
-    /// How much is to be read at once.
+    /// How much to read at once.
     pub(super) fn read_bytes_max(&self) -> usize {
         if self.are_full() { SCARCE_READ_BYTES_MAX } else { READ_BYTES_MAX }
     }

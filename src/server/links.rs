@@ -1,6 +1,6 @@
 //! The links: one to each other member, dialled by this node, on which it sends.
 //!
-//! What the others dial to this node, it receives on: see `peer_connections`. How a link comes up is in
+//! It receives on the connections that the others dial: see `peer_connections`. How a link comes up is in
 //! `dial`.
 
 use std::net::SocketAddr;
@@ -27,22 +27,23 @@ use crate::peer::{self, Decoder, Frame, Refuse};
 pub(super) struct Links {
     pub(super) links: Slab<Link>,
     pub(super) resolver: Resolver,
-    /// Somebody who must know said that this node is no longer a member.
+    /// A node that refused this one as removed, and the commit index from which it knows.
     pub(super) removed_by: Option<(NodeId, LogIndex)>,
 }
 
-/// A link to one life of one member, or of one that is about to be, or was.
+/// A link to one incarnation of a member, or of a node that is joining or has left.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) peer: Peer,
-    /// Where the membership says that it listens; for one that is no member, where it said so first.
+    /// Where the peer listens according to the membership; for a node that is no member, the address that it
+    /// announced first.
     pub(super) recorded_address: String,
-    /// Where it said last that it listens, unless the membership has been told since. If that is not the
-    /// recorded address, it has moved.
+    /// The address that the peer last announced, unless the membership has recorded it since. If it differs
+    /// from the recorded address, the peer has moved.
     pub(super) announced_address: Option<String>,
-    /// Which of the two the next attempt tries, where there are two.
+    /// Whether the next attempt tries the announced address, if there are two.
     pub(super) tries_announced: bool,
-    /// A Hello has cut an attempt short, and no attempt has come to its own end since.
+    /// A Hello has cut an attempt short, and no attempt has run to its end since.
     pub(super) was_cut_short: bool,
     /// The address that was dialled last.
     pub(super) dialled: String,
@@ -52,29 +53,29 @@ pub(super) struct Link {
     pub(super) backoff: Backoff,
     /// It was up, broke, and has not been up since.
     pub(super) broke: bool,
-    /// That it cannot be reached has been logged, and it has not been up since.
+    /// It has been logged that the peer cannot be reached, and the link has not been up since.
     pub(super) missed: bool,
-    /// The refusal that has been logged.
+    /// The refusal that was logged last.
     pub(super) refusal: Option<Refuse>,
     pub(super) last_heard: Option<Micros>,
-    /// When this link was made: nobody was there to be heard before.
+    /// When this link was made; the peer's silence counts from then if it was never heard.
     made_at: Micros,
-    /// That it says nothing has been logged, and it has said nothing since.
+    /// It has been logged that the peer is silent, and it has said nothing since.
     is_silent: bool,
     pub(super) output: SendQueue,
     pub(super) flaps: LogLimit,
 }
 
-/// Where a peer was found.
+/// Where a peer was reached.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Reached {
-    /// What was dialled, as `HOST:PORT`.
+    /// The dialled address, as `HOST:PORT`.
     pub(super) name: String,
-    /// The address behind it that gave a Welcome.
+    /// The socket address behind it that sent a Welcome.
     pub(super) address: SocketAddr,
 }
 
-/// How far a link has come.
+/// The state of a link.
 #[derive(Debug)]
 pub(super) enum LinkState {
     /// Waits before it dials.
@@ -82,38 +83,37 @@ pub(super) enum LinkState {
         /// When it dials.
         until: Micros,
     },
-    /// Waits for the addresses behind a name.
+    /// Waits for the addresses of a name.
     Resolving { attempt: Attempt },
     /// Waits for the connection.
     Connecting { stream: TcpStream, until: Micros, attempt: Attempt },
-    /// Has said Hello.
+    /// Has sent a Hello.
     Greeting { stream: TcpStream, decoder: Box<Decoder>, until: Micros, attempt: Attempt },
     /// Was welcomed.
     Up {
         stream: TcpStream,
-        /// When it was.
+        /// When it was welcomed.
         since: Micros,
     },
 }
 
-/// What an operator is shown of a link.
+/// What is reported about a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct LinkStatus {
     pub(super) is_up: bool,
     pub(super) last_heard: Option<Micros>,
-    /// For how long it has said nothing, also where it was never heard.
+    /// How long the peer has been silent, also if it was never heard.
     pub(super) silence_us: u64,
 }
 
 impl Links {
-    /// Without any link.
     pub(super) fn new(waker: Arc<Waker>, look_up: LookUp) -> Links {
         Links { links: Slab::new(), resolver: Resolver::new(waker, look_up), removed_by: None }
     }
 
-    /// One link to each member but this node, and to whoever else is connected to this node and was welcome:
-    /// one that joins knows no members at first, and one that was away for long not the present ones, but
-    /// both have to answer their leader.
+    /// Keeps one link to each other member, and to every peer that is connected to this node and was
+    /// welcomed. A joining node knows no members at first, and a node that was away for long knows outdated
+    /// ones, but both must answer their leader.
     pub(super) fn reconcile(&mut self, ctx: &Context, peer_connections: &PeerConnections) {
         let membership = &ctx.membership;
         self.links.retain(|_, link| membership.contains(link.peer) || peer_connections.has_member(link.peer));
@@ -127,7 +127,7 @@ impl Links {
         }
     }
 
-    /// Queues a message. Without a link that is up and has room, it is lost, as Raft allows.
+    /// Queues a message. If the link is not up or has no room, the message is lost, as Raft allows.
     pub(super) fn send(&mut self, ctx: &mut Context, to: Peer, message: &Frame) {
         let link = self.links.iter_mut().map(|(_, link)| link).find(|link| link.peer == to);
         let open = link.filter(|link| link.is_up() && link.output.len() < LINK_OUTPUT_BYTES_MAX);
@@ -141,7 +141,6 @@ impl Links {
         peer::encode(message, link.output.tail());
     }
 
-    /// Sends what is queued.
     pub(super) fn flush(&mut self, ctx: &mut Context) {
         for key in 0..self.links.capacity() {
             if self.links.get(key).is_some_and(|link| !link.output.is_empty()) {
@@ -150,7 +149,7 @@ impl Links {
         }
     }
 
-    /// A socket has something to say.
+    /// A socket has an event.
     pub(super) fn on_event(&mut self, ctx: &mut Context, key: usize, event: &Event) {
         let Some(link) = self.links.get(key) else { return };
         match link.state {
@@ -159,7 +158,8 @@ impl Links {
             LinkState::Greeting { .. } => {
                 self.read_greeting(ctx, key);
                 self.flush_one(ctx, key);
-                // The end may have come along with the welcome, and then no other event comes.
+                // The end of the stream may have come together with the Welcome, and then no other event
+                // follows.
                 self.watch(ctx, key);
             }
             LinkState::Up { .. } => {
@@ -171,18 +171,18 @@ impl Links {
         }
     }
 
-    /// This peer connected to this node, was welcome, and says that it listens here. So it lives: there is no
-    /// more reason to wait, nor to go on with an attempt that may have begun while it was away, and that may
-    /// wait for seconds before it sends anything again.
+    /// This peer connected to this node, was welcomed, and announced this address. So it is alive: there is
+    /// no reason to wait any longer, nor to continue an attempt that may have begun while the peer was away
+    /// and that may not send anything again for seconds.
     ///
     /// But a Hello may come at any time, and when two nodes dial each other at once, each cuts the other's
-    /// attempt short, which leads to a new Hello. So an attempt that follows one that was cut short is left
-    /// alone until it ends by itself, with a Welcome or without. Of any two attempts in a row, at least one
-    /// then has all the time that it needs, however many Hellos come, and however long a round trip takes.
+    /// attempt short, which leads to a new Hello. So the attempt after one that was cut short is left alone
+    /// until it ends by itself, with or without a Welcome. Of any two attempts in a row, at least one then
+    /// has all the time it needs, however many Hellos come and however long a round trip takes.
     ///
-    /// A link that is up is dropped only for an address that is news. Otherwise two nodes that reach each
+    /// A link that is up is dropped only for an address that is new. Otherwise two nodes that reach each
     /// other at their recorded addresses, but not at those that they announce, would say Hello to each other
-    /// in turn for ever, and each would break its link to the other.
+    /// in turn for ever, each breaking its link to the other.
     pub(super) fn on_hello(&mut self, ctx: &mut Context, peer: Peer, peer_address: &str) {
         let Some(key) = self.key_of(peer) else {
             self.add(ctx, peer, peer_address);
@@ -198,7 +198,7 @@ impl Links {
             LinkState::Resolving { .. } | LinkState::Connecting { .. } | LinkState::Greeting { .. } => {
                 link.backoff.reset();
                 if !link.was_cut_short {
-                    log::debug!("node {peer} says Hello: dialling it anew");
+                    log::debug!("node {peer} says Hello: dialling it again");
                     link.was_cut_short = true;
                     link.dial_at(ctx.now());
                 }
@@ -212,15 +212,14 @@ impl Links {
         }
     }
 
-    /// A message came from this peer.
     pub(super) fn on_heard(&mut self, now: Micros, peer: Peer) {
         if let Some(link) = self.links.iter_mut().map(|(_, link)| link).find(|link| link.peer == peer) {
             link.last_heard = Some(now);
         }
     }
 
-    /// Says which members have been silent for longer than `patience_us` to this node, which leads: their
-    /// processes hang or have ended, or what they send does not arrive.
+    /// Logs which members this node, the leader, has not heard for `patience_us`: their processes hang or
+    /// have ended, or their messages do not arrive.
     pub(super) fn watch_silence(&mut self, ctx: &Context, patience_us: u64) {
         let silence_from = ctx.silence_from;
         for (_, link) in &mut self.links {
@@ -238,15 +237,15 @@ impl Links {
         }
     }
 
-    /// What there is to say of the link to this peer; `None` where there is no link.
+    /// The status of the link to this peer; `None` if there is no link.
     pub(super) fn status(&self, ctx: &Context, peer: Peer) -> Option<LinkStatus> {
         let link = &self.links[self.key_of(peer)?];
         let silence_us = link.silence_us(ctx.now(), ctx.silence_from);
         Some(LinkStatus { is_up: link.is_up(), last_heard: link.last_heard, silence_us })
     }
 
-    /// When [`Links::on_time`] has something to do. There are as few links as members, so they are simply
-    /// looked at.
+    /// When [`Links::on_time`] has something to do. There are only as many links as members, so all are
+    /// checked.
     pub(super) fn deadline(&self) -> Option<Micros> {
         self.links.iter().filter_map(|(_, link)| link.deadline()).min()
     }
@@ -260,7 +259,7 @@ impl Links {
         self.links.insert(Link::new(peer, address, seed, ctx.now()));
     }
 
-    /// A link that is up carries nothing in this direction: there is something to read only when it ends.
+    /// The peer sends nothing on a link that is up: the only thing to read is its end.
     fn watch(&mut self, ctx: &mut Context, key: usize) {
         let LinkState::Up { stream, .. } = &mut self.links[key].state else { return };
         let mut buffer = [0; 64];
@@ -270,7 +269,7 @@ impl Links {
             ReadOutcome::Broken(error) => self.on_broken(ctx, key, &error),
             ReadOutcome::Bytes(_) => {
                 ctx.counters.count_bad_frame("unexpected");
-                self.on_broken(ctx, key, &"the other side spoke where it is to listen");
+                self.on_broken(ctx, key, &"the other side sent something where it may only receive");
             }
         }
     }
@@ -317,19 +316,20 @@ impl Link {
         matches!(self.state, LinkState::Up { .. })
     }
 
-    /// For how long it has said nothing to this node, counted from `silence_from` at the earliest.
+    /// How long the peer has been silent to this node, counted from `silence_from` at the earliest.
     fn silence_us(&self, now: Micros, silence_from: Micros) -> u64 {
         now.since(self.last_heard.unwrap_or(self.made_at).max(silence_from))
     }
 
-    /// Where to dial: whoever announces an address is there, whatever was recorded before. But others could
-    /// speak in its name, so where that fails, the recorded one is tried in turn.
+    /// Where to dial. A node that announces an address is there, whatever the membership records. But others
+    /// could announce an address in its name, so if the announced address fails, the recorded one is tried in
+    /// turn.
     pub(super) fn address(&self) -> &str {
         let announced = self.announced_address.as_deref().filter(|_| self.tries_announced);
         announced.unwrap_or(&self.recorded_address)
     }
 
-    /// There is reason to believe that the peer can be reached: dials it now, and soon again if it cannot.
+    /// The peer can probably be reached: dials it now, and soon again if that fails.
     fn dial_at(&mut self, now: Micros) {
         self.backoff.reset();
         self.output.clear();
@@ -341,7 +341,7 @@ impl Link {
         if self.recorded_address == address {
             return;
         }
-        // What it said before it moved there is out of date.
+        // What the peer announced before it moved there is out of date.
         let is_outdated =
             |announced: &mut String| announced == address || *announced == self.recorded_address;
         self.announced_address.take_if(is_outdated);
@@ -365,7 +365,7 @@ impl Link {
     }
 }
 
-/// Some bits of an incarnation, which is random.
+/// Some bits of the incarnation, which is random.
 fn random_bits(peer: Peer) -> u64 {
     let low = peer.incarnation.0 & u128::from(u64::MAX);
     u64::try_from(low).expect("masked to 64 bits")

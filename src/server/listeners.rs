@@ -1,4 +1,4 @@
-//! From listeners to ports that are watched.
+//! Turns listeners into ports that the loop watches.
 
 use std::io;
 use std::net::TcpListener;
@@ -12,7 +12,7 @@ use super::token::Source;
 use crate::http::Serves;
 use crate::storage::Listening;
 
-/// Where this node listens first; where else, it logs.
+/// The first addresses where this node listens. The further ones are only logged.
 pub(super) fn addresses(config: &ServerConfig) -> Result<Listening, ServerError> {
     narrate_further(config)?;
     Ok(Listening {
@@ -21,7 +21,7 @@ pub(super) fn addresses(config: &ServerConfig) -> Result<Listening, ServerError>
     })
 }
 
-/// Watches the ports for peers.
+/// Starts to watch the ports for peers.
 pub(super) fn open_for_peers(
     registry: &Registry,
     listeners: Vec<TcpListener>,
@@ -34,7 +34,7 @@ pub(super) fn open_for_peers(
     Ok(Ports::new(listeners, "peer"))
 }
 
-/// Watches the ports and the socket for clients.
+/// Starts to watch the ports and the socket for clients.
 pub(super) fn open_for_clients(
     registry: &Registry,
     listeners: Vec<ClientListener>,
@@ -83,14 +83,14 @@ fn tcp(listener: &ClientListener) -> Option<&TcpListener> {
     }
 }
 
-/// What is told of several: the first.
+/// Of several listeners, the first one's address is reported.
 fn first_address<'a>(mut listeners: impl Iterator<Item = &'a TcpListener>) -> Result<String, ServerError> {
     let first = listeners.next().ok_or(io::ErrorKind::AddrNotAvailable.into());
     let address = first.and_then(TcpListener::local_addr);
     Ok(address.map_err(ServerError::io("asking for the address of a port"))?.to_string())
 }
 
-/// Logs where else than at the first ports this node listens.
+/// Logs where this node listens apart from the first ports.
 fn narrate_further(config: &ServerConfig) -> Result<(), ServerError> {
     for listener in config.peer_listeners.iter().skip(1) {
         log::info!("peers also at {}", first_address([listener].into_iter())?);

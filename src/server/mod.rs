@@ -1,12 +1,12 @@
 //! Floor 4: the event loop, the only place where sockets, timers and the node meet. It owns the poll.
 //!
 //! It may use everything below: the node, and the three ways out of the process (`http`, `peer`, `storage`).
-//! It must never know of the command line, of how a store comes to be, or of what becomes of one that was
-//! removed from its cluster.
+//! It must never know about the command line, how a store is created, or what happens to a store whose node
+//! was removed from its cluster.
 //!
-//! One turn: wait for events; read what peers say; do what the time has come for; learn what has become
-//! durable; take a bounded number of clients' requests; tell the node that this is all; carry out what it
-//! wants; write to peers, then to clients. So no flood of clients keeps an election waiting, and one round of
+//! One turn: wait for events; read from peers; handle deadlines; learn which writes have become durable; take
+//! a bounded number of clients' requests; tell the node that it has all the input of this turn; carry out its
+//! output; write to peers, then to clients. So a flood of clients cannot delay an election, and one round of
 //! Raft serves all requests of a turn.
 
 mod attempt;
@@ -80,7 +80,7 @@ use shutdown::{Shutdown, Succession};
 use signals::{HeardRequests, SecondSignal};
 use token::Source;
 
-/// A node that listens, with its store and its place in the cluster.
+/// A listening node with its store and its identity in the cluster.
 #[derive(Debug)]
 pub struct Server {
     poll: Poll,
@@ -95,15 +95,16 @@ pub struct Server {
     shutdown: Shutdown,
     /// Whether this node has known a leader, itself or another, since it was started.
     has_followed: bool,
-    /// It was said that no member calls.
+    /// It has been logged that no member connects.
     warned_of_silence: bool,
     election_timeout_us: u64,
     /// The last term in which this node led.
     led_in: Term,
-    /// Since when this node has known no leader, if it knows none, and what the log was told of that.
+    /// Since when this node has known no leader (`None` while it knows one), and what has been logged about
+    /// that.
     leaderless_since: Option<Micros>,
     leaderless: Reminder,
-    /// What the log was told of a disk that does not answer.
+    /// What has been logged about a disk that does not answer.
     disk: Reminder,
     /// Why this node takes no further part.
     write_error: Option<StoreError>,
@@ -112,17 +113,17 @@ pub struct Server {
     upkeep_at: Micros,
     /// Another thread, or the disk's queue, has something for the loop.
     woken: bool,
-    /// What this turn has to write.
+    /// The writes of this turn.
     writes: Vec<Write>,
     dropped: LogLimit,
 }
 
 impl Server {
-    /// Makes the node from its store, and listens: once this has returned, connections are not refused,
-    /// though nobody answers before [`Server::run`].
+    /// Makes the node from its store, and listens: once this returns, connections are not refused, though
+    /// none is answered before [`Server::run`].
     ///
     /// # Errors
-    /// The store is of no use here, or the operating system refuses a descriptor or a thread.
+    /// The store cannot be used here, or the operating system refuses a descriptor or a thread.
     pub fn new(config: ServerConfig, mut store: Store) -> Result<Server, ServerError> {
         let me = who_am_i(&config, &store)?;
         let node = Node::new(config.node, Micros(0), store.recovered()).map_err(ServerError::State)?;
@@ -176,10 +177,10 @@ impl Server {
         Ok(server)
     }
 
-    /// Serves until it is asked to stop or removed from the cluster, and closes the store.
+    /// Serves until it is asked to stop or removed from the cluster, then closes the store.
     ///
     /// # Errors
-    /// The poll fails; or a write had failed, or fails while the store is closed.
+    /// The poll fails, or a write failed, either before or while the store is being closed.
     pub fn run(mut self) -> Result<Exit, ServerError> {
         self.second_signal.disarm();
         let mut events = Events::with_capacity(EVENTS_PER_TURN_MAX);
@@ -190,25 +191,25 @@ impl Server {
             }
         };
         self.second_signal.arm(&self.stop);
-        // Whoever calls while the store is being closed is to be refused, not left waiting.
+        // A client or peer that connects while the store is being closed is refused, not kept waiting.
         let Server { storage, clients, peer_connections, links, .. } = self;
         drop((clients, peer_connections, links));
         match exit {
             Exit::Stopped | Exit::Removed | Exit::RemovedBefore => {
                 closing::close(storage).map_err(ServerError::Store)?
             }
-            // Its thread may be held up by a disk: that is not waited for.
+            // The disk may block the storage thread, which is not waited for.
             Exit::Interrupted => std::mem::forget(storage),
         }
         Ok(exit)
     }
 
-    /// One turn of the loop.
     fn turn(&mut self, events: &mut Events) -> Result<(), ServerError> {
         let timeout = self.timeout();
         match self.poll.poll(events, timeout) {
             Ok(()) => {}
-            // A signal came, and has become a byte on `stop`; what events there were come again.
+            // A signal came. It has been written to `stop` as a byte, and the events of this poll will come
+            // again.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
             Err(source) => return Err(ServerError::Io { doing: "waiting for events", source }),
         }
@@ -223,7 +224,7 @@ impl Server {
         let view =
             View { links: &self.links, peer_connections: &self.peer_connections, storage: &self.storage };
         self.clients.serve(&mut self.ctx, view);
-        // A turn may have taken a while: nothing is to be answered later than promised because of that.
+        // A turn may have taken a while: that must not make any answer later than promised.
         self.ctx.clock.tick();
         self.ctx.wake();
         self.carry_out();
@@ -233,7 +234,7 @@ impl Server {
         Ok(())
     }
 
-    /// How long nothing needs to be done; `None` for ever.
+    /// How long the loop may sleep; `None` for ever.
     fn timeout(&self) -> Option<Duration> {
         let now = self.ctx.now();
         if self.woken
@@ -255,7 +256,7 @@ impl Server {
         Some(Duration::from_micros(next.since(now)))
     }
 
-    /// Notes who has something to say. Links are heard at once; there are few, and they say little.
+    /// Notes which sockets have events. Links are handled at once: there are few, and they say little.
     fn on_events(&mut self, events: &Events) {
         for event in events {
             match Source::of(event.token()) {
@@ -281,7 +282,7 @@ impl Server {
         }
     }
 
-    /// Hears what the other threads have done.
+    /// Handles what other threads have done.
     fn on_woken(&mut self) {
         if !std::mem::take(&mut self.woken) {
             return;
@@ -299,8 +300,8 @@ impl Server {
         }
     }
 
-    /// Does what the node wants done, in its order. What is to be written goes to the disk in one piece: a
-    /// new leader's first entries then cost one sync and not two.
+    /// Carries out the node's output in order. All writes of the turn go to the disk together: a new leader's
+    /// first entries then cost one sync, not two.
     fn carry_out(&mut self) {
         while let Some(output) = self.ctx.node.poll_output() {
             match output {
@@ -345,9 +346,9 @@ impl Server {
         }
     }
 
-    /// Where another takes over, its name is waited for, so that clients can be sent to it. Where nobody does
-    /// and this node still leads, it is tried again with the next upkeep: whoever was asked may have gone,
-    /// and others are there.
+    /// If another node takes over, this one waits to learn which, so that clients can be redirected to it. If
+    /// none does and this node still leads, the next upkeep tries again: the chosen successor may be gone,
+    /// but there may be others.
     fn on_hand_over_done(&mut self, outcome: OperationOutcome) {
         log::debug!("handing over: {outcome:?}");
         match outcome {
@@ -377,7 +378,7 @@ impl Server {
         if role == Role::Leader {
             self.ctx.silence_from = self.ctx.now();
             self.led_in = term;
-            // Whoever moved while nobody led is to be found where it is now.
+            // A member that moved while there was no leader must be recorded at its new address.
             self.upkeep_at = self.ctx.now();
         } else if leader.is_some() {
             self.shutdown.on_handed_over(self.ctx.now());
@@ -423,7 +424,7 @@ impl Server {
         }
     }
 
-    /// Where this server is about to end: lets clients go, and ends when nothing is owed to anybody.
+    /// While this server is stopping: lets clients go, and ends when nothing is owed to any of them.
     fn approach_the_end(&mut self) {
         if let Some((id, index)) = self.links.removed_by.take() {
             self.on_removed(&format!("node {id}, which knows the log up to {index}, says so"));
@@ -439,7 +440,8 @@ impl Server {
     }
 }
 
-/// Checks that configuration and store are of one node, and that it may take part in a cluster.
+/// Checks that the configuration and the store belong to the same node, and that the node is a member of a
+/// cluster.
 fn who_am_i(config: &ServerConfig, store: &Store) -> Result<Me, ServerError> {
     let identity = store.identity();
     let Standing::Member { cluster, joined_at } = identity.standing else {

@@ -1,5 +1,5 @@
-//! What the log says of the cluster, in words for whoever operates it: one line for each change. Pure: others
-//! write it.
+//! What the log says about the cluster, in words for operators: one line per change. Pure: others write the
+//! lines.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::limits::{LOG_LINES_PER_WINDOW_MAX, LOG_WINDOW_US};
 use super::shutdown::Shutdown;
 use crate::storage::StoreError;
 
-/// Lets a few lines of one kind through in each window of time and counts the others.
+/// Lets a few lines of one kind through per window of time and counts the others.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LogLimit {
     window_start: Micros,
@@ -17,12 +17,12 @@ pub(super) struct LogLimit {
     left_out: u64,
 }
 
-/// How many lines were left out before the one that is now written. Shows as nothing where none were.
+/// How many lines were left out before the one being written. Displays as nothing if none were.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct LeftOut(u64);
 
 impl LogLimit {
-    /// Whether a line may be written now, and how many were not since the last.
+    /// If a line may be written now: how many were left out since the last one.
     pub(super) fn admit(&mut self, now: Micros) -> Option<LeftOut> {
         if now.since(self.window_start) >= LOG_WINDOW_US {
             self.window_start = now;
@@ -59,42 +59,42 @@ pub(super) fn role_line(me: NodeId, role: Role, term: Term, leader: Option<NodeI
     }
 }
 
-/// Why a node that led does not lead any more.
+/// Why a node no longer leads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum StepDown {
-    /// A write failed.
+    /// A write has failed.
     WriteFailed,
-    /// It removed itself.
+    /// It was removed from the cluster.
     Removed,
-    /// Somebody has entered a later term.
+    /// A later term has begun.
     LaterTerm,
     /// Check-quorum.
     NoMajority,
 }
 
-/// This node, which led, leads no more.
+/// This node has ceased to lead.
 pub(super) fn step_down_line(me: NodeId, why: StepDown, term: Term) -> String {
     let why = match why {
         StepDown::WriteFailed => "its disk has failed",
-        StepDown::Removed => "it is no member any more",
+        StepDown::Removed => "it is no longer a member",
         StepDown::LaterTerm => "an election has begun",
         StepDown::NoMajority => "it has not heard a majority for an election timeout",
     };
-    format!("node {me} leads no more, because {why}, and waits for a leader in term {term}")
+    format!("node {me} no longer leads, because {why}, and waits for a leader in term {term}")
 }
 
-/// Somebody has asked this node to stop, by a signal of this name; what comes of that.
+/// This node was asked to stop, if by a signal then by one of this name; and what follows.
 pub(super) fn stop_line(signal: Option<&str>, shutdown: Shutdown) -> String {
     let asked = signal.map_or_else(|| "asked to stop".to_owned(), |name| format!("asked to stop by {name}"));
     match shutdown {
         Shutdown::Serving | Shutdown::Draining { .. } => asked,
         Shutdown::HandingOver { .. } => format!("{asked}: handing over first"),
-        Shutdown::Ended(_) => format!("{asked}, and had been asked before: nothing is waited for"),
+        Shutdown::Ended(_) => format!("{asked} again: not waiting for anything"),
     }
 }
 
-/// No leader is known for so many microseconds. Of the voters, `missing` are not heard by one of them, or not
-/// reached by a learner.
+/// No leader has been known for this many microseconds. `missing` are the voters that this node, if it is a
+/// voter, does not hear, or, if it is a learner, cannot reach.
 pub(super) fn leaderless_line(me: NodeId, us: u64, membership: &Membership, missing: &[NodeId]) -> String {
     let (quorum, voters) = (membership.quorum(), membership.voters().count());
     let names: Vec<String> = missing.iter().map(|id| format!("node {id}")).collect();
@@ -111,12 +111,12 @@ pub(super) fn leaderless_line(me: NodeId, us: u64, membership: &Membership, miss
     )
 }
 
-/// The oldest write has waited for so many microseconds.
+/// The oldest write has waited for this many microseconds.
 pub(super) fn disk_line(us: u64) -> String {
     format!("a write has waited for the disk for {}", seconds(us))
 }
 
-/// A node that stops has waited for its disk, which has yet to take so many writes.
+/// A stopping node has been waiting for its disk, which still has this many writes to take.
 pub(super) fn closing_line(writes: u64) -> String {
     let what = match writes {
         0 => "the disk to close the store".to_owned(),
@@ -126,12 +126,12 @@ pub(super) fn closing_line(writes: u64) -> String {
     format!("waiting for {what}; a second signal ends this node at once")
 }
 
-/// A write has failed, for this reason, and nothing is left but to restart this node.
+/// A write has failed with this error: this node can only be restarted.
 pub(super) fn failed_line(me: NodeId, error: &StoreError) -> String {
     format!("node {me} takes no part and waits to be restarted: {error}")
 }
 
-/// A member has said nothing to the leader for so many microseconds.
+/// The leader has not heard this member for this many microseconds.
 pub(super) fn silence_line(member: NodeId, is_connected: bool, us: u64) -> String {
     let for_long = seconds(us);
     if is_connected {
@@ -146,7 +146,7 @@ pub(super) fn seconds(us: u64) -> String {
     format!("{}.{} s", us / 1_000_000, us / 100_000 % 10)
 }
 
-/// What distinguishes two memberships, and what the later one is.
+/// The differences between two memberships, and all members of the later one.
 pub(super) fn membership_line(before: &Membership, after: &Membership) -> String {
     let mut changes: Vec<String> = Vec::new();
     for (id, member) in &after.members {
@@ -169,12 +169,12 @@ fn member_change(id: NodeId, before: Option<&Member>, after: &Member) -> Option<
         return Some(format!("node {id} joined at {}", after.peer_address));
     };
     if before.incarnation != after.incarnation {
-        return Some(format!("node {id} joined anew at {}", after.peer_address));
+        return Some(format!("node {id} joined again at {}", after.peer_address));
     }
     if before.suffrage != after.suffrage {
         return Some(match after.suffrage {
             Suffrage::Voter => format!("node {id} has caught up and votes"),
-            Suffrage::Learner => format!("node {id} votes no longer"),
+            Suffrage::Learner => format!("node {id} no longer votes"),
         });
     }
     (before != after)
@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(line(&one, &joined), "node 2 joined at b:9000; members: 1, 2 (learner)");
         assert_eq!(line(&joined, &voting), "node 2 has caught up and votes; members: 1, 2");
         assert_eq!(line(&voting, &moved), "node 2 moved to c:9000 (clients: c:8000); members: 1, 2");
-        assert_eq!(line(&moved, &anew), "node 2 joined anew at c:9000; members: 1, 2 (learner)");
+        assert_eq!(line(&moved, &anew), "node 2 joined again at c:9000; members: 1, 2 (learner)");
         assert_eq!(line(&voting, &one), "node 2 left; members: 1");
     }
 
@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(said(Shutdown::HandingOver { until }), "asked to stop by SIGTERM: handing over first");
         assert_eq!(
             said(Shutdown::Ended(Exit::Interrupted)),
-            "asked to stop by SIGTERM, and had been asked before: nothing is waited for"
+            "asked to stop by SIGTERM again: not waiting for anything"
         );
     }
 

@@ -1,19 +1,19 @@
-//! How many clients there may be at once, and what becomes of those who are too many. Pure.
+//! How many clients there may be at once, and what happens to those beyond that. Pure.
 
 use super::limits::{PAGE_CONNECTIONS_MAX, REFUSED_CLIENTS_MAX};
 use crate::http::Serves;
 
-/// What one connection takes up.
+/// The kind of place that one connection takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Place {
     Client,
-    /// At a listener for pages alone.
+    /// At a listener that serves only pages.
     Page,
-    /// It was one too many, and is given the time to read that.
+    /// It came beyond the maximum, and gets time to read the refusal.
     Refused,
 }
 
-/// How many places of each kind are taken, of how many.
+/// How many places of each kind are taken, and how many there are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Occupancy {
     clients: usize,
@@ -27,7 +27,7 @@ impl Occupancy {
         Occupancy { clients: 0, clients_max, pages: 0, refused: 0 }
     }
 
-    /// What a new connection gets; `None` where even a refusal has no place.
+    /// The place that a new connection gets; `None` if there is no place even for a refusal.
     pub(super) fn place_for(&self, serves: Serves) -> Option<Place> {
         let (own, free) = match serves {
             Serves::Everything | Serves::IdsOnly => (Place::Client, self.clients < self.clients_max),

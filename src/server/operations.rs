@@ -1,4 +1,4 @@
-//! Operations: what operators ask for on the peer port, and what the server asks of its own node.
+//! Operations: what operators request on the peer port, and what the server requests of its own node.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,8 +12,7 @@ use super::status;
 use crate::node::{Input, OperationId, OperationOutcome};
 use crate::peer::{AdminRequest, AdminResponse, RefusedReason, RetryReason};
 
-/// The operations that the node has not finished. Each operator has one at a time and the server two, so
-/// there are no more than connections.
+/// The operations that the node has not finished. The node bounds how many wait and ends the others at once.
 #[derive(Debug, Default)]
 pub(super) struct Operations {
     last: u64,
@@ -25,13 +24,13 @@ pub(super) struct Operations {
 enum Purpose {
     /// An operator waits for it.
     Operator { connection: PeerConnectionId, asked: Asked },
-    /// A member's new address is to be recorded.
+    /// A member's new address is being recorded.
     Relocation,
-    /// Another is to lead, because this node stops.
+    /// Another node is to lead, because this one stops.
     HandOver,
 }
 
-/// What an operator asked for.
+/// What an operator requested.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Asked {
     Join(NodeId),
@@ -39,20 +38,20 @@ enum Asked {
     Transfer(Option<NodeId>),
 }
 
-/// What the end of an operation means for the server.
+/// What the server must do when an operation has ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Concluded {
-    /// An operator is to be answered.
+    /// Answer an operator.
     Answer(PeerConnectionId, AdminResponse),
-    /// The hand-over that precedes a stop is over.
+    /// The hand-over before a stop has ended.
     HandOver(OperationOutcome),
-    /// Nobody waits for it.
+    /// Nothing: nobody waits for it.
     Nothing,
 }
 
 impl Operations {
-    /// Begins what an operator asks for. The answer, where there is one at once; otherwise it comes with
-    /// [`Operations::conclude`].
+    /// Begins an operator's operation. Returns the answer if it is known at once; otherwise the answer comes
+    /// from [`Operations::conclude`].
     pub(super) fn begin(
         &mut self,
         ctx: &mut Context,
@@ -87,7 +86,7 @@ impl Operations {
         None
     }
 
-    /// Asks the node to let another lead, because this one stops; not while it is at it already.
+    /// Asks the node to hand over leadership because this node stops, unless a hand-over is in progress.
     pub(super) fn hand_over(&mut self, ctx: &mut Context) {
         if self.pending.values().any(|purpose| *purpose == Purpose::HandOver) {
             return;
@@ -96,8 +95,8 @@ impl Operations {
         ctx.step(Input::TransferLeadership { operation, to: None });
     }
 
-    /// Where this node leads and a member says that it is elsewhere than recorded: has that recorded, one at
-    /// a time. Called again and again, so whatever fails is tried again.
+    /// If this node leads and a member announces an address other than the recorded one, has the new one
+    /// recorded, one member at a time. This is called again and again, so whatever fails is repeated.
     pub(super) fn record_moves(&mut self, ctx: &mut Context, peer_connections: &PeerConnections) {
         if !ctx.leads() || self.pending.values().any(|purpose| *purpose == Purpose::Relocation) {
             return;
@@ -140,8 +139,8 @@ impl Operations {
     }
 }
 
-/// What is to change the cluster belongs in the log of whoever can change it. Others may be asked again and
-/// again, as long as nobody leads.
+/// Requests to change the cluster are logged by the leader, which can carry them out. Other nodes may be
+/// asked again and again as long as there is no leader.
 fn narrate(request: &AdminRequest) {
     match request {
         AdminRequest::Status => log::debug!("an operator asks for the status"),
@@ -154,7 +153,7 @@ fn narrate(request: &AdminRequest) {
     }
 }
 
-/// What came of it is seen in the log where it is a change. Where it is none, the log is to say why.
+/// An operation that succeeds shows in the log as a change. If it is refused, the log must say why.
 fn narrate_refusal(asked: Asked, response: &AdminResponse) {
     if let AdminResponse::Refused(reason) = response {
         log::info!("nothing came of the request that {asked}: {reason}");
@@ -172,7 +171,7 @@ impl fmt::Display for Asked {
     }
 }
 
-/// The first member, this node before others, whose recorded addresses are not those that it announces.
+/// The first member whose recorded addresses differ from those it announces; this node comes before others.
 fn next_move<'a>(
     membership: &Membership,
     me: &'a Me,

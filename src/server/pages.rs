@@ -1,4 +1,4 @@
-//! What is shown to load balancers, monitoring systems and people: health, readiness, status, metrics.
+//! The pages for load balancers, monitoring systems and people: health, readiness, status, metrics.
 
 use super::context::Context;
 use super::links::Links;
@@ -16,16 +16,16 @@ pub(super) struct View<'a> {
     pub(super) storage: &'a StorageThread,
 }
 
-/// A page as it is now.
+/// The content of a page at this moment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Content {
-    /// Whether all is well.
+    /// Whether the page reports success; it decides the status code.
     pub(super) ok: bool,
     pub(super) content_type: &'static str,
     pub(super) body: String,
 }
 
-/// Makes a page; so many clients are connected, of so many at most.
+/// Makes a page. `clients` are connected, out of a maximum of `clients_max`.
 pub(super) fn content(
     ctx: &Context,
     view: View<'_>,
@@ -33,8 +33,7 @@ pub(super) fn content(
     page: Page,
 ) -> Content {
     match page {
-        // That it is answered at all says that the loop turns; after a write that failed only a restart
-        // helps.
+        // An answer alone shows that the loop turns; after a failed write only a restart helps.
         Page::Health if ctx.node.raft().is_muted() => Verdict::bad("failed").content(),
         Page::Health => Verdict::good("ok").content(),
         Page::Ready { leader: false } => ServiceState::of(ctx).to_serve().content(),
@@ -50,7 +49,7 @@ pub(super) fn content(
     }
 }
 
-/// What readiness depends on.
+/// The state that readiness depends on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct ServiceState {
     leads: bool,
@@ -74,7 +73,7 @@ impl ServiceState {
         if self.write_failed {
             Verdict::bad("failed")
         } else if self.stopping {
-            // It still serves for a moment; nobody new is to be sent here.
+            // It still serves for a moment, but should get no new clients.
             Verdict::bad("stopping")
         } else if !self.leads && !self.knows_leader {
             Verdict::bad("leaderless")
@@ -93,7 +92,7 @@ impl ServiceState {
     }
 }
 
-/// Whether all is well, and a word that says why or why not.
+/// A verdict and a word that gives the reason.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Verdict {
     ok: bool,

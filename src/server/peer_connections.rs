@@ -1,8 +1,8 @@
 //! The connections accepted on the peer port: other members, on which this node only receives, and operators.
 //!
-//! Whoever connects is a stranger until it has said who it is, has little time to do so, and makes room for
-//! others. One verified connection for each peer: the newest, because a peer opens another only when it has
-//! lost the last.
+//! A new connection is a stranger until it says who it is. A stranger has little time to do so, and makes
+//! room for others. Each peer has one welcomed connection: the newest, because a peer opens another only when
+//! it has lost the last.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -30,12 +30,12 @@ use super::token::Source;
 use crate::node::Input;
 use crate::peer::{self, AdminResponse, Decoder, Frame, FrameError, Hello, PROTOCOL_VERSION, Refuse};
 
-/// Everybody who is connected to the peer port.
+/// All connections on the peer port.
 #[derive(Debug)]
 pub(super) struct PeerConnections {
     ports: Ports<()>,
     connections: Slab<Connection>,
-    /// Those that may have something to read, each once.
+    /// The connections that may have something to read, each once.
     ready: VecDeque<usize>,
     buffer: Box<[u8]>,
     sweep: Sweep,
@@ -44,11 +44,11 @@ pub(super) struct PeerConnections {
     copies: LogLimit,
 }
 
-/// Names one connection for good, unlike its key.
+/// Names one connection for good: keys are reused, these are not.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct PeerConnectionId(u64);
 
-/// What was said by a member that is connected.
+/// What a connected member said about itself.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Announcement<'a> {
     pub(super) peer: Peer,
@@ -72,11 +72,11 @@ struct Connection {
 enum Party {
     /// Has not said who it is.
     Stranger { until: Micros },
-    /// Was welcomed; what it sends is a peer's word.
+    /// Was welcomed; what it sends counts as the peer's.
     Member { hello: Box<Hello>, replaced: Replaced },
-    /// Asks for operations. While it waits for one, it has all the time it needs.
+    /// Requests operations. While it waits for one, it has no deadline.
     Operator { awaits: bool, idle_since: Micros },
-    /// Was refused, and may still read why.
+    /// Was refused, and gets time to read the reason.
     Leaving { until: Micros },
 }
 
@@ -88,7 +88,6 @@ enum Next {
 }
 
 impl PeerConnections {
-    /// Nobody yet.
     pub(super) fn new(ports: Ports<()>) -> PeerConnections {
         PeerConnections {
             ports,
@@ -102,12 +101,12 @@ impl PeerConnections {
         }
     }
 
-    /// Somebody connects.
+    /// There may be a connection to accept at this port.
     pub(super) fn on_port_event(&mut self, place: usize) {
         self.ports.on_event(place);
     }
 
-    /// A socket has something to say.
+    /// A socket has an event.
     pub(super) fn on_event(&mut self, key: usize, event: &Event) {
         if let Some(connection) = self.connections.get_mut(key) {
             connection.readiness.on_event(event);
@@ -120,17 +119,16 @@ impl PeerConnections {
         !self.ready.is_empty() || self.ports.is_ready(now)
     }
 
-    /// When [`PeerConnections::on_time`], or accepting, has something to do.
+    /// When [`PeerConnections::on_time`] or accepting has something to do.
     pub(super) fn deadline(&self) -> Option<Micros> {
         [self.sweep.deadline(), self.ports.deadline()].into_iter().flatten().min()
     }
 
-    /// How many are connected.
     pub(super) fn count(&self) -> usize {
         self.connections.len()
     }
 
-    /// What the members that are connected said of themselves.
+    /// What the connected members said about themselves.
     pub(super) fn announcements(&self) -> impl Iterator<Item = Announcement<'_>> {
         self.connections.iter().filter_map(|(_, connection)| match &connection.party {
             Party::Member { hello, .. } => Some(Announcement {
@@ -142,12 +140,12 @@ impl PeerConnections {
         })
     }
 
-    /// Whether this peer is connected and was welcome.
+    /// Whether this peer is connected and was welcomed.
     pub(super) fn has_member(&self, peer: Peer) -> bool {
         self.announcements().any(|announced| announced.peer == peer)
     }
 
-    /// Accepts who waits, and reads what has come: all of it but for a bound on each connection.
+    /// Accepts waiting connections, and reads everything that has arrived, up to a bound for each connection.
     pub(super) fn serve(&mut self, ctx: &mut Context, links: &mut Links, operations: &mut Operations) {
         self.accept(ctx);
         for _ in 0..self.ready.len() {
@@ -160,7 +158,7 @@ impl PeerConnections {
         }
     }
 
-    /// Closes those whose time is up.
+    /// Closes connections whose time is up.
     pub(super) fn on_time(&mut self, ctx: &mut Context) {
         if !self.sweep.begin(ctx.now()) {
             return;
@@ -179,7 +177,7 @@ impl PeerConnections {
         }
     }
 
-    /// Closes the connections of peers that are members no more. When they call again, they are told why.
+    /// Closes the connections of peers that are no longer members. They are told why when they connect again.
     pub(super) fn close_departed(&mut self, ctx: &Context) {
         for key in 0..self.connections.capacity() {
             let Some(connection) = self.connections.get(key) else { continue };
@@ -191,7 +189,7 @@ impl PeerConnections {
         }
     }
 
-    /// An operation has come to its end: answers whoever asked for it, if it is still there.
+    /// An operation has ended: answers the operator that requested it, if it is still connected.
     pub(super) fn on_operation_done(
         &mut self,
         ctx: &mut Context,
@@ -201,7 +199,8 @@ impl PeerConnections {
         let found = self.connections.iter().find(|(_, connection)| connection.id == id).map(|(key, _)| key);
         let Some(key) = found else { return };
         let connection = &mut self.connections[key];
-        // One that was refused while it waited is on its way out, and nothing follows a refusal.
+        // It may have been refused while it waited. Then it is about to be closed, and nothing follows a
+        // refusal.
         if !matches!(connection.party, Party::Operator { awaits: true, .. }) {
             return;
         }
@@ -250,8 +249,8 @@ impl PeerConnections {
         self.sweep.note(Some(until));
     }
 
-    /// Closes the stranger that has been there longest, or else the operator that has, of those who ask for
-    /// nothing now. False where there is neither.
+    /// Closes the oldest stranger or refused connection, or else the oldest operator that waits for nothing.
+    /// Returns false if there is neither.
     fn make_room(&mut self) -> bool {
         let oldest = |may_go: fn(&Party) -> bool| {
             let going = self.connections.iter().filter(|(_, connection)| may_go(&connection.party));
@@ -276,7 +275,7 @@ impl PeerConnections {
         self.connections.remove(key);
     }
 
-    /// After anything was done with a connection: sends what there is to send, and closes it if need be.
+    /// After anything was done with a connection: sends its output, and closes it if necessary.
     fn settle(&mut self, ctx: &mut Context, key: usize, next: Next) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let sent = connection.output.flush(&mut connection.stream);
@@ -310,8 +309,8 @@ impl PeerConnections {
             }
             match connection.readiness.read(&mut connection.stream, &mut buffer) {
                 ReadOutcome::Bytes(n) => {
-                    // What is promised with the answer to a message counts from no earlier than when it came:
-                    // a process may have been stopped for long since the turn began.
+                    // What an answer promises counts from the arrival of its message at the earliest, and the
+                    // process may have been stopped since the turn began.
                     ctx.clock.tick();
                     ctx.counters.peer_bytes_received += n as u64;
                     next = self.on_bytes(ctx, links, operations, key, &buffer[..n]);
@@ -345,7 +344,7 @@ impl PeerConnections {
                     Next::GoOn => {}
                     Next::Close => return Next::Close,
                 },
-                // An error is final, and the input gone.
+                // The error is final, and the rest of the input is discarded.
                 Err(error) => return self.on_bad_frame(ctx, key, error),
             }
         }
@@ -361,7 +360,7 @@ impl PeerConnections {
     ) -> Next {
         let connection = &mut self.connections[key];
         match (&connection.party, frame) {
-            // It was refused: what else it says is of no interest.
+            // It was refused: whatever else it sends is ignored.
             (Party::Leaving { .. }, _) => Next::GoOn,
             (Party::Member { hello, .. }, Frame::Raft(message)) => {
                 let from = hello.from;
@@ -398,8 +397,8 @@ impl PeerConnections {
                 }
                 Next::GoOn
             }
-            // Also a request from one that has not taken its last answer: a turn then makes one answer for
-            // each connection at most, however many requests come at once.
+            // This includes a request from an operator that has not taken its last answer: so a turn makes at
+            // most one answer per connection, however many requests arrive at once.
             (
                 Party::Stranger { .. } | Party::Member { .. } | Party::Operator { .. },
                 Frame::Hello(_)
@@ -411,7 +410,7 @@ impl PeerConnections {
                 | Frame::AdminRequest(_)
                 | Frame::AdminResponse(_),
             ) => {
-                self.complain(ctx, key, "unexpected", &"a frame that has no place there");
+                self.complain(ctx, key, "unexpected", &"an unexpected frame");
                 Next::Close
             }
         }
@@ -438,7 +437,7 @@ impl PeerConnections {
         }
     }
 
-    /// Closes the connection that this member has already, if it has one, and warns where that shows a copy.
+    /// Closes this member's earlier connection, if any, and warns if that shows two copies of its store.
     fn replace_former(&mut self, now: Micros, hello: &Hello) -> Replaced {
         let is_former =
             |party: &Party| matches!(party, Party::Member { hello: former, .. } if former.from == hello.from);
@@ -493,7 +492,7 @@ impl PeerConnections {
         ctx.counters.count_bad_frame(label);
         if let Some(left_out) = self.complaints.admit(ctx.now()) {
             let remote = self.connections[key].stream.remote();
-            let remote = remote.map_or("somebody who is gone".to_owned(), |address| address.to_string());
+            let remote = remote.map_or("an unknown address".to_owned(), |address| address.to_string());
             log::warn!("a connection from {remote} on the peer port was closed: {what}{left_out}");
         }
     }
@@ -509,7 +508,7 @@ impl Connection {
     }
 }
 
-/// A member has said something to the node.
+/// A member has sent a message for the node.
 fn note_message(ctx: &mut Context, links: &mut Links, from: Peer, message: &dyn std::fmt::Debug) {
     log::trace!("from node {from}: {message:?}");
     ctx.counters.messages_received += 1;
@@ -530,7 +529,7 @@ mod tests {
     use super::*;
     use crate::peer::AdminRequest;
 
-    /// A request of a version that there is not.
+    /// A request of a protocol version that does not exist.
     fn request_from_the_future() -> Vec<u8> {
         let (kind, payload) = ([0x10], [0xff, 0xff, 4]);
         let mut checksum = crc32fast::Hasher::new();

@@ -1,4 +1,4 @@
-//! Where connections arrive: TCP ports, of peers and of clients, and a Unix-domain socket.
+//! Where connections arrive: TCP ports, for peers and for clients, and a Unix-domain socket.
 
 use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -11,14 +11,14 @@ use raft_core::Micros;
 use super::limits::ACCEPT_PAUSE_US;
 use super::narrate::LogLimit;
 
-/// A connection that was accepted.
+/// An accepted connection.
 #[derive(Debug)]
 pub(super) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
-/// What connections are accepted from.
+/// A socket that accepts connections.
 #[derive(Debug)]
 pub(super) enum Listener {
     Tcp(TcpListener),
@@ -26,18 +26,18 @@ pub(super) enum Listener {
 }
 
 impl Stream {
-    /// Nothing is held back to be sent together. Without it, answers are late, nothing worse.
+    /// Sends without delay. If this fails, answers come late and nothing worse.
     pub(super) fn send_at_once(&self) {
         match self {
             Stream::Tcp(stream) => {
                 let _ = stream.set_nodelay(true);
             }
-            // Nothing is ever held back there.
+            // A Unix-domain socket never delays anything.
             Stream::Unix(_) => {}
         }
     }
 
-    /// The address of the other side, where it has one and is still known.
+    /// The address of the other side; `None` if it has none or is no longer known.
     pub(super) fn remote(&self) -> Option<SocketAddr> {
         match self {
             Stream::Tcp(stream) => stream.peer_addr().ok(),
@@ -96,45 +96,45 @@ impl Listener {
     }
 }
 
-/// Some places at which connections arrive, each with what is to be known of those that do.
+/// The ports at which connections of one kind arrive, each with the property that its connections share.
 #[derive(Debug)]
 pub(super) struct Ports<T> {
     ports: Vec<(Port, T)>,
-    /// Which is asked first. Each has its turn, so none starves another.
+    /// The port that is asked first. Ports take turns, so none starves another.
     next: usize,
 }
 
 impl<T: Copy> Ports<T> {
-    /// `name` says what for, in the log.
+    /// `name` says in the log what the ports are for.
     pub(super) fn new(listeners: Vec<(Listener, T)>, name: &'static str) -> Ports<T> {
         let port = |(listener, of_all)| (Port::new(listener, name), of_all);
         Ports { ports: listeners.into_iter().map(port).collect(), next: 0 }
     }
 
-    /// Somebody connects at this one.
+    /// There may be a connection to accept at this port.
     pub(super) fn on_event(&mut self, place: usize) {
         if let Some((port, _)) = self.ports.get_mut(place) {
             port.ready = true;
         }
     }
 
-    /// Somebody may have connected at any of them, although no event has said so yet.
+    /// There may be a connection to accept at any port, even though no event has said so yet.
     pub(super) fn expect_all(&mut self) {
         self.ports.iter_mut().for_each(|(port, _)| port.ready = true);
     }
 
-    /// Whether there may be somebody to accept now.
+    /// Whether there may be a connection to accept now.
     pub(super) fn is_ready(&self, now: Micros) -> bool {
         self.ports.iter().any(|(port, _)| port.is_ready(now))
     }
 
-    /// When a pause ends.
+    /// When the next pause ends.
     pub(super) fn deadline(&self) -> Option<Micros> {
         self.ports.iter().filter_map(|(port, _)| port.paused_until.filter(|_| port.ready)).min()
     }
 
-    /// The next connection, if there is one, and what is to be known of it. Where the machine is out of
-    /// descriptors or memory, none for a while: those who wait stay in the kernel's queue.
+    /// The next connection, if there is one, and the property of its port. If the machine is out of
+    /// descriptors or memory, none is accepted for a while: waiting connections stay in the kernel's queue.
     pub(super) fn accept(&mut self, now: Micros) -> Option<(Stream, T)> {
         for _ in 0..self.ports.len() {
             let place = self.next % self.ports.len();
@@ -152,7 +152,7 @@ impl<T: Copy> Ports<T> {
 struct Port {
     listener: Listener,
     name: &'static str,
-    /// An event said that somebody connects, and accepting has not said since that nobody does.
+    /// An event said that a connection is waiting, and no accept since has found none.
     ready: bool,
     paused_until: Option<Micros>,
     complaints: LogLimit,
@@ -191,8 +191,8 @@ impl Port {
     }
 }
 
-/// Whether an error of accept(2) concerns only the connection that was to be accepted, so that the next may
-/// be tried.
+/// Whether an error of accept(2) concerns only the connection being accepted, so that the next one may be
+/// tried.
 fn is_the_connections_own(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -1,16 +1,16 @@
-//! Whether a socket that is watched for changes may have something to read.
+//! Whether a socket watched for changes (edge-triggered) may have something to read.
 //!
-//! A read that does not fill the buffer has emptied the socket, and what comes later makes another event
-//! (epoll(7), on when to stop reading under EPOLLET): an ordinary request costs one read. But there is what
-//! the kernel ends a read at although more is queued behind it, and nothing makes an event for that. Each
-//! shows, before the read or with it, and then reading goes on until a read finds nothing:
+//! A read that does not fill the buffer has emptied the socket, and whatever arrives later makes another
+//! event (epoll(7), on when to stop reading under EPOLLET): so an ordinary request costs one read. But in
+//! some cases the kernel ends a read although more is queued behind it, and makes no event for the rest. Each
+//! of these cases can be detected before or with the read; then reading goes on until a read finds nothing:
 //!
 //! * The end of the stream, which is no byte, and an error: an event says so.
 //! * Urgent data (TCP's, or MSG_OOB of a Unix-domain socket). An event says so as long as it has not been
-//!   read past. What arrives after that event was taken makes the next, which says so too.
-//! * Descriptors that are passed over a Unix-domain socket: a read ends behind the bytes that they came with
-//!   (unix(7)). No event says so, but recvmsg(2) does that there were some. They are not taken, and closed by
-//!   the kernel.
+//!   read past. Urgent data that arrives after that event was taken makes the next event, which says so too.
+//! * Descriptors passed over a Unix-domain socket: a read ends behind the bytes that they came with
+//!   (unix(7)). No event says so, but recvmsg(2) reports that there were some. They are not received, and the
+//!   kernel closes them.
 
 use std::io::{self, IoSliceMut, Read};
 
@@ -22,17 +22,17 @@ use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, recvmsg};
 use super::ports::Stream;
 use super::sockets::{ReadOutcome, read};
 
-/// What is known of one socket.
+/// What is known about one socket.
 #[derive(Debug, Default)]
 pub(super) struct Readiness {
     /// There may be something to read.
     readable: bool,
-    /// A read that does not fill the buffer may have left something.
+    /// A read that does not fill the buffer may have left something behind.
     until_empty: bool,
 }
 
 impl Readiness {
-    /// What a socket is to be watched for.
+    /// The events for which a socket must be watched.
     pub(super) fn interest() -> Interest {
         let interest = Interest::READABLE | Interest::WRITABLE;
         #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -40,7 +40,7 @@ impl Readiness {
         interest
     }
 
-    /// The socket has something to say. Whether that is something to read.
+    /// The socket has an event. Returns whether there may be something to read.
     pub(super) fn on_event(&mut self, event: &Event) -> bool {
         let ended = event.is_read_closed() || event.is_error();
         let readable = event.is_readable() || event.is_priority() || ended;
@@ -49,17 +49,15 @@ impl Readiness {
         readable
     }
 
-    /// There may be something, although no event has said so yet.
+    /// There may be something to read, even though no event has said so yet.
     pub(super) fn expect(&mut self) {
         self.readable = true;
     }
 
-    /// Whether there may be something to read.
     pub(super) fn is_readable(&self) -> bool {
         self.readable
     }
 
-    /// Reads once.
     pub(super) fn read(&mut self, stream: &mut Stream, buffer: &mut [u8]) -> ReadOutcome {
         let outcome = match stream {
             Stream::Tcp(stream) => read(stream, buffer),
@@ -74,7 +72,7 @@ impl Readiness {
     }
 }
 
-/// Reads from a Unix-domain socket, and notes where descriptors came along.
+/// Reads from a Unix-domain socket, and notes if descriptors came along.
 struct Messages<'a> {
     stream: &'a UnixStream,
     cut_short: &'a mut bool,
@@ -106,11 +104,11 @@ mod tests {
 
     use super::*;
 
-    /// How long an event may take that comes at all.
+    /// An event that comes at all comes within this time.
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    /// What is read of a stream, going by what is known of it, until so many bytes have come; and with how
-    /// many reads.
+    /// Reads from a stream as its readiness says, until this many bytes have come. Returns them and the
+    /// number of reads.
     fn read_out(mut stream: Stream, count: usize) -> (Vec<u8>, usize) {
         let mut poll = Poll::new().unwrap();
         poll.registry().register(&mut stream, Token(0), Readiness::interest()).unwrap();
@@ -136,7 +134,7 @@ mod tests {
         (said, reads)
     }
 
-    /// Both ends of a connection, the second as the server has it.
+    /// Both ends of a connection; the second is the server's.
     fn tcp() -> (TcpStream, Stream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();

@@ -1,44 +1,44 @@
-//! When the log is to say that something is wrong which lasts. Pure.
+//! When the log should say that a problem lasts. Pure.
 //!
-//! Nothing is said of what is soon over. What is said is said again until it is over, because whoever is
-//! called at night reads the end of the log first.
+//! Nothing is logged about a problem that is soon over. A logged problem is logged again and again until it
+//! is over, because an operator who is called at night reads the end of the log first.
 
 use raft_core::Micros;
 
 use super::limits::REMINDER_INTERVAL_US;
 
-/// What the log was told of one thing that may be wrong.
+/// What has been logged about one possible problem.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Reminder {
     said: Option<Said>,
 }
 
-/// That it is wrong was said.
+/// A problem that has been logged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Said {
-    /// Since when it was wrong when that was said first.
+    /// When the problem had begun, as of the first time it was logged.
     since: Micros,
-    /// When it was said last.
+    /// When it was logged last.
     at: Micros,
 }
 
-/// What is to be said.
+/// What to log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Notice {
-    /// It has been wrong for so many microseconds.
+    /// The problem has lasted for this many microseconds.
     Lasts(u64),
-    /// It is not any more, and was for so many.
+    /// The problem is over, after this many microseconds.
     Over(u64),
 }
 
 impl Reminder {
-    /// Whether the log was told that it is wrong, and not yet that it is over.
+    /// Whether the problem has been logged, and its end has not.
     pub(super) fn is_told(&self) -> bool {
         self.said.is_some()
     }
 
-    /// Since when it has been wrong; `None` where it is not. That is said when it has lasted for
-    /// `patience_us`, and is over when it lasts for less.
+    /// Returns what to log now. `since` is when the problem began; `None` if there is none. A problem is
+    /// logged once it has lasted for `patience_us`, and is over once it has lasted for less or there is none.
     pub(super) fn note(&mut self, now: Micros, since: Option<Micros>, patience_us: u64) -> Option<Notice> {
         let since = since.filter(|since| now.since(*since) >= patience_us);
         match (since, self.said) {

@@ -1,9 +1,9 @@
-//! Finds the addresses behind names, each on a thread of its own: the operating system's call for it blocks,
-//! and a slow name must not delay the others.
+//! Finds the addresses of names, each on a thread of its own: the operating system's call blocks, and a slow
+//! name must not delay the others.
 //!
-//! That call cannot be cancelled, and while a name server is down it takes many seconds. So a name that is
-//! asked for again before its answer has come is not looked up twice, and nobody has to wait for an answer: a
-//! late one is as good as any other.
+//! That call cannot be cancelled, and while a name server is down it takes many seconds. So a name is not
+//! looked up twice at the same time, and nobody has to wait for an answer: a late answer is as good as any
+//! other.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -15,13 +15,13 @@ use mio::Waker;
 
 use super::limits::{ADDRESSES_PER_NAME_MAX, NAMES_IN_QUESTION_MAX};
 
-/// How the addresses behind `HOST:PORT` are found; may block.
+/// How the addresses of a `HOST:PORT` are found; may block.
 pub(super) type LookUp = fn(&str) -> io::Result<Vec<SocketAddr>>;
 
-/// The addresses behind a name.
+/// The addresses of a name.
 #[derive(Debug)]
 pub(super) struct Resolved {
-    /// The `HOST:PORT` that was asked for.
+    /// The `HOST:PORT` that was looked up.
     pub(super) name: String,
     /// The addresses to try, in order; never empty.
     pub(super) addresses: io::Result<Vec<SocketAddr>>,
@@ -33,11 +33,11 @@ pub(super) struct Resolver {
     look_up: LookUp,
     answer: Answer,
     answers: Receiver<Resolved>,
-    /// The names that a thread is looking up: [`NAMES_IN_QUESTION_MAX`] at most.
+    /// The names that threads are looking up; at most [`NAMES_IN_QUESTION_MAX`].
     in_question: Vec<String>,
 }
 
-/// A thread's way to the loop.
+/// How a thread returns its answer to the loop.
 #[derive(Clone, Debug)]
 struct Answer {
     sender: Sender<Resolved>,
@@ -46,7 +46,7 @@ struct Answer {
 
 impl Answer {
     fn give(&self, name: String, addresses: io::Result<Vec<SocketAddr>>) {
-        // The loop may have ended meanwhile, and then nobody waits for it.
+        // If the loop has ended meanwhile, nobody waits for the answer.
         if self.sender.send(Resolved { name, addresses }).is_ok()
             && let Err(error) = self.waker.wake()
         {
@@ -62,7 +62,7 @@ impl Resolver {
         Resolver { look_up, answer: Answer { sender, waker }, answers, in_question: Vec::new() }
     }
 
-    /// Asks for the addresses behind `HOST:PORT`. The answer comes with [`Resolver::poll`].
+    /// Asks for the addresses of a `HOST:PORT`. The answer comes from [`Resolver::poll`].
     pub(super) fn ask(&mut self, name: &str) {
         if self.in_question.iter().any(|asked| asked == name) {
             return;
@@ -84,14 +84,13 @@ impl Resolver {
         }
     }
 
-    /// The next answer.
     pub(super) fn poll(&mut self) -> Option<Resolved> {
         let resolved = self.answers.try_recv().ok()?;
         self.in_question.retain(|asked| *asked != resolved.name);
         Some(resolved)
     }
 
-    /// Gives an answer as a thread would.
+    /// Returns an answer as a thread would.
     #[cfg(test)]
     pub(super) fn give(&self, name: &str, addresses: io::Result<Vec<SocketAddr>>) {
         self.answer.give(name.to_owned(), addresses);

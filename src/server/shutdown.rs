@@ -1,4 +1,4 @@
-//! How a server comes to its end. Pure: the decisions, none of the work.
+//! How a server stops. Pure: it decides, others act.
 //!
 //! ```text
 //! Serving --asked to stop, leads others--> HandingOver --handed over, or time is up--> Draining --> exit
@@ -11,58 +11,58 @@ use raft_core::Micros;
 use super::config::Exit;
 use super::limits::{DRAIN_US_MAX, GRACE_US};
 
-/// Where the server stands on its way to the end.
+/// How far the server has come in stopping.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Shutdown {
-    /// Nobody asked.
+    /// Nobody has asked it to stop.
     Serving,
-    /// Asked to stop while leading: everything is served until another leads, so that no request fails.
+    /// Asked to stop while leading: everything is served until another node leads, so that no request fails.
     HandingOver {
-        /// When it has to do without.
+        /// When it stops without a hand-over.
         until: Micros,
     },
-    /// No new connections; what waits is answered.
+    /// No new connections are accepted; waiting requests are answered.
     Draining {
-        /// Until when a request that may be on its way is waited for; `None` once that is over.
+        /// Until when to wait for requests that may be in transit; `None` once that time is over.
         grace_until: Option<Micros>,
-        /// When what still waits is given up.
+        /// When it stops waiting for clients.
         until: Micros,
-        /// How it ends.
+        /// How the server ends after that.
         exit: Exit,
     },
-    /// Nothing more is done.
+    /// The server has ended.
     Ended(Exit),
 }
 
-/// Whether anybody could take over.
+/// Whether another node could take over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Succession {
-    /// This node leads, and others vote.
+    /// This node leads, and other members vote.
     LeadsOthers,
-    /// This node follows, or is alone.
+    /// This node does not lead, or no other member votes.
     NothingToHandOver,
 }
 
-/// What somebody asks for who asks a server to stop.
+/// What a request to stop asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Request {
-    /// To hand over, and to answer what waits.
+    /// To hand over leadership and answer waiting requests.
     InOrder,
-    /// To wait for nothing: it was asked before.
+    /// To stop without waiting: this is a repeated request.
     AtOnce,
 }
 
-/// What the clients of a draining server are given.
+/// How clients of a draining server are treated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Grace {
-    /// A request may be on its way: each client is let go when its next one has been answered.
+    /// A request may be in transit: each client is let go once its next request has been answered.
     OneMoreRequest,
-    /// Whoever has not asked by now is let go.
+    /// A client that has sent no request by now is let go.
     Over,
 }
 
 impl Shutdown {
-    /// Somebody asked the server to stop. True where leadership is to be handed over first.
+    /// The server was asked to stop. Returns true if leadership must be handed over first.
     pub(super) fn on_stop_request(
         &mut self,
         request: Request,
@@ -81,7 +81,7 @@ impl Shutdown {
                 false
             }
             (Shutdown::Serving, Request::InOrder, Succession::LeadsOthers) => {
-                // The core gives a transfer up after one election timeout; as long again for the new leader.
+                // The core gives up a transfer after one election timeout; the new leader gets as long again.
                 *self = Shutdown::HandingOver { until: now.plus(2 * election_timeout_us) };
                 true
             }
@@ -89,19 +89,19 @@ impl Shutdown {
                 self.drain(now, Exit::Stopped);
                 false
             }
-            // It is doing that.
+            // It is already doing that.
             (Shutdown::HandingOver { .. } | Shutdown::Draining { .. }, Request::InOrder, _) => false,
         }
     }
 
-    /// The hand-over has succeeded, or failed: there is nothing more to wait for.
+    /// The hand-over has succeeded or failed: there is nothing more to wait for.
     pub(super) fn on_handed_over(&mut self, now: Micros) {
         if matches!(self, Shutdown::HandingOver { .. }) {
             self.drain(now, Exit::Stopped);
         }
     }
 
-    /// This node is no longer a member: it is to end in this way.
+    /// This node is no longer a member: the server must end in this way.
     pub(super) fn on_removed(&mut self, now: Micros, exit: Exit) {
         match *self {
             Shutdown::Serving | Shutdown::HandingOver { .. } => self.drain(now, exit),
@@ -112,7 +112,7 @@ impl Shutdown {
         }
     }
 
-    /// Time has passed. To be called before [`Shutdown::grace`] and [`Shutdown::on_turn`].
+    /// Time has passed. Must be called before [`Shutdown::grace`] and [`Shutdown::on_turn`].
     pub(super) fn on_time(&mut self, now: Micros) {
         match self {
             Shutdown::HandingOver { until } if *until <= now => self.drain(now, Exit::Stopped),
@@ -121,7 +121,7 @@ impl Shutdown {
         }
     }
 
-    /// Time has passed, and this many clients still have something coming to them.
+    /// A turn ends, and this many clients are still owed something.
     pub(super) fn on_turn(&mut self, now: Micros, clients_owed: usize) {
         if let Shutdown::Draining { until, exit, .. } = *self
             && (until <= now || clients_owed == 0)
@@ -130,7 +130,7 @@ impl Shutdown {
         }
     }
 
-    /// What clients are given that have said nothing yet; `None` as long as new ones are let in.
+    /// How idle clients are treated; `None` as long as new connections are accepted.
     pub(super) fn grace(self) -> Option<Grace> {
         match self {
             Shutdown::Serving | Shutdown::HandingOver { .. } => None,
@@ -139,7 +139,7 @@ impl Shutdown {
         }
     }
 
-    /// How it ended, once it has.
+    /// How the server ended; `None` if it has not.
     pub(super) fn exit(self) -> Option<Exit> {
         match self {
             Shutdown::Ended(exit) => Some(exit),

@@ -1,5 +1,5 @@
-//! SIGTERM, SIGINT and SIGHUP, as bytes on a stream that the loop can poll like any other; and SIGXFSZ and
-//! SIGCHLD, which are to do nothing.
+//! SIGTERM, SIGINT and SIGHUP as bytes on a stream that the loop can poll like any other; and SIGXFSZ and
+//! SIGCHLD, which must have no effect.
 
 use std::fs;
 use std::io::{self, Read};
@@ -16,63 +16,64 @@ use signal_hook::low_level::{pipe, signal_name, unregister};
 use super::shutdown::Request;
 use super::token::Source;
 
-/// The exit status after a second signal, that of a program which SIGINT has ended.
+/// The exit status after a second signal: that of a program ended by SIGINT.
 pub const EXIT_STATUS_INTERRUPTED: u8 = 130;
 
-/// Lets this process wait for its children. Where it was started with SIGCHLD ignored, the system forgets a
-/// child that ends, and says of it that there never was one (wait(2)).
+/// Lets this process wait for its children. If it was started with SIGCHLD ignored, the system forgets a
+/// child that ends and says that it never existed (wait(2)).
 ///
 /// # Errors
-/// Where the system refuses a handler.
+/// The system refuses a handler.
 pub fn keep_ended_children() -> io::Result<()> {
-    // A handler is all that is wanted, and no child inherits it.
+    // Any handler will do, and no child inherits it.
     flag::register(SIGCHLD, Arc::default()).map(|_| ())
 }
 
 /// Requests to stop.
 #[derive(Debug)]
 pub struct StopRequests {
-    /// Each byte that can be read here is one; the second is to stop at once.
+    /// Each byte that can be read here is a request; the second one asks to stop at once.
     stops: UnixStream,
-    /// Each byte that can be read here is one of SIGHUP, which counts for no second one: whoever closes a
-    /// terminal sends several, as its kernel and its shell do, or sends SIGTERM as well, as logind does.
+    /// Each byte that can be read here is a SIGHUP. It never counts as a second request: closing a terminal
+    /// sends several, from the kernel and from the shell, or a SIGTERM as well, from logind.
     hangups: Option<UnixStream>,
     latest: LatestSignal,
     second_signal: SecondSignal,
 }
 
-/// Which signal the latest request was, but for SIGHUP.
+/// The signal of the latest request, SIGHUP excepted.
 #[derive(Clone, Debug, Default)]
 struct LatestSignal(Arc<AtomicUsize>);
 
-/// What a signal does that comes after another.
+/// What a second signal does.
 #[derive(Debug, Default)]
 pub(super) struct SecondSignal {
     /// The next signal ends the process at once.
     ends: Arc<AtomicBool>,
-    /// What sets that with a first one.
+    /// The handlers that set `ends` on a first signal.
     arming: Vec<SigId>,
 }
 
 impl StopRequests {
-    /// From now on, each SIGTERM, each SIGINT, and each SIGHUP where that is not ignored (nohup(1)), is a
-    /// request. A second SIGTERM or SIGINT ends the process at once, as long as no server hears them: nothing
-    /// else would, where the first one came while a disk or a name server did not answer. A write beyond the
-    /// limit on the size of files fails from now on like one to a full disk, and does not end the process.
+    /// From now on, every SIGTERM and SIGINT is a request, and so is every SIGHUP unless it is ignored
+    /// (nohup(1)). As long as no server handles the requests, a second SIGTERM or SIGINT ends the process at
+    /// once: nothing else would, if the first came while a disk or a name server did not answer. A write
+    /// beyond the limit on file size now fails like a write to a full disk, and no longer ends the process.
     ///
     /// # Errors
-    /// Those of the operating system: no descriptors left, or a handler refused.
+    /// Those of the operating system: out of descriptors, or a handler refused.
     pub fn by_signals() -> io::Result<StopRequests> {
         let (stops, write_end) = UnixStream::pair()?;
         let mut requests = StopRequests::on(stops)?;
-        // Its handler is all that is wanted: without one, the process would end and could not say why.
+        // Any handler will do: without one, the process would end and could not say why.
         flag::register(SIGXFSZ, Arc::default())?;
         for signal in [SIGTERM, SIGINT] {
-            // They act in this order: so the first signal does not end the process, and the second does.
+            // The handlers run in this order, so the first signal does not end the process, and the second
+            // does.
             let SecondSignal { ends, arming } = &mut requests.second_signal;
             flag::register_conditional_shutdown(signal, EXIT_STATUS_INTERRUPTED.into(), Arc::clone(ends))?;
             arming.push(flag::register(signal, Arc::clone(ends))?);
-            // Whoever reads the byte is to find the number.
+            // Registered before the pipe: when the byte is read, the number must be there.
             let number = usize::try_from(signal).expect("signals are numbered from 1");
             flag::register_usize(signal, Arc::clone(&requests.latest.0), number)?;
             pipe::register(signal, write_end.try_clone()?)?;
@@ -87,23 +88,23 @@ impl StopRequests {
         Ok(requests)
     }
 
-    /// Whatever is written to the other end of `stream` is a request, and no signal is.
+    /// Every byte written to the other end of `stream` is a request, and no signal is.
     ///
     /// # Errors
-    /// Where the system cannot make reads of it return at once.
+    /// The stream cannot be made non-blocking.
     pub fn on(stream: UnixStream) -> io::Result<StopRequests> {
         stream.set_nonblocking(true)?;
         let (latest, second_signal) = (LatestSignal::default(), SecondSignal::default());
         Ok(StopRequests { stops: stream, hangups: None, latest, second_signal })
     }
 
-    /// Whether a request has come since this was last asked.
+    /// Whether a request has come since the last call.
     #[must_use]
     pub fn have_come(&self) -> bool {
         count(&self.stops) + self.hangups.as_ref().map_or(0, count) > 0
     }
 
-    /// To be heard by the loop that polls this registry.
+    /// Hands the requests to the loop that polls this registry.
     pub(super) fn heard_through(self, registry: &Registry) -> io::Result<(HeardRequests, SecondSignal)> {
         let StopRequests { stops, hangups, latest, second_signal } = self;
         let polled = |stream| {
@@ -116,18 +117,18 @@ impl StopRequests {
     }
 }
 
-/// Requests to stop, as a loop hears them.
+/// Requests to stop, as the loop receives them.
 #[derive(Debug)]
 pub(super) struct HeardRequests {
     stops: mio::net::UnixStream,
     hangups: Option<mio::net::UnixStream>,
     latest: LatestSignal,
-    /// How many there were that count.
+    /// How many requests have come, not counting SIGHUP.
     count: usize,
 }
 
 impl HeardRequests {
-    /// What was asked for since the last call, and by which signal, where that was one.
+    /// The requests since the last call, each with the signal that made it, if a signal did.
     pub(super) fn poll(&mut self) -> Vec<(Request, Option<&'static str>)> {
         let hangups = self.hangups.as_mut().map_or(0, count);
         let mut requests = vec![(Request::InOrder, signal_name(SIGHUP)); hangups];
@@ -141,7 +142,7 @@ impl HeardRequests {
 }
 
 impl LatestSignal {
-    /// Its name; `None` where no request was a signal.
+    /// The signal's name; `None` if no request was a signal.
     fn name(&self) -> Option<&'static str> {
         let number = self.0.load(Ordering::SeqCst);
         i32::try_from(number).ok().and_then(signal_name)
@@ -149,7 +150,7 @@ impl LatestSignal {
 }
 
 impl SecondSignal {
-    /// The loop hears each of them from now on: none ends the process.
+    /// The loop now receives every signal: none ends the process.
     pub(super) fn disarm(&mut self) {
         for id in self.arming.drain(..) {
             unregister(id);
@@ -157,8 +158,8 @@ impl SecondSignal {
         self.ends.store(false, Ordering::Relaxed);
     }
 
-    /// The loop has ended: the second signal ends what still goes on. The first may come only now, where the
-    /// node ends by SIGHUP or because it was removed.
+    /// The loop has ended: a second signal now ends the process. If the node ends because of SIGHUP or
+    /// because it was removed, even the first may be yet to come.
     pub(super) fn arm(&self, heard: &HeardRequests) {
         let first_ends = heard.count > 0
             || [SIGTERM, SIGINT]
@@ -170,7 +171,7 @@ impl SecondSignal {
     }
 }
 
-/// Whether the process of this status (proc(5)) was started with a signal ignored.
+/// Whether the process with this status (proc(5)) was started with a signal ignored.
 fn ignores(status: &str, signal: i32) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
@@ -186,7 +187,7 @@ fn count(mut stream: impl Read) -> usize {
             Ok(0) => return requests,
             Ok(n) => requests += n,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Nothing more has come; or the stream is broken, and nothing more ever comes.
+            // Nothing more has come; or the stream is broken, and nothing ever will.
             Err(_) => return requests,
         }
     }

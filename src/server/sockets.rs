@@ -1,23 +1,22 @@
-//! Sockets that never block: reading and writing, each with the errors that are no errors taken out.
+//! Non-blocking sockets: reading and writing, with the errors that are not failures filtered out.
 
 use std::io::{self, Read, Write};
 
 use super::limits::BUFFER_KEPT_BYTES_MAX;
 
-/// What reading gave.
+/// The result of a read.
 #[derive(Debug)]
 pub(super) enum ReadOutcome {
-    /// So many bytes.
+    /// This many bytes.
     Bytes(usize),
-    /// Nothing has come yet; an event will tell.
+    /// Nothing has arrived yet; an event will follow.
     NotNow,
-    /// The other side has said all that it had to say.
+    /// The other side has closed its direction of the stream.
     End,
     /// The connection is broken.
     Broken(io::Error),
 }
 
-/// Reads once.
 pub(super) fn read(stream: &mut impl Read, buffer: &mut [u8]) -> ReadOutcome {
     loop {
         return match stream.read(buffer) {
@@ -30,10 +29,10 @@ pub(super) fn read(stream: &mut impl Read, buffer: &mut [u8]) -> ReadOutcome {
     }
 }
 
-/// Writes once. `None` where the kernel takes nothing yet; an event will tell.
+/// Writes once. Returns `None` if the kernel accepts nothing yet; an event will follow.
 ///
 /// # Errors
-/// Those by which the connection is broken.
+/// The connection is broken.
 pub(super) fn write(stream: &mut impl Write, bytes: &[u8]) -> io::Result<Option<usize>> {
     loop {
         return match stream.write(bytes) {
@@ -45,7 +44,7 @@ pub(super) fn write(stream: &mut impl Write, bytes: &[u8]) -> io::Result<Option<
     }
 }
 
-/// Bytes that wait to be sent. Who appends minds the bound.
+/// Bytes waiting to be sent. The caller that appends enforces the bound.
 #[derive(Debug, Default)]
 pub(super) struct SendQueue {
     bytes: Vec<u8>,
@@ -58,27 +57,25 @@ impl SendQueue {
         self.bytes.len() - self.sent
     }
 
-    /// Whether none do.
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Where to append.
+    /// The buffer to append to.
     pub(super) fn tail(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
-    /// Drops what waits.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.sent = 0;
         self.bytes.shrink_to(BUFFER_KEPT_BYTES_MAX);
     }
 
-    /// Sends what the kernel takes, and says how much that was.
+    /// Sends as much as the kernel accepts, and returns how much that was.
     ///
     /// # Errors
-    /// Those by which the connection is broken.
+    /// The connection is broken.
     pub(super) fn flush(&mut self, stream: &mut impl Write) -> io::Result<usize> {
         let mut flushed = 0;
         while !self.is_empty() {
@@ -89,8 +86,8 @@ impl SendQueue {
         if self.is_empty() {
             self.clear();
         } else if self.sent > self.bytes.len() / 2 {
-            // What has been sent must not be kept until the queue is empty, which under load may be never.
-            // Each byte is moved once at most for each byte that was sent.
+            // Sent bytes must not be kept until the queue is empty, which under load may be never. Per byte
+            // sent, at most one byte is moved.
             self.bytes.drain(..self.sent);
             self.sent = 0;
         }
@@ -102,7 +99,7 @@ impl SendQueue {
 mod tests {
     use super::*;
 
-    /// Takes so many bytes with each write, and blocks when nothing is left.
+    /// Takes so many bytes with each write, and blocks when no widths are left.
     struct Narrow {
         widths: Vec<usize>,
         taken: Vec<u8>,

@@ -1,5 +1,4 @@
-//! What a node knows of itself and its cluster, as JSON: for `ticketd status`, and for whoever asks over
-//! HTTP.
+//! What a node knows about itself and its cluster, as JSON: for `ticketd status`, and over HTTP.
 
 use std::fmt::Write;
 
@@ -9,7 +8,7 @@ use super::context::{Context, Me};
 use super::links::{LinkStatus, Links};
 use crate::node::{MemberStatus, NodeStatus};
 
-/// One JSON object, in one line.
+/// One JSON object, on one line.
 pub(super) fn json(ctx: &Context, links: &Links) -> String {
     let status = ctx.node.status();
     let times = Times { uptime_seconds: ctx.clock.uptime_seconds(), disk_wait_us: ctx.disk_wait_us() };
@@ -24,13 +23,13 @@ pub(super) fn json(ctx: &Context, links: &Links) -> String {
     })
 }
 
-/// Whether a member has any reason to say something to this node.
+/// Whether a member has reason to send anything to this node.
 pub(super) fn speaks(ctx: &Context, member: NodeId) -> bool {
     speaks_with(&ctx.membership, ctx.leader, ctx.me.peer.id, member)
 }
 
-/// Whether a member has reason to speak to node `me`. Followers speak with their leader alone; if nobody
-/// leads, voters ask each other, and nobody speaks with a learner.
+/// Whether a member has reason to send anything to node `me`. Followers speak only with their leader; if
+/// there is none, voters ask each other, and nobody speaks with a learner.
 fn speaks_with(membership: &Membership, leader: Option<NodeId>, me: NodeId, member: NodeId) -> bool {
     match leader {
         Some(leader) => leader == me || leader == member,
@@ -38,21 +37,21 @@ fn speaks_with(membership: &Membership, leader: Option<NodeId>, me: NodeId, memb
     }
 }
 
-/// A link in the words of the JSON object.
+/// A link, as shown in the JSON object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct LinkView {
     is_up: bool,
     last_heard_ms: Option<u64>,
 }
 
-/// What only a clock tells.
+/// What depends on a clock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Times {
     uptime_seconds: u64,
     disk_wait_us: Option<u64>,
 }
 
-/// Of the members, this node has no link to itself.
+/// `link` returns `None` for a member to which this node has no link, such as itself.
 fn render(
     me: &Me,
     status: &NodeStatus,
@@ -136,8 +135,8 @@ fn suffrage_name(suffrage: Suffrage) -> &'static str {
     }
 }
 
-/// A JSON object in the making. Names are our own and need no escaping. Writing to a `String` cannot fail,
-/// so the results of `write!` are not looked at.
+/// A JSON object being built. Names are our own and need no escaping. Writing to a `String` cannot fail, so
+/// the results of `write!` are ignored.
 struct Object {
     json: String,
 }

@@ -1,9 +1,9 @@
 //! When to search a table of connections for those whose time is up.
 //!
-//! Pure. Most deadlines move before they come, with every request: so they are not kept in order. The table
-//! is searched when the earliest deadline that was ever noted has come, and each search notes those that are
-//! left. A request costs a comparison; a search, one pass, [`SWEEP_INTERVAL_US`] after the last at the
-//! earliest.
+//! Pure. Most deadlines move before they are reached, with every request, so they are not kept in order. The
+//! table is searched when the earliest deadline ever noted is reached, and each search notes the remaining
+//! deadlines. A request costs one comparison. A search costs one pass over the table, and takes place at the
+//! earliest [`SWEEP_INTERVAL_US`] after the last.
 
 use raft_core::Micros;
 
@@ -25,12 +25,12 @@ impl Sweep {
         }
     }
 
-    /// When [`Sweep::begin`] wants to be called.
+    /// When [`Sweep::begin`] must be called.
     pub(super) fn deadline(&self) -> Option<Micros> {
         self.next
     }
 
-    /// Whether the table is to be searched now. If so, the caller notes every deadline that it finds anew.
+    /// Whether to search the table now. If so, the caller must note every deadline that it finds.
     pub(super) fn begin(&mut self, now: Micros) -> bool {
         let due = self.next.is_some_and(|next| next <= now);
         if due {

@@ -1,4 +1,4 @@
-//! What the tests of the loop's parts share: a node without a disk, a clock that the test sets, and real
+//! Shared by the tests of the loop's parts: a node without a disk, a clock that the test sets, and real
 //! sockets on loopback.
 
 use std::io::{self, Read, Write};
@@ -19,13 +19,13 @@ use crate::node::testing::{peer, recovered};
 use crate::node::{Node, NodeConfig};
 use crate::peer::{Decoder, Frame, Refuse, Welcome, encode};
 
-/// Nothing that a test waits for takes this long in a sound server, on any machine.
+/// In a correct server, nothing that a test waits for takes this long, on any machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// To whom the link of a [`Bench`] leads.
+/// The node at the other end of a [`Bench`]'s link.
 pub(super) const OTHER: u64 = 2;
 
-/// Node 1, a voter of two, which follows nobody yet.
+/// Node 1, one of two voters, which follows nobody yet.
 pub(super) fn context(poll: &Poll) -> Context {
     let raft = Config {
         me: peer(1),
@@ -47,7 +47,7 @@ pub(super) fn context(poll: &Poll) -> Context {
     Context::new(poll.registry().try_clone().unwrap(), node, me, http::Config::default(), Arc::default())
 }
 
-/// The links of a node, of which there is one.
+/// A node's links, of which there is one.
 pub(super) struct Bench {
     poll: Poll,
     began: Instant,
@@ -56,8 +56,8 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    /// The membership says that the other node is at this address. No name has an answer but those that the
-    /// test gives.
+    /// The node has a link to the other node, recorded at this address. Names have only the addresses
+    /// that the test provides.
     pub(super) fn with_link_to(address: &str) -> Bench {
         let poll = Poll::new().unwrap();
         let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.token()).unwrap());
@@ -68,7 +68,7 @@ impl Bench {
         };
         let mut ctx = context(&poll);
         let mut links = Links::new(waker, never);
-        // Away from 0, where every difference of times would be cut short.
+        // Far from 0, where differences of times would saturate.
         ctx.clock.now = Micros(1_000_000_000);
         links.on_hello(&mut ctx, peer(OTHER), address);
         Bench { poll, began: Instant::now(), ctx, links }
@@ -78,7 +78,7 @@ impl Bench {
         &self.links.links[0]
     }
 
-    /// Time passes, and whatever is due is done.
+    /// Time passes, and everything that is due is done.
     pub(super) fn pass(&mut self, us: u64) {
         self.ctx.clock.now = self.ctx.now().plus(us);
         self.links.on_time(&mut self.ctx);
@@ -90,19 +90,17 @@ impl Bench {
         self.links.on_time(&mut self.ctx);
     }
 
-    /// The name servers answer.
     pub(super) fn resolve(&mut self, name: &str, addresses: &[SocketAddr]) {
         self.links.resolver.give(name, Ok(addresses.to_vec()));
         self.links.on_resolved(&mut self.ctx);
     }
 
-    /// The name servers fail.
     pub(super) fn fail_to_resolve(&mut self, name: &str) {
         self.links.resolver.give(name, Err(io::Error::other("the name servers are down")));
         self.links.on_resolved(&mut self.ctx);
     }
 
-    /// Lets sockets speak, while no time passes, until the link is as awaited.
+    /// Processes socket events, while no time passes, until the link is in the wanted state.
     #[track_caller]
     pub(super) fn run_until(&mut self, what: &str, is_so: impl Fn(&Link) -> bool) {
         while !is_so(self.link()) {
@@ -111,7 +109,7 @@ impl Bench {
         }
     }
 
-    /// The other node, at this port, takes the connection that is being made and gives a Welcome.
+    /// The other node, at this port, accepts the connection that is being made and sends a Welcome.
     #[track_caller]
     pub(super) fn be_welcomed_at(&mut self, port: &Port) -> TcpStream {
         let stream = self.be_answered_at(port, &Frame::Welcome(Welcome { commit_index: LogIndex(1) }));
@@ -119,7 +117,7 @@ impl Bench {
         stream
     }
 
-    /// Somebody else is at this port.
+    /// A different node is at this port.
     #[track_caller]
     pub(super) fn be_refused_at(&mut self, port: &Port) {
         self.be_answered_at(port, &Frame::Refuse(Refuse::NotMe { me: peer(9) }));
@@ -134,7 +132,7 @@ impl Bench {
         stream
     }
 
-    /// The next turn: what sockets have to say is heard, once.
+    /// One turn: processes the socket events.
     #[track_caller]
     pub(super) fn turn(&mut self) {
         assert!(self.began.elapsed() < PATIENCE, "never came: {:?}", self.link());
@@ -147,7 +145,7 @@ impl Bench {
         }
     }
 
-    /// The link, which is up, breaks after it has stood for a while, and is dialled again.
+    /// The link, which is up, breaks after it has been up for a while, and is dialled again.
     #[track_caller]
     pub(super) fn break_off(&mut self, other_end: TcpStream) {
         self.pass(super::limits::LINK_SETTLED_US);
@@ -156,14 +154,14 @@ impl Bench {
         self.pass(0);
     }
 
-    /// Whether the node has been told that the other is gone, since it was asked last.
+    /// Whether the node has been told, since the last call, that the other node is gone.
     pub(super) fn take_report(&mut self) -> bool {
         let told = self.ctx.has_work();
         self.ctx.wake();
         told
     }
 
-    /// Where the link connects to.
+    /// The address to which the link is connecting.
     pub(super) fn connects_to(&self) -> Option<SocketAddr> {
         match &self.link().state {
             LinkState::Connecting { attempt, .. } | LinkState::Greeting { attempt, .. } => attempt.current(),
@@ -184,7 +182,7 @@ pub(super) fn is_greeting(link: &Link) -> bool {
     matches!(link.state, LinkState::Greeting { .. })
 }
 
-/// A port on loopback. Who connects is taken by the kernel, and served where the test says so.
+/// A port on loopback. The kernel completes connections; the test decides when to accept them.
 pub(super) struct Port(TcpListener);
 
 impl Port {

@@ -1,13 +1,13 @@
-//! Whom an event is for, packed into the number that the poll carries.
+//! Which source an event is from, packed into the number that the poll carries.
 
 use mio::Token;
 
 /// A source of events.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Source {
-    /// Somebody connects to a port for peers, by its place among them.
+    /// There may be a connection to accept at a port for peers, by its place among them.
     PeerPort(usize),
-    /// Somebody connects to a port for clients, by its place among them.
+    /// There may be a connection to accept at a port for clients, by its place among them.
     ClientPort(usize),
     /// Another thread has something for the loop.
     Waker,
@@ -24,7 +24,8 @@ pub(super) enum Source {
 const KIND_BITS: u32 = 3;
 
 impl Source {
-    /// The number for the poll. A key beyond 2^61 cannot be told from a smaller one; no table gets there.
+    /// The number for the poll. A key beyond 2^61 would be confused with a smaller one; no table grows that
+    /// large.
     pub(super) fn token(self) -> Token {
         let (kind, key) = match self {
             Source::PeerPort(place) => (0, place),
@@ -38,7 +39,7 @@ impl Source {
         Token(key << KIND_BITS | kind)
     }
 
-    /// Whom the number stands for; `None` where [`Source::token`] makes no such number.
+    /// The source that the number stands for; `None` if [`Source::token`] makes no such number.
     pub(super) fn of(token: Token) -> Option<Source> {
         let key = token.0 >> KIND_BITS;
         match token.0 & ((1 << KIND_BITS) - 1) {

@@ -1,4 +1,4 @@
-//! What the loop looks after that has no event of its own, and what it then says of the cluster in the log.
+//! What the loop does regularly because no event calls for it, and what it then logs about the cluster.
 
 use std::time::Duration;
 
@@ -12,7 +12,6 @@ use super::reminder::Notice;
 use super::shutdown::Shutdown;
 
 impl Server {
-    /// Looks after what has no event of its own.
     pub(super) fn upkeep(&mut self) {
         self.operations.record_moves(&mut self.ctx, &self.peer_connections);
         self.peer_connections.close_departed(&self.ctx);
@@ -29,8 +28,9 @@ impl Server {
         }
     }
 
-    /// A turn begins, after `timeout` at the latest if the process runs at all. Where it did not, it was
-    /// stopped, swapped out, or its machine was: nobody else was silent meanwhile.
+    /// A turn begins, at the latest `timeout` after the last one if the process runs at all. If it is much
+    /// later, the process or its machine was stopped, or the process was swapped out: the other nodes were
+    /// not silent meanwhile.
     pub(super) fn note_pause(&mut self, timeout: Option<Duration>) {
         let now = self.ctx.now();
         let since_last = now.since(self.turn_began);
@@ -46,9 +46,9 @@ impl Server {
         }
     }
 
-    /// Says where no leader is known for long, and which voters cannot be heard. Only a leader speaks to a
-    /// learner, which can therefore tell only which voters it cannot reach. A node that joins knows no voters
-    /// at first. One that takes no part says that instead, and again and again, whoever leads.
+    /// Logs that no leader has been known for long, and which voters cannot be heard. Only a leader speaks to
+    /// a learner, so a learner can tell only which voters it cannot reach. A joining node knows no voters at
+    /// first. A node whose disk has failed logs that instead, again and again, even if there is a leader.
     pub(super) fn note_leader(&mut self) {
         let (now, me) = (self.ctx.now(), self.ctx.me.peer);
         let patience_us = self.silence_patience_us();
@@ -76,18 +76,18 @@ impl Server {
         }
     }
 
-    /// Says that the disk does not answer. A write is overdue where members would be silent: by then a leader
-    /// that commits nothing has been replaced.
+    /// Logs that the disk does not answer. A write is overdue as soon as a member would count as silent: by
+    /// then, a leader that commits nothing has been replaced.
     fn note_disk(&mut self) {
         let patience_us = self.silence_patience_us().max(PAUSE_US_MIN);
         let issued_at = self.ctx.node.raft().oldest_write_issued_at();
-        // What was told before a pause of the process goes on.
+        // A wait that was logged before a pause of the process goes on.
         let counts_from = if self.disk.is_told() { Micros(0) } else { self.ctx.silence_from };
         let since = issued_at.map(|at| at.max(counts_from));
         match self.disk.note(self.ctx.now(), since, patience_us) {
             None => {}
             Some(Notice::Lasts(us)) => log::warn!("{}", narrate::disk_line(us)),
-            // Why is in the log, as an error.
+            // The error that ended the wait is in the log.
             Some(Notice::Over(_)) if self.write_error.is_some() => {}
             Some(Notice::Over(us)) => {
                 log::info!("the disk takes writes again after {}", narrate::seconds(us));
@@ -95,7 +95,7 @@ impl Server {
         }
     }
 
-    /// This node, which led, has become a follower in this term.
+    /// Why this node, which led, has become a follower in this term.
     pub(super) fn why_it_stepped_down(&self, term: Term) -> StepDown {
         if self.ctx.node.raft().is_muted() {
             StepDown::WriteFailed
@@ -108,13 +108,13 @@ impl Server {
         }
     }
 
-    /// How long a voter has to be silent for that to be worth a word.
+    /// How long a voter must be silent for that to be logged.
     fn silence_patience_us(&self) -> u64 {
         SILENCE_ELECTION_TIMEOUTS * self.election_timeout_us
     }
 
-    /// A node hears from a cluster only if members can reach it at the address that it announces. It is not
-    /// told where they cannot.
+    /// A node hears from a cluster only if members can reach it at the address that it announces, and nobody
+    /// tells it if they cannot.
     fn warn_where_nobody_calls(&mut self) {
         let is_alone = !self.has_followed && self.peer_connections.announcements().next().is_none();
         if is_alone && !self.warned_of_silence && self.ctx.clock.uptime_seconds() >= FIRST_CALL_SECONDS_MAX {
@@ -127,7 +127,7 @@ impl Server {
     }
 }
 
-/// Whether a voter is there, as far as this node, of this suffrage, can tell where nobody leads.
+/// Whether a voter is there, as far as this node, of this suffrage, can tell while there is no leader.
 fn is_there(link: LinkStatus, me: Suffrage, now: Micros, patience_us: u64) -> bool {
     match me {
         Suffrage::Voter => link.last_heard.is_some_and(|heard| now.since(heard) < patience_us),

@@ -127,13 +127,13 @@ fn what_passes_says_when_to_try_again_and_what_does_not_says_nothing() {
 fn an_error_is_one_line_of_text_or_problem_details() {
     let config = Config { batch_max: NonZeroU64::new(50).unwrap(), ..Config::default() };
     let answer = only_answer(&config, Server::Leads, &request("POST /?n=51", "*/*"));
-    assert_eq!(answer.body, "The parameter n is to be given once, as a number from 1 to 50\n");
+    assert_eq!(answer.body, "The parameter n must be given once, as a number from 1 to 50\n");
     assert_eq!(answer.field("Content-Type"), Some("text/plain"));
     let answer = only_answer(&config, Server::Leads, &request("POST /?n=51", "application/json"));
     assert_eq!(
         answer.body,
         "{\"type\":\"about:blank\",\"title\":\"Bad Request\",\"status\":400,\
-         \"detail\":\"The parameter n is to be given once, as a number from 1 to 50\"}"
+         \"detail\":\"The parameter n must be given once, as a number from 1 to 50\"}"
     );
     assert_eq!(answer.field("Content-Type"), Some("application/problem+json"));
 }

@@ -11,7 +11,7 @@ use crate::http::response::{Reply, Writer, write_continue};
 use crate::http::status::{Handler, Status};
 
 impl Connection {
-    /// Writes the server's reply to what it was asked for.
+    /// Writes the server's reply to a request.
     pub(super) fn write_reply(
         &mut self,
         turn: Turn<'_>,
@@ -57,7 +57,7 @@ impl Connection {
         }
     }
 
-    /// Answers whatever needs no server and waits for nothing before it.
+    /// Answers every request that the connection can answer by itself and that waits for no earlier one.
     pub(super) fn answer_own(&mut self, turn: Turn<'_>) {
         while let Some(due) = self.pipeline.pop_due() {
             match due {
@@ -79,8 +79,8 @@ impl Connection {
         self.note_due(turn.now);
     }
 
-    /// Sets the client a time to read what waits for it, unless it has one. What is added meanwhile is due
-    /// later.
+    /// Starts the time that the client has to read the waiting output, unless it is running. Output added
+    /// meanwhile is due later.
     pub(super) fn note_due(&mut self, now: Micros) {
         if self.due_bytes == 0 && !self.output.is_empty() {
             self.due_bytes = self.output.len();
@@ -88,13 +88,13 @@ impl Connection {
         }
     }
 
-    /// Whether all that there will ever be to say has been sent.
+    /// Whether everything that there will ever be to say has been sent.
     pub(super) fn is_all_said(&self) -> bool {
         matches!(self.reading, Reading::Over) && self.pipeline.is_empty() && self.output.is_empty()
     }
 
-    /// Whether the connection goes on after the answer to a request that has just left the queue: not where
-    /// it is known by now that no other request follows.
+    /// Whether the connection goes on after the answer to the request that has just left the queue: not if it
+    /// is already known that no other request follows.
     fn persistence(&mut self, form: ResponseForm) -> Persistence {
         let none_waits = self.awaits_head() && self.held.is_empty() && self.pipeline.is_empty();
         if self.stop == Stop::WhenAnswered && none_waits {

@@ -1,4 +1,4 @@
-//! When a client that is slow, or gone, is given up.
+//! When to give up on a client that is slow or gone.
 
 use raft_core::Micros;
 
@@ -13,7 +13,7 @@ impl Connection {
             Reading::Head(_) => {
                 self.is_between_requests().then(|| self.read_since.plus(config.idle_timeout_us))
             }
-            // The client may be waiting for a 100 that itself waits for the answers before it.
+            // The client may be waiting for a 100 that itself waits for earlier answers.
             Reading::Body { .. } if self.pipeline.awaits_continue() => None,
             Reading::Body { .. } => Some(self.read_since.plus(config.body_timeout_us)),
             Reading::Over => None,
@@ -36,7 +36,7 @@ impl Connection {
         (holds_memory && self.is_between_requests()).then(|| self.read_since.plus(REST_US))
     }
 
-    /// Whether all requests are answered, all answers sent, and nothing of another request has come.
+    /// Whether all requests are answered, all answers sent, and no byte of another request has arrived.
     pub(super) fn is_between_requests(&self) -> bool {
         self.awaits_head() && self.pipeline.is_empty() && self.output.is_empty() && self.held.is_empty()
     }

@@ -1,6 +1,6 @@
-//! Bytes that have been received and not yet understood.
+//! Bytes that have been received and not yet parsed.
 
-/// Part of a head, or what the bounds hold back: a head at most, and what one read brings.
+/// Part of a head, or what the limits hold back: at most a head and the bytes of one read.
 #[derive(Clone, Default, Debug)]
 pub(super) struct Held {
     bytes: Vec<u8>,

@@ -1,4 +1,5 @@
-//! From bytes to requests in the queue. What is decided depends on the bytes alone, never on their cuts.
+//! From bytes to queued requests. Every decision depends on the bytes alone, never on how they arrive in
+//! pieces.
 
 use super::{Connection, Reading, Stop};
 use crate::http::body::Body;
@@ -8,8 +9,8 @@ use crate::http::pipeline::{AnsweredBy, ForServer, OwnAnswer, Unanswered};
 use crate::http::refusal::Refusal;
 use crate::http::request::{self, Fatal, Head, Persistence, ResponseForm, Route};
 
-/// A plain request for IDs, byte for byte. Programs send the same request again and again, and a head is
-/// understood by its bytes alone: input that begins with these bytes, which are a whole head, means the same.
+/// A plain request for IDs, byte for byte. Programs send the same request again and again, and the meaning of
+/// a head depends only on its bytes: input that begins with these bytes, a complete head, means the same.
 #[derive(Clone, Debug)]
 pub(super) struct Remembered {
     head: Vec<u8>,
@@ -17,7 +18,7 @@ pub(super) struct Remembered {
 }
 
 impl Connection {
-    /// Understands as much as there is and as the bounds allow; says how many bytes that is.
+    /// Parses as much as there is and as the limits allow; returns how many bytes that is.
     pub(super) fn understand(&mut self, turn: Turn<'_>, bytes: &[u8]) -> usize {
         let mut understood = 0;
         while understood < bytes.len() {
@@ -36,7 +37,7 @@ impl Connection {
         understood
     }
 
-    /// Understands what the bounds held back, as far as they allow it by now.
+    /// Parses what the limits held back, as far as they now allow.
     pub(super) fn understand_held(&mut self, turn: Turn<'_>) {
         let mut held = std::mem::take(&mut self.held);
         let understood = self.understand(turn, held.as_bytes());
@@ -45,7 +46,7 @@ impl Connection {
         self.conclude_input(turn);
     }
 
-    /// Draws the conclusion from the end of the input, once all before it has been understood.
+    /// If the input has ended, draws the conclusion once everything before the end has been parsed.
     pub(super) fn conclude_input(&mut self, turn: Turn<'_>) {
         let refusal = if self.input_ended {
             Refusal::Malformed("The request ends before it is complete")
@@ -65,7 +66,7 @@ impl Connection {
         }
     }
 
-    /// Refuses the request of which a part has been read, and with it all that follows.
+    /// Refuses the request that has been read in part, and ignores everything after it.
     pub(super) fn refuse_what_is_read(&mut self, turn: Turn<'_>, refusal: Refusal) {
         let fatal = match self.reading {
             Reading::Head(_) | Reading::Over => Fatal::in_head(refusal, self.held.as_bytes()),
@@ -88,14 +89,14 @@ impl Connection {
         matches!(&self.reading, Reading::Head(scanner) if !scanner.begun())
     }
 
-    /// Whether no further request is to be begun.
+    /// Whether the limits forbid reading another request.
     pub(super) fn is_full(&self, config: &Config) -> bool {
         self.pipeline.len() >= config.pipeline_max
             || self.pipeline.query_bytes() >= config.target_bytes_max
             || self.output.len() >= config.output_bytes_max
     }
 
-    /// Takes one head off the front of `rest`; `None` where it is not complete.
+    /// Parses one head at the front of `rest`; `None` if it is not complete.
     fn understand_head(&mut self, turn: Turn<'_>, mut scanner: HeadScanner, rest: &[u8]) -> Option<usize> {
         if !scanner.begun() {
             if let Some(remembered) = &self.remembered
@@ -169,17 +170,17 @@ impl Connection {
         }
     }
 
-    /// A request has been read to its end.
+    /// A request has been read completely.
     fn request_read(&mut self, request: Unanswered) {
         self.reading = match request.form.persistence {
-            // RFC 9112 §9.6: nothing after it is a request.
+            // RFC 9112 §9.6: whatever follows is not a request.
             Persistence::Close => Reading::Over,
             Persistence::Keep | Persistence::KeepAndSaySo => Reading::Head(HeadScanner::default()),
         };
         self.pipeline.push(request);
     }
 
-    /// Remembers a request if it is one for IDs, and all there is to it is its head.
+    /// Remembers a request if it is one for IDs and consists of nothing but its head.
     fn remember(&mut self, head: &[u8], request: Unanswered) {
         let is_plain = match request.by {
             AnsweredBy::Server(ForServer::Ids { query_bytes, .. }) => query_bytes.is_none(),
@@ -206,7 +207,7 @@ mod tests {
     use super::*;
     use crate::http::{HttpDate, Request, Tally};
 
-    /// The requests that a connection hands out for this input, and whether it then remembers one.
+    /// The requests that a connection returns for this input, and whether it then remembers one.
     fn read(connection: &mut Connection, input: &str) -> (Vec<Request>, bool) {
         let config = Config::default();
         let date = HttpDate::from_unix(0);
@@ -244,7 +245,7 @@ mod tests {
         let take = |count| Request::TakeIds { count: NonZeroU64::new(count).unwrap() };
         let mut connection = Connection::new(Micros(0));
         assert_eq!(read(&mut connection, request), (vec![take(1)], true));
-        // Had it remembered another meaning, that meaning would now be seen: so this way is taken at all.
+        // Change the remembered meaning: if the new one shows, the remembered head was really used.
         let count = NonZeroU64::new(9).unwrap();
         let remembered = connection.remembered.as_mut().unwrap();
         remembered.request.by = AnsweredBy::Server(ForServer::Ids { count, query_bytes: None });

@@ -1,4 +1,4 @@
-//! A node that asks the leader on its clients' behalf, and one that is asked.
+//! A node that asks the leader on behalf of its clients, and a node that is asked.
 
 use raft_core::{Heartbeat, Round};
 
@@ -6,7 +6,7 @@ use super::*;
 
 const REQUEST_TIMEOUT_US: u64 = 250_000;
 
-/// One that forwards, and follows 2 since the moment 0.
+/// A node that forwards, and has followed node 2 since time 0.
 fn follower() -> Node {
     let config = NodeConfig { request_timeout_us: REQUEST_TIMEOUT_US, forward: true, ..config(1) };
     let mut node = Node::new(config, Micros(0), recovered(3, 1)).unwrap();
@@ -20,7 +20,7 @@ fn take(node: &mut Node, now: u64, request: u64, n: u64) {
     node.step(Micros(now), Input::TakeIds { request: RequestId(request), count: count(n) });
 }
 
-/// What the node asks of its leader when it is woken.
+/// What the node asks its leader for when it is woken.
 fn asked(node: &mut Node, now: u64) -> Option<(Ticket, u64)> {
     node.step(Micros(now), Input::Wake);
     let outputs: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
@@ -114,8 +114,8 @@ fn a_range_that_ends_beyond_the_last_integer_is_handed_out_up_to_there() {
     assert_eq!(answers, [(1, first), (2, Answer::Exhausted), (3, Answer::Exhausted)]);
 }
 
-/// Has a leader that has so many IDs left answer the node until it asks for nothing more. What it was asked
-/// for, and what its clients were told.
+/// Answers the node as a leader with this many IDs left would, until it asks for nothing more. Returns what
+/// it asked for, and what its clients were told.
 fn drawn_down(node: &mut Node, mut left: u64) -> (Vec<u64>, Vec<(u64, Answer)>) {
     let (mut wanted, mut answers) = (Vec::new(), Vec::new());
     while let Some((ticket, n)) = asked(node, 20) {
@@ -129,8 +129,8 @@ fn drawn_down(node: &mut Node, mut left: u64) -> (Vec<u64>, Vec<(u64, Answer)>) 
     (wanted, answers)
 }
 
-/// As a leader would answer its own clients: whoever wants more than is left is refused, and leaves it to
-/// those who came later.
+/// As a leader would answer its own clients: a request for more than is left is refused, and leaves the rest
+/// to later requests.
 #[test]
 fn a_request_for_more_than_is_left_takes_nothing_from_those_who_wait_with_it() {
     let mut node = follower();
@@ -188,7 +188,7 @@ fn a_request_that_comes_in_a_shortage_waits_for_those_before_it_and_is_asked_for
     assert_eq!(answers, told);
 }
 
-/// What another node is told of the tickets that it sent.
+/// What another node is told about the tickets that it sent.
 fn told(node: &mut Node) -> Vec<(Ticket, ForwardOutcome)> {
     let mut told = Vec::new();
     while let Some(output) = node.poll_output() {
@@ -199,7 +199,8 @@ fn told(node: &mut Node) -> Vec<(Ticket, ForwardOutcome)> {
     told
 }
 
-/// A leader, the last of its outputs taken, that hears nobody; the others may be asked to send it something.
+/// A leader that hears no other node, and whose outputs have been taken; the others may be told to send it
+/// something.
 fn leader_that_hears_nobody() -> (Bench, usize) {
     let mut bench = Bench::forwarding();
     let leader = bench.leader();

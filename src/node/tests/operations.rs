@@ -13,8 +13,7 @@ fn member(id: u64, suffrage: Suffrage) -> (NodeId, Member) {
     (peer(id).id, member)
 }
 
-/// The leader of a cluster of which it is the only voter, with as many learners as that leaves, none of which
-/// it ever hears.
+/// The leader of a cluster with this many members. It is the only voter and never hears from the learners.
 fn leader_of(members: usize) -> Node {
     let mut store = recovered(1, 1);
     let learners = (2..=u64::try_from(members).unwrap()).map(|id| member(id, Suffrage::Learner));
@@ -29,7 +28,7 @@ fn leader_of(members: usize) -> Node {
     node
 }
 
-/// Makes every write durable, and gives what operators are told.
+/// Makes every write durable, and returns what operators are told.
 fn outcomes(node: &mut Node) -> Vec<OperationOutcome> {
     let mut outcomes = Vec::new();
     while let Some(output) = node.poll_output() {
@@ -88,7 +87,7 @@ fn a_transfer_to_a_voter_takes_place_and_one_to_a_learner_or_a_stranger_is_refus
     assert_eq!(bench.nodes[leader].status().leader, Some(peer(to).id));
 }
 
-/// The voter that is to lead does not answer. Until the leader gives it up, it appends nothing.
+/// The voter that is to lead does not answer. Until the leader gives up the transfer, it appends nothing.
 #[test]
 fn a_transfer_that_fails_says_so_and_what_had_to_wait_for_it_goes_on() {
     let mut bench = Bench::new(3, 0, 1);
@@ -139,7 +138,7 @@ fn a_window_does_not_grow_because_a_transfer_keeps_reservations_waiting() {
     assert!(left <= 4_000, "{left} IDs are left of a window that was doubled once");
 }
 
-/// What is proposed has a number of its own, by which it is known when it is done.
+/// Each proposal has a number of its own, by which it is recognised when it is done.
 #[test]
 fn of_two_changes_each_gets_its_own_answer() {
     let mut bench = Bench::new(3, 1_000, 1);
@@ -163,7 +162,7 @@ fn remove(id: u64, incarnation: Option<Incarnation>) -> MembershipChange {
     MembershipChange::Remove { id: peer(id).id, incarnation }
 }
 
-/// Another may lead by now, and have changed the membership.
+/// Another node may lead by now and have changed the membership.
 #[test]
 fn what_a_leader_says_of_its_membership_from_memory_is_said_once_a_majority_still_follows_it() {
     let refused = |reason| OperationOutcome::Refused(reason);
@@ -190,7 +189,7 @@ fn what_a_leader_says_of_its_membership_from_memory_is_said_once_a_majority_stil
     }
 }
 
-/// Who asks a second time, because the answer takes long, must not take that for done.
+/// An operator that asks again because the answer takes long must not be told that it is done.
 #[test]
 fn a_removal_that_is_not_committed_yet_is_under_way_and_not_done() {
     let mut bench = Bench::new(3, 1_000, 1);

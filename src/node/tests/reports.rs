@@ -1,4 +1,4 @@
-//! What a node tells of itself and of others, and what it refuses to take in.
+//! What a node reports about itself and about others, and what it refuses to take in.
 
 use raft_core::{AppendEntries, InstallSnapshot};
 
@@ -36,7 +36,7 @@ fn a_node_counts_the_leaders_that_it_has_seen_and_what_it_asked_of_them() {
     assert_eq!(reservations, 2, "a window for each leader");
 }
 
-/// As a leader is that pauses and comes back.
+/// This is the case of a leader that pauses and comes back.
 #[test]
 fn a_node_that_is_elected_again_is_another_leader_and_one_that_is_heard_again_is_not() {
     let mut bench = Bench::new(3, 0, 1);
@@ -102,7 +102,7 @@ fn a_removal_is_told_to_whoever_is_removed_and_to_the_others() {
     wanted.sort_unstable();
     assert_eq!(told, wanted, "once each, and of nobody else");
 
-    // Who knows more than this node may have joined again since.
+    // A peer that knows more than this node may have joined again since.
     let node = &bench.nodes[leader];
     let commit_index = node.commit_index();
     assert_eq!(commit_index, node.status().commit_index);
@@ -158,7 +158,7 @@ fn commands_and_states_of_another_make_are_kept_out_of_the_log() {
     }
 }
 
-/// What a driver may sleep until: nothing that a node owes to anybody is due before.
+/// Until when a driver may sleep: a node owes nothing to anyone before that.
 #[test]
 fn a_node_is_woken_for_raft_for_the_oldest_request_and_for_those_that_wait_for_a_leader() {
     let node = |request_timeout_us, seed| {
@@ -166,7 +166,7 @@ fn a_node_is_woken_for_raft_for_the_oldest_request_and_for_those_that_wait_for_a
         Node::new(NodeConfig { request_timeout_us, raft, ..config(1) }, Micros(0), recovered(3, 1)).unwrap()
     };
     let take = |request| Input::TakeIds { request: RequestId(request), count: count(1) };
-    // One that campaigns later than requests wait for the next leader's name.
+    // A node whose election timeout is longer than requests wait for the next leader to become known.
     let patient = |seed: &u64| node(5 * SECOND, *seed).deadline() > Some(Micros(300_000));
     let seed = (0..1_000).find(patient).unwrap();
 
@@ -226,7 +226,7 @@ fn a_request_that_cannot_be_answered_here_is_refused_at_once_but_never_before_an
         Output::Answer { request: RequestId(request), answer }
     };
     node.step(Micros(0), take(1));
-    // Its time is over, and nobody has woken the node yet.
+    // The deadline of the first request has passed, and the node has not been woken yet.
     node.step(Micros(300_000), take(2));
     assert_eq!(node.poll_output(), None);
     node.serve();
@@ -251,8 +251,8 @@ fn a_node_has_room_for_as_many_requests_as_may_wait() {
     assert_eq!(std::iter::from_fn(|| node.poll_output()).last(), Some(overloaded));
 }
 
-/// Where it cannot begin when it is due, because another is to lead, nothing wakes the node for it at once
-/// again.
+/// If the reservation cannot begin when it is due, because another node is to lead, the node is not woken for
+/// it again at once.
 #[test]
 fn a_node_is_woken_once_for_the_next_reservation() {
     let mut bench = Bench::new(3, 0, 1);
@@ -278,7 +278,7 @@ fn rounds_are_thrifty_from_as_many_requests_as_the_driver_says() {
     assert_eq!(other.thrift.begin_round(1), raft_core::Audience::EveryVoter);
 }
 
-/// Whoever has lost the others for good has to know how far IDs may have been handed out.
+/// An operator who has lost the other nodes for good must know how far IDs may have been handed out.
 #[test]
 fn a_node_that_does_not_know_what_is_committed_tells_what_its_whole_log_reserves() {
     let mut store = recovered(3, 5);

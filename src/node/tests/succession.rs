@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Who of three leads, who is to lead next, and the operation 7 that asks for it.
+/// Of three nodes: the leader, the node that is to lead next, and operation 7, which asks for that.
 fn leader_and_heir(bench: &mut Bench) -> (usize, usize, Input) {
     let leader = bench.leader();
     let heir = (leader + 1) % 3;
@@ -10,7 +10,7 @@ fn leader_and_heir(bench: &mut Bench) -> (usize, usize, Input) {
     (leader, heir, Input::TransferLeadership { operation: OperationId(7), to })
 }
 
-/// A leader with a full window that is asked to hand over to the other of two, with what it sends held back:
+/// A leader with a full window that is asked to hand over to another node, and whose messages are held back:
 /// the bench, the leader, its successor, and what the leader leaves.
 fn about_to_hand_over(window: u64) -> (Bench, usize, usize, Option<Bequest>) {
     let mut bench = Bench::new(3, window, 1);
@@ -37,7 +37,7 @@ fn ids(bench: &Bench, request: u64) -> u64 {
     }
 }
 
-/// Until its first entry is committed, a new leader has nothing of its own.
+/// Until its first entry is committed, a new leader has no window of its own.
 #[test]
 fn a_successor_serves_from_what_it_was_left_before_its_first_entry_is_committed() {
     let mut bench = Bench::new(3, 1_000, 1);
@@ -45,7 +45,7 @@ fn a_successor_serves_from_what_it_was_left_before_its_first_entry_is_committed(
     bench.take(leader, 1, 1);
     assert_eq!(ids(&bench, 1), 1);
     bench.nodes[leader].step(bench.now, hand_over);
-    // Votes are written, and then nothing more.
+    // Votes are written; after that, no write is.
     let mut mail = VecDeque::new();
     let mut writes = 0;
     loop {
@@ -68,7 +68,7 @@ fn a_successor_serves_from_what_it_was_left_before_its_first_entry_is_committed(
     assert!(bench.nodes[heir].leadership.is_some());
     bench.stalled = vec![true; 3];
     bench.take(heir, 2, 3);
-    // 1,000 were reserved, one was taken, and of 999 the upper 499 were left.
+    // 1,000 were reserved, one was taken, and of the remaining 999 the upper 499 were left to the heir.
     assert_eq!(ids(&bench, 2), 502);
 }
 
@@ -91,7 +91,7 @@ fn without_a_window_nothing_is_left() {
     assert_eq!(ids(&bench, 1), 1);
 }
 
-/// The leader that could not hand over goes on below, and what it then reserves lies above what it left.
+/// A leader whose hand-over failed goes on below what it left, and what it then reserves lies above that.
 #[test]
 fn a_leader_that_goes_on_hands_out_nothing_of_what_it_left() {
     let mut bench = Bench::new(3, 1_000, 1);
@@ -106,7 +106,7 @@ fn a_leader_that_goes_on_hands_out_nothing_of_what_it_left() {
     assert_eq!(ids(&bench, 2), 1_001);
 }
 
-/// What nobody may reserve ahead, nobody inherits: each batch is committed before it is answered.
+/// A node that may not reserve ahead does not inherit either: each batch is committed before it is answered.
 #[test]
 fn an_heir_takes_no_more_than_its_own_window_may_hold() {
     for (window, inherited) in [(0, None), (7, Some(counter::Range { first: 901, end: 908 }))] {
@@ -122,8 +122,8 @@ fn an_heir_takes_no_more_than_its_own_window_may_hold() {
     }
 }
 
-/// A leader's log ends with an entry of its term. One that ends with another is not the leader's, however
-/// long it is.
+/// A leader's log ends with an entry of its term. A log that ends with another entry is not the leader's,
+/// however long it is.
 #[test]
 fn what_was_left_with_another_log_is_not_used() {
     let mut bench = Bench::new(3, 1_000, 1);
@@ -139,8 +139,8 @@ fn what_was_left_with_another_log_is_not_used() {
     assert_eq!(bench.nodes[heir].inherit(term.next()), None);
 }
 
-/// In a later term, after another entry, or of a range that nobody has reserved, it is worth nothing; nor is
-/// it from anybody but the leader.
+/// A bequest for a later term, with another entry after it, or of a range that was never reserved is void; so
+/// is one from any node but the leader.
 #[test]
 fn what_was_left_is_used_only_where_nothing_can_have_come_between() {
     let unused = |change: fn(&mut Bequest), from: u64| {
@@ -160,7 +160,7 @@ fn what_was_left_is_used_only_where_nothing_can_have_come_between() {
         bench.nodes[heir].inherit(next_term)
     };
     let nothing: fn(&mut Bequest) = |_| {};
-    // The leader's log ends where the heir's does, before the entry that would make the heir a leader.
+    // The leader's log ends where the heir's ends before the entry by which the heir begins to lead.
     let fits: fn(&mut Bequest) = |b| b.last_log_index.0 -= 1;
     assert_eq!(unused(fits, 0), Some(counter::Range { first: 901, end: 1_001 }));
     assert_eq!(unused(nothing, 0), None, "an entry is missing");

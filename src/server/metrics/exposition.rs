@@ -1,7 +1,7 @@
-//! Prometheus' text format, version 0.0.4: families with one head each, and their samples right below.
+//! Prometheus' text format, version 0.0.4: one head per family, followed by the family's samples.
 //!
-//! Pure. It must never know what the numbers mean. Names, help texts and the values of labels are our own and
-//! need no escaping, which a test checks.
+//! Pure. It must never know what the numbers mean. Names, help texts and label values are our own and need no
+//! escaping, which a test checks.
 
 use std::fmt::Write;
 
@@ -12,13 +12,13 @@ pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 
 const MICROS_PER_SECOND: u64 = 1_000_000;
 
-/// Text in the making. Writing to a `String` cannot fail, so the results of `write!` are not looked at.
+/// The text being built. Writing to a `String` cannot fail, so the results of `write!` are ignored.
 #[derive(Debug)]
 pub(super) struct Exposition {
     text: String,
 }
 
-/// A family that has been begun.
+/// A family whose head has been written.
 #[derive(Debug)]
 pub(super) struct Family<'a> {
     text: &'a mut String,
@@ -26,12 +26,10 @@ pub(super) struct Family<'a> {
 }
 
 impl Exposition {
-    /// Nothing yet.
     pub(super) fn new() -> Exposition {
         Exposition { text: String::with_capacity(16 * 1024) }
     }
 
-    /// The whole text.
     pub(super) fn finish(self) -> String {
         self.text
     }
@@ -56,7 +54,7 @@ impl Exposition {
         self.family(name, help, "gauge")
     }
 
-    /// A spread of times that were measured in microseconds, in seconds.
+    /// A distribution of times, measured in microseconds and shown in seconds.
     pub(super) fn times<const N: usize>(&mut self, name: &'static str, help: &str, times: &Histogram<N>) {
         let family = self.family(name, help, "histogram");
         for (bound_us, below) in times.cumulative() {
@@ -65,7 +63,7 @@ impl Exposition {
         family.end_histogram(times, Seconds(times.sum()));
     }
 
-    /// A spread of sizes.
+    /// A distribution of sizes.
     pub(super) fn sizes<const N: usize>(&mut self, name: &'static str, help: &str, sizes: &Histogram<N>) {
         let family = self.family(name, help, "histogram");
         for (bound, below) in sizes.cumulative() {
@@ -97,7 +95,7 @@ impl Family<'_> {
     }
 }
 
-/// Microseconds, shown as seconds to the last digit.
+/// Microseconds, shown as seconds without loss of digits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Seconds(pub(super) u64);
 

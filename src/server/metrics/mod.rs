@@ -1,7 +1,7 @@
-//! Everything that a monitoring system can read of this node. `docs/metrics.rst` lists it all.
+//! Everything that a monitoring system can read from this node. `docs/metrics.rst` lists it all.
 //!
-//! Names follow Prometheus' conventions: base units, `_total` for what only grows. A label value is ours,
-//! never a client's or a peer's, so there are only as many series as members, status codes and kinds.
+//! Names follow Prometheus' conventions: base units, `_total` for what only grows. Label values are our own,
+//! never a client's or a peer's, so the number of series is bounded by members, status codes and kinds.
 
 mod exposition;
 mod process;
@@ -24,7 +24,7 @@ use crate::storage::StorageCounts;
 
 pub(super) const CONTENT_TYPE: &str = exposition::CONTENT_TYPE;
 
-/// What goes up and down and is known to the table that holds it.
+/// Values that go up and down, known only to the tables that hold them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Gauges {
     pub(super) clients: usize,
@@ -32,7 +32,6 @@ pub(super) struct Gauges {
     pub(super) peer_connections: usize,
 }
 
-/// The page.
 pub(super) fn page(ctx: &Context, links: &Links, storage: &StorageCounts, gauges: Gauges) -> String {
     let mut page = Exposition::new();
     let status = ctx.node.status();
@@ -55,7 +54,7 @@ pub(super) fn page(ctx: &Context, links: &Links, storage: &StorageCounts, gauges
     page.finish()
 }
 
-/// The names are those by which dashboards find these of any process.
+/// These have the standard names by which dashboards find them for any process.
 fn render_process(page: &mut Exposition, process: &Process, unix_us_at_start: u64) {
     page.gauges("process_start_time_seconds", "When the server began, in seconds since 1970 (UTC).")
         .sample("", Seconds(unix_us_at_start));
@@ -107,7 +106,7 @@ fn render_clients(page: &mut Exposition, counters: &Counters, tally: &Tally, gau
 }
 
 fn render_ids(page: &mut Exposition, counters: &Counters, node: &NodeStatus, counts: &NodeCounts) {
-    page.counter("ticketd_requests_total", "Requests for IDs, whatever came of them.", counters.requests);
+    page.counter("ticketd_requests_total", "Requests for IDs, whatever their outcome.", counters.requests);
     page.counter("ticketd_ids_total", "IDs handed out to clients of this node.", counters.ids_answered);
     let mut answers = page.counters("ticketd_answers_total", "Answers to requests for IDs.");
     let AnswerCounters { ids, redirect, leader_unavailable, timed_out, overloaded, exhausted } =
@@ -155,12 +154,8 @@ fn render_raft(page: &mut Exposition, node: &NodeStatus, counts: &NodeCounts) {
     for role in [Role::Follower, Role::PreCandidate, Role::Candidate, Role::Leader] {
         roles.sample(&format!("role=\"{}\"", role_name(role)), u64::from(node.role == role));
     }
-    page.gauge("ticketd_leader_known", "1 where a leader is known.", u64::from(node.leader.is_some()));
-    page.gauge(
-        "ticketd_lease_held",
-        "1 where this leader answers by its lease.",
-        u64::from(node.holds_lease),
-    );
+    page.gauge("ticketd_leader_known", "1 if a leader is known.", u64::from(node.leader.is_some()));
+    page.gauge("ticketd_lease_held", "1 if this leader answers by its lease.", u64::from(node.holds_lease));
     page.gauge("ticketd_term", "The current term.", node.term.0);
     page.counter(
         "ticketd_leader_changes_total",
@@ -189,7 +184,7 @@ fn render_members(page: &mut Exposition, ctx: &Context, links: &Links, node: &No
         }
     }
     let link = |member: &crate::node::MemberStatus| links.status(ctx, member.peer);
-    let mut states = page.gauges("ticketd_link_up", "1 where the link to a member is up.");
+    let mut states = page.gauges("ticketd_link_up", "1 if the link to a member is up.");
     for member in others() {
         let up = link(member).is_some_and(|LinkStatus { is_up, .. }| is_up);
         states.sample(&format!("member=\"{}\"", member.peer.id), u64::from(up));

@@ -1,4 +1,4 @@
-//! What the operating system knows of this process (Linux: proc(5)). Whatever it does not say is left out.
+//! What the operating system tells about this process (Linux: proc(5)). What it does not tell is left out.
 
 use std::cell::Cell;
 use std::fs;
@@ -8,19 +8,17 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::server::limits::DESCRIPTORS_COUNT_INTERVAL_US;
 
-/// Memory, time and descriptors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Process {
     pub(super) resident_bytes: Option<u64>,
-    /// Time that processors spent on it, in microseconds.
+    /// Processor time spent on it, in microseconds.
     pub(super) cpu_us: u64,
     pub(super) open_descriptors: Option<u64>,
-    /// `None` also where there is no bound.
+    /// `None` also if there is no limit.
     pub(super) descriptors_max: Option<u64>,
 }
 
 impl Process {
-    /// Asks now.
     pub(super) fn read(now: Micros, descriptors: &OpenDescriptors) -> Process {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         Process {
@@ -32,11 +30,11 @@ impl Process {
     }
 }
 
-/// How many descriptors are open. Linux says so from 6.2 on. An older one only lists them, which takes tens
-/// of milliseconds if they are many, and the loop waits for that: so they are not counted for each page.
+/// The number of open descriptors. Linux tells it from 6.2 on. An older Linux only lists them, which takes
+/// tens of milliseconds if there are many and keeps the loop waiting: so they are not counted for every page.
 #[derive(Debug, Default)]
 pub(in crate::server) struct OpenDescriptors {
-    /// When they were counted, and how many there were.
+    /// When they were counted last, and how many there were.
     counted: Cell<Option<(Micros, u64)>>,
 }
 
@@ -56,21 +54,21 @@ impl OpenDescriptors {
     }
 }
 
-/// The size of the directory is their number, or 0 where Linux does not tell it.
+/// The size of the directory is their number, or 0 on a Linux that does not tell it.
 fn told() -> Option<u64> {
     fs::metadata("/proc/self/fd").ok().map(|directory| directory.len()).filter(|number| *number > 0)
 }
 
 fn count() -> Option<u64> {
     let descriptors = fs::read_dir("/proc/self/fd").ok()?;
-    // One of them is the directory that is being read.
+    // One of them is the directory being read.
     Some(descriptors.count().saturating_sub(1) as u64)
 }
 
 fn cpu_us() -> u64 {
     let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     let (seconds, nanoseconds) = (u64::try_from(spent.tv_sec), u64::try_from(spent.tv_nsec));
-    // No process has spent less than nothing.
+    // The times are never negative.
     seconds.unwrap_or(0).saturating_mul(1_000_000).saturating_add(nanoseconds.unwrap_or(0) / 1_000)
 }
 
