@@ -41,7 +41,7 @@ impl LogWriter {
     /// many were left out. A line that `out` refuses is left out as well.
     ///
     /// # Errors
-    /// Where the system gives no thread.
+    /// If the system gives no thread.
     pub fn spawn(
         out: impl Write + Send + 'static,
         gap: impl Fn(u64) -> Vec<u8> + Send + 'static,

@@ -59,7 +59,7 @@ impl Logging {
     /// From now on all that is logged goes to standard error. To be called once.
     ///
     /// # Errors
-    /// Where the system gives no thread.
+    /// If the system gives no thread.
     pub fn start(detail: Detail, pace: Pace) -> io::Result<Logging> {
         let filter = match detail {
             Detail::Usual => FILTER,

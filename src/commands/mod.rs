@@ -130,7 +130,7 @@ impl std::error::Error for Failure {}
 /// Prints text for whoever gave the command. A reader that has gone, such as `head`, is no trouble of ours.
 ///
 /// # Errors
-/// Where standard output takes nothing, as on a full disk.
+/// If standard output takes nothing, as on a full disk.
 pub fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
