@@ -108,8 +108,8 @@ impl<'a> Reader<'a> {
 
     /// The next `len` bytes.
     ///
+    /// # Errors
     /// [`DecodeError::Truncated`], as for all methods below.
-    /// [`DecodeError::Truncated`], as for all that follow.
     pub fn bytes(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
         let (taken, rest) = self.rest.split_at_checked(len).ok_or(DecodeError::Truncated)?;
         self.rest = rest;

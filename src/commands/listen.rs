@@ -58,7 +58,7 @@ struct Flags {
 /// Binds everything that the settings ask for, on every address of every host. Port 0 selects a free port,
 /// which is then put into the settings.
 ///
-/// [`ListenError`], with the flag that the operator would have to change.
+/// # Errors
 /// [`ListenError`], with the flag that the operator would have to change.
 pub(super) fn bind(settings: &mut Settings) -> Result<Bound, ListenError> {
     let host = "--host";

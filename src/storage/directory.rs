@@ -23,8 +23,7 @@ use super::{data_file, journal, record};
 /// Destroys the store at `path`, finished or not, damaged or not: its files, and then the directory if it is
 /// empty and can be removed. Other files are left alone.
 ///
-/// [`StoreError::NotFound`]; [`StoreError::ForeignFiles`] if the store is another program's;
-/// [`StoreError::InUse`] while a process holds it; and if the file system refuses.
+/// # Errors
 /// [`StoreError::NotFound`]; [`StoreError::ForeignFiles`] if the store is another program's;
 /// [`StoreError::InUse`] while a process holds it; and if the file system refuses.
 pub fn destroy(path: &Path) -> Result<(), StoreError> {

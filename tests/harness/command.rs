@@ -107,8 +107,8 @@ impl Running {
 
     /// Waits for its end.
     ///
+    /// # Panics
     /// If it does not end.
-    /// Where it does not end.
     #[track_caller]
     pub fn end(mut self) -> Ended {
         let status = wait::until(&format!("the end of `{}`", self.line), || {

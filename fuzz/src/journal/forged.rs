@@ -201,7 +201,7 @@ impl Forged {
 }
 
 impl Change {
-    /// Modifies the transaction.
+    /// Modifies this change.
     fn change(&mut self, [kind, at, value, other]: [u8; 4], known: &Change) {
         let body = &mut self.body;
         let at = usize::from(at) % body.len().max(1);
