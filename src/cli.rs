@@ -121,7 +121,7 @@ pub struct ServingFlags {
     /// [default: 127.0.0.1]
     #[arg(short = 'H', long = "host", value_name = "HOST", value_delimiter = ',', global = true)]
     pub hosts: Option<Vec<Host>>,
-    /// Host that the other members and redirected clients use to reach this node; needed where --host is
+    /// Host that the other members and redirected clients use to reach this node; needed if --host is
     /// 0.0.0.0 or :: [default: that of --host]
     #[arg(long, value_name = "HOST", value_parser = parse_advertise, global = true)]
     pub advertise: Option<Host>,
@@ -177,8 +177,8 @@ pub struct ServingFlags {
     #[arg(value_name = "on|off", value_parser = parse_switch)]
     pub forward: Option<Switch>,
     /// Let a leader answer without a round trip as long as a majority has promised to support it: on or off;
-    /// --lease alone is on. It takes a majority of nodes that have it; see docs/lease.rst for what then rests
-    /// on clocks
+    /// --lease alone is on. It needs a majority of nodes that have it on; docs/lease.rst says what then
+    /// depends on clocks
     /// [default: off]
     #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     #[arg(value_name = "on|off", value_parser = parse_switch)]
@@ -212,8 +212,8 @@ pub struct ServingFlags {
     /// Host for --metrics_port [default: that of --host]
     #[arg(long = "metrics_host", alias = "metrics-host", value_name = "HOST", global = true)]
     pub metrics_host: Option<Host>,
-    /// TCP port for health, status and metrics alone, which clients' port then serves no more; 0 for any free
-    /// one, off for none [default: off]
+    /// TCP port for health, status and metrics alone, which the clients' port then no longer serves; 0 for any
+    /// free one, off for none [default: off]
     #[arg(long = "metrics_port", alias = "metrics-port", global = true)]
     #[arg(value_name = "PORT|off", value_parser = parse_metrics_port)]
     pub metrics_port: Option<OrOff<u16>>,

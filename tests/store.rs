@@ -136,7 +136,7 @@ fn a_directory_with_a_database_of_another_program_is_neither_dropped_nor_founded
                 continue;
             }
             command::run(&[line, &["--path", &shown], force].concat())
-                .refused(&["data.mdb", "not a store's"]);
+                .refused(&["data.mdb", "does not belong to a store"]);
         }
     }
     assert_eq!(fs::read(path.join("data.mdb")).unwrap(), before);

@@ -113,7 +113,7 @@ pub(super) enum Settled {
 
 /// The error of a command that got another kind of [`Settled`] than it asked for.
 pub(super) fn answered_something_else() -> Failure {
-    Failure::runtime("a member answered what was not asked: try again".to_owned())
+    Failure::runtime("a member gave an unexpected answer: try again".to_owned())
 }
 
 /// Why no answer settled the request, and what that leaves open.
@@ -457,7 +457,7 @@ fn response(frame: Frame) -> Result<AdminResponse, Trouble> {
         | Frame::Forward(_)
         | Frame::Bequest(_)
         | Frame::AdminRequest(_) => {
-            Err(Trouble::Foreign("answers what was not asked: is it a ticketd?".to_owned()))
+            Err(Trouble::Foreign("gives an unexpected answer: is it a ticketd?".to_owned()))
         }
     }
 }

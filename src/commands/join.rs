@@ -122,7 +122,9 @@ impl Joining {
         }
         match storage::destroy(&path) {
             Ok(()) => Failure::runtime(refusal(id, &error.problem, self.in_the_way)),
-            Err(left) => Failure::runtime(format!("{}; and its store is left: {left}", error.problem)),
+            Err(left) => {
+                Failure::runtime(format!("{}; its store could not be destroyed: {left}", error.problem))
+            }
         }
     }
 }
@@ -165,7 +167,7 @@ fn resume(
         Standing::Member { .. } => return Err(exists.into()),
         Standing::Joining if me.id != id => {
             return Err(Failure::runtime(format!(
-                "{} holds an unfinished join of node {}: go on with --id {}, or begin anew with --force",
+                "{} holds an unfinished join of node {}: go on with --id {}, or start over with --force",
                 path.display(),
                 me.id,
                 me.id
@@ -178,7 +180,7 @@ fn resume(
         return Err(stopped());
     }
     store.set_settings(&settings.to_pairs())?;
-    log::info!("going on with the join that {} was made for", path.display());
+    log::info!("resuming the join that the store at {} was made for", path.display());
     Ok(Joining { store, resumed: true, in_the_way: InTheWay::Nothing })
 }
 

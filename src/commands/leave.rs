@@ -38,7 +38,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
         Some(other) if other != me.id => {
             let request = AdminRequest::Remove { cluster, id: other, incarnation: None };
             remove(&contacts, other, &request, Absent::IsAnError)?;
-            say(&format!("node {other} is no member of the cluster any more"))
+            say(&format!("node {other} is no longer a member of the cluster"))
         }
         Some(_) | None => {
             // Once the node has left, there is no way back.
@@ -141,7 +141,7 @@ fn wait_until_stopped(path: &Path, pid: u32) -> Result<(), Failure> {
     if stopped_within(path, FAREWELL)? {
         return Ok(());
     }
-    log::info!("process {pid} goes on, telling it to stop");
+    log::info!("process {pid} still runs, telling it to stop");
     // The lock is read again, so that the id is that of the process that holds the store now.
     if let Some(running) = storage::running(path)? {
         let process = i32::try_from(running.pid).ok().and_then(Pid::from_raw);

@@ -233,8 +233,8 @@ fn after_serving(ended: serve::Ended, path: &Path, id: NodeId) -> Result<(), Fai
         }
         serve::Ended::Removed => {
             log::info!(
-                "node {id} has left its cluster, and its store is of no use any more: the 'ticketd leave' that was \
-                 given here destroys it; where it was removed from elsewhere, 'ticketd drop {path_flag}' does"
+                "node {id} has left its cluster, and its store is no longer of use: a 'ticketd leave' given here \
+                 destroys it; if the node was removed from elsewhere, 'ticketd drop {path_flag}' does"
             );
             Ok(())
         }

@@ -52,7 +52,7 @@ impl Launch {
         let outlive_ms = stored.promises_outlive_ms(new);
         if outlive_ms > 0 {
             log::info!(
-                "waiting {outlive_ms} ms: that long this node may have promised its support to a leader"
+                "waiting {outlive_ms} ms: for that long this node may have promised its support to a leader"
             );
             Patience::until(self.stop()).sleep(Duration::from_millis(outlive_ms))?;
         }

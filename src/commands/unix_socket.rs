@@ -107,7 +107,7 @@ impl NameLock {
                 return Ok(NameLock { path, file });
             }
         }
-        Err(io::Error::new(io::ErrorKind::AddrInUse, "others take it and give it up"))
+        Err(io::Error::new(io::ErrorKind::AddrInUse, "other nodes keep taking and releasing its lock"))
     }
 }
 
@@ -136,7 +136,7 @@ fn open_lock(path: &Path) -> io::Result<File> {
     if found.is_file() && found.len() == 0 {
         Ok(file)
     } else {
-        let what = format!("{} is there and is not its lock", path.display());
+        let what = format!("{} exists and is not its lock", path.display());
         Err(io::Error::new(io::ErrorKind::AlreadyExists, what))
     }
 }
@@ -281,7 +281,7 @@ mod tests {
         assert!(!lock.exists());
         fs::write(&lock, "precious").unwrap();
         let error = UnixSocket::bind(&path).unwrap_err();
-        assert!(error.to_string().contains("s.lock is there"), "{error}");
+        assert!(error.to_string().contains("s.lock exists"), "{error}");
         assert_eq!(fs::read_to_string(&lock).unwrap(), "precious");
     }
 

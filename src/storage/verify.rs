@@ -139,7 +139,7 @@ fn check_command(program: &Path, path: &Path) -> Command {
 pub fn end_with_parent(parent: i32) {
     // If the system cannot do this, the child ends when it has read the store.
     if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
-        log::debug!("goes on where the process that has started it ends: {error}");
+        log::debug!("will not end with the process that started it: {error}");
     }
     if rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get()) != Some(parent) {
         // The parent had ended before it could be watched.
@@ -183,7 +183,7 @@ fn shortened(line: &str) -> String {
 fn on_signal(path: &Path, signal: i32, said: &str) -> StoreError {
     if signal == Signal::SYS.as_raw() {
         // Raised by seccomp(2): the system forbids this program something it needs, whatever the store holds.
-        return not_run("it may not do what it needs to (signal SIGSYS)".to_owned());
+        return not_run("the system forbids it what it needs (signal SIGSYS)".to_owned());
     }
     if !is_fault(signal) {
         return StoreError::CheckEnded { signal };

@@ -62,7 +62,7 @@ impl<'p> Collector<'p> {
             let mut start = [0; KEY_BYTES_MAX];
             let len = key.len().min(KEY_BYTES_MAX);
             start[..len].copy_from_slice(&key[..len]);
-            return Err(self.damaged(Place::UnknownKey(start), "no store of ours has it"));
+            return Err(self.damaged(Place::UnknownKey(start), "ticketd never writes it"));
         };
         self.put(key, value)
     }

@@ -72,7 +72,7 @@ impl Meta {
         }
         let (free, main) = (Tree::read(&meta[24..]), Tree::read(&meta[72..]));
         if free.flags & !MDB_NOSUBDIR != MDB_INTEGERKEY || main.flags != 0 {
-            return Err("it has flags that no store of ours has");
+            return Err("it has flags that ticketd never sets");
         }
         Ok(Meta { page_bytes, free, main, last_page: u64_at(meta, 120), txn_id: u64_at(meta, 128) })
     }
@@ -167,7 +167,7 @@ pub(super) enum Content<'a> {
 pub(super) fn read_nodes(which: Which, kind: Kind, page: &[u8]) -> Result<Vec<Node<'_>>, &'static str> {
     let (lower, upper) = (usize::from(u16_at(page, 12)), usize::from(u16_at(page, 14)));
     if lower < PAGE_HEADER_BYTES || lower % 2 != 0 || lower > upper || upper > page.len() {
-        return Err("its free space is nowhere");
+        return Err("its free space has impossible bounds");
     }
     let (pointers, _) = page[PAGE_HEADER_BYTES..lower].as_chunks::<2>();
     let nodes_min = match (which, kind) {

@@ -34,7 +34,7 @@ impl StoreError {
                 write!(f, "the {what} of the store at {} was interrupted{harm}", path.display())
             }
             StoreError::ForeignFiles { path, name } => {
-                write!(f, "{} holds something that is not a store's ({name:?})", path.display())
+                write!(f, "{} holds something that does not belong to a store ({name:?})", path.display())
             }
             StoreError::NotADirectory { path } => write!(f, "{} is not a directory", path.display()),
             StoreError::HolderUnknown { path } => {
@@ -88,7 +88,7 @@ impl StoreError {
             StoreError::Backlog { waiting_weight } => {
                 write!(f, "{waiting_weight} entries wait to be written: the disk is as good as dead")
             }
-            StoreError::Bug => f.write_str("the storage thread failed by a mistake in this program"),
+            StoreError::Bug => f.write_str("the storage thread failed because of a bug in this program"),
         }
     }
 
@@ -162,8 +162,8 @@ impl StoreError {
 }
 
 /// For a running node that no command can find.
-const WHERE_TO_ASK: &str = "where that is a node, ask GET /status at the address of its clients, which its log names \
-                            where it says 'listening'; with room on its disk, or started again, it is found";
+const WHERE_TO_ASK: &str = "if that is a node, ask GET /status at its address for clients, which is in the line of its \
+                            log that says 'listening'; commands find it once its disk has room, or after a restart";
 
 /// For a store that its node cannot use any more.
 const JOIN_ANEW: &str =
@@ -306,7 +306,7 @@ mod tests {
                 "stop this process",
             ),
             (StoreError::Backlog { waiting_weight: 3 }, "3 entries wait", "restart"),
-            (StoreError::Bug, "mistake", "report"),
+            (StoreError::Bug, "a bug", "report"),
         ];
         for (error, problem, remedy) in errors {
             let said = error.to_string();
