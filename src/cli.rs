@@ -212,8 +212,8 @@ pub struct ServingFlags {
     /// Host for --metrics_port [default: that of --host]
     #[arg(long = "metrics_host", alias = "metrics-host", value_name = "HOST", global = true)]
     pub metrics_host: Option<Host>,
-    /// TCP port for health, status and metrics alone, which the clients' port then no longer serves; 0 for any
-    /// free one, off for none [default: off]
+    /// TCP port for health, status and metrics alone, which the clients' port then no longer serves; 0 for
+    /// any free one, off for none [default: off]
     #[arg(long = "metrics_port", alias = "metrics-port", global = true)]
     #[arg(value_name = "PORT|off", value_parser = parse_metrics_port)]
     pub metrics_port: Option<OrOff<u16>>,
