@@ -1,8 +1,8 @@
-//! Where a node is: a host and a port, as people type them and as members and redirects carry them.
+//! The address of a node, a host and a port, as operators type it and as members and redirects carry it.
 //!
 //! Floor 2, pure: syntax alone. It must never resolve a name or open a socket. What is accepted here ends up
-//! in the `Location` field of redirects and in membership entries, so nothing is accepted that could not
-//! stand there.
+//! in the `Location` field of redirects and in membership entries, so nothing is accepted that is not valid
+//! there.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -16,7 +16,7 @@ const NAME_BYTES_MAX: usize = 253;
 pub enum Host {
     /// An address.
     Address(IpAddr),
-    /// A name, which is resolved anew at each use.
+    /// A name, which is resolved at each use.
     Name(String),
 }
 
@@ -24,7 +24,8 @@ impl Host {
     /// 127.0.0.1, where a node listens unless told otherwise.
     pub const LOOPBACK: Host = Host::Address(IpAddr::V4(Ipv4Addr::LOCALHOST));
 
-    /// Whether this stands for every address of the machine, so that nobody else can be told to go there.
+    /// Whether this stands for every address of the machine, so that no other node or client can be directed
+    /// to it.
     #[must_use]
     pub fn is_unspecified(&self) -> bool {
         match self {
@@ -51,7 +52,8 @@ impl FromStr for Host {
         if text.is_empty() || text.len() > NAME_BYTES_MAX || !text.bytes().all(allowed) {
             return Err("a host is an IPv4 address, an IPv6 address or a name".to_owned());
         }
-        // Resolvers take "127.1" and "1" for addresses in a notation of the seventies: more likely a slip.
+        // Resolvers accept "127.1" and "1" as addresses in a notation of the seventies; here they are more
+        // likely a typing error.
         if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
             return Err(format!("'{text}' is not an IPv4 address (a.b.c.d)"));
         }
@@ -73,7 +75,7 @@ impl fmt::Display for Host {
 pub struct HostPort {
     /// The host.
     pub host: Host,
-    /// The port; 0 only where a free one is to be found.
+    /// The port; 0 only to request a free one.
     pub port: u16,
 }
 

@@ -1,19 +1,19 @@
-//! What the operator is told to do: about a limit of the system that this process has met, and how a command
-//! is written so that a shell takes it as it is meant.
+//! What the operator is told to do: about a system limit that this process has reached, and how to write a
+//! command so that a shell reads it as intended.
 //!
-//! Pure. It must never know who met the limit, or what the command does.
+//! Pure. It must never know what reached the limit, or what the command does.
 
 use std::fmt::Write;
 use std::io;
 use std::path::Path;
 
-/// These two have no kind of their own in the standard library; every architecture of Linux gives them these
-/// numbers (asm-generic/errno-base.h).
+/// The standard library has no kinds for these two; every architecture of Linux gives them these numbers
+/// (asm-generic/errno-base.h).
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
 
-/// What is to be done where the system gives this process no more of something. Where it refuses for another
-/// reason, that is for whoever has asked it to say.
+/// What to do when the system gives this process no more of something. If it refuses for another reason, the
+/// caller has to say what to do.
 #[must_use]
 pub fn about_limit(error: &io::Error) -> Option<&'static str> {
     match (error.kind(), error.raw_os_error()) {
@@ -25,7 +25,7 @@ pub fn about_limit(error: &io::Error) -> Option<&'static str> {
         (io::ErrorKind::FileTooLarge, _) => {
             Some("raise the limit on the size of files (ulimit -f, systemd's LimitFSIZE)")
         }
-        // Of a process or a thread: nothing else that is asked for here is to be had later.
+        // For a process or a thread: nothing else that this program asks for fails this way.
         (io::ErrorKind::WouldBlock, _) => {
             Some("raise the limit of processes and threads (ulimit -u, systemd's TasksMax)")
         }
@@ -33,8 +33,8 @@ pub fn about_limit(error: &io::Error) -> Option<&'static str> {
     }
 }
 
-/// `--path` and this path, as one word of a shell: as an operand of its own, one that begins with `-` would
-/// be taken for a flag.
+/// `--path` and this path as one word of a shell: as an argument of its own, a path that begins with `-`
+/// would be taken for a flag.
 #[must_use]
 pub fn path_flag(path: &Path) -> String {
     let bytes = path.as_os_str().as_encoded_bytes();
@@ -44,14 +44,14 @@ pub fn path_flag(path: &Path) -> String {
         Some(text) if !text.chars().any(char::is_control) => {
             format!("--path='{}'", text.replace('\'', r"'\''"))
         }
-        // What cannot be printed: bash, zsh and ksh take this, and POSIX since 2024.
+        // A path that is not printable: bash, zsh and ksh accept this notation, and POSIX does since 2024.
         Some(_) | None => {
             let mut word = "--path=$'".to_owned();
             for byte in bytes {
                 if is_plain(byte) {
                     word.push(char::from(*byte));
                 } else {
-                    // Three digits, so that no digit after them is taken for a part.
+                    // Three digits, so that a digit that follows is not taken for part of the escape.
                     let _ = write!(word, "\\{byte:03o}");
                 }
             }

@@ -1,4 +1,4 @@
-//! What a person types, taken apart and checked as far as it can be without looking at anything else.
+//! The command line, parsed and checked as far as is possible without looking at anything else.
 //!
 //! Floor 5, pure. Every flag may stand before or after the subcommand, and every flag of several words may be
 //! written with `_` or with `-`. It must never touch a store, a socket or the environment: the commands do.
@@ -17,7 +17,7 @@ use crate::redirect_status::{NoRedirectStatus, RedirectStatus};
 use crate::settings::{Changes, MB_BYTES, NeitherOnNorOff, OrOff, Switch};
 use crate::storage::{MAP_BYTES_MAX, MAP_BYTES_MIN};
 
-/// Where a store is unless `--path` says otherwise.
+/// The directory of the store unless `--path` says otherwise.
 pub const PATH_DEFAULT: &str = "store";
 
 /// The first ID of a new cluster unless `--first_id` says otherwise.
@@ -121,7 +121,7 @@ pub struct ServingFlags {
     /// [default: 127.0.0.1]
     #[arg(short = 'H', long = "host", value_name = "HOST", value_delimiter = ',', global = true)]
     pub hosts: Option<Vec<Host>>,
-    /// Host that the other members and redirected clients use to reach this node; needed where --host is
+    /// Host that the other members and redirected clients use to reach this node; needed if --host is
     /// 0.0.0.0 or :: [default: that of --host]
     #[arg(long, value_name = "HOST", value_parser = parse_advertise, global = true)]
     pub advertise: Option<Host>,
@@ -177,8 +177,8 @@ pub struct ServingFlags {
     #[arg(value_name = "on|off", value_parser = parse_switch)]
     pub forward: Option<Switch>,
     /// Let a leader answer without a round trip as long as a majority has promised to support it: on or off;
-    /// --lease alone is on. It takes a majority of nodes that have it; see docs/lease.rst for what then rests
-    /// on clocks
+    /// --lease alone is on. It needs a majority of nodes that have it on; docs/lease.rst says what then
+    /// depends on clocks
     /// [default: off]
     #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     #[arg(value_name = "on|off", value_parser = parse_switch)]
@@ -212,8 +212,8 @@ pub struct ServingFlags {
     /// Host for --metrics_port [default: that of --host]
     #[arg(long = "metrics_host", alias = "metrics-host", value_name = "HOST", global = true)]
     pub metrics_host: Option<Host>,
-    /// TCP port for health, status and metrics alone, which clients' port then serves no more; 0 for any free
-    /// one, off for none [default: off]
+    /// TCP port for health, status and metrics alone, which the clients' port then no longer serves; 0 for
+    /// any free one, off for none [default: off]
     #[arg(long = "metrics_port", alias = "metrics-port", global = true)]
     #[arg(value_name = "PORT|off", value_parser = parse_metrics_port)]
     pub metrics_port: Option<OrOff<u16>>,
@@ -228,7 +228,7 @@ impl Flags {
 }
 
 impl ServingFlags {
-    /// What the flags change in a node's settings.
+    /// The changes that the flags make to a node's settings.
     #[must_use]
     pub fn changes(&self) -> Changes {
         Changes {
@@ -257,23 +257,23 @@ impl ServingFlags {
     }
 }
 
-/// A command line that asks for nothing else but this text, or that cannot be understood.
+/// A command line that only asks for a text to be printed, or that cannot be understood.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ParseExit {
     /// `--help` or `--version`: print this to standard output; exit status 0.
     Text(String),
-    /// One line that says what is wrong and where to look; exit status 2.
+    /// One line that says what is wrong and where to find help; exit status 2.
     Usage(String),
 }
 
-/// Takes a command line apart, the program's name first.
+/// Parses a command line, which begins with the program's name.
 ///
 /// # Errors
-/// [`ParseExit`], where there is nothing to carry out.
+/// [`ParseExit`] if there is no command to run.
 pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Result<Cli, ParseExit> {
     let matches = command().try_get_matches_from(args).map_err(|error| exit(&error))?;
     let mut cli = Cli::from_arg_matches(&matches).map_err(|error| exit(&error))?;
-    // A flag may stand before the subcommand that it does not belong to, where clap cannot see it.
+    // A flag may stand before a subcommand that it does not belong to; clap does not notice that.
     let name = matches.subcommand_name();
     let permitted = permitted(name);
     for arg in command().get_arguments() {
@@ -291,10 +291,10 @@ pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Re
     Ok(cli)
 }
 
-/// The flags that mean something with every command.
+/// The flags that are valid with every command.
 const ANYWHERE: &[&str] = &["path", "debug", "version", "in_background", "in_child"];
 
-/// Which flags belong to which subcommand, on top of [`ANYWHERE`]; `None` is the restart.
+/// The flags that belong to each subcommand, in addition to [`ANYWHERE`]; `None` is the restart.
 fn permitted(subcommand: Option<&str>) -> Vec<String> {
     let own: &[&str] = match subcommand {
         Some("start") => &["id", "first_id", "force"],
@@ -312,9 +312,9 @@ fn permitted(subcommand: Option<&str>) -> Vec<String> {
     permitted
 }
 
-/// The derived command, with each subcommand's help cut down to the flags that belong to it.
+/// The derived command, with each subcommand's help reduced to the flags that belong to it.
 fn command() -> clap::Command {
-    // So that `--id -1` is told what an id is, and not that -1 is no flag.
+    // So that the error for `--id -1` says what an id is, and not that -1 is an unknown flag.
     let mut command = Cli::command().mut_args(|arg| match arg.get_action().takes_values() {
         true => arg.allow_negative_numbers(true),
         false => arg,
@@ -323,7 +323,8 @@ fn command() -> clap::Command {
     let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
     for name in names {
         let permitted = permitted(Some(&name));
-        // A global flag is not added to a subcommand that has one of the same name: this one, hidden.
+        // A global flag is not added to a subcommand that has one of the same name: so this hidden one
+        // replaces it.
         let hidden = flags
             .iter()
             .filter(|arg| {
@@ -336,17 +337,17 @@ fn command() -> clap::Command {
     command
 }
 
-/// Makes one line of what clap would say in a paragraph.
+/// Reduces clap's message, a paragraph or more, to one line.
 fn exit(error: &clap::Error) -> ParseExit {
     if error.kind() == ErrorKind::DisplayHelp {
         return ParseExit::Text(error.to_string());
     }
     if error.kind() == ErrorKind::DisplayVersion {
-        // With its own words: clap's would name the subcommand before it.
+        // Our own text: clap's would contain the name of the subcommand.
         return ParseExit::Text(format!("ticketd {}\n", env!("CARGO_PKG_VERSION")));
     }
     let text = error.to_string();
-    // The first paragraph says what is wrong; what follows repeats the usage.
+    // The first paragraph says what is wrong; the rest repeats the usage.
     let paragraph = text.split("\n\n").next().unwrap_or_default();
     let problem = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
     let problem = problem.strip_prefix("error: ").unwrap_or(&problem);
@@ -369,9 +370,9 @@ fn hint(subcommand: Option<&str>) -> String {
     }
 }
 
-/// A whole number within `range`, or a sentence that names the range.
+/// A whole number within `range`, or an error that names the range.
 fn number(text: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
-    // Rust takes `+5` for a number, too; digits are what the help promises.
+    // Rust also accepts `+5`; the help promises digits only.
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse::<u64>() {
         Ok(value) if digits && range.contains(&value) => Ok(value),
@@ -379,7 +380,7 @@ fn number(text: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
     }
 }
 
-/// A whole number from 1 to `max`, or a sentence that says so.
+/// A whole number from 1 to `max`, or an error that says so.
 fn positive(text: &str, max: u64) -> Result<NonZeroU64, String> {
     let value = number(text, 1..=max)?;
     NonZeroU64::new(value).ok_or_else(|| "it must not be 0".to_owned())
@@ -409,13 +410,13 @@ fn parse_db_size(text: &str) -> Result<u64, String> {
     number(text, MAP_BYTES_MIN / MB_BYTES..=MAP_BYTES_MAX / MB_BYTES)
 }
 
-/// 2^64-1 is the end of the integers: a cluster that started there could hand out none.
+/// 2^64-1 is the largest integer: a cluster that started there could hand out no ID.
 fn parse_first_id(text: &str) -> Result<NonZeroU64, String> {
     positive(text, u64::MAX - 1)
 }
 
-/// At 10^12 IDs for each change of leader, 18 million changes of leader exhaust the integers: more than a
-/// change every ten minutes for three hundred years.
+/// At 10^12 IDs per change of leader, it takes 18 million changes of leader to exhaust the integers: more
+/// than one every ten minutes for three hundred years.
 fn parse_window(text: &str) -> Result<u64, String> {
     number(text, 0..=1_000_000_000_000)
 }
@@ -442,7 +443,7 @@ fn parse_clock_error(text: &str) -> Result<u32, String> {
     u32::try_from(ppm).map_err(|error| error.to_string())
 }
 
-/// A connection takes some hundred bytes and a descriptor: a million of them, a large machine.
+/// A connection takes some hundred bytes and a descriptor; a million of them take a large machine.
 fn parse_http_connections(text: &str) -> Result<u32, String> {
     let count = number(text, 1..=1_000_000)?;
     u32::try_from(count).map_err(|error| error.to_string())
@@ -581,7 +582,7 @@ mod tests {
         assert_eq!(parsed("ticketd --forward=off").flags.serving.forward, Some(Switch::Off));
         assert_eq!(parsed("ticketd --lease").flags.serving.lease, Some(Switch::On));
         assert_eq!(parsed("ticketd --lease=off").flags.serving.lease, Some(Switch::Off));
-        // What follows is an operand, and no value.
+        // What follows is an operand, not a value of the flag.
         let cli = parsed("ticketd join --forward a:1 --id 2");
         assert_eq!(cli.flags.serving.forward, Some(Switch::On));
         assert_eq!(cli.command, parsed("ticketd join a:1 --id 2").command);
@@ -667,7 +668,7 @@ mod tests {
 
     #[test]
     fn the_help_names_the_defaults_that_are_in_force() {
-        // One line, so that wrapping cannot come between.
+        // In one line, so that line breaks do not matter.
         let help = text("ticketd --help").split_whitespace().collect::<Vec<_>>().join(" ");
         for (name, value) in crate::settings::Settings::default().to_pairs() {
             let (_, from_flag) = help.split_once(&format!("--{name}")).unwrap();

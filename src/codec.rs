@@ -1,9 +1,9 @@
-//! Bytes for the values of raft-core, shared by the peer protocol and the store.
+//! The encoding of raft-core's values, shared by the peer protocol and the store.
 //!
 //! Floor 2: pure. Big-endian throughout. Decoding is total: any bytes give a value or an error, never a
-//! panic, and nothing is allocated that the bytes do not pay for. Each value has exactly one encoding, so
-//! what decodes re-encodes to the same bytes. It must never know of frames, files or checksums: its users add
-//! those.
+//! panic, and never allocate more than the bytes account for. Each value has exactly one encoding, so decoded
+//! bytes encode to the same bytes again. It must never know of frames, files or checksums: the users of this
+//! module add those.
 
 use std::sync::Arc;
 
@@ -12,20 +12,21 @@ use raft_core::{
     Entry, Incarnation, LogIndex, Member, Membership, NodeId, Payload, Peer, Snapshot, Suffrage, Term,
 };
 
-/// The longest address (`host:port`) that is accepted: a DNS name has 253 bytes at most, a port 5 digits.
+/// The longest address (`host:port`) that is accepted: a DNS name has at most 253 bytes, a port at most 5
+/// digits.
 pub const ADDRESS_BYTES_MAX: usize = 320;
-/// The most members of one cluster. Raft is used with 3 to 9; this is far beyond, and bounds a membership
-/// entry.
+/// The most members of one cluster. Raft is used with 3 to 9; this is far beyond that, and bounds a
+/// membership entry.
 pub const MEMBERS_MAX: usize = 64;
-/// The longest command or state-machine state. Ours have some tens of bytes.
+/// The longest command or state of the state machine. Ours have some tens of bytes.
 pub const STATE_BYTES_MAX: usize = 4096;
 
-/// Why bytes are not a value.
+/// Why bytes cannot be decoded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DecodeError {
-    /// They end too early.
+    /// The bytes end too early.
     Truncated,
-    /// Something follows where the value ends.
+    /// Bytes follow the end of the value.
     TrailingBytes,
     /// A kind that this version does not know.
     UnknownKind(u8),
@@ -39,7 +40,7 @@ pub enum DecodeError {
     NotUtf8,
     /// A field longer, or a list with more elements, than allowed.
     TooLong,
-    /// An address that is not one by [`is_address`].
+    /// A text that does not satisfy [`is_address`].
     BadAddress,
     /// Members that are not in strictly ascending order.
     MembersOutOfOrder,
@@ -66,18 +67,19 @@ impl std::fmt::Display for DecodeError {
 
 impl std::error::Error for DecodeError {}
 
-/// Whether a text may stand where an address (`host:port`) is wanted: 1 to [`ADDRESS_BYTES_MAX`] of the
-/// characters that names, IPv4 and IPv6 addresses (with a zone) and ports are written with.
+/// Whether a text may be used as an address (`host:port`): 1 to [`ADDRESS_BYTES_MAX`] of the characters of
+/// which names, IPv4 and IPv6 addresses (with a zone) and ports consist.
 ///
-/// Nothing is resolved and no form is asked for. It is a promise to whoever prints an address: it goes into a
-/// `Location` field, JSON, a label of a metric or a line of the log as it is, and can break none of them.
+/// Nothing is resolved and no particular form is required. Code that prints an address relies on this: an
+/// address can go unescaped into a `Location` field, JSON, a label of a metric or a log line, and break none
+/// of them.
 #[must_use]
 pub fn is_address(text: &str) -> bool {
     (1..=ADDRESS_BYTES_MAX).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]%".contains(&byte))
 }
 
-/// Takes values off the front of some bytes.
+/// Decodes values from the front of a byte slice.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
     rest: &'a [u8],
@@ -96,10 +98,10 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
-    /// Ends the reading.
+    /// Ends the decoding.
     ///
     /// # Errors
-    /// [`DecodeError::TrailingBytes`] where bytes are left.
+    /// [`DecodeError::TrailingBytes`] if bytes are left.
     pub fn finish(self) -> Result<(), DecodeError> {
         if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::TrailingBytes) }
     }
@@ -107,7 +109,7 @@ impl<'a> Reader<'a> {
     /// The next `len` bytes.
     ///
     /// # Errors
-    /// [`DecodeError::Truncated`], as for all that follow.
+    /// [`DecodeError::Truncated`], as for all methods below.
     pub fn bytes(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
         let (taken, rest) = self.rest.split_at_checked(len).ok_or(DecodeError::Truncated)?;
         self.rest = rest;
@@ -316,8 +318,8 @@ const PAYLOAD_NOOP: u8 = 0;
 const PAYLOAD_COMMAND: u8 = 1;
 const PAYLOAD_MEMBERSHIP: u8 = 2;
 
-/// Puts values at the end of some bytes. Implemented for `Vec<u8>` alone: it exists so that both directions
-/// read alike.
+/// Appends values to bytes. Implemented for `Vec<u8>` alone: it exists so that encoding and decoding read
+/// alike.
 pub trait Writer {
     /// One byte.
     fn put_u8(&mut self, value: u8);
@@ -329,13 +331,13 @@ pub trait Writer {
     fn put_u64(&mut self, value: u64);
     /// Sixteen bytes.
     fn put_u128(&mut self, value: u128);
-    /// A text of [`ADDRESS_BYTES_MAX`] bytes at most, which the caller has checked. Panics beyond.
+    /// A text of at most [`ADDRESS_BYTES_MAX`] bytes; the caller has checked that. Panics if it is longer.
     fn put_text(&mut self, value: &str);
-    /// An address, for which the caller has checked [`is_address`]. Panics otherwise.
+    /// An address; the caller has checked [`is_address`]. Panics otherwise.
     fn put_address(&mut self, value: &str);
-    /// A text of `bytes_max` bytes at most, which the caller has checked. Panics beyond.
+    /// A text of at most `bytes_max` bytes; the caller has checked that. Panics if it is longer.
     fn put_long_text(&mut self, value: &str, bytes_max: usize);
-    /// A blob of [`STATE_BYTES_MAX`] bytes at most, which the caller has checked. Panics beyond.
+    /// A blob of at most [`STATE_BYTES_MAX`] bytes; the caller has checked that. Panics if it is longer.
     fn put_blob(&mut self, value: &[u8]);
     /// A peer.
     fn put_peer(&mut self, value: Peer);
@@ -347,8 +349,8 @@ pub trait Writer {
     fn put_incarnation_option(&mut self, value: Option<Incarnation>);
     /// A number that may be absent.
     fn put_u64_option(&mut self, value: Option<u64>);
-    /// A membership of [`MEMBERS_MAX`] members at most, with addresses by [`is_address`], which the caller
-    /// has checked. Panics otherwise.
+    /// A membership of at most [`MEMBERS_MAX`] members, whose addresses satisfy [`is_address`]; the caller
+    /// has checked that. Panics otherwise.
     fn put_membership(&mut self, value: &Membership);
     /// A log entry.
     fn put_entry(&mut self, value: &Entry);

@@ -1,35 +1,36 @@
-//! How values are spread: counts of those that fall between fixed bounds.
+//! The distribution of values: counts of those that fall between fixed bounds.
 //!
-//! Floor 2, pure. To note a value costs a binary search among at most 19 bounds and two additions, and no
-//! memory.
+//! Floor 2, pure. Noting a value costs a binary search among at most 19 bounds and two additions, and
+//! allocates nothing.
 
-/// Bounds for times in microseconds, from what a request takes on one machine to what nobody waits for.
+/// Bounds for times in microseconds, from the duration of a request on one machine to more than any client
+/// waits.
 pub const TIME_BOUNDS_US: [u64; 19] = [
     10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
     1_000_000, 2_500_000, 5_000_000, 10_000_000,
 ];
 
-/// Bounds for how many things share one.
+/// Bounds for how many things share one operation.
 pub const SIZE_BOUNDS: [u64; 12] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 4_096];
 
 /// How long things took, in microseconds.
 pub type Times = Histogram<19>;
 
-/// How many things shared one.
+/// How many things shared one operation.
 pub type Sizes = Histogram<12>;
 
 /// Counts of values between `N` bounds and above them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Histogram<const N: usize> {
     bounds: &'static [u64; N],
-    /// How many values are at most the bound of the same place, and above the one before.
+    /// At each position, how many values are at most the bound there and above the bound before it.
     counts: [u64; N],
     above: u64,
     sum: u64,
 }
 
 impl Times {
-    /// Without any time yet.
+    /// An empty histogram of times.
     #[must_use]
     pub const fn of_times() -> Times {
         Histogram::new(&TIME_BOUNDS_US)
@@ -37,7 +38,7 @@ impl Times {
 }
 
 impl Sizes {
-    /// Without any size yet.
+    /// An empty histogram of sizes.
     #[must_use]
     pub const fn of_sizes() -> Sizes {
         Histogram::new(&SIZE_BOUNDS)
@@ -49,7 +50,7 @@ impl<const N: usize> Histogram<N> {
         Histogram { bounds, counts: [0; N], above: 0, sum: 0 }
     }
 
-    /// One more value.
+    /// Counts one value.
     pub fn note(&mut self, value: u64) {
         let place = self.bounds.partition_point(|bound| *bound < value);
         match self.counts.get_mut(place) {
@@ -59,7 +60,7 @@ impl<const N: usize> Histogram<N> {
         self.sum = self.sum.saturating_add(value);
     }
 
-    /// Each bound with the number of values that are at most as large.
+    /// Each bound with the number of values that are at most that large.
     pub fn cumulative(&self) -> impl Iterator<Item = (u64, u64)> {
         let below = self.counts.iter().scan(0, |below, count| {
             *below += count;
@@ -74,7 +75,7 @@ impl<const N: usize> Histogram<N> {
         self.counts.iter().sum::<u64>() + self.above
     }
 
-    /// All values together.
+    /// The sum of all values.
     #[must_use]
     pub fn sum(&self) -> u64 {
         self.sum

@@ -1,7 +1,7 @@
-//! Who a node is: the values that outlive a process and that peers show each other.
+//! The identity of a node: the values that outlive a process and that peers show each other.
 //!
-//! Floor 2: pure values. They are made by the commands, kept by the store and checked by the handshake; how
-//! any of the three does that is none of this module's business.
+//! Floor 2: pure values. The commands create them, the store keeps them and the handshake checks them; this
+//! module must never know how.
 
 use std::fmt;
 
@@ -19,10 +19,10 @@ impl fmt::Display for ClusterId {
     }
 }
 
-/// Who a store makes its node.
+/// The identity that a store gives its node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Identity {
-    /// Its id, in this life.
+    /// The node's id and incarnation.
     pub me: Peer,
     /// Whether it belongs to a cluster yet.
     pub standing: Standing,
@@ -31,14 +31,14 @@ pub struct Identity {
 /// Whether a node belongs to a cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Standing {
-    /// It asked to join, or is about to, and has not been accepted yet: it may vote for nobody.
+    /// The node has asked to join, or is about to, and has not been accepted yet: it may vote for nobody.
     Joining,
-    /// It was accepted.
+    /// The node was accepted.
     Member {
-        /// By which cluster.
+        /// The cluster that accepted it.
         cluster: ClusterId,
-        /// Where in the log the membership with this node was committed; 1 for the node that started the
-        /// cluster. Memberships from before that say nothing about this node.
+        /// The index at which the membership with this node was committed; 1 for the node that started the
+        /// cluster. Earlier memberships say nothing about this node.
         joined_at: LogIndex,
     },
 }

@@ -4,13 +4,13 @@
 //!
 //! ```text
 //! 5  main, cli, commands      what a person types
-//!    logging                  what the program says of itself
+//!    logging                  the log
 //! 4  server                   the event loop: the only place where sockets, timers and the node meet
 //! 3  http | peer | storage | log_writer
 //!                             four ways out of the process; none knows the others, none knows the server
 //! 2  node, codec, identity, settings, redirect_status, address, histogram, advice
-//!                             pure: Raft and the counter; the bytes of their values; who and where a node
-//!                             is; what the operator is told to do
+//!                             pure: Raft and the counter; the encoding of their values; a node's identity,
+//!                             settings and addresses; what the operator is told to do
 //! 1  raft-core                pure: the Raft state machine, a crate of its own
 //! ```
 

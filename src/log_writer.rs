@@ -1,9 +1,9 @@
-//! Lines on their way out: a queue with a bound, and the thread that empties it.
+//! A bounded queue of log lines, and the thread that writes them.
 //!
-//! What takes the lines may take none for as long as it likes: a pipe whose reader is stuck, a terminal that
-//! Ctrl-S has stopped, a file on a disk that stands still. Then this thread waits, and nobody else does. A
-//! line for which there is no room is left out, and one in its place says how many were. It must never know
-//! who says something, what a line means, or where it goes.
+//! The destination may accept no lines for any length of time: a pipe whose reader is stuck, a terminal
+//! stopped with Ctrl-S, a file on a disk that hangs. Then this thread waits, and no other does. A line for
+//! which there is no room is left out, and one line in its place says how many were. This module must never
+//! know what logs a line, what a line means, or where it goes.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -12,36 +12,36 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::Duration;
 
-/// How many bytes of lines may wait: some ten thousand lines, far more than a node says in a day unless it is
-/// asked for details.
+/// How many bytes of lines may wait: some ten thousand lines, far more than a node logs in a day unless
+/// detailed logging is on.
 const WAITING_BYTES_MAX: usize = 1 << 20;
 
-/// How many may wait where lines were left out after them, for another to be taken. Otherwise a reader that
-/// is a little too slow would be told of a gap between any two lines.
+/// How many bytes may wait for another line to be accepted after a gap. Otherwise a reader that is slightly
+/// too slow would be told of a gap between any two lines.
 const WAITING_BYTES_MAX_AFTER_GAP: usize = WAITING_BYTES_MAX / 2;
 
-/// Takes lines without ever waiting for where they go. Each call of [`Write::write`] is one line, and
+/// Takes lines without ever waiting for the destination. Each call of [`Write::write`] is one line, and
 /// succeeds; [`Write::flush`] does nothing. The thread stays until the process ends.
 #[derive(Clone, Debug)]
 pub struct LogWriter {
     shared: Arc<Shared>,
 }
 
-/// What became of the lines that waited.
+/// The result of draining the queue.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Drained {
-    /// Each was written, or refused.
+    /// Every line was written or refused.
     Entirely,
-    /// Some still wait.
+    /// Some lines still wait.
     NotInTime,
 }
 
 impl LogWriter {
     /// Starts the thread, which writes each line to `out` in one call; `gap` makes the line that says how
-    /// many were left out. A line that `out` refuses is left out as well.
+    /// many lines were left out. A line that `out` refuses counts as left out too.
     ///
     /// # Errors
-    /// Where the system gives no thread.
+    /// If the system cannot start a thread.
     pub fn spawn(
         out: impl Write + Send + 'static,
         gap: impl Fn(u64) -> Vec<u8> + Send + 'static,
@@ -52,19 +52,20 @@ impl LogWriter {
         Ok(LogWriter { shared })
     }
 
-    /// How many lines were left out so far, in a number that goes on counting.
+    /// A live counter of the lines left out so far.
     #[must_use]
     pub fn left_out(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.shared.left_out)
     }
 
-    /// Takes a line that is not to be left out, because few or none follow: why the process ends.
+    /// Takes a line that must not be left out, because few or no lines follow it: the reason why the process
+    /// ends.
     pub fn write_last_words(&self, line: &[u8]) {
         self.shared.lock().take_in(line);
         self.shared.filled.notify_one();
     }
 
-    /// Waits until all lines are out, but no longer than this.
+    /// Waits until all lines are written, but no longer than this.
     pub fn drain(&self, at_most: Duration) -> Drained {
         let waited = self.shared.emptied.wait_timeout_while(self.shared.lock(), at_most, |queue| {
             queue.under_way == UnderWay::Something || !queue.waiting.is_empty()
@@ -93,7 +94,7 @@ struct Shared {
     queue: Mutex<Queue>,
     /// Something waits.
     filled: Condvar,
-    /// Nothing waits, and nothing is under way.
+    /// Nothing waits and nothing is being written.
     emptied: Condvar,
     left_out: Arc<AtomicU64>,
 }
@@ -101,7 +102,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     waiting: VecDeque<Waiting>,
-    /// Of the lines that wait.
+    /// The bytes of the waiting lines.
     bytes: usize,
     under_way: UnderWay,
 }
@@ -109,7 +110,7 @@ struct Queue {
 #[derive(PartialEq, Eq, Debug)]
 enum Waiting {
     Line(Box<[u8]>),
-    /// In place of so many lines.
+    /// Stands for this many lines that were left out.
     Gap(u64),
 }
 
@@ -121,7 +122,7 @@ enum UnderWay {
     Something,
 }
 
-/// Whether a line was taken in.
+/// Whether a line was accepted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Room {
     Yes,
@@ -145,7 +146,7 @@ impl Queue {
         Room::No
     }
 
-    /// Whether there is room or not.
+    /// Accepts a line even if there is no room.
     fn take_in(&mut self, line: &[u8]) {
         self.bytes += line.len();
         self.waiting.push_back(Waiting::Line(line.into()));
@@ -162,7 +163,7 @@ impl Queue {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        // Whatever panicked while it held the lock, the queue is whole: no operation leaves it half done.
+        // A panic while the lock was held leaves the queue whole: no operation leaves it half done.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -170,7 +171,7 @@ impl Shared {
         self.left_out.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The thread has finished what it took last, and waits for more.
+    /// Called when the thread has finished what it took last; waits for more.
     fn next(&self) -> Waiting {
         let mut queue = self.lock();
         loop {
@@ -186,7 +187,7 @@ impl Shared {
 }
 
 fn run(shared: &Shared, mut out: impl Write, gap: &dyn Fn(u64) -> Vec<u8>) {
-    // Lines that were left out since one was written.
+    // How many lines were left out since one was last written.
     let mut missing = 0;
     loop {
         let line = match shared.next() {
@@ -200,8 +201,8 @@ fn run(shared: &Shared, mut out: impl Write, gap: &dyn Fn(u64) -> Vec<u8>) {
             missing = 0;
         }
         if let Some(line) = line {
-            // Nothing may come after a gap that could not be told of. That whoever reads has gone, or the
-            // disk is full, is otherwise no trouble of ours: there is no other place to say so.
+            // No line may follow a gap that could not be reported. Otherwise a failed write is ignored,
+            // whether the reader is gone or the disk is full: there is no other place to report it.
             if missing > 0 || out.write_all(&line).is_err() {
                 missing += 1;
                 shared.count_left_out();
@@ -217,10 +218,10 @@ mod tests {
 
     use super::*;
 
-    /// A failure, and nothing else, takes so long.
+    /// Only a failing test takes this long.
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    /// Takes one line for each permit, and tells which; without one, it does not return.
+    /// Takes one line for each permit and reports it; without a permit, it blocks.
     struct Gated {
         permits: Receiver<()>,
         taken: Sender<Vec<u8>>,
@@ -244,7 +245,7 @@ mod tests {
         (LogWriter::spawn(Gated { permits, taken }, gap).unwrap(), permit, lines)
     }
 
-    /// Takes everything, but nothing while it is full.
+    /// Takes everything, except while it is full.
     struct Disk {
         full: Arc<AtomicBool>,
         taken: Sender<Vec<u8>>,
@@ -276,7 +277,7 @@ mod tests {
         String::from_utf8(line).unwrap()
     }
 
-    /// What would be written of what waits, each kilobyte by what it begins with.
+    /// The waiting lines as they would be written, each kilobyte shortened to how it begins.
     fn waiting(queue: &mut Queue) -> Vec<String> {
         let mut all = Vec::new();
         while let Some(next) = queue.pop() {

@@ -1,9 +1,9 @@
-//! The log: which lines there are, how they look, and how they come to standard error.
+//! The log: which lines there are, what they look like, and how they get to standard error.
 //!
-//! Floor 5. A node hands its lines to a thread of its own, because nothing that the loop does may wait for
-//! whoever takes them. A command that serves nobody writes them itself: whoever gave it reads them at
-//! leisure, as with `ticketd verify 2>&1 | less`, and none may be left out. It must never know what a line is
-//! about.
+//! Floor 5. A node hands its lines to a thread of its own, because nothing in the event loop may wait for the
+//! reader of standard error. A command that serves no clients writes its lines itself: its reader may be
+//! slow, as in `ticketd verify 2>&1 | less`, and no line may be left out. This module must never know what a
+//! line is about.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, Write};
@@ -18,16 +18,16 @@ use log::{Level, Log, Metadata, Record};
 
 use crate::log_writer::LogWriter;
 
-/// What is logged unless `RUST_LOG` says otherwise: of ourselves what an operator should know, of others'
-/// crates only trouble.
+/// What is logged unless `RUST_LOG` says otherwise: from our own crates what an operator should know, from
+/// others only trouble.
 const FILTER: &str = "warn,ticketd=info,raft_core=info";
 /// The same with `--debug`.
 const FILTER_DEBUG: &str = "warn,ticketd=debug,raft_core=debug";
 
-/// How long the end of the process, or of a thread that panics, waits for lines to be taken.
+/// How long the end of the process, or a panicking thread, waits for lines to be written.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// How many lines of this process were left out. There once the log of a node is started.
+/// How many lines this process has left out. Set once the log of a node is started.
 static LEFT_OUT: OnceLock<Arc<AtomicU64>> = OnceLock::new();
 
 /// How much is logged.
@@ -35,31 +35,31 @@ static LEFT_OUT: OnceLock<Arc<AtomicU64>> = OnceLock::new();
 pub enum Detail {
     /// What an operator should know.
     Usual,
-    /// What helps to find a mistake.
+    /// What helps to find a bug.
     Debug,
 }
 
-/// Who waits for standard error.
+/// What waits when standard error takes no lines.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Pace {
-    /// Whoever logs.
+    /// The caller that logs.
     OfTheReader,
-    /// A thread of its own, and nobody else but for a moment at the end.
+    /// A thread of its own; callers wait only briefly, at the end.
     OfTheNode,
 }
 
 /// The log of this process.
 #[derive(Debug)]
 pub struct Logging {
-    /// `None` where whoever logs writes.
+    /// `None` if callers write their lines themselves.
     writer: Option<LogWriter>,
 }
 
 impl Logging {
-    /// From now on all that is logged goes to standard error. To be called once.
+    /// Sends everything that is logged from now on to standard error. To be called once.
     ///
     /// # Errors
-    /// Where the system gives no thread.
+    /// If the system cannot start a thread.
     pub fn start(detail: Detail, pace: Pace) -> io::Result<Logging> {
         let filter = match detail {
             Detail::Usual => FILTER,
@@ -84,7 +84,7 @@ impl Logging {
         }
     }
 
-    /// Says why the process ends, after all that was logged.
+    /// Writes why the process ends, after everything that was logged.
     pub fn complain(&self, line: &str) {
         match &self.writer {
             Some(writer) => writer.write_last_words(complaint(line).as_bytes()),
@@ -92,22 +92,21 @@ impl Logging {
         }
     }
 
-    /// Waits a moment for what is not written yet: the process is about to end, and is not to be kept from
-    /// that.
+    /// Waits briefly for lines that are not written yet: the process is about to end, and must not be kept
+    /// from that.
     pub fn end(self) {
         log::logger().flush();
     }
 }
 
-/// How many lines of this process's log were left out so far, in a number that goes on counting. Only a node
-/// leaves any out.
+/// A live counter of the log lines that this process has left out so far. Only a node leaves any out.
 #[must_use]
 pub fn lines_left_out() -> Arc<AtomicU64> {
     LEFT_OUT.get().cloned().unwrap_or_default()
 }
 
-/// Says why the process ends, where it has no log. The exit status tells as well, and must not become another
-/// where standard error takes nothing: on a full disk, or where its reader has gone.
+/// Writes why the process ends when it has no log. The exit status tells as well, and must not change when
+/// standard error cannot be written: on a full disk, or when its reader is gone.
 pub fn complain(line: &str) {
     let _ = io::stderr().write_all(complaint(line).as_bytes());
 }
@@ -116,7 +115,7 @@ fn complaint(line: &str) -> String {
     format!("ticketd: {line}\n")
 }
 
-/// Each record is one line: when, how grave, what.
+/// Each record is one line: time, level, message.
 fn with_our_lines(mut builder: Builder) -> Builder {
     builder.format(|out, record| {
         writeln!(out, "{} {:5} {}", out.timestamp_millis(), record.level(), record.args())
@@ -140,14 +139,14 @@ impl Log for NodeLog {
         self.lines.log(record);
     }
 
-    /// Waits for a moment at most.
+    /// Waits only briefly.
     fn flush(&self) {
         self.writer.drain(DRAIN_TIME_MAX);
     }
 }
 
-/// What a panic says would otherwise overtake what was logged before it, which the end of the process would
-/// then cut off; and where nothing is taken, it would wait for ever.
+/// Otherwise the message of a panic would overtake the lines logged before it, which the end of the process
+/// would then cut off; and if standard error takes nothing, it would wait for ever.
 fn queue_panics(writer: LogWriter) {
     panic::set_hook(Box::new(move |panic| {
         let current = thread::current();
@@ -161,7 +160,8 @@ fn queue_panics(writer: LogWriter) {
     }));
 }
 
-/// The line that stands where so many were left out. It looks like the others, and no filter leaves it out.
+/// The line that stands in place of lines that were left out. It looks like the others, and no filter
+/// suppresses it.
 fn gap(lines: u64) -> Vec<u8> {
     let line = Buffer::default();
     let logger = with_our_lines(Builder::new())

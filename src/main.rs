@@ -1,9 +1,9 @@
-//! The program: takes the command line apart, starts the log, carries the command out, and turns its end into
-//! an exit status. It must never decide more than that.
+//! The program: parses the command line, starts the log, runs the command, and turns its result into an exit
+//! status. It must never decide more than that.
 //!
-//! Exit statuses: 0 done; 1 it could not be done, and one line on standard error says why and what to do; 2
-//! the command line makes no sense; 3 as 1, and to start again does not help, whatever surrounds the store;
-//! 130 a node was told a second time to stop.
+//! Exit statuses: 0, success; 1, the command failed, and one line on standard error says why and what to do;
+//! 2, the command line makes no sense; 3, as 1, but starting again with the same store cannot help; 130, a
+//! node was told a second time to stop.
 
 use std::process::ExitCode;
 

@@ -1,11 +1,11 @@
-//! The status by which a node that does not lead sends clients to the leader.
+//! The HTTP status with which a node that does not lead redirects clients to the leader.
 //!
-//! Floor 2, pure: what `--redirect_status` takes, the store keeps, and `http` answers.
+//! Floor 2, pure: accepted by `--redirect_status`, kept by the store, and sent by `http`.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// One of the three redirects that a POST may get.
+/// A redirect that may answer a POST.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RedirectStatus {
     /// 301, after which many clients turn POST into GET (RFC 9110 §15.4.2 allows it).
@@ -16,7 +16,7 @@ pub enum RedirectStatus {
     PermanentRedirect,
 }
 
-/// What a text is that names no [`RedirectStatus`].
+/// The error for a text that is not a [`RedirectStatus`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NoRedirectStatus;
 

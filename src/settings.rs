@@ -1,11 +1,11 @@
-//! How a node was last started, so that `ticketd --path DIR` alone can start it again.
+//! The settings that a node was last started with, so that `ticketd --path DIR` alone can start it again.
 //!
-//! Floor 2, pure: what the flags change, pairs of texts for the store, and back, and what a node is made
-//! with. It must never resolve a host, open a socket, or know how flags are written or how the store keeps
-//! the pairs.
+//! Floor 2, pure: applies the changes that flags make, converts settings to text pairs for the store and
+//! back, and derives a node's configuration. It must never resolve a host, open a socket, or know how flags
+//! are written or how the store keeps the pairs.
 //!
-//! A pair whose name this version does not know was written by a newer one and is left out; a name that is
-//! missing was unknown to the older version that wrote the store and has its default.
+//! A pair whose name this version does not know was written by a newer version and is ignored. If a name is
+//! missing, the older version that wrote the store did not know it, and the default applies.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -20,15 +20,15 @@ use crate::redirect_status::RedirectStatus;
 /// One MB of `--db_size`, in bytes.
 pub const MB_BYTES: u64 = 1024 * 1024;
 
-/// How a node was last started.
+/// The settings that a node was last started with.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// Where it listens, one at least. What others are told is the first that they can use.
+    /// The hosts to listen on, at least one. Others are told the first one that they can use.
     pub hosts: Vec<Host>,
-    /// What others use to reach it; `None` where that is one of `hosts`.
+    /// The host that others use to reach the node; `None` if that is one of `hosts`.
     pub advertise: Option<Host>,
-    /// The port for the other members. 0 only before the node has ever listened: what is stored is the port
-    /// that was really bound, so that a restart keeps it.
+    /// The port for the other members. 0 only before the node has ever listened: the port that was actually
+    /// bound is stored, so that a restart keeps it.
     pub raft_port: u16,
     /// The port for clients; 0 as above.
     pub http_port: u16,
@@ -62,18 +62,18 @@ pub struct Settings {
     pub http_body_timeout_ms: u64,
     /// A Unix-domain socket for clients, by its path.
     pub http_unix: Option<String>,
-    /// Where health, status and metrics listen, if they have a listener of their own; `None` for `hosts`.
+    /// The host of the separate listener for health, status and metrics; `None` for `hosts`.
     pub metrics_host: Option<Host>,
-    /// The port of that listener; `None` where they have none. 0 as above.
+    /// The port of that listener; `None` if there is none. 0 as above.
     pub metrics_port: Option<u16>,
 }
 
-/// Something that can be taken away again.
+/// A setting that can also be switched off.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum OrOff<T> {
-    /// Have this.
+    /// Use this value.
     Given(T),
-    /// Have none.
+    /// Use none.
     Off,
 }
 
@@ -95,7 +95,7 @@ pub enum Switch {
     Off,
 }
 
-/// What a text is that is no [`Switch`].
+/// The error for a text that is not a [`Switch`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NeitherOnNorOff;
 
@@ -120,7 +120,7 @@ impl fmt::Display for Switch {
     }
 }
 
-/// What is to be other than in the settings so far; `None` is left as it is.
+/// Changes to settings; `None` leaves a setting as it is.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Changes {
     /// See [`Settings::hosts`].
@@ -196,10 +196,10 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// What a store holds.
+    /// Decodes the settings that a store holds.
     ///
     /// # Errors
-    /// [`SettingsError::Stored`] where a known name has a value that this version can make nothing of.
+    /// [`SettingsError::Stored`] if a known name has a value that this version does not understand.
     pub fn from_pairs(pairs: &[(String, String)]) -> Result<Settings, SettingsError> {
         let mut settings = Settings::default();
         for (name, value) in pairs {
@@ -231,10 +231,10 @@ impl Settings {
         Ok(settings)
     }
 
-    /// What the store is to hold. The names are those of the flags.
+    /// Encodes the settings for the store. The names are those of the flags.
     #[must_use]
     pub fn to_pairs(&self) -> Vec<(String, String)> {
-        // Taken apart so that a new field cannot be forgotten here.
+        // Destructured, so that a new field cannot be forgotten here.
         let Settings {
             hosts,
             advertise,
@@ -285,10 +285,11 @@ impl Settings {
         pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    /// These settings, changed. A new host also replaces what was advertised for the old one.
+    /// Applies changes to these settings. A new host also replaces the advertised one, which was meant for
+    /// the old host.
     ///
     /// # Errors
-    /// [`SettingsError`] where the outcome makes no sense as a whole.
+    /// [`SettingsError`] if the result makes no sense as a whole.
     pub fn with(self, changes: &Changes) -> Result<Settings, SettingsError> {
         let advertise = match (&changes.advertise, &changes.hosts) {
             (Some(advertise), _) => Some(advertise.clone()),
@@ -326,7 +327,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// What the node `me` is made with; all chance in it comes from `seed`.
+    /// The configuration of the node `me`; all its randomness comes from `seed`.
     #[must_use]
     pub fn node_config(&self, me: Peer, seed: u64) -> NodeConfig {
         let lease = Lease { clock_error_ppm: self.clock_error_ppm };
@@ -344,8 +345,9 @@ impl Settings {
         }
     }
 
-    /// For how long, in milliseconds, a node with these settings may still be bound by what it promised to a
-    /// leader when it is started again with others, which would not know of it. 0 where it is not.
+    /// How long, in milliseconds, a node with these settings may still be bound by its promise to a leader
+    /// after it is started again with other settings, under which it would not know of the promise; 0 if it
+    /// is not bound.
     #[must_use]
     pub fn promises_outlive_ms(&self, restarted_with: &Settings) -> u64 {
         let same = (restarted_with.lease, restarted_with.election_timeout_ms)
@@ -369,7 +371,7 @@ impl Settings {
         self.check_ports()
     }
 
-    /// One port cannot serve two purposes on one host.
+    /// One port cannot serve two purposes on the same host.
     fn check_ports(&self) -> Result<(), SettingsError> {
         let raft = ("--raft_port", self.raft_port);
         let http = ("--http_port", self.http_port);
@@ -384,7 +386,8 @@ impl Settings {
         Ok(())
     }
 
-    /// Whether metrics listen where members and clients do, as far as can be told without resolving names.
+    /// Whether metrics are served on a host that members and clients also use, as far as that can be told
+    /// without resolving names.
     fn metrics_share_a_host(&self) -> bool {
         let apart = |metrics: &Host, host: &Host| {
             metrics != host && !metrics.is_unspecified() && !host.is_unspecified()
@@ -392,19 +395,19 @@ impl Settings {
         self.metrics_hosts().iter().any(|metrics| !self.hosts.iter().all(|host| apart(metrics, host)))
     }
 
-    /// What the other members are told to connect to.
+    /// The address that the other members are told to connect to.
     #[must_use]
     pub fn peer_address(&self) -> HostPort {
         HostPort { host: self.reachable_host(), port: self.raft_port }
     }
 
-    /// What clients are redirected to.
+    /// The address that clients are redirected to.
     #[must_use]
     pub fn client_address(&self) -> HostPort {
         HostPort { host: self.reachable_host(), port: self.http_port }
     }
 
-    /// Where health, status and metrics listen, where they have a listener of their own.
+    /// The hosts on which health, status and metrics are served if they have a listener of their own.
     #[must_use]
     pub fn metrics_hosts(&self) -> &[Host] {
         self.metrics_host.as_ref().map_or(&self.hosts, std::slice::from_ref)
@@ -418,7 +421,7 @@ impl Settings {
         self.advertise.as_ref().or_else(|| self.hosts.iter().find(|host| !host.is_unspecified()))
     }
 
-    /// The most that the store may occupy, in bytes.
+    /// The largest size that the store may reach, in bytes.
     #[must_use]
     pub fn db_size_bytes(&self) -> u64 {
         self.db_size_mb.saturating_mul(MB_BYTES)
@@ -436,14 +439,14 @@ fn stored_list<T: FromStr>(name: &str, value: &str) -> Result<Vec<T>, SettingsEr
 /// Why settings make no sense.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SettingsError {
-    /// A node that listens everywhere cannot be reached at "everywhere".
+    /// A node that listens on every address needs one at which others can reach it.
     NothingToAdvertise {
         /// The host that stands for every address.
         host: Host,
     },
-    /// A host for metrics alone does not say where on it.
+    /// There is a host for metrics, but no port.
     NoMetricsPort,
-    /// Followers would campaign against a leader that is alive.
+    /// Heartbeats would be so rare that followers campaign against a live leader.
     HeartbeatTooSlow {
         /// As given, in milliseconds.
         heartbeat_interval_ms: u64,
@@ -452,16 +455,16 @@ pub enum SettingsError {
     },
     /// Members, clients and metrics cannot share a port.
     SamePort {
-        /// What chooses it for the one and for the other.
+        /// The flags that choose it.
         flags: [&'static str; 2],
         /// The port.
         port: u16,
     },
-    /// The store holds what no version up to this one writes.
+    /// The store holds a value that no version up to this one writes.
     Stored {
         /// The setting.
         name: String,
-        /// What it holds.
+        /// The value.
         value: String,
     },
 }
@@ -559,7 +562,7 @@ mod tests {
         }
     }
 
-    /// Every setting changed to what neither the default nor `other` has.
+    /// Every setting changed to a value that neither the default nor `other` has.
     fn everything() -> Changes {
         Changes {
             hosts: Some(vec!["::1".parse().unwrap()]),

@@ -1,5 +1,5 @@
-//! The rules of the house, as tests: who may use whom, how long a file or a function may be, what the pure
-//! floors must not touch. Each failure says why the rule is there.
+//! The architecture rules as tests: which module may use which, how long a file or a function may be, what
+//! the pure floors must not touch. Each failure message gives the reason for the rule.
 
 // A test may unwrap: what fails there is the test.
 #![allow(clippy::unwrap_used)]
@@ -8,17 +8,17 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Lines of a file without its tests: what a person reads in one sitting.
+/// Lines of a file without its tests: what can be read in one sitting.
 const FILE_LINES_MAX: usize = 520;
 /// Lines of a function: what fits one screen.
 const FUNCTION_LINES_MAX: usize = 70;
 
 /// Columns of a line: `max_width` in `rustfmt.toml`.
 const COLUMNS_MAX: usize = 110;
-/// Where our Rust is.
+/// The directories that hold our Rust code.
 const SOURCES: &[&str] = &["src", "raft-core", "sim", "model", "fuzz/fuzz_targets", "tests", "bench"];
 
-/// Each module of the program and the floor it stands on. A new module must be given one.
+/// Each module of the program and its floor. A new module must be given one.
 const FLOORS: &[(&str, u8)] = &[
     ("main", 5),
     ("cli", 5),
@@ -67,7 +67,7 @@ fn a_module_uses_only_the_floors_below_its_own() {
     );
 }
 
-/// Each module of the store, and how far up it stands in it: see `src/storage/mod.rs`.
+/// Each module of the store and its floor within the store: see `src/storage/mod.rs`.
 const STORE_FLOORS: &[(&str, u8)] = &[
     ("verify", 6),
     ("thread", 6),
@@ -94,7 +94,7 @@ fn inside_the_store_a_module_uses_only_those_below_its_own() {
         let Some(floor) = floors.get(from.as_str()) else {
             panic!("{from} stands nowhere in the store: give it a place in STORE_FLOORS, and in its mod.rs");
         };
-        // In a directory, `super` is what all of it shares, but for the one who stands for the directory.
+        // In a directory, `super` is the directory's own module, except in its `mod.rs`.
         let is_inside = source.path.components().count() > 3 && !source.path.ends_with("mod.rs");
         let roots = if is_inside { &["crate::storage::"][..] } else { &["super::", "crate::storage::"] };
         for used in roots.iter().flat_map(|root| source.names_after(root)) {
@@ -149,7 +149,7 @@ fn what_says_that_it_is_pure_touches_no_clock_no_socket_no_thread_and_no_hash_ma
     );
 }
 
-/// An address is a value; to know one touches nothing.
+/// An address is a plain value; using one touches nothing.
 fn imports_addresses_alone(text: &str) -> bool {
     const ADDRESSES: [&str; 3] = ["IpAddr", "Ipv4Addr", "Ipv6Addr"];
     let names = text.strip_prefix("use std::net::").map(|rest| rest.split(|c: char| !c.is_alphanumeric()));
@@ -208,7 +208,7 @@ fn files_are_read_in_one_sitting_and_functions_in_one_screen() {
     assert!(long.is_empty(), "split by concept:\n{}", long.join("\n"));
 }
 
-/// The formatter minds the code and leaves comments alone.
+/// The formatter checks the code and leaves comments alone.
 #[test]
 fn comments_are_as_wide_as_code_may_be() {
     let mut wide = Vec::new();
@@ -254,24 +254,24 @@ fn nothing_unfinished_is_handed_in() {
 struct Source {
     path: PathBuf,
     text: String,
-    /// Compiled for tests alone.
+    /// Whether the file is compiled for tests only.
     is_test: bool,
 }
 
 impl Source {
-    /// The module right under `src` that this file belongs to.
+    /// The module directly under `src` that this file belongs to.
     fn module(&self) -> String {
         self.module_below("src")
     }
 
-    /// The module right under this directory that this file belongs to.
+    /// The module directly under this directory that this file belongs to.
     fn module_below(&self, directory: &str) -> String {
         let relative = self.path.strip_prefix(directory).unwrap_or(&self.path);
         let first = relative.components().next().expect("a file has a name");
         first.as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned()
     }
 
-    /// The lines before the file's tests, numbered from 1; none in a file that is a test itself.
+    /// The lines before the file's tests, numbered from 1; none if the whole file is a test.
     fn code(&self) -> Vec<(usize, &str)> {
         if self.is_test {
             return Vec::new();
@@ -296,7 +296,7 @@ impl Source {
         uses
     }
 
-    /// Whether the file's header, or that of a module that it belongs to, says that it is pure.
+    /// Whether the header of the file, or of a module that it belongs to, says that it is pure.
     fn is_pure(&self) -> bool {
         let of_module = |directory: &Path| {
             let headers =
@@ -324,7 +324,7 @@ impl Source {
         names
     }
 
-    /// Each function with the line it begins on and how many lines it has, by its indentation.
+    /// Each function with its first line and its number of lines, found by indentation.
     fn functions(&self) -> Vec<(String, usize, usize)> {
         let code = self.code();
         let mut functions = Vec::new();
@@ -345,7 +345,7 @@ impl Source {
     }
 }
 
-/// Whether the header of a file has the word, outside of drawings.
+/// Whether the header of a file contains the word, outside drawings.
 fn says_pure(text: &str) -> bool {
     let header = text.lines().map_while(|line| line.strip_prefix("//!"));
     let prose = header.collect::<Vec<_>>().join("\n");
@@ -364,7 +364,7 @@ fn path(relative: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
 }
 
-/// Whether the module that this file belongs to, or one further up, is declared for tests alone.
+/// Whether the module of this file, or a parent module, is declared for tests only.
 fn is_declared_as_test(file: &Path) -> bool {
     let Some(name) = file.file_stem().map(|stem| stem.to_string_lossy()) else { return false };
     let declared = format!("#[cfg(test)]\nmod {name};");

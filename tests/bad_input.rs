@@ -1,4 +1,4 @@
-//! Every mistake that a person can make has one line that says what is wrong and what to do, and changes
+//! Every mistake that an operator can make gets one line that says what is wrong and what to do, and changes
 //! nothing.
 
 mod harness;
@@ -76,7 +76,7 @@ fn a_path_that_cannot_be_written_is_named() {
             let flags = ["--id", "1", "--path", &path];
             command::run(&[command, &flags, &ANY_PORTS].concat()).refused(&[&path, "--path"]);
         }
-        // Nobody can make a directory there, not even root.
+        // No user can create a directory there, not even root.
         let flags = ["--id", "1", "--path", "/proc/ticketd"];
         command::run(&[command, &flags, &ANY_PORTS].concat()).refused(&["/proc/ticketd"]);
     }
@@ -126,8 +126,8 @@ fn where_there_is_no_store_every_command_that_needs_one_says_so() {
     }
 }
 
-/// Makes a store such as another version would write: with the next version number in every record, and
-/// checksums that are right. See docs/ for the format.
+/// Makes a store as another version would write it: with the next version number in every record, and correct
+/// checksums. See docs/ for the format.
 fn raise_format_version(store: &Path) -> lmdb::Result<()> {
     let environment = lmdb::Environment::new().set_map_size(64 << 20).open(store)?;
     let database = environment.open_db(None)?;
@@ -197,7 +197,7 @@ fn an_id_that_is_missing_or_no_id_is_a_usage_error() {
 fn a_host_that_does_not_resolve_is_named() {
     let directory = Directory::new();
     let path = directory.join("store");
-    // RFC 6761 sets the domain aside: no resolver knows it.
+    // Reserved by RFC 6761: no resolver knows it.
     let flags = ["--id", "1", "--path", &path, "--host", "nowhere.invalid"];
     command::run(&[&["start"], &flags[..], &ANY_PORTS].concat()).refused(&[
         "nowhere.invalid",
@@ -218,7 +218,7 @@ fn a_host_that_does_not_resolve_is_named() {
 fn a_host_of_another_machine_is_named() {
     let directory = Directory::new();
     let path = directory.join("store");
-    // RFC 5737 sets the address aside: no machine has it.
+    // Reserved by RFC 5737: no machine has it.
     let line = ["start", "--id", "1", "--path", &path, "--host", "192.0.2.1"];
     command::run(&[&line[..], &ANY_PORTS].concat()).refused(&["192.0.2.1", "--host"]);
     let line = ["start", "--id", "1", "--path", &path, "--host", "0.0.0.0"];

@@ -1,4 +1,4 @@
-//! Tests of the judge itself: it must refuse what cannot be, and accept what can.
+//! Tests of the checker itself: it must refuse impossible histories, and accept possible ones.
 
 mod harness;
 
@@ -97,14 +97,14 @@ fn a_range_must_lie_wholly_above_what_was_answered_before() {
 
 #[test]
 fn a_smaller_id_is_found_although_other_answers_came_in_between() {
-    // The largest ID counts that was answered by then, not the one that was answered last.
+    // What counts is the largest ID answered by then, not the ID answered last.
     let (largest, last, later) = (took(0, 10, 100, 100), took(0, 20, 50, 50), took(30, 40, 75, 75));
     assert_eq!(check(&[last, later, largest]), Err(Violation::OutOfOrder(largest, later)));
 }
 
 #[test]
 fn a_leader_that_goes_on_with_an_old_window_is_refused() {
-    // The new leader has answered above; then the old one answers a request from what it had left.
+    // The new leader has answered with larger IDs; then the old one answers from what it had left.
     let history = [took(0, 1, 1, 1), took(10, 11, 1001, 1001), took(12, 13, 2, 2)];
     assert_eq!(check(&history), Err(Violation::OutOfOrder(history[1], history[2])));
 }
@@ -160,7 +160,7 @@ fn every_single_swap_in_a_long_sequence_is_found() {
 
 #[test]
 fn a_million_requests_at_once_are_judged_while_one_waits() {
-    // All overlap one another: whoever compares each with each needs hours.
+    // All overlap in time: comparing each with each would take hours.
     let count = 1_000_000;
     let history: Vec<Operation> = (1..=count).map(|id| took(id, count + id, id, id)).collect();
     let started = Instant::now();

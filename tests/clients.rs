@@ -1,7 +1,7 @@
-//! Clients that people really use, each against a cluster of three that redirects by 301, one that does so by
-//! 307, and one that forwards. What they are, and what they print, is in `tests/clients`.
+//! Widely used HTTP clients, each against three clusters of three: one that redirects with 301, one that
+//! redirects with 307, and one that forwards. The clients and what they print are in `tests/clients`.
 //!
-//! A client that is not installed is left out, and that is said; with `CLIENTS=all` (`make clients`), it is a
+//! A client that is not installed is skipped with a message; with `CLIENTS=all` (`make clients`), it is a
 //! failure. Go is always optional.
 
 mod harness;
@@ -12,10 +12,10 @@ use std::process::{Command, Output};
 
 use harness::cluster::Cluster;
 
-/// What a script ends with where its client is not installed, as in other test suites.
+/// The exit status of a script whose client is not installed, as in other test suites.
 const NOT_INSTALLED: i32 = 77;
 
-/// The program that runs a script, and the script. Those that print nothing judge themselves.
+/// The program that runs a script, and the script. Scripts that print nothing check the result themselves.
 const CLIENTS: &[(&str, &str, Prints)] = &[
     ("sh", "curl.sh", Prints::Ids(26)),
     ("sh", "wget.sh", Prints::Ids(22)),
@@ -35,13 +35,13 @@ const CLIENTS: &[(&str, &str, Prints)] = &[
     ("sh", "h2load.sh", Prints::Nothing),
 ];
 
-/// What a client makes of a change of leader is another question, and the machine may be busy: there is to be
+/// How a client handles a change of leader is another question, and the machine may be busy: there must be
 /// none.
 const CALM: [&str; 4] = ["--election_timeout", "5000", "--heartbeat_interval", "500"];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Prints {
-    /// So many lines.
+    /// This many lines, each an ID.
     Ids(usize),
     Nothing,
 }
@@ -53,7 +53,7 @@ struct Addresses {
     redirect: &'static str,
 }
 
-/// `None` where the program that runs it is not there.
+/// `None` if the program that runs the script is not installed.
 fn run(program: &str, script: &str, addresses: &Addresses) -> Option<Output> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
     let mut command = Command::new(program);
@@ -77,7 +77,7 @@ fn parse(line: &str) -> Option<RangeInclusive<u64>> {
     }
 }
 
-/// Runs every client in turn: all IDs ascend, from one to the next and from each to the one after it.
+/// Runs every client in turn: all IDs ascend, within a client and from one client to the next.
 #[track_caller]
 fn run_all(flags: &[&str], redirect: &'static str) {
     let mut cluster = Cluster::with_flags(3, &[&CALM, flags].concat());

@@ -63,7 +63,7 @@ fn the_exit_status_is_as_promised_where_nothing_can_be_said() {
     }
 }
 
-/// What help says of one flag, in one line.
+/// The help text of one flag, on one line.
 fn said_of(help: &str, flag: &str) -> String {
     let lines: Vec<&str> = help.lines().collect();
     let is_flag = |line: &str| line.trim_start().starts_with('-');
@@ -110,7 +110,7 @@ fn the_help_of_every_flag_says_its_unit_and_its_default() {
     }
 }
 
-/// What the help says is the least and the most is, and what is beyond is refused.
+/// The minimum and the maximum that the help states are accepted, and what is beyond them is refused.
 #[test]
 fn the_help_says_which_numbers_are_taken() {
     let help = command::run(&["start", "--help"]).succeeded();
@@ -174,7 +174,7 @@ fn flags_are_understood_with_underscores_hyphens_and_short_names() {
     }
 }
 
-/// A process that is nobody's child any more. Killed with this value.
+/// A process that is no longer a child of ours. It is killed when this is dropped.
 struct Background {
     pid_file: String,
 }
@@ -192,7 +192,7 @@ impl Background {
 impl Drop for Background {
     fn drop(&mut self) {
         if let Some(pid) = self.pid() {
-            // It may have ended between the two.
+            // It may have ended in the meantime.
             let _ = kill_process(pid, Signal::KILL);
         }
     }
@@ -208,7 +208,7 @@ fn a_store_whose_path_begins_like_a_flag_is_used_like_any_other() {
     serve_and_stop(&["start", "--path=-x", "--id", "1", "--raft_port", "0", "--http_port", "0"]);
     serve_and_stop(&["--path=-x", "--raft_port", "0", "--http_port", "0"]);
     command::run_in(directory.path(), &["verify", "--path=-x"]).succeeded();
-    // And one that is no UTF-8.
+    // And one that is not UTF-8.
     let bytes = OsStr::from_bytes(b"-\xff");
     fs::rename(directory.path().join("-x"), directory.path().join(bytes)).unwrap();
     for subcommand in ["verify", "drop"] {

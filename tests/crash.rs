@@ -1,5 +1,5 @@
-//! Processes that die or stand still while clients take IDs. Whatever the clients saw is judged in the end:
-//! no ID twice, none out of order.
+//! Processes that die or are paused while clients take IDs. In the end, everything that the clients saw is
+//! judged: no ID twice, none out of order.
 
 mod harness;
 
@@ -105,7 +105,7 @@ fn leader_stands_still(flags: &[&str]) {
         load.await_more(SOME);
         let leader = cluster.leader();
         cluster.node(leader).pause();
-        // Others lead on, while the one that stands still has requests in its sockets.
+        // Another node leads, while the paused one has requests in its sockets.
         load.await_more(SOME);
         cluster.leader();
         thread::sleep(Duration::from_secs(2));
@@ -121,7 +121,7 @@ fn a_leader_that_stands_still_for_moments_loses_no_order() {
     let mut cluster = Cluster::with_flags(3, &["--window", "50"]);
     let load = Load::on(cluster.clients());
     load.await_more(SOME);
-    // Around the election timeout: sometimes it is deposed, sometimes it is just in time.
+    // Around the election timeout: sometimes the paused node is deposed, and sometimes it is just in time.
     for milliseconds in [200, 300, 350, 400, 500, 700] {
         let leader = cluster.leader();
         cluster.node(leader).pause();
@@ -218,7 +218,7 @@ fn a_killed_node_skips_one_window_at_most() {
     }
 }
 
-/// The process that checks the store for it ends with it, wherever they had come.
+/// The process that checks the store for it ends with it, however far they had got.
 #[test]
 fn a_node_that_is_killed_while_it_starts_can_be_started_again_at_once() {
     let directory = Directory::new();
@@ -245,14 +245,15 @@ fn a_node_that_was_down_while_the_log_was_compacted_catches_up() {
     let there = cluster.node(leader).status().unwrap().commit_index;
     cluster.node(behind).await_status("it has caught up", |status| status.applied_index >= there);
     load.finish().check();
-    // What it has got it can vote with, and serve from.
+    // With what it has received it can vote and serve.
     let other = (1..=3).find(|id| *id != behind && *id != leader).unwrap();
     cluster.node(other).kill();
     let before = cluster.take();
     assert!(cluster.take() > before);
 }
 
-/// The way back from a lost majority is a new cluster that begins above all that may have been handed out.
+/// The way back from a lost majority is a new cluster that begins above everything that may have been handed
+/// out.
 #[test]
 fn a_store_that_is_left_says_up_to_where_ids_were_reserved() {
     let mut cluster = Cluster::of(3);
@@ -268,7 +269,7 @@ fn a_store_that_is_left_says_up_to_where_ids_were_reserved() {
         let words: Vec<&str> = said.lines().last().expect("several lines").split(' ').collect();
         let ["no", "ID", "from", next, ..] = words[..] else { panic!("{said}") };
         assert!(next.parse::<u64>().expect("a number") > highest, "{highest} was handed out: {said}");
-        // Started alone it does not know what is committed, but says the same.
+        // Started alone, the node does not know what is committed, but reports the same.
         node.restart();
         assert!(node.command(&["status"]).succeeded().contains(&format!("next ID     {next} or below")));
         node.kill();

@@ -1,4 +1,5 @@
-//! Stores that hold something else than was written to them: they are refused, or the damage does not matter.
+//! Stores that hold something other than what was written to them: either they are refused, or the damage
+//! does not matter.
 
 mod harness;
 
@@ -12,22 +13,22 @@ use harness::node::Node;
 use harness::random::Random;
 use harness::wait;
 
-/// LMDB's, on every machine that this program runs on.
+/// The page size of LMDB on every machine that this program runs on.
 const PAGE_BYTES: usize = 4096;
 
-/// The two files of a store that hold what may not be lost.
+/// The two files of a store that hold what must not be lost.
 const FILES: [&str; 2] = [DATA, JOURNAL];
 const DATA: &str = "data.mdb";
 const JOURNAL: &str = "data.journal";
 
-/// Of the journal. See docs/storage-format.rst, also for what stands where in a sector.
+/// Of the journal. See docs/storage-format.rst, also for the layout of a sector.
 const SECTOR_BYTES: usize = 512;
 const TRANSACTION_OFFSET: usize = 11;
 
-/// With another size, a node brings all that is in its journal to the data file when it starts.
+/// With another size, a node brings everything in its journal to the data file when it starts.
 const OTHER_SIZE: [&str; 2] = ["--db_size", "20"];
 
-/// Takes some IDs, one after the other, and gives the last.
+/// Takes some IDs, one after the other, and returns the last.
 fn take_some(node: &Node) -> u64 {
     let mut last = 0;
     for _ in 0..50 {
@@ -36,7 +37,7 @@ fn take_some(node: &Node) -> u64 {
     last
 }
 
-/// A node that has handed out some IDs. A part of its log is in the data file, and the rest in the journal.
+/// A node that has handed out some IDs. Part of its log is in the data file, and the rest in the journal.
 fn busy(directory: &Directory) -> Node {
     let mut node = Node::start(directory, 1, &["--window", "0"]);
     take_some(&node);
@@ -86,11 +87,11 @@ impl Damage {
     }
 }
 
-/// All kinds of damage to a data file of so many bytes.
+/// All kinds of damage to a data file of this length.
 fn damages(length: usize) -> Vec<Damage> {
     let pages = length / PAGE_BYTES;
     let mut damages = Vec::new();
-    // The fields of page headers are at their beginning, and what pages hold is at their end.
+    // The fields of page headers are at the front of a page, and its content is at the end.
     for page in 0..pages {
         for offset in
             [0, 8, 10, 12, 14, 16, 24, 32, 40, 80, 88, 120, 128, 1000, 3000, 3900, 4000, 4064, 4090, 4095]
@@ -124,8 +125,8 @@ fn damages(length: usize) -> Vec<Damage> {
     damages
 }
 
-/// All kinds of damage to a journal of so many bytes, of which so many, at the front, are in use. All of it
-/// has checksums.
+/// All kinds of damage to a journal of this length, of which the first `used` bytes are in use. Checksums
+/// cover all of it.
 fn damages_to_journal(length: usize, used: usize) -> Vec<Damage> {
     let (pages, used_pages) = (length / PAGE_BYTES, used / PAGE_BYTES);
     let mut damages = Vec::new();
@@ -151,7 +152,7 @@ fn damages_to_journal(length: usize, used: usize) -> Vec<Damage> {
     damages
 }
 
-/// Damages a file of a store that nobody uses.
+/// Damages a file of a store that is not in use.
 fn damage_store(store: &Path, file: &str, damage: &Damage) {
     let mut bytes = read(store, file);
     damage.apply(&mut bytes);
@@ -167,7 +168,7 @@ fn damaged_copy(directory: &Directory, store: &Path, file: &str, damage: &Damage
     copy
 }
 
-/// Asserts that a start refuses this store, which is damaged, and leaves it as it is.
+/// Asserts that a start refuses this damaged store, and leaves it as it is.
 #[track_caller]
 fn assert_not_started(store: &Path, damage: &Damage) {
     let before = contents(store);
@@ -197,14 +198,14 @@ fn a_damaged_store_is_refused_with_one_line_and_never_read_wrongly() {
         let path = as_argument(&copy);
         let ended = command::run(&["verify", "--path", &path]);
         if ended.status.success() {
-            // Pages that are not in use, and what fills the others up.
+            // Damage to unused pages, and to the unused parts of others.
             assert_eq!(ended.stdout.replace(&path, "PATH"), sound, "{damage:?} went unnoticed");
             harmless += 1;
             continue;
         }
         assert_refused_as_damaged(ended, &damage);
         refused += 1;
-        // A start goes through the same check: now and then is often enough.
+        // A start runs the same check, so testing it occasionally is enough.
         if refused % 16 == 0 {
             assert_not_started(&copy, &damage);
         }
@@ -275,7 +276,7 @@ fn a_damaged_journal_of_a_killed_node_is_refused_with_one_line_wherever_the_dama
     a_damaged_journal_is_refused(&node, &directory);
 }
 
-/// As where it has been lost, or files of several stores were mixed up.
+/// As when the file was lost, or files of several stores were mixed up.
 #[test]
 fn a_journal_that_is_missing_or_none_of_this_stores_is_refused() {
     let directory = Directory::new();
@@ -338,7 +339,7 @@ fn a_data_file_of_before_a_checkpoint_is_refused_and_one_of_after_it_is_not() {
     assert!(wait::until("an ID", || cluster::take(&node.clients)) > last);
 }
 
-/// Were the transaction taken for one that was never finished, the last IDs would be handed out again.
+/// If the transaction were taken for one that was never finished, the last IDs would be handed out again.
 #[test]
 fn a_node_alone_whose_last_transaction_is_damaged_refuses_to_start() {
     let directory = Directory::new();
@@ -388,7 +389,7 @@ fn a_damaged_store_can_be_dropped_by_force_and_its_node_join_anew() {
     }
 }
 
-/// Changes the record of a log entry wherever the file has it, also where it is not in use any more.
+/// Changes the record of a log entry wherever the file has it, including unused pages.
 fn damage_entry(store: &Path, file: &str, index: u64) {
     let mut bytes = read(store, file);
     // Its key, in the journal its length, and then the version of the format and the kind: see
@@ -405,8 +406,9 @@ fn damage_entry(store: &Path, file: &str, index: u64) {
     write(store, file, &bytes);
 }
 
-/// Two of three have an entry, and with one of them its record rots. Were it cut off there, that node and the
-/// third, which never had it, could lead without it, and what it handed out would be handed out again.
+/// Two of three nodes have an entry, and on one of them its record rots. If the log were cut off there, that
+/// node and the third, which never had the entry, could elect a leader without it, and the IDs that it
+/// reserved would be handed out again.
 fn a_node_whose_committed_record_is_damaged(file: &str) {
     let mut cluster = Cluster::with_flags(3, &["--window", "0"]);
     let leader = cluster.leader();

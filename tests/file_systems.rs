@@ -1,6 +1,6 @@
-//! Stores on file systems that are full, or that can only be read, and in files that may not grow.
+//! Stores on file systems that are full or read-only, and in files that may not grow.
 
-// They are mounted with Linux's commands.
+// The file systems are mounted with Linux's commands.
 #![cfg(target_os = "linux")]
 
 mod harness;
@@ -17,30 +17,29 @@ use harness::node::Node;
 use harness::wait;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
-/// So much holds a store, and some more of what a node writes.
+/// Room for a store and some more of what a node writes.
 const DISK_BYTES: u64 = 3 << 20;
 
-/// Many times as many as a journal takes.
+/// Many times as many as fit into a journal.
 const TAKEN_MAX: u32 = 20_000;
 
-/// Less than a journal has.
+/// Less than the size of a journal.
 const FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// Ports that need not be known.
 const ANY_PORTS: [&str; 4] = ["--raft_port", "0", "--http_port", "0"];
 
-/// A file system that is mounted, until this is dropped.
+/// A mounted file system, unmounted when this is dropped.
 struct Mount(PathBuf);
 
 impl Mount {
-    /// A small one of its own. `None` where nobody may mount one.
+    /// Mounts a small file system. `None` if this user may not mount one.
     fn small(at: &Path) -> Option<Mount> {
         let size = format!("size={DISK_BYTES}");
         Mount::new(at, &["-t", "tmpfs", "-o", &size, "none"])
     }
 
-    /// Another that can only be read, where everything is that is in a directory. `None` where nobody may
-    /// mount it.
+    /// Mounts a read-only view of a directory. `None` if this user may not mount one.
     fn read_only(from: &Path, at: &Path) -> Option<Mount> {
         let mount = Mount::new(at, &["--bind", &as_argument(from)])?;
         assert!(run_mount(&["-o", "remount,bind,ro", &as_argument(at)]));
@@ -77,7 +76,7 @@ fn run_mount(args: &[&str]) -> bool {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // At once, whoever still uses it.
+        // At once, even if it is still in use.
         let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
     }
 }
@@ -86,15 +85,15 @@ fn take(node: &Node) -> u64 {
     wait::until("an ID", || cluster::take(&node.clients))
 }
 
-/// A node of which every ID is in its log, at `directory/1`.
+/// A node that has every ID in its log, at `directory/1`.
 fn start(directory: &Directory) -> Node {
     let node = Node::start(directory, 1, &["--window", "0"]);
     take(&node);
     node
 }
 
-/// One whose store has a small disk to itself: the directory, the disk and the node. `None` where nobody may
-/// mount one.
+/// A node whose store has a small disk to itself: the directory, the disk and the node. `None` if this user
+/// may not mount one.
 fn on_a_small_disk() -> Option<(Directory, Mount, Node)> {
     let directory = Directory::new();
     let disk = Mount::small(&directory.path().join("1"))?;
@@ -102,7 +101,7 @@ fn on_a_small_disk() -> Option<(Directory, Mount, Node)> {
     Some((directory, disk, node))
 }
 
-/// Takes IDs until the node hands out no more; gives the last.
+/// Takes IDs until the node hands out no more; returns the last.
 fn take_all(node: &Node) -> u64 {
     let mut last = 0;
     for _ in 0..TAKEN_MAX {
@@ -115,7 +114,7 @@ fn take_all(node: &Node) -> u64 {
     panic!("the disk was full, and {last} was handed out");
 }
 
-/// What a node writes to its journal has its place there; what says which process it is, has none.
+/// What a node writes to its journal has room there; what names the process has none.
 #[test]
 fn a_sound_store_on_a_full_disk_is_verified_and_serves() {
     let Some((_directory, disk, mut node)) = on_a_small_disk() else { return };
@@ -131,7 +130,7 @@ fn a_sound_store_on_a_full_disk_is_verified_and_serves() {
     node.command(&["status"]).refused(&["in use by a process that its lock does not name", "GET /status"]);
     disk.make_room();
     wait::until_true("it is found once there is room", || {
-        // It looks when it has written.
+        // The node checks after it has written.
         take(&node);
         node.command(&["status"]).status.success()
     });
@@ -160,7 +159,7 @@ fn a_node_that_cannot_write_what_it_must_not_forget_takes_no_part_until_there_is
         node.command(&["verify"]).succeeded();
     };
     takes_no_part(&mut node);
-    // The journal has no room for its vote, and the data file none for what the journal has.
+    // The journal has no room for its vote, and the data file none for what is in the journal.
     node.restart();
     takes_no_part(&mut node);
     node.command(&[&["--db_size", "20"], &ANY_PORTS[..]].concat())
@@ -211,7 +210,7 @@ fn on_a_full_disk_a_store_can_be_dropped_and_none_be_made() {
     assert_eq!(take(&made), 1);
 }
 
-/// As when one looks into a store that was put aside.
+/// As when an operator looks into a store that was set aside.
 #[test]
 fn a_store_that_can_only_be_read_is_verified_and_neither_served_nor_dropped() {
     let directory = Directory::new();
@@ -230,7 +229,7 @@ fn a_store_that_can_only_be_read_is_verified_and_neither_served_nor_dropped() {
     for command in [&ANY_PORTS[..], &["drop"], &["drop", "--force"], &start_anew] {
         at_mount(command).refused(&["Read-only file system", &path]);
     }
-    // Nobody has it, or there would be one.
+    // If a process held the store, there would be a lock file.
     let lock = node.store().join("lock");
     fs::remove_file(&lock).expect("a stopped node's store has one");
     assert_eq!(at_mount(&["verify"]).succeeded(), sound);
@@ -243,7 +242,7 @@ fn a_store_that_can_only_be_read_is_verified_and_neither_served_nor_dropped() {
     assert!(take(&node) > 0);
 }
 
-/// As when the store belongs to the user that the node runs as, and another looks into it.
+/// As when the store belongs to the user that the node runs as, and another user looks into it.
 #[test]
 fn who_may_only_read_a_store_can_verify_it_unless_it_is_in_use() {
     let directory = Directory::new();

@@ -1,5 +1,5 @@
-//! Nodes that ask the leader on their clients' behalf (`--forward`): each of them answers, in the same order,
-//! whoever leads, and whoever dies.
+//! Nodes that ask the leader on their clients' behalf (`--forward`): every node answers, in one common order,
+//! whichever node leads, and whichever dies.
 
 mod harness;
 

@@ -1,4 +1,4 @@
-//! What the fuzz targets check, for every file of their corpora: seeds, and whatever was found once.
+//! Runs the checks of the fuzz targets on every file of their corpora: seeds, and everything found once.
 
 use std::io;
 use std::path::Path;
@@ -56,7 +56,7 @@ fn check_all(target: &str, check: fn(&[u8])) -> io::Result<()> {
     let mut checked = 0;
     for file in std::fs::read_dir(&directory)? {
         let path = file?.path();
-        // Shown where the check fails, and only then.
+        // Shown only if the check fails.
         println!("{}", path.display());
         check(&std::fs::read(&path)?);
         checked += 1;

@@ -1,4 +1,5 @@
-//! Strangers on the port that is meant for the other members: the cluster serves on, and grows no memory.
+//! Strangers on the port that is meant for the other members: the cluster continues to serve, and its memory
+//! does not grow.
 
 mod harness;
 
@@ -21,18 +22,19 @@ use ticketd::peer::{Decoder, Frame, Hello, encode};
 /// Enough answers to be sure that all clients have found the leader.
 const SOME: u64 = 200;
 
-/// What a node may grow by, whatever strangers do. Below what it would be if what they send were kept.
+/// The most that a node may grow, whatever strangers do. This is less than it would grow if it kept what they
+/// send.
 const GROWTH_BYTES_MAX: u64 = 24 << 20;
 
 /// How many lines a node may log about strangers in a test: far fewer than there are strangers.
 const LINES_MAX: usize = 60;
 
-/// Bytes without a meaning, the same in every run.
+/// Meaningless bytes, the same in every run.
 fn noise(seed: u64, length: usize) -> Vec<u8> {
     Random::new(seed).bytes(length)
 }
 
-/// A frame whose checksum is right, whatever is in it. See docs/ for the format.
+/// A frame with a correct checksum, whatever its content. See docs/ for the format.
 fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
     let mut checksum = crc32fast::Hasher::new();
     checksum.update(&[kind]);
@@ -41,7 +43,7 @@ fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
     [&length.to_be_bytes()[..], &checksum.finalize().to_be_bytes(), &[kind], payload].concat()
 }
 
-/// Sends all of it, or as much as is taken.
+/// Sends all bytes, or as many as are accepted.
 fn send(address: &str, bytes: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(address).expect("the node listens");
     let _ = stream.set_read_timeout(Some(wait::DEADLINE));
@@ -54,13 +56,13 @@ fn send(address: &str, bytes: &[u8]) -> TcpStream {
 #[track_caller]
 fn assert_closed(mut stream: TcpStream) {
     let mut rest = Vec::new();
-    // A reset is an end as well; that nothing more comes within the deadline is none.
+    // A reset is an end as well; a read that times out is not.
     if let Err(error) = stream.read_to_end(&mut rest) {
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "the connection stays open");
     }
 }
 
-/// Runs `attack` against the peer ports of a cluster under load, then sees whether it did any harm.
+/// Runs `attack` against the peer ports of a cluster under load, then checks that it did no harm.
 fn withstand(attack: impl Fn(&[String])) {
     let mut cluster = Cluster::of(3);
     let load = Load::on(cluster.clients());
@@ -77,7 +79,7 @@ fn withstand(attack: impl Fn(&[String])) {
         assert!(lines_now < lines + LINES_MAX, "node {}: {lines} lines, then {lines_now}\n{log}", node.id);
         assert!(!log.contains("panicked"), "{log}");
     }
-    // The links between the members are still there, or come back.
+    // The links between the members are still up, or come back.
     let leader = cluster.leader();
     cluster.node(leader).await_status("all links are up", |status| {
         status.members.values().all(|member| member.link != "down")
@@ -186,7 +188,7 @@ fn frames_that_trickle_in_byte_by_byte_are_given_up() {
                 let done = &done;
                 scope.spawn(move || {
                     let mut stream = send(peer, &[]);
-                    // A frame that would be just short enough, if it ever came to its end.
+                    // A frame of a permitted length that is never completed.
                     let bytes = [&4_000_u32.to_be_bytes()[..], &noise(number as u64, 4_000)].concat();
                     for byte in bytes {
                         if done.load(Ordering::Relaxed) || stream.write_all(&[byte]).is_err() {
@@ -197,7 +199,7 @@ fn frames_that_trickle_in_byte_by_byte_are_given_up() {
                     false
                 });
             }
-            // One that is watched: the node gives it up long before it is complete (200 s).
+            // A connection that is watched: the node closes it long before the frame is complete (200 s).
             let mut stream = send(&peers[0], &4_000_u32.to_be_bytes());
             wait::until_true("the node gives a trickling frame up", || {
                 thread::sleep(Duration::from_millis(50));
@@ -208,7 +210,7 @@ fn frames_that_trickle_in_byte_by_byte_are_given_up() {
     });
 }
 
-/// What a member would say that this node has not heard of yet, and that listens at this address.
+/// The `Hello` of a member that this node has not heard of yet, and that listens at this address.
 fn hello(node: &Node, peer_address: &str) -> Frame {
     let status = node.command(&["status", "--json"]).succeeded();
     let status: serde_json::Value = serde_json::from_str(&status).expect("status is JSON");
@@ -230,7 +232,7 @@ fn hello(node: &Node, peer_address: &str) -> Frame {
     })
 }
 
-/// The next frame that comes.
+/// The next frame that arrives.
 fn receive(stream: &mut TcpStream) -> Frame {
     let mut decoder = Decoder::new();
     loop {
@@ -242,7 +244,7 @@ fn receive(stream: &mut TcpStream) -> Frame {
     }
 }
 
-/// Connects, and is welcome.
+/// Connects, and waits to be welcomed.
 fn call(node: &Node, peer_address: &str) -> TcpStream {
     let mut bytes = Vec::new();
     encode(&hello(node, peer_address), &mut bytes);
@@ -252,7 +254,7 @@ fn call(node: &Node, peer_address: &str) -> TcpStream {
     stream
 }
 
-/// A machine that lost its power leaves a connection that stands, and its node may come back elsewhere.
+/// A machine that lost power leaves a connection open, and its node may come back elsewhere.
 #[test]
 fn a_member_is_taken_for_two_only_where_an_address_that_was_replaced_comes_back() {
     let mut cluster = Cluster::of(1);
@@ -265,11 +267,11 @@ fn a_member_is_taken_for_two_only_where_an_address_that_was_replaced_comes_back(
     assert_closed(moved);
     assert!(!is_warned_of(), "it has lost its connection");
     let _back = call(node, "127.0.0.1:2");
-    // It has been told to dial again, and has.
+    // It has been told to dial again, and has done so.
     wait::until_true("the warning", is_warned_of);
 }
 
-/// Its connection stands until the kernel has found out: see tcp(7), on keepalive.
+/// Its connection stays until the kernel notices: see tcp(7), on keepalive.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_member_whose_machine_may_have_vanished_is_probed() {
@@ -282,14 +284,15 @@ fn a_member_whose_machine_may_have_vanished_is_probed() {
         let connections = std::fs::read_to_string("/proc/net/tcp").expect("Linux lists its connections");
         connections.lines().any(|line| {
             let words: Vec<&str> = line.split_whitespace().collect();
-            // Its own address, the other side's, its state, its queues, its timer: see proc(5). 02 probes.
+            // Its own address, the other side's, its state, its queues, its timer: see proc(5). 02 is a
+            // keepalive probe.
             matches!(words[..], [_, own, other, _, _, timer, ..]
                 if own.ends_with(&to) && other.ends_with(&from) && timer.starts_with("02:"))
         })
     });
 }
 
-/// Nobody says anything urgent here, but anybody can: what comes behind it is read all the same.
+/// The protocol has no urgent data, but any peer can send some: what follows it must be read all the same.
 #[test]
 fn what_follows_urgent_data_is_read() {
     let mut cluster = Cluster::of(1);

@@ -63,7 +63,7 @@ impl Client {
         self.connection.deadline(&self.config).map(|moment| moment.0)
     }
 
-    /// Lets the clock reach the deadline and the connection act on it.
+    /// Advances the clock to the deadline and lets the connection act on it.
     fn expire(&mut self) {
         self.now = self.deadline().expect("a deadline");
         self.with(Connection::on_deadline);
@@ -363,7 +363,7 @@ fn requests_that_need_no_server_are_answered_a_bounded_number_at_a_time_and_each
         assert!(count > 0, "{expected} requests are held back, and nothing says that there is work");
         assert!(count <= most && client.connection.output().len() < bytes_max, "{count} answers in one call");
         expected -= count;
-        // All that is sent in one turn, in any number of pieces, is one step forward.
+        // Everything sent in one turn, in any number of pieces, counts as progress once.
         for bytes in [1, client.connection.output().len() - 1] {
             client.with(|connection, turn| connection.sent(turn, bytes));
         }
@@ -559,15 +559,15 @@ fn winding_down_loses_no_request_that_was_read() {
     assert_eq!((said.find("Connection: close") > Some(last), client.shuts_down()), (true, true));
 }
 
-/// A connection that is to close when its client has been answered.
+/// A connection that is to close once its client has been answered.
 fn closing() -> Client {
     let mut client = Client::new(Config { pipeline_max: 2, ..Config::default() });
     client.connection.close_when_answered();
     client
 }
 
-/// Answers all that the server is asked for and reads all that is said: how many answers there are. The last
-/// must say that the connection closes, and none before it.
+/// Answers everything that the server is asked for, reads all output, and returns the number of answers. The
+/// last answer must say that the connection closes, and none before it may.
 #[track_caller]
 fn farewell(client: &mut Client) -> usize {
     let mut said = String::new();
@@ -596,7 +596,7 @@ fn the_last_answer_of_a_connection_that_is_to_close_says_so_whoever_gives_it() {
         (vec![NOWHERE, NOWHERE, PLAIN], 3),
         (vec![PLAIN, NOWHERE], 2),
         (vec![NOWHERE, b"\r\n"], 1),
-        // More than may wait at once.
+        // More requests than may wait at once.
         (vec![PLAIN; 7], 7),
         (vec![NOWHERE; 7], 7),
         (vec![NOWHERE, PLAIN, NOWHERE, NOWHERE, PLAIN, PLAIN, NOWHERE], 7),

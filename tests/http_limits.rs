@@ -1,4 +1,5 @@
-//! Too many clients, slow ones and silent ones: what they may take, and that nobody else suffers.
+//! Too many clients, slow clients and silent clients: what they may consume, and that no other client
+//! suffers.
 
 mod harness;
 
@@ -26,7 +27,7 @@ fn connect(address: &str) -> TcpStream {
     stream
 }
 
-/// All that comes before the end, which must be a proper one.
+/// Everything up to the end of the stream, which must be an orderly one.
 #[track_caller]
 fn read_to_end(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
@@ -52,7 +53,7 @@ fn a_client_too_many_is_told_503_and_those_who_are_there_go_on() {
     }
     for _ in 0..5 {
         let mut refused = connect(&node.clients);
-        // It may be told so before it has said anything.
+        // The client may be refused before it has sent anything.
         let _ = refused.write_all(POST);
         let answer = read_to_end(&mut refused);
         assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
@@ -115,11 +116,11 @@ fn a_body_that_does_not_come_is_cut_off_with_408() {
     assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
 }
 
-/// Longer than it takes to send part of a request and to stop a process, on a machine that is not too busy.
+/// Longer than it takes to send part of a request and to pause a process, on a machine that is not too busy.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a client is answered that sends `before`, and then, while the process stands still for longer than
-/// the time-out, `after`.
+/// The answer to a client that sends `before`, and then, while the process is paused for longer than the
+/// timeout, `after`.
 #[track_caller]
 fn answer_across_a_pause(flag: &str, before: &[u8], after: &[u8]) -> String {
     let (_directory, mut node) = single(&[flag, &TIMEOUT.as_millis().to_string()]);
@@ -128,7 +129,7 @@ fn answer_across_a_pause(flag: &str, before: &[u8], after: &[u8]) -> String {
         let mut witness = connect(&node.clients);
         let began = Instant::now();
         client.write_all(before).expect("it listens");
-        // Whoever comes later is answered later: by then, the other has been read.
+        // This client comes later and is answered later: by then, the other's input has been read.
         witness
             .write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
             .expect("it listens");
@@ -147,7 +148,7 @@ fn a_request_that_came_while_the_process_stood_still_is_answered_although_the_id
     let request = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     let answer = answer_across_a_pause("--http_idle_timeout", b"", request);
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-    // A connection that has been used.
+    // A connection that has been used before.
     let answer = answer_across_a_pause("--http_idle_timeout", POST, request);
     assert_eq!(answer.matches("HTTP/1.1 200 OK\r\n").count(), 2, "{answer}");
 }
@@ -187,12 +188,11 @@ fn a_client_that_asks_on_and_reads_nothing_takes_bounded_memory_and_slows_nobody
         assert_eq!(client.ask("POST", "/").expect("an answer").status, 200);
     }
     let grown = node.resident_bytes().saturating_sub(before);
-    // By the bounds: 64 KiB of answers and as much of what was read, for each; and some room for the
-    // allocator.
+    // By the bounds: 64 KiB of answers and as much of input, for each; plus room for the allocator.
     assert!(grown < 20 * 512 * 1024, "{grown} bytes more for 20 clients that do not read");
 }
 
-/// Lets this process, and the nodes that it starts, have so many open files. False where it must not.
+/// Allows this process, and the nodes that it starts, this many open files. False if that is not permitted.
 fn may_open_files(count: u64) -> bool {
     let limit = getrlimit(Resource::Nofile);
     if limit.maximum.is_some_and(|maximum| maximum < count) {
@@ -215,7 +215,7 @@ fn clients_that_ask_on_and_read_nothing_hold_bounded_memory_all_together() {
     let before = node.resident_bytes();
     let mut greedy: Vec<TcpStream> = (0..GREEDY).map(|_| connect(&node.clients)).collect();
     for stream in &greedy {
-        // The kernel is to take few answers before it takes no more.
+        // Makes the kernel take only few answers before it takes no more.
         SockRef::from(stream).set_recv_buffer_size(4096).expect("any size will do");
         stream.set_nonblocking(true).expect("any socket can be");
     }
@@ -223,7 +223,7 @@ fn clients_that_ask_on_and_read_nothing_hold_bounded_memory_all_together() {
     let requests = POST.repeat(1_000);
     for _ in 0..8 {
         for stream in &mut greedy {
-            // Once the node reads no more, this takes no more.
+            // Once the node reads no more, this socket takes no more.
             let _ = stream.write(&requests);
         }
         // For a moment, they may ask for more than can wait.
@@ -233,7 +233,7 @@ fn clients_that_ask_on_and_read_nothing_hold_bounded_memory_all_together() {
     }
     let grown = node.resident_bytes().saturating_sub(before);
     println!("{} bytes for each client that does not read", grown / GREEDY as u64);
-    // The bound is 128 MiB, and each may have a little more before its output is held up.
+    // The bound is 128 MiB, and each client may have slightly more before its output is held up.
     assert!(grown < 256 << 20, "{grown} bytes more for {GREEDY} clients that do not read");
 }
 
@@ -248,7 +248,8 @@ fn turns(node: &Node) -> usize {
 #[test]
 fn thousands_of_requests_in_one_piece_that_need_no_quorum_are_answered_over_many_turns() {
     const NOWHERE: &[u8] = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n";
-    // As many as one read brings, and of one connection no more than may wait at once are answered in a turn.
+    // At most as many requests as one read brings, and of one connection at most as many as may wait at once,
+    // are answered in a turn.
     let (requests, in_one_turn) = (2_000, 128);
     let (_directory, mut node) = single(&[]);
     let mut clients: Vec<TcpStream> = (0..20).map(|_| connect(&node.clients)).collect();
@@ -267,12 +268,12 @@ fn thousands_of_requests_in_one_piece_that_need_no_quorum_are_answered_over_many
     assert!(grown >= requests / in_one_turn, "{requests} answers to one client in {grown} turns");
 }
 
-/// A node with few descriptors. Killed with this value.
+/// A node with few descriptors. It is killed when this is dropped.
 struct Starved(Child);
 
 impl Drop for Starved {
     fn drop(&mut self) {
-        // Neither fails but where the process has ended and been waited for.
+        // These fail only if the process has ended and been waited for.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -284,8 +285,8 @@ fn without_descriptors_accepting_pauses_and_the_cluster_goes_on() {
     cluster.leader();
     let id = cluster.follower();
     cluster.node(id).stop();
-    // Room for the peers and one client, by the node's own reckoning; strangers on the peer port take the
-    // rest.
+    // By the node's own calculation there is room for the peers and one client; strangers on the peer port
+    // take the rest.
     let store = cluster.node(id).path();
     let program = env!("CARGO_BIN_EXE_ticketd");
     let args = ["-c", "ulimit -n 40 && exec \"$0\" \"$@\"", program, "--path", &store];
@@ -305,7 +306,7 @@ fn without_descriptors_accepting_pauses_and_the_cluster_goes_on() {
     });
 }
 
-/// More than a node has clients in any ordinary service.
+/// More clients than a node has in any ordinary service.
 const IDLE: usize = 10_000;
 
 #[test]
@@ -338,8 +339,8 @@ fn ten_thousand_idle_connections_cost_less_than_ten_megabytes_and_an_active_one_
 
 #[test]
 fn requests_that_find_no_room_are_refused_each_in_its_turn() {
-    // A leader that can reach nobody answers nothing before its followers wake: what comes meanwhile waits,
-    // or is refused where 65,536 requests wait already.
+    // A leader that can reach no other node answers nothing before its followers wake up: requests that
+    // arrive in the meantime wait, or are refused if 65,536 are waiting already.
     let mut cluster = Cluster::with_flags(
         3,
         &["--election_timeout", "60000", "--heartbeat_interval", "50", "--request_timeout", "60000"],
@@ -348,7 +349,7 @@ fn requests_that_find_no_room_are_refused_each_in_its_turn() {
     let followers: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
     let address = cluster.node(leader).clients.clone();
     followers.iter().for_each(|id| cluster.node(*id).pause());
-    // So many from each client that one of them finds room for a part of what it asks.
+    // So many requests from each client that there is room for a part of one client's requests.
     let (two, one) = (50, 50);
     let connect = |_| Client::connect(&address, wait::DEADLINE).expect("it listens");
     let mut clients: Vec<Client> = (0..65_536 / (two + one) + 8).map(connect).collect();
@@ -388,7 +389,7 @@ fn requests_that_find_no_room_are_refused_each_in_its_turn() {
 fn pages_and_ids_that_are_asked_for_in_one_piece_are_answered_in_order() {
     let (_directory, node) = single(&[]);
     let mut client = Client::connect(&node.clients, wait::DEADLINE).expect("it listens");
-    // Many more pages than are made in one turn, of several clients at once.
+    // Many more pages than are made in one turn, for several clients at once.
     let mut others: Vec<Client> =
         (0..20).map(|_| Client::connect(&node.clients, wait::DEADLINE).expect("it listens")).collect();
     for other in &mut others {

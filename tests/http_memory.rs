@@ -1,6 +1,7 @@
-//! What a connection costs: no allocation for an ordinary request, little at rest, a bound under attack.
+//! What a connection costs: no allocation for an ordinary request, little memory at rest, a bound under
+//! attack.
 //!
-//! Alone in its process, in one test, because it counts what the whole process allocates.
+//! The test is alone in its process, because it counts what the whole process allocates.
 #![allow(unsafe_code)]
 
 mod counting;
@@ -72,7 +73,7 @@ fn requests_allocate_nothing_rest_costs_little_and_attacks_cost_no_more_than_the
     assert_eq!(bytes(), before, "a connection at rest holds memory");
     assert!(size_of::<Connection>() <= 512, "{}", size_of::<Connection>());
 
-    // As much as the bounds allow of everything at once: half a head that nearly fills its bound, and
+    // As much of everything at once as the bounds allow: half a head that nearly fills its bound, and
     // requests with long queries that wait for answers.
     let mut hostile = format!("POST /?{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(7900)).repeat(2);
     hostile.push_str(&"POST / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(3000));

@@ -1,5 +1,5 @@
-//! Leases (`--lease`): a leader that holds one asks nobody before it answers, and no ID repeats or comes late
-//! whatever becomes of it.
+//! Leases (`--lease`): a leader that holds one answers without asking other nodes, and no ID repeats or comes
+//! late, whatever becomes of the leader.
 
 mod harness;
 
@@ -8,13 +8,13 @@ use harness::http;
 use harness::load::Load;
 use harness::wait;
 
-/// Long enough that a busy machine answers a heartbeat meanwhile; a node that starts waits for as long.
+/// Long enough for a busy machine to answer a heartbeat; a node that starts waits this long.
 const LEASE: [&str; 3] = ["--lease", "--election_timeout", "1500"];
 
 /// Enough answers to be sure that every client has had some.
 const SOME: u64 = 200;
 
-/// Messages that this node has sent to the others since it was started.
+/// How many messages this node has sent to the others since it was started.
 fn messages_sent(address: &str) -> u64 {
     let page = http::ask(address, "GET", "/metrics").expect("a node that is awake answers").body;
     let value = page.lines().find_map(|line| line.strip_prefix("ticketd_peer_sent_frames_total "));
@@ -49,7 +49,7 @@ fn a_leader_with_a_lease_answers_without_asking_and_one_without_asks_for_each_re
         }
         sent.push(messages_sent(&address) - before);
     }
-    // Heartbeats go out in both: some seventeen a second, to two members.
+    // Both counts include heartbeats: some seventeen a second, to two members.
     assert!(sent[0] < requests, "{sent:?}");
     assert!(sent[1] >= 2 * requests, "{sent:?}");
 }

@@ -1,4 +1,4 @@
-//! Where a node listens: several hosts, IPv4 and IPv6, a Unix-domain socket, a listener for pages alone.
+//! Where a node listens: several hosts, IPv4 and IPv6, a Unix-domain socket, a separate listener for pages.
 
 mod harness;
 
@@ -47,7 +47,7 @@ fn await_id_over(path: &Path) {
     });
 }
 
-/// Where the node says that it listens besides.
+/// The further addresses that the node logs that it listens on.
 #[track_caller]
 fn also_listening(node: &Node, who: &str) -> String {
     let log = node.log();
@@ -103,7 +103,7 @@ fn a_unix_socket_serves_and_goes_with_the_node() {
     assert!(!path.exists(), "the socket is off");
 }
 
-/// A read ends behind the bytes that a descriptor came with, and where urgent data is.
+/// A read ends behind the bytes that came with a descriptor, and at urgent data.
 #[test]
 fn requests_behind_a_descriptor_or_urgent_data_are_answered() {
     let directory = Directory::new();

@@ -1,4 +1,4 @@
-//! The log, where whoever should read it does not: nothing but its lines may wait for that.
+//! The log when nothing reads it: only its own lines may wait for that.
 
 mod harness;
 
@@ -15,13 +15,13 @@ use harness::node::Node;
 use harness::pipe::Pipe;
 use harness::wait;
 
-/// What a page of this node answers; fails where it does not answer at all.
+/// A page of this node; fails if it does not answer at all.
 #[track_caller]
 fn page(node: &Node, path: &str) -> u16 {
     http::ask(&node.clients, "GET", path).unwrap_or_else(|error| panic!("{path}: {error}")).status
 }
 
-/// A cluster of three, and the one of them that leads and logs to a pipe.
+/// A cluster of three, and the leader's id; the leader logs to a pipe.
 fn cluster_led_into(pipe: &Pipe, flags: &[&str]) -> (Cluster, u64) {
     let mut cluster = Cluster::with_flags(3, flags);
     let id = cluster.follower();
@@ -59,7 +59,7 @@ fn lines_that_are_left_out_are_counted_in_the_metrics() {
     };
     assert_eq!(counted(&node), Some(0));
     node.stop();
-    // Whatever is written there finds a full disk.
+    // Every write there fails with a full disk.
     let full = std::fs::File::options().write(true).open("/dev/full").expect("Linux has it");
     node.respawn_saying_to(full.into());
     wait::until_true("the lines of its start are missed", || counted(&node) > Some(1));
@@ -75,11 +75,11 @@ fn a_leader_whose_log_nobody_reads_any_more_goes_on_and_hands_over() {
     let killed = cluster.follower();
     cluster.node(killed).kill();
     let node = cluster.node(leader);
-    // It has logged that by then.
+    // The node has logged that by then.
     node.await_status("the link is down", |status| status.members[&killed].link == "down");
     assert_eq!(page(node, "/healthz"), 200);
     let before = wait::until("an ID", || cluster::take(&node.clients));
-    // What has waited is not lost.
+    // Lines that waited are not lost.
     pipe.read_until(&format!("the link to node {killed} broke"));
     pipe.fill();
     cluster.node(killed).restart();
@@ -92,7 +92,7 @@ fn a_leader_whose_log_nobody_reads_any_more_goes_on_and_hands_over() {
 
 #[test]
 fn a_second_signal_stops_a_node_whose_log_nobody_reads() {
-    // Long enough for the first signal not to have done its work when the second comes.
+    // Long enough that the first signal has not completed its work when the second comes.
     let pipe = Pipe::new();
     let flags = ["--election_timeout", "60000", "--heartbeat_interval", "100"];
     let (mut cluster, leader) = cluster_led_into(&pipe, &flags);
@@ -124,12 +124,12 @@ fn why_a_node_ends_comes_after_what_it_logged() {
     let mut node = Node::start(&directory, 1, &[]);
     node.stop();
     let pid_file = directory.join("nosuch/pid");
-    // That is found out when the settings have been logged.
+    // This error is found after the settings have been logged.
     node.respawn(&["--pid_file", &pid_file]);
     node.end().refused_in_the_end(&["nosuch/pid"]);
 }
 
-/// Set where this program is to be the one that panics.
+/// Set in the process that is to panic.
 const PANICS: &str = "TICKETD_TEST_PANICS";
 
 fn panicking(test: &str) -> Command {

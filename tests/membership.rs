@@ -22,7 +22,7 @@ use harness::wait;
 /// Enough answers to be sure that all clients have found the leader.
 const SOME: u64 = 200;
 
-/// No store is left, and no directory where there was nothing else in it.
+/// Asserts that the store is gone, and its directory too if there was nothing else in it.
 #[track_caller]
 fn assert_destroyed(store: &Path) {
     assert!(!store.exists(), "{} is still there", store.display());
@@ -41,12 +41,12 @@ fn a_follower_leaves_and_its_store_goes_with_it() {
     assert!(cluster.take() > 0);
 }
 
-/// What a user says and ends with who may look at what this one owns, and not change it.
+/// The exit status and the output of a leave by a user who may read this user's files and not change them.
 fn leave_as_another(node: &Node) -> io::Result<(Option<i32>, String)> {
     let mut command = command::ticketd(&["leave", "--path", &node.path()]);
     let permit = |mode| fs::set_permissions(node.store(), Permissions::from_mode(mode));
     if geteuid().is_root() {
-        // Nobody, on every Linux.
+        // The user `nobody`, on every Linux.
         command.uid(65534).gid(65534);
     }
     permit(0o555)?;
@@ -81,7 +81,7 @@ fn a_leave_that_cannot_destroy_the_store_says_that_the_node_has_left() {
     let mut cluster = Cluster::of(2);
     let follower = cluster.follower();
     let node = cluster.node(follower);
-    // In the place of a file that would be removed, what only looks like it.
+    // A directory in place of a file that would be removed.
     fs::create_dir(node.store().join("lock.mdb")).unwrap();
     let said = node.command(&["leave"]).refused(&["remains"]);
     assert!(said.contains(&format!("node {follower} has left its cluster; its store at")), "{said}");
@@ -128,7 +128,7 @@ fn a_dead_member_is_removed_by_its_id() {
     let leader = cluster.leader();
     let dead = cluster.follower();
     cluster.node(dead).kill();
-    // Through a node that does not lead, too.
+    // Also through a node that does not lead.
     let asked = (1..=3).find(|id| *id != leader && *id != dead).unwrap();
     cluster.node(asked).command(&["leave", "--id", &dead.to_string()]).succeeded();
     let rest: Vec<u64> = (1..=3).filter(|id| *id != dead).collect();
@@ -201,7 +201,7 @@ fn a_member_that_was_wiped_cannot_come_back_before_it_was_removed_and_can_after(
     let third = Node::join(&cluster.directory, wiped, &[&through], &[]);
     third.await_status("all vote", |status| status.voters() == [1, 2, 3]);
 
-    // The old incarnation is refused, and the new one goes on.
+    // The old incarnation is refused, and the new one continues.
     let store = contents(&aside);
     let ports = ["--raft_port", "0", "--http_port", "0"];
     let old = command::run(&[&["--path", aside.to_str().unwrap()], &ports[..]].concat());
@@ -269,7 +269,7 @@ fn a_member_comes_back_at_other_ports_and_the_others_and_the_redirects_follow() 
     let follower = cluster.follower();
     let response = http::ask(&cluster.node(follower).clients, "POST", "/").unwrap();
     assert_eq!(response.redirected_to(), Some(after.1.as_str()));
-    // And that is where it comes back to by its path alone.
+    // And its path alone is enough to bring it back there.
     cluster.node(moved).stop();
     cluster.leader();
     cluster.node(moved).restart();
@@ -316,7 +316,7 @@ fn a_cluster_grows_under_load_to_five_and_shrinks_to_one() {
         cluster.add(id);
     }
     cluster.await_voters(&[1, 2, 3, 4, 5]);
-    // Clients know the first node only, so it is the one that stays.
+    // Clients know only the first node, so that one stays.
     for id in 2..=5 {
         load.await_more(SOME);
         cluster.node(1).command(&["leave", "--id", &id.to_string()]).succeeded();
@@ -370,7 +370,7 @@ fn a_leave_that_was_killed_before_the_store_was_destroyed_can_be_run_again() {
     let mut cluster = Cluster::of(3);
     let leaving = cluster.follower();
     let leader = cluster.leader();
-    // What is left by a leave that did its work in the cluster and came no further.
+    // What remains of a leave that did its work in the cluster and got no further.
     cluster.node(leaving).kill();
     cluster.node(leader).command(&["leave", "--id", &leaving.to_string()]).succeeded();
     let node = cluster.node(leaving);
@@ -378,8 +378,8 @@ fn a_leave_that_was_killed_before_the_store_was_destroyed_can_be_run_again() {
     assert_destroyed(node.store());
 }
 
-/// Node 1, and node 2, which it has taken in, and which was killed before it received anything of the log, as
-/// the network lets nothing through. `None` where the machine has no network for that.
+/// Node 1, and node 2, which it has taken in, and which was killed before it received anything of the log,
+/// because the network lets nothing through. `None` if the machine cannot have such a network.
 fn learner_without_the_log() -> Option<(Cluster, Network)> {
     let Some(network) = Network::new() else {
         eprintln!("skipped: this machine has no address 127.0.0.2");
@@ -396,7 +396,7 @@ fn learner_without_the_log() -> Option<(Cluster, Network)> {
 fn a_learner_that_never_got_the_log_moves_by_joining_again() {
     let Some((mut cluster, network)) = learner_without_the_log() else { return };
     let two = cluster.node(2);
-    // It has nobody to tell where it is, and the leader looks for it where it was.
+    // It knows no node that it could tell its address, and the leader looks for it at the old one.
     two.respawn(&["--raft_port", "0"]);
     two.end().refused(&["join"]);
     // Nor does it know that it is not alone.
@@ -408,7 +408,7 @@ fn a_learner_that_never_got_the_log_moves_by_joining_again() {
     cluster.await_voters(&[1, 2]);
 }
 
-/// The log that it then receives tells of its removal, which was before it joined this time.
+/// The log that it then receives contains its removal, which was before it joined this time.
 #[test]
 fn a_learner_that_never_got_the_log_and_was_removed_joins_again_and_stays() {
     let Some((mut cluster, network)) = learner_without_the_log() else { return };
@@ -417,7 +417,7 @@ fn a_learner_that_never_got_the_log_and_was_removed_joins_again_and_stays() {
     cluster.add(2);
     cluster.await_voters(&[1, 2]);
     let before = cluster.take();
-    // It hears of that removal again, whenever it applies the log from its beginning.
+    // It sees that removal again whenever it applies the log from the beginning.
     cluster.node(2).kill();
     cluster.node(2).restart();
     cluster.await_voters(&[1, 2]);
@@ -460,7 +460,7 @@ fn a_store_whose_lock_file_was_removed_is_still_in_use() {
     assert!(cluster::take(&node.clients).is_some());
 }
 
-/// As on a disk that was full when the node was started, or where somebody has tidied up.
+/// As on a disk that was full when the node was started, or if the lock file was removed.
 #[test]
 fn commands_for_a_node_that_its_lock_does_not_name_say_where_to_ask_it() {
     let directory = Directory::new();

@@ -1,5 +1,5 @@
-//! What a monitoring system reads: the format to the letter, the numbers against what was done, and every
-//! name in the documentation.
+//! What a monitoring system reads: the exact format, the numbers against what was done, and every name in the
+//! documentation.
 
 mod harness;
 
@@ -48,7 +48,7 @@ impl Metrics {
     }
 }
 
-/// Takes a page apart, and fails at whatever the format does not permit.
+/// Parses a page, and fails at anything that the format does not permit.
 #[track_caller]
 fn parse(page: &str) -> BTreeMap<String, Family> {
     assert!(page.ends_with('\n'), "the last line ends");
@@ -98,7 +98,7 @@ fn check_labels(labels: &str) {
     }
 }
 
-/// What promtool checks of a page, and what Prometheus' conventions say besides.
+/// What promtool checks in a page, and further conventions of Prometheus.
 #[track_caller]
 fn check_conventions(families: &BTreeMap<String, Family>) {
     for (name, family) in families {
@@ -161,7 +161,7 @@ fn the_page_keeps_to_the_format_and_the_conventions_and_the_documentation_lists_
     assert_eq!(listed, documented(), "left: what nodes show; right: what docs/metrics.rst lists");
 }
 
-/// Prometheus' own judgement, where it is installed.
+/// The verdict of Prometheus' own tool, if it is installed.
 #[track_caller]
 fn check_with_promtool(page: &str) {
     let promtool = Command::new("promtool")
@@ -203,7 +203,7 @@ fn the_numbers_are_those_of_what_was_done() {
         ("ticketd_http_responses_total", "handler=\"ids\",code=\"200\"", 11.0),
         ("ticketd_http_responses_total", "handler=\"protocol\",code=\"400\"", 1.0),
         ("ticketd_http_responses_total", "handler=\"protocol\",code=\"404\"", 1.0),
-        // The page before, and the one that was asked for.
+        // The page before, and the one that was requested.
         ("ticketd_http_responses_total", "handler=\"pages\",code=\"200\"", 2.0),
         ("ticketd_request_duration_seconds_count", "", 11.0),
         ("ticketd_round_requests_sum", "", 11.0),
@@ -253,7 +253,7 @@ fn as_many_descriptors_are_open_as_the_system_has_for_the_process() {
     wait::until_true("what the page says is what there is", || {
         let shown = Metrics::of(&address).value("process_open_fds", "");
         let there = fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count();
-        // The connection by which the page came may be closed by now.
+        // The connection that carried the page may be closed by now.
         there > IDLE && (there..=there + 1).any(|there| shown.to_string() == there.to_string())
     });
 }

@@ -14,7 +14,7 @@ use harness::wait;
 /// Enough answers to be sure that all clients have found the leader.
 const SOME: u64 = 200;
 
-/// A cluster on a network that can be cut; `None`, with a word about it, where the machine cannot have one.
+/// A cluster on a network that can be cut; `None`, with a message, if the machine cannot have one.
 fn networked(size: u64, flags: &[&str]) -> Option<(Network, Cluster)> {
     let Some(network) = Network::new() else {
         eprintln!("skipped: this machine has no address 127.0.0.2");
@@ -60,8 +60,8 @@ fn with_forward_a_leader_whose_links_fall_silent_hands_out_nothing_once_another_
     cut_the_leader_off(&["--forward", "--window", "50"], Cut::Silent, 3);
 }
 
-/// Cuts the connections between the leader and the others in one direction; `from_and_to` makes of the leader
-/// and one of the others who is not heard, and by whom.
+/// Cuts the connections between the leader and the others in one direction; `from_and_to` turns the leader
+/// and one of the others into the sender that is not heard and the receiver that does not hear it.
 fn cut_the_leader_off_one_way(from_and_to: impl Fn(u64, u64) -> (u64, u64)) {
     let Some((network, cluster)) = networked(3, &[]) else { return };
     let load = Load::on(cluster.clients());
@@ -174,7 +174,7 @@ fn a_member_that_hangs_is_named_by_the_leader() {
     wait::until_true("the leader hears it again", || cluster.node(leader).log().matches(&heard).count() == 2);
 }
 
-/// Whoever is called at night reads one log, and asks one node.
+/// An operator who is called at night reads one log, and asks one node.
 #[test]
 fn a_node_that_is_left_alone_says_who_cannot_be_heard() {
     let mut cluster = Cluster::of(3);
@@ -192,14 +192,14 @@ fn a_node_that_is_left_alone_says_who_cannot_be_heard() {
     });
 }
 
-/// What it did not hear while it did not run, it blames on nobody.
+/// It blames no node for what it did not hear while it was paused.
 #[test]
 fn a_leader_that_did_not_run_says_so_and_blames_nobody() {
     let mut cluster = Cluster::of(3);
     let leader = cluster.leader();
     cluster.node(leader).pause();
     cluster.await_leader("another leads", |id| id != leader);
-    // Longer than any node that runs is held up, as far as nodes can tell.
+    // Longer than any running node is held up, as far as nodes can tell.
     thread::sleep(Duration::from_millis(1_500));
     cluster.node(leader).resume();
     wait::until_true("it says so", || cluster.node(leader).log().contains("did not run for"));

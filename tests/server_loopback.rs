@@ -1,7 +1,6 @@
 //! Whole servers in this process, on loopback: the event loop with real sockets, disks and Raft.
 //!
-//! Nothing here is decided by time: whatever is waited for is waited for until a deadline that a sound server
-//! never comes near.
+//! No result depends on time: every wait has a deadline that a sound server never comes near.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is how one says that something is wrong")]
 
@@ -82,7 +81,7 @@ impl Client {
     }
 }
 
-/// Takes an ID by way of any of the nodes, as a client does that follows redirects and tries again.
+/// Takes an ID through any of the nodes, as a client does that follows redirects and tries again.
 fn take_id(addresses: &[&str]) -> u64 {
     let mut target = addresses[0].to_owned();
     let deadline = Instant::now() + PATIENCE;
@@ -145,7 +144,7 @@ fn pipelined_requests_are_all_answered_in_order_on_one_connection() {
     let node = Running::start(&directory);
     take_id(&[&node.client_address]);
     let mut client = Client::connect(&node.client_address).unwrap();
-    // More than one connection may have unanswered at a time.
+    // More unanswered requests than one connection may have at a time.
     let times = 1_000;
     client.send("POST /", times).unwrap();
     let ids: Vec<u64> = (0..times).map(|_| client.receive().unwrap().body.parse().unwrap()).collect();
@@ -173,7 +172,7 @@ fn leadership_goes_to_whom_an_operator_names() {
     let directory = Directory::new();
     let nodes = cluster_of_three(&directory);
     let next = &nodes[(leader_position(&nodes) + 1) % 3];
-    // Asked of one that does not lead: the request follows the redirect.
+    // Sent to a node that does not lead: the request follows the redirect.
     let transferred =
         ask(&next.peer_address, &AdminRequest::Transfer { cluster: CLUSTER, to: Some(id(next.id)) });
     assert_eq!(transferred, AdminResponse::Transferred);
@@ -198,7 +197,7 @@ fn an_id_belongs_to_the_life_that_took_it() {
         panic!("it was not let in");
     };
     assert_eq!(cluster, CLUSTER);
-    // Asked again, because the answer was lost, say.
+    // Sent again, as if the answer had been lost.
     let again = ask(&node.peer_address, &join(1));
     assert!(matches!(again, AdminResponse::Joined { joined_at: at, .. } if at >= joined_at), "{again:?}");
     assert_eq!(ask(&node.peer_address, &join(2)), AdminResponse::Refused(RefusedReason::IdTaken));
@@ -265,7 +264,8 @@ fn a_node_that_comes_back_elsewhere_is_found_and_recorded_there() {
     }
 }
 
-/// It listens where a member of that other cluster did, or the operator has named the wrong one.
+/// It listens at the address of a former member of the other cluster, or the operator has named the wrong
+/// node.
 #[test]
 fn what_is_asked_of_another_cluster_is_refused_and_nothing_is_done() {
     let directory = Directory::new();
@@ -369,7 +369,7 @@ fn more_silent_strangers_than_there_are_places_keep_nobody_out() {
     // One more than the bound on connections to the peer port.
     let strangers: Vec<TcpStream> =
         (0..257).map(|_| TcpStream::connect(&nodes[0].peer_address).unwrap()).collect();
-    // An operator gets in, and so does a node that restarts.
+    // An operator's command gets through, and so does a node that restarts.
     assert!(nodes[0].status().contains(r#""id":1"#));
     let last = nodes.pop().unwrap();
     let id = last.id;
@@ -388,13 +388,13 @@ fn a_stranger_that_never_says_who_it_is_is_closed() {
     let node = Running::start(&directory);
     let mut silent = TcpStream::connect(&node.peer_address).unwrap();
     silent.set_read_timeout(Some(PATIENCE)).unwrap();
-    // The first bytes of a frame that never becomes whole.
+    // The first bytes of a frame that is never completed.
     silent.write_all(&[0, 0, 0]).unwrap();
     assert_eq!(silent.read(&mut [0; 8]).unwrap(), 0);
     assert_eq!(node.stop(), Exit::Stopped);
 }
 
-/// An operator's question, so many times.
+/// An operator's status request, repeated.
 fn status_requests(times: usize) -> Vec<u8> {
     let mut request = Vec::new();
     encode(&Frame::AdminRequest(AdminRequest::Status), &mut request);

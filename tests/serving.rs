@@ -1,4 +1,4 @@
-//! What clients are answered, and that every answer is HTTP.
+//! What clients are answered, and that every answer is valid HTTP.
 
 mod harness;
 
@@ -138,7 +138,7 @@ fn a_node_that_knows_no_leader_says_so_in_the_words_that_clients_look_for() {
         cluster.node(id).kill();
     }
     let clients = cluster.node(1).clients.clone();
-    // Until it has found out, it may still redirect to one of the dead.
+    // Until the node has noticed, it may still redirect to one of the dead nodes.
     let response = wait::until("an answer without a leader", || {
         http::ask(&clients, "POST", "/").ok().filter(|response| response.status == 503)
     });
@@ -147,7 +147,7 @@ fn a_node_that_knows_no_leader_says_so_in_the_words_that_clients_look_for() {
     assert_eq!(response.body, "");
     let retry_after = response.field("retry-after").and_then(|seconds| seconds.parse::<u64>().ok());
     assert!(retry_after.is_some_and(|seconds| seconds > 0), "{response:?}");
-    // And serves again as soon as there is a quorum.
+    // It serves again as soon as there is a quorum.
     cluster.node(2).restart();
     assert!(cluster.take() > 0);
 }
@@ -163,7 +163,7 @@ fn a_leader_that_has_lost_its_quorum_answers_in_time_and_without_an_id() {
     let mut client = Client::connect(&cluster.node(leader).clients, PATIENCE).unwrap();
     let sent = Instant::now();
     let response = client.ask("POST", "/").unwrap();
-    // The promise is 5 s; the rest is for a machine that does something else.
+    // The promise is 5 s; the rest allows for a busy machine.
     assert!(sent.elapsed() < Duration::from_secs(15), "after {:?}: {response:?}", sent.elapsed());
     assert_eq!((response.status, response.ids()), (503, None), "{response:?}");
     for id in (1..=3).filter(|id| *id != leader) {
@@ -226,7 +226,7 @@ fn clients_that_send_rubbish_are_refused_and_others_served() {
         let answer = send(rubbish);
         assert!(answer.starts_with(refused), "{refused}for {} bytes: {answer:?}", rubbish.len());
     }
-    // Whoever sends on after the refusal is not listened to for ever, and may miss it.
+    // A client that keeps sending after the refusal is not listened to for ever, and may miss the answer.
     let answer = send(&[b'A'; 100_000]);
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 501 "), "{answer}");
     assert_eq!(http::ask(&node.clients, "POST", "/").unwrap().body, "2");

@@ -1,7 +1,7 @@
-//! What a request costs in memory: in the steady state, nothing is allocated for one, by any of three nodes,
-//! from the socket through Raft's round and back.
+//! What a request costs in memory: in the steady state none of three nodes allocates anything for one, from
+//! the socket through Raft's round and back.
 //!
-//! Alone in its process, in one test, because it counts what the whole process allocates.
+//! The test is alone in its process, because it counts what the whole process allocates.
 #![allow(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is how one says that something is wrong")]
 
@@ -16,9 +16,9 @@ use in_process::{Directory, PATIENCE, Running, cluster_of_three, wait_until};
 
 const CONNECTIONS: usize = 8;
 const REQUEST: &[u8] = b"POST / HTTP/1.1\r\nHost: ticketd\r\nContent-Length: 0\r\n\r\n";
-/// Requests on each connection of one batch.
+/// Requests on each connection in one batch.
 const ROUNDS: usize = 20;
-/// Enough that some batch falls between two reservations and two changes of what is read in the background.
+/// Enough that some batch falls between two reservations and between two background reads.
 const BATCHES: usize = 300;
 
 fn leader(nodes: &[Running]) -> &Running {
@@ -27,14 +27,14 @@ fn leader(nodes: &[Running]) -> &Running {
     nodes.iter().find(leads).unwrap()
 }
 
-/// One request on each connection at once, then all their answers. Allocates nothing itself.
+/// Sends one request on each connection at once, then reads all answers. Allocates nothing itself.
 fn ask_all(clients: &mut [TcpStream], buffer: &mut [u8]) {
     for client in clients.iter_mut() {
         client.write_all(REQUEST).unwrap();
     }
     for client in clients {
         let mut received = 0;
-        // The body is digits, and comes with the head.
+        // The body is digits, and arrives with the head.
         while !buffer[..received].windows(4).any(|end| end == b"\r\n\r\n") {
             received += client.read(&mut buffer[received..]).unwrap();
         }

@@ -1,4 +1,4 @@
-//! How a cluster comes to be: `start`, `join`, and what they wait for.
+//! How a cluster is formed: `start`, `join`, and what they wait for.
 
 mod harness;
 
@@ -40,7 +40,7 @@ fn a_start_and_two_joins_make_three_voters_who_all_lead_to_an_id() {
     }
 }
 
-/// As where the disk that it leads to is not mounted.
+/// As when the disk that the link leads to is not mounted.
 #[test]
 fn no_store_is_made_where_a_symbolic_link_leads_to_nothing() {
     let directory = Directory::new();
@@ -97,7 +97,7 @@ fn port_zero_means_free_ports_that_the_log_names_and_a_restart_keeps() {
     let before = (node.peers.clone(), node.clients.clone());
     node.stop();
     node.respawn(&[]);
-    // Nothing kept the ports while the node was down: on a busy machine another may have got one of them.
+    // The ports were free while the node was down: on a busy machine another program may have taken one.
     wait::until_true("the node listens or finds its port taken", || {
         node.log().contains("listening peers=") || node.log().contains(" is in use: ")
     });
@@ -203,7 +203,7 @@ fn a_join_that_was_killed_before_it_was_answered_can_be_run_again() {
     let through = cluster.node(1).peers.clone();
     cluster.node(1).pause();
     let mut two = Node::spawn(&cluster.directory, 2, &["join", &through], &[]);
-    // Its store is the first thing that others see of it; the request is on its way then, or soon.
+    // Its store is the first visible sign; the request is on its way then, or soon after.
     wait::until_true("the join has begun", || two.store().join("data.mdb").exists());
     two.kill();
     cluster.node(1).resume();
@@ -212,7 +212,8 @@ fn a_join_that_was_killed_before_it_was_answered_can_be_run_again() {
     assert!(cluster.take() > 0);
 }
 
-/// Takes one frame, whatever is in it: a length (of what follows the type), a checksum and a type come first.
+/// Reads one frame, whatever its content: first come a length (of what follows the type), a checksum and a
+/// type.
 fn read_frame(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut frame = vec![0; 9];
     stream.read_exact(&mut frame)?;
@@ -225,7 +226,7 @@ fn read_frame(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
 fn a_join_whose_answer_was_lost_can_be_run_again_on_other_ports() {
     let mut cluster = Cluster::of(1);
     let through = cluster.node(1).peers.clone();
-    // In between, the request is passed on and the answer is not.
+    // A relay that passes on the request and withholds the answer.
     let between = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = between.local_addr().unwrap().to_string();
     let mut two = Node::spawn(&cluster.directory, 2, &["join", &address], &[]);
@@ -250,7 +251,7 @@ fn a_join_that_was_killed_while_the_cluster_had_no_quorum_can_be_run_again() {
     for id in (1..=3).filter(|id| *id != leader) {
         cluster.node(id).pause();
     }
-    // The leader may take the request up, and a later leader may commit it or not: both must do.
+    // The leader may take the request up, and a later leader may commit it or not: both must work.
     let mut four = Node::spawn(&cluster.directory, 4, &["join", &through], &[]);
     wait::until_true("the join has begun", || four.store().join("data.mdb").exists());
     four.kill();
@@ -302,7 +303,7 @@ fn a_join_that_is_to_destroy_a_store_first_sees_that_its_id_is_free() {
     join.end().refused_in_the_end(&["belongs to another", "leave --id 2", "nothing has changed"]);
     assert_eq!(node.findings(), store);
     cluster.await_voters(&[1, 2, 3]);
-    // A free one is taken, through whoever leads.
+    // A free id is accepted, through whichever node leads.
     let path = node.path();
     let (raft_port, http_port) = (ports::free().to_string(), ports::free().to_string());
     let line = ["join", &through, "--force", "--id", "4", "--path", &path];
@@ -404,7 +405,7 @@ fn a_healthy_node_logs_a_handful_of_lines_and_none_of_them_twice() {
     cluster.leader();
     for node in cluster.nodes() {
         let log = node.log();
-        // Past the time stamps, which differ.
+        // After the time stamps, which differ.
         let said: Vec<&str> =
             log.lines().map(|line| line.split_once("Z INFO ").map_or(line, |(_, said)| said)).collect();
         assert!(said.len() <= 20, "{} lines:\n{log}", said.len());
@@ -484,7 +485,7 @@ fn a_node_that_no_member_can_reach_says_so() {
 fn a_start_that_fails_says_how_to_go_on_where_it_has_made_a_store_and_only_there() {
     let directory = Directory::new();
     let mut made = 0;
-    // Too few descriptors for one thing or another, until there are enough.
+    // With too few descriptors for one thing or another, until there are enough.
     for descriptors in 5..64 {
         let path = directory.join(&descriptors.to_string());
         let limited = format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"");

@@ -59,7 +59,8 @@ fn a_leader_that_is_asked_to_stop_hands_over_and_fails_hardly_a_request() {
     load.await_more(SOME);
     let history = load.finish();
     history.check();
-    // A request that crosses with the end of its connection may go unanswered: one piece of each client.
+    // A request that crosses with the end of its connection may go unanswered: at most one batch of each
+    // client.
     let unknown = history.unknown();
     eprintln!("{unknown} requests went unanswered when a leader was asked to stop {times} times");
     assert!(unknown <= times * Load::pipelined(), "{unknown} requests went unanswered");
@@ -67,7 +68,7 @@ fn a_leader_that_is_asked_to_stop_hands_over_and_fails_hardly_a_request() {
 
 #[test]
 fn a_leader_that_is_asked_to_stop_is_followed_without_an_election_timeout() {
-    // With a minute to wait for an election, whoever leads within the deadline was handed the leadership.
+    // An election would take a minute, so a node that leads within the deadline was handed the leadership.
     let flags = ["--election_timeout", "60000", "--heartbeat_interval", "100"];
     let mut cluster = Cluster::with_flags(3, &flags);
     let before = cluster.take();
@@ -79,7 +80,7 @@ fn a_leader_that_is_asked_to_stop_is_followed_without_an_election_timeout() {
 
 #[test]
 fn a_second_signal_stops_a_node_that_has_nobody_to_hand_over_to() {
-    // Long enough for the first signal not to have done its work when the second comes.
+    // Long enough that the first signal has not completed its work when the second comes.
     let flags = ["--election_timeout", "60000", "--heartbeat_interval", "100"];
     let mut cluster = Cluster::with_flags(3, &flags);
     let leader = cluster.leader();
@@ -222,7 +223,7 @@ fn the_pid_file_is_there_while_the_node_listens_and_names_it() {
     assert_eq!(pid.trim().parse(), Ok(node.pid()));
     node.stop();
     assert!(!fs::exists(&file).unwrap());
-    // One that a killed node left behind is no obstacle.
+    // A file left behind by a killed node is no obstacle.
     node.restart_with(&["--pid_file", &file]);
     node.kill();
     assert!(fs::exists(&file).unwrap());
@@ -243,7 +244,7 @@ fn whoever_has_asked_before_a_node_is_stopped_is_answered() {
         assert_eq!(client.ask("POST", "/").expect("an answer").status, 200);
     }
     node.pause();
-    // These have not been let in when the signal comes.
+    // These have not been accepted when the signal comes.
     clients.extend((0..20).map(connect));
     for client in &mut clients {
         client.send("POST", "/").expect("the connection is there");
@@ -258,7 +259,7 @@ fn whoever_has_asked_before_a_node_is_stopped_is_answered() {
     assert_eq!(node.await_end().code(), Some(0));
 }
 
-/// For how long, after a signal, a client is sure to be in time with its first request: half of the grace.
+/// How long after a signal a client can be sure that its first request is in time: half of the grace period.
 const IN_TIME: Duration = Duration::from_millis(100);
 
 #[test]
@@ -277,8 +278,8 @@ fn whoever_was_let_in_and_asks_just_after_a_node_is_stopped_is_answered_and_told
     }
 }
 
-/// What becomes of new clients and of used ones that ask once the node has been told to stop; `None` where
-/// the machine was too slow to ask in time.
+/// What happens to new and to used connections on which clients ask once the node has been told to stop;
+/// `None` if the machine was too slow to ask in time.
 fn ask_just_after_the_signal(node: &mut Node) -> Option<Vec<io::Result<Response>>> {
     wait::until("an ID", || cluster::take(&node.clients));
     let connect = || Client::connect(&node.clients, wait::DEADLINE).expect("it listens");
@@ -299,8 +300,8 @@ fn ask_just_after_the_signal(node: &mut Node) -> Option<Vec<io::Result<Response>
     })
 }
 
-/// What a client is told that sends `pieces` just after a node was told to stop, each but the first when the
-/// one before it was answered.
+/// The answer to a client that sends `pieces` just after a node was told to stop, each but the first after
+/// the one before it was answered.
 #[track_caller]
 fn told_just_after_the_signal(node: &mut Node, pieces: &[&[u8]]) -> String {
     wait::until("pieces that were sent in time", || {

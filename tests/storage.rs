@@ -22,7 +22,7 @@ use ticketd::storage::{
     running, verify,
 };
 
-/// Where a child process finds its store.
+/// The environment variable with the store's path for a child process.
 const CHILD_PATH: &str = "TICKETD_TEST_STORE";
 
 #[test]
@@ -36,7 +36,7 @@ fn what_was_reported_durable_is_there_after_the_process_was_killed() {
             reported = child.next_number("durable");
         }
         child.kill();
-        // What it still said before it died.
+        // What it still reported before it died.
         reported = last_number(&child.rest(), "durable").unwrap_or(reported);
 
         let recovered = Store::open(dir.path()).unwrap().recovered();
@@ -59,7 +59,7 @@ fn child_writes_until_it_is_killed() {
     let mut next = recovered.entries.last().map_or(base, |entry| entry.index.0) + 1;
     let (woken, wakes) = channel();
     let thread = StorageThread::spawn(store, move || woken.send(()).unwrap()).unwrap();
-    // A write's id is the index of its last entry, in a run that begins where the log ended.
+    // A write's id is the index of its last entry, counted from where the log ended at the start of the run.
     let offset = next - 1;
     let mut id = 0;
     loop {
@@ -94,7 +94,7 @@ fn a_write_is_refused(child: &str) {
     assert!(lines.iter().any(|line| line.starts_with("failed") && line.contains("restart this node")));
     let recovered = Store::open(dir.path()).unwrap().recovered();
     assert_eq!(recovered.entries.last().unwrap().index, LogIndex(durable));
-    // A refused write may have left a torn page or sectors behind the last one; they do no harm.
+    // A refused write may have left a torn page or torn sectors after the last good one; they do no harm.
     let mut store = Store::open(dir.path()).unwrap();
     store.write(&[append(1, durable + 1..=durable + 500)]).unwrap();
     drop(store);
@@ -114,10 +114,10 @@ fn child_writes_beyond_the_limit_in_its_data_file() {
     write_until_refused(journal_bytes + 70_000, 500);
 }
 
-/// Writes so many entries at a time, where no file may become longer than this, or be written beyond it: in
-/// the middle of a page, so that a part of a write succeeds.
+/// Writes this many entries at a time, while no file may grow beyond the limit: it falls into the middle of a
+/// page, so that part of a write succeeds.
 fn write_until_refused(limit: u64, entries: u64) {
-    // Without a handler, the signal that goes with the refusal would end the process.
+    // Without a handler, the signal that comes with the refusal would end the process.
     const SIGXFSZ: i32 = 25;
     signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).unwrap();
     let store = Store::open(&child_path()).unwrap();
@@ -223,7 +223,7 @@ fn a_store_is_made_only_where_nothing_else_is() {
 
 #[test]
 fn a_place_that_cannot_be_written_is_said_to_be_so() {
-    // Nobody makes directories there, not even root.
+    // No user can create directories there, not even root.
     let error = create(Path::new("/sys/ticketd")).unwrap_err();
     assert!(matches!(error, StoreError::Denied { .. }), "{error}");
     assert!(error.to_string().contains("/sys/ticketd"), "{error}");
@@ -310,7 +310,7 @@ fn child_path() -> PathBuf {
     PathBuf::from(std::env::var_os(CHILD_PATH).unwrap())
 }
 
-/// This test program once more, running one of its ignored tests.
+/// This test program again, running one of its ignored tests.
 struct ChildProcess {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -329,13 +329,13 @@ impl ChildProcess {
         ChildProcess { child, lines }
     }
 
-    /// The number that follows this word in a line to come.
+    /// The number that follows this word in one of the next lines.
     fn next_number(&mut self, word: &str) -> u64 {
         let found = self.lines.find_map(|line| Some(after(&line.unwrap(), word)?.parse().unwrap()));
         found.unwrap_or_else(|| panic!("the child ended before it said {word:?}"))
     }
 
-    /// All that it still says before it ends.
+    /// Everything that it still prints before it ends.
     fn rest(&mut self) -> Vec<String> {
         self.lines.by_ref().map(Result::unwrap).collect()
     }
@@ -357,7 +357,7 @@ impl Drop for ChildProcess {
     }
 }
 
-/// What follows a word in a line. The test harness says something before the first.
+/// What follows a word in a line. The test harness prints something before the first.
 fn after<'a>(line: &'a str, word: &str) -> Option<&'a str> {
     Some(line.split_once(word)?.1.trim())
 }
@@ -367,7 +367,7 @@ fn last_number(lines: &[String], word: &str) -> Option<u64> {
     lines.iter().rev().find_map(|line| after(line, word)?.parse().ok())
 }
 
-/// A directory of its own for a test, removed with all that is in it.
+/// A directory for one test, removed with everything in it.
 struct TestDir(PathBuf);
 
 impl TestDir {

@@ -86,7 +86,7 @@ fn a_drop_leaves_files_alone_that_are_not_its_own() {
     assert_eq!(fs::read_to_string(&notes).unwrap(), "do not lose this");
 }
 
-/// Its journal has all that it has handed out.
+/// Its journal holds everything that it has handed out.
 #[test]
 fn a_store_that_has_lost_its_data_file_is_a_damaged_one_to_every_command() {
     let directory = Directory::new();
@@ -113,7 +113,7 @@ fn a_store_that_has_lost_its_data_file_is_a_damaged_one_to_every_command() {
     assert_eq!(wait::until("an ID", || cluster::take(&node.clients)), 1, "another cluster begins anew");
 }
 
-/// LMDB's names for its files are every program's, and `--force` is for stores of ours alone.
+/// LMDB's file names are used by every program, and `--force` is for stores of ours only.
 #[test]
 fn a_directory_with_a_database_of_another_program_is_neither_dropped_nor_founded_over_by_force() {
     let directory = Directory::new();
@@ -129,21 +129,21 @@ fn a_directory_with_a_database_of_another_program_is_neither_dropped_nor_founded
     let shown = as_argument(&path);
     let ports = ["--raft_port", "0", "--http_port", "0"];
     let start = [&["start", "--id", "1"][..], &ports].concat();
-    // Whatever looked at it before, it is not taken for ours then.
+    // Whatever has looked at it before, it is not taken for ours afterwards.
     for line in [&["verify"][..], &["drop"], &ports, &start] {
         for force in [&[][..], &["--force"]] {
             if !force.is_empty() && [&["verify"][..], &ports].contains(&line) {
                 continue;
             }
             command::run(&[line, &["--path", &shown], force].concat())
-                .refused(&["data.mdb", "not a store's"]);
+                .refused(&["data.mdb", "does not belong to a store"]);
         }
     }
     assert_eq!(fs::read(path.join("data.mdb")).unwrap(), before);
     assert!(path.join("lock.mdb").exists() && !path.join("lock").exists());
 }
 
-/// As by a power cut. Nobody has to be told of it who wanted the store to be gone.
+/// As after a power cut. The operator wanted the store gone, so neither way needs `--force`.
 #[test]
 fn a_store_whose_drop_was_interrupted_is_dropped_or_founded_over_without_force() {
     let directory = Directory::new();
@@ -205,7 +205,7 @@ fn a_node_whose_store_is_removed_just_before_it_is_stopped_does_not_say_that_it_
     assert!(log.contains("was removed or moved") && !log.contains("is closed"), "{log}");
 }
 
-/// LMDB has it mapped, and dies where it reads what is not there.
+/// LMDB has it mapped, and crashes when it reads what is not there.
 #[test]
 fn a_node_whose_data_file_is_cut_off_while_it_runs_fails_and_lives() {
     let directory = Directory::new();
@@ -266,8 +266,8 @@ fn the_store_stays_far_below_its_size_however_long_the_node_serves() {
     assert!(lengths.iter().sum::<u64>() <= 16 * 1024 * 1024, "{lengths:?} bytes");
 }
 
-/// Fills the store of a stopped node with more than so many bytes, and compacts its log again: the data file
-/// does not shrink.
+/// Fills the store of a stopped node with more than this many bytes, and compacts its log again: the data
+/// file does not shrink.
 fn bloat(node: &Node, bytes: u64) {
     let mut store = Store::open(node.store()).expect("the node is stopped");
     let Recovered { hard_state, snapshot, entries } = store.recovered();

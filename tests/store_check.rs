@@ -1,4 +1,4 @@
-//! The process that checks a store for another: what surrounds it is no fault of the store.
+//! The process that checks a store for another: trouble in its environment is not a fault of the store.
 
 mod harness;
 
@@ -14,7 +14,7 @@ use harness::directory::Directory;
 use harness::node::Node;
 use harness::wait;
 
-/// A node that has served, and is stopped.
+/// A stopped node that has served.
 fn stopped(directory: &Directory) -> Node {
     let mut node = Node::start(directory, 1, &[]);
     wait::until("an ID", || cluster::take(&node.clients));
@@ -22,7 +22,7 @@ fn stopped(directory: &Directory) -> Node {
     node
 }
 
-/// Runs a command about the node's store, started by env(1) with these arguments.
+/// Runs a command on the node's store, started by env(1) with these arguments.
 fn run_by(env: &[&str], node: &Node, args: &[&str]) -> Output {
     let path = node.path();
     let line = [args, &["--path", &path]].concat();
@@ -33,7 +33,7 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// As whatever starts a program without waiting for it may leave it.
+/// Inherited from a parent that starts programs without waiting for them.
 #[test]
 fn every_command_that_checks_a_store_does_so_where_it_was_started_with_sigchld_ignored() {
     let directory = Directory::new();
@@ -61,7 +61,8 @@ fn a_command_that_fails_in_the_background_says_why_where_it_was_started_with_sig
 
 const REMEDY: &str = "make one with 'ticketd start' or 'ticketd join', or give another --path";
 
-/// Puts a pipe that nobody writes to in the journal's place: whoever checks the store waits for ever.
+/// Puts a pipe that nothing writes to in place of the journal: a process that checks the store waits for
+/// ever.
 fn hold_up_checks(store: &Path) {
     let journal = store.join("data.journal");
     fs::rename(&journal, store.join("aside")).expect("a stopped node's store has one");
@@ -70,12 +71,12 @@ fn hold_up_checks(store: &Path) {
     forget_holder(store);
 }
 
-/// Empties the lock, which still names whichever process was killed while it had the store.
+/// Empties the lock, which still names a killed process that had the store.
 fn forget_holder(store: &Path) {
     fs::write(store.join("lock"), "").expect("the test's own store can be written");
 }
 
-/// The process that checks the store of this node, which has started it, once it does.
+/// The process that checks the store of this node, its parent, once there is one.
 fn checker(node: &Node) -> Pid {
     wait::until("the process that checks the store", || {
         let lock = fs::read_to_string(node.store().join("lock")).ok()?;
@@ -85,7 +86,7 @@ fn checker(node: &Node) -> Pid {
     })
 }
 
-/// Asks a node and the process that checks its store to stop, as Ctrl-C does, and systemd.
+/// Asks a node and the process that checks its store to stop, as Ctrl-C and systemd do.
 fn stop_while_the_store_is_checked(node: &Node, signal: Signal) {
     let checker = checker(node);
     node.signal(signal);
@@ -108,7 +109,7 @@ fn a_node_that_is_stopped_with_the_process_that_checks_its_store_has_stopped_as_
     }
 }
 
-/// A second of the others would end the process at once.
+/// A second one of the other signals would end the process at once.
 #[test]
 fn hangups_while_a_store_is_checked_are_no_second_signal() {
     let directory = Directory::new();

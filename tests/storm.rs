@@ -1,8 +1,9 @@
-//! Everything at once, at random: nodes die, stand still, stop, come back and hand over while clients take
+//! Everything at once, at random: nodes die, are paused, stop, come back and hand over while clients take
 //! IDs.
 //!
-//! Each storm prints its seed. Processes are not as obedient as a simulation, so the same seed makes the same
-//! storm, but need not meet the same end. `TICKETD_STORM_SEED` and `TICKETD_STORM_STEPS` set seed and length.
+//! Each storm prints its seed. Processes are less deterministic than a simulation, so the same seed makes the
+//! same storm, but may not give the same result. `TICKETD_STORM_SEED` and `TICKETD_STORM_STEPS` set the seed
+//! and the length.
 
 mod harness;
 
@@ -20,7 +21,7 @@ use harness::random::Random;
 /// Enough answers to be sure that all clients have found the leader.
 const SOME: u64 = 200;
 
-/// How many things happen in one storm.
+/// How many events there are in one storm.
 const STEPS: u64 = 25;
 
 /// Around the election timeout: some pauses end before the others have noticed, and some after.
@@ -66,7 +67,7 @@ impl Storm {
             55..70 if node.is_awake() => node.stop(),
             55..70 => revive(node),
             70..85 if node.is_awake() && has_quorum => {
-                // It may be refused: nobody leads yet, or nobody else is up to date.
+                // It may be refused: no node leads yet, or no other is up to date.
                 let _ = node.command(&["transfer"]);
             }
             70..85 => revive(node),
@@ -82,7 +83,7 @@ impl Storm {
         }
     }
 
-    /// Everybody is up and awake.
+    /// Waits until all nodes are up and awake.
     fn calm(&mut self) {
         self.cluster.nodes().for_each(revive);
     }

@@ -1,4 +1,4 @@
-//! Decisions, taken from the bytes of the input; zeros once there are no more.
+//! Decisions drawn from the bytes of the input; zeros once there are no more.
 
 pub(crate) struct Bytes<'a>(&'a [u8]);
 
@@ -26,7 +26,8 @@ impl<'a> Bytes<'a> {
         self.byte() & 1 == 1
     }
 
-    /// A term, an index or a round: mostly small, so that it meets those of the nodes; sometimes at an edge.
+    /// A term, an index or a round: mostly small, so that it matches those of the nodes; sometimes at a
+    /// limit.
     pub(crate) fn number(&mut self) -> u64 {
         const EDGES: [u64; 8] =
             [u64::MAX, u64::MAX - 1, (1 << 62) + 1, 1 << 62, (1 << 62) - 1, 1 << 63, 1 << 32, 16_384];

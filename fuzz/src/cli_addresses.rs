@@ -1,12 +1,12 @@
-//! Addresses as people type them: what is accepted reads back from what it writes, and could stand in a
-//! header.
+//! Addresses as operators type them: an address that is accepted parses again from its printed form, and is
+//! valid in a header.
 
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use ticketd::address::{Host, HostPort};
 
-/// Takes `data` for a text that was typed.
+/// Treats `data` as a typed text.
 pub fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(host) = text.parse::<Host>() {
@@ -27,7 +27,7 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// The text, which must be one that no field of HTTP, no JSON and no log line is broken by.
+/// Checks that the text cannot break an HTTP field, JSON or a log line, and returns it.
 fn harmless(text: &str) -> String {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
     assert!(!text.is_empty() && text.bytes().all(allowed), "{text:?} was accepted");

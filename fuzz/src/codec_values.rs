@@ -1,8 +1,8 @@
-//! The values of the codec: each that is read writes itself as the bytes that it was read from.
+//! The values of the codec: each value that is read encodes to the bytes that it was read from.
 
 use ticketd::codec::{DecodeError, Reader, Writer};
 
-/// The first byte of `data` says which value; the value, and perhaps more, follows.
+/// The first byte of `data` says which kind of value; the value, and perhaps more, follows.
 pub fn check(data: &[u8]) {
     let Some((which, bytes)) = data.split_first() else { return };
     let mut reader = Reader::new(bytes);
@@ -16,7 +16,7 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// The bound of the long text.
+/// The limit for the long text.
 const LONG_TEXT_BYTES_MAX: usize = 1024;
 
 /// Reads one value and writes it.

@@ -1,11 +1,11 @@
-//! Places for stores.
+//! Directories for stores.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::id;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A directory that is gone with its owner: in memory where the system has such a place, because every check
+/// A directory that is removed with its owner: in memory if the system has such a place, because every check
 /// syncs a file several times.
 pub(crate) struct Directory(PathBuf);
 
@@ -24,12 +24,12 @@ impl Directory {
         &self.0
     }
 
-    /// The data file of a store in it.
+    /// The path of the data file of a store in it.
     pub(crate) fn data(&self) -> PathBuf {
         self.0.join("data.mdb")
     }
 
-    /// The journal of a store in it.
+    /// The path of the journal of a store in it.
     pub(crate) fn journal(&self) -> PathBuf {
         self.0.join("data.journal")
     }
@@ -37,7 +37,7 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // What is left behind is small, and the system's to remove.
+        // What is left behind is small, and the system will remove it.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -1,6 +1,6 @@
-//! A whole HTTP connection: any bytes, in any pieces, answered at once or late, read fast or slowly, are
-//! requests and answers of the same kind and in the same order; what is held is bounded; and time alone ends
-//! every connection.
+//! A whole HTTP connection. Whatever the bytes, however they are split, whether they are answered at once or
+//! late and read fast or slowly, the requests and answers are the same, in the same order; what is held is
+//! bounded; and time alone ends every connection.
 
 use std::num::NonZeroU64;
 
@@ -30,7 +30,7 @@ pub fn check(data: &[u8]) {
         let whole = run(&plan, &[input], Manners { end, ..prompt });
         let manners = Manners { narrow: 3, end, ..prompt };
         assert_eq!(run(&plan, &pieces, manners), whole, "cut into {} pieces, {manners:?}", pieces.len());
-        // What is answered after the end may say that the connection closes.
+        // An answer given after the end may say that the connection closes.
         let late = run(&plan, &pieces, Manners { late: true, ..manners });
         assert!(whole.closed && late.closed, "it goes on after {end:?}");
         assert_eq!(late.requests, whole.requests, "{end:?} takes requests away");
@@ -41,8 +41,8 @@ pub fn check(data: &[u8]) {
     check_refused(&plan, input);
 }
 
-/// The longest answer that there is, generously: whatever a client sends, this much is written for one
-/// request.
+/// A generous upper bound on the length of an answer: whatever a client sends, no more than this is written
+/// for one request.
 const ANSWER_BYTES_MAX: usize = 512;
 
 /// How the server behaves.
@@ -51,7 +51,7 @@ struct Plan {
     ids: Ids,
 }
 
-/// What the server says to those who want IDs.
+/// How the server answers requests for IDs.
 #[derive(Clone, Copy)]
 enum Ids {
     Granted,
@@ -69,16 +69,16 @@ enum Ids {
 enum End {
     /// Nothing.
     Silence,
-    /// The client says that it sends no more.
+    /// The client signals that it sends no more.
     Hangup,
-    /// The server is being stopped, when it has answered what it could.
+    /// The server is being stopped once it has answered what it could.
     Stop,
 }
 
-/// How the server and the client take their time.
+/// How slow the server and the client are.
 #[derive(Clone, Copy, Debug)]
 struct Manners {
-    /// The server answers only when the connection takes no more, or nothing more comes.
+    /// The server answers only when the connection takes no more input, or no more comes.
     late: bool,
     /// How many bytes the client reads at once.
     narrow: usize,
@@ -117,7 +117,7 @@ impl Plan {
         let config = if plan & 4 == 0 {
             Config::default()
         } else {
-            // All bounds are near.
+            // All bounds are small.
             Config {
                 target_bytes_max: 32,
                 fields_bytes_max: 128,
@@ -153,7 +153,7 @@ fn advance(next_id: &mut u64, count: NonZeroU64) -> u64 {
     first
 }
 
-/// A connection with its surroundings.
+/// A connection and its environment.
 struct Run<'a> {
     plan: &'a Plan,
     turn: Turn<'a>,
@@ -214,7 +214,7 @@ impl<'a> Run<'a> {
         self.closed |= self.connection.poll_shutdown_write(self.turn.now);
     }
 
-    /// Answers and reads until nothing is left to be done without more input.
+    /// Answers and reads until nothing more can be done without input.
     fn settle(&mut self, narrow: usize) {
         self.collect();
         while !self.waiting.is_empty() || !self.connection.output().is_empty() {
@@ -271,7 +271,7 @@ fn counted(tally: &Tally) -> usize {
     usize::try_from(counts.sum::<u64>()).expect("no fuzzer makes 2^32 requests up")
 }
 
-/// Pieces of all lengths from 1 to 16, the same for the same input.
+/// Pieces of lengths from 1 to 16, the same for the same input.
 fn irregular(input: &[u8]) -> Vec<&[u8]> {
     let mut pieces = Vec::new();
     let (mut rest, mut state) = (input, crc32fast::hash(input) | 1);
@@ -286,7 +286,7 @@ fn irregular(input: &[u8]) -> Vec<&[u8]> {
     pieces
 }
 
-/// A client that sends on and reads nothing makes us hold no more than the bounds say.
+/// A client that keeps sending and reads nothing cannot make us hold more than the bounds.
 fn check_bounds(plan: &Plan, input: &[u8]) {
     let (date, tally) = (HttpDate::from_unix(0), Tally::default());
     let turn = Turn { config: &plan.config, now: Micros(1), date: &date, tally: &tally };
@@ -305,8 +305,8 @@ fn check_bounds(plan: &Plan, input: &[u8]) {
     }
 }
 
-/// A connection that is to close when its client has been answered answers all that it has read by then, like
-/// any other, and goes on only where there was nothing to answer, or where it waits for the rest of a request.
+/// A connection that is to close once its client has been answered still answers all that it has read by
+/// then, and continues only if there was nothing to answer, or if it waits for the rest of a request.
 fn check_last(plan: &Plan, input: &[u8], whole: &Transcript) {
     let (date, tally) = (HttpDate::from_unix(0), Tally::default());
     let turn = Turn { config: &plan.config, now: Micros(1), date: &date, tally: &tally };
@@ -328,7 +328,8 @@ fn check_last(plan: &Plan, input: &[u8], whole: &Transcript) {
     }
 }
 
-/// A connection too many is told so at once, whatever it sends, and nothing that it sends is a request.
+/// A client beyond the limit is refused at once, whatever it sends, and nothing that it sends is treated as a
+/// request.
 fn check_refused(plan: &Plan, input: &[u8]) {
     let (date, tally) = (HttpDate::from_unix(0), Tally::default());
     let turn = Turn { config: &plan.config, now: Micros(1), date: &date, tally: &tally };
@@ -346,11 +347,11 @@ fn check_refused(plan: &Plan, input: &[u8]) {
     assert_eq!((run.output.len(), run.requests.len()), (said, 0));
 }
 
-/// How many deadlines may pass before a connection without a client is over: the request's, the one at which
-/// what it holds is given back, the idle one, the one for what is to be sent, the one for draining.
+/// How many deadlines may pass before a connection without a client is over: those for the request, for
+/// giving back the buffers, for idling, for sending and for draining.
 const DEADLINES_MAX: usize = 8;
 
-/// When nothing more comes, and nothing more is read if `reads` is false, time ends it.
+/// If nothing more arrives, and nothing more is read if `reads` is false, time ends the connection.
 fn check_end(plan: &Plan, input: &[u8]) {
     for reads in [true, false] {
         let (date, tally) = (HttpDate::from_unix(0), Tally::default());

@@ -1,10 +1,10 @@
-//! What must hold for any bytes, one module for each fuzz target.
+//! Properties that must hold for any bytes, one module for each fuzz target.
 //!
-//! Each has a function `check`, which panics where it does not hold. The targets in `fuzz_targets/` call it
-//! with what the fuzzer makes up (`cargo +nightly fuzz run peer_codec`); `tests/fuzz_corpus.rs` includes this
-//! file and calls it with every file under `corpus/`, so that what a fuzzer has found once is tested ever
-//! after, by an ordinary compiler. It may use the public interface of ticketd and raft-core, and nothing of
-//! libFuzzer.
+//! Each module has a function `check`, which panics if its property does not hold. The targets in
+//! `fuzz_targets/` call it with what the fuzzer generates (`cargo +nightly fuzz run peer_codec`);
+//! `tests/fuzz_corpus.rs` includes this file and calls it with every file under `corpus/`, so that everything
+//! a fuzzer has found is tested from then on by an ordinary compiler. These modules may use the public
+//! interface of ticketd and raft-core, and nothing of libFuzzer.
 
 pub mod cli_addresses;
 pub mod codec_values;

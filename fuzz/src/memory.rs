@@ -18,9 +18,9 @@ use ticketd::storage::{
 
 use super::directory::Directory;
 
-/// The size of a block of the journal, in bytes: a transaction begins with a new one.
+/// The size of a block of the journal, in bytes: every transaction begins with a new one.
 pub(crate) const BLOCK_BYTES: usize = 4096;
-/// The key of the record that says through which transaction the data file goes.
+/// The key of the record that names the last transaction in the data file.
 pub(crate) const CHECKPOINT: &[u8] = &[8];
 
 /// The records of a data file, by key, with their checksums.
@@ -34,7 +34,7 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// A new store, with a journal of so many blocks.
+    /// A new store, with a journal of this many blocks.
     pub(crate) fn new(hard_state: &HardState, snapshot: &Snapshot, blocks: usize) -> Memory {
         let (identity, settings) = (identity(), settings());
         let bytes = u64::try_from(blocks * BLOCK_BYTES).expect("64-bit machines only");
@@ -48,14 +48,14 @@ impl Memory {
         Memory { records, journal: Journal::blank(identity.me.incarnation, bytes) }
     }
 
-    /// What it holds.
+    /// Opens the store and returns its contents.
     pub(crate) fn open(&self) -> Result<Contents, StoreError> {
         let mut collector = Collector::new(Path::new("memory"));
         self.records.iter().try_for_each(|(key, record)| collector.add(key, record))?;
         collector.finish(&self.journal)
     }
 
-    /// Takes a step, all of it.
+    /// Carries out all of a step.
     pub(crate) fn carry_out(&mut self, step: Step<'_>) {
         match step {
             Step::Append { offset, bytes } => {
@@ -74,7 +74,7 @@ impl Memory {
         }
     }
 
-    /// Makes files of it.
+    /// Writes the store to files.
     pub(crate) fn write_to(&self, dir: &Directory) {
         let env = environment(dir);
         let db = env.open_db(None).expect("every environment has this one");
@@ -87,7 +87,7 @@ impl Memory {
     }
 }
 
-/// Those of a store.
+/// The records of a store in a directory.
 pub(crate) fn records_of(dir: &Directory) -> Records {
     let env = environment(dir);
     let db = env.open_db(None).expect("every environment has this one");
@@ -107,7 +107,7 @@ fn environment(dir: &Directory) -> Environment {
     opened.expect("the temporary directory can hold a store")
 }
 
-/// All that a store says.
+/// Everything that a store says.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Told {
     pub(crate) identity: Identity,
@@ -135,17 +135,17 @@ impl Told {
         }
     }
 
-    /// The last entry, or else that of the snapshot, or else 0.
+    /// The index of the last entry; without entries, that of the snapshot; without a snapshot, 0.
     pub(crate) fn last_log_index(&self) -> LogIndex {
         self.recovered.entries.last().map_or(self.base(), |entry| entry.index)
     }
 
-    /// The place before the first entry.
+    /// The index before the first entry.
     pub(crate) fn base(&self) -> LogIndex {
         self.recovered.snapshot.as_ref().map_or(LogIndex(0), |snapshot| snapshot.last_included_index)
     }
 
-    /// What a write makes of it. Its parts apply in the order of its fields.
+    /// Applies a write. Its parts apply in the order of its fields.
     pub(crate) fn apply(&mut self, write: &Write) {
         let Recovered { hard_state, snapshot, entries } = &mut self.recovered;
         *hard_state = write.hard_state.unwrap_or(*hard_state);
@@ -165,7 +165,7 @@ pub(crate) fn nothing(id: u64) -> Write {
     Write { id: WriteId(id), hard_state: None, snapshot: None, truncate_from: None, entries: Vec::new() }
 }
 
-/// An entry with a command of so many bytes, which begins with a mark.
+/// An entry with a command of this many bytes, which begins with a mark.
 pub(crate) fn entry(index: u64, term: u64, command_bytes: usize, mark: u64) -> Entry {
     let mut command = vec![7; command_bytes];
     command.iter_mut().zip(mark.to_be_bytes()).for_each(|(at, byte)| *at = byte);
@@ -181,7 +181,7 @@ pub(crate) fn snapshot(index: u64, term: u64) -> Snapshot {
     }
 }
 
-/// The membership of a cluster that is this node alone.
+/// The membership of a cluster of this node alone.
 pub(crate) fn sole_member(me: Peer) -> Arc<Membership> {
     let member = Member {
         incarnation: me.incarnation,

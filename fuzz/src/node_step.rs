@@ -1,10 +1,10 @@
-//! The steps of a node: whatever hostile members, clients and operators say and ask, in whatever order, it
-//! answers each request once and never as if it had more IDs than there are, time alone brings every answer,
-//! and it stops only where safety is already broken.
+//! The steps of a node. Whatever hostile members, clients and operators say and ask, in whatever order, the
+//! node answers each request once and never as if there were more IDs than there are; time alone brings every
+//! answer; and it stops only if safety is already broken.
 //!
 //! The other members lie, or oblige: they answer what the node has said as it would like. So it leads,
-//! commits, hands over and takes over, and hears anything in between. That IDs are unique cannot be asked of
-//! it here, since a majority of liars makes it believe what was never so: that is for `make sim`.
+//! commits, hands over and takes over, and hears anything in between. Uniqueness of IDs cannot be required of
+//! it here, since a majority of liars can make it believe anything: `make sim` checks that.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroU64;
@@ -24,18 +24,18 @@ use super::bytes::Bytes;
 use super::core_step::disk::Disk;
 use super::core_step::{Stopped, change, expect_evidence, first_store, hostile, peer, unless_evidence};
 
-/// In microseconds; what is passed at once is up to 2,540.
+/// In microseconds; a single step passes up to 2,540.
 const ELECTION_TIMEOUT_US: u64 = 1_000;
 const HEARTBEAT_INTERVAL_US: u64 = 200;
 const REQUEST_TIMEOUT_US: u64 = 5_000;
-/// What the node has said last, and may still be answered.
+/// How many of the node's last messages may still be answered.
 const SAID_MAX: usize = 16;
-/// The end that is never reached: the last ID is the one before the last before it.
+/// The exclusive end of the IDs: the last ID is one below it.
 const END: u64 = u64::MAX;
 /// How often a node may be woken, with nothing else happening, before its last request is answered.
 const WAKES_MAX: usize = 10_000;
 
-/// Takes `data` for a sequence of events.
+/// Treats `data` as a sequence of events.
 pub fn check(data: &[u8]) {
     expect_evidence();
     let mut bytes = Bytes::new(data);
@@ -45,24 +45,24 @@ pub fn check(data: &[u8]) {
             return;
         }
     }
-    // It may still find that safety is broken: then it stops here as well.
+    // The node may still find that safety is broken: then it stops here as well.
     let _ = driver.see_out();
 }
 
-/// What a node's driver knows, and what the world around it remembers.
+/// What a node's driver knows, and what the environment remembers.
 struct Driver {
     plan: u8,
     node: Node,
     disk: Disk,
     now: Micros,
-    /// What the node has said to others, oldest first.
+    /// What the node has sent to others, oldest first.
     said: VecDeque<(Peer, Message)>,
-    /// What it has asked of leaders.
+    /// What it has asked leaders for.
     asked: VecDeque<(Peer, Ticket)>,
-    /// How many IDs each request wants that has no answer yet.
+    /// How many IDs each unanswered request wants.
     waiting: BTreeMap<RequestId, NonZeroU64>,
     operations: BTreeSet<OperationId>,
-    /// Of requests and operations.
+    /// The last number given to a request or an operation.
     last_number: u64,
     has_failed: bool,
 }
@@ -71,7 +71,7 @@ impl Driver {
     fn new(plan: u8) -> Driver {
         let mut recovered = first_store();
         recovered.snapshot = recovered.snapshot.map(|snapshot| {
-            // At the other end there are few IDs left.
+            // At the upper end of the range, few IDs are left.
             let first_id = NonZeroU64::new(if plan & 1 == 1 { END - 9 } else { 1 }).expect("neither is 0");
             Arc::new(Snapshot { state: initial_state(first_id), ..Snapshot::clone(&snapshot) })
         });
@@ -131,7 +131,7 @@ impl Driver {
         }
     }
 
-    /// A disk that fails, a crash, or a leader that has the node take over.
+    /// A disk that fails, a crash, or a leader that tells the node to take over.
     fn disturb(&mut self, bytes: &mut Bytes<'_>) -> Result<(), Stopped> {
         match bytes.below(8) {
             0 => {
@@ -171,7 +171,7 @@ impl Driver {
         operation
     }
 
-    /// Somebody answers one of the last messages as the node would like.
+    /// A member answers one of the last messages as the node would like.
     fn oblige(&mut self, choice: u8) -> Result<(), Stopped> {
         if self.said.is_empty() {
             return Ok(());
@@ -184,7 +184,7 @@ impl Driver {
         }
     }
 
-    /// A leader answers what it was asked, as the node would like or not.
+    /// A leader answers a forwarded request, as the node would like or not.
     fn oblige_forward(&mut self, bytes: &mut Bytes<'_>) -> Result<(), Stopped> {
         let Some((from, ticket)) = self.asked.pop_front() else { return Ok(()) };
         self.step(Input::Forward { from, message: Forward::Taken { ticket, outcome: outcome(bytes) } })
@@ -205,7 +205,7 @@ impl Driver {
         }
     }
 
-    /// Starts again from what is durable. Nobody waits for an answer any more.
+    /// Starts again from what is durable. No request waits for an answer any more.
     fn crash(&mut self) {
         self.disk = Disk::new(std::mem::take(&mut self.disk.durable));
         self.node = start(self.plan, self.now, &self.disk.durable);
@@ -215,7 +215,7 @@ impl Driver {
         self.asked.clear();
     }
 
-    /// Nothing more happens, and no disk finishes: whoever waits for IDs is answered.
+    /// Nothing more happens, and no disk finishes: every request for IDs is answered.
     fn see_out(&mut self) -> Result<(), Stopped> {
         for _ in 0..WAKES_MAX {
             if self.waiting.is_empty() {
@@ -278,7 +278,8 @@ impl Driver {
         }
     }
 
-    /// Whether the oldest requests want so many together, however many of them; 2^64-1 is said for more.
+    /// Whether some number of the oldest requests together want exactly this many IDs; 2^64-1 stands for
+    /// more.
     fn is_wanted(&self, count: NonZeroU64) -> bool {
         let mut wanted: u64 = 0;
         self.waiting.values().any(|more| {
@@ -308,7 +309,7 @@ fn start(plan: u8, now: Micros, durable: &Recovered) -> Node {
     if plan & 32 == 32 { compacting.thrifty_from(0) } else { compacting }
 }
 
-/// A command that nodes understand, for most of those that they do not.
+/// Turns most commands that nodes do not understand into ones that they do.
 fn speak_our_language(mut message: Message) -> Message {
     if let Message::AppendEntries(append) = &mut message {
         for entry in &mut append.entries {
@@ -324,7 +325,7 @@ fn speak_our_language(mut message: Message) -> Message {
     message
 }
 
-/// Commands and states have the same form: a number after their kind, 1.
+/// Commands and states have the same form: a 1 for their kind, then a number.
 fn translated(said: &Arc<[u8]>) -> Arc<[u8]> {
     let number = match said.first() {
         Some(byte @ 0..=199) => u64::from(*byte) + 1,
@@ -334,7 +335,7 @@ fn translated(said: &Arc<[u8]>) -> Arc<[u8]> {
     [1].into_iter().chain(number.to_be_bytes()).collect()
 }
 
-/// What a sound and willing node would say.
+/// What a sound and willing node would answer.
 fn answer_to(message: Message) -> Option<Message> {
     Some(match message {
         Message::PreVote(m) => Message::PreVoteResponse(PreVoteResponse {
@@ -382,7 +383,7 @@ fn outcome(bytes: &mut Bytes<'_>) -> ForwardOutcome {
         1 => ForwardOutcome::TimedOut,
         2 => ForwardOutcome::Overloaded,
         3 => ForwardOutcome::Exhausted,
-        // The codec lets no other first ID in.
+        // The codec lets no other first ID through.
         _ => ForwardOutcome::Ids { first: bytes.number().max(1) },
     }
 }
@@ -391,7 +392,7 @@ fn bequest(bytes: &mut Bytes<'_>) -> Bequest {
     Bequest {
         term: Term(bytes.number()),
         last_log_index: LogIndex(bytes.number()),
-        // As the codec has it.
+        // As the codec requires.
         first: bytes.number().max(1),
         count: count(bytes),
     }

@@ -1,10 +1,10 @@
-//! The peer protocol: what is accepted encodes to the same bytes, and it is the same wherever bytes are
+//! The peer protocol: what is accepted encodes to the same bytes, and is the same however the bytes are
 //! split.
 
 use ticketd::peer::{Decoder, Frame, FrameError, encode};
 
-/// Takes `data` for what came over a connection, and also for the type and payload of one frame, because a
-/// fuzzer does not guess checksums.
+/// Treats `data` as bytes from a connection, and also as the type and the payload of one frame, because a
+/// fuzzer cannot guess checksums.
 pub fn check(data: &[u8]) {
     check_stream(data);
     if let Some((frame_type, payload)) = data.split_first() {
@@ -12,7 +12,8 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// Inputs up to this long are split at every boundary; longer ones at one, or each would take minutes.
+/// Inputs up to this long are split at every boundary; longer ones at one only, because each would take
+/// minutes.
 const EVERY_SPLIT_BYTES_MAX: usize = 256;
 
 fn check_stream(data: &[u8]) {
@@ -30,7 +31,7 @@ fn check_stream(data: &[u8]) {
     let splits = if data.len() <= EVERY_SPLIT_BYTES_MAX {
         0..=data.len()
     } else {
-        // Anywhere, but at the same place for the same input.
+        // At any place, but at the same one for the same input.
         let at = crc32fast::hash(data) as usize % data.len();
         at..=at
     };
@@ -49,7 +50,7 @@ fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Frame>, Option
             match decoder.next_frame(&mut piece) {
                 Ok(Some(frame)) => {
                     frames.push(frame);
-                    // As on a link: large frames only after the first.
+                    // As on a link: large frames are accepted only after the first.
                     decoder.accept_large();
                 }
                 Ok(None) => break,

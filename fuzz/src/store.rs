@@ -1,9 +1,10 @@
-//! A damaged store: it gives an error or the truth, never a wrong answer, and kills nobody.
+//! A damaged store: it gives an error or the truth, never a wrong answer, and kills no process.
 //!
 //! One kind of damage looks like a commit that was never finished, and gives what was true before the last
 //! transaction: see `docs/storage-format.rst`. A meta page whose transaction number has changed may do that,
-//! and nothing else; and that only where the last transaction is the one that brought the journal to the data
-//! file. Before one that the journal has, an older data file lacks what the journal says was durable.
+//! and nothing else may; and only if the last transaction is the one that brought the journal to the data
+//! file. If the last transaction is in the journal, an older data file lacks what the journal says was
+//! durable.
 
 use std::fs;
 use std::sync::{Arc, OnceLock};
@@ -14,26 +15,26 @@ use ticketd::storage::{MAP_BYTES_MIN, Store, verify};
 use super::directory::Directory;
 use super::memory::{BLOCK_BYTES, Memory, Told, entry, identity, nothing, snapshot};
 
-/// The size of LMDB's pages on the machines in use; on others the damage only falls elsewhere.
+/// The size of LMDB's pages on the machines in use; on others the damage merely falls elsewhere.
 const PAGE_BYTES: usize = 4096;
-/// Where a meta page has the number of its transaction: after the page's header and what describes both
-/// trees.
+/// Where a meta page holds the number of its transaction: after the page's header and the descriptions of
+/// both trees.
 const TRANSACTION_AT: usize = 16 + 24 + 2 * 48 + 8;
-/// Entries that the store has had: enough for a tree of more than one page.
+/// How many entries have been written to the store: enough for a tree of more than one page.
 const ENTRIES: u64 = 120;
-/// How long the journal is: some transactions wait in it, and the next goes to the data file soon.
+/// The length of the journal, in blocks: some transactions wait in it, and soon one goes to the data file.
 const BLOCKS: usize = 4;
-/// What is written to a store that was opened: some go to the data file.
+/// How many writes follow on a store that was opened: some go to the data file.
 const WRITES_AFTER: u64 = 24;
-/// What no damage makes a file longer than, in bytes.
+/// No damage makes a file longer than this, in bytes.
 const FILE_BYTES_MAX: usize = 1 << 20;
 
-/// In the first byte, and in that of each step, besides what is done: to which store, and to which of its
-/// files.
+/// Bits of the first byte, and of that of each step, beside the kind of damage: to which store, and to which
+/// of its files.
 const CHECKPOINTED: u8 = 0x40;
 const OF_JOURNAL: u8 = 0x80;
 
-/// Takes `data` for what happens to the files of a store, in steps of five bytes.
+/// Treats `data` as damage to the files of a store, in steps of five bytes.
 pub fn check(data: &[u8]) {
     let is_checkpointed = data.first().is_some_and(|kind| kind & CHECKPOINTED != 0);
     let [journalled, checkpointed] = sound();
@@ -64,7 +65,7 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// What was opened stays sound, whatever is written to it, and through some changes of the data file.
+/// A store that was opened stays sound, whatever is written to it, through several changes of the data file.
 fn check_goes_on(mut store: Store, dir: &Directory, mut told: Told) {
     let term = told.recovered.hard_state.current_term.0;
     for round in 0..WRITES_AFTER {
@@ -93,7 +94,7 @@ fn check_goes_on(mut store: Store, dir: &Directory, mut told: Told) {
     assert_eq!(Told::by(&open(dir)), Told { map_bytes: 2 * MAP_BYTES_MIN, ..told });
 }
 
-/// What is wrong with a file from now on.
+/// Damages a file.
 fn damage(file: &mut Vec<u8>, [kind, page, high, low, value]: [u8; 5]) {
     let pages = file.len().div_ceil(PAGE_BYTES).max(1);
     let page_at = usize::from(page) % pages * PAGE_BYTES;
@@ -105,13 +106,13 @@ fn damage(file: &mut Vec<u8>, [kind, page, high, low, value]: [u8; 5]) {
         0 => with(file, at, |byte| *byte ^= 1 << (value % 8)),
         1 | 2 => with(file, at, |byte| *byte = value),
         3 => {
-            // The fields of a page's header and of its first nodes, where damage is more than a wrong
+            // The fields of a page's header and of its first nodes, where damage does more than spoil a
             // checksum.
             let at = page_at + offset % 256;
             with(file, at & !1, |byte| *byte = value);
             with(file, at | 1, |byte| *byte = 0);
         }
-        // A page in the place of another, as it is where a write went astray, or was lost.
+        // A page in place of another, as when a write went astray or was lost.
         4 => file.copy_within_bounds(page_at, other),
         5 => {
             let end = (page_at + PAGE_BYTES).min(file.len());
@@ -133,7 +134,7 @@ trait CopyPage {
 }
 
 impl CopyPage for Vec<u8> {
-    /// Copies a page as far as both are there.
+    /// Copies a page as far as both places are within the file.
     fn copy_within_bounds(&mut self, from: usize, to: usize) {
         let bytes = PAGE_BYTES.min(self.len() - from.max(to).min(self.len()));
         if bytes > 0 {
@@ -155,7 +156,7 @@ struct Sound {
     file: Vec<u8>,
     journal: Vec<u8>,
     told: Told,
-    /// What was there before the last transaction, where that is in the data file.
+    /// The state before the last transaction, if that transaction is in the data file.
     before: Option<Told>,
 }
 
@@ -169,8 +170,8 @@ impl Sound {
     }
 }
 
-/// Made once, with a life behind them, of entries written, cut off, compacted and written again: one whose
-/// last transaction is in the journal, behind others, and one where it has just gone to the data file.
+/// Two stores, made once, with a history of entries written, cut off, compacted and written again: in one,
+/// the last transaction is in the journal, after others; in the other, it has just gone to the data file.
 fn sound() -> &'static [Sound; 2] {
     static SOUND: OnceLock<[Sound; 2]> = OnceLock::new();
     SOUND.get_or_init(|| {
@@ -186,7 +187,8 @@ fn sound() -> &'static [Sound; 2] {
         write(&mut store, Write { hard_state: Some(hard_state), ..nothing(ENTRIES) });
         write(&mut store, Write { snapshot: Some(Arc::new(snapshot(20, 1))), ..nothing(ENTRIES + 1) });
         drop(store);
-        // Until one more has no room. Each cuts off and appends, so that it matters whether it is seen.
+        // Until the journal has no room for another. Each write cuts off and appends, so that it matters
+        // whether it is read.
         let used = |dir: &Directory| verify(dir.path()).expect("a sound store").journalled;
         let mut from = 90;
         while used(&dir) != BLOCKS {
@@ -202,7 +204,7 @@ fn sound() -> &'static [Sound; 2] {
     })
 }
 
-/// Ten entries from there on in place of all that follow.
+/// Ten entries from there on, replacing all that follow.
 fn rewrite(from: u64) -> Write {
     let entries = (from..from + 10).map(|index| with_some_long(index, 3)).collect();
     Write { truncate_from: Some(LogIndex(from)), entries, ..nothing(1) }

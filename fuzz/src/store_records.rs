@@ -1,8 +1,8 @@
-//! Records that a disk does not damage in this way, because their checksums are right: a store with any of
-//! them gives an error, or is what it would be if it had been written like that.
+//! Records that no disk damage produces, because their checksums are right: a store with any of them gives an
+//! error, or is the same as a store that was written that way.
 //!
-//! The checksum of a record keeps almost all damage from the code behind it, and from a fuzzer as well. So
-//! here the records are changed and get checksums that match.
+//! The checksum of a record keeps almost all damage from the code behind it, and a fuzzer as well. So here
+//! the records are changed and then given checksums that match.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
@@ -18,12 +18,12 @@ use super::memory::{self, BLOCK_BYTES, CHECKPOINT, Memory, identity, nothing, re
 const CHECKSUM_BYTES: usize = 4;
 /// The key of the identity.
 const IDENTITY: &[u8] = &[1];
-/// Where its record has the incarnation: after version, kind and the node's id.
+/// Where the identity record holds the incarnation: after the version, the kind and the node's id.
 const INCARNATION_AT: usize = 1 + 1 + 8;
-/// The key of the size of the map, which a new store rounds.
+/// The key of the map size, which a new store rounds.
 const MAP_SIZE: &[u8] = &[3];
 
-/// Takes `data` for what happens to the records of a store, in steps of five bytes.
+/// Treats `data` as modifications of a store's records, in steps of five bytes.
 pub fn check(data: &[u8]) {
     let mut records = sound().clone();
     for step in data.chunks_exact(5) {
@@ -45,17 +45,17 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// By key; without checksums.
+/// The records by key, without checksums.
 type Records = BTreeMap<Vec<u8>, Body>;
 
 #[derive(Clone, Debug)]
 struct Body {
     bytes: Vec<u8>,
-    /// Whether its checksum will be right.
+    /// Whether the checksum is to be right.
     sound: bool,
 }
 
-/// What is wrong with the records from now on.
+/// Modifies the records.
 fn change(records: &mut Records, [kind, which, at, value, other]: [u8; 5]) {
     let keys: Vec<Vec<u8>> = records.keys().cloned().collect();
     let Some(key) = keys.get(usize::from(which) % keys.len().max(1)) else { return };
@@ -68,7 +68,7 @@ fn change(records: &mut Records, [kind, which, at, value, other]: [u8; 5]) {
         3 => body.bytes.truncate(body.bytes.len() - usize::from(value) % (body.bytes.len() + 1)),
         4 => body.sound = false,
         5 => drop(records.remove(key)),
-        // A record under the key of another, or of none.
+        // A record under the key of another record, or under an unused key.
         6 => {
             let body = body.clone();
             records.insert(keys[usize::from(other) % keys.len()].clone(), body);
@@ -86,8 +86,8 @@ fn change(records: &mut Records, [kind, which, at, value, other]: [u8; 5]) {
     }
 }
 
-/// What was read and is written to a new store makes the same records: no two ways to write one thing, and
-/// nothing in a record that is not read.
+/// What was read and written to a new store makes the same records: there is only one way to write a thing,
+/// and nothing in a record goes unread.
 fn check_rewritten(store: &Store, records: &Records) {
     let dir = Directory::new();
     let recovered = store.recovered();
@@ -97,10 +97,10 @@ fn check_rewritten(store: &Store, records: &Records) {
     let hard_state = Some(recovered.hard_state);
     let log = Write { hard_state, entries: recovered.entries, ..nothing(1) };
     copy.write(&[log]).expect("a small store has room");
-    // All that waits in the journal goes to the data file then.
+    // This brings everything in the journal to the data file.
     copy.resize(2 * MAP_BYTES_MIN).expect("a small store can be given more");
     drop(copy);
-    // What is its own affair: its size, and how far its journal has come.
+    // Excluded because they are specific to a store: its size, and how far its journal has got.
     let bytes = |records: &Records| -> Vec<(Vec<u8>, Vec<u8>)> {
         let kept = records.iter().filter(|(key, _)| ![MAP_SIZE, CHECKPOINT].contains(&&key[..]));
         kept.map(|(key, body)| (key.clone(), body.bytes.clone())).collect()
@@ -138,13 +138,13 @@ fn sound() -> &'static Records {
         let log = Write { entries: (2..).zip(payloads).map(entry).collect(), ..nothing(1) };
         let mut recorder = memory.open().expect("a new store is sound").recorder();
         memory.carry_out(recorder.write(&[log]));
-        // The journal has no room for another.
+        // The journal has no room for another transaction.
         memory.carry_out(recorder.write(&[nothing(2)]));
         bodies(memory.records)
     })
 }
 
-/// The records without their checksums, which will be right.
+/// The records without their checksums, which are to be right.
 fn bodies(records: memory::Records) -> Records {
     let body = |(key, mut bytes): (Vec<u8>, Vec<u8>)| {
         bytes.truncate(bytes.len() - CHECKSUM_BYTES);
@@ -153,7 +153,7 @@ fn bodies(records: memory::Records) -> Records {
     records.into_iter().map(body).collect()
 }
 
-/// A store with these records, as one checkpoint has made them, and a journal without a transaction.
+/// A store with these records, as if made by one checkpoint, and a journal without a transaction.
 fn fill(dir: &Directory, records: &Records) {
     let mut sealed: memory::Records =
         records.iter().map(|(key, body)| (key.clone(), seal(key, body))).collect();
@@ -173,14 +173,13 @@ fn seal(key: &[u8], body: &Body) -> Vec<u8> {
     [&body.bytes[..], &checksum.to_be_bytes()].concat()
 }
 
-/// Whether the number that the checkpoint has of all records is the one that it began with, and may follow
-/// them.
+/// Whether the checkpoint's number over all records is still the original one, and may be recomputed.
 fn is_as_it_was(checkpoint: &Body) -> bool {
     let of = |body: &Body| (body.bytes.len(), body.bytes.last_chunk::<CHECKSUM_BYTES>().copied());
     of(checkpoint) == of(&sound()[CHECKPOINT])
 }
 
-/// The number of all records but the checkpoint: the checksum over key and checksum of each.
+/// The number over all records except the checkpoint: a checksum over the key and the checksum of each.
 fn inventory(sealed: &memory::Records) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     for (key, record) in sealed.iter().filter(|(key, _)| key[..] != *CHECKPOINT) {
@@ -190,7 +189,7 @@ fn inventory(sealed: &memory::Records) -> u32 {
     hasher.finalize()
 }
 
-/// That of the node whose store it is, whatever has become of it.
+/// The incarnation of the node whose store it is, whatever has become of the record.
 fn incarnation(records: &Records) -> Incarnation {
     let of = |body: &Body| body.bytes.get(INCARNATION_AT..)?.first_chunk().map(|of| u128::from_be_bytes(*of));
     records.get(IDENTITY).and_then(of).map_or(identity().me.incarnation, Incarnation)

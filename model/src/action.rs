@@ -7,18 +7,18 @@ use raft_core::{Confirmation, NodeId};
 use crate::bounds::Change;
 use crate::network::Envelope;
 
-/// One thing that happens. Nodes are named by their place in the state.
+/// One thing that happens. Nodes are named by their position in the state.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
-    /// A message arrives; which one, by its place in the network.
+    /// A message arrives, named by its position in the network.
     Deliver(usize),
     /// A message arrives, and will arrive again.
     Duplicate(usize),
     /// A message is lost.
     Lose(usize),
-    /// A node's deadline has come.
+    /// A node's deadline is reached.
     Timeout(usize),
-    /// A follower hears nothing for an election timeout, but its own deadline is still to come.
+    /// A follower hears nothing for an election timeout, although its own deadline is still to come.
     Silence(usize),
     /// A node learns that this other process is gone.
     Refused(usize, NodeId),
@@ -30,9 +30,9 @@ pub enum Action {
     Crash(usize),
     /// A leader is given a command.
     Propose(usize),
-    /// A leader is asked to confirm that it leads, and what is committed where that is asked for.
+    /// A leader is asked to confirm that it leads and, depending on the kind, what is committed.
     Barrier(usize, Confirmation),
-    /// A leader is asked to change the membership: the how manyth change, and which.
+    /// A leader is asked to change the membership: the number of the change, and the change.
     Change(usize, u8, Change),
     /// A leader is asked to hand over.
     Transfer(usize),
@@ -40,7 +40,7 @@ pub enum Action {
     Compact(usize),
 }
 
-/// An action as a person reads it.
+/// An action, described for a person.
 pub(crate) struct Told<'a> {
     pub(crate) action: &'a Action,
     /// The message concerned, if any.

@@ -3,23 +3,23 @@
 /// How often each thing may happen in one run. What is 0 never happens.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bounds {
-    /// Terms after the one that the exploration begins in. A state with a later one is not explored.
+    /// Terms after the first one of the exploration. A state with a later term is not explored.
     pub terms: u64,
     /// Election timeouts, of all nodes together.
     pub timeouts: u8,
     /// Heartbeat intervals, of all leaders together.
     pub heartbeats: u8,
-    /// Followers that hear nothing for an election timeout, but do not campaign yet.
+    /// Followers that hear nothing for an election timeout without campaigning yet.
     pub silences: u8,
-    /// Processes that are found to be gone by a node that follows them.
+    /// Processes found to be gone by one of their followers.
     pub refusals: u8,
     /// Commands proposed.
     pub proposals: u8,
-    /// Read barriers begun, each of either kind.
+    /// Read barriers begun, of each kind.
     pub barriers: u8,
-    /// Changes of membership asked for, in this order; any may be left out.
+    /// Changes of membership requested, in this order; any may be skipped.
     pub changes: &'static [Change],
-    /// Hand-overs asked for.
+    /// Hand-overs requested.
     pub transfers: u8,
     /// Compactions.
     pub compactions: u8,
@@ -40,11 +40,11 @@ pub struct Bounds {
 pub enum DiskSpeed {
     /// In the step that causes it.
     Prompt,
-    /// At any moment after it, in order.
+    /// At any time after it, in order.
     Any,
 }
 
-/// A change of membership, of a node by its number.
+/// A change of membership, naming the node by its number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Change {
     /// Adds it as a learner.
@@ -74,7 +74,7 @@ impl Spent {
     /// How many counters there are.
     pub(crate) const BYTES: usize = 12;
 
-    /// The counters, one after the other.
+    /// The counters in order.
     pub(crate) fn bytes(self) -> [u8; Spent::BYTES] {
         let Spent {
             timeouts,
@@ -108,7 +108,7 @@ impl Spent {
 }
 
 impl Bounds {
-    /// Nothing happens but that messages are delivered.
+    /// Nothing happens except that messages are delivered.
     pub const NOTHING: Bounds = Bounds {
         terms: 0,
         timeouts: 0,

@@ -16,47 +16,47 @@ use crate::node::Node;
 use crate::state::State;
 use crate::world::{Reach, World};
 
-/// A cluster, where it begins, and what may happen to it.
+/// A cluster, its initial state, and what may happen to it.
 #[derive(Clone, Debug)]
 pub struct Configuration {
-    /// What it is called on the command line.
+    /// Its name on the command line.
     pub name: &'static str,
-    /// What it is about.
+    /// What it is for.
     pub about: &'static str,
     /// The voters are nodes 1 to this.
     pub voters: u64,
-    /// As many more nodes wait to be added.
+    /// How many more nodes wait to be added.
     pub joining: u64,
     /// How it begins.
     pub beginning: Beginning,
-    /// What may happen: so little that an exploration ends.
+    /// What may happen: little enough that an exploration ends.
     pub bounds: Bounds,
-    /// More of it: such an exploration goes as deep as there is time and memory for.
+    /// Larger bounds: an exploration within them goes as deep as time and memory allow.
     pub deeper: Bounds,
 }
 
-/// How a cluster begins.
+/// The initial state of a cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Beginning {
-    /// Nobody has led yet. The nodes are as good as each other, so only node 1 may time out first.
+    /// No node has led yet. The nodes are interchangeable, so only node 1 may time out first.
     Unled,
-    /// Node 1 leads, and everyone knows.
+    /// Node 1 leads, and every node knows.
     Led,
     /// Node 1 leads and has committed a command with every voter but the last.
     Lagging,
-    /// Nobody leads, and each node's log goes on with one entry for each of these terms. The latest of them
-    /// is everyone's current term.
+    /// No node leads, and each node's log continues with one entry for each of these terms. The latest of
+    /// them is the current term of every node.
     Diverged(&'static [&'static [u64]]),
 }
 
 impl Configuration {
-    /// The same with more that may happen.
+    /// The same configuration with its larger bounds.
     #[must_use]
     pub fn deep(self) -> Configuration {
         Configuration { bounds: self.deeper, ..self }
     }
 
-    /// The cluster, and the state that the exploration begins in.
+    /// The cluster, and the initial state of the exploration.
     pub(crate) fn first(&self) -> (World, State) {
         let membership = membership(self.voters);
         let logs = match self.beginning {
@@ -80,7 +80,7 @@ impl Configuration {
                 let state = prepared(&mut world, state, &Action::Propose(0));
                 let last = peer(self.voters);
                 let state = settled(&mut world, state, |to| to != last);
-                // The others are told of the commit, too.
+                // The others are told of the commit as well.
                 let state = prepared(&mut world, state, &Action::Timeout(0));
                 settled(&mut world, state, |to| to != last).silent().fresh()
             }
@@ -93,9 +93,9 @@ impl Configuration {
         (world, state)
     }
 
-    /// Whether nothing tells the last two nodes apart: they begin alike, and nothing that may happen names
-    /// one of them or lets the core choose between them, as it does for a leader that hands over (it takes
-    /// the smaller id).
+    /// Whether the last two nodes are indistinguishable: they begin alike, and nothing that may happen names
+    /// one of them or lets the core choose between them, as a leader does that hands over (it takes the
+    /// smaller id).
     fn has_twins(&self) -> bool {
         let begin_alike = matches!(self.beginning, Beginning::Unled | Beginning::Led);
         let Bounds { changes, transfers, refusals, write_failures, .. } = self.bounds;
@@ -122,7 +122,7 @@ pub fn configurations() -> Vec<Configuration> {
     leading.into_iter().chain(writing).chain(changing).collect()
 }
 
-/// Three voters who begin like this.
+/// Three voters that begin like this.
 fn three(name: &'static str, about: &'static str, beginning: Beginning) -> Configuration {
     let (bounds, deeper) = (Bounds::NOTHING, Bounds::NOTHING);
     Configuration { name, about, voters: 3, joining: 0, beginning, bounds, deeper }
@@ -226,8 +226,8 @@ fn removals() -> Configuration {
     Configuration { bounds, deeper, ..three("removals", about, Beginning::Led) }
 }
 
-/// Three voters, two, one: where the leader removes itself last, the other is a majority alone. There is room
-/// for a barrier that finds out who is quick and a thrifty one after it.
+/// From three voters to two to one: if the leader removes itself last, the other node is a majority alone.
+/// There is room for a barrier that finds out which node is quick, and for a thrifty one after it.
 fn departures() -> Configuration {
     let bounds = Bounds {
         terms: 1,
@@ -243,8 +243,8 @@ fn departures() -> Configuration {
     Configuration { bounds, deeper, ..three("departures", about, Beginning::Led) }
 }
 
-/// Four voters, three: the one step that makes the majority smaller while others remain, so that half of the
-/// four are enough.
+/// From four voters to three: the one step that makes the majority smaller while others remain, so that half
+/// of the four are enough.
 fn quorums() -> Configuration {
     let bounds = Bounds {
         terms: 1,
@@ -349,7 +349,7 @@ pub(crate) fn peer(number: u64) -> Peer {
     Peer { id: NodeId::new(number).expect("nodes are counted from 1"), incarnation: Incarnation(1) }
 }
 
-/// A member by its number. Addresses are never looked at.
+/// A member by its number. Its addresses are never used.
 fn member(number: u64, suffrage: Suffrage) -> Member {
     let Peer { incarnation, .. } = peer(number);
     Member { incarnation, suffrage, peer_address: String::new(), client_address: String::new() }
@@ -360,7 +360,7 @@ fn membership(voters: u64) -> Membership {
     Membership { members: members.collect() }
 }
 
-/// A store that begins with a snapshot of entry 1 and goes on with an entry for each of these terms.
+/// A store that begins with a snapshot of entry 1 and continues with an entry for each of these terms.
 fn recovered(membership: &Membership, current_term: Term, terms: &[u64]) -> Recovered {
     let snapshot = Snapshot {
         last_included_index: LogIndex(1),
@@ -380,7 +380,7 @@ fn recovered(membership: &Membership, current_term: Term, terms: &[u64]) -> Reco
     }
 }
 
-/// Node 1 wins, and everyone hears of what it commits.
+/// Node 1 wins, and every node hears of what it commits.
 fn led(world: &mut World, state: State) -> State {
     let state = prepared(world, state, &Action::Timeout(0));
     let state = settled(world, state, |_| true);
@@ -390,7 +390,7 @@ fn led(world: &mut World, state: State) -> State {
     state
 }
 
-/// Delivers every message to these, the others' stay, until none is left.
+/// Delivers every message to the nodes that `to` accepts until none is left; the messages to others stay.
 fn settled(world: &mut World, mut state: State, to: impl Fn(Peer) -> bool) -> State {
     loop {
         let next = (0..state.in_flight()).find(|at| world.envelope(&state, *at).is_some_and(|e| to(e.to)));

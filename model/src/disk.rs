@@ -27,7 +27,7 @@ impl Disk {
         self.durable.hard_state
     }
 
-    /// What a crash would lose: parts of writes without their ids, which begin anew with each life.
+    /// What a crash would lose: parts of writes without their ids, which start over in each life.
     pub(crate) fn pending(&self) -> impl Iterator<Item = Write> + '_ {
         self.pending.iter().map(|write| Write { id: WriteId(0), ..write.clone() })
     }
@@ -49,7 +49,7 @@ impl Disk {
         self.durable.entries.iter().find(|e| e.index == index)
     }
 
-    /// Index and term of what the durable snapshot stands for.
+    /// Index and term of the durable snapshot.
     pub(crate) fn base(&self) -> (LogIndex, Term) {
         let snapshot = self.durable.snapshot.as_ref();
         snapshot.map_or((LogIndex(0), Term(0)), |s| (s.last_included_index, s.last_included_term))

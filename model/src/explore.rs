@@ -16,8 +16,8 @@ use crate::world::{Reach, World};
 /// When an exploration stops before it is complete.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// States visited, fewer than 2^32. Each takes some 25 bytes for ever, and 50 more while its successors
-    /// are to be found.
+    /// States visited, fewer than 2^32. Each takes some 25 bytes permanently, and 50 more until its
+    /// successors have been found.
     pub states: usize,
     /// Steps from the first state.
     pub depth: usize,
@@ -26,9 +26,9 @@ pub struct Limits {
 /// What an exploration has visited.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Report {
-    /// States that differ.
+    /// Distinct states.
     pub states: usize,
-    /// Steps taken, also to states that were known.
+    /// Steps taken, including those to states already known.
     pub steps: usize,
     /// Steps to states beyond the bounds, which were not visited.
     pub beyond: usize,
@@ -45,11 +45,11 @@ pub struct Report {
 pub enum Ending {
     /// There are no other states within the bounds.
     Complete,
-    /// A limit was reached: every state nearer to the first was visited.
+    /// A limit was reached: every state closer to the first was visited.
     Limited,
 }
 
-/// How a violation comes about.
+/// How a violation is reached.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Counterexample {
     /// What happened, oldest first.
@@ -70,12 +70,12 @@ impl fmt::Display for Counterexample {
 /// Visits every state of a configuration.
 ///
 /// # Errors
-/// The shortest way to a state, or into a step, in which something does not hold that should.
+/// The shortest path to a state, or into a step, that violates a property.
 pub fn explore(configuration: &Configuration, limits: Limits) -> Result<Report, Box<Counterexample>> {
     explore_world(configuration, limits).map(|(report, _)| report)
 }
 
-/// Gives the tables as well: every node, message and step that was met.
+/// Also returns the tables: every node, message and step that occurred.
 fn explore_world(
     configuration: &Configuration,
     limits: Limits,
@@ -126,24 +126,24 @@ struct Search<'a> {
     configuration: &'a Configuration,
     reach: Reach,
     world: World,
-    /// The fingerprint of each state that was ever reached.
+    /// The fingerprint of every state reached.
     seen: HashSet<u64, BuildHasherDefault<Identity>>,
-    /// How each was reached first, in the order in which they were.
+    /// How each state was first reached, in order.
     origins: Vec<Origin>,
-    /// The states to be expanded next: the latest that were reached, in the same order.
+    /// The states to be expanded next: the most recently reached, in the same order.
     next: Vec<State>,
-    /// Those of the state at hand: kept for its room.
+    /// The actions of the current state; kept to reuse the buffer.
     actions: Vec<Action>,
     steps: usize,
     beyond: usize,
 }
 
-/// How a state was reached first.
+/// How a state was first reached.
 #[derive(Clone, Copy)]
 struct Origin {
-    /// From which, by its place in the order.
+    /// The preceding state, by its number.
     before: u32,
-    /// Which of the actions that were possible there.
+    /// Which of the actions possible there.
     action: u16,
 }
 
@@ -171,7 +171,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Tells how the state of this number was reached, and the last step from there.
+    /// Describes how the state of this number was reached, and the last step from there.
     fn retrace(&mut self, first: State, number: usize, last: &Action) -> Vec<String> {
         let mut numbers = Vec::new();
         let mut at = number;
@@ -195,7 +195,7 @@ impl Search<'_> {
     }
 }
 
-/// A fingerprint is a hash already.
+/// A fingerprint is already a hash.
 #[derive(Default)]
 struct Identity(u64);
 
@@ -218,7 +218,7 @@ mod tests {
     use super::*;
     use crate::configurations::configurations;
 
-    /// Otherwise a state that can be reached with such a message on its way is left out without it.
+    /// Otherwise a state that can be reached with such a message on its way would be left out without it.
     #[test]
     fn what_is_taken_for_dead_has_no_effect_on_any_node_that_was_met() {
         for configuration in configurations() {

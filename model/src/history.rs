@@ -1,6 +1,6 @@
-//! What must hold of a cluster as a whole (Raft Figure 3), and what must be remembered to check it.
+//! The properties of a cluster as a whole (Raft Figure 3), and what must be remembered to check them.
 //!
-//! The history is part of a state: two states are the same only if what was promised before is the same too.
+//! The history is part of a state: two states are the same only if the promises made before are the same too.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use raft_core::{
 
 use crate::node::Node;
 
-/// What should never be: a property that does not hold.
+/// A property that does not hold.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Violation(pub String);
 
@@ -21,37 +21,37 @@ impl fmt::Display for Violation {
     }
 }
 
-/// An error where `holds` does not.
+/// An error if `holds` is false.
 pub(crate) fn ensure(holds: bool, text: impl FnOnce() -> String) -> Result<(), Violation> {
     if holds { Ok(()) } else { Err(Violation(text())) }
 }
 
-/// Everything that was promised so far.
+/// Everything that has been promised so far.
 #[derive(Clone, Hash)]
 pub(crate) struct History {
     leaders: BTreeMap<Term, Peer>,
-    /// Votes of terms that their voters have not durably left: a disk does not go back, which it checks
-    /// itself.
+    /// Votes of terms that their voters have not durably left. That a disk does not go back is checked by the
+    /// disk itself.
     votes: BTreeMap<(Term, Peer), Peer>,
     /// Where the log begins: what every node of the first configuration started with.
     base: LogIndex,
-    /// What the first configuration was.
+    /// The first configuration.
     membership: Membership,
-    /// All that was ever committed, each with the term of the leader that committed it.
+    /// Everything that was ever committed, with the term of the leader that committed it.
     committed: Vec<(Entry, Term)>,
-    /// Those that have not passed, at leaders that still lead.
+    /// Barriers that have not passed, at leaders that still lead.
     barriers: BTreeMap<BarrierId, Barrier>,
 }
 
-/// What was when a barrier began.
+/// The situation when a barrier began.
 #[derive(Clone, Hash)]
 struct Barrier {
-    /// Where.
+    /// The leader.
     at: Peer,
-    /// A leader of a later term had been elected: it must never pass.
+    /// A leader of a later term had been elected, so the barrier must never pass.
     superseded: bool,
-    /// What was committed, where it is to confirm the commit index: it must not pass at a leader that lacks
-    /// any of it.
+    /// What was committed, if the barrier is to confirm the commit index: it must not pass at a leader that
+    /// lacks any of it.
     needed: Option<LogIndex>,
 }
 
@@ -67,7 +67,7 @@ impl History {
         }
     }
 
-    /// The same, told of others.
+    /// The same history with the nodes renamed.
     pub(crate) fn renamed(&self, name: impl Fn(Peer) -> Peer) -> History {
         let History { leaders, votes, base, membership, committed, barriers } = self.clone();
         History {
@@ -83,7 +83,7 @@ impl History {
         }
     }
 
-    /// The last index that was committed by anybody.
+    /// The last index that any node committed.
     pub(crate) fn last_committed(&self) -> LogIndex {
         self.committed.last().map_or(self.base, |(entry, _)| entry.index)
     }
@@ -98,7 +98,7 @@ impl History {
         bytes.flatten().collect()
     }
 
-    /// Nobody votes twice in a term, whatever crashes (§5.2).
+    /// No node votes twice in a term, whatever crashes (§5.2).
     pub(crate) fn on_vote(&mut self, term: Term, voter: Peer, candidate: Peer) -> Result<(), Violation> {
         let voted_for = *self.votes.entry((term, voter)).or_insert(candidate);
         ensure(voted_for == candidate, || {
@@ -106,7 +106,7 @@ impl History {
         })
     }
 
-    /// A vote that is given away.
+    /// Records a vote that is granted.
     pub(crate) fn on_sent(&mut self, me: Peer, to: Peer, message: &Message) -> Result<(), Violation> {
         match message {
             Message::RequestVoteResponse(m) if m.vote_granted => self.on_vote(m.term, me, to),
@@ -128,7 +128,7 @@ impl History {
         self.votes.retain(|(term, voter), _| *voter != of || *term >= durable_term);
     }
 
-    /// Election Safety (§5.2). Who leads has voted for itself: that is when its own vote counts.
+    /// Election Safety (§5.2). A leader has voted for itself: its own vote counts from here on.
     pub(crate) fn on_leader(&mut self, raft: &Raft) -> Result<(), Violation> {
         let (me, term) = (raft.me(), raft.current_term());
         let leader = *self.leaders.entry(term).or_insert(me);
@@ -136,7 +136,8 @@ impl History {
         self.on_vote(term, me, me)
     }
 
-    /// Leader Completeness (§5.4): who leads in a later term than one in which an entry was committed has it.
+    /// Leader Completeness (§5.4): a leader of a later term than one in which an entry was committed has that
+    /// entry.
     pub(crate) fn check_complete(&self, raft: &Raft) -> Result<(), Violation> {
         if raft.role() != Role::Leader {
             return Ok(());
@@ -150,10 +151,10 @@ impl History {
         Ok(())
     }
 
-    /// State Machine Safety (§5.4.3), for all that a node takes for committed. What nobody has committed
-    /// before it must be durable on a majority: of `before`, the membership before this step, or of the one
-    /// after it, which governs at once (dissertation §4.1), but only follows on a membership that is
-    /// committed.
+    /// State Machine Safety (§5.4.3), for everything that a node considers committed. What no node has
+    /// committed before must be durable on a majority: of `before`, the membership before this step, or of
+    /// the one after it, which governs at once (dissertation §4.1), but only if it follows a committed
+    /// membership.
     pub(crate) fn on_commit<'a>(
         &mut self,
         raft: &Raft,
@@ -184,7 +185,7 @@ impl History {
         Ok(())
     }
 
-    /// The membership that was committed last, up to `index`.
+    /// The last membership committed up to `index`.
     fn membership_at(&self, index: LogIndex) -> &Membership {
         let committed = self.committed.iter().rev().filter(|(entry, _)| entry.index <= index);
         let mut memberships = committed.filter_map(|(entry, _)| match &entry.payload {
@@ -194,7 +195,7 @@ impl History {
         memberships.next().unwrap_or(&self.membership)
     }
 
-    /// What a node hands out is what was committed, and durable there.
+    /// What a node hands out must be committed, and durable on that node.
     pub(crate) fn check_applied(&self, node: &Node, entry: &Entry) -> Result<(), Violation> {
         let me = node.raft.me();
         let known = self.committed.iter().any(|(committed, _)| committed == entry);
@@ -203,7 +204,7 @@ impl History {
         ensure(durable, || format!("node {me} applies entry {} before it is durable", entry.index))
     }
 
-    /// A snapshot is the state and the membership that the log up to it gives.
+    /// A snapshot must be the state and the membership that the log up to it gives.
     pub(crate) fn check_restored(&self, node: &Node, snapshot: &Snapshot) -> Result<(), Violation> {
         let me = node.raft.me();
         let index = snapshot.last_included_index;
@@ -217,7 +218,7 @@ impl History {
         })
     }
 
-    /// A proposal that is said to be committed is.
+    /// A proposal reported as committed must be committed.
     pub(crate) fn check_done(&self, me: Peer, index: LogIndex, command: &[u8]) -> Result<(), Violation> {
         let entry = self.committed.iter().find(|(entry, _)| entry.index == index);
         let done = entry.is_some_and(|(entry, _)| match &entry.payload {
@@ -239,9 +240,9 @@ impl History {
         self.barriers.insert(barrier, Barrier { at: leader.me(), superseded, needed });
     }
 
-    /// Linearizability of reads (§8, dissertation §6.4): who lets a barrier pass led when it began, no newer
-    /// leader having been elected, and knows of everything that was committed by then, by whomever, where the
-    /// barrier is to confirm that.
+    /// Linearizability of reads (§8, dissertation §6.4): a node that lets a barrier pass led when the barrier
+    /// began, and no leader of a later term had been elected; if the barrier is to confirm it, the node also
+    /// knows of everything that any node had committed by then.
     pub(crate) fn on_barrier_passed(&mut self, raft: &Raft, through: BarrierId) -> Result<(), Violation> {
         let (me, commit_index) = (raft.me(), raft.commit_index());
         for Barrier { at: _, superseded, needed } in self.barriers_of(me, through) {
@@ -265,13 +266,13 @@ impl History {
         until.filter(move |begun| begun.at == me)
     }
 
-    /// A node leads no more: its barriers never pass.
+    /// A node no longer leads: its barriers never pass.
     pub(crate) fn forget_barriers(&mut self, me: Peer) {
         self.barriers.retain(|_, begun| begun.at != me);
     }
 }
 
-/// Log Matching (§5.3): where two logs agree on an entry's term, they agree on everything before it.
+/// Log Matching (§5.3): if two logs agree on an entry's term, they agree on everything before it.
 pub(crate) fn check_log_matching(one: &Raft, other: &Raft) -> Result<(), Violation> {
     let mut index = one.last_log_index().min(other.last_log_index());
     let mut agree = false;
@@ -285,7 +286,8 @@ pub(crate) fn check_log_matching(one: &Raft, other: &Raft) -> Result<(), Violati
     Ok(())
 }
 
-/// The membership in force is the latest in the log (dissertation §4.1), also after a part of it was cut off.
+/// The membership in force is the latest in the log (dissertation §4.1), even after a part of the log was
+/// truncated.
 pub(crate) fn check_membership(raft: &Raft) -> Result<(), Violation> {
     let base = raft.snapshot().map_or(0, |s| s.last_included_index.0);
     let entries = (base + 1..=raft.last_log_index().0).rev().filter_map(|index| raft.entry(LogIndex(index)));

@@ -1,10 +1,11 @@
-//! Every state that a small cluster of raft-core can reach, one after the other.
+//! Explores every state that a small cluster of raft-core can reach.
 //!
-//! The nodes are values of the shipped [`raft_core::Raft`]; the network, the disks and the clock are this
-//! crate's, and do at every moment whatever they may: so each state has many successors, and all of them are
-//! visited, breadth first, up to the bounds of a [`Configuration`]. After every step the properties of
-//! `history` are checked. It uses raft-core and std alone, and must never know how a driver of raft-core is
-//! written. `docs/model-checking.rst` says what was explored, and what that does not show.
+//! The nodes are values of the shipped [`raft_core::Raft`]. The network, the disks and the clock belong to
+//! this crate, and may at every moment do anything that is possible, so each state has many successors. All
+//! of them are visited, breadth first, up to the bounds of a [`Configuration`]. After every step the
+//! properties of `history` are checked. This crate uses only raft-core and std, and must never know how a
+//! driver of raft-core is written. `docs/model-checking.rst` says what was explored, and what that does not
+//! show.
 
 mod action;
 mod bounds;

@@ -1,11 +1,11 @@
-//! Explores all configurations, or those that are named, and prints what was visited.
+//! Explores all configurations, or those named on the command line, and prints what was visited.
 
 use std::process::ExitCode;
 
 use ticketd_model::{Configuration, Ending, Limits, Report, configurations, explore};
 
-/// Visited of each configuration unless the command line says otherwise: this bounds the memory, 50 to
-/// 180 bytes for each.
+/// States visited of each configuration, unless the command line says otherwise. This bounds the memory: 50
+/// to 180 bytes for each.
 const STATES_MAX: usize = 10_000_000;
 
 const USAGE: &str = "usage: ticketd-model [--deep] [--states NUMBER] [--depth NUMBER] [CONFIGURATION...]";
@@ -13,9 +13,9 @@ const USAGE: &str = "usage: ticketd-model [--deep] [--states NUMBER] [--depth NU
 /// What the command line asks for.
 struct Wish {
     limits: Limits,
-    /// With more that may happen.
+    /// With the larger bounds.
     deep: bool,
-    /// All of them if none is named.
+    /// All configurations if none is named.
     names: Vec<String>,
 }
 
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    // A panic of the core is a violation, and told as such; one of the explorer is its own mistake.
+    // A panic of the core is a violation and is reported as such; a panic of the explorer is its own bug.
     std::panic::set_hook(Box::new(|panic| {
         if !panic.location().is_some_and(|location| location.file().contains("raft-core")) {
             eprintln!("{panic}");
@@ -70,12 +70,13 @@ fn print(configuration: &Configuration, report: &Report) {
     );
 }
 
-/// Lets the most memory in use be that of now. Where the system cannot, it stays that of the whole run.
+/// Resets the peak of memory use to the current use. If the system cannot, the peak remains that of the whole
+/// run.
 fn reset_peak() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
-/// The most memory in use at once, as Linux says.
+/// The peak memory use, as reported by Linux.
 fn peak_mib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -13,7 +13,7 @@ pub(crate) struct Envelope {
     pub(crate) message: Message,
 }
 
-/// What is on its way, each message by its number, in ascending order.
+/// The messages on their way, each by its number, in ascending order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub(crate) struct Network {
     numbers: [u16; IN_FLIGHT_MAX],
@@ -25,13 +25,13 @@ impl Network {
         &self.numbers[..usize::from(self.len)]
     }
 
-    /// The places of the messages, one for each that differs from the others.
+    /// The positions of the messages, one for each distinct message.
     pub(crate) fn distinct(&self) -> impl Iterator<Item = usize> + '_ {
         let numbers = self.as_slice();
         (0..numbers.len()).filter(|at| *at == 0 || numbers[at - 1] != numbers[*at])
     }
 
-    /// False, and nothing is sent, where it is full.
+    /// Sends a message; if the network is full, returns false and sends nothing.
     pub(crate) fn send(&mut self, number: u16) -> bool {
         let len = usize::from(self.len);
         if len == IN_FLIGHT_MAX {
@@ -47,7 +47,7 @@ impl Network {
     pub(crate) fn take(&mut self, at: usize) {
         let len = usize::from(self.len);
         self.numbers.copy_within(at + 1..len, at);
-        // What is beyond the end must not tell two networks apart.
+        // Unused positions must not distinguish two networks.
         self.numbers[len - 1] = 0;
         self.len -= 1;
     }
@@ -60,32 +60,31 @@ impl Network {
     }
 }
 
-/// When a message can never have an effect again, though it is still on its way: its receiver drops it
-/// without a word, whatever may happen to that. Then it would only tell states apart that are the same. What
-/// a receiver may forget in a crash does not count, so this goes by its durable term.
+/// When a message on its way can never again have an effect: its receiver drops it silently, whatever else
+/// happens to the receiver. Such a message would only distinguish states that are the same. What a receiver
+/// may forget in a crash does not count, so its durable term decides.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Dead {
-    /// It may have one in any term: a request is answered, if only with a later term.
+    /// It may have an effect in any term: a request is answered, if only with a later term.
     Never,
     /// In this term and later ones.
     From(Term),
-    /// An answer for a candidate of this term, or a leader: in later terms, and in this one where its
-    /// receiver is neither, for it will not be again.
+    /// A response to a candidate of this term or to a leader: in later terms, and in this one if its receiver
+    /// is neither, because it will not be again.
     UnlessElected(Term),
 }
 
 /// When this message is dead.
 pub(crate) fn dead(message: &Message) -> Dead {
     match message {
-        // A refusal may still tell of a later term; a grant is for one candidacy alone, which may begin
-        // again.
+        // A refusal may still report a later term; a grant is for one candidacy alone, which may begin again.
         Message::PreVoteResponse(m) if m.vote_granted => Dead::From(m.term.max(m.next_term)),
         Message::PreVoteResponse(m) => Dead::From(m.term),
         Message::RequestVoteResponse(m) => Dead::UnlessElected(m.term),
         Message::AppendEntriesResponse(m) => Dead::UnlessElected(m.term),
         Message::HeartbeatResponse(m) => Dead::UnlessElected(m.term),
         Message::InstallSnapshotResponse(m) => Dead::UnlessElected(m.term),
-        // Of an earlier term, it is the one request that is not answered.
+        // Of an earlier term, it is the only request that is not answered.
         Message::TimeoutNow(m) => Dead::From(m.term.next()),
         Message::PreVote(_)
         | Message::RequestVote(_)

@@ -1,4 +1,4 @@
-//! One node and its disk; a value, shared by all states that have it.
+//! One node and its disk: a value, shared by all states that contain it.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,22 +8,22 @@ use raft_core::{Config, Input, Micros, Output, Peer, Raft, Recovered};
 use crate::disk::Disk;
 use crate::history::Violation;
 
-/// In microseconds. The value does not matter, but that it is so large that the random part of a deadline is
-/// never 0: then a follower can hear nothing for a whole election timeout before its deadline comes.
+/// In microseconds. The value does not matter, except that it must be so large that the random part of a
+/// deadline is never 0: then a follower can hear nothing for a whole election timeout before its deadline.
 pub(crate) const ELECTION_TIMEOUT_US: u64 = 1 << 32;
-/// Half of it, so that a leader that hears nothing for two intervals steps down.
+/// Half of the election timeout, so that a leader that hears nothing for two intervals steps down.
 const HEARTBEAT_INTERVAL_US: u64 = 1 << 31;
 
 #[derive(Clone)]
 pub(crate) struct Node {
     pub(crate) raft: Raft,
     pub(crate) disk: Disk,
-    /// The latest moment on this node's own clock.
+    /// The current time on this node's own clock.
     pub(crate) now: Micros,
 }
 
 impl Node {
-    /// A node that starts, or starts again, with this on its disk.
+    /// A node that starts or restarts with this on its disk.
     pub(crate) fn new(me: Peer, durable: Recovered) -> Node {
         let now = Micros(0);
         let config = Config {
@@ -36,7 +36,7 @@ impl Node {
         Node { raft: Raft::new(config, now, durable.clone()), disk: Disk::new(durable), now }
     }
 
-    /// Steps, and gives what is to be done. A panic of the core is a violation: it is its own first
+    /// Steps the node, and returns its outputs. A panic of the core is a violation: it is its own first
     /// invariant.
     pub(crate) fn step(&mut self, input: Input) -> Result<Vec<Output>, Violation> {
         let raft = &mut self.raft;

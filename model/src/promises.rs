@@ -1,4 +1,5 @@
-//! No promise before it is durable: what a message promises is on its sender's disk when it leaves.
+//! Checks that no promise is made before it is durable: what a message promises is on its sender's disk when
+//! the message leaves.
 
 use raft_core::{Durable, Entry, LogIndex, Message, Peer};
 
@@ -10,7 +11,7 @@ pub(crate) fn check(node: &Node, to: Peer, message: &Message) -> Result<(), Viol
     durable(node).check_message(&node.raft, to, message).map_err(Violation)
 }
 
-/// Checks a node that leads: it has its own vote of that term on disk.
+/// Checks a node that leads: its own vote of that term must be on its disk.
 pub(crate) fn check_leader(node: &Node) -> Result<(), Violation> {
     durable(node).check_leader(node.raft.me(), node.raft.current_term()).map_err(Violation)
 }

@@ -1,18 +1,18 @@
-//! The state of a whole cluster. The nodes, messages and histories are numbers here: each stands once in the
-//! tables of [`World`](crate::world::World), however many states it is part of.
+//! The state of a whole cluster. The nodes, messages and histories are numbers here: each is stored once in
+//! the tables of [`World`](crate::world::World), however many states it is part of.
 
 use std::hash::{DefaultHasher, Hasher};
 
 use crate::bounds::Spent;
 use crate::network::{IN_FLIGHT_MAX, Network};
 
-/// Nodes of a cluster, at most: what [`State`] has room for.
+/// The most nodes of a cluster: the size of [`State`].
 pub(crate) const NODES_MAX: usize = 4;
 
 /// A cluster at one moment: some 50 bytes, because millions of them wait at once.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct State {
-    /// 0 where there are fewer nodes.
+    /// 0 beyond the last node.
     pub(crate) nodes: [u16; NODES_MAX],
     pub(crate) history: u16,
     pub(crate) network: Network,
@@ -20,12 +20,12 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// The same cluster, with all that may happen still to come.
+    /// The same cluster, with nothing counted as having happened.
     pub(crate) fn fresh(self) -> State {
         State { spent: Spent::default(), ..self }
     }
 
-    /// Without a message on its way.
+    /// The same cluster without messages on their way.
     pub(crate) fn silent(self) -> State {
         State { network: Network::default(), ..self }
     }

@@ -1,5 +1,5 @@
-//! What one node does with one input. It depends on nothing but the node and the input, so each such step is
-//! taken once, however many states contain it; [`Step`] holds what the rest of the cluster must know of it.
+//! What one node does with one input. It depends only on the node and the input, so each such step is taken
+//! once, however many states contain it; [`Step`] holds what the rest of the cluster must know of it.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::promises;
 /// What happens to a node.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Cause {
-    /// This message comes; by its number.
+    /// This message arrives, named by its number.
     Message(u16),
     Timeout,
     Silence,
@@ -26,21 +26,21 @@ pub(crate) enum Cause {
     Sync,
     FailWrite,
     Crash,
-    /// The how manyth command.
+    /// The command with this number.
     Propose(u8),
-    /// The how manyth barrier, and of which kind.
+    /// The barrier with this number, and its kind.
     Barrier(u8, Confirmation),
-    /// The how manyth change.
+    /// The change with this number.
     Change(u8, Change),
     Transfer,
-    /// All that was applied, in the history of this number.
+    /// Compacts everything applied, in the history of this number.
     Compact(u16),
 }
 
-/// A step that was taken, and found sound as far as the node alone can tell.
+/// A step that was taken, and found valid as far as the node alone can tell.
 pub(crate) struct Step {
     pub(crate) after: Node,
-    /// One for each input: the cause, and what became durable in the same step.
+    /// One for each input: the cause, and then what becomes durable in the same step.
     pub(crate) stages: Vec<Stage>,
     /// What was sent, in order.
     pub(crate) sent: Vec<Envelope>,
@@ -49,13 +49,13 @@ pub(crate) struct Step {
 /// The node after one input.
 pub(crate) struct Stage {
     pub(crate) node: Node,
-    /// The membership before it.
+    /// The membership before the input.
     pub(crate) before: Arc<Membership>,
-    /// What was put out, but for the writes.
+    /// The outputs, except the writes.
     pub(crate) outputs: Vec<Output>,
 }
 
-/// Takes a step. `input` is what `cause` means for this node, where that is not for the node alone to say.
+/// Takes a step. `input` is the input that `cause` stands for, if the node alone cannot tell.
 pub(crate) fn take(
     node: &Node,
     cause: Cause,
@@ -105,7 +105,8 @@ pub(crate) fn take(
     Ok(step)
 }
 
-/// Steps a node, and again for what is durable at once; checks all that the node alone answers for.
+/// Steps a node, and steps it again for what is durable at once; checks everything that depends on the node
+/// alone.
 fn run(mut node: Node, mut input: Option<Input>, speed: DiskSpeed) -> Result<Step, Violation> {
     let (mut stages, mut sent) = (Vec::new(), Vec::new());
     while let Some(next) = input.take() {

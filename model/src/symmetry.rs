@@ -1,10 +1,10 @@
-//! Two nodes that nothing tells apart: a state, and the one in which they have changed places, are explored
-//! as one.
+//! Two indistinguishable nodes: a state, and the state in which they have changed places, are explored as
+//! one.
 //!
-//! The nodes of the core are opaque here, so the image of one is not computed but found: where a node takes a
-//! step, its image takes the image of that step, and what comes of both are each other's images. That this is
-//! consistent, and that what both send is too, is checked at every step: so the core may not, in any state
-//! that is explored, treat the two unlike each other.
+//! The core's nodes are opaque here, so the image of a node is not computed but found: when a node takes a
+//! step, its image takes the image of that step, and the results of both are each other's images. That this
+//! is consistent, and that the messages sent by both are, is checked at every step: so the core may not treat
+//! the two differently in any state that is explored.
 
 use raft_core::Peer;
 
@@ -13,14 +13,14 @@ use crate::state::State;
 
 /// The images, by number.
 pub(crate) struct Symmetry {
-    /// The two nodes, with their places.
+    /// The two nodes, with their positions.
     twins: [(usize, Peer); 2],
     nodes: Images,
     letters: Images,
     histories: Images,
 }
 
-/// Which of a kind are each other's images.
+/// The pairs of images of one kind.
 #[derive(Default)]
 struct Images(Vec<Option<u16>>);
 
@@ -42,7 +42,7 @@ impl Images {
 }
 
 impl Symmetry {
-    /// The nodes at these places of `state` are each other's images, and every other node its own.
+    /// The nodes at these positions of `state` are each other's images, and every other node is its own.
     pub(crate) fn new(state: &State, nodes: usize, twins: [(usize, Peer); 2]) -> Symmetry {
         let mut symmetry = Symmetry {
             twins,
@@ -87,7 +87,7 @@ impl Symmetry {
         }
     }
 
-    /// What a message says names nobody but members, who are the same on both sides.
+    /// The content of a message names no nodes except members, which are the same on both sides.
     pub(crate) fn envelope(&self, envelope: &Envelope) -> Envelope {
         let Envelope { from, to, message } = envelope;
         Envelope { from: self.peer(*from), to: self.peer(*to), message: message.clone() }

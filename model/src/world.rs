@@ -1,9 +1,8 @@
-//! All nodes, messages and histories that any state has, each once and by its number, and the steps between
-//! them.
+//! All nodes, messages and histories of any state, each stored once and named by a number, and the steps
+//! between them.
 //!
 //! A few hundred nodes make up millions of states. So what a node does with an input, and whether a history
-//! allows it, is found out once and looked up from then on: to find a state's successors is to look numbers
-//! up.
+//! permits it, is computed once and then looked up: finding a state's successors is looking up numbers.
 
 mod choices;
 #[cfg(test)]
@@ -39,22 +38,22 @@ pub(crate) struct World {
     step_numbers: HashMap<(u16, Cause), u32>,
     /// The history after a step that commits nothing new.
     told: HashMap<(u16, u32), u16>,
-    /// After one that does: then it counts what the other nodes have on disk.
+    /// The history after one that does: then what the other nodes have on disk counts too.
     told_among: HashMap<(u16, u32, [u16; NODES_MAX]), u16>,
     /// Pairs of nodes whose logs match.
     matching: HashSet<(u16, u16)>,
-    /// Histories and nodes that lack nothing of what a leader must have.
+    /// Histories and nodes whose log has everything that a leader must have.
     complete: HashSet<(u16, u16)>,
     symmetry: Option<Symmetry>,
 }
 
-/// A node, and what is asked of it in each state.
+/// A node, and the properties of it that each state needs.
 struct Known {
     node: Node,
     term: Term,
     durable_term: Term,
     leads: bool,
-    /// In its current term: it is a candidate, or leads.
+    /// Whether in its current term it is a candidate or leads.
     may_lead: bool,
     follows: Option<NodeId>,
     is_muted: bool,
@@ -63,25 +62,25 @@ struct Known {
     may_compact: bool,
 }
 
-/// A message, and when it is as good as lost.
+/// A message, and when it can have no effect any more.
 struct Letter {
     envelope: Envelope,
     to: Option<usize>,
     dead: Dead,
 }
 
-/// A [`Step`](step::Step), in numbers.
+/// A [`Step`](step::Step), as numbers.
 struct Taken {
     cause: Cause,
     me: Peer,
     after: u16,
     stages: Vec<Stage>,
     sent: Vec<u16>,
-    /// The latest that it takes for committed.
+    /// The highest index that it considers committed.
     commit_index: LogIndex,
 }
 
-/// How far a step may lead.
+/// The bounds on the state that a step leads to.
 #[derive(Clone, Copy)]
 pub(crate) struct Reach {
     /// The latest term.
@@ -120,20 +119,20 @@ impl World {
         (world, State { nodes: numbers, history, network, spent })
     }
 
-    /// Lets disks be as fast as this from now on.
+    /// From now on, disks have this speed.
     pub(crate) fn with_disk(self, disk: DiskSpeed) -> World {
-        // A step that was taken with another disk may have been another one.
+        // With another disk, the steps taken so far may have other results.
         let (steps, step_numbers) = (Vec::new(), HashMap::new());
         World { disk, steps, step_numbers, told: HashMap::new(), told_among: HashMap::new(), ..self }
     }
 
-    /// The place of the last node.
+    /// The position of the last node.
     pub(crate) fn last_place(&self) -> usize {
         self.peers.len() - 1
     }
 
-    /// Names a state among all: one that was explored already, though with two nodes in each other's places,
-    /// has the same name.
+    /// Identifies a state. A state that was already explored with the twins exchanged has the same
+    /// fingerprint.
     pub(crate) fn fingerprint(&self, state: &State) -> u64 {
         let image = self.symmetry.as_ref().map(|symmetry| symmetry.state(state, self.peers.len()));
         image.map_or(*state, |image| image.min(*state)).fingerprint()
@@ -143,7 +142,7 @@ impl World {
         &self.known(state, at).node
     }
 
-    /// The latest term that any node is in.
+    /// The highest term of any node.
     pub(crate) fn term(&self, state: &State) -> Term {
         (0..self.peers.len()).map(|at| self.known(state, at).term).max().unwrap_or_default()
     }
@@ -153,7 +152,7 @@ impl World {
         Some(&self.letters[usize::from(*number)].envelope)
     }
 
-    /// The state after an action; `None` where it is out of reach.
+    /// The state after an action; `None` if it is out of bounds.
     pub(crate) fn after(
         &mut self,
         state: &State,
@@ -181,7 +180,7 @@ impl World {
         Ok(within.then_some(next))
     }
 
-    /// What a node does, found out the first time it is asked for.
+    /// What a node does, computed the first time it is asked for.
     fn step_number(&mut self, node: u16, cause: Cause) -> Result<u32, Violation> {
         if let Some(number) = self.step_numbers.get(&(node, cause)) {
             return Ok(*number);
@@ -234,7 +233,7 @@ impl World {
         Ok(number)
     }
 
-    /// The history after a step of the node at this place, if it allows it.
+    /// The history after a step of the node at this position, if the history permits the step.
     fn retold(&mut self, state: &State, at: usize, number: u32) -> Result<u16, Violation> {
         let known = self.histories[usize::from(state.history)].last_committed();
         let alone = self.steps[number as usize].commit_index <= known;
@@ -379,7 +378,7 @@ impl Known {
         }
     }
 
-    /// Whether a message to it that is dead from then on is so now.
+    /// Whether a message that is dead under this condition is dead for this node now.
     fn is_past(&self, dead: Dead) -> bool {
         match dead {
             Dead::Never => false,
@@ -392,12 +391,12 @@ impl Known {
     }
 }
 
-/// The number of the last of so many.
+/// The number of the last of this many items.
 fn last_number(count: usize) -> u16 {
     u16::try_from(count - 1).expect("a small cluster has fewer nodes, messages and histories than 2^16")
 }
 
-/// Checks an output against the history, and tells it what is new.
+/// Checks an output against the history, and records what is new.
 fn carry_out(history: &mut History, node: &Node, output: &Output) -> Result<(), Violation> {
     let me = node.raft.me();
     match output {

@@ -1,8 +1,9 @@
-//! Every configuration, up to as many states as an ordinary test has time for; the whole is `make model`.
+//! Explores every configuration up to as many states as an ordinary test has time for; `make model` runs the
+//! whole.
 
 use ticketd_model::{Configuration, Ending, Limits, configurations, explore};
 
-/// States of each configuration: all of them together take some seconds.
+/// States of each configuration: all configurations together take some seconds.
 const STATES_MAX: usize = 50_000;
 
 #[test]

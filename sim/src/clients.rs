@@ -1,5 +1,4 @@
-//! Clients: each sends one request at a time, follows redirects, and turns elsewhere where it is not
-//! answered.
+//! Clients: each sends one request at a time, follows redirects, and asks another node if it gets no answer.
 
 use std::num::NonZeroU64;
 
@@ -18,9 +17,9 @@ const ASKS_ANOTHER_PERCENT: u64 = 10;
 pub(crate) struct Client {
     target: Slot,
     waiting: Option<Waiting>,
-    /// When it will ask again, if it does not wait.
+    /// When it will send its next request, if it is not waiting.
     next: Micros,
-    /// Counts what it has planned: only its latest plan is carried out.
+    /// Counts its plans: only the latest one is carried out.
     generation: u32,
 }
 
@@ -53,7 +52,7 @@ impl World {
         };
         let (term, epoch, peer) = (process.node.raft().current_term(), host.epoch, host.peer);
         if self.hosts[slot.at()].paused {
-            // What it sends waits there with the rest; or it does not even get a connection.
+            // The request waits there with others, or the client does not even get a connection.
             let lost = self.hosts[slot.at()].is_lost();
             if lost || self.client_rng.percent(50) {
                 self.turn_elsewhere(number);
@@ -74,7 +73,7 @@ impl World {
         let number = ended.client;
         let client = &mut self.clients[usize::from(number)];
         if client.waiting.is_none_or(|waiting| waiting.request != request) {
-            // It has given up.
+            // The client has given up.
             return;
         }
         client.waiting = None;
@@ -84,7 +83,7 @@ impl World {
                     self.first_answer_in_peace.get_or_insert(self.now);
                 }
                 if self.client_rng.percent(ASKS_ANOTHER_PERCENT) {
-                    // Where two nodes take themselves for the leader, somebody must meet both.
+                    // If two nodes both believe that they lead, some client must meet both.
                     self.clients[usize::from(number)].target = self.any_slot();
                 }
                 self.plan_request(number, self.plan.think_us);
@@ -99,14 +98,14 @@ impl World {
         }
     }
 
-    /// Clients whose connection is gone, or who have waited for too long, turn elsewhere.
+    /// Clients whose connection is gone, or who have waited too long, ask another node.
     pub(crate) fn sweep_clients(&mut self) {
         let patience = self.plan.request_timeout_us * 2;
         for number in 0..self.plan.clients {
             let client = self.clients[usize::from(number)];
             let Some(waiting) = client.waiting else {
                 if self.now.since(client.next) > patience {
-                    // What it sent was in the hands of a process that died.
+                    // The process that had the request has died.
                     self.turn_elsewhere(number);
                 }
                 continue;
@@ -120,7 +119,7 @@ impl World {
         }
     }
 
-    /// Every client asks anew, so that how soon it is answered tells how soon the cluster was well.
+    /// Makes every client ask again, so that the time to its answer shows how soon the cluster recovered.
     pub(crate) fn ask_anew(&mut self) {
         for number in 0..self.plan.clients {
             self.clients[usize::from(number)].waiting = None;

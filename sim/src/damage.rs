@@ -1,8 +1,8 @@
-//! Stores that are damaged, and what becomes of their nodes.
+//! Damaged stores, and what becomes of their nodes.
 //!
-//! A damaged store must be refused at the next start, by the checks that ship. Its operator then leaves it
-//! aside, has the node removed, and joins it anew. A majority of a cluster's stores is never damaged at once:
-//! nobody promises anything for that.
+//! A damaged store must be refused at the next start by the checks that ship. Its operator then leaves it
+//! aside, has the node removed, and joins it again. Never is a majority of a cluster's stores damaged at
+//! once: nothing is promised for that case.
 
 use raft_core::{HardState, Incarnation, Membership, NodeId, Peer};
 use ticketd::storage::{Key, Pending, Place, StoreError};
@@ -19,23 +19,22 @@ use crate::world::World;
 /// What is wrong with the bytes on a disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Damage {
-    /// A bit of this record is flipped. It is read although the journal may have a later one.
+    /// A bit of this record is flipped. It is detected even if the journal has a later version.
     Flipped(Key),
-    /// This record has gone missing. It is missed although the journal may have a later one.
+    /// This record is missing. It is missed even if the journal has a later version.
     Lost(Key),
     /// A bit of this sector of the journal is flipped.
     Sector(usize),
-    /// A transaction has gone missing from the journal, before the one that begins with this sector.
+    /// A transaction is missing from the journal, before the one that begins with this sector.
     Gap(usize),
-    /// The data file is what it was before the last checkpoint, and the journal has transactions that came
-    /// after that.
+    /// The data file is as it was before the last checkpoint, and the journal has later transactions.
     SetBack,
-    /// Of a checkpoint that was under way, some changes are there and others are not.
+    /// Some changes of a checkpoint in progress are there and others are not.
     Torn,
 }
 
 impl Damage {
-    /// What is not what was written is named where the store is refused.
+    /// Checks that the refusal names what is damaged.
     pub(crate) fn check_refusal(self, me: Peer, error: &StoreError) {
         let StoreError::Damaged { place: named, .. } = error else {
             violated!("{me} does not say what is damaged: {error}");
@@ -43,7 +42,7 @@ impl Damage {
         let is_right = match self {
             Damage::Flipped(key) | Damage::Lost(key) => *named == Place::Record(key),
             Damage::Sector(sector) | Damage::Gap(sector) => *named == Place::Journal(sector),
-            // The journal begins with what came after the checkpoint that is not there.
+            // The journal begins with what came after the missing checkpoint.
             Damage::SetBack => *named == Place::Journal(0),
             Damage::Torn => matches!(named, Place::Record(_)),
         };
@@ -52,8 +51,8 @@ impl Damage {
         }
     }
 
-    /// Whether it is none any more with what the journal has now. What is wrong with the data file stays
-    /// wrong, whatever the journal has in its place.
+    /// Whether the damage is gone with what the journal has now. Damage to the data file remains, whatever
+    /// the journal has in its place.
     pub(crate) fn is_mended_by_journal(self, journal: &Sectors) -> bool {
         match self {
             Damage::Sector(_) => journal.is_sound(),
@@ -61,8 +60,8 @@ impl Damage {
         }
     }
 
-    /// Whether it is none any more after a checkpoint. A process that runs has in memory what all its
-    /// transactions came to, and the journal does not count any more; but every sector of it must be sound.
+    /// Whether the damage is gone after a checkpoint. A running process has the result of all its
+    /// transactions in memory, and the journal no longer counts; but every sector of it must be sound.
     pub(crate) fn is_mended_by_checkpoint(self, pending: &Pending) -> bool {
         match self {
             Damage::Flipped(key) | Damage::Lost(key) => {
@@ -75,8 +74,8 @@ impl Damage {
 }
 
 impl Disk {
-    /// A bit flips, or something goes missing. Says what became of what; `None` where nothing did: there is
-    /// no store, or a damaged one, or nothing in it that could go missing.
+    /// Flips a bit, or makes something go missing. Returns a description; `None` if nothing happened, because
+    /// there is no store, it is damaged already, or nothing in it can go missing.
     pub(crate) fn rot(&mut self, rng: &mut Rng) -> Option<String> {
         if !self.is_sound() {
             return None;
@@ -121,7 +120,7 @@ impl Disk {
 
     fn pick_record(&self, rng: &mut Rng) -> Option<Key> {
         let keys = self.records.keys();
-        // A long log must not hide the few others.
+        // The few other records must be picked as well, even when the log is long.
         let others: Vec<Key> = keys.iter().copied().filter(|key| !matches!(key, Key::Entry(_))).collect();
         if rng.percent(50) { rng.pick(&others) } else { rng.pick(&keys) }
     }
@@ -134,14 +133,14 @@ impl World {
         }
         let Some(what) = self.hosts[slot.at()].disk.rot(&mut self.fault_rng) else { return };
         self.narrate(slot, || what);
-        // A process that runs never reads its store again.
+        // A running process never reads its store again.
         if self.fault_rng.percent(60) {
             self.crash(slot);
         }
     }
 
-    /// A process dies, and of the checkpoint that was under way some changes have happened and others have
-    /// not. True where it did.
+    /// A process dies, and some changes of the checkpoint in progress have happened and others have not.
+    /// Returns whether it did.
     pub(crate) fn tear(&mut self, slot: Slot, pending: &Pending) -> bool {
         let may_tear = self.may_lose_store(slot);
         let host = &mut self.hosts[slot.at()];
@@ -168,14 +167,14 @@ impl World {
         self.join_anew(slot);
     }
 
-    /// A node was refused its store. Its operator leaves that aside.
+    /// A node was refused its store. Its operator leaves the store aside.
     pub(crate) fn set_aside(&mut self, slot: Slot, error: &StoreError) {
         self.narrate(slot, || format!("does not start: {error}"));
         self.summary.refused_stores += 1;
         self.join_anew(slot);
     }
 
-    /// The operator removes the node and joins it anew, under its old id.
+    /// The operator removes the node and joins it again under its old id.
     fn join_anew(&mut self, slot: Slot) {
         let old = self.hosts[slot.at()].peer;
         self.empty(slot);
@@ -183,7 +182,7 @@ impl World {
         self.prepare_to_join(slot);
     }
 
-    /// A new store, and an operator who asks that it be added; its process starts when it has been.
+    /// Prepares a new store, and an operator's request to add it; its process starts once it has been added.
     pub(crate) fn prepare_to_join(&mut self, slot: Slot) {
         let host = &mut self.hosts[slot.at()];
         host.peer.incarnation = Incarnation(host.peer.incarnation.0 + 1);
@@ -194,7 +193,7 @@ impl World {
         self.operators.wish(Wish::Join(peer));
     }
 
-    /// Whether the store of this host is that of a voter, and can be lost.
+    /// Whether the store of this host belongs to a voter and may be lost.
     fn may_lose_store(&self, slot: Slot) -> bool {
         let host = &self.hosts[slot.at()];
         let membership = self.oracle.membership();
@@ -206,8 +205,8 @@ impl World {
             && self.can_lose(slot)
     }
 
-    /// Whether every membership that anybody holds to be in force has a majority without this host, and with
-    /// stores that are where they should be.
+    /// Whether every membership that any node considers in force keeps a majority without this host, counting
+    /// only stores that are where they should be.
     fn can_lose(&self, slot: Slot) -> bool {
         let enough = |membership: &Membership| {
             let others = membership.voters().filter(|id| *id != node_id(slot));
@@ -222,7 +221,7 @@ impl World {
             })
     }
 
-    /// Whether what remains without this voter has a majority of stores that are where they should be.
+    /// Whether the rest, without this voter, has a majority of stores that are where they should be.
     pub(crate) fn can_lose_voter(&self, slot: Slot) -> bool {
         let membership = self.oracle.membership();
         let rest: Vec<_> = membership.voters().filter(|id| *id != node_id(slot)).collect();
@@ -245,7 +244,7 @@ mod tests {
     use super::*;
     use crate::testing::{Bench, JOURNAL_TRANSACTIONS, append, compact, of_term, replace};
 
-    /// With something in the journal, and more than one checkpoint behind it.
+    /// A store with something in the journal, and more than one checkpoint.
     fn base() -> Bench {
         let mut bench = Bench::new();
         bench.commit(append(2, 6..9));
@@ -254,7 +253,7 @@ mod tests {
         bench
     }
 
-    /// The first of these that rots in the way that is asked for.
+    /// The first of the seeds under which the store rots in the desired way.
     fn rotten(bench: &Bench, is_it: impl Fn(Damage) -> bool) -> Bench {
         let rot = |seed| {
             let mut bench = bench.fork(seed);
@@ -272,7 +271,7 @@ mod tests {
         for seed in 0..5_000 {
             let mut bench = base.fork(seed);
             let what = bench.disk.rot(&mut bench.rng).unwrap();
-            // It checks itself that what is damaged is named.
+            // The disk itself checks that the error names what is damaged.
             assert!(!bench.opens(), "seed {seed}: {what}");
             match bench.disk.damage {
                 Some(Damage::Flipped(key)) => drop(flipped.insert(key)),
@@ -283,7 +282,7 @@ mod tests {
             }
             assert_eq!(bench.disk.rot(&mut bench.rng), None, "it is damaged already");
         }
-        // Entries 2 to 5, and seven others.
+        // Entries 2 to 5, and seven other records.
         assert_eq!((flipped.len(), lost.len()), (4 + 7, 4 + 7), "{flipped:?} {lost:?}");
         assert_eq!(sectors.len(), 8 * JOURNAL_TRANSACTIONS);
         assert_eq!(others.len(), 2 + 1, "{others:?}");

@@ -1,11 +1,11 @@
-//! A disk, and the store on it: transactions that survive, and those that do not yet.
+//! A disk and the store on it: transactions that survive a crash, and those that do not yet.
 //!
-//! What it takes from the real store: whether a transaction goes to the journal or, as a checkpoint, to the
-//! data file, the bytes of either, and what is made of them at the next start is the storage layer's own
-//! code. A write is one transaction; all that waits goes into the next one (group commit), so at most one is
-//! under way; after a failure nothing more is written. A power cut leaves any of the sectors that are being
-//! written to the journal, and a checkpoint either whole or not there at all, as LMDB promises; where that
-//! promise is broken is in [`torn`](crate::torn), and where stores rot in [`damage`](crate::damage).
+//! The storage layer's own code decides whether a transaction goes to the journal or, as a checkpoint, to the
+//! data file; it makes the bytes of either, and it reads them at the next start. A write is one transaction;
+//! all writes that wait go into the next one (group commit), so at most one is in progress; after a failure
+//! nothing more is written. A power cut leaves any subset of the sectors that are being written to the
+//! journal, and a checkpoint either whole or not there at all, as LMDB promises. [`torn`](crate::torn) breaks
+//! that promise, and [`damage`](crate::damage) makes stores rot.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -22,13 +22,13 @@ use crate::rng::Rng;
 use crate::sectors::Sectors;
 use crate::violated;
 
-/// What a disk holds for good: the bytes, and beside them the values that were written. Nodes start from the
-/// bytes; the values are what they must amount to, and what the oracle looks at.
+/// What a disk holds durably: the bytes, and beside them the values that were written. Nodes start from the
+/// bytes; the values are what the bytes must decode to, and what the oracle looks at.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
     pub(crate) records: Records,
     pub(crate) journal: Sectors,
-    /// The bytes are not what they should be: the next start must be refused.
+    /// The bytes are not what they should be: the next start must refuse the store.
     pub(crate) damage: Option<Damage>,
     pub(crate) hard_state: HardState,
     pub(crate) snapshot: Option<Arc<Snapshot>>,
@@ -47,7 +47,7 @@ impl Disk {
         }
     }
 
-    /// The node is told that it was added, while it does not run.
+    /// Tells the node that it was added, while it does not run.
     pub(crate) fn set_identity(&mut self, identity: &Identity) {
         let mut recorder = match self.read() {
             Ok(contents) => contents.recorder(),
@@ -61,8 +61,8 @@ impl Disk {
         self.damage.is_none()
     }
 
-    /// What a node finds when it starts: all that was written, and nothing else. A damaged store must be
-    /// refused, and no other.
+    /// What a node finds when it starts: everything that was written, and nothing else. A damaged store must
+    /// be refused, and no other.
     pub(crate) fn open(&self, identity: &Identity) -> Result<Contents, StoreError> {
         let me = identity.me;
         let contents = match (self.read(), self.damage) {
@@ -92,12 +92,12 @@ impl Disk {
         Ok(contents)
     }
 
-    /// What the bytes are to whoever opens the store.
+    /// The bytes, as a node reads them when it opens the store.
     pub(crate) fn read(&self) -> Result<Contents, StoreError> {
         self.records.read(self.journal.bytes())
     }
 
-    /// Carries out what makes these writes durable.
+    /// Carries out the step that makes writes durable.
     fn carry_out(&mut self, step: Step<'_>) {
         match step {
             Step::Append { offset, bytes } => {
@@ -108,7 +108,7 @@ impl Disk {
         }
     }
 
-    /// Carries out of it what a disk may that loses power. True where that is all of it.
+    /// Carries out as much of the step as a disk that loses power may. Returns whether that is all of it.
     fn carry_out_some(&mut self, step: Step<'_>, rng: &mut Rng) -> bool {
         match step {
             Step::Append { offset, bytes } => {
@@ -120,14 +120,14 @@ impl Disk {
         }
     }
 
-    /// Something has come to the journal, perhaps in the place of what is wrong there.
+    /// The journal was written to, perhaps over the damaged place.
     fn mend_by_journal(&mut self) {
         self.damage.take_if(|damage| damage.is_mended_by_journal(&self.journal));
     }
 
     fn checkpoint(&mut self, pending: &Pending) {
         if self.damage == Some(Damage::SetBack) {
-            // The process that has made the last checkpoint knows it, and builds on it.
+            // The process that made the last checkpoint remembers it, and builds on it.
             self.records.set_back_or_forth();
         }
         self.records.make(pending);
@@ -149,8 +149,7 @@ impl Disk {
         self.entries.back().map_or(self.base(), |e| (e.index, e.term))
     }
 
-    /// The term of the entry at `index`; `None` where there is none, or where only the snapshot stands for
-    /// it.
+    /// The term of the entry at `index`; `None` if there is no such entry, or if it is inside the snapshot.
     pub(crate) fn term_at(&self, index: LogIndex) -> Option<Term> {
         let (base, term) = self.base();
         if index == base {
@@ -159,19 +158,19 @@ impl Disk {
         self.entry(index).map(|e| e.term)
     }
 
-    /// The entry at `index`; `None` where there is none, or where the snapshot stands for it.
+    /// The entry at `index`; `None` if there is no such entry, or if it is inside the snapshot.
     pub(crate) fn entry(&self, index: LogIndex) -> Option<&Entry> {
         let offset = index.0.checked_sub(self.base().0.0)?.checked_sub(1)?;
         self.entries.get(usize::try_from(offset).ok()?)
     }
 
-    /// Whether the entry is there, itself or within the snapshot.
+    /// Whether the entry is there, itself or inside the snapshot.
     pub(crate) fn holds(&self, index: LogIndex, term: Term) -> bool {
         index < self.base().0 || self.term_at(index) == Some(term)
     }
 
-    /// Notes what one write has written, and checks that it could be: a store whose log has a gap would not
-    /// be opened again.
+    /// Records one durable write, and checks that it is valid: a store whose log has a gap could not be
+    /// opened again.
     pub(crate) fn note(&mut self, write: Write, oracle: &mut Oracle) {
         let Write { id, hard_state, snapshot, truncate_from, entries } = write;
         if let Some(new) = hard_state {
@@ -234,23 +233,23 @@ impl Disk {
 /// The storage thread of one process.
 #[derive(Debug)]
 pub(crate) struct Storage {
-    /// What the next transaction builds on.
+    /// The state that the next transaction builds on.
     recorder: Recorder,
     /// Being written and synced.
     syncing: Vec<Write>,
-    /// Waits for that.
+    /// Waits for the transaction in progress.
     queued: Vec<Write>,
     last: Option<WriteId>,
     failed: bool,
 }
 
 impl Storage {
-    /// That of a process which has found in its store what this builds on.
+    /// The storage thread of a process that has found this state in its store.
     pub(crate) fn new(recorder: Recorder) -> Storage {
         Storage { recorder, syncing: Vec::new(), queued: Vec::new(), last: None, failed: false }
     }
 
-    /// Queues a write; true where a transaction begins with it.
+    /// Queues a write; returns whether a transaction begins with it.
     pub(crate) fn submit(&mut self, write: Write) -> bool {
         if self.failed {
             return false;
@@ -263,7 +262,7 @@ impl Storage {
         self.begin()
     }
 
-    /// Begins the next transaction, if none is under way and anything waits.
+    /// Begins the next transaction, if none is in progress and a write waits.
     pub(crate) fn begin(&mut self) -> bool {
         if !self.syncing.is_empty() || self.queued.is_empty() {
             return false;
@@ -292,7 +291,7 @@ impl Storage {
         }
     }
 
-    /// What the transaction under way brings to the data file, where it is a checkpoint.
+    /// What the transaction in progress brings to the data file, if it is a checkpoint.
     pub(crate) fn checkpoint_under_way(&self) -> Option<Pending> {
         if self.syncing.is_empty() {
             return None;
@@ -303,7 +302,7 @@ impl Storage {
         }
     }
 
-    /// Its process is about to die: what the transaction under way is made of.
+    /// The process is about to die: returns the writes of the transaction in progress.
     pub(crate) fn interrupt(&mut self) -> Vec<Write> {
         mem::take(&mut self.syncing)
     }
@@ -327,7 +326,7 @@ mod tests {
     use super::*;
     use crate::testing::{Bench, append, compact, of_term, replace};
 
-    /// Sectors are written over blank ones, over those of an earlier round, and over what is left of others.
+    /// Sectors are written over blank ones, over those of an earlier round, and over the remains of others.
     #[test]
     fn a_transaction_that_is_cut_short_is_there_with_all_its_sectors_or_never_was() {
         let base = Bench::new();
@@ -346,7 +345,7 @@ mod tests {
                 bench.cut(write);
                 let after = (bench.disk.last(), bench.disk.base(), bench.disk.journal.transactions());
                 *ends.entry((after.2 - before.2, before == after)).or_default() += 1;
-                // It checks itself that all of it is found, or nothing.
+                // `restart` itself checks that all of it is found, or nothing.
                 bench.restart();
             }
         }

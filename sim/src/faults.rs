@@ -22,9 +22,9 @@ pub enum Fault {
     Partition,
     /// Two groups, and one host that reaches both.
     Bridge,
-    /// One host's bytes do not reach another.
+    /// Bytes from one host do not reach another.
     OneWay,
-    /// Nothing that a host sends arrives anywhere, or nothing arrives there.
+    /// Nothing that a host sends arrives anywhere, or nothing that is sent to it arrives.
     Mute,
     /// Connections break.
     Break,
@@ -36,15 +36,15 @@ pub enum Fault {
     ClockJump,
     /// A process stops for a while.
     Pause,
-    /// A process stops for a while with what it was about to do.
+    /// A process stops for a while before it carries out its outputs.
     PauseMidTurn,
     /// A transaction takes seconds.
     DiskStall,
     /// A transaction fails, and all after it.
     DiskFail,
-    /// A node hears wrongly that another's process is gone.
+    /// A node is told wrongly that another's process is gone.
     FalseAlarm,
-    /// Somebody wants another leader.
+    /// An operator wants another leader.
     Transfer,
     /// A node is removed.
     Leave,
@@ -54,11 +54,11 @@ pub enum Fault {
     Move,
     /// A store is lost, and the node comes back under its old id without it.
     Wipe,
-    /// A disk has no room: a transaction fails with nothing written, and perhaps starts do.
+    /// A disk is full: a transaction fails with nothing written, and starts may fail too.
     DiskFull,
-    /// A bit of a store flips, or something of it goes missing.
+    /// A bit of a store flips, or a part of it goes missing.
     Rot,
-    /// A process dies, and the checkpoint that was under way is there in part.
+    /// A process dies, and the checkpoint in progress is partly on the disk.
     Tear,
 }
 
@@ -190,7 +190,7 @@ impl World {
             return;
         }
         self.kill(slot);
-        // Where the whole host is gone, nobody closes its connections.
+        // If the whole host is gone, its connections are not closed.
         if self.fault_rng.percent(70) {
             self.close_accepted(slot, epoch);
         }
@@ -251,9 +251,9 @@ impl World {
         self.schedule.plan(self.now.plus(us), Event::Repair { repair: Repair::Network });
     }
 
-    /// Who leads hears nothing for a while: neither that a successor was elected, nor that nobody follows any
-    /// more. At times the others die at that moment and start again at once, without what they had only in
-    /// memory; or hear wrongly that its process is gone.
+    /// The leader hears nothing for a while: neither that a successor was elected, nor that it has no
+    /// followers any more. Sometimes the other nodes die at that moment and start again at once, without what
+    /// they had only in memory; or they are told wrongly that the leader's process is gone.
     fn deafen_leader(&mut self, us: u64) {
         let leads = |world: &World, slot: &Slot| {
             let process = world.hosts[slot.at()].process.as_ref();
@@ -310,13 +310,13 @@ impl World {
         let now = self.now;
         change(&mut self.hosts[slot.at()].clock, now);
         if let Some(process) = &mut self.hosts[slot.at()].process {
-            // The planned turn was at a moment of the clock as it was.
+            // The turn was planned for a reading of the clock before the jump.
             process.turn_at = None;
         }
         self.plan_turn(slot);
     }
 
-    /// A process stops for a while; what comes for it waits.
+    /// A process stops for a while; its events wait.
     pub(crate) fn pause(&mut self, slot: Slot, us: u64) {
         let at = self.now.plus(us);
         let host = &mut self.hosts[slot.at()];
@@ -361,14 +361,14 @@ impl World {
         }
     }
 
-    /// The disk is well again; a process that has seen it fail takes no part until it is started again.
+    /// The disk is repaired; a process that has seen it fail takes no part until it is restarted.
     pub(crate) fn mend_disk(&mut self, slot: Slot) {
         let host = &mut self.hosts[slot.at()];
         host.health = Health::Sound;
         match &host.process {
             Some(process) if process.storage.has_failed() => self.crash(slot),
             Some(_) => {}
-            // It could not start.
+            // It could not start while the disk was broken.
             None if !host.starting && host.standing.is_member() => self.start_soon(slot),
             None => {}
         }

@@ -1,6 +1,6 @@
-//! What clients asked for and what they were told.
+//! What clients asked for and what they were answered.
 //!
-//! A request begins when a node takes it in and ends when the answer leaves the node. What its client sees
+//! A request begins when a node takes it in and ends when the answer leaves the node. For its client it
 //! begins earlier and ends later, so an order that holds here holds for clients.
 
 use std::collections::BTreeMap;
@@ -12,17 +12,18 @@ use crate::oracle::{Oracle, Reserved};
 use crate::schedule::{Epoch, Slot};
 use crate::violated;
 
-/// Everything that was asked and answered.
+/// All requests and answers.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    /// Any node answers, from ranges that the leader gave it: then who reserved is not who answers.
+    /// Any node answers, from ranges that the leader gave it: then the node that reserved IDs is not the one
+    /// that answers.
     forwarding: bool,
-    /// An ID is larger than all that were given before it was asked for.
+    /// An ID must be larger than all that were given before it was asked for.
     ordered: bool,
     requests: Vec<Request>,
-    /// The largest ID that was handed out.
+    /// The largest ID handed out.
     largest: u64,
-    /// What was handed out, as ranges that do not touch: start and end.
+    /// The IDs handed out, as ranges that do not touch: start and end.
     given: BTreeMap<u64, u64>,
     terms: BTreeMap<Term, OfTerm>,
     pub(crate) answered_with_ids: u64,
@@ -33,26 +34,26 @@ pub(crate) struct Request {
     pub(crate) client: u16,
     pub(crate) slot: Slot,
     pub(crate) epoch: Epoch,
-    /// The node there.
+    /// The node that took it in.
     peer: Peer,
-    /// When it was taken in, for people to read.
+    /// When it was taken in; for people who read a failure.
     #[expect(dead_code, reason = "it is read where a request is printed")]
     at: Micros,
     count: u64,
-    /// Larger than this must be what it gets.
+    /// It must get IDs larger than this.
     floor: u64,
-    /// The term in which the node was that took it.
+    /// The term of the node that took it in.
     term: Term,
     pub(crate) answered: bool,
 }
 
-/// What became of the IDs that one leader reserved.
+/// What happened to the IDs that one leader reserved.
 #[derive(Clone, Copy, Debug, Default)]
 struct OfTerm {
-    /// The end of what was handed out last.
+    /// The end of the last range handed out.
     next: Option<u64>,
     given: u64,
-    /// What those asked for who were not given any IDs.
+    /// How many IDs were asked for by requests that got none.
     disappointed: u64,
 }
 
@@ -77,14 +78,14 @@ impl History {
         id
     }
 
-    /// The request of this name.
+    /// The request with this id.
     pub(crate) fn request(&self, id: RequestId) -> Request {
         usize::try_from(id.0).ok().and_then(|at| self.requests.get(at).copied()).unwrap_or_else(|| {
             violated!("an answer to request {id:?}, which nobody sent");
         })
     }
 
-    /// An answer leaves a node. Gives the request that it ends.
+    /// An answer leaves a node. Returns the request that it ends.
     pub(crate) fn end(
         &mut self,
         id: RequestId,
@@ -114,17 +115,17 @@ impl History {
         request
     }
 
-    /// Requests that nobody has answered.
+    /// Requests that have not been answered.
     pub(crate) fn unanswered(&self) -> impl Iterator<Item = &Request> {
         self.requests.iter().filter(|r| !r.answered)
     }
 
-    /// Every ID that was passed over must have a reason: at most one window for each leader and each of its
-    /// hand-overs, and what was meant for requests that were never given it (design, "Gaps are allowed, and
+    /// Every ID that was skipped must have a reason: at most one window for each leader and each of its
+    /// hand-overs, and the IDs meant for requests that never got them (design, "Gaps are allowed, and
     /// bounded").
     pub(crate) fn check_gaps(&self, oracle: &Oracle, window: u64) {
         if self.forwarding {
-            // What was meant for whom is lost with the message that asked for it.
+            // IDs meant for another node are lost with the message that asked for them.
             return;
         }
         let mut reserved: BTreeMap<Term, u64> = BTreeMap::new();
@@ -134,9 +135,10 @@ impl History {
         for (term, reserved) in reserved {
             let OfTerm { given, disappointed, .. } = self.terms.get(&term).copied().unwrap_or_default();
             let gap = reserved - given;
-            // A request may have been taken in before its node had heard that it leads.
+            // A request may have been taken in before its node learned that it leads.
             let before = self.terms.range(..term).next_back().map_or(0, |(_, earlier)| earlier.disappointed);
-            // A hand-over that comes to nothing may cost what was left, and what was kept.
+            // A hand-over that fails may cost the IDs that were left to the other node and those that were
+            // kept.
             let windows = u64::try_from(1 + oracle.bequests_in(term)).expect("there are few");
             let allowed = window.saturating_mul(windows).saturating_add(disappointed).saturating_add(before);
             if gap > allowed {
@@ -165,8 +167,8 @@ impl History {
         }
     }
 
-    /// IDs of one reservation: whoever hands them out must have made it, or been left them, and hands out
-    /// those that it has one after the other.
+    /// IDs of one reservation: the node that hands them out must have reserved them, or they must have been
+    /// left to it; and it must hand out those that it has in order.
     fn on_part(&mut self, request: Request, part: Reserved, oracle: &Oracle) {
         let holder = (request.peer, request.epoch);
         let Some(&term) = oracle.terms_of_holder(part, holder).first() else {
@@ -176,7 +178,7 @@ impl History {
         self.of(part.term).given += count;
         let of_term = self.of(term);
         if let Some(next) = of_term.next.replace(part.end).filter(|next| *next != part.start) {
-            // What lies between was left to another, or is the rest of what this leader kept of it.
+            // The IDs between were left to another node, or are the rest of what this leader kept.
             let divides = |term| oracle.bequests_in(term) > 0;
             let divided = divides(term) || term.0.checked_sub(1).is_some_and(|before| divides(Term(before)));
             if !divided || part.start < next {
@@ -188,7 +190,7 @@ impl History {
         }
     }
 
-    /// No ID twice.
+    /// No ID is handed out twice.
     fn give(&mut self, first: u64, end: u64) {
         let before = self.given.range(..=first).next_back().map(|(start, end)| (*start, *end));
         let after = self.given.range(first..).next().map(|(start, _)| *start);

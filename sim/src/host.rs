@@ -11,19 +11,19 @@ use crate::network::Link;
 use crate::schedule::{Epoch, Event, Slot};
 use crate::world::CLUSTER;
 
-/// A host and all that it keeps while processes come and go.
+/// A host and everything that it keeps while processes come and go.
 #[derive(Debug)]
 pub(crate) struct Host {
-    /// Who lives here: the node's id, and the incarnation of the store.
+    /// The node that lives here: its id, and the incarnation of the store.
     pub(crate) peer: Peer,
     pub(crate) standing: Standing,
     pub(crate) disk: Disk,
-    /// How the node was last started, as its store has it; `None` before the first start.
+    /// The settings of the last start, as in the store; `None` before the first start.
     pub(crate) settings: Option<Settings>,
-    /// Until then, by the host's clock, a node that is to be started sits out what it promised.
+    /// A node that is to be started waits until then, by the host's clock, because of a promise.
     pub(crate) bound_until: Option<Micros>,
     pub(crate) health: Health,
-    /// Stores that were here before: what their owners promised, they had.
+    /// Stores that were here before: what their owners promised was true.
     pub(crate) former: Vec<(Peer, Disk)>,
     pub(crate) clock: Clock,
     /// The current life, or the next one.
@@ -32,18 +32,18 @@ pub(crate) struct Host {
     /// What arrived while the process was paused.
     pub(crate) backlog: Vec<Event>,
     pub(crate) paused: bool,
-    /// A process is to be started already.
+    /// A process is already about to be started.
     pub(crate) starting: bool,
-    /// It stays broken in times of peace.
+    /// It stays broken after peace has come.
     pub(crate) ailing: bool,
 }
 
-/// How a host's store stands to the cluster.
+/// The relation of a host's store to the cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Standing {
     /// There is no store.
     Empty,
-    /// Its operator has asked that it be added.
+    /// Its operator has asked the cluster to add it.
     Joining,
     /// It was added at this index.
     Member { joined_at: LogIndex },
@@ -53,13 +53,13 @@ pub(crate) enum Standing {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Health {
     Sound,
-    /// Takes this many times as long, at least.
+    /// It takes at least this many times as long.
     Slow {
         at_least_us: u64,
     },
-    /// Refuses them, with or without having carried them out.
+    /// It refuses them, with or without having carried them out.
     Failing,
-    /// Has no room for them.
+    /// It has no room for them.
     Full,
 }
 
@@ -77,27 +77,27 @@ impl Standing {
 pub(crate) struct Process {
     pub(crate) node: Node,
     pub(crate) storage: Storage,
-    /// To each host, at its place.
+    /// The link to each host, by the host's number.
     pub(crate) links: Vec<Option<Link>>,
     /// When the next turn is planned.
     pub(crate) turn_at: Option<Micros>,
     /// Inputs were given and the turn has not ended yet.
     pub(crate) put_off: bool,
-    /// What the node wanted done when the process was paused.
+    /// The node's outputs when the process was paused.
     pub(crate) held: Vec<Output>,
-    /// The commit index when it was last looked at.
+    /// The commit index when it was last checked.
     pub(crate) commit_seen: LogIndex,
     /// It dies after carrying out this many outputs of a turn.
     pub(crate) dies_after: Option<u8>,
-    /// It dies when its next checkpoint should be durable, which is torn.
+    /// It dies when its next checkpoint should become durable; that checkpoint is torn.
     pub(crate) tears_next: bool,
-    /// It is paused before it carries out the outputs of its next turn, for this long.
+    /// It is paused for this long before it carries out the outputs of its next turn.
     pub(crate) pauses_for_us: Option<u64>,
     pub(crate) removed: bool,
 }
 
 impl Host {
-    /// Who its store must say it is.
+    /// The identity that its store must have.
     pub(crate) fn identity(&self) -> Identity {
         let standing = match self.standing {
             Standing::Empty | Standing::Joining => identity::Standing::Joining,
@@ -106,7 +106,7 @@ impl Host {
         Identity { me: self.peer, standing }
     }
 
-    /// Clients get nothing from it any more, for good.
+    /// Whether clients can never again get anything from it.
     pub(crate) fn is_lost(&self) -> bool {
         self.ailing && (self.paused || self.process.is_none())
     }
@@ -130,14 +130,14 @@ impl Process {
     }
 }
 
-/// A monotonic clock that need not run at the rate of the simulation's.
+/// A monotonic clock that need not run at the rate of simulated time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
-    /// At this moment of the simulation ...
+    /// At this simulated time ...
     at: Micros,
-    /// ... it showed this.
+    /// ... the clock showed this.
     shown: Micros,
-    /// How far it goes in 1024 microseconds.
+    /// How far the clock advances in 1024 simulated microseconds.
     rate: u64,
 }
 
@@ -146,12 +146,12 @@ impl Clock {
         Clock { at: Micros(0), shown: Micros(shown), rate: 1024 }
     }
 
-    /// What it shows.
+    /// What the clock shows.
     pub(crate) fn local(&self, now: Micros) -> Micros {
         self.shown.plus((now.since(self.at) * self.rate) >> 10)
     }
 
-    /// When it will show `local`, at the earliest.
+    /// The earliest time at which the clock shows `local`.
     pub(crate) fn when(&self, local: Micros) -> Micros {
         self.at.plus((local.since(self.shown) << 10).div_ceil(self.rate))
     }
@@ -164,7 +164,7 @@ impl Clock {
         *self = Clock { at: now, shown: self.local(now).plus(us), rate: self.rate };
     }
 
-    /// No monotonic clock should do this; a node that sees it must not care.
+    /// No monotonic clock should do this; a node must tolerate it.
     pub(crate) fn jump_back(&mut self, now: Micros, us: u64) {
         *self = Clock { at: now, shown: Micros(self.local(now).0.saturating_sub(us)), rate: self.rate };
     }
@@ -175,7 +175,7 @@ pub(crate) fn node_id(slot: Slot) -> NodeId {
     NodeId::new(u64::from(slot.0) + 1).expect("one more than a number is not 0")
 }
 
-/// The host that the node with this id lives on.
+/// The host of the node with this id.
 pub(crate) fn slot_of(id: NodeId) -> Slot {
     Slot(u8::try_from(id.get() - 1).expect("there are a handful of hosts"))
 }

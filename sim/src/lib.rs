@@ -1,9 +1,9 @@
-//! Whole ticketd clusters in one thread, from one seed.
+//! Simulates whole ticketd clusters in one thread, each from one seed.
 //!
-//! Everything that decides is what ships: raft-core, the node, the peer protocol's bytes, the store's
-//! records, its recorder and its journal. Everything around it is made up here, and goes wrong: time,
-//! networks, disks, processes, clients, operators. The same seed gives the same run, byte for byte. It must
-//! never change how what it runs behaves.
+//! All code that makes decisions is the code that ships: raft-core, the node, the encoding of the peer
+//! protocol, the store's records, its recorder and its journal. Everything around it is simulated, and goes
+//! wrong: time, networks, disks, processes, clients, operators. The same seed gives the same run, byte for
+//! byte. The simulation must never change how the code that it runs behaves.
 
 mod clients;
 mod damage;
@@ -38,7 +38,7 @@ pub use rng::Rng;
 pub use shrink::shrink;
 pub use world::Summary;
 
-/// Ends a run: something is not as promised.
+/// Ends a run because a promise or an invariant is broken.
 macro_rules! violated {
     ($($what:tt)*) => {
         panic!("violated: {}", format_args!($($what)*))
@@ -46,23 +46,24 @@ macro_rules! violated {
 }
 pub(crate) use violated;
 
-/// Whether a run says what happens.
+/// How much a run reports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Narration {
-    /// It is silent.
+    /// Nothing.
     Silent,
-    /// A line for each change of role, membership and fortune, on standard error.
+    /// A line on standard error for each change of role, for each change of membership, and for each fault
+    /// and its repair.
     Told,
-    /// And one for each frame that arrives.
+    /// Also a line for each frame that arrives.
     Frames,
 }
 
 thread_local! {
-    /// Where the last panic of this thread was, and what it said.
+    /// Location and message of the last panic of this thread.
     static LAST_PANIC: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Lets failing runs tell where they failed without a word on standard error. For the whole process.
+/// Keeps panics off standard error, for the whole process; failing runs report where they failed.
 pub fn keep_panics_quiet() {
     panic::set_hook(Box::new(|info| LAST_PANIC.with(|last| *last.borrow_mut() = info.to_string())));
 }

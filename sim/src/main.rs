@@ -1,4 +1,4 @@
-//! `ticketd-sim`: runs clusters from seeds, and makes those that fail small.
+//! `ticketd-sim`: runs clusters from seeds, and shrinks those that fail.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -24,7 +24,7 @@ usage: ticketd-sim [--seed N | --seeds N --from N] [--threads N] [--first] [--no
   --without K,K these kinds of faults do not happen
   --told        say what happens; --frames: and what is sent";
 
-/// What was asked for.
+/// What the command line asks for.
 struct Order {
     from: u64,
     seeds: u64,

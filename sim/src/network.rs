@@ -1,8 +1,8 @@
-//! Connections, and the bytes on them: every message travels as the bytes of the real peer protocol.
+//! Connections and the bytes on them: every message travels as the bytes of the real peer protocol.
 //!
-//! Between two nodes there are two connections, each used in the direction of its dialler. In ordered weather
-//! a connection is like TCP: what arrives, arrives in order. In other weather it also loses, repeats and
-//! reorders whole frames, which is worse than any real network, and which the core says it stands.
+//! Two nodes have two connections, each used in the direction of its dialler. In ordered weather a connection
+//! behaves like TCP: what arrives, arrives in order. In other weather it also loses, repeats and reorders
+//! whole frames, which is worse than any real network, and which the core claims to withstand.
 
 use raft_core::{LogIndex, Micros, Peer};
 use ticketd::peer::{self, Decoder, Frame, Hello, Refuse, Welcome};
@@ -17,13 +17,13 @@ const DIAL_PATIENCE: u64 = 1;
 /// The longest time between two dials, in microseconds.
 const REDIAL_US: u64 = 50_000;
 
-/// What a process keeps of the way to one other node.
+/// The state that a process keeps about its link to another node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Link {
-    /// Whom it means to reach.
+    /// The node that it is meant to reach.
     pub(crate) peer: Peer,
     pub(crate) state: LinkState,
-    /// It was up before it broke: if the next dial is refused, the process there is gone.
+    /// The link was up before it broke: if the next dial is refused, the process there is gone.
     pub(crate) broke: bool,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct Conn {
     /// The acceptor has taken the Hello.
     accepted: bool,
     pub(crate) closed: bool,
-    /// What was sent on it was damaged on the way.
+    /// Something that was sent on it was damaged on the way.
     damaged: bool,
     inbound: Decoder,
     answers: Decoder,
@@ -51,7 +51,7 @@ pub(crate) struct Conn {
     last: [Micros; 2],
 }
 
-/// The bytes that are on their way.
+/// Bytes on their way.
 #[derive(Debug, Default)]
 pub(crate) struct Packets {
     bytes: Vec<Vec<u8>>,
@@ -59,7 +59,7 @@ pub(crate) struct Packets {
 }
 
 impl Packets {
-    /// An empty packet, to be filled.
+    /// Returns an empty packet, to be filled.
     fn add(&mut self) -> PacketId {
         self.free.pop().unwrap_or_else(|| {
             let id = PacketId(u32::try_from(self.bytes.len()).expect("few packets travel at once"));
@@ -134,7 +134,7 @@ impl World {
         self.schedule.plan(at, Event::Deliver { conn, direction, packet });
     }
 
-    /// How long bytes are on their way this time: mostly short, as networks are.
+    /// A random delay for bytes on their way: mostly short, as in real networks.
     pub(crate) fn delay(&mut self) -> u64 {
         let (min, max) = self.weather.delay_us;
         let spread = max - min;
@@ -145,7 +145,7 @@ impl World {
         delay
     }
 
-    /// A process begins to keep a link to a node, at once.
+    /// A process begins to keep a link to a node, and dials at once.
     pub(crate) fn link_to(&mut self, from: Slot, peer: Peer) {
         let to = crate::host::slot_of(peer.id);
         let Some(process) = &mut self.hosts[from.at()].process else { return };
@@ -161,7 +161,7 @@ impl World {
         self.schedule.plan(self.now, Event::Dial { from, epoch, to });
     }
 
-    /// A process keeps a link no more.
+    /// A process drops a link.
     pub(crate) fn unlink(&mut self, from: Slot, peer: Peer) {
         let to = crate::host::slot_of(peer.id);
         let Some(process) = &mut self.hosts[from.at()].process else { return };
@@ -177,8 +177,8 @@ impl World {
         }
     }
 
-    /// Whether a process has accepted a connection from a later life of this node. One from an earlier life
-    /// may be left over: of a host that has vanished nobody hears.
+    /// Whether a process has accepted a connection from a later life of this node. A connection from an
+    /// earlier life may be left over: the disappearance of a host is not reported.
     pub(crate) fn is_connected_in_a_later_life(&self, at: Slot, peer: Peer) -> bool {
         let acceptor = (at, self.hosts[at.at()].epoch);
         let is_later_life = |from: Peer| from.id == peer.id && from.incarnation > peer.incarnation;
@@ -187,7 +187,7 @@ impl World {
         })
     }
 
-    /// What a process accepted from a node is closed: it is a member no more.
+    /// Closes the connections that a process accepted from a node that is no longer a member.
     pub(crate) fn close_from(&mut self, at: Slot, peer: Peer) {
         let epoch = self.hosts[at.at()].epoch;
         let ids = 0..self.conns.len();
@@ -199,7 +199,7 @@ impl World {
         }
     }
 
-    /// A damaged length makes an acceptor wait for bytes that never come: somebody must end that.
+    /// A damaged length makes an acceptor wait for bytes that never come: this breaks such connections.
     pub(crate) fn break_damaged(&mut self) {
         for id in 0..self.conns.len() {
             if self.conns[id].damaged && !self.conns[id].closed {
@@ -208,7 +208,7 @@ impl World {
         }
     }
 
-    /// Ends a connection; the dialler hears of it, if it can.
+    /// Ends a connection; the dialler is told, if possible.
     pub(crate) fn break_conn(&mut self, id: ConnId) {
         let conn = self.conn(id);
         conn.closed = true;
@@ -217,7 +217,7 @@ impl World {
             let at = self.now.plus(self.delay().min(self.plan.election_timeout_us));
             self.schedule.plan(at, Event::Broken { conn: id });
         } else {
-            // Keep-alive finds out in the end.
+            // Keep-alive notices it in the end.
             let at = self.now.plus(self.plan.election_timeout_us * 4);
             self.schedule.plan(at, Event::Broken { conn: id });
         }
@@ -266,7 +266,7 @@ impl World {
             Standing::Empty | Standing::Joining => LogIndex(0),
         };
         let Some(process) = self.process(from, epoch) else { return };
-        // That it joined is committed knowledge as well, whatever a restart has made it forget.
+        // The node's joining is committed knowledge as well, whatever a restart has made it forget.
         let commit_index = process.node.commit_index().max(joined_at);
         let Some(link) = &mut process.links[to.at()] else { return };
         if link.state != LinkState::Down {
@@ -345,7 +345,7 @@ impl World {
         }
         let bytes = self.packets.take(packet);
         if self.process(slot, epoch).is_none() {
-            // A process that is not there, or another one: its host says so.
+            // If the process is not there, or it is another one, its host reports that.
             if direction == Direction::Forward && !self.conn(id).closed {
                 self.break_conn(id);
             }
@@ -396,7 +396,8 @@ impl World {
                 let (from, to) = (conn.from, conn.acceptor.0);
                 self.give(to, ticketd::node::Input::Bequest { from, bequest });
             }
-            // A frame overtook its Hello, or follows one that was lost: no acceptor can know whom it is from.
+            // The frame overtook its Hello, or follows one that was lost: an acceptor cannot know which node
+            // sent it.
             Frame::Raft(_) | Frame::Forward(_) | Frame::Bequest(_) => self.break_conn(id),
             Frame::Hello(hello) => self.on_hello(id, &hello),
             Frame::Welcome(_) => self.on_welcome(id),
@@ -405,7 +406,7 @@ impl World {
         }
     }
 
-    /// Says which frame arrives, where everything is told.
+    /// Reports which frame arrives, if frames are narrated.
     fn tell_frame(&mut self, id: ConnId, frame: &Frame) {
         if self.narration == Narration::Frames {
             let conn = self.conn(id);
@@ -419,7 +420,7 @@ impl World {
         let (slot, epoch) = conn.acceptor;
         let me = self.hosts[slot.at()].peer;
         if self.process(slot, epoch).is_some_and(|process| process.put_off) {
-            // Nobody is told what a node has come to before its turn has ended.
+            // A node's new state must not be seen before its turn has ended.
             self.end_turn(slot);
         }
         let Some(process) = self.process(slot, epoch) else { return };
@@ -439,7 +440,7 @@ impl World {
         conn.inbound.accept_large();
         self.send_frame(id, Direction::Back, &Frame::Welcome(Welcome { commit_index }));
         if stranger {
-            // It must be answered, whoever it is.
+            // The node must be answered, whichever it is.
             self.link_to(slot, hello.from);
         }
     }

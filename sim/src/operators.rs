@@ -9,31 +9,31 @@ use crate::schedule::{Epoch, Event, Slot};
 use crate::violated;
 use crate::world::{Phase, World};
 
-/// What operators have to do.
+/// The work of the operators.
 #[derive(Debug, Default)]
 pub(crate) struct Operators {
     last: u64,
-    /// Oldest first; for each host, the first is being worked on.
+    /// Oldest first; for each host, only the first task is worked on.
     tasks: Vec<Task>,
 }
 
 #[derive(Clone, Debug)]
 struct Task {
     wish: Wish,
-    /// Asked of this process, and not answered.
+    /// The request sent to this process and not answered yet.
     asked: Option<(OperationId, Slot, Epoch)>,
 }
 
 /// What an operator wants.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Wish {
-    /// This node, in this life, shall be a member no more.
+    /// Remove this node, in this life, from the cluster.
     Leave(Peer),
-    /// It shall become one.
+    /// Add it to the cluster.
     Join(Peer),
-    /// Its address is another one.
+    /// Change its address.
     Move(Peer, String),
-    /// Somebody else shall lead.
+    /// Make another node lead.
     Transfer(Option<NodeId>),
 }
 
@@ -42,7 +42,7 @@ impl Operators {
         self.tasks.is_empty()
     }
 
-    /// What is still to be done.
+    /// What remains to be done.
     pub(crate) fn wishes(&self) -> impl Iterator<Item = &Wish> {
         self.tasks.iter().map(|task| &task.wish)
     }
@@ -51,7 +51,7 @@ impl Operators {
         self.tasks.push(Task { wish, asked: None });
     }
 
-    /// Whether somebody works on this host already.
+    /// Whether an operator already works on this host.
     pub(crate) fn works_on(&self, slot: Slot) -> bool {
         self.tasks.iter().any(|task| task.wish.slot() == Some(slot))
     }
@@ -87,7 +87,7 @@ impl Wish {
 }
 
 impl World {
-    /// Operators look at what is to be done.
+    /// Operators look for work.
     pub(crate) fn on_operate(&mut self) {
         self.sweep_clients();
         let mut busy = Vec::new();
@@ -123,7 +123,7 @@ impl World {
         self.give(slot, input);
     }
 
-    /// Mostly the leader, as far as one can tell from outside.
+    /// The host to ask: mostly the leader's, as far as that can be told from outside.
     fn whom_to_ask(&mut self) -> Option<Slot> {
         let runs = |slot: &Slot| {
             let host = &self.hosts[slot.at()];
@@ -190,14 +190,14 @@ impl World {
     }
 }
 
-/// Whether nothing is left to be done although it was refused.
+/// Whether nothing remains to be done although the request was refused.
 fn is_settled(reason: ChangeRefused, wish: &Wish) -> bool {
     match (reason, wish) {
         (ChangeRefused::NoSuchMember | ChangeRefused::LastVoter, Wish::Leave(_))
         | (ChangeRefused::NoSuchMember, Wish::Move(..)) => true,
-        // Its former life is still a member: that is being worked on.
+        // Its former life is still a member; its removal is under way.
         (ChangeRefused::IdTaken, Wish::Join(_)) => false,
-        // Others are down, or slow: they come back.
+        // Other nodes are down or slow, and will recover.
         (ChangeRefused::NoQuorumLeft | ChangeRefused::VotersLag, Wish::Leave(_)) => false,
         (reason, wish) => violated!("{wish:?} was refused: {reason:?}"),
     }

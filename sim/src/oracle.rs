@@ -1,7 +1,7 @@
-//! What must hold at every step, whatever happens (Raft Figure 3).
+//! The properties that must hold at every step, whatever happens (Raft Figure 3).
 //!
-//! It sees every node at once, which no node can: who led in which term, every entry that was ever written,
-//! and the one sequence of committed entries, on which a state machine of its own runs.
+//! The oracle sees all nodes at once, which no node can: which node led in which term, every entry that was
+//! ever written, and the one sequence of committed entries, to which it applies a state machine of its own.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -15,18 +15,18 @@ use crate::violated;
 /// The truth about one cluster.
 #[derive(Debug)]
 pub(crate) struct Oracle {
-    /// Who led, in which life of its process.
+    /// The leader of each term, and the life of its process.
     leaders: BTreeMap<Term, (Peer, Epoch)>,
     /// The first entry that was written at each index, by offset from `first`.
     written: Vec<Option<Written>>,
-    /// Those of other terms.
+    /// Entries of other terms at the same indexes.
     written_too: HashMap<(LogIndex, Term), Written>,
     /// Index of the first entry of `committed`.
     first: LogIndex,
     committed: Vec<Committed>,
     /// The integers that each reservation passed over, ascending.
     pub(crate) reserved: Vec<Reserved>,
-    /// What leaders left to those that they told to take over.
+    /// What leaders left to the nodes that they told to take over.
     bequests: Vec<Left>,
     initial: u64,
     initial_membership: Arc<Membership>,
@@ -42,14 +42,15 @@ struct Written {
 #[derive(Clone, Debug)]
 struct Committed {
     entry: Entry,
-    /// The term of whoever took it for committed first: in this one or before, a leader had committed it.
+    /// The term of the node that first considered it committed: a leader had committed it in this term or
+    /// before.
     by: Term,
     /// The smallest integer that is not reserved, after this entry.
     next: u64,
     membership: Arc<Membership>,
 }
 
-/// The integers from `start` up to and excluding `end`: they belong to the leader of `term`.
+/// The integers from `start` up to but excluding `end`: they belong to the leader of `term`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Reserved {
     pub(crate) start: u64,
@@ -57,7 +58,7 @@ pub(crate) struct Reserved {
     pub(crate) term: Term,
 }
 
-/// The integers from `start` up to and excluding `end`: the leader of `term` left them to this node.
+/// The integers from `start` up to but excluding `end`: the leader of `term` left them to this node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Left {
     start: u64,
@@ -67,7 +68,7 @@ struct Left {
 }
 
 impl Oracle {
-    /// A cluster that begins with this snapshot on every disk.
+    /// The oracle of a cluster that begins with this snapshot on every disk.
     pub(crate) fn new(initial: &Snapshot) -> Oracle {
         Oracle {
             leaders: BTreeMap::new(),
@@ -82,27 +83,27 @@ impl Oracle {
         }
     }
 
-    /// The last index that any node took for committed.
+    /// The highest index that any node considers committed.
     pub(crate) fn commit_index(&self) -> LogIndex {
         self.committed.last().map_or(LogIndex(self.first.0 - 1), |c| c.entry.index)
     }
 
-    /// The membership after all that is committed.
+    /// The membership after all committed entries.
     pub(crate) fn membership(&self) -> &Arc<Membership> {
         self.committed.last().map_or(&self.initial_membership, |c| &c.membership)
     }
 
-    /// The smallest integer that is not reserved, after all that is committed.
+    /// The smallest integer that is not reserved, after all committed entries.
     pub(crate) fn next(&self) -> u64 {
         self.committed.last().map_or(self.initial, |c| c.next)
     }
 
-    /// Who led in this term.
+    /// The leader of this term.
     pub(crate) fn leader_of(&self, term: Term) -> Option<(Peer, Epoch)> {
         self.leaders.get(&term).copied()
     }
 
-    /// A leader leaves some of its integers to another: they must be its own.
+    /// A leader leaves some of its integers to another node: they must be its own.
     pub(crate) fn on_bequest(&mut self, from: (Peer, Epoch), to: Peer, bequest: Bequest) {
         let (start, end) = (bequest.first, bequest.first + bequest.count.get());
         for part in self.parts(start, end) {
@@ -118,13 +119,13 @@ impl Oracle {
         }
     }
 
-    /// How often the leader of this term has left something to somebody.
+    /// How often the leader of this term has left integers to another node.
     pub(crate) fn bequests_in(&self, term: Term) -> usize {
         self.bequests.iter().filter(|left| left.term == term).count()
     }
 
-    /// The terms in which this process led, and in which these integers, of one reservation, were its own: it
-    /// has reserved them, or they were left to it.
+    /// The terms in which this process led and owned these integers, which are of one reservation: it
+    /// reserved them, or they were left to it.
     pub(crate) fn terms_of_holder(&self, part: Reserved, holder: (Peer, Epoch)) -> Vec<Term> {
         let covers = |left: &&Left| left.start <= part.start && part.end <= left.end && left.to == holder.0;
         let inherited = self.bequests.iter().filter(covers).map(|left| left.term.next());
@@ -132,7 +133,7 @@ impl Oracle {
         inherited.chain([part.term]).filter(leads).collect()
     }
 
-    /// These integers as parts, each of one reservation.
+    /// Splits these integers into parts, each of one reservation.
     pub(crate) fn parts(&self, mut start: u64, end: u64) -> Vec<Reserved> {
         let mut at = self.reserved.partition_point(|r| r.end <= start);
         let mut parts = Vec::new();
@@ -150,7 +151,7 @@ impl Oracle {
         parts
     }
 
-    /// Election safety (Raft §5.2), and, where it still leads, leader completeness (§5.4).
+    /// Election safety (Raft §5.2) and, if the node still leads, leader completeness (§5.4).
     pub(crate) fn on_leader(&mut self, raft: &Raft, epoch: Epoch, term: Term) {
         let me = raft.me();
         if let Some((other, life)) = self.leaders.insert(term, (me, epoch)) {
@@ -161,7 +162,7 @@ impl Oracle {
         }
         let base = raft.snapshot().map_or(LogIndex(0), |s| s.last_included_index);
         let later = self.committed.iter().rev().take_while(|c| c.entry.index > base);
-        // A leader that is elected late need not have what a later one has committed.
+        // A leader that is elected late need not have what a leader of a later term has committed.
         for Committed { entry, .. } in later.filter(|c| c.by < term) {
             if raft.entry(entry.index).map(|e| e.term) != Some(entry.term) {
                 violated!("{me} leads term {term} without entry {} of term {}", entry.index, entry.term);
@@ -172,7 +173,7 @@ impl Oracle {
         }
     }
 
-    /// Log matching (Raft §5.3): an index and a term name one entry, and one before it.
+    /// Log matching (Raft §5.3): an index and a term identify one entry, and the one before it.
     pub(crate) fn on_written(&mut self, previous: Term, entry: &Entry) {
         let Some(offset) = entry.index.0.checked_sub(self.first.0) else {
             violated!("entry {} is written below the initial snapshot", entry.index);
@@ -197,8 +198,9 @@ impl Oracle {
         }
     }
 
-    /// A node takes everything up to `commit_index` for committed; `seen` was looked at before. State machine
-    /// safety (Raft §5.4.3): nobody ever takes anything else for committed at the same index.
+    /// A node considers everything up to `commit_index` committed; everything up to `seen` was checked
+    /// before. State machine safety (Raft §5.4.3): no node ever considers another entry committed at the same
+    /// index.
     pub(crate) fn on_commit(&mut self, raft: &Raft, seen: LogIndex, commit_index: LogIndex) {
         let me = raft.me();
         let base = raft.snapshot().map_or(LogIndex(0), |s| s.last_included_index);
@@ -221,7 +223,7 @@ impl Oracle {
         }
     }
 
-    /// A snapshot says what the committed entries say.
+    /// A snapshot must agree with the committed entries.
     pub(crate) fn on_snapshot(&self, holder: Peer, snapshot: &Snapshot) {
         let index = snapshot.last_included_index;
         let Some(offset) = index.0.checked_sub(self.first.0) else { return };
@@ -241,7 +243,7 @@ impl Oracle {
         }
     }
 
-    /// The state machine of a node that has applied everything up to `applied` stands at `next`.
+    /// The state machine of a node that has applied everything up to `applied` must be at `next`.
     pub(crate) fn on_state(&self, holder: Peer, applied: LogIndex, next: u64) {
         let Some(offset) = applied.0.checked_sub(self.first.0) else { return };
         let known = usize::try_from(offset).ok().and_then(|offset| self.committed.get(offset));
@@ -253,8 +255,8 @@ impl Oracle {
         }
     }
 
-    /// A node has compacted what it committed, before anybody looked: what was written tells what that was,
-    /// back from the entry of this index and term.
+    /// A node has compacted what it committed before it was checked: the written entries, followed back from
+    /// this index and term, tell what that was.
     fn commit_chain(&mut self, holder: Peer, by: Term, (mut index, mut term): (LogIndex, Term)) {
         let mut chain = Vec::new();
         while index > self.commit_index() {
@@ -303,12 +305,13 @@ impl Oracle {
     }
 }
 
-/// The state, read independently of the code under test: a 1, then the smallest integer that is not reserved.
+/// The state, decoded independently of the code under test: a 1, then the smallest integer that is not
+/// reserved.
 fn decode_state(state: &[u8]) -> u64 {
     decode_number(state)
 }
 
-/// The command, likewise: a 1, then how many integers.
+/// The command, decoded likewise: a 1, then how many integers.
 fn decode_reserve(command: &[u8]) -> u64 {
     decode_number(command)
 }

@@ -1,4 +1,4 @@
-//! When the faults have stopped: what must come to pass, and in what time (liveness).
+//! After the faults have stopped: what must be achieved, and in what time (liveness).
 
 use raft_core::{NodeId, Peer};
 
@@ -9,7 +9,7 @@ use crate::turns::names;
 use crate::violated;
 use crate::world::{Phase, World};
 
-/// In how many election timeouts after the last fault everything must be well.
+/// Within how many election timeouts after the last fault everything must be well.
 const PATIENCE_TIMEOUTS: u64 = 30;
 /// How long clients are quiet before nodes must agree on everything, in election timeouts.
 const SETTLING_TIMEOUTS: u64 = 10;
@@ -40,7 +40,7 @@ impl World {
         }
         self.narrate(Slot(0), || "-- peace".to_owned());
         self.ask_anew();
-        // A client that asks a node which cannot reach the leader waits until its request has timed out.
+        // A client that asks a node that cannot reach the leader waits until its request has timed out.
         let lost = if self.plan.forward { self.plan.request_timeout_us * 3 } else { 0 };
         let at =
             self.now.plus(self.plan.longest_election_timeout_us() * PATIENCE_TIMEOUTS + 1_000_000 + lost);
@@ -51,7 +51,7 @@ impl World {
         let now = self.now;
         self.mend_disk(slot);
         if !self.hosts[slot.at()].disk.is_sound() {
-            // What is damaged is found now, or it would be when all must be well.
+            // Damage must be found now, so that its repair is finished when everything must be well.
             self.crash(slot);
         }
         let host = &mut self.hosts[slot.at()];
@@ -62,7 +62,7 @@ impl World {
             process.dies_after = None;
             process.tears_next = false;
             process.pauses_for_us = None;
-            // A clock that went back shows again what it has shown already.
+            // A clock that went back shows the same readings again.
             let shown = process.node.deadline().map_or(0, |at| at.since(host.clock.local(now)));
             host.clock.jump_ahead(now, shown.saturating_sub(self.plan.longest_election_timeout_us() * 2));
         }
@@ -73,7 +73,8 @@ impl World {
         self.plan_turn(slot);
     }
 
-    /// Somebody without whom there is a majority still; mostly the leader, because that is the harder case.
+    /// Picks a node without which there is still a majority; mostly the leader, because that is the harder
+    /// case.
     fn whom_to_spare(&mut self) -> Option<Slot> {
         let membership = self.oracle.membership();
         let whole = self.operators.is_idle()
@@ -117,11 +118,12 @@ impl World {
         }
     }
 
-    /// First: is everybody well? Then, when clients have been quiet for a while: does everybody agree?
+    /// First checks that all nodes are well; then, when clients have been quiet for a while, that all agree.
     pub(crate) fn on_judgement(&mut self) {
         if self.phase == Phase::Peace {
             if self.leader_of_all().is_err() && !self.judgement_put_off {
-                // A disk that stays broken shows when it is written to, which may have been a moment ago.
+                // A disk that stays broken shows only when it is written to, which may have been a moment
+                // ago.
                 self.judgement_put_off = true;
                 let again = self.plan.longest_election_timeout_us() * SETTLING_TIMEOUTS;
                 self.schedule.plan(self.now.plus(again), Event::Judgement);
@@ -157,7 +159,7 @@ impl World {
         }
     }
 
-    /// The one that all sound members follow, or why there is none.
+    /// The leader that all sound members follow, or why there is none.
     fn leader_of_all(&self) -> Result<Peer, String> {
         let membership = self.oracle.membership();
         let mut leader = None;
@@ -167,7 +169,7 @@ impl World {
             if !membership.contains(host.peer)
                 && !known.members.keys().any(|id| known.peer(*id).is_some_and(|p| membership.contains(p)))
             {
-                // It was removed, and knows nobody who could tell.
+                // It was removed, and knows no node that could tell it.
                 continue;
             }
             if !membership.contains(host.peer) {
@@ -213,16 +215,15 @@ impl World {
         }
     }
 
-    /// Every store that is sound can be opened, also those whose nodes were never started again; no other
-    /// can.
+    /// Every sound store must open, even those whose nodes were never started again; no other store may.
     fn open_stores(&self) {
         for host in self.hosts.iter().filter(|host| host.standing != Standing::Empty) {
-            // It has checked itself what comes of it.
+            // `open` itself checks the outcome.
             let _ = host.disk.open(&host.identity());
         }
     }
 
-    /// Where everybody is, in a line each.
+    /// The state of all nodes, one line each.
     fn state_of_all(&self) -> String {
         let mut lines =
             format!("committed {}, members {}", self.oracle.commit_index(), names(self.oracle.membership()));

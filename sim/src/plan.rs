@@ -9,7 +9,7 @@ use crate::rng::Rng;
 /// Everything that is fixed before a run begins.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Where all chance comes from.
+    /// The source of all randomness.
     pub seed: u64,
     /// How many nodes there are at first.
     pub members: u8,
@@ -21,7 +21,7 @@ pub struct Plan {
     pub forward: bool,
     /// `--lease`.
     pub lease: Option<Leases>,
-    /// Each life of a node has settings of its own: election timeout, heartbeat interval, `--window`,
+    /// Each life of a node has its own settings: election timeout, heartbeat interval, `--window`,
     /// `--forward` and `--lease` differ between nodes, and a restart changes them.
     pub settings_vary: bool,
     /// The first ID.
@@ -32,9 +32,9 @@ pub struct Plan {
     pub election_timeout_us: u64,
     /// Raft's heartbeat interval, in microseconds.
     pub heartbeat_interval_us: u64,
-    /// After how many entries the log becomes a snapshot.
+    /// After how many entries the log is compacted into a snapshot.
     pub compaction_interval: u64,
-    /// How many requests in 64 rounds make these thrifty; 0 where all are.
+    /// How many requests in 64 rounds make these rounds thrifty; 0 if all rounds are.
     pub thrifty_from: u64,
     /// How bytes travel.
     pub weather: Weather,
@@ -42,83 +42,83 @@ pub struct Plan {
     pub sync_us: (u64, u64),
     /// How many clients send requests, one at a time each.
     pub clients: u16,
-    /// How long a client waits after an answer, in microseconds, at most.
+    /// The longest pause of a client after an answer, in microseconds.
     pub think_us: u64,
-    /// How many IDs a request asks for at most.
+    /// The most IDs that a request asks for.
     pub count_max: u64,
-    /// How often an input is not followed by the end of its turn at once, in parts per million.
+    /// How often the turn is not ended right after an input, in parts per million.
     pub put_off_ppm: u32,
     /// How long things go wrong, in microseconds.
     pub trouble_us: u64,
-    /// How long it is quiet between two faults, in microseconds, on average.
+    /// The average time between two faults, in microseconds.
     pub fault_interval_us: u64,
     /// What may go wrong.
     pub faults: Vec<Fault>,
-    /// One of the nodes stays broken after the faults have stopped, where a majority remains.
+    /// Whether one of the nodes stays broken after the faults have stopped, if a majority remains.
     pub peace: Peace,
 }
 
-/// Leases, and the clocks that they rest on.
+/// Leases, and the clocks that they depend on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Leases {
     /// `--clock_error_ppm`.
     pub clock_error_ppm: u32,
-    /// The clocks are as exact as declared, and do not jump. Then IDs are given in the order of time.
-    /// Otherwise they are unique, and no more is asked.
+    /// The clocks are as accurate as declared, and do not jump. Then IDs are given in the order of time;
+    /// otherwise they are only unique.
     pub clocks_are_sound: bool,
-    /// How many of a hundred stores are of nodes that keep leases.
+    /// How many per cent of the stores are of nodes that keep leases.
     pub kept_percent: u64,
 }
 
 /// How bytes travel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Weather {
-    /// The shortest and longest time on the way, in microseconds.
+    /// The shortest and longest delay, in microseconds.
     pub delay_us: (u64, u64),
-    /// What is sent on one connection arrives in the order in which it was sent, as in TCP.
+    /// What is sent on one connection arrives in order, as in TCP.
     pub ordered: bool,
     /// How often bytes are lost, in parts per million.
     pub loss_ppm: u32,
     /// How often they arrive twice.
     pub duplicate_ppm: u32,
-    /// How often a bit of them is turned over.
+    /// How often a bit of them is flipped.
     pub corrupt_ppm: u32,
     /// How often they take a hundred times as long.
     pub straggle_ppm: u32,
 }
 
-/// What holds when the faults have stopped.
+/// The state of the cluster after the faults have stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Peace {
     /// Everything works.
     Whole,
-    /// A minority of the voters is broken for good; the rest must do without.
+    /// A minority of the voters is broken for good; the rest must manage without it.
     Minority(Ailment),
 }
 
-/// What ails a minority.
+/// What is wrong with the minority.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ailment {
     /// The process is gone, and the host refuses connections.
     Down,
-    /// The host is gone without a word.
+    /// The host has vanished without notice.
     Vanished,
-    /// What it sends arrives nowhere; what is sent to it arrives.
+    /// Nothing that it sends arrives; what is sent to it does.
     Mute,
     /// What is sent to it does not arrive; what it sends does.
     Deaf,
     /// The process does not run.
     Paused,
-    /// No write ends.
+    /// No write completes.
     DiskStalled,
     /// Every write fails.
     DiskFailed,
 }
 
-/// What a replay leaves out of what its seed stands for, so that a failure is easier to understand.
+/// What a replay leaves out of the plan of its seed, so that a failure is easier to understand.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Limits {
-    /// At most as many nodes at first.
+    /// At most this many nodes at first.
     pub members_max: Option<u8>,
     /// Kinds of faults that do not happen.
     pub without: Vec<Fault>,
@@ -128,13 +128,13 @@ pub struct Limits {
     pub skip: Vec<u64>,
 }
 
-/// About how many requests there are in a run at most: one that has seen so many finds little with more.
+/// About the largest number of requests in a run: more of them find little more.
 const REQUESTS_ABOUT: u64 = 2_000;
 
 const SECOND: u64 = 1_000_000;
 
 impl Plan {
-    /// What this seed stands for.
+    /// The plan that this seed stands for.
     #[must_use]
     pub fn new(seed: u64, limits: &Limits) -> Plan {
         let mut rng = Rng::new(seed, 1);
@@ -173,15 +173,15 @@ impl Plan {
             faults: some_of(&mut rng, |fault| !fault.damages_store()),
             peace: Peace::of(&mut rng, members),
         };
-        // Drawn last, so that they, left out, leave everything else as it is.
+        // Drawn last, so that leaving these out changes nothing else.
         plan.faults.extend(some_of(&mut rng, Fault::damages_store));
         plan.lease = rng.percent(25).then(|| Leases::of(&mut rng));
         if plan.lease.is_some_and(|leases| leases.clocks_are_sound) {
             plan.faults.retain(|fault| *fault != Fault::ClockJump);
         }
-        // A restart that forgets a promise takes leases, and rare moments.
+        // A restart that forgets a promise matters only with leases, and at rare moments.
         plan.settings_vary = rng.percent(if plan.lease.is_some() { 60 } else { 25 });
-        // There are never as many clients that rounds would be thrifty by themselves.
+        // There are never enough clients for rounds to become thrifty by themselves.
         if rng.percent(50) {
             plan.thrifty_from = 0;
         }
@@ -201,7 +201,7 @@ impl Plan {
         Rng::new(self.seed ^ life, 7).percent(kept_percent)
     }
 
-    /// How far a clock may go in 1024 microseconds: the least and the most.
+    /// How far a clock may advance in 1024 microseconds: the least and the most.
     pub(crate) fn clock_rates(&self) -> (u64, u64) {
         match self.lease {
             Some(Leases { clock_error_ppm, clocks_are_sound: true, .. }) => {
@@ -301,8 +301,8 @@ impl Peace {
     }
 }
 
-/// Each that is meant, with an even chance: a run that knows few faults goes deeper into each (swarm testing,
-/// Groce et al. 2012).
+/// Each of the kinds that `is_meant` accepts, with an even chance: a run with few kinds of faults explores
+/// each more deeply (swarm testing, Groce et al. 2012).
 fn some_of(rng: &mut Rng, is_meant: impl Fn(Fault) -> bool) -> Vec<Fault> {
     let chance = rng.pick(&[20, 50, 90]).unwrap_or(50);
     FAULTS.into_iter().filter(|fault| is_meant(*fault) && rng.percent(chance)).collect()

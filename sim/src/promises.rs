@@ -1,26 +1,28 @@
-//! No promise before it is durable: what a message promises is on its sender's disk when it leaves.
+//! Checks that no promise is made before it is durable: what a message promises is on its sender's disk when
+//! the message leaves.
 
 use raft_core::{Durable, Entry, LogIndex, Membership, Message, Payload, Peer, Raft, Role, Term};
 
 use crate::disk::Disk;
 use crate::violated;
 
-/// Checks a message that a node sends to `to`, with this on its disk.
+/// Checks a message that a node with this disk sends to `to`.
 pub(crate) fn check(raft: &Raft, to: Peer, message: &Message, disk: &Disk) {
     if let Err(broken) = durable(disk).check_message(raft, to, message) {
         violated!("{broken}");
     }
 }
 
-/// Checks a node that leads in `term`: it has its own vote of that term on disk.
+/// Checks a node that leads in `term`: its own vote of that term must be on its disk.
 pub(crate) fn check_leader(me: Peer, term: Term, disk: &Disk) {
     if let Err(broken) = durable(disk).check_leader(me, term) {
         violated!("{broken}");
     }
 }
 
-/// A leader commits an entry of its own term: a majority must have it on disk. `sound` gives the disk of a
-/// member in the life that the membership names, also one that was wiped since: its owner had told the truth.
+/// A leader commits an entry of its own term: a majority must have it on disk. `sound` returns the disk of a
+/// member in the life that the membership names, even if that disk has been wiped since: what its owner had
+/// said was true.
 pub(crate) fn check_commit<'a>(
     raft: &Raft,
     membership: &Membership,
@@ -35,9 +37,9 @@ pub(crate) fn check_commit<'a>(
     durable.count() >= membership.quorum()
 }
 
-/// A leader changes the membership one step at a time, and only when it has committed an entry of its own
-/// term (dissertation §4.1, and its correction of July 2015). What is committed by now was committed at the
-/// latest now.
+/// A leader changes the membership one step at a time, and only once it has committed an entry of its own
+/// term (dissertation §4.1, and its correction of July 2015). What is committed by now was committed no later
+/// than now.
 pub(crate) fn check_membership_changes(raft: &Raft, written: &[Entry]) {
     let (me, term, commit_index) = (raft.me(), raft.current_term(), raft.commit_index());
     let is_change = |entry: &Entry| matches!(entry.payload, Payload::Membership(_));

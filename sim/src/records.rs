@@ -1,7 +1,7 @@
-//! The data file on a disk: records, as the real store has them, in an ordered map in place of LMDB.
+//! The data file on a disk: the records of the real store, in an ordered map in place of LMDB.
 //!
-//! What a checkpoint puts and deletes was decided, and what is read is judged, by the storage layer that
-//! ships. This only keeps bytes.
+//! The storage layer that ships decides what a checkpoint puts and deletes, and judges what is read. This
+//! module only keeps the bytes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,21 +13,21 @@ use ticketd::storage::{Collector, Contents, Key, KeyBytes, MAP_BYTES_MIN, Pendin
 use crate::rng::Rng;
 use crate::sectors::JOURNAL_BYTES;
 
-/// Room for an entry, so that a record is kept without growing.
+/// Room for an entry, so that the buffer of a record need not grow.
 const RECORD_BYTES_USUAL: usize = 64;
 
 /// Records in the order of their keys.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Records {
     of: BTreeMap<KeyBytes, Vec<u8>>,
-    /// What there was before the last checkpoint, of all that it has changed.
+    /// For everything that the last checkpoint changed, what was there before.
     replaced: Vec<(KeyBytes, Option<Vec<u8>>)>,
-    /// What former records were kept in: the next ones are.
+    /// Buffers of former records, reused for new ones.
     spare: Vec<Vec<u8>>,
 }
 
 impl Records {
-    /// Those of a new store.
+    /// The records of a new store.
     pub(crate) fn new(identity: &Identity, hard_state: &HardState, snapshot: Option<&Snapshot>) -> Records {
         let mut records = Records::default();
         for value in new_records(identity, &[], MAP_BYTES_MIN, JOURNAL_BYTES, hard_state, snapshot) {
@@ -36,7 +36,7 @@ impl Records {
         records
     }
 
-    /// A checkpoint: what is pending is made true here. To delete what is not there is no mistake.
+    /// Applies a checkpoint: makes the pending changes. Deleting a record that is not there is allowed.
     pub(crate) fn make(&mut self, pending: &Pending) {
         self.spare.extend(self.replaced.drain(..).filter_map(|(_, record)| record));
         for (key, record) in pending.iter() {
@@ -54,13 +54,12 @@ impl Records {
         }
     }
 
-    /// Whether it is known what there was before the last checkpoint.
+    /// Whether the state before the last checkpoint is known.
     pub(crate) fn can_be_set_back(&self) -> bool {
         !self.replaced.is_empty()
     }
 
-    /// What there was before the last checkpoint is there instead of what is there now; the next time, the
-    /// reverse.
+    /// Swaps the current state with the one before the last checkpoint; calling it again swaps them back.
     pub(crate) fn set_back_or_forth(&mut self) {
         for (key, replaced) in &mut self.replaced {
             *replaced = match replaced.take() {
@@ -70,7 +69,7 @@ impl Records {
         }
     }
 
-    /// What there was before the last checkpoint was not sound, or is not known.
+    /// The state before the last checkpoint was not sound, or is not known.
     pub(crate) fn forget_replaced(&mut self) {
         self.replaced.clear();
     }
@@ -84,7 +83,7 @@ impl Records {
         self.of.remove(&key.to_bytes());
     }
 
-    /// A bit of a record flips. Says which.
+    /// Flips a bit of a record. Returns which.
     pub(crate) fn flip(&mut self, key: Key, rng: &mut Rng) -> Option<usize> {
         let record = self.of.get_mut(&key.to_bytes())?;
         let at = usize::try_from(rng.below(u64::try_from(record.len() * 8).ok()?)).ok()?;
@@ -92,8 +91,8 @@ impl Records {
         Some(at)
     }
 
-    /// These records with some of what a checkpoint makes of them: `whole` is with all. Each change is made
-    /// or is not, by itself.
+    /// These records with a random part of a checkpoint's changes, each made or not independently; `whole`
+    /// has all of them.
     pub(crate) fn torn(&self, whole: &Records, pending: &Pending, rng: &mut Rng) -> Records {
         let mut torn = Records { of: self.of.clone(), ..Records::default() };
         let chance = rng.pick(&[10, 50, 90]).unwrap_or(50);
@@ -109,13 +108,13 @@ impl Records {
         torn
     }
 
-    /// Whether these and `other` have the same record under this key, or both have none.
+    /// Whether both have the same record under this key, or neither has one.
     pub(crate) fn agree_on(&self, other: &Records, key: Key) -> bool {
         let key = key.to_bytes();
         self.of.get(&key) == other.of.get(&key)
     }
 
-    /// Reads and checks everything, as a store is when it is opened with this journal.
+    /// Reads and checks everything, as when a store with this journal is opened.
     pub(crate) fn read(&self, journal: &[u8]) -> Result<Contents, StoreError> {
         let mut collector = Collector::new(Path::new("disk"));
         for (key, value) in &self.of {

@@ -1,17 +1,17 @@
-//! The only source of chance: a number made from the seed, then the next.
+//! The only source of randomness: a generator made from the seed.
 
 use raft_core::SplitMix64;
 
-/// A sequence of numbers, and what is made of them.
+/// A sequence of random numbers, with the distributions that are drawn from it.
 #[derive(Clone, Debug)]
 pub struct Rng(SplitMix64);
 
 impl Rng {
-    /// The sequence of this seed. Streams that must not disturb each other take different `stream` numbers.
+    /// The sequence of this seed. Streams that must not affect each other use different `stream` numbers.
     #[must_use]
     pub fn new(seed: u64, stream: u64) -> Rng {
         let mut first = SplitMix64::new(seed ^ stream.wrapping_mul(0xd6e8_feb8_6659_fd93));
-        // Neighbouring seeds have left each other's neighbourhood after one step.
+        // One step makes the sequences of neighbouring seeds unrelated.
         Rng(SplitMix64::new(first.any()))
     }
 
@@ -20,9 +20,10 @@ impl Rng {
         self.0.any()
     }
 
-    /// From 0 up to and excluding `bound`; 0 where `bound` is 0.
+    /// From 0 up to but excluding `bound`; 0 if `bound` is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        // Not the generator's own: multiplying keeps the high bits, and costs less than a remainder.
+        // Not the generator's own method: multiplication keeps the high bits, and costs less than a
+        // remainder.
         u64::try_from((u128::from(self.any()) * u128::from(bound)) >> 64)
             .expect("the product is below bound << 64")
     }
@@ -32,18 +33,18 @@ impl Rng {
         min + self.below(max.saturating_sub(min).saturating_add(1))
     }
 
-    /// True this many times in a million.
+    /// True with this probability, in parts per million.
     pub fn ppm(&mut self, ppm: u32) -> bool {
-        // Most runs do not know most faults: then no number is spent.
+        // Most kinds of faults are absent from most runs: then no number is drawn.
         ppm > 0 && self.below(1_000_000) < u64::from(ppm)
     }
 
-    /// True this many times in a hundred.
+    /// True with this probability, in per cent.
     pub fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 
-    /// One of these; `None` where there are none.
+    /// One of these; `None` if there are none.
     pub fn pick<T: Copy>(&mut self, of: &[T]) -> Option<T> {
         let len = u64::try_from(of.len()).expect("a length fits 64 bits");
         of.get(usize::try_from(self.below(len)).expect("below a length")).copied()

@@ -1,4 +1,4 @@
-//! What will happen, in the order in which it will.
+//! The events to come, in the order in which they will happen.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -16,24 +16,24 @@ impl Slot {
     }
 }
 
-/// One life of a process on a host: what was meant for an earlier one goes nowhere.
+/// One life of a process on a host: events meant for an earlier life are dropped.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Epoch(pub(crate) u32);
 
-/// A connection, by its place in the table of all that there ever were.
+/// A connection, by its index in the table of all connections ever made.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct ConnId(pub(crate) u32);
 
-/// Bytes on their way, by their place in the table of them.
+/// Bytes on their way, by their index in the table of packets.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct PacketId(pub(crate) u32);
 
-/// Which way bytes travel on a connection.
+/// The direction in which bytes travel on a connection.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Direction {
-    /// From the one who dialled.
+    /// From the dialler.
     Forward,
-    /// To the one who dialled.
+    /// To the dialler.
     Back,
 }
 
@@ -45,15 +45,15 @@ pub(crate) enum Event {
     Broken { conn: ConnId },
     /// A process dials a host.
     Dial { from: Slot, epoch: Epoch, to: Slot },
-    /// A dial is answered by nobody: the process there is gone.
+    /// A dial is refused: the process there is gone.
     Refused { from: Slot, epoch: Epoch, to: Slot },
     /// A handshake has taken too long.
     HandshakeOver { conn: ConnId },
-    /// A node's deadline has come, or the end of a turn that was put off.
+    /// A node's deadline is reached, or a turn that was put off ends.
     Turn { slot: Slot, epoch: Epoch },
     /// A transaction is durable.
     Synced { slot: Slot, epoch: Epoch },
-    /// A process goes on after a pause.
+    /// A process continues after a pause.
     Resume { slot: Slot, epoch: Epoch },
     /// A process is started.
     Start { slot: Slot },
@@ -63,15 +63,15 @@ pub(crate) enum Event {
     Operate,
     /// Something goes wrong.
     Fault,
-    /// Something that went wrong is put right.
+    /// Something that went wrong is repaired.
     Repair { repair: Repair },
     /// From now on nothing goes wrong.
     Peace,
-    /// Everything must be well by now.
+    /// By now, everything must be well.
     Judgement,
 }
 
-/// What is put right after a while.
+/// What is repaired after a while.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Repair {
     Network,
@@ -79,7 +79,7 @@ pub(crate) enum Repair {
     Disk(Slot),
 }
 
-/// The queue. What is due at the same moment happens in the order in which it was planned.
+/// The queue. Events of the same time happen in the order in which they were scheduled.
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
     queue: BinaryHeap<Reverse<(Micros, u64, Event)>>,

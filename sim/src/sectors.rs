@@ -1,7 +1,6 @@
-//! The journal on a disk: sectors, each of which comes to the disk as a whole or not at all.
+//! The journal on a disk: sectors, each of which reaches the disk as a whole or not at all.
 //!
-//! What is written there was put together, and what is read is judged, by the storage layer that ships. This
-//! only keeps bytes.
+//! The storage layer that ships makes the sectors, and judges what is read. This module only keeps the bytes.
 
 use std::ops::Range;
 
@@ -10,26 +9,26 @@ use ticketd::storage::{Journal, SECTOR_BYTES};
 
 use crate::rng::Rng;
 
-/// How large the journal of a simulated store is, in bytes: there are a few small transactions between two
-/// checkpoints, so that both come often, and a start reads little.
+/// The size of a simulated store's journal, in bytes: few small transactions between two checkpoints, so that
+/// both are frequent and a start reads little.
 pub(crate) const JOURNAL_BYTES: u64 = 8 * 4096;
 
 /// The sectors, and what the transactions in them have replaced.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sectors {
     bytes: Vec<u8>,
-    /// What each sector held before the last whole transaction was written to it.
+    /// What each sector held before the last complete transaction was written to it.
     replaced: Vec<u8>,
     /// The transactions since the last checkpoint, each by its sectors.
     transactions: Vec<Range<usize>>,
-    /// Those that kept what they had when a transaction was last cut short.
+    /// The sectors that were left unwritten when a transaction was last cut short.
     left_out: Vec<usize>,
-    /// This bit has flipped, and nobody has written its sector since.
+    /// A bit that has flipped; its sector has not been written since.
     flipped_bit: Option<usize>,
 }
 
 impl Sectors {
-    /// Those of a new store.
+    /// The sectors of a new store.
     pub(crate) fn new(incarnation: Incarnation) -> Sectors {
         let bytes = Journal::blank(incarnation, JOURNAL_BYTES);
         Sectors { replaced: bytes.clone(), bytes, ..Sectors::default() }
@@ -44,7 +43,7 @@ impl Sectors {
         self.transactions.len()
     }
 
-    /// A checkpoint was made: what is here does not count any more.
+    /// A checkpoint was made: the transactions here no longer count.
     pub(crate) fn clear(&mut self) {
         self.transactions.clear();
     }
@@ -56,14 +55,14 @@ impl Sectors {
         self.replaced[range.clone()].copy_from_slice(&self.bytes[range.clone()]);
         self.bytes[range].copy_from_slice(transaction);
         if let Some(bit) = self.flipped_bit.take_if(|bit| sectors.contains(&sector_of(*bit))) {
-            // What it held before it rotted.
+            // What the sector held before the bit flipped.
             self.replaced[bit / 8] ^= 1 << (bit % 8);
         }
         self.transactions.push(sectors);
     }
 
-    /// Writes some sectors of a transaction, and leaves the others as they are. True where it has written all
-    /// of them.
+    /// Writes some sectors of a transaction, and leaves the others as they are. Returns whether all of them
+    /// were written.
     pub(crate) fn write_some(&mut self, offset: u64, transaction: &[u8], rng: &mut Rng) -> bool {
         let sectors = sectors(offset, transaction);
         let written = self.some_of(sectors.clone(), rng);
@@ -81,8 +80,8 @@ impl Sectors {
         false
     }
 
-    /// None of them, the first of them, any of them, as a disk writes sectors in the order that it likes; or
-    /// those that together with what is left of another transaction look most like one.
+    /// None of the sectors, the first few, or any of them, because a disk writes sectors in any order; or
+    /// those that, with the remains of another transaction, look most like a complete one.
     fn some_of(&self, sectors: Range<usize>, rng: &mut Rng) -> Vec<usize> {
         match rng.below(4) {
             0 => Vec::new(),
@@ -99,7 +98,7 @@ impl Sectors {
         }
     }
 
-    /// A bit flips, in any sector. Says which.
+    /// Flips a bit in any sector. Returns which.
     pub(crate) fn flip(&mut self, rng: &mut Rng) -> Option<usize> {
         let bits = u64::try_from(self.bytes.len() * 8).ok()?;
         let bit = usize::try_from(rng.below(bits)).ok()?;
@@ -108,13 +107,13 @@ impl Sectors {
         Some(bit)
     }
 
-    /// Whether no bit is flipped that was not mended since.
+    /// Whether no flipped bit remains.
     pub(crate) fn is_sound(&self) -> bool {
         self.flipped_bit.is_none()
     }
 
-    /// A transaction goes missing after which there is another: its sectors hold what they held before. Says
-    /// with which sector that other one begins; `None` where there is no such.
+    /// Loses a transaction that is followed by another: its sectors hold what they held before. Returns the
+    /// first sector of the transaction that follows; `None` if there is no such pair.
     pub(crate) fn lose(&mut self, rng: &mut Rng) -> Option<usize> {
         let later = u64::try_from(self.transactions.len()).ok()?.checked_sub(1).filter(|later| *later > 0)?;
         let lost = usize::try_from(rng.below(later)).ok()?;
@@ -130,7 +129,7 @@ pub(crate) fn sector_of(bit: usize) -> usize {
     bit / 8 / SECTOR_BYTES
 }
 
-/// The sectors that a transaction at this offset has.
+/// The sectors of a transaction at this offset.
 fn sectors(offset: u64, transaction: &[u8]) -> Range<usize> {
     let first = usize::try_from(offset).expect("a journal is short") / SECTOR_BYTES;
     first..first + transaction.len() / SECTOR_BYTES

@@ -1,4 +1,4 @@
-//! How nodes are set, and what a restart changes.
+//! The settings of nodes, and what a restart changes in them.
 
 use raft_core::Peer;
 use ticketd::settings::{Settings, Switch};
@@ -18,7 +18,7 @@ impl Plan {
         self.election_timeout_us * halves / 2
     }
 
-    /// With what this life of a node is started. `epoch` tells its lives apart.
+    /// The settings of this life of a node. `epoch` distinguishes its lives.
     fn settings(&self, peer: Peer, epoch: Epoch) -> Settings {
         let settings = Settings {
             window: self.window,
@@ -34,8 +34,8 @@ impl Plan {
             return settings;
         }
         let mut rng = Rng::new(self.seed ^ peer.id.get() ^ u64::from(epoch.0).rotate_left(32), 8);
-        // No time-out is shorter than the plan's, which bears the plan's disks, and no window larger, which
-        // bounds gaps.
+        // No timeout is shorter than the plan's, which fits the plan's disks, and no window is larger than
+        // the plan's, which bounds gaps.
         let halves = rng.pick(&[2, 2, 3, LONGEST_TIMEOUT_HALVES]).unwrap_or(2);
         let window = rng.pick(&[self.window, self.window, self.window / 2, 0]).unwrap_or(self.window);
         let changes_lease = self.lease.is_some() && rng.percent(30);
@@ -51,9 +51,9 @@ impl Plan {
 }
 
 impl World {
-    /// A process is to be started: settles how, unless it has to wait first. It is bound by what it promised
-    /// with the settings that its store holds, so it sits that out before the store holds others. True where
-    /// it waits.
+    /// Settles with which settings a process is to be started, unless it has to wait first. It is bound by
+    /// what it promised under the settings in its store, so it waits that out before the store gets others.
+    /// Returns whether it waits.
     pub(crate) fn sits_out_promises(&mut self, slot: Slot) -> bool {
         let host = &mut self.hosts[slot.at()];
         let settings = self.plan.settings(host.peer, host.epoch);

@@ -1,14 +1,14 @@
-//! Makes a failure smaller: fewer nodes, fewer faults, fewer kinds of them, as long as it still fails.
+//! Shrinks a failing run: fewer nodes, fewer faults and fewer kinds of faults, as long as it still fails.
 
 use crate::faults::FAULTS;
 use crate::plan::{Limits, Plan};
 use crate::{Narration, run};
 
-/// How many runs it may take.
+/// The most runs that shrinking may take.
 const RUNS_MAX: u32 = 400;
 
-/// Leaves out of a failing run what it can do without. Any failure counts: a smaller run often trips over the
-/// same stone at another place.
+/// Leaves out of a failing run everything that it can fail without. Any failure counts: a smaller run often
+/// fails for the same reason in another place.
 #[must_use]
 pub fn shrink(seed: u64, limits: &Limits) -> Limits {
     let mut shrinking = Shrinking { seed, limits: limits.clone(), runs: 0 };
@@ -27,7 +27,7 @@ struct Shrinking {
 }
 
 impl Shrinking {
-    /// Takes these limits if the run still fails within them.
+    /// Adopts these limits if the run still fails within them.
     fn try_on(&mut self, limits: Limits) -> bool {
         if self.runs == RUNS_MAX {
             return false;
@@ -59,7 +59,7 @@ impl Shrinking {
         }
     }
 
-    /// Fewer faults from the end on, by halves.
+    /// Cuts the faults at the end, by halving.
     fn cut_faults(&mut self) {
         let (mut low, mut high) = (0, self.limits.faults_max.unwrap_or(1_024));
         while low < high {

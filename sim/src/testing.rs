@@ -1,4 +1,4 @@
-//! A store for tests, and who writes to it.
+//! A store for tests, and the process that writes to it.
 
 use std::num::NonZeroU64;
 use std::ops::Range;
@@ -15,7 +15,7 @@ use crate::oracle::Oracle;
 use crate::rng::Rng;
 use crate::sectors::JOURNAL_BYTES;
 
-/// How many small transactions fit into a journal: each takes a block.
+/// How many small transactions fit into a journal: each takes one block.
 pub(crate) const JOURNAL_TRANSACTIONS: usize = 8;
 const _: () = assert!(JOURNAL_TRANSACTIONS as u64 * 4096 == JOURNAL_BYTES, "a block has 4096 bytes");
 
@@ -24,7 +24,7 @@ pub(crate) fn identity() -> Identity {
     Identity { me, standing: identity::Standing::Joining }
 }
 
-/// A snapshot, for a cluster to begin with or to be compacted to.
+/// A snapshot, for a cluster to begin with or to compact its log to.
 pub(crate) fn snapshot(index: u64, term: u64) -> Snapshot {
     Snapshot {
         last_included_index: LogIndex(index),
@@ -34,7 +34,7 @@ pub(crate) fn snapshot(index: u64, term: u64) -> Snapshot {
     }
 }
 
-/// A write with nothing in it but a term.
+/// A write of nothing but a term.
 pub(crate) fn of_term(term: u64) -> Write {
     Write {
         id: WriteId(1),
@@ -45,23 +45,23 @@ pub(crate) fn of_term(term: u64) -> Write {
     }
 }
 
-/// One that appends these entries.
+/// A write that appends these entries.
 pub(crate) fn append(term: u64, entries: Range<u64>) -> Write {
     let entry = |index| Entry { index: LogIndex(index), term: Term(term), payload: Payload::Noop };
     Write { entries: entries.map(entry).collect(), ..of_term(term) }
 }
 
-/// One that puts these entries in the place of those that there are, from the first on.
+/// A write that replaces the entries from the first of these on with these.
 pub(crate) fn replace(term: u64, entries: Range<u64>) -> Write {
     Write { truncate_from: Some(LogIndex(entries.start)), ..append(term, entries) }
 }
 
-/// One that compacts the log.
+/// A write that compacts the log.
 pub(crate) fn compact(index: u64, term: u64) -> Write {
     Write { snapshot: Some(Arc::new(snapshot(index, term))), hard_state: None, ..of_term(term) }
 }
 
-/// A disk, a process that writes to it, and who watches.
+/// A disk, a process that writes to it, and the oracle.
 #[derive(Debug)]
 pub(crate) struct Bench {
     pub(crate) disk: Disk,
@@ -72,7 +72,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// With entries 2 to 5 of term 2, in the data file, and nothing in the journal.
+    /// A disk with entries 2 to 5 of term 2 in the data file, and nothing in the journal.
     pub(crate) fn new() -> Bench {
         let hard_state = HardState { current_term: Term(1), voted_for: None };
         let disk = Disk::new(&identity(), hard_state, Some(Arc::new(snapshot(1, 1))));
@@ -89,7 +89,7 @@ impl Bench {
         Bench { disk, rng: Rng::new(seed, 0), storage, oracle: Oracle::new(&snapshot(1, 1)), writes: 0 }
     }
 
-    /// Another one whose disk has the same, and a process that has just been started.
+    /// A copy of the disk, with a process that has just been started.
     pub(crate) fn fork(&self, seed: u64) -> Bench {
         Bench::on(self.disk.clone(), seed)
     }
@@ -120,7 +120,7 @@ impl Bench {
         self.storage.cut(&mut self.disk, &mut self.rng, &mut self.oracle);
     }
 
-    /// The process dies while it makes a checkpoint, which is torn. Says what became of it.
+    /// The process dies during a checkpoint, which is torn. Returns what became of it.
     pub(crate) fn tear(&mut self, write: Write) -> &'static str {
         self.submit(write);
         let pending = self.storage.checkpoint_under_way().unwrap();
@@ -128,14 +128,14 @@ impl Bench {
         self.disk.tear(&pending, writes, &mut self.rng, &mut self.oracle)
     }
 
-    /// Another process is started.
+    /// Starts another process.
     pub(crate) fn restart(&mut self) {
         self.storage = Storage::new(self.disk.open(&identity()).unwrap().recorder());
         self.writes = 0;
     }
 
-    /// Whether the store is opened. Where it is not, the disk has checked what is said; where it is, what is
-    /// found.
+    /// Whether the store opens. The disk itself has checked the error if it does not, and the contents if it
+    /// does.
     pub(crate) fn opens(&self) -> bool {
         self.disk.open(&identity()).is_ok()
     }

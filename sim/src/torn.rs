@@ -1,8 +1,9 @@
-//! Checkpoints of which some changes are there and others are not: LMDB promises that this never is.
+//! Torn checkpoints, of which some changes are on the disk and others are not: LMDB promises that this never
+//! happens.
 //!
-//! Such a store must be refused, or be as it was before or as it would have been. Where the record that says
-//! how far the data file goes is the old one, the journal brings back what was before; where it is the new
-//! one, all that the checkpoint has made must be there.
+//! Such a store must be refused, or be as it was before the checkpoint or as it would have been after it. If
+//! the record that says how far the data file goes is the old one, the journal restores the state before; if
+//! it is the new one, everything that the checkpoint changed must be there.
 
 use raft_core::Write;
 use ticketd::storage::{Contents, Key, Pending};
@@ -16,8 +17,8 @@ use crate::sectors::Sectors;
 use crate::violated;
 
 impl Disk {
-    /// Some changes of the checkpoint that was to make these writes durable are there and others are not.
-    /// Says what became of it.
+    /// Tears the checkpoint that was to make these writes durable: some of its changes are there and others
+    /// are not. Returns what became of it.
     pub(crate) fn tear(
         &mut self,
         pending: &Pending,
@@ -67,8 +68,8 @@ mod tests {
     const ALL_OR_NOTHING: &str = "has all or nothing of a torn checkpoint";
     const TORN: &str = "has a torn checkpoint";
 
-    /// What becomes of a disk whose journal has these, and on which a checkpoint with that is torn in many
-    /// ways.
+    /// The results when a checkpoint with `torn` is torn in many ways on a disk whose journal has
+    /// `journalled`.
     fn outcomes(journalled: &[Write], torn: &Write) -> BTreeSet<&'static str> {
         let mut base = Bench::new();
         journalled.iter().for_each(|write| base.commit(write.clone()));
@@ -78,7 +79,7 @@ mod tests {
             let what = bench.tear(torn.clone());
             assert_eq!(bench.opens(), bench.disk.is_sound(), "seed {seed}");
             if bench.disk.is_sound() {
-                // Whoever comes next brings it to its end.
+                // The next process goes on with the store, up to another checkpoint.
                 bench.restart();
                 let term = bench.disk.hard_state.current_term.0;
                 bench.commit(of_term(term));
@@ -95,7 +96,7 @@ mod tests {
     fn a_torn_checkpoint_is_refused_or_is_all_or_nothing() {
         for journalled in [&[][..], &[append(2, 6..8)], &[append(2, 6..8), compact(4, 2)]] {
             let last = journalled.first().map_or(5, |_| 7);
-            // Entries that replace others are there beside those that they should not be beside.
+            // Entries that replace others may be there beside entries that they contradict.
             for torn in [append(3, last + 1..last + 4), of_term(3), compact(last, 2), replace(3, 5..7)] {
                 let found = outcomes(journalled, &torn);
                 assert_eq!(found, BTreeSet::from([ALL_OR_NOTHING, TORN]), "{journalled:?}, {torn:?}");

@@ -1,5 +1,4 @@
-//! One turn of a process, as the real driver makes it: inputs, the end of the turn, then every output in
-//! order.
+//! One turn of a process, as in the real driver: inputs, the end of the turn, then every output in order.
 
 use std::mem;
 use std::sync::Arc;
@@ -16,12 +15,12 @@ use crate::schedule::{Direction, Epoch, Event, Slot};
 use crate::violated;
 use crate::world::World;
 
-/// For how long the end of a turn is put off at most, in microseconds: while a busy loop reads its other
-/// sockets.
+/// The longest time by which the end of a turn is put off, in microseconds: as if a busy loop were reading
+/// its other sockets.
 const PUT_OFF_US: u64 = 300;
 
 impl World {
-    /// Gives a process an input, and most often ends the turn with it.
+    /// Gives a process an input, and in most cases ends the turn with it.
     pub(crate) fn give(&mut self, slot: Slot, input: Input) {
         let now = self.now;
         let host = &mut self.hosts[slot.at()];
@@ -49,14 +48,14 @@ impl World {
         let now = self.now;
         let Some(process) = self.process(slot, epoch) else { return };
         if process.turn_at.is_none_or(|at| at > now) {
-            // It was planned, and then another one sooner.
+            // An earlier turn was planned afterwards.
             return;
         }
         process.turn_at = None;
         self.end_turn(slot);
     }
 
-    /// Plans the turn at the node's deadline, unless one comes sooner.
+    /// Plans a turn at the node's deadline, unless an earlier one is planned.
     pub(crate) fn plan_turn(&mut self, slot: Slot) {
         let now = self.now;
         let host = &mut self.hosts[slot.at()];
@@ -143,7 +142,8 @@ impl World {
             Output::PeerRemoved(peer) => {
                 self.unlink(slot, peer);
                 self.close_from(slot, peer);
-                // A host has one link at a time: the next life of that node may have had to wait for this.
+                // A process has one link to each host: the next life of that node may have had to wait for
+                // this one.
                 if let Some(process) = self.process(slot, epoch) {
                     let membership = Arc::clone(process.node.membership());
                     self.relink(slot, &membership);
@@ -165,12 +165,12 @@ impl World {
         }
     }
 
-    /// Keeps a link to each member, and to whoever else was let in.
+    /// Keeps a link to each member, and to every other node that was let in.
     pub(crate) fn relink(&mut self, slot: Slot, membership: &Membership) {
         let me = self.hosts[slot.at()].peer;
         for id in membership.members.keys() {
             let Some(peer) = membership.peer(*id) else { continue };
-            // Where a later life of it is connected to us, this one is over.
+            // If a later life of it is connected to us, this one is over.
             if peer.id != me.id && !self.is_connected_in_a_later_life(slot, peer) {
                 self.link_to(slot, peer);
             }
@@ -228,7 +228,7 @@ impl World {
                 }
             }
             Health::Failing => {
-                // A sync may fail after everything has reached the disk, or some of it.
+                // A sync may fail after all of it, or a part, has reached the disk.
                 if reached {
                     let _ = process.storage.commit(&mut host.disk, &mut self.oracle);
                 } else {
@@ -253,7 +253,7 @@ impl World {
         }
     }
 
-    /// Looks at what a node has come to, before any of its outputs is carried out.
+    /// Checks a node's new state, before any of its outputs is carried out.
     fn look_at(&mut self, slot: Slot, outputs: &[Output]) {
         let host = &mut self.hosts[slot.at()];
         let Some(process) = &mut host.process else { return };
@@ -294,21 +294,21 @@ impl World {
         }
     }
 
-    /// The disk of a node in this life, also one that was wiped since: its owner had told the truth.
+    /// The disk of a node in this life, even if it has been wiped since: what its owner had said was true.
     fn disk_of(&self, peer: Peer) -> Option<&Disk> {
         let host = &self.hosts[slot_of(peer.id).at()];
         let former = || host.former.iter().find(|(owner, _)| *owner == peer).map(|(_, disk)| disk);
         if host.peer == peer { Some(&host.disk) } else { former() }
     }
 
-    /// Who leads has the votes of a majority of the voters, on their disks (Raft §5.2).
+    /// A leader must have the votes of a majority of the voters on their disks (Raft §5.2).
     fn check_election(&self, slot: Slot) {
         let Some(process) = &self.hosts[slot.at()].process else { return };
         let raft = process.node.raft();
         let (term, membership) = (raft.current_term(), raft.membership());
         let voted = |peer: &Peer| {
             let vote = self.disk_of(*peer).map(|disk| disk.hard_state);
-            // Who is in a later term has voted in this one or has not: that is forgotten.
+            // A node in a later term may have voted in this one: that is forgotten.
             vote.is_some_and(|v| {
                 v.current_term > term || (v.current_term == term && v.voted_for == Some(raft.me()))
             })
@@ -319,8 +319,8 @@ impl World {
         }
     }
 
-    /// What a leader commits must be on the disks of a majority already. Where the membership in force came
-    /// in this very turn, the commit may have been counted by the one before it.
+    /// What a leader commits must already be on the disks of a majority. If the membership came into force in
+    /// this very turn, the commit may have been counted under the one before it.
     fn check_leaders_commit(&self, slot: Slot, index: LogIndex, membership_changed: bool) {
         let Some(process) = &self.hosts[slot.at()].process else { return };
         let raft = process.node.raft();

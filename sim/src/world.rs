@@ -1,4 +1,4 @@
-//! One run: everything there is, and the loop that lets the next thing happen.
+//! One run: the state of the simulated world, and the loop that carries out one event after the other.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -23,13 +23,13 @@ use crate::{Narration, violated};
 
 pub(crate) const CLUSTER: ClusterId = ClusterId(0x5eed);
 
-/// More than this in one run means that something goes round and round.
+/// A run with more events than this is stuck in a loop.
 const EVENTS_MAX: u64 = 3_000_000;
 
-/// What a run that went well amounts to.
+/// The summary of a successful run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Summary {
-    /// What happened: deliveries, turns, requests, transactions, faults and so on.
+    /// The number of events: deliveries, turns, requests, transactions, faults and so on.
     pub events: u64,
     /// How long the cluster lived, in simulated microseconds.
     pub simulated_us: u64,
@@ -43,23 +43,23 @@ pub struct Summary {
     pub elections: u64,
     /// How many entries were committed.
     pub committed: u64,
-    /// How long it took from the end of the faults to the first answer, in election timeouts, rounded up.
+    /// The time from the end of the faults to the first answer, in election timeouts, rounded up.
     pub recovery_timeouts: u64,
-    /// Folds all that happened into a number: two runs of one seed must agree on it.
+    /// A hash of everything that happened: two runs of one seed must agree on it.
     pub fingerprint: u64,
 }
 
-/// How far a run has come.
+/// How far a run has got.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Phase {
     Trouble,
     Peace,
-    /// Clients ask for nothing more.
+    /// Clients send no more requests.
     Quiet,
     Over,
 }
 
-/// Everything there is in one run.
+/// The state of one run.
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) plan: Plan,
@@ -70,9 +70,9 @@ pub(crate) struct World {
     pub(crate) hosts: Vec<Host>,
     pub(crate) conns: Vec<Conn>,
     pub(crate) packets: Packets,
-    /// For each host, the hosts that its bytes do not reach, as a bit each.
+    /// For each host, the hosts that its bytes do not reach, as a bit set.
     pub(crate) blocked: Vec<u16>,
-    /// The weather at present.
+    /// The current weather.
     pub(crate) weather: Weather,
     pub(crate) clients: Vec<Client>,
     pub(crate) operators: Operators,
@@ -82,11 +82,11 @@ pub(crate) struct World {
     pub(crate) fault_rng: Rng,
     pub(crate) client_rng: Rng,
     pub(crate) faults_seen: u64,
-    /// Taken over from a node and not carried out yet; kept so that it need not be made anew.
+    /// Outputs taken from a node and not yet carried out; kept to avoid allocating the buffer again.
     pub(crate) outputs: Vec<Output>,
     pub(crate) peace_at: Micros,
     pub(crate) first_answer_in_peace: Option<Micros>,
-    /// Whether everybody is well was asked once, and not everybody was.
+    /// Whether the judgement was put off once because not all nodes were well.
     pub(crate) judgement_put_off: bool,
     pub(crate) summary: Summary,
     pub(crate) narration: Narration,
@@ -139,7 +139,7 @@ impl World {
         self.schedule.plan(Micros(self.plan.trouble_us), Event::Peace);
     }
 
-    /// Lets everything happen until the end.
+    /// Runs all events until the end.
     pub(crate) fn run(mut self) -> Summary {
         while self.phase != Phase::Over {
             let Some((at, event)) = self.schedule.next() else { violated!("nothing will ever happen again") };
@@ -185,7 +185,7 @@ impl World {
         if host.epoch == epoch { host.process.as_mut() } else { None }
     }
 
-    /// Keeps an event for a process that is paused; true where it did.
+    /// Keeps an event for a process that is paused; returns whether it did.
     pub(crate) fn defer(&mut self, slot: Slot, epoch: Epoch, event: Event) -> bool {
         let host = &mut self.hosts[slot.at()];
         let defers = host.paused && host.epoch == epoch;
@@ -212,7 +212,7 @@ impl World {
         if waits {
             return;
         }
-        // The real store opens with a transaction of its own, for which there may be room and may not.
+        // The real store begins with a transaction of its own, for which there may or may not be room.
         if host.health == Health::Full && self.fault_rng.percent(50) {
             self.narrate(slot, || "does not start: its disk is full".to_owned());
             return;
@@ -247,14 +247,14 @@ impl World {
         self.plan_turn(slot);
     }
 
-    /// Ends a process at once, with all that it had not made durable.
+    /// Ends a process at once. It loses everything that it had not made durable.
     pub(crate) fn kill(&mut self, slot: Slot) {
         let host = &mut self.hosts[slot.at()];
         let Some(mut process) = host.process.take() else { return };
         host.epoch = Epoch(host.epoch.0 + 1);
         host.paused = false;
         host.backlog.clear();
-        // What is being synced when the power goes may be there afterwards, or not, or in part.
+        // When the power fails during a sync, the data may be on the disk afterwards, or not, or in part.
         if self.fault_rng.percent(50) {
             let _ = process.storage.commit(&mut host.disk, &mut self.oracle);
         } else {
@@ -263,7 +263,7 @@ impl World {
         self.narrate(slot, || "dies".to_owned());
     }
 
-    /// Its host's operating system closes what a process had accepted.
+    /// The host's operating system closes the connections that a process had accepted.
     pub(crate) fn close_accepted(&mut self, slot: Slot, epoch: Epoch) {
         for id in 0..self.conns.len() {
             let conn = &self.conns[id];
@@ -275,7 +275,7 @@ impl World {
         }
     }
 
-    /// A process has learned that it is no member any more: it ends, and its store is of no use.
+    /// A process has learned that it is no longer a member: it ends, and its store is useless.
     pub(crate) fn on_removed(&mut self, slot: Slot) {
         let peer = self.hosts[slot.at()].peer;
         if self.oracle.membership().contains(peer) {
@@ -288,7 +288,7 @@ impl World {
         self.empty(slot);
     }
 
-    /// The store of a host is gone. What its owner had promised is remembered, to tell who is to blame.
+    /// The store of a host is gone. It is remembered, because what its owner promised was true.
     pub(crate) fn empty(&mut self, slot: Slot) {
         let host = &mut self.hosts[slot.at()];
         let disk = std::mem::take(&mut host.disk);
@@ -298,7 +298,7 @@ impl World {
         host.peer.incarnation = Incarnation(host.peer.incarnation.0 + 1);
     }
 
-    /// A line about a host, where somebody listens.
+    /// Reports a line about a host, if narration is on.
     pub(crate) fn narrate(&self, slot: Slot, line: impl FnOnce() -> String) {
         if self.narration != Narration::Silent {
             eprintln!("{:>12} {} {}", self.now.0, self.hosts[slot.at()].peer, line());
@@ -348,7 +348,7 @@ fn initial_snapshot(plan: &Plan) -> Snapshot {
     }
 }
 
-/// What the log knows of the node on a host.
+/// The log's record of the node on a host.
 fn member(peer: Peer, slot: Slot, suffrage: Suffrage) -> Member {
     let incarnation = peer.incarnation;
     Member { incarnation, suffrage, peer_address: address(slot), client_address: address(slot) }

@@ -1,9 +1,9 @@
-//! Asks the members of a cluster for something on the operator's behalf, until one answer settles it.
+//! Sends an operator's request to the members of a cluster until an answer settles it.
 //!
-//! It tries all the members it was given, follows them to the leader, waits where a cluster has none, and
-//! says what it waits for. Blocking: a command has nothing else to do. Uses the peer protocol and the
-//! system's sockets. It must never look at a store; a request that may have been carried out although no
-//! answer came is made again, and every request of [`AdminRequest`] bears that.
+//! It tries all members that it was given, follows redirects to the leader, waits while the cluster has no
+//! leader, and reports what it waits for. It blocks: a command has nothing else to do. It uses the peer
+//! protocol and the system's sockets. It must never look at a store. A request that may have been carried out
+//! without an answer is sent again; every request of [`AdminRequest`] is safe to repeat.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,24 +25,24 @@ use crate::server::StopRequests;
 
 /// How long one address may take to accept a connection: several round trips around the earth.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a member may take to answer: some elections and some slow disks. A change of membership is
-/// answered when it is committed.
+/// How long a member may take to answer: several elections, and some slow disks. A change of membership is
+/// answered once it is committed.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a signal waits at most to be noticed while nothing arrives.
+/// The longest delay before a signal is noticed while nothing arrives.
 const TICK: Duration = Duration::from_millis(50);
-/// The first pause between two rounds, and the longest: an election takes tenths of a second, and a cluster
-/// that has no leader for minutes is not helped by being asked more often.
+/// The first and the longest pause between two rounds. An election takes tenths of a second, and asking more
+/// often does not help a cluster that has had no leader for minutes.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// How many redirects are followed at once. Two nodes that each believe the other leads must not be asked in
-/// a tight loop.
+/// How many redirects are followed in a row. Two nodes that each believe that the other leads must not be
+/// asked in a tight loop.
 const REDIRECTS_MAX: u32 = 3;
-/// How often trouble with one address is told in the log.
+/// How often trouble with the same address is logged.
 const NARRATION_INTERVAL: Duration = Duration::from_secs(10);
-/// One read from a socket; a status of the largest cluster takes a few.
+/// The size of one read from a socket; the status of the largest cluster takes a few reads.
 const READ_BYTES: usize = 16 * 1024;
 
-/// How long to go on asking.
+/// How long to keep asking.
 #[derive(Debug)]
 pub(super) struct Patience<'a> {
     deadline: Option<Instant>,
@@ -50,7 +50,7 @@ pub(super) struct Patience<'a> {
 }
 
 impl<'a> Patience<'a> {
-    /// For so long.
+    /// For this long.
     pub(super) fn lasting(patience: Duration) -> Patience<'static> {
         Patience { deadline: Instant::now().checked_add(patience), stop: None }
     }
@@ -70,7 +70,7 @@ impl<'a> Patience<'a> {
         }
     }
 
-    /// Waits for so long.
+    /// Waits for this long.
     pub(super) fn sleep(&self, pause: Duration) -> Result<(), Impatience> {
         let until = Instant::now() + pause;
         loop {
@@ -93,55 +93,55 @@ pub(super) enum Impatience {
     Elapsed,
 }
 
-/// An answer that settles the matter.
+/// An answer that settles the request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Settled {
     /// Accepted by this cluster, at this index.
     Joined {
-        /// Which cluster.
+        /// The cluster.
         cluster: ClusterId,
         /// The index of the membership with the new member.
         joined_at: LogIndex,
     },
-    /// The member is none any more.
+    /// The member is no longer a member.
     Removed,
     /// Another node leads.
     Transferred,
-    /// What the node knows, as JSON.
+    /// The status of the node, as JSON.
     Status(String),
 }
 
-/// What a command fails with that is answered with another kind of [`Settled`] than it asked for.
+/// The error of a command that got another kind of [`Settled`] than it asked for.
 pub(super) fn answered_something_else() -> Failure {
-    Failure::runtime("a member answered what was not asked: try again".to_owned())
+    Failure::runtime("a member gave an unexpected answer: try again".to_owned())
 }
 
-/// Why no answer settled the matter, and what that leaves open.
+/// Why no answer settled the request, and what that leaves open.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct AskError {
-    /// Why.
+    /// The reason.
     pub(super) problem: AskProblem,
-    /// Whether a member was sent the request and never said that nothing came of it.
+    /// Whether the request was sent to a member that never said that it had no effect.
     pub(super) may_have_happened: bool,
 }
 
-/// Why no answer settled the matter.
+/// Why no answer settled the request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum AskProblem {
-    /// A signal came.
+    /// A signal arrived.
     Interrupted,
-    /// Nobody settled it in time.
+    /// No member settled it in time.
     GaveUp {
-        /// What the last attempt met with.
+        /// The trouble that the last attempt ran into.
         trouble: String,
     },
-    /// The cluster refuses, for a reason that does not pass.
+    /// The cluster refuses, for a reason that will not pass.
     Refused(RefusedReason),
     /// The two programs do not understand each other.
     Incompatible {
-        /// Who was asked.
+        /// The address that was asked.
         address: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
@@ -172,10 +172,10 @@ impl fmt::Display for AskProblem {
     }
 }
 
-/// Asks until the matter is settled.
+/// Asks until the request is settled.
 ///
 /// # Errors
-/// [`AskError`], where it is settled otherwise or patience is at its end.
+/// [`AskError`] if the cluster refuses or patience runs out.
 pub(super) fn ask(
     members: &[String],
     request: &AdminRequest,
@@ -184,7 +184,7 @@ pub(super) fn ask(
     Asking::new(request, StatusOf::Any, patience).settle(members)
 }
 
-/// Asks until a member says how things stand that leads, as far as it knows.
+/// Asks until a member that believes itself the leader reports its status.
 ///
 /// # Errors
 /// As [`ask`].
@@ -192,14 +192,14 @@ pub(super) fn ask_leader(members: &[String], patience: &Patience<'_>) -> Result<
     Asking::new(&AdminRequest::Status, StatusOf::Leader, patience).settle(members)
 }
 
-/// Whose status settles the matter.
+/// Whose status settles the request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum StatusOf {
     Any,
     Leader,
 }
 
-/// One request under way.
+/// One request in progress.
 struct Asking<'a> {
     request: &'a AdminRequest,
     status_of: StatusOf,
@@ -223,8 +223,8 @@ impl<'a> Asking<'a> {
                 match self.follow(member) {
                     Ok(Some(settled)) => return Ok(settled),
                     Ok(None) => others += 1,
-                    // Somebody else may listen there by now: that is worth an error where nobody else is to
-                    // ask.
+                    // Another program may listen there by now: that is an error only if no other member can
+                    // be asked.
                     Err(error @ AskError { problem: AskProblem::Incompatible { .. }, .. }) => {
                         self.narrator.tell(member, error.problem.to_string());
                         incompatible = Some(error);
@@ -240,7 +240,7 @@ impl<'a> Asking<'a> {
         }
     }
 
-    /// Asks one member and those that it redirects to. `None` where nothing is settled.
+    /// Asks one member and those that it redirects to. `None` if nothing is settled.
     fn follow(&mut self, member: &str) -> Result<Option<Settled>, AskError> {
         let mut address = member.to_owned();
         for _ in 0..=REDIRECTS_MAX {
@@ -275,7 +275,8 @@ impl<'a> Asking<'a> {
                 self.narrator.tell(address, format!("{address}: {reason}"));
                 Next::Wait
             }
-            // It listens where a member of ours did. Others may not.
+            // A node of another cluster listens at the address of a former member. Other addresses may still
+            // be right.
             AdminResponse::Refused(reason @ RefusedReason::OtherCluster) => {
                 self.narrator.tell(address, format!("{address}: {reason}"));
                 Next::Wait
@@ -348,13 +349,13 @@ enum Next {
     Wait,
 }
 
-/// Says what is wrong with an address once, and again when something still is after a while.
+/// Reports trouble with an address once, and again after a while if there still is some.
 #[derive(Default)]
 struct Narrator {
-    /// What is wrong at this moment, said or not.
+    /// The current trouble, whether reported or not.
     trouble: String,
-    /// Of which addresses something was said within the last [`NARRATION_INTERVAL`], and when: no more than
-    /// could be asked in that time.
+    /// When trouble was last reported for each address, within the last [`NARRATION_INTERVAL`]: no more
+    /// addresses than could be asked in that time.
     told: BTreeMap<String, Instant>,
 }
 
@@ -366,7 +367,7 @@ impl Narrator {
         self.trouble = trouble;
     }
 
-    /// Whether nothing was said of the address lately; from now on, something was.
+    /// Whether no trouble was reported for the address lately; if so, notes that it is reported now.
     fn is_due(&mut self, address: &str, now: Instant) -> bool {
         self.told.retain(|_, at| now.duration_since(*at) < NARRATION_INTERVAL);
         let is_due = !self.told.contains_key(address);
@@ -377,15 +378,15 @@ impl Narrator {
     }
 }
 
-/// Why one exchange gave no response.
+/// Why an exchange gave no response.
 enum Trouble {
     /// The request did not arrive.
     Unreachable(String),
     /// The request may have arrived.
     NoAnswer(String),
-    /// Whoever listens there speaks otherwise.
+    /// The program that listens there speaks another protocol.
     Foreign(String),
-    /// Patience was at its end while the answer was awaited.
+    /// Patience ran out while the answer was awaited.
     Impatient(Impatience),
 }
 
@@ -403,7 +404,7 @@ fn exchange(
         .and_then(|()| stream.set_read_timeout(Some(TICK)))
         .and_then(|()| stream.set_write_timeout(Some(CONNECT_TIMEOUT)))
         .map_err(|error| Trouble::Unreachable(error.to_string()))?;
-    // Once a part is written, the whole may have been: the kernel does not tell.
+    // Once a part has been written, the whole may have been: the kernel does not tell.
     stream.write_all(&bytes).map_err(|error| Trouble::NoAnswer(error.to_string()))?;
     receive(&mut stream, patience)
 }
@@ -440,7 +441,7 @@ fn receive(stream: &mut TcpStream, patience: &Patience<'_>) -> Result<AdminRespo
     Err(Trouble::NoAnswer(format!("{} s have passed", ANSWER_TIMEOUT.as_secs())))
 }
 
-/// A read that came to nothing within its time, or that a signal cut short.
+/// A read that timed out, or that a signal interrupted.
 fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
@@ -456,7 +457,7 @@ fn response(frame: Frame) -> Result<AdminResponse, Trouble> {
         | Frame::Forward(_)
         | Frame::Bequest(_)
         | Frame::AdminRequest(_) => {
-            Err(Trouble::Foreign("answers what was not asked: is it a ticketd?".to_owned()))
+            Err(Trouble::Foreign("gives an unexpected answer: is it a ticketd?".to_owned()))
         }
     }
 }
@@ -612,7 +613,8 @@ mod tests {
     fn two_nodes_that_each_name_the_other_are_not_asked_in_a_tight_loop() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        // It names itself: one round asks it as often as redirects are followed, and then there is a pause.
+        // It names itself: one round asks it once, and once more for each redirect that is followed; then
+        // there is a pause.
         let asked = usize::try_from(REDIRECTS_MAX).unwrap() + 1;
         let own = address.clone();
         let thread = thread::spawn(move || {

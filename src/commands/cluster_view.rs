@@ -1,6 +1,6 @@
-//! What a node's status says of itself and its cluster, as far as commands go by it.
+//! The parts of a node's status, about itself and its cluster, that commands rely on.
 //!
-//! Pure: JSON in, values out. What newer versions add is left out, and nothing is guessed.
+//! Pure: JSON in, values out. Fields that newer versions add are ignored, and nothing is guessed.
 
 use std::collections::BTreeSet;
 
@@ -9,33 +9,33 @@ use serde_json::Value;
 
 use crate::identity::ClusterId;
 
-/// How one node sees its cluster.
+/// One node's view of its cluster.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct ClusterView {
-    /// Who leads.
+    /// The leader.
     pub(super) leader: Leader,
     /// The ids of all members.
     pub(super) members: BTreeSet<NodeId>,
 }
 
-/// Who leads, as far as one node knows.
+/// The leader, as far as one node knows.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Leader {
-    /// The node itself, of this id.
+    /// The node itself, with this id.
     Itself(NodeId),
     /// Another member.
     Other {
-        /// Which.
+        /// Its id.
         id: NodeId,
-        /// Where it listens for peers, and for operators.
+        /// Its address for peers and operators.
         peer_address: String,
     },
-    /// It knows none, or not where.
+    /// The node knows no leader, or not the leader's address.
     Unknown,
 }
 
 impl ClusterView {
-    /// `None` where something is missing.
+    /// `None` if a field is missing.
     pub(super) fn parse(json: &str) -> Option<ClusterView> {
         let status: Value = serde_json::from_str(json).ok()?;
         let me = node_id(status.get("id")?)?;
@@ -50,7 +50,7 @@ impl ClusterView {
     }
 }
 
-/// The leader of a node that does not lead.
+/// The leader, in the status of a node that does not lead.
 fn other_leader(me: NodeId, leader: &Value, listed: &[Value]) -> Option<Leader> {
     if leader.is_null() {
         return Some(Leader::Unknown);
@@ -66,7 +66,7 @@ fn other_leader(me: NodeId, leader: &Value, listed: &[Value]) -> Option<Leader> 
     }
 }
 
-/// Which cluster's node's status this is, and which node's.
+/// The cluster and the node that this status comes from.
 pub(super) fn parse_identity(json: &str) -> Option<(ClusterId, Peer)> {
     let status: Value = serde_json::from_str(json).ok()?;
     let hexadecimal = |name| u128::from_str_radix(status.get(name)?.as_str()?, 16).ok();
@@ -97,7 +97,8 @@ mod tests {
         assert_eq!(leader("leader", "1"), Some(Leader::Itself(id(1))));
         let two = Leader::Other { id: id(2), peer_address: "h2:9000".to_owned() };
         assert_eq!(leader("follower", "2"), Some(two));
-        // None, one that is no member as far as the node knows, and itself although it does not lead.
+        // No leader; a leader that the node does not know as a member; and the node itself although it does
+        // not lead.
         for unknown in ["null", "3", "1"] {
             assert_eq!(leader("follower", unknown), Some(Leader::Unknown), "{unknown}");
         }

@@ -1,7 +1,7 @@
-//! Whom a command can ask about the cluster that a store belongs to: the node that runs on it, or, where it
-//! is stopped, the other members that it knows.
+//! Which nodes a command can ask about the cluster that a store belongs to: the node that runs on the store
+//! or, if it is stopped, the other members that it knows.
 //!
-//! Uses the store and the node's status. It must never change either.
+//! This module uses the store and the node's status. It must never change either.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::identity::{ClusterId, Identity, Standing};
 use crate::peer::AdminRequest;
 use crate::storage::{self, Listening, Running, Store, StoreError};
 
-/// How long a running node may take to say how it is: it asks nobody for that.
+/// How long a running node may take to report its status: it needs no other node for that.
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A store that belongs to a cluster, and the cluster's members that can be asked.
@@ -24,28 +24,29 @@ const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) enum Contacts {
     /// A node runs on the store.
     Running {
-        /// Its process.
+        /// Its process id.
         pid: u32,
-        /// Where it listens for peers.
+        /// Its address for peers.
         address: String,
     },
-    /// None does.
+    /// No node runs on the store.
     Stopped {
-        /// Which cluster that is.
+        /// The cluster.
         cluster: ClusterId,
-        /// Who the node is.
+        /// The node.
         me: Peer,
-        /// Where the other members listen for peers, as far as the store knows; none where there are no
+        /// The peer addresses of the other members, as far as the store knows them; empty if there are no
         /// others.
         others: Vec<String>,
     },
 }
 
 impl Contacts {
-    /// Looks at the store at `path`; a stopped one is checked as at start-up, and closed again.
+    /// Looks at the store at `path`. If no node runs on it, the store is checked as at start-up, and closed
+    /// again.
     ///
     /// # Errors
-    /// [`Failure`] where there is none, or it is not sound, or not a member's.
+    /// [`Failure`] if there is no store, or if it is not sound or not that of a member.
     pub(super) fn of(path: &Path) -> Result<Contacts, Failure> {
         if let Some(running) = storage::running(path)? {
             let (pid, listening) = listening(path, running)?;
@@ -79,10 +80,10 @@ impl Contacts {
         }
     }
 
-    /// Which cluster's node this store is, and which.
+    /// The cluster and the node that this store belongs to.
     ///
     /// # Errors
-    /// [`Failure`] where a running node does not say.
+    /// [`Failure`] if a running node does not tell.
     pub(super) fn identity(&self) -> Result<(ClusterId, Peer), Failure> {
         match self {
             Contacts::Running { pid: _, address } => who_runs_at(address),
@@ -91,7 +92,7 @@ impl Contacts {
     }
 }
 
-/// Of a node that the cluster has taken in, and that was stopped before it received any of the log.
+/// For a node that the cluster has taken in and that was stopped before it received any of the log.
 fn not_heard_yet(path: &Path, id: NodeId) -> String {
     format!(
         "node {id} has not heard from its cluster yet, so its store at {} names nobody to ask: ask at a member; \
@@ -100,10 +101,10 @@ fn not_heard_yet(path: &Path, id: NodeId) -> String {
     )
 }
 
-/// The process and the addresses of a node that listens.
+/// The process id and the addresses of a node that listens.
 ///
 /// # Errors
-/// [`Failure`] where it does not listen (yet).
+/// [`Failure`] if it does not listen (yet).
 pub(super) fn listening(path: &Path, running: Running) -> Result<(u32, Listening), Failure> {
     let Running { pid, listening } = running;
     match listening {
@@ -115,16 +116,16 @@ pub(super) fn listening(path: &Path, running: Running) -> Result<(u32, Listening
     }
 }
 
-/// What the running node at `address` says of itself, as JSON.
+/// The status of the running node at `address`, as JSON.
 ///
 /// # Errors
-/// [`Failure`] where it does not answer.
+/// [`Failure`] if it does not answer.
 pub(super) fn status_of(address: &str) -> Result<String, Failure> {
     let patience = Patience::lasting(STATUS_PATIENCE);
     match ask(&[address.to_owned()], &AdminRequest::Status, &patience) {
         Ok(Settled::Status(json)) => Ok(json),
         Ok(Settled::Joined { .. } | Settled::Removed | Settled::Transferred) => Err(not_understood(address)),
-        // Only the node was asked, and not its cluster.
+        // Only the node was asked, not its cluster.
         Err(AskError { problem: AskProblem::GaveUp { trouble }, .. }) => {
             Err(Failure::runtime(format!("the node did not answer in time ({trouble}): see its log")))
         }
@@ -132,7 +133,7 @@ pub(super) fn status_of(address: &str) -> Result<String, Failure> {
     }
 }
 
-/// That a node's status holds what this version does not expect.
+/// The error for a status that this version does not understand.
 pub(super) fn not_understood(address: &str) -> Failure {
     Failure::runtime(format!(
         "the status of the node at {address} is not understood: use the version of ticketd that it runs"
@@ -144,13 +145,13 @@ fn who_runs_at(address: &str) -> Result<(ClusterId, Peer), Failure> {
     cluster_view::parse_identity(&json).ok_or_else(|| not_understood(address))
 }
 
-/// Where the members but for `me` listen for peers.
+/// The peer addresses of all members except `me`.
 fn others(membership: &Membership, me: NodeId) -> Vec<String> {
     let others = membership.members.iter().filter(|(id, _)| **id != me);
     others.map(|(_, member)| member.peer_address.clone()).collect()
 }
 
-/// The process and the addresses of the node that runs on the store at `path`.
+/// The process id and the addresses of the node that runs on the store at `path`.
 ///
 /// # Errors
 /// [`Failure`] if no node runs there, if it does not listen yet, or if there is no store.

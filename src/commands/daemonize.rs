@@ -1,9 +1,9 @@
-//! `--daemonize`: the shell gets its prompt back when the node listens, and not before.
+//! `--daemonize`: the shell gets its prompt back once the node listens, and not before.
 //!
-//! There is no fork: the program runs itself again as a child with one more flag, and with a pipe for its
-//! standard output. The child says on that pipe that it listens; where the pipe ends without that, it has
-//! failed and has said why on the standard error that both share. Until it listens the child stays in the
-//! terminal's session, so that Ctrl-C ends a `join` that waits; then it makes a session of its own.
+//! There is no fork: the program runs itself again as a child, with one more flag and with a pipe as its
+//! standard output. The child reports on that pipe that it listens. If the pipe ends without that report, the
+//! child has failed and has said why on the standard error that both share. Until it listens, the child stays
+//! in the terminal's session, so that Ctrl-C ends a `join` that waits; then it starts a session of its own.
 
 use std::env;
 use std::fs::OpenOptions;
@@ -14,18 +14,18 @@ use std::process::{Command, ExitStatus, Stdio};
 use super::Failure;
 use crate::advice::about_limit;
 
-/// What the child says when it listens.
+/// What the child writes when it listens.
 const LISTENING: &[u8] = b"listening\n";
 
 /// Starts the child and waits until it listens.
 ///
 /// # Errors
-/// [`Failure`] where it cannot be started or ends before it listens; silent where it has said why itself.
+/// [`Failure`] if the child cannot be started or ends before it listens; silent if the child has said why.
 pub(super) fn launch() -> Result<(), Failure> {
     let mut child = env::current_exe()
         .and_then(|program| {
             Command::new(program)
-                // First, where no `--` can turn it into an operand.
+                // The flag goes first, where no `--` can turn it into an operand.
                 .arg("--in_background")
                 .args(env::args_os().skip(1))
                 .stdin(Stdio::null())
@@ -38,7 +38,7 @@ pub(super) fn launch() -> Result<(), Failure> {
         })?;
     let mut said = Vec::new();
     if let Some(mut pipe) = child.stdout.take() {
-        // An error ends the wait like the end of the pipe does: the child's exit status then tells.
+        // An error ends the wait as the end of the pipe does: the child's exit status then tells.
         let bytes_max = LISTENING.len() as u64;
         let _ = pipe.by_ref().take(bytes_max).read_to_end(&mut said);
     }
@@ -62,19 +62,19 @@ fn explain(status: ExitStatus) -> Failure {
     }
 }
 
-/// In the child: leaves the terminal and tells the parent.
+/// In the child: leaves the terminal and reports to the parent.
 ///
 /// # Errors
-/// [`Failure`] where the parent has gone: whoever asked for this node no longer waits for it.
+/// [`Failure`] if the parent is gone: then nobody waits for this node any more.
 pub(super) fn listening() -> Result<(), Failure> {
     let report = || -> io::Result<()> {
-        // Whoever waits for the parent looks for the lines that led here.
+        // Once the parent returns, its caller may look for the log lines that led up to this point.
         log::logger().flush();
         rustix::process::setsid()?;
         let mut stdout = io::stdout().lock();
         stdout.write_all(LISTENING)?;
         stdout.flush()?;
-        // Whoever holds the other end of the pipe must not wait for it as long as the node lives.
+        // A process that reads the other end of the pipe must not wait for its end as long as the node lives.
         let null = OpenOptions::new().write(true).open("/dev/null")?;
         rustix::stdio::dup2_stdout(&null)?;
         Ok(())

@@ -1,4 +1,4 @@
-//! `ticketd drop`: destroys the store of a stopped node, and asks nobody.
+//! `ticketd drop`: destroys the store of a stopped node without asking the cluster.
 
 use raft_core::{Membership, Peer};
 
@@ -7,7 +7,7 @@ use super::{Failure, say};
 use crate::cli::Flags;
 use crate::storage::{self, Store, StoreError};
 
-/// Destroys a sound store; with `--force` any.
+/// Destroys a sound store; with `--force`, any store.
 ///
 /// # Errors
 /// [`Failure`]; the store is still there then.
@@ -22,11 +22,11 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     }
 }
 
-/// What to do elsewhere, where others may still count the node of a store that is destroyed. A number can
-/// have been given to a new node since, which must not be removed in its stead.
+/// What to do elsewhere if other nodes may still count the node whose store is destroyed as a member. Its id
+/// may have been given to a new node since, which must not be removed in its place.
 fn left_behind(me: Peer, membership: &Membership) -> Option<String> {
     let Peer { id, incarnation } = me;
-    // One that has not heard from its cluster yet may have been taken in all the same.
+    // A node that has not heard from its cluster yet may have been taken in nevertheless.
     let may_count = membership.members.is_empty() || membership.contains(me);
     let is_alone = membership.members.keys().eq([&id]);
     (may_count && !is_alone).then(|| {
@@ -38,19 +38,19 @@ fn left_behind(me: Peer, membership: &Membership) -> Option<String> {
     })
 }
 
-/// What is about to be destroyed. A store that cannot be read may be wanted by whoever looks into why.
+/// Looks at what is about to be destroyed. A store that cannot be read may still be needed to find out why.
 fn look(flags: &Flags) -> Result<Option<(Peer, Membership)>, Failure> {
     let path = flags.path();
     refuse_running(path)?;
     let outcome = match storage::verify_in_child(path) {
         Ok(_) => Store::open(path),
-        // The child has survived, so this process does, and learns what kind of error it is.
+        // The child has survived, so this process will too, and learns what kind of error it is.
         Err(found @ StoreError::CheckFailed { .. }) => Store::open(path).and(Err(found)),
         Err(error) => Err(error),
     };
     match outcome {
         Ok(store) => Ok(Some((store.identity().me, store.latest_membership()))),
-        // It never took part in anything.
+        // The store never took part in anything.
         Err(StoreError::Interrupted { .. }) => Ok(None),
         Err(
             error @ (StoreError::NotFound { .. }

@@ -1,9 +1,10 @@
-//! `ticketd join`: makes a store and asks the cluster to take it in.
+//! `ticketd join`: creates a store and asks the cluster to take it in.
 //!
-//! The store is made first, because the incarnation in it is what the cluster will know: a join that is
-//! killed half-way is given again, finds its store, and asks for the same node once more. Where the cluster
-//! refuses, the store is destroyed, so that nothing has changed. With `--force` a store in the way has to be
-//! destroyed before that: only when the leader has been asked whether it would take a new node of this id in.
+//! The store is created first, because the cluster will know the node by the incarnation in it: when a join
+//! that was killed half-way is given again, it finds its store and asks for the same node once more. If the
+//! cluster refuses, the store is destroyed, so that nothing has changed. With `--force`, a store that is in
+//! the way must be destroyed before that, but only once the leader has been asked whether it would take in a
+//! new node with this id.
 
 use std::net::ToSocketAddrs;
 use std::path::Path;
@@ -28,8 +29,8 @@ use crate::storage::{self, Store, StoreError};
 /// Joins the cluster of `members`, and serves.
 ///
 /// # Errors
-/// [`Failure`]. Where the cluster has refused or was never asked nothing has changed; where it may have
-/// accepted, the store stays, and the join can be given again.
+/// [`Failure`]. If the cluster has refused or was never asked, nothing has changed; if it may have accepted,
+/// the store stays, and the join can be given again.
 pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
     let id = required_id(flags, "join")?;
     let mut settings = Settings::default().with(&flags.serving.changes())?;
@@ -64,8 +65,8 @@ pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
     after_serving(serve(joining.store, bound, &settings, launch)?, flags.path(), id)
 }
 
-/// Sees that the cluster has a leader, and that this would take in a new node of this id as things stand.
-/// Waits for one as long as a join waits.
+/// Checks that the cluster has a leader, and that it would take in a new node with this id as things stand.
+/// Waits for a leader as long as a join does.
 fn expect_room(members: &[String], id: NodeId, patience: &Patience<'_>) -> Result<(), Failure> {
     let problem = match ask_leader(members, patience) {
         Ok(Settled::Status(json)) => {
@@ -90,16 +91,16 @@ fn expect_room(members: &[String], id: NodeId, patience: &Patience<'_>) -> Resul
     Err(Failure::runtime(refusal(id, &problem, InTheWay::Nothing)))
 }
 
-/// A store that the cluster has not taken in yet, as far as it knows.
+/// A store that, as far as it knows, the cluster has not taken in yet.
 struct Joining {
     store: Store,
-    /// Whether an earlier join may have asked with it.
+    /// Whether an earlier join may have asked the cluster to take this store in.
     resumed: bool,
     in_the_way: InTheWay,
 }
 
 impl Joining {
-    /// Destroys the store unless the cluster may know it.
+    /// Destroys the store, unless the cluster may know it.
     fn give_up(self, flags: &Flags, id: NodeId, error: &AskError) -> Failure {
         let known = match error.problem {
             AskProblem::Refused(_) => false,
@@ -111,7 +112,7 @@ impl Joining {
         drop(self.store);
         if known {
             let path_flag = path_flag(&path);
-            // That would destroy the store which the cluster may know.
+            // `--force` would destroy the store that the cluster may know.
             let unforced = if flags.force { " without --force" } else { "" };
             return Failure::runtime(format!(
                 "{}, and may yet take the node in: give the same command again{unforced}; or 'ticketd drop \
@@ -121,7 +122,9 @@ impl Joining {
         }
         match storage::destroy(&path) {
             Ok(()) => Failure::runtime(refusal(id, &error.problem, self.in_the_way)),
-            Err(left) => Failure::runtime(format!("{}; and its store is left: {left}", error.problem)),
+            Err(left) => {
+                Failure::runtime(format!("{}; its store could not be destroyed: {left}", error.problem))
+            }
         }
     }
 }
@@ -158,12 +161,13 @@ fn resume(
     let mut store = Store::open(path)?;
     let Identity { me, standing } = *store.identity();
     match standing {
-        // Taken in, and stopped before it heard anything of the cluster: it may have to say where it is now.
+        // The node was taken in, and stopped before it heard from the cluster: it may have to tell it a new
+        // address.
         Standing::Member { .. } if me.id == id && knows_nobody(&store) => (),
         Standing::Member { .. } => return Err(exists.into()),
         Standing::Joining if me.id != id => {
             return Err(Failure::runtime(format!(
-                "{} holds an unfinished join of node {}: go on with --id {}, or begin anew with --force",
+                "{} holds an unfinished join of node {}: go on with --id {}, or start over with --force",
                 path.display(),
                 me.id,
                 me.id
@@ -176,17 +180,18 @@ fn resume(
         return Err(stopped());
     }
     store.set_settings(&settings.to_pairs())?;
-    log::info!("going on with the join that {} was made for", path.display());
+    log::info!("resuming the join that the store at {} was made for", path.display());
     Ok(Joining { store, resumed: true, in_the_way: InTheWay::Nothing })
 }
 
-/// Whether a store lacks the log so completely that its node has nobody to tell where it listens.
+/// Whether the store has received nothing of the log, so that its node knows no member that it could tell
+/// where it listens.
 pub(super) fn knows_nobody(store: &Store) -> bool {
     store.latest_membership().members.is_empty()
 }
 
-/// The members other than this node, as `HOST:PORT`. An error if there are none, or if the host of none
-/// resolves. One list for all hosts of a cluster names this node too.
+/// The members other than this node, as `HOST:PORT`. It is an error if there are none, or if no member's host
+/// resolves. An operator may give the same list on every host of a cluster, so it may name this node too.
 fn other_members(members: &[HostPort], settings: &Settings) -> Result<Vec<String>, Failure> {
     let own = settings.peer_address();
     let members: Vec<&HostPort> = members.iter().filter(|member| **member != own).collect();
@@ -204,13 +209,14 @@ fn other_members(members: &[HostPort], settings: &Settings) -> Result<Vec<String
         }
     }
     match unresolved {
-        // One that does not resolve now may do so later; it is worth waiting only beside one that does.
+        // A host that does not resolve now may do so later, but waiting for it only makes sense if another
+        // one does resolve.
         Some(problem) if !resolved => Err(Failure::runtime(format!("{problem}: name a member by HOST:PORT"))),
         Some(_) | None => Ok(members.iter().map(ToString::to_string).collect()),
     }
 }
 
-/// What is wrong and what to do, where the cluster does not take a node in.
+/// The error line when the cluster does not take a node in: what is wrong and what to do.
 fn refusal(id: NodeId, problem: &AskProblem, in_the_way: InTheWay) -> String {
     let line = match problem {
         AskProblem::Refused(RefusedReason::IdTaken) => format!(

@@ -1,5 +1,5 @@
-//! `ticketd leave`: a member leaves its cluster, and its store is destroyed; with `--id` another member is
-//! removed, and no store is touched.
+//! `ticketd leave`: a member leaves its cluster and its store is destroyed; with `--id`, another member is
+//! removed and no store is touched.
 
 use std::path::Path;
 use std::thread;
@@ -16,19 +16,20 @@ use crate::cli::Flags;
 use crate::peer::{AdminRequest, RefusedReason};
 use crate::storage;
 
-/// How long the cluster is asked. A removal waits for a leader, and for one that hands over first.
+/// How long the cluster is asked. A removal waits for a leader, and for a leader that is being removed to
+/// hand over first.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a running node may take to learn that it was removed before it is told to stop: some elections.
+/// How long a removed node may take to learn of its removal before it is told to stop: several elections.
 const FAREWELL: Duration = Duration::from_secs(3);
-/// How long it may take to stop then: the longest that it waits for its clients, and some disk time.
+/// How long it may then take to stop: the longest that it waits for its clients, and some disk time.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
-/// How often is looked whether it has stopped.
+/// How often to check whether it has stopped.
 const TICK: Duration = Duration::from_millis(20);
 
 /// Removes this node, or the one that `--id` names.
 ///
 /// # Errors
-/// [`Failure`], which says how far it came.
+/// [`Failure`], which says how far the removal got.
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let path = flags.path();
     let contacts = Contacts::of(path)?;
@@ -37,10 +38,10 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
         Some(other) if other != me.id => {
             let request = AdminRequest::Remove { cluster, id: other, incarnation: None };
             remove(&contacts, other, &request, Absent::IsAnError)?;
-            say(&format!("node {other} is no member of the cluster any more"))
+            say(&format!("node {other} is no longer a member of the cluster"))
         }
         Some(_) | None => {
-            // Once the node has left there is no way back.
+            // Once the node has left, there is no way back.
             storage::expect_destroyable(path).map_err(|denied| {
                 Failure::runtime(format!(
                     "{denied}: give the command as the user that the node runs as; nothing has changed"
@@ -62,7 +63,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     }
 }
 
-/// What is left to do when the cluster has removed the node.
+/// What remains to be done once the cluster has removed the node.
 fn end_and_destroy(path: &Path, contacts: &Contacts) -> Result<(), Failure> {
     if let Contacts::Running { pid, .. } = contacts {
         wait_until_stopped(path, *pid)?;
@@ -70,12 +71,12 @@ fn end_and_destroy(path: &Path, contacts: &Contacts) -> Result<(), Failure> {
     Ok(storage::destroy(path)?)
 }
 
-/// What it means that there is no such member.
+/// What it means if there is no such member.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Absent {
-    /// It was removed before: an earlier attempt came so far.
+    /// An earlier attempt already removed it.
     IsDone,
-    /// The operator means another.
+    /// The operator must have meant another member.
     IsAnError,
 }
 
@@ -94,7 +95,7 @@ fn remove(contacts: &Contacts, id: NodeId, request: &AdminRequest, absent: Absen
         Err(error) => error,
     };
     match error.problem {
-        // An earlier request may have been carried out, and its answer lost: then this is the answer to it.
+        // An earlier request may have been carried out and its answer lost: then this is the answer to it.
         AskProblem::Refused(RefusedReason::NoSuchMember)
             if absent == Absent::IsDone || error.may_have_happened =>
         {
@@ -135,13 +136,13 @@ fn last_member(id: NodeId) -> String {
     )
 }
 
-/// A node that was removed stops by itself when it hears of it; one that does not hear of it is told to.
+/// A removed node stops by itself when it hears of its removal; one that does not hear of it is told to stop.
 fn wait_until_stopped(path: &Path, pid: u32) -> Result<(), Failure> {
     if stopped_within(path, FAREWELL)? {
         return Ok(());
     }
-    log::info!("process {pid} goes on, telling it to stop");
-    // The lock is looked at once more, so that the number is that of the process which holds the store.
+    log::info!("process {pid} still runs, telling it to stop");
+    // The lock is read again, so that the id is that of the process that holds the store now.
     if let Some(running) = storage::running(path)? {
         let process = i32::try_from(running.pid).ok().and_then(Pid::from_raw);
         if let Some(process) = process {
@@ -186,13 +187,13 @@ mod tests {
         AdminRequest::Remove { cluster: CLUSTER, id, incarnation: None }
     }
 
-    /// A stopped node 1, whose cluster has these members beside it.
+    /// A stopped node 1 whose cluster has these other members.
     fn stopped(others: Vec<String>) -> Contacts {
         let me = Peer { id: NodeId::new(1).unwrap(), incarnation: Incarnation(1) };
         Contacts::Stopped { cluster: CLUSTER, me, others }
     }
 
-    /// What becomes of the removal of another node where a member gives these answers, one after the other.
+    /// The result of removing another node when a member gives these answers in turn.
     fn remove_another(answers: Vec<Vec<u8>>) -> Result<(), Failure> {
         let (address, thread) = member(answers);
         let id = NodeId::new(3).unwrap();
@@ -219,7 +220,8 @@ mod tests {
         }
     }
 
-    /// Its ports may belong to anybody by now: what such a node says of members is not about ours.
+    /// Its ports may belong to another program by now: what a node of another cluster says about members does
+    /// not apply to ours.
     #[test]
     fn a_node_of_another_cluster_or_another_program_where_a_member_listened_is_passed_over() {
         let removed = bytes(AdminResponse::Removed { at: LogIndex(9) });
@@ -241,7 +243,7 @@ mod tests {
         let contacts = stopped(Vec::new());
         let failure = remove(&contacts, id, &request(id), Absent::IsDone).unwrap_err();
         assert!(failure.to_string().contains("ticketd drop"), "{failure}");
-        // Whoever else is meant is not the last of anything.
+        // Any other node that is meant is not the last voter.
         let other = NodeId::new(7).unwrap();
         let failure = remove(&contacts, other, &request(other), Absent::IsAnError).unwrap_err();
         assert!(failure.to_string().contains("node 7 is not a member"), "{failure}");

@@ -1,7 +1,7 @@
-//! Where a node listens: bound early, so that a port in use is found before anything has changed, and opened
-//! to the world only when the node is about to serve.
+//! The ports and sockets that a node listens on: bound early, so that a port in use is found before anything
+//! has changed, and opened only when the node is about to serve.
 //!
-//! Uses the system's resolver and sockets. It must never know what is said on them.
+//! This module uses the system's resolver and sockets. It must never know what is sent over them.
 
 use std::fmt;
 use std::io;
@@ -20,10 +20,10 @@ use crate::settings::Settings;
 /// How many connections may wait to be accepted: the most that Linux grants by default since 5.4.
 pub(super) const BACKLOG: i32 = 4096;
 
-/// How often another free port is tried, where one was free on one address and taken on the next.
+/// How often another free port is tried when one was free on one address and taken on the next.
 const FREE_PORT_ATTEMPTS: u32 = 8;
 
-/// Sockets that own their ports and do not listen yet: whoever connects is refused.
+/// Sockets that own their ports and do not listen yet: connections are refused.
 #[derive(Debug)]
 pub(super) struct Bound {
     raft: Vec<BoundPort>,
@@ -55,8 +55,8 @@ struct Flags {
     port: &'static str,
 }
 
-/// Binds all that the settings ask for, on every address of every host; port 0 finds a free one, which the
-/// settings then hold.
+/// Binds everything that the settings ask for, on every address of every host. Port 0 selects a free port,
+/// which is then put into the settings.
 ///
 /// # Errors
 /// [`ListenError`], with the flag that the operator would have to change.
@@ -80,7 +80,7 @@ pub(super) fn bind(settings: &mut Settings) -> Result<Bound, ListenError> {
     settings.metrics_port = port_of(&bound.metrics);
     let unix = match &mut settings.http_unix {
         Some(path) => {
-            // A restart may be given elsewhere, and is to make the same socket.
+            // A restart may happen in another working directory, and must create the same socket.
             let absolute = std::path::absolute(&*path).ok();
             *path =
                 absolute.and_then(|path| path.into_os_string().into_string().ok()).unwrap_or(path.clone());
@@ -92,8 +92,8 @@ pub(super) fn bind(settings: &mut Settings) -> Result<Bound, ListenError> {
 }
 
 impl Bound {
-    /// Lets the other members connect already: they may as soon as the cluster has taken this node in, and
-    /// find an answer when it serves.
+    /// Lets the other members connect already: they may do so as soon as the cluster has taken this node in,
+    /// and get an answer once it serves.
     ///
     /// # Errors
     /// As [`Bound::listen`].
@@ -101,11 +101,11 @@ impl Bound {
         self.raft.iter().try_for_each(BoundPort::open)
     }
 
-    /// Opens all: for the other members first, for clients second.
+    /// Opens everything: first for the other members, then for clients.
     ///
     /// # Errors
-    /// [`ListenError::Socket`], [`ListenError::InUse`] where another process was bound to the port at the
-    /// same time and was quicker.
+    /// [`ListenError::Socket`], [`ListenError::InUse`] if another process bound the port at the same time and
+    /// was quicker.
     pub(super) fn listen(self) -> Result<Listeners, ListenError> {
         let serves = if self.metrics.is_empty() { Serves::Everything } else { Serves::IdsOnly };
         let peers = self.raft.into_iter().map(BoundPort::listen).collect::<Result<_, _>>()?;
@@ -124,7 +124,8 @@ impl Bound {
         Ok(Listeners { peers, clients, unix_name })
     }
 
-    /// Sockets that do not listen yet may share a port, where both allow addresses to be used again.
+    /// Two sockets that do not listen yet may share a port if both allow address reuse, so this is checked
+    /// here.
     fn check_distinct(&self) -> Result<(), ListenError> {
         let all: Vec<&BoundPort> = self.raft.iter().chain(&self.http).chain(&self.metrics).collect();
         for (at, port) in all.iter().enumerate() {
@@ -140,7 +141,7 @@ impl BoundPort {
     fn bind(address: SocketAddr, dual_stack: DualStack, flags: Flags) -> Result<BoundPort, ListenError> {
         let bind = || {
             let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-            // A restart need not wait for the connections of the last run to be forgotten by the kernel.
+            // A restart need not wait until the kernel has forgotten the connections of the last run.
             socket.set_reuse_address(true)?;
             if address.is_ipv6() {
                 socket.set_only_v6(dual_stack == DualStack::No)?;
@@ -162,7 +163,7 @@ impl BoundPort {
     }
 }
 
-/// Whether a socket on `::` takes IPv4 as well (RFC 3493 §5.3), whatever the machine's default is.
+/// Whether a socket on `::` accepts IPv4 as well (RFC 3493 §5.3), whatever the machine's default is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum DualStack {
     Yes,
@@ -170,12 +171,12 @@ enum DualStack {
     No,
 }
 
-/// Where one host is to be listened on.
+/// An address of a host to listen on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Address {
     ip: IpAddr,
-    /// It stands for a name that has other addresses, so the machine can do without it: where a machine has
-    /// no IPv6, `localhost` may have such an address all the same.
+    /// The address comes from a name that has others, so the node can do without it: on a machine without
+    /// IPv6, `localhost` may still have an IPv6 address.
     dispensable: bool,
 }
 
@@ -216,7 +217,7 @@ fn port_of(bound: &[BoundPort]) -> Option<u16> {
     bound.first().map(|port| port.address.port())
 }
 
-/// Every address of every host that this flag names, each once.
+/// Every address of every host that this flag names, without duplicates.
 fn resolve_all(hosts: &[Host], flag: &'static str) -> Result<Vec<Address>, ListenError> {
     let mut addresses: Vec<Address> = Vec::new();
     for host in hosts {
@@ -251,48 +252,48 @@ fn resolve(host: &Host, flag: &'static str) -> Result<Vec<IpAddr>, ListenError> 
 pub(super) enum ListenError {
     /// The host has no address.
     Unresolved {
-        /// As given.
+        /// The host, as given.
         host: String,
-        /// Which flag names it.
+        /// The flag that names it.
         flag: &'static str,
-        /// What the resolver says.
+        /// The resolver's error.
         source: io::Error,
     },
-    /// Something else has the port.
+    /// Something else uses the port.
     InUse {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Which flag chooses it.
+        /// The flag that chooses the port.
         flag: &'static str,
     },
-    /// The port is one that only the system may use.
+    /// Only the system may use this port.
     Denied {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Which flag chooses it.
+        /// The flag that chooses the port.
         flag: &'static str,
     },
-    /// The host is another machine's.
+    /// The address belongs to another machine.
     NotOurs {
-        /// Its address.
+        /// The address.
         address: IpAddr,
-        /// Which flag names it.
+        /// The flag that names the host.
         flag: &'static str,
     },
-    /// The Unix-domain socket cannot be made.
+    /// The Unix-domain socket cannot be created.
     Unix {
-        /// Where.
+        /// Its path.
         path: PathBuf,
-        /// Why not.
+        /// The system's error.
         source: io::Error,
     },
     /// The system refuses for another reason.
     Socket {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Which flag names its host.
+        /// The flag that names its host.
         flag: &'static str,
-        /// What it says.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -331,7 +332,7 @@ impl fmt::Display for ListenError {
             ),
             ListenError::NotOurs { address, flag } => {
                 write!(f, "{address} is not an address of this machine: give one that is with {flag}")?;
-                // Nobody is sent to the others.
+                // Other nodes and clients are not directed to the other hosts.
                 if *flag == "--host" {
                     f.write_str(", and what others use to reach it with --advertise")?;
                 }
@@ -434,7 +435,7 @@ mod tests {
 
     #[test]
     fn a_host_of_another_machine_and_one_that_does_not_resolve_are_told_apart() {
-        // RFC 5737 and RFC 6761 set these aside: no machine has the one, no resolver the other.
+        // Reserved by RFC 5737 and RFC 6761: no machine has the address, and no resolver knows the name.
         let error = bind_on(&["192.0.2.1"]).unwrap_err();
         assert!(matches!(error, ListenError::NotOurs { .. }), "{error}");
         let error = bind_on(&["nowhere.invalid"]).unwrap_err();
@@ -468,7 +469,7 @@ mod tests {
         }
     }
 
-    /// Whether this machine has IPv6; one that has not is not asked for it.
+    /// Whether this machine has IPv6; without it, the tests do not use it.
     fn has_ipv6() -> bool {
         TcpListener::bind("[::1]:0").is_ok()
     }

@@ -1,5 +1,5 @@
-//! What a person can ask for, one file for each: it checks, says what is wrong and what to do, and only then
-//! changes anything.
+//! The commands, one file for each. A command checks first, says what is wrong and what to do about it, and
+//! only then changes anything.
 //!
 //! Floor 5: uses everything below. It must never decide anything that a cluster has to agree on.
 
@@ -34,13 +34,13 @@ use crate::server::{ServerError, keep_ended_children};
 use crate::settings::SettingsError;
 use crate::storage::{self, EXIT_STATUS_HOPELESS, Prospect, StoreError};
 
-/// Does what the command line asks for.
+/// Runs the command that the command line asks for.
 ///
 /// # Errors
-/// [`Failure`], with the line to print and the status to end with.
+/// [`Failure`], with the line to print and the exit status.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     let Cli { command, flags } = cli;
-    // For the process in the background, and for the one that checks a store.
+    // Needed for the process in the background, and for the one that checks a store.
     keep_ended_children().map_err(|error| cannot_handle_signals(&error))?;
     if flags.serving.daemonize && !flags.in_background {
         return daemonize::launch();
@@ -73,7 +73,7 @@ pub fn serves(cli: &Cli) -> bool {
     is_of_a_node && (flags.in_background || !flags.serving.daemonize)
 }
 
-/// Why a command ended without doing what was asked.
+/// Why a command ended without doing what it was asked to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Failure {
     exit_status: u8,
@@ -87,32 +87,32 @@ impl Failure {
         Failure { exit_status: 2, line: one_line(&line) }
     }
 
-    /// It could not be done: exit status 1.
+    /// The command failed: exit status 1.
     #[must_use]
     pub fn runtime(line: String) -> Failure {
         Failure { exit_status: 1, line: one_line(&line) }
     }
 
-    /// It could not be done, nor can it be by whoever tries again with this store: exit status 3.
+    /// The command failed, and will fail again with this store: exit status 3.
     #[must_use]
     pub fn hopeless(line: String) -> Failure {
         Failure { exit_status: EXIT_STATUS_HOPELESS, line: one_line(&line) }
     }
 
-    /// There is nothing to add: a child or the log has said it.
+    /// There is nothing to add, because a child or the log has said it.
     #[must_use]
     pub fn silent(exit_status: u8) -> Failure {
         Failure { exit_status, line: String::new() }
     }
 
-    /// The same with more in its line; one that is silent stays so.
+    /// The same failure with more text in its line; a silent one stays silent.
     fn and(&self, more: &str) -> Failure {
         let line =
             if self.line.is_empty() { String::new() } else { one_line(&format!("{}; {more}", self.line)) };
         Failure { line, ..*self }
     }
 
-    /// What the process is to end with; never 0.
+    /// The exit status of the process; never 0.
     #[must_use]
     pub fn exit_status(&self) -> u8 {
         self.exit_status
@@ -127,10 +127,10 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Prints text for whoever gave the command. A reader that has gone, such as `head`, is no trouble of ours.
+/// Prints text to standard output. A reader that has closed it, such as `head`, is not an error.
 ///
 /// # Errors
-/// Where standard output takes nothing, as on a full disk.
+/// If standard output cannot be written, as on a full disk.
 pub fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -139,7 +139,7 @@ pub fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// Prints lines, the last of which needs no end.
+/// Prints lines; the last one needs no newline.
 ///
 /// # Errors
 /// As [`print()`].
@@ -170,7 +170,7 @@ impl From<listen::ListenError> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
         let line = error.to_string();
-        // The finding of a child is the line that it printed, with the program's name before it.
+        // The finding of a child is the line that it printed, which begins with the program's name.
         let line = line.strip_prefix("ticketd: ").unwrap_or(&line).to_owned();
         match error.prospect() {
             Prospect::Open => Failure::runtime(line),
@@ -191,7 +191,7 @@ impl From<ServerError> for Failure {
     }
 }
 
-/// The id that a new node must be given.
+/// The id, which a new node must be given.
 fn required_id(flags: &Flags, subcommand: &str) -> Result<NodeId, Failure> {
     flags.id.ok_or_else(|| {
         Failure::usage(format!(
@@ -200,7 +200,7 @@ fn required_id(flags: &Flags, subcommand: &str) -> Result<NodeId, Failure> {
     })
 }
 
-/// Whether there was a store where a new one is to be, and `--force` was given.
+/// Whether a store was in the place of the new one and was destroyed by `--force`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum InTheWay {
     Nothing,
@@ -222,8 +222,8 @@ fn destroy_in_the_way(flags: &Flags) -> Result<InTheWay, Failure> {
     }
 }
 
-/// How a node ends that has served. One that was removed meanwhile has done what it was asked to; one that
-/// had been removed before was started in vain.
+/// The outcome of a node that has served. One that was removed while it ran has done what it was asked to do;
+/// one that had been removed before it started was started in vain.
 fn after_serving(ended: serve::Ended, path: &Path, id: NodeId) -> Result<(), Failure> {
     let path_flag = path_flag(path);
     match ended {
@@ -233,8 +233,8 @@ fn after_serving(ended: serve::Ended, path: &Path, id: NodeId) -> Result<(), Fai
         }
         serve::Ended::Removed => {
             log::info!(
-                "node {id} has left its cluster, and its store is of no use any more: the 'ticketd leave' that was \
-                 given here destroys it; where it was removed from elsewhere, 'ticketd drop {path_flag}' does"
+                "node {id} has left its cluster, and its store is no longer of use: a 'ticketd leave' given here \
+                 destroys it; if the node was removed from elsewhere, 'ticketd drop {path_flag}' does"
             );
             Ok(())
         }
@@ -245,7 +245,7 @@ fn after_serving(ended: serve::Ended, path: &Path, id: NodeId) -> Result<(), Fai
     }
 }
 
-/// Numbers that nobody can guess and that no two nodes share.
+/// A random number that nobody can guess and that no two nodes share.
 fn random_u128() -> Result<u128, Failure> {
     let mut bytes = [0; 16];
     match getrandom::fill(&mut bytes) {
@@ -259,7 +259,7 @@ fn random_u64() -> Result<u64, Failure> {
         .map_err(|error| Failure::runtime(format!("the system gives no random numbers ({error})")))
 }
 
-/// Operators' scripts read one line: whatever a path or a resolver's message holds must not make it two.
+/// Operators' scripts read one line: nothing in a path or in a resolver's message may turn it into two.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

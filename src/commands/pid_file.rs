@@ -1,8 +1,9 @@
-//! The file that says which process the node is, for scripts and supervisors.
+//! The file that holds the node's process id, for scripts and supervisors.
 //!
-//! It appears when the node listens, whole, and goes when the node ends. Another process may have made its
-//! own meanwhile, because a join can wait for long: that one is neither replaced nor removed. Uses the file
-//! system alone. What keeps two nodes from one store is the store's lock, not this.
+//! It appears, complete, when the node listens, and is removed when the node ends. Another process may have
+//! created its own file in the meantime, because a join can wait for a long time: that file is neither
+//! replaced nor removed. This module uses the file system alone. The lock of the store, not this file, keeps
+//! two nodes off one store.
 
 use std::fs;
 use std::io;
@@ -16,29 +17,30 @@ use rustix::process::Pid;
 
 use super::Failure;
 
-/// A process id is ten digits at most; whatever is longer is some other file.
+/// A process id has at most ten digits; a longer file is not a pid file.
 const CONTENT_BYTES_MAX: u64 = 32;
 
-/// How often the file is made to appear where others make and remove theirs at the same time.
+/// How often publication is retried while other processes create and remove their own files.
 const PUBLISH_ATTEMPTS: u32 = 8;
 
-/// A file that is removed again when this is dropped.
+/// A pid file that is removed when this is dropped.
 #[derive(Debug)]
 pub(super) struct PidFile {
     path: PathBuf,
-    /// Where it is prepared: renaming makes it appear whole, and making it early shows that it can be made.
+    /// Where the file is prepared: renaming makes it appear complete, and creating it early shows that it can
+    /// be created.
     prepared: PathBuf,
-    /// Device and inode of what was prepared. Its content is not enough to know it by: in two containers that
-    /// share a directory, both processes may be number 1.
+    /// Device and inode of the prepared file. The content does not suffice to recognise it: in two containers
+    /// that share a directory, both processes may have id 1.
     file: Option<(u64, u64)>,
 }
 
 impl PidFile {
-    /// Makes sure that the file can be written and that no other process owns it. The file itself is not
-    /// there yet; one that a dead process left stays until [`PidFile::publish`].
+    /// Checks that the file can be written and that no other process owns it. The file itself is not there
+    /// yet; one left by a dead process stays until [`PidFile::publish`].
     ///
     /// # Errors
-    /// [`Failure`] where it names a live process or something else, or where it cannot be written.
+    /// [`Failure`] if the file names a live process or is not a pid file, or if it cannot be written.
     pub(super) fn prepare(path: &Path) -> Result<PidFile, Failure> {
         refuse_if_owned(path, path)?;
         let mut prepared = path.as_os_str().to_owned();
@@ -53,7 +55,7 @@ impl PidFile {
     /// Makes the file appear.
     ///
     /// # Errors
-    /// [`Failure`] where it names a live process or something else by now, or where it cannot be written.
+    /// [`Failure`] if the file by now names a live process or is not a pid file, or if it cannot be written.
     pub(super) fn publish(&self) -> Result<(), Failure> {
         for _ in 0..PUBLISH_ATTEMPTS {
             refuse_if_owned(&self.path, &self.path)?;
@@ -64,13 +66,13 @@ impl PidFile {
         Err(unwritable(&self.path, &io::ErrorKind::ResourceBusy.into()))
     }
 
-    /// Puts the prepared file in its place, unless another process is quicker.
+    /// Puts the prepared file in place, unless another process is quicker.
     fn put(&self) -> Result<Put, Failure> {
         let rename = |flags| renameat_with(CWD, &self.prepared, CWD, &self.path, flags);
         match rename(RenameFlags::NOREPLACE) {
             Ok(()) => return Ok(Put::Done),
             Err(Errno::EXIST) => (),
-            // Not every file system can do more than rename.
+            // Not every file system supports more than a plain rename.
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => return self.replace().map(|()| Put::Done),
             Err(error) => return Err(unwritable(&self.path, &error.into())),
         }
@@ -80,12 +82,12 @@ impl PidFile {
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => return self.replace().map(|()| Put::Done),
             Err(error) => return Err(unwritable(&self.path, &error.into())),
         }
-        // What has been taken away is still there, so this look at it cannot come too late.
+        // The old file still exists under the other name, so this check cannot come too late.
         if let Err(owned) = refuse_if_owned(&self.prepared, &self.path) {
             rename(RenameFlags::EXCHANGE).map_err(|error| unwritable(&self.path, &error.into()))?;
             return Err(owned);
         }
-        // It goes at the end where it cannot go now.
+        // If it cannot be removed now, it is removed at the end.
         let _ = fs::remove_file(&self.prepared);
         Ok(Put::Done)
     }
@@ -95,17 +97,17 @@ impl PidFile {
     }
 }
 
-/// Whether the file is in its place.
+/// Whether the file is in place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Put {
     Done,
-    /// What was in the way has gone.
+    /// The file that was in the way is gone.
     Again,
 }
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        // Neither can be helped here: the node is ending, and a file left behind is recognised as stale.
+        // A failure here cannot be helped: the node is ending, and a file left behind is recognised as stale.
         let _ = fs::remove_file(&self.prepared);
         let names_us =
             matches!(read(&self.path), Ok(Some(Content::Pid(pid))) if pid == Pid::from_raw(own_pid()));
@@ -115,15 +117,15 @@ impl Drop for PidFile {
     }
 }
 
-/// What a file holds that may be a pid file.
+/// The content of a file that may be a pid file.
 enum Content {
-    /// A process id; `None` where it cannot be one that is alive (0, negative).
+    /// A process id; `None` if it cannot be that of a live process (0, negative).
     Pid(Option<Pid>),
     Empty,
     Foreign,
 }
 
-/// Looks at the file at `path`, whose proper place is `shown`.
+/// Checks the file at `path`; errors name it `shown`.
 fn refuse_if_owned(path: &Path, shown: &Path) -> Result<(), Failure> {
     let shown = shown.display();
     match read(path) {
@@ -165,8 +167,8 @@ fn read(path: &Path) -> io::Result<Option<Content>> {
 }
 
 fn is_alive(pid: Pid) -> bool {
-    // One that has ended and whose parent has not asked how, as where the parent is a container's first
-    // process.
+    // A zombie: it has ended, but its parent has not collected its status, as happens when the parent is the
+    // first process of a container.
     let is_zombie =
         fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| state(&stat) == Some("Z"));
     if is_zombie {
@@ -174,12 +176,12 @@ fn is_alive(pid: Pid) -> bool {
     }
     match rustix::process::test_kill_process(pid) {
         Ok(()) => true,
-        // Another user's process: it exists.
+        // The process exists and belongs to another user.
         Err(error) => error == rustix::io::Errno::PERM,
     }
 }
 
-/// The state of a process, from its line in proc(5). It follows the name, which may hold anything.
+/// The state of a process, from its line in proc(5). It follows the name, which may contain any characters.
 fn state(stat: &str) -> Option<&str> {
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_whitespace().next()
@@ -252,7 +254,7 @@ mod tests {
         let parent = rustix::process::getppid().unwrap().to_string();
         let file = PidFile::prepare(&path).unwrap();
         fs::write(&path, &parent).unwrap();
-        // The second is how it goes where the other process is quicker than the first look.
+        // The second case: the other process is quicker than the first check.
         for outcome in [file.publish(), file.put().map(|_| ())] {
             let failure = outcome.unwrap_err();
             assert!(failure.to_string().contains(&format!("{} belongs to", path.display())), "{failure}");

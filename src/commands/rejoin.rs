@@ -1,4 +1,4 @@
-//! `ticketd` without a subcommand: a node goes on with its store.
+//! `ticketd` without a subcommand: a node continues with its store.
 
 use super::join::knows_nobody;
 use super::serve::{Checked, Launch, refuse_running, serve};
@@ -8,7 +8,7 @@ use crate::identity::Standing;
 use crate::settings::Settings;
 use crate::storage::Store;
 
-/// Checks the store, and serves with the settings that it holds and the flags that replace them.
+/// Checks the store, and serves with the stored settings, as changed by the flags.
 ///
 /// # Errors
 /// [`Failure`]; nothing has changed then, unless the node has served.
@@ -32,7 +32,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let id = store.identity().me.id;
     let stored = Settings::from_pairs(store.settings())?;
     let mut settings = stored.clone().with(&flags.serving.changes())?;
-    // The others look for it where it was, and it does not know where they are.
+    // The other members look for it at the old address, and it does not know theirs.
     if settings.peer_address() != stored.peer_address() && knows_nobody(&store) {
         return Err(Failure::runtime(format!(
             "the node of the store at {shown} has not heard from its cluster yet, and cannot tell it of another \

@@ -1,6 +1,6 @@
-//! From a store and bound ports to a node that serves, and to its end.
+//! Takes a store and bound ports, and runs a node on them until it ends.
 //!
-//! What `start`, `join` and the restart have in common. It must never make, change or destroy a store.
+//! The part that `start`, `join` and the restart share. It must never create, change or destroy a store.
 
 use std::path::Path;
 use std::thread;
@@ -19,10 +19,11 @@ use crate::server::{EXIT_STATUS_INTERRUPTED, Exit, Server, ServerConfig, StopReq
 use crate::settings::Settings;
 use crate::storage::{self, Store, StoreError};
 
-/// How long a killed process may take until its locks are gone.
+/// How long a killed process may take until its locks are released.
 const END_PATIENCE: Duration = Duration::from_millis(100);
 
-/// What surrounds a node that is to serve: who may stop it, and who is told that it listens.
+/// What a node needs around it: the requests to stop it, and the pid file and the background parent that
+/// announce it.
 #[derive(Debug)]
 pub(super) struct Launch {
     stop: StopRequests,
@@ -31,41 +32,42 @@ pub(super) struct Launch {
 }
 
 impl Launch {
-    /// From now on signals no longer end the process by themselves.
+    /// From now on, signals no longer end the process directly.
     ///
     /// # Errors
-    /// [`Failure`] where the pid file cannot be written or belongs to a live process.
+    /// [`Failure`] if the pid file cannot be written or belongs to a live process.
     pub(super) fn prepare(flags: &Flags) -> Result<Launch, Failure> {
         let pid_file = flags.serving.pid_file.as_deref().map(PidFile::prepare).transpose()?;
         let stop = StopRequests::by_signals().map_err(|error| cannot_handle_signals(&error))?;
         Ok(Launch { stop, pid_file, in_background: flags.in_background })
     }
 
-    /// Waits, before other settings than the stored ones are stored, for as long as the node may be bound by
-    /// what it promised to a leader with those: yet another restart must not forget it.
+    /// Waits before settings other than the stored ones are stored, as long as the node may be bound by a
+    /// promise that it made to a leader under the stored ones: a further restart must not forget that
+    /// promise.
     ///
     /// # Errors
-    /// Somebody asked the process to stop meanwhile.
+    /// If the process is asked to stop in the meantime.
     pub(super) fn sit_out_promises(&self, stored: &Settings, new: &Settings) -> Result<(), Impatience> {
         let outlive_ms = stored.promises_outlive_ms(new);
         if outlive_ms > 0 {
             log::info!(
-                "waiting {outlive_ms} ms: that long this node may have promised its support to a leader"
+                "waiting {outlive_ms} ms: for that long this node may have promised its support to a leader"
             );
             Patience::until(self.stop()).sleep(Duration::from_millis(outlive_ms))?;
         }
         Ok(())
     }
 
-    /// Checks the store at `path`, as is to be done before it is opened. Whoever stops a service, or presses
-    /// Ctrl-C, ends the process that does it as well.
+    /// Checks the store at `path`, as must be done before it is opened. An operator who stops a service or
+    /// presses Ctrl-C also ends the process that runs the check.
     ///
     /// # Errors
-    /// [`Failure`] where the store is not sound, or could not be checked.
+    /// [`Failure`] if the store is not sound or could not be checked.
     pub(super) fn check(&self, path: &Path) -> Result<Checked, Failure> {
         match storage::verify_in_child(path) {
             Ok(_) => Ok(Checked::Sound),
-            // The signal for this process may come a moment later than that for the other.
+            // This process may receive its signal a moment later than the child did.
             Err(StoreError::CheckEnded { .. })
                 if Patience::until(self.stop()).sleep(END_PATIENCE).is_err() =>
             {
@@ -76,25 +78,25 @@ impl Launch {
         }
     }
 
-    /// Who may stop it.
+    /// The requests to stop this process.
     pub(super) fn stop(&self) -> &StopRequests {
         &self.stop
     }
 }
 
-/// What came of a check.
+/// The result of a check.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Checked {
     /// The store is sound.
     Sound,
-    /// This process was asked to stop meanwhile.
+    /// This process was asked to stop during the check.
     StoppedMeanwhile,
 }
 
-/// Serves until the node is stopped or removed from its cluster. The store is closed then.
+/// Serves until the node is stopped or removed from its cluster. The store is closed on return.
 ///
 /// # Errors
-/// [`Failure`] where the node cannot serve, or was told a second time to stop.
+/// [`Failure`] if the node cannot serve, or was told a second time to stop.
 pub(super) fn serve(
     store: Store,
     bound: Bound,
@@ -102,7 +104,7 @@ pub(super) fn serve(
     launch: Launch,
 ) -> Result<Ended, Failure> {
     let Launch { stop, pid_file, in_background } = launch;
-    // The name of the socket goes when this function ends, after the server.
+    // The name of the socket is removed when this function ends, after the server.
     let Listeners { peers, clients, unix_name: _unix_name } = bound.listen()?;
     let config = ServerConfig {
         node: settings.node_config(store.identity().me, random_u64()?),
@@ -122,7 +124,7 @@ pub(super) fn serve(
         log::info!("ticketd {version} is node {id} of cluster {cluster}, with the store at {path}");
     }
     log::info!("settings: {}", in_force(settings));
-    // Before the line of the log that says where the node listens: whoever waits for that finds the file.
+    // Before the log line that says where the node listens: a script that waits for that line finds the file.
     if let Some(pid_file) = &pid_file {
         pid_file.publish()?;
     }
@@ -138,40 +140,40 @@ pub(super) fn serve(
     }
 }
 
-/// Every setting by the name of its flag; one that is missing is off, or left to the system. In one line,
-/// whatever a path may hold.
+/// Every setting by the name of its flag; a setting that is missing is off, or left to the system. In one
+/// line, whatever a path may contain.
 fn in_force(settings: &Settings) -> String {
     let pairs: Vec<String> =
         settings.to_pairs().into_iter().map(|(name, value)| format!("{name}={value}")).collect();
     one_line(&pairs.join(" "))
 }
 
-/// How a node ended that did so in order.
+/// How a node ended in an orderly way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Ended {
     /// It was asked to stop.
     Stopped,
     /// It served, and was then removed from its cluster.
     Removed,
-    /// It had been removed from its cluster before it was started, and never will serve again.
+    /// It had been removed from its cluster before it was started, and will never serve again.
     RemovedBefore,
 }
 
-/// Refuses to go on where a node runs on the store. Whoever asks before it binds ports tells that apart from
-/// a port in use, which it would be as well.
+/// Refuses to continue if a node runs on the store. Called before the ports are bound, so that this is
+/// reported rather than a port in use, which would be true as well.
 ///
 /// # Errors
-/// [`StoreError::InUse`], and those of looking.
+/// [`StoreError::InUse`], and any error of the check itself.
 pub(super) fn refuse_running(path: &Path) -> Result<(), Failure> {
     if matches!(storage::running(path), Ok(None)) {
         return Ok(());
     }
-    // A process that was killed, and with it the one that checked the store for it, may need a moment to end.
+    // A process that was killed, and the child that checked the store for it, may need a moment to end.
     thread::sleep(END_PATIENCE);
     let pid = match storage::running(path) {
         Ok(None) => return Ok(()),
         Ok(Some(running)) => Some(running.pid),
-        // Whichever it is, this one has to give way.
+        // Whichever process it is, this one has to give way.
         Err(StoreError::HolderUnknown { .. }) => None,
         Err(error) => return Err(error.into()),
     };

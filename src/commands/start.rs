@@ -18,16 +18,16 @@ use crate::settings::Settings;
 use crate::storage::{self, Store, StoreError};
 
 /// The index and the term of the snapshot that a cluster begins with: as if a first leader had been elected,
-/// had committed the membership and gone.
+/// had committed the membership, and were gone.
 const FIRST_INDEX: LogIndex = LogIndex(1);
 const FIRST_TERM: Term = Term(1);
 
-/// Makes the store of a new cluster's first member, and serves.
+/// Creates the store of a new cluster's first member, and serves.
 ///
 /// # Errors
-/// [`Failure`]. Until the store is made there is none, and `--force` may have destroyed another. Once it is
-/// made it stays, and the failure says so: it is not destroyed here, because nothing keeps
-/// another process from serving with it when this one has let it go.
+/// [`Failure`]. Until the store is created there is none, and `--force` may have destroyed another one. Once
+/// created, it stays, and the failure says so: it is not destroyed here, because after this process has
+/// released it, nothing keeps another process from serving with it.
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let id = required_id(flags, "start")?;
     let mut settings = Settings::default().with(&flags.serving.changes())?;
@@ -55,14 +55,14 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     after_serving(ended, flags.path(), id)
 }
 
-/// The last steps of making a store can fail when it is whole already.
+/// The last steps of creating a store can fail when the store is already whole.
 fn not_made(error: StoreError, path: &Path) -> Failure {
     let of_another = matches!(error, StoreError::Exists { .. } | StoreError::InUse { .. });
     let failure = Failure::from(error);
     if !of_another && storage::is_there(path) { made(&failure, path) } else { failure }
 }
 
-/// Whoever gave the command would give it again, and be refused.
+/// Otherwise the operator would give the same command again, and be refused.
 fn made(failure: &Failure, path: &Path) -> Failure {
     let shown = path.display();
     failure.and(&format!("the store at {shown} is made: go on with 'ticketd {}'", path_flag(path)))

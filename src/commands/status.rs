@@ -1,7 +1,7 @@
-//! `ticketd status`: what the running node knows of itself and the cluster, for people or as JSON.
+//! `ticketd status`: what the running node knows about itself and the cluster, as text or as JSON.
 //!
-//! The node sends JSON. Numbers reach 2^64-1, so they must never pass through floating point on their way
-//! here: serde_json keeps them whole.
+//! The node sends JSON. Numbers reach 2^64-1 and must never be converted to floating point: serde_json keeps
+//! them exact.
 
 use std::fmt::Write;
 
@@ -14,7 +14,7 @@ use crate::cli::Flags;
 /// Asks the node that runs on the store, and prints its answer.
 ///
 /// # Errors
-/// [`Failure`] where none runs or it does not answer.
+/// [`Failure`] if no node runs there or it does not answer.
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let (pid, listening) = running_node(flags.path())?;
     let json = status_of(&listening.peer_address)?;
@@ -28,7 +28,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     say(text.trim_end())
 }
 
-/// The status as text; `None` where something is missing. What newer versions add is left out.
+/// The status as text; `None` if a field is missing. Fields that newer versions add are ignored.
 fn table(status: &Value, pid: u32) -> Option<String> {
     let leader = present(status, "leader")?.and_then(Value::as_u64);
     let leader = leader.map_or_else(|| "none known".to_owned(), |leader| format!("node {leader}"));
@@ -67,8 +67,8 @@ fn table(status: &Value, pid: u32) -> Option<String> {
     Some(out)
 }
 
-/// How long the oldest write has waited for the disk; `None` if none waits, or if the node is of a version
-/// that does not tell.
+/// How long the oldest write has waited for the disk; `None` if none waits, or if the node's version does not
+/// report it.
 fn disk_wait(status: &Value) -> Option<String> {
     let ms = status.get("disk_waits_ms")?.as_u64()?;
     Some(format!("a write has waited for it for {}.{:03} s", ms / 1_000, ms % 1_000))
@@ -76,7 +76,7 @@ fn disk_wait(status: &Value) -> Option<String> {
 
 fn next_id(status: &Value) -> Option<String> {
     let unreserved = number(status, "next_unreserved")?;
-    // A node of an earlier version does not tell.
+    // A node of an earlier version does not report this.
     let in_log = number(status, "next_unreserved_in_log").filter(|in_log| *in_log != unreserved);
     Some(match (present(status, "window")?, in_log) {
         (None, None) => format!("{unreserved} or, from the leader's window, below"),
@@ -131,7 +131,7 @@ fn duration(seconds: u64) -> String {
     }
 }
 
-/// The value of this name, which must be there; `None` inside where it is null.
+/// The field of this name, which must be there; the inner `Option` is `None` if it is null.
 fn present<'a>(value: &'a Value, name: &str) -> Option<Option<&'a Value>> {
     let value = value.get(name)?;
     Some((!value.is_null()).then_some(value))

@@ -1,4 +1,4 @@
-//! What tests of several commands need.
+//! Helpers shared by the tests of several commands.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 
 use crate::peer::{self, AdminResponse, Decoder, Frame};
 
-/// Listens, and answers each connection's one request with the next of these bytes.
+/// Listens, and answers the single request of each connection with the next of these answers.
 pub(super) fn member(answers: Vec<Vec<u8>>) -> (String, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -28,7 +28,7 @@ pub(super) fn member(answers: Vec<Vec<u8>>) -> (String, JoinHandle<()>) {
     (address, thread)
 }
 
-/// An answer, as it is sent.
+/// The encoded form of an answer.
 pub(super) fn bytes(response: AdminResponse) -> Vec<u8> {
     let mut out = Vec::new();
     peer::encode(&Frame::AdminResponse(response), &mut out);

@@ -11,16 +11,16 @@ use super::{Failure, say};
 use crate::cli::Flags;
 use crate::peer::{AdminRequest, RefusedReason};
 
-/// How long the cluster is asked: some elections.
+/// How long the cluster is asked: several elections.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long it may take to learn who leads when leadership has been handed over: a heartbeat or two, or else
-/// whoever gave the command can ask.
+/// How long to look for the new leader after leadership has been handed over: a heartbeat or two. After that,
+/// the operator can ask.
 const LEADER_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Asks the leader to hand over to the member that `--id` names, or to the one most up to date.
+/// Asks the leader to hand over to the member that `--id` names, or to the most up-to-date one.
 ///
 /// # Errors
-/// [`Failure`] where nobody took over.
+/// [`Failure`] if no member took over.
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let contacts = Contacts::of(flags.path())?;
     if contacts.addresses().is_empty() {
@@ -62,7 +62,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     }))
 }
 
-/// Who leads now, where that can be told soon.
+/// The current leader, if it can be found out soon.
 fn leader(contacts: &[String]) -> Option<NodeId> {
     let Ok(Settled::Status(json)) = ask_leader(contacts, &Patience::lasting(LEADER_PATIENCE)) else {
         return None;

@@ -1,8 +1,10 @@
-//! A Unix-domain socket in the file system: made where nobody else has one, and removed when the node ends.
+//! A Unix-domain socket in the file system: created if no other process has one there, and removed when the
+//! node ends.
 //!
-//! It must never remove a file that is not a socket, nor a socket on which somebody listens or is to listen.
-//! A socket on which nobody listens yet answers like one that a killed process has left, and a join may leave
-//! it so for hours: a lock beside it tells, which goes with the process however that ends.
+//! This module must never remove a file that is not a socket, nor a socket on which a process listens or is
+//! about to listen. A socket on which nothing listens yet answers like one that a killed process has left
+//! behind, and a join may leave it so for hours. A lock file beside it tells the two apart: its lock ends
+//! with the process, however that ends.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -15,7 +17,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::listen::{BACKLOG, ListenError};
 
-/// A socket with a name in the file system, which goes with this value. Nobody can connect before
+/// A socket with a name in the file system, which is removed when this is dropped. Nothing can connect before
 /// [`UnixSocket::listen`].
 #[derive(Debug)]
 pub(super) struct UnixSocket {
@@ -23,29 +25,29 @@ pub(super) struct UnixSocket {
     name: Name,
 }
 
-/// A name in the file system, and what it stands for. It is removed with this value if it still stands for
-/// that.
+/// A name in the file system and the file that it stands for. The name is removed when this is dropped, if it
+/// still stands for that file.
 #[derive(Debug)]
 pub(super) struct Name {
     path: PathBuf,
     /// Device and inode.
     file: Option<(u64, u64)>,
-    /// Last, so that nobody else takes the name before it is removed.
+    /// Last, so that no other process takes the name before it is removed.
     _lock: NameLock,
 }
 
-/// The right to a name: a file beside it that is locked while this lives, and then removed.
+/// The right to a name: a file beside it that is locked while this lives and is then removed.
 #[derive(Debug)]
 struct NameLock {
     path: PathBuf,
     file: File,
 }
 
-/// How often a lock file is opened that its last owner removes at the same time.
+/// How often to retry a lock file that its last owner removes at the same time.
 const LOCK_ATTEMPTS: u32 = 8;
 
 impl UnixSocket {
-    /// Makes the socket. What a process has left that was killed is removed first.
+    /// Creates the socket. A socket left behind by a process that was killed is removed first.
     ///
     /// # Errors
     /// [`ListenError::Unix`].
@@ -61,11 +63,11 @@ impl UnixSocket {
         bind().map_err(failed)
     }
 
-    /// Lets clients connect. The name goes with the second part.
+    /// Lets clients connect. The name is removed when the second value is dropped.
     ///
     /// # Errors
-    /// [`ListenError::Unix`]; also where the name has been removed meanwhile or stands for something else, so
-    /// that nobody could connect.
+    /// [`ListenError::Unix`]; also if the name has been removed in the meantime or stands for another file,
+    /// so that nothing could connect.
     pub(super) fn listen(self) -> Result<(UnixListener, Name), ListenError> {
         let UnixSocket { socket, name } = self;
         let listen = || match file_at(&name.path) {
@@ -92,19 +94,20 @@ impl NameLock {
                 Err(TryLockError::WouldBlock) => {
                     return Err(io::Error::new(io::ErrorKind::AddrInUse, "another node has it"));
                 }
-                // Who cannot be told apart by a lock is told apart when this socket is to listen.
+                // If locks do not work here, a conflict is noticed when this socket is to listen.
                 Err(TryLockError::Error(error)) => {
                     log::debug!("{} cannot be locked: {error}", path.display());
                     return Ok(NameLock { path, file });
                 }
             }
             let opened = file.metadata()?;
-            // Its last owner may have removed it after it was opened here: then it excludes nobody.
+            // Its last owner may have removed the file after it was opened here: a lock on it excludes
+            // nobody.
             if file_at(&path) == Some((opened.dev(), opened.ino())) {
                 return Ok(NameLock { path, file });
             }
         }
-        Err(io::Error::new(io::ErrorKind::AddrInUse, "others take it and give it up"))
+        Err(io::Error::new(io::ErrorKind::AddrInUse, "other nodes keep taking and releasing its lock"))
     }
 }
 
@@ -112,20 +115,20 @@ impl Drop for NameLock {
     fn drop(&mut self) {
         let ours = self.file.metadata().ok().map(|ours| (ours.dev(), ours.ino()));
         if ours.is_some() && file_at(&self.path) == ours {
-            // What is left behind is locked by nobody.
+            // If it stays behind, it is not locked.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// Opens the lock file, which is made where there is none. It is removed in the end, so it must be nobody
-/// else's: it has no content.
+/// Opens the lock file, creating it if there is none. It will be removed in the end, so it must not belong to
+/// anything else: it has to be empty.
 fn open_lock(path: &Path) -> io::Result<File> {
     let link = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0);
     let mut options = OpenOptions::new();
     options.read(true).custom_flags(link);
     let file = match options.clone().write(true).create(true).truncate(false).open(path) {
-        // Left behind by a node that another user ran: a lock needs no more than this.
+        // Left behind by a node of another user: a read-only descriptor suffices for the lock.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => options.open(path)?,
         opened => opened?,
     };
@@ -133,7 +136,7 @@ fn open_lock(path: &Path) -> io::Result<File> {
     if found.is_file() && found.len() == 0 {
         Ok(file)
     } else {
-        let what = format!("{} is there and is not its lock", path.display());
+        let what = format!("{} exists and is not its lock", path.display());
         Err(io::Error::new(io::ErrorKind::AlreadyExists, what))
     }
 }
@@ -141,7 +144,7 @@ fn open_lock(path: &Path) -> io::Result<File> {
 impl Drop for Name {
     fn drop(&mut self) {
         if self.file.is_some() && file_at(&self.path) == self.file {
-            // What is left behind is taken for stale by the next start.
+            // If it stays behind, the next start treats it as stale.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -151,7 +154,7 @@ fn file_at(path: &Path) -> Option<(u64, u64)> {
     fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
-/// Makes way for a new socket, unless somebody listens there or the name stands for something else.
+/// Makes way for a new socket, unless a process listens there or the name stands for something else.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
@@ -259,7 +262,7 @@ mod tests {
         let error = bound.listen().unwrap_err();
         assert!(error.to_string().contains("removed"), "{error}");
         let bound = UnixSocket::bind(&path).unwrap();
-        // As a program does that knows nothing of the lock.
+        // As a program does that does not know the lock.
         fs::remove_file(&path).unwrap();
         let other = UnixListener::bind(&path).unwrap();
         let error = bound.listen().unwrap_err();
@@ -278,7 +281,7 @@ mod tests {
         assert!(!lock.exists());
         fs::write(&lock, "precious").unwrap();
         let error = UnixSocket::bind(&path).unwrap_err();
-        assert!(error.to_string().contains("s.lock is there"), "{error}");
+        assert!(error.to_string().contains("s.lock exists"), "{error}");
         assert_eq!(fs::read_to_string(&lock).unwrap(), "precious");
     }
 

@@ -1,8 +1,8 @@
-//! `ticketd verify`: reads a stopped node's whole store and says whether it is sound.
+//! `ticketd verify`: reads the whole store of a stopped node and says whether it is sound.
 //!
-//! The reading is done in a child process, because a damaged page can end the process that reads it; a start
-//! does the same. The child must therefore say what it finds in one line on standard error, and nothing else
-//! there.
+//! The store is read in a child process, because a damaged page can kill the process that reads it; a start
+//! does the same. The child must therefore report its finding in one line on standard error, and write
+//! nothing else there.
 
 use super::{Failure, say};
 use crate::cli::Flags;
@@ -13,7 +13,7 @@ use crate::storage::{self, Findings};
 /// Prints what the store holds.
 ///
 /// # Errors
-/// [`Failure`] with the first thing found wrong.
+/// [`Failure`] with the first fault found.
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let findings = match flags.in_child {
         Some(parent) => {
@@ -25,7 +25,8 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     say(findings.trim_end())
 }
 
-/// What the store holds, and up to where it reserves IDs: whoever has lost a majority for good has to know.
+/// What the store holds, and from where on IDs are not reserved: an operator who has lost a majority for good
+/// needs to know.
 fn report(findings: &Findings) -> Result<String, Failure> {
     let next = node::next_unreserved(&findings.recovered).map_err(ServerError::State)?;
     Ok(format!("{findings}\nno ID from {next} on is reserved by its log\n"))

@@ -1,9 +1,9 @@
-//! What store there is in a directory, and how it is destroyed.
+//! Which store a directory holds, and how a store is destroyed.
 //!
-//! The names of the files tell, and where a data file is missing, whether anything was written to the journal
-//! that lies there: a node that founds a cluster over what is left of another's store hands its IDs out
-//! again. LMDB's own name for a data file is ours as well, so one that stands alone must hold a record that
-//! is ours. It must never know what is in a store that is there.
+//! The names of the files tell. If the data file is missing, it matters whether anything was written to a
+//! journal that is there: a node that founds a cluster on top of the remains of another store would hand out
+//! its IDs again. LMDB's default name for a data file is also ours, so a data file without other files of
+//! ours must hold a record of ours. This module must never know what is in a store that is there.
 
 use std::fs;
 use std::io;
@@ -20,12 +20,12 @@ use super::files::{
 use super::lock::Lock;
 use super::{data_file, journal, record};
 
-/// Destroys the store at `path`, finished or not, damaged or not: its files, and then the directory where it
-/// is empty and can be removed. Other files are left alone.
+/// Destroys the store at `path`, finished or not, damaged or not: its files, and then the directory if it is
+/// empty and can be removed. Other files are left alone.
 ///
 /// # Errors
-/// [`StoreError::NotFound`]; [`StoreError::ForeignFiles`] where it is another program's;
-/// [`StoreError::InUse`] while a process holds it; where the file system refuses.
+/// [`StoreError::NotFound`]; [`StoreError::ForeignFiles`] if the store is another program's;
+/// [`StoreError::InUse`] while a process holds it; and if the file system refuses.
 pub fn destroy(path: &Path) -> Result<(), StoreError> {
     match look(path)? {
         Found::Nothing | Found::Foreign(_) => return Err(StoreError::NotFound { path: path.to_owned() }),
@@ -33,15 +33,16 @@ pub fn destroy(path: &Path) -> Result<(), StoreError> {
         Found::Unfinished | Found::Store | Found::Remnant | Found::Gone { .. } => {}
     }
     let lock = Lock::acquire(path)?;
-    // Whatever interrupts this, there is all of the store before the data file has lost its name, and none
-    // after it, which needs no force: who finds a file of this name knows that the journal is to go as well.
+    // Whatever interrupts this, the whole store is there until the data file has lost its name, and none is
+    // there afterwards. What is left then can be removed without force: a file of that other name says that
+    // the journal is to go as well.
     files::give_up(path)?;
     clear(path)?;
     for name in [LMDB_LOCK_FILE, LOCK_FILE] {
         remove(&path.join(name))?;
     }
     drop(lock);
-    // It may hold other files, be a mount point, or belong to a directory that is not ours to change.
+    // The directory may hold other files, be a mount point, or be in a directory that we may not change.
     let _ = fs::remove_dir(path);
     Ok(())
 }
@@ -52,8 +53,8 @@ pub fn is_there(path: &Path) -> bool {
     matches!(look(path), Ok(Found::Store))
 }
 
-/// Sees that this user has the right to destroy the store at `path`, as far as the modes of the files tell.
-/// Nothing is changed.
+/// Checks that this user may destroy the store at `path`, as far as the modes of the files tell. Nothing is
+/// changed.
 ///
 /// # Errors
 /// [`StoreError::Denied`].
@@ -62,7 +63,7 @@ pub fn expect_destroyable(path: &Path) -> Result<(), StoreError> {
     let of_files = [LOCK_FILE, DATA_FILE, JOURNAL_FILE].map(|name| (path.join(name), read_write));
     for (path, right) in [(path.to_owned(), read_write | search)].into_iter().chain(of_files) {
         match access(&path, right) {
-            // A store that is new, or was tidied, lacks one or another.
+            // A new store, or one that was tidied, lacks some of the files.
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => return Err(StoreError::io("destroy", &path, &error.into())),
         }
@@ -85,7 +86,7 @@ pub(super) fn clear(path: &Path) -> Result<(), StoreError> {
     [GONE_DATA_FILE, NEW_DATA_FILE].iter().try_for_each(|name| remove(&path.join(name)))
 }
 
-/// Sees that there is a store at `path`.
+/// Checks that there is a store at `path`.
 pub(super) fn expect_store(path: &Path) -> Result<(), StoreError> {
     let interrupted = |what| Err(StoreError::Interrupted { path: path.to_owned(), what });
     match look(path)? {
@@ -98,10 +99,11 @@ pub(super) fn expect_store(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Sees that a store may be made at `path`.
+/// Checks that a store may be created at `path`.
 pub(super) fn expect_no_store(path: &Path) -> Result<(), StoreError> {
     match look(path)? {
-        // Never finished, it never took part in anything: it is made anew. Or it was meant to be gone.
+        // An unfinished store never took part in anything, so it is created again. One that was being
+        // destroyed was meant to be gone.
         Found::Nothing | Found::Unfinished | Found::Gone { foreign: None } => Ok(()),
         Found::Store => Err(StoreError::Exists { path: path.to_owned() }),
         Found::Remnant => Err(lost(path)),
@@ -121,23 +123,24 @@ fn lost(path: &Path) -> StoreError {
 
 /// What a directory holds.
 enum Found {
-    /// No files, or only those that mean nothing; or there is no directory.
+    /// No directory, no files, or only files that mean nothing.
     Nothing,
-    /// A store that was being made.
+    /// A store whose creation was not finished.
     Unfinished,
     /// A store.
     Store,
-    /// What is left of a store that has lost its data file.
+    /// The remains of a store that has lost its data file.
     Remnant,
-    /// What is left of a store that was being destroyed, beside another file, of this name.
+    /// The remains of a store that was being destroyed, and the name of another file beside them, if there is
+    /// one.
     Gone { foreign: Option<String> },
-    /// A data file of LMDB's and nothing that says that it is ours: many programs have one of this name.
+    /// An LMDB data file that nothing marks as ours: many programs use that name.
     ForeignStore,
-    /// No store, but another file, of this name.
+    /// No store, but another file of this name.
     Foreign(String),
 }
 
-/// Looks what there is.
+/// Finds out what the directory holds.
 fn look(path: &Path) -> Result<Found, StoreError> {
     let error = |error: io::Error| StoreError::io("read", path, &error);
     let entries = match fs::read_dir(path) {
@@ -146,7 +149,8 @@ fn look(path: &Path) -> Result<Found, StoreError> {
         Err(e) => return Err(error(e)),
     };
     let (mut store, mut gone, mut unfinished, mut foreign) = (false, false, false, None);
-    // Nobody makes either of these but us, before there is a data file; LMDB's own lock has another name.
+    // Only this program creates either of these, and does so before there is a data file; LMDB's own lock
+    // file has another name.
     let mut signed = false;
     for entry in entries {
         let name = entry.map_err(error)?.file_name();
@@ -218,7 +222,7 @@ mod tests {
         }
     }
 
-    /// What a directory holds, by name.
+    /// The files in a directory, by name.
     fn files_of(dir: &TestDir) -> Vec<(String, Vec<u8>)> {
         let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
         let paths = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
@@ -234,7 +238,7 @@ mod tests {
         let db = env.open_db(None).unwrap();
         let mut txn = env.begin_rw_txn().unwrap();
         for key in 0..8 {
-            // Keys such as ours, and what they do not hold.
+            // Keys like ours, with values unlike ours.
             txn.put(db, &[key], &[2, key, 0, 0, 0, 0], lmdb::WriteFlags::empty()).unwrap();
         }
         txn.commit().unwrap();
@@ -245,7 +249,7 @@ mod tests {
             [DATA_FILE, LMDB_LOCK_FILE]
         );
         let foreign = StoreError::ForeignFiles { path: dir.path().to_owned(), name: DATA_FILE.to_owned() };
-        // Twice: none of them leaves what the next one would take for a sign.
+        // Twice: no attempt leaves anything that the next one would take for a mark of ours.
         for _ in 0..2 {
             assert_eq!(verify(dir.path()).unwrap_err(), foreign);
             assert_eq!(Store::open(dir.path()).unwrap_err(), foreign);
@@ -268,7 +272,7 @@ mod tests {
             }
             let data = dir.path().join(DATA_FILE);
             let mut bytes = read(&data).unwrap();
-            // Of a store that is told by its data file alone, nothing but the leaves is left.
+            // A store that is recognised by its data file alone keeps only the leaves.
             let damaged = if kept == DATA_FILE { 2 * 4096 } else { bytes.len() };
             bytes[..damaged].fill(0xa5);
             write(&data, bytes).unwrap();
@@ -295,8 +299,8 @@ mod tests {
         }
     }
 
-    /// What destroying a store leaves where it is interrupted: after each of its steps, and where the last
-    /// one is not durable.
+    /// What an interrupted destruction of a store leaves: after each of its steps, and with the last step not
+    /// durable.
     #[test]
     fn wherever_a_destroying_is_interrupted_there_is_all_of_the_store_or_none() {
         type Finish = fn(&TestDir);
@@ -335,7 +339,7 @@ mod tests {
         assert_eq!(left, [notes]);
     }
 
-    /// The next store in its place must not be taken for it, should it lose its own data file.
+    /// The next store in its place must not be taken for this one if it loses its own data file.
     #[test]
     fn a_store_that_is_made_where_another_was_being_destroyed_is_as_good_as_any() {
         let dir = TestDir::new();

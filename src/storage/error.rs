@@ -1,6 +1,6 @@
-//! What can go wrong with a store, in the words of the operator who has to put it right.
+//! The errors of a store, in words meant for the operator who has to fix them.
 //!
-//! Every error is one line that says what is wrong and what to do. The errors know nothing of who asked.
+//! Every error is one line that says what is wrong and what to do. The errors know nothing of the caller.
 
 mod words;
 
@@ -10,28 +10,28 @@ use std::path::{Path, PathBuf};
 use super::record::Key;
 use crate::advice::about_limit;
 
-/// Why a store could not be made, opened, read or written.
+/// Why a store could not be created, opened, read or written.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum StoreError {
     /// There is no store.
     NotFound {
-        /// Where one was looked for.
+        /// Where it was looked for.
         path: PathBuf,
     },
-    /// There is a store where one was to be made.
+    /// There is a store where one was to be created.
     Exists {
         /// Where.
         path: PathBuf,
     },
-    /// A store was being made and never finished, and never took part in anything; or its destroying did not
-    /// come to its end, and it will not again.
+    /// The creation of a store was never finished, so it never took part in anything; or the destruction of a
+    /// store was not finished, and the store will never take part again.
     Interrupted {
         /// Where.
         path: PathBuf,
-        /// What did not come to its end.
+        /// What was not finished.
         what: Interrupted,
     },
-    /// The directory holds files that no store has.
+    /// The directory holds files that do not belong to a store.
     ForeignFiles {
         /// The directory.
         path: PathBuf,
@@ -43,52 +43,52 @@ pub enum StoreError {
         /// Where.
         path: PathBuf,
     },
-    /// A process holds the store, and has not said which it is: a node that runs may not have had the room on
-    /// its disk to do so, or its lock file was removed.
+    /// A process holds the store and has not published its process id: a running node may not have had room
+    /// on its disk for that, or its lock file was removed.
     HolderUnknown {
-        /// Which store.
+        /// The store.
         path: PathBuf,
     },
     /// A process holds the store.
     InUse {
-        /// Which store.
+        /// The store.
         path: PathBuf,
-        /// Which process, where it can be told.
+        /// The process id, if known.
         pid: Option<u32>,
     },
     /// The file system does not allow it.
     Denied {
-        /// What was to be done, such as "write to".
+        /// The operation, such as "write to".
         action: &'static str,
-        /// To which file or directory.
+        /// The file or directory.
         path: PathBuf,
-        /// In the words of the system.
+        /// The system's error text.
         reason: String,
     },
-    /// The file system failed, or this process has met a limit.
+    /// The file system failed, or this process reached a limit.
     Io {
-        /// What was to be done, such as "read".
+        /// The operation, such as "read".
         action: &'static str,
-        /// To which file or directory.
+        /// The file or directory.
         path: PathBuf,
-        /// In the words of the system.
+        /// The system's error text.
         reason: String,
-        /// What to do about a limit.
+        /// What to do about the limit, if there was one.
         remedy: Option<&'static str>,
     },
-    /// The size that was asked for is below [`MAP_BYTES_MIN`](super::MAP_BYTES_MIN).
+    /// The requested size is below [`MAP_BYTES_MIN`](super::MAP_BYTES_MIN).
     MapTooSmall {
-        /// That size, in bytes.
+        /// The requested size, in bytes.
         map_bytes: u64,
     },
-    /// The size that was asked for is above [`MAP_BYTES_MAX`](super::MAP_BYTES_MAX).
+    /// The requested size is above [`MAP_BYTES_MAX`](super::MAP_BYTES_MAX).
     MapTooLarge {
-        /// That size, in bytes.
+        /// The requested size, in bytes.
         map_bytes: u64,
     },
-    /// The size that was asked for is less than the store uses already, with some room beside it.
+    /// The requested size is less than the pages in use and the room needed beside them.
     MapBelowUse {
-        /// That size, in bytes.
+        /// The requested size, in bytes.
         map_bytes: u64,
         /// What is in use, in bytes.
         used_bytes: u64,
@@ -100,7 +100,7 @@ pub enum StoreError {
     },
     /// A setting's name or value is too long to be kept.
     SettingTooLong {
-        /// The setting's name, cut to what can be kept.
+        /// The setting's name, shortened.
         name: String,
     },
     /// There are more settings than can be kept.
@@ -108,48 +108,48 @@ pub enum StoreError {
         /// How many.
         count: usize,
     },
-    /// The store was written by a version of this program that writes another format.
+    /// The store was written by a version of this program that uses another format.
     Format {
-        /// Which store.
+        /// The store.
         path: PathBuf,
         /// The format that was found.
         found: u8,
     },
-    /// The store holds what was never written to it, or lacks what was.
+    /// The store holds something that was never written to it, or lacks something that was.
     Damaged {
-        /// Which store.
+        /// The store.
         path: PathBuf,
-        /// Which record or page.
+        /// The record or page.
         place: Place,
         /// What is wrong with it.
         reason: String,
     },
-    /// The process that checked the store died: the store is damaged in a way that LMDB does not survive.
+    /// The process that checked the store died: the store has damage that LMDB does not survive.
     CheckDied {
-        /// Which store.
+        /// The store.
         path: PathBuf,
         /// The signal that killed it.
         signal: i32,
-        /// What it said last, where it said anything.
+        /// The last line of its output, if it wrote any.
         last_line: Option<String>,
     },
-    /// The process that checked the store was ended by a signal that somebody sent.
+    /// The process that checked the store was ended by a signal that came from outside.
     CheckEnded {
-        /// Which signal.
+        /// The signal.
         signal: i32,
     },
-    /// The process that checked the store found fault with it.
+    /// The process that checked the store found a fault in it.
     CheckFailed {
         /// What it said.
         finding: String,
-        /// Whether any start can do with the store as it is.
+        /// Whether another start can succeed with the store as it is.
         prospect: Prospect,
     },
     /// The process that checks the store could not be run.
     CheckNotRun {
-        /// In the words of the system.
+        /// The system's error text.
         reason: String,
-        /// What to do about a limit.
+        /// What to do about the limit, if there was one.
         remedy: Option<&'static str>,
     },
     /// A write did not fit into the store.
@@ -157,61 +157,61 @@ pub enum StoreError {
         /// The store's size, in bytes.
         map_bytes: u64,
     },
-    /// A write, or making it durable, failed.
+    /// A write, or the sync that makes it durable, failed.
     WriteFailed {
-        /// Which store.
+        /// The store.
         path: PathBuf,
-        /// In the words of the system.
+        /// The system's error text.
         reason: String,
-        /// What to do about a limit.
+        /// What to do about the limit, if there was one.
         remedy: Option<&'static str>,
     },
-    /// What is open of the store is not what is at its path any more: nobody will find there what is written.
+    /// The open files of the store are no longer those at its path: nobody will find there what is written.
     Lost {
         /// The path of the file or directory.
         path: PathBuf,
-        /// What became of it.
+        /// What happened to it.
         how: Loss,
     },
-    /// Writes came faster than the disk took them, for too long.
+    /// For too long, writes came faster than the disk took them.
     Backlog {
-        /// How many entries and writes waited, together.
+        /// How many entries and writes were waiting.
         waiting_weight: usize,
     },
     /// The storage thread panicked.
     Bug,
 }
 
-/// Whether a start that has failed may succeed when it is tried again.
+/// Whether a failed start may succeed when it is tried again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Prospect {
-    /// It may: what is in the way is outside of the store, and may be gone by then.
+    /// It may: the obstacle is outside the store, and may be gone by then.
     Open,
-    /// It will not: this program never serves with the store as it is.
+    /// It will not: this program cannot serve with the store as it is.
     Hopeless,
 }
 
-/// What was interrupted, and left what is no store.
+/// The operation that was interrupted before its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Interrupted {
-    /// The making of a store.
+    /// The creation of a store.
     Making,
-    /// The destroying of a store.
+    /// The destruction of a store.
     Destroying,
 }
 
-/// What became of a file that is open.
+/// What happened to an open file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Loss {
     /// There is nothing at its path.
     Gone,
-    /// There is another at its path.
+    /// There is another file at its path.
     Replaced,
-    /// It is shorter than it was.
+    /// It is shorter than before.
     Cut {
-        /// Its length, in bytes.
+        /// Its length now, in bytes.
         bytes: u64,
-        /// What it had at least, in bytes.
+        /// The least that it had before, in bytes.
         bytes_min: u64,
     },
 }
@@ -221,7 +221,7 @@ pub enum Loss {
 pub enum Place {
     /// A record.
     Record(Key),
-    /// A record whose key is none of ours; its first bytes, the rest 0.
+    /// A record with a key that this program does not use: the first bytes of the key, padded with 0.
     UnknownKey([u8; 9]),
     /// A page of the data file, by its number.
     Page(u64),
@@ -236,7 +236,7 @@ pub enum Place {
 impl std::error::Error for StoreError {}
 
 impl StoreError {
-    /// Whether to start once more may help.
+    /// Whether another start may help.
     #[must_use]
     pub fn prospect(&self) -> Prospect {
         match self {
@@ -269,7 +269,7 @@ impl StoreError {
         }
     }
 
-    /// Sorts a failure of the file system by what the operator can do about it.
+    /// Classifies a failure of the file system by what the operator can do about it.
     pub(super) fn io(action: &'static str, path: &Path, error: &io::Error) -> StoreError {
         let path = path.to_owned();
         let reason = error.to_string();
@@ -283,12 +283,12 @@ impl StoreError {
         }
     }
 
-    /// The check could not be begun.
+    /// The check could not be started.
     pub(super) fn check_not_run(error: &io::Error) -> StoreError {
         StoreError::CheckNotRun { reason: error.to_string(), remedy: about_limit(error) }
     }
 
-    /// A failure of the system to write, or to make it durable.
+    /// The system failed to write something, or to make it durable.
     pub(super) fn write_failed(path: &Path, error: &io::Error) -> StoreError {
         StoreError::WriteFailed {
             path: path.to_owned(),
@@ -297,7 +297,7 @@ impl StoreError {
         }
     }
 
-    /// A failure of LMDB while nothing was being written.
+    /// LMDB failed while nothing was being written.
     pub(super) fn lmdb(action: &'static str, path: &Path, error: lmdb::Error) -> StoreError {
         if let lmdb::Error::Other(errno) = error {
             return StoreError::io(action, path, &io::Error::from_raw_os_error(errno));
@@ -309,7 +309,7 @@ impl StoreError {
         }
     }
 
-    /// A failure of LMDB while something was being written.
+    /// LMDB failed while something was being written.
     pub(super) fn lmdb_write(path: &Path, map_bytes: u64, error: lmdb::Error) -> StoreError {
         if error == lmdb::Error::MapFull {
             return StoreError::MapFull { map_bytes };

@@ -1,7 +1,7 @@
-//! The files of a store: what they are called, and how they come and go for good.
+//! The files of a store: their names, and how they are created and removed durably.
 //!
-//! A store is made under another name and then renamed, so that a data file with its proper name is always a
-//! whole store. This module knows nothing of what is in the files.
+//! A store is created under another name and then renamed, so that a data file with its proper name is always
+//! a whole store. This module knows nothing of what is in the files.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,18 +11,18 @@ use super::error::StoreError;
 
 /// The data file of a finished store.
 pub(super) const DATA_FILE: &str = "data.mdb";
-/// The data file of a store that is being made.
+/// The data file of a store that is being created.
 pub(super) const NEW_DATA_FILE: &str = "data.mdb.new";
 /// The data file of a store that is being destroyed.
 pub(super) const GONE_DATA_FILE: &str = "data.mdb.gone";
-/// What is not in the data file yet.
+/// The journal: what is not in the data file yet.
 pub(super) const JOURNAL_FILE: &str = "data.journal";
-/// The lock, and who holds it.
+/// The lock, and the holder's process id and addresses.
 pub(super) const LOCK_FILE: &str = "lock";
-/// LMDB's own tools leave this behind where they have looked at a store.
+/// LMDB's own tools leave this behind after they have read a store.
 pub(super) const LMDB_LOCK_FILE: &str = "lock.mdb";
 
-/// Makes the directory, and those above it that are missing, so that they survive a power cut.
+/// Creates the directory and its missing ancestors, so that they survive a power cut.
 pub(super) fn make_directory(path: &Path) -> Result<(), StoreError> {
     let mut missing: Vec<PathBuf> = Vec::new();
     // A relative path ends in the empty path, which is the working directory.
@@ -47,7 +47,7 @@ pub(super) fn make_directory(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Takes its proper name from the data file, for good, where there is one: from then on there is no store.
+/// Renames the data file away, if there is one, durably: from then on there is no store.
 pub(super) fn give_up(path: &Path) -> Result<(), StoreError> {
     let data_path = path.join(DATA_FILE);
     match fs::rename(&data_path, path.join(GONE_DATA_FILE)) {
@@ -56,7 +56,8 @@ pub(super) fn give_up(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Gives the finished data file its proper name, for good. What belongs to it has its name for good before.
+/// Gives the finished data file its proper name, durably. The names of the other files are made durable
+/// first.
 pub(super) fn finish(path: &Path) -> Result<(), StoreError> {
     sync_directory(path)?;
     let data_path = path.join(DATA_FILE);

@@ -1,10 +1,10 @@
 //! The directory's lock: at most one process has a store open, and others can ask which.
 //!
-//! The lock is an advisory one on the file `lock`, so it goes with the process however that ends. The file's
-//! content says who holds it, where there was room for that on the disk; the content alone means nothing,
-//! because a process that was killed leaves it behind. The directory itself is locked as well, for those who
-//! remove what they take for a stale file: two processes on one store would hand out the same IDs. This
-//! module knows nothing of what the store holds.
+//! The lock is an advisory lock on the file `lock`, so it ends with the process, however that ends. The
+//! file's content names the holder, if the disk had room for it; the content alone means nothing, because a
+//! process that was killed leaves it behind. The directory itself is locked as well, in case somebody removes
+//! the lock file as stale: two processes on one store would hand out the same IDs. This module knows nothing
+//! of what the store holds.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek};
@@ -22,11 +22,11 @@ use super::watch;
 pub struct Running {
     /// Its process id.
     pub pid: u32,
-    /// Where it listens; `None` while it does not, or not yet.
+    /// Where it listens; `None` if it does not, or does not yet.
     pub listening: Option<Listening>,
 }
 
-/// Where a node really listens.
+/// The addresses that a node is bound to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Listening {
     /// `host:port` for peers.
@@ -35,11 +35,11 @@ pub struct Listening {
     pub client_address: String,
 }
 
-/// Which process holds the store at `path`; `None` where none does, or where there is no store.
+/// The process that holds the store at `path`; `None` if no process does, or if there is no store.
 ///
 /// # Errors
-/// Where the lock file cannot be read; [`StoreError::HolderUnknown`] where a process holds the store of which
-/// nothing is known.
+/// If the lock file cannot be read; [`StoreError::HolderUnknown`] if a process holds the store and has not
+/// said which it is.
 pub fn running(path: &Path) -> Result<Option<Running>, StoreError> {
     let lock_path = path.join(LOCK_FILE);
     let error = |error: &io::Error| StoreError::io("read", &lock_path, error);
@@ -62,7 +62,7 @@ pub fn running(path: &Path) -> Result<Option<Running>, StoreError> {
         match (file.try_lock_shared(), content) {
             (Ok(()), _) => return Ok(None),
             (Err(TryLockError::WouldBlock), Some(running)) => return Ok(Some(running)),
-            // It is about to say who it is, or has the lock no longer than to let it go; or its disk is full.
+            // The holder is about to write its process id, or about to release the lock; or its disk is full.
             (Err(TryLockError::WouldBlock), None) => thread::sleep(TRY_INTERVAL),
             (Err(TryLockError::Error(e)), _) => return Err(error(&e)),
         }
@@ -70,39 +70,39 @@ pub fn running(path: &Path) -> Result<Option<Running>, StoreError> {
     Err(StoreError::HolderUnknown { path: path.to_owned() })
 }
 
-/// A lock file far longer than what is ever written is not read to its end.
+/// The most that is read of a lock file. What is written is far shorter.
 const CONTENT_BYTES_MAX: u64 = 4096;
 
-/// How often, and how long apart, a lock is tried for: [`running`] takes it for a moment to see whether it
-/// can, and must not make a node that starts at that moment give up.
+/// How often a lock is tried for, and how long to wait between tries. [`running`] takes the lock for a moment
+/// to see whether it can; that must not make a node that starts at that moment give up.
 const TRIES: u32 = 20;
 const TRY_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The lock, held until this is dropped.
 #[derive(Debug)]
 pub(super) struct Lock {
-    /// There may be none where the file system is read-only.
+    /// `None` on a read-only file system without a lock file.
     file: Option<File>,
     path: PathBuf,
-    /// Locked as well, where the file system can do that.
+    /// Locked as well, if the file system supports it.
     directory: Option<File>,
 }
 
-/// Whether commands can find the process that has the lock.
+/// Whether commands can find the process that holds the lock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Published {
     Now,
-    /// The disk has no room for it.
+    /// The disk has no room to say so.
     NotYet,
 }
 
-/// What comes of locking a directory.
+/// The result of locking a directory.
 #[derive(Debug)]
 enum Directory {
     Locked(File),
-    /// Somebody else has it.
+    /// Another process holds the lock.
     Held,
-    /// The file system has no locks for directories (NFS, for one), or there is none.
+    /// The file system cannot lock directories (NFS, for example), or there is no directory.
     Unlockable,
 }
 
@@ -121,9 +121,9 @@ fn lock_directory(path: &Path, lock: impl Fn(&File) -> Result<(), TryLockError>)
 /// The lock file, opened.
 enum Opened {
     ToWrite(File),
-    /// It cannot be written, and need not be, to lock it.
+    /// It cannot be written; locking it does not require that.
     ToRead(File),
-    /// There is none, and nobody who could make one.
+    /// There is no lock file, and no process could create one.
     Nowhere,
 }
 
@@ -139,7 +139,7 @@ fn open_to_read(lock_path: &Path) -> io::Result<Opened> {
     };
     match File::open(lock_path) {
         Ok(file) => Ok(Opened::ToRead(file)),
-        // Whoever has the store elsewhere, where the same file system can be written, has a lock file.
+        // A process that has the store open through a writable mount of the same file system has a lock file.
         Err(e) if e.kind() == ErrorKind::NotFound && refused.kind() == ErrorKind::ReadOnlyFilesystem => {
             Ok(Opened::Nowhere)
         }
@@ -154,7 +154,7 @@ impl Lock {
         Lock::take(path, open_to_write)
     }
 
-    /// As [`Lock::acquire`], for one who writes nothing: also where nothing can be written.
+    /// As [`Lock::acquire`], for a caller that writes nothing: works even if nothing can be written.
     pub(super) fn acquire_to_read(path: &Path) -> Result<Lock, StoreError> {
         Lock::take(path, open_to_read)
     }
@@ -174,7 +174,8 @@ impl Lock {
             let (locked, can_write) = match open(&lock_path).map_err(|e| error(&e))? {
                 Opened::Nowhere => return Ok(Lock { file: None, path: lock_path, directory }),
                 Opened::ToWrite(file) => (file.try_lock().map(|()| file), true),
-                // Some file systems, as NFS, take no other lock through such a descriptor.
+                // Some file systems, NFS among them, allow only a shared lock on a descriptor that is open
+                // for reading.
                 Opened::ToRead(file) => (file.try_lock_shared().map(|()| file), false),
             };
             match locked {
@@ -185,7 +186,7 @@ impl Lock {
                     }
                     return Ok(lock);
                 }
-                // `destroy` removed the file after it was opened here: the lock on it excludes nobody.
+                // `destroy` removed the file after it was opened here: a lock on it excludes nobody.
                 Ok(_) => {}
                 Err(TryLockError::WouldBlock) => thread::sleep(TRY_INTERVAL),
                 Err(TryLockError::Error(e)) => return Err(error(&e)),
@@ -194,9 +195,9 @@ impl Lock {
         Err(StoreError::InUse { path: path.to_owned(), pid: holder(&lock_path).map_err(|e| error(&e))? })
     }
 
-    /// Sees that it still keeps others out of the directory at the path that it was taken for.
+    /// Checks that the lock still keeps others out of the directory at the path that it was taken for.
     ///
-    /// Where the directory itself is locked, that lock does it, and the file may be missing.
+    /// If the directory itself is locked, that lock is enough, and the file may be missing.
     pub(super) fn look(&self) -> Result<(), StoreError> {
         let directory_path = self.path.parent().unwrap_or(&self.path);
         let locked = match (&self.directory, &self.file) {
@@ -207,16 +208,17 @@ impl Lock {
         locked.map(|_| ())
     }
 
-    /// Says which process this is, where the disk has room for that. The lock counts without it.
+    /// Writes this process's id to the lock file, if the disk has room. The lock holds without it.
     fn sign(&self) {
         if let Err(e) = self.put_content(None) {
             log::debug!("{} does not say which process has it: {e}", self.path.display());
-            // What an earlier process has left behind would be believed.
+            // Otherwise the id that an earlier process left behind would be believed.
             let _ = self.file.as_ref().map(|file| file.set_len(0));
         }
     }
 
-    /// Says where this process listens. A full disk is no obstacle: then nobody is told yet.
+    /// Publishes where this process listens. A full disk is not an error: the addresses are then not
+    /// published yet.
     pub(super) fn write_content(&self, listening: Option<&Listening>) -> Result<Published, StoreError> {
         match self.put_content(listening) {
             Ok(()) => Ok(Published::Now),
@@ -229,7 +231,7 @@ impl Lock {
         }
     }
 
-    /// Says so where it could not be said before; where it still cannot, nobody is worse off.
+    /// Publishes what could not be published before. If it still cannot be, nothing gets worse.
     pub(super) fn write_content_now(&self, listening: &Listening) -> Published {
         match self.put_content(Some(listening)) {
             Ok(()) => {
@@ -246,8 +248,8 @@ impl Lock {
         if let Some(Listening { peer_address, client_address }) = listening {
             content.push_str(&format!("peer_address {peer_address}\nclient_address {client_address}\n"));
         }
-        // One write over the old content and then the cut, so that who reads meanwhile finds at least the
-        // pid.
+        // One write over the old content and then the truncation, so that a concurrent reader finds at least
+        // the pid.
         file.write_all_at(content.as_bytes(), 0)?;
         file.set_len(content.len() as u64)
     }
@@ -255,19 +257,20 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Only a courtesy: the lock itself goes with the file's descriptor.
+        // Only a courtesy: the lock itself ends with the file's descriptor.
         let _ = self.file.as_ref().map(|file| file.set_len(0));
     }
 }
 
-/// Which process has the lock that could not be taken, where it has said so.
+/// The process that holds the lock that could not be taken, if it has said so.
 fn holder(lock_path: &Path) -> io::Result<Option<u32>> {
     let mut file = match File::open(lock_path) {
         Ok(file) => file,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e),
     };
-    // Who only reads the store may not have been able to write here: then it is another process that did.
+    // A holder that only reads the store may not have been able to write here: then the content is that of
+    // another process.
     if file.try_lock_shared().is_ok() {
         return Ok(None);
     }
@@ -353,7 +356,7 @@ mod tests {
     fn a_lock_of_the_file_alone_is_lost_with_that() {
         let dir = TestDir::new();
         let mut lock = Lock::acquire(dir.path()).unwrap();
-        // As on a file system that has no locks for directories.
+        // As on a file system that cannot lock directories.
         lock.directory = None;
         assert_eq!(lock.look(), Ok(()));
         let path = dir.path().join(LOCK_FILE);

@@ -1,12 +1,12 @@
-//! Floor 3: one node's store, a directory with an LMDB environment and a journal before it.
+//! Floor 3: one node's store, a directory that holds an LMDB environment and the journal in front of it.
 //!
-//! It keeps what a node may not forget: who it is, what it was started with, its hard state, its snapshot and
-//! its log. It uses the file system, LMDB, one thread, and a child process for the check at start-up; it
-//! knows the values of raft-core and nothing of the protocol. It must never know of sockets, of the server,
-//! or of why something is written.
+//! The store keeps everything that a node must not forget: its identity, the settings it was started with,
+//! its hard state, its snapshot and its log. This module uses the file system, LMDB, one thread, and a child
+//! process for the check at start-up; it knows the values of raft-core and nothing of the protocol. It must
+//! never know of sockets, of the server, or of why something is written.
 //!
 //! ```text
-//! verify_in_child(path)                       a store that kills its reader kills a child
+//! verify_in_child(path)                       a store that kills its reader kills only a child
 //! let store = Store::open(path)               takes the lock, checks everything
 //! store.identity(), .settings(), .recovered()
 //! let thread = StorageThread::spawn(store, wake)
@@ -14,26 +14,27 @@
 //! thread.shutdown()
 //! ```
 //!
-//! Inside, a module uses only those below its own:
+//! Within the store, a module uses only those below its own:
 //!
 //! ```text
 //! thread, verify        what the program calls
 //! store                 carries out on the files what `contents` decides
-//! reading               contents from both places
-//! contents | directory  pure: what is there, and what becomes of a write | whether there is a store
+//! reading               reads the contents from both places
+//! contents | directory  pure: what is there, and what a write does | whether there is a store
 //! journal | data_file   the two places on the disk
-//! lock, watch           who has the store, and whether what is open is still at its path
-//! files, error          the names, and what can go wrong
-//! record                pure: what both places have, byte by byte
+//! lock, watch           which process has the store, and whether the open files are still at their paths
+//! files, error          the file names, and what can go wrong
+//! record                pure: the bytes of which both places consist
 //! ```
 //!
-//! What is on the disk, byte by byte, is in `docs/storage-format.rst`. What decides about it touches nothing:
-//! a [`Recorder`] says what becomes of a write, a [`Collector`] makes contents of what is on the disk, or an
-//! error. The store carries that out on its files; the simulator, on a disk of its own.
+//! `docs/storage-format.rst` describes the bytes on the disk. The code that decides what they mean does no
+//! I/O: a [`Recorder`] decides what a write does, and a [`Collector`] turns what is on the disk into contents
+//! or an error. The store carries the decisions out on its files; the simulator carries them out on a
+//! simulated disk.
 //!
-//! A *transaction* is what becomes durable at once, and has a number: it goes to the journal, or to the data
-//! file, as one *batch* with all that waits in the journal. What LMDB calls a transaction is called `txn`
-//! here.
+//! A *transaction* is a set of changes that become durable together. It has a number. It goes either to the
+//! journal, or to the data file as one *batch* together with everything that waits in the journal. LMDB's own
+//! transactions are called `txn` here.
 
 mod contents;
 mod data_file;
@@ -61,22 +62,23 @@ pub use store::Store;
 pub use thread::{Completion, StorageCounts, StorageThread};
 pub use verify::{EXIT_STATUS_HOPELESS, Findings, end_with_parent, verify, verify_in_child};
 
-/// The name and the value of something that a node was started with. Opaque to the store.
+/// The name and the value of a setting that a node was started with. Opaque to the store.
 pub type Setting = (String, String);
 
-/// The most settings that are kept: several times what the command line has.
+/// The largest number of settings that are kept: several times what the command line has.
 pub const SETTINGS_MAX: usize = 64;
-/// The longest name of a setting, in bytes: that of a text of the codec.
+/// The longest name of a setting, in bytes: the limit of the codec for a text.
 pub const SETTING_NAME_BYTES_MAX: usize = crate::codec::ADDRESS_BYTES_MAX;
-/// The longest value of a setting, in bytes: that of a blob of the codec, and of a path on Linux.
+/// The longest value of a setting, in bytes: the limit of the codec for a blob, and that of Linux for a path.
 pub const SETTING_VALUE_BYTES_MAX: usize = crate::codec::STATE_BYTES_MAX;
 
 /// The smallest size of a store, in bytes. The log is compacted every few thousand entries, but a leader that
-/// is cut off may add 16,384 more; with some 100 bytes for each, pages half full and the copies that
-/// copy-on-write needs, that is below 8 MiB. This is twice as much.
+/// is cut off may append 16,384 more. At about 100 bytes each, with pages half full and the copies that
+/// copy-on-write needs, that stays below 8 MiB. This is twice as much.
 pub const MAP_BYTES_MIN: u64 = 16 << 20;
-/// The largest size of a store, in bytes: a power of two that the address space of every 64-bit system has.
+/// The largest size of a store, in bytes: a power of two that fits into the address space of every 64-bit
+/// system.
 pub const MAP_BYTES_MAX: u64 = 1 << 40;
-/// What a store must have beyond the pages that it uses, where it is given another size, in bytes: what waits
-/// in the journal goes there, on pages that are half full.
+/// The room that a store must have beyond the pages in use when its size is changed, in bytes: what waits in
+/// the journal goes there, on pages that are half full.
 const HEADROOM_BYTES: u64 = 2 * journal::JOURNAL_BYTES;

@@ -1,6 +1,6 @@
-//! A whole store, read from its two places on the disk and checked.
+//! Reads a whole store from its two places on the disk and checks it.
 //!
-//! It changes nothing that it reads. It must never know what it is read for.
+//! It changes nothing that it reads. It must never know why the store is read.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use super::error::StoreError;
 use super::files::DATA_FILE;
 use super::{MAP_BYTES_MIN, journal};
 
-/// What reading a whole store gives.
+/// The result of reading a whole store.
 pub(super) struct Reading {
     pub(super) env: Environment,
     pub(super) db: Database,
@@ -25,7 +25,7 @@ pub(super) struct Reading {
 /// Reads and checks everything. The caller holds the lock.
 pub(super) fn read(path: &Path, access: Access) -> Result<Reading, StoreError> {
     let data_path = path.join(DATA_FILE);
-    // LMDB trusts the file, so this goes first.
+    // LMDB trusts the file, so the page check comes first.
     let report = data_file::check(&data_path)?;
     let (env, db) = open_env(&data_path, report.extent_bytes().max(MAP_BYTES_MIN), access)?;
     let mut collector = Collector::new(path);

@@ -1,9 +1,9 @@
-//! One open store: its environment, its lock, and what must be known of it to write the next thing.
+//! One open store: its environment, its lock, and what it must know to write the next transaction.
 //!
-//! A change goes to the journal, which is synced; or, with all that waits there, to the data file, as one
-//! batch in LMDB's default mode: the pages are written and synced, then the meta page that makes them valid
-//! is written and synced. So a change is durable when its call returns, and is there as a whole or not at
-//! all. It must never know of threads or of why something is written.
+//! A change goes to the journal, which is then synced; or it goes, with everything that waits in the journal,
+//! to the data file as one batch in LMDB's default mode: the pages are written and synced, then the meta page
+//! that makes them valid is written and synced. So a change is durable when its call returns, and it is on
+//! the disk as a whole or not at all. This module must never know of threads or of why something is written.
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,8 @@ use super::{
 };
 use crate::identity::Identity;
 
-/// Maps are rounded up to this, the largest page of the systems in use, because LMDB wants whole pages.
+/// Map sizes are rounded up to a multiple of this, the largest page size of the systems in use, because LMDB
+/// requires whole pages.
 const MAP_GRANULE_BYTES: u64 = 64 << 10;
 
 /// An open store. While it lives, no other process can open it.
@@ -45,26 +46,26 @@ pub struct Store {
     pub(super) journal: JournalFile,
     data: Watched,
     checkpoints: u64,
-    /// A write failed: what the disk has and our idea of it may differ, and nothing more is written.
+    /// A write has failed: the disk and our state may differ, so nothing more is written.
     failed: bool,
     #[cfg(test)]
     pub(super) fault: Option<Fault>,
-    /// Where this process listens, as long as there is no room to say so.
+    /// Where this process listens, while the disk has no room to publish it.
     unpublished: Option<Listening>,
     /// Last, so that the lock is released after the environment is closed.
     lock: Lock,
 }
 
 impl Store {
-    /// Makes a store at `path`, a directory that is empty or does not exist, and opens it. When this returns,
-    /// the store survives a power cut; where it is interrupted, there is no store.
+    /// Creates a store at `path`, a directory that is empty or does not exist, and opens it. When this
+    /// returns, the store survives a power cut; if it is interrupted, there is no store.
     ///
     /// # Errors
-    /// [`StoreError::Exists`], [`StoreError::ForeignFiles`], [`StoreError::InUse`], and whatever is wrong
-    /// with the size, the settings or the file system.
+    /// [`StoreError::Exists`], [`StoreError::ForeignFiles`], [`StoreError::InUse`], and any fault in the
+    /// size, the settings or the file system.
     ///
     /// # Panics
-    /// Where the initial snapshot is of a term after the initial hard state's.
+    /// If the term of the initial snapshot is above that of the initial hard state.
     pub fn create(
         path: &Path,
         map_bytes: u64,
@@ -77,7 +78,7 @@ impl Store {
         directory::expect_no_store(path)?;
         files::make_directory(path)?;
         let lock = Lock::acquire(path)?;
-        // Another process may have made one before the lock was ours.
+        // Another process may have created a store before we got the lock.
         directory::expect_no_store(path)?;
         directory::clear(path)?;
         let new_data_path = path.join(NEW_DATA_FILE);
@@ -85,45 +86,47 @@ impl Store {
         let made = JournalFile::create(path, &journal)
             .and_then(|()| fill(&new_data_path, map_bytes, identity, settings, initial));
         if let Err(error) = made {
-            // What is left is known to be unfinished; removing it is only tidiness. The lock goes last, and
-            // must not be what tells files that another program puts here from a store of ours.
+            // What is left is known to be unfinished; removing it is only tidiness. The lock file goes last:
+            // it must not stay behind, because it marks a directory as a store of ours, even if another
+            // program later puts its files here.
             for name in [NEW_DATA_FILE, JOURNAL_FILE, LOCK_FILE] {
                 let _ = files::remove(&path.join(name));
             }
             return Err(error);
         }
-        // Where this fails, there may be a store, which is then whole.
+        // If this fails, there may be a store; if so, it is whole.
         files::finish(path)?;
-        // This process has written and synced all of it.
+        // No settling is needed: this process has written and synced all of it.
         Store::open_locked(path, lock)
     }
 
-    /// Opens the store at `path` and checks all that it holds.
+    /// Opens the store at `path` and checks all of it.
     ///
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Interrupted`], [`StoreError::InUse`], [`StoreError::Format`],
-    /// [`StoreError::Damaged`], and whatever is wrong with the file system.
+    /// [`StoreError::Damaged`], and any fault in the file system.
     pub fn open(path: &Path) -> Result<Store, StoreError> {
         directory::expect_store(path)?;
         let lock = Lock::acquire(path)?;
-        // What is read may not be durable, and be promised to others. So it is with the data file's name,
-        // where the process that made the store came no further than to give it; without it, there is no
-        // store.
+        // What is read here may not be durable yet, and promises to others will rest on it. One case is the
+        // name of the data file: the process that created the store may have stopped right after the rename.
+        // Without that name, there is no store.
         files::sync_directory(path)?;
-        // A process that was killed may have left a meta page that it had not synced. And where the sync of
-        // one has failed, LMDB takes the page back, but cannot sync that; the disk must not have the page
-        // when those that belong to it, free to whoever reads the file, are written to.
+        // A process that was killed may have left a meta page that it had not synced. Also, when the sync of
+        // a meta page fails, LMDB restores the old page but cannot sync it. The disk must not hold the failed
+        // meta page when the pages that it refers to are overwritten: to a reader of the file as it looks
+        // now, those pages are free.
         settle(&path.join(DATA_FILE))?;
         Store::open_locked(path, lock)
     }
 
-    /// Opens one whose data file is on the disk as it will be read.
+    /// Opens a store whose data file is on the disk exactly as it will be read.
     fn open_locked(path: &Path, lock: Lock) -> Result<Store, StoreError> {
         let mut data = Watched::open(&path.join(DATA_FILE))?;
         let reading = read(path, Access::Write)?;
         let Reading { env, db, report: _, journal: journal_bytes, contents } = reading;
         let journal = JournalFile::open(path, journal_bytes.len() as u64)?;
-        // Of the transactions before the last one, the last says that they are durable.
+        // The last transaction attests that those before it are durable.
         let last = contents.last_in_journal();
         journal.settle(last.start, &journal_bytes[last])?;
         let recorder = contents.recorder();
@@ -156,27 +159,27 @@ impl Store {
         &self.path
     }
 
-    /// Who the node is.
+    /// The identity of the node.
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// What the node was last started with.
+    /// The settings that the node was last started with.
     #[must_use]
     pub fn settings(&self) -> &[Setting] {
         &self.settings
     }
 
-    /// What the store held of the log when it was opened or made. Gone once a
-    /// [`StorageThread`](super::StorageThread) has the store.
+    /// What the store held of the log when it was opened or created. Empty once a
+    /// [`StorageThread`](super::StorageThread) has taken the store.
     #[must_use]
     pub fn recovered(&self) -> Recovered {
         self.recovered.clone()
     }
 
-    /// Of what was [recovered](Store::recovered), the last membership: it is in force from the moment it was
-    /// appended (dissertation §4.1). Empty where the node has heard nothing from its cluster yet.
+    /// The last membership in what was [recovered](Store::recovered): a membership is in force from the
+    /// moment it is appended (dissertation §4.1). Empty if the node has not heard from its cluster yet.
     #[must_use]
     pub fn latest_membership(&self) -> Membership {
         let Recovered { hard_state: _, snapshot, entries } = &self.recovered;
@@ -188,32 +191,32 @@ impl Store {
         known.map(|membership| Membership::clone(membership)).unwrap_or_default()
     }
 
-    /// Gives back the memory of what was recovered.
+    /// Frees the memory of what was recovered.
     pub(super) fn forget_recovered(&mut self) {
         self.recovered = Recovered::default();
     }
 
-    /// How large the store may become, in bytes.
+    /// The largest size that the store may reach, in bytes.
     #[must_use]
     pub fn map_bytes(&self) -> u64 {
         self.map_bytes
     }
 
-    /// Changes who the node is. Durable on return.
+    /// Changes the identity of the node. Durable on return.
     ///
     /// # Errors
-    /// Where the write fails; the store then takes no further one.
+    /// If the write fails; the store then takes no further writes.
     pub fn set_identity(&mut self, identity: &Identity) -> Result<(), StoreError> {
         self.carry_out(|recorder| recorder.put(Value::Identity(identity)))?;
         self.identity = *identity;
         Ok(())
     }
 
-    /// Changes what the node was last started with. Durable on return.
+    /// Changes the settings that the node was last started with. Durable on return.
     ///
     /// # Errors
-    /// Where the settings are too many or too long, and where the write fails; the store then takes no
-    /// further one.
+    /// If the settings are too many or too long, or the write fails; after a failed write, the store takes no
+    /// further writes.
     pub fn set_settings(&mut self, settings: &[Setting]) -> Result<(), StoreError> {
         check_settings(settings)?;
         self.carry_out(|recorder| recorder.put(Value::Settings(settings)))?;
@@ -221,16 +224,16 @@ impl Store {
         Ok(())
     }
 
-    /// Changes how large the store may become: to more, or to less where what is used fits. Durable on
-    /// return.
+    /// Changes the largest size that the store may reach. It can shrink only if the pages in use still fit.
+    /// Durable on return.
     ///
     /// # Errors
     /// [`StoreError::MapTooSmall`], [`StoreError::MapTooLarge`], [`StoreError::MapBelowUse`],
-    /// [`StoreError::MapNotMapped`], and where the write fails. After the last two, the store takes no
-    /// further write.
+    /// [`StoreError::MapNotMapped`], and if the write fails. After the last two, the store takes no further
+    /// writes.
     ///
     /// # Panics
-    /// Where an earlier write failed; so do the other changes.
+    /// If an earlier write failed; the other changes panic too.
     pub fn resize(&mut self, map_bytes: u64) -> Result<(), StoreError> {
         assert!(!self.failed, "a new size for {} after a write that failed", self.path.display());
         let map_bytes = check_map_bytes(map_bytes)?;
@@ -241,26 +244,26 @@ impl Store {
         if map_bytes < used_bytes.saturating_add(HEADROOM_BYTES) {
             return Err(StoreError::MapBelowUse { map_bytes, used_bytes });
         }
-        // First the map, so that a size that cannot be mapped is never recorded.
+        // The map is changed first, so that a size that cannot be mapped is never recorded.
         if let Err(error) = set_map_bytes(&self.env, &self.path, map_bytes) {
             self.failed = true;
             return Err(error);
         }
         self.map_bytes = map_bytes;
-        // Where it is too small for what waits in the journal, that shows now.
+        // If the size is too small for what waits in the journal, the checkpoint shows it now.
         self.checkpoint()
     }
 
-    /// Brings the size of the map, and all that waits in the journal, to the data file.
+    /// Writes the size of the map, and everything that waits in the journal, to the data file.
     pub(super) fn checkpoint(&mut self) -> Result<(), StoreError> {
         let map_bytes = self.map_bytes;
         self.carry_out(|recorder| recorder.put_in_data_file(Value::MapSize(map_bytes)))
     }
 
-    /// Tells other processes where this one listens, as soon as the disk has room for that.
+    /// Tells other processes where this one listens, as soon as the disk has room for it.
     ///
     /// # Errors
-    /// Where the lock file cannot be written for another reason.
+    /// If the lock file cannot be written for another reason.
     pub fn publish(&mut self, listening: &Listening) -> Result<(), StoreError> {
         if self.lock.write_content(Some(listening))? == Published::NotYet {
             self.unpublished = Some(listening.clone());
@@ -268,20 +271,20 @@ impl Store {
         Ok(())
     }
 
-    /// Says where this process listens, where there was no room for that before.
+    /// Publishes where this process listens, if there was no room for it before.
     fn catch_up_on_publishing(&mut self) {
         self.unpublished.take_if(|listening| self.lock.write_content_now(listening) == Published::Now);
     }
 
-    /// Carries out the writes, in their order, as one transaction. Durable on return.
+    /// Carries out the writes, in order, as one transaction. Durable on return.
     ///
     /// # Errors
-    /// Where the write fails. It counts for nothing then, though a later opening may find it, and the store
-    /// takes no further one.
+    /// If the write fails. It then counts as not done, although it may be found when the store is next
+    /// opened; the store takes no further writes.
     ///
     /// # Panics
-    /// Where a write does not follow on what is there (see [`Write`]), or an earlier one failed: mistakes of
-    /// ours.
+    /// If a write does not follow on what is there (see [`Write`]), or an earlier write failed: both are bugs
+    /// of ours.
     pub fn write(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         self.carry_out(|recorder| recorder.write(writes))
     }
@@ -300,7 +303,7 @@ impl Store {
                         .map_err(|error| StoreError::write_failed(&self.path, &error))
                 })
             }
-            // LMDB reads a file that was cut off by its map, which kills the process.
+            // LMDB reads the file through its map: if the file was cut short, that kills the process.
             Step::Checkpoint(pending) => look(&mut self.data, &self.journal, &self.lock).and_then(|()| {
                 let begun = Batch::begin(&self.env, self.db);
                 let done = begun.and_then(|mut batch| {
@@ -316,7 +319,7 @@ impl Store {
                 });
                 self.checkpoints += 1;
                 done.map_err(|error| StoreError::lmdb_write(&self.path, self.map_bytes, error))?;
-                // It has grown, perhaps.
+                // The batch may have extended the file.
                 look(&mut self.data, &self.journal, &self.lock)
             }),
         };
@@ -324,11 +327,11 @@ impl Store {
         done
     }
 
-    /// Sees that what is open of the store is what is at its path, and not shorter than it was. Nothing is
-    /// read of the files.
+    /// Checks that the open files of the store are those at its path, and no shorter than they were. The
+    /// contents of the files are not read.
     ///
     /// # Errors
-    /// [`StoreError::Lost`], and where the file system cannot say; the store then takes no further write.
+    /// [`StoreError::Lost`], and if the file system cannot tell; the store then takes no further writes.
     pub(super) fn look(&mut self) -> Result<(), StoreError> {
         let seen = look(&mut self.data, &self.journal, &self.lock);
         self.failed |= seen.is_err();
@@ -338,12 +341,12 @@ impl Store {
         seen
     }
 
-    /// How many transactions went to the data file since the store was opened.
+    /// How many transactions have gone to the data file since the store was opened.
     pub(super) fn checkpoints(&self) -> u64 {
         self.checkpoints
     }
 
-    /// How large the data file's pages have become, in bytes.
+    /// The size of the data file's pages, in bytes.
     pub(super) fn used_bytes(&self) -> Result<u64, StoreError> {
         let error = |e| StoreError::lmdb("read", &self.path, e);
         let pages = self.env.info().map_err(error)?.last_pgno() as u64 + 1;
@@ -353,7 +356,7 @@ impl Store {
 
 /// See [`Store::look`].
 fn look(data: &mut Watched, journal: &JournalFile, lock: &Lock) -> Result<(), StoreError> {
-    // The file whose name says the most goes first: all of them may be gone.
+    // The data file goes first because its name says most in an error: all of the files may be gone.
     data.look()?;
     journal.look()?;
     lock.look()
@@ -383,7 +386,7 @@ fn fill(
     batch.commit().map_err(error)
 }
 
-/// The size in whole granules, where it is within its bounds.
+/// Rounds the size up to whole granules, if it is within the bounds.
 fn check_map_bytes(map_bytes: u64) -> Result<u64, StoreError> {
     if map_bytes < MAP_BYTES_MIN {
         return Err(StoreError::MapTooSmall { map_bytes });
@@ -406,7 +409,7 @@ fn check_settings(settings: &[Setting]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// How much of a setting's name goes into an error.
+/// How much of a setting's name an error quotes.
 const NAME_CHARS_SHOWN: usize = 40;
 
 #[cfg(test)]
@@ -431,7 +434,7 @@ mod tests {
         Store::create(dir.path(), MAP_BYTES_MIN, &member(), &settings(), Some(initial)).unwrap()
     }
 
-    /// A store with entries 2 to 4, which are in the data file, so that it can be edited.
+    /// A store with entries 2 to 4 in the data file, so that they can be edited.
     fn store_to_edit(dir: &TestDir) {
         let mut store = new_store(dir);
         store.write(&[append(1, 2..=4, 1)]).unwrap();
@@ -517,9 +520,9 @@ mod tests {
         let mut store = new_store(&dir);
         let hard_state = Some(HardState { current_term: Term(9), voted_for: None });
         store.write(&[Write { hard_state, ..append(1, 2..=3, 2) }, append(2, 4..=5, 8)]).unwrap();
-        // Term 3 is below 8, but above the 2 of the entry before.
+        // Term 3 is below 8, but above 2, the term of the entry before.
         store.write(&[Write { truncate_from: Some(LogIndex(4)), ..append(3, 4..=4, 3) }]).unwrap();
-        // The same down to the snapshot, of term 1.
+        // The same, down to the snapshot of term 1.
         store.write(&[Write { truncate_from: Some(LogIndex(2)), ..append(4, 2..=2, 1) }]).unwrap();
         drop(store);
         assert_eq!(reopened(&dir).entries, [entry(2, 1)]);
@@ -813,7 +816,7 @@ mod tests {
         let after = journal(&dir);
         for landed in [0b0111_1111_1111_1111, 0b1000_0000_0000_0000, 0b1010_1010_1010_1010, 0] {
             let mut torn = before.clone();
-            // It begins with the second block.
+            // The write begins with the second block.
             for sector in (0..16).filter(|sector| landed >> sector & 1 == 1) {
                 let range = (8 + sector) * SECTOR_BYTES..(9 + sector) * SECTOR_BYTES;
                 torn[range.clone()].copy_from_slice(&after[range]);
@@ -864,7 +867,7 @@ mod tests {
         assert_eq!(store.recovered().entries.last().unwrap().index, LogIndex(last + 1));
     }
 
-    /// The number of MB that an error tells the operator to give.
+    /// The size in MB that an error tells the operator to give.
     fn told_mb(error: &StoreError) -> u64 {
         let said = error.to_string();
         let number = said.split("at least ").nth(1).and_then(|rest| rest.strip_suffix(" MB"));
@@ -926,7 +929,7 @@ mod tests {
         let mut store = new_store(&dir);
         store.resize(MAP_BYTES_MIN + 1).unwrap();
         assert_eq!(store.map_bytes(), MAP_BYTES_MIN + MAP_GRANULE_BYTES);
-        // Smaller is fine where what is there fits.
+        // A smaller size is accepted if what is there fits.
         store.resize(MAP_BYTES_MIN).unwrap();
         drop(store);
         assert_eq!(Store::open(dir.path()).unwrap().map_bytes(), MAP_BYTES_MIN);
@@ -963,7 +966,7 @@ mod tests {
         drop(store);
         let findings = verify(dir.path()).unwrap();
         assert!(findings.file_bytes < 4 << 20, "{findings}");
-        // LMDB loses no pages: each is in use or known to be free.
+        // LMDB loses no pages: each is either in use or known to be free.
         assert_eq!(findings.used_bytes + findings.free_bytes, findings.file_bytes, "{findings}");
     }
 
@@ -1000,7 +1003,7 @@ mod tests {
         }
     }
 
-    /// A transaction in its last block would give the file its length again.
+    /// A transaction in the last block would restore the length of the file.
     #[test]
     fn a_journal_that_was_cut_off_never_has_its_length_again_whenever_it_was_looked_at() {
         let dir = TestDir::new();
@@ -1032,7 +1035,7 @@ mod tests {
         assert_cut(journal.expect_whole_before(last, &block), &dir, JOURNAL_FILE);
     }
 
-    /// LMDB would die of it.
+    /// LMDB would crash on it.
     #[test]
     fn a_data_file_that_was_cut_off_is_not_touched_by_a_checkpoint_whenever_it_was_looked_at() {
         let dir = TestDir::new();
@@ -1058,7 +1061,7 @@ mod tests {
         assert!(matches!(store.look(), Err(StoreError::Lost { how: Loss::Cut { .. }, .. })));
     }
 
-    /// Another process could lock it there.
+    /// Another process could lock the store there.
     #[test]
     fn a_store_whose_files_are_in_another_directory_than_it_has_locked_is_lost() {
         let dir = TestDir::new();
@@ -1085,7 +1088,7 @@ mod tests {
     #[test]
     fn an_interrupted_making_is_recognised_and_made_anew() {
         let dir = TestDir::new();
-        // Everything but the last step; then, what a crash in the first write leaves behind.
+        // Everything but the last step; then what a crash during the first write leaves behind.
         fill(&dir.path().join(NEW_DATA_FILE), MAP_BYTES_MIN, &member(), &settings(), None).unwrap();
         let interrupted = StoreError::Interrupted { path: dir.path().to_owned(), what: Interrupted::Making };
         assert_eq!(Store::open(dir.path()).unwrap_err(), interrupted);

@@ -1,4 +1,4 @@
-//! What the tests of this module share.
+//! Helpers shared by the tests of this module.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -17,7 +17,7 @@ use super::record::KeyBytes;
 use super::{MAP_BYTES_MIN, Setting};
 use crate::identity::{ClusterId, Identity, Standing};
 
-/// A directory of its own for a test, removed with all that is in it.
+/// A directory for one test, removed afterwards with everything in it.
 pub(super) struct TestDir(PathBuf);
 
 impl TestDir {
@@ -71,7 +71,7 @@ pub(super) fn snapshot(index: u64, term: u64) -> Snapshot {
 /// The records of a store, as LMDB would keep them.
 pub(super) type Records = BTreeMap<KeyBytes, Vec<u8>>;
 
-/// Those of a new store in term 9, with a snapshot of entry 1 and a journal of so many bytes.
+/// The records of a new store in term 9, with a snapshot of entry 1 and a journal of this many bytes.
 pub(super) fn new_store_records(journal_bytes: u64) -> Records {
     let hard_state = HardState { current_term: Term(9), voted_for: None };
     let (member, settings, snapshot) = (member(), settings(), snapshot(1, 1));
@@ -82,7 +82,7 @@ pub(super) fn new_store_records(journal_bytes: u64) -> Records {
     records
 }
 
-/// What these and a journal amount to.
+/// The contents that these records and a journal give.
 pub(super) fn read_records(records: &Records, journal: &[u8]) -> Result<Contents, StoreError> {
     let mut collector = Collector::new(Path::new("store"));
     for (key, record) in records {

@@ -1,9 +1,9 @@
-//! The storage thread: writes go in, completions come out, and nobody else waits for the disk.
+//! The storage thread: writes go in, completions come out, and no other thread waits for the disk.
 //!
-//! All writes that wait when the disk becomes free are one transaction (group commit), so that a slow disk
-//! makes the transactions larger and not the queue longer. After a failure nothing is written any more: what
-//! the disk holds is then known only to the next process that reads it (fail-stop). It must never know what a
-//! write means.
+//! All writes that are waiting when the disk becomes free form one transaction (group commit), so that a slow
+//! disk makes the transactions larger and not the queue longer. After a failure nothing more is written: what
+//! the disk holds is then known only to the next process that reads it (fail-stop). This module must never
+//! know what a write means.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,28 +17,30 @@ use super::error::StoreError;
 use super::store::Store;
 use crate::histogram::Times;
 
-/// How much may wait: entries, and one for each write. The core has at most 16,384 entries uncommitted and a
-/// follower some 32,768 unacknowledged, so a disk that is this far behind does not work at all.
+/// The most that may wait, counted as one for each write plus one for each entry. The core has at most 16,384
+/// uncommitted entries and a follower some 32,768 unacknowledged ones, so a disk that is this far behind does
+/// not work at all.
 const WAITING_WEIGHT_MAX: usize = 262_144;
 
-/// How much goes into one transaction, counted in the same way: it bounds the pages that LMDB must hold in
-/// memory (16,384 of the largest commands are 128 MiB, a quarter of what LMDB allows).
+/// The most that goes into one transaction, counted in the same way. It bounds the pages that LMDB must hold
+/// in memory: 16,384 of the largest commands are 128 MiB, a quarter of what LMDB allows.
 const TRANSACTION_WEIGHT_MAX: usize = 16_384;
 
-/// How often the thread looks whether what it writes to is still what is at the store's path.
+/// How often the thread checks that the files it writes to are still those at the store's path.
 #[derive(Clone, Copy, Debug)]
 struct LookIntervals {
-    /// No transaction is reported durable where the last look is older.
+    /// After a transaction, the thread looks before it reports the transaction durable if the last look is
+    /// older than this.
     writing: Duration,
-    /// How long it waits where there is nothing to write.
+    /// How long the thread waits before it looks when there is nothing to write.
     idle: Duration,
 }
 
-/// Some system calls each: next to nothing beside a second of writing, and nothing at all at rest.
+/// A look is a few system calls: next to nothing beside a second of writing, and nothing that shows at rest.
 const LOOK_INTERVALS: LookIntervals =
     LookIntervals { writing: Duration::from_secs(1), idle: Duration::from_secs(10) };
 
-/// What became of writes.
+/// The outcome of writes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Completion {
     /// Every write up to and including this one survives a power cut.
@@ -46,33 +48,34 @@ pub enum Completion {
         /// The last of them.
         through: WriteId,
     },
-    /// A write failed, or what is written to is not at the store's path any more. Comes once; no other write
-    /// will be durable.
+    /// A write failed, or the files written to are no longer at the store's path. Reported once; no later
+    /// write becomes durable.
     Failed(StoreError),
 }
 
-/// What the thread has done so far.
+/// Counters of what the thread has done so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StorageCounts {
-    /// Writes that became durable. One transaction makes many of them so.
+    /// Writes that became durable. One transaction covers many of them.
     pub writes: u64,
-    /// How long each transaction took until it was durable; the syncs of the disk are nearly all of it.
+    /// How long each transaction took to become durable; nearly all of it is the syncs of the disk.
     pub transactions: Times,
-    /// How many of the transactions went to the data file, with all that waited in the journal.
+    /// How many of the transactions went to the data file, with everything that waited in the journal.
     pub checkpoints: u64,
-    /// How large the data file's pages have become, in bytes.
+    /// The size of the data file's pages, in bytes.
     pub data_file_bytes: u64,
-    /// How large they may become, in bytes.
+    /// The largest size that they may reach, in bytes.
     pub map_bytes: u64,
-    /// Failures: 1 at most, since nothing is written after it.
+    /// Failures: at most 1, since nothing is written after the first.
     pub failures: u64,
-    /// Writes that wait for the disk, or are on their way to it.
+    /// Writes that wait for the disk or are being written.
     pub waiting: u64,
 }
 
-/// A store in the hands of its thread.
+/// A store owned by its thread.
 ///
-/// Dropped without [`StorageThread::shutdown`], it stops after the transaction under way; what waits is lost.
+/// If it is dropped without [`StorageThread::shutdown`], the thread stops after the transaction in progress;
+/// the waiting writes are lost.
 #[derive(Debug)]
 pub struct StorageThread {
     shared: Arc<Shared>,
@@ -80,10 +83,10 @@ pub struct StorageThread {
 }
 
 impl StorageThread {
-    /// Starts the thread. It calls `wake` whenever [`StorageThread::poll`] has something new to say.
+    /// Starts the thread. It calls `wake` whenever [`StorageThread::poll`] has something new to report.
     ///
     /// # Errors
-    /// Where the system gives no thread.
+    /// If the system cannot start a thread.
     pub fn spawn(store: Store, wake: impl Fn() + Send + 'static) -> io::Result<StorageThread> {
         StorageThread::spawn_looking(store, LOOK_INTERVALS, wake)
     }
@@ -105,12 +108,13 @@ impl StorageThread {
         Ok(StorageThread { shared, handle: Some(handle) })
     }
 
-    /// Queues writes; those of one call become durable together, as far as one transaction goes. After a
-    /// failure they are dropped: nothing more is written, and [`StorageThread::poll`] says why. True where
-    /// there is such a failure; no wake tells of one that these writes have caused, by their number.
+    /// Queues writes. Those of one call become durable together, as far as they fit into one transaction.
+    /// After a failure they are dropped: nothing more is written, and [`StorageThread::poll`] reports why.
+    /// Returns true if there is a failure; if these very writes caused it, by overfilling the queue, `wake`
+    /// is not called for it.
     ///
     /// # Panics
-    /// Where a write's id does not follow the last one's.
+    /// If a write's id does not follow the last one's.
     pub fn submit(&self, writes: impl IntoIterator<Item = Write>) -> bool {
         let mut queue = self.shared.lock();
         for write in writes {
@@ -122,7 +126,7 @@ impl StorageThread {
         has_failed
     }
 
-    /// What became of the writes since the last call; `None` where that is nothing. Call it until then.
+    /// The outcome of the writes since the last call, or `None`. Call it until it returns `None`.
     pub fn poll(&self) -> Option<Completion> {
         let mut queue = self.shared.lock();
         if let Some(through) = queue.durable.take() {
@@ -136,7 +140,7 @@ impl StorageThread {
         Some(Completion::Failed(failure))
     }
 
-    /// What it has done so far.
+    /// What the thread has done so far.
     #[must_use]
     pub fn counts(&self) -> StorageCounts {
         let queue = self.shared.lock();
@@ -151,10 +155,10 @@ impl StorageThread {
         }
     }
 
-    /// Writes what waits, looks after the store once more, then closes it and releases its lock.
+    /// Writes everything that waits, looks at the store once more, then closes it and releases its lock.
     ///
     /// # Errors
-    /// Where a write failed, now or ever, or what was written to is not at the store's path any more.
+    /// If any write has failed, or the files written to are no longer at the store's path.
     pub fn shutdown(mut self) -> Result<(), StoreError> {
         self.stop(Stop::WhenEmpty);
         self.shared.lock().failure.clone().map_or(Ok(()), Err)
@@ -164,7 +168,7 @@ impl StorageThread {
         self.shared.lock().stop = stop;
         self.shared.changed.notify_one();
         if let Some(handle) = self.handle.take() {
-            // A panic of the thread has been turned into a failure already.
+            // A panic of the thread has already been turned into a failure.
             let _ = handle.join();
         }
     }
@@ -183,7 +187,7 @@ enum Stop {
     Now,
 }
 
-/// What the thread has to do.
+/// What the thread has to do next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Due {
     Write,
@@ -201,21 +205,21 @@ struct Shared {
 #[derive(Debug)]
 struct Queue {
     writes: VecDeque<Write>,
-    /// Their weights together.
+    /// The sum of their weights.
     waiting_weight: usize,
-    /// How many the thread has taken and not finished.
+    /// How many writes the thread has taken and not finished.
     under_way: usize,
-    /// How many it has finished.
+    /// How many writes the thread has finished.
     written: u64,
     transactions: Times,
     checkpoints: u64,
     data_file_bytes: u64,
     map_bytes: u64,
     submitted: Option<WriteId>,
-    /// The last write that is durable, where that was not reported yet.
+    /// The last durable write, if it has not been reported yet.
     durable: Option<WriteId>,
     failure: Option<StoreError>,
-    /// Whether the failure was reported.
+    /// Whether the failure has been reported.
     reported: bool,
     stop: Stop,
 }
@@ -241,11 +245,11 @@ impl Default for Queue {
 }
 
 impl Queue {
-    /// How full the store is now.
+    /// Records how full the store is now.
     fn measure(&mut self, store: &Store) {
         self.checkpoints = store.checkpoints();
         self.map_bytes = store.map_bytes();
-        // Where LMDB cannot say, it has said so already, as the failure of a write.
+        // If LMDB cannot tell, a write has failed and has reported that.
         self.data_file_bytes = store.used_bytes().unwrap_or(self.data_file_bytes);
     }
 
@@ -265,7 +269,7 @@ impl Queue {
     }
 
     fn fail(&mut self, error: StoreError) {
-        // The first failure is the cause of the others.
+        // The first failure is the cause of all later ones.
         self.failure.get_or_insert(error);
         self.writes.clear();
         self.waiting_weight = 0;
@@ -274,11 +278,11 @@ impl Queue {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        // Whatever panicked while it held the lock, the queue is whole: no operation leaves it half done.
+        // A panic while the lock was held leaves the queue whole: no operation leaves it half done.
         self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Waits until there is something to do. Takes as many writes as go into one transaction.
+    /// Waits until there is something to do. Takes as many writes as fit into one transaction.
     fn take(&self, writes: &mut Vec<Write>, look_at: Instant) -> Due {
         let mut queue = self.wait(look_at);
         if queue.stop == Stop::Now {
@@ -288,7 +292,7 @@ impl Shared {
         while let Some(write) = queue.writes.pop_front() {
             taken += weight(&write);
             writes.push(write);
-            // Beyond the bound by one write at most, which the core keeps small.
+            // The bound is exceeded by at most one write, which the core keeps small.
             if taken >= TRANSACTION_WEIGHT_MAX {
                 break;
             }
@@ -309,7 +313,7 @@ impl Shared {
         let is_idle = |queue: &mut Queue| queue.writes.is_empty() && queue.stop == Stop::Never;
         let queue = self.lock();
         if queue.failure.is_some() {
-            // Nothing more is written, wherever it would go.
+            // Nothing more is written, so there is nothing to look at.
             let woken = self.changed.wait_while(queue, is_idle);
             return woken.unwrap_or_else(std::sync::PoisonError::into_inner);
         }
@@ -325,7 +329,7 @@ fn weight(write: &Write) -> usize {
 
 fn run(shared: &Shared, store: &mut Store, intervals: LookIntervals, wake: &dyn Fn()) {
     let mut writes = Vec::new();
-    // To open the store ends with a look.
+    // Opening the store ends with a look.
     let mut looked_at = Instant::now();
     loop {
         match shared.take(&mut writes, looked_at + intervals.idle) {
@@ -343,7 +347,7 @@ fn run(shared: &Shared, store: &mut Store, intervals: LookIntervals, wake: &dyn 
     }
 }
 
-/// Whoever is told that the store was closed takes it that the next start finds what was written.
+/// A caller that is told that the store was closed relies on the next start to find what was written.
 fn look_once_more(shared: &Shared, store: &mut Store) {
     let is_in_order = {
         let queue = shared.lock();
@@ -354,7 +358,7 @@ fn look_once_more(shared: &Shared, store: &mut Store) {
     }
 }
 
-/// Makes one transaction of the writes, which are gone then.
+/// Makes the writes one transaction and clears them.
 fn write(
     shared: &Shared,
     store: &mut Store,
@@ -381,15 +385,15 @@ fn write(
     }
     writes.clear();
     match result {
-        // Where the queue has failed meanwhile, that may have been reported: nothing comes after it.
+        // If the queue has failed meanwhile, that may have been reported, and nothing is reported after it.
         Ok(()) if queue.failure.is_none() => queue.durable = last,
         Ok(()) => {}
         Err(error) => queue.fail(error),
     }
 }
 
-/// Turns a panic into a failure like any other, where panics unwind at all: the node must not wait for ever
-/// for a thread that is gone.
+/// Turns a panic into a failure like any other, if panics unwind: the node must not wait for ever for a
+/// thread that is gone.
 struct PanicGuard<'a> {
     shared: &'a Shared,
     wake: &'a dyn Fn(),
@@ -427,12 +431,12 @@ mod tests {
         Store::create(path, MAP_BYTES_MIN, &member(), &settings(), Some(initial)).unwrap()
     }
 
-    /// Appends entry `id + 1`, so that the log begins at 2.
+    /// Appends entry `id + 1`; the log begins at 2.
     fn nth(id: u64) -> Write {
         append(id, id + 1..=id + 1, 1)
     }
 
-    /// A thread whose every wake is announced, and then lasts until it is allowed to end.
+    /// A thread that announces every wake and then waits in it until it is allowed to go on.
     fn spawn_stepped(store: Store) -> (StorageThread, Receiver<()>, Sender<()>) {
         let (woken, wakes) = channel();
         let (go, permits) = channel();
@@ -465,7 +469,7 @@ mod tests {
         thread.shutdown().unwrap();
         let after = verify(dir.path()).unwrap();
         assert_eq!(after.recovered.entries.len(), 50);
-        // One for the first write, one for the 49 others.
+        // One transaction for the first write, one for the 49 others.
         assert_eq!(after.transaction, before + 2);
     }
 
@@ -475,7 +479,7 @@ mod tests {
         let (woken, wakes) = channel();
         let thread = StorageThread::spawn(new_store(&dir), move || woken.send(()).unwrap()).unwrap();
         let before = thread.counts();
-        // Each takes a block of the journal at least.
+        // Each takes at least one block of the journal.
         let transactions = 300;
         for id in 1..=transactions {
             thread.submit([nth(id)]);
@@ -578,7 +582,7 @@ mod tests {
         thread.submit([nth(3)]);
     }
 
-    /// Whoever removes a store, for one: what is done, which file it is about, and what is said of that.
+    /// Damage to a store, such as its removal: what is done, to which file, and how it is reported.
     struct Damage {
         harm: fn(&Path),
         file: &'static str,
@@ -598,14 +602,14 @@ mod tests {
         fs::rename(aside(&file), file).unwrap();
     }
 
-    /// This one goes file by file.
+    /// A removal takes one file after another.
     const REMOVAL: Damage = Damage {
         harm: |store| fs::remove_dir_all(store).unwrap(),
         file: DATA_FILE,
         is_told: |how| *how == Loss::Gone,
     };
 
-    /// These happen at once.
+    /// These happen in one step.
     const DAMAGES: [Damage; 7] = [
         Damage {
             harm: |store| fs::rename(store, aside(store)).unwrap(),
@@ -630,7 +634,7 @@ mod tests {
         Damage {
             harm: |store| cut(store.join(JOURNAL_FILE)),
             file: JOURNAL_FILE,
-            // A transaction that was written meanwhile has made it longer again, by some blocks.
+            // A transaction written meanwhile has made the file some blocks longer again.
             is_told: |how| matches!(how, Loss::Cut { bytes, bytes_min } if bytes < bytes_min),
         },
         Damage {
@@ -649,7 +653,7 @@ mod tests {
     const OFTEN: Duration = Duration::from_millis(1);
     const NEVER: Duration = Duration::from_secs(1 << 20);
 
-    /// A thread that looks after its store this often, and has written once.
+    /// A thread that looks at its store this often, and has written once.
     fn spawn_looking(store: &Path, intervals: LookIntervals) -> (StorageThread, Receiver<()>) {
         let (woken, wakes) = channel();
         let wake = move || {
@@ -662,7 +666,8 @@ mod tests {
         (thread, wakes)
     }
 
-    /// That the thread's next wake is for this damage, and that it then writes nothing any more.
+    /// Asserts that the thread's next wake reports this damage, and that the thread writes nothing
+    /// afterwards.
     fn assert_fails(thread: StorageThread, wakes: &Receiver<()>, store: &Path, damage: &Damage) {
         wakes.recv().unwrap();
         let Some(Completion::Failed(error)) = thread.poll() else { panic!("no failure reported") };
@@ -712,7 +717,7 @@ mod tests {
         }
     }
 
-    /// Whoever copies a store that runs gets nothing of use, and does no harm.
+    /// Copying the store of a running node yields nothing usable, but does no harm.
     fn read_all_of(store: &Path, copies: &Path) {
         for file in [DATA_FILE, JOURNAL_FILE, LOCK_FILE] {
             fs::copy(store.join(file), copies.join(file)).unwrap();
@@ -732,7 +737,7 @@ mod tests {
                 Write { snapshot: Some(Arc::new(snapshot(last, 1))), ..nothing(id) }
             } else {
                 let first = last + 1;
-                // Now and then one that does not fit into the journal, and needs pages by the hundred.
+                // Occasionally a write that does not fit into the journal and needs hundreds of pages.
                 last += if id % 150 == 0 { 15_000 } else { 9 };
                 append(id, first..=last, 1)
             };

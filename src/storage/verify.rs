@@ -1,6 +1,6 @@
-//! The check of a whole store: in this process, or in a child that may die of it.
+//! The check of a whole store, in this process or in a child process that may die of it.
 //!
-//! It uses the store's reading and nothing else; it changes nothing that it reads.
+//! It uses only the store's reading, and changes nothing that it reads.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -25,26 +25,26 @@ use crate::identity::{Identity, Standing};
 pub struct Findings {
     /// Who the node is.
     pub identity: Identity,
-    /// Its hard state, its snapshot, and the log entries that follow that.
+    /// The hard state, the snapshot, and the log entries that follow the snapshot.
     pub recovered: Recovered,
-    /// The last of them, or else that of the snapshot, or else 0.
+    /// The index of the last entry; without entries, that of the snapshot; without a snapshot, 0.
     pub last_log_index: LogIndex,
-    /// Number of the last transaction.
+    /// The number of the last transaction.
     pub transaction: u64,
-    /// How many of them are in the journal alone.
+    /// How many transactions are in the journal alone.
     pub journalled: usize,
-    /// How large the store may become, in bytes.
+    /// The largest size that the store may reach, in bytes.
     pub map_bytes: u64,
-    /// How large the data file's pages have become, in bytes.
+    /// The size of the data file's pages, in bytes.
     pub file_bytes: u64,
-    /// How much of that is in use, in bytes.
+    /// How many of these bytes are in use.
     pub used_bytes: u64,
-    /// How much of that is free for use, in bytes.
+    /// How many of these bytes are free for reuse.
     pub free_bytes: u64,
 }
 
 impl fmt::Display for Findings {
-    /// Some lines for the operator.
+    /// Several lines for the operator.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Identity { me, standing } = self.identity;
         match standing {
@@ -83,8 +83,8 @@ impl fmt::Display for Findings {
     }
 }
 
-/// Reads everything in the store at `path`: every page, every record. It takes the store's lock meanwhile,
-/// also where that can only be read.
+/// Reads everything in the store at `path`, every page and every record. It holds the store's lock while it
+/// does so, even if the lock file can only be read.
 ///
 /// # Errors
 /// As [`Store::open`](super::Store::open).
@@ -105,42 +105,44 @@ pub fn verify(path: &Path) -> Result<Findings, StoreError> {
     })
 }
 
-/// What the program ends with where [`Prospect::Hopeless`] is why, so that whoever starts it can tell.
+/// The exit status when the cause is [`Prospect::Hopeless`], so that whatever starts the program can tell.
 pub const EXIT_STATUS_HOPELESS: u8 = 3;
 
-/// Runs this program's `verify` command on the store, in a child process. LMDB maps the file, so a sector
-/// that cannot be read kills who reads it; then that is the finding. Call it before
-/// [`Store::open`](super::Store::open), because the child takes the lock. Gives what the child said on its
+/// Runs this program's `verify` command on the store in a child process. LMDB maps the file, so a sector that
+/// cannot be read kills the process that reads it; in the child, that death is the finding. Call this before
+/// [`Store::open`](super::Store::open), because the child takes the lock. Returns what the child wrote to its
 /// standard output: its [`Findings`].
 ///
 /// # Errors
-/// [`StoreError::CheckFailed`] with what the child said on its standard error, [`StoreError::CheckDied`],
+/// [`StoreError::CheckFailed`] with what the child wrote to its standard error, [`StoreError::CheckDied`],
 /// [`StoreError::CheckEnded`], [`StoreError::CheckNotRun`].
 pub fn verify_in_child(path: &Path) -> Result<String, StoreError> {
     let program = std::env::current_exe().map_err(|error| StoreError::check_not_run(&error))?;
     run_check(check_command(&program, path), path)
 }
 
-/// One word for the flag and the path: a word of its own that begins with `-` would be taken for a flag.
+/// The flag and the path are one argument: as an argument of its own, a path that begins with `-` would be
+/// taken for a flag.
 fn check_command(program: &Path, path: &Path) -> Command {
     let mut at_path = OsString::from("--path=");
     at_path.push(path);
     let mut command = Command::new(program);
     command.arg("verify").arg(format!("--in_child={}", std::process::id())).arg(at_path);
-    // What it says last is passed on: that is to be why it ends, and not where.
+    // The last line of its output is passed on: that must be the reason of a panic, not a backtrace.
     command.env("RUST_BACKTRACE", "0");
     command
 }
 
-/// In the child: ends with the process of this number, which has started it. It holds the store's lock, and
-/// whoever starts the node again, after that process was killed, must not find it held by somebody unknown.
+/// In the child: ends this process when its parent, the process with this id, ends. This process holds the
+/// store's lock; a node that is started again after the parent was killed must not find the store locked by
+/// an unknown process.
 pub fn end_with_parent(parent: i32) {
-    // Where the system cannot do this, the child ends when it has read the store.
+    // If the system cannot do this, the child ends when it has read the store.
     if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
-        log::debug!("goes on where the process that has started it ends: {error}");
+        log::debug!("will not end with the process that started it: {error}");
     }
     if rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get()) != Some(parent) {
-        // It had ended before it could be watched.
+        // The parent had ended before it could be watched.
         std::process::exit(1);
     }
 }
@@ -167,7 +169,7 @@ fn run_check(mut command: Command, path: &Path) -> Result<String, StoreError> {
     }
 }
 
-/// The finding, or why a process panics: before it there may be logs, and after it advice to programmers.
+/// The finding, or the reason of a panic: log lines may come before it, and advice to programmers after it.
 fn last_line(said: &str) -> Option<String> {
     let last = said.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with("note: "));
     last.map(shortened)
@@ -177,11 +179,11 @@ fn shortened(line: &str) -> String {
     line.chars().take(FINDING_CHARS_MAX).collect()
 }
 
-/// What it means that the child was ended by this signal, after it had said this.
+/// What it means that the child, after this output, was ended by this signal.
 fn on_signal(path: &Path, signal: i32, said: &str) -> StoreError {
     if signal == Signal::SYS.as_raw() {
-        // Of seccomp(2): it forbids this program what it needs, whatever the store holds.
-        return not_run("it may not do what it needs to (signal SIGSYS)".to_owned());
+        // Raised by seccomp(2): the system forbids this program something it needs, whatever the store holds.
+        return not_run("the system forbids it what it needs (signal SIGSYS)".to_owned());
     }
     if !is_fault(signal) {
         return StoreError::CheckEnded { signal };
@@ -199,19 +201,20 @@ fn not_run(reason: String) -> StoreError {
     StoreError::CheckNotRun { reason, remedy: None }
 }
 
-/// What the standard library says before it aborts a process that gets no memory, which may then fail once
-/// more, to say where. A limit on memory (`ulimit -v`, a small machine) is no damage.
+/// What the standard library prints before it aborts a process that cannot allocate memory; printing where it
+/// happened may fail once more. A limit on memory (`ulimit -v`, a small machine) is no damage.
 const ALLOCATION_FAILED: &str = "memory allocation of";
 
-/// Whether a process gets this signal for what it did itself. Another was sent by somebody: by an operator,
-/// or by a system that is short of memory, and says nothing about the store.
+/// Whether a process gets this signal for what it did itself. Any other signal was sent, by an operator or by
+/// a system that is short of memory, and says nothing about the store.
 fn is_fault(signal: i32) -> bool {
     [Signal::BUS, Signal::SEGV, Signal::ABORT, Signal::ILL, Signal::FPE]
         .iter()
         .any(|fault| fault.as_raw() == signal)
 }
 
-/// How much of a finding is passed on: ours have some hundred characters, and a path of at most 4,096.
+/// How much of a finding is passed on: our messages have some hundred characters, plus a path of at most
+/// 4,096.
 const FINDING_CHARS_MAX: usize = 8192;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Whether what a node has open is still what is at its path, and as long as it was.
+//! Checks that the files that a node has open are still those at its path, and as long as they were.
 //!
-//! A file that was removed, or moved, or has another in its place, can be written and synced as before, and
-//! no start will ever find what was written. This module only looks. It must never know what is in a file.
+//! A file that was removed, moved or replaced can still be written and synced, but no later start will find
+//! what was written. This module only looks. It must never know what is in a file.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Loss, StoreError};
 
-/// Sees that what is open as `file` is what is at `path`. Gives its metadata.
+/// Checks that the open `file` is the one at `path`. Returns the metadata.
 ///
-/// Also a path that leads nowhere for a while, as one where a directory above has another name now, is a
-/// loss: whoever starts a node there meanwhile finds no store and no lock.
+/// A path that leads nowhere only temporarily, for example because a directory above has been renamed, is a
+/// loss too: a node started there meanwhile finds no store and no lock.
 pub(super) fn expect_at(file: &File, path: &Path) -> Result<Metadata, StoreError> {
     let there = match path.metadata() {
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -28,7 +28,7 @@ pub(super) fn expect_at(file: &File, path: &Path) -> Result<Metadata, StoreError
     }
 }
 
-/// Sees that a file with this metadata has so many bytes at least.
+/// Checks that a file with this metadata has at least this many bytes.
 pub(super) fn expect_length(of: &Metadata, path: &Path, bytes_min: u64) -> Result<(), StoreError> {
     let bytes = of.len();
     if bytes < bytes_min {
@@ -37,17 +37,17 @@ pub(super) fn expect_length(of: &Metadata, path: &Path, bytes_min: u64) -> Resul
     Ok(())
 }
 
-/// Whether both are of the same file.
+/// Whether both describe the same file.
 pub(super) fn is_same(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
-/// A file that somebody else writes, held open so that no other can have its number.
+/// A file that is written by other code (LMDB), held open so that its inode number cannot be reused.
 #[derive(Debug)]
 pub(super) struct Watched {
     file: File,
     path: PathBuf,
-    /// The longest that it was seen to be. It never becomes shorter by what we do.
+    /// The greatest length seen so far. We never make the file shorter.
     bytes_min: u64,
 }
 
@@ -58,7 +58,7 @@ impl Watched {
         Ok(Watched { file, path: path.to_owned(), bytes_min: 0 })
     }
 
-    /// Sees that it is still there, and not shorter than it ever was.
+    /// Checks that the file is still there, and not shorter than it ever was.
     pub(super) fn look(&mut self) -> Result<(), StoreError> {
         let there = expect_at(&self.file, &self.path)?;
         expect_length(&there, &self.path, self.bytes_min)?;
@@ -79,7 +79,7 @@ mod tests {
         Err(StoreError::Lost { path: path.to_owned(), how })
     }
 
-    /// A directory with a file of 100 bytes, which is watched.
+    /// A directory with a watched file of 100 bytes.
     fn watched(dir: &TestDir) -> (PathBuf, Watched) {
         let inside = dir.path().join("inside");
         fs::create_dir(&inside).unwrap();

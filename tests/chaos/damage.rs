@@ -1,4 +1,4 @@
-//! Stores that cannot be written, or that hold something else than was written to them, at a restart.
+//! Stores that cannot be written, or that hold something other than what was written to them, at a restart.
 
 use std::fs;
 
@@ -29,7 +29,7 @@ fn a_store_that_cannot_be_written_is_refused_and_left_as_it_was() {
     load.finish().check();
 }
 
-/// Does to a file what a disk may do.
+/// Damages a file in a way that a disk may.
 fn damage(file: &mut Vec<u8>, random: &mut Random) -> &'static str {
     let at = usize::try_from(random.below(file.len() as u64)).expect("below a usize");
     let start = at / SECTOR_BYTES * SECTOR_BYTES;
@@ -70,7 +70,7 @@ fn a_damaged_store_is_refused_in_one_line_or_the_damage_does_not_matter() {
     // So that the data file has many records, and the journal some.
     load.await_more(20 * SOME);
     let mut refused = [0, 0];
-    // In fewer, all damage may lie where it does not matter.
+    // With fewer rounds, all damage might fall where it does not matter.
     for round in 0..rounds(20).max(20) {
         load.await_more(SOME / 4);
         let id = cluster.follower();
@@ -85,7 +85,7 @@ fn a_damaged_store_is_refused_in_one_line_or_the_damage_does_not_matter() {
         if refuses(node) {
             refused[which] += 1;
             assert_eq!(fs::read(&path).expect("the test's own file"), file, "changed: {what}");
-            // It has taken part in nothing since, so that the sound one is what it was.
+            // The node has taken part in nothing since, so the sound copy is still current.
             fs::write(&path, &sound).expect("the test's own file");
             node.restart();
         } else {
@@ -100,7 +100,7 @@ fn a_damaged_store_is_refused_in_one_line_or_the_damage_does_not_matter() {
     assert!(data > 0 && journal > 0, "no damage was found: nothing was tested");
 }
 
-/// Restarts the node; whether it ended, in order, with the reason.
+/// Restarts the node; returns whether it ended in an orderly way, with the reason.
 fn refuses(node: &mut Node) -> bool {
     node.respawn(&[]);
     let ended = node.await_listening_or_end();

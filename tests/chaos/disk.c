@@ -1,24 +1,24 @@
-/* A disk that fails on request, and that forgets what was not synced when the power goes.
+/* A disk that fails on request, and that forgets what was not synced when the power fails.
  *
- * Preloaded into the real program (LD_PRELOAD), it stands between the program with its LMDB and the system for the two
- * files of a store that hold what may not be lost, `data.mdb` and `journal`, and leaves all other files and all sockets
- * alone. What it is told and what it writes lies beside the store's directory DIR; FILE is `data` or `journal`:
+ * Preloaded into the real program (LD_PRELOAD), it sits between the program with its LMDB and the system, for the two
+ * files of a store that hold what must not be lost, `data.mdb` and `data.journal`; it leaves all other files and all
+ * sockets alone. Its own files are beside the store's directory DIR; FILE is `data` or `journal`:
  *
  *   DIR.fault          the fault, one line: CALL WHERE ERRNO SKIP DELAY. From the (SKIP + 1)th CALL on, each takes
  *                      DELAY milliseconds and then fails with ERRNO, or does its work where that is 0. A negative
  *                      DELAY lasts until the file changes. CALL is `open` (for writing), `write`, `short` (a write:
  *                      half of it is written), `sync` (a write to a descriptor that syncs by itself counts as both) or
- *                      `unheard` (a sync that fails; the process stands still before it hears of that). WHERE is
+ *                      `unheard` (a sync that fails; the process is stopped before it learns of that). WHERE is
  *                      `data`, `journal`, or `any`: these two, the directory, and the opening of other files there.
  *   DIR.FILE.unsynced  what was written to the file and not yet synced, with what was there before. The file itself is
  *                      written at once, because LMDB reads its own through a map; disk.rs goes back from there when the
  *                      power is cut.
- *   DIR.FILE.failed    is there from the first failed sync of the file on: see sync_failed.
- *   DIR.stalled        is there once a call stands still for good.
- *   DIR.renamed        is there while a data file has its new name and the directory was not synced.
+ *   DIR.FILE.failed    exists from the first failed sync of the file on: see sync_failed.
+ *   DIR.stalled        exists once a call hangs for good.
+ *   DIR.renamed        exists while a data file has its new name and the directory was not synced.
  *
  * A call on these files that this does not model ends the program: what is not watched must not happen. Nothing is
- * really synced, since no power is really cut; that spares the machine the waiting.
+ * really synced, because no power is really cut; that saves time.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -36,7 +36,7 @@
 #include <unistd.h>
 
 #define FDS_MAX 4096
-/* While a stall lasts, the fault is read again so often. */
+/* The interval at which the fault is read again during a stall. */
 #define STALL_POLL_US 5000
 
 struct file {
@@ -85,7 +85,7 @@ static void touch(const char *path)
     syscall(SYS_close, fd);
 }
 
-/* Gives the error number that the call is to fail with, or 0, when it is time. */
+/* Waits until it is time, and returns the error number that the call is to fail with, or 0. */
 static int fault(const char *directory, const char *where, const char *call)
 {
     static char last[64];
@@ -152,7 +152,7 @@ static void append(const struct file *file, const struct record *record, const v
     for (int i = 0; i < count; i++) {
         end = mempcpy(end, new[i].iov_base, new[i].iov_len);
     }
-    /* One piece: where the process is killed in its midst, the write that it announces has not begun. */
+    /* One write: if the process is killed in the middle of it, the write that it announces has not begun. */
     if (syscall(SYS_write, fd, bytes, size) != (ssize_t)size) {
         die("the record of a write");
     }
@@ -166,8 +166,8 @@ static void note(const struct file *file, char kind)
     append(file, &record, NULL, NULL, 0);
 }
 
-/* After a failed sync Linux takes the file's pages for clean: what they hold can be read, but a later sync that
- * succeeds does not bring it to the disk. So from now on the records are kept, and say when which sync happened. */
+/* After a failed sync, Linux considers the file's pages clean: their content can be read, but a later sync that
+ * succeeds does not bring it to the disk. So from now on the records are kept, and tell when each sync happened. */
 static int sync_failed(const struct file *file, int error)
 {
     char path[PATH_MAX];
@@ -188,7 +188,7 @@ static void stand_still(const char *directory)
     }
 }
 
-/* Gives 0 where the sync may do its work, and otherwise what it returns. */
+/* Returns 0 if the sync may do its work, and otherwise what the sync is to return. */
 static int try_sync(const struct file *file)
 {
     int error = fault(file->directory, file->name, "sync");
@@ -279,7 +279,7 @@ static ssize_t write_any(int fd, const struct iovec *new, int count, off_t offse
     return written;
 }
 
-/* A write where the descriptor stands. */
+/* A write at the descriptor's position. */
 static ssize_t write_here(int fd, const struct iovec *new, int count)
 {
     off_t offset = lseek(fd, 0, SEEK_CUR);
@@ -400,7 +400,7 @@ int rename(const char *old, const char *new)
     return (int)syscall(SYS_renameat2, AT_FDCWD, old, AT_FDCWD, new, 0);
 }
 
-/* What a file is called here whose path ends in this; NULL for one that is not watched. */
+/* The name used here for a file whose path ends like this; NULL if it is not watched. */
 static const char *watched_as(const char *name)
 {
     if (strcmp(name, "/data.mdb") == 0 || strcmp(name, "/data.mdb.new") == 0) {
@@ -437,7 +437,7 @@ static int open_any(int at, const char *path, int flags, mode_t mode)
         die("such a descriptor");
     }
     if (writes && stat.st_size == 0) {
-        /* It is new, or was cut to nothing: what was written to another before is of no use for this one. */
+        /* It is new, or was truncated to nothing: the records of an earlier file do not apply to it. */
         char stale[PATH_MAX];
         beside_of(stale, &file, "unsynced");
         unlink(stale);

@@ -1,11 +1,11 @@
-//! The disk under a node's store: it fails on request, and forgets what was not synced when the power goes.
+//! The disk under a node's store: it fails on request, and forgets what was not synced when the power fails.
 //!
-//! `disk.c`, preloaded into the real program, keeps a record of what was written to each of the two files of
-//! a store and not yet synced; this goes back from there. A disk reads and writes sectors, and the system may
-//! bring a page to it at any time: so after a power cut each sector of a file holds what it held at the last
-//! sync of that file, or anything that was written to it since, each independently of all others. That covers
-//! writes that are lost, torn, kept in part or out of order. What it does not cover: sectors that are torn
-//! themselves, and a sync that lies.
+//! `disk.c`, preloaded into the real program, records what was written to each of the two files of a store
+//! and not yet synced; this module goes back from there. A disk reads and writes sectors, and the system may
+//! bring a page to it at any time. So after a power cut, each sector of a file holds what it held at the last
+//! sync of that file, or anything written to it since, independently of all others. That covers writes that
+//! are lost, torn, partly kept or reordered. It does not cover sectors that are torn themselves, or a sync
+//! that lies.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -19,20 +19,20 @@ use crate::harness::command;
 use crate::harness::node::Node;
 use crate::harness::random::Random;
 
-/// What a disk writes as a whole or not at all.
+/// The unit that a disk writes as a whole or not at all.
 const SECTOR_BYTES: usize = 512;
 
-/// LMDB's pages, and the system's.
+/// The pages of LMDB and of the system.
 const PAGE_SECTORS: usize = 8;
 
-/// Of a record of what was not synced, without what follows it.
+/// The length of a record of an unsynced write, without the data that follows.
 const RECORD_BYTES: usize = 40;
 
 pub(crate) const EIO: i32 = 5;
 pub(crate) const ENOSPC: i32 = 28;
 pub(crate) const EROFS: i32 = 30;
 
-/// A call that a fault meets, in the words of `disk.c`.
+/// A call that a fault affects, as `disk.c` names it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Call {
     /// Opening a file for writing.
@@ -41,7 +41,7 @@ pub(crate) enum Call {
     /// A write that writes half of what it is given.
     ShortWrite,
     Sync,
-    /// A sync that fails, where the process stands still before it hears of that.
+    /// A sync that fails, with the process stopped before it learns of the failure.
     UnheardSync,
 }
 
@@ -61,24 +61,24 @@ impl Call {
 #[derive(Clone, Debug)]
 pub(crate) struct Disk {
     store: PathBuf,
-    /// What its faults are for, in the words of `disk.c`.
+    /// Which calls faults affect, as `disk.c` names them.
     fault_at: &'static str,
 }
 
-/// What a store's files are called in the words of `disk.c`.
+/// How `disk.c` names the files of a store.
 const DATA: &str = "data";
 const JOURNAL: &str = "journal";
-/// And their names.
+/// And of the directory that holds their names.
 const NAMES: &str = "names";
 
-/// What has come to the disk, of what was not synced, when the power is cut.
+/// Which unsynced writes have reached the disk when the power is cut.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Left {
     Nothing,
     Everything,
-    /// What was written until some moment, in order.
+    /// What was written up to some moment, in order.
     UntilSome,
-    /// The first that was written to each sector, and not what was written over it.
+    /// The first write to each sector, and not the later ones.
     First,
     /// Whole pages, in any order.
     Pages,
@@ -102,18 +102,18 @@ impl Left {
     }
 }
 
-/// What a power cut did.
+/// The effect of a power cut.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Cut {
     /// How many sectors had been written since they were last synced.
     pub(crate) unsynced: usize,
-    /// How many of them do not hold what was written last.
+    /// How many of them do not hold what was last written.
     pub(crate) lost: usize,
 }
 
 impl Disk {
-    /// From now on all processes that this one starts have their stores on such disks. Comes before the
-    /// first.
+    /// From now on, all processes that this one starts have their stores on such disks. Must come before the
+    /// first of them.
     pub(crate) fn install() {
         static BUILT: OnceLock<()> = OnceLock::new();
         BUILT.get_or_init(|| {
@@ -125,7 +125,7 @@ impl Disk {
             command.args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o"]);
             let status = command.arg(&new).arg(&source).status().expect("a C compiler is installed");
             assert!(status.success(), "{} does not compile: {status}", source.display());
-            // Another test process may be using the one that is there.
+            // Another test process may be using the existing library.
             let library = directory.join("disk.so");
             fs::rename(new, &library).expect("the build directory can be written to");
             command::preload(library);
@@ -142,30 +142,31 @@ impl Disk {
         Disk { store: store.to_owned(), fault_at: "any" }
     }
 
-    /// The same, where faults are for calls on the data file alone, and only these count. Its calls are those
-    /// of a checkpoint: writes of pages, their sync, the write of the meta page, which syncs by itself.
-    /// Before the first, at an opening, each meta page is written and synced.
+    /// The same disk, with faults that affect calls on the data file only, and count only these. Its calls
+    /// are those of a checkpoint: writes of pages, their sync, and the write of the meta page, which syncs by
+    /// itself. Before the first, when the store is opened, each meta page is written and synced.
     pub(crate) fn of_data_file(&self) -> Disk {
         Disk { fault_at: DATA, ..self.clone() }
     }
 
-    /// The same, where faults are for calls on the journal alone, and only these count: a write and a sync
-    /// for each transaction, and before the first, at an opening, for all that it has.
+    /// The same disk, with faults that affect calls on the journal only, and count only these: a write and a
+    /// sync for each transaction, and before the first, when the store is opened, a write and a sync of its
+    /// last transaction.
     pub(crate) fn of_journal(&self) -> Disk {
         Disk { fault_at: JOURNAL, ..self.clone() }
     }
 
-    /// The same, where faults are for syncs of the directory alone, and only these count.
+    /// The same disk, with faults that affect syncs of the directory only, and count only these.
     pub(crate) fn of_names(&self) -> Disk {
         Disk { fault_at: NAMES, ..self.clone() }
     }
 
-    /// So many calls from now on do their work, and all after them fail with this error number.
+    /// The next `skip` calls succeed, and all later ones fail with this error number.
     pub(crate) fn fail(&self, call: Call, errno: i32, skip: u64) {
         self.set_fault(call, errno, skip, 0);
     }
 
-    /// Each sync takes so long.
+    /// Each sync takes this long.
     pub(crate) fn slow(&self, milliseconds: i32) {
         self.set_fault(Call::Sync, 0, 0, milliseconds);
     }
@@ -175,25 +176,25 @@ impl Disk {
         self.stall_at(Call::Sync, 0);
     }
 
-    /// So many calls from now on do their work, and the next stands still until the disk is healed.
+    /// The next `skip` calls succeed, and the one after them hangs until the disk is healed.
     pub(crate) fn stall_at(&self, call: Call, skip: u64) {
         remove(&self.beside("stalled"));
         self.set_fault(call, 0, skip, -1);
     }
 
-    /// So many syncs from now on do their work; the next one fails, and the process stands still before it
-    /// hears of that, as one does that is killed in that moment.
+    /// The next `skip` syncs succeed; the one after them fails, and the process is stopped before it learns
+    /// of that, like a process that is killed at that moment.
     pub(crate) fn fail_unheard(&self, errno: i32, skip: u64) {
         remove(&self.beside("stalled"));
         self.set_fault(Call::UnheardSync, errno, skip, 0);
     }
 
-    /// Whether a call stands still, or has since [`Disk::stall_at`] or [`Disk::fail_unheard`].
+    /// Whether a call hangs, or has hung since [`Disk::stall_at`] or [`Disk::fail_unheard`].
     pub(crate) fn has_stalled(&self) -> bool {
         self.beside("stalled").exists()
     }
 
-    /// Everything works again, but for what has failed.
+    /// Everything works again, except what has already failed.
     pub(crate) fn heal(&self) {
         remove(&self.beside("fault"));
     }
@@ -212,13 +213,14 @@ impl Disk {
         path.into()
     }
 
-    /// Goes back to what the disk may hold after the power was cut. No process may have the store open.
+    /// Goes back to a state that the disk may have after the power was cut. No process may have the store
+    /// open.
     pub(crate) fn cut_power(&self, random: &mut Random) -> Cut {
         let left = [Left::any(random), Left::any(random)];
         self.go_back(left, random)
     }
 
-    /// As [`Disk::cut_power`], with a choice.
+    /// As [`Disk::cut_power`], with a chosen outcome.
     pub(crate) fn cut_power_leaving(&self, left: Left, random: &mut Random) -> Cut {
         self.go_back([left, left], random)
     }
@@ -264,23 +266,23 @@ fn remove(path: &Path) {
     }
 }
 
-/// What is on record of what was not synced.
+/// A record of something that was not synced.
 enum Record<'a> {
     Write {
         offset: usize,
         old: &'a [u8],
         new: &'a [u8],
-        /// The file's length before it.
+        /// The length of the file before it.
         file_bytes: usize,
     },
-    /// The last write is durable, whatever else is.
+    /// The last write is durable, whatever else is not.
     WriteSynced,
     Synced,
     SyncFailed,
 }
 
 impl Record<'_> {
-    /// A record at the end that is not complete announces a write that has not begun.
+    /// An incomplete record at the end announces a write that has not begun.
     fn parse(mut bytes: &[u8]) -> Vec<Record<'_>> {
         let mut records = Vec::new();
         while let Some((head, rest)) = bytes.split_at_checked(RECORD_BYTES) {
@@ -305,9 +307,10 @@ impl Record<'_> {
 
 /// What one sector may hold after a power cut.
 struct Sector {
-    /// With the number of the write that left it so; the first is what it held at the last sync.
+    /// Each with the number of the write that left it so; the first is what it held at the last sync.
     versions: Vec<(usize, Vec<u8>)>,
-    /// Whether it was written after the last sync, failed or not: a failed sync takes it for clean.
+    /// Whether it was written after the last sync, failed or not: after a failed sync, the system considers
+    /// it clean.
     dirty: bool,
 }
 
@@ -343,7 +346,7 @@ impl History {
                 Record::SyncFailed => history.sectors.values_mut().for_each(|sector| sector.dirty = false),
             }
         }
-        // The last write may have been announced, and stopped in its midst.
+        // The last write may have been announced, and stopped half-way.
         history.now = file;
         history
     }

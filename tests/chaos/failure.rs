@@ -1,4 +1,4 @@
-//! Disks that fail, fill up and stall: the node stops taking part, and the cluster goes on.
+//! Disks that fail, fill up and stall: the node stops taking part, and the cluster continues.
 
 use std::net::TcpStream;
 use std::thread;
@@ -16,13 +16,13 @@ use crate::harness::status::Status;
 use crate::harness::wait;
 use crate::{SOME, cluster};
 
-/// So many entries that the log is compacted several times.
+/// Enough entries for the log to be compacted several times.
 const MANY_ENTRIES: u64 = 12_000;
 
-/// The smallest that there is, in MiB.
+/// The smallest size allowed, in MiB.
 const DB_SIZE_MIN: &str = "16";
 
-/// Who has the disk that fails.
+/// Which node has the disk that fails.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Who {
     Leader,
@@ -30,10 +30,10 @@ enum Who {
 }
 
 fn disk_fails(who: Who, call: Call, errno: i32, words: &str) {
-    // Without a window, each batch is written, and a disk that fails is noticed at once.
+    // Without a window, each batch is written, and a failing disk is noticed at once.
     let mut cluster = cluster(&["--window", "0"]);
     let load = Load::on(cluster.clients());
-    // Each place in turn: the journal; of a checkpoint, the pages and the meta page.
+    // Each place in turn: the journal; and the pages and the meta page of a checkpoint.
     type Part = fn(&Disk) -> Disk;
     let places: [(Part, u64); 3] = [(Disk::of_journal, 0), (Disk::of_data_file, 0), (Disk::of_data_file, 1)];
     for (part, skip) in places {
@@ -56,7 +56,7 @@ fn disk_fails(who: Who, call: Call, errno: i32, words: &str) {
     load.finish().check();
 }
 
-/// One line, at the level of errors, that says what and where.
+/// Asserts that there is one line, at the error level, that says what failed and where.
 #[track_caller]
 fn assert_failed_once(node: &Node, words: &str) {
     let log = node.log();
@@ -67,12 +67,12 @@ fn assert_failed_once(node: &Node, words: &str) {
     }
 }
 
-/// The disk is seen to, and the node restarted.
+/// The disk is repaired, and the node restarted.
 #[track_caller]
 fn come_back(cluster: &mut Cluster, id: u64) {
     let leader = cluster.await_leader("a sound node leads", |leader| leader != id);
     let node = cluster.node(id);
-    // It must not look like a good end to whoever restarts it.
+    // A supervisor must not take it for a success.
     node.signal(Signal::TERM);
     assert_eq!(node.await_end().code(), Some(1));
     Disk::of(node).heal();
@@ -118,7 +118,7 @@ fn disk_stalls(flags: &[&str]) {
         load.await_more(SOME);
         let leader = cluster.leader();
         Disk::of(cluster.node(leader)).stall();
-        // The disk stands still until another leads and serves: no time-out is the disk's.
+        // The disk hangs until another node leads and serves: no timeout applies to it.
         cluster.await_leader("another leads", |id| id != leader);
         load.await_more(SOME);
         Disk::of(cluster.node(leader)).heal();
@@ -175,7 +175,7 @@ fn a_disk_that_does_not_answer_is_told_of_in_the_log_the_status_and_the_metrics_
     });
 }
 
-/// What a node says of a write that waits for its disk.
+/// What a node reports of a write that waits for its disk.
 struct Shown {
     text: String,
     json_ms: Option<u64>,
@@ -208,7 +208,7 @@ fn a_node_that_cannot_close_its_store_is_ended_by_a_second_signal() {
     wait::until_true("a write stands still", || disk.has_stalled());
     let node = cluster.node(follower);
     node.signal(Signal::TERM);
-    // It listens no more, and waits for the disk.
+    // It no longer listens, and waits for the disk.
     wait::until_true("the loop has ended", || TcpStream::connect(&node.clients).is_err());
     assert!(node.is_running());
     let line = "waiting for the disk to take";
@@ -228,7 +228,7 @@ fn where_all_disks_have_stalled_the_cluster_goes_on_when_they_do() {
     for _ in 0..2 {
         load.await_more(SOME);
         cluster.nodes().for_each(|node| Disk::of(node).stall());
-        // Nobody can commit what would make it the leader of another term.
+        // No node can commit what would make it the leader of another term.
         thread::sleep(Duration::from_secs(2));
         cluster.nodes().for_each(|node| Disk::of(node).heal());
         load.await_more(SOME);
@@ -243,7 +243,7 @@ fn the_smallest_store_takes_any_number_of_entries() {
     let load = Load::on(cluster.clients());
     let leader = cluster.leader();
     let behind = cluster.follower();
-    // Nobody keeps the log for a node that is away.
+    // No node keeps the log for a node that is away.
     cluster.node(behind).kill();
     let grown = |status: &Status| status.commit_index > MANY_ENTRIES;
     cluster.node(leader).await_status("many entries", grown);

@@ -1,4 +1,4 @@
-//! The power goes: unsynced writes are lost, kept in part, or torn.
+//! Power failures: unsynced writes are lost, partly kept, or torn.
 
 use std::path::Path;
 use std::thread;
@@ -17,25 +17,26 @@ use crate::harness::random::Random;
 use crate::harness::wait;
 use crate::{SOME, cluster, random, rounds};
 
-/// A sync takes so long at most: long against the rest of a write, so that many cuts fall into one.
+/// The longest time that a sync takes: long compared with the rest of a write, so that many cuts fall into
+/// one.
 const SYNC_MS_MAX: u64 = 40;
 
-/// So long after the load goes on does the power go, at most.
+/// The longest time from the start of the load to the power cut.
 const CUT_AFTER_MS_MAX: u64 = 120;
 
-/// So many that they fill several pages of a store.
+/// Enough entries to fill several pages of a store.
 const ENTRIES: u64 = 400;
 
-/// A checkpoint writes its pages in so many pieces at most, as a rule, and then the meta page.
+/// A checkpoint usually writes its pages in at most this many calls, and then the meta page.
 const WRITES_OF_CHECKPOINT: u64 = 5;
 
 /// The syncs of a checkpoint: of its pages, and of the meta page.
 const SYNCS_OF_CHECKPOINT: u64 = 2;
 
-/// So many transactions that their journal is far from full.
+/// So few transactions that their journal is far from full.
 const TRANSACTIONS: u64 = 40;
 
-/// Of all nodes at once. Gives what was lost with each.
+/// Cuts the power of all nodes at once. Returns what each lost.
 fn cut_power(cluster: &mut Cluster, random: &mut Random) -> Vec<Cut> {
     let running = cluster.nodes().filter(|node| node.is_running());
     running.for_each(|node| node.signal(Signal::KILL));
@@ -43,7 +44,7 @@ fn cut_power(cluster: &mut Cluster, random: &mut Random) -> Vec<Cut> {
     cluster.nodes().map(|node| Disk::of(node).cut_power(random)).collect()
 }
 
-/// On disks that work.
+/// Restarts all nodes on working disks.
 fn restart_all(cluster: &mut Cluster) {
     cluster.nodes().for_each(|node| Disk::of(node).heal());
     cluster.nodes().for_each(|node| node.respawn(&[]));
@@ -70,7 +71,7 @@ fn power_goes_again_and_again(flags: &[&str], seed: u64) {
         thread::sleep(Duration::from_millis(random.below(CUT_AFTER_MS_MAX)));
         all.extend(cut_power(&mut cluster, &mut random));
         restart_all(&mut cluster);
-        // A second one soon after the first, while the nodes are being elected or still read their stores.
+        // A second cut soon after the first, while the nodes hold elections or still read their stores.
         if random.below(3) == 0 {
             thread::sleep(Duration::from_millis(random.below(CUT_AFTER_MS_MAX)));
             all.extend(cut_power(&mut cluster, &mut random));
@@ -102,7 +103,7 @@ fn with_forward_the_power_of_all_nodes_goes_and_no_id_repeats_or_comes_late() {
     power_goes_again_and_again(&["--forward", "--window", "20"], 3);
 }
 
-/// Under load alone, few power cuts would meet one of them.
+/// With load alone, few power cuts would fall into a checkpoint.
 #[test]
 fn the_power_of_all_nodes_goes_in_the_midst_of_a_checkpoint_and_no_id_repeats_or_comes_late() {
     let mut random = random(10);
@@ -120,7 +121,7 @@ fn the_power_of_all_nodes_goes_in_the_midst_of_a_checkpoint_and_no_id_repeats_or
         }
         let stands_still = |node: &mut Node| Disk::of(node).has_stalled();
         wait::until_true("a checkpoint stands still", || cluster.nodes().any(stands_still));
-        // The others go on.
+        // The other nodes continue.
         thread::sleep(Duration::from_millis(random.below(CUT_AFTER_MS_MAX)));
         cut_power(&mut cluster, &mut random);
         restart_all(&mut cluster);
@@ -137,7 +138,7 @@ fn a_node_that_is_killed_and_restarted_and_loses_its_power_then_keeps_what_it_pr
     let load = Load::on(cluster.clients());
     for _ in 0..rounds(3) {
         load.await_more(SOME);
-        // What a killed process has written and not synced can be read by the next, and is not durable.
+        // What a killed process has written and not synced can be read by the next one, and is not durable.
         for node in cluster.nodes() {
             Disk::of(node).slow(i32::try_from(random.below(SYNC_MS_MAX)).expect("a few"));
             node.kill();
@@ -151,8 +152,7 @@ fn a_node_that_is_killed_and_restarted_and_loses_its_power_then_keeps_what_it_pr
     load.finish().check();
 }
 
-/// A place where a store's disk can fail: in the journal or in the data file, and in which of their syncs to
-/// come.
+/// A place where a store's disk can fail: in the journal or in the data file, and in which of the next syncs.
 fn any_sync(disk: &Disk, random: &mut Random) -> (Disk, u64) {
     if random.below(2) == 0 {
         (disk.of_journal(), random.below(TRANSACTIONS))
@@ -161,7 +161,8 @@ fn any_sync(disk: &Disk, random: &mut Random) -> (Disk, u64) {
     }
 }
 
-/// Lets a sync fail at any place, and ends the process: when it has said so, or in the moment of the failure.
+/// Makes a sync fail at a random place, and ends the process: after it has reported that, or at the moment of
+/// the failure.
 fn fail_sync_and_kill(node: &mut Node, random: &mut Random) {
     let disk = Disk::of(node);
     let (part, skip) = any_sync(&disk, random);
@@ -200,8 +201,7 @@ fn a_sync_that_fails_at_any_place_and_then_a_power_cut_lose_nothing_that_was_pro
     check_stores(&mut cluster);
 }
 
-/// Lets a node that has just been started come to a call on its disk at which it stands still, or fails, or
-/// past it.
+/// Makes a node that has just been started reach a call on its disk at which it hangs, fails, or succeeds.
 fn interrupt_opening(node: &mut Node, random: &mut Random) {
     let disk = Disk::of(node);
     let part = if random.below(2) == 0 { disk.of_journal() } else { disk.of_data_file() };
@@ -223,8 +223,8 @@ fn interrupt_opening(node: &mut Node, random: &mut Random) {
     disk.heal();
 }
 
-/// In a cluster, the other stores make up for what one has lost. Of a node that is alone, this one has
-/// everything.
+/// In a cluster, the other stores make up for what one has lost. A node that is alone has everything in this
+/// one.
 #[test]
 fn a_node_alone_whose_disk_fails_and_whose_power_goes_keeps_what_it_promised() {
     Disk::install();
@@ -260,8 +260,8 @@ fn a_node_alone_whose_disk_fails_and_whose_power_goes_keeps_what_it_promised() {
     node.findings();
 }
 
-/// LMDB takes a meta page back where its sync has failed. The disk may have it all the same, and not the
-/// taking back: what belongs to it must not be overwritten before the disk has that too.
+/// LMDB restores the old meta page if its sync has failed. The disk may have the new one all the same, and
+/// not the old one again: what the new one refers to must not be overwritten before the disk has the old one.
 #[test]
 fn a_meta_page_whose_sync_failed_is_off_the_disk_before_its_pages_are_used_again() {
     Disk::install();
@@ -284,8 +284,7 @@ fn a_meta_page_whose_sync_failed_is_off_the_disk_before_its_pages_are_used_again
         }
         wait::until_true("the failure is noticed", || node.log().contains("takes no further part"));
         node.kill();
-        // The next process stands still in the midst of its first transaction, which is that checkpoint
-        // again.
+        // The next process hangs in the middle of its first transaction, which is that checkpoint again.
         disk.of_data_file().stall_at(Call::Write, 1 + random.below(3));
         node.respawn(&[]);
         wait::until_true("it writes", || disk.has_stalled());
@@ -296,7 +295,7 @@ fn a_meta_page_whose_sync_failed_is_off_the_disk_before_its_pages_are_used_again
     }
 }
 
-/// The command that makes a store.
+/// The command that creates a store.
 fn start_at(path: &str) -> [&str; 9] {
     ["start", "--id", "1", "--path", path, "--raft_port", "0", "--http_port", "0"]
 }
@@ -323,7 +322,8 @@ fn a_start_that_loses_its_power_leaves_a_whole_store_or_none() {
     eprintln!("{made} starts had made a store");
 }
 
-/// Whoever is told that a store could not be made may find one all the same, but never half of one.
+/// An operator who is told that a store could not be created may find one all the same, but never half of
+/// one.
 #[test]
 fn a_start_whose_disk_fails_at_any_place_leaves_a_whole_store_or_none() {
     Disk::install();
@@ -355,7 +355,8 @@ fn a_start_whose_disk_fails_at_any_place_leaves_a_whole_store_or_none() {
     }
 }
 
-/// The process that makes it hears that the sync of its name has failed; the next one finds it all the same.
+/// The process that creates the store learns that the sync of its name has failed; the next one finds it all
+/// the same.
 #[test]
 fn a_store_whose_name_was_not_synced_when_it_was_made_has_it_for_good_before_it_serves() {
     Disk::install();
@@ -381,7 +382,7 @@ fn a_store_whose_name_was_not_synced_when_it_was_made_has_it_for_good_before_it_
     }
 }
 
-/// A store is there until it is gone, and nobody has to force that.
+/// A store is either there or gone, and getting rid of it needs no force.
 #[test]
 fn a_drop_whose_disk_fails_at_any_sync_leaves_a_whole_store_or_none() {
     Disk::install();
@@ -412,7 +413,7 @@ fn a_drop_whose_disk_fails_at_any_sync_leaves_a_whole_store_or_none() {
     assert!(whole > 0 && gone > 0, "{whole} whole, {gone} gone");
 }
 
-/// Whether the store had been made.
+/// Returns whether the store had been created.
 fn serves_after_start_or_restart(directory: &Directory, store: &Path, start: &[&str]) -> bool {
     let path = as_argument(store);
     let made = command::run(&["verify", "--path", &path]);

@@ -1,8 +1,8 @@
-//! What a process has written and not synced is read by the next one. Nobody may be told of it before it is
-//! durable: where the power goes then, it was never there.
+//! What a process has written and not synced is read by the next process. No other node or client may rely on
+//! it before it is durable: if the power fails then, it was never there.
 //!
-//! Nothing here waits for a time to pass. The disk says when it stands still, and what is not synced: the
-//! journal, or, of the two things that LMDB syncs in a checkpoint, the second, the meta page that makes the
+//! Nothing here waits for a time to pass. The disk tells when it hangs, and what is not synced: the journal,
+//! or the second of the two things that LMDB syncs in a checkpoint, which is the meta page that makes the
 //! pages valid.
 
 use std::fs;
@@ -20,27 +20,26 @@ use crate::{cluster, random};
 /// The syncs of a transaction before that of its meta page: one, of its pages.
 const SYNCS_BEFORE_META: u64 = 1;
 
-/// Where the transaction goes that is read back.
+/// Where the transaction that is read back goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Where {
     Journal,
-    /// With all that the journal has, which is full: a checkpoint.
+    /// To the data file, with everything in the journal, which is full: a checkpoint.
     DataFile,
 }
 
-/// In which moment the process is killed, all being written.
+/// When the process is killed, after everything has been written.
 #[derive(Clone, Copy)]
 enum Killed {
-    /// Before it is synced. A sync at the next start would bring it to the disk.
+    /// Before the sync. A sync at the next start would bring the data to the disk.
     BeforeTheSync,
-    /// When that sync has failed, before the process has heard of it, and LMDB has taken its meta page back.
-    /// The system takes the pages for clean: no later sync brings them to the disk, only what is written
-    /// anew.
+    /// When the sync has failed, before the process learns of it, and LMDB has restored its old meta page.
+    /// The system considers the pages clean: no later sync brings them to the disk, only writing them again.
     AsTheSyncFails,
 }
 
 impl Killed {
-    /// Lets the next transaction of this node, where it goes there, come so far.
+    /// Prepares the disk so that the next transaction of this node, if it goes there, gets this far.
     fn prepare(self, place: Where, disk: &Disk) {
         let (disk, skip) = match place {
             Where::Journal => (disk.of_journal(), 0),
@@ -53,23 +52,23 @@ impl Killed {
     }
 }
 
-/// A transaction takes one, or more where it is large.
+/// A transaction takes one block, or more if it is large.
 const BLOCK_BYTES: usize = 4096;
 
-/// Of the journal. See docs/storage-format.rst, also for what stands where in a sector.
+/// Of the journal. See docs/storage-format.rst, also for the layout of a sector.
 const SECTOR_BYTES: usize = 512;
 
-/// Where the number of its transaction is in a sector.
+/// The offset of the transaction's number in a sector.
 const NUMBER_OFFSET: usize = 11;
 
-/// Where its part of the transaction is.
+/// The offset of the sector's part of the transaction.
 const PAYLOAD_OFFSET: usize = 27;
 
 fn read_journal(store: &Path) -> Vec<u8> {
     fs::read(store.join("data.journal")).expect("the test's own store")
 }
 
-/// How many blocks of its journal a store has left that has never been through a checkpoint.
+/// How many blocks are left in the journal of a store that has never been through a checkpoint.
 fn blocks_left(store: &Path) -> usize {
     let journal = read_journal(store);
     let is_blank = |block: &&[u8]| block[NUMBER_OFFSET..][..8] == [0; 8];
@@ -85,7 +84,7 @@ fn has_entry(store: &Path, index: u64) -> bool {
     payload.windows(written.len()).any(|bytes| bytes == written)
 }
 
-/// Lets a cluster at rest go on until the next transaction of this node, a follower, is a checkpoint.
+/// Makes a cluster at rest continue until the next transaction of this node, a follower, is a checkpoint.
 fn fill_journal(cluster: &mut Cluster, id: u64) {
     let leader = cluster.leader();
     loop {
@@ -93,7 +92,8 @@ fn fill_journal(cluster: &mut Cluster, id: u64) {
         if left == 0 {
             return;
         }
-        // A follower has a transaction for each entry that comes alone, and fewer where they come together.
+        // A follower has one transaction for each entry that arrives alone, and fewer if entries arrive
+        // together.
         for _ in 0..(left / 2).max(1) {
             cluster.take();
         }
@@ -102,7 +102,7 @@ fn fill_journal(cluster: &mut Cluster, id: u64) {
     }
 }
 
-/// Lets a cluster at rest go on until the next transaction of this node goes there.
+/// Makes a cluster at rest continue until the next transaction of this node goes there.
 fn bring_to(place: Where, cluster: &mut Cluster, id: u64) {
     match place {
         Where::Journal => assert!(blocks_left(cluster.node(id).store()) > 0, "a checkpoint comes next"),
@@ -110,7 +110,7 @@ fn bring_to(place: Where, cluster: &mut Cluster, id: u64) {
     }
 }
 
-/// Leader and followers of a cluster at rest, whose leader stays.
+/// The leader and the followers of a cluster at rest, whose leader stays.
 fn at_rest(cluster: &mut Cluster) -> (u64, u64, u64) {
     cluster.take();
     let leader = cluster.leader();
@@ -122,7 +122,7 @@ fn at_rest(cluster: &mut Cluster) -> (u64, u64, u64) {
     (leader, followers[0], followers[1])
 }
 
-/// Kills a node that stands still, and starts it again on a disk that works.
+/// Kills a node that hangs, and starts it again on a working disk.
 fn kill_and_restart(node: &mut Node) {
     let disk = Disk::of(node);
     wait::until_true("the disk stands still", || disk.has_stalled());
@@ -131,8 +131,9 @@ fn kill_and_restart(node: &mut Node) {
     node.restart();
 }
 
-/// The leader has an entry, and so has one follower, which was killed before it was durable and has it from
-/// reading its store alone. The other has nothing durable. So the client's ID rests on the first follower.
+/// The leader has an entry, and so has one follower, which was killed before it was durable and has it only
+/// from reading its store. The other follower has nothing durable. So the client's ID rests on the first
+/// follower.
 fn a_follower_acknowledges_what_it_has_read_back(killed: Killed, place: Where) {
     let mut random = random(8);
     let mut cluster = cluster(&[&["--window", "0", "--request_timeout", "60000"], &STEADY[..]].concat());
@@ -146,12 +147,13 @@ fn a_follower_acknowledges_what_it_has_read_back(killed: Killed, place: Where) {
     kill_and_restart(cluster.node(reader));
     let answer = client.receive().expect("an answer");
     let id = *answer.ids().unwrap_or_else(|| panic!("{answer:?}")).start();
-    // In another term the follower would have written something of its own accord, and made all durable with
+    // In another term the follower would have written something of its own, and made everything durable with
     // it.
     let now = cluster.node(leader).await_status("it still leads", |status| status.leads()).term;
     assert_eq!(now, term, "nothing was tested");
 
-    // The power goes, and the leader's disk with it. What was answered is durable with it and one other.
+    // The power fails, and the leader's disk is lost. What was answered must be durable on it and on one
+    // other node.
     cluster.nodes().for_each(|node| node.signal(Signal::KILL));
     cluster.nodes().for_each(Node::kill);
     for id in [reader, stalled] {
@@ -185,7 +187,7 @@ fn a_checkpoint_that_a_follower_reads_back_after_a_failed_sync_is_durable_before
     a_follower_acknowledges_what_it_has_read_back(Killed::AsTheSyncFails, Where::DataFile);
 }
 
-/// A voter repeats a vote that it has read without writing anything.
+/// A voter repeats a vote that it has read, without writing anything.
 fn a_voter_reads_its_vote_back(killed: Killed, place: Where) {
     let mut random = random(9);
     let mut cluster = cluster(&[&["--window", "0"], &STEADY[..]].concat());
@@ -194,7 +196,7 @@ fn a_voter_reads_its_vote_back(killed: Killed, place: Where) {
     killed.prepare(place, &Disk::of(cluster.node(voter)));
     cluster.node(leader).command(&["transfer", "--id", &candidate.to_string()]).succeeded();
     wait::until_true("the vote is written", || Disk::of(cluster.node(voter)).has_stalled());
-    // Nobody is there any more who could make it write.
+    // No node is left that could make it write.
     [leader, candidate].into_iter().for_each(|id| cluster.node(id).kill());
     let node = cluster.node(voter);
     kill_and_restart(node);

@@ -1,4 +1,4 @@
-//! The allocator of a test that counts what its whole process allocates: alone in its process, in one test.
+//! An allocator that counts what its whole process allocates, for a test that is alone in its process.
 #![allow(dead_code, unreachable_pub)]
 
 use std::alloc::{GlobalAlloc, Layout, System};

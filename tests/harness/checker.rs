@@ -1,26 +1,26 @@
-//! Judges what clients have recorded: no ID twice, and the order of the IDs is that of time.
+//! Judges what clients have recorded: no ID is given twice, and the order of the IDs is that of time.
 //!
-//! Sound and complete for a counter whose every answer is a range: it accepts exactly those histories that
-//! some order of the requests explains in which each takes effect between its sending and its answer and
+//! Sound and complete for a counter whose every answer is a range: it accepts exactly the histories that are
+//! explained by some order of the requests in which each takes effect between its sending and its answer and
 //! takes IDs above all that were taken before. A request without an answer may have taken any IDs at any time
-//! since, or none, and so excludes nothing. Time is that of one clock of one machine. O(n log n) in the
-//! number of requests.
+//! since it was sent, or none, and so excludes nothing. Times are from one clock of one machine. Takes O(n
+//! log n) for n requests.
 
 use std::fmt;
 use std::time::Duration;
 
-/// One request, and what came of it.
+/// One request and its outcome.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Operation {
     /// Before its first byte was sent.
     pub sent: Duration,
-    /// After the last byte of the answer was received, or hope for one was given up.
+    /// After the last byte of the answer was received, or after the client gave up.
     pub answered: Duration,
-    /// What came of it.
+    /// The outcome.
     pub outcome: Outcome,
 }
 
-/// What came of a request.
+/// The outcome of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
     /// All IDs from `first` to `last`.
@@ -36,14 +36,14 @@ pub enum Outcome {
     Unknown,
 }
 
-/// Why a history cannot be.
+/// Why a history is impossible.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Violation {
     /// 0 is never handed out, and a range does not end before it begins.
     NoRange(Operation),
-    /// A clock that runs backwards has recorded this.
+    /// The recorded times run backwards.
     NoTime(Operation),
-    /// Both have an ID in common.
+    /// The two have an ID in common.
     Twice(Operation, Operation),
     /// The first was answered before the second was sent, and has a larger ID.
     OutOfOrder(Operation, Operation),
@@ -65,7 +65,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// An operation that was granted.
+/// An operation that was granted IDs.
 #[derive(Clone, Copy)]
 struct Granted {
     operation: Operation,
@@ -73,10 +73,10 @@ struct Granted {
     last: u64,
 }
 
-/// Judges a history, in any order.
+/// Judges a history, given in any order.
 ///
 /// # Errors
-/// The first [`Violation`] that is found.
+/// The first [`Violation`] found.
 pub fn check(history: &[Operation]) -> Result<(), Violation> {
     let mut granted = Vec::new();
     for &operation in history {
@@ -95,7 +95,7 @@ pub fn check(history: &[Operation]) -> Result<(), Violation> {
     check_order(&granted)
 }
 
-/// Sorted by their first IDs, ranges overlap if and only if two neighbours do.
+/// In order of their first IDs, some ranges overlap if and only if two neighbours do.
 fn check_unique(granted: &mut [Granted]) -> Result<(), Violation> {
     granted.sort_unstable_by_key(|granted| granted.first);
     for pair in granted.windows(2) {
@@ -106,7 +106,7 @@ fn check_unique(granted: &mut [Granted]) -> Result<(), Violation> {
     Ok(())
 }
 
-/// Goes through the requests as they were sent, with the largest ID that had been answered by then.
+/// Goes through the requests in the order in which they were sent, with the largest ID answered by then.
 fn check_order(granted: &[Granted]) -> Result<(), Violation> {
     let mut by_sent = granted.to_vec();
     by_sent.sort_unstable_by_key(|granted| granted.operation.sent);

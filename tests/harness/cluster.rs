@@ -1,4 +1,4 @@
-//! Several nodes that belong together.
+//! Several nodes that form a cluster.
 
 use std::collections::BTreeMap;
 
@@ -9,44 +9,43 @@ use super::node::Node;
 use super::status::Status;
 use super::wait;
 
-/// No machine is so busy that a leader is not heard of for so long. That a leader which died or handed over
-/// is replaced in a moment does not depend on it.
+/// No machine is so busy that a leader is not heard for this long. When a leader dies or hands over, it is
+/// replaced quickly regardless of these timeouts.
 pub const STEADY: [&str; 4] = ["--election_timeout", "10000", "--heartbeat_interval", "50"];
 
 /// A cluster whose members have the ids 1, 2, 3 and so on.
 #[derive(Debug)]
 pub struct Cluster {
-    /// Where the stores are; nodes that are started besides may have theirs there as well.
-    // After the nodes: they are dropped first, and write there until then.
     nodes: BTreeMap<u64, Node>,
-    /// What the nodes are started with.
+    /// The flags that the nodes are started with.
     flags: Vec<String>,
-    /// What lies between them, where a test wants to cut it.
+    /// The network between them, if the test wants to cut it.
     network: Option<Network>,
-    /// Holds the stores and the logs.
+    /// Holds the stores and the logs; a test may put the stores of further nodes there.
+    // Declared after the nodes, which write there until they are dropped.
     pub directory: Directory,
 }
 
 impl Cluster {
-    /// So many nodes, all of them voters.
+    /// This many nodes, all voters.
     #[track_caller]
     pub fn of(size: u64) -> Cluster {
         Cluster::with_flags(size, &[])
     }
 
-    /// So many nodes, all of them voters, all started with the same flags.
+    /// This many nodes, all voters, all started with the same flags.
     #[track_caller]
     pub fn with_flags(size: u64, flags: &[&str]) -> Cluster {
         Cluster::build(None, size, flags)
     }
 
-    /// So many nodes, all of them voters, whose leader stays however slow the machine is.
+    /// This many nodes, all voters, whose leader stays however slow the machine is.
     #[track_caller]
     pub fn steady(size: u64) -> Cluster {
         Cluster::with_flags(size, &STEADY)
     }
 
-    /// So many nodes, all of them voters, on a network that can be cut.
+    /// This many nodes, all voters, on a network that can be cut.
     #[track_caller]
     pub fn on(network: Network, size: u64, flags: &[&str]) -> Cluster {
         Cluster::build(Some(network), size, flags)
@@ -63,7 +62,7 @@ impl Cluster {
         cluster
     }
 
-    /// One more node, which joins through all members that are awake, or founds the cluster.
+    /// Adds a node, which joins through all members that are awake, or founds the cluster.
     #[track_caller]
     pub fn add(&mut self, id: u64) {
         let attached = self.network.as_ref().map_or_else(Vec::new, |network| network.attach(id));
@@ -77,7 +76,7 @@ impl Cluster {
         self.nodes.insert(id, node);
     }
 
-    /// A node.
+    /// The node with this id.
     #[track_caller]
     pub fn node(&mut self, id: u64) -> &mut Node {
         self.nodes.get_mut(&id).expect("the cluster has a node of this id")
@@ -93,17 +92,17 @@ impl Cluster {
         self.nodes.values().filter(|node| node.is_awake())
     }
 
-    /// Where clients may ask.
+    /// The addresses for clients.
     pub fn clients(&self) -> Vec<String> {
         self.nodes.values().map(|node| node.clients.clone()).collect()
     }
 
-    /// Forgets a node, and kills it where it runs.
+    /// Forgets a node, and kills it if it runs.
     pub fn forget(&mut self, id: u64) {
         self.nodes.remove(&id);
     }
 
-    /// Waits until all nodes that are awake follow the same leader, itself awake.
+    /// Waits until all nodes that are awake follow the same leader, which is awake too.
     #[track_caller]
     pub fn leader(&self) -> u64 {
         wait::until("all nodes follow the same leader", || {
@@ -114,7 +113,7 @@ impl Cluster {
         })
     }
 
-    /// Waits until a node that is awake leads and is as wanted, whatever the others believe.
+    /// Waits until a node that is awake leads and satisfies the condition, whatever the others believe.
     #[track_caller]
     pub fn await_leader(&self, what: &str, wanted: impl Fn(u64) -> bool) -> u64 {
         wait::until(what, || {
@@ -123,15 +122,15 @@ impl Cluster {
         })
     }
 
-    /// Some node that is awake and does not lead.
+    /// A node that is awake and does not lead.
     #[track_caller]
     pub fn follower(&self) -> u64 {
         let leader = self.leader();
         self.awake().map(|node| node.id).find(|id| *id != leader).expect("more than one node is awake")
     }
 
-    /// Waits until all nodes that are awake know that these, and nobody else, are members, and that all of
-    /// them vote.
+    /// Waits until all nodes that are awake know that exactly these nodes are members, and that all of them
+    /// vote.
     #[track_caller]
     pub fn await_voters(&self, ids: &[u64]) {
         for node in self.awake() {
@@ -141,7 +140,7 @@ impl Cluster {
         }
     }
 
-    /// Takes one ID, as a client that goes from node to node, and where it is sent, until it has one.
+    /// Takes one ID as a client does that tries node after node, and follows redirects, until it has one.
     #[track_caller]
     pub fn take(&self) -> u64 {
         wait::until("an ID", || self.awake().find_map(|node| take(&node.clients)))
@@ -156,7 +155,7 @@ impl Drop for Cluster {
     }
 }
 
-/// Takes one ID from the node at this address, or from the one that it says leads.
+/// Takes one ID from the node at this address, or from the node that it redirects to.
 pub fn take(address: &str) -> Option<u64> {
     let response = http::ask(address, "POST", "/").ok()?;
     match response.redirected_to() {

@@ -1,4 +1,4 @@
-//! Commands that come to an end by themselves.
+//! Commands that end by themselves.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -8,19 +8,19 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::wait;
 
-/// What is loaded into every process of the program before its own libraries, where a test wants that.
+/// A library to load into every process of the program before its own libraries, if a test wants that.
 static PRELOADED: OnceLock<PathBuf> = OnceLock::new();
 
 /// Loads a library into every process of the program from now on.
 ///
 /// # Panics
-/// Where there is one already.
+/// If there is one already.
 pub fn preload(library: PathBuf) {
     PRELOADED.set(library).expect("one library at most");
 }
 
-/// The program, with nothing of this process's surroundings that it looks at. Where the tests were started by
-/// nohup(1), they ignore SIGHUP, and so would it.
+/// The program, without anything from this process's environment that it would look at. If the tests were
+/// started by nohup(1), they ignore SIGHUP, and so would the program.
 pub fn ticketd(args: &[&str]) -> Command {
     ticketd_by(&["--default-signal=HUP"], args)
 }
@@ -30,7 +30,7 @@ pub fn ticketd_by(env: &[&str], args: &[&str]) -> Command {
     let mut command = Command::new("env");
     command.args(env);
     if let Some(library) = PRELOADED.get() {
-        // By env(1), so that it is not loaded into that as well.
+        // Set by env(1), so that the library is not loaded into env(1) itself.
         command.arg(format!("LD_PRELOAD={}", library.display()));
     }
     command.arg(env!("CARGO_BIN_EXE_ticketd")).args(args);
@@ -38,10 +38,10 @@ pub fn ticketd_by(env: &[&str], args: &[&str]) -> Command {
     command
 }
 
-/// How a command ended, and what it said.
+/// How a command ended, and its output.
 #[derive(Debug)]
 pub struct Ended {
-    /// As on the command line, for messages.
+    /// The command line, for messages.
     pub line: String,
     /// The exit status.
     pub status: ExitStatus,
@@ -54,7 +54,7 @@ pub struct Ended {
 /// Runs the program to its end.
 ///
 /// # Panics
-/// Where it does not end by itself; it is killed then.
+/// If it does not end by itself; it is killed then.
 #[track_caller]
 pub fn run(args: &[&str]) -> Ended {
     Running::spawn(Path::new(env!("CARGO_TARGET_TMPDIR")), args).end()
@@ -69,7 +69,7 @@ pub fn run_in(directory: &Path, args: &[&str]) -> Ended {
     Running::spawn(directory, args).end()
 }
 
-/// A command that has not ended yet. Killed with this value.
+/// A command that has not ended yet. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Running {
     line: String,
@@ -79,7 +79,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts the program. What it says goes to files: a pipe would stay open as long as a process that it
+    /// Starts the program. Its output goes to files: a pipe would stay open as long as a process that it
     /// leaves in the background.
     pub fn spawn(directory: &Path, args: &[&str]) -> Running {
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -99,7 +99,7 @@ impl Running {
         Running { line: format!("ticketd {}", args.join(" ")), child, stdout, stderr }
     }
 
-    /// What it has said on standard error.
+    /// What it has written to standard error.
     pub fn stderr(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.stderr).expect("the file is there until this is dropped"))
             .into_owned()
@@ -108,7 +108,7 @@ impl Running {
     /// Waits for its end.
     ///
     /// # Panics
-    /// Where it does not end.
+    /// If it does not end.
     #[track_caller]
     pub fn end(mut self) -> Ended {
         let status = wait::until(&format!("the end of `{}`", self.line), || {
@@ -126,7 +126,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Neither fails but where the process has ended and been waited for.
+        // These fail only if the process has ended and been waited for.
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = fs::remove_file(&self.stdout);
@@ -135,21 +135,21 @@ impl Drop for Running {
 }
 
 impl Ended {
-    /// Asserts that it did what was asked; gives standard output.
+    /// Asserts that the command succeeded; returns its standard output.
     #[track_caller]
     pub fn succeeded(self) -> String {
         assert!(self.status.success(), "{self:#?}");
         self.stdout
     }
 
-    /// Asserts that it refused with exit status 1 and one line that contains all these words; gives that
-    /// line.
+    /// Asserts that the command failed with exit status 1 and one line that contains all these words; returns
+    /// that line.
     #[track_caller]
     pub fn refused(self, words: &[&str]) -> String {
         self.refused_with(1, words)
     }
 
-    /// As [`Ended::refused`], where to start again does not help: exit status 3.
+    /// As [`Ended::refused`], if starting again cannot help: exit status 3.
     #[track_caller]
     pub fn refused_for_good(self, words: &[&str]) -> String {
         self.refused_with(3, words)
@@ -161,19 +161,19 @@ impl Ended {
         self.refused_with(2, words)
     }
 
-    /// As [`Ended::refused`], where it was the cluster that refused: the log of what led to that comes first.
+    /// As [`Ended::refused`], if the cluster refused: the log of the attempt comes first.
     #[track_caller]
     pub fn refused_in_the_end(self, words: &[&str]) -> String {
         self.without_log().refused(words)
     }
 
-    /// As [`Ended::refused_in_the_end`], where to start again does not help: exit status 3.
+    /// As [`Ended::refused_in_the_end`], if starting again cannot help: exit status 3.
     #[track_caller]
     pub fn refused_for_good_in_the_end(self, words: &[&str]) -> String {
         self.without_log().refused_for_good(words)
     }
 
-    /// The same with its last line alone, where those before it are of the log.
+    /// The same with only the last line, if those before it are log lines.
     #[track_caller]
     fn without_log(mut self) -> Ended {
         let last = self.stderr.lines().count().saturating_sub(1);

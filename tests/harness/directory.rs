@@ -1,4 +1,4 @@
-//! Directories that tests put things in.
+//! Directories for tests.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,14 +7,14 @@ use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
-/// A directory that is removed with this value, unless the test fails: then it stays to be looked at.
+/// A directory that is removed when this is dropped, unless the test fails: then it stays for inspection.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
 }
 
 impl Directory {
-    /// A new and empty one.
+    /// Creates an empty directory.
     pub fn new() -> Directory {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -24,12 +24,12 @@ impl Directory {
         Directory { path }
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The path of something in it, as an argument of a command line.
+    /// The path of a file in it, as a command-line argument.
     pub fn join(&self, name: &str) -> String {
         as_argument(&self.path.join(name))
     }
@@ -45,12 +45,12 @@ impl Drop for Directory {
     }
 }
 
-/// A path as an argument of a command line.
+/// A path as a command-line argument.
 pub fn as_argument(path: &Path) -> String {
     path.to_str().expect("the tests' paths are UTF-8").to_owned()
 }
 
-/// Makes a directory with the files of another, but for lock files.
+/// Copies a directory with its files, except lock files.
 pub fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).expect("the test's own directory can be written to");
     for (path, bytes) in contents(from) {
@@ -59,8 +59,8 @@ pub fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// All files below a directory, and what they hold; nothing where there is no directory. Lock files are left
-/// out: who holds or held a lock is no change to a store.
+/// All files below a directory and their content; empty if there is no directory. Lock files are left out:
+/// which process holds or held a lock does not change a store.
 pub fn contents(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut waiting = vec![path.to_owned()];

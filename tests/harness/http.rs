@@ -1,11 +1,11 @@
-//! A small HTTP client that shows what really came over the wire.
+//! A small HTTP client that shows exactly what came over the wire.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// How long a connection may take to be made, on the loopback interface.
+/// How long connecting may take on the loopback interface.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection to one node, for any number of requests.
@@ -30,10 +30,10 @@ pub struct Response {
 }
 
 impl Client {
-    /// Connects; waits for each answer as long as `patience` lasts.
+    /// Connects. Each answer may take as long as `patience`.
     ///
     /// # Errors
-    /// Where nobody listens.
+    /// If nothing listens there.
     pub fn connect(address: &str, patience: Duration) -> io::Result<Client> {
         let to = address.to_socket_addrs()?.next().ok_or(io::ErrorKind::NotFound)?;
         let stream = TcpStream::connect_timeout(&to, CONNECT_TIMEOUT)?;
@@ -46,12 +46,12 @@ impl Client {
     /// Sends a request without content.
     ///
     /// # Errors
-    /// Where the connection broke.
+    /// If the connection broke.
     pub fn send(&mut self, method: &str, target: &str) -> io::Result<()> {
         self.send_pipelined(method, target, 1)
     }
 
-    /// Sends the same request several times, in one piece.
+    /// Sends the same request several times, in one write.
     ///
     /// # Errors
     /// As [`Client::send`].
@@ -63,7 +63,7 @@ impl Client {
     /// Waits for the next answer.
     ///
     /// # Errors
-    /// Where the connection broke or patience ended before it was complete, or where it is no HTTP.
+    /// If the connection broke, if `patience` ended before the answer was complete, or if it is not HTTP.
     pub fn receive(&mut self) -> io::Result<Response> {
         loop {
             if let Some((response, length)) = parse(&self.received)? {
@@ -105,13 +105,13 @@ impl Response {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The `host:port` that a redirect names.
+    /// The `host:port` of a redirect.
     pub fn redirected_to(&self) -> Option<&str> {
         let rest = self.field("location")?.strip_prefix("http://")?;
         (self.status == 301).then(|| rest.split('/').next()).flatten()
     }
 
-    /// The IDs, where this is an answer with IDs.
+    /// The IDs, if this is an answer with IDs.
     pub fn ids(&self) -> Option<RangeInclusive<u64>> {
         if self.status != 200 {
             return None;
@@ -122,7 +122,7 @@ impl Response {
     }
 }
 
-/// The first answer in `bytes` and its length, where it is complete.
+/// The first answer in `bytes` and its length, if it is complete.
 fn parse(bytes: &[u8]) -> io::Result<Option<(Response, usize)>> {
     let Some(head_end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
     let bad = || io::Error::new(io::ErrorKind::InvalidData, String::from_utf8_lossy(bytes).into_owned());

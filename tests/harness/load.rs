@@ -1,4 +1,4 @@
-//! Clients that take IDs without pause and keep a record of it.
+//! Clients that take IDs continuously and record it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,39 +9,40 @@ use super::checker::{self, Operation, Outcome};
 use super::http::Client;
 use super::wait;
 
-/// Between two requests of one client. The machine may have two cores, and the nodes need some of them.
+/// The pause between two requests of one client. The machine may have only two cores, and the nodes need some
+/// of them.
 const PAUSE: Duration = Duration::from_micros(300);
 
-/// Before a client tries again where nobody listens, or where no leader is known.
+/// The pause before a client tries again when nothing listens, or no leader is known.
 const RETRY_PAUSE: Duration = Duration::from_millis(5);
 
-/// A client that has something else to do: it leaves before a node that stands still wakes up.
+/// The patience of a client that has other things to do: it leaves before a paused node wakes up.
 const IMPATIENT: Duration = Duration::from_millis(400);
 
-/// A client that waits for a node that stands still, and so gets the answer that such a node gives late.
+/// The patience of a client that waits for a paused node, and so gets the late answer of such a node.
 const PATIENT: Duration = Duration::from_secs(30);
 
 /// How one client behaves.
 #[derive(Clone, Copy, Debug)]
 struct Manners {
-    /// How many requests it sends in one piece.
+    /// How many requests it sends in one write.
     pipelined: usize,
-    /// How many IDs it takes with each.
+    /// How many IDs it takes with each request.
     count: u64,
     patience: Duration,
     loyalty: Loyalty,
 }
 
-/// What a client does once it has been answered.
+/// What a client does after an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Loyalty {
-    /// It goes on with the same node: the first to notice that the node lags behind would be somebody else.
+    /// It stays with the same node: another client would be the first to notice that the node lags behind.
     Stays,
     /// It goes to the next node, and so compares them all.
     Roams,
 }
 
-/// The plainest.
+/// The simplest client.
 const CLIENT: Manners = Manners { pipelined: 1, count: 1, patience: IMPATIENT, loyalty: Loyalty::Stays };
 
 const CLIENTS: [Manners; 6] = [
@@ -75,7 +76,7 @@ pub struct History {
 }
 
 impl Load {
-    /// Sets clients to work on the nodes at these addresses.
+    /// Starts clients on the nodes at these addresses.
     pub fn on(addresses: Vec<String>) -> Load {
         let shared = Arc::new(Shared {
             addresses,
@@ -91,19 +92,19 @@ impl Load {
         Load { shared, clients }
     }
 
-    /// How many requests all clients together have under way at once.
+    /// How many requests all clients together have in progress at once.
     pub fn pipelined() -> usize {
         CLIENTS.iter().map(|manners| manners.pipelined).sum()
     }
 
-    /// Waits until so many more requests have been answered with IDs.
+    /// Waits until this many more requests have been answered with IDs.
     #[track_caller]
     pub fn await_more(&self, answers: u64) {
         let wanted = self.shared.answered.load(Ordering::Relaxed) + answers;
         wait::until_true("the clients get IDs", || self.shared.answered.load(Ordering::Relaxed) >= wanted);
     }
 
-    /// Ends the work; waits for what is under way.
+    /// Stops the clients; waits for requests in progress.
     pub fn finish(mut self) -> History {
         self.shared.stop.store(true, Ordering::Relaxed);
         let clients = self.clients.drain(..).map(|client| client.join().expect("a client does not panic"));
@@ -126,7 +127,7 @@ impl History {
         }
     }
 
-    /// How many requests may or may not have been granted: the connection broke before the answer.
+    /// How many requests may or may not have been granted because the connection broke before the answer.
     pub fn unknown(&self) -> usize {
         self.operations.iter().filter(|operation| operation.outcome == Outcome::Unknown).count()
     }
@@ -135,7 +136,7 @@ impl History {
 struct Worker {
     shared: Arc<Shared>,
     manners: Manners,
-    /// Which of the addresses is asked next where nobody has said who leads.
+    /// Which of the addresses is asked next if none has named the leader.
     next: usize,
     client: Option<Client>,
     operations: Vec<Operation>,
@@ -169,12 +170,12 @@ impl Worker {
         }
     }
 
-    /// Sends one piece of requests and takes their answers. Gives the client to go on with.
+    /// Sends requests in one write and takes their answers. Returns the client to continue with.
     fn take(&mut self, mut client: Client) -> Option<Client> {
         let target =
             if self.manners.count == 1 { "/".to_owned() } else { format!("/?n={}", self.manners.count) };
         let sent = self.now();
-        // Whether a request on a broken connection has arrived cannot be told.
+        // It is impossible to tell whether a request on a broken connection arrived.
         let mut broken = client.send_pipelined("POST", &target, self.manners.pipelined).is_err();
         let mut leader = None;
         for _ in 0..self.manners.pipelined {
@@ -194,7 +195,7 @@ impl Worker {
             }
         }
         match leader {
-            // It may have died since the node that names it last heard of it.
+            // The leader may have died since the node that names it last heard from it.
             Some(leader) if !broken => Client::connect(&leader, self.manners.patience).ok().or_else(|| {
                 thread::sleep(RETRY_PAUSE);
                 None
@@ -215,7 +216,7 @@ impl Worker {
                 self.operations.push(Operation { sent, answered, outcome });
             }
             Outcome::Unknown => self.operations.push(Operation { sent, answered, outcome }),
-            // Millions of them while no leader is known, and they say nothing.
+            // While no leader is known there are millions of these, and they mean nothing.
             Outcome::Refused => (),
         }
     }

@@ -1,14 +1,15 @@
-//! What the black-box tests share: it runs the real program in directories of its own, talks to it as a
-//! client, an operator or a stranger would, and records what it answered.
+//! Shared by the black-box tests: runs the real program in directories of its own, talks to it as a client,
+//! an operator or a stranger would, and records the answers.
 //!
-//! It knows the program by its command line, its log line `listening ...`, its HTTP and its exit statuses,
-//! and by nothing else; it must never use the library, whose mistakes it could not see then.
+//! It knows the program by its command line, its log line `listening ...`, its HTTP interface and its exit
+//! statuses only; it must never use the library, because it would then share the library's bugs and not see
+//! them.
 //!
-//! Nothing here decides by time: a test waits for a condition, and fails when [`wait::DEADLINE`] has passed,
-//! which is far longer than anything takes on a machine that is busy with other work.
+//! No result depends on time: a test waits for a condition, and fails after [`wait::DEADLINE`], which is far
+//! longer than anything takes even on a busy machine.
 
-// Each test file is a program of its own that compiles all of this and uses a part of it; nobody sees any of
-// it from outside.
+// Each test file is a program of its own that compiles all of this and uses a part of it; nothing outside
+// sees any of it.
 #![allow(dead_code, unreachable_pub)]
 
 pub mod checker;

@@ -1,9 +1,9 @@
 //! A network between nodes that tests can cut.
 //!
-//! Nodes listen on one loopback address and advertise another, on which relays stand for them. A link is what
-//! one node dials and sends on, and there are two between any two nodes; so each direction can be cut for
-//! itself. Who dials is read from the first frame (see the peer protocol in docs/); whoever says no such
-//! thing is an operator or a client, and is always let through.
+//! Nodes listen on one loopback address and advertise another, at which relays stand in for them. A link is
+//! what one node dials and sends on, and there are two between any two nodes, so each direction can be cut
+//! separately. The dialling node is identified by its first frame (see the peer protocol in docs/); a caller
+//! that sends no such frame is an operator or a client, and is always let through.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use super::ports;
 
-/// What nodes advertise. On Linux, all of 127.0.0.0/8 is this machine.
+/// The address that nodes advertise. On Linux, all of 127.0.0.0/8 is this machine.
 const ADVERTISED: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// How soon a cut is noticed by what is under way.
+/// How soon connections notice a cut.
 const TICK: Duration = Duration::from_millis(2);
 
-/// Where the caller's id is in a `Hello`, and how many bytes it takes to tell: the frame's header (length,
+/// Where a `Hello` holds the caller's id, and how many bytes it takes to tell: the frame's header (length,
 /// checksum, type), the version, the cluster, the id.
 const TYPE_AT: usize = 8;
 const TYPE_HELLO: u8 = 1;
@@ -32,11 +32,11 @@ const HELLO_START_BYTES: usize = ID_AT + 8;
 pub enum Cut {
     /// Connections break, and new ones break at once.
     Broken,
-    /// Connections stay, and what is sent on them comes when the network is healed.
+    /// Connections stay, and what is sent on them arrives when the network is healed.
     Silent,
 }
 
-/// The network. Its relays end with this value.
+/// The network. Its relays end when this is dropped.
 #[derive(Clone, Debug)]
 pub struct Network {
     shared: Arc<Mutex<State>>,
@@ -45,7 +45,7 @@ pub struct Network {
 #[derive(Debug, Default)]
 struct State {
     cuts: BTreeMap<(u64, u64), Cut>,
-    /// Whoever dials these is refused by the system, as where a process has died.
+    /// The system refuses connections to these, as if their processes had died.
     refused: Vec<u64>,
     ended: bool,
 }
@@ -59,13 +59,13 @@ enum Passage {
 }
 
 impl Network {
-    /// A network without nodes; `None` where the machine has no second loopback address.
+    /// A network without nodes; `None` if the machine has no second loopback address.
     pub fn new() -> Option<Network> {
         TcpListener::bind((ADVERTISED, 0)).ok()?;
         Some(Network { shared: Arc::default() })
     }
 
-    /// Puts relays before a node that is yet to be started, and gives the flags to start it with.
+    /// Puts relays in front of a node that is about to be started, and returns the flags to start it with.
     pub fn attach(&self, id: u64) -> Vec<String> {
         let (raft_port, http_port) = (ports::free(), ports::free());
         let network = self.clone();
@@ -85,7 +85,7 @@ impl Network {
         self.lock().cuts.insert((from, to), cut);
     }
 
-    /// Cuts all between one node and these others, in both directions.
+    /// Cuts everything between one node and these others, in both directions.
     pub fn isolate(&self, id: u64, others: impl IntoIterator<Item = u64>, cut: Cut) {
         let mut state = self.lock();
         for other in others {
@@ -110,7 +110,7 @@ impl Network {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A state is whole after every statement: whoever panicked in between has not spoilt it.
+        // The state is whole after every statement, so a panic in between has not spoilt it.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -122,7 +122,7 @@ impl Network {
         link.and_then(|link| state.cuts.get(&link)).map_or(Passage::Open, |cut| Passage::Cut(*cut))
     }
 
-    /// Takes the connections for a node's port; `to` is the node where it is the port for members.
+    /// Accepts the connections to a node's port; `to` is the node if the port is for members.
     fn stand_for(&self, to: Option<u64>, port: u16) {
         let mut listener = None;
         while self.passage(None) != Passage::Ended {
@@ -135,7 +135,7 @@ impl Network {
                 Some(Ok((dialler, _))) => {
                     let network = self.clone();
                     thread::spawn(move || {
-                        // A connection that breaks is what this is about.
+                        // A connection that breaks is expected here.
                         let _ = network.relay(dialler, to, port);
                     });
                 }
@@ -168,7 +168,7 @@ impl Network {
         Ok(())
     }
 
-    /// The id of the node that says `Hello`; `None` for whoever says something else.
+    /// The id in the caller's `Hello`; `None` if the caller sends something else.
     fn read_caller(&self, mut dialler: &TcpStream, start: &mut Vec<u8>) -> io::Result<Option<u64>> {
         while start.len() < HELLO_START_BYTES {
             if start.len() > TYPE_AT && start[TYPE_AT] != TYPE_HELLO {
@@ -188,7 +188,7 @@ impl Network {
         Ok((start[TYPE_AT] == TYPE_HELLO).then(|| u64::from_be_bytes(id)))
     }
 
-    /// Passes bytes on in one direction until either side ends, or the link is broken.
+    /// Forwards bytes in one direction until either side ends or the link is broken.
     fn carry(&self, link: Option<(u64, u64)>, mut from: TcpStream, mut to: TcpStream) {
         let mut bytes = vec![0; 64 * 1024];
         let ended = loop {
@@ -206,7 +206,7 @@ impl Network {
                 Err(error) => break Err(error),
             }
         };
-        // Either fails only where the connection is gone already.
+        // These fail only if the connection is already gone.
         if ended.is_ok() {
             let _ = to.shutdown(Shutdown::Write);
         } else {
@@ -215,7 +215,7 @@ impl Network {
         }
     }
 
-    /// Waits as long as the link is silent. An error where it is broken.
+    /// Waits as long as the link is silent. Returns an error if it is broken.
     fn await_passage(&self, link: Option<(u64, u64)>) -> io::Result<()> {
         loop {
             match self.passage(link) {

@@ -14,13 +14,13 @@ use super::ports;
 use super::status::Status;
 use super::wait;
 
-/// How often a node is given other ports because somebody was quicker to take those that were free.
+/// How often a node is given other ports because another program was quicker to take the free ones.
 const PORT_ATTEMPTS: u32 = 5;
 
-/// How many of its last lines are shown when a test fails.
+/// How many of its last log lines are shown when a test fails.
 const LINES_SHOWN: usize = 80;
 
-/// A node. Its process is killed with this value.
+/// A node. Its process is killed when this is dropped.
 #[derive(Debug)]
 pub struct Node {
     /// Its id in the cluster.
@@ -31,20 +31,20 @@ pub struct Node {
     pub clients: String,
     store: PathBuf,
     log: PathBuf,
-    /// Where in the log the present process began.
+    /// Where in the log the current process began.
     log_start: u64,
     process: Option<Child>,
     paused: bool,
 }
 
 impl Node {
-    /// `ticketd start` with ports of its own; waits until it listens.
+    /// `ticketd start` on ports of its own; waits until it listens.
     #[track_caller]
     pub fn start(directory: &Directory, id: u64, flags: &[&str]) -> Node {
         Node::launch(directory, id, &["start"], flags)
     }
 
-    /// `ticketd join` with ports of its own; waits until it listens.
+    /// `ticketd join` on ports of its own; waits until it listens.
     #[track_caller]
     pub fn join(directory: &Directory, id: u64, members: &[&str], flags: &[&str]) -> Node {
         Node::launch(directory, id, &[&["join"], members].concat(), flags)
@@ -63,13 +63,13 @@ impl Node {
         panic!("whatever port node {id} was given, it was in use");
     }
 
-    /// Starts a process that need not come to listen, with ports of its own where `flags` has none.
+    /// Starts a process that may never listen, on ports of its own unless `flags` names some.
     pub fn spawn(directory: &Directory, id: u64, command: &[&str], flags: &[&str]) -> Node {
         let store = directory.path().join(id.to_string());
         Node::spawn_at(directory, &store, id, command, flags)
     }
 
-    /// As [`Node::spawn`], with the store in another place than `directory/id`.
+    /// As [`Node::spawn`], with the store elsewhere than at `directory/id`.
     pub fn spawn_at(directory: &Directory, store: &Path, id: u64, command: &[&str], flags: &[&str]) -> Node {
         let log = directory.path().join(format!("{}.log", store.file_name().unwrap_or_default().display()));
         let (id_text, path) = (id.to_string(), as_argument(store));
@@ -130,7 +130,7 @@ impl Node {
         self.run(command::ticketd_by(env, &["--path", &as_argument(&self.store)]), None);
     }
 
-    /// `ticketd --path STORE`, which logs to somewhere else than its log; does not wait.
+    /// `ticketd --path STORE`, with standard error redirected; does not wait.
     pub fn respawn_saying_to(&mut self, stderr: Stdio) {
         let path = as_argument(&self.store);
         self.run(command::ticketd(&["--path", &path]), Some(stderr));
@@ -139,7 +139,7 @@ impl Node {
     /// Waits until the process has logged where it listens.
     ///
     /// # Panics
-    /// Where it ends instead.
+    /// If it ends instead.
     #[track_caller]
     pub fn await_listening(&mut self) {
         if let Some(status) = self.await_listening_or_end() {
@@ -177,14 +177,14 @@ impl Node {
         wait::until(&format!("the end of node {}", self.id), || self.try_end())
     }
 
-    /// Waits until the process has ended by itself, and gives what it said, as of a command.
+    /// Waits until the process has ended by itself, and returns its output, as for a command.
     #[track_caller]
     pub fn end(&mut self) -> Ended {
         let status = self.await_end();
         Ended { line: format!("node {}", self.id), status, stdout: String::new(), stderr: self.log() }
     }
 
-    /// SIGKILL, and the end.
+    /// Kills the process with SIGKILL, and waits for its end.
     #[track_caller]
     pub fn kill(&mut self) {
         self.signal(Signal::KILL);
@@ -192,7 +192,7 @@ impl Node {
         self.await_end();
     }
 
-    /// SIGTERM; waits for the end, which must be a good one.
+    /// Sends SIGTERM; waits for the end, which must be a success.
     #[track_caller]
     pub fn stop(&mut self) {
         self.signal(Signal::TERM);
@@ -200,13 +200,13 @@ impl Node {
         assert_eq!(status.code(), Some(0), "node {} did not stop in order: {status}", self.id);
     }
 
-    /// SIGSTOP: the process stands still, its connections stay open.
+    /// Sends SIGSTOP: the process is paused, and its connections stay open.
     pub fn pause(&mut self) {
         self.signal(Signal::STOP);
         self.paused = true;
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT.
     pub fn resume(&mut self) {
         self.signal(Signal::CONT);
         self.paused = false;
@@ -234,7 +234,7 @@ impl Node {
         self.process.as_ref().expect("the node is running").id()
     }
 
-    /// Where its store is.
+    /// The path of its store.
     pub fn store(&self) -> &Path {
         &self.store
     }
@@ -244,7 +244,7 @@ impl Node {
         as_argument(&self.store)
     }
 
-    /// What the present process, or the last, has logged.
+    /// What the current process, or the last one, has logged.
     pub fn log(&self) -> String {
         let mut bytes = Vec::new();
         let read = File::open(&self.log).and_then(|mut file| {
@@ -255,20 +255,21 @@ impl Node {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// A command about this node's store.
+    /// Runs a command on this node's store.
     #[track_caller]
     pub fn command(&self, args: &[&str]) -> Ended {
         command::run(&[args, &["--path", &self.path()]].concat())
     }
 
-    /// What `ticketd verify` finds in the store, but for the line with the number of LMDB's last transaction.
+    /// The output of `ticketd verify` on the store, without the line that contains the number of the last
+    /// transaction.
     #[track_caller]
     pub fn findings(&self) -> Vec<String> {
         let said = self.command(&["verify"]).succeeded();
         said.lines().filter(|line| !line.contains("transaction")).map(str::to_owned).collect()
     }
 
-    /// What the node says of itself; `None` where it does not answer.
+    /// The node's status; `None` if it does not answer.
     pub fn status(&self) -> Option<Status> {
         if !self.is_awake() {
             return None;
@@ -277,7 +278,7 @@ impl Node {
         ended.status.success().then(|| Status::parse(&ended.stdout))
     }
 
-    /// Waits until what the node says of itself is as wanted.
+    /// Waits until the node's status satisfies the condition.
     #[track_caller]
     pub fn await_status(&self, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
         wait::until(&format!("node {}: {what}", self.id), || self.status().filter(|status| wanted(status)))
@@ -296,7 +297,7 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         if let Some(mut child) = self.process.take() {
-            // Neither fails but where the process has ended and been waited for.
+            // These fail only if the process has ended and been waited for.
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -310,9 +311,9 @@ impl Drop for Node {
     }
 }
 
-/// The addresses and the id in the line that says where a node listens.
+/// The addresses and the id in the log line that says where a node listens.
 fn listening(log: &str) -> Option<(String, String, u64)> {
-    // A line that is not complete yet is not there yet.
+    // An incomplete line does not count.
     let complete = &log[..=log.rfind('\n')?];
     let words = complete.lines().find_map(|line| line.split_once("listening peers="))?.1;
     let mut words = words.split(' ');

@@ -1,4 +1,4 @@
-//! A pipe that takes nothing more, because whoever should read from it does not.
+//! A pipe that takes no more, because nothing reads from it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 
 use super::wait;
 
-/// A pipe. This process holds both of its ends, and reads only when it is told to.
+/// A pipe. This process holds both ends, and reads only when told to.
 #[derive(Debug)]
 pub struct Pipe {
     reader: PipeReader,
@@ -19,20 +19,20 @@ pub struct Pipe {
 }
 
 impl Pipe {
-    /// One that has room.
+    /// A pipe with room.
     pub fn new() -> Pipe {
         let (reader, writer) = io::pipe().expect("two descriptors are free");
         Pipe { reader, writer, said: Vec::new() }
     }
 
-    /// One without room for another byte.
+    /// A pipe without room for another byte.
     pub fn full() -> Pipe {
         let pipe = Pipe::new();
         pipe.fill();
         pipe
     }
 
-    /// For a process that is to write to it.
+    /// The writing end, for another process.
     pub fn stdio(&self) -> Stdio {
         self.writer.try_clone().expect("a descriptor is free").into()
     }
@@ -40,26 +40,26 @@ impl Pipe {
     /// Leaves no room for another byte.
     pub fn fill(&self) {
         let mut writer = unblocked(&self.writer, OpenOptions::new().write(true));
-        // What is at most a page goes in as a whole or not at all.
+        // A write of at most a page goes in as a whole or not at all.
         for length in [4096, 1] {
             while writer.write(&b"\n".repeat(length)).is_ok() {}
         }
     }
 
-    /// Reads all that comes until it contains this.
+    /// Reads until the output contains this text.
     #[track_caller]
     pub fn read_until(&mut self, words: &str) {
         let mut reader = unblocked(&self.reader, OpenOptions::new().read(true));
         wait::until_true(&format!("somebody says '{words}'"), || {
-            // That there is nothing to be read is no end.
+            // Having nothing to read is not the end.
             let _ = reader.read_to_end(&mut self.said);
             String::from_utf8_lossy(&self.said).contains(words)
         });
     }
 }
 
-/// The same end of the same pipe, for whoever does not wait. To tell the end itself not to would tell every
-/// process that has it.
+/// The same end of the same pipe, opened again without blocking. Setting the flag on the original would
+/// affect every process that has it.
 fn unblocked(end: &impl AsRawFd, options: &mut OpenOptions) -> File {
     let flag = i32::try_from(OFlags::NONBLOCK.bits()).expect("flags are small");
     let path = format!("/proc/self/fd/{}", end.as_raw_fd());

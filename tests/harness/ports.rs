@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const FIRST: u32 = 10_240;
 const COUNT: u32 = 22_000;
 
-/// So far apart do the ports of two test processes begin that are started one after the other.
+/// The distance between the first ports of two test processes that are started one after the other.
 const STRIDE: u32 = 997;
 
-/// A port of the loopback interface that nobody listens on, and that this process has not been given before.
+/// A port of the loopback interface on which nothing listens, and which this process has not been given
+/// before.
 ///
 /// # Panics
-/// Where there is none.
+/// If there is none.
 pub fn free() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     for _ in 0..COUNT {

@@ -1,15 +1,15 @@
-//! Numbers without a meaning that are the same in every run of a seed (xorshift64*, S. Vigna, 2016).
+//! Pseudo-random numbers that are the same in every run of a seed (xorshift64*, S. Vigna, 2016).
 
-/// A sequence of them.
+/// A sequence of such numbers.
 #[derive(Clone, Debug)]
 pub struct Random {
     state: u64,
 }
 
 impl Random {
-    /// The sequence that belongs to a seed.
+    /// The sequence of a seed.
     pub fn new(seed: u64) -> Random {
-        // Seeds that are close to one another must not begin alike, and the state must not be 0.
+        // Neighbouring seeds must not begin alike, and the state must not be 0.
         Random { state: seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 }
     }
 
@@ -23,11 +23,11 @@ impl Random {
 
     /// A number below `bound`, which is not 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        // The bias is of no consequence for bounds that are small.
+        // The bias does not matter for small bounds.
         (self.any() >> 11) % bound
     }
 
-    /// So many bytes.
+    /// This many bytes.
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
         (0..count).map(|_| self.any().to_be_bytes()[0]).collect()
     }

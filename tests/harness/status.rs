@@ -1,27 +1,27 @@
-//! What `ticketd status --json` says, as far as tests look at it.
+//! The fields of `ticketd status --json` that tests use.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// What a node knows of itself and its cluster.
+/// What a node knows about itself and its cluster.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Status {
-    /// Its own.
+    /// The node's own id.
     pub id: u64,
     /// `leader`, `follower`, `candidate` or `pre-candidate`.
     pub role: String,
-    /// Raft's.
+    /// Raft's term.
     pub term: u64,
-    /// Whom it follows, or itself.
+    /// The leader that it follows, or itself.
     pub leader: Option<u64>,
-    /// Up to where the log is committed.
+    /// The highest committed index.
     pub commit_index: u64,
-    /// Up to where it is applied.
+    /// The highest applied index.
     pub applied_index: u64,
     /// Whether it leads and may answer without a round.
     pub holds_lease: bool,
-    /// By id.
+    /// The members, by id.
     pub members: BTreeMap<u64, Member>,
 }
 
@@ -30,23 +30,23 @@ pub struct Status {
 pub struct Member {
     /// `voter` or `learner`.
     pub suffrage: String,
-    /// For the other members.
+    /// The address for the other members.
     pub peer_address: String,
-    /// For clients.
+    /// The address for clients.
     pub client_address: String,
     /// `self`, `up` or `down`.
     pub link: String,
-    /// How long ago it was heard of, where it was.
+    /// How long ago it was heard from, if ever.
     pub last_heard_ms: Option<u64>,
     /// Known to the leader only.
     pub match_index: Option<u64>,
 }
 
 impl Status {
-    /// Reads what the command printed.
+    /// Parses the output of the command.
     ///
     /// # Panics
-    /// Where that is no JSON, or lacks something.
+    /// If it is not JSON, or lacks a field.
     pub fn parse(json: &str) -> Status {
         let value: Value =
             serde_json::from_str(json).unwrap_or_else(|error| panic!("no JSON ({error}): {json}"));

@@ -3,16 +3,16 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long anything may take that happens at all. A failure, and nothing else, takes so long.
+/// The limit for anything that a test waits for. Only a failure takes this long.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Between two looks: short against an election, long against the cost of a look.
+/// The pause between two checks: short compared with an election, long compared with the cost of a check.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Asks `probe` until it has an answer.
+/// Calls `probe` until it returns a value.
 ///
 /// # Panics
-/// After [`DEADLINE`] without one; `what` says what was awaited.
+/// After [`DEADLINE`] without a value; `what` says what was awaited.
 #[track_caller]
 pub fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
@@ -25,7 +25,7 @@ pub fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Asks `probe` until it says yes.
+/// Calls `probe` until it returns true.
 ///
 /// # Panics
 /// As [`until`].

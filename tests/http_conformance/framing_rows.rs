@@ -1,4 +1,4 @@
-//! Where a request ends: what request smuggling lives on.
+//! Where a request ends: the subject of request smuggling.
 
 use crate::rows::{Row, chunked, fields, raw};
 

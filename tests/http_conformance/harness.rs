@@ -1,4 +1,4 @@
-//! Runs bytes through a connection, cut in every way that matters, and sums up what comes out.
+//! Runs bytes through a connection, cut in every way that matters, and summarises the output.
 
 use std::fmt::Write as _;
 use std::num::NonZeroU64;
@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use raft_core::Micros;
 use ticketd::http::{Config, Connection, HttpDate, Page, Reply, Request, Tally, Turn};
 
-/// What stands behind the connection.
+/// What answers behind the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Server {
     Leads,
@@ -21,7 +21,7 @@ pub(crate) enum Server {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Answers {
     AtOnce,
-    /// When no more input is there, or none is wanted.
+    /// When there is no more input, or the connection takes no more.
     Late,
 }
 
@@ -137,7 +137,7 @@ fn page_reply(page: Page) -> Reply<'static> {
     Reply::Page { ok: page != Page::Metrics, content_type: "text/plain", body }
 }
 
-/// One answer, taken apart as a client would.
+/// One answer, parsed as a client would.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -158,7 +158,7 @@ impl Answer {
     }
 }
 
-/// Takes answers apart, checking what holds for each of them. `withheld` says that they answer HEAD.
+/// Parses answers, checking what holds for each of them. `withheld` says that they answer HEAD.
 pub(crate) fn answers(transcript: &Transcript, withheld: bool) -> Vec<Answer> {
     let mut rest = std::str::from_utf8(&transcript.output).expect("all that we send is text");
     let mut answers: Vec<Answer> = Vec::new();
@@ -231,7 +231,8 @@ fn numbers_hidden(body: &str) -> String {
     hidden
 }
 
-/// Checks that the IDs in the answers are those that were asked for, in order, none twice and none skipped.
+/// Checks that the IDs in the answers are those that were asked for, in order, none repeated and none
+/// skipped.
 pub(crate) fn check_ids(transcript: &Transcript) {
     let mut expected = Vec::new();
     let mut next = 1;
@@ -255,7 +256,7 @@ pub(crate) fn check_ids(transcript: &Transcript) {
 }
 
 /// Every way of cutting: whole, byte by byte, and in two at every position. Long inputs are cut in two near
-/// both ends, where the rules are decided, and at a sample of the positions between.
+/// both ends, where the rules apply, and at a sample of the positions between.
 pub(crate) fn cuts(input: &[u8]) -> Vec<Vec<&[u8]>> {
     let mut cuts = vec![vec![input], input.chunks(1).collect()];
     for at in 1..input.len() {

@@ -1,4 +1,4 @@
-//! The rules of RFC 9110 and RFC 9112, row by row, over the connection as a whole. Each row is run with its
+//! The rules of RFC 9110 and RFC 9112, row by row, tested on a whole connection. Each row is run with its
 //! bytes cut in every way, after other requests, and three times in one packet; the answers must be the same.
 
 mod framing_rows;

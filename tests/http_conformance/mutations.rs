@@ -1,8 +1,8 @@
-//! Whatever the bytes and whatever their cuts: the same answers, each of them sound, and never a panic.
+//! Whatever the bytes and however they are cut: the same answers, each of them valid, and never a panic.
 //!
-//! A connection that is fed byte by byte never has a whole head at the beginning of what it is given, so it
-//! never recognises a request that it remembers. One that is fed everything at once does so for each
-//! repetition. That both give the same is the proof that to remember is not to understand otherwise.
+//! A connection that is fed byte by byte never has a whole head at the front of its input, so it never
+//! recognises a repeated request. One that is fed everything at once does so for each repetition. That both
+//! give the same answers shows that recognising a request does not change its meaning.
 
 use ticketd::http::Config;
 
@@ -26,7 +26,7 @@ impl Random {
     }
 }
 
-/// What a mutation puts in: bytes and words on which the rules turn.
+/// What a mutation inserts: bytes and words that matter to the rules.
 const WORDS: [&[u8]; 28] = [
     b"\r\n",
     b"\r",
@@ -97,7 +97,7 @@ fn random_pieces<'a>(random: &mut Random, mut input: &'a [u8]) -> Vec<&'a [u8]> 
     pieces
 }
 
-/// The methods of HEAD and others cannot be told apart in an answer, so those inputs are only compared.
+/// Answers to HEAD and to other methods cannot be told apart, so those inputs are only compared.
 fn check(whole: &crate::harness::Transcript, input: &[u8]) {
     if !input.windows(5).any(|window| window == b"HEAD ") {
         answers(whole, false);

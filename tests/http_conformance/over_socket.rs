@@ -1,4 +1,4 @@
-//! The same rows against the real program: what the tables say of a connection's bytes must also hold of a
+//! The same rows against the real program: what the tables say of a connection's bytes must also hold for a
 //! socket's.
 
 // A test may unwrap: what fails there is the test.
@@ -13,9 +13,9 @@ use crate::program::directory::Directory;
 use crate::program::node::Node;
 use crate::rows::Row;
 
-/// What the tables' dates are, and what is put in the place of the real ones.
+/// The date in the tables, which replaces the real ones.
 const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
-/// Longer inputs go out in larger pieces: a system call for each of their bytes shows nothing more.
+/// Longer inputs are sent in larger pieces: one system call per byte would show nothing more.
 const BYTE_BY_BYTE_MAX: usize = 2_000;
 /// How long an answer may take on a busy machine before the test gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -40,8 +40,8 @@ fn each_row_gives_its_answer_over_a_socket_whole_in_pieces_and_three_times_in_on
     assert!(rows_run > 250, "only {rows_run} rows");
 }
 
-/// Whether the row has an answer, and one that does not depend on what stands behind the connection: the
-/// tables' pages are made up.
+/// Whether the row has an answer that does not depend on what is behind the connection: the pages in the
+/// tables are made up.
 fn can_be_asked(row: &Row) -> bool {
     let made_up = ["200 health", "200 ready", "200 leads", "200 {}"];
     let page = made_up.iter().any(|page| row.expected.contains(page))
@@ -49,13 +49,13 @@ fn can_be_asked(row: &Row) -> bool {
     !row.expected.is_empty() && row.expected != "100" && !page
 }
 
-/// Sends the pieces, reads as many answers as the row has, `times` over, and the end; and sums them up.
+/// Sends the pieces, reads `times` as many answers as the row has, and the end; and summarises them.
 fn exchange(address: &str, row: &Row, pieces: &[&[u8]], times: usize) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_nodelay(true).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     for piece in pieces {
-        // Where the answer to what came before ended the connection, the rest may find nobody.
+        // If an earlier answer ended the connection, the rest may not be accepted.
         if stream.write_all(piece).is_err() {
             break;
         }
@@ -91,7 +91,7 @@ fn read_more(stream: &mut TcpStream, output: &mut Vec<u8>, row: &Row) -> bool {
     }
 }
 
-/// How many answers are there as a whole.
+/// How many complete answers there are.
 fn complete_answers(output: &[u8], withheld: bool) -> usize {
     let text = String::from_utf8_lossy(output);
     let mut rest = &text[..];

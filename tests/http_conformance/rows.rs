@@ -1,13 +1,13 @@
-//! What a row of the conformance tables is.
+//! The rows of the conformance tables.
 
-/// A rule, an input that tests it, and what is to be answered.
+/// A rule, an input that tests it, and the expected answer.
 pub(crate) struct Row {
-    /// Where the rule stands. `9110` and `9112` are the RFCs; `ours` is what ticketd promises beyond them.
+    /// The source of the rule. `9110` and `9112` are the RFCs; `ours` is what ticketd promises beyond them.
     pub(crate) rule: &'static str,
     /// Condition and outcome.
     pub(crate) name: &'static str,
     pub(crate) input: Vec<u8>,
-    /// As [`summary`](crate::harness::summary) writes it; empty where more must come before there is an
+    /// As [`summary`](crate::harness::summary) writes it; empty if more input must come before there is an
     /// answer.
     pub(crate) expected: &'static str,
 }
@@ -27,7 +27,7 @@ pub(crate) fn raw(rule: &'static str, name: &'static str, text: &str, expected: 
     Row { rule, name, input, expected }
 }
 
-/// A POST with these field lines besides Host.
+/// A POST with these field lines in addition to Host.
 pub(crate) fn fields(rule: &'static str, name: &'static str, lines: &str, expected: &'static str) -> Row {
     raw(rule, name, &format!("POST / HTTP/1.1\nHost: a\n{lines}\n\n"), expected)
 }

@@ -1,8 +1,7 @@
-//! Whole servers in this process, on loopback: the event loop with real sockets, disks and Raft. What the
-//! tests that use the library share; those that run the program itself have `tests/harness`.
+//! Whole servers in this process, on loopback: the event loop with real sockets, disks and Raft. Shared by
+//! the tests that use the library; those that run the program itself have `tests/harness`.
 //!
-//! Nothing here is decided by time: whatever is waited for is waited for until a deadline that a sound server
-//! never comes near.
+//! No result depends on time: every wait has a deadline that a sound server never comes near.
 
 #![allow(dead_code, unreachable_pub)]
 
@@ -28,7 +27,7 @@ use ticketd::storage::Store;
 
 pub const CLUSTER: ClusterId = ClusterId(0xC0FFEE);
 pub const MAP_BYTES: u64 = 64 << 20;
-/// Nothing that a test waits for takes this long in a sound server, on any machine.
+/// Nothing that a test waits for takes a sound server this long, on any machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 pub fn id(id: u64) -> NodeId {
@@ -39,7 +38,7 @@ pub fn peer(id_number: u64) -> Peer {
     Peer { id: id(id_number), incarnation: Incarnation(u128::from(id_number) << 64 | 7) }
 }
 
-/// A directory that goes when the test does.
+/// A directory that is removed with the test.
 pub struct Directory(PathBuf);
 
 impl Directory {
@@ -62,7 +61,7 @@ impl Drop for Directory {
     }
 }
 
-/// Ports that are bound, and where they are.
+/// Bound ports and their addresses.
 pub struct Ports {
     pub peer_listener: TcpListener,
     pub http_listener: TcpListener,
@@ -75,7 +74,7 @@ impl Ports {
         Ports::bind_as("127.0.0.1")
     }
 
-    /// On loopback, to be reached by this name.
+    /// Binds ports on loopback, to be reached by this name.
     pub fn bind_as(host: &str) -> Ports {
         let peer_listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let http_listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -126,7 +125,7 @@ impl Running {
         Running { id, peer_address, client_address, stop, thread }
     }
 
-    /// The first node of a new cluster.
+    /// Starts the first node of a new cluster.
     pub fn start(directory: &Directory) -> Running {
         let ports = Ports::bind();
         let mut membership = Membership::default();
@@ -151,9 +150,9 @@ impl Running {
         Running::spawn(1, store, ports)
     }
 
-    /// Another node, which joins by way of any member.
+    /// Starts another node, which joins through a member.
     pub fn join(directory: &Directory, id: u64, by: &str) -> Running {
-        // A name has to be looked up, and may stand for several addresses of which one works.
+        // A name has to be resolved, and may stand for several addresses of which only one works.
         let ports = Ports::bind_as("localhost");
         let request = AdminRequest::Join {
             peer: peer(id),
@@ -168,7 +167,7 @@ impl Running {
         Running::spawn(id, store, ports)
     }
 
-    /// A node that ran before, on other ports.
+    /// Restarts a node on other ports.
     pub fn restart(directory: &Directory, id: u64) -> Running {
         Running::spawn(id, Store::open(&directory.store(id)).unwrap(), Ports::bind())
     }
@@ -197,7 +196,7 @@ impl Running {
 pub fn cluster_of_three(directory: &Directory) -> Vec<Running> {
     let first = Running::start(directory);
     let second = Running::join(directory, 2, &first.peer_address);
-    // By way of a node that may not lead, and may not even know who does.
+    // Through a node that may not lead, and may not even know which node does.
     let third = Running::join(directory, 3, &second.peer_address);
     let nodes = vec![first, second, third];
     for node in &nodes {
@@ -218,7 +217,7 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Asks until there is an answer that does not pass, following redirects.
+/// Asks until there is a final answer, following redirects.
 pub fn ask(address: &str, request: &AdminRequest) -> AdminResponse {
     let mut address = address.to_owned();
     let deadline = Instant::now() + PATIENCE;
@@ -240,7 +239,7 @@ pub fn ask_once(address: &str, request: &AdminRequest) -> io::Result<AdminRespon
     }
 }
 
-/// Sends one frame and awaits one, or the end.
+/// Sends one frame and waits for one, or for the end.
 pub fn exchange(address: &str, frame: &Frame) -> io::Result<Option<Frame>> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;

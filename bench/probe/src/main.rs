@@ -1,9 +1,9 @@
-//! The limit: how fast this machine lets one process answer HTTP requests, where each batch of them waits for
-//! one of two other processes. It parses nothing, stores nothing, decides nothing and shares no code with
-//! ticketd, so what ticketd takes longer is ticketd's own.
+//! The limit: how fast this machine lets one process answer HTTP requests when each batch of them waits for
+//! one of two other processes. The probe parses nothing, stores nothing, decides nothing and shares no code
+//! with ticketd, so the time by which ticketd is slower is ticketd's own.
 //!
-//! `probe echo PORT` is one of the two others; `probe serve PORT ECHO ECHO` answers. It trusts its load
-//! generator (requests all alike, small enough for one read, their answers for one write) and panics where
+//! `probe echo PORT` is one of the two others; `probe serve PORT ECHO ECHO` answers. The probe trusts its
+//! load generator (all requests alike, small enough for one read, their answers for one write) and panics if
 //! that is wrong.
 
 use std::io::{ErrorKind, Read, Write};
@@ -11,9 +11,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
 use mio::{Events, Interest, Poll, Token};
 
-/// As long as a heartbeat has to be.
+/// The length that a heartbeat must have.
 const MESSAGE_BYTES: usize = 24;
-/// What a request is answered with, as long as ticketd's answer.
+/// The answer to a request, as long as ticketd's.
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nServer: ticketd/0.1.0\r\n\
     Content-Type: text/plain\r\nContent-Length: 10\r\nCache-Control: no-store\r\n\r\n1234567890";
 const LISTENER: Token = Token(usize::MAX);
@@ -21,7 +21,7 @@ const ECHOES: [Token; 2] = [Token(usize::MAX - 1), Token(usize::MAX - 2)];
 
 struct Client {
     stream: mio::net::TcpStream,
-    /// Learnt from the first request, which comes alone or with its like.
+    /// Learnt from the first request, which arrives alone or with others like it.
     request_bytes: Option<usize>,
     unread_bytes: usize,
 }
@@ -98,7 +98,7 @@ fn accept(listener: &mio::net::TcpListener, poll: &Poll, clients: &mut Vec<Optio
     }
 }
 
-/// How many requests have arrived whole; none when the client has gone.
+/// How many complete requests have arrived; none when the client has gone.
 fn receive(slot: &mut Option<Client>, buffer: &mut [u8]) -> Option<usize> {
     let client = slot.as_mut()?;
     match client.stream.read(buffer) {

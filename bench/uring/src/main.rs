@@ -1,9 +1,9 @@
-//! What io_uring would save ticketd: the requests and answers of so many connections, read and written one
-//! system call each, and all of them with one system call. The work is that of a turn of ticketd's loop at
-//! its busiest; where the two columns are alike, what costs time is what the kernel does for each, and not
-//! the entry into it.
+//! What io_uring would save ticketd: the requests and answers of many connections are read and written with
+//! one system call each, and then all of them with one system call. The work is that of the busiest turn of
+//! ticketd's loop. If the two columns are alike, the time is spent on what the kernel does for each request,
+//! not on entering it.
 //!
-//! It takes no arguments, uses loopback alone, and panics where io_uring is switched off.
+//! It takes no arguments, uses loopback only, and panics if io_uring is switched off.
 
 use std::io::{Read, Result, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 use io_uring::{IoUring, opcode, squeue, types};
 
 const CONNECTIONS: [usize; 4] = [1, 4, 16, 64];
-/// As long as what wrk sends, and as what ticketd answers.
+/// As long as what wrk sends and what ticketd answers.
 const REQUEST: [u8; 45] = [b'q'; 45];
 const ANSWER: [u8; 161] = [b'a'; 161];
-/// More than a request; what is read is not looked at.
+/// Larger than a request; what is read is not examined.
 type Buffer = [u8; 4096];
-/// How often each way is measured, in turn with the other.
+/// How often each way is measured, alternating with the other.
 const REPETITIONS: usize = 15;
-/// How many requests are answered in each.
+/// How many requests are answered in each repetition.
 const REQUESTS: usize = 64 * 1024;
 
 fn main() -> Result<()> {
@@ -43,7 +43,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// How long the requests of one repetition took to be read, and to be answered.
+/// The time it took to read the requests of one repetition, and to answer them.
 #[derive(Clone, Copy, Default)]
 struct Took {
     recv: Duration,
@@ -83,7 +83,7 @@ impl Ends {
         Ok(ends)
     }
 
-    /// The clients ask and read outside of what is measured.
+    /// The clients send and read outside the measured time.
     fn answer(&mut self, way: &mut impl Way) -> Result<Took> {
         let mut took = Took::default();
         let mut buffer = [0; ANSWER.len()];
@@ -132,19 +132,19 @@ impl Way for OneByOne {
 
 struct Together {
     ring: IoUring,
-    /// All write to the same: nobody looks.
+    /// All reads share it: the content is not examined.
     buffer: Buffer,
 }
 
 impl Together {
     fn push(&mut self, call: &squeue::Entry) {
         // SAFETY: `call` points at `self.buffer` or at `ANSWER`. Both outlive the call: it does not wait for
-        // its socket, so it has ended when `submit` returns, which whoever pushes calls before `self` can
-        // move.
+        // its socket, so it has ended when `submit` returns, before the caller that pushes calls can move
+        // `self`.
         unsafe { self.ring.submission().push(call) }.expect("room for as many as there are connections");
     }
 
-    /// All that were pushed with one system call.
+    /// Submits all pushed calls with one system call.
     fn submit(&mut self, calls: usize, bytes: usize) -> Result<()> {
         self.ring.submit_and_wait(calls)?;
         let ended = self.ring.completion().map(|call| assert_eq!(call.result(), bytes as i32)).count();

@@ -12,14 +12,14 @@ use raft_core::{
 use super::super::bytes::Bytes;
 use super::{member, peer};
 
-/// Anyone but the receiver: the driver knows who is at the other end of a link, so nobody speaks as another,
-/// but any member, in any life, may be hostile.
+/// Any member but the receiver: the driver knows the node at the other end of a link, so no node can speak as
+/// another, but any member, in any life, may be hostile.
 pub(crate) fn sender(bytes: &mut Bytes<'_>, receiver: Peer) -> Peer {
     let from = anyone(bytes);
     if from == receiver { peer(receiver.id.get() % 3 + 1) } else { from }
 }
 
-/// A member, a stranger, or one of them in another life.
+/// A member or a stranger, or either in another life.
 pub(crate) fn anyone(bytes: &mut Bytes<'_>) -> Peer {
     let byte = bytes.byte();
     let id = NodeId::new(u64::from(byte % 4) + 1).expect("counted from 1");
@@ -85,7 +85,7 @@ fn append_entries(bytes: &mut Bytes<'_>, term: Term) -> Message {
     let mut next = prev_log_index;
     let mut entries = Vec::new();
     for _ in 0..count {
-        // Mostly in order, so that there is more to see than that they are refused.
+        // Mostly in order, so that the entries are not merely refused.
         next = if bytes.byte() < 240 { LogIndex(next.0.wrapping_add(1)) } else { index(bytes) };
         let term = if bytes.flag() { term } else { Term(bytes.number()) };
         entries.push(Entry { index: next, term, payload: payload(bytes) });
@@ -101,7 +101,7 @@ fn payload(bytes: &mut Bytes<'_>) -> Payload {
     }
 }
 
-/// Any four nodes, in any life and role; also nobody at all.
+/// Any four nodes, in any life and role; possibly none at all.
 fn membership(bytes: &mut Bytes<'_>) -> Membership {
     let (present, voting, reborn) = (bytes.byte(), bytes.byte(), bytes.byte());
     let numbers = (0..4u64).filter(|bit| present >> bit & 1 == 1);

@@ -1,9 +1,9 @@
 //! The steps of raft-core: whatever hostile members say, in whatever order, one to three sound nodes keep
-//! their promises, and stop only where safety is already broken.
+//! their promises, and stop only if safety is already broken.
 //!
 //! The sound nodes talk to each other as well as to the hostile ones, and their disks finish when the input
-//! says so. What cannot be asked of them is what no majority could: that a cluster full of liars agrees. So
-//! each node is held to what it alone answers for: see [`node`].
+//! says so. A cluster full of liars cannot be required to agree, so each node is checked only for what it
+//! alone is responsible for: see [`node`].
 
 pub(crate) mod disk;
 pub(crate) mod hostile;
@@ -22,19 +22,19 @@ use super::bytes::Bytes;
 
 /// Members of the cluster, sound and hostile.
 const MEMBERS: u64 = 3;
-/// From this first byte on, a node with an empty store is there as well, which a leader may add.
+/// From this first byte on, there is also a node with an empty store, which a leader may add.
 const NEWCOMER_FROM: u8 = 192;
-/// Messages between sound nodes that wait to be delivered: further ones are lost.
+/// How many messages between sound nodes may wait to be delivered: further ones are lost.
 const IN_FLIGHT_MAX: usize = 32;
 
-/// Where every member listens, unless it was moved.
+/// The address of every member, unless it was moved.
 const PEER_ADDRESS: &str = "host:1";
 const CLIENT_ADDRESS: &str = "host:2";
 
-/// What a core says when others have broken safety already; nothing else may stop it.
+/// What a core says when others have already broken safety; nothing else may stop it.
 const EVIDENCE: [&str; 2] = ["two leaders in term", "conflict at"];
 
-/// Takes `data` for a sequence of events.
+/// Treats `data` as a sequence of events.
 pub fn check(data: &[u8]) {
     expect_evidence();
     let mut bytes = Bytes::new(data);
@@ -52,7 +52,7 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// A node that has stopped, because it has seen that safety is broken.
+/// A node has stopped, because it found safety broken.
 #[derive(Debug)]
 pub(crate) struct Stopped;
 
@@ -166,7 +166,7 @@ fn member(peer: Peer, suffrage: Suffrage) -> Member {
     }
 }
 
-/// What every member begins with.
+/// The store that every member begins with.
 pub(crate) fn first_store() -> Recovered {
     let members = (1..=MEMBERS).map(|number| (peer(number).id, member(peer(number), Suffrage::Voter)));
     let snapshot = Snapshot {
@@ -179,8 +179,8 @@ pub(crate) fn first_store() -> Recovered {
     Recovered { hard_state, snapshot: Some(snapshot.into()), entries: Vec::new() }
 }
 
-/// Panics of this kind are part of what may happen. Fuzzers end the process in the panic hook, so that they
-/// must not see them.
+/// Panics of this kind are among what may happen. Fuzzers end the process in the panic hook, so they must not
+/// see these.
 pub(crate) fn expect_evidence() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -193,7 +193,7 @@ pub(crate) fn expect_evidence() {
     });
 }
 
-/// Takes a step, which may stop the node where safety is broken already, and must not for another reason.
+/// Takes a step, which may stop the node only if safety is already broken.
 pub(crate) fn unless_evidence(step: impl FnOnce()) -> Result<(), Stopped> {
     catch_unwind(AssertUnwindSafe(step)).map_err(|payload| {
         let text = payload.downcast_ref::<String>().map_or("", String::as_str);

@@ -1,6 +1,7 @@
-//! A sound node, its disk and its clock, and what it answers for whatever others do: its term and commit
-//! index never go back, it votes once in a term, it promises nothing that is not durable, it applies in
-//! order, once, and only what is durable, and it can start again from what is on its disk at any moment.
+//! A sound node, its disk and its clock, and what it alone is responsible for, whatever others do: its term
+//! and commit index never go back; it votes once in a term; it promises nothing that is not durable; it
+//! applies in order, once, and only what is durable; and it can start again from what is on its disk at any
+//! moment.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use raft_core::{
 use super::disk::Disk;
 use super::{Stopped, unless_evidence};
 
-/// In microseconds; what is passed at once is up to 2,540.
+/// In microseconds; a single step passes up to 2,540.
 const ELECTION_TIMEOUT_US: u64 = 1_000;
 const HEARTBEAT_INTERVAL_US: u64 = 200;
 
@@ -29,7 +30,7 @@ pub(super) struct Node {
     votes: BTreeMap<Term, Peer>,
     proposals: u64,
     barriers: u64,
-    /// The last barrier that has passed.
+    /// The last barrier that passed.
     passed: u64,
 }
 
@@ -54,7 +55,7 @@ impl Node {
         self.raft.me()
     }
 
-    /// What was sent since the last time.
+    /// What was sent since the last call.
     pub(super) fn take_sent(&mut self) -> Vec<(Peer, Message)> {
         std::mem::take(&mut self.sent)
     }
@@ -95,7 +96,7 @@ impl Node {
         self.step(Input::ReadBarrier { barrier: BarrierId(self.barriers), asks, confirms })
     }
 
-    /// Compacts all that was applied but for the last `kept` entries.
+    /// Compacts everything that was applied, except the last `kept` entries.
     pub(super) fn compact(&mut self, kept: u8) -> Result<(), Stopped> {
         let through = LogIndex(self.applied.0.saturating_sub(u64::from(kept)));
         if self.raft.entry(through).is_none() {
@@ -203,14 +204,14 @@ impl Node {
         assert_eq!(voted_for, candidate, "it votes twice in term {term}");
     }
 
-    /// A hostile leader may replace within its term what it has sent, so which entries are durable says
-    /// nothing: only how many are counts.
+    /// A hostile leader may replace what it has sent within its term, so which entries are durable means
+    /// nothing; only their number counts.
     fn durable(&self) -> Durable<impl Fn(LogIndex) -> Option<&'static Entry> + use<>> {
         Durable { hard_state: self.disk.durable.hard_state, last: self.disk.last(), entry: |_| None }
     }
 }
 
-/// Those of the snapshot, which is what is applied at a start.
+/// The members in the snapshot, which is what is applied at a start.
 fn members(durable: &Recovered) -> Arc<Membership> {
     durable.snapshot.as_ref().map(|snapshot| Arc::clone(&snapshot.membership)).unwrap_or_default()
 }
@@ -220,7 +221,7 @@ fn start(me: Peer, now: Micros, durable: &Recovered) -> Raft {
         me,
         election_timeout_us: ELECTION_TIMEOUT_US,
         heartbeat_interval_us: HEARTBEAT_INTERVAL_US,
-        // One of the voters keeps none, as when leases are switched on one node after the other.
+        // One of the voters keeps no leases, as while leases are being switched on node by node.
         lease: (me.id.get() != 2).then_some(Lease { clock_error_ppm: 1_000 }),
         seed: me.id.get(),
     };

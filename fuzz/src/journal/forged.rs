@@ -1,10 +1,10 @@
-//! Journals that no life has written, and no disk damages in this way, because their checksums are right:
-//! each gives an error, or contents that are as good as any. A store goes on with them, and is opened again
-//! with the same.
+//! Journals that no life has written and that no disk damage produces, because their checksums are right:
+//! each gives an error, or contents as valid as any. A store continues with them, and opens again with the
+//! same contents.
 //!
-//! The checksum of a sector keeps almost all damage from the code behind it, and from a fuzzer as well, and
-//! so does that of a record. So here a journal is taken apart, to the changes of its transactions; they are
-//! changed, put into sectors, which are changed as well, and all gets checksums that match.
+//! The checksum of a sector, like that of a record, keeps almost all damage from the code behind it, and a
+//! fuzzer as well. So here a journal is taken apart, down to the changes of its transactions; they are
+//! modified, put into sectors, which are modified as well, and everything gets checksums that match.
 
 use std::sync::{Arc, OnceLock};
 
@@ -15,11 +15,11 @@ use super::super::memory::{
     BLOCK_BYTES, CHECKPOINT, Memory, Told, entry, identity, nothing, settings, snapshot,
 };
 
-/// How long the journal is, in blocks.
+/// The length of the journal, in blocks.
 const BLOCKS: usize = 8;
 const BLOCK_SECTORS: usize = BLOCK_BYTES / SECTOR_BYTES;
 const CHECKSUM_BYTES: usize = 4;
-/// Where a sector has its format, part, length, number, the number before, and its payload.
+/// Where a sector holds its format, part, length, number, the number before, and its payload.
 const VERSION_AT: usize = 4;
 const PART_AT: usize = 5;
 const LENGTH_AT: usize = 7;
@@ -31,13 +31,13 @@ const PAYLOAD_BYTES: usize = SECTOR_BYTES - PAYLOAD_AT;
 const FORMAT_VERSION: u8 = 2;
 const DELETE: u8 = 0;
 const PUT: u8 = 1;
-/// The table whose keys have an index as well.
+/// The table whose keys contain an index.
 const ENTRY_TABLE: u8 = 6;
 
-/// What changes transactions; the other kinds of step change sectors.
+/// The kinds of steps that change transactions; all others change sectors.
 const KINDS_OF_CHANGES: u8 = 16;
 
-/// Takes `data` for what is changed, in steps of five bytes.
+/// Treats `data` as a list of modifications, in steps of five bytes.
 pub(super) fn check(data: &[u8]) {
     let steps = || data.chunks_exact(5).map(|step| [step[0], step[1], step[2], step[3], step[4]]);
     let mut forged = sound().clone();
@@ -56,7 +56,7 @@ pub(super) fn check(data: &[u8]) {
     }
 }
 
-/// Whatever is written from now on is there, through two checkpoints, and what is half written is not.
+/// Everything written from now on is there, through two checkpoints, and what is half written is not.
 fn check_goes_on(mut memory: Memory, told: &Told) {
     let mut told = told.clone();
     let mut contents = memory.open().expect("it has just been opened");
@@ -93,8 +93,8 @@ fn check_goes_on(mut memory: Memory, told: &Told) {
     }
 }
 
-/// What a store holds that was sound before it was written to; `None` where it has come to a number that none
-/// can have, because a forged one was right before those.
+/// The contents of a store that was sound before it was written to; `None` if it has reached an impossible
+/// transaction number because a forged number was just below the limit.
 fn reopened(memory: &Memory) -> Option<Contents> {
     match memory.open() {
         Ok(contents) => Some(contents),
@@ -106,7 +106,7 @@ fn reopened(memory: &Memory) -> Option<Contents> {
     }
 }
 
-/// A write that a core could make, whatever there is; now and then, one of several blocks.
+/// A write that a core could make, whatever is there; sometimes one of several blocks.
 fn next_write(told: &Told, round: u64) -> Write {
     let last = told.last_log_index().0;
     let term = told.recovered.hard_state.current_term.0;
@@ -117,12 +117,12 @@ fn next_write(told: &Told, round: u64) -> Write {
     Write { entries: vec![entry(last + 1, term, command_bytes, round)], ..nothing(round) }
 }
 
-/// A journal that is taken apart, and the data file before it.
+/// A journal taken apart, and the data file that goes with it.
 #[derive(Clone)]
 struct Forged {
     memory: Memory,
     transactions: Vec<Vec<Change>>,
-    /// All keys and bodies that there are, to be put in other places.
+    /// All keys and bodies that occur, to be put in other places.
     known: Vec<Change>,
 }
 
@@ -131,16 +131,16 @@ struct Forged {
 struct Change {
     kind: u8,
     key: Vec<u8>,
-    /// The record but for its checksum; of no meaning where it is removed.
+    /// The record without its checksum; meaningless if the record is removed.
     body: Vec<u8>,
-    /// Whether the checksum will be right.
+    /// Whether the checksum is to be right.
     is_sound: bool,
-    /// What follows that is no change.
+    /// Bytes that follow and are not a change.
     rest: Vec<u8>,
 }
 
 impl Forged {
-    /// What is wrong with the transactions from now on, or with how far the data file goes.
+    /// Modifies the transactions, or the record of how far the data file goes.
     fn change(&mut self, [kind, which, at, value, other]: [u8; 5]) {
         let number = usize::from(which >> 4) % self.transactions.len().max(1);
         let known = self.known[usize::from(value) % self.known.len()].clone();
@@ -167,8 +167,8 @@ impl Forged {
         }
     }
 
-    /// The data file has the transactions up to another one: one of before, or one of the last that there can
-    /// be.
+    /// The data file now claims another last transaction: an earlier one, or one of the last that are
+    /// possible.
     fn go_on_from(&mut self, value: u8) {
         let record = self.memory.records.get_mut(CHECKPOINT).expect("no step removes it");
         let through = u64::from_be_bytes(*record[2..].first_chunk().expect("its first field"));
@@ -179,7 +179,7 @@ impl Forged {
         record.extend(checksum.to_be_bytes());
     }
 
-    /// The transactions, one after the other, as far as there is room.
+    /// The transactions in order, as far as there is room.
     fn sectors(&self) -> Vec<Sector> {
         let record = &self.memory.records[CHECKPOINT];
         let mut id = u64::from_be_bytes(*record[2..].first_chunk().expect("its first field"));
@@ -201,7 +201,7 @@ impl Forged {
 }
 
 impl Change {
-    /// What is wrong with it from now on.
+    /// Modifies this change.
     fn change(&mut self, [kind, at, value, other]: [u8; 4], known: &Change) {
         let body = &mut self.body;
         let at = usize::from(at) % body.len().max(1);
@@ -221,7 +221,7 @@ impl Change {
         }
     }
 
-    /// Takes the first off the bytes of a transaction.
+    /// Takes the first change off the bytes of a transaction.
     fn read(bytes: &mut &[u8]) -> Change {
         let mut take = |count: usize| {
             let (taken, rest) = bytes.split_at(count);
@@ -257,7 +257,7 @@ impl Change {
 #[derive(Clone)]
 struct Sector {
     bytes: [u8; SECTOR_BYTES],
-    /// Whether the checksum will be right.
+    /// Whether the checksum is to be right.
     is_sound: bool,
 }
 
@@ -274,7 +274,7 @@ impl Sector {
     }
 }
 
-/// What is wrong with the sectors from now on.
+/// Modifies the sectors.
 fn change_sectors(sectors: &mut Vec<Sector>, [kind, which, at, value, other]: [u8; 5]) {
     let count = sectors.len();
     if count == 0 {
@@ -284,10 +284,10 @@ fn change_sectors(sectors: &mut Vec<Sector>, [kind, which, at, value, other]: [u
     let block = which / BLOCK_SECTORS * BLOCK_SECTORS;
     match kind % 8 {
         0 => sectors[which].bytes[VERSION_AT + usize::from(at) % (SECTOR_BYTES - VERSION_AT)] = value,
-        // A field of the head, in one sector or in a block.
+        // A field of the head, in one sector or in a whole block.
         1 => add(&mut sectors[which..=which], at, value, other),
         2 => add(&mut sectors[block..(block + BLOCK_SECTORS).min(count)], at, value, other),
-        // A sector or a block in the place of another.
+        // A sector or a block in place of another.
         3 => sectors[usize::from(other) % count] = sectors[which].clone(),
         4 => {
             let to = usize::from(other) % count / BLOCK_SECTORS * BLOCK_SECTORS;
@@ -302,7 +302,7 @@ fn change_sectors(sectors: &mut Vec<Sector>, [kind, which, at, value, other]: [u
     }
 }
 
-/// Adds to a field of each.
+/// Adds to a field of each sector.
 fn add(sectors: &mut [Sector], field: u8, value: u8, other: u8) {
     let value = i64::from(value.cast_signed());
     let range = [PART_AT..LENGTH_AT, LENGTH_AT..ID_AT, ID_AT..AFTER_AT, AFTER_AT..PAYLOAD_AT];
@@ -311,13 +311,13 @@ fn add(sectors: &mut [Sector], field: u8, value: u8, other: u8) {
         let field = &mut sector.bytes[range.clone()];
         let mut wide = [0; 8];
         wide[8 - field.len()..].copy_from_slice(field);
-        // Other halves of the range as well.
+        // Reaches the other half of the range as well.
         let sum = u64::from_be_bytes(wide).wrapping_add_signed(value) ^ u64::from(other % 2) << 63;
         field.copy_from_slice(&sum.to_be_bytes()[8 - field.len()..]);
     }
 }
 
-/// The bytes of them, with their checksums.
+/// The bytes of the sectors, with their checksums.
 fn sealed(sectors: &[Sector]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(sectors.len() * SECTOR_BYTES);
     for (number, sector) in (0u64..).zip(sectors) {
@@ -346,7 +346,7 @@ fn sound() -> &'static Forged {
             Write { hard_state: Some(hard_state), entries: entries(2, 5), ..nothing(1) },
             Write {
                 truncate_from: Some(LogIndex(5)),
-                // Of two blocks.
+                // A transaction of two blocks.
                 entries: vec![entry(5, 3, 4096, 5), entry(6, 3, 8, 6)],
                 ..nothing(2)
             },
@@ -367,7 +367,7 @@ fn sound() -> &'static Forged {
     })
 }
 
-/// The changes of a transaction that has room.
+/// The changes of a transaction that goes to the journal.
 fn taken_apart(step: &Step<'_>) -> Vec<Change> {
     let Step::Append { bytes, .. } = step else { panic!("there is room for all of them") };
     let length = u32::from_be_bytes(*bytes[LENGTH_AT..].first_chunk().expect("a sector is longer"));

@@ -1,10 +1,10 @@
-//! Lives of a node's store, each ended by whatever ends a process, a system or a disk's patience: what was
-//! acknowledged is there in the next one, and what was not is there wholly or not at all.
+//! The lives of a node's store, each ended by anything that can end a process, a system or a disk: what was
+//! acknowledged is there in the next life, and what was not is there as a whole or not at all.
 //!
-//! The disk is as bad as a disk may be. What was written and not synced is there after a power cut or is not,
-//! each sector as it likes, and so it is where the sync has failed; then the system shows what the disk does
-//! not have, and forgets it when it likes. A process may be killed in the middle of a write. It also does
-//! once what a disk may not: it loses a write that it has synced, and lets bits rot.
+//! The disk is as bad as a disk may be. After a power cut, each sector that was written and not synced may or
+//! may not be there, and so it is after a failed sync; in that case the system shows what the disk does not
+//! have, and may forget it at any time. A process may be killed in the middle of a write. At the end of a run,
+//! the disk may also do what no disk may: lose a write that it has synced, or let a bit rot.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,14 +20,14 @@ use super::super::memory::{
 
 /// The longest journal, in blocks.
 const BLOCKS_MAX: u8 = 6;
-/// The longest log: then it is compacted.
+/// The longest log before it is compacted.
 const LOG_MAX: usize = 48;
-/// Where a sector says which part of its transaction it is.
+/// Where a sector holds the number of its part of the transaction.
 const PART_AT: usize = 5;
-/// What happens at most, so that a run ends soon.
+/// The most events, so that a run ends soon.
 const EVENTS_MAX: usize = 400;
 
-/// Takes `data` for a sequence of events.
+/// Treats `data` as a sequence of events.
 pub(super) fn check(data: &[u8]) {
     let mut bytes = Bytes::new(data);
     let mut world = World::new(usize::from(1 + bytes.below(BLOCKS_MAX)));
@@ -44,20 +44,20 @@ pub(super) fn check(data: &[u8]) {
 
 struct World {
     disk: Disk,
-    /// That of the life under way.
+    /// The recorder of the current life.
     recorder: Option<Recorder>,
     /// What the store must hold.
     told: Told,
-    /// What it may hold instead, until it is opened again: with the transaction that nobody has acknowledged.
+    /// What it may hold instead, until it is opened again: the state with the unacknowledged transaction.
     perhaps: Option<Change>,
-    /// What was there before the last transaction.
+    /// The state before the last transaction.
     before: Option<Told>,
-    /// What the data file had before it was last changed.
+    /// The records of the data file before its last change.
     before_checkpoint: Option<Records>,
     writes: u64,
 }
 
-/// A transaction: what it makes of the store, and what the data file had before, where it changes that.
+/// A transaction: the state after it, and the records of the data file before it, if it changes them.
 struct Change {
     after: Told,
     before_checkpoint: Option<Records>,
@@ -87,7 +87,7 @@ impl World {
             0 => self.disk.cut_power(bytes),
             1 => self.disk.forget(usize::from(bytes.byte())),
             2 => self.disk.write_out(bytes),
-            // The next life ends before it has begun.
+            // The next life ends before it has really begun.
             3 => self.disk.settle_data(),
             4 => {
                 self.disk.settle_data();
@@ -104,8 +104,8 @@ impl World {
         }
     }
 
-    /// Where in the journal the last transaction is: right before where the next one goes,
-    /// with as many sectors as the last of them says.
+    /// Where in the journal the last transaction is: right before the place of the next one, with as many
+    /// sectors as the last of them says.
     fn last_in_journal(&self) -> Range<usize> {
         let shown = &self.disk.shown;
         let contents = shown.open().expect("a store that was not damaged");
@@ -118,7 +118,7 @@ impl World {
         last_sector - usize::from(u16::from_be_bytes(*part)) * SECTOR_BYTES..end
     }
 
-    /// A process opens the store, as the next one of the program would.
+    /// A process opens the store, as the program's next process would.
     fn open(&mut self) {
         self.disk.settle_data();
         let contents = self.disk.shown.open().expect("a store that was not damaged");
@@ -127,7 +127,8 @@ impl World {
         self.disk.sync();
         let found = Told::by_contents(&contents);
         match self.perhaps.take() {
-            // It changes nothing: whether it is there does not show, nor what would be there without it.
+            // The transaction changes nothing, so whether it is there does not show, nor what would be there
+            // without it.
             Some(change) if change.after == self.told => {
                 assert_eq!(found, self.told);
                 if change.before_checkpoint.is_some() {
@@ -140,7 +141,7 @@ impl World {
         self.recorder = Some(contents.recorder());
     }
 
-    /// From now on the store must have it.
+    /// From now on the store must hold this change.
     fn made(&mut self, Change { after, before_checkpoint }: Change) {
         self.before = Some(std::mem::replace(&mut self.told, after));
         if before_checkpoint.is_some() {
@@ -191,7 +192,7 @@ impl World {
         self.recorder = Some(if bytes.flag() { contents.recorder() } else { recorder });
     }
 
-    /// One to three writes of one transaction, and what they make of what is there.
+    /// One to three writes of one transaction, and their effect on the state.
     fn some_writes(&mut self, told: &mut Told, bytes: &mut Bytes<'_>) -> Vec<Write> {
         let mut writes = Vec::new();
         for _ in 0..1 + bytes.below(8).saturating_sub(5) {
@@ -209,8 +210,8 @@ impl World {
         writes
     }
 
-    /// What no disk may do, and some do: whatever it is, it is found out, unless it only takes back the last
-    /// transaction, as if that had not been finished.
+    /// Does what no disk may do, and some disks do. It must always be detected, unless it only takes back the
+    /// last transaction as if that had not been finished.
     fn rot(&self, [kind, at, which]: [u8; 3]) {
         let Disk { durable, lost, .. } = &self.disk;
         let mut rotten = durable.clone();
@@ -220,14 +221,14 @@ impl World {
                 rotten.journal[at] ^= 1 << (kind / 4 % 8);
                 rotten.open().expect_err("a sector that has rotted");
             }
-            // Some sectors of the last write to a block are not there.
+            // Some sectors of the last write to a block are missing.
             1 => {
                 let at = usize::from(at) * BLOCK_BYTES % rotten.journal.len();
                 let block = at..at + BLOCK_BYTES;
                 mix(&mut rotten.journal[block.clone()], &lost[block], which);
                 self.check_taken_back(&rotten);
             }
-            // The last change of the data file is not there.
+            // The last change of the data file is missing.
             2 => {
                 let Some(before) = &self.before_checkpoint else { return };
                 rotten.records.clone_from(before);
@@ -259,7 +260,7 @@ fn some_write(told: &Told, id: u64, bytes: &mut Bytes<'_>) -> Write {
             let voted_for = Some(voted_for.unwrap_or(identity().me));
             Write { hard_state: Some(HardState { current_term, voted_for }), ..nothing(id) }
         }
-        // Of an entry that is there, the last or one of before; or of one that is not there yet.
+        // A snapshot of an entry that is there, the last or an earlier one, or of one that is not there yet.
         2 => {
             let to = base + u64::from(bytes.byte()) % (last - base + 2);
             let term = told.recovered.entries.iter().find(|entry| entry.index.0 == to);
@@ -274,7 +275,7 @@ fn some_write(told: &Told, id: u64, bytes: &mut Bytes<'_>) -> Write {
             Write { truncate_from: Some(LogIndex(from)), entries, ..nothing(id) }
         }
         4 => nothing(id),
-        // Some small ones, or large ones, of several blocks and more than the journal has.
+        // A few small entries; or large ones, which take several blocks or more than the journal has.
         _ => {
             let (many, length) = if kind == 7 { (6, 4096) } else { (3, 20) };
             let count = 1 + u64::from(bytes.below(many));
@@ -284,14 +285,14 @@ fn some_write(told: &Told, id: u64, bytes: &mut Bytes<'_>) -> Write {
     }
 }
 
-/// A disk, and the system before it.
+/// A disk, and the system's cache in front of it.
 struct Disk {
     /// What survives a power cut.
     durable: Memory,
-    /// What whoever reads is shown.
+    /// What a reader sees.
     shown: Memory,
-    /// Which blocks of the journal a sync brings to the disk. The others may differ from what it has, where a
-    /// sync has failed.
+    /// Which blocks of the journal a sync brings to the disk. After a failed sync, the others may differ from
+    /// what the disk has.
     dirty: Vec<bool>,
     /// The journal without the last write to each block.
     lost: Vec<u8>,
@@ -304,7 +305,7 @@ impl Disk {
         Disk { durable: memory.clone(), shown: memory, dirty: vec![false; blocks], lost }
     }
 
-    /// Whether the process lives on: then they are durable.
+    /// Returns whether the process survives: then the sectors are durable.
     fn append(&mut self, offset: usize, sectors: &[u8], bytes: &mut Bytes<'_>) -> bool {
         let outcome = bytes.below(8);
         let written = if outcome == 4 {
@@ -316,7 +317,7 @@ impl Disk {
             self.write(offset, &sectors[..written]);
         }
         match outcome {
-            // Killed before, in the middle of, or after the write.
+            // Killed before, during or after the write.
             3..=5 => return false,
             6 => self.fail_sync(bytes),
             7 => self.cut_power(bytes),
@@ -325,8 +326,8 @@ impl Disk {
         outcome < 3
     }
 
-    /// Whether the process lives on: then all of it is durable. The data file is changed as a whole or not at
-    /// all.
+    /// Returns whether the process survives: then all of the step is durable. The data file is changed as a
+    /// whole or not at all.
     fn checkpoint(&mut self, step: Step<'_>, bytes: &mut Bytes<'_>) -> bool {
         let mut after = self.shown.clone();
         after.carry_out(step);
@@ -363,7 +364,7 @@ impl Disk {
         }
     }
 
-    /// The system takes what it has written for clean, and the disk has some sectors of it.
+    /// The system considers what it has written clean, and the disk has only some sectors of it.
     fn fail_sync(&mut self, bytes: &mut Bytes<'_>) {
         for block in self.take_dirty() {
             mix(&mut self.durable.journal[block.clone()], &self.shown.journal[block], bytes.byte());
@@ -384,7 +385,7 @@ impl Disk {
         self.dirty = dirty;
     }
 
-    /// The system has no room for a block that it takes for clean.
+    /// The system evicts a block that it considers clean.
     fn forget(&mut self, block: usize) {
         let block = block % self.dirty.len();
         if !self.dirty[block] {
@@ -403,13 +404,13 @@ impl Disk {
         self.durable.records.clone_from(&self.shown.records);
     }
 
-    /// Writes the last transaction in the journal as it is shown, and does not sync it yet.
+    /// Writes the last transaction in the journal as it is shown, without syncing it yet.
     fn begin_to_settle(&mut self, last: Range<usize>) {
         self.dirty[last.start / BLOCK_BYTES..last.end / BLOCK_BYTES].fill(true);
     }
 }
 
-/// Takes those sectors from the other place whose bits are set.
+/// Takes the sectors whose bits are set from `others`.
 fn mix(sectors: &mut [u8], others: &[u8], taken: u8) {
     let pairs = sectors.chunks_exact_mut(SECTOR_BYTES).zip(others.chunks_exact(SECTOR_BYTES));
     for (number, (sector, other)) in pairs.enumerate() {

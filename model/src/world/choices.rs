@@ -9,7 +9,7 @@ use crate::state::State;
 use crate::step::Cause;
 
 impl World {
-    /// How a person reads this action in this state.
+    /// A description of this action in this state, for a person.
     pub(crate) fn told(&self, state: &State, action: &Action) -> String {
         let envelope = match action {
             Action::Deliver(at) | Action::Duplicate(at) | Action::Lose(at) => self.envelope(state, *at),
@@ -28,9 +28,9 @@ impl World {
         Told { action, envelope }.to_string()
     }
 
-    /// All that may happen next, in a fixed order.
+    /// Everything that may happen next, in a fixed order.
     pub(crate) fn actions(&self, state: &State, bounds: &Bounds, actions: &mut Vec<Action>) {
-        // A message that never arrives is as good as lost; losing it only makes room for others.
+        // A message that never arrives is the same as a lost one; losing it only makes room for others.
         let crowded = state.in_flight() + self.peers.len() > bounds.in_flight;
         for at in state.network.distinct() {
             actions.push(Action::Deliver(at));
@@ -77,7 +77,8 @@ impl World {
         offer(known.may_compact && spent.compactions < bounds.compactions, Action::Compact(at));
     }
 
-    /// Counts an action, and takes its message out of the network; gives what it means to which node.
+    /// Counts an action, and takes its message out of the network; returns the node, and what the action
+    /// means to it.
     pub(super) fn spend(&self, next: &mut State, action: &Action) -> Option<(usize, Cause)> {
         let spent = &mut next.spent;
         let one_more = |count: &mut u8| {
@@ -126,7 +127,7 @@ impl World {
                 Some((at, Cause::Barrier(one_more(&mut spent.barriers), confirms)))
             }
             Action::Change(at, number, change) => {
-                // Those before it are left out.
+                // The changes before it are skipped.
                 spent.changes = number;
                 Some((at, Cause::Change(number, change)))
             }

@@ -1,4 +1,4 @@
-//! Whether the messages that are removed from the network as dead are dead.
+//! Checks that the messages that are removed from the network as dead are dead.
 
 use raft_core::Input;
 
@@ -6,11 +6,11 @@ use super::World;
 use crate::step::{self, Cause};
 
 impl World {
-    /// Delivers every message to every node for which it is dead, and gives how many deliveries that were.
+    /// Delivers every message to every node for which it is dead, and returns the number of these deliveries.
     /// None may change the node or make it send anything, and no step of the node may bring the message back
-    /// to life: then a state with the message on its way and the same state without it behave alike.
+    /// to life: then a state with the message on its way behaves like the same state without it.
     ///
-    /// Panics where that does not hold.
+    /// Panics if that does not hold.
     pub(crate) fn check_dead(&self) -> usize {
         let mut deliveries = 0;
         for letter in &self.letters {

@@ -1,4 +1,4 @@
-//! Two nodes that are explored as one: where they begin to be, and how each step is paired with its image.
+//! Two nodes that are explored as one: how that begins, and how each step is paired with its image.
 
 use super::World;
 use crate::history::Violation;
@@ -7,7 +7,8 @@ use crate::step::Cause;
 use crate::symmetry::Symmetry;
 
 impl World {
-    /// From now on, the nodes at these two places are explored as one. In `state`, nothing tells them apart.
+    /// From now on, the nodes at these two positions, which are indistinguishable in `state`, are explored as
+    /// one.
     pub(crate) fn with_twins(mut self, state: &State, places: [usize; 2]) -> World {
         assert_eq!(state.in_flight(), 0, "what is on its way could tell nodes apart");
         let mut symmetry = Symmetry::new(state, self.peers.len(), places.map(|at| (at, self.peers[at])));
@@ -19,7 +20,7 @@ impl World {
         self
     }
 
-    /// Takes the image of a step, and pairs what comes of both.
+    /// Takes the image of a step, and pairs the results of both.
     pub(super) fn pair(
         &mut self,
         symmetry: &mut Symmetry,
@@ -42,7 +43,7 @@ impl World {
             | Cause::Barrier(..)
             | Cause::Change(..)
             | Cause::Transfer
-            // The state that a history gives does not depend on who is who.
+            // The state that a history gives does not depend on which twin is which.
             | Cause::Compact(_) => cause,
         };
         let other_node = symmetry.node(node);

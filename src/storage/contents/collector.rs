@@ -1,8 +1,8 @@
-//! From the records of a data file and the bytes of a journal to contents, checked as a whole.
+//! Turns the records of a data file and the bytes of a journal into contents, checked as a whole.
 //!
 //! Pure: records and the bytes of a journal in, contents or the first fault out. A store that fails a check
-//! here is never served from and never cut short: which of two records is wrong cannot be told. It must
-//! never know where they come from.
+//! here is never served from and never truncated: which of two conflicting records is wrong cannot be told.
+//! This module must never know where the records come from.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::storage::record::{
 };
 use crate::storage::{MAP_BYTES_MAX, MAP_BYTES_MIN, Setting};
 
-/// Puts the records together: those of the data file, then what the journal changes.
+/// Collects the records: those of the data file, then the changes in the journal.
 #[derive(Debug)]
 pub struct Collector<'p> {
     path: &'p Path,
@@ -36,7 +36,7 @@ pub struct Collector<'p> {
 }
 
 impl<'p> Collector<'p> {
-    /// Nothing yet. The path goes into the errors.
+    /// An empty collector. The path is used in errors.
     #[must_use]
     pub fn new(path: &'p Path) -> Self {
         Collector {
@@ -53,16 +53,16 @@ impl<'p> Collector<'p> {
         }
     }
 
-    /// Takes a record of the data file.
+    /// Adds a record of the data file.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] where it is not what belongs under that key, [`StoreError::Format`].
+    /// [`StoreError::Damaged`] if the record is not what belongs under that key, [`StoreError::Format`].
     pub fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         let Some(key) = Key::from_bytes(key) else {
             let mut start = [0; KEY_BYTES_MAX];
             let len = key.len().min(KEY_BYTES_MAX);
             start[..len].copy_from_slice(&key[..len]);
-            return Err(self.damaged(Place::UnknownKey(start), "no store of ours has it"));
+            return Err(self.damaged(Place::UnknownKey(start), "ticketd never writes it"));
         };
         self.put(key, value)
     }
@@ -102,7 +102,7 @@ impl<'p> Collector<'p> {
         if was_there { Ok(()) } else { Err(self.missing(key)) }
     }
 
-    /// Makes the changes of a transaction.
+    /// Applies the changes of a transaction.
     fn replay(&mut self, transaction: &Transaction, pending: &mut Pending) -> Result<(), StoreError> {
         let mut reader = Reader::new(&transaction.bytes);
         while !reader.is_empty() {
@@ -122,11 +122,11 @@ impl<'p> Collector<'p> {
         Ok(())
     }
 
-    /// Takes the bytes of the journal, and checks the whole.
+    /// Adds the bytes of the journal, and checks the whole.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] where a record is missing, two do not fit each other, or the journal is not
-    /// what belongs to these records; [`StoreError::Format`].
+    /// [`StoreError::Damaged`] if a record is missing, two records contradict each other, or the journal does
+    /// not belong to these records; [`StoreError::Format`].
     pub fn finish(mut self, journal: &[u8]) -> Result<Contents, StoreError> {
         let me = self.identity.ok_or_else(|| self.missing(Key::Identity))?.me;
         let checkpoint = self.checkpoint.ok_or_else(|| self.missing(Key::Checkpoint))?;
@@ -137,7 +137,7 @@ impl<'p> Collector<'p> {
         let (journal, transactions) = read.map_err(|error| self.damaged_journal(error))?;
         let mut pending = Pending::default();
         transactions.iter().try_for_each(|transaction| self.replay(transaction, &mut pending))?;
-        // The journal is of one node, and makes no other of it.
+        // A journal belongs to one node and cannot change which node that is.
         if let Some(Identity { me: now, .. }) = self.identity
             && now != me
         {
@@ -173,7 +173,7 @@ impl<'p> Collector<'p> {
         })
     }
 
-    /// What is there is what belongs together.
+    /// Checks that all records are there and fit together.
     fn check_records(&self) -> Result<(u64, HardState, Extent), StoreError> {
         for (is_there, key) in
             [(self.identity.is_some(), Key::Identity), (self.settings.is_some(), Key::Settings)]
@@ -193,8 +193,8 @@ impl<'p> Collector<'p> {
         Ok((map_bytes, hard_state, extent))
     }
 
-    /// The data file is not what the last checkpoint has made of it. What is wrong is said where it can be
-    /// told.
+    /// The data file is not what the last checkpoint made of it. The error names the fault if it can be
+    /// found.
     fn misfit(&self) -> StoreError {
         let untold = || {
             let reason = "the data file has other records than it had then: some are older, or newer";
@@ -218,15 +218,15 @@ impl<'p> Collector<'p> {
         }
     }
 
-    /// The log starts right after the snapshot, has no gaps, ends where it should, and its terms never go
-    /// down (Raft §5.3) nor beyond the current one (§5.1).
+    /// Checks that the log starts right after the snapshot, has no gaps and ends where it should, and that
+    /// its terms never decrease (Raft §5.3) nor exceed the current one (§5.1).
     fn check_log(&self, extent: &Extent, current_term: Term) -> Result<(), StoreError> {
         let mut last_term = extent.snapshot.map_or(Term(0), |(_, term)| term);
         if last_term > current_term {
             let reason = format!("its term {last_term} is above the current term {current_term}");
             return Err(self.damaged(Place::Record(Key::Snapshot), reason));
         }
-        // Not `LogIndex::next`: the numbers come from a disk, and may be the largest that there are.
+        // Not `LogIndex::next`: the numbers come from a disk, and one may be the largest possible.
         let mut last_index = extent.base().0;
         for Entry { index, term, .. } in self.entries.values() {
             if last_index.checked_add(1) != Some(index.0) {
@@ -252,7 +252,8 @@ impl<'p> Collector<'p> {
         Ok(())
     }
 
-    /// Entries come in the order of their keys: either one is missing, or this one should be gone.
+    /// Entries come in the order of their keys: either one is missing, or this one should not be there any
+    /// more.
     fn out_of_place(&self, found: LogIndex, expected: LogIndex) -> StoreError {
         if found > expected {
             return self.missing(Key::Entry(expected));
@@ -292,7 +293,7 @@ mod tests {
     use crate::storage::record::{Change, TransactionId, Value};
     use crate::storage::testing::{entry, member, settings, snapshot};
 
-    /// What there is besides the log.
+    /// Everything but the log.
     fn collector(path: &Path) -> Collector<'_> {
         let mut collector = Collector::new(path);
         add(&mut collector, &Value::Identity(&member()));
@@ -305,7 +306,7 @@ mod tests {
         Checkpoint { through: TransactionId(3), journal_bytes: JOURNAL_BYTES, inventory }
     }
 
-    /// What these records, all there since one checkpoint, and a journal amount to.
+    /// The contents that these records, all from one checkpoint, and a journal give.
     fn read(mut collector: Collector<'_>, journal: &[u8]) -> Result<Contents, String> {
         let checkpoint = checkpoint(collector.inventory.checksum());
         add(&mut collector, &Value::Checkpoint(checkpoint));
@@ -324,7 +325,7 @@ mod tests {
         collector.add(value.key().to_bytes().as_ref(), &bytes).unwrap();
     }
 
-    /// A log in term 5, with a snapshot of entry 10 of term 3, where the extent says that it ends at 12.
+    /// A log in term 5, with a snapshot of entry 10 of term 3, while the extent says that the log ends at 12.
     fn finish(entries: &[(u64, u64)]) -> Result<Contents, String> {
         finish_at(LogIndex(12), entries)
     }
@@ -428,8 +429,7 @@ mod tests {
         assert!(error.contains("the map size record: it says 1 bytes"), "{error}");
     }
 
-    /// Each is a record of ours, and none is missing: only all together they are not what the checkpoint has
-    /// made.
+    /// Each is a valid record and none is missing; only together are they not what the checkpoint made.
     #[test]
     fn a_record_of_before_the_last_checkpoint_is_refused() {
         let voted_for = Some(member().me);

@@ -1,4 +1,4 @@
-//! What a store holds, how it is put together, and what a write makes of it.
+//! The contents of a store, how they are put together, and how a write changes them.
 //!
 //! ```text
 //! collector   what is on the disk   -> contents, or an error
@@ -6,7 +6,7 @@
 //! recorder    writes of the core    -> a step for the disk
 //! ```
 //!
-//! Pure. It uses records and the journal's bytes. It must never know where either is kept: in files, or on
+//! Pure. It uses records and the journal's bytes. It must never know where either is stored: in files, or on
 //! the disk of a simulation.
 
 mod collector;
@@ -29,15 +29,15 @@ use crate::identity::Identity;
 /// Everything that a store holds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Contents {
-    /// Who the node is.
+    /// The identity of the node.
     pub identity: Identity,
-    /// What the node was last started with.
+    /// The settings that the node was last started with.
     pub settings: Vec<Setting>,
-    /// How large the store may become, in bytes.
+    /// The largest size that the store may reach, in bytes.
     pub map_bytes: u64,
     /// The hard state, the snapshot and the log.
     pub recovered: Recovered,
-    /// How many transactions the journal has that the data file lacks.
+    /// How many transactions are in the journal and not in the data file.
     pub journalled: usize,
     pub(super) extent: Extent,
     journal: Journal,
@@ -46,7 +46,7 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// What the next transaction builds on.
+    /// The state that the next transaction builds on.
     #[must_use]
     pub fn recorder(&self) -> Recorder {
         Recorder::new(self.tail(), self.journal.clone(), self.pending.clone(), self.inventory.clone())
@@ -57,7 +57,7 @@ impl Contents {
         self.journal.last()
     }
 
-    /// Where in the journal the last transaction is, in bytes from the front; empty where none is there.
+    /// Where the last transaction is in the journal, in bytes from the front; empty if it is not there.
     pub(super) fn last_in_journal(&self) -> Range<usize> {
         self.journal.last_range()
     }

@@ -1,8 +1,8 @@
-//! What a [`Write`] of the core does to the records: which are put, and which are deleted.
+//! The changes that a [`Write`] of the core makes to the records: which are put, and which are deleted.
 //!
 //! Pure: writes in, changes out, in the order in which they are to be made. It checks what each write relies
-//! on. The core alone makes writes, so one that does not follow on what is there is a mistake of ours, and
-//! stops the process before it spoils the store. It must never know where the changes go.
+//! on. Only the core makes writes, so a write that does not follow on what is there is a bug of ours, and
+//! stops the process before it spoils the store. This module must never know where the changes go.
 
 use raft_core::{Entry, HardState, LogIndex, Snapshot, Term, Write};
 
@@ -10,10 +10,10 @@ use crate::identity::Identity;
 use crate::storage::Setting;
 use crate::storage::record::{Change, Checkpoint, Extent, Inventory, Key, TransactionId, Value};
 
-/// The records that a new store begins with. Its sizes are in bytes.
+/// The records that a new store begins with. The sizes are in bytes.
 ///
 /// # Panics
-/// Where the snapshot is of a term after the hard state's.
+/// If the term of the snapshot is above that of the hard state.
 #[must_use]
 pub fn new_records<'a>(
     identity: &'a Identity,
@@ -45,28 +45,28 @@ pub fn new_records<'a>(
     records
 }
 
-/// What the next write builds on.
+/// The state that the next write builds on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Tail {
     hard_state: HardState,
     extent: Extent,
-    /// The entries' terms, as runs: where each begins. Ascending.
+    /// The terms of the entries as runs: where each run begins, ascending.
     runs: Vec<(LogIndex, Term)>,
 }
 
 impl Tail {
-    /// That of a store with these contents.
+    /// The tail of a store with these contents.
     pub(crate) fn new(hard_state: HardState, extent: Extent, entries: &[Entry]) -> Tail {
         let mut tail = Tail { hard_state, extent, runs: Vec::new() };
         entries.iter().for_each(|entry| tail.extend_runs(entry));
         tail
     }
 
-    /// What these writes do, in their order, as one transaction. The next plan builds on this one; so where
-    /// the transaction fails, there must be no next one.
+    /// The changes that these writes make, in order, as one transaction. The next plan builds on this one, so
+    /// if the transaction fails, no other plan may follow.
     ///
     /// # Panics
-    /// Where a write does not follow on what is there.
+    /// If a write does not follow on what is there.
     #[must_use]
     pub(crate) fn plan<'w>(&mut self, writes: &'w [Write]) -> Vec<Change<'w>> {
         let puts = writes.iter().map(|write| write.entries.len() + 1).sum::<usize>();
@@ -130,7 +130,7 @@ impl Tail {
             self.runs.clear();
         } else {
             let later = self.runs.partition_point(|(start, _)| *start <= index.next());
-            // The run that the first entry left is in goes on.
+            // The run that the first remaining entry belongs to is kept.
             self.runs.drain(..later.saturating_sub(1));
         }
     }
@@ -163,7 +163,7 @@ impl Tail {
         }
     }
 
-    /// Term of the last entry, or else of the snapshot, or else 0.
+    /// The term of the last entry; without entries, that of the snapshot; without a snapshot, 0.
     fn last_log_term(&self) -> Term {
         let of_snapshot = self.extent.snapshot.map_or(Term(0), |(_, term)| term);
         self.runs.last().map_or(of_snapshot, |(_, term)| *term)
@@ -207,7 +207,7 @@ mod tests {
             }
         }
 
-        /// What they are where the last checkpoint has made all of them.
+        /// The contents, if the last checkpoint made all of these records.
         fn contents(&self) -> Result<Contents, StoreError> {
             let mut records = self.0.clone();
             let mut inventory = Inventory::default();
@@ -221,10 +221,10 @@ mod tests {
         }
     }
 
-    /// A log: its base, the base's term, and the terms that follow.
+    /// A log: its base, the term of the base, and the terms that follow.
     type Log = (u64, u64, Vec<u64>);
 
-    /// The write that a step stands for, and the log after it; `None` where it cannot be.
+    /// The write that a step stands for, and the log after it; `None` if the step is impossible.
     fn step(number: u32, log: &Log) -> Option<(Write, Log)> {
         let (base, base_term, terms) = log;
         let len = u64::try_from(terms.len()).unwrap();
@@ -257,7 +257,7 @@ mod tests {
 
     const STEPS: u32 = 6;
 
-    /// All sequences of so many steps, each planned on the one before.
+    /// All sequences of this many steps, each planned on the one before.
     fn follow(depth: u32, tail: &Tail, records: &Records, log: &Log) -> usize {
         let mut plans = 0;
         for number in 0..STEPS {

@@ -1,14 +1,14 @@
-//! What becomes of a transaction: it goes to the journal, or, with all that waits there, to the data file.
+//! Decides where a transaction goes: to the journal, or, with everything that waits there, to the data file.
 //!
 //! ```text
 //! plan       writes of the core   -> changes of records
 //! changes    changes of records   -> the bytes of a transaction
 //! sectors    bytes                -> sectors of the journal, or no room
-//! recorder   all of them          -> one step to carry out
+//! recorder   all of these         -> one step to carry out
 //! ```
 //!
-//! Pure: writes in, one step out. It must never know what the step is carried out on: files in a store that
-//! is open, a disk that tears and rots in a simulation.
+//! Pure: writes in, one step out. It must never know where the step is carried out: on the files of an open
+//! store, or on a simulated disk that tears and rots.
 
 use raft_core::Write;
 
@@ -17,34 +17,34 @@ use crate::codec::Reader;
 use crate::storage::journal::{Journal, encode, read_change};
 use crate::storage::record::{Change, Inventory, Pending, Value};
 
-/// Room for an entry of ours, so that it is put together without growing the buffer again and again.
+/// Room for an entry of the usual size, so that the buffer does not grow again and again while it is encoded.
 const TRANSACTION_BYTES_USUAL: usize = 256;
 
-/// What makes a transaction durable.
+/// The step that makes a transaction durable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step<'r> {
-    /// These bytes, whole sectors, are written to the journal and synced.
+    /// Write these bytes, whole sectors, to the journal and sync it.
     Append {
         /// Where, in bytes from the front.
         offset: u64,
-        /// Them.
+        /// The sectors.
         bytes: &'r [u8],
     },
-    /// All of these changes are made in the data file, as one batch.
+    /// Make all of these changes in the data file, as one batch.
     Checkpoint(&'r Pending),
 }
 
-/// What the next transaction builds on.
+/// The state that the next transaction builds on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Recorder {
     tail: Tail,
     journal: Journal,
     pending: Pending,
-    /// What the data file and the journal have together.
+    /// The records of the data file and the journal together.
     inventory: Inventory,
-    /// Whether the last step brought all that is pending to the data file.
+    /// Whether the last step brought everything pending to the data file.
     is_checkpointed: bool,
-    /// Where the bytes of the transaction are put together.
+    /// Buffer in which the bytes of a transaction are put together.
     transaction: Vec<u8>,
 }
 
@@ -60,25 +60,26 @@ impl Recorder {
         }
     }
 
-    /// These writes, in their order, as one transaction. The next step builds on this one; so where this one
-    /// fails, there must be no next one.
+    /// Records these writes, in order, as one transaction. The next step builds on this one, so if it fails,
+    /// no other may follow.
     ///
     /// # Panics
-    /// Where a write does not follow on what is there (see [`Write`]).
+    /// If a write does not follow on what is there (see [`Write`]).
     #[must_use]
     pub fn write(&mut self, writes: &[Write]) -> Step<'_> {
         let changes = self.tail.plan(writes);
         self.step(&changes)
     }
 
-    /// A record that no plan builds on. As with [`Recorder::write`], there must be no next step where this
+    /// Records a value that no plan builds on. As with [`Recorder::write`], no other step may follow if this
     /// one fails.
     #[must_use]
     pub fn put(&mut self, value: Value<'_>) -> Step<'_> {
         self.step(&[Change::Put(value)])
     }
 
-    /// A record that no plan builds on, in the data file, with all that waits in the journal.
+    /// Records a value that no plan builds on in the data file, together with everything that waits in the
+    /// journal.
     #[must_use]
     pub(crate) fn put_in_data_file(&mut self, value: Value<'_>) -> Step<'_> {
         self.begin(&[Change::Put(value)]);
@@ -94,14 +95,14 @@ impl Recorder {
         Step::Append { offset, bytes }
     }
 
-    /// Puts the bytes of the transaction together, and notes what it changes.
+    /// Encodes the transaction, and notes what it changes.
     fn begin(&mut self, changes: &[Change<'_>]) {
         if self.is_checkpointed {
             self.pending.clear();
             self.is_checkpointed = false;
         }
         encode(changes, &mut self.transaction);
-        // As whoever finds the transaction in the journal does.
+        // Decoded as in the collector, when it finds the transaction in the journal.
         let mut reader = Reader::new(&self.transaction);
         while !reader.is_empty() {
             let (key, record) = read_change(&mut reader).expect("it was encoded right above");
@@ -147,7 +148,7 @@ mod tests {
         journal: Vec<u8>,
     }
 
-    /// How often each kind of step came.
+    /// How many steps of each kind there were.
     #[derive(Default)]
     struct Steps {
         appends: usize,
@@ -183,8 +184,8 @@ mod tests {
         }
     }
 
-    /// After every step, of either kind, a store that is opened anew has everything, and goes on in the same
-    /// way.
+    /// After every step, of either kind, a store that is opened again holds everything and continues in the
+    /// same way.
     #[test]
     fn whatever_was_recorded_is_there_after_every_step() {
         let mut store = Store::new(4 * 4096);
@@ -228,7 +229,7 @@ mod tests {
         let contents = store.open();
         assert_eq!(contents.recovered.entries, [entry(2, 9), entry(3, 9)]);
         assert_eq!(contents.map_bytes, 2 * MAP_BYTES_MIN);
-        // What was brought there is not brought again.
+        // What a checkpoint brought to the data file is not brought there again.
         store.carry_out(recorder.put(Value::MapSize(3 * MAP_BYTES_MIN)), &mut steps);
         assert_eq!(recorder.pending.iter().count(), 1);
         assert_eq!(store.open().map_bytes, 3 * MAP_BYTES_MIN);

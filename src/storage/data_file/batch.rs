@@ -1,10 +1,10 @@
-//! What is made in the data file at once, as one transaction of LMDB's: what was pending becomes records.
+//! The changes that the data file takes at once, as one LMDB transaction: pending changes become records.
 //!
-//! It must never know what is changed, or when or why a batch is committed.
+//! This module must never know what is changed, or when or why a batch is committed.
 
 use lmdb::{Database, Environment, RwTransaction, Transaction, WriteFlags};
 
-/// A failure put in for a test, in place of the disk's.
+/// A failure that a test injects in place of one of the disk.
 #[cfg(test)]
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
@@ -14,7 +14,7 @@ pub(crate) enum Fault {
     Commit(i32),
 }
 
-/// A batch that is being put together. Dropped, it leaves everything as it was.
+/// A batch that is being put together. If it is dropped, nothing changes.
 pub(crate) struct Batch<'s> {
     txn: RwTransaction<'s>,
     db: Database,
@@ -23,7 +23,7 @@ pub(crate) struct Batch<'s> {
 }
 
 impl<'s> Batch<'s> {
-    /// Begins one.
+    /// Begins a batch.
     pub(crate) fn begin(env: &'s Environment, db: Database) -> Result<Self, lmdb::Error> {
         let txn = env.begin_rw_txn()?;
         Ok(Batch {
@@ -34,7 +34,7 @@ impl<'s> Batch<'s> {
         })
     }
 
-    /// Puts a record, in place of what is there.
+    /// Puts a record, replacing the one that is there.
     pub(crate) fn put(&mut self, key: &[u8], record: &[u8]) -> Result<(), lmdb::Error> {
         #[cfg(test)]
         if let Some(Fault::Put(errno)) = self.fault {
@@ -51,7 +51,7 @@ impl<'s> Batch<'s> {
         }
     }
 
-    /// Makes it durable.
+    /// Makes the batch durable.
     pub(crate) fn commit(self) -> Result<(), lmdb::Error> {
         #[cfg(test)]
         if let Some(Fault::Commit(errno)) = self.fault {

@@ -1,6 +1,6 @@
 //! The LMDB environment: how it is opened, mapped and read.
 //!
-//! It must never know what is done with what was read.
+//! This module must never know what is done with the records that are read.
 
 use std::path::Path;
 
@@ -16,14 +16,14 @@ pub(crate) enum Access {
     Write,
 }
 
-/// Opens the environment, or makes one where there is no file.
+/// Opens the environment, or creates one if there is no file.
 pub(crate) fn open_env(
     data_path: &Path,
     map_bytes: u64,
     access: Access,
 ) -> Result<(Environment, Database), StoreError> {
-    // Our own lock keeps every other process out, and all use within this one is one after the other: LMDB's
-    // lock file would only be another file that a crash can leave in a bad state.
+    // Our own lock keeps every other process out, and this process uses the environment from one place at a
+    // time. LMDB's lock file would only be one more file that a crash can leave in a bad state.
     let mut flags = EnvironmentFlags::NO_SUB_DIR | EnvironmentFlags::NO_LOCK;
     if access == Access::Read {
         flags |= EnvironmentFlags::READ_ONLY;
@@ -37,7 +37,7 @@ pub(crate) fn open_env(
     Ok((env, db))
 }
 
-/// Hands over every record, in the order of their keys, until one is refused.
+/// Passes every record to `take`, in key order, until one is refused.
 pub(crate) fn read_records(
     env: &Environment,
     db: Database,
@@ -54,7 +54,7 @@ pub(crate) fn read_records(
     Ok(())
 }
 
-/// Maps another size. No `txn` may be open; where this fails, none can be opened any more.
+/// Changes the size of the map. No `txn` may be open; if this fails, none can be opened any more.
 pub(crate) fn set_map_bytes(env: &Environment, path: &Path, map_bytes: u64) -> Result<(), StoreError> {
     env.set_map_size(map_size(map_bytes)).map_err(|e| map_error(path, map_bytes, e))
 }

@@ -1,8 +1,8 @@
-//! LMDB's data format 1 as 64-bit machines write it, in their own byte order: where what is in a page (the
-//! structs of `mdb.c`).
+//! LMDB's data format 1 as 64-bit machines write it, in native byte order: the layout of a page (the structs
+//! of `mdb.c`).
 //!
 //! Pure: the bytes of a page in; its parts, or what is wrong with them, out. It must never know where the
-//! page is, or which others there are.
+//! page is, or which other pages there are.
 
 use byteorder::{ByteOrder, NativeEndian};
 
@@ -13,9 +13,9 @@ const MAGIC: u32 = 0xBEEF_C0DE;
 const DATA_VERSION: u32 = 1;
 pub(super) const PAGE_HEADER_BYTES: usize = 16;
 const NODE_HEADER_BYTES: usize = 8;
-/// What of a meta page has a meaning: its header and what follows that.
+/// The part of a meta page that has a meaning: its header and the fields after it.
 pub(super) const META_PAGE_BYTES: usize = PAGE_HEADER_BYTES + 136;
-/// LMDB's smallest page, for a file whose real page size is not known yet, and its largest.
+/// LMDB's smallest and largest page size.
 const PAGE_BYTES_MIN: u64 = 512;
 const PAGE_BYTES_MAX: u64 = 32_768;
 /// LMDB's `CURSOR_STACK`: it follows no tree deeper than this.
@@ -33,18 +33,18 @@ const F_BIGDATA: u16 = 0x01;
 const MDB_INTEGERKEY: u16 = 0x08;
 const MDB_NOSUBDIR: u16 = 0x4000;
 
-/// What a meta page says.
+/// The fields of a meta page.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Meta {
     pub(super) page_bytes: u64,
     pub(super) free: Tree,
     pub(super) main: Tree,
     pub(super) last_page: u64,
-    /// The number of the transaction of LMDB's that wrote it.
+    /// The number of the LMDB transaction that wrote it.
     pub(super) txn_id: u64,
 }
 
-/// What a meta page says of a tree.
+/// What a meta page says about a tree.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Tree {
     flags: u16,
@@ -54,7 +54,7 @@ pub(super) struct Tree {
 }
 
 impl Meta {
-    /// Reads the front of the page of this number.
+    /// Reads the front of the page with this number.
     pub(super) fn read(number: u64, page: &[u8; META_PAGE_BYTES]) -> Result<Meta, &'static str> {
         let meta = &page[PAGE_HEADER_BYTES..];
         if u32_at(meta, 0) != MAGIC {
@@ -72,7 +72,7 @@ impl Meta {
         }
         let (free, main) = (Tree::read(&meta[24..]), Tree::read(&meta[72..]));
         if free.flags & !MDB_NOSUBDIR != MDB_INTEGERKEY || main.flags != 0 {
-            return Err("it has flags that no store of ours has");
+            return Err("it has flags that ticketd never sets");
         }
         Ok(Meta { page_bytes, free, main, last_page: u64_at(meta, 120), txn_id: u64_at(meta, 128) })
     }
@@ -92,14 +92,14 @@ impl Tree {
 /// Which of the two trees a page belongs to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Which {
-    /// The numbers of free pages, by the transaction of LMDB's that freed them.
+    /// The numbers of free pages, by the LMDB transaction that freed them.
     Free,
     /// The records.
     Main,
 }
 
 impl Which {
-    /// Whether a key of this length can be in it.
+    /// Whether a key of this length can be in the tree.
     pub(super) fn has_keys_of(self, key_bytes: usize) -> bool {
         match self {
             Which::Free => key_bytes == 8,
@@ -107,7 +107,7 @@ impl Which {
         }
     }
 
-    /// Whether key `a` goes before `b`. Both have lengths that can be in it.
+    /// Whether key `a` sorts before `b`. Both must have lengths that can be in the tree.
     pub(super) fn is_less(self, a: &[u8], b: &[u8]) -> bool {
         match self {
             Which::Main => a < b,
@@ -116,17 +116,17 @@ impl Which {
     }
 }
 
-/// What a page of a tree is to those below it.
+/// The kind of a page of a tree.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Has pages below it.
+    /// Has child pages.
     Branch,
-    /// Has values.
+    /// Holds values.
     Leaf,
 }
 
 impl Kind {
-    /// Whether this is a page of this kind and number.
+    /// Whether `page` is a page of this kind and number.
     pub(super) fn is_of(self, page: &[u8], number: u64) -> bool {
         let flags = match self {
             Kind::Branch => P_BRANCH,
@@ -136,7 +136,8 @@ impl Kind {
     }
 }
 
-/// How many pages the value takes whose first page, of this number, begins like this; `None` where none does.
+/// How many pages the overflow value takes whose first page has this number and header; `None` if the header
+/// is not that of an overflow page.
 pub(super) fn overflow_pages(header: &[u8], number: u64) -> Option<u64> {
     let pages = u64::from(u32_at(header, 12));
     (is_page(header, number, P_OVERFLOW) && pages > 0).then_some(pages)
@@ -146,31 +147,31 @@ fn is_page(page: &[u8], number: u64, flags: u16) -> bool {
     u64_at(page, 0) == number && u16_at(page, 10) == flags
 }
 
-/// A node of a page: where its parts are.
+/// A node of a page, split into its parts.
 pub(super) struct Node<'a> {
     pub(super) key: &'a [u8],
     pub(super) content: Content<'a>,
 }
 
 pub(super) enum Content<'a> {
-    /// Of a branch page: the page of all keys from this one on.
+    /// In a branch page: the page of all keys from this one on.
     Child(u64),
-    /// Of a leaf: the value itself.
+    /// In a leaf: the value itself.
     Inline(&'a [u8]),
-    /// Of a leaf: the first page and the size of a value on pages of its own.
+    /// In a leaf: the first page and the size of a value that is on pages of its own.
     Overflow(u64, usize),
 }
 
-/// Takes a page of a tree apart. Its nodes must fill its end without gap or overlap, because LMDB moves them
-/// by their sizes.
+/// Splits a page of a tree into its nodes. The nodes must fill the end of the page without gap or overlap,
+/// because LMDB moves them by their sizes.
 pub(super) fn read_nodes(which: Which, kind: Kind, page: &[u8]) -> Result<Vec<Node<'_>>, &'static str> {
     let (lower, upper) = (usize::from(u16_at(page, 12)), usize::from(u16_at(page, 14)));
     if lower < PAGE_HEADER_BYTES || lower % 2 != 0 || lower > upper || upper > page.len() {
-        return Err("its free space is nowhere");
+        return Err("its free space has impossible bounds");
     }
     let (pointers, _) = page[PAGE_HEADER_BYTES..lower].as_chunks::<2>();
     let nodes_min = match (which, kind) {
-        // LMDB asserts two for a branch of the main tree, and tolerates one in that of the free pages
+        // LMDB asserts two for a branch of the main tree, and tolerates one in the tree of free pages
         // (ITS#8336).
         (Which::Main, Kind::Branch) => 2,
         (Which::Free, Kind::Branch) | (Which::Free | Which::Main, Kind::Leaf) => 1,
@@ -204,7 +205,8 @@ fn node_bytes_max(page_bytes: usize) -> usize {
     (((page_bytes - PAGE_HEADER_BYTES) / 2) & !1) - 2
 }
 
-/// A node and its length; `None` where it does not fit into the bytes, or is of no kind that we write.
+/// Reads a node and its length; `None` if it does not fit into the bytes, or is of a kind that we never
+/// write.
 fn read_node(kind: Kind, bytes: &[u8]) -> Option<(Node<'_>, usize)> {
     let (header, body) = bytes.split_at_checked(NODE_HEADER_BYTES)?;
     let flags = u16_at(header, 4);

@@ -1,15 +1,16 @@
 //! The data file: one LMDB environment, checked before LMDB maps it.
 //!
 //! ```text
-//! layout        pure: what is where in a page
-//! pages         the file as a file, page by page
-//! traces        what is in its leaves, whatever its state
-//! settle        that the disk has what is read
-//! environment   the file as LMDB has it: opened, mapped, read
-//! batch         what is made in it at once
+//! layout        pure: the layout of a page
+//! pages         checks the file page by page
+//! traces        searches the leaves, whatever the state of the file
+//! settle        makes sure that the disk has what is read
+//! environment   the file as LMDB sees it: opened, mapped, read
+//! batch         the changes made in one go
 //! ```
 //!
-//! It uses LMDB and the file system. It must never know what is in a record, or why one is put or deleted.
+//! This module uses LMDB and the file system. It must never know what is in a record, or why one is put or
+//! deleted.
 
 mod batch;
 mod environment;

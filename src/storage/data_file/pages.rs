@@ -1,11 +1,12 @@
 //! A check of LMDB's own structure, page by page, before LMDB maps the file and trusts it.
 //!
 //! LMDB's pages carry no checksums, and LMDB follows a damaged page number out of the map. Here the file is
-//! read as a file: whatever it holds gives a report or an error. What is checked is what LMDB takes for
-//! granted: every page within the file, reached once, in use or free but not both, its nodes inside it and in
-//! order. The records in the leaves are not looked into: they have checksums of their own.
+//! read with ordinary reads: whatever it holds gives a report or an error. What is checked is what LMDB takes
+//! for granted: every page is within the file, is reached once, and is either in use or free; its nodes are
+//! inside it and in order. The records in the leaves are not examined: they have checksums of their own.
 //!
-//! It uses the file alone; what is where in a page is in `layout`. It must never know what the records are.
+//! This module uses the file alone; `layout` knows what is where in a page. It must never know what the
+//! records are.
 
 use std::fs::File;
 use std::io;
@@ -19,12 +20,12 @@ use super::layout::{
 };
 use crate::storage::error::{Place, StoreError};
 
-/// What the file holds, where it is sound.
+/// What a sound file holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct PageReport {
-    /// Size of a page, in bytes.
+    /// The size of a page, in bytes.
     pub(crate) page_bytes: u64,
-    /// How many pages the file has, or may have: those at the end may never have been written.
+    /// How many pages the file has, counting pages at the end that may never have been written.
     pub(crate) pages: u64,
     /// How many of them are in use.
     pub(crate) pages_used: u64,
@@ -35,7 +36,7 @@ pub(crate) struct PageReport {
 }
 
 impl PageReport {
-    /// What a map must hold, in bytes.
+    /// How many bytes a map must hold.
     pub(crate) fn extent_bytes(&self) -> u64 {
         self.pages.saturating_mul(self.page_bytes)
     }
@@ -46,8 +47,8 @@ pub(crate) fn check(path: &Path) -> Result<PageReport, StoreError> {
     Checker::on(path, Checker::run)
 }
 
-/// Where the two meta pages are in the data file, in bytes: first the one that LMDB goes by less. Checks
-/// nothing but these.
+/// Where the two meta pages are in the data file, in bytes; the one that LMDB trusts comes last. Checks only
+/// these two pages.
 pub(crate) fn meta_pages(path: &Path) -> Result<[Range<u64>; 2], StoreError> {
     Checker::on(path, |checker| {
         let Meta { page_bytes, txn_id, .. } = checker.read_newest_meta()?;
@@ -66,7 +67,7 @@ fn damage<T>(page: u64, reason: &'static str) -> Result<T, Fault> {
     Err(Fault::Damage(Place::Page(page), reason))
 }
 
-/// A page of a tree, and where in it.
+/// A page of a tree, and its place in the tree.
 #[derive(Clone, Copy)]
 struct Position {
     which: Which,
@@ -92,13 +93,13 @@ struct Checker {
     file: File,
     file_bytes: u64,
     meta: Meta,
-    /// Which pages have been reached, in use or free.
+    /// Which pages have been reached, whether in use or free.
     seen: Vec<bool>,
     report: PageReport,
 }
 
 impl Checker {
-    /// Looks at the data file in some way.
+    /// Runs `look` on the data file.
     fn on<T>(path: &Path, look: impl FnOnce(&mut Checker) -> Result<T, Fault>) -> Result<T, StoreError> {
         let io = |error: io::Error| StoreError::io("read", path, &error);
         let file = File::open(path).map_err(io)?;
@@ -118,7 +119,7 @@ impl Checker {
         self.meta = self.read_newest_meta()?;
         let Meta { page_bytes, free, main, last_page, txn_id: _ } = self.meta;
         // Pages at the end that were never written are all listed as free, and every listed number takes 8
-        // bytes of the file: this bounds what a damaged number can make us allocate.
+        // bytes of the file. This bounds how much a damaged number can make us allocate.
         if last_page < 1 || last_page >= self.file_bytes / page_bytes + self.file_bytes / 8 {
             return Err(Fault::Damage(Place::File, "it is shorter than it says"));
         }
@@ -139,7 +140,7 @@ impl Checker {
             return damage(1, "the two meta pages have different page sizes");
         }
         let (even, odd) = (first.txn_id, second.txn_id);
-        // Transaction n writes page n % 2, and a failed one puts the number before it back.
+        // Transaction n writes page n % 2; if it fails, LMDB restores the number that was there before.
         let fresh = even == 0 && odd == 0;
         if !fresh && (even % 2 != 0 || odd % 2 != 1 || even.abs_diff(odd) != 1) {
             return damage(0, "the transactions of the two meta pages do not follow each other");
@@ -174,7 +175,7 @@ impl Checker {
         Ok(())
     }
 
-    /// Checks a page and what is below it, and counts the entries there.
+    /// Checks a page and those below it, and counts the entries there.
     fn walk_page(&mut self, at: Position, bounds: Bounds<'_>) -> Result<u64, Fault> {
         let number = at.number;
         self.reach(number, 1)?;
@@ -228,7 +229,7 @@ impl Checker {
     }
 
     fn read_at(&self, number: u64, offset: u64, len: usize) -> Result<Vec<u8>, Fault> {
-        // No overflow: `reach` has bounded the number by what the file can describe.
+        // No overflow: `reach` has limited the number to what the file can describe.
         let start = number * self.meta.page_bytes + offset;
         if start + len as u64 > self.file_bytes {
             return damage(number, "the file ends before it does");
@@ -244,7 +245,7 @@ impl Checker {
         let Some(pages) = overflow_pages(&header, first) else {
             return damage(first, "it is not the page that its place calls for");
         };
-        // A value that became smaller keeps the pages that it has.
+        // A value that has shrunk keeps its pages.
         if pages * self.meta.page_bytes < (PAGE_HEADER_BYTES + len) as u64 {
             return damage(first, "its value is longer than its pages");
         }
@@ -264,10 +265,9 @@ impl Checker {
         }
     }
 
-    /// The pages that a transaction of LMDB's freed: how many, then their numbers, descending.
+    /// Checks a list of pages that an LMDB transaction freed: their count, then their numbers, descending.
     fn walk_free_list(&mut self, number: u64, txn_id: u64, value: &[u8]) -> Result<(), Fault> {
-        // LMDB counts from 1, and never takes a list of transaction 0 out again: its pages would be used
-        // twice.
+        // LMDB counts from 1, and never removes a list of transaction 0: its pages would be used twice.
         if txn_id == 0 || txn_id > self.meta.txn_id {
             return damage(number, "it lists pages freed by a transaction that never was");
         }
@@ -292,7 +292,8 @@ impl Checker {
     }
 }
 
-/// The keys ascend and stay within what the page above says. LMDB never looks at the first key of a branch.
+/// Checks that the keys ascend and stay within the bounds that the page above sets. LMDB never looks at the
+/// first key of a branch.
 fn check_keys(at: Position, nodes: &[Node<'_>], bounds: Bounds<'_>) -> Result<(), Fault> {
     let Position { which, number, .. } = at;
     let mut before: Option<&[u8]> = None;
@@ -305,7 +306,7 @@ fn check_keys(at: Position, nodes: &[Node<'_>], bounds: Bounds<'_>) -> Result<()
             return damage(number, "a key has an impossible length");
         }
         let ascends = before.is_none_or(|before| which.is_less(before, key));
-        // A branch repeats no key that the page above has, so both are strict there.
+        // A branch does not repeat a key of the page above, so both bounds are strict there.
         let may_equal_low = at.kind() == Kind::Leaf;
         let low_ok = bounds.low.is_none_or(|low| which.is_less(low, key) || (may_equal_low && low == key));
         let high_ok = bounds.high.is_none_or(|high| which.is_less(key, high));
@@ -374,7 +375,7 @@ mod tests {
         let (mut refused, mut harmless) = (0, 0);
         for position in 0..file.metadata().unwrap().len() {
             let in_page = position % page_bytes;
-            // The headers are looked at byte by byte, the rest here and there.
+            // The headers are tested byte by byte, the rest in samples.
             if in_page > 160 && position % 41 != 0 {
                 continue;
             }
@@ -384,8 +385,8 @@ mod tests {
             match contents(&dir) {
                 Err(_) => refused += 1,
                 Ok(contents) if contents == sound => harmless += 1,
-                // LMDB's number of the last transaction has no checksum, and nothing else says that there was
-                // one.
+                // LMDB's number of the last transaction has no checksum, and nothing else shows that there
+                // was such a transaction.
                 Ok(_) => assert!(position < 2 * page_bytes && in_page / 8 == 18, "byte {position}"),
             }
             file.write_all_at(&byte, position).unwrap();
@@ -416,13 +417,13 @@ mod tests {
         let sound = busy_store(&dir);
         let path = dir.path().join(DATA_FILE);
         let mut whole = std::fs::read(&path).unwrap();
-        // What a disk that became full in the middle of a transaction leaves behind.
+        // What a disk that filled up in the middle of a transaction leaves behind.
         whole.extend_from_slice(&[0x5a; 4096 + 100]);
         std::fs::write(&path, &whole).unwrap();
         assert_eq!(contents(&dir).unwrap(), sound);
     }
 
-    /// A generator of Marsaglia's (2003, xorshift64), for a test that is the same each time.
+    /// Marsaglia's xorshift64 generator (2003), for a test that runs the same way each time.
     fn next_random(state: &mut u64) -> u64 {
         *state ^= *state << 13;
         *state ^= *state >> 7;
@@ -449,7 +450,7 @@ mod tests {
                     base += 1 + next_random(&mut seed) % span;
                     next.snapshot = Some(Arc::new(snapshot(base, 1)));
                 }
-                // Now and then a great many, so that whole branches come and go.
+                // Occasionally a great many entries, so that whole branches come and go.
                 kind => {
                     let count = 1 + next_random(&mut seed) % if kind == 2 { 3000 } else { 20 };
                     let large = 1 + next_random(&mut seed) % 60;
@@ -466,7 +467,7 @@ mod tests {
             }
             if last - base > 20_000 {
                 next = Write { snapshot: Some(Arc::new(snapshot(last, 1))), ..next };
-                // The snapshot goes before the entries of its own write.
+                // The snapshot is written before the entries of the same write.
                 let entries = std::mem::take(&mut next.entries);
                 store.write(&[Write { entries, truncate_from: next.truncate_from, ..write(1) }]).unwrap();
                 next.truncate_from = None;
@@ -484,7 +485,7 @@ mod tests {
     fn what_is_no_store_at_all_is_said_to_be_none() {
         let dir = TestDir::new();
         let path = dir.path().join(DATA_FILE);
-        // It was one of ours.
+        // It was a lock of ours.
         std::fs::write(dir.path().join(LOCK_FILE), "").unwrap();
         for bytes in [vec![], vec![0; 100], vec![0; 8192], vec![0xff; 8192]] {
             std::fs::write(&path, &bytes).unwrap();
@@ -506,7 +507,7 @@ mod tests {
             let mut damaged = whole.clone();
             damaged[position] ^= 0x10;
             std::fs::write(&path, &damaged).unwrap();
-            // As it was when the data file was made: what is written is written there.
+            // As it was when the data file was created: the transactions are written again.
             std::fs::write(&journal_path, &journal).unwrap();
             let Ok(mut store) = Store::open(dir.path()) else { continue };
             let last = store.recovered().entries.last().unwrap().index.0;

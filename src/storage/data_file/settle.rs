@@ -1,7 +1,7 @@
-//! That what is read of the data file is what the disk has.
+//! Makes sure that what is read of the data file is what the disk has.
 //!
-//! It uses the file alone, before LMDB has it open. It must never know more of what is in it than where the
-//! meta pages are.
+//! This module uses the file alone, before LMDB opens it. Of what is in it, it must never know more than
+//! where the meta pages are.
 
 use std::fs::File;
 use std::ops::Range;
@@ -11,12 +11,12 @@ use std::path::Path;
 use super::pages;
 use crate::storage::error::StoreError;
 
-/// Makes the data file on the disk what it is to whoever reads it now. The caller holds the lock.
+/// Brings the data file, as it is read now, to the disk. The caller holds the lock.
 ///
-/// A sync alone does not: where an earlier one has failed, the system takes the pages for clean, and what is
-/// read is not what the disk has. The pages of a batch are synced before its meta page is written, so that
-/// only the meta pages can differ in what matters. They are written again, as they are, one after the other:
-/// the disk never has both in its hands.
+/// A sync alone does not achieve that: after an earlier sync has failed, the system considers the pages
+/// clean, and what is read is not what the disk has. The pages of a batch are synced before its meta page is
+/// written, so only the meta pages can differ in a way that matters. They are written again unchanged, one
+/// after the other, so that the disk is never writing both at once.
 pub(crate) fn settle(data_path: &Path) -> Result<(), StoreError> {
     let places = pages::meta_pages(data_path)?;
     let settle = || {

@@ -1,8 +1,7 @@
-//! What a data file has in its leaves, whatever its state.
+//! Searches the leaves of a data file, whatever its state.
 //!
-//! It reads the file as a file, one page after the other, and follows nothing in it: a page that LMDB does
-//! not use any more counts as well, and one that makes no sense is passed over. It must never know what the
-//! records are.
+//! This module reads the file page by page and follows no references in it: a page that LMDB no longer uses
+//! counts as well, and one that makes no sense is skipped. It must never know what the records are.
 
 use std::fs::File;
 use std::io;
@@ -12,10 +11,10 @@ use std::path::Path;
 use super::layout::{Content, Kind, META_PAGE_BYTES, Meta, Which, read_nodes};
 use crate::storage::error::StoreError;
 
-/// The size of a page where the file does not say: that of most machines.
+/// The page size that is assumed if the file does not tell: that of most machines.
 const PAGE_BYTES_USUAL: u64 = 4096;
 
-/// Whether a leaf of the file has a key and a value of which this is so.
+/// Whether a leaf of the file has a key and a value for which `is_so` holds.
 pub(crate) fn has_record(path: &Path, is_so: impl Fn(&[u8], &[u8]) -> bool) -> Result<bool, StoreError> {
     let look = || -> io::Result<bool> {
         let file = File::open(path)?;

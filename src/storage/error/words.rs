@@ -1,4 +1,4 @@
-//! The errors in words: one line each, which says what is wrong and what to do.
+//! The text of the errors: one line each, which says what is wrong and what to do.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -34,7 +34,7 @@ impl StoreError {
                 write!(f, "the {what} of the store at {} was interrupted{harm}", path.display())
             }
             StoreError::ForeignFiles { path, name } => {
-                write!(f, "{} holds something that is not a store's ({name:?})", path.display())
+                write!(f, "{} holds something that does not belong to a store ({name:?})", path.display())
             }
             StoreError::NotADirectory { path } => write!(f, "{} is not a directory", path.display()),
             StoreError::HolderUnknown { path } => {
@@ -88,11 +88,11 @@ impl StoreError {
             StoreError::Backlog { waiting_weight } => {
                 write!(f, "{waiting_weight} entries wait to be written: the disk is as good as dead")
             }
-            StoreError::Bug => f.write_str("the storage thread failed by a mistake in this program"),
+            StoreError::Bug => f.write_str("the storage thread failed because of a bug in this program"),
         }
     }
 
-    /// What to do; `None` where that has been said already.
+    /// What to do; `None` if the text says so already.
     fn remedy(&self) -> Option<Cow<'static, str>> {
         Some(match self {
             StoreError::NotFound { .. } => {
@@ -140,7 +140,7 @@ impl StoreError {
             StoreError::TooManySettings { .. } => format!("give at most {SETTINGS_MAX}").into(),
             StoreError::Format { .. } => "run it with the version of ticketd that wrote it".into(),
             StoreError::Damaged { .. } | StoreError::CheckDied { .. } => JOIN_ANEW.into(),
-            // It is another process's whole sentence.
+            // The finding is the complete error line of another process.
             StoreError::CheckFailed { .. } => return None,
             StoreError::CheckEnded { .. } => {
                 "try again; where the system was short of memory, see to that first".into()
@@ -161,11 +161,11 @@ impl StoreError {
     }
 }
 
-/// Of a node that runs, and that no command finds.
-const WHERE_TO_ASK: &str = "where that is a node, ask GET /status at the address of its clients, which its log names \
-                            where it says 'listening'; with room on its disk, or started again, it is found";
+/// For a running node that no command can find.
+const WHERE_TO_ASK: &str = "if that is a node, ask GET /status at its address for clients, which is in the line of its \
+                            log that says 'listening'; commands find it once its disk has room, or after a restart";
 
-/// Of a store that is lost to its node.
+/// For a store that its node cannot use any more.
 const JOIN_ANEW: &str =
     "leave it aside, remove this node from the cluster, and 'ticketd join' again with another --path";
 
@@ -173,7 +173,7 @@ fn drop_command(path: &Path) -> String {
     format!("ticketd drop {}", path_flag(path))
 }
 
-/// The smallest `--db_size`, in MB, with which a store is opened that uses so many bytes.
+/// The smallest `--db_size`, in MB, with which a store that uses this many bytes can be opened.
 fn db_size_mb(used_bytes: u64) -> u64 {
     let needed_bytes = used_bytes.saturating_add(HEADROOM_BYTES);
     needed_bytes.clamp(MAP_BYTES_MIN, MAP_BYTES_MAX).div_ceil(MB_BYTES)
@@ -306,7 +306,7 @@ mod tests {
                 "stop this process",
             ),
             (StoreError::Backlog { waiting_weight: 3 }, "3 entries wait", "restart"),
-            (StoreError::Bug, "mistake", "report"),
+            (StoreError::Bug, "a bug", "report"),
         ];
         for (error, problem, remedy) in errors {
             let said = error.to_string();
@@ -316,7 +316,7 @@ mod tests {
         }
     }
 
-    /// The command line takes these, see `parse_db_size`.
+    /// The command line accepts these values: see `parse_db_size`.
     #[test]
     fn a_size_that_is_told_is_within_what_can_be_given_and_enough_where_anything_is() {
         const MB: u64 = MB_BYTES;

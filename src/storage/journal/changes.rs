@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! transaction   change*
-//! change        0 | key                               the record, which is there, is removed
-//!               1 | key | length u32 | record         the record is written, in place of what is there
+//! change        0 | key                               the record, which must be there, is removed
+//!               1 | key | length u32 | record         the record is written, replacing the one that is there
 //! ```
 //!
-//! Pure. Decoding is total. It must never know where the bytes are kept.
+//! Pure. Decoding is total. It must never know where the bytes are stored.
 
 use byteorder::{BigEndian, ByteOrder};
 
@@ -16,7 +16,7 @@ use crate::storage::record::{Change, Key};
 const DELETE: u8 = 0;
 const PUT: u8 = 1;
 
-/// The bytes of a transaction, in place of what `out` has.
+/// Encodes the changes into `out`, replacing its content.
 pub(crate) fn encode(changes: &[Change<'_>], out: &mut Vec<u8>) {
     out.clear();
     for change in changes {
@@ -40,7 +40,7 @@ pub(crate) fn encode(changes: &[Change<'_>], out: &mut Vec<u8>) {
     }
 }
 
-/// The next change of a transaction: its key, and its record where it is written.
+/// Reads the next change of a transaction: its key, and its record unless the change is a deletion.
 pub(crate) fn read_change<'b>(reader: &mut Reader<'b>) -> Result<(Key, Option<&'b [u8]>), DecodeError> {
     let is_put = match reader.u8()? {
         DELETE => false,

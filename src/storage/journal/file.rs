@@ -1,7 +1,7 @@
-//! The journal's file: how it is made, read and written.
+//! The journal's file: how it is created, read and written.
 //!
-//! Its length never changes, and all of it was written when it was made, so that a sync has data to bring to
-//! the disk and nothing of the file system's own. It must never know what the bytes mean.
+//! Its length never changes, and every byte of it is written when it is created, so that a sync brings data
+//! to the disk and no metadata of the file system. This module must never know what the bytes mean.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -20,14 +20,14 @@ pub(crate) struct JournalFile {
     path: PathBuf,
     /// Its length.
     bytes: u64,
-    /// Writing fails with this error number, for a test.
+    /// Makes writes fail with this error number, in a test.
     #[cfg(test)]
     pub(crate) fault: Option<i32>,
 }
 
 impl JournalFile {
-    /// Makes one with these bytes, in place of any that is there. Its content survives a power cut then; that
-    /// its name does is the caller's business.
+    /// Creates a journal with these bytes, replacing any that is there. On return its content survives a
+    /// power cut; making its name durable is up to the caller.
     pub(crate) fn create(store: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         let path = store.join(JOURNAL_FILE);
         let create = || {
@@ -38,7 +38,7 @@ impl JournalFile {
         create().map_err(|error| StoreError::io("write", &path, &error))
     }
 
-    /// Opens the one of the store at this path for writing. It has so many bytes.
+    /// Opens the journal of the store at this path for writing. It is `bytes` long.
     pub(crate) fn open(store: &Path, bytes: u64) -> Result<JournalFile, StoreError> {
         let path = store.join(JOURNAL_FILE);
         let opened = File::options().read(true).write(true).open(&path);
@@ -52,11 +52,10 @@ impl JournalFile {
         })
     }
 
-    /// Makes what was read from this offset on what the disk has, as
-    /// [`settle`](crate::storage::data_file::settle) does for the data file: a process that was killed may
-    /// have written what it had not synced, and after a sync that failed, the system takes for clean what the
-    /// disk does not have. What was read is written, and not read once more: that could be something else
-    /// then.
+    /// Brings what was read from this offset on to the disk, as [`settle`](crate::storage::data_file::settle)
+    /// does for the data file: a process that was killed may have written something that it had not synced,
+    /// and after a failed sync, the system considers pages clean that the disk does not have. The bytes that
+    /// were read are written back without reading them again: a second read could return something else.
     pub(crate) fn settle(&self, offset: usize, bytes: &[u8]) -> Result<(), StoreError> {
         if bytes.is_empty() {
             return Ok(());
@@ -65,16 +64,17 @@ impl JournalFile {
         settled.map_err(|error| StoreError::io("write", &self.path, &error))
     }
 
-    /// Sees that it is still at its path, as long as ever.
+    /// Checks that the file is still at its path and as long as before.
     pub(crate) fn look(&self) -> Result<(), StoreError> {
         let there = watch::expect_at(&self.file, &self.path)?;
         watch::expect_length(&there, &self.path, self.bytes)
     }
 
-    /// Sees that it is as long as ever, before these bytes are written at this offset, where they reach its
-    /// end: then one that was cut off has its length again, and a hole in it. After every other write it is
-    /// too short still, and a look finds that. To ask for the length each time would cost more than it seems:
-    /// a file system that was asked for the time of the last change has to note the next one.
+    /// Before these bytes are written at this offset, checks that the file still has its length, but only if
+    /// they reach its end: writing there would restore the length of a file that was cut short, with a hole
+    /// in it. After any other write, a file that was cut is still too short, and a look finds that. Asking
+    /// for the length before every write would cost more than it seems: once a file system has been asked for
+    /// the time of the last change, it has to record the next one.
     pub(crate) fn expect_whole_before(&self, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
         if offset + (bytes.len() as u64) < self.bytes {
             return Ok(());
@@ -83,7 +83,7 @@ impl JournalFile {
         watch::expect_length(&ours, &self.path, self.bytes)
     }
 
-    /// Writes these bytes at this offset, and waits until the disk has them.
+    /// Writes these bytes at this offset, and waits until they are on the disk.
     pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         #[cfg(test)]
         if let Some(errno) = self.fault {
@@ -94,7 +94,7 @@ impl JournalFile {
     }
 }
 
-/// Reads the journal of the store at this path, as far as one can go.
+/// Reads the journal of the store at this path, as far as a journal may reach.
 pub(crate) fn read(store: &Path) -> Result<Vec<u8>, StoreError> {
     read_if_there(store)?.ok_or_else(|| {
         let reason = "it is missing".to_owned();
@@ -102,8 +102,8 @@ pub(crate) fn read(store: &Path) -> Result<Vec<u8>, StoreError> {
     })
 }
 
-/// Whether the directory at this path has a journal to which something was written since it was made. Also
-/// true of one that is none of ours: it cannot be told whose it is.
+/// Whether the directory at this path has a journal that has been written to since it was created. Also true
+/// of a file that is not a journal of ours: whose it is cannot be told.
 pub(crate) fn holds_something(store: &Path) -> Result<bool, StoreError> {
     let is_void = |bytes: &[u8]| bytes.len() as u64 <= JOURNAL_BYTES_MAX && Journal::is_void(bytes);
     Ok(read_if_there(store)?.is_some_and(|bytes| !is_void(&bytes)))

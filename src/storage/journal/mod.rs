@@ -1,14 +1,15 @@
-//! The journal: where a transaction becomes durable with one write and one sync.
+//! The journal: a transaction becomes durable there with one write and one sync.
 //!
-//! A transaction is bytes to it, and goes into whole sectors of a file whose length never changes. Each
-//! sector says which transaction it is a part of, and which one was durable when it was written; each has a
-//! checksum. A disk writes a sector as a whole or not at all. So after a power cut every sector is sound, and
-//! a transaction that was being written is there with all its sectors, or is known to be unfinished; and a
-//! sector that is not sound has rotted, wherever it is. (A journal whose end is where the checksums cease to
-//! match cannot tell the two apart.)
+//! To the journal, a transaction is a sequence of bytes. It goes into whole sectors of a file whose length
+//! never changes. Each sector says which transaction it is part of and which transaction was durable when it
+//! was written, and has a checksum. A disk writes a sector as a whole or not at all. So after a power cut
+//! every sector is sound, and a transaction that was being written is either there with all its sectors or
+//! known to be unfinished; a sector that is not sound has rotted, wherever it is. (A journal that ends where
+//! the checksums cease to match cannot tell the two cases apart.)
 //!
-//! It is written from the front. Where a transaction does not fit any more, it goes to the data file, with
-//! all that went before it: that is a checkpoint, and the journal is written from the front again.
+//! The journal is written from the front. A transaction that no longer fits goes to the data file, together
+//! with all that came before it: that is a checkpoint, after which the journal is written from the front
+//! again.
 //!
 //! ```text
 //! changes   changes of records           <-> the bytes of a transaction
@@ -16,7 +17,7 @@
 //! file      sectors                      <-> the file
 //! ```
 //!
-//! It uses records, and must never know which are put and which deleted, or why.
+//! This module uses records. It must never know which are put or deleted, or why.
 
 mod changes;
 mod file;

@@ -1,4 +1,4 @@
-//! The sectors of a journal: transactions in, sectors out, and back.
+//! The sectors of a journal: transactions are turned into sectors, and back.
 //!
 //! Pure: bytes in, bytes out. It must never know what a transaction does, nor of files.
 
@@ -10,16 +10,16 @@ use raft_core::Incarnation;
 
 use crate::storage::record::{CHECKSUM_BYTES, Checkpoint, FORMAT_VERSION, TransactionId};
 
-/// What a disk writes as a whole or not at all, in bytes.
+/// The unit that a disk writes as a whole or not at all, in bytes.
 pub const SECTOR_BYTES: usize = 512;
 
-/// A transaction begins in a block of its own, so that what was acknowledged is never written over together
-/// with what comes after it: on disks whose own sectors have this size, as in a file system's blocks and the
-/// system's pages.
+/// Every transaction begins at a block boundary, so that no write touches a unit that also holds something
+/// acknowledged. That holds on disks whose own sectors have the size of a block, and for the blocks of a file
+/// system and the pages of the system.
 const BLOCK_SECTORS: usize = 8;
 
-/// How large the journal of a new store is, in bytes: 256 small transactions between two checkpoints, which
-/// cost a few times as much as one of them.
+/// The size of a new store's journal, in bytes: room for 256 small transactions between two checkpoints, each
+/// of which costs a few times as much as one of them.
 pub(crate) const JOURNAL_BYTES: u64 = 1 << 20;
 
 /// The largest journal that is read, in bytes: the parts of a transaction are numbered with 16 bits.
@@ -31,7 +31,7 @@ const PAYLOAD_BYTES: usize = SECTOR_BYTES - HEAD_BYTES;
 /// A transaction that was read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Transaction {
-    /// The sector that it begins with.
+    /// The number of its first sector.
     pub(crate) sector: usize,
     pub(crate) bytes: Vec<u8>,
 }
@@ -39,20 +39,20 @@ pub(crate) struct Transaction {
 /// Why bytes are not a journal of this store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum JournalError {
-    /// It has another length.
+    /// It does not have the expected length.
     Length { found: u64, expected: u64 },
-    /// The checksum of this sector is another one.
+    /// The checksum of this sector does not match.
     Checksum { sector: usize },
-    /// This sector is sound, and of a format that this program does not read.
+    /// This sector is sound, but of a format that this program does not read.
     Version { found: u8 },
-    /// This sector was written after a transaction was durable that is not there.
+    /// This sector says that a transaction was durable when it was written, and that transaction is missing.
     Lost { sector: usize, transaction: TransactionId },
-    /// No store has come to a transaction of this number.
+    /// No store reaches a transaction of this number.
     Impossible { transaction: TransactionId },
 }
 
 impl JournalError {
-    /// Where the fault is, if it is in one sector.
+    /// The sector that is at fault, if it is a single one.
     pub(crate) fn sector(self) -> Option<usize> {
         match self {
             JournalError::Checksum { sector } | JournalError::Lost { sector, .. } => Some(sector),
@@ -81,27 +81,27 @@ impl fmt::Display for JournalError {
     }
 }
 
-/// What the next transaction builds on.
+/// The state that the next transaction builds on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Journal {
     incarnation: Incarnation,
-    /// How many there are.
+    /// How many sectors there are.
     sectors: usize,
-    /// Where the last transaction begins; where the next one goes, if there is none since the checkpoint.
+    /// Where the last transaction begins; if there is none since the checkpoint, where the next one goes.
     last_sector: usize,
     /// Where the next transaction goes.
     next_sector: usize,
-    /// The last transaction that is durable, here or in the data file, once the caller has made it so.
+    /// The last transaction: durable, here or in the data file, once the caller has made it so.
     last: TransactionId,
-    /// The number of the next one: above all that any sector has.
+    /// The number of the next transaction: above that of every sector.
     next: TransactionId,
-    /// The last one's sectors.
+    /// The sectors of the last transaction.
     bytes: Vec<u8>,
 }
 
 impl Journal {
-    /// The bytes of an empty one. The incarnation is that of the store's node: a journal of another store is
-    /// none of this one's.
+    /// The bytes of an empty journal. The incarnation is that of the store's node: it keeps the journal of
+    /// another store from being taken for this one's.
     #[must_use]
     pub fn blank(incarnation: Incarnation, journal_bytes: u64) -> Vec<u8> {
         let sectors = usize::try_from(journal_bytes).expect("64-bit machines only") / SECTOR_BYTES;
@@ -114,12 +114,13 @@ impl Journal {
     }
 
     /// Whether these bytes, of whatever length, are a [blank](Journal::blank) journal or what a crash has
-    /// left of the making of one. It tells nothing of whose it is: nothing is known of the node then.
+    /// left of the creation of one. This does not tell whose journal it is: the node is not known at that
+    /// point.
     pub(crate) fn is_void(bytes: &[u8]) -> bool {
         bytes.chunks(SECTOR_BYTES).all(|sector| sector.iter().skip(CHECKSUM_BYTES + 1).all(|byte| *byte == 0))
     }
 
-    /// Reads a journal as a whole: what it has beyond the checkpoint.
+    /// Reads a whole journal: the transactions that it holds beyond the checkpoint.
     pub(crate) fn read(
         bytes: &[u8],
         incarnation: Incarnation,
@@ -146,7 +147,7 @@ impl Journal {
             last_sector = next_sector;
             next_sector += length;
         }
-        // Nothing is written after a transaction before that is durable.
+        // A sector is written only once the transaction that it names as the one before is durable.
         if let Some(sector) = heads.iter().position(|head| head.after > last) {
             return Err(JournalError::Lost { sector, transaction: heads[sector].after });
         }
@@ -161,16 +162,16 @@ impl Journal {
         Ok((journal, transactions))
     }
 
-    /// Whether a transaction of so many bytes still fits.
+    /// Whether a transaction of this many bytes still fits.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
         length_sectors(bytes) <= self.sectors - self.next_sector
     }
 
-    /// Where the next transaction goes, in bytes from the front, and its sectors. The next one builds on it:
-    /// so where it does not become durable, there must be no next one.
+    /// Returns the sectors of the next transaction and where they go, in bytes from the front. The
+    /// transaction after it builds on it, so if this one does not become durable, no other may follow.
     ///
     /// # Panics
-    /// Where there is no room for it.
+    /// If there is no room for it.
     pub(crate) fn append(&mut self, transaction: &[u8]) -> (u64, &[u8]) {
         let (bytes, next, sectors) = (transaction.len(), self.next_sector, self.sectors);
         assert!(self.has_room(bytes), "{bytes} bytes from sector {next} on, of {sectors}");
@@ -191,8 +192,8 @@ impl Journal {
         (offset as u64, &self.bytes)
     }
 
-    /// The next transaction goes to the data file, with this beside it: and so does all that is here. As with
-    /// [`Journal::append`], there must be no next one where it does not become durable.
+    /// Sends the next transaction to the data file, together with this record and everything in the journal.
+    /// As with [`Journal::append`], nothing may follow if it does not become durable.
     pub(crate) fn checkpoint(&mut self, inventory: u32) -> Checkpoint {
         self.count();
         (self.last_sector, self.next_sector) = (0, 0);
@@ -209,18 +210,18 @@ impl Journal {
         self.last
     }
 
-    /// Where the last transaction is, in bytes from the front; empty where it is in the data file.
+    /// Where the last transaction is, in bytes from the front; empty if it is in the data file.
     pub(crate) fn last_range(&self) -> Range<usize> {
         self.last_sector * SECTOR_BYTES..self.next_sector * SECTOR_BYTES
     }
 }
 
-/// What stands at the front of a sector.
+/// The header of a sector.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Head {
-    /// Which part of its transaction it is: 0 for the first.
+    /// The number of this part of the transaction: 0 for the first.
     part: usize,
-    /// How many bytes the transaction has in all.
+    /// The length of the whole transaction, in bytes.
     bytes: usize,
     id: TransactionId,
     /// The transaction that was durable when this one was written.
@@ -243,7 +244,7 @@ impl Head {
         })
     }
 
-    /// Puts it and the checksum before the payload that is there.
+    /// Puts this header and the checksum in front of the payload that is already there.
     fn seal(&self, incarnation: Incarnation, number: usize, sector: &mut [u8]) {
         sector[4] = FORMAT_VERSION;
         BigEndian::write_u16(&mut sector[5..], u16::try_from(self.part).expect("a journal is short"));
@@ -255,7 +256,8 @@ impl Head {
     }
 }
 
-/// Covers whose journal it is, and which sector, so that one that turns up elsewhere is found out.
+/// Covers the node's incarnation and the sector's number, so that a sector that turns up elsewhere is
+/// detected.
 fn checksum(incarnation: Incarnation, number: usize, sector: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&incarnation.0.to_be_bytes());
@@ -264,8 +266,8 @@ fn checksum(incarnation: Incarnation, number: usize, sector: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// How many sectors the transaction has that these begin with, where it is the one after `last` and has them
-/// all.
+/// How many sectors the transaction at the front of `heads` takes; `None` unless it is the one after `last`
+/// and all its sectors are there.
 fn whole_after(last: TransactionId, heads: &[Head]) -> Option<usize> {
     let first = *heads.first()?;
     if first.after != last || first.id <= last {
@@ -277,7 +279,7 @@ fn whole_after(last: TransactionId, heads: &[Head]) -> Option<usize> {
     is_whole.then_some(length)
 }
 
-/// How many sectors a transaction of so many bytes takes.
+/// How many sectors a transaction of this many bytes takes.
 fn length_sectors(bytes: usize) -> usize {
     bytes.div_ceil(PAYLOAD_BYTES).max(1).next_multiple_of(BLOCK_SECTORS)
 }
@@ -288,10 +290,10 @@ mod tests {
 
     const ME: Incarnation = Incarnation(0xabcd);
     const BLOCK_BYTES: usize = BLOCK_SECTORS * SECTOR_BYTES;
-    /// What fits into one block.
+    /// How much fits into one block.
     const BLOCK_PAYLOAD_BYTES: usize = BLOCK_SECTORS * PAYLOAD_BYTES;
     const BLOCKS: usize = 6;
-    /// Of no consequence here.
+    /// Its value does not matter here.
     const INVENTORY: u32 = 0xfeed;
 
     fn checkpoint(through: u64) -> Checkpoint {
@@ -311,12 +313,12 @@ mod tests {
         Journal::blank(ME, checkpoint(0).journal_bytes)
     }
 
-    /// As the file system would.
+    /// Writes as the file system would.
     fn write(file: &mut [u8], (offset, bytes): (u64, &[u8])) {
         file[usize::try_from(offset).unwrap()..][..bytes.len()].copy_from_slice(bytes);
     }
 
-    /// A journal with transactions of one, two and one block, after a checkpoint of number 7.
+    /// A journal with transactions of one, two and one block, after checkpoint 7.
     fn three() -> (Vec<u8>, Journal, Vec<Vec<u8>>) {
         let mut file = blank();
         let (mut journal, _) = read(&file, 7).unwrap();
@@ -350,7 +352,7 @@ mod tests {
         let (mut file, mut journal, transactions) = three();
         let made = journal.checkpoint(INVENTORY);
         assert_eq!((made, journal.last_range()), (checkpoint(11), 0..0));
-        // Until the checkpoint is durable, the one before counts.
+        // Until the checkpoint is durable, the one before it counts.
         assert_eq!(read(&file, 7).unwrap().1, transactions);
         assert_eq!(read(&file, 11).unwrap().1, Vec::<Vec<u8>>::new());
         write(&mut file, journal.append(b"next"));
@@ -368,8 +370,8 @@ mod tests {
         assert_eq!(journal.append(&vec![0; BLOCKS * BLOCK_PAYLOAD_BYTES]).1.len(), BLOCKS * BLOCK_BYTES);
     }
 
-    /// Every way in which the sectors of a write can come to the disk, and not: over a blank block, and over
-    /// a transaction of before.
+    /// Every subset of a write's sectors that can reach the disk: over a blank block, and over an earlier
+    /// transaction.
     #[test]
     fn a_transaction_is_there_with_all_its_sectors_and_with_fewer_it_never_was() {
         let (mut old, mut journal, _) = three();
@@ -389,8 +391,8 @@ mod tests {
             }
             let (mut next, found) = told(&file);
             assert_eq!(found.len(), 2 + usize::from(landed == 255), "{landed:08b}");
-            // What comes after it is never mixed with what is left of it, and is read however it is torn
-            // itself.
+            // The next transaction is never mixed with what is left of this one, and is read correctly
+            // however it is torn itself.
             if landed != 255 {
                 let (offset, bytes) = next.append(b"torn as well");
                 let half = &bytes[..bytes.len() / 2];
@@ -414,7 +416,7 @@ mod tests {
         }
     }
 
-    /// As where a disk has lost a write and kept one that came after its sync.
+    /// As when a disk has lost a write and kept a later one.
     #[test]
     fn a_transaction_that_is_missing_before_another_is_missed() {
         let (file, journal, _) = three();
@@ -432,7 +434,7 @@ mod tests {
             read(&file, 6).unwrap_err(),
             JournalError::Lost { sector: 0, transaction: TransactionId(7) }
         );
-        // Of a later one, it is not: it has all that is here.
+        // A data file of a later checkpoint is fine: it holds everything that is here.
         assert_eq!(read(&file, journal.last().0).unwrap().1, Vec::<Vec<u8>>::new());
     }
 

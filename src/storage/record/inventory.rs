@@ -1,8 +1,9 @@
-//! Which records a data file must have: each by its key and its checksum, and all of them by one number.
+//! Which records a data file must have: the key and the checksum of each, and one number over all of them.
 //!
-//! A record's own checksum says that it is a record of ours, not that it is the latest: a page that a disk
-//! has lost leaves an older record in its place, whose checksum is right. So each checkpoint has the number
-//! of all the others, and a data file that is not exactly what the last checkpoint has made of it is refused.
+//! A record's own checksum shows that it is a record of ours, not that it is the latest: when a disk loses a
+//! page write, an older record stays in place, with a correct checksum. So each checkpoint records the number
+//! over all other records, and a data file that is not exactly what the last checkpoint made of it is
+//! refused.
 //!
 //! Pure. It must never know what is in a record.
 
@@ -10,14 +11,14 @@ use std::collections::BTreeMap;
 
 use super::{CHECKSUM_BYTES, Key, KeyBytes};
 
-/// All records but the checkpoint, which has the number of the others.
+/// All records except the checkpoint, which holds the number over the others.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Inventory {
     of: BTreeMap<KeyBytes, [u8; CHECKSUM_BYTES]>,
 }
 
 impl Inventory {
-    /// The record is written, in place of what is there. It is whole: it ends with its checksum.
+    /// The record is written, replacing the one that is there. It is complete: it ends with its checksum.
     pub(crate) fn put(&mut self, key: Key, record: &[u8]) {
         let checksum = record.last_chunk().expect("a record ends with its checksum");
         if key != Key::Checkpoint {
@@ -30,7 +31,7 @@ impl Inventory {
         self.of.remove(&key.to_bytes());
     }
 
-    /// The number of all: CRC-32 over key and checksum of each, in the order of their keys.
+    /// The number over all records: CRC-32 of the key and the checksum of each, in key order.
     pub(crate) fn checksum(&self) -> u32 {
         let mut hasher = crc32fast::Hasher::new();
         for (key, checksum) in &self.of {

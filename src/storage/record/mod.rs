@@ -1,8 +1,8 @@
-//! Records, what the data file and the journal both consist of: the bytes of one, and of its key.
+//! Records, which make up both the data file and the journal: the bytes of a record, and of its key.
 //!
 //! ```text
 //! (this file)   one record             <-> its bytes
-//! pending       changes of records      -> what they amount to
+//! pending       changes of records      -> their net effect
 //! inventory     the records of a store  -> one number
 //! ```
 //!
@@ -11,9 +11,9 @@
 //! value   format version u8 | kind u8 | payload | CRC-32 of the key and all before, u32
 //! ```
 //!
-//! Pure. Decoding is total: whatever bytes a disk holds give a record or a reason. The checksum covers the
-//! key, so a record that turns up under a wrong key is found out. It must never know of LMDB, files or their
-//! order.
+//! Pure. Decoding is total: any bytes from a disk give a record or a reason. The checksum covers the key, so
+//! a record that turns up under a wrong key is detected. This module must never know of LMDB, of files, or of
+//! the order of records.
 
 mod inventory;
 mod pending;
@@ -31,27 +31,27 @@ pub(super) use self::pending::Change;
 pub use self::pending::Pending;
 use super::{SETTINGS_MAX, Setting};
 
-/// The format that this program writes, and the only one that it reads: of records, and of the journal.
+/// The format that this program writes, and the only one that it reads, for records and for the journal.
 pub(super) const FORMAT_VERSION: u8 = 2;
 
-/// The longest key of ours.
+/// The longest key that we write.
 pub(super) const KEY_BYTES_MAX: usize = 9;
 
 const VERSION_BYTES: usize = 1;
-/// A record ends with its checksum, a sector begins with it.
+/// A record ends with its checksum; a sector begins with it.
 pub(super) const CHECKSUM_BYTES: usize = 4;
 
-/// Names a record: the tables of a store, in the order of their keys.
+/// The key of a record: the tables of a store, in key order.
 ///
-/// The entries come late, so that appending them fills pages in order, and the extent comes after them, so
-/// that the page that an append dirties anyway is the page that the extent is on.
+/// The entries come late, so that appending them fills pages in order. The extent comes after them, so that
+/// it is on the page that an append makes dirty anyway.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Key {
-    /// Who the node is.
+    /// The identity of the node.
     Identity,
-    /// What the node was last started with.
+    /// The settings that the node was last started with.
     Settings,
-    /// How large the store may become.
+    /// The largest size that the store may reach.
     MapSize,
     /// The hard state.
     HardState,
@@ -61,7 +61,7 @@ pub enum Key {
     Entry(LogIndex),
     /// Which snapshot and which entries there must be.
     Extent,
-    /// Which transactions the data file has, so that the journal need not.
+    /// Which transactions are in the data file, so that the journal need not hold them.
     Checkpoint,
 }
 
@@ -88,7 +88,7 @@ impl Key {
         }
     }
 
-    /// The key's bytes: what comes earlier in the log sorts earlier.
+    /// The key's bytes. Entries that come earlier in the log sort first.
     #[must_use]
     pub fn to_bytes(self) -> KeyBytes {
         let mut key = KeyBytes { bytes: [0; KEY_BYTES_MAX], len: 1 };
@@ -100,7 +100,7 @@ impl Key {
         key
     }
 
-    /// The key that has these bytes; `None` where none has.
+    /// The key with these bytes; `None` if there is none.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Key> {
         match *bytes {
@@ -118,7 +118,7 @@ impl Key {
         }
     }
 
-    /// The key that comes next.
+    /// Reads the next key.
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Key, DecodeError> {
         let table = reader.u8()?;
         if table == TABLE_ENTRY {
@@ -143,7 +143,7 @@ impl fmt::Display for Key {
     }
 }
 
-/// The bytes of a key, without an allocation. They compare as LMDB compares them.
+/// The bytes of a key, without an allocation. They compare as in LMDB.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct KeyBytes {
     bytes: [u8; KEY_BYTES_MAX],
@@ -156,31 +156,31 @@ impl AsRef<[u8]> for KeyBytes {
     }
 }
 
-/// Which records of the log there are. It is rewritten with every change of the log, so that a record that
-/// goes missing at either end is missed.
+/// Which records of the log there are. It is rewritten with every change of the log, so that a record missing
+/// at either end is noticed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Extent {
-    /// Index and term of the snapshot; `None` where there is none.
+    /// Index and term of the snapshot; `None` if there is none.
     pub(super) snapshot: Option<(LogIndex, Term)>,
-    /// Index of the last entry; where there are none, that of the snapshot, or 0.
+    /// Index of the last entry; without entries, that of the snapshot; without a snapshot, 0.
     pub(super) last_log_index: LogIndex,
 }
 
 impl Extent {
-    /// The place before the first entry.
+    /// The index before the first entry.
     pub(super) fn base(&self) -> LogIndex {
         self.snapshot.map_or(LogIndex(0), |(index, _)| index)
     }
 }
 
-/// Numbers the transactions of a store. They ascend, and leave out those that a life of the store did not
-/// finish.
+/// The number of a transaction of a store. The numbers ascend; those of transactions that were never finished
+/// are skipped.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct TransactionId(pub u64);
 
 impl TransactionId {
-    /// Above all that a store can come to, and far enough from the end of the integers to count on from
-    /// there: at a million transactions in a second, either takes 292,000 years.
+    /// Above every number that a store can reach, and far enough below the largest integer that counting can
+    /// go on from it: at a million transactions a second, either takes 292,000 years.
     pub(super) const MAX: TransactionId = TransactionId(u64::MAX / 2);
 }
 
@@ -190,25 +190,25 @@ impl fmt::Display for TransactionId {
     }
 }
 
-/// Where the data file ends and the journal goes on.
+/// Where the data file ends and the journal continues.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Checkpoint {
-    /// The last transaction that the data file has.
+    /// The last transaction in the data file.
     pub(super) through: TransactionId,
-    /// How large the journal is, in bytes.
+    /// The size of the journal, in bytes.
     pub(super) journal_bytes: u64,
-    /// The number of all other records that the data file has: see `inventory`.
+    /// The number over all other records in the data file: see `inventory`.
     pub(super) inventory: u32,
 }
 
-/// What is to be written under a key.
+/// A value to be written under a key.
 #[derive(Clone, Copy, Debug)]
 pub enum Value<'a> {
-    /// Who the node is.
+    /// The identity of the node.
     Identity(&'a Identity),
-    /// What the node was last started with.
+    /// The settings that the node was last started with.
     Settings(&'a [Setting]),
-    /// How large the store may become, in bytes.
+    /// The largest size that the store may reach, in bytes.
     MapSize(u64),
     /// The hard state.
     HardState(&'a HardState),
@@ -218,12 +218,12 @@ pub enum Value<'a> {
     Entry(&'a Entry),
     /// Which snapshot and which entries there must be.
     Extent(Extent),
-    /// Which transactions the data file has.
+    /// Which transactions are in the data file.
     Checkpoint(Checkpoint),
 }
 
 impl Value<'_> {
-    /// Where it belongs.
+    /// The key that the value belongs under.
     #[must_use]
     pub fn key(&self) -> Key {
         match self {
@@ -238,13 +238,13 @@ impl Value<'_> {
         }
     }
 
-    /// Puts the whole record into `out`, in place of what is there.
+    /// Encodes the whole record into `out`, replacing its content.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.clear();
         self.append_to(out);
     }
 
-    /// Puts the whole record behind what `out` has.
+    /// Appends the whole record to `out`.
     pub(super) fn append_to(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.put_u8(FORMAT_VERSION);
@@ -321,15 +321,15 @@ pub(super) enum Record {
 pub(super) enum RecordError {
     /// Too short to be a record.
     TooShort,
-    /// The checksum is another one.
+    /// The checksum does not match.
     Checksum,
-    /// A sound record of a format that this program does not read.
+    /// A sound record, but of a format that this program does not read.
     Version(u8),
-    /// A sound record of another table.
+    /// A sound record, but of another table.
     Kind(u8),
     /// The payload makes no sense.
     Payload(DecodeError),
-    /// An entry under another entry's key.
+    /// An entry under the key of another entry.
     WrongIndex(LogIndex),
 }
 
@@ -346,21 +346,21 @@ impl fmt::Display for RecordError {
     }
 }
 
-/// Whether these bytes, under this key, are a record of this program's, of whichever format: no other has its
-/// checksums.
+/// Whether these bytes, under this key, are a record of this program, in whichever format: no other program's
+/// have its checksums.
 pub(super) fn is_ours(key: &[u8], bytes: &[u8]) -> bool {
     let damaged = |key| matches!(decode(key, bytes), Err(RecordError::TooShort | RecordError::Checksum));
     Key::from_bytes(key).is_some_and(|key| !damaged(key))
 }
 
-/// Reads the record of a key.
+/// Decodes the record of a key.
 pub(super) fn decode(key: Key, bytes: &[u8]) -> Result<Record, RecordError> {
     let body_len = bytes.len().checked_sub(CHECKSUM_BYTES).ok_or(RecordError::TooShort)?;
     let (body, crc) = bytes.split_at(body_len);
     if checksum(key.to_bytes().as_ref(), body) != BigEndian::read_u32(crc) {
         return Err(RecordError::Checksum);
     }
-    // The version goes before everything that another version may have changed.
+    // The version is checked before everything that another version may have changed.
     match body {
         [FORMAT_VERSION, kind, ..] if *kind != key.table() => return Err(RecordError::Kind(*kind)),
         [FORMAT_VERSION, _, ..] => {}

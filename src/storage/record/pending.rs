@@ -1,6 +1,6 @@
-//! Changes of records, and what they amount to.
+//! Changes of records, and their net effect.
 //!
-//! Pure. It must never know who makes them, or where.
+//! Pure. It must never know what makes the changes, or where.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +9,14 @@ use super::{Key, KeyBytes, Value};
 /// One change of a transaction.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Change<'w> {
-    /// The record is written, in place of what is there.
+    /// The record is written, replacing the one that is there.
     Put(Value<'w>),
-    /// The record, which is there, is removed.
+    /// The record, which must be there, is removed.
     Delete(Key),
 }
 
-/// What the transactions in the journal have changed: the records that the data file lacks, and those that it
-/// has and should not.
+/// The net effect of the transactions in the journal: the records to put into the data file, and those to
+/// delete from it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Pending {
     of: BTreeMap<KeyBytes, Option<Vec<u8>>>,
@@ -41,8 +41,8 @@ impl Pending {
         self.of.clear();
     }
 
-    /// By key: the record to be put, or `None` for one that is not to be there. What has come and gone again
-    /// is among those, and never was in the data file.
+    /// By key: the record to put, or `None` for one that must not be there. A record that was put and deleted
+    /// again is among the latter, although the data file never had it.
     pub fn iter(&self) -> impl Iterator<Item = (&KeyBytes, Option<&[u8]>)> {
         self.of.iter().map(|(key, record)| (key, record.as_deref()))
     }
