@@ -153,8 +153,8 @@ pub struct ServingFlags {
     #[arg(long = "election_timeout", alias = "election-timeout", global = true)]
     #[arg(value_name = "MS", value_parser = parse_election_timeout)]
     pub election_timeout_ms: Option<u64>,
-    /// How often a leader sends heartbeats (half as often at rest), in milliseconds; less than half the election
-    /// timeout [default: 60]
+    /// How often a leader sends heartbeats (half as often at rest), in milliseconds; less than half the
+    /// election timeout [default: 60]
     #[arg(long = "heartbeat_interval", alias = "heartbeat-interval", global = true)]
     #[arg(value_name = "MS", value_parser = parse_heartbeat_interval)]
     pub heartbeat_interval_ms: Option<u64>,

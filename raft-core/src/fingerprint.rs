@@ -2,10 +2,10 @@
 //!
 //! Two nodes with the same fingerprint answer every sequence of inputs alike, as long as their drivers wake
 //! them at their deadlines. Moments therefore count only by their distance from now, up to the election
-//! timeout (nothing compares longer times), and writes only by their distance from the last durable one.
-//! The next election deadline and the random numbers that decide it are left out, and so is what decides the
-//! next heartbeat: they determine when a node acts, not what it does. The fields that are left out of each struct are named, so that a new field
-//! does not compile until it is either included or left out on purpose.
+//! timeout (nothing compares longer times), and writes only by their distance from the last durable one. The
+//! next election deadline and the random numbers that decide it are left out, and so is what decides the next
+//! heartbeat: they determine when a node acts, not what it does. The fields that are left out of each struct
+//! are named, so that a new field does not compile until it is either included or left out on purpose.
 
 use core::hash::{Hash, Hasher};
 

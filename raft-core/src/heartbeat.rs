@@ -114,8 +114,8 @@ impl Raft {
 
 impl Leader {
     /// How long after a heartbeat the next one is due. A cluster at rest does little but exchange heartbeats,
-    /// so a leader that has had nothing to do for a while sends half as many, as long as two of them still fit
-    /// into an election timeout. One that keeps a lease does not: each heartbeat extends it.
+    /// so a leader that has had nothing to do for a while sends half as many, as long as two of them still
+    /// fit into an election timeout. One that keeps a lease does not: each heartbeat extends it.
     fn heartbeat_interval_us(&self, config: &Config) -> u64 {
         let interval_us = config.heartbeat_interval_us;
         if self.idle_heartbeats < HEARTBEATS_BEFORE_REST || self.lease_rounds.is_some() {

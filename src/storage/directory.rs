@@ -71,10 +71,10 @@ pub fn expect_destroyable(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Removes what is left where there is no store, or no whole one. The caller holds the lock.
+/// Removes what is left if there is no store, or no whole one. The caller holds the lock.
 ///
-/// The journal goes first, and for good: without the other files, which say that it means nothing, it would
-/// be what is left of a store that has lost its data file. If nothing is left there is nothing to make
+/// The journal goes first, durably: without the other files, which show that it means nothing, it would look
+/// like the remains of a store that has lost its data file. If nothing is left there is nothing to make
 /// durable, and a new store is spared a sync.
 pub(super) fn clear(path: &Path) -> Result<(), StoreError> {
     let is_there = |name: &&str| path.join(name).symlink_metadata().is_ok();
