@@ -4,7 +4,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 
 use super::limits::CLOSING_PATIENCE;
-use super::narrate;
+use super::narration;
 use crate::storage::{StorageThread, StoreError};
 
 /// Closes the store. If that takes long, logs what it waits for; otherwise an operator would see nothing
@@ -14,7 +14,7 @@ pub(super) fn close(storage: StorageThread) -> Result<(), StoreError> {
     let (closed, is_closed) = channel::<()>();
     let watch = move || {
         if is_closed.recv_timeout(CLOSING_PATIENCE) == Err(RecvTimeoutError::Timeout) {
-            log::warn!("{}", narrate::closing_line(writes));
+            log::warn!("{}", narration::closing_line(writes));
         }
     };
     thread::scope(|scope| {

@@ -8,8 +8,8 @@ use raft_core::{LogIndex, Membership, Micros, NodeId, Peer, Role, Suffrage};
 
 use super::clock::Clock;
 use super::counters::Counters;
-use super::handshake::{Acceptor, Caller};
 use super::metrics::OpenDescriptors;
+use super::peers::handshake::{Acceptor, Caller};
 use crate::http::{self, Serves};
 use crate::identity::ClusterId;
 use crate::node::{Input, Node};

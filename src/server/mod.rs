@@ -9,44 +9,23 @@
 //! output; write to peers, then to clients. So a flood of clients cannot delay an election, and one round of
 //! Raft serves all requests of a turn.
 
-mod attempt;
-mod backoff;
-mod client_handle;
 mod clients;
 mod clock;
 mod closing;
 mod config;
 mod context;
-mod copies;
 mod counters;
-mod descriptors;
-mod dial;
-#[cfg(test)]
-mod dial_tests;
-mod handshake;
-#[cfg(test)]
-mod hello_tests;
-mod holdings;
 mod limits;
-mod links;
-mod listeners;
 mod metrics;
-mod narrate;
-mod occupancy;
+mod narration;
 mod operations;
-mod pages;
-mod peer_connections;
-mod ports;
-mod readiness;
-mod reminder;
-mod resolver;
+mod peers;
 mod shutdown;
 mod signals;
 mod sockets;
 mod status;
-mod sweep;
 #[cfg(test)]
-mod test_bench;
+mod testing;
 mod token;
 mod upkeep;
 
@@ -66,18 +45,19 @@ use crate::node::{Input, Node, OperationId, OperationOutcome, Output};
 use crate::peer::Frame;
 use crate::storage::{Completion, Listening, StorageThread, Store, StoreError};
 use clients::Clients;
+use clients::pages::View;
 use context::{Context, Me};
-use descriptors::client_connections_max;
 use limits::{EVENTS_PER_TURN_MAX, UPKEEP_INTERVAL_US, UPKEEP_LEEWAY_US};
-use links::Links;
-use narrate::LogLimit;
+use narration::log_limit::LogLimit;
+use narration::reminder::Reminder;
 use operations::{Concluded, Operations};
-use pages::View;
-use peer_connections::PeerConnections;
-use reminder::Reminder;
-use resolver::look_up;
+use peers::connections::PeerConnections;
+use peers::links::Links;
+use peers::resolver::look_up;
 use shutdown::{Shutdown, Succession};
 use signals::{HeardRequests, SecondSignal};
+use sockets::descriptors::client_connections_max;
+use sockets::listeners;
 use token::Source;
 
 /// A listening node with its store and its identity in the cluster.
@@ -368,9 +348,9 @@ impl Server {
     fn on_role(&mut self, role: Role, term: Term, leader: Option<NodeId>) {
         let me = self.ctx.me.peer.id;
         if self.ctx.leads() && role == Role::Follower && leader.is_none() {
-            log::info!("{}", narrate::step_down_line(me, self.why_it_stepped_down(term), term));
+            log::info!("{}", narration::step_down_line(me, self.why_it_stepped_down(term), term));
         } else {
-            log::info!("{}", narrate::role_line(me, role, term, leader));
+            log::info!("{}", narration::role_line(me, role, term, leader));
         }
         (self.ctx.role, self.ctx.leader) = (role, leader);
         self.note_leader();
@@ -387,7 +367,7 @@ impl Server {
 
     fn on_membership(&mut self, membership: Arc<Membership>) {
         if self.ctx.membership != membership {
-            log::info!("{}", narrate::membership_line(&self.ctx.membership, &membership));
+            log::info!("{}", narration::membership_line(&self.ctx.membership, &membership));
         }
         self.ctx.membership = membership;
         self.links.reconcile(&self.ctx, &self.peer_connections);
@@ -417,7 +397,7 @@ impl Server {
             let now = self.ctx.now();
             let hands_over =
                 self.shutdown.on_stop_request(request, now, succession, self.election_timeout_us);
-            log::info!("{}", narrate::stop_line(signal, self.shutdown));
+            log::info!("{}", narration::stop_line(signal, self.shutdown));
             if hands_over {
                 self.operations.hand_over(&mut self.ctx);
             }

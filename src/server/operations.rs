@@ -6,8 +6,8 @@ use std::fmt;
 use raft_core::{ChangeRefused, LogIndex, Membership, MembershipChange, NodeId};
 
 use super::context::{Context, Me};
-use super::links::Links;
-use super::peer_connections::{Announcement, PeerConnectionId, PeerConnections};
+use super::peers::connections::{Announcement, PeerConnectionId, PeerConnections};
+use super::peers::links::Links;
 use super::status;
 use crate::node::{Input, OperationId, OperationOutcome};
 use crate::peer::{AdminRequest, AdminResponse, RefusedReason, RetryReason};

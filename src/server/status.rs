@@ -5,7 +5,7 @@ use std::fmt::Write;
 use raft_core::{Membership, NodeId, Role, Suffrage};
 
 use super::context::{Context, Me};
-use super::links::{LinkStatus, Links};
+use super::peers::links::{LinkStatus, Links};
 use crate::node::{MemberStatus, NodeStatus};
 
 /// One JSON object, on one line.

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use raft_core::{Micros, NodeId, Peer, Suffrage, Term};
 
-use super::Server;
 use super::limits::{FIRST_CALL_SECONDS_MAX, PAUSE_US_MIN, SILENCE_ELECTION_TIMEOUTS};
-use super::links::LinkStatus;
-use super::narrate::{self, StepDown};
-use super::reminder::Notice;
+use super::narration::reminder::Notice;
+use super::narration::{self, StepDown};
+use super::peers::links::LinkStatus;
 use super::shutdown::Shutdown;
+use crate::server::Server;
 
 impl Server {
     pub(super) fn upkeep(&mut self) {
@@ -41,7 +41,7 @@ impl Server {
             log::warn!(
                 "node {} did not run for {}: its process was stopped, or its machine",
                 self.ctx.me.peer.id,
-                narrate::seconds(since_last)
+                narration::seconds(since_last)
             );
         }
     }
@@ -56,10 +56,10 @@ impl Server {
         self.leaderless_since = (!has_leader).then(|| self.leaderless_since.unwrap_or(now));
         match (self.leaderless.note(now, self.leaderless_since, patience_us), &self.write_error) {
             (None, _) => {}
-            (Some(_), Some(error)) => log::warn!("{}", narrate::failed_line(me.id, error)),
+            (Some(_), Some(error)) => log::warn!("{}", narration::failed_line(me.id, error)),
             (Some(Notice::Lasts(_)), None) if self.ctx.membership.members.is_empty() => {}
             (Some(Notice::Over(us)), None) => {
-                log::info!("a leader is known again after {}", narrate::seconds(us))
+                log::info!("a leader is known again after {}", narration::seconds(us))
             }
             (Some(Notice::Lasts(us)), None) => {
                 let membership = &self.ctx.membership;
@@ -71,7 +71,7 @@ impl Server {
                 };
                 let missing: Vec<NodeId> =
                     voters.filter(|peer| !is_there(peer)).map(|peer| peer.id).collect();
-                log::warn!("{}", narrate::leaderless_line(me.id, us, membership, &missing));
+                log::warn!("{}", narration::leaderless_line(me.id, us, membership, &missing));
             }
         }
     }
@@ -86,11 +86,11 @@ impl Server {
         let since = issued_at.map(|at| at.max(counts_from));
         match self.disk.note(self.ctx.now(), since, patience_us) {
             None => {}
-            Some(Notice::Lasts(us)) => log::warn!("{}", narrate::disk_line(us)),
+            Some(Notice::Lasts(us)) => log::warn!("{}", narration::disk_line(us)),
             // The error that ended the wait is in the log.
             Some(Notice::Over(_)) if self.write_error.is_some() => {}
             Some(Notice::Over(us)) => {
-                log::info!("the disk takes writes again after {}", narrate::seconds(us));
+                log::info!("the disk takes writes again after {}", narration::seconds(us));
             }
         }
     }

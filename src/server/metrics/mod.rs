@@ -15,7 +15,7 @@ pub(super) use self::process::OpenDescriptors;
 use self::process::Process;
 use super::context::Context;
 use super::counters::{AnswerCounters, Counters};
-use super::links::{LinkStatus, Links};
+use super::peers::links::{LinkStatus, Links};
 use super::status::{role_name, speaks};
 use crate::http::{Handler, Tally};
 use crate::node::{NodeCounts, NodeStatus};

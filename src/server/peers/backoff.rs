@@ -6,28 +6,28 @@
 
 use raft_core::SplitMix64;
 
-use super::limits::{REDIAL_DELAY_US_MAX, REDIAL_DELAY_US_MIN};
+use crate::server::limits::{REDIAL_DELAY_US_MAX, REDIAL_DELAY_US_MIN};
 
 /// The attempts since the link was last up for a while.
 #[derive(Clone, Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     attempts: u32,
     rng: SplitMix64,
 }
 
 impl Backoff {
     /// No attempts yet; `seed` determines the random part of the waits.
-    pub(super) fn new(seed: u64) -> Backoff {
+    pub(crate) fn new(seed: u64) -> Backoff {
         Backoff { attempts: 0, rng: SplitMix64::new(seed) }
     }
 
     /// The link was up for a while, or is likely to come up: the next attempt counts as the first.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.attempts = 0;
     }
 
     /// How long to wait before the next attempt, in microseconds. Counts that attempt.
-    pub(super) fn next_delay_us(&mut self) -> u64 {
+    pub(crate) fn next_delay_us(&mut self) -> u64 {
         let attempt = self.attempts;
         self.attempts = self.attempts.saturating_add(1);
         let Some(doublings) = attempt.checked_sub(1) else { return 0 };

@@ -7,15 +7,15 @@ use crate::peer::{Hello, Refuse, Welcome};
 
 /// What a node knows about itself when it judges a Hello.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Acceptor {
-    pub(super) cluster: ClusterId,
-    pub(super) me: Peer,
-    pub(super) commit_index: LogIndex,
+pub(crate) struct Acceptor {
+    pub(crate) cluster: ClusterId,
+    pub(crate) me: Peer,
+    pub(crate) commit_index: LogIndex,
 }
 
 /// Whether the sender of a Hello belongs to the cluster, as far as the acceptor can tell.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Caller {
+pub(crate) enum Caller {
     /// It belongs to the cluster, or the acceptor may not have heard of it yet: raft-core decides whose vote
     /// counts.
     Possible,
@@ -25,7 +25,7 @@ pub(super) enum Caller {
 
 impl Acceptor {
     /// Whether `hello` opens a link.
-    pub(super) fn judge(&self, hello: &Hello, caller: Caller) -> Result<Welcome, Refuse> {
+    pub(crate) fn judge(&self, hello: &Hello, caller: Caller) -> Result<Welcome, Refuse> {
         let commit_index = self.commit_index;
         if hello.cluster != self.cluster {
             Err(Refuse::WrongCluster)
@@ -41,7 +41,7 @@ impl Acceptor {
 
 /// Whether a node really was removed, if another node at `commit_index` refuses it as removed. A node that
 /// has not yet heard that this one joined would refuse it in the same way.
-pub(super) fn is_removed(commit_index: LogIndex, my_commit_index: LogIndex, joined_at: LogIndex) -> bool {
+pub(crate) fn is_removed(commit_index: LogIndex, my_commit_index: LogIndex, joined_at: LogIndex) -> bool {
     commit_index >= my_commit_index.max(joined_at)
 }
 

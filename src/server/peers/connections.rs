@@ -11,28 +11,28 @@ use mio::event::Event;
 use raft_core::{Micros, Peer};
 use slab::Slab;
 
-use super::context::Context;
 use super::copies::{Replaced, Sign};
 use super::dial::configure;
 use super::handshake::Caller;
-use super::limits::{
+use super::links::Links;
+use crate::node::Input;
+use crate::peer::{self, AdminResponse, Decoder, Frame, FrameError, Hello, PROTOCOL_VERSION, Refuse};
+use crate::server::context::Context;
+use crate::server::limits::{
     ACCEPTS_PER_TURN_MAX, ADMIN_IDLE_US_MAX, HANDSHAKE_US_MAX, PEER_CONNECTIONS_MAX, PEER_READS_PER_TURN_MAX,
     READ_BYTES_MAX, REFUSED_US_MAX,
 };
-use super::links::Links;
-use super::narrate::LogLimit;
-use super::operations::Operations;
-use super::ports::{Ports, Stream};
-use super::readiness::Readiness;
-use super::sockets::{ReadOutcome, SendQueue};
-use super::sweep::Sweep;
-use super::token::Source;
-use crate::node::Input;
-use crate::peer::{self, AdminResponse, Decoder, Frame, FrameError, Hello, PROTOCOL_VERSION, Refuse};
+use crate::server::narration::log_limit::LogLimit;
+use crate::server::operations::Operations;
+use crate::server::sockets::ports::{Ports, Stream};
+use crate::server::sockets::readiness::Readiness;
+use crate::server::sockets::sweep::Sweep;
+use crate::server::sockets::{ReadOutcome, SendQueue};
+use crate::server::token::Source;
 
 /// All connections on the peer port.
 #[derive(Debug)]
-pub(super) struct PeerConnections {
+pub(crate) struct PeerConnections {
     ports: Ports<()>,
     connections: Slab<Connection>,
     /// The connections that may have something to read, each once.
@@ -46,14 +46,14 @@ pub(super) struct PeerConnections {
 
 /// Names one connection for good: keys are reused, these are not.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct PeerConnectionId(u64);
+pub(crate) struct PeerConnectionId(u64);
 
 /// What a connected member said about itself.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Announcement<'a> {
-    pub(super) peer: Peer,
-    pub(super) peer_address: &'a str,
-    pub(super) client_address: &'a str,
+pub(crate) struct Announcement<'a> {
+    pub(crate) peer: Peer,
+    pub(crate) peer_address: &'a str,
+    pub(crate) client_address: &'a str,
 }
 
 #[derive(Debug)]
@@ -88,7 +88,7 @@ enum Next {
 }
 
 impl PeerConnections {
-    pub(super) fn new(ports: Ports<()>) -> PeerConnections {
+    pub(crate) fn new(ports: Ports<()>) -> PeerConnections {
         PeerConnections {
             ports,
             connections: Slab::new(),
@@ -102,12 +102,12 @@ impl PeerConnections {
     }
 
     /// There may be a connection to accept at this port.
-    pub(super) fn on_port_event(&mut self, place: usize) {
+    pub(crate) fn on_port_event(&mut self, place: usize) {
         self.ports.on_event(place);
     }
 
     /// A socket has an event.
-    pub(super) fn on_event(&mut self, key: usize, event: &Event) {
+    pub(crate) fn on_event(&mut self, key: usize, event: &Event) {
         if let Some(connection) = self.connections.get_mut(key) {
             connection.readiness.on_event(event);
             self.queue(key);
@@ -115,21 +115,21 @@ impl PeerConnections {
     }
 
     /// Whether there is work left for the next turn.
-    pub(super) fn has_work(&self, now: Micros) -> bool {
+    pub(crate) fn has_work(&self, now: Micros) -> bool {
         !self.ready.is_empty() || self.ports.is_ready(now)
     }
 
     /// When [`PeerConnections::on_time`] or accepting has something to do.
-    pub(super) fn deadline(&self) -> Option<Micros> {
+    pub(crate) fn deadline(&self) -> Option<Micros> {
         [self.sweep.deadline(), self.ports.deadline()].into_iter().flatten().min()
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.connections.len()
     }
 
     /// What the connected members said about themselves.
-    pub(super) fn announcements(&self) -> impl Iterator<Item = Announcement<'_>> {
+    pub(crate) fn announcements(&self) -> impl Iterator<Item = Announcement<'_>> {
         self.connections.iter().filter_map(|(_, connection)| match &connection.party {
             Party::Member { hello, .. } => Some(Announcement {
                 peer: hello.from,
@@ -141,12 +141,12 @@ impl PeerConnections {
     }
 
     /// Whether this peer is connected and was welcomed.
-    pub(super) fn has_member(&self, peer: Peer) -> bool {
+    pub(crate) fn has_member(&self, peer: Peer) -> bool {
         self.announcements().any(|announced| announced.peer == peer)
     }
 
     /// Accepts waiting connections, and reads everything that has arrived, up to a bound for each connection.
-    pub(super) fn serve(&mut self, ctx: &mut Context, links: &mut Links, operations: &mut Operations) {
+    pub(crate) fn serve(&mut self, ctx: &mut Context, links: &mut Links, operations: &mut Operations) {
         self.accept(ctx);
         for _ in 0..self.ready.len() {
             let Some(key) = self.ready.pop_front() else { break };
@@ -159,7 +159,7 @@ impl PeerConnections {
     }
 
     /// Closes connections whose time is up.
-    pub(super) fn on_time(&mut self, ctx: &mut Context) {
+    pub(crate) fn on_time(&mut self, ctx: &mut Context) {
         if !self.sweep.begin(ctx.now()) {
             return;
         }
@@ -178,7 +178,7 @@ impl PeerConnections {
     }
 
     /// Closes the connections of peers that are no longer members. They are told why when they connect again.
-    pub(super) fn close_departed(&mut self, ctx: &Context) {
+    pub(crate) fn close_departed(&mut self, ctx: &Context) {
         for key in 0..self.connections.capacity() {
             let Some(connection) = self.connections.get(key) else { continue };
             if let Party::Member { hello, .. } = &connection.party
@@ -190,7 +190,7 @@ impl PeerConnections {
     }
 
     /// An operation has ended: answers the operator that requested it, if it is still connected.
-    pub(super) fn on_operation_done(
+    pub(crate) fn on_operation_done(
         &mut self,
         ctx: &mut Context,
         id: PeerConnectionId,
@@ -523,11 +523,11 @@ mod tests {
 
     use mio::{Events, Poll, Waker};
 
-    use super::super::ports::Listener;
-    use super::super::resolver::look_up;
-    use super::super::test_bench::{context, receive};
     use super::*;
     use crate::peer::AdminRequest;
+    use crate::server::peers::resolver::look_up;
+    use crate::server::sockets::ports::Listener;
+    use crate::server::testing::{context, receive};
 
     /// A request of a protocol version that does not exist.
     fn request_from_the_future() -> Vec<u8> {

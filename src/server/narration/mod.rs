@@ -1,53 +1,16 @@
 //! What the log says about the cluster, in words for operators: one line per change. Pure: others write the
 //! lines.
 
-use std::fmt;
+pub(crate) mod log_limit;
+pub(crate) mod reminder;
 
-use raft_core::{Member, Membership, Micros, NodeId, Role, Suffrage, Term};
+use raft_core::{Member, Membership, NodeId, Role, Suffrage, Term};
 
-use super::limits::{LOG_LINES_PER_WINDOW_MAX, LOG_WINDOW_US};
-use super::shutdown::Shutdown;
+use crate::server::shutdown::Shutdown;
 use crate::storage::StoreError;
 
-/// Lets a few lines of one kind through per window of time and counts the others.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct LogLimit {
-    window_start: Micros,
-    lines: u32,
-    left_out: u64,
-}
-
-/// How many lines were left out before the one being written. Displays as nothing if none were.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct LeftOut(u64);
-
-impl LogLimit {
-    /// If a line may be written now: how many were left out since the last one.
-    pub(super) fn admit(&mut self, now: Micros) -> Option<LeftOut> {
-        if now.since(self.window_start) >= LOG_WINDOW_US {
-            self.window_start = now;
-            self.lines = 0;
-        }
-        if self.lines >= LOG_LINES_PER_WINDOW_MAX {
-            self.left_out += 1;
-            return None;
-        }
-        self.lines += 1;
-        Some(LeftOut(std::mem::take(&mut self.left_out)))
-    }
-}
-
-impl fmt::Display for LeftOut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            0 => Ok(()),
-            n => write!(f, " ({n} lines like this one were left out)"),
-        }
-    }
-}
-
 /// A change of role, term or leader, as seen by `me`.
-pub(super) fn role_line(me: NodeId, role: Role, term: Term, leader: Option<NodeId>) -> String {
+pub(crate) fn role_line(me: NodeId, role: Role, term: Term, leader: Option<NodeId>) -> String {
     match (role, leader) {
         (Role::Leader, _) => format!("node {me} leads in term {term}"),
         (Role::Candidate, _) => format!("node {me} stands for election in term {term}"),
@@ -61,7 +24,7 @@ pub(super) fn role_line(me: NodeId, role: Role, term: Term, leader: Option<NodeI
 
 /// Why a node no longer leads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum StepDown {
+pub(crate) enum StepDown {
     /// A write has failed.
     WriteFailed,
     /// It was removed from the cluster.
@@ -73,7 +36,7 @@ pub(super) enum StepDown {
 }
 
 /// This node has ceased to lead.
-pub(super) fn step_down_line(me: NodeId, why: StepDown, term: Term) -> String {
+pub(crate) fn step_down_line(me: NodeId, why: StepDown, term: Term) -> String {
     let why = match why {
         StepDown::WriteFailed => "its disk has failed",
         StepDown::Removed => "it is no longer a member",
@@ -84,7 +47,7 @@ pub(super) fn step_down_line(me: NodeId, why: StepDown, term: Term) -> String {
 }
 
 /// This node was asked to stop, if by a signal then by one of this name; and what follows.
-pub(super) fn stop_line(signal: Option<&str>, shutdown: Shutdown) -> String {
+pub(crate) fn stop_line(signal: Option<&str>, shutdown: Shutdown) -> String {
     let asked = signal.map_or_else(|| "asked to stop".to_owned(), |name| format!("asked to stop by {name}"));
     match shutdown {
         Shutdown::Serving | Shutdown::Draining { .. } => asked,
@@ -95,7 +58,7 @@ pub(super) fn stop_line(signal: Option<&str>, shutdown: Shutdown) -> String {
 
 /// No leader has been known for this many microseconds. `missing` are the voters that this node, if it is a
 /// voter, does not hear, or, if it is a learner, cannot reach.
-pub(super) fn leaderless_line(me: NodeId, us: u64, membership: &Membership, missing: &[NodeId]) -> String {
+pub(crate) fn leaderless_line(me: NodeId, us: u64, membership: &Membership, missing: &[NodeId]) -> String {
     let (quorum, voters) = (membership.quorum(), membership.voters().count());
     let names: Vec<String> = missing.iter().map(|id| format!("node {id}")).collect();
     let names = names.join(" and ");
@@ -112,12 +75,12 @@ pub(super) fn leaderless_line(me: NodeId, us: u64, membership: &Membership, miss
 }
 
 /// The oldest write has waited for this many microseconds.
-pub(super) fn disk_line(us: u64) -> String {
+pub(crate) fn disk_line(us: u64) -> String {
     format!("a write has waited for the disk for {}", seconds(us))
 }
 
 /// A stopping node has been waiting for its disk, which still has this many writes to take.
-pub(super) fn closing_line(writes: u64) -> String {
+pub(crate) fn closing_line(writes: u64) -> String {
     let what = match writes {
         0 => "the disk to close the store".to_owned(),
         1 => "the disk to take 1 write".to_owned(),
@@ -127,12 +90,12 @@ pub(super) fn closing_line(writes: u64) -> String {
 }
 
 /// A write has failed with this error: this node can only be restarted.
-pub(super) fn failed_line(me: NodeId, error: &StoreError) -> String {
+pub(crate) fn failed_line(me: NodeId, error: &StoreError) -> String {
     format!("node {me} takes no part and waits to be restarted: {error}")
 }
 
 /// The leader has not heard this member for this many microseconds.
-pub(super) fn silence_line(member: NodeId, is_connected: bool, us: u64) -> String {
+pub(crate) fn silence_line(member: NodeId, is_connected: bool, us: u64) -> String {
     let for_long = seconds(us);
     if is_connected {
         format!("node {member} is connected and has said nothing for {for_long}: its process may hang")
@@ -142,12 +105,12 @@ pub(super) fn silence_line(member: NodeId, is_connected: bool, us: u64) -> Strin
 }
 
 /// A span of time, in seconds.
-pub(super) fn seconds(us: u64) -> String {
+pub(crate) fn seconds(us: u64) -> String {
     format!("{}.{} s", us / 1_000_000, us / 100_000 % 10)
 }
 
 /// The differences between two memberships, and all members of the later one.
-pub(super) fn membership_line(before: &Membership, after: &Membership) -> String {
+pub(crate) fn membership_line(before: &Membership, after: &Membership) -> String {
     let mut changes: Vec<String> = Vec::new();
     for (id, member) in &after.members {
         changes.extend(member_change(*id, before.members.get(id), member));
@@ -190,9 +153,9 @@ fn member_name(id: NodeId, member: &Member) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::config::Exit;
     use super::*;
-    use raft_core::Incarnation;
+    use crate::server::config::Exit;
+    use raft_core::{Incarnation, Micros};
 
     fn membership(members: &[(u64, u128, Suffrage, &str)]) -> Membership {
         let mut membership = Membership::default();
@@ -272,21 +235,5 @@ mod tests {
             said(Shutdown::Ended(Exit::Interrupted)),
             "asked to stop by SIGTERM again: not waiting for anything"
         );
-    }
-
-    #[test]
-    fn lines_beyond_the_limit_are_counted_and_confessed_with_the_next() {
-        let mut limit = LogLimit::default();
-        let start = Micros(LOG_WINDOW_US);
-        for _ in 0..LOG_LINES_PER_WINDOW_MAX {
-            assert_eq!(limit.admit(start), Some(LeftOut(0)));
-        }
-        assert_eq!(limit.admit(start), None);
-        assert_eq!(limit.admit(start), None);
-        let next = start.plus(LOG_WINDOW_US);
-        assert_eq!(limit.admit(next), Some(LeftOut(2)));
-        assert_eq!(limit.admit(next), Some(LeftOut(0)));
-        assert_eq!(LeftOut(0).to_string(), "");
-        assert_eq!(LeftOut(2).to_string(), " (2 lines like this one were left out)");
     }
 }

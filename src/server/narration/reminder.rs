@@ -5,11 +5,11 @@
 
 use raft_core::Micros;
 
-use super::limits::REMINDER_INTERVAL_US;
+use crate::server::limits::REMINDER_INTERVAL_US;
 
 /// What has been logged about one possible problem.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Reminder {
+pub(crate) struct Reminder {
     said: Option<Said>,
 }
 
@@ -24,7 +24,7 @@ struct Said {
 
 /// What to log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Notice {
+pub(crate) enum Notice {
     /// The problem has lasted for this many microseconds.
     Lasts(u64),
     /// The problem is over, after this many microseconds.
@@ -33,13 +33,13 @@ pub(super) enum Notice {
 
 impl Reminder {
     /// Whether the problem has been logged, and its end has not.
-    pub(super) fn is_told(&self) -> bool {
+    pub(crate) fn is_told(&self) -> bool {
         self.said.is_some()
     }
 
     /// Returns what to log now. `since` is when the problem began; `None` if there is none. A problem is
     /// logged once it has lasted for `patience_us`, and is over once it has lasted for less or there is none.
-    pub(super) fn note(&mut self, now: Micros, since: Option<Micros>, patience_us: u64) -> Option<Notice> {
+    pub(crate) fn note(&mut self, now: Micros, since: Option<Micros>, patience_us: u64) -> Option<Notice> {
         let since = since.filter(|since| now.since(*since) >= patience_us);
         match (since, self.said) {
             (None, said) => {

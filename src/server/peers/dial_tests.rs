@@ -1,7 +1,7 @@
 //! Links to peers that are known by a name, while name servers and addresses fail.
 
-use super::limits::{ABSENCE_US_MIN, CONNECT_US_MAX, REDIAL_DELAY_US_MAX, RESOLVE_US_MAX};
-use super::test_bench::{Bench, Port, is_resolving, is_waiting};
+use crate::server::limits::{ABSENCE_US_MIN, CONNECT_US_MAX, REDIAL_DELAY_US_MAX, RESOLVE_US_MAX};
+use crate::server::testing::{Bench, Port, is_resolving, is_waiting};
 
 const NAME: &str = "node2.test:9000";
 

@@ -1,11 +1,11 @@
 //! How many clients there may be at once, and what happens to those beyond that. Pure.
 
-use super::limits::{PAGE_CONNECTIONS_MAX, REFUSED_CLIENTS_MAX};
 use crate::http::Serves;
+use crate::server::limits::{PAGE_CONNECTIONS_MAX, REFUSED_CLIENTS_MAX};
 
 /// The kind of place that one connection takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Place {
+pub(crate) enum Place {
     Client,
     /// At a listener that serves only pages.
     Page,
@@ -15,20 +15,20 @@ pub(super) enum Place {
 
 /// How many places of each kind are taken, and how many there are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Occupancy {
+pub(crate) struct Occupancy {
     clients: usize,
-    pub(super) clients_max: usize,
+    pub(crate) clients_max: usize,
     pages: usize,
     refused: usize,
 }
 
 impl Occupancy {
-    pub(super) fn new(clients_max: usize) -> Occupancy {
+    pub(crate) fn new(clients_max: usize) -> Occupancy {
         Occupancy { clients: 0, clients_max, pages: 0, refused: 0 }
     }
 
     /// The place that a new connection gets; `None` if there is no place even for a refusal.
-    pub(super) fn place_for(&self, serves: Serves) -> Option<Place> {
+    pub(crate) fn place_for(&self, serves: Serves) -> Option<Place> {
         let (own, free) = match serves {
             Serves::Everything | Serves::IdsOnly => (Place::Client, self.clients < self.clients_max),
             Serves::PagesOnly => (Place::Page, self.pages < PAGE_CONNECTIONS_MAX),
@@ -37,11 +37,11 @@ impl Occupancy {
         if free { Some(own) } else { refusal }
     }
 
-    pub(super) fn take(&mut self, place: Place) {
+    pub(crate) fn take(&mut self, place: Place) {
         *self.count_of(place) += 1;
     }
 
-    pub(super) fn give_back(&mut self, place: Place) {
+    pub(crate) fn give_back(&mut self, place: Place) {
         *self.count_of(place) -= 1;
     }
 

@@ -1,32 +1,32 @@
 //! The pages for load balancers, monitoring systems and people: health, readiness, status, metrics.
 
-use super::context::Context;
-use super::links::Links;
-use super::metrics::{self, Gauges};
-use super::peer_connections::PeerConnections;
-use super::status;
 use crate::http::Page;
+use crate::server::context::Context;
+use crate::server::metrics::{self, Gauges};
+use crate::server::peers::connections::PeerConnections;
+use crate::server::peers::links::Links;
+use crate::server::status;
 use crate::storage::StorageThread;
 
 /// What a page can show besides the context.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct View<'a> {
-    pub(super) links: &'a Links,
-    pub(super) peer_connections: &'a PeerConnections,
-    pub(super) storage: &'a StorageThread,
+pub(crate) struct View<'a> {
+    pub(crate) links: &'a Links,
+    pub(crate) peer_connections: &'a PeerConnections,
+    pub(crate) storage: &'a StorageThread,
 }
 
 /// The content of a page at this moment.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Content {
+pub(crate) struct Content {
     /// Whether the page reports success; it decides the status code.
-    pub(super) ok: bool,
-    pub(super) content_type: &'static str,
-    pub(super) body: String,
+    pub(crate) ok: bool,
+    pub(crate) content_type: &'static str,
+    pub(crate) body: String,
 }
 
 /// Makes a page. `clients` are connected, out of a maximum of `clients_max`.
-pub(super) fn content(
+pub(crate) fn content(
     ctx: &Context,
     view: View<'_>,
     (clients, clients_max): (usize, usize),

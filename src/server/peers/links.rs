@@ -14,70 +14,70 @@ use slab::Slab;
 
 use super::attempt::Attempt;
 use super::backoff::Backoff;
-use super::context::Context;
-use super::limits::{LINK_OUTPUT_BYTES_MAX, LINK_SETTLED_US};
-use super::narrate::{self, LogLimit};
-use super::peer_connections::PeerConnections;
+use super::connections::PeerConnections;
 use super::resolver::{LookUp, Resolver};
-use super::sockets::{ReadOutcome, SendQueue, read};
 use crate::peer::{self, Decoder, Frame, Refuse};
+use crate::server::context::Context;
+use crate::server::limits::{LINK_OUTPUT_BYTES_MAX, LINK_SETTLED_US};
+use crate::server::narration::{self, log_limit::LogLimit};
+use crate::server::sockets::{ReadOutcome, SendQueue, read};
 
 /// All links of this node.
 #[derive(Debug)]
-pub(super) struct Links {
-    pub(super) links: Slab<Link>,
-    pub(super) resolver: Resolver,
+pub(crate) struct Links {
+    pub(crate) links: Slab<Link>,
+    pub(crate) resolver: Resolver,
     /// A node that refused this one as removed, and the commit index from which it knows.
-    pub(super) removed_by: Option<(NodeId, LogIndex)>,
+    pub(crate) removed_by: Option<(NodeId, LogIndex)>,
 }
 
 /// A link to one incarnation of a member, or of a node that is joining or has left.
 #[derive(Debug)]
-pub(super) struct Link {
-    pub(super) peer: Peer,
+pub(crate) struct Link {
+    pub(crate) peer: Peer,
     /// Where the peer listens according to the membership; for a node that is no member, the address that it
     /// announced first.
-    pub(super) recorded_address: String,
+    pub(crate) recorded_address: String,
     /// The address that the peer last announced, unless the membership has recorded it since. If it differs
     /// from the recorded address, the peer has moved.
-    pub(super) announced_address: Option<String>,
+    pub(crate) announced_address: Option<String>,
     /// Whether the next attempt tries the announced address, if there are two.
-    pub(super) tries_announced: bool,
+    pub(crate) tries_announced: bool,
     /// A Hello has cut an attempt short, and no attempt has run to its end since.
-    pub(super) was_cut_short: bool,
+    pub(crate) was_cut_short: bool,
     /// The address that was dialled last.
-    pub(super) dialled: String,
+    pub(crate) dialled: String,
     /// Where the last Welcome came from.
-    pub(super) reached: Option<Reached>,
-    pub(super) state: LinkState,
-    pub(super) backoff: Backoff,
+    pub(crate) reached: Option<Reached>,
+    pub(crate) state: LinkState,
+    pub(crate) backoff: Backoff,
     /// It was up, broke, and has not been up since.
-    pub(super) broke: bool,
+    pub(crate) broke: bool,
     /// It has been logged that the peer cannot be reached, and the link has not been up since.
-    pub(super) missed: bool,
+    pub(crate) missed: bool,
     /// The refusal that was logged last.
-    pub(super) refusal: Option<Refuse>,
-    pub(super) last_heard: Option<Micros>,
+    pub(crate) refusal: Option<Refuse>,
+    pub(crate) last_heard: Option<Micros>,
     /// When this link was made; the peer's silence counts from then if it was never heard.
     made_at: Micros,
     /// It has been logged that the peer is silent, and it has said nothing since.
     is_silent: bool,
-    pub(super) output: SendQueue,
-    pub(super) flaps: LogLimit,
+    pub(crate) output: SendQueue,
+    pub(crate) flaps: LogLimit,
 }
 
 /// Where a peer was reached.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Reached {
+pub(crate) struct Reached {
     /// The dialled address, as `HOST:PORT`.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// The socket address behind it that sent a Welcome.
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 /// The state of a link.
 #[derive(Debug)]
-pub(super) enum LinkState {
+pub(crate) enum LinkState {
     /// Waits before it dials.
     Waiting {
         /// When it dials.
@@ -99,22 +99,22 @@ pub(super) enum LinkState {
 
 /// What is reported about a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct LinkStatus {
-    pub(super) is_up: bool,
-    pub(super) last_heard: Option<Micros>,
+pub(crate) struct LinkStatus {
+    pub(crate) is_up: bool,
+    pub(crate) last_heard: Option<Micros>,
     /// How long the peer has been silent, also if it was never heard.
-    pub(super) silence_us: u64,
+    pub(crate) silence_us: u64,
 }
 
 impl Links {
-    pub(super) fn new(waker: Arc<Waker>, look_up: LookUp) -> Links {
+    pub(crate) fn new(waker: Arc<Waker>, look_up: LookUp) -> Links {
         Links { links: Slab::new(), resolver: Resolver::new(waker, look_up), removed_by: None }
     }
 
     /// Keeps one link to each other member, and to every peer that is connected to this node and was
     /// welcomed. A joining node knows no members at first, and a node that was away for long knows outdated
     /// ones, but both must answer their leader.
-    pub(super) fn reconcile(&mut self, ctx: &Context, peer_connections: &PeerConnections) {
+    pub(crate) fn reconcile(&mut self, ctx: &Context, peer_connections: &PeerConnections) {
         let membership = &ctx.membership;
         self.links.retain(|_, link| membership.contains(link.peer) || peer_connections.has_member(link.peer));
         for (id, member) in &membership.members {
@@ -128,7 +128,7 @@ impl Links {
     }
 
     /// Queues a message. If the link is not up or has no room, the message is lost, as Raft allows.
-    pub(super) fn send(&mut self, ctx: &mut Context, to: Peer, message: &Frame) {
+    pub(crate) fn send(&mut self, ctx: &mut Context, to: Peer, message: &Frame) {
         let link = self.links.iter_mut().map(|(_, link)| link).find(|link| link.peer == to);
         let open = link.filter(|link| link.is_up() && link.output.len() < LINK_OUTPUT_BYTES_MAX);
         let Some(link) = open else {
@@ -141,7 +141,7 @@ impl Links {
         peer::encode(message, link.output.tail());
     }
 
-    pub(super) fn flush(&mut self, ctx: &mut Context) {
+    pub(crate) fn flush(&mut self, ctx: &mut Context) {
         for key in 0..self.links.capacity() {
             if self.links.get(key).is_some_and(|link| !link.output.is_empty()) {
                 self.flush_one(ctx, key);
@@ -150,7 +150,7 @@ impl Links {
     }
 
     /// A socket has an event.
-    pub(super) fn on_event(&mut self, ctx: &mut Context, key: usize, event: &Event) {
+    pub(crate) fn on_event(&mut self, ctx: &mut Context, key: usize, event: &Event) {
         let Some(link) = self.links.get(key) else { return };
         match link.state {
             LinkState::Waiting { .. } | LinkState::Resolving { .. } => {}
@@ -183,7 +183,7 @@ impl Links {
     /// A link that is up is dropped only for an address that is new. Otherwise two nodes that reach each
     /// other at their recorded addresses, but not at those that they announce, would say Hello to each other
     /// in turn for ever, each breaking its link to the other.
-    pub(super) fn on_hello(&mut self, ctx: &mut Context, peer: Peer, peer_address: &str) {
+    pub(crate) fn on_hello(&mut self, ctx: &mut Context, peer: Peer, peer_address: &str) {
         let Some(key) = self.key_of(peer) else {
             self.add(ctx, peer, peer_address);
             return;
@@ -212,7 +212,7 @@ impl Links {
         }
     }
 
-    pub(super) fn on_heard(&mut self, now: Micros, peer: Peer) {
+    pub(crate) fn on_heard(&mut self, now: Micros, peer: Peer) {
         if let Some(link) = self.links.iter_mut().map(|(_, link)| link).find(|link| link.peer == peer) {
             link.last_heard = Some(now);
         }
@@ -220,13 +220,13 @@ impl Links {
 
     /// Logs which members this node, the leader, has not heard for `patience_us`: their processes hang or
     /// have ended, or their messages do not arrive.
-    pub(super) fn watch_silence(&mut self, ctx: &Context, patience_us: u64) {
+    pub(crate) fn watch_silence(&mut self, ctx: &Context, patience_us: u64) {
         let silence_from = ctx.silence_from;
         for (_, link) in &mut self.links {
             let silence_us = link.silence_us(ctx.now(), silence_from);
             let is_silent = silence_us >= patience_us && ctx.membership.contains(link.peer);
             if is_silent && !link.is_silent {
-                log::warn!("{}", narrate::silence_line(link.peer.id, link.is_up(), silence_us));
+                log::warn!("{}", narration::silence_line(link.peer.id, link.is_up(), silence_us));
             } else if link.is_silent
                 && !is_silent
                 && link.last_heard.is_some_and(|heard| heard >= silence_from)
@@ -238,7 +238,7 @@ impl Links {
     }
 
     /// The status of the link to this peer; `None` if there is no link.
-    pub(super) fn status(&self, ctx: &Context, peer: Peer) -> Option<LinkStatus> {
+    pub(crate) fn status(&self, ctx: &Context, peer: Peer) -> Option<LinkStatus> {
         let link = &self.links[self.key_of(peer)?];
         let silence_us = link.silence_us(ctx.now(), ctx.silence_from);
         Some(LinkStatus { is_up: link.is_up(), last_heard: link.last_heard, silence_us })
@@ -246,7 +246,7 @@ impl Links {
 
     /// When [`Links::on_time`] has something to do. There are only as many links as members, so all are
     /// checked.
-    pub(super) fn deadline(&self) -> Option<Micros> {
+    pub(crate) fn deadline(&self) -> Option<Micros> {
         self.links.iter().filter_map(|(_, link)| link.deadline()).min()
     }
 
@@ -275,7 +275,7 @@ impl Links {
     }
 
     /// Sends what is queued on one link, if it has a connection.
-    pub(super) fn flush_one(&mut self, ctx: &mut Context, key: usize) {
+    pub(crate) fn flush_one(&mut self, ctx: &mut Context, key: usize) {
         let Some(link) = self.links.get_mut(key) else { return };
         let (LinkState::Greeting { stream, .. } | LinkState::Up { stream, .. }) = &mut link.state else {
             return;
@@ -312,7 +312,7 @@ impl Link {
     }
 
     /// Whether messages can be sent on it.
-    pub(super) fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         matches!(self.state, LinkState::Up { .. })
     }
 
@@ -324,7 +324,7 @@ impl Link {
     /// Where to dial. A node that announces an address is there, whatever the membership records. But others
     /// could announce an address in its name, so if the announced address fails, the recorded one is tried in
     /// turn.
-    pub(super) fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         let announced = self.announced_address.as_deref().filter(|_| self.tries_announced);
         announced.unwrap_or(&self.recorded_address)
     }

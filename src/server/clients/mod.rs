@@ -4,34 +4,39 @@
 //! node. After the node has produced all its output, each connection is written to once, however many answers
 //! it got.
 
+mod handle;
+mod holdings;
+mod occupancy;
+pub(crate) mod pages;
+
 use std::collections::VecDeque;
 
 use mio::event::Event;
 use raft_core::{Membership, Micros};
 use slab::Slab;
 
-use super::client_handle::ClientHandle;
-use super::context::Context;
-use super::holdings::Holdings;
-use super::limits::{
+use crate::http::{self, Page, Reply, Request, Serves};
+use crate::node::{Answer, Input, RequestId};
+use crate::server::context::Context;
+use crate::server::limits::{
     ACCEPTS_PER_TURN_MAX, CLIENT_OUTPUT_BYTES_PER_TURN_MAX, CLIENT_READS_PER_TURN_MAX, PAGE_CONNECTIONS_MAX,
     PAGES_PER_TURN_MAX, READ_BYTES_MAX,
 };
-use super::narrate::LogLimit;
-use super::occupancy::{Occupancy, Place};
-use super::pages::{self, Content, View};
-use super::ports::{Ports, Stream};
-use super::readiness::Readiness;
-use super::shutdown::Grace;
-use super::sockets::{ReadOutcome, write};
-use super::sweep::Sweep;
-use super::token::Source;
-use crate::http::{self, Page, Reply, Request, Serves};
-use crate::node::{Answer, Input, RequestId};
+use crate::server::narration::log_limit::LogLimit;
+use crate::server::shutdown::Grace;
+use crate::server::sockets::ports::{Ports, Stream};
+use crate::server::sockets::readiness::Readiness;
+use crate::server::sockets::sweep::Sweep;
+use crate::server::sockets::{ReadOutcome, write};
+use crate::server::token::Source;
+use handle::ClientHandle;
+use holdings::Holdings;
+use occupancy::{Occupancy, Place};
+use pages::{Content, View};
 
 /// All connections on the client ports.
 #[derive(Debug)]
-pub(super) struct Clients {
+pub(crate) struct Clients {
     /// `None` once no more clients are accepted.
     ports: Option<Ports<Serves>>,
     /// How idle clients are treated while the server stops; `None` until then.
@@ -80,7 +85,7 @@ struct Client {
 }
 
 impl Clients {
-    pub(super) fn new(ports: Ports<Serves>, connections_max: usize) -> Clients {
+    pub(crate) fn new(ports: Ports<Serves>, connections_max: usize) -> Clients {
         Clients {
             ports: Some(ports),
             grace: None,
@@ -99,14 +104,14 @@ impl Clients {
     }
 
     /// There may be a connection to accept at this port.
-    pub(super) fn on_port_event(&mut self, place: usize) {
+    pub(crate) fn on_port_event(&mut self, place: usize) {
         if let Some(ports) = &mut self.ports {
             ports.on_event(place);
         }
     }
 
     /// A socket may have become readable or writable.
-    pub(super) fn on_event(&mut self, key: usize, event: &Event) {
+    pub(crate) fn on_event(&mut self, key: usize, event: &Event) {
         let Some(client) = self.clients.get_mut(key) else { return };
         if client.readiness.on_event(event) {
             self.queue(key);
@@ -117,19 +122,19 @@ impl Clients {
     }
 
     /// Whether there is work left for the next turn.
-    pub(super) fn has_work(&self, now: Micros) -> bool {
+    pub(crate) fn has_work(&self, now: Micros) -> bool {
         let accepts = self.ports.as_ref().is_some_and(|ports| ports.is_ready(now));
         accepts || !self.ready.is_empty() || !self.pages.is_empty() || !self.touched.is_empty()
     }
 
     /// When [`Clients::on_time`] or accepting has something to do.
-    pub(super) fn deadline(&self) -> Option<Micros> {
+    pub(crate) fn deadline(&self) -> Option<Micros> {
         let ports = self.ports.as_ref().and_then(Ports::deadline);
         [self.sweep.deadline(), ports].into_iter().flatten().min()
     }
 
     /// How many clients are, or may be, still owed something.
-    pub(super) fn owed_count(&self) -> usize {
+    pub(crate) fn owed_count(&self) -> usize {
         let owed = |client: &Client| {
             self.grace == Some(Grace::OneMoreRequest)
                 || client.owed
@@ -144,7 +149,7 @@ impl Clients {
     /// The server is stopping. Accepts the connections that are already waiting and no more, and reads from
     /// every client once more, both when the grace begins and when it is over, because a request may have
     /// arrived already. Calling it again with the same grace has no effect.
-    pub(super) fn wind_down(&mut self, ctx: &mut Context, grace: Grace) {
+    pub(crate) fn wind_down(&mut self, ctx: &mut Context, grace: Grace) {
         if self.grace == Some(grace) {
             return;
         }
@@ -160,7 +165,7 @@ impl Clients {
     }
 
     /// Accepts waiting connections, and reads from a bounded number of the clients that have sent something.
-    pub(super) fn serve(&mut self, ctx: &mut Context, view: View<'_>) {
+    pub(crate) fn serve(&mut self, ctx: &mut Context, view: View<'_>) {
         self.accept(ctx);
         for _ in 0..self.ready.len().min(CLIENT_READS_PER_TURN_MAX) {
             let Some(key) = self.ready.pop_front() else { break };
@@ -200,7 +205,7 @@ impl Clients {
 
     /// Finds the clients whose deadline has passed, and has each read and written once more before the
     /// deadline takes effect.
-    pub(super) fn on_time(&mut self, ctx: &Context) {
+    pub(crate) fn on_time(&mut self, ctx: &Context) {
         if !self.sweep.begin(ctx.now()) {
             return;
         }
@@ -221,7 +226,7 @@ impl Clients {
     }
 
     /// The node has answered. If the client has disconnected meanwhile, the answer is dropped.
-    pub(super) fn on_answer(&mut self, ctx: &mut Context, request: RequestId, answer: Answer) {
+    pub(crate) fn on_answer(&mut self, ctx: &mut Context, request: RequestId, answer: Answer) {
         ctx.counters.count_answer(answer);
         if answer == Answer::Exhausted
             && let Some(left_out) = self.exhaustions.admit(ctx.now())
@@ -236,7 +241,7 @@ impl Clients {
 
     /// Writes to the touched clients, as far as the bound for one turn permits, and drops those that are
     /// finished. Clients touched meanwhile wait for the next turn.
-    pub(super) fn flush(&mut self, ctx: &mut Context) {
+    pub(crate) fn flush(&mut self, ctx: &mut Context) {
         let sent_before = ctx.counters.client_bytes_sent;
         let mut left_bytes = 0;
         for _ in 0..self.touched.len() {

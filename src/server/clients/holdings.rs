@@ -7,28 +7,28 @@
 //! pieces, so that each adds little before its own output is blocked too. An ordinary request fits into such
 //! a piece.
 
-use super::limits::{CLIENTS_MEMORY_BYTES_MAX, READ_BYTES_MAX, SCARCE_READ_BYTES_MAX};
+use crate::server::limits::{CLIENTS_MEMORY_BYTES_MAX, READ_BYTES_MAX, SCARCE_READ_BYTES_MAX};
 
 /// What all connections hold together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Holdings {
+pub(crate) struct Holdings {
     bytes: usize,
 }
 
 impl Holdings {
     /// A connection now holds this much. `counted` is what was counted for it before.
-    pub(super) fn note(&mut self, counted: &mut usize, bytes: usize) {
+    pub(crate) fn note(&mut self, counted: &mut usize, bytes: usize) {
         self.bytes = self.bytes - *counted + bytes;
         *counted = bytes;
     }
 
     /// Whether clients whose output is blocked must not be read.
-    pub(super) fn are_full(&self) -> bool {
+    pub(crate) fn are_full(&self) -> bool {
         self.bytes >= CLIENTS_MEMORY_BYTES_MAX
     }
 
     /// How much to read at once.
-    pub(super) fn read_bytes_max(&self) -> usize {
+    pub(crate) fn read_bytes_max(&self) -> usize {
         if self.are_full() { SCARCE_READ_BYTES_MAX } else { READ_BYTES_MAX }
     }
 }

@@ -14,19 +14,19 @@ use mio::net::TcpStream;
 use socket2::{SockRef, TcpKeepalive};
 
 use super::attempt::{Attempt, Listener};
-use super::context::Context;
 use super::handshake::is_removed;
-use super::limits::{CONNECT_US_MAX, HANDSHAKE_US_MAX, LINK_SETTLED_US, LINK_SILENCE_US_MAX};
 use super::links::{Link, LinkState, Links, Reached};
 use super::resolver::Resolved;
-use super::sockets::{ReadOutcome, read};
-use super::token::Source;
 use crate::node::Input;
 use crate::peer::{self, Decoder, Frame, Hello, PROTOCOL_VERSION, Refuse};
+use crate::server::context::Context;
+use crate::server::limits::{CONNECT_US_MAX, HANDSHAKE_US_MAX, LINK_SETTLED_US, LINK_SILENCE_US_MAX};
+use crate::server::sockets::{ReadOutcome, read};
+use crate::server::token::Source;
 
 impl Links {
     /// Handles every link whose time has come.
-    pub(super) fn on_time(&mut self, ctx: &mut Context) {
+    pub(crate) fn on_time(&mut self, ctx: &mut Context) {
         for key in 0..self.links.capacity() {
             let Some(link) = self.links.get_mut(key) else { continue };
             if link.attempt().is_some_and(|attempt| attempt.take_absence(ctx.now())) && link.broke {
@@ -55,7 +55,7 @@ impl Links {
     }
 
     /// The resolver has answered.
-    pub(super) fn on_resolved(&mut self, ctx: &mut Context) {
+    pub(crate) fn on_resolved(&mut self, ctx: &mut Context) {
         while let Some(Resolved { name, addresses }) = self.resolver.poll() {
             for key in 0..self.links.capacity() {
                 if !self.links.get(key).is_some_and(|link| link.awaits(&name)) {
@@ -70,7 +70,7 @@ impl Links {
     }
 
     /// The socket of a link in `Connecting` has an event.
-    pub(super) fn on_connect_event(&mut self, ctx: &mut Context, key: usize) {
+    pub(crate) fn on_connect_event(&mut self, ctx: &mut Context, key: usize) {
         let LinkState::Connecting { stream, .. } = &self.links[key].state else { return };
         let error = match stream.take_error() {
             Ok(None) => match stream.peer_addr() {
@@ -84,7 +84,7 @@ impl Links {
     }
 
     /// The socket of a link in `Greeting` has an event.
-    pub(super) fn read_greeting(&mut self, ctx: &mut Context, key: usize) {
+    pub(crate) fn read_greeting(&mut self, ctx: &mut Context, key: usize) {
         let mut buffer = [0; 512];
         // Each pass continues where the last one stopped, until the answer is complete: the rest may be there
         // already, without another event.
@@ -107,7 +107,7 @@ impl Links {
     }
 
     /// A link that was up has broken.
-    pub(super) fn on_broken(&mut self, ctx: &mut Context, key: usize, reason: &dyn Display) {
+    pub(crate) fn on_broken(&mut self, ctx: &mut Context, key: usize, reason: &dyn Display) {
         let now = ctx.now();
         let link = &mut self.links[key];
         ctx.counters.links_broken += 1;
@@ -129,7 +129,7 @@ impl Links {
     }
 
     /// The handshake failed: tries the next address.
-    pub(super) fn on_greeting_failed(&mut self, ctx: &mut Context, key: usize, reason: &dyn Display) {
+    pub(crate) fn on_greeting_failed(&mut self, ctx: &mut Context, key: usize, reason: &dyn Display) {
         let link = &mut self.links[key];
         let waiting = LinkState::Waiting { until: ctx.now() };
         let LinkState::Greeting { attempt, .. } = std::mem::replace(&mut link.state, waiting) else { return };
@@ -398,7 +398,7 @@ fn begin_connect(ctx: &Context, key: usize, address: SocketAddr) -> io::Result<T
 
 /// Sends without delay, and makes the kernel notice a machine that has vanished. Both the node that dials and
 /// the one that accepts set this.
-pub(super) fn configure(stream: &TcpStream) {
+pub(crate) fn configure(stream: &TcpStream) {
     let silence = Duration::from_micros(LINK_SILENCE_US_MAX);
     let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new().with_time(silence / 2).with_interval(silence / 4);

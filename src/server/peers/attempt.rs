@@ -7,11 +7,11 @@ use std::net::SocketAddr;
 
 use raft_core::Micros;
 
-use super::limits::{ABSENCE_US_MIN, RESOLVE_US_MAX};
+use crate::server::limits::{ABSENCE_US_MIN, RESOLVE_US_MAX};
 
 /// What the addresses tried so far show about the process at the other end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Listener {
+pub(crate) enum Listener {
     /// The process is gone: its address refuses connections (ECONNREFUSED), so nobody listens there.
     Absent,
     /// They show nothing.
@@ -20,7 +20,7 @@ pub(super) enum Listener {
 
 /// The addresses of one attempt. Each is tried once, one after the other.
 #[derive(Debug)]
-pub(super) struct Attempt {
+pub(crate) struct Attempt {
     /// Where the peer last sent a Welcome, if that was under the name being tried.
     reached: Option<SocketAddr>,
     /// The addresses tried so far. The last one is still being tried, or has failed.
@@ -37,7 +37,7 @@ pub(super) struct Attempt {
 
 impl Attempt {
     /// An attempt to reach the peer at these addresses.
-    pub(super) fn at(addresses: &[SocketAddr]) -> Attempt {
+    pub(crate) fn at(addresses: &[SocketAddr]) -> Attempt {
         Attempt {
             reached: None,
             tried: Vec::new(),
@@ -50,7 +50,7 @@ impl Attempt {
 
     /// An attempt to reach the peer by a name that has these addresses. Under this name the peer was last
     /// reached at `reached`.
-    pub(super) fn by_resolved_name(reached: Option<SocketAddr>, addresses: &[SocketAddr]) -> Attempt {
+    pub(crate) fn by_resolved_name(reached: Option<SocketAddr>, addresses: &[SocketAddr]) -> Attempt {
         let mut attempt = Attempt { reached, ..Attempt::at(&[]) };
         attempt.on_resolved(addresses);
         attempt
@@ -60,24 +60,24 @@ impl Attempt {
     /// reached at `reached`. That address is tried first, so that a slow or dead name server delays nothing
     /// while the peer is where it was. If the peer has moved, no harm is done: the handshake shows who is
     /// there instead.
-    pub(super) fn by_name(reached: Option<SocketAddr>, now: Micros) -> Attempt {
+    pub(crate) fn by_name(reached: Option<SocketAddr>, now: Micros) -> Attempt {
         let resolving_until = Some(now.plus(RESOLVE_US_MAX));
         Attempt { reached, resolving_until, ..Attempt::at(reached.as_slice()) }
     }
 
-    pub(super) fn next(&mut self) -> Option<SocketAddr> {
+    pub(crate) fn next(&mut self) -> Option<SocketAddr> {
         let next = self.rest.pop_front()?;
         self.tried.push(next);
         Some(next)
     }
 
-    pub(super) fn current(&self) -> Option<SocketAddr> {
+    pub(crate) fn current(&self) -> Option<SocketAddr> {
         self.tried.last().copied()
     }
 
     /// The name has these addresses. The one that worked last comes first: another one might never answer,
     /// and would cost seconds in every attempt.
-    pub(super) fn on_resolved(&mut self, addresses: &[SocketAddr]) {
+    pub(crate) fn on_resolved(&mut self, addresses: &[SocketAddr]) {
         self.resolving_until = None;
         let (mut first, others): (Vec<SocketAddr>, Vec<SocketAddr>) = addresses
             .iter()
@@ -88,17 +88,17 @@ impl Attempt {
     }
 
     /// The name has no addresses, or this attempt no longer waits for them.
-    pub(super) fn on_unresolved(&mut self) {
+    pub(crate) fn on_unresolved(&mut self) {
         self.resolving_until = None;
     }
 
     /// Until when this attempt waits for the addresses of its name; `None` if it does not wait.
-    pub(super) fn resolving_until(&self) -> Option<Micros> {
+    pub(crate) fn resolving_until(&self) -> Option<Micros> {
         self.resolving_until
     }
 
     /// The connection to the address being tried failed with this error.
-    pub(super) fn on_connect_failed(&mut self, error: &io::Error, now: Micros) {
+    pub(crate) fn on_connect_failed(&mut self, error: &io::Error, now: Micros) {
         if error.kind() != io::ErrorKind::ConnectionRefused {
             self.all_refused = false;
         } else if self.reached.is_some() && self.current() == self.reached {
@@ -107,18 +107,18 @@ impl Attempt {
     }
 
     /// The address being tried accepted the connection: somebody listens there, possibly the peer.
-    pub(super) fn on_connected(&mut self) {
+    pub(crate) fn on_connected(&mut self) {
         self.all_refused = false;
         self.absent_from = None;
     }
 
     /// When [`Attempt::take_absence`] may return true.
-    pub(super) fn absent_from(&self) -> Option<Micros> {
+    pub(crate) fn absent_from(&self) -> Option<Micros> {
         self.absent_from
     }
 
     /// Whether the process now counts as gone although the attempt goes on. Returns true only once.
-    pub(super) fn take_absence(&mut self, now: Micros) -> bool {
+    pub(crate) fn take_absence(&mut self, now: Micros) -> bool {
         self.absent_from.take_if(|from| *from <= now).is_some()
     }
 
@@ -129,7 +129,7 @@ impl Attempt {
     /// node cannot answer it either; the report only makes this node ask the others for a pre-vote; and they
     /// deny it as long as they hear the leader. Reporting nothing, on the other hand, would cost an election
     /// timeout each time a leader ends while no names can be resolved.
-    pub(super) fn verdict(&self) -> Listener {
+    pub(crate) fn verdict(&self) -> Listener {
         let each_refused = self.all_refused && !self.tried.is_empty();
         if each_refused || self.absent_from.is_some() { Listener::Absent } else { Listener::Unknown }
     }

@@ -2,9 +2,9 @@
 
 use std::net::TcpStream;
 
-use super::limits::{CONNECT_US_MAX, LINK_SETTLED_US, REDIAL_DELAY_US_MAX};
-use super::test_bench::{Bench, Port, is_greeting, is_waiting, receive, send};
 use crate::peer::{Frame, Welcome};
+use crate::server::limits::{CONNECT_US_MAX, LINK_SETTLED_US, REDIAL_DELAY_US_MAX};
+use crate::server::testing::{Bench, Port, is_greeting, is_waiting, receive, send};
 
 fn at(port: &Port) -> String {
     port.address().to_string()

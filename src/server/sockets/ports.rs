@@ -8,26 +8,26 @@ use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 use raft_core::Micros;
 
-use super::limits::ACCEPT_PAUSE_US;
-use super::narrate::LogLimit;
+use crate::server::limits::ACCEPT_PAUSE_US;
+use crate::server::narration::log_limit::LogLimit;
 
 /// An accepted connection.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
 /// A socket that accepts connections.
 #[derive(Debug)]
-pub(super) enum Listener {
+pub(crate) enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
 impl Stream {
     /// Sends without delay. If this fails, answers come late and nothing worse.
-    pub(super) fn send_at_once(&self) {
+    pub(crate) fn send_at_once(&self) {
         match self {
             Stream::Tcp(stream) => {
                 let _ = stream.set_nodelay(true);
@@ -38,14 +38,14 @@ impl Stream {
     }
 
     /// The address of the other side; `None` if it has none or is no longer known.
-    pub(super) fn remote(&self) -> Option<SocketAddr> {
+    pub(crate) fn remote(&self) -> Option<SocketAddr> {
         match self {
             Stream::Tcp(stream) => stream.peer_addr().ok(),
             Stream::Unix(_) => None,
         }
     }
 
-    pub(super) fn shutdown_write(&self) -> io::Result<()> {
+    pub(crate) fn shutdown_write(&self) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
@@ -98,7 +98,7 @@ impl Listener {
 
 /// The ports at which connections of one kind arrive, each with the property that its connections share.
 #[derive(Debug)]
-pub(super) struct Ports<T> {
+pub(crate) struct Ports<T> {
     ports: Vec<(Port, T)>,
     /// The port that is asked first. Ports take turns, so none starves another.
     next: usize,
@@ -106,36 +106,36 @@ pub(super) struct Ports<T> {
 
 impl<T: Copy> Ports<T> {
     /// `name` says in the log what the ports are for.
-    pub(super) fn new(listeners: Vec<(Listener, T)>, name: &'static str) -> Ports<T> {
+    pub(crate) fn new(listeners: Vec<(Listener, T)>, name: &'static str) -> Ports<T> {
         let port = |(listener, of_all)| (Port::new(listener, name), of_all);
         Ports { ports: listeners.into_iter().map(port).collect(), next: 0 }
     }
 
     /// There may be a connection to accept at this port.
-    pub(super) fn on_event(&mut self, place: usize) {
+    pub(crate) fn on_event(&mut self, place: usize) {
         if let Some((port, _)) = self.ports.get_mut(place) {
             port.ready = true;
         }
     }
 
     /// There may be a connection to accept at any port, even though no event has said so yet.
-    pub(super) fn expect_all(&mut self) {
+    pub(crate) fn expect_all(&mut self) {
         self.ports.iter_mut().for_each(|(port, _)| port.ready = true);
     }
 
     /// Whether there may be a connection to accept now.
-    pub(super) fn is_ready(&self, now: Micros) -> bool {
+    pub(crate) fn is_ready(&self, now: Micros) -> bool {
         self.ports.iter().any(|(port, _)| port.is_ready(now))
     }
 
     /// When the next pause ends.
-    pub(super) fn deadline(&self) -> Option<Micros> {
+    pub(crate) fn deadline(&self) -> Option<Micros> {
         self.ports.iter().filter_map(|(port, _)| port.paused_until.filter(|_| port.ready)).min()
     }
 
     /// The next connection, if there is one, and the property of its port. If the machine is out of
     /// descriptors or memory, none is accepted for a while: waiting connections stay in the kernel's queue.
-    pub(super) fn accept(&mut self, now: Micros) -> Option<(Stream, T)> {
+    pub(crate) fn accept(&mut self, now: Micros) -> Option<(Stream, T)> {
         for _ in 0..self.ports.len() {
             let place = self.next % self.ports.len();
             self.next = place + 1;

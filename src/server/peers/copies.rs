@@ -7,16 +7,16 @@
 
 use std::collections::VecDeque;
 
-use super::limits::REPLACED_ADDRESSES_MAX;
+use crate::server::limits::REPLACED_ADDRESSES_MAX;
 
 /// The addresses that a member connected from before; each connection was replaced by the next while it was
 /// still established.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Replaced(VecDeque<String>);
+pub(crate) struct Replaced(VecDeque<String>);
 
 /// What it shows when a member connects while it is already connected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Sign {
+pub(crate) enum Sign {
     /// One process, which has lost its last connection or has moved.
     OfOne,
     /// Two processes: an address that was replaced has come back.
@@ -25,7 +25,7 @@ pub(super) enum Sign {
 
 impl Replaced {
     /// A connection from `former` is replaced by one from `newest`.
-    pub(super) fn replace(&mut self, former: &str, newest: &str) -> Sign {
+    pub(crate) fn replace(&mut self, former: &str, newest: &str) -> Sign {
         if former == newest {
             return Sign::OfOne;
         }

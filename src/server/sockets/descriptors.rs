@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::limits::{CLIENT_CONNECTIONS_DEFAULT_MAX, DESCRIPTORS_RESERVED};
+use crate::server::limits::{CLIENT_CONNECTIONS_DEFAULT_MAX, DESCRIPTORS_RESERVED};
 
 /// If the operator sets no maximum and the limit of open files leaves room for fewer clients than this, the
 /// log says so.
@@ -10,7 +10,7 @@ const CLIENT_CONNECTIONS_TO_EXPECT: usize = 1_000;
 
 /// Raises the soft limit of open files to the hard limit. Returns how many clients there may be: as many as
 /// the operator wants, but no more than the limit leaves room for.
-pub(super) fn client_connections_max(wanted: Option<u32>) -> usize {
+pub(crate) fn client_connections_max(wanted: Option<u32>) -> usize {
     let limit = getrlimit(Resource::Nofile);
     // A failure leaves the soft limit as it was, which only means fewer clients.
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };

@@ -6,14 +6,14 @@ use std::os::unix::net::UnixListener;
 
 use mio::{Interest, Registry};
 
-use super::config::{ClientListener, ClientSocket, ServerConfig, ServerError};
 use super::ports::{Listener, Ports};
-use super::token::Source;
 use crate::http::Serves;
+use crate::server::config::{ClientListener, ClientSocket, ServerConfig, ServerError};
+use crate::server::token::Source;
 use crate::storage::Listening;
 
 /// The first addresses where this node listens. The further ones are only logged.
-pub(super) fn addresses(config: &ServerConfig) -> Result<Listening, ServerError> {
+pub(crate) fn addresses(config: &ServerConfig) -> Result<Listening, ServerError> {
     narrate_further(config)?;
     Ok(Listening {
         peer_address: first_address(config.peer_listeners.iter())?,
@@ -22,7 +22,7 @@ pub(super) fn addresses(config: &ServerConfig) -> Result<Listening, ServerError>
 }
 
 /// Starts to watch the ports for peers.
-pub(super) fn open_for_peers(
+pub(crate) fn open_for_peers(
     registry: &Registry,
     listeners: Vec<TcpListener>,
 ) -> Result<Ports<()>, ServerError> {
@@ -35,7 +35,7 @@ pub(super) fn open_for_peers(
 }
 
 /// Starts to watch the ports and the socket for clients.
-pub(super) fn open_for_clients(
+pub(crate) fn open_for_clients(
     registry: &Registry,
     listeners: Vec<ClientListener>,
 ) -> Result<Ports<Serves>, ServerError> {

@@ -7,18 +7,18 @@
 
 use raft_core::Micros;
 
-use super::limits::SWEEP_INTERVAL_US;
+use crate::server::limits::SWEEP_INTERVAL_US;
 
 /// The next search of one table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Sweep {
+pub(crate) struct Sweep {
     next: Option<Micros>,
     not_before: Micros,
 }
 
 impl Sweep {
     /// A connection of the table now has this deadline, or none.
-    pub(super) fn note(&mut self, deadline: Option<Micros>) {
+    pub(crate) fn note(&mut self, deadline: Option<Micros>) {
         if let Some(deadline) = deadline {
             let at = deadline.max(self.not_before);
             self.next = Some(self.next.map_or(at, |next| next.min(at)));
@@ -26,12 +26,12 @@ impl Sweep {
     }
 
     /// When [`Sweep::begin`] must be called.
-    pub(super) fn deadline(&self) -> Option<Micros> {
+    pub(crate) fn deadline(&self) -> Option<Micros> {
         self.next
     }
 
     /// Whether to search the table now. If so, the caller must note every deadline that it finds.
-    pub(super) fn begin(&mut self, now: Micros) -> bool {
+    pub(crate) fn begin(&mut self, now: Micros) -> bool {
         let due = self.next.is_some_and(|next| next <= now);
         if due {
             self.next = None;

@@ -11,7 +11,7 @@ use mio::{Events, Poll, Waker};
 use raft_core::{Config, LogIndex, Micros};
 
 use super::context::{Context, Me};
-use super::links::{Link, LinkState, Links};
+use super::peers::links::{Link, LinkState, Links};
 use super::token::Source;
 use crate::http;
 use crate::identity::ClusterId;

@@ -20,11 +20,11 @@ use mio::net::UnixStream;
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, recvmsg};
 
 use super::ports::Stream;
-use super::sockets::{ReadOutcome, read};
+use crate::server::sockets::{ReadOutcome, read};
 
 /// What is known about one socket.
 #[derive(Debug, Default)]
-pub(super) struct Readiness {
+pub(crate) struct Readiness {
     /// There may be something to read.
     readable: bool,
     /// A read that does not fill the buffer may have left something behind.
@@ -33,7 +33,7 @@ pub(super) struct Readiness {
 
 impl Readiness {
     /// The events for which a socket must be watched.
-    pub(super) fn interest() -> Interest {
+    pub(crate) fn interest() -> Interest {
         let interest = Interest::READABLE | Interest::WRITABLE;
         #[cfg(any(target_os = "linux", target_os = "android"))]
         let interest = interest | Interest::PRIORITY;
@@ -41,7 +41,7 @@ impl Readiness {
     }
 
     /// The socket has an event. Returns whether there may be something to read.
-    pub(super) fn on_event(&mut self, event: &Event) -> bool {
+    pub(crate) fn on_event(&mut self, event: &Event) -> bool {
         let ended = event.is_read_closed() || event.is_error();
         let readable = event.is_readable() || event.is_priority() || ended;
         self.readable |= readable;
@@ -50,15 +50,15 @@ impl Readiness {
     }
 
     /// There may be something to read, even though no event has said so yet.
-    pub(super) fn expect(&mut self) {
+    pub(crate) fn expect(&mut self) {
         self.readable = true;
     }
 
-    pub(super) fn is_readable(&self) -> bool {
+    pub(crate) fn is_readable(&self) -> bool {
         self.readable
     }
 
-    pub(super) fn read(&mut self, stream: &mut Stream, buffer: &mut [u8]) -> ReadOutcome {
+    pub(crate) fn read(&mut self, stream: &mut Stream, buffer: &mut [u8]) -> ReadOutcome {
         let outcome = match stream {
             Stream::Tcp(stream) => read(stream, buffer),
             Stream::Unix(stream) => read(&mut Messages { stream, cut_short: &mut self.until_empty }, buffer),

@@ -1,12 +1,18 @@
 //! Non-blocking sockets: reading and writing, with the errors that are not failures filtered out.
 
+pub(crate) mod descriptors;
+pub(crate) mod listeners;
+pub(crate) mod ports;
+pub(crate) mod readiness;
+pub(crate) mod sweep;
+
 use std::io::{self, Read, Write};
 
-use super::limits::BUFFER_KEPT_BYTES_MAX;
+use crate::server::limits::BUFFER_KEPT_BYTES_MAX;
 
 /// The result of a read.
 #[derive(Debug)]
-pub(super) enum ReadOutcome {
+pub(crate) enum ReadOutcome {
     /// This many bytes.
     Bytes(usize),
     /// Nothing has arrived yet; an event will follow.
@@ -17,7 +23,7 @@ pub(super) enum ReadOutcome {
     Broken(io::Error),
 }
 
-pub(super) fn read(stream: &mut impl Read, buffer: &mut [u8]) -> ReadOutcome {
+pub(crate) fn read(stream: &mut impl Read, buffer: &mut [u8]) -> ReadOutcome {
     loop {
         return match stream.read(buffer) {
             Ok(0) => ReadOutcome::End,
@@ -33,7 +39,7 @@ pub(super) fn read(stream: &mut impl Read, buffer: &mut [u8]) -> ReadOutcome {
 ///
 /// # Errors
 /// The connection is broken.
-pub(super) fn write(stream: &mut impl Write, bytes: &[u8]) -> io::Result<Option<usize>> {
+pub(crate) fn write(stream: &mut impl Write, bytes: &[u8]) -> io::Result<Option<usize>> {
     loop {
         return match stream.write(bytes) {
             Ok(n) => Ok(Some(n)),
@@ -46,27 +52,27 @@ pub(super) fn write(stream: &mut impl Write, bytes: &[u8]) -> io::Result<Option<
 
 /// Bytes waiting to be sent. The caller that appends enforces the bound.
 #[derive(Debug, Default)]
-pub(super) struct SendQueue {
+pub(crate) struct SendQueue {
     bytes: Vec<u8>,
     sent: usize,
 }
 
 impl SendQueue {
     /// How many bytes wait.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.bytes.len() - self.sent
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// The buffer to append to.
-    pub(super) fn tail(&mut self) -> &mut Vec<u8> {
+    pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.sent = 0;
         self.bytes.shrink_to(BUFFER_KEPT_BYTES_MAX);
@@ -76,7 +82,7 @@ impl SendQueue {
     ///
     /// # Errors
     /// The connection is broken.
-    pub(super) fn flush(&mut self, stream: &mut impl Write) -> io::Result<usize> {
+    pub(crate) fn flush(&mut self, stream: &mut impl Write) -> io::Result<usize> {
         let mut flushed = 0;
         while !self.is_empty() {
             let Some(n) = write(stream, &self.bytes[self.sent..])? else { break };

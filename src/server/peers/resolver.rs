@@ -13,23 +13,23 @@ use std::thread;
 
 use mio::Waker;
 
-use super::limits::{ADDRESSES_PER_NAME_MAX, NAMES_IN_QUESTION_MAX};
+use crate::server::limits::{ADDRESSES_PER_NAME_MAX, NAMES_IN_QUESTION_MAX};
 
 /// How the addresses of a `HOST:PORT` are found; may block.
-pub(super) type LookUp = fn(&str) -> io::Result<Vec<SocketAddr>>;
+pub(crate) type LookUp = fn(&str) -> io::Result<Vec<SocketAddr>>;
 
 /// The addresses of a name.
 #[derive(Debug)]
-pub(super) struct Resolved {
+pub(crate) struct Resolved {
     /// The `HOST:PORT` that was looked up.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// The addresses to try, in order; never empty.
-    pub(super) addresses: io::Result<Vec<SocketAddr>>,
+    pub(crate) addresses: io::Result<Vec<SocketAddr>>,
 }
 
 /// The loop's end of the threads.
 #[derive(Debug)]
-pub(super) struct Resolver {
+pub(crate) struct Resolver {
     look_up: LookUp,
     answer: Answer,
     answers: Receiver<Resolved>,
@@ -57,13 +57,13 @@ impl Answer {
 
 impl Resolver {
     /// Each answer wakes the loop.
-    pub(super) fn new(waker: Arc<Waker>, look_up: LookUp) -> Resolver {
+    pub(crate) fn new(waker: Arc<Waker>, look_up: LookUp) -> Resolver {
         let (sender, answers) = channel();
         Resolver { look_up, answer: Answer { sender, waker }, answers, in_question: Vec::new() }
     }
 
     /// Asks for the addresses of a `HOST:PORT`. The answer comes from [`Resolver::poll`].
-    pub(super) fn ask(&mut self, name: &str) {
+    pub(crate) fn ask(&mut self, name: &str) {
         if self.in_question.iter().any(|asked| asked == name) {
             return;
         }
@@ -84,7 +84,7 @@ impl Resolver {
         }
     }
 
-    pub(super) fn poll(&mut self) -> Option<Resolved> {
+    pub(crate) fn poll(&mut self) -> Option<Resolved> {
         let resolved = self.answers.try_recv().ok()?;
         self.in_question.retain(|asked| *asked != resolved.name);
         Some(resolved)
@@ -92,13 +92,13 @@ impl Resolver {
 
     /// Returns an answer as a thread would.
     #[cfg(test)]
-    pub(super) fn give(&self, name: &str, addresses: io::Result<Vec<SocketAddr>>) {
+    pub(crate) fn give(&self, name: &str, addresses: io::Result<Vec<SocketAddr>>) {
         self.answer.give(name.to_owned(), addresses);
     }
 }
 
 /// Asks the operating system.
-pub(super) fn look_up(name: &str) -> io::Result<Vec<SocketAddr>> {
+pub(crate) fn look_up(name: &str) -> io::Result<Vec<SocketAddr>> {
     let addresses: Vec<SocketAddr> = name.to_socket_addrs()?.take(ADDRESSES_PER_NAME_MAX).collect();
     if addresses.is_empty() {
         return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
