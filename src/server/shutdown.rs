@@ -45,7 +45,7 @@ pub(super) enum Succession {
 
 /// What a request to stop asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Request {
+pub(super) enum StopRequest {
     /// To hand over leadership and answer waiting requests.
     InOrder,
     /// To stop without waiting: this is a repeated request.
@@ -65,7 +65,7 @@ impl Shutdown {
     /// The server was asked to stop. Returns true if leadership must be handed over first.
     pub(super) fn on_stop_request(
         &mut self,
-        request: Request,
+        request: StopRequest,
         now: Micros,
         succession: Succession,
         election_timeout_us: u64,
@@ -74,23 +74,23 @@ impl Shutdown {
             (Shutdown::Ended(_), _, _) => false,
             (
                 Shutdown::Serving | Shutdown::HandingOver { .. } | Shutdown::Draining { .. },
-                Request::AtOnce,
+                StopRequest::AtOnce,
                 _,
             ) => {
                 *self = Shutdown::Ended(Exit::Interrupted);
                 false
             }
-            (Shutdown::Serving, Request::InOrder, Succession::LeadsOthers) => {
+            (Shutdown::Serving, StopRequest::InOrder, Succession::LeadsOthers) => {
                 // The core gives up a transfer after one election timeout; the new leader gets as long again.
                 *self = Shutdown::HandingOver { until: now.plus(2 * election_timeout_us) };
                 true
             }
-            (Shutdown::Serving, Request::InOrder, Succession::NothingToHandOver) => {
+            (Shutdown::Serving, StopRequest::InOrder, Succession::NothingToHandOver) => {
                 self.drain(now, Exit::Stopped);
                 false
             }
             // It is already doing that.
-            (Shutdown::HandingOver { .. } | Shutdown::Draining { .. }, Request::InOrder, _) => false,
+            (Shutdown::HandingOver { .. } | Shutdown::Draining { .. }, StopRequest::InOrder, _) => false,
         }
     }
 
@@ -171,7 +171,7 @@ mod tests {
 
     fn asked(succession: Succession) -> Shutdown {
         let mut shutdown = Shutdown::Serving;
-        let hands_over = shutdown.on_stop_request(Request::InOrder, NOW, succession, ELECTION_TIMEOUT_US);
+        let hands_over = shutdown.on_stop_request(StopRequest::InOrder, NOW, succession, ELECTION_TIMEOUT_US);
         assert_eq!(hands_over, succession == Succession::LeadsOthers);
         shutdown
     }
@@ -229,7 +229,7 @@ mod tests {
     fn a_second_request_ends_it_at_once_wherever_it_stands() {
         for succession in [Succession::LeadsOthers, Succession::NothingToHandOver] {
             let mut shutdown = asked(succession);
-            assert!(!shutdown.on_stop_request(Request::AtOnce, NOW, succession, ELECTION_TIMEOUT_US));
+            assert!(!shutdown.on_stop_request(StopRequest::AtOnce, NOW, succession, ELECTION_TIMEOUT_US));
             assert_eq!(shutdown.exit(), Some(Exit::Interrupted));
         }
     }
@@ -239,7 +239,7 @@ mod tests {
         for succession in [Succession::LeadsOthers, Succession::NothingToHandOver] {
             let mut shutdown = asked(succession);
             assert!(!shutdown.on_stop_request(
-                Request::InOrder,
+                StopRequest::InOrder,
                 Micros(2_000),
                 succession,
                 ELECTION_TIMEOUT_US

@@ -13,7 +13,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 use signal_hook::low_level::{pipe, signal_name, unregister};
 
-use super::shutdown::Request;
+use super::shutdown::StopRequest;
 use super::token::Source;
 
 /// The exit status after a second signal: that of a program ended by SIGINT.
@@ -129,11 +129,11 @@ pub(super) struct HeardRequests {
 
 impl HeardRequests {
     /// The requests since the last call, each with the signal that made it, if a signal did.
-    pub(super) fn poll(&mut self) -> Vec<(Request, Option<&'static str>)> {
+    pub(super) fn poll(&mut self) -> Vec<(StopRequest, Option<&'static str>)> {
         let hangups = self.hangups.as_mut().map_or(0, count);
-        let mut requests = vec![(Request::InOrder, signal_name(SIGHUP)); hangups];
+        let mut requests = vec![(StopRequest::InOrder, signal_name(SIGHUP)); hangups];
         for _ in 0..count(&mut self.stops) {
-            let request = if self.count == 0 { Request::InOrder } else { Request::AtOnce };
+            let request = if self.count == 0 { StopRequest::InOrder } else { StopRequest::AtOnce };
             self.count += 1;
             requests.push((request, self.latest.name()));
         }
@@ -219,15 +219,15 @@ mod tests {
         let poll = mio::Poll::new().unwrap();
         let (mut heard, _second_signal) = requests.heard_through(poll.registry()).unwrap();
         assert_eq!(heard.poll(), []);
-        let hangup = (Request::InOrder, Some("SIGHUP"));
+        let hangup = (StopRequest::InOrder, Some("SIGHUP"));
         hang_up.write_all(b"xx").unwrap();
         assert_eq!(heard.poll(), [hangup, hangup]);
         stop.write_all(b"x").unwrap();
-        assert_eq!(heard.poll(), [(Request::InOrder, None)]);
+        assert_eq!(heard.poll(), [(StopRequest::InOrder, None)]);
         hang_up.write_all(b"x").unwrap();
         assert_eq!(heard.poll(), [hangup]);
         stop.write_all(b"x").unwrap();
-        assert_eq!(heard.poll(), [(Request::AtOnce, None)]);
+        assert_eq!(heard.poll(), [(StopRequest::AtOnce, None)]);
     }
 
     #[test]

@@ -65,12 +65,12 @@ impl Server {
                 let membership = &self.ctx.membership;
                 let voters = membership.voters().filter_map(|id| membership.peer(id));
                 let me_as = if membership.is_voter(me.id) { Suffrage::Voter } else { Suffrage::Learner };
-                let is_there = |peer: &Peer| {
+                let is_present = |peer: &Peer| {
                     let link = self.links.status(&self.ctx, *peer);
                     *peer == me || link.is_some_and(|link| is_there(link, me_as, now, patience_us))
                 };
                 let missing: Vec<NodeId> =
-                    voters.filter(|peer| !is_there(peer)).map(|peer| peer.id).collect();
+                    voters.filter(|peer| !is_present(peer)).map(|peer| peer.id).collect();
                 log::warn!("{}", narration::leaderless_line(me.id, us, membership, &missing));
             }
         }

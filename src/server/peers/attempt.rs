@@ -11,7 +11,7 @@ use crate::server::limits::{ABSENCE_US_MIN, RESOLVE_US_MAX};
 
 /// What the addresses tried so far show about the process at the other end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Listener {
+pub(crate) enum Verdict {
     /// The process is gone: its address refuses connections (ECONNREFUSED), so nobody listens there.
     Absent,
     /// They show nothing.
@@ -129,9 +129,9 @@ impl Attempt {
     /// node cannot answer it either; the report only makes this node ask the others for a pre-vote; and they
     /// deny it as long as they hear the leader. Reporting nothing, on the other hand, would cost an election
     /// timeout each time a leader ends while no names can be resolved.
-    pub(crate) fn verdict(&self) -> Listener {
+    pub(crate) fn verdict(&self) -> Verdict {
         let each_refused = self.all_refused && !self.tried.is_empty();
-        if each_refused || self.absent_from.is_some() { Listener::Absent } else { Listener::Unknown }
+        if each_refused || self.absent_from.is_some() { Verdict::Absent } else { Verdict::Unknown }
     }
 }
 
@@ -157,7 +157,7 @@ mod tests {
     }
 
     /// The verdict of an attempt whose addresses have failed with these errors.
-    fn verdict(mut attempt: Attempt, errors: &[io::Error]) -> Listener {
+    fn verdict(mut attempt: Attempt, errors: &[io::Error]) -> Verdict {
         for error in errors {
             assert!(attempt.next().is_some());
             attempt.on_connect_failed(error, NOW);
@@ -168,16 +168,16 @@ mod tests {
 
     #[test]
     fn a_peer_counts_as_gone_where_each_of_its_addresses_refused() {
-        assert_eq!(verdict(Attempt::at(&[A, B]), &[refused(), refused()]), Listener::Absent);
-        assert_eq!(verdict(Attempt::at(&[A, B]), &[refused(), unreachable()]), Listener::Unknown);
-        assert_eq!(verdict(Attempt::at(&[A, B]), &[unreachable(), refused()]), Listener::Unknown);
-        assert_eq!(verdict(Attempt::by_name(None, NOW), &[]), Listener::Unknown, "nothing was tried");
+        assert_eq!(verdict(Attempt::at(&[A, B]), &[refused(), refused()]), Verdict::Absent);
+        assert_eq!(verdict(Attempt::at(&[A, B]), &[refused(), unreachable()]), Verdict::Unknown);
+        assert_eq!(verdict(Attempt::at(&[A, B]), &[unreachable(), refused()]), Verdict::Unknown);
+        assert_eq!(verdict(Attempt::by_name(None, NOW), &[]), Verdict::Unknown, "nothing was tried");
     }
 
     #[test]
     fn where_the_name_is_not_resolved_the_address_that_worked_last_decides() {
-        assert_eq!(verdict(Attempt::by_name(Some(A), NOW), &[refused()]), Listener::Absent);
-        assert_eq!(verdict(Attempt::by_name(Some(A), NOW), &[unreachable()]), Listener::Unknown);
+        assert_eq!(verdict(Attempt::by_name(Some(A), NOW), &[refused()]), Verdict::Absent);
+        assert_eq!(verdict(Attempt::by_name(Some(A), NOW), &[unreachable()]), Verdict::Unknown);
     }
 
     #[test]
@@ -190,7 +190,7 @@ mod tests {
         assert!(!attempt.take_absence(NOW), "it has a moment to show that it lives");
         assert!(attempt.take_absence(NOW.plus(ABSENCE_US_MIN)));
         attempt.on_connect_failed(&unreachable(), NOW);
-        assert_eq!(attempt.verdict(), Listener::Unknown, "it has been said");
+        assert_eq!(attempt.verdict(), Verdict::Unknown, "it has been said");
     }
 
     #[test]
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(attempt.next(), Some(C));
         attempt.on_connected();
         assert!(!attempt.take_absence(NOW.plus(10 * ABSENCE_US_MIN)));
-        assert_eq!(attempt.verdict(), Listener::Unknown);
+        assert_eq!(attempt.verdict(), Verdict::Unknown);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use mio::Interest;
 use mio::net::TcpStream;
 use socket2::{SockRef, TcpKeepalive};
 
-use super::attempt::{Attempt, Listener};
+use super::attempt::{Attempt, Verdict};
 use super::handshake::is_removed;
 use super::links::{Link, LinkState, Links, Reached};
 use super::resolver::Resolved;
@@ -138,7 +138,7 @@ impl Links {
     }
 
     /// An attempt has failed; the next one follows after a wait.
-    fn on_dial_failed(&mut self, ctx: &mut Context, key: usize, reason: &dyn Display, listener: Listener) {
+    fn on_dial_failed(&mut self, ctx: &mut Context, key: usize, reason: &dyn Display, verdict: Verdict) {
         let link = &mut self.links[key];
         ctx.counters.dials_failed += 1;
         if link.missed {
@@ -147,7 +147,7 @@ impl Links {
             link.missed = true;
             log::info!("node {} at {} cannot be reached, trying again: {reason}", link.peer, link.dialled);
         }
-        if listener == Listener::Absent && link.broke {
+        if verdict == Verdict::Absent && link.broke {
             ctx.step(Input::PeerUnreachable(link.peer.id));
         }
         self.retry_later(ctx, key);
