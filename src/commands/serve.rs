@@ -15,7 +15,7 @@ use crate::cli::Flags;
 use crate::http;
 use crate::identity::Standing;
 use crate::logging;
-use crate::server::{EXIT_STATUS_INTERRUPTED, Exit, Server, ServerConfig, StopRequests};
+use crate::server::{EXIT_STATUS_INTERRUPTED, Exit, Server, ServerConfig, StopRequests, require_descriptors};
 use crate::settings::Settings;
 use crate::storage::{self, Store, StoreError};
 
@@ -35,8 +35,10 @@ impl Launch {
     /// From now on, signals no longer end the process directly.
     ///
     /// # Errors
-    /// [`Failure`] if the pid file cannot be written or belongs to a live process.
+    /// [`Failure`] if the pid file cannot be written or belongs to a live process, or if the limit of open
+    /// files is too low for a node.
     pub(super) fn prepare(flags: &Flags) -> Result<Launch, Failure> {
+        require_descriptors()?;
         let pid_file = flags.serving.pid_file.as_deref().map(PidFile::prepare).transpose()?;
         let stop = StopRequests::by_signals().map_err(|error| cannot_handle_signals(&error))?;
         Ok(Launch { stop, pid_file, in_background: flags.in_background })

@@ -12,10 +12,11 @@ use slab::Slab;
 
 use super::client_handle::ClientHandle;
 use super::context::Context;
+use super::descriptors::Allotment;
 use super::holdings::Holdings;
 use super::limits::{
-    ACCEPTS_PER_TURN_MAX, CLIENT_OUTPUT_BYTES_PER_TURN_MAX, CLIENT_READS_PER_TURN_MAX, PAGE_CONNECTIONS_MAX,
-    PAGES_PER_TURN_MAX, READ_BYTES_MAX,
+    ACCEPTS_PER_TURN_MAX, CLIENT_OUTPUT_BYTES_PER_TURN_MAX, CLIENT_READS_PER_TURN_MAX, PAGES_PER_TURN_MAX,
+    READ_BYTES_MAX,
 };
 use super::narrate::LogLimit;
 use super::occupancy::{Occupancy, Place};
@@ -80,12 +81,12 @@ struct Client {
 }
 
 impl Clients {
-    pub(super) fn new(ports: Ports<Serves>, connections_max: usize) -> Clients {
+    pub(super) fn new(ports: Ports<Serves>, allotment: &Allotment) -> Clients {
         Clients {
             ports: Some(ports),
             grace: None,
             clients: Slab::new(),
-            occupancy: Occupancy::new(connections_max),
+            occupancy: Occupancy::new(allotment),
             last_generation: 0,
             ready: VecDeque::new(),
             pages: VecDeque::new(),
@@ -294,7 +295,7 @@ impl Clients {
             Serves::Everything | Serves::IdsOnly => {
                 (self.occupancy.clients_max, "--http_connections, or open files")
             }
-            Serves::PagesOnly => (PAGE_CONNECTIONS_MAX, "--metrics_port"),
+            Serves::PagesOnly => (self.occupancy.pages_max, "--metrics_port"),
         };
         log::warn!("a connection was refused: there are {most}, and no more are permitted ({why}){left_out}");
     }

@@ -51,6 +51,7 @@ mod token;
 mod upkeep;
 
 pub use config::{ClientListener, ClientSocket, Exit, ServerConfig, ServerError};
+pub use descriptors::require_descriptors;
 pub use signals::{EXIT_STATUS_INTERRUPTED, StopRequests, keep_ended_children};
 
 use std::io;
@@ -67,7 +68,7 @@ use crate::peer::Frame;
 use crate::storage::{Completion, Listening, StorageThread, Store, StoreError};
 use clients::Clients;
 use context::{Context, Me};
-use descriptors::client_connections_max;
+use descriptors::{Allotment, allot_descriptors};
 use limits::{EVENTS_PER_TURN_MAX, UPKEEP_INTERVAL_US, UPKEEP_LEEWAY_US};
 use links::Links;
 use narrate::LogLimit;
@@ -91,6 +92,7 @@ pub struct Server {
     clients: Clients,
     links: Links,
     peer_connections: PeerConnections,
+    allotment: Allotment,
     operations: Operations,
     shutdown: Shutdown,
     /// Whether this node has known a leader, itself or another, since it was started.
@@ -138,6 +140,7 @@ impl Server {
         let peer_ports = listeners::open_for_peers(&registry, config.peer_listeners)?;
         let client_ports = listeners::open_for_clients(&registry, config.client_listeners)?;
         let links = Links::new(Arc::clone(&waker), look_up);
+        let allotment = allot_descriptors(config.client_connections_max)?;
         store.publish(&listening).map_err(ServerError::Store)?;
         let storage = StorageThread::spawn(store, move || {
             if let Err(error) = waker.wake() {
@@ -154,9 +157,10 @@ impl Server {
             second_signal,
             storage,
             ctx,
-            clients: Clients::new(client_ports, client_connections_max(config.client_connections_max)),
+            clients: Clients::new(client_ports, &allotment),
             links,
-            peer_connections: PeerConnections::new(peer_ports),
+            peer_connections: PeerConnections::new(peer_ports, allotment.peers),
+            allotment,
             operations: Operations::default(),
             shutdown: Shutdown::Serving,
             has_followed: false,
@@ -388,6 +392,11 @@ impl Server {
     fn on_membership(&mut self, membership: Arc<Membership>) {
         if self.ctx.membership != membership {
             log::info!("{}", narrate::membership_line(&self.ctx.membership, &membership));
+        }
+        if let Some(line) = self.allotment.too_many_members_line(membership.members.len())
+            && self.ctx.membership != membership
+        {
+            log::warn!("{line}");
         }
         self.ctx.membership = membership;
         self.links.reconcile(&self.ctx, &self.peer_connections);
