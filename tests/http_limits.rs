@@ -3,16 +3,17 @@
 
 mod harness;
 
+use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
 use socket2::SockRef;
 
-use harness::cluster::Cluster;
+use harness::cluster::{self, Cluster};
+use harness::command;
 use harness::directory::Directory;
 use harness::http::{self, Client};
 use harness::node::Node;
@@ -268,15 +269,17 @@ fn thousands_of_requests_in_one_piece_that_need_no_quorum_are_answered_over_many
     assert!(grown >= requests / in_one_turn, "{requests} answers to one client in {grown} turns");
 }
 
-/// A node with few descriptors. It is killed when this is dropped.
-struct Starved(Child);
+/// From now on, this node may have so many open files.
+fn limit_open_files(node: &Node, count: u64) {
+    let pid = i32::try_from(node.pid()).ok().and_then(Pid::from_raw);
+    let limit = Rlimit { current: Some(count), maximum: Some(count) };
+    prlimit(pid, Resource::Nofile, limit).expect("a limit of a child can be lowered");
+}
 
-impl Drop for Starved {
-    fn drop(&mut self) {
-        // These fail only if the process has ended and been waited for.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// How many descriptors its process has open.
+fn open_files(node: &Node) -> u64 {
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", node.pid())).expect("it is a child");
+    descriptors.count() as u64
 }
 
 #[test]
@@ -284,26 +287,67 @@ fn without_descriptors_accepting_pauses_and_the_cluster_goes_on() {
     let mut cluster = Cluster::of(3);
     cluster.leader();
     let id = cluster.follower();
-    cluster.node(id).stop();
-    // By the node's own calculation there is room for the peers and one client; strangers on the peer port
-    // take the rest.
-    let store = cluster.node(id).path();
-    let program = env!("CARGO_BIN_EXE_ticketd");
-    let args = ["-c", "ulimit -n 40 && exec \"$0\" \"$@\"", program, "--path", &store];
-    let mut starved = Starved(Command::new("sh").args(args).spawn().expect("a shell can be run"));
-    let address = cluster.node(id).clients.clone();
-    let peers = cluster.node(id).peers.clone();
-    wait::until_true("it listens", || TcpStream::connect(&address).is_ok());
+    // Not at the start: a node shares out what it has then.
+    let node = cluster.node(id);
+    limit_open_files(node, open_files(node) + 4);
+    let (address, peers) = (node.clients.clone(), node.peers.clone());
     let strangers: Vec<TcpStream> = (0..60).filter_map(|_| TcpStream::connect(&peers).ok()).collect();
     let more: Vec<TcpStream> = (0..60).filter_map(|_| TcpStream::connect(&address).ok()).collect();
     for _ in 0..20 {
         cluster.take();
     }
-    assert!(starved.0.try_wait().expect("it is a child").is_none(), "it ended for want of descriptors");
+    wait::until_true("it says so", || {
+        cluster.node(id).log().contains("could not be accepted: Too many open files")
+    });
     drop((strangers, more));
     wait::until_true("it answers again", || {
         http::ask(&address, "GET", "/readyz").is_ok_and(|answer| answer.status == 200)
     });
+}
+
+#[test]
+fn with_few_descriptors_neither_clients_nor_strangers_keep_members_and_operators_out() {
+    let mut cluster = Cluster::of(3);
+    for id in 1..=3 {
+        cluster.node(id).stop();
+    }
+    for id in 1..=3 {
+        cluster.node(id).respawn_by(&["prlimit", "--nofile=64:64"]);
+        cluster.node(id).await_listening();
+    }
+    cluster.leader();
+    let id = cluster.follower();
+    let crowd = |address: String| -> Vec<TcpStream> {
+        (0..100).filter_map(|_| TcpStream::connect(&address).ok()).collect()
+    };
+    let clients: Vec<_> = cluster.nodes().map(|node| node.clients.clone()).map(crowd).collect();
+    let strangers: Vec<_> = cluster.nodes().map(|node| node.peers.clone()).map(crowd).collect();
+    cluster.node(id).kill();
+    cluster.node(id).respawn_by(&["prlimit", "--nofile=64:64"]);
+    cluster.node(id).await_listening();
+    for node in cluster.nodes() {
+        node.await_status("all links are up", |status| {
+            status.members.values().all(|member| member.link != "down")
+        });
+        let log = node.log();
+        assert!(!log.contains("Too many open files"), "{log}");
+        assert!(open_files(node) <= 64);
+    }
+    drop((clients, strangers));
+    wait::until_true("clients are served", || cluster::take(&cluster.node(id).clients).is_some());
+}
+
+#[test]
+fn a_node_with_too_few_descriptors_does_not_start_and_makes_no_store() {
+    let directory = Directory::new();
+    let path = directory.join("store");
+    let args = ["start", "--id", "1", "--raft_port", "0", "--http_port", "0", "--path", &path];
+    let ended = command::ticketd_by(&["prlimit", "--nofile=63:63"], &args).output().expect("it can be run");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("the limit of open files is 63, and a node needs 64 or more"), "{said}");
+    assert!(said.contains("ulimit -n 64"), "{said}");
+    assert!(!directory.path().join("store").exists(), "it has made a store");
 }
 
 /// More clients than a node has in any ordinary service.

@@ -485,11 +485,15 @@ fn a_node_that_no_member_can_reach_says_so() {
 fn a_start_that_fails_says_how_to_go_on_where_it_has_made_a_store_and_only_there() {
     let directory = Directory::new();
     let mut made = 0;
-    // With too few descriptors for one thing or another, until there are enough.
-    for descriptors in 5..64 {
-        let path = directory.join(&descriptors.to_string());
-        let limited = format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"");
-        let mut node = Command::new("sh")
+    // With what the process inherits, too few descriptors are left for one thing or another, until there are
+    // enough.
+    for inherited in (0..54).rev() {
+        let path = directory.join(&inherited.to_string());
+        let limited = format!(
+            "ulimit -n 64; for ((n = 10; n < 10 + {inherited}; n++)); do eval \"exec $n</dev/null\"; done; \
+             exec \"$0\" \"$@\""
+        );
+        let mut node = Command::new("bash")
             .args(["-c", &limited, env!("CARGO_BIN_EXE_ticketd"), "start", "--id", "1", "--path", &path])
             .args(["--raft_port", "0", "--http_port", "0"])
             .stderr(Stdio::piped())
@@ -504,10 +508,10 @@ fn a_start_that_fails_says_how_to_go_on_where_it_has_made_a_store_and_only_there
             assert!(made > 0, "no start has failed after it had made its store");
             return;
         }
-        assert!(!node.wait().unwrap().success(), "with {descriptors} descriptors: {said}");
+        assert!(!node.wait().unwrap().success(), "{inherited} descriptors are inherited: {said}");
         let there = command::run(&["verify", "--path", &path]).status.success();
         let hint = format!("the store at {path} is made: go on with 'ticketd --path={path}'\n");
-        assert_eq!(said.ends_with(&hint), there, "with {descriptors} descriptors: {said}");
+        assert_eq!(said.ends_with(&hint), there, "{inherited} descriptors are inherited: {said}");
         made += u32::from(there);
     }
     panic!("no node has listened");

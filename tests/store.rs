@@ -205,6 +205,27 @@ fn a_node_whose_store_is_removed_just_before_it_is_stopped_does_not_say_that_it_
     assert!(log.contains("was removed or moved") && !log.contains("is closed"), "{log}");
 }
 
+/// The copy would hand out the same IDs again.
+#[test]
+fn a_node_whose_store_is_replaced_by_a_copy_after_its_start_says_nothing_of_starting_it() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &[]);
+    wait::until("an ID", || cluster::take(&node.clients));
+    let copy = directory.path().join("copy");
+    fs::create_dir(&copy).unwrap();
+    for file in fs::read_dir(node.store()).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), copy.join(file.file_name())).unwrap();
+    }
+    fs::rename(node.store(), directory.path().join("original")).unwrap();
+    fs::rename(copy, node.store()).unwrap();
+    node.signal(Signal::TERM);
+    assert_eq!(node.await_end().code(), Some(1));
+    let log = node.log();
+    assert!(log.contains("is not what this process has open"), "{log}");
+    assert!(!log.contains("go on with"), "{log}");
+}
+
 /// LMDB has it mapped, and crashes when it reads what is not there.
 #[test]
 fn a_node_whose_data_file_is_cut_off_while_it_runs_fails_and_lives() {

@@ -15,7 +15,7 @@ use super::admin_client::{
     AskError, AskProblem, Patience, Settled, answered_something_else, ask, ask_leader,
 };
 use super::cluster_view::ClusterView;
-use super::serve::{Checked, Launch, refuse_running, serve};
+use super::serve::{Checked, Launch, get_ready, refuse_running};
 use super::{Failure, InTheWay, after_serving, destroy_in_the_way, listen, random_u128, required_id};
 use crate::address::HostPort;
 use crate::advice::path_flag;
@@ -62,7 +62,7 @@ pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
     };
     joining.store.set_identity(&Identity { me, standing: Standing::Member { cluster, joined_at } })?;
     log::info!("node {id} is a learner of cluster {cluster}, and will vote when it has caught up");
-    after_serving(serve(joining.store, bound, &settings, launch)?, flags.path(), id)
+    after_serving(get_ready(joining.store, bound, &settings, launch)?.serve()?, flags.path(), id)
 }
 
 /// Checks that the cluster has a leader, and that it would take in a new node with this id as things stand.

@@ -184,9 +184,10 @@ impl From<ServerError> for Failure {
         match error {
             ServerError::Store(error) => error.into(),
             ServerError::State(_) => Failure::hopeless(error.to_string()),
-            ServerError::NotAMember | ServerError::BadAddress { .. } | ServerError::Io { .. } => {
-                Failure::runtime(error.to_string())
-            }
+            ServerError::NotAMember
+            | ServerError::BadAddress { .. }
+            | ServerError::FewDescriptors { .. }
+            | ServerError::Io { .. } => Failure::runtime(error.to_string()),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `ticketd` without a subcommand: a node continues with its store.
 
 use super::join::knows_nobody;
-use super::serve::{Checked, Launch, refuse_running, serve};
+use super::serve::{Checked, Launch, get_ready, refuse_running};
 use super::{Failure, after_serving, listen};
 use crate::cli::Flags;
 use crate::identity::Standing;
@@ -51,5 +51,5 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     if store.settings() != pairs.as_slice() {
         store.set_settings(&pairs)?;
     }
-    after_serving(serve(store, bound, &settings, launch)?, path, id)
+    after_serving(get_ready(store, bound, &settings, launch)?.serve()?, path, id)
 }

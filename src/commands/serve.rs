@@ -10,12 +10,13 @@ use super::admin_client::{Impatience, Patience};
 use super::daemonize;
 use super::listen::{Bound, Listeners};
 use super::pid_file::PidFile;
+use super::unix_socket::Name;
 use super::{Failure, cannot_handle_signals, one_line, random_u64};
 use crate::cli::Flags;
 use crate::http;
 use crate::identity::Standing;
 use crate::logging;
-use crate::server::{EXIT_STATUS_INTERRUPTED, Exit, Server, ServerConfig, StopRequests};
+use crate::server::{EXIT_STATUS_INTERRUPTED, Exit, Server, ServerConfig, StopRequests, require_descriptors};
 use crate::settings::Settings;
 use crate::storage::{self, Store, StoreError};
 
@@ -35,8 +36,10 @@ impl Launch {
     /// From now on, signals no longer end the process directly.
     ///
     /// # Errors
-    /// [`Failure`] if the pid file cannot be written or belongs to a live process.
+    /// [`Failure`] if the pid file cannot be written or belongs to a live process, or if the limit of open
+    /// files is too low for a node.
     pub(super) fn prepare(flags: &Flags) -> Result<Launch, Failure> {
+        require_descriptors()?;
         let pid_file = flags.serving.pid_file.as_deref().map(PidFile::prepare).transpose()?;
         let stop = StopRequests::by_signals().map_err(|error| cannot_handle_signals(&error))?;
         Ok(Launch { stop, pid_file, in_background: flags.in_background })
@@ -93,19 +96,27 @@ pub(super) enum Checked {
     StoppedMeanwhile,
 }
 
-/// Serves until the node is stopped or removed from its cluster. The store is closed on return.
+/// A node that listens and is about to serve.
+#[derive(Debug)]
+pub(super) struct Ready {
+    server: Server,
+    /// Removed when the node has ended, as is the name of the socket.
+    pid_file: Option<PidFile>,
+    unix_name: Option<Name>,
+}
+
+/// Makes a node that listens.
 ///
 /// # Errors
-/// [`Failure`] if the node cannot serve, or was told a second time to stop.
-pub(super) fn serve(
+/// [`Failure`] if the node cannot serve. It has done nothing to the store.
+pub(super) fn get_ready(
     store: Store,
     bound: Bound,
     settings: &Settings,
     launch: Launch,
-) -> Result<Ended, Failure> {
+) -> Result<Ready, Failure> {
     let Launch { stop, pid_file, in_background } = launch;
-    // The name of the socket is removed when this function ends, after the server.
-    let Listeners { peers, clients, unix_name: _unix_name } = bound.listen()?;
+    let Listeners { peers, clients, unix_name } = bound.listen()?;
     let config = ServerConfig {
         node: settings.node_config(store.identity().me, random_u64()?),
         peer_address: settings.peer_address().to_string(),
@@ -132,11 +143,23 @@ pub(super) fn serve(
     if in_background {
         daemonize::listening()?;
     }
-    match server.run()? {
-        Exit::Stopped => Ok(Ended::Stopped),
-        Exit::Removed => Ok(Ended::Removed),
-        Exit::RemovedBefore => Ok(Ended::RemovedBefore),
-        Exit::Interrupted => Err(Failure::silent(EXIT_STATUS_INTERRUPTED)),
+    Ok(Ready { server, pid_file, unix_name })
+}
+
+impl Ready {
+    /// Serves until the node is stopped or removed from its cluster. The store is closed on return.
+    ///
+    /// # Errors
+    /// [`Failure`] if the node cannot go on, or was told a second time to stop.
+    pub(super) fn serve(self) -> Result<Ended, Failure> {
+        // The names are removed when this function ends, after the server.
+        let Ready { server, pid_file: _pid_file, unix_name: _unix_name } = self;
+        match server.run()? {
+            Exit::Stopped => Ok(Ended::Stopped),
+            Exit::Removed => Ok(Ended::Removed),
+            Exit::RemovedBefore => Ok(Ended::RemovedBefore),
+            Exit::Interrupted => Err(Failure::silent(EXIT_STATUS_INTERRUPTED)),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use raft_core::{
     HardState, Incarnation, LogIndex, Member, Membership, NodeId, Peer, Snapshot, Suffrage, Term,
 };
 
-use super::serve::{Launch, refuse_running, serve};
+use super::serve::{Launch, get_ready, refuse_running};
 use super::{Failure, after_serving, destroy_in_the_way, listen, random_u128, required_id};
 use crate::advice::path_flag;
 use crate::cli::{FIRST_ID_DEFAULT, Flags};
@@ -26,8 +26,8 @@ const FIRST_TERM: Term = Term(1);
 ///
 /// # Errors
 /// [`Failure`]. Until the store is created there is none, and `--force` may have destroyed another one. Once
-/// created, it stays, and the failure says so: it is not destroyed here, because after this process has
-/// released it, nothing keeps another process from serving with it.
+/// created, it stays, and a failure before the node listens says so: it is not destroyed here, because after
+/// this process has released it, nothing keeps another process from serving with it.
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let id = required_id(flags, "start")?;
     let mut settings = Settings::default().with(&flags.serving.changes())?;
@@ -51,8 +51,9 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     )
     .map_err(|error| not_made(error, flags.path()))?;
     log::info!("founded cluster {cluster} with node {id} as its only member");
-    let ended = serve(store, bound, &settings, launch).map_err(|failure| made(&failure, flags.path()))?;
-    after_serving(ended, flags.path(), id)
+    let ready = get_ready(store, bound, &settings, launch).map_err(|failure| made(&failure, flags.path()))?;
+    // If the node fails later, its failure says what to do: the store may be lost, and another in its place.
+    after_serving(ready.serve()?, flags.path(), id)
 }
 
 /// The last steps of creating a store can fail when the store is already whole.

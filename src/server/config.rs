@@ -82,6 +82,13 @@ pub enum ServerError {
         /// The address.
         address: String,
     },
+    /// The limit of open files leaves no room for clients.
+    FewDescriptors {
+        /// The limit.
+        limit: u64,
+        /// The lowest with which this node runs.
+        needed: u64,
+    },
     /// The store failed, either when it published its addresses or when it was closed.
     Store(StoreError),
     /// The state in the store is not that of a counter.
@@ -111,6 +118,11 @@ impl fmt::Display for ServerError {
             ServerError::BadAddress { address } => {
                 write!(f, "{address:?} is not an address of the form HOST:PORT that other nodes could use")
             }
+            ServerError::FewDescriptors { limit, needed } => write!(
+                f,
+                "the limit of open files is {limit}, and a node needs {needed} or more: raise it (ulimit -n {needed}, \
+                 or systemd's LimitNOFILE={needed})"
+            ),
             ServerError::Store(error) => error.fmt(f),
             ServerError::State(error) => write!(f, "the state in the store cannot be read: {error}"),
             ServerError::Io { doing, source } => {
@@ -124,7 +136,9 @@ impl fmt::Display for ServerError {
 impl std::error::Error for ServerError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            ServerError::NotAMember | ServerError::BadAddress { .. } => None,
+            ServerError::NotAMember | ServerError::BadAddress { .. } | ServerError::FewDescriptors { .. } => {
+                None
+            }
             ServerError::Store(error) => Some(error),
             ServerError::State(error) => Some(error),
             ServerError::Io { source, .. } => Some(source),

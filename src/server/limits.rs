@@ -23,10 +23,22 @@ pub(super) const PAGE_CONNECTIONS_MAX: usize = 64;
 /// operator that waits for nothing; if there is neither, the new connection is closed.
 pub(super) const PEER_CONNECTIONS_MAX: usize = 256;
 
-/// File descriptors that clients never get: for peers, links, the store, the loop itself, and some to spare,
-/// so that no flood of clients can prevent an election.
-pub(super) const DESCRIPTORS_RESERVED: usize =
-    PEER_CONNECTIONS_MAX + crate::codec::MEMBERS_MAX + REFUSED_CLIENTS_MAX + PAGE_CONNECTIONS_MAX + 64;
+/// The least that [`PEER_CONNECTIONS_MAX`] is reduced to if the limit of open files is low.
+pub(super) const PEER_CONNECTIONS_MIN: usize = 16;
+
+/// With a lower limit of open files no node starts: it leaves room for the peers of a cluster of nine, and
+/// for a few clients.
+pub(super) const DESCRIPTORS_MIN: u64 = 64;
+
+/// How many descriptors a node has open before it has peers and clients, if they cannot be counted.
+pub(super) const DESCRIPTORS_OTHER: usize = 24;
+
+/// How many descriptors are kept for everything but clients, pages, peers and links, if the limit of open
+/// files is high enough.
+pub(super) const DESCRIPTORS_SPARE_MAX: usize = 64;
+
+/// How many descriptors at least are kept beyond those that are open for good, for what is open for a moment.
+pub(super) const DESCRIPTORS_SPARE_MIN: usize = 8;
 
 /// How many events one turn takes in. More wait for the next turn, which follows at once.
 pub(super) const EVENTS_PER_TURN_MAX: usize = 1_024;

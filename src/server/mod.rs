@@ -31,6 +31,7 @@ mod upkeep;
 
 pub use config::{ClientListener, ClientSocket, Exit, ServerConfig, ServerError};
 pub use signals::{EXIT_STATUS_INTERRUPTED, StopRequests, keep_ended_children};
+pub use sockets::descriptors::require_descriptors;
 
 use std::io;
 use std::sync::Arc;
@@ -56,7 +57,7 @@ use peers::links::Links;
 use peers::resolver::look_up;
 use shutdown::{Shutdown, Succession};
 use signals::{HeardRequests, SecondSignal};
-use sockets::descriptors::client_connections_max;
+use sockets::descriptors::{Allotment, allot_descriptors};
 use sockets::listeners;
 use token::Source;
 
@@ -71,6 +72,7 @@ pub struct Server {
     clients: Clients,
     links: Links,
     peer_connections: PeerConnections,
+    allotment: Allotment,
     operations: Operations,
     shutdown: Shutdown,
     /// Whether this node has known a leader, itself or another, since it was started.
@@ -118,6 +120,7 @@ impl Server {
         let peer_ports = listeners::open_for_peers(&registry, config.peer_listeners)?;
         let client_ports = listeners::open_for_clients(&registry, config.client_listeners)?;
         let links = Links::new(Arc::clone(&waker), look_up);
+        let allotment = allot_descriptors(config.client_connections_max)?;
         store.publish(&listening).map_err(ServerError::Store)?;
         let storage = StorageThread::spawn(store, move || {
             if let Err(error) = waker.wake() {
@@ -134,9 +137,10 @@ impl Server {
             second_signal,
             storage,
             ctx,
-            clients: Clients::new(client_ports, client_connections_max(config.client_connections_max)),
+            clients: Clients::new(client_ports, &allotment),
             links,
-            peer_connections: PeerConnections::new(peer_ports),
+            peer_connections: PeerConnections::new(peer_ports, allotment.peers),
+            allotment,
             operations: Operations::default(),
             shutdown: Shutdown::Serving,
             has_followed: false,
@@ -368,6 +372,11 @@ impl Server {
     fn on_membership(&mut self, membership: Arc<Membership>) {
         if self.ctx.membership != membership {
             log::info!("{}", narration::membership_line(&self.ctx.membership, &membership));
+        }
+        if let Some(line) = self.allotment.too_many_members_line(membership.members.len())
+            && self.ctx.membership != membership
+        {
+            log::warn!("{line}");
         }
         self.ctx.membership = membership;
         self.links.reconcile(&self.ctx, &self.peer_connections);

@@ -19,11 +19,12 @@ use crate::http::{self, Page, Reply, Request, Serves};
 use crate::node::{Answer, Input, RequestId};
 use crate::server::context::Context;
 use crate::server::limits::{
-    ACCEPTS_PER_TURN_MAX, CLIENT_OUTPUT_BYTES_PER_TURN_MAX, CLIENT_READS_PER_TURN_MAX, PAGE_CONNECTIONS_MAX,
-    PAGES_PER_TURN_MAX, READ_BYTES_MAX,
+    ACCEPTS_PER_TURN_MAX, CLIENT_OUTPUT_BYTES_PER_TURN_MAX, CLIENT_READS_PER_TURN_MAX, PAGES_PER_TURN_MAX,
+    READ_BYTES_MAX,
 };
 use crate::server::narration::log_limit::LogLimit;
 use crate::server::shutdown::Grace;
+use crate::server::sockets::descriptors::Allotment;
 use crate::server::sockets::ports::{Ports, Stream};
 use crate::server::sockets::readiness::Readiness;
 use crate::server::sockets::sweep::Sweep;
@@ -85,12 +86,12 @@ struct Client {
 }
 
 impl Clients {
-    pub(crate) fn new(ports: Ports<Serves>, connections_max: usize) -> Clients {
+    pub(crate) fn new(ports: Ports<Serves>, allotment: &Allotment) -> Clients {
         Clients {
             ports: Some(ports),
             grace: None,
             clients: Slab::new(),
-            occupancy: Occupancy::new(connections_max),
+            occupancy: Occupancy::new(allotment),
             last_generation: 0,
             ready: VecDeque::new(),
             pages: VecDeque::new(),
@@ -299,7 +300,7 @@ impl Clients {
             Serves::Everything | Serves::IdsOnly => {
                 (self.occupancy.clients_max, "--http_connections, or open files")
             }
-            Serves::PagesOnly => (PAGE_CONNECTIONS_MAX, "--metrics_port"),
+            Serves::PagesOnly => (self.occupancy.pages_max, "--metrics_port"),
         };
         log::warn!("a connection was refused: there are {most}, and no more are permitted ({why}){left_out}");
     }

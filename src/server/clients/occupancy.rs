@@ -1,7 +1,7 @@
 //! How many clients there may be at once, and what happens to those beyond that. Pure.
 
 use crate::http::Serves;
-use crate::server::limits::{PAGE_CONNECTIONS_MAX, REFUSED_CLIENTS_MAX};
+use crate::server::sockets::descriptors::Allotment;
 
 /// The kind of place that one connection takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,21 +19,30 @@ pub(crate) struct Occupancy {
     clients: usize,
     pub(crate) clients_max: usize,
     pages: usize,
+    pub(super) pages_max: usize,
     refused: usize,
+    refused_max: usize,
 }
 
 impl Occupancy {
-    pub(crate) fn new(clients_max: usize) -> Occupancy {
-        Occupancy { clients: 0, clients_max, pages: 0, refused: 0 }
+    pub(crate) fn new(allotment: &Allotment) -> Occupancy {
+        Occupancy {
+            clients: 0,
+            clients_max: allotment.clients,
+            pages: 0,
+            pages_max: allotment.pages,
+            refused: 0,
+            refused_max: allotment.refused,
+        }
     }
 
     /// The place that a new connection gets; `None` if there is no place even for a refusal.
     pub(crate) fn place_for(&self, serves: Serves) -> Option<Place> {
         let (own, free) = match serves {
             Serves::Everything | Serves::IdsOnly => (Place::Client, self.clients < self.clients_max),
-            Serves::PagesOnly => (Place::Page, self.pages < PAGE_CONNECTIONS_MAX),
+            Serves::PagesOnly => (Place::Page, self.pages < self.pages_max),
         };
-        let refusal = (self.refused < REFUSED_CLIENTS_MAX).then_some(Place::Refused);
+        let refusal = (self.refused < self.refused_max).then_some(Place::Refused);
         if free { Some(own) } else { refusal }
     }
 
@@ -60,7 +69,9 @@ mod tests {
 
     #[test]
     fn clients_beyond_the_bound_are_told_so_and_never_take_the_places_of_pages() {
-        let mut occupancy = Occupancy::new(2);
+        let (clients_max, pages_max, refused_max) = (2, 3, 4);
+        let mut occupancy =
+            Occupancy { clients: 0, clients_max, pages: 0, pages_max, refused: 0, refused_max };
         let mut take = |serves| {
             let place = occupancy.place_for(serves);
             place.into_iter().for_each(|place| occupancy.take(place));
@@ -68,11 +79,11 @@ mod tests {
         };
         assert_eq!(take(Serves::Everything), Some(Place::Client));
         assert_eq!(take(Serves::IdsOnly), Some(Place::Client));
-        for _ in 0..REFUSED_CLIENTS_MAX {
+        for _ in 0..refused_max {
             assert_eq!(take(Serves::IdsOnly), Some(Place::Refused));
         }
         assert_eq!(take(Serves::Everything), None);
-        for _ in 0..PAGE_CONNECTIONS_MAX {
+        for _ in 0..pages_max {
             assert_eq!(take(Serves::PagesOnly), Some(Place::Page));
         }
         assert_eq!(take(Serves::PagesOnly), None);

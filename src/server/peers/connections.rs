@@ -19,8 +19,8 @@ use crate::node::Input;
 use crate::peer::{self, AdminResponse, Decoder, Frame, FrameError, Hello, PROTOCOL_VERSION, Refuse};
 use crate::server::context::Context;
 use crate::server::limits::{
-    ACCEPTS_PER_TURN_MAX, ADMIN_IDLE_US_MAX, HANDSHAKE_US_MAX, PEER_CONNECTIONS_MAX, PEER_READS_PER_TURN_MAX,
-    READ_BYTES_MAX, REFUSED_US_MAX,
+    ACCEPTS_PER_TURN_MAX, ADMIN_IDLE_US_MAX, HANDSHAKE_US_MAX, PEER_READS_PER_TURN_MAX, READ_BYTES_MAX,
+    REFUSED_US_MAX,
 };
 use crate::server::narration::log_limit::LogLimit;
 use crate::server::operations::Operations;
@@ -35,6 +35,7 @@ use crate::server::token::Source;
 pub(crate) struct PeerConnections {
     ports: Ports<()>,
     connections: Slab<Connection>,
+    connections_max: usize,
     /// The connections that may have something to read, each once.
     ready: VecDeque<usize>,
     buffer: Box<[u8]>,
@@ -88,10 +89,11 @@ enum Next {
 }
 
 impl PeerConnections {
-    pub(crate) fn new(ports: Ports<()>) -> PeerConnections {
+    pub(crate) fn new(ports: Ports<()>, connections_max: usize) -> PeerConnections {
         PeerConnections {
             ports,
             connections: Slab::new(),
+            connections_max,
             ready: VecDeque::new(),
             buffer: vec![0; READ_BYTES_MAX].into_boxed_slice(),
             sweep: Sweep::default(),
@@ -212,7 +214,7 @@ impl PeerConnections {
     fn accept(&mut self, ctx: &mut Context) {
         for _ in 0..ACCEPTS_PER_TURN_MAX {
             let Some((stream, ())) = self.ports.accept(ctx.now()) else { return };
-            if self.connections.len() >= PEER_CONNECTIONS_MAX && !self.make_room() {
+            if self.connections.len() >= self.connections_max && !self.make_room() {
                 ctx.counters.peer_connections_refused += 1;
                 continue;
             }
@@ -230,9 +232,8 @@ impl PeerConnections {
             log::debug!("a connection on the peer port was not registered: {error}");
             return;
         }
-        match &stream {
-            Stream::Tcp(stream) => configure(stream),
-            Stream::Unix(_) => {}
+        if let Stream::Tcp(stream) = &stream {
+            configure(stream);
         }
         ctx.counters.peer_connections_accepted += 1;
         self.last = PeerConnectionId(self.last.0 + 1);
@@ -547,7 +548,8 @@ mod tests {
         let (mut links, mut operations) = (Links::new(waker, look_up), Operations::default());
         let listener = mio::net::TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
-        let mut connections = PeerConnections::new(Ports::new(vec![(Listener::Tcp(listener), ())], "peers"));
+        let mut connections =
+            PeerConnections::new(Ports::new(vec![(Listener::Tcp(listener), ())], "peers"), 16);
 
         let mut operator = std::net::TcpStream::connect(address).unwrap();
         operator.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
@@ -586,7 +588,7 @@ mod tests {
     fn an_operator_that_waits_is_answered() {
         let poll = Poll::new().unwrap();
         let mut ctx = context(&poll);
-        let mut connections = PeerConnections::new(Ports::new(Vec::new(), "peers"));
+        let mut connections = PeerConnections::new(Ports::new(Vec::new(), "peers"), 16);
         let (stream, mut operator) = std::os::unix::net::UnixStream::pair().unwrap();
         stream.set_nonblocking(true).unwrap();
         let stream = Stream::Unix(mio::net::UnixStream::from_std(stream));
