@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 
 use raft_core::{LogIndex, NodeId};
 
-use super::Failure;
 use super::cluster_view::{ClusterView, Leader};
 use super::pace::{ANSWER_TIMEOUT, Pace};
+use super::{Failure, random_u64};
 use crate::identity::ClusterId;
 use crate::peer::{
     self, AdminRequest, AdminResponse, Decoder, Frame, FrameError, PROTOCOL_VERSION, Refuse, RefusedReason,
@@ -209,7 +209,8 @@ impl<'a> Asking<'a> {
 
     /// Asks one member after the other, again and again.
     fn settle(mut self, members: &[String]) -> Result<Settled, AskError> {
-        let mut pace = Pace::new(self.request, members.len());
+        // Without random numbers the pauses are still pauses.
+        let mut pace = Pace::new(self.request, members.len(), random_u64().unwrap_or_default());
         loop {
             let mut incompatible = None;
             let mut others = 0;
