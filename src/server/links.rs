@@ -15,7 +15,7 @@ use slab::Slab;
 use super::attempt::Attempt;
 use super::backoff::Backoff;
 use super::context::Context;
-use super::limits::{LINK_OUTPUT_BYTES_MAX, LINK_SETTLED_US};
+use super::limits::{LAST_WORDS_US_MAX, LINK_OUTPUT_BYTES_MAX, LINK_SETTLED_US};
 use super::narrate::{self, LogLimit};
 use super::peer_connections::PeerConnections;
 use super::resolver::{LookUp, Resolver};
@@ -50,8 +50,8 @@ pub(super) struct Link {
     pub(super) reached: Option<Reached>,
     pub(super) state: LinkState,
     pub(super) backoff: Backoff,
-    /// It was up, broke, and has not been up since.
-    pub(super) broke: bool,
+    /// When it broke, if it has not been up since.
+    pub(super) broke_at: Option<Micros>,
     /// That it cannot be reached has been logged, and it has not been up since.
     pub(super) missed: bool,
     /// The refusal that has been logged.
@@ -301,7 +301,7 @@ impl Link {
             reached: None,
             state: LinkState::Waiting { until: now },
             backoff: Backoff::new(seed),
-            broke: false,
+            broke_at: None,
             missed: false,
             refusal: None,
             last_heard: None,
@@ -315,6 +315,14 @@ impl Link {
     /// Whether messages can be sent on it.
     pub(super) fn is_up(&self) -> bool {
         matches!(self.state, LinkState::Up { .. })
+    }
+
+    /// Whether a refused connection means that the process at the other end is gone. It does not if the peer
+    /// was heard after the link had broken: then it lives, and something in between refuses. What it sent
+    /// before it ended may be read somewhat later.
+    pub(super) fn may_be_gone(&self) -> bool {
+        let heard = self.last_heard.unwrap_or(self.made_at);
+        self.broke_at.is_some_and(|broke_at| heard <= broke_at.plus(LAST_WORDS_US_MAX))
     }
 
     /// For how long it has said nothing to this node, counted from `silence_from` at the earliest.
