@@ -75,6 +75,8 @@ pub enum Input {
     },
     /// A write failed. The node takes no further part until it is made anew from its store.
     WriteFailed,
+    /// The other members refuse this node, because it is no member any more: nobody takes what it forwards.
+    Departed,
 }
 
 /// Something to be done outside, in the order given.
