@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 
 use raft_core::{LogIndex, NodeId};
 
-use super::Failure;
 use super::cluster_view::{ClusterView, Leader};
+use super::pace::{ANSWER_TIMEOUT, Pace};
+use super::{Failure, random_u64};
 use crate::identity::ClusterId;
 use crate::peer::{
     self, AdminRequest, AdminResponse, Decoder, Frame, FrameError, PROTOCOL_VERSION, Refuse, RefusedReason,
@@ -25,15 +26,8 @@ use crate::server::StopRequests;
 
 /// How long one address may take to accept a connection: several round trips around the earth.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a member may take to answer: several elections, and some slow disks. A change of membership is
-/// answered once it is committed.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest delay before a signal is noticed while nothing arrives.
 const TICK: Duration = Duration::from_millis(50);
-/// The first and the longest pause between two rounds. An election takes tenths of a second, and asking more
-/// often does not help a cluster that has had no leader for minutes.
-const PAUSE_MIN: Duration = Duration::from_millis(50);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How many redirects are followed in a row. Two nodes that each believe that the other leads must not be
 /// asked in a tight loop.
 const REDIRECTS_MAX: u32 = 3;
@@ -215,12 +209,13 @@ impl<'a> Asking<'a> {
 
     /// Asks one member after the other, again and again.
     fn settle(mut self, members: &[String]) -> Result<Settled, AskError> {
-        let mut pause = PAUSE_MIN;
+        // Without random numbers the pauses are still pauses.
+        let mut pace = Pace::new(self.request, members.len(), random_u64().unwrap_or_default());
         loop {
             let mut incompatible = None;
             let mut others = 0;
             for member in members {
-                match self.follow(member) {
+                match self.follow(member, pace.answer_timeout()) {
                     Ok(Some(settled)) => return Ok(settled),
                     Ok(None) => others += 1,
                     // Another program may listen there by now: that is an error only if no other member can
@@ -235,23 +230,23 @@ impl<'a> Asking<'a> {
             if let Some(error) = incompatible.filter(|_| others == 0) {
                 return Err(error);
             }
-            self.patience.sleep(pause).map_err(|impatience| self.ended(impatience))?;
-            pause = (pause * 2).min(PAUSE_MAX);
+            self.patience.sleep(pace.next_pause()).map_err(|impatience| self.ended(impatience))?;
         }
     }
 
-    /// Asks one member and those that it redirects to. `None` if nothing is settled.
-    fn follow(&mut self, member: &str) -> Result<Option<Settled>, AskError> {
+    /// Asks one member, which has so long to answer, and those that it redirects to, which have as long as
+    /// any. `None` if nothing is settled.
+    fn follow(&mut self, member: &str, mut answer_timeout: Duration) -> Result<Option<Settled>, AskError> {
         let mut address = member.to_owned();
         for _ in 0..=REDIRECTS_MAX {
             self.patience.check().map_err(|impatience| self.ended(impatience))?;
-            let redirect = match exchange(&address, self.request, self.patience) {
+            let redirect = match exchange(&address, self.request, self.patience, answer_timeout) {
                 Ok(response) => self.on_response(&address, response)?,
                 Err(trouble) => return self.on_trouble(&address, trouble).map(|()| None),
             };
             match redirect {
                 Next::Settled(settled) => return Ok(Some(settled)),
-                Next::Ask(leader) => address = leader,
+                Next::Ask(leader) => (address, answer_timeout) = (leader, ANSWER_TIMEOUT),
                 Next::Wait => return Ok(None),
             }
         }
@@ -395,6 +390,7 @@ fn exchange(
     address: &str,
     request: &AdminRequest,
     patience: &Patience<'_>,
+    answer_timeout: Duration,
 ) -> Result<AdminResponse, Trouble> {
     let mut stream = connect(address).map_err(|error| Trouble::Unreachable(error.to_string()))?;
     let mut bytes = Vec::new();
@@ -406,7 +402,7 @@ fn exchange(
         .map_err(|error| Trouble::Unreachable(error.to_string()))?;
     // Once a part has been written, the whole may have been: the kernel does not tell.
     stream.write_all(&bytes).map_err(|error| Trouble::NoAnswer(error.to_string()))?;
-    receive(&mut stream, patience)
+    receive(&mut stream, patience, answer_timeout)
 }
 
 fn connect(address: &str) -> io::Result<TcpStream> {
@@ -421,12 +417,16 @@ fn connect(address: &str) -> io::Result<TcpStream> {
     Err(error)
 }
 
-fn receive(stream: &mut TcpStream, patience: &Patience<'_>) -> Result<AdminResponse, Trouble> {
+fn receive(
+    stream: &mut TcpStream,
+    patience: &Patience<'_>,
+    answer_timeout: Duration,
+) -> Result<AdminResponse, Trouble> {
     let asked = Instant::now();
     let mut decoder = Decoder::new();
     decoder.accept_large();
     let mut buffer = vec![0; READ_BYTES];
-    while asked.elapsed() < ANSWER_TIMEOUT {
+    while asked.elapsed() < answer_timeout {
         patience.check().map_err(Trouble::Impatient)?;
         let mut input = match stream.read(&mut buffer) {
             Ok(0) => return Err(Trouble::NoAnswer("it closed the connection".to_owned())),
@@ -438,7 +438,7 @@ fn receive(stream: &mut TcpStream, patience: &Patience<'_>) -> Result<AdminRespo
             return response(frame);
         }
     }
-    Err(Trouble::NoAnswer(format!("{} s have passed", ANSWER_TIMEOUT.as_secs())))
+    Err(Trouble::NoAnswer(format!("{} ms have passed", answer_timeout.as_millis())))
 }
 
 /// A read that timed out, or that a signal interrupted.
@@ -550,6 +550,20 @@ mod tests {
         thread.join().unwrap();
     }
 
+    /// The kernel takes connections for a host that is about to join as well, but nobody answers there.
+    #[test]
+    fn an_address_where_nobody_answers_is_passed_over_long_before_an_answer_is_given_up() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let joins_too = silent.local_addr().unwrap().to_string();
+        let removed = bytes(AdminResponse::Removed { at: LogIndex(9) });
+        let (there, thread) = member(vec![removed]);
+        let id = NodeId::new(3).unwrap();
+        let request = AdminRequest::Remove { cluster: CLUSTER, id, incarnation: None };
+        let patience = Patience::lasting(ANSWER_TIMEOUT);
+        assert_eq!(ask(&[joins_too, there], &request, &patience), Ok(Settled::Removed));
+        thread.join().unwrap();
+    }
+
     #[test]
     fn trouble_with_several_addresses_is_told_once_for_each_and_again_when_it_lasts() {
         let mut narrator = Narrator::default();
@@ -627,7 +641,7 @@ mod tests {
         let request = AdminRequest::Transfer { cluster: CLUSTER, to: None };
         let patience = long();
         let mut asking = Asking::new(&request, StatusOf::Any, &patience);
-        assert_eq!(asking.follow(&address), Ok(None));
+        assert_eq!(asking.follow(&address, ANSWER_TIMEOUT), Ok(None));
         thread.join().unwrap();
     }
 }

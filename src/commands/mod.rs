@@ -11,6 +11,7 @@ mod drop;
 mod join;
 mod leave;
 mod listen;
+mod pace;
 mod pid_file;
 mod rejoin;
 mod serve;

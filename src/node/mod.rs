@@ -79,6 +79,8 @@ pub struct Node {
     /// Until when requests wait for the next leader to become known, if none is.
     orphans_deadline: Micros,
     forwarding: Forwarding,
+    /// The other members refuse this node.
+    has_departed: bool,
     operations: PendingOperations,
     last_proposal: ProposalId,
     last_barrier: BarrierId,
@@ -123,6 +125,7 @@ impl Node {
             requests: Requests::default(),
             orphans_deadline: now.plus(config.raft.election_timeout_us),
             forwarding: Forwarding::new(Ticket(config.raft.seed), now),
+            has_departed: false,
             operations: PendingOperations::default(),
             last_proposal: ProposalId(0),
             last_barrier: BarrierId(0),
@@ -163,6 +166,7 @@ impl Node {
             Input::TransferLeadership { operation, to } => self.on_transfer_leadership(operation, to),
             Input::WritesDurable { through } => self.step_raft(raft_core::Input::WritesDurable { through }),
             Input::WriteFailed => self.step_raft(raft_core::Input::WriteFailed),
+            Input::Departed => self.on_departed(),
         }
     }
 

@@ -14,6 +14,9 @@ use super::requests::{Arrival, Asker, Waiting};
 impl Node {
     pub(super) fn on_take_ids(&mut self, request: RequestId, count: NonZeroU64) {
         let asker = Asker::Client(request);
+        if self.has_departed && self.config.forward {
+            return self.answer(asker, Answer::NotLeader { leader: None });
+        }
         let waits = match self.raft.leader() {
             Some(_) => self.leadership.is_some() || self.config.forward,
             // Between two leaders, the next one becomes known in a moment, and clients need not notice the
@@ -25,6 +28,18 @@ impl Node {
             self.enqueue(asker, count);
         } else {
             self.answer(asker, Answer::NotLeader { leader: self.raft.leader() });
+        }
+    }
+
+    /// This node has been removed. If it forwards, the leader takes nothing from it any more, and answers
+    /// nothing that it took: what waits would wait until the leader counts as lost. Its clients are not sent
+    /// to the leader either, as they need not know what a redirect is.
+    pub(super) fn on_departed(&mut self) {
+        self.has_departed = true;
+        if self.config.forward {
+            while let Some(waiting) = self.requests.pop() {
+                self.answer_waiting(waiting, Answer::NotLeader { leader: None });
+            }
         }
     }
 

@@ -384,9 +384,14 @@ impl Server {
     }
 
     fn on_removed(&mut self, why: &str) {
-        log::info!("node {} is no longer a member of the cluster ({why}), and stops", self.ctx.me.peer.id);
         let exit = if self.has_followed { Exit::Removed } else { Exit::RemovedBefore };
-        self.shutdown.on_removed(self.ctx.now(), exit);
+        if self.shutdown.on_removed(self.ctx.now(), exit) {
+            log::info!(
+                "node {} is no longer a member of the cluster ({why}), and stops",
+                self.ctx.me.peer.id
+            );
+            self.ctx.step(Input::Departed);
+        }
     }
 
     fn on_dropped(&mut self, from: Peer, reason: DropReason) {

@@ -101,14 +101,19 @@ impl Shutdown {
         }
     }
 
-    /// This node is no longer a member: the server must end in this way.
-    pub(super) fn on_removed(&mut self, now: Micros, exit: Exit) {
+    /// This node is no longer a member: the server must end in this way. Every other member says so, again and
+    /// again: true if that is news.
+    pub(super) fn on_removed(&mut self, now: Micros, exit: Exit) -> bool {
         match *self {
-            Shutdown::Serving | Shutdown::HandingOver { .. } => self.drain(now, exit),
-            Shutdown::Draining { grace_until, until, .. } => {
-                *self = Shutdown::Draining { grace_until, until, exit };
+            Shutdown::Serving | Shutdown::HandingOver { .. } => {
+                self.drain(now, exit);
+                true
             }
-            Shutdown::Ended(_) => {}
+            Shutdown::Draining { grace_until, until, exit: before } => {
+                *self = Shutdown::Draining { grace_until, until, exit };
+                before != exit
+            }
+            Shutdown::Ended(_) => false,
         }
     }
 
@@ -253,7 +258,8 @@ mod tests {
         let starts =
             [Shutdown::Serving, asked(Succession::LeadsOthers), asked(Succession::NothingToHandOver)];
         for mut shutdown in starts {
-            shutdown.on_removed(NOW, Exit::Removed);
+            assert!(shutdown.on_removed(NOW, Exit::Removed));
+            assert!(!shutdown.on_removed(NOW, Exit::Removed), "another member says the same");
             shutdown.on_turn(NOW, 0);
             assert_eq!(shutdown.exit(), Some(Exit::Removed));
         }

@@ -242,3 +242,17 @@ fn a_leader_that_is_none_any_more_turns_those_who_asked_it_away_and_keeps_its_ow
     assert_eq!(bench.nodes[leader].requests.wanted(), 3, "its own client's");
     bench.cut_off[leader] = false;
 }
+
+#[test]
+fn one_that_the_members_refuse_lets_its_clients_ask_elsewhere_at_once() {
+    let unavailable =
+        |request| Output::Answer { request: RequestId(request), answer: Answer::NotLeader { leader: None } };
+    let mut node = follower();
+    take(&mut node, 10, 1, 1);
+    assert!(asked(&mut node, 10).is_some());
+    take(&mut node, 10, 2, 1);
+    node.step(Micros(11), Input::Departed);
+    take(&mut node, 12, 3, 1);
+    let outputs: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
+    assert_eq!(outputs, [unavailable(1), unavailable(2), unavailable(3)]);
+}

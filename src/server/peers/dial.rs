@@ -29,7 +29,7 @@ impl Links {
     pub(crate) fn on_time(&mut self, ctx: &mut Context) {
         for key in 0..self.links.capacity() {
             let Some(link) = self.links.get_mut(key) else { continue };
-            if link.attempt().is_some_and(|attempt| attempt.take_absence(ctx.now())) && link.broke {
+            if link.attempt().is_some_and(|attempt| attempt.take_absence(ctx.now())) && link.may_be_gone() {
                 ctx.step(Input::PeerUnreachable(link.peer.id));
             }
             match &link.state {
@@ -117,7 +117,7 @@ impl Links {
         } else if let Some(left_out) = link.flaps.admit(now) {
             log::info!("the link to node {} broke: {reason}{left_out}", link.peer);
         }
-        link.broke = true;
+        link.broke_at = Some(now);
         // The break has been logged: nothing more is logged until the link is up again.
         link.missed = true;
         link.output.clear();
@@ -147,7 +147,7 @@ impl Links {
             link.missed = true;
             log::info!("node {} at {} cannot be reached, trying again: {reason}", link.peer, link.dialled);
         }
-        if verdict == Verdict::Absent && link.broke {
+        if verdict == Verdict::Absent && link.may_be_gone() {
             ctx.step(Input::PeerUnreachable(link.peer.id));
         }
         self.retry_later(ctx, key);
@@ -321,7 +321,7 @@ impl Links {
         }
         link.state = LinkState::Up { stream, since: ctx.now() };
         link.was_cut_short = false;
-        link.broke = false;
+        link.broke_at = None;
         link.missed = false;
         link.refusal = None;
         if let Some(left_out) = link.flaps.admit(ctx.now()) {

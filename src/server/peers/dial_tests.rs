@@ -1,6 +1,8 @@
 //! Links to peers that are known by a name, while name servers and addresses fail.
 
-use crate::server::limits::{ABSENCE_US_MIN, CONNECT_US_MAX, REDIAL_DELAY_US_MAX, RESOLVE_US_MAX};
+use crate::server::limits::{
+    ABSENCE_US_MIN, CONNECT_US_MAX, LAST_WORDS_US_MAX, REDIAL_DELAY_US_MAX, RESOLVE_US_MAX,
+};
 use crate::server::testing::{Bench, Port, is_resolving, is_waiting};
 
 const NAME: &str = "node2.test:9000";
@@ -156,6 +158,27 @@ fn a_peer_that_refuses_where_it_was_last_and_listens_elsewhere_is_not_reported_g
     assert!(!bench.take_report());
     bench.break_off(other_end);
     assert_eq!(bench.connects_to(), Some(port.address()), "that is the last address now");
+}
+
+/// A firewall may refuse the connections of one direction alone.
+#[test]
+fn a_peer_that_is_heard_after_the_link_broke_is_not_reported_gone_however_often_it_refuses() {
+    let port = Port::open();
+    let address = port.address().to_string();
+    let mut bench = Bench::with_link_to(&address);
+    bench.pass(0);
+    let other_end = bench.be_welcomed_at(&port);
+    port.close();
+    bench.break_off(other_end);
+    bench.run_until("it refuses", is_waiting);
+    assert!(bench.take_report());
+    for (heard_after, is_reported) in [(LAST_WORDS_US_MAX, true), (1, false), (REDIAL_DELAY_US_MAX, false)] {
+        bench.pass(heard_after);
+        bench.links.on_heard(bench.ctx.now(), bench.link().peer);
+        bench.pass(REDIAL_DELAY_US_MAX);
+        bench.run_until("it refuses again", is_waiting);
+        assert_eq!(bench.take_report(), is_reported, "heard {heard_after} us later");
+    }
 }
 
 #[test]

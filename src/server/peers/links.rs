@@ -18,7 +18,7 @@ use super::connections::PeerConnections;
 use super::resolver::{LookUp, Resolver};
 use crate::peer::{self, Decoder, Frame, Refuse};
 use crate::server::context::Context;
-use crate::server::limits::{LINK_OUTPUT_BYTES_MAX, LINK_SETTLED_US};
+use crate::server::limits::{LAST_WORDS_US_MAX, LINK_OUTPUT_BYTES_MAX, LINK_SETTLED_US};
 use crate::server::narration::{self, log_limit::LogLimit};
 use crate::server::sockets::{ReadOutcome, SendQueue, read};
 
@@ -51,8 +51,8 @@ pub(crate) struct Link {
     pub(crate) reached: Option<Reached>,
     pub(crate) state: LinkState,
     pub(crate) backoff: Backoff,
-    /// It was up, broke, and has not been up since.
-    pub(crate) broke: bool,
+    /// When it broke, if it has not been up since.
+    pub(crate) broke_at: Option<Micros>,
     /// It has been logged that the peer cannot be reached, and the link has not been up since.
     pub(crate) missed: bool,
     /// The refusal that was logged last.
@@ -300,7 +300,7 @@ impl Link {
             reached: None,
             state: LinkState::Waiting { until: now },
             backoff: Backoff::new(seed),
-            broke: false,
+            broke_at: None,
             missed: false,
             refusal: None,
             last_heard: None,
@@ -314,6 +314,14 @@ impl Link {
     /// Whether messages can be sent on it.
     pub(crate) fn is_up(&self) -> bool {
         matches!(self.state, LinkState::Up { .. })
+    }
+
+    /// Whether a refused connection means that the process at the other end is gone. It does not if the peer
+    /// was heard after the link had broken: then it lives, and something in between refuses. What it sent
+    /// before it ended may be read somewhat later.
+    pub(crate) fn may_be_gone(&self) -> bool {
+        let heard = self.last_heard.unwrap_or(self.made_at);
+        self.broke_at.is_some_and(|broke_at| heard <= broke_at.plus(LAST_WORDS_US_MAX))
     }
 
     /// How long the peer has been silent to this node, counted from `silence_from` at the earliest.
