@@ -15,6 +15,8 @@ need node nodejs
 need java default-jre-headless
 need python3 python3
 need promtool prometheus
+[ -x /usr/sbin/haproxy ] || need haproxy haproxy
+[ -x /usr/sbin/nginx ] || need nginx nginx-light
 # The single-file mode of java(1) needs the compiler as well.
 if command -v java >/dev/null && ! java --list-modules | grep -q '^jdk.compiler'; then
     missing="$missing default-jdk-headless"
