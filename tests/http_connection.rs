@@ -500,16 +500,71 @@ fn a_client_that_shuts_its_side_within_a_request_is_told() {
     }
 }
 
+/// A connection that is one too many.
+fn refused() -> Client {
+    let mut client = Client::new(Config::default());
+    client.connection = Connection::refused(Micros(0));
+    client
+}
+
 #[test]
-fn one_connection_too_many_is_told_and_closed() {
-    let config = Config::default();
-    let mut client = Client::new(config);
-    client.connection = client.with(|_, turn| Connection::refused(turn));
+fn one_connection_too_many_is_told_when_it_has_asked_and_is_closed() {
+    let mut client = refused();
+    for part in [&b"\r\n"[..], &PLAIN[..20]] {
+        client.send(part);
+        assert!(client.wants_input() && client.connection.output().is_empty(), "that is no request yet");
+    }
+    client.send(&[&PLAIN[20..], PLAIN].concat());
+    assert_eq!(client.poll(), None);
     assert!(!client.wants_input());
     let answer = client.read_all();
-    assert_eq!(status(&answer), "503");
+    assert_eq!((status(&answer), answer.matches("HTTP/1.1 ").count()), ("503", 1));
     assert!(answer.contains("Connection: close\r\n") && answer.contains("Retry-After: 1\r\n"));
+    assert!(answer.ends_with("Too many connections are open already; try again\n"), "{answer}");
     assert!(client.shuts_down());
+}
+
+#[test]
+fn one_connection_too_many_is_told_in_the_form_that_its_request_calls_for() {
+    let told = |request: &str| {
+        let mut client = refused();
+        client.send(request.as_bytes());
+        client.read_all()
+    };
+    let head = told("HEAD /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 503 ") && head.ends_with("\r\n\r\n"), "content for HEAD: {head}");
+    let json = told("POST / HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\n\r\n");
+    assert!(json.contains("Content-Type: application/problem+json\r\n"), "{json}");
+    // Its body need not come, and 100 is not sent for it.
+    let body = told("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n");
+    assert!(body.starts_with("HTTP/1.1 503 "), "{body}");
+    assert_eq!(status(&told("POST / HTTP/1.1\r\n\r\n")), "400");
+}
+
+#[test]
+fn one_connection_too_many_that_asks_for_nothing_is_soon_closed() {
+    let mut silent = refused();
+    silent.expire();
+    assert_eq!((silent.now, silent.connection.output()), (DRAIN_US, &b""[..]));
+    assert!(silent.shuts_down());
+    let mut slow = refused();
+    slow.send(&PLAIN[..20]);
+    slow.expire();
+    assert_eq!((slow.now, status(&slow.read_all())), (DRAIN_US, "408"));
+    assert!(slow.shuts_down());
+}
+
+#[test]
+fn one_connection_too_many_that_cannot_be_kept_is_told_at_once() {
+    for begun in [&b""[..], &PLAIN[..20]] {
+        let mut client = refused();
+        if !begun.is_empty() {
+            client.send(begun);
+        }
+        client.with(Connection::refuse_at_once);
+        assert_eq!(status(&client.read_all()), "503");
+        assert!(client.shuts_down());
+    }
 }
 
 #[test]

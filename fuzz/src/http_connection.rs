@@ -328,23 +328,35 @@ fn check_last(plan: &Plan, input: &[u8], whole: &Transcript) {
     }
 }
 
-/// A client beyond the limit is refused at once, whatever it sends, and nothing that it sends is treated as a
-/// request.
+/// A connection beyond the maximum says nothing before it is asked, grants nothing, and answers once at most;
+/// nothing that follows the answer is a request.
 fn check_refused(plan: &Plan, input: &[u8]) {
     let (date, tally) = (HttpDate::from_unix(0), Tally::default());
     let turn = Turn { config: &plan.config, now: Micros(1), date: &date, tally: &tally };
-    let mut run = Run { connection: Connection::refused(turn), ..Run::new(plan, turn) };
-    run.settle(usize::MAX);
-    assert!(run.closed && run.output.starts_with(b"HTTP/1.1 503 "));
-    let said = run.output.len();
-    for piece in irregular(input) {
-        if !run.connection.wants_input(turn.config) {
-            break;
-        }
-        run.connection.receive(turn, piece);
+    let said = |pieces: &[&[u8]], last: fn(&mut Connection, Turn<'_>)| {
+        let mut run = Run { connection: Connection::refused(turn.now), ..Run::new(plan, turn) };
         run.settle(usize::MAX);
-    }
-    assert_eq!((run.output.len(), run.requests.len()), (said, 0));
+        assert!(!run.closed && run.output.is_empty(), "it is answered before it has asked");
+        for piece in pieces {
+            if run.connection.wants_input(turn.config) {
+                run.connection.receive(turn, piece);
+            }
+        }
+        last(&mut run.connection, turn);
+        run.settle(usize::MAX);
+        assert!(run.requests.is_empty() && !run.output.starts_with(b"HTTP/1.1 2"), "it is granted something");
+        let answers = run.output.windows(9).filter(|bytes| bytes == b"HTTP/1.1 ").count();
+        assert_eq!(answers, usize::from(run.closed), "one answer, and then it closes");
+        (run.closed, run.output)
+    };
+    let wait = |_: &mut Connection, _: Turn<'_>| {};
+    assert_eq!(said(&irregular(input), wait), said(&[input], wait), "the cuts matter");
+    let refuse_at_once = |connection: &mut Connection, turn: Turn<'_>| {
+        if connection.output().is_empty() {
+            connection.refuse_at_once(turn);
+        }
+    };
+    assert!(said(&[input], refuse_at_once).0, "it is told at once, and goes on");
 }
 
 /// How many deadlines may pass before a connection without a client is over: those for the request, for

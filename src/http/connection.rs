@@ -15,12 +15,12 @@ use super::head::HeadScanner;
 use super::pipeline::{Pipeline, Unanswered};
 use super::refusal::Refusal;
 use super::request::Request;
-use super::request::{Fatal, ResponseForm};
 use super::response::Reply;
 
 /// One client's connection. The module's documentation says in which order to call its methods.
 #[derive(Clone, Debug)]
 pub struct Connection {
+    admission: Admission,
     reading: Reading,
     ending: Ending,
     stop: Stop,
@@ -36,6 +36,14 @@ pub struct Connection {
     /// Since when the client has owed us what `reading` waits for, or since when this connection has been
     /// draining.
     read_since: Micros,
+}
+
+/// Whether the server has room for this connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Admission {
+    Admitted,
+    /// The first request is refused, whatever it asks for.
+    TurnedAway,
 }
 
 /// What the next byte belongs to.
@@ -75,6 +83,7 @@ impl Connection {
     #[must_use]
     pub fn new(now: Micros) -> Connection {
         Connection {
+            admission: Admission::Admitted,
             reading: Reading::Head(HeadScanner::default()),
             ending: Ending::NotYet,
             stop: Stop::NotYet,
@@ -89,13 +98,19 @@ impl Connection {
         }
     }
 
-    /// A connection beyond the maximum: it answers 503 and closes.
+    /// A connection beyond the maximum: its first request is answered 503, and then it closes.
+    ///
+    /// Nothing is sent before that request: a client must not take for a response what arrives while none of
+    /// its requests is outstanding (RFC 9112 §9.2), and only the request tells whether the response may have
+    /// content.
     #[must_use]
-    pub fn refused(turn: Turn<'_>) -> Connection {
-        let mut connection = Connection::new(turn.now);
-        connection
-            .refuse(turn, Fatal { refusal: Refusal::TooManyConnections, form: ResponseForm::closing() });
-        connection
+    pub fn refused(now: Micros) -> Connection {
+        Connection { admission: Admission::TurnedAway, ..Connection::new(now) }
+    }
+
+    /// Answers 503 now, whatever has been read: the connection cannot be kept until the request is complete.
+    pub fn refuse_at_once(&mut self, turn: Turn<'_>) {
+        self.refuse_what_is_read(turn, Refusal::TooManyConnections);
     }
 
     /// Takes in what has been read from the client.

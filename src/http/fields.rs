@@ -1,6 +1,8 @@
 //! What the header fields of a request say about the message itself: where it ends, whether the connection
 //! persists, what the client expects and accepts. Everything that enables request smuggling is refused here.
 
+use std::net::Ipv6Addr;
+
 use super::accept::Accept;
 use super::config::FIELDS_MAX;
 use super::head::{Version, is_token_char};
@@ -230,10 +232,9 @@ fn content_length(value: &[u8]) -> Result<u64, Refusal> {
 pub(super) fn is_host_and_port(value: &[u8]) -> bool {
     let (host_is_valid, rest) = if value.first() == Some(&b'[') {
         let Some(end) = value.iter().position(|&byte| byte == b']') else { return false };
-        let address = &value[1..end];
-        let is_literal = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
         // The only IP literals in existence are IPv6 addresses; no IPvFuture has been defined.
-        (address.contains(&b':') && address.iter().all(is_literal), &value[end + 1..])
+        let address = std::str::from_utf8(&value[1..end]);
+        (address.is_ok_and(|address| address.parse::<Ipv6Addr>().is_ok()), &value[end + 1..])
     } else {
         let end = value.iter().position(|&byte| byte == b':').unwrap_or(value.len());
         (end > 0 && is_reg_name(&value[..end]), &value[end..])

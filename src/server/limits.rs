@@ -110,8 +110,8 @@ pub(super) const ADDRESSES_PER_NAME_MAX: usize = 8;
 /// reached has refused, before the peer counts as gone: some round trips, and less than an election timeout.
 pub(super) const ABSENCE_US_MIN: u64 = 50_000;
 
-/// How long after a link broke a message of that peer may still be read that it sent before it ended. If one is
-/// heard later, it has not ended.
+/// How long after a link broke a message of that peer may still be read that it sent before it ended. If one
+/// is heard later, it has not ended.
 pub(super) const LAST_WORDS_US_MAX: u64 = 50_000;
 
 /// How long either side waits for the other's part of the handshake. This ends half-open connections and

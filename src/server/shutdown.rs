@@ -101,8 +101,8 @@ impl Shutdown {
         }
     }
 
-    /// This node is no longer a member: the server must end in this way. Every other member says so, again and
-    /// again: true if that is news.
+    /// This node is no longer a member: the server must end in this way. Every other member says so, again
+    /// and again: true if that is news.
     pub(super) fn on_removed(&mut self, now: Micros, exit: Exit) -> bool {
         match *self {
             Shutdown::Serving | Shutdown::HandingOver { .. } => {

@@ -1,4 +1,5 @@
-# `make clients`: every client that docs/clients.rst lists against a real cluster; what is missing is installed first.
+# `make clients`: every client that docs/clients.rst lists, and every proxy that docs/http.rst configures, against a
+# real cluster; what is missing is installed first.
 # Go is used where it is installed.
 
 CLIENTS_ENVIRONMENT ?= target/clients
@@ -7,4 +8,4 @@ CLIENTS_ENVIRONMENT ?= target/clients
 clients: setup
 	tests/clients/setup.sh '$(CLIENTS_ENVIRONMENT)'
 	. scripts/rust.sh && PATH="$(abspath $(CLIENTS_ENVIRONMENT))/bin:$$PATH" CLIENTS=all \
-	    cargo test $(CARGO_FLAGS) --test clients -- --nocapture
+	    cargo test $(CARGO_FLAGS) --test clients --test proxies -- --nocapture

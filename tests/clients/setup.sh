@@ -15,10 +15,16 @@ need node nodejs
 need java default-jre-headless
 need python3 python3
 need promtool prometheus
+need ruby ruby
+need php php-cli
+[ -x /usr/sbin/haproxy ] || need haproxy haproxy
+[ -x /usr/sbin/nginx ] || need nginx nginx-light
 # The single-file mode of java(1) needs the compiler as well.
 if command -v java >/dev/null && ! java --list-modules | grep -q '^jdk.compiler'; then
     missing="$missing default-jdk-headless"
 fi
+php -m 2>/dev/null | grep -qx curl || missing="$missing php-curl"
+perl -e 'require LWP::UserAgent' 2>/dev/null || missing="$missing libwww-perl"
 if [ -n "$missing" ]; then
     # shellcheck disable=SC2086
     apt-get install -y --no-install-recommends $missing || {

@@ -2,17 +2,20 @@
 
 use raft_core::Micros;
 
-use super::{Connection, Ending, Reading};
+use super::{Admission, Connection, Ending, Reading};
 use crate::http::config::{Config, REST_US};
 
 impl Connection {
     pub(super) fn read_deadline(&self, config: &Config) -> Option<Micros> {
+        let (idle_timeout_us, head_timeout_us) = match self.admission {
+            Admission::Admitted => (config.idle_timeout_us, config.head_timeout_us),
+            // Few places are kept for connections that are turned away, so none may be held for long.
+            Admission::TurnedAway => (config.drain_timeout_us, config.drain_timeout_us),
+        };
         match &self.reading {
             _ if self.ending != Ending::NotYet => None,
-            Reading::Head(scanner) if scanner.begun() => Some(self.read_since.plus(config.head_timeout_us)),
-            Reading::Head(_) => {
-                self.is_between_requests().then(|| self.read_since.plus(config.idle_timeout_us))
-            }
+            Reading::Head(scanner) if scanner.begun() => Some(self.read_since.plus(head_timeout_us)),
+            Reading::Head(_) => self.is_between_requests().then(|| self.read_since.plus(idle_timeout_us)),
             // The client may be waiting for a 100 that itself waits for earlier answers.
             Reading::Body { .. } if self.pipeline.awaits_continue() => None,
             Reading::Body { .. } => Some(self.read_since.plus(config.body_timeout_us)),

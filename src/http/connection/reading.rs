@@ -1,7 +1,7 @@
 //! From bytes to queued requests. Every decision depends on the bytes alone, never on how they arrive in
 //! pieces.
 
-use super::{Connection, Reading, Stop};
+use super::{Admission, Connection, Reading, Stop};
 use crate::http::body::Body;
 use crate::http::config::{Config, REMEMBERED_BYTES_MAX, Turn};
 use crate::http::head::{HeadScanner, Progress, RequestLine};
@@ -129,6 +129,10 @@ impl Connection {
             Ok(head) => head,
             Err(fatal) => return self.refuse(turn, fatal),
         };
+        if self.admission == Admission::TurnedAway {
+            let form = ResponseForm { persistence: Persistence::Close, ..form };
+            return self.refuse(turn, Fatal { refusal: Refusal::TooManyConnections, form });
+        }
         let by = match route {
             Route::TakeIds { count, query } => {
                 AnsweredBy::Server(ForServer::Ids { count, query_bytes: self.pipeline.keep_query(query) })

@@ -20,7 +20,7 @@ use crate::node::{Answer, Input, RequestId};
 use crate::server::context::Context;
 use crate::server::limits::{
     ACCEPTS_PER_TURN_MAX, CLIENT_OUTPUT_BYTES_PER_TURN_MAX, CLIENT_READS_PER_TURN_MAX, PAGES_PER_TURN_MAX,
-    READ_BYTES_MAX,
+    READ_BYTES_MAX, SCARCE_READ_BYTES_MAX,
 };
 use crate::server::narration::log_limit::LogLimit;
 use crate::server::shutdown::Grace;
@@ -289,7 +289,7 @@ impl Clients {
         }
         match place {
             Some(place) => self.admit(ctx, stream, serves, place),
-            None => refuse(ctx, stream),
+            None => refuse(ctx, stream, serves),
         }
         true
     }
@@ -323,7 +323,7 @@ impl Clients {
             }
             Place::Refused => {
                 ctx.counters.clients_refused += 1;
-                http::Connection::refused(ctx.http_turn(serves))
+                http::Connection::refused(ctx.now())
             }
         };
         self.occupancy.take(place);
@@ -342,9 +342,6 @@ impl Clients {
             overdue: false,
             owed: false,
         });
-        if place == Place::Refused {
-            self.touch(key);
-        }
     }
 
     /// `None` if that connection is gone.
@@ -491,10 +488,19 @@ impl Clients {
     }
 }
 
-/// Tells a client that there is no room, with a single write, and closes the connection.
-fn refuse(ctx: &mut Context, mut stream: Stream) {
+/// Tells a client that there is no room, with a single write, and closes the connection. What has arrived by
+/// now is read first: closing a socket that has unread bytes resets the connection.
+fn refuse(ctx: &mut Context, mut stream: Stream, serves: Serves) {
     ctx.counters.clients_refused += 1;
-    let refusal = http::Connection::refused(ctx.http_turn(Serves::Everything));
+    let mut refusal = http::Connection::refused(ctx.now());
+    let turn = ctx.http_turn(serves);
+    let mut buffer = [0; SCARCE_READ_BYTES_MAX];
+    if let ReadOutcome::Bytes(n) = Readiness::default().read(&mut stream, &mut buffer) {
+        refusal.receive(turn, &buffer[..n]);
+    }
+    if refusal.output().is_empty() {
+        refusal.refuse_at_once(turn);
+    }
     let _ = write(&mut stream, refusal.output());
 }
 
