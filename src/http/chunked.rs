@@ -1,9 +1,8 @@
 //! The chunked transfer coding (RFC 9112 §7.1), read and discarded. An automaton over bytes: it keeps none.
 
 use super::config::{CHUNK_EXTENSION_BYTES_MAX, TRAILER_BYTES_MAX};
-use super::head::is_token_char;
+use super::grammar::{hex_digit, is_text, is_token_char};
 use super::refusal::Refusal;
-use super::target::hex_digit;
 
 /// The most digits in a chunk size: those of a `u64`. More digits are refused even if they are zeros, because
 /// servers differ in how they read them.
@@ -178,11 +177,6 @@ fn after_trailer(state: State, byte: u8) -> Result<State, Refusal> {
         (State::TrailerLf, b'\n') => Ok(State::TrailerStart),
         _ => Err(TRAILER),
     }
-}
-
-/// A visible character, a space, a tab or obs-text (RFC 9110 §5.5 and §5.6.4).
-const fn is_text(byte: u8) -> bool {
-    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 
 fn expect(byte: u8, wanted: u8) -> Result<(), Refusal> {

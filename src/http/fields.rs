@@ -1,11 +1,10 @@
 //! What the header fields of a request say about the message itself: where it ends, whether the connection
 //! persists, what the client expects and accepts. Everything that enables request smuggling is refused here.
 
-use std::net::Ipv6Addr;
-
 use super::accept::Accept;
 use super::config::FIELDS_MAX;
-use super::head::{Version, is_token_char};
+use super::grammar::{decimal, is_host_and_port, is_token};
+use super::head::Version;
 use super::refusal::Refusal;
 
 /// The header fields that matter here, checked.
@@ -215,63 +214,7 @@ impl Codings {
 
 /// `1*DIGIT` (RFC 9110 §8.6): no sign, no white space, no list.
 fn content_length(value: &[u8]) -> Result<u64, Refusal> {
-    const MALFORMED: Refusal = Refusal::Malformed("The Content-Length field is not a number");
-    if value.is_empty() {
-        return Err(MALFORMED);
-    }
-    value.iter().try_fold(0u64, |sum, &byte| {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return Err(MALFORMED);
-        }
-        sum.checked_mul(10).and_then(|sum| sum.checked_add(u64::from(digit))).ok_or(MALFORMED)
-    })
-}
-
-/// `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2.2) with a non-empty host.
-pub(super) fn is_host_and_port(value: &[u8]) -> bool {
-    let (host_is_valid, rest) = if value.first() == Some(&b'[') {
-        let Some(end) = value.iter().position(|&byte| byte == b']') else { return false };
-        // The only IP literals in existence are IPv6 addresses; no IPvFuture has been defined.
-        let address = std::str::from_utf8(&value[1..end]);
-        (address.is_ok_and(|address| address.parse::<Ipv6Addr>().is_ok()), &value[end + 1..])
-    } else {
-        let end = value.iter().position(|&byte| byte == b':').unwrap_or(value.len());
-        (end > 0 && is_reg_name(&value[..end]), &value[end..])
-    };
-    host_is_valid
-        && match rest {
-            [] => true,
-            [b':', port @ ..] => port.len() <= 5 && port.iter().all(u8::is_ascii_digit),
-            _ => false,
-        }
-}
-
-/// `*( unreserved / pct-encoded / sub-delims )` (RFC 3986 §3.2.2).
-fn is_reg_name(name: &[u8]) -> bool {
-    let mut rest = name;
-    loop {
-        rest = match rest {
-            [] => return true,
-            [b'%', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => rest,
-            [byte, rest @ ..] if is_unreserved(*byte) || is_sub_delim(*byte) => rest,
-            _ => return false,
-        };
-    }
-}
-
-/// RFC 3986 §2.3.
-pub(super) const fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
-}
-
-/// RFC 3986 §2.2.
-pub(super) const fn is_sub_delim(byte: u8) -> bool {
-    matches!(byte, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
-}
-
-fn is_token(name: &[u8]) -> bool {
-    !name.is_empty() && name.iter().copied().all(is_token_char)
+    decimal(value.iter().copied()).ok_or(Refusal::Malformed("The Content-Length field is not a number"))
 }
 
 /// The elements of a list (RFC 9110 §5.6.1), including empty ones.

@@ -4,6 +4,7 @@
 //! first. Each rule is decided at the byte that breaks it, so that packet boundaries cannot matter.
 
 use super::config::{Config, EMPTY_LINES_MAX, METHOD_BYTES_MAX};
+use super::grammar::{is_text, is_token};
 use super::refusal::Refusal;
 
 /// The bytes of ` HTTP/1.1` and of the line end.
@@ -93,7 +94,7 @@ impl HeadScanner {
         loop {
             let limit = self.limit(config);
             let readable = &head[..head.len().min(limit)];
-            let plain = readable[self.scanned..].iter().position(|&byte| !is_plain(byte));
+            let plain = readable[self.scanned..].iter().position(|&byte| !is_text(byte));
             let Some(plain) = plain else {
                 self.scanned = readable.len();
                 return if self.scanned == limit { self.too_large(head) } else { Progress::Partial };
@@ -164,34 +165,6 @@ impl HeadScanner {
     }
 }
 
-/// Whether a byte is allowed in a head without a closer look: any byte except control characters other than
-/// tab.
-const fn is_plain(byte: u8) -> bool {
-    (byte >= b' ' && byte != 0x7f) || byte == b'\t'
-}
-
-/// Whether a byte is allowed in a token (RFC 9110 §5.6.2).
-pub(super) const fn is_token_char(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'!' | b'#'
-                | b'$'
-                | b'%'
-                | b'&'
-                | b'\''
-                | b'*'
-                | b'+'
-                | b'-'
-                | b'.'
-                | b'^'
-                | b'_'
-                | b'`'
-                | b'|'
-                | b'~'
-        )
-}
-
 /// `method SP request-target SP HTTP-version` and nothing else (RFC 9112 §3), without the line end.
 fn parse_request_line(config: &Config, line: &[u8]) -> Result<RequestLine, Refusal> {
     const FORM: Refusal =
@@ -202,7 +175,7 @@ fn parse_request_line(config: &Config, line: &[u8]) -> Result<RequestLine, Refus
     else {
         return Err(FORM);
     };
-    if method.is_empty() || !method.iter().copied().all(is_token_char) || target.is_empty() {
+    if !is_token(method) || target.is_empty() {
         return Err(FORM);
     }
     let version = match *version {

@@ -26,6 +26,7 @@ mod config;
 mod connection;
 mod date;
 mod fields;
+mod grammar;
 mod head;
 mod pipeline;
 mod refusal;

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use super::fields::{is_host_and_port, is_sub_delim, is_unreserved};
+use super::grammar::{decimal, hex_digit, is_encoded, is_host_and_port};
 use super::head::Method;
 use super::refusal::Refusal;
 
@@ -82,21 +82,7 @@ fn resource(target: &[u8]) -> Result<Target<'_>, Refusal> {
 /// `*( pchar / "/" / "?" )` (RFC 3986 §3.3 and §3.4). Fragments are refused: RFC 9112 §3.2 allows none in a
 /// request.
 fn is_path_or_query(bytes: &[u8]) -> bool {
-    let mut rest = bytes;
-    loop {
-        rest = match rest {
-            [] => return true,
-            [b'%', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => rest,
-            [byte, rest @ ..]
-                if is_unreserved(*byte)
-                    || is_sub_delim(*byte)
-                    || matches!(byte, b':' | b'@' | b'/' | b'?') =>
-            {
-                rest
-            }
-            _ => return false,
-        };
-    }
+    is_encoded(bytes, |byte| matches!(byte, b':' | b'@' | b'/' | b'?'))
 }
 
 /// Whether a path or a name, percent-decoded, equals `plain` (RFC 3986 §6.2.2).
@@ -108,7 +94,8 @@ pub(super) fn is(encoded: &[u8], plain: &[u8]) -> bool {
 pub(super) fn count(query: &[u8], batch_max: NonZeroU64) -> Result<NonZeroU64, Refusal> {
     let mut asked = None;
     for (_, value) in parameters(query).filter(|(name, _)| is(name, b"n")) {
-        let count = number(value.unwrap_or_default()).filter(|count| *count <= batch_max);
+        let number = decimal(decoded(value.unwrap_or_default())).and_then(NonZeroU64::new);
+        let count = number.filter(|count| *count <= batch_max);
         if asked.replace(count.ok_or(Refusal::CountOutOfRange)?).is_some() {
             return Err(Refusal::CountOutOfRange);
         }
@@ -128,15 +115,6 @@ fn parameters(query: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
     })
 }
 
-/// Decimal digits only; greater than 0.
-fn number(encoded: &[u8]) -> Option<NonZeroU64> {
-    let number = decoded(encoded).try_fold(0u64, |sum, byte| {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 { None } else { sum.checked_mul(10)?.checked_add(u64::from(digit)) }
-    });
-    NonZeroU64::new(number?)
-}
-
 /// The percent-decoded bytes (RFC 3986 §2.1).
 fn decoded(encoded: &[u8]) -> impl Iterator<Item = u8> {
     let mut rest = encoded;
@@ -151,13 +129,4 @@ fn decoded(encoded: &[u8]) -> impl Iterator<Item = u8> {
         }
         [] => None,
     })
-}
-
-pub(super) const fn hex_digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
-    }
 }

@@ -19,7 +19,8 @@ impl Connection {
         form: ResponseForm,
         reply: Reply<'_>,
     ) {
-        let form = ResponseForm { persistence: self.persistence(form), ..form };
+        self.stop_reading_if_idle();
+        let form = self.answer_form(form);
         let handler = match asked {
             ForServer::Ids { .. } => Handler::Ids,
             ForServer::Page(_) => Handler::Pages,
@@ -62,7 +63,8 @@ impl Connection {
         while let Some(due) = self.pipeline.pop_due() {
             match due {
                 Due::Answer(answer, form) => {
-                    let form = ResponseForm { persistence: self.persistence(form), ..form };
+                    self.stop_reading_if_idle();
+                    let form = self.answer_form(form);
                     let handler = Handler::Protocol;
                     let writer = Writer { turn, form, handler, out: &mut self.output };
                     match answer {
@@ -93,16 +95,22 @@ impl Connection {
         matches!(self.reading, Reading::Over) && self.pipeline.is_empty() && self.output.is_empty()
     }
 
-    /// Whether the connection goes on after the answer to the request that has just left the queue: not if it
-    /// is already known that no other request follows.
-    fn persistence(&mut self, form: ResponseForm) -> Persistence {
+    /// A connection that is to stop reads no further once nothing that was asked on it is left.
+    fn stop_reading_if_idle(&mut self) {
         let none_waits = self.awaits_head() && self.held.is_empty() && self.pipeline.is_empty();
         if self.stop == Stop::WhenAnswered && none_waits {
             self.reading = Reading::Over;
         }
+    }
+
+    /// The form of the answer to the request that has just left the queue: `close` if it is already known
+    /// that no other request follows.
+    fn answer_form(&self, form: ResponseForm) -> ResponseForm {
         match self.reading {
-            Reading::Over if self.pipeline.is_empty() => Persistence::Close,
-            Reading::Over | Reading::Head(_) | Reading::Body { .. } => form.persistence,
+            Reading::Over if self.pipeline.is_empty() => {
+                ResponseForm { persistence: Persistence::Close, ..form }
+            }
+            Reading::Over | Reading::Head(_) | Reading::Body { .. } => form,
         }
     }
 }
