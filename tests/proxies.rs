@@ -69,8 +69,9 @@ fn nginx(nodes: &[String]) -> Option<Proxy> {
     let block = block.replace("listen 80;", &format!("listen {address};"));
     let own_files = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let own_files: String = own_files.map(|kind| format!("{kind}_temp_path {kind};\n")).concat();
+    // One process: the workers of a killed master would go on.
     let text = format!(
-        "daemon off;\npid nginx.pid;\nerror_log stderr;\nevents {{}}\n\
+        "daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log stderr;\nevents {{}}\n\
          http {{\naccess_log off;\n{own_files}{block}}}\n"
     );
     launch("nginx", address, &text, |file| {
