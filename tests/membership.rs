@@ -122,6 +122,28 @@ fn a_stopped_node_leaves() {
     cluster.await_voters(&rest);
 }
 
+/// It may have been removed before it ended, and the answer to that lost with a leader that died.
+#[test]
+fn a_node_that_ends_while_it_leaves_is_removed_through_the_members_that_it_knew() {
+    let mut cluster = Cluster::of(3);
+    let leaver = cluster.follower();
+    let rest: Vec<u64> = (1..=3).filter(|id| *id != leaver).collect();
+    for id in &rest {
+        cluster.node(*id).kill();
+    }
+    let node = cluster.node(leaver);
+    node.await_status("it notices", |status| status.leader.is_none());
+    let leave = command::Running::spawn(Path::new("."), &["leave", "--path", &node.path()]);
+    wait::until_true("the command asks the node", || leave.stderr().contains("no leader is known"));
+    node.kill();
+    for id in &rest {
+        cluster.node(*id).restart();
+    }
+    leave.end().succeeded();
+    assert_destroyed(cluster.node(leaver).store());
+    cluster.await_voters(&rest);
+}
+
 #[test]
 fn a_dead_member_is_removed_by_its_id() {
     let mut cluster = Cluster::of(3);

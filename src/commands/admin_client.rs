@@ -37,31 +37,37 @@ const NARRATION_INTERVAL: Duration = Duration::from_secs(10);
 const READ_BYTES: usize = 16 * 1024;
 
 /// How long to keep asking.
-#[derive(Debug)]
 pub(super) struct Patience<'a> {
     deadline: Option<Instant>,
     stop: Option<&'a StopRequests>,
+    is_in_vain: Option<&'a dyn Fn() -> bool>,
 }
 
 impl<'a> Patience<'a> {
     /// For this long.
     pub(super) fn lasting(patience: Duration) -> Patience<'static> {
-        Patience { deadline: Instant::now().checked_add(patience), stop: None }
+        Patience { deadline: Instant::now().checked_add(patience), stop: None, is_in_vain: None }
+    }
+
+    /// For this long, unless asking turns out to be in vain.
+    pub(super) fn unless(patience: Duration, is_in_vain: &'a dyn Fn() -> bool) -> Patience<'a> {
+        Patience { is_in_vain: Some(is_in_vain), ..Patience::lasting(patience) }
     }
 
     /// Until this process is asked to stop.
     pub(super) fn until(stop: &'a StopRequests) -> Patience<'a> {
-        Patience { deadline: None, stop: Some(stop) }
+        Patience { deadline: None, stop: Some(stop), is_in_vain: None }
     }
 
     fn check(&self) -> Result<(), Impatience> {
         if self.stop.is_some_and(StopRequests::have_come) {
             return Err(Impatience::Interrupted);
         }
-        match self.deadline {
-            Some(deadline) if Instant::now() >= deadline => Err(Impatience::Elapsed),
-            Some(_) | None => Ok(()),
+        let is_late = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        if is_late || self.is_in_vain.is_some_and(|is_in_vain| is_in_vain()) {
+            return Err(Impatience::Elapsed);
         }
+        Ok(())
     }
 
     /// Waits for this long.
@@ -83,7 +89,7 @@ impl<'a> Patience<'a> {
 pub(super) enum Impatience {
     /// This process was asked to stop.
     Interrupted,
-    /// The time is over.
+    /// The time is over, or nothing can come of it any more.
     Elapsed,
 }
 

@@ -3,7 +3,7 @@
 //!
 //! This module uses the store and the node's status. It must never change either.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use raft_core::{Membership, NodeId, Peer};
@@ -24,6 +24,8 @@ const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) enum Contacts {
     /// A node runs on the store.
     Running {
+        /// The store.
+        path: PathBuf,
         /// Its process id.
         pid: u32,
         /// Its address for peers.
@@ -50,7 +52,7 @@ impl Contacts {
     pub(super) fn of(path: &Path) -> Result<Contacts, Failure> {
         if let Some(running) = storage::running(path)? {
             let (pid, listening) = listening(path, running)?;
-            return Ok(Contacts::Running { pid, address: listening.peer_address });
+            return Ok(Contacts::Running { path: path.to_owned(), pid, address: listening.peer_address });
         }
         storage::verify_in_child(path)?;
         let store = Store::open(path)?;
@@ -75,7 +77,7 @@ impl Contacts {
     /// The addresses to ask.
     pub(super) fn addresses(&self) -> &[String] {
         match self {
-            Contacts::Running { pid: _, address } => std::slice::from_ref(address),
+            Contacts::Running { address, .. } => std::slice::from_ref(address),
             Contacts::Stopped { cluster: _, me: _, others } => others,
         }
     }
@@ -86,7 +88,7 @@ impl Contacts {
     /// [`Failure`] if a running node does not tell.
     pub(super) fn identity(&self) -> Result<(ClusterId, Peer), Failure> {
         match self {
-            Contacts::Running { pid: _, address } => who_runs_at(address),
+            Contacts::Running { address, .. } => who_runs_at(address),
             Contacts::Stopped { cluster, me, others: _ } => Ok((*cluster, *me)),
         }
     }

@@ -349,7 +349,10 @@ impl Links {
             Refuse::NotMe { me } if me.id == id => "its store is not the one that is a member".to_owned(),
             Refuse::NotMe { me } => format!("node {me} listens there"),
         };
-        if link.refusal != Some(refuse) {
+        // A node that has just joined receives the members of former times first. Some have been replaced
+        // since, and others listen where they did.
+        let is_behind = ctx.node.commit_index() < ctx.me.joined_at && matches!(refuse, Refuse::NotMe { .. });
+        if link.refusal != Some(refuse) && !is_behind {
             link.refusal = Some(refuse);
             link.missed = true;
             log::warn!("node {id} at {address} refuses this node, trying again: {reason}");

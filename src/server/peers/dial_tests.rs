@@ -1,5 +1,7 @@
 //! Links to peers that are known by a name, while name servers and addresses fail.
 
+use raft_core::LogIndex;
+
 use crate::server::limits::{
     ABSENCE_US_MIN, CONNECT_US_MAX, LAST_WORDS_US_MAX, REDIAL_DELAY_US_MAX, RESOLVE_US_MAX,
 };
@@ -158,6 +160,20 @@ fn a_peer_that_refuses_where_it_was_last_and_listens_elsewhere_is_not_reported_g
     assert!(!bench.take_report());
     bench.break_off(other_end);
     assert_eq!(bench.connects_to(), Some(port.address()), "that is the last address now");
+}
+
+#[test]
+fn a_node_that_has_not_heard_yet_of_its_own_joining_does_not_warn_of_members_that_are_none_any_more() {
+    for (joined_at, warns) in [(LogIndex(2), false), (LogIndex(1), true)] {
+        let port = Port::open();
+        let mut bench = Bench::with_link_to(&port.address().to_string());
+        assert_eq!(bench.ctx.node.commit_index(), LogIndex(1));
+        bench.ctx.me.joined_at = joined_at;
+        bench.pass(0);
+        bench.be_refused_at(&port);
+        assert_eq!(bench.link().refusal.is_some(), warns, "joined at {joined_at}");
+        assert!(is_waiting(bench.link()), "{:?}", bench.link());
+    }
 }
 
 /// A firewall may refuse the connections of one direction alone.
