@@ -106,11 +106,7 @@ impl Node {
     /// # Errors
     /// [`DecodeError`] if the state or a command is not one of ours.
     pub fn new(config: NodeConfig, now: Micros, recovered: Recovered) -> Result<Node, DecodeError> {
-        let counter = match &recovered.snapshot {
-            Some(snapshot) => Counter::decode(&snapshot.state)?,
-            // Nothing is applied before a leader's snapshot arrives, which replaces this state.
-            None => Counter::starting_at(NonZeroU64::MIN),
-        };
+        let counter = counter_at_snapshot(&recovered)?;
         recovered.entries.iter().try_for_each(check_entry)?;
         let raft = Raft::new(config.raft, now, recovered);
         let applied_membership = Arc::clone(raft.committed_membership());
@@ -440,11 +436,15 @@ impl Node {
 /// # Errors
 /// [`DecodeError`] if the state or a command is not one of ours.
 pub fn next_unreserved(recovered: &Recovered) -> Result<u64, DecodeError> {
-    let counter = match &recovered.snapshot {
-        Some(snapshot) => Counter::decode(&snapshot.state)?,
-        None => Counter::starting_at(NonZeroU64::MIN),
-    };
-    Ok(apply_all(counter, recovered.entries.iter())?.next())
+    Ok(apply_all(counter_at_snapshot(recovered)?, recovered.entries.iter())?.next())
+}
+
+fn counter_at_snapshot(recovered: &Recovered) -> Result<Counter, DecodeError> {
+    match &recovered.snapshot {
+        Some(snapshot) => Counter::decode(&snapshot.state),
+        // Nothing is applied before a leader's snapshot arrives, which replaces this state.
+        None => Ok(Counter::starting_at(NonZeroU64::MIN)),
+    }
 }
 
 fn apply_all<'a>(

@@ -1,13 +1,12 @@
 //! Serving requests, both clients' own and those that other nodes forward. A request is answered as soon as
 //! leadership, the window and the queue allow it; if another node leads, clients are redirected to it, or it
-//! is asked on their behalf.
+//! is asked on their behalf (see [`forwarding`](super::forwarding)).
 
 use std::num::NonZeroU64;
 
-use raft_core::{Confirmation, Peer};
+use raft_core::Confirmation;
 
 use super::Node;
-use super::forwarding::Asked;
 use super::io::{Answer, Forward, ForwardOutcome, Output, RequestId};
 use super::requests::{Arrival, Asker, Waiting};
 
@@ -43,84 +42,7 @@ impl Node {
         }
     }
 
-    /// Another node asks on behalf of its clients, or answers what this node asked.
-    pub(super) fn on_forward(&mut self, from: Peer, message: Forward) {
-        match message {
-            Forward::TakeIds { ticket, count } if self.leadership.is_some() => {
-                self.counts.forwards_taken += 1;
-                // The node has given up what it asked for before, and asks for it again with this message.
-                self.requests.take_asks(|asker| asker == from);
-                self.enqueue(Asker::Node(from, ticket), count);
-            }
-            Forward::TakeIds { ticket, .. } => {
-                // Not forwarded again: two nodes that take each other for the leader would never stop.
-                self.answer(Asker::Node(from, ticket), Answer::NotLeader { leader: None });
-            }
-            Forward::Taken { ticket, outcome } => {
-                if let Some(asked) = self.forwarding.answered(from, ticket) {
-                    self.on_taken(asked, outcome);
-                }
-            }
-        }
-    }
-
-    /// The leader has answered for every request up to the latest that its message covered. Requests that
-    /// have timed out meanwhile leave a gap.
-    fn on_taken(&mut self, asked: Asked, outcome: ForwardOutcome) {
-        let latest = asked.latest;
-        match outcome {
-            ForwardOutcome::Ids { first } => self.share_out(latest, first),
-            ForwardOutcome::NotLeader => {
-                self.forwarding.pause(self.now.plus(self.config.raft.heartbeat_interval_us));
-            }
-            ForwardOutcome::TimedOut => self.answer_through(latest, Answer::TimedOut),
-            ForwardOutcome::Overloaded => self.answer_through(latest, Answer::Overloaded),
-            ForwardOutcome::Exhausted => self.forwarding.on_exhausted(asked),
-        }
-        self.refuse_what_is_beyond();
-    }
-
-    /// Refuses the oldest requests that want more IDs than are known to be left. A request behind one that
-    /// may still get its IDs is answered after it.
-    fn refuse_what_is_beyond(&mut self) {
-        while let Some((arrival, waiting)) = self.requests.front()
-            && self.forwarding.is_beyond_what_is_left(arrival, waiting.count)
-        {
-            self.requests.pop();
-            self.answer_waiting(waiting, Answer::Exhausted);
-        }
-    }
-
-    /// Answers every request up to `latest` from the range that begins at `next`.
-    fn share_out(&mut self, latest: Arrival, mut next: u64) {
-        while let Some(waiting) = self.pop_through(latest) {
-            let Waiting { count, deadline, .. } = waiting;
-            if deadline <= self.now {
-                self.answer_waiting(waiting, Answer::TimedOut);
-                continue;
-            }
-            // The leader counted all of these together, so no request extends beyond the last integer.
-            let Some(end) = next.checked_add(count.get()) else {
-                self.answer_waiting(waiting, Answer::Exhausted);
-                continue;
-            };
-            self.answer_waiting(waiting, Answer::Ids { first: next, count });
-            next = end;
-        }
-    }
-
-    fn answer_through(&mut self, latest: Arrival, answer: Answer) {
-        while let Some(waiting) = self.pop_through(latest) {
-            self.answer_waiting(waiting, answer);
-        }
-    }
-
-    fn pop_through(&mut self, latest: Arrival) -> Option<Waiting> {
-        let (arrival, _) = self.requests.front()?;
-        if arrival <= latest { self.requests.pop() } else { None }
-    }
-
-    fn enqueue(&mut self, asker: Asker, count: NonZeroU64) {
+    pub(super) fn enqueue(&mut self, asker: Asker, count: NonZeroU64) {
         let deadline = self.now.plus(self.config.request_timeout_us);
         if !self.requests.push(Waiting { asker, count, deadline }) {
             self.answer(asker, Answer::Overloaded);
@@ -154,27 +76,6 @@ impl Node {
             let confirms = Confirmation::Leadership;
             self.step_raft(raft_core::Input::ReadBarrier { barrier, asks, confirms });
         }
-    }
-
-    /// Asks the leader for the IDs that requests wait for here.
-    pub(super) fn forward(&mut self) {
-        let Some(leader) = self.forwards_to() else {
-            self.forwarding.stop(self.now);
-            return;
-        };
-        let patience_us = self.config.raft.election_timeout_us;
-        if let Some(message) = self.forwarding.ask(self.now, leader, &self.requests, patience_us) {
-            self.counts.forwards_sent += 1;
-            self.outputs.push_back(Output::Forward { to: leader, message });
-        }
-    }
-
-    /// The leader that this node asks on behalf of its clients.
-    pub(super) fn forwards_to(&self) -> Option<Peer> {
-        if !self.config.forward || self.leadership.is_some() {
-            return None;
-        }
-        self.raft.leader().and_then(|leader| self.raft.membership().peer(leader))
     }
 
     /// Answers, in the order of arrival, every request that can be answered.
@@ -218,15 +119,8 @@ impl Node {
         }
     }
 
-    /// This node no longer leads: tells the nodes that asked it, so that they ask the new leader.
-    pub(super) fn turn_askers_away(&mut self) {
-        for (peer, ticket) in self.requests.take_asks(|_| true) {
-            self.answer(Asker::Node(peer, ticket), Answer::NotLeader { leader: None });
-        }
-    }
-
     /// Answers a request that has been removed from the queue.
-    fn answer_waiting(&mut self, waiting: Waiting, answer: Answer) {
+    pub(super) fn answer_waiting(&mut self, waiting: Waiting, answer: Answer) {
         match waiting.asker {
             Asker::Client(_) => {
                 let arrived = waiting.deadline.0.saturating_sub(self.config.request_timeout_us);
@@ -238,7 +132,7 @@ impl Node {
         self.answer(waiting.asker, answer);
     }
 
-    fn answer(&mut self, asker: Asker, answer: Answer) {
+    pub(super) fn answer(&mut self, asker: Asker, answer: Answer) {
         self.outputs.push_back(match asker {
             Asker::Client(request) => Output::Answer { request, answer },
             Asker::Node(to, ticket) => {
