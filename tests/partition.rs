@@ -174,6 +174,18 @@ fn a_member_that_hangs_is_named_by_the_leader() {
     wait::until_true("the leader hears it again", || cluster.node(leader).log().matches(&heard).count() == 2);
 }
 
+#[test]
+fn a_member_that_hears_the_leader_and_cannot_reach_it_is_not_just_said_to_hang() {
+    let Some((network, mut cluster)) = networked(3, &[]) else { return };
+    let (leader, follower) = (cluster.leader(), cluster.follower());
+    network.cut(follower, leader, Cut::Broken);
+    let silent = format!("node {follower} is connected and has said nothing for");
+    let why = "its process may hang, or it cannot reach this node";
+    wait::until_true("the leader names both causes", || {
+        cluster.node(leader).log().lines().any(|line| line.contains(&silent) && line.contains(why))
+    });
+}
+
 /// An operator who is called at night reads one log, and asks one node.
 #[test]
 fn a_node_that_is_left_alone_says_who_cannot_be_heard() {

@@ -158,6 +158,7 @@ impl Server {
             dropped: LogLimit::default(),
         };
         server.links.reconcile(&server.ctx, &server.peer_connections);
+        server.warn_of_many_members(0);
         Ok(server)
     }
 
@@ -373,14 +374,19 @@ impl Server {
         if self.ctx.membership != membership {
             log::info!("{}", narration::membership_line(&self.ctx.membership, &membership));
         }
-        if let Some(line) = self.allotment.too_many_members_line(membership.members.len())
-            && self.ctx.membership != membership
-        {
-            log::warn!("{line}");
-        }
+        let members_before = self.ctx.membership.members.len();
         self.ctx.membership = membership;
+        self.warn_of_many_members(members_before);
         self.links.reconcile(&self.ctx, &self.peer_connections);
         self.upkeep_at = self.ctx.now();
+    }
+
+    /// Warns if there are more members than before and the limit of open files is too low for as many.
+    fn warn_of_many_members(&self, before: usize) {
+        let members = self.ctx.membership.members.len();
+        if let Some(line) = self.allotment.too_many_members_line(members).filter(|_| members > before) {
+            log::warn!("{line}");
+        }
     }
 
     fn on_removed(&mut self, why: &str) {

@@ -98,7 +98,10 @@ pub(crate) fn failed_line(me: NodeId, error: &StoreError) -> String {
 pub(crate) fn silence_line(member: NodeId, is_connected: bool, us: u64) -> String {
     let for_long = seconds(us);
     if is_connected {
-        format!("node {member} is connected and has said nothing for {for_long}: its process may hang")
+        format!(
+            "node {member} is connected and has said nothing for {for_long}: its process may hang, or it cannot \
+             reach this node"
+        )
     } else {
         format!("node {member} has not been heard for {for_long}, and cannot be reached")
     }
