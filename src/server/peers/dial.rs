@@ -131,8 +131,7 @@ impl Links {
     /// The handshake failed: tries the next address.
     pub(crate) fn on_greeting_failed(&mut self, ctx: &mut Context, key: usize, reason: &dyn Display) {
         let link = &mut self.links[key];
-        let waiting = LinkState::Waiting { until: ctx.now() };
-        let LinkState::Greeting { attempt, .. } = std::mem::replace(&mut link.state, waiting) else { return };
+        let LinkState::Greeting { attempt, .. } = link.take_state(ctx.now()) else { return };
         link.output.clear();
         self.go_on(ctx, key, attempt, reason);
     }
@@ -183,8 +182,7 @@ impl Links {
     /// A name that this link asked for has these addresses.
     fn on_addresses(&mut self, ctx: &mut Context, key: usize, name: &str, addresses: &[SocketAddr]) {
         let link = &mut self.links[key];
-        let waiting = LinkState::Waiting { until: ctx.now() };
-        match std::mem::replace(&mut link.state, waiting) {
+        match link.take_state(ctx.now()) {
             // No attempt waited this long for the addresses, but they are as good as any: if the name servers
             // are slow, no answer ever comes in time.
             LinkState::Waiting { .. } => {
@@ -221,8 +219,7 @@ impl Links {
         if let Some(attempt) = link.attempt() {
             attempt.on_unresolved();
         }
-        let waiting = LinkState::Waiting { until: ctx.now() };
-        match std::mem::replace(&mut link.state, waiting) {
+        match link.take_state(ctx.now()) {
             LinkState::Resolving { attempt } => self.go_on(ctx, key, attempt, reason),
             other @ (LinkState::Waiting { .. }
             | LinkState::Connecting { .. }
@@ -258,8 +255,7 @@ impl Links {
     /// Connecting to an address has failed: tries the next.
     fn on_connect_failed(&mut self, ctx: &mut Context, key: usize, error: &io::Error) {
         let link = &mut self.links[key];
-        let waiting = LinkState::Waiting { until: ctx.now() };
-        let LinkState::Connecting { mut attempt, .. } = std::mem::replace(&mut link.state, waiting) else {
+        let LinkState::Connecting { mut attempt, .. } = link.take_state(ctx.now()) else {
             return;
         };
         attempt.on_connect_failed(error, ctx.now());
@@ -270,9 +266,7 @@ impl Links {
     fn greet(&mut self, ctx: &mut Context, key: usize) {
         let link = &mut self.links[key];
         let until = ctx.now().plus(HANDSHAKE_US_MAX);
-        let waiting = LinkState::Waiting { until };
-        let LinkState::Connecting { stream, mut attempt, .. } = std::mem::replace(&mut link.state, waiting)
-        else {
+        let LinkState::Connecting { stream, mut attempt, .. } = link.take_state(ctx.now()) else {
             return;
         };
         attempt.on_connected();
@@ -312,8 +306,7 @@ impl Links {
 
     fn on_welcome(&mut self, ctx: &Context, key: usize) {
         let link = &mut self.links[key];
-        let waiting = LinkState::Waiting { until: ctx.now() };
-        let LinkState::Greeting { stream, attempt, .. } = std::mem::replace(&mut link.state, waiting) else {
+        let LinkState::Greeting { stream, attempt, .. } = link.take_state(ctx.now()) else {
             return;
         };
         if let Some(address) = attempt.current() {

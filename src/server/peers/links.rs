@@ -316,6 +316,12 @@ impl Link {
         matches!(self.state, LinkState::Up { .. })
     }
 
+    /// Takes the state, to make the next one of its parts. Until that is set, the link is one that is to be
+    /// dialled.
+    pub(crate) fn take_state(&mut self, now: Micros) -> LinkState {
+        std::mem::replace(&mut self.state, LinkState::Waiting { until: now })
+    }
+
     /// Whether a refused connection means that the process at the other end is gone. It does not if the peer
     /// was heard after the link had broken: then it lives, and something in between refuses. What it sent
     /// before it ended may be read somewhat later.
