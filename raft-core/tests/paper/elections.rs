@@ -9,7 +9,12 @@ use crate::harness::cluster::{Cluster, Envelope};
 use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, config, id, membership, peer, recovered};
 
 fn heartbeat(term: u64) -> Message {
-    Message::Heartbeat(Heartbeat { term: Term(term), leader_commit: LogIndex(0), round: Round(0) })
+    Message::Heartbeat(Heartbeat {
+        term: Term(term),
+        leader_commit: LogIndex(0),
+        round: Round(0),
+        election_timeout_us: ELECTION_TIMEOUT_US,
+    })
 }
 
 fn heartbeat_response(term: u64) -> Message {
