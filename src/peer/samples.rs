@@ -169,9 +169,9 @@ fn admin_responses() -> Vec<Sample> {
         },
         Sample {
             name: "transferred",
-            frame: Frame::AdminResponse(AdminResponse::Transferred),
-            hex: "00000001 8b096055 11 \
-             03",
+            frame: Frame::AdminResponse(AdminResponse::Transferred { leader: id(2) }),
+            hex: "00000009 fc65df49 11 \
+             03 0000000000000002",
         },
         Sample {
             name: "status_response",
