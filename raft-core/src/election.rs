@@ -159,8 +159,11 @@ impl Raft {
         let deadline = self.random_election_deadline();
         let RoleState::Candidate(candidate) = &mut self.role else { return };
         candidate.retry_deadline = deadline;
+        let asks_again = candidate.ask_again_at <= self.now;
         if !candidate.refusals.is_empty() && self.persistence.is_hard_state_durable() {
             self.start_pre_vote(Pace::Patient);
+        } else if asks_again {
+            self.ask_for_votes_again();
         }
     }
 

@@ -560,6 +560,18 @@ fn a_candidate_that_nobody_has_answered_asks_again_in_the_same_term() {
     assert_eq!((term, role), (Term(2), Role::Leader));
 }
 
+/// Both of its deadlines have passed. The bench checks that neither is left over, or its driver would spin.
+#[test]
+fn a_candidate_that_is_woken_late_asks_again_at_once_and_goes_on_waiting() {
+    let mut cluster = unheard_candidate(&[1, 2, 3]);
+    cluster.sync(1);
+    cluster.node(1).pass(10 * ELECTION_TIMEOUT_US);
+    cluster.node(1).wake_now();
+    let asked = |message| matches!(message, Message::RequestVote(_));
+    assert!(cluster.node(1).take_sent().into_iter().any(|(_, message)| asked(message)));
+    assert_eq!(cluster.role(1), Role::Candidate);
+}
+
 #[test]
 fn a_candidate_that_was_refused_a_vote_tries_another_term() {
     let mut cluster = unheard_candidate(&[1, 2, 3]);
