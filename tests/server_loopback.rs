@@ -175,7 +175,7 @@ fn leadership_goes_to_whom_an_operator_names() {
     // Sent to a node that does not lead: the request follows the redirect.
     let transferred =
         ask(&next.peer_address, &AdminRequest::Transfer { cluster: CLUSTER, to: Some(id(next.id)) });
-    assert_eq!(transferred, AdminResponse::Transferred);
+    assert_eq!(transferred, AdminResponse::Transferred { leader: id(next.id) });
     wait_until("it leads", || next.status().contains(r#""role":"leader""#));
     let stranger = AdminRequest::Transfer { cluster: CLUSTER, to: Some(id(9)) };
     assert_eq!(ask(&nodes[0].peer_address, &stranger), AdminResponse::Refused(RefusedReason::NoSuchMember));

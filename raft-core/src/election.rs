@@ -36,9 +36,7 @@ impl Raft {
     pub(crate) fn hears_leader(&self) -> bool {
         match &self.role {
             RoleState::Leader(_) => true,
-            RoleState::Follower(f) => {
-                f.leader.is_some() && self.now.since(f.last_heard) < self.config.election_timeout_us
-            }
+            RoleState::Follower(f) => f.leader.is_some() && self.now.since(f.last_heard) < f.protects_for_us,
             RoleState::PreCandidate(_) | RoleState::Candidate(_) | RoleState::Muted(_) => false,
         }
     }
@@ -74,13 +72,30 @@ impl Raft {
             known.unwrap_or(leader)
         );
         self.grace_until = None;
+        let protects_for_us = match &self.role {
+            RoleState::Follower(f) if f.leader == Some(leader) => f.protects_for_us,
+            RoleState::Follower(_)
+            | RoleState::PreCandidate(_)
+            | RoleState::Candidate(_)
+            | RoleState::Leader(_)
+            | RoleState::Muted(_) => self.config.election_timeout_us,
+        };
         self.role = RoleState::Follower(Follower {
             leader: Some(leader),
             last_heard: self.now,
+            protects_for_us,
             election_deadline: self.random_election_deadline(),
             pace: Pace::Patient,
             refused_pre_vote: None,
         });
+    }
+
+    /// The leader that this node follows leads for no longer than its election timeout without hearing a
+    /// majority. To refuse other candidates for longer than that protects nobody and holds an election up.
+    pub(crate) fn protect_leader_for(&mut self, leaders_election_timeout_us: u64) {
+        if let RoleState::Follower(follower) = &mut self.role {
+            follower.protects_for_us = self.config.election_timeout_us.min(leaders_election_timeout_us);
+        }
     }
 
     /// If this node, which leads or follows, is woken so late that it was not running for a while, and
@@ -144,8 +159,11 @@ impl Raft {
         let deadline = self.random_election_deadline();
         let RoleState::Candidate(candidate) = &mut self.role else { return };
         candidate.retry_deadline = deadline;
+        let asks_again = candidate.ask_again_at <= self.now;
         if !candidate.refusals.is_empty() && self.persistence.is_hard_state_durable() {
             self.start_pre_vote(Pace::Patient);
+        } else if asks_again {
+            self.ask_for_votes_again();
         }
     }
 

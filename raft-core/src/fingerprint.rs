@@ -29,12 +29,14 @@ impl Raft {
             RoleState::Follower(Follower {
                 leader,
                 last_heard,
+                protects_for_us,
                 election_deadline: _,
                 pace: _,
                 refused_pre_vote,
             }) => {
                 // When a leader was heard matters only while there is one.
-                (leader.map(|leader| (leader, self.age(*last_heard))), refused_pre_vote).hash(state);
+                leader.map(|leader| (leader, self.age(*last_heard), protects_for_us)).hash(state);
+                refused_pre_vote.hash(state);
             }
             RoleState::PreCandidate(PreCandidate { granted, pace: _, retry_deadline: _ }) => {
                 granted.hash(state);
@@ -192,7 +194,12 @@ mod tests {
 
     /// A node that follows, and heard its leader at the moment 1000.
     fn follower() -> Raft {
-        let heartbeat = Heartbeat { term: Term(1), leader_commit: LogIndex(0), round: Round(0) };
+        let heartbeat = Heartbeat {
+            term: Term(1),
+            leader_commit: LogIndex(0),
+            round: Round(0),
+            election_timeout_us: ELECTION_TIMEOUT_US,
+        };
         told(node(1), 1000, Message::Heartbeat(heartbeat))
     }
 

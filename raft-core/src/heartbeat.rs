@@ -16,8 +16,9 @@ impl Raft {
     /// that differs from the leader's is never taken for committed.
     pub(crate) fn on_heartbeat(&mut self, from: Peer, m: Heartbeat) {
         self.follow(from);
+        self.protect_leader_for(m.election_timeout_us);
         self.commit_to(m.leader_commit.min(self.log.last_index()));
-        let lease_us = self.promise_support();
+        let lease_us = self.promise_support(m.election_timeout_us);
         let response = HeartbeatResponse { term: self.hard_state.current_term, round: m.round, lease_us };
         self.send(from, Message::HeartbeatResponse(response));
     }
@@ -105,6 +106,7 @@ impl Raft {
                 term: self.hard_state.current_term,
                 leader_commit: self.commit_index.min(progress.match_index),
                 round: leader.round,
+                election_timeout_us: self.config.election_timeout_us,
             };
             let message = Message::Heartbeat(heartbeat);
             self.outputs.push_back(crate::io::Output::Send { to, message });

@@ -55,8 +55,12 @@ pub enum Input {
     /// Transfer leadership to this voter, or to the one that is most up to date (dissertation §3.10). Ends
     /// with [`Output::RoleChanged`] or [`Output::TransferAborted`]. The latter comes at once if this node
     /// does not lead or no voter can take over, otherwise after an election timeout.
+    ///
+    /// While a transfer is under way ([`Raft::hands_over_to`](crate::Raft::hands_over_to)), this is no second
+    /// one: it gives the first another election timeout, and another target if it names a voter that can take
+    /// over. A leader accepts no proposals meanwhile, so a driver that keeps asking stops the cluster.
     TransferLeadership {
-        /// The voter that is to lead; `None` for the one that is most up to date.
+        /// The voter that is to lead; `None` for the one that is most up to date, or for the present target.
         to: Option<NodeId>,
     },
     /// Every write up to and including this one is durable: it survives a power cut.

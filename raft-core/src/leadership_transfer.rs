@@ -9,19 +9,28 @@ use crate::roles::{Follower, RoleState, Transfer};
 use crate::types::{NodeId, Peer};
 
 impl Raft {
-    /// Begins a transfer. A second request changes the target, not the deadline.
+    /// Begins a transfer. A second request has a deadline of its own, and another target if it names one.
     pub(crate) fn on_transfer_leadership(&mut self, to: Option<NodeId>) {
-        let target = self.transfer_target(to);
-        let deadline = self.now.plus(self.config.election_timeout_us);
-        let (Some(leader), Some(target)) = (self.role.leader_mut(), target) else {
-            self.outputs.push_back(Output::TransferAborted);
-            return;
+        let under_way = self.role.leader().and_then(|leader| leader.transfer);
+        let target = match (to, under_way) {
+            (None, Some(Transfer { target, .. })) => Some(target),
+            (None, None) | (Some(_), _) => self.transfer_target(to),
         };
-        let deadline = leader.transfer.map_or(deadline, |under_way| under_way.deadline);
-        leader.transfer = Some(Transfer { target, deadline });
-        self.end_rest();
-        self.end_lease();
-        self.continue_transfer();
+        let deadline = self.now.plus(self.config.election_timeout_us);
+        if let (Some(leader), Some(target)) = (self.role.leader_mut(), target) {
+            leader.transfer = Some(Transfer { target, deadline });
+            self.end_rest();
+            self.end_lease();
+            self.continue_transfer();
+        } else if under_way.is_none() {
+            self.outputs.push_back(Output::TransferAborted);
+        }
+    }
+
+    /// The voter that this leader is handing over to; `None` if it is not handing over.
+    #[must_use]
+    pub fn hands_over_to(&self) -> Option<NodeId> {
+        Some(self.role.leader()?.transfer?.target.id)
     }
 
     /// Tells the target to campaign once its log matches this node's.

@@ -144,6 +144,9 @@ pub struct Heartbeat {
     pub leader_commit: LogIndex,
     /// The round that this heartbeat belongs to.
     pub round: Round,
+    /// The leader's election timeout: how long it leads without hearing a majority. A receiver whose own is
+    /// longer protects it no longer than that.
+    pub election_timeout_us: u64,
 }
 
 /// The answer to a [`Heartbeat`]: up to now, the sender has followed no other leader in this term and has
@@ -155,7 +158,8 @@ pub struct HeartbeatResponse {
     /// The round that it answers.
     pub round: Round,
     /// For how many microseconds, counted by its own clock from when it received the heartbeat, the sender
-    /// supports no other node (dissertation §6.4.1); `None` if it keeps no leases.
+    /// supports no other node (dissertation §6.4.1); `None` if it keeps no leases. No longer than the
+    /// election timeout in that heartbeat.
     pub lease_us: Option<u64>,
 }
 

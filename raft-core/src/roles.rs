@@ -25,6 +25,9 @@ pub(crate) struct Follower {
     pub(crate) leader: Option<Peer>,
     /// When it last heard from that leader.
     pub(crate) last_heard: Micros,
+    /// For how long after that it refuses other candidates: its own election timeout, or that of its leader
+    /// if that is shorter.
+    pub(crate) protects_for_us: u64,
     /// When it campaigns.
     pub(crate) election_deadline: Micros,
     /// How soon it asks again if its pre-vote is not decided.
@@ -187,6 +190,7 @@ impl Follower {
         Follower {
             leader: None,
             last_heard: now,
+            protects_for_us: 0,
             election_deadline,
             pace: Pace::Patient,
             refused_pre_vote: None,

@@ -42,7 +42,12 @@ fn a_commit_index_in_an_append_without_entries_commits_nothing_beyond_what_was_c
 #[test]
 fn a_heartbeat_that_commits_beyond_the_log_of_a_follower_does_not_stop_it() {
     let mut node = Node::new(config(peer(1)), Micros(0), recovered(membership(&[1, 2, 3], &[]), &[2]));
-    let heartbeat = Heartbeat { term: Term(5), leader_commit: LogIndex(3730), round: Round(0) };
+    let heartbeat = Heartbeat {
+        term: Term(5),
+        leader_commit: LogIndex(3730),
+        round: Round(0),
+        election_timeout_us: u64::MAX,
+    };
     node.receive(peer(2), Message::Heartbeat(heartbeat));
     assert_eq!(node.raft.commit_index(), LogIndex(2));
 }

@@ -160,6 +160,9 @@ impl World {
             }
             (_, Wish::Transfer(_)) => true,
             (OperationOutcome::Refused(reason), wish) => is_settled(reason, wish),
+            (OperationOutcome::Transferred { .. }, Wish::Leave(_) | Wish::Join(_) | Wish::Move(..)) => {
+                violated!("{wish:?} was answered as a transfer: {outcome:?}")
+            }
             (
                 OperationOutcome::NotLeader { .. }
                 | OperationOutcome::HandingOver

@@ -105,8 +105,8 @@ pub(super) enum Settled {
     },
     /// The member is no longer a member.
     Removed,
-    /// Another node leads.
-    Transferred,
+    /// A transfer is over: this node leads.
+    Transferred(NodeId),
     /// The status of the node, as JSON.
     Status(String),
 }
@@ -265,7 +265,7 @@ impl<'a> Asking<'a> {
                 Next::Settled(Settled::Joined { cluster, joined_at })
             }
             AdminResponse::Removed { at: _ } => Next::Settled(Settled::Removed),
-            AdminResponse::Transferred => Next::Settled(Settled::Transferred),
+            AdminResponse::Transferred { leader } => Next::Settled(Settled::Transferred(leader)),
             AdminResponse::Status(json) => match self.status_of {
                 StatusOf::Any => Next::Settled(Settled::Status(json)),
                 StatusOf::Leader => self.on_status(address, json)?,
@@ -513,9 +513,10 @@ mod tests {
 
     #[test]
     fn a_redirect_is_followed_to_the_leader() {
-        let (leader, leads) = member(vec![bytes(AdminResponse::Transferred)]);
+        let next = NodeId::new(3).unwrap();
+        let (leader, leads) = member(vec![bytes(AdminResponse::Transferred { leader: next })]);
         let (follower, follows) = member(vec![redirect(&leader)]);
-        assert_eq!(ask_for_transfer(&[follower], &long()), Ok(Settled::Transferred));
+        assert_eq!(ask_for_transfer(&[follower], &long()), Ok(Settled::Transferred(next)));
         leads.join().unwrap();
         follows.join().unwrap();
     }

@@ -126,7 +126,9 @@ pub(super) fn status_of(address: &str) -> Result<String, Failure> {
     let patience = Patience::lasting(STATUS_PATIENCE);
     match ask(&[address.to_owned()], &AdminRequest::Status, &patience) {
         Ok(Settled::Status(json)) => Ok(json),
-        Ok(Settled::Joined { .. } | Settled::Removed | Settled::Transferred) => Err(not_understood(address)),
+        Ok(Settled::Joined { .. } | Settled::Removed | Settled::Transferred(_)) => {
+            Err(not_understood(address))
+        }
         // Only the node was asked, not its cluster.
         Err(AskError { problem: AskProblem::GaveUp { trouble }, .. }) => {
             Err(Failure::runtime(format!("the node did not answer in time ({trouble}): see its log")))

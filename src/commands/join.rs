@@ -55,7 +55,7 @@ pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
     log::debug!("asking {} to take in node {id}", members.join(", "));
     let (cluster, joined_at) = match ask(&members, &request, &patience) {
         Ok(Settled::Joined { cluster, joined_at }) => (cluster, joined_at),
-        Ok(Settled::Removed | Settled::Transferred | Settled::Status(_)) => {
+        Ok(Settled::Removed | Settled::Transferred(_) | Settled::Status(_)) => {
             return Err(answered_something_else());
         }
         Err(error) => return Err(joining.give_up(flags, id, &error)),
@@ -83,7 +83,7 @@ fn expect_room(members: &[String], id: NodeId, patience: &Patience<'_>) -> Resul
             }
             AskProblem::Refused(RefusedReason::TooManyMembers)
         }
-        Ok(Settled::Joined { .. } | Settled::Removed | Settled::Transferred) => {
+        Ok(Settled::Joined { .. } | Settled::Removed | Settled::Transferred(_)) => {
             return Err(answered_something_else());
         }
         Err(error) => error.problem,

@@ -89,7 +89,7 @@ fn remove(contacts: &Contacts, id: NodeId, request: &AdminRequest, absent: Absen
     }
     let error = match ask_cluster(contacts, request) {
         Ok(Settled::Removed) => return Ok(()),
-        Ok(Settled::Joined { .. } | Settled::Transferred | Settled::Status(_)) => {
+        Ok(Settled::Joined { .. } | Settled::Transferred(_) | Settled::Status(_)) => {
             return Err(answered_something_else());
         }
         Err(error) => error,

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use raft_core::NodeId;
 
-use super::admin_client::{AskProblem, Patience, Settled, answered_something_else, ask, ask_leader};
-use super::cluster_view::{ClusterView, Leader};
+use super::admin_client::{AskProblem, Patience, Settled, answered_something_else, ask};
 use super::contacts::Contacts;
 use super::{Failure, say};
 use crate::cli::Flags;
@@ -13,14 +12,11 @@ use crate::peer::{AdminRequest, RefusedReason};
 
 /// How long the cluster is asked: several elections.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long to look for the new leader after leadership has been handed over: a heartbeat or two. After that,
-/// the operator can ask.
-const LEADER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Asks the leader to hand over to the member that `--id` names, or to the most up-to-date one.
 ///
 /// # Errors
-/// [`Failure`] if no member took over.
+/// [`Failure`] if no member took over, or another one than the member that was named.
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let contacts = Contacts::of(flags.path())?;
     if contacts.addresses().is_empty() {
@@ -31,11 +27,8 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let (cluster, _) = contacts.identity()?;
     let request = AdminRequest::Transfer { cluster, to: flags.id };
     let error = match ask(contacts.addresses(), &request, &Patience::lasting(PATIENCE)) {
-        Ok(Settled::Transferred) => {
-            return say(&match flags.id.or_else(|| leader(contacts.addresses())) {
-                Some(id) => format!("node {id} leads"),
-                None => "another node leads: 'ticketd status' shows which".to_owned(),
-            });
+        Ok(Settled::Transferred(leader)) => {
+            return say(&judge(flags.id, leader)?);
         }
         Ok(Settled::Joined { .. } | Settled::Removed | Settled::Status(_)) => {
             return Err(answered_something_else());
@@ -62,13 +55,26 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     }))
 }
 
-/// The current leader, if it can be found out soon.
-fn leader(contacts: &[String]) -> Option<NodeId> {
-    let Ok(Settled::Status(json)) = ask_leader(contacts, &Patience::lasting(LEADER_PATIENCE)) else {
-        return None;
-    };
-    match ClusterView::parse(&json)?.leader {
-        Leader::Itself(id) => Some(id),
-        Leader::Other { .. } | Leader::Unknown => None,
+/// What to say where `leader` leads now, and this node was to, or whichever.
+fn judge(to: Option<NodeId>, leader: NodeId) -> Result<String, Failure> {
+    match to {
+        Some(to) if to != leader => Err(Failure::runtime(format!(
+            "node {leader} leads, not node {to}: it was elected first; give the command again"
+        ))),
+        Some(_) | None => Ok(format!("node {leader} leads")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transfer_succeeds_only_where_the_node_that_was_named_leads() {
+        let id = |id| NodeId::new(id).unwrap();
+        assert_eq!(judge(None, id(2)).unwrap(), "node 2 leads");
+        assert_eq!(judge(Some(id(2)), id(2)).unwrap(), "node 2 leads");
+        let error = judge(Some(id(3)), id(2)).unwrap_err().to_string();
+        assert!(error.contains("node 2 leads, not node 3"), "{error}");
     }
 }

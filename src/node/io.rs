@@ -233,18 +233,23 @@ pub enum ForwardOutcome {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OperationOutcome {
     /// It is done. A membership change is committed at this index, or, if it was in force already, at this
-    /// index or before. A transfer has taken place.
+    /// index or before. If this node was to lead, it already does.
     Done {
         /// The index, as described above.
         index: LogIndex,
+    },
+    /// A transfer is over: another node leads now. Where one was named, that may have lost the election.
+    Transferred {
+        /// Who leads.
+        leader: NodeId,
     },
     /// Not done, because this node does not lead: ask the leader.
     NotLeader {
         /// The leader, if it is known.
         leader: Option<NodeId>,
     },
-    /// Not done: the request was to remove this node while it led, so it hands over first. Ask the next
-    /// leader.
+    /// Not done: this node hands over first, because it is to be removed, or to another node than the one
+    /// that was named. Ask the next leader.
     HandingOver,
     /// Not done now, for a temporary reason such as another change under way. Ask again.
     Busy,
@@ -252,7 +257,8 @@ pub enum OperationOutcome {
     Refused(ChangeRefused),
     /// Not done: the cluster has the maximum number of members.
     TooManyMembers,
-    /// No node took over within an election timeout.
+    /// No node took over within an election timeout, or this node leads again, or it does not lead and has
+    /// not learned in time which node does.
     TransferFailed,
     /// No node was asked to take over: this node is the only voter.
     NoOtherVoter,

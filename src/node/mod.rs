@@ -185,10 +185,8 @@ impl Node {
                 waiting.deadline.min(self.orphans_deadline)
             }
         });
-        match (self.raft.deadline(), oldest) {
-            (Some(raft), Some(oldest)) => Some(raft.min(oldest)),
-            (raft, oldest) => raft.or(oldest),
-        }
+        let transfers = self.operations.transfers_deadline().filter(|_| self.leadership.is_none());
+        [self.raft.deadline(), oldest, transfers].into_iter().flatten().min()
     }
 
     /// Whether one more request may wait. If there is no room, [`Input::TakeIds`] is refused at once, ahead
@@ -258,6 +256,7 @@ impl Node {
     /// Rounds and reservations begin here, once per turn, so that one serves all requests of the turn.
     fn on_wake(&mut self) {
         self.step_raft(raft_core::Input::Wake);
+        self.give_up_transfers();
         self.reserve();
         self.begin_round();
         self.confirm_answers();
@@ -391,6 +390,7 @@ impl Node {
             self.counts.leader_changes += 1;
         }
         if role == Role::Leader {
+            self.on_transfer_aborted();
             let window = self.inherit(term).unwrap_or_default();
             self.leadership = Some(Leadership::new(term, self.config.window, window, self.now));
             self.leader = leader;
@@ -401,8 +401,9 @@ impl Node {
         }
         if self.leadership.take().is_some() {
             self.turn_askers_away();
-            self.end_operations(term);
+            self.end_operations();
         }
+        self.conclude_transfers(term, leader);
         if leader.is_some() {
             self.release_orphans();
         }

@@ -16,7 +16,10 @@ impl Node {
         } else if self.removes_this_node(&change) && self.leadership.is_some() && self.others_vote() {
             // The next leader removes this node, so at no moment is there no leader.
             self.operation_done(operation, OperationOutcome::HandingOver);
-            self.step_raft(raft_core::Input::TransferLeadership { to: None });
+            // Asked again and again, it would never give a target up that does not answer.
+            if self.raft.hands_over_to().is_none() {
+                self.step_raft(raft_core::Input::TransferLeadership { to: None });
+            }
         } else if self.leadership.is_some() && self.adds_one_too_many(&change) {
             self.operations.add_answer(operation, OperationOutcome::TooManyMembers);
         } else {
@@ -34,10 +37,22 @@ impl Node {
             self.operation_done(operation, OperationOutcome::Busy);
         } else if let Some(answer) = self.why_no_transfer(to) {
             self.operations.add_answer(operation, answer);
-        } else {
-            self.operations.add_transfer(operation, self.raft.current_term());
+        } else if !self.operations.has_transfers() {
+            self.add_transfer(operation);
             self.step_raft(raft_core::Input::TransferLeadership { to });
+        } else if to.is_none() || to == self.raft.hands_over_to() {
+            // Another operator waits for the same: both are told the same.
+            self.add_transfer(operation);
+        } else {
+            // Its target may have been told to campaign: a second one would split the vote with it.
+            self.operation_done(operation, OperationOutcome::HandingOver);
         }
+    }
+
+    /// The core gives a transfer up after one election timeout; as long again for the new leader to be heard.
+    fn add_transfer(&mut self, operation: OperationId) {
+        let until = self.now.plus(self.config.raft.election_timeout_us.saturating_mul(2));
+        self.operations.add_transfer(operation, self.raft.current_term(), until);
     }
 
     /// What this leader answers instead of handing over; `None` if it hands over.
@@ -95,16 +110,29 @@ impl Node {
         self.outputs.extend(self.operations.confirm_answers(barrier).map(done));
     }
 
-    /// Raft has given up the transfer under way.
+    /// Raft has given up the transfer under way, or this node leads again after one.
     pub(super) fn on_transfer_aborted(&mut self) {
         self.outputs.extend(self.operations.fail_transfers().map(done));
     }
 
-    /// This node no longer leads, and the current term is `term`.
-    pub(super) fn end_operations(&mut self, term: Term) {
-        let commit_index = self.raft.commit_index();
+    /// This node no longer leads.
+    pub(super) fn end_operations(&mut self) {
         self.outputs.extend(self.operations.disown_answers(self.leader).map(done));
-        self.outputs.extend(self.operations.end_transfers(term, commit_index).map(done));
+    }
+
+    /// This node follows, or waits for, the leader of `term`. Who that is decides what became of a transfer:
+    /// the target may have lost the election to another.
+    pub(super) fn conclude_transfers(&mut self, term: Term, leader: Option<NodeId>) {
+        if let Some(leader) = leader {
+            self.outputs.extend(self.operations.end_transfers(term, leader).map(done));
+        }
+    }
+
+    /// Nobody is known to lead: gives up transfers that have waited for a name for too long.
+    pub(super) fn give_up_transfers(&mut self) {
+        if self.leadership.is_none() {
+            self.outputs.extend(self.operations.give_up_transfers(self.now).map(done));
+        }
     }
 
     fn adds_one_too_many(&self, change: &MembershipChange) -> bool {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use raft_core::{BarrierId, LogIndex, NodeId, ProposalId, Term};
+use raft_core::{BarrierId, Micros, NodeId, ProposalId, Term};
 
 use super::io::{OperationId, OperationOutcome};
 
@@ -13,7 +13,7 @@ pub(crate) const OPERATIONS_MAX: usize = 64;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PendingOperations {
     changes: BTreeMap<ProposalId, OperationId>,
-    transfers: Vec<(OperationId, Term)>,
+    transfers: Vec<PendingTransfer>,
     /// Answers about the membership that this leader gives without having changed it.
     answers: Vec<Unconfirmed>,
 }
@@ -26,6 +26,16 @@ struct Unconfirmed {
     outcome: OperationOutcome,
     /// The barrier that confirms it; `None` if it has not begun.
     barrier: Option<BarrierId>,
+}
+
+/// A transfer of leadership that was begun and has not ended.
+#[derive(Clone, Copy, Debug)]
+struct PendingTransfer {
+    operation: OperationId,
+    /// The term of the leader that hands over.
+    begun_in: Term,
+    /// How long the next leader's name is waited for if this node no longer leads.
+    until: Micros,
 }
 
 impl PendingOperations {
@@ -75,29 +85,44 @@ impl PendingOperations {
         self.answers.drain(..).map(move |answer| (answer.operation, OperationOutcome::NotLeader { leader }))
     }
 
-    /// The leader of `term` has begun a transfer.
-    pub(crate) fn add_transfer(&mut self, operation: OperationId, term: Term) {
-        self.transfers.push((operation, term));
+    /// A transfer was begun by the leader of `begun_in`.
+    pub(crate) fn add_transfer(&mut self, operation: OperationId, begun_in: Term, until: Micros) {
+        self.transfers.push(PendingTransfer { operation, begun_in, until });
     }
 
-    /// Leadership has ended, and the current term is `term`: a transfer has taken place if that is a later
-    /// term.
+    /// Whether an operator waits for a transfer.
+    pub(crate) fn has_transfers(&self) -> bool {
+        !self.transfers.is_empty()
+    }
+
+    /// Until when the name of the next leader is waited for, by the first that gives up.
+    pub(crate) fn transfers_deadline(&self) -> Option<Micros> {
+        self.transfers.iter().map(|transfer| transfer.until).min()
+    }
+
+    /// This node no longer leads, and learns that `leader` leads in `term`: transfers from an earlier term are
+    /// over.
     pub(crate) fn end_transfers(
         &mut self,
         term: Term,
-        index: LogIndex,
+        leader: NodeId,
     ) -> impl Iterator<Item = (OperationId, OperationOutcome)> + '_ {
-        self.transfers.drain(..).map(move |(operation, begun_in)| {
-            let taken_over = term > begun_in;
-            let outcome =
-                if taken_over { OperationOutcome::Done { index } } else { OperationOutcome::TransferFailed };
-            (operation, outcome)
-        })
+        let ended = self.transfers.extract_if(.., move |transfer| transfer.begun_in < term);
+        ended.map(move |transfer| (transfer.operation, OperationOutcome::Transferred { leader }))
     }
 
-    /// The transfer under way was given up.
+    /// This node no longer leads, and knows of no other leader: gives up those that have waited long enough.
+    pub(crate) fn give_up_transfers(
+        &mut self,
+        now: Micros,
+    ) -> impl Iterator<Item = (OperationId, OperationOutcome)> + '_ {
+        let over = self.transfers.extract_if(.., move |transfer| transfer.until <= now);
+        over.map(|transfer| (transfer.operation, OperationOutcome::TransferFailed))
+    }
+
+    /// The transfer under way was given up, or this node leads again.
     pub(crate) fn fail_transfers(&mut self) -> impl Iterator<Item = (OperationId, OperationOutcome)> + '_ {
-        self.transfers.drain(..).map(|(operation, _)| (operation, OperationOutcome::TransferFailed))
+        self.transfers.drain(..).map(|transfer| (transfer.operation, OperationOutcome::TransferFailed))
     }
 }
 
@@ -112,7 +137,7 @@ mod tests {
             assert!(!operations.is_full());
             match number {
                 0..20 => operations.add_change(ProposalId(number), OperationId(number)),
-                20..40 => operations.add_transfer(OperationId(number), Term(1)),
+                20..40 => operations.add_transfer(OperationId(number), Term(1), Micros(1)),
                 _ => operations.add_answer(OperationId(number), OperationOutcome::NoOtherVoter),
             }
         }
@@ -123,16 +148,27 @@ mod tests {
     }
 
     #[test]
-    fn a_transfer_has_taken_place_only_in_a_later_term() {
-        for (term, taken_over) in [(4, false), (5, false), (6, true)] {
+    fn a_transfer_is_over_when_a_leader_of_a_later_term_is_known() {
+        let leader = NodeId::new(3).unwrap();
+        for (term, is_over) in [(4, false), (5, false), (6, true)] {
             let mut operations = PendingOperations::default();
-            operations.add_transfer(OperationId(1), Term(5));
-            let index = LogIndex(9);
-            let outcome =
-                if taken_over { OperationOutcome::Done { index } } else { OperationOutcome::TransferFailed };
-            let ended: Vec<_> = operations.end_transfers(Term(term), index).collect();
-            assert_eq!(ended, [(OperationId(1), outcome)], "term {term}");
-            assert_eq!(operations.fail_transfers().count(), 0, "it has ended");
+            operations.add_transfer(OperationId(1), Term(5), Micros(100));
+            let ended: Vec<_> = operations.end_transfers(Term(term), leader).collect();
+            let transferred = (OperationId(1), OperationOutcome::Transferred { leader });
+            assert_eq!(ended, if is_over { vec![transferred] } else { vec![] }, "term {term}");
+            assert_eq!(operations.has_transfers(), !is_over);
         }
+    }
+
+    #[test]
+    fn a_transfer_waits_for_the_name_of_the_next_leader_until_its_time_is_over() {
+        let mut operations = PendingOperations::default();
+        operations.add_transfer(OperationId(1), Term(5), Micros(200));
+        operations.add_transfer(OperationId(2), Term(5), Micros(100));
+        assert_eq!(operations.transfers_deadline(), Some(Micros(100)));
+        assert_eq!(operations.give_up_transfers(Micros(99)).count(), 0);
+        let over: Vec<_> = operations.give_up_transfers(Micros(100)).collect();
+        assert_eq!(over, [(OperationId(2), OperationOutcome::TransferFailed)]);
+        assert_eq!(operations.transfers_deadline(), Some(Micros(200)));
     }
 }

@@ -364,7 +364,8 @@ fn a_transfer_is_done_when_another_leads_and_no_request_is_lost_in_it() {
     bench.give(first, Input::TransferLeadership { operation: OperationId(1), to: None });
     let second = bench.leader();
     assert_ne!(first, second);
-    assert!(matches!(bench.operations[..], [(OperationId(1), OperationOutcome::Done { .. })]));
+    let leader = peer(u64::try_from(second).unwrap() + 1).id;
+    assert_eq!(bench.operations, [(OperationId(1), OperationOutcome::Transferred { leader })]);
     bench.take(second, 1, 1);
     assert!(matches!(bench.answer(1), Some(Answer::Ids { .. })));
 }

@@ -63,8 +63,11 @@ pub enum AdminResponse {
         /// The index at which the removal was committed, or a later one.
         at: LogIndex,
     },
-    /// Another node leads.
-    Transferred,
+    /// A transfer is over: this node leads now, or led already. If another was named, that has failed.
+    Transferred {
+        /// Who leads.
+        leader: NodeId,
+    },
     /// This node does not lead, and nothing was done: ask the leader.
     Redirect {
         /// The leader.
@@ -87,7 +90,7 @@ pub enum RetryReason {
     NoLeader,
     /// Another change is under way, or too much is waiting to be committed.
     Busy,
-    /// The leader hands over first, because it is to be removed or is stopping.
+    /// The leader hands over first: it is to be removed, is stopping, or was asked to let another node lead.
     HandingOver,
     /// Leadership ended before the outcome was certain: the request may still be carried out, or never.
     Unknown,
@@ -214,7 +217,10 @@ pub(super) fn put_response(response: &AdminResponse, out: &mut Vec<u8>) {
             out.put_u8(RESPONSE_REMOVED);
             out.put_u64(at.0);
         }
-        AdminResponse::Transferred => out.put_u8(RESPONSE_TRANSFERRED),
+        AdminResponse::Transferred { leader } => {
+            out.put_u8(RESPONSE_TRANSFERRED);
+            out.put_u64(leader.get());
+        }
         AdminResponse::Status(json) => {
             out.put_u8(RESPONSE_STATUS);
             out.put_long_text(json, STATUS_BYTES_MAX);
@@ -242,7 +248,7 @@ pub(super) fn read_response(reader: &mut Reader<'_>) -> Result<AdminResponse, De
             joined_at: LogIndex(reader.u64()?),
         }),
         RESPONSE_REMOVED => Ok(AdminResponse::Removed { at: LogIndex(reader.u64()?) }),
-        RESPONSE_TRANSFERRED => Ok(AdminResponse::Transferred),
+        RESPONSE_TRANSFERRED => Ok(AdminResponse::Transferred { leader: reader.node_id()? }),
         RESPONSE_STATUS => Ok(AdminResponse::Status(reader.long_text(STATUS_BYTES_MAX)?.to_owned())),
         RESPONSE_REDIRECT => Ok(AdminResponse::Redirect {
             leader: reader.node_id()?,

@@ -71,6 +71,7 @@ pub(super) fn put(message: &Message, out: &mut Vec<u8>) {
             out.put_u64(m.term.0);
             out.put_u64(m.leader_commit.0);
             out.put_u64(m.round.0);
+            out.put_u64(m.election_timeout_us);
         }
         Message::HeartbeatResponse(m) => {
             out.put_u64(m.term.0);
@@ -118,6 +119,7 @@ pub(super) fn read(frame_type: u8, reader: &mut Reader<'_>) -> Result<Option<Mes
             term: term(reader)?,
             leader_commit: index(reader)?,
             round: Round(reader.u64()?),
+            election_timeout_us: reader.u64()?,
         }),
         TYPE_HEARTBEAT_RESPONSE => Message::HeartbeatResponse(HeartbeatResponse {
             term: term(reader)?,

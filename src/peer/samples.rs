@@ -169,9 +169,9 @@ fn admin_responses() -> Vec<Sample> {
         },
         Sample {
             name: "transferred",
-            frame: Frame::AdminResponse(AdminResponse::Transferred),
-            hex: "00000001 8b096055 11 \
-             03",
+            frame: Frame::AdminResponse(AdminResponse::Transferred { leader: id(2) }),
+            hex: "00000009 fc65df49 11 \
+             03 0000000000000002",
         },
         Sample {
             name: "status_response",
@@ -299,9 +299,10 @@ fn replication() -> Vec<Sample> {
                 term: Term(4),
                 leader_commit: LogIndex(12),
                 round: Round(100),
+                election_timeout_us: 300_000,
             })),
-            hex: "00000018 edd95d6f 26 \
-             0000000000000004 000000000000000c 0000000000000064",
+            hex: "00000020 36f138fd 26 \
+             0000000000000004 000000000000000c 0000000000000064 00000000000493e0",
         },
         Sample {
             name: "heartbeat_response",

@@ -337,7 +337,7 @@ impl Server {
     fn on_hand_over_done(&mut self, outcome: OperationOutcome) {
         log::debug!("handing over: {outcome:?}");
         match outcome {
-            OperationOutcome::Done { .. } => {}
+            OperationOutcome::Done { .. } | OperationOutcome::Transferred { .. } => {}
             OperationOutcome::TransferFailed | OperationOutcome::Busy if self.ctx.leads() => {}
             OperationOutcome::TransferFailed
             | OperationOutcome::NoOtherVoter

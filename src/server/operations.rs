@@ -157,6 +157,10 @@ fn narrate(request: &AdminRequest) {
 fn narrate_refusal(asked: Asked, response: &AdminResponse) {
     if let AdminResponse::Refused(reason) = response {
         log::info!("nothing came of the request that {asked}: {reason}");
+    } else if let (Asked::Transfer(Some(to)), AdminResponse::Transferred { leader }) = (asked, response)
+        && to != *leader
+    {
+        log::info!("nothing came of the request that {asked}: node {leader} was elected");
     }
 }
 
@@ -196,6 +200,7 @@ fn next_move<'a>(
 fn response(me: &Me, membership: &Membership, asked: Asked, outcome: OperationOutcome) -> AdminResponse {
     match outcome {
         OperationOutcome::Done { index } => done(me, asked, index),
+        OperationOutcome::Transferred { leader } => AdminResponse::Transferred { leader },
         OperationOutcome::NotLeader { leader } => redirect(membership, leader),
         OperationOutcome::HandingOver => AdminResponse::Retry(RetryReason::HandingOver),
         OperationOutcome::Busy => AdminResponse::Retry(RetryReason::Busy),
@@ -219,7 +224,7 @@ fn done(me: &Me, asked: Asked, index: LogIndex) -> AdminResponse {
     match asked {
         Asked::Join(_) => AdminResponse::Joined { cluster: me.cluster, joined_at: index },
         Asked::Remove(_) => AdminResponse::Removed { at: index },
-        Asked::Transfer(_) => AdminResponse::Transferred,
+        Asked::Transfer(_) => AdminResponse::Transferred { leader: me.peer.id },
     }
 }
 
@@ -318,7 +323,13 @@ mod tests {
             AdminResponse::Joined { cluster: ClusterId(5), joined_at: index }
         );
         assert_eq!(respond(Asked::Remove(id(3))), AdminResponse::Removed { at: index });
-        assert_eq!(respond(Asked::Transfer(None)), AdminResponse::Transferred);
+        let leads_already = AdminResponse::Transferred { leader: id(1) };
+        assert_eq!(respond(Asked::Transfer(Some(id(1)))), leads_already);
+        for to in [None, Some(id(2)), Some(id(3))] {
+            let outcome = OperationOutcome::Transferred { leader: id(2) };
+            let transferred = AdminResponse::Transferred { leader: id(2) };
+            assert_eq!(response(&me(), &members(), Asked::Transfer(to), outcome), transferred);
+        }
     }
 
     #[test]

@@ -58,7 +58,8 @@ pub(crate) fn message(bytes: &mut Bytes<'_>) -> Message {
         }
         6 => {
             let (leader_commit, round) = (index(bytes), Round(bytes.number()));
-            Message::Heartbeat(Heartbeat { term, leader_commit, round })
+            let election_timeout_us = bytes.number();
+            Message::Heartbeat(Heartbeat { term, leader_commit, round, election_timeout_us })
         }
         7 => {
             let (round, lease_us) = (Round(bytes.number()), bytes.flag().then(|| bytes.number()));

@@ -127,7 +127,12 @@ fn what_is_appended_again_at_an_index_is_acknowledged_and_applied_by_its_own_wri
     cluster.elect(2);
     assert_eq!(cluster.terms(3), cluster.terms(2), "the old entry was replaced in memory");
     // 2 and the others have committed the new one, and 3 knows.
-    let heartbeat = Heartbeat { term: Term(3), leader_commit: LogIndex(3), round: Round(0) };
+    let heartbeat = Heartbeat {
+        term: Term(3),
+        leader_commit: LogIndex(3),
+        round: Round(0),
+        election_timeout_us: ELECTION_TIMEOUT_US,
+    };
     cluster.node(3).receive(peer(2), Message::Heartbeat(heartbeat));
     // 1 may learn that its entry was durable with 3, for its term is past. But the writes become durable one
     // by one, and to 2 none of them may stand for the last.

@@ -9,7 +9,12 @@ use crate::harness::cluster::{Cluster, Envelope};
 use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, config, id, membership, peer, recovered};
 
 fn heartbeat(term: u64) -> Message {
-    Message::Heartbeat(Heartbeat { term: Term(term), leader_commit: LogIndex(0), round: Round(0) })
+    Message::Heartbeat(Heartbeat {
+        term: Term(term),
+        leader_commit: LogIndex(0),
+        round: Round(0),
+        election_timeout_us: ELECTION_TIMEOUT_US,
+    })
 }
 
 fn heartbeat_response(term: u64) -> Message {
@@ -553,6 +558,18 @@ fn a_candidate_that_nobody_has_answered_asks_again_in_the_same_term() {
     let mut cluster = unheard_candidate(&[1, 2]);
     let (term, role) = after_a_silence(&mut cluster);
     assert_eq!((term, role), (Term(2), Role::Leader));
+}
+
+/// Both of its deadlines have passed. The bench checks that neither is left over, or its driver would spin.
+#[test]
+fn a_candidate_that_is_woken_late_asks_again_at_once_and_goes_on_waiting() {
+    let mut cluster = unheard_candidate(&[1, 2, 3]);
+    cluster.sync(1);
+    cluster.node(1).pass(10 * ELECTION_TIMEOUT_US);
+    cluster.node(1).wake_now();
+    let asked = |message| matches!(message, Message::RequestVote(_));
+    assert!(cluster.node(1).take_sent().into_iter().any(|(_, message)| asked(message)));
+    assert_eq!(cluster.role(1), Role::Candidate);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use raft_core::{
 };
 
 use crate::harness::cluster::Cluster;
-use crate::harness::{HEARTBEAT_INTERVAL_US, entry, membership, peer};
+use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, entry, membership, peer};
 
 fn dropped(cluster: &mut Cluster, at: u64) -> Vec<DropReason> {
     let reason = |event: &Output| {
@@ -149,7 +149,12 @@ fn a_term_that_leaves_no_room_for_the_next_is_dropped_whatever_carries_it() {
         Message::RequestVoteResponse(RequestVoteResponse { term, vote_granted: true }),
         append(u64::MAX, (1, 1), &[]),
         matched(u64::MAX, 1),
-        Message::Heartbeat(Heartbeat { term, leader_commit: end.0, round: Round(u64::MAX) }),
+        Message::Heartbeat(Heartbeat {
+            term,
+            leader_commit: end.0,
+            round: Round(u64::MAX),
+            election_timeout_us: ELECTION_TIMEOUT_US,
+        }),
         Message::HeartbeatResponse(HeartbeatResponse {
             term,
             round: Round(u64::MAX),
@@ -171,7 +176,12 @@ fn a_term_that_leaves_no_room_for_the_next_is_dropped_whatever_carries_it() {
 
 #[test]
 fn the_last_term_is_entered_and_none_after_it() {
-    let heartbeat = |term| Heartbeat { term: Term(term), leader_commit: LogIndex(0), round: Round(0) };
+    let heartbeat = |term| Heartbeat {
+        term: Term(term),
+        leader_commit: LogIndex(0),
+        round: Round(0),
+        election_timeout_us: ELECTION_TIMEOUT_US,
+    };
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
     cluster.node(2).receive(peer(3), Message::Heartbeat(heartbeat(1 << 62)));
     assert_eq!(cluster.nodes[&2].raft.current_term(), Term(1 << 62));

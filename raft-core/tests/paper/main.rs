@@ -17,3 +17,4 @@ mod snapshots;
 mod thrifty_rounds;
 mod timing;
 mod transfers;
+mod unequal_timeouts;

@@ -117,7 +117,12 @@ fn an_append_that_begins_before_what_is_committed_is_taken_from_there_on() {
     for (entries, terms, match_index) in [(1, 2, 3), (2, 2, 3), (3, 3, 4)] {
         let (entries, terms) = (&sent[..entries], &has[..terms]);
         let mut cluster = Cluster::with_logs(&[(1, &[2, 3]), (2, &[]), (3, &[])]);
-        let heartbeat = Heartbeat { term: Term(4), leader_commit: LogIndex(3), round: Round(0) };
+        let heartbeat = Heartbeat {
+            term: Term(4),
+            leader_commit: LogIndex(3),
+            round: Round(0),
+            election_timeout_us: ELECTION_TIMEOUT_US,
+        };
         cluster.node(1).receive(peer(2), Message::Heartbeat(heartbeat));
         assert_eq!(cluster.commit(1), LogIndex(3));
         cluster.node(1).receive(peer(2), append(4, (1, 1), entries, 3));
@@ -157,7 +162,12 @@ fn a_heartbeat_names_no_commit_index_beyond_what_the_follower_has_matched() {
 fn a_heartbeat_that_was_delayed_takes_no_commit_back() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
     cluster.pass(HEARTBEAT_INTERVAL_US);
-    let heartbeat = Heartbeat { term: Term(2), leader_commit: LogIndex(0), round: Round(0) };
+    let heartbeat = Heartbeat {
+        term: Term(2),
+        leader_commit: LogIndex(0),
+        round: Round(0),
+        election_timeout_us: ELECTION_TIMEOUT_US,
+    };
     cluster.node(2).receive(peer(1), Message::Heartbeat(heartbeat));
     assert_eq!(cluster.commit(2), LogIndex(2));
 }

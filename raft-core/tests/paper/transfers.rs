@@ -6,7 +6,7 @@ use raft_core::{
 };
 
 use crate::harness::cluster::Cluster;
-use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, peer};
+use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, id, peer};
 
 fn aborted(cluster: &mut Cluster, at: u64) -> usize {
     cluster.events(at).iter().filter(|e| matches!(e, Output::TransferAborted)).count()
@@ -176,16 +176,38 @@ fn a_transfer_to_itself_to_a_learner_to_a_stranger_or_at_a_follower_is_given_up_
     }
 }
 
+/// The first may be one that the leader began by itself, and nearly over.
 #[test]
-fn a_second_transfer_changes_the_target_but_not_the_deadline() {
+fn a_second_transfer_has_a_deadline_of_its_own_and_the_target_that_it_names() {
+    for (second, told) in [(Some(2), 2), (Some(3), 3), (None, 3)] {
+        let mut cluster = Cluster::led_by_1(&[1, 2, 3, 4, 5]);
+        cluster.isolate(3);
+        cluster.transfer(1, Some(3));
+        cluster.pass(ELECTION_TIMEOUT_US - 2 * HEARTBEAT_INTERVAL_US);
+        cluster.stalled.insert(2);
+        cluster.transfer(1, second);
+        assert_eq!(cluster.nodes[&1].raft.hands_over_to(), Some(id(told)));
+        assert_eq!(told_to_campaign(&cluster), [told]);
+        cluster.events(1);
+        cluster.pass(ELECTION_TIMEOUT_US - HEARTBEAT_INTERVAL_US);
+        assert_eq!(aborted(&mut cluster, 1), 0, "{second:?}");
+        cluster.pass(2 * HEARTBEAT_INTERVAL_US);
+        assert_eq!(aborted(&mut cluster, 1), 1, "{second:?}");
+        assert_eq!(cluster.nodes[&1].raft.hands_over_to(), None);
+    }
+}
+
+#[test]
+fn a_second_transfer_to_who_cannot_lead_leaves_the_first_as_it_is() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.add(1, 4);
     cluster.isolate(3);
     cluster.transfer(1, Some(3));
     cluster.pass(ELECTION_TIMEOUT_US / 2);
-    cluster.isolate(2);
-    cluster.transfer(1, Some(2));
-    assert_eq!(told_to_campaign(&cluster), [2]);
-    cluster.events(1);
+    for number in [1, 4, 9] {
+        cluster.transfer(1, Some(number));
+    }
+    assert_eq!((aborted(&mut cluster, 1), cluster.nodes[&1].raft.hands_over_to()), (0, Some(id(3))));
     cluster.pass(ELECTION_TIMEOUT_US / 2 + HEARTBEAT_INTERVAL_US);
     assert_eq!(aborted(&mut cluster, 1), 1);
 }

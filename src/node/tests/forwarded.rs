@@ -10,7 +10,12 @@ const REQUEST_TIMEOUT_US: u64 = 250_000;
 fn follower() -> Node {
     let config = NodeConfig { request_timeout_us: REQUEST_TIMEOUT_US, forward: true, ..config(1) };
     let mut node = Node::new(config, Micros(0), recovered(3, 1)).unwrap();
-    let heartbeat = Heartbeat { term: Term(1), leader_commit: LogIndex(1), round: Round(0) };
+    let heartbeat = Heartbeat {
+        term: Term(1),
+        leader_commit: LogIndex(1),
+        round: Round(0),
+        election_timeout_us: 300_000,
+    };
     node.step(Micros(0), Input::Message { from: peer(2), message: Message::Heartbeat(heartbeat) });
     assert_eq!(node.status().leader, Some(peer(2).id));
     node
@@ -234,7 +239,8 @@ fn a_leader_that_is_none_any_more_turns_those_who_asked_it_away_and_keeps_its_ow
     ask(&mut bench, leader, others[0], 4, 500);
     ask(&mut bench, leader, others[1], 5, 500);
     let term = bench.nodes[leader].raft().current_term().next();
-    let heartbeat = Heartbeat { term, leader_commit: LogIndex(1), round: Round(0) };
+    let heartbeat =
+        Heartbeat { term, leader_commit: LogIndex(1), round: Round(0), election_timeout_us: 300_000 };
     let message = Message::Heartbeat(heartbeat);
     bench.nodes[leader].step(bench.now, Input::Message { from: peer(others[0]), message });
     let turned_away = [(Ticket(4), ForwardOutcome::NotLeader), (Ticket(5), ForwardOutcome::NotLeader)];

@@ -83,8 +83,158 @@ fn a_transfer_to_a_voter_takes_place_and_one_to_a_learner_or_a_stranger_is_refus
     let to = u64::try_from((leader + 1) % 3).unwrap() + 1;
     bench.give(leader, Input::TransferLeadership { operation: OperationId(1), to: Some(peer(to).id) });
     bench.pass(SECOND);
-    assert!(matches!(bench.operations[..], [(OperationId(1), OperationOutcome::Done { .. })]));
+    let transferred = (OperationId(1), OperationOutcome::Transferred { leader: peer(to).id });
+    assert_eq!(bench.operations, [transferred]);
     assert_eq!(bench.nodes[leader].status().leader, Some(peer(to).id));
+    let again = Input::TransferLeadership { operation: OperationId(2), to: Some(peer(to).id) };
+    bench.give(usize::try_from(to).unwrap() - 1, again);
+    let done = bench.operations.last();
+    assert!(matches!(done, Some((OperationId(2), OperationOutcome::Done { .. }))), "it leads: {done:?}");
+}
+
+/// How a transfer of three nodes begins: who leads, the target, and the third. The target is cut off.
+fn transfer_to_who_is_cut_off(bench: &mut Bench) -> (usize, usize, usize) {
+    let leader = bench.leader();
+    let (target, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    bench.cut_off[target] = true;
+    bench.give(leader, transfer(1, Some(target)));
+    assert_eq!(bench.operations, []);
+    (leader, target, other)
+}
+
+fn transfer(operation: u64, to: Option<usize>) -> Input {
+    Input::TransferLeadership { operation: OperationId(operation), to: to.map(node_id) }
+}
+
+fn node_id(at: usize) -> NodeId {
+    peer(u64::try_from(at).unwrap() + 1).id
+}
+
+/// The target is never told to campaign. A later term begins, but with another leader.
+#[test]
+fn a_transfer_that_another_than_the_target_wins_says_who_leads() {
+    let mut bench = Bench::new(5, 1_000, 1);
+    let leader = bench.leader();
+    let target = (leader + 1) % 5;
+    bench.cut_off[target] = true;
+    bench.give(leader, transfer(1, Some(target)));
+    bench.cut_off[leader] = true;
+    for other in (0..5).filter(|at| *at != leader) {
+        bench.give(other, Input::PeerUnreachable(node_id(leader)));
+    }
+    bench.pass(100_000);
+    let leads = |at: &usize| *at != leader && bench.nodes[*at].status().role == Role::Leader;
+    let next = (0..5).find(leads).expect("another was elected");
+    assert_eq!(bench.operations, []);
+    bench.cut_off[leader] = false;
+    bench.pass(100_000);
+    assert_ne!(next, target);
+    let transferred = OperationOutcome::Transferred { leader: node_id(next) };
+    assert_eq!(bench.operations, [(OperationId(1), transferred)]);
+}
+
+#[test]
+fn a_leader_that_steps_down_during_a_transfer_waits_for_the_name_of_the_next_and_not_for_ever() {
+    let mut bench = Bench::new(3, 1_000, 1);
+    let (leader, ..) = transfer_to_who_is_cut_off(&mut bench);
+    let until = bench.now.plus(600_000);
+    bench.cut_off[leader] = true;
+    bench.pass(until.since(bench.now) - 10_000);
+    assert_ne!(bench.nodes[leader].status().role, Role::Leader);
+    assert_eq!(bench.operations, []);
+    assert!(bench.nodes[leader].deadline() <= Some(until));
+    bench.pass(10_000);
+    assert_eq!(bench.operations, [(OperationId(1), OperationOutcome::TransferFailed)]);
+}
+
+/// Only its log has what it appended last, so nobody else can be elected.
+#[test]
+fn a_transfer_whose_leader_is_elected_again_has_failed() {
+    let mut bench = Bench::new(2, 0, 1);
+    let leader = bench.leader();
+    bench.cut_off[1 - leader] = true;
+    bench.take(leader, 1, 1);
+    bench.give(leader, transfer(1, Some(1 - leader)));
+    while bench.nodes[leader].leadership.is_some() {
+        bench.pass(5_000);
+    }
+    assert_eq!(bench.operations, []);
+    bench.cut_off[1 - leader] = false;
+    bench.give(leader, Input::PeerUnreachable(node_id(1 - leader)));
+    while bench.nodes[leader].leadership.is_none() {
+        assert_eq!(bench.operations, []);
+        bench.pass(5_000);
+    }
+    assert_eq!(bench.operations, [(OperationId(1), OperationOutcome::TransferFailed)]);
+}
+
+/// A removal of the leader begins one that no operator waits for.
+#[test]
+fn a_transfer_that_is_asked_for_during_another_of_the_leaders_own_has_a_deadline_of_its_own() {
+    let mut bench = Bench::new(5, 1_000, 1);
+    let leader = bench.leader();
+    let target = (leader + 1) % 5;
+    bench.stalled = (0..5).map(|at| at != leader).collect();
+    for _ in 0..5 {
+        let id = u64::try_from(leader).unwrap() + 1;
+        bench.give(leader, Input::ChangeMembership { operation: OperationId(9), change: remove(id, None) });
+        bench.pass(50_000);
+    }
+    assert!(bench.operations.iter().all(|done| *done == (OperationId(9), OperationOutcome::HandingOver)));
+    bench.operations.clear();
+    bench.give(leader, transfer(1, Some(target)));
+    bench.pass(200_000);
+    assert_eq!(bench.operations, [], "that of the first has passed");
+    bench.pass(150_000);
+    assert_eq!(bench.operations, [(OperationId(1), OperationOutcome::TransferFailed)]);
+}
+
+#[test]
+fn a_removal_of_the_leader_that_is_asked_for_again_and_again_does_not_keep_the_leader_from_appending() {
+    let mut bench = Bench::new(3, 1_000, 1);
+    let leader = bench.leader();
+    bench.stalled = (0..3).map(|at| at != leader).collect();
+    let id = u64::try_from(leader).unwrap() + 1;
+    let mut appends = false;
+    for _ in 0..20 {
+        appends |= bench.nodes[leader].raft().accepts_proposals();
+        bench.give(leader, Input::ChangeMembership { operation: OperationId(9), change: remove(id, None) });
+        bench.pass(30_000);
+    }
+    assert!(appends);
+}
+
+#[test]
+fn a_second_transfer_to_another_target_is_put_off_and_leaves_the_first_alone() {
+    let mut bench = Bench::new(3, 1_000, 1);
+    let (leader, target, other) = transfer_to_who_is_cut_off(&mut bench);
+    bench.give(leader, transfer(2, Some(other)));
+    assert_eq!(bench.operations, [(OperationId(2), OperationOutcome::HandingOver)]);
+    bench.cut_off[target] = false;
+    bench.pass(SECOND);
+    let transferred = OperationOutcome::Transferred { leader: node_id(target) };
+    assert_eq!(bench.operations.last(), Some(&(OperationId(1), transferred)));
+    bench.give(target, transfer(3, Some(other)));
+    bench.pass(SECOND);
+    let transferred = OperationOutcome::Transferred { leader: node_id(other) };
+    assert_eq!(bench.operations.last(), Some(&(OperationId(3), transferred)));
+}
+
+#[test]
+fn a_second_transfer_to_the_same_target_or_to_anybody_ends_with_the_first() {
+    for ends in [true, false] {
+        let mut bench = Bench::new(3, 1_000, 1);
+        let (leader, target, _) = transfer_to_who_is_cut_off(&mut bench);
+        bench.pass(100_000);
+        bench.give(leader, transfer(2, Some(target)));
+        bench.give(leader, transfer(3, None));
+        assert_eq!(bench.operations, []);
+        bench.cut_off[target] = !ends;
+        bench.pass(250_000);
+        let transferred = OperationOutcome::Transferred { leader: node_id(target) };
+        let outcome = if ends { transferred } else { OperationOutcome::TransferFailed };
+        assert_eq!(bench.operations, [1, 2, 3].map(|id| (OperationId(id), outcome)));
+    }
 }
 
 /// The voter that is to lead does not answer. Until the leader gives up the transfer, it appends nothing.

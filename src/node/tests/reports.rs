@@ -209,8 +209,12 @@ fn a_request_waits_no_longer_for_a_leader_because_terms_go_by_without_one() {
 fn a_request_that_waits_for_the_next_leaders_name_is_sent_there_as_soon_as_it_is_known() {
     let mut node = Node::new(config(1), Micros(0), recovered(3, 1)).unwrap();
     node.step(Micros(0), Input::TakeIds { request: RequestId(1), count: count(1) });
-    let heartbeat =
-        raft_core::Heartbeat { term: Term(1), leader_commit: LogIndex(1), round: raft_core::Round(0) };
+    let heartbeat = raft_core::Heartbeat {
+        term: Term(1),
+        leader_commit: LogIndex(1),
+        round: raft_core::Round(0),
+        election_timeout_us: 300_000,
+    };
     node.step(Micros(10), Input::Message { from: peer(2), message: Message::Heartbeat(heartbeat) });
     let answer = Answer::NotLeader { leader: Some(peer(2).id) };
     let outputs: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();

@@ -131,7 +131,12 @@ fn what_was_left_with_another_log_is_not_used() {
     let raft = bench.nodes[leader].raft();
     let (term, last_log_index) = (raft.current_term().next(), raft.last_log_index().previous().unwrap());
     let other = peer(u64::try_from((leader + 2) % 3).unwrap() + 1);
-    let heartbeat = raft_core::Heartbeat { term, leader_commit: LogIndex(0), round: raft_core::Round(1) };
+    let heartbeat = raft_core::Heartbeat {
+        term,
+        leader_commit: LogIndex(0),
+        round: raft_core::Round(1),
+        election_timeout_us: 300_000,
+    };
     bench.nodes[heir].step(bench.now, Input::Message { from: other, message: Message::Heartbeat(heartbeat) });
     assert_eq!(bench.nodes[heir].raft().leader(), Some(other.id));
     let bequest = Bequest { term, last_log_index, first: 901, count: count(100) };

@@ -523,6 +523,7 @@ mod tests {
     use std::time::Duration;
 
     use mio::{Events, Poll, Waker};
+    use raft_core::LogIndex;
 
     use super::*;
     use crate::peer::AdminRequest;
@@ -576,7 +577,7 @@ mod tests {
         };
         assert_eq!(ctx.counters.operations, 1);
 
-        connections.on_operation_done(&mut ctx, id, AdminResponse::Transferred);
+        connections.on_operation_done(&mut ctx, id, AdminResponse::Removed { at: LogIndex(1) });
         ctx.clock.now = ctx.now().plus(REFUSED_US_MAX);
         connections.on_time(&mut ctx);
         assert_eq!(connections.count(), 0);
@@ -596,9 +597,9 @@ mod tests {
         let idle_since = ctx.now();
         connections.connections[0].party = Party::Operator { awaits: true, idle_since };
         let id = connections.connections[0].id;
-        connections.on_operation_done(&mut ctx, id, AdminResponse::Transferred);
+        connections.on_operation_done(&mut ctx, id, AdminResponse::Removed { at: LogIndex(1) });
         let mut expected = Vec::new();
-        peer::encode(&Frame::AdminResponse(AdminResponse::Transferred), &mut expected);
+        peer::encode(&Frame::AdminResponse(AdminResponse::Removed { at: LogIndex(1) }), &mut expected);
         let mut answer = vec![0; expected.len()];
         operator.read_exact(&mut answer).unwrap();
         assert_eq!(answer, expected);
