@@ -328,17 +328,18 @@ impl Raft {
         }
     }
 
+    /// The membership first: it has the address of the leader that is then named.
     fn report(&mut self) {
+        let membership = self.log.membership();
+        if *membership != self.reported.membership {
+            self.reported.membership = Arc::clone(membership);
+            self.outputs.push_back(Output::MembershipChanged(Arc::clone(membership)));
+        }
         let role = (self.role(), self.hard_state.current_term, self.leader());
         if role != self.reported.role {
             self.reported.role = role;
             let (role, term, leader) = role;
             self.outputs.push_back(Output::RoleChanged { role, term, leader });
-        }
-        let membership = self.log.membership();
-        if *membership != self.reported.membership {
-            self.reported.membership = Arc::clone(membership);
-            self.outputs.push_back(Output::MembershipChanged(Arc::clone(membership)));
         }
     }
 

@@ -1,12 +1,18 @@
 //! Membership (dissertation §4).
 
+use std::sync::Arc;
+
 use raft_core::{
-    APPEND_BYTES_MAX, AppendEntriesResponse, AppendOutcome, ChangeRefused, Incarnation, LogIndex,
-    MembershipChange, Message, Output, Peer, ProposalId, ProposalOutcome, Role, Suffrage, Term,
+    APPEND_BYTES_MAX, AppendEntries, AppendEntriesResponse, AppendOutcome, ChangeRefused, Entry, Incarnation,
+    LogIndex, MembershipChange, Message, Micros, Output, Payload, Peer, ProposalId, ProposalOutcome, Role,
+    Suffrage, Term,
 };
 
 use crate::harness::cluster::Cluster;
-use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, add, id, peer};
+use crate::harness::node::Node;
+use crate::harness::{
+    ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, add, config, id, membership, peer, recovered,
+};
 
 fn outcome(cluster: &mut Cluster, at: u64, wanted: ProposalId) -> Option<ProposalOutcome> {
     cluster.events(at).iter().find_map(|event| {
@@ -405,4 +411,29 @@ fn adding_a_member_again_in_the_same_life_records_where_it_listens_now_and_keeps
     let membership = cluster.nodes[&1].raft.membership();
     assert_eq!(membership.members[&id(2)].peer_address, "elsewhere:1");
     assert!(membership.is_voter(id(2)));
+}
+
+/// One append brings both: whoever is then sent to the leader is sent to where it listens now.
+#[test]
+fn a_leader_is_named_after_the_membership_that_has_its_address() {
+    let mut node = Node::new(config(peer(2)), Micros(0), recovered(membership(&[1, 2, 3], &[]), &[]));
+    let mut moved = membership(&[1, 2, 3], &[]);
+    moved.members.get_mut(&id(1)).expect("a voter").client_address = "elsewhere:8000".to_owned();
+    let payload = Payload::Membership(Arc::new(moved.clone()));
+    let append = AppendEntries {
+        term: Term(2),
+        prev_log_index: LogIndex(1),
+        prev_log_term: Term(1),
+        entries: vec![Entry { index: LogIndex(2), term: Term(2), payload }],
+        leader_commit: LogIndex(1),
+    };
+    node.take_events();
+    node.receive(peer(1), Message::AppendEntries(append));
+    let told = node.take_events();
+    let role = (Role::Follower, Term(2), Some(id(1)));
+    assert!(
+        matches!(&told[..], [Output::MembershipChanged(m), Output::RoleChanged { role: r, term, leader }]
+            if **m == moved && (*r, *term, *leader) == role),
+        "{told:?}"
+    );
 }
