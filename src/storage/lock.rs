@@ -198,7 +198,7 @@ impl Lock {
     /// Checks that the lock still keeps others out of the directory at the path that it was taken for.
     ///
     /// If the directory itself is locked, that lock is enough, and the file may be missing.
-    pub(super) fn look(&self) -> Result<(), StoreError> {
+    pub(super) fn check_in_place(&self) -> Result<(), StoreError> {
         let directory_path = self.path.parent().unwrap_or(&self.path);
         let locked = match (&self.directory, &self.file) {
             (Some(directory), _) => watch::expect_at(directory, directory_path),
@@ -343,13 +343,13 @@ mod tests {
         let (path, aside) = (dir.path().join("store"), dir.path().join("aside"));
         std::fs::create_dir(&path).unwrap();
         let lock = Lock::acquire(&path).unwrap();
-        assert_eq!(lock.look(), Ok(()));
+        assert_eq!(lock.check_in_place(), Ok(()));
         std::fs::remove_file(path.join(LOCK_FILE)).unwrap();
-        assert_eq!(lock.look(), Ok(()));
+        assert_eq!(lock.check_in_place(), Ok(()));
         std::fs::rename(&path, aside).unwrap();
-        assert_eq!(lock.look(), Err(StoreError::Lost { path: path.clone(), how: Loss::Gone }));
+        assert_eq!(lock.check_in_place(), Err(StoreError::Lost { path: path.clone(), how: Loss::Gone }));
         std::fs::create_dir(&path).unwrap();
-        assert_eq!(lock.look(), Err(StoreError::Lost { path, how: Loss::Replaced }));
+        assert_eq!(lock.check_in_place(), Err(StoreError::Lost { path, how: Loss::Replaced }));
     }
 
     #[test]
@@ -358,12 +358,12 @@ mod tests {
         let mut lock = Lock::acquire(dir.path()).unwrap();
         // As on a file system that cannot lock directories.
         lock.directory = None;
-        assert_eq!(lock.look(), Ok(()));
+        assert_eq!(lock.check_in_place(), Ok(()));
         let path = dir.path().join(LOCK_FILE);
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(lock.look(), Err(StoreError::Lost { path: path.clone(), how: Loss::Gone }));
+        assert_eq!(lock.check_in_place(), Err(StoreError::Lost { path: path.clone(), how: Loss::Gone }));
         std::fs::write(&path, "").unwrap();
-        assert_eq!(lock.look(), Err(StoreError::Lost { path, how: Loss::Replaced }));
+        assert_eq!(lock.check_in_place(), Err(StoreError::Lost { path, how: Loss::Replaced }));
     }
 
     #[test]

@@ -132,7 +132,7 @@ impl Store {
         let recorder = contents.recorder();
         let Contents { identity, settings, map_bytes, recovered, .. } = contents;
         set_map_bytes(&env, path, map_bytes)?;
-        look(&mut data, &journal, &lock)?;
+        check_in_place(&mut data, &journal, &lock)?;
         Ok(Store {
             env,
             db,
@@ -304,24 +304,26 @@ impl Store {
                 })
             }
             // LMDB reads the file through its map: if the file was cut short, that kills the process.
-            Step::Checkpoint(pending) => look(&mut self.data, &self.journal, &self.lock).and_then(|()| {
-                let begun = Batch::begin(&self.env, self.db);
-                let done = begun.and_then(|mut batch| {
-                    #[cfg(test)]
-                    {
-                        batch.fault = self.fault;
-                    }
-                    pending.iter().try_for_each(|(key, record)| match record {
-                        Some(record) => batch.put(key.as_ref(), record),
-                        None => batch.delete(key.as_ref()),
-                    })?;
-                    batch.commit()
-                });
-                self.checkpoints += 1;
-                done.map_err(|error| StoreError::lmdb_write(&self.path, self.map_bytes, error))?;
-                // The batch may have extended the file.
-                look(&mut self.data, &self.journal, &self.lock)
-            }),
+            Step::Checkpoint(pending) => {
+                check_in_place(&mut self.data, &self.journal, &self.lock).and_then(|()| {
+                    let begun = Batch::begin(&self.env, self.db);
+                    let done = begun.and_then(|mut batch| {
+                        #[cfg(test)]
+                        {
+                            batch.fault = self.fault;
+                        }
+                        pending.iter().try_for_each(|(key, record)| match record {
+                            Some(record) => batch.put(key.as_ref(), record),
+                            None => batch.delete(key.as_ref()),
+                        })?;
+                        batch.commit()
+                    });
+                    self.checkpoints += 1;
+                    done.map_err(|error| StoreError::lmdb_write(&self.path, self.map_bytes, error))?;
+                    // The batch may have extended the file.
+                    check_in_place(&mut self.data, &self.journal, &self.lock)
+                })
+            }
         };
         self.failed = done.is_err();
         done
@@ -332,13 +334,13 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Lost`], and if the file system cannot tell; the store then takes no further writes.
-    pub(super) fn look(&mut self) -> Result<(), StoreError> {
-        let seen = look(&mut self.data, &self.journal, &self.lock);
-        self.failed |= seen.is_err();
-        if seen.is_ok() {
+    pub(super) fn check_in_place(&mut self) -> Result<(), StoreError> {
+        let checked = check_in_place(&mut self.data, &self.journal, &self.lock);
+        self.failed |= checked.is_err();
+        if checked.is_ok() {
             self.catch_up_on_publishing();
         }
-        seen
+        checked
     }
 
     /// How many transactions have gone to the data file since the store was opened.
@@ -354,12 +356,12 @@ impl Store {
     }
 }
 
-/// See [`Store::look`].
-fn look(data: &mut Watched, journal: &JournalFile, lock: &Lock) -> Result<(), StoreError> {
+/// See [`Store::check_in_place`].
+fn check_in_place(data: &mut Watched, journal: &JournalFile, lock: &Lock) -> Result<(), StoreError> {
     // The data file goes first because its name says most in an error: all of the files may be gone.
-    data.look()?;
-    journal.look()?;
-    lock.look()
+    data.check_in_place()?;
+    journal.check_in_place()?;
+    lock.check_in_place()
 }
 
 /// Fills a new data file.
@@ -1005,10 +1007,10 @@ mod tests {
 
     /// A transaction in the last block would restore the length of the file.
     #[test]
-    fn a_journal_that_was_cut_off_never_has_its_length_again_whenever_it_was_looked_at() {
+    fn a_journal_that_was_cut_off_never_has_its_length_again_whenever_it_was_checked() {
         let dir = TestDir::new();
         let mut store = new_store(&dir);
-        store.look().unwrap();
+        store.check_in_place().unwrap();
         cut(&dir, JOURNAL_FILE);
         let journal = dir.path().join(JOURNAL_FILE);
         let found = (1..).find_map(|id| {
@@ -1037,11 +1039,11 @@ mod tests {
 
     /// LMDB would crash on it.
     #[test]
-    fn a_data_file_that_was_cut_off_is_not_touched_by_a_checkpoint_whenever_it_was_looked_at() {
+    fn a_data_file_that_was_cut_off_is_not_touched_by_a_checkpoint_whenever_it_was_checked() {
         let dir = TestDir::new();
         let mut store = new_store(&dir);
         store.write(&[append(1, 2..=2, 1)]).unwrap();
-        store.look().unwrap();
+        store.check_in_place().unwrap();
         cut(&dir, DATA_FILE);
         assert_cut(store.checkpoint(), &dir, DATA_FILE);
         drop(store);
@@ -1058,7 +1060,7 @@ mod tests {
         let data = std::fs::OpenOptions::new().write(true).open(dir.path().join(DATA_FILE)).unwrap();
         assert!(data.metadata().unwrap().len() > bytes);
         data.set_len(bytes).unwrap();
-        assert!(matches!(store.look(), Err(StoreError::Lost { how: Loss::Cut { .. }, .. })));
+        assert!(matches!(store.check_in_place(), Err(StoreError::Lost { how: Loss::Cut { .. }, .. })));
     }
 
     /// Another process could lock the store there.
@@ -1072,7 +1074,7 @@ mod tests {
         for file in [DATA_FILE, JOURNAL_FILE] {
             std::fs::hard_link(aside.join(file), path.join(file)).unwrap();
         }
-        assert_eq!(store.look(), Err(StoreError::Lost { path, how: Loss::Replaced }));
+        assert_eq!(store.check_in_place(), Err(StoreError::Lost { path, how: Loss::Replaced }));
     }
 
     #[test]
@@ -1081,7 +1083,7 @@ mod tests {
         let dir = TestDir::new();
         let mut store = new_store(&dir);
         std::fs::remove_file(dir.path().join(DATA_FILE)).unwrap();
-        store.look().unwrap_err();
+        store.check_in_place().unwrap_err();
         let _ = store.write(&[append(1, 2..=2, 1)]);
     }
 

@@ -28,17 +28,17 @@ const TRANSACTION_WEIGHT_MAX: usize = 16_384;
 
 /// How often the thread checks that the files it writes to are still those at the store's path.
 #[derive(Clone, Copy, Debug)]
-struct LookIntervals {
-    /// After a transaction, the thread looks before it reports the transaction durable if the last look is
+struct CheckIntervals {
+    /// After a transaction, the thread checks before it reports the transaction durable if the last check is
     /// older than this.
     writing: Duration,
-    /// How long the thread waits before it looks when there is nothing to write.
+    /// How long the thread waits before it checks when there is nothing to write.
     idle: Duration,
 }
 
-/// A look is a few system calls: next to nothing beside a second of writing, and nothing that shows at rest.
-const LOOK_INTERVALS: LookIntervals =
-    LookIntervals { writing: Duration::from_secs(1), idle: Duration::from_secs(10) };
+/// A check is a few system calls: next to nothing beside a second of writing, and nothing that shows at rest.
+const CHECK_INTERVALS: CheckIntervals =
+    CheckIntervals { writing: Duration::from_secs(1), idle: Duration::from_secs(10) };
 
 /// The outcome of writes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -88,12 +88,12 @@ impl StorageThread {
     /// # Errors
     /// If the system cannot start a thread.
     pub fn spawn(store: Store, wake: impl Fn() + Send + 'static) -> io::Result<StorageThread> {
-        StorageThread::spawn_looking(store, LOOK_INTERVALS, wake)
+        StorageThread::spawn_checking(store, CHECK_INTERVALS, wake)
     }
 
-    fn spawn_looking(
+    fn spawn_checking(
         mut store: Store,
-        intervals: LookIntervals,
+        intervals: CheckIntervals,
         wake: impl Fn() + Send + 'static,
     ) -> io::Result<StorageThread> {
         store.forget_recovered();
@@ -155,7 +155,8 @@ impl StorageThread {
         }
     }
 
-    /// Writes everything that waits, looks at the store once more, then closes it and releases its lock.
+    /// Writes everything that waits, checks once more that the store is in its place, then closes it and
+    /// releases its lock.
     ///
     /// # Errors
     /// If any write has failed, or the files written to are no longer at the store's path.
@@ -191,7 +192,7 @@ enum Stop {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Due {
     Write,
-    Look,
+    Check,
     Stop,
 }
 
@@ -283,8 +284,8 @@ impl Shared {
     }
 
     /// Waits until there is something to do. Takes as many writes as fit into one transaction.
-    fn take(&self, writes: &mut Vec<Write>, look_at: Instant) -> Due {
-        let mut queue = self.wait(look_at);
+    fn take(&self, writes: &mut Vec<Write>, next_check: Instant) -> Due {
+        let mut queue = self.wait(next_check);
         if queue.stop == Stop::Now {
             return Due::Stop;
         }
@@ -302,22 +303,22 @@ impl Shared {
         if !writes.is_empty() {
             Due::Write
         } else if queue.stop == Stop::Never {
-            Due::Look
+            Due::Check
         } else {
             Due::Stop
         }
     }
 
-    /// Waits for writes, or for the time to stop or to look.
-    fn wait(&self, look_at: Instant) -> MutexGuard<'_, Queue> {
+    /// Waits for writes, or for the time to stop or to check.
+    fn wait(&self, next_check: Instant) -> MutexGuard<'_, Queue> {
         let is_idle = |queue: &mut Queue| queue.writes.is_empty() && queue.stop == Stop::Never;
         let queue = self.lock();
         if queue.failure.is_some() {
-            // Nothing more is written, so there is nothing to look at.
+            // Nothing more is written, so there is nothing to check.
             let woken = self.changed.wait_while(queue, is_idle);
             return woken.unwrap_or_else(std::sync::PoisonError::into_inner);
         }
-        let patience = look_at.saturating_duration_since(Instant::now());
+        let patience = next_check.saturating_duration_since(Instant::now());
         let woken = self.changed.wait_timeout_while(queue, patience, is_idle);
         woken.unwrap_or_else(std::sync::PoisonError::into_inner).0
     }
@@ -327,33 +328,33 @@ fn weight(write: &Write) -> usize {
     1 + write.entries.len()
 }
 
-fn run(shared: &Shared, store: &mut Store, intervals: LookIntervals, wake: &dyn Fn()) {
+fn run(shared: &Shared, store: &mut Store, intervals: CheckIntervals, wake: &dyn Fn()) {
     let mut writes = Vec::new();
-    // Opening the store ends with a look.
-    let mut looked_at = Instant::now();
+    // Opening the store ends with a check.
+    let mut checked_at = Instant::now();
     loop {
-        match shared.take(&mut writes, looked_at + intervals.idle) {
-            Due::Write => write(shared, store, &mut writes, &mut looked_at, intervals),
-            Due::Look => {
-                looked_at = Instant::now();
-                match store.look() {
+        match shared.take(&mut writes, checked_at + intervals.idle) {
+            Due::Write => write(shared, store, &mut writes, &mut checked_at, intervals),
+            Due::Check => {
+                checked_at = Instant::now();
+                match store.check_in_place() {
                     Ok(()) => continue,
                     Err(error) => shared.lock().fail(error),
                 }
             }
-            Due::Stop => return look_once_more(shared, store),
+            Due::Stop => return check_once_more(shared, store),
         }
         wake();
     }
 }
 
 /// A caller that is told that the store was closed relies on the next start to find what was written.
-fn look_once_more(shared: &Shared, store: &mut Store) {
+fn check_once_more(shared: &Shared, store: &mut Store) {
     let is_in_order = {
         let queue = shared.lock();
         queue.stop == Stop::WhenEmpty && queue.failure.is_none()
     };
-    if is_in_order && let Err(error) = store.look() {
+    if is_in_order && let Err(error) = store.check_in_place() {
         shared.lock().fail(error);
     }
 }
@@ -363,15 +364,15 @@ fn write(
     shared: &Shared,
     store: &mut Store,
     writes: &mut Vec<Write>,
-    looked_at: &mut Instant,
-    intervals: LookIntervals,
+    checked_at: &mut Instant,
+    intervals: CheckIntervals,
 ) {
     let began = Instant::now();
     let mut result = store.write(writes);
     let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-    if result.is_ok() && looked_at.elapsed() >= intervals.writing {
-        *looked_at = Instant::now();
-        result = store.look();
+    if result.is_ok() && checked_at.elapsed() >= intervals.writing {
+        *checked_at = Instant::now();
+        result = store.check_in_place();
     }
     let last = writes.last().map(|write| write.id);
     let mut queue = shared.lock();
@@ -653,13 +654,13 @@ mod tests {
     const OFTEN: Duration = Duration::from_millis(1);
     const NEVER: Duration = Duration::from_secs(1 << 20);
 
-    /// A thread that looks at its store this often, and has written once.
-    fn spawn_looking(store: &Path, intervals: LookIntervals) -> (StorageThread, Receiver<()>) {
+    /// A thread that checks its store this often, and has written once.
+    fn spawn_checking(store: &Path, intervals: CheckIntervals) -> (StorageThread, Receiver<()>) {
         let (woken, wakes) = channel();
         let wake = move || {
             let _ = woken.send(());
         };
-        let thread = StorageThread::spawn_looking(new_store_at(store), intervals, wake).unwrap();
+        let thread = StorageThread::spawn_checking(new_store_at(store), intervals, wake).unwrap();
         thread.submit([nth(1)]);
         wakes.recv().unwrap();
         assert_eq!(thread.poll(), Some(Completion::Durable { through: WriteId(1) }));
@@ -685,8 +686,8 @@ mod tests {
         for damage in DAMAGES.into_iter().chain([REMOVAL]) {
             let dir = TestDir::new();
             let store = dir.path().join("store");
-            let intervals = LookIntervals { writing: EVERY_WRITE, idle: NEVER };
-            let (thread, wakes) = spawn_looking(&store, intervals);
+            let intervals = CheckIntervals { writing: EVERY_WRITE, idle: NEVER };
+            let (thread, wakes) = spawn_checking(&store, intervals);
             (damage.harm)(&store);
             thread.submit([nth(2)]);
             assert_fails(thread, &wakes, &store, &damage);
@@ -698,7 +699,7 @@ mod tests {
         for damage in DAMAGES {
             let dir = TestDir::new();
             let store = dir.path().join("store");
-            let (thread, wakes) = spawn_looking(&store, LookIntervals { writing: NEVER, idle: OFTEN });
+            let (thread, wakes) = spawn_checking(&store, CheckIntervals { writing: NEVER, idle: OFTEN });
             (damage.harm)(&store);
             assert_fails(thread, &wakes, &store, &damage);
         }
@@ -709,7 +710,7 @@ mod tests {
         for damage in DAMAGES.into_iter().chain([REMOVAL]) {
             let dir = TestDir::new();
             let store = dir.path().join("store");
-            let (thread, _wakes) = spawn_looking(&store, LookIntervals { writing: NEVER, idle: NEVER });
+            let (thread, _wakes) = spawn_checking(&store, CheckIntervals { writing: NEVER, idle: NEVER });
             (damage.harm)(&store);
             let StoreError::Lost { path, how } = thread.shutdown().unwrap_err() else { panic!("no loss") };
             assert_eq!(path, store.join(damage.file));
@@ -729,7 +730,7 @@ mod tests {
         let dir = TestDir::new();
         let (store, copies) = (dir.path().join("store"), dir.path().join("copies"));
         fs::create_dir(&copies).unwrap();
-        let (thread, wakes) = spawn_looking(&store, LookIntervals { writing: EVERY_WRITE, idle: OFTEN });
+        let (thread, wakes) = spawn_checking(&store, CheckIntervals { writing: EVERY_WRITE, idle: OFTEN });
         let mut last = 2;
         let transactions = 900;
         for id in 2..=transactions {

@@ -99,14 +99,14 @@ struct Checker {
 }
 
 impl Checker {
-    /// Runs `look` on the data file.
-    fn on<T>(path: &Path, look: impl FnOnce(&mut Checker) -> Result<T, Fault>) -> Result<T, StoreError> {
+    /// Runs `check` on the data file.
+    fn on<T>(path: &Path, check: impl FnOnce(&mut Checker) -> Result<T, Fault>) -> Result<T, StoreError> {
         let io = |error: io::Error| StoreError::io("read", path, &error);
         let file = File::open(path).map_err(io)?;
         let file_bytes = file.metadata().map_err(io)?.len();
         let (meta, report) = (Meta::default(), PageReport::default());
         let mut checker = Checker { file, file_bytes, meta, seen: Vec::new(), report };
-        look(&mut checker).map_err(|fault| match fault {
+        check(&mut checker).map_err(|fault| match fault {
             Fault::Io(error) => io(error),
             Fault::Damage(place, reason) => {
                 let store = path.parent().unwrap_or(path).to_owned();
@@ -297,11 +297,11 @@ impl Checker {
 fn check_keys(at: Position, nodes: &[Node<'_>], bounds: Bounds<'_>) -> Result<(), Fault> {
     let Position { which, number, .. } = at;
     let mut before: Option<&[u8]> = None;
-    let looked_at = match at.kind() {
+    let checked = match at.kind() {
         Kind::Branch => &nodes[1..],
         Kind::Leaf => nodes,
     };
-    for key in looked_at.iter().map(|node| node.key) {
+    for key in checked.iter().map(|node| node.key) {
         if !which.has_keys_of(key.len()) {
             return damage(number, "a key has an impossible length");
         }
