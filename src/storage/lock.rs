@@ -86,14 +86,8 @@ pub(super) struct Lock {
     path: PathBuf,
     /// Locked as well, if the file system supports it.
     directory: Option<File>,
-}
-
-/// Whether commands can find the process that holds the lock.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Published {
-    Now,
-    /// The disk has no room to say so.
-    NotYet,
+    /// Where this process listens, while the disk has no room to publish it.
+    unpublished: Option<Listening>,
 }
 
 /// The result of locking a directory.
@@ -172,7 +166,9 @@ impl Lock {
                 }
             };
             let (locked, can_write) = match open(&lock_path).map_err(|e| error(&e))? {
-                Opened::Nowhere => return Ok(Lock { file: None, path: lock_path, directory }),
+                Opened::Nowhere => {
+                    return Ok(Lock { file: None, path: lock_path, directory, unpublished: None });
+                }
                 Opened::ToWrite(file) => (file.try_lock().map(|()| file), true),
                 // Some file systems, NFS among them, allow only a shared lock on a descriptor that is open
                 // for reading.
@@ -180,7 +176,7 @@ impl Lock {
             };
             match locked {
                 Ok(file) if is_still_at(&file, &lock_path) => {
-                    let lock = Lock { file: Some(file), path: lock_path, directory };
+                    let lock = Lock { file: Some(file), path: lock_path, directory, unpublished: None };
                     if can_write {
                         lock.sign();
                     }
@@ -217,28 +213,28 @@ impl Lock {
         }
     }
 
-    /// Publishes where this process listens. A full disk is not an error: the addresses are then not
-    /// published yet.
-    pub(super) fn write_content(&self, listening: Option<&Listening>) -> Result<Published, StoreError> {
-        match self.put_content(listening) {
-            Ok(()) => Ok(Published::Now),
+    /// Publishes where this process listens. A full disk is not an error: [`Lock::catch_up_on_publishing`]
+    /// then publishes it later.
+    pub(super) fn publish(&mut self, listening: &Listening) -> Result<(), StoreError> {
+        match self.put_content(Some(listening)) {
+            Ok(()) => Ok(()),
             Err(e) if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
                 let path = self.path.display();
                 log::warn!("no command can find this node as long as {path} cannot be written: {e}");
-                Ok(Published::NotYet)
+                self.unpublished = Some(listening.clone());
+                Ok(())
             }
             Err(e) => Err(StoreError::io("write to", &self.path, &e)),
         }
     }
 
-    /// Publishes what could not be published before. If it still cannot be, nothing gets worse.
-    pub(super) fn write_content_now(&self, listening: &Listening) -> Published {
-        match self.put_content(Some(listening)) {
-            Ok(()) => {
-                log::info!("commands can find this node: {} says where it listens", self.path.display());
-                Published::Now
-            }
-            Err(_) => Published::NotYet,
+    /// Publishes what there was no room for before. If it still cannot be published, nothing gets worse.
+    pub(super) fn catch_up_on_publishing(&mut self) {
+        if let Some(listening) = &self.unpublished
+            && self.put_content(Some(listening)).is_ok()
+        {
+            log::info!("commands can find this node: {} says where it listens", self.path.display());
+            self.unpublished = None;
         }
     }
 
@@ -370,12 +366,12 @@ mod tests {
     fn running_says_who_holds_the_lock_and_where_it_listens_as_long_as_it_is_held() {
         let dir = TestDir::new();
         assert_eq!(running(dir.path()), Ok(None));
-        let lock = Lock::acquire(dir.path()).unwrap();
+        let mut lock = Lock::acquire(dir.path()).unwrap();
         let pid = std::process::id();
         assert_eq!(running(dir.path()), Ok(Some(Running { pid, listening: None })));
-        lock.write_content(Some(&listening())).unwrap();
+        lock.publish(&listening()).unwrap();
         assert_eq!(running(dir.path()), Ok(Some(Running { pid, listening: Some(listening()) })));
-        lock.write_content(None).unwrap();
+        lock.put_content(None).unwrap();
         assert_eq!(running(dir.path()), Ok(Some(Running { pid, listening: None })));
         drop(lock);
         assert_eq!(running(dir.path()), Ok(None));

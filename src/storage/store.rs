@@ -18,7 +18,7 @@ use super::directory;
 use super::error::StoreError;
 use super::files::{self, DATA_FILE, JOURNAL_FILE, LOCK_FILE, NEW_DATA_FILE};
 use super::journal::{JOURNAL_BYTES, Journal, JournalFile};
-use super::lock::{Listening, Lock, Published};
+use super::lock::{Listening, Lock};
 use super::reading::{Reading, read};
 use super::record::Value;
 use super::watch::Watched;
@@ -50,8 +50,6 @@ pub struct Store {
     failed: bool,
     #[cfg(test)]
     pub(super) fault: Option<Fault>,
-    /// Where this process listens, while the disk has no room to publish it.
-    unpublished: Option<Listening>,
     /// Last, so that the lock is released after the environment is closed.
     lock: Lock,
 }
@@ -148,7 +146,6 @@ impl Store {
             failed: false,
             #[cfg(test)]
             fault: None,
-            unpublished: None,
             lock,
         })
     }
@@ -265,15 +262,7 @@ impl Store {
     /// # Errors
     /// If the lock file cannot be written for another reason.
     pub fn publish(&mut self, listening: &Listening) -> Result<(), StoreError> {
-        if self.lock.write_content(Some(listening))? == Published::NotYet {
-            self.unpublished = Some(listening.clone());
-        }
-        Ok(())
-    }
-
-    /// Publishes where this process listens, if there was no room for it before.
-    fn catch_up_on_publishing(&mut self) {
-        self.unpublished.take_if(|listening| self.lock.write_content_now(listening) == Published::Now);
+        self.lock.publish(listening)
     }
 
     /// Carries out the writes, in order, as one transaction. Durable on return.
@@ -338,7 +327,7 @@ impl Store {
         let checked = check_in_place(&mut self.data, &self.journal, &self.lock);
         self.failed |= checked.is_err();
         if checked.is_ok() {
-            self.catch_up_on_publishing();
+            self.lock.catch_up_on_publishing();
         }
         checked
     }
