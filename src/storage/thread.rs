@@ -524,7 +524,7 @@ mod tests {
             let dir = TestDir::new();
             let mut store = new_store(&dir);
             store.write(&[nth(1)]).unwrap();
-            store.journal.fault = Some(errno);
+            store.fail_journal(errno);
             let (thread, wakes, go) = spawn_stepped(store);
             drop(go);
             thread.submit([nth(2)]);
