@@ -190,11 +190,11 @@ mod tests {
     use lmdb::Transaction;
 
     use super::*;
-    use crate::storage::testing::{TestDir, append, member};
-    use crate::storage::{MAP_BYTES_MIN, Store, verify};
+    use crate::storage::testing::{TestDir, append, blank, member};
+    use crate::storage::{Store, verify};
 
     fn create(dir: &TestDir) -> Result<Store, StoreError> {
-        Store::create(dir.path(), MAP_BYTES_MIN, &member(), &[], None)
+        Store::create(dir.path(), &blank(&member(), &[]))
     }
 
     /// A store whose journal holds something.

@@ -413,11 +413,9 @@ mod tests {
     use std::path::{Path, PathBuf};
     use std::sync::mpsc::{Receiver, Sender, channel};
 
-    use raft_core::{HardState, Term};
-
     use super::*;
     use crate::storage::files::{DATA_FILE, JOURNAL_FILE, LOCK_FILE};
-    use crate::storage::testing::{TestDir, append, member, settings, snapshot, write as nothing};
+    use crate::storage::testing::{TestDir, append, create, settings, snapshot, write as nothing};
     use crate::storage::{Loss, MAP_BYTES_MIN, verify};
 
     const EIO: i32 = 5;
@@ -428,8 +426,7 @@ mod tests {
     }
 
     fn new_store_at(path: &Path) -> Store {
-        let initial = (HardState { current_term: Term(1), voted_for: None }, snapshot(1, 1));
-        Store::create(path, MAP_BYTES_MIN, &member(), &settings(), Some(initial)).unwrap()
+        create(path, &settings())
     }
 
     /// Appends entry `id + 1`; the log begins at 2.

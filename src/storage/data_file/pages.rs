@@ -323,21 +323,20 @@ mod tests {
     use std::fs::OpenOptions;
     use std::sync::Arc;
 
-    use raft_core::{HardState, LogIndex, Payload, Term, Write};
+    use raft_core::{LogIndex, Payload, Write};
 
     use super::*;
+    use crate::storage::Store;
     use crate::storage::contents::Contents;
     use crate::storage::data_file::Access;
     use crate::storage::files::{DATA_FILE, JOURNAL_FILE, LOCK_FILE};
     use crate::storage::reading::read;
-    use crate::storage::testing::{TestDir, append, entry, member, snapshot, write};
-    use crate::storage::{MAP_BYTES_MIN, Store};
+    use crate::storage::testing::{TestDir, append, create, entry, snapshot, write};
 
     /// A store with branch pages, a free list and values on pages of their own.
     fn busy_store(dir: &TestDir) -> Contents {
-        let initial = (HardState { current_term: Term(1), voted_for: None }, snapshot(1, 1));
         let long = vec![("name".to_owned(), "v".repeat(4000)); 3];
-        let mut store = Store::create(dir.path(), MAP_BYTES_MIN, &member(), &long, Some(initial)).unwrap();
+        let mut store = create(dir.path(), &long);
         for round in 0..10 {
             let first = 2 + round * 60;
             store.write(&[append(1, first..=first + 59, 1)]).unwrap();
@@ -434,8 +433,7 @@ mod tests {
     #[test]
     fn whatever_lmdb_makes_of_a_long_run_of_writes_is_sound_and_loses_no_page() {
         let dir = TestDir::new();
-        let initial = (HardState { current_term: Term(1), voted_for: None }, snapshot(1, 1));
-        let mut store = Store::create(dir.path(), MAP_BYTES_MIN, &member(), &[], Some(initial)).unwrap();
+        let mut store = create(dir.path(), &[]);
         let (mut base, mut last, mut seed) = (1, 1, 0x5eed);
         for round in 0..400 {
             let mut next = write(1);

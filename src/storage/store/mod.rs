@@ -11,10 +11,10 @@ mod tests;
 
 use std::path::Path;
 
-use raft_core::{HardState, Membership, Payload, Recovered, Snapshot, Write};
+use raft_core::{Membership, Payload, Recovered, Write};
 
 use self::open_files::OpenFiles;
-use super::contents::{Contents, Recorder, Step, new_records};
+use super::contents::{Contents, NewStore, Recorder, Step};
 use super::data_file::{Access, Batch, open_env, settle};
 use super::directory;
 use super::error::StoreError;
@@ -55,16 +55,10 @@ impl Store {
     /// size, the settings or the file system.
     ///
     /// # Panics
-    /// If the term of the initial snapshot is above that of the initial hard state.
-    pub fn create(
-        path: &Path,
-        map_bytes: u64,
-        identity: &Identity,
-        settings: &[Setting],
-        initial: Option<(HardState, Snapshot)>,
-    ) -> Result<Store, StoreError> {
-        let map_bytes = check_map_bytes(map_bytes)?;
-        check_settings(settings)?;
+    /// If the term of the snapshot is above that of the hard state.
+    pub fn create(path: &Path, new: &NewStore<'_>) -> Result<Store, StoreError> {
+        let new = NewStore { map_bytes: check_map_bytes(new.map_bytes)?, ..*new };
+        check_settings(new.settings)?;
         directory::expect_no_store(path)?;
         files::make_directory(path)?;
         let lock = Lock::acquire(path)?;
@@ -72,9 +66,8 @@ impl Store {
         directory::expect_no_store(path)?;
         directory::clear(path)?;
         let new_data_path = path.join(NEW_DATA_FILE);
-        let journal = Journal::blank(identity.me.incarnation, JOURNAL_BYTES);
-        let made = JournalFile::create(path, &journal)
-            .and_then(|()| fill(&new_data_path, map_bytes, identity, settings, initial));
+        let journal = Journal::blank(new.identity.me.incarnation, JOURNAL_BYTES);
+        let made = JournalFile::create(path, &journal).and_then(|()| fill(&new_data_path, &new));
         if let Err(error) = made {
             // What is left is known to be unfinished; removing it is only tidiness. The lock file goes last:
             // it must not stay behind, because it marks a directory as a store of ours, even if another
@@ -288,19 +281,9 @@ impl Store {
 }
 
 /// Fills a new data file.
-fn fill(
-    data_path: &Path,
-    map_bytes: u64,
-    identity: &Identity,
-    settings: &[Setting],
-    initial: Option<(HardState, Snapshot)>,
-) -> Result<(), StoreError> {
-    let (hard_state, snapshot) = match initial {
-        Some((hard_state, snapshot)) => (hard_state, Some(snapshot)),
-        None => (HardState::default(), None),
-    };
-    let records = new_records(identity, settings, map_bytes, JOURNAL_BYTES, &hard_state, snapshot.as_ref());
-    let (env, db) = open_env(data_path, map_bytes, Access::Write)?;
+fn fill(data_path: &Path, new: &NewStore<'_>) -> Result<(), StoreError> {
+    let records = new.records(JOURNAL_BYTES);
+    let (env, db) = open_env(data_path, new.map_bytes, Access::Write)?;
     let error = |e| StoreError::lmdb("write", data_path, e);
     let mut record = Vec::new();
     let mut batch = Batch::begin(&env, db).map_err(error)?;

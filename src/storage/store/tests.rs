@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use raft_core::{Entry, Incarnation, LogIndex, NodeId, Peer, Term};
+use raft_core::{Entry, HardState, Incarnation, LogIndex, NodeId, Peer, Term};
 
 use super::*;
-use crate::storage::testing::{TestDir, append, entry, member, settings, snapshot, write};
+use crate::storage::testing::{TestDir, append, blank, create, entry, member, settings, snapshot, write};
 use crate::storage::{Interrupted, destroy, running, verify};
 
 mod damaged;
@@ -14,8 +14,7 @@ mod lost;
 mod sizes;
 
 fn new_store(dir: &TestDir) -> Store {
-    let initial = (HardState { current_term: Term(1), voted_for: None }, snapshot(1, 1));
-    Store::create(dir.path(), MAP_BYTES_MIN, &member(), &settings(), Some(initial)).unwrap()
+    create(dir.path(), &settings())
 }
 
 fn peer(id: u64) -> Peer {
@@ -102,7 +101,7 @@ fn after_a_truncation_the_terms_go_on_from_the_entry_that_is_left() {
 fn a_store_that_has_joined_and_heard_nothing_has_no_snapshot() {
     let dir = TestDir::new();
     let identity = Identity { standing: crate::identity::Standing::Joining, ..member() };
-    let mut store = Store::create(dir.path(), MAP_BYTES_MIN, &identity, &[], None).unwrap();
+    let mut store = Store::create(dir.path(), &blank(&identity, &[])).unwrap();
     assert_eq!(store.recovered(), Recovered::default());
     store.set_identity(&member()).unwrap();
     store.set_settings(&settings()).unwrap();
@@ -115,7 +114,7 @@ fn a_store_that_has_joined_and_heard_nothing_has_no_snapshot() {
 #[test]
 fn the_membership_appended_last_counts_and_else_that_of_the_snapshot_and_else_none() {
     let (dir, unheard) = (TestDir::new(), TestDir::new());
-    let store = Store::create(unheard.path(), MAP_BYTES_MIN, &member(), &[], None).unwrap();
+    let store = Store::create(unheard.path(), &blank(&member(), &[])).unwrap();
     assert_eq!(store.latest_membership(), Membership::default());
 
     let mut store = new_store(&dir);
@@ -182,7 +181,7 @@ fn a_truncation_of_what_the_snapshot_stands_for_is_a_bug() {
 fn an_interrupted_making_is_recognised_and_made_anew() {
     let dir = TestDir::new();
     // Everything but the last step; then what a crash during the first write leaves behind.
-    fill(&dir.path().join(NEW_DATA_FILE), MAP_BYTES_MIN, &member(), &settings(), None).unwrap();
+    fill(&dir.path().join(NEW_DATA_FILE), &blank(&member(), &settings())).unwrap();
     let interrupted = StoreError::Interrupted { path: dir.path().to_owned(), what: Interrupted::Making };
     assert_eq!(Store::open(dir.path()).unwrap_err(), interrupted);
     assert_eq!(verify(dir.path()).unwrap_err(), interrupted);

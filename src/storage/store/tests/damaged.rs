@@ -133,7 +133,7 @@ fn a_journal_that_is_missing_of_another_length_or_of_another_store_is_refused() 
     new_store(&dir).write(&[append(1, 2..=4, 1)]).unwrap();
     let me = Peer { incarnation: Incarnation(8), ..member().me };
     let stranger = Identity { me, ..member() };
-    drop(Store::create(other.path(), MAP_BYTES_MIN, &stranger, &[], None).unwrap());
+    drop(Store::create(other.path(), &blank(&stranger, &[])).unwrap());
     let sound = journal(&dir);
     for bytes in [vec![], sound[..sound.len() / 2].to_vec(), [&sound[..], &sound[..]].concat()] {
         set_journal(&dir, &bytes);

@@ -79,7 +79,7 @@ fn what_a_checkpoint_has_added_to_the_data_file_may_not_be_missing() {
 fn a_store_whose_files_are_in_another_directory_than_it_has_locked_is_lost() {
     let dir = TestDir::new();
     let (path, aside) = (dir.path().join("store"), dir.path().join("aside"));
-    let mut store = Store::create(&path, MAP_BYTES_MIN, &member(), &[], None).unwrap();
+    let mut store = Store::create(&path, &blank(&member(), &[])).unwrap();
     std::fs::rename(&path, &aside).unwrap();
     std::fs::create_dir(&path).unwrap();
     for file in [DATA_FILE, JOURNAL_FILE] {

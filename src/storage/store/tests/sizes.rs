@@ -95,7 +95,8 @@ fn a_store_that_is_full_to_the_last_page_can_be_opened_and_given_more() {
 #[test]
 fn sizes_out_of_bounds_and_sizes_that_cannot_be_mapped_are_refused() {
     let dir = TestDir::new();
-    let create = |bytes| Store::create(dir.path(), bytes, &member(), &[], None).map(|_| ());
+    let create =
+        |map_bytes| Store::create(dir.path(), &NewStore { map_bytes, ..blank(&member(), &[]) }).map(|_| ());
     assert_eq!(create(1), Err(StoreError::MapTooSmall { map_bytes: 1 }));
     let too_large = MAP_BYTES_MAX + 1;
     assert_eq!(create(too_large), Err(StoreError::MapTooLarge { map_bytes: too_large }));
@@ -114,11 +115,11 @@ fn settings_that_cannot_be_kept_are_refused_and_nothing_is_made() {
     let long = vec![("name".to_owned(), "v".repeat(SETTING_VALUE_BYTES_MAX + 1))];
     let many = vec![("name".to_owned(), String::new()); SETTINGS_MAX + 1];
     for bad in [long, many] {
-        assert!(Store::create(dir.path(), MAP_BYTES_MIN, &member(), &bad, None).is_err());
+        assert!(Store::create(dir.path(), &blank(&member(), &bad)).is_err());
     }
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     let most = vec![("n".repeat(320), "v".repeat(SETTING_VALUE_BYTES_MAX)); SETTINGS_MAX];
-    drop(Store::create(dir.path(), MAP_BYTES_MIN, &member(), &most, None).unwrap());
+    drop(Store::create(dir.path(), &blank(&member(), &most)).unwrap());
     assert_eq!(Store::open(dir.path()).unwrap().settings(), most);
 }
 
