@@ -118,7 +118,7 @@ fn foreign(path: &Path, name: String) -> StoreError {
 
 fn lost(path: &Path) -> StoreError {
     let reason = format!("{DATA_FILE} is missing, and {JOURNAL_FILE} holds what was written after it");
-    StoreError::Damaged { path: path.to_owned(), place: Place::File, reason }
+    StoreError::Damaged { path: path.to_owned(), place: Place::DataFile, reason }
 }
 
 /// What a directory holds.
@@ -213,7 +213,7 @@ mod tests {
                 write(dir.path().join(name), "").unwrap();
             }
             let error = Store::open(dir.path()).unwrap_err();
-            assert!(matches!(&error, StoreError::Damaged { place: Place::File, .. }), "{error}");
+            assert!(matches!(&error, StoreError::Damaged { place: Place::DataFile, .. }), "{error}");
             assert_eq!(verify(dir.path()).unwrap_err(), error);
             assert_eq!(create(&dir).unwrap_err(), error);
             assert_eq!(read(dir.path().join(JOURNAL_FILE)).unwrap(), journal);

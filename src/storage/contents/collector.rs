@@ -107,7 +107,7 @@ impl<'p> Collector<'p> {
         let mut reader = Reader::new(&transaction.bytes);
         while !reader.is_empty() {
             let (key, record) = read_change(&mut reader)
-                .map_err(|error| self.damaged(Place::Journal(transaction.sector), error.to_string()))?;
+                .map_err(|error| self.damaged(Place::JournalSector(transaction.sector), error.to_string()))?;
             match record {
                 Some(record) => {
                     self.put(key, record)?;
@@ -273,7 +273,7 @@ impl<'p> Collector<'p> {
             | JournalError::Checksum { .. }
             | JournalError::Lost { .. }
             | JournalError::Impossible { .. } => {
-                let place = error.sector().map_or(Place::JournalFile, Place::Journal);
+                let place = error.sector().map_or(Place::Journal, Place::JournalSector);
                 self.damaged(place, error.to_string())
             }
         }

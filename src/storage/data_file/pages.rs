@@ -121,7 +121,7 @@ impl Checker {
         // Pages at the end that were never written are all listed as free, and every listed number takes 8
         // bytes of the file. This bounds how much a damaged number can make us allocate.
         if last_page < 1 || last_page >= self.file_bytes / page_bytes + self.file_bytes / 8 {
-            return Err(Fault::Damage(Place::File, "it is shorter than it says"));
+            return Err(Fault::Damage(Place::DataFile, "it is shorter than it says"));
         }
         self.seen = vec![false; usize::try_from(last_page + 1).expect("64-bit machines only")];
         self.seen[..2].fill(true);
@@ -151,7 +151,7 @@ impl Checker {
     fn read_meta(&self, number: u64, offset: u64) -> Result<Meta, Fault> {
         let mut page = [0; META_PAGE_BYTES];
         if offset + page.len() as u64 > self.file_bytes {
-            return Err(Fault::Damage(Place::File, "it is too short to be a store"));
+            return Err(Fault::Damage(Place::DataFile, "it is too short to be a store"));
         }
         self.file.read_exact_at(&mut page, offset).map_err(Fault::Io)?;
         Meta::read(number, &page).or_else(|reason| damage(number, reason))
@@ -161,16 +161,16 @@ impl Checker {
         let mut entries = 0;
         if tree.root == NO_PAGE {
             if tree.depth != 0 {
-                return Err(Fault::Damage(Place::File, "a tree has a depth but no root"));
+                return Err(Fault::Damage(Place::DataFile, "a tree has a depth but no root"));
             }
         } else if tree.depth == 0 || tree.depth > DEPTH_MAX {
-            return Err(Fault::Damage(Place::File, "a tree has an impossible depth"));
+            return Err(Fault::Damage(Place::DataFile, "a tree has an impossible depth"));
         } else {
             let root = Position { which, number: tree.root, height: tree.depth };
             entries = self.walk_page(root, Bounds { low: None, high: None })?;
         }
         if entries != tree.entries {
-            return Err(Fault::Damage(Place::File, "a tree has more or fewer entries than it says"));
+            return Err(Fault::Damage(Place::DataFile, "a tree has more or fewer entries than it says"));
         }
         Ok(())
     }

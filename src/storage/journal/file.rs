@@ -98,7 +98,7 @@ impl JournalFile {
 pub(crate) fn read(store: &Path) -> Result<Vec<u8>, StoreError> {
     read_if_there(store)?.ok_or_else(|| {
         let reason = "it is missing".to_owned();
-        StoreError::Damaged { path: store.to_owned(), place: Place::JournalFile, reason }
+        StoreError::Damaged { path: store.to_owned(), place: Place::Journal, reason }
     })
 }
 

@@ -121,7 +121,7 @@ fn every_sector_of_the_journal_that_is_damaged_is_named_and_the_store_is_not_ser
         let mut rotten = sound.clone();
         rotten[sector * SECTOR_BYTES + sector % SECTOR_BYTES] ^= 4;
         set_journal(&dir, &rotten);
-        assert_damaged(&dir, Place::Journal(sector));
+        assert_damaged(&dir, Place::JournalSector(sector));
     }
     set_journal(&dir, &sound);
     assert_eq!(reopened(&dir).entries, [entry(2, 1), entry(3, 1), entry(4, 1)]);
@@ -137,12 +137,12 @@ fn a_journal_that_is_missing_of_another_length_or_of_another_store_is_refused() 
     let sound = journal(&dir);
     for bytes in [vec![], sound[..sound.len() / 2].to_vec(), [&sound[..], &sound[..]].concat()] {
         set_journal(&dir, &bytes);
-        assert_damaged(&dir, Place::JournalFile);
+        assert_damaged(&dir, Place::Journal);
     }
     set_journal(&dir, &journal(&other));
-    assert_damaged(&dir, Place::Journal(0));
+    assert_damaged(&dir, Place::JournalSector(0));
     files::remove(&dir.path().join(JOURNAL_FILE)).unwrap();
-    assert_damaged(&dir, Place::JournalFile);
+    assert_damaged(&dir, Place::Journal);
     set_journal(&dir, &sound);
     assert_eq!(reopened(&dir).entries.len(), 3);
 }
@@ -158,5 +158,5 @@ fn a_data_file_that_is_older_than_its_journal_is_refused() {
     store.write(&[append(1, 3..=3, 1)]).unwrap();
     drop(store);
     std::fs::write(data_path, older).unwrap();
-    assert_damaged(&dir, Place::Journal(0));
+    assert_damaged(&dir, Place::JournalSector(0));
 }
