@@ -46,7 +46,7 @@ impl NewStore<'_> {
         let (mut inventory, mut record) = (Inventory::default(), Vec::new());
         for value in &records {
             value.encode(&mut record);
-            inventory.put(value.key(), &record);
+            inventory.set(value.key(), Some(&record));
         }
         let (through, inventory) = (TransactionId::default(), inventory.checksum());
         records.push(Value::Checkpoint(Checkpoint { through, journal_bytes, inventory }));

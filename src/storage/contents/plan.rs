@@ -176,7 +176,7 @@ mod tests {
             let mut records = self.0.clone();
             let mut inventory = Inventory::default();
             for (key, record) in &records {
-                inventory.put(Key::from_bytes(key.as_ref()).unwrap(), record);
+                inventory.set(Key::from_bytes(key.as_ref()).unwrap(), Some(record));
             }
             let (through, inventory) = (TransactionId::default(), inventory.checksum());
             let value = Value::Checkpoint(Checkpoint { through, journal_bytes: JOURNAL_BYTES, inventory });
