@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread::{Builder, JoinHandle};
+use std::thread::{self, Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use raft_core::{Write, WriteId};
@@ -72,6 +72,31 @@ pub struct StorageCounts {
     pub waiting: u64,
 }
 
+impl StorageCounts {
+    /// The counts of a thread that has done nothing yet.
+    fn at_start(store: &Store) -> StorageCounts {
+        let mut counts = StorageCounts {
+            writes: 0,
+            transactions: Times::of_times(),
+            checkpoints: 0,
+            data_file_bytes: 0,
+            map_bytes: 0,
+            failures: 0,
+            waiting: 0,
+        };
+        counts.measure(store);
+        counts
+    }
+
+    /// Records how full the store is now.
+    fn measure(&mut self, store: &Store) {
+        self.checkpoints = store.checkpoints();
+        self.map_bytes = store.map_bytes();
+        // If LMDB cannot tell, a write has failed and has reported that.
+        self.data_file_bytes = store.used_bytes().unwrap_or(self.data_file_bytes);
+    }
+}
+
 /// A store owned by its thread.
 ///
 /// If it is dropped without [`StorageThread::shutdown`], the thread stops after the transaction in progress;
@@ -97,14 +122,17 @@ impl StorageThread {
         wake: impl Fn() + Send + 'static,
     ) -> io::Result<StorageThread> {
         store.forget_recovered();
-        let shared = Arc::new(Shared::default());
-        shared.lock().measure(&store);
-        let of_thread = Arc::clone(&shared);
-        let handle = Builder::new().name("storage".into()).spawn(move || {
-            let guard = PanicGuard { shared: &of_thread, wake: &wake };
-            run(&of_thread, &mut store, intervals, &wake);
-            std::mem::forget(guard);
-        })?;
+        let shared = Arc::new(Shared::new(StorageCounts::at_start(&store)));
+        let worker = Worker {
+            shared: Arc::clone(&shared),
+            store,
+            intervals,
+            wake,
+            writes: Vec::new(),
+            // Opening the store ends with a check.
+            checked_at: Instant::now(),
+        };
+        let handle = Builder::new().name("storage".into()).spawn(move || worker.run())?;
         Ok(StorageThread { shared, handle: Some(handle) })
     }
 
@@ -143,16 +171,7 @@ impl StorageThread {
     /// What the thread has done so far.
     #[must_use]
     pub fn counts(&self) -> StorageCounts {
-        let queue = self.shared.lock();
-        StorageCounts {
-            writes: queue.written,
-            transactions: queue.transactions,
-            checkpoints: queue.checkpoints,
-            data_file_bytes: queue.data_file_bytes,
-            map_bytes: queue.map_bytes,
-            failures: u64::from(queue.failure.is_some()),
-            waiting: u64::try_from(queue.writes.len() + queue.under_way).unwrap_or(u64::MAX),
-        }
+        self.shared.lock().counts
     }
 
     /// Writes everything that waits, checks once more that the store is in its place, then closes it and
@@ -196,7 +215,7 @@ enum Due {
     Stop,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     queue: Mutex<Queue>,
     /// Something was queued, or the thread is to stop.
@@ -208,14 +227,7 @@ struct Queue {
     writes: VecDeque<Write>,
     /// The sum of their weights.
     waiting_weight: usize,
-    /// How many writes the thread has taken and not finished.
-    under_way: usize,
-    /// How many writes the thread has finished.
-    written: u64,
-    transactions: Times,
-    checkpoints: u64,
-    data_file_bytes: u64,
-    map_bytes: u64,
+    counts: StorageCounts,
     submitted: Option<WriteId>,
     /// The last durable write, if it has not been reported yet.
     durable: Option<WriteId>,
@@ -225,35 +237,7 @@ struct Queue {
     stop: Stop,
 }
 
-impl Default for Queue {
-    fn default() -> Queue {
-        Queue {
-            writes: VecDeque::new(),
-            under_way: 0,
-            written: 0,
-            transactions: Times::of_times(),
-            checkpoints: 0,
-            data_file_bytes: 0,
-            map_bytes: 0,
-            waiting_weight: 0,
-            submitted: None,
-            durable: None,
-            failure: None,
-            reported: false,
-            stop: Stop::Never,
-        }
-    }
-}
-
 impl Queue {
-    /// Records how full the store is now.
-    fn measure(&mut self, store: &Store) {
-        self.checkpoints = store.checkpoints();
-        self.map_bytes = store.map_bytes();
-        // If LMDB cannot tell, a write has failed and has reported that.
-        self.data_file_bytes = store.used_bytes().unwrap_or(self.data_file_bytes);
-    }
-
     fn push(&mut self, write: Write) {
         if self.failure.is_some() {
             return;
@@ -263,6 +247,7 @@ impl Queue {
         }
         self.submitted = Some(write.id);
         self.waiting_weight += weight(&write);
+        self.counts.waiting += 1;
         self.writes.push_back(write);
         if self.waiting_weight > WAITING_WEIGHT_MAX {
             self.fail(StoreError::Backlog { waiting_weight: self.waiting_weight });
@@ -271,13 +256,31 @@ impl Queue {
 
     fn fail(&mut self, error: StoreError) {
         // The first failure is the cause of all later ones.
-        self.failure.get_or_insert(error);
+        if self.failure.is_none() {
+            self.failure = Some(error);
+            self.counts.failures = 1;
+        }
+        self.counts.waiting -= self.writes.len() as u64;
         self.writes.clear();
         self.waiting_weight = 0;
     }
 }
 
 impl Shared {
+    fn new(counts: StorageCounts) -> Shared {
+        let queue = Queue {
+            writes: VecDeque::new(),
+            waiting_weight: 0,
+            counts,
+            submitted: None,
+            durable: None,
+            failure: None,
+            reported: false,
+            stop: Stop::Never,
+        };
+        Shared { queue: Mutex::new(queue), changed: Condvar::new() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // A panic while the lock was held leaves the queue whole: no operation leaves it half done.
         self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -299,7 +302,6 @@ impl Shared {
             }
         }
         queue.waiting_weight -= taken;
-        queue.under_way = writes.len();
         if !writes.is_empty() {
             Due::Write
         } else if queue.stop == Stop::Never {
@@ -328,82 +330,89 @@ fn weight(write: &Write) -> usize {
     1 + write.entries.len()
 }
 
-fn run(shared: &Shared, store: &mut Store, intervals: CheckIntervals, wake: &dyn Fn()) {
-    let mut writes = Vec::new();
-    // Opening the store ends with a check.
-    let mut checked_at = Instant::now();
-    loop {
-        match shared.take(&mut writes, checked_at + intervals.idle) {
-            Due::Write => write(shared, store, &mut writes, &mut checked_at, intervals),
-            Due::Check => {
-                checked_at = Instant::now();
-                match store.check_in_place() {
-                    Ok(()) => continue,
-                    Err(error) => shared.lock().fail(error),
-                }
-            }
-            Due::Stop => return check_once_more(shared, store),
-        }
-        wake();
-    }
-}
-
-/// A caller that is told that the store was closed relies on the next start to find what was written.
-fn check_once_more(shared: &Shared, store: &mut Store) {
-    let is_in_order = {
-        let queue = shared.lock();
-        queue.stop == Stop::WhenEmpty && queue.failure.is_none()
-    };
-    if is_in_order && let Err(error) = store.check_in_place() {
-        shared.lock().fail(error);
-    }
-}
-
-/// Makes the writes one transaction and clears them.
-fn write(
-    shared: &Shared,
-    store: &mut Store,
-    writes: &mut Vec<Write>,
-    checked_at: &mut Instant,
+/// What runs on the thread: it makes what is queued durable in the store.
+struct Worker<W: Fn()> {
+    shared: Arc<Shared>,
+    store: Store,
     intervals: CheckIntervals,
-) {
-    let began = Instant::now();
-    let mut result = store.write(writes);
-    let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-    if result.is_ok() && checked_at.elapsed() >= intervals.writing {
-        *checked_at = Instant::now();
-        result = store.check_in_place();
-    }
-    let last = writes.last().map(|write| write.id);
-    let mut queue = shared.lock();
-    queue.under_way = 0;
-    if result.is_ok() {
-        queue.written += writes.len() as u64;
-        queue.transactions.note(took_us);
-        if queue.checkpoints != store.checkpoints() {
-            queue.measure(store);
+    wake: W,
+    /// The writes of the transaction in progress.
+    writes: Vec<Write>,
+    /// When the store was last checked.
+    checked_at: Instant,
+}
+
+impl<W: Fn()> Worker<W> {
+    fn run(mut self) {
+        loop {
+            let next_check = self.checked_at + self.intervals.idle;
+            match self.shared.take(&mut self.writes, next_check) {
+                Due::Write => self.write_transaction(),
+                Due::Check => match self.check_store() {
+                    Ok(()) => continue,
+                    Err(error) => self.shared.lock().fail(error),
+                },
+                Due::Stop => return self.finish(),
+            }
+            (self.wake)();
         }
     }
-    writes.clear();
-    match result {
-        // If the queue has failed meanwhile, that may have been reported, and nothing is reported after it.
-        Ok(()) if queue.failure.is_none() => queue.durable = last,
-        Ok(()) => {}
-        Err(error) => queue.fail(error),
+
+    /// Makes the writes one transaction and clears them.
+    fn write_transaction(&mut self) {
+        let began = Instant::now();
+        let mut result = self.store.write(&self.writes);
+        let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        if result.is_ok() && self.checked_at.elapsed() >= self.intervals.writing {
+            result = self.check_store();
+        }
+        let (last, count) = (self.writes.last().map(|write| write.id), self.writes.len() as u64);
+        let mut queue = self.shared.lock();
+        queue.counts.waiting -= count;
+        if result.is_ok() {
+            queue.counts.writes += count;
+            queue.counts.transactions.note(took_us);
+            if queue.counts.checkpoints != self.store.checkpoints() {
+                queue.counts.measure(&self.store);
+            }
+        }
+        self.writes.clear();
+        match result {
+            // If the queue has failed meanwhile, that may have been reported, and nothing is reported after
+            // it.
+            Ok(()) if queue.failure.is_none() => queue.durable = last,
+            Ok(()) => {}
+            Err(error) => queue.fail(error),
+        }
+    }
+
+    /// Checks that the store's files are still in their place.
+    fn check_store(&mut self) -> Result<(), StoreError> {
+        self.checked_at = Instant::now();
+        self.store.check_in_place()
+    }
+
+    /// Checks the store once more: a caller that is told that it was closed relies on the next start to find
+    /// what was written.
+    fn finish(&mut self) {
+        let is_in_order = {
+            let queue = self.shared.lock();
+            queue.stop == Stop::WhenEmpty && queue.failure.is_none()
+        };
+        if is_in_order && let Err(error) = self.check_store() {
+            self.shared.lock().fail(error);
+        }
     }
 }
 
-/// Turns a panic into a failure like any other, if panics unwind: the node must not wait for ever for a
-/// thread that is gone.
-struct PanicGuard<'a> {
-    shared: &'a Shared,
-    wake: &'a dyn Fn(),
-}
-
-impl Drop for PanicGuard<'_> {
+impl<W: Fn()> Drop for Worker<W> {
+    /// Turns a panic into a failure like any other, if panics unwind: the node must not wait for ever for a
+    /// thread that is gone.
     fn drop(&mut self) {
-        self.shared.lock().fail(StoreError::Bug);
-        (self.wake)();
+        if thread::panicking() {
+            self.shared.lock().fail(StoreError::Bug);
+            (self.wake)();
+        }
     }
 }
 
