@@ -468,8 +468,10 @@ mod tests {
         for id in 2..=50 {
             thread.submit([nth(id)]);
         }
+        assert_eq!(thread.counts().waiting, 49);
         go.send(()).unwrap();
         wakes.recv().unwrap();
+        assert_eq!(thread.counts().waiting, 0);
         assert_eq!(thread.poll(), Some(Completion::Durable { through: WriteId(50) }));
         assert_eq!(thread.poll(), None);
         drop(go);
@@ -572,6 +574,7 @@ mod tests {
             assert!(id < WAITING_WEIGHT_MAX as u64, "no bound was reached");
         }
         assert_eq!(id, WAITING_WEIGHT_MAX as u64 / 2 + 2);
+        assert_eq!((thread.counts().waiting, thread.counts().failures), (0, 1), "what waited is dropped");
         let waiting_weight = WAITING_WEIGHT_MAX + 2;
         let failure = StoreError::Backlog { waiting_weight };
         assert_eq!(thread.poll(), Some(Completion::Failed(failure)), "the disk need not answer for that");
