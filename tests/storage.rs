@@ -18,8 +18,8 @@ use raft_core::{
 use rustix::process::{Resource, Rlimit, setrlimit};
 use ticketd::identity::{ClusterId, Identity, Standing};
 use ticketd::storage::{
-    Completion, Listening, MAP_BYTES_MAX, MAP_BYTES_MIN, Running, StorageThread, Store, StoreError, destroy,
-    running, verify,
+    Completion, Listening, MAP_BYTES_MAX, MAP_BYTES_MIN, NewStore, Running, StorageThread, Store, StoreError,
+    destroy, running, verify,
 };
 
 /// The environment variable with the store's path for a child process.
@@ -262,8 +262,14 @@ fn destroying_removes_the_stores_own_files_and_no_others() {
 fn create(path: &Path) -> Result<Store, StoreError> {
     let me = Peer { id: NodeId::new(1).unwrap(), incarnation: Incarnation(0xabcd) };
     let standing = Standing::Member { cluster: ClusterId(77), joined_at: LogIndex(1) };
-    let initial = (HardState { current_term: Term(1), voted_for: None }, snapshot_at(1));
-    Store::create(path, MAP_BYTES_MIN, &Identity { me, standing }, &[], Some(initial))
+    let new = NewStore {
+        identity: &Identity { me, standing },
+        settings: &[],
+        map_bytes: MAP_BYTES_MIN,
+        hard_state: HardState { current_term: Term(1), voted_for: None },
+        snapshot: Some(&snapshot_at(1)),
+    };
+    Store::create(path, &new)
 }
 
 fn new_store(path: &Path) -> Store {

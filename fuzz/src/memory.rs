@@ -13,7 +13,7 @@ use raft_core::{
 };
 use ticketd::identity::{ClusterId, Identity, Standing};
 use ticketd::storage::{
-    Collector, Contents, Journal, MAP_BYTES_MIN, Setting, Step, Store, StoreError, Value, new_records,
+    Collector, Contents, Journal, MAP_BYTES_MIN, NewStore, Setting, Step, Store, StoreError, Value,
 };
 
 use super::directory::Directory;
@@ -38,13 +38,19 @@ impl Memory {
     pub(crate) fn new(hard_state: &HardState, snapshot: &Snapshot, blocks: usize) -> Memory {
         let (identity, settings) = (identity(), settings());
         let bytes = u64::try_from(blocks * BLOCK_BYTES).expect("64-bit machines only");
-        let values = new_records(&identity, &settings, MAP_BYTES_MIN, bytes, hard_state, Some(snapshot));
+        let new = NewStore {
+            identity: &identity,
+            settings: &settings,
+            map_bytes: MAP_BYTES_MIN,
+            hard_state: *hard_state,
+            snapshot: Some(snapshot),
+        };
         let record = |value: &Value<'_>| {
             let mut record = Vec::new();
             value.encode(&mut record);
             (value.key().to_bytes().as_ref().to_vec(), record)
         };
-        let records = values.iter().map(record).collect();
+        let records = new.records(bytes).iter().map(record).collect();
         Memory { records, journal: Journal::blank(identity.me.incarnation, bytes) }
     }
 

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use raft_core::{Config, Entry, HardState, Incarnation, LogIndex, Micros, Payload, Snapshot, Term, Write};
 use ticketd::node::{Node, NodeConfig, initial_state};
-use ticketd::storage::{Journal, MAP_BYTES_MIN, Store, verify};
+use ticketd::storage::{Journal, MAP_BYTES_MIN, NewStore, Store, verify};
 
 use super::directory::Directory;
 use super::memory::{self, BLOCK_BYTES, CHECKPOINT, Memory, identity, nothing, records_of, snapshot};
@@ -91,8 +91,14 @@ fn change(records: &mut Records, [kind, which, at, value, other]: [u8; 5]) {
 fn check_rewritten(store: &Store, records: &Records) {
     let dir = Directory::new();
     let recovered = store.recovered();
-    let initial = recovered.snapshot.as_deref().map(|s| (recovered.hard_state, s.clone()));
-    let made = Store::create(dir.path(), MAP_BYTES_MIN, store.identity(), store.settings(), initial);
+    let new = NewStore {
+        identity: store.identity(),
+        settings: store.settings(),
+        map_bytes: MAP_BYTES_MIN,
+        hard_state: recovered.hard_state,
+        snapshot: recovered.snapshot.as_deref(),
+    };
+    let made = Store::create(dir.path(), &new);
     let mut copy = made.expect("what was read from a store can be written to one");
     let hard_state = Some(recovered.hard_state);
     let log = Write { hard_state, entries: recovered.entries, ..nothing(1) };

@@ -41,9 +41,9 @@ impl Damage {
         };
         let is_right = match self {
             Damage::Flipped(key) | Damage::Lost(key) => *named == Place::Record(key),
-            Damage::Sector(sector) | Damage::Gap(sector) => *named == Place::Journal(sector),
+            Damage::Sector(sector) | Damage::Gap(sector) => *named == Place::JournalSector(sector),
             // The journal begins with what came after the missing checkpoint.
-            Damage::SetBack => *named == Place::Journal(0),
+            Damage::SetBack => *named == Place::JournalSector(0),
             Damage::Torn => matches!(named, Place::Record(_)),
         };
         if !is_right {

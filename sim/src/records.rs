@@ -8,7 +8,7 @@ use std::path::Path;
 
 use raft_core::{HardState, Snapshot};
 use ticketd::identity::Identity;
-use ticketd::storage::{Collector, Contents, Key, KeyBytes, MAP_BYTES_MIN, Pending, StoreError, new_records};
+use ticketd::storage::{Collector, Contents, Key, KeyBytes, MAP_BYTES_MIN, NewStore, Pending, StoreError};
 
 use crate::rng::Rng;
 use crate::sectors::JOURNAL_BYTES;
@@ -30,7 +30,9 @@ impl Records {
     /// The records of a new store.
     pub(crate) fn new(identity: &Identity, hard_state: &HardState, snapshot: Option<&Snapshot>) -> Records {
         let mut records = Records::default();
-        for value in new_records(identity, &[], MAP_BYTES_MIN, JOURNAL_BYTES, hard_state, snapshot) {
+        let map_bytes = MAP_BYTES_MIN;
+        let new = NewStore { identity, settings: &[], map_bytes, hard_state: *hard_state, snapshot };
+        for value in new.records(JOURNAL_BYTES) {
             value.encode(records.of.entry(value.key().to_bytes()).or_default());
         }
         records

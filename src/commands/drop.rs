@@ -1,5 +1,7 @@
 //! `ticketd drop`: destroys the store of a stopped node without asking the cluster.
 
+use std::path::Path;
+
 use raft_core::{Membership, Peer};
 
 use super::serve::refuse_running;
@@ -13,7 +15,7 @@ use crate::storage::{self, Store, StoreError};
 /// [`Failure`]; the store is still there then.
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let path = flags.path();
-    let known = if flags.force { None } else { look(flags)? };
+    let known = if flags.force { None } else { read_owner(path)? };
     storage::destroy(path)?;
     say(&format!("the store at {} is destroyed", path.display()))?;
     match known.and_then(|(me, membership)| left_behind(me, &membership)) {
@@ -38,9 +40,9 @@ fn left_behind(me: Peer, membership: &Membership) -> Option<String> {
     })
 }
 
-/// Looks at what is about to be destroyed. A store that cannot be read may still be needed to find out why.
-fn look(flags: &Flags) -> Result<Option<(Peer, Membership)>, Failure> {
-    let path = flags.path();
+/// The node whose store is about to be destroyed, and the last membership that it knew; `None` if the store
+/// was never finished. A store that cannot be read is refused: it may still be needed to find out why.
+fn read_owner(path: &Path) -> Result<Option<(Peer, Membership)>, Failure> {
     refuse_running(path)?;
     let outcome = match storage::verify_in_child(path) {
         Ok(_) => Store::open(path),

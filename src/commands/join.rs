@@ -9,7 +9,7 @@
 use std::net::ToSocketAddrs;
 use std::path::Path;
 
-use raft_core::{Incarnation, NodeId, Peer};
+use raft_core::{HardState, Incarnation, NodeId, Peer};
 
 use super::admin_client::{
     AskError, AskProblem, Patience, Settled, answered_something_else, ask, ask_leader,
@@ -24,7 +24,7 @@ use crate::codec::MEMBERS_MAX;
 use crate::identity::{Identity, Standing};
 use crate::peer::{AdminRequest, RefusedReason};
 use crate::settings::Settings;
-use crate::storage::{self, Store, StoreError};
+use crate::storage::{self, NewStore, Store, StoreError};
 
 /// Joins the cluster of `members`, and serves.
 ///
@@ -138,8 +138,14 @@ fn make_or_resume(
 ) -> Result<Joining, Failure> {
     let me = Peer { id, incarnation: Incarnation(random_u128()?) };
     let identity = Identity { me, standing: Standing::Joining };
-    let pairs = settings.to_pairs();
-    match Store::create(path, settings.db_size_bytes(), &identity, &pairs, None) {
+    let new = NewStore {
+        identity: &identity,
+        settings: &settings.to_pairs(),
+        map_bytes: settings.db_size_bytes(),
+        hard_state: HardState::default(),
+        snapshot: None,
+    };
+    match Store::create(path, &new) {
         Ok(store) => Ok(Joining { store, resumed: false, in_the_way }),
         Err(exists @ StoreError::Exists { .. }) => resume(path, id, settings, launch, exists),
         Err(error) => Err(error.into()),

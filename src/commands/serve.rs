@@ -20,8 +20,12 @@ use crate::server::{EXIT_STATUS_INTERRUPTED, Exit, Server, ServerConfig, StopReq
 use crate::settings::Settings;
 use crate::storage::{self, Store, StoreError};
 
-/// How long a killed process may take until its locks are released.
-const END_PATIENCE: Duration = Duration::from_millis(100);
+/// How long a killed process, and the child that checked the store for it, may take until their locks are
+/// released.
+const RELEASE_PATIENCE: Duration = Duration::from_millis(100);
+
+/// How much later than the child that checks the store this process may receive a signal meant for both.
+const SIGNAL_PATIENCE: Duration = Duration::from_millis(100);
 
 /// What a node needs around it: the requests to stop it, and the pid file and the background parent that
 /// announce it.
@@ -70,9 +74,8 @@ impl Launch {
     pub(super) fn check(&self, path: &Path) -> Result<Checked, Failure> {
         match storage::verify_in_child(path) {
             Ok(_) => Ok(Checked::Sound),
-            // This process may receive its signal a moment later than the child did.
             Err(StoreError::CheckEnded { .. })
-                if Patience::until(self.stop()).sleep(END_PATIENCE).is_err() =>
+                if Patience::until(self.stop()).sleep(SIGNAL_PATIENCE).is_err() =>
             {
                 log::info!("asked to stop while the store was checked");
                 Ok(Checked::StoppedMeanwhile)
@@ -182,8 +185,8 @@ pub(super) enum Ended {
     RemovedBefore,
 }
 
-/// Refuses to continue if a node runs on the store. Called before the ports are bound, so that this is
-/// reported rather than a port in use, which would be true as well.
+/// Refuses to continue if a node runs on the store, unless it ends within [`RELEASE_PATIENCE`]. Called before
+/// the ports are bound, so that this is reported rather than a port in use, which would be true as well.
 ///
 /// # Errors
 /// [`StoreError::InUse`], and any error of the check itself.
@@ -191,8 +194,7 @@ pub(super) fn refuse_running(path: &Path) -> Result<(), Failure> {
     if matches!(storage::running(path), Ok(None)) {
         return Ok(());
     }
-    // A process that was killed, and the child that checked the store for it, may need a moment to end.
-    thread::sleep(END_PATIENCE);
+    thread::sleep(RELEASE_PATIENCE);
     let pid = match storage::running(path) {
         Ok(None) => return Ok(()),
         Ok(Some(running)) => Some(running.pid),

@@ -15,7 +15,7 @@ use crate::cli::{FIRST_ID_DEFAULT, Flags};
 use crate::identity::{ClusterId, Identity, Standing};
 use crate::node;
 use crate::settings::Settings;
-use crate::storage::{self, Store, StoreError};
+use crate::storage::{self, NewStore, Store, StoreError};
 
 /// The index and the term of the snapshot that a cluster begins with: as if a first leader had been elected,
 /// had committed the membership, and were gone.
@@ -42,14 +42,14 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let snapshot = first_snapshot(me, &settings, flags.first_id.unwrap_or(FIRST_ID_DEFAULT));
 
     destroy_in_the_way(flags)?;
-    let store = Store::create(
-        flags.path(),
-        settings.db_size_bytes(),
-        &identity,
-        &settings.to_pairs(),
-        Some((hard_state, snapshot)),
-    )
-    .map_err(|error| not_made(error, flags.path()))?;
+    let new = NewStore {
+        identity: &identity,
+        settings: &settings.to_pairs(),
+        map_bytes: settings.db_size_bytes(),
+        hard_state,
+        snapshot: Some(&snapshot),
+    };
+    let store = Store::create(flags.path(), &new).map_err(|error| not_made(error, flags.path()))?;
     log::info!("founded cluster {cluster} with node {id} as its only member");
     let ready = get_ready(store, bound, &settings, launch).map_err(|failure| made(&failure, flags.path()))?;
     // If the node fails later, its failure says what to do: the store may be lost, and another in its place.

@@ -27,7 +27,7 @@ use super::{data_file, journal, record};
 /// [`StoreError::NotFound`]; [`StoreError::ForeignFiles`] if the store is another program's;
 /// [`StoreError::InUse`] while a process holds it; and if the file system refuses.
 pub fn destroy(path: &Path) -> Result<(), StoreError> {
-    match look(path)? {
+    match classify(path)? {
         Found::Nothing | Found::Foreign(_) => return Err(StoreError::NotFound { path: path.to_owned() }),
         Found::ForeignStore => return Err(foreign(path, DATA_FILE.to_owned())),
         Found::Unfinished | Found::Store | Found::Remnant | Found::Gone { .. } => {}
@@ -50,7 +50,7 @@ pub fn destroy(path: &Path) -> Result<(), StoreError> {
 /// Whether there is a whole store at `path`, sound or not.
 #[must_use]
 pub fn is_there(path: &Path) -> bool {
-    matches!(look(path), Ok(Found::Store))
+    matches!(classify(path), Ok(Found::Store))
 }
 
 /// Checks that this user may destroy the store at `path`, as far as the modes of the files tell. Nothing is
@@ -89,7 +89,7 @@ pub(super) fn clear(path: &Path) -> Result<(), StoreError> {
 /// Checks that there is a store at `path`.
 pub(super) fn expect_store(path: &Path) -> Result<(), StoreError> {
     let interrupted = |what| Err(StoreError::Interrupted { path: path.to_owned(), what });
-    match look(path)? {
+    match classify(path)? {
         Found::Store => Ok(()),
         Found::Unfinished => interrupted(Interrupted::Making),
         Found::Gone { .. } => interrupted(Interrupted::Destroying),
@@ -101,7 +101,7 @@ pub(super) fn expect_store(path: &Path) -> Result<(), StoreError> {
 
 /// Checks that a store may be created at `path`.
 pub(super) fn expect_no_store(path: &Path) -> Result<(), StoreError> {
-    match look(path)? {
+    match classify(path)? {
         // An unfinished store never took part in anything, so it is created again. One that was being
         // destroyed was meant to be gone.
         Found::Nothing | Found::Unfinished | Found::Gone { foreign: None } => Ok(()),
@@ -118,7 +118,7 @@ fn foreign(path: &Path, name: String) -> StoreError {
 
 fn lost(path: &Path) -> StoreError {
     let reason = format!("{DATA_FILE} is missing, and {JOURNAL_FILE} holds what was written after it");
-    StoreError::Damaged { path: path.to_owned(), place: Place::File, reason }
+    StoreError::Damaged { path: path.to_owned(), place: Place::DataFile, reason }
 }
 
 /// What a directory holds.
@@ -141,7 +141,7 @@ enum Found {
 }
 
 /// Finds out what the directory holds.
-fn look(path: &Path) -> Result<Found, StoreError> {
+fn classify(path: &Path) -> Result<Found, StoreError> {
     let error = |error: io::Error| StoreError::io("read", path, &error);
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
@@ -190,11 +190,11 @@ mod tests {
     use lmdb::Transaction;
 
     use super::*;
-    use crate::storage::testing::{TestDir, append, member};
-    use crate::storage::{MAP_BYTES_MIN, Store, verify};
+    use crate::storage::testing::{TestDir, append, blank, member};
+    use crate::storage::{Store, verify};
 
     fn create(dir: &TestDir) -> Result<Store, StoreError> {
-        Store::create(dir.path(), MAP_BYTES_MIN, &member(), &[], None)
+        Store::create(dir.path(), &blank(&member(), &[]))
     }
 
     /// A store whose journal holds something.
@@ -213,7 +213,7 @@ mod tests {
                 write(dir.path().join(name), "").unwrap();
             }
             let error = Store::open(dir.path()).unwrap_err();
-            assert!(matches!(&error, StoreError::Damaged { place: Place::File, .. }), "{error}");
+            assert!(matches!(&error, StoreError::Damaged { place: Place::DataFile, .. }), "{error}");
             assert_eq!(verify(dir.path()).unwrap_err(), error);
             assert_eq!(create(&dir).unwrap_err(), error);
             assert_eq!(read(dir.path().join(JOURNAL_FILE)).unwrap(), journal);

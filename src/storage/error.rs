@@ -226,11 +226,11 @@ pub enum Place {
     /// A page of the data file, by its number.
     Page(u64),
     /// The data file.
-    File,
+    DataFile,
     /// A sector of the journal, by its number.
-    Journal(usize),
+    JournalSector(usize),
     /// The journal.
-    JournalFile,
+    Journal,
 }
 
 impl std::error::Error for StoreError {}
@@ -304,7 +304,7 @@ impl StoreError {
         }
         StoreError::Damaged {
             path: path.to_owned(),
-            place: Place::File,
+            place: Place::DataFile,
             reason: format!("LMDB cannot {action} it: {error}"),
         }
     }

@@ -86,14 +86,8 @@ pub(super) struct Lock {
     path: PathBuf,
     /// Locked as well, if the file system supports it.
     directory: Option<File>,
-}
-
-/// Whether commands can find the process that holds the lock.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Published {
-    Now,
-    /// The disk has no room to say so.
-    NotYet,
+    /// Where this process listens, while the disk has no room to publish it.
+    unpublished: Option<Listening>,
 }
 
 /// The result of locking a directory.
@@ -172,7 +166,9 @@ impl Lock {
                 }
             };
             let (locked, can_write) = match open(&lock_path).map_err(|e| error(&e))? {
-                Opened::Nowhere => return Ok(Lock { file: None, path: lock_path, directory }),
+                Opened::Nowhere => {
+                    return Ok(Lock { file: None, path: lock_path, directory, unpublished: None });
+                }
                 Opened::ToWrite(file) => (file.try_lock().map(|()| file), true),
                 // Some file systems, NFS among them, allow only a shared lock on a descriptor that is open
                 // for reading.
@@ -180,7 +176,7 @@ impl Lock {
             };
             match locked {
                 Ok(file) if is_still_at(&file, &lock_path) => {
-                    let lock = Lock { file: Some(file), path: lock_path, directory };
+                    let lock = Lock { file: Some(file), path: lock_path, directory, unpublished: None };
                     if can_write {
                         lock.sign();
                     }
@@ -198,7 +194,7 @@ impl Lock {
     /// Checks that the lock still keeps others out of the directory at the path that it was taken for.
     ///
     /// If the directory itself is locked, that lock is enough, and the file may be missing.
-    pub(super) fn look(&self) -> Result<(), StoreError> {
+    pub(super) fn check_in_place(&self) -> Result<(), StoreError> {
         let directory_path = self.path.parent().unwrap_or(&self.path);
         let locked = match (&self.directory, &self.file) {
             (Some(directory), _) => watch::expect_at(directory, directory_path),
@@ -217,28 +213,28 @@ impl Lock {
         }
     }
 
-    /// Publishes where this process listens. A full disk is not an error: the addresses are then not
-    /// published yet.
-    pub(super) fn write_content(&self, listening: Option<&Listening>) -> Result<Published, StoreError> {
-        match self.put_content(listening) {
-            Ok(()) => Ok(Published::Now),
+    /// Publishes where this process listens. A full disk is not an error: [`Lock::catch_up_on_publishing`]
+    /// then publishes it later.
+    pub(super) fn publish(&mut self, listening: &Listening) -> Result<(), StoreError> {
+        match self.put_content(Some(listening)) {
+            Ok(()) => Ok(()),
             Err(e) if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
                 let path = self.path.display();
                 log::warn!("no command can find this node as long as {path} cannot be written: {e}");
-                Ok(Published::NotYet)
+                self.unpublished = Some(listening.clone());
+                Ok(())
             }
             Err(e) => Err(StoreError::io("write to", &self.path, &e)),
         }
     }
 
-    /// Publishes what could not be published before. If it still cannot be, nothing gets worse.
-    pub(super) fn write_content_now(&self, listening: &Listening) -> Published {
-        match self.put_content(Some(listening)) {
-            Ok(()) => {
-                log::info!("commands can find this node: {} says where it listens", self.path.display());
-                Published::Now
-            }
-            Err(_) => Published::NotYet,
+    /// Publishes what there was no room for before. If it still cannot be published, nothing gets worse.
+    pub(super) fn catch_up_on_publishing(&mut self) {
+        if let Some(listening) = &self.unpublished
+            && self.put_content(Some(listening)).is_ok()
+        {
+            log::info!("commands can find this node: {} says where it listens", self.path.display());
+            self.unpublished = None;
         }
     }
 
@@ -343,13 +339,13 @@ mod tests {
         let (path, aside) = (dir.path().join("store"), dir.path().join("aside"));
         std::fs::create_dir(&path).unwrap();
         let lock = Lock::acquire(&path).unwrap();
-        assert_eq!(lock.look(), Ok(()));
+        assert_eq!(lock.check_in_place(), Ok(()));
         std::fs::remove_file(path.join(LOCK_FILE)).unwrap();
-        assert_eq!(lock.look(), Ok(()));
+        assert_eq!(lock.check_in_place(), Ok(()));
         std::fs::rename(&path, aside).unwrap();
-        assert_eq!(lock.look(), Err(StoreError::Lost { path: path.clone(), how: Loss::Gone }));
+        assert_eq!(lock.check_in_place(), Err(StoreError::Lost { path: path.clone(), how: Loss::Gone }));
         std::fs::create_dir(&path).unwrap();
-        assert_eq!(lock.look(), Err(StoreError::Lost { path, how: Loss::Replaced }));
+        assert_eq!(lock.check_in_place(), Err(StoreError::Lost { path, how: Loss::Replaced }));
     }
 
     #[test]
@@ -358,24 +354,24 @@ mod tests {
         let mut lock = Lock::acquire(dir.path()).unwrap();
         // As on a file system that cannot lock directories.
         lock.directory = None;
-        assert_eq!(lock.look(), Ok(()));
+        assert_eq!(lock.check_in_place(), Ok(()));
         let path = dir.path().join(LOCK_FILE);
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(lock.look(), Err(StoreError::Lost { path: path.clone(), how: Loss::Gone }));
+        assert_eq!(lock.check_in_place(), Err(StoreError::Lost { path: path.clone(), how: Loss::Gone }));
         std::fs::write(&path, "").unwrap();
-        assert_eq!(lock.look(), Err(StoreError::Lost { path, how: Loss::Replaced }));
+        assert_eq!(lock.check_in_place(), Err(StoreError::Lost { path, how: Loss::Replaced }));
     }
 
     #[test]
     fn running_says_who_holds_the_lock_and_where_it_listens_as_long_as_it_is_held() {
         let dir = TestDir::new();
         assert_eq!(running(dir.path()), Ok(None));
-        let lock = Lock::acquire(dir.path()).unwrap();
+        let mut lock = Lock::acquire(dir.path()).unwrap();
         let pid = std::process::id();
         assert_eq!(running(dir.path()), Ok(Some(Running { pid, listening: None })));
-        lock.write_content(Some(&listening())).unwrap();
+        lock.publish(&listening()).unwrap();
         assert_eq!(running(dir.path()), Ok(Some(Running { pid, listening: Some(listening()) })));
-        lock.write_content(None).unwrap();
+        lock.put_content(None).unwrap();
         assert_eq!(running(dir.path()), Ok(Some(Running { pid, listening: None })));
         drop(lock);
         assert_eq!(running(dir.path()), Ok(None));

@@ -52,7 +52,7 @@ mod thread;
 mod verify;
 mod watch;
 
-pub use contents::{Collector, Contents, Recorder, Step, new_records};
+pub use contents::{Collector, Contents, NewStore, Recorder, Step};
 pub use directory::{destroy, expect_destroyable, is_there};
 pub use error::{Interrupted, Loss, Place, Prospect, StoreError};
 pub use journal::{Journal, SECTOR_BYTES};

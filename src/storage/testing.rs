@@ -11,9 +11,10 @@ use raft_core::{
     Term, Write, WriteId,
 };
 
-use super::contents::{Collector, Contents, new_records};
+use super::contents::{Collector, Contents, NewStore};
 use super::error::StoreError;
 use super::record::KeyBytes;
+use super::store::Store;
 use super::{MAP_BYTES_MIN, Setting};
 use crate::identity::{ClusterId, Identity, Standing};
 
@@ -68,15 +69,35 @@ pub(super) fn snapshot(index: u64, term: u64) -> Snapshot {
     }
 }
 
+/// A new store of the smallest size, without a log.
+pub(super) fn blank<'a>(identity: &'a Identity, settings: &'a [Setting]) -> NewStore<'a> {
+    NewStore {
+        identity,
+        settings,
+        map_bytes: MAP_BYTES_MIN,
+        hard_state: HardState::default(),
+        snapshot: None,
+    }
+}
+
+/// Creates a store of the smallest size in term 1, with a snapshot of entry 1.
+pub(super) fn create(path: &Path, settings: &[Setting]) -> Store {
+    let hard_state = HardState { current_term: Term(1), voted_for: None };
+    let (member, snapshot) = (member(), snapshot(1, 1));
+    let new = NewStore { hard_state, snapshot: Some(&snapshot), ..blank(&member, settings) };
+    Store::create(path, &new).unwrap()
+}
+
 /// The records of a store, as LMDB would keep them.
 pub(super) type Records = BTreeMap<KeyBytes, Vec<u8>>;
 
 /// The records of a new store in term 9, with a snapshot of entry 1 and a journal of this many bytes.
 pub(super) fn new_store_records(journal_bytes: u64) -> Records {
-    let hard_state = HardState { current_term: Term(9), voted_for: None };
     let (member, settings, snapshot) = (member(), settings(), snapshot(1, 1));
+    let hard_state = HardState { current_term: Term(9), voted_for: None };
+    let new = NewStore { hard_state, snapshot: Some(&snapshot), ..blank(&member, &settings) };
     let mut records = Records::new();
-    for value in new_records(&member, &settings, MAP_BYTES_MIN, journal_bytes, &hard_state, Some(&snapshot)) {
+    for value in new.records(journal_bytes) {
         value.encode(records.entry(value.key().to_bytes()).or_default());
     }
     records

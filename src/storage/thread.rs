@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread::{Builder, JoinHandle};
+use std::thread::{self, Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use raft_core::{Write, WriteId};
@@ -28,17 +28,17 @@ const TRANSACTION_WEIGHT_MAX: usize = 16_384;
 
 /// How often the thread checks that the files it writes to are still those at the store's path.
 #[derive(Clone, Copy, Debug)]
-struct LookIntervals {
-    /// After a transaction, the thread looks before it reports the transaction durable if the last look is
+struct CheckIntervals {
+    /// After a transaction, the thread checks before it reports the transaction durable if the last check is
     /// older than this.
     writing: Duration,
-    /// How long the thread waits before it looks when there is nothing to write.
+    /// How long the thread waits before it checks when there is nothing to write.
     idle: Duration,
 }
 
-/// A look is a few system calls: next to nothing beside a second of writing, and nothing that shows at rest.
-const LOOK_INTERVALS: LookIntervals =
-    LookIntervals { writing: Duration::from_secs(1), idle: Duration::from_secs(10) };
+/// A check is a few system calls: next to nothing beside a second of writing, and nothing that shows at rest.
+const CHECK_INTERVALS: CheckIntervals =
+    CheckIntervals { writing: Duration::from_secs(1), idle: Duration::from_secs(10) };
 
 /// The outcome of writes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -72,6 +72,31 @@ pub struct StorageCounts {
     pub waiting: u64,
 }
 
+impl StorageCounts {
+    /// The counts of a thread that has done nothing yet.
+    fn at_start(store: &Store) -> StorageCounts {
+        let mut counts = StorageCounts {
+            writes: 0,
+            transactions: Times::of_times(),
+            checkpoints: 0,
+            data_file_bytes: 0,
+            map_bytes: 0,
+            failures: 0,
+            waiting: 0,
+        };
+        counts.measure(store);
+        counts
+    }
+
+    /// Records how full the store is now.
+    fn measure(&mut self, store: &Store) {
+        self.checkpoints = store.checkpoints();
+        self.map_bytes = store.map_bytes();
+        // If LMDB cannot tell, a write has failed and has reported that.
+        self.data_file_bytes = store.used_bytes().unwrap_or(self.data_file_bytes);
+    }
+}
+
 /// A store owned by its thread.
 ///
 /// If it is dropped without [`StorageThread::shutdown`], the thread stops after the transaction in progress;
@@ -88,23 +113,26 @@ impl StorageThread {
     /// # Errors
     /// If the system cannot start a thread.
     pub fn spawn(store: Store, wake: impl Fn() + Send + 'static) -> io::Result<StorageThread> {
-        StorageThread::spawn_looking(store, LOOK_INTERVALS, wake)
+        StorageThread::spawn_checking(store, CHECK_INTERVALS, wake)
     }
 
-    fn spawn_looking(
+    fn spawn_checking(
         mut store: Store,
-        intervals: LookIntervals,
+        intervals: CheckIntervals,
         wake: impl Fn() + Send + 'static,
     ) -> io::Result<StorageThread> {
         store.forget_recovered();
-        let shared = Arc::new(Shared::default());
-        shared.lock().measure(&store);
-        let of_thread = Arc::clone(&shared);
-        let handle = Builder::new().name("storage".into()).spawn(move || {
-            let guard = PanicGuard { shared: &of_thread, wake: &wake };
-            run(&of_thread, &mut store, intervals, &wake);
-            std::mem::forget(guard);
-        })?;
+        let shared = Arc::new(Shared::new(StorageCounts::at_start(&store)));
+        let worker = Worker {
+            shared: Arc::clone(&shared),
+            store,
+            intervals,
+            wake,
+            writes: Vec::new(),
+            // Opening the store ends with a check.
+            checked_at: Instant::now(),
+        };
+        let handle = Builder::new().name("storage".into()).spawn(move || worker.run())?;
         Ok(StorageThread { shared, handle: Some(handle) })
     }
 
@@ -143,19 +171,11 @@ impl StorageThread {
     /// What the thread has done so far.
     #[must_use]
     pub fn counts(&self) -> StorageCounts {
-        let queue = self.shared.lock();
-        StorageCounts {
-            writes: queue.written,
-            transactions: queue.transactions,
-            checkpoints: queue.checkpoints,
-            data_file_bytes: queue.data_file_bytes,
-            map_bytes: queue.map_bytes,
-            failures: u64::from(queue.failure.is_some()),
-            waiting: u64::try_from(queue.writes.len() + queue.under_way).unwrap_or(u64::MAX),
-        }
+        self.shared.lock().counts
     }
 
-    /// Writes everything that waits, looks at the store once more, then closes it and releases its lock.
+    /// Writes everything that waits, checks once more that the store is in its place, then closes it and
+    /// releases its lock.
     ///
     /// # Errors
     /// If any write has failed, or the files written to are no longer at the store's path.
@@ -191,11 +211,11 @@ enum Stop {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Due {
     Write,
-    Look,
+    Check,
     Stop,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     queue: Mutex<Queue>,
     /// Something was queued, or the thread is to stop.
@@ -207,14 +227,7 @@ struct Queue {
     writes: VecDeque<Write>,
     /// The sum of their weights.
     waiting_weight: usize,
-    /// How many writes the thread has taken and not finished.
-    under_way: usize,
-    /// How many writes the thread has finished.
-    written: u64,
-    transactions: Times,
-    checkpoints: u64,
-    data_file_bytes: u64,
-    map_bytes: u64,
+    counts: StorageCounts,
     submitted: Option<WriteId>,
     /// The last durable write, if it has not been reported yet.
     durable: Option<WriteId>,
@@ -224,35 +237,7 @@ struct Queue {
     stop: Stop,
 }
 
-impl Default for Queue {
-    fn default() -> Queue {
-        Queue {
-            writes: VecDeque::new(),
-            under_way: 0,
-            written: 0,
-            transactions: Times::of_times(),
-            checkpoints: 0,
-            data_file_bytes: 0,
-            map_bytes: 0,
-            waiting_weight: 0,
-            submitted: None,
-            durable: None,
-            failure: None,
-            reported: false,
-            stop: Stop::Never,
-        }
-    }
-}
-
 impl Queue {
-    /// Records how full the store is now.
-    fn measure(&mut self, store: &Store) {
-        self.checkpoints = store.checkpoints();
-        self.map_bytes = store.map_bytes();
-        // If LMDB cannot tell, a write has failed and has reported that.
-        self.data_file_bytes = store.used_bytes().unwrap_or(self.data_file_bytes);
-    }
-
     fn push(&mut self, write: Write) {
         if self.failure.is_some() {
             return;
@@ -262,6 +247,7 @@ impl Queue {
         }
         self.submitted = Some(write.id);
         self.waiting_weight += weight(&write);
+        self.counts.waiting += 1;
         self.writes.push_back(write);
         if self.waiting_weight > WAITING_WEIGHT_MAX {
             self.fail(StoreError::Backlog { waiting_weight: self.waiting_weight });
@@ -270,21 +256,39 @@ impl Queue {
 
     fn fail(&mut self, error: StoreError) {
         // The first failure is the cause of all later ones.
-        self.failure.get_or_insert(error);
+        if self.failure.is_none() {
+            self.failure = Some(error);
+            self.counts.failures = 1;
+        }
+        self.counts.waiting -= self.writes.len() as u64;
         self.writes.clear();
         self.waiting_weight = 0;
     }
 }
 
 impl Shared {
+    fn new(counts: StorageCounts) -> Shared {
+        let queue = Queue {
+            writes: VecDeque::new(),
+            waiting_weight: 0,
+            counts,
+            submitted: None,
+            durable: None,
+            failure: None,
+            reported: false,
+            stop: Stop::Never,
+        };
+        Shared { queue: Mutex::new(queue), changed: Condvar::new() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // A panic while the lock was held leaves the queue whole: no operation leaves it half done.
         self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Waits until there is something to do. Takes as many writes as fit into one transaction.
-    fn take(&self, writes: &mut Vec<Write>, look_at: Instant) -> Due {
-        let mut queue = self.wait(look_at);
+    fn take(&self, writes: &mut Vec<Write>, next_check: Instant) -> Due {
+        let mut queue = self.wait(next_check);
         if queue.stop == Stop::Now {
             return Due::Stop;
         }
@@ -298,26 +302,25 @@ impl Shared {
             }
         }
         queue.waiting_weight -= taken;
-        queue.under_way = writes.len();
         if !writes.is_empty() {
             Due::Write
         } else if queue.stop == Stop::Never {
-            Due::Look
+            Due::Check
         } else {
             Due::Stop
         }
     }
 
-    /// Waits for writes, or for the time to stop or to look.
-    fn wait(&self, look_at: Instant) -> MutexGuard<'_, Queue> {
+    /// Waits for writes, or for the time to stop or to check.
+    fn wait(&self, next_check: Instant) -> MutexGuard<'_, Queue> {
         let is_idle = |queue: &mut Queue| queue.writes.is_empty() && queue.stop == Stop::Never;
         let queue = self.lock();
         if queue.failure.is_some() {
-            // Nothing more is written, so there is nothing to look at.
+            // Nothing more is written, so there is nothing to check.
             let woken = self.changed.wait_while(queue, is_idle);
             return woken.unwrap_or_else(std::sync::PoisonError::into_inner);
         }
-        let patience = look_at.saturating_duration_since(Instant::now());
+        let patience = next_check.saturating_duration_since(Instant::now());
         let woken = self.changed.wait_timeout_while(queue, patience, is_idle);
         woken.unwrap_or_else(std::sync::PoisonError::into_inner).0
     }
@@ -327,82 +330,89 @@ fn weight(write: &Write) -> usize {
     1 + write.entries.len()
 }
 
-fn run(shared: &Shared, store: &mut Store, intervals: LookIntervals, wake: &dyn Fn()) {
-    let mut writes = Vec::new();
-    // Opening the store ends with a look.
-    let mut looked_at = Instant::now();
-    loop {
-        match shared.take(&mut writes, looked_at + intervals.idle) {
-            Due::Write => write(shared, store, &mut writes, &mut looked_at, intervals),
-            Due::Look => {
-                looked_at = Instant::now();
-                match store.look() {
+/// What runs on the thread: it makes what is queued durable in the store.
+struct Worker<W: Fn()> {
+    shared: Arc<Shared>,
+    store: Store,
+    intervals: CheckIntervals,
+    wake: W,
+    /// The writes of the transaction in progress.
+    writes: Vec<Write>,
+    /// When the store was last checked.
+    checked_at: Instant,
+}
+
+impl<W: Fn()> Worker<W> {
+    fn run(mut self) {
+        loop {
+            let next_check = self.checked_at + self.intervals.idle;
+            match self.shared.take(&mut self.writes, next_check) {
+                Due::Write => self.write_transaction(),
+                Due::Check => match self.check_store() {
                     Ok(()) => continue,
-                    Err(error) => shared.lock().fail(error),
-                }
+                    Err(error) => self.shared.lock().fail(error),
+                },
+                Due::Stop => return self.finish(),
             }
-            Due::Stop => return look_once_more(shared, store),
-        }
-        wake();
-    }
-}
-
-/// A caller that is told that the store was closed relies on the next start to find what was written.
-fn look_once_more(shared: &Shared, store: &mut Store) {
-    let is_in_order = {
-        let queue = shared.lock();
-        queue.stop == Stop::WhenEmpty && queue.failure.is_none()
-    };
-    if is_in_order && let Err(error) = store.look() {
-        shared.lock().fail(error);
-    }
-}
-
-/// Makes the writes one transaction and clears them.
-fn write(
-    shared: &Shared,
-    store: &mut Store,
-    writes: &mut Vec<Write>,
-    looked_at: &mut Instant,
-    intervals: LookIntervals,
-) {
-    let began = Instant::now();
-    let mut result = store.write(writes);
-    let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-    if result.is_ok() && looked_at.elapsed() >= intervals.writing {
-        *looked_at = Instant::now();
-        result = store.look();
-    }
-    let last = writes.last().map(|write| write.id);
-    let mut queue = shared.lock();
-    queue.under_way = 0;
-    if result.is_ok() {
-        queue.written += writes.len() as u64;
-        queue.transactions.note(took_us);
-        if queue.checkpoints != store.checkpoints() {
-            queue.measure(store);
+            (self.wake)();
         }
     }
-    writes.clear();
-    match result {
-        // If the queue has failed meanwhile, that may have been reported, and nothing is reported after it.
-        Ok(()) if queue.failure.is_none() => queue.durable = last,
-        Ok(()) => {}
-        Err(error) => queue.fail(error),
+
+    /// Makes the writes one transaction and clears them.
+    fn write_transaction(&mut self) {
+        let began = Instant::now();
+        let mut result = self.store.write(&self.writes);
+        let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        if result.is_ok() && self.checked_at.elapsed() >= self.intervals.writing {
+            result = self.check_store();
+        }
+        let (last, count) = (self.writes.last().map(|write| write.id), self.writes.len() as u64);
+        let mut queue = self.shared.lock();
+        queue.counts.waiting -= count;
+        if result.is_ok() {
+            queue.counts.writes += count;
+            queue.counts.transactions.note(took_us);
+            if queue.counts.checkpoints != self.store.checkpoints() {
+                queue.counts.measure(&self.store);
+            }
+        }
+        self.writes.clear();
+        match result {
+            // If the queue has failed meanwhile, that may have been reported, and nothing is reported after
+            // it.
+            Ok(()) if queue.failure.is_none() => queue.durable = last,
+            Ok(()) => {}
+            Err(error) => queue.fail(error),
+        }
+    }
+
+    /// Checks that the store's files are still in their place.
+    fn check_store(&mut self) -> Result<(), StoreError> {
+        self.checked_at = Instant::now();
+        self.store.check_in_place()
+    }
+
+    /// Checks the store once more: a caller that is told that it was closed relies on the next start to find
+    /// what was written.
+    fn finish(&mut self) {
+        let is_in_order = {
+            let queue = self.shared.lock();
+            queue.stop == Stop::WhenEmpty && queue.failure.is_none()
+        };
+        if is_in_order && let Err(error) = self.check_store() {
+            self.shared.lock().fail(error);
+        }
     }
 }
 
-/// Turns a panic into a failure like any other, if panics unwind: the node must not wait for ever for a
-/// thread that is gone.
-struct PanicGuard<'a> {
-    shared: &'a Shared,
-    wake: &'a dyn Fn(),
-}
-
-impl Drop for PanicGuard<'_> {
+impl<W: Fn()> Drop for Worker<W> {
+    /// Turns a panic into a failure like any other, if panics unwind: the node must not wait for ever for a
+    /// thread that is gone.
     fn drop(&mut self) {
-        self.shared.lock().fail(StoreError::Bug);
-        (self.wake)();
+        if thread::panicking() {
+            self.shared.lock().fail(StoreError::Bug);
+            (self.wake)();
+        }
     }
 }
 
@@ -412,11 +422,9 @@ mod tests {
     use std::path::{Path, PathBuf};
     use std::sync::mpsc::{Receiver, Sender, channel};
 
-    use raft_core::{HardState, Term};
-
     use super::*;
     use crate::storage::files::{DATA_FILE, JOURNAL_FILE, LOCK_FILE};
-    use crate::storage::testing::{TestDir, append, member, settings, snapshot, write as nothing};
+    use crate::storage::testing::{TestDir, append, create, settings, snapshot, write as nothing};
     use crate::storage::{Loss, MAP_BYTES_MIN, verify};
 
     const EIO: i32 = 5;
@@ -427,8 +435,7 @@ mod tests {
     }
 
     fn new_store_at(path: &Path) -> Store {
-        let initial = (HardState { current_term: Term(1), voted_for: None }, snapshot(1, 1));
-        Store::create(path, MAP_BYTES_MIN, &member(), &settings(), Some(initial)).unwrap()
+        create(path, &settings())
     }
 
     /// Appends entry `id + 1`; the log begins at 2.
@@ -461,8 +468,10 @@ mod tests {
         for id in 2..=50 {
             thread.submit([nth(id)]);
         }
+        assert_eq!(thread.counts().waiting, 49);
         go.send(()).unwrap();
         wakes.recv().unwrap();
+        assert_eq!(thread.counts().waiting, 0);
         assert_eq!(thread.poll(), Some(Completion::Durable { through: WriteId(50) }));
         assert_eq!(thread.poll(), None);
         drop(go);
@@ -523,7 +532,7 @@ mod tests {
             let dir = TestDir::new();
             let mut store = new_store(&dir);
             store.write(&[nth(1)]).unwrap();
-            store.journal.fault = Some(errno);
+            store.fail_journal(errno);
             let (thread, wakes, go) = spawn_stepped(store);
             drop(go);
             thread.submit([nth(2)]);
@@ -565,6 +574,7 @@ mod tests {
             assert!(id < WAITING_WEIGHT_MAX as u64, "no bound was reached");
         }
         assert_eq!(id, WAITING_WEIGHT_MAX as u64 / 2 + 2);
+        assert_eq!((thread.counts().waiting, thread.counts().failures), (0, 1), "what waited is dropped");
         let waiting_weight = WAITING_WEIGHT_MAX + 2;
         let failure = StoreError::Backlog { waiting_weight };
         assert_eq!(thread.poll(), Some(Completion::Failed(failure)), "the disk need not answer for that");
@@ -653,13 +663,13 @@ mod tests {
     const OFTEN: Duration = Duration::from_millis(1);
     const NEVER: Duration = Duration::from_secs(1 << 20);
 
-    /// A thread that looks at its store this often, and has written once.
-    fn spawn_looking(store: &Path, intervals: LookIntervals) -> (StorageThread, Receiver<()>) {
+    /// A thread that checks its store this often, and has written once.
+    fn spawn_checking(store: &Path, intervals: CheckIntervals) -> (StorageThread, Receiver<()>) {
         let (woken, wakes) = channel();
         let wake = move || {
             let _ = woken.send(());
         };
-        let thread = StorageThread::spawn_looking(new_store_at(store), intervals, wake).unwrap();
+        let thread = StorageThread::spawn_checking(new_store_at(store), intervals, wake).unwrap();
         thread.submit([nth(1)]);
         wakes.recv().unwrap();
         assert_eq!(thread.poll(), Some(Completion::Durable { through: WriteId(1) }));
@@ -685,8 +695,8 @@ mod tests {
         for damage in DAMAGES.into_iter().chain([REMOVAL]) {
             let dir = TestDir::new();
             let store = dir.path().join("store");
-            let intervals = LookIntervals { writing: EVERY_WRITE, idle: NEVER };
-            let (thread, wakes) = spawn_looking(&store, intervals);
+            let intervals = CheckIntervals { writing: EVERY_WRITE, idle: NEVER };
+            let (thread, wakes) = spawn_checking(&store, intervals);
             (damage.harm)(&store);
             thread.submit([nth(2)]);
             assert_fails(thread, &wakes, &store, &damage);
@@ -698,7 +708,7 @@ mod tests {
         for damage in DAMAGES {
             let dir = TestDir::new();
             let store = dir.path().join("store");
-            let (thread, wakes) = spawn_looking(&store, LookIntervals { writing: NEVER, idle: OFTEN });
+            let (thread, wakes) = spawn_checking(&store, CheckIntervals { writing: NEVER, idle: OFTEN });
             (damage.harm)(&store);
             assert_fails(thread, &wakes, &store, &damage);
         }
@@ -709,7 +719,7 @@ mod tests {
         for damage in DAMAGES.into_iter().chain([REMOVAL]) {
             let dir = TestDir::new();
             let store = dir.path().join("store");
-            let (thread, _wakes) = spawn_looking(&store, LookIntervals { writing: NEVER, idle: NEVER });
+            let (thread, _wakes) = spawn_checking(&store, CheckIntervals { writing: NEVER, idle: NEVER });
             (damage.harm)(&store);
             let StoreError::Lost { path, how } = thread.shutdown().unwrap_err() else { panic!("no loss") };
             assert_eq!(path, store.join(damage.file));
@@ -729,7 +739,7 @@ mod tests {
         let dir = TestDir::new();
         let (store, copies) = (dir.path().join("store"), dir.path().join("copies"));
         fs::create_dir(&copies).unwrap();
-        let (thread, wakes) = spawn_looking(&store, LookIntervals { writing: EVERY_WRITE, idle: OFTEN });
+        let (thread, wakes) = spawn_checking(&store, CheckIntervals { writing: EVERY_WRITE, idle: OFTEN });
         let mut last = 2;
         let transactions = 900;
         for id in 2..=transactions {

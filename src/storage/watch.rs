@@ -1,7 +1,7 @@
 //! Checks that the files that a node has open are still those at its path, and as long as they were.
 //!
 //! A file that was removed, moved or replaced can still be written and synced, but no later start will find
-//! what was written. This module only looks. It must never know what is in a file.
+//! what was written. This module changes nothing. It must never know what is in a file.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -59,7 +59,7 @@ impl Watched {
     }
 
     /// Checks that the file is still there, and not shorter than it ever was.
-    pub(super) fn look(&mut self) -> Result<(), StoreError> {
+    pub(super) fn check_in_place(&mut self) -> Result<(), StoreError> {
         let there = expect_at(&self.file, &self.path)?;
         expect_length(&there, &self.path, self.bytes_min)?;
         self.bytes_min = there.len();
@@ -86,7 +86,7 @@ mod tests {
         let path = inside.join("file");
         fs::write(&path, [7; 100]).unwrap();
         let mut watched = Watched::open(&path).unwrap();
-        assert_eq!(watched.look(), Ok(()));
+        assert_eq!(watched.check_in_place(), Ok(()));
         (path, watched)
     }
 
@@ -96,11 +96,11 @@ mod tests {
         let (path, mut watched) = watched(&dir);
         fs::read(&path).unwrap();
         fs::write(&path, [8; 100]).unwrap();
-        assert_eq!(watched.look(), Ok(()));
+        assert_eq!(watched.check_in_place(), Ok(()));
         fs::hard_link(&path, dir.path().join("link")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
         fs::copy(&path, dir.path().join("copy")).unwrap();
-        assert_eq!(watched.look(), Ok(()));
+        assert_eq!(watched.check_in_place(), Ok(()));
     }
 
     #[test]
@@ -109,13 +109,13 @@ mod tests {
         let (path, mut watched) = watched(&dir);
         let aside = dir.path().join("aside");
         fs::rename(&path, &aside).unwrap();
-        assert_eq!(watched.look(), lost(&path, Loss::Gone));
+        assert_eq!(watched.check_in_place(), lost(&path, Loss::Gone));
         fs::copy(&aside, &path).unwrap();
-        assert_eq!(watched.look(), lost(&path, Loss::Replaced));
+        assert_eq!(watched.check_in_place(), lost(&path, Loss::Replaced));
         fs::rename(&aside, &path).unwrap();
-        assert_eq!(watched.look(), Ok(()));
+        assert_eq!(watched.check_in_place(), Ok(()));
         fs::remove_file(&path).unwrap();
-        assert_eq!(watched.look(), lost(&path, Loss::Gone));
+        assert_eq!(watched.check_in_place(), lost(&path, Loss::Gone));
     }
 
     #[test]
@@ -124,12 +124,12 @@ mod tests {
         let (path, mut watched) = watched(&dir);
         let (inside, aside) = (path.parent().unwrap(), dir.path().join("aside"));
         fs::rename(inside, &aside).unwrap();
-        assert_eq!(watched.look(), lost(&path, Loss::Gone));
+        assert_eq!(watched.check_in_place(), lost(&path, Loss::Gone));
         fs::write(inside, "").unwrap();
-        assert_eq!(watched.look(), lost(&path, Loss::Gone), "its directory is a file");
+        assert_eq!(watched.check_in_place(), lost(&path, Loss::Gone), "its directory is a file");
         fs::remove_file(inside).unwrap();
         symlink(&aside, inside).unwrap();
-        assert_eq!(watched.look(), Ok(()), "whoever starts a node there finds it");
+        assert_eq!(watched.check_in_place(), Ok(()), "whoever starts a node there finds it");
     }
 
     #[test]
@@ -138,11 +138,11 @@ mod tests {
         let (path, mut watched) = watched(&dir);
         let file = File::options().write(true).open(&path).unwrap();
         file.set_len(300).unwrap();
-        assert_eq!(watched.look(), Ok(()));
+        assert_eq!(watched.check_in_place(), Ok(()));
         file.set_len(299).unwrap();
-        assert_eq!(watched.look(), lost(&path, Loss::Cut { bytes: 299, bytes_min: 300 }));
+        assert_eq!(watched.check_in_place(), lost(&path, Loss::Cut { bytes: 299, bytes_min: 300 }));
         file.set_len(0).unwrap();
-        assert_eq!(watched.look(), lost(&path, Loss::Cut { bytes: 0, bytes_min: 300 }));
+        assert_eq!(watched.check_in_place(), lost(&path, Loss::Cut { bytes: 0, bytes_min: 300 }));
     }
 
     #[test]
@@ -152,7 +152,7 @@ mod tests {
         let (inside, aside) = (path.parent().unwrap(), dir.path().join("aside"));
         fs::rename(inside, aside).unwrap();
         symlink(inside, inside).unwrap();
-        let error = watched.look().unwrap_err();
+        let error = watched.check_in_place().unwrap_err();
         assert!(matches!(&error, StoreError::Io { action: "look at", .. }), "{error}");
     }
 }

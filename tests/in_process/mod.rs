@@ -23,7 +23,7 @@ use ticketd::identity::{ClusterId, Identity, Standing};
 use ticketd::node::{NodeConfig, initial_state};
 use ticketd::peer::{AdminRequest, AdminResponse, Decoder, Frame, encode};
 use ticketd::server::{ClientListener, ClientSocket, Exit, Server, ServerConfig, ServerError, StopRequests};
-use ticketd::storage::Store;
+use ticketd::storage::{NewStore, Store};
 
 pub const CLUSTER: ClusterId = ClusterId(0xC0FFEE);
 pub const MAP_BYTES: u64 = 64 << 20;
@@ -145,8 +145,14 @@ impl Running {
         let hard_state = HardState { current_term: Term(1), voted_for: None };
         let standing = Standing::Member { cluster: CLUSTER, joined_at: LogIndex(1) };
         let identity = Identity { me: peer(1), standing };
-        let initial = Some((hard_state, snapshot));
-        let store = Store::create(&directory.store(1), MAP_BYTES, &identity, &[], initial).unwrap();
+        let new = NewStore {
+            identity: &identity,
+            settings: &[],
+            map_bytes: MAP_BYTES,
+            hard_state,
+            snapshot: Some(&snapshot),
+        };
+        let store = Store::create(&directory.store(1), &new).unwrap();
         Running::spawn(1, store, ports)
     }
 
@@ -163,7 +169,14 @@ impl Running {
             panic!("node {id} was not let in");
         };
         let identity = Identity { me: peer(id), standing: Standing::Member { cluster, joined_at } };
-        let store = Store::create(&directory.store(id), MAP_BYTES, &identity, &[], None).unwrap();
+        let new = NewStore {
+            identity: &identity,
+            settings: &[],
+            map_bytes: MAP_BYTES,
+            hard_state: HardState::default(),
+            snapshot: None,
+        };
+        let store = Store::create(&directory.store(id), &new).unwrap();
         Running::spawn(id, store, ports)
     }
 

@@ -11,10 +11,9 @@ use std::sync::Arc;
 use raft_core::{Entry, HardState, LogIndex, Recovered, Snapshot, Term};
 
 use super::Contents;
-use crate::codec::Reader;
 use crate::identity::Identity;
 use crate::storage::error::{Place, StoreError};
-use crate::storage::journal::{Journal, JournalError, Transaction, read_change};
+use crate::storage::journal::{Journal, JournalError, Transaction, read_changes};
 use crate::storage::record::{
     self, Checkpoint, Extent, Inventory, KEY_BYTES_MAX, Key, Pending, Record, RecordError,
 };
@@ -64,7 +63,17 @@ impl<'p> Collector<'p> {
             start[..len].copy_from_slice(&key[..len]);
             return Err(self.damaged(Place::UnknownKey(start), "ticketd never writes it"));
         };
-        self.put(key, value)
+        self.set(key, Some(value))
+    }
+
+    /// The record is written, or removed if it is `None`.
+    fn set(&mut self, key: Key, record: Option<&[u8]>) -> Result<(), StoreError> {
+        match record {
+            Some(record) => self.put(key, record)?,
+            None => self.delete(key)?,
+        }
+        self.inventory.set(key, record);
+        Ok(())
     }
 
     fn put(&mut self, key: Key, value: &[u8]) -> Result<(), StoreError> {
@@ -82,7 +91,6 @@ impl<'p> Collector<'p> {
             }
             Err(error) => return Err(self.damaged(Place::Record(key), error.to_string())),
         }
-        self.inventory.put(key, value);
         Ok(())
     }
 
@@ -98,26 +106,16 @@ impl<'p> Collector<'p> {
             Key::Extent => self.extent.take().is_some(),
             Key::Checkpoint => self.checkpoint.take().is_some(),
         };
-        self.inventory.delete(key);
         if was_there { Ok(()) } else { Err(self.missing(key)) }
     }
 
     /// Applies the changes of a transaction.
     fn replay(&mut self, transaction: &Transaction, pending: &mut Pending) -> Result<(), StoreError> {
-        let mut reader = Reader::new(&transaction.bytes);
-        while !reader.is_empty() {
-            let (key, record) = read_change(&mut reader)
-                .map_err(|error| self.damaged(Place::Journal(transaction.sector), error.to_string()))?;
-            match record {
-                Some(record) => {
-                    self.put(key, record)?;
-                    pending.put(key.to_bytes(), record);
-                }
-                None => {
-                    self.delete(key)?;
-                    pending.delete(key.to_bytes());
-                }
-            }
+        for change in read_changes(&transaction.bytes) {
+            let (key, record) = change
+                .map_err(|error| self.damaged(Place::JournalSector(transaction.sector), error.to_string()))?;
+            self.set(key, record)?;
+            pending.set(key, record);
         }
         Ok(())
     }
@@ -273,7 +271,7 @@ impl<'p> Collector<'p> {
             | JournalError::Checksum { .. }
             | JournalError::Lost { .. }
             | JournalError::Impossible { .. } => {
-                let place = error.sector().map_or(Place::JournalFile, Place::Journal);
+                let place = error.sector().map_or(Place::Journal, Place::JournalSector);
                 self.damaged(place, error.to_string())
             }
         }

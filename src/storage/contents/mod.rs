@@ -1,15 +1,17 @@
 //! The contents of a store, how they are put together, and how a write changes them.
 //!
 //! ```text
-//! collector   what is on the disk   -> contents, or an error
-//! plan        writes of the core    -> changes of records
-//! recorder    writes of the core    -> a step for the disk
+//! new_store   what a node begins with -> the records of a new store
+//! collector   what is on the disk     -> contents, or an error
+//! plan        writes of the core      -> changes of records
+//! recorder    writes of the core      -> a step for the disk
 //! ```
 //!
 //! Pure. It uses records and the journal's bytes. It must never know where either is stored: in files, or on
 //! the disk of a simulation.
 
 mod collector;
+mod new_store;
 mod plan;
 mod recorder;
 
@@ -18,8 +20,8 @@ use std::ops::Range;
 use raft_core::Recovered;
 
 pub use self::collector::Collector;
+pub use self::new_store::NewStore;
 use self::plan::Tail;
-pub use self::plan::new_records;
 pub use self::recorder::{Recorder, Step};
 use super::Setting;
 use super::journal::Journal;

@@ -6,44 +6,7 @@
 
 use raft_core::{Entry, HardState, LogIndex, Snapshot, Term, Write};
 
-use crate::identity::Identity;
-use crate::storage::Setting;
-use crate::storage::record::{Change, Checkpoint, Extent, Inventory, Key, TransactionId, Value};
-
-/// The records that a new store begins with. The sizes are in bytes.
-///
-/// # Panics
-/// If the term of the snapshot is above that of the hard state.
-#[must_use]
-pub fn new_records<'a>(
-    identity: &'a Identity,
-    settings: &'a [Setting],
-    map_bytes: u64,
-    journal_bytes: u64,
-    hard_state: &'a HardState,
-    snapshot: Option<&'a Snapshot>,
-) -> Vec<Value<'a>> {
-    let of_snapshot = snapshot.map(|s| (s.last_included_index, s.last_included_term));
-    let (last_log_index, term) = of_snapshot.unwrap_or_default();
-    let current_term = hard_state.current_term;
-    assert!(term <= current_term, "a snapshot of term {term} in term {current_term}");
-    let mut records: Vec<_> = snapshot.map(Value::Snapshot).into_iter().collect();
-    records.extend([
-        Value::Identity(identity),
-        Value::Settings(settings),
-        Value::MapSize(map_bytes),
-        Value::HardState(hard_state),
-        Value::Extent(Extent { snapshot: of_snapshot, last_log_index }),
-    ]);
-    let (mut inventory, mut record) = (Inventory::default(), Vec::new());
-    for value in &records {
-        value.encode(&mut record);
-        inventory.put(value.key(), &record);
-    }
-    let (through, inventory) = (TransactionId::default(), inventory.checksum());
-    records.push(Value::Checkpoint(Checkpoint { through, journal_bytes, inventory }));
-    records
-}
+use crate::storage::record::{Change, Extent, Key, Value};
 
 /// The state that the next write builds on.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -183,6 +146,7 @@ mod tests {
     use crate::storage::StoreError;
     use crate::storage::contents::Contents;
     use crate::storage::journal::Journal;
+    use crate::storage::record::{Checkpoint, Inventory, TransactionId};
     use crate::storage::testing::{self, entry, member, new_store_records, read_records, snapshot, write};
 
     const JOURNAL_BYTES: u64 = 4096;
@@ -212,7 +176,7 @@ mod tests {
             let mut records = self.0.clone();
             let mut inventory = Inventory::default();
             for (key, record) in &records {
-                inventory.put(Key::from_bytes(key.as_ref()).unwrap(), record);
+                inventory.set(Key::from_bytes(key.as_ref()).unwrap(), Some(record));
             }
             let (through, inventory) = (TransactionId::default(), inventory.checksum());
             let value = Value::Checkpoint(Checkpoint { through, journal_bytes: JOURNAL_BYTES, inventory });

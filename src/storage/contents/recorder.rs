@@ -13,8 +13,7 @@
 use raft_core::Write;
 
 use super::plan::Tail;
-use crate::codec::Reader;
-use crate::storage::journal::{Journal, encode, read_change};
+use crate::storage::journal::{Journal, encode, read_changes};
 use crate::storage::record::{Change, Inventory, Pending, Value};
 
 /// Room for an entry of the usual size, so that the buffer does not grow again and again while it is encoded.
@@ -103,19 +102,10 @@ impl Recorder {
         }
         encode(changes, &mut self.transaction);
         // Decoded as in the collector, when it finds the transaction in the journal.
-        let mut reader = Reader::new(&self.transaction);
-        while !reader.is_empty() {
-            let (key, record) = read_change(&mut reader).expect("it was encoded right above");
-            match record {
-                Some(record) => {
-                    self.pending.put(key.to_bytes(), record);
-                    self.inventory.put(key, record);
-                }
-                None => {
-                    self.pending.delete(key.to_bytes());
-                    self.inventory.delete(key);
-                }
-            }
+        for change in read_changes(&self.transaction) {
+            let (key, record) = change.expect("it was encoded right above");
+            self.pending.set(key, record);
+            self.inventory.set(key, record);
         }
     }
 
@@ -123,7 +113,7 @@ impl Recorder {
         let value = Value::Checkpoint(self.journal.checkpoint(self.inventory.checksum()));
         let mut record = Vec::new();
         value.encode(&mut record);
-        self.pending.put(value.key().to_bytes(), &record);
+        self.pending.set(value.key(), Some(&record));
         self.is_checkpointed = true;
         Step::Checkpoint(&self.pending)
     }

@@ -99,14 +99,14 @@ struct Checker {
 }
 
 impl Checker {
-    /// Runs `look` on the data file.
-    fn on<T>(path: &Path, look: impl FnOnce(&mut Checker) -> Result<T, Fault>) -> Result<T, StoreError> {
+    /// Runs `check` on the data file.
+    fn on<T>(path: &Path, check: impl FnOnce(&mut Checker) -> Result<T, Fault>) -> Result<T, StoreError> {
         let io = |error: io::Error| StoreError::io("read", path, &error);
         let file = File::open(path).map_err(io)?;
         let file_bytes = file.metadata().map_err(io)?.len();
         let (meta, report) = (Meta::default(), PageReport::default());
         let mut checker = Checker { file, file_bytes, meta, seen: Vec::new(), report };
-        look(&mut checker).map_err(|fault| match fault {
+        check(&mut checker).map_err(|fault| match fault {
             Fault::Io(error) => io(error),
             Fault::Damage(place, reason) => {
                 let store = path.parent().unwrap_or(path).to_owned();
@@ -121,7 +121,7 @@ impl Checker {
         // Pages at the end that were never written are all listed as free, and every listed number takes 8
         // bytes of the file. This bounds how much a damaged number can make us allocate.
         if last_page < 1 || last_page >= self.file_bytes / page_bytes + self.file_bytes / 8 {
-            return Err(Fault::Damage(Place::File, "it is shorter than it says"));
+            return Err(Fault::Damage(Place::DataFile, "it is shorter than it says"));
         }
         self.seen = vec![false; usize::try_from(last_page + 1).expect("64-bit machines only")];
         self.seen[..2].fill(true);
@@ -151,7 +151,7 @@ impl Checker {
     fn read_meta(&self, number: u64, offset: u64) -> Result<Meta, Fault> {
         let mut page = [0; META_PAGE_BYTES];
         if offset + page.len() as u64 > self.file_bytes {
-            return Err(Fault::Damage(Place::File, "it is too short to be a store"));
+            return Err(Fault::Damage(Place::DataFile, "it is too short to be a store"));
         }
         self.file.read_exact_at(&mut page, offset).map_err(Fault::Io)?;
         Meta::read(number, &page).or_else(|reason| damage(number, reason))
@@ -161,16 +161,16 @@ impl Checker {
         let mut entries = 0;
         if tree.root == NO_PAGE {
             if tree.depth != 0 {
-                return Err(Fault::Damage(Place::File, "a tree has a depth but no root"));
+                return Err(Fault::Damage(Place::DataFile, "a tree has a depth but no root"));
             }
         } else if tree.depth == 0 || tree.depth > DEPTH_MAX {
-            return Err(Fault::Damage(Place::File, "a tree has an impossible depth"));
+            return Err(Fault::Damage(Place::DataFile, "a tree has an impossible depth"));
         } else {
             let root = Position { which, number: tree.root, height: tree.depth };
             entries = self.walk_page(root, Bounds { low: None, high: None })?;
         }
         if entries != tree.entries {
-            return Err(Fault::Damage(Place::File, "a tree has more or fewer entries than it says"));
+            return Err(Fault::Damage(Place::DataFile, "a tree has more or fewer entries than it says"));
         }
         Ok(())
     }
@@ -297,11 +297,11 @@ impl Checker {
 fn check_keys(at: Position, nodes: &[Node<'_>], bounds: Bounds<'_>) -> Result<(), Fault> {
     let Position { which, number, .. } = at;
     let mut before: Option<&[u8]> = None;
-    let looked_at = match at.kind() {
+    let checked = match at.kind() {
         Kind::Branch => &nodes[1..],
         Kind::Leaf => nodes,
     };
-    for key in looked_at.iter().map(|node| node.key) {
+    for key in checked.iter().map(|node| node.key) {
         if !which.has_keys_of(key.len()) {
             return damage(number, "a key has an impossible length");
         }
@@ -323,21 +323,20 @@ mod tests {
     use std::fs::OpenOptions;
     use std::sync::Arc;
 
-    use raft_core::{HardState, LogIndex, Payload, Term, Write};
+    use raft_core::{LogIndex, Payload, Write};
 
     use super::*;
+    use crate::storage::Store;
     use crate::storage::contents::Contents;
     use crate::storage::data_file::Access;
     use crate::storage::files::{DATA_FILE, JOURNAL_FILE, LOCK_FILE};
     use crate::storage::reading::read;
-    use crate::storage::testing::{TestDir, append, entry, member, snapshot, write};
-    use crate::storage::{MAP_BYTES_MIN, Store};
+    use crate::storage::testing::{TestDir, append, create, entry, snapshot, write};
 
     /// A store with branch pages, a free list and values on pages of their own.
     fn busy_store(dir: &TestDir) -> Contents {
-        let initial = (HardState { current_term: Term(1), voted_for: None }, snapshot(1, 1));
         let long = vec![("name".to_owned(), "v".repeat(4000)); 3];
-        let mut store = Store::create(dir.path(), MAP_BYTES_MIN, &member(), &long, Some(initial)).unwrap();
+        let mut store = create(dir.path(), &long);
         for round in 0..10 {
             let first = 2 + round * 60;
             store.write(&[append(1, first..=first + 59, 1)]).unwrap();
@@ -434,8 +433,7 @@ mod tests {
     #[test]
     fn whatever_lmdb_makes_of_a_long_run_of_writes_is_sound_and_loses_no_page() {
         let dir = TestDir::new();
-        let initial = (HardState { current_term: Term(1), voted_for: None }, snapshot(1, 1));
-        let mut store = Store::create(dir.path(), MAP_BYTES_MIN, &member(), &[], Some(initial)).unwrap();
+        let mut store = create(dir.path(), &[]);
         let (mut base, mut last, mut seed) = (1, 1, 0x5eed);
         for round in 0..400 {
             let mut next = write(1);

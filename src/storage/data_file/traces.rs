@@ -16,7 +16,7 @@ const PAGE_BYTES_USUAL: u64 = 4096;
 
 /// Whether a leaf of the file has a key and a value for which `is_so` holds.
 pub(crate) fn has_record(path: &Path, is_so: impl Fn(&[u8], &[u8]) -> bool) -> Result<bool, StoreError> {
-    let look = || -> io::Result<bool> {
+    let search = || -> io::Result<bool> {
         let file = File::open(path)?;
         let mut front = [0; META_PAGE_BYTES];
         let meta = file.read_exact_at(&mut front, 0).map(|()| Meta::read(0, &front));
@@ -33,7 +33,7 @@ pub(crate) fn has_record(path: &Path, is_so: impl Fn(&[u8], &[u8]) -> bool) -> R
         }
         Ok(false)
     };
-    look().map_err(|error| StoreError::io("read", path, &error))
+    search().map_err(|error| StoreError::io("read", path, &error))
 }
 
 fn has_node(page: &[u8], is_so: impl Fn(&[u8], &[u8]) -> bool) -> bool {

@@ -188,9 +188,9 @@ impl fmt::Display for Place {
                 bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
             }
             Place::Page(number) => write!(f, "page {number} of the data file"),
-            Place::File => f.write_str("the data file"),
-            Place::Journal(sector) => write!(f, "sector {sector} of the journal"),
-            Place::JournalFile => f.write_str("the journal"),
+            Place::DataFile => f.write_str("the data file"),
+            Place::JournalSector(sector) => write!(f, "sector {sector} of the journal"),
+            Place::Journal => f.write_str("the journal"),
         }
     }
 }

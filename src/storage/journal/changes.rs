@@ -40,8 +40,18 @@ pub(crate) fn encode(changes: &[Change<'_>], out: &mut Vec<u8>) {
     }
 }
 
-/// Reads the next change of a transaction: its key, and its record unless the change is a deletion.
-pub(crate) fn read_change<'b>(reader: &mut Reader<'b>) -> Result<(Key, Option<&'b [u8]>), DecodeError> {
+/// The key of a change, and the record that is put there: `None` if the one that is there is removed.
+type KeyAndRecord<'b> = (Key, Option<&'b [u8]>);
+
+/// Reads the changes of a transaction, in their order. What follows an error means nothing.
+pub(crate) fn read_changes(
+    transaction: &[u8],
+) -> impl Iterator<Item = Result<KeyAndRecord<'_>, DecodeError>> {
+    let mut reader = Reader::new(transaction);
+    std::iter::from_fn(move || (!reader.is_empty()).then(|| read_change(&mut reader)))
+}
+
+fn read_change<'b>(reader: &mut Reader<'b>) -> Result<KeyAndRecord<'b>, DecodeError> {
     let is_put = match reader.u8()? {
         DELETE => false,
         PUT => true,
@@ -60,17 +70,8 @@ mod tests {
     use crate::storage::record::{Extent, Value};
     use crate::storage::testing::entry;
 
-    /// A key, and the record that is put there.
-    type Read = (Key, Option<Vec<u8>>);
-
-    fn changes_of(bytes: &[u8]) -> Result<Vec<Read>, DecodeError> {
-        let mut reader = Reader::new(bytes);
-        let mut changes = Vec::new();
-        while !reader.is_empty() {
-            let (key, record) = read_change(&mut reader)?;
-            changes.push((key, record.map(<[u8]>::to_vec)));
-        }
-        Ok(changes)
+    fn changes_of(bytes: &[u8]) -> Result<Vec<KeyAndRecord<'_>>, DecodeError> {
+        read_changes(bytes).collect()
     }
 
     fn encoded(value: &Value<'_>) -> Vec<u8> {
@@ -92,12 +93,13 @@ mod tests {
         ];
         let mut bytes = vec![9; 9];
         encode(&changes, &mut bytes);
-        let put = |value: &Value<'_>| (value.key(), Some(encoded(value)));
+        let [first_record, second_record, extent_record] =
+            [Value::Entry(&first), Value::Entry(&second), extent].map(|value| encoded(&value));
         let expected = [
-            put(&Value::Entry(&first)),
+            (Key::Entry(LogIndex(5)), Some(&first_record[..])),
             (Key::Entry(LogIndex(5)), None),
-            put(&Value::Entry(&second)),
-            put(&extent),
+            (Key::Entry(LogIndex(5)), Some(&second_record)),
+            (Key::Extent, Some(&extent_record)),
             (Key::Entry(LogIndex(4)), None),
         ];
         assert_eq!(changes_of(&bytes).unwrap(), expected);

@@ -65,16 +65,16 @@ impl JournalFile {
     }
 
     /// Checks that the file is still at its path and as long as before.
-    pub(crate) fn look(&self) -> Result<(), StoreError> {
+    pub(crate) fn check_in_place(&self) -> Result<(), StoreError> {
         let there = watch::expect_at(&self.file, &self.path)?;
         watch::expect_length(&there, &self.path, self.bytes)
     }
 
     /// Before these bytes are written at this offset, checks that the file still has its length, but only if
     /// they reach its end: writing there would restore the length of a file that was cut short, with a hole
-    /// in it. After any other write, a file that was cut is still too short, and a look finds that. Asking
-    /// for the length before every write would cost more than it seems: once a file system has been asked for
-    /// the time of the last change, it has to record the next one.
+    /// in it. After any other write, a file that was cut is still too short, and the next check finds that.
+    /// Asking for the length before every write would cost more than it seems: once a file system has been
+    /// asked for the time of the last change, it has to record the next one.
     pub(crate) fn expect_whole_before(&self, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
         if offset + (bytes.len() as u64) < self.bytes {
             return Ok(());
@@ -98,7 +98,7 @@ impl JournalFile {
 pub(crate) fn read(store: &Path) -> Result<Vec<u8>, StoreError> {
     read_if_there(store)?.ok_or_else(|| {
         let reason = "it is missing".to_owned();
-        StoreError::Damaged { path: store.to_owned(), place: Place::JournalFile, reason }
+        StoreError::Damaged { path: store.to_owned(), place: Place::Journal, reason }
     })
 }
 

@@ -18,17 +18,19 @@ pub(crate) struct Inventory {
 }
 
 impl Inventory {
-    /// The record is written, replacing the one that is there. It is complete: it ends with its checksum.
-    pub(crate) fn put(&mut self, key: Key, record: &[u8]) {
-        let checksum = record.last_chunk().expect("a record ends with its checksum");
-        if key != Key::Checkpoint {
-            self.of.insert(key.to_bytes(), *checksum);
+    /// The record is written, replacing any that is there, or removed if it is `None`. It is complete: it
+    /// ends with its checksum.
+    pub(crate) fn set(&mut self, key: Key, record: Option<&[u8]>) {
+        if key == Key::Checkpoint {
+            return;
         }
-    }
-
-    /// The record is removed, if it is there.
-    pub(crate) fn delete(&mut self, key: Key) {
-        self.of.remove(&key.to_bytes());
+        match record {
+            Some(record) => {
+                let checksum = record.last_chunk().expect("a record ends with its checksum");
+                self.of.insert(key.to_bytes(), *checksum);
+            }
+            None => drop(self.of.remove(&key.to_bytes())),
+        }
     }
 
     /// The number over all records: CRC-32 of the key and the checksum of each, in key order.
@@ -52,7 +54,7 @@ mod tests {
 
     fn inventory(records: &[(Key, &[u8])]) -> Inventory {
         let mut inventory = Inventory::default();
-        records.iter().for_each(|(key, record)| inventory.put(*key, record));
+        records.iter().for_each(|(key, record)| inventory.set(*key, Some(record)));
         inventory
     }
 
@@ -75,7 +77,7 @@ mod tests {
     fn what_is_removed_is_gone_and_the_checkpoint_does_not_count() {
         let [four, five] = ENTRIES;
         let mut inventory = inventory(&[(four, b"abcd"), (five, b"abcd"), (Key::Checkpoint, b"abcd")]);
-        [five, five].into_iter().for_each(|key| inventory.delete(key));
+        [five, five].into_iter().for_each(|key| inventory.set(key, None));
         assert_eq!(inventory, self::inventory(&[(four, b"abcd")]));
     }
 }

@@ -23,18 +23,16 @@ pub struct Pending {
 }
 
 impl Pending {
-    pub(crate) fn put(&mut self, key: KeyBytes, record: &[u8]) {
-        match self.of.get_mut(&key) {
-            Some(Some(there)) => {
+    /// The record is to be put, or deleted if it is `None`, whatever was to be done with this key before.
+    pub(crate) fn set(&mut self, key: Key, record: Option<&[u8]>) {
+        let pending = self.of.entry(key.to_bytes()).or_default();
+        match (record, pending) {
+            (Some(record), Some(there)) => {
                 there.clear();
                 there.extend_from_slice(record);
             }
-            Some(_) | None => drop(self.of.insert(key, Some(record.to_vec()))),
+            (record, pending) => *pending = record.map(<[u8]>::to_vec),
         }
-    }
-
-    pub(crate) fn delete(&mut self, key: KeyBytes) {
-        self.of.insert(key, None);
     }
 
     pub(crate) fn clear(&mut self) {
@@ -56,16 +54,18 @@ mod tests {
 
     #[test]
     fn the_last_change_of_each_record_is_pending() {
-        let [four, five, six] = [4, 5, 6].map(|index| Key::Entry(LogIndex(index)).to_bytes());
+        let keys = [4, 5, 6].map(|index| Key::Entry(LogIndex(index)));
+        let [four, five, six] = keys;
         let mut pending = Pending::default();
-        pending.put(five, b"a long record");
-        pending.delete(five);
-        pending.put(six, b"a longer record");
-        pending.put(five, b"another");
-        pending.put(six, b"short");
-        pending.put(four, b"gone");
-        pending.delete(four);
+        pending.set(five, Some(b"a long record"));
+        pending.set(five, None);
+        pending.set(six, Some(b"a longer record"));
+        pending.set(five, Some(b"another"));
+        pending.set(six, Some(b"short"));
+        pending.set(four, Some(b"gone"));
+        pending.set(four, None);
         let found: Vec<_> = pending.iter().collect();
+        let [four, five, six] = keys.map(Key::to_bytes);
         assert_eq!(found, [(&four, None), (&five, Some(&b"another"[..])), (&six, Some(&b"short"[..]))]);
         pending.clear();
         assert_eq!(pending.iter().count(), 0);
