@@ -16,7 +16,7 @@ use raft_core::{LogIndex, NodeId};
 
 use super::cluster_view::{ClusterView, Leader};
 use super::pace::{ANSWER_TIMEOUT, Pace};
-use super::{Failure, random_u64};
+use super::random_u64;
 use crate::identity::ClusterId;
 use crate::peer::{
     self, AdminRequest, AdminResponse, Decoder, Frame, FrameError, PROTOCOL_VERSION, Refuse, RefusedReason,
@@ -93,27 +93,24 @@ pub(super) enum Impatience {
     Elapsed,
 }
 
-/// An answer that settles the request.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Settled {
-    /// Accepted by this cluster, at this index.
-    Joined {
-        /// The cluster.
-        cluster: ClusterId,
-        /// The index of the membership with the new member.
-        joined_at: LogIndex,
-    },
-    /// The member is no longer a member.
-    Removed,
-    /// A transfer is over: this node leads.
-    Transferred(NodeId),
-    /// The status of the node, as JSON.
-    Status(String),
+/// What settles a request to join: the cluster, and the index of the membership with the new member.
+pub(super) fn joined(answer: AdminResponse) -> Option<(ClusterId, LogIndex)> {
+    if let AdminResponse::Joined { cluster, joined_at } = answer { Some((cluster, joined_at)) } else { None }
 }
 
-/// The error of a command that got another kind of [`Settled`] than it asked for.
-pub(super) fn answered_something_else() -> Failure {
-    Failure::runtime("a member gave an unexpected answer: try again".to_owned())
+/// What settles a request to remove a member.
+pub(super) fn removed(answer: AdminResponse) -> Option<()> {
+    if let AdminResponse::Removed { at: _ } = answer { Some(()) } else { None }
+}
+
+/// What settles a request to transfer leadership: who leads now.
+pub(super) fn transferred(answer: AdminResponse) -> Option<NodeId> {
+    if let AdminResponse::Transferred { leader } = answer { Some(leader) } else { None }
+}
+
+/// What settles a request for the status: JSON.
+pub(super) fn status(answer: AdminResponse) -> Option<String> {
+    if let AdminResponse::Status(json) = answer { Some(json) } else { None }
 }
 
 /// Why no answer settled the request, and what that leaves open.
@@ -172,24 +169,26 @@ impl fmt::Display for AskProblem {
     }
 }
 
-/// Asks until the request is settled.
+/// Asks until an answer settles the request.
 ///
 /// # Errors
 /// [`AskError`] if the cluster refuses or patience runs out.
-pub(super) fn ask(
+pub(super) fn ask<T>(
     members: &[String],
     request: &AdminRequest,
+    settled_by: fn(AdminResponse) -> Option<T>,
     patience: &Patience<'_>,
-) -> Result<Settled, AskError> {
-    Asking::new(request, StatusOf::Any, patience).settle(members)
+) -> Result<T, AskError> {
+    Asking::new(request, settled_by, StatusOf::Any, patience).settle(members)
 }
 
 /// Asks until a member that believes itself the leader reports its status.
 ///
 /// # Errors
 /// As [`ask`].
-pub(super) fn ask_leader(members: &[String], patience: &Patience<'_>) -> Result<Settled, AskError> {
-    Asking::new(&AdminRequest::Status, StatusOf::Leader, patience).settle(members)
+pub(super) fn ask_leader(members: &[String], patience: &Patience<'_>) -> Result<ClusterView, AskError> {
+    let view = |answer| ClusterView::parse(&status(answer)?);
+    Asking::new(&AdminRequest::Status, view, StatusOf::Leader, patience).settle(members)
 }
 
 /// Whose status settles the request.
@@ -200,21 +199,28 @@ enum StatusOf {
 }
 
 /// One request in progress.
-struct Asking<'a> {
+struct Asking<'a, T> {
     request: &'a AdminRequest,
+    settled_by: fn(AdminResponse) -> Option<T>,
     status_of: StatusOf,
     patience: &'a Patience<'a>,
     may_have_happened: bool,
     narrator: Narrator,
 }
 
-impl<'a> Asking<'a> {
-    fn new(request: &'a AdminRequest, status_of: StatusOf, patience: &'a Patience<'a>) -> Asking<'a> {
-        Asking { request, status_of, patience, may_have_happened: false, narrator: Narrator::default() }
+impl<'a, T> Asking<'a, T> {
+    fn new(
+        request: &'a AdminRequest,
+        settled_by: fn(AdminResponse) -> Option<T>,
+        status_of: StatusOf,
+        patience: &'a Patience<'a>,
+    ) -> Asking<'a, T> {
+        let narrator = Narrator::default();
+        Asking { request, settled_by, status_of, patience, may_have_happened: false, narrator }
     }
 
     /// Asks one member after the other, again and again.
-    fn settle(mut self, members: &[String]) -> Result<Settled, AskError> {
+    fn settle(mut self, members: &[String]) -> Result<T, AskError> {
         // Without random numbers the pauses are still pauses.
         let mut pace = Pace::new(self.request, members.len(), random_u64().unwrap_or_default());
         loop {
@@ -242,7 +248,7 @@ impl<'a> Asking<'a> {
 
     /// Asks one member, which has so long to answer, and those that it redirects to, which have as long as
     /// any. `None` if nothing is settled.
-    fn follow(&mut self, member: &str, mut answer_timeout: Duration) -> Result<Option<Settled>, AskError> {
+    fn follow(&mut self, member: &str, mut answer_timeout: Duration) -> Result<Option<T>, AskError> {
         let mut address = member.to_owned();
         for _ in 0..=REDIRECTS_MAX {
             self.patience.check().map_err(|impatience| self.ended(impatience))?;
@@ -259,17 +265,15 @@ impl<'a> Asking<'a> {
         Ok(None)
     }
 
-    fn on_response(&mut self, address: &str, response: AdminResponse) -> Result<Next, AskError> {
+    fn on_response(&mut self, address: &str, response: AdminResponse) -> Result<Next<T>, AskError> {
         Ok(match response {
-            AdminResponse::Joined { cluster, joined_at } => {
-                Next::Settled(Settled::Joined { cluster, joined_at })
+            AdminResponse::Status(json) if self.status_of == StatusOf::Leader => {
+                self.on_status(address, json)?
             }
-            AdminResponse::Removed { at: _ } => Next::Settled(Settled::Removed),
-            AdminResponse::Transferred { leader } => Next::Settled(Settled::Transferred(leader)),
-            AdminResponse::Status(json) => match self.status_of {
-                StatusOf::Any => Next::Settled(Settled::Status(json)),
-                StatusOf::Leader => self.on_status(address, json)?,
-            },
+            answer @ (AdminResponse::Joined { .. }
+            | AdminResponse::Removed { .. }
+            | AdminResponse::Transferred { .. }
+            | AdminResponse::Status(_)) => self.on_answer(address, answer)?,
             AdminResponse::Redirect { leader, peer_address } => self.led_by(address, leader, peer_address),
             AdminResponse::Retry(reason) => {
                 self.may_have_happened |= reason == RetryReason::Unknown;
@@ -286,9 +290,20 @@ impl<'a> Asking<'a> {
         })
     }
 
-    fn on_status(&mut self, address: &str, json: String) -> Result<Next, AskError> {
+    fn on_answer(&self, address: &str, answer: AdminResponse) -> Result<Next<T>, AskError> {
+        (self.settled_by)(answer).map(Next::Settled).ok_or_else(|| {
+            self.failed(AskProblem::Incompatible {
+                address: address.to_owned(),
+                reason:
+                    "answers something else than what it was asked: use the version of ticketd that it runs"
+                        .to_owned(),
+            })
+        })
+    }
+
+    fn on_status(&mut self, address: &str, json: String) -> Result<Next<T>, AskError> {
         match ClusterView::parse(&json).map(|view| view.leader) {
-            Some(Leader::Itself(_)) => Ok(Next::Settled(Settled::Status(json))),
+            Some(Leader::Itself(_)) => self.on_answer(address, AdminResponse::Status(json)),
             Some(Leader::Other { id, peer_address }) => Ok(self.led_by(address, id, peer_address)),
             Some(Leader::Unknown) => {
                 self.narrator.tell(address, format!("{address}: {}", RetryReason::NoLeader));
@@ -302,7 +317,7 @@ impl<'a> Asking<'a> {
         }
     }
 
-    fn led_by(&mut self, address: &str, leader: NodeId, peer_address: String) -> Next {
+    fn led_by(&mut self, address: &str, leader: NodeId, peer_address: String) -> Next<T> {
         log::debug!("{address} says that node {leader} at {peer_address} leads");
         self.narrator.trouble = format!("node {leader} at {peer_address} was said to lead");
         Next::Ask(peer_address)
@@ -344,8 +359,8 @@ impl<'a> Asking<'a> {
     }
 }
 
-enum Next {
-    Settled(Settled),
+enum Next<T> {
+    Settled(T),
     Ask(String),
     Wait,
 }
@@ -502,8 +517,8 @@ mod tests {
         bytes(AdminResponse::Redirect { leader: NodeId::new(2).unwrap(), peer_address: address.to_owned() })
     }
 
-    fn ask_for_transfer(members: &[String], patience: &Patience<'_>) -> Result<Settled, AskError> {
-        ask(members, &AdminRequest::Transfer { cluster: CLUSTER, to: None }, patience)
+    fn ask_for_transfer(members: &[String], patience: &Patience<'_>) -> Result<NodeId, AskError> {
+        ask(members, &AdminRequest::Transfer { cluster: CLUSTER, to: None }, transferred, patience)
     }
 
     /// Longer than any of these tests takes, unless it hangs.
@@ -516,7 +531,7 @@ mod tests {
         let next = NodeId::new(3).unwrap();
         let (leader, leads) = member(vec![bytes(AdminResponse::Transferred { leader: next })]);
         let (follower, follows) = member(vec![redirect(&leader)]);
-        assert_eq!(ask_for_transfer(&[follower], &long()), Ok(Settled::Transferred(next)));
+        assert_eq!(ask_for_transfer(&[follower], &long()), Ok(next));
         leads.join().unwrap();
         follows.join().unwrap();
     }
@@ -532,7 +547,7 @@ mod tests {
         let (leader, leads) = member(vec![answer(&wanted)]);
         let candidate = status(1, "candidate", "null", &leader);
         let (other, follows) = member(vec![answer(&candidate), answer(&status(1, "follower", "2", &leader))]);
-        assert_eq!(ask_leader(&[other], &long()), Ok(Settled::Status(wanted)));
+        assert_eq!(ask_leader(&[other], &long()), Ok(ClusterView::parse(&wanted).unwrap()));
         leads.join().unwrap();
         follows.join().unwrap();
 
@@ -551,9 +566,9 @@ mod tests {
         let (there, thread) = member(vec![
             bytes(AdminResponse::Retry(RetryReason::NoLeader)),
             bytes(AdminResponse::Retry(RetryReason::Busy)),
-            bytes(AdminResponse::Status("{}".to_owned())),
+            bytes(AdminResponse::Transferred { leader: NodeId::new(3).unwrap() }),
         ]);
-        assert_eq!(ask_for_transfer(&[away, there], &long()), Ok(Settled::Status("{}".to_owned())));
+        assert_eq!(ask_for_transfer(&[away, there], &long()), Ok(NodeId::new(3).unwrap()));
         thread.join().unwrap();
     }
 
@@ -562,12 +577,11 @@ mod tests {
     fn an_address_where_nobody_answers_is_passed_over_long_before_an_answer_is_given_up() {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let joins_too = silent.local_addr().unwrap().to_string();
-        let removed = bytes(AdminResponse::Removed { at: LogIndex(9) });
-        let (there, thread) = member(vec![removed]);
+        let (there, thread) = member(vec![bytes(AdminResponse::Removed { at: LogIndex(9) })]);
         let id = NodeId::new(3).unwrap();
         let request = AdminRequest::Remove { cluster: CLUSTER, id, incarnation: None };
         let patience = Patience::lasting(ANSWER_TIMEOUT);
-        assert_eq!(ask(&[joins_too, there], &request, &patience), Ok(Settled::Removed));
+        assert_eq!(ask(&[joins_too, there], &request, removed, &patience), Ok(()));
         thread.join().unwrap();
     }
 
@@ -582,6 +596,15 @@ mod tests {
         assert!(!narrator.is_due("a:1", soon));
         assert!(narrator.is_due("a:1", begun + NARRATION_INTERVAL));
         assert_eq!(narrator.told.len(), 1, "what is long ago is forgotten");
+    }
+
+    #[test]
+    fn an_answer_to_another_question_is_an_error_that_names_who_gave_it() {
+        let (address, thread) = member(vec![bytes(AdminResponse::Removed { at: LogIndex(9) })]);
+        let error = ask_for_transfer(std::slice::from_ref(&address), &long()).unwrap_err();
+        assert!(matches!(&error.problem, AskProblem::Incompatible { .. }), "{error:?}");
+        assert!(error.to_string().starts_with(&format!("{address} answers something else")), "{error}");
+        thread.join().unwrap();
     }
 
     #[test]
@@ -647,7 +670,7 @@ mod tests {
         });
         let request = AdminRequest::Transfer { cluster: CLUSTER, to: None };
         let patience = long();
-        let mut asking = Asking::new(&request, StatusOf::Any, &patience);
+        let mut asking = Asking::new(&request, transferred, StatusOf::Any, &patience);
         assert_eq!(asking.follow(&address, ANSWER_TIMEOUT), Ok(None));
         thread.join().unwrap();
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use raft_core::{Membership, NodeId, Peer};
 
 use super::Failure;
-use super::admin_client::{AskError, AskProblem, Patience, Settled, ask};
+use super::admin_client::{AskError, AskProblem, Patience, ask, status};
 use super::cluster_view;
 use crate::advice::path_flag;
 use crate::identity::{ClusterId, Identity, Standing};
@@ -124,11 +124,8 @@ pub(super) fn listening(path: &Path, running: Running) -> Result<(u32, Listening
 /// [`Failure`] if it does not answer.
 pub(super) fn status_of(address: &str) -> Result<String, Failure> {
     let patience = Patience::lasting(STATUS_PATIENCE);
-    match ask(&[address.to_owned()], &AdminRequest::Status, &patience) {
-        Ok(Settled::Status(json)) => Ok(json),
-        Ok(Settled::Joined { .. } | Settled::Removed | Settled::Transferred(_)) => {
-            Err(not_understood(address))
-        }
+    match ask(&[address.to_owned()], &AdminRequest::Status, status, &patience) {
+        Ok(json) => Ok(json),
         // Only the node was asked, not its cluster.
         Err(AskError { problem: AskProblem::GaveUp { trouble }, .. }) => {
             Err(Failure::runtime(format!("the node did not answer in time ({trouble}): see its log")))

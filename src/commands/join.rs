@@ -11,9 +11,7 @@ use std::path::Path;
 
 use raft_core::{HardState, Incarnation, NodeId, Peer};
 
-use super::admin_client::{
-    AskError, AskProblem, Patience, Settled, answered_something_else, ask, ask_leader,
-};
+use super::admin_client::{AskError, AskProblem, Patience, ask, ask_leader, joined};
 use super::cluster_view::ClusterView;
 use super::serve::{Checked, Launch, get_ready, refuse_running};
 use super::{Failure, InTheWay, after_serving, destroy_in_the_way, listen, random_u128, required_id};
@@ -53,11 +51,8 @@ pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
         client_address: settings.client_address().to_string(),
     };
     log::debug!("asking {} to take in node {id}", members.join(", "));
-    let (cluster, joined_at) = match ask(&members, &request, &patience) {
-        Ok(Settled::Joined { cluster, joined_at }) => (cluster, joined_at),
-        Ok(Settled::Removed | Settled::Transferred(_) | Settled::Status(_)) => {
-            return Err(answered_something_else());
-        }
+    let (cluster, joined_at) = match ask(&members, &request, joined, &patience) {
+        Ok(joined) => joined,
         Err(error) => return Err(joining.give_up(flags, id, &error)),
     };
     joining.store.set_identity(&Identity { me, standing: Standing::Member { cluster, joined_at } })?;
@@ -69,8 +64,7 @@ pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
 /// Waits for a leader as long as a join does.
 fn expect_room(members: &[String], id: NodeId, patience: &Patience<'_>) -> Result<(), Failure> {
     let problem = match ask_leader(members, patience) {
-        Ok(Settled::Status(json)) => {
-            let members = ClusterView::parse(&json).ok_or_else(answered_something_else)?.members;
+        Ok(ClusterView { members, .. }) => {
             if members.contains(&id) {
                 return Err(Failure::runtime(format!(
                     "the id {id} belongs to another node of the cluster, or to the one whose store --force is to \
@@ -82,9 +76,6 @@ fn expect_room(members: &[String], id: NodeId, patience: &Patience<'_>) -> Resul
                 return Ok(());
             }
             AskProblem::Refused(RefusedReason::TooManyMembers)
-        }
-        Ok(Settled::Joined { .. } | Settled::Removed | Settled::Transferred(_)) => {
-            return Err(answered_something_else());
         }
         Err(error) => error.problem,
     };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use raft_core::NodeId;
 use rustix::process::{Pid, Signal};
 
-use super::admin_client::{AskError, AskProblem, Patience, Settled, answered_something_else, ask};
+use super::admin_client::{AskError, AskProblem, Patience, ask, removed};
 use super::contacts::Contacts;
 use super::{Failure, say};
 use crate::advice::path_flag;
@@ -88,10 +88,7 @@ fn remove(contacts: &Contacts, id: NodeId, request: &AdminRequest, absent: Absen
         }));
     }
     let error = match ask_cluster(contacts, request) {
-        Ok(Settled::Removed) => return Ok(()),
-        Ok(Settled::Joined { .. } | Settled::Transferred(_) | Settled::Status(_)) => {
-            return Err(answered_something_else());
-        }
+        Ok(()) => return Ok(()),
         Err(error) => error,
     };
     match error.problem {
@@ -120,18 +117,18 @@ fn remove(contacts: &Contacts, id: NodeId, request: &AdminRequest, absent: Absen
 
 /// Asks through the node that runs on the store. If that node ends before the answer is there, most likely
 /// because it has been removed, asks the other members that its store names.
-fn ask_cluster(contacts: &Contacts, request: &AdminRequest) -> Result<Settled, AskError> {
+fn ask_cluster(contacts: &Contacts, request: &AdminRequest) -> Result<(), AskError> {
     let Contacts::Running { path, .. } = contacts else {
-        return ask(contacts.addresses(), request, &Patience::lasting(PATIENCE));
+        return ask(contacts.addresses(), request, removed, &Patience::lasting(PATIENCE));
     };
     let has_ended = || matches!(storage::running(path), Ok(None));
-    let error = match ask(contacts.addresses(), request, &Patience::unless(PATIENCE, &has_ended)) {
+    let error = match ask(contacts.addresses(), request, removed, &Patience::unless(PATIENCE, &has_ended)) {
         Err(error) if has_ended() && matches!(error.problem, AskProblem::GaveUp { .. }) => error,
         outcome => return outcome,
     };
     match Contacts::of(path) {
         Ok(now) if !now.addresses().is_empty() => {
-            let later = ask(now.addresses(), request, &Patience::lasting(PATIENCE));
+            let later = ask(now.addresses(), request, removed, &Patience::lasting(PATIENCE));
             later.map_err(|later| {
                 let may_have_happened = later.may_have_happened || error.may_have_happened;
                 AskError { may_have_happened, ..later }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use raft_core::NodeId;
 
-use super::admin_client::{AskProblem, Patience, Settled, answered_something_else, ask};
+use super::admin_client::{AskProblem, Patience, ask, transferred};
 use super::contacts::Contacts;
 use super::{Failure, say};
 use crate::cli::Flags;
@@ -26,13 +26,8 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     }
     let (cluster, _) = contacts.identity()?;
     let request = AdminRequest::Transfer { cluster, to: flags.id };
-    let error = match ask(contacts.addresses(), &request, &Patience::lasting(PATIENCE)) {
-        Ok(Settled::Transferred(leader)) => {
-            return say(&judge(flags.id, leader)?);
-        }
-        Ok(Settled::Joined { .. } | Settled::Removed | Settled::Status(_)) => {
-            return Err(answered_something_else());
-        }
+    let error = match ask(contacts.addresses(), &request, transferred, &Patience::lasting(PATIENCE)) {
+        Ok(leader) => return say(&judge(flags.id, leader)?),
         Err(error) => error,
     };
     Err(Failure::runtime(match error.problem {
@@ -55,7 +50,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     }))
 }
 
-/// What to say where `leader` leads now, and this node was to, or whichever.
+/// What to say if `leader` leads now. The operator asked for `to`, or for whichever.
 fn judge(to: Option<NodeId>, leader: NodeId) -> Result<String, Failure> {
     match to {
         Some(to) if to != leader => Err(Failure::runtime(format!(
