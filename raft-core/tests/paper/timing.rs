@@ -112,9 +112,15 @@ fn a_leader_that_has_nothing_to_do_for_a_while_sends_half_as_many_heartbeats() {
 #[test]
 fn a_leader_at_rest_that_is_given_something_to_do_sends_the_next_heartbeat_no_later_than_usual() {
     let work: [fn(&mut Cluster); 4] = [
-        |cluster| drop(cluster.barrier(1)),
-        |cluster| drop(cluster.propose(1, "x")),
-        |cluster| drop(cluster.add(1, 4)),
+        |cluster| {
+            cluster.barrier(1);
+        },
+        |cluster| {
+            cluster.propose(1, "x");
+        },
+        |cluster| {
+            cluster.add(1, 4);
+        },
         |cluster| cluster.transfer(1, Some(2)),
     ];
     for begin in work {
