@@ -366,7 +366,7 @@ impl Known {
         let base = raft.snapshot().map_or(LogIndex(0), |s| s.last_included_index);
         Known {
             term: raft.current_term(),
-            durable_term: disk.hard_state().current_term,
+            durable_term: disk.durable().hard_state.current_term,
             leads: raft.role() == Role::Leader,
             may_lead: matches!(raft.role(), Role::Candidate | Role::Leader),
             follows: raft.leader().filter(|_| raft.role() == Role::Follower),

@@ -307,7 +307,7 @@ impl World {
         let raft = process.node.raft();
         let (term, membership) = (raft.current_term(), raft.membership());
         let voted = |peer: &Peer| {
-            let vote = self.disk_of(*peer).map(|disk| disk.hard_state);
+            let vote = self.disk_of(*peer).map(|disk| disk.written.hard_state);
             // A node in a later term may have voted in this one: that is forgotten.
             vote.is_some_and(|v| {
                 v.current_term > term || (v.current_term == term && v.voted_for == Some(raft.me()))

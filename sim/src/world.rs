@@ -232,12 +232,12 @@ impl World {
                 .thrifty_from(self.plan.thrifty_from),
             Err(error) => violated!("{} cannot start from its own store: {error}", host.peer),
         };
-        if node.raft().hard_state() != host.disk.hard_state {
+        if node.raft().hard_state() != host.disk.written.hard_state {
             violated!(
                 "{} starts with {:?}, its disk has {:?}",
                 host.peer,
                 node.raft().hard_state(),
-                host.disk.hard_state
+                host.disk.written.hard_state
             );
         }
         let membership = Arc::clone(node.membership());
