@@ -161,9 +161,9 @@ impl World {
         if !self.may_lose_store(slot) {
             return;
         }
-        let epoch = self.hosts[slot.at()].epoch;
+        let life = self.life(slot);
         self.kill(slot);
-        self.close_accepted(slot, epoch);
+        self.close_accepted(life);
         self.join_anew(slot);
     }
 

@@ -6,7 +6,7 @@ use ticketd::node::Input;
 use crate::host::{Health, Standing, node_id};
 use crate::network::LinkState;
 use crate::operators::Wish;
-use crate::schedule::{Epoch, Event, Repair, Slot};
+use crate::schedule::{Event, Life, Repair, Slot};
 use crate::world::{Phase, World};
 
 /// A kind of fault.
@@ -185,14 +185,14 @@ impl World {
 
     /// A process dies, its host refuses connections, and after a while it is started again.
     pub(crate) fn crash(&mut self, slot: Slot) {
-        let epoch = self.hosts[slot.at()].epoch;
-        if self.hosts[slot.at()].process.is_none() {
+        let life = self.life(slot);
+        if self.process(life).is_none() {
             return;
         }
         self.kill(slot);
         // If the whole host is gone, its connections are not closed.
         if self.fault_rng.percent(70) {
-            self.close_accepted(slot, epoch);
+            self.close_accepted(life);
         }
         self.start_soon(slot);
     }
@@ -318,27 +318,27 @@ impl World {
 
     /// A process stops for a while; its events wait.
     pub(crate) fn pause(&mut self, slot: Slot, us: u64) {
-        let at = self.now.plus(us);
+        let life = self.life(slot);
         let host = &mut self.hosts[slot.at()];
         if host.process.is_none() || host.paused {
             return;
         }
         host.paused = true;
-        let epoch = host.epoch;
         self.narrate(slot, || format!("is paused for {us} us"));
-        self.schedule.plan(at, Event::Resume { slot, epoch });
+        self.schedule.plan(self.now.plus(us), Event::Resume { life });
     }
 
-    pub(crate) fn on_resume(&mut self, slot: Slot, epoch: Epoch) {
+    pub(crate) fn on_resume(&mut self, life: Life) {
+        let slot = life.slot;
         let host = &mut self.hosts[slot.at()];
-        if host.epoch != epoch || !host.paused || host.ailing {
+        if host.epoch != life.epoch || !host.paused || host.ailing {
             return;
         }
         host.paused = false;
         let backlog = std::mem::take(&mut host.backlog);
         let mut held = host.process.as_mut().map(|p| std::mem::take(&mut p.held)).unwrap_or_default();
         self.narrate(slot, || "goes on".to_owned());
-        self.carry_out_all(slot, epoch, &mut held);
+        self.carry_out_all(life, &mut held);
         for event in backlog {
             self.schedule.plan(self.now, event);
         }

@@ -106,6 +106,17 @@ impl Host {
         Identity { me: self.peer, standing }
     }
 
+    /// The process of this life, if it runs.
+    pub(crate) fn process(&mut self, epoch: Epoch) -> Option<&mut Process> {
+        self.process_and_disk(epoch).map(|(process, _)| process)
+    }
+
+    /// The process of this life, if it runs, and the disk that it writes to.
+    pub(crate) fn process_and_disk(&mut self, epoch: Epoch) -> Option<(&mut Process, &mut Disk)> {
+        let process = self.process.as_mut().filter(|_| self.epoch == epoch)?;
+        Some((process, &mut self.disk))
+    }
+
     /// Whether clients can never again get anything from it.
     pub(crate) fn is_lost(&self) -> bool {
         self.ailing && (self.paused || self.process.is_none())

@@ -5,7 +5,7 @@ use ticketd::node::{Input, OperationId, OperationOutcome};
 
 use crate::host::{Standing, slot_of};
 use crate::network::address;
-use crate::schedule::{Epoch, Event, Slot};
+use crate::schedule::{Event, Life, Slot};
 use crate::violated;
 use crate::world::{Phase, World};
 
@@ -21,7 +21,7 @@ pub(crate) struct Operators {
 struct Task {
     wish: Wish,
     /// The request sent to this process and not answered yet.
-    asked: Option<(OperationId, Slot, Epoch)>,
+    asked: Option<(OperationId, Life)>,
 }
 
 /// What an operator wants.
@@ -98,8 +98,8 @@ impl World {
                 continue;
             }
             busy.extend(slot);
-            if let Some((_, asked, epoch)) = task.asked
-                && self.process(asked, epoch).is_some()
+            if let Some((_, asked)) = task.asked
+                && self.process(asked).is_some()
             {
                 continue;
             }
@@ -115,9 +115,9 @@ impl World {
         let Some(slot) = self.whom_to_ask() else { return };
         self.operators.last += 1;
         let operation = OperationId(self.operators.last);
-        let epoch = self.hosts[slot.at()].epoch;
+        let life = self.life(slot);
         let task = &mut self.operators.tasks[at];
-        task.asked = Some((operation, slot, epoch));
+        task.asked = Some((operation, life));
         let input = task.wish.input(operation);
         self.narrate(slot, || format!("is asked for {:?}", self.operators.tasks[at].wish));
         self.give(slot, input);
@@ -143,7 +143,7 @@ impl World {
     }
 
     pub(crate) fn on_operation_done(&mut self, operation: OperationId, outcome: OperationOutcome) {
-        let asked = |task: &Task| task.asked.is_some_and(|(asked, ..)| asked == operation);
+        let asked = |task: &Task| task.asked.is_some_and(|(asked, _)| asked == operation);
         let Some(at) = self.operators.tasks.iter().position(asked) else { return };
         self.operators.tasks[at].asked = None;
         let wish = self.operators.tasks[at].wish.clone();

@@ -56,7 +56,6 @@ impl World {
         }
         let host = &mut self.hosts[slot.at()];
         host.clock.set_rate(now, 1_024);
-        let epoch = host.epoch;
         if let Some(process) = &mut host.process {
             process.turn_at = None;
             process.dies_after = None;
@@ -66,7 +65,7 @@ impl World {
             let shown = process.node.deadline().map_or(0, |at| at.since(host.clock.local(now)));
             host.clock.jump_ahead(now, shown.saturating_sub(self.plan.longest_election_timeout_us() * 2));
         }
-        self.on_resume(slot, epoch);
+        self.on_resume(self.life(slot));
         if self.hosts[slot.at()].process.is_none() && self.hosts[slot.at()].standing != Standing::Empty {
             self.on_start(slot);
         }
@@ -100,9 +99,9 @@ impl World {
     fn fall_ill(&mut self, slot: Slot, ailment: Ailment) {
         match ailment {
             Ailment::Down => {
-                let epoch = self.hosts[slot.at()].epoch;
+                let life = self.life(slot);
                 self.kill(slot);
-                self.close_accepted(slot, epoch);
+                self.close_accepted(life);
             }
             Ailment::Vanished => {
                 for other in self.slots() {
@@ -203,8 +202,8 @@ impl World {
             }
         }
         let waits = |r: &&crate::history::Request| {
-            let host = &self.hosts[r.slot.at()];
-            host.epoch == r.epoch && host.process.is_some() && !host.ailing
+            let host = &self.hosts[r.life.slot.at()];
+            host.epoch == r.life.epoch && host.process.is_some() && !host.ailing
         };
         if let Some(request) = self.history.unanswered().find(waits) {
             violated!("{request:?} was never answered: {}", self.state_of_all());

@@ -18,7 +18,7 @@ use crate::operators::Operators;
 use crate::oracle::Oracle;
 use crate::plan::{Limits, Plan, Weather};
 use crate::rng::Rng;
-use crate::schedule::{Epoch, Event, Schedule, Slot};
+use crate::schedule::{Epoch, Event, Life, Schedule, Slot};
 use crate::{Narration, violated};
 
 pub(crate) const CLUSTER: ClusterId = ClusterId(0x5eed);
@@ -163,12 +163,12 @@ impl World {
         match event {
             Event::Deliver { conn, direction, packet } => self.on_deliver(conn, direction, packet),
             Event::Broken { conn } => self.on_broken(conn),
-            Event::Dial { from, epoch, to } => self.on_dial(from, epoch, to),
-            Event::Refused { from, epoch, to } => self.on_refused(from, epoch, to),
+            Event::Dial { from, to } => self.on_dial(from, to),
+            Event::Refused { from, to } => self.on_refused(from, to),
             Event::HandshakeOver { conn } => self.on_handshake_over(conn),
-            Event::Turn { slot, epoch } => self.on_turn(slot, epoch),
-            Event::Synced { slot, epoch } => self.on_synced(slot, epoch),
-            Event::Resume { slot, epoch } => self.on_resume(slot, epoch),
+            Event::Turn { life } => self.on_turn(life),
+            Event::Synced { life } => self.on_synced(life),
+            Event::Resume { life } => self.on_resume(life),
             Event::Start { slot } => self.on_start(slot),
             Event::Request { client, generation } => self.on_request(client, generation),
             Event::Operate => self.on_operate(),
@@ -179,16 +179,20 @@ impl World {
         }
     }
 
+    /// The current life on a host, or the next one.
+    pub(crate) fn life(&self, slot: Slot) -> Life {
+        Life { slot, epoch: self.hosts[slot.at()].epoch }
+    }
+
     /// The process of this life, if it runs.
-    pub(crate) fn process(&mut self, slot: Slot, epoch: Epoch) -> Option<&mut Process> {
-        let host = &mut self.hosts[slot.at()];
-        if host.epoch == epoch { host.process.as_mut() } else { None }
+    pub(crate) fn process(&mut self, life: Life) -> Option<&mut Process> {
+        self.hosts[life.slot.at()].process(life.epoch)
     }
 
     /// Keeps an event for a process that is paused; returns whether it did.
-    pub(crate) fn defer(&mut self, slot: Slot, epoch: Epoch, event: Event) -> bool {
-        let host = &mut self.hosts[slot.at()];
-        let defers = host.paused && host.epoch == epoch;
+    pub(crate) fn defer(&mut self, life: Life, event: Event) -> bool {
+        let host = &mut self.hosts[life.slot.at()];
+        let defers = host.paused && host.epoch == life.epoch;
         if defers {
             host.backlog.push(event);
         }
@@ -264,15 +268,8 @@ impl World {
     }
 
     /// The host's operating system closes the connections that a process had accepted.
-    pub(crate) fn close_accepted(&mut self, slot: Slot, epoch: Epoch) {
-        for id in 0..self.conns.len() {
-            let conn = &self.conns[id];
-            if conn.acceptor == (slot, epoch) && !conn.closed {
-                self.break_conn(crate::schedule::ConnId(
-                    u32::try_from(id).expect("there are few connections"),
-                ));
-            }
-        }
+    pub(crate) fn close_accepted(&mut self, life: Life) {
+        self.break_conns(|conn| conn.acceptor == life);
     }
 
     /// A process has learned that it is no longer a member: it ends, and its store is useless.
@@ -282,9 +279,9 @@ impl World {
             violated!("{peer} leaves the cluster, of which it is a member");
         }
         self.narrate(slot, || "leaves".to_owned());
-        let epoch = self.hosts[slot.at()].epoch;
+        let life = self.life(slot);
         self.kill(slot);
-        self.close_accepted(slot, epoch);
+        self.close_accepted(life);
         self.empty(slot);
     }
 
