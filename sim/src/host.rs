@@ -53,7 +53,7 @@ pub(crate) enum Standing {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Health {
     Sound,
-    /// It takes at least this many times as long.
+    /// Each takes at least this long.
     Slow {
         at_least_us: u64,
     },
