@@ -46,15 +46,14 @@ impl World {
         }
         let slot = client.target;
         let host = &self.hosts[slot.at()];
-        let Some(process) = &host.process else {
+        let Some(process) = host.run.process() else {
             self.turn_elsewhere(number);
             return;
         };
         let (term, peer, life) = (process.node.raft().current_term(), host.peer, self.life(slot));
-        if self.hosts[slot.at()].paused {
+        if host.run.is_paused() {
             // The request waits there with others, or the client does not even get a connection.
-            let lost = self.hosts[slot.at()].is_lost();
-            if lost || self.client_rng.percent(50) {
+            if host.is_lost() || self.client_rng.percent(50) {
                 self.turn_elsewhere(number);
             } else {
                 self.defer(life, Event::Request { client: number, generation });

@@ -148,7 +148,7 @@ impl World {
     /// A process begins to keep a link to a node, and dials at once.
     pub(crate) fn link_to(&mut self, from: Slot, peer: Peer) {
         let to = crate::host::slot_of(peer.id);
-        let Some(process) = &mut self.hosts[from.at()].process else { return };
+        let Some(process) = self.hosts[from.at()].run.process_mut() else { return };
         let link = &mut process.links[to.at()];
         if link.is_some_and(|link| link.peer == peer) {
             return;
@@ -164,7 +164,7 @@ impl World {
     /// A process drops a link.
     pub(crate) fn unlink(&mut self, from: Slot, peer: Peer) {
         let to = crate::host::slot_of(peer.id);
-        let Some(process) = &mut self.hosts[from.at()].process else { return };
+        let Some(process) = self.hosts[from.at()].run.process_mut() else { return };
         if let Some(link) = process.links[to.at()].take_if(|link| link.peer == peer) {
             self.hang_up(link);
         }
@@ -258,7 +258,7 @@ impl World {
         let now = self.now;
         let id = ConnId(u32::try_from(self.conns.len()).expect("there are few connections"));
         let target = &self.hosts[to.at()];
-        let (listens, acceptor) = (target.process.is_some(), self.life(to));
+        let (listens, acceptor) = (target.run.process().is_some(), self.life(to));
         let reaches = self.reaches(from.slot, to);
         let dialler = &self.hosts[from.slot.at()];
         let me = dialler.peer;

@@ -3,7 +3,7 @@
 use raft_core::{ChangeRefused, LogIndex, MembershipChange, NodeId, Peer};
 use ticketd::node::{Input, OperationId, OperationOutcome};
 
-use crate::host::{Standing, slot_of};
+use crate::host::{Run, Standing, slot_of};
 use crate::network::address;
 use crate::schedule::{Event, Life, Slot};
 use crate::violated;
@@ -125,14 +125,11 @@ impl World {
 
     /// The host to ask: mostly the leader's, as far as that can be told from outside.
     fn whom_to_ask(&mut self) -> Option<Slot> {
-        let runs = |slot: &Slot| {
-            let host = &self.hosts[slot.at()];
-            host.process.is_some() && !host.paused
-        };
+        let runs = |slot: &Slot| matches!(self.hosts[slot.at()].run, Run::Up(_));
         let running: Vec<Slot> = self.slots().filter(runs).collect();
         let leads = |slot: &Slot| {
             let host = &self.hosts[slot.at()];
-            host.process.as_ref().is_some_and(|p| p.node.raft().leader() == Some(host.peer.id))
+            host.run.process().is_some_and(|p| p.node.raft().leader() == Some(host.peer.id))
         };
         let leading: Vec<Slot> = running.iter().copied().filter(leads).collect();
         if self.client_rng.percent(90) {
@@ -184,8 +181,7 @@ impl World {
         if host.peer == peer {
             host.standing = Standing::Member { joined_at };
             host.disk.set_identity(&host.identity());
-            host.starting = true;
-            self.schedule.plan(self.now.plus(1), Event::Start { slot: slot_of(peer.id) });
+            self.start_at(slot_of(peer.id), self.now.plus(1));
         }
     }
 }

@@ -25,7 +25,7 @@ impl World {
         let now = self.now;
         let host = &mut self.hosts[slot.at()];
         let local = host.clock.local(now);
-        let Some(process) = &mut host.process else { return };
+        let Some(process) = host.run.process_mut() else { return };
         process.node.step(local, input);
         if !self.net_rng.ppm(self.plan.put_off_ppm) {
             self.end_turn(slot);
@@ -53,9 +53,7 @@ impl World {
     /// Plans a turn at the node's deadline.
     pub(crate) fn plan_turn(&mut self, slot: Slot) {
         let host = &self.hosts[slot.at()];
-        let Some(deadline) = host.process.as_ref().and_then(|process| process.node.deadline()) else {
-            return;
-        };
+        let Some(deadline) = host.run.process().and_then(|process| process.node.deadline()) else { return };
         let at = host.clock.when(deadline).max(self.now.plus(1));
         self.plan_turn_at(slot, at);
     }
@@ -74,7 +72,7 @@ impl World {
         let (now, life) = (self.now, self.life(slot));
         let host = &mut self.hosts[slot.at()];
         let local = host.clock.local(now);
-        let Some(process) = &mut host.process else { return };
+        let Some(process) = host.run.process_mut() else { return };
         process.put_off = false;
         process.node.step(local, Input::Wake);
         let mut outputs = mem::take(&mut self.outputs);
@@ -84,10 +82,7 @@ impl World {
         let pauses_for_us = process.pauses_for_us.take();
         self.look_at(slot, &outputs);
         if let Some(us) = pauses_for_us {
-            if let Some(process) = self.process(life) {
-                process.held = mem::take(&mut outputs);
-            }
-            self.pause(slot, us);
+            self.pause(slot, us, mem::take(&mut outputs));
         }
         self.carry_out_all(life, &mut outputs);
         self.outputs = outputs;
@@ -116,7 +111,7 @@ impl World {
             Output::Write(write) => self.on_write(life, write),
             Output::Send { to, message } => {
                 let host = &self.hosts[slot.at()];
-                let process = host.process.as_ref().expect("a process that is gone carries nothing out");
+                let process = host.run.process().expect("a process that is gone carries nothing out");
                 promises::check(process.node.raft(), to, &message, &host.disk);
                 self.send(slot, to, &Frame::Raft(message));
             }
@@ -159,7 +154,7 @@ impl World {
     }
 
     fn send(&mut self, slot: Slot, to: Peer, frame: &Frame) {
-        if let Some(process) = &self.hosts[slot.at()].process
+        if let Some(process) = self.hosts[slot.at()].run.process()
             && let Some(link) = &process.links[slot_of(to.id).at()]
             && link.peer == to
             && let LinkState::Up(conn) = link.state
@@ -255,7 +250,7 @@ impl World {
     /// Checks a node's new state, before any of its outputs is carried out.
     fn look_at(&mut self, slot: Slot, outputs: &[Output]) {
         let host = &mut self.hosts[slot.at()];
-        let Some(process) = &mut host.process else { return };
+        let Some(process) = host.run.process_mut() else { return };
         let raft = process.node.raft();
         let (seen, commit_index) = (process.commit_seen, raft.commit_index());
         if commit_index < seen {
@@ -302,7 +297,7 @@ impl World {
 
     /// A leader must have the votes of a majority of the voters on their disks (Raft §5.2).
     fn check_election(&self, slot: Slot) {
-        let Some(process) = &self.hosts[slot.at()].process else { return };
+        let Some(process) = self.hosts[slot.at()].run.process() else { return };
         let raft = process.node.raft();
         let (term, membership) = (raft.current_term(), raft.membership());
         let voted = |peer: &Peer| {
@@ -321,7 +316,7 @@ impl World {
     /// What a leader commits must already be on the disks of a majority. If the membership came into force in
     /// this very turn, the commit may have been counted under the one before it.
     fn check_leaders_commit(&self, slot: Slot, index: LogIndex, membership_changed: bool) {
-        let Some(process) = &self.hosts[slot.at()].process else { return };
+        let Some(process) = self.hosts[slot.at()].run.process() else { return };
         let raft = process.node.raft();
         let own = raft.entry(index).is_some_and(|e| e.term == raft.current_term());
         if raft.role() != Role::Leader || !own {

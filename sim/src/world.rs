@@ -12,7 +12,7 @@ use ticketd::node::{Node, Output, initial_state};
 use crate::clients::Client;
 use crate::disk::Disk;
 use crate::history::History;
-use crate::host::{Clock, Health, Host, Process, Standing, node_id};
+use crate::host::{Clock, Health, Host, Process, Run, Standing, node_id};
 use crate::network::{Conn, Packets, address};
 use crate::operators::Operators;
 use crate::oracle::Oracle;
@@ -130,8 +130,7 @@ impl World {
     fn begin(&mut self) {
         for slot in 0..self.plan.members {
             let at = self.now.plus(self.net_rng.below(self.plan.election_timeout_us));
-            self.hosts[Slot(slot).at()].starting = true;
-            self.schedule.plan(at, Event::Start { slot: Slot(slot) });
+            self.start_at(Slot(slot), at);
         }
         self.begin_clients();
         self.schedule.plan(self.now, Event::Operate);
@@ -192,30 +191,38 @@ impl World {
     /// Keeps an event for a process that is paused; returns whether it did.
     pub(crate) fn defer(&mut self, life: Life, event: Event) -> bool {
         let host = &mut self.hosts[life.slot.at()];
-        let defers = host.paused && host.epoch == life.epoch;
-        if defers {
-            host.backlog.push(event);
+        match &mut host.run {
+            Run::Paused(_, pause) if host.epoch == life.epoch => {
+                pause.backlog.push(event);
+                true
+            }
+            Run::Down | Run::Starting | Run::Up(_) | Run::Paused(..) => false,
         }
-        defers
     }
 
     pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> + use<> {
         (0..self.plan.hosts).map(Slot)
     }
 
+    /// Plans the start of a process on a host where none runs.
+    pub(crate) fn start_at(&mut self, slot: Slot, at: Micros) {
+        let run = &mut self.hosts[slot.at()].run;
+        assert!(run.process().is_none(), "a process runs on {slot:?} and another is to be started");
+        *run = Run::Starting;
+        self.schedule.plan(at, Event::Start { slot });
+    }
+
     /// Starts the process of a host that has a store.
     pub(crate) fn on_start(&mut self, slot: Slot) {
         let host = &mut self.hosts[slot.at()];
-        host.starting = false;
-        if host.process.is_some() || !host.standing.is_member() {
+        if host.run.process().is_some() {
             return;
         }
-        let waits = self.sits_out_promises(slot);
+        host.run = Run::Down;
+        if !host.standing.is_member() || self.sits_out_promises(slot) {
+            return;
+        }
         let host = &mut self.hosts[slot.at()];
-        host.starting = waits;
-        if waits {
-            return;
-        }
         // The real store begins with a transaction of its own, for which there may or may not be room.
         if host.health == Health::Full && self.fault_rng.percent(50) {
             self.narrate(slot, || "does not start: its disk is full".to_owned());
@@ -245,7 +252,7 @@ impl World {
             );
         }
         let membership = Arc::clone(node.membership());
-        host.process = Some(Process::new(node, recorder, usize::from(self.plan.hosts)));
+        host.run = Run::Up(Process::new(node, recorder, usize::from(self.plan.hosts)));
         self.narrate(slot, || "starts".to_owned());
         self.relink(slot, &membership);
         self.plan_turn(slot);
@@ -254,10 +261,8 @@ impl World {
     /// Ends a process at once. It loses everything that it had not made durable.
     pub(crate) fn kill(&mut self, slot: Slot) {
         let host = &mut self.hosts[slot.at()];
-        let Some(mut process) = host.process.take() else { return };
+        let Some(mut process) = host.run.end() else { return };
         host.epoch = Epoch(host.epoch.0 + 1);
-        host.paused = false;
-        host.backlog.clear();
         // When the power fails during a sync, the data may be on the disk afterwards, or not, or in part.
         if self.fault_rng.percent(50) {
             let _ = process.storage.commit(&mut host.disk, &mut self.oracle);
@@ -315,10 +320,7 @@ fn host(plan: &Plan, slot: Slot, initial: &Arc<Snapshot>) -> Host {
         former: Vec::new(),
         clock: Clock::new(u64::from(slot.0) * 1_000_000_000),
         epoch: Epoch(0),
-        process: None,
-        backlog: Vec::new(),
-        paused: false,
-        starting: false,
+        run: Run::Down,
         ailing: false,
     };
     if member {
