@@ -262,11 +262,7 @@ mod tests {
     use alloc::vec;
 
     use super::*;
-    use crate::log::Payload;
-
-    fn entry(index: u64, term: u64) -> Entry {
-        Entry { index: LogIndex(index), term: Term(term), payload: Payload::Noop }
-    }
+    use crate::testing::noop;
 
     fn snapshot(index: u64, term: u64) -> Arc<Snapshot> {
         Arc::new(Snapshot {
@@ -282,7 +278,7 @@ mod tests {
         let empty = Recovered::default();
         assert_eq!((empty.base(), empty.last()), ((LogIndex(0), Term(0)), (LogIndex(0), Term(0))));
         assert!(empty.entry(LogIndex(0)).is_none() && empty.entry(LogIndex(1)).is_none());
-        assert!(!empty.holds(&entry(1, 1)));
+        assert!(!empty.holds(&noop(1, 1)));
     }
 
     #[test]
@@ -290,19 +286,19 @@ mod tests {
         let compacted = Recovered { snapshot: Some(snapshot(7, 3)), ..Recovered::default() };
         assert_eq!((compacted.base(), compacted.last()), ((LogIndex(7), Term(3)), (LogIndex(7), Term(3))));
         assert!((0..10).all(|index| compacted.entry(LogIndex(index)).is_none()));
-        assert!(compacted.holds(&entry(7, 2)) && !compacted.holds(&entry(8, 3)));
+        assert!(compacted.holds(&noop(7, 2)) && !compacted.holds(&noop(8, 3)));
     }
 
     #[test]
     fn entries_are_found_by_index_whether_or_not_a_snapshot_precedes_them() {
         for (base, snapshot) in [(0, None), (7, Some(snapshot(7, 3)))] {
-            let entries = vec![entry(base + 1, 3), entry(base + 2, 4)];
+            let entries = vec![noop(base + 1, 3), noop(base + 2, 4)];
             let log = Recovered { snapshot, entries, ..Recovered::default() };
             assert_eq!(log.last(), (LogIndex(base + 2), Term(4)));
             assert!(log.entry(LogIndex(base)).is_none() && log.entry(LogIndex(base + 3)).is_none());
-            assert_eq!(log.entry(LogIndex(base + 1)), Some(&entry(base + 1, 3)));
-            assert_eq!(log.entry(LogIndex(base + 2)), Some(&entry(base + 2, 4)));
-            assert!(log.holds(&entry(base + 2, 4)) && !log.holds(&entry(base + 2, 3)));
+            assert_eq!(log.entry(LogIndex(base + 1)), Some(&noop(base + 1, 3)));
+            assert_eq!(log.entry(LogIndex(base + 2)), Some(&noop(base + 2, 4)));
+            assert!(log.holds(&noop(base + 2, 4)) && !log.holds(&noop(base + 2, 3)));
         }
     }
 }

@@ -115,23 +115,14 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::log::Payload;
     use crate::message::{
         AppendEntriesResponse, CampaignReason, InstallSnapshotResponse, RequestVote, RequestVoteResponse,
     };
-    use crate::types::{Incarnation, Micros, NodeId};
-
-    fn peer(id: u64) -> Peer {
-        Peer { id: NodeId::new(id).unwrap(), incarnation: Incarnation(1) }
-    }
+    use crate::testing::{noop, peer};
+    use crate::types::Micros;
 
     fn entries(terms: &[u64]) -> Vec<Entry> {
-        let entry = |(index, term): (u64, &u64)| Entry {
-            index: LogIndex(index),
-            term: Term(*term),
-            payload: Payload::Noop,
-        };
-        (1..).zip(terms).map(entry).collect()
+        (1..).zip(terms).map(|(index, term)| noop(index, *term)).collect()
     }
 
     fn hard_state(term: u64, voted_for: Option<u64>) -> HardState {
