@@ -158,6 +158,7 @@ mod tests {
             let kept =
                 |index, term, durable: &[u64]| check(acknowledgement(index), (term, None), durable).is_ok();
             assert!(kept(2, 3, &[1, 3]) && kept(2, 3, &[1, 3, 3]));
+            assert!(kept(1, 3, &[1, 2]), "what follows it was not acknowledged");
             assert!(!kept(2, 2, &[1, 3]), "its term is not durable");
             assert!(!kept(2, 3, &[1]), "its last entry is not durable");
             assert!(!kept(2, 3, &[1, 2]), "another entry is durable");
