@@ -66,8 +66,8 @@ impl World {
             host.clock.jump_ahead(now, shown.saturating_sub(self.plan.longest_election_timeout_us() * 2));
         }
         self.on_resume(self.life(slot));
-        if self.hosts[slot.at()].run.process().is_none() && self.hosts[slot.at()].standing != Standing::Empty
-        {
+        let host = &self.hosts[slot.at()];
+        if host.run.process().is_none() && host.standing != Standing::Empty {
             self.on_start(slot);
         }
         self.plan_turn(slot);
