@@ -141,16 +141,6 @@ impl Told {
         }
     }
 
-    /// The index of the last entry; without entries, that of the snapshot; without a snapshot, 0.
-    pub(crate) fn last_log_index(&self) -> LogIndex {
-        self.recovered.entries.last().map_or(self.base(), |entry| entry.index)
-    }
-
-    /// The index before the first entry.
-    pub(crate) fn base(&self) -> LogIndex {
-        self.recovered.snapshot.as_ref().map_or(LogIndex(0), |snapshot| snapshot.last_included_index)
-    }
-
     /// Applies a write. Its parts apply in the order of its fields.
     pub(crate) fn apply(&mut self, write: &Write) {
         let Recovered { hard_state, snapshot, entries } = &mut self.recovered;

@@ -69,7 +69,7 @@ pub fn check(data: &[u8]) {
 fn check_goes_on(mut store: Store, dir: &Directory, mut told: Told) {
     let term = told.recovered.hard_state.current_term.0;
     for round in 0..WRITES_AFTER {
-        let last = told.last_log_index().0;
+        let last = told.recovered.last().0.0;
         let next = match round % 8 {
             3 => {
                 let of = &told.recovered.entries[9];

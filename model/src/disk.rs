@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use raft_core::{Entry, HardState, LogIndex, Recovered, Snapshot, Term, Write, WriteId};
+use raft_core::{Recovered, Snapshot, Write, WriteId};
 
 use crate::history::{Violation, ensure};
 
@@ -23,10 +23,6 @@ impl Disk {
         &self.durable
     }
 
-    pub(crate) fn hard_state(&self) -> HardState {
-        self.durable.hard_state
-    }
-
     /// What a crash would lose: parts of writes without their ids, which start over in each life.
     pub(crate) fn pending(&self) -> impl Iterator<Item = Write> + '_ {
         self.pending.iter().map(|write| Write { id: WriteId(0), ..write.clone() })
@@ -42,27 +38,6 @@ impl Disk {
 
     pub(crate) fn crash(&mut self) {
         self.pending.clear();
-    }
-
-    /// The durable entry at `index`, if it is not compacted.
-    pub(crate) fn entry(&self, index: LogIndex) -> Option<&Entry> {
-        self.durable.entries.iter().find(|e| e.index == index)
-    }
-
-    /// Index and term of the durable snapshot.
-    pub(crate) fn base(&self) -> (LogIndex, Term) {
-        let snapshot = self.durable.snapshot.as_ref();
-        snapshot.map_or((LogIndex(0), Term(0)), |s| (s.last_included_index, s.last_included_term))
-    }
-
-    /// Index and term of the last durable entry.
-    pub(crate) fn last(&self) -> (LogIndex, Term) {
-        self.durable.entries.last().map_or(self.base(), |e| (e.index, e.term))
-    }
-
-    /// Whether exactly this entry is durable, or a snapshot that includes it.
-    pub(crate) fn holds(&self, entry: &Entry) -> bool {
-        entry.index <= self.base().0 || self.entry(entry.index) == Some(entry)
     }
 
     /// Makes the oldest write durable.
@@ -84,17 +59,17 @@ impl Disk {
             self.durable.entries.retain(|e| e.index < from);
         }
         for entry in entries {
-            let (last, _) = self.last();
+            let (last, _) = self.durable.last();
             ensure(entry.index == last.next(), || format!("entry {} written after {last}", entry.index))?;
             self.durable.entries.push(entry);
         }
-        let (term, current) = (self.last().1, self.durable.hard_state.current_term);
+        let (term, current) = (self.durable.last().1, self.durable.hard_state.current_term);
         ensure(term <= current, || format!("an entry of term {term} is durable, the term {current} is"))?;
         Ok(Some(id))
     }
 
     fn restore(&mut self, snapshot: Arc<Snapshot>) -> Result<(), Violation> {
-        let (base, index) = (self.base().0, snapshot.last_included_index);
+        let (base, index) = (self.durable.base().0, snapshot.last_included_index);
         ensure(index > base, || format!("a snapshot of {index} replaces one of {base}"))?;
         self.durable.entries.retain(|e| e.index > index);
         self.durable.snapshot = Some(snapshot);

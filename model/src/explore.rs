@@ -152,7 +152,7 @@ impl Search<'_> {
         let before = u32::try_from(number).expect("states are limited to fewer than 2^32");
         let mut actions = std::mem::take(&mut self.actions);
         self.configuration.actions(&self.world, state, &mut actions);
-        for (action, number) in actions.iter().zip(0..) {
+        for (action, choice) in actions.iter().zip(0..) {
             let next = match self.world.after(state, action, self.reach) {
                 Ok(next) => next,
                 Err(violation) => return Err((action.clone(), violation)),
@@ -163,7 +163,7 @@ impl Search<'_> {
                 continue;
             };
             if self.origins.len() < states && self.seen.insert(self.world.fingerprint(&next)) {
-                self.origins.push(Origin { before, action: number });
+                self.origins.push(Origin { before, action: choice });
                 self.next.push(next);
             }
         }
@@ -173,19 +173,19 @@ impl Search<'_> {
 
     /// Describes how the state of this number was reached, and the last step from there.
     fn retrace(&mut self, first: State, number: usize, last: &Action) -> Vec<String> {
-        let mut numbers = Vec::new();
+        let mut choices = Vec::new();
         let mut at = number;
         while at != 0 {
             let Origin { before, action } = self.origins[at];
-            numbers.push(usize::from(action));
+            choices.push(usize::from(action));
             at = before as usize;
         }
         let mut state = first;
         let mut told = Vec::new();
         let mut actions = Vec::new();
-        for number in numbers.into_iter().rev() {
+        for choice in choices.into_iter().rev() {
             self.configuration.actions(&self.world, &state, &mut actions);
-            let action = actions.get(number).expect("the same state offers the same actions");
+            let action = actions.get(choice).expect("the same state offers the same actions");
             told.push(self.world.told(&state, action));
             let next = self.world.after(&state, action, self.reach).expect("the step was taken before");
             state = next.expect("the step was within the bounds before");

@@ -167,7 +167,8 @@ impl History {
             ensure(holds(raft, entry), || format!("node {me} commits another entry {}", entry.index))?;
         }
         let majority = |membership: &Membership, entry: &Entry| {
-            let has = |peer: Peer| nodes.clone().any(|n| n.raft.me() == peer && n.disk.holds(entry));
+            let has =
+                |peer: Peer| nodes.clone().any(|n| n.raft.me() == peer && n.disk.durable().holds(entry));
             let durable = membership.voters().filter(|id| membership.peer(*id).is_some_and(has)).count();
             durable >= membership.quorum()
         };
@@ -200,7 +201,7 @@ impl History {
         let me = node.raft.me();
         let known = self.committed.iter().any(|(committed, _)| committed == entry);
         ensure(known, || format!("node {me} applies entry {}, which was not committed", entry.index))?;
-        let durable = node.disk.holds(entry);
+        let durable = node.disk.durable().holds(entry);
         ensure(durable, || format!("node {me} applies entry {} before it is durable", entry.index))
     }
 
@@ -208,7 +209,7 @@ impl History {
     pub(crate) fn check_restored(&self, node: &Node, snapshot: &Snapshot) -> Result<(), Violation> {
         let me = node.raft.me();
         let index = snapshot.last_included_index;
-        let durable = node.disk.base().0 >= index;
+        let durable = node.disk.durable().base().0 >= index;
         ensure(durable, || format!("node {me} applies a snapshot of {index} before it is durable"))?;
         let state = self.state_at(index);
         ensure(*snapshot.state == *state, || format!("node {me} restores another state at {index}"))?;

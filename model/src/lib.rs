@@ -13,6 +13,7 @@ mod configurations;
 mod disk;
 mod explore;
 mod history;
+mod interned;
 mod network;
 mod node;
 mod promises;

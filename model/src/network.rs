@@ -2,6 +2,8 @@
 
 use raft_core::{Message, Peer, Term};
 
+use crate::interned::LetterNo;
+
 /// Messages on their way at once, at most: what [`Network`] has room for.
 pub(crate) const IN_FLIGHT_MAX: usize = 10;
 
@@ -13,49 +15,49 @@ pub(crate) struct Envelope {
     pub(crate) message: Message,
 }
 
-/// The messages on their way, each by its number, in ascending order.
+/// The messages on their way, in ascending order of their numbers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub(crate) struct Network {
-    numbers: [u16; IN_FLIGHT_MAX],
+    letters: [LetterNo; IN_FLIGHT_MAX],
     len: u8,
 }
 
 impl Network {
-    pub(crate) fn as_slice(&self) -> &[u16] {
-        &self.numbers[..usize::from(self.len)]
+    pub(crate) fn as_slice(&self) -> &[LetterNo] {
+        &self.letters[..usize::from(self.len)]
     }
 
     /// The positions of the messages, one for each distinct message.
     pub(crate) fn distinct(&self) -> impl Iterator<Item = usize> + '_ {
-        let numbers = self.as_slice();
-        (0..numbers.len()).filter(|at| *at == 0 || numbers[at - 1] != numbers[*at])
+        let letters = self.as_slice();
+        (0..letters.len()).filter(|at| *at == 0 || letters[at - 1] != letters[*at])
     }
 
     /// Sends a message; if the network is full, returns false and sends nothing.
-    pub(crate) fn send(&mut self, number: u16) -> bool {
+    pub(crate) fn send(&mut self, letter: LetterNo) -> bool {
         let len = usize::from(self.len);
         if len == IN_FLIGHT_MAX {
             return false;
         }
-        let at = self.as_slice().partition_point(|other| *other <= number);
-        self.numbers.copy_within(at..len, at + 1);
-        self.numbers[at] = number;
+        let at = self.as_slice().partition_point(|other| *other <= letter);
+        self.letters.copy_within(at..len, at + 1);
+        self.letters[at] = letter;
         self.len += 1;
         true
     }
 
     pub(crate) fn take(&mut self, at: usize) {
         let len = usize::from(self.len);
-        self.numbers.copy_within(at + 1..len, at);
+        self.letters.copy_within(at + 1..len, at);
         // Unused positions must not distinguish two networks.
-        self.numbers[len - 1] = 0;
+        self.letters[len - 1] = LetterNo::default();
         self.len -= 1;
     }
 
-    pub(crate) fn retain(&mut self, keeps: impl Fn(u16) -> bool) {
+    pub(crate) fn retain(&mut self, keeps: impl Fn(LetterNo) -> bool) {
         let mut at = 0;
-        while let Some(number) = self.as_slice().get(at) {
-            if keeps(*number) { at += 1 } else { self.take(at) }
+        while let Some(letter) = self.as_slice().get(at) {
+            if keeps(*letter) { at += 1 } else { self.take(at) }
         }
     }
 }

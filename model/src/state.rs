@@ -4,6 +4,7 @@
 use std::hash::{DefaultHasher, Hasher};
 
 use crate::bounds::Spent;
+use crate::interned::{HistoryNo, NodeNo};
 use crate::network::{IN_FLIGHT_MAX, Network};
 
 /// The most nodes of a cluster: the size of [`State`].
@@ -13,8 +14,8 @@ pub(crate) const NODES_MAX: usize = 4;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct State {
     /// 0 beyond the last node.
-    pub(crate) nodes: [u16; NODES_MAX],
-    pub(crate) history: u16,
+    pub(crate) nodes: [NodeNo; NODES_MAX],
+    pub(crate) history: HistoryNo,
     pub(crate) network: Network,
     pub(crate) spent: Spent,
 }
@@ -42,8 +43,8 @@ impl State {
     pub(crate) fn fingerprint(&self) -> u64 {
         let mut bytes = [0; 2 * (NODES_MAX + 1 + IN_FLIGHT_MAX) + Spent::BYTES];
         let (numbers, spent) = bytes.split_at_mut(2 * (NODES_MAX + 1 + IN_FLIGHT_MAX));
-        let letters = self.network.as_slice().iter().map(|number| number + 1);
-        let all = self.nodes.into_iter().chain([self.history]).chain(letters);
+        let letters = self.network.as_slice().iter().map(|letter| letter.0 + 1);
+        let all = self.nodes.map(|node| node.0).into_iter().chain([self.history.0]).chain(letters);
         for (place, number) in numbers.chunks_exact_mut(2).zip(all) {
             place.copy_from_slice(&number.to_le_bytes());
         }

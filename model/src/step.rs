@@ -11,6 +11,7 @@ use raft_core::{
 use crate::bounds::{Change, DiskSpeed};
 use crate::configurations::peer;
 use crate::history::{Violation, check_membership};
+use crate::interned::{HistoryNo, LetterNo};
 use crate::network::Envelope;
 use crate::node::Node;
 use crate::promises;
@@ -18,8 +19,8 @@ use crate::promises;
 /// What happens to a node.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Cause {
-    /// This message arrives, named by its number.
-    Message(u16),
+    /// This message arrives.
+    Message(LetterNo),
     Timeout,
     Silence,
     Refused(NodeId),
@@ -33,8 +34,8 @@ pub(crate) enum Cause {
     /// The change with this number.
     Change(u8, Change),
     Transfer,
-    /// Compacts everything applied, in the history of this number.
-    Compact(u16),
+    /// Compacts everything applied, in this history.
+    Compact(HistoryNo),
 }
 
 /// A step that was taken, and found valid as far as the node alone can tell.

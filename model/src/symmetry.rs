@@ -6,28 +6,31 @@
 //! is consistent, and that the messages sent by both are, is checked at every step: so the core may not treat
 //! the two differently in any state that is explored.
 
+use std::fmt::Debug;
+
 use raft_core::Peer;
 
+use crate::interned::{HistoryNo, LetterNo, NodeNo, Number};
 use crate::network::{Envelope, Network};
 use crate::state::State;
 
-/// The images, by number.
+/// The images of what has been met.
 pub(crate) struct Symmetry {
     /// The two nodes, with their positions.
     twins: [(usize, Peer); 2],
-    nodes: Images,
-    letters: Images,
-    histories: Images,
+    nodes: Images<NodeNo>,
+    letters: Images<LetterNo>,
+    histories: Images<HistoryNo>,
 }
 
 /// The pairs of images of one kind.
 #[derive(Default)]
-struct Images(Vec<Option<u16>>);
+struct Images<N>(Vec<Option<N>>);
 
-impl Images {
-    fn pair(&mut self, one: u16, other: u16) {
+impl<N: Number + Eq + Debug> Images<N> {
+    fn pair(&mut self, one: N, other: N) {
         for (from, to) in [(one, other), (other, one)] {
-            let at = usize::from(from);
+            let at = from.position();
             if at >= self.0.len() {
                 self.0.resize(at + 1, None);
             }
@@ -36,8 +39,8 @@ impl Images {
         }
     }
 
-    fn of(&self, number: u16) -> Option<u16> {
-        self.0.get(usize::from(number)).copied().flatten()
+    fn of(&self, number: N) -> Option<N> {
+        self.0.get(number.position()).copied().flatten()
     }
 }
 
@@ -56,24 +59,24 @@ impl Symmetry {
         symmetry
     }
 
-    pub(crate) fn pair_nodes(&mut self, one: u16, other: u16) {
+    pub(crate) fn pair_nodes(&mut self, one: NodeNo, other: NodeNo) {
         self.nodes.pair(one, other);
     }
 
-    pub(crate) fn pair_letters(&mut self, one: u16, other: u16) {
+    pub(crate) fn pair_letters(&mut self, one: LetterNo, other: LetterNo) {
         self.letters.pair(one, other);
     }
 
-    pub(crate) fn pair_histories(&mut self, one: u16, other: u16) {
+    pub(crate) fn pair_histories(&mut self, one: HistoryNo, other: HistoryNo) {
         self.histories.pair(one, other);
     }
 
-    pub(crate) fn node(&self, number: u16) -> u16 {
-        self.nodes.of(number).expect("a node comes of a step, and was paired then")
+    pub(crate) fn node(&self, node: NodeNo) -> NodeNo {
+        self.nodes.of(node).expect("a node comes of a step, and was paired then")
     }
 
-    pub(crate) fn letter(&self, number: u16) -> u16 {
-        self.letters.of(number).expect("a message comes of a step, and was paired then")
+    pub(crate) fn letter(&self, letter: LetterNo) -> LetterNo {
+        self.letters.of(letter).expect("a message comes of a step, and was paired then")
     }
 
     pub(crate) fn peer(&self, peer: Peer) -> Peer {
@@ -101,8 +104,8 @@ impl Symmetry {
         for at in 0..nodes {
             image.nodes[self.place(at)] = self.node(state.nodes[at]);
         }
-        for number in state.network.as_slice() {
-            image.network.send(self.letter(*number));
+        for letter in state.network.as_slice() {
+            image.network.send(self.letter(*letter));
         }
         image
     }

@@ -18,6 +18,7 @@ use raft_core::{BarrierId, Input, LogIndex, NodeId, Output, Peer, ProposalOutcom
 use crate::action::Action;
 use crate::bounds::{DiskSpeed, Spent};
 use crate::history::{History, Violation, check_log_matching};
+use crate::interned::{HistoryNo, Interned, LetterNo, NodeNo, StepNo};
 use crate::network::{Dead, Envelope, Network, dead};
 use crate::node::Node;
 use crate::state::{NODES_MAX, State};
@@ -28,22 +29,20 @@ use crate::symmetry::Symmetry;
 pub(crate) struct World {
     disk: DiskSpeed,
     peers: Vec<Peer>,
-    nodes: Vec<Known>,
-    node_numbers: HashMap<u64, u16>,
-    histories: Vec<History>,
-    history_numbers: HashMap<u64, u16>,
-    letters: Vec<Letter>,
-    letter_numbers: HashMap<Envelope, u16>,
-    steps: Vec<Taken>,
-    step_numbers: HashMap<(u16, Cause), u32>,
+    /// By their fingerprints.
+    nodes: Interned<u64, NodeNo, Known>,
+    /// By their hashes.
+    histories: Interned<u64, HistoryNo, History>,
+    letters: Interned<Envelope, LetterNo, Letter>,
+    steps: Interned<(NodeNo, Cause), StepNo, Taken>,
     /// The history after a step that commits nothing new.
-    told: HashMap<(u16, u32), u16>,
+    history_after: HashMap<(HistoryNo, StepNo), HistoryNo>,
     /// The history after one that does: then what the other nodes have on disk counts too.
-    told_among: HashMap<(u16, u32, [u16; NODES_MAX]), u16>,
+    history_after_commit: HashMap<(HistoryNo, StepNo, [NodeNo; NODES_MAX]), HistoryNo>,
     /// Pairs of nodes whose logs match.
-    matching: HashSet<(u16, u16)>,
+    matching: HashSet<(NodeNo, NodeNo)>,
     /// Histories and nodes whose log has everything that a leader must have.
-    complete: HashSet<(u16, u16)>,
+    complete: HashSet<(HistoryNo, NodeNo)>,
     symmetry: Option<Symmetry>,
 }
 
@@ -73,9 +72,9 @@ struct Letter {
 struct Taken {
     cause: Cause,
     me: Peer,
-    after: u16,
+    after: NodeNo,
     stages: Vec<Stage>,
-    sent: Vec<u16>,
+    sent: Vec<LetterNo>,
     /// The highest index that it considers committed.
     commit_index: LogIndex,
 }
@@ -95,26 +94,22 @@ impl World {
         let mut world = World {
             disk,
             peers: nodes.iter().map(|node| node.raft.me()).collect(),
-            nodes: Vec::new(),
-            node_numbers: HashMap::new(),
-            histories: Vec::new(),
-            history_numbers: HashMap::new(),
-            letters: Vec::new(),
-            letter_numbers: HashMap::new(),
-            steps: Vec::new(),
-            step_numbers: HashMap::new(),
-            told: HashMap::new(),
-            told_among: HashMap::new(),
+            nodes: Interned::default(),
+            histories: Interned::default(),
+            letters: Interned::default(),
+            steps: Interned::default(),
+            history_after: HashMap::new(),
+            history_after_commit: HashMap::new(),
             matching: HashSet::new(),
             complete: HashSet::new(),
             symmetry: None,
         };
-        let mut numbers = [0; NODES_MAX];
+        let mut numbers = [NodeNo::default(); NODES_MAX];
         assert!(nodes.len() <= NODES_MAX, "{} nodes, a state has room for {NODES_MAX}", nodes.len());
         for (place, node) in numbers.iter_mut().zip(nodes) {
-            *place = world.node_number(node);
+            *place = world.intern_node(node);
         }
-        let history = world.history_number(history);
+        let history = world.intern_history(history);
         let (network, spent) = (Network::default(), Spent::default());
         (world, State { nodes: numbers, history, network, spent })
     }
@@ -122,8 +117,13 @@ impl World {
     /// From now on, disks have this speed.
     pub(crate) fn with_disk(self, disk: DiskSpeed) -> World {
         // With another disk, the steps taken so far may have other results.
-        let (steps, step_numbers) = (Vec::new(), HashMap::new());
-        World { disk, steps, step_numbers, told: HashMap::new(), told_among: HashMap::new(), ..self }
+        World {
+            disk,
+            steps: Interned::default(),
+            history_after: HashMap::new(),
+            history_after_commit: HashMap::new(),
+            ..self
+        }
     }
 
     /// The position of the last node.
@@ -148,8 +148,8 @@ impl World {
     }
 
     pub(crate) fn envelope(&self, state: &State, at: usize) -> Option<&Envelope> {
-        let number = state.network.as_slice().get(at)?;
-        Some(&self.letters[usize::from(*number)].envelope)
+        let letter = state.network.as_slice().get(at)?;
+        Some(&self.letters[*letter].envelope)
     }
 
     /// The state after an action; `None` if it is out of bounds.
@@ -161,18 +161,18 @@ impl World {
     ) -> Result<Option<State>, Violation> {
         let mut next = *state;
         let Some((at, cause)) = self.spend(&mut next, action) else { return Ok(Some(next)) };
-        let number = self.step_number(state.nodes[at], cause)?;
-        next.history = self.retold(state, at, number)?;
-        next.nodes[at] = self.steps[number as usize].after;
+        let step = self.step(state.nodes[at], cause)?;
+        next.history = self.next_history(state, at, step)?;
+        next.nodes[at] = self.steps[step].after;
         self.check_logs(&next, at)?;
         self.check_complete(&next)?;
         let known = self.known(&next, at);
-        next.network.retain(|number| {
-            let Letter { to, dead, .. } = self.letters[usize::from(number)];
+        next.network.retain(|letter| {
+            let Letter { to, dead, .. } = self.letters[letter];
             to != Some(at) || !known.is_past(dead)
         });
-        for number in &self.steps[number as usize].sent {
-            if !self.is_dead(&next, *number) && !next.network.send(*number) {
+        for letter in &self.steps[step].sent {
+            if !self.is_dead(&next, *letter) && !next.network.send(*letter) {
                 return Ok(None);
             }
         }
@@ -181,29 +181,29 @@ impl World {
     }
 
     /// What a node does, computed the first time it is asked for.
-    fn step_number(&mut self, node: u16, cause: Cause) -> Result<u32, Violation> {
-        if let Some(number) = self.step_numbers.get(&(node, cause)) {
-            return Ok(*number);
+    fn step(&mut self, node: NodeNo, cause: Cause) -> Result<StepNo, Violation> {
+        if let Some(step) = self.steps.find(&(node, cause)) {
+            return Ok(step);
         }
-        let number = self.new_step(node, cause)?;
+        let step = self.new_step(node, cause)?;
         if let Some(mut symmetry) = self.symmetry.take() {
-            self.pair(&mut symmetry, node, cause, number)?;
+            self.pair(&mut symmetry, node, cause, step)?;
             self.symmetry = Some(symmetry);
         }
-        Ok(number)
+        Ok(step)
     }
 
-    fn new_step(&mut self, node: u16, cause: Cause) -> Result<u32, Violation> {
-        let known = &self.nodes[usize::from(node)].node;
+    fn new_step(&mut self, node: NodeNo, cause: Cause) -> Result<StepNo, Violation> {
+        let known = &self.nodes[node].node;
         let me = known.raft.me();
         let input = match cause {
             Cause::Message(letter) => {
-                let Envelope { from, message, .. } = self.letters[usize::from(letter)].envelope.clone();
+                let Envelope { from, message, .. } = self.letters[letter].envelope.clone();
                 Some(Input::Message { from, message })
             }
             Cause::Compact(history) => {
                 let through = known.raft.last_applied();
-                let state = self.histories[usize::from(history)].state_at(through).into();
+                let state = self.histories[history].state_at(through).into();
                 Some(Input::Compact { through, state })
             }
             Cause::Timeout
@@ -222,51 +222,49 @@ impl World {
         let taken = Taken {
             cause,
             me,
-            after: self.node_number(after),
+            after: self.intern_node(after),
             stages,
-            sent: sent.into_iter().map(|envelope| self.letter_number(envelope)).collect(),
+            sent: sent.into_iter().map(|envelope| self.intern_letter(envelope)).collect(),
             commit_index: commit_index.unwrap_or_default(),
         };
-        self.steps.push(taken);
-        let number = u32::try_from(self.steps.len() - 1).expect("steps are counted in 32 bits");
-        self.step_numbers.insert((node, cause), number);
-        Ok(number)
+        Ok(self.steps.intern((node, cause), || taken))
     }
 
-    /// The history after a step of the node at this position, if the history permits the step.
-    fn retold(&mut self, state: &State, at: usize, number: u32) -> Result<u16, Violation> {
-        let known = self.histories[usize::from(state.history)].last_committed();
-        let alone = self.steps[number as usize].commit_index <= known;
-        let found = if alone {
-            self.told.get(&(state.history, number))
+    /// The history after a step of the node at this position, if the history permits the step; computed the
+    /// first time it is asked for.
+    fn next_history(&mut self, state: &State, at: usize, step: StepNo) -> Result<HistoryNo, Violation> {
+        let known = self.histories[state.history].last_committed();
+        let commits = self.steps[step].commit_index > known;
+        let found = if commits {
+            self.history_after_commit.get(&(state.history, step, state.nodes))
         } else {
-            self.told_among.get(&(state.history, number, state.nodes))
+            self.history_after.get(&(state.history, step))
         };
         if let Some(found) = found {
             return Ok(*found);
         }
-        let history = self.tell(state, at, number)?;
+        let history = self.extended_history(state, at, step)?;
         let image = self.symmetry.as_ref().map(|symmetry| history.renamed(|peer| symmetry.peer(peer)));
-        let history = self.history_number(history);
+        let history = self.intern_history(history);
         if let Some(image) = image {
-            let image = self.history_number(image);
+            let image = self.intern_history(image);
             self.symmetry.as_mut().expect("its image was just made").pair_histories(history, image);
         }
-        if alone {
-            self.told.insert((state.history, number), history);
+        if commits {
+            self.history_after_commit.insert((state.history, step, state.nodes), history);
         } else {
-            self.told_among.insert((state.history, number, state.nodes), history);
+            self.history_after.insert((state.history, step), history);
         }
         Ok(history)
     }
 
-    fn tell(&self, state: &State, at: usize, number: u32) -> Result<History, Violation> {
-        let Taken { cause, me, after, stages, .. } = &self.steps[number as usize];
-        let mut history = self.histories[usize::from(state.history)].clone();
+    fn extended_history(&self, state: &State, at: usize, step: StepNo) -> Result<History, Violation> {
+        let Taken { cause, me, after, stages, .. } = &self.steps[step];
+        let mut history = self.histories[state.history].clone();
         match cause {
-            Cause::Barrier(number, confirms) => {
+            Cause::Barrier(barrier, confirms) => {
                 let leader = &self.node(state, at).raft;
-                history.on_barrier(BarrierId(u64::from(*number)), leader, *confirms);
+                history.on_barrier(BarrierId(u64::from(*barrier)), leader, *confirms);
             }
             Cause::Crash => history.forget_barriers(*me),
             Cause::Message(_)
@@ -294,7 +292,7 @@ impl World {
                 history.forget_barriers(*me);
             }
         }
-        history.forget_votes(*me, self.nodes[usize::from(*after)].durable_term);
+        history.forget_votes(*me, self.nodes[*after].durable_term);
         Ok(history)
     }
 
@@ -313,7 +311,7 @@ impl World {
         for at in 0..self.peers.len() {
             let pair = (state.history, state.nodes[at]);
             if self.known(state, at).leads && !self.complete.contains(&pair) {
-                self.histories[usize::from(state.history)].check_complete(&self.node(state, at).raft)?;
+                self.histories[state.history].check_complete(&self.node(state, at).raft)?;
                 self.complete.insert(pair);
             }
         }
@@ -321,42 +319,31 @@ impl World {
     }
 
     fn known(&self, state: &State, at: usize) -> &Known {
-        &self.nodes[usize::from(state.nodes[at])]
+        &self.nodes[state.nodes[at]]
     }
 
-    fn is_dead(&self, state: &State, number: u16) -> bool {
-        let Letter { to, dead, .. } = self.letters[usize::from(number)];
+    fn is_dead(&self, state: &State, letter: LetterNo) -> bool {
+        let Letter { to, dead, .. } = self.letters[letter];
         to.is_none_or(|at| self.known(state, at).is_past(dead))
     }
 
-    fn node_number(&mut self, node: Node) -> u16 {
-        let nodes = &mut self.nodes;
-        *self.node_numbers.entry(node.fingerprint()).or_insert_with(|| {
-            nodes.push(Known::new(node));
-            last_number(nodes.len())
-        })
+    fn intern_node(&mut self, node: Node) -> NodeNo {
+        self.nodes.intern(node.fingerprint(), || Known::new(node))
     }
 
-    fn history_number(&mut self, history: History) -> u16 {
+    fn intern_history(&mut self, history: History) -> HistoryNo {
         let mut hasher = DefaultHasher::new();
         history.hash(&mut hasher);
-        let histories = &mut self.histories;
-        *self.history_numbers.entry(hasher.finish()).or_insert_with(|| {
-            histories.push(history);
-            last_number(histories.len())
-        })
+        self.histories.intern(hasher.finish(), || history)
     }
 
-    fn letter_number(&mut self, envelope: Envelope) -> u16 {
-        if let Some(number) = self.letter_numbers.get(&envelope) {
-            return *number;
+    fn intern_letter(&mut self, envelope: Envelope) -> LetterNo {
+        if let Some(letter) = self.letters.find(&envelope) {
+            return letter;
         }
         let to = self.peers.iter().position(|peer| *peer == envelope.to);
         let dead = dead(&envelope.message);
-        self.letters.push(Letter { envelope: envelope.clone(), to, dead });
-        let number = last_number(self.letters.len());
-        self.letter_numbers.insert(envelope, number);
-        number
+        self.letters.intern(envelope.clone(), || Letter { envelope, to, dead })
     }
 }
 
@@ -366,7 +353,7 @@ impl Known {
         let base = raft.snapshot().map_or(LogIndex(0), |s| s.last_included_index);
         Known {
             term: raft.current_term(),
-            durable_term: disk.hard_state().current_term,
+            durable_term: disk.durable().hard_state.current_term,
             leads: raft.role() == Role::Leader,
             may_lead: matches!(raft.role(), Role::Candidate | Role::Leader),
             follows: raft.leader().filter(|_| raft.role() == Role::Follower),
@@ -389,11 +376,6 @@ impl Known {
             }
         }
     }
-}
-
-/// The number of the last of this many items.
-fn last_number(count: usize) -> u16 {
-    u16::try_from(count - 1).expect("a small cluster has fewer nodes, messages and histories than 2^16")
 }
 
 /// Checks an output against the history, and records what is new.

@@ -131,13 +131,10 @@ mod tests {
     use crate::log::Snapshot;
     use crate::membership::{Member, Membership, Suffrage};
     use crate::message::{Heartbeat, Message, PreVoteResponse, RequestVoteResponse};
-    use crate::types::{BarrierId, Incarnation, LogIndex, NodeId, Peer, Round, Term, WriteId};
+    use crate::testing::peer;
+    use crate::types::{BarrierId, Incarnation, LogIndex, Round, Term, WriteId};
 
     const ELECTION_TIMEOUT_US: u64 = 200;
-
-    fn peer(id: u64) -> Peer {
-        Peer { id: NodeId::new(id).unwrap(), incarnation: Incarnation(1) }
-    }
 
     /// One of three voters, in term 1.
     fn node(seed: u64) -> Raft {

@@ -188,6 +188,35 @@ pub struct Recovered {
     pub entries: Vec<Entry>,
 }
 
+impl Recovered {
+    /// Index and term of the position that the first entry follows: those of the snapshot, or 0 if there is
+    /// none.
+    #[must_use]
+    pub fn base(&self) -> (LogIndex, Term) {
+        let snapshot = self.snapshot.as_ref();
+        snapshot.map_or((LogIndex(0), Term(0)), |s| (s.last_included_index, s.last_included_term))
+    }
+
+    /// Index and term of the last entry; [`base`](Recovered::base) if there is none.
+    #[must_use]
+    pub fn last(&self) -> (LogIndex, Term) {
+        self.entries.last().map_or(self.base(), |e| (e.index, e.term))
+    }
+
+    /// The entry at `index`; `None` if the log does not reach it, or if a snapshot stands for it.
+    #[must_use]
+    pub fn entry(&self, index: LogIndex) -> Option<&Entry> {
+        let offset = index.0.checked_sub(self.base().0.0)?.checked_sub(1)?;
+        self.entries.get(usize::try_from(offset).ok()?)
+    }
+
+    /// Whether the log has exactly this entry, or a snapshot that includes its index.
+    #[must_use]
+    pub fn holds(&self, entry: &Entry) -> bool {
+        entry.index <= self.base().0 || self.entry(entry.index) == Some(entry)
+    }
+}
+
 /// The role of a node (Raft §5.1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Role {
@@ -230,4 +259,50 @@ pub enum DropReason {
     MalformedSnapshot,
     /// A term so high that it leaves no room for another.
     TermExhausted,
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::testing::noop;
+
+    fn snapshot(index: u64, term: u64) -> Arc<Snapshot> {
+        Arc::new(Snapshot {
+            last_included_index: LogIndex(index),
+            last_included_term: Term(term),
+            membership: Arc::default(),
+            state: Arc::from([]),
+        })
+    }
+
+    #[test]
+    fn an_empty_store_ends_where_it_begins_before_the_first_entry() {
+        let empty = Recovered::default();
+        assert_eq!((empty.base(), empty.last()), ((LogIndex(0), Term(0)), (LogIndex(0), Term(0))));
+        assert!(empty.entry(LogIndex(0)).is_none() && empty.entry(LogIndex(1)).is_none());
+        assert!(!empty.holds(&noop(1, 1)));
+    }
+
+    #[test]
+    fn a_snapshot_without_entries_is_base_and_last_and_holds_what_it_includes() {
+        let compacted = Recovered { snapshot: Some(snapshot(7, 3)), ..Recovered::default() };
+        assert_eq!((compacted.base(), compacted.last()), ((LogIndex(7), Term(3)), (LogIndex(7), Term(3))));
+        assert!((0..10).all(|index| compacted.entry(LogIndex(index)).is_none()));
+        assert!(compacted.holds(&noop(7, 2)) && !compacted.holds(&noop(8, 3)));
+    }
+
+    #[test]
+    fn entries_are_found_by_index_whether_or_not_a_snapshot_precedes_them() {
+        for (base, snapshot) in [(0, None), (7, Some(snapshot(7, 3)))] {
+            let entries = vec![noop(base + 1, 3), noop(base + 2, 4)];
+            let log = Recovered { snapshot, entries, ..Recovered::default() };
+            assert_eq!(log.last(), (LogIndex(base + 2), Term(4)));
+            assert!(log.entry(LogIndex(base)).is_none() && log.entry(LogIndex(base + 3)).is_none());
+            assert_eq!(log.entry(LogIndex(base + 1)), Some(&noop(base + 1, 3)));
+            assert_eq!(log.entry(LogIndex(base + 2)), Some(&noop(base + 2, 4)));
+            assert!(log.holds(&noop(base + 2, 4)) && !log.holds(&noop(base + 2, 3)));
+        }
+    }
 }

@@ -55,6 +55,9 @@ mod leadership_transfer;
 mod pre_vote;
 mod request_vote;
 
+#[cfg(test)]
+mod testing;
+
 pub use config::*;
 pub use io::*;
 pub use lease::Lease;

@@ -241,7 +241,8 @@ mod tests {
 
     use super::*;
     use crate::membership::{Member, Suffrage};
-    use crate::types::{Incarnation, NodeId};
+    use crate::testing::peer;
+    use crate::types::Incarnation;
 
     fn log(payloads: impl IntoIterator<Item = Payload>) -> Log {
         let entries = (1..).zip(payloads);
@@ -263,7 +264,7 @@ mod tests {
                 peer_address: address(*bytes),
                 client_address: address(2 * bytes),
             };
-            (NodeId::new(id).unwrap(), member)
+            (peer(id).id, member)
         });
         Payload::Membership(Arc::new(Membership { members: members.collect() }))
     }

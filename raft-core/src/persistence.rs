@@ -252,12 +252,7 @@ fn matched(message: &Message) -> Option<(Term, LogIndex)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::{Entry, Payload};
-    use crate::types::{Incarnation, NodeId};
-
-    fn leader() -> Peer {
-        Peer { id: NodeId::new(1).unwrap(), incarnation: Incarnation(1) }
-    }
+    use crate::testing::{noop, peer};
 
     fn answer(term: u64, outcome: AppendOutcome) -> Message {
         Message::AppendEntriesResponse(AppendEntriesResponse { term: Term(term), outcome })
@@ -270,13 +265,13 @@ mod tests {
     /// The first entry was handed out, to be written, and these were promised, each in a step of its own.
     fn withholding(promises: impl IntoIterator<Item = Message>) -> Persistence {
         let mut log = Log::new(None, Vec::new());
-        log.append(Entry { index: LogIndex(1), term: Term(1), payload: Payload::Noop });
+        log.append(noop(1, 1));
         let mut persistence = Persistence::new(LogIndex(0));
         persistence.note_append(LogIndex(1));
         let write = persistence.end_step(Micros(10), HardState::default(), &log);
         assert_eq!(write.map(|w| (w.id, w.entries.len())), Some((WriteId(1), 1)));
         for message in promises {
-            persistence.promise(leader(), message);
+            persistence.promise(peer(1), message);
             assert_eq!(persistence.end_step(Micros(20), HardState::default(), &log), None);
         }
         persistence
@@ -330,7 +325,7 @@ mod tests {
         let mut later = durable.clone();
         later.note_hard_state();
         let mut log = Log::new(None, Vec::new());
-        log.append(Entry { index: LogIndex(1), term: Term(1), payload: Payload::Noop });
+        log.append(noop(1, 1));
         assert!(later.end_step(Micros(30), HardState::default(), &log).is_some());
         assert_eq!((later.distance(WriteId(2)), later.distance(WriteId(1))), (1, 0));
         assert_ne!(fingerprint(&later), fingerprint(&durable));

@@ -7,7 +7,7 @@
 use alloc::format;
 use alloc::string::String;
 
-use crate::io::HardState;
+use crate::io::{HardState, Recovered};
 use crate::log::Entry;
 use crate::message::{AppendOutcome, Message};
 use crate::raft::Raft;
@@ -15,16 +15,23 @@ use crate::types::{LogIndex, Peer, Term};
 
 /// What is durable on one node: what it would find after a power cut.
 #[derive(Clone, Copy, Debug)]
-pub struct Durable<F> {
+pub struct Durable<'a> {
     /// The term and the vote.
     pub hard_state: HardState,
     /// Index and term of the last entry; those of the snapshot if no entry follows it.
     pub last: (LogIndex, Term),
-    /// The entry at an index; `None` if the log does not reach it or a snapshot stands for it.
-    pub entry: F,
+    /// The entries after the snapshot, in order and without gaps; none if which entries are durable is not to
+    /// be compared with what the node acknowledges.
+    pub entries: &'a [Entry],
 }
 
-impl<'a, F: Fn(LogIndex) -> Option<&'a Entry>> Durable<F> {
+impl<'a> From<&'a Recovered> for Durable<'a> {
+    fn from(recovered: &'a Recovered) -> Durable<'a> {
+        Durable { hard_state: recovered.hard_state, last: recovered.last(), entries: &recovered.entries }
+    }
+}
+
+impl Durable<'_> {
     /// Checks a message that `raft` sends to `to`, at the moment when it leaves (Raft Figure 2: "updated on
     /// stable storage before responding to RPCs").
     ///
@@ -90,8 +97,8 @@ impl<'a, F: Fn(LogIndex) -> Option<&'a Entry>> Durable<F> {
         })?;
         // As long as the node is in that term, it keeps what it acknowledged in it: no other entry can be
         // durable.
-        let held = |at| Some(((self.entry)(LogIndex(at))?, raft.entry(LogIndex(at))?));
-        let mut held = (1..=index.0).rev().map_while(held);
+        let acknowledged = self.entries.iter().rev().skip_while(|durable| durable.index > index);
+        let mut held = acknowledged.map_while(|durable| Some((durable, raft.entry(durable.index)?)));
         ensure(raft.current_term() != term || held.all(|(durable, known)| durable == known), || {
             format!("{me} acknowledges entry {index} in term {term}, but another one is durable")
         })
@@ -108,24 +115,14 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::io::Recovered;
-    use crate::log::Payload;
     use crate::message::{
         AppendEntriesResponse, CampaignReason, InstallSnapshotResponse, RequestVote, RequestVoteResponse,
     };
-    use crate::types::{Incarnation, Micros, NodeId};
-
-    fn peer(id: u64) -> Peer {
-        Peer { id: NodeId::new(id).unwrap(), incarnation: Incarnation(1) }
-    }
+    use crate::testing::{noop, peer};
+    use crate::types::Micros;
 
     fn entries(terms: &[u64]) -> Vec<Entry> {
-        let entry = |(index, term): (u64, &u64)| Entry {
-            index: LogIndex(index),
-            term: Term(*term),
-            payload: Payload::Noop,
-        };
-        (1..).zip(terms).map(entry).collect()
+        (1..).zip(terms).map(|(index, term)| noop(index, *term)).collect()
     }
 
     fn hard_state(term: u64, voted_for: Option<u64>) -> HardState {
@@ -140,11 +137,9 @@ mod tests {
         let known =
             Recovered { hard_state: hard_state(3, None), snapshot: None, entries: entries(&[1, 3, 3]) };
         let raft = Raft::new(config, Micros(0), known);
-        let durable = entries(durable);
-        let last = durable.last().map_or((LogIndex(0), Term(0)), |e| (e.index, e.term));
-        let entry = |index: LogIndex| durable.iter().find(|e| e.index == index);
-        let durable = Durable { hard_state: hard_state(term, vote), last, entry };
-        durable.check_message(&raft, peer(2), &message)
+        let durable =
+            Recovered { hard_state: hard_state(term, vote), snapshot: None, entries: entries(durable) };
+        Durable::from(&durable).check_message(&raft, peer(2), &message)
     }
 
     fn matched(index: u64) -> Message {
@@ -163,6 +158,7 @@ mod tests {
             let kept =
                 |index, term, durable: &[u64]| check(acknowledgement(index), (term, None), durable).is_ok();
             assert!(kept(2, 3, &[1, 3]) && kept(2, 3, &[1, 3, 3]));
+            assert!(kept(1, 3, &[1, 2]), "what follows it was not acknowledged");
             assert!(!kept(2, 2, &[1, 3]), "its term is not durable");
             assert!(!kept(2, 3, &[1]), "its last entry is not durable");
             assert!(!kept(2, 3, &[1, 2]), "another entry is durable");
@@ -211,9 +207,8 @@ mod tests {
     #[test]
     fn a_leader_has_its_own_vote_on_its_disk() {
         let leads = |term, vote| {
-            let durable =
-                Durable { hard_state: hard_state(term, vote), last: (LogIndex(0), Term(0)), entry: |_| None };
-            durable.check_leader(peer(1), Term(3)).is_ok()
+            let durable = Recovered { hard_state: hard_state(term, vote), ..Recovered::default() };
+            Durable::from(&durable).check_leader(peer(1), Term(3)).is_ok()
         };
         assert!(leads(3, Some(1)) && leads(4, None));
         assert!(!leads(3, None) && !leads(3, Some(2)) && !leads(2, Some(1)));

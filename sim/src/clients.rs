@@ -6,7 +6,7 @@ use raft_core::Micros;
 use ticketd::node::{Answer, Input, RequestId};
 
 use crate::host::slot_of;
-use crate::schedule::{Epoch, Event, Slot};
+use crate::schedule::{Event, Life, Slot};
 use crate::world::{Phase, World};
 
 /// How often a client that was answered asks another node next.
@@ -26,7 +26,7 @@ pub(crate) struct Client {
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     request: RequestId,
-    asked: (Slot, Epoch),
+    asked: Life,
     since: Micros,
 }
 
@@ -46,29 +46,27 @@ impl World {
         }
         let slot = client.target;
         let host = &self.hosts[slot.at()];
-        let Some(process) = &host.process else {
+        let Some(process) = host.run.process() else {
             self.turn_elsewhere(number);
             return;
         };
-        let (term, epoch, peer) = (process.node.raft().current_term(), host.epoch, host.peer);
-        if self.hosts[slot.at()].paused {
+        let (term, peer, life) = (process.node.raft().current_term(), host.peer, self.life(slot));
+        if host.run.is_paused() {
             // The request waits there with others, or the client does not even get a connection.
-            let lost = self.hosts[slot.at()].is_lost();
-            if lost || self.client_rng.percent(50) {
+            if host.is_lost() || self.client_rng.percent(50) {
                 self.turn_elsewhere(number);
             } else {
-                self.defer(slot, epoch, Event::Request { client: number, generation });
+                self.defer(life, Event::Request { client: number, generation });
             }
             return;
         }
         let count = self.client_rng.between(1, self.plan.count_max);
-        let request = self.history.begin(number, (slot, epoch, peer), self.now, count, term);
-        self.clients[usize::from(number)].waiting =
-            Some(Waiting { request, asked: (slot, epoch), since: self.now });
+        let request = self.history.begin(number, (life, peer), self.now, count, term);
+        self.clients[usize::from(number)].waiting = Some(Waiting { request, asked: life, since: self.now });
         self.give(slot, Input::TakeIds { request, count: NonZeroU64::new(count).unwrap_or(NonZeroU64::MIN) });
     }
 
-    pub(crate) fn on_answer(&mut self, from: (Slot, Epoch), request: RequestId, answer: Answer) {
+    pub(crate) fn on_answer(&mut self, from: Life, request: RequestId, answer: Answer) {
         let ended = self.history.end(request, from, answer, &self.oracle);
         let number = ended.client;
         let client = &mut self.clients[usize::from(number)];
@@ -110,8 +108,8 @@ impl World {
                 }
                 continue;
             };
-            let (slot, epoch) = waiting.asked;
-            let gone = self.process(slot, epoch).is_none() || self.hosts[slot.at()].is_lost();
+            let asked = waiting.asked;
+            let gone = self.process(asked).is_none() || self.hosts[asked.slot.at()].is_lost();
             if gone || self.now.since(waiting.since) > patience {
                 self.clients[usize::from(number)].waiting = None;
                 self.turn_elsewhere(number);

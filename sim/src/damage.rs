@@ -144,7 +144,7 @@ impl World {
     pub(crate) fn tear(&mut self, slot: Slot, pending: &Pending) -> bool {
         let may_tear = self.may_lose_store(slot);
         let host = &mut self.hosts[slot.at()];
-        let Some(process) = &mut host.process else { return false };
+        let Some(process) = host.run.process_mut() else { return false };
         process.tears_next = false;
         if !may_tear {
             return false;
@@ -161,9 +161,9 @@ impl World {
         if !self.may_lose_store(slot) {
             return;
         }
-        let epoch = self.hosts[slot.at()].epoch;
+        let life = self.life(slot);
         self.kill(slot);
-        self.close_accepted(slot, epoch);
+        self.close_accepted(life);
         self.join_anew(slot);
     }
 
@@ -200,7 +200,7 @@ impl World {
         membership.is_voter(host.peer.id)
             && membership.contains(host.peer)
             && membership.members.len() > 1
-            && host.process.is_some()
+            && host.run.process().is_some()
             && self.operators.is_idle()
             && self.can_lose(slot)
     }
@@ -213,7 +213,7 @@ impl World {
             others.filter(|id| self.has_store(*id, membership)).count() >= membership.quorum()
         };
         enough(self.oracle.membership())
-            && self.hosts.iter().all(|host| match &host.process {
+            && self.hosts.iter().all(|host| match host.run.process() {
                 Some(process) => {
                     enough(process.node.membership()) || !process.node.raft().membership().contains(host.peer)
                 }

@@ -7,11 +7,10 @@
 //! journal, and a checkpoint either whole or not there at all, as LMDB promises. [`torn`](crate::torn) breaks
 //! that promise, and [`damage`](crate::damage) makes stores rot.
 
-use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 
-use raft_core::{Entry, HardState, LogIndex, Recovered, Snapshot, Term, Write, WriteId};
+use raft_core::{HardState, LogIndex, Recovered, Snapshot, Term, Write, WriteId};
 use ticketd::identity::Identity;
 use ticketd::storage::{Contents, Pending, Recorder, Step, StoreError, Value};
 
@@ -30,9 +29,8 @@ pub(crate) struct Disk {
     pub(crate) journal: Sectors,
     /// The bytes are not what they should be: the next start must refuse the store.
     pub(crate) damage: Option<Damage>,
-    pub(crate) hard_state: HardState,
-    pub(crate) snapshot: Option<Arc<Snapshot>>,
-    pub(crate) entries: VecDeque<Entry>,
+    /// The values that were written.
+    pub(crate) written: Recovered,
 }
 
 impl Disk {
@@ -41,9 +39,8 @@ impl Disk {
         Disk {
             records: Records::new(identity, &hard_state, snapshot.as_deref()),
             journal: Sectors::new(identity.me.incarnation),
-            hard_state,
-            snapshot,
-            ..Disk::default()
+            written: Recovered { hard_state, snapshot, entries: Vec::new() },
+            damage: None,
         }
     }
 
@@ -77,13 +74,8 @@ impl Disk {
         if contents.identity != *identity {
             violated!("{identity:?} finds a store of {:?}", contents.identity);
         }
-        let written = Recovered {
-            hard_state: self.hard_state,
-            snapshot: self.snapshot.clone(),
-            entries: self.entries.iter().cloned().collect(),
-        };
-        if contents.recovered != written {
-            violated!("{me} finds {:?}, was written {written:?}", contents.recovered);
+        if contents.recovered != self.written {
+            violated!("{me} finds {:?}, was written {:?}", contents.recovered, self.written);
         }
         let (found, written) = (contents.journalled, self.journal.transactions());
         if found != written {
@@ -138,35 +130,18 @@ impl Disk {
         self.damage.take_if(|damage| damage.is_mended_by_checkpoint(pending));
     }
 
-    pub(crate) fn base(&self) -> (LogIndex, Term) {
-        self.snapshot
-            .as_ref()
-            .map_or((LogIndex(0), Term(0)), |s| (s.last_included_index, s.last_included_term))
-    }
-
-    /// Index and term of the last entry.
-    pub(crate) fn last(&self) -> (LogIndex, Term) {
-        self.entries.back().map_or(self.base(), |e| (e.index, e.term))
-    }
-
     /// The term of the entry at `index`; `None` if there is no such entry, or if it is inside the snapshot.
     pub(crate) fn term_at(&self, index: LogIndex) -> Option<Term> {
-        let (base, term) = self.base();
+        let (base, term) = self.written.base();
         if index == base {
             return Some(term);
         }
-        self.entry(index).map(|e| e.term)
-    }
-
-    /// The entry at `index`; `None` if there is no such entry, or if it is inside the snapshot.
-    pub(crate) fn entry(&self, index: LogIndex) -> Option<&Entry> {
-        let offset = index.0.checked_sub(self.base().0.0)?.checked_sub(1)?;
-        self.entries.get(usize::try_from(offset).ok()?)
+        self.written.entry(index).map(|e| e.term)
     }
 
     /// Whether the entry is there, itself or inside the snapshot.
     pub(crate) fn holds(&self, index: LogIndex, term: Term) -> bool {
-        index < self.base().0 || self.term_at(index) == Some(term)
+        index < self.written.base().0 || self.term_at(index) == Some(term)
     }
 
     /// Records one durable write, and checks that it is valid: a store whose log has a gap could not be
@@ -178,42 +153,40 @@ impl Disk {
         }
         if let Some(snapshot) = snapshot {
             let index = snapshot.last_included_index;
-            if index < self.base().0 {
-                violated!("write {id} brings back snapshot {index}, the store has {}", self.base().0);
+            if index < self.written.base().0 {
+                violated!("write {id} brings back snapshot {index}, the store has {}", self.written.base().0);
             }
-            while self.entries.front().is_some_and(|e| e.index <= index) {
-                self.entries.pop_front();
-            }
-            self.snapshot = Some(snapshot);
+            let included = self.written.entries.partition_point(|e| e.index <= index);
+            self.written.entries.drain(..included);
+            self.written.snapshot = Some(snapshot);
         }
         if let Some(from) = truncate_from {
-            while self.entries.back().is_some_and(|e| e.index >= from) {
-                self.entries.pop_back();
-            }
+            let kept = self.written.entries.partition_point(|e| e.index < from);
+            self.written.entries.truncate(kept);
         }
         for entry in entries {
-            let (last, _) = self.last();
+            let (last, _) = self.written.last();
             if entry.index != last.next() {
                 violated!("write {id} appends entry {} after entry {last}", entry.index);
             }
-            if entry.term > self.hard_state.current_term {
+            if entry.term > self.written.hard_state.current_term {
                 violated!(
                     "write {id} appends an entry of term {} in term {}",
                     entry.term,
-                    self.hard_state.current_term
+                    self.written.hard_state.current_term
                 );
             }
             let previous = self.term_at(last).expect("the last entry, or the snapshot, has a term");
             oracle.on_written(previous, &entry);
-            self.entries.push_back(entry);
+            self.written.entries.push(entry);
         }
-        if self.entries.front().is_some_and(|e| e.index != self.base().0.next()) {
-            violated!("write {id} leaves a gap after the snapshot at {}", self.base().0);
+        if self.written.entries.first().is_some_and(|e| e.index != self.written.base().0.next()) {
+            violated!("write {id} leaves a gap after the snapshot at {}", self.written.base().0);
         }
     }
 
     fn replace_hard_state(&mut self, new: HardState) {
-        let old = self.hard_state;
+        let old = self.written.hard_state;
         if new.current_term < old.current_term {
             violated!("the term goes back from {} to {} on a disk", old.current_term, new.current_term);
         }
@@ -226,7 +199,7 @@ impl Disk {
                 old.voted_for
             );
         }
-        self.hard_state = new;
+        self.written.hard_state = new;
     }
 }
 
@@ -330,20 +303,22 @@ mod tests {
     #[test]
     fn a_transaction_that_is_cut_short_is_there_with_all_its_sectors_or_never_was() {
         let base = Bench::new();
+        let held =
+            |Disk { written, journal, .. }: &Disk| (written.last(), written.base(), journal.transactions());
         let mut ends: BTreeMap<(usize, bool), u32> = BTreeMap::new();
         for seed in 0..500 {
             let mut bench = base.fork(seed);
             for round in 0..12 {
-                let (last, _) = bench.disk.last();
+                let (last, _) = bench.disk.written.last();
                 let term = 3 + round;
                 let write = match round % 3 {
                     0 => append(term, last.0 + 1..last.0 + 60),
                     1 => replace(term, last.0..last.0 + 2),
                     _ => compact(last.0 - 1, bench.disk.term_at(last.previous().unwrap()).unwrap().0),
                 };
-                let before = (bench.disk.last(), bench.disk.base(), bench.disk.journal.transactions());
+                let before = held(&bench.disk);
                 bench.cut(write);
-                let after = (bench.disk.last(), bench.disk.base(), bench.disk.journal.transactions());
+                let after = held(&bench.disk);
                 *ends.entry((after.2 - before.2, before == after)).or_default() += 1;
                 // `restart` itself checks that all of it is found, or nothing.
                 bench.restart();
@@ -362,13 +337,13 @@ mod tests {
             bench.fill();
             bench.cut(append(4, 7..8));
             bench.restart();
-            assert_eq!(bench.disk.last(), (LogIndex(6), Term(4)));
+            assert_eq!(bench.disk.written.last(), (LogIndex(6), Term(4)));
             let journalled = bench.disk.journal.transactions();
             bench.commit(compact(5, 4));
             assert_eq!((bench.disk.journal.transactions(), journalled > 0), (0, true));
             bench.restart();
             assert_eq!(
-                (bench.disk.base(), bench.disk.last()),
+                (bench.disk.written.base(), bench.disk.written.last()),
                 ((LogIndex(5), Term(4)), (LogIndex(6), Term(4)))
             );
         }
@@ -379,12 +354,12 @@ mod tests {
         let mut bench = Bench::new();
         let mut checkpoints = 0;
         for round in 0..100 {
-            let (last, term) = (bench.disk.last().0.0, 3 + round / 10);
+            let (last, term) = (bench.disk.written.last().0.0, 3 + round / 10);
             bench.commit(match round % 5 {
                 0 | 1 => append(term, last + 1..last + 3),
                 2 => of_term(term),
                 3 => replace(term, last..last + 2),
-                _ => compact(bench.disk.base().0.0 + 1, bench.disk.entries[0].term.0),
+                _ => compact(bench.disk.written.base().0.0 + 1, bench.disk.written.entries[0].term.0),
             });
             checkpoints += usize::from(bench.disk.journal.transactions() == 0);
             assert!(bench.opens(), "round {round}");

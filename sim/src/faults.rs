@@ -1,12 +1,12 @@
 //! What goes wrong, and when.
 
-use raft_core::{Micros, Role};
-use ticketd::node::Input;
+use raft_core::Role;
+use ticketd::node::{Input, Output};
 
-use crate::host::{Health, Standing, node_id};
+use crate::host::{Health, Pause, Run, Standing, node_id};
 use crate::network::LinkState;
 use crate::operators::Wish;
-use crate::schedule::{Epoch, Event, Repair, Slot};
+use crate::schedule::{Event, Life, Repair, Slot};
 use crate::world::{Phase, World};
 
 /// A kind of fault.
@@ -134,9 +134,9 @@ impl World {
                 self.with_clock(slot, |clock, now| clock.jump_back(now, us))
             }
             Fault::ClockJump => self.with_clock(slot, |clock, now| clock.jump_ahead(now, us)),
-            Fault::Pause => self.pause(slot, us),
+            Fault::Pause => self.pause(slot, us, Vec::new()),
             Fault::PauseMidTurn => {
-                if let Some(process) = &mut self.hosts[slot.at()].process {
+                if let Some(process) = self.hosts[slot.at()].run.process_mut() {
                     process.pauses_for_us = Some(us);
                 }
             }
@@ -145,7 +145,7 @@ impl World {
             Fault::DiskFull => self.ail(slot, Health::Full, us),
             Fault::FalseAlarm => {
                 let other = self.other_slot(slot);
-                if !self.hosts[slot.at()].paused {
+                if !self.hosts[slot.at()].run.is_paused() {
                     self.give(slot, Input::PeerUnreachable(node_id(other)));
                 }
             }
@@ -168,7 +168,7 @@ impl World {
             Fault::Wipe => self.wipe(slot),
             Fault::Rot => self.rot(slot),
             Fault::Tear => {
-                if let Some(process) = &mut self.hosts[slot.at()].process {
+                if let Some(process) = self.hosts[slot.at()].run.process_mut() {
                     process.tears_next = true;
                 }
             }
@@ -185,14 +185,14 @@ impl World {
 
     /// A process dies, its host refuses connections, and after a while it is started again.
     pub(crate) fn crash(&mut self, slot: Slot) {
-        let epoch = self.hosts[slot.at()].epoch;
-        if self.hosts[slot.at()].process.is_none() {
+        let life = self.life(slot);
+        if self.process(life).is_none() {
             return;
         }
         self.kill(slot);
         // If the whole host is gone, its connections are not closed.
         if self.fault_rng.percent(70) {
-            self.close_accepted(slot, epoch);
+            self.close_accepted(life);
         }
         self.start_soon(slot);
     }
@@ -202,14 +202,9 @@ impl World {
         self.start_at(slot, at);
     }
 
-    fn start_at(&mut self, slot: Slot, at: Micros) {
-        self.hosts[slot.at()].starting = true;
-        self.schedule.plan(at, Event::Start { slot });
-    }
-
     fn crash_mid_turn(&mut self, slot: Slot) {
         let after = self.fault_rng.below(6);
-        if let Some(process) = &mut self.hosts[slot.at()].process {
+        if let Some(process) = self.hosts[slot.at()].run.process_mut() {
             process.dies_after = u8::try_from(after).ok();
         }
     }
@@ -256,18 +251,18 @@ impl World {
     /// they had only in memory; or they are told wrongly that the leader's process is gone.
     fn deafen_leader(&mut self, us: u64) {
         let leads = |world: &World, slot: &Slot| {
-            let process = world.hosts[slot.at()].process.as_ref();
+            let process = world.hosts[slot.at()].run.process();
             process.is_some_and(|process| process.node.raft().role() == Role::Leader)
         };
         let Some(leader) = self.slots().find(|slot| leads(self, slot)) else { return };
         let what_else = self.fault_rng.below(3);
         for other in self.slots().filter(|other| *other != leader) {
             self.block(other, leader);
-            if what_else == 0 && self.hosts[other.at()].process.is_some() {
+            if what_else == 0 && self.hosts[other.at()].run.process().is_some() {
                 self.kill(other);
                 let at = self.now.plus(self.fault_rng.between(1, self.plan.heartbeat_interval_us));
                 self.start_at(other, at);
-            } else if what_else == 1 && !self.hosts[other.at()].paused {
+            } else if what_else == 1 && !self.hosts[other.at()].run.is_paused() {
                 self.give(other, Input::PeerUnreachable(node_id(leader)));
             }
         }
@@ -281,7 +276,7 @@ impl World {
     }
 
     fn break_some(&mut self, slot: Slot) {
-        let Some(process) = &self.hosts[slot.at()].process else { return };
+        let Some(process) = self.hosts[slot.at()].run.process() else { return };
         let up = |link: &crate::network::Link| match link.state {
             LinkState::Up(conn) | LinkState::Dialling(conn) => Some(conn),
             LinkState::Down => None,
@@ -309,36 +304,30 @@ impl World {
     fn with_clock(&mut self, slot: Slot, change: impl FnOnce(&mut crate::host::Clock, raft_core::Micros)) {
         let now = self.now;
         change(&mut self.hosts[slot.at()].clock, now);
-        if let Some(process) = &mut self.hosts[slot.at()].process {
+        if let Some(process) = self.hosts[slot.at()].run.process_mut() {
             // The turn was planned for a reading of the clock before the jump.
             process.turn_at = None;
         }
         self.plan_turn(slot);
     }
 
-    /// A process stops for a while; its events wait.
-    pub(crate) fn pause(&mut self, slot: Slot, us: u64) {
-        let at = self.now.plus(us);
-        let host = &mut self.hosts[slot.at()];
-        if host.process.is_none() || host.paused {
-            return;
+    /// A process stops for a while; its events wait, and so do the outputs that it has not carried out.
+    pub(crate) fn pause(&mut self, slot: Slot, us: u64, held: Vec<Output>) {
+        if self.hosts[slot.at()].run.pause(held) {
+            self.narrate(slot, || format!("is paused for {us} us"));
+            self.schedule.plan(self.now.plus(us), Event::Resume { life: self.life(slot) });
         }
-        host.paused = true;
-        let epoch = host.epoch;
-        self.narrate(slot, || format!("is paused for {us} us"));
-        self.schedule.plan(at, Event::Resume { slot, epoch });
     }
 
-    pub(crate) fn on_resume(&mut self, slot: Slot, epoch: Epoch) {
+    pub(crate) fn on_resume(&mut self, life: Life) {
+        let slot = life.slot;
         let host = &mut self.hosts[slot.at()];
-        if host.epoch != epoch || !host.paused || host.ailing {
+        if host.epoch != life.epoch || host.ailing {
             return;
         }
-        host.paused = false;
-        let backlog = std::mem::take(&mut host.backlog);
-        let mut held = host.process.as_mut().map(|p| std::mem::take(&mut p.held)).unwrap_or_default();
+        let Some(Pause { mut held, backlog }) = host.run.resume() else { return };
         self.narrate(slot, || "goes on".to_owned());
-        self.carry_out_all(slot, epoch, &mut held);
+        self.carry_out_all(life, &mut held);
         for event in backlog {
             self.schedule.plan(self.now, event);
         }
@@ -365,12 +354,11 @@ impl World {
     pub(crate) fn mend_disk(&mut self, slot: Slot) {
         let host = &mut self.hosts[slot.at()];
         host.health = Health::Sound;
-        match &host.process {
-            Some(process) if process.storage.has_failed() => self.crash(slot),
-            Some(_) => {}
+        match &host.run {
+            Run::Up(process) | Run::Paused(process, _) if process.storage.has_failed() => self.crash(slot),
             // It could not start while the disk was broken.
-            None if !host.starting && host.standing.is_member() => self.start_soon(slot),
-            None => {}
+            Run::Down if host.standing.is_member() => self.start_soon(slot),
+            Run::Down | Run::Starting | Run::Up(_) | Run::Paused(..) => {}
         }
     }
 

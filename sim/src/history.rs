@@ -9,7 +9,7 @@ use raft_core::{Micros, Peer, Term};
 use ticketd::node::{Answer, RequestId};
 
 use crate::oracle::{Oracle, Reserved};
-use crate::schedule::{Epoch, Slot};
+use crate::schedule::Life;
 use crate::violated;
 
 /// All requests and answers.
@@ -32,9 +32,9 @@ pub(crate) struct History {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request {
     pub(crate) client: u16,
-    pub(crate) slot: Slot,
-    pub(crate) epoch: Epoch,
-    /// The node that took it in.
+    /// The process that took it in ...
+    pub(crate) life: Life,
+    /// ... and its node.
     peer: Peer,
     /// When it was taken in; for people who read a failure.
     #[expect(dead_code, reason = "it is read where a request is printed")]
@@ -66,14 +66,14 @@ impl History {
     pub(crate) fn begin(
         &mut self,
         client: u16,
-        (slot, epoch, peer): (Slot, Epoch, Peer),
+        (life, peer): (Life, Peer),
         at: Micros,
         count: u64,
         term: Term,
     ) -> RequestId {
         let id = RequestId(u64::try_from(self.requests.len()).expect("a length fits 64 bits"));
         let floor = self.largest;
-        self.requests.push(Request { client, slot, epoch, peer, at, count, floor, term, answered: false });
+        self.requests.push(Request { client, life, peer, at, count, floor, term, answered: false });
         self.of(term).disappointed += count;
         id
     }
@@ -86,16 +86,10 @@ impl History {
     }
 
     /// An answer leaves a node. Returns the request that it ends.
-    pub(crate) fn end(
-        &mut self,
-        id: RequestId,
-        (slot, epoch): (Slot, Epoch),
-        answer: Answer,
-        oracle: &Oracle,
-    ) -> Request {
+    pub(crate) fn end(&mut self, id: RequestId, from: Life, answer: Answer, oracle: &Oracle) -> Request {
         let request = self.request(id);
-        if request.answered || (request.slot, request.epoch) != (slot, epoch) {
-            violated!("{answer:?} from {slot:?} is a second answer to {request:?}");
+        if request.answered || request.life != from {
+            violated!("{answer:?} from {from:?} is a second answer to {request:?}");
         }
         self.requests[usize::try_from(id.0).expect("it was just found")].answered = true;
         match answer {
@@ -170,7 +164,7 @@ impl History {
     /// IDs of one reservation: the node that hands them out must have reserved them, or they must have been
     /// left to it; and it must hand out those that it has in order.
     fn on_part(&mut self, request: Request, part: Reserved, oracle: &Oracle) {
-        let holder = (request.peer, request.epoch);
+        let holder = (request.peer, request.life.epoch);
         let Some(&term) = oracle.terms_of_holder(part, holder).first() else {
             violated!("{request:?} was given {part:?} by {holder:?}, who does not have it");
         };

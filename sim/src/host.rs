@@ -1,5 +1,7 @@
 //! A host: its disk, its clock, and the process that may run on it.
 
+use std::mem;
+
 use raft_core::{LogIndex, Micros, NodeId, Peer};
 use ticketd::identity::{self, Identity};
 use ticketd::node::{Node, Output};
@@ -28,14 +30,29 @@ pub(crate) struct Host {
     pub(crate) clock: Clock,
     /// The current life, or the next one.
     pub(crate) epoch: Epoch,
-    pub(crate) process: Option<Process>,
-    /// What arrived while the process was paused.
-    pub(crate) backlog: Vec<Event>,
-    pub(crate) paused: bool,
-    /// A process is already about to be started.
-    pub(crate) starting: bool,
+    pub(crate) run: Run,
     /// It stays broken after peace has come.
     pub(crate) ailing: bool,
+}
+
+/// Whether a process runs on a host.
+#[derive(Debug)]
+pub(crate) enum Run {
+    Down,
+    /// None runs, and one is about to be started.
+    Starting,
+    Up(Process),
+    /// One is there and does nothing.
+    Paused(Process, Pause),
+}
+
+/// What waits until a process goes on.
+#[derive(Debug)]
+pub(crate) struct Pause {
+    /// The outputs that it has not carried out.
+    pub(crate) held: Vec<Output>,
+    /// What has arrived since.
+    pub(crate) backlog: Vec<Event>,
 }
 
 /// The relation of a host's store to the cluster.
@@ -53,7 +70,7 @@ pub(crate) enum Standing {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Health {
     Sound,
-    /// It takes at least this many times as long.
+    /// Each takes at least this long.
     Slow {
         at_least_us: u64,
     },
@@ -83,8 +100,6 @@ pub(crate) struct Process {
     pub(crate) turn_at: Option<Micros>,
     /// Inputs were given and the turn has not ended yet.
     pub(crate) put_off: bool,
-    /// The node's outputs when the process was paused.
-    pub(crate) held: Vec<Output>,
     /// The commit index when it was last checked.
     pub(crate) commit_seen: LogIndex,
     /// It dies after carrying out this many outputs of a turn.
@@ -106,9 +121,73 @@ impl Host {
         Identity { me: self.peer, standing }
     }
 
+    /// The process of this life, if it runs.
+    pub(crate) fn process(&mut self, epoch: Epoch) -> Option<&mut Process> {
+        self.process_and_disk(epoch).map(|(process, _)| process)
+    }
+
+    /// The process of this life, if it runs, and the disk that it writes to.
+    pub(crate) fn process_and_disk(&mut self, epoch: Epoch) -> Option<(&mut Process, &mut Disk)> {
+        let process = self.run.process_mut().filter(|_| self.epoch == epoch)?;
+        Some((process, &mut self.disk))
+    }
+
     /// Whether clients can never again get anything from it.
     pub(crate) fn is_lost(&self) -> bool {
-        self.ailing && (self.paused || self.process.is_none())
+        self.ailing && !matches!(self.run, Run::Up(_))
+    }
+}
+
+impl Run {
+    /// The process, even if it is paused.
+    pub(crate) fn process(&self) -> Option<&Process> {
+        match self {
+            Run::Up(process) | Run::Paused(process, _) => Some(process),
+            Run::Down | Run::Starting => None,
+        }
+    }
+
+    /// The process, even if it is paused.
+    pub(crate) fn process_mut(&mut self) -> Option<&mut Process> {
+        match self {
+            Run::Up(process) | Run::Paused(process, _) => Some(process),
+            Run::Down | Run::Starting => None,
+        }
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        matches!(self, Run::Paused(..))
+    }
+
+    /// Pauses a process that is up, with the outputs that it has not carried out; returns whether it did.
+    pub(crate) fn pause(&mut self, held: Vec<Output>) -> bool {
+        let is_up = matches!(self, Run::Up(_));
+        *self = match mem::replace(self, Run::Down) {
+            Run::Up(process) => Run::Paused(process, Pause { held, backlog: Vec::new() }),
+            run @ (Run::Down | Run::Starting | Run::Paused(..)) => run,
+        };
+        is_up
+    }
+
+    /// Lets a process that is paused go on; returns what waited.
+    pub(crate) fn resume(&mut self) -> Option<Pause> {
+        let (run, pause) = match mem::replace(self, Run::Down) {
+            Run::Paused(process, pause) => (Run::Up(process), Some(pause)),
+            run @ (Run::Down | Run::Starting | Run::Up(_)) => (run, None),
+        };
+        *self = run;
+        pause
+    }
+
+    /// Ends the process, and with it what waited for it.
+    pub(crate) fn end(&mut self) -> Option<Process> {
+        match mem::replace(self, Run::Down) {
+            Run::Up(process) | Run::Paused(process, _) => Some(process),
+            run @ (Run::Down | Run::Starting) => {
+                *self = run;
+                None
+            }
+        }
     }
 }
 
@@ -121,7 +200,6 @@ impl Process {
             links: (0..hosts).map(|_| None).collect(),
             turn_at: None,
             put_off: false,
-            held: Vec::new(),
             dies_after: None,
             tears_next: false,
             pauses_for_us: None,

@@ -8,7 +8,7 @@ use raft_core::{LogIndex, Micros, Peer};
 use ticketd::peer::{self, Decoder, Frame, Hello, Refuse, Welcome};
 
 use crate::host::{Standing, node_id};
-use crate::schedule::{ConnId, Direction, Epoch, Event, PacketId, Slot};
+use crate::schedule::{ConnId, Direction, Event, Life, PacketId, Slot};
 use crate::world::{CLUSTER, World};
 use crate::{Narration, violated};
 
@@ -37,9 +37,9 @@ pub(crate) enum LinkState {
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Conn {
-    pub(crate) dialler: (Slot, Epoch),
+    pub(crate) dialler: Life,
     pub(crate) from: Peer,
-    pub(crate) acceptor: (Slot, Epoch),
+    pub(crate) acceptor: Life,
     /// The acceptor has taken the Hello.
     accepted: bool,
     pub(crate) closed: bool,
@@ -97,8 +97,8 @@ impl World {
     pub(crate) fn send_frame(&mut self, id: ConnId, direction: Direction, frame: &Frame) {
         let conn = self.conn(id);
         let (from, to) = match direction {
-            Direction::Forward => (conn.dialler.0, conn.acceptor.0),
-            Direction::Back => (conn.acceptor.0, conn.dialler.0),
+            Direction::Forward => (conn.dialler.slot, conn.acceptor.slot),
+            Direction::Back => (conn.acceptor.slot, conn.dialler.slot),
         };
         if conn.closed || !self.reaches(from, to) || self.net_rng.ppm(self.weather.loss_ppm) {
             return;
@@ -148,7 +148,7 @@ impl World {
     /// A process begins to keep a link to a node, and dials at once.
     pub(crate) fn link_to(&mut self, from: Slot, peer: Peer) {
         let to = crate::host::slot_of(peer.id);
-        let Some(process) = &mut self.hosts[from.at()].process else { return };
+        let Some(process) = self.hosts[from.at()].run.process_mut() else { return };
         let link = &mut process.links[to.at()];
         if link.is_some_and(|link| link.peer == peer) {
             return;
@@ -157,14 +157,14 @@ impl World {
         if let Some(old) = old {
             self.hang_up(old);
         }
-        let epoch = self.hosts[from.at()].epoch;
-        self.schedule.plan(self.now, Event::Dial { from, epoch, to });
+        let from = self.life(from);
+        self.schedule.plan(self.now, Event::Dial { from, to });
     }
 
     /// A process drops a link.
     pub(crate) fn unlink(&mut self, from: Slot, peer: Peer) {
         let to = crate::host::slot_of(peer.id);
-        let Some(process) = &mut self.hosts[from.at()].process else { return };
+        let Some(process) = self.hosts[from.at()].run.process_mut() else { return };
         if let Some(link) = process.links[to.at()].take_if(|link| link.peer == peer) {
             self.hang_up(link);
         }
@@ -180,7 +180,7 @@ impl World {
     /// Whether a process has accepted a connection from a later life of this node. A connection from an
     /// earlier life may be left over: the disappearance of a host is not reported.
     pub(crate) fn is_connected_in_a_later_life(&self, at: Slot, peer: Peer) -> bool {
-        let acceptor = (at, self.hosts[at.at()].epoch);
+        let acceptor = self.life(at);
         let is_later_life = |from: Peer| from.id == peer.id && from.incarnation > peer.incarnation;
         self.conns.iter().any(|conn| {
             conn.acceptor == acceptor && conn.accepted && !conn.closed && is_later_life(conn.from)
@@ -189,21 +189,21 @@ impl World {
 
     /// Closes the connections that a process accepted from a node that is no longer a member.
     pub(crate) fn close_from(&mut self, at: Slot, peer: Peer) {
-        let epoch = self.hosts[at.at()].epoch;
-        let ids = 0..self.conns.len();
-        for id in ids {
-            let conn = &self.conns[id];
-            if conn.acceptor == (at, epoch) && conn.from == peer && !conn.closed {
-                self.break_conn(ConnId(u32::try_from(id).expect("there are few connections")));
-            }
-        }
+        let acceptor = self.life(at);
+        self.break_conns(|conn| conn.acceptor == acceptor && conn.from == peer);
     }
 
     /// A damaged length makes an acceptor wait for bytes that never come: this breaks such connections.
     pub(crate) fn break_damaged(&mut self) {
-        for id in 0..self.conns.len() {
-            if self.conns[id].damaged && !self.conns[id].closed {
-                self.break_conn(ConnId(u32::try_from(id).expect("there are few connections")));
+        self.break_conns(|conn| conn.damaged);
+    }
+
+    /// Ends every open connection of this kind, oldest first.
+    pub(crate) fn break_conns(&mut self, is_of_kind: impl Fn(&Conn) -> bool) {
+        for (at, number) in (0..self.conns.len()).zip(0..) {
+            let conn = &self.conns[at];
+            if !conn.closed && is_of_kind(conn) {
+                self.break_conn(ConnId(number));
             }
         }
     }
@@ -212,7 +212,7 @@ impl World {
     pub(crate) fn break_conn(&mut self, id: ConnId) {
         let conn = self.conn(id);
         conn.closed = true;
-        let (from, to) = (conn.acceptor.0, conn.dialler.0);
+        let (from, to) = (conn.acceptor.slot, conn.dialler.slot);
         if self.reaches(from, to) {
             let at = self.now.plus(self.delay().min(self.plan.election_timeout_us));
             self.schedule.plan(at, Event::Broken { conn: id });
@@ -226,46 +226,47 @@ impl World {
     pub(crate) fn on_broken(&mut self, id: ConnId) {
         let conn = self.conn(id);
         conn.closed = true;
-        let ((from, epoch), to) = (conn.dialler, conn.acceptor.0);
-        if self.defer(from, epoch, Event::Broken { conn: id }) {
+        let (from, to) = (conn.dialler, conn.acceptor.slot);
+        if self.defer(from, Event::Broken { conn: id }) {
             return;
         }
-        let Some(process) = self.process(from, epoch) else { return };
+        let Some(process) = self.process(from) else { return };
         let Some(link) = &mut process.links[to.at()] else { return };
         match link.state {
             LinkState::Up(current) if current == id => {
                 link.broke = true;
                 link.state = LinkState::Down;
-                self.schedule.plan(self.now, Event::Dial { from, epoch, to });
+                self.schedule.plan(self.now, Event::Dial { from, to });
             }
             LinkState::Dialling(current) if current == id => {
                 link.state = LinkState::Down;
-                self.redial(from, epoch, to);
+                self.redial(from, to);
             }
             LinkState::Down | LinkState::Up(_) | LinkState::Dialling(_) => {}
         }
     }
 
-    fn redial(&mut self, from: Slot, epoch: Epoch, to: Slot) {
+    fn redial(&mut self, from: Life, to: Slot) {
         let at = self.now.plus(self.net_rng.between(REDIAL_US / 10, REDIAL_US));
-        self.schedule.plan(at, Event::Dial { from, epoch, to });
+        self.schedule.plan(at, Event::Dial { from, to });
     }
 
-    pub(crate) fn on_dial(&mut self, from: Slot, epoch: Epoch, to: Slot) {
-        if self.defer(from, epoch, Event::Dial { from, epoch, to }) {
+    pub(crate) fn on_dial(&mut self, from: Life, to: Slot) {
+        if self.defer(from, Event::Dial { from, to }) {
             return;
         }
         let now = self.now;
         let id = ConnId(u32::try_from(self.conns.len()).expect("there are few connections"));
         let target = &self.hosts[to.at()];
-        let (listens, acceptor) = (target.process.is_some(), (to, target.epoch));
-        let reaches = self.reaches(from, to);
-        let me = self.hosts[from.at()].peer;
-        let joined_at = match self.hosts[from.at()].standing {
+        let (listens, acceptor) = (target.run.process().is_some(), self.life(to));
+        let reaches = self.reaches(from.slot, to);
+        let dialler = &self.hosts[from.slot.at()];
+        let me = dialler.peer;
+        let joined_at = match dialler.standing {
             Standing::Member { joined_at } => joined_at,
             Standing::Empty | Standing::Joining => LogIndex(0),
         };
-        let Some(process) = self.process(from, epoch) else { return };
+        let Some(process) = self.process(from) else { return };
         // The node's joining is committed knowledge as well, whatever a restart has made it forget.
         let commit_index = process.node.commit_index().max(joined_at);
         let Some(link) = &mut process.links[to.at()] else { return };
@@ -274,13 +275,13 @@ impl World {
         }
         if reaches && !listens {
             let at = now.plus(self.delay().min(self.plan.election_timeout_us));
-            self.schedule.plan(at, Event::Refused { from, epoch, to });
+            self.schedule.plan(at, Event::Refused { from, to });
             return;
         }
         link.state = LinkState::Dialling(id);
         let target = link.peer;
         self.conns.push(Conn {
-            dialler: (from, epoch),
+            dialler: from,
             from: me,
             acceptor,
             accepted: false,
@@ -295,56 +296,56 @@ impl World {
             from: me,
             to: target,
             commit_index,
-            peer_address: address(from),
-            client_address: address(from),
+            peer_address: address(from.slot),
+            client_address: address(from.slot),
         };
         self.send_frame(id, Direction::Forward, &Frame::Hello(hello));
         let patience = self.plan.election_timeout_us * DIAL_PATIENCE;
         self.schedule.plan(now.plus(patience), Event::HandshakeOver { conn: id });
     }
 
-    pub(crate) fn on_refused(&mut self, from: Slot, epoch: Epoch, to: Slot) {
-        if self.defer(from, epoch, Event::Refused { from, epoch, to }) {
+    pub(crate) fn on_refused(&mut self, from: Life, to: Slot) {
+        if self.defer(from, Event::Refused { from, to }) {
             return;
         }
-        let Some(process) = self.process(from, epoch) else { return };
+        let Some(process) = self.process(from) else { return };
         let Some(link) = &mut process.links[to.at()] else { return };
         if link.state != LinkState::Down {
             return;
         }
         let broke = std::mem::take(&mut link.broke);
-        self.redial(from, epoch, to);
+        self.redial(from, to);
         if broke {
-            self.give(from, ticketd::node::Input::PeerUnreachable(node_id(to)));
+            self.give(from.slot, ticketd::node::Input::PeerUnreachable(node_id(to)));
         }
     }
 
     pub(crate) fn on_handshake_over(&mut self, id: ConnId) {
         let conn = self.conn(id);
-        let ((from, epoch), to) = (conn.dialler, conn.acceptor.0);
-        if self.defer(from, epoch, Event::HandshakeOver { conn: id }) {
+        let (from, to) = (conn.dialler, conn.acceptor.slot);
+        if self.defer(from, Event::HandshakeOver { conn: id }) {
             return;
         }
-        let Some(process) = self.process(from, epoch) else { return };
+        let Some(process) = self.process(from) else { return };
         let Some(link) = &mut process.links[to.at()] else { return };
         if link.state == LinkState::Dialling(id) {
             link.state = LinkState::Down;
             self.conn(id).closed = true;
-            self.redial(from, epoch, to);
+            self.redial(from, to);
         }
     }
 
     pub(crate) fn on_deliver(&mut self, id: ConnId, direction: Direction, packet: PacketId) {
         let conn = self.conn(id);
-        let (slot, epoch) = match direction {
+        let receiver = match direction {
             Direction::Forward => conn.acceptor,
             Direction::Back => conn.dialler,
         };
-        if !conn.closed && self.defer(slot, epoch, Event::Deliver { conn: id, direction, packet }) {
+        if !conn.closed && self.defer(receiver, Event::Deliver { conn: id, direction, packet }) {
             return;
         }
         let bytes = self.packets.take(packet);
-        if self.process(slot, epoch).is_none() {
+        if self.process(receiver).is_none() {
             // If the process is not there, or it is another one, its host reports that.
             if direction == Direction::Forward && !self.conn(id).closed {
                 self.break_conn(id);
@@ -385,15 +386,15 @@ impl World {
         let conn = self.conn(id);
         match frame {
             Frame::Raft(message) if conn.accepted => {
-                let (from, to) = (conn.from, conn.acceptor.0);
+                let (from, to) = (conn.from, conn.acceptor.slot);
                 self.give(to, ticketd::node::Input::Message { from, message });
             }
             Frame::Forward(message) if conn.accepted => {
-                let (from, to) = (conn.from, conn.acceptor.0);
+                let (from, to) = (conn.from, conn.acceptor.slot);
                 self.give(to, ticketd::node::Input::Forward { from, message });
             }
             Frame::Bequest(bequest) if conn.accepted => {
-                let (from, to) = (conn.from, conn.acceptor.0);
+                let (from, to) = (conn.from, conn.acceptor.slot);
                 self.give(to, ticketd::node::Input::Bequest { from, bequest });
             }
             // The frame overtook its Hello, or follows one that was lost: an acceptor cannot know which node
@@ -410,20 +411,21 @@ impl World {
     fn tell_frame(&mut self, id: ConnId, frame: &Frame) {
         if self.narration == Narration::Frames {
             let conn = self.conn(id);
-            let (from, to) = (conn.from, conn.acceptor.0);
+            let (from, to) = (conn.from, conn.acceptor.slot);
             self.narrate(to, || format!("<- {from}: {frame:?}"));
         }
     }
 
     fn on_hello(&mut self, id: ConnId, hello: &Hello) {
         let conn = self.conn(id);
-        let (slot, epoch) = conn.acceptor;
+        let acceptor = conn.acceptor;
+        let slot = acceptor.slot;
         let me = self.hosts[slot.at()].peer;
-        if self.process(slot, epoch).is_some_and(|process| process.put_off) {
+        if self.process(acceptor).is_some_and(|process| process.put_off) {
             // A node's new state must not be seen before its turn has ended.
             self.end_turn(slot);
         }
-        let Some(process) = self.process(slot, epoch) else { return };
+        let Some(process) = self.process(acceptor) else { return };
         let commit_index = process.node.commit_index();
         if hello.to != me {
             self.send_frame(id, Direction::Back, &Frame::Refuse(Refuse::NotMe { me }));
@@ -447,8 +449,8 @@ impl World {
 
     fn on_welcome(&mut self, id: ConnId) {
         let conn = self.conn(id);
-        let ((from, epoch), to) = (conn.dialler, conn.acceptor.0);
-        let Some(process) = self.process(from, epoch) else { return };
+        let (from, to) = (conn.dialler, conn.acceptor.slot);
+        let Some(process) = self.process(from) else { return };
         if let Some(link) = &mut process.links[to.at()]
             && link.state == LinkState::Dialling(id)
         {
@@ -459,19 +461,19 @@ impl World {
     fn on_refuse(&mut self, id: ConnId, refuse: Refuse) {
         let conn = self.conn(id);
         conn.closed = true;
-        let ((from, epoch), to) = (conn.dialler, conn.acceptor.0);
-        let standing = self.hosts[from.at()].standing;
-        let Some(process) = self.process(from, epoch) else { return };
+        let (from, to) = (conn.dialler, conn.acceptor.slot);
+        let standing = self.hosts[from.slot.at()].standing;
+        let Some(process) = self.process(from) else { return };
         let mine = process.node.commit_index();
         let Some(link) = &mut process.links[to.at()] else { return };
         if link.state == LinkState::Dialling(id) {
             link.state = LinkState::Down;
-            self.redial(from, epoch, to);
+            self.redial(from, to);
         }
         if let (Refuse::Removed { commit_index }, Standing::Member { joined_at }) = (refuse, standing)
             && commit_index >= mine.max(joined_at)
         {
-            self.on_removed(from);
+            self.on_removed(from.slot);
         }
     }
 }

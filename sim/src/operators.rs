@@ -3,9 +3,9 @@
 use raft_core::{ChangeRefused, LogIndex, MembershipChange, NodeId, Peer};
 use ticketd::node::{Input, OperationId, OperationOutcome};
 
-use crate::host::{Standing, slot_of};
+use crate::host::{Run, Standing, slot_of};
 use crate::network::address;
-use crate::schedule::{Epoch, Event, Slot};
+use crate::schedule::{Event, Life, Slot};
 use crate::violated;
 use crate::world::{Phase, World};
 
@@ -21,7 +21,7 @@ pub(crate) struct Operators {
 struct Task {
     wish: Wish,
     /// The request sent to this process and not answered yet.
-    asked: Option<(OperationId, Slot, Epoch)>,
+    asked: Option<(OperationId, Life)>,
 }
 
 /// What an operator wants.
@@ -98,8 +98,8 @@ impl World {
                 continue;
             }
             busy.extend(slot);
-            if let Some((_, asked, epoch)) = task.asked
-                && self.process(asked, epoch).is_some()
+            if let Some((_, asked)) = task.asked
+                && self.process(asked).is_some()
             {
                 continue;
             }
@@ -115,9 +115,9 @@ impl World {
         let Some(slot) = self.whom_to_ask() else { return };
         self.operators.last += 1;
         let operation = OperationId(self.operators.last);
-        let epoch = self.hosts[slot.at()].epoch;
+        let life = self.life(slot);
         let task = &mut self.operators.tasks[at];
-        task.asked = Some((operation, slot, epoch));
+        task.asked = Some((operation, life));
         let input = task.wish.input(operation);
         self.narrate(slot, || format!("is asked for {:?}", self.operators.tasks[at].wish));
         self.give(slot, input);
@@ -125,14 +125,11 @@ impl World {
 
     /// The host to ask: mostly the leader's, as far as that can be told from outside.
     fn whom_to_ask(&mut self) -> Option<Slot> {
-        let runs = |slot: &Slot| {
-            let host = &self.hosts[slot.at()];
-            host.process.is_some() && !host.paused
-        };
+        let runs = |slot: &Slot| matches!(self.hosts[slot.at()].run, Run::Up(_));
         let running: Vec<Slot> = self.slots().filter(runs).collect();
         let leads = |slot: &Slot| {
             let host = &self.hosts[slot.at()];
-            host.process.as_ref().is_some_and(|p| p.node.raft().leader() == Some(host.peer.id))
+            host.run.process().is_some_and(|p| p.node.raft().leader() == Some(host.peer.id))
         };
         let leading: Vec<Slot> = running.iter().copied().filter(leads).collect();
         if self.client_rng.percent(90) {
@@ -143,7 +140,7 @@ impl World {
     }
 
     pub(crate) fn on_operation_done(&mut self, operation: OperationId, outcome: OperationOutcome) {
-        let asked = |task: &Task| task.asked.is_some_and(|(asked, ..)| asked == operation);
+        let asked = |task: &Task| task.asked.is_some_and(|(asked, _)| asked == operation);
         let Some(at) = self.operators.tasks.iter().position(asked) else { return };
         self.operators.tasks[at].asked = None;
         let wish = self.operators.tasks[at].wish.clone();
@@ -187,8 +184,7 @@ impl World {
         if host.peer == peer {
             host.standing = Standing::Member { joined_at };
             host.disk.set_identity(&host.identity());
-            host.starting = true;
-            self.schedule.plan(self.now.plus(1), Event::Start { slot: slot_of(peer.id) });
+            self.start_at(slot_of(peer.id), self.now.plus(1));
         }
     }
 }

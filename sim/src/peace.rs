@@ -56,8 +56,7 @@ impl World {
         }
         let host = &mut self.hosts[slot.at()];
         host.clock.set_rate(now, 1_024);
-        let epoch = host.epoch;
-        if let Some(process) = &mut host.process {
+        if let Some(process) = host.run.process_mut() {
             process.turn_at = None;
             process.dies_after = None;
             process.tears_next = false;
@@ -66,8 +65,9 @@ impl World {
             let shown = process.node.deadline().map_or(0, |at| at.since(host.clock.local(now)));
             host.clock.jump_ahead(now, shown.saturating_sub(self.plan.longest_election_timeout_us() * 2));
         }
-        self.on_resume(slot, epoch);
-        if self.hosts[slot.at()].process.is_none() && self.hosts[slot.at()].standing != Standing::Empty {
+        self.on_resume(self.life(slot));
+        let host = &self.hosts[slot.at()];
+        if host.run.process().is_none() && host.standing != Standing::Empty {
             self.on_start(slot);
         }
         self.plan_turn(slot);
@@ -79,7 +79,7 @@ impl World {
         let membership = self.oracle.membership();
         let whole = self.operators.is_idle()
             && membership.voters().count() >= 3
-            && self.hosts.iter().all(|host| match &host.process {
+            && self.hosts.iter().all(|host| match host.run.process() {
                 Some(process) => process.node.membership() == membership,
                 None => host.standing == Standing::Empty,
             });
@@ -88,8 +88,8 @@ impl World {
         }
         let voters: Vec<NodeId> = membership.voters().collect();
         let leads = |id: &NodeId| {
-            let process = &self.hosts[slot_of(*id).at()].process;
-            process.as_ref().is_some_and(|p| p.node.raft().leader() == Some(*id))
+            let process = self.hosts[slot_of(*id).at()].run.process();
+            process.is_some_and(|p| p.node.raft().leader() == Some(*id))
         };
         let leader = voters.iter().copied().find(leads);
         let any = self.fault_rng.pick(&voters);
@@ -100,9 +100,9 @@ impl World {
     fn fall_ill(&mut self, slot: Slot, ailment: Ailment) {
         match ailment {
             Ailment::Down => {
-                let epoch = self.hosts[slot.at()].epoch;
+                let life = self.life(slot);
                 self.kill(slot);
-                self.close_accepted(slot, epoch);
+                self.close_accepted(life);
             }
             Ailment::Vanished => {
                 for other in self.slots() {
@@ -112,7 +112,7 @@ impl World {
             }
             Ailment::Mute => self.slots().for_each(|other| self.block(slot, other)),
             Ailment::Deaf => self.slots().for_each(|other| self.block(other, slot)),
-            Ailment::Paused => self.pause(slot, 0),
+            Ailment::Paused => self.pause(slot, 0, Vec::new()),
             Ailment::DiskStalled => self.hosts[slot.at()].health = Health::Slow { at_least_us: u64::MAX / 4 },
             Ailment::DiskFailed => self.hosts[slot.at()].health = Health::Failing,
         }
@@ -164,7 +164,7 @@ impl World {
         let membership = self.oracle.membership();
         let mut leader = None;
         for host in self.hosts.iter().filter(|host| !host.ailing) {
-            let Some(process) = &host.process else { continue };
+            let Some(process) = host.run.process() else { continue };
             let known = process.node.membership();
             if !membership.contains(host.peer)
                 && !known.members.keys().any(|id| known.peer(*id).is_some_and(|p| membership.contains(p)))
@@ -189,7 +189,7 @@ impl World {
         self.open_stores();
         let commit_index = self.oracle.commit_index();
         for host in self.hosts.iter().filter(|host| !host.ailing) {
-            let Some(process) = &host.process else { continue };
+            let Some(process) = host.run.process() else { continue };
             if !self.oracle.membership().contains(host.peer) {
                 continue;
             }
@@ -203,8 +203,8 @@ impl World {
             }
         }
         let waits = |r: &&crate::history::Request| {
-            let host = &self.hosts[r.slot.at()];
-            host.epoch == r.epoch && host.process.is_some() && !host.ailing
+            let host = &self.hosts[r.life.slot.at()];
+            host.epoch == r.life.epoch && host.run.process().is_some() && !host.ailing
         };
         if let Some(request) = self.history.unanswered().find(waits) {
             violated!("{request:?} was never answered: {}", self.state_of_all());
@@ -228,7 +228,7 @@ impl World {
         let mut lines =
             format!("committed {}, members {}", self.oracle.commit_index(), names(self.oracle.membership()));
         for host in &self.hosts {
-            let state = host.process.as_ref().map_or("does not run".to_owned(), |process| {
+            let state = host.run.process().map_or("does not run".to_owned(), |process| {
                 let raft = process.node.raft();
                 format!(
                     "{:?} in term {}, leader {:?}, log to {}, committed {}, applied {}, muted {}, members {}, links {:?}",

@@ -8,14 +8,14 @@ use crate::violated;
 
 /// Checks a message that a node with this disk sends to `to`.
 pub(crate) fn check(raft: &Raft, to: Peer, message: &Message, disk: &Disk) {
-    if let Err(broken) = durable(disk).check_message(raft, to, message) {
+    if let Err(broken) = Durable::from(&disk.written).check_message(raft, to, message) {
         violated!("{broken}");
     }
 }
 
 /// Checks a node that leads in `term`: its own vote of that term must be on its disk.
 pub(crate) fn check_leader(me: Peer, term: Term, disk: &Disk) {
-    if let Err(broken) = durable(disk).check_leader(me, term) {
+    if let Err(broken) = Durable::from(&disk.written).check_leader(me, term) {
         violated!("{broken}");
     }
 }
@@ -59,8 +59,4 @@ pub(crate) fn check_membership_changes(raft: &Raft, written: &[Entry]) {
             );
         }
     }
-}
-
-fn durable<'a>(disk: &'a Disk) -> Durable<impl Fn(LogIndex) -> Option<&'a Entry>> {
-    Durable { hard_state: disk.hard_state, last: disk.last(), entry: |index| disk.entry(index) }
 }

@@ -16,9 +16,17 @@ impl Slot {
     }
 }
 
-/// One life of a process on a host: events meant for an earlier life are dropped.
+/// Counts the lives of the processes on a host.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Epoch(pub(crate) u32);
+
+/// One life of a process: its host, and which of the lives there it is. Events meant for an earlier life are
+/// dropped.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Life {
+    pub(crate) slot: Slot,
+    pub(crate) epoch: Epoch,
+}
 
 /// A connection, by its index in the table of all connections ever made.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -44,17 +52,17 @@ pub(crate) enum Event {
     /// The dialler learns that a connection is gone.
     Broken { conn: ConnId },
     /// A process dials a host.
-    Dial { from: Slot, epoch: Epoch, to: Slot },
+    Dial { from: Life, to: Slot },
     /// A dial is refused: the process there is gone.
-    Refused { from: Slot, epoch: Epoch, to: Slot },
+    Refused { from: Life, to: Slot },
     /// A handshake has taken too long.
     HandshakeOver { conn: ConnId },
     /// A node's deadline is reached, or a turn that was put off ends.
-    Turn { slot: Slot, epoch: Epoch },
+    Turn { life: Life },
     /// A transaction is durable.
-    Synced { slot: Slot, epoch: Epoch },
+    Synced { life: Life },
     /// A process continues after a pause.
-    Resume { slot: Slot, epoch: Epoch },
+    Resume { life: Life },
     /// A process is started.
     Start { slot: Slot },
     /// A client sends its next request.

@@ -5,7 +5,7 @@ use ticketd::settings::{Settings, Switch};
 
 use crate::plan::Plan;
 use crate::rng::Rng;
-use crate::schedule::{Epoch, Event, Slot};
+use crate::schedule::{Epoch, Slot};
 use crate::world::World;
 
 /// The longest election timeout that a node is started with, in halves of the plan's.
@@ -62,7 +62,7 @@ impl World {
         let until = *host.bound_until.get_or_insert(local.plus(outlive_ms * 1_000));
         if local < until {
             let at = host.clock.when(until);
-            self.schedule.plan(at, Event::Start { slot });
+            self.start_at(slot, at);
             return true;
         }
         host.bound_until = None;

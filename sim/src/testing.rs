@@ -96,7 +96,7 @@ impl Bench {
 
     /// Fills the journal, so that the next transaction is a checkpoint.
     pub(crate) fn fill(&mut self) {
-        let term = self.disk.hard_state.current_term.0;
+        let term = self.disk.written.hard_state.current_term.0;
         while self.disk.journal.transactions() < JOURNAL_TRANSACTIONS {
             self.commit(of_term(term));
         }

@@ -81,7 +81,7 @@ mod tests {
             if bench.disk.is_sound() {
                 // The next process goes on with the store, up to another checkpoint.
                 bench.restart();
-                let term = bench.disk.hard_state.current_term.0;
+                let term = bench.disk.written.hard_state.current_term.0;
                 bench.commit(of_term(term));
                 bench.fill();
                 bench.commit(of_term(term));

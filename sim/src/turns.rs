@@ -3,7 +3,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use raft_core::{LogIndex, Membership, Peer, Role, Write};
+use raft_core::{LogIndex, Membership, Micros, Peer, Role, Write};
 use ticketd::node::{Input, Output};
 use ticketd::peer::Frame;
 
@@ -11,7 +11,7 @@ use crate::disk::Disk;
 use crate::host::{Health, Standing, slot_of};
 use crate::network::LinkState;
 use crate::promises;
-use crate::schedule::{Direction, Epoch, Event, Slot};
+use crate::schedule::{Direction, Event, Life, Slot};
 use crate::violated;
 use crate::world::World;
 
@@ -25,54 +25,54 @@ impl World {
         let now = self.now;
         let host = &mut self.hosts[slot.at()];
         let local = host.clock.local(now);
-        let Some(process) = &mut host.process else { return };
+        let Some(process) = host.run.process_mut() else { return };
         process.node.step(local, input);
-        if self.plan.put_off_ppm > 0 && self.net_rng.ppm(self.plan.put_off_ppm) {
-            if !process.put_off {
-                process.put_off = true;
-                let at = now.plus(self.net_rng.below(PUT_OFF_US));
-                if process.turn_at.is_none_or(|planned| planned > at) {
-                    process.turn_at = Some(at);
-                    self.schedule.plan(at, Event::Turn { slot, epoch: host.epoch });
-                }
-            }
-        } else {
+        if !self.net_rng.ppm(self.plan.put_off_ppm) {
             self.end_turn(slot);
+        } else if !process.put_off {
+            process.put_off = true;
+            let at = now.plus(self.net_rng.below(PUT_OFF_US));
+            self.plan_turn_at(slot, at);
         }
     }
 
-    pub(crate) fn on_turn(&mut self, slot: Slot, epoch: Epoch) {
-        if self.defer(slot, epoch, Event::Turn { slot, epoch }) {
+    pub(crate) fn on_turn(&mut self, life: Life) {
+        if self.defer(life, Event::Turn { life }) {
             return;
         }
         let now = self.now;
-        let Some(process) = self.process(slot, epoch) else { return };
+        let Some(process) = self.process(life) else { return };
         if process.turn_at.is_none_or(|at| at > now) {
             // An earlier turn was planned afterwards.
             return;
         }
         process.turn_at = None;
-        self.end_turn(slot);
+        self.end_turn(life.slot);
     }
 
-    /// Plans a turn at the node's deadline, unless an earlier one is planned.
+    /// Plans a turn at the node's deadline.
     pub(crate) fn plan_turn(&mut self, slot: Slot) {
-        let now = self.now;
-        let host = &mut self.hosts[slot.at()];
-        let Some(process) = &mut host.process else { return };
-        let Some(deadline) = process.node.deadline() else { return };
-        let at = host.clock.when(deadline).max(now.plus(1));
+        let host = &self.hosts[slot.at()];
+        let Some(deadline) = host.run.process().and_then(|process| process.node.deadline()) else { return };
+        let at = host.clock.when(deadline).max(self.now.plus(1));
+        self.plan_turn_at(slot, at);
+    }
+
+    /// Plans a turn, unless an earlier one is planned.
+    fn plan_turn_at(&mut self, slot: Slot, at: Micros) {
+        let life = self.life(slot);
+        let Some(process) = self.process(life) else { return };
         if process.turn_at.is_none_or(|planned| planned > at) {
             process.turn_at = Some(at);
-            self.schedule.plan(at, Event::Turn { slot, epoch: host.epoch });
+            self.schedule.plan(at, Event::Turn { life });
         }
     }
 
     pub(crate) fn end_turn(&mut self, slot: Slot) {
-        let now = self.now;
+        let (now, life) = (self.now, self.life(slot));
         let host = &mut self.hosts[slot.at()];
-        let (local, epoch) = (host.clock.local(now), host.epoch);
-        let Some(process) = &mut host.process else { return };
+        let local = host.clock.local(now);
+        let Some(process) = host.run.process_mut() else { return };
         process.put_off = false;
         process.node.step(local, Input::Wake);
         let mut outputs = mem::take(&mut self.outputs);
@@ -82,47 +82,45 @@ impl World {
         let pauses_for_us = process.pauses_for_us.take();
         self.look_at(slot, &outputs);
         if let Some(us) = pauses_for_us {
-            if let Some(process) = self.process(slot, epoch) {
-                process.held = mem::take(&mut outputs);
-            }
-            self.pause(slot, us);
+            self.pause(slot, us, mem::take(&mut outputs));
         }
-        self.carry_out_all(slot, epoch, &mut outputs);
+        self.carry_out_all(life, &mut outputs);
         self.outputs = outputs;
         self.plan_turn(slot);
     }
 
-    pub(crate) fn carry_out_all(&mut self, slot: Slot, epoch: Epoch, outputs: &mut Vec<Output>) {
-        let Some(process) = self.process(slot, epoch) else { return };
+    pub(crate) fn carry_out_all(&mut self, life: Life, outputs: &mut Vec<Output>) {
+        let Some(process) = self.process(life) else { return };
         let dies_after = if outputs.is_empty() { None } else { process.dies_after.take() };
         for (done, output) in outputs.drain(..).enumerate() {
             if dies_after.is_some_and(|after| usize::from(after) == done) {
                 break;
             }
-            self.carry_out(slot, epoch, output);
+            self.carry_out(life, output);
         }
         if dies_after.is_some() {
-            self.crash(slot);
-        } else if self.process(slot, epoch).is_some_and(|process| process.removed) {
-            self.on_removed(slot);
+            self.crash(life.slot);
+        } else if self.process(life).is_some_and(|process| process.removed) {
+            self.on_removed(life.slot);
         }
     }
 
-    fn carry_out(&mut self, slot: Slot, epoch: Epoch, output: Output) {
+    fn carry_out(&mut self, life: Life, output: Output) {
+        let slot = life.slot;
         match output {
-            Output::Write(write) => self.on_write(slot, write),
+            Output::Write(write) => self.on_write(life, write),
             Output::Send { to, message } => {
                 let host = &self.hosts[slot.at()];
-                let process = host.process.as_ref().expect("a process that is gone carries nothing out");
+                let process = host.run.process().expect("a process that is gone carries nothing out");
                 promises::check(process.node.raft(), to, &message, &host.disk);
                 self.send(slot, to, &Frame::Raft(message));
             }
             Output::Forward { to, message } => self.send(slot, to, &Frame::Forward(message)),
             Output::Bequest { to, bequest } => {
-                self.oracle.on_bequest((self.hosts[slot.at()].peer, epoch), to, bequest);
+                self.oracle.on_bequest((self.hosts[slot.at()].peer, life.epoch), to, bequest);
                 self.send(slot, to, &Frame::Bequest(bequest));
             }
-            Output::Answer { request, answer } => self.on_answer((slot, epoch), request, answer),
+            Output::Answer { request, answer } => self.on_answer(life, request, answer),
             Output::OperationDone { operation, outcome } => self.on_operation_done(operation, outcome),
             Output::RoleChanged { role, term, leader } => {
                 self.narrate(slot, || format!("is {role:?} in term {term}, leader {leader:?}"));
@@ -134,7 +132,7 @@ impl World {
             Output::Removed { at } => {
                 if let Standing::Member { joined_at } = self.hosts[slot.at()].standing
                     && at > joined_at
-                    && let Some(process) = self.process(slot, epoch)
+                    && let Some(process) = self.process(life)
                 {
                     process.removed = true;
                 }
@@ -144,7 +142,7 @@ impl World {
                 self.close_from(slot, peer);
                 // A process has one link to each host: the next life of that node may have had to wait for
                 // this one.
-                if let Some(process) = self.process(slot, epoch) {
+                if let Some(process) = self.process(life) {
                     let membership = Arc::clone(process.node.membership());
                     self.relink(slot, &membership);
                 }
@@ -156,7 +154,7 @@ impl World {
     }
 
     fn send(&mut self, slot: Slot, to: Peer, frame: &Frame) {
-        if let Some(process) = &self.hosts[slot.at()].process
+        if let Some(process) = self.hosts[slot.at()].run.process()
             && let Some(link) = &process.links[slot_of(to.id).at()]
             && link.peer == to
             && let LinkState::Up(conn) = link.state
@@ -177,86 +175,82 @@ impl World {
         }
     }
 
-    fn on_write(&mut self, slot: Slot, write: Write) {
-        let epoch = self.hosts[slot.at()].epoch;
+    fn on_write(&mut self, life: Life, write: Write) {
         if let Some(snapshot) = &write.snapshot {
-            self.oracle.on_snapshot(self.hosts[slot.at()].peer, snapshot);
+            self.oracle.on_snapshot(self.hosts[life.slot.at()].peer, snapshot);
         }
-        let Some(process) = self.process(slot, epoch) else { return };
+        let Some(process) = self.process(life) else { return };
         if process.storage.submit(write) {
-            self.plan_sync(slot, epoch);
+            self.plan_sync(life);
         }
     }
 
-    fn plan_sync(&mut self, slot: Slot, epoch: Epoch) {
+    fn plan_sync(&mut self, life: Life) {
         let (min, max) = self.plan.sync_us;
         let mut us = min + self.net_rng.below(max - min).min(self.net_rng.below(max - min));
-        if let Health::Slow { at_least_us } = self.hosts[slot.at()].health {
+        if let Health::Slow { at_least_us } = self.hosts[life.slot.at()].health {
             us = us.max(at_least_us);
         }
-        self.schedule.plan(self.now.plus(us), Event::Synced { slot, epoch });
+        self.schedule.plan(self.now.plus(us), Event::Synced { life });
     }
 
-    pub(crate) fn on_synced(&mut self, slot: Slot, epoch: Epoch) {
-        if self.defer(slot, epoch, Event::Synced { slot, epoch }) {
+    pub(crate) fn on_synced(&mut self, life: Life) {
+        if self.defer(life, Event::Synced { life }) {
             return;
         }
-        let torn = self.process(slot, epoch).filter(|process| process.tears_next);
+        let slot = life.slot;
+        let torn = self.process(life).filter(|process| process.tears_next);
         if let Some(pending) = torn.and_then(|process| process.storage.checkpoint_under_way())
             && self.tear(slot, &pending)
         {
             return;
         }
         let health = self.hosts[slot.at()].health;
-        let reached = health == Health::Failing && self.fault_rng.percent(50);
-        let host = &mut self.hosts[slot.at()];
-        if host.epoch != epoch {
-            return;
-        }
-        let Some(process) = &mut host.process else { return };
+        // A sync may fail after all of it, or a part, has reached the disk.
+        let is_reached = health == Health::Failing && self.fault_rng.percent(50);
+        let Some((process, disk)) = self.hosts[slot.at()].process_and_disk(life.epoch) else { return };
         if process.storage.has_failed() {
             return;
         }
         match health {
             Health::Sound | Health::Slow { .. } => {
-                let through = process.storage.commit(&mut host.disk, &mut self.oracle);
+                let through = process.storage.commit(disk, &mut self.oracle);
                 if process.storage.begin() {
-                    self.plan_sync(slot, epoch);
+                    self.plan_sync(life);
                 }
                 if let Some(through) = through {
                     self.give(slot, Input::WritesDurable { through });
                 }
             }
             Health::Failing => {
-                // A sync may fail after all of it, or a part, has reached the disk.
-                if reached {
-                    let _ = process.storage.commit(&mut host.disk, &mut self.oracle);
+                if is_reached {
+                    let _ = process.storage.commit(disk, &mut self.oracle);
                 } else {
-                    process.storage.cut(&mut host.disk, &mut self.fault_rng, &mut self.oracle);
+                    process.storage.cut(disk, &mut self.fault_rng, &mut self.oracle);
                 }
-                self.fail_writes(slot);
+                self.fail_writes(life);
             }
-            Health::Full => self.fail_writes(slot),
+            Health::Full => self.fail_writes(life),
         }
     }
 
     /// A transaction failed: the node is told, and must take no further part.
-    fn fail_writes(&mut self, slot: Slot) {
-        let host = &mut self.hosts[slot.at()];
-        let (epoch, health) = (host.epoch, host.health);
-        let Some(process) = &mut host.process else { return };
+    fn fail_writes(&mut self, life: Life) {
+        let Some(process) = self.process(life) else { return };
         process.storage.fail();
-        self.narrate(slot, || format!("fails to write, its disk is {health:?}"));
-        self.give(slot, Input::WriteFailed);
-        if self.process(slot, epoch).is_some_and(|process| !process.node.raft().is_muted()) {
-            violated!("{} takes part after a write that failed", self.hosts[slot.at()].peer);
+        self.narrate(life.slot, || {
+            format!("fails to write, its disk is {:?}", self.hosts[life.slot.at()].health)
+        });
+        self.give(life.slot, Input::WriteFailed);
+        if self.process(life).is_some_and(|process| !process.node.raft().is_muted()) {
+            violated!("{} takes part after a write that failed", self.hosts[life.slot.at()].peer);
         }
     }
 
     /// Checks a node's new state, before any of its outputs is carried out.
     fn look_at(&mut self, slot: Slot, outputs: &[Output]) {
         let host = &mut self.hosts[slot.at()];
-        let Some(process) = &mut host.process else { return };
+        let Some(process) = host.run.process_mut() else { return };
         let raft = process.node.raft();
         let (seen, commit_index) = (process.commit_seen, raft.commit_index());
         if commit_index < seen {
@@ -303,11 +297,11 @@ impl World {
 
     /// A leader must have the votes of a majority of the voters on their disks (Raft §5.2).
     fn check_election(&self, slot: Slot) {
-        let Some(process) = &self.hosts[slot.at()].process else { return };
+        let Some(process) = self.hosts[slot.at()].run.process() else { return };
         let raft = process.node.raft();
         let (term, membership) = (raft.current_term(), raft.membership());
         let voted = |peer: &Peer| {
-            let vote = self.disk_of(*peer).map(|disk| disk.hard_state);
+            let vote = self.disk_of(*peer).map(|disk| disk.written.hard_state);
             // A node in a later term may have voted in this one: that is forgotten.
             vote.is_some_and(|v| {
                 v.current_term > term || (v.current_term == term && v.voted_for == Some(raft.me()))
@@ -322,7 +316,7 @@ impl World {
     /// What a leader commits must already be on the disks of a majority. If the membership came into force in
     /// this very turn, the commit may have been counted under the one before it.
     fn check_leaders_commit(&self, slot: Slot, index: LogIndex, membership_changed: bool) {
-        let Some(process) = &self.hosts[slot.at()].process else { return };
+        let Some(process) = self.hosts[slot.at()].run.process() else { return };
         let raft = process.node.raft();
         let own = raft.entry(index).is_some_and(|e| e.term == raft.current_term());
         if raft.role() != Role::Leader || !own {

@@ -12,13 +12,13 @@ use ticketd::node::{Node, Output, initial_state};
 use crate::clients::Client;
 use crate::disk::Disk;
 use crate::history::History;
-use crate::host::{Clock, Health, Host, Process, Standing, node_id};
+use crate::host::{Clock, Health, Host, Process, Run, Standing, node_id};
 use crate::network::{Conn, Packets, address};
 use crate::operators::Operators;
 use crate::oracle::Oracle;
 use crate::plan::{Limits, Plan, Weather};
 use crate::rng::Rng;
-use crate::schedule::{Epoch, Event, Schedule, Slot};
+use crate::schedule::{Epoch, Event, Life, Schedule, Slot};
 use crate::{Narration, violated};
 
 pub(crate) const CLUSTER: ClusterId = ClusterId(0x5eed);
@@ -130,8 +130,7 @@ impl World {
     fn begin(&mut self) {
         for slot in 0..self.plan.members {
             let at = self.now.plus(self.net_rng.below(self.plan.election_timeout_us));
-            self.hosts[Slot(slot).at()].starting = true;
-            self.schedule.plan(at, Event::Start { slot: Slot(slot) });
+            self.start_at(Slot(slot), at);
         }
         self.begin_clients();
         self.schedule.plan(self.now, Event::Operate);
@@ -163,12 +162,12 @@ impl World {
         match event {
             Event::Deliver { conn, direction, packet } => self.on_deliver(conn, direction, packet),
             Event::Broken { conn } => self.on_broken(conn),
-            Event::Dial { from, epoch, to } => self.on_dial(from, epoch, to),
-            Event::Refused { from, epoch, to } => self.on_refused(from, epoch, to),
+            Event::Dial { from, to } => self.on_dial(from, to),
+            Event::Refused { from, to } => self.on_refused(from, to),
             Event::HandshakeOver { conn } => self.on_handshake_over(conn),
-            Event::Turn { slot, epoch } => self.on_turn(slot, epoch),
-            Event::Synced { slot, epoch } => self.on_synced(slot, epoch),
-            Event::Resume { slot, epoch } => self.on_resume(slot, epoch),
+            Event::Turn { life } => self.on_turn(life),
+            Event::Synced { life } => self.on_synced(life),
+            Event::Resume { life } => self.on_resume(life),
             Event::Start { slot } => self.on_start(slot),
             Event::Request { client, generation } => self.on_request(client, generation),
             Event::Operate => self.on_operate(),
@@ -179,39 +178,51 @@ impl World {
         }
     }
 
+    /// The current life on a host, or the next one.
+    pub(crate) fn life(&self, slot: Slot) -> Life {
+        Life { slot, epoch: self.hosts[slot.at()].epoch }
+    }
+
     /// The process of this life, if it runs.
-    pub(crate) fn process(&mut self, slot: Slot, epoch: Epoch) -> Option<&mut Process> {
-        let host = &mut self.hosts[slot.at()];
-        if host.epoch == epoch { host.process.as_mut() } else { None }
+    pub(crate) fn process(&mut self, life: Life) -> Option<&mut Process> {
+        self.hosts[life.slot.at()].process(life.epoch)
     }
 
     /// Keeps an event for a process that is paused; returns whether it did.
-    pub(crate) fn defer(&mut self, slot: Slot, epoch: Epoch, event: Event) -> bool {
-        let host = &mut self.hosts[slot.at()];
-        let defers = host.paused && host.epoch == epoch;
-        if defers {
-            host.backlog.push(event);
+    pub(crate) fn defer(&mut self, life: Life, event: Event) -> bool {
+        let host = &mut self.hosts[life.slot.at()];
+        match &mut host.run {
+            Run::Paused(_, pause) if host.epoch == life.epoch => {
+                pause.backlog.push(event);
+                true
+            }
+            Run::Down | Run::Starting | Run::Up(_) | Run::Paused(..) => false,
         }
-        defers
     }
 
     pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> + use<> {
         (0..self.plan.hosts).map(Slot)
     }
 
+    /// Plans the start of a process on a host where none runs.
+    pub(crate) fn start_at(&mut self, slot: Slot, at: Micros) {
+        let run = &mut self.hosts[slot.at()].run;
+        assert!(run.process().is_none(), "a process runs on {slot:?} and another is to be started");
+        *run = Run::Starting;
+        self.schedule.plan(at, Event::Start { slot });
+    }
+
     /// Starts the process of a host that has a store.
     pub(crate) fn on_start(&mut self, slot: Slot) {
         let host = &mut self.hosts[slot.at()];
-        host.starting = false;
-        if host.process.is_some() || !host.standing.is_member() {
+        if host.run.process().is_some() {
             return;
         }
-        let waits = self.sits_out_promises(slot);
+        host.run = Run::Down;
+        if !host.standing.is_member() || self.sits_out_promises(slot) {
+            return;
+        }
         let host = &mut self.hosts[slot.at()];
-        host.starting = waits;
-        if waits {
-            return;
-        }
         // The real store begins with a transaction of its own, for which there may or may not be room.
         if host.health == Health::Full && self.fault_rng.percent(50) {
             self.narrate(slot, || "does not start: its disk is full".to_owned());
@@ -232,16 +243,16 @@ impl World {
                 .thrifty_from(self.plan.thrifty_from),
             Err(error) => violated!("{} cannot start from its own store: {error}", host.peer),
         };
-        if node.raft().hard_state() != host.disk.hard_state {
+        if node.raft().hard_state() != host.disk.written.hard_state {
             violated!(
                 "{} starts with {:?}, its disk has {:?}",
                 host.peer,
                 node.raft().hard_state(),
-                host.disk.hard_state
+                host.disk.written.hard_state
             );
         }
         let membership = Arc::clone(node.membership());
-        host.process = Some(Process::new(node, recorder, usize::from(self.plan.hosts)));
+        host.run = Run::Up(Process::new(node, recorder, usize::from(self.plan.hosts)));
         self.narrate(slot, || "starts".to_owned());
         self.relink(slot, &membership);
         self.plan_turn(slot);
@@ -250,10 +261,8 @@ impl World {
     /// Ends a process at once. It loses everything that it had not made durable.
     pub(crate) fn kill(&mut self, slot: Slot) {
         let host = &mut self.hosts[slot.at()];
-        let Some(mut process) = host.process.take() else { return };
+        let Some(mut process) = host.run.end() else { return };
         host.epoch = Epoch(host.epoch.0 + 1);
-        host.paused = false;
-        host.backlog.clear();
         // When the power fails during a sync, the data may be on the disk afterwards, or not, or in part.
         if self.fault_rng.percent(50) {
             let _ = process.storage.commit(&mut host.disk, &mut self.oracle);
@@ -264,15 +273,8 @@ impl World {
     }
 
     /// The host's operating system closes the connections that a process had accepted.
-    pub(crate) fn close_accepted(&mut self, slot: Slot, epoch: Epoch) {
-        for id in 0..self.conns.len() {
-            let conn = &self.conns[id];
-            if conn.acceptor == (slot, epoch) && !conn.closed {
-                self.break_conn(crate::schedule::ConnId(
-                    u32::try_from(id).expect("there are few connections"),
-                ));
-            }
-        }
+    pub(crate) fn close_accepted(&mut self, life: Life) {
+        self.break_conns(|conn| conn.acceptor == life);
     }
 
     /// A process has learned that it is no longer a member: it ends, and its store is useless.
@@ -282,9 +284,9 @@ impl World {
             violated!("{peer} leaves the cluster, of which it is a member");
         }
         self.narrate(slot, || "leaves".to_owned());
-        let epoch = self.hosts[slot.at()].epoch;
+        let life = self.life(slot);
         self.kill(slot);
-        self.close_accepted(slot, epoch);
+        self.close_accepted(life);
         self.empty(slot);
     }
 
@@ -318,10 +320,7 @@ fn host(plan: &Plan, slot: Slot, initial: &Arc<Snapshot>) -> Host {
         former: Vec::new(),
         clock: Clock::new(u64::from(slot.0) * 1_000_000_000),
         epoch: Epoch(0),
-        process: None,
-        backlog: Vec::new(),
-        paused: false,
-        starting: false,
+        run: Run::Down,
         ailing: false,
     };
     if member {

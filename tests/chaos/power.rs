@@ -223,15 +223,21 @@ fn interrupt_opening(node: &mut Node, random: &mut Random) {
     disk.heal();
 }
 
+/// A node that has no others, on a disk that can be made to fail. It has no window, so that each request for
+/// IDs is written.
+fn alone(directory: &Directory) -> (Node, Disk) {
+    Disk::install();
+    let node = Node::start(directory, 1, &["--window", "0"]);
+    let disk = Disk::of(&node);
+    (node, disk)
+}
+
 /// In a cluster, the other stores make up for what one has lost. A node that is alone has everything in this
 /// one.
 #[test]
 fn a_node_alone_whose_disk_fails_and_whose_power_goes_keeps_what_it_promised() {
-    Disk::install();
-    let mut random = random(11);
-    let directory = Directory::new();
-    let mut node = Node::start(&directory, 1, &["--window", "0"]);
-    let disk = Disk::of(&node);
+    let (mut random, directory) = (random(11), Directory::new());
+    let (mut node, disk) = alone(&directory);
     let load = Load::on(vec![node.clients.clone()]);
     for _ in 0..rounds(8) {
         load.await_more(SOME / 4);
@@ -264,11 +270,8 @@ fn a_node_alone_whose_disk_fails_and_whose_power_goes_keeps_what_it_promised() {
 /// not the old one again: what the new one refers to must not be overwritten before the disk has the old one.
 #[test]
 fn a_meta_page_whose_sync_failed_is_off_the_disk_before_its_pages_are_used_again() {
-    Disk::install();
-    let mut random = random(7);
-    let directory = Directory::new();
-    let mut node = Node::start(&directory, 1, &["--window", "0"]);
-    let disk = Disk::of(&node);
+    let (mut random, directory) = (random(7), Directory::new());
+    let (mut node, disk) = alone(&directory);
     let mut last = 0;
     for _ in 0..ENTRIES {
         last = wait::until("an ID", || cluster::take(&node.clients));

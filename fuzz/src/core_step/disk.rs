@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use raft_core::{Entry, LogIndex, Recovered, Term, Write, WriteId};
+use raft_core::{Recovered, Write, WriteId};
 
 pub(crate) struct Disk {
     pub(crate) durable: Recovered,
@@ -21,19 +21,6 @@ impl Disk {
         self.pending.push_back(write);
     }
 
-    pub(crate) fn base(&self) -> (LogIndex, Term) {
-        let snapshot = self.durable.snapshot.as_ref();
-        snapshot.map_or((LogIndex(0), Term(0)), |s| (s.last_included_index, s.last_included_term))
-    }
-
-    pub(crate) fn last(&self) -> (LogIndex, Term) {
-        self.durable.entries.last().map_or(self.base(), |e| (e.index, e.term))
-    }
-
-    pub(crate) fn holds(&self, entry: &Entry) -> bool {
-        entry.index <= self.base().0 || self.durable.entries.contains(entry)
-    }
-
     /// Makes the oldest write durable.
     pub(crate) fn sync(&mut self) -> Option<WriteId> {
         let Write { id, hard_state, snapshot, truncate_from, entries } = self.pending.pop_front()?;
@@ -45,8 +32,8 @@ impl Disk {
             self.durable.hard_state = new;
         }
         if let Some(snapshot) = snapshot {
-            let index = snapshot.last_included_index;
-            assert!(index > self.base().0, "a snapshot of {index} after one of {}", self.base().0);
+            let (base, index) = (self.durable.base().0, snapshot.last_included_index);
+            assert!(index > base, "a snapshot of {index} after one of {base}");
             self.durable.entries.retain(|e| e.index > index);
             self.durable.snapshot = Some(snapshot);
         }
@@ -54,12 +41,12 @@ impl Disk {
             self.durable.entries.retain(|e| e.index < from);
         }
         for entry in entries {
-            let (last, last_term) = self.last();
+            let (last, last_term) = self.durable.last();
             assert_eq!(entry.index, last.next(), "an entry that does not follow the last one is written");
             assert!(entry.term >= last_term, "terms go back at {}", entry.index);
             self.durable.entries.push(entry);
         }
-        let (last, last_term) = self.last();
+        let (last, last_term) = self.durable.last();
         let current = self.durable.hard_state.current_term;
         assert!(last_term <= current, "entry {last} is of term {last_term}, the durable term is {current}");
         Some(id)

@@ -39,7 +39,7 @@ impl Node {
         let disk = Disk::new(durable);
         Node {
             raft: start(me, Micros(0), &disk.durable),
-            applied: disk.base().0,
+            applied: disk.durable.base().0,
             members: members(&disk.durable),
             disk,
             now: Micros(0),
@@ -109,7 +109,7 @@ impl Node {
     pub(super) fn crash(&mut self) {
         self.disk = Disk::new(std::mem::take(&mut self.disk.durable));
         self.raft = start(self.raft.me(), self.now, &self.disk.durable);
-        self.applied = self.disk.base().0;
+        self.applied = self.disk.durable.base().0;
         self.members = members(&self.disk.durable);
         self.sent.clear();
     }
@@ -157,7 +157,7 @@ impl Node {
             Output::Committed(entry) => {
                 assert_eq!(entry.index, self.applied.next(), "applied out of order");
                 assert!(entry.index <= self.raft.commit_index(), "applied before it was committed");
-                assert!(self.disk.holds(&entry), "applied before it was durable");
+                assert!(self.disk.durable.holds(&entry), "applied before it was durable");
                 self.applied = entry.index;
                 if let Entry { payload: Payload::Membership(members), .. } = entry {
                     self.members = members;
@@ -166,7 +166,7 @@ impl Node {
             Output::Restored(snapshot) => {
                 let index = snapshot.last_included_index;
                 assert!(index > self.applied, "restored {index} after {}", self.applied);
-                assert!(self.disk.base().0 >= index, "restored before it was durable");
+                assert!(self.disk.durable.base().0 >= index, "restored before it was durable");
                 self.applied = index;
                 self.members = Arc::clone(&snapshot.membership);
             }
@@ -206,8 +206,8 @@ impl Node {
 
     /// A hostile leader may replace what it has sent within its term, so which entries are durable means
     /// nothing; only their number counts.
-    fn durable(&self) -> Durable<impl Fn(LogIndex) -> Option<&'static Entry> + use<>> {
-        Durable { hard_state: self.disk.durable.hard_state, last: self.disk.last(), entry: |_| None }
+    fn durable(&self) -> Durable<'_> {
+        Durable { entries: &[], ..Durable::from(&self.disk.durable) }
     }
 }
 

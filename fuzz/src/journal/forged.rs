@@ -108,7 +108,7 @@ fn reopened(memory: &Memory) -> Option<Contents> {
 
 /// A write that a core could make, whatever is there; sometimes one of several blocks.
 fn next_write(told: &Told, round: u64) -> Write {
-    let last = told.last_log_index().0;
+    let last = told.recovered.last().0.0;
     let term = told.recovered.hard_state.current_term.0;
     if last == u64::MAX {
         return nothing(round);

@@ -199,7 +199,7 @@ impl World {
             self.writes += 1;
             let write = if told.recovered.entries.len() > LOG_MAX {
                 let to =
-                    Arc::new(snapshot(told.last_log_index().0, told.recovered.hard_state.current_term.0));
+                    Arc::new(snapshot(told.recovered.last().0.0, told.recovered.hard_state.current_term.0));
                 Write { snapshot: Some(to), ..nothing(self.writes) }
             } else {
                 some_write(told, self.writes, bytes)
@@ -249,7 +249,7 @@ impl World {
 
 fn some_write(told: &Told, id: u64, bytes: &mut Bytes<'_>) -> Write {
     let HardState { current_term, voted_for } = told.recovered.hard_state;
-    let (base, last) = (told.base().0, told.last_log_index().0);
+    let (base, last) = (told.recovered.base().0.0, told.recovered.last().0.0);
     let kind = bytes.below(8);
     match kind {
         0 => {

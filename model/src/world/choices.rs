@@ -87,21 +87,21 @@ impl World {
         };
         match *action {
             Action::Deliver(place) => {
-                let number = next.network.as_slice()[place];
+                let letter = next.network.as_slice()[place];
                 next.network.take(place);
-                self.letters[usize::from(number)].to.map(|at| (at, Cause::Message(number)))
+                self.letters[letter].to.map(|at| (at, Cause::Message(letter)))
             }
             Action::Duplicate(place) => {
                 spent.duplicates += 1;
-                let number = next.network.as_slice()[place];
-                self.letters[usize::from(number)].to.map(|at| (at, Cause::Message(number)))
+                let letter = next.network.as_slice()[place];
+                self.letters[letter].to.map(|at| (at, Cause::Message(letter)))
             }
             Action::Lose(place) => {
                 next.network.take(place);
                 None
             }
             Action::Timeout(at) => {
-                let leads = self.nodes[usize::from(next.nodes[at])].leads;
+                let leads = self.nodes[next.nodes[at]].leads;
                 one_more(if leads { &mut spent.heartbeats } else { &mut spent.timeouts });
                 Some((at, Cause::Timeout))
             }

@@ -3,6 +3,7 @@
 use raft_core::Input;
 
 use super::World;
+use crate::interned::LetterNo;
 use crate::step::{self, Cause};
 
 impl World {
@@ -13,24 +14,24 @@ impl World {
     /// Panics if that does not hold.
     pub(crate) fn check_dead(&self) -> usize {
         let mut deliveries = 0;
-        for letter in &self.letters {
+        for letter in self.letters.values() {
             let of_receiver = |peer| letter.to.is_some_and(|at| self.peers[at] == peer);
-            for known in self.nodes.iter().filter(|known| of_receiver(known.node.raft.me())) {
+            for known in self.nodes.values().filter(|known| of_receiver(known.node.raft.me())) {
                 if !known.is_past(letter.dead) {
                     continue;
                 }
                 let input =
                     Input::Message { from: letter.envelope.from, message: letter.envelope.message.clone() };
-                let taken = step::take(&known.node, Cause::Message(0), Some(input), self.disk)
-                    .unwrap_or_else(|violation| panic!("{:?}: {violation}", letter.envelope));
+                let taken =
+                    step::take(&known.node, Cause::Message(LetterNo::default()), Some(input), self.disk)
+                        .unwrap_or_else(|violation| panic!("{:?}: {violation}", letter.envelope));
                 let has_effect =
                     taken.after.fingerprint() != known.node.fingerprint() || !taken.sent.is_empty();
                 assert!(!has_effect, "{:?} is taken for dead at {:?}", letter.envelope, known.node.raft);
                 deliveries += 1;
             }
-            for ((before, _), number) in &self.step_numbers {
-                let taken = &self.steps[*number as usize];
-                let [before, after] = [*before, taken.after].map(|node| &self.nodes[usize::from(node)]);
+            for ((before, _), taken) in self.steps.iter() {
+                let [before, after] = [*before, taken.after].map(|node| &self.nodes[node]);
                 let stays = !before.is_past(letter.dead) || after.is_past(letter.dead);
                 assert!(
                     stays || !of_receiver(taken.me),

@@ -2,6 +2,7 @@
 
 use super::World;
 use crate::history::Violation;
+use crate::interned::{NodeNo, StepNo};
 use crate::state::State;
 use crate::step::Cause;
 use crate::symmetry::Symmetry;
@@ -12,8 +13,8 @@ impl World {
     pub(crate) fn with_twins(mut self, state: &State, places: [usize; 2]) -> World {
         assert_eq!(state.in_flight(), 0, "what is on its way could tell nodes apart");
         let mut symmetry = Symmetry::new(state, self.peers.len(), places.map(|at| (at, self.peers[at])));
-        let image = self.histories[usize::from(state.history)].renamed(|peer| symmetry.peer(peer));
-        let image = self.history_number(image);
+        let image = self.histories[state.history].renamed(|peer| symmetry.peer(peer));
+        let image = self.intern_history(image);
         assert_eq!(image, state.history, "what was promised tells the nodes apart");
         symmetry.pair_histories(image, image);
         self.symmetry = Some(symmetry);
@@ -24,9 +25,9 @@ impl World {
     pub(super) fn pair(
         &mut self,
         symmetry: &mut Symmetry,
-        node: u16,
+        node: NodeNo,
         cause: Cause,
-        number: u32,
+        step: StepNo,
     ) -> Result<(), Violation> {
         let other_cause = match cause {
             Cause::Message(letter) => Cause::Message(symmetry.letter(letter)),
@@ -47,20 +48,20 @@ impl World {
             | Cause::Compact(_) => cause,
         };
         let other_node = symmetry.node(node);
-        let other = match self.step_numbers.get(&(other_node, other_cause)) {
-            Some(other) => *other,
+        let other = match self.steps.find(&(other_node, other_cause)) {
+            Some(other) => other,
             None => self.new_step(other_node, other_cause)?,
         };
-        symmetry.pair_nodes(self.steps[number as usize].after, self.steps[other as usize].after);
+        symmetry.pair_nodes(self.steps[step].after, self.steps[other].after);
         let mut images = Vec::new();
-        for letter in self.steps[number as usize].sent.clone() {
-            let image = symmetry.envelope(&self.letters[usize::from(letter)].envelope);
-            let image = self.letter_number(image);
+        for letter in self.steps[step].sent.clone() {
+            let image = symmetry.envelope(&self.letters[letter].envelope);
+            let image = self.intern_letter(image);
             symmetry.pair_letters(letter, image);
             images.push(image);
         }
         images.sort_unstable();
-        let mut sent = self.steps[other as usize].sent.clone();
+        let mut sent = self.steps[other].sent.clone();
         sent.sort_unstable();
         assert_eq!(images, sent, "nodes that are explored as one send something else");
         Ok(())

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use raft_core::{
-    Config, Entry, Input, LogIndex, Message, Micros, Output, Payload, Peer, Raft, Recovered, Role,
+    Config, Durable, Entry, Input, LogIndex, Message, Micros, Output, Payload, Peer, Raft, Recovered, Role,
 };
 
 use super::disk::Disk;
@@ -124,7 +124,7 @@ impl Node {
     /// Power is cut and comes back: what is not durable is gone, and so is what was not taken yet.
     pub(crate) fn crash(&mut self) {
         self.disk.crash();
-        let recovered = self.disk.recovered();
+        let recovered = self.disk.durable().clone();
         let disk = self.disk.clone();
         *self = Node { disk, ..Node::new(self.config, self.now, recovered) };
     }
@@ -144,18 +144,18 @@ impl Node {
         match output {
             Output::Write(write) => self.disk.submit(write),
             Output::Send { to, message } => {
-                kept(self.disk.durable().check_message(&self.raft, to, &message));
+                kept(Durable::from(self.disk.durable()).check_message(&self.raft, to, &message));
                 self.sent.push_back((to, message));
             }
             Output::Committed(ref entry) => {
-                let held = self.disk.holds(entry);
+                let held = self.disk.durable().holds(entry);
                 assert!(held, "{} applies entry {} that is not durable", self.config.me, entry.index);
                 self.machine.apply(entry);
                 self.applied.push(entry.clone());
                 self.events.push(output);
             }
             Output::Restored(ref snapshot) => {
-                let (last, _) = self.disk.last();
+                let (last, _) = self.disk.durable().last();
                 let index = snapshot.last_included_index;
                 assert!(last >= index, "{} restores {index}, durable is {last}", self.config.me);
                 self.machine = Machine::restored(&snapshot.state);
@@ -173,7 +173,8 @@ impl Node {
     /// Who leads has its own vote of that term on disk.
     fn check_leader(&self) {
         if self.raft.role() == Role::Leader {
-            kept(self.disk.durable().check_leader(self.config.me, self.raft.current_term()));
+            let durable = Durable::from(self.disk.durable());
+            kept(durable.check_leader(self.config.me, self.raft.current_term()));
         }
     }
 }

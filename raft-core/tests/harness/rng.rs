@@ -10,31 +10,32 @@ impl Rng {
         Rng(SplitMix64::new(seed))
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
+    /// Any number.
+    pub(crate) fn any(&mut self) -> u64 {
         self.0.any()
     }
 
-    /// From 0 up to and excluding `bound`.
+    /// From 0 up to but excluding `bound`.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0.below(bound)
     }
 
-    /// From `low` up to and including `high`.
-    pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
-        low + self.below(high - low + 1)
+    /// From `min` up to and including `max`.
+    pub(crate) fn between(&mut self, min: u64, max: u64) -> u64 {
+        min + self.below(max - min + 1)
     }
 
-    /// True `per_mille` times in a thousand.
-    pub(crate) fn chance(&mut self, per_mille: u64) -> bool {
+    /// True with this probability, in parts per thousand.
+    pub(crate) fn per_mille(&mut self, per_mille: u64) -> bool {
         self.below(1000) < per_mille
     }
 
-    /// One of them; `None` where there is none.
-    pub(crate) fn pick<T: Copy>(&mut self, among: &[T]) -> Option<T> {
-        let len = u64::try_from(among.len()).expect("a slice in memory");
+    /// One of these; `None` if there are none.
+    pub(crate) fn pick<T: Copy>(&mut self, of: &[T]) -> Option<T> {
+        let len = u64::try_from(of.len()).expect("a slice in memory");
         if len == 0 {
             return None;
         }
-        usize::try_from(self.below(len)).ok().and_then(|at| among.get(at)).copied()
+        usize::try_from(self.below(len)).ok().and_then(|at| of.get(at)).copied()
     }
 }

@@ -35,15 +35,15 @@ impl Weather {
             write_failure_per_mille: [0, 0, 0, 1][choice(rng)],
             fault_pause_us_max: [100_000, 300_000, 1_000_000, 3_000_000][choice(rng)],
             compaction_per_mille: [0, 2, 20, 200][choice(rng)],
-            membership: rng.chance(700),
+            membership: rng.per_mille(700),
         }
     }
 
     /// How often a message arrives.
     pub(crate) fn copies(&self, rng: &mut Rng) -> u64 {
-        if rng.chance(self.loss_per_mille) {
+        if rng.per_mille(self.loss_per_mille) {
             0
-        } else if rng.chance(self.duplication_per_mille) {
+        } else if rng.per_mille(self.duplication_per_mille) {
             2
         } else {
             1
@@ -51,14 +51,14 @@ impl Weather {
     }
 
     pub(crate) fn delay_us(&self, rng: &mut Rng, calm: bool) -> u64 {
-        if !calm && rng.chance(self.late_per_mille) {
+        if !calm && rng.per_mille(self.late_per_mille) {
             return rng.between(10_000, 1_000_000);
         }
         rng.between(50, if calm { 500 } else { self.delay_us_max })
     }
 
     pub(crate) fn sync_us(&self, rng: &mut Rng, calm: bool) -> u64 {
-        if !calm && rng.chance(self.slow_disk_per_mille) {
+        if !calm && rng.per_mille(self.slow_disk_per_mille) {
             return rng.between(50_000, 1_500_000);
         }
         rng.between(100, 3_000)
@@ -75,13 +75,13 @@ impl World {
     pub(crate) fn client(&mut self) {
         let up = self.up();
         let anybody = self.rng.pick(&up);
-        if self.rng.chance(self.weather.compaction_per_mille) {
+        if self.rng.per_mille(self.weather.compaction_per_mille) {
             anybody.into_iter().for_each(|somebody| self.compact(somebody));
         }
         let leaders = self.leaders();
-        let at = if self.rng.chance(900) { self.rng.pick(&leaders) } else { anybody };
+        let at = if self.rng.per_mille(900) { self.rng.pick(&leaders) } else { anybody };
         let Some(at) = at else { return };
-        if self.rng.chance(500) {
+        if self.rng.per_mille(500) {
             self.propose(at);
         } else {
             self.begin_barrier(at);
@@ -135,7 +135,7 @@ impl World {
     }
 
     fn split(&mut self) {
-        let (left, right): (Vec<Peer>, Vec<Peer>) = self.hosts.keys().partition(|_| self.rng.chance(500));
+        let (left, right): (Vec<Peer>, Vec<Peer>) = self.hosts.keys().partition(|_| self.rng.per_mille(500));
         for (one, other) in left.iter().flat_map(|l| right.iter().map(move |r| (*l, *r))) {
             self.cut.insert((one, other));
             self.cut.insert((other, one));
@@ -154,7 +154,7 @@ impl World {
     fn jump_clock(&mut self, victim: Peer) {
         let forward_us = self.rng.between(1_000, 5_000_000);
         let back_us = self.rng.between(1_000, 100_000);
-        let forward = self.rng.chance(500);
+        let forward = self.rng.per_mille(500);
         if let Some(host) = self.hosts.get_mut(&victim) {
             let ahead_us = host.clock_ahead_us;
             host.clock_ahead_us =
@@ -165,7 +165,7 @@ impl World {
     fn transfer(&mut self) {
         let Some(leader) = self.leader() else { return };
         let voters: Vec<NodeId> = self.hosts[&leader].node.raft.membership().voters().collect();
-        let to = if self.rng.chance(500) { self.rng.pick(&voters) } else { None };
+        let to = if self.rng.per_mille(500) { self.rng.pick(&voters) } else { None };
         self.totals.transfers += 1;
         self.step(leader, Input::TransferLeadership { to });
     }
@@ -174,7 +174,7 @@ impl World {
         let Some(leader) = self.leader() else { return };
         let members: Vec<NodeId> =
             self.hosts[&leader].node.raft.membership().members.keys().copied().collect();
-        let change = if self.rng.chance(550) && self.hosts.len() < PROCESSES_MAX {
+        let change = if self.rng.per_mille(550) && self.hosts.len() < PROCESSES_MAX {
             let number = self.rng.between(1, IDS);
             if members.iter().any(|id| id.get() == number) {
                 return;

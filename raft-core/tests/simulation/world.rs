@@ -140,7 +140,7 @@ impl World {
     /// Adds a process.
     pub(crate) fn create(&mut self, me: Peer, recovered: Recovered) {
         let clock_ahead_us = self.rng.below(10_000_000);
-        let config = raft_core::Config { seed: self.rng.next(), ..config(me) };
+        let config = raft_core::Config { seed: self.rng.any(), ..config(me) };
         let node = Node::new(config, self.now.plus(clock_ahead_us), recovered);
         let seen_commit = node.raft.commit_index();
         let host = Host { node, up: true, life: 0, syncing: false, seen_commit, clock_ahead_us };
@@ -173,7 +173,7 @@ impl World {
         let down_us = self.rng.between(1_000, 5 * ELECTION_TIMEOUT_US);
         self.after(down_us, Event::Restart { node: me, life });
         for other in self.up() {
-            if self.rng.chance(700) {
+            if self.rng.per_mille(700) {
                 let delay_us = self.rng.between(100, 3_000);
                 self.after(delay_us, Event::Unreachable { at: other, gone: me });
             }
@@ -214,9 +214,9 @@ impl World {
 
     pub(crate) fn begin_barrier(&mut self, at: Peer) {
         let barrier = BarrierId(self.next_number());
-        let thrifty = self.rng.chance(500);
+        let thrifty = self.rng.per_mille(500);
         let asks = if thrifty { Audience::QuickestMajority } else { Audience::EveryVoter };
-        let reads = self.rng.chance(500);
+        let reads = self.rng.per_mille(500);
         let confirms = if reads { Confirmation::CommitIndex } else { Confirmation::Leadership };
         if let Some(host) = self.hosts.get(&at)
             && host.node.raft.role() == Role::Leader
@@ -228,7 +228,7 @@ impl World {
 
     pub(crate) fn propose(&mut self, at: Peer) {
         let number = self.next_number();
-        let size = if self.rng.chance(5) { 40_000 } else { 8 };
+        let size = if self.rng.per_mille(5) { 40_000 } else { 8 };
         let mut command = vec![0; size];
         command[..8].copy_from_slice(&number.to_be_bytes());
         self.step(at, Input::Propose { proposal: ProposalId(number), command: command.into() });
@@ -309,7 +309,7 @@ impl World {
             through = host.node.disk.sync_one().or(through);
         }
         let input = match through {
-            Some(_) if !self.calm && self.rng.chance(self.weather.write_failure_per_mille) => {
+            Some(_) if !self.calm && self.rng.per_mille(self.weather.write_failure_per_mille) => {
                 Input::WriteFailed
             }
             Some(through) => Input::WritesDurable { through },
