@@ -100,8 +100,8 @@ impl PendingOperations {
         self.transfers.iter().map(|transfer| transfer.until).min()
     }
 
-    /// This node no longer leads, and learns that `leader` leads in `term`: transfers from an earlier term are
-    /// over.
+    /// This node no longer leads, and learns that `leader` leads in `term`: transfers from an earlier term
+    /// are over.
     pub(crate) fn end_transfers(
         &mut self,
         term: Term,
