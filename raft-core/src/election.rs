@@ -5,13 +5,15 @@
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::catch_up::CatchUp;
 use crate::lease::LeaseRounds;
 use crate::log::Payload;
 use crate::membership::Membership;
 use crate::message::{CampaignReason, Message, PreVote, RequestVote};
 use crate::progress::Progress;
 use crate::raft::Raft;
-use crate::roles::{Candidate, CatchUp, Follower, Leader, Pace, PreCandidate, RoleState};
+use crate::roles::{Candidate, Follower, Leader, Pace, PreCandidate, RoleState};
+use crate::stalled_disk::Stall;
 use crate::thrift::Thrift;
 use crate::types::{Micros, NodeId, Peer, Round, Term};
 
@@ -123,7 +125,7 @@ impl Raft {
     /// A follower has heard nothing for too long.
     pub(crate) fn on_election_timeout(&mut self) {
         let RoleState::Follower(Follower { pace, .. }) = self.role else { return };
-        if self.may_campaign() && !self.is_voting() {
+        if self.may_campaign() && !self.has_vote_in_flight() {
             self.start_pre_vote(pace);
         } else {
             // It cannot become leader, or not yet, but it should no longer name one that is silent.
@@ -136,7 +138,7 @@ impl Raft {
     /// of its own, or the one of another that it would then vote for, would wait behind that vote: if disks
     /// take longer than elections, each term would begin before the last one can end. If the leader's process
     /// is known to be gone, the vote may have been for that, and nothing is waited for.
-    pub(crate) fn is_voting(&self) -> bool {
+    pub(crate) fn has_vote_in_flight(&self) -> bool {
         let undecided = match &self.role {
             RoleState::Follower(Follower { leader, pace, .. }) => leader.is_none() && *pace == Pace::Patient,
             RoleState::PreCandidate(PreCandidate { pace, .. }) => *pace == Pace::Patient,
@@ -188,7 +190,7 @@ impl Raft {
 
     /// Another would campaign whose log lacks what this node's has: it cannot win, and this node can, so this
     /// one asks as soon as it may. Nobody who hears a leader is moved by that.
-    pub(crate) fn campaign_next(&mut self) {
+    pub(crate) fn hasten_election(&mut self) {
         let at_once = self.now.max(self.promised_until);
         if self.hears_leader() {
             return;
@@ -214,7 +216,7 @@ impl Raft {
                 if let Some(progress) = leader.progress.get_mut(&peer) {
                     progress.on_gone();
                 }
-                self.ask_everybody();
+                self.fall_back_to_every_voter();
             }
             RoleState::Follower(follower) if follower.leader.is_some_and(|l| l.id == peer) => {
                 let refused = follower.refused_pre_vote.take();
@@ -341,8 +343,7 @@ impl Raft {
             proposals: VecDeque::new(),
             transfer: None,
             lease_rounds: self.config.lease.map(|_| LeaseRounds::default()),
-            outrun: None,
-            stall_tolerated_until: self.now,
+            stall: Stall::unknown(self.now),
             catch_up: CatchUp { index: first_index, began_at: self.now },
         });
         self.append(Payload::Noop);

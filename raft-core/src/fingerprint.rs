@@ -9,9 +9,11 @@
 
 use core::hash::{Hash, Hasher};
 
+use crate::catch_up::CatchUp;
 use crate::progress::{Progress, ProgressState};
 use crate::raft::Raft;
-use crate::roles::{Barrier, Candidate, CatchUp, Follower, Leader, Muted, PreCandidate, RoleState, Transfer};
+use crate::roles::{Barrier, Candidate, Follower, Leader, Muted, PreCandidate, RoleState, Transfer};
+use crate::stalled_disk::Stall;
 use crate::types::Micros;
 
 impl Raft {
@@ -67,11 +69,10 @@ impl Raft {
             proposals,
             transfer,
             lease_rounds,
-            outrun,
-            stall_tolerated_until,
+            stall: Stall { outrun, tolerated_until },
             catch_up: CatchUp { index: goal, began_at },
         } = leader;
-        (first_index, round, thrift, proposals, self.left(*stall_tolerated_until)).hash(state);
+        (first_index, round, thrift, proposals, self.left(*tolerated_until)).hash(state);
         (goal, self.age(*began_at)).hash(state);
         outrun.map(|(index, since)| (index, self.age(since))).hash(state);
         transfer.map(|Transfer { target, deadline }| (target, self.left(deadline))).hash(state);

@@ -57,7 +57,7 @@ impl Raft {
         leader.heartbeat_deadline = self.now.plus(leader.heartbeat_interval_us(&self.config));
         leader.choose_anew();
         self.begin_catch_up_round();
-        self.expect_answers();
+        self.retry_unanswered();
         self.broadcast_heartbeat();
         self.replicate_to_all();
         self.promote_learners();

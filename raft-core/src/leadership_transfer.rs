@@ -57,34 +57,6 @@ impl Raft {
         }
     }
 
-    /// Notes since when this node's disk lacks something that is committed: then a majority of disks is
-    /// quicker, and can elect another without it.
-    pub(crate) fn note_outrun(&mut self) {
-        let (durable_index, commit_index) = (self.persistence.durable_index(), self.commit_index);
-        let now = self.now;
-        let RoleState::Leader(leader) = &mut self.role else { return };
-        if leader.outrun.is_none_or(|(index, _)| index <= durable_index) {
-            leader.outrun = (commit_index > durable_index).then_some((commit_index, now));
-        }
-    }
-
-    /// Hands over if this node's disk has lacked something that is committed for an election timeout: a sick
-    /// disk must not hold a healthy cluster. That the others are ahead for a moment says nothing: where all
-    /// are as slow, whoever takes over is no better off, and nobody leads while the votes are being written.
-    pub(crate) fn escape_stalled_disk(&mut self) {
-        self.note_outrun();
-        let timeout = self.config.election_timeout_us;
-        let now = self.now;
-        let target = self.transfer_target(None);
-        let RoleState::Leader(leader) = &mut self.role else { return };
-        let stalled = leader.outrun.is_some_and(|(_, since)| now.since(since) >= timeout);
-        if stalled && leader.stall_tolerated_until <= now && leader.transfer.is_none() && target.is_some() {
-            // One election timeout for the hand-over, and where that fails, one in which it leads as before.
-            leader.stall_tolerated_until = now.plus(timeout.saturating_mul(2));
-            self.on_transfer_leadership(None);
-        }
-    }
-
     /// Receiver: campaigns at once, without a pre-vote, because the leader asks for it.
     pub(crate) fn on_timeout_now(&mut self, from: Peer, _: TimeoutNow) {
         let follows = self.role.followed().is_none_or(|leader| leader == from);
@@ -112,7 +84,7 @@ impl Raft {
 
     /// The voter that can take over: `to` if it is given, otherwise the one that has most of the log among
     /// those heard within an election timeout, and of several, the one with the smallest id.
-    fn transfer_target(&self, to: Option<NodeId>) -> Option<Peer> {
+    pub(crate) fn transfer_target(&self, to: Option<NodeId>) -> Option<Peer> {
         let leader = self.role.leader()?;
         let membership = self.log.membership();
         let candidates = leader.progress.iter().filter(|(id, progress)| {

@@ -31,13 +31,13 @@ mod types;
 
 // The node and its parts.
 mod admission;
+mod catch_up;
 mod election;
-mod fingerprint;
 mod lease;
+mod membership_change;
 mod muted;
 mod persistence;
 mod progress;
-mod promises;
 mod proposals;
 mod quorum;
 mod raft;
@@ -45,6 +45,7 @@ mod read_index;
 mod replication;
 mod rng;
 mod roles;
+mod stalled_disk;
 mod thrift;
 
 // One module for each RPC, receiver and sender.
@@ -54,6 +55,10 @@ mod install_snapshot;
 mod leadership_transfer;
 mod pre_vote;
 mod request_vote;
+
+// For simulators, model checkers and tests: the core uses neither.
+mod fingerprint;
+mod promises;
 
 #[cfg(test)]
 mod testing;

@@ -14,13 +14,14 @@ impl Raft {
         let up_to_date = self.log.is_up_to_date(m.last_log_index, m.last_log_term);
         let electable = m.next_term > term && up_to_date;
         let hears_leader = self.hears_leader();
-        let vote_granted = electable && !hears_leader && !self.has_promised_support() && !self.is_voting();
+        let vote_granted =
+            electable && !hears_leader && !self.has_promised_support() && !self.has_vote_in_flight();
         let response = PreVoteResponse { term, next_term: m.next_term, vote_granted };
         self.send(from, Message::PreVoteResponse(response));
         if vote_granted {
             self.yield_to(from, &m);
         } else if !up_to_date {
-            self.campaign_next();
+            self.hasten_election();
         } else if electable
             && hears_leader
             && let RoleState::Follower(follower) = &mut self.role

@@ -255,7 +255,7 @@ impl Raft {
             }
             RoleState::Candidate(_) => self.ask_for_votes_again(),
             RoleState::Leader(leader) if leader.heartbeat_deadline <= self.now => self.on_heartbeat_timeout(),
-            RoleState::Leader(_) => self.ask_everybody(),
+            RoleState::Leader(_) => self.fall_back_to_every_voter(),
             RoleState::Muted(_) => {}
         }
     }

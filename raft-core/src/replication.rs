@@ -95,7 +95,7 @@ impl Raft {
     }
 
     /// Lets what has been unanswered for too long be sent again at the next opportunity.
-    pub(crate) fn expect_answers(&mut self) {
+    pub(crate) fn retry_unanswered(&mut self) {
         let patience_us = self.config.heartbeat_interval_us.saturating_mul(PATIENCE_HEARTBEATS);
         let Some(leader) = self.role.leader_mut() else { return };
         for progress in leader.progress.values_mut() {

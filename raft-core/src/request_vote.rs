@@ -17,7 +17,7 @@ impl Raft {
         if !vote_granted {
             self.send(from, response);
             if free {
-                self.campaign_next();
+                self.hasten_election();
             }
             return;
         }

@@ -2,10 +2,12 @@
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::catch_up::CatchUp;
 use crate::io::{Audience, Confirmation, Role};
 use crate::lease::LeaseRounds;
 use crate::message::{CampaignReason, PreVote};
 use crate::progress::Progress;
+use crate::stalled_disk::Stall;
 use crate::thrift::Thrift;
 use crate::types::{BarrierId, LogIndex, Micros, NodeId, Peer, ProposalId, Round};
 
@@ -98,11 +100,8 @@ pub(crate) struct Leader {
     /// When its latest rounds began, from which a lease is counted; `None` if leases are not kept, or no
     /// longer in this term.
     pub(crate) lease_rounds: Option<LeaseRounds>,
-    /// The first index that was committed and not durable here, and since when that is so; `None` if this
-    /// disk has all that is committed.
-    pub(crate) outrun: Option<(LogIndex, Micros)>,
-    /// Until when a stalled disk is not held against it again.
-    pub(crate) stall_tolerated_until: Micros,
+    /// How its disk keeps up.
+    pub(crate) stall: Stall,
     /// What a learner must have to become a voter.
     pub(crate) catch_up: CatchUp,
 }
@@ -117,16 +116,6 @@ pub(crate) struct Barrier {
     pub(crate) confirms: Confirmation,
     /// The voters that have been asked to answer it by now.
     pub(crate) asked: Audience,
-}
-
-/// A round of catching up (dissertation §4.2.1), the same for every learner. Its goal is what was committed
-/// when the round began. What is committed now would be a moving goal: under a steady load, a learner is
-/// always a moment behind.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CatchUp {
-    pub(crate) index: LogIndex,
-    /// When it began. The next one begins an election timeout later.
-    pub(crate) began_at: Micros,
 }
 
 #[derive(Clone, Copy, Debug)]

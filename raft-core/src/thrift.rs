@@ -70,7 +70,7 @@ impl Raft {
 
     /// The voters that were asked may not answer, or may no longer be enough: asks every voter, if a barrier
     /// waits for them.
-    pub(crate) fn ask_everybody(&mut self) {
+    pub(crate) fn fall_back_to_every_voter(&mut self) {
         let Some(leader) = self.role.leader_mut() else { return };
         let waits_for_few = leader.barriers.iter().any(|barrier| barrier.asked == Audience::QuickestMajority);
         leader.choose_anew();

@@ -1,0 +1,54 @@
+//! A leader whose disk stalls hands over: a sick disk must not hold a healthy cluster.
+
+use crate::raft::Raft;
+use crate::types::{LogIndex, Micros};
+
+/// What a leader knows about its disk compared with the others'.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stall {
+    /// The first index that was committed and not durable here, and since when that is so; `None` if this
+    /// disk has all that is committed.
+    pub(crate) outrun: Option<(LogIndex, Micros)>,
+    /// Until when a stalled disk is not held against this leader again.
+    pub(crate) tolerated_until: Micros,
+}
+
+impl Stall {
+    /// A leader begins, of whose disk nothing is known.
+    pub(crate) fn unknown(now: Micros) -> Stall {
+        Stall { outrun: None, tolerated_until: now }
+    }
+
+    fn has_lasted(&self, now: Micros, us: u64) -> bool {
+        self.outrun.is_some_and(|(_, since)| now.since(since) >= us) && self.tolerated_until <= now
+    }
+}
+
+impl Raft {
+    /// Notes since when this node's disk lacks something that is committed: then a majority of disks is
+    /// quicker, and can elect another without it.
+    pub(crate) fn note_outrun(&mut self) {
+        let (durable_index, commit_index) = (self.persistence.durable_index(), self.commit_index);
+        let now = self.now;
+        let Some(leader) = self.role.leader_mut() else { return };
+        if leader.stall.outrun.is_none_or(|(index, _)| index <= durable_index) {
+            leader.stall.outrun = (commit_index > durable_index).then_some((commit_index, now));
+        }
+    }
+
+    /// Hands over if this node's disk has lacked something that is committed for an election timeout. That
+    /// the others are ahead for a moment says nothing: if all are as slow, whoever takes over is no better
+    /// off, and nobody leads while the votes are being written.
+    pub(crate) fn escape_stalled_disk(&mut self) {
+        self.note_outrun();
+        let timeout = self.config.election_timeout_us;
+        let now = self.now;
+        let target = self.transfer_target(None);
+        let Some(leader) = self.role.leader_mut() else { return };
+        if leader.stall.has_lasted(now, timeout) && leader.transfer.is_none() && target.is_some() {
+            // One election timeout for the hand-over, and if that fails, one in which it leads as before.
+            leader.stall.tolerated_until = now.plus(timeout.saturating_mul(2));
+            self.on_transfer_leadership(None);
+        }
+    }
+}
