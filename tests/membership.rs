@@ -169,7 +169,7 @@ fn a_live_member_that_is_removed_by_its_id_stops() {
         cluster.node(leader).command(&["leave", "--id", &id.to_string()]).succeeded();
         cluster.node(id).await_end();
         let log = cluster.node(id).log();
-        assert!(log.contains("where it was removed from elsewhere, 'ticketd drop --path="), "{log}");
+        assert!(log.contains("if the node was removed from elsewhere, 'ticketd drop --path="), "{log}");
     }
     cluster.await_voters(&[leader]);
     assert!(cluster.take() > 0);
