@@ -22,8 +22,8 @@ pub(super) const LOCK_FILE: &str = "lock";
 /// LMDB's own tools leave this behind after they have read a store.
 pub(super) const LMDB_LOCK_FILE: &str = "lock.mdb";
 
-/// Creates the directory and its missing ancestors, so that they survive a power cut.
-pub(super) fn make_directory(path: &Path) -> Result<(), StoreError> {
+/// Creates the directory and its missing ancestors. Returns those whose names are new, and not durable yet.
+pub(super) fn make_directory(path: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let mut missing: Vec<PathBuf> = Vec::new();
     // A relative path ends in the empty path, which is the working directory.
     for ancestor in path.ancestors().take_while(|ancestor| !ancestor.as_os_str().is_empty()) {
@@ -42,9 +42,8 @@ pub(super) fn make_directory(path: &Path) -> Result<(), StoreError> {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err(StoreError::io("make the directory", directory, &e)),
         }
-        sync_directory(parent(directory))?;
     }
-    Ok(())
+    Ok(missing)
 }
 
 /// Renames the data file away, if there is one, durably: from then on there is no store.
@@ -57,9 +56,11 @@ pub(super) fn give_up(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Gives the finished data file its proper name, durably. The names of the other files are made durable
-/// first.
-pub(super) fn finish(path: &Path) -> Result<(), StoreError> {
+/// first, and those of these directories, which are new. They come this late because the files have been
+/// synced by then, and most file systems have made all earlier names durable with them.
+pub(super) fn finish(path: &Path, new_directories: &[PathBuf]) -> Result<(), StoreError> {
     sync_directory(path)?;
+    new_directories.iter().try_for_each(|directory| sync_directory(parent(directory)))?;
     let data_path = path.join(DATA_FILE);
     fs::rename(path.join(NEW_DATA_FILE), &data_path).map_err(|e| StoreError::io("write", &data_path, &e))?;
     sync_directory(path)

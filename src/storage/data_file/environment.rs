@@ -14,6 +14,8 @@ use crate::storage::error::StoreError;
 pub(crate) enum Access {
     Read,
     Write,
+    /// To be filled, and then synced as a whole: until then, the file means nothing to anybody.
+    Fill,
 }
 
 /// Opens the environment, or creates one if there is no file.
@@ -25,8 +27,10 @@ pub(crate) fn open_env(
     // Our own lock keeps every other process out, and this process uses the environment from one place at a
     // time. LMDB's lock file would only be one more file that a crash can leave in a bad state.
     let mut flags = EnvironmentFlags::NO_SUB_DIR | EnvironmentFlags::NO_LOCK;
-    if access == Access::Read {
-        flags |= EnvironmentFlags::READ_ONLY;
+    match access {
+        Access::Read => flags |= EnvironmentFlags::READ_ONLY,
+        Access::Write => {}
+        Access::Fill => flags |= EnvironmentFlags::NO_SYNC,
     }
     let env = Environment::new()
         .set_flags(flags)

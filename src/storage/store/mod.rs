@@ -60,7 +60,7 @@ impl Store {
         let new = NewStore { map_bytes: check_map_bytes(new.map_bytes)?, ..*new };
         check_settings(new.settings)?;
         directory::expect_no_store(path)?;
-        files::make_directory(path)?;
+        let new_directories = files::make_directory(path)?;
         let lock = Lock::acquire(path)?;
         // Another process may have created a store before we got the lock.
         directory::expect_no_store(path)?;
@@ -78,7 +78,7 @@ impl Store {
             return Err(error);
         }
         // If this fails, there may be a store; if so, it is whole.
-        files::finish(path)?;
+        files::finish(path, &new_directories)?;
         // No settling is needed: this process has written and synced all of it.
         Store::open_locked(path, lock)
     }
@@ -283,7 +283,7 @@ impl Store {
 /// Fills a new data file.
 fn fill(data_path: &Path, new: &NewStore<'_>) -> Result<(), StoreError> {
     let records = new.records(JOURNAL_BYTES);
-    let (env, db) = open_env(data_path, new.map_bytes, Access::Write)?;
+    let (env, db) = open_env(data_path, new.map_bytes, Access::Fill)?;
     let error = |e| StoreError::lmdb("write", data_path, e);
     let mut record = Vec::new();
     let mut batch = Batch::begin(&env, db).map_err(error)?;
@@ -291,7 +291,8 @@ fn fill(data_path: &Path, new: &NewStore<'_>) -> Result<(), StoreError> {
         value.encode(&mut record);
         batch.put(value.key().to_bytes().as_ref(), &record).map_err(error)?;
     }
-    batch.commit().map_err(error)
+    batch.commit().map_err(error)?;
+    env.sync(true).map_err(error)
 }
 
 /// Rounds the size up to whole granules, if it is within the bounds.
