@@ -55,7 +55,7 @@ pub(super) const ACCEPT_PAUSE_US: u64 = 100_000;
 pub(super) const READ_BYTES_MAX: usize = 64 * 1024;
 
 /// How much memory all client connections together may hold before clients whose output is blocked are no
-/// longer read; see [`Holdings`](super::clients::holdings::Holdings).
+/// longer read; see `Holdings`.
 pub(super) const CLIENTS_MEMORY_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// How much is read from a client at once while all together hold [`CLIENTS_MEMORY_BYTES_MAX`]. An ordinary
