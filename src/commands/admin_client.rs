@@ -290,8 +290,11 @@ impl<'a, T> Asking<'a, T> {
         })
     }
 
-    fn on_answer(&self, address: &str, answer: AdminResponse) -> Result<Next<T>, AskError> {
-        (self.settled_by)(answer).map(Next::Settled).ok_or_else(|| {
+    fn on_answer(&mut self, address: &str, answer: AdminResponse) -> Result<Next<T>, AskError> {
+        let settled = (self.settled_by)(answer);
+        // A member that answers something else has not said that the request had no effect.
+        self.may_have_happened |= settled.is_none();
+        settled.map(Next::Settled).ok_or_else(|| {
             self.failed(AskProblem::Incompatible {
                 address: address.to_owned(),
                 reason:
@@ -604,6 +607,7 @@ mod tests {
         let error = ask_for_transfer(std::slice::from_ref(&address), &long()).unwrap_err();
         assert!(matches!(&error.problem, AskProblem::Incompatible { .. }), "{error:?}");
         assert!(error.to_string().starts_with(&format!("{address} answers something else")), "{error}");
+        assert!(error.may_have_happened);
         thread.join().unwrap();
     }
 
