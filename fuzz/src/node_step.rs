@@ -16,8 +16,8 @@ use raft_core::{
     Snapshot, Term, TimeoutNow,
 };
 use ticketd::node::{
-    Answer, Bequest, Forward, ForwardOutcome, Input, Node, NodeConfig, OperationId, Output, RequestId,
-    Ticket, initial_state,
+    Answer, Bequest, Forward, ForwardOutcome, Input, Node, NodeConfig, OperationId, Output, PeerMessage,
+    RequestId, Ticket, initial_state,
 };
 
 use super::bytes::Bytes;
@@ -96,17 +96,17 @@ impl Driver {
             0..=3 => {
                 let from = hostile::sender(bytes, peer(1));
                 let message = speak_our_language(hostile::message(bytes));
-                self.step(Input::Message { from, message })
+                self.step(Input::Message { from, message: message.into() })
             }
             4..=8 => self.oblige(bytes.byte()),
             9 => self.oblige_forward(bytes),
             10 => {
                 let from = hostile::sender(bytes, peer(1));
-                self.step(Input::Forward { from, message: forward(bytes) })
+                self.step(Input::Message { from, message: forward(bytes).into() })
             }
             11 => {
                 let from = hostile::sender(bytes, peer(1));
-                self.step(Input::Bequest { from, bequest: bequest(bytes) })
+                self.step(Input::Message { from, message: bequest(bytes).into() })
             }
             12 => {
                 let id = NodeId::new(1 + u64::from(bytes.below(4))).expect("counted from 1");
@@ -151,8 +151,8 @@ impl Driver {
                 if bytes.flag() {
                     bequest.last_log_index = self.node.status().last_log_index;
                 }
-                self.step(Input::Bequest { from, bequest })?;
-                self.step(Input::Message { from, message: Message::TimeoutNow(TimeoutNow { term }) })
+                self.step(Input::Message { from, message: bequest.into() })?;
+                self.step(Input::Message { from, message: Message::TimeoutNow(TimeoutNow { term }).into() })
             }
         }
     }
@@ -179,7 +179,7 @@ impl Driver {
         let at = usize::from(choice) % self.said.len();
         let (from, message) = self.said[at].clone();
         match answer_to(message) {
-            Some(message) => self.step(Input::Message { from, message }),
+            Some(message) => self.step(Input::Message { from, message: message.into() }),
             None => Ok(()),
         }
     }
@@ -187,7 +187,7 @@ impl Driver {
     /// A leader answers a forwarded request, as the node would like or not.
     fn oblige_forward(&mut self, bytes: &mut Bytes<'_>) -> Result<(), Stopped> {
         let Some((from, ticket)) = self.asked.pop_front() else { return Ok(()) };
-        self.step(Input::Forward { from, message: Forward::Taken { ticket, outcome: outcome(bytes) } })
+        self.step(Input::Message { from, message: Forward::Taken { ticket, outcome: outcome(bytes) }.into() })
     }
 
     fn wake(&mut self) -> Result<(), Stopped> {
@@ -245,21 +245,23 @@ impl Driver {
     fn carry_out(&mut self, output: Output) {
         match output {
             Output::Write(write) => self.disk.submit(write),
-            Output::Send { to, message } => {
+            Output::Send { to, message: PeerMessage::Raft(message) } => {
                 if self.said.len() == SAID_MAX {
                     self.said.pop_front();
                 }
                 self.said.push_back((to, message));
             }
-            Output::Forward { to, message: Forward::TakeIds { ticket, count } } => {
+            Output::Send { to, message: PeerMessage::Forward(Forward::TakeIds { ticket, count }) } => {
                 assert!(self.is_wanted(count), "{count} IDs are asked for, which nobody wants");
                 self.asked.push_back((to, ticket));
             }
-            Output::Forward { message: Forward::Taken { outcome, .. }, .. } => {
+            Output::Send { message: PeerMessage::Forward(Forward::Taken { outcome, .. }), .. } => {
                 let first = if let ForwardOutcome::Ids { first } = outcome { first } else { 1 };
                 assert!((1..END).contains(&first), "ID {first} is given to another node");
             }
-            Output::Bequest { bequest: Bequest { first, count, .. }, .. } => check_range(first, count),
+            Output::Send { message: PeerMessage::Bequest(Bequest { first, count, .. }), .. } => {
+                check_range(first, count);
+            }
             Output::Answer { request, answer } => {
                 let wanted = self.waiting.remove(&request).expect("each request is answered once");
                 if let Answer::Ids { first, count } = answer {

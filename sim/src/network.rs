@@ -385,21 +385,13 @@ impl World {
         self.tell_frame(id, &frame);
         let conn = self.conn(id);
         match frame {
-            Frame::Raft(message) if conn.accepted => {
+            Frame::Message(message) if conn.accepted => {
                 let (from, to) = (conn.from, conn.acceptor.slot);
                 self.give(to, ticketd::node::Input::Message { from, message });
             }
-            Frame::Forward(message) if conn.accepted => {
-                let (from, to) = (conn.from, conn.acceptor.slot);
-                self.give(to, ticketd::node::Input::Forward { from, message });
-            }
-            Frame::Bequest(bequest) if conn.accepted => {
-                let (from, to) = (conn.from, conn.acceptor.slot);
-                self.give(to, ticketd::node::Input::Bequest { from, bequest });
-            }
             // The frame overtook its Hello, or follows one that was lost: an acceptor cannot know which node
             // sent it.
-            Frame::Raft(_) | Frame::Forward(_) | Frame::Bequest(_) => self.break_conn(id),
+            Frame::Message(_) => self.break_conn(id),
             Frame::Hello(hello) => self.on_hello(id, &hello),
             Frame::Welcome(_) => self.on_welcome(id),
             Frame::Refuse(refuse) => self.on_refuse(id, refuse),

@@ -4,7 +4,7 @@ use std::mem;
 use std::sync::Arc;
 
 use raft_core::{LogIndex, Membership, Micros, Peer, Role, Write};
-use ticketd::node::{Input, Output};
+use ticketd::node::{Input, Output, PeerMessage};
 use ticketd::peer::Frame;
 
 use crate::disk::Disk;
@@ -111,14 +111,17 @@ impl World {
             Output::Write(write) => self.on_write(life, write),
             Output::Send { to, message } => {
                 let host = &self.hosts[slot.at()];
-                let process = host.run.process().expect("a process that is gone carries nothing out");
-                promises::check(process.node.raft(), to, &message, &host.disk);
-                self.send(slot, to, &Frame::Raft(message));
-            }
-            Output::Forward { to, message } => self.send(slot, to, &Frame::Forward(message)),
-            Output::Bequest { to, bequest } => {
-                self.oracle.on_bequest((self.hosts[slot.at()].peer, life.epoch), to, bequest);
-                self.send(slot, to, &Frame::Bequest(bequest));
+                match &message {
+                    PeerMessage::Raft(message) => {
+                        let process = host.run.process().expect("a process that is gone carries nothing out");
+                        promises::check(process.node.raft(), to, message, &host.disk);
+                    }
+                    PeerMessage::Forward(_) => {}
+                    PeerMessage::Bequest(bequest) => {
+                        self.oracle.on_bequest((host.peer, life.epoch), to, *bequest);
+                    }
+                }
+                self.send(slot, to, &Frame::Message(message));
             }
             Output::Answer { request, answer } => self.on_answer(life, request, answer),
             Output::OperationDone { operation, outcome } => self.on_operation_done(operation, outcome),
@@ -269,8 +272,6 @@ impl World {
                 Output::Write(write) => promises::check_membership_changes(raft, &write.entries),
                 Output::RoleChanged { .. }
                 | Output::Send { .. }
-                | Output::Forward { .. }
-                | Output::Bequest { .. }
                 | Output::Answer { .. }
                 | Output::OperationDone { .. }
                 | Output::Removed { .. }

@@ -477,9 +477,7 @@ fn response(frame: Frame) -> Result<AdminResponse, Trouble> {
         Frame::Hello(_)
         | Frame::Welcome(_)
         | Frame::Refuse(_)
-        | Frame::Raft(_)
-        | Frame::Forward(_)
-        | Frame::Bequest(_)
+        | Frame::Message(_)
         | Frame::AdminRequest(_) => {
             Err(Trouble::Foreign("gives an unexpected answer: is it a ticketd?".to_owned()))
         }

@@ -17,7 +17,8 @@ use std::num::NonZeroU64;
 use raft_core::{Micros, Peer};
 
 use super::Node;
-use super::io::{Answer, Forward, ForwardOutcome, Output, Ticket};
+use super::io::Answer;
+use super::peer_message::{Forward, ForwardOutcome, Ticket};
 use super::requests::{Arrival, Asker, Requests, Waiting};
 
 /// The message under way, or when the next one may be sent.
@@ -145,7 +146,7 @@ impl Node {
         let patience_us = self.config.raft.election_timeout_us;
         if let Some(message) = self.forwarding.ask(self.now, leader, &self.requests, patience_us) {
             self.counts.forwards_sent += 1;
-            self.outputs.push_back(Output::Forward { to: leader, message });
+            self.send(leader, message);
         }
     }
 

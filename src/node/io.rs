@@ -4,9 +4,11 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use raft_core::{
-    ChangeRefused, DropReason, LogIndex, Membership, MembershipChange, Message, NodeId, Peer, Role, Suffrage,
-    Term, Write, WriteId,
+    ChangeRefused, DropReason, LogIndex, Membership, MembershipChange, NodeId, Peer, Role, Suffrage, Term,
+    Write, WriteId,
 };
+
+use super::peer_message::PeerMessage;
 
 /// Names a client's request for IDs. The driver chooses it and may use one number for several requests: they
 /// are answered in the order of their arrival, except one that arrives when there is no room
@@ -29,22 +31,7 @@ pub enum Input {
         /// The sender.
         from: Peer,
         /// The message.
-        message: Message,
-    },
-    /// A message about forwarded requests from a peer of this cluster, whose identity the driver has
-    /// verified.
-    Forward {
-        /// The sender.
-        from: Peer,
-        /// The message.
-        message: Forward,
-    },
-    /// A leader's bequest from a peer of this cluster, whose identity the driver has verified.
-    Bequest {
-        /// The sender.
-        from: Peer,
-        /// The bequest.
-        bequest: Bequest,
+        message: PeerMessage,
     },
     /// The connection to this peer broke, and a new one was refused.
     PeerUnreachable(NodeId),
@@ -90,21 +77,7 @@ pub enum Output {
         /// The recipient.
         to: Peer,
         /// The message.
-        message: Message,
-    },
-    /// Send this message about forwarded requests; it may be lost.
-    Forward {
-        /// The recipient.
-        to: Peer,
-        /// The message.
-        message: Forward,
-    },
-    /// Send this bequest; it may be lost.
-    Bequest {
-        /// The recipient.
-        to: Peer,
-        /// The bequest.
-        bequest: Bequest,
+        message: PeerMessage,
     },
     /// Answer a client.
     Answer {
@@ -168,64 +141,6 @@ pub enum Answer {
     /// Too many requests are waiting already.
     Overloaded,
     /// There are not enough IDs left below 2^64-1.
-    Exhausted,
-}
-
-/// Names one message that asks a leader for IDs. A node begins at a random number when it starts, so an
-/// answer to a message sent before a restart is never taken for an answer to a later one.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Ticket(pub u64);
-
-/// What nodes send to each other about requests that arrived at a node which does not lead. A message may be
-/// lost; a range that is lost is a gap.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Forward {
-    /// To the leader: asks for consecutive IDs for all the requests that wait here.
-    TakeIds {
-        /// Names it in the answer.
-        ticket: Ticket,
-        /// How many.
-        count: NonZeroU64,
-    },
-    /// The answer to `TakeIds`.
-    Taken {
-        /// The ticket of the question.
-        ticket: Ticket,
-        /// The outcome.
-        outcome: ForwardOutcome,
-    },
-}
-
-/// IDs that a leader leaves to the node that it tells to take over, and will not hand out itself. They belong
-/// to that node if it leads the very next term with a log that ends where the old leader's log ended: then no
-/// other node has led or reserved anything in between. Otherwise they are a gap.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Bequest {
-    /// The term of the leader that leaves them.
-    pub term: Term,
-    /// The last entry in that leader's log.
-    pub last_log_index: LogIndex,
-    /// The first ID.
-    pub first: u64,
-    /// How many.
-    pub count: NonZeroU64,
-}
-
-/// The outcome of forwarded requests.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ForwardOutcome {
-    /// The IDs from `first` on, exactly as many as requested.
-    Ids {
-        /// The first ID.
-        first: u64,
-    },
-    /// Nothing was taken: the node that was asked does not lead. Ask the leader.
-    NotLeader,
-    /// Nothing was taken: there was no answer in time.
-    TimedOut,
-    /// Nothing was taken: too many requests are waiting there already.
-    Overloaded,
-    /// Nothing was taken: there are not enough IDs left below 2^64-1.
     Exhausted,
 }
 

@@ -13,7 +13,8 @@ use std::num::NonZeroU64;
 use raft_core::{BarrierId, LogIndex, Micros, Peer, Term};
 
 use super::counter::{Counter, Range, Reserve};
-use super::io::{Bequest, WindowStatus};
+use super::io::WindowStatus;
+use super::peer_message::Bequest;
 use super::requests::{Arrival, Requests};
 
 /// The smallest window that a leader reserves, unless its maximum is lower: small enough that the gap it may

@@ -13,6 +13,7 @@ mod forwarding;
 mod io;
 mod leadership;
 mod operations;
+mod peer_message;
 mod pending_operations;
 mod requests;
 mod serving;
@@ -42,6 +43,7 @@ use thrift::ThriftPolicy;
 
 pub use counts::NodeCounts;
 pub use io::*;
+pub use peer_message::*;
 pub use thrift::{THRIFT_REQUESTS_MIN, THRIFT_ROUNDS};
 
 /// After how many applied entries a snapshot replaces the log. The snapshot takes some hundred bytes; the
@@ -154,8 +156,6 @@ impl Node {
         match input {
             Input::Wake => self.on_wake(),
             Input::Message { from, message } => self.on_message(from, message),
-            Input::Forward { from, message } => self.on_forward(from, message),
-            Input::Bequest { from, bequest } => self.on_bequest(from, bequest),
             Input::PeerUnreachable(peer) => self.step_raft(raft_core::Input::PeerUnreachable(peer)),
             Input::TakeIds { request, count } => self.on_take_ids(request, count),
             Input::ChangeMembership { operation, change } => self.on_change_membership(operation, change),
@@ -263,8 +263,16 @@ impl Node {
         self.forward();
     }
 
+    fn on_message(&mut self, from: Peer, message: PeerMessage) {
+        match message {
+            PeerMessage::Raft(message) => self.on_raft_message(from, message),
+            PeerMessage::Forward(message) => self.on_forward(from, message),
+            PeerMessage::Bequest(bequest) => self.on_bequest(from, bequest),
+        }
+    }
+
     /// Commands and states are checked before the core sees them: what the core commits must be applicable.
-    fn on_message(&mut self, from: Peer, message: Message) {
+    fn on_raft_message(&mut self, from: Peer, message: Message) {
         let flaw = match &message {
             Message::AppendEntries(m) => {
                 m.entries.iter().any(|e| check_entry(e).is_err()).then_some(DropReason::MalformedEntries)
@@ -315,7 +323,7 @@ impl Node {
     fn on_raft_output(&mut self, output: raft_core::Output) {
         match output {
             raft_core::Output::Write(write) => self.outputs.push_back(Output::Write(write)),
-            raft_core::Output::Send { to, message } => self.on_send(to, message),
+            raft_core::Output::Send { to, message } => self.on_raft_send(to, message),
             raft_core::Output::Committed(entry) => self.on_committed(&entry),
             raft_core::Output::Restored(snapshot) => self.on_restored(&snapshot),
             raft_core::Output::BarrierPassed(barrier) => self.on_barrier_passed(barrier),
@@ -332,11 +340,15 @@ impl Node {
     }
 
     /// A bequest must arrive before its heir takes over, so it is sent first.
-    fn on_send(&mut self, to: Peer, message: Message) {
+    fn on_raft_send(&mut self, to: Peer, message: Message) {
         if let Message::TimeoutNow(_) = message {
             self.bequeath(to);
         }
-        self.outputs.push_back(Output::Send { to, message });
+        self.send(to, message);
+    }
+
+    fn send(&mut self, to: Peer, message: impl Into<PeerMessage>) {
+        self.outputs.push_back(Output::Send { to, message: message.into() });
     }
 
     fn on_barrier_passed(&mut self, barrier: BarrierId) {

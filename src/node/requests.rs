@@ -5,7 +5,8 @@ use std::num::NonZeroU64;
 
 use raft_core::{Micros, Peer};
 
-use super::io::{RequestId, Ticket};
+use super::io::RequestId;
+use super::peer_message::Ticket;
 
 /// How many requests may wait. A leader that cannot answer for a while holds 4 MiB of them and refuses the
 /// rest.

@@ -7,7 +7,8 @@ use std::num::NonZeroU64;
 use raft_core::Confirmation;
 
 use super::Node;
-use super::io::{Answer, Forward, ForwardOutcome, Output, RequestId};
+use super::io::{Answer, Output, RequestId};
+use super::peer_message::{Forward, ForwardOutcome};
 use super::requests::{Arrival, Asker, Waiting};
 
 impl Node {
@@ -133,8 +134,8 @@ impl Node {
     }
 
     pub(super) fn answer(&mut self, asker: Asker, answer: Answer) {
-        self.outputs.push_back(match asker {
-            Asker::Client(request) => Output::Answer { request, answer },
+        match asker {
+            Asker::Client(request) => self.outputs.push_back(Output::Answer { request, answer }),
             Asker::Node(to, ticket) => {
                 let outcome = match answer {
                     Answer::Ids { first, .. } => ForwardOutcome::Ids { first },
@@ -143,8 +144,8 @@ impl Node {
                     Answer::Overloaded => ForwardOutcome::Overloaded,
                     Answer::Exhausted => ForwardOutcome::Exhausted,
                 };
-                Output::Forward { to, message: Forward::Taken { ticket, outcome } }
+                self.send(to, Forward::Taken { ticket, outcome });
             }
-        });
+        }
     }
 }

@@ -18,14 +18,16 @@ use raft_core::{Peer, Term};
 
 use super::Node;
 use super::counter::Range;
-use super::io::{Bequest, Output};
+use super::peer_message::Bequest;
 
 impl Node {
     /// The node `to` is about to be told to take over.
     pub(super) fn bequeath(&mut self, to: Peer) {
         let last_log_index = self.raft.last_log_index();
         let bequest = self.leadership.as_mut().and_then(|leadership| leadership.bequeath(to, last_log_index));
-        self.outputs.extend(bequest.map(|bequest| Output::Bequest { to, bequest }));
+        if let Some(bequest) = bequest {
+            self.send(to, bequest);
+        }
     }
 
     /// Accepts a bequest only from the leader of the current term.

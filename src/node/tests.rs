@@ -119,16 +119,6 @@ impl Bench {
                     mail.push_back((target, Input::Message { from, message }));
                 }
             }
-            Output::Forward { to, message } => {
-                if let Some((target, from)) = self.route(at, to) {
-                    mail.push_back((target, Input::Forward { from, message }));
-                }
-            }
-            Output::Bequest { to, bequest } => {
-                if let Some((target, from)) = self.route(at, to) {
-                    mail.push_back((target, Input::Bequest { from, bequest }));
-                }
-            }
             Output::Answer { request, answer } => self.answers.push((request, answer)),
             Output::OperationDone { operation, outcome } => self.operations.push((operation, outcome)),
             Output::Removed { .. } => self.removed.push(at),
@@ -455,7 +445,7 @@ fn a_late_answer_to_a_ticket_that_was_given_up_hands_out_nothing() {
     for ticket in 0..10 {
         let (ticket, outcome) = (Ticket(ticket), ForwardOutcome::Ids { first: 7 });
         if ticket != Ticket(u64::try_from(follower).unwrap() + 2) {
-            bench.give(follower, Input::Forward { from, message: Forward::Taken { ticket, outcome } });
+            bench.give(follower, Input::Message { from, message: Forward::Taken { ticket, outcome }.into() });
         }
     }
     assert_eq!(bench.answer(1), None);
@@ -468,7 +458,7 @@ fn a_snapshot_that_is_not_durable_yet_is_ahead_of_what_is_applied_and_does_no_ha
     let mut node = Node::new(config(2), Micros(0), Recovered::default()).unwrap();
     let snapshot = leader.snapshot.unwrap();
     let message = Message::InstallSnapshot(raft_core::InstallSnapshot { term: Term(1), snapshot });
-    node.step(Micros(1), Input::Message { from: peer(1), message });
+    node.step(Micros(1), Input::Message { from: peer(1), message: message.into() });
     assert_eq!((node.status().applied_index, node.status().next_unreserved), (LogIndex(0), 1));
     node.step(Micros(2), Input::WritesDurable { through: WriteId(1) });
     assert_eq!((node.status().applied_index, node.status().next_unreserved), (LogIndex(1), 42));

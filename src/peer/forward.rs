@@ -4,16 +4,14 @@
 
 use std::num::NonZeroU64;
 
+use super::frame_type;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::node::{Forward, ForwardOutcome, Ticket};
 
-pub(super) const TYPE_TAKE_IDS: u8 = 0x30;
-pub(super) const TYPE_TAKEN: u8 = 0x31;
-
 pub(super) const fn type_of(message: &Forward) -> u8 {
     match message {
-        Forward::TakeIds { .. } => TYPE_TAKE_IDS,
-        Forward::Taken { .. } => TYPE_TAKEN,
+        Forward::TakeIds { .. } => frame_type::TAKE_IDS,
+        Forward::Taken { .. } => frame_type::TAKEN,
     }
 }
 

@@ -4,15 +4,13 @@
 //! payload is trusted. This module must never know what a payload means: the modules beside it do.
 
 use byteorder::{BigEndian, ByteOrder};
-use raft_core::Message;
 
 use super::admin::{self, AdminRequest, AdminResponse};
-use super::bequest;
-use super::forward;
+use super::frame_type;
 use super::handshake::{self, Hello, PROTOCOL_VERSION, Refuse, Welcome};
 use super::message;
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::node::{Bequest, Forward};
+use crate::node::PeerMessage;
 
 /// What precedes a payload: `u32` length of the payload, `u32` CRC-32 of type and payload, `u8` type.
 pub const FRAME_HEADER_BYTES: usize = 9;
@@ -36,12 +34,8 @@ pub enum Frame {
     Welcome(Welcome),
     /// The answer to a refused [`Hello`], or to a first frame of another version. It ends the connection.
     Refuse(Refuse),
-    /// Follows a [`Hello`], in the same direction.
-    Raft(Message),
-    /// Follows a [`Hello`], in the same direction.
-    Forward(Forward),
-    /// Follows a [`Hello`], in the same direction.
-    Bequest(Bequest),
+    /// From node to node: follows a [`Hello`], in the same direction.
+    Message(PeerMessage),
     /// A request from an operator's command or from a node that wants to join.
     AdminRequest(AdminRequest),
     /// The answer to an [`AdminRequest`].
@@ -85,35 +79,27 @@ pub fn encode(frame: &Frame, out: &mut Vec<u8>) {
     out.extend_from_slice(&[0; FRAME_HEADER_BYTES - 1]);
     match frame {
         Frame::Hello(hello) => {
-            out.put_u8(TYPE_HELLO);
+            out.put_u8(frame_type::HELLO);
             handshake::put_hello(hello, out);
         }
         Frame::Welcome(welcome) => {
-            out.put_u8(TYPE_WELCOME);
+            out.put_u8(frame_type::WELCOME);
             handshake::put_welcome(*welcome, out);
         }
         Frame::Refuse(refuse) => {
-            out.put_u8(TYPE_REFUSE);
+            out.put_u8(frame_type::REFUSE);
             handshake::put_refuse(*refuse, out);
         }
-        Frame::Raft(raft_message) => {
-            out.put_u8(message::type_of(raft_message));
-            message::put(raft_message, out);
-        }
-        Frame::Forward(forwarded) => {
-            out.put_u8(forward::type_of(forwarded));
-            forward::put(forwarded, out);
-        }
-        Frame::Bequest(bequest) => {
-            out.put_u8(TYPE_BEQUEST);
-            bequest::put(*bequest, out);
+        Frame::Message(peer_message) => {
+            out.put_u8(message::type_of(peer_message));
+            message::put(peer_message, out);
         }
         Frame::AdminRequest(request) => {
-            out.put_u8(TYPE_ADMIN_REQUEST);
+            out.put_u8(frame_type::ADMIN_REQUEST);
             admin::put_request(request, out);
         }
         Frame::AdminResponse(response) => {
-            out.put_u8(TYPE_ADMIN_RESPONSE);
+            out.put_u8(frame_type::ADMIN_RESPONSE);
             admin::put_response(response, out);
         }
     }
@@ -255,14 +241,6 @@ impl From<DecodeError> for FrameError {
     }
 }
 
-// The types of frames. Those of Raft's messages are in `message`, those of forwarded requests in `forward`.
-pub(super) const TYPE_HELLO: u8 = 0x01;
-pub(super) const TYPE_WELCOME: u8 = 0x02;
-pub(super) const TYPE_REFUSE: u8 = 0x03;
-pub(super) const TYPE_ADMIN_REQUEST: u8 = 0x10;
-pub(super) const TYPE_ADMIN_RESPONSE: u8 = 0x11;
-pub(super) const TYPE_BEQUEST: u8 = 0x32;
-
 /// The length of the field that gives a frame's length.
 const LENGTH_BYTES: usize = 4;
 /// Where the checksummed part of a frame begins: at the type.
@@ -306,22 +284,19 @@ fn decode(frame: &[u8]) -> Result<Frame, FrameError> {
         return Err(FrameError::BadChecksum);
     }
     let decoded = match reader.u8()? {
-        TYPE_HELLO => {
+        frame_type::HELLO => {
             expect_our_version(&mut reader)?;
             Frame::Hello(handshake::read_hello(&mut reader)?)
         }
-        TYPE_WELCOME => Frame::Welcome(handshake::read_welcome(&mut reader)?),
-        TYPE_REFUSE => Frame::Refuse(handshake::read_refuse(&mut reader)?),
-        TYPE_ADMIN_REQUEST => {
+        frame_type::WELCOME => Frame::Welcome(handshake::read_welcome(&mut reader)?),
+        frame_type::REFUSE => Frame::Refuse(handshake::read_refuse(&mut reader)?),
+        frame_type::ADMIN_REQUEST => {
             expect_our_version(&mut reader)?;
             Frame::AdminRequest(admin::read_request(&mut reader)?)
         }
-        TYPE_ADMIN_RESPONSE => Frame::AdminResponse(admin::read_response(&mut reader)?),
-        forward::TYPE_TAKE_IDS => Frame::Forward(forward::read_take_ids(&mut reader)?),
-        forward::TYPE_TAKEN => Frame::Forward(forward::read_taken(&mut reader)?),
-        TYPE_BEQUEST => Frame::Bequest(bequest::read(&mut reader)?),
+        frame_type::ADMIN_RESPONSE => Frame::AdminResponse(admin::read_response(&mut reader)?),
         other => match message::read(other, &mut reader)? {
-            Some(raft_message) => Frame::Raft(raft_message),
+            Some(peer_message) => Frame::Message(peer_message),
             None => return Err(FrameError::UnknownType(other)),
         },
     };

@@ -5,16 +5,18 @@
 //! about sockets, about who may send what when (the server knows), or about the store or HTTP.
 //! `docs/peer-protocol.rst` describes the bytes; the tests here pin the examples given there.
 //!
-//! The side that dials speaks first. It sends either a [`Hello`], after which only [`Frame::Raft`],
-//! [`Frame::Forward`] and [`Frame::Bequest`] follow in that direction and one [`Welcome`] or [`Refuse`] in
+//! The side that dials speaks first. It sends either a [`Hello`], after which only
+//! [`Frame::Message`]s follow in that direction and one [`Welcome`] or [`Refuse`] in
 //! the other; or [`AdminRequest`]s, each answered by one [`AdminResponse`].
 
 mod admin;
 mod bequest;
 mod forward;
 mod frame;
+mod frame_type;
 mod handshake;
 mod message;
+mod raft_message;
 
 pub use admin::{AdminRequest, AdminResponse, RefusedReason, RetryReason, STATUS_BYTES_MAX};
 pub use frame::{

@@ -15,7 +15,7 @@ use raft_core::{
 
 use super::{AdminRequest, AdminResponse, Frame, Hello, Refuse, RefusedReason, RetryReason, Welcome};
 use crate::identity::ClusterId;
-use crate::node::{Bequest, Forward, ForwardOutcome, Ticket};
+use crate::node::{Bequest, Forward, ForwardOutcome, PeerMessage, Ticket};
 
 /// A frame and its bytes.
 pub(super) struct Sample {
@@ -41,6 +41,10 @@ pub(super) fn samples() -> Vec<Sample> {
     samples.extend(replication());
     samples.extend(forwarding());
     samples
+}
+
+pub(super) fn message_frame(message: impl Into<PeerMessage>) -> Frame {
+    Frame::Message(message.into())
 }
 
 fn handshake() -> Vec<Sample> {
@@ -207,7 +211,7 @@ fn elections() -> Vec<Sample> {
     vec![
         Sample {
             name: "pre_vote",
-            frame: Frame::Raft(Message::PreVote(PreVote {
+            frame: message_frame(Message::PreVote(PreVote {
                 next_term: Term(4),
                 last_log_index: LogIndex(9),
                 last_log_term: Term(3),
@@ -217,7 +221,7 @@ fn elections() -> Vec<Sample> {
         },
         Sample {
             name: "pre_vote_response",
-            frame: Frame::Raft(Message::PreVoteResponse(PreVoteResponse {
+            frame: message_frame(Message::PreVoteResponse(PreVoteResponse {
                 term: Term(3),
                 next_term: Term(4),
                 vote_granted: true,
@@ -227,7 +231,7 @@ fn elections() -> Vec<Sample> {
         },
         Sample {
             name: "request_vote",
-            frame: Frame::Raft(Message::RequestVote(RequestVote {
+            frame: message_frame(Message::RequestVote(RequestVote {
                 term: Term(4),
                 last_log_index: LogIndex(9),
                 last_log_term: Term(3),
@@ -238,7 +242,7 @@ fn elections() -> Vec<Sample> {
         },
         Sample {
             name: "request_vote_response",
-            frame: Frame::Raft(Message::RequestVoteResponse(RequestVoteResponse {
+            frame: message_frame(Message::RequestVoteResponse(RequestVoteResponse {
                 term: Term(4),
                 vote_granted: true,
             })),
@@ -252,7 +256,7 @@ fn replication() -> Vec<Sample> {
     vec![
         Sample {
             name: "append_entries",
-            frame: Frame::Raft(Message::AppendEntries(AppendEntries {
+            frame: message_frame(Message::AppendEntries(AppendEntries {
                 term: Term(4),
                 prev_log_index: LogIndex(9),
                 prev_log_term: Term(3),
@@ -273,7 +277,7 @@ fn replication() -> Vec<Sample> {
         },
         Sample {
             name: "append_entries_matched",
-            frame: Frame::Raft(Message::AppendEntriesResponse(AppendEntriesResponse {
+            frame: message_frame(Message::AppendEntriesResponse(AppendEntriesResponse {
                 term: Term(4),
                 outcome: AppendOutcome::Matched { match_index: LogIndex(12) },
             })),
@@ -282,7 +286,7 @@ fn replication() -> Vec<Sample> {
         },
         Sample {
             name: "append_entries_rejected",
-            frame: Frame::Raft(Message::AppendEntriesResponse(AppendEntriesResponse {
+            frame: message_frame(Message::AppendEntriesResponse(AppendEntriesResponse {
                 term: Term(4),
                 outcome: AppendOutcome::Rejected {
                     prev_log_index: LogIndex(9),
@@ -295,7 +299,7 @@ fn replication() -> Vec<Sample> {
         },
         Sample {
             name: "heartbeat",
-            frame: Frame::Raft(Message::Heartbeat(Heartbeat {
+            frame: message_frame(Message::Heartbeat(Heartbeat {
                 term: Term(4),
                 leader_commit: LogIndex(12),
                 round: Round(100),
@@ -306,7 +310,7 @@ fn replication() -> Vec<Sample> {
         },
         Sample {
             name: "heartbeat_response",
-            frame: Frame::Raft(Message::HeartbeatResponse(HeartbeatResponse {
+            frame: message_frame(Message::HeartbeatResponse(HeartbeatResponse {
                 term: Term(4),
                 round: Round(100),
                 lease_us: None,
@@ -316,7 +320,7 @@ fn replication() -> Vec<Sample> {
         },
         Sample {
             name: "heartbeat_response_with_a_lease",
-            frame: Frame::Raft(Message::HeartbeatResponse(HeartbeatResponse {
+            frame: message_frame(Message::HeartbeatResponse(HeartbeatResponse {
                 term: Term(4),
                 round: Round(100),
                 lease_us: Some(300_000),
@@ -326,7 +330,7 @@ fn replication() -> Vec<Sample> {
         },
         Sample {
             name: "install_snapshot",
-            frame: Frame::Raft(Message::InstallSnapshot(InstallSnapshot {
+            frame: message_frame(Message::InstallSnapshot(InstallSnapshot {
                 term: Term(4),
                 snapshot: Arc::new(snapshot()),
             })),
@@ -338,7 +342,7 @@ fn replication() -> Vec<Sample> {
         },
         Sample {
             name: "install_snapshot_response",
-            frame: Frame::Raft(Message::InstallSnapshotResponse(InstallSnapshotResponse {
+            frame: message_frame(Message::InstallSnapshotResponse(InstallSnapshotResponse {
                 term: Term(4),
                 match_index: LogIndex(12),
             })),
@@ -347,7 +351,7 @@ fn replication() -> Vec<Sample> {
         },
         Sample {
             name: "timeout_now",
-            frame: Frame::Raft(Message::TimeoutNow(TimeoutNow { term: Term(4) })),
+            frame: message_frame(Message::TimeoutNow(TimeoutNow { term: Term(4) })),
             hex: "00000008 f6bbd88a 2a \
              0000000000000004",
         },
@@ -360,43 +364,43 @@ fn forwarding() -> Vec<Sample> {
     vec![
         Sample {
             name: "take_ids",
-            frame: Frame::Forward(Forward::TakeIds { ticket, count: NonZeroU64::new(57).unwrap() }),
+            frame: message_frame(Forward::TakeIds { ticket, count: NonZeroU64::new(57).unwrap() }),
             hex: "00000010 3c3cb94d 30 \
              0102030405060708 0000000000000039",
         },
         Sample {
             name: "taken_ids",
-            frame: Frame::Forward(taken(ForwardOutcome::Ids { first: 1001 })),
+            frame: message_frame(taken(ForwardOutcome::Ids { first: 1001 })),
             hex: "00000011 de05c81e 31 \
              0102030405060708 01 00000000000003e9",
         },
         Sample {
             name: "taken_not_leader",
-            frame: Frame::Forward(taken(ForwardOutcome::NotLeader)),
+            frame: message_frame(taken(ForwardOutcome::NotLeader)),
             hex: "00000009 558fe7c8 31 \
              0102030405060708 02",
         },
         Sample {
             name: "taken_timed_out",
-            frame: Frame::Forward(taken(ForwardOutcome::TimedOut)),
+            frame: message_frame(taken(ForwardOutcome::TimedOut)),
             hex: "00000009 2288d75e 31 \
              0102030405060708 03",
         },
         Sample {
             name: "taken_overloaded",
-            frame: Frame::Forward(taken(ForwardOutcome::Overloaded)),
+            frame: message_frame(taken(ForwardOutcome::Overloaded)),
             hex: "00000009 bcec42fd 31 \
              0102030405060708 04",
         },
         Sample {
             name: "taken_exhausted",
-            frame: Frame::Forward(taken(ForwardOutcome::Exhausted)),
+            frame: message_frame(taken(ForwardOutcome::Exhausted)),
             hex: "00000009 cbeb726b 31 \
              0102030405060708 05",
         },
         Sample {
             name: "bequest",
-            frame: Frame::Bequest(Bequest {
+            frame: message_frame(Bequest {
                 term: Term(4),
                 last_log_index: LogIndex(12),
                 first: 1501,

@@ -7,7 +7,7 @@ use raft_core::{
     Message, NodeId, Payload, Snapshot, SplitMix64, Suffrage, Term,
 };
 
-use super::samples::{Sample, peer, samples};
+use super::samples::{Sample, message_frame, peer, samples};
 use super::*;
 use crate::codec::{ADDRESS_BYTES_MAX, DecodeError, MEMBERS_MAX, STATE_BYTES_MAX};
 use crate::identity::ClusterId;
@@ -411,7 +411,7 @@ fn an_append_of_all_that_the_core_may_put_into_one_fits_a_frame() {
         (1..=commands as u64).map(|index| entry(index, Payload::Command(command.clone()))).collect();
     entries.push(entry(commands as u64 + 1, Payload::Membership(Arc::new(largest_membership()))));
     assert_eq!(entries.len(), ENTRIES_PER_APPEND_MAX);
-    let frame = Frame::Raft(Message::AppendEntries(AppendEntries {
+    let frame = message_frame(Message::AppendEntries(AppendEntries {
         term: Term(1),
         prev_log_index: LogIndex(0),
         prev_log_term: Term(0),
@@ -433,7 +433,7 @@ fn the_largest_snapshot_and_the_longest_status_fit_a_frame() {
     };
     let install = InstallSnapshot { term: Term(u64::MAX), snapshot: Arc::new(snapshot) };
     let frames = [
-        Frame::Raft(Message::InstallSnapshot(install)),
+        message_frame(Message::InstallSnapshot(install)),
         Frame::AdminResponse(AdminResponse::Status("s".repeat(STATUS_BYTES_MAX))),
     ];
     for frame in frames {

@@ -291,13 +291,7 @@ impl Server {
         while let Some(output) = self.ctx.node.poll_output() {
             match output {
                 Output::Write(write) => self.writes.push(write),
-                Output::Send { to, message } => self.links.send(&mut self.ctx, to, &Frame::Raft(message)),
-                Output::Forward { to, message } => {
-                    self.links.send(&mut self.ctx, to, &Frame::Forward(message));
-                }
-                Output::Bequest { to, bequest } => {
-                    self.links.send(&mut self.ctx, to, &Frame::Bequest(bequest));
-                }
+                Output::Send { to, message } => self.links.send(&mut self.ctx, to, &Frame::Message(message)),
                 Output::Answer { request, answer } => self.clients.on_answer(&mut self.ctx, request, answer),
                 Output::OperationDone { operation, outcome } => self.on_operation_done(operation, outcome),
                 Output::RoleChanged { role, term, leader } => self.on_role(role, term, leader),

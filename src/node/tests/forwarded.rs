@@ -16,7 +16,7 @@ fn follower() -> Node {
         round: Round(0),
         election_timeout_us: 300_000,
     };
-    node.step(Micros(0), Input::Message { from: peer(2), message: Message::Heartbeat(heartbeat) });
+    node.step(Micros(0), Input::Message { from: peer(2), message: Message::Heartbeat(heartbeat).into() });
     assert_eq!(node.status().leader, Some(peer(2).id));
     node
 }
@@ -30,7 +30,8 @@ fn asked(node: &mut Node, now: u64) -> Option<(Ticket, u64)> {
     node.step(Micros(now), Input::Wake);
     let outputs: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
     outputs.into_iter().find_map(|output| {
-        if let Output::Forward { to, message: Forward::TakeIds { ticket, count } } = output {
+        if let Output::Send { to, message: PeerMessage::Forward(Forward::TakeIds { ticket, count }) } = output
+        {
             assert_eq!(to, peer(2));
             Some((ticket, count.get()))
         } else {
@@ -41,7 +42,7 @@ fn asked(node: &mut Node, now: u64) -> Option<(Ticket, u64)> {
 
 fn taken(node: &mut Node, now: u64, ticket: Ticket, outcome: ForwardOutcome) -> Vec<(u64, Answer)> {
     let message = Forward::Taken { ticket, outcome };
-    node.step(Micros(now), Input::Forward { from: peer(2), message });
+    node.step(Micros(now), Input::Message { from: peer(2), message: message.into() });
     let outputs: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
     let answer = |output| {
         let Output::Answer { request, answer } = output else { panic!("no answer to a client: {output:?}") };
@@ -98,12 +99,12 @@ fn one_that_says_it_does_not_lead_is_asked_again_after_a_heartbeat_interval() {
 fn one_that_is_asked_and_does_not_lead_says_so_at_once_and_asks_nobody_else() {
     let mut node = follower();
     let message = Forward::TakeIds { ticket: Ticket(7), count: count(5) };
-    node.step(Micros(10), Input::Forward { from: peer(3), message });
+    node.step(Micros(10), Input::Message { from: peer(3), message: message.into() });
     let message = Forward::Taken { ticket: Ticket(7), outcome: ForwardOutcome::NotLeader };
     let said: Vec<Output> = std::iter::from_fn(|| node.poll_output())
-        .filter(|output| matches!(output, Output::Forward { .. }))
+        .filter(|output| matches!(output, Output::Send { message: PeerMessage::Forward(_), .. }))
         .collect();
-    assert_eq!(said, [Output::Forward { to: peer(3), message }]);
+    assert_eq!(said, [Output::Send { to: peer(3), message: message.into() }]);
     assert_eq!(asked(&mut node, 10), None);
 }
 
@@ -197,7 +198,8 @@ fn a_request_that_comes_in_a_shortage_waits_for_those_before_it_and_is_asked_for
 fn told(node: &mut Node) -> Vec<(Ticket, ForwardOutcome)> {
     let mut told = Vec::new();
     while let Some(output) = node.poll_output() {
-        if let Output::Forward { message: Forward::Taken { ticket, outcome }, .. } = output {
+        if let Output::Send { message: PeerMessage::Forward(Forward::Taken { ticket, outcome }), .. } = output
+        {
             told.push((ticket, outcome));
         }
     }
@@ -215,7 +217,7 @@ fn leader_that_hears_nobody() -> (Bench, usize) {
 
 fn ask(bench: &mut Bench, at: usize, from: u64, ticket: u64, n: u64) {
     let message = Forward::TakeIds { ticket: Ticket(ticket), count: count(n) };
-    bench.nodes[at].step(bench.now, Input::Forward { from: peer(from), message });
+    bench.nodes[at].step(bench.now, Input::Message { from: peer(from), message: message.into() });
     bench.nodes[at].step(bench.now, Input::Wake);
 }
 
@@ -242,7 +244,7 @@ fn a_leader_that_is_none_any_more_turns_those_who_asked_it_away_and_keeps_its_ow
     let heartbeat =
         Heartbeat { term, leader_commit: LogIndex(1), round: Round(0), election_timeout_us: 300_000 };
     let message = Message::Heartbeat(heartbeat);
-    bench.nodes[leader].step(bench.now, Input::Message { from: peer(others[0]), message });
+    bench.nodes[leader].step(bench.now, Input::Message { from: peer(others[0]), message: message.into() });
     let turned_away = [(Ticket(4), ForwardOutcome::NotLeader), (Ticket(5), ForwardOutcome::NotLeader)];
     assert_eq!(told(&mut bench.nodes[leader]), turned_away);
     assert_eq!(bench.nodes[leader].requests.wanted(), 3, "its own client's");

@@ -124,7 +124,7 @@ fn a_node_that_hears_of_its_own_removal_says_so_and_of_nobody_else_s() {
         entries: vec![entry(2, Payload::Membership(Arc::new(membership)))],
         leader_commit: LogIndex(2),
     };
-    node.step(Micros(1), Input::Message { from: peer(1), message: Message::AppendEntries(append) });
+    node.step(Micros(1), Input::Message { from: peer(1), message: Message::AppendEntries(append).into() });
     node.step(Micros(2), Input::WritesDurable { through: WriteId(1) });
     let outputs: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
     assert!(outputs.contains(&Output::Removed { at: LogIndex(2) }), "{outputs:?}");
@@ -152,7 +152,7 @@ fn commands_and_states_of_another_make_are_kept_out_of_the_log() {
         (Message::InstallSnapshot(install), DropReason::MalformedSnapshot),
     ] {
         let mut node = Node::new(config(1), Micros(0), recovered(3, 1)).unwrap();
-        node.step(Micros(1), Input::Message { from: peer(2), message });
+        node.step(Micros(1), Input::Message { from: peer(2), message: message.into() });
         assert_eq!(node.poll_output(), Some(Output::Dropped { from: peer(2), reason }));
         assert_eq!((node.poll_output(), node.status().last_log_index), (None, LogIndex(1)));
     }
@@ -193,7 +193,10 @@ fn a_request_waits_no_longer_for_a_leader_because_terms_go_by_without_one() {
         last_log_term: Term(1),
         reason: raft_core::CampaignReason::LeadershipTransfer,
     };
-    node.step(Micros(90_000), Input::Message { from: peer(2), message: Message::RequestVote(request) });
+    node.step(
+        Micros(90_000),
+        Input::Message { from: peer(2), message: Message::RequestVote(request).into() },
+    );
     let answers = |node: &mut Node| {
         let outputs: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
         outputs.into_iter().filter(|output| matches!(output, Output::Answer { .. })).collect::<Vec<_>>()
@@ -215,7 +218,7 @@ fn a_request_that_waits_for_the_next_leaders_name_is_sent_there_as_soon_as_it_is
         round: raft_core::Round(0),
         election_timeout_us: 300_000,
     };
-    node.step(Micros(10), Input::Message { from: peer(2), message: Message::Heartbeat(heartbeat) });
+    node.step(Micros(10), Input::Message { from: peer(2), message: Message::Heartbeat(heartbeat).into() });
     let answer = Answer::NotLeader { leader: Some(peer(2).id) };
     let outputs: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
     assert!(outputs.contains(&Output::Answer { request: RequestId(1), answer }), "{outputs:?}");

@@ -19,7 +19,7 @@ fn about_to_hand_over(window: u64) -> (Bench, usize, usize, Option<Bequest>) {
     let mut bequest = None;
     let mut mail = VecDeque::new();
     while let Some(output) = bench.nodes[leader].poll_output() {
-        if let Output::Bequest { bequest: left, .. } = output {
+        if let Output::Send { message: PeerMessage::Bequest(left), .. } = output {
             assert_eq!(bequest.replace(left), None);
         }
         bench.carry_out(leader, output, &mut mail);
@@ -117,7 +117,7 @@ fn an_heir_takes_no_more_than_its_own_window_may_hold() {
         let (term, last_log_index) = (raft.current_term(), raft.last_log_index().previous().unwrap());
         let bequest = Bequest { term, last_log_index, first: 901, count: count(100) };
         let from = peer(u64::try_from(leader).unwrap() + 1);
-        bench.nodes[heir].step(bench.now, Input::Bequest { from, bequest });
+        bench.nodes[heir].step(bench.now, Input::Message { from, message: bequest.into() });
         assert_eq!(bench.nodes[heir].inherit(term.next()), inherited);
     }
 }
@@ -137,10 +137,11 @@ fn what_was_left_with_another_log_is_not_used() {
         round: raft_core::Round(1),
         election_timeout_us: 300_000,
     };
-    bench.nodes[heir].step(bench.now, Input::Message { from: other, message: Message::Heartbeat(heartbeat) });
+    bench.nodes[heir]
+        .step(bench.now, Input::Message { from: other, message: Message::Heartbeat(heartbeat).into() });
     assert_eq!(bench.nodes[heir].raft().leader(), Some(other.id));
     let bequest = Bequest { term, last_log_index, first: 901, count: count(100) };
-    bench.nodes[heir].step(bench.now, Input::Bequest { from: other, bequest });
+    bench.nodes[heir].step(bench.now, Input::Message { from: other, message: bequest.into() });
     assert_eq!(bench.nodes[heir].inherit(term.next()), None);
 }
 
@@ -160,7 +161,7 @@ fn what_was_left_is_used_only_where_nothing_can_have_come_between() {
             count: count(100),
         };
         change(&mut bequest);
-        bench.nodes[heir].step(bench.now, Input::Bequest { from, bequest });
+        bench.nodes[heir].step(bench.now, Input::Message { from, message: bequest.into() });
         let next_term = bench.nodes[heir].raft().current_term().next();
         bench.nodes[heir].inherit(next_term)
     };

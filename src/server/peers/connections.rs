@@ -363,22 +363,12 @@ impl PeerConnections {
         match (&connection.party, frame) {
             // It was refused: whatever else it sends is ignored.
             (Party::Leaving { .. }, _) => Next::GoOn,
-            (Party::Member { hello, .. }, Frame::Raft(message)) => {
+            (Party::Member { hello, .. }, Frame::Message(message)) => {
                 let from = hello.from;
-                note_message(ctx, links, from, &message);
+                log::trace!("from node {from}: {message:?}");
+                ctx.counters.messages_received += 1;
+                links.on_heard(ctx.now(), from);
                 ctx.step(Input::Message { from, message });
-                Next::GoOn
-            }
-            (Party::Member { hello, .. }, Frame::Forward(message)) => {
-                let from = hello.from;
-                note_message(ctx, links, from, &message);
-                ctx.step(Input::Forward { from, message });
-                Next::GoOn
-            }
-            (Party::Member { hello, .. }, Frame::Bequest(bequest)) => {
-                let from = hello.from;
-                note_message(ctx, links, from, &bequest);
-                ctx.step(Input::Bequest { from, bequest });
                 Next::GoOn
             }
             (Party::Stranger { .. }, Frame::Hello(hello)) => {
@@ -405,9 +395,7 @@ impl PeerConnections {
                 Frame::Hello(_)
                 | Frame::Welcome(_)
                 | Frame::Refuse(_)
-                | Frame::Raft(_)
-                | Frame::Forward(_)
-                | Frame::Bequest(_)
+                | Frame::Message(_)
                 | Frame::AdminRequest(_)
                 | Frame::AdminResponse(_),
             ) => {
@@ -507,13 +495,6 @@ impl Connection {
             Party::Operator { awaits: false, idle_since } => Some(idle_since.plus(ADMIN_IDLE_US_MAX)),
         }
     }
-}
-
-/// A member has sent a message for the node.
-fn note_message(ctx: &mut Context, links: &mut Links, from: Peer, message: &dyn std::fmt::Debug) {
-    log::trace!("from node {from}: {message:?}");
-    ctx.counters.messages_received += 1;
-    links.on_heard(ctx.now(), from);
 }
 
 #[cfg(test)]

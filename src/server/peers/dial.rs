@@ -292,12 +292,7 @@ impl Links {
         match answer {
             Frame::Welcome(_) => self.on_welcome(ctx, key),
             Frame::Refuse(refuse) => self.on_refuse(ctx, key, *refuse),
-            Frame::Hello(_)
-            | Frame::Raft(_)
-            | Frame::Forward(_)
-            | Frame::Bequest(_)
-            | Frame::AdminRequest(_)
-            | Frame::AdminResponse(_) => {
+            Frame::Hello(_) | Frame::Message(_) | Frame::AdminRequest(_) | Frame::AdminResponse(_) => {
                 ctx.counters.count_bad_frame("unexpected");
                 self.on_greeting_failed(ctx, key, &"it answered Hello with an unexpected frame");
             }

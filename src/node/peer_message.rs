@@ -1,0 +1,95 @@
+//! What nodes send to each other.
+//!
+//! Whoever carries these messages need not know one kind from another. This module must never know how they
+//! are encoded.
+
+use std::num::NonZeroU64;
+
+use raft_core::{LogIndex, Message, Term};
+
+/// A message from one node to another. Any message may be lost.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PeerMessage {
+    /// Raft's own.
+    Raft(Message),
+    /// About requests that arrived at a node which does not lead.
+    Forward(Forward),
+    /// From a leader to the node that it tells to take over.
+    Bequest(Bequest),
+}
+
+impl From<Message> for PeerMessage {
+    fn from(message: Message) -> Self {
+        PeerMessage::Raft(message)
+    }
+}
+
+impl From<Forward> for PeerMessage {
+    fn from(message: Forward) -> Self {
+        PeerMessage::Forward(message)
+    }
+}
+
+impl From<Bequest> for PeerMessage {
+    fn from(bequest: Bequest) -> Self {
+        PeerMessage::Bequest(bequest)
+    }
+}
+
+/// Names one message that asks a leader for IDs. A node begins at a random number when it starts, so an
+/// answer to a message sent before a restart is never taken for an answer to a later one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Ticket(pub u64);
+
+/// What nodes send to each other about requests that arrived at a node which does not lead. A message may be
+/// lost; a range that is lost is a gap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Forward {
+    /// To the leader: asks for consecutive IDs for all the requests that wait here.
+    TakeIds {
+        /// Names it in the answer.
+        ticket: Ticket,
+        /// How many.
+        count: NonZeroU64,
+    },
+    /// The answer to `TakeIds`.
+    Taken {
+        /// The ticket of the question.
+        ticket: Ticket,
+        /// The outcome.
+        outcome: ForwardOutcome,
+    },
+}
+
+/// The outcome of forwarded requests.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ForwardOutcome {
+    /// The IDs from `first` on, exactly as many as requested.
+    Ids {
+        /// The first ID.
+        first: u64,
+    },
+    /// Nothing was taken: the node that was asked does not lead. Ask the leader.
+    NotLeader,
+    /// Nothing was taken: there was no answer in time.
+    TimedOut,
+    /// Nothing was taken: too many requests are waiting there already.
+    Overloaded,
+    /// Nothing was taken: there are not enough IDs left below 2^64-1.
+    Exhausted,
+}
+
+/// IDs that a leader leaves to the node that it tells to take over, and will not hand out itself. They belong
+/// to that node if it leads the very next term with a log that ends where the old leader's log ended: then no
+/// other node has led or reserved anything in between. Otherwise they are a gap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bequest {
+    /// The term of the leader that leaves them.
+    pub term: Term,
+    /// The last entry in that leader's log.
+    pub last_log_index: LogIndex,
+    /// The first ID.
+    pub first: u64,
+    /// How many.
+    pub count: NonZeroU64,
+}
