@@ -50,7 +50,6 @@ use clients::pages::View;
 use context::{Context, Me};
 use limits::{EVENTS_PER_TURN_MAX, UPKEEP_INTERVAL_US, UPKEEP_LEEWAY_US};
 use narration::log_limit::LogLimit;
-use narration::reminder::Reminder;
 use operations::{Concluded, Operations};
 use peers::connections::PeerConnections;
 use peers::links::Links;
@@ -60,6 +59,7 @@ use signals::{HeardRequests, SecondSignal};
 use sockets::descriptors::{Allotment, allot_descriptors};
 use sockets::listeners;
 use token::Source;
+use upkeep::Watch;
 
 /// A listening node with its store and its identity in the cluster.
 #[derive(Debug)]
@@ -77,21 +77,12 @@ pub struct Server {
     shutdown: Shutdown,
     /// Whether this node has known a leader, itself or another, since it was started.
     has_followed: bool,
-    /// It has been logged that no member connects.
-    warned_of_silence: bool,
     election_timeout_us: u64,
     /// The last term in which this node led.
     led_in: Term,
-    /// Since when this node has known no leader (`None` while it knows one), and what has been logged about
-    /// that.
-    leaderless_since: Option<Micros>,
-    leaderless: Reminder,
-    /// What has been logged about a disk that does not answer.
-    disk: Reminder,
     /// Why this node takes no further part.
     write_error: Option<StoreError>,
-    /// When the last turn began.
-    turn_began: Micros,
+    watch: Watch,
     upkeep_at: Micros,
     /// Another thread, or the disk's queue, has something for the loop.
     woken: bool,
@@ -144,14 +135,10 @@ impl Server {
             operations: Operations::default(),
             shutdown: Shutdown::Serving,
             has_followed: false,
-            warned_of_silence: false,
             election_timeout_us: config.node.raft.election_timeout_us,
             led_in: Term(0),
-            leaderless_since: None,
-            leaderless: Reminder::default(),
-            disk: Reminder::default(),
             write_error: None,
-            turn_began: Micros(0),
+            watch: Watch::default(),
             upkeep_at: Micros(0),
             woken: false,
             writes: Vec::new(),

@@ -5,11 +5,26 @@ use std::time::Duration;
 use raft_core::{Micros, NodeId, Peer, Suffrage, Term};
 
 use super::limits::{FIRST_CALL_SECONDS_MAX, PAUSE_US_MIN, SILENCE_ELECTION_TIMEOUTS};
-use super::narration::reminder::Notice;
+use super::narration::reminder::{Notice, Reminder};
 use super::narration::{self, StepDown};
 use super::peers::links::LinkStatus;
 use super::shutdown::Shutdown;
 use crate::server::Server;
+
+/// What upkeep remembers from one time to the next.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    /// When the last turn began.
+    turn_began: Micros,
+    /// Since when this node has known no leader (`None` while it knows one), and what has been logged about
+    /// that.
+    leaderless_since: Option<Micros>,
+    leaderless: Reminder,
+    /// What has been logged about a disk that does not answer.
+    disk: Reminder,
+    /// It has been logged that no member connects.
+    warned_of_silence: bool,
+}
 
 impl Server {
     pub(super) fn upkeep(&mut self) {
@@ -33,8 +48,8 @@ impl Server {
     /// not silent meanwhile.
     pub(super) fn note_pause(&mut self, timeout: Option<Duration>) {
         let now = self.ctx.now();
-        let since_last = now.since(self.turn_began);
-        self.turn_began = now;
+        let since_last = now.since(self.watch.turn_began);
+        self.watch.turn_began = now;
         let timeout_us = timeout.map_or(u64::MAX, |t| u64::try_from(t.as_micros()).unwrap_or(u64::MAX));
         if since_last.saturating_sub(timeout_us) >= PAUSE_US_MIN {
             self.ctx.silence_from = now;
@@ -53,8 +68,8 @@ impl Server {
         let (now, me) = (self.ctx.now(), self.ctx.me.peer);
         let patience_us = self.silence_patience_us();
         let has_leader = self.ctx.leader.is_some() && self.write_error.is_none();
-        self.leaderless_since = (!has_leader).then(|| self.leaderless_since.unwrap_or(now));
-        match (self.leaderless.note(now, self.leaderless_since, patience_us), &self.write_error) {
+        self.watch.leaderless_since = (!has_leader).then(|| self.watch.leaderless_since.unwrap_or(now));
+        match (self.watch.leaderless.note(now, self.watch.leaderless_since, patience_us), &self.write_error) {
             (None, _) => {}
             (Some(_), Some(error)) => log::warn!("{}", narration::failed_line(me.id, error)),
             (Some(Notice::Lasts(_)), None) if self.ctx.membership.members.is_empty() => {}
@@ -82,9 +97,9 @@ impl Server {
         let patience_us = self.silence_patience_us().max(PAUSE_US_MIN);
         let issued_at = self.ctx.node.raft().oldest_write_issued_at();
         // A wait that was logged before a pause of the process goes on.
-        let counts_from = if self.disk.is_told() { Micros(0) } else { self.ctx.silence_from };
+        let counts_from = if self.watch.disk.is_told() { Micros(0) } else { self.ctx.silence_from };
         let since = issued_at.map(|at| at.max(counts_from));
-        match self.disk.note(self.ctx.now(), since, patience_us) {
+        match self.watch.disk.note(self.ctx.now(), since, patience_us) {
             None => {}
             Some(Notice::Lasts(us)) => log::warn!("{}", narration::disk_line(us)),
             // The error that ended the wait is in the log.
@@ -117,8 +132,11 @@ impl Server {
     /// tells it if they cannot.
     fn warn_where_nobody_calls(&mut self) {
         let is_alone = !self.has_followed && self.peer_connections.announcements().next().is_none();
-        if is_alone && !self.warned_of_silence && self.ctx.clock.uptime_seconds() >= FIRST_CALL_SECONDS_MAX {
-            self.warned_of_silence = true;
+        if is_alone
+            && !self.watch.warned_of_silence
+            && self.ctx.clock.uptime_seconds() >= FIRST_CALL_SECONDS_MAX
+        {
+            self.watch.warned_of_silence = true;
             log::warn!(
                 "no member has connected to this node for {FIRST_CALL_SECONDS_MAX} s: can they reach it at {}?",
                 self.ctx.me.peer_address
