@@ -120,6 +120,14 @@ mod tests {
         assert_eq!(counter.apply(reserve(u64::MAX)).len(), 0);
     }
 
+    /// What `docs/peer-protocol.rst` says about them.
+    #[test]
+    fn a_command_and_a_state_are_a_kind_and_a_number() {
+        assert_eq!(*reserve(0x0102_0304).encode(), [1, 0, 0, 0, 0, 1, 2, 3, 4]);
+        let counter = Counter::starting_at(NonZeroU64::new(0x0506).unwrap());
+        assert_eq!(*counter.encode(), [1, 0, 0, 0, 0, 0, 0, 5, 6]);
+    }
+
     #[test]
     fn commands_and_states_come_back_and_everything_else_is_refused() {
         assert_eq!(Reserve::decode(&reserve(7).encode()), Ok(reserve(7)));
