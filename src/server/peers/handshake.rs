@@ -29,7 +29,8 @@ impl Acceptor {
         let commit_index = self.commit_index;
         if hello.cluster != self.cluster {
             Err(Refuse::WrongCluster)
-        } else if hello.to != self.me {
+        } else if hello.to != self.me || hello.from == self.me {
+            // No node dials itself. One that welcomed itself would dial back, and report itself as silent.
             Err(Refuse::NotMe { me: self.me })
         } else if caller == Caller::Removed {
             Err(Refuse::Removed { commit_index })
@@ -96,6 +97,15 @@ mod tests {
             let verdict = acceptor().judge(&Hello { to, ..hello() }, Caller::Possible);
             assert_eq!(verdict, Err(Refuse::NotMe { me: peer(1) }));
         }
+    }
+
+    #[test]
+    fn a_caller_that_says_that_it_is_this_node_is_refused() {
+        let verdict = acceptor().judge(&Hello { from: peer(1), ..hello() }, Caller::Possible);
+        assert_eq!(verdict, Err(Refuse::NotMe { me: peer(1) }));
+        let former_life = Peer { incarnation: Incarnation(99), ..peer(1) };
+        let hello = Hello { from: former_life, ..hello() };
+        assert!(acceptor().judge(&hello, Caller::Possible).is_ok(), "it has the id alone in common");
     }
 
     #[test]
