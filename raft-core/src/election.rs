@@ -12,7 +12,7 @@ use crate::membership::Membership;
 use crate::message::{CampaignReason, Message, PreVote, RequestVote};
 use crate::progress::Progress;
 use crate::raft::Raft;
-use crate::roles::{Candidate, Follower, Leader, Pace, PreCandidate, RoleState};
+use crate::roles::{Candidate, Follower, Leader, Pace, PreCandidate, RoleState, Stance};
 use crate::stalled_disk::Stall;
 use crate::thrift::Thrift;
 use crate::types::{Micros, NodeId, Peer, Round, Term};
@@ -251,8 +251,8 @@ impl Raft {
             }
             Pace::Quick { .. } | Pace::Patient => self.random_election_deadline(),
         };
-        let granted = Some(BTreeSet::from([self.config.me.id]));
-        self.role = RoleState::PreCandidate(PreCandidate { granted, pace, retry_deadline });
+        let stance = Stance::Asks { granted: BTreeSet::from([self.config.me.id]) };
+        self.role = RoleState::PreCandidate(PreCandidate { stance, pace, retry_deadline });
         let pre_vote = PreVote {
             next_term: self.hard_state.current_term.next(),
             last_log_index: self.log.last_index(),
@@ -266,8 +266,9 @@ impl Raft {
 
     /// Campaigns once a majority would vote for this node.
     pub(crate) fn campaign_if_granted(&mut self) {
-        let RoleState::PreCandidate(PreCandidate { granted: Some(granted), .. }) = &self.role else { return };
-        if self.is_majority(granted) {
+        if let RoleState::PreCandidate(PreCandidate { stance: Stance::Asks { granted }, .. }) = &self.role
+            && self.is_majority(granted)
+        {
             self.campaign(CampaignReason::LeaderLost);
         }
     }

@@ -40,8 +40,8 @@ impl Raft {
                 leader.map(|leader| (leader, self.age(*last_heard), protects_for_us)).hash(state);
                 refused_pre_vote.hash(state);
             }
-            RoleState::PreCandidate(PreCandidate { granted, pace: _, retry_deadline: _ }) => {
-                granted.hash(state);
+            RoleState::PreCandidate(PreCandidate { stance, pace: _, retry_deadline: _ }) => {
+                stance.hash(state);
             }
             RoleState::Candidate(Candidate {
                 votes,

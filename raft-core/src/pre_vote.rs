@@ -3,7 +3,7 @@
 
 use crate::message::{Message, PreVote, PreVoteResponse};
 use crate::raft::Raft;
-use crate::roles::{Follower, Pace, PreCandidate, RoleState};
+use crate::roles::{Follower, Pace, PreCandidate, RoleState, Stance};
 use crate::types::Peer;
 
 impl Raft {
@@ -48,8 +48,8 @@ impl Raft {
             self.now.plus(self.config.heartbeat_interval_us)
         };
         match &mut self.role {
-            RoleState::PreCandidate(PreCandidate { granted, retry_deadline, .. }) => {
-                *granted = None;
+            RoleState::PreCandidate(PreCandidate { stance, retry_deadline, .. }) => {
+                *stance = Stance::Yields;
                 *retry_deadline = asks_again_at;
             }
             RoleState::Follower(Follower { pace: Pace::Quick { .. }, election_deadline, .. }) => {
@@ -66,7 +66,7 @@ impl Raft {
         if let RoleState::PreCandidate(candidate) = &mut self.role
             && m.vote_granted
             && m.next_term == asked
-            && let Some(granted) = &mut candidate.granted
+            && let Stance::Asks { granted } = &mut candidate.stance
         {
             granted.insert(from.id);
             self.campaign_if_granted();

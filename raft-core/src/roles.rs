@@ -41,12 +41,24 @@ pub(crate) struct Follower {
 
 #[derive(Clone, Debug)]
 pub(crate) struct PreCandidate {
-    /// Who would vote for it; `None` while it lets another campaign, whatever it is still told.
-    pub(crate) granted: Option<BTreeSet<NodeId>>,
+    /// Whether it would campaign.
+    pub(crate) stance: Stance,
     /// How soon it asks again.
     pub(crate) pace: Pace,
     /// When it asks again.
     pub(crate) retry_deadline: Micros,
+}
+
+/// Whether a node that has asked for pre-votes would campaign if it got them.
+#[derive(Clone, Hash, Debug)]
+pub(crate) enum Stance {
+    /// It would.
+    Asks {
+        /// Who would vote for it.
+        granted: BTreeSet<NodeId>,
+    },
+    /// It lets another campaign, whatever it is still told.
+    Yields,
 }
 
 /// How soon an undecided pre-vote is repeated.
