@@ -34,6 +34,9 @@ impl Raft {
     /// the two: the one with more of the log, or else the one with the smaller id. Two that grant each
     /// other's pre-votes while these cross would both campaign, and each refuse the other its vote. The order
     /// is strict, and logs stand still while nobody leads, so that exactly one of them yields.
+    ///
+    /// It does so once for each time that it asks. If everyone who asks put it off anew, it might never ask
+    /// again, and it may be the only one that reaches a majority.
     fn yield_to(&mut self, from: Peer, m: &PreVote) {
         let (last_log_term, last_log_index) = (self.log.last_term(), self.log.last_index());
         let as_long = (m.last_log_term, m.last_log_index) == (last_log_term, last_log_index);
@@ -48,6 +51,7 @@ impl Raft {
             self.now.plus(self.config.heartbeat_interval_us)
         };
         match &mut self.role {
+            RoleState::PreCandidate(PreCandidate { stance: Stance::Yields, .. }) => {}
             RoleState::PreCandidate(PreCandidate { stance, retry_deadline, .. }) => {
                 *stance = Stance::Yields;
                 *retry_deadline = asks_again_at;

@@ -297,6 +297,21 @@ fn of_two_that_ask_for_each_others_pre_vote_at_once_one_lets_the_other_campaign(
     }
 }
 
+/// 5 is the only one that reaches a majority. The others come first and ask it again and again, but none of
+/// them can win, so it must not wait until none of them asks.
+#[test]
+fn a_node_that_has_yielded_asks_again_however_often_others_ask_meanwhile() {
+    let mut cluster = Cluster::new(&[1, 2, 3, 4, 5]);
+    for (one, other) in [(1, 2), (1, 3), (1, 4), (2, 3), (2, 4), (3, 4)] {
+        cluster.cut_both(one, other);
+    }
+    cluster.campaign(5);
+    // Its requests are lost, so it is still undecided when the others ask.
+    cluster.network.clear();
+    cluster.pass(4 * ELECTION_TIMEOUT_US);
+    assert_eq!(cluster.role(5), Role::Leader);
+}
+
 /// Dissertation §9.6: nobody enters a term for a node that could not win it.
 #[test]
 fn a_pre_vote_changes_neither_side_and_a_node_that_is_cut_off_stays_in_its_term() {
