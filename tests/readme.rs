@@ -1,0 +1,117 @@
+//! The table of flags in `README.rst` against the help of the program: the same flags, with the same short
+//! names, values and defaults.
+
+mod harness;
+
+use std::collections::BTreeMap;
+
+use harness::command;
+
+const README: &str = include_str!("../README.rst");
+
+/// Where the table has less room than the help: its words for a default, and the help's.
+const SHORTER: [(&str, &str); 3] = [
+    ("", "this node, or the member most up to date"),
+    ("--host", "that of --host"),
+    ("open files", "what the limit of open files permits, 16384 at most"),
+];
+
+/// What is said of a flag besides what it means.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Flag {
+    /// Empty if it has none.
+    short: String,
+    /// Empty if it takes none.
+    value: String,
+    default: String,
+}
+
+/// Takes apart the names of a flag, such as `-I, --id N`, and returns the long one and the others.
+fn named(names: &str, default: &str) -> (String, Flag) {
+    let (short, long) = names.split_once(", ").unwrap_or(("", names));
+    let (long, value) = match long.split_once([' ', '[']) {
+        Some((long, value)) => (long, value.trim_matches([' ', '=', ']'])),
+        None => (long, ""),
+    };
+    assert!(long.starts_with("--"), "{names}");
+    let flag = Flag { short: short.to_owned(), value: value.to_owned(), default: default.to_owned() };
+    (long.to_owned(), flag)
+}
+
+/// The rows of the table. A row that continues another has nothing in its first column.
+fn in_readme() -> BTreeMap<String, Flag> {
+    let (_, section) = README.split_once("\nFlags\n-----\n").expect("the section of the flags");
+    let ruler = section.lines().find(|line| line.starts_with("===")).expect("a table");
+    let second = ruler.find(" =").expect("a second column") + 1;
+    let third = second + ruler[second..].find(" =").expect("a third column") + 1;
+    let rows = section.split(ruler).nth(2).expect("rows").lines();
+    let cell = |text: &str| text.trim().replace("``", "");
+    rows.filter(|row| row.starts_with('`'))
+        .map(|row| named(&cell(&row[..second]), &cell(row.get(second..third).unwrap_or(&row[second..]))))
+        .collect()
+}
+
+/// The options that the help lists. Their text begins after two spaces, or on the next line.
+fn in_help() -> BTreeMap<String, Flag> {
+    let help = command::run(&["--help"]).succeeded();
+    let (_, options) = help.split_once("\nOptions:\n").expect("a list of options");
+    let (options, _) = options.split_once("\n\n").expect("more after the list");
+    // The text, which may name another flag, is indented further.
+    let is_first = |line: &str| line.starts_with("  -") || line.starts_with("      --");
+    let mut paragraphs: Vec<String> = Vec::new();
+    for line in options.lines() {
+        match paragraphs.last_mut() {
+            Some(paragraph) if !is_first(line) => {
+                paragraph.push_str(if paragraph.contains("  ") { " " } else { "  " });
+                paragraph.push_str(line.trim());
+            }
+            Some(_) | None => paragraphs.push(line.trim().to_owned()),
+        }
+    }
+    let flag = |paragraph: &String| {
+        let (names, text) = paragraph.split_once("  ").expect("names, then a text");
+        let default =
+            text.split_once("[default: ").map_or("", |(_, rest)| rest.split(']').next().unwrap_or(rest));
+        named(&names.replace(['<', '>'], ""), default)
+    };
+    paragraphs.iter().map(flag).collect()
+}
+
+/// What the table says of a flag of which the help says this.
+fn as_in_readme(long: &str, help: &Flag) -> Flag {
+    let shorter = SHORTER.iter().find(|(_, full)| *full == help.default).map(|(short, _)| *short);
+    let is_switch = help.value.is_empty() && !["--help", "--version"].contains(&long);
+    let default = if is_switch { "off" } else { shorter.unwrap_or(&help.default) };
+    // That it can be switched off is said in words.
+    let value = help.value.strip_suffix("|off").filter(|value| *value != "on").unwrap_or(&help.value);
+    Flag { default: default.to_owned(), value: value.to_owned(), ..help.clone() }
+}
+
+#[test]
+fn the_table_of_flags_lists_every_flag_with_its_short_name_its_value_and_its_default() {
+    let (table, help) = (in_readme(), in_help());
+    assert!(table.len() > 25 && table["--raft_port"].default == "9000", "{table:?}");
+    let listed: Vec<&String> = table.keys().collect();
+    assert_eq!(listed, help.keys().collect::<Vec<_>>(), "the flags of README.rst, and those of --help");
+    for (long, flag) in &help {
+        assert_eq!(table[long], as_in_readme(long, flag), "{long}: README.rst, and --help");
+    }
+}
+
+#[test]
+fn every_command_that_the_help_lists_is_described() {
+    let help = command::run(&["--help"]).succeeded();
+    let (_, commands) = help.split_once("\nCommands:\n").unwrap();
+    let (commands, _) = commands.split_once("\n\n").unwrap();
+    let names = commands.lines().filter(|line| !line.starts_with("   "));
+    let names: Vec<&str> = names.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(names.contains(&"start") && names.contains(&"verify"), "{names:?}");
+    let (_, section) = README.split_once("\nCommands\n--------\n").unwrap();
+    let (section, _) = section.split_once("\nFlags\n").unwrap();
+    for name in names.into_iter().filter(|name| *name != "help") {
+        let begins = |line: &str| {
+            line.strip_prefix(&format!("``ticketd {name}")).is_some_and(|rest| rest.starts_with([' ', '`']))
+        };
+        assert!(section.lines().any(begins), "ticketd {name}");
+    }
+}
