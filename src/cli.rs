@@ -51,8 +51,8 @@ A cluster of three on one machine:
   ticketd join 127.0.0.1:9001 --path 3 --id 3 --raft_port 9003 --http_port 8003
   curl -X POST http://127.0.0.1:8001/
 
-A node that has stopped goes on with 'ticketd --path 1': the rest is in its store. Flags
-given then replace those that the store holds.";
+A node that has stopped goes on with 'ticketd --path 1': the rest is in its
+store. Flags given then replace those that the store holds.";
 
 /// What to do.
 #[derive(Subcommand, Clone, PartialEq, Eq, Debug)]
@@ -353,14 +353,21 @@ fn exit(error: &clap::Error) -> ParseExit {
     let problem = problem.strip_prefix("error: ").unwrap_or(&problem);
     let suggested = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand].into_iter().find_map(
         |kind| match error.get(kind) {
-            Some(ContextValue::String(name)) => Some(format!("did you mean '{name}'? ")),
-            Some(ContextValue::Strings(names)) => {
-                names.first().map(|name| format!("did you mean '{name}'? "))
-            }
+            Some(ContextValue::String(name)) => Some(did_you_mean(name)),
+            Some(ContextValue::Strings(names)) => names.first().map(|name| did_you_mean(name)),
             _ => None,
         },
     );
     ParseExit::Usage(format!("{problem}: {}{}", suggested.unwrap_or_default(), hint(None)))
+}
+
+/// Who types `restart` must not be led to found another cluster, which hands out the same IDs again.
+fn did_you_mean(name: &str) -> String {
+    match name {
+        "start" => "did you mean 'start', which founds a new cluster? 'ticketd --path DIR' restarts a node; "
+            .to_owned(),
+        _ => format!("did you mean '{name}'? "),
+    }
 }
 
 fn hint(subcommand: Option<&str>) -> String {
@@ -626,6 +633,7 @@ mod tests {
             ("ticketd join --id 2", "HOST:PORT"),
             ("ticketd join 127.0.0.1 --id 2", "HOST:PORT"),
             ("ticketd leav", "did you mean 'leave'?"),
+            ("ticketd restart", "'ticketd --path DIR' restarts a node"),
             ("ticketd --raft_prt 1", "did you mean '--raft_port'?"),
             ("ticketd --first_id 5 verify", "--first_id has no meaning with 'ticketd verify'"),
             ("ticketd join a:1 --id 2 --first_id 5", "--first_id has no meaning with 'ticketd join'"),
@@ -649,6 +657,14 @@ mod tests {
         }
         assert!(text("ticketd start -h").contains("--first_id"));
         assert!(!text("ticketd join -h").contains("--first_id"));
+    }
+
+    /// What is wider is wrapped by clap line by line, in the middle of sentences.
+    #[test]
+    fn the_end_of_the_help_fits_a_terminal_of_eighty_columns() {
+        for line in AFTER_HELP.lines() {
+            assert!(line.len() <= 80, "{line}");
+        }
     }
 
     #[test]
