@@ -95,9 +95,7 @@ impl StoreError {
     /// What to do; `None` if the text says so already.
     fn remedy(&self) -> Option<Cow<'static, str>> {
         Some(match self {
-            StoreError::NotFound { .. } => {
-                "make one with 'ticketd start' or 'ticketd join', or give another --path".into()
-            }
+            StoreError::NotFound { .. } => NO_STORE.into(),
             StoreError::Exists { path } => {
                 let (run, drop) = (format!("ticketd {}", path_flag(path)), drop_command(path));
                 format!("run it with '{run}', or destroy it for ever with '{drop}' or --force, or give another --path")
@@ -131,7 +129,9 @@ impl StoreError {
                 format!("give a --db_size of at least {} MB", db_size_mb(*used_bytes)).into()
             }
             StoreError::MapNotMapped { .. } => {
-                "give a smaller --db_size, or raise the limit on address space (ulimit -v)".into()
+                // A store that exists is mapped at its former size before it is made smaller.
+                "raise the limit on address space (ulimit -v, systemd's LimitAS), or give a new store a smaller --db_size"
+                    .into()
             }
             StoreError::SettingTooLong { .. } => {
                 let (name, value) = (SETTING_NAME_BYTES_MAX, SETTING_VALUE_BYTES_MAX);
@@ -164,6 +164,10 @@ impl StoreError {
 /// For a running node that no command can find.
 const WHERE_TO_ASK: &str = "if that is a node, ask GET /status at its address for clients, which is in the line of its \
                             log that says 'listening'; commands find it once its disk has room, or after a restart";
+
+/// If only its disk is not mounted, a new cluster in its place would hand out the same IDs again.
+const NO_STORE: &str = "mount the disk that it is on, or give another --path; a new node makes one with 'ticketd join', \
+                        and only the first of a new cluster with 'ticketd start'";
 
 /// For a store that its node cannot use any more.
 const JOIN_ANEW: &str =
@@ -233,7 +237,7 @@ mod tests {
         let path = || PathBuf::from("/data/node1");
         let reason = || "Input/output error".to_owned();
         let errors = [
-            (StoreError::NotFound { path: path() }, "no store", "'ticketd start' or 'ticketd join'"),
+            (StoreError::NotFound { path: path() }, "no store", "mount the disk that it is on"),
             (
                 StoreError::Exists { path: path() },
                 "holds a store already",
@@ -265,7 +269,7 @@ mod tests {
                 "cannot hold the 20000000 bytes that it uses",
                 "at least 22 MB",
             ),
-            (StoreError::MapNotMapped { map_bytes: 1 }, "map 1 bytes", "smaller --db_size"),
+            (StoreError::MapNotMapped { map_bytes: 1 }, "map 1 bytes", "ulimit -v"),
             (StoreError::SettingTooLong { name: "n".into() }, "too long", "at most 4096"),
             (StoreError::TooManySettings { count: 99 }, "99 settings", "at most 64"),
             (StoreError::Format { path: path(), found: 9 }, "format 9, this program reads 2", "version"),
