@@ -322,7 +322,7 @@ fn a_join_with_force_that_may_have_been_heard_is_given_again_without_it() {
     let (mut stream, _) = silent.accept().unwrap();
     read_frame(&mut stream).unwrap();
     two.signal(rustix::process::Signal::TERM);
-    two.end().refused_in_the_end(&["may yet take the node in", "again without --force"]);
+    two.end().refused_in_the_end(&["; the cluster may yet take the node in", "again without --force"]);
     assert!(two.store().join("data.mdb").exists(), "the cluster may know it");
 }
 

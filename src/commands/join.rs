@@ -106,7 +106,7 @@ impl Joining {
             // `--force` would destroy the store that the cluster may know.
             let unforced = if flags.force { " without --force" } else { "" };
             return Failure::runtime(format!(
-                "{}, and may yet take the node in: give the same command again{unforced}; or 'ticketd drop \
+                "{}; the cluster may yet take the node in: give the same command again{unforced}; or 'ticketd drop \
                  {path_flag}' here and 'ticketd leave --id {id}' at a member",
                 error.problem
             ));
