@@ -62,6 +62,9 @@ fn the_first_id_is_one_unless_told_otherwise() {
     assert_eq!(wait::until("an ID", || cluster::take(&plain.clients)), 1);
     let told = Node::start(&directory, 2, &["--first_id", "1000000000000"]);
     assert_eq!(wait::until("an ID", || cluster::take(&told.clients)), 1_000_000_000_000);
+    for (node, first) in [(&plain, "1"), (&told, "1000000000000")] {
+        assert!(node.log().contains(&format!("its first ID is {first}\n")), "{}", node.log());
+    }
 }
 
 #[test]

@@ -69,7 +69,10 @@ fn a_store_in_use_cannot_be_verified_dropped_or_served_twice() {
 fn a_dropped_store_is_gone() {
     let directory = Directory::new();
     let node = stopped(&directory);
-    node.command(&["drop"]).succeeded();
+    let held = node.command(&["verify"]).succeeded();
+    let next = held.lines().find_map(|line| line.strip_prefix("no ID from ")?.split(' ').next()).unwrap();
+    let said = node.command(&["drop"]).succeeded();
+    assert!(said.contains(&format!("'ticketd start --first_id {next}'")), "{said}\n{held}");
     assert!(!fs::exists(node.store()).unwrap());
     node.command(&["drop"]).refused(&["no store"]);
     node.command(&["verify"]).refused(&["no store"]);

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use raft_core::{Membership, Peer};
+use raft_core::{Membership, Peer, Recovered};
 
 use super::serve::refuse_running;
 use super::{Failure, say};
 use crate::cli::Flags;
+use crate::node;
 use crate::storage::{self, Store, StoreError};
 
 /// Destroys a sound store; with `--force`, any store.
@@ -18,10 +19,37 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let known = if flags.force { None } else { read_owner(path)? };
     storage::destroy(path)?;
     say(&format!("the store at {} is destroyed", path.display()))?;
-    match known.and_then(|(me, membership)| left_behind(me, &membership)) {
+    let Some(Known { me, membership, recovered }) = known else { return Ok(()) };
+    match left_behind(me, &membership).or_else(|| lost(me, &membership, &recovered)) {
         Some(line) => say(&line),
         None => Ok(()),
     }
+}
+
+/// What a store says of the node that it belonged to.
+struct Known {
+    me: Peer,
+    /// The last one that the node knew.
+    membership: Membership,
+    recovered: Recovered,
+}
+
+fn is_alone(me: Peer, membership: &Membership) -> bool {
+    membership.members.keys().eq([&me.id])
+}
+
+/// From where on a cluster has to begin that follows the one whose only store is destroyed: nothing else
+/// knows that any more.
+fn lost(me: Peer, membership: &Membership, recovered: &Recovered) -> Option<String> {
+    if !is_alone(me, membership) || !membership.contains(me) {
+        return None;
+    }
+    // At 2^64-1 there are no more IDs, and no cluster can begin there.
+    let next = node::next_unreserved(recovered).ok().filter(|next| *next < u64::MAX)?;
+    Some(format!(
+        "its cluster had no other member, and handed out no ID from {next} on: a cluster that is to take its place \
+         needs 'ticketd start --first_id {next}', or it hands out the same IDs again"
+    ))
 }
 
 /// What to do elsewhere if other nodes may still count the node whose store is destroyed as a member. Its id
@@ -30,8 +58,7 @@ fn left_behind(me: Peer, membership: &Membership) -> Option<String> {
     let Peer { id, incarnation } = me;
     // A node that has not heard from its cluster yet may have been taken in nevertheless.
     let may_count = membership.members.is_empty() || membership.contains(me);
-    let is_alone = membership.members.keys().eq([&id]);
-    (may_count && !is_alone).then(|| {
+    (may_count && !is_alone(me, membership)).then(|| {
         format!(
             "node {id} may still be a member of its cluster: if 'ticketd status --json' at a member shows id {id} with \
              incarnation {incarnation}, remove it there with 'ticketd leave --id {id}'; if with another incarnation, \
@@ -40,9 +67,9 @@ fn left_behind(me: Peer, membership: &Membership) -> Option<String> {
     })
 }
 
-/// The node whose store is about to be destroyed, and the last membership that it knew; `None` if the store
-/// was never finished. A store that cannot be read is refused: it may still be needed to find out why.
-fn read_owner(path: &Path) -> Result<Option<(Peer, Membership)>, Failure> {
+/// The node whose store is about to be destroyed; `None` if the store was never finished. A store that cannot
+/// be read is refused: it may still be needed to find out why.
+fn read_owner(path: &Path) -> Result<Option<Known>, Failure> {
     refuse_running(path)?;
     let outcome = match storage::verify_in_child(path) {
         Ok(_) => Store::open(path),
@@ -51,7 +78,11 @@ fn read_owner(path: &Path) -> Result<Option<(Peer, Membership)>, Failure> {
         Err(error) => Err(error),
     };
     match outcome {
-        Ok(store) => Ok(Some((store.identity().me, store.latest_membership()))),
+        Ok(store) => Ok(Some(Known {
+            me: store.identity().me,
+            membership: store.latest_membership(),
+            recovered: store.recovered(),
+        })),
         // The store never took part in anything.
         Err(StoreError::Interrupted { .. }) => Ok(None),
         Err(

@@ -39,7 +39,8 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let cluster = ClusterId(random_u128()?);
     let identity = Identity { me, standing: Standing::Member { cluster, joined_at: FIRST_INDEX } };
     let hard_state = HardState { current_term: FIRST_TERM, voted_for: None };
-    let snapshot = first_snapshot(me, &settings, flags.first_id.unwrap_or(FIRST_ID_DEFAULT));
+    let first_id = flags.first_id.unwrap_or(FIRST_ID_DEFAULT);
+    let snapshot = first_snapshot(me, &settings, first_id);
 
     destroy_in_the_way(flags)?;
     let new = NewStore {
@@ -50,7 +51,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
         snapshot: Some(&snapshot),
     };
     let store = Store::create(flags.path(), &new).map_err(|error| not_made(error, flags.path()))?;
-    log::info!("founded cluster {cluster} with node {id} as its only member");
+    log::info!("founded cluster {cluster} with node {id} as its only member; its first ID is {first_id}");
     let ready = get_ready(store, bound, &settings, launch).map_err(|failure| made(&failure, flags.path()))?;
     // If the node fails later, its failure says what to do: the store may be lost, and another in its place.
     after_serving(ready.serve()?, flags.path(), id)
