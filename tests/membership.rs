@@ -69,6 +69,7 @@ fn a_user_who_may_not_destroy_the_store_cannot_make_the_node_leave() {
             let (code, said) = said.unwrap();
             assert_eq!(code, Some(1), "{said}");
             assert!(said.contains("cannot destroy") && said.contains("nothing has changed"), "{said}");
+            assert!(said.contains("as the user that the node runs as") && !said.contains("--path"), "{said}");
             assert!(said.contains("nothing has changed"), "{said}");
         }
     }

@@ -14,7 +14,7 @@ use super::{Failure, say};
 use crate::advice::path_flag;
 use crate::cli::Flags;
 use crate::peer::{AdminRequest, RefusedReason};
-use crate::storage;
+use crate::storage::{self, StoreError};
 
 /// How long the cluster is asked. A removal waits for a leader, and for a leader that is being removed to
 /// hand over first.
@@ -42,11 +42,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
         }
         Some(_) | None => {
             // Once the node has left, there is no way back.
-            storage::expect_destroyable(path).map_err(|denied| {
-                Failure::runtime(format!(
-                    "{denied}: give the command as the user that the node runs as; nothing has changed"
-                ))
-            })?;
+            storage::expect_destroyable(path).map_err(|error| Failure::runtime(not_destroyable(&error)))?;
             let incarnation = Some(me.incarnation);
             let request = AdminRequest::Remove { cluster, id: me.id, incarnation };
             remove(&contacts, me.id, &request, Absent::IsDone)?;
@@ -137,6 +133,17 @@ fn ask_cluster(contacts: &Contacts, request: &AdminRequest) -> Result<(), AskErr
         // The first error says more.
         Ok(_) | Err(_) => Err(error),
     }
+}
+
+/// Another path, or other rights, are no remedy here.
+fn not_destroyable(error: &StoreError) -> String {
+    let StoreError::Denied { action, path, reason } = error else {
+        return format!("{error}; nothing has changed");
+    };
+    format!(
+        "cannot {action} {}: {reason}: give the command as the user that the node runs as; nothing has changed",
+        path.display()
+    )
 }
 
 fn no_member(id: NodeId) -> String {
