@@ -14,7 +14,7 @@ use super::{Failure, say};
 use crate::advice::path_flag;
 use crate::cli::Flags;
 use crate::peer::{AdminRequest, RefusedReason};
-use crate::storage::{self, StoreError};
+use crate::storage::{self, Destroyed, Sighting, StoreError};
 
 /// How long the cluster is asked. A removal waits for a leader, and for a leader that is being removed to
 /// hand over first.
@@ -32,6 +32,8 @@ const TICK: Duration = Duration::from_millis(20);
 /// [`Failure`], which says how far the removal got.
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let path = flags.path();
+    // Seen before anything is asked, so that the node that is removed is the one whose store this is.
+    let seen = Sighting::at(path);
     let contacts = Contacts::of(path)?;
     let (cluster, me) = contacts.identity()?;
     match flags.id {
@@ -43,28 +45,38 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
         Some(_) | None => {
             // Once the node has left, there is no way back.
             storage::expect_destroyable(path).map_err(|error| Failure::runtime(not_destroyable(&error)))?;
+            let seen = seen?;
             let incarnation = Some(me.incarnation);
             let request = AdminRequest::Remove { cluster, id: me.id, incarnation };
             remove(&contacts, me.id, &request, Absent::IsDone)?;
             let (id, shown) = (me.id, path.display());
-            end_and_destroy(path, &contacts).map_err(|why| {
+            let destroyed = end_and_destroy(path, &contacts, &seen).map_err(|why| {
                 Failure::runtime(format!(
                     "node {id} has left its cluster; its store at {shown} remains: {why}; then 'ticketd drop {}' \
                      destroys it",
                     path_flag(path)
                 ))
             })?;
-            say(&format!("node {id} has left its cluster, and its store at {shown} is destroyed"))
+            say(&match destroyed {
+                Destroyed::Now => {
+                    format!("node {id} has left its cluster, and its store at {shown} is destroyed")
+                }
+                Destroyed::NotThere => {
+                    format!("node {id} has left its cluster, and its store is no longer at {shown}")
+                }
+            })
         }
     }
 }
 
-/// What remains to be done once the cluster has removed the node.
-fn end_and_destroy(path: &Path, contacts: &Contacts) -> Result<(), Failure> {
+/// What remains to be done once the cluster has removed the node. Until then, half a minute may pass. If the
+/// node was meanwhile removed from elsewhere, its store dropped, and a new node joined in its place, then the
+/// process and the store that are there now are those of a member.
+fn end_and_destroy(path: &Path, contacts: &Contacts, seen: &Sighting) -> Result<Destroyed, Failure> {
     if let Contacts::Running { pid, .. } = contacts {
-        wait_until_stopped(path, *pid)?;
+        wait_until_stopped(path, *pid, seen)?;
     }
-    Ok(storage::destroy(path)?)
+    Ok(seen.destroy()?)
 }
 
 /// What it means if there is no such member.
@@ -165,8 +177,8 @@ fn last_member(id: NodeId) -> String {
 }
 
 /// A removed node stops by itself when it hears of its removal; one that does not hear of it is told to stop.
-fn wait_until_stopped(path: &Path, pid: u32) -> Result<(), Failure> {
-    if stopped_within(path, FAREWELL)? {
+fn wait_until_stopped(path: &Path, pid: u32, seen: &Sighting) -> Result<(), Failure> {
+    if stopped_within(path, FAREWELL, seen)? {
         return Ok(());
     }
     log::info!("process {pid} still runs, telling it to stop");
@@ -179,16 +191,17 @@ fn wait_until_stopped(path: &Path, pid: u32) -> Result<(), Failure> {
             })?;
         }
     }
-    if stopped_within(path, STOP_PATIENCE)? {
+    if stopped_within(path, STOP_PATIENCE, seen)? {
         return Ok(());
     }
     Err(Failure::runtime(format!("its process {pid} does not stop: stop it")))
 }
 
-fn stopped_within(path: &Path, patience: Duration) -> Result<bool, Failure> {
+/// Whether no process holds the store, or the store is no longer there.
+fn stopped_within(path: &Path, patience: Duration, seen: &Sighting) -> Result<bool, Failure> {
     let begun = Instant::now();
     loop {
-        if storage::running(path)?.is_none() {
+        if !seen.is_there()? || storage::running(path)?.is_none() {
             return Ok(true);
         }
         if begun.elapsed() >= patience {

@@ -5,9 +5,9 @@
 //! its IDs again. LMDB's default name for a data file is also ours, so a data file without other files of
 //! ours must hold a record of ours. This module must never know what is in a store that is there.
 
-use std::fs;
-use std::io;
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
@@ -18,7 +18,7 @@ use super::files::{
     sync_directory,
 };
 use super::lock::Lock;
-use super::{data_file, journal, record};
+use super::{data_file, journal, record, watch};
 
 /// Destroys the store at `path`, finished or not, damaged or not: its files, and then the directory if it is
 /// empty and can be removed. Other files are left alone.
@@ -27,12 +27,86 @@ use super::{data_file, journal, record};
 /// [`StoreError::NotFound`]; [`StoreError::ForeignFiles`] if the store is another program's;
 /// [`StoreError::InUse`] while a process holds it; and if the file system refuses.
 pub fn destroy(path: &Path) -> Result<(), StoreError> {
+    destroy_locked(expect_any_store(path)?, path)
+}
+
+/// A store that was seen at a path. It is told from a store that is put there later, even by one that is
+/// damaged or that a process has open: the data file is another one.
+#[derive(Debug)]
+pub struct Sighting {
+    path: PathBuf,
+    /// Held open, so that no other file gets its inode number. `None` if the store had lost its data file.
+    data_file: Option<File>,
+}
+
+impl Sighting {
+    /// Of the store, if any, that is at `path` now.
+    ///
+    /// # Errors
+    /// If the data file cannot be opened.
+    pub fn at(path: &Path) -> Result<Sighting, StoreError> {
+        let data_path = path.join(DATA_FILE);
+        let data_file = match File::open(&data_path) {
+            Ok(file) => Some(file),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => None,
+            Err(e) => return Err(StoreError::io("read", &data_path, &e)),
+        };
+        Ok(Sighting { path: path.to_owned(), data_file })
+    }
+
+    /// Whether that store is still there.
+    ///
+    /// # Errors
+    /// If the path cannot be looked at.
+    pub fn is_there(&self) -> Result<bool, StoreError> {
+        let data_path = self.path.join(DATA_FILE);
+        let Some(data_file) = &self.data_file else { return Ok(!data_path.exists()) };
+        match watch::expect_at(data_file, &data_path) {
+            Ok(_) => Ok(true),
+            Err(StoreError::Lost { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Destroys that store as [`destroy`] does, unless it is no longer there.
+    ///
+    /// # Errors
+    /// As [`destroy`].
+    pub fn destroy(&self) -> Result<Destroyed, StoreError> {
+        // A process may hold the lock of another store that is there by now.
+        if !self.is_there()? {
+            return Ok(Destroyed::NotThere);
+        }
+        let lock = expect_any_store(&self.path)?;
+        // Until this process had the lock, another one could still put a store in its place.
+        if !self.is_there()? {
+            return Ok(Destroyed::NotThere);
+        }
+        destroy_locked(lock, &self.path)?;
+        Ok(Destroyed::Now)
+    }
+}
+
+/// What has become of a store that was to be destroyed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Destroyed {
+    /// It is destroyed.
+    Now,
+    /// It was no longer there, and nothing was destroyed.
+    NotThere,
+}
+
+/// Checks that there is a store of ours at `path`, in whatever state, and locks it.
+fn expect_any_store(path: &Path) -> Result<Lock, StoreError> {
     match classify(path)? {
         Found::Nothing | Found::Foreign(_) => return Err(StoreError::NotFound { path: path.to_owned() }),
         Found::ForeignStore => return Err(foreign(path, DATA_FILE.to_owned())),
         Found::Unfinished | Found::Store | Found::Remnant | Found::Gone { .. } => {}
     }
-    let lock = Lock::acquire(path)?;
+    Lock::acquire(path)
+}
+
+fn destroy_locked(lock: Lock, path: &Path) -> Result<(), StoreError> {
     // Whatever interrupts this, the whole store is there until the data file has lost its name, and none is
     // there afterwards. What is left then can be removed without force: a file of that other name says that
     // the journal is to go as well.
@@ -258,6 +332,39 @@ mod tests {
             assert!(!is_there(dir.path()));
         }
         assert_eq!(files_of(&dir), before);
+    }
+
+    #[test]
+    fn a_store_that_was_seen_is_destroyed_and_one_that_took_its_place_is_not() {
+        let dir = TestDir::new();
+        drop(create(&dir).unwrap());
+        let seen = Sighting::at(dir.path()).unwrap();
+        assert_eq!(seen.is_there(), Ok(true));
+        destroy(dir.path()).unwrap();
+        assert_eq!(seen.is_there(), Ok(false));
+        assert_eq!(seen.destroy(), Ok(Destroyed::NotThere), "there is none");
+
+        let store = create(&dir).unwrap();
+        assert_eq!(seen.destroy(), Ok(Destroyed::NotThere), "a process has another one open");
+        drop(store);
+        assert_eq!(seen.destroy(), Ok(Destroyed::NotThere), "there is another one");
+        let seen = Sighting::at(dir.path()).unwrap();
+        assert_eq!(seen.destroy(), Ok(Destroyed::Now));
+        assert!(!dir.path().exists());
+    }
+
+    #[test]
+    fn a_store_without_its_data_file_is_told_from_a_whole_one_that_took_its_place() {
+        let dir = TestDir::new();
+        make_used(&dir);
+        fs::remove_file(dir.path().join(DATA_FILE)).unwrap();
+        let seen = Sighting::at(dir.path()).unwrap();
+        assert_eq!(seen.is_there(), Ok(true));
+        destroy(dir.path()).unwrap();
+        make_used(&dir);
+        assert_eq!(seen.destroy(), Ok(Destroyed::NotThere));
+        fs::remove_file(dir.path().join(DATA_FILE)).unwrap();
+        assert_eq!(seen.destroy(), Ok(Destroyed::Now));
     }
 
     #[test]

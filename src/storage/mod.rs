@@ -53,7 +53,7 @@ mod verify;
 mod watch;
 
 pub use contents::{Collector, Contents, NewStore, Recorder, Step};
-pub use directory::{destroy, expect_destroyable, is_there};
+pub use directory::{Destroyed, Sighting, destroy, expect_destroyable, is_there};
 pub use error::{Interrupted, Loss, Place, Prospect, StoreError};
 pub use journal::{Journal, SECTOR_BYTES};
 pub use lock::{Listening, Running, running};

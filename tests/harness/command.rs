@@ -6,6 +6,8 @@ use std::process::{self, Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::wait;
 
 /// A library to load into every process of the program before its own libraries, if a test wants that.
@@ -103,6 +105,12 @@ impl Running {
     pub fn stderr(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.stderr).expect("the file is there until this is dropped"))
             .into_owned()
+    }
+
+    /// Sends SIGSTOP or SIGCONT, for example.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal)
+            .expect("a child that was not waited for can be signalled");
     }
 
     /// Waits for its end.
