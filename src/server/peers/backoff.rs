@@ -1,8 +1,9 @@
 //! How long to wait before dialling again. Pure: its randomness is a seed.
 //!
 //! A link that broke is dialled again at once: if the peer's process has ended, the dial is refused at once,
-//! which makes failover fast. After that the wait doubles, up to about a second. Half of it is random, so
-//! that the nodes of a cluster that start together do not dial in step.
+//! which makes failover fast. After that the wait doubles, up to about a second. It counts from the beginning
+//! of one attempt to that of the next. Half of it is random, so that the nodes of a cluster that start
+//! together do not dial in step.
 
 use raft_core::SplitMix64;
 

@@ -154,11 +154,15 @@ impl Links {
 
     /// Waits before the next attempt, which tries the peer's other address, if there is one. If that address
     /// became known during this attempt, it is already the next.
+    ///
+    /// The wait counts from the beginning of this attempt. If nothing answered it, waiting once more would
+    /// only put off the moment when the end of a partition is noticed.
     fn retry_later(&mut self, ctx: &Context, key: usize) {
         let link = &mut self.links[key];
         link.was_cut_short = false;
         link.output.clear();
-        link.state = LinkState::Waiting { until: ctx.now().plus(link.backoff.next_delay_us()) };
+        let until = link.dialled_at.plus(link.backoff.next_delay_us()).max(ctx.now());
+        link.state = LinkState::Waiting { until };
         if link.dialled == link.address() {
             link.tries_announced = !link.tries_announced;
         }
@@ -168,6 +172,7 @@ impl Links {
         ctx.counters.dials += 1;
         let link = &mut self.links[key];
         link.dialled = link.address().to_owned();
+        link.dialled_at = ctx.now();
         log::debug!("dialling node {} at {}", link.peer, link.dialled);
         let attempt = match link.dialled.parse::<SocketAddr>() {
             Ok(address) => Attempt::at(&[address]),
@@ -188,6 +193,7 @@ impl Links {
             LinkState::Waiting { .. } => {
                 ctx.counters.dials += 1;
                 name.clone_into(&mut link.dialled);
+                link.dialled_at = ctx.now();
                 let attempt = Attempt::by_resolved_name(link.reached_as(name), addresses);
                 self.go_on(ctx, key, attempt, &"it has no address");
             }
@@ -392,7 +398,8 @@ fn begin_connect(ctx: &Context, key: usize, address: SocketAddr) -> io::Result<T
 pub(crate) fn configure(stream: &TcpStream) {
     let silence = Duration::from_micros(LINK_SILENCE_US_MAX);
     let socket = SockRef::from(stream);
-    let keepalive = TcpKeepalive::new().with_time(silence / 2).with_interval(silence / 4);
+    // In whole seconds: the kernel refuses less.
+    let keepalive = TcpKeepalive::new().with_time(silence / 2).with_interval(silence / 2);
     let outcome = stream.set_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive));
     #[cfg(target_os = "linux")]
     let outcome = outcome.and_then(|()| socket.set_tcp_user_timeout(Some(silence)));

@@ -66,6 +66,19 @@ fn a_name_that_takes_long_ends_the_attempt_and_its_answer_is_used_when_it_comes(
     bench.be_welcomed_at(&port);
 }
 
+/// So that the end of a partition is noticed soon, however long it has lasted.
+#[test]
+fn an_attempt_that_nothing_answers_is_followed_by_the_next_at_once() {
+    let mut bench = Bench::with_link_to(NAME);
+    for attempt in 0..20 {
+        bench.pass(0);
+        assert!(is_resolving(bench.link()), "attempt {attempt}");
+        bench.pass(RESOLVE_US_MAX);
+        assert!(is_waiting(bench.link()), "attempt {attempt}");
+        assert_eq!(bench.links.deadline(), Some(bench.ctx.now()), "attempt {attempt}");
+    }
+}
+
 #[test]
 fn an_address_that_swallows_connections_costs_its_timeout_once_and_not_each_time() {
     let (dead, port) = (Port::open(), Port::open());

@@ -47,6 +47,8 @@ pub(crate) struct Link {
     pub(crate) was_cut_short: bool,
     /// The address that was dialled last.
     pub(crate) dialled: String,
+    /// When the last attempt began.
+    pub(crate) dialled_at: Micros,
     /// Where the last Welcome came from.
     pub(crate) reached: Option<Reached>,
     pub(crate) state: LinkState,
@@ -297,6 +299,7 @@ impl Link {
             tries_announced: true,
             was_cut_short: false,
             dialled: address.to_owned(),
+            dialled_at: now,
             reached: None,
             state: LinkState::Waiting { until: now },
             backoff: Backoff::new(seed),
