@@ -146,6 +146,23 @@ fn a_leader_relies_on_a_follower_with_another_election_timeout_for_no_longer_tha
     }
 }
 
+/// 1 is paused while another is elected, with the vote of 3. What 1 was told of the promise of 3 must have
+/// ended by then, or 1 would serve from its lease beside the other.
+#[test]
+fn a_leader_that_was_paused_while_another_was_elected_holds_no_lease_whatever_their_election_timeouts() {
+    for election_timeout_us in [PATIENCE * ELECTION_TIMEOUT_US, ELECTION_TIMEOUT_US, ELECTION_TIMEOUT_US / 2]
+    {
+        let mut cluster = led_by_1(Cluster::leased_to_1(&[1, 2, 3], 0), election_timeout_us);
+        cluster.down.insert(1);
+        cluster.pass(3 * ELECTION_TIMEOUT_US);
+        assert!(cluster.leader().is_some_and(|leader| leader.get() != 1), "{election_timeout_us}");
+        cluster.down.clear();
+        cluster.events(1);
+        cluster.barrier(1);
+        assert_eq!((cluster.role(1), cluster.events(1)), (Role::Leader, vec![]), "{election_timeout_us}");
+    }
+}
+
 /// A leader that is succeeded on its own wish has ended its lease. Nobody else is freed sooner by a later
 /// leader, or anything would rest on who that is.
 #[test]
