@@ -59,11 +59,16 @@ impl Raft {
         true
     }
 
-    /// Tells the sender of a request from an earlier term the current term, so that it steps down (§5.1). A
-    /// candidate whose own vote is still being written does not: the sender may lead, and it is not certain
-    /// yet that another node will take over.
+    /// Whether nodes in an earlier term may be told the current one. A candidate whose own vote is still
+    /// being written does not tell it: one of them may lead, or answer the leader's next heartbeat, and it is
+    /// not certain yet that another node will take over.
+    pub(crate) fn may_tell_term(&self) -> bool {
+        !matches!(self.role, RoleState::Candidate(_)) || self.persistence.is_hard_state_durable()
+    }
+
+    /// Tells the sender of a request from an earlier term the current term, so that it steps down (§5.1).
     fn answer_stale(&mut self, to: Peer, message: &Message) {
-        if matches!(self.role, RoleState::Candidate(_)) && !self.persistence.is_hard_state_durable() {
+        if !self.may_tell_term() {
             return;
         }
         let term = self.hard_state.current_term;

@@ -16,8 +16,10 @@ impl Raft {
         let hears_leader = self.hears_leader();
         let vote_granted =
             electable && !hears_leader && !self.has_promised_support() && !self.has_vote_in_flight();
-        let response = PreVoteResponse { term, next_term: m.next_term, vote_granted };
-        self.send(from, Message::PreVoteResponse(response));
+        if self.may_tell_term() {
+            let response = PreVoteResponse { term, next_term: m.next_term, vote_granted };
+            self.send(from, Message::PreVoteResponse(response));
+        }
         if vote_granted {
             self.yield_to(from, &m);
         } else if !up_to_date {

@@ -58,6 +58,24 @@ fn a_leader_rules_on_while_the_vote_of_its_successor_is_being_written() {
 
 /// Its request for votes comes when the leader has given it up and committed more: it deposes the leader and
 /// cannot win. One of those who can does so at once.
+/// Not even by way of a third node, which asks for a pre-vote because it has lost the leader for a while.
+#[test]
+fn a_successor_whose_vote_is_being_written_tells_nobody_of_its_term() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.stalled.insert(2);
+    cluster.transfer(1, Some(2));
+    cluster.settle();
+    assert_eq!((cluster.role(2), cluster.nodes[&2].raft.current_term()), (Role::Candidate, Term(3)));
+    cluster.cut_both(1, 3);
+    cluster.wake(3);
+    cluster.settle();
+    assert_eq!((cluster.role(3), cluster.nodes[&3].raft.current_term()), (Role::PreCandidate, Term(2)));
+    cluster.cut.clear();
+    cluster.wake(1);
+    cluster.settle();
+    assert_eq!((cluster.role(1), cluster.nodes[&3].raft.leader()), (Role::Leader, Some(id(1))));
+}
+
 #[test]
 fn a_successor_that_is_late_costs_no_election_timeout() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
