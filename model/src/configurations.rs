@@ -94,13 +94,15 @@ impl Configuration {
     }
 
     /// Whether the last two nodes are indistinguishable: they begin alike, and nothing that may happen names
-    /// one of them or lets the core choose between them, as a leader does that hands over (it takes the
-    /// smaller id).
+    /// one of them or lets the core choose between them. A leader that hands over chooses the smaller id. Of
+    /// two nodes that ask each other for pre-votes, the one with the larger id yields.
     fn has_twins(&self) -> bool {
         let begin_alike = matches!(self.beginning, Beginning::Unled | Beginning::Led);
-        let Bounds { changes, transfers, refusals, write_failures, .. } = self.bounds;
+        let Bounds { timeouts, changes, transfers, refusals, write_failures, .. } = self.bounds;
+        // While nobody has led, the first to ask is node 1.
+        let one_of_them_asks = timeouts <= if self.beginning == Beginning::Unled { 2 } else { 1 };
         let names_none = changes.is_empty() && (transfers, refusals, write_failures) == (0, 0, 0);
-        self.voters == 3 && self.joining == 0 && begin_alike && names_none
+        self.voters == 3 && self.joining == 0 && begin_alike && one_of_them_asks && names_none
     }
 
     /// What may happen next.
