@@ -126,8 +126,8 @@ pub(super) const REFUSED_US_MAX: u64 = 1_000_000;
 pub(super) const ADMIN_IDLE_US_MAX: u64 = 60_000_000;
 
 /// How long data sent on a link may stay unacknowledged by the other kernel before the link counts as broken
-/// and is dialled anew; an idle link is probed in half this time. TCP doubles the time between its attempts to
-/// resend; dialling tries every second. So the sooner a link counts as broken, the sooner the end of a
+/// and is dialled anew; an idle link is probed in half this time. TCP doubles the time between its attempts
+/// to resend; dialling tries every second. So the sooner a link counts as broken, the sooner the end of a
 /// partition is noticed.
 pub(super) const LINK_SILENCE_US_MAX: u64 = 2_000_000;
 

@@ -56,8 +56,6 @@ fn a_leader_rules_on_while_the_vote_of_its_successor_is_being_written() {
     assert_eq!(cluster.role(2), Role::Leader);
 }
 
-/// Its request for votes comes when the leader has given it up and committed more: it deposes the leader and
-/// cannot win. One of those who can does so at once.
 /// Not even by way of a third node, which asks for a pre-vote because it has lost the leader for a while.
 #[test]
 fn a_successor_whose_vote_is_being_written_tells_nobody_of_its_term() {
@@ -76,6 +74,8 @@ fn a_successor_whose_vote_is_being_written_tells_nobody_of_its_term() {
     assert_eq!((cluster.role(1), cluster.nodes[&3].raft.leader()), (Role::Leader, Some(id(1))));
 }
 
+/// Its request for votes comes when the leader has given it up and committed more: it deposes the leader and
+/// cannot win. One of those who can does so at once.
 #[test]
 fn a_successor_that_is_late_costs_no_election_timeout() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
