@@ -3,6 +3,7 @@
 //!
 //! This module uses the store and the node's status. It must never change either.
 
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::cluster_view;
 use crate::advice::path_flag;
 use crate::identity::{ClusterId, Identity, Standing};
 use crate::peer::AdminRequest;
-use crate::storage::{self, Listening, Running, Store, StoreError};
+use crate::storage::{self, Running, Store, StoreError};
 
 /// How long a running node may take to report its status: it needs no other node for that.
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
@@ -28,7 +29,7 @@ pub(super) enum Contacts {
         path: PathBuf,
         /// Its process id.
         pid: u32,
-        /// Its address for peers.
+        /// Its address for peers, as reached from this machine.
         address: String,
     },
     /// No node runs on the store.
@@ -51,8 +52,8 @@ impl Contacts {
     /// [`Failure`] if there is no store, or if it is not sound or not that of a member.
     pub(super) fn of(path: &Path) -> Result<Contacts, Failure> {
         if let Some(running) = storage::running(path)? {
-            let (pid, listening) = listening(path, running)?;
-            return Ok(Contacts::Running { path: path.to_owned(), pid, address: listening.peer_address });
+            let (pid, address) = reached_at(path, running)?;
+            return Ok(Contacts::Running { path: path.to_owned(), pid, address });
         }
         storage::verify_in_child(path)?;
         let store = Store::open(path)?;
@@ -103,18 +104,31 @@ fn not_heard_yet(path: &Path, id: NodeId) -> String {
     )
 }
 
-/// The process id and the addresses of a node that listens.
+/// The process id of a node that listens, and its address for peers, as reached from this machine.
 ///
 /// # Errors
 /// [`Failure`] if it does not listen (yet).
-pub(super) fn listening(path: &Path, running: Running) -> Result<(u32, Listening), Failure> {
+fn reached_at(path: &Path, running: Running) -> Result<(u32, String), Failure> {
     let Running { pid, listening } = running;
     match listening {
-        Some(listening) => Ok((pid, listening)),
+        Some(listening) => Ok((pid, on_this_machine(listening.peer_address))),
         None => Err(Failure::runtime(format!(
             "process {pid} holds the store at {} and does not listen yet: wait until it does, or stop it",
             path.display()
         ))),
+    }
+}
+
+/// Where this machine reaches what listens at `address`: nobody can be told to look at "every address".
+fn on_this_machine(address: String) -> String {
+    match address.parse::<SocketAddr>() {
+        Ok(SocketAddr::V4(v4)) if v4.ip().is_unspecified() => {
+            SocketAddr::from((Ipv4Addr::LOCALHOST, v4.port())).to_string()
+        }
+        Ok(SocketAddr::V6(v6)) if v6.ip().is_unspecified() => {
+            SocketAddr::from((Ipv6Addr::LOCALHOST, v6.port())).to_string()
+        }
+        Ok(_) | Err(_) => address,
     }
 }
 
@@ -152,13 +166,14 @@ fn others(membership: &Membership, me: NodeId) -> Vec<String> {
     others.map(|(_, member)| member.peer_address.clone()).collect()
 }
 
-/// The process id and the addresses of the node that runs on the store at `path`.
+/// The process id of the node that runs on the store at `path`, and its address for peers, as reached from
+/// this machine.
 ///
 /// # Errors
 /// [`Failure`] if no node runs there, if it does not listen yet, or if there is no store.
-pub(super) fn running_node(path: &Path) -> Result<(u32, Listening), Failure> {
+pub(super) fn running_node(path: &Path) -> Result<(u32, String), Failure> {
     match storage::running(path)? {
-        Some(running) => listening(path, running),
+        Some(running) => reached_at(path, running),
         None if path.exists() => Err(Failure::runtime(format!(
             "no node runs on the store at {}: start it with 'ticketd {}'",
             path.display(),
@@ -173,6 +188,18 @@ mod tests {
     use raft_core::{Incarnation, Member, Suffrage};
 
     use super::*;
+
+    #[test]
+    fn a_node_that_listens_everywhere_is_reached_here() {
+        for (address, here) in [
+            ("0.0.0.0:9000", "127.0.0.1:9000"),
+            ("[::]:9000", "[::1]:9000"),
+            ("10.0.0.7:9000", "10.0.0.7:9000"),
+            ("localhost:9000", "localhost:9000"),
+        ] {
+            assert_eq!(on_this_machine(address.to_owned()), here);
+        }
+    }
 
     #[test]
     fn the_others_are_all_members_but_the_node_itself() {

@@ -16,15 +16,15 @@ use crate::cli::Flags;
 /// # Errors
 /// [`Failure`] if no node runs there or it does not answer.
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
-    let (pid, listening) = running_node(flags.path())?;
-    let json = status_of(&listening.peer_address)?;
+    let (pid, address) = running_node(flags.path())?;
+    let json = status_of(&address)?;
     if flags.json {
         return say(&json);
     }
     let text = serde_json::from_str::<Value>(&json)
         .ok()
         .and_then(|status| table(&status, pid))
-        .ok_or_else(|| not_understood(&listening.peer_address))?;
+        .ok_or_else(|| not_understood(&address))?;
     say(text.trim_end())
 }
 
