@@ -63,10 +63,13 @@ pub(crate) fn allot_descriptors(wanted: Option<u32>) -> Result<Allotment, Server
     if let Some(limit) = limit
         && granted < wanted.unwrap_or(CLIENT_CONNECTIONS_TO_EXPECT)
     {
+        let shortfall = match wanted {
+            Some(wanted) => format!("{granted} connections of clients instead of {wanted}"),
+            None => format!("only {granted} connections of clients"),
+        };
         log::warn!(
-            "{granted} connections of clients instead of {}: the limit of open files is {limit}, and {} are kept \
-             for other use; raise it (ulimit -n, systemd's LimitNOFILE)",
-            wanted.unwrap_or(CLIENT_CONNECTIONS_TO_EXPECT),
+            "{shortfall}: the limit of open files is {limit}, and {} are kept for other use; raise it (ulimit -n, \
+             systemd's LimitNOFILE)",
             allotment.reserved(),
         );
     }
