@@ -6,6 +6,7 @@
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::catch_up::CatchUp;
+use crate::io::HardState;
 use crate::lease::LeaseRounds;
 use crate::log::Payload;
 use crate::membership::Membership;
@@ -48,9 +49,7 @@ impl Raft {
         let current = self.hard_state.current_term;
         assert!(term >= current, "term {term} entered after term {current}");
         if term > current {
-            self.hard_state.current_term = term;
-            self.hard_state.voted_for = None;
-            self.persistence.note_hard_state();
+            self.set_hard_state(HardState { current_term: term, voted_for: None });
         }
         let election_deadline = match &self.role {
             // Only a message from a leader or a vote granted puts off an election (Raft §5.2).
@@ -285,9 +284,8 @@ impl Raft {
         let (now, until) = (self.now, self.promised_until);
         let free = reason == CampaignReason::LeadershipTransfer || until <= now;
         assert!(free, "a campaign at {now:?}, a leader was promised support until {until:?}");
-        self.hard_state.current_term = self.hard_state.current_term.next();
-        self.hard_state.voted_for = Some(self.config.me);
-        self.persistence.note_hard_state();
+        let current_term = self.hard_state.current_term.next();
+        self.set_hard_state(HardState { current_term, voted_for: Some(self.config.me) });
         self.role = RoleState::Candidate(Candidate {
             votes: BTreeSet::new(),
             reason,

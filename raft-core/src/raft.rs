@@ -351,6 +351,12 @@ impl Raft {
         self.outputs.push_back(Output::Dropped { from, reason });
     }
 
+    /// Changes `currentTerm` or `votedFor`, here and on the disk.
+    pub(crate) fn set_hard_state(&mut self, hard_state: HardState) {
+        self.hard_state = hard_state;
+        self.persistence.note_hard_state();
+    }
+
     pub(crate) fn commit_to(&mut self, index: LogIndex) {
         let last = self.log.last_index();
         assert!(index <= last, "commit index {index} beyond the last entry {last}");

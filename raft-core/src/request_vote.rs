@@ -1,5 +1,6 @@
 //! The RequestVote RPC (Raft Figure 2, §5.2, §5.4.1).
 
+use crate::io::HardState;
 use crate::message::{Message, RequestVote, RequestVoteResponse};
 use crate::raft::Raft;
 use crate::roles::{Follower, RoleState};
@@ -22,8 +23,7 @@ impl Raft {
             return;
         }
         if self.hard_state.voted_for.is_none() {
-            self.hard_state.voted_for = Some(from);
-            self.persistence.note_hard_state();
+            self.set_hard_state(HardState { voted_for: Some(from), ..self.hard_state });
             // Once: a candidate that repeats its request may never hear the answer.
             self.put_off_election();
         }
