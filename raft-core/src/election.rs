@@ -266,7 +266,7 @@ impl Raft {
     /// Campaigns once a majority would vote for this node.
     pub(crate) fn campaign_if_granted(&mut self) {
         if let RoleState::PreCandidate(PreCandidate { stance: Stance::Asks { granted }, .. }) = &self.role
-            && self.is_majority(granted)
+            && self.log.membership().is_majority(granted)
         {
             self.campaign(CampaignReason::LeaderLost);
         }
@@ -318,7 +318,7 @@ impl Raft {
     /// another leader of the same term.
     pub(crate) fn lead_if_elected(&mut self) {
         let RoleState::Candidate(Candidate { votes, .. }) = &self.role else { return };
-        if self.persistence.is_hard_state_durable() && self.is_majority(votes) {
+        if self.persistence.is_hard_state_durable() && self.log.membership().is_majority(votes) {
             self.become_leader();
         }
     }
@@ -366,13 +366,6 @@ impl Raft {
 
     fn votes_in(&self, membership: &Membership) -> bool {
         membership.contains(self.config.me) && membership.is_voter(self.config.me.id)
-    }
-
-    /// Whether these are a majority of the voters. Only voters count, and only those of the membership in
-    /// force.
-    fn is_majority(&self, ids: &BTreeSet<NodeId>) -> bool {
-        let membership = self.log.membership();
-        membership.voters().filter(|id| ids.contains(id)).count() >= membership.quorum()
     }
 
     /// One to two election timeouts from now (Raft §5.2).

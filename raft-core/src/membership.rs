@@ -3,7 +3,7 @@
 //! A pure value. It knows nothing of links, of progress, or of which node leads. Addresses are never
 //! interpreted: they are agreed on together with the members, so that every node can reach every other.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 
 use crate::types::{Incarnation, NodeId, Peer};
@@ -124,6 +124,17 @@ impl Membership {
         self.voters().count() / 2 + 1
     }
 
+    /// Whether these are a majority. Only voters count.
+    pub(crate) fn is_majority(&self, ids: &BTreeSet<NodeId>) -> bool {
+        self.voters().filter(|id| ids.contains(id)).count() >= self.quorum()
+    }
+
+    /// Whether any voter has another id than this.
+    #[must_use]
+    pub fn has_voter_besides(&self, id: NodeId) -> bool {
+        self.voters().any(|voter| voter != id)
+    }
+
     /// The membership after `change`.
     ///
     /// `Ok(None)` if the change is already in force, so that a request whose answer was lost can be repeated.
@@ -158,7 +169,7 @@ impl Membership {
                 if incarnation.is_some_and(|meant| meant != present.incarnation) {
                     return Err(ChangeRefused::NoSuchMember);
                 }
-                if self.voters().all(|voter| voter == *id) {
+                if !self.has_voter_besides(*id) {
                     return Err(ChangeRefused::LastVoter);
                 }
                 changed.members.remove(id);

@@ -364,10 +364,10 @@ impl World {
 
     fn wish_to_leave(&mut self, slot: Slot) {
         let peer = self.hosts[slot.at()].peer;
-        let member = self.oracle.membership().contains(peer);
+        let membership = self.oracle.membership();
         // One at a time, and not the last one: its operators would have to start a new cluster.
-        let others = self.oracle.membership().voters().filter(|id| *id != peer.id).count();
-        if member && others > 0 && self.operators.is_idle() && self.can_lose_voter(slot) {
+        let may_leave = membership.contains(peer) && membership.has_voter_besides(peer.id);
+        if may_leave && self.operators.is_idle() && self.can_lose_voter(slot) {
             self.operators.wish(Wish::Leave(peer));
         }
     }

@@ -148,8 +148,7 @@ impl Node {
     }
 
     fn others_vote(&self) -> bool {
-        let me = self.config.raft.me.id;
-        self.raft.membership().voters().any(|id| id != me)
+        self.membership().has_voter_besides(self.config.raft.me.id)
     }
 
     fn operation_done(&mut self, operation: OperationId, outcome: OperationOutcome) {
