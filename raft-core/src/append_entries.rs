@@ -43,7 +43,7 @@ impl Raft {
             term: self.hard_state.current_term,
             outcome: AppendOutcome::Matched { match_index },
         };
-        self.persistence.promise(to, Message::AppendEntriesResponse(response));
+        self.persistence.send_once_durable(to, Message::AppendEntriesResponse(response));
     }
 
     /// A rejection promises nothing, so it goes out at once, with a hint that skips whole terms (§5.3).

@@ -298,7 +298,11 @@ impl Raft {
         let at_once = log_is_durable && reason == CampaignReason::LeaderLost;
         for voter in self.other_voters() {
             let message = Message::RequestVote(request);
-            if at_once { self.send(voter, message) } else { self.persistence.promise(voter, message) }
+            if at_once {
+                self.send(voter, message);
+            } else {
+                self.persistence.send_once_durable(voter, message);
+            }
         }
     }
 

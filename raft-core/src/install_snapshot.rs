@@ -47,7 +47,7 @@ impl Raft {
     fn acknowledge_snapshot(&mut self, to: Peer, match_index: LogIndex) {
         let term = self.hard_state.current_term;
         let response = InstallSnapshotResponse { term, match_index };
-        self.persistence.promise(to, Message::InstallSnapshotResponse(response));
+        self.persistence.send_once_durable(to, Message::InstallSnapshotResponse(response));
     }
 }
 

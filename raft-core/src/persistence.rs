@@ -33,8 +33,8 @@ pub(crate) struct Persistence {
     withheld: VecDeque<(WriteId, Peer, Message)>,
     /// The changes of this step so far.
     changes: Changes,
-    /// The promises of this step so far.
-    promises: Vec<(Peer, Message)>,
+    /// The messages of this step that are to be withheld.
+    to_withhold: Vec<(Peer, Message)>,
 }
 
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ impl Persistence {
             in_flight: VecDeque::new(),
             withheld: VecDeque::new(),
             changes: Changes::default(),
-            promises: Vec::new(),
+            to_withhold: Vec::new(),
         }
     }
 
@@ -121,8 +121,8 @@ impl Persistence {
     }
 
     /// Sends a message once everything written up to the end of this step is durable.
-    pub(crate) fn promise(&mut self, to: Peer, message: Message) {
-        self.promises.push((to, message));
+    pub(crate) fn send_once_durable(&mut self, to: Peer, message: Message) {
+        self.to_withhold.push((to, message));
     }
 
     /// Whether exactly this waits for a write already.
@@ -142,7 +142,7 @@ impl Persistence {
                 self.hard_state_write = write.id;
             }
         }
-        for (to, message) in mem::take(&mut self.promises) {
+        for (to, message) in mem::take(&mut self.to_withhold) {
             self.withhold(to, message);
         }
         write
@@ -178,7 +178,7 @@ impl Persistence {
             in_flight,
             withheld,
             changes: _,
-            promises: _,
+            to_withhold: _,
         } = self;
         (self.distance(*issued), self.distance(*hard_state_write), durable_index).hash(state);
         for InFlight { id, issued_at, last_index } in in_flight {
@@ -197,7 +197,7 @@ impl Persistence {
     /// A write failed: no withheld message will ever be sent.
     pub(crate) fn fail(&mut self) {
         self.withheld.clear();
-        self.promises.clear();
+        self.to_withhold.clear();
         self.in_flight.clear();
         self.changes = Changes::default();
     }
@@ -215,14 +215,14 @@ impl Persistence {
         })
     }
 
-    /// A second promise of the same kind that waits for the same write replaces the first: a leader that
+    /// A second message of the same kind that waits for the same write replaces the first: a leader that
     /// repeats its request while this node's disk stalls must not make the queue grow.
     fn withhold(&mut self, to: Peer, message: Message) {
         let same = |(write, other, waiting): &&mut (WriteId, Peer, Message)| {
             *write == self.issued && *other == to && mem::discriminant(waiting) == mem::discriminant(&message)
         };
         match self.withheld.iter_mut().rev().take_while(|(write, ..)| *write == self.issued).find(same) {
-            Some((_, _, waiting)) if promises_less(&message, waiting) => {}
+            Some((_, _, waiting)) if says_less(&message, waiting) => {}
             Some((_, _, waiting)) => *waiting = message,
             None => self.withheld.push_back((self.issued, to, message)),
         }
@@ -237,7 +237,7 @@ impl Persistence {
 }
 
 /// Whether `new` is the answer to an append that was overtaken by the one that `waiting` answers.
-fn promises_less(new: &Message, waiting: &Message) -> bool {
+fn says_less(new: &Message, waiting: &Message) -> bool {
     matched(new).is_some_and(|new| matched(waiting).is_some_and(|waiting| new < waiting))
 }
 
@@ -262,16 +262,16 @@ mod tests {
         answer(term, AppendOutcome::Matched { match_index: LogIndex(index) })
     }
 
-    /// The first entry was handed out, to be written, and these were promised, each in a step of its own.
-    fn withholding(promises: impl IntoIterator<Item = Message>) -> Persistence {
+    /// The first entry was handed out, to be written, and these wait for it, each from a step of its own.
+    fn withholding(messages: impl IntoIterator<Item = Message>) -> Persistence {
         let mut log = Log::new(None, Vec::new());
         log.append(noop(1, 1));
         let mut persistence = Persistence::new(LogIndex(0));
         persistence.note_append(LogIndex(1));
         let write = persistence.end_step(Micros(10), HardState::default(), &log);
         assert_eq!(write.map(|w| (w.id, w.entries.len())), Some((WriteId(1), 1)));
-        for message in promises {
-            persistence.promise(peer(1), message);
+        for message in messages {
+            persistence.send_once_durable(peer(1), message);
             assert_eq!(persistence.end_step(Micros(20), HardState::default(), &log), None);
         }
         persistence
@@ -308,6 +308,7 @@ mod tests {
         assert_eq!(released(&mut persistence), []);
         assert_eq!((persistence.oldest_issued_at(), persistence.durable_index()), (None, LogIndex(0)));
     }
+
     /// Writes are told apart by how far they are from the last durable one, whatever their ids.
     #[test]
     fn a_write_under_way_and_what_waits_for_it_tell_nodes_apart_and_their_ids_do_not() {

@@ -29,7 +29,7 @@ impl Raft {
         }
         // A candidate asks again while its voters write: one answer is enough.
         if !self.persistence.withholds(from, &response) {
-            self.persistence.promise(from, response);
+            self.persistence.send_once_durable(from, response);
         }
     }
 
