@@ -72,7 +72,7 @@ impl Raft {
             "two leaders in term {term}: {} and {leader}",
             known.unwrap_or(leader)
         );
-        self.grace_until = None;
+        self.excused_until = None;
         let protects_for_us = match &self.role {
             RoleState::Follower(f) if f.leader == Some(leader) => f.protects_for_us,
             RoleState::Follower(_)
@@ -104,19 +104,19 @@ impl Raft {
     /// more heartbeat intervals. It does so once, or a node that is always late would never act.
     pub(crate) fn excuse_silence(&mut self, deadline: Micros) {
         let late = self.now.since(deadline) >= self.config.heartbeat_interval_us;
-        if late && self.grace_until.is_none() && self.known_leader().is_some() {
-            self.grace_until = Some(self.now.plus(2 * self.config.heartbeat_interval_us));
+        if late && self.excused_until.is_none() && self.known_leader().is_some() {
+            self.excused_until = Some(self.now.plus(2 * self.config.heartbeat_interval_us));
         }
     }
 
     /// Whether silence means nothing now.
     pub(crate) fn is_excused(&self) -> bool {
-        self.grace_until.is_some_and(|until| self.now < until)
+        self.excused_until.is_some_and(|until| self.now < until)
     }
 
     /// Gives the leader time to be heard: this node was not running, and so could not hear it.
     pub(crate) fn listen_again(&mut self) {
-        if let (RoleState::Follower(follower), Some(until)) = (&mut self.role, self.grace_until) {
+        if let (RoleState::Follower(follower), Some(until)) = (&mut self.role, self.excused_until) {
             follower.election_deadline = until;
         }
     }
@@ -228,7 +228,7 @@ impl Raft {
                     ..Follower::waiting(self.now, election_deadline)
                 });
                 // The silence is explained.
-                self.grace_until = None;
+                self.excused_until = None;
                 // Who has asked a moment too early need not ask again.
                 if let Some((from, pre_vote)) = refused {
                     self.on_pre_vote(from, pre_vote);
@@ -332,7 +332,7 @@ impl Raft {
         let first_index = self.log.last_index().next();
         let me = self.config.me.id;
         // A majority has just been heard from.
-        self.grace_until = None;
+        self.excused_until = None;
         let others = self.log.membership().members.keys().filter(|id| **id != me);
         let progress: BTreeMap<_, _> = others.map(|id| (*id, Progress::new(first_index, self.now))).collect();
         self.role = RoleState::Leader(Leader {

@@ -25,7 +25,7 @@ impl Raft {
         self.log.hash(state);
         self.persistence.fingerprint(|moment| self.age(moment), state);
         (self.commit_index, self.last_applied, self.left(self.promised_until)).hash(state);
-        self.grace_until.map(|until| self.left(until)).hash(state);
+        self.excused_until.map(|until| self.left(until)).hash(state);
         core::mem::discriminant(&self.role).hash(state);
         match &self.role {
             RoleState::Follower(Follower {

@@ -48,7 +48,7 @@ impl Raft {
                 self.become_follower(self.hard_state.current_term);
                 return;
             }
-            self.grace_until = None;
+            self.excused_until = None;
             self.abort_late_transfer();
             self.escape_stalled_disk();
         }

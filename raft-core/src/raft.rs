@@ -40,7 +40,7 @@ pub struct Raft {
     pub(crate) promised_until: Micros,
     /// Set when this node was not running for a while: until this moment it draws no conclusion from silence.
     /// Cleared when it hears a leader again or, if it leads, a majority.
-    pub(crate) grace_until: Option<Micros>,
+    pub(crate) excused_until: Option<Micros>,
     pub(crate) outputs: VecDeque<Output>,
     reported: Reported,
 }
@@ -85,7 +85,7 @@ impl Raft {
             last_applied: base,
             role: RoleState::Follower(Follower::waiting(now, now)),
             promised_until: now.plus(promised_us),
-            grace_until: None,
+            excused_until: None,
             outputs: VecDeque::new(),
             reported: Reported {
                 role: (Role::Follower, hard_state.current_term, None),
