@@ -12,7 +12,8 @@ use crate::types::{LogIndex, Micros};
 /// always a moment behind.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CatchUp {
-    pub(crate) index: LogIndex,
+    /// What a learner must have to become a voter.
+    pub(crate) goal: LogIndex,
     /// When it began. The next one begins an election timeout later.
     pub(crate) began_at: Micros,
 }
@@ -28,7 +29,7 @@ impl Raft {
             return;
         }
         let members = &self.log.membership().members;
-        let goal = leader.catch_up.index.max(self.log.membership_index());
+        let goal = leader.catch_up.goal.max(self.log.membership_index());
         let caught_up = leader.progress.iter().find(|(id, progress)| {
             let learns = members.get(id).is_some_and(|m| m.suffrage == Suffrage::Learner);
             let heard = progress.is_responsive(self.now, self.config.election_timeout_us);
@@ -45,7 +46,7 @@ impl Raft {
     pub(crate) fn begin_catch_up_round(&mut self) {
         let Some(leader) = self.role.leader_mut() else { return };
         if self.now.since(leader.catch_up.began_at) >= self.config.election_timeout_us {
-            leader.catch_up = CatchUp { index: self.commit_index, began_at: self.now };
+            leader.catch_up = CatchUp { goal: self.commit_index, began_at: self.now };
         }
     }
 }

@@ -347,7 +347,7 @@ impl Raft {
             transfer: None,
             lease_rounds: self.config.lease.map(|_| LeaseRounds::default()),
             stall: Stall::unknown(self.now),
-            catch_up: CatchUp { index: first_index, began_at: self.now },
+            catch_up: CatchUp { goal: first_index, began_at: self.now },
         });
         self.append(Payload::Noop);
         self.replicate_to_all();

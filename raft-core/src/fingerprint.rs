@@ -70,7 +70,7 @@ impl Raft {
             transfer,
             lease_rounds,
             stall: Stall { outrun, tolerated_until },
-            catch_up: CatchUp { index: goal, began_at },
+            catch_up: CatchUp { goal, began_at },
         } = leader;
         (first_index, round, thrift, proposals, self.left(*tolerated_until)).hash(state);
         (goal, self.age(*began_at)).hash(state);

@@ -52,7 +52,7 @@ impl Raft {
     /// keep its node from answering heartbeats.
     fn ensure_can_commit(&self, membership: &Membership) -> Result<(), ChangeRefused> {
         let Some(leader) = self.role.leader() else { return Err(ChangeRefused::LeaderTooNew) };
-        let goal = leader.catch_up.index;
+        let goal = leader.catch_up.goal;
         let lives = |p: &Progress| p.is_responsive(self.now, self.config.election_timeout_us);
         let own = self.persistence.durable_index() >= goal;
         let keep_up = self.reached_by_majority(membership, own, |p| lives(p) && p.match_index >= goal);
