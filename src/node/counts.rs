@@ -8,8 +8,8 @@ pub struct NodeCounts {
     /// How long clients' requests waited for their answers, whatever the answer. Requests that were refused
     /// or redirected at once are not included.
     pub waits: Times,
-    /// How many requests each round of heartbeats was begun for.
-    pub rounds: Sizes,
+    /// How many requests each read barrier was begun for.
+    pub barriers: Sizes,
     /// How often a leader of a new term became known, whether the same node or another.
     pub leader_changes: u64,
     /// Windows that this node proposed to reserve.
@@ -24,7 +24,7 @@ impl Default for NodeCounts {
     fn default() -> NodeCounts {
         NodeCounts {
             waits: Times::of_times(),
-            rounds: Sizes::of_sizes(),
+            barriers: Sizes::of_sizes(),
             leader_changes: 0,
             reservations: 0,
             forwards_sent: 0,

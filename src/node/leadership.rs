@@ -24,9 +24,9 @@ const WINDOW_MIN: u64 = 1_000;
 /// How often the size of the window is adjusted to demand: a window should last for about this long.
 const DEMAND_PERIOD_US: u64 = 1_000_000;
 
-/// How many rounds of barriers may be under way at once. With two, a request that has just missed a round
-/// begins the next one at once; with more, each round would serve fewer requests.
-const ROUNDS_IN_FLIGHT_MAX: usize = 2;
+/// How many barriers for requests may be under way at once. With two, a request that has just missed one
+/// begins the next at once; with more, each would serve fewer requests.
+const BARRIERS_IN_FLIGHT_MAX: usize = 2;
 
 /// While a reservation is under way, the next one begins at the earliest this much later, in microseconds. On
 /// a fast network and a fast disk, where a reservation takes less than this, all requests that arrive
@@ -41,8 +41,8 @@ pub(crate) struct Leadership {
     window: Range,
     /// Reservations proposed and not yet applied, oldest first.
     reserving: VecDeque<Reserving>,
-    /// Rounds begun and not yet passed, oldest first: each confirms the requests up to the one it names.
-    rounds: VecDeque<(BarrierId, Arrival)>,
+    /// Barriers begun and not yet passed, oldest first: each confirms the requests up to the one it names.
+    barriers: VecDeque<(BarrierId, Arrival)>,
     /// Leadership is confirmed for every request up to this one.
     confirmed: Arrival,
     /// The last bequest, and its heir.
@@ -76,7 +76,7 @@ impl Leadership {
             term,
             window,
             reserving: VecDeque::new(),
-            rounds: VecDeque::new(),
+            barriers: VecDeque::new(),
             confirmed: Arrival::default(),
             bequest: None,
             demand: Demand { window_max, target: WINDOW_MIN.min(window_max), taken: 0, period_began: now },
@@ -177,15 +177,15 @@ impl Leadership {
         self.confirmed = self.confirmed.max(latest);
     }
 
-    /// How many requests a round beginning now would confirm; `None` if none should begin, because every
-    /// request is covered by something under way or enough rounds are under way.
-    pub(crate) fn next_round(&self, requests: &Requests) -> Option<u64> {
-        let round = self.rounds.back().map_or(self.confirmed, |(_, latest)| *latest);
+    /// How many requests a barrier beginning now would confirm; `None` if none should begin, because every
+    /// request is covered by something under way or enough barriers are under way.
+    pub(crate) fn next_barrier(&self, requests: &Requests) -> Option<u64> {
+        let covered_by_barriers = self.barriers.back().map_or(self.confirmed, |(_, latest)| *latest);
         let covered = if self.demand.window_max == 0 {
             // Each batch is committed before it is answered, and the commit confirms it.
-            self.reserving.back().map_or(round, |r| r.latest.max(round))
+            self.reserving.back().map_or(covered_by_barriers, |r| r.latest.max(covered_by_barriers))
         } else {
-            round
+            covered_by_barriers
         };
         let is_reserving = !self.reserving.is_empty();
         if self.demand.window_max == 0 && is_reserving && requests.wanted() > self.at_hand() {
@@ -193,7 +193,7 @@ impl Leadership {
             return None;
         }
         let uncovered = requests.waiting_after(covered);
-        (uncovered > 0 && self.rounds.len() < ROUNDS_IN_FLIGHT_MAX).then_some(uncovered)
+        (uncovered > 0 && self.barriers.len() < BARRIERS_IN_FLIGHT_MAX).then_some(uncovered)
     }
 
     /// How many IDs are being reserved.
@@ -206,14 +206,14 @@ impl Leadership {
         self.window.len().saturating_add(self.under_way())
     }
 
-    pub(crate) fn on_round_begun(&mut self, barrier: BarrierId, latest: Arrival) {
-        self.rounds.push_back((barrier, latest));
+    pub(crate) fn on_barrier_begun(&mut self, barrier: BarrierId, latest: Arrival) {
+        self.barriers.push_back((barrier, latest));
     }
 
     /// A barrier has passed, and so have all before it.
-    pub(crate) fn on_round_passed(&mut self, barrier: BarrierId) {
-        while self.rounds.front().is_some_and(|(begun, _)| *begun <= barrier) {
-            if let Some((_, latest)) = self.rounds.pop_front() {
+    pub(crate) fn on_barrier_passed(&mut self, barrier: BarrierId) {
+        while self.barriers.front().is_some_and(|(begun, _)| *begun <= barrier) {
+            if let Some((_, latest)) = self.barriers.pop_front() {
                 self.confirmed = self.confirmed.max(latest);
             }
         }
@@ -393,31 +393,31 @@ mod tests {
     }
 
     #[test]
-    fn two_rounds_at_most_are_under_way_and_each_begins_for_somebody() {
+    fn two_barriers_at_most_are_under_way_and_each_begins_for_somebody() {
         let mut leadership = leadership(10);
         let mut requests = Requests::default();
         let asker = Asker::Client(RequestId(1));
         let waiting = Waiting { asker, count: count(1), deadline: Micros(0) };
-        assert_eq!(leadership.next_round(&requests), None, "nobody waits");
+        assert_eq!(leadership.next_barrier(&requests), None, "nobody waits");
         let mut places = Vec::new();
         for (barrier, covers) in [(1, Some(2)), (2, Some(1)), (3, None)] {
             for _ in 0..covers.unwrap_or(1) {
                 assert!(requests.push(waiting));
             }
-            assert_eq!(leadership.next_round(&requests), covers);
+            assert_eq!(leadership.next_barrier(&requests), covers);
             if covers.is_some() {
-                leadership.on_round_begun(BarrierId(barrier), requests.latest());
-                assert_eq!(leadership.next_round(&requests), None, "all that wait are covered");
+                leadership.on_barrier_begun(BarrierId(barrier), requests.latest());
+                assert_eq!(leadership.next_barrier(&requests), None, "all that wait are covered");
             }
             places.push(requests.latest());
         }
-        leadership.on_round_passed(BarrierId(1));
+        leadership.on_barrier_passed(BarrierId(1));
         let confirmed = |leadership: &Leadership| {
             places.iter().map(|place| leadership.is_confirmed(*place)).collect::<Vec<_>>()
         };
         assert_eq!(confirmed(&leadership), [true, false, false]);
-        assert_eq!(leadership.next_round(&requests), Some(1), "there is room for the third again");
-        leadership.on_round_passed(BarrierId(2));
+        assert_eq!(leadership.next_barrier(&requests), Some(1), "there is room for the third again");
+        leadership.on_barrier_passed(BarrierId(2));
         assert_eq!(confirmed(&leadership), [true, true, false]);
     }
 
@@ -465,25 +465,26 @@ mod tests {
 
     /// If every batch is committed before it is answered, the commit confirms it.
     #[test]
-    fn without_a_window_a_reservation_under_way_makes_a_round_needless() {
-        for (window_max, round) in [(0, None), (1, Some(1))] {
+    fn without_a_window_a_reservation_under_way_makes_a_barrier_needless() {
+        for (window_max, covers) in [(0, None), (1, Some(1))] {
             let mut leadership = Leadership::new(Term(2), window_max, Range::default(), Micros(0));
             let requests = requests(&[1]);
             leadership.on_proposed(Micros(0), Reserve { count: count(1) }, requests.latest());
-            assert_eq!(leadership.next_round(&requests), round);
+            assert_eq!(leadership.next_barrier(&requests), covers);
         }
     }
 
-    /// The next reservation confirms the requests that need one. Requests whose IDs are at hand need a round.
+    /// The next reservation confirms the requests that need one. Those whose IDs are at hand need a barrier.
     #[test]
-    fn without_a_window_those_who_will_be_reserved_for_need_no_round_and_others_do() {
+    fn without_a_window_those_who_will_be_reserved_for_need_no_barrier_and_others_do() {
         let mut leadership = Leadership::new(Term(2), 0, Range::default(), Micros(0));
         leadership.on_proposed(Micros(0), Reserve { count: count(2) }, Arrival::default());
-        for (wanted, round) in [(&[1, 1, 1][..], None), (&[1, 1], Some(2))] {
-            assert_eq!(leadership.next_round(&requests(wanted)), round, "{wanted:?}");
+        for (wanted, covers) in [(&[1, 1, 1][..], None), (&[1, 1], Some(2))] {
+            assert_eq!(leadership.next_barrier(&requests(wanted)), covers, "{wanted:?}");
         }
         leadership.on_reserved(Range { first: 1, end: 3 });
-        assert_eq!(leadership.next_round(&requests(&[1, 1, 1])), Some(3), "no integers may be left for one");
+        let covers = leadership.next_barrier(&requests(&[1, 1, 1]));
+        assert_eq!(covers, Some(3), "no integers may be left for one");
     }
 
     #[test]

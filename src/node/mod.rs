@@ -253,12 +253,12 @@ impl Node {
         self.raft.commit_index() >= its_commit_index && !self.raft.committed_membership().contains(peer)
     }
 
-    /// Rounds and reservations begin here, once per turn, so that one serves all requests of the turn.
+    /// Barriers and reservations begin here, once per turn, so that one serves all requests of the turn.
     fn on_wake(&mut self) {
         self.step_raft(raft_core::Input::Wake);
         self.give_up_transfers();
         self.reserve();
-        self.begin_round();
+        self.begin_barrier();
         self.confirm_answers();
         self.forward();
     }
@@ -353,7 +353,7 @@ impl Node {
 
     fn on_barrier_passed(&mut self, barrier: BarrierId) {
         if let Some(leadership) = &mut self.leadership {
-            leadership.on_round_passed(barrier);
+            leadership.on_barrier_passed(barrier);
         }
         self.say_confirmed(barrier);
     }

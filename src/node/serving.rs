@@ -64,13 +64,13 @@ impl Node {
         self.step_raft(raft_core::Input::Propose { proposal, command: reserve.encode() });
     }
 
-    pub(super) fn begin_round(&mut self) {
+    pub(super) fn begin_barrier(&mut self) {
         let Some(leadership) = &mut self.leadership else { return };
-        if let Some(covers) = leadership.next_round(&self.requests) {
-            self.counts.rounds.note(covers);
+        if let Some(covers) = leadership.next_barrier(&self.requests) {
+            self.counts.barriers.note(covers);
             self.last_barrier = self.last_barrier.next();
             let barrier = self.last_barrier;
-            leadership.on_round_begun(barrier, self.requests.latest());
+            leadership.on_barrier_begun(barrier, self.requests.latest());
             let asks = self.thrift.begin_round(covers);
             // An answer depends only on the window, which belongs to this leader, and reads nothing of the
             // replicated state.

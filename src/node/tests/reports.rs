@@ -24,7 +24,7 @@ fn a_node_counts_the_leaders_that_it_has_seen_and_what_it_asked_of_them() {
     assert_eq!(forwards(&bench, others[1]), (1, 0));
     let waits: Vec<u64> = (0..3).map(|at| counts(&bench, at).waits.count()).collect();
     assert_eq!((waits[first], waits[others[0]], waits[others[1]]), (1, 2, 1), "a node's clients are its own");
-    assert_eq!(counts(&bench, first).rounds.sum(), 4, "each request was confirmed by a round");
+    assert_eq!(counts(&bench, first).barriers.sum(), 4, "each request was confirmed by a barrier");
     assert_eq!((counts(&bench, first).reservations, counts(&bench, others[0]).reservations), (1, 0));
 
     let seen = |bench: &Bench| [0, 1, 2].map(|at| counts(bench, at).leader_changes);

@@ -131,7 +131,7 @@ fn render_ids(page: &mut Exposition, counters: &Counters, node: &NodeStatus, cou
         "ticketd_round_requests",
         "Requests per read barrier, a round of heartbeats that confirms the leadership. The count is the number \
          of rounds.",
-        &counts.rounds,
+        &counts.barriers,
     );
     let left = node.window.map_or(0, |window| window.left);
     page.gauge("ticketd_window_left", "IDs that this leader has reserved and not handed out.", left);
