@@ -81,8 +81,8 @@ pub struct Node {
     /// Until when requests wait for the next leader to become known, if none is.
     orphans_deadline: Micros,
     forwarding: Forwarding,
-    /// The other members refuse this node.
-    has_departed: bool,
+    /// This node forwards, and the other members refuse it.
+    forwards_in_vain: bool,
     operations: PendingOperations,
     last_proposal: ProposalId,
     last_barrier: BarrierId,
@@ -123,7 +123,7 @@ impl Node {
             requests: Requests::default(),
             orphans_deadline: now.plus(config.raft.election_timeout_us),
             forwarding: Forwarding::new(Ticket(config.raft.seed), now),
-            has_departed: false,
+            forwards_in_vain: false,
             operations: PendingOperations::default(),
             last_proposal: ProposalId(0),
             last_barrier: BarrierId(0),

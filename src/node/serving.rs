@@ -14,7 +14,7 @@ use super::requests::{Arrival, Asker, Waiting};
 impl Node {
     pub(super) fn on_take_ids(&mut self, request: RequestId, count: NonZeroU64) {
         let asker = Asker::Client(request);
-        if self.has_departed && self.config.forward {
+        if self.forwards_in_vain {
             return self.answer(asker, Answer::NotLeader { leader: None });
         }
         let waits = match self.raft.leader() {
@@ -35,8 +35,8 @@ impl Node {
     /// nothing that it took: what waits would wait until the leader counts as lost. Its clients are not sent
     /// to the leader either, as they need not know what a redirect is.
     pub(super) fn on_departed(&mut self) {
-        self.has_departed = true;
         if self.config.forward {
+            self.forwards_in_vain = true;
             while let Some(waiting) = self.requests.pop() {
                 self.answer_waiting(waiting, Answer::NotLeader { leader: None });
             }
