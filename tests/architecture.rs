@@ -16,7 +16,10 @@ const FUNCTION_LINES_MAX: usize = 70;
 /// Columns of a line: `max_width` in `rustfmt.toml`.
 const COLUMNS_MAX: usize = 110;
 /// The directories that hold our Rust code.
-const SOURCES: &[&str] = &["src", "raft-core", "sim", "model", "fuzz/fuzz_targets", "tests", "bench"];
+const SOURCES: &[&str] =
+    &["src", "raft-core", "sim", "model", "fuzz/src", "fuzz/fuzz_targets", "tests", "bench"];
+/// The directories that hold our documents.
+const DOCUMENTS: &[&str] = &["", "docs", "tests/clients"];
 
 /// Each module of the program and its floor. A new module must be given one.
 const FLOORS: &[(&str, u8)] = &[
@@ -224,6 +227,26 @@ fn comments_are_as_wide_as_code_may_be() {
     assert!(wide.is_empty(), "wrap at {COLUMNS_MAX} columns, as rustfmt.toml has it:\n{}", wide.join("\n"));
 }
 
+/// A table is as wide as what it holds, and a line of the log that is quoted is not broken.
+#[test]
+fn the_text_of_documents_is_as_wide_as_code_may_be() {
+    let is_of_table = |line: &str| {
+        let line = line.trim_start();
+        line.starts_with(['|', '+']) || (line.starts_with("==") && line.contains(' '))
+    };
+    let mut wide = Vec::new();
+    for document in DOCUMENTS.iter().flat_map(|directory| documents(directory)) {
+        let text = fs::read_to_string(&document).unwrap();
+        let prose = text.split("\n\n").filter(|block| !block.lines().any(is_of_table));
+        let lines =
+            prose.flat_map(str::lines).filter(|line| !(line.starts_with("``") && line.ends_with("``")));
+        for line in lines.filter(|line| line.chars().count() > COLUMNS_MAX) {
+            wide.push(format!("{}: {line}", document.display()));
+        }
+    }
+    assert!(wide.is_empty(), "wrap at {COLUMNS_MAX} columns:\n{}", wide.join("\n"));
+}
+
 #[test]
 fn every_module_says_what_it_is() {
     let silent: Vec<_> = program()
@@ -371,6 +394,14 @@ fn is_declared_as_test(file: &Path) -> bool {
     let parents = ["mod.rs", "lib.rs"].map(|parent| file.with_file_name(parent));
     parents.iter().any(|parent| fs::read_to_string(parent).is_ok_and(|text| text.contains(&declared)))
         || file.parent().is_some_and(|directory| is_declared_as_test(&directory.with_extension("rs")))
+}
+
+/// Every document in this directory, which is relative to the project.
+fn documents(directory: &str) -> Vec<PathBuf> {
+    let files = fs::read_dir(path(directory)).unwrap().map(|entry| entry.unwrap().path());
+    let found: Vec<_> = files.filter(|file| file.extension().is_some_and(|end| end == "rst")).collect();
+    assert!(!found.is_empty(), "no documents in {directory:?}");
+    found
 }
 
 /// Every Rust source below `root`, which is relative to the project, in a fixed order.

@@ -3,8 +3,8 @@
 //!
 //! The disk is as bad as a disk may be. After a power cut, each sector that was written and not synced may or
 //! may not be there, and so it is after a failed sync; in that case the system shows what the disk does not
-//! have, and may forget it at any time. A process may be killed in the middle of a write. At the end of a run,
-//! the disk may also do what no disk may: lose a write that it has synced, or let a bit rot.
+//! have, and may forget it at any time. A process may be killed in the middle of a write. At the end of a
+//! run, the disk may also do what no disk may: lose a write that it has synced, or let a bit rot.
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! The links: one to each other member, dialled by this node, on which it sends.
 //!
-//! It receives on the connections that the others dial: see `peer_connections`. How a link comes up is in
+//! It receives on the connections that the others dial: see `connections`. How a link comes up is in
 //! `dial`.
 
 use std::net::SocketAddr;
