@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::log::{Entry, Snapshot};
-use crate::membership::{ChangeRefused, Membership, MembershipChange};
+use crate::membership::{ChangeRefused, Membership, MembershipChange, NotYet};
 use crate::message::Message;
 use crate::types::{BarrierId, LogIndex, NodeId, Peer, ProposalId, Term, WriteId};
 
@@ -242,6 +242,8 @@ pub enum ProposalOutcome {
     NotLeader,
     /// Not appended, because too many entries already wait to be committed.
     Busy,
+    /// Not appended, because a change of membership is not possible at the moment: try again.
+    NotYet(NotYet),
     /// Not appended, because the membership does not allow it.
     Refused(ChangeRefused),
     /// Appended, but this node stopped leading before it was committed: it may yet be committed, or never.

@@ -73,23 +73,28 @@ pub enum MembershipChange {
     },
 }
 
-/// Why a change of membership was refused. Nothing was appended.
+/// Why a change of membership has to wait: the same one may be allowed in a moment.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum ChangeRefused {
-    /// Another change is not committed yet: try again once it is.
+pub enum NotYet {
+    /// Another change is not committed yet.
     InProgress,
     /// The leader has not yet committed an entry of its own term (the published correction to single-server
-    /// changes, raft-dev 2015): try again in a moment.
+    /// changes, raft-dev 2015).
     LeaderTooNew,
+    /// Of the voters that would be left, no majority is known to have what was committed a moment ago. Their
+    /// disks may be slow, or this leader may be too new to know.
+    VotersLag,
+}
+
+/// Why a change of membership was refused: asking again does not help by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ChangeRefused {
     /// The id belongs to a member of another incarnation.
     IdTaken,
     /// There is no such member, or not in this incarnation.
     NoSuchMember,
     /// The last voter cannot be removed: nothing would be left to agree.
     LastVoter,
-    /// Of the voters that would be left, no majority is known to have what was committed a moment ago: try
-    /// again. Their disks may be slow, or this leader may be too new to know.
-    VotersLag,
     /// Of the voters that would be left, no majority is heard: nothing more could be agreed on.
     NoQuorumLeft,
 }

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 
 use crate::io::ProposalOutcome;
 use crate::log::Payload;
-use crate::membership::{ChangeRefused, Membership, MembershipChange};
+use crate::membership::{ChangeRefused, Membership, MembershipChange, NotYet};
 use crate::progress::Progress;
 use crate::raft::Raft;
 use crate::types::ProposalId;
@@ -21,7 +21,7 @@ impl Raft {
                 self.adopt_membership();
             }
             Ok(None) => self.proposal_done(proposal, ProposalOutcome::AlreadyDone),
-            Err(refused) => self.proposal_done(proposal, ProposalOutcome::Refused(refused)),
+            Err(outcome) => self.proposal_done(proposal, outcome),
         }
     }
 
@@ -31,27 +31,27 @@ impl Raft {
     pub(crate) fn membership_after(
         &self,
         change: &MembershipChange,
-    ) -> Result<Option<Membership>, ChangeRefused> {
-        let Some(leader) = self.role.leader() else { return Err(ChangeRefused::LeaderTooNew) };
+    ) -> Result<Option<Membership>, ProposalOutcome> {
+        let Some(leader) = self.role.leader() else { return Err(ProposalOutcome::NotLeader) };
         if self.commit_index < leader.first_index {
-            return Err(ChangeRefused::LeaderTooNew);
+            return Err(ProposalOutcome::NotYet(NotYet::LeaderTooNew));
         }
         if self.log.membership_index() > self.commit_index {
-            return Err(ChangeRefused::InProgress);
+            return Err(ProposalOutcome::NotYet(NotYet::InProgress));
         }
-        let changed = self.log.membership().changed(change)?;
+        let changed = self.log.membership().changed(change).map_err(ProposalOutcome::Refused)?;
         if let (MembershipChange::Remove { .. }, Some(changed)) = (change, &changed) {
             self.ensure_can_commit(changed)?;
         }
         Ok(changed)
     }
 
-    /// Whether a membership with fewer voters would be committed. It holds from when it is in the log, so
-    /// if it is not, nothing else ever is: not without those whose absence is why. A majority must be heard,
+    /// Whether a membership with fewer voters would be committed. It is in force as soon as it is in the log,
+    /// so if it cannot be committed, nothing can be until enough voters are back. A majority must be heard,
     /// and have what was committed when the current round of catching up began: a disk that hangs does not
     /// keep its node from answering heartbeats.
-    fn ensure_can_commit(&self, membership: &Membership) -> Result<(), ChangeRefused> {
-        let Some(leader) = self.role.leader() else { return Err(ChangeRefused::LeaderTooNew) };
+    fn ensure_can_commit(&self, membership: &Membership) -> Result<(), ProposalOutcome> {
+        let Some(leader) = self.role.leader() else { return Err(ProposalOutcome::NotLeader) };
         let goal = leader.catch_up.goal;
         let lives = |p: &Progress| p.is_responsive(self.now, self.config.election_timeout_us);
         let own = self.persistence.durable_index() >= goal;
@@ -60,9 +60,9 @@ impl Raft {
             Ok(())
         } else if self.leads_majority(membership, lives) {
             // A new leader takes everybody for alive, until they have had the time to say so.
-            Err(ChangeRefused::VotersLag)
+            Err(ProposalOutcome::NotYet(NotYet::VotersLag))
         } else {
-            Err(ChangeRefused::NoQuorumLeft)
+            Err(ProposalOutcome::Refused(ChangeRefused::NoQuorumLeft))
         }
     }
 

@@ -196,8 +196,8 @@ fn is_settled(reason: ChangeRefused, wish: &Wish) -> bool {
         | (ChangeRefused::NoSuchMember, Wish::Move(..)) => true,
         // Its former life is still a member; its removal is under way.
         (ChangeRefused::IdTaken, Wish::Join(_)) => false,
-        // Other nodes are down or slow, and will recover.
-        (ChangeRefused::NoQuorumLeft | ChangeRefused::VotersLag, Wish::Leave(_)) => false,
+        // Other nodes are down, and will recover.
+        (ChangeRefused::NoQuorumLeft, Wish::Leave(_)) => false,
         (reason, wish) => violated!("{wish:?} was refused: {reason:?}"),
     }
 }

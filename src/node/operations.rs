@@ -81,10 +81,7 @@ impl Node {
             }
             ProposalOutcome::NotLeader if self.leadership.is_some() => OperationOutcome::HandingOver,
             ProposalOutcome::NotLeader => OperationOutcome::NotLeader { leader: self.raft.leader() },
-            ProposalOutcome::Busy => OperationOutcome::Busy,
-            ProposalOutcome::Refused(
-                ChangeRefused::InProgress | ChangeRefused::LeaderTooNew | ChangeRefused::VotersLag,
-            ) => OperationOutcome::Busy,
+            ProposalOutcome::Busy | ProposalOutcome::NotYet(_) => OperationOutcome::Busy,
             ProposalOutcome::Refused(reason) => {
                 self.operations.add_answer(operation, OperationOutcome::Refused(reason));
                 return;

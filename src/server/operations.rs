@@ -209,9 +209,6 @@ fn response(me: &Me, membership: &Membership, asked: Asked, outcome: OperationOu
         OperationOutcome::TransferFailed => AdminResponse::Refused(RefusedReason::TransferFailed),
         OperationOutcome::NoOtherVoter => AdminResponse::Refused(RefusedReason::NoOtherVoter),
         OperationOutcome::Refused(refused) => match refused {
-            ChangeRefused::InProgress | ChangeRefused::LeaderTooNew | ChangeRefused::VotersLag => {
-                AdminResponse::Retry(RetryReason::Busy)
-            }
             ChangeRefused::IdTaken => AdminResponse::Refused(RefusedReason::IdTaken),
             ChangeRefused::NoSuchMember => AdminResponse::Refused(RefusedReason::NoSuchMember),
             ChangeRefused::LastVoter => AdminResponse::Refused(RefusedReason::LastVoter),
@@ -295,9 +292,6 @@ mod tests {
             (OperationOutcome::Busy, RetryReason::Busy),
             (OperationOutcome::HandingOver, RetryReason::HandingOver),
             (OperationOutcome::Unknown, RetryReason::Unknown),
-            (OperationOutcome::Refused(ChangeRefused::InProgress), RetryReason::Busy),
-            (OperationOutcome::Refused(ChangeRefused::LeaderTooNew), RetryReason::Busy),
-            (OperationOutcome::Refused(ChangeRefused::VotersLag), RetryReason::Busy),
         ] {
             assert_eq!(respond(outcome), AdminResponse::Retry(reason));
         }

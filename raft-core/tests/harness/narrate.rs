@@ -69,6 +69,7 @@ pub(crate) fn event(event: &Output) -> Option<String> {
                 ProposalOutcome::AlreadyDone => "already done".to_owned(),
                 ProposalOutcome::NotLeader => "refused, not the leader".to_owned(),
                 ProposalOutcome::Busy => "refused, busy".to_owned(),
+                ProposalOutcome::NotYet(why) => format!("refused, {why:?}"),
                 ProposalOutcome::Refused(why) => format!("refused, {why:?}"),
                 ProposalOutcome::Unknown => "may be lost".to_owned(),
             };

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use raft_core::{
     APPEND_BYTES_MAX, AppendEntries, AppendEntriesResponse, AppendOutcome, ChangeRefused, Entry, Incarnation,
-    LogIndex, MembershipChange, Message, Micros, Output, Payload, Peer, ProposalId, ProposalOutcome, Role,
-    Suffrage, Term,
+    LogIndex, MembershipChange, Message, Micros, NotYet, Output, Payload, Peer, ProposalId, ProposalOutcome,
+    Role, Suffrage, Term,
 };
 
 use crate::harness::cluster::Cluster;
@@ -89,7 +89,7 @@ fn a_new_leader_removes_nobody_whom_the_others_may_need_before_it_knows_who_live
     cluster.settle();
     assert_eq!(cluster.role(2), Role::Leader);
     let proposal = cluster.remove(2, 1);
-    let refused = ProposalOutcome::Refused(ChangeRefused::VotersLag);
+    let refused = ProposalOutcome::NotYet(NotYet::VotersLag);
     assert_eq!(outcome(&mut cluster, 2, proposal), Some(refused));
     cluster.pass(2 * ELECTION_TIMEOUT_US);
     let proposal = cluster.remove(2, 1);
@@ -110,7 +110,7 @@ fn a_voter_is_not_removed_while_a_disk_hangs_that_would_be_needed_without_it() {
         assert_eq!(cluster.role(leader), Role::Leader);
         let proposal = cluster.remove(leader, 3);
         cluster.settle();
-        let refused = ProposalOutcome::Refused(ChangeRefused::VotersLag);
+        let refused = ProposalOutcome::NotYet(NotYet::VotersLag);
         assert_eq!(outcome(&mut cluster, leader, proposal), Some(refused), "{hung} hangs");
     }
 }
@@ -248,7 +248,7 @@ fn a_second_change_is_refused_until_the_first_is_committed() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
     cluster.add(1, 4);
     let second = cluster.remove(1, 3);
-    let refused = ProposalOutcome::Refused(ChangeRefused::InProgress);
+    let refused = ProposalOutcome::NotYet(NotYet::InProgress);
     assert_eq!(outcome(&mut cluster, 1, second), Some(refused));
     cluster.settle();
     cluster.pass(4 * HEARTBEAT_INTERVAL_US);
@@ -268,7 +268,7 @@ fn a_change_is_refused_until_an_entry_of_the_leaders_own_term_is_committed() {
         assert!(cluster.deliver_next());
     }
     let early = cluster.remove(1, 3);
-    let refused = ProposalOutcome::Refused(ChangeRefused::LeaderTooNew);
+    let refused = ProposalOutcome::NotYet(NotYet::LeaderTooNew);
     assert_eq!(outcome(&mut cluster, 1, early), Some(refused));
     cluster.settle();
     let later = cluster.remove(1, 3);
