@@ -6,23 +6,13 @@ mod harness;
 use std::collections::VecDeque;
 
 use raft_core::{
-    AppendEntries, Heartbeat, Incarnation, Input, LogIndex, Message, Micros, Output, Peer, ProposalOutcome,
-    Recovered, RequestVote, Role, Round, Term, UNCOMMITTED_ENTRIES_MAX,
+    Heartbeat, Incarnation, Input, LogIndex, Message, Micros, Output, Peer, ProposalOutcome, Recovered,
+    RequestVote, Role, Round, Term, UNCOMMITTED_ENTRIES_MAX,
 };
 
 use harness::cluster::Cluster;
 use harness::node::Node;
-use harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, config, id, membership, peer, recovered};
-
-fn append(prev: (u64, u64), leader_commit: u64) -> Message {
-    Message::AppendEntries(AppendEntries {
-        term: Term(5),
-        prev_log_index: LogIndex(prev.0),
-        prev_log_term: Term(prev.1),
-        entries: Vec::new(),
-        leader_commit: LogIndex(leader_commit),
-    })
-}
+use harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, append, config, id, membership, peer, recovered};
 
 /// <https://github.com/atomix/copycat/issues/265>: an append without entries agreed with the log of a former
 /// leader, and committed what followed there and was another's. Here an append commits no more than it
@@ -30,7 +20,7 @@ fn append(prev: (u64, u64), leader_commit: u64) -> Message {
 #[test]
 fn a_commit_index_in_an_append_without_entries_commits_nothing_beyond_what_was_compared() {
     let mut node = Node::new(config(peer(1)), Micros(0), recovered(membership(&[1, 2, 3], &[]), &[2, 2, 2]));
-    node.receive(peer(2), append((2, 2), 4));
+    node.receive(peer(2), append(5, (2, 2), &[], 4));
     node.sync();
     assert_eq!(node.raft.commit_index(), LogIndex(2));
     assert_eq!(node.applied.last().map(|entry| entry.index), Some(LogIndex(2)));

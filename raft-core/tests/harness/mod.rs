@@ -15,8 +15,8 @@ pub(crate) mod rng;
 use std::sync::Arc;
 
 use raft_core::{
-    Config, Entry, HardState, Incarnation, LogIndex, Member, Membership, MembershipChange, NodeId, Payload,
-    Peer, Recovered, Snapshot, Suffrage, Term,
+    AppendEntries, Config, Entry, HardState, Heartbeat, Incarnation, LogIndex, Member, Membership,
+    MembershipChange, Message, NodeId, Payload, Peer, Recovered, Round, Snapshot, Suffrage, Term,
 };
 
 /// The election timeout of every node on the bench, in microseconds.
@@ -94,4 +94,25 @@ pub(crate) fn recovered(membership: Membership, terms: &[u64]) -> Recovered {
         snapshot: Some(first_snapshot(membership)),
         entries,
     }
+}
+
+/// Entries, each given by its index and term, that follow the entry `prev`.
+pub(crate) fn append(term: u64, prev: (u64, u64), entries: &[(u64, u64)], leader_commit: u64) -> Message {
+    Message::AppendEntries(AppendEntries {
+        term: Term(term),
+        prev_log_index: LogIndex(prev.0),
+        prev_log_term: Term(prev.1),
+        entries: entries.iter().map(|(index, term)| entry(*index, *term)).collect(),
+        leader_commit: LogIndex(leader_commit),
+    })
+}
+
+/// A heartbeat that no barrier waits for, from a leader with the usual election timeout.
+pub(crate) fn heartbeat(term: u64, leader_commit: u64) -> Message {
+    Message::Heartbeat(Heartbeat {
+        term: Term(term),
+        leader_commit: LogIndex(leader_commit),
+        round: Round(0),
+        election_timeout_us: ELECTION_TIMEOUT_US,
+    })
 }

@@ -1,10 +1,10 @@
 //! Asynchronous persistence: "updated on stable storage before responding to RPCs" (Raft Figure 2), although
 //! nothing waits for a disk. The bench itself refuses every promise that its disk does not hold yet.
 
-use raft_core::{AppendOutcome, Heartbeat, LogIndex, Message, Output, Role, Round, Term};
+use raft_core::{AppendOutcome, LogIndex, Message, Output, Role};
 
 use crate::harness::cluster::Cluster;
-use crate::harness::{ELECTION_TIMEOUT_US, id, peer};
+use crate::harness::{ELECTION_TIMEOUT_US, heartbeat, id, peer};
 
 fn applied(cluster: &mut Cluster, at: u64) -> Vec<u64> {
     let index = |e: &Output| if let Output::Committed(entry) = e { Some(entry.index.0) } else { None };
@@ -127,13 +127,7 @@ fn what_is_appended_again_at_an_index_is_acknowledged_and_applied_by_its_own_wri
     cluster.elect(2);
     assert_eq!(cluster.terms(3), cluster.terms(2), "the old entry was replaced in memory");
     // 2 and the others have committed the new one, and 3 knows.
-    let heartbeat = Heartbeat {
-        term: Term(3),
-        leader_commit: LogIndex(3),
-        round: Round(0),
-        election_timeout_us: ELECTION_TIMEOUT_US,
-    };
-    cluster.node(3).receive(peer(2), Message::Heartbeat(heartbeat));
+    cluster.node(3).receive(peer(2), heartbeat(3, 3));
     // 1 may learn that its entry was durable with 3, for its term is past. But the writes become durable one
     // by one, and to 2 none of them may stand for the last.
     while cluster.nodes[&3].disk.pending() > 1 {

@@ -1,21 +1,14 @@
 //! Terms and elections (Raft §5.1, §5.2, §5.4.1; dissertation §3.10, §4.2.3, §6.2, §9.6).
 
 use raft_core::{
-    CampaignReason, Config, Heartbeat, HeartbeatResponse, LogIndex, Message, Micros, PreVote,
-    PreVoteResponse, Raft, RequestVote, RequestVoteResponse, Role, Round, Term,
+    CampaignReason, Config, HeartbeatResponse, LogIndex, Message, Micros, PreVote, PreVoteResponse, Raft,
+    RequestVote, RequestVoteResponse, Role, Round, Term,
 };
 
 use crate::harness::cluster::{Cluster, Envelope};
-use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, config, id, membership, peer, recovered};
-
-fn heartbeat(term: u64) -> Message {
-    Message::Heartbeat(Heartbeat {
-        term: Term(term),
-        leader_commit: LogIndex(0),
-        round: Round(0),
-        election_timeout_us: ELECTION_TIMEOUT_US,
-    })
-}
+use crate::harness::{
+    ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, config, heartbeat, id, membership, peer, recovered,
+};
 
 fn heartbeat_response(term: u64) -> Message {
     Message::HeartbeatResponse(HeartbeatResponse { term: Term(term), round: Round(0), lease_us: None })
@@ -55,7 +48,7 @@ fn pre_vote(cluster: &mut Cluster, at: u64, from: u64, next_term: u64, last: (u6
 #[test]
 fn a_later_term_in_any_message_makes_a_leader_a_follower_of_that_term() {
     for message in [
-        heartbeat(9),
+        heartbeat(9, 0),
         Message::RequestVoteResponse(RequestVoteResponse { term: Term(9), vote_granted: false }),
     ] {
         let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
@@ -69,7 +62,7 @@ fn a_later_term_in_any_message_makes_a_leader_a_follower_of_that_term() {
 /// §5.1: "if a server receives a request with a stale term number, it rejects the request", and says its own.
 #[test]
 fn a_request_of_an_earlier_term_is_answered_with_the_later_one_and_changes_nothing() {
-    for request in [heartbeat(1), request_vote(1, 9, 1)] {
+    for request in [heartbeat(1, 0), request_vote(1, 9, 1)] {
         let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
         let before = cluster.nodes[&2].raft.deadline();
         cluster.node(2).receive(peer(3), request);
@@ -149,7 +142,7 @@ fn election_timeouts_lie_between_one_and_two_of_the_configured_and_differ() {
         let config = Config { seed, ..config(peer(2)) };
         let mut raft = Raft::new(config, Micros(0), recovered(membership(&[1, 2, 3], &[]), &[]));
         let now = Micros(5_000_000);
-        raft.step(now, raft_core::Input::Message { from: peer(1), message: heartbeat(1) });
+        raft.step(now, raft_core::Input::Message { from: peer(1), message: heartbeat(1, 0) });
         let timeout = raft.deadline().expect("a follower has one").since(now);
         assert!((ELECTION_TIMEOUT_US..2 * ELECTION_TIMEOUT_US).contains(&timeout), "{timeout}");
         seen.insert(timeout);
@@ -164,7 +157,7 @@ fn a_heartbeat_puts_the_election_off_and_an_early_wake_up_changes_nothing() {
     cluster.node(2).step(raft_core::Input::Wake);
     assert_eq!(cluster.role(2), Role::Follower);
     let before = cluster.nodes[&2].raft.deadline();
-    cluster.node(2).receive(peer(1), heartbeat(2));
+    cluster.node(2).receive(peer(1), heartbeat(2, 0));
     assert!(cluster.nodes[&2].raft.deadline() > before);
 }
 
@@ -260,7 +253,7 @@ fn a_candidate_that_hears_the_leader_of_its_term_follows_it() {
     cluster.campaign(1);
     cluster.settle();
     assert_eq!(cluster.role(1), Role::Candidate);
-    cluster.node(1).receive(peer(2), heartbeat(2));
+    cluster.node(1).receive(peer(2), heartbeat(2, 0));
     assert_eq!((cluster.role(1), cluster.nodes[&1].raft.leader()), (Role::Follower, Some(id(2))));
 }
 

@@ -1,13 +1,13 @@
 //! What no sound peer sends must do no harm: it is dropped and reported, or ignored.
 
 use raft_core::{
-    AppendEntries, AppendEntriesResponse, AppendOutcome, DropReason, Heartbeat, HeartbeatResponse,
-    InstallSnapshot, InstallSnapshotResponse, LogIndex, Message, Output, PreVote, PreVoteResponse,
-    RequestVote, RequestVoteResponse, Role, Round, Snapshot, Term, TimeoutNow,
+    AppendEntriesResponse, AppendOutcome, DropReason, Heartbeat, HeartbeatResponse, InstallSnapshot,
+    InstallSnapshotResponse, LogIndex, Message, Output, PreVote, PreVoteResponse, RequestVote,
+    RequestVoteResponse, Role, Round, Snapshot, Term, TimeoutNow,
 };
 
 use crate::harness::cluster::Cluster;
-use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, entry, membership, peer};
+use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, append, heartbeat, membership, peer};
 
 fn dropped(cluster: &mut Cluster, at: u64) -> Vec<DropReason> {
     let reason = |event: &Output| {
@@ -30,16 +30,6 @@ fn rejected(term: u64, prev_log_index: u64, hint_index: u64) -> Message {
 fn matched(term: u64, match_index: u64) -> Message {
     let outcome = AppendOutcome::Matched { match_index: LogIndex(match_index) };
     Message::AppendEntriesResponse(AppendEntriesResponse { term: Term(term), outcome })
-}
-
-fn append(term: u64, prev: (u64, u64), entries: &[(u64, u64)]) -> Message {
-    Message::AppendEntries(AppendEntries {
-        term: Term(term),
-        prev_log_index: LogIndex(prev.0),
-        prev_log_term: Term(prev.1),
-        entries: entries.iter().map(|(index, term)| entry(*index, *term)).collect(),
-        leader_commit: LogIndex(0),
-    })
 }
 
 fn snapshot(index: u64, term: u64, voters: &[u64]) -> Message {
@@ -107,13 +97,13 @@ fn a_rejection_of_what_was_matched_is_answered_at_most_once_per_heartbeat() {
 #[test]
 fn entries_that_do_not_follow_each_other_are_dropped_whole() {
     let malformed = [
-        append(2, (2, 2), &[(4, 2)]),
-        append(2, (2, 2), &[(3, 2), (5, 2)]),
-        append(2, (2, 2), &[(3, 2), (3, 2)]),
-        append(2, (2, 2), &[(3, 1)]),
-        append(2, (2, 2), &[(3, 3)]),
-        append(2, (2, 3), &[]),
-        append(2, (u64::MAX, 2), &[(0, 2)]),
+        append(2, (2, 2), &[(4, 2)], 0),
+        append(2, (2, 2), &[(3, 2), (5, 2)], 0),
+        append(2, (2, 2), &[(3, 2), (3, 2)], 0),
+        append(2, (2, 2), &[(3, 1)], 0),
+        append(2, (2, 2), &[(3, 3)], 0),
+        append(2, (2, 3), &[], 0),
+        append(2, (u64::MAX, 2), &[(0, 2)], 0),
     ];
     for message in malformed {
         let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
@@ -147,7 +137,7 @@ fn a_term_that_leaves_no_room_for_the_next_is_dropped_whatever_carries_it() {
         Message::PreVoteResponse(PreVoteResponse { term, next_term: term, vote_granted: true }),
         Message::RequestVote(RequestVote { term, last_log_index: end.0, last_log_term: end.1, reason }),
         Message::RequestVoteResponse(RequestVoteResponse { term, vote_granted: true }),
-        append(u64::MAX, (1, 1), &[]),
+        append(u64::MAX, (1, 1), &[], 0),
         matched(u64::MAX, 1),
         Message::Heartbeat(Heartbeat {
             term,
@@ -176,17 +166,11 @@ fn a_term_that_leaves_no_room_for_the_next_is_dropped_whatever_carries_it() {
 
 #[test]
 fn the_last_term_is_entered_and_none_after_it() {
-    let heartbeat = |term| Heartbeat {
-        term: Term(term),
-        leader_commit: LogIndex(0),
-        round: Round(0),
-        election_timeout_us: ELECTION_TIMEOUT_US,
-    };
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
-    cluster.node(2).receive(peer(3), Message::Heartbeat(heartbeat(1 << 62)));
+    cluster.node(2).receive(peer(3), heartbeat(1 << 62, 0));
     assert_eq!(cluster.nodes[&2].raft.current_term(), Term(1 << 62));
     cluster.events(2);
-    cluster.node(2).receive(peer(3), Message::Heartbeat(heartbeat((1 << 62) + 1)));
+    cluster.node(2).receive(peer(3), heartbeat((1 << 62) + 1, 0));
     assert_eq!(dropped(&mut cluster, 2), [DropReason::TermExhausted]);
 }
 
@@ -207,7 +191,7 @@ fn an_answer_to_a_round_that_never_began_lets_no_barrier_pass() {
 #[test]
 fn messages_in_this_nodes_own_name_are_ignored() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
-    cluster.node(1).receive(peer(1), append(3, (2, 2), &[(3, 3)]));
+    cluster.node(1).receive(peer(1), append(3, (2, 2), &[(3, 3)], 0));
     assert_eq!(cluster.role(1), Role::Leader);
     assert_eq!(cluster.terms(1), [2]);
 }
@@ -219,5 +203,5 @@ fn a_leader_that_contradicts_what_is_committed_stops_the_node() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
     cluster.pass(HEARTBEAT_INTERVAL_US);
     assert_eq!(cluster.commit(2), LogIndex(2));
-    cluster.node(2).receive(peer(1), append(2, (1, 1), &[(2, 1), (3, 1)]));
+    cluster.node(2).receive(peer(1), append(2, (1, 1), &[(2, 1), (3, 1)], 0));
 }

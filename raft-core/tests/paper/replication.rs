@@ -1,23 +1,12 @@
 //! Log replication (Raft §5.3, §5.4.2, §8; dissertation §10.2).
 
 use raft_core::{
-    APPEND_BYTES_MAX, APPENDS_IN_FLIGHT_MAX, AppendEntries, AppendEntriesResponse, AppendOutcome,
-    ENTRIES_PER_APPEND_MAX, Heartbeat, LogIndex, Message, Output, Payload, ProposalOutcome, Role, Round,
-    Term, UNCOMMITTED_ENTRIES_MAX,
+    APPEND_BYTES_MAX, APPENDS_IN_FLIGHT_MAX, AppendEntriesResponse, AppendOutcome, ENTRIES_PER_APPEND_MAX,
+    LogIndex, Message, Output, Payload, ProposalOutcome, Role, Term, UNCOMMITTED_ENTRIES_MAX,
 };
 
 use crate::harness::cluster::{Cluster, Envelope};
-use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, entry, id, peer};
-
-fn append(term: u64, prev: (u64, u64), entries: &[(u64, u64)], leader_commit: u64) -> Message {
-    Message::AppendEntries(AppendEntries {
-        term: Term(term),
-        prev_log_index: LogIndex(prev.0),
-        prev_log_term: Term(prev.1),
-        entries: entries.iter().map(|(index, term)| entry(*index, *term)).collect(),
-        leader_commit: LogIndex(leader_commit),
-    })
-}
+use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, append, heartbeat, id, peer};
 
 fn appends(envelopes: &[Envelope]) -> usize {
     envelopes.iter().filter(|e| matches!(e.message, Message::AppendEntries(_))).count()
@@ -117,13 +106,7 @@ fn an_append_that_begins_before_what_is_committed_is_taken_from_there_on() {
     for (entries, terms, match_index) in [(1, 2, 3), (2, 2, 3), (3, 3, 4)] {
         let (entries, terms) = (&sent[..entries], &has[..terms]);
         let mut cluster = Cluster::with_logs(&[(1, &[2, 3]), (2, &[]), (3, &[])]);
-        let heartbeat = Heartbeat {
-            term: Term(4),
-            leader_commit: LogIndex(3),
-            round: Round(0),
-            election_timeout_us: ELECTION_TIMEOUT_US,
-        };
-        cluster.node(1).receive(peer(2), Message::Heartbeat(heartbeat));
+        cluster.node(1).receive(peer(2), heartbeat(4, 3));
         assert_eq!(cluster.commit(1), LogIndex(3));
         cluster.node(1).receive(peer(2), append(4, (1, 1), entries, 3));
         cluster.node(1).sync();
@@ -162,13 +145,7 @@ fn a_heartbeat_names_no_commit_index_beyond_what_the_follower_has_matched() {
 fn a_heartbeat_that_was_delayed_takes_no_commit_back() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
     cluster.pass(HEARTBEAT_INTERVAL_US);
-    let heartbeat = Heartbeat {
-        term: Term(2),
-        leader_commit: LogIndex(0),
-        round: Round(0),
-        election_timeout_us: ELECTION_TIMEOUT_US,
-    };
-    cluster.node(2).receive(peer(1), Message::Heartbeat(heartbeat));
+    cluster.node(2).receive(peer(1), heartbeat(2, 0));
     assert_eq!(cluster.commit(2), LogIndex(2));
 }
 

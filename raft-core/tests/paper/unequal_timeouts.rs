@@ -11,6 +11,13 @@ use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, id, peer};
 /// How much longer the election timeout of a patient node is.
 const PATIENCE: u64 = 20;
 
+/// Node 3 hears node 2, which leads in term 3 with this election timeout.
+fn node_3_hears_2_lead_in_term_3(cluster: &mut Cluster, election_timeout_us: u64) {
+    let heartbeat =
+        Heartbeat { term: Term(3), leader_commit: LogIndex(0), round: Round(0), election_timeout_us };
+    cluster.step(3, Input::Message { from: peer(2), message: Message::Heartbeat(heartbeat) });
+}
+
 /// Node 1 leads, with the usual election timeout. That of node 3 is this long. Both have heard each other.
 fn led_by_1(mut cluster: Cluster, election_timeout_us: u64) -> Cluster {
     cluster.node(3).config.election_timeout_us = election_timeout_us;
@@ -92,13 +99,7 @@ fn entries_between_heartbeats_do_not_make_a_follower_protect_its_leader_for_long
 #[test]
 fn the_election_timeout_of_a_former_leader_says_nothing_of_the_next() {
     let mut cluster = led_by_1(Cluster::led_by_1(&[1, 2, 3]), PATIENCE * ELECTION_TIMEOUT_US);
-    let heartbeat = Heartbeat {
-        term: Term(3),
-        leader_commit: LogIndex(0),
-        round: Round(0),
-        election_timeout_us: 2 * ELECTION_TIMEOUT_US,
-    };
-    cluster.step(3, Input::Message { from: peer(2), message: Message::Heartbeat(heartbeat) });
+    node_3_hears_2_lead_in_term_3(&mut cluster, 2 * ELECTION_TIMEOUT_US);
     cluster.node(3).pass(2 * ELECTION_TIMEOUT_US - 1);
     let request = RequestVote {
         term: Term(4),
@@ -168,13 +169,7 @@ fn a_leader_that_was_paused_while_another_was_elected_holds_no_lease_whatever_th
 #[test]
 fn a_promise_to_a_former_leader_outlives_a_shorter_one_to_the_next() {
     let mut cluster = Cluster::leased_to_1(&[1, 2, 3], 0);
-    let heartbeat = Heartbeat {
-        term: Term(3),
-        leader_commit: LogIndex(0),
-        round: Round(0),
-        election_timeout_us: ELECTION_TIMEOUT_US / 4,
-    };
-    cluster.step(3, Input::Message { from: peer(2), message: Message::Heartbeat(heartbeat) });
+    node_3_hears_2_lead_in_term_3(&mut cluster, ELECTION_TIMEOUT_US / 4);
     cluster.node(3).pass(ELECTION_TIMEOUT_US - 1);
     assert!(!grants_pre_vote_in(&mut cluster, 4));
     cluster.node(3).pass(1);
