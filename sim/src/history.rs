@@ -9,6 +9,7 @@ use raft_core::{Micros, Peer, Term};
 use ticketd::node::{Answer, RequestId};
 
 use crate::oracle::{Oracle, Reserved};
+use crate::plan::Plan;
 use crate::schedule::Life;
 use crate::violated;
 
@@ -58,8 +59,8 @@ struct OfTerm {
 }
 
 impl History {
-    pub(crate) fn new(forwarding: bool, ordered: bool) -> History {
-        History { forwarding, ordered, ..History::default() }
+    pub(crate) fn new(plan: &Plan) -> History {
+        History { forwarding: plan.forward, ordered: plan.orders_ids(), ..History::default() }
     }
 
     /// A node takes a request in.

@@ -20,10 +20,10 @@ pub(crate) fn check_leader(me: Peer, term: Term, disk: &Disk) {
     }
 }
 
-/// A leader commits an entry of its own term: a majority must have it on disk. `sound` returns the disk of a
-/// member in the life that the membership names, even if that disk has been wiped since: what its owner had
-/// said was true.
-pub(crate) fn check_commit<'a>(
+/// Whether a majority of these voters has the entry of this leader's term at `index` on disk. `disk_of`
+/// returns the disk of a member in the life that the membership names, even if that disk has been wiped
+/// since: what its owner had said was true.
+pub(crate) fn is_on_a_majority<'a>(
     raft: &Raft,
     membership: &Membership,
     index: LogIndex,

@@ -324,9 +324,9 @@ impl World {
             return;
         }
         let disk_of = |peer: Peer| self.disk_of(peer);
-        let counted = promises::check_commit(raft, raft.membership(), index, disk_of)
+        let counted = promises::is_on_a_majority(raft, raft.membership(), index, disk_of)
             || (membership_changed
-                && promises::check_commit(raft, raft.committed_membership(), index, disk_of));
+                && promises::is_on_a_majority(raft, raft.committed_membership(), index, disk_of));
         if !counted {
             violated!(
                 "{} commits entry {index} in term {}, which a majority of {} does not have on disk",

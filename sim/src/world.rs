@@ -108,7 +108,7 @@ impl World {
             blocked: vec![0; usize::from(plan.hosts)],
             clients: Vec::new(),
             operators: Operators::default(),
-            history: History::new(plan.forward, plan.orders_ids()),
+            history: History::new(&plan),
             oracle: Oracle::new(&initial),
             net_rng: Rng::new(seed, 2),
             fault_rng: Rng::new(seed, 3),
