@@ -135,7 +135,7 @@ fn two_of_five_that_are_cut_off_with_the_leader_serve_nobody() {
 }
 
 #[test]
-fn links_come_and_go_at_random() {
+fn while_links_come_and_go_at_random_no_id_repeats_or_comes_late() {
     for (seed, flags) in [(1, &[][..]), (2, &["--forward", "--window", "20"])] {
         eprintln!("seed {seed}");
         let Some((network, cluster)) = networked(3, flags) else { return };

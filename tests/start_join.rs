@@ -421,7 +421,7 @@ fn a_healthy_node_logs_a_handful_of_lines_and_none_of_them_twice() {
 }
 
 #[test]
-fn debug_narrates() {
+fn with_debug_the_log_says_more() {
     let cluster = Cluster::of(1);
     let one = cluster.awake().next().map(|node| node.peers.clone()).unwrap();
     let plain = Node::join(&cluster.directory, 2, &[&one], &[]);
