@@ -63,8 +63,8 @@ pub enum Input {
     },
     /// A write failed. The node takes no further part until it is made again from its store.
     WriteFailed,
-    /// The other members refuse this node, because it is no member any more: nobody takes what it forwards.
-    Departed,
+    /// This node is no member any more: the others refuse it, and nobody takes what it forwards.
+    Removed,
 }
 
 /// Something for the driver to do, in the order given.

@@ -162,7 +162,7 @@ impl Node {
             Input::TransferLeadership { operation, to } => self.on_transfer_leadership(operation, to),
             Input::WritesDurable { through } => self.step_raft(raft_core::Input::WritesDurable { through }),
             Input::WriteFailed => self.step_raft(raft_core::Input::WriteFailed),
-            Input::Departed => self.on_departed(),
+            Input::Removed => self.on_removed(),
         }
     }
 

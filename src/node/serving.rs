@@ -34,7 +34,7 @@ impl Node {
     /// This node has been removed. If it forwards, the leader takes nothing from it any more, and answers
     /// nothing that it took: what waits would wait until the leader counts as lost. Its clients are not sent
     /// to the leader either, as they need not know what a redirect is.
-    pub(super) fn on_departed(&mut self) {
+    pub(super) fn on_removed(&mut self) {
         if self.config.forward {
             self.forwards_in_vain = true;
             while let Some(waiting) = self.requests.pop() {

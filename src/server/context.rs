@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use mio::Registry;
-use raft_core::{LogIndex, Membership, Micros, NodeId, Peer, Role, Suffrage};
+use raft_core::{LogIndex, Membership, Micros, NodeId, Peer, Role};
 
 use super::clock::Clock;
 use super::counters::Counters;
@@ -139,10 +139,7 @@ impl Context {
 
     /// Whether another member could lead in this node's place.
     pub(super) fn others_vote(&self) -> bool {
-        self.membership
-            .members
-            .iter()
-            .any(|(id, member)| *id != self.me.peer.id && member.suffrage == Suffrage::Voter)
+        self.membership.has_voter_besides(self.me.peer.id)
     }
 }
 

@@ -285,7 +285,7 @@ impl Server {
                 Output::MembershipChanged(membership) => self.on_membership(membership),
                 Output::PeerRemoved(peer) => {
                     log::debug!("node {peer} is refused from now on");
-                    self.peer_connections.close_departed(&self.ctx);
+                    self.peer_connections.close_removed(&self.ctx);
                 }
                 Output::Removed { at } if at <= self.ctx.me.joined_at => {
                     log::debug!(
@@ -377,7 +377,7 @@ impl Server {
                 "node {} is no longer a member of the cluster ({why}), and stops",
                 self.ctx.me.peer.id
             );
-            self.ctx.step(Input::Departed);
+            self.ctx.step(Input::Removed);
         }
     }
 

@@ -29,7 +29,7 @@ pub(super) struct Watch {
 impl Server {
     pub(super) fn upkeep(&mut self) {
         self.operations.record_moves(&mut self.ctx, &self.peer_connections);
-        self.peer_connections.close_departed(&self.ctx);
+        self.peer_connections.close_removed(&self.ctx);
         self.links.reconcile(&self.ctx, &self.peer_connections);
         self.warn_where_nobody_calls();
         self.note_leader();

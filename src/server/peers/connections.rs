@@ -180,7 +180,7 @@ impl PeerConnections {
     }
 
     /// Closes the connections of peers that are no longer members. They are told why when they connect again.
-    pub(crate) fn close_departed(&mut self, ctx: &Context) {
+    pub(crate) fn close_removed(&mut self, ctx: &Context) {
         for key in 0..self.connections.capacity() {
             let Some(connection) = self.connections.get(key) else { continue };
             if let Party::Member { hello, .. } = &connection.party
