@@ -1,5 +1,7 @@
 //! The AppendEntries RPC (Raft Figure 2, §5.3).
 
+use alloc::vec::Vec;
+
 use crate::io::DropReason;
 use crate::log::Entry;
 use crate::message::{AppendEntries, AppendEntriesResponse, AppendOutcome, Message};
@@ -62,7 +64,7 @@ impl Raft {
 
     /// Appends the entries that the log does not have. Only a conflicting entry removes what follows it: a
     /// delayed append that is shorter than the log by now removes nothing (Figure 2, steps 3 and 4).
-    fn append_missing(&mut self, entries: alloc::vec::Vec<Entry>) {
+    fn append_missing(&mut self, entries: Vec<Entry>) {
         for entry in entries {
             match self.log.term_at(entry.index) {
                 Some(term) if term == entry.term => continue,

@@ -4,7 +4,7 @@
 //! promises nothing durable and so never waits for a disk.
 
 use crate::config::{Config, HEARTBEATS_BEFORE_REST};
-use crate::io::Audience;
+use crate::io::{Audience, Output};
 use crate::message::{Heartbeat, HeartbeatResponse, Message};
 use crate::progress::Progress;
 use crate::raft::Raft;
@@ -109,7 +109,7 @@ impl Raft {
                 election_timeout_us: self.config.election_timeout_us,
             };
             let message = Message::Heartbeat(heartbeat);
-            self.outputs.push_back(crate::io::Output::Send { to, message });
+            self.outputs.push_back(Output::Send { to, message });
         }
     }
 }

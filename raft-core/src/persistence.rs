@@ -46,7 +46,7 @@ struct InFlight {
     last_index: LogIndex,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 struct Changes {
     hard_state: bool,
     snapshot: Option<Arc<Snapshot>>,
@@ -202,16 +202,14 @@ impl Persistence {
         self.changes = Changes::default();
     }
 
+    /// The write that makes these changes durable; `None` if nothing has changed.
     fn write(&self, changes: Changes, hard_state: HardState, log: &Log) -> Option<Write> {
-        let Changes { hard_state: hard_state_changed, snapshot, truncate_from, append_from } = changes;
-        let nothing =
-            !hard_state_changed && snapshot.is_none() && truncate_from.is_none() && append_from.is_none();
-        (!nothing).then(|| Write {
+        (changes != Changes::default()).then(|| Write {
             id: self.issued.next(),
-            hard_state: hard_state_changed.then_some(hard_state),
-            snapshot,
-            truncate_from,
-            entries: append_from.map_or_else(Vec::new, |from| log.suffix(from)),
+            hard_state: changes.hard_state.then_some(hard_state),
+            snapshot: changes.snapshot,
+            truncate_from: changes.truncate_from,
+            entries: changes.append_from.map_or_else(Vec::new, |from| log.suffix(from)),
         })
     }
 

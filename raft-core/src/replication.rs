@@ -1,5 +1,7 @@
 //! Log replication on the leader: it sends the log and finds out what is committed (Raft §5.3, §5.4.2).
 
+use alloc::vec::Vec;
+
 use crate::io::DropReason;
 use crate::log::{Entry, Payload};
 use crate::message::{AppendEntries, InstallSnapshot, Message};
@@ -119,7 +121,7 @@ impl Raft {
         transfer.is_some_and(|transfer| transfer.target.id == id)
     }
 
-    fn progress_ids(&self) -> alloc::vec::Vec<NodeId> {
+    fn progress_ids(&self) -> Vec<NodeId> {
         self.role.leader().into_iter().flat_map(|leader| leader.progress.keys().copied()).collect()
     }
 }
