@@ -1,10 +1,10 @@
 //! What goes wrong, and when.
 
-use raft_core::Role;
+use raft_core::{Micros, Role};
 use ticketd::node::{Input, Output};
 
-use crate::host::{Health, Pause, Run, Standing, node_id};
-use crate::network::LinkState;
+use crate::host::{Clock, Health, Pause, Run, Standing, node_id};
+use crate::network::{Link, LinkState};
 use crate::operators::Wish;
 use crate::schedule::{Event, Life, Repair, Slot};
 use crate::world::{Phase, World};
@@ -115,6 +115,7 @@ impl World {
     }
 
     fn strike(&mut self, fault: Fault, slot: Slot) {
+        // How long the fault lasts; where a fault has two forms, also the die that picks one.
         let us = self.a_while();
         match fault {
             Fault::Kill => self.crash(slot),
@@ -277,7 +278,7 @@ impl World {
 
     fn break_some(&mut self, slot: Slot) {
         let Some(process) = self.hosts[slot.at()].run.process() else { return };
-        let up = |link: &crate::network::Link| match link.state {
+        let up = |link: &Link| match link.state {
             LinkState::Up(conn) | LinkState::Dialling(conn) => Some(conn),
             LinkState::Down => None,
         };
@@ -301,7 +302,7 @@ impl World {
         self.schedule.plan(self.now.plus(us), Event::Repair { repair: Repair::Weather });
     }
 
-    fn with_clock(&mut self, slot: Slot, change: impl FnOnce(&mut crate::host::Clock, raft_core::Micros)) {
+    fn with_clock(&mut self, slot: Slot, change: impl FnOnce(&mut Clock, Micros)) {
         let now = self.now;
         change(&mut self.hosts[slot.at()].clock, now);
         if let Some(process) = self.hosts[slot.at()].run.process_mut() {

@@ -143,23 +143,27 @@ fn add(sum: &mut Summary, summary: &Summary) {
 }
 
 fn report(sum: &Summary, runs: u64, failed: usize, seconds: f64) {
-    let hours = sum.simulated_us / 3_600_000_000;
-    let minutes = sum.simulated_us / 60_000_000 % 60;
+    let Summary {
+        events,
+        simulated_us,
+        answered,
+        faults,
+        refused_stores,
+        elections,
+        committed,
+        recovery_timeouts,
+        fingerprint,
+    } = *sum;
+    let hours = simulated_us / 3_600_000_000;
+    let minutes = simulated_us / 60_000_000 % 60;
     // A rate for people to read.
     #[expect(clippy::cast_precision_loss)]
-    let rate = sum.events as f64 / seconds / 1e6;
+    let rate = events as f64 / seconds / 1e6;
     println!(
-        "{runs} runs, {failed} failed: {} events in {seconds:.1} s ({rate:.2} million/s), {hours} h {minutes} min \
-         of cluster time, {} faults, {} damaged stores refused, {} elections, {} entries committed, {} requests given IDs, slowest recovery \
-         {} election timeouts, fingerprint {:016x}",
-        sum.events,
-        sum.faults,
-        sum.refused_stores,
-        sum.elections,
-        sum.committed,
-        sum.answered,
-        sum.recovery_timeouts,
-        sum.fingerprint
+        "{runs} runs, {failed} failed: {events} events in {seconds:.1} s ({rate:.2} million/s), \
+         {hours} h {minutes} min of cluster time, {faults} faults, {refused_stores} damaged stores refused, \
+         {elections} elections, {committed} entries committed, {answered} requests given IDs, \
+         slowest recovery {recovery_timeouts} election timeouts, fingerprint {fingerprint:016x}"
     );
 }
 

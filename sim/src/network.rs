@@ -7,7 +7,7 @@
 use raft_core::{LogIndex, Micros, Peer};
 use ticketd::peer::{self, Decoder, Frame, Hello, Refuse, Welcome};
 
-use crate::host::{Standing, node_id};
+use crate::host::{Standing, node_id, slot_of};
 use crate::schedule::{ConnId, Direction, Event, Life, PacketId, Slot};
 use crate::world::{CLUSTER, World};
 use crate::{Narration, violated};
@@ -147,7 +147,7 @@ impl World {
 
     /// A process begins to keep a link to a node, and dials at once.
     pub(crate) fn link_to(&mut self, from: Slot, peer: Peer) {
-        let to = crate::host::slot_of(peer.id);
+        let to = slot_of(peer.id);
         let Some(process) = self.hosts[from.at()].run.process_mut() else { return };
         let link = &mut process.links[to.at()];
         if link.is_some_and(|link| link.peer == peer) {
@@ -163,7 +163,7 @@ impl World {
 
     /// A process drops a link.
     pub(crate) fn unlink(&mut self, from: Slot, peer: Peer) {
-        let to = crate::host::slot_of(peer.id);
+        let to = slot_of(peer.id);
         let Some(process) = self.hosts[from.at()].run.process_mut() else { return };
         if let Some(link) = process.links[to.at()].take_if(|link| link.peer == peer) {
             self.hang_up(link);
@@ -427,7 +427,7 @@ impl World {
             self.send_frame(id, Direction::Back, &Frame::Refuse(Refuse::Removed { commit_index }));
             return;
         }
-        let link = process.links[crate::host::slot_of(hello.from.id).at()];
+        let link = process.links[slot_of(hello.from.id).at()];
         let stranger = link.is_none_or(|link| link.peer != hello.from);
         let conn = self.conn(id);
         conn.accepted = true;

@@ -3,7 +3,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use raft_core::{LogIndex, Membership, Micros, Peer, Role, Write};
+use raft_core::{LogIndex, Member, Membership, Micros, NodeId, Peer, Role, Suffrage, Write};
 use ticketd::node::{Input, Output, PeerMessage};
 use ticketd::peer::Frame;
 
@@ -340,9 +340,9 @@ impl World {
 
 /// The members, for people to read: learners in brackets.
 pub(crate) fn names(membership: &Arc<Membership>) -> String {
-    let one = |(id, member): (&raft_core::NodeId, &raft_core::Member)| match member.suffrage {
-        raft_core::Suffrage::Voter => format!("{id}"),
-        raft_core::Suffrage::Learner => format!("({id})"),
+    let one = |(id, member): (&NodeId, &Member)| match member.suffrage {
+        Suffrage::Voter => format!("{id}"),
+        Suffrage::Learner => format!("({id})"),
     };
     membership.members.iter().map(one).collect::<Vec<_>>().join(" ")
 }
