@@ -13,6 +13,7 @@ mod faults;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod oracle;
+mod star;
 mod world;
 
 use world::World;

@@ -31,6 +31,9 @@ pub(crate) struct Totals {
     pub(crate) snapshots: u64,
     pub(crate) memberships: u64,
     pub(crate) transfers: u64,
+    /// Partial partitions that the cluster recovered in, and in how many election timeouts the slowest did.
+    pub(crate) stars: u64,
+    pub(crate) slowest_star: u64,
 }
 
 impl Totals {
@@ -43,11 +46,13 @@ impl Totals {
         self.snapshots += other.snapshots;
         self.memberships += other.memberships;
         self.transfers += other.transfers;
+        self.stars += other.stars;
+        self.slowest_star = self.slowest_star.max(other.slowest_star);
     }
 }
 
 /// Something that will happen.
-enum Event {
+pub(crate) enum Event {
     Deliver {
         from: Peer,
         to: Peer,
@@ -92,7 +97,7 @@ pub(crate) struct World {
     pub(crate) weather: Weather,
     pub(crate) oracle: Oracle,
     pub(crate) totals: Totals,
-    queue: BTreeMap<(Micros, u64), Event>,
+    pub(crate) queue: BTreeMap<(Micros, u64), Event>,
     counter: u64,
     calm: bool,
     /// Whether everything that happens is told: `RAFT_TRACE`.
@@ -124,11 +129,14 @@ impl World {
         world
     }
 
-    /// A storm of faults, then calm, in which the cluster must recover.
+    /// A storm of faults, in some runs a partial partition, then calm, and in each the cluster must recover.
     pub(crate) fn run(mut self) -> Totals {
         let storm_ends = self.now.plus(STORM_US);
         self.run_until(storm_ends);
         self.calm_down();
+        if self.rng.per_mille(400) {
+            self.weather_star();
+        }
         let calm_ends = self.now.plus(CALM_US);
         self.run_until(calm_ends);
         self.check_recovered();
@@ -242,7 +250,7 @@ impl World {
         self.step(at, Input::Compact { through, state });
     }
 
-    fn run_until(&mut self, end: Micros) {
+    pub(crate) fn run_until(&mut self, end: Micros) {
         loop {
             let next_event = self.queue.first_key_value().map(|((at, _), _)| *at);
             let next_wake = self.hosts.iter().filter(|(_, h)| h.up).filter_map(|(p, h)| {
@@ -362,7 +370,7 @@ impl World {
         }
     }
 
-    fn tell(&self, me: Peer, line: impl FnOnce() -> String) {
+    pub(crate) fn tell(&self, me: Peer, line: impl FnOnce() -> String) {
         if self.told {
             eprintln!("{:>9} {}.{} {}", self.now.0, me.id, me.incarnation.0, line());
         }
@@ -439,7 +447,7 @@ impl World {
 
 impl World {
     /// Every process in a line, for a report of failure.
-    fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let line = |host: &Host| {
             let raft = &host.node.raft;
             let members = raft.membership().members.iter().map(|(id, m)| {
