@@ -77,6 +77,9 @@ impl World {
         client.waiting = None;
         match answer {
             Answer::Ids { .. } | Answer::Exhausted => {
+                if let Some(star) = &mut self.star {
+                    star.answered_at = Some(self.now);
+                }
                 if self.phase >= Phase::Peace {
                     self.first_answer_in_peace.get_or_insert(self.now);
                 }
@@ -131,6 +134,10 @@ impl World {
     }
 
     fn any_slot(&mut self) -> Slot {
+        if let Some(star) = self.star {
+            // The others may never learn who leads.
+            return star.hub;
+        }
         let well: Vec<Slot> = self.slots().filter(|slot| !self.hosts[slot.at()].is_lost()).collect();
         self.client_rng.pick(&well).unwrap_or(Slot(0))
     }

@@ -23,6 +23,7 @@ mod schedule;
 mod sectors;
 mod settings;
 mod shrink;
+mod star;
 #[cfg(test)]
 mod testing;
 mod torn;
@@ -33,7 +34,7 @@ use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};
 
 pub use faults::{FAULTS, Fault};
-pub use plan::{Ailment, Limits, Peace, Plan, Weather};
+pub use plan::{Ailment, Cuts, Limits, Peace, Plan, Weather};
 pub use rng::Rng;
 pub use shrink::shrink;
 pub use world::Summary;

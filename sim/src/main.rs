@@ -139,6 +139,8 @@ fn add(sum: &mut Summary, summary: &Summary) {
     sum.elections += summary.elections;
     sum.committed += summary.committed;
     sum.recovery_timeouts = sum.recovery_timeouts.max(summary.recovery_timeouts);
+    sum.stars += summary.stars;
+    sum.star_timeouts = sum.star_timeouts.max(summary.star_timeouts);
     sum.fingerprint ^= summary.fingerprint;
 }
 
@@ -152,6 +154,8 @@ fn report(sum: &Summary, runs: u64, failed: usize, seconds: f64) {
         elections,
         committed,
         recovery_timeouts,
+        stars,
+        star_timeouts,
         fingerprint,
     } = *sum;
     let hours = simulated_us / 3_600_000_000;
@@ -163,6 +167,7 @@ fn report(sum: &Summary, runs: u64, failed: usize, seconds: f64) {
         "{runs} runs, {failed} failed: {events} events in {seconds:.1} s ({rate:.2} million/s), \
          {hours} h {minutes} min of cluster time, {faults} faults, {refused_stores} damaged stores refused, \
          {elections} elections, {committed} entries committed, {answered} requests given IDs, \
+         {stars} stars, the slowest led after {star_timeouts} election timeouts, \
          slowest recovery {recovery_timeouts} election timeouts, fingerprint {fingerprint:016x}"
     );
 }

@@ -89,6 +89,7 @@ impl Wish {
 impl World {
     /// Operators look for work.
     pub(crate) fn on_operate(&mut self) {
+        self.watch_star();
         self.sweep_clients();
         let mut busy = Vec::new();
         for at in 0..self.operators.tasks.len() {

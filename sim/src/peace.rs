@@ -15,9 +15,38 @@ const PATIENCE_TIMEOUTS: u64 = 30;
 const SETTLING_TIMEOUTS: u64 = 10;
 
 impl World {
+    /// The faults have stopped, or a star has been there for long enough.
     pub(crate) fn on_peace(&mut self) {
+        if let (Phase::Trouble, Some(cuts)) = (self.phase, self.plan.peace.cuts()) {
+            self.begin_star(cuts);
+            return;
+        }
+        self.judge_star();
         self.phase = Phase::Peace;
         self.peace_at = self.now;
+        self.heal();
+        if let Peace::Minority(ailment) = self.plan.peace
+            && let Some(slot) = self.whom_to_spare()
+        {
+            self.hosts[slot.at()].ailing = true;
+            self.narrate(slot, || format!("stays {ailment:?}"));
+            self.fall_ill(slot, ailment);
+        }
+        self.narrate(Slot(0), || "-- peace".to_owned());
+        self.ask_anew();
+        let timeouts = self.plan.longest_election_timeout_us() * PATIENCE_TIMEOUTS;
+        let at = self.now.plus(timeouts + 1_000_000 + self.lost_requests_us());
+        self.schedule.plan(at, Event::Judgement);
+    }
+
+    /// How much longer it may take until a client is answered, because one that asks a node that cannot reach
+    /// the leader waits until its request has timed out.
+    pub(crate) fn lost_requests_us(&self) -> u64 {
+        if self.plan.forward { self.plan.request_timeout_us * 3 } else { 0 }
+    }
+
+    /// Whatever is broken works from now on.
+    pub(crate) fn heal(&mut self) {
         self.blocked.fill(0);
         self.weather = Weather {
             loss_ppm: 0,
@@ -31,20 +60,6 @@ impl World {
         for slot in self.slots() {
             self.mend(slot);
         }
-        if let Peace::Minority(ailment) = self.plan.peace
-            && let Some(slot) = self.whom_to_spare()
-        {
-            self.hosts[slot.at()].ailing = true;
-            self.narrate(slot, || format!("stays {ailment:?}"));
-            self.fall_ill(slot, ailment);
-        }
-        self.narrate(Slot(0), || "-- peace".to_owned());
-        self.ask_anew();
-        // A client that asks a node that cannot reach the leader waits until its request has timed out.
-        let lost = if self.plan.forward { self.plan.request_timeout_us * 3 } else { 0 };
-        let at =
-            self.now.plus(self.plan.longest_election_timeout_us() * PATIENCE_TIMEOUTS + 1_000_000 + lost);
-        self.schedule.plan(at, Event::Judgement);
     }
 
     fn mend(&mut self, slot: Slot) {
@@ -77,12 +92,7 @@ impl World {
     /// case.
     fn whom_to_spare(&mut self) -> Option<Slot> {
         let membership = self.oracle.membership();
-        let whole = self.operators.is_idle()
-            && membership.voters().count() >= 3
-            && self.hosts.iter().all(|host| match host.run.process() {
-                Some(process) => process.node.membership() == membership,
-                None => host.standing == Standing::Empty,
-            });
+        let whole = self.operators.is_idle() && membership.voters().count() >= 3 && self.all_run_and_agree();
         if !whole {
             return None;
         }
@@ -224,7 +234,7 @@ impl World {
     }
 
     /// The state of all nodes, one line each.
-    fn state_of_all(&self) -> String {
+    pub(crate) fn state_of_all(&self) -> String {
         let mut lines =
             format!("committed {}, members {}", self.oracle.commit_index(), names(self.oracle.membership()));
         for host in &self.hosts {

@@ -54,7 +54,7 @@ pub struct Plan {
     pub fault_interval_us: u64,
     /// What may go wrong.
     pub faults: Vec<Fault>,
-    /// Whether one of the nodes stays broken after the faults have stopped, if a majority remains.
+    /// Whether something stays broken after the faults have stopped, though a majority remains.
     pub peace: Peace,
 }
 
@@ -94,6 +94,17 @@ pub enum Peace {
     Whole,
     /// A minority of the voters is broken for good; the rest must manage without it.
     Minority(Ailment),
+    /// At first one node is connected with all others, and other links are cut; then everything works.
+    Star(Cuts),
+}
+
+/// The links that are cut in a star.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cuts {
+    /// How many per cent of the links that are not the hub's.
+    pub percent: u64,
+    /// Some work in one direction.
+    pub one_way: bool,
 }
 
 /// What is wrong with the minority.
@@ -185,6 +196,7 @@ impl Plan {
         if rng.percent(50) {
             plan.thrifty_from = 0;
         }
+        plan.peace = plan.peace.or_star(&mut rng, members);
         plan.within(limits)
     }
 
@@ -298,6 +310,22 @@ impl Peace {
             Ailment::DiskFailed,
         ];
         rng.pick(&ailments).map_or(Peace::Whole, Peace::Minority)
+    }
+
+    /// If no voter stays broken, a star comes first in most runs: not every cluster is in a state that allows
+    /// it.
+    fn or_star(self, rng: &mut Rng, members: u8) -> Peace {
+        if self != Peace::Whole || members < 3 || rng.percent(20) {
+            return self;
+        }
+        Peace::Star(Cuts { percent: rng.pick(&[30, 70, 100, 100]).unwrap_or(100), one_way: rng.percent(30) })
+    }
+
+    pub(crate) fn cuts(self) -> Option<Cuts> {
+        match self {
+            Peace::Star(cuts) => Some(cuts),
+            Peace::Whole | Peace::Minority(_) => None,
+        }
     }
 }
 

@@ -73,6 +73,8 @@ pub(crate) enum Event {
     Fault,
     /// Something that went wrong is repaired.
     Repair { repair: Repair },
+    /// From now on one node reaches all others, and some of these do not reach each other.
+    Star,
     /// From now on nothing goes wrong.
     Peace,
     /// By now, everything must be well.
@@ -98,6 +100,11 @@ impl Schedule {
     pub(crate) fn plan(&mut self, at: Micros, event: Event) {
         self.planned += 1;
         self.queue.push(Reverse((at, self.planned, event)));
+    }
+
+    /// Nothing that is on its way arrives.
+    pub(crate) fn lose_what_is_on_its_way(&mut self) {
+        self.queue.retain(|Reverse((_, _, event))| !matches!(event, Event::Deliver { .. }));
     }
 
     pub(crate) fn next(&mut self) -> Option<(Micros, Event)> {

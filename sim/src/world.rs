@@ -19,6 +19,7 @@ use crate::oracle::Oracle;
 use crate::plan::{Limits, Plan, Weather};
 use crate::rng::Rng;
 use crate::schedule::{Epoch, Event, Life, Schedule, Slot};
+use crate::star::Star;
 use crate::{Narration, violated};
 
 pub(crate) const CLUSTER: ClusterId = ClusterId(0x5eed);
@@ -45,6 +46,11 @@ pub struct Summary {
     pub committed: u64,
     /// The time from the end of the faults to the first answer, in election timeouts, rounded up.
     pub recovery_timeouts: u64,
+    /// Whether there was a star: 1, or 0.
+    pub stars: u64,
+    /// The time from the beginning of the star until somebody led who reaches a majority, in election
+    /// timeouts, rounded up.
+    pub star_timeouts: u64,
     /// A hash of everything that happened: two runs of one seed must agree on it.
     pub fingerprint: u64,
 }
@@ -53,6 +59,8 @@ pub struct Summary {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Phase {
     Trouble,
+    /// Nothing goes wrong any more, but some links are cut.
+    Star,
     Peace,
     /// Clients send no more requests.
     Quiet,
@@ -84,6 +92,7 @@ pub(crate) struct World {
     pub(crate) faults_seen: u64,
     /// Outputs taken from a node and not yet carried out; kept to avoid allocating the buffer again.
     pub(crate) outputs: Vec<Output>,
+    pub(crate) star: Option<Star>,
     pub(crate) peace_at: Micros,
     pub(crate) first_answer_in_peace: Option<Micros>,
     /// Whether the judgement was put off once because not all nodes were well.
@@ -115,6 +124,7 @@ impl World {
             client_rng: Rng::new(seed, 4),
             faults_seen: 0,
             outputs: Vec::new(),
+            star: None,
             peace_at: Micros(0),
             first_answer_in_peace: None,
             judgement_put_off: false,
@@ -173,6 +183,7 @@ impl World {
             Event::Operate => self.on_operate(),
             Event::Fault => self.on_fault(),
             Event::Repair { repair } => self.on_repair(repair),
+            Event::Star => self.on_star(),
             Event::Peace => self.on_peace(),
             Event::Judgement => self.on_judgement(),
         }
