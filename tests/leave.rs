@@ -2,12 +2,8 @@
 
 mod harness;
 
-use std::path::Path;
-
 use harness::cluster::Cluster;
-use harness::command;
 use harness::node::Node;
-use harness::wait;
 use rustix::process::Signal;
 
 /// The node is removed from elsewhere, its store is dropped, and a new node joins in its place, all while
@@ -15,18 +11,10 @@ use rustix::process::Signal;
 #[test]
 fn a_leave_that_comes_too_late_spares_the_node_that_took_the_place() {
     let mut cluster = Cluster::of(3);
-    let leaver = cluster.follower();
-    let rest: Vec<u64> = (1..=3).filter(|id| *id != leaver).collect();
-    for id in &rest {
-        cluster.node(*id).kill();
-    }
-    let node = cluster.node(leaver);
-    node.await_status("it notices", |status| status.leader.is_none());
-    let leave = command::Running::spawn(Path::new("."), &["leave", "--path", &node.path()]);
-    wait::until_true("the command asks the node", || leave.stderr().contains("no leader is known"));
+    let (leaver, rest, leave) = cluster.leave_without_a_leader();
     // It does not run meanwhile, as on a busy machine.
     leave.signal(Signal::STOP);
-    node.kill();
+    cluster.node(leaver).kill();
     for id in &rest {
         cluster.node(*id).restart();
     }

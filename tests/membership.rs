@@ -126,16 +126,8 @@ fn a_stopped_node_that_leaves_is_removed_and_its_store_destroyed() {
 #[test]
 fn a_node_that_ends_while_it_leaves_is_removed_through_the_members_that_it_knew() {
     let mut cluster = Cluster::of(3);
-    let leaver = cluster.follower();
-    let rest: Vec<u64> = (1..=3).filter(|id| *id != leaver).collect();
-    for id in &rest {
-        cluster.node(*id).kill();
-    }
-    let node = cluster.node(leaver);
-    node.await_status("it notices", |status| status.leader.is_none());
-    let leave = command::Running::spawn(Path::new("."), &["leave", "--path", &node.path()]);
-    wait::until_true("the command asks the node", || leave.stderr().contains("no leader is known"));
-    node.kill();
+    let (leaver, rest, leave) = cluster.leave_without_a_leader();
+    cluster.node(leaver).kill();
     for id in &rest {
         cluster.node(*id).restart();
     }

@@ -1,7 +1,9 @@
 //! Several nodes that form a cluster.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use super::command;
 use super::directory::Directory;
 use super::http;
 use super::network::Network;
@@ -127,6 +129,22 @@ impl Cluster {
     pub fn follower(&self) -> u64 {
         let leader = self.leader();
         self.awake().map(|node| node.id).find(|id| *id != leader).expect("more than one node is awake")
+    }
+
+    /// Kills all nodes but a follower, and has that one leave, which waits for a leader. Returns the
+    /// follower, the others, and the command.
+    #[track_caller]
+    pub fn leave_without_a_leader(&mut self) -> (u64, Vec<u64>, command::Running) {
+        let leaver = self.follower();
+        let rest: Vec<u64> = self.nodes().map(|node| node.id).filter(|id| *id != leaver).collect();
+        for id in &rest {
+            self.node(*id).kill();
+        }
+        let node = self.node(leaver);
+        node.await_status("it notices", |status| status.leader.is_none());
+        let leave = command::Running::spawn(Path::new("."), &["leave", "--path", &node.path()]);
+        wait::until_true("the command asks the node", || leave.stderr().contains("no leader is known"));
+        (leaver, rest, leave)
     }
 
     /// Waits until all nodes that are awake know that exactly these nodes are members, and that all of them
