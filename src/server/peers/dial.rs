@@ -169,18 +169,25 @@ impl Links {
     }
 
     fn dial(&mut self, ctx: &mut Context, key: usize) {
-        ctx.counters.dials += 1;
-        let link = &mut self.links[key];
-        link.dialled = link.address().to_owned();
-        link.dialled_at = ctx.now();
-        log::debug!("dialling node {} at {}", link.peer, link.dialled);
-        let attempt = match link.dialled.parse::<SocketAddr>() {
+        let link = &self.links[key];
+        let address = link.address().to_owned();
+        log::debug!("dialling node {} at {address}", link.peer);
+        let attempt = match address.parse::<SocketAddr>() {
             Ok(address) => Attempt::at(&[address]),
             Err(_) => {
-                self.resolver.ask(&link.dialled);
-                Attempt::by_name(link.reached_as(&link.dialled), ctx.now())
+                self.resolver.ask(&address);
+                Attempt::by_name(link.reached_as(&address), ctx.now())
             }
         };
+        self.begin(ctx, key, &address, attempt);
+    }
+
+    /// Begins an attempt to reach the peer at this `HOST:PORT`.
+    fn begin(&mut self, ctx: &mut Context, key: usize, address: &str, attempt: Attempt) {
+        ctx.counters.dials += 1;
+        let link = &mut self.links[key];
+        address.clone_into(&mut link.dialled);
+        link.dialled_at = ctx.now();
         self.go_on(ctx, key, attempt, &"it has no address");
     }
 
@@ -191,11 +198,8 @@ impl Links {
             // No attempt waited this long for the addresses, but they are as good as any: if the name servers
             // are slow, no answer ever comes in time.
             LinkState::Waiting { .. } => {
-                ctx.counters.dials += 1;
-                name.clone_into(&mut link.dialled);
-                link.dialled_at = ctx.now();
                 let attempt = Attempt::by_resolved_name(link.reached_as(name), addresses);
-                self.go_on(ctx, key, attempt, &"it has no address");
+                self.begin(ctx, key, name, attempt);
             }
             LinkState::Resolving { mut attempt } => {
                 attempt.on_resolved(addresses);
