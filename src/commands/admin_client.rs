@@ -1,97 +1,29 @@
 //! Sends an operator's request to the members of a cluster until an answer settles it.
 //!
 //! It tries all members that it was given, follows redirects to the leader, waits while the cluster has no
-//! leader, and reports what it waits for. It blocks: a command has nothing else to do. It uses the peer
-//! protocol and the system's sockets. It must never look at a store. A request that may have been carried out
-//! without an answer is sent again; every request of [`AdminRequest`] is safe to repeat.
+//! leader, and reports what it waits for. It blocks: a command has nothing else to do. It must never look at
+//! a store. A request that may have been carried out without an answer is sent again; every request of
+//! [`AdminRequest`] is safe to repeat.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use raft_core::{LogIndex, NodeId};
 
 use super::cluster_view::{ClusterView, Leader};
+use super::exchange::{Trouble, exchange};
 use super::pace::{ANSWER_TIMEOUT, Pace};
+use super::patience::{Impatience, Patience};
 use super::random_u64;
 use crate::identity::ClusterId;
-use crate::peer::{
-    self, AdminRequest, AdminResponse, Decoder, Frame, FrameError, PROTOCOL_VERSION, Refuse, RefusedReason,
-    RetryReason,
-};
-use crate::server::StopRequests;
+use crate::peer::{AdminRequest, AdminResponse, RefusedReason, RetryReason};
 
-/// How long one address may take to accept a connection: several round trips around the earth.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// The longest delay before a signal is noticed while nothing arrives.
-const TICK: Duration = Duration::from_millis(50);
 /// How many redirects are followed in a row. Two nodes that each believe that the other leads must not be
 /// asked in a tight loop.
 const REDIRECTS_MAX: u32 = 3;
 /// How often trouble with the same address is logged.
 const NARRATION_INTERVAL: Duration = Duration::from_secs(10);
-/// The size of one read from a socket; the status of the largest cluster takes a few reads.
-const READ_BYTES: usize = 16 * 1024;
-
-/// How long to keep asking.
-pub(super) struct Patience<'a> {
-    deadline: Option<Instant>,
-    stop: Option<&'a StopRequests>,
-    is_in_vain: Option<&'a dyn Fn() -> bool>,
-}
-
-impl<'a> Patience<'a> {
-    /// For this long.
-    pub(super) fn lasting(patience: Duration) -> Patience<'static> {
-        Patience { deadline: Instant::now().checked_add(patience), stop: None, is_in_vain: None }
-    }
-
-    /// For this long, unless asking turns out to be in vain.
-    pub(super) fn unless(patience: Duration, is_in_vain: &'a dyn Fn() -> bool) -> Patience<'a> {
-        Patience { is_in_vain: Some(is_in_vain), ..Patience::lasting(patience) }
-    }
-
-    /// Until this process is asked to stop.
-    pub(super) fn until(stop: &'a StopRequests) -> Patience<'a> {
-        Patience { deadline: None, stop: Some(stop), is_in_vain: None }
-    }
-
-    fn check(&self) -> Result<(), Impatience> {
-        if self.stop.is_some_and(StopRequests::have_come) {
-            return Err(Impatience::Interrupted);
-        }
-        let is_late = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        if is_late || self.is_in_vain.is_some_and(|is_in_vain| is_in_vain()) {
-            return Err(Impatience::Elapsed);
-        }
-        Ok(())
-    }
-
-    /// Waits for this long.
-    pub(super) fn sleep(&self, pause: Duration) -> Result<(), Impatience> {
-        let until = Instant::now() + pause;
-        loop {
-            self.check()?;
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(());
-            }
-            thread::sleep(left.min(TICK));
-        }
-    }
-}
-
-/// Why the wait is over.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Impatience {
-    /// This process was asked to stop.
-    Interrupted,
-    /// The time is over, or nothing can come of it any more.
-    Elapsed,
-}
 
 /// What settles a request to join: the cluster, and the index of the membership with the new member.
 pub(super) fn joined(answer: AdminResponse) -> Option<(ClusterId, LogIndex)> {
@@ -397,120 +329,17 @@ impl Narrator {
     }
 }
 
-/// Why an exchange gave no response.
-enum Trouble {
-    /// The request did not arrive.
-    Unreachable(String),
-    /// The request may have arrived.
-    NoAnswer(String),
-    /// The program that listens there speaks another protocol.
-    Foreign(String),
-    /// Patience ran out while the answer was awaited.
-    Impatient(Impatience),
-}
-
-/// One request and one response, on a connection of their own.
-fn exchange(
-    address: &str,
-    request: &AdminRequest,
-    patience: &Patience<'_>,
-    answer_timeout: Duration,
-) -> Result<AdminResponse, Trouble> {
-    let mut stream = connect(address).map_err(|error| Trouble::Unreachable(error.to_string()))?;
-    let mut bytes = Vec::new();
-    peer::encode(&Frame::AdminRequest(request.clone()), &mut bytes);
-    stream
-        .set_nodelay(true)
-        .and_then(|()| stream.set_read_timeout(Some(TICK)))
-        .and_then(|()| stream.set_write_timeout(Some(CONNECT_TIMEOUT)))
-        .map_err(|error| Trouble::Unreachable(error.to_string()))?;
-    // Once a part has been written, the whole may have been: the kernel does not tell.
-    stream.write_all(&bytes).map_err(|error| Trouble::NoAnswer(error.to_string()))?;
-    receive(&mut stream, patience, answer_timeout)
-}
-
-fn connect(address: &str) -> io::Result<TcpStream> {
-    let mut error = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    let addresses: Vec<SocketAddr> = address.to_socket_addrs()?.collect();
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
-            Ok(stream) => return Ok(stream),
-            Err(failed) => error = failed,
-        }
-    }
-    Err(error)
-}
-
-fn receive(
-    stream: &mut TcpStream,
-    patience: &Patience<'_>,
-    answer_timeout: Duration,
-) -> Result<AdminResponse, Trouble> {
-    let asked = Instant::now();
-    let mut decoder = Decoder::new();
-    decoder.accept_large();
-    let mut buffer = vec![0; READ_BYTES];
-    while asked.elapsed() < answer_timeout {
-        patience.check().map_err(Trouble::Impatient)?;
-        let mut input = match stream.read(&mut buffer) {
-            Ok(0) => return Err(Trouble::NoAnswer("it closed the connection".to_owned())),
-            Ok(bytes) => &buffer[..bytes],
-            Err(error) if is_passing(&error) => continue,
-            Err(error) => return Err(Trouble::NoAnswer(error.to_string())),
-        };
-        if let Some(frame) = decoder.next_frame(&mut input).map_err(foreign)? {
-            return response(frame);
-        }
-    }
-    Err(Trouble::NoAnswer(format!("{} ms have passed", answer_timeout.as_millis())))
-}
-
-/// A read that timed out, or that a signal interrupted.
-fn is_passing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
-}
-
-fn response(frame: Frame) -> Result<AdminResponse, Trouble> {
-    match frame {
-        Frame::AdminResponse(response) => Ok(response),
-        Frame::Refuse(Refuse::Version { ours }) => Err(other_version(ours)),
-        Frame::Hello(_)
-        | Frame::Welcome(_)
-        | Frame::Refuse(_)
-        | Frame::Message(_)
-        | Frame::AdminRequest(_) => {
-            Err(Trouble::Foreign("gives an unexpected answer: is it a ticketd?".to_owned()))
-        }
-    }
-}
-
-fn foreign(error: FrameError) -> Trouble {
-    match error {
-        FrameError::Version { theirs } => other_version(theirs),
-        FrameError::TooLong { .. }
-        | FrameError::BadChecksum
-        | FrameError::UnknownType(_)
-        | FrameError::Malformed(_) => Trouble::Foreign(format!(
-            "does not answer like a ticketd ({error}): give the raft port of a member, not its HTTP port"
-        )),
-    }
-}
-
-fn other_version(theirs: u16) -> Trouble {
-    Trouble::Foreign(format!(
-        "speaks version {theirs} of the peer protocol, and this program version {PROTOCOL_VERSION}: use the same \
-         version of ticketd"
-    ))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
     use std::net::TcpListener;
-
     use std::os::unix::net::UnixStream;
+    use std::thread;
 
     use super::*;
     use crate::commands::testing::{bytes, member};
+    use crate::peer::{self, Frame, Refuse};
+    use crate::server::StopRequests;
 
     const CLUSTER: ClusterId = ClusterId(1);
 

@@ -10,8 +10,9 @@ use std::time::Duration;
 use raft_core::{Membership, NodeId, Peer};
 
 use super::Failure;
-use super::admin_client::{AskError, AskProblem, Patience, ask, status};
+use super::admin_client::{AskError, AskProblem, ask, status};
 use super::cluster_view;
+use super::patience::Patience;
 use crate::advice::path_flag;
 use crate::identity::{ClusterId, Identity, Standing};
 use crate::peer::AdminRequest;

@@ -11,8 +11,9 @@ use std::path::Path;
 
 use raft_core::{HardState, Incarnation, NodeId, Peer};
 
-use super::admin_client::{AskError, AskProblem, Patience, ask, ask_leader, joined};
+use super::admin_client::{AskError, AskProblem, ask, ask_leader, joined};
 use super::cluster_view::ClusterView;
+use super::patience::Patience;
 use super::serve::{Checked, Launch, get_ready, refuse_running};
 use super::{Failure, InTheWay, after_serving, destroy_in_the_way, listen, random_u128, required_id};
 use crate::address::HostPort;

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use raft_core::NodeId;
 use rustix::process::{Pid, Signal};
 
-use super::admin_client::{AskError, AskProblem, Patience, ask, removed};
+use super::admin_client::{AskError, AskProblem, ask, removed};
 use super::contacts::Contacts;
+use super::patience::Patience;
 use super::{Failure, say};
 use crate::advice::path_flag;
 use crate::cli::Flags;

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use super::admin_client::{Impatience, Patience};
 use super::daemonize;
 use super::listen::{Bound, Listeners};
+use super::patience::{Impatience, Patience};
 use super::pid_file::PidFile;
 use super::unix_socket::Name;
 use super::{Failure, cannot_handle_signals, one_line, random_u64};

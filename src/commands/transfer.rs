@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use raft_core::NodeId;
 
-use super::admin_client::{AskProblem, Patience, ask, transferred};
+use super::admin_client::{AskProblem, ask, transferred};
 use super::contacts::Contacts;
+use super::patience::Patience;
 use super::{Failure, say};
 use crate::cli::Flags;
 use crate::peer::{AdminRequest, RefusedReason};

@@ -1,0 +1,125 @@
+//! One request and one response, on a connection of their own.
+//!
+//! It uses the peer protocol and the system's sockets, and blocks. It must never know what is asked, or what
+//! an answer means.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use super::patience::{Impatience, Patience, TICK};
+use crate::peer::{self, AdminRequest, AdminResponse, Decoder, Frame, FrameError, PROTOCOL_VERSION, Refuse};
+
+/// How long one address may take to accept a connection: several round trips around the earth.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// The size of one read from a socket; the status of the largest cluster takes a few reads.
+const READ_BYTES: usize = 16 * 1024;
+
+/// Why an exchange gave no response.
+pub(super) enum Trouble {
+    /// The request did not arrive.
+    Unreachable(String),
+    /// The request may have arrived.
+    NoAnswer(String),
+    /// The program that listens there speaks another protocol.
+    Foreign(String),
+    /// Patience ran out while the answer was awaited.
+    Impatient(Impatience),
+}
+
+/// Sends one request to this address and waits for its response.
+///
+/// # Errors
+/// [`Trouble`].
+pub(super) fn exchange(
+    address: &str,
+    request: &AdminRequest,
+    patience: &Patience<'_>,
+    answer_timeout: Duration,
+) -> Result<AdminResponse, Trouble> {
+    let mut stream = connect(address).map_err(|error| Trouble::Unreachable(error.to_string()))?;
+    let mut bytes = Vec::new();
+    peer::encode(&Frame::AdminRequest(request.clone()), &mut bytes);
+    stream
+        .set_nodelay(true)
+        .and_then(|()| stream.set_read_timeout(Some(TICK)))
+        .and_then(|()| stream.set_write_timeout(Some(CONNECT_TIMEOUT)))
+        .map_err(|error| Trouble::Unreachable(error.to_string()))?;
+    // Once a part has been written, the whole may have been: the kernel does not tell.
+    stream.write_all(&bytes).map_err(|error| Trouble::NoAnswer(error.to_string()))?;
+    receive(&mut stream, patience, answer_timeout)
+}
+
+fn connect(address: &str) -> io::Result<TcpStream> {
+    let mut error = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    let addresses: Vec<SocketAddr> = address.to_socket_addrs()?.collect();
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+            Ok(stream) => return Ok(stream),
+            Err(failed) => error = failed,
+        }
+    }
+    Err(error)
+}
+
+fn receive(
+    stream: &mut TcpStream,
+    patience: &Patience<'_>,
+    answer_timeout: Duration,
+) -> Result<AdminResponse, Trouble> {
+    let asked = Instant::now();
+    let mut decoder = Decoder::new();
+    decoder.accept_large();
+    let mut buffer = vec![0; READ_BYTES];
+    while asked.elapsed() < answer_timeout {
+        patience.check().map_err(Trouble::Impatient)?;
+        let mut input = match stream.read(&mut buffer) {
+            Ok(0) => return Err(Trouble::NoAnswer("it closed the connection".to_owned())),
+            Ok(bytes) => &buffer[..bytes],
+            Err(error) if is_passing(&error) => continue,
+            Err(error) => return Err(Trouble::NoAnswer(error.to_string())),
+        };
+        if let Some(frame) = decoder.next_frame(&mut input).map_err(foreign)? {
+            return response(frame);
+        }
+    }
+    Err(Trouble::NoAnswer(format!("{} ms have passed", answer_timeout.as_millis())))
+}
+
+/// A read that timed out, or that a signal interrupted.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
+}
+
+fn response(frame: Frame) -> Result<AdminResponse, Trouble> {
+    match frame {
+        Frame::AdminResponse(response) => Ok(response),
+        Frame::Refuse(Refuse::Version { ours }) => Err(other_version(ours)),
+        Frame::Hello(_)
+        | Frame::Welcome(_)
+        | Frame::Refuse(_)
+        | Frame::Message(_)
+        | Frame::AdminRequest(_) => {
+            Err(Trouble::Foreign("gives an unexpected answer: is it a ticketd?".to_owned()))
+        }
+    }
+}
+
+fn foreign(error: FrameError) -> Trouble {
+    match error {
+        FrameError::Version { theirs } => other_version(theirs),
+        FrameError::TooLong { .. }
+        | FrameError::BadChecksum
+        | FrameError::UnknownType(_)
+        | FrameError::Malformed(_) => Trouble::Foreign(format!(
+            "does not answer like a ticketd ({error}): give the raft port of a member, not its HTTP port"
+        )),
+    }
+}
+
+fn other_version(theirs: u16) -> Trouble {
+    Trouble::Foreign(format!(
+        "speaks version {theirs} of the peer protocol, and this program version {PROTOCOL_VERSION}: use the same \
+         version of ticketd"
+    ))
+}
