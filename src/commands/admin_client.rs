@@ -25,24 +25,59 @@ const REDIRECTS_MAX: u32 = 3;
 /// How often trouble with the same address is logged.
 const NARRATION_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What settles a request to join: the cluster, and the index of the membership with the new member.
-pub(super) fn joined(answer: AdminResponse) -> Option<(ClusterId, LogIndex)> {
-    if let AdminResponse::Joined { cluster, joined_at } = answer { Some((cluster, joined_at)) } else { None }
+/// What an answer means for the request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Verdict<T> {
+    /// It settles the request.
+    Settled(T),
+    /// Only the leader can settle it, which is this node.
+    LedBy {
+        /// Its id.
+        id: NodeId,
+        /// Its address for operators.
+        peer_address: String,
+    },
+    /// Only the leader can settle it, and none is known.
+    NoLeader,
+    /// It answers another question.
+    Unasked,
+    /// This version does not understand it.
+    NotUnderstood,
 }
 
-/// What settles a request to remove a member.
-pub(super) fn removed(answer: AdminResponse) -> Option<()> {
-    if let AdminResponse::Removed { at: _ } = answer { Some(()) } else { None }
+/// An answer to a request to join: the cluster, and the index of the membership with the new member.
+pub(super) fn joined(answer: AdminResponse) -> Verdict<(ClusterId, LogIndex)> {
+    let AdminResponse::Joined { cluster, joined_at } = answer else { return Verdict::Unasked };
+    Verdict::Settled((cluster, joined_at))
 }
 
-/// What settles a request to transfer leadership: who leads now.
-pub(super) fn transferred(answer: AdminResponse) -> Option<NodeId> {
-    if let AdminResponse::Transferred { leader } = answer { Some(leader) } else { None }
+/// An answer to a request to remove a member.
+pub(super) fn removed(answer: AdminResponse) -> Verdict<()> {
+    let AdminResponse::Removed { at: _ } = answer else { return Verdict::Unasked };
+    Verdict::Settled(())
 }
 
-/// What settles a request for the status: JSON.
-pub(super) fn status(answer: AdminResponse) -> Option<String> {
-    if let AdminResponse::Status(json) = answer { Some(json) } else { None }
+/// An answer to a request to transfer leadership: who leads now.
+pub(super) fn transferred(answer: AdminResponse) -> Verdict<NodeId> {
+    let AdminResponse::Transferred { leader } = answer else { return Verdict::Unasked };
+    Verdict::Settled(leader)
+}
+
+/// An answer to a request for the status, whoever gives it: JSON.
+pub(super) fn status(answer: AdminResponse) -> Verdict<String> {
+    let AdminResponse::Status(json) = answer else { return Verdict::Unasked };
+    Verdict::Settled(json)
+}
+
+/// An answer to a request for the leader's status.
+pub(super) fn status_of_leader(answer: AdminResponse) -> Verdict<ClusterView> {
+    let AdminResponse::Status(json) = answer else { return Verdict::Unasked };
+    let Some(view) = ClusterView::parse(&json) else { return Verdict::NotUnderstood };
+    match &view.leader {
+        Leader::Itself => Verdict::Settled(view),
+        Leader::Other { id, peer_address } => Verdict::LedBy { id: *id, peer_address: peer_address.clone() },
+        Leader::Unknown => Verdict::NoLeader,
+    }
 }
 
 /// Why no answer settled the request, and what that leaves open.
@@ -101,40 +136,23 @@ impl fmt::Display for AskProblem {
     }
 }
 
-/// Asks until an answer settles the request.
+/// Asks until an answer settles the request; `judge` says which one does.
 ///
 /// # Errors
 /// [`AskError`] if the cluster refuses or patience runs out.
 pub(super) fn ask<T>(
     members: &[String],
     request: &AdminRequest,
-    settled_by: fn(AdminResponse) -> Option<T>,
+    judge: fn(AdminResponse) -> Verdict<T>,
     patience: &Patience<'_>,
 ) -> Result<T, AskError> {
-    Asking::new(request, settled_by, StatusOf::Any, patience).settle(members)
-}
-
-/// Asks until a member that believes itself the leader reports its status.
-///
-/// # Errors
-/// As [`ask`].
-pub(super) fn ask_leader(members: &[String], patience: &Patience<'_>) -> Result<ClusterView, AskError> {
-    let view = |answer| ClusterView::parse(&status(answer)?);
-    Asking::new(&AdminRequest::Status, view, StatusOf::Leader, patience).settle(members)
-}
-
-/// Whose status settles the request.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum StatusOf {
-    Any,
-    Leader,
+    Asking::new(request, judge, patience).settle(members)
 }
 
 /// One request in progress.
 struct Asking<'a, T> {
     request: &'a AdminRequest,
-    settled_by: fn(AdminResponse) -> Option<T>,
-    status_of: StatusOf,
+    judge: fn(AdminResponse) -> Verdict<T>,
     patience: &'a Patience<'a>,
     may_have_happened: bool,
     narrator: Narrator,
@@ -143,12 +161,10 @@ struct Asking<'a, T> {
 impl<'a, T> Asking<'a, T> {
     fn new(
         request: &'a AdminRequest,
-        settled_by: fn(AdminResponse) -> Option<T>,
-        status_of: StatusOf,
+        judge: fn(AdminResponse) -> Verdict<T>,
         patience: &'a Patience<'a>,
     ) -> Asking<'a, T> {
-        let narrator = Narrator::default();
-        Asking { request, settled_by, status_of, patience, may_have_happened: false, narrator }
+        Asking { request, judge, patience, may_have_happened: false, narrator: Narrator::default() }
     }
 
     /// Asks one member after the other, again and again.
@@ -157,11 +173,11 @@ impl<'a, T> Asking<'a, T> {
         let mut pace = Pace::new(self.request, members.len(), random_u64().unwrap_or_default());
         loop {
             let mut incompatible = None;
-            let mut others = 0;
+            let mut compatible = 0;
             for member in members {
                 match self.follow(member, pace.answer_timeout()) {
                     Ok(Some(settled)) => return Ok(settled),
-                    Ok(None) => others += 1,
+                    Ok(None) => compatible += 1,
                     // Another program may listen there by now: that is an error only if no other member can
                     // be asked.
                     Err(error @ AskError { problem: AskProblem::Incompatible { .. }, .. }) => {
@@ -171,7 +187,7 @@ impl<'a, T> Asking<'a, T> {
                     Err(error) => return Err(error),
                 }
             }
-            if let Some(error) = incompatible.filter(|_| others == 0) {
+            if let Some(error) = incompatible.filter(|_| compatible == 0) {
                 return Err(error);
             }
             self.patience.sleep(pace.next_pause()).map_err(|impatience| self.ended(impatience))?;
@@ -184,11 +200,11 @@ impl<'a, T> Asking<'a, T> {
         let mut address = member.to_owned();
         for _ in 0..=REDIRECTS_MAX {
             self.patience.check().map_err(|impatience| self.ended(impatience))?;
-            let redirect = match exchange(&address, self.request, self.patience, answer_timeout) {
+            let next = match exchange(&address, self.request, self.patience, answer_timeout) {
                 Ok(response) => self.on_response(&address, response)?,
                 Err(trouble) => return self.on_trouble(&address, trouble).map(|()| None),
             };
-            match redirect {
+            match next {
                 Next::Settled(settled) => return Ok(Some(settled)),
                 Next::Ask(leader) => (address, answer_timeout) = (leader, ANSWER_TIMEOUT),
                 Next::Wait => return Ok(None),
@@ -199,9 +215,6 @@ impl<'a, T> Asking<'a, T> {
 
     fn on_response(&mut self, address: &str, response: AdminResponse) -> Result<Next<T>, AskError> {
         Ok(match response {
-            AdminResponse::Status(json) if self.status_of == StatusOf::Leader => {
-                self.on_status(address, json)?
-            }
             answer @ (AdminResponse::Joined { .. }
             | AdminResponse::Removed { .. }
             | AdminResponse::Transferred { .. }
@@ -209,47 +222,37 @@ impl<'a, T> Asking<'a, T> {
             AdminResponse::Redirect { leader, peer_address } => self.led_by(address, leader, peer_address),
             AdminResponse::Retry(reason) => {
                 self.may_have_happened |= reason == RetryReason::Unknown;
-                self.narrator.tell(address, format!("{address}: {reason}"));
-                Next::Wait
+                self.wait_for(address, &reason)
             }
             // A node of another cluster listens at the address of a former member. Other addresses may still
             // be right.
-            AdminResponse::Refused(reason @ RefusedReason::OtherCluster) => {
-                self.narrator.tell(address, format!("{address}: {reason}"));
-                Next::Wait
-            }
+            AdminResponse::Refused(reason @ RefusedReason::OtherCluster) => self.wait_for(address, &reason),
             AdminResponse::Refused(reason) => return Err(self.failed(AskProblem::Refused(reason))),
         })
     }
 
     fn on_answer(&mut self, address: &str, answer: AdminResponse) -> Result<Next<T>, AskError> {
-        let settled = (self.settled_by)(answer);
-        // A member that answers something else has not said that the request had no effect.
-        self.may_have_happened |= settled.is_none();
-        settled.map(Next::Settled).ok_or_else(|| {
-            self.failed(AskProblem::Incompatible {
-                address: address.to_owned(),
-                reason:
-                    "answers something else than what it was asked: use the version of ticketd that it runs"
-                        .to_owned(),
-            })
-        })
+        let strange = match (self.judge)(answer) {
+            Verdict::Settled(settled) => return Ok(Next::Settled(settled)),
+            Verdict::LedBy { id, peer_address } => return Ok(self.led_by(address, id, peer_address)),
+            Verdict::NoLeader => return Ok(self.wait_for(address, &RetryReason::NoLeader)),
+            Verdict::Unasked => {
+                // Such a member has not said that the request had no effect.
+                self.may_have_happened = true;
+                "answers something else than what it was asked"
+            }
+            Verdict::NotUnderstood => "gives a status that is not understood",
+        };
+        Err(self.failed(AskProblem::Incompatible {
+            address: address.to_owned(),
+            reason: format!("{strange}: use the version of ticketd that it runs"),
+        }))
     }
 
-    fn on_status(&mut self, address: &str, json: String) -> Result<Next<T>, AskError> {
-        match ClusterView::parse(&json).map(|view| view.leader) {
-            Some(Leader::Itself(_)) => self.on_answer(address, AdminResponse::Status(json)),
-            Some(Leader::Other { id, peer_address }) => Ok(self.led_by(address, id, peer_address)),
-            Some(Leader::Unknown) => {
-                self.narrator.tell(address, format!("{address}: {}", RetryReason::NoLeader));
-                Ok(Next::Wait)
-            }
-            None => Err(self.failed(AskProblem::Incompatible {
-                address: address.to_owned(),
-                reason: "gives a status that is not understood: use the version of ticketd that it runs"
-                    .to_owned(),
-            })),
-        }
+    /// The member at this address cannot settle the request at present, for this reason.
+    fn wait_for(&mut self, address: &str, reason: &dyn fmt::Display) -> Next<T> {
+        self.narrator.tell(address, format!("{address}: {reason}"));
+        Next::Wait
     }
 
     fn led_by(&mut self, address: &str, leader: NodeId, peer_address: String) -> Next<T> {
@@ -294,9 +297,12 @@ impl<'a, T> Asking<'a, T> {
     }
 }
 
+/// What follows from the response of one member.
 enum Next<T> {
     Settled(T),
+    /// The member at this address is to be asked.
     Ask(String),
+    /// The next member is to be asked, or all of them again after a while.
     Wait,
 }
 
@@ -377,12 +383,13 @@ mod tests {
         let (leader, leads) = member(vec![answer(&wanted)]);
         let candidate = status(1, "candidate", "null", &leader);
         let (other, follows) = member(vec![answer(&candidate), answer(&status(1, "follower", "2", &leader))]);
-        assert_eq!(ask_leader(&[other], &long()), Ok(ClusterView::parse(&wanted).unwrap()));
+        let ask_leader = |member| ask(&[member], &AdminRequest::Status, status_of_leader, &long());
+        assert_eq!(ask_leader(other), Ok(ClusterView::parse(&wanted).unwrap()));
         leads.join().unwrap();
         follows.join().unwrap();
 
         let (strange, thread) = member(vec![answer("{}")]);
-        let error = ask_leader(&[strange], &long()).unwrap_err();
+        let error = ask_leader(strange).unwrap_err();
         assert!(matches!(error.problem, AskProblem::Incompatible { .. }), "{error:?}");
         thread.join().unwrap();
     }
@@ -501,7 +508,7 @@ mod tests {
         });
         let request = AdminRequest::Transfer { cluster: CLUSTER, to: None };
         let patience = long();
-        let mut asking = Asking::new(&request, transferred, StatusOf::Any, &patience);
+        let mut asking = Asking::new(&request, transferred, &patience);
         assert_eq!(asking.follow(&address, ANSWER_TIMEOUT), Ok(None));
         thread.join().unwrap();
     }

@@ -21,8 +21,8 @@ pub(super) struct ClusterView {
 /// The leader, as far as one node knows.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Leader {
-    /// The node itself, with this id.
-    Itself(NodeId),
+    /// The node itself.
+    Itself,
     /// Another member.
     Other {
         /// Its id.
@@ -42,7 +42,7 @@ impl ClusterView {
         let listed = status.get("members")?.as_array()?;
         let members = listed.iter().map(|member| node_id(member.get("id")?)).collect::<Option<_>>()?;
         let leader = if status.get("role")?.as_str()? == "leader" {
-            Leader::Itself(me)
+            Leader::Itself
         } else {
             other_leader(me, status.get("leader")?, listed)?
         };
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn a_leader_is_the_node_itself_another_with_its_address_or_unknown() {
         let id = |id| NodeId::new(id).unwrap();
-        assert_eq!(leader("leader", "1"), Some(Leader::Itself(id(1))));
+        assert_eq!(leader("leader", "1"), Some(Leader::Itself));
         let two = Leader::Other { id: id(2), peer_address: "h2:9000".to_owned() };
         assert_eq!(leader("follower", "2"), Some(two));
         // No leader; a leader that the node does not know as a member; and the node itself although it does

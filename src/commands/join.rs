@@ -11,7 +11,7 @@ use std::path::Path;
 
 use raft_core::{HardState, Incarnation, NodeId, Peer};
 
-use super::admin_client::{AskError, AskProblem, ask, ask_leader, joined};
+use super::admin_client::{AskError, AskProblem, ask, joined, status_of_leader};
 use super::cluster_view::ClusterView;
 use super::patience::Patience;
 use super::serve::{Checked, Launch, get_ready, refuse_running};
@@ -64,7 +64,7 @@ pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
 /// Checks that the cluster has a leader, and that it would take in a new node with this id as things stand.
 /// Waits for a leader as long as a join does.
 fn expect_room(members: &[String], id: NodeId, patience: &Patience<'_>) -> Result<(), Failure> {
-    let problem = match ask_leader(members, patience) {
+    let problem = match ask(members, &AdminRequest::Status, status_of_leader, patience) {
         Ok(ClusterView { members, .. }) => {
             if members.contains(&id) {
                 return Err(Failure::runtime(format!(
