@@ -61,34 +61,40 @@ impl Server {
         }
     }
 
-    /// Logs that no leader has been known for long, and which voters cannot be heard. Only a leader speaks to
-    /// a learner, so a learner can tell only which voters it cannot reach. A joining node knows no voters at
-    /// first. A node whose disk has failed logs that instead, again and again, even if there is a leader.
+    /// Notes whether a leader is known, and logs that none has been known for long. A node whose disk has
+    /// failed logs that instead, again and again, even if there is a leader.
     pub(super) fn note_leader(&mut self) {
-        let (now, me) = (self.ctx.now(), self.ctx.me.peer);
-        let patience_us = self.silence_patience_us();
+        let (now, me) = (self.ctx.now(), self.ctx.me.peer.id);
         let has_leader = self.ctx.leader.is_some() && self.write_error.is_none();
         self.watch.leaderless_since = (!has_leader).then(|| self.watch.leaderless_since.unwrap_or(now));
-        match (self.watch.leaderless.note(now, self.watch.leaderless_since, patience_us), &self.write_error) {
+        let notice = self.watch.leaderless.note(now, self.watch.leaderless_since, self.silence_patience_us());
+        match (notice, &self.write_error) {
             (None, _) => {}
-            (Some(_), Some(error)) => log::warn!("{}", narration::failed_line(me.id, error)),
+            (Some(_), Some(error)) => log::warn!("{}", narration::failed_line(me, error)),
+            // A joining node knows no voters at first.
             (Some(Notice::Lasts(_)), None) if self.ctx.membership.members.is_empty() => {}
+            (Some(Notice::Lasts(us)), None) => {
+                let missing = self.missing_voters();
+                log::warn!("{}", narration::leaderless_line(me, us, &self.ctx.membership, &missing));
+            }
             (Some(Notice::Over(us)), None) => {
                 log::info!("a leader is known again after {}", narration::seconds(us))
             }
-            (Some(Notice::Lasts(us)), None) => {
-                let membership = &self.ctx.membership;
-                let voters = membership.voters().filter_map(|id| membership.peer(id));
-                let me_as = if membership.is_voter(me.id) { Suffrage::Voter } else { Suffrage::Learner };
-                let is_present = |peer: &Peer| {
-                    let link = self.links.status(&self.ctx, *peer);
-                    *peer == me || link.is_some_and(|link| is_there(link, me_as, now, patience_us))
-                };
-                let missing: Vec<NodeId> =
-                    voters.filter(|peer| !is_present(peer)).map(|peer| peer.id).collect();
-                log::warn!("{}", narration::leaderless_line(me.id, us, membership, &missing));
-            }
         }
+    }
+
+    /// The voters that this node misses while there is no leader. Only a leader speaks to a learner, so a
+    /// learner can tell only which voters it cannot reach.
+    fn missing_voters(&self) -> Vec<NodeId> {
+        let (now, me, membership) = (self.ctx.now(), self.ctx.me.peer, &self.ctx.membership);
+        let patience_us = self.silence_patience_us();
+        let me_as = if membership.is_voter(me.id) { Suffrage::Voter } else { Suffrage::Learner };
+        let is_present = |peer: &Peer| {
+            let link = self.links.status(&self.ctx, *peer);
+            *peer == me || link.is_some_and(|link| is_there(link, me_as, now, patience_us))
+        };
+        let voters = membership.voters().filter_map(|id| membership.peer(id));
+        voters.filter(|peer| !is_present(peer)).map(|peer| peer.id).collect()
     }
 
     /// Logs that the disk does not answer. A write is overdue as soon as a member would count as silent: by

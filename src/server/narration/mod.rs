@@ -94,17 +94,18 @@ pub(crate) fn failed_line(me: NodeId, error: &StoreError) -> String {
     format!("node {me} takes no part and waits to be restarted: {error}")
 }
 
-/// The leader has not heard this member for this many microseconds.
-pub(crate) fn silence_line(member: NodeId, is_connected: bool, us: u64) -> String {
-    let for_long = seconds(us);
-    if is_connected {
-        format!(
-            "node {member} is connected and has said nothing for {for_long}: its process may hang, or it cannot \
-             reach this node"
-        )
-    } else {
-        format!("node {member} has not been heard for {for_long}, and cannot be reached")
-    }
+/// The leader has not heard this member, to which it has a link, for this many microseconds.
+pub(crate) fn silent_line(member: NodeId, us: u64) -> String {
+    format!(
+        "node {member} is connected and has said nothing for {}: its process may hang, or it cannot reach this \
+         node",
+        seconds(us)
+    )
+}
+
+/// The leader has not heard this member, to which it has no link, for this many microseconds.
+pub(crate) fn unreachable_line(member: NodeId, us: u64) -> String {
+    format!("node {member} has not been heard for {}, and cannot be reached", seconds(us))
 }
 
 /// A span of time, in seconds.

@@ -228,7 +228,8 @@ impl Links {
             let silence_us = link.silence_us(ctx.now(), silence_from);
             let is_silent = silence_us >= patience_us && ctx.membership.contains(link.peer);
             if is_silent && !link.is_silent {
-                log::warn!("{}", narration::silence_line(link.peer.id, link.is_up(), silence_us));
+                let line = if link.is_up() { narration::silent_line } else { narration::unreachable_line };
+                log::warn!("{}", line(link.peer.id, silence_us));
             } else if link.is_silent
                 && !is_silent
                 && link.last_heard.is_some_and(|heard| heard >= silence_from)
