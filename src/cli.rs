@@ -3,25 +3,16 @@
 //! Floor 5, pure. Every flag may stand before or after the subcommand, and every flag of several words may be
 //! written with `_` or with `-`. It must never touch a store, a socket or the environment: the commands do.
 
+mod flags;
+mod values;
+
 use std::ffi::OsString;
-use std::num::NonZeroU64;
-use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use raft_core::NodeId;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::address::{Host, HostPort};
-use crate::redirect_status::{NoRedirectStatus, RedirectStatus};
-use crate::settings::{Changes, MB_BYTES, NeitherOnNorOff, OrOff, Switch};
-use crate::storage::{MAP_BYTES_MAX, MAP_BYTES_MIN};
-
-/// The directory of the store unless `--path` says otherwise.
-pub const PATH_DEFAULT: &str = "store";
-
-/// The first ID of a new cluster unless `--first_id` says otherwise.
-pub const FIRST_ID_DEFAULT: NonZeroU64 = NonZeroU64::MIN;
+use crate::address::HostPort;
+pub use flags::{FIRST_ID_DEFAULT, Flags, PATH_DEFAULT, ServingFlags};
 
 /// A command line.
 #[derive(Parser, Debug)]
@@ -75,186 +66,6 @@ pub enum Command {
     Transfer,
     /// Read the whole store of a stopped node and say whether it is sound
     Verify,
-}
-
-/// The flags. Absent ones are `None`: what that means depends on the command and on what the store holds.
-#[derive(Args, Clone, PartialEq, Eq, Debug, Default)]
-pub struct Flags {
-    /// This node's number, 1 to 2^64-1, unique in the cluster [required with start and join]; with leave and
-    /// transfer: the member meant [default: this node, or the member most up to date]
-    #[arg(short = 'I', long, value_name = "N", value_parser = parse_id, global = true)]
-    pub id: Option<NodeId>,
-    /// Directory of the store [default: store]
-    #[arg(short = 'P', long, value_name = "DIR", global = true)]
-    pub path: Option<PathBuf>,
-    /// Those of a node that serves.
-    #[command(flatten)]
-    pub serving: ServingFlags,
-    /// Log in detail
-    #[arg(short = 'g', long, global = true)]
-    pub debug: bool,
-    /// First ID that a new cluster hands out, 1 to 2^64-2 [default: 1]
-    #[arg(long = "first_id", alias = "first-id", global = true)]
-    #[arg(value_name = "ID", value_parser = parse_first_id)]
-    pub first_id: Option<NonZeroU64>,
-    /// start, join: destroy a store that is in the way; drop: destroy even a damaged store
-    #[arg(long, global = true)]
-    pub force: bool,
-    /// Print JSON instead of a table
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// Set in the process that `--daemonize` leaves in the background.
-    #[arg(long = "in_background", hide = true, global = true)]
-    pub in_background: bool,
-    /// Set by this program alone, to its own number, for the process that it starts to read a store
-    #[arg(long = "in_child", hide = true, global = true, value_name = "PID")]
-    pub in_child: Option<i32>,
-    /// Print the version and exit
-    #[arg(short = 'v', short_alias = 'V', long, action = ArgAction::Version, global = true)]
-    version: Option<bool>,
-}
-
-/// The flags of a node that serves.
-#[derive(Args, Clone, PartialEq, Eq, Debug, Default)]
-pub struct ServingFlags {
-    /// Host to listen on: IPv4, IPv6 or a name; several may be given; :: is all of IPv6 and IPv4
-    /// [default: 127.0.0.1]
-    #[arg(short = 'H', long = "host", value_name = "HOST", value_delimiter = ',', global = true)]
-    pub hosts: Option<Vec<Host>>,
-    /// Host that the other members and redirected clients use to reach this node; needed if --host is
-    /// 0.0.0.0 or :: [default: that of --host]
-    #[arg(long, value_name = "HOST", value_parser = parse_advertise, global = true)]
-    pub advertise: Option<Host>,
-    /// TCP port for the other members, 0 for any free one [default: 9000]
-    #[arg(short = 'p', long = "raft_port", alias = "raft-port", global = true)]
-    #[arg(value_name = "PORT", value_parser = parse_port)]
-    pub raft_port: Option<u16>,
-    /// TCP port for clients, 0 for any free one [default: 8000]
-    #[arg(short = 't', long = "http_port", alias = "http-port", global = true)]
-    #[arg(value_name = "PORT", value_parser = parse_port)]
-    pub http_port: Option<u16>,
-    /// Most that the store may occupy, in MB (1,048,576 bytes), 16 to 1048576 [default: 1000]
-    #[arg(short = 's', long = "db_size", alias = "db-size", global = true)]
-    #[arg(value_name = "MB", value_parser = parse_db_size)]
-    pub db_size_mb: Option<u64>,
-    /// Run in the background; return when the node listens, or with the reason why it does not
-    #[arg(short = 'd', long, global = true)]
-    pub daemonize: bool,
-    /// File that holds the process id while the node listens [default: none]
-    #[arg(short = 'i', long = "pid_file", alias = "pid-file", value_name = "FILE", global = true)]
-    pub pid_file: Option<PathBuf>,
-    /// Most IDs that a leader reserves ahead, and so the most that a change of leader or a restart skips; it
-    /// reserves no more than it hands out in about a second. 0 commits each batch of requests to a majority's
-    /// disks before it is answered; at most 10^12 [default: 100000000]
-    #[arg(long, value_name = "IDS", value_parser = parse_window, global = true)]
-    pub window: Option<u64>,
-    /// How long a node hears nothing from a leader before it campaigns, in milliseconds, 10 to 600000
-    /// [default: 300]
-    #[arg(long = "election_timeout", alias = "election-timeout", global = true)]
-    #[arg(value_name = "MS", value_parser = parse_election_timeout)]
-    pub election_timeout_ms: Option<u64>,
-    /// How often a leader sends heartbeats (half as often at rest), in milliseconds; less than half the
-    /// election timeout [default: 60]
-    #[arg(long = "heartbeat_interval", alias = "heartbeat-interval", global = true)]
-    #[arg(value_name = "MS", value_parser = parse_heartbeat_interval)]
-    pub heartbeat_interval_ms: Option<u64>,
-    /// How long a client may have to wait, in milliseconds, 1 to 3600000; then it is answered 503
-    /// [default: 5000]
-    #[arg(long = "request_timeout", alias = "request-timeout", global = true)]
-    #[arg(value_name = "MS", value_parser = parse_request_timeout)]
-    pub request_timeout_ms: Option<u64>,
-    /// HTTP status that sends a client to the leader: 301, 307 or 308 [default: 301]
-    #[arg(long = "redirect_status", alias = "redirect-status", global = true)]
-    #[arg(value_name = "STATUS", value_parser = parse_redirect_status)]
-    pub redirect_status: Option<RedirectStatus>,
-    /// Most IDs that one request may take, 1 to 10^12 [default: 1000000]
-    #[arg(long = "batch_max", alias = "batch-max", global = true)]
-    #[arg(value_name = "IDS", value_parser = parse_batch_max)]
-    pub batch_max: Option<NonZeroU64>,
-    /// Ask the leader on its clients' behalf instead of sending them there: on or off; --forward alone is on
-    /// [default: off]
-    #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "on")]
-    #[arg(value_name = "on|off", value_parser = parse_switch)]
-    pub forward: Option<Switch>,
-    /// Let a leader answer without a round trip as long as a majority has promised to support it: on or off;
-    /// --lease alone is on. It needs a majority of nodes that have it on; docs/lease.rst says what then
-    /// depends on clocks
-    /// [default: off]
-    #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "on")]
-    #[arg(value_name = "on|off", value_parser = parse_switch)]
-    pub lease: Option<Switch>,
-    /// With --lease: by how much the rate of any node's clock may be wrong, in millionths, 0 to 500000
-    /// [default: 110000]
-    #[arg(long = "clock_error_ppm", alias = "clock-error-ppm", global = true)]
-    #[arg(value_name = "PPM", value_parser = parse_clock_error)]
-    pub clock_error_ppm: Option<u32>,
-    /// Most connections of clients, 1 to 1000000; more are answered 503
-    /// [default: what the limit of open files permits, 16384 at most]
-    #[arg(long = "http_connections", alias = "http-connections", global = true)]
-    #[arg(value_name = "N", value_parser = parse_http_connections)]
-    pub http_connections: Option<u32>,
-    /// How long a client's connection may be quiet between two requests, in milliseconds [default: 75000]
-    #[arg(long = "http_idle_timeout", alias = "http-idle-timeout", global = true)]
-    #[arg(value_name = "MS", value_parser = parse_http_timeout)]
-    pub http_idle_timeout_ms: Option<u64>,
-    /// How long the head of a request may take to arrive, in milliseconds [default: 10000]
-    #[arg(long = "http_header_timeout", alias = "http-header-timeout", global = true)]
-    #[arg(value_name = "MS", value_parser = parse_http_timeout)]
-    pub http_header_timeout_ms: Option<u64>,
-    /// How long the body of a request may take to arrive, in milliseconds [default: 20000]
-    #[arg(long = "http_body_timeout", alias = "http-body-timeout", global = true)]
-    #[arg(value_name = "MS", value_parser = parse_http_timeout)]
-    pub http_body_timeout_ms: Option<u64>,
-    /// Unix-domain socket on which clients are served as well; off for none [default: off]
-    #[arg(long = "http_unix", alias = "http-unix", global = true)]
-    #[arg(value_name = "PATH|off", value_parser = parse_http_unix)]
-    pub http_unix: Option<OrOff<String>>,
-    /// Host for --metrics_port [default: that of --host]
-    #[arg(long = "metrics_host", alias = "metrics-host", value_name = "HOST", global = true)]
-    pub metrics_host: Option<Host>,
-    /// TCP port for health, status and metrics alone, which the clients' port then no longer serves; 0 for
-    /// any free one, off for none [default: off]
-    #[arg(long = "metrics_port", alias = "metrics-port", global = true)]
-    #[arg(value_name = "PORT|off", value_parser = parse_metrics_port)]
-    pub metrics_port: Option<OrOff<u16>>,
-}
-
-impl Flags {
-    /// The directory of the store.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        self.path.as_deref().unwrap_or(Path::new(PATH_DEFAULT))
-    }
-}
-
-impl ServingFlags {
-    /// The changes that the flags make to a node's settings.
-    #[must_use]
-    pub fn changes(&self) -> Changes {
-        Changes {
-            hosts: self.hosts.clone(),
-            advertise: self.advertise.clone(),
-            raft_port: self.raft_port,
-            http_port: self.http_port,
-            db_size_mb: self.db_size_mb,
-            window: self.window,
-            election_timeout_ms: self.election_timeout_ms,
-            heartbeat_interval_ms: self.heartbeat_interval_ms,
-            request_timeout_ms: self.request_timeout_ms,
-            redirect_status: self.redirect_status,
-            batch_max: self.batch_max,
-            forward: self.forward,
-            lease: self.lease,
-            clock_error_ppm: self.clock_error_ppm,
-            http_connections: self.http_connections,
-            http_idle_timeout_ms: self.http_idle_timeout_ms,
-            http_header_timeout_ms: self.http_header_timeout_ms,
-            http_body_timeout_ms: self.http_body_timeout_ms,
-            http_unix: self.http_unix.clone(),
-            metrics_host: self.metrics_host.clone(),
-            metrics_port: self.metrics_port.clone(),
-        }
-    }
 }
 
 /// A command line that only asks for a text to be printed, or that cannot be understood.
@@ -377,115 +188,13 @@ fn hint(subcommand: Option<&str>) -> String {
     }
 }
 
-/// A whole number within `range`, or an error that names the range.
-fn number(text: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
-    // Rust also accepts `+5`; the help promises digits only.
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    match text.parse::<u64>() {
-        Ok(value) if digits && range.contains(&value) => Ok(value),
-        Ok(_) | Err(_) => Err(format!("it must be a whole number from {} to {}", range.start(), range.end())),
-    }
-}
-
-/// A whole number from 1 to `max`, or an error that says so.
-fn positive(text: &str, max: u64) -> Result<NonZeroU64, String> {
-    let value = number(text, 1..=max)?;
-    NonZeroU64::new(value).ok_or_else(|| "it must not be 0".to_owned())
-}
-
-fn parse_id(text: &str) -> Result<NodeId, String> {
-    let id = number(text, 1..=u64::MAX)?;
-    NodeId::new(id).ok_or_else(|| "it must not be 0".to_owned())
-}
-
-fn parse_advertise(text: &str) -> Result<Host, String> {
-    let host = text.parse::<Host>()?;
-    if host.is_unspecified() {
-        return Err(
-            "nobody can reach a node at that address: give one that the other members can use".to_owned()
-        );
-    }
-    Ok(host)
-}
-
-fn parse_port(text: &str) -> Result<u16, String> {
-    let port = number(text, 0..=u64::from(u16::MAX))?;
-    u16::try_from(port).map_err(|error| error.to_string())
-}
-
-fn parse_db_size(text: &str) -> Result<u64, String> {
-    number(text, MAP_BYTES_MIN / MB_BYTES..=MAP_BYTES_MAX / MB_BYTES)
-}
-
-/// 2^64-1 is the largest integer: a cluster that started there could hand out no ID.
-fn parse_first_id(text: &str) -> Result<NonZeroU64, String> {
-    positive(text, u64::MAX - 1)
-}
-
-/// At 10^12 IDs per change of leader, it takes 18 million changes of leader to exhaust the integers: more
-/// than one every ten minutes for three hundred years.
-fn parse_window(text: &str) -> Result<u64, String> {
-    number(text, 0..=1_000_000_000_000)
-}
-
-fn parse_election_timeout(text: &str) -> Result<u64, String> {
-    number(text, 10..=600_000)
-}
-
-fn parse_heartbeat_interval(text: &str) -> Result<u64, String> {
-    number(text, 1..=300_000)
-}
-
-fn parse_request_timeout(text: &str) -> Result<u64, String> {
-    number(text, 1..=3_600_000)
-}
-
-fn parse_batch_max(text: &str) -> Result<NonZeroU64, String> {
-    positive(text, 1_000_000_000_000)
-}
-
-/// At 500,000 ppm a lease lasts (1 - 1/2)/(1 + 1/2), a third, of what was promised; no clock is that bad.
-fn parse_clock_error(text: &str) -> Result<u32, String> {
-    let ppm = number(text, 0..=500_000)?;
-    u32::try_from(ppm).map_err(|error| error.to_string())
-}
-
-/// A connection takes some hundred bytes and a descriptor; a million of them take a large machine.
-fn parse_http_connections(text: &str) -> Result<u32, String> {
-    let count = number(text, 1..=1_000_000)?;
-    u32::try_from(count).map_err(|error| error.to_string())
-}
-
-fn parse_http_timeout(text: &str) -> Result<u64, String> {
-    number(text, 1..=86_400_000)
-}
-
-fn parse_http_unix(text: &str) -> Result<OrOff<String>, String> {
-    match text {
-        "off" => Ok(OrOff::Off),
-        "" => Err("it must be a path or off".to_owned()),
-        path => Ok(OrOff::Given(path.to_owned())),
-    }
-}
-
-fn parse_metrics_port(text: &str) -> Result<OrOff<u16>, String> {
-    match text {
-        "off" => Ok(OrOff::Off),
-        port => parse_port(port).map(OrOff::Given).map_err(|error| format!("{error}, or off")),
-    }
-}
-
-fn parse_redirect_status(text: &str) -> Result<RedirectStatus, String> {
-    text.parse().map_err(|NoRedirectStatus| "it must be 301, 307 or 308".to_owned())
-}
-
-fn parse_switch(text: &str) -> Result<Switch, String> {
-    text.parse().map_err(|NeitherOnNorOff| "it must be on or off".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU64;
+    use std::path::Path;
+
     use super::*;
+    use crate::settings::{OrOff, Switch};
 
     fn parsed(line: &str) -> Cli {
         parse(line.split_whitespace()).unwrap()
