@@ -4,15 +4,17 @@
 //! written with `_` or with `-`. It must never touch a store, a socket or the environment: the commands do.
 
 mod flags;
+mod task;
 mod values;
 
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::address::HostPort;
 pub use flags::{FIRST_ID_DEFAULT, Flags, PATH_DEFAULT, ServingFlags};
+use task::Task;
 
 /// A command line.
 #[derive(Parser, Debug)]
@@ -85,42 +87,20 @@ pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Re
     let matches = command().try_get_matches_from(args).map_err(|error| exit(&error))?;
     let mut cli = Cli::from_arg_matches(&matches).map_err(|error| exit(&error))?;
     // A flag may stand before a subcommand that it does not belong to; clap does not notice that.
-    let name = matches.subcommand_name();
-    let permitted = permitted(name);
+    let task = Task::of(cli.command.as_ref());
+    let permitted = task.flags();
     for arg in command().get_arguments() {
         let id = arg.get_id().as_str();
         let given = matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine);
-        if given && !permitted.iter().any(|flag| flag == id) && !ANYWHERE.contains(&id) {
+        if given && !permitted.contains(id) {
             let flag = arg.get_long().unwrap_or(id);
-            let command = name.map_or_else(|| "a restart".to_owned(), |name| format!("'ticketd {name}'"));
-            return Err(ParseExit::Usage(format!("--{flag} has no meaning with {command}: {}", hint(name))));
+            return Err(ParseExit::Usage(format!("--{flag} has no meaning with {task}: {}", task.help())));
         }
     }
     if let Some(Command::Join { members }) = &mut cli.command {
         members.dedup();
     }
     Ok(cli)
-}
-
-/// The flags that are valid with every command.
-const ANYWHERE: &[&str] = &["path", "debug", "version", "in_background", "in_child"];
-
-/// The flags that belong to each subcommand, in addition to [`ANYWHERE`]; `None` is the restart.
-fn permitted(subcommand: Option<&str>) -> Vec<String> {
-    let own: &[&str] = match subcommand {
-        Some("start") => &["id", "first_id", "force"],
-        Some("join") => &["id", "force"],
-        Some("leave" | "transfer") => &["id"],
-        Some("drop") => &["force"],
-        Some("status") => &["json"],
-        Some(_) | None => &[],
-    };
-    let mut permitted: Vec<String> = own.iter().map(|&id| id.to_owned()).collect();
-    if matches!(subcommand, Some("start" | "join") | None) {
-        let serving = ServingFlags::augment_args(clap::Command::default());
-        permitted.extend(serving.get_arguments().map(|arg| arg.get_id().to_string()));
-    }
-    permitted
 }
 
 /// The derived command, with each subcommand's help reduced to the flags that belong to it.
@@ -131,18 +111,13 @@ fn command() -> clap::Command {
         false => arg,
     });
     let flags: Vec<clap::Arg> = command.get_arguments().cloned().collect();
-    let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
-    for name in names {
-        let permitted = permitted(Some(&name));
+    for task in Task::SUBCOMMANDS {
+        let permitted = task.flags();
         // A global flag is not added to a subcommand that has one of the same name: so this hidden one
         // replaces it.
-        let hidden = flags
-            .iter()
-            .filter(|arg| {
-                let id = arg.get_id().as_str();
-                !permitted.iter().any(|flag| flag == id) && !ANYWHERE.contains(&id)
-            })
-            .map(|arg| arg.clone().hide(true));
+        let foreign = flags.iter().filter(|arg| !permitted.contains(arg.get_id().as_str()));
+        let hidden = foreign.map(|arg| arg.clone().hide(true));
+        let name = task.subcommand().expect("it is one of those that have a subcommand");
         command = command.mut_subcommand(name, |sub| sub.args(hidden));
     }
     command
@@ -169,7 +144,8 @@ fn exit(error: &clap::Error) -> ParseExit {
             _ => None,
         },
     );
-    ParseExit::Usage(format!("{problem}: {}{}", suggested.unwrap_or_default(), hint(None)))
+    // Which task was meant is not known, so the general help it is.
+    ParseExit::Usage(format!("{problem}: {}{}", suggested.unwrap_or_default(), Task::Restart.help()))
 }
 
 /// Who types `restart` must not be led to found another cluster, which hands out the same IDs again.
@@ -178,13 +154,6 @@ fn did_you_mean(name: &str) -> String {
         "start" => "did you mean 'start', which founds a new cluster? 'ticketd --path DIR' restarts a node; "
             .to_owned(),
         _ => format!("did you mean '{name}'? "),
-    }
-}
-
-fn hint(subcommand: Option<&str>) -> String {
-    match subcommand {
-        Some(name) => format!("see 'ticketd {name} --help'"),
-        None => "see 'ticketd --help'".to_owned(),
     }
 }
 
