@@ -22,6 +22,7 @@ use crate::server::limits::{
     ACCEPTS_PER_TURN_MAX, CLIENT_OUTPUT_BYTES_PER_TURN_MAX, CLIENT_READS_PER_TURN_MAX, PAGES_PER_TURN_MAX,
     READ_BYTES_MAX, SCARCE_READ_BYTES_MAX,
 };
+use crate::server::metrics::Gauges;
 use crate::server::narration::log_limit::LogLimit;
 use crate::server::shutdown::Grace;
 use crate::server::sockets::descriptors::Allotment;
@@ -194,9 +195,13 @@ impl Clients {
     fn answer_pages(&mut self, ctx: &mut Context, view: View<'_>) {
         for _ in 0..self.pages.len().min(PAGES_PER_TURN_MAX) {
             let Some((handle, page)) = self.pages.pop_front() else { break };
-            let clients = (self.clients.len(), self.occupancy.clients_max);
+            let gauges = Gauges {
+                clients: self.clients.len(),
+                clients_max: self.occupancy.clients_max,
+                peer_connections: view.peer_connections.count(),
+            };
             let Some(client) = self.find(handle) else { continue };
-            let Content { ok, content_type, body } = pages::content(ctx, view, clients, page);
+            let Content { ok, content_type, body } = pages::content(ctx, view, gauges, page);
             let turn = ctx.http_turn(client.serves);
             client.http.answer(turn, Reply::Page { ok, content_type, body: body.as_bytes() });
             self.take_requests(ctx, handle.key);

@@ -25,13 +25,8 @@ pub(crate) struct Content {
     pub(crate) body: String,
 }
 
-/// Makes a page. `clients` are connected, out of a maximum of `clients_max`.
-pub(crate) fn content(
-    ctx: &Context,
-    view: View<'_>,
-    (clients, clients_max): (usize, usize),
-    page: Page,
-) -> Content {
+/// Makes a page.
+pub(crate) fn content(ctx: &Context, view: View<'_>, gauges: Gauges, page: Page) -> Content {
     match page {
         // An answer alone shows that the loop turns; after a failed write only a restart helps.
         Page::Health if ctx.node.raft().is_muted() => Verdict::bad("failed").content(),
@@ -42,7 +37,6 @@ pub(crate) fn content(
             Content { ok: true, content_type: "application/json", body: status::json(ctx, view.links) }
         }
         Page::Metrics => {
-            let gauges = Gauges { clients, clients_max, peer_connections: view.peer_connections.count() };
             let body = metrics::page(ctx, view.links, &view.storage.counts(), gauges);
             Content { ok: true, content_type: metrics::CONTENT_TYPE, body }
         }
