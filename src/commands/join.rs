@@ -39,7 +39,7 @@ pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
     let members = other_members(members, &settings)?;
     bound.admit_members()?;
 
-    let patience = Patience::until(launch.stop());
+    let patience = Patience::until(launch.stop_requests());
     if flags.force && flags.path().exists() {
         expect_room(&members, id, &patience)?;
     }

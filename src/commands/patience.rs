@@ -36,7 +36,7 @@ impl<'a> Patience<'a> {
     /// # Errors
     /// [`Impatience`] if the wait is over.
     pub(super) fn check(&self) -> Result<(), Impatience> {
-        if self.stop.is_some_and(StopRequests::have_come) {
+        if self.stop.is_some_and(StopRequests::take_all) {
             return Err(Impatience::Interrupted);
         }
         let is_late = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);

@@ -98,10 +98,10 @@ impl StopRequests {
         Ok(StopRequests { stops: stream, hangups: None, latest, second_signal })
     }
 
-    /// Whether a request has come since the last call.
+    /// Takes all requests that have come since the last call. Returns whether there were any.
     #[must_use]
-    pub fn have_come(&self) -> bool {
-        count(&self.stops) + self.hangups.as_ref().map_or(0, count) > 0
+    pub fn take_all(&self) -> bool {
+        drain(&self.stops) + self.hangups.as_ref().map_or(0, drain) > 0
     }
 
     /// Hands the requests to the loop that polls this registry.
@@ -113,7 +113,7 @@ impl StopRequests {
             io::Result::Ok(stream)
         };
         let (stops, hangups) = (polled(stops)?, hangups.map(polled).transpose()?);
-        Ok((HeardRequests { stops, hangups, latest, count: 0 }, second_signal))
+        Ok((HeardRequests { stops, hangups, latest, stops_seen: 0 }, second_signal))
     }
 }
 
@@ -123,18 +123,18 @@ pub(super) struct HeardRequests {
     stops: mio::net::UnixStream,
     hangups: Option<mio::net::UnixStream>,
     latest: LatestSignal,
-    /// How many requests have come, not counting SIGHUP.
-    count: usize,
+    /// How many of `stops` have been read.
+    stops_seen: usize,
 }
 
 impl HeardRequests {
     /// The requests since the last call, each with the signal that made it, if a signal did.
     pub(super) fn poll(&mut self) -> Vec<(StopRequest, Option<&'static str>)> {
-        let hangups = self.hangups.as_mut().map_or(0, count);
+        let hangups = self.hangups.as_mut().map_or(0, drain);
         let mut requests = vec![(StopRequest::InOrder, signal_name(SIGHUP)); hangups];
-        for _ in 0..count(&mut self.stops) {
-            let request = if self.count == 0 { StopRequest::InOrder } else { StopRequest::AtOnce };
-            self.count += 1;
+        for _ in 0..drain(&mut self.stops) {
+            let request = if self.stops_seen == 0 { StopRequest::InOrder } else { StopRequest::AtOnce };
+            self.stops_seen += 1;
             requests.push((request, self.latest.name()));
         }
         requests
@@ -161,7 +161,7 @@ impl SecondSignal {
     /// The loop has ended: a second signal now ends the process. If the node ends because of SIGHUP or
     /// because it was removed, even the first may be yet to come.
     pub(super) fn arm(&self, heard: &HeardRequests) {
-        let first_ends = heard.count > 0
+        let first_ends = heard.stops_seen > 0
             || [SIGTERM, SIGINT]
                 .iter()
                 .any(|signal| flag::register(*signal, Arc::clone(&self.ends)).is_err());
@@ -178,8 +178,8 @@ fn ignores(status: &str, signal: i32) -> bool {
     mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
 }
 
-/// How many requests to stop have come since the last call.
-fn count(mut stream: impl Read) -> usize {
+/// Takes the requests to stop that have come since the last call. Returns how many there were.
+fn drain(mut stream: impl Read) -> usize {
     let mut requests = 0;
     let mut buffer = [0; 16];
     loop {
@@ -202,12 +202,12 @@ mod tests {
     fn each_byte_is_one_request_and_is_counted_once() {
         let (read_end, mut write_end) = UnixStream::pair().unwrap();
         read_end.set_nonblocking(true).unwrap();
-        assert_eq!(count(&read_end), 0);
+        assert_eq!(drain(&read_end), 0);
         write_end.write_all(b"xx").unwrap();
-        assert_eq!(count(&read_end), 2);
-        assert_eq!(count(&read_end), 0);
+        assert_eq!(drain(&read_end), 2);
+        assert_eq!(drain(&read_end), 0);
         drop(write_end);
-        assert_eq!(count(&read_end), 0);
+        assert_eq!(drain(&read_end), 0);
     }
 
     #[test]
@@ -236,11 +236,11 @@ mod tests {
         let (hangups, mut hang_up) = UnixStream::pair().unwrap();
         hangups.set_nonblocking(true).unwrap();
         let requests = StopRequests { hangups: Some(hangups), ..StopRequests::on(stops).unwrap() };
-        assert!(!requests.have_come());
+        assert!(!requests.take_all());
         for write_end in [&mut stop, &mut hang_up] {
             write_end.write_all(b"x").unwrap();
-            assert!(requests.have_come());
-            assert!(!requests.have_come());
+            assert!(requests.take_all());
+            assert!(!requests.take_all());
         }
     }
 
