@@ -160,7 +160,7 @@ impl Clients {
         self.grace = Some(grace);
         for key in 0..self.clients.capacity() {
             if let Some(client) = self.clients.get_mut(key) {
-                client.readiness.expect();
+                client.readiness.assume_readable();
                 self.queue(key);
             }
         }
@@ -222,7 +222,7 @@ impl Clients {
             let deadline = client.http.deadline(ctx.http.of(client.serves));
             if deadline.is_some_and(|deadline| deadline <= ctx.now()) {
                 client.overdue = true;
-                client.readiness.expect();
+                client.readiness.assume_readable();
                 client.blocked = false;
                 self.queue(key);
             } else {
@@ -276,7 +276,7 @@ impl Clients {
 
     /// Accepts every connection that is waiting by now.
     fn accept_last(&mut self, ctx: &mut Context) {
-        self.ports.iter_mut().for_each(Ports::expect_all);
+        self.ports.iter_mut().for_each(Ports::assume_all_ready);
         for _ in 0..self.occupancy.clients_max {
             if !self.accept_one(ctx) {
                 return;

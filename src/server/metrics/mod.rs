@@ -75,11 +75,11 @@ fn render_process(page: &mut Exposition, process: &Process, unix_us_at_start: u6
 }
 
 fn render_clients(page: &mut Exposition, counters: &Counters, tally: &Tally, gauges: Gauges) {
-    page.gauge("ticketd_http_connections", "Open connections of clients.", len(gauges.clients));
+    page.gauge("ticketd_http_connections", "Open connections of clients.", number(gauges.clients));
     page.gauge(
         "ticketd_http_connections_max",
         "The most that may be open; beyond it new ones are refused.",
-        len(gauges.clients_max),
+        number(gauges.clients_max),
     );
     page.counter(
         "ticketd_http_connections_accepted_total",
@@ -165,9 +165,9 @@ fn render_raft(page: &mut Exposition, node: &NodeStatus, counts: &NodeCounts) {
     page.gauge("ticketd_commit_index", "The highest log index known to be committed.", node.commit_index.0);
     page.gauge("ticketd_applied_index", "The highest log index that was applied.", node.applied_index.0);
     page.gauge("ticketd_last_log_index", "The index of the last log entry.", node.last_log_index.0);
-    page.gauge("ticketd_members", "Members of the cluster.", len(node.members.len()));
+    page.gauge("ticketd_members", "Members of the cluster.", number(node.members.len()));
     let voters = node.members.iter().filter(|member| member.suffrage == Suffrage::Voter).count();
-    page.gauge("ticketd_voters", "Members that vote; the others have not caught up yet.", len(voters));
+    page.gauge("ticketd_voters", "Members that vote; the others have not caught up yet.", number(voters));
 }
 
 /// One series for each other member.
@@ -221,7 +221,7 @@ fn render_peers(page: &mut Exposition, counters: &Counters, peer_connections: us
         let count = counters.bad_frames.get(label).copied().unwrap_or(0);
         bad.sample(&format!("kind=\"{label}\""), count);
     }
-    page.gauge("ticketd_peer_connections", "Open connections on the peer port.", len(peer_connections));
+    page.gauge("ticketd_peer_connections", "Open connections on the peer port.", number(peer_connections));
     page.counter(
         "ticketd_peer_connections_accepted_total",
         "Connections on the peer port that were accepted.",
@@ -281,6 +281,6 @@ fn render_storage(page: &mut Exposition, storage: &StorageCounts, oldest_write_u
     );
 }
 
-fn len(value: usize) -> u64 {
-    u64::try_from(value).unwrap_or(u64::MAX)
+fn number(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }

@@ -119,7 +119,7 @@ impl<T: Copy> Ports<T> {
     }
 
     /// There may be a connection to accept at any port, even though no event has said so yet.
-    pub(crate) fn expect_all(&mut self) {
+    pub(crate) fn assume_all_ready(&mut self) {
         self.ports.iter_mut().for_each(|(port, _)| port.ready = true);
     }
 

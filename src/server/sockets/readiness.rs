@@ -50,7 +50,7 @@ impl Readiness {
     }
 
     /// There may be something to read, even though no event has said so yet.
-    pub(crate) fn expect(&mut self) {
+    pub(crate) fn assume_readable(&mut self) {
         self.readable = true;
     }
 
