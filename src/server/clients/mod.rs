@@ -29,7 +29,7 @@ use crate::server::sockets::descriptors::Allotment;
 use crate::server::sockets::ports::{Ports, Stream};
 use crate::server::sockets::readiness::Readiness;
 use crate::server::sockets::sweep::Sweep;
-use crate::server::sockets::{ReadOutcome, write};
+use crate::server::sockets::{Next, ReadOutcome, write};
 use crate::server::token::Source;
 use handle::ClientHandle;
 use holdings::Holdings;
@@ -176,15 +176,16 @@ impl Clients {
             if self.grace.is_some() {
                 client.http.close_when_answered();
             }
-            if self.read(ctx, key) {
-                self.take_requests(ctx, key);
-                if self.grace == Some(Grace::Over) {
-                    let client = &mut self.clients[key];
-                    client.http.wind_down(ctx.http_turn(client.serves));
+            match self.read(ctx, key) {
+                Next::GoOn => {
+                    self.take_requests(ctx, key);
+                    if self.grace == Some(Grace::Over) {
+                        let client = &mut self.clients[key];
+                        client.http.wind_down(ctx.http_turn(client.serves));
+                    }
+                    self.touch(key);
                 }
-                self.touch(key);
-            } else {
-                self.remove(key);
+                Next::Close => self.remove(key),
             }
         }
         self.answer_pages(ctx, view);
@@ -258,10 +259,9 @@ impl Clients {
             let Some(key) = self.touched.pop_front() else { break };
             let Some(client) = self.clients.get_mut(key) else { continue };
             client.touched = false;
-            if self.flush_one(ctx, key) {
-                left_bytes += self.clients[key].http.output().len() as u64;
-            } else {
-                self.remove(key);
+            match self.flush_one(ctx, key) {
+                Next::GoOn => left_bytes += self.clients[key].http.output().len() as u64,
+                Next::Close => self.remove(key),
             }
         }
     }
@@ -384,10 +384,10 @@ impl Clients {
         has_place && client.readiness.is_readable() && client.http.wants_input(ctx.http.of(client.serves))
     }
 
-    /// Reads once. Returns false if the connection is broken.
-    fn read(&mut self, ctx: &mut Context, key: usize) -> bool {
+    /// Reads once, if there may be something to read, and room for it.
+    fn read(&mut self, ctx: &mut Context, key: usize) -> Next {
         if !self.is_to_be_read(ctx, key) {
-            return true;
+            return Next::GoOn;
         }
         let client = &mut self.clients[key];
         // What has arrived by the end of the grace is answered, and nothing is read after it.
@@ -398,14 +398,14 @@ impl Clients {
             ReadOutcome::Bytes(n) => {
                 ctx.counters.client_bytes_received += n as u64;
                 client.http.receive(ctx.http_turn(client.serves), &self.buffer[..n]);
-                true
+                Next::GoOn
             }
-            ReadOutcome::NotNow => true,
+            ReadOutcome::NotNow => Next::GoOn,
             ReadOutcome::End => {
                 client.http.end_of_input(ctx.http_turn(client.serves));
-                true
+                Next::GoOn
             }
-            ReadOutcome::Broken(_) => false,
+            ReadOutcome::Broken(_) => Next::Close,
         }
     }
 
@@ -435,10 +435,10 @@ impl Clients {
         }
     }
 
-    /// Returns false if the connection is finished or broken.
-    fn flush_one(&mut self, ctx: &mut Context, key: usize) -> bool {
-        if !self.write_out(ctx, key) {
-            return false;
+    /// Writes to one client, and goes on with the requests that waited for that.
+    fn flush_one(&mut self, ctx: &mut Context, key: usize) -> Next {
+        if self.write_out(ctx, key) == Next::Close {
+            return Next::Close;
         }
         // Answers make room for requests that the connection held back. Those that it answers by itself are
         // written in the next turn: there may be thousands.
@@ -452,17 +452,17 @@ impl Clients {
             client.http.on_deadline(ctx.http_turn(client.serves));
         }
         if client.http.poll_shutdown_write(ctx.now()) && client.stream.shutdown_write().is_err() {
-            return false;
+            return Next::Close;
         }
         if client.http.is_finished() {
-            return false;
+            return Next::Close;
         }
         self.note_what_is_left(ctx, key);
-        true
+        Next::GoOn
     }
 
-    /// Writes as much as the kernel accepts. Returns false if the connection is broken.
-    fn write_out(&mut self, ctx: &mut Context, key: usize) -> bool {
+    /// Writes as much as the kernel accepts.
+    fn write_out(&mut self, ctx: &mut Context, key: usize) -> Next {
         let client = &mut self.clients[key];
         while !client.blocked && !client.http.output().is_empty() {
             match write(&mut client.stream, client.http.output()) {
@@ -472,10 +472,10 @@ impl Clients {
                     client.http.sent(ctx.http_turn(client.serves), n);
                 }
                 Ok(None) => client.blocked = true,
-                Err(_) => return false,
+                Err(_) => return Next::Close,
             }
         }
-        true
+        Next::GoOn
     }
 
     /// Makes sure that the connection's memory is counted and that its deadline, output and input are looked

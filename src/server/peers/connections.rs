@@ -27,7 +27,7 @@ use crate::server::operations::Operations;
 use crate::server::sockets::ports::{Ports, Stream};
 use crate::server::sockets::readiness::Readiness;
 use crate::server::sockets::sweep::Sweep;
-use crate::server::sockets::{ReadOutcome, SendQueue};
+use crate::server::sockets::{Next, ReadOutcome, SendQueue};
 use crate::server::token::Source;
 
 /// All connections on the peer port.
@@ -79,13 +79,6 @@ enum Party {
     Operator { awaits: bool, idle_since: Micros },
     /// Was refused, and gets time to read the reason.
     Leaving { until: Micros },
-}
-
-/// Whether a connection goes on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Next {
-    GoOn,
-    Close,
 }
 
 impl PeerConnections {

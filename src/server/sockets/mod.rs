@@ -10,6 +10,14 @@ use std::io::{self, Read, Write};
 
 use crate::server::limits::BUFFER_KEPT_BYTES_MAX;
 
+/// Whether a connection goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Next {
+    GoOn,
+    /// It is finished or broken.
+    Close,
+}
+
 /// The result of a read.
 #[derive(Debug)]
 pub(crate) enum ReadOutcome {
