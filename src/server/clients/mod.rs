@@ -2,8 +2,9 @@
 //!
 //! A turn reads a bounded number of the clients that have sent something and hands their requests to the
 //! node. After the node has produced all its output, each connection is written to once, however many answers
-//! it got.
+//! it got. How clients come in is in `accepting`.
 
+mod accepting;
 mod handle;
 mod holdings;
 mod occupancy;
@@ -19,8 +20,7 @@ use crate::http::{self, Page, Reply, Request, Serves};
 use crate::node::{Answer, Input, RequestId};
 use crate::server::context::Context;
 use crate::server::limits::{
-    ACCEPTS_PER_TURN_MAX, CLIENT_OUTPUT_BYTES_PER_TURN_MAX, CLIENT_READS_PER_TURN_MAX, PAGES_PER_TURN_MAX,
-    READ_BYTES_MAX, SCARCE_READ_BYTES_MAX,
+    CLIENT_OUTPUT_BYTES_PER_TURN_MAX, CLIENT_READS_PER_TURN_MAX, PAGES_PER_TURN_MAX, READ_BYTES_MAX,
 };
 use crate::server::metrics::Gauges;
 use crate::server::narration::log_limit::LogLimit;
@@ -30,7 +30,6 @@ use crate::server::sockets::ports::{Ports, Stream};
 use crate::server::sockets::readiness::Readiness;
 use crate::server::sockets::sweep::Sweep;
 use crate::server::sockets::{Next, ReadOutcome, write};
-use crate::server::token::Source;
 use handle::ClientHandle;
 use holdings::Holdings;
 use occupancy::{Occupancy, Place};
@@ -266,89 +265,6 @@ impl Clients {
         }
     }
 
-    fn accept(&mut self, ctx: &mut Context) {
-        for _ in 0..ACCEPTS_PER_TURN_MAX {
-            if !self.accept_one(ctx) {
-                return;
-            }
-        }
-    }
-
-    /// Accepts every connection that is waiting by now.
-    fn accept_last(&mut self, ctx: &mut Context) {
-        self.ports.iter_mut().for_each(Ports::assume_all_ready);
-        for _ in 0..self.occupancy.clients_max {
-            if !self.accept_one(ctx) {
-                return;
-            }
-        }
-    }
-
-    /// Returns false if no connection is waiting.
-    fn accept_one(&mut self, ctx: &mut Context) -> bool {
-        let accepted = self.ports.as_mut().and_then(|ports| ports.accept(ctx.now()));
-        let Some((stream, serves)) = accepted else { return false };
-        let place = self.occupancy.place_for(serves);
-        if !matches!(place, Some(Place::Client | Place::Page)) {
-            self.say_that_it_is_full(ctx.now(), serves);
-        }
-        match place {
-            Some(place) => self.admit(ctx, stream, serves, place),
-            None => refuse(ctx, stream, serves),
-        }
-        true
-    }
-
-    fn say_that_it_is_full(&mut self, now: Micros, serves: Serves) {
-        let Some(left_out) = self.refusals.admit(now) else { return };
-        let (most, why) = match serves {
-            Serves::Everything | Serves::IdsOnly => {
-                (self.occupancy.clients_max, "--http_connections, or open files")
-            }
-            Serves::PagesOnly => (self.occupancy.pages_max, "--metrics_port"),
-        };
-        log::warn!("a connection was refused: there are {most}, and no more are permitted ({why}){left_out}");
-    }
-
-    fn admit(&mut self, ctx: &mut Context, mut stream: Stream, serves: Serves, place: Place) {
-        let entry = self.clients.vacant_entry();
-        let key = entry.key();
-        let interest = Readiness::interest();
-        if let Err(error) = ctx.registry.register(&mut stream, Source::Client(key).token(), interest) {
-            ctx.counters.clients_refused += 1;
-            log::debug!("a client was not registered: {error}");
-            return;
-        }
-        stream.send_at_once();
-        self.last_generation = self.last_generation.wrapping_add(1);
-        let http = match place {
-            Place::Client | Place::Page => {
-                ctx.counters.clients_accepted += 1;
-                http::Connection::new(ctx.now())
-            }
-            Place::Refused => {
-                ctx.counters.clients_refused += 1;
-                http::Connection::refused(ctx.now())
-            }
-        };
-        self.occupancy.take(place);
-        self.sweep.note(http.deadline(ctx.http.of(serves)));
-        entry.insert(Client {
-            stream,
-            http,
-            serves,
-            place,
-            generation: self.last_generation,
-            readiness: Readiness::default(),
-            blocked: false,
-            counted_bytes: 0,
-            queued: false,
-            touched: false,
-            overdue: false,
-            owed: false,
-        });
-    }
-
     /// `None` if that connection is gone.
     fn find(&mut self, handle: ClientHandle) -> Option<&mut Client> {
         self.clients.get_mut(handle.key).filter(|client| client.generation == handle.generation)
@@ -491,22 +407,6 @@ impl Clients {
             self.queue(key);
         }
     }
-}
-
-/// Tells a client that there is no room, with a single write, and closes the connection. What has arrived by
-/// now is read first: closing a socket that has unread bytes resets the connection.
-fn refuse(ctx: &mut Context, mut stream: Stream, serves: Serves) {
-    ctx.counters.clients_refused += 1;
-    let mut refusal = http::Connection::refused(ctx.now());
-    let turn = ctx.http_turn(serves);
-    let mut buffer = [0; SCARCE_READ_BYTES_MAX];
-    if let ReadOutcome::Bytes(n) = Readiness::default().read(&mut stream, &mut buffer) {
-        refusal.receive(turn, &buffer[..n]);
-    }
-    if refusal.output().is_empty() {
-        refusal.refuse_at_once(turn);
-    }
-    let _ = write(&mut stream, refusal.output());
 }
 
 fn reply(membership: &Membership, answer: Answer) -> Reply<'_> {
