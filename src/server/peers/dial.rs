@@ -114,12 +114,12 @@ impl Links {
         if !ctx.membership.contains(link.peer) {
             // A node that left closes its connections; its leaving has been logged already.
             log::debug!("the link to node {}, which is no member, broke: {reason}", link.peer);
+            link.is_told_down = true;
         } else if let Some(left_out) = link.flaps.admit(now) {
             log::info!("the link to node {} broke: {reason}{left_out}", link.peer);
+            link.is_told_down = true;
         }
         link.broke_at = Some(now);
-        // The break has been logged: nothing more is logged until the link is up again.
-        link.missed = true;
         link.output.clear();
         // A link that breaks as soon as it is up, again and again, is not dialled in a tight loop.
         if matches!(link.state, LinkState::Up { since, .. } if now.since(since) >= LINK_SETTLED_US) {
@@ -140,11 +140,12 @@ impl Links {
     fn on_dial_failed(&mut self, ctx: &mut Context, key: usize, reason: &dyn Display, verdict: Verdict) {
         let link = &mut self.links[key];
         ctx.counters.dials_failed += 1;
-        if link.missed {
-            log::debug!("node {} at {}: {reason}", link.peer, link.dialled);
-        } else {
-            link.missed = true;
-            log::info!("node {} at {} cannot be reached, trying again: {reason}", link.peer, link.dialled);
+        let Link { peer, dialled, .. } = link;
+        if link.is_told_down {
+            log::debug!("node {peer} at {dialled}: {reason}");
+        } else if let Some(left_out) = link.flaps.admit(ctx.now()) {
+            log::info!("node {peer} at {dialled} cannot be reached, trying again: {reason}{left_out}");
+            link.is_told_down = true;
         }
         if verdict == Verdict::Absent && link.may_be_gone() {
             ctx.step(Input::PeerUnreachable(link.peer.id));
@@ -320,7 +321,7 @@ impl Links {
         link.state = LinkState::Up { stream, since: ctx.now() };
         link.was_cut_short = false;
         link.broke_at = None;
-        link.missed = false;
+        link.is_told_down = false;
         link.refusal = None;
         if let Some(left_out) = link.flaps.admit(ctx.now()) {
             log::info!("the link to node {} at {} is up{left_out}", link.peer, link.dialled);
@@ -352,7 +353,7 @@ impl Links {
         let is_behind = ctx.node.commit_index() < ctx.me.joined_at && matches!(refuse, Refuse::NotMe { .. });
         if link.refusal != Some(refuse) && !is_behind {
             link.refusal = Some(refuse);
-            link.missed = true;
+            link.is_told_down = true;
             log::warn!("node {id} at {address} refuses this node, trying again: {reason}");
         }
         self.on_greeting_failed(ctx, key, &reason);

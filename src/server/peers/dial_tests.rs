@@ -3,7 +3,8 @@
 use raft_core::LogIndex;
 
 use crate::server::limits::{
-    ABSENCE_US_MIN, CONNECT_US_MAX, LAST_WORDS_US_MAX, REDIAL_DELAY_US_MAX, RESOLVE_US_MAX,
+    ABSENCE_US_MIN, CONNECT_US_MAX, LAST_WORDS_US_MAX, LOG_LINES_PER_WINDOW_MAX, LOG_WINDOW_US,
+    REDIAL_DELAY_US_MAX, RESOLVE_US_MAX,
 };
 use crate::server::testing::{Bench, Port, is_resolving, is_waiting};
 
@@ -187,6 +188,26 @@ fn a_node_that_has_not_heard_yet_of_its_own_joining_does_not_warn_of_members_tha
         assert_eq!(bench.link().refusal.is_some(), warns, "joined at {joined_at}");
         assert!(is_waiting(bench.link()), "{:?}", bench.link());
     }
+}
+
+/// Otherwise the log ends with a link that is up.
+#[test]
+fn a_link_that_breaks_too_often_for_each_break_to_be_logged_is_told_down_if_it_stays_down() {
+    let port = Port::open();
+    let mut bench = Bench::with_link_to(&port.address().to_string());
+    bench.pass(0);
+    for _ in 0..LOG_LINES_PER_WINDOW_MAX {
+        let other_end = bench.be_welcomed_at(&port);
+        bench.break_off(other_end);
+    }
+    let other_end = bench.be_welcomed_at(&port);
+    port.close();
+    bench.break_off(other_end);
+    bench.run_until("it refuses", is_waiting);
+    assert!(!bench.link().is_told_down, "so many lines are not permitted");
+    bench.pass(LOG_WINDOW_US);
+    bench.run_until("it refuses again", is_waiting);
+    assert!(bench.link().is_told_down);
 }
 
 /// A firewall may refuse the connections of one direction alone.

@@ -55,8 +55,8 @@ pub(crate) struct Link {
     pub(crate) backoff: Backoff,
     /// When it broke, if it has not been up since.
     pub(crate) broke_at: Option<Micros>,
-    /// It has been logged that the peer cannot be reached, and the link has not been up since.
-    pub(crate) missed: bool,
+    /// It has been logged that the link is down, or need not be, and the link has not been up since.
+    pub(crate) is_told_down: bool,
     /// The refusal that was logged last.
     pub(crate) refusal: Option<Refuse>,
     pub(crate) last_heard: Option<Micros>,
@@ -65,6 +65,7 @@ pub(crate) struct Link {
     /// It has been logged that the peer is silent, and it has said nothing since.
     is_silent: bool,
     pub(crate) output: SendQueue,
+    /// Bounds the lines that say that the link is up or down.
     pub(crate) flaps: LogLimit,
 }
 
@@ -305,7 +306,7 @@ impl Link {
             state: LinkState::Waiting { until: now },
             backoff: Backoff::new(seed),
             broke_at: None,
-            missed: false,
+            is_told_down: false,
             refusal: None,
             last_heard: None,
             made_at: now,
