@@ -224,12 +224,18 @@ fn resolve_all(hosts: &[Host], flag: &'static str) -> Result<Vec<Address>, Liste
         let found = resolve(host, flag)?;
         let dispensable = found.len() > 1;
         for ip in found {
-            if addresses.iter().all(|known| known.ip != ip) {
-                addresses.push(Address { ip, dispensable });
-            }
+            add(&mut addresses, Address { ip, dispensable });
         }
     }
     Ok(addresses)
+}
+
+/// Adds an address, unless it is there already. What one host cannot do without is not dispensable.
+fn add(addresses: &mut Vec<Address>, new: Address) {
+    match addresses.iter_mut().find(|known| known.ip == new.ip) {
+        Some(known) => known.dispensable &= new.dispensable,
+        None => addresses.push(new),
+    }
 }
 
 fn resolve(host: &Host, flag: &'static str) -> Result<Vec<IpAddr>, ListenError> {
@@ -440,6 +446,18 @@ mod tests {
         assert!(matches!(error, ListenError::NotOurs { .. }), "{error}");
         let error = bind_on(&["nowhere.invalid"]).unwrap_err();
         assert!(matches!(error, ListenError::Unresolved { .. }), "{error}");
+    }
+
+    #[test]
+    fn an_address_that_was_asked_for_by_itself_is_needed_even_if_a_name_has_it_too() {
+        let ip = IpAddr::V6(Ipv6Addr::LOCALHOST);
+        for order in [[true, false], [false, true]] {
+            let mut addresses = Vec::new();
+            for dispensable in order {
+                add(&mut addresses, Address { ip, dispensable });
+            }
+            assert_eq!(addresses, [Address { ip, dispensable: false }], "{order:?}");
+        }
     }
 
     #[test]
