@@ -125,9 +125,9 @@ enum Content {
     Foreign,
 }
 
-/// Checks the file at `path`; errors name it `shown`.
-fn refuse_if_owned(path: &Path, shown: &Path) -> Result<(), Failure> {
-    let shown = shown.display();
+/// Checks the file at `path`; errors name it `known_as`, because the operator knows no other name.
+fn refuse_if_owned(path: &Path, known_as: &Path) -> Result<(), Failure> {
+    let shown = known_as.display();
     match read(path) {
         Ok(None | Some(Content::Empty)) => Ok(()),
         Ok(Some(Content::Foreign)) => {
@@ -140,7 +140,7 @@ fn refuse_if_owned(path: &Path, shown: &Path) -> Result<(), Failure> {
             ))),
             Some(_) | None => Ok(()),
         },
-        Err(error) => Err(unwritable(path, &error)),
+        Err(error) => Err(unwritable(known_as, &error)),
     }
 }
 
@@ -263,6 +263,19 @@ mod tests {
         drop(file);
         assert_eq!(fs::read_to_string(&path).unwrap(), parent);
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_once_it_is_put_aside_is_named_as_the_operator_knows_it() {
+        let directory = directory("unreadable");
+        let path = directory.join("pid");
+        let file = PidFile::prepare(&path).unwrap();
+        let endless = directory.join("endless");
+        std::os::unix::fs::symlink(&endless, &endless).unwrap();
+        std::os::unix::fs::symlink(&endless, &path).unwrap();
+        let failure = file.put().map(|_| ()).unwrap_err().to_string();
+        assert!(failure.contains(&format!("cannot write {} (", path.display())), "{failure}");
         fs::remove_dir_all(directory).unwrap();
     }
 
