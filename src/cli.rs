@@ -85,7 +85,7 @@ pub enum ParseExit {
 /// [`ParseExit`] if there is no command to run.
 pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Result<Cli, ParseExit> {
     let matches = command().try_get_matches_from(args).map_err(|error| exit(&error))?;
-    let mut cli = Cli::from_arg_matches(&matches).map_err(|error| exit(&error))?;
+    let cli = Cli::from_arg_matches(&matches).map_err(|error| exit(&error))?;
     // A flag may stand before a subcommand that it does not belong to; clap does not notice that.
     let task = Task::of(cli.command.as_ref());
     let permitted = task.flags();
@@ -96,9 +96,6 @@ pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Re
             let flag = arg.get_long().unwrap_or(id);
             return Err(ParseExit::Usage(format!("--{flag} has no meaning with {task}: {}", task.help())));
         }
-    }
-    if let Some(Command::Join { members }) = &mut cli.command {
-        members.dedup();
     }
     Ok(cli)
 }

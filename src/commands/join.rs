@@ -37,6 +37,8 @@ pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
     refuse_running(flags.path())?;
     let bound = listen::bind(&mut settings)?;
     let members = other_members(members, &settings)?;
+    expect_one_to_resolve(&members)?;
+    let members: Vec<String> = members.iter().map(ToString::to_string).collect();
     bound.admit_members()?;
 
     let patience = Patience::until(launch.stop_requests());
@@ -188,29 +190,41 @@ pub(super) fn knows_nobody(store: &Store) -> bool {
     store.latest_membership().members.is_empty()
 }
 
-/// The members other than this node, as `HOST:PORT`. It is an error if there are none, or if no member's host
-/// resolves. An operator may give the same list on every host of a cluster, so it may name this node too.
-fn other_members(members: &[HostPort], settings: &Settings) -> Result<Vec<String>, Failure> {
+/// The members other than this node, each once. An operator may give the same list on every host of a
+/// cluster, so it may name this node too.
+fn other_members<'a>(members: &'a [HostPort], settings: &Settings) -> Result<Vec<&'a HostPort>, Failure> {
     let own = settings.peer_address();
-    let members: Vec<&HostPort> = members.iter().filter(|member| **member != own).collect();
-    if members.is_empty() {
+    let mut others: Vec<&HostPort> = Vec::new();
+    for member in members {
+        if *member != own && !others.contains(&member) {
+            others.push(member);
+        }
+    }
+    if others.is_empty() {
         return Err(Failure::usage(format!(
             "{own} is this node's own address: name a member of the cluster"
         )));
     }
+    Ok(others)
+}
+
+/// A host that does not resolve now may do so later, but waiting for it only makes sense if another one does
+/// resolve.
+fn expect_one_to_resolve(members: &[&HostPort]) -> Result<(), Failure> {
     let mut unresolved = None;
-    let mut resolved = false;
-    for member in &members {
+    for member in members {
         match (member.host.to_string().as_str(), member.port).to_socket_addrs() {
-            Ok(mut addresses) => resolved |= addresses.next().is_some(),
+            Ok(mut addresses) => {
+                if addresses.next().is_some() {
+                    return Ok(());
+                }
+            }
             Err(error) => unresolved = Some(format!("the host of {member} does not resolve ({error})")),
         }
     }
     match unresolved {
-        // A host that does not resolve now may do so later, but waiting for it only makes sense if another
-        // one does resolve.
-        Some(problem) if !resolved => Err(Failure::runtime(format!("{problem}: name a member by HOST:PORT"))),
-        Some(_) | None => Ok(members.iter().map(ToString::to_string).collect()),
+        Some(problem) => Err(Failure::runtime(format!("{problem}: name a member by HOST:PORT"))),
+        None => Ok(()),
     }
 }
 
@@ -260,16 +274,17 @@ mod tests {
     fn a_node_cannot_join_through_itself() {
         let failure = other_members(&parsed(&["127.0.0.1:9000"]), &Settings::default()).unwrap_err();
         assert!(failure.to_string().contains("own address"), "{failure}");
-        let all_hosts = parsed(&["127.0.0.1:9000", "127.0.0.1:9001"]);
-        assert_eq!(other_members(&all_hosts, &Settings::default()).unwrap(), ["127.0.0.1:9001"]);
+        let all_hosts = parsed(&["127.0.0.1:9001", "127.0.0.1:9000", "127.0.0.1:9001"]);
+        assert_eq!(other_members(&all_hosts, &Settings::default()).unwrap(), [&all_hosts[0]]);
     }
 
     #[test]
     fn a_name_that_does_not_resolve_is_an_error_unless_another_member_is_named() {
-        let failure = other_members(&parsed(&["nowhere.invalid:9001"]), &Settings::default()).unwrap_err();
+        let [unknown, known] =
+            ["nowhere.invalid:9001", "127.0.0.1:9001"].map(|member| member.parse().unwrap());
+        let failure = expect_one_to_resolve(&[&unknown]).unwrap_err();
         assert!(failure.to_string().contains("does not resolve"), "{failure}");
-        let both = parsed(&["nowhere.invalid:9001", "127.0.0.1:9001"]);
-        assert_eq!(other_members(&both, &Settings::default()).unwrap().len(), 2);
+        assert_eq!(expect_one_to_resolve(&[&unknown, &known]), Ok(()));
     }
 
     #[test]
