@@ -3,19 +3,22 @@
 //! Floor 2, pure: applies the changes that flags make, converts settings to text pairs for the store and
 //! back, and derives a node's configuration. It must never resolve a host, open a socket, or know how flags
 //! are written or how the store keeps the pairs.
-//!
-//! A pair whose name this version does not know was written by a newer version and is ignored. If a name is
-//! missing, the older version that wrote the store did not know it, and the default applies.
 
-use std::fmt;
+mod changes;
+mod error;
+mod pairs;
+mod switch;
+
 use std::num::NonZeroU64;
-use std::str::FromStr;
 
 use raft_core::{Config, Lease, Peer};
 
 use crate::address::{Host, HostPort};
 use crate::node::NodeConfig;
 use crate::redirect_status::RedirectStatus;
+pub use changes::{Changes, OrOff};
+pub use error::SettingsError;
+pub use switch::{NeitherOnNorOff, Switch};
 
 /// One MB of `--db_size`, in bytes.
 pub const MB_BYTES: u64 = 1024 * 1024;
@@ -68,105 +71,6 @@ pub struct Settings {
     pub metrics_port: Option<u16>,
 }
 
-/// A setting that can also be switched off.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum OrOff<T> {
-    /// Use this value.
-    Given(T),
-    /// Use none.
-    Off,
-}
-
-impl<T> OrOff<T> {
-    fn into_option(self) -> Option<T> {
-        match self {
-            OrOff::Given(value) => Some(value),
-            OrOff::Off => None,
-        }
-    }
-}
-
-/// On or off.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Switch {
-    /// On.
-    On,
-    /// Off.
-    Off,
-}
-
-/// The error for a text that is not a [`Switch`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct NeitherOnNorOff;
-
-impl FromStr for Switch {
-    type Err = NeitherOnNorOff;
-
-    fn from_str(text: &str) -> Result<Switch, NeitherOnNorOff> {
-        match text {
-            "on" => Ok(Switch::On),
-            "off" => Ok(Switch::Off),
-            _ => Err(NeitherOnNorOff),
-        }
-    }
-}
-
-impl fmt::Display for Switch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Switch::On => "on",
-            Switch::Off => "off",
-        })
-    }
-}
-
-/// Changes to settings; `None` leaves a setting as it is.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Changes {
-    /// See [`Settings::hosts`].
-    pub hosts: Option<Vec<Host>>,
-    /// See [`Settings::advertise`].
-    pub advertise: Option<Host>,
-    /// See [`Settings::raft_port`].
-    pub raft_port: Option<u16>,
-    /// See [`Settings::http_port`].
-    pub http_port: Option<u16>,
-    /// See [`Settings::db_size_mb`].
-    pub db_size_mb: Option<u64>,
-    /// See [`Settings::window`].
-    pub window: Option<u64>,
-    /// See [`Settings::election_timeout_ms`].
-    pub election_timeout_ms: Option<u64>,
-    /// See [`Settings::heartbeat_interval_ms`].
-    pub heartbeat_interval_ms: Option<u64>,
-    /// See [`Settings::request_timeout_ms`].
-    pub request_timeout_ms: Option<u64>,
-    /// See [`Settings::redirect_status`].
-    pub redirect_status: Option<RedirectStatus>,
-    /// See [`Settings::batch_max`].
-    pub batch_max: Option<NonZeroU64>,
-    /// See [`Settings::forward`].
-    pub forward: Option<Switch>,
-    /// See [`Settings::lease`].
-    pub lease: Option<Switch>,
-    /// See [`Settings::clock_error_ppm`].
-    pub clock_error_ppm: Option<u32>,
-    /// See [`Settings::http_connections`].
-    pub http_connections: Option<u32>,
-    /// See [`Settings::http_idle_timeout_ms`].
-    pub http_idle_timeout_ms: Option<u64>,
-    /// See [`Settings::http_header_timeout_ms`].
-    pub http_header_timeout_ms: Option<u64>,
-    /// See [`Settings::http_body_timeout_ms`].
-    pub http_body_timeout_ms: Option<u64>,
-    /// See [`Settings::http_unix`].
-    pub http_unix: Option<OrOff<String>>,
-    /// See [`Settings::metrics_host`].
-    pub metrics_host: Option<Host>,
-    /// See [`Settings::metrics_port`].
-    pub metrics_port: Option<OrOff<u16>>,
-}
-
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
@@ -196,137 +100,6 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Decodes the settings that a store holds.
-    ///
-    /// # Errors
-    /// [`SettingsError::Stored`] if a known name has a value that this version does not understand.
-    pub fn from_pairs(pairs: &[(String, String)]) -> Result<Settings, SettingsError> {
-        let mut settings = Settings::default();
-        for (name, value) in pairs {
-            match name.as_str() {
-                "host" => settings.hosts = stored_list(name, value)?,
-                "advertise" => settings.advertise = Some(stored(name, value)?),
-                "raft_port" => settings.raft_port = stored(name, value)?,
-                "http_port" => settings.http_port = stored(name, value)?,
-                "db_size" => settings.db_size_mb = stored(name, value)?,
-                "window" => settings.window = stored(name, value)?,
-                "election_timeout" => settings.election_timeout_ms = stored(name, value)?,
-                "heartbeat_interval" => settings.heartbeat_interval_ms = stored(name, value)?,
-                "request_timeout" => settings.request_timeout_ms = stored(name, value)?,
-                "redirect_status" => settings.redirect_status = stored(name, value)?,
-                "batch_max" => settings.batch_max = stored(name, value)?,
-                "forward" => settings.forward = stored(name, value)?,
-                "lease" => settings.lease = stored(name, value)?,
-                "clock_error_ppm" => settings.clock_error_ppm = stored(name, value)?,
-                "http_connections" => settings.http_connections = Some(stored(name, value)?),
-                "http_idle_timeout" => settings.http_idle_timeout_ms = stored(name, value)?,
-                "http_header_timeout" => settings.http_header_timeout_ms = stored(name, value)?,
-                "http_body_timeout" => settings.http_body_timeout_ms = stored(name, value)?,
-                "http_unix" => settings.http_unix = Some(value.clone()),
-                "metrics_host" => settings.metrics_host = Some(stored(name, value)?),
-                "metrics_port" => settings.metrics_port = Some(stored(name, value)?),
-                _ => log::debug!("the store holds a setting '{name}' that this version does not know"),
-            }
-        }
-        Ok(settings)
-    }
-
-    /// Encodes the settings for the store. The names are those of the flags.
-    #[must_use]
-    pub fn to_pairs(&self) -> Vec<(String, String)> {
-        // Destructured, so that a new field cannot be forgotten here.
-        let Settings {
-            hosts,
-            advertise,
-            raft_port,
-            http_port,
-            db_size_mb,
-            window,
-            election_timeout_ms,
-            heartbeat_interval_ms,
-            request_timeout_ms,
-            redirect_status,
-            batch_max,
-            forward,
-            lease,
-            clock_error_ppm,
-            http_connections,
-            http_idle_timeout_ms,
-            http_header_timeout_ms,
-            http_body_timeout_ms,
-            http_unix,
-            metrics_host,
-            metrics_port,
-        } = self;
-        let hosts: Vec<String> = hosts.iter().map(Host::to_string).collect();
-        let mut pairs = vec![
-            ("host", hosts.join(",")),
-            ("raft_port", raft_port.to_string()),
-            ("http_port", http_port.to_string()),
-            ("db_size", db_size_mb.to_string()),
-            ("window", window.to_string()),
-            ("election_timeout", election_timeout_ms.to_string()),
-            ("heartbeat_interval", heartbeat_interval_ms.to_string()),
-            ("request_timeout", request_timeout_ms.to_string()),
-            ("redirect_status", redirect_status.to_string()),
-            ("batch_max", batch_max.to_string()),
-            ("forward", forward.to_string()),
-            ("lease", lease.to_string()),
-            ("clock_error_ppm", clock_error_ppm.to_string()),
-            ("http_idle_timeout", http_idle_timeout_ms.to_string()),
-            ("http_header_timeout", http_header_timeout_ms.to_string()),
-            ("http_body_timeout", http_body_timeout_ms.to_string()),
-        ];
-        pairs.extend(advertise.iter().map(|host| ("advertise", host.to_string())));
-        pairs.extend(http_connections.iter().map(|max| ("http_connections", max.to_string())));
-        pairs.extend(http_unix.iter().map(|path| ("http_unix", path.clone())));
-        pairs.extend(metrics_host.iter().map(|host| ("metrics_host", host.to_string())));
-        pairs.extend(metrics_port.iter().map(|port| ("metrics_port", port.to_string())));
-        pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-    }
-
-    /// Applies changes to these settings. A new host also replaces the advertised one, which was meant for
-    /// the old host.
-    ///
-    /// # Errors
-    /// [`SettingsError`] if the result makes no sense as a whole.
-    pub fn with(self, changes: &Changes) -> Result<Settings, SettingsError> {
-        let advertise = match (&changes.advertise, &changes.hosts) {
-            (Some(advertise), _) => Some(advertise.clone()),
-            (None, Some(_)) => None,
-            (None, None) => self.advertise,
-        };
-        let settings = Settings {
-            hosts: changes.hosts.clone().unwrap_or(self.hosts),
-            advertise,
-            raft_port: changes.raft_port.unwrap_or(self.raft_port),
-            http_port: changes.http_port.unwrap_or(self.http_port),
-            db_size_mb: changes.db_size_mb.unwrap_or(self.db_size_mb),
-            window: changes.window.unwrap_or(self.window),
-            election_timeout_ms: changes.election_timeout_ms.unwrap_or(self.election_timeout_ms),
-            heartbeat_interval_ms: changes.heartbeat_interval_ms.unwrap_or(self.heartbeat_interval_ms),
-            request_timeout_ms: changes.request_timeout_ms.unwrap_or(self.request_timeout_ms),
-            redirect_status: changes.redirect_status.unwrap_or(self.redirect_status),
-            batch_max: changes.batch_max.unwrap_or(self.batch_max),
-            forward: changes.forward.unwrap_or(self.forward),
-            lease: changes.lease.unwrap_or(self.lease),
-            clock_error_ppm: changes.clock_error_ppm.unwrap_or(self.clock_error_ppm),
-            http_connections: changes.http_connections.or(self.http_connections),
-            http_idle_timeout_ms: changes.http_idle_timeout_ms.unwrap_or(self.http_idle_timeout_ms),
-            http_header_timeout_ms: changes.http_header_timeout_ms.unwrap_or(self.http_header_timeout_ms),
-            http_body_timeout_ms: changes.http_body_timeout_ms.unwrap_or(self.http_body_timeout_ms),
-            http_unix: changes.http_unix.clone().map_or(self.http_unix, OrOff::into_option),
-            metrics_host: match (&changes.metrics_host, &changes.metrics_port) {
-                (Some(host), _) => Some(host.clone()),
-                (None, Some(OrOff::Off)) => None,
-                (None, Some(OrOff::Given(_)) | None) => self.metrics_host,
-            },
-            metrics_port: changes.metrics_port.clone().map_or(self.metrics_port, OrOff::into_option),
-        };
-        settings.check()?;
-        Ok(settings)
-    }
-
     /// The configuration of the node `me`; all its randomness comes from `seed`.
     #[must_use]
     pub fn node_config(&self, me: Peer, seed: u64) -> NodeConfig {
@@ -427,77 +200,6 @@ impl Settings {
         self.db_size_mb.saturating_mul(MB_BYTES)
     }
 }
-
-fn stored<T: FromStr>(name: &str, value: &str) -> Result<T, SettingsError> {
-    value.parse().map_err(|_| SettingsError::Stored { name: name.to_owned(), value: value.to_owned() })
-}
-
-fn stored_list<T: FromStr>(name: &str, value: &str) -> Result<Vec<T>, SettingsError> {
-    value.split(',').map(|part| stored(name, part)).collect()
-}
-
-/// Why settings make no sense.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum SettingsError {
-    /// A node that listens on every address needs one at which others can reach it.
-    NothingToAdvertise {
-        /// The host that stands for every address.
-        host: Host,
-    },
-    /// There is a host for metrics, but no port.
-    NoMetricsPort,
-    /// Heartbeats would be so rare that followers campaign against a live leader.
-    HeartbeatTooSlow {
-        /// As given, in milliseconds.
-        heartbeat_interval_ms: u64,
-        /// As given, in milliseconds.
-        election_timeout_ms: u64,
-    },
-    /// Members, clients and metrics cannot share a port.
-    SamePort {
-        /// The flags that choose it.
-        flags: [&'static str; 2],
-        /// The port.
-        port: u16,
-    },
-    /// The store holds a value that no version up to this one writes.
-    Stored {
-        /// The setting.
-        name: String,
-        /// The value.
-        value: String,
-    },
-}
-
-impl fmt::Display for SettingsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SettingsError::NothingToAdvertise { host } => {
-                write!(f, "--host {host} listens everywhere, but the other members need one address: ")?;
-                f.write_str("give it with --advertise HOST")
-            }
-            SettingsError::NoMetricsPort => f.write_str(
-                "--metrics_host says where metrics listen, but not on which port: give --metrics_port PORT",
-            ),
-            SettingsError::HeartbeatTooSlow { heartbeat_interval_ms, election_timeout_ms } => write!(
-                f,
-                "a heartbeat each {heartbeat_interval_ms} ms is too slow for an election timeout of \
-                 {election_timeout_ms} ms: --heartbeat_interval must be less than half of --election_timeout"
-            ),
-            SettingsError::SamePort { flags: [one, other], port } => {
-                write!(f, "{one} and {other} are both {port}: give them different ports")
-            }
-            SettingsError::Stored { name, value } => write!(
-                f,
-                "the store holds the setting {name} = '{}', which this version does not understand: use the \
-                 version that wrote it",
-                value.escape_default()
-            ),
-        }
-    }
-}
-
-impl std::error::Error for SettingsError {}
 
 #[cfg(test)]
 mod tests {
