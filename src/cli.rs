@@ -213,9 +213,9 @@ mod tests {
         let default = crate::settings::Settings::default();
         let line = "ticketd --host a --advertise b --raft_port 1 --http_port 2 --db_size 30 --window 4 \
                     --election_timeout 50 --heartbeat_interval 6 --request_timeout 7 --redirect_status 308 \
-                    --batch_max 9 --forward --lease --clock_error_ppm 8 --http_connections 10 --http_idle_timeout 11 \
-                    --http_header_timeout 12 --http_body_timeout 13 --http_unix c --metrics_host d \
-                    --metrics_port 14";
+                    --batch_max 9 --forward --lease --clock_error_ppm 8 --http_connections 10 \
+                    --http_idle_timeout 11 --http_header_timeout 12 --http_body_timeout 13 --http_unix c \
+                    --metrics_host d --metrics_port 14";
         let changed = default.clone().with(&parsed(line).flags.serving.changes()).unwrap();
         let optional = ["advertise", "http_connections", "http_unix", "metrics_host", "metrics_port"];
         let (before, after) = (default.to_pairs(), changed.to_pairs());

@@ -61,8 +61,8 @@ impl Contacts {
         let Identity { me, standing } = *store.identity();
         match standing {
             Standing::Joining => Err(Failure::runtime(format!(
-                "the join of the store at {} did not finish: give the 'ticketd join' command again, or destroy the \
-                 store with 'ticketd drop {}'",
+                "the join of the store at {} did not finish: give the 'ticketd join' command again, or \
+                 destroy the store with 'ticketd drop {}'",
                 path.display(),
                 path_flag(path)
             ))),
@@ -99,8 +99,9 @@ impl Contacts {
 /// For a node that the cluster has taken in and that was stopped before it received any of the log.
 fn not_heard_yet(path: &Path, id: NodeId) -> String {
     format!(
-        "node {id} has not heard from its cluster yet, so its store at {} names nobody to ask: ask at a member; \
-         'ticketd leave --id {id}' there removes this node, and 'ticketd drop' here then destroys its store",
+        "node {id} has not heard from its cluster yet, so its store at {} names nobody to ask: ask at a \
+         member; 'ticketd leave --id {id}' there removes this node, and 'ticketd drop' here then destroys \
+         its store",
         path.display()
     )
 }

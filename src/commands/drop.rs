@@ -47,8 +47,8 @@ fn lost(me: Peer, membership: &Membership, recovered: &Recovered) -> Option<Stri
     // At 2^64-1 there are no more IDs, and no cluster can begin there.
     let next = node::next_unreserved(recovered).ok().filter(|next| *next < u64::MAX)?;
     Some(format!(
-        "its cluster had no other member, and handed out no ID from {next} on: a cluster that is to take its place \
-         needs 'ticketd start --first_id {next}', or it hands out the same IDs again"
+        "its cluster had no other member, and handed out no ID from {next} on: a cluster that is to take its \
+         place needs 'ticketd start --first_id {next}', or it hands out the same IDs again"
     ))
 }
 
@@ -60,9 +60,9 @@ fn left_behind(me: Peer, membership: &Membership) -> Option<String> {
     let may_count = membership.members.is_empty() || membership.contains(me);
     (may_count && !is_alone(me, membership)).then(|| {
         format!(
-            "node {id} may still be a member of its cluster: if 'ticketd status --json' at a member shows id {id} with \
-             incarnation {incarnation}, remove it there with 'ticketd leave --id {id}'; if with another incarnation, \
-             that is a new node, and no longer the one whose store this was"
+            "node {id} may still be a member of its cluster: if 'ticketd status --json' at a member shows id \
+             {id} with incarnation {incarnation}, remove it there with 'ticketd leave --id {id}'; if with \
+             another incarnation, that is a new node, and no longer the one whose store this was"
         )
     })
 }

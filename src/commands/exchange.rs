@@ -119,7 +119,7 @@ fn foreign(error: FrameError) -> Trouble {
 
 fn other_version(theirs: u16) -> Trouble {
     Trouble::Foreign(format!(
-        "speaks version {theirs} of the peer protocol, and this program version {PROTOCOL_VERSION}: use the same \
-         version of ticketd"
+        "speaks version {theirs} of the peer protocol, and this program version {PROTOCOL_VERSION}: use the \
+         same version of ticketd"
     ))
 }

@@ -70,9 +70,9 @@ fn expect_room(members: &[String], id: NodeId, patience: &Patience<'_>) -> Resul
         Ok(ClusterView { members, .. }) => {
             if members.contains(&id) {
                 return Err(Failure::runtime(format!(
-                    "the id {id} belongs to another node of the cluster, or to the one whose store --force is to \
-                     destroy: choose another --id, or remove that node with 'ticketd leave --id {id}' at a member; \
-                     nothing has changed"
+                    "the id {id} belongs to another node of the cluster, or to the one whose store --force \
+                     is to destroy: choose another --id, or remove that node with 'ticketd leave --id {id}' \
+                     at a member; nothing has changed"
                 )));
             }
             if members.len() < MEMBERS_MAX {
@@ -109,8 +109,8 @@ impl Joining {
             // `--force` would destroy the store that the cluster may know.
             let unforced = if flags.force { " without --force" } else { "" };
             return Failure::runtime(format!(
-                "{}; the cluster may yet take the node in: give the same command again{unforced}; or 'ticketd drop \
-                 {path_flag}' here and 'ticketd leave --id {id}' at a member",
+                "{}; the cluster may yet take the node in: give the same command again{unforced}; or \
+                 'ticketd drop {path_flag}' here and 'ticketd leave --id {id}' at a member",
                 error.problem
             ));
         }
@@ -232,8 +232,8 @@ fn expect_one_to_resolve(members: &[&HostPort]) -> Result<(), Failure> {
 fn refusal(id: NodeId, problem: &AskProblem, in_the_way: InTheWay) -> String {
     let line = match problem {
         AskProblem::Refused(RefusedReason::IdTaken) => format!(
-            "the id {id} belongs to another node of the cluster: choose another --id, or remove that node with \
-             'ticketd leave --id {id}' at a member"
+            "the id {id} belongs to another node of the cluster: choose another --id, or remove that node \
+             with 'ticketd leave --id {id}' at a member"
         ),
         AskProblem::Refused(RefusedReason::Removed) => {
             format!("{problem}: give the join again, so that it comes back as a new node")

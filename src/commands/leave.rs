@@ -53,8 +53,8 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
             let (id, shown) = (me.id, path.display());
             let destroyed = end_and_destroy(path, &contacts, &seen).map_err(|why| {
                 Failure::runtime(format!(
-                    "node {id} has left its cluster; its store at {shown} remains: {why}; then 'ticketd drop {}' \
-                     destroys it",
+                    "node {id} has left its cluster; its store at {shown} remains: {why}; then \
+                     'ticketd drop {}' destroys it",
                     path_flag(path)
                 ))
             })?;
@@ -154,7 +154,8 @@ fn not_destroyable(error: &StoreError) -> String {
         return format!("{error}; nothing has changed");
     };
     format!(
-        "cannot {action} {}: {reason}: give the command as the user that the node runs as; nothing has changed",
+        "cannot {action} {}: {reason}: give the command as the user that the node runs as; nothing has \
+         changed",
         path.display()
     )
 }
@@ -165,15 +166,15 @@ fn no_member(id: NodeId) -> String {
 
 fn no_quorum_left(id: NodeId) -> String {
     format!(
-        "without node {id}, too few of the voters that are left are up to agree on anything: start those that are \
-         down, or remove them first ('ticketd leave --id N'); 'ticketd status' shows who is up"
+        "without node {id}, too few of the voters that are left are up to agree on anything: start those \
+         that are down, or remove them first ('ticketd leave --id N'); 'ticketd status' shows who is up"
     )
 }
 
 fn last_member(id: NodeId) -> String {
     format!(
-        "node {id} is the last voter of its cluster and cannot leave it: to give the cluster up, stop the node and \
-         destroy its store with 'ticketd drop'"
+        "node {id} is the last voter of its cluster and cannot leave it: to give the cluster up, stop the \
+         node and destroy its store with 'ticketd drop'"
     )
 }
 

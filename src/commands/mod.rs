@@ -237,14 +237,14 @@ fn after_serving(ended: serve::Ended, path: &Path, id: NodeId) -> Result<(), Fai
         }
         serve::Ended::Removed => {
             log::info!(
-                "node {id} has left its cluster, and its store is no longer of use: a 'ticketd leave' given here \
-                 destroys it; if the node was removed from elsewhere, 'ticketd drop {path_flag}' does"
+                "node {id} has left its cluster, and its store is no longer of use: a 'ticketd leave' given \
+                 here destroys it; if the node was removed from elsewhere, 'ticketd drop {path_flag}' does"
             );
             Ok(())
         }
         serve::Ended::RemovedBefore => Err(Failure::hopeless(format!(
-            "node {id} has been removed from its cluster: destroy its store with 'ticketd drop {path_flag}', and \
-             'ticketd join' if it is to come back"
+            "node {id} has been removed from its cluster: destroy its store with 'ticketd drop {path_flag}', \
+             and 'ticketd join' if it is to come back"
         ))),
     }
 }

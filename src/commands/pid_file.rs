@@ -135,8 +135,8 @@ fn refuse_if_owned(path: &Path, known_as: &Path) -> Result<(), Failure> {
         }
         Ok(Some(Content::Pid(pid))) => match pid.filter(|pid| is_alive(*pid)) {
             Some(pid) if Some(pid) != Pid::from_raw(own_pid()) => Err(Failure::runtime(format!(
-                "{shown} belongs to process {pid}, which is alive: stop that process, or remove the file if it is \
-                 not a ticketd"
+                "{shown} belongs to process {pid}, which is alive: stop that process, or remove the file if \
+                 it is not a ticketd"
             ))),
             Some(_) | None => Ok(()),
         },

@@ -35,8 +35,8 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     // The other members look for it at the old address, and it does not know theirs.
     if settings.peer_address() != stored.peer_address() && knows_nobody(&store) {
         return Err(Failure::runtime(format!(
-            "the node of the store at {shown} has not heard from its cluster yet, and cannot tell it of another \
-             address: give the 'ticketd join' command again"
+            "the node of the store at {shown} has not heard from its cluster yet, and cannot tell it of \
+             another address: give the 'ticketd join' command again"
         )));
     }
     if launch.sit_out_promises(&stored, &settings).is_err() {

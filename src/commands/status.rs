@@ -82,7 +82,8 @@ fn next_id(status: &Value) -> Option<String> {
         (None, None) => format!("{unreserved} or, from the leader's window, below"),
         (None, Some(in_log)) => {
             format!(
-                "{in_log} or below, by this node's log; {unreserved} or below, by what it knows to be committed"
+                "{in_log} or below, by this node's log; {unreserved} or below, by what it knows to be \
+                 committed"
             )
         }
         (Some(window), _) => format!(
@@ -149,8 +150,9 @@ fn number(value: &Value, name: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    const LEADER: &str = r#"{"id":1,"incarnation":"01","cluster":"ff","version":"9.9.9","role":"leader","term":4,
-        "leader":1,"commit_index":12,"applied_index":11,"last_log_index":13,"next_unreserved":18446744073709551615,
+    const LEADER: &str = r#"{"id":1,"incarnation":"01","cluster":"ff","version":"9.9.9","role":"leader",
+        "term":4,"leader":1,"commit_index":12,"applied_index":11,"last_log_index":13,
+        "next_unreserved":18446744073709551615,
         "window":{"next_id":18446744073709551601,"left":14},"write_failed":false,"peer_address":"h1:9000",
         "client_address":"h1:8000","uptime_seconds":3700,"of_a_later_version":[],"members":[
         {"id":1,"incarnation":"01","suffrage":"voter","peer_address":"h1:9000","client_address":"h1:8000",

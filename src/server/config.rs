@@ -120,8 +120,8 @@ impl fmt::Display for ServerError {
             }
             ServerError::FewDescriptors { limit, needed } => write!(
                 f,
-                "the limit of open files is {limit}, and a node needs {needed} or more: raise it (ulimit -n {needed}, \
-                 or systemd's LimitNOFILE={needed})"
+                "the limit of open files is {limit}, and a node needs {needed} or more: raise it (ulimit -n \
+                 {needed}, or systemd's LimitNOFILE={needed})"
             ),
             ServerError::Store(error) => error.fmt(f),
             ServerError::State(error) => write!(f, "the state in the store cannot be read: {error}"),

@@ -144,7 +144,8 @@ impl Server {
         {
             self.watch.warned_of_silence = true;
             log::warn!(
-                "no member has connected to this node for {FIRST_CALL_SECONDS_MAX} s: can they reach it at {}?",
+                "no member has connected to this node for {FIRST_CALL_SECONDS_MAX} s: can they reach it at \
+                 {}?",
                 self.ctx.me.peer_address
             );
         }

@@ -123,14 +123,14 @@ fn render_ids(page: &mut Exposition, counters: &Counters, node: &NodeStatus, cou
     }
     page.times(
         "ticketd_request_duration_seconds",
-        "How long a request for IDs waited, from when it was read to when its answer was known. Without those that \
-         were sent elsewhere or refused at once.",
+        "How long a request for IDs waited, from when it was read to when its answer was known. Without \
+         those that were sent elsewhere or refused at once.",
         &counts.waits,
     );
     page.sizes(
         "ticketd_round_requests",
-        "Requests per read barrier, a round of heartbeats that confirms the leadership. The count is the number \
-         of rounds.",
+        "Requests per read barrier, a round of heartbeats that confirms the leadership. The count is the \
+         number of rounds.",
         &counts.barriers,
     );
     let left = node.window.map_or(0, |window| window.left);
@@ -276,7 +276,8 @@ fn render_storage(page: &mut Exposition, storage: &StorageCounts, oldest_write_u
     .sample("", Seconds(oldest_write_us.unwrap_or(0)));
     page.counter(
         "ticketd_storage_failures_total",
-        "1 once a write has failed or the store has gone away: this node takes no part until it is restarted.",
+        "1 once a write has failed or the store has gone away: this node takes no part until it is \
+         restarted.",
         storage.failures,
     );
 }

@@ -69,7 +69,8 @@ pub(crate) fn leaderless_line(me: NodeId, us: u64, membership: &Membership, miss
         (false, false) => format!(", and {names} cannot be reached"),
     };
     format!(
-        "node {me} knows no leader for {} and answers clients 503; it takes {quorum} of {voters} voters{missing}",
+        "node {me} knows no leader for {} and answers clients 503; it takes {quorum} of {voters} \
+         voters{missing}",
         seconds(us)
     )
 }
@@ -97,8 +98,8 @@ pub(crate) fn failed_line(me: NodeId, error: &StoreError) -> String {
 /// The leader has not heard this member, to which it has a link, for this many microseconds.
 pub(crate) fn silent_line(member: NodeId, us: u64) -> String {
     format!(
-        "node {member} is connected and has said nothing for {}: its process may hang, or it cannot reach this \
-         node",
+        "node {member} is connected and has said nothing for {}: its process may hang, or it cannot reach \
+         this node",
         seconds(us)
     )
 }
@@ -200,8 +201,8 @@ mod tests {
         let [me, two, three] = [1, 2, 3].map(|id| NodeId::new(id).unwrap());
         assert_eq!(
             leaderless_line(me, 2_345_678, &members, &[two, three]),
-            "node 1 knows no leader for 2.3 s and answers clients 503; it takes 2 of 3 voters, and node 2 and node 3 \
-             cannot be heard"
+            "node 1 knows no leader for 2.3 s and answers clients 503; it takes 2 of 3 voters, and node 2 \
+             and node 3 cannot be heard"
         );
         assert!(leaderless_line(me, 2_345_678, &members, &[]).ends_with("and all are heard"));
         let learner = NodeId::new(4).unwrap();

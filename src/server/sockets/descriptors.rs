@@ -68,8 +68,8 @@ pub(crate) fn allot_descriptors(wanted: Option<u32>) -> Result<Allotment, Server
             None => format!("only {granted} connections of clients"),
         };
         log::warn!(
-            "{shortfall}: the limit of open files is {limit}, and {} are kept for other use; raise it (ulimit -n, \
-             systemd's LimitNOFILE)",
+            "{shortfall}: the limit of open files is {limit}, and {} are kept for other use; raise it \
+             (ulimit -n, systemd's LimitNOFILE)",
             allotment.reserved(),
         );
     }
@@ -118,8 +118,8 @@ impl Allotment {
     pub(crate) fn too_many_members_line(&self, members: usize) -> Option<String> {
         let limit = self.limit.filter(|_| members > self.links + 1)?;
         Some(format!(
-            "the limit of open files is {limit}, which is too low for a cluster of {members} members: raise it \
-             (ulimit -n, systemd's LimitNOFILE), and restart this node"
+            "the limit of open files is {limit}, which is too low for a cluster of {members} members: raise \
+             it (ulimit -n, systemd's LimitNOFILE), and restart this node"
         ))
     }
 }
