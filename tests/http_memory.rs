@@ -51,7 +51,8 @@ fn requests_allocate_nothing_rest_costs_little_and_attacks_cost_no_more_than_the
         b"POST / HTTP/1.1\r\nHost: localhost:8001\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: localhost:8001\r\nContent-Length: 0\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: localhost:8001\r\nContent-Length: 5\r\n\r\nhello",
-        b"POST / HTTP/1.1\r\nHost: localhost:8001\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost:8001\r\nTransfer-Encoding: chunked\r\n\r\n\
+          5\r\nhello\r\n0\r\n\r\n",
         b"POST /?n=5 HTTP/1.1\r\nHost: localhost:8001\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\nHost: localhost:8001\r\n\r\n",
     ];

@@ -59,8 +59,8 @@ fn a_command_that_fails_in_the_background_says_why_where_it_was_started_with_sig
     assert_eq!(said(&output), format!("ticketd: there is no store at {path}: {REMEDY}\n"));
 }
 
-const REMEDY: &str = "mount the disk that it is on, or give another --path; a new node makes one with 'ticketd join', \
-                      and only the first of a new cluster with 'ticketd start'";
+const REMEDY: &str = "mount the disk that it is on, or give another --path; a new node makes one with \
+                      'ticketd join', and only the first of a new cluster with 'ticketd start'";
 
 /// Puts a pipe that nothing writes to in place of the journal: a process that checks the store waits for
 /// ever.

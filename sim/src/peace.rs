@@ -241,8 +241,8 @@ impl World {
             let state = host.run.process().map_or("does not run".to_owned(), |process| {
                 let raft = process.node.raft();
                 format!(
-                    "{:?} in term {}, leader {:?}, log to {}, committed {}, applied {}, muted {}, members {}, \
-                     links {:?}",
+                    "{:?} in term {}, leader {:?}, log to {}, committed {}, applied {}, muted {}, \
+                     members {}, links {:?}",
                     raft.role(),
                     raft.current_term(),
                     raft.leader().map(NodeId::get),

@@ -71,8 +71,8 @@ impl fmt::Display for Findings {
         writeln!(f, "{} log entries, the last is {}", entries.len(), self.last_log_index)?;
         write!(
             f,
-            "{} bytes at most, {} in the data file: {} used, {} free, after transaction {}, {} of them in the \
-             journal alone",
+            "{} bytes at most, {} in the data file: {} used, {} free, after transaction {}, {} of them in \
+             the journal alone",
             self.map_bytes,
             self.file_bytes,
             self.used_bytes,

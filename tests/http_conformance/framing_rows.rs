@@ -484,7 +484,8 @@ fn persistence() -> Vec<Row> {
         raw(
             "9112 §9.3.2",
             "100 waits for the answers before it",
-            "POST / HTTP/1.1\nHost: a\n\nPOST / HTTP/1.1\nHost: a\nExpect: 100-continue\nContent-Length: 1\n\nx",
+            "POST / HTTP/1.1\nHost: a\n\n\
+             POST / HTTP/1.1\nHost: a\nExpect: 100-continue\nContent-Length: 1\n\nx",
             "200 # | 100 | 200 #",
         ),
     ]

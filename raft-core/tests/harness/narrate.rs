@@ -37,7 +37,8 @@ pub(crate) fn message(message: &Message) -> String {
                 format!("AppendEntriesResponse term {}: matched {match_index}", m.term)
             }
             AppendOutcome::Rejected { prev_log_index, hint_index, hint_term } => format!(
-                "AppendEntriesResponse term {}: rejected after {prev_log_index}, try {hint_index}@{hint_term}",
+                "AppendEntriesResponse term {}: rejected after {prev_log_index}, try \
+                 {hint_index}@{hint_term}",
                 m.term
             ),
         },

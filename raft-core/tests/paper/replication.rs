@@ -59,7 +59,10 @@ fn an_append_after_an_entry_that_is_not_there_is_rejected_and_changes_nothing() 
         cluster.node(1).receive(peer(2), append(3, prev, &[(prev.0 + 1, 3)], 9));
         cluster.node(1).sync();
         let sent = cluster.node(1).take_sent();
-        let rejected = |m: &Message| matches!(m, Message::AppendEntriesResponse(r) if matches!(r.outcome, AppendOutcome::Rejected { .. }));
+        let rejected = |message: &Message| {
+            let Message::AppendEntriesResponse(response) = message else { return false };
+            matches!(response.outcome, AppendOutcome::Rejected { .. })
+        };
         assert!(sent.iter().any(|(_, m)| rejected(m)), "{prev:?}: {sent:?}");
         assert_eq!(cluster.terms(1), [2, 2]);
         assert_eq!(cluster.commit(1), LogIndex(1));

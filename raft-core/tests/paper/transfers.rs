@@ -336,7 +336,10 @@ fn a_leader_whose_write_fails_hands_over_and_takes_no_further_part() {
     cluster.events(1);
     cluster.step(1, Input::WriteFailed);
     assert!(cluster.nodes[&1].raft.is_muted());
-    let unknown = |e: &Output| matches!(e, Output::ProposalDone { proposal: p, outcome: ProposalOutcome::Unknown } if *p != proposal);
+    let unknown = |event: &Output| {
+        let Output::ProposalDone { proposal: done, outcome } = event else { return false };
+        *done != proposal && *outcome == ProposalOutcome::Unknown
+    };
     assert!(cluster.events(1).iter().any(unknown));
     cluster.settle();
     let leader = cluster.leader().expect("another leads");

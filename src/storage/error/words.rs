@@ -98,16 +98,22 @@ impl StoreError {
             StoreError::NotFound { .. } => NO_STORE.into(),
             StoreError::Exists { path } => {
                 let (run, drop) = (format!("ticketd {}", path_flag(path)), drop_command(path));
-                format!("run it with '{run}', or destroy it for ever with '{drop}' or --force, or give another --path")
-                    .into()
+                format!(
+                    "run it with '{run}', or destroy it for ever with '{drop}' or --force, or give another \
+                     --path"
+                )
+                .into()
             }
             StoreError::Interrupted { what: Interrupted::Making, .. } => {
                 "give the 'ticketd start' or 'ticketd join' command again".into()
             }
             StoreError::Interrupted { what: Interrupted::Destroying, path } => {
                 let drop = drop_command(path);
-                format!("remove what is left with '{drop}', or make another with 'ticketd start' or 'ticketd join'")
-                    .into()
+                format!(
+                    "remove what is left with '{drop}', or make another with 'ticketd start' or \
+                     'ticketd join'"
+                )
+                .into()
             }
             StoreError::ForeignFiles { .. } => "give an empty or a new directory as --path".into(),
             StoreError::NotADirectory { .. } => "give another --path".into(),
@@ -130,7 +136,8 @@ impl StoreError {
             }
             StoreError::MapNotMapped { .. } => {
                 // A store that exists is mapped at its former size before it is made smaller.
-                "raise the limit on address space (ulimit -v, systemd's LimitAS), or give a new store a smaller --db_size"
+                "raise the limit on address space (ulimit -v, systemd's LimitAS), or give a new store a \
+                 smaller --db_size"
                     .into()
             }
             StoreError::SettingTooLong { .. } => {
@@ -162,12 +169,13 @@ impl StoreError {
 }
 
 /// For a running node that no command can find.
-const WHERE_TO_ASK: &str = "if that is a node, ask GET /status at its address for clients, which is in the line of its \
-                            log that says 'listening'; commands find it once its disk has room, or after a restart";
+const WHERE_TO_ASK: &str = "if that is a node, ask GET /status at its address for clients, which is in the \
+                            line of its log that says 'listening'; commands find it once its disk has room, \
+                            or after a restart";
 
 /// If only its disk is not mounted, a new cluster in its place would hand out the same IDs again.
-const NO_STORE: &str = "mount the disk that it is on, or give another --path; a new node makes one with 'ticketd join', \
-                        and only the first of a new cluster with 'ticketd start'";
+const NO_STORE: &str = "mount the disk that it is on, or give another --path; a new node makes one with \
+                        'ticketd join', and only the first of a new cluster with 'ticketd start'";
 
 /// For a store that its node cannot use any more.
 const JOIN_ANEW: &str =
@@ -213,12 +221,12 @@ impl Loss {
     fn remedy(self) -> &'static str {
         match self {
             Loss::Gone | Loss::Replaced => {
-                "stop this process; where the store was only moved, move it back and start the node again; or \
-                 else remove this node from the cluster, and 'ticketd join' again with another --path"
+                "stop this process; where the store was only moved, move it back and start the node again; \
+                 or else remove this node from the cluster, and 'ticketd join' again with another --path"
             }
             Loss::Cut { .. } => {
-                "stop this process, leave the store aside, remove this node from the cluster, and 'ticketd join' again \
-                 with another --path"
+                "stop this process, leave the store aside, remove this node from the cluster, and \
+                 'ticketd join' again with another --path"
             }
         }
     }
