@@ -1,0 +1,215 @@
+//! What arrives on a peer connection, and what follows from it.
+
+use std::fmt;
+
+use raft_core::Micros;
+
+use super::{Party, PeerConnections};
+use crate::node::Input;
+use crate::peer::{self, Frame, FrameError, Hello, PROTOCOL_VERSION, Refuse};
+use crate::server::context::Context;
+use crate::server::limits::{PEER_READS_PER_TURN_MAX, REFUSED_US_MAX};
+use crate::server::operations::Operations;
+use crate::server::peers::copies::{Replaced, Sign};
+use crate::server::peers::links::Links;
+use crate::server::sockets::{Next, ReadOutcome};
+
+impl PeerConnections {
+    /// Reads everything that has arrived, up to a bound.
+    pub(super) fn read(
+        &mut self,
+        ctx: &mut Context,
+        links: &mut Links,
+        operations: &mut Operations,
+        key: usize,
+    ) -> Next {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut next = Next::GoOn;
+        for reads in 1.. {
+            let connection = &mut self.connections[key];
+            if next == Next::Close || !connection.readiness.is_readable() {
+                break;
+            }
+            if reads > PEER_READS_PER_TURN_MAX {
+                self.queue(key);
+                break;
+            }
+            match connection.readiness.read(&mut connection.stream, &mut buffer) {
+                ReadOutcome::Bytes(n) => {
+                    // What an answer promises counts from the arrival of its message at the earliest, and the
+                    // process may have been stopped since the turn began.
+                    ctx.clock.tick();
+                    ctx.counters.peer_bytes_received += n as u64;
+                    next = self.on_bytes(ctx, links, operations, key, &buffer[..n]);
+                }
+                ReadOutcome::NotNow => {}
+                ReadOutcome::End => next = Next::Close,
+                ReadOutcome::Broken(error) => {
+                    log::debug!("a connection on the peer port broke: {error}");
+                    next = Next::Close;
+                }
+            }
+        }
+        self.buffer = buffer;
+        next
+    }
+
+    fn on_bytes(
+        &mut self,
+        ctx: &mut Context,
+        links: &mut Links,
+        operations: &mut Operations,
+        key: usize,
+        bytes: &[u8],
+    ) -> Next {
+        let mut input = bytes;
+        loop {
+            let connection = &mut self.connections[key];
+            match connection.decoder.next_frame(&mut input) {
+                Ok(None) => return Next::GoOn,
+                Ok(Some(frame)) => match self.on_frame(ctx, links, operations, key, frame) {
+                    Next::GoOn => {}
+                    Next::Close => return Next::Close,
+                },
+                // The error is final, and the rest of the input is discarded.
+                Err(error) => return self.on_bad_frame(ctx, key, error),
+            }
+        }
+    }
+
+    fn on_frame(
+        &mut self,
+        ctx: &mut Context,
+        links: &mut Links,
+        operations: &mut Operations,
+        key: usize,
+        frame: Frame,
+    ) -> Next {
+        let connection = &mut self.connections[key];
+        match (&connection.party, frame) {
+            // It was refused: whatever else it sends is ignored.
+            (Party::Leaving { .. }, _) => Next::GoOn,
+            (Party::Member { hello, .. }, Frame::Message(message)) => {
+                let from = hello.from;
+                log::trace!("from node {from}: {message:?}");
+                ctx.counters.messages_received += 1;
+                links.on_heard(ctx.now(), from);
+                ctx.step(Input::Message { from, message });
+                Next::GoOn
+            }
+            (Party::Stranger { .. }, Frame::Hello(hello)) => {
+                self.on_hello(ctx, links, key, hello);
+                Next::GoOn
+            }
+            (
+                Party::Stranger { .. } | Party::Operator { awaits: false, .. },
+                Frame::AdminRequest(request),
+            ) if connection.output.is_empty() => {
+                ctx.counters.operations += 1;
+                let response = operations.begin(ctx, links, connection.id, request);
+                let awaits = response.is_none();
+                connection.party = Party::Operator { awaits, idle_since: ctx.now() };
+                if let Some(response) = response {
+                    peer::encode(&Frame::AdminResponse(response), connection.output.tail());
+                }
+                Next::GoOn
+            }
+            // This includes a request from an operator that has not taken its last answer: so a turn makes at
+            // most one answer per connection, however many requests arrive at once.
+            (
+                Party::Stranger { .. } | Party::Member { .. } | Party::Operator { .. },
+                Frame::Hello(_)
+                | Frame::Welcome(_)
+                | Frame::Refuse(_)
+                | Frame::Message(_)
+                | Frame::AdminRequest(_)
+                | Frame::AdminResponse(_),
+            ) => {
+                self.complain(ctx, key, "unexpected", &"an unexpected frame");
+                Next::Close
+            }
+        }
+    }
+
+    fn on_hello(&mut self, ctx: &mut Context, links: &mut Links, key: usize, hello: Hello) {
+        let from = hello.from;
+        match ctx.acceptor().judge(&hello, ctx.caller(&hello)) {
+            Ok(welcome) => {
+                log::debug!("node {from} at {} is welcome", hello.peer_address);
+                ctx.counters.handshakes_accepted += 1;
+                let replaced = self.replace_former(ctx.now(), &hello);
+                links.on_hello(ctx, from, &hello.peer_address);
+                let connection = &mut self.connections[key];
+                connection.decoder.accept_large();
+                connection.party = Party::Member { hello: Box::new(hello), replaced };
+                peer::encode(&Frame::Welcome(welcome), connection.output.tail());
+            }
+            Err(refuse) => {
+                log::debug!("node {from} at {} is refused: {refuse:?}", hello.peer_address);
+                ctx.counters.handshakes_refused += 1;
+                self.refuse(ctx.now(), key, refuse);
+            }
+        }
+    }
+
+    /// Closes this member's earlier connection, if any, and warns if that shows two copies of its store.
+    fn replace_former(&mut self, now: Micros, hello: &Hello) -> Replaced {
+        let is_former =
+            |party: &Party| matches!(party, Party::Member { hello: former, .. } if former.from == hello.from);
+        let former = self.connections.iter().find(|(_, connection)| is_former(&connection.party));
+        let Some(key) = former.map(|(key, _)| key) else { return Replaced::default() };
+        let former = self.connections.remove(key).party;
+        let Party::Member { hello: former, mut replaced } = former else { return Replaced::default() };
+        let sign = replaced.replace(&former.peer_address, &hello.peer_address);
+        if sign == Sign::OfTwo
+            && let Some(left_out) = self.copies.admit(now)
+        {
+            log::warn!(
+                "node {} connects from {} again and is still connected from {}, in turn: two processes run, \
+                 one with a copy of the other's store, and IDs may repeat; stop one of them for \
+                 good{left_out}",
+                hello.from.id,
+                hello.peer_address,
+                former.peer_address,
+            );
+        }
+        replaced
+    }
+
+    fn refuse(&mut self, now: Micros, key: usize, refuse: Refuse) {
+        let connection = &mut self.connections[key];
+        peer::encode(&Frame::Refuse(refuse), connection.output.tail());
+        connection.party = Party::Leaving { until: now.plus(REFUSED_US_MAX) };
+    }
+
+    fn on_bad_frame(&mut self, ctx: &mut Context, key: usize, error: FrameError) -> Next {
+        match (&self.connections[key].party, error) {
+            (Party::Leaving { .. }, _) => Next::GoOn,
+            (Party::Stranger { .. } | Party::Operator { .. }, FrameError::Version { .. }) => {
+                self.complain(ctx, key, error.label(), &error);
+                self.refuse(ctx.now(), key, Refuse::Version { ours: PROTOCOL_VERSION });
+                Next::GoOn
+            }
+            (
+                Party::Stranger { .. } | Party::Member { .. } | Party::Operator { .. },
+                FrameError::TooLong { .. }
+                | FrameError::BadChecksum
+                | FrameError::UnknownType(_)
+                | FrameError::Version { .. }
+                | FrameError::Malformed(_),
+            ) => {
+                self.complain(ctx, key, error.label(), &error);
+                Next::Close
+            }
+        }
+    }
+
+    fn complain(&mut self, ctx: &mut Context, key: usize, label: &'static str, what: &dyn fmt::Display) {
+        ctx.counters.count_bad_frame(label);
+        if let Some(left_out) = self.complaints.admit(ctx.now()) {
+            let remote = self.connections[key].stream.remote();
+            let remote = remote.map_or("an unknown address".to_owned(), |address| address.to_string());
+            log::warn!("a connection from {remote} on the peer port was closed: {what}{left_out}");
+        }
+    }
+}
