@@ -389,7 +389,7 @@ fn requests_that_find_no_room_are_refused_each_in_its_turn() {
         &["--election_timeout", "60000", "--heartbeat_interval", "50", "--request_timeout", "60000"],
     );
     let leader = cluster.leader();
-    let followers: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
+    let followers = cluster.others(leader);
     let address = cluster.node(leader).clients.clone();
     followers.iter().for_each(|id| cluster.node(*id).pause());
     // So many requests from each client that there is room for a part of one client's requests.

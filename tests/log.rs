@@ -96,7 +96,7 @@ fn a_second_signal_stops_a_node_whose_log_nobody_reads() {
     let pipe = Pipe::new();
     let flags = ["--election_timeout", "60000", "--heartbeat_interval", "100"];
     let (mut cluster, leader) = cluster_led_into(&pipe, &flags);
-    for id in (1..=3).filter(|id| *id != leader) {
+    for id in cluster.others(leader) {
         cluster.node(id).pause();
     }
     pipe.fill();

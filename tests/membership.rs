@@ -36,7 +36,7 @@ fn a_follower_leaves_and_its_store_goes_with_it() {
     node.command(&["leave"]).succeeded();
     assert_eq!(node.await_end().code(), Some(0));
     assert_destroyed(node.store());
-    let rest: Vec<u64> = (1..=3).filter(|id| *id != follower).collect();
+    let rest = cluster.others(follower);
     cluster.await_voters(&rest);
     assert!(cluster.take() > 0);
 }
@@ -118,7 +118,7 @@ fn a_stopped_node_that_leaves_is_removed_and_its_store_destroyed() {
     node.stop();
     node.command(&["leave"]).succeeded();
     assert_destroyed(node.store());
-    let rest: Vec<u64> = (1..=3).filter(|id| *id != follower).collect();
+    let rest = cluster.others(follower);
     cluster.await_voters(&rest);
 }
 
@@ -145,7 +145,7 @@ fn a_dead_member_is_removed_by_its_id() {
     // Also through a node that does not lead.
     let asked = (1..=3).find(|id| *id != leader && *id != dead).unwrap();
     cluster.node(asked).command(&["leave", "--id", &dead.to_string()]).succeeded();
-    let rest: Vec<u64> = (1..=3).filter(|id| *id != dead).collect();
+    let rest = cluster.others(dead);
     cluster.await_voters(&rest);
     assert!(
         fs::exists(cluster.node(asked).store()).unwrap(),
@@ -157,7 +157,7 @@ fn a_dead_member_is_removed_by_its_id() {
 fn a_live_member_that_is_removed_by_its_id_stops() {
     let mut cluster = Cluster::of(3);
     let leader = cluster.leader();
-    for id in (1..=3).filter(|id| *id != leader) {
+    for id in cluster.others(leader) {
         cluster.node(leader).command(&["leave", "--id", &id.to_string()]).succeeded();
         cluster.node(id).await_end();
         let log = cluster.node(id).log();

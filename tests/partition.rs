@@ -29,7 +29,7 @@ fn cut_the_leader_off(flags: &[&str], cut: Cut, times: u32) {
     for _ in 0..times {
         load.await_more(SOME);
         let leader = cluster.leader();
-        network.isolate(leader, (1..=3).filter(|id| *id != leader), cut);
+        network.isolate(leader, cluster.others(leader), cut);
         // Clients reach the old leader as well as the new one.
         cluster.await_leader("another leads", |id| id != leader);
         load.await_more(SOME);
@@ -68,7 +68,7 @@ fn cut_the_leader_off_one_way(from_and_to: impl Fn(u64, u64) -> (u64, u64)) {
     for cut in [Cut::Broken, Cut::Silent] {
         load.await_more(SOME);
         let leader = cluster.leader();
-        for other in (1..=3).filter(|id| *id != leader) {
+        for other in cluster.others(leader) {
             let (from, to) = from_and_to(leader, other);
             network.cut(from, to, cut);
         }
@@ -191,7 +191,7 @@ fn a_member_that_hears_the_leader_and_cannot_reach_it_is_not_just_said_to_hang()
 fn a_node_that_is_left_alone_says_who_cannot_be_heard() {
     let mut cluster = Cluster::of(3);
     let leader = cluster.leader();
-    let others: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
+    let others = cluster.others(leader);
     others.iter().for_each(|id| cluster.node(*id).pause());
     let alone = format!("and node {} and node {} cannot be heard", others[0], others[1]);
     wait::until_true("the leader says so", || cluster.node(leader).log().contains(&alone));

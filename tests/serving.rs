@@ -95,7 +95,7 @@ fn a_follower_redirects_to_the_leader_and_keeps_path_and_query() {
     let mut cluster = Cluster::steady(3);
     let leader = cluster.leader();
     let leads = cluster.node(leader).clients.clone();
-    for id in (1..=3).filter(|id| *id != leader) {
+    for id in cluster.others(leader) {
         let mut client = Client::connect(&cluster.node(id).clients, PATIENCE).unwrap();
         let response = client.ask("POST", "/").unwrap();
         assert_eq!((response.status, response.reason.as_str()), (301, "Moved Permanently"));
@@ -157,7 +157,7 @@ fn a_leader_that_has_lost_its_quorum_answers_in_time_and_without_an_id() {
     let mut cluster = Cluster::steady(3);
     let leader = cluster.leader();
     let before = cluster.take();
-    for id in (1..=3).filter(|id| *id != leader) {
+    for id in cluster.others(leader) {
         cluster.node(id).pause();
     }
     let mut client = Client::connect(&cluster.node(leader).clients, PATIENCE).unwrap();
@@ -166,7 +166,7 @@ fn a_leader_that_has_lost_its_quorum_answers_in_time_and_without_an_id() {
     // The promise is 5 s; the rest allows for a busy machine.
     assert!(sent.elapsed() < Duration::from_secs(15), "after {:?}: {response:?}", sent.elapsed());
     assert_eq!((response.status, response.ids()), (503, None), "{response:?}");
-    for id in (1..=3).filter(|id| *id != leader) {
+    for id in cluster.others(leader) {
         cluster.node(id).resume();
     }
     assert!(cluster.take() > before);

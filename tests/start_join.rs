@@ -251,14 +251,14 @@ fn a_join_that_was_killed_while_the_cluster_had_no_quorum_can_be_run_again() {
     let mut cluster = Cluster::of(3);
     let leader = cluster.leader();
     let through = cluster.node(leader).peers.clone();
-    for id in (1..=3).filter(|id| *id != leader) {
+    for id in cluster.others(leader) {
         cluster.node(id).pause();
     }
     // The leader may take the request up, and a later leader may commit it or not: both must work.
     let mut four = Node::spawn(&cluster.directory, 4, &["join", &through], &[]);
     wait::until_true("the join has begun", || four.store().join("data.mdb").exists());
     four.kill();
-    for id in (1..=3).filter(|id| *id != leader) {
+    for id in cluster.others(leader) {
         cluster.node(id).resume();
     }
     let four = Node::join(&cluster.directory, 4, &[&through], &[]);

@@ -84,7 +84,7 @@ fn a_second_signal_stops_a_node_that_has_nobody_to_hand_over_to() {
     let flags = ["--election_timeout", "60000", "--heartbeat_interval", "100"];
     let mut cluster = Cluster::with_flags(3, &flags);
     let leader = cluster.leader();
-    for id in (1..=3).filter(|id| *id != leader) {
+    for id in cluster.others(leader) {
         cluster.node(id).pause();
     }
     cluster.node(leader).signal(Signal::TERM);
@@ -95,7 +95,7 @@ fn a_second_signal_stops_a_node_that_has_nobody_to_hand_over_to() {
     node.signal(Signal::TERM);
     let status = node.await_end();
     assert!(status.code().is_some_and(|code| code != 0), "stopped at once, and by itself: {status}");
-    for id in (1..=3).filter(|id| *id != leader) {
+    for id in cluster.others(leader) {
         cluster.node(id).resume();
     }
     cluster.node(leader).restart();
@@ -108,7 +108,7 @@ fn hangups_are_no_second_signal_and_a_leader_still_hands_over() {
     let flags = ["--election_timeout", "60000", "--heartbeat_interval", "100"];
     let mut cluster = Cluster::with_flags(3, &flags);
     let leader = cluster.leader();
-    for id in (1..=3).filter(|id| *id != leader) {
+    for id in cluster.others(leader) {
         cluster.node(id).pause();
     }
     let node = cluster.node(leader);
@@ -122,7 +122,7 @@ fn hangups_are_no_second_signal_and_a_leader_still_hands_over() {
         let line = format!("asked to stop by {name}: handing over first");
         wait::until_true(&line, || node.log().matches(&line).count() == times);
     }
-    for id in (1..=3).filter(|id| *id != leader) {
+    for id in cluster.others(leader) {
         cluster.node(id).resume();
     }
     assert_eq!(cluster.node(leader).await_end().code(), Some(0));

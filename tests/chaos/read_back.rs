@@ -118,7 +118,7 @@ fn at_rest(cluster: &mut Cluster) -> (u64, u64, u64) {
     for node in cluster.nodes() {
         node.await_status("it has all", |of| of.applied_index >= status.commit_index);
     }
-    let followers: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
+    let followers = cluster.others(leader);
     (leader, followers[0], followers[1])
 }
 

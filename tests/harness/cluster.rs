@@ -124,6 +124,11 @@ impl Cluster {
         })
     }
 
+    /// The ids of all nodes but this one.
+    pub fn others(&self, id: u64) -> Vec<u64> {
+        self.nodes.keys().copied().filter(|other| *other != id).collect()
+    }
+
     /// A node that is awake and does not lead.
     #[track_caller]
     pub fn follower(&self) -> u64 {
@@ -136,7 +141,7 @@ impl Cluster {
     #[track_caller]
     pub fn leave_without_a_leader(&mut self) -> (u64, Vec<u64>, command::Running) {
         let leaver = self.follower();
-        let rest: Vec<u64> = self.nodes().map(|node| node.id).filter(|id| *id != leaver).collect();
+        let rest = self.others(leaver);
         for id in &rest {
             self.node(*id).kill();
         }
