@@ -240,9 +240,8 @@ fn clients_that_ask_on_and_read_nothing_hold_bounded_memory_all_together() {
 /// How many turns the node's loop has made.
 #[track_caller]
 fn turns(node: &Node) -> usize {
-    let page = http::ask(&node.clients, "GET", "/metrics").expect("a page").body;
-    let line = page.lines().find(|line| line.starts_with("ticketd_loop_turns_total ")).expect("a series");
-    line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect("a number")
+    let turns = http::metric(&node.clients, "ticketd_loop_turns_total").expect("it is awake");
+    usize::try_from(turns).expect("there were not that many")
 }
 
 #[test]
@@ -401,9 +400,7 @@ fn requests_that_find_no_room_are_refused_each_in_its_turn() {
         client.send_pipelined("POST", "/", one).expect("it is read");
     }
     wait::until_true("some are refused", || {
-        let page = http::ask(&address, "GET", "/metrics").expect("a page").body;
-        let line = page.lines().find(|line| line.contains("overloaded")).expect("a series").to_owned();
-        line.rsplit(' ').next().and_then(|value| value.parse().ok()).is_some_and(|refused: u64| refused > 0)
+        http::metric(&address, "ticketd_answers_total{kind=\"overloaded\"}").expect("it is awake") > 0
     });
     followers.iter().for_each(|id| cluster.node(*id).resume());
     let (mut answered, mut refused, mut largest) = (0, 0, 0);

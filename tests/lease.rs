@@ -16,9 +16,7 @@ const SOME: u64 = 200;
 
 /// How many messages this node has sent to the others since it was started.
 fn messages_sent(address: &str) -> u64 {
-    let page = http::ask(address, "GET", "/metrics").expect("a node that is awake answers").body;
-    let value = page.lines().find_map(|line| line.strip_prefix("ticketd_peer_sent_frames_total "));
-    value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no such counter in {page}"))
+    http::metric(address, "ticketd_peer_sent_frames_total").expect("a node that is awake answers")
 }
 
 fn await_lease(cluster: &mut Cluster) -> String {

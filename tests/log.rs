@@ -52,11 +52,7 @@ fn a_node_whose_log_nobody_reads_starts_serves_and_stops_in_order() {
 fn lines_that_are_left_out_are_counted_in_the_metrics() {
     let directory = Directory::new();
     let mut node = Node::start(&directory, 1, &[]);
-    let counted = |node: &Node| {
-        let page = http::ask(&node.clients, "GET", "/metrics").ok()?.body;
-        let count = page.lines().find_map(|line| line.strip_prefix("ticketd_log_lines_left_out_total "));
-        Some(count.expect("the metric").parse::<u64>().expect("a number"))
-    };
+    let counted = |node: &Node| http::metric(&node.clients, "ticketd_log_lines_left_out_total");
     assert_eq!(counted(&node), Some(0));
     node.stop();
     // Every write there fails with a full disk.

@@ -110,10 +110,8 @@ fn launch(
 
 /// How many requests for IDs this node has answered since it began.
 fn answered(node: &str) -> u64 {
-    let series = "ticketd_http_responses_total{handler=\"ids\",code=\"200\"} ";
-    let page = http::ask(node, "GET", "/metrics").expect("the node is awake").body;
-    let line = page.lines().find_map(|line| line.strip_prefix(series)).expect("the series is there");
-    line.parse().expect("it is a number")
+    let series = "ticketd_http_responses_total{handler=\"ids\",code=\"200\"}";
+    http::metric(node, series).expect("the node is awake")
 }
 
 /// Asks for IDs through the proxy until told to stop: what it was answered that is no ID, and the IDs.

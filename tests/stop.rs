@@ -63,7 +63,7 @@ fn a_leader_that_is_asked_to_stop_hands_over_and_fails_hardly_a_request() {
     // client.
     let unknown = history.unknown();
     eprintln!("{unknown} requests went unanswered when a leader was asked to stop {times} times");
-    assert!(unknown <= times * Load::pipelined(), "{unknown} requests went unanswered");
+    assert!(unknown <= times * Load::requests_at_once(), "{unknown} requests went unanswered");
 }
 
 #[test]

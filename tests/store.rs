@@ -177,8 +177,7 @@ fn a_node_whose_store_is_removed_while_it_runs_hands_out_no_more_ids_and_names_w
     // Until it has looked, it answers from what it has reserved.
     wait::until_true("it answers no more", || http::ask(&node.clients, "POST", "/").unwrap().status == 503);
     assert_eq!(http::ask(&node.clients, "GET", "/healthz").unwrap().status, 503);
-    let metrics = http::ask(&node.clients, "GET", "/metrics").unwrap().body;
-    assert!(metrics.contains("\nticketd_storage_failures_total 1\n"), "{metrics}");
+    assert_eq!(http::metric(&node.clients, "ticketd_storage_failures_total"), Some(1));
     wait::until_true("the log says why", || node.log().contains("ERROR"));
     let log = node.log();
     let errors: Vec<_> = log.lines().filter(|line| line.contains("ERROR")).collect();

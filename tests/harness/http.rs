@@ -96,6 +96,19 @@ pub fn ask(address: &str, method: &str, target: &str) -> io::Result<Response> {
     Client::connect(address, Duration::from_secs(30))?.ask(method, target)
 }
 
+/// What `/metrics` shows for a series, a whole number; `None` if no node answers at this address.
+///
+/// # Panics
+/// If there is no such series. `series` is its name and its labels, as they are written.
+#[track_caller]
+pub fn metric(address: &str, series: &str) -> Option<u64> {
+    let page = ask(address, "GET", "/metrics").ok()?.body;
+    let mut samples = page.lines().filter_map(|line| line.rsplit_once(' '));
+    let found = samples.find(|(name, _)| *name == series);
+    let value = found.and_then(|(_, value)| value.parse().ok());
+    Some(value.unwrap_or_else(|| panic!("no number for {series} in {page}")))
+}
+
 impl Response {
     /// The value of a field.
     pub fn field(&self, name: &str) -> Option<&str> {

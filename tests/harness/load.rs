@@ -93,7 +93,7 @@ impl Load {
     }
 
     /// How many requests all clients together have in progress at once.
-    pub fn pipelined() -> usize {
+    pub fn requests_at_once() -> usize {
         CLIENTS.iter().map(|manners| manners.pipelined).sum()
     }
 
