@@ -22,7 +22,7 @@ const ANY_PORTS: [&str; 4] = ["--raft_port", "0", "--http_port", "0"];
 /// A node that has served, and is stopped.
 fn stopped(directory: &Directory) -> Node {
     let mut node = Node::start(directory, 1, &[]);
-    wait::until("an ID", || cluster::take(&node.clients));
+    wait::until("an ID", || cluster::take(&node.client_address));
     node.stop();
     node
 }
@@ -51,9 +51,9 @@ fn a_port_in_use_stops_a_restart_and_leaves_the_store_as_it_was() {
     let port = taken.local_addr().unwrap().port().to_string();
     node.command(&["--http_port", &port]).refused(&["in use", "--http_port"]);
     assert_eq!(node.findings(), store);
-    let clients = node.clients.clone();
+    let clients = node.client_address.clone();
     node.restart();
-    assert_eq!(node.clients, clients, "the port that could not be had is not remembered");
+    assert_eq!(node.client_address, clients, "the port that could not be had is not remembered");
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn a_store_of_another_format_version_is_left_to_the_program_that_wrote_it() {
 fn an_id_that_is_taken_is_refused_and_no_store_is_made() {
     let cluster = Cluster::of(2);
     let path = cluster.directory.join("third");
-    let through: Vec<String> = cluster.awake().map(|node| node.peers.clone()).collect();
+    let through: Vec<String> = cluster.awake().map(|node| node.peer_address.clone()).collect();
     for id in ["1", "2"] {
         for member in &through {
             let line = ["join", member, "--id", id, "--path", &path];

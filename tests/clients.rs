@@ -90,8 +90,8 @@ fn run_all(flags: &[&str], redirect: &'static str) {
         let (leader, follower) = (cluster.leader(), cluster.follower());
         let url = |address: &str| format!("http://{address}");
         let addresses = Addresses {
-            follower: url(&cluster.node(follower).clients),
-            leader: url(&cluster.node(leader).clients),
+            follower: url(&cluster.node(follower).client_address),
+            leader: url(&cluster.node(leader).client_address),
             redirect,
         };
         let output = run(program, script, &addresses);

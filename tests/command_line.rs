@@ -258,7 +258,7 @@ fn a_join_in_the_background_returns_when_the_cluster_has_taken_it_in() {
     let background = Background { pid_file: pid_file.clone() };
     let (peers, clients) = (ports::free().to_string(), ports::free().to_string());
     let store = directory.join("2");
-    let line = ["join", &one.peers, "-d", "--id", "2", "--path", &store, "--pid_file", &pid_file];
+    let line = ["join", &one.peer_address, "-d", "--id", "2", "--path", &store, "--pid_file", &pid_file];
     let ports = ["--raft_port", &peers, "--http_port", &clients];
     command::run(&[&line[..], &ports].concat()).succeeded();
     assert!(one.status().unwrap().members.contains_key(&2));

@@ -18,7 +18,7 @@ const SOME: u64 = 200;
 
 fn kill_leader_repeatedly(flags: &[&str], times: u32) {
     let mut cluster = Cluster::with_flags(3, flags);
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     for _ in 0..times {
         load.await_more(SOME);
         let leader = cluster.leader();
@@ -57,7 +57,7 @@ fn with_forward_the_leader_is_killed_again_and_again_and_no_id_repeats_or_comes_
 
 fn kill_all_at_once(flags: &[&str], times: u32) {
     let mut cluster = Cluster::with_flags(3, flags);
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     for _ in 0..times {
         load.await_more(SOME);
         for node in cluster.nodes() {
@@ -100,7 +100,7 @@ fn with_forward_a_leader_that_stands_still_for_seconds_does_not_go_on_where_it_s
 
 fn leader_stands_still(flags: &[&str]) {
     let mut cluster = Cluster::with_flags(3, flags);
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     for _ in 0..2 {
         load.await_more(SOME);
         let leader = cluster.leader();
@@ -119,7 +119,7 @@ fn leader_stands_still(flags: &[&str]) {
 #[test]
 fn a_leader_that_stands_still_for_moments_loses_no_order() {
     let mut cluster = Cluster::with_flags(3, &["--window", "50"]);
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     load.await_more(SOME);
     // Around the election timeout: sometimes the paused node is deposed, and sometimes it is just in time.
     for milliseconds in [200, 300, 350, 400, 500, 700] {
@@ -135,7 +135,7 @@ fn a_leader_that_stands_still_for_moments_loses_no_order() {
 #[test]
 fn all_nodes_stand_still_and_go_on() {
     let mut cluster = Cluster::of(3);
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     load.await_more(SOME);
     cluster.nodes().for_each(Node::pause);
     thread::sleep(Duration::from_secs(1));
@@ -147,7 +147,7 @@ fn all_nodes_stand_still_and_go_on() {
 #[test]
 fn five_nodes_lose_two_and_serve_on() {
     let mut cluster = Cluster::of(5);
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     load.await_more(SOME);
     let leader = cluster.leader();
     cluster.node(leader).kill();
@@ -173,7 +173,7 @@ fn five_nodes_lose_two_and_serve_on() {
 #[test]
 fn a_follower_that_is_killed_again_and_again_disturbs_nobody() {
     let mut cluster = Cluster::steady(3);
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     load.await_more(SOME);
     let leader = cluster.leader();
     let follower = cluster.follower();
@@ -191,12 +191,12 @@ fn a_follower_that_is_killed_again_and_again_disturbs_nobody() {
 fn without_a_window_a_killed_node_skips_nothing_that_it_had_not_been_asked_for() {
     let directory = Directory::new();
     let mut node = Node::start(&directory, 1, &["--window", "0"]);
-    let first = wait::until("an ID", || cluster::take(&node.clients));
+    let first = wait::until("an ID", || cluster::take(&node.client_address));
     assert_eq!(first, 1);
     for id in 2..5 {
         node.kill();
         node.restart();
-        assert_eq!(wait::until("an ID", || cluster::take(&node.clients)), id);
+        assert_eq!(wait::until("an ID", || cluster::take(&node.client_address)), id);
     }
 }
 
@@ -204,15 +204,15 @@ fn without_a_window_a_killed_node_skips_nothing_that_it_had_not_been_asked_for()
 fn a_killed_node_skips_one_window_at_most() {
     let directory = Directory::new();
     let mut node = Node::start(&directory, 1, &["--window", "1000"]);
-    let mut last = wait::until("an ID", || cluster::take(&node.clients));
+    let mut last = wait::until("an ID", || cluster::take(&node.client_address));
     for _ in 0..3 {
-        let mut client = Client::connect(&node.clients, wait::DEADLINE).unwrap();
+        let mut client = Client::connect(&node.client_address, wait::DEADLINE).unwrap();
         for _ in 0..700 {
             last = *client.ask("POST", "/").unwrap().ids().unwrap().start();
         }
         node.kill();
         node.restart();
-        let next = wait::until("an ID", || cluster::take(&node.clients));
+        let next = wait::until("an ID", || cluster::take(&node.client_address));
         assert!(next > last && next - last <= 1001, "{next} after {last}");
         last = next;
     }
@@ -237,7 +237,7 @@ fn a_node_that_was_down_while_the_log_was_compacted_catches_up() {
     let mut cluster = Cluster::with_flags(3, &["--window", "0"]);
     let behind = cluster.follower();
     cluster.node(behind).kill();
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     let leader = cluster.leader();
     // Each batch is an entry of the log, and the log is compacted after some thousands.
     cluster.node(leader).await_status("thousands of entries", |status| status.commit_index > 9_000);

@@ -32,7 +32,7 @@ const OTHER_SIZE: [&str; 2] = ["--db_size", "20"];
 fn take_some(node: &Node) -> u64 {
     let mut last = 0;
     for _ in 0..50 {
-        last = wait::until("an ID", || cluster::take(&node.clients));
+        last = wait::until("an ID", || cluster::take(&node.client_address));
     }
     last
 }
@@ -303,7 +303,7 @@ fn a_journal_that_is_missing_or_none_of_this_stores_is_refused() {
     write(node.store(), JOURNAL, &journal);
     assert_eq!(contents(node.store()), sound);
     node.restart();
-    assert!(wait::until("an ID", || cluster::take(&node.clients)) > 100);
+    assert!(wait::until("an ID", || cluster::take(&node.client_address)) > 100);
 }
 
 /// What is in the journal builds on a checkpoint.
@@ -336,7 +336,7 @@ fn a_data_file_of_before_a_checkpoint_is_refused_and_one_of_after_it_is_not() {
     assert_eq!(contents(node.store()), store);
     write(node.store(), DATA, &after);
     node.restart();
-    assert!(wait::until("an ID", || cluster::take(&node.clients)) > last);
+    assert!(wait::until("an ID", || cluster::take(&node.client_address)) > last);
 }
 
 /// If the transaction were taken for one that was never finished, the last IDs would be handed out again.
@@ -365,7 +365,7 @@ fn a_node_alone_whose_last_transaction_is_damaged_refuses_to_start() {
         }
     }
     node.restart();
-    assert!(wait::until("an ID", || cluster::take(&node.clients)) > last);
+    assert!(wait::until("an ID", || cluster::take(&node.client_address)) > last);
 }
 
 #[test]
@@ -382,7 +382,7 @@ fn a_damaged_store_can_be_dropped_by_force_and_its_node_join_anew() {
         node.command(&["drop", "--force"]).succeeded();
         assert!(!fs::exists(node.store()).unwrap());
         cluster.node(leader).command(&["leave", "--id", &damaged.to_string()]).succeeded();
-        let through = cluster.node(leader).peers.clone();
+        let through = cluster.node(leader).peer_address.clone();
         let anew = Node::join(&cluster.directory, damaged, &[&through], &[]);
         anew.await_status("all vote", |status| status.voters() == [1, 2, 3]);
         assert!(cluster.take() > 0);
@@ -433,7 +433,7 @@ fn a_node_whose_committed_record_is_damaged(file: &str) {
     cluster.node(rotten).respawn(&[]);
     cluster.node(rotten).end().refused_for_good(&["damaged", &place, "leave it aside", "join"]);
     assert_eq!(contents(cluster.node(rotten).store()), store);
-    assert_eq!(cluster::take(&cluster.node(behind).clients), None, "it is alone, and lacks {last}");
+    assert_eq!(cluster::take(&cluster.node(behind).client_address), None, "it is alone, and lacks {last}");
 
     cluster.node(leader).restart();
     assert!(cluster.take() > last);
@@ -443,7 +443,7 @@ fn a_node_whose_committed_record_is_damaged(file: &str) {
     let aside = cluster.directory.path().join("aside");
     fs::rename(cluster.node(rotten).store(), aside).expect("the test's own directory");
     cluster.forget(rotten);
-    let through = cluster.node(now).peers.clone();
+    let through = cluster.node(now).peer_address.clone();
     let anew = Node::join(&cluster.directory, rotten, &[&through], &[]);
     anew.await_status("all vote", |status| status.voters() == [1, 2, 3]);
     assert!(cluster.take() > last);

@@ -82,7 +82,7 @@ impl Drop for Mount {
 }
 
 fn take(node: &Node) -> u64 {
-    wait::until("an ID", || cluster::take(&node.clients))
+    wait::until("an ID", || cluster::take(&node.client_address))
 }
 
 /// A node that has every ID in its log, at `directory/1`.
@@ -105,7 +105,7 @@ fn on_a_small_disk() -> Option<(Directory, Mount, Node)> {
 fn take_all(node: &Node) -> u64 {
     let mut last = 0;
     for _ in 0..TAKEN_MAX {
-        match cluster::take(&node.clients) {
+        match cluster::take(&node.client_address) {
             Some(id) => last = id,
             None if node.log().contains("takes no further part") => return last,
             None => (),
@@ -147,7 +147,7 @@ fn a_node_that_cannot_write_what_it_must_not_forget_takes_no_part_until_there_is
     let last = take_all(&node);
     let takes_no_part = |node: &mut Node| {
         wait::until_true("it says so", || node.log().contains("takes no further part"));
-        assert_eq!(cluster::take(&node.clients), None);
+        assert_eq!(cluster::take(&node.client_address), None);
         let errors: Vec<_> =
             node.log().lines().filter(|line| line.contains("ERROR")).map(str::to_owned).collect();
         assert_eq!(errors.len(), 1, "{errors:#?}");

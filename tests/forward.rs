@@ -22,12 +22,12 @@ fn status_of(address: &str, target: &str) -> u16 {
 fn every_node_answers_itself_and_no_id_repeats_or_comes_late() {
     let cluster = Cluster::with_flags(3, &["--forward"]);
     cluster.leader();
-    for address in cluster.clients() {
+    for address in cluster.client_addresses() {
         wait::until_true("a node answers itself", || status_of(&address, "/") == 200);
     }
     let mut last = 0;
     for round in 0..30 {
-        for address in cluster.clients() {
+        for address in cluster.client_addresses() {
             let response = http::ask(&address, "POST", "/?n=3").expect("a node that is awake answers");
             let ids = response.ids().unwrap_or_else(|| panic!("round {round}: {response:?}"));
             assert_eq!(ids.end() - ids.start(), 2, "{response:?}");
@@ -35,7 +35,7 @@ fn every_node_answers_itself_and_no_id_repeats_or_comes_late() {
             last = *ids.end();
         }
     }
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     load.await_more(5 * SOME);
     load.finish().check();
 }
@@ -45,7 +45,7 @@ fn a_client_is_answered_or_told_to_come_back_across_a_change_of_leader_and_never
     let mut cluster = Cluster::with_flags(3, &["--forward"]);
     let leader = cluster.leader();
     let follower = cluster.follower();
-    let address = cluster.node(follower).clients.clone();
+    let address = cluster.node(follower).client_address.clone();
     cluster.node(leader).kill();
     let mut seen = BTreeSet::new();
     wait::until_true("the next leader's IDs", || {
@@ -68,7 +68,7 @@ fn without_a_majority_it_says_503_and_is_not_ready() {
         }
     }
     assert_ne!(leader, follower);
-    let address = cluster.node(follower).clients.clone();
+    let address = cluster.node(follower).client_address.clone();
     let told = wait::until("it is told that nobody leads", || {
         let response = http::ask(&address, "POST", "/").expect("a node that is awake answers");
         (response.reason == "Leader unavailable").then_some(response)
@@ -87,10 +87,10 @@ fn a_restart_remembers_to_forward_until_it_is_told_otherwise() {
     let id = cluster.follower();
     cluster.node(id).stop();
     cluster.node(id).restart();
-    let address = cluster.node(id).clients.clone();
+    let address = cluster.node(id).client_address.clone();
     wait::until_true("it forwards again", || status_of(&address, "/") == 200);
     cluster.node(id).stop();
     cluster.node(id).restart_with(&["--forward=off"]);
-    let address = cluster.node(id).clients.clone();
+    let address = cluster.node(id).client_address.clone();
     wait::until_true("it redirects", || status_of(&address, "/") == 301);
 }

@@ -65,9 +65,9 @@ fn assert_closed(mut stream: TcpStream) {
 /// Runs `attack` against the peer ports of a cluster under load, then checks that it did no harm.
 fn withstand(attack: impl Fn(&[String])) {
     let mut cluster = Cluster::of(3);
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     load.await_more(10 * SOME);
-    let peers: Vec<String> = cluster.nodes().map(|node| node.peers.clone()).collect();
+    let peers: Vec<String> = cluster.nodes().map(|node| node.peer_address.clone()).collect();
     let before: Vec<_> =
         cluster.nodes().map(|node| (node.resident_bytes(), node.log().lines().count())).collect();
     attack(&peers);
@@ -91,7 +91,7 @@ fn withstand(attack: impl Fn(&[String])) {
 fn a_connection_that_is_closed_for_what_it_sent_is_named() {
     let mut cluster = Cluster::of(1);
     let node = cluster.node(1);
-    let stranger = send(&node.peers, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let stranger = send(&node.peer_address, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let address = stranger.local_addr().unwrap();
     assert_closed(stranger);
     let said = format!("a connection from {address} on the peer port was closed: an HTTP request");
@@ -157,11 +157,11 @@ fn endless_streams_of_frames_are_cut_off() {
 #[test]
 fn connections_that_say_nothing_are_closed_and_do_not_keep_members_out() {
     let mut cluster = Cluster::of(3);
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     load.await_more(SOME);
     let leader = cluster.leader();
     let follower = cluster.follower();
-    let peers = cluster.node(leader).peers.clone();
+    let peers = cluster.node(leader).peer_address.clone();
     // More than a node accepts from peers.
     let silent: Vec<TcpStream> = (0..400).map(|_| send(&peers, b"")).collect();
     let half_closed: Vec<TcpStream> = (0..50).map(|_| send(&peers, &[0, 0])).collect();
@@ -248,7 +248,7 @@ fn receive(stream: &mut TcpStream) -> Frame {
 fn call(node: &Node, peer_address: &str) -> TcpStream {
     let mut bytes = Vec::new();
     encode(&hello(node, peer_address), &mut bytes);
-    let mut stream = send(&node.peers, &bytes);
+    let mut stream = send(&node.peer_address, &bytes);
     let answer = receive(&mut stream);
     assert!(matches!(answer, Frame::Welcome(_)), "{answer:?}");
     stream
@@ -301,7 +301,7 @@ fn what_follows_urgent_data_is_read() {
     encode(&hello(node, "127.0.0.1:2"), &mut bytes);
     let (begin, end) = bytes.split_at(10);
     node.pause();
-    let mut stream = send(&node.peers, begin);
+    let mut stream = send(&node.peer_address, begin);
     SockRef::from(&stream).send_out_of_band(b"!").unwrap();
     stream.write_all(end).unwrap();
     node.resume();

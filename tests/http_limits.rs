@@ -48,12 +48,12 @@ fn single(flags: &[&str]) -> (Directory, Node) {
 fn a_client_too_many_is_told_503_and_those_who_are_there_go_on() {
     let (_directory, node) = single(&["--http_connections", "3"]);
     let mut clients: Vec<Client> =
-        (0..3).map(|_| Client::connect(&node.clients, wait::DEADLINE).expect("it listens")).collect();
+        (0..3).map(|_| Client::connect(&node.client_address, wait::DEADLINE).expect("it listens")).collect();
     for client in &mut clients {
         assert_eq!(client.ask("POST", "/").expect("an answer").status, 200);
     }
     for _ in 0..5 {
-        let mut refused = connect(&node.clients);
+        let mut refused = connect(&node.client_address);
         refused.write_all(POST).expect("nothing is sent to a client that has not asked");
         let answer = read_to_end(&mut refused);
         assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
@@ -66,7 +66,7 @@ fn a_client_too_many_is_told_503_and_those_who_are_there_go_on() {
     }
     clients.pop();
     wait::until_true("the place that was left is given to another", || {
-        http::ask(&node.clients, "POST", "/").is_ok_and(|answer| answer.status == 200)
+        http::ask(&node.client_address, "POST", "/").is_ok_and(|answer| answer.status == 200)
     });
 }
 
@@ -75,18 +75,18 @@ fn clients_that_hold_all_places_keep_no_monitoring_out() {
     let (_directory, node) = single(&["--http_connections", "1", "--metrics_port", "0"]);
     let log = node.log();
     let pages = log.lines().find_map(|line| line.split_once("metrics at ")).expect("it says so").1;
-    let mut holder = Client::connect(&node.clients, wait::DEADLINE).expect("it listens");
+    let mut holder = Client::connect(&node.client_address, wait::DEADLINE).expect("it listens");
     assert_eq!(holder.ask("POST", "/").expect("an answer").status, 200);
-    assert_eq!(http::ask(&node.clients, "POST", "/").expect("an answer").status, 503);
+    assert_eq!(http::ask(&node.client_address, "POST", "/").expect("an answer").status, 503);
     assert_eq!(http::ask(pages, "GET", "/readyz").expect("an answer").status, 200);
 }
 
 #[test]
 fn a_head_that_trickles_in_is_cut_off_with_408_and_a_silent_connection_without_a_word() {
     let (_directory, node) = single(&["--http_header_timeout", "300", "--http_idle_timeout", "300"]);
-    let mut silent = connect(&node.clients);
+    let mut silent = connect(&node.client_address);
     assert_eq!(read_to_end(&mut silent), "");
-    let mut slow = connect(&node.clients);
+    let mut slow = connect(&node.client_address);
     slow.set_read_timeout(Some(Duration::from_millis(50))).expect("it is not 0");
     let started = Instant::now();
     let mut answer = Vec::new();
@@ -110,7 +110,7 @@ fn a_head_that_trickles_in_is_cut_off_with_408_and_a_silent_connection_without_a
 #[test]
 fn a_body_that_does_not_come_is_cut_off_with_408() {
     let (_directory, node) = single(&["--http_body_timeout", "300"]);
-    let mut client = connect(&node.clients);
+    let mut client = connect(&node.client_address);
     client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab").expect("it listens");
     let answer = read_to_end(&mut client);
     assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
@@ -125,8 +125,8 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 fn answer_across_a_pause(flag: &str, before: &[u8], after: &[u8]) -> String {
     let (_directory, mut node) = single(&[flag, &TIMEOUT.as_millis().to_string()]);
     wait::until("a process that is stopped before the time-out", || {
-        let mut client = connect(&node.clients);
-        let mut witness = connect(&node.clients);
+        let mut client = connect(&node.client_address);
+        let mut witness = connect(&node.client_address);
         let began = Instant::now();
         client.write_all(before).expect("it listens");
         // This client comes later and is answered later: by then, the other's input has been read.
@@ -171,7 +171,7 @@ fn a_body_that_was_completed_while_the_process_stood_still_is_answered_although_
 fn a_client_that_asks_on_and_reads_nothing_takes_bounded_memory_and_slows_nobody() {
     let (_directory, node) = single(&[]);
     let before = node.resident_bytes();
-    let mut greedy: Vec<TcpStream> = (0..20).map(|_| connect(&node.clients)).collect();
+    let mut greedy: Vec<TcpStream> = (0..20).map(|_| connect(&node.client_address)).collect();
     let requests = POST.repeat(20_000);
     for stream in &mut greedy {
         stream.set_nonblocking(true).expect("any socket can be");
@@ -183,7 +183,7 @@ fn a_client_that_asks_on_and_reads_nothing_takes_bounded_memory_and_slows_nobody
             }
         }
     }
-    let mut client = Client::connect(&node.clients, wait::DEADLINE).expect("it listens");
+    let mut client = Client::connect(&node.client_address, wait::DEADLINE).expect("it listens");
     for _ in 0..100 {
         assert_eq!(client.ask("POST", "/").expect("an answer").status, 200);
     }
@@ -213,13 +213,13 @@ fn clients_that_ask_on_and_read_nothing_hold_bounded_memory_all_together() {
     }
     let (_directory, node) = single(&[]);
     let before = node.resident_bytes();
-    let mut greedy: Vec<TcpStream> = (0..GREEDY).map(|_| connect(&node.clients)).collect();
+    let mut greedy: Vec<TcpStream> = (0..GREEDY).map(|_| connect(&node.client_address)).collect();
     for stream in &greedy {
         // Makes the kernel take only few answers before it takes no more.
         SockRef::from(stream).set_recv_buffer_size(4096).expect("any size will do");
         stream.set_nonblocking(true).expect("any socket can be");
     }
-    let mut client = Client::connect(&node.clients, wait::DEADLINE).expect("it listens");
+    let mut client = Client::connect(&node.client_address, wait::DEADLINE).expect("it listens");
     let requests = POST.repeat(1_000);
     for _ in 0..8 {
         for stream in &mut greedy {
@@ -240,7 +240,7 @@ fn clients_that_ask_on_and_read_nothing_hold_bounded_memory_all_together() {
 /// How many turns the node's loop has made.
 #[track_caller]
 fn turns(node: &Node) -> usize {
-    let turns = http::metric(&node.clients, "ticketd_loop_turns_total").expect("it is awake");
+    let turns = http::metric(&node.client_address, "ticketd_loop_turns_total").expect("it is awake");
     usize::try_from(turns).expect("there were not that many")
 }
 
@@ -251,7 +251,7 @@ fn thousands_of_requests_in_one_piece_that_need_no_quorum_are_answered_over_many
     // are answered in a turn.
     let (requests, in_one_turn) = (2_000, 128);
     let (_directory, mut node) = single(&[]);
-    let mut clients: Vec<TcpStream> = (0..20).map(|_| connect(&node.clients)).collect();
+    let mut clients: Vec<TcpStream> = (0..20).map(|_| connect(&node.client_address)).collect();
     let before = turns(&node);
     node.pause();
     for client in &mut clients {
@@ -288,7 +288,7 @@ fn without_descriptors_accepting_pauses_and_the_cluster_goes_on() {
     // Not at the start: a node shares out what it has then.
     let node = cluster.node(id);
     limit_open_files(node, open_files(node) + 4);
-    let (address, peers) = (node.clients.clone(), node.peers.clone());
+    let (address, peers) = (node.client_address.clone(), node.peer_address.clone());
     let strangers: Vec<TcpStream> = (0..60).filter_map(|_| TcpStream::connect(&peers).ok()).collect();
     let more: Vec<TcpStream> = (0..60).filter_map(|_| TcpStream::connect(&address).ok()).collect();
     for _ in 0..20 {
@@ -318,8 +318,8 @@ fn with_few_descriptors_neither_clients_nor_strangers_keep_members_and_operators
     let crowd = |address: String| -> Vec<TcpStream> {
         (0..100).filter_map(|_| TcpStream::connect(&address).ok()).collect()
     };
-    let clients: Vec<_> = cluster.nodes().map(|node| node.clients.clone()).map(crowd).collect();
-    let strangers: Vec<_> = cluster.nodes().map(|node| node.peers.clone()).map(crowd).collect();
+    let clients: Vec<_> = cluster.nodes().map(|node| node.client_address.clone()).map(crowd).collect();
+    let strangers: Vec<_> = cluster.nodes().map(|node| node.peer_address.clone()).map(crowd).collect();
     cluster.node(id).kill();
     cluster.node(id).respawn_by(&["prlimit", "--nofile=64:64"]);
     cluster.node(id).await_listening();
@@ -332,7 +332,7 @@ fn with_few_descriptors_neither_clients_nor_strangers_keep_members_and_operators
         assert!(open_files(node) <= 64);
     }
     drop((clients, strangers));
-    wait::until_true("clients are served", || cluster::take(&cluster.node(id).clients).is_some());
+    wait::until_true("clients are served", || cluster::take(&cluster.node(id).client_address).is_some());
 }
 
 #[test]
@@ -357,14 +357,15 @@ fn ten_thousand_idle_connections_cost_less_than_ten_megabytes_and_an_active_one_
         return;
     }
     let (_directory, node) = single(&["--http_idle_timeout", "600000"]);
-    let mut active = Client::connect(&node.clients, wait::DEADLINE).expect("it listens");
+    let mut active = Client::connect(&node.client_address, wait::DEADLINE).expect("it listens");
     for _ in 0..1_000 {
         assert_eq!(active.ask("POST", "/").expect("an answer").status, 200);
     }
     let before = node.resident_bytes();
     let mut idle = Vec::new();
     while idle.len() < IDLE {
-        let mut client = Client::connect(&node.clients, wait::DEADLINE).expect("there is a place for it");
+        let mut client =
+            Client::connect(&node.client_address, wait::DEADLINE).expect("there is a place for it");
         assert_eq!(client.ask("POST", "/").expect("an answer").status, 200);
         idle.push(client);
     }
@@ -389,7 +390,7 @@ fn requests_that_find_no_room_are_refused_each_in_its_turn() {
     );
     let leader = cluster.leader();
     let followers = cluster.others(leader);
-    let address = cluster.node(leader).clients.clone();
+    let address = cluster.node(leader).client_address.clone();
     followers.iter().for_each(|id| cluster.node(*id).pause());
     // So many requests from each client that there is room for a part of one client's requests.
     let (two, one) = (50, 50);
@@ -428,10 +429,10 @@ fn requests_that_find_no_room_are_refused_each_in_its_turn() {
 #[test]
 fn pages_and_ids_that_are_asked_for_in_one_piece_are_answered_in_order() {
     let (_directory, node) = single(&[]);
-    let mut client = Client::connect(&node.clients, wait::DEADLINE).expect("it listens");
+    let mut client = Client::connect(&node.client_address, wait::DEADLINE).expect("it listens");
     // Many more pages than are made in one turn, for several clients at once.
     let mut others: Vec<Client> =
-        (0..20).map(|_| Client::connect(&node.clients, wait::DEADLINE).expect("it listens")).collect();
+        (0..20).map(|_| Client::connect(&node.client_address, wait::DEADLINE).expect("it listens")).collect();
     for other in &mut others {
         other.send_pipelined("GET", "/metrics", 10).expect("it is read");
     }

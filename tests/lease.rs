@@ -23,7 +23,7 @@ fn await_lease(cluster: &mut Cluster) -> String {
     let leader = cluster.leader();
     let node = cluster.node(leader);
     node.await_status("the leader holds a lease", |status| status.holds_lease);
-    node.clients.clone()
+    node.client_address.clone()
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn a_leader_with_a_lease_answers_without_asking_and_one_without_asks_for_each_re
             await_lease(&mut cluster)
         } else {
             let leader = cluster.leader();
-            cluster.node(leader).clients.clone()
+            cluster.node(leader).client_address.clone()
         };
         let mut client =
             http::Client::connect(&address, wait::DEADLINE).expect("a node that is awake accepts");
@@ -55,7 +55,7 @@ fn a_leader_with_a_lease_answers_without_asking_and_one_without_asks_for_each_re
 #[test]
 fn leaders_with_leases_die_stop_and_hand_over_and_no_id_repeats_or_comes_late() {
     let mut cluster = Cluster::with_flags(3, &LEASE);
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     for round in 0..3 {
         await_lease(&mut cluster);
         load.await_more(SOME);
@@ -89,6 +89,6 @@ fn leases_are_switched_off_one_node_after_the_other_while_all_goes_on() {
     }
     let leader = cluster.leader();
     assert!(!cluster.node(leader).status().expect("it is awake").holds_lease);
-    let address = cluster.node(leader).clients.clone();
+    let address = cluster.node(leader).client_address.clone();
     assert!(take(&address).is_some());
 }

@@ -22,8 +22,9 @@ fn a_leave_that_comes_too_late_spares_the_node_that_took_the_place() {
     cluster.node(rest[0]).command(&["leave", "--id", &leaver.to_string()]).succeeded();
     cluster.node(leaver).command(&["drop"]).succeeded();
     let port = |address: &str| address.rsplit(':').next().expect("a port follows").to_owned();
-    let (raft_port, http_port) = (port(&cluster.node(leaver).peers), port(&cluster.node(leaver).clients));
-    let member = cluster.node(rest[0]).peers.clone();
+    let (raft_port, http_port) =
+        (port(&cluster.node(leaver).peer_address), port(&cluster.node(leaver).client_address));
+    let member = cluster.node(rest[0]).peer_address.clone();
     cluster.forget(leaver);
     let flags = ["--raft_port", &raft_port, "--http_port", &http_port];
     let mut successor = Node::join(&cluster.directory, leaver, &[&member], &flags);

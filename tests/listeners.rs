@@ -60,7 +60,7 @@ fn a_node_serves_on_every_host_that_it_was_given() {
     let directory = Directory::new();
     let mut node = Node::start(&directory, 1, &["--host", "127.0.0.1,127.0.0.2", "--host", "localhost"]);
     node.await_status("it leads", |status| status.leads());
-    let port = port_of(&node.clients).to_owned();
+    let port = port_of(&node.client_address).to_owned();
     for host in ["127.0.0.1", "127.0.0.2"] {
         assert_eq!(status_at(&format!("{host}:{port}"), "POST", "/"), 200);
     }
@@ -78,7 +78,7 @@ fn all_of_ipv6_is_all_of_ipv4_too() {
     let directory = Directory::new();
     let node = Node::start(&directory, 1, &["--host", "::", "--advertise", "localhost"]);
     node.await_status("it leads", |status| status.leads());
-    let port = port_of(&node.clients).to_owned();
+    let port = port_of(&node.client_address).to_owned();
     for host in ["127.0.0.1", "[::1]"] {
         assert_eq!(status_at(&format!("{host}:{port}"), "POST", "/"), 200);
     }
@@ -121,7 +121,7 @@ fn requests_behind_a_descriptor_or_urgent_data_are_answered() {
     assert!(passed.push(SendAncillaryMessage::ScmRights(&descriptors)));
     sendmsg(&over_unix, &[IoSlice::new(first)], &mut passed, SendFlags::empty()).unwrap();
     over_unix.write_all(last).unwrap();
-    let mut over_tcp = TcpStream::connect(&node.clients).unwrap();
+    let mut over_tcp = TcpStream::connect(&node.client_address).unwrap();
     over_tcp.set_nodelay(true).unwrap();
     over_tcp.write_all(first).unwrap();
     SockRef::from(&over_tcp).send_out_of_band(b"!").unwrap();
@@ -163,19 +163,19 @@ fn pages_move_to_a_listener_of_their_own() {
     assert!(pages.starts_with("127.0.0.2:"), "{pages}");
     for page in ["/healthz", "/readyz", "/readyz?leader", "/status", "/metrics"] {
         assert_eq!(status_at(&pages, "GET", page), 200, "{page}");
-        assert_eq!(status_at(&node.clients, "GET", page), 404, "{page}");
+        assert_eq!(status_at(&node.client_address, "GET", page), 404, "{page}");
     }
-    assert_eq!(status_at(&node.clients, "POST", "/"), 200);
+    assert_eq!(status_at(&node.client_address, "POST", "/"), 200);
     assert_eq!(status_at(&pages, "POST", "/"), 404);
     let explanation = |address, method, path| http::ask(address, method, path).expect("an answer").body;
     assert!(explanation(&pages, "POST", "/").contains("--http_port"));
-    assert!(explanation(&node.clients, "GET", "/healthz").contains("--metrics_port"));
+    assert!(explanation(&node.client_address, "GET", "/healthz").contains("--metrics_port"));
     node.stop();
     node.restart();
     assert_eq!(also_listening(&node, "metrics"), pages, "a restart keeps the port");
     node.stop();
     node.restart_with(&["--metrics_port", "off"]);
-    assert_eq!(status_at(&node.clients, "GET", "/healthz"), 200);
+    assert_eq!(status_at(&node.client_address, "GET", "/healthz"), 200);
 }
 
 #[test]

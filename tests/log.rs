@@ -18,7 +18,7 @@ use harness::wait;
 /// A page of this node; fails if it does not answer at all.
 #[track_caller]
 fn page(node: &Node, path: &str) -> u16 {
-    http::ask(&node.clients, "GET", path).unwrap_or_else(|error| panic!("{path}: {error}")).status
+    http::ask(&node.client_address, "GET", path).unwrap_or_else(|error| panic!("{path}: {error}")).status
 }
 
 /// A cluster of three, and the leader's id; the leader logs to a pipe.
@@ -38,11 +38,11 @@ fn cluster_led_into(pipe: &Pipe, flags: &[&str]) -> (Cluster, u64) {
 fn a_node_whose_log_nobody_reads_starts_serves_and_stops_in_order() {
     let directory = Directory::new();
     let mut node = Node::start(&directory, 1, &[]);
-    let before = wait::until("an ID", || cluster::take(&node.clients));
+    let before = wait::until("an ID", || cluster::take(&node.client_address));
     node.stop();
     let pipe = Pipe::full();
     node.respawn_saying_to(pipe.stdio());
-    assert!(wait::until("an ID", || cluster::take(&node.clients)) > before);
+    assert!(wait::until("an ID", || cluster::take(&node.client_address)) > before);
     assert_eq!(page(&node, "/healthz"), 200);
     node.stop();
 }
@@ -52,7 +52,7 @@ fn a_node_whose_log_nobody_reads_starts_serves_and_stops_in_order() {
 fn lines_that_are_left_out_are_counted_in_the_metrics() {
     let directory = Directory::new();
     let mut node = Node::start(&directory, 1, &[]);
-    let counted = |node: &Node| http::metric(&node.clients, "ticketd_log_lines_left_out_total");
+    let counted = |node: &Node| http::metric(&node.client_address, "ticketd_log_lines_left_out_total");
     assert_eq!(counted(&node), Some(0));
     node.stop();
     // Every write there fails with a full disk.
@@ -74,7 +74,7 @@ fn a_leader_whose_log_nobody_reads_any_more_goes_on_and_hands_over() {
     // The node has logged that by then.
     node.await_status("the link is down", |status| status.members[&killed].link == "down");
     assert_eq!(page(node, "/healthz"), 200);
-    let before = wait::until("an ID", || cluster::take(&node.clients));
+    let before = wait::until("an ID", || cluster::take(&node.client_address));
     // Lines that waited are not lost.
     pipe.read_until(&format!("the link to node {killed} broke"));
     pipe.fill();

@@ -94,7 +94,7 @@ fn a_leave_that_cannot_destroy_the_store_says_that_the_node_has_left() {
 #[test]
 fn a_leader_that_leaves_under_load_is_replaced_and_no_id_repeats_or_comes_late() {
     let mut cluster = Cluster::of(3);
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     let mut rest = vec![1, 2, 3];
     for _ in 0..2 {
         load.await_more(SOME);
@@ -179,9 +179,9 @@ fn a_member_that_does_not_exist_cannot_be_removed() {
 fn the_last_member_cannot_leave_and_is_told_of_drop() {
     let directory = Directory::new();
     let mut node = Node::start(&directory, 1, &[]);
-    let before = wait::until("an ID", || cluster::take(&node.clients));
+    let before = wait::until("an ID", || cluster::take(&node.client_address));
     node.command(&["leave"]).refused(&["drop"]);
-    assert!(cluster::take(&node.clients).unwrap() > before);
+    assert!(cluster::take(&node.client_address).unwrap() > before);
     node.command(&["leave", "--id", "1"]).refused(&["drop"]);
     let said = "nothing came of the request that node 1 be removed: the last voter cannot be removed";
     wait::until_true("its log has the refusal", || node.log().contains(said));
@@ -190,7 +190,7 @@ fn the_last_member_cannot_leave_and_is_told_of_drop() {
     node.command(&["leave"]).refused(&["drop"]);
     assert_eq!(node.findings(), store);
     node.restart();
-    assert!(wait::until("an ID", || cluster::take(&node.clients)) > before);
+    assert!(wait::until("an ID", || cluster::take(&node.client_address)) > before);
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn a_member_that_was_wiped_cannot_come_back_before_it_was_removed_and_can_after(
     let before = cluster.take();
     let wiped = cluster.follower();
     let leader = cluster.leader();
-    let through = cluster.node(leader).peers.clone();
+    let through = cluster.node(leader).peer_address.clone();
     cluster.node(wiped).kill();
     let aside = cluster.directory.path().join("aside");
     fs::rename(cluster.node(wiped).store(), &aside).unwrap();
@@ -238,7 +238,7 @@ fn a_store_of_a_removed_member_cannot_serve_or_join_again() {
     cluster.node(leader).command(&["leave", "--id", &removed.to_string()]).succeeded();
     cluster.node(removed).respawn(&[]);
     cluster.node(removed).end().refused_for_good_in_the_end(&["removed", "drop"]);
-    let through = cluster.node(leader).peers.clone();
+    let through = cluster.node(leader).peer_address.clone();
     let path = cluster.node(removed).path();
     let id = removed.to_string();
     let ports = ["--raft_port", "0", "--http_port", "0"];
@@ -266,10 +266,10 @@ fn a_member_that_was_removed_while_it_was_down_does_not_disturb_the_others_when_
 fn a_member_comes_back_at_other_ports_and_the_others_and_the_redirects_follow() {
     let mut cluster = Cluster::steady(3);
     let moved = cluster.follower();
-    let before = (cluster.node(moved).peers.clone(), cluster.node(moved).clients.clone());
+    let before = (cluster.node(moved).peer_address.clone(), cluster.node(moved).client_address.clone());
     cluster.node(moved).stop();
     cluster.node(moved).restart_with(&["--raft_port", "0", "--http_port", "0"]);
-    let after = (cluster.node(moved).peers.clone(), cluster.node(moved).clients.clone());
+    let after = (cluster.node(moved).peer_address.clone(), cluster.node(moved).client_address.clone());
     assert!(before.0 != after.0 && before.1 != after.1);
     for node in cluster.awake() {
         node.await_status("the new addresses are known", |status| {
@@ -281,25 +281,25 @@ fn a_member_comes_back_at_other_ports_and_the_others_and_the_redirects_follow() 
     cluster.node(moved).command(&["transfer", "--id", &moved.to_string()]).succeeded();
     assert_eq!(cluster.leader(), moved);
     let follower = cluster.follower();
-    let response = http::ask(&cluster.node(follower).clients, "POST", "/").unwrap();
+    let response = http::ask(&cluster.node(follower).client_address, "POST", "/").unwrap();
     assert_eq!(response.redirected_to(), Some(after.1.as_str()));
     // And its path alone is enough to bring it back there.
     cluster.node(moved).stop();
     cluster.leader();
     cluster.node(moved).restart();
-    assert_eq!(cluster.node(moved).clients, after.1);
+    assert_eq!(cluster.node(moved).client_address, after.1);
     assert!(cluster.take() > 0);
 }
 
 #[test]
 fn a_leader_that_comes_back_elsewhere_under_load_is_known_there() {
     let mut cluster = Cluster::of(3);
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     load.await_more(SOME);
     let moved = cluster.leader();
     cluster.node(moved).kill();
     cluster.node(moved).restart_with(&["--raft_port", "0", "--http_port", "0"]);
-    let after = cluster.node(moved).peers.clone();
+    let after = cluster.node(moved).peer_address.clone();
     load.await_more(SOME);
     for node in cluster.awake() {
         node.await_status("the new address is known", |status| status.members[&moved].peer_address == after);
@@ -311,20 +311,20 @@ fn a_leader_that_comes_back_elsewhere_under_load_is_known_there() {
 fn a_node_alone_that_moves_records_its_new_address() {
     let directory = Directory::new();
     let mut node = Node::start(&directory, 1, &[]);
-    let before = wait::until("an ID", || cluster::take(&node.clients));
+    let before = wait::until("an ID", || cluster::take(&node.client_address));
     node.stop();
     node.restart_with(&["--raft_port", "0", "--http_port", "0"]);
-    let clients = node.clients.clone();
+    let clients = node.client_address.clone();
     let status =
         node.await_status("it knows its new address", |status| status.members[&1].client_address == clients);
-    assert_eq!(status.members[&1].peer_address, node.peers);
-    assert!(wait::until("an ID", || cluster::take(&node.clients)) > before);
+    assert_eq!(status.members[&1].peer_address, node.peer_address);
+    assert!(wait::until("an ID", || cluster::take(&node.client_address)) > before);
 }
 
 #[test]
 fn a_cluster_grows_under_load_to_five_and_shrinks_to_one() {
     let mut cluster = Cluster::of(1);
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     for id in 2..=5 {
         load.await_more(SOME);
         cluster.add(id);
@@ -362,7 +362,7 @@ fn two_members_that_swap_their_addresses_find_the_others_again() {
     let before = cluster.take();
     let port = |address: &str| address.rsplit_once(':').map(|(_, port)| port.to_owned()).unwrap();
     let ports: Vec<[String; 2]> = [2, 3]
-        .map(|id| [port(&cluster.node(id).peers), port(&cluster.node(id).clients)])
+        .map(|id| [port(&cluster.node(id).peer_address), port(&cluster.node(id).client_address)])
         .into_iter()
         .collect();
     cluster.node(2).stop();
@@ -465,13 +465,13 @@ fn a_copy_of_a_store_that_runs_beside_it_is_warned_of() {
 fn a_store_whose_lock_file_was_removed_is_still_in_use() {
     let directory = Directory::new();
     let node = Node::start(&directory, 1, &[]);
-    wait::until("an ID", || cluster::take(&node.clients));
+    wait::until("an ID", || cluster::take(&node.client_address));
     fs::remove_file(node.store().join("lock")).unwrap();
     let (store, ports) = (node.path(), ["--raft_port", "0", "--http_port", "0"]);
     for command in [&["verify"][..], &["drop"], &ports, &["start", "--id", "1", "--force"]] {
         command::run(&[command, &["--path", &store]].concat()).refused(&["in use by another process"]);
     }
-    assert!(cluster::take(&node.clients).is_some());
+    assert!(cluster::take(&node.client_address).is_some());
 }
 
 /// As on a disk that was full when the node was started, or if the lock file was removed.
@@ -479,7 +479,7 @@ fn a_store_whose_lock_file_was_removed_is_still_in_use() {
 fn commands_for_a_node_that_its_lock_does_not_name_say_where_to_ask_it() {
     let directory = Directory::new();
     let node = Node::start(&directory, 1, &[]);
-    wait::until("an ID", || cluster::take(&node.clients));
+    wait::until("an ID", || cluster::take(&node.client_address));
     let lock = node.store().join("lock");
     let unnamed: [fn(&Path); 2] =
         [|lock| fs::write(lock, "").unwrap(), |lock| fs::remove_file(lock).unwrap()];
@@ -490,5 +490,5 @@ fn commands_for_a_node_that_its_lock_does_not_name_say_where_to_ask_it() {
             assert!(!said.contains("stop it first"), "{said}");
         }
     }
-    assert!(cluster::take(&node.clients).is_some());
+    assert!(cluster::take(&node.client_address).is_some());
 }

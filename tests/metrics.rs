@@ -151,11 +151,13 @@ fn the_page_keeps_to_the_format_and_the_conventions_and_the_documentation_lists_
     cluster.take();
     let mut listed = BTreeSet::new();
     for node in cluster.awake() {
-        let Metrics(families) = Metrics::of(&node.clients);
+        let Metrics(families) = Metrics::of(&node.client_address);
         check_conventions(&families);
         listed.extend(families.into_keys());
         if node.id == leader {
-            check_with_promtool(&http::ask(&node.clients, "GET", "/metrics").expect("it answers").body);
+            check_with_promtool(
+                &http::ask(&node.client_address, "GET", "/metrics").expect("it answers").body,
+            );
         }
     }
     assert_eq!(listed, documented(), "left: what nodes show; right: what docs/metrics.rst lists");
@@ -183,7 +185,7 @@ fn check_with_promtool(page: &str) {
 fn the_numbers_are_those_of_what_was_done() {
     let mut cluster = Cluster::of(3);
     let (leader, follower) = (cluster.leader(), cluster.follower());
-    let address = cluster.node(leader).clients.clone();
+    let address = cluster.node(leader).client_address.clone();
     let before = Metrics::of(&address);
     let mut client = http::Client::connect(&address, wait::DEADLINE).expect("it listens");
     for _ in 0..10 {
@@ -236,7 +238,7 @@ fn the_numbers_are_those_of_what_was_done() {
         };
         others.all(healthy)
     });
-    let elsewhere = cluster.node(follower).clients.clone();
+    let elsewhere = cluster.node(follower).client_address.clone();
     assert_eq!(http::ask(&elsewhere, "POST", "/").expect("an answer").status, 301);
     let metrics = Metrics::of(&elsewhere);
     assert!(metrics.value("ticketd_http_responses_total", "handler=\"ids\",code=\"301\"") >= 1.0);
@@ -247,7 +249,7 @@ fn the_numbers_are_those_of_what_was_done() {
 fn as_many_descriptors_are_open_as_the_system_has_for_the_process() {
     const IDLE: usize = 100;
     let mut cluster = Cluster::of(1);
-    let (address, pid) = (cluster.node(1).clients.clone(), cluster.node(1).pid());
+    let (address, pid) = (cluster.node(1).client_address.clone(), cluster.node(1).pid());
     let _idle: Vec<TcpStream> =
         (0..IDLE).map(|_| TcpStream::connect(&address).expect("it listens")).collect();
     wait::until_true("what the page says is what there is", || {
@@ -264,7 +266,7 @@ fn a_dead_member_shows_and_a_change_of_leader_counts() {
     let leader = cluster.leader();
     cluster.node(leader).kill();
     let next = cluster.leader();
-    let address = cluster.node(next).clients.clone();
+    let address = cluster.node(next).client_address.clone();
     wait::until_true("the link to the dead member is down, and it lags", || {
         let metrics = Metrics::of(&address);
         let member = format!("member=\"{leader}\"");

@@ -25,7 +25,7 @@ fn networked(size: u64, flags: &[&str]) -> Option<(Network, Cluster)> {
 
 fn cut_the_leader_off(flags: &[&str], cut: Cut, times: u32) {
     let Some((network, cluster)) = networked(3, flags) else { return };
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     for _ in 0..times {
         load.await_more(SOME);
         let leader = cluster.leader();
@@ -64,7 +64,7 @@ fn with_forward_a_leader_whose_links_fall_silent_hands_out_nothing_once_another_
 /// and one of the others into the sender that is not heard and the receiver that does not hear it.
 fn cut_the_leader_off_one_way(from_and_to: impl Fn(u64, u64) -> (u64, u64)) {
     let Some((network, cluster)) = networked(3, &[]) else { return };
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     for cut in [Cut::Broken, Cut::Silent] {
         load.await_more(SOME);
         let leader = cluster.leader();
@@ -93,7 +93,7 @@ fn a_leader_that_nobody_hears_is_replaced() {
 #[test]
 fn a_follower_that_lost_the_leader_alone_does_not_depose_it() {
     let Some((network, mut cluster)) = networked(3, &STEADY) else { return };
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     load.await_more(SOME);
     let (leader, follower) = (cluster.leader(), cluster.follower());
     let term = cluster.node(leader).status().map(|status| status.term);
@@ -114,7 +114,7 @@ fn a_follower_that_lost_the_leader_alone_does_not_depose_it() {
 #[test]
 fn two_of_five_that_are_cut_off_with_the_leader_serve_nobody() {
     let Some((network, cluster)) = networked(5, &[]) else { return };
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     for cut in [Cut::Broken, Cut::Silent] {
         load.await_more(SOME);
         let leader = cluster.leader();
@@ -140,7 +140,7 @@ fn while_links_come_and_go_at_random_no_id_repeats_or_comes_late() {
         eprintln!("seed {seed}");
         let Some((network, cluster)) = networked(3, flags) else { return };
         let mut random = Random::new(seed);
-        let load = Load::on(cluster.clients());
+        let load = Load::on(cluster.client_addresses());
         for step in 0..40 {
             let (from, to) = (1 + random.below(3), 1 + random.below(3));
             let cut = if random.below(2) == 0 { Cut::Broken } else { Cut::Silent };

@@ -169,7 +169,7 @@ fn nobody_notices(proxy: &Proxy, cluster: &mut Cluster, pause: Pause) {
             end(cluster.node(id));
             await_more();
             cluster.node(id).restart();
-            let address = cluster.node(id).clients.clone();
+            let address = cluster.node(id).client_address.clone();
             wait::until_true("the node can be used again", || match pause {
                 Pause::UntilReady => {
                     http::ask(&address, "GET", "/readyz").is_ok_and(|page| page.status == 200)
@@ -195,26 +195,26 @@ fn nobody_notices(proxy: &Proxy, cluster: &mut Cluster, pause: Pause) {
 #[test]
 fn behind_haproxy_as_documented_nobody_notices_that_nodes_are_stopped_and_killed() {
     let mut cluster = Cluster::with_flags(3, &FLAGS);
-    let Some(proxy) = haproxy("ticketd-all", &cluster.clients()) else { return };
+    let Some(proxy) = haproxy("ticketd-all", &cluster.client_addresses()) else { return };
     nobody_notices(&proxy, &mut cluster, Pause::UntilUsed);
 }
 
 #[test]
 fn behind_nginx_as_documented_nobody_notices_that_nodes_are_stopped_and_killed() {
     let mut cluster = Cluster::with_flags(3, &FLAGS);
-    let Some(proxy) = nginx(&cluster.clients()) else { return };
+    let Some(proxy) = nginx(&cluster.client_addresses()) else { return };
     nobody_notices(&proxy, &mut cluster, Pause::UntilReady);
 }
 
 #[test]
 fn haproxy_as_documented_finds_the_leader_and_follows_it() {
     let mut cluster = Cluster::of(3);
-    let Some(proxy) = haproxy("ticketd", &cluster.clients()) else { return };
+    let Some(proxy) = haproxy("ticketd", &cluster.client_addresses()) else { return };
     for _ in 0..2 {
         let leader = cluster.leader();
         cluster.node(leader).command(&["transfer"]).succeeded();
         let leader = cluster.await_leader("another node leads", |id| id != leader);
-        let address = cluster.node(leader).clients.clone();
+        let address = cluster.node(leader).client_address.clone();
         let before = answered(&address);
         let is_granted = |_| http::ask(&proxy.address, "POST", "/").is_ok_and(|answer| answer.status == 200);
         // Both get requests until the next checks, in turn.

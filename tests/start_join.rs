@@ -24,17 +24,17 @@ use harness::wait;
 fn a_start_and_two_joins_make_three_voters_who_all_lead_to_an_id() {
     let directory = Directory::new();
     let one = Node::start(&directory, 1, &[]);
-    let two = Node::join(&directory, 2, &[&one.peers], &[]);
-    let three = Node::join(&directory, 3, &[&one.peers], &[]);
+    let two = Node::join(&directory, 2, &[&one.peer_address], &[]);
+    let three = Node::join(&directory, 3, &[&one.peer_address], &[]);
     for node in [&one, &two, &three] {
         let status = node.await_status("all vote", |status| status.voters() == [1, 2, 3]);
         let addresses: Vec<_> =
             status.members.values().map(|member| member.client_address.as_str()).collect();
-        assert_eq!(addresses, [&one.clients, &two.clients, &three.clients]);
+        assert_eq!(addresses, [&one.client_address, &two.client_address, &three.client_address]);
     }
     let mut last = 0;
     for node in [&one, &two, &three] {
-        let id = wait::until("an ID", || cluster::take(&node.clients));
+        let id = wait::until("an ID", || cluster::take(&node.client_address));
         assert!(id > last, "{id} after {last}");
         last = id;
     }
@@ -59,9 +59,9 @@ fn no_store_is_made_where_a_symbolic_link_leads_to_nothing() {
 fn the_first_id_is_one_unless_told_otherwise() {
     let directory = Directory::new();
     let plain = Node::start(&directory, 1, &[]);
-    assert_eq!(wait::until("an ID", || cluster::take(&plain.clients)), 1);
+    assert_eq!(wait::until("an ID", || cluster::take(&plain.client_address)), 1);
     let told = Node::start(&directory, 2, &["--first_id", "1000000000000"]);
-    assert_eq!(wait::until("an ID", || cluster::take(&told.clients)), 1_000_000_000_000);
+    assert_eq!(wait::until("an ID", || cluster::take(&told.client_address)), 1_000_000_000_000);
     for (node, first) in [(&plain, "1"), (&told, "1000000000000")] {
         assert!(node.log().contains(&format!("its first ID is {first}\n")), "{}", node.log());
     }
@@ -72,7 +72,7 @@ fn the_largest_id_is_a_node_id_like_any_other() {
     let directory = Directory::new();
     let node = Node::start(&directory, u64::MAX, &[]);
     assert_eq!(node.await_status("it leads", harness::status::Status::leads).id, u64::MAX);
-    assert_eq!(wait::until("an ID", || cluster::take(&node.clients)), 1);
+    assert_eq!(wait::until("an ID", || cluster::take(&node.client_address)), 1);
 }
 
 #[test]
@@ -94,10 +94,10 @@ fn port_zero_means_free_ports_that_the_log_names_and_a_restart_keeps() {
     let directory = Directory::new();
     let mut node = Node::start(&directory, 1, &["--raft_port", "0", "--http_port", "0"]);
     let port = |address: &str| address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-    let (peers, clients) = (port(&node.peers), port(&node.clients));
+    let (peers, clients) = (port(&node.peer_address), port(&node.client_address));
     assert!(peers.is_some_and(|port| port > 0) && clients.is_some_and(|port| port > 0) && peers != clients);
-    let first = wait::until("an ID", || cluster::take(&node.clients));
-    let before = (node.peers.clone(), node.clients.clone());
+    let first = wait::until("an ID", || cluster::take(&node.client_address));
+    let before = (node.peer_address.clone(), node.client_address.clone());
     node.stop();
     node.respawn(&[]);
     // The ports were free while the node was down: on a busy machine another program may have taken one.
@@ -109,8 +109,8 @@ fn port_zero_means_free_ports_that_the_log_names_and_a_restart_keeps() {
         return;
     }
     node.await_listening();
-    assert_eq!((node.peers.clone(), node.clients.clone()), before);
-    assert!(wait::until("an ID", || cluster::take(&node.clients)) > first);
+    assert_eq!((node.peer_address.clone(), node.client_address.clone()), before);
+    assert!(wait::until("an ID", || cluster::take(&node.client_address)) > first);
 }
 
 #[test]
@@ -121,23 +121,27 @@ fn a_cluster_on_ipv6_redirects_to_bracketed_addresses() {
     }
     let directory = Directory::new();
     let one = Node::start(&directory, 1, &["--host", "::1"]);
-    assert!(one.peers.starts_with("[::1]:") && one.clients.starts_with("[::1]:"), "{}", one.peers);
-    let two = Node::join(&directory, 2, &[&one.peers], &["--host", "::1"]);
+    assert!(
+        one.peer_address.starts_with("[::1]:") && one.client_address.starts_with("[::1]:"),
+        "{}",
+        one.peer_address
+    );
+    let two = Node::join(&directory, 2, &[&one.peer_address], &["--host", "::1"]);
     two.await_status("both vote", |status| status.voters() == [1, 2]);
     let redirect = wait::until("a redirect", || {
-        http::ask(&two.clients, "POST", "/").ok().filter(|response| response.status == 301)
+        http::ask(&two.client_address, "POST", "/").ok().filter(|response| response.status == 301)
     });
-    assert_eq!(redirect.redirected_to(), Some(one.clients.as_str()));
-    assert!(cluster::take(&two.clients).is_some());
+    assert_eq!(redirect.redirected_to(), Some(one.client_address.as_str()));
+    assert!(cluster::take(&two.client_address).is_some());
 }
 
 #[test]
 fn a_node_may_be_named_by_a_host_name() {
     let directory = Directory::new();
     let one = Node::start(&directory, 1, &["--host", "localhost"]);
-    let two = Node::join(&directory, 2, &[&one.peers], &["--host", "localhost"]);
+    let two = Node::join(&directory, 2, &[&one.peer_address], &["--host", "localhost"]);
     two.await_status("both vote", |status| status.voters() == [1, 2]);
-    assert!(wait::until("an ID", || cluster::take(&two.clients)) > 0);
+    assert!(wait::until("an ID", || cluster::take(&two.client_address)) > 0);
 }
 
 #[test]
@@ -145,7 +149,7 @@ fn the_advertised_host_is_what_others_are_told() {
     let directory = Directory::new();
     let flags = ["--host", "0.0.0.0", "--advertise", "localhost"];
     let one = Node::start(&directory, 1, &flags);
-    let port = one.peers.rsplit_once(':').map_or("", |(_, port)| port);
+    let port = one.peer_address.rsplit_once(':').map_or("", |(_, port)| port);
     let two = Node::join(&directory, 2, &[&format!("127.0.0.1:{port}")], &flags);
     let status = two.await_status("both vote", |status| status.voters() == [1, 2]);
     for member in status.members.values() {
@@ -158,7 +162,7 @@ fn the_advertised_host_is_what_others_are_told() {
 fn a_join_through_a_follower_is_led_to_the_leader() {
     let mut cluster = Cluster::of(2);
     let follower = cluster.follower();
-    let through = cluster.node(follower).peers.clone();
+    let through = cluster.node(follower).peer_address.clone();
     let three = Node::join(&cluster.directory, 3, &[&through], &[]);
     three.await_status("all vote", |status| status.voters() == [1, 2, 3]);
 }
@@ -168,9 +172,9 @@ fn a_join_finds_the_one_live_member_among_several_addresses() {
     let directory = Directory::new();
     let one = Node::start(&directory, 1, &[]);
     let dead = format!("127.0.0.1:{}", ports::free());
-    let two = Node::join(&directory, 2, &[&dead, &one.peers], &[]);
+    let two = Node::join(&directory, 2, &[&dead, &one.peer_address], &[]);
     two.await_status("both vote", |status| status.voters() == [1, 2]);
-    let list = format!("{dead},{}", one.peers);
+    let list = format!("{dead},{}", one.peer_address);
     let three = Node::join(&directory, 3, &[&list], &[]);
     three.await_status("all vote", |status| status.voters() == [1, 2, 3]);
 }
@@ -191,7 +195,7 @@ fn a_join_waits_for_a_cluster_without_a_leader_and_says_so() {
     let mut cluster = Cluster::of(3);
     cluster.node(2).kill();
     cluster.node(3).kill();
-    let through = cluster.node(1).peers.clone();
+    let through = cluster.node(1).peer_address.clone();
     let mut four = Node::spawn(&cluster.directory, 4, &["join", &through], &[]);
     wait::until_true("the join says what it waits for", || four.log().contains("waiting for the cluster"));
     cluster.node(2).restart();
@@ -203,7 +207,7 @@ fn a_join_waits_for_a_cluster_without_a_leader_and_says_so() {
 #[test]
 fn a_join_that_was_killed_before_it_was_answered_can_be_run_again() {
     let mut cluster = Cluster::of(1);
-    let through = cluster.node(1).peers.clone();
+    let through = cluster.node(1).peer_address.clone();
     cluster.node(1).pause();
     let mut two = Node::spawn(&cluster.directory, 2, &["join", &through], &[]);
     // Its store is the first visible sign; the request is on its way then, or soon after.
@@ -228,7 +232,7 @@ fn read_frame(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
 #[test]
 fn a_join_whose_answer_was_lost_can_be_run_again_on_other_ports() {
     let mut cluster = Cluster::of(1);
-    let through = cluster.node(1).peers.clone();
+    let through = cluster.node(1).peer_address.clone();
     // A relay that passes on the request and withholds the answer.
     let between = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = between.local_addr().unwrap().to_string();
@@ -242,15 +246,15 @@ fn a_join_whose_answer_was_lost_can_be_run_again_on_other_ports() {
 
     let two = Node::join(&cluster.directory, 2, &[&through], &[]);
     let status = two.await_status("both vote", |status| status.voters() == [1, 2]);
-    assert_eq!(status.members[&2].peer_address, two.peers);
-    assert_eq!(status.members[&2].client_address, two.clients);
+    assert_eq!(status.members[&2].peer_address, two.peer_address);
+    assert_eq!(status.members[&2].client_address, two.client_address);
 }
 
 #[test]
 fn a_join_that_was_killed_while_the_cluster_had_no_quorum_can_be_run_again() {
     let mut cluster = Cluster::of(3);
     let leader = cluster.leader();
-    let through = cluster.node(leader).peers.clone();
+    let through = cluster.node(leader).peer_address.clone();
     for id in cluster.others(leader) {
         cluster.node(id).pause();
     }
@@ -280,7 +284,7 @@ fn a_join_that_is_asked_to_stop_while_it_waits_stops() {
 fn a_join_that_is_to_destroy_a_store_first_sees_that_the_cluster_can_be_reached() {
     let directory = Directory::new();
     let mut node = Node::start(&directory, 1, &[]);
-    let before = wait::until("an ID", || cluster::take(&node.clients));
+    let before = wait::until("an ID", || cluster::take(&node.client_address));
     node.stop();
     let store = node.findings();
     let nobody = format!("127.0.0.1:{}", ports::free());
@@ -290,14 +294,14 @@ fn a_join_that_is_to_destroy_a_store_first_sees_that_the_cluster_can_be_reached(
     join.end().refused_in_the_end(&["nothing has changed"]);
     assert_eq!(node.findings(), store);
     node.restart();
-    assert!(wait::until("an ID", || cluster::take(&node.clients)) > before);
+    assert!(wait::until("an ID", || cluster::take(&node.client_address)) > before);
 }
 
 #[test]
 fn a_join_that_is_to_destroy_a_store_first_sees_that_its_id_is_free() {
     let mut cluster = Cluster::of(3);
     let follower = cluster.follower();
-    let through = cluster.node(follower).peers.clone();
+    let through = cluster.node(follower).peer_address.clone();
     let other = Directory::new();
     let mut node = Node::start(&other, 2, &[]);
     node.stop();
@@ -334,7 +338,7 @@ fn one_list_of_members_serves_all_hosts() {
     let directory = Directory::new();
     let one = Node::start(&directory, 1, &[]);
     let own = ports::free().to_string();
-    let all = [one.peers.as_str(), &format!("127.0.0.1:{own}")].join(",");
+    let all = [one.peer_address.as_str(), &format!("127.0.0.1:{own}")].join(",");
     let mut two = Node::spawn(&directory, 2, &["join", &all], &["--raft_port", &own]);
     two.await_listening();
     two.await_status("both vote", |status| status.voters() == [1, 2]);
@@ -348,7 +352,7 @@ fn one_list_of_members_serves_all_hosts() {
 fn the_settings_in_force_are_logged_and_shown_as_given_and_as_stored() {
     let directory = Directory::new();
     let mut node = Node::start(&directory, 1, &["--window", "7", "--raft_port", "0"]);
-    let port = node.peers.rsplit_once(':').map_or("", |(_, port)| port).to_owned();
+    let port = node.peer_address.rsplit_once(':').map_or("", |(_, port)| port).to_owned();
     let settings = |node: &Node| {
         let log = node.log();
         let lines: Vec<&str> = log
@@ -389,7 +393,7 @@ fn a_node_that_hangs_is_said_not_to_answer_and_its_cluster_is_not() {
 #[test]
 fn two_joins_at_the_same_time_both_succeed() {
     let cluster = Cluster::of(1);
-    let one = cluster.awake().next().map(|node| node.peers.clone()).unwrap();
+    let one = cluster.awake().next().map(|node| node.peer_address.clone()).unwrap();
     let (two, three) = thread::scope(|scope| {
         let two = scope.spawn(|| Node::join(&cluster.directory, 2, &[&one], &[]));
         let three = scope.spawn(|| Node::join(&cluster.directory, 3, &[&one], &[]));
@@ -423,7 +427,7 @@ fn a_healthy_node_logs_a_handful_of_lines_and_none_of_them_twice() {
 #[test]
 fn with_debug_the_log_says_more() {
     let cluster = Cluster::of(1);
-    let one = cluster.awake().next().map(|node| node.peers.clone()).unwrap();
+    let one = cluster.awake().next().map(|node| node.peer_address.clone()).unwrap();
     let plain = Node::join(&cluster.directory, 2, &[&one], &[]);
     let debug = Node::join(&cluster.directory, 3, &[&one], &["--debug"]);
     for node in [&plain, &debug] {
@@ -438,7 +442,7 @@ fn with_debug_the_log_says_more() {
 fn status_is_a_table_for_people_and_one_json_object_for_scripts() {
     let mut cluster = Cluster::steady(3);
     let leader = cluster.leader();
-    let addresses: Vec<String> = cluster.nodes().map(|node| node.peers.clone()).collect();
+    let addresses: Vec<String> = cluster.nodes().map(|node| node.peer_address.clone()).collect();
     let node = cluster.node(leader);
     let table = node.command(&["status"]).succeeded();
     assert!(table.lines().count() > 3, "{table}");
@@ -477,9 +481,9 @@ fn what_cannot_be_printed_is_an_error_and_a_reader_that_has_gone_is_none() {
 fn a_node_that_no_member_can_reach_says_so() {
     let directory = Directory::new();
     let first = Node::start(&directory, 1, &[]);
-    wait::until("an ID", || cluster::take(&first.clients));
+    wait::until("an ID", || cluster::take(&first.client_address));
     let nowhere = ["--advertise", "nowhere.invalid"];
-    let second = Node::spawn(&directory, 2, &["join", &first.peers], &nowhere);
+    let second = Node::spawn(&directory, 2, &["join", &first.peer_address], &nowhere);
     let warned = "no member has connected to this node for 5 s: can they reach it at nowhere.invalid:";
     wait::until_true("it says so", || second.log().contains(warned));
 }

@@ -23,10 +23,10 @@ const SOME: u64 = 200;
 fn a_node_alone_stops_in_order_and_comes_back() {
     let directory = Directory::new();
     let mut node = Node::start(&directory, 1, &[]);
-    let before = wait::until("an ID", || cluster::take(&node.clients));
+    let before = wait::until("an ID", || cluster::take(&node.client_address));
     node.stop();
     node.restart();
-    assert!(wait::until("an ID", || cluster::take(&node.clients)) > before);
+    assert!(wait::until("an ID", || cluster::take(&node.client_address)) > before);
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn sigint_and_sighup_stop_a_node_and_do_not_take_it_out_of_the_cluster() {
 #[test]
 fn a_leader_that_is_asked_to_stop_hands_over_and_fails_hardly_a_request() {
     let mut cluster = Cluster::steady(3);
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     let times = 3;
     for _ in 0..times {
         load.await_more(SOME);
@@ -151,7 +151,7 @@ fn all_nodes_are_asked_to_stop_at_once_and_come_back() {
 #[test]
 fn leadership_is_transferred_to_whom_it_is_asked_for_under_load() {
     let mut cluster = Cluster::steady(3);
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     for _ in 0..2 {
         for id in 1..=3 {
             load.await_more(SOME);
@@ -189,9 +189,9 @@ fn leadership_cannot_be_transferred_to_nobody() {
 fn leadership_cannot_be_transferred_where_there_is_one_member() {
     let directory = Directory::new();
     let node = Node::start(&directory, 1, &[]);
-    wait::until("an ID", || cluster::take(&node.clients));
+    wait::until("an ID", || cluster::take(&node.client_address));
     node.command(&["transfer"]).refused(&["no other voter", "status"]);
-    assert!(cluster::take(&node.clients).is_some());
+    assert!(cluster::take(&node.client_address).is_some());
 }
 
 #[test]
@@ -208,10 +208,10 @@ fn status_says_when_the_node_does_not_answer() {
     let directory = Directory::new();
     let mut node = Node::start(&directory, 1, &[]);
     node.pause();
-    let peers = node.peers.clone();
+    let peers = node.peer_address.clone();
     node.command(&["status"]).refused(&["no answer", &peers]);
     node.resume();
-    assert!(wait::until("an ID", || cluster::take(&node.clients)) > 0);
+    assert!(wait::until("an ID", || cluster::take(&node.client_address)) > 0);
 }
 
 #[test]
@@ -235,8 +235,8 @@ fn the_pid_file_is_there_while_the_node_listens_and_names_it() {
 fn whoever_has_asked_before_a_node_is_stopped_is_answered() {
     let directory = Directory::new();
     let mut node = Node::start(&directory, 1, &[]);
-    wait::until("an ID", || cluster::take(&node.clients));
-    let address = node.clients.clone();
+    wait::until("an ID", || cluster::take(&node.client_address));
+    let address = node.client_address.clone();
     let connect = |_| Client::connect(&address, wait::DEADLINE).expect("it listens");
     // More than are read in one turn.
     let mut clients: Vec<Client> = (0..600).map(connect).collect();
@@ -281,8 +281,8 @@ fn whoever_was_let_in_and_asks_just_after_a_node_is_stopped_is_answered_and_told
 /// What happens to new and to used connections on which clients ask once the node has been told to stop;
 /// `None` if the machine was too slow to ask in time.
 fn ask_just_after_the_signal(node: &mut Node) -> Option<Vec<io::Result<Response>>> {
-    wait::until("an ID", || cluster::take(&node.clients));
-    let connect = || Client::connect(&node.clients, wait::DEADLINE).expect("it listens");
+    wait::until("an ID", || cluster::take(&node.client_address));
+    let connect = || Client::connect(&node.client_address, wait::DEADLINE).expect("it listens");
     let mut clients: Vec<Client> = (0..8).map(|_| connect()).collect();
     for client in &mut clients[4..] {
         assert_eq!(client.ask("POST", "/").expect("an answer").status, 200);
@@ -305,8 +305,8 @@ fn ask_just_after_the_signal(node: &mut Node) -> Option<Vec<io::Result<Response>
 #[track_caller]
 fn told_just_after_the_signal(node: &mut Node, pieces: &[&[u8]]) -> String {
     wait::until("pieces that were sent in time", || {
-        wait::until("an ID", || cluster::take(&node.clients));
-        let mut client = TcpStream::connect(&node.clients).expect("it listens");
+        wait::until("an ID", || cluster::take(&node.client_address));
+        let mut client = TcpStream::connect(&node.client_address).expect("it listens");
         client.set_read_timeout(Some(wait::DEADLINE)).expect("it is not 0");
         let signalled = Instant::now();
         node.signal(Signal::TERM);
@@ -358,8 +358,8 @@ fn whatever_a_client_asks_for_just_after_a_node_is_stopped_the_last_answer_says_
 fn clients_that_say_nothing_do_not_hold_a_node_that_is_stopped() {
     let directory = Directory::new();
     let mut node = Node::start(&directory, 1, &[]);
-    let mut quiet = Client::connect(&node.clients, wait::DEADLINE).expect("it listens");
-    let mut used = Client::connect(&node.clients, wait::DEADLINE).expect("it listens");
+    let mut quiet = Client::connect(&node.client_address, wait::DEADLINE).expect("it listens");
+    let mut used = Client::connect(&node.client_address, wait::DEADLINE).expect("it listens");
     assert_eq!(used.ask("POST", "/").expect("an answer").status, 200);
     node.stop();
     for client in [&mut quiet, &mut used] {

@@ -20,7 +20,7 @@ use ticketd::storage::Store;
 fn stopped(directory: &Directory) -> Node {
     let mut node = Node::start(directory, 1, &["--window", "10"]);
     for _ in 0..50 {
-        wait::until("an ID", || cluster::take(&node.clients));
+        wait::until("an ID", || cluster::take(&node.client_address));
     }
     node.stop();
     node
@@ -35,7 +35,7 @@ fn a_sound_store_is_verified_and_goes_on() {
     assert!(!said.is_empty());
     assert_eq!(contents(node.store()), store, "whoever verifies writes nothing");
     node.restart();
-    assert!(wait::until("an ID", || cluster::take(&node.clients)) > 50);
+    assert!(wait::until("an ID", || cluster::take(&node.client_address)) > 50);
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn a_store_of_a_killed_node_is_sound() {
     let directory = Directory::new();
     let mut node = Node::start(&directory, 1, &["--window", "0"]);
     for _ in 0..5 {
-        wait::until("an ID", || cluster::take(&node.clients));
+        wait::until("an ID", || cluster::take(&node.client_address));
         node.kill();
         node.command(&["verify"]).succeeded();
         node.restart();
@@ -62,7 +62,7 @@ fn a_store_in_use_cannot_be_verified_dropped_or_served_twice() {
     node.command(&["start", "--id", "1", "--raft_port", "0", "--http_port", "0"]).refused(&[]);
     node.command(&["start", "--id", "1", "--force", "--raft_port", "0", "--http_port", "0"])
         .refused(&["in use"]);
-    assert!(wait::until("an ID", || cluster::take(&node.clients)) > 0);
+    assert!(wait::until("an ID", || cluster::take(&node.client_address)) > 0);
 }
 
 #[test]
@@ -113,7 +113,11 @@ fn a_store_that_has_lost_its_data_file_is_a_damaged_one_to_every_command() {
     fs::remove_file(node.store().join("data.mdb")).unwrap();
     drop(node);
     node = Node::start(&directory, 1, &["--force"]);
-    assert_eq!(wait::until("an ID", || cluster::take(&node.clients)), 1, "another cluster begins anew");
+    assert_eq!(
+        wait::until("an ID", || cluster::take(&node.client_address)),
+        1,
+        "another cluster begins anew"
+    );
 }
 
 /// LMDB's file names are used by every program, and `--force` is for stores of ours only.
@@ -164,7 +168,7 @@ fn a_store_whose_drop_was_interrupted_is_dropped_or_founded_over_without_force()
     interrupt(&node);
     drop(node);
     node = Node::start(&directory, 1, &[]);
-    assert_eq!(wait::until("an ID", || cluster::take(&node.clients)), 1);
+    assert_eq!(wait::until("an ID", || cluster::take(&node.client_address)), 1);
     assert!(!fs::exists(node.store().join("data.mdb.gone")).unwrap());
 }
 
@@ -172,12 +176,14 @@ fn a_store_whose_drop_was_interrupted_is_dropped_or_founded_over_without_force()
 fn a_node_whose_store_is_removed_while_it_runs_hands_out_no_more_ids_and_names_what_is_gone() {
     let directory = Directory::new();
     let mut node = Node::start(&directory, 1, &[]);
-    wait::until("an ID", || cluster::take(&node.clients));
+    wait::until("an ID", || cluster::take(&node.client_address));
     fs::remove_dir_all(node.store()).unwrap();
     // Until it has looked, it answers from what it has reserved.
-    wait::until_true("it answers no more", || http::ask(&node.clients, "POST", "/").unwrap().status == 503);
-    assert_eq!(http::ask(&node.clients, "GET", "/healthz").unwrap().status, 503);
-    assert_eq!(http::metric(&node.clients, "ticketd_storage_failures_total"), Some(1));
+    wait::until_true("it answers no more", || {
+        http::ask(&node.client_address, "POST", "/").unwrap().status == 503
+    });
+    assert_eq!(http::ask(&node.client_address, "GET", "/healthz").unwrap().status, 503);
+    assert_eq!(http::metric(&node.client_address, "ticketd_storage_failures_total"), Some(1));
     wait::until_true("the log says why", || node.log().contains("ERROR"));
     let log = node.log();
     let errors: Vec<_> = log.lines().filter(|line| line.contains("ERROR")).collect();
@@ -188,18 +194,18 @@ fn a_node_whose_store_is_removed_while_it_runs_hands_out_no_more_ids_and_names_w
     }
     // It serves no IDs beside the cluster that is founded in its place.
     let second = Node::start(&directory, 1, &[]);
-    wait::until("an ID", || cluster::take(&second.clients));
-    assert_eq!(http::ask(&node.clients, "POST", "/").unwrap().status, 503);
+    wait::until("an ID", || cluster::take(&second.client_address));
+    assert_eq!(http::ask(&node.client_address, "POST", "/").unwrap().status, 503);
     node.signal(Signal::TERM);
     assert_eq!(node.await_end().code(), Some(1));
-    wait::until("an ID", || cluster::take(&second.clients));
+    wait::until("an ID", || cluster::take(&second.client_address));
 }
 
 #[test]
 fn a_node_whose_store_is_removed_just_before_it_is_stopped_does_not_say_that_it_is_closed() {
     let directory = Directory::new();
     let mut node = Node::start(&directory, 1, &[]);
-    wait::until("an ID", || cluster::take(&node.clients));
+    wait::until("an ID", || cluster::take(&node.client_address));
     fs::remove_dir_all(node.store()).unwrap();
     node.signal(Signal::TERM);
     assert_eq!(node.await_end().code(), Some(1));
@@ -212,7 +218,7 @@ fn a_node_whose_store_is_removed_just_before_it_is_stopped_does_not_say_that_it_
 fn a_node_whose_store_is_replaced_by_a_copy_after_its_start_says_nothing_of_starting_it() {
     let directory = Directory::new();
     let mut node = Node::start(&directory, 1, &[]);
-    wait::until("an ID", || cluster::take(&node.clients));
+    wait::until("an ID", || cluster::take(&node.client_address));
     let copy = directory.path().join("copy");
     fs::create_dir(&copy).unwrap();
     for file in fs::read_dir(node.store()).unwrap() {
@@ -233,11 +239,13 @@ fn a_node_whose_store_is_replaced_by_a_copy_after_its_start_says_nothing_of_star
 fn a_node_whose_data_file_is_cut_off_while_it_runs_fails_and_lives() {
     let directory = Directory::new();
     let mut node = Node::start(&directory, 1, &["--window", "0"]);
-    wait::until("an ID", || cluster::take(&node.clients));
+    wait::until("an ID", || cluster::take(&node.client_address));
     let data = node.store().join("data.mdb");
     fs::OpenOptions::new().write(true).open(&data).unwrap().set_len(0).unwrap();
-    wait::until_true("it answers no more", || http::ask(&node.clients, "POST", "/").unwrap().status == 503);
-    assert_eq!(http::ask(&node.clients, "GET", "/healthz").unwrap().status, 503);
+    wait::until_true("it answers no more", || {
+        http::ask(&node.client_address, "POST", "/").unwrap().status == 503
+    });
+    assert_eq!(http::ask(&node.client_address, "GET", "/healthz").unwrap().status, 503);
     let cut = format!("{} was cut to 0 bytes", as_argument(&data));
     wait::until_true("the log says why", || node.log().contains(&cut));
     node.signal(Signal::TERM);
@@ -254,7 +262,11 @@ fn a_store_in_the_way_of_start_stays_unless_forced() {
     assert_eq!(contents(node.store()), store);
     drop(node);
     node = Node::start(&directory, 1, &["--force"]);
-    assert_eq!(wait::until("an ID", || cluster::take(&node.clients)), 1, "another cluster begins anew");
+    assert_eq!(
+        wait::until("an ID", || cluster::take(&node.client_address)),
+        1,
+        "another cluster begins anew"
+    );
 }
 
 #[test]
@@ -264,7 +276,7 @@ fn a_store_in_the_way_of_join_stays_unless_forced() {
     let mut node = Node::start(&elsewhere, 2, &[]);
     node.stop();
     let store = node.findings();
-    let one = cluster.awake().next().map(|node| node.peers.clone()).unwrap();
+    let one = cluster.awake().next().map(|node| node.peer_address.clone()).unwrap();
     let line = ["join", &one, "--id", "2", "--raft_port", "0", "--http_port", "0"];
     node.command(&line).refused(&["drop", "--force"]);
     assert_eq!(node.findings(), store);
@@ -277,7 +289,7 @@ fn a_store_in_the_way_of_join_stays_unless_forced() {
 fn the_store_stays_far_below_its_size_however_long_the_node_serves() {
     let directory = Directory::new();
     let node = Node::start(&directory, 1, &["--window", "0", "--db_size", "16"]);
-    let load = harness::load::Load::on(vec![node.clients.clone()]);
+    let load = harness::load::Load::on(vec![node.client_address.clone()]);
     // Each batch is an entry of the log: without compaction they would fill the store.
     node.await_status("thousands of entries", |status| status.commit_index > 10_000);
     load.await_more(100);

@@ -17,7 +17,7 @@ use harness::wait;
 /// A stopped node that has served.
 fn stopped(directory: &Directory) -> Node {
     let mut node = Node::start(directory, 1, &[]);
-    wait::until("an ID", || cluster::take(&node.clients));
+    wait::until("an ID", || cluster::take(&node.client_address));
     node.stop();
     node
 }
@@ -133,12 +133,12 @@ fn a_join_that_is_stopped_with_the_process_that_checks_its_store_can_be_given_ag
     wait::until_true("its store is there", || two.store().join("data.mdb").exists());
     two.kill();
     hold_up_checks(two.store());
-    two = Node::spawn(&directory, 2, &["join", &one.peers], &[]);
+    two = Node::spawn(&directory, 2, &["join", &one.peer_address], &[]);
     stop_while_the_store_is_checked(&two, Signal::TERM);
     assert_eq!(two.await_end().code(), Some(1));
     assert!(two.log().contains("give the same command again"), "{}", two.log());
     fs::rename(two.store().join("aside"), two.store().join("data.journal")).unwrap();
-    let two = Node::join(&directory, 2, &[&one.peers], &[]);
+    let two = Node::join(&directory, 2, &[&one.peer_address], &[]);
     two.await_status("both vote", |status| status.voters() == [1, 2]);
 }
 

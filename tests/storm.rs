@@ -40,7 +40,7 @@ impl Storm {
         eprintln!("TICKETD_STORM_SEED={seed} TICKETD_STORM_STEPS={steps}");
         let cluster = Cluster::with_flags(size, flags);
         let mut storm = Storm { random: Random::new(seed), cluster, size };
-        let load = Load::on(storm.cluster.clients());
+        let load = Load::on(storm.cluster.client_addresses());
         for _ in 0..steps {
             storm.step();
             if storm.random.below(4) == 0 && storm.has_quorum() {

@@ -14,7 +14,7 @@ const SECTOR_BYTES: usize = 512;
 #[test]
 fn a_store_that_cannot_be_written_is_refused_and_left_as_it_was() {
     let mut cluster = cluster(&[]);
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     load.await_more(SOME);
     let id = cluster.follower();
     let node = cluster.node(id);
@@ -66,7 +66,7 @@ fn damage(file: &mut Vec<u8>, random: &mut Random) -> &'static str {
 fn a_damaged_store_is_refused_in_one_line_or_the_damage_does_not_matter() {
     let mut random = random(7);
     let mut cluster = cluster(&["--window", "0"]);
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     // So that the data file has many records, and the journal some.
     load.await_more(20 * SOME);
     let mut refused = [0, 0];

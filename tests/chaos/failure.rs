@@ -32,7 +32,7 @@ enum Who {
 fn disk_fails(who: Who, call: Call, errno: i32, words: &str) {
     // Without a window, each batch is written, and a failing disk is noticed at once.
     let mut cluster = cluster(&["--window", "0"]);
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     // Each place in turn: the journal; and the pages and the meta page of a checkpoint.
     type Part = fn(&Disk) -> Disk;
     let places: [(Part, u64); 3] = [(Disk::of_journal, 0), (Disk::of_data_file, 0), (Disk::of_data_file, 1)];
@@ -113,7 +113,7 @@ fn a_follower_whose_file_system_becomes_read_only_says_so_once_and_disturbs_nobo
 
 fn disk_stalls(flags: &[&str]) {
     let mut cluster = cluster(flags);
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     for _ in 0..2 {
         load.await_more(SOME);
         let leader = cluster.leader();
@@ -142,7 +142,7 @@ fn without_a_window_a_leader_whose_disk_stalls_is_succeeded_while_it_stalls() {
 #[test]
 fn a_follower_whose_disk_stalls_is_waited_for_by_nobody() {
     let mut cluster = cluster(&["--window", "0"]);
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     load.await_more(SOME);
     let (leader, follower) = (cluster.leader(), cluster.follower());
     Disk::of(cluster.node(follower)).stall();
@@ -185,7 +185,7 @@ struct Shown {
 impl Shown {
     fn by(node: &Node) -> Shown {
         let text = node.command(&["status"]).succeeded();
-        let page = |path| http::ask(&node.clients, "GET", path).expect("an answer").body;
+        let page = |path| http::ask(&node.client_address, "GET", path).expect("an answer").body;
         let json: Value = serde_json::from_str(&page("/status")).expect("JSON");
         let metrics = page("/metrics");
         let name = "ticketd_storage_oldest_write_seconds ";
@@ -209,7 +209,7 @@ fn a_node_that_cannot_close_its_store_is_ended_by_a_second_signal() {
     let node = cluster.node(follower);
     node.signal(Signal::TERM);
     // It no longer listens, and waits for the disk.
-    wait::until_true("the loop has ended", || TcpStream::connect(&node.clients).is_err());
+    wait::until_true("the loop has ended", || TcpStream::connect(&node.client_address).is_err());
     assert!(node.is_running());
     let line = "waiting for the disk to take";
     wait::until_true("it says what it waits for", || node.log().contains(line));
@@ -224,7 +224,7 @@ fn a_node_that_cannot_close_its_store_is_ended_by_a_second_signal() {
 #[test]
 fn where_all_disks_have_stalled_the_cluster_goes_on_when_they_do() {
     let mut cluster = cluster(&["--window", "0"]);
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     for _ in 0..2 {
         load.await_more(SOME);
         cluster.nodes().for_each(|node| Disk::of(node).stall());
@@ -240,7 +240,7 @@ fn where_all_disks_have_stalled_the_cluster_goes_on_when_they_do() {
 #[test]
 fn the_smallest_store_takes_any_number_of_entries() {
     let mut cluster = cluster(&["--window", "0", "--db_size", DB_SIZE_MIN]);
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     let leader = cluster.leader();
     let behind = cluster.follower();
     // No node keeps the log for a node that is away.

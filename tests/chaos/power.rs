@@ -61,7 +61,7 @@ fn check_stores(cluster: &mut Cluster) {
 fn power_goes_again_and_again(flags: &[&str], seed: u64) {
     let mut random = random(seed);
     let mut cluster = cluster(flags);
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     let mut all = Vec::new();
     for _ in 0..rounds(5) {
         load.await_more(SOME);
@@ -108,7 +108,7 @@ fn with_forward_the_power_of_all_nodes_goes_and_no_id_repeats_or_comes_late() {
 fn the_power_of_all_nodes_goes_in_the_midst_of_a_checkpoint_and_no_id_repeats_or_comes_late() {
     let mut random = random(10);
     let mut cluster = cluster(&["--window", "0"]);
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     for _ in 0..rounds(4) {
         load.await_more(SOME);
         for node in cluster.nodes() {
@@ -135,7 +135,7 @@ fn the_power_of_all_nodes_goes_in_the_midst_of_a_checkpoint_and_no_id_repeats_or
 fn a_node_that_is_killed_and_restarted_and_loses_its_power_then_keeps_what_it_promised() {
     let mut random = random(4);
     let mut cluster = cluster(&["--window", "0"]);
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     for _ in 0..rounds(3) {
         load.await_more(SOME);
         // What a killed process has written and not synced can be read by the next one, and is not durable.
@@ -181,7 +181,7 @@ fn fail_sync_and_kill(node: &mut Node, random: &mut Random) {
 fn a_sync_that_fails_at_any_place_and_then_a_power_cut_lose_nothing_that_was_promised() {
     let mut random = random(5);
     let mut cluster = cluster(&["--window", "0"]);
-    let load = Load::on(cluster.clients());
+    let load = Load::on(cluster.client_addresses());
     for _ in 0..rounds(4) {
         load.await_more(SOME);
         let leader = cluster.leader();
@@ -238,7 +238,7 @@ fn alone(directory: &Directory) -> (Node, Disk) {
 fn a_node_alone_whose_disk_fails_and_whose_power_goes_keeps_what_it_promised() {
     let (mut random, directory) = (random(11), Directory::new());
     let (mut node, disk) = alone(&directory);
-    let load = Load::on(vec![node.clients.clone()]);
+    let load = Load::on(vec![node.client_address.clone()]);
     for _ in 0..rounds(8) {
         load.await_more(SOME / 4);
         if random.below(2) == 0 {
@@ -274,13 +274,13 @@ fn a_meta_page_whose_sync_failed_is_off_the_disk_before_its_pages_are_used_again
     let (mut node, disk) = alone(&directory);
     let mut last = 0;
     for _ in 0..ENTRIES {
-        last = wait::until("an ID", || cluster::take(&node.clients));
+        last = wait::until("an ID", || cluster::take(&node.client_address));
     }
     for _ in 0..rounds(20) {
         wait::until_true("it leads", || node.log().contains("leads in term"));
         // The first sync of a checkpoint is that of its pages.
         disk.of_data_file().fail(Call::Sync, EIO, 1);
-        let mut client = Client::connect(&node.clients, wait::DEADLINE).expect("it listens");
+        let mut client = Client::connect(&node.client_address, wait::DEADLINE).expect("it listens");
         while let Some(ids) = client.ask("POST", "/").expect("an answer").ids() {
             assert!(*ids.start() > last, "{ids:?} after {last}");
             last = *ids.end();
@@ -377,11 +377,11 @@ fn a_store_whose_name_was_not_synced_when_it_was_made_has_it_for_good_before_it_
         });
         let (mut node, disk) = made.expect("there is one such sync");
         node.restart();
-        let last = wait::until("an ID", || cluster::take(&node.clients));
+        let last = wait::until("an ID", || cluster::take(&node.client_address));
         node.kill();
         disk.cut_power(&mut random);
         node.restart();
-        assert!(wait::until("an ID", || cluster::take(&node.clients)) > last);
+        assert!(wait::until("an ID", || cluster::take(&node.client_address)) > last);
     }
 }
 
@@ -393,7 +393,7 @@ fn a_drop_whose_disk_fails_at_any_sync_leaves_a_whole_store_or_none() {
     let (mut whole, mut gone) = (0, 0);
     for skip in 0.. {
         let mut node = Node::start(&directory, 1, &[]);
-        wait::until("an ID", || cluster::take(&node.clients));
+        wait::until("an ID", || cluster::take(&node.client_address));
         node.stop();
         let disk = Disk::of(&node);
         disk.of_names().fail(Call::Sync, EIO, skip);
@@ -428,7 +428,7 @@ fn serves_after_start_or_restart(directory: &Directory, store: &Path, start: &[&
         let ports = start.iter().skip_while(|word| **word != "--raft_port").copied().collect::<Vec<_>>();
         let mut node = Node::spawn_at(directory, store, 1, &["start"], &ports);
         node.await_listening();
-        assert_eq!(wait::until("an ID", || cluster::take(&node.clients)), 1);
+        assert_eq!(wait::until("an ID", || cluster::take(&node.client_address)), 1);
         node.stop();
     }
     whole

@@ -142,7 +142,8 @@ fn a_follower_acknowledges_what_it_has_read_back(killed: Killed, place: Where) {
     let term = cluster.node(leader).await_status("it leads", |status| status.leads()).term;
     Disk::of(cluster.node(stalled)).stall();
     killed.prepare(place, &Disk::of(cluster.node(reader)));
-    let mut client = Client::connect(&cluster.node(leader).clients, wait::DEADLINE).expect("it listens");
+    let mut client =
+        Client::connect(&cluster.node(leader).client_address, wait::DEADLINE).expect("it listens");
     client.send("POST", "/").expect("it listens");
     kill_and_restart(cluster.node(reader));
     let answer = client.receive().expect("an answer");

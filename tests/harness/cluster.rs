@@ -69,7 +69,7 @@ impl Cluster {
     pub fn add(&mut self, id: u64) {
         let attached = self.network.as_ref().map_or_else(Vec::new, |network| network.attach(id));
         let flags: Vec<&str> = self.flags.iter().chain(&attached).map(String::as_str).collect();
-        let members: Vec<&str> = self.awake().map(|node| node.peers.as_str()).collect();
+        let members: Vec<&str> = self.awake().map(|node| node.peer_address.as_str()).collect();
         let node = if members.is_empty() {
             Node::start(&self.directory, id, &flags)
         } else {
@@ -95,8 +95,8 @@ impl Cluster {
     }
 
     /// The addresses for clients.
-    pub fn clients(&self) -> Vec<String> {
-        self.nodes.values().map(|node| node.clients.clone()).collect()
+    pub fn client_addresses(&self) -> Vec<String> {
+        self.nodes.values().map(|node| node.client_address.clone()).collect()
     }
 
     /// Forgets a node, and kills it if it runs.
@@ -166,7 +166,7 @@ impl Cluster {
     /// Takes one ID as a client does that tries node after node, and follows redirects, until it has one.
     #[track_caller]
     pub fn take(&self) -> u64 {
-        wait::until("an ID", || self.awake().find_map(|node| take(&node.clients)))
+        wait::until("an ID", || self.awake().find_map(|node| take(&node.client_address)))
     }
 }
 

@@ -26,9 +26,9 @@ pub struct Node {
     /// Its id in the cluster.
     pub id: u64,
     /// `host:port` for the other members, as it last logged.
-    pub peers: String,
+    pub peer_address: String,
     /// `host:port` for clients, as it last logged.
-    pub clients: String,
+    pub client_address: String,
     store: PathBuf,
     log: PathBuf,
     /// Where in the log the current process began.
@@ -83,8 +83,8 @@ impl Node {
         }
         let mut node = Node {
             id,
-            peers: String::new(),
-            clients: String::new(),
+            peer_address: String::new(),
+            client_address: String::new(),
             store: store.to_owned(),
             log,
             log_start: 0,
@@ -153,9 +153,9 @@ impl Node {
         let what = format!("node {} logs where it listens", self.id);
         wait::until(&what, || {
             let ended = self.try_end();
-            if let Some((peers, clients, id)) = listening(&self.log()) {
+            if let Some((peer_address, client_address, id)) = listening(&self.log()) {
                 assert_eq!(id, self.id, "a node says that it is another");
-                (self.peers, self.clients) = (peers, clients);
+                (self.peer_address, self.client_address) = (peer_address, client_address);
                 return Some(ended);
             }
             ended.map(Some)
@@ -317,8 +317,8 @@ fn listening(log: &str) -> Option<(String, String, u64)> {
     let complete = &log[..=log.rfind('\n')?];
     let words = complete.lines().find_map(|line| line.split_once("listening peers="))?.1;
     let mut words = words.split(' ');
-    let peers = words.next()?.to_owned();
-    let clients = words.next()?.strip_prefix("clients=")?.to_owned();
+    let peer_address = words.next()?.to_owned();
+    let client_address = words.next()?.strip_prefix("clients=")?.to_owned();
     let id = words.next()?.strip_prefix("id=")?.parse().ok()?;
-    Some((peers, clients, id))
+    Some((peer_address, client_address, id))
 }

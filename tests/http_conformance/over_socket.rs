@@ -29,12 +29,17 @@ fn each_row_gives_its_answer_over_a_socket_whole_in_pieces_and_three_times_in_on
         let size = if row.input.len() <= BYTE_BY_BYTE_MAX { 1 } else { 1_000 };
         let pieces: Vec<&[u8]> = row.input.chunks(size).collect();
         for sent in [vec![&row.input[..]], pieces] {
-            assert_eq!(exchange(&node.clients, row, &sent, 1), row.expected, "{}", crate::name(row));
+            assert_eq!(exchange(&node.client_address, row, &sent, 1), row.expected, "{}", crate::name(row));
         }
         let times = if row.expected.ends_with("close") { 1 } else { 3 };
         let expected = vec![row.expected; times].join(" | ");
         let together = row.input.repeat(3);
-        assert_eq!(exchange(&node.clients, row, &[&together], times), expected, "{}", crate::name(row));
+        assert_eq!(
+            exchange(&node.client_address, row, &[&together], times),
+            expected,
+            "{}",
+            crate::name(row)
+        );
         rows_run += 1;
     }
     assert!(rows_run > 250, "only {rows_run} rows");
