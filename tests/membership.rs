@@ -422,6 +422,20 @@ fn a_learner_that_never_got_the_log_moves_by_joining_again() {
     cluster.await_voters(&[1, 2]);
 }
 
+/// It never knew one, nor whom it could miss.
+#[test]
+fn a_learner_that_gets_the_log_late_does_not_say_that_a_leader_is_known_again() {
+    let Some((mut cluster, network)) = learner_without_the_log() else { return };
+    cluster.node(2).restart();
+    // That comes later than a leader would be missed.
+    let line = "no member has connected to this node";
+    wait::until_true("it says that nobody connects", || cluster.node(2).log().contains(line));
+    network.heal();
+    cluster.await_voters(&[1, 2]);
+    let log = cluster.node(2).log();
+    assert!(!log.contains("known again"), "{log}");
+}
+
 /// The log that it then receives contains its removal, which was before it joined this time.
 #[test]
 fn a_learner_that_never_got_the_log_and_was_removed_joins_again_and_stays() {

@@ -65,14 +65,14 @@ impl Server {
     /// failed logs that instead, again and again, even if there is a leader.
     pub(super) fn note_leader(&mut self) {
         let (now, me) = (self.ctx.now(), self.ctx.me.peer.id);
-        let has_leader = self.ctx.leader.is_some() && self.write_error.is_none();
-        self.watch.leaderless_since = (!has_leader).then(|| self.watch.leaderless_since.unwrap_or(now));
+        // A joining node knows no members at first: nobody could lead that it knows.
+        let misses_leader = self.ctx.leader.is_none() && !self.ctx.membership.members.is_empty();
+        let is_leaderless = misses_leader || self.write_error.is_some();
+        self.watch.leaderless_since = is_leaderless.then(|| self.watch.leaderless_since.unwrap_or(now));
         let notice = self.watch.leaderless.note(now, self.watch.leaderless_since, self.silence_patience_us());
         match (notice, &self.write_error) {
             (None, _) => {}
             (Some(_), Some(error)) => log::warn!("{}", narration::failed_line(me, error)),
-            // A joining node knows no voters at first.
-            (Some(Notice::Lasts(_)), None) if self.ctx.membership.members.is_empty() => {}
             (Some(Notice::Lasts(us)), None) => {
                 let missing = self.missing_voters();
                 log::warn!("{}", narration::leaderless_line(me, us, &self.ctx.membership, &missing));
