@@ -3,11 +3,13 @@
 //! Two nodes with the same fingerprint answer every sequence of inputs alike, as long as their drivers wake
 //! them at their deadlines. Moments therefore count only by their distance from now, up to the election
 //! timeout (nothing compares longer times), and writes only by their distance from the last durable one. The
-//! next election deadline and the random numbers that decide it are left out, and so is what decides the next
-//! heartbeat: they determine when a node acts, not what it does. The fields that are left out of each struct
-//! are named, so that a new field does not compile until it is either included or left out on purpose.
+//! next election deadline and what decides it are left out (the random numbers, and until when a pace is
+//! quick), and so is what decides the next heartbeat: they determine when a node acts, not what it does. The
+//! fields that are left out of each struct are named, so that a new field does not compile until it is either
+//! included or left out on purpose.
 
 use core::hash::{Hash, Hasher};
+use core::mem::discriminant;
 
 use crate::catch_up::CatchUp;
 use crate::progress::{Progress, ProgressState};
@@ -26,22 +28,22 @@ impl Raft {
         self.persistence.fingerprint(|moment| self.age(moment), state);
         (self.commit_index, self.last_applied, self.left(self.promised_until)).hash(state);
         self.excused_until.map(|until| self.left(until)).hash(state);
-        core::mem::discriminant(&self.role).hash(state);
+        discriminant(&self.role).hash(state);
         match &self.role {
             RoleState::Follower(Follower {
                 leader,
                 last_heard,
                 protects_for_us,
                 election_deadline: _,
-                pace: _,
+                pace,
                 refused_pre_vote,
             }) => {
                 // When a leader was heard matters only while there is one.
                 leader.map(|leader| (leader, self.age(*last_heard), protects_for_us)).hash(state);
-                refused_pre_vote.hash(state);
+                (refused_pre_vote, discriminant(pace)).hash(state);
             }
-            RoleState::PreCandidate(PreCandidate { stance, pace: _, retry_deadline: _ }) => {
-                stance.hash(state);
+            RoleState::PreCandidate(PreCandidate { stance, pace, retry_deadline: _ }) => {
+                (stance, discriminant(pace)).hash(state);
             }
             RoleState::Candidate(Candidate {
                 votes,
@@ -128,10 +130,12 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::io::{Audience, Confirmation, HardState, Input, Recovered, Role};
+    use crate::io::{Audience, Confirmation, HardState, Input, Output, Recovered, Role};
     use crate::log::Snapshot;
     use crate::membership::{Member, Membership, Suffrage};
-    use crate::message::{Heartbeat, Message, PreVoteResponse, RequestVoteResponse};
+    use crate::message::{
+        CampaignReason, Heartbeat, Message, PreVote, PreVoteResponse, RequestVote, RequestVoteResponse,
+    };
     use crate::testing::peer;
     use crate::types::{BarrierId, Incarnation, LogIndex, Round, Term, WriteId};
 
@@ -190,15 +194,18 @@ mod tests {
         raft
     }
 
-    /// A node that follows, and heard its leader at the moment 1000.
-    fn follower() -> Raft {
-        let heartbeat = Heartbeat {
-            term: Term(1),
+    fn heartbeat(term: u64) -> Message {
+        Message::Heartbeat(Heartbeat {
+            term: Term(term),
             leader_commit: LogIndex(0),
             round: Round(0),
             election_timeout_us: ELECTION_TIMEOUT_US,
-        };
-        told(node(1), 1000, Message::Heartbeat(heartbeat))
+        })
+    }
+
+    /// A node that follows, and heard its leader at the moment 1000.
+    fn follower() -> Raft {
+        told(node(1), 1000, heartbeat(1))
     }
 
     fn barrier() -> Input {
@@ -244,6 +251,30 @@ mod tests {
         };
         assert_ne!(begun_at(1010), begun_at(1020));
         assert_eq!(begun_at(1010), begun_at(1010));
+    }
+
+    /// Only a node that knows the process of that leader to be gone grants another a pre-vote at once.
+    #[test]
+    fn whether_a_vote_that_is_being_written_was_for_a_leader_that_is_gone_tells_nodes_apart() {
+        let (last_log_index, last_log_term) = (LogIndex(1), Term(1));
+        let reason = CampaignReason::LeaderLost;
+        let request = RequestVote { term: Term(2), last_log_index, last_log_term, reason };
+        let waits = told(node(1), 1000, Message::RequestVote(request));
+        let led = told(waits.clone(), 1000, heartbeat(2));
+        let lost = after(led, 1000, Input::PeerUnreachable(peer(2).id));
+        let grants = |mut raft: Raft| {
+            let pre_vote = PreVote { next_term: Term(3), last_log_index, last_log_term };
+            raft.step(Micros(1000), Input::Message { from: peer(3), message: Message::PreVote(pre_vote) });
+            core::iter::from_fn(|| raft.poll_output()).find_map(|output| {
+                if let Output::Send { message: Message::PreVoteResponse(m), .. } = output {
+                    Some(m.vote_granted)
+                } else {
+                    None
+                }
+            })
+        };
+        assert_eq!((grants(waits.clone()), grants(lost.clone())), (Some(false), Some(true)));
+        assert_ne!(fingerprint(&waits), fingerprint(&lost));
     }
 
     #[test]
