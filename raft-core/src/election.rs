@@ -115,7 +115,7 @@ impl Raft {
     }
 
     /// Gives the leader time to be heard: this node was not running, and so could not hear it.
-    pub(crate) fn listen_again(&mut self) {
+    fn listen_again(&mut self) {
         if let (RoleState::Follower(follower), Some(until)) = (&mut self.role, self.excused_until) {
             follower.election_deadline = until;
         }
@@ -124,7 +124,9 @@ impl Raft {
     /// A follower has heard nothing for too long.
     pub(crate) fn on_election_timeout(&mut self) {
         let RoleState::Follower(Follower { pace, .. }) = self.role else { return };
-        if self.may_campaign() && !self.has_vote_in_flight() {
+        if self.is_excused() {
+            self.listen_again();
+        } else if self.may_campaign() && !self.has_vote_in_flight() {
             self.start_pre_vote(pace);
         } else {
             // It cannot become leader, or not yet, but it should no longer name one that is silent.

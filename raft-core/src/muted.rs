@@ -22,7 +22,7 @@ impl Raft {
 
     pub(crate) fn step_muted(&mut self, input: Input) {
         match input {
-            Input::Wake => self.forget_silent_leader(),
+            Input::Wake => self.on_wake(),
             Input::Message { from, message } => self.watch(from, &message),
             Input::Propose { proposal, .. } | Input::ChangeMembership { proposal, .. } => {
                 self.proposal_done(proposal, ProposalOutcome::NotLeader);
@@ -61,11 +61,9 @@ impl Raft {
         }
     }
 
-    fn forget_silent_leader(&mut self) {
-        let now = self.now;
-        if let RoleState::Muted(muted) = &mut self.role
-            && muted.forget_deadline <= now
-        {
+    /// The leader has been silent for too long.
+    pub(crate) fn forget_silent_leader(&mut self) {
+        if let RoleState::Muted(muted) = &mut self.role {
             muted.leader = None;
         }
     }

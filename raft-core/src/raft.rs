@@ -52,6 +52,9 @@ struct Reported {
     membership: Arc<Membership>,
 }
 
+/// A moment, and what a node does then.
+type Timer = (Micros, fn(&mut Raft));
+
 impl Raft {
     /// A node that continues from what its store held. It starts as a follower, with its state machine at the
     /// recovered snapshot.
@@ -118,16 +121,7 @@ impl Raft {
     /// When to step with [`Input::Wake`] at the latest, if no other input comes first.
     #[must_use]
     pub fn deadline(&self) -> Option<Micros> {
-        match &self.role {
-            RoleState::Follower(follower) => Some(follower.election_deadline),
-            RoleState::PreCandidate(candidate) => Some(candidate.retry_deadline),
-            RoleState::Candidate(candidate) => Some(candidate.retry_deadline.min(candidate.ask_again_at)),
-            RoleState::Leader(leader) => {
-                let hedge = leader.hedge_deadline(self.hedge_us());
-                Some(hedge.map_or(leader.heartbeat_deadline, |at| at.min(leader.heartbeat_deadline)))
-            }
-            RoleState::Muted(muted) => muted.leader.map(|_| muted.forget_deadline),
-        }
+        self.timers().into_iter().flatten().map(|(at, _)| at).min()
     }
 
     /// This node's identity.
@@ -243,20 +237,33 @@ impl Raft {
         }
     }
 
-    fn on_wake(&mut self) {
-        let Some(deadline) = self.deadline().filter(|deadline| *deadline <= self.now) else { return };
-        self.excuse_silence(deadline);
+    /// What this node's role does by itself, and when. If several are due, the first one is done.
+    fn timers(&self) -> [Option<Timer>; 2] {
+        let timer = |at, act: fn(&mut Raft)| Some((at, act));
         match &self.role {
-            RoleState::Follower(_) if self.is_excused() => self.listen_again(),
-            RoleState::Follower(_) => self.on_election_timeout(),
-            RoleState::PreCandidate(_) => self.on_pre_vote_timeout(),
-            RoleState::Candidate(candidate) if candidate.retry_deadline <= self.now => {
-                self.on_candidate_timeout();
+            RoleState::Follower(f) => [timer(f.election_deadline, Raft::on_election_timeout), None],
+            RoleState::PreCandidate(c) => [timer(c.retry_deadline, Raft::on_pre_vote_timeout), None],
+            RoleState::Candidate(c) => [
+                timer(c.retry_deadline, Raft::on_candidate_timeout),
+                timer(c.ask_again_at, Raft::ask_for_votes_again),
+            ],
+            RoleState::Leader(leader) => [
+                timer(leader.heartbeat_deadline, Raft::on_heartbeat_timeout),
+                leader
+                    .hedge_deadline(self.hedge_us())
+                    .and_then(|at| timer(at, Raft::fall_back_to_every_voter)),
+            ],
+            RoleState::Muted(muted) => {
+                [muted.leader.and_then(|_| timer(muted.forget_deadline, Raft::forget_silent_leader)), None]
             }
-            RoleState::Candidate(_) => self.ask_for_votes_again(),
-            RoleState::Leader(leader) if leader.heartbeat_deadline <= self.now => self.on_heartbeat_timeout(),
-            RoleState::Leader(_) => self.fall_back_to_every_voter(),
-            RoleState::Muted(_) => {}
+        }
+    }
+
+    pub(crate) fn on_wake(&mut self) {
+        let due = self.timers().into_iter().flatten().find(|(at, _)| *at <= self.now);
+        if let (Some((_, act)), Some(deadline)) = (due, self.deadline()) {
+            self.excuse_silence(deadline);
+            act(self);
         }
     }
 
