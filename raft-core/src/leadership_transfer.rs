@@ -2,6 +2,8 @@
 //!
 //! A leader hands over when it is told to, when its disk stalls or fails, and when it has removed itself.
 
+use core::cmp::Reverse;
+
 use crate::io::Output;
 use crate::message::{CampaignReason, Message, TimeoutNow};
 use crate::raft::Raft;
@@ -13,8 +15,9 @@ impl Raft {
     pub(crate) fn on_transfer_leadership(&mut self, to: Option<NodeId>) {
         let under_way = self.role.leader().and_then(|leader| leader.transfer);
         let target = match (to, under_way) {
+            (Some(id), _) => self.other_voter(id),
             (None, Some(Transfer { target, .. })) => Some(target),
-            (None, None) | (Some(_), _) => self.transfer_target(to),
+            (None, None) => self.best_successor(),
         };
         let deadline = self.now.plus(self.config.election_timeout_us);
         if let (Some(leader), Some(target)) = (self.role.leader_mut(), target) {
@@ -74,24 +77,28 @@ impl Raft {
         self.role = RoleState::Follower(Follower::waiting(self.now, deadline));
     }
 
-    /// Tells the voter that has most of the log, which may not be all of it, to campaign.
+    /// Tells the best successor to campaign, which may not have all of the log.
     pub(crate) fn tell_best_to_campaign(&mut self) {
         let term = self.hard_state.current_term;
-        if let Some(target) = self.transfer_target(None) {
+        if let Some(target) = self.best_successor() {
             self.send(target, Message::TimeoutNow(TimeoutNow { term }));
         }
     }
 
-    /// The voter that can take over: `to` if it is given, otherwise the one that has most of the log among
-    /// those heard within an election timeout, and of several, the one with the smallest id.
-    pub(crate) fn transfer_target(&self, to: Option<NodeId>) -> Option<Peer> {
+    /// Of the other voters heard within an election timeout, the one that has most of the log; of several,
+    /// the one with the smallest id. `None` if there is none, or this node does not lead.
+    pub(crate) fn best_successor(&self) -> Option<Peer> {
         let leader = self.role.leader()?;
         let membership = self.log.membership();
         let candidates = leader.progress.iter().filter(|(id, progress)| {
-            let heard = progress.is_responsive(self.now, self.config.election_timeout_us);
-            membership.is_voter(**id) && to.map_or(heard, |to| to == **id)
+            membership.is_voter(**id) && progress.is_responsive(self.now, self.config.election_timeout_us)
         });
-        let best = candidates.min_by_key(|(id, progress)| (core::cmp::Reverse(progress.match_index), **id));
+        let best = candidates.min_by_key(|(id, progress)| (Reverse(progress.match_index), **id));
         best.and_then(|(id, _)| membership.peer(*id))
+    }
+
+    /// The voter with this id, heard or not; `None` for this node itself.
+    fn other_voter(&self, id: NodeId) -> Option<Peer> {
+        self.other_voters().into_iter().find(|voter| voter.id == id)
     }
 }
