@@ -16,9 +16,7 @@ impl Raft {
             return;
         }
         self.follow(from);
-        // What is committed here agrees with every leader (§5.4.3), so only what follows it is compared; an
-        // append that ends before it brings nothing new.
-        let m = skip_committed(m, self.commit_index, self.log.term_at(self.commit_index));
+        let m = self.skip_committed(m);
         if self.log.term_at(m.prev_log_index) != Some(m.prev_log_term) {
             self.reject_append(from, &m);
             return;
@@ -37,6 +35,25 @@ impl Raft {
                 self.on_rejected(from, prev_log_index, hint_index, hint_term);
             }
         }
+    }
+
+    /// The append without its part up to the commit index, if it reaches further back. What is committed here
+    /// agrees with every leader (§5.4.3), so only what follows it is compared; an append that ends before it
+    /// brings nothing new. A leader whose log has another entry at that index is evidence that safety is
+    /// already lost (Leader Completeness, §5.4).
+    fn skip_committed(&self, m: AppendEntries) -> AppendEntries {
+        let commit_index = self.commit_index;
+        if m.prev_log_index >= commit_index {
+            return m;
+        }
+        let commit_term = self.log.term_at(commit_index).expect("what is committed is in the log");
+        let theirs = m.entries.iter().find(|e| e.index == commit_index).map_or(commit_term, |e| e.term);
+        assert!(
+            theirs == commit_term,
+            "conflict at {commit_index}, committed in term {commit_term}, not {theirs}"
+        );
+        let entries = m.entries.into_iter().filter(|e| e.index > commit_index).collect();
+        AppendEntries { prev_log_index: commit_index, prev_log_term: commit_term, entries, ..m }
     }
 
     /// Tells the leader that the log agrees up to this index, once it is durable.
@@ -97,29 +114,12 @@ impl Raft {
 /// Whether the entries follow each other and `prev_log_index`, with terms that never decrease or exceed the
 /// leader's. A sound leader sends nothing else.
 fn is_well_formed(m: &AppendEntries) -> bool {
-    let mut last = (m.prev_log_index, m.prev_log_term);
+    let (mut last_index, mut last_term) = (m.prev_log_index, m.prev_log_term);
     for entry in &m.entries {
-        let (last_index, last_term) = last;
         if last_index.0.checked_add(1) != Some(entry.index.0) || entry.term < last_term {
             return false;
         }
-        last = (entry.index, entry.term);
+        (last_index, last_term) = (entry.index, entry.term);
     }
-    last.1 <= m.term
-}
-
-/// The append without its part up to `commit_index`, if it reaches further back. A leader whose log has
-/// another entry at that index is evidence that safety is already lost (Leader Completeness, §5.4).
-fn skip_committed(m: AppendEntries, commit_index: LogIndex, commit_term: Option<Term>) -> AppendEntries {
-    let Some(commit_term) = commit_term else { return m };
-    if m.prev_log_index >= commit_index {
-        return m;
-    }
-    let theirs = m.entries.iter().find(|e| e.index == commit_index).map_or(commit_term, |e| e.term);
-    assert!(
-        theirs == commit_term,
-        "conflict at {commit_index}, committed in term {commit_term}, not {theirs}"
-    );
-    let entries = m.entries.into_iter().filter(|e| e.index > commit_index).collect();
-    AppendEntries { prev_log_index: commit_index, prev_log_term: commit_term, entries, ..m }
+    last_term <= m.term
 }
