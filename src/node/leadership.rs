@@ -62,7 +62,7 @@ struct Reserving {
 /// How large the window should be.
 #[derive(Clone, Copy, Debug)]
 struct Demand {
-    /// The maximum set by the operator; 0 turns off reserving ahead.
+    /// The maximum set by the operator; with 0, nothing is reserved ahead.
     window_max: u64,
     target: u64,
     taken: u64,
@@ -180,17 +180,16 @@ impl Leadership {
     /// How many requests a barrier beginning now would confirm; `None` if none should begin, because every
     /// request is covered by something under way or enough barriers are under way.
     pub(crate) fn next_barrier(&self, requests: &Requests) -> Option<u64> {
-        let covered_by_barriers = self.barriers.back().map_or(self.confirmed, |(_, latest)| *latest);
-        let covered = if self.demand.window_max == 0 {
+        let mut covered = self.barriers.back().map_or(self.confirmed, |(_, latest)| *latest);
+        if !self.demand.reserves_ahead()
+            && let Some(reserving) = self.reserving.back()
+        {
+            if requests.wanted() > self.at_hand() {
+                // These requests wait for a reservation of their own, which will confirm them.
+                return None;
+            }
             // Each batch is committed before it is answered, and the commit confirms it.
-            self.reserving.back().map_or(covered_by_barriers, |r| r.latest.max(covered_by_barriers))
-        } else {
-            covered_by_barriers
-        };
-        let is_reserving = !self.reserving.is_empty();
-        if self.demand.window_max == 0 && is_reserving && requests.wanted() > self.at_hand() {
-            // These requests wait for a reservation of their own, which will confirm them.
-            return None;
+            covered = covered.max(reserving.latest);
         }
         let uncovered = requests.waiting_after(covered);
         (uncovered > 0 && self.barriers.len() < BARRIERS_IN_FLIGHT_MAX).then_some(uncovered)
@@ -221,6 +220,10 @@ impl Leadership {
 }
 
 impl Demand {
+    fn reserves_ahead(&self) -> bool {
+        self.window_max > 0
+    }
+
     /// Adjusts the target to what was taken in the last period: at once if demand grew, halfway if it shrank.
     fn follow(&mut self, now: Micros) {
         if now.since(self.period_began) < DEMAND_PERIOD_US {
