@@ -259,7 +259,7 @@ impl Node {
         self.give_up_transfers();
         self.reserve();
         self.begin_barrier();
-        self.confirm_answers();
+        self.begin_barrier_for_answers();
         self.forward();
     }
 
@@ -329,7 +329,7 @@ impl Node {
             raft_core::Output::BarrierPassed(barrier) => self.on_barrier_passed(barrier),
             raft_core::Output::ProposalDone { proposal, outcome } => self.on_proposal_done(proposal, outcome),
             raft_core::Output::RoleChanged { role, term, leader } => self.on_role_changed(role, term, leader),
-            raft_core::Output::TransferAborted => self.on_transfer_aborted(),
+            raft_core::Output::TransferAborted => self.fail_transfers(),
             raft_core::Output::MembershipChanged(members) => {
                 self.outputs.push_back(Output::MembershipChanged(members));
             }
@@ -355,7 +355,7 @@ impl Node {
         if let Some(leadership) = &mut self.leadership {
             leadership.on_barrier_passed(barrier);
         }
-        self.say_confirmed(barrier);
+        self.give_confirmed_answers(barrier);
     }
 
     fn on_committed(&mut self, entry: &Entry) {
@@ -402,7 +402,7 @@ impl Node {
             self.counts.leader_changes += 1;
         }
         if role == Role::Leader {
-            self.on_transfer_aborted();
+            self.fail_transfers();
             let window = self.inherit(term).unwrap_or_default();
             self.leadership = Some(Leadership::new(term, self.config.window, window, self.now));
             self.leader = leader;
@@ -413,7 +413,7 @@ impl Node {
         }
         if self.leadership.take().is_some() {
             self.turn_askers_away();
-            self.end_operations();
+            self.disown_answers();
         }
         self.conclude_transfers(term, leader);
         if leader.is_some() {

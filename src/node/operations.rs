@@ -92,7 +92,7 @@ impl Node {
     }
 
     /// Begins a barrier that confirms the answers this leader gives from memory.
-    pub(super) fn confirm_answers(&mut self) {
+    pub(super) fn begin_barrier_for_answers(&mut self) {
         if self.operations.needs_barrier() {
             self.last_barrier = self.last_barrier.next();
             let barrier = self.last_barrier;
@@ -102,18 +102,18 @@ impl Node {
         }
     }
 
-    /// A barrier has passed: sends the answers that it confirms.
-    pub(super) fn say_confirmed(&mut self, barrier: BarrierId) {
+    /// A barrier has passed: gives the answers that it confirms.
+    pub(super) fn give_confirmed_answers(&mut self, barrier: BarrierId) {
         self.outputs.extend(self.operations.confirm_answers(barrier).map(done));
     }
 
     /// Raft has given up the transfer under way, or this node leads again after one.
-    pub(super) fn on_transfer_aborted(&mut self) {
+    pub(super) fn fail_transfers(&mut self) {
         self.outputs.extend(self.operations.fail_transfers().map(done));
     }
 
-    /// This node no longer leads.
-    pub(super) fn end_operations(&mut self) {
+    /// This node no longer leads: it cannot answer for the membership any more.
+    pub(super) fn disown_answers(&mut self) {
         self.outputs.extend(self.operations.disown_answers(self.leader).map(done));
     }
 
