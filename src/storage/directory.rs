@@ -244,10 +244,10 @@ fn classify(path: &Path) -> Result<Found, StoreError> {
         Found::ForeignStore
     } else if store {
         Found::Store
-    } else if !gone && journal::holds_something(path)? {
-        Found::Remnant
     } else if gone {
         Found::Gone { foreign }
+    } else if journal::holds_something(path)? {
+        Found::Remnant
     } else if let Some(name) = foreign {
         Found::Foreign(name)
     } else if unfinished {
