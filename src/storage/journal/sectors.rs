@@ -126,11 +126,7 @@ impl Journal {
         incarnation: Incarnation,
         checkpoint: Checkpoint,
     ) -> Result<(Journal, Vec<Transaction>), JournalError> {
-        let (found, expected) = (bytes.len() as u64, checkpoint.journal_bytes);
-        let is_whole = expected > 0 && expected.is_multiple_of((BLOCK_SECTORS * SECTOR_BYTES) as u64);
-        if found != expected || !is_whole || expected > JOURNAL_BYTES_MAX {
-            return Err(JournalError::Length { found, expected });
-        }
+        check_length(bytes.len() as u64, checkpoint.journal_bytes)?;
         let sectors = bytes.chunks_exact(SECTOR_BYTES).enumerate();
         let heads = sectors
             .map(|(number, sector)| Head::read(incarnation, number, sector))
@@ -138,12 +134,12 @@ impl Journal {
         let (mut last_sector, mut next_sector, mut last) = (0, 0, checkpoint.through);
         let mut transactions = Vec::new();
         while let Some(length) = whole_after(last, &heads[next_sector..]) {
-            last = heads[next_sector].id;
+            let first = heads[next_sector];
             let parts = &bytes[next_sector * SECTOR_BYTES..][..length * SECTOR_BYTES];
-            let mut payload: Vec<u8> =
-                parts.chunks_exact(SECTOR_BYTES).flat_map(|sector| &sector[HEAD_BYTES..]).copied().collect();
-            payload.truncate(heads[next_sector].bytes);
+            let payloads = parts.chunks_exact(SECTOR_BYTES).flat_map(|sector| &sector[HEAD_BYTES..]);
+            let payload = payloads.take(first.bytes).copied().collect();
             transactions.push(Transaction { sector: next_sector, bytes: payload });
+            last = first.id;
             last_sector = next_sector;
             next_sector += length;
         }
@@ -264,6 +260,16 @@ fn checksum(incarnation: Incarnation, number: usize, sector: &[u8]) -> u32 {
     hasher.update(&(number as u64).to_be_bytes());
     hasher.update(&sector[CHECKSUM_BYTES..]);
     hasher.finalize()
+}
+
+/// Checks that a journal has as many bytes as its checkpoint says, and that a store can have as many: whole
+/// blocks.
+fn check_length(found: u64, expected: u64) -> Result<(), JournalError> {
+    let are_blocks = expected > 0 && expected.is_multiple_of((BLOCK_SECTORS * SECTOR_BYTES) as u64);
+    if found != expected || !are_blocks || expected > JOURNAL_BYTES_MAX {
+        return Err(JournalError::Length { found, expected });
+    }
+    Ok(())
 }
 
 /// How many sectors the transaction at the front of `heads` takes; `None` unless it is the one after `last`
