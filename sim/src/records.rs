@@ -19,7 +19,7 @@ const RECORD_BYTES_USUAL: usize = 64;
 /// Records in the order of their keys.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Records {
-    of: BTreeMap<KeyBytes, Vec<u8>>,
+    by_key: BTreeMap<KeyBytes, Vec<u8>>,
     /// For everything that the last checkpoint changed, what was there before.
     replaced: Vec<(KeyBytes, Option<Vec<u8>>)>,
     /// Buffers of former records, reused for new ones.
@@ -33,7 +33,7 @@ impl Records {
         let map_bytes = MAP_BYTES_MIN;
         let new = NewStore { identity, settings: &[], map_bytes, hard_state: *hard_state, snapshot };
         for value in new.records(JOURNAL_BYTES) {
-            value.encode(records.of.entry(value.key().to_bytes()).or_default());
+            value.encode(records.by_key.entry(value.key().to_bytes()).or_default());
         }
         records
     }
@@ -48,9 +48,9 @@ impl Records {
                     let mut kept = spare.unwrap_or_else(|| Vec::with_capacity(RECORD_BYTES_USUAL));
                     kept.clear();
                     kept.extend_from_slice(record);
-                    self.of.insert(*key, kept)
+                    self.by_key.insert(*key, kept)
                 }
-                None => self.of.remove(key),
+                None => self.by_key.remove(key),
             };
             self.replaced.push((*key, before));
         }
@@ -65,8 +65,8 @@ impl Records {
     pub(crate) fn set_back_or_forth(&mut self) {
         for (key, replaced) in &mut self.replaced {
             *replaced = match replaced.take() {
-                Some(record) => self.of.insert(*key, record),
-                None => self.of.remove(key),
+                Some(record) => self.by_key.insert(*key, record),
+                None => self.by_key.remove(key),
             };
         }
     }
@@ -77,17 +77,17 @@ impl Records {
     }
 
     pub(crate) fn keys(&self) -> Vec<Key> {
-        self.of.keys().filter_map(|key| Key::from_bytes(key.as_ref())).collect()
+        self.by_key.keys().filter_map(|key| Key::from_bytes(key.as_ref())).collect()
     }
 
     /// A record goes missing.
     pub(crate) fn lose(&mut self, key: Key) {
-        self.of.remove(&key.to_bytes());
+        self.by_key.remove(&key.to_bytes());
     }
 
     /// Flips a bit of a record. Returns which.
     pub(crate) fn flip(&mut self, key: Key, rng: &mut Rng) -> Option<usize> {
-        let record = self.of.get_mut(&key.to_bytes())?;
+        let record = self.by_key.get_mut(&key.to_bytes())?;
         let at = usize::try_from(rng.below(u64::try_from(record.len() * 8).ok()?)).ok()?;
         record[at / 8] ^= 1 << (at % 8);
         Some(at)
@@ -96,15 +96,15 @@ impl Records {
     /// These records with a random part of a checkpoint's changes, each made or not independently; `whole`
     /// has all of them.
     pub(crate) fn torn(&self, whole: &Records, pending: &Pending, rng: &mut Rng) -> Records {
-        let mut torn = Records { of: self.of.clone(), ..Records::default() };
+        let mut torn = Records { by_key: self.by_key.clone(), ..Records::default() };
         let chance = rng.pick(&[10, 50, 90]).unwrap_or(50);
         for (key, _) in pending.iter() {
             if !rng.percent(chance) {
                 continue;
             }
-            match whole.of.get(key) {
-                Some(record) => torn.of.insert(*key, record.clone()),
-                None => torn.of.remove(key),
+            match whole.by_key.get(key) {
+                Some(record) => torn.by_key.insert(*key, record.clone()),
+                None => torn.by_key.remove(key),
             };
         }
         torn
@@ -113,13 +113,13 @@ impl Records {
     /// Whether both have the same record under this key, or neither has one.
     pub(crate) fn agree_on(&self, other: &Records, key: Key) -> bool {
         let key = key.to_bytes();
-        self.of.get(&key) == other.of.get(&key)
+        self.by_key.get(&key) == other.by_key.get(&key)
     }
 
     /// Reads and checks everything, as when a store with this journal is opened.
     pub(crate) fn read(&self, journal: &[u8]) -> Result<Contents, StoreError> {
         let mut collector = Collector::new(Path::new("disk"));
-        for (key, value) in &self.of {
+        for (key, value) in &self.by_key {
             collector.add(key.as_ref(), value)?;
         }
         collector.finish(journal)

@@ -14,7 +14,7 @@ use super::{CHECKSUM_BYTES, Key, KeyBytes};
 /// All records except the checkpoint, which holds the number over the others.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Inventory {
-    of: BTreeMap<KeyBytes, [u8; CHECKSUM_BYTES]>,
+    by_key: BTreeMap<KeyBytes, [u8; CHECKSUM_BYTES]>,
 }
 
 impl Inventory {
@@ -27,16 +27,16 @@ impl Inventory {
         match record {
             Some(record) => {
                 let checksum = record.last_chunk().expect("a record ends with its checksum");
-                self.of.insert(key.to_bytes(), *checksum);
+                self.by_key.insert(key.to_bytes(), *checksum);
             }
-            None => drop(self.of.remove(&key.to_bytes())),
+            None => drop(self.by_key.remove(&key.to_bytes())),
         }
     }
 
     /// The number over all records: CRC-32 of the key and the checksum of each, in key order.
     pub(crate) fn checksum(&self) -> u32 {
         let mut hasher = crc32fast::Hasher::new();
-        for (key, checksum) in &self.of {
+        for (key, checksum) in &self.by_key {
             hasher.update(key.as_ref());
             hasher.update(checksum);
         }

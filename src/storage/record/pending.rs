@@ -19,13 +19,13 @@ pub(crate) enum Change<'w> {
 /// delete from it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Pending {
-    of: BTreeMap<KeyBytes, Option<Vec<u8>>>,
+    by_key: BTreeMap<KeyBytes, Option<Vec<u8>>>,
 }
 
 impl Pending {
     /// The record is to be put, or deleted if it is `None`, whatever was to be done with this key before.
     pub(crate) fn set(&mut self, key: Key, record: Option<&[u8]>) {
-        let pending = self.of.entry(key.to_bytes()).or_default();
+        let pending = self.by_key.entry(key.to_bytes()).or_default();
         match (record, pending) {
             (Some(record), Some(there)) => {
                 there.clear();
@@ -36,13 +36,13 @@ impl Pending {
     }
 
     pub(crate) fn clear(&mut self) {
-        self.of.clear();
+        self.by_key.clear();
     }
 
     /// By key: the record to put, or `None` for one that must not be there. A record that was put and deleted
     /// again is among the latter, although the data file never had it.
     pub fn iter(&self) -> impl Iterator<Item = (&KeyBytes, Option<&[u8]>)> {
-        self.of.iter().map(|(key, record)| (key, record.as_deref()))
+        self.by_key.iter().map(|(key, record)| (key, record.as_deref()))
     }
 }
 
