@@ -53,58 +53,29 @@ pub enum Change {
     Remove(u64),
 }
 
-/// What has happened so far in one run, counted against [`Bounds`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub(crate) struct Spent {
-    pub(crate) timeouts: u8,
-    pub(crate) heartbeats: u8,
-    pub(crate) silences: u8,
-    pub(crate) refusals: u8,
-    pub(crate) proposals: u8,
-    pub(crate) barriers: u8,
-    pub(crate) changes: u8,
-    pub(crate) transfers: u8,
-    pub(crate) compactions: u8,
-    pub(crate) crashes: u8,
-    pub(crate) write_failures: u8,
-    pub(crate) duplicates: u8,
+macro_rules! counters {
+    ($($name:ident)*) => {
+        /// What has happened so far in one run, counted against [`Bounds`].
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+        pub(crate) struct Spent {
+            $(pub(crate) $name: u8,)*
+        }
+
+        impl Spent {
+            /// How many counters there are.
+            pub(crate) const BYTES: usize = [$(stringify!($name)),*].len();
+
+            /// The counters in order.
+            pub(crate) fn bytes(self) -> [u8; Spent::BYTES] {
+                [$(self.$name),*]
+            }
+        }
+    };
 }
 
-impl Spent {
-    /// How many counters there are.
-    pub(crate) const BYTES: usize = 12;
-
-    /// The counters in order.
-    pub(crate) fn bytes(self) -> [u8; Spent::BYTES] {
-        let Spent {
-            timeouts,
-            heartbeats,
-            silences,
-            refusals,
-            proposals,
-            barriers,
-            changes,
-            transfers,
-            compactions,
-            crashes,
-            write_failures,
-            duplicates,
-        } = self;
-        [
-            timeouts,
-            heartbeats,
-            silences,
-            refusals,
-            proposals,
-            barriers,
-            changes,
-            transfers,
-            compactions,
-            crashes,
-            write_failures,
-            duplicates,
-        ]
-    }
+counters! {
+    timeouts heartbeats silences refusals proposals barriers changes transfers compactions crashes
+    write_failures duplicates
 }
 
 impl Bounds {
