@@ -138,7 +138,7 @@ impl History {
 
     /// Leader Completeness (§5.4): a leader of a later term than one in which an entry was committed has that
     /// entry.
-    pub(crate) fn check_complete(&self, raft: &Raft) -> Result<(), Violation> {
+    pub(crate) fn check_leader_completeness(&self, raft: &Raft) -> Result<(), Violation> {
         if raft.role() != Role::Leader {
             return Ok(());
         }

@@ -164,8 +164,8 @@ impl World {
         let step = self.step(state.nodes[at], cause)?;
         next.history = self.next_history(state, at, step)?;
         next.nodes[at] = self.steps[step].after;
-        self.check_logs(&next, at)?;
-        self.check_complete(&next)?;
+        self.check_log_matching(&next, at)?;
+        self.check_leader_completeness(&next)?;
         let known = self.known(&next, at);
         next.network.retain(|letter| {
             let Letter { to, dead, .. } = self.letters[letter];
@@ -296,7 +296,7 @@ impl World {
         Ok(history)
     }
 
-    fn check_logs(&mut self, state: &State, at: usize) -> Result<(), Violation> {
+    fn check_log_matching(&mut self, state: &State, at: usize) -> Result<(), Violation> {
         for other in (0..self.peers.len()).filter(|other| *other != at) {
             let pair = (state.nodes[at], state.nodes[other]);
             if !self.matching.contains(&pair) {
@@ -307,11 +307,11 @@ impl World {
         Ok(())
     }
 
-    fn check_complete(&mut self, state: &State) -> Result<(), Violation> {
+    fn check_leader_completeness(&mut self, state: &State) -> Result<(), Violation> {
         for at in 0..self.peers.len() {
             let pair = (state.history, state.nodes[at]);
             if self.known(state, at).leads && !self.complete.contains(&pair) {
-                self.histories[state.history].check_complete(&self.node(state, at).raft)?;
+                self.histories[state.history].check_leader_completeness(&self.node(state, at).raft)?;
                 self.complete.insert(pair);
             }
         }
