@@ -23,9 +23,9 @@ pub enum Fault {
     /// Two groups, and one host that reaches both.
     Bridge,
     /// Bytes from one host do not reach another.
-    OneWay,
+    OneWayLink,
     /// Nothing that a host sends arrives anywhere, or nothing that is sent to it arrives.
-    Mute,
+    OneWayHost,
     /// Connections break.
     Break,
     /// Bytes are lost, late and damaged more often.
@@ -69,8 +69,8 @@ pub const FAULTS: [Fault; 24] = [
     Fault::PowerLoss,
     Fault::Partition,
     Fault::Bridge,
-    Fault::OneWay,
-    Fault::Mute,
+    Fault::OneWayLink,
+    Fault::OneWayHost,
     Fault::Break,
     Fault::Storm,
     Fault::ClockRate,
@@ -89,6 +89,22 @@ pub const FAULTS: [Fault; 24] = [
     Fault::Rot,
     Fault::Tear,
 ];
+
+/// Whether two groups of hosts have anything in common.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Groups {
+    Apart,
+    /// One host reaches both, and is reached from both.
+    Bridged,
+}
+
+/// Which of the other hosts.
+#[derive(Clone, Copy)]
+enum Others {
+    /// Any one of them.
+    One,
+    All,
+}
 
 impl World {
     pub(crate) fn plan_fault(&mut self) {
@@ -115,15 +131,18 @@ impl World {
     }
 
     fn strike(&mut self, fault: Fault, slot: Slot) {
-        // How long the fault lasts; where a fault has two forms, also the die that picks one.
         let us = self.a_while();
+        // Where a fault has two forms, the same number picks one.
+        let die = us;
         match fault {
             Fault::Kill => self.crash(slot),
             Fault::KillMidTurn => self.crash_mid_turn(slot),
             Fault::PowerLoss => self.lose_power(),
-            Fault::Partition | Fault::Bridge => self.divide(fault == Fault::Bridge, us),
-            Fault::Mute if us.is_multiple_of(4) => self.deafen_leader(us),
-            Fault::OneWay | Fault::Mute => self.block_some(fault == Fault::Mute, slot, us),
+            Fault::Partition => self.divide(Groups::Apart, us),
+            Fault::Bridge => self.divide(Groups::Bridged, us),
+            Fault::OneWayLink => self.block_one_way(slot, Others::One, us),
+            Fault::OneWayHost if die.is_multiple_of(4) => self.deafen_leader(us),
+            Fault::OneWayHost => self.block_one_way(slot, Others::All, us),
             Fault::Break => self.break_some(slot),
             Fault::Storm => self.begin_storm(us),
             Fault::ClockRate => {
@@ -131,7 +150,7 @@ impl World {
                 let rate = self.fault_rng.between(slowest, fastest);
                 self.with_clock(slot, |clock, now| clock.set_rate(now, rate));
             }
-            Fault::ClockJump if us.is_multiple_of(3) => {
+            Fault::ClockJump if die.is_multiple_of(3) => {
                 self.with_clock(slot, |clock, now| clock.jump_back(now, us))
             }
             Fault::ClockJump => self.with_clock(slot, |clock, now| clock.jump_ahead(now, us)),
@@ -161,7 +180,7 @@ impl World {
             Fault::Join => self.wish_to_join(slot),
             Fault::Move => {
                 let peer = self.hosts[slot.at()].peer;
-                let address = format!("h{}:{us}", slot.0);
+                let address = format!("h{}:{die}", slot.0);
                 if self.oracle.membership().contains(peer) && !self.operators.works_on(slot) {
                     self.operators.wish(Wish::Move(peer, address));
                 }
@@ -219,14 +238,15 @@ impl World {
         }
     }
 
-    fn divide(&mut self, bridged: bool, us: u64) {
+    /// Puts each host into one of two groups at random, which do not reach each other.
+    fn divide(&mut self, groups: Groups, us: u64) {
         let side = self.fault_rng.any();
         let bridge = self.fault_rng.below(u64::from(self.plan.hosts));
+        let is_bridge = |slot: Slot| groups == Groups::Bridged && u64::from(slot.0) == bridge;
         let of = |slot: Slot| (side >> slot.0) & 1;
         for a in self.slots() {
             for b in self.slots() {
-                let spans = bridged && (u64::from(a.0) == bridge || u64::from(b.0) == bridge);
-                if of(a) != of(b) && !spans {
+                if of(a) != of(b) && !is_bridge(a) && !is_bridge(b) {
                     self.block(a, b);
                 }
             }
@@ -234,10 +254,15 @@ impl World {
         self.schedule.plan(self.now.plus(us), Event::Repair { repair: Repair::Network });
     }
 
-    fn block_some(&mut self, all: bool, slot: Slot, us: u64) {
+    /// Nothing that a host sends to others arrives, or nothing that they send to it.
+    fn block_one_way(&mut self, slot: Slot, others: Others, us: u64) {
         let outward = self.fault_rng.percent(50);
         let one = self.other_slot(slot);
-        for other in self.slots().filter(|other| *other != slot && (all || *other == one)) {
+        let is_meant = |other: &Slot| match others {
+            Others::One => *other == one,
+            Others::All => true,
+        };
+        for other in self.slots().filter(|other| *other != slot && is_meant(other)) {
             if outward {
                 self.block(slot, other);
             } else {

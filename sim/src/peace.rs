@@ -120,7 +120,7 @@ impl World {
                     self.block(other, slot);
                 }
             }
-            Ailment::Mute => self.slots().for_each(|other| self.block(slot, other)),
+            Ailment::Unheard => self.slots().for_each(|other| self.block(slot, other)),
             Ailment::Deaf => self.slots().for_each(|other| self.block(other, slot)),
             Ailment::Paused => self.pause(slot, 0, Vec::new()),
             Ailment::DiskStalled => self.hosts[slot.at()].health = Health::Slow { at_least_us: u64::MAX / 4 },

@@ -115,7 +115,7 @@ pub enum Ailment {
     /// The host has vanished without notice.
     Vanished,
     /// Nothing that it sends arrives; what is sent to it does.
-    Mute,
+    Unheard,
     /// What is sent to it does not arrive; what it sends does.
     Deaf,
     /// The process does not run.
@@ -248,8 +248,8 @@ impl Fault {
             | Fault::PowerLoss
             | Fault::Partition
             | Fault::Bridge
-            | Fault::OneWay
-            | Fault::Mute
+            | Fault::OneWayLink
+            | Fault::OneWayHost
             | Fault::Break
             | Fault::Storm
             | Fault::ClockRate
@@ -303,7 +303,7 @@ impl Peace {
         let ailments = [
             Ailment::Down,
             Ailment::Vanished,
-            Ailment::Mute,
+            Ailment::Unheard,
             Ailment::Deaf,
             Ailment::Paused,
             Ailment::DiskStalled,
