@@ -1,6 +1,6 @@
 //! What goes wrong, and when.
 
-use raft_core::{Micros, Role};
+use raft_core::Micros;
 use ticketd::node::{Input, Output};
 
 use crate::host::{Clock, Health, Pause, Run, Standing, node_id};
@@ -276,11 +276,7 @@ impl World {
     /// followers any more. Sometimes the other nodes die at that moment and start again at once, without what
     /// they had only in memory; or they are told wrongly that the leader's process is gone.
     fn deafen_leader(&mut self, us: u64) {
-        let leads = |world: &World, slot: &Slot| {
-            let process = world.hosts[slot.at()].run.process();
-            process.is_some_and(|process| process.node.raft().role() == Role::Leader)
-        };
-        let Some(leader) = self.slots().find(|slot| leads(self, slot)) else { return };
+        let Some(leader) = self.slots().find(|slot| self.hosts[slot.at()].leads()) else { return };
         let what_else = self.fault_rng.below(3);
         for other in self.slots().filter(|other| *other != leader) {
             self.block(other, leader);

@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use raft_core::{LogIndex, Micros, NodeId, Peer};
+use raft_core::{LogIndex, Micros, NodeId, Peer, Role};
 use ticketd::identity::{self, Identity};
 use ticketd::node::{Node, Output};
 use ticketd::settings::Settings;
@@ -130,6 +130,11 @@ impl Host {
     pub(crate) fn process_and_disk(&mut self, epoch: Epoch) -> Option<(&mut Process, &mut Disk)> {
         let process = self.run.process_mut().filter(|_| self.epoch == epoch)?;
         Some((process, &mut self.disk))
+    }
+
+    /// Whether the node that runs here leads, as far as it knows.
+    pub(crate) fn leads(&self) -> bool {
+        self.run.process().is_some_and(|process| process.node.raft().role() == Role::Leader)
     }
 
     /// Whether clients can never again get anything from it.

@@ -128,11 +128,8 @@ impl World {
     fn whom_to_ask(&mut self) -> Option<Slot> {
         let runs = |slot: &Slot| matches!(self.hosts[slot.at()].run, Run::Up(_));
         let running: Vec<Slot> = self.slots().filter(runs).collect();
-        let leads = |slot: &Slot| {
-            let host = &self.hosts[slot.at()];
-            host.run.process().is_some_and(|p| p.node.raft().leader() == Some(host.peer.id))
-        };
-        let leading: Vec<Slot> = running.iter().copied().filter(leads).collect();
+        let leading: Vec<Slot> =
+            running.iter().copied().filter(|slot| self.hosts[slot.at()].leads()).collect();
         if self.client_rng.percent(90) {
             self.client_rng.pick(&leading)
         } else {

@@ -92,19 +92,13 @@ impl World {
     /// case.
     fn whom_to_spare(&mut self) -> Option<Slot> {
         let membership = self.oracle.membership();
-        let whole = self.operators.is_idle() && membership.voters().count() >= 3 && self.all_run_and_agree();
-        if !whole {
+        if membership.voters().count() < 3 || !self.operators.is_idle() || !self.all_run_and_agree() {
             return None;
         }
-        let voters: Vec<NodeId> = membership.voters().collect();
-        let leads = |id: &NodeId| {
-            let process = self.hosts[slot_of(*id).at()].run.process();
-            process.is_some_and(|p| p.node.raft().leader() == Some(*id))
-        };
-        let leader = voters.iter().copied().find(leads);
+        let voters: Vec<Slot> = membership.voters().map(slot_of).collect();
+        let leader = voters.iter().copied().find(|slot| self.hosts[slot.at()].leads());
         let any = self.fault_rng.pick(&voters);
-        let chosen = if self.fault_rng.percent(70) { leader.or(any) } else { any };
-        chosen.map(slot_of)
+        if self.fault_rng.percent(70) { leader.or(any) } else { any }
     }
 
     fn fall_ill(&mut self, slot: Slot, ailment: Ailment) {

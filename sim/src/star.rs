@@ -128,11 +128,7 @@ impl World {
 
     /// Notes whether somebody leads who reaches a majority.
     pub(crate) fn watch_star(&mut self) {
-        let leads = |slot: &Slot| {
-            let process = self.hosts[slot.at()].run.process();
-            process.is_some_and(|process| process.node.raft().role() == Role::Leader)
-        };
-        let is_led = self.slots().any(|slot| leads(&slot) && self.reaches_majority(slot));
+        let is_led = self.slots().any(|slot| self.hosts[slot.at()].leads() && self.reaches_majority(slot));
         let now = self.now;
         if let Some(star) = &mut self.star {
             star.led_since = if is_led { star.led_since.or(Some(now)) } else { None };
