@@ -235,7 +235,7 @@ impl Storage {
         self.begin()
     }
 
-    /// Begins the next transaction, if none is in progress and a write waits.
+    /// Begins the next transaction, if none is in progress and a write waits; returns whether it did.
     pub(crate) fn begin(&mut self) -> bool {
         if !self.syncing.is_empty() || self.queued.is_empty() {
             return false;

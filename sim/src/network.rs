@@ -208,19 +208,18 @@ impl World {
         }
     }
 
-    /// Ends a connection; the dialler is told, if possible.
+    /// Ends a connection; the dialler is told, or finds out by itself in the end.
     pub(crate) fn break_conn(&mut self, id: ConnId) {
         let conn = self.conn(id);
         conn.closed = true;
         let (from, to) = (conn.acceptor.slot, conn.dialler.slot);
-        if self.reaches(from, to) {
-            let at = self.now.plus(self.delay().min(self.plan.election_timeout_us));
-            self.schedule.plan(at, Event::Broken { conn: id });
+        let after = if self.reaches(from, to) {
+            self.delay().min(self.plan.election_timeout_us)
         } else {
-            // Keep-alive notices it in the end.
-            let at = self.now.plus(self.plan.election_timeout_us * 4);
-            self.schedule.plan(at, Event::Broken { conn: id });
-        }
+            // Keep-alive notices it.
+            self.plan.election_timeout_us * 4
+        };
+        self.schedule.plan(self.now.plus(after), Event::Broken { conn: id });
     }
 
     pub(crate) fn on_broken(&mut self, id: ConnId) {
