@@ -5,6 +5,7 @@
 //! wrong: time, networks, disks, processes, clients, operators. The same seed gives the same run, byte for
 //! byte. The simulation must never change how the code that it runs behaves.
 
+mod checks;
 mod clients;
 mod damage;
 mod disk;

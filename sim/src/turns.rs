@@ -3,11 +3,10 @@
 use std::mem;
 use std::sync::Arc;
 
-use raft_core::{LogIndex, Member, Membership, Micros, NodeId, Peer, Role, Suffrage, Write};
+use raft_core::{Member, Membership, Micros, NodeId, Peer, Suffrage, Write};
 use ticketd::node::{Input, Output, PeerMessage};
 use ticketd::peer::Frame;
 
-use crate::disk::Disk;
 use crate::host::{Health, Standing, slot_of};
 use crate::network::LinkState;
 use crate::promises;
@@ -80,7 +79,7 @@ impl World {
             outputs.push(output);
         }
         let pauses_for_us = process.pauses_for_us.take();
-        self.look_at(slot, &outputs);
+        self.check_turn(slot, &outputs);
         if let Some(us) = pauses_for_us {
             self.pause(slot, us, mem::take(&mut outputs));
         }
@@ -114,7 +113,7 @@ impl World {
                 match &message {
                     PeerMessage::Raft(message) => {
                         let process = host.run.process().expect("a process that is gone carries nothing out");
-                        promises::check(process.node.raft(), to, message, &host.disk);
+                        promises::check_message(process.node.raft(), to, message, &host.disk);
                     }
                     PeerMessage::Forward(_) => {}
                     PeerMessage::Bequest(bequest) => {
@@ -247,93 +246,6 @@ impl World {
         self.give(life.slot, Input::WriteFailed);
         if self.process(life).is_some_and(|process| !process.node.raft().is_muted()) {
             violated!("{} takes part after a write that failed", self.hosts[life.slot.at()].peer);
-        }
-    }
-
-    /// Checks a node's new state, before any of its outputs is carried out.
-    fn look_at(&mut self, slot: Slot, outputs: &[Output]) {
-        let host = &mut self.hosts[slot.at()];
-        let Some(process) = host.run.process_mut() else { return };
-        let raft = process.node.raft();
-        let (seen, commit_index) = (process.commit_seen, raft.commit_index());
-        if commit_index < seen {
-            violated!("the commit index of {} goes back from {seen} to {commit_index}", host.peer);
-        }
-        process.commit_seen = commit_index;
-        let mut changed = false;
-        for output in outputs {
-            match output {
-                Output::RoleChanged { role: Role::Leader, term, .. } => {
-                    self.summary.elections += 1;
-                    self.oracle.on_leader(raft, host.epoch, *term);
-                    promises::check_leader(host.peer, *term, &host.disk);
-                }
-                Output::MembershipChanged(_) => changed = true,
-                Output::Write(write) => promises::check_membership_changes(raft, &write.entries),
-                Output::RoleChanged { .. }
-                | Output::Send { .. }
-                | Output::Answer { .. }
-                | Output::OperationDone { .. }
-                | Output::Removed { .. }
-                | Output::PeerRemoved(_)
-                | Output::Dropped { .. } => {}
-            }
-        }
-        if commit_index > seen {
-            self.oracle.on_commit(raft, seen, commit_index);
-            self.check_leaders_commit(slot, commit_index, changed);
-        }
-        let elected = |output: &Output| matches!(output, Output::RoleChanged { role: Role::Leader, .. });
-        if outputs.iter().any(elected) && !changed {
-            self.check_election(slot);
-        }
-    }
-
-    /// The disk of a node in this life, even if it has been wiped since: what its owner had said was true.
-    fn disk_of(&self, peer: Peer) -> Option<&Disk> {
-        let host = &self.hosts[slot_of(peer.id).at()];
-        let former = || host.former.iter().find(|(owner, _)| *owner == peer).map(|(_, disk)| disk);
-        if host.peer == peer { Some(&host.disk) } else { former() }
-    }
-
-    /// A leader must have the votes of a majority of the voters on their disks (Raft §5.2).
-    fn check_election(&self, slot: Slot) {
-        let Some(process) = self.hosts[slot.at()].run.process() else { return };
-        let raft = process.node.raft();
-        let (term, membership) = (raft.current_term(), raft.membership());
-        let voted = |peer: &Peer| {
-            let vote = self.disk_of(*peer).map(|disk| disk.written.hard_state);
-            // A node in a later term may have voted in this one: that is forgotten.
-            vote.is_some_and(|v| {
-                v.current_term > term || (v.current_term == term && v.voted_for == Some(raft.me()))
-            })
-        };
-        let votes = membership.voters().filter_map(|id| membership.peer(id)).filter(voted).count();
-        if raft.role() == Role::Leader && votes < membership.quorum() {
-            violated!("{} leads term {term} with {votes} votes of {}", raft.me(), names(membership));
-        }
-    }
-
-    /// What a leader commits must already be on the disks of a majority. If the membership came into force in
-    /// this very turn, the commit may have been counted under the one before it.
-    fn check_leaders_commit(&self, slot: Slot, index: LogIndex, membership_changed: bool) {
-        let Some(process) = self.hosts[slot.at()].run.process() else { return };
-        let raft = process.node.raft();
-        let own = raft.entry(index).is_some_and(|e| e.term == raft.current_term());
-        if raft.role() != Role::Leader || !own {
-            return;
-        }
-        let disk_of = |peer: Peer| self.disk_of(peer);
-        let counted = promises::is_on_a_majority(raft, raft.membership(), index, disk_of)
-            || (membership_changed
-                && promises::is_on_a_majority(raft, raft.committed_membership(), index, disk_of));
-        if !counted {
-            violated!(
-                "{} commits entry {index} in term {}, which a majority of {} does not have on disk",
-                raft.me(),
-                raft.current_term(),
-                names(raft.membership())
-            );
         }
     }
 }
