@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -89,45 +89,58 @@ fn kind(text: &str) -> Result<Fault, String> {
     FAULTS.iter().find(named).copied().ok_or_else(|| format!("no fault {text}, of {FAULTS:?}"))
 }
 
+/// What became of all runs so far.
+#[derive(Default)]
+struct Results {
+    runs: u64,
+    /// Of the runs that did not fail.
+    sum: Summary,
+    /// The seeds of those that did.
+    failed: Vec<u64>,
+}
+
 fn carry_out(order: &Order) -> ExitCode {
     keep_panics_quiet();
     let started = Instant::now();
     let next = AtomicU64::new(order.from);
-    let end = order.from.saturating_add(order.seeds);
-    let results = Mutex::new((Summary::default(), 0_u64, Vec::new()));
+    let results = Mutex::new(Results::default());
     thread::scope(|scope| {
         for _ in 0..order.threads {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end {
-                        return;
-                    }
-                    let result = run(seed, &order.limits, order.narration);
-                    let mut results = results.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    results.1 += 1;
-                    match result {
-                        Ok(summary) => add(&mut results.0, &summary),
-                        Err(reason) => {
-                            println!("seed {seed}: {reason}\n  replay: make sim SEED={seed}");
-                            results.2.push(seed);
-                            if order.first {
-                                next.store(end, Ordering::Relaxed);
-                            }
-                        }
-                    }
-                }
-            });
+            scope.spawn(|| run_seeds(order, &next, &results));
         }
     });
-    let (sum, runs, mut failed) = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    report(&sum, runs, failed.len(), started.elapsed().as_secs_f64());
-    failed.sort_unstable();
-    if let (Some(seed), true) = (failed.first(), order.shrinks) {
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    report(&results, started.elapsed().as_secs_f64());
+    results.failed.sort_unstable();
+    if let (Some(seed), true) = (results.failed.first(), order.shrinks) {
         let small = shrink(*seed, &order.limits);
         println!("  smaller: make sim SEED={seed} SIM_FLAGS='{}'", flags(&small));
     }
-    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if results.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What each thread does: runs the next seed until there are none.
+fn run_seeds(order: &Order, next: &AtomicU64, results: &Mutex<Results>) {
+    let end = order.from.saturating_add(order.seeds);
+    loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= end {
+            return;
+        }
+        let result = run(seed, &order.limits, order.narration);
+        let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+        results.runs += 1;
+        match result {
+            Ok(summary) => add(&mut results.sum, &summary),
+            Err(reason) => {
+                println!("seed {seed}: {reason}\n  replay: make sim SEED={seed}");
+                results.failed.push(seed);
+                if order.first {
+                    next.store(end, Ordering::Relaxed);
+                }
+            }
+        }
+    }
 }
 
 fn add(sum: &mut Summary, summary: &Summary) {
@@ -144,7 +157,8 @@ fn add(sum: &mut Summary, summary: &Summary) {
     sum.fingerprint ^= summary.fingerprint;
 }
 
-fn report(sum: &Summary, runs: u64, failed: usize, seconds: f64) {
+fn report(Results { runs, sum, failed }: &Results, seconds: f64) {
+    let failed = failed.len();
     let Summary {
         events,
         simulated_us,
