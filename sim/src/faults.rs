@@ -319,7 +319,8 @@ impl World {
             self.weather.duplicate_ppm = often;
             self.weather.straggle_ppm = often / 10;
         }
-        self.weather.delay_us.1 = self.weather.delay_us.1.max(self.plan.election_timeout_us / 2);
+        let slowest_us = &mut self.weather.latency.max_us;
+        *slowest_us = (*slowest_us).max(self.plan.election_timeout_us / 2);
         self.schedule.plan(self.now.plus(us), Event::Repair { repair: Repair::Weather });
     }
 

@@ -134,15 +134,10 @@ impl World {
         self.schedule.plan(at, Event::Deliver { conn, direction, packet });
     }
 
-    /// A random delay for bytes on their way: mostly short, as in real networks.
+    /// How long bytes are on their way.
     pub(crate) fn delay(&mut self) -> u64 {
-        let (min, max) = self.weather.delay_us;
-        let spread = max - min;
-        let mut delay = min + self.net_rng.below(spread).min(self.net_rng.below(spread));
-        if self.net_rng.ppm(self.weather.straggle_ppm) {
-            delay = delay.saturating_mul(100);
-        }
-        delay
+        let us = self.weather.latency.drawn(&mut self.net_rng);
+        if self.net_rng.ppm(self.weather.straggle_ppm) { us.saturating_mul(100) } else { us }
     }
 
     /// A process begins to keep a link to a node, and dials at once.

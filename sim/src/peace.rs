@@ -3,7 +3,7 @@
 use raft_core::{NodeId, Peer};
 
 use crate::host::{Health, Standing, slot_of};
-use crate::plan::{Ailment, Peace, Weather};
+use crate::plan::{Ailment, Latency, Peace, Weather};
 use crate::schedule::{Event, Slot};
 use crate::turns::names;
 use crate::violated;
@@ -53,7 +53,7 @@ impl World {
             duplicate_ppm: 0,
             corrupt_ppm: 0,
             straggle_ppm: 0,
-            delay_us: (50, 1_000.min(self.plan.weather.delay_us.1)),
+            latency: Latency { min_us: 50, max_us: 1_000.min(self.plan.weather.latency.max_us) },
             ..self.plan.weather
         };
         self.break_damaged();

@@ -38,8 +38,8 @@ pub struct Plan {
     pub thrifty_from: u64,
     /// How bytes travel.
     pub weather: Weather,
-    /// The shortest and longest time that a transaction takes, in microseconds.
-    pub sync_us: (u64, u64),
+    /// How long a transaction takes.
+    pub sync: Latency,
     /// How many clients send requests, one at a time each.
     pub clients: u16,
     /// The longest pause of a client after an answer, in microseconds.
@@ -73,8 +73,8 @@ pub struct Leases {
 /// How bytes travel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Weather {
-    /// The shortest and longest delay, in microseconds.
-    pub delay_us: (u64, u64),
+    /// How long they take.
+    pub latency: Latency,
     /// What is sent on one connection arrives in order, as in TCP.
     pub ordered: bool,
     /// How often bytes are lost, in parts per million.
@@ -85,6 +85,15 @@ pub struct Weather {
     pub corrupt_ppm: u32,
     /// How often they take a hundred times as long.
     pub straggle_ppm: u32,
+}
+
+/// How long something takes, in microseconds: mostly a short time, as with real networks and disks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Latency {
+    /// The shortest time.
+    pub min_us: u64,
+    /// The longest time.
+    pub max_us: u64,
 }
 
 /// The state of the cluster after the faults have stopped.
@@ -174,7 +183,7 @@ impl Plan {
             compaction_interval: rng.pick(&[1, 3, 10, 30, 100, 4_096]).unwrap_or(100),
             thrifty_from: THRIFT_REQUESTS_MIN,
             weather: Weather::of(&mut rng, heartbeat_interval_us),
-            sync_us: (100, sync_max.unwrap_or(5_000)),
+            sync: Latency { min_us: 100, max_us: sync_max.unwrap_or(5_000) },
             clients,
             think_us: think_us.max(trouble_us * u64::from(clients) / REQUESTS_ABOUT),
             count_max: rng.pick(&[1, 1, 10, 3_000]).unwrap_or(1),
@@ -268,6 +277,14 @@ impl Fault {
     }
 }
 
+impl Latency {
+    /// The smaller of two times between the bounds.
+    pub(crate) fn drawn(self, rng: &mut Rng) -> u64 {
+        let spread = self.max_us - self.min_us;
+        self.min_us + rng.below(spread).min(rng.below(spread))
+    }
+}
+
 impl Leases {
     fn of(rng: &mut Rng) -> Leases {
         Leases {
@@ -285,7 +302,7 @@ impl Weather {
         let ordered = rng.percent(50);
         let often = |rng: &mut Rng| rng.pick(&[0, 0, 1_000, 30_000]).unwrap_or(0);
         Weather {
-            delay_us: (rng.between(20, 200), slowest.max(201)),
+            latency: Latency { min_us: rng.between(20, 200), max_us: slowest.max(201) },
             ordered,
             loss_ppm: if ordered { 0 } else { often(rng) },
             duplicate_ppm: if ordered { 0 } else { often(rng) },

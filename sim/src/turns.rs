@@ -188,8 +188,7 @@ impl World {
     }
 
     fn plan_sync(&mut self, life: Life) {
-        let (min, max) = self.plan.sync_us;
-        let mut us = min + self.net_rng.below(max - min).min(self.net_rng.below(max - min));
+        let mut us = self.plan.sync.drawn(&mut self.net_rng);
         if let Health::Slow { at_least_us } = self.hosts[life.slot.at()].health {
             us = us.max(at_least_us);
         }
