@@ -87,12 +87,10 @@ impl World {
         if !self.fault_rng.percent(cuts.percent) {
             return;
         }
-        let (there, back) = if cuts.one_way {
-            self.fault_rng.pick(&[(true, true), (true, false), (false, true)]).unwrap_or((true, true))
-        } else {
-            (true, true)
-        };
-        for (from, to) in there.then_some((a, b)).into_iter().chain(back.then_some((b, a))) {
+        let both = [(a, b), (b, a)];
+        let [there, back] = [&both[..1], &both[1..]];
+        let cut = if cuts.one_way { self.fault_rng.pick(&[&both[..], there, back]) } else { None };
+        for &(from, to) in cut.unwrap_or(&both) {
             self.narrate(from, || format!("does not reach host {}", to.0));
             self.block(from, to);
         }
