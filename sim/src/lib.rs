@@ -35,7 +35,7 @@ use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};
 
 pub use faults::{FAULTS, Fault};
-pub use plan::{Ailment, Cuts, Latency, Limits, Peace, Plan, Weather};
+pub use plan::{Aftermath, Ailment, Cuts, Latency, Limits, Plan, Weather};
 pub use rng::Rng;
 pub use shrink::shrink;
 pub use world::Summary;

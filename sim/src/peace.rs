@@ -3,7 +3,7 @@
 use raft_core::{NodeId, Peer};
 
 use crate::host::{Health, Standing, slot_of};
-use crate::plan::{Ailment, Latency, Peace, Weather};
+use crate::plan::{Aftermath, Ailment, Latency, Weather};
 use crate::schedule::{Event, Slot};
 use crate::turns::names;
 use crate::violated;
@@ -17,7 +17,7 @@ const SETTLING_TIMEOUTS: u64 = 10;
 impl World {
     /// The faults have stopped, or a star has been there for long enough.
     pub(crate) fn on_peace(&mut self) {
-        if let (Phase::Trouble, Some(cuts)) = (self.phase, self.plan.peace.cuts()) {
+        if let (Phase::Trouble, Some(cuts)) = (self.phase, self.plan.aftermath.cuts()) {
             self.begin_star(cuts);
             return;
         }
@@ -25,7 +25,7 @@ impl World {
         self.phase = Phase::Peace;
         self.peace_at = self.now;
         self.heal();
-        if let Peace::Minority(ailment) = self.plan.peace
+        if let Aftermath::Minority(ailment) = self.plan.aftermath
             && let Some(slot) = self.whom_to_spare()
         {
             self.hosts[slot.at()].ailing = true;

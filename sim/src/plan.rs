@@ -55,7 +55,7 @@ pub struct Plan {
     /// What may go wrong.
     pub faults: Vec<Fault>,
     /// Whether something stays broken after the faults have stopped, though a majority remains.
-    pub peace: Peace,
+    pub aftermath: Aftermath,
 }
 
 /// Leases, and the clocks that they depend on.
@@ -98,7 +98,7 @@ pub struct Latency {
 
 /// The state of the cluster after the faults have stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Peace {
+pub enum Aftermath {
     /// Everything works.
     Whole,
     /// A minority of the voters is broken for good; the rest must manage without it.
@@ -191,7 +191,7 @@ impl Plan {
             trouble_us,
             fault_interval_us: election_timeout_us * rng.between(1, 12) / 4,
             faults: some_of(&mut rng, |fault| !fault.damages_store()),
-            peace: Peace::of(&mut rng, members),
+            aftermath: Aftermath::of(&mut rng, members),
         };
         // Drawn last, so that leaving these out changes nothing else.
         plan.faults.extend(some_of(&mut rng, Fault::damages_store));
@@ -205,7 +205,7 @@ impl Plan {
         if rng.percent(50) {
             plan.thrifty_from = 0;
         }
-        plan.peace = plan.peace.or_star(&mut rng, members);
+        plan.aftermath = plan.aftermath.or_star(&mut rng, members);
         plan.within(limits)
     }
 
@@ -239,7 +239,7 @@ impl Plan {
             self.members = self.members.min(members_max.max(1));
             self.hosts = self.members + spare;
             if self.members < 3 {
-                self.peace = Peace::Whole;
+                self.aftermath = Aftermath::Whole;
             }
         }
         self.faults.retain(|fault| !limits.without.contains(fault));
@@ -312,10 +312,10 @@ impl Weather {
     }
 }
 
-impl Peace {
-    fn of(rng: &mut Rng, members: u8) -> Peace {
+impl Aftermath {
+    fn of(rng: &mut Rng, members: u8) -> Aftermath {
         if members < 3 || rng.percent(60) {
-            return Peace::Whole;
+            return Aftermath::Whole;
         }
         let ailments = [
             Ailment::Down,
@@ -326,22 +326,23 @@ impl Peace {
             Ailment::DiskStalled,
             Ailment::DiskFailed,
         ];
-        rng.pick(&ailments).map_or(Peace::Whole, Peace::Minority)
+        rng.pick(&ailments).map_or(Aftermath::Whole, Aftermath::Minority)
     }
 
     /// If no voter stays broken, a star comes first in most runs: not every cluster is in a state that allows
     /// it.
-    fn or_star(self, rng: &mut Rng, members: u8) -> Peace {
-        if self != Peace::Whole || members < 3 || rng.percent(20) {
+    fn or_star(self, rng: &mut Rng, members: u8) -> Aftermath {
+        if self != Aftermath::Whole || members < 3 || rng.percent(20) {
             return self;
         }
-        Peace::Star(Cuts { percent: rng.pick(&[30, 70, 100, 100]).unwrap_or(100), one_way: rng.percent(30) })
+        let percent = rng.pick(&[30, 70, 100, 100]).unwrap_or(100);
+        Aftermath::Star(Cuts { percent, one_way: rng.percent(30) })
     }
 
     pub(crate) fn cuts(self) -> Option<Cuts> {
         match self {
-            Peace::Star(cuts) => Some(cuts),
-            Peace::Whole | Peace::Minority(_) => None,
+            Aftermath::Star(cuts) => Some(cuts),
+            Aftermath::Whole | Aftermath::Minority(_) => None,
         }
     }
 }

@@ -63,7 +63,7 @@ impl World {
 
     /// Links are as they will be until peace.
     pub(crate) fn on_star(&mut self) {
-        let (Some(hub), Some(cuts)) = (self.pick_hub(), self.plan.peace.cuts()) else {
+        let (Some(hub), Some(cuts)) = (self.pick_hub(), self.plan.aftermath.cuts()) else {
             self.on_peace();
             return;
         };
