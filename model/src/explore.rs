@@ -215,8 +215,21 @@ impl Hasher for Identity {
 
 #[cfg(test)]
 mod tests {
+    use raft_core::Role;
+
     use super::*;
     use crate::configurations::configurations;
+
+    /// Otherwise no candidate would ever begin another term: the random numbers that decide when are not part
+    /// of a state.
+    #[test]
+    fn a_candidate_that_was_refused_a_vote_gives_its_term_up() {
+        let divergence = configurations().into_iter().find(|c| c.name == "divergence").unwrap();
+        let (_, world) = explore_world(&divergence, Limits { states: 50_000, depth: usize::MAX }).unwrap();
+        assert!(world.has_step(|before, after| {
+            (before.raft.role(), after.raft.role()) == (Role::Candidate, Role::PreCandidate)
+        }));
+    }
 
     /// Otherwise a state that can be reached with such a message on its way would be left out without it.
     #[test]

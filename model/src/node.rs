@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use raft_core::{Config, Input, Micros, Output, Peer, Raft, Recovered};
+use raft_core::{Config, Input, Micros, Output, Peer, Raft, Recovered, Role};
 
 use crate::disk::Disk;
 use crate::history::Violation;
@@ -34,6 +34,15 @@ impl Node {
             seed: me.id.get(),
         };
         Node { raft: Raft::new(config, now, durable.clone()), disk: Disk::new(durable), now }
+    }
+
+    /// The time when its deadline is reached. A candidate has two: after the first it asks those again who
+    /// have not answered. It sleeps through that here, until the second, after which it does the same, or
+    /// gives the term up if somebody has refused.
+    pub(crate) fn at_deadline(&self) -> Micros {
+        let deadline = self.raft.deadline().unwrap_or_default();
+        let slept_through_us = if self.raft.role() == Role::Candidate { 2 * ELECTION_TIMEOUT_US } else { 0 };
+        self.now.max(deadline.plus(slept_through_us))
     }
 
     /// Steps the node, and returns its outputs. A panic of the core is a violation: it is its own first

@@ -70,7 +70,7 @@ pub(crate) fn take(
             return Ok(Step { after, stages: Vec::new(), sent: Vec::new() });
         }
         Cause::Timeout => {
-            node.now = node.now.max(node.raft.deadline().unwrap_or_default());
+            node.now = node.at_deadline();
             Some(Input::Wake)
         }
         Cause::Silence => {

@@ -147,6 +147,13 @@ impl World {
         (0..self.peers.len()).map(|at| self.known(state, at).term).max().unwrap_or_default()
     }
 
+    /// Whether a step like this was met, from a node before it to the node after it.
+    #[cfg(test)]
+    pub(crate) fn has_step(&self, is_meant: impl Fn(&Node, &Node) -> bool) -> bool {
+        let node = |number: NodeNo| &self.nodes[number].node;
+        self.steps.iter().any(|((before, _), taken)| is_meant(node(*before), node(taken.after)))
+    }
+
     pub(crate) fn envelope(&self, state: &State, at: usize) -> Option<&Envelope> {
         let letter = state.network.as_slice().get(at)?;
         Some(&self.letters[*letter].envelope)
