@@ -14,9 +14,10 @@ use harness::load::Load;
 use harness::node::Node;
 use harness::random::Random;
 use harness::wait;
-use raft_core::{Incarnation, LogIndex, NodeId, Peer};
+use raft_core::{Incarnation, LogIndex, Message, NodeId, Peer, PreVote, Term};
 use socket2::SockRef;
 use ticketd::identity::ClusterId;
+use ticketd::node::PeerMessage;
 use ticketd::peer::{Decoder, Frame, Hello, encode};
 
 /// Enough answers to be sure that all clients have found the leader.
@@ -252,6 +253,26 @@ fn call(node: &Node, peer_address: &str) -> TcpStream {
     let answer = receive(&mut stream);
     assert!(matches!(answer, Frame::Welcome(_)), "{answer:?}");
     stream
+}
+
+/// The node need not reach the member for that: nobody listens at its address.
+#[test]
+fn a_member_is_answered_on_the_connection_that_it_has_dialled() {
+    let mut cluster = Cluster::of(1);
+    let node = cluster.node(1);
+    let mut stream = call(node, "127.0.0.1:2");
+    for next_term in [7, 8] {
+        let pre_vote =
+            PreVote { next_term: Term(next_term), last_log_index: LogIndex(1), last_log_term: Term(1) };
+        let mut bytes = Vec::new();
+        encode(&Frame::Message(Message::PreVote(pre_vote).into()), &mut bytes);
+        stream.write_all(&bytes).expect("the node reads");
+        let Frame::Message(PeerMessage::Raft(Message::PreVoteResponse(response))) = receive(&mut stream)
+        else {
+            panic!("a pre-vote is answered with something else")
+        };
+        assert_eq!((response.next_term, response.vote_granted), (Term(next_term), false), "this node leads");
+    }
 }
 
 /// A machine that lost power leaves a connection open, and its node may come back elsewhere.

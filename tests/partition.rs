@@ -178,12 +178,30 @@ fn a_member_that_hangs_is_named_by_the_leader() {
 fn a_member_that_hears_the_leader_and_cannot_reach_it_is_not_just_said_to_hang() {
     let Some((network, mut cluster)) = networked(3, &[]) else { return };
     let (leader, follower) = (cluster.leader(), cluster.follower());
-    network.cut(follower, leader, Cut::Broken);
+    network.cut(follower, leader, Cut::Silent);
     let silent = format!("node {follower} is connected and has said nothing for");
     let why = "its process may hang, or it cannot reach this node";
     wait::until_true("the leader names both causes", || {
         cluster.node(leader).log().lines().any(|line| line.contains(&silent) && line.contains(why))
     });
+}
+
+/// A firewall may let the connections of one direction through alone.
+#[test]
+fn a_member_that_cannot_dial_the_leader_follows_it_all_the_same() {
+    let Some((network, mut cluster)) = networked(3, &[]) else { return };
+    let load = Load::on(cluster.client_addresses());
+    load.await_more(SOME);
+    let leader = cluster.leader();
+    let [shut_out, other] = cluster.others(leader)[..] else { panic!("there are three nodes") };
+    network.cut(shut_out, leader, Cut::Undialled);
+    cluster.node(shut_out).kill();
+    cluster.node(shut_out).restart();
+    cluster.node(shut_out).await_status("it follows", |status| status.leader == Some(leader));
+    cluster.node(other).kill();
+    load.await_more(SOME);
+    assert_eq!(cluster.leader(), leader);
+    load.finish().check();
 }
 
 /// An operator who is called at night reads one log, and asks one node.

@@ -37,6 +37,26 @@ pub enum Message {
     TimeoutNow(TimeoutNow),
 }
 
+impl Message {
+    /// Whether it answers a message of the node to which it is sent.
+    #[must_use]
+    pub const fn is_response(&self) -> bool {
+        match self {
+            Message::PreVoteResponse(_)
+            | Message::RequestVoteResponse(_)
+            | Message::AppendEntriesResponse(_)
+            | Message::HeartbeatResponse(_)
+            | Message::InstallSnapshotResponse(_) => true,
+            Message::PreVote(_)
+            | Message::RequestVote(_)
+            | Message::AppendEntries(_)
+            | Message::Heartbeat(_)
+            | Message::InstallSnapshot(_)
+            | Message::TimeoutNow(_) => false,
+        }
+    }
+}
+
 /// Asks whether a vote would be granted; no node changes its term (dissertation §9.6).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct PreVote {

@@ -18,6 +18,18 @@ pub enum PeerMessage {
     Bequest(Bequest),
 }
 
+impl PeerMessage {
+    /// Whether it answers a message of the node to which it is sent.
+    #[must_use]
+    pub const fn is_response(&self) -> bool {
+        match self {
+            PeerMessage::Raft(message) => message.is_response(),
+            PeerMessage::Forward(Forward::Taken { .. }) => true,
+            PeerMessage::Forward(Forward::TakeIds { .. }) | PeerMessage::Bequest(_) => false,
+        }
+    }
+}
+
 impl From<Message> for PeerMessage {
     fn from(message: Message) -> Self {
         PeerMessage::Raft(message)

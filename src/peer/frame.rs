@@ -34,7 +34,7 @@ pub enum Frame {
     Welcome(Welcome),
     /// The answer to a refused [`Hello`], or to a first frame of another version. It ends the connection.
     Refuse(Refuse),
-    /// From node to node: follows a [`Hello`], in the same direction.
+    /// From node to node: follows a [`Hello`], or, if it is a response, a [`Welcome`].
     Message(PeerMessage),
     /// A request from an operator's command or from a node that wants to join.
     AdminRequest(AdminRequest),

@@ -83,9 +83,9 @@ pub(super) const PEER_READS_PER_TURN_MAX: usize = 4;
 /// many copies of one store can be told from a node that moves.
 pub(super) const REPLACED_ADDRESSES_MAX: usize = 8;
 
-/// How many bytes may wait on one link. Beyond that, a message is dropped, which Raft handles like any other
-/// loss. This is room for all the appends of usual size that may be in flight to a follower.
-pub(super) const LINK_OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How many bytes may wait on one connection to a peer. Beyond that, a message is dropped, which Raft handles
+/// like any other loss. This is room for all the appends of usual size that may be in flight to a follower.
+pub(super) const CHANNEL_OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A buffer that has grown beyond this is shrunk once it is empty.
 pub(super) const BUFFER_KEPT_BYTES_MAX: usize = 64 * 1024;

@@ -42,7 +42,7 @@ use raft_core::{DropReason, Membership, Micros, NodeId, Peer, Role, Term, Write}
 
 use crate::codec::is_address;
 use crate::identity::Standing;
-use crate::node::{Input, Node, OperationId, OperationOutcome, Output};
+use crate::node::{Input, Node, OperationId, OperationOutcome, Output, PeerMessage};
 use crate::peer::Frame;
 use crate::storage::{Completion, Listening, StorageThread, Store, StoreError};
 use clients::Clients;
@@ -190,6 +190,7 @@ impl Server {
         self.ctx.counters.turns += 1;
         self.on_events(events);
         self.peer_connections.serve(&mut self.ctx, &mut self.links, &mut self.operations);
+        self.links.serve(&mut self.ctx);
         self.on_time();
         self.on_woken();
         self.ctx.stopping = self.shutdown != Shutdown::Serving;
@@ -201,6 +202,7 @@ impl Server {
         self.ctx.wake();
         self.carry_out();
         self.links.flush(&mut self.ctx);
+        self.peer_connections.flush(&mut self.ctx);
         self.clients.flush(&mut self.ctx);
         self.approach_the_end();
         Ok(())
@@ -211,6 +213,7 @@ impl Server {
         let now = self.ctx.now();
         if self.woken
             || self.ctx.has_work()
+            || self.links.has_work()
             || self.peer_connections.has_work(now)
             || self.clients.has_work(now)
         {
@@ -228,7 +231,7 @@ impl Server {
         Some(Duration::from_micros(next.since(now)))
     }
 
-    /// Notes which sockets have events. Links are handled at once: there are few, and they say little.
+    /// Notes which sockets have events.
     fn on_events(&mut self, events: &Events) {
         for event in events {
             match Source::of(event.token()) {
@@ -278,7 +281,7 @@ impl Server {
         while let Some(output) = self.ctx.node.poll_output() {
             match output {
                 Output::Write(write) => self.writes.push(write),
-                Output::Send { to, message } => self.links.send(&mut self.ctx, to, &Frame::Message(message)),
+                Output::Send { to, message } => self.send(to, message),
                 Output::Answer { request, answer } => self.clients.on_answer(&mut self.ctx, request, answer),
                 Output::OperationDone { operation, outcome } => self.on_operation_done(operation, outcome),
                 Output::RoleChanged { role, term, leader } => self.on_role(role, term, leader),
@@ -299,6 +302,16 @@ impl Server {
         }
         if !self.writes.is_empty() {
             self.woken |= self.storage.submit(self.writes.drain(..));
+        }
+    }
+
+    /// Responses go back on the connection on which the peer's messages arrive: TCP then acknowledges the
+    /// message with the response, and they need no link to have come up.
+    fn send(&mut self, to: Peer, message: PeerMessage) {
+        let is_response = message.is_response();
+        let frame = Frame::Message(message);
+        if !is_response || !self.peer_connections.respond(&mut self.ctx, to, &frame) {
+            self.links.send(&mut self.ctx, to, &frame);
         }
     }
 

@@ -143,6 +143,7 @@ impl Bench {
                 self.links.on_event(&mut self.ctx, key, event);
             }
         }
+        self.links.serve(&mut self.ctx);
     }
 
     /// The link, which is up, breaks after it has been up for a while, and is dialled again.

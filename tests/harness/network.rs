@@ -1,9 +1,10 @@
 //! A network between nodes that tests can cut.
 //!
-//! Nodes listen on one loopback address and advertise another, at which relays stand in for them. A link is
-//! what one node dials and sends on, and there are two between any two nodes, so each direction can be cut
-//! separately. The dialling node is identified by its first frame (see the peer protocol in docs/); a caller
-//! that sends no such frame is an operator or a client, and is always let through.
+//! Nodes listen on one loopback address and advertise another, at which relays stand in for them. There are
+//! two connections between any two nodes, one dialled by each, and bytes travel both ways on each; what one
+//! node sends to the other can be cut alone, on both. The dialling node is identified by its first frame (see
+//! the peer protocol in docs/); a caller that sends no such frame is an operator or a client, and is always
+//! let through.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -27,13 +28,15 @@ const TYPE_HELLO: u8 = 1;
 const ID_AT: usize = 9 + 2 + 16;
 const HELLO_START_BYTES: usize = ID_AT + 8;
 
-/// How a link is cut.
+/// How what one node sends to another is cut.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Cut {
     /// Connections break, and new ones break at once.
     Broken,
     /// Connections stay, and what is sent on them arrives when the network is healed.
     Silent,
+    /// Connections stay, and new ones that the sender dials break at once, as a firewall may have it.
+    Undialled,
 }
 
 /// The network. Its relays end when this is dropped.
@@ -114,12 +117,12 @@ impl Network {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn passage(&self, link: Option<(u64, u64)>) -> Passage {
+    fn passage(&self, way: Option<(u64, u64)>) -> Passage {
         let state = self.lock();
         if state.ended {
             return Passage::Ended;
         }
-        link.and_then(|link| state.cuts.get(&link)).map_or(Passage::Open, |cut| Passage::Cut(*cut))
+        way.and_then(|way| state.cuts.get(&way)).map_or(Passage::Open, |cut| Passage::Cut(*cut))
     }
 
     /// Accepts the connections to a node's port; `to` is the node if the port is for members.
@@ -149,22 +152,23 @@ impl Network {
         dialler.set_nodelay(true)?;
         dialler.set_read_timeout(Some(TICK))?;
         let mut start = Vec::new();
-        let link = match to {
+        let way = match to {
             Some(to) => self.read_caller(&dialler, &mut start)?.map(|from| (from, to)),
             None => None,
         };
-        if self.passage(link) == Passage::Cut(Cut::Broken) {
+        if matches!(self.passage(way), Passage::Cut(Cut::Broken | Cut::Undialled)) {
             return Ok(());
         }
         let mut acceptor = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
         acceptor.set_nodelay(true)?;
         acceptor.set_read_timeout(Some(TICK))?;
-        self.await_passage(link)?;
+        self.await_passage(way)?;
         acceptor.write_all(&start)?;
         let (back_from, back_to) = (acceptor.try_clone()?, dialler.try_clone()?);
         let network = self.clone();
-        thread::spawn(move || network.carry(link, back_from, back_to));
-        self.carry(link, dialler, acceptor);
+        let way_back = way.map(|(from, to)| (to, from));
+        thread::spawn(move || network.carry(way_back, back_from, back_to));
+        self.carry(way, dialler, acceptor);
         Ok(())
     }
 
@@ -188,17 +192,17 @@ impl Network {
         Ok((start[TYPE_AT] == TYPE_HELLO).then(|| u64::from_be_bytes(id)))
     }
 
-    /// Forwards bytes in one direction until either side ends or the link is broken.
-    fn carry(&self, link: Option<(u64, u64)>, mut from: TcpStream, mut to: TcpStream) {
+    /// Forwards bytes in one direction until either side ends or the way is broken.
+    fn carry(&self, way: Option<(u64, u64)>, mut from: TcpStream, mut to: TcpStream) {
         let mut bytes = vec![0; 64 * 1024];
         let ended = loop {
-            if let Err(error) = self.await_passage(link) {
+            if let Err(error) = self.await_passage(way) {
                 break Err(error);
             }
             match from.read(&mut bytes) {
                 Ok(0) => break Ok(()),
                 Ok(read) => {
-                    if let Err(error) = self.await_passage(link).and_then(|()| to.write_all(&bytes[..read])) {
+                    if let Err(error) = self.await_passage(way).and_then(|()| to.write_all(&bytes[..read])) {
                         break Err(error);
                     }
                 }
@@ -215,11 +219,11 @@ impl Network {
         }
     }
 
-    /// Waits as long as the link is silent. Returns an error if it is broken.
-    fn await_passage(&self, link: Option<(u64, u64)>) -> io::Result<()> {
+    /// Waits as long as the way is silent. Returns an error if it is broken.
+    fn await_passage(&self, way: Option<(u64, u64)>) -> io::Result<()> {
         loop {
-            match self.passage(link) {
-                Passage::Open => return Ok(()),
+            match self.passage(way) {
+                Passage::Open | Passage::Cut(Cut::Undialled) => return Ok(()),
                 Passage::Cut(Cut::Silent) => thread::sleep(TICK),
                 Passage::Cut(Cut::Broken) | Passage::Ended => {
                     return Err(io::ErrorKind::ConnectionAborted.into());

@@ -1,4 +1,5 @@
-//! The connections accepted on the peer port: other members, on which this node only receives, and operators.
+//! The connections accepted on the peer port: other members, whose messages are answered where they arrive,
+//! and operators.
 //!
 //! A new connection is a stranger until it says who it is. A stranger has little time to do so, and makes
 //! room for others. Each peer has one welcomed connection: the newest, because a peer opens another only when
@@ -12,19 +13,20 @@ use mio::event::Event;
 use raft_core::{Micros, Peer};
 use slab::Slab;
 
+use super::channel::Channel;
 use super::copies::Replaced;
 use super::dial::configure;
 use super::handshake::Caller;
 use super::links::Links;
-use crate::peer::{self, AdminResponse, Decoder, Frame, Hello};
+use crate::peer::{AdminResponse, Frame, Hello};
 use crate::server::context::Context;
 use crate::server::limits::{ACCEPTS_PER_TURN_MAX, ADMIN_IDLE_US_MAX, HANDSHAKE_US_MAX, READ_BYTES_MAX};
 use crate::server::narration::log_limit::LogLimit;
 use crate::server::operations::Operations;
+use crate::server::sockets::Next;
 use crate::server::sockets::ports::{Ports, Stream};
 use crate::server::sockets::readiness::Readiness;
 use crate::server::sockets::sweep::Sweep;
-use crate::server::sockets::{Next, SendQueue};
 use crate::server::token::Source;
 
 /// All connections on the peer port.
@@ -57,11 +59,8 @@ pub(crate) struct Announcement<'a> {
 #[derive(Debug)]
 struct Connection {
     id: PeerConnectionId,
-    stream: Stream,
-    decoder: Decoder,
-    output: SendQueue,
+    channel: Channel,
     party: Party,
-    readiness: Readiness,
     /// In `ready`.
     queued: bool,
 }
@@ -101,7 +100,7 @@ impl PeerConnections {
     /// A socket has an event.
     pub(crate) fn on_event(&mut self, key: usize, event: &Event) {
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.readiness.on_event(event);
+            connection.channel.on_event(event);
             self.queue(key);
         }
     }
@@ -146,6 +145,29 @@ impl PeerConnections {
                 connection.queued = false;
                 let next = self.read(ctx, links, operations, key);
                 self.settle(ctx, key, next);
+            }
+        }
+    }
+
+    /// Queues the response to a message of this peer, where the message came from. Returns false if the peer
+    /// is not connected, or the connection has no room.
+    pub(crate) fn respond(&mut self, ctx: &mut Context, to: Peer, response: &Frame) -> bool {
+        let mut connections = self.connections.iter_mut().map(|(_, connection)| connection);
+        let connection = connections.find(|connection| connection.is_of(to));
+        let Some(connection) = connection.filter(|connection| connection.channel.has_room()) else {
+            return false;
+        };
+        log::trace!("to node {to}: {response:?}");
+        ctx.counters.messages_sent += 1;
+        connection.channel.queue(response);
+        true
+    }
+
+    /// Sends what is queued.
+    pub(crate) fn flush(&mut self, ctx: &mut Context) {
+        for key in 0..self.connections.capacity() {
+            if self.connections.get(key).is_some_and(|connection| !connection.channel.is_flushed()) {
+                self.settle(ctx, key, Next::GoOn);
             }
         }
     }
@@ -197,7 +219,7 @@ impl PeerConnections {
             return;
         }
         connection.party = Party::Operator { awaits: false, idle_since: ctx.now() };
-        peer::encode(&Frame::AdminResponse(response), connection.output.tail());
+        connection.channel.queue(&Frame::AdminResponse(response));
         self.settle(ctx, key, Next::GoOn);
     }
 
@@ -230,11 +252,8 @@ impl PeerConnections {
         let until = ctx.now().plus(HANDSHAKE_US_MAX);
         entry.insert(Connection {
             id: self.last,
-            stream,
-            decoder: Decoder::new(),
-            output: SendQueue::default(),
+            channel: Channel::new(stream),
             party: Party::Stranger { until },
-            readiness: Readiness::default(),
             queued: false,
         });
         self.sweep.note(Some(until));
@@ -269,10 +288,7 @@ impl PeerConnections {
     /// After anything was done with a connection: sends its output, and closes it if necessary.
     fn settle(&mut self, ctx: &mut Context, key: usize, next: Next) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let sent = connection.output.flush(&mut connection.stream);
-        if let Ok(sent) = sent {
-            ctx.counters.peer_bytes_sent += sent as u64;
-        }
+        let sent = connection.channel.flush(&mut ctx.counters);
         if next == Next::Close || sent.is_err() {
             self.close(key);
         } else {
@@ -282,6 +298,11 @@ impl PeerConnections {
 }
 
 impl Connection {
+    /// Whether this peer dialled it and was welcomed.
+    fn is_of(&self, peer: Peer) -> bool {
+        matches!(&self.party, Party::Member { hello, .. } if hello.from == peer)
+    }
+
     fn deadline(&self) -> Option<Micros> {
         match self.party {
             Party::Stranger { until } | Party::Leaving { until } => Some(until),
@@ -301,7 +322,7 @@ mod tests {
     use raft_core::LogIndex;
 
     use super::*;
-    use crate::peer::{AdminRequest, PROTOCOL_VERSION, Refuse};
+    use crate::peer::{AdminRequest, PROTOCOL_VERSION, Refuse, encode};
     use crate::server::limits::REFUSED_US_MAX;
     use crate::server::peers::resolver::look_up;
     use crate::server::sockets::ports::Listener;
@@ -332,7 +353,7 @@ mod tests {
         operator.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let mut bytes = Vec::new();
         let transfer = AdminRequest::Transfer { cluster: ctx.me.cluster, to: None };
-        peer::encode(&Frame::AdminRequest(transfer), &mut bytes);
+        encode(&Frame::AdminRequest(transfer), &mut bytes);
         bytes.extend(request_from_the_future());
         operator.write_all(&bytes).unwrap();
         connections.on_port_event(0);
@@ -375,7 +396,7 @@ mod tests {
         let id = connections.connections[0].id;
         connections.on_operation_done(&mut ctx, id, AdminResponse::Removed { at: LogIndex(1) });
         let mut expected = Vec::new();
-        peer::encode(&Frame::AdminResponse(AdminResponse::Removed { at: LogIndex(1) }), &mut expected);
+        encode(&Frame::AdminResponse(AdminResponse::Removed { at: LogIndex(1) }), &mut expected);
         let mut answer = vec![0; expected.len()];
         operator.read_exact(&mut answer).unwrap();
         assert_eq!(answer, expected);

@@ -9,19 +9,20 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use mio::Interest;
 use mio::net::TcpStream;
 use socket2::{SockRef, TcpKeepalive};
 
 use super::attempt::{Attempt, Verdict};
+use super::channel::Channel;
 use super::handshake::is_removed;
 use super::links::{Link, LinkState, Links, Reached};
 use super::resolver::Resolved;
 use crate::node::Input;
-use crate::peer::{self, Decoder, Frame, Hello, PROTOCOL_VERSION, Refuse};
+use crate::peer::{Frame, Hello, PROTOCOL_VERSION, Refuse};
 use crate::server::context::Context;
 use crate::server::limits::{CONNECT_US_MAX, HANDSHAKE_US_MAX, LINK_SETTLED_US, LINK_SILENCE_US_MAX};
-use crate::server::sockets::{ReadOutcome, read};
+use crate::server::sockets::ports::Stream;
+use crate::server::sockets::readiness::Readiness;
 use crate::server::token::Source;
 
 impl Links {
@@ -83,29 +84,6 @@ impl Links {
         self.on_connect_failed(ctx, key, &error);
     }
 
-    /// The socket of a link in `Greeting` has an event.
-    pub(crate) fn read_greeting(&mut self, ctx: &mut Context, key: usize) {
-        let mut buffer = [0; 512];
-        // Each pass continues where the last one stopped, until the answer is complete: the rest may be there
-        // already, without another event.
-        while let LinkState::Greeting { stream, decoder, .. } = &mut self.links[key].state {
-            let mut input: &[u8] = match read(stream, &mut buffer) {
-                ReadOutcome::Bytes(n) => &buffer[..n],
-                ReadOutcome::NotNow => return,
-                ReadOutcome::End => return self.on_greeting_failed(ctx, key, &"closed in the handshake"),
-                ReadOutcome::Broken(error) => return self.on_greeting_failed(ctx, key, &error),
-            };
-            match decoder.next_frame(&mut input) {
-                Ok(None) => {}
-                Ok(Some(frame)) => return self.on_greeted(ctx, key, &frame),
-                Err(error) => {
-                    ctx.counters.count_bad_frame(error.label());
-                    return self.on_greeting_failed(ctx, key, &error);
-                }
-            }
-        }
-    }
-
     /// A link that was up has broken.
     pub(crate) fn on_broken(&mut self, ctx: &mut Context, key: usize, reason: &dyn Display) {
         let now = ctx.now();
@@ -120,7 +98,6 @@ impl Links {
             link.is_told_down = true;
         }
         link.broke_at = Some(now);
-        link.output.clear();
         // A link that breaks as soon as it is up, again and again, is not dialled in a tight loop.
         if matches!(link.state, LinkState::Up { since, .. } if now.since(since) >= LINK_SETTLED_US) {
             link.backoff.reset();
@@ -132,7 +109,6 @@ impl Links {
     pub(crate) fn on_greeting_failed(&mut self, ctx: &mut Context, key: usize, reason: &dyn Display) {
         let link = &mut self.links[key];
         let LinkState::Greeting { attempt, .. } = link.take_state(ctx.now()) else { return };
-        link.output.clear();
         self.go_on(ctx, key, attempt, reason);
     }
 
@@ -161,7 +137,6 @@ impl Links {
     fn retry_later(&mut self, ctx: &Context, key: usize) {
         let link = &mut self.links[key];
         link.was_cut_short = false;
-        link.output.clear();
         let until = link.dialled_at.plus(link.backoff.next_delay_us()).max(ctx.now());
         link.state = LinkState::Waiting { until };
         if link.dialled == link.address() {
@@ -216,9 +191,9 @@ impl Links {
                     self.go_on(ctx, key, attempt, &"it has no other address");
                 }
             }
-            LinkState::Greeting { stream, decoder, until, mut attempt } => {
+            LinkState::Greeting { channel, until, mut attempt } => {
                 attempt.on_resolved(addresses);
-                link.state = LinkState::Greeting { stream, decoder, until, attempt };
+                link.state = LinkState::Greeting { channel, until, attempt };
             }
             up @ LinkState::Up { .. } => link.state = up,
         }
@@ -292,33 +267,22 @@ impl Links {
             peer_address: ctx.me.peer_address.clone(),
             client_address: ctx.me.client_address.clone(),
         };
-        link.output.clear();
-        peer::encode(&Frame::Hello(hello), link.output.tail());
-        link.state = LinkState::Greeting { stream, decoder: Box::new(Decoder::new()), until, attempt };
+        let mut channel = Box::new(Channel::new(Stream::Tcp(stream)));
+        channel.queue(&Frame::Hello(hello));
+        link.state = LinkState::Greeting { channel, until, attempt };
         self.flush_one(ctx, key);
     }
 
-    /// The other side has answered the Hello.
-    fn on_greeted(&mut self, ctx: &mut Context, key: usize, answer: &Frame) {
-        match answer {
-            Frame::Welcome(_) => self.on_welcome(ctx, key),
-            Frame::Refuse(refuse) => self.on_refuse(ctx, key, *refuse),
-            Frame::Hello(_) | Frame::Message(_) | Frame::AdminRequest(_) | Frame::AdminResponse(_) => {
-                ctx.counters.count_bad_frame("unexpected");
-                self.on_greeting_failed(ctx, key, &"it answered Hello with an unexpected frame");
-            }
-        }
-    }
-
-    fn on_welcome(&mut self, ctx: &Context, key: usize) {
+    /// The other side has accepted the Hello.
+    pub(super) fn on_welcome(&mut self, ctx: &Context, key: usize) {
         let link = &mut self.links[key];
-        let LinkState::Greeting { stream, attempt, .. } = link.take_state(ctx.now()) else {
+        let LinkState::Greeting { channel, attempt, .. } = link.take_state(ctx.now()) else {
             return;
         };
         if let Some(address) = attempt.current() {
             link.reached = Some(Reached { name: link.dialled.clone(), address });
         }
-        link.state = LinkState::Up { stream, since: ctx.now() };
+        link.state = LinkState::Up { channel, since: ctx.now() };
         link.was_cut_short = false;
         link.broke_at = None;
         link.is_told_down = false;
@@ -328,7 +292,8 @@ impl Links {
         }
     }
 
-    fn on_refuse(&mut self, ctx: &mut Context, key: usize, refuse: Refuse) {
+    /// The other side has refused the Hello.
+    pub(super) fn on_refuse(&mut self, ctx: &mut Context, key: usize, refuse: Refuse) {
         let link = &mut self.links[key];
         let (id, address) = (link.peer.id, link.dialled.clone());
         let reason = match refuse {
@@ -393,8 +358,7 @@ impl Link {
 /// Starts to connect; an event will report the result.
 fn begin_connect(ctx: &Context, key: usize, address: SocketAddr) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(address)?;
-    let interest = Interest::READABLE | Interest::WRITABLE;
-    ctx.registry.register(&mut stream, Source::Link(key).token(), interest)?;
+    ctx.registry.register(&mut stream, Source::Link(key).token(), Readiness::interest())?;
     Ok(stream)
 }
 

@@ -1,7 +1,9 @@
-//! The links: one to each other member, dialled by this node, on which it sends.
+//! The links: one to each other member, dialled by this node, on which it sends, and receives the responses.
 //!
-//! It receives on the connections that the others dial: see `connections`. How a link comes up is in
-//! `dial`.
+//! What the others have to say arrives on the connections that they dial: see `connections`. How a link comes
+//! up is in `dial`.
+
+mod receiving;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,19 +16,20 @@ use slab::Slab;
 
 use super::attempt::Attempt;
 use super::backoff::Backoff;
+use super::channel::Channel;
 use super::connections::PeerConnections;
 use super::resolver::{LookUp, Resolver};
-use crate::peer::{self, Decoder, Frame, Refuse};
+use crate::peer::{Frame, Refuse};
 use crate::server::context::Context;
-use crate::server::limits::{LAST_WORDS_US_MAX, LINK_OUTPUT_BYTES_MAX, LINK_SETTLED_US};
+use crate::server::limits::{LAST_WORDS_US_MAX, LINK_SETTLED_US, READ_BYTES_MAX};
 use crate::server::narration::{self, log_limit::LogLimit};
-use crate::server::sockets::{ReadOutcome, SendQueue, read};
 
 /// All links of this node.
 #[derive(Debug)]
 pub(crate) struct Links {
     pub(crate) links: Slab<Link>,
     pub(crate) resolver: Resolver,
+    buffer: Box<[u8]>,
     /// A node that refused this one as removed, and the commit index from which it knows.
     pub(crate) removed_by: Option<(NodeId, LogIndex)>,
 }
@@ -64,7 +67,6 @@ pub(crate) struct Link {
     made_at: Micros,
     /// It has been logged that the peer is silent, and it has said nothing since.
     is_silent: bool,
-    pub(crate) output: SendQueue,
     /// Bounds the lines that say that the link is up or down.
     pub(crate) flaps: LogLimit,
 }
@@ -91,10 +93,10 @@ pub(crate) enum LinkState {
     /// Waits for the connection.
     Connecting { stream: TcpStream, until: Micros, attempt: Attempt },
     /// Has sent a Hello.
-    Greeting { stream: TcpStream, decoder: Box<Decoder>, until: Micros, attempt: Attempt },
+    Greeting { channel: Box<Channel>, until: Micros, attempt: Attempt },
     /// Was welcomed.
     Up {
-        stream: TcpStream,
+        channel: Box<Channel>,
         /// When it was welcomed.
         since: Micros,
     },
@@ -111,7 +113,12 @@ pub(crate) struct LinkStatus {
 
 impl Links {
     pub(crate) fn new(waker: Arc<Waker>, look_up: LookUp) -> Links {
-        Links { links: Slab::new(), resolver: Resolver::new(waker, look_up), removed_by: None }
+        Links {
+            links: Slab::new(),
+            resolver: Resolver::new(waker, look_up),
+            buffer: vec![0; READ_BYTES_MAX].into_boxed_slice(),
+            removed_by: None,
+        }
     }
 
     /// Keeps one link to each other member, and to every peer that is connected to this node and was
@@ -133,44 +140,30 @@ impl Links {
     /// Queues a message. If the link is not up or has no room, the message is lost, as Raft allows.
     pub(crate) fn send(&mut self, ctx: &mut Context, to: Peer, message: &Frame) {
         let link = self.links.iter_mut().map(|(_, link)| link).find(|link| link.peer == to);
-        let open = link.filter(|link| link.is_up() && link.output.len() < LINK_OUTPUT_BYTES_MAX);
-        let Some(link) = open else {
+        let channel = link.filter(|link| link.is_up()).and_then(Link::channel_mut);
+        let Some(channel) = channel.filter(|channel| channel.has_room()) else {
             ctx.counters.messages_dropped += 1;
             log::trace!("dropped for want of a link: a message to node {to}: {message:?}");
             return;
         };
         log::trace!("to node {to}: {message:?}");
         ctx.counters.messages_sent += 1;
-        peer::encode(message, link.output.tail());
+        channel.queue(message);
     }
 
     pub(crate) fn flush(&mut self, ctx: &mut Context) {
         for key in 0..self.links.capacity() {
-            if self.links.get(key).is_some_and(|link| !link.output.is_empty()) {
-                self.flush_one(ctx, key);
-            }
+            self.flush_one(ctx, key);
         }
     }
 
     /// A socket has an event.
     pub(crate) fn on_event(&mut self, ctx: &mut Context, key: usize, event: &Event) {
-        let Some(link) = self.links.get(key) else { return };
-        match link.state {
+        let Some(link) = self.links.get_mut(key) else { return };
+        match &mut link.state {
             LinkState::Waiting { .. } | LinkState::Resolving { .. } => {}
             LinkState::Connecting { .. } => self.on_connect_event(ctx, key),
-            LinkState::Greeting { .. } => {
-                self.read_greeting(ctx, key);
-                self.flush_one(ctx, key);
-                // The end of the stream may have come together with the Welcome, and then no other event
-                // follows.
-                self.watch(ctx, key);
-            }
-            LinkState::Up { .. } => {
-                if event.is_writable() {
-                    self.flush_one(ctx, key);
-                }
-                self.watch(ctx, key);
-            }
+            LinkState::Greeting { channel, .. } | LinkState::Up { channel, .. } => channel.on_event(event),
         }
     }
 
@@ -263,32 +256,17 @@ impl Links {
         self.links.insert(Link::new(peer, address, seed, ctx.now()));
     }
 
-    /// The peer sends nothing on a link that is up: the only thing to read is its end.
-    fn watch(&mut self, ctx: &mut Context, key: usize) {
-        let LinkState::Up { stream, .. } = &mut self.links[key].state else { return };
-        let mut buffer = [0; 64];
-        match read(stream, &mut buffer) {
-            ReadOutcome::NotNow => {}
-            ReadOutcome::End => self.on_broken(ctx, key, &"the other side closed it"),
-            ReadOutcome::Broken(error) => self.on_broken(ctx, key, &error),
-            ReadOutcome::Bytes(_) => {
-                ctx.counters.count_bad_frame("unexpected");
-                self.on_broken(ctx, key, &"the other side sent something where it may only receive");
-            }
+    /// Sends what is queued on one link, if it has a connection.
+    pub(crate) fn flush_one(&mut self, ctx: &mut Context, key: usize) {
+        let Some(channel) = self.channel_mut(key) else { return };
+        if let Err(error) = channel.flush(&mut ctx.counters) {
+            self.on_lost(ctx, key, &error);
         }
     }
 
-    /// Sends what is queued on one link, if it has a connection.
-    pub(crate) fn flush_one(&mut self, ctx: &mut Context, key: usize) {
-        let Some(link) = self.links.get_mut(key) else { return };
-        let (LinkState::Greeting { stream, .. } | LinkState::Up { stream, .. }) = &mut link.state else {
-            return;
-        };
-        match link.output.flush(stream) {
-            Ok(sent) => ctx.counters.peer_bytes_sent += sent as u64,
-            Err(error) if link.is_up() => self.on_broken(ctx, key, &error),
-            Err(error) => self.on_greeting_failed(ctx, key, &error),
-        }
+    /// The connection of a link that has one on which frames travel.
+    fn channel_mut(&mut self, key: usize) -> Option<&mut Channel> {
+        self.links.get_mut(key).and_then(Link::channel_mut)
     }
 }
 
@@ -311,7 +289,6 @@ impl Link {
             last_heard: None,
             made_at: now,
             is_silent: false,
-            output: SendQueue::default(),
             flaps: LogLimit::default(),
         }
     }
@@ -319,6 +296,20 @@ impl Link {
     /// Whether messages can be sent on it.
     pub(crate) fn is_up(&self) -> bool {
         matches!(self.state, LinkState::Up { .. })
+    }
+
+    fn channel(&self) -> Option<&Channel> {
+        match &self.state {
+            LinkState::Greeting { channel, .. } | LinkState::Up { channel, .. } => Some(channel),
+            LinkState::Waiting { .. } | LinkState::Resolving { .. } | LinkState::Connecting { .. } => None,
+        }
+    }
+
+    fn channel_mut(&mut self) -> Option<&mut Channel> {
+        match &mut self.state {
+            LinkState::Greeting { channel, .. } | LinkState::Up { channel, .. } => Some(channel),
+            LinkState::Waiting { .. } | LinkState::Resolving { .. } | LinkState::Connecting { .. } => None,
+        }
     }
 
     /// Takes the state, to make the next one of its parts. Until that is set, the link is one that is to be
@@ -351,7 +342,6 @@ impl Link {
     /// The peer can probably be reached: dials it now, and soon again if that fails.
     fn dial_at(&mut self, now: Micros) {
         self.backoff.reset();
-        self.output.clear();
         self.state = LinkState::Waiting { until: now };
     }
 

@@ -1,8 +1,10 @@
-//! The other members. This node dials each of them, and sends only on the link that it has dialled; what the
-//! others send arrives on the connections that they have dialled.
+//! The other members. This node dials each of them and sends what it has to say on the link that it has
+//! dialled, where their responses come back; what the others have to say arrives on the connections that they
+//! have dialled, and is answered there.
 
 mod attempt;
 mod backoff;
+mod channel;
 pub(crate) mod connections;
 mod copies;
 mod dial;
@@ -13,3 +15,5 @@ pub(crate) mod handshake;
 mod hello_tests;
 pub(crate) mod links;
 pub(crate) mod resolver;
+#[cfg(test)]
+mod response_tests;

@@ -6,7 +6,7 @@ use raft_core::Micros;
 
 use super::{Party, PeerConnections};
 use crate::node::Input;
-use crate::peer::{self, Frame, FrameError, Hello, PROTOCOL_VERSION, Refuse};
+use crate::peer::{Frame, FrameError, Hello, PROTOCOL_VERSION, Refuse};
 use crate::server::context::Context;
 use crate::server::limits::{PEER_READS_PER_TURN_MAX, REFUSED_US_MAX};
 use crate::server::operations::Operations;
@@ -27,19 +27,18 @@ impl PeerConnections {
         let mut next = Next::GoOn;
         for reads in 1.. {
             let connection = &mut self.connections[key];
-            if next == Next::Close || !connection.readiness.is_readable() {
+            if next == Next::Close || !connection.channel.is_readable() {
                 break;
             }
             if reads > PEER_READS_PER_TURN_MAX {
                 self.queue(key);
                 break;
             }
-            match connection.readiness.read(&mut connection.stream, &mut buffer) {
+            match connection.channel.read(&mut buffer, &mut ctx.counters) {
                 ReadOutcome::Bytes(n) => {
                     // What an answer promises counts from the arrival of its message at the earliest, and the
                     // process may have been stopped since the turn began.
                     ctx.clock.tick();
-                    ctx.counters.peer_bytes_received += n as u64;
                     next = self.on_bytes(ctx, links, operations, key, &buffer[..n]);
                 }
                 ReadOutcome::NotNow => {}
@@ -65,7 +64,7 @@ impl PeerConnections {
         let mut input = bytes;
         loop {
             let connection = &mut self.connections[key];
-            match connection.decoder.next_frame(&mut input) {
+            match connection.channel.next_frame(&mut input) {
                 Ok(None) => return Next::GoOn,
                 Ok(Some(frame)) => match self.on_frame(ctx, links, operations, key, frame) {
                     Next::GoOn => {}
@@ -104,13 +103,13 @@ impl PeerConnections {
             (
                 Party::Stranger { .. } | Party::Operator { awaits: false, .. },
                 Frame::AdminRequest(request),
-            ) if connection.output.is_empty() => {
+            ) if connection.channel.is_flushed() => {
                 ctx.counters.operations += 1;
                 let response = operations.begin(ctx, links, connection.id, request);
                 let awaits = response.is_none();
                 connection.party = Party::Operator { awaits, idle_since: ctx.now() };
                 if let Some(response) = response {
-                    peer::encode(&Frame::AdminResponse(response), connection.output.tail());
+                    connection.channel.queue(&Frame::AdminResponse(response));
                 }
                 Next::GoOn
             }
@@ -140,9 +139,9 @@ impl PeerConnections {
                 let replaced = self.replace_former(ctx.now(), &hello);
                 links.on_hello(ctx, from, &hello.peer_address);
                 let connection = &mut self.connections[key];
-                connection.decoder.accept_large();
+                connection.channel.accept_large();
                 connection.party = Party::Member { hello: Box::new(hello), replaced };
-                peer::encode(&Frame::Welcome(welcome), connection.output.tail());
+                connection.channel.queue(&Frame::Welcome(welcome));
             }
             Err(refuse) => {
                 log::debug!("node {from} at {} is refused: {refuse:?}", hello.peer_address);
@@ -154,9 +153,7 @@ impl PeerConnections {
 
     /// Closes this member's earlier connection, if any, and warns if that shows two copies of its store.
     fn replace_former(&mut self, now: Micros, hello: &Hello) -> Replaced {
-        let is_former =
-            |party: &Party| matches!(party, Party::Member { hello: former, .. } if former.from == hello.from);
-        let former = self.connections.iter().find(|(_, connection)| is_former(&connection.party));
+        let former = self.connections.iter().find(|(_, connection)| connection.is_of(hello.from));
         let Some(key) = former.map(|(key, _)| key) else { return Replaced::default() };
         let former = self.connections.remove(key).party;
         let Party::Member { hello: former, mut replaced } = former else { return Replaced::default() };
@@ -178,7 +175,7 @@ impl PeerConnections {
 
     fn refuse(&mut self, now: Micros, key: usize, refuse: Refuse) {
         let connection = &mut self.connections[key];
-        peer::encode(&Frame::Refuse(refuse), connection.output.tail());
+        connection.channel.queue(&Frame::Refuse(refuse));
         connection.party = Party::Leaving { until: now.plus(REFUSED_US_MAX) };
     }
 
@@ -207,7 +204,7 @@ impl PeerConnections {
     fn complain(&mut self, ctx: &mut Context, key: usize, label: &'static str, what: &dyn fmt::Display) {
         ctx.counters.count_bad_frame(label);
         if let Some(left_out) = self.complaints.admit(ctx.now()) {
-            let remote = self.connections[key].stream.remote();
+            let remote = self.connections[key].channel.remote();
             let remote = remote.map_or("an unknown address".to_owned(), |address| address.to_string());
             log::warn!("a connection from {remote} on the peer port was closed: {what}{left_out}");
         }

@@ -1,0 +1,97 @@
+//! One end of a connection of the peer protocol: what arrives becomes frames, and frames that are to be sent
+//! wait until the kernel accepts them.
+
+use std::io;
+use std::net::SocketAddr;
+
+use mio::event::Event;
+
+use crate::peer::{self, Decoder, Frame, FrameError};
+use crate::server::counters::Counters;
+use crate::server::limits::CHANNEL_OUTPUT_BYTES_MAX;
+use crate::server::sockets::ports::Stream;
+use crate::server::sockets::readiness::Readiness;
+use crate::server::sockets::{ReadOutcome, SendQueue};
+
+/// A connection to a peer or an operator. When it is dropped, the connection is closed, and what it has not
+/// sent is lost.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    stream: Stream,
+    readiness: Readiness,
+    decoder: Decoder,
+    output: SendQueue,
+}
+
+impl Channel {
+    pub(crate) fn new(stream: Stream) -> Channel {
+        Channel {
+            stream,
+            readiness: Readiness::default(),
+            decoder: Decoder::new(),
+            output: SendQueue::default(),
+        }
+    }
+
+    /// The socket has an event.
+    pub(crate) fn on_event(&mut self, event: &Event) {
+        self.readiness.on_event(event);
+    }
+
+    /// Whether there may be something to read.
+    pub(crate) fn is_readable(&self) -> bool {
+        self.readiness.is_readable()
+    }
+
+    /// Reads once. The caller then takes the frames with [`Channel::next_frame`].
+    pub(crate) fn read(&mut self, buffer: &mut [u8], counters: &mut Counters) -> ReadOutcome {
+        let outcome = self.readiness.read(&mut self.stream, buffer);
+        if let ReadOutcome::Bytes(n) = outcome {
+            counters.peer_bytes_received += n as u64;
+        }
+        outcome
+    }
+
+    /// The next frame that is complete, with what was kept of earlier input. Moves `input` on.
+    ///
+    /// # Errors
+    /// The other side violates the protocol. The error is final: every later call returns it.
+    pub(crate) fn next_frame(&mut self, input: &mut &[u8]) -> Result<Option<Frame>, FrameError> {
+        self.decoder.next_frame(input)
+    }
+
+    /// From now on, frames may be as large as those of members are.
+    pub(crate) fn accept_large(&mut self) {
+        self.decoder.accept_large();
+    }
+
+    /// Queues a frame.
+    pub(crate) fn queue(&mut self, frame: &Frame) {
+        peer::encode(frame, self.output.tail());
+    }
+
+    /// Whether another message may be queued. Beyond that, messages are dropped, as Raft allows.
+    pub(crate) fn has_room(&self) -> bool {
+        self.output.len() < CHANNEL_OUTPUT_BYTES_MAX
+    }
+
+    /// Whether everything queued has been sent.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.output.is_empty()
+    }
+
+    /// Sends as much of what is queued as the kernel accepts.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub(crate) fn flush(&mut self, counters: &mut Counters) -> io::Result<()> {
+        let sent = self.output.flush(&mut self.stream)?;
+        counters.peer_bytes_sent += sent as u64;
+        Ok(())
+    }
+
+    /// The address of the other side, if it has one.
+    pub(crate) fn remote(&self) -> Option<SocketAddr> {
+        self.stream.remote()
+    }
+}

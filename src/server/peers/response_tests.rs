@@ -1,0 +1,64 @@
+//! What comes back on a link.
+
+use std::io::Write;
+
+use raft_core::{Heartbeat, HeartbeatResponse, LogIndex, Message, Round, Term};
+
+use super::links::Link;
+use crate::node::PeerMessage;
+use crate::peer::{Frame, Welcome, encode};
+use crate::server::testing::{Bench, Port, is_greeting, receive, send};
+
+fn response(round: u64) -> Frame {
+    let response = HeartbeatResponse { term: Term(1), round: Round(round), lease_us: None };
+    Frame::Message(Message::HeartbeatResponse(response).into())
+}
+
+#[test]
+fn responses_are_received_even_those_that_come_with_the_welcome() {
+    let port = Port::open();
+    let mut bench = Bench::with_link_to(&port.address().to_string());
+    bench.pass(0);
+    bench.run_until("it says Hello", is_greeting);
+    let mut other_end = port.accept();
+    assert!(matches!(receive(&mut other_end), Frame::Hello(_)));
+    let mut bytes = Vec::new();
+    encode(&Frame::Welcome(Welcome { commit_index: LogIndex(1) }), &mut bytes);
+    encode(&response(1), &mut bytes);
+    encode(&response(2), &mut bytes);
+    other_end.write_all(&bytes).unwrap();
+    bench.run_until("it is up", Link::is_up);
+    assert_eq!(bench.ctx.counters.messages_received, 2);
+    assert_eq!(bench.link().last_heard, Some(bench.ctx.now()));
+
+    bench.pass(1_000);
+    send(&mut other_end, &response(3));
+    while bench.ctx.counters.messages_received < 3 {
+        bench.turn();
+    }
+    assert_eq!(bench.link().last_heard, Some(bench.ctx.now()));
+}
+
+/// The other side has a link of its own for what it has to say.
+#[test]
+fn a_link_on_which_anything_but_a_response_comes_back_is_broken() {
+    let heartbeat = Heartbeat {
+        term: Term(9),
+        leader_commit: LogIndex(1),
+        round: Round(1),
+        election_timeout_us: 300_000,
+    };
+    let message = Message::Heartbeat(heartbeat);
+    for frame in
+        [Frame::Message(PeerMessage::Raft(message)), Frame::Welcome(Welcome { commit_index: LogIndex(1) })]
+    {
+        let port = Port::open();
+        let mut bench = Bench::with_link_to(&port.address().to_string());
+        bench.pass(0);
+        let mut other_end = bench.be_welcomed_at(&port);
+        send(&mut other_end, &frame);
+        bench.run_until("it breaks", |link| !link.is_up());
+        assert_eq!(bench.ctx.counters.messages_received, 0, "{frame:?}");
+        assert_eq!(bench.ctx.counters.bad_frames.get("unexpected"), Some(&1), "{frame:?}");
+    }
+}
