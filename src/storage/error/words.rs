@@ -134,12 +134,7 @@ impl StoreError {
             StoreError::MapBelowUse { used_bytes, .. } => {
                 format!("give a --db_size of at least {} MB", db_size_mb(*used_bytes)).into()
             }
-            StoreError::MapNotMapped { .. } => {
-                // A store that exists is mapped at its former size before it is made smaller.
-                "raise the limit on address space (ulimit -v, systemd's LimitAS), or give a new store a \
-                 smaller --db_size"
-                    .into()
-            }
+            StoreError::MapNotMapped { .. } => MAP_LESS.into(),
             StoreError::SettingTooLong { .. } => {
                 let (name, value) = (SETTING_NAME_BYTES_MAX, SETTING_VALUE_BYTES_MAX);
                 format!("give a name of at most {name} and a value of at most {value} bytes").into()
@@ -176,6 +171,10 @@ const WHERE_TO_ASK: &str = "if that is a node, ask GET /status at its address fo
 /// If only its disk is not mounted, a new cluster in its place would hand out the same IDs again.
 const NO_STORE: &str = "mount the disk that it is on, or give another --path; a new node makes one with \
                         'ticketd join', and only the first of a new cluster with 'ticketd start'";
+
+/// A store that exists is mapped at its former size before it is made smaller.
+const MAP_LESS: &str = "raise the limit on address space (ulimit -v, systemd's LimitAS), or give a new store \
+                        a smaller --db_size";
 
 /// For a store that its node cannot use any more.
 const JOIN_ANEW: &str =
