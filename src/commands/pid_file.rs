@@ -13,7 +13,7 @@ use std::process;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
-use rustix::process::Pid;
+use rustix::process::{Pid, getpid};
 
 use super::Failure;
 
@@ -109,8 +109,7 @@ impl Drop for PidFile {
     fn drop(&mut self) {
         // A failure here cannot be helped: the node is ending, and a file left behind is recognised as stale.
         let _ = fs::remove_file(&self.prepared);
-        let names_us =
-            matches!(read(&self.path), Ok(Some(Content::Pid(pid))) if pid == Pid::from_raw(own_pid()));
+        let names_us = matches!(read(&self.path), Ok(Some(Content::Pid(pid))) if pid == getpid());
         if names_us && self.file.is_some() && file_at(&self.path) == self.file {
             let _ = fs::remove_file(&self.path);
         }
@@ -119,9 +118,10 @@ impl Drop for PidFile {
 
 /// The content of a file that may be a pid file.
 enum Content {
-    /// A process id; `None` if it cannot be that of a live process (0, negative).
-    Pid(Option<Pid>),
-    Empty,
+    Pid(Pid),
+    /// Nothing, or a number that no process has as its id.
+    Nobody,
+    /// It is not a pid file.
     Foreign,
 }
 
@@ -129,17 +129,16 @@ enum Content {
 fn refuse_if_owned(path: &Path, known_as: &Path) -> Result<(), Failure> {
     let shown = known_as.display();
     match read(path) {
-        Ok(None | Some(Content::Empty)) => Ok(()),
+        Ok(None | Some(Content::Nobody)) => Ok(()),
         Ok(Some(Content::Foreign)) => {
             Err(Failure::runtime(format!("{shown} is not a pid file: give another with --pid_file")))
         }
-        Ok(Some(Content::Pid(pid))) => match pid.filter(|pid| is_alive(*pid)) {
-            Some(pid) if Some(pid) != Pid::from_raw(own_pid()) => Err(Failure::runtime(format!(
-                "{shown} belongs to process {pid}, which is alive: stop that process, or remove the file if \
-                 it is not a ticketd"
-            ))),
-            Some(_) | None => Ok(()),
-        },
+        // An earlier process may have had the same id, as in a container.
+        Ok(Some(Content::Pid(pid))) if pid == getpid() || !is_alive(pid) => Ok(()),
+        Ok(Some(Content::Pid(pid))) => Err(Failure::runtime(format!(
+            "{shown} belongs to process {pid}, which is alive: stop that process, or remove the file if it \
+             is not a ticketd"
+        ))),
         Err(error) => Err(unwritable(known_as, &error)),
     }
 }
@@ -160,8 +159,9 @@ fn read(path: &Path) -> io::Result<Option<Content>> {
     let bytes = fs::read(path)?;
     let text = String::from_utf8_lossy(&bytes);
     Ok(Some(match (text.trim(), text.trim().parse::<i32>()) {
-        ("", _) => Content::Empty,
-        (_, Ok(pid)) => Content::Pid(if pid > 0 { Pid::from_raw(pid) } else { None }),
+        ("", _) => Content::Nobody,
+        (_, Ok(number)) if number > 0 => Pid::from_raw(number).map_or(Content::Nobody, Content::Pid),
+        (_, Ok(_)) => Content::Nobody,
         (_, Err(_)) => Content::Foreign,
     }))
 }
@@ -185,10 +185,6 @@ fn is_alive(pid: Pid) -> bool {
 fn state(stat: &str) -> Option<&str> {
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_whitespace().next()
-}
-
-fn own_pid() -> i32 {
-    process::id().try_into().unwrap_or(0)
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Failure {
@@ -283,7 +279,7 @@ mod tests {
     fn a_file_that_has_taken_the_place_of_ours_is_not_removed_whatever_it_holds() {
         let directory = directory("replaced");
         let (path, other) = (directory.join("pid"), directory.join("other"));
-        for content in [own_pid(), own_pid() + 1] {
+        for content in [process::id(), process::id() + 1] {
             let file = PidFile::prepare(&path).unwrap();
             file.publish().unwrap();
             fs::write(&other, content.to_string()).unwrap();
