@@ -59,18 +59,20 @@ fn config(id: u64) -> NodeConfig {
 
 impl Bench {
     fn new(voters: u64, window: u64, first_id: u64) -> Bench {
-        Bench::with(voters, window, first_id, false)
+        Bench::of(first_id, (1..=voters).map(|id| NodeConfig { window, ..config(id) }).collect())
     }
 
     /// Three nodes, each of which forwards to the leader.
     fn forwarding() -> Bench {
-        Bench::with(3, 1_000_000, 1, true)
+        Bench::of(1, [1, 2, 3].map(|id| NodeConfig { window: 1_000_000, forward: true, ..config(id) }).into())
     }
 
-    fn with(voters: u64, window: u64, first_id: u64, forward: bool) -> Bench {
-        let config = |id| NodeConfig { window, forward, ..config(id) };
-        let nodes: Vec<Node> = (1..=voters)
-            .map(|id| Node::new(config(id), Micros(0), recovered(voters, first_id)).unwrap())
+    /// Nodes of these configurations, all voters.
+    fn of(first_id: u64, configs: Vec<NodeConfig>) -> Bench {
+        let voters = configs.len() as u64;
+        let nodes: Vec<Node> = configs
+            .into_iter()
+            .map(|config| Node::new(config, Micros(0), recovered(voters, first_id)).unwrap())
             .collect();
         let len = nodes.len();
         Bench {
