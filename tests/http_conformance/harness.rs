@@ -158,8 +158,23 @@ impl Answer {
     }
 }
 
-/// Parses answers, checking what holds for each of them. `withheld` says that they answer HEAD.
-pub(crate) fn answers(transcript: &Transcript, withheld: bool) -> Vec<Answer> {
+/// Whether answers come with their content.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Content {
+    Sent,
+    /// They answer HEAD.
+    Withheld,
+}
+
+impl Content {
+    /// Of the answers to requests that all have the method of the first.
+    pub(crate) fn of_answers_to(input: &[u8]) -> Content {
+        if input.starts_with(b"HEAD ") { Content::Withheld } else { Content::Sent }
+    }
+}
+
+/// Parses answers, checking what holds for each of them.
+pub(crate) fn answers(transcript: &Transcript, content: Content) -> Vec<Answer> {
     let mut rest = std::str::from_utf8(&transcript.output).expect("all that we send is text");
     let mut answers: Vec<Answer> = Vec::new();
     while !rest.is_empty() {
@@ -179,7 +194,10 @@ pub(crate) fn answers(transcript: &Transcript, withheld: bool) -> Vec<Answer> {
             );
             let length: usize = answer.field("Content-Length").expect("a length").parse().expect("a number");
             assert_eq!(length > 0, answer.field("Content-Type").is_some(), "a type where there is content");
-            let sent = if withheld { 0 } else { length };
+            let sent = match content {
+                Content::Sent => length,
+                Content::Withheld => 0,
+            };
             answer.body = rest[..sent].to_owned();
             rest = &rest[sent..];
         }
@@ -202,9 +220,9 @@ fn is_options(answer: &Answer) -> bool {
 }
 
 /// One line that says what was answered, with `#` for each number in the content of a 200.
-pub(crate) fn summary(transcript: &Transcript, withheld: bool) -> String {
+pub(crate) fn summary(transcript: &Transcript, content: Content) -> String {
     let mut summary = String::new();
-    for answer in answers(transcript, withheld) {
+    for answer in answers(transcript, content) {
         if !summary.is_empty() {
             summary.push_str(" | ");
         }
@@ -246,7 +264,7 @@ pub(crate) fn check_ids(transcript: &Transcript) {
         }
     }
     let mut found: Vec<u64> = Vec::new();
-    for answer in answers(transcript, false).iter().filter(|answer| answer.status == 200) {
+    for answer in answers(transcript, Content::Sent).iter().filter(|answer| answer.status == 200) {
         let numbers = answer.body.split(|character: char| !character.is_ascii_digit());
         found.extend(
             numbers.filter(|number| !number.is_empty()).map(|number| number.parse::<u64>().expect("digits")),

@@ -15,7 +15,7 @@ mod shapes;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use harness::{Answers, Server, check_ids, cuts, run, summary};
+use harness::{Answers, Content, Server, check_ids, cuts, run, summary};
 use rows::Row;
 use ticketd::http::Config;
 
@@ -25,8 +25,8 @@ fn all_rows() -> Vec<Row> {
     head_rows::rows().into_iter().chain(framing_rows::rows()).chain(meaning_rows::rows()).collect()
 }
 
-fn is_head(row: &Row) -> bool {
-    row.input.starts_with(b"HEAD ")
+fn content(row: &Row) -> Content {
+    Content::of_answers_to(&row.input)
 }
 
 fn name(row: &Row) -> String {
@@ -39,12 +39,12 @@ fn each_row_gives_its_answer_however_its_bytes_are_cut() {
     let mut wrong = String::new();
     for row in all_rows() {
         let whole = run(&config, Server::Leads, Answers::AtOnce, &[&row.input]);
-        let found = summary(&whole, is_head(&row));
+        let found = summary(&whole, content(&row));
         if found != row.expected {
             writeln!(wrong, "{}\n{found} instead of {}\n", name(&row), row.expected).unwrap();
             continue;
         }
-        if !is_head(&row) {
+        if content(&row) == Content::Sent {
             check_ids(&whole);
         }
         for pieces in cuts(&row.input) {
@@ -60,13 +60,13 @@ fn each_row_gives_its_answer_however_its_bytes_are_cut() {
 #[test]
 fn each_row_gives_its_answer_after_other_requests_in_the_same_packet() {
     let config = Config::default();
-    for row in all_rows().iter().filter(|row| !is_head(row)) {
+    for row in all_rows().iter().filter(|row| content(row) == Content::Sent) {
         let input = [PLAIN, PLAIN, &row.input].concat();
         let expected = ["200 #", "200 #", row.expected].join(" | ");
         let expected = expected.strip_suffix(" | ").unwrap_or(&expected);
         for answers in [Answers::AtOnce, Answers::Late] {
             let together = run(&config, Server::Leads, answers, &[&input]);
-            assert_eq!(summary(&together, false), expected, "{}", name(row));
+            assert_eq!(summary(&together, Content::Sent), expected, "{}", name(row));
             check_ids(&together);
         }
     }
@@ -84,7 +84,7 @@ fn each_row_three_times_in_one_packet_gives_its_answer_three_times() {
         for pieces in [vec![&input[..]], input.chunks(1).collect(), input.chunks(7).collect()] {
             for answers in [Answers::AtOnce, Answers::Late] {
                 let together = run(&config, Server::Leads, answers, &pieces);
-                assert_eq!(summary(&together, is_head(row)), expected, "{}", name(row));
+                assert_eq!(summary(&together, content(row)), expected, "{}", name(row));
             }
         }
         rows_run += 1;

@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use crate::harness::{Transcript, summary};
+use crate::harness::{Content, Transcript, summary};
 use crate::program::directory::Directory;
 use crate::program::node::Node;
 use crate::rows::Row;
@@ -65,12 +65,12 @@ fn exchange(address: &str, row: &Row, pieces: &[&[u8]], times: usize) -> String 
             break;
         }
     }
-    let withheld = crate::is_head(row);
+    let content = crate::content(row);
     let wanted = times * row.expected.split(" | ").count();
     let closes = row.expected.ends_with("close");
     let mut output = Vec::new();
     let mut ended = false;
-    while !ended && complete_answers(&output, withheld) < wanted {
+    while !ended && complete_answers(&output, content) < wanted {
         ended = read_more(&mut stream, &mut output, row);
     }
     if !closes {
@@ -80,7 +80,7 @@ fn exchange(address: &str, row: &Row, pieces: &[&[u8]], times: usize) -> String 
         ended = read_more(&mut stream, &mut output, row);
     }
     let transcript = Transcript { output: with_fixed_date(&output), requests: Vec::new(), closed: closes };
-    summary(&transcript, withheld)
+    summary(&transcript, content)
 }
 
 /// True at the end of the stream. A reset would take an answer away from a client that has not read it yet.
@@ -97,7 +97,7 @@ fn read_more(stream: &mut TcpStream, output: &mut Vec<u8>, row: &Row) -> bool {
 }
 
 /// How many complete answers there are.
-fn complete_answers(output: &[u8], withheld: bool) -> usize {
+fn complete_answers(output: &[u8], content: Content) -> usize {
     let text = String::from_utf8_lossy(output);
     let mut rest = &text[..];
     let mut complete = 0;
@@ -106,7 +106,10 @@ fn complete_answers(output: &[u8], withheld: bool) -> usize {
             let (name, value) = line.split_once(':')?;
             name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().unwrap())
         });
-        let body = if withheld { 0 } else { length.unwrap_or(0) };
+        let body = match content {
+            Content::Sent => length.unwrap_or(0),
+            Content::Withheld => 0,
+        };
         let Some(next) = after.get(body..) else { break };
         rest = next;
         complete += 1;

@@ -6,7 +6,7 @@ use ticketd::http::{Config, Serves};
 use ticketd::redirect_status::RedirectStatus;
 
 use crate::PLAIN;
-use crate::harness::{Answer, Answers, Server, answers, run};
+use crate::harness::{Answer, Answers, Content, Server, answers, run};
 
 const COMMON: &str = concat!(
     "Server: ticketd/",
@@ -21,7 +21,7 @@ fn exchange(config: &Config, server: Server, input: &str) -> String {
 
 fn only_answer(config: &Config, server: Server, input: &str) -> Answer {
     let transcript = run(config, server, Answers::AtOnce, &[input.as_bytes()]);
-    let mut answers = answers(&transcript, input.starts_with("HEAD "));
+    let mut answers = answers(&transcript, Content::of_answers_to(input.as_bytes()));
     assert_eq!(answers.len(), 1);
     answers.remove(0)
 }
@@ -81,7 +81,7 @@ fn redirects_of_pipelined_requests_keep_each_its_own_query() {
     let input: String = (0..300).map(|at| format!("POST /?x={at} HTTP/1.1\r\nHost: a\r\n\r\n")).collect();
     for late in [Answers::AtOnce, Answers::Late] {
         let transcript = run(&Config::default(), Server::Follows, late, &[input.as_bytes()]);
-        let answers = answers(&transcript, false);
+        let answers = answers(&transcript, Content::Sent);
         assert_eq!(answers.len(), 300);
         for (at, answer) in answers.iter().enumerate() {
             assert_eq!(answer.field("Location"), Some(&*format!("http://leader:8001/?x={at}")));
@@ -150,8 +150,9 @@ fn a_malformed_head_is_refused_in_json_where_its_accept_can_be_read() {
 fn all_errors_are_one_line_and_need_no_escape_in_json() {
     for row in crate::all_rows().iter().filter(|row| !row.input.starts_with(b"HEAD ")) {
         let transcript = run(&Config::default(), Server::Leads, Answers::AtOnce, &[&row.input]);
-        for answer in
-            answers(&transcript, false).iter().filter(|answer| answer.status >= 400 && answer.status != 503)
+        for answer in answers(&transcript, Content::Sent)
+            .iter()
+            .filter(|answer| answer.status >= 400 && answer.status != 503)
         {
             let line = answer.body.strip_suffix('\n').unwrap();
             assert!(!line.is_empty() && !line.contains(['\n', '\r', '"', '\\']), "{line}");
