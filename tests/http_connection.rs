@@ -117,7 +117,7 @@ fn a_quiet_connection_gives_its_memory_back_and_later_closes_without_a_word() {
 }
 
 #[test]
-fn rest_gives_memory_back_and_judges_nobody() {
+fn giving_memory_back_ends_no_connection_even_if_it_is_overdue() {
     let mut client = Client::new(Config::default());
     client.send(PLAIN);
     client.poll();
