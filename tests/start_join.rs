@@ -270,6 +270,19 @@ fn a_join_that_was_killed_while_the_cluster_had_no_quorum_can_be_run_again() {
 }
 
 #[test]
+fn a_join_that_is_given_again_with_another_size_has_a_store_of_that_size() {
+    let directory = Directory::new();
+    let one = Node::start(&directory, 1, &[]);
+    let nobody = format!("127.0.0.1:{}", ports::free());
+    let mut killed = Node::spawn(&directory, 2, &["join", &nobody], &["--db_size", "16"]);
+    wait::until_true("the join says what it waits for", || killed.log().contains("waiting for the cluster"));
+    killed.kill();
+    let two = Node::join(&directory, 2, &[&one.peer_address], &["--db_size", "32"]);
+    let bytes = http::metric(&two.client_address, "ticketd_storage_data_file_max_bytes");
+    assert_eq!(bytes, Some(32 << 20));
+}
+
+#[test]
 fn a_join_that_is_asked_to_stop_while_it_waits_stops() {
     let directory = Directory::new();
     let nobody = format!("127.0.0.1:{}", ports::free());

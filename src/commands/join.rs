@@ -179,6 +179,8 @@ fn resume(
     if launch.sit_out_promises(&stored, settings).is_err() {
         return Err(stopped());
     }
+    // All settings are those of the command that is given now, and the size is one of them.
+    store.resize(settings.db_size_bytes())?;
     store.set_settings(&settings.to_pairs())?;
     log::info!("resuming the join that the store at {} was made for", path.display());
     Ok(Joining { store, resumed: true, in_the_way: InTheWay::Nothing })
