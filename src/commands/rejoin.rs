@@ -11,7 +11,8 @@ use crate::storage::Store;
 /// Checks the store, and serves with the stored settings, as changed by the flags.
 ///
 /// # Errors
-/// [`Failure`]; nothing has changed then, unless the node has served.
+/// [`Failure`]. Nothing has changed if the settings make no sense or a port cannot be had; what is found only
+/// once the node listens, or while it serves, comes after the new settings have been stored.
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let path = flags.path();
     let shown = path.display();
