@@ -2,6 +2,7 @@
 
 mod harness;
 
+use std::fs;
 use std::thread;
 use std::time::Duration;
 
@@ -180,8 +181,20 @@ fn a_member_that_hears_the_leader_and_cannot_reach_it_is_not_just_said_to_hang()
     let (leader, follower) = (cluster.leader(), cluster.follower());
     network.cut(follower, leader, Cut::Silent);
     let silent = format!("node {follower} is connected and has said nothing for");
-    let why = "its process may hang, or it cannot reach this node";
-    wait::until_true("the leader names both causes", || {
+    let why = "or it cannot reach this node";
+    wait::until_true("the leader names that cause too", || {
+        cluster.node(leader).log().lines().any(|line| line.contains(&silent) && line.contains(why))
+    });
+}
+
+#[test]
+fn a_member_whose_disk_has_failed_is_not_just_said_to_hang() {
+    let mut cluster = Cluster::of(3);
+    let (leader, follower) = (cluster.leader(), cluster.follower());
+    fs::remove_dir_all(cluster.node(follower).store()).expect("it is there");
+    let silent = format!("node {follower} is connected and has said nothing for");
+    let why = "its disk may have failed";
+    wait::until_true("the leader names that cause too", || {
         cluster.node(leader).log().lines().any(|line| line.contains(&silent) && line.contains(why))
     });
 }

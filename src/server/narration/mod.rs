@@ -98,8 +98,8 @@ pub(crate) fn failed_line(me: NodeId, error: &StoreError) -> String {
 /// The leader has not heard this member, to which it has a link, for this many microseconds.
 pub(crate) fn silent_line(member: NodeId, us: u64) -> String {
     format!(
-        "node {member} is connected and has said nothing for {}: its process may hang, or it cannot reach \
-         this node",
+        "node {member} is connected and has said nothing for {}: its process may hang, its disk may have \
+         failed, or it cannot reach this node",
         seconds(us)
     )
 }
