@@ -14,8 +14,8 @@ use crate::server::Server;
 /// What upkeep remembers from one time to the next.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    /// When the last turn began.
-    turn_began: Micros,
+    /// When the last turn began; `None` before the first.
+    turn_began: Option<Micros>,
     /// Since when this node has known no leader (`None` while it knows one), and what has been logged about
     /// that.
     leaderless_since: Option<Micros>,
@@ -24,6 +24,17 @@ pub(super) struct Watch {
     disk: Reminder,
     /// It has been logged that no member connects.
     warned_of_silence: bool,
+}
+
+impl Watch {
+    /// A turn begins, at the latest `timeout` after the last one if the process runs at all. If it is much
+    /// later: how long after the last one it begins. The first turn follows on no other: it may have had to
+    /// wait until a parent process was told that this one listens.
+    fn pause_us(&mut self, now: Micros, timeout: Option<Duration>) -> Option<u64> {
+        let since_last = now.since(self.turn_began.replace(now)?);
+        let timeout_us = timeout.map_or(u64::MAX, |t| u64::try_from(t.as_micros()).unwrap_or(u64::MAX));
+        (since_last.saturating_sub(timeout_us) >= PAUSE_US_MIN).then_some(since_last)
+    }
 }
 
 impl Server {
@@ -43,20 +54,16 @@ impl Server {
         }
     }
 
-    /// A turn begins, at the latest `timeout` after the last one if the process runs at all. If it is much
-    /// later, the process or its machine was stopped, or the process was swapped out: the other nodes were
-    /// not silent meanwhile.
+    /// A turn begins that should have begun within `timeout`. If it is much later, the process or its machine
+    /// was stopped, or the process was swapped out: the other nodes were not silent meanwhile.
     pub(super) fn note_pause(&mut self, timeout: Option<Duration>) {
         let now = self.ctx.now();
-        let since_last = now.since(self.watch.turn_began);
-        self.watch.turn_began = now;
-        let timeout_us = timeout.map_or(u64::MAX, |t| u64::try_from(t.as_micros()).unwrap_or(u64::MAX));
-        if since_last.saturating_sub(timeout_us) >= PAUSE_US_MIN {
+        if let Some(us) = self.watch.pause_us(now, timeout) {
             self.ctx.silence_from = now;
             log::warn!(
                 "node {} did not run for {}: its process was stopped, or its machine",
                 self.ctx.me.peer.id,
-                narration::seconds(since_last)
+                narration::seconds(us)
             );
         }
     }
@@ -163,6 +170,21 @@ fn is_there(link: LinkStatus, me: Suffrage, now: Micros, patience_us: u64) -> bo
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_turn_that_is_late_follows_on_a_pause_unless_it_is_the_first() {
+        const LATE: Micros = Micros(PAUSE_US_MIN + 500);
+        let timeout = Some(Duration::from_micros(500));
+        assert_eq!(Watch::default().pause_us(LATE, timeout), None, "no turn was before it");
+        let turns = |first, second, timeout| {
+            let mut watch = Watch::default();
+            assert_eq!(watch.pause_us(first, timeout), None);
+            watch.pause_us(second, timeout)
+        };
+        assert_eq!(turns(Micros(0), LATE, timeout), Some(LATE.0));
+        assert_eq!(turns(Micros(1), LATE, timeout), None, "no more than the loop may be late");
+        assert_eq!(turns(Micros(0), LATE, None), None, "the loop waited for ever");
+    }
 
     #[test]
     fn where_nobody_leads_a_voter_is_there_if_voters_hear_it_and_learners_reach_it() {
