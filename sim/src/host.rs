@@ -10,7 +10,7 @@ use ticketd::storage::Recorder;
 
 use crate::disk::{Disk, Storage};
 use crate::network::Link;
-use crate::schedule::{Epoch, Event, Slot};
+use crate::schedule::{ConnId, Epoch, Event, Slot};
 use crate::world::CLUSTER;
 
 /// A host and everything that it keeps while processes come and go.
@@ -96,6 +96,8 @@ pub(crate) struct Process {
     pub(crate) storage: Storage,
     /// The link to each host, by the host's number.
     pub(crate) links: Vec<Option<Link>>,
+    /// The last connection that it has accepted from each host, by the host's number.
+    pub(crate) callers: Vec<Option<ConnId>>,
     /// When the next turn is planned.
     pub(crate) turn_at: Option<Micros>,
     /// Inputs were given and the turn has not ended yet.
@@ -202,7 +204,8 @@ impl Process {
             commit_seen: node.commit_index(),
             node,
             storage: Storage::new(recorder),
-            links: (0..hosts).map(|_| None).collect(),
+            links: vec![None; hosts],
+            callers: vec![None; hosts],
             turn_at: None,
             put_off: false,
             dies_after: None,

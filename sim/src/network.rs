@@ -1,10 +1,11 @@
 //! Connections and the bytes on them: every message travels as the bytes of the real peer protocol.
 //!
-//! Two nodes have two connections, each used in the direction of its dialler. In ordered weather a connection
-//! behaves like TCP: what arrives, arrives in order. In other weather it also loses, repeats and reorders
+//! Two nodes have two connections. Each sends on the one that it has dialled, and responds on the other, as
+//! long as that is open. In ordered weather a connection behaves like TCP: what arrives, arrives in order. In other weather it also loses, repeats and reorders
 //! whole frames, which is worse than any real network, and which the core claims to withstand.
 
 use raft_core::{LogIndex, Micros, Peer};
+use ticketd::node::{Input, PeerMessage};
 use ticketd::peer::{self, Decoder, Frame, Hello, Refuse, Welcome};
 
 use crate::host::{Standing, node_id, slot_of};
@@ -310,7 +311,7 @@ impl World {
         let broke = std::mem::take(&mut link.broke);
         self.redial(from, to);
         if broke {
-            self.give(from.slot, ticketd::node::Input::PeerUnreachable(node_id(to)));
+            self.give(from.slot, Input::PeerUnreachable(node_id(to)));
         }
     }
 
@@ -341,8 +342,10 @@ impl World {
         let bytes = self.packets.take(packet);
         if self.process(receiver).is_none() {
             // If the process is not there, or it is another one, its host reports that.
-            if direction == Direction::Forward && !self.conn(id).closed {
-                self.break_conn(id);
+            match direction {
+                Direction::Forward if !self.conn(id).closed => self.break_conn(id),
+                Direction::Forward => {}
+                Direction::Back => self.conn(id).closed = true,
             }
         } else {
             self.receive(id, direction, &bytes);
@@ -362,7 +365,7 @@ impl World {
                 Direction::Back => &mut conn.answers,
             };
             match decoder.next_frame(&mut input) {
-                Ok(Some(frame)) => self.on_frame(id, frame),
+                Ok(Some(frame)) => self.on_frame(id, direction, frame),
                 Ok(None) => return,
                 Err(error) => {
                     if !conn.damaged {
@@ -375,17 +378,13 @@ impl World {
         }
     }
 
-    fn on_frame(&mut self, id: ConnId, frame: Frame) {
-        self.tell_frame(id, &frame);
-        let conn = self.conn(id);
+    fn on_frame(&mut self, id: ConnId, direction: Direction, frame: Frame) {
+        self.tell_frame(id, direction, &frame);
         match frame {
-            Frame::Message(message) if conn.accepted => {
-                let (from, to) = (conn.from, conn.acceptor.slot);
-                self.give(to, ticketd::node::Input::Message { from, message });
-            }
-            // The frame overtook its Hello, or follows one that was lost: an acceptor cannot know which node
-            // sent it.
-            Frame::Message(_) => self.break_conn(id),
+            Frame::Message(message) => match direction {
+                Direction::Forward => self.on_message(id, message),
+                Direction::Back => self.on_response(id, message),
+            },
             Frame::Hello(hello) => self.on_hello(id, &hello),
             Frame::Welcome(_) => self.on_welcome(id),
             Frame::Refuse(refuse) => self.on_refuse(id, refuse),
@@ -393,13 +392,54 @@ impl World {
         }
     }
 
+    fn on_message(&mut self, id: ConnId, message: PeerMessage) {
+        let conn = self.conn(id);
+        if conn.accepted {
+            let (from, to) = (conn.from, conn.acceptor.slot);
+            self.give(to, Input::Message { from, message });
+        } else {
+            // The frame overtook its Hello, or follows one that was lost: an acceptor cannot know which node
+            // sent it.
+            self.break_conn(id);
+        }
+    }
+
+    fn on_response(&mut self, id: ConnId, message: PeerMessage) {
+        if !message.is_response() {
+            violated!("an acceptor sends {message:?}");
+        }
+        let conn = self.conn(id);
+        let (dialler, acceptor) = (conn.dialler, conn.acceptor.slot);
+        let Some(process) = self.process(dialler) else { return };
+        let Some(link) = process.links[acceptor.at()] else { return };
+        match link.state {
+            LinkState::Up(current) if current == id => {
+                self.give(dialler.slot, Input::Message { from: link.peer, message });
+            }
+            // It overtook its Welcome, or follows one that was lost.
+            LinkState::Dialling(current) if current == id => self.break_conn(id),
+            LinkState::Down | LinkState::Up(_) | LinkState::Dialling(_) => {}
+        }
+    }
+
     /// Reports which frame arrives, if frames are narrated.
-    fn tell_frame(&mut self, id: ConnId, frame: &Frame) {
+    fn tell_frame(&mut self, id: ConnId, direction: Direction, frame: &Frame) {
         if self.narration == Narration::Frames {
             let conn = self.conn(id);
-            let (from, to) = (conn.from, conn.acceptor.slot);
-            self.narrate(to, || format!("<- {from}: {frame:?}"));
+            let (from, to) = match direction {
+                Direction::Forward => (conn.dialler.slot, conn.acceptor.slot),
+                Direction::Back => (conn.acceptor.slot, conn.dialler.slot),
+            };
+            self.narrate(to, || format!("<- h{}: {frame:?}", from.0));
         }
+    }
+
+    /// The open connection on which a process hears this node, if it has accepted one.
+    pub(crate) fn heard_on(&self, at: Slot, peer: Peer) -> Option<ConnId> {
+        let process = self.hosts[at.at()].run.process()?;
+        let id = process.callers[slot_of(peer.id).at()]?;
+        let conn = &self.conns[usize::try_from(id.0).expect("32 bits fit a usize")];
+        (!conn.closed && conn.from == peer).then_some(id)
     }
 
     fn on_hello(&mut self, id: ConnId, hello: &Hello) {
@@ -426,6 +466,9 @@ impl World {
         let conn = self.conn(id);
         conn.accepted = true;
         conn.inbound.accept_large();
+        if let Some(process) = self.process(acceptor) {
+            process.callers[slot_of(hello.from.id).at()] = Some(id);
+        }
         self.send_frame(id, Direction::Back, &Frame::Welcome(Welcome { commit_index }));
         if stranger {
             // The node must be answered, whichever it is.

@@ -120,7 +120,7 @@ impl World {
                         self.oracle.on_bequest((host.peer, life.epoch), to, *bequest);
                     }
                 }
-                self.send(slot, to, &Frame::Message(message));
+                self.send(slot, to, message);
             }
             Output::Answer { request, answer } => self.on_answer(life, request, answer),
             Output::OperationDone { operation, outcome } => self.on_operation_done(operation, outcome),
@@ -155,13 +155,18 @@ impl World {
         }
     }
 
-    fn send(&mut self, slot: Slot, to: Peer, frame: &Frame) {
-        if let Some(process) = self.hosts[slot.at()].run.process()
+    /// As the server does: a response goes where its message came from, if that is still open.
+    fn send(&mut self, slot: Slot, to: Peer, message: PeerMessage) {
+        let is_response = message.is_response();
+        let frame = Frame::Message(message);
+        if is_response && let Some(conn) = self.heard_on(slot, to) {
+            self.send_frame(conn, Direction::Back, &frame);
+        } else if let Some(process) = self.hosts[slot.at()].run.process()
             && let Some(link) = &process.links[slot_of(to.id).at()]
             && link.peer == to
             && let LinkState::Up(conn) = link.state
         {
-            self.send_frame(conn, Direction::Forward, frame);
+            self.send_frame(conn, Direction::Forward, &frame);
         }
     }
 
