@@ -1,8 +1,9 @@
 //! Connections and the bytes on them: every message travels as the bytes of the real peer protocol.
 //!
 //! Two nodes have two connections. Each sends on the one that it has dialled, and responds on the other, as
-//! long as that is open. In ordered weather a connection behaves like TCP: what arrives, arrives in order. In other weather it also loses, repeats and reorders
-//! whole frames, which is worse than any real network, and which the core claims to withstand.
+//! long as that is open. In ordered weather a connection behaves like TCP: what arrives, arrives in order. In
+//! other weather it also loses, repeats and reorders whole frames, which is worse than any real network, and
+//! which the core claims to withstand.
 
 use raft_core::{LogIndex, Micros, Peer};
 use ticketd::node::{Input, PeerMessage};
@@ -388,7 +389,9 @@ impl World {
             Frame::Hello(hello) => self.on_hello(id, &hello),
             Frame::Welcome(_) => self.on_welcome(id),
             Frame::Refuse(refuse) => self.on_refuse(id, refuse),
-            Frame::AdminRequest(_) | Frame::AdminResponse(_) => violated!("nobody sends {frame:?} here"),
+            Frame::Ping | Frame::AdminRequest(_) | Frame::AdminResponse(_) => {
+                violated!("nobody sends {frame:?} here")
+            }
         }
     }
 

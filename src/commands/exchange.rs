@@ -97,6 +97,7 @@ fn response(frame: Frame) -> Result<AdminResponse, Trouble> {
         Frame::Refuse(Refuse::Version { ours }) => Err(other_version(ours)),
         Frame::Hello(_)
         | Frame::Welcome(_)
+        | Frame::Ping
         | Frame::Refuse(_)
         | Frame::Message(_)
         | Frame::AdminRequest(_) => {

@@ -34,6 +34,8 @@ pub enum Frame {
     Welcome(Welcome),
     /// The answer to a refused [`Hello`], or to a first frame of another version. It ends the connection.
     Refuse(Refuse),
+    /// From a node that has nothing to say on a connection that it has dialled: it is alive.
+    Ping,
     /// From node to node: follows a [`Hello`], or, if it is a response, a [`Welcome`].
     Message(PeerMessage),
     /// A request from an operator's command or from a node that wants to join.
@@ -90,6 +92,7 @@ pub fn encode(frame: &Frame, out: &mut Vec<u8>) {
             out.put_u8(frame_type::REFUSE);
             handshake::put_refuse(*refuse, out);
         }
+        Frame::Ping => out.put_u8(frame_type::PING),
         Frame::Message(peer_message) => {
             out.put_u8(message::type_of(peer_message));
             message::put(peer_message, out);
@@ -128,6 +131,12 @@ impl Decoder {
     /// Allows [`FRAME_BYTES_MAX`] from the next frame on: the other side is known.
     pub fn accept_large(&mut self) {
         self.bytes_max = FRAME_BYTES_MAX;
+    }
+
+    /// Whether nothing has arrived of the next frame.
+    #[must_use]
+    pub fn is_between_frames(&self) -> bool {
+        self.incomplete.is_empty()
     }
 
     /// Takes the next frame from the kept bytes and the front of `input`. On `Ok(None)`, all of `input` has
@@ -290,6 +299,7 @@ fn decode(frame: &[u8]) -> Result<Frame, FrameError> {
         }
         frame_type::WELCOME => Frame::Welcome(handshake::read_welcome(&mut reader)?),
         frame_type::REFUSE => Frame::Refuse(handshake::read_refuse(&mut reader)?),
+        frame_type::PING => Frame::Ping,
         frame_type::ADMIN_REQUEST => {
             expect_our_version(&mut reader)?;
             Frame::AdminRequest(admin::read_request(&mut reader)?)

@@ -4,6 +4,7 @@
 pub(super) const HELLO: u8 = 0x01;
 pub(super) const WELCOME: u8 = 0x02;
 pub(super) const REFUSE: u8 = 0x03;
+pub(super) const PING: u8 = 0x04;
 
 pub(super) const ADMIN_REQUEST: u8 = 0x10;
 pub(super) const ADMIN_RESPONSE: u8 = 0x11;

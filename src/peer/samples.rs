@@ -49,6 +49,7 @@ pub(super) fn message_frame(message: impl Into<PeerMessage>) -> Frame {
 
 fn handshake() -> Vec<Sample> {
     vec![
+        Sample { name: "ping", frame: Frame::Ping, hex: "00000000 d56f2b94 04" },
         Sample {
             name: "hello",
             frame: Frame::Hello(Hello {

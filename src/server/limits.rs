@@ -118,6 +118,18 @@ pub(super) const LAST_WORDS_US_MAX: u64 = 50_000;
 /// those whose bytes trickle in.
 pub(super) const HANDSHAKE_US_MAX: u64 = 3_000_000;
 
+/// How long the rest of a frame may take to arrive once it has begun. If the length of a frame was changed in
+/// transit, the frames behind it are taken for part of it, and until it is complete, which may be never, the
+/// sender is not heard. This is enough for a usual append, which has 14 KB at most, at 24 kbit/s.
+pub(super) const FRAME_US_MAX: u64 = 5_000_000;
+
+/// How long a link is quiet before a ping is sent on it, give or take [`UPKEEP_INTERVAL_US`].
+pub(super) const PING_US: u64 = 1_000_000;
+
+/// How long a member may say nothing on the connection that it has dialled, not even [`PING_US`] after it
+/// last did. Then it is gone, or hangs, or what it says does not arrive.
+pub(super) const MEMBER_SILENCE_US_MAX: u64 = 5_000_000;
+
 /// How long a refused connection is kept so that the refusal can be read.
 pub(super) const REFUSED_US_MAX: u64 = 1_000_000;
 
@@ -126,9 +138,8 @@ pub(super) const REFUSED_US_MAX: u64 = 1_000_000;
 pub(super) const ADMIN_IDLE_US_MAX: u64 = 60_000_000;
 
 /// How long data sent on a link may stay unacknowledged by the other kernel before the link counts as broken
-/// and is dialled anew; an idle link is probed in half this time. TCP doubles the time between its attempts
-/// to resend; dialling tries every second. So the sooner a link counts as broken, the sooner the end of a
-/// partition is noticed.
+/// and is dialled anew. TCP doubles the time between its attempts to resend; dialling tries every second. So
+/// the sooner a link counts as broken, the sooner the end of a partition is noticed.
 pub(super) const LINK_SILENCE_US_MAX: u64 = 2_000_000;
 
 /// How long a link must have been up for it to be dialled at once when it breaks; otherwise the growing wait

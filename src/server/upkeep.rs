@@ -42,6 +42,7 @@ impl Server {
         self.operations.record_moves(&mut self.ctx, &self.peer_connections);
         self.peer_connections.close_removed(&self.ctx);
         self.links.reconcile(&self.ctx, &self.peer_connections);
+        self.links.ping(self.ctx.now());
         self.warn_where_nobody_calls();
         self.note_leader();
         self.note_disk();

@@ -5,13 +5,17 @@ use std::io;
 use std::net::SocketAddr;
 
 use mio::event::Event;
+use raft_core::Micros;
 
 use crate::peer::{self, Decoder, Frame, FrameError};
 use crate::server::counters::Counters;
-use crate::server::limits::CHANNEL_OUTPUT_BYTES_MAX;
+use crate::server::limits::{CHANNEL_OUTPUT_BYTES_MAX, FRAME_US_MAX};
 use crate::server::sockets::ports::Stream;
 use crate::server::sockets::readiness::Readiness;
 use crate::server::sockets::{ReadOutcome, SendQueue};
+
+/// Why a connection is closed on which the rest of a frame does not come.
+pub(super) const INCOMPLETE: &str = "a frame that was begun and not completed for 5 s";
 
 /// A connection to a peer or an operator. When it is dropped, the connection is closed, and what it has not
 /// sent is lost.
@@ -20,6 +24,8 @@ pub(crate) struct Channel {
     stream: Stream,
     readiness: Readiness,
     decoder: Decoder,
+    /// When the first part of a frame came whose rest has not come yet.
+    frame_began_at: Option<Micros>,
     output: SendQueue,
 }
 
@@ -29,6 +35,7 @@ impl Channel {
             stream,
             readiness: Readiness::default(),
             decoder: Decoder::new(),
+            frame_began_at: None,
             output: SendQueue::default(),
         }
     }
@@ -56,8 +63,16 @@ impl Channel {
     ///
     /// # Errors
     /// The other side violates the protocol. The error is final: every later call returns it.
-    pub(crate) fn next_frame(&mut self, input: &mut &[u8]) -> Result<Option<Frame>, FrameError> {
-        self.decoder.next_frame(input)
+    pub(crate) fn next_frame(&mut self, input: &mut &[u8], now: Micros) -> Result<Option<Frame>, FrameError> {
+        let frame = self.decoder.next_frame(input)?;
+        let began_at = if frame.is_some() { None } else { self.frame_began_at };
+        self.frame_began_at = began_at.or(Some(now)).filter(|_| !self.decoder.is_between_frames());
+        Ok(frame)
+    }
+
+    /// When the rest of a frame must have come that has begun, if one has.
+    pub(crate) fn frame_deadline(&self) -> Option<Micros> {
+        self.frame_began_at.map(|began_at| began_at.plus(FRAME_US_MAX))
     }
 
     /// From now on, frames may be as large as those of members are.

@@ -13,14 +13,15 @@ use mio::event::Event;
 use raft_core::{Micros, Peer};
 use slab::Slab;
 
-use super::channel::Channel;
+use super::channel::{Channel, INCOMPLETE};
 use super::copies::Replaced;
-use super::dial::configure;
 use super::handshake::Caller;
 use super::links::Links;
 use crate::peer::{AdminResponse, Frame, Hello};
 use crate::server::context::Context;
-use crate::server::limits::{ACCEPTS_PER_TURN_MAX, ADMIN_IDLE_US_MAX, HANDSHAKE_US_MAX, READ_BYTES_MAX};
+use crate::server::limits::{
+    ACCEPTS_PER_TURN_MAX, ADMIN_IDLE_US_MAX, HANDSHAKE_US_MAX, MEMBER_SILENCE_US_MAX, READ_BYTES_MAX,
+};
 use crate::server::narration::log_limit::LogLimit;
 use crate::server::operations::Operations;
 use crate::server::sockets::Next;
@@ -70,7 +71,12 @@ enum Party {
     /// Has not said who it is.
     Stranger { until: Micros },
     /// Was welcomed; what it sends counts as the peer's.
-    Member { hello: Box<Hello>, replaced: Replaced },
+    Member {
+        hello: Box<Hello>,
+        replaced: Replaced,
+        /// When its last frame came.
+        heard_at: Micros,
+    },
     /// Requests operations. While it waits for one, it has no deadline.
     Operator { awaits: bool, idle_since: Micros },
     /// Was refused, and gets time to read the reason.
@@ -181,8 +187,18 @@ impl PeerConnections {
             let Some(connection) = self.connections.get(key) else { continue };
             match connection.deadline() {
                 Some(deadline) if deadline <= ctx.now() => {
-                    if matches!(connection.party, Party::Stranger { .. }) {
-                        ctx.counters.handshakes_timed_out += 1;
+                    match &connection.party {
+                        Party::Stranger { .. } => ctx.counters.handshakes_timed_out += 1,
+                        Party::Member { .. } if connection.channel.frame_deadline().is_some() => {
+                            self.complain(ctx, key, "incomplete", &INCOMPLETE);
+                        }
+                        Party::Member { hello, .. } => {
+                            log::debug!(
+                                "node {} says nothing any more: its connection is closed",
+                                hello.from
+                            );
+                        }
+                        Party::Operator { .. } | Party::Leaving { .. } => {}
                     }
                     self.close(key);
                 }
@@ -244,9 +260,7 @@ impl PeerConnections {
             log::debug!("a connection on the peer port was not registered: {error}");
             return;
         }
-        if let Stream::Tcp(stream) = &stream {
-            configure(stream);
-        }
+        stream.send_at_once();
         ctx.counters.peer_connections_accepted += 1;
         self.last = PeerConnectionId(self.last.0 + 1);
         let until = ctx.now().plus(HANDSHAKE_US_MAX);
@@ -306,7 +320,8 @@ impl Connection {
     fn deadline(&self) -> Option<Micros> {
         match self.party {
             Party::Stranger { until } | Party::Leaving { until } => Some(until),
-            Party::Member { .. } | Party::Operator { awaits: true, .. } => None,
+            Party::Member { heard_at, .. } => Some(heard_at.plus(MEMBER_SILENCE_US_MAX)),
+            Party::Operator { awaits: true, .. } => None,
             Party::Operator { awaits: false, idle_since } => Some(idle_since.plus(ADMIN_IDLE_US_MAX)),
         }
     }

@@ -10,10 +10,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mio::net::TcpStream;
-use socket2::{SockRef, TcpKeepalive};
+use socket2::SockRef;
 
 use super::attempt::{Attempt, Verdict};
-use super::channel::Channel;
+use super::channel::{Channel, INCOMPLETE};
 use super::handshake::is_removed;
 use super::links::{Link, LinkState, Links, Reached};
 use super::resolver::Resolved;
@@ -45,6 +45,12 @@ impl Links {
                 }
                 LinkState::Greeting { until, .. } if *until <= ctx.now() => {
                     self.on_greeting_failed(ctx, key, &timed_out("the handshake"));
+                }
+                LinkState::Up { channel, .. }
+                    if channel.frame_deadline().is_some_and(|until| until <= ctx.now()) =>
+                {
+                    ctx.counters.count_bad_frame("incomplete");
+                    self.on_broken(ctx, key, &INCOMPLETE);
                 }
                 LinkState::Waiting { .. }
                 | LinkState::Resolving { .. }
@@ -362,16 +368,15 @@ fn begin_connect(ctx: &Context, key: usize, address: SocketAddr) -> io::Result<T
     Ok(stream)
 }
 
-/// Sends without delay, and makes the kernel notice a machine that has vanished. Both the node that dials and
-/// the one that accepts set this.
-pub(crate) fn configure(stream: &TcpStream) {
-    let silence = Duration::from_micros(LINK_SILENCE_US_MAX);
-    let socket = SockRef::from(stream);
-    // In whole seconds: the kernel refuses less.
-    let keepalive = TcpKeepalive::new().with_time(silence / 2).with_interval(silence / 2);
-    let outcome = stream.set_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive));
+/// Sends without delay, and makes the kernel notice a machine that has vanished: something is sent on every
+/// link that is up, if only a ping.
+fn configure(stream: &TcpStream) {
+    let outcome = stream.set_nodelay(true);
     #[cfg(target_os = "linux")]
-    let outcome = outcome.and_then(|()| socket.set_tcp_user_timeout(Some(silence)));
+    let outcome = outcome.and_then(|()| {
+        let silence = Duration::from_micros(LINK_SILENCE_US_MAX);
+        SockRef::from(stream).set_tcp_user_timeout(Some(silence))
+    });
     if let Err(error) = outcome {
         // The connection works without these options, only less well.
         log::debug!("an option of a connection to a peer could not be set: {error}");

@@ -21,7 +21,7 @@ use super::connections::PeerConnections;
 use super::resolver::{LookUp, Resolver};
 use crate::peer::{Frame, Refuse};
 use crate::server::context::Context;
-use crate::server::limits::{LAST_WORDS_US_MAX, LINK_SETTLED_US, READ_BYTES_MAX};
+use crate::server::limits::{LAST_WORDS_US_MAX, LINK_SETTLED_US, PING_US, READ_BYTES_MAX};
 use crate::server::narration::{self, log_limit::LogLimit};
 
 /// All links of this node.
@@ -67,6 +67,8 @@ pub(crate) struct Link {
     made_at: Micros,
     /// It has been logged that the peer is silent, and it has said nothing since.
     is_silent: bool,
+    /// When something was sent on it last.
+    spoke_at: Micros,
     /// Bounds the lines that say that the link is up or down.
     pub(crate) flaps: LogLimit,
 }
@@ -140,15 +142,31 @@ impl Links {
     /// Queues a message. If the link is not up or has no room, the message is lost, as Raft allows.
     pub(crate) fn send(&mut self, ctx: &mut Context, to: Peer, message: &Frame) {
         let link = self.links.iter_mut().map(|(_, link)| link).find(|link| link.peer == to);
-        let channel = link.filter(|link| link.is_up()).and_then(Link::channel_mut);
-        let Some(channel) = channel.filter(|channel| channel.has_room()) else {
+        let Some(Link { state: LinkState::Up { channel, .. }, spoke_at, .. }) =
+            link.filter(|link| link.channel().is_some_and(Channel::has_room))
+        else {
             ctx.counters.messages_dropped += 1;
             log::trace!("dropped for want of a link: a message to node {to}: {message:?}");
             return;
         };
         log::trace!("to node {to}: {message:?}");
         ctx.counters.messages_sent += 1;
+        *spoke_at = ctx.now();
         channel.queue(message);
+    }
+
+    /// Says something on every link on which nothing was said for a while: the other side closes a connection
+    /// on which it hears nothing, and only what is sent shows whether anything arrives.
+    pub(crate) fn ping(&mut self, now: Micros) {
+        for (_, link) in &mut self.links {
+            if let LinkState::Up { channel, .. } = &mut link.state
+                && now.since(link.spoke_at) >= PING_US
+                && channel.is_flushed()
+            {
+                link.spoke_at = now;
+                channel.queue(&Frame::Ping);
+            }
+        }
     }
 
     pub(crate) fn flush(&mut self, ctx: &mut Context) {
@@ -289,6 +307,7 @@ impl Link {
             last_heard: None,
             made_at: now,
             is_silent: false,
+            spoke_at: now,
             flaps: LogLimit::default(),
         }
     }
@@ -298,7 +317,7 @@ impl Link {
         matches!(self.state, LinkState::Up { .. })
     }
 
-    fn channel(&self) -> Option<&Channel> {
+    pub(super) fn channel(&self) -> Option<&Channel> {
         match &self.state {
             LinkState::Greeting { channel, .. } | LinkState::Up { channel, .. } => Some(channel),
             LinkState::Waiting { .. } | LinkState::Resolving { .. } | LinkState::Connecting { .. } => None,
@@ -369,7 +388,7 @@ impl Link {
             LinkState::Connecting { until, attempt, .. } => {
                 Some(attempt.absent_from().map_or(*until, |absent| absent.min(*until)))
             }
-            LinkState::Up { .. } => None,
+            LinkState::Up { channel, .. } => channel.frame_deadline(),
         }
     }
 }

@@ -1,13 +1,16 @@
-//! What comes back on a link.
+//! What comes back on a link, and what is sent on one where there is nothing to say.
 
 use std::io::Write;
 
 use raft_core::{Heartbeat, HeartbeatResponse, LogIndex, Message, Round, Term};
 
+use super::channel::Channel;
 use super::links::Link;
 use crate::node::PeerMessage;
+use crate::node::testing::peer;
 use crate::peer::{Frame, Welcome, encode};
-use crate::server::testing::{Bench, Port, is_greeting, receive, send};
+use crate::server::limits::{FRAME_US_MAX, PING_US};
+use crate::server::testing::{Bench, OTHER, Port, is_greeting, receive, send};
 
 fn response(round: u64) -> Frame {
     let response = HeartbeatResponse { term: Term(1), round: Round(round), lease_us: None };
@@ -61,4 +64,45 @@ fn a_link_on_which_anything_but_a_response_comes_back_is_broken() {
         assert_eq!(bench.ctx.counters.messages_received, 0, "{frame:?}");
         assert_eq!(bench.ctx.counters.bad_frames.get("unexpected"), Some(&1), "{frame:?}");
     }
+}
+
+#[test]
+fn a_link_is_pinged_once_it_has_been_quiet_for_a_while() {
+    let port = Port::open();
+    let mut bench = Bench::with_link_to(&port.address().to_string());
+    bench.pass(0);
+    let mut other_end = bench.be_welcomed_at(&port);
+    let heartbeat_response = response(1);
+    bench.links.send(&mut bench.ctx, peer(OTHER), &heartbeat_response);
+    bench.links.flush(&mut bench.ctx);
+    assert_eq!(receive(&mut other_end), heartbeat_response);
+    for _ in 0..2 {
+        bench.pass(PING_US - 1);
+        bench.links.ping(bench.ctx.now());
+        assert!(bench.link().channel().is_some_and(Channel::is_flushed), "something was said just before");
+        bench.pass(1);
+        bench.links.ping(bench.ctx.now());
+        bench.links.flush(&mut bench.ctx);
+        assert_eq!(receive(&mut other_end), Frame::Ping);
+    }
+}
+
+#[test]
+fn a_response_that_grew_in_transit_does_not_swallow_what_follows_for_ever() {
+    let port = Port::open();
+    let mut bench = Bench::with_link_to(&port.address().to_string());
+    bench.pass(0);
+    let mut other_end = bench.be_welcomed_at(&port);
+    let mut grown = Vec::new();
+    encode(&response(1), &mut grown);
+    grown[2] ^= 1;
+    other_end.write_all(&grown).unwrap();
+    bench.run_until("some of it is there", |link| link.channel().unwrap().frame_deadline().is_some());
+    let deadline = bench.links.deadline().unwrap();
+    assert_eq!(deadline.since(bench.ctx.now()), FRAME_US_MAX);
+    bench.pass(FRAME_US_MAX - 1);
+    assert!(bench.link().is_up());
+    bench.pass(1);
+    assert!(!bench.link().is_up());
+    assert_eq!(bench.ctx.counters.bad_frames.get("incomplete"), Some(&1));
 }

@@ -64,7 +64,7 @@ impl PeerConnections {
         let mut input = bytes;
         loop {
             let connection = &mut self.connections[key];
-            match connection.channel.next_frame(&mut input) {
+            match connection.channel.next_frame(&mut input, ctx.now()) {
                 Ok(None) => return Next::GoOn,
                 Ok(Some(frame)) => match self.on_frame(ctx, links, operations, key, frame) {
                     Next::GoOn => {}
@@ -85,10 +85,15 @@ impl PeerConnections {
         frame: Frame,
     ) -> Next {
         let connection = &mut self.connections[key];
-        match (&connection.party, frame) {
+        match (&mut connection.party, frame) {
             // It was refused: whatever else it sends is ignored.
             (Party::Leaving { .. }, _) => Next::GoOn,
-            (Party::Member { hello, .. }, Frame::Message(message)) => {
+            (Party::Member { heard_at, .. }, Frame::Ping) => {
+                *heard_at = ctx.now();
+                Next::GoOn
+            }
+            (Party::Member { hello, heard_at, .. }, Frame::Message(message)) => {
+                *heard_at = ctx.now();
                 let from = hello.from;
                 log::trace!("from node {from}: {message:?}");
                 ctx.counters.messages_received += 1;
@@ -120,6 +125,7 @@ impl PeerConnections {
                 Frame::Hello(_)
                 | Frame::Welcome(_)
                 | Frame::Refuse(_)
+                | Frame::Ping
                 | Frame::Message(_)
                 | Frame::AdminRequest(_)
                 | Frame::AdminResponse(_),
@@ -140,7 +146,7 @@ impl PeerConnections {
                 links.on_hello(ctx, from, &hello.peer_address);
                 let connection = &mut self.connections[key];
                 connection.channel.accept_large();
-                connection.party = Party::Member { hello: Box::new(hello), replaced };
+                connection.party = Party::Member { hello: Box::new(hello), replaced, heard_at: ctx.now() };
                 connection.channel.queue(&Frame::Welcome(welcome));
             }
             Err(refuse) => {
@@ -156,7 +162,7 @@ impl PeerConnections {
         let former = self.connections.iter().find(|(_, connection)| connection.is_of(hello.from));
         let Some(key) = former.map(|(key, _)| key) else { return Replaced::default() };
         let former = self.connections.remove(key).party;
-        let Party::Member { hello: former, mut replaced } = former else { return Replaced::default() };
+        let Party::Member { hello: former, mut replaced, .. } = former else { return Replaced::default() };
         let sign = replaced.replace(&former.peer_address, &hello.peer_address);
         if sign == Sign::OfTwo
             && let Some(left_out) = self.copies.admit(now)
@@ -201,12 +207,137 @@ impl PeerConnections {
         }
     }
 
-    fn complain(&mut self, ctx: &mut Context, key: usize, label: &'static str, what: &dyn fmt::Display) {
+    pub(super) fn complain(
+        &mut self,
+        ctx: &mut Context,
+        key: usize,
+        label: &'static str,
+        what: &dyn fmt::Display,
+    ) {
         ctx.counters.count_bad_frame(label);
         if let Some(left_out) = self.complaints.admit(ctx.now()) {
             let remote = self.connections[key].channel.remote();
             let remote = remote.map_or("an unknown address".to_owned(), |address| address.to_string());
             log::warn!("a connection from {remote} on the peer port was closed: {what}{left_out}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use mio::{Poll, Waker};
+    use raft_core::{LogIndex, Message, PreVoteResponse, Term};
+
+    use super::*;
+    use crate::identity::ClusterId;
+    use crate::node::PeerMessage;
+    use crate::node::testing::peer;
+    use crate::peer::encode;
+    use crate::server::limits::{FRAME_US_MAX, MEMBER_SILENCE_US_MAX, SWEEP_INTERVAL_US};
+    use crate::server::peers::resolver::look_up;
+    use crate::server::sockets::ports::{Ports, Stream};
+    use crate::server::testing::context;
+    use crate::server::token::Source;
+
+    /// A node, and node 2, which is connected to it and was welcomed.
+    struct Bench {
+        ctx: Context,
+        links: Links,
+        operations: Operations,
+        connections: PeerConnections,
+        _other_end: std::os::unix::net::UnixStream,
+    }
+
+    impl Bench {
+        fn new() -> Bench {
+            let poll = Poll::new().unwrap();
+            let mut ctx = context(&poll);
+            let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.token()).unwrap());
+            let (links, operations) = (Links::new(waker, look_up), Operations::default());
+            let mut connections = PeerConnections::new(Ports::new(Vec::new(), "peers"), 16);
+            let (stream, other_end) = std::os::unix::net::UnixStream::pair().unwrap();
+            stream.set_nonblocking(true).unwrap();
+            connections.admit(&mut ctx, Stream::Unix(mio::net::UnixStream::from_std(stream)));
+            let mut bench = Bench { ctx, links, operations, connections, _other_end: other_end };
+            let hello = Hello {
+                cluster: ClusterId(77),
+                from: peer(2),
+                to: peer(1),
+                commit_index: LogIndex(1),
+                peer_address: "node2.test:9000".to_owned(),
+                client_address: "node2.test:8000".to_owned(),
+            };
+            bench.receive(&encoded(&Frame::Hello(hello)));
+            assert!(bench.connections.has_member(peer(2)));
+            bench
+        }
+
+        /// These bytes arrive.
+        fn receive(&mut self, bytes: &[u8]) {
+            let next =
+                self.connections.on_bytes(&mut self.ctx, &mut self.links, &mut self.operations, 0, bytes);
+            self.connections.settle(&mut self.ctx, 0, next);
+        }
+
+        fn pass(&mut self, us: u64) {
+            self.ctx.clock.now = self.ctx.now().plus(us);
+            self.connections.on_time(&mut self.ctx);
+        }
+    }
+
+    fn encoded(frame: &Frame) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode(frame, &mut bytes);
+        bytes
+    }
+
+    fn message() -> Vec<u8> {
+        let answer = PreVoteResponse { term: Term(1), next_term: Term(1), vote_granted: false };
+        encoded(&Frame::Message(PeerMessage::Raft(Message::PreVoteResponse(answer))))
+    }
+
+    #[test]
+    fn a_frame_that_grew_in_transit_does_not_swallow_what_follows_for_ever() {
+        let mut bench = Bench::new();
+        let mut grown = message();
+        grown[1] ^= 1;
+        bench.receive(&grown);
+        for _ in 0..9 {
+            bench.pass(FRAME_US_MAX / 10);
+            bench.receive(&message());
+            assert!(bench.connections.has_member(peer(2)));
+        }
+        bench.pass(FRAME_US_MAX / 10 + SWEEP_INTERVAL_US);
+        assert!(!bench.connections.has_member(peer(2)));
+        assert_eq!(bench.ctx.counters.bad_frames.get("incomplete"), Some(&1));
+    }
+
+    #[test]
+    fn a_member_whose_frames_are_completed_in_time_is_kept_even_if_none_ends_where_a_read_does() {
+        let mut bench = Bench::new();
+        let bytes = message().repeat(20);
+        for part in bytes.chunks(message().len() + 1) {
+            bench.receive(part);
+            bench.pass(FRAME_US_MAX - 1);
+            bench.pass(0);
+            assert!(bench.connections.has_member(peer(2)));
+        }
+    }
+
+    #[test]
+    fn a_member_is_kept_as_long_as_it_says_anything() {
+        for words in [message(), encoded(&Frame::Ping)] {
+            let mut bench = Bench::new();
+            for _ in 0..3 {
+                bench.receive(&words);
+                bench.pass(MEMBER_SILENCE_US_MAX - 1);
+                assert!(bench.connections.has_member(peer(2)));
+            }
+            bench.pass(1 + SWEEP_INTERVAL_US);
+            assert!(!bench.connections.has_member(peer(2)));
+            assert!(bench.ctx.counters.bad_frames.is_empty());
         }
     }
 }

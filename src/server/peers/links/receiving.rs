@@ -56,7 +56,7 @@ impl Links {
         let mut input = bytes;
         // What a frame leads to may have closed the connection.
         while let Some(channel) = self.channel_mut(key) {
-            match channel.next_frame(&mut input) {
+            match channel.next_frame(&mut input, ctx.now()) {
                 Ok(None) => return,
                 Ok(Some(frame)) => self.on_frame(ctx, key, frame),
                 Err(error) => {
@@ -88,6 +88,7 @@ impl Links {
                 Frame::Hello(_)
                 | Frame::Welcome(_)
                 | Frame::Refuse(_)
+                | Frame::Ping
                 | Frame::Message(_)
                 | Frame::AdminRequest(_)
                 | Frame::AdminResponse(_),
