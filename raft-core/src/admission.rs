@@ -25,7 +25,7 @@ impl Raft {
             self.drop_message(from, DropReason::TermExhausted);
             return false;
         }
-        if is_response(message) && self.log.membership().peer(from.id) != Some(from) {
+        if message.is_response() && self.log.membership().peer(from.id) != Some(from) {
             // An acknowledgement counts only if it comes from the member itself: a former life of it, or a
             // member that was removed, promises nothing to this leader.
             return false;
@@ -116,21 +116,5 @@ pub(crate) fn term_of(message: &Message) -> Term {
         Message::InstallSnapshot(m) => m.term,
         Message::InstallSnapshotResponse(m) => m.term,
         Message::TimeoutNow(m) => m.term,
-    }
-}
-
-fn is_response(message: &Message) -> bool {
-    match message {
-        Message::PreVoteResponse(_)
-        | Message::RequestVoteResponse(_)
-        | Message::AppendEntriesResponse(_)
-        | Message::HeartbeatResponse(_)
-        | Message::InstallSnapshotResponse(_) => true,
-        Message::PreVote(_)
-        | Message::RequestVote(_)
-        | Message::AppendEntries(_)
-        | Message::Heartbeat(_)
-        | Message::InstallSnapshot(_)
-        | Message::TimeoutNow(_) => false,
     }
 }
