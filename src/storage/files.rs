@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::error::StoreError;
@@ -56,11 +57,13 @@ pub(super) fn give_up(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Gives the finished data file its proper name, durably. The names of the other files are made durable
-/// first, and those of these directories, which are new. They come this late because the files have been
-/// synced by then, and most file systems have made all earlier names durable with them.
+/// first, and those of the directories, also of those that this process did not have to make. They come this
+/// late because the files have been synced by then, and most file systems have made all earlier names durable
+/// with them.
 pub(super) fn finish(path: &Path, new_directories: &[PathBuf]) -> Result<(), StoreError> {
     sync_directory(path)?;
     new_directories.iter().try_for_each(|directory| sync_directory(parent(directory)))?;
+    sync_above(path)?;
     let data_path = path.join(DATA_FILE);
     fs::rename(path.join(NEW_DATA_FILE), &data_path).map_err(|e| StoreError::io("write", &data_path, &e))?;
     sync_directory(path)
@@ -72,6 +75,28 @@ pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", path, &e)),
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+/// Makes the names of a directory and of those above it durable, as far up as its file system reaches. They
+/// may be as new as if this process had made them: an earlier one may have been stopped, or its sync may have
+/// failed, right after it had made them, and so may any other program.
+fn sync_above(path: &Path) -> Result<(), StoreError> {
+    let error = |e: io::Error| StoreError::io("look at", path, &e);
+    let device = |directory: &Path| directory.metadata().map(|found| found.dev()).map_err(error);
+    let path = path.canonicalize().map_err(error)?;
+    let own_device = device(&path)?;
+    for above in path.ancestors().skip(1) {
+        if device(above)? != own_device {
+            break;
+        }
+        match sync_directory(above) {
+            // Whoever must not read a directory cannot sync it. If this process made one there, that was an
+            // error before.
+            Ok(()) | Err(StoreError::Denied { .. }) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
 }
 
 /// Makes the names in a directory durable.

@@ -1,5 +1,6 @@
 //! Power failures: unsynced writes are lost, partly kept, or torn.
 
+use std::fs;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -356,6 +357,28 @@ fn a_start_whose_disk_fails_at_any_place_leaves_a_whole_store_or_none() {
             serves_after_start_or_restart(&directory, &store, &start);
         }
     }
+}
+
+/// The second attempt finds the directory made, and its name is no more durable than after the first.
+#[test]
+fn a_start_whose_directory_could_not_be_made_durable_cannot_be_repeated_until_that_is_possible() {
+    Disk::install();
+    let directory = Directory::new();
+    let above = directory.path().join("above");
+    fs::create_dir(&above).expect("the test's own directory can be written to");
+    let disk = Disk::at(&above);
+    disk.of_names().fail(Call::Sync, EIO, 0);
+    let (path, above) = (as_argument(&above.join("store")), as_argument(&above));
+    for _ in 0..2 {
+        let running = Running::spawn(directory.path(), &start_at(&path));
+        wait::until_true("it serves or ends", || {
+            let said = running.stderr();
+            said.contains("listening") || said.contains("ticketd: ")
+        });
+        running.end().refused(&["cannot sync", &above, "Input/output error"]);
+    }
+    disk.heal();
+    assert!(!serves_after_start_or_restart(&directory, Path::new(&path), &start_at(&path)));
 }
 
 /// The process that creates the store learns that the sync of its name has failed; the next one finds it all
