@@ -227,7 +227,7 @@ fn a_store_that_can_only_be_read_is_verified_and_neither_served_nor_dropped() {
 
     let start_anew = [&["start", "--id", "1", "--force"], &ANY_PORTS[..]].concat();
     for command in [&ANY_PORTS[..], &["drop"], &["drop", "--force"], &start_anew] {
-        at_mount(command).refused(&["Read-only file system", &path]);
+        at_mount(command).refused(&["Read-only file system", &path, "make the file system writable"]);
     }
     // If a process held the store, there would be a lock file.
     let lock = node.store().join("lock");

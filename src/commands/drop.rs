@@ -90,6 +90,7 @@ fn read_owner(path: &Path) -> Result<Option<Known>, Failure> {
             | StoreError::NotADirectory { .. }
             | StoreError::ForeignFiles { .. }
             | StoreError::Denied { .. }
+            | StoreError::ReadOnly { .. }
             | StoreError::InUse { .. }),
         ) => Err(error.into()),
         Err(error) => Err(Failure::from(error).and("'ticketd drop --force' destroys it as it is")),

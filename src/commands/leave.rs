@@ -150,14 +150,16 @@ fn ask_cluster(contacts: &Contacts, request: &AdminRequest) -> Result<(), AskErr
 
 /// Another path, or other rights, are no remedy here.
 fn not_destroyable(error: &StoreError) -> String {
-    let StoreError::Denied { action, path, reason } = error else {
+    let (StoreError::Denied { action, path, reason } | StoreError::ReadOnly { action, path, reason }) = error
+    else {
         return format!("{error}; nothing has changed");
     };
-    format!(
-        "cannot {action} {}: {reason}: give the command as the user that the node runs as; nothing has \
-         changed",
-        path.display()
-    )
+    let remedy = if matches!(error, StoreError::ReadOnly { .. }) {
+        "make its file system writable first"
+    } else {
+        "give the command as the user that the node runs as"
+    };
+    format!("cannot {action} {}: {reason}: {remedy}; nothing has changed", path.display())
 }
 
 fn no_member(id: NodeId) -> String {

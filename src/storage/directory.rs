@@ -131,7 +131,7 @@ pub fn is_there(path: &Path) -> bool {
 /// changed.
 ///
 /// # Errors
-/// [`StoreError::Denied`].
+/// [`StoreError::Denied`], [`StoreError::ReadOnly`].
 pub fn expect_destroyable(path: &Path) -> Result<(), StoreError> {
     let (read_write, search) = (Access::READ_OK | Access::WRITE_OK, Access::EXEC_OK);
     let of_files = [LOCK_FILE, DATA_FILE, JOURNAL_FILE].map(|name| (path.join(name), read_write));

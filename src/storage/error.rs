@@ -65,6 +65,15 @@ pub enum StoreError {
         /// The system's error text.
         reason: String,
     },
+    /// The file system is read-only. The system makes it so when its disk has failed.
+    ReadOnly {
+        /// The operation, such as "write to".
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's error text.
+        reason: String,
+    },
     /// The file system failed, or this process reached a limit.
     Io {
         /// The operation, such as "read".
@@ -252,6 +261,7 @@ impl StoreError {
             | StoreError::HolderUnknown { .. }
             | StoreError::InUse { .. }
             | StoreError::Denied { .. }
+            | StoreError::ReadOnly { .. }
             | StoreError::Io { .. }
             | StoreError::MapTooSmall { .. }
             | StoreError::MapTooLarge { .. }
@@ -275,9 +285,10 @@ impl StoreError {
         let reason = error.to_string();
         if error.kind() == io::ErrorKind::NotADirectory {
             StoreError::NotADirectory { path }
-        } else if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
-        {
+        } else if error.kind() == io::ErrorKind::PermissionDenied {
             StoreError::Denied { action, path, reason }
+        } else if error.kind() == io::ErrorKind::ReadOnlyFilesystem {
+            StoreError::ReadOnly { action, path, reason }
         } else {
             StoreError::Io { action, path, reason, remedy: about_limit(error) }
         }

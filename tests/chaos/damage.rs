@@ -21,7 +21,7 @@ fn a_store_that_cannot_be_written_is_refused_and_left_as_it_was() {
     node.stop();
     let before = contents(node.store());
     Disk::of(node).fail(Call::Open, EROFS, 0);
-    node.command(&[]).refused(&["Read-only", &node.path(), "--path"]);
+    node.command(&[]).refused(&["Read-only", &node.path(), "make the file system writable", "--path"]);
     assert_eq!(contents(node.store()), before);
     Disk::of(node).heal();
     node.restart();

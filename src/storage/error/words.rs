@@ -48,7 +48,9 @@ impl StoreError {
                 let holder = pid.map_or("another process".to_owned(), |pid| format!("process {pid}"));
                 write!(f, "the store at {} is in use by {holder}", path.display())
             }
-            StoreError::Denied { action, path, reason } | StoreError::Io { action, path, reason, .. } => {
+            StoreError::Denied { action, path, reason }
+            | StoreError::ReadOnly { action, path, reason }
+            | StoreError::Io { action, path, reason, .. } => {
                 write!(f, "cannot {action} {}: {reason}", path.display())
             }
             StoreError::MapTooSmall { map_bytes } => write!(f, "a store of {map_bytes} bytes is too small"),
@@ -121,6 +123,10 @@ impl StoreError {
             StoreError::InUse { .. } => "stop it first, or give another --path".into(),
             StoreError::Denied { .. } => {
                 "give this user the right to read and write there, or give another --path".into()
+            }
+            StoreError::ReadOnly { .. } => {
+                "see to the disk, which may have failed, and make the file system writable, or give another --path"
+                    .into()
             }
             StoreError::Io { remedy, .. } => {
                 remedy.unwrap_or("see to the disk and its file system, then try again").into()
@@ -265,6 +271,8 @@ mod tests {
             (StoreError::InUse { path: path(), pid: Some(12) }, "in use by process 12", "stop it first"),
             (StoreError::InUse { path: path(), pid: None }, "in use by another process", "stop it first"),
             (StoreError::Denied { action: "lock", path: path(), reason: reason() }, "cannot lock", "right"),
+            (StoreError::io("write", &path(), &Errno::ACCESS.into()), "cannot write", "the right"),
+            (StoreError::io("write", &path(), &Errno::ROFS.into()), "cannot write", "may have failed"),
             (StoreError::io("read", &path(), &Errno::IO.into()), "cannot read", "the disk"),
             (StoreError::io("read", &path(), &Errno::MFILE.into()), "cannot read", "ulimit -n"),
             (StoreError::io("read", &path(), &Errno::NOMEM.into()), "cannot read", "ulimit -v"),
