@@ -13,17 +13,23 @@ use crate::storage::{self, Store, StoreError};
 /// Destroys a sound store; with `--force`, any store.
 ///
 /// # Errors
-/// [`Failure`]; the store is still there then.
+/// [`Failure`]; the store, or what is left of it, is still there then.
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let path = flags.path();
     let known = if flags.force { None } else { read_owner(path)? };
-    storage::destroy(path)?;
-    say(&format!("the store at {} is destroyed", path.display()))?;
-    let Some(Known { me, membership, recovered }) = known else { return Ok(()) };
-    match left_behind(me, &membership).or_else(|| lost(me, &membership, &recovered)) {
-        Some(line) => say(&line),
-        None => Ok(()),
+    let last_words = known.and_then(|Known { me, membership, recovered }| {
+        left_behind(me, &membership).or_else(|| lost(me, &membership, &recovered))
+    });
+    if let Err(error) = storage::destroy(path) {
+        let failure = Failure::from(error);
+        // If part of the store is gone, the next attempt cannot read any more what is to be said.
+        return Err(match last_words {
+            Some(line) if !storage::is_there(path) => failure.and(&line),
+            Some(_) | None => failure,
+        });
     }
+    say(&format!("the store at {} is destroyed", path.display()))?;
+    last_words.map_or(Ok(()), |line| say(&line))
 }
 
 /// What a store says of the node that it belonged to.

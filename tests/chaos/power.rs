@@ -425,11 +425,15 @@ fn a_drop_whose_disk_fails_at_any_sync_leaves_a_whole_store_or_none() {
         if dropped.status.success() {
             break;
         }
-        dropped.refused(&["Input/output error", &node.path()]);
+        let said = dropped.refused(&["Input/output error", &node.path()]);
+        // Whoever founds a cluster in its place must be told once, and nothing else knows.
+        let first_id = said.contains("needs 'ticketd start --first_id ");
         let verified = node.command(&["verify"]);
         if verified.status.success() {
+            assert!(!first_id, "{said}");
             whole += 1;
         } else {
+            assert!(first_id, "{said}");
             verified.refused(&["destroying", "interrupted", "drop"]);
             gone += 1;
         }
