@@ -1,6 +1,8 @@
-//! A leave that is overtaken by what happens elsewhere.
+//! A leave that could take another node for the one that is meant.
 
 mod harness;
+
+use std::fs;
 
 use harness::cluster::Cluster;
 use harness::node::Node;
@@ -36,4 +38,24 @@ fn a_leave_that_comes_too_late_spares_the_node_that_took_the_place() {
     successor.stop();
     successor.restart();
     successor.await_status("it is a member", |status| status.leader.is_some());
+}
+
+/// As where the node runs in a container: from here, another node answers at the address at which it listens.
+#[test]
+fn a_command_is_not_carried_out_by_another_node_that_answers_in_the_place_of_the_one_that_is_meant() {
+    let mut cluster = Cluster::of(3);
+    let (leader, meant) = (cluster.leader(), cluster.follower());
+    let (own, other) = (cluster.node(meant).peer_address.clone(), cluster.node(leader).peer_address.clone());
+    let lock = cluster.node(meant).store().join("lock");
+    let said = fs::read_to_string(&lock).expect("a running node has a lock file");
+    let write = |content| fs::write(&lock, content).expect("the test's own directory can be written to");
+    write(said.replace(&own, &other));
+    for command in
+        [&["status"][..], &["status", "--json"], &["transfer"], &["leave"], &["leave", "--id", "7"]]
+    {
+        cluster.node(meant).command(command).refused(&["another network", "give the command there"]);
+    }
+    write(said);
+    cluster.await_voters(&[1, 2, 3]);
+    assert_eq!(cluster.leader(), leader);
 }

@@ -309,7 +309,11 @@ fn append(id: u64, indexes: RangeInclusive<u64>) -> Write {
 }
 
 fn listening() -> Listening {
-    Listening { peer_address: "127.0.0.1:9001".into(), client_address: "127.0.0.1:8001".into() }
+    Listening {
+        peer_address: "127.0.0.1:9001".into(),
+        client_address: "127.0.0.1:8001".into(),
+        incarnation: Incarnation(1),
+    }
 }
 
 fn child_path() -> PathBuf {

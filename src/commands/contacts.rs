@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use raft_core::{Membership, NodeId, Peer};
+use raft_core::{Incarnation, Membership, NodeId, Peer};
 
 use super::Failure;
 use super::admin_client::{AskError, AskProblem, ask, status};
@@ -16,7 +16,7 @@ use super::patience::Patience;
 use crate::advice::path_flag;
 use crate::identity::{ClusterId, Identity, Standing};
 use crate::peer::AdminRequest;
-use crate::storage::{self, Running, Store, StoreError};
+use crate::storage::{self, Listening, Running, Store, StoreError};
 
 /// How long a running node may take to report its status: it needs no other node for that.
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
@@ -25,14 +25,7 @@ const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) enum Contacts {
     /// A node runs on the store.
-    Running {
-        /// The store.
-        path: PathBuf,
-        /// Its process id.
-        pid: u32,
-        /// Its address for peers, as reached from this machine.
-        address: String,
-    },
+    Running(RunningNode),
     /// No node runs on the store.
     Stopped {
         /// The cluster.
@@ -45,6 +38,18 @@ pub(super) enum Contacts {
     },
 }
 
+/// A node that runs on a store.
+#[derive(Clone, Debug)]
+pub(super) struct RunningNode {
+    /// The store.
+    pub(super) path: PathBuf,
+    /// Its process id.
+    pub(super) pid: u32,
+    /// Its address for peers, as reached from this machine.
+    pub(super) address: String,
+    incarnation: Incarnation,
+}
+
 impl Contacts {
     /// Looks at the store at `path`. If no node runs on it, the store is checked as at start-up, and closed
     /// again.
@@ -53,8 +58,7 @@ impl Contacts {
     /// [`Failure`] if there is no store, or if it is not sound or not that of a member.
     pub(super) fn of(path: &Path) -> Result<Contacts, Failure> {
         if let Some(running) = storage::running(path)? {
-            let (pid, address) = reached_at(path, running)?;
-            return Ok(Contacts::Running { path: path.to_owned(), pid, address });
+            return Ok(Contacts::Running(reached_at(path, running)?));
         }
         storage::verify_in_child(path)?;
         let store = Store::open(path)?;
@@ -79,7 +83,7 @@ impl Contacts {
     /// The addresses to ask.
     pub(super) fn addresses(&self) -> &[String] {
         match self {
-            Contacts::Running { address, .. } => std::slice::from_ref(address),
+            Contacts::Running(node) => std::slice::from_ref(&node.address),
             Contacts::Stopped { cluster: _, me: _, others } => others,
         }
     }
@@ -87,10 +91,10 @@ impl Contacts {
     /// The cluster and the node that this store belongs to.
     ///
     /// # Errors
-    /// [`Failure`] if a running node does not tell.
+    /// [`Failure`] if a running node does not tell, or another one answers in its place.
     pub(super) fn identity(&self) -> Result<(ClusterId, Peer), Failure> {
         match self {
-            Contacts::Running { address, .. } => who_runs_at(address),
+            Contacts::Running(node) => node.identity(),
             Contacts::Stopped { cluster, me, others: _ } => Ok((*cluster, *me)),
         }
     }
@@ -106,14 +110,17 @@ fn not_heard_yet(path: &Path, id: NodeId) -> String {
     )
 }
 
-/// The process id of a node that listens, and its address for peers, as reached from this machine.
+/// A node that listens, as reached from this machine.
 ///
 /// # Errors
 /// [`Failure`] if it does not listen (yet).
-fn reached_at(path: &Path, running: Running) -> Result<(u32, String), Failure> {
+fn reached_at(path: &Path, running: Running) -> Result<RunningNode, Failure> {
     let Running { pid, listening } = running;
     match listening {
-        Some(listening) => Ok((pid, on_this_machine(listening.peer_address))),
+        Some(Listening { peer_address, client_address: _, incarnation }) => {
+            let (path, address) = (path.to_owned(), on_this_machine(peer_address));
+            Ok(RunningNode { path, pid, address, incarnation })
+        }
         None => Err(Failure::runtime(format!(
             "process {pid} holds the store at {} and does not listen yet: wait until it does, or stop it",
             path.display()
@@ -134,19 +141,38 @@ fn on_this_machine(address: String) -> String {
     }
 }
 
-/// The status of the running node at `address`, as JSON.
-///
-/// # Errors
-/// [`Failure`] if it does not answer.
-pub(super) fn status_of(address: &str) -> Result<String, Failure> {
-    let patience = Patience::lasting(STATUS_PATIENCE);
-    match ask(&[address.to_owned()], &AdminRequest::Status, status, &patience) {
-        Ok(json) => Ok(json),
-        // Only the node was asked, not its cluster.
-        Err(AskError { problem: AskProblem::GaveUp { trouble }, .. }) => {
-            Err(Failure::runtime(format!("the node did not answer in time ({trouble}): see its log")))
+impl RunningNode {
+    /// Its status, as JSON.
+    ///
+    /// # Errors
+    /// [`Failure`] if it does not answer, or if another node answers in its place.
+    pub(super) fn status(&self) -> Result<String, Failure> {
+        let patience = Patience::lasting(STATUS_PATIENCE);
+        match ask(std::slice::from_ref(&self.address), &AdminRequest::Status, status, &patience) {
+            Ok(json) => match cluster_view::parse_identity(&json) {
+                Some((_, other)) if other.incarnation != self.incarnation => Err(self.answered_by(other)),
+                Some(_) | None => Ok(json),
+            },
+            // Only the node was asked, not its cluster.
+            Err(AskError { problem: AskProblem::GaveUp { trouble }, .. }) => Err(Failure::runtime(format!(
+                "the node did not answer in time ({trouble}): see its log; if it runs in a container, give the \
+                 command there"
+            ))),
+            Err(error) => Err(Failure::runtime(error.problem.to_string())),
         }
-        Err(error) => Err(Failure::runtime(error.problem.to_string())),
+    }
+
+    /// The address is right where the node runs, and leads to another one from here.
+    fn answered_by(&self, other: Peer) -> Failure {
+        let (path, address) = (self.path.display(), &self.address);
+        Failure::runtime(format!(
+            "at {address}, node {other} answers, whose store is not the one at {path}: the node of that store runs in \
+             another network, such as that of a container: give the command there; nothing has changed"
+        ))
+    }
+
+    fn identity(&self) -> Result<(ClusterId, Peer), Failure> {
+        cluster_view::parse_identity(&self.status()?).ok_or_else(|| not_understood(&self.address))
     }
 }
 
@@ -157,23 +183,17 @@ pub(super) fn not_understood(address: &str) -> Failure {
     ))
 }
 
-fn who_runs_at(address: &str) -> Result<(ClusterId, Peer), Failure> {
-    let json = status_of(address)?;
-    cluster_view::parse_identity(&json).ok_or_else(|| not_understood(address))
-}
-
 /// The peer addresses of all members except `me`.
 fn others(membership: &Membership, me: NodeId) -> Vec<String> {
     let others = membership.members.iter().filter(|(id, _)| **id != me);
     others.map(|(_, member)| member.peer_address.clone()).collect()
 }
 
-/// The process id of the node that runs on the store at `path`, and its address for peers, as reached from
-/// this machine.
+/// The node that runs on the store at `path`.
 ///
 /// # Errors
 /// [`Failure`] if no node runs there, if it does not listen yet, or if there is no store.
-pub(super) fn running_node(path: &Path) -> Result<(u32, String), Failure> {
+pub(super) fn running_node(path: &Path) -> Result<RunningNode, Failure> {
     match storage::running(path)? {
         Some(running) => reached_at(path, running),
         None if path.exists() => Err(Failure::runtime(format!(
@@ -187,7 +207,7 @@ pub(super) fn running_node(path: &Path) -> Result<(u32, String), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use raft_core::{Incarnation, Member, Suffrage};
+    use raft_core::{Member, Suffrage};
 
     use super::*;
 

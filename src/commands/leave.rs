@@ -9,7 +9,7 @@ use raft_core::NodeId;
 use rustix::process::{Pid, Signal};
 
 use super::admin_client::{AskError, AskProblem, ask, removed};
-use super::contacts::Contacts;
+use super::contacts::{Contacts, RunningNode};
 use super::patience::Patience;
 use super::{Failure, say};
 use crate::advice::path_flag;
@@ -74,8 +74,8 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
 /// node was meanwhile removed from elsewhere, its store dropped, and a new node joined in its place, then the
 /// process and the store that are there now are those of a member.
 fn end_and_destroy(path: &Path, contacts: &Contacts, seen: &Sighting) -> Result<Destroyed, Failure> {
-    if let Contacts::Running { pid, .. } = contacts {
-        wait_until_stopped(path, *pid, seen)?;
+    if let Contacts::Running(node) = contacts {
+        wait_until_stopped(path, node.pid, seen)?;
     }
     Ok(seen.destroy()?)
 }
@@ -127,7 +127,7 @@ fn remove(contacts: &Contacts, id: NodeId, request: &AdminRequest, absent: Absen
 /// Asks through the node that runs on the store. If that node ends before the answer is there, most likely
 /// because it has been removed, asks the other members that its store names.
 fn ask_cluster(contacts: &Contacts, request: &AdminRequest) -> Result<(), AskError> {
-    let Contacts::Running { path, .. } = contacts else {
+    let Contacts::Running(RunningNode { path, .. }) = contacts else {
         return ask(contacts.addresses(), request, removed, &Patience::lasting(PATIENCE));
     };
     let has_ended = || matches!(storage::running(path), Ok(None));

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::contacts::{not_understood, running_node, status_of};
+use super::contacts::{not_understood, running_node};
 use super::{Failure, say};
 use crate::cli::Flags;
 
@@ -16,15 +16,15 @@ use crate::cli::Flags;
 /// # Errors
 /// [`Failure`] if no node runs there or it does not answer.
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
-    let (pid, address) = running_node(flags.path())?;
-    let json = status_of(&address)?;
+    let node = running_node(flags.path())?;
+    let json = node.status()?;
     if flags.json {
         return say(&json);
     }
     let text = serde_json::from_str::<Value>(&json)
         .ok()
-        .and_then(|status| table(&status, pid))
-        .ok_or_else(|| not_understood(&address))?;
+        .and_then(|status| table(&status, node.pid))
+        .ok_or_else(|| not_understood(&node.address))?;
     say(text.trim_end())
 }
 

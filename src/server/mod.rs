@@ -119,7 +119,7 @@ impl Server {
             }
         })
         .map_err(ServerError::io("starting the storage thread"))?;
-        let Listening { peer_address, client_address } = listening;
+        let Listening { peer_address, client_address, incarnation: _ } = listening;
         log::info!("listening peers={peer_address} clients={client_address} id={}", me.peer.id);
         let ctx = Context::new(registry, node, me, config.http, config.log_lines_left_out);
         let mut server = Server {

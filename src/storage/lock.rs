@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use raft_core::Incarnation;
+
 use super::error::StoreError;
 use super::files::LOCK_FILE;
 use super::watch;
@@ -26,13 +28,16 @@ pub struct Running {
     pub listening: Option<Listening>,
 }
 
-/// The addresses that a node is bound to.
+/// The addresses that a node is bound to, and which node it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Listening {
     /// `host:port` for peers.
     pub peer_address: String,
     /// `host:port` for clients.
     pub client_address: String,
+    /// The node's incarnation. Where whoever reads this reaches another network than the node does, such as
+    /// that of a container, another node may listen at the same address.
+    pub incarnation: Incarnation,
 }
 
 /// The process that holds the store at `path`; `None` if no process does, or if there is no store.
@@ -241,8 +246,9 @@ impl Lock {
     fn put_content(&self, listening: Option<&Listening>) -> io::Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
         let mut content = format!("pid {}\n", std::process::id());
-        if let Some(Listening { peer_address, client_address }) = listening {
+        if let Some(Listening { peer_address, client_address, incarnation }) = listening {
             content.push_str(&format!("peer_address {peer_address}\nclient_address {client_address}\n"));
+            content.push_str(&format!("incarnation {incarnation}\n"));
         }
         // One write over the old content and then the truncation, so that a concurrent reader finds at least
         // the pid.
@@ -292,11 +298,12 @@ fn parse(content: &str) -> Option<Running> {
         content.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).map(str::to_owned)
     };
     let pid = field("pid")?.parse().ok()?;
-    let listening = match (field("peer_address"), field("client_address")) {
-        (Some(peer_address), Some(client_address)) => Some(Listening { peer_address, client_address }),
-        (None, _) | (_, None) => None,
+    let listening = || {
+        let incarnation = Incarnation(u128::from_str_radix(&field("incarnation")?, 16).ok()?);
+        let (peer_address, client_address) = (field("peer_address")?, field("client_address")?);
+        Some(Listening { peer_address, client_address, incarnation })
     };
-    Some(Running { pid, listening })
+    Some(Running { pid, listening: listening() })
 }
 
 #[cfg(test)]
@@ -306,7 +313,11 @@ mod tests {
     use crate::storage::testing::TestDir;
 
     fn listening() -> Listening {
-        Listening { peer_address: "127.0.0.1:9001".into(), client_address: "[::1]:8001".into() }
+        Listening {
+            peer_address: "127.0.0.1:9001".into(),
+            client_address: "[::1]:8001".into(),
+            incarnation: Incarnation(u128::MAX),
+        }
     }
 
     #[test]
@@ -380,7 +391,8 @@ mod tests {
     #[test]
     fn content_that_a_killed_process_left_behind_is_not_believed() {
         let dir = TestDir::new();
-        std::fs::write(dir.path().join(LOCK_FILE), "pid 1\npeer_address a:1\nclient_address b:2\n").unwrap();
+        let left = "pid 1\npeer_address a:1\nclient_address b:2\nincarnation ff\n";
+        std::fs::write(dir.path().join(LOCK_FILE), left).unwrap();
         assert_eq!(running(dir.path()), Ok(None));
         let _lock = Lock::acquire(dir.path()).unwrap();
         assert_eq!(running(dir.path()).unwrap().unwrap().listening, None);

@@ -12,12 +12,13 @@ use crate::server::config::{ClientListener, ClientSocket, ServerConfig, ServerEr
 use crate::server::token::Source;
 use crate::storage::Listening;
 
-/// The first addresses where this node listens. The further ones are only logged.
+/// The first addresses where this node listens, and which node it is. The further ones are only logged.
 pub(crate) fn addresses(config: &ServerConfig) -> Result<Listening, ServerError> {
     narrate_further(config)?;
     Ok(Listening {
         peer_address: first_address(config.peer_listeners.iter())?,
         client_address: first_address(config.client_listeners.iter().filter_map(tcp))?,
+        incarnation: config.node.raft.me.incarnation,
     })
 }
 
