@@ -15,7 +15,7 @@ use super::{Failure, say};
 use crate::advice::path_flag;
 use crate::cli::Flags;
 use crate::peer::{AdminRequest, RefusedReason};
-use crate::storage::{self, Destroyed, Sighting, StoreError};
+use crate::storage::{self, Destroyed, Running, Sighting, StoreError};
 
 /// How long the cluster is asked. A removal waits for a leader, and for a leader that is being removed to
 /// hand over first.
@@ -185,11 +185,16 @@ fn wait_until_stopped(path: &Path, pid: u32, seen: &Sighting) -> Result<(), Fail
     if stopped_within(path, FAREWELL, seen)? {
         return Ok(());
     }
-    log::info!("process {pid} still runs, telling it to stop");
     // The lock is read again, so that the id is that of the process that holds the store now.
-    if let Some(running) = storage::running(path)? {
-        let process = i32::try_from(running.pid).ok().and_then(Pid::from_raw);
-        if let Some(process) = process {
+    if let Some(Running { pid, listening: _ }) = storage::running(path)? {
+        if !storage::is_open_in(path, pid) {
+            return Err(Failure::runtime(format!(
+                "its process cannot be found from here, as if it ran in a container, where its id is {pid}: stop it \
+                 there"
+            )));
+        }
+        log::info!("process {pid} still runs, telling it to stop");
+        if let Some(process) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
             rustix::process::kill_process(process, Signal::TERM).map_err(|error| {
                 Failure::runtime(format!("its process {pid} cannot be told to stop ({error}): stop it"))
             })?;
@@ -218,6 +223,9 @@ fn stopped_within(path: &Path, patience: Duration, seen: &Sighting) -> Result<bo
 #[cfg(test)]
 mod tests {
     use raft_core::{Incarnation, LogIndex, Peer};
+
+    use std::fs::{self, File};
+    use std::process::Command;
 
     use super::*;
     use crate::commands::testing::{bytes, member};
@@ -280,6 +288,27 @@ mod tests {
             strange.join().unwrap();
             thread.join().unwrap();
         }
+    }
+
+    /// As where the node runs in a container: its process has another id here, and the id that its lock names
+    /// is that of another process.
+    #[test]
+    fn a_process_that_does_not_hold_the_store_is_not_told_to_stop_whatever_the_lock_says() {
+        let path = std::env::temp_dir().join(format!("ticketd-leave-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join("data.mdb"), "").unwrap();
+        let mut innocent = Command::new("sleep").arg("60").spawn().unwrap();
+        fs::write(path.join("lock"), format!("pid {}\n", innocent.id())).unwrap();
+        let holder = File::open(path.join("lock")).unwrap();
+        holder.lock().unwrap();
+        let seen = Sighting::at(&path).unwrap();
+        let failure = wait_until_stopped(&path, innocent.id(), &seen).unwrap_err();
+        assert!(failure.to_string().contains("stop it there"), "{failure}");
+        assert_eq!(innocent.try_wait().unwrap(), None);
+        assert!(storage::is_open_in(&path, std::process::id()));
+        innocent.kill().unwrap();
+        innocent.wait().unwrap();
+        fs::remove_dir_all(path).unwrap();
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! the lock file as stale: two processes on one store would hand out the same IDs. This module knows nothing
 //! of what the store holds.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -73,6 +73,16 @@ pub fn running(path: &Path) -> Result<Option<Running>, StoreError> {
         }
     }
     Err(StoreError::HolderUnknown { path: path.to_owned() })
+}
+
+/// Whether the process that has this id here has the lock file of the store at `path` open. The id that a
+/// lock file names is the one where the holder runs: in a container it is often 1, which is another process
+/// elsewhere. Without a proc(5), or without the right to look, the answer is no.
+#[must_use]
+pub fn is_open_in(path: &Path, pid: u32) -> bool {
+    let Ok(lock) = path.join(LOCK_FILE).metadata() else { return false };
+    let Ok(open) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    open.flatten().any(|file| file.path().metadata().is_ok_and(|file| watch::is_same(&file, &lock)))
 }
 
 /// The most that is read of a lock file. What is written is far shorter.

@@ -56,7 +56,7 @@ pub use contents::{Collector, Contents, NewStore, Recorder, Step};
 pub use directory::{Destroyed, Sighting, destroy, expect_destroyable, is_there};
 pub use error::{Interrupted, Loss, Place, Prospect, StoreError};
 pub use journal::{Journal, SECTOR_BYTES};
-pub use lock::{Listening, Running, running};
+pub use lock::{Listening, Running, is_open_in, running};
 pub use record::{Checkpoint, Extent, Key, KeyBytes, Pending, TransactionId, Value};
 pub use store::Store;
 pub use thread::{Completion, StorageCounts, StorageThread};
