@@ -16,6 +16,7 @@ use super::exchange::{Trouble, exchange};
 use super::pace::{ANSWER_TIMEOUT, Pace};
 use super::patience::{Impatience, Patience};
 use super::random_u64;
+use super::reach::{LookUp, addresses_of, look_up};
 use crate::identity::ClusterId;
 use crate::peer::{AdminRequest, AdminResponse, RefusedReason, RetryReason};
 
@@ -154,6 +155,7 @@ struct Asking<'a, T> {
     request: &'a AdminRequest,
     judge: fn(AdminResponse) -> Verdict<T>,
     patience: &'a Patience<'a>,
+    look_up: LookUp<'a>,
     may_have_happened: bool,
     narrator: Narrator,
 }
@@ -164,27 +166,40 @@ impl<'a, T> Asking<'a, T> {
         judge: fn(AdminResponse) -> Verdict<T>,
         patience: &'a Patience<'a>,
     ) -> Asking<'a, T> {
-        Asking { request, judge, patience, may_have_happened: false, narrator: Narrator::default() }
+        let narrator = Narrator::default();
+        Asking { request, judge, patience, look_up: &look_up, may_have_happened: false, narrator }
     }
 
     /// Asks one member after the other, again and again.
     fn settle(mut self, members: &[String]) -> Result<T, AskError> {
         // Without random numbers the pauses are still pauses.
-        let mut pace = Pace::new(self.request, members.len(), random_u64().unwrap_or_default());
+        let mut pace = Pace::new(self.request, random_u64().unwrap_or_default());
         loop {
             let mut incompatible = None;
             let mut compatible = 0;
             for member in members {
-                match self.follow(member, pace.answer_timeout()) {
-                    Ok(Some(settled)) => return Ok(settled),
-                    Ok(None) => compatible += 1,
-                    // Another program may listen there by now: that is an error only if no other member can
-                    // be asked.
-                    Err(error @ AskError { problem: AskProblem::Incompatible { .. }, .. }) => {
-                        self.narrator.tell(member, error.problem.to_string());
-                        incompatible = Some(error);
+                self.patience.check().map_err(|impatience| self.ended(impatience))?;
+                let addresses = match addresses_of(member, self.look_up) {
+                    Ok(addresses) => addresses,
+                    Err(error) => {
+                        self.on_trouble(member, Trouble::Unreachable(error.to_string()))?;
+                        compatible += 1;
+                        continue;
                     }
-                    Err(error) => return Err(error),
+                };
+                let answer_timeout = pace.answer_timeout(members.len().max(addresses.len()));
+                for address in &addresses {
+                    match self.follow(address, answer_timeout) {
+                        Ok(Some(settled)) => return Ok(settled),
+                        Ok(None) => compatible += 1,
+                        // Another program may listen there by now: that is an error only if no other member
+                        // can be asked.
+                        Err(error @ AskError { problem: AskProblem::Incompatible { .. }, .. }) => {
+                            self.narrator.tell(address, error.problem.to_string());
+                            incompatible = Some(error);
+                        }
+                        Err(error) => return Err(error),
+                    }
                 }
             }
             if let Some(error) = incompatible.filter(|_| compatible == 0) {
@@ -419,6 +434,22 @@ mod tests {
         let request = AdminRequest::Remove { cluster: CLUSTER, id, incarnation: None };
         let patience = Patience::lasting(ANSWER_TIMEOUT);
         assert_eq!(ask(&[joins_too, there], &request, removed, &patience), Ok(()));
+        thread.join().unwrap();
+    }
+
+    /// As where a host joins through the one name of all pods of a service, and finds itself behind it.
+    #[test]
+    fn each_address_of_a_name_is_asked_and_not_only_the_first_that_accepts_a_connection() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (there, thread) = member(vec![bytes(AdminResponse::Removed { at: LogIndex(9) })]);
+        let addresses = [silent.local_addr().unwrap(), there.parse().unwrap()];
+        let id = NodeId::new(3).unwrap();
+        let request = AdminRequest::Remove { cluster: CLUSTER, id, incarnation: None };
+        let patience = Patience::lasting(ANSWER_TIMEOUT);
+        let look_up = |_: &str| Ok(addresses.to_vec());
+        let asking = Asking::new(&request, removed, &patience);
+        let asking = Asking { look_up: &look_up, ..asking };
+        assert_eq!(asking.settle(&["all.example:9000".to_owned()]), Ok(()));
         thread.join().unwrap();
     }
 

@@ -4,14 +4,13 @@
 //! an answer means.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::patience::{Impatience, Patience, TICK};
+use super::reach::{CONNECT_TIMEOUT, connect};
 use crate::peer::{self, AdminRequest, AdminResponse, Decoder, Frame, FrameError, PROTOCOL_VERSION, Refuse};
 
-/// How long one address may take to accept a connection: several round trips around the earth.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The size of one read from a socket; the status of the largest cluster takes a few reads.
 const READ_BYTES: usize = 16 * 1024;
 
@@ -48,18 +47,6 @@ pub(super) fn exchange(
     // Once a part has been written, the whole may have been: the kernel does not tell.
     stream.write_all(&bytes).map_err(|error| Trouble::NoAnswer(error.to_string()))?;
     receive(&mut stream, patience, answer_timeout)
-}
-
-fn connect(address: &str) -> io::Result<TcpStream> {
-    let mut error = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    let addresses: Vec<SocketAddr> = address.to_socket_addrs()?.collect();
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
-            Ok(stream) => return Ok(stream),
-            Err(failed) => error = failed,
-        }
-    }
-    Err(error)
 }
 
 fn receive(

@@ -15,6 +15,7 @@ mod listen;
 mod pace;
 mod patience;
 mod pid_file;
+mod reach;
 mod rejoin;
 mod serve;
 mod start;

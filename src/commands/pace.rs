@@ -27,27 +27,22 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// For a request that is made at so many addresses.
-    pub(super) fn new(request: &AdminRequest, addresses: usize, seed: u64) -> Pace {
+    /// For this request.
+    pub(super) fn new(request: &AdminRequest, seed: u64) -> Pace {
         let answer_timeout = match request {
-            AdminRequest::Join { .. } | AdminRequest::Remove { .. } | AdminRequest::Status
-                if addresses > 1 =>
-            {
+            AdminRequest::Join { .. } | AdminRequest::Remove { .. } | AdminRequest::Status => {
                 FIRST_ANSWER_TIMEOUT
             }
             // What is not answered in time is asked for again elsewhere. To repeat a transfer that has
             // succeeded would be another transfer.
-            AdminRequest::Join { .. }
-            | AdminRequest::Remove { .. }
-            | AdminRequest::Status
-            | AdminRequest::Transfer { .. } => ANSWER_TIMEOUT,
+            AdminRequest::Transfer { .. } => ANSWER_TIMEOUT,
         };
         Pace { answer_timeout, pause: PAUSE_MIN, rng: SplitMix64::new(seed) }
     }
 
-    /// How long each of the addresses may take to answer in this round.
-    pub(super) fn answer_timeout(&self) -> Duration {
-        self.answer_timeout
+    /// How long each of so many addresses may take to answer in this round.
+    pub(super) fn answer_timeout(&self, addresses: usize) -> Duration {
+        if addresses > 1 { self.answer_timeout } else { ANSWER_TIMEOUT }
     }
 
     /// How long to wait before the next round, which begins. A half of it is random: if two members are told
@@ -71,26 +66,26 @@ mod tests {
     fn a_single_address_and_a_transfer_have_all_the_time_there_is() {
         let transfer = AdminRequest::Transfer { cluster: ClusterId(1), to: None };
         for (request, addresses) in [(&AdminRequest::Status, 1), (&transfer, 2)] {
-            let mut pace = Pace::new(request, addresses, 1);
-            assert_eq!(pace.answer_timeout(), ANSWER_TIMEOUT, "{request:?}");
+            let mut pace = Pace::new(request, 1);
+            assert_eq!(pace.answer_timeout(addresses), ANSWER_TIMEOUT, "{request:?}");
             pace.next_pause();
-            assert_eq!(pace.answer_timeout(), ANSWER_TIMEOUT, "{request:?}");
+            assert_eq!(pace.answer_timeout(addresses), ANSWER_TIMEOUT, "{request:?}");
         }
     }
 
     #[test]
     fn each_of_several_addresses_has_little_time_first_and_all_there_is_in_the_end() {
-        let mut pace = Pace::new(&AdminRequest::Status, 2, 1);
+        let mut pace = Pace::new(&AdminRequest::Status, 1);
         let timeouts = [500, 1_000, 2_000, 4_000, 8_000, 10_000, 10_000].map(Duration::from_millis);
         for timeout in timeouts {
-            assert_eq!(pace.answer_timeout(), timeout);
+            assert_eq!(pace.answer_timeout(2), timeout);
             pace.next_pause();
         }
     }
 
     #[test]
     fn pauses_grow_and_two_commands_that_began_together_do_not_go_on_in_step() {
-        let [mut one, mut other] = [1, 2].map(|seed| Pace::new(&AdminRequest::Status, 2, seed));
+        let [mut one, mut other] = [1, 2].map(|seed| Pace::new(&AdminRequest::Status, seed));
         for longest in [50, 100, 200, 400, 800, 1_000, 1_000].map(Duration::from_millis) {
             let (one, other) = (one.next_pause(), other.next_pause());
             assert!((longest / 2..=longest).contains(&one), "{one:?}");
