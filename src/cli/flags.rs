@@ -83,9 +83,9 @@ pub struct ServingFlags {
     /// File that holds the process id while the node listens [default: none]
     #[arg(short = 'i', long = "pid_file", alias = "pid-file", value_name = "FILE", global = true)]
     pub pid_file: Option<PathBuf>,
-    /// Most IDs that a leader reserves ahead, and so the most that a change of leader or a restart skips; it
-    /// reserves no more than it hands out in about a second. 0 commits each batch of requests to a majority's
-    /// disks before it is answered; at most 10^12 [default: 100000000]
+    /// Most IDs that a leader reserves ahead for requests to come, and so about the most that a change of
+    /// leader or a restart skips; normally it reserves as many as it handed out in the last second. 0 commits
+    /// each batch of requests to a majority's disks before it is answered; at most 10^12 [default: 100000000]
     #[arg(long, value_name = "IDS", value_parser = values::window, global = true)]
     pub window: Option<u64>,
     /// How long a node hears nothing from a leader before it campaigns, in milliseconds, 10 to 600000
