@@ -73,7 +73,8 @@ pub struct ServingFlags {
     #[arg(short = 't', long = "http_port", alias = "http-port", global = true)]
     #[arg(value_name = "PORT", value_parser = values::port)]
     pub http_port: Option<u16>,
-    /// Most that the store may occupy, in MB (1,048,576 bytes), 16 to 1048576 [default: 1000]
+    /// Maximum size of the store's data file, in MB (1,048,576 bytes), 16 to 1048576; the journal takes 1 MB
+    /// more [default: 1000]
     #[arg(short = 's', long = "db_size", alias = "db-size", global = true)]
     #[arg(value_name = "MB", value_parser = values::db_size)]
     pub db_size_mb: Option<u64>,
