@@ -1,13 +1,19 @@
-//! The table of flags in `README.rst` against the help of the program: the same flags, with the same short
-//! names, values and defaults.
+//! Documents against the words of the program: the table of flags in `README.rst` against the help, with the
+//! same flags, short names, values and defaults; and `docs/operations.rst` against the log.
 
 mod harness;
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use harness::command;
 
 const README: &str = include_str!("../README.rst");
+const OPERATIONS: &str = include_str!("../docs/operations.rst");
+
+/// In lines that say that what never fails has failed. An operator can do nothing about that.
+const UNEXPLAINED: &str = "could not wake the loop";
 
 /// Where the table has less room than the help: its words for a default, and the help's.
 const SHORTER: [(&str, &str); 3] = [
@@ -113,5 +119,43 @@ fn every_command_that_the_help_lists_is_described() {
             line.strip_prefix(&format!("``ticketd {name}")).is_some_and(|rest| rest.starts_with([' ', '`']))
         };
         assert!(section.lines().any(begins), "ticketd {name}");
+    }
+}
+
+/// Of each line that this source logs at `WARN` or `ERROR`, the first words, three at least, that are always
+/// the same. Lines whose words are made elsewhere are left out.
+fn lines_for_attention(source: &str) -> Vec<String> {
+    let calls = ["log::warn!(", "log::error!("].into_iter().flat_map(|call| source.split(call).skip(1));
+    let formats = calls.filter_map(|call| call.trim_start().strip_prefix('"')?.split('"').next());
+    let fixed = formats.filter_map(|format| {
+        let line: String = format.split("\\\n").map(str::trim_start).collect();
+        let between = line.split(['{', '}']).step_by(2);
+        let mut words = between.map(|words| words.trim_matches(|c: char| !c.is_alphanumeric()).to_owned());
+        words.find(|words| words.split(' ').count() >= 3)
+    });
+    fixed.collect()
+}
+
+fn sources(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).expect("the sources are there");
+    let paths = entries.map(|entry| entry.expect("a directory can be read to its end").path());
+    let read = |path: PathBuf| {
+        if path.is_dir() {
+            sources(&path)
+        } else {
+            vec![fs::read_to_string(&path).expect("a source is text")]
+        }
+    };
+    paths.flat_map(read).collect()
+}
+
+#[test]
+fn every_line_of_the_log_that_needs_attention_is_explained() {
+    let explained = OPERATIONS.split_whitespace().collect::<Vec<_>>().join(" ");
+    let sources = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    let lines: Vec<String> = sources.iter().flat_map(|source| lines_for_attention(source)).collect();
+    assert!(lines.len() > 10, "{lines:?}");
+    for line in lines.iter().filter(|line| !line.contains(UNEXPLAINED)) {
+        assert!(explained.contains(line.as_str()), "docs/operations.rst, What the log says: {line}");
     }
 }
