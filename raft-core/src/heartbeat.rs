@@ -96,6 +96,7 @@ impl Raft {
             let Some(to) = membership.peer(*id) else { continue };
             let is_asked = match recipients {
                 Recipients::Members => true,
+                Recipients::Voters(_) if progress.lags_in_rounds(leader.round) => false,
                 Recipients::Voters(Audience::EveryVoter) => membership.is_voter(*id),
                 Recipients::Voters(Audience::QuickestMajority) => leader.thrift.asks(*id),
             };

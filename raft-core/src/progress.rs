@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 
-use crate::config::APPENDS_IN_FLIGHT_MAX;
+use crate::config::{APPENDS_IN_FLIGHT_MAX, ROUNDS_UNANSWERED_MAX};
 use crate::types::{LogIndex, Micros, Round};
 
 /// One other member, as the leader sees it. Always `match_index < next_index`.
@@ -77,6 +77,11 @@ impl Progress {
     /// to be gone.
     pub(crate) fn is_responsive(&self, now: Micros, patience_us: u64) -> bool {
         !self.is_gone && now.since(self.last_heard) < patience_us
+    }
+
+    /// Whether it has left so many rounds unanswered that more of them would only wait in its link.
+    pub(crate) fn lags_in_rounds(&self, latest: Round) -> bool {
+        latest.0 - self.acked_round.0 > ROUNDS_UNANSWERED_MAX
     }
 
     /// Whether an append may be sent now.

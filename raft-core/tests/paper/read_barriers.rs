@@ -1,6 +1,6 @@
 //! ReadIndex (dissertation §6.4).
 
-use raft_core::{BarrierId, Message, Output, Role};
+use raft_core::{BarrierId, Message, Output, ROUNDS_UNANSWERED_MAX, Role};
 
 use crate::harness::cluster::Cluster;
 use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US};
@@ -174,4 +174,31 @@ fn more_barriers_than_the_bound_are_forgotten() {
     assert_eq!(passed(&mut cluster, 1).last(), barriers.iter().rev().nth(1));
     let sent = cluster.network.iter().filter(|e| matches!(e.message, Message::Heartbeat(_))).count();
     assert_eq!(sent, 0);
+}
+
+/// What waits in a link that is too narrow for all rounds delays everything that is sent on it later.
+#[test]
+fn a_voter_that_does_not_keep_up_with_the_rounds_is_asked_no_more_than_it_can_answer() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.pass(2 * HEARTBEAT_INTERVAL_US);
+    let mut on_their_way = Vec::new();
+    let mut ask = |cluster: &mut Cluster| {
+        for _ in 0..1_000 {
+            cluster.barrier(1);
+            cluster.deliver(1, 2);
+            cluster.deliver(2, 1);
+            on_their_way.extend(cluster.take(1, 3));
+        }
+        std::mem::take(&mut on_their_way)
+    };
+    let asked = ask(&mut cluster);
+    assert_eq!(u64::try_from(asked.len()), Ok(ROUNDS_UNANSWERED_MAX));
+    for envelope in asked {
+        cluster.arrive(envelope);
+    }
+    cluster.deliver(3, 1);
+    assert!(ask(&mut cluster).is_empty(), "what it has answered is old");
+    // The next heartbeat brings it up to date.
+    cluster.pass(2 * HEARTBEAT_INTERVAL_US);
+    assert_eq!(u64::try_from(ask(&mut cluster).len()), Ok(ROUNDS_UNANSWERED_MAX));
 }
