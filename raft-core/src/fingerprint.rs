@@ -90,12 +90,14 @@ impl Raft {
                 match_index,
                 next_index,
                 state: sending,
+                in_doubt,
                 last_heard,
                 acked_round,
                 supports_until,
                 is_gone,
             } = progress;
             (id, match_index, next_index, self.age(*last_heard), acked_round, is_gone).hash(state);
+            in_doubt.hash(state);
             self.left(*supports_until).hash(state);
             match sending {
                 ProgressState::Probe { waiting } => (0, waiting).hash(state),

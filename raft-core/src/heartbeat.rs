@@ -30,13 +30,14 @@ impl Raft {
         let Some(progress) = leader.progress.get_mut(&from.id) else { return };
         progress.on_heard(now);
         // An answer to a round that never began lets no barrier pass.
-        if m.round <= leader.round {
-            progress.acked_round = progress.acked_round.max(m.round);
-        }
+        let sends_again = m.round <= leader.round && progress.on_round_answered(m.round);
         if let Some(promised_us) = m.lease_us {
             self.on_support_promised(from, m.round, promised_us);
         }
         self.pass_barriers();
+        if sends_again {
+            self.replicate_to(from.id);
+        }
     }
 
     /// Sender: a heartbeat interval has passed.
@@ -57,7 +58,7 @@ impl Raft {
         leader.heartbeat_deadline = self.now.plus(leader.heartbeat_interval_us(&self.config));
         leader.choose_anew();
         self.begin_catch_up_round();
-        self.retry_unanswered();
+        self.doubt_unanswered();
         self.broadcast_heartbeat();
         self.replicate_to_all();
         self.promote_learners();

@@ -14,6 +14,9 @@ pub(crate) struct Progress {
     pub(crate) next_index: LogIndex,
     /// How entries are sent at present.
     pub(crate) state: ProgressState,
+    /// What is in flight has been unanswered for so long that it may be lost. If this round is answered,
+    /// which began later, it is: links deliver in order.
+    pub(crate) in_doubt: Option<Round>,
     /// When it last answered anything in this term, or when the term began.
     pub(crate) last_heard: Micros,
     /// The driver has reported that its process is gone, and nothing has been heard from it since.
@@ -28,7 +31,7 @@ pub(crate) struct Progress {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum ProgressState {
     /// It is not known where the logs agree. One append is sent at a time, and the next only after an
-    /// answer or a heartbeat interval.
+    /// answer, or if it may be lost.
     Probe {
         /// Whether one is in flight.
         waiting: bool,
@@ -54,6 +57,7 @@ impl Progress {
             match_index: LogIndex(0),
             next_index,
             state: ProgressState::Probe { waiting: false },
+            in_doubt: None,
             last_heard: now,
             is_gone: false,
             acked_round: Round(0),
@@ -111,6 +115,9 @@ impl Progress {
     /// The member's log agrees up to `match_index`.
     pub(crate) fn on_matched(&mut self, match_index: LogIndex, now: Micros) {
         let advanced = match_index > self.match_index;
+        if advanced || !matches!(self.state, ProgressState::Replicate { .. }) {
+            self.in_doubt = None;
+        }
         self.match_index = self.match_index.max(match_index);
         self.next_index = self.next_index.max(self.match_index.next());
         match &mut self.state {
@@ -147,6 +154,7 @@ impl Progress {
         }
         let next_index = prev_log_index.min(agree_at_most.next());
         self.next_index = next_index.max(self.match_index.next());
+        self.in_doubt = None;
         self.state = ProgressState::Probe { waiting: false };
         true
     }
@@ -154,23 +162,55 @@ impl Progress {
     /// What was in flight may be lost: finds out again where the logs agree.
     pub(crate) fn probe(&mut self) {
         self.next_index = self.match_index.next();
+        self.in_doubt = None;
         self.state = ProgressState::Probe { waiting: false };
     }
 
-    /// A heartbeat interval has passed: what has been unanswered for `patience_us` is taken for lost.
-    pub(crate) fn on_tick(&mut self, now: Micros, patience_us: u64) {
+    /// A heartbeat interval has passed, and the next heartbeat can begin `round`: what has been unanswered
+    /// for `patience_us` may be lost. A probe or a snapshot is then sent again, behind that heartbeat; a
+    /// third copy, and anything of a row of appends, only once the member has answered that heartbeat. For
+    /// what is on its way through a narrow link is slow, and each copy makes it slower. Returns whether the
+    /// heartbeat must begin that round.
+    pub(crate) fn on_tick(&mut self, now: Micros, patience_us: u64, round: Round) -> bool {
+        let is_single = !matches!(self.state, ProgressState::Replicate { .. });
+        let may_be_lost = match &self.state {
+            ProgressState::Probe { waiting } => *waiting,
+            ProgressState::Replicate { in_flight, progressed_at } => {
+                !in_flight.is_empty() && now.since(*progressed_at) >= patience_us
+            }
+            ProgressState::Snapshot { sent_at } => now.since(*sent_at) >= patience_us,
+        };
+        if !may_be_lost || self.in_doubt.is_some() {
+            return false;
+        }
+        if is_single {
+            self.send_again();
+        }
+        self.in_doubt = Some(round);
+        true
+    }
+
+    /// The member has answered this round. Returns whether that shows that a row of appends is lost, and that
+    /// one is to be sent again.
+    pub(crate) fn on_round_answered(&mut self, round: Round) -> bool {
+        self.acked_round = self.acked_round.max(round);
+        if self.in_doubt.is_none_or(|doubted| round < doubted) {
+            return false;
+        }
+        self.in_doubt = None;
+        let is_row = matches!(self.state, ProgressState::Replicate { .. });
+        if is_row {
+            self.probe();
+        }
+        is_row
+    }
+
+    /// Lets a probe or a snapshot be sent again. A probe stays where it was in finding out where the logs
+    /// agree.
+    fn send_again(&mut self) {
         match &mut self.state {
             ProgressState::Probe { waiting } => *waiting = false,
-            ProgressState::Replicate { in_flight, progressed_at } => {
-                if !in_flight.is_empty() && now.since(*progressed_at) >= patience_us {
-                    self.probe();
-                }
-            }
-            ProgressState::Snapshot { sent_at } => {
-                if now.since(*sent_at) >= patience_us {
-                    self.probe();
-                }
-            }
+            ProgressState::Replicate { .. } | ProgressState::Snapshot { .. } => self.probe(),
         }
     }
 }
@@ -221,10 +261,15 @@ mod tests {
     #[test]
     fn what_is_unanswered_for_all_of_the_patience_is_taken_for_lost_and_sent_anew() {
         let mut progress = replicating();
-        progress.on_tick(Micros(179), PATIENCE_US);
+        assert!(!progress.on_tick(Micros(179), PATIENCE_US, Round(5)));
+        assert!(!progress.on_round_answered(Round(5)));
+        assert!(progress.on_tick(Micros(180), PATIENCE_US, Round(6)));
+        assert!(!progress.on_round_answered(Round(5)), "that was sent before what is in flight");
+        assert!(!progress.on_tick(Micros(181), PATIENCE_US, Round(7)), "it has been asked");
         assert_eq!((in_flight(&progress), progress.next_index), (Some(3), LogIndex(9)));
-        progress.on_tick(Micros(180), PATIENCE_US);
+        assert!(progress.on_round_answered(Round(6)));
         assert_eq!((in_flight(&progress), progress.next_index), (None, LogIndex(6)));
+        assert!(!progress.on_round_answered(Round(7)));
     }
 
     #[test]
@@ -233,17 +278,21 @@ mod tests {
         progress.on_matched(LogIndex(6), Micros(170));
         progress.on_matched(LogIndex(6), Micros(240));
         progress.on_matched(LogIndex(5), Micros(241));
-        progress.on_tick(Micros(249), PATIENCE_US);
-        assert_eq!(in_flight(&progress), Some(2));
-        progress.on_tick(Micros(250), PATIENCE_US);
-        assert_eq!((in_flight(&progress), progress.next_index), (None, LogIndex(7)));
+        assert!(!progress.on_tick(Micros(249), PATIENCE_US, Round(1)));
+        assert!(progress.on_tick(Micros(250), PATIENCE_US, Round(1)));
+        progress.on_matched(LogIndex(7), Micros(251));
+        assert!(!progress.on_round_answered(Round(1)), "it was slow");
+        assert_eq!(in_flight(&progress), Some(1));
+        assert!(progress.on_tick(Micros(331), PATIENCE_US, Round(2)));
+        assert!(progress.on_round_answered(Round(2)));
+        assert_eq!((in_flight(&progress), progress.next_index), (None, LogIndex(8)));
     }
 
     #[test]
     fn a_member_that_lacks_nothing_is_not_probed_however_long_it_says_nothing() {
         let mut progress = Progress::new(LogIndex(6), Micros(0));
         progress.on_matched(LogIndex(5), Micros(0));
-        progress.on_tick(Micros(1_000), PATIENCE_US);
+        assert!(!progress.on_tick(Micros(1_000), PATIENCE_US, Round(1)));
         assert_eq!(in_flight(&progress), Some(0));
     }
 
@@ -251,9 +300,23 @@ mod tests {
     fn a_snapshot_that_is_unanswered_for_all_of_the_patience_is_taken_for_lost() {
         let mut progress = Progress::new(LogIndex(1), Micros(0));
         progress.state = ProgressState::Snapshot { sent_at: Micros(100) };
-        progress.on_tick(Micros(179), PATIENCE_US);
-        assert!(!progress.is_ready());
-        progress.on_tick(Micros(180), PATIENCE_US);
+        assert!(!progress.on_tick(Micros(179), PATIENCE_US, Round(1)));
+        assert!(progress.on_tick(Micros(180), PATIENCE_US, Round(1)));
         assert!(progress.is_ready());
+    }
+
+    #[test]
+    fn a_probe_is_repeated_once_and_again_when_the_heartbeat_before_the_copy_is_answered() {
+        let mut progress = Progress::new(LogIndex(9), Micros(0));
+        progress.on_sent(LogIndex(8), Micros(0));
+        assert!(progress.on_tick(Micros(1), PATIENCE_US, Round(1)));
+        assert!(progress.is_ready());
+        progress.on_sent(LogIndex(8), Micros(1));
+        assert!(!progress.on_tick(Micros(2), PATIENCE_US, Round(2)));
+        assert!(!progress.is_ready());
+        assert!(!progress.on_round_answered(Round(1)));
+        assert!(progress.on_tick(Micros(3), PATIENCE_US, Round(2)));
+        assert!(progress.is_ready());
+        assert_eq!(progress.next_index, LogIndex(9));
     }
 }

@@ -9,7 +9,8 @@ use crate::progress::ProgressState;
 use crate::raft::Raft;
 use crate::types::{LogIndex, NodeId, Peer};
 
-/// How many heartbeat intervals an append or a snapshot may go unanswered before it is sent again.
+/// How many heartbeat intervals an append or a snapshot may go unanswered before the next heartbeat is to
+/// find out whether it was lost.
 const PATIENCE_HEARTBEATS: u64 = 2;
 
 impl Raft {
@@ -96,12 +97,19 @@ impl Raft {
         }
     }
 
-    /// Lets what has been unanswered for too long be sent again at the next opportunity.
-    pub(crate) fn retry_unanswered(&mut self) {
+    /// Has the next heartbeat find out whether what has been unanswered for too long is lost: an answer to an
+    /// earlier one shows nothing.
+    pub(crate) fn doubt_unanswered(&mut self) {
         let patience_us = self.config.heartbeat_interval_us.saturating_mul(PATIENCE_HEARTBEATS);
+        let now = self.now;
         let Some(leader) = self.role.leader_mut() else { return };
+        let next = leader.round.next();
+        let mut is_needed = false;
         for progress in leader.progress.values_mut() {
-            progress.on_tick(self.now, patience_us);
+            is_needed |= progress.on_tick(now, patience_us, next);
+        }
+        if is_needed {
+            leader.begin_round(now);
         }
     }
 

@@ -155,9 +155,13 @@ fn a_learner_that_lacks_more_than_an_election_timeouts_worth_is_not_promoted_on_
             cluster.deliver(number, 1);
         }
         // One append for each heartbeat: what follows the first is lost.
-        let first = cluster.take(1, 4).into_iter().find(|e| !matches!(e.message, Message::Heartbeat(_)));
-        if let Some(envelope) = first {
-            cluster.arrive(envelope);
+        let mut appends = 0;
+        for envelope in cluster.take(1, 4) {
+            let is_heartbeat = matches!(envelope.message, Message::Heartbeat(_));
+            appends += u32::from(!is_heartbeat);
+            if is_heartbeat || appends == 1 {
+                cluster.arrive(envelope);
+            }
         }
         cluster.sync(4);
         cluster.deliver(4, 1);

@@ -363,3 +363,43 @@ fn proposals_at_a_node_that_does_not_lead_are_refused() {
     assert!(cluster.events(2).contains(&refused));
     assert_eq!(cluster.nodes[&2].raft.leader(), Some(id(1)));
 }
+
+/// Links deliver in order. If not even a heartbeat is answered that was sent later, an append is on its way
+/// still, and copies of it would only make it slower.
+#[test]
+fn an_append_that_a_narrow_link_has_not_delivered_is_not_sent_again() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.pass(2 * HEARTBEAT_INTERVAL_US);
+    for _ in 0..3 {
+        cluster.propose(1, "x");
+    }
+    let mut on_their_way = Vec::new();
+    for _ in 0..20 {
+        on_their_way.extend(cluster.take(1, 3));
+        cluster.sync_all();
+        for (from, to) in [(1, 2), (2, 1)] {
+            cluster.deliver(from, to);
+            cluster.sync_all();
+        }
+        cluster.wake(1);
+    }
+    assert_eq!(cluster.role(1), Role::Leader);
+    assert_eq!(appends(&on_their_way), 3);
+    assert_ne!(cluster.terms(3), cluster.terms(1));
+    for envelope in on_their_way {
+        cluster.arrive(envelope);
+    }
+    cluster.settle();
+    assert_eq!(cluster.terms(3), cluster.terms(1));
+}
+
+/// A probe that was lost is known to be lost as soon as a later heartbeat is answered.
+#[test]
+fn an_append_that_was_lost_is_sent_again_when_a_later_heartbeat_is_answered() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.pass(2 * HEARTBEAT_INTERVAL_US);
+    cluster.propose(1, "x");
+    assert_eq!(appends(&cluster.take(1, 3)), 1);
+    cluster.pass(4 * HEARTBEAT_INTERVAL_US);
+    assert_eq!(cluster.terms(3), cluster.terms(1));
+}
