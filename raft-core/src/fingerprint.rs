@@ -93,6 +93,9 @@ impl Raft {
                 in_doubt,
                 last_heard,
                 acked_round,
+                // They matter only to a voter that lags by many rounds, more than any model has.
+                asked_round: _,
+                rounds_unanswered: _,
                 supports_until,
                 is_gone,
             } = progress;

@@ -91,19 +91,20 @@ impl Raft {
     }
 
     pub(crate) fn send_round(&mut self, recipients: Recipients) {
-        let Some(leader) = self.role.leader() else { return };
+        let Some(leader) = self.role.leader_mut() else { return };
         let membership = self.log.membership();
-        for (id, progress) in &leader.progress {
+        for (id, progress) in &mut leader.progress {
             let Some(to) = membership.peer(*id) else { continue };
             let is_asked = match recipients {
                 Recipients::Members => true,
-                Recipients::Voters(_) if progress.lags_in_rounds(leader.round) => false,
+                Recipients::Voters(_) if progress.lags_in_rounds() => false,
                 Recipients::Voters(Audience::EveryVoter) => membership.is_voter(*id),
                 Recipients::Voters(Audience::QuickestMajority) => leader.thrift.asks(*id),
             };
             if !is_asked {
                 continue;
             }
+            progress.on_asked(leader.round);
             let heartbeat = Heartbeat {
                 term: self.hard_state.current_term,
                 leader_commit: self.commit_index.min(progress.match_index),

@@ -23,6 +23,10 @@ pub(crate) struct Progress {
     pub(crate) is_gone: bool,
     /// The latest round that it has answered.
     pub(crate) acked_round: Round,
+    /// The latest round that it was asked for.
+    pub(crate) asked_round: Round,
+    /// For how many rounds it was asked since it had last answered all of them, less its answers since.
+    pub(crate) rounds_unanswered: u64,
     /// Until when, by the leader's clock, the leader may rely on it to support no other node.
     pub(crate) supports_until: Micros,
 }
@@ -61,6 +65,8 @@ impl Progress {
             last_heard: now,
             is_gone: false,
             acked_round: Round(0),
+            asked_round: Round(0),
+            rounds_unanswered: 0,
             supports_until: Micros(0),
         }
     }
@@ -83,9 +89,16 @@ impl Progress {
         !self.is_gone && now.since(self.last_heard) < patience_us
     }
 
-    /// Whether it has left so many rounds unanswered that more of them would only wait in its link.
-    pub(crate) fn lags_in_rounds(&self, latest: Round) -> bool {
-        latest.0 - self.acked_round.0 > ROUNDS_UNANSWERED_MAX
+    /// It is asked for this round.
+    pub(crate) fn on_asked(&mut self, round: Round) {
+        self.asked_round = round;
+        self.rounds_unanswered = self.rounds_unanswered.saturating_add(1);
+    }
+
+    /// Whether it has left so many rounds unanswered that more of them would only wait in its link. Rounds
+    /// that it was not asked for do not count: a thrifty leader asks some voters hardly ever.
+    pub(crate) fn lags_in_rounds(&self) -> bool {
+        self.rounds_unanswered >= ROUNDS_UNANSWERED_MAX
     }
 
     /// Whether an append may be sent now.
@@ -194,6 +207,8 @@ impl Progress {
     /// one is to be sent again.
     pub(crate) fn on_round_answered(&mut self, round: Round) -> bool {
         self.acked_round = self.acked_round.max(round);
+        let remain = if round >= self.asked_round { 0 } else { self.rounds_unanswered.saturating_sub(1) };
+        self.rounds_unanswered = remain;
         if self.in_doubt.is_none_or(|doubted| round < doubted) {
             return false;
         }

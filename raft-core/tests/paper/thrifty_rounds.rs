@@ -1,7 +1,7 @@
 //! Rounds that ask no more voters than a majority takes (Moraru, Andersen and Kaminsky, EPaxos, SOSP 2013),
 //! and what becomes of them where these do not answer.
 
-use raft_core::{BarrierId, Message, Micros, Output};
+use raft_core::{BarrierId, Message, Micros, Output, ROUNDS_UNANSWERED_MAX};
 
 use crate::harness::HEARTBEAT_INTERVAL_US;
 use crate::harness::cluster::Cluster;
@@ -112,12 +112,29 @@ fn an_answer_in_time_leaves_nothing_to_be_woken_for_but_the_next_heartbeat() {
 #[test]
 fn when_a_voter_that_was_asked_is_gone_everybody_is_asked_at_once() {
     let mut cluster = answered_first_by(&[1, 2, 3], &[3]);
+    when_3_is_gone_2_is_asked_as_well(&mut cluster);
+}
+
+/// Rounds that it was not asked for are none that it left unanswered.
+#[test]
+fn a_voter_that_has_long_not_been_asked_is_asked_at_once_where_another_is_gone() {
+    let mut cluster = answered_first_by(&[1, 2, 3], &[3]);
+    for _ in 0..2 * ROUNDS_UNANSWERED_MAX {
+        cluster.thrifty_barrier(1);
+        assert_eq!(asked(&cluster), [3]);
+        cluster.settle();
+    }
+    when_3_is_gone_2_is_asked_as_well(&mut cluster);
+}
+
+fn when_3_is_gone_2_is_asked_as_well(cluster: &mut Cluster) {
+    passed(cluster, 1);
     let barrier = cluster.thrifty_barrier(1);
     cluster.take(1, 3);
     cluster.unreachable(1, 3);
-    assert_eq!(asked(&cluster), [2, 3]);
+    assert_eq!(asked(cluster), [2, 3]);
     cluster.settle();
-    assert_eq!(passed(&mut cluster, 1), [barrier]);
+    assert_eq!(passed(cluster, 1), [barrier]);
 }
 
 /// A lost connection that nobody waits for causes no messages.
