@@ -155,8 +155,8 @@ impl RunningNode {
             },
             // Only the node was asked, not its cluster.
             Err(AskError { problem: AskProblem::GaveUp { trouble }, .. }) => Err(Failure::runtime(format!(
-                "the node did not answer in time ({trouble}): see its log; if it runs in a container, give the \
-                 command there"
+                "the node did not answer in time ({trouble}): see its log; if it runs in a container, give \
+                 the command there"
             ))),
             Err(error) => Err(Failure::runtime(error.problem.to_string())),
         }
@@ -166,8 +166,9 @@ impl RunningNode {
     fn answered_by(&self, other: Peer) -> Failure {
         let (path, address) = (self.path.display(), &self.address);
         Failure::runtime(format!(
-            "at {address}, node {other} answers, whose store is not the one at {path}: the node of that store runs in \
-             another network, such as that of a container: give the command there; nothing has changed"
+            "at {address}, node {other} answers, whose store is not the one at {path}: the node of that \
+             store runs in another network, such as that of a container: give the command there; nothing has \
+             changed"
         ))
     }
 

@@ -189,8 +189,8 @@ fn wait_until_stopped(path: &Path, pid: u32, seen: &Sighting) -> Result<(), Fail
     if let Some(Running { pid, listening: _ }) = storage::running(path)? {
         if !storage::is_open_in(path, pid) {
             return Err(Failure::runtime(format!(
-                "its process cannot be found from here, as if it ran in a container, where its id is {pid}: stop it \
-                 there"
+                "its process cannot be found from here, as if it ran in a container, where its id is {pid}: \
+                 stop it there"
             )));
         }
         log::info!("process {pid} still runs, telling it to stop");

@@ -38,11 +38,8 @@ impl StoreError {
             }
             StoreError::NotADirectory { path } => write!(f, "{} is not a directory", path.display()),
             StoreError::HolderUnknown { path } => {
-                write!(
-                    f,
-                    "the store at {} is in use by a process that its lock does not name",
-                    path.display()
-                )
+                let path = path.display();
+                write!(f, "the store at {path} is in use by a process that its lock does not name")
             }
             StoreError::InUse { path, pid } => {
                 let holder = pid.map_or("another process".to_owned(), |pid| format!("process {pid}"));
@@ -124,10 +121,7 @@ impl StoreError {
             StoreError::Denied { .. } => {
                 "give this user the right to read and write there, or give another --path".into()
             }
-            StoreError::ReadOnly { .. } => {
-                "see to the disk, which may have failed, and make the file system writable, or give another --path"
-                    .into()
-            }
+            StoreError::ReadOnly { .. } => MAKE_WRITABLE.into(),
             StoreError::Io { remedy, .. } => {
                 remedy.unwrap_or("see to the disk and its file system, then try again").into()
             }
@@ -168,6 +162,10 @@ impl StoreError {
         })
     }
 }
+
+/// Linux makes a file system read-only when its disk fails.
+const MAKE_WRITABLE: &str = "see to the disk, which may have failed, and make the file system writable, or \
+                             give another --path";
 
 /// For a running node that no command can find.
 const WHERE_TO_ASK: &str = "if that is a node, ask GET /status at its address for clients, which is in the \
