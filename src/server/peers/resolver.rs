@@ -13,6 +13,7 @@ use std::thread;
 
 use mio::Waker;
 
+use crate::advice::about_limit;
 use crate::server::limits::{ADDRESSES_PER_NAME_MAX, NAMES_IN_QUESTION_MAX};
 
 /// How the addresses of a `HOST:PORT` are found; may block.
@@ -80,7 +81,7 @@ impl Resolver {
             answer.give(asked, addresses);
         });
         if let Err(error) = spawned {
-            self.answer.give(name.to_owned(), Err(error));
+            self.answer.give(name.to_owned(), Err(no_thread(&error)));
         }
     }
 
@@ -95,6 +96,12 @@ impl Resolver {
     pub(crate) fn give(&self, name: &str, addresses: io::Result<Vec<SocketAddr>>) {
         self.answer.give(name.to_owned(), addresses);
     }
+}
+
+/// The peer may be well: it is this process that has reached a limit.
+fn no_thread(error: &io::Error) -> io::Error {
+    let remedy = about_limit(error).unwrap_or("see to what the system lacks");
+    io::Error::other(format!("there is no thread to look up its name ({error}): {remedy}"))
 }
 
 /// Asks the operating system.
@@ -127,6 +134,12 @@ mod tests {
         let addresses = look_up("localhost:80").unwrap();
         assert!(addresses.iter().all(|a| a.port() == 80 && a.ip().is_loopback()), "{addresses:?}");
         assert!(look_up("no port").is_err());
+    }
+
+    #[test]
+    fn who_has_no_thread_for_a_name_is_told_which_limit_to_raise() {
+        let said = no_thread(&rustix::io::Errno::AGAIN.into()).to_string();
+        assert!(said.contains("its name") && said.contains("raise the limit of processes"), "{said}");
     }
 
     #[test]
