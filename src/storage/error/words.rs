@@ -42,8 +42,7 @@ impl StoreError {
                 write!(f, "the store at {path} is in use by a process that its lock does not name")
             }
             StoreError::InUse { path, pid } => {
-                let holder = pid.map_or("another process".to_owned(), |pid| format!("process {pid}"));
-                write!(f, "the store at {} is in use by {holder}", path.display())
+                write!(f, "the store at {} is in use by {}", path.display(), holder(*pid))
             }
             StoreError::Denied { action, path, reason }
             | StoreError::ReadOnly { action, path, reason }
@@ -163,6 +162,13 @@ impl StoreError {
     }
 }
 
+/// The process that holds a store and has said that this is its id. It is not this process: one with the same
+/// id runs in another container, where the first process is number 1 as well.
+fn holder(pid: Option<u32>) -> String {
+    let other = pid.filter(|pid| *pid != std::process::id());
+    other.map_or("another process".to_owned(), |pid| format!("process {pid}"))
+}
+
 /// Linux makes a file system read-only when its disk fails.
 const MAKE_WRITABLE: &str = "see to the disk, which may have failed, and make the file system writable, or \
                              give another --path";
@@ -268,6 +274,11 @@ mod tests {
             (StoreError::NotADirectory { path: path() }, "not a directory", "--path"),
             (StoreError::InUse { path: path(), pid: Some(12) }, "in use by process 12", "stop it first"),
             (StoreError::InUse { path: path(), pid: None }, "in use by another process", "stop it first"),
+            (
+                StoreError::InUse { path: path(), pid: Some(std::process::id()) },
+                "in use by another process",
+                "stop it first",
+            ),
             (StoreError::Denied { action: "lock", path: path(), reason: reason() }, "cannot lock", "right"),
             (StoreError::io("write", &path(), &Errno::ACCESS.into()), "cannot write", "the right"),
             (StoreError::io("write", &path(), &Errno::ROFS.into()), "cannot write", "may have failed"),
