@@ -47,9 +47,10 @@ fn a_leader_with_a_lease_answers_without_asking_and_one_without_asks_for_each_re
         }
         sent.push(messages_sent(&address) - before);
     }
-    // Both counts include heartbeats: some seventeen a second, to two members.
+    // Both counts include heartbeats: some seventeen a second, to two members. One of these must answer each
+    // request; the other is not asked for more rounds than it keeps up with.
     assert!(sent[0] < requests, "{sent:?}");
-    assert!(sent[1] >= 2 * requests, "{sent:?}");
+    assert!(sent[1] >= requests, "{sent:?}");
 }
 
 #[test]
