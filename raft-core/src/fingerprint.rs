@@ -25,7 +25,7 @@ impl Raft {
         self.config.me.hash(state);
         self.hard_state.hash(state);
         self.log.hash(state);
-        self.persistence.fingerprint(|moment| self.age(moment), state);
+        self.persistence.fingerprint(state);
         (self.commit_index, self.last_applied, self.left(self.promised_until)).hash(state);
         self.excused_until.map(|until| self.left(until)).hash(state);
         discriminant(&self.role).hash(state);
