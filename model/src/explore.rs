@@ -231,6 +231,18 @@ mod tests {
         }));
     }
 
+    /// Otherwise what only one of them leads to would be left out.
+    #[test]
+    fn nodes_that_are_taken_for_one_do_the_same() {
+        for configuration in configurations() {
+            let limits = Limits { states: 50_000, depth: usize::MAX };
+            let (_, world) = explore_world(&configuration, limits)
+                .unwrap_or_else(|counterexample| panic!("{}:\n{counterexample}", configuration.name));
+            let steps = world.check_doubles();
+            assert!(steps > 1_000, "{}: only {steps} steps of such nodes", configuration.name);
+        }
+    }
+
     /// Otherwise a state that can be reached with such a message on its way would be left out without it.
     #[test]
     fn what_is_taken_for_dead_has_no_effect_on_any_node_that_was_met() {

@@ -7,6 +7,8 @@
 mod choices;
 #[cfg(test)]
 mod dead;
+#[cfg(test)]
+mod doubles;
 mod twins;
 
 use std::collections::{HashMap, HashSet};
@@ -44,6 +46,9 @@ pub(crate) struct World {
     /// Histories and nodes whose log has everything that a leader must have.
     complete: HashSet<(HistoryNo, NodeNo)>,
     symmetry: Option<Symmetry>,
+    /// Nodes that were each taken for the one with this number.
+    #[cfg(test)]
+    doubles: Vec<(NodeNo, Node)>,
 }
 
 /// A node, and the properties of it that each state needs.
@@ -103,6 +108,8 @@ impl World {
             matching: HashSet::new(),
             complete: HashSet::new(),
             symmetry: None,
+            #[cfg(test)]
+            doubles: Vec::new(),
         };
         let mut numbers = [NodeNo::default(); NODES_MAX];
         assert!(nodes.len() <= NODES_MAX, "{} nodes, a state has room for {NODES_MAX}", nodes.len());
@@ -203,13 +210,29 @@ impl World {
     fn new_step(&mut self, node: NodeNo, cause: Cause) -> Result<StepNo, Violation> {
         let known = &self.nodes[node].node;
         let me = known.raft.me();
-        let input = match cause {
+        let input = self.input(known, cause);
+        let step::Step { after, stages, sent } = step::take(known, cause, input, self.disk)?;
+        let commit_index = stages.iter().map(|stage| stage.node.raft.commit_index()).max();
+        let taken = Taken {
+            cause,
+            me,
+            after: self.intern_node(after),
+            stages,
+            sent: sent.into_iter().map(|envelope| self.intern_letter(envelope)).collect(),
+            commit_index: commit_index.unwrap_or_default(),
+        };
+        Ok(self.steps.intern((node, cause), || taken))
+    }
+
+    /// The input that `cause` stands for, if the node alone cannot tell.
+    fn input(&self, node: &Node, cause: Cause) -> Option<Input> {
+        match cause {
             Cause::Message(letter) => {
                 let Envelope { from, message, .. } = self.letters[letter].envelope.clone();
                 Some(Input::Message { from, message })
             }
             Cause::Compact(history) => {
-                let through = known.raft.last_applied();
+                let through = node.raft.last_applied();
                 let state = self.histories[history].state_at(through).into();
                 Some(Input::Compact { through, state })
             }
@@ -223,18 +246,7 @@ impl World {
             | Cause::Barrier(..)
             | Cause::Change(..)
             | Cause::Transfer => None,
-        };
-        let step::Step { after, stages, sent } = step::take(known, cause, input, self.disk)?;
-        let commit_index = stages.iter().map(|stage| stage.node.raft.commit_index()).max();
-        let taken = Taken {
-            cause,
-            me,
-            after: self.intern_node(after),
-            stages,
-            sent: sent.into_iter().map(|envelope| self.intern_letter(envelope)).collect(),
-            commit_index: commit_index.unwrap_or_default(),
-        };
-        Ok(self.steps.intern((node, cause), || taken))
+        }
     }
 
     /// The history after a step of the node at this position, if the history permits the step; computed the
@@ -335,7 +347,12 @@ impl World {
     }
 
     fn intern_node(&mut self, node: Node) -> NodeNo {
-        self.nodes.intern(node.fingerprint(), || Known::new(node))
+        let fingerprint = node.fingerprint();
+        #[cfg(test)]
+        if let Some(number) = self.nodes.find(&fingerprint) {
+            self.doubles.push((number, node.clone()));
+        }
+        self.nodes.intern(fingerprint, || Known::new(node))
     }
 
     fn intern_history(&mut self, history: History) -> HistoryNo {
