@@ -3,7 +3,7 @@
 //! A request begins when a node takes it in and ends when the answer leaves the node. For its client it
 //! begins earlier and ends later, so an order that holds here holds for clients.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use raft_core::{Micros, Peer, Term};
 use ticketd::node::{Answer, RequestId};
@@ -127,11 +127,19 @@ impl History {
         for r in &oracle.reserved {
             *reserved.entry(r.term).or_default() += r.end - r.start;
         }
+        let is_led: BTreeSet<Term> = reserved.keys().copied().collect();
         for (term, reserved) in reserved {
             let OfTerm { given, disappointed, .. } = self.terms.get(&term).copied().unwrap_or_default();
             let gap = reserved - given;
-            // A request may have been taken in before its node learned that it leads.
-            let before = self.terms.range(..term).next_back().map_or(0, |(_, earlier)| earlier.disappointed);
+            // A request may have been taken in before its node learned that it leads: in the last term that
+            // somebody led, or in one after that in which nobody was elected.
+            let mut before = 0;
+            for (earlier, OfTerm { disappointed, .. }) in self.terms.range(..term).rev() {
+                before += disappointed;
+                if is_led.contains(earlier) {
+                    break;
+                }
+            }
             // A hand-over that fails may cost the IDs that were left to the other node and those that were
             // kept.
             let windows = u64::try_from(1 + oracle.bequests_in(term)).expect("there are few");
