@@ -47,7 +47,7 @@ impl Ports {
         Ports { raft: ports::free(), http: ports::free(), metrics: ports::free() }
     }
 
-    fn clients(&self) -> String {
+    fn client_address(&self) -> String {
         format!("127.0.0.1:{}", self.http)
     }
 }
@@ -121,7 +121,7 @@ fn whenever_a_container_is_killed_its_script_goes_on_and_it_joins_anew_only_once
     }
     three.start();
     cluster.await_voters(&[1, 2, 3]);
-    assert!(wait::until("an ID", || cluster::take(&ports.clients())) > 0);
+    assert!(wait::until("an ID", || cluster::take(&ports.client_address())) > 0);
 
     three.kill();
     fs::remove_dir_all(three.store()).expect("the node has a store");
