@@ -5,7 +5,7 @@
 # Configurations to explore, as in `make model CONFIGURATION='elections barriers'`; all of them if none is named.
 CONFIGURATION ?=
 # How many states of each are visited at most: what bounds the memory, 50 to 180 bytes for each, tables included.
-STATES ?= 10000000
+STATES ?= 20000000
 # yes: more may happen in each, so that few are complete; what STATES allows is visited.
 DEEP ?=
 

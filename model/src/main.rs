@@ -6,7 +6,7 @@ use ticketd_model::{Configuration, Ending, Limits, Report, configurations, explo
 
 /// States visited of each configuration, unless the command line says otherwise. This bounds the memory: 50
 /// to 180 bytes for each.
-const STATES_MAX: usize = 10_000_000;
+const STATES_MAX: usize = 20_000_000;
 
 const USAGE: &str = "usage: ticketd-model [--deep] [--states NUMBER] [--depth NUMBER] [CONFIGURATION...]";
 
