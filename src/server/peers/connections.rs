@@ -185,7 +185,7 @@ impl PeerConnections {
         }
         for key in 0..self.connections.capacity() {
             let Some(connection) = self.connections.get(key) else { continue };
-            match connection.deadline() {
+            match connection.deadline(ctx.silence_from) {
                 Some(deadline) if deadline <= ctx.now() => {
                     match &connection.party {
                         Party::Stranger { .. } => ctx.counters.handshakes_timed_out += 1,
@@ -306,7 +306,7 @@ impl PeerConnections {
         if next == Next::Close || sent.is_err() {
             self.close(key);
         } else {
-            self.sweep.note(connection.deadline());
+            self.sweep.note(connection.deadline(ctx.silence_from));
         }
     }
 }
@@ -317,10 +317,12 @@ impl Connection {
         matches!(&self.party, Party::Member { hello, .. } if hello.from == peer)
     }
 
-    fn deadline(&self) -> Option<Micros> {
+    /// When its time is up. A member's silence counts from `silence_from` at the earliest: while this process
+    /// did not run, it read nothing.
+    fn deadline(&self, silence_from: Micros) -> Option<Micros> {
         match self.party {
             Party::Stranger { until } | Party::Leaving { until } => Some(until),
-            Party::Member { heard_at, .. } => Some(heard_at.plus(MEMBER_SILENCE_US_MAX)),
+            Party::Member { heard_at, .. } => Some(heard_at.max(silence_from).plus(MEMBER_SILENCE_US_MAX)),
             Party::Operator { awaits: true, .. } => None,
             Party::Operator { awaits: false, idle_since } => Some(idle_since.plus(ADMIN_IDLE_US_MAX)),
         }

@@ -340,4 +340,16 @@ mod tests {
             assert!(bench.ctx.counters.bad_frames.is_empty());
         }
     }
+
+    /// What the member has said meanwhile has not been read.
+    #[test]
+    fn a_member_is_not_silent_while_this_process_does_not_run() {
+        let mut bench = Bench::new();
+        bench.receive(&message());
+        bench.ctx.silence_from = bench.ctx.now().plus(10 * MEMBER_SILENCE_US_MAX);
+        bench.pass(10 * MEMBER_SILENCE_US_MAX);
+        assert!(bench.connections.has_member(peer(2)));
+        bench.pass(MEMBER_SILENCE_US_MAX);
+        assert!(!bench.connections.has_member(peer(2)));
+    }
 }
