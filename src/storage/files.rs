@@ -23,8 +23,9 @@ pub(super) const LOCK_FILE: &str = "lock";
 /// LMDB's own tools leave this behind after they have read a store.
 pub(super) const LMDB_LOCK_FILE: &str = "lock.mdb";
 
-/// Creates the directory and its missing ancestors. Returns those whose names are new, and not durable yet.
-pub(super) fn make_directory(path: &Path) -> Result<Vec<PathBuf>, StoreError> {
+/// Creates the directory and its missing ancestors. Returns how many these are: their names are new, and not
+/// durable yet.
+pub(super) fn make_directory(path: &Path) -> Result<usize, StoreError> {
     let mut missing: Vec<PathBuf> = Vec::new();
     // A relative path ends in the empty path, which is the working directory.
     for ancestor in path.ancestors().take_while(|ancestor| !ancestor.as_os_str().is_empty()) {
@@ -44,7 +45,7 @@ pub(super) fn make_directory(path: &Path) -> Result<Vec<PathBuf>, StoreError> {
             Err(e) => return Err(StoreError::io("make the directory", directory, &e)),
         }
     }
-    Ok(missing)
+    Ok(missing.len())
 }
 
 /// Renames the data file away, if there is one, durably: from then on there is no store.
@@ -60,10 +61,9 @@ pub(super) fn give_up(path: &Path) -> Result<(), StoreError> {
 /// first, and those of the directories, also of those that this process did not have to make. They come this
 /// late because the files have been synced by then, and most file systems have made all earlier names durable
 /// with them.
-pub(super) fn finish(path: &Path, new_directories: &[PathBuf]) -> Result<(), StoreError> {
+pub(super) fn finish(path: &Path, new_directories: usize) -> Result<(), StoreError> {
     sync_directory(path)?;
-    new_directories.iter().try_for_each(|directory| sync_directory(parent(directory)))?;
-    sync_above(path)?;
+    sync_above(path, new_directories)?;
     let data_path = path.join(DATA_FILE);
     fs::rename(path.join(NEW_DATA_FILE), &data_path).map_err(|e| StoreError::io("write", &data_path, &e))?;
     sync_directory(path)
@@ -79,20 +79,21 @@ pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
 
 /// Makes the names of a directory and of those above it durable, as far up as its file system reaches. They
 /// may be as new as if this process had made them: an earlier one may have been stopped, or its sync may have
-/// failed, right after it had made them, and so may any other program.
-fn sync_above(path: &Path) -> Result<(), StoreError> {
+/// failed, right after it had made them, and so may any other program. Of the last `new_directories` names it
+/// is known that this process has made them.
+fn sync_above(path: &Path, new_directories: usize) -> Result<(), StoreError> {
     let error = |e: io::Error| StoreError::io("look at", path, &e);
     let device = |directory: &Path| directory.metadata().map(|found| found.dev()).map_err(error);
     let path = path.canonicalize().map_err(error)?;
     let own_device = device(&path)?;
-    for above in path.ancestors().skip(1) {
+    for (passed, above) in path.ancestors().skip(1).enumerate() {
         if device(above)? != own_device {
             break;
         }
         match sync_directory(above) {
-            // Whoever must not read a directory cannot sync it. If this process made one there, that was an
-            // error before.
-            Ok(()) | Err(StoreError::Denied { .. }) => {}
+            Ok(()) => {}
+            // Whoever must not read a directory cannot sync it. That is an error only where the name is new.
+            Err(StoreError::Denied { .. }) if passed >= new_directories => {}
             Err(e) => return Err(e),
         }
     }
@@ -102,11 +103,4 @@ fn sync_above(path: &Path) -> Result<(), StoreError> {
 /// Makes the names in a directory durable.
 pub(super) fn sync_directory(path: &Path) -> Result<(), StoreError> {
     File::open(path).and_then(|directory| directory.sync_all()).map_err(|e| StoreError::io("sync", path, &e))
-}
-
-fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        Some(_) | None => Path::new("."),
-    }
 }

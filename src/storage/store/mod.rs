@@ -78,7 +78,7 @@ impl Store {
             return Err(error);
         }
         // If this fails, there may be a store; if so, it is whole.
-        files::finish(path, &new_directories)?;
+        files::finish(path, new_directories)?;
         // No settling is needed: this process has written and synced all of it.
         Store::open_locked(path, lock)
     }
