@@ -92,7 +92,7 @@ impl World {
     }
 
     fn conn(&mut self, id: ConnId) -> &mut Conn {
-        &mut self.conns[usize::try_from(id.0).expect("32 bits fit a usize")]
+        &mut self.conns[id.at()]
     }
 
     /// Sends a frame on a connection.
@@ -441,7 +441,7 @@ impl World {
     pub(crate) fn heard_on(&self, at: Slot, peer: Peer) -> Option<ConnId> {
         let process = self.hosts[at.at()].run.process()?;
         let id = process.callers[slot_of(peer.id).at()]?;
-        let conn = &self.conns[usize::try_from(id.0).expect("32 bits fit a usize")];
+        let conn = &self.conns[id.at()];
         (!conn.closed && conn.from == peer).then_some(id)
     }
 

@@ -32,6 +32,12 @@ pub(crate) struct Life {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct ConnId(pub(crate) u32);
 
+impl ConnId {
+    pub(crate) fn at(self) -> usize {
+        usize::try_from(self.0).expect("32 bits fit a usize")
+    }
+}
+
 /// Bytes on their way, by their index in the table of packets.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct PacketId(pub(crate) u32);

@@ -65,8 +65,9 @@ impl Channel {
     /// The other side violates the protocol. The error is final: every later call returns it.
     pub(crate) fn next_frame(&mut self, input: &mut &[u8], now: Micros) -> Result<Option<Frame>, FrameError> {
         let frame = self.decoder.next_frame(input)?;
-        let began_at = if frame.is_some() { None } else { self.frame_began_at };
-        self.frame_began_at = began_at.or(Some(now)).filter(|_| !self.decoder.is_between_frames());
+        // After a whole frame, nothing of the next one has been taken yet.
+        let has_begun = !self.decoder.is_between_frames();
+        self.frame_began_at = has_begun.then(|| self.frame_began_at.unwrap_or(now));
         Ok(frame)
     }
 
