@@ -13,16 +13,10 @@ use std::num::NonZeroU64;
 use raft_core::{BarrierId, LogIndex, Micros, Peer, Term};
 
 use super::counter::{Counter, Range, Reserve};
+use super::demand::Demand;
 use super::io::WindowStatus;
 use super::peer_message::Bequest;
 use super::requests::{Arrival, Requests};
-
-/// The smallest window that a leader reserves, unless its maximum is lower: small enough that the gap it may
-/// leave does not matter, large enough that an idle service always has IDs at hand.
-const WINDOW_MIN: u64 = 1_000;
-
-/// How often the size of the window is adjusted to demand: a window should last for about this long.
-const DEMAND_PERIOD_US: u64 = 1_000_000;
 
 /// How many barriers for requests may be under way at once. With two, a request that has just missed one
 /// begins the next at once; with more, each would serve fewer requests.
@@ -59,16 +53,6 @@ struct Reserving {
     latest: Arrival,
 }
 
-/// How large the window should be.
-#[derive(Clone, Copy, Debug)]
-struct Demand {
-    /// The maximum set by the operator; with 0, nothing is reserved ahead.
-    window_max: u64,
-    target: u64,
-    taken: u64,
-    period_began: Micros,
-}
-
 impl Leadership {
     /// A new leadership, with the window that it inherited, which may be empty.
     pub(crate) fn new(term: Term, window_max: u64, window: Range, now: Micros) -> Leadership {
@@ -79,7 +63,7 @@ impl Leadership {
             barriers: VecDeque::new(),
             confirmed: Arrival::default(),
             bequest: None,
-            demand: Demand { window_max, target: WINDOW_MIN.min(window_max), taken: 0, period_began: now },
+            demand: Demand::new(window_max, now),
         }
     }
 
@@ -103,7 +87,7 @@ impl Leadership {
             return None;
         }
         self.window.first += count.get();
-        self.demand.taken = self.demand.taken.saturating_add(count.get());
+        self.demand.on_taken(count);
         Some(first)
     }
 
@@ -138,7 +122,7 @@ impl Leadership {
         if wanted > at_hand {
             self.demand.ran_dry();
         }
-        let target = self.demand.target;
+        let target = self.demand.target();
         // The next window is requested when half of the target is used up, so that it is there in time.
         if at_hand >= wanted.saturating_add(target.div_ceil(2)) {
             return None;
@@ -219,35 +203,9 @@ impl Leadership {
     }
 }
 
-impl Demand {
-    fn reserves_ahead(&self) -> bool {
-        self.window_max > 0
-    }
-
-    /// Adjusts the target to what was taken in the last period: at once if demand grew, halfway if it shrank.
-    fn follow(&mut self, now: Micros) {
-        if now.since(self.period_began) < DEMAND_PERIOD_US {
-            return;
-        }
-        let settled = (self.target / 2).saturating_add(self.taken / 2).max(self.taken);
-        self.set_target(settled);
-        self.taken = 0;
-        self.period_began = now;
-    }
-
-    /// Requests have to wait for a reservation: the window is too small for the demand during one
-    /// reservation.
-    fn ran_dry(&mut self) {
-        self.set_target(self.target.saturating_mul(2));
-    }
-
-    fn set_target(&mut self, target: u64) {
-        self.target = target.max(WINDOW_MIN).min(self.window_max);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::demand::WINDOW_MIN;
     use super::super::io::RequestId;
     use super::super::requests::{Asker, Waiting};
     use super::*;
@@ -365,34 +323,6 @@ mod tests {
         assert_eq!(reserve(&mut leadership), Some(3));
         leadership.on_proposed(Micros(0), Reserve { count: count(3) }, Arrival::default());
         assert_eq!(reserve(&mut leadership), None);
-    }
-
-    #[test]
-    fn the_target_grows_with_demand_at_once_and_shrinks_by_halves_once_a_period() {
-        let mut demand = Leadership::new(Term(2), WINDOW_MAX, Range::default(), Micros(0)).demand;
-        demand.taken = 9_001;
-        demand.follow(Micros(DEMAND_PERIOD_US - 1));
-        assert_eq!((demand.target, demand.taken), (WINDOW_MIN, 9_001), "the period is not over");
-        for (period, taken, target) in
-            [(1, 9_001, 9_001), (2, 3_000, 6_000), (3, 0, 3_000), (4, 0, 1_500), (5, 0, WINDOW_MIN)]
-        {
-            demand.taken = taken;
-            demand.follow(Micros(period * DEMAND_PERIOD_US));
-            assert_eq!((demand.target, demand.taken), (target, 0), "period {period}");
-        }
-        demand.taken = 2 * WINDOW_MAX;
-        demand.follow(Micros(6 * DEMAND_PERIOD_US));
-        assert_eq!(demand.target, WINDOW_MAX);
-    }
-
-    #[test]
-    fn no_target_exceeds_what_the_operator_allows() {
-        for window_max in [0, 1, WINDOW_MIN - 1] {
-            let mut demand = Leadership::new(Term(2), window_max, Range::default(), Micros(0)).demand;
-            assert_eq!(demand.target, window_max);
-            demand.ran_dry();
-            assert_eq!(demand.target, window_max);
-        }
     }
 
     #[test]

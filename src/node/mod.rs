@@ -9,6 +9,7 @@
 
 mod counter;
 mod counts;
+mod demand;
 mod forwarding;
 mod io;
 mod leadership;
