@@ -14,6 +14,7 @@ use raft_core::{BarrierId, LogIndex, Micros, Peer, Term};
 
 use super::counter::{Counter, Range, Reserve};
 use super::demand::Demand;
+use super::group_commit::GroupCommit;
 use super::io::WindowStatus;
 use super::peer_message::Bequest;
 use super::requests::{Arrival, Requests};
@@ -42,6 +43,7 @@ pub(crate) struct Leadership {
     /// The last bequest, and its heir.
     bequest: Option<(Peer, Bequest)>,
     demand: Demand,
+    group_commit: GroupCommit,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +66,7 @@ impl Leadership {
             confirmed: Arrival::default(),
             bequest: None,
             demand: Demand::new(window_max, now),
+            group_commit: GroupCommit::default(),
         }
     }
 
@@ -114,7 +117,7 @@ impl Leadership {
         counter: Counter,
     ) -> Option<Reserve> {
         self.demand.follow(now);
-        if self.reserving.back().is_some_and(|r| now.since(r.since) < RESERVATION_INTERVAL_US) {
+        if self.awaits_more(now, requests) {
             return None;
         }
         let (under_way, at_hand) = (self.under_way(), self.at_hand());
@@ -132,11 +135,29 @@ impl Leadership {
         NonZeroU64::new(missing.min(available)).map(|count| Reserve { count })
     }
 
+    /// Whether the next reservation is to begin later, so that it serves more requests.
+    fn awaits_more(&mut self, now: Micros, requests: &Requests) -> bool {
+        let waiting = requests.waiting();
+        match self.reserving.back() {
+            Some(Reserving { since, .. }) => {
+                self.group_commit.on_under_way(*since, waiting);
+                now.since(*since) < RESERVATION_INTERVAL_US
+            }
+            None if self.demand.reserves_ahead() => false,
+            None => self.group_commit.gathers(now, waiting, RESERVATION_INTERVAL_US),
+        }
+    }
+
     /// When the next reservation should begin; `None` if the waiting requests need none, or if nothing delays
     /// it.
     pub(crate) fn deadline(&self, requests: &Requests) -> Option<Micros> {
         let Reserving { since, .. } = self.reserving.back()?;
         (requests.wanted() > self.at_hand()).then(|| since.plus(RESERVATION_INTERVAL_US))
+    }
+
+    /// When to find out again whether the next reservation should begin, if it waits for more requests.
+    pub(crate) fn gathering_deadline(&self) -> Option<Micros> {
+        self.group_commit.deadline()
     }
 
     /// A reservation is being proposed and will be appended.
@@ -165,15 +186,15 @@ impl Leadership {
     /// request is covered by something under way or enough barriers are under way.
     pub(crate) fn next_barrier(&self, requests: &Requests) -> Option<u64> {
         let mut covered = self.barriers.back().map_or(self.confirmed, |(_, latest)| *latest);
-        if !self.demand.reserves_ahead()
-            && let Some(reserving) = self.reserving.back()
-        {
-            if requests.wanted() > self.at_hand() {
+        if !self.demand.reserves_ahead() {
+            let reserving = self.reserving.back();
+            let is_due = reserving.is_some() || self.group_commit.is_gathering();
+            if is_due && requests.wanted() > self.at_hand() {
                 // These requests wait for a reservation of their own, which will confirm them.
                 return None;
             }
             // Each batch is committed before it is answered, and the commit confirms it.
-            covered = covered.max(reserving.latest);
+            covered = reserving.map_or(covered, |r| covered.max(r.latest));
         }
         let uncovered = requests.waiting_after(covered);
         (uncovered > 0 && self.barriers.len() < BARRIERS_IN_FLIGHT_MAX).then_some(uncovered)
@@ -418,6 +439,36 @@ mod tests {
         leadership.on_reserved(Range { first: 1, end: 3 });
         let covers = leadership.next_barrier(&requests(&[1, 1, 1]));
         assert_eq!(covers, Some(3), "no integers may be left for one");
+    }
+
+    /// If the next reservation waits for more requests, it confirms those that wait with it, but for those
+    /// whose IDs are at hand.
+    #[test]
+    fn without_a_window_those_who_are_gathered_need_no_barrier() {
+        let mut leadership = Leadership::new(Term(2), 0, Range::default(), Micros(0));
+        leadership.on_proposed(Micros(0), Reserve { count: count(4) }, Arrival::default());
+        let under_way = leadership.next_reservation(Micros(100), &requests(&[1; 4]), counter());
+        assert_eq!(under_way, None);
+        leadership.on_reserved(Range { first: 1, end: 5 });
+        assert_eq!(leadership.take(count(3)), Some(1));
+        for at in [200, 201] {
+            assert_eq!(leadership.next_reservation(Micros(at), &requests(&[1, 1]), counter()), None);
+        }
+        assert_eq!(leadership.gathering_deadline(), Some(Micros(252)));
+        assert_eq!(leadership.next_barrier(&requests(&[1, 1])), None);
+        assert_eq!(leadership.next_barrier(&requests(&[1])), Some(1));
+        let reserve = leadership.next_reservation(Micros(252), &requests(&[1, 1]), counter());
+        assert_eq!(reserve.map(|r| r.count.get()), Some(1), "one is at hand");
+        assert_eq!(leadership.gathering_deadline(), None);
+    }
+
+    #[test]
+    fn with_a_window_a_reservation_waits_for_nobody() {
+        let mut leadership = leadership(1);
+        leadership.on_proposed(Micros(0), Reserve { count: count(1) }, Arrival::default());
+        assert_eq!(leadership.next_reservation(Micros(10), &requests(&[1; 8]), counter()), None);
+        leadership.on_reserved(Range { first: 2, end: 3 });
+        assert!(leadership.next_reservation(Micros(20), &requests(&[1; 8]), counter()).is_some());
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod counter;
 mod counts;
 mod demand;
 mod forwarding;
+mod group_commit;
 mod io;
 mod leadership;
 mod operations;
@@ -187,7 +188,9 @@ impl Node {
             }
         });
         let transfers = self.operations.transfers_deadline().filter(|_| self.leadership.is_none());
-        [self.raft.deadline(), oldest, transfers].into_iter().flatten().min()
+        let leadership = self.leadership.as_ref().filter(|_| self.raft.accepts_proposals());
+        let gathering = leadership.and_then(Leadership::gathering_deadline);
+        [self.raft.deadline(), oldest, transfers, gathering].into_iter().flatten().min()
     }
 
     /// Whether one more request may wait. If there is no room, [`Input::TakeIds`] is refused at once, ahead

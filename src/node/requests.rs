@@ -63,7 +63,7 @@ impl Requests {
 
     /// The oldest request and its place in the order of arrival.
     pub(crate) fn front(&self) -> Option<(Arrival, Waiting)> {
-        let behind = u64::try_from(self.queue.len()).expect("a length fits 64 bits").checked_sub(1)?;
+        let behind = self.waiting().checked_sub(1)?;
         self.queue.front().map(|waiting| (Arrival(self.latest.0 - behind), *waiting))
     }
 
@@ -113,10 +113,14 @@ impl Requests {
         Some((last, count))
     }
 
+    /// How many requests wait.
+    pub(crate) fn waiting(&self) -> u64 {
+        u64::try_from(self.queue.len()).expect("a length fits 64 bits")
+    }
+
     /// How many of the waiting requests arrived after this place.
     pub(crate) fn waiting_after(&self, place: Arrival) -> u64 {
-        let waiting = u64::try_from(self.queue.len()).expect("a length fits 64 bits");
-        self.latest.0.saturating_sub(place.0).min(waiting)
+        self.latest.0.saturating_sub(place.0).min(self.waiting())
     }
 
     /// How many IDs the waiting requests want in total; 2^64-1 if that is more, which is more than there are.
