@@ -347,6 +347,20 @@ fn the_last_voter_cannot_be_removed_and_a_stranger_is_no_member() {
     }
 }
 
+/// Whoever asks for the removal of one life must not remove the next, which may have joined meanwhile.
+#[test]
+fn a_removal_that_names_another_life_removes_nobody() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    let remove = |incarnation| MembershipChange::Remove { id: id(3), incarnation: Some(incarnation) };
+    let another = cluster.change(1, remove(Incarnation(9)));
+    let refused = ProposalOutcome::Refused(ChangeRefused::NoSuchMember);
+    assert_eq!(outcome(&mut cluster, 1, another), Some(refused));
+    let this = cluster.change(1, remove(Incarnation(1)));
+    cluster.settle();
+    assert!(matches!(outcome(&mut cluster, 1, this), Some(ProposalOutcome::Committed(_))));
+    assert!(!cluster.nodes[&1].raft.membership().contains(peer(3)));
+}
+
 #[test]
 fn adding_the_same_life_again_is_done_already_and_another_life_must_wait_for_its_removal() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
