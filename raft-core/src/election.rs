@@ -181,7 +181,7 @@ impl Raft {
         if !self.persistence.is_hard_state_durable() {
             return;
         }
-        let answered = &candidate.votes | &candidate.refusals;
+        let answered: BTreeSet<_> = candidate.votes.union(&candidate.refusals).copied().collect();
         let reason = candidate.reason;
         let request = Message::RequestVote(self.vote_request(reason));
         for voter in self.other_voters().into_iter().filter(|voter| !answered.contains(&voter.id)) {

@@ -609,6 +609,19 @@ fn a_voter_whose_disk_hangs_promises_a_candidate_that_asks_again_its_vote_once()
     assert_eq!(cluster.network.iter().filter(granted).count(), 1);
 }
 
+/// That vote may be for the leader that is gone: then it decides nothing any more.
+#[test]
+fn a_voter_whose_vote_is_being_written_grants_a_pre_vote_where_the_leaders_process_is_gone() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    cluster.stalled.insert(3);
+    cluster.elect(1);
+    let last = (cluster.nodes[&2].raft.last_log_index().0, 2);
+    cluster.unreachable(3, 1);
+    cluster.wake(3);
+    assert_eq!(cluster.role(3), Role::PreCandidate);
+    assert_eq!(pre_vote(&mut cluster, 3, 2, 3, last), Some(true));
+}
+
 /// Nobody else can win: whoever lacks its log is refused by it, and it waits for nothing.
 #[test]
 fn a_voter_that_refuses_another_for_its_log_asks_next() {
