@@ -125,11 +125,6 @@ impl Persistence {
         self.to_withhold.push((to, message));
     }
 
-    /// Whether exactly this waits for a write already.
-    pub(crate) fn withholds(&self, to: Peer, message: &Message) -> bool {
-        self.withheld.iter().any(|(_, peer, withheld)| *peer == to && withheld == message)
-    }
-
     /// Ends a step: returns the write that it caused, if any, and withholds its promises.
     pub(crate) fn end_step(&mut self, now: Micros, hard_state: HardState, log: &Log) -> Option<Write> {
         let changes = mem::take(&mut self.changes);

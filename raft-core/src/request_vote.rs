@@ -27,10 +27,7 @@ impl Raft {
             // Once: a candidate that repeats its request may never hear the answer.
             self.put_off_election();
         }
-        // A candidate asks again while its voters write: one answer is enough.
-        if !self.persistence.withholds(from, &response) {
-            self.persistence.send_once_durable(from, response);
-        }
+        self.persistence.send_once_durable(from, response);
     }
 
     /// Sender: counts the votes.
