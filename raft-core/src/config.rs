@@ -45,7 +45,7 @@ pub const APPENDS_IN_FLIGHT_MAX: usize = 64;
 /// How many rounds of barriers may go unanswered by one voter before it is asked no more of them. It still
 /// gets the regular heartbeats, and is asked again once it has answered. This bounds what waits in a link
 /// that is too narrow for all rounds, and with it how old the heartbeats are that arrive at its other end.
-pub const ROUNDS_UNANSWERED_MAX: u64 = 64;
+pub const ROUNDS_UNANSWERED_MAX: usize = 64;
 
 /// How many entries may wait to be committed before proposals are refused. A leader that is cut off keeps
 /// accepting proposals until it steps down; this bounds how many.

@@ -94,7 +94,6 @@ impl Raft {
                 last_heard,
                 acked_round,
                 // They matter only to a voter that lags by many rounds, more than any model has.
-                asked_round: _,
                 rounds_unanswered: _,
                 supports_until,
                 is_gone,

@@ -23,10 +23,9 @@ pub(crate) struct Progress {
     pub(crate) is_gone: bool,
     /// The latest round that it has answered.
     pub(crate) acked_round: Round,
-    /// The latest round that it was asked for.
-    pub(crate) asked_round: Round,
-    /// For how many rounds it was asked since it had last answered all of them, less its answers since.
-    pub(crate) rounds_unanswered: u64,
+    /// The latest rounds that it was asked for and has not answered, oldest first; no more of them than make
+    /// it lag.
+    pub(crate) rounds_unanswered: VecDeque<Round>,
     /// Until when, by the leader's clock, the leader may rely on it to support no other node.
     pub(crate) supports_until: Micros,
 }
@@ -65,8 +64,7 @@ impl Progress {
             last_heard: now,
             is_gone: false,
             acked_round: Round(0),
-            asked_round: Round(0),
-            rounds_unanswered: 0,
+            rounds_unanswered: VecDeque::new(),
             supports_until: Micros(0),
         }
     }
@@ -91,14 +89,16 @@ impl Progress {
 
     /// It is asked for this round.
     pub(crate) fn on_asked(&mut self, round: Round) {
-        self.asked_round = round;
-        self.rounds_unanswered = self.rounds_unanswered.saturating_add(1);
+        if self.lags_in_rounds() {
+            self.rounds_unanswered.pop_front();
+        }
+        self.rounds_unanswered.push_back(round);
     }
 
     /// Whether it has left so many rounds unanswered that more of them would only wait in its link. Rounds
     /// that it was not asked for do not count: a thrifty leader asks some voters hardly ever.
     pub(crate) fn lags_in_rounds(&self) -> bool {
-        self.rounds_unanswered >= ROUNDS_UNANSWERED_MAX
+        self.rounds_unanswered.len() >= ROUNDS_UNANSWERED_MAX
     }
 
     /// Whether an append may be sent now.
@@ -207,8 +207,9 @@ impl Progress {
     /// one is to be sent again.
     pub(crate) fn on_round_answered(&mut self, round: Round) -> bool {
         self.acked_round = self.acked_round.max(round);
-        let remain = if round >= self.asked_round { 0 } else { self.rounds_unanswered.saturating_sub(1) };
-        self.rounds_unanswered = remain;
+        // Links deliver in order: what it was asked before that is answered, or lost.
+        while self.rounds_unanswered.pop_front_if(|asked| *asked < round).is_some() {}
+        self.rounds_unanswered.pop_front_if(|asked| *asked == round);
         if self.in_doubt.is_none_or(|doubted| round < doubted) {
             return false;
         }
