@@ -320,9 +320,12 @@ impl Links {
             Refuse::NotMe { me } => format!("node {me} listens there"),
         };
         // A node that has just joined receives the members of former times first. Some have been replaced
-        // since, and others listen where they did.
-        let is_behind = ctx.node.commit_index() < ctx.me.joined_at && matches!(refuse, Refuse::NotMe { .. });
-        if link.refusal != Some(refuse) && !is_behind {
+        // since, and others listen where they did. Once it knows better, its links follow at the end of the
+        // turn.
+        let may_be_former =
+            ctx.node.commit_index() < ctx.me.joined_at || !ctx.node.membership().contains(link.peer);
+        let is_expected = may_be_former && matches!(refuse, Refuse::NotMe { .. });
+        if link.refusal != Some(refuse) && !is_expected {
             link.refusal = Some(refuse);
             link.is_told_down = true;
             log::warn!("node {id} at {address} refuses this node, trying again: {reason}");

@@ -2,6 +2,7 @@
 
 use raft_core::LogIndex;
 
+use crate::node::testing::peer;
 use crate::server::limits::{
     ABSENCE_US_MIN, CONNECT_US_MAX, LAST_WORDS_US_MAX, LOG_LINES_PER_WINDOW_MAX, LOG_WINDOW_US,
     REDIAL_DELAY_US_MAX, RESOLVE_US_MAX,
@@ -186,6 +187,22 @@ fn a_node_that_has_not_heard_yet_of_its_own_joining_does_not_warn_of_members_tha
         bench.pass(0);
         bench.be_refused_at(&port);
         assert_eq!(bench.link().refusal.is_some(), warns, "joined at {joined_at}");
+        assert!(is_waiting(bench.link()), "{:?}", bench.link());
+    }
+}
+
+/// The news and the refusal may come in the same turn.
+#[test]
+fn a_node_that_has_just_heard_that_a_member_was_replaced_does_not_warn_that_it_is_refused_there() {
+    for (is_former, warns) in [(true, false), (false, true)] {
+        let port = Port::open();
+        let mut bench = Bench::with_link_to(&port.address().to_string());
+        if is_former {
+            bench.links.links[0].peer.incarnation = peer(9).incarnation;
+        }
+        bench.pass(0);
+        bench.be_refused_at(&port);
+        assert_eq!(bench.link().refusal.is_some(), warns, "{:?}", bench.link().peer);
         assert!(is_waiting(bench.link()), "{:?}", bench.link());
     }
 }
