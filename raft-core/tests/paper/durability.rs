@@ -114,6 +114,23 @@ fn an_append_is_acknowledged_only_once_it_is_durable() {
     assert_eq!(matched(&cluster, 2, 1), [3]);
 }
 
+/// A driver tells from this how long its disk has not answered.
+#[test]
+fn the_oldest_write_that_is_not_durable_yet_is_known_by_the_moment_of_its_step() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.stalled.insert(1);
+    assert_eq!(cluster.nodes[&1].raft.oldest_write_issued_at(), None);
+    let issued_at = cluster.nodes[&1].now;
+    cluster.propose(1, "x");
+    cluster.node(1).pass(5);
+    cluster.propose(1, "y");
+    assert_eq!(cluster.nodes[&1].raft.oldest_write_issued_at(), Some(issued_at));
+    assert!(cluster.node(1).sync_one());
+    assert_eq!(cluster.nodes[&1].raft.oldest_write_issued_at(), Some(issued_at.plus(5)));
+    cluster.sync(1);
+    assert_eq!(cluster.nodes[&1].raft.oldest_write_issued_at(), None);
+}
+
 #[test]
 fn what_is_appended_again_at_an_index_is_acknowledged_and_applied_by_its_own_write() {
     // 1 is cut off with an entry at index 3, which only 3 has as well; 2 leads the others with another one.

@@ -47,7 +47,10 @@ fn a_follower_that_lacks_what_was_compacted_receives_the_snapshot_and_then_the_r
     assert_eq!(cluster.nodes[&3].machine, cluster.nodes[&1].machine);
     cluster.crash(3);
     cluster.restart(3);
-    assert_eq!(cluster.nodes[&3].raft.last_applied(), LogIndex(5), "the snapshot is on its disk");
+    let raft = &cluster.nodes[&3].raft;
+    assert_eq!(raft.last_applied(), LogIndex(5), "the snapshot is on its disk");
+    let terms = [4, 5, 6, 7].map(|index| raft.term_at(LogIndex(index)));
+    assert_eq!(terms, [None, Some(Term(2)), Some(Term(2)), None]);
 }
 
 /// Figure 13, step 6: "if existing log entry has same index and term as snapshot's last included entry,
