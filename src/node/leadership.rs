@@ -18,16 +18,11 @@ use super::group_commit::GroupCommit;
 use super::io::WindowStatus;
 use super::peer_message::Bequest;
 use super::requests::{Arrival, Requests};
+use super::reserving::{RESERVATION_INTERVAL_US, Reserving};
 
 /// How many barriers for requests may be under way at once. With two, a request that has just missed one
 /// begins the next at once; with more, each would serve fewer requests.
 const BARRIERS_IN_FLIGHT_MAX: usize = 2;
-
-/// While a reservation is under way, the next one begins at the earliest this much later, in microseconds. On
-/// a fast network and a fast disk, where a reservation takes less than this, all requests that arrive
-/// meanwhile share the next one: a sync costs the processor as much as several requests. On slow ones it
-/// delays no request by much, and many reservations are under way at once.
-const RESERVATION_INTERVAL_US: u64 = 1_000;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Leadership {
@@ -44,15 +39,8 @@ pub(crate) struct Leadership {
     bequest: Option<(Peer, Bequest)>,
     demand: Demand,
     group_commit: GroupCommit,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Reserving {
-    count: u64,
-    /// When it was proposed.
-    since: Micros,
-    /// The latest request when it was proposed.
-    latest: Arrival,
+    /// Whether this node's disk has a write to make durable.
+    disk_is_busy: bool,
 }
 
 impl Leadership {
@@ -67,6 +55,18 @@ impl Leadership {
             bequest: None,
             demand: Demand::new(window_max, now),
             group_commit: GroupCommit::default(),
+            disk_is_busy: false,
+        }
+    }
+
+    /// In this turn, this node's disk has a write to make durable, or has none.
+    pub(crate) fn on_disk(&mut self, now: Micros, is_busy: bool) {
+        let was_busy = std::mem::replace(&mut self.disk_is_busy, is_busy);
+        if (was_busy || is_busy)
+            && !self.demand.reserves_ahead()
+            && let Some(reserving) = self.reserving.back_mut()
+        {
+            reserving.on_disk(now);
         }
     }
 
@@ -139,20 +139,24 @@ impl Leadership {
     fn awaits_more(&mut self, now: Micros, requests: &Requests) -> bool {
         let waiting = requests.waiting();
         match self.reserving.back() {
-            Some(Reserving { since, .. }) => {
-                self.group_commit.on_under_way(*since, waiting);
-                now.since(*since) < RESERVATION_INTERVAL_US
+            Some(reserving) => {
+                self.group_commit.on_under_way(reserving.since, waiting);
+                now < reserving.next_at() || self.waits_for_disk()
             }
             None if self.demand.reserves_ahead() => false,
             None => self.group_commit.gathers(now, waiting, RESERVATION_INTERVAL_US),
         }
     }
 
+    fn waits_for_disk(&self) -> bool {
+        self.disk_is_busy && !self.demand.reserves_ahead()
+    }
+
     /// When the next reservation should begin; `None` if the waiting requests need none, or if nothing delays
-    /// it.
+    /// it, or if it waits for the disk.
     pub(crate) fn deadline(&self, requests: &Requests) -> Option<Micros> {
-        let Reserving { since, .. } = self.reserving.back()?;
-        (requests.wanted() > self.at_hand()).then(|| since.plus(RESERVATION_INTERVAL_US))
+        let reserving = self.reserving.back().filter(|_| !self.waits_for_disk())?;
+        (requests.wanted() > self.at_hand()).then(|| reserving.next_at())
     }
 
     /// When to find out again whether the next reservation should begin, if it waits for more requests.
@@ -162,7 +166,7 @@ impl Leadership {
 
     /// A reservation is being proposed and will be appended.
     pub(crate) fn on_proposed(&mut self, now: Micros, Reserve { count }: Reserve, latest: Arrival) {
-        self.reserving.push_back(Reserving { count: count.get(), since: now, latest });
+        self.reserving.push_back(Reserving::new(count, now, latest));
     }
 
     /// A reservation of this term was applied: its range belongs to this leader.
@@ -322,6 +326,28 @@ mod tests {
         leadership.on_reserved(Range { first: 2, end: 7 });
         assert_eq!(leadership.deadline(&requests(&[1, 1, 4, 2])), None, "nothing is under way");
         assert_eq!(next(&mut leadership, soon + 1, &[1, 1, 4, 2]), Some(2));
+    }
+
+    #[test]
+    fn without_a_window_the_next_reservation_does_not_wait_behind_the_one_that_the_disk_writes() {
+        for (window_max, waits) in [(0, true), (WINDOW_MAX, false)] {
+            let mut leadership = Leadership::new(Term(2), window_max, Range::default(), Micros(0));
+            leadership.on_proposed(Micros(0), Reserve { count: count(1) }, Arrival::default());
+            leadership.on_disk(Micros(10), true);
+            let both = requests(&[1, 1]);
+            assert_eq!(leadership.deadline(&both), (!waits).then_some(LATER));
+            leadership.on_disk(LATER, true);
+            let next = |leadership: &mut Leadership, at| {
+                leadership.next_reservation(Micros(at), &both, counter()).is_some()
+            };
+            assert_eq!(next(&mut leadership, LATER.0), !waits);
+            leadership.on_disk(Micros(5_000), false);
+            assert_eq!(next(&mut leadership, 5_000), !waits, "the commit may follow soon");
+            leadership.on_disk(Micros(9_999), false);
+            assert_eq!(leadership.deadline(&both), Some(if waits { Micros(10_000) } else { LATER }));
+            assert_eq!(next(&mut leadership, 9_999), !waits);
+            assert!(next(&mut leadership, 10_000), "the other disks or the network are slower");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod operations;
 mod peer_message;
 mod pending_operations;
 mod requests;
+mod reserving;
 mod serving;
 mod succession;
 #[cfg(test)]

@@ -55,6 +55,7 @@ impl Node {
         if !self.raft.accepts_proposals() {
             return;
         }
+        leadership.on_disk(self.now, self.raft.oldest_write_issued_at().is_some());
         let Some(reserve) = leadership.next_reservation(self.now, &self.requests, self.counter) else {
             return;
         };

@@ -264,7 +264,7 @@ fn a_node_has_room_for_as_many_requests_as_may_wait() {
 fn a_node_is_woken_once_for_the_next_reservation() {
     let mut bench = Bench::new(3, 0, 1);
     let leader = bench.leader();
-    bench.stalled = vec![true; 3];
+    bench.stalled = (0..3).map(|node| node != leader).collect();
     bench.take(leader, 1, 1);
     bench.take(leader, 2, 1);
     let due = bench.now.plus(1_000);
