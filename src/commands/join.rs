@@ -237,9 +237,6 @@ fn refusal(id: NodeId, problem: &AskProblem, in_the_way: InTheWay) -> String {
             "the id {id} belongs to another node of the cluster: choose another --id, or remove that node \
              with 'ticketd leave --id {id}' at a member"
         ),
-        AskProblem::Refused(RefusedReason::Removed) => {
-            format!("{problem}: give the join again, so that it comes back as a new node")
-        }
         AskProblem::Refused(RefusedReason::TooManyMembers) => {
             format!("{problem}: remove one with 'ticketd leave --id N' first")
         }

@@ -114,7 +114,6 @@ fn remove(contacts: &Contacts, id: NodeId, request: &AdminRequest, absent: Absen
             RefusedReason::IdTaken
             | RefusedReason::TransferFailed
             | RefusedReason::NoOtherVoter
-            | RefusedReason::Removed
             | RefusedReason::TooManyMembers
             | RefusedReason::OtherCluster,
         )

@@ -40,7 +40,6 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
         AskProblem::Refused(
             RefusedReason::IdTaken
             | RefusedReason::LastVoter
-            | RefusedReason::Removed
             | RefusedReason::TooManyMembers
             | RefusedReason::NoQuorumLeft
             | RefusedReason::OtherCluster,

@@ -107,8 +107,6 @@ pub enum RefusedReason {
     LastVoter,
     /// No node took over leadership within an election timeout.
     TransferFailed,
-    /// This incarnation of the node was a member and was removed. The node must begin another.
-    Removed,
     /// The cluster has [`MEMBERS_MAX`](crate::codec::MEMBERS_MAX) members already.
     TooManyMembers,
     /// Too few of the remaining voters are up to form a majority.
@@ -139,7 +137,6 @@ impl fmt::Display for RefusedReason {
             RefusedReason::TransferFailed => {
                 "no node took over leadership in time (the one that was asked may still do so)"
             }
-            RefusedReason::Removed => "this node has been removed from the cluster",
             RefusedReason::TooManyMembers => "the cluster has the maximum number of members",
             RefusedReason::NoQuorumLeft => "too few of the remaining voters are up to agree on anything",
             RefusedReason::OtherCluster => "the node there belongs to another cluster",
@@ -285,11 +282,10 @@ const fn refused_code(reason: RefusedReason) -> u8 {
         RefusedReason::NoSuchMember => 2,
         RefusedReason::LastVoter => 3,
         RefusedReason::TransferFailed => 4,
-        RefusedReason::Removed => 5,
-        RefusedReason::TooManyMembers => 6,
-        RefusedReason::NoQuorumLeft => 7,
-        RefusedReason::OtherCluster => 8,
-        RefusedReason::NoOtherVoter => 9,
+        RefusedReason::TooManyMembers => 5,
+        RefusedReason::NoQuorumLeft => 6,
+        RefusedReason::OtherCluster => 7,
+        RefusedReason::NoOtherVoter => 8,
     }
 }
 
@@ -299,11 +295,10 @@ fn read_refused_reason(reader: &mut Reader<'_>) -> Result<RefusedReason, DecodeE
         2 => Ok(RefusedReason::NoSuchMember),
         3 => Ok(RefusedReason::LastVoter),
         4 => Ok(RefusedReason::TransferFailed),
-        5 => Ok(RefusedReason::Removed),
-        6 => Ok(RefusedReason::TooManyMembers),
-        7 => Ok(RefusedReason::NoQuorumLeft),
-        8 => Ok(RefusedReason::OtherCluster),
-        9 => Ok(RefusedReason::NoOtherVoter),
+        5 => Ok(RefusedReason::TooManyMembers),
+        6 => Ok(RefusedReason::NoQuorumLeft),
+        7 => Ok(RefusedReason::OtherCluster),
+        8 => Ok(RefusedReason::NoOtherVoter),
         other => Err(DecodeError::UnknownKind(other)),
     }
 }

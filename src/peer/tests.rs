@@ -83,12 +83,11 @@ fn the_document_shows_the_bytes_of_every_kind_of_frame() {
 }
 
 /// Every reason, in the order of its code, which begins with 1.
-const REFUSALS: [RefusedReason; 9] = [
+const REFUSALS: [RefusedReason; 8] = [
     RefusedReason::IdTaken,
     RefusedReason::NoSuchMember,
     RefusedReason::LastVoter,
     RefusedReason::TransferFailed,
-    RefusedReason::Removed,
     RefusedReason::TooManyMembers,
     RefusedReason::NoQuorumLeft,
     RefusedReason::OtherCluster,
