@@ -118,16 +118,17 @@ pub(super) const LAST_WORDS_US_MAX: u64 = 50_000;
 /// those whose bytes trickle in.
 pub(super) const HANDSHAKE_US_MAX: u64 = 3_000_000;
 
-/// How long the rest of a frame may take to arrive once it has begun. If the length of a frame was changed in
-/// transit, the frames behind it are taken for part of it, and until it is complete, which may be never, the
-/// sender is not heard. This is enough for a usual append, which has 14 KB at most, at 24 kbit/s.
-pub(super) const FRAME_US_MAX: u64 = 5_000_000;
+/// How long the rest of a response may take to arrive on a link once it has begun. If the length of a frame
+/// was changed in transit, the frames behind it are taken for part of it, and until it is complete, which may
+/// be never, the sender is not heard. On accepted connections [`MEMBER_SILENCE_US_MAX`] ends that.
+pub(super) const RESPONSE_US_MAX: u64 = 5_000_000;
 
 /// How long a link is quiet before a ping is sent on it, give or take [`UPKEEP_INTERVAL_US`].
 pub(super) const PING_US: u64 = 1_000_000;
 
 /// How long a member may say nothing on the connection that it has dialled, not even [`PING_US`] after it
-/// last did. Then it is gone, or hangs, or what it says does not arrive.
+/// last did. Then it is gone, or hangs, or what it says does not arrive. What it says counts once a frame is
+/// complete: this is enough for a usual append, which has 14 KB at most, at 24 kbit/s.
 pub(super) const MEMBER_SILENCE_US_MAX: u64 = 5_000_000;
 
 /// How long a refused connection is kept so that the refusal can be read.

@@ -9,13 +9,13 @@ use raft_core::Micros;
 
 use crate::peer::{self, Decoder, Frame, FrameError};
 use crate::server::counters::Counters;
-use crate::server::limits::{CHANNEL_OUTPUT_BYTES_MAX, FRAME_US_MAX};
+use crate::server::limits::{CHANNEL_OUTPUT_BYTES_MAX, RESPONSE_US_MAX};
 use crate::server::sockets::ports::Stream;
 use crate::server::sockets::readiness::Readiness;
 use crate::server::sockets::{ReadOutcome, SendQueue};
 
 /// Why a connection is closed on which the rest of a frame does not come.
-pub(super) const INCOMPLETE: &str = "a frame that was begun and not completed for 5 s";
+pub(super) const INCOMPLETE: &str = "a frame that was begun and not completed in time";
 
 /// A connection to a peer or an operator. When it is dropped, the connection is closed, and what it has not
 /// sent is lost.
@@ -71,9 +71,14 @@ impl Channel {
         Ok(frame)
     }
 
-    /// When the rest of a frame must have come that has begun, if one has.
+    /// Whether a frame has begun whose rest has not come yet.
+    pub(crate) fn is_amid_frame(&self) -> bool {
+        self.frame_began_at.is_some()
+    }
+
+    /// When the rest of a response must have come that has begun, if one has.
     pub(crate) fn frame_deadline(&self) -> Option<Micros> {
-        self.frame_began_at.map(|began_at| began_at.plus(FRAME_US_MAX))
+        self.frame_began_at.map(|began_at| began_at.plus(RESPONSE_US_MAX))
     }
 
     /// From now on, frames may be as large as those of members are.

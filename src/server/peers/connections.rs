@@ -189,7 +189,7 @@ impl PeerConnections {
                 Some(deadline) if deadline <= ctx.now() => {
                     match &connection.party {
                         Party::Stranger { .. } => ctx.counters.handshakes_timed_out += 1,
-                        Party::Member { .. } if connection.channel.frame_deadline().is_some() => {
+                        Party::Member { .. } if connection.channel.is_amid_frame() => {
                             self.complain(ctx, key, "incomplete", &INCOMPLETE);
                         }
                         Party::Member { hello, .. } => {

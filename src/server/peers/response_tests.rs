@@ -9,7 +9,7 @@ use super::links::Link;
 use crate::node::PeerMessage;
 use crate::node::testing::peer;
 use crate::peer::{Frame, Welcome, encode};
-use crate::server::limits::{FRAME_US_MAX, PING_US};
+use crate::server::limits::{PING_US, RESPONSE_US_MAX};
 use crate::server::testing::{Bench, OTHER, Port, is_greeting, receive, send};
 
 fn response(round: u64) -> Frame {
@@ -97,10 +97,10 @@ fn a_response_that_grew_in_transit_does_not_swallow_what_follows_for_ever() {
     encode(&response(1), &mut grown);
     grown[2] ^= 1;
     other_end.write_all(&grown).unwrap();
-    bench.run_until("some of it is there", |link| link.channel().unwrap().frame_deadline().is_some());
+    bench.run_until("some of it is there", |link| link.channel().unwrap().is_amid_frame());
     let deadline = bench.links.deadline().unwrap();
-    assert_eq!(deadline.since(bench.ctx.now()), FRAME_US_MAX);
-    bench.pass(FRAME_US_MAX - 1);
+    assert_eq!(deadline.since(bench.ctx.now()), RESPONSE_US_MAX);
+    bench.pass(RESPONSE_US_MAX - 1);
     assert!(bench.link().is_up());
     bench.pass(1);
     assert!(!bench.link().is_up());

@@ -235,7 +235,7 @@ mod tests {
     use crate::node::PeerMessage;
     use crate::node::testing::peer;
     use crate::peer::encode;
-    use crate::server::limits::{FRAME_US_MAX, MEMBER_SILENCE_US_MAX, SWEEP_INTERVAL_US};
+    use crate::server::limits::{MEMBER_SILENCE_US_MAX, SWEEP_INTERVAL_US};
     use crate::server::peers::resolver::look_up;
     use crate::server::sockets::ports::{Ports, Stream};
     use crate::server::testing::context;
@@ -305,11 +305,11 @@ mod tests {
         grown[1] ^= 1;
         bench.receive(&grown);
         for _ in 0..9 {
-            bench.pass(FRAME_US_MAX / 10);
+            bench.pass(MEMBER_SILENCE_US_MAX / 10);
             bench.receive(&message());
             assert!(bench.connections.has_member(peer(2)));
         }
-        bench.pass(FRAME_US_MAX / 10 + SWEEP_INTERVAL_US);
+        bench.pass(MEMBER_SILENCE_US_MAX / 10 + SWEEP_INTERVAL_US);
         assert!(!bench.connections.has_member(peer(2)));
         assert_eq!(bench.ctx.counters.bad_frames.get("incomplete"), Some(&1));
     }
@@ -320,7 +320,7 @@ mod tests {
         let bytes = message().repeat(20);
         for part in bytes.chunks(message().len() + 1) {
             bench.receive(part);
-            bench.pass(FRAME_US_MAX - 1);
+            bench.pass(MEMBER_SILENCE_US_MAX - 1);
             bench.pass(0);
             assert!(bench.connections.has_member(peer(2)));
         }
