@@ -250,30 +250,7 @@ impl Plan {
 impl Fault {
     /// Whether it damages a store, or leaves it no room.
     const fn damages_store(self) -> bool {
-        match self {
-            Fault::DiskFull | Fault::Rot | Fault::Tear => true,
-            Fault::Kill
-            | Fault::KillMidTurn
-            | Fault::PowerLoss
-            | Fault::Partition
-            | Fault::Bridge
-            | Fault::OneWayLink
-            | Fault::OneWayHost
-            | Fault::Break
-            | Fault::Storm
-            | Fault::ClockRate
-            | Fault::ClockJump
-            | Fault::Pause
-            | Fault::PauseMidTurn
-            | Fault::DiskStall
-            | Fault::DiskFail
-            | Fault::FalseAlarm
-            | Fault::Transfer
-            | Fault::Leave
-            | Fault::Join
-            | Fault::Move
-            | Fault::Wipe => false,
-        }
+        matches!(self, Fault::DiskFull | Fault::Rot | Fault::Tear)
     }
 }
 
