@@ -34,6 +34,15 @@ pub struct Collector<'p> {
     inventory: Inventory,
 }
 
+/// The records that every store has, after they were checked together with all others.
+struct Checked<'c> {
+    identity: Identity,
+    settings: &'c [Setting],
+    map_bytes: u64,
+    hard_state: HardState,
+    extent: Extent,
+}
+
 impl<'p> Collector<'p> {
     /// An empty collector. The path is used in errors.
     #[must_use]
@@ -142,44 +151,27 @@ impl<'p> Collector<'p> {
             let reason = format!("it is that of node {now} ({})", now.incarnation);
             return Err(self.damaged(Place::Record(Key::Identity), reason));
         }
-        self.check(journal, pending, transactions.len())
-    }
-
-    fn check(
-        mut self,
-        journal: Journal,
-        pending: Pending,
-        journalled: usize,
-    ) -> Result<Contents, StoreError> {
-        let (map_bytes, hard_state, extent) = self.check_records()?;
-        let identity = self.identity.take().ok_or_else(|| self.missing(Key::Identity))?;
-        let settings = self.settings.take().ok_or_else(|| self.missing(Key::Settings))?;
+        let Checked { identity, settings, map_bytes, hard_state, extent } = self.check()?;
+        let settings = settings.to_vec();
         let snapshot = self.snapshot.map(Arc::new);
         let entries = self.entries.into_values().collect();
-        let recovered = Recovered { hard_state, snapshot, entries };
-        let inventory = self.inventory;
         Ok(Contents {
             identity,
             settings,
             map_bytes,
-            recovered,
-            journalled,
+            recovered: Recovered { hard_state, snapshot, entries },
+            journalled: transactions.len(),
             extent,
             journal,
             pending,
-            inventory,
+            inventory: self.inventory,
         })
     }
 
     /// Checks that all records are there and fit together.
-    fn check_records(&self) -> Result<(u64, HardState, Extent), StoreError> {
-        for (is_there, key) in
-            [(self.identity.is_some(), Key::Identity), (self.settings.is_some(), Key::Settings)]
-        {
-            if !is_there {
-                return Err(self.missing(key));
-            }
-        }
+    fn check(&self) -> Result<Checked<'_>, StoreError> {
+        let identity = self.identity.ok_or_else(|| self.missing(Key::Identity))?;
+        let settings = self.settings.as_deref().ok_or_else(|| self.missing(Key::Settings))?;
         let map_bytes = self.map_bytes.ok_or_else(|| self.missing(Key::MapSize))?;
         let hard_state = self.hard_state.ok_or_else(|| self.missing(Key::HardState))?;
         let extent = self.extent.ok_or_else(|| self.missing(Key::Extent))?;
@@ -188,7 +180,7 @@ impl<'p> Collector<'p> {
         }
         self.check_snapshot(&extent)?;
         self.check_log(&extent, hard_state.current_term)?;
-        Ok((map_bytes, hard_state, extent))
+        Ok(Checked { identity, settings, map_bytes, hard_state, extent })
     }
 
     /// The data file is not what the last checkpoint made of it. The error names the fault if it can be
@@ -198,7 +190,7 @@ impl<'p> Collector<'p> {
             let reason = "the data file has other records than it had then: some are older, or newer";
             self.damaged(Place::Record(Key::Checkpoint), reason)
         };
-        self.check_records().err().unwrap_or_else(untold)
+        self.check().err().unwrap_or_else(untold)
     }
 
     fn check_snapshot(&self, extent: &Extent) -> Result<(), StoreError> {
