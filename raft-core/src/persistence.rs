@@ -153,8 +153,8 @@ impl Persistence {
         }
     }
 
-    /// The next message that may now be sent.
-    pub(crate) fn released(&mut self) -> Option<(Peer, Message)> {
+    /// The next message that may now be sent; `None` if there is none.
+    pub(crate) fn poll_released(&mut self) -> Option<(Peer, Message)> {
         if self.withheld.front().is_some_and(|(write, ..)| self.is_durable(*write)) {
             self.withheld.pop_front().map(|(_, to, message)| (to, message))
         } else {
@@ -272,7 +272,7 @@ mod tests {
     }
 
     fn released(persistence: &mut Persistence) -> Vec<Message> {
-        core::iter::from_fn(|| persistence.released()).map(|(_, message)| message).collect()
+        core::iter::from_fn(|| persistence.poll_released()).map(|(_, message)| message).collect()
     }
 
     #[test]

@@ -306,7 +306,7 @@ impl Raft {
             if let Some(write) = self.persistence.end_step(self.now, self.hard_state, &self.log) {
                 self.outputs.push_back(Output::Write(write));
             }
-            while let Some((to, message)) = self.persistence.released() {
+            while let Some((to, message)) = self.persistence.poll_released() {
                 self.outputs.push_back(Output::Send { to, message });
             }
             self.apply();
