@@ -6,7 +6,6 @@
 //! the way must be destroyed before that, but only once the leader has been asked whether it would take in a
 //! new node with this id.
 
-use std::net::ToSocketAddrs;
 use std::path::Path;
 
 use raft_core::{HardState, Incarnation, NodeId, Peer};
@@ -14,6 +13,7 @@ use raft_core::{HardState, Incarnation, NodeId, Peer};
 use super::admin_client::{AskError, AskProblem, ask, joined, status_of_leader};
 use super::cluster_view::ClusterView;
 use super::patience::Patience;
+use super::reach::look_up;
 use super::serve::{Checked, Launch, get_ready, refuse_running};
 use super::{Failure, InTheWay, after_serving, destroy_in_the_way, listen, random_u128, required_id};
 use crate::address::HostPort;
@@ -215,12 +215,9 @@ fn other_members<'a>(members: &'a [HostPort], settings: &Settings) -> Result<Vec
 fn expect_one_to_resolve(members: &[&HostPort]) -> Result<(), Failure> {
     let mut unresolved = None;
     for member in members {
-        match (member.host.to_string().as_str(), member.port).to_socket_addrs() {
-            Ok(mut addresses) => {
-                if addresses.next().is_some() {
-                    return Ok(());
-                }
-            }
+        match look_up(&member.to_string()) {
+            Ok(addresses) if addresses.is_empty() => {}
+            Ok(_) => return Ok(()),
             Err(error) => unresolved = Some(format!("the host of {member} does not resolve ({error})")),
         }
     }

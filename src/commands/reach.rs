@@ -21,7 +21,9 @@ pub(super) fn look_up(host_and_port: &str) -> io::Result<Vec<SocketAddr>> {
 
 /// Where a member is asked: as it was named, or at each of its addresses if it has several. One name may
 /// stand for all members, and for this node too, which listens already and answers nobody before it has
-/// joined: so each address has to be asked, not only the first that accepts a connection.
+/// joined: so each address has to be asked, not only the first that accepts a connection. A single address
+/// is left to [`connect`], which looks the name up again: whatever is said about the member then has the name
+/// that the operator gave.
 pub(super) fn addresses_of(member: &str, look_up: LookUp<'_>) -> io::Result<Vec<String>> {
     let found = look_up(member)?;
     if found.len() > 1 {
