@@ -18,11 +18,11 @@ use log::{Level, Log, Metadata, Record};
 
 use crate::log_writer::LogWriter;
 
-/// What is logged unless `RUST_LOG` says otherwise: from our own crates what an operator should know, from
-/// others only trouble.
-const FILTER: &str = "warn,ticketd=info,raft_core=info";
+/// What is logged unless `RUST_LOG` says otherwise: from ticketd what an operator should know, from other
+/// crates only trouble. raft-core logs nothing: what it has to say is an output.
+const FILTER: &str = "warn,ticketd=info";
 /// The same with `--debug`.
-const FILTER_DEBUG: &str = "warn,ticketd=debug,raft_core=debug";
+const FILTER_DEBUG: &str = "warn,ticketd=debug";
 
 /// How long the end of the process, or a panicking thread, waits for lines to be written.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(1);
