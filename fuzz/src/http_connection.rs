@@ -4,7 +4,7 @@
 
 use std::num::NonZeroU64;
 
-use raft_core::Micros;
+use raft_core::{Micros, SplitMix64};
 use ticketd::http::{Config, Connection, Handler, HttpDate, Reply, Request, Serves, Tally, Turn};
 use ticketd::redirect_status::RedirectStatus;
 
@@ -274,12 +274,10 @@ fn counted(tally: &Tally) -> usize {
 /// Pieces of lengths from 1 to 16, the same for the same input.
 fn irregular(input: &[u8]) -> Vec<&[u8]> {
     let mut pieces = Vec::new();
-    let (mut rest, mut state) = (input, crc32fast::hash(input) | 1);
+    let (mut rest, mut rng) = (input, SplitMix64::new(crc32fast::hash(input).into()));
     while !rest.is_empty() {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        let (piece, after) = rest.split_at(rest.len().min(1 + state as usize % 16));
+        let length = 1 + usize::try_from(rng.below(16)).expect("it is small");
+        let (piece, after) = rest.split_at(rest.len().min(length));
         pieces.push(piece);
         rest = after;
     }

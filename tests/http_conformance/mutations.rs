@@ -4,21 +4,17 @@
 //! recognises a repeated request. One that is fed everything at once does so for each repetition. That both
 //! give the same answers shows that recognising a request does not change its meaning.
 
+use raft_core::SplitMix64;
 use ticketd::http::Config;
 
 use crate::harness::{Answers, Content, Server, answers, check_ids, run};
 use crate::{PLAIN, all_rows};
 
-/// xorshift64* (Marsaglia; Vigna 2014): small, and the same everywhere.
-struct Random(u64);
+struct Random(SplitMix64);
 
 impl Random {
     fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let number = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d);
-        usize::try_from(number >> 33).expect("31 bits fit") % bound
+        usize::try_from(self.0.below(bound as u64)).expect("it is below a usize")
     }
 
     fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
@@ -112,7 +108,7 @@ fn mutated_requests_give_the_same_answers_however_they_are_cut() {
         all_rows().into_iter().map(|row| row.input).filter(|input| input.len() < 600).collect();
     let mut granted = 0;
     for seed in 1..=4000u64 {
-        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut random = Random(SplitMix64::new(seed));
         let mut input = Vec::new();
         for _ in 0..=random.below(6) {
             let plain = random.below(4) > 0;
@@ -145,7 +141,7 @@ fn repetitions_of_a_request_cut_anywhere_are_each_answered() {
     let seeds: Vec<Vec<u8>> =
         all_rows().into_iter().filter(|row| row.expected == "200 #").map(|row| row.input).collect();
     for seed in 1..=500u64 {
-        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut random = Random(SplitMix64::new(seed));
         let times = 2 + random.below(40);
         let input = random.pick(&seeds).repeat(times);
         let pieces = random_pieces(&mut random, &input);

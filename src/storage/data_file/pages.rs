@@ -323,7 +323,7 @@ mod tests {
     use std::fs::OpenOptions;
     use std::sync::Arc;
 
-    use raft_core::{LogIndex, Payload, Write};
+    use raft_core::{LogIndex, Payload, SplitMix64, Write};
 
     use super::*;
     use crate::storage::Store;
@@ -422,40 +422,32 @@ mod tests {
         assert_eq!(contents(&dir).unwrap(), sound);
     }
 
-    /// Marsaglia's xorshift64 generator (2003), for a test that runs the same way each time.
-    fn next_random(state: &mut u64) -> u64 {
-        *state ^= *state << 13;
-        *state ^= *state >> 7;
-        *state ^= *state << 17;
-        *state
-    }
-
     #[test]
     fn whatever_lmdb_makes_of_a_long_run_of_writes_is_sound_and_loses_no_page() {
         let dir = TestDir::new();
         let mut store = create(dir.path(), &[]);
-        let (mut base, mut last, mut seed) = (1, 1, 0x5eed);
+        let (mut base, mut last, mut rng) = (1, 1, SplitMix64::new(0x5eed));
         for round in 0..400 {
             let mut next = write(1);
             let span = last - base;
-            match next_random(&mut seed) % 8 {
+            match rng.below(8) {
                 0 if span > 0 => {
-                    let from = last + 1 - next_random(&mut seed) % span.min(300);
+                    let from = last + 1 - rng.below(span.min(300));
                     next.truncate_from = Some(LogIndex(from));
                     last = from - 1;
                 }
                 1 if span > 0 => {
-                    base += 1 + next_random(&mut seed) % span;
+                    base += 1 + rng.below(span);
                     next.snapshot = Some(Arc::new(snapshot(base, 1)));
                 }
                 // Occasionally a great many entries, so that whole branches come and go.
                 kind => {
-                    let count = 1 + next_random(&mut seed) % if kind == 2 { 3000 } else { 20 };
-                    let large = 1 + next_random(&mut seed) % 60;
+                    let count = 1 + rng.below(if kind == 2 { 3000 } else { 20 });
+                    let large = 1 + rng.below(60);
                     for index in last + 1..=last + count {
                         let mut entry = entry(index, 1);
                         if index % large == 0 {
-                            let bytes = usize::try_from(next_random(&mut seed) % 4097).unwrap();
+                            let bytes = usize::try_from(rng.below(4097)).unwrap();
                             entry.payload = Payload::Command(Arc::from(vec![7; bytes]));
                         }
                         next.entries.push(entry);
