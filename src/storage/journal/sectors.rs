@@ -184,19 +184,20 @@ impl Journal {
         let offset = self.next_sector * SECTOR_BYTES;
         self.last_sector = self.next_sector;
         self.next_sector += length;
-        self.count();
+        self.take_number();
         (offset as u64, &self.bytes)
     }
 
     /// Sends the next transaction to the data file, together with this record and everything in the journal.
     /// As with [`Journal::append`], nothing may follow if it does not become durable.
     pub(crate) fn checkpoint(&mut self, inventory: u32) -> Checkpoint {
-        self.count();
+        self.take_number();
         (self.last_sector, self.next_sector) = (0, 0);
         Checkpoint { through: self.last, journal_bytes: (self.sectors * SECTOR_BYTES) as u64, inventory }
     }
 
-    fn count(&mut self) {
+    /// Another transaction has the next number.
+    fn take_number(&mut self) {
         self.last = self.next;
         self.next = TransactionId(self.next.0 + 1);
     }
@@ -505,6 +506,7 @@ mod tests {
         let covered = [&ME.0.to_be_bytes()[..], &1u64.to_be_bytes(), &second[4..]].concat();
         assert_eq!(second[..4], crc32fast::hash(&covered).to_be_bytes());
     }
+
     #[test]
     fn a_journal_is_void_until_it_has_a_part_of_a_transaction_wherever_that_is() {
         let blank = Journal::blank(Incarnation(7), JOURNAL_BYTES);
