@@ -14,7 +14,8 @@ use super::ports;
 use super::status::Status;
 use super::wait;
 
-/// How often a node is given other ports because another program was quicker to take the free ones.
+/// How often a node is started, each time on other ports, because another program may be quicker to take the
+/// free ones.
 const PORT_ATTEMPTS: u32 = 5;
 
 /// How many of its last log lines are shown when a test fails.
@@ -52,7 +53,7 @@ impl Node {
 
     #[track_caller]
     fn launch(directory: &Directory, id: u64, command: &[&str], flags: &[&str]) -> Node {
-        for _ in 1..PORT_ATTEMPTS {
+        for _ in 0..PORT_ATTEMPTS {
             let mut node = Node::spawn(directory, id, command, flags);
             match node.await_listening_or_end() {
                 None => return node,
