@@ -124,9 +124,9 @@ impl Drop for NameLock {
 /// Opens the lock file, creating it if there is none. It will be removed in the end, so it must not belong to
 /// anything else: it has to be empty.
 fn open_lock(path: &Path) -> io::Result<File> {
-    let link = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0);
+    let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).expect("open(2) takes its flags as an int");
     let mut options = OpenOptions::new();
-    options.read(true).custom_flags(link);
+    options.read(true).custom_flags(no_follow);
     let file = match options.clone().write(true).create(true).truncate(false).open(path) {
         // Left behind by a node of another user: a read-only descriptor suffices for the lock.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => options.open(path)?,
