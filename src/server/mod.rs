@@ -1,8 +1,8 @@
 //! Floor 4: the event loop, the only place where sockets, timers and the node meet. It owns the poll.
 //!
-//! It may use everything below: the node, and the three ways out of the process (`http`, `peer`, `storage`).
-//! It must never know about the command line, how a store is created, or what happens to a store whose node
-//! was removed from its cluster.
+//! It may use everything below: the node, and of the ways out of the process `http`, `peer` and `storage`.
+//! How the log gets out is not its concern. It must never know about the command line, how a store is
+//! created, or what happens to a store whose node was removed from its cluster.
 //!
 //! One turn: wait for events; read from peers; handle deadlines; learn which writes have become durable; take
 //! a bounded number of clients' requests; tell the node that it has all the input of this turn; carry out its
@@ -418,7 +418,8 @@ impl Server {
         }
     }
 
-    /// While this server is stopping: lets clients go, and ends when nothing is owed to any of them.
+    /// Begins to stop if a member has said that this node was removed. While this server is stopping: lets
+    /// clients go, and ends when nothing is owed to any of them.
     fn approach_the_end(&mut self) {
         if let Some((id, index)) = self.links.removed_by.take() {
             self.on_removed(&format!("node {id}, which knows the log up to {index}, says so"));
