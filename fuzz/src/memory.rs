@@ -178,7 +178,7 @@ pub(crate) fn snapshot(index: u64, term: u64) -> Snapshot {
 }
 
 /// The membership of a cluster of this node alone.
-pub(crate) fn sole_member(me: Peer) -> Arc<Membership> {
+fn sole_member(me: Peer) -> Arc<Membership> {
     let member = Member {
         incarnation: me.incarnation,
         suffrage: Suffrage::Voter,

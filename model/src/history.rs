@@ -99,7 +99,7 @@ impl History {
     }
 
     /// No node votes twice in a term, whatever crashes (§5.2).
-    pub(crate) fn on_vote(&mut self, term: Term, voter: Peer, candidate: Peer) -> Result<(), Violation> {
+    fn on_vote(&mut self, term: Term, voter: Peer, candidate: Peer) -> Result<(), Violation> {
         let voted_for = *self.votes.entry((term, voter)).or_insert(candidate);
         ensure(voted_for == candidate, || {
             format!("node {voter} votes for node {candidate} in term {term}, and had for node {voted_for}")

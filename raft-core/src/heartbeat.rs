@@ -81,7 +81,7 @@ impl Raft {
 
     /// Sends the current round to every member: learners must hear this leader too. If there is a lease to
     /// extend, it begins a new round, whose answers count from now.
-    pub(crate) fn broadcast_heartbeat(&mut self) {
+    fn broadcast_heartbeat(&mut self) {
         if let Some(leader) = self.role.leader_mut()
             && leader.lease_rounds.is_some()
         {

@@ -108,7 +108,7 @@ impl World {
         let packet = self.packets.add();
         peer::encode(frame, self.packets.of(packet));
         if self.net_rng.ppm(self.weather.corrupt_ppm) {
-            self.turn_a_bit_over(packet);
+            self.flip_a_bit(packet);
             self.conn(id).damaged = true;
         }
         if self.net_rng.ppm(self.weather.duplicate_ppm) {
@@ -120,7 +120,7 @@ impl World {
         self.plan_arrival(id, direction, packet);
     }
 
-    fn turn_a_bit_over(&mut self, packet: PacketId) {
+    fn flip_a_bit(&mut self, packet: PacketId) {
         let bits = u64::try_from(self.packets.of(packet).len() * 8).expect("packets are short");
         let bit = usize::try_from(self.net_rng.below(bits)).expect("packets are short");
         self.packets.of(packet)[bit / 8] ^= 1 << (bit % 8);
@@ -137,7 +137,7 @@ impl World {
     }
 
     /// How long bytes are on their way.
-    pub(crate) fn delay(&mut self) -> u64 {
+    fn delay(&mut self) -> u64 {
         let us = self.weather.latency.drawn(&mut self.net_rng);
         if self.net_rng.ppm(self.weather.straggle_ppm) { us.saturating_mul(100) } else { us }
     }

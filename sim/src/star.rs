@@ -14,9 +14,8 @@ use crate::schedule::{Event, Slot};
 use crate::violated;
 use crate::world::{Phase, World};
 
-/// Within how many election timeouts somebody who reaches a majority must lead, for good. A disk
-/// that stalls when the star begins may hold a vote for ten; without that, the slowest of 1,498 stars took
-/// five.
+/// Within how many election timeouts somebody who reaches a majority must lead, for good. A disk that stalls
+/// when the star begins may hold a vote for ten; without that, the slowest of 1,498 stars took five.
 const PATIENCE_TIMEOUTS: u64 = 20;
 /// Within how many more, and a second, a client must have been answered.
 const SERVICE_TIMEOUTS: u64 = 5;

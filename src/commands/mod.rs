@@ -98,8 +98,7 @@ impl Failure {
     }
 
     /// The command failed, and will fail again with this store: exit status 3.
-    #[must_use]
-    pub fn hopeless(line: String) -> Failure {
+    fn hopeless(line: String) -> Failure {
         Failure { exit_status: EXIT_STATUS_HOPELESS, line: one_line(&line) }
     }
 
