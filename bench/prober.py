@@ -59,6 +59,7 @@ class Missed:
 class _Probe:
     target: "_Target"
     socket: socket.socket
+    # When it was dialled, or when the last request was written.
     began_at: float
     # When the request under way was written; none while connecting and while idle.
     sent_at: float | None = None

@@ -6,6 +6,7 @@ Only what was started here is ever ended, and by its pid. It knows nothing of wh
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import subprocess
 import time
@@ -166,6 +167,4 @@ def _read(path: Path) -> str:
 def _group(user: str | None) -> str | int | None:
     if user is None:
         return None
-    import pwd
-
     return pwd.getpwnam(user).pw_gid

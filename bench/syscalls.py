@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import time
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ class _Counter:
 
     def finish(self) -> int | None:
         # perf prints what it has counted when it is interrupted.
-        self._child.send_signal(2)
+        self._child.send_signal(signal.SIGINT)
         _, said = self._child.communicate(timeout=10)
         return read(said)
 
