@@ -7,7 +7,7 @@ mod words;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::record::Key;
+use super::record::{KEY_BYTES_MAX, Key};
 use crate::advice::about_limit;
 
 /// Why a store could not be created, opened, read or written.
@@ -231,7 +231,7 @@ pub enum Place {
     /// A record.
     Record(Key),
     /// A record with a key that this program does not use: the first bytes of the key, padded with 0.
-    UnknownKey([u8; 9]),
+    UnknownKey([u8; KEY_BYTES_MAX]),
     /// A page of the data file, by its number.
     Page(u64),
     /// The data file.
