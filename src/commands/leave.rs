@@ -230,6 +230,7 @@ mod tests {
     use crate::commands::testing::{bytes, member};
     use crate::identity::ClusterId;
     use crate::peer::{AdminResponse, RetryReason};
+    use crate::storage::TestDir;
 
     const NO_SUCH_MEMBER: AdminResponse = AdminResponse::Refused(RefusedReason::NoSuchMember);
 
@@ -293,21 +294,20 @@ mod tests {
     /// is that of another process.
     #[test]
     fn a_process_that_does_not_hold_the_store_is_not_told_to_stop_whatever_the_lock_says() {
-        let path = std::env::temp_dir().join(format!("ticketd-leave-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
+        let directory = TestDir::new();
+        let path = directory.path();
         fs::write(path.join("data.mdb"), "").unwrap();
         let mut innocent = Command::new("sleep").arg("60").spawn().unwrap();
         fs::write(path.join("lock"), format!("pid {}\n", innocent.id())).unwrap();
         let holder = File::open(path.join("lock")).unwrap();
         holder.lock().unwrap();
-        let seen = Sighting::at(&path).unwrap();
-        let failure = wait_until_stopped(&path, innocent.id(), &seen).unwrap_err();
+        let seen = Sighting::at(path).unwrap();
+        let failure = wait_until_stopped(path, innocent.id(), &seen).unwrap_err();
         assert!(failure.to_string().contains("stop it there"), "{failure}");
         assert_eq!(innocent.try_wait().unwrap(), None);
-        assert!(storage::is_open_in(&path, std::process::id()));
+        assert!(storage::is_open_in(path, std::process::id()));
         innocent.kill().unwrap();
         innocent.wait().unwrap();
-        fs::remove_dir_all(path).unwrap();
     }
 
     #[test]

@@ -195,6 +195,7 @@ fn unwritable(path: &Path, error: &io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::TestDir;
 
     #[test]
     fn the_state_of_a_process_follows_its_name_whatever_that_holds() {
@@ -203,50 +204,41 @@ mod tests {
         assert_eq!(state(""), None);
     }
 
-    fn directory(name: &str) -> PathBuf {
-        let path = std::env::temp_dir().join(format!("ticketd-pid-file-{}-{name}", process::id()));
-        fs::create_dir_all(&path).unwrap();
-        path
-    }
-
     #[test]
     fn the_file_appears_when_published_and_goes_when_dropped() {
-        let directory = directory("lifecycle");
-        let path = directory.join("pid");
+        let directory = TestDir::new();
+        let path = directory.path().join("pid");
         let file = PidFile::prepare(&path).unwrap();
         assert!(!path.exists());
         file.publish().unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", process::id()));
         drop(file);
-        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
-        fs::remove_dir(directory).unwrap();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 
     #[test]
     fn nothing_is_left_where_the_node_never_listened() {
-        let directory = directory("unpublished");
-        drop(PidFile::prepare(&directory.join("pid")).unwrap());
-        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
-        fs::remove_dir(directory).unwrap();
+        let directory = TestDir::new();
+        drop(PidFile::prepare(&directory.path().join("pid")).unwrap());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 
     #[test]
     fn a_file_of_a_live_process_is_refused_and_left_alone() {
-        let directory = directory("live");
-        let path = directory.join("pid");
+        let directory = TestDir::new();
+        let path = directory.path().join("pid");
         // The parent of this test lives as long as the test.
         let parent = rustix::process::getppid().unwrap().to_string();
         fs::write(&path, &parent).unwrap();
         let failure = PidFile::prepare(&path).unwrap_err();
         assert!(failure.to_string().contains("alive"), "{failure}");
         assert_eq!(fs::read_to_string(&path).unwrap(), parent);
-        fs::remove_dir_all(directory).unwrap();
     }
 
     #[test]
     fn a_file_that_another_process_has_made_meanwhile_is_refused_and_left_alone() {
-        let directory = directory("meanwhile");
-        let path = directory.join("pid");
+        let directory = TestDir::new();
+        let path = directory.path().join("pid");
         let parent = rustix::process::getppid().unwrap().to_string();
         let file = PidFile::prepare(&path).unwrap();
         fs::write(&path, &parent).unwrap();
@@ -258,27 +250,25 @@ mod tests {
         }
         drop(file);
         assert_eq!(fs::read_to_string(&path).unwrap(), parent);
-        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
-        fs::remove_dir_all(directory).unwrap();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     #[test]
     fn a_file_that_cannot_be_read_once_it_is_put_aside_is_named_as_the_operator_knows_it() {
-        let directory = directory("unreadable");
-        let path = directory.join("pid");
+        let directory = TestDir::new();
+        let path = directory.path().join("pid");
         let file = PidFile::prepare(&path).unwrap();
-        let endless = directory.join("endless");
+        let endless = directory.path().join("endless");
         std::os::unix::fs::symlink(&endless, &endless).unwrap();
         std::os::unix::fs::symlink(&endless, &path).unwrap();
         let failure = file.put().map(|_| ()).unwrap_err().to_string();
         assert!(failure.contains(&format!("cannot write {} (", path.display())), "{failure}");
-        fs::remove_dir_all(directory).unwrap();
     }
 
     #[test]
     fn a_file_that_has_taken_the_place_of_ours_is_not_removed_whatever_it_holds() {
-        let directory = directory("replaced");
-        let (path, other) = (directory.join("pid"), directory.join("other"));
+        let directory = TestDir::new();
+        let (path, other) = (directory.path().join("pid"), directory.path().join("other"));
         for content in [process::id(), process::id() + 1] {
             let file = PidFile::prepare(&path).unwrap();
             file.publish().unwrap();
@@ -288,13 +278,12 @@ mod tests {
             assert_eq!(fs::read_to_string(&path).unwrap(), content.to_string());
             fs::remove_file(&path).unwrap();
         }
-        fs::remove_dir_all(directory).unwrap();
     }
 
     #[test]
     fn a_file_of_a_dead_process_is_replaced() {
-        let directory = directory("stale");
-        let path = directory.join("pid");
+        let directory = TestDir::new();
+        let path = directory.path().join("pid");
         let mut child = process::Command::new("true").spawn().unwrap();
         child.wait().unwrap();
         for stale in [child.id().to_string(), "0".to_owned(), String::new()] {
@@ -302,20 +291,18 @@ mod tests {
             let file = PidFile::prepare(&path).unwrap();
             file.publish().unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", process::id()));
-            assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
         }
-        fs::remove_dir_all(directory).unwrap();
     }
 
     #[test]
     fn a_file_that_holds_something_else_is_refused_and_left_alone() {
-        let directory = directory("foreign");
-        let path = directory.join("notes");
+        let directory = TestDir::new();
+        let path = directory.path().join("notes");
         fs::write(&path, "do not lose this").unwrap();
         assert!(PidFile::prepare(&path).is_err());
-        assert!(PidFile::prepare(&directory).is_err());
-        assert!(PidFile::prepare(&directory.join("missing").join("pid")).is_err());
+        assert!(PidFile::prepare(directory.path()).is_err());
+        assert!(PidFile::prepare(&directory.path().join("missing").join("pid")).is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), "do not lose this");
-        fs::remove_dir_all(directory).unwrap();
     }
 }

@@ -174,27 +174,12 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Directory(PathBuf);
-
-    impl Directory {
-        fn new(name: &str) -> Directory {
-            let path = std::env::temp_dir().join(format!("ticketd-unix-{}-{name}", std::process::id()));
-            fs::create_dir_all(&path).unwrap();
-            Directory(path)
-        }
-    }
-
-    impl Drop for Directory {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
+    use crate::storage::TestDir;
 
     #[test]
     fn a_socket_can_be_connected_to_and_its_name_goes_with_it() {
-        let directory = Directory::new("life");
-        let path = directory.0.join("s");
+        let directory = TestDir::new();
+        let path = directory.path().join("s");
         let bound = UnixSocket::bind(&path).unwrap();
         assert!(UnixStream::connect(&path).is_err());
         let (_listener, name) = bound.listen().unwrap();
@@ -205,8 +190,8 @@ mod tests {
 
     #[test]
     fn what_a_killed_process_left_is_replaced() {
-        let directory = Directory::new("stale");
-        let path = directory.0.join("s");
+        let directory = TestDir::new();
+        let path = directory.path().join("s");
         drop(UnixListener::bind(&path).unwrap());
         assert!(path.exists());
         UnixSocket::bind(&path).unwrap().listen().unwrap();
@@ -214,8 +199,8 @@ mod tests {
 
     #[test]
     fn a_socket_of_another_program_that_listens_is_left_to_it() {
-        let directory = Directory::new("listening");
-        let path = directory.0.join("s");
+        let directory = TestDir::new();
+        let path = directory.path().join("s");
         let _other = UnixListener::bind(&path).unwrap();
         let error = UnixSocket::bind(&path).unwrap_err();
         assert!(error.to_string().contains("somebody listens there"), "{error}");
@@ -224,8 +209,8 @@ mod tests {
 
     #[test]
     fn another_file_is_never_removed() {
-        let directory = Directory::new("foreign");
-        let path = directory.0.join("s");
+        let directory = TestDir::new();
+        let path = directory.path().join("s");
         fs::write(&path, "precious").unwrap();
         let error = UnixSocket::bind(&path).unwrap_err();
         assert!(error.to_string().contains("is no socket"), "{error}");
@@ -240,23 +225,23 @@ mod tests {
 
     #[test]
     fn a_socket_on_which_nobody_listens_yet_is_not_taken_from_its_node() {
-        let directory = Directory::new("waiting");
-        let path = directory.0.join("s");
+        let directory = TestDir::new();
+        let path = directory.path().join("s");
         let bound = UnixSocket::bind(&path).unwrap();
         let error = UnixSocket::bind(&path).unwrap_err();
         assert!(error.to_string().contains("another node has it"), "{error}");
         let (_listener, name) = bound.listen().unwrap();
         UnixStream::connect(&path).unwrap();
         drop(name);
-        assert_eq!(fs::read_dir(&directory.0).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
         drop(UnixSocket::bind(&path).unwrap());
-        assert_eq!(fs::read_dir(&directory.0).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 
     #[test]
     fn a_socket_whose_name_is_gone_or_taken_does_not_listen_in_silence() {
-        let directory = Directory::new("taken");
-        let path = directory.0.join("s");
+        let directory = TestDir::new();
+        let path = directory.path().join("s");
         let bound = UnixSocket::bind(&path).unwrap();
         fs::remove_file(&path).unwrap();
         let error = bound.listen().unwrap_err();
@@ -273,8 +258,8 @@ mod tests {
 
     #[test]
     fn a_lock_that_a_killed_process_left_hinders_nobody_and_another_file_is_left_alone() {
-        let directory = Directory::new("lock");
-        let (path, lock) = (directory.0.join("s"), directory.0.join("s.lock"));
+        let directory = TestDir::new();
+        let (path, lock) = (directory.path().join("s"), directory.path().join("s.lock"));
         drop(UnixListener::bind(&path).unwrap());
         fs::write(&lock, "").unwrap();
         drop(UnixSocket::bind(&path).unwrap());

@@ -59,6 +59,8 @@ pub use journal::{Journal, SECTOR_BYTES};
 pub use lock::{Listening, Running, is_open_in, running};
 pub use record::{Checkpoint, Extent, Key, KeyBytes, Pending, TransactionId, Value};
 pub use store::Store;
+#[cfg(test)]
+pub(crate) use testing::TestDir;
 pub use thread::{Completion, StorageCounts, StorageThread};
 pub use verify::{EXIT_STATUS_HOPELESS, Findings, end_with_parent, verify, verify_in_child};
 

@@ -19,18 +19,18 @@ use super::{MAP_BYTES_MIN, Setting};
 use crate::identity::{ClusterId, Identity, Standing};
 
 /// A directory for one test, removed afterwards with everything in it.
-pub(super) struct TestDir(PathBuf);
+pub(crate) struct TestDir(PathBuf);
 
 impl TestDir {
-    pub(super) fn new() -> TestDir {
+    pub(crate) fn new() -> TestDir {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("ticketd-storage-{}-{number}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("ticketd-test-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         TestDir(path)
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }
