@@ -116,8 +116,7 @@ impl History {
     }
 
     /// Every ID that was skipped must have a reason: at most one window for each leader and each of its
-    /// hand-overs, and the IDs meant for requests that never got them (design, "Gaps are allowed, and
-    /// bounded").
+    /// hand-overs, and the IDs meant for requests that never got them (README.rst, *What is not promised*).
     pub(crate) fn check_gaps(&self, oracle: &Oracle, window: u64) {
         if self.forwarding {
             // IDs meant for another node are lost with the message that asked for them.

@@ -344,7 +344,7 @@ mod tests {
         }
     }
 
-    /// The command line accepts these values: see `parse_db_size`.
+    /// The command line accepts these values: see `db_size` in `src/cli/values.rs`.
     #[test]
     fn a_size_that_is_told_is_within_what_can_be_given_and_enough_where_anything_is() {
         const MB: u64 = MB_BYTES;
