@@ -12,7 +12,7 @@ use crate::codec::{DecodeError, Reader, Writer};
 use crate::identity::ClusterId;
 
 /// The longest status. 64 members with two addresses of 320 bytes each take 40 KiB; the limit leaves another
-/// KiB for each of them and as much again for the node itself.
+/// KiB for each of them and 24 for the node itself.
 pub const STATUS_BYTES_MAX: usize = 128 * 1024;
 
 /// A request to the leader, except [`AdminRequest::Status`], which any node answers. On the wire it follows
