@@ -326,29 +326,17 @@ def _ready(began: float, answers: Callable[[], bool], process: Process) -> float
 
 def all_services() -> list[Service]:
     """Every service, in the order in which a round visits them and the tables show them."""
-    services: list[Service] = [
+    return [
         Nginx(),
         Limit(),
         TicketdService("ticketd 3", 3),
         TicketdService("ticketd 3 --window 0", 3, "--window", "0"),
+        TicketdService("ticketd 3 --lease", 3, "--lease"),
+        TicketdService("ticketd 3 --forward, at a follower", 3, "--forward", at_leader=False),
         TicketdService("ticketd 1", 1),
-    ]
-    if ticketd_knows("--forward"):
-        forward = TicketdService("ticketd 3 --forward, at a follower", 3, "--forward", at_leader=False)
-        services.insert(4, forward)
-    if ticketd_knows("--lease"):
-        services.insert(4, TicketdService("ticketd 3 --lease", 3, "--lease"))
-    services += [
         Redis("everysec"),
         Redis("always"),
         Postgres(),
         EtcdService("etcd 1", 1),
         EtcdService("etcd 3", 3),
     ]
-    return services
-
-
-def ticketd_knows(flag: str) -> bool:
-    """Whether this build has a flag."""
-    said = subprocess.run([machine.ticketd(), "--help"], capture_output=True, text=True)
-    return flag in (said.stdout + said.stderr)
