@@ -7,6 +7,7 @@ use raft_core::Micros;
 use rustix::process::{Resource, getrlimit};
 
 use crate::server::limits::DESCRIPTORS_COUNT_INTERVAL_US;
+use crate::server::sockets::descriptors::count_open_descriptors;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Process {
@@ -40,7 +41,7 @@ pub(in crate::server) struct OpenDescriptors {
 
 impl OpenDescriptors {
     fn number(&self, now: Micros) -> Option<u64> {
-        told().or_else(|| self.counted_lately(now, count))
+        told().or_else(|| self.counted_lately(now, || count_open_descriptors().map(|number| number as u64)))
     }
 
     fn counted_lately(&self, now: Micros, count: impl FnOnce() -> Option<u64>) -> Option<u64> {
@@ -57,12 +58,6 @@ impl OpenDescriptors {
 /// The size of the directory is their number, or 0 on a Linux that does not tell it.
 fn told() -> Option<u64> {
     fs::metadata("/proc/self/fd").ok().map(|directory| directory.len()).filter(|number| *number > 0)
-}
-
-fn count() -> Option<u64> {
-    let descriptors = fs::read_dir("/proc/self/fd").ok()?;
-    // One of them is the directory being read.
-    Some(descriptors.count().saturating_sub(1) as u64)
 }
 
 fn cpu_us() -> u64 {

@@ -56,7 +56,7 @@ pub fn require_descriptors() -> Result<(), ServerError> {
 pub(crate) fn allot_descriptors(wanted: Option<u32>) -> Result<Allotment, ServerError> {
     let limit = raised_limit();
     let wanted = wanted.map(|wanted| usize::try_from(wanted).unwrap_or(usize::MAX));
-    let other = open_descriptors().unwrap_or(DESCRIPTORS_OTHER);
+    let other = count_open_descriptors().unwrap_or(DESCRIPTORS_OTHER);
     let wanted_or_default = wanted.unwrap_or(CLIENT_CONNECTIONS_DEFAULT_MAX);
     let allotment = Allotment::of(limit, other, wanted_or_default)?;
     let granted = allotment.clients;
@@ -132,7 +132,7 @@ fn raised_limit() -> Option<u64> {
 }
 
 /// How many descriptors are open, if proc(5) says so.
-fn open_descriptors() -> Option<usize> {
+pub(crate) fn count_open_descriptors() -> Option<usize> {
     // One of them is the directory that is being read.
     Some(fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1))
 }
