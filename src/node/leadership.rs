@@ -152,8 +152,8 @@ impl Leadership {
         self.disk_is_busy && !self.demand.reserves_ahead()
     }
 
-    /// When the next reservation should begin; `None` if the waiting requests need none, or if nothing delays
-    /// it, or if it waits for the disk.
+    /// When the next reservation should begin that the one under way delays; `None` if the waiting requests
+    /// need none, if none is under way, or if it waits for the disk.
     pub(crate) fn deadline(&self, requests: &Requests) -> Option<Micros> {
         let reserving = self.reserving.back().filter(|_| !self.waits_for_disk())?;
         (requests.wanted() > self.at_hand()).then(|| reserving.next_at())
