@@ -77,20 +77,26 @@ impl GroupCommit {
         self.state = if waiting > 1 { State::UnderWay { since, waiting } } else { State::Idle };
     }
 
-    /// In this turn, no reservation is under way, and so many requests wait. Returns whether the next one
-    /// waits for more: for as long as the last one took, and no longer than `patience_us_max`.
-    pub(crate) fn gathers(&mut self, now: Micros, waiting: u64, patience_us_max: u64) -> bool {
-        if let State::UnderWay { since, waiting: enough } = self.state {
+    /// In this turn, no reservation is under way, and so many requests wait. The next one may wait for more:
+    /// for as long as the last one took, and no longer than `patience_us_max`.
+    pub(crate) fn on_none_under_way(&mut self, now: Micros, waiting: u64, patience_us_max: u64) {
+        if let State::UnderWay { since, waiting: waited } = self.state {
             let patience_us = now.since(since).min(patience_us_max);
             self.state = State::Idle;
             if self.skips == 0 {
-                self.state = State::Gathering(Gathering::new(now, enough, patience_us));
+                self.state = State::Gathering(Gathering::new(now, waited, patience_us));
             }
             self.skips = self.skips.saturating_sub(1);
         }
-        let State::Gathering(gathering) = &mut self.state else { return false };
-        let Some(end) = gathering.on_turn(now, waiting) else { return true };
-        self.state = State::Idle;
+        if let State::Gathering(gathering) = &mut self.state
+            && let Some(end) = gathering.on_turn(now, waiting)
+        {
+            self.state = State::Idle;
+            self.on_end(end);
+        }
+    }
+
+    fn on_end(&mut self, end: End) {
         match end {
             End::Complete => self.backoff /= 2,
             End::LongEnough => {}
@@ -99,7 +105,6 @@ impl GroupCommit {
                 self.skips = self.backoff;
             }
         }
-        false
     }
 
     /// Whether the next reservation waits.
@@ -159,18 +164,24 @@ mod tests {
     const PAUSE_US: u64 = LASTED_US / PAUSES_PER_RESERVATION;
     const BOUND_US: u64 = 1_000;
 
+    /// Whether the next reservation waits after a turn that finds so many requests.
+    fn gathers_in_turn(group_commit: &mut GroupCommit, at: u64, waiting: u64, bound_us: u64) -> bool {
+        group_commit.on_none_under_way(Micros(at), waiting, bound_us);
+        group_commit.is_gathering()
+    }
+
     /// A reservation for which so many waited ended at moment 1,000. The next turn began at 2,000.
     fn answered(group_commit: &mut GroupCommit, waited: u64) {
         group_commit.on_under_way(Micros(1_000 - LASTED_US), waited);
-        assert!(group_commit.gathers(Micros(1_000), 0, BOUND_US));
-        assert!(group_commit.gathers(Micros(2_000), 0, BOUND_US));
+        assert!(gathers_in_turn(group_commit, 1_000, 0, BOUND_US));
+        assert!(gathers_in_turn(group_commit, 2_000, 0, BOUND_US));
         assert_eq!(group_commit.deadline(), None, "nobody waits");
     }
 
     /// Whether the next reservation waits in turns that find so many requests at so many microseconds after
     /// it began to wait.
     fn gathers<const N: usize>(group_commit: &mut GroupCommit, turns: [(u64, u64); N]) -> [bool; N] {
-        turns.map(|(us, waiting)| group_commit.gathers(Micros(2_000 + us), waiting, BOUND_US))
+        turns.map(|(us, waiting)| gathers_in_turn(group_commit, 2_000 + us, waiting, BOUND_US))
     }
 
     #[test]
@@ -188,10 +199,10 @@ mod tests {
     fn one_client_alone_waits_for_nobody_and_neither_do_those_who_suffice() {
         let mut group_commit = GroupCommit::default();
         group_commit.on_under_way(Micros(0), 1);
-        assert!(!group_commit.gathers(Micros(400), 0, BOUND_US));
+        assert!(!gathers_in_turn(&mut group_commit, 400, 0, BOUND_US));
         assert_eq!(group_commit.deadline(), None);
         group_commit.on_under_way(Micros(0), 8);
-        assert!(!group_commit.gathers(Micros(400), 7, BOUND_US));
+        assert!(!gathers_in_turn(&mut group_commit, 400, 7, BOUND_US));
         assert_eq!((group_commit.skips, group_commit.is_gathering()), (0, false));
     }
 
@@ -218,7 +229,7 @@ mod tests {
         for (bound_us, patience_us) in [(BOUND_US, LASTED_US), (100, 100)] {
             let mut group_commit = GroupCommit::default();
             group_commit.on_under_way(Micros(1_000 - LASTED_US), 64);
-            let mut gathers = |at, waiting| group_commit.gathers(Micros(at), waiting, bound_us);
+            let mut gathers = |at, waiting| gathers_in_turn(&mut group_commit, at, waiting, bound_us);
             assert!(gathers(1_000, 0) && gathers(2_000, 0));
             let quickly = (1..=20).map(|nth| (2_000 + nth * patience_us / 20, nth));
             assert!(quickly.into_iter().all(|(at, nth)| gathers(at, nth)), "they keep coming");
@@ -236,7 +247,7 @@ mod tests {
             assert_eq!(gathers(&mut group_commit, [(PAUSE_US + 1, 1)]), [false]);
             for _ in 0..skips {
                 group_commit.on_under_way(Micros(600), 8);
-                assert!(!group_commit.gathers(Micros(1_000), 0, BOUND_US));
+                assert!(!gathers_in_turn(&mut group_commit, 1_000, 0, BOUND_US));
             }
         }
         for backoff in [32, 16, 8, 4, 2, 1, 0, 0] {

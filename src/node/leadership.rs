@@ -144,7 +144,10 @@ impl Leadership {
                 now < reserving.next_at() || self.waits_for_disk()
             }
             None if self.demand.reserves_ahead() => false,
-            None => self.group_commit.gathers(now, waiting, RESERVATION_INTERVAL_US),
+            None => {
+                self.group_commit.on_none_under_way(now, waiting, RESERVATION_INTERVAL_US);
+                self.group_commit.is_gathering()
+            }
         }
     }
 
