@@ -217,6 +217,28 @@ fn a_member_that_cannot_dial_the_leader_follows_it_all_the_same() {
     load.finish().check();
 }
 
+/// Its acknowledgements count, so it may be the only one that has all that is committed.
+#[test]
+fn a_member_that_cannot_dial_leads_if_no_other_has_all_of_the_log() {
+    let Some((network, mut cluster)) = networked(3, &[]) else { return };
+    let load = Load::on(cluster.client_addresses());
+    let leader = cluster.leader();
+    let [shut_out, other] = cluster.others(leader)[..] else { panic!("there are three nodes") };
+    network.cut(shut_out, leader, Cut::Undialled);
+    network.cut(shut_out, other, Cut::Undialled);
+    cluster.node(shut_out).kill();
+    cluster.node(shut_out).restart();
+    cluster.node(shut_out).await_status("it follows", |status| status.leader == Some(leader));
+    cluster.node(other).kill();
+    // More than one window.
+    load.await_more(10 * SOME);
+    cluster.node(leader).kill();
+    cluster.node(other).restart();
+    cluster.await_leader("there is a leader again", |_| true);
+    load.await_more(SOME);
+    load.finish().check();
+}
+
 /// An operator who is called at night reads one log, and asks one node.
 #[test]
 fn a_node_that_is_left_alone_says_who_cannot_be_heard() {

@@ -1,7 +1,7 @@
 //! Connections and the bytes on them: every message travels as the bytes of the real peer protocol.
 //!
 //! Two nodes have two connections. Each sends on the one that it has dialled, and responds on the other, as
-//! long as that is open. In ordered weather a connection behaves like TCP: what arrives, arrives in order. In
+//! long as each is open. In ordered weather a connection behaves like TCP: what arrives, arrives in order. In
 //! other weather it also loses, repeats and reorders whole frames, which is worse than any real network, and
 //! which the core claims to withstand.
 
@@ -384,7 +384,7 @@ impl World {
         match frame {
             Frame::Message(message) => match direction {
                 Direction::Forward => self.on_message(id, message),
-                Direction::Back => self.on_response(id, message),
+                Direction::Back => self.on_message_back(id, message),
             },
             Frame::Hello(hello) => self.on_hello(id, &hello),
             Frame::Welcome(_) => self.on_welcome(id),
@@ -407,10 +407,7 @@ impl World {
         }
     }
 
-    fn on_response(&mut self, id: ConnId, message: PeerMessage) {
-        if !message.is_response() {
-            violated!("an acceptor sends {message:?}");
-        }
+    fn on_message_back(&mut self, id: ConnId, message: PeerMessage) {
         let conn = self.conn(id);
         let (dialler, acceptor) = (conn.dialler, conn.acceptor.slot);
         let Some(process) = self.process(dialler) else { return };
@@ -481,6 +478,7 @@ impl World {
 
     fn on_welcome(&mut self, id: ConnId) {
         let conn = self.conn(id);
+        conn.answers.accept_large();
         let (from, to) = (conn.dialler, conn.acceptor.slot);
         let Some(process) = self.process(from) else { return };
         if let Some(link) = &mut process.links[to.at()]

@@ -10,7 +10,7 @@ use ticketd::peer::Frame;
 use crate::host::{Health, Standing, slot_of};
 use crate::network::LinkState;
 use crate::promises;
-use crate::schedule::{Direction, Event, Life, Slot};
+use crate::schedule::{ConnId, Direction, Event, Life, Slot};
 use crate::violated;
 use crate::world::World;
 
@@ -155,19 +155,22 @@ impl World {
         }
     }
 
-    /// As the server does: a response goes where its message came from, if that is still open.
+    /// As the server does: a response goes where its message came from, if that is still open; another
+    /// message goes there only if there is no link.
     fn send(&mut self, slot: Slot, to: Peer, message: PeerMessage) {
-        let is_response = message.is_response();
-        let frame = Frame::Message(message);
-        if is_response && let Some(conn) = self.heard_on(slot, to) {
-            self.send_frame(conn, Direction::Back, &frame);
-        } else if let Some(process) = self.hosts[slot.at()].run.process()
-            && let Some(link) = &process.links[slot_of(to.id).at()]
-            && link.peer == to
-            && let LinkState::Up(conn) = link.state
-        {
-            self.send_frame(conn, Direction::Forward, &frame);
+        let link = self.link_up_to(slot, to).map(|conn| (conn, Direction::Forward));
+        let heard = self.heard_on(slot, to).map(|conn| (conn, Direction::Back));
+        let way = if message.is_response() { heard.or(link) } else { link.or(heard) };
+        if let Some((conn, direction)) = way {
+            self.send_frame(conn, direction, &Frame::Message(message));
         }
+    }
+
+    /// The connection that a process has dialled to this node and that was welcomed, if it has one.
+    fn link_up_to(&self, slot: Slot, peer: Peer) -> Option<ConnId> {
+        let process = self.hosts[slot.at()].run.process()?;
+        let link = process.links[slot_of(peer.id).at()].filter(|link| link.peer == peer)?;
+        if let LinkState::Up(conn) = link.state { Some(conn) } else { None }
     }
 
     /// Keeps a link to each member, and to every other node that was let in.

@@ -36,7 +36,7 @@ pub enum Frame {
     Refuse(Refuse),
     /// From a node that has nothing to say on a connection that it has dialled: it is alive.
     Ping,
-    /// From node to node: follows a [`Hello`], or, if it is a response, a [`Welcome`].
+    /// From node to node: follows a [`Hello`], or a [`Welcome`].
     Message(PeerMessage),
     /// A request from an operator's command or from a node that wants to join.
     AdminRequest(AdminRequest),

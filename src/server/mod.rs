@@ -306,11 +306,12 @@ impl Server {
     }
 
     /// Responses go back on the connection on which the peer's messages arrive: TCP then acknowledges the
-    /// message with the response, and they need no link to have come up.
+    /// message with the response, and they need no link to have come up. Other messages take that way only as
+    /// long as there is no link: a node that cannot dial counts in a majority, so it must be able to lead.
     fn send(&mut self, to: Peer, message: PeerMessage) {
-        let is_response = message.is_response();
+        let prefers_link = !message.is_response() && self.links.is_up_to(to);
         let frame = Frame::Message(message);
-        if !is_response || !self.peer_connections.respond(&mut self.ctx, to, &frame) {
+        if prefers_link || !self.peer_connections.send(&mut self.ctx, to, &frame) {
             self.links.send(&mut self.ctx, to, &frame);
         }
     }

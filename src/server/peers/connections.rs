@@ -155,17 +155,17 @@ impl PeerConnections {
         }
     }
 
-    /// Queues the response to a message of this peer, where the message came from. Returns false if the peer
-    /// is not connected, or the connection has no room.
-    pub(crate) fn respond(&mut self, ctx: &mut Context, to: Peer, response: &Frame) -> bool {
+    /// Queues a message to this peer where its own messages come from. Returns false if the peer is not
+    /// connected, or the connection has no room.
+    pub(crate) fn send(&mut self, ctx: &mut Context, to: Peer, message: &Frame) -> bool {
         let mut connections = self.connections.iter_mut().map(|(_, connection)| connection);
         let connection = connections.find(|connection| connection.is_of(to));
         let Some(connection) = connection.filter(|connection| connection.channel.has_room()) else {
             return false;
         };
-        log::trace!("to node {to}: {response:?}");
+        log::trace!("to node {to}: {message:?}");
         ctx.counters.messages_sent += 1;
-        connection.channel.queue(response);
+        connection.channel.queue(message);
         true
     }
 

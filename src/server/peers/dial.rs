@@ -282,9 +282,10 @@ impl Links {
     /// The other side has accepted the Hello.
     pub(super) fn on_welcome(&mut self, ctx: &Context, key: usize) {
         let link = &mut self.links[key];
-        let LinkState::Greeting { channel, attempt, .. } = link.take_state(ctx.now()) else {
+        let LinkState::Greeting { mut channel, attempt, .. } = link.take_state(ctx.now()) else {
             return;
         };
+        channel.accept_large();
         if let Some(address) = attempt.current() {
             link.reached = Some(Reached { name: link.dialled.clone(), address });
         }

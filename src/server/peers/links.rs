@@ -265,6 +265,11 @@ impl Links {
         self.links.iter().filter_map(|(_, link)| link.deadline()).min()
     }
 
+    /// Whether the link to this peer is up.
+    pub(crate) fn is_up_to(&self, peer: Peer) -> bool {
+        self.key_of(peer).is_some_and(|key| self.links[key].is_up())
+    }
+
     fn key_of(&self, peer: Peer) -> Option<usize> {
         self.links.iter().find(|(_, link)| link.peer == peer).map(|(key, _)| key)
     }

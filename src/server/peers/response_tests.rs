@@ -1,12 +1,13 @@
 //! What comes back on a link, and what is sent on one where there is nothing to say.
 
 use std::io::Write;
+use std::sync::Arc;
 
-use raft_core::{Heartbeat, HeartbeatResponse, LogIndex, Message, Round, Term};
+use raft_core::{AppendEntries, Entry, HeartbeatResponse, LogIndex, Message, Payload, Round, Term};
 
 use super::channel::Channel;
 use super::links::Link;
-use crate::node::PeerMessage;
+use crate::codec::STATE_BYTES_MAX;
 use crate::node::testing::peer;
 use crate::peer::{Frame, Welcome, encode};
 use crate::server::limits::{PING_US, RESPONSE_US_MAX};
@@ -42,19 +43,32 @@ fn responses_are_received_even_those_that_come_with_the_welcome() {
     assert_eq!(bench.link().last_heard, Some(bench.ctx.now()));
 }
 
-/// The other side has a link of its own for what it has to say.
+/// Where the other side cannot dial, it has no link of its own for what it has to say.
 #[test]
-fn a_link_on_which_anything_but_a_response_comes_back_is_broken() {
-    let heartbeat = Heartbeat {
+fn whatever_the_other_side_has_to_say_is_received_however_long() {
+    let port = Port::open();
+    let mut bench = Bench::with_link_to(&port.address().to_string());
+    bench.pass(0);
+    let mut other_end = bench.be_welcomed_at(&port);
+    let command: Arc<[u8]> = Arc::from([7; STATE_BYTES_MAX]);
+    let entry = Entry { index: LogIndex(2), term: Term(9), payload: Payload::Command(command) };
+    let append = AppendEntries {
         term: Term(9),
+        prev_log_index: LogIndex(1),
+        prev_log_term: Term(1),
+        entries: vec![entry; 3],
         leader_commit: LogIndex(1),
-        round: Round(1),
-        election_timeout_us: 300_000,
     };
-    let message = Message::Heartbeat(heartbeat);
-    for frame in
-        [Frame::Message(PeerMessage::Raft(message)), Frame::Welcome(Welcome { commit_index: LogIndex(1) })]
-    {
+    send(&mut other_end, &Frame::Message(Message::AppendEntries(append).into()));
+    while bench.ctx.counters.messages_received < 1 {
+        bench.turn();
+    }
+    assert!(bench.link().is_up());
+}
+
+#[test]
+fn a_link_on_which_anything_but_a_message_comes_back_is_broken() {
+    for frame in [Frame::Ping, Frame::Welcome(Welcome { commit_index: LogIndex(1) })] {
         let port = Port::open();
         let mut bench = Bench::with_link_to(&port.address().to_string());
         bench.pass(0);

@@ -1,4 +1,5 @@
-//! What arrives on a link: the answer to its Hello, then the peer's responses.
+//! What arrives on a link: the answer to its Hello, then the peer's responses, and what else it has to say if
+//! it cannot dial.
 
 use std::fmt::Display;
 
@@ -70,7 +71,7 @@ impl Links {
     fn on_frame(&mut self, ctx: &mut Context, key: usize, frame: Frame) {
         let link = &mut self.links[key];
         match (&link.state, frame) {
-            (LinkState::Up { .. }, Frame::Message(message)) if message.is_response() => {
+            (LinkState::Up { .. }, Frame::Message(message)) => {
                 let from = link.peer;
                 log::trace!("from node {from}: {message:?}");
                 link.last_heard = Some(ctx.now());
