@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use raft_core::{Micros, NodeId, Peer, Suffrage, Term};
+use raft_core::{LogIndex, Micros, NodeId, Peer, Suffrage, Term};
 
 use super::limits::{FIRST_CALL_SECONDS_MAX, PAUSE_US_MIN, SILENCE_ELECTION_TIMEOUTS};
 use super::narration::reminder::{Notice, Reminder};
@@ -22,6 +22,10 @@ pub(super) struct Watch {
     leaderless: Reminder,
     /// What has been logged about a disk that does not answer.
     disk: Reminder,
+    /// On a leader with entries to commit: how much is committed, since when, and what has been logged about
+    /// that.
+    committed_since: Option<(LogIndex, Micros)>,
+    uncommitted: Reminder,
     /// It has been logged that no member connects.
     warned_of_silence: bool,
 }
@@ -46,6 +50,7 @@ impl Server {
         self.warn_where_nobody_calls();
         self.note_leader();
         self.note_disk();
+        self.note_commit();
         if self.ctx.leads() {
             let patience_us = self.silence_patience_us();
             self.links.watch_silence(&self.ctx, patience_us);
@@ -120,6 +125,31 @@ impl Server {
             Some(Notice::Over(_)) if self.write_error.is_some() => {}
             Some(Notice::Over(us)) => {
                 log::info!("the disk takes writes again after {}", narration::seconds(us));
+            }
+        }
+    }
+
+    /// Logs that the leader can commit nothing: the members answer its heartbeats, but too few of them write
+    /// what it sends, as their disks do not answer. Nothing else tells it: it goes on leading.
+    fn note_commit(&mut self) {
+        let (now, raft) = (self.ctx.now(), self.ctx.node.raft());
+        let committed = raft.commit_index();
+        let waits = self.ctx.leads() && committed < raft.last_log_index();
+        let before = self.watch.committed_since.filter(|(index, _)| *index == committed);
+        self.watch.committed_since = waits.then(|| before.unwrap_or((committed, now)));
+        let since = self.watch.committed_since.map(|(_, since)| since.max(self.ctx.silence_from));
+        match self.watch.uncommitted.note(now, since, self.silence_patience_us().max(PAUSE_US_MIN)) {
+            None => {}
+            Some(Notice::Lasts(us)) => {
+                let (me, last) = (self.ctx.me.peer.id, raft.last_log_index());
+                let others = self.ctx.membership.voters().filter(|id| *id != me);
+                let behind: Vec<_> = others.filter(|id| raft.match_index(*id) < Some(last)).collect();
+                log::warn!("{}", narration::uncommitted_line(us, &self.ctx.membership, &behind));
+            }
+            // Why it ceased to lead is in the log.
+            Some(Notice::Over(_)) if !self.ctx.leads() => {}
+            Some(Notice::Over(us)) => {
+                log::info!("entries are committed again after {}", narration::seconds(us));
             }
         }
     }

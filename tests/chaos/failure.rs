@@ -175,6 +175,22 @@ fn a_disk_that_does_not_answer_is_told_of_in_the_log_the_status_and_the_metrics_
     });
 }
 
+#[test]
+fn a_leader_whose_followers_do_not_write_tells_that_it_commits_nothing_until_they_do() {
+    let mut cluster = cluster(&["--window", "0", "--request_timeout", "1000"]);
+    let leader = cluster.leader();
+    let followers = cluster.others(leader);
+    followers.iter().for_each(|id| Disk::of(cluster.node(*id)).stall());
+    let node = &*cluster.node(leader);
+    let answer = http::ask(&node.client_address, "POST", "/").expect("the leader answers");
+    assert_eq!(answer.status, 503);
+    wait::until_true("the log tells", || node.log().contains("have not written what they were sent"));
+    assert!(!node.log().contains("entries are committed again"));
+    followers.iter().for_each(|id| Disk::of(cluster.node(*id)).heal());
+    let node = &*cluster.node(leader);
+    wait::until_true("it is over", || node.log().contains("entries are committed again after"));
+}
+
 /// What a node reports of a write that waits for its disk.
 struct Shown {
     text: String,

@@ -75,6 +75,23 @@ pub(crate) fn leaderless_line(me: NodeId, us: u64, membership: &Membership, miss
     )
 }
 
+/// The leader has committed nothing for this many microseconds, although there is something to commit.
+/// `behind` are the other voters that are not known to have written all of it.
+pub(crate) fn uncommitted_line(us: u64, membership: &Membership, behind: &[NodeId]) -> String {
+    let (quorum, voters) = (membership.quorum(), membership.voters().count());
+    let names: Vec<String> = behind.iter().map(|id| format!("node {id}")).collect();
+    let behind = match names.as_slice() {
+        [] => String::new(),
+        [name] => format!(", and {name} has not written what it was sent"),
+        names => format!(", and {} have not written what they were sent", names.join(" and ")),
+    };
+    format!(
+        "nothing has been committed for {}, and requests may wait for it; it takes {quorum} of {voters} \
+         voters{behind}",
+        seconds(us)
+    )
+}
+
 /// The oldest write has waited for this many microseconds.
 pub(crate) fn disk_line(us: u64) -> String {
     format!("a write has waited for the disk for {}", seconds(us))
@@ -209,6 +226,20 @@ mod tests {
         let said = |missing: &[NodeId]| leaderless_line(learner, 2_345_678, &members, missing);
         assert!(said(&[]).ends_with("; it takes 2 of 3 voters"), "{}", said(&[]));
         assert!(said(&[two]).ends_with("; it takes 2 of 3 voters, and node 2 cannot be reached"));
+    }
+
+    #[test]
+    fn who_has_not_written_is_named_where_nothing_is_committed() {
+        use Suffrage::Voter;
+        let members = membership(&[(1, 1, Voter, "a"), (2, 2, Voter, "b"), (3, 3, Voter, "c")]);
+        let [two, three] = [2, 3].map(|id| NodeId::new(id).unwrap());
+        let said = |behind: &[NodeId]| uncommitted_line(2_345_678, &members, behind);
+        let all =
+            "nothing has been committed for 2.3 s, and requests may wait for it; it takes 2 of 3 voters";
+        assert_eq!(said(&[]), all);
+        assert_eq!(said(&[two]), format!("{all}, and node 2 has not written what it was sent"));
+        let both = format!("{all}, and node 2 and node 3 have not written what they were sent");
+        assert_eq!(said(&[two, three]), both);
     }
 
     #[test]
