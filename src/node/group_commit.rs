@@ -20,6 +20,10 @@ const ENOUGH_MAX: u64 = 128;
 /// The next request must follow within this fraction of the time that the last reservation took.
 const PAUSES_PER_RESERVATION: u64 = 4;
 
+/// For how long a reservation waits at most, in microseconds: one that takes longer may have met a stall,
+/// which is no measure of what is worth waiting for.
+const PATIENCE_US_MAX: u64 = 10_000;
+
 /// How many reservations begin at once, at most, before one waits again.
 const SKIPS_MAX: u32 = 64;
 
@@ -77,11 +81,11 @@ impl GroupCommit {
         self.state = if waiting > 1 { State::UnderWay { since, waiting } } else { State::Idle };
     }
 
-    /// In this turn, no reservation is under way, and so many requests wait. The next one may wait for more:
-    /// for as long as the last one took, and no longer than `patience_us_max`.
-    pub(crate) fn on_none_under_way(&mut self, now: Micros, waiting: u64, patience_us_max: u64) {
+    /// In this turn, no reservation is under way, and so many requests wait. The next one may wait for more,
+    /// for as long as the last one took.
+    pub(crate) fn on_none_under_way(&mut self, now: Micros, waiting: u64) {
         if let State::UnderWay { since, waiting: waited } = self.state {
-            let patience_us = now.since(since).min(patience_us_max);
+            let patience_us = now.since(since).min(PATIENCE_US_MAX);
             self.state = State::Idle;
             if self.skips == 0 {
                 self.state = State::Gathering(Gathering::new(now, waited, patience_us));
@@ -162,26 +166,25 @@ mod tests {
 
     const LASTED_US: u64 = 400;
     const PAUSE_US: u64 = LASTED_US / PAUSES_PER_RESERVATION;
-    const BOUND_US: u64 = 1_000;
 
     /// Whether the next reservation waits after a turn that finds so many requests.
-    fn gathers_in_turn(group_commit: &mut GroupCommit, at: u64, waiting: u64, bound_us: u64) -> bool {
-        group_commit.on_none_under_way(Micros(at), waiting, bound_us);
+    fn gathers_in_turn(group_commit: &mut GroupCommit, at: u64, waiting: u64) -> bool {
+        group_commit.on_none_under_way(Micros(at), waiting);
         group_commit.is_gathering()
     }
 
     /// A reservation for which so many waited ended at moment 1,000. The next turn began at 2,000.
     fn answered(group_commit: &mut GroupCommit, waited: u64) {
         group_commit.on_under_way(Micros(1_000 - LASTED_US), waited);
-        assert!(gathers_in_turn(group_commit, 1_000, 0, BOUND_US));
-        assert!(gathers_in_turn(group_commit, 2_000, 0, BOUND_US));
+        assert!(gathers_in_turn(group_commit, 1_000, 0));
+        assert!(gathers_in_turn(group_commit, 2_000, 0));
         assert_eq!(group_commit.deadline(), None, "nobody waits");
     }
 
     /// Whether the next reservation waits in turns that find so many requests at so many microseconds after
     /// it began to wait.
     fn gathers<const N: usize>(group_commit: &mut GroupCommit, turns: [(u64, u64); N]) -> [bool; N] {
-        turns.map(|(us, waiting)| gathers_in_turn(group_commit, 2_000 + us, waiting, BOUND_US))
+        turns.map(|(us, waiting)| gathers_in_turn(group_commit, 2_000 + us, waiting))
     }
 
     #[test]
@@ -199,10 +202,10 @@ mod tests {
     fn one_client_alone_waits_for_nobody_and_neither_do_those_who_suffice() {
         let mut group_commit = GroupCommit::default();
         group_commit.on_under_way(Micros(0), 1);
-        assert!(!gathers_in_turn(&mut group_commit, 400, 0, BOUND_US));
+        assert!(!gathers_in_turn(&mut group_commit, 400, 0));
         assert_eq!(group_commit.deadline(), None);
         group_commit.on_under_way(Micros(0), 8);
-        assert!(!gathers_in_turn(&mut group_commit, 400, 7, BOUND_US));
+        assert!(!gathers_in_turn(&mut group_commit, 400, 7));
         assert_eq!((group_commit.skips, group_commit.is_gathering()), (0, false));
     }
 
@@ -225,15 +228,15 @@ mod tests {
     }
 
     #[test]
-    fn a_reservation_waits_no_longer_than_another_would_take_nor_than_it_may() {
-        for (bound_us, patience_us) in [(BOUND_US, LASTED_US), (100, 100)] {
+    fn a_reservation_waits_no_longer_than_another_would_take_nor_than_is_reasonable() {
+        for (lasted_us, patience_us) in [(LASTED_US, LASTED_US), (2 * PATIENCE_US_MAX, PATIENCE_US_MAX)] {
             let mut group_commit = GroupCommit::default();
-            group_commit.on_under_way(Micros(1_000 - LASTED_US), 64);
-            let mut gathers = |at, waiting| gathers_in_turn(&mut group_commit, at, waiting, bound_us);
-            assert!(gathers(1_000, 0) && gathers(2_000, 0));
-            let quickly = (1..=20).map(|nth| (2_000 + nth * patience_us / 20, nth));
-            assert!(quickly.into_iter().all(|(at, nth)| gathers(at, nth)), "they keep coming");
-            assert!(!gathers(2_001 + patience_us, 21));
+            group_commit.on_under_way(Micros(0), 64);
+            let mut gathers = |us, waiting| gathers_in_turn(&mut group_commit, lasted_us + us, waiting);
+            assert!(gathers(0, 0) && gathers(1, 0));
+            let quickly = (1..=20).map(|nth| (1 + nth * patience_us / 20, nth));
+            assert!(quickly.into_iter().all(|(us, nth)| gathers(us, nth)), "they keep coming");
+            assert!(!gathers(2 + patience_us, 21));
             assert_eq!((group_commit.skips, group_commit.backoff), (0, 0), "it was not in vain");
         }
     }
@@ -247,7 +250,7 @@ mod tests {
             assert_eq!(gathers(&mut group_commit, [(PAUSE_US + 1, 1)]), [false]);
             for _ in 0..skips {
                 group_commit.on_under_way(Micros(600), 8);
-                assert!(!gathers_in_turn(&mut group_commit, 1_000, 0, BOUND_US));
+                assert!(!gathers_in_turn(&mut group_commit, 1_000, 0));
             }
         }
         for backoff in [32, 16, 8, 4, 2, 1, 0, 0] {

@@ -18,7 +18,7 @@ use super::group_commit::GroupCommit;
 use super::io::WindowStatus;
 use super::peer_message::Bequest;
 use super::requests::{Arrival, Requests};
-use super::reserving::{RESERVATION_INTERVAL_US, Reserving};
+use super::reserving::Reserving;
 
 /// How many barriers for requests may be under way at once. With two, a request that has just missed one
 /// begins the next at once; with more, each would serve fewer requests.
@@ -145,7 +145,7 @@ impl Leadership {
             }
             None if self.demand.reserves_ahead() => false,
             None => {
-                self.group_commit.on_none_under_way(now, waiting, RESERVATION_INTERVAL_US);
+                self.group_commit.on_none_under_way(now, waiting);
                 self.group_commit.is_gathering()
             }
         }
@@ -236,6 +236,7 @@ mod tests {
     use super::super::demand::WINDOW_MIN;
     use super::super::io::RequestId;
     use super::super::requests::{Asker, Waiting};
+    use super::super::reserving::RESERVATION_INTERVAL_US;
     use super::*;
 
     const WINDOW_MAX: u64 = 1_000_000;
