@@ -509,7 +509,9 @@ mod tests {
         let mut bytes = Vec::new();
         bytes.put_snapshot(&snapshot());
         let mut reader = Reader::new(&bytes);
+        assert!(!reader.is_empty());
         assert_eq!(reader.snapshot(), Ok(snapshot()));
+        assert!(reader.is_empty());
         assert_eq!(reader.finish(), Ok(()));
         for len in 0..bytes.len() {
             assert_eq!(Reader::new(&bytes[..len]).snapshot(), Err(DecodeError::Truncated), "{len} bytes");

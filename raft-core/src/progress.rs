@@ -305,6 +305,20 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_brings_nothing_new_settles_a_probe_and_leaves_a_row_in_doubt() {
+        let mut row = replicating();
+        assert!(row.on_tick(Micros(180), PATIENCE_US, Round(6)));
+        row.on_matched(LogIndex(5), Micros(181));
+        assert!(row.on_round_answered(Round(6)), "it is lost");
+        let mut probe = Progress::new(LogIndex(6), Micros(0));
+        probe.on_sent(LogIndex(5), Micros(0));
+        assert!(probe.on_tick(Micros(1), PATIENCE_US, Round(1)));
+        probe.on_matched(LogIndex(0), Micros(2));
+        probe.on_sent(LogIndex(5), Micros(3));
+        assert!(!probe.on_round_answered(Round(1)), "what is in flight now was sent later");
+    }
+
+    #[test]
     fn a_member_that_lacks_nothing_is_not_probed_however_long_it_says_nothing() {
         let mut progress = Progress::new(LogIndex(6), Micros(0));
         progress.on_matched(LogIndex(5), Micros(0));

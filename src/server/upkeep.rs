@@ -137,7 +137,9 @@ impl Server {
         let waits = self.ctx.leads() && committed < raft.last_log_index();
         let before = self.watch.committed_since.filter(|(index, _)| *index == committed);
         self.watch.committed_since = waits.then(|| before.unwrap_or((committed, now)));
-        let since = self.watch.committed_since.map(|(_, since)| since.max(self.ctx.silence_from));
+        // As with the disk, what was logged before a pause of the process goes on.
+        let counts_from = if self.watch.uncommitted.is_told() { Micros(0) } else { self.ctx.silence_from };
+        let since = self.watch.committed_since.map(|(_, since)| since.max(counts_from));
         match self.watch.uncommitted.note(now, since, self.silence_patience_us().max(PAUSE_US_MIN)) {
             None => {}
             Some(Notice::Lasts(us)) => {
