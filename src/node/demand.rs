@@ -73,7 +73,8 @@ mod tests {
     #[test]
     fn the_target_grows_with_demand_at_once_and_shrinks_by_halves_once_a_period() {
         let mut demand = Demand::new(WINDOW_MAX, Micros(0));
-        demand.taken = 9_001;
+        demand.on_taken(NonZeroU64::new(9_000).unwrap());
+        demand.on_taken(NonZeroU64::MIN);
         demand.follow(Micros(DEMAND_PERIOD_US - 1));
         assert_eq!((demand.target, demand.taken), (WINDOW_MIN, 9_001), "the period is not over");
         for (period, taken, target) in
