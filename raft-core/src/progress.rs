@@ -318,6 +318,22 @@ mod tests {
         assert!(!probe.on_round_answered(Round(1)), "what is in flight now was sent later");
     }
 
+    /// Heartbeats repeat the latest round.
+    #[test]
+    fn of_a_round_that_was_asked_for_again_and_again_each_answer_accounts_for_one() {
+        let mut progress = Progress::new(LogIndex(1), Micros(0));
+        for _ in 0..=ROUNDS_UNANSWERED_MAX {
+            progress.on_asked(Round(7));
+        }
+        assert!(progress.lags_in_rounds());
+        progress.on_round_answered(Round(7));
+        assert!(!progress.lags_in_rounds());
+        progress.on_asked(Round(8));
+        assert!(progress.lags_in_rounds(), "the other copies are still on their way");
+        progress.on_round_answered(Round(8));
+        assert!(progress.rounds_unanswered.is_empty());
+    }
+
     #[test]
     fn a_member_that_lacks_nothing_is_not_probed_however_long_it_says_nothing() {
         let mut progress = Progress::new(LogIndex(6), Micros(0));
