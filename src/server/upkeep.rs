@@ -115,9 +115,7 @@ impl Server {
     fn note_disk(&mut self) {
         let patience_us = self.silence_patience_us().max(PAUSE_US_MIN);
         let issued_at = self.ctx.node.raft().oldest_write_issued_at();
-        // A wait that was logged before a pause of the process goes on.
-        let counts_from = if self.watch.disk.is_told() { Micros(0) } else { self.ctx.silence_from };
-        let since = issued_at.map(|at| at.max(counts_from));
+        let since = self.watch.disk.since(issued_at, self.ctx.silence_from);
         match self.watch.disk.note(self.ctx.now(), since, patience_us) {
             None => {}
             Some(Notice::Lasts(us)) => log::warn!("{}", narration::disk_line(us)),
@@ -137,9 +135,8 @@ impl Server {
         let waits = self.ctx.leads() && committed < raft.last_log_index();
         let before = self.watch.committed_since.filter(|(index, _)| *index == committed);
         self.watch.committed_since = waits.then(|| before.unwrap_or((committed, now)));
-        // As with the disk, what was logged before a pause of the process goes on.
-        let counts_from = if self.watch.uncommitted.is_told() { Micros(0) } else { self.ctx.silence_from };
-        let since = self.watch.committed_since.map(|(_, since)| since.max(counts_from));
+        let began_at = self.watch.committed_since.map(|(_, since)| since);
+        let since = self.watch.uncommitted.since(began_at, self.ctx.silence_from);
         match self.watch.uncommitted.note(now, since, self.silence_patience_us().max(PAUSE_US_MIN)) {
             None => {}
             Some(Notice::Lasts(us)) => {

@@ -59,9 +59,7 @@ pub(crate) fn stop_line(signal: Option<&str>, shutdown: Shutdown) -> String {
 /// No leader has been known for this many microseconds. `missing` are the voters that this node, if it is a
 /// voter, does not hear, or, if it is a learner, cannot reach.
 pub(crate) fn leaderless_line(me: NodeId, us: u64, membership: &Membership, missing: &[NodeId]) -> String {
-    let (quorum, voters) = (membership.quorum(), membership.voters().count());
-    let names: Vec<String> = missing.iter().map(|id| format!("node {id}")).collect();
-    let names = names.join(" and ");
+    let (majority, names) = (majority(membership), names(missing));
     let missing = match (membership.is_voter(me), missing.is_empty()) {
         (true, true) => ", and all are heard".to_owned(),
         (true, false) => format!(", and {names} cannot be heard"),
@@ -69,8 +67,7 @@ pub(crate) fn leaderless_line(me: NodeId, us: u64, membership: &Membership, miss
         (false, false) => format!(", and {names} cannot be reached"),
     };
     format!(
-        "node {me} knows no leader for {} and answers clients 503; it takes {quorum} of {voters} \
-         voters{missing}",
+        "node {me} knows no leader for {} and answers clients 503; it takes {majority}{missing}",
         seconds(us)
     )
 }
@@ -78,18 +75,24 @@ pub(crate) fn leaderless_line(me: NodeId, us: u64, membership: &Membership, miss
 /// The leader has committed nothing for this many microseconds, although there is something to commit.
 /// `behind` are the other voters that are not known to have written all of it.
 pub(crate) fn uncommitted_line(us: u64, membership: &Membership, behind: &[NodeId]) -> String {
-    let (quorum, voters) = (membership.quorum(), membership.voters().count());
-    let names: Vec<String> = behind.iter().map(|id| format!("node {id}")).collect();
-    let behind = match names.as_slice() {
-        [] => String::new(),
-        [name] => format!(", and {name} has not written what it was sent"),
-        names => format!(", and {} have not written what they were sent", names.join(" and ")),
+    let (majority, names) = (majority(membership), names(behind));
+    let behind = match behind.len() {
+        0 => String::new(),
+        1 => format!(", and {names} has not written what it was sent"),
+        _ => format!(", and {names} have not written what they were sent"),
     };
     format!(
-        "nothing has been committed for {}, and requests may wait for it; it takes {quorum} of {voters} \
-         voters{behind}",
+        "nothing has been committed for {}, and requests may wait for it; it takes {majority}{behind}",
         seconds(us)
     )
+}
+
+fn majority(membership: &Membership) -> String {
+    format!("{} of {} voters", membership.quorum(), membership.voters().count())
+}
+
+fn names(ids: &[NodeId]) -> String {
+    ids.iter().map(|id| format!("node {id}")).collect::<Vec<_>>().join(" and ")
 }
 
 /// The oldest write has waited for this many microseconds.

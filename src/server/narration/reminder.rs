@@ -32,8 +32,14 @@ pub(crate) enum Notice {
 }
 
 impl Reminder {
+    /// Since when a problem counts that began at `began_at`: not before `counts_from`, such as the end of a
+    /// pause of the process. One that was logged before that goes on.
+    pub(crate) fn since(&self, began_at: Option<Micros>, counts_from: Micros) -> Option<Micros> {
+        began_at.map(|at| if self.is_told() { at } else { at.max(counts_from) })
+    }
+
     /// Whether the problem has been logged, and its end has not.
-    pub(crate) fn is_told(&self) -> bool {
+    fn is_told(&self) -> bool {
         self.said.is_some()
     }
 
