@@ -175,16 +175,20 @@ fn a_member_that_hangs_is_named_by_the_leader() {
     wait::until_true("the leader hears it again", || cluster.node(leader).log().matches(&heard).count() == 2);
 }
 
+/// Waits until the leader says that a follower is silent, and names this among the causes.
+fn await_cause_of_silence(cluster: &mut Cluster, leader: u64, follower: u64, why: &str) {
+    let silent = format!("node {follower} is connected and has said nothing for");
+    wait::until_true("the leader names that cause too", || {
+        cluster.node(leader).log().lines().any(|line| line.contains(&silent) && line.contains(why))
+    });
+}
+
 #[test]
 fn a_member_that_hears_the_leader_and_cannot_reach_it_is_not_just_said_to_hang() {
     let Some((network, mut cluster)) = networked(3, &[]) else { return };
     let (leader, follower) = (cluster.leader(), cluster.follower());
     network.cut(follower, leader, Cut::Silent);
-    let silent = format!("node {follower} is connected and has said nothing for");
-    let why = "or it cannot reach this node";
-    wait::until_true("the leader names that cause too", || {
-        cluster.node(leader).log().lines().any(|line| line.contains(&silent) && line.contains(why))
-    });
+    await_cause_of_silence(&mut cluster, leader, follower, "or it cannot reach this node");
 }
 
 #[test]
@@ -192,11 +196,7 @@ fn a_member_whose_disk_has_failed_is_not_just_said_to_hang() {
     let mut cluster = Cluster::of(3);
     let (leader, follower) = (cluster.leader(), cluster.follower());
     fs::remove_dir_all(cluster.node(follower).store()).expect("it is there");
-    let silent = format!("node {follower} is connected and has said nothing for");
-    let why = "its disk may have failed";
-    wait::until_true("the leader names that cause too", || {
-        cluster.node(leader).log().lines().any(|line| line.contains(&silent) && line.contains(why))
-    });
+    await_cause_of_silence(&mut cluster, leader, follower, "its disk may have failed");
 }
 
 /// A firewall may let the connections of one direction through alone.

@@ -1,6 +1,7 @@
 //! What comes back on a link, and what is sent on one where there is nothing to say.
 
 use std::io::Write;
+use std::net::TcpStream;
 use std::sync::Arc;
 
 use raft_core::{AppendEntries, Entry, HeartbeatResponse, LogIndex, Message, Payload, Round, Term};
@@ -16,6 +17,15 @@ use crate::server::testing::{Bench, OTHER, Port, is_greeting, receive, send};
 fn response(round: u64) -> Frame {
     let response = HeartbeatResponse { term: Term(1), round: Round(round), lease_us: None };
     Frame::Message(Message::HeartbeatResponse(response).into())
+}
+
+/// A link that is up, and its other end.
+fn linked() -> (Bench, TcpStream) {
+    let port = Port::open();
+    let mut bench = Bench::with_link_to(&port.address().to_string());
+    bench.pass(0);
+    let other_end = bench.be_welcomed_at(&port);
+    (bench, other_end)
 }
 
 #[test]
@@ -46,10 +56,7 @@ fn responses_are_received_even_those_that_come_with_the_welcome() {
 /// Where the other side cannot dial, it has no link of its own for what it has to say.
 #[test]
 fn whatever_the_other_side_has_to_say_is_received_however_long() {
-    let port = Port::open();
-    let mut bench = Bench::with_link_to(&port.address().to_string());
-    bench.pass(0);
-    let mut other_end = bench.be_welcomed_at(&port);
+    let (mut bench, mut other_end) = linked();
     let command: Arc<[u8]> = Arc::from([7; STATE_BYTES_MAX]);
     let entry = Entry { index: LogIndex(2), term: Term(9), payload: Payload::Command(command) };
     let append = AppendEntries {
@@ -69,10 +76,7 @@ fn whatever_the_other_side_has_to_say_is_received_however_long() {
 #[test]
 fn a_link_on_which_anything_but_a_message_comes_back_is_broken() {
     for frame in [Frame::Ping, Frame::Welcome(Welcome { commit_index: LogIndex(1) })] {
-        let port = Port::open();
-        let mut bench = Bench::with_link_to(&port.address().to_string());
-        bench.pass(0);
-        let mut other_end = bench.be_welcomed_at(&port);
+        let (mut bench, mut other_end) = linked();
         send(&mut other_end, &frame);
         bench.run_until("it breaks", |link| !link.is_up());
         assert_eq!(bench.ctx.counters.messages_received, 0, "{frame:?}");
@@ -82,10 +86,7 @@ fn a_link_on_which_anything_but_a_message_comes_back_is_broken() {
 
 #[test]
 fn a_link_is_pinged_once_it_has_been_quiet_for_a_while() {
-    let port = Port::open();
-    let mut bench = Bench::with_link_to(&port.address().to_string());
-    bench.pass(0);
-    let mut other_end = bench.be_welcomed_at(&port);
+    let (mut bench, mut other_end) = linked();
     let heartbeat_response = response(1);
     bench.links.send(&mut bench.ctx, peer(OTHER), &heartbeat_response);
     bench.links.flush(&mut bench.ctx);
@@ -103,10 +104,7 @@ fn a_link_is_pinged_once_it_has_been_quiet_for_a_while() {
 
 #[test]
 fn a_response_that_grew_in_transit_does_not_swallow_what_follows_for_ever() {
-    let port = Port::open();
-    let mut bench = Bench::with_link_to(&port.address().to_string());
-    bench.pass(0);
-    let mut other_end = bench.be_welcomed_at(&port);
+    let (mut bench, mut other_end) = linked();
     let mut grown = Vec::new();
     encode(&response(1), &mut grown);
     grown[2] ^= 1;
