@@ -158,6 +158,20 @@ const RESPONSE_REDIRECT: u8 = 5;
 const RESPONSE_RETRY: u8 = 6;
 const RESPONSE_REFUSED: u8 = 7;
 
+const RETRY_NO_LEADER: u8 = 1;
+const RETRY_BUSY: u8 = 2;
+const RETRY_HANDING_OVER: u8 = 3;
+const RETRY_UNKNOWN: u8 = 4;
+
+const REFUSED_ID_TAKEN: u8 = 1;
+const REFUSED_NO_SUCH_MEMBER: u8 = 2;
+const REFUSED_LAST_VOTER: u8 = 3;
+const REFUSED_TRANSFER_FAILED: u8 = 4;
+const REFUSED_TOO_MANY_MEMBERS: u8 = 5;
+const REFUSED_NO_QUORUM_LEFT: u8 = 6;
+const REFUSED_OTHER_CLUSTER: u8 = 7;
+const REFUSED_NO_OTHER_VOTER: u8 = 8;
+
 pub(super) fn put_request(request: &AdminRequest, out: &mut Vec<u8>) {
     out.put_u16(PROTOCOL_VERSION);
     match request {
@@ -259,46 +273,46 @@ pub(super) fn read_response(reader: &mut Reader<'_>) -> Result<AdminResponse, De
 
 const fn retry_code(reason: RetryReason) -> u8 {
     match reason {
-        RetryReason::NoLeader => 1,
-        RetryReason::Busy => 2,
-        RetryReason::HandingOver => 3,
-        RetryReason::Unknown => 4,
+        RetryReason::NoLeader => RETRY_NO_LEADER,
+        RetryReason::Busy => RETRY_BUSY,
+        RetryReason::HandingOver => RETRY_HANDING_OVER,
+        RetryReason::Unknown => RETRY_UNKNOWN,
     }
 }
 
 fn read_retry_reason(reader: &mut Reader<'_>) -> Result<RetryReason, DecodeError> {
     match reader.u8()? {
-        1 => Ok(RetryReason::NoLeader),
-        2 => Ok(RetryReason::Busy),
-        3 => Ok(RetryReason::HandingOver),
-        4 => Ok(RetryReason::Unknown),
+        RETRY_NO_LEADER => Ok(RetryReason::NoLeader),
+        RETRY_BUSY => Ok(RetryReason::Busy),
+        RETRY_HANDING_OVER => Ok(RetryReason::HandingOver),
+        RETRY_UNKNOWN => Ok(RetryReason::Unknown),
         other => Err(DecodeError::UnknownKind(other)),
     }
 }
 
 const fn refused_code(reason: RefusedReason) -> u8 {
     match reason {
-        RefusedReason::IdTaken => 1,
-        RefusedReason::NoSuchMember => 2,
-        RefusedReason::LastVoter => 3,
-        RefusedReason::TransferFailed => 4,
-        RefusedReason::TooManyMembers => 5,
-        RefusedReason::NoQuorumLeft => 6,
-        RefusedReason::OtherCluster => 7,
-        RefusedReason::NoOtherVoter => 8,
+        RefusedReason::IdTaken => REFUSED_ID_TAKEN,
+        RefusedReason::NoSuchMember => REFUSED_NO_SUCH_MEMBER,
+        RefusedReason::LastVoter => REFUSED_LAST_VOTER,
+        RefusedReason::TransferFailed => REFUSED_TRANSFER_FAILED,
+        RefusedReason::TooManyMembers => REFUSED_TOO_MANY_MEMBERS,
+        RefusedReason::NoQuorumLeft => REFUSED_NO_QUORUM_LEFT,
+        RefusedReason::OtherCluster => REFUSED_OTHER_CLUSTER,
+        RefusedReason::NoOtherVoter => REFUSED_NO_OTHER_VOTER,
     }
 }
 
 fn read_refused_reason(reader: &mut Reader<'_>) -> Result<RefusedReason, DecodeError> {
     match reader.u8()? {
-        1 => Ok(RefusedReason::IdTaken),
-        2 => Ok(RefusedReason::NoSuchMember),
-        3 => Ok(RefusedReason::LastVoter),
-        4 => Ok(RefusedReason::TransferFailed),
-        5 => Ok(RefusedReason::TooManyMembers),
-        6 => Ok(RefusedReason::NoQuorumLeft),
-        7 => Ok(RefusedReason::OtherCluster),
-        8 => Ok(RefusedReason::NoOtherVoter),
+        REFUSED_ID_TAKEN => Ok(RefusedReason::IdTaken),
+        REFUSED_NO_SUCH_MEMBER => Ok(RefusedReason::NoSuchMember),
+        REFUSED_LAST_VOTER => Ok(RefusedReason::LastVoter),
+        REFUSED_TRANSFER_FAILED => Ok(RefusedReason::TransferFailed),
+        REFUSED_TOO_MANY_MEMBERS => Ok(RefusedReason::TooManyMembers),
+        REFUSED_NO_QUORUM_LEFT => Ok(RefusedReason::NoQuorumLeft),
+        REFUSED_OTHER_CLUSTER => Ok(RefusedReason::OtherCluster),
+        REFUSED_NO_OTHER_VOTER => Ok(RefusedReason::NoOtherVoter),
         other => Err(DecodeError::UnknownKind(other)),
     }
 }
