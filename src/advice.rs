@@ -33,6 +33,12 @@ pub fn about_limit(error: &io::Error) -> Option<&'static str> {
     }
 }
 
+/// What to do when the system refuses something that it grants to any process, such as a thread.
+#[must_use]
+pub fn about_refusal(error: &io::Error) -> &'static str {
+    about_limit(error).unwrap_or("see to what the system lacks")
+}
+
 /// `--path` and this path as one word of a shell: as an argument of its own, a path that begins with `-`
 /// would be taken for a flag.
 #[must_use]
@@ -85,6 +91,7 @@ mod tests {
         }
         for errno in [Errno::ADDRINUSE, Errno::IO, Errno::NOSPC, Errno::NOENT] {
             assert_eq!(about_limit(&errno.into()), None, "{errno}");
+            assert!(about_refusal(&errno.into()).contains("what the system lacks"), "{errno}");
         }
     }
 

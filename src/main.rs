@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     let log = match Logging::start(detail, pace) {
         Ok(log) => log,
         Err(error) => {
-            let remedy = advice::about_limit(&error).unwrap_or("see to what the system lacks");
+            let remedy = advice::about_refusal(&error);
             logging::complain(&format!("cannot start a thread for the log ({error}): {remedy}"));
             return ExitCode::FAILURE;
         }

@@ -32,7 +32,7 @@ use std::path::Path;
 
 use raft_core::NodeId;
 
-use crate::advice::{about_limit, path_flag};
+use crate::advice::{about_refusal, path_flag};
 use crate::cli::{Cli, Command, Flags};
 use crate::server::{ServerError, keep_ended_children};
 use crate::settings::SettingsError;
@@ -62,7 +62,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
 }
 
 fn cannot_handle_signals(error: &io::Error) -> Failure {
-    let remedy = about_limit(error).unwrap_or("see to what the system lacks");
+    let remedy = about_refusal(error);
     Failure::runtime(format!("cannot handle signals ({error}): {remedy}"))
 }
 

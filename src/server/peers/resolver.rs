@@ -13,7 +13,7 @@ use std::thread;
 
 use mio::Waker;
 
-use crate::advice::about_limit;
+use crate::advice::about_refusal;
 use crate::server::limits::{ADDRESSES_PER_NAME_MAX, NAMES_IN_QUESTION_MAX};
 
 /// How the addresses of a `HOST:PORT` are found; may block.
@@ -100,7 +100,7 @@ impl Resolver {
 
 /// The peer may be well: it is this process that has reached a limit.
 fn no_thread(error: &io::Error) -> io::Error {
-    let remedy = about_limit(error).unwrap_or("see to what the system lacks");
+    let remedy = about_refusal(error);
     io::Error::other(format!("there is no thread to look up its name ({error}): {remedy}"))
 }
 
