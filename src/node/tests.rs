@@ -436,23 +436,6 @@ fn where_nodes_forward_and_nobody_can_lead_requests_are_refused_in_time() {
     assert_eq!(bench.answer(2), Some(Answer::NotLeader { leader: None }));
 }
 
-#[test]
-fn a_late_answer_to_a_ticket_that_was_given_up_hands_out_nothing() {
-    let mut bench = Bench::forwarding();
-    let first = bench.leader();
-    let follower = (first + 1) % 3;
-    let from = peer(u64::try_from(first).unwrap() + 1);
-    bench.cut_off[first] = true;
-    bench.take(follower, 1, 1);
-    for ticket in 0..10 {
-        let (ticket, outcome) = (Ticket(ticket), ForwardOutcome::Ids { first: 7 });
-        if ticket != Ticket(u64::try_from(follower).unwrap() + 2) {
-            bench.give(follower, Input::Message { from, message: Forward::Taken { ticket, outcome }.into() });
-        }
-    }
-    assert_eq!(bench.answer(1), None);
-}
-
 /// Until a snapshot is durable, it is in the log but not applied: the log's base is ahead of what is applied.
 #[test]
 fn a_snapshot_that_is_not_durable_yet_is_ahead_of_what_is_applied_and_does_no_harm() {

@@ -4,21 +4,29 @@ use raft_core::{Heartbeat, Round};
 
 use super::*;
 
-const REQUEST_TIMEOUT_US: u64 = 250_000;
+const REQUEST_TIMEOUT_US: u64 = 400_000;
+/// For how long a message to the leader may go unanswered.
+const ELECTION_TIMEOUT_US: u64 = 300_000;
 
 /// A node that forwards, and has followed node 2 since time 0.
 fn follower() -> Node {
     let config = NodeConfig { request_timeout_us: REQUEST_TIMEOUT_US, forward: true, ..config(1) };
     let mut node = Node::new(config, Micros(0), recovered(3, 1)).unwrap();
+    hear_leader(&mut node, 0);
+    assert_eq!(node.status().leader, Some(peer(2).id));
+    node
+}
+
+fn hear_leader(node: &mut Node, now: u64) {
     let heartbeat = Heartbeat {
         term: Term(1),
         leader_commit: LogIndex(1),
         round: Round(0),
-        election_timeout_us: 300_000,
+        election_timeout_us: ELECTION_TIMEOUT_US,
     };
-    node.step(Micros(0), Input::Message { from: peer(2), message: Message::Heartbeat(heartbeat).into() });
-    assert_eq!(node.status().leader, Some(peer(2).id));
-    node
+    let message = Message::Heartbeat(heartbeat).into();
+    node.step(Micros(now), Input::Message { from: peer(2), message });
+    while node.poll_output().is_some() {}
 }
 
 fn take(node: &mut Node, now: u64, request: u64, n: u64) {
@@ -82,6 +90,22 @@ fn a_request_whose_time_is_over_gets_none_of_the_range_that_comes_for_it() {
     let (ticket, _) = asked(&mut node, 10).unwrap();
     let answers = taken(&mut node, REQUEST_TIMEOUT_US, ticket, ForwardOutcome::Ids { first: 50 });
     assert_eq!(answers, [(1, Answer::TimedOut), (2, Answer::Ids { first: 50, count: count(1) })]);
+}
+
+/// What comes for the message that was given up is a gap: its requests have been asked for again.
+#[test]
+fn a_late_answer_to_a_ticket_that_was_given_up_hands_out_nothing() {
+    let mut node = follower();
+    take(&mut node, 0, 1, 1);
+    let (given_up, _) = asked(&mut node, 0).unwrap();
+    hear_leader(&mut node, ELECTION_TIMEOUT_US - 1);
+    assert_eq!(asked(&mut node, ELECTION_TIMEOUT_US - 1), None);
+    let (ticket, wanted) = asked(&mut node, ELECTION_TIMEOUT_US).unwrap();
+    assert!(ticket != given_up && wanted == 1);
+    let ids = |first| ForwardOutcome::Ids { first };
+    assert_eq!(taken(&mut node, ELECTION_TIMEOUT_US, given_up, ids(7)), []);
+    let answer = Answer::Ids { first: 50, count: count(1) };
+    assert_eq!(taken(&mut node, ELECTION_TIMEOUT_US, ticket, ids(50)), [(1, answer)]);
 }
 
 #[test]
