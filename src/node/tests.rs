@@ -22,6 +22,11 @@ const SECOND: u64 = 1_000_000;
 /// How many inputs it may take until all nodes are at rest. More would mean that they never are.
 const INPUTS_MAX: usize = 10_000;
 
+/// The node at this place on a bench.
+fn peer_at(at: usize) -> Peer {
+    peer(u64::try_from(at).unwrap() + 1)
+}
+
 fn count(count: u64) -> NonZeroU64 {
     NonZeroU64::new(count).unwrap()
 }
@@ -95,11 +100,18 @@ impl Bench {
 
     /// Carries out outputs until there are none.
     fn settle(&mut self) {
+        self.settle_without(|_| false);
+    }
+
+    /// Carries out outputs until there are none, except for those that are lost.
+    fn settle_without(&mut self, mut is_lost: impl FnMut(&Output) -> bool) {
         let mut mail = VecDeque::new();
         for _ in 0..INPUTS_MAX {
             for at in 0..self.nodes.len() {
                 while let Some(output) = self.nodes[at].poll_output() {
-                    self.carry_out(at, output, &mut mail);
+                    if !is_lost(&output) {
+                        self.carry_out(at, output, &mut mail);
+                    }
                 }
             }
             let Some((to, input)) = mail.pop_front() else { return };
@@ -133,7 +145,7 @@ impl Bench {
     /// Where a message goes and where it comes from; `None` if it is lost.
     fn route(&self, at: usize, to: Peer) -> Option<(usize, Peer)> {
         let target = usize::try_from(to.id.get() - 1).unwrap();
-        let from = peer(u64::try_from(at).unwrap() + 1);
+        let from = peer_at(at);
         (!self.cut_off[at] && !self.cut_off[target]).then_some((target, from))
     }
 
@@ -152,6 +164,15 @@ impl Bench {
                 let next = self.nodes[at].deadline();
                 assert!(next.is_none_or(|next| next > self.now), "a driver would spin: {next:?}");
             }
+        }
+    }
+
+    /// Lets time pass, as little of two seconds as it takes until this holds.
+    fn pass_until(&mut self, what: &str, holds: impl Fn(&Bench) -> bool) {
+        let end = self.now.plus(2 * SECOND);
+        while !holds(self) {
+            assert!(self.now < end, "after two seconds still not: {what}");
+            self.pass(5_000);
         }
     }
 
@@ -236,7 +257,7 @@ fn the_next_leader_hands_out_only_larger_ids() {
     bench.cut_off[first] = false;
     bench.pass(SECOND);
     bench.take(first, 3, 1);
-    let leader = Some(peer(u64::try_from(second).unwrap() + 1).id);
+    let leader = Some(peer_at(second).id);
     assert_eq!(bench.answer(3), Some(Answer::NotLeader { leader }));
 }
 
@@ -249,7 +270,7 @@ fn a_leader_that_is_elected_again_has_dropped_the_window_of_its_last_office() {
     bench.give(first, Input::TransferLeadership { operation: OperationId(1), to: None });
     let second = bench.leader();
     bench.take(second, 2, 1);
-    let to = Some(peer(u64::try_from(first).unwrap() + 1).id);
+    let to = Some(peer_at(first).id);
     bench.give(second, Input::TransferLeadership { operation: OperationId(2), to });
     assert_eq!(bench.leader(), first);
     bench.take(first, 3, 1);
@@ -325,8 +346,7 @@ fn the_log_is_compacted_however_many_entries_there_are() {
 fn a_leader_that_is_to_be_removed_hands_over_and_the_next_leader_removes_it() {
     let mut bench = Bench::new(3, 1_000, 1);
     let first = bench.leader();
-    let change =
-        MembershipChange::Remove { id: peer(u64::try_from(first).unwrap() + 1).id, incarnation: None };
+    let change = MembershipChange::Remove { id: peer_at(first).id, incarnation: None };
     bench.give(first, Input::ChangeMembership { operation: OperationId(1), change: change.clone() });
     assert_eq!(bench.operations, [(OperationId(1), OperationOutcome::HandingOver)]);
     let second = bench.leader();
@@ -335,7 +355,7 @@ fn a_leader_that_is_to_be_removed_hands_over_and_the_next_leader_removes_it() {
     let done = bench.operations.last().copied();
     assert!(matches!(done, Some((OperationId(2), OperationOutcome::Done { .. }))), "{done:?}");
     assert_eq!(bench.nodes[second].membership().members.len(), 2);
-    let left = peer(u64::try_from(first).unwrap() + 1);
+    let left = peer_at(first);
     assert!(bench.nodes[second].knows_removed(left, LogIndex(1)));
 }
 
@@ -356,7 +376,7 @@ fn a_transfer_is_done_when_another_leads_and_no_request_is_lost_in_it() {
     bench.give(first, Input::TransferLeadership { operation: OperationId(1), to: None });
     let second = bench.leader();
     assert_ne!(first, second);
-    let leader = peer(u64::try_from(second).unwrap() + 1).id;
+    let leader = peer_at(second).id;
     assert_eq!(bench.operations, [(OperationId(1), OperationOutcome::Transferred { leader })]);
     bench.take(second, 1, 1);
     assert!(matches!(bench.answer(1), Some(Answer::Ids { .. })));
@@ -371,7 +391,7 @@ fn a_failed_write_mutes_the_leader_and_another_takes_over() {
     assert_ne!(first, second);
     assert!(bench.nodes[first].status().write_failed);
     bench.take(first, 1, 1);
-    let leader = Some(peer(u64::try_from(second).unwrap() + 1).id);
+    let leader = Some(peer_at(second).id);
     assert_eq!(bench.answer(1), Some(Answer::NotLeader { leader }));
 }
 
@@ -456,7 +476,7 @@ fn between_two_leaders_a_request_waits_for_the_next_one_s_name_and_no_longer_tha
     let first = bench.leader();
     let (left, other) = ((first + 1) % 3, (first + 2) % 3);
     bench.cut_off[first] = true;
-    bench.give(left, Input::PeerUnreachable(peer(u64::try_from(first).unwrap() + 1).id));
+    bench.give(left, Input::PeerUnreachable(peer_at(first).id));
     bench.take(left, 1, 1);
     assert_eq!(bench.answer(1), None);
     bench.pass(2 * SECOND);

@@ -31,14 +31,15 @@ fn leader_of(members: usize) -> Node {
 /// Makes every write durable, and returns what operators are told.
 fn outcomes(node: &mut Node) -> Vec<OperationOutcome> {
     let mut outcomes = Vec::new();
-    while let Some(output) = node.poll_output() {
+    for _ in 0..INPUTS_MAX {
+        let Some(output) = node.poll_output() else { return outcomes };
         if let Output::Write(write) = output {
             node.step(Micros(0), Input::WritesDurable { through: write.id });
         } else if let Output::OperationDone { outcome, .. } = output {
             outcomes.push(outcome);
         }
     }
-    outcomes
+    panic!("after {INPUTS_MAX} outputs there are more: {outcomes:?}");
 }
 
 fn change(node: &mut Node, change: MembershipChange) -> Vec<OperationOutcome> {
@@ -80,14 +81,13 @@ fn a_transfer_to_a_voter_takes_place_and_one_to_a_learner_or_a_stranger_is_refus
 
     let mut bench = Bench::new(3, 1_000, 1);
     let leader = bench.leader();
-    let to = u64::try_from((leader + 1) % 3).unwrap() + 1;
-    bench.give(leader, Input::TransferLeadership { operation: OperationId(1), to: Some(peer(to).id) });
+    let target = (leader + 1) % 3;
+    bench.give(leader, transfer(1, Some(target)));
     bench.pass(SECOND);
-    let transferred = (OperationId(1), OperationOutcome::Transferred { leader: peer(to).id });
+    let transferred = (OperationId(1), OperationOutcome::Transferred { leader: peer_at(target).id });
     assert_eq!(bench.operations, [transferred]);
-    assert_eq!(bench.nodes[leader].status().leader, Some(peer(to).id));
-    let again = Input::TransferLeadership { operation: OperationId(2), to: Some(peer(to).id) };
-    bench.give(usize::try_from(to).unwrap() - 1, again);
+    assert_eq!(bench.nodes[leader].status().leader, Some(peer_at(target).id));
+    bench.give(target, transfer(2, Some(target)));
     let done = bench.operations.last();
     assert!(matches!(done, Some((OperationId(2), OperationOutcome::Done { .. }))), "it leads: {done:?}");
 }
@@ -103,11 +103,7 @@ fn transfer_to_who_is_cut_off(bench: &mut Bench) -> (usize, usize, usize) {
 }
 
 fn transfer(operation: u64, to: Option<usize>) -> Input {
-    Input::TransferLeadership { operation: OperationId(operation), to: to.map(node_id) }
-}
-
-fn node_id(at: usize) -> NodeId {
-    peer(u64::try_from(at).unwrap() + 1).id
+    Input::TransferLeadership { operation: OperationId(operation), to: to.map(|at| peer_at(at).id) }
 }
 
 /// The target is never told to campaign. A later term begins, but with another leader.
@@ -120,7 +116,7 @@ fn a_transfer_that_another_than_the_target_wins_says_who_leads() {
     bench.give(leader, transfer(1, Some(target)));
     bench.cut_off[leader] = true;
     for other in (0..5).filter(|at| *at != leader) {
-        bench.give(other, Input::PeerUnreachable(node_id(leader)));
+        bench.give(other, Input::PeerUnreachable(peer_at(leader).id));
     }
     bench.pass(100_000);
     let leads = |at: &usize| *at != leader && bench.nodes[*at].status().role == Role::Leader;
@@ -129,7 +125,7 @@ fn a_transfer_that_another_than_the_target_wins_says_who_leads() {
     bench.cut_off[leader] = false;
     bench.pass(100_000);
     assert_ne!(next, target);
-    let transferred = OperationOutcome::Transferred { leader: node_id(next) };
+    let transferred = OperationOutcome::Transferred { leader: peer_at(next).id };
     assert_eq!(bench.operations, [(OperationId(1), transferred)]);
 }
 
@@ -155,16 +151,15 @@ fn a_transfer_whose_leader_is_elected_again_has_failed() {
     bench.cut_off[1 - leader] = true;
     bench.take(leader, 1, 1);
     bench.give(leader, transfer(1, Some(1 - leader)));
-    while bench.nodes[leader].leadership.is_some() {
-        bench.pass(5_000);
-    }
+    bench.pass_until("it steps down", |bench| bench.nodes[leader].leadership.is_none());
     assert_eq!(bench.operations, []);
     bench.cut_off[1 - leader] = false;
-    bench.give(leader, Input::PeerUnreachable(node_id(1 - leader)));
-    while bench.nodes[leader].leadership.is_none() {
-        assert_eq!(bench.operations, []);
-        bench.pass(5_000);
-    }
+    bench.give(leader, Input::PeerUnreachable(peer_at(1 - leader).id));
+    bench.pass_until("it is elected again", |bench| {
+        let leads = bench.nodes[leader].leadership.is_some();
+        assert!(leads || bench.operations.is_empty(), "{:?}", bench.operations);
+        leads
+    });
     assert_eq!(bench.operations, [(OperationId(1), OperationOutcome::TransferFailed)]);
 }
 
@@ -176,7 +171,7 @@ fn a_transfer_that_is_asked_for_during_another_of_the_leaders_own_has_a_deadline
     let target = (leader + 1) % 5;
     bench.stalled = (0..5).map(|at| at != leader).collect();
     for _ in 0..5 {
-        let id = u64::try_from(leader).unwrap() + 1;
+        let id = peer_at(leader).id.get();
         bench.give(leader, Input::ChangeMembership { operation: OperationId(9), change: remove(id, None) });
         bench.pass(50_000);
     }
@@ -194,7 +189,7 @@ fn a_removal_of_the_leader_that_is_asked_for_again_and_again_does_not_keep_the_l
     let mut bench = Bench::new(3, 1_000, 1);
     let leader = bench.leader();
     bench.stalled = (0..3).map(|at| at != leader).collect();
-    let id = u64::try_from(leader).unwrap() + 1;
+    let id = peer_at(leader).id.get();
     let mut appends = false;
     for _ in 0..20 {
         appends |= bench.nodes[leader].raft().accepts_proposals();
@@ -212,11 +207,11 @@ fn a_second_transfer_to_another_target_is_put_off_and_leaves_the_first_alone() {
     assert_eq!(bench.operations, [(OperationId(2), OperationOutcome::HandingOver)]);
     bench.cut_off[target] = false;
     bench.pass(SECOND);
-    let transferred = OperationOutcome::Transferred { leader: node_id(target) };
+    let transferred = OperationOutcome::Transferred { leader: peer_at(target).id };
     assert_eq!(bench.operations.last(), Some(&(OperationId(1), transferred)));
     bench.give(target, transfer(3, Some(other)));
     bench.pass(SECOND);
-    let transferred = OperationOutcome::Transferred { leader: node_id(other) };
+    let transferred = OperationOutcome::Transferred { leader: peer_at(other).id };
     assert_eq!(bench.operations.last(), Some(&(OperationId(3), transferred)));
 }
 
@@ -231,7 +226,7 @@ fn a_second_transfer_to_the_same_target_or_to_anybody_ends_with_the_first() {
         assert_eq!(bench.operations, []);
         bench.cut_off[target] = !ends;
         bench.pass(250_000);
-        let transferred = OperationOutcome::Transferred { leader: node_id(target) };
+        let transferred = OperationOutcome::Transferred { leader: peer_at(target).id };
         let outcome = if ends { transferred } else { OperationOutcome::TransferFailed };
         assert_eq!(bench.operations, [1, 2, 3].map(|id| (OperationId(id), outcome)));
     }
@@ -244,8 +239,7 @@ fn a_transfer_that_fails_says_so_and_what_had_to_wait_for_it_goes_on() {
     let leader = bench.leader();
     let silent = (leader + 1) % 3;
     bench.cut_off[silent] = true;
-    let to = Some(peer(u64::try_from(silent).unwrap() + 1).id);
-    bench.give(leader, Input::TransferLeadership { operation: OperationId(1), to });
+    bench.give(leader, transfer(1, Some(silent)));
     bench.give(leader, Input::ChangeMembership { operation: OperationId(2), change: add(9) });
     assert_eq!(bench.operations, [(OperationId(2), OperationOutcome::HandingOver)]);
     bench.take(leader, 1, 3);
@@ -262,8 +256,7 @@ fn a_follower_changes_nothing_and_names_the_leader() {
     let follower = (leader + 1) % 3;
     bench.give(follower, Input::ChangeMembership { operation: OperationId(1), change: add(9) });
     bench.give(follower, Input::TransferLeadership { operation: OperationId(2), to: None });
-    let not_leader =
-        OperationOutcome::NotLeader { leader: Some(peer(u64::try_from(leader).unwrap() + 1).id) };
+    let not_leader = OperationOutcome::NotLeader { leader: Some(peer_at(leader).id) };
     assert_eq!(bench.operations, [(OperationId(1), not_leader), (OperationId(2), not_leader)]);
 }
 
@@ -274,8 +267,7 @@ fn a_window_does_not_grow_because_a_transfer_keeps_reservations_waiting() {
     let to = (0..3).find(|at| *at != leader).unwrap();
     bench.cut_off[to] = true;
     let reservations = bench.nodes[leader].counts().reservations;
-    let to = Some(peer(to as u64 + 1).id);
-    bench.give(leader, Input::TransferLeadership { operation: OperationId(1), to });
+    bench.give(leader, transfer(1, Some(to)));
     bench.take(leader, 1, 5_000);
     for _ in 0..30 {
         bench.give(leader, Input::Wake);
@@ -345,7 +337,7 @@ fn a_removal_that_is_not_committed_yet_is_under_way_and_not_done() {
     let mut bench = Bench::new(3, 1_000, 1);
     let leader = bench.leader();
     let others = [(leader + 1) % 3, (leader + 2) % 3];
-    let gone = u64::try_from(others[1]).unwrap() + 1;
+    let gone = peer_at(others[1]).id.get();
     others.iter().for_each(|other| bench.cut_off[*other] = true);
     for operation in [1, 2] {
         let change = remove(gone, Some(peer(gone).incarnation));

@@ -92,7 +92,7 @@ fn a_removal_is_told_to_whoever_is_removed_and_to_the_others() {
     let mut bench = Bench::new(3, 1_000, 1);
     let leader = bench.leader();
     let (gone, stays) = ((leader + 1) % 3, (leader + 2) % 3);
-    let gone_peer = peer(u64::try_from(gone).unwrap() + 1);
+    let gone_peer = peer_at(gone);
     let change = MembershipChange::Remove { id: gone_peer.id, incarnation: Some(gone_peer.incarnation) };
     bench.give(leader, Input::ChangeMembership { operation: OperationId(1), change });
     bench.pass(SECOND);
@@ -109,7 +109,7 @@ fn a_removal_is_told_to_whoever_is_removed_and_to_the_others() {
     assert!(node.knows_removed(gone_peer, LogIndex(1)));
     assert!(node.knows_removed(gone_peer, commit_index));
     assert!(!node.knows_removed(gone_peer, commit_index.next()));
-    assert!(!node.knows_removed(peer(u64::try_from(stays).unwrap() + 1), LogIndex(1)));
+    assert!(!node.knows_removed(peer_at(stays), LogIndex(1)));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::*;
 fn leader_and_heir(bench: &mut Bench) -> (usize, usize, Input) {
     let leader = bench.leader();
     let heir = (leader + 1) % 3;
-    let to = Some(peer(u64::try_from(heir).unwrap() + 1).id);
+    let to = Some(peer_at(heir).id);
     (leader, heir, Input::TransferLeadership { operation: OperationId(7), to })
 }
 
@@ -46,24 +46,12 @@ fn a_successor_serves_from_what_it_was_left_before_its_first_entry_is_committed(
     assert_eq!(ids(&bench, 1), 1);
     bench.nodes[leader].step(bench.now, hand_over);
     // Votes are written; after that, no write is.
-    let mut mail = VecDeque::new();
     let mut writes = 0;
-    loop {
-        for at in 0..3 {
-            while let Some(output) = bench.nodes[at].poll_output() {
-                if let Output::Write(write) = &output {
-                    writes += 1;
-                    if !write.entries.is_empty() {
-                        continue;
-                    }
-                }
-                bench.carry_out(at, output, &mut mail);
-            }
-        }
-        let Some((to, input)) = mail.pop_front() else { break };
-        bench.nodes[to].step(bench.now, input);
-        bench.nodes[to].step(bench.now, Input::Wake);
-    }
+    bench.settle_without(|output| {
+        let Output::Write(write) = output else { return false };
+        writes += 1;
+        !write.entries.is_empty()
+    });
     assert!(writes > 3, "votes of all, and the first entry of the new leader");
     assert!(bench.nodes[heir].leadership.is_some());
     bench.stalled = vec![true; 3];
@@ -116,7 +104,7 @@ fn an_heir_takes_no_more_than_its_own_window_may_hold() {
         let raft = bench.nodes[leader].raft();
         let (term, last_log_index) = (raft.current_term(), raft.last_log_index().previous().unwrap());
         let bequest = Bequest { term, last_log_index, first: 901, count: count(100) };
-        let from = peer(u64::try_from(leader).unwrap() + 1);
+        let from = peer_at(leader);
         bench.nodes[heir].step(bench.now, Input::Message { from, message: bequest.into() });
         assert_eq!(bench.nodes[heir].inherit(term.next()), inherited);
     }
@@ -130,7 +118,7 @@ fn what_was_left_with_another_log_is_not_used() {
     let (leader, heir, _) = leader_and_heir(&mut bench);
     let raft = bench.nodes[leader].raft();
     let (term, last_log_index) = (raft.current_term().next(), raft.last_log_index().previous().unwrap());
-    let other = peer(u64::try_from((leader + 2) % 3).unwrap() + 1);
+    let other = peer_at((leader + 2) % 3);
     let heartbeat = raft_core::Heartbeat {
         term,
         leader_commit: LogIndex(0),
@@ -149,10 +137,10 @@ fn what_was_left_with_another_log_is_not_used() {
 /// is one from any node but the leader.
 #[test]
 fn what_was_left_is_used_only_where_nothing_can_have_come_between() {
-    let unused = |change: fn(&mut Bequest), from: u64| {
+    let unused = |change: fn(&mut Bequest), from: usize| {
         let mut bench = Bench::new(3, 1_000, 1);
         let (leader, heir, _) = leader_and_heir(&mut bench);
-        let from = peer(u64::try_from((leader + usize::try_from(from).unwrap()) % 3).unwrap() + 1);
+        let from = peer_at((leader + from) % 3);
         let raft = bench.nodes[leader].raft();
         let mut bequest = Bequest {
             term: raft.current_term(),
