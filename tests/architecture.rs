@@ -390,9 +390,12 @@ fn path(relative: &str) -> PathBuf {
 fn is_declared_as_test(file: &Path) -> bool {
     let Some(name) = file.file_stem().map(|stem| stem.to_string_lossy()) else { return false };
     let declared = format!("#[cfg(test)]\nmod {name};");
-    let parents = ["mod.rs", "lib.rs"].map(|parent| file.with_file_name(parent));
-    parents.iter().any(|parent| fs::read_to_string(parent).is_ok_and(|text| text.contains(&declared)))
-        || file.parent().is_some_and(|directory| is_declared_as_test(&directory.with_extension("rs")))
+    let of_directory = file.parent().map(|directory| directory.with_extension("rs"));
+    let parents = ["mod.rs", "lib.rs"].map(|parent| file.with_file_name(parent)).into_iter();
+    parents
+        .chain(of_directory.clone())
+        .any(|parent| fs::read_to_string(parent).is_ok_and(|text| text.contains(&declared)))
+        || of_directory.is_some_and(|parent| is_declared_as_test(&parent))
 }
 
 /// Every document in this directory, which is relative to the project.
