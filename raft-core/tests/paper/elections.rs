@@ -5,7 +5,7 @@ use raft_core::{
     RequestVote, RequestVoteResponse, Role, Round, Term,
 };
 
-use crate::harness::cluster::{Cluster, Envelope};
+use crate::harness::cluster::Cluster;
 use crate::harness::{
     ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, config, heartbeat, id, membership, peer, recovered,
 };
@@ -87,25 +87,6 @@ fn a_node_begins_as_a_follower_of_nobody() {
     let raft = Raft::new(config(peer(1)), Micros(0), recovered(membership(&[1, 2, 3], &[]), &[2, 3]));
     assert_eq!((raft.role(), raft.leader(), raft.current_term()), (Role::Follower, None, Term(3)));
     assert_eq!(raft.commit_index(), LogIndex(1), "what is committed is learnt anew");
-}
-
-/// Not in the paper: a node that was just started asks for pre-votes sooner than one that has lost its
-/// leader, and a single voter at once, because there is nobody to wait for.
-#[test]
-fn a_node_that_was_just_started_waits_two_heartbeats_and_a_random_time_and_a_single_voter_not_at_all() {
-    let mut seen = std::collections::BTreeSet::new();
-    for seed in 0..200 {
-        let config = Config { seed, ..config(peer(1)) };
-        let of = |voters: &[u64]| {
-            let raft = Raft::new(config, Micros(7), recovered(membership(voters, &[]), &[]));
-            raft.deadline().expect("a follower has one").since(Micros(7))
-        };
-        let patience = 2 * HEARTBEAT_INTERVAL_US;
-        assert!((patience..patience + ELECTION_TIMEOUT_US).contains(&of(&[1, 2, 3])));
-        seen.insert(of(&[1, 2, 3]));
-        assert_eq!(of(&[1]), 0);
-    }
-    assert!(seen.len() > 150, "{} waits of 200 seeds", seen.len());
 }
 
 /// §5.2: "leaders send periodic heartbeats ... to all followers in order to maintain their authority".
@@ -362,251 +343,11 @@ fn a_leader_that_hears_no_majority_steps_down_within_an_election_timeout_and_a_h
     assert_ne!(cluster.role(1), Role::Leader);
 }
 
-/// A machine that stood still for a while, and everything on it: nobody could be heard.
-#[test]
-fn after_a_pause_of_all_nodes_a_follower_listens_once_more_and_the_leader_leads_on() {
-    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
-    for node in cluster.nodes.values_mut() {
-        node.pass(10 * ELECTION_TIMEOUT_US);
-    }
-    for first_to_wake in [2, 3, 1] {
-        cluster.node(first_to_wake).wake_now();
-        cluster.collect(first_to_wake);
-    }
-    cluster.settle();
-    cluster.pass(10 * ELECTION_TIMEOUT_US);
-    assert_eq!((cluster.role(1), cluster.nodes[&1].raft.current_term()), (Role::Leader, Term(2)));
-}
-
-#[test]
-fn a_follower_that_is_late_listens_for_two_heartbeat_intervals() {
-    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
-    let node = cluster.node(2);
-    node.pass(10 * ELECTION_TIMEOUT_US);
-    node.wake_now();
-    assert_eq!(node.raft.deadline(), Some(node.now.plus(2 * HEARTBEAT_INTERVAL_US)));
-}
-
-#[test]
-fn a_follower_that_is_late_again_campaigns_although_it_was_late() {
-    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
-    cluster.down.insert(1);
-    cluster.isolate(1);
-    for expected in [Role::Follower, Role::PreCandidate] {
-        cluster.node(2).pass(10 * ELECTION_TIMEOUT_US);
-        cluster.node(2).wake_now();
-        assert_eq!(cluster.role(2), expected);
-    }
-}
-
-#[test]
-fn a_leader_that_is_late_asks_once_more_and_steps_down_if_nobody_answers() {
-    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
-    cluster.isolate(1);
-    cluster.node(1).pass(10 * ELECTION_TIMEOUT_US);
-    cluster.node(1).wake_now();
-    assert_eq!(cluster.role(1), Role::Leader);
-    cluster.wake(1);
-    assert_eq!(cluster.role(1), Role::Leader, "answers may take longer than one interval");
-    cluster.wake(1);
-    assert_eq!(cluster.role(1), Role::Follower);
-}
-
-#[test]
-fn a_leader_that_was_late_before_it_was_elected_asks_once_more_all_the_same() {
-    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
-    cluster.crash(1);
-    cluster.node(2).pass(10 * ELECTION_TIMEOUT_US);
-    cluster.node(2).wake_now();
-    assert_eq!(cluster.role(2), Role::Follower, "its one excuse");
-    cluster.elect(2);
-    cluster.isolate(2);
-    cluster.node(2).pass(10 * ELECTION_TIMEOUT_US);
-    cluster.node(2).wake_now();
-    assert_eq!(cluster.role(2), Role::Leader);
-}
-
-/// What was being written when everything stood still is no sign of a disk that stalls.
-#[test]
-fn after_a_pause_of_all_nodes_with_a_write_under_way_the_leader_leads_on() {
-    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
-    cluster.stalled.insert(1);
-    cluster.propose(1, "x");
-    for node in cluster.nodes.values_mut() {
-        node.pass(5 * ELECTION_TIMEOUT_US);
-    }
-    cluster.settle();
-    cluster.node(1).wake_now();
-    cluster.collect(1);
-    cluster.stalled.clear();
-    cluster.settle();
-    cluster.pass(ELECTION_TIMEOUT_US);
-    assert_eq!((cluster.role(1), cluster.nodes[&1].raft.current_term()), (Role::Leader, Term(2)));
-}
-
-/// A leader whose process is gone is replaced in milliseconds: its voters campaign one after the other.
-#[test]
-fn voters_whose_leaders_process_is_gone_replace_it_within_a_heartbeat_interval() {
-    let mut cluster = Cluster::led_by_1(&[1, 2, 3, 4, 5]);
-    cluster.crash(1);
-    for at in 2..=5 {
-        cluster.unreachable(at, 1);
-    }
-    let deadlines: Vec<u64> = (2..=5)
-        .map(|n| cluster.nodes[&n].raft.deadline().expect("followers have one").since(cluster.nodes[&n].now))
-        .collect();
-    let stagger = HEARTBEAT_INTERVAL_US / 4;
-    assert_eq!(deadlines, [0, stagger, 2 * stagger, 3 * stagger]);
-    cluster.pass(1);
-    assert_eq!(cluster.leader(), Some(id(2)));
-    assert_eq!(cluster.nodes[&5].raft.current_term(), Term(3), "the first won, and nobody else campaigned");
-}
-
-#[test]
-fn a_lost_connection_to_who_does_not_lead_changes_nothing() {
-    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
-    let before = cluster.nodes[&2].raft.deadline();
-    cluster.unreachable(2, 3);
-    assert_eq!(cluster.nodes[&2].raft.deadline(), before);
-    cluster.unreachable(1, 2);
-    assert_eq!(cluster.role(1), Role::Leader);
-}
-
-#[test]
-fn a_voter_that_alone_lost_the_connection_to_its_leader_is_refused_and_follows_again() {
-    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
-    cluster.unreachable(2, 1);
-    cluster.pass(2 * HEARTBEAT_INTERVAL_US);
-    assert_eq!(cluster.role(1), Role::Leader);
-    assert_eq!(cluster.nodes[&2].raft.leader(), Some(id(1)));
-    assert_eq!(cluster.nodes[&2].raft.current_term(), Term(2));
-}
-
 #[test]
 #[should_panic(expected = "a heartbeat interval of 0 us")]
 fn a_configuration_without_time_between_heartbeats_is_refused() {
     let config = Config { heartbeat_interval_us: 0, ..config(peer(1)) };
     drop(Raft::new(config, Micros(0), recovered(membership(&[1], &[]), &[])));
-}
-
-/// A vote that takes longer to write than an election timeout is still one vote in one term.
-#[test]
-fn a_candidate_whose_own_vote_is_not_durable_waits_for_it_and_enters_no_further_term() {
-    let mut cluster = Cluster::new(&[1]);
-    cluster.stalled.insert(1);
-    for _ in 0..20 {
-        cluster.wake(1);
-    }
-    assert_eq!(cluster.nodes[&1].raft.current_term(), Term(2));
-    assert_eq!(
-        cluster.nodes[&1].disk.pending(),
-        1,
-        "writes that wait for a stalled disk do not grow in number"
-    );
-    cluster.sync_one(1);
-    assert_eq!(cluster.role(1), Role::Leader);
-}
-
-/// Whether anybody is elected while the disks of the `slow` take three election timeouts for a transaction,
-/// which holds what waited when it began, and node `down` does not run.
-fn elected_on_slow_disks(mut cluster: Cluster, slow: &[u64], down: Option<u64>) -> bool {
-    cluster.stalled.extend(slow);
-    cluster.down.extend(down);
-    (0..20).any(|_| {
-        let taken: Vec<(u64, usize)> =
-            slow.iter().map(|number| (*number, cluster.node(*number).disk.pending())).collect();
-        cluster.pass(3 * ELECTION_TIMEOUT_US);
-        for (number, writes) in taken {
-            for _ in 0..writes {
-                cluster.sync_one(number);
-            }
-        }
-        cluster.settle();
-        cluster.leader().is_some()
-    })
-}
-
-/// Whoever began another term meanwhile would only have them write another vote.
-#[test]
-fn voters_whose_disks_take_longer_than_their_election_timeouts_elect_somebody() {
-    for slow in [&[2, 3][..], &[1, 2, 3]] {
-        assert!(elected_on_slow_disks(Cluster::new(&[1, 2, 3]), slow, None), "slow: {slow:?}");
-    }
-}
-
-/// Nor may those begin another term whose own votes are durable soon: they need the slow ones' votes.
-#[test]
-fn voters_with_quick_disks_wait_for_the_votes_of_those_with_slow_ones() {
-    assert!(elected_on_slow_disks(Cluster::new(&[1, 2, 3, 4, 5]), &[4, 5], Some(1)));
-    let logs: [(u64, &[u64]); 3] = [(1, &[1]), (2, &[]), (3, &[])];
-    assert!(elected_on_slow_disks(Cluster::with_logs(&logs), &[1, 3], None));
-}
-
-/// Node 1 as a candidate, whose requests were lost.
-fn unheard_candidate(voters: &[u64]) -> Cluster {
-    let mut cluster = Cluster::new(voters);
-    cluster.campaign(1);
-    cluster.deliver(1, 2);
-    cluster.deliver(2, 1);
-    assert_eq!(cluster.role(1), Role::Candidate);
-    let is_request = |e: &Envelope| matches!(e.message, Message::RequestVote(_));
-    let lost = std::mem::take(&mut cluster.network);
-    assert_eq!(lost.iter().filter(|e| is_request(e)).count(), voters.len() - 1);
-    cluster
-}
-
-/// The term of node 1, which campaigned and heard nothing, after some more time, and whether it leads then.
-fn after_a_silence(cluster: &mut Cluster) -> (Term, Role) {
-    cluster.pass(3 * ELECTION_TIMEOUT_US);
-    (cluster.nodes[&1].raft.current_term(), cluster.role(1))
-}
-
-#[test]
-fn a_candidate_that_nobody_has_answered_asks_again_in_the_same_term() {
-    let mut cluster = unheard_candidate(&[1, 2]);
-    let (term, role) = after_a_silence(&mut cluster);
-    assert_eq!((term, role), (Term(2), Role::Leader));
-}
-
-/// Both of its deadlines have passed. The bench checks that neither is left over, or its driver would spin.
-#[test]
-fn a_candidate_that_is_woken_late_asks_again_at_once_and_goes_on_waiting() {
-    let mut cluster = unheard_candidate(&[1, 2, 3]);
-    cluster.sync(1);
-    cluster.node(1).pass(10 * ELECTION_TIMEOUT_US);
-    cluster.node(1).wake_now();
-    let asked = |message| matches!(message, Message::RequestVote(_));
-    assert!(cluster.node(1).take_sent().into_iter().any(|(_, message)| asked(message)));
-    assert_eq!(cluster.role(1), Role::Candidate);
-}
-
-#[test]
-fn a_candidate_that_was_refused_a_vote_tries_another_term() {
-    let mut cluster = unheard_candidate(&[1, 2, 3]);
-    for number in [2, 3] {
-        let refusal = RequestVoteResponse { term: Term(2), vote_granted: false };
-        cluster.node(1).receive(peer(number), Message::RequestVoteResponse(refusal));
-    }
-    let (term, role) = after_a_silence(&mut cluster);
-    assert_eq!((term, role), (Term(3), Role::Leader));
-}
-
-/// Two heartbeat intervals are nothing beside an election timeout.
-#[test]
-fn a_lost_request_for_a_vote_is_repeated_within_two_heartbeat_intervals() {
-    let mut cluster = unheard_candidate(&[1, 2, 3]);
-    cluster.pass(2 * HEARTBEAT_INTERVAL_US);
-    assert_eq!((cluster.role(1), cluster.nodes[&1].raft.current_term()), (Role::Leader, Term(2)));
-}
-
-#[test]
-fn a_voter_whose_disk_hangs_promises_a_candidate_that_asks_again_its_vote_once() {
-    let mut cluster = unheard_candidate(&[1, 2]);
-    cluster.stalled.insert(2);
-    cluster.pass(4 * ELECTION_TIMEOUT_US);
-    cluster.sync(2);
-    let granted = |e: &&Envelope| matches!(e.message, Message::RequestVoteResponse(m) if m.vote_granted);
-    assert_eq!(cluster.network.iter().filter(granted).count(), 1);
 }
 
 /// That vote may be for the leader that is gone: then it decides nothing any more.
@@ -632,25 +373,4 @@ fn a_voter_that_refuses_another_for_its_log_asks_next() {
     assert_eq!(cluster.role(2), Role::PreCandidate);
     cluster.pass(0);
     assert_eq!(cluster.role(1), Role::Leader);
-}
-
-/// Quick failover is for the moment in which the others find out as well; without a majority it would
-/// otherwise ask many times a heartbeat for as long as the others are down.
-#[test]
-fn a_voter_left_alone_asks_quickly_for_an_election_timeout_and_then_patiently() {
-    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
-    let asked_within = |cluster: &mut Cluster, us: u64| {
-        let end = cluster.nodes[&2].now.plus(us);
-        let mut asked = 0;
-        while cluster.nodes[&2].raft.deadline().is_some_and(|at| at < end) {
-            cluster.wake(2);
-            asked += cluster.take(2, 3).iter().filter(|e| matches!(e.message, Message::PreVote(_))).count();
-        }
-        asked
-    };
-    cluster.unreachable(2, 1);
-    let at_first = asked_within(&mut cluster, ELECTION_TIMEOUT_US);
-    assert!(at_first >= 5, "{at_first} times in the first election timeout");
-    let later = asked_within(&mut cluster, 20 * ELECTION_TIMEOUT_US);
-    assert!((10..=21).contains(&later), "{later} times in the next twenty");
 }

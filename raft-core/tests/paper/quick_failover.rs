@@ -1,9 +1,27 @@
 //! What voters do when the leader's process is gone, as their drivers tell them one after the other.
 
-use raft_core::{Output, Role, Term};
+use raft_core::{Message, Output, Role, Term};
 
-use crate::harness::ELECTION_TIMEOUT_US;
 use crate::harness::cluster::Cluster;
+use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, id};
+
+/// A leader whose process is gone is replaced in milliseconds: its voters campaign one after the other.
+#[test]
+fn voters_whose_leaders_process_is_gone_replace_it_within_a_heartbeat_interval() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3, 4, 5]);
+    cluster.crash(1);
+    for at in 2..=5 {
+        cluster.unreachable(at, 1);
+    }
+    let deadlines: Vec<u64> = (2..=5)
+        .map(|n| cluster.nodes[&n].raft.deadline().expect("followers have one").since(cluster.nodes[&n].now))
+        .collect();
+    let stagger = HEARTBEAT_INTERVAL_US / 4;
+    assert_eq!(deadlines, [0, stagger, 2 * stagger, 3 * stagger]);
+    cluster.pass(1);
+    assert_eq!(cluster.leader(), Some(id(2)));
+    assert_eq!(cluster.nodes[&5].raft.current_term(), Term(3), "the first won, and nobody else campaigned");
+}
 
 /// The first to notice asks the second while that one still hears the leader. Nobody's time passes: the
 /// second grants as soon as it has noticed too, and its own turn, which comes later, is not waited for.
@@ -82,4 +100,35 @@ fn a_hand_over_chooses_no_voter_that_is_gone_and_ends_at_once_where_all_are() {
     cluster.events(1);
     cluster.transfer(1, None);
     assert_eq!(cluster.events(1), [Output::TransferAborted]);
+}
+
+#[test]
+fn a_voter_that_alone_lost_the_connection_to_its_leader_is_refused_and_follows_again() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.unreachable(2, 1);
+    cluster.pass(2 * HEARTBEAT_INTERVAL_US);
+    assert_eq!(cluster.role(1), Role::Leader);
+    assert_eq!(cluster.nodes[&2].raft.leader(), Some(id(1)));
+    assert_eq!(cluster.nodes[&2].raft.current_term(), Term(2));
+}
+
+/// Quick failover is for the moment in which the others find out as well; without a majority it would
+/// otherwise ask many times a heartbeat for as long as the others are down.
+#[test]
+fn a_voter_left_alone_asks_quickly_for_an_election_timeout_and_then_patiently() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    let asked_within = |cluster: &mut Cluster, us: u64| {
+        let end = cluster.nodes[&2].now.plus(us);
+        let mut asked = 0;
+        while cluster.nodes[&2].raft.deadline().is_some_and(|at| at < end) {
+            cluster.wake(2);
+            asked += cluster.take(2, 3).iter().filter(|e| matches!(e.message, Message::PreVote(_))).count();
+        }
+        asked
+    };
+    cluster.unreachable(2, 1);
+    let at_first = asked_within(&mut cluster, ELECTION_TIMEOUT_US);
+    assert!(at_first >= 5, "{at_first} times in the first election timeout");
+    let later = asked_within(&mut cluster, 20 * ELECTION_TIMEOUT_US);
+    assert!((10..=21).contains(&later), "{later} times in the next twenty");
 }

@@ -65,6 +65,7 @@ fn one_that_lost_a_follower_or_a_stranger_waits_as_before() {
         cluster.unreachable(at, gone);
         assert_eq!(cluster.nodes[&at].raft.deadline(), before, "{at} lost {gone}");
     }
+    assert_eq!(cluster.role(1), Role::Leader);
 }
 
 /// Whoever noticed first asks again when each of the others has had its turn, for an election timeout: by
