@@ -9,12 +9,8 @@ mod channel;
 pub(crate) mod connections;
 mod copies;
 mod dial;
-#[cfg(test)]
-mod dial_tests;
 pub(crate) mod handshake;
-#[cfg(test)]
-mod hello_tests;
 pub(crate) mod links;
 pub(crate) mod resolver;
 #[cfg(test)]
-mod response_tests;
+mod tests;

@@ -4,6 +4,7 @@ use std::net::TcpStream;
 
 use crate::peer::{Frame, Welcome};
 use crate::server::limits::{CONNECT_US_MAX, LINK_SETTLED_US, REDIAL_DELAY_US_MAX};
+use crate::server::peers::links::Link;
 use crate::server::testing::{Bench, Port, is_greeting, is_waiting, receive, send};
 
 fn at(port: &Port) -> String {
@@ -105,7 +106,7 @@ fn two_nodes_that_say_hello_to_each_other_in_step_come_to_be_connected() {
         for (node, mut stream) in nodes.iter_mut().zip(accepted) {
             if is_greeting(node.link()) {
                 send(&mut stream, &Frame::Welcome(Welcome { commit_index: raft_core::LogIndex(1) }));
-                node.run_until("it is up", super::links::Link::is_up);
+                node.run_until("it is up", Link::is_up);
             }
         }
     }

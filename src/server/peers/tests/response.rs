@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use raft_core::{AppendEntries, Entry, HeartbeatResponse, LogIndex, Message, Payload, Round, Term};
 
-use super::channel::Channel;
-use super::links::Link;
 use crate::codec::STATE_BYTES_MAX;
 use crate::node::testing::peer;
 use crate::peer::{Frame, Welcome, encode};
 use crate::server::limits::{PING_US, RESPONSE_US_MAX};
+use crate::server::peers::channel::Channel;
+use crate::server::peers::links::Link;
 use crate::server::testing::{Bench, OTHER, Port, is_greeting, receive, send};
 
 fn response(round: u64) -> Frame {
