@@ -5,9 +5,9 @@
 SEEDS ?= 10000
 SIM_FLAGS ?=
 
-sim: ## whole clusters from seeds: make sim [SEEDS=n], make sim SEED=n [SIM_FLAGS='--frames'] to replay one
+sim: setup ## whole clusters from seeds: make sim [SEEDS=n], make sim SEED=n [SIM_FLAGS='--frames'] to replay one
 	@. scripts/rust.sh && cargo run --quiet --profile sim -p ticketd-sim $(CARGO_FLAGS) -- \
 		$(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(SIM_FLAGS)
 
-sim-mutants: ## plant known protocol mistakes one at a time; the simulation must find each
+sim-mutants: setup ## plant known protocol mistakes one at a time; the simulation must find each
 	@sim/mutants.sh $(MUTANTS)
