@@ -253,8 +253,8 @@ impl World {
         }
         let now = self.now;
         let id = ConnId(u32::try_from(self.conns.len()).expect("there are few connections"));
-        let target = &self.hosts[to.at()];
-        let (listens, acceptor) = (target.run.process().is_some(), self.life(to));
+        let acceptor = self.life(to);
+        let listens = self.hosts[to.at()].run.process().is_some();
         let reaches = self.reaches(from.slot, to);
         let dialler = &self.hosts[from.slot.at()];
         let me = dialler.peer;
@@ -275,7 +275,7 @@ impl World {
             return;
         }
         link.state = LinkState::Dialling(id);
-        let target = link.peer;
+        let meant = link.peer;
         self.conns.push(Conn {
             dialler: from,
             from: me,
@@ -290,7 +290,7 @@ impl World {
         let hello = Hello {
             cluster: CLUSTER,
             from: me,
-            to: target,
+            to: meant,
             commit_index,
             peer_address: address(from.slot),
             client_address: address(from.slot),
