@@ -41,7 +41,8 @@ pub(in crate::server) struct OpenDescriptors {
 
 impl OpenDescriptors {
     fn number(&self, now: Micros) -> Option<u64> {
-        told().or_else(|| self.counted_lately(now, || count_open_descriptors().map(|number| number as u64)))
+        told_by_kernel()
+            .or_else(|| self.counted_lately(now, || count_open_descriptors().map(|number| number as u64)))
     }
 
     fn counted_lately(&self, now: Micros, count: impl FnOnce() -> Option<u64>) -> Option<u64> {
@@ -55,8 +56,8 @@ impl OpenDescriptors {
     }
 }
 
-/// The size of the directory is their number, or 0 on a Linux that does not tell it.
-fn told() -> Option<u64> {
+/// The number of open descriptors: the size of their directory, which is 0 on a Linux that does not tell it.
+fn told_by_kernel() -> Option<u64> {
     fs::metadata("/proc/self/fd").ok().map(|directory| directory.len()).filter(|number| *number > 0)
 }
 
