@@ -25,7 +25,13 @@ pub(crate) const JOURNAL_BYTES: u64 = 1 << 20;
 /// The largest journal that is read, in bytes: the parts of a transaction are numbered with 16 bits.
 pub(crate) const JOURNAL_BYTES_MAX: u64 = 16 << 20;
 
-const HEAD_BYTES: usize = CHECKSUM_BYTES + 1 + 2 + 4 + 8 + 8;
+// Where the fields of a sector are; the checksum is at the front.
+const VERSION_AT: usize = CHECKSUM_BYTES;
+const PART_AT: usize = VERSION_AT + 1;
+const BYTES_AT: usize = PART_AT + 2;
+const ID_AT: usize = BYTES_AT + 4;
+const AFTER_AT: usize = ID_AT + 8;
+const HEAD_BYTES: usize = AFTER_AT + 8;
 const PAYLOAD_BYTES: usize = SECTOR_BYTES - HEAD_BYTES;
 
 /// A transaction that was read.
@@ -117,7 +123,7 @@ impl Journal {
     /// left of the creation of one. This does not tell whose journal it is: the node is not known at that
     /// point.
     pub(crate) fn is_void(bytes: &[u8]) -> bool {
-        bytes.chunks(SECTOR_BYTES).all(|sector| sector.iter().skip(CHECKSUM_BYTES + 1).all(|byte| *byte == 0))
+        bytes.chunks(SECTOR_BYTES).all(|sector| sector.iter().skip(PART_AT).all(|byte| *byte == 0))
     }
 
     /// Reads a whole journal: the transactions that it holds beyond the checkpoint.
@@ -230,24 +236,24 @@ impl Head {
         if checksum(incarnation, number, sector) != BigEndian::read_u32(sector) {
             return Err(JournalError::Checksum { sector: number });
         }
-        if sector[4] != FORMAT_VERSION {
-            return Err(JournalError::Version { found: sector[4] });
+        if sector[VERSION_AT] != FORMAT_VERSION {
+            return Err(JournalError::Version { found: sector[VERSION_AT] });
         }
         Ok(Head {
-            part: usize::from(BigEndian::read_u16(&sector[5..])),
-            bytes: BigEndian::read_u32(&sector[7..]) as usize,
-            id: TransactionId(BigEndian::read_u64(&sector[11..])),
-            after: TransactionId(BigEndian::read_u64(&sector[19..])),
+            part: usize::from(BigEndian::read_u16(&sector[PART_AT..])),
+            bytes: BigEndian::read_u32(&sector[BYTES_AT..]) as usize,
+            id: TransactionId(BigEndian::read_u64(&sector[ID_AT..])),
+            after: TransactionId(BigEndian::read_u64(&sector[AFTER_AT..])),
         })
     }
 
     /// Puts this header and the checksum in front of the payload that is already there.
     fn seal(&self, incarnation: Incarnation, number: usize, sector: &mut [u8]) {
-        sector[4] = FORMAT_VERSION;
-        BigEndian::write_u16(&mut sector[5..], u16::try_from(self.part).expect("a journal is short"));
-        BigEndian::write_u32(&mut sector[7..], u32::try_from(self.bytes).expect("a journal is short"));
-        BigEndian::write_u64(&mut sector[11..], self.id.0);
-        BigEndian::write_u64(&mut sector[19..], self.after.0);
+        sector[VERSION_AT] = FORMAT_VERSION;
+        BigEndian::write_u16(&mut sector[PART_AT..], u16::try_from(self.part).expect("a journal is short"));
+        BigEndian::write_u32(&mut sector[BYTES_AT..], u32::try_from(self.bytes).expect("a journal is short"));
+        BigEndian::write_u64(&mut sector[ID_AT..], self.id.0);
+        BigEndian::write_u64(&mut sector[AFTER_AT..], self.after.0);
         let crc = checksum(incarnation, number, sector);
         BigEndian::write_u32(sector, crc);
     }
