@@ -217,16 +217,9 @@ impl Cluster {
         self.cut.insert((other, one));
     }
 
+    /// Cuts a node, which need not exist yet, off from all others.
     pub(crate) fn isolate(&mut self, number: u64) {
         let others: Vec<u64> = self.nodes.keys().copied().filter(|n| *n != number).collect();
-        for other in others {
-            self.cut_both(number, other);
-        }
-    }
-
-    /// Cuts a node that need not exist yet off from all others.
-    pub(crate) fn isolate_from_all(&mut self, number: u64) {
-        let others: Vec<u64> = self.nodes.keys().copied().collect();
         for other in others {
             self.cut_both(number, other);
         }

@@ -119,7 +119,7 @@ fn a_voter_is_not_removed_while_a_disk_hangs_that_would_be_needed_without_it() {
 #[test]
 fn a_learner_is_promoted_once_it_has_all_that_is_committed_and_not_before() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
-    cluster.isolate_from_all(4);
+    cluster.isolate(4);
     let proposal = cluster.add(1, 4);
     cluster.settle();
     assert_eq!(outcome(&mut cluster, 1, proposal), Some(ProposalOutcome::Committed(LogIndex(3))));
@@ -137,7 +137,7 @@ fn a_learner_is_promoted_once_it_has_all_that_is_committed_and_not_before() {
 #[test]
 fn a_learner_that_lacks_more_than_an_election_timeouts_worth_is_not_promoted_on_the_way() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
-    cluster.isolate_from_all(4);
+    cluster.isolate(4);
     cluster.add(1, 4);
     cluster.settle();
     for _ in 0..20 {
@@ -230,7 +230,7 @@ fn a_promoted_learner_that_has_not_heard_of_it_votes_and_is_counted() {
 fn a_follower_that_has_not_heard_of_a_new_member_votes_for_it_and_follows_it() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
     cluster.isolate(3);
-    cluster.isolate_from_all(4);
+    cluster.isolate(4);
     cluster.cut.retain(|(from, to)| [*from, *to].contains(&3));
     cluster.add(1, 4);
     cluster.settle();

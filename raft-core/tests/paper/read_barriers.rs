@@ -140,7 +140,7 @@ fn the_answer_of_a_learner_does_not_count() {
 #[test]
 fn the_round_of_a_barrier_goes_to_the_voters_and_a_heartbeat_to_every_member() {
     let mut cluster = Cluster::led_by_1(&[1, 2]);
-    cluster.isolate_from_all(3);
+    cluster.isolate(3);
     cluster.add(1, 3);
     cluster.settle();
     let receivers = |cluster: &mut Cluster| {

@@ -191,7 +191,7 @@ fn where_answers_take_long_everybody_is_asked() {
 #[test]
 fn a_change_of_membership_asks_everybody() {
     let mut cluster = answered_first_by(&[1, 2, 3], &[3]);
-    cluster.isolate_from_all(4);
+    cluster.isolate(4);
     cluster.add(1, 4);
     cluster.settle();
     answer_first(&mut cluster, &[3]);
