@@ -32,7 +32,7 @@ pub(super) struct Counters {
     pub(super) dials: u64,
     pub(super) dials_failed: u64,
     pub(super) links_broken: u64,
-    /// By the kind of error.
+    /// By the kind of error: one of those of the decoder (`FrameError::LABELS`), or of the two below.
     pub(super) bad_frames: BTreeMap<&'static str, u64>,
 }
 
@@ -48,6 +48,11 @@ pub(super) struct AnswerCounters {
 }
 
 impl Counters {
+    /// The kind of a frame that is sound, and not one that may come there and then.
+    pub(super) const UNEXPECTED: &str = "unexpected";
+    /// The kind of a frame whose rest does not come.
+    pub(super) const INCOMPLETE: &str = "incomplete";
+
     pub(super) fn count_bad_frame(&mut self, label: &'static str) {
         *self.bad_frames.entry(label).or_insert(0) += 1;
     }

@@ -217,7 +217,7 @@ fn render_peers(page: &mut Exposition, counters: &Counters, peer_connections: us
         counters.messages_impossible,
     );
     let mut bad = page.counters("ticketd_bad_frames_total", "Frames that closed their connection.");
-    for label in FrameError::LABELS.iter().copied().chain(["unexpected", "incomplete"]) {
+    for label in FrameError::LABELS.iter().copied().chain([Counters::UNEXPECTED, Counters::INCOMPLETE]) {
         let count = counters.bad_frames.get(label).copied().unwrap_or(0);
         bad.sample(&format!("kind=\"{label}\""), count);
     }

@@ -19,6 +19,7 @@ use super::handshake::Caller;
 use super::links::Links;
 use crate::peer::{AdminResponse, Frame, Hello};
 use crate::server::context::Context;
+use crate::server::counters::Counters;
 use crate::server::limits::{
     ACCEPTS_PER_TURN_MAX, ADMIN_IDLE_US_MAX, HANDSHAKE_US_MAX, MEMBER_SILENCE_US_MAX, READ_BYTES_MAX,
 };
@@ -190,7 +191,7 @@ impl PeerConnections {
                     match &connection.party {
                         Party::Stranger { .. } => ctx.counters.handshakes_timed_out += 1,
                         Party::Member { .. } if connection.channel.is_amid_frame() => {
-                            self.complain(ctx, key, "incomplete", &INCOMPLETE);
+                            self.complain(ctx, key, Counters::INCOMPLETE, &INCOMPLETE);
                         }
                         Party::Member { hello, .. } => {
                             log::debug!(

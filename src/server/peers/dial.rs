@@ -20,6 +20,7 @@ use super::resolver::Resolved;
 use crate::node::Input;
 use crate::peer::{Frame, Hello, PROTOCOL_VERSION, Refuse};
 use crate::server::context::Context;
+use crate::server::counters::Counters;
 use crate::server::limits::{CONNECT_US_MAX, HANDSHAKE_US_MAX, LINK_SETTLED_US, LINK_SILENCE_US_MAX};
 use crate::server::sockets::ports::Stream;
 use crate::server::sockets::readiness::Readiness;
@@ -49,7 +50,7 @@ impl Links {
                 LinkState::Up { channel, .. }
                     if channel.frame_deadline().is_some_and(|until| until <= ctx.now()) =>
                 {
-                    ctx.counters.count_bad_frame("incomplete");
+                    ctx.counters.count_bad_frame(Counters::INCOMPLETE);
                     self.on_broken(ctx, key, &INCOMPLETE);
                 }
                 LinkState::Waiting { .. }

@@ -8,6 +8,7 @@ use super::{Party, PeerConnections};
 use crate::node::Input;
 use crate::peer::{Frame, FrameError, Hello, PROTOCOL_VERSION, Refuse};
 use crate::server::context::Context;
+use crate::server::counters::Counters;
 use crate::server::limits::{PEER_READS_PER_TURN_MAX, REFUSED_US_MAX};
 use crate::server::operations::Operations;
 use crate::server::peers::copies::{Replaced, Sign};
@@ -130,7 +131,7 @@ impl PeerConnections {
                 | Frame::AdminRequest(_)
                 | Frame::AdminResponse(_),
             ) => {
-                self.complain(ctx, key, "unexpected", &"an unexpected frame");
+                self.complain(ctx, key, Counters::UNEXPECTED, &"an unexpected frame");
                 Next::Close
             }
         }

@@ -6,6 +6,7 @@ use std::fmt::Display;
 use crate::node::Input;
 use crate::peer::Frame;
 use crate::server::context::Context;
+use crate::server::counters::Counters;
 use crate::server::limits::PEER_READS_PER_TURN_MAX;
 use crate::server::peers::links::{LinkState, Links};
 use crate::server::sockets::ReadOutcome;
@@ -94,7 +95,7 @@ impl Links {
                 | Frame::AdminRequest(_)
                 | Frame::AdminResponse(_),
             ) => {
-                ctx.counters.count_bad_frame("unexpected");
+                ctx.counters.count_bad_frame(Counters::UNEXPECTED);
                 self.on_lost(ctx, key, &"the other side sent an unexpected frame");
             }
         }
