@@ -3,8 +3,8 @@
 
 use raft_core::{Role, Term};
 
-use crate::harness::ELECTION_TIMEOUT_US;
 use crate::harness::cluster::Cluster;
+use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US};
 
 /// A machine that stood still for a while, and everything on it: nobody could be heard.
 #[test]
