@@ -1,4 +1,4 @@
-//! What a connection holds at most, and what happens beyond that; and a connection that is itself one too many.
+//! What a connection holds at most, what happens beyond that, and a connection that is itself one too many.
 
 use super::*;
 

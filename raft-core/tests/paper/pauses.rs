@@ -1,5 +1,5 @@
-//! A node that did not run for a while, because its process or its machine stood still: its silence and that of
-//! the others mean nothing at first.
+//! A node that did not run for a while, because its process or its machine stood still: its silence and that
+//! of the others mean nothing at first.
 
 use raft_core::{Role, Term};
 

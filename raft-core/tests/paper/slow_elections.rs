@@ -1,5 +1,5 @@
-//! Elections that are not decided at once, because requests for votes are lost, or because votes take long to be
-//! written (not in the paper, where another term begins at each election timeout).
+//! Elections that are not decided at once, because requests for votes are lost, or because votes take long to
+//! be written (not in the paper, where another term begins at each election timeout).
 
 use raft_core::{Message, RequestVoteResponse, Role, Term};
 

@@ -1,5 +1,5 @@
-//! Stores whose files are removed, moved, replaced or cut short while a thread writes to them, and stores that
-//! only look so.
+//! Stores whose files are removed, moved, replaced or cut short while a thread writes to them, and one that
+//! might be taken for such a store.
 
 use std::fs;
 use std::path::{Path, PathBuf};
