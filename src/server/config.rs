@@ -1,4 +1,4 @@
-//! The server's configuration, how a server ends, and why it may fail to start.
+//! The server's configuration, and why it may fail to start.
 
 use std::fmt;
 use std::io;
@@ -57,19 +57,6 @@ pub enum ClientSocket {
     Tcp(TcpListener),
     /// A Unix-domain socket with a name in the file system.
     Unix(UnixListener),
-}
-
-/// How a server ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Exit {
-    /// It was asked to stop and stopped in order. The store is closed.
-    Stopped,
-    /// The node took part in the cluster and was then removed from it. The store is closed.
-    Removed,
-    /// The node was removed from the cluster before it was started. The store is closed.
-    RemovedBefore,
-    /// It was asked to stop a second time and did not wait for anything more: the process must exit now.
-    Interrupted,
 }
 
 /// Why a server could not start or continue.

@@ -29,7 +29,8 @@ mod testing;
 mod token;
 mod upkeep;
 
-pub use config::{ClientListener, ClientSocket, Exit, ServerConfig, ServerError};
+pub use config::{ClientListener, ClientSocket, ServerConfig, ServerError};
+pub use shutdown::Exit;
 pub use signals::{EXIT_STATUS_INTERRUPTED, StopRequests, keep_ended_children};
 pub use sockets::descriptors::require_descriptors;
 

@@ -8,8 +8,20 @@
 
 use raft_core::Micros;
 
-use super::config::Exit;
 use super::limits::{DRAIN_US_MAX, GRACE_US};
+
+/// How a server ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    /// It was asked to stop and stopped in order. The store is closed.
+    Stopped,
+    /// The node took part in the cluster and was then removed from it. The store is closed.
+    Removed,
+    /// The node was removed from the cluster before it was started. The store is closed.
+    RemovedBefore,
+    /// It was asked to stop a second time and did not wait for anything more: the process must exit now.
+    Interrupted,
+}
 
 /// How far the server has come in stopping.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

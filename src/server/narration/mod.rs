@@ -179,7 +179,7 @@ fn member_name(id: NodeId, member: &Member) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::config::Exit;
+    use crate::server::shutdown::Exit;
     use raft_core::{Incarnation, Micros};
 
     fn membership(members: &[(u64, u128, Suffrage, &str)]) -> Membership {
