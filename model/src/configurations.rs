@@ -4,15 +4,14 @@ use std::iter;
 use std::sync::Arc;
 
 use raft_core::{
-    Entry, HardState, Incarnation, LogIndex, Member, Membership, NodeId, Payload, Peer, Recovered, Role,
-    Snapshot, Suffrage, Term,
+    Entry, HardState, LogIndex, Member, Membership, Payload, Peer, Recovered, Role, Snapshot, Suffrage, Term,
 };
 
 use crate::action::Action;
 use crate::bounds::{Bounds, Change, DiskSpeed};
 use crate::history::History;
 use crate::network::IN_FLIGHT_MAX;
-use crate::node::Node;
+use crate::node::{Node, peer};
 use crate::state::State;
 use crate::world::{Reach, World};
 
@@ -344,11 +343,6 @@ fn failures() -> Configuration {
     let deeper = Bounds { terms: 2, timeouts: 2, heartbeats: 2, crashes: 1, in_flight: 5, ..bounds };
     let about = "a disk that fails";
     Configuration { bounds, deeper, ..three("failures", about, Beginning::Led) }
-}
-
-/// A node by its number, in its only life.
-pub(crate) fn peer(number: u64) -> Peer {
-    Peer { id: NodeId::new(number).expect("nodes are counted from 1"), incarnation: Incarnation(1) }
 }
 
 /// A member by its number. Its addresses are never used.

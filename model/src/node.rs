@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use raft_core::{Config, Input, Micros, Output, Peer, Raft, Recovered, Role};
+use raft_core::{Config, Incarnation, Input, Micros, NodeId, Output, Peer, Raft, Recovered, Role};
 
 use crate::disk::Disk;
 use crate::history::Violation;
@@ -13,6 +13,11 @@ use crate::history::Violation;
 pub(crate) const ELECTION_TIMEOUT_US: u64 = 1 << 32;
 /// Half of the election timeout, so that a leader that hears nothing for two intervals steps down.
 const HEARTBEAT_INTERVAL_US: u64 = 1 << 31;
+
+/// A node by its number, in its only life.
+pub(crate) fn peer(number: u64) -> Peer {
+    Peer { id: NodeId::new(number).expect("nodes are counted from 1"), incarnation: Incarnation(1) }
+}
 
 #[derive(Clone)]
 pub(crate) struct Node {

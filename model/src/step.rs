@@ -9,11 +9,10 @@ use raft_core::{
 };
 
 use crate::bounds::{Change, DiskSpeed};
-use crate::configurations::peer;
 use crate::history::{Violation, check_membership};
 use crate::interned::{HistoryNo, LetterNo};
 use crate::network::Envelope;
-use crate::node::Node;
+use crate::node::{Node, peer};
 use crate::promises;
 
 /// What happens to a node.
