@@ -263,7 +263,7 @@ fn the_next_leader_hands_out_only_larger_ids() {
 
 /// A window belongs to the term in which it was reserved, not to the node.
 #[test]
-fn a_leader_that_is_elected_again_has_dropped_the_window_of_its_last_office() {
+fn a_leader_that_is_elected_again_has_dropped_the_window_of_its_last_term() {
     let mut bench = Bench::new(3, 1_000, 1);
     let first = bench.leader();
     bench.take(first, 1, 1);
