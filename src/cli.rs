@@ -103,10 +103,8 @@ pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Re
 /// The derived command, with each subcommand's help reduced to the flags that belong to it.
 fn command() -> clap::Command {
     // So that the error for `--id -1` says what an id is, and not that -1 is an unknown flag.
-    let mut command = Cli::command().mut_args(|arg| match arg.get_action().takes_values() {
-        true => arg.allow_negative_numbers(true),
-        false => arg,
-    });
+    let mut command = Cli::command()
+        .mut_args(|arg| if arg.get_action().takes_values() { arg.allow_negative_numbers(true) } else { arg });
     let flags: Vec<clap::Arg> = command.get_arguments().cloned().collect();
     for task in Task::SUBCOMMANDS {
         let permitted = task.flags();
