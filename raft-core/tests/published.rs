@@ -6,8 +6,8 @@ mod harness;
 use std::collections::VecDeque;
 
 use raft_core::{
-    Heartbeat, Incarnation, Input, LogIndex, Message, Micros, Output, Peer, ProposalOutcome, Recovered,
-    RequestVote, Role, Round, Term, UNCOMMITTED_ENTRIES_MAX,
+    Heartbeat, Incarnation, Input, LogIndex, Message, Micros, Output, Peer, PreVote, ProposalOutcome,
+    Recovered, RequestVote, Role, Round, Term, UNCOMMITTED_ENTRIES_MAX,
 };
 
 use harness::cluster::Cluster;
@@ -175,4 +175,28 @@ fn a_leader_that_has_just_committed_an_entry_votes_for_nobody_who_lacks_it() {
     cluster.node(3).receive(peer(2), request(3));
     cluster.settle();
     assert_eq!(cluster.nodes[&3].raft.hard_state().voted_for, None);
+}
+
+/// <https://github.com/hashicorp/raft/pull/609>: whoever granted a pre-vote waited for another election
+/// timeout. One that asked again and again, and could not win, kept the others from asking. Here only a vote
+/// puts an election off.
+#[test]
+fn who_grants_pre_votes_again_and_again_asks_no_later_itself() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    let node = cluster.node(2);
+    node.pass(ELECTION_TIMEOUT_US);
+    let deadline = node.raft.deadline();
+    assert!(deadline.is_some_and(|at| at > node.now));
+    let (last_log_index, last_log_term) = (LogIndex(2), Term(2));
+    for _ in 0..3 {
+        let pre_vote = PreVote { next_term: Term(3), last_log_index, last_log_term };
+        node.receive(peer(3), Message::PreVote(pre_vote));
+        let answers = node.take_sent();
+        let is_grant =
+            |(_, answer): &(Peer, Message)| matches!(answer, Message::PreVoteResponse(m) if m.vote_granted);
+        assert!(answers.iter().any(is_grant), "{answers:?}");
+        assert_eq!(node.raft.deadline(), deadline);
+    }
+    cluster.wake(2);
+    assert_eq!(cluster.role(2), Role::PreCandidate);
 }

@@ -280,6 +280,27 @@ fn a_change_is_refused_until_an_entry_of_the_leaders_own_term_is_committed() {
     assert_eq!(outcome(&mut cluster, 1, later), Some(ProposalOutcome::Committed(LogIndex(3))));
 }
 
+/// The same rule makes a refusal final: who is told that there is no such member need not fear that the entry
+/// of an earlier leader adds it after all. The leader that refuses has committed in its own term without that
+/// entry.
+#[test]
+fn what_a_leader_refuses_does_not_come_true_by_an_entry_of_an_earlier_leader() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.isolate(1);
+    cluster.add(1, 4);
+    assert!(cluster.nodes[&1].raft.membership().contains(peer(4)));
+    cluster.elect(2);
+    let removal = cluster.remove(2, 4);
+    let refused = ProposalOutcome::Refused(ChangeRefused::NoSuchMember);
+    assert_eq!(outcome(&mut cluster, 2, removal), Some(refused));
+    cluster.crash(2);
+    cluster.cut.clear();
+    cluster.pass(10 * ELECTION_TIMEOUT_US);
+    let leader = cluster.leader().expect("1 and 3 are a majority");
+    assert_eq!(leader, id(3), "1 lacks what 2 has committed");
+    assert!(!cluster.nodes[&1].raft.membership().contains(peer(4)));
+}
+
 /// §4.1: a membership holds from the moment that it is in the log, committed or not.
 #[test]
 fn a_removed_voter_does_not_count_for_its_own_removal() {
