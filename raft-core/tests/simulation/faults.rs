@@ -1,9 +1,9 @@
 //! What goes wrong, and how often: each seed has its own weather.
 
-use raft_core::{Input, MembershipChange, NodeId, Peer, ProposalId};
+use raft_core::{Input, Lease, MembershipChange, NodeId, Peer, ProposalId};
 
-use crate::harness::add;
 use crate::harness::rng::Rng;
+use crate::harness::{ELECTION_TIMEOUT_US, add};
 use crate::world::World;
 
 /// Ids that a run may use: those it begins with, and more that join.
@@ -22,11 +22,20 @@ pub(crate) struct Weather {
     fault_pause_us_max: u64,
     compaction_per_mille: u64,
     membership: bool,
+    /// Links or disks may stay slow when the faults have ended, and leases and unequal election timeouts may
+    /// keep the next leader waiting.
+    pub(crate) is_slow_for_good: bool,
+    calm_delay_us_max: u64,
+    /// May be several election timeouts.
+    pub(crate) calm_sync_us_max: u64,
+    /// With leases, all clocks run alike.
+    pub(crate) lease: Option<Lease>,
+    timeouts_differ_percent: u64,
 }
 
 impl Weather {
     pub(crate) fn new(rng: &mut Rng) -> Weather {
-        Weather {
+        let mut weather = Weather {
             loss_per_mille: [0, 10, 50, 200][choice(rng)],
             duplication_per_mille: [0, 10, 50, 200][choice(rng)],
             late_per_mille: [0, 5, 20, 100][choice(rng)],
@@ -36,7 +45,24 @@ impl Weather {
             fault_pause_us_max: [100_000, 300_000, 1_000_000, 3_000_000][choice(rng)],
             compaction_per_mille: [0, 2, 20, 200][choice(rng)],
             membership: rng.per_mille(700),
+            is_slow_for_good: rng.per_mille(400),
+            calm_delay_us_max: 500,
+            calm_sync_us_max: 3_000,
+            lease: None,
+            timeouts_differ_percent: 0,
+        };
+        if weather.is_slow_for_good {
+            weather.calm_delay_us_max = [500, 5_000, 20_000, 45_000][choice(rng)];
+            weather.calm_sync_us_max = [3_000, 30_000, 200_000, 700_000][choice(rng)];
+            weather.lease = rng.per_mille(500).then_some(Lease { clock_error_ppm: 0 });
+            weather.timeouts_differ_percent = [0, 0, 50, 100][choice(rng)];
         }
+        weather
+    }
+
+    /// The election timeout of one process.
+    pub(crate) fn election_timeout_us(&self, rng: &mut Rng) -> u64 {
+        ELECTION_TIMEOUT_US * rng.between(100, 100 + self.timeouts_differ_percent) / 100
     }
 
     /// How often a message arrives.
@@ -54,14 +80,14 @@ impl Weather {
         if !calm && rng.per_mille(self.late_per_mille) {
             return rng.between(10_000, 1_000_000);
         }
-        rng.between(50, if calm { 500 } else { self.delay_us_max })
+        rng.between(50, if calm { self.calm_delay_us_max } else { self.delay_us_max })
     }
 
     pub(crate) fn sync_us(&self, rng: &mut Rng, calm: bool) -> u64 {
         if !calm && rng.per_mille(self.slow_disk_per_mille) {
             return rng.between(50_000, 1_500_000);
         }
-        rng.between(100, 3_000)
+        rng.between(100, if calm { self.calm_sync_us_max } else { 3_000 })
     }
 
     pub(crate) fn fault_pause_us(&self, rng: &mut Rng) -> u64 {
@@ -101,7 +127,7 @@ impl World {
             7 => self.split(),
             8 => self.cut.clear(),
             9 => self.transfer(),
-            10 => self.jump_clock(victim),
+            10 if self.weather.lease.is_none() => self.jump_clock(victim),
             11 => self.lose_connection(victim),
             _ if self.weather.membership => self.change_membership(),
             _ => self.transfer(),

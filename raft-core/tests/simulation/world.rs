@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use raft_core::{
-    Audience, BarrierId, Confirmation, Incarnation, Input, LogIndex, Message, Micros, Output, Peer,
+    Audience, BarrierId, Confirmation, Incarnation, Input, LogIndex, Message, Micros, NodeId, Output, Peer,
     ProposalId, Recovered, Role,
 };
 
@@ -18,6 +18,8 @@ use crate::oracle::Oracle;
 const STORM_US: u64 = 8_000_000;
 /// How long a cluster may take to recover once they end: many election timeouts, because votes may be split.
 const CALM_US: u64 = 30 * ELECTION_TIMEOUT_US;
+/// How many of the slowest writes, one after the other, it may take besides.
+const CALM_SYNCS: u64 = 20;
 
 /// What happened, over a run or several.
 #[derive(Clone, Copy, Default, Debug)]
@@ -134,12 +136,15 @@ impl World {
         let storm_ends = self.now.plus(STORM_US);
         self.run_until(storm_ends);
         self.calm_down();
-        if self.rng.per_mille(400) {
+        if !self.weather.is_slow_for_good && self.rng.per_mille(400) {
             self.weather_star();
         }
-        let calm_ends = self.now.plus(CALM_US);
-        self.run_until(calm_ends);
-        self.check_recovered();
+        if self.weather.is_slow_for_good {
+            self.wait_for_recovery();
+        } else {
+            self.run_until(self.now.plus(CALM_US));
+            self.check_recovered();
+        }
         self.totals.elections = u64::try_from(self.oracle.elections()).expect("few elections");
         self.totals.committed = self.oracle.last_committed().0;
         self.totals
@@ -148,7 +153,12 @@ impl World {
     /// Adds a process.
     pub(crate) fn create(&mut self, me: Peer, recovered: Recovered) {
         let clock_ahead_us = self.rng.below(10_000_000);
-        let config = raft_core::Config { seed: self.rng.any(), ..config(me) };
+        let config = raft_core::Config {
+            seed: self.rng.any(),
+            lease: self.weather.lease,
+            election_timeout_us: self.weather.election_timeout_us(&mut self.rng),
+            ..config(me)
+        };
         let node = Node::new(config, self.now.plus(clock_ahead_us), recovered);
         let seen_commit = node.raft.commit_index();
         let host = Host { node, up: true, life: 0, syncing: false, seen_commit, clock_ahead_us };
@@ -420,6 +430,33 @@ impl World {
         for me in muted {
             self.crash(me);
         }
+    }
+
+    /// Liveness, where disks or links stay slow or promises of support bind: in time there is one leader,
+    /// whom every member follows and with whom it applies something new. It need not lead for ever: one whose
+    /// disk is late hands over.
+    fn wait_for_recovery(&mut self) {
+        let committed = self.oracle.last_committed();
+        let ends = self.now.plus(2 * CALM_US + CALM_SYNCS * self.weather.calm_sync_us_max);
+        while !self.is_well(committed) {
+            assert!(self.now < ends, "no leader of all long after the faults: {}", self.describe());
+            self.run_until(self.now.plus(ELECTION_TIMEOUT_US / 4));
+        }
+    }
+
+    fn is_well(&self, committed: LogIndex) -> bool {
+        let Some(leader) = self.leader() else { return false };
+        let raft = &self.hosts[&leader].node.raft;
+        let follows = |id: &NodeId| {
+            let member = raft.membership().peer(*id).and_then(|member| self.hosts.get(&member));
+            member.is_some_and(|host| {
+                let other = &host.node.raft;
+                other.current_term() == raft.current_term()
+                    && other.leader() == Some(leader.id)
+                    && other.last_applied() > committed
+            })
+        };
+        raft.membership().members.keys().all(follows)
     }
 
     /// Liveness: one leader, whom every member follows with the same log, all of it committed and applied but
