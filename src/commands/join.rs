@@ -97,6 +97,8 @@ impl Joining {
     /// Destroys the store, unless the cluster may know it.
     fn give_up(self, flags: &Flags, id: NodeId, error: &AskError) -> Failure {
         let known = match error.problem {
+            // A refusal is final, whatever became of the request at earlier leaders: what they appended, and
+            // the leader that refuses does not have, is never committed.
             AskProblem::Refused(_) => false,
             AskProblem::Interrupted | AskProblem::GaveUp { .. } | AskProblem::Incompatible { .. } => {
                 error.may_have_happened || self.resumed

@@ -132,6 +132,10 @@ impl Node {
         }
     }
 
+    /// Whether the change would add a member beyond the bound. This is final, although an earlier leader may
+    /// have appended the same change while there was room, and although this leader may have committed
+    /// nothing in its term yet: whoever has filled the membership since then had first committed an entry of
+    /// its own term, in a log without that change, which is void.
     fn adds_one_too_many(&self, change: &MembershipChange) -> bool {
         let membership = self.membership();
         matches!(change, MembershipChange::Add { peer, .. } if membership.peer(peer.id).is_none())
