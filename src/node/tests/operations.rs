@@ -65,6 +65,39 @@ fn a_cluster_takes_members_up_to_its_bound_and_no_more_before_one_has_left() {
     assert!(done(&change(&mut node, add(101))));
 }
 
+/// An earlier leader may have appended the join while there was room. Where a later one has no room left,
+/// that entry is void: whoever is refused leaves no member behind.
+#[test]
+fn who_is_refused_as_one_too_many_is_not_taken_in_by_an_earlier_leader_after_all() {
+    let mut bench = Bench::new(3, 1_000, 1);
+    // The others are learners that never answer.
+    bench.cut_off.resize(200, true);
+    let first = bench.leader();
+    let join = |bench: &mut Bench, at: usize, id: u64| {
+        let change = add(id);
+        bench.give(at, Input::ChangeMembership { operation: OperationId(id), change });
+        bench.operations.pop()
+    };
+    for id in 4..u64::try_from(MEMBERS_MAX).unwrap() {
+        let joined = join(&mut bench, first, id);
+        assert!(matches!(joined, Some((_, OperationOutcome::Done { .. }))), "{joined:?}");
+    }
+    bench.cut_off[first] = true;
+    assert_eq!(join(&mut bench, first, 100), None);
+    assert_eq!(bench.nodes[first].membership().members.len(), MEMBERS_MAX);
+
+    let second = bench.leader();
+    assert_eq!(bench.operations.pop(), Some((OperationId(100), OperationOutcome::Unknown)));
+    let joined = join(&mut bench, second, 101);
+    assert!(matches!(joined, Some((_, OperationOutcome::Done { .. }))), "{joined:?}");
+    let refused = Some((OperationId(100), OperationOutcome::TooManyMembers));
+    assert_eq!(join(&mut bench, second, 100), refused);
+
+    (bench.cut_off[first], bench.cut_off[second]) = (false, true);
+    bench.leader();
+    assert!(!bench.nodes[first].membership().members.contains_key(&peer(100).id));
+}
+
 #[test]
 fn a_transfer_to_a_voter_takes_place_and_one_to_a_learner_or_a_stranger_is_refused() {
     let mut node = leader_of(2);
