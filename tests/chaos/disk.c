@@ -7,9 +7,10 @@
  *   DIR.fault          the fault, one line: CALL WHERE ERRNO SKIP DELAY. From the (SKIP + 1)th CALL on, each takes
  *                      DELAY milliseconds and then fails with ERRNO, or does its work where that is 0. A negative
  *                      DELAY lasts until the file changes. CALL is `open` (for writing), `write`, `short` (a write:
- *                      half of it is written), `sync` (a write to a descriptor that syncs by itself counts as both) or
- *                      `unheard` (a sync that fails; the process is stopped before it learns of that). WHERE is
- *                      `data`, `journal`, or `any`: these two, the directory, and the opening of other files there.
+ *                      half of it is written), `read` (at an offset: the data file is read so, the journal is not),
+ *                      `sync` (a write to a descriptor that syncs by itself counts as both) or `unheard` (a sync that
+ *                      fails; the process is stopped before it learns of that). WHERE is `data`, `journal`, or `any`:
+ *                      these two, the directory, and the opening of other files there.
  *   DIR.FILE.unsynced  what was written to the file and not yet synced, with what was there before. The file itself is
  *                      written at once, because LMDB reads its own through a map; disk.rs goes back from there when the
  *                      power is cut.
@@ -320,6 +321,26 @@ ssize_t pwritev(int fd, const struct iovec *new, int count, off_t offset)
 ssize_t pwritev64(int fd, const struct iovec *new, int count, off_t offset)
 {
     return pwritev(fd, new, count, offset);
+}
+
+ssize_t pread(int fd, void *bytes, size_t count, off_t offset)
+{
+    int error = 0;
+    pthread_mutex_lock(&mutex);
+    if (is_watched(fd)) {
+        error = fault(files[fd].directory, files[fd].name, "read");
+    }
+    pthread_mutex_unlock(&mutex);
+    if (error != 0) {
+        errno = error;
+        return -1;
+    }
+    return syscall(SYS_pread64, fd, bytes, count, offset);
+}
+
+ssize_t pread64(int fd, void *bytes, size_t count, off_t offset)
+{
+    return pread(fd, bytes, count, offset);
 }
 
 /* The names in a directory. */

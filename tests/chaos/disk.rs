@@ -37,6 +37,8 @@ pub(crate) const EROFS: i32 = 30;
 pub(crate) enum Call {
     /// Opening a file for writing.
     Open,
+    /// Reading a part of the data file other than through a map.
+    Read,
     Write,
     /// A write that writes half of what it is given.
     ShortWrite,
@@ -49,6 +51,7 @@ impl Call {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Call::Open => "open",
+            Call::Read => "read",
             Call::Write => "write",
             Call::ShortWrite => "short",
             Call::Sync => "sync",

@@ -111,6 +111,24 @@ fn a_follower_whose_file_system_becomes_read_only_says_so_once_and_disturbs_nobo
     disk_fails(Who::Follower, Call::Write, EROFS, "Read-only");
 }
 
+/// Through the map, a sector that cannot be read would end the process without a word.
+#[test]
+fn a_leader_whose_data_file_cannot_be_read_says_so_once_and_another_leads() {
+    let mut cluster = cluster(&["--window", "0"]);
+    let load = Load::on(cluster.client_addresses());
+    load.await_more(SOME);
+    let sick = cluster.leader();
+    Disk::of(cluster.node(sick)).of_data_file().fail(Call::Read, EIO, 0);
+    let node = cluster.node(sick);
+    wait::until_true("the failure is noticed", || node.log().contains("takes no further part"));
+    cluster.await_leader("another leads", |id| id != sick);
+    load.await_more(SOME);
+    assert_failed_once(cluster.node(sick), "data.mdb: Input/output error");
+    come_back(&mut cluster, sick);
+    load.await_more(SOME);
+    load.finish().check();
+}
+
 fn disk_stalls(flags: &[&str]) {
     let mut cluster = cluster(flags);
     let load = Load::on(cluster.client_addresses());

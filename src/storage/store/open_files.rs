@@ -9,7 +9,7 @@ use lmdb::{Database, Environment};
 use crate::storage::contents::Contents;
 #[cfg(test)]
 use crate::storage::data_file::Fault;
-use crate::storage::data_file::{Access, Batch, set_map_bytes};
+use crate::storage::data_file::{self, Access, Batch, set_map_bytes};
 use crate::storage::error::StoreError;
 use crate::storage::files::DATA_FILE;
 use crate::storage::journal::JournalFile;
@@ -102,8 +102,10 @@ impl OpenFiles {
 
     /// Makes these changes in the data file, all or none. Durable on return.
     pub(super) fn checkpoint(&mut self, pending: &Pending) -> Result<(), StoreError> {
-        // LMDB reads the file through its map: if the file was cut short, that kills the process.
+        // LMDB reads the file through its map and trusts it: a page that is not there, or that the disk
+        // cannot read, kills the process, and so may one that does not hold what was written to it.
         self.check_in_place()?;
+        data_file::check(&self.path.join(DATA_FILE))?;
         let written = self.write_batch(pending);
         written.map_err(|error| StoreError::lmdb_write(&self.path, self.map_bytes, error))?;
         self.checkpoints += 1;

@@ -1,7 +1,9 @@
 //! Files that are cut short, removed or replaced while a store has them open.
 
+use std::os::unix::fs::FileExt;
+
 use super::*;
-use crate::storage::Loss;
+use crate::storage::{Loss, Place};
 
 fn cut(dir: &TestDir, file: &str) {
     std::fs::OpenOptions::new().write(true).open(dir.path().join(file)).unwrap().set_len(0).unwrap();
@@ -59,6 +61,35 @@ fn a_data_file_that_was_cut_off_is_not_touched_by_a_checkpoint_whenever_it_was_c
     assert_cut(store.checkpoint(), &dir, DATA_FILE);
     drop(store);
     assert_eq!(std::fs::metadata(dir.path().join(DATA_FILE)).unwrap().len(), 0);
+}
+
+/// LMDB would follow it wherever it leads. The page that a reference names is not there, or the disk cannot
+/// read it: either kills a process that reaches it through the map.
+#[test]
+fn a_page_that_is_no_longer_what_was_written_is_found_before_lmdb_trusts_it() {
+    let dir = TestDir::new();
+    let mut store = new_store(&dir);
+    store.write(&[append(1, 2..=2, 1)]).unwrap();
+    let path = dir.path().join(DATA_FILE);
+    let sound = std::fs::read(&path).unwrap();
+    let root = sound.len() / PAGE_BYTES - 1;
+    // The number that the page says it has.
+    write_at(&path, root * PAGE_BYTES, &[0xff; 8]);
+    let error = store.checkpoint().unwrap_err();
+    let place = Place::Page(u64::try_from(root).unwrap());
+    assert!(matches!(&error, StoreError::Damaged { place: found, .. } if *found == place), "{error}");
+    drop(store);
+    // Nothing was written on top of it.
+    write_at(&path, 0, &sound);
+    assert_eq!(reopened(&dir).entries, [entry(2, 1)]);
+}
+
+/// The size of LMDB's pages on the machines in use.
+const PAGE_BYTES: usize = 4096;
+
+fn write_at(path: &Path, offset: usize, bytes: &[u8]) {
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(bytes, u64::try_from(offset).unwrap()).unwrap();
 }
 
 #[test]
