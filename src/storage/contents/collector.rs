@@ -321,6 +321,14 @@ mod tests {
     }
 
     fn finish_at(last_log_index: LogIndex, entries: &[(u64, u64)]) -> Result<Contents, String> {
+        finish_with(last_log_index, entries, &blank())
+    }
+
+    fn finish_with(
+        last_log_index: LogIndex,
+        entries: &[(u64, u64)],
+        journal: &[u8],
+    ) -> Result<Contents, String> {
         let mut collector = collector(Path::new("store"));
         add(&mut collector, &Value::HardState(&HardState { current_term: Term(5), voted_for: None }));
         add(&mut collector, &Value::Snapshot(&snapshot(10, 3)));
@@ -329,7 +337,45 @@ mod tests {
         }
         let extent = Extent { snapshot: Some((LogIndex(10), Term(3))), last_log_index };
         add(&mut collector, &Value::Extent(extent));
-        read(collector, &blank())
+        read(collector, journal)
+    }
+
+    /// A journal with one transaction, which makes these changes.
+    fn journal_of(changes: &[Change<'_>]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode(changes, &mut bytes);
+        let mut file = blank();
+        let (mut journal, _) = Journal::read(&file, member().me.incarnation, checkpoint(0)).unwrap();
+        let (_, sectors) = journal.append(&bytes);
+        file[..sectors.len()].copy_from_slice(sectors);
+        file
+    }
+
+    #[test]
+    fn what_the_journal_removes_is_gone_and_must_have_been_there() {
+        let after = |changes: &[Change<'_>]| {
+            let contents = finish_with(LogIndex(12), &[(11, 3), (12, 5)], &journal_of(changes));
+            contents.map(|contents| contents.recovered.entries)
+        };
+        let snapshot = Some((LogIndex(10), Term(3)));
+        let ends_at_11 = Change::Put(Value::Extent(Extent { snapshot, last_log_index: LogIndex(11) }));
+        let removed = |index| Change::Delete(Key::Entry(LogIndex(index)));
+        assert_eq!(after(&[removed(12), ends_at_11]), Ok(vec![entry(11, 3)]));
+        let error = after(&[removed(12), ends_at_11, removed(13)]).unwrap_err();
+        assert!(error.contains("the record of log entry 13: it is missing"), "{error}");
+        for key in [
+            Key::Identity,
+            Key::Settings,
+            Key::MapSize,
+            Key::HardState,
+            Key::Snapshot,
+            Key::Entry(LogIndex(11)),
+            Key::Extent,
+            Key::Checkpoint,
+        ] {
+            let error = after(&[Change::Delete(key); 2]).unwrap_err();
+            assert!(error.contains(&format!("{key}: it is missing")), "{error}");
+        }
     }
 
     #[test]
@@ -394,14 +440,8 @@ mod tests {
             let mut collector = collector(Path::new("store"));
             add(&mut collector, &Value::HardState(&HardState::default()));
             add(&mut collector, &Value::Extent(Extent::default()));
-            let mut bytes = Vec::new();
-            let changes = [Change::Put(Value::Identity(&identity))];
-            encode(&changes, &mut bytes);
-            let mut file = blank();
-            let (mut journal, _) = Journal::read(&file, member().me.incarnation, checkpoint(0)).unwrap();
-            let (_, sectors) = journal.append(&bytes);
-            file[..sectors.len()].copy_from_slice(sectors);
-            let outcome = read(collector, &file).map(|contents| contents.identity);
+            let journal = journal_of(&[Change::Put(Value::Identity(&identity))]);
+            let outcome = read(collector, &journal).map(|contents| contents.identity);
             assert_eq!(outcome.is_err(), refused, "{outcome:?}");
             if let Err(error) = outcome {
                 assert!(error.contains("the identity record: it is that of node 1"), "{error}");
