@@ -179,6 +179,10 @@ impl<'a, T> Asking<'a, T> {
             let mut compatible = 0;
             for member in members {
                 self.patience.check().map_err(|impatience| self.ended(impatience))?;
+                // Looking the name up may take all the time that there is.
+                if self.narrator.trouble.is_empty() {
+                    self.narrator.trouble = format!("no answer from {member}");
+                }
                 let addresses = match addresses_of(member, self.look_up) {
                     Ok(addresses) => addresses,
                     Err(error) => {
@@ -291,9 +295,6 @@ impl<'a, T> Asking<'a, T> {
                 Err(self.failed(AskProblem::Incompatible { address: address.to_owned(), reason }))
             }
             Trouble::Impatient(impatience) => {
-                if self.narrator.trouble.is_empty() {
-                    self.narrator.trouble = format!("no answer from {address}");
-                }
                 self.may_have_happened = true;
                 Err(self.ended(impatience))
             }
@@ -451,6 +452,23 @@ mod tests {
         let asking = Asking { look_up: &look_up, ..asking };
         assert_eq!(asking.settle(&["all.example:9000".to_owned()]), Ok(()));
         thread.join().unwrap();
+    }
+
+    /// As where the first name server is down.
+    #[test]
+    fn a_look_up_that_takes_all_the_time_is_told_as_no_answer_from_the_member() {
+        let request = AdminRequest::Transfer { cluster: CLUSTER, to: None };
+        let patience = Patience::lasting(Duration::from_millis(20));
+        let look_up = |_: &str| {
+            thread::sleep(Duration::from_millis(20));
+            Ok(vec!["127.0.0.1:9".parse().unwrap()])
+        };
+        let asking = Asking::new(&request, transferred, &patience);
+        let asking = Asking { look_up: &look_up, ..asking };
+        let error = asking.settle(&["slow.example:9000".to_owned()]).unwrap_err();
+        let trouble = "no answer from slow.example:9000".to_owned();
+        assert_eq!(error.problem, AskProblem::GaveUp { trouble });
+        assert!(!error.may_have_happened);
     }
 
     #[test]
