@@ -65,6 +65,14 @@ impl Mount {
         assert_eq!(full.kind(), ErrorKind::StorageFull);
     }
 
+    /// Leaves this much of it free.
+    fn fill_but(&self, bytes: u64) {
+        self.fill();
+        let filler = File::options().write(true).open(self.filler()).expect("the test's own file system");
+        let length = filler.metadata().expect("the file is open").len();
+        filler.set_len(length - bytes).expect("a file can be made shorter");
+    }
+
     fn make_room(&self) {
         fs::remove_file(self.filler()).expect("the test's own file system");
     }
@@ -167,6 +175,21 @@ fn a_node_that_cannot_write_what_it_must_not_forget_takes_no_part_until_there_is
     disk.make_room();
     node.restart();
     assert!(take(&node) > last);
+}
+
+/// LMDB writes several pages at once, and gives the same error as for a broken disk if only some had room.
+#[test]
+fn a_disk_that_has_room_for_a_part_of_a_write_is_reported_as_perhaps_full() {
+    for pages in 1..=4 {
+        let Some((_directory, disk, node)) = on_a_small_disk() else { return };
+        disk.fill_but(pages * 4096);
+        take_all(&node);
+        let log = node.log();
+        assert!(
+            log.contains("No space left") || log.contains("see whether its file system is full"),
+            "{log}"
+        );
+    }
 }
 
 /// As under systemd's `LimitFSIZE`. The log, which is a file here, has room below the limit.

@@ -7,8 +7,14 @@ mod words;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use super::record::{KEY_BYTES_MAX, Key};
 use crate::advice::about_limit;
+
+/// LMDB reports a write of which only a part found room as an input or output error too.
+const PERHAPS_FULL: &str = "see whether its file system is full, or a file in it as long as it may be \
+                            (ulimit -f), and to the disk";
 
 /// Why a store could not be created, opened, read or written.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -324,6 +330,10 @@ impl StoreError {
     pub(super) fn lmdb_write(path: &Path, map_bytes: u64, error: lmdb::Error) -> StoreError {
         if error == lmdb::Error::MapFull {
             return StoreError::MapFull { map_bytes };
+        }
+        if error == lmdb::Error::Other(Errno::IO.raw_os_error()) {
+            let reason = io::Error::from(Errno::IO).to_string();
+            return StoreError::WriteFailed { path: path.to_owned(), reason, remedy: Some(PERHAPS_FULL) };
         }
         if let lmdb::Error::Other(errno) = error {
             return StoreError::write_failed(path, &io::Error::from_raw_os_error(errno));

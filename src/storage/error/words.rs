@@ -314,6 +314,11 @@ mod tests {
             (StoreError::write_failed(&path(), &Errno::IO.into()), "failed: Input", "the disk"),
             (StoreError::write_failed(&path(), &Errno::FBIG.into()), "failed: File too", "ulimit -f"),
             (
+                StoreError::lmdb_write(&path(), 1, lmdb::Error::Other(Errno::IO.raw_os_error())),
+                "failed: Input/output error (os error 5): see whether its file system is full",
+                "restart",
+            ),
+            (
                 StoreError::lmdb_write(&path(), 1, lmdb::Error::Other(Errno::FBIG.raw_os_error())),
                 "failed: File too large",
                 "restart",
