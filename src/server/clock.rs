@@ -43,6 +43,12 @@ impl Clock {
         }
     }
 
+    /// The clock goes on by so much, which its next reading shows.
+    #[cfg(test)]
+    pub(super) fn go_on(&mut self, us: u64) {
+        self.boot_us_at_start = self.boot_us_at_start.saturating_sub(us);
+    }
+
     /// When the server started, in microseconds since 1970.
     pub(super) fn unix_us_at_start(&self) -> u64 {
         self.unix_us_at_start

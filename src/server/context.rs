@@ -8,6 +8,7 @@ use raft_core::{LogIndex, Membership, Micros, NodeId, Peer, Role};
 
 use super::clock::Clock;
 use super::counters::Counters;
+use super::limits::PAUSE_US_MIN;
 use super::metrics::OpenDescriptors;
 use super::peers::handshake::{Acceptor, Caller};
 use crate::http::{self, Serves};
@@ -85,6 +86,16 @@ impl Context {
     /// The latest reading of the clock, which is read several times per turn.
     pub(super) fn now(&self) -> Micros {
         self.clock.now
+    }
+
+    /// Reads the clock in the middle of a turn. Hardly any time has passed since it was last read, unless
+    /// this process was stopped: what the members have said meanwhile has not been read yet.
+    pub(super) fn tick(&mut self) {
+        let before = self.now();
+        self.clock.tick();
+        if self.now().since(before) >= PAUSE_US_MIN {
+            self.silence_from = self.now();
+        }
     }
 
     /// How long the oldest write has waited for the disk, in microseconds; `None` if no write waits.

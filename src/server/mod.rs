@@ -199,7 +199,7 @@ impl Server {
             View { links: &self.links, peer_connections: &self.peer_connections, storage: &self.storage };
         self.clients.serve(&mut self.ctx, view);
         // A turn may have taken a while: that must not make any answer later than promised.
-        self.ctx.clock.tick();
+        self.ctx.tick();
         self.ctx.wake();
         self.carry_out();
         self.links.flush(&mut self.ctx);
@@ -223,7 +223,7 @@ impl Server {
         let deadlines = [
             Some(self.upkeep_at),
             self.ctx.node.deadline(),
-            self.links.deadline(),
+            self.links.deadline(self.ctx.silence_from),
             self.peer_connections.deadline(),
             self.clients.deadline(),
             self.shutdown.deadline(),

@@ -76,9 +76,10 @@ impl Channel {
         self.frame_began_at.is_some()
     }
 
-    /// When the rest of a response must have come that has begun, if one has.
-    pub(crate) fn frame_deadline(&self) -> Option<Micros> {
-        self.frame_began_at.map(|began_at| began_at.plus(RESPONSE_US_MAX))
+    /// When the rest of a response must have come that has begun, if one has. The time counts from
+    /// `silence_from` at the earliest: while this process did not run, it read nothing.
+    pub(crate) fn frame_deadline(&self, silence_from: Micros) -> Option<Micros> {
+        self.frame_began_at.map(|began_at| began_at.max(silence_from).plus(RESPONSE_US_MAX))
     }
 
     /// From now on, frames may be as large as those of members are.

@@ -48,7 +48,7 @@ impl Links {
                     self.on_greeting_failed(ctx, key, &timed_out("the handshake"));
                 }
                 LinkState::Up { channel, .. }
-                    if channel.frame_deadline().is_some_and(|until| until <= ctx.now()) =>
+                    if channel.frame_deadline(ctx.silence_from).is_some_and(|until| until <= ctx.now()) =>
                 {
                     ctx.counters.count_bad_frame(Counters::INCOMPLETE);
                     self.on_broken(ctx, key, &INCOMPLETE);

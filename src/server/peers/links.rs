@@ -261,8 +261,8 @@ impl Links {
 
     /// When [`Links::on_time`] has something to do. There are only as many links as members, so all are
     /// checked.
-    pub(crate) fn deadline(&self) -> Option<Micros> {
-        self.links.iter().filter_map(|(_, link)| link.deadline()).min()
+    pub(crate) fn deadline(&self, silence_from: Micros) -> Option<Micros> {
+        self.links.iter().filter_map(|(_, link)| link.deadline(silence_from)).min()
     }
 
     /// Whether the link to this peer is up.
@@ -384,7 +384,7 @@ impl Link {
         }
     }
 
-    fn deadline(&self) -> Option<Micros> {
+    fn deadline(&self, silence_from: Micros) -> Option<Micros> {
         match &self.state {
             LinkState::Waiting { until } | LinkState::Greeting { until, .. } => Some(*until),
             LinkState::Resolving { attempt } => {
@@ -393,7 +393,7 @@ impl Link {
             LinkState::Connecting { until, attempt, .. } => {
                 Some(attempt.absent_from().map_or(*until, |absent| absent.min(*until)))
             }
-            LinkState::Up { channel, .. } => channel.frame_deadline(),
+            LinkState::Up { channel, .. } => channel.frame_deadline(silence_from),
         }
     }
 }

@@ -39,7 +39,7 @@ impl PeerConnections {
                 ReadOutcome::Bytes(n) => {
                     // What an answer promises counts from the arrival of its message at the earliest, and the
                     // process may have been stopped since the turn began.
-                    ctx.clock.tick();
+                    ctx.tick();
                     next = self.on_bytes(ctx, links, operations, key, &buffer[..n]);
                 }
                 ReadOutcome::NotNow => {}
@@ -226,9 +226,12 @@ impl PeerConnections {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
     use std::sync::Arc;
+    use std::time::{Duration, Instant};
 
-    use mio::{Poll, Waker};
+    use mio::{Events, Poll, Waker};
     use raft_core::{LogIndex, Message, PreVoteResponse, Term};
 
     use super::*;
@@ -242,44 +245,79 @@ mod tests {
     use crate::server::testing::context;
     use crate::server::token::Source;
 
-    /// A node, and node 2, which is connected to it and was welcomed.
+    /// In a correct server, nothing that a test waits for takes this long, on any machine.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// A node, and others, from node 2 on, which are connected to it and were welcomed.
     struct Bench {
+        poll: Poll,
         ctx: Context,
         links: Links,
         operations: Operations,
         connections: PeerConnections,
-        _other_end: std::os::unix::net::UnixStream,
+        other_ends: Vec<UnixStream>,
     }
 
     impl Bench {
+        /// Only node 2 is connected.
         fn new() -> Bench {
             let poll = Poll::new().unwrap();
-            let mut ctx = context(&poll);
+            let ctx = context(&poll);
             let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.token()).unwrap());
             let (links, operations) = (Links::new(waker, look_up), Operations::default());
-            let mut connections = PeerConnections::new(Ports::new(Vec::new(), "peers"), 16);
-            let (stream, other_end) = std::os::unix::net::UnixStream::pair().unwrap();
-            stream.set_nonblocking(true).unwrap();
-            connections.admit(&mut ctx, Stream::Unix(mio::net::UnixStream::from_std(stream)));
-            let mut bench = Bench { ctx, links, operations, connections, _other_end: other_end };
-            let hello = Hello {
-                cluster: ClusterId(77),
-                from: peer(2),
-                to: peer(1),
-                commit_index: LogIndex(1),
-                peer_address: "node2.test:9000".to_owned(),
-                client_address: "node2.test:8000".to_owned(),
-            };
-            bench.receive(&encoded(&Frame::Hello(hello)));
-            assert!(bench.connections.has_member(peer(2)));
+            let connections = PeerConnections::new(Ports::new(Vec::new(), "peers"), 16);
+            let mut bench = Bench { poll, ctx, links, operations, connections, other_ends: Vec::new() };
+            bench.connect();
             bench
         }
 
-        /// These bytes arrive.
+        /// The next node connects and is welcomed.
+        fn connect(&mut self) {
+            let (stream, other_end) = UnixStream::pair().unwrap();
+            stream.set_nonblocking(true).unwrap();
+            self.connections.admit(&mut self.ctx, Stream::Unix(mio::net::UnixStream::from_std(stream)));
+            let key = self.other_ends.len();
+            self.other_ends.push(other_end);
+            let from = peer(2 + u64::try_from(key).unwrap());
+            let hello = Hello {
+                cluster: ClusterId(77),
+                from,
+                to: peer(1),
+                // It may be a member that this node has not heard of.
+                commit_index: LogIndex(9),
+                peer_address: "other.test:9000".to_owned(),
+                client_address: "other.test:8000".to_owned(),
+            };
+            self.receive_from(key, &encoded(&Frame::Hello(hello)));
+            assert!(self.connections.has_member(from));
+        }
+
+        /// These bytes arrive from node 2.
         fn receive(&mut self, bytes: &[u8]) {
+            self.receive_from(0, bytes);
+        }
+
+        fn receive_from(&mut self, key: usize, bytes: &[u8]) {
             let next =
-                self.connections.on_bytes(&mut self.ctx, &mut self.links, &mut self.operations, 0, bytes);
-            self.connections.settle(&mut self.ctx, 0, next);
+                self.connections.on_bytes(&mut self.ctx, &mut self.links, &mut self.operations, key, bytes);
+            self.connections.settle(&mut self.ctx, key, next);
+        }
+
+        /// Node 3 sends a message, and turns pass until it has been read.
+        fn read_from_node_3(&mut self) {
+            self.other_ends[1].write_all(&message()).unwrap();
+            let (received, began) = (self.ctx.counters.messages_received, Instant::now());
+            while self.ctx.counters.messages_received == received {
+                assert!(began.elapsed() < PATIENCE, "it is not read");
+                let mut events = Events::with_capacity(4);
+                self.poll.poll(&mut events, Some(Duration::from_millis(10))).unwrap();
+                for event in &events {
+                    if let Some(Source::PeerConnection(key)) = Source::of(event.token()) {
+                        self.connections.on_event(key, event);
+                    }
+                }
+                self.connections.serve(&mut self.ctx, &mut self.links, &mut self.operations);
+            }
         }
 
         fn pass(&mut self, us: u64) {
@@ -351,6 +389,19 @@ mod tests {
         bench.pass(10 * MEMBER_SILENCE_US_MAX);
         assert!(bench.connections.has_member(peer(2)));
         bench.pass(MEMBER_SILENCE_US_MAX);
+        assert!(!bench.connections.has_member(peer(2)));
+    }
+    /// In the middle of a turn, too: the clock shows it with the next message that is read, and those of the
+    /// other members may not even have been noticed yet.
+    #[test]
+    fn no_member_is_silent_while_this_process_is_stopped_in_the_middle_of_a_turn() {
+        let mut bench = Bench::new();
+        bench.connect();
+        bench.ctx.clock.go_on(2 * MEMBER_SILENCE_US_MAX);
+        bench.read_from_node_3();
+        bench.pass(0);
+        assert!(bench.connections.has_member(peer(2)));
+        bench.pass(MEMBER_SILENCE_US_MAX + SWEEP_INTERVAL_US);
         assert!(!bench.connections.has_member(peer(2)));
     }
 }

@@ -38,7 +38,7 @@ impl Links {
         match channel.read(buffer, &mut ctx.counters) {
             ReadOutcome::Bytes(n) => {
                 // The process may have been stopped since the turn began.
-                ctx.clock.tick();
+                ctx.tick();
                 self.on_bytes(ctx, key, &buffer[..n]);
                 true
             }

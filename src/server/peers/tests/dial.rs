@@ -59,7 +59,7 @@ fn a_name_that_takes_long_ends_the_attempt_and_its_answer_is_used_when_it_comes(
     let mut bench = Bench::with_link_to(NAME);
     bench.pass(0);
     assert!(is_resolving(bench.link()));
-    let deadline = bench.links.deadline().unwrap();
+    let deadline = bench.links.deadline(bench.ctx.silence_from).unwrap();
     assert_eq!(deadline.since(bench.ctx.now()), RESOLVE_US_MAX);
     bench.pass(RESOLVE_US_MAX);
     assert!(is_waiting(bench.link()));
@@ -77,7 +77,7 @@ fn an_attempt_that_nothing_answers_is_followed_by_the_next_at_once() {
         assert!(is_resolving(bench.link()), "attempt {attempt}");
         bench.pass(RESOLVE_US_MAX);
         assert!(is_waiting(bench.link()), "attempt {attempt}");
-        assert_eq!(bench.links.deadline(), Some(bench.ctx.now()), "attempt {attempt}");
+        assert_eq!(bench.links.deadline(bench.ctx.silence_from), Some(bench.ctx.now()), "attempt {attempt}");
     }
 }
 
@@ -151,14 +151,17 @@ fn a_peer_that_refuses_where_it_was_last_is_reported_gone_although_its_name_or_a
         if is_resolved {
             bench.resolve(NAME, &[dead.address(), address]);
         }
-        let deadline = bench.links.deadline().unwrap();
+        let deadline = bench.links.deadline(bench.ctx.silence_from).unwrap();
         assert_eq!(deadline.since(bench.ctx.now()), ABSENCE_US_MIN);
         assert!(!bench.take_report());
         bench.pass(ABSENCE_US_MIN);
         assert!(bench.take_report(), "resolved: {is_resolved}");
         bench.pass(ABSENCE_US_MIN);
         assert!(!bench.take_report(), "it was said");
-        assert!(bench.links.deadline().unwrap() > bench.ctx.now(), "the loop would spin");
+        assert!(
+            bench.links.deadline(bench.ctx.silence_from).unwrap() > bench.ctx.now(),
+            "the loop would spin"
+        );
     }
 }
 

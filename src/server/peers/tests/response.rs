@@ -102,6 +102,33 @@ fn a_link_is_pinged_once_it_has_been_quiet_for_a_while() {
     }
 }
 
+/// Part of a response has come.
+fn told_in_part() -> (Bench, TcpStream, Vec<u8>) {
+    let (mut bench, mut other_end) = linked();
+    let mut bytes = Vec::new();
+    encode(&response(1), &mut bytes);
+    let rest = bytes.split_off(7);
+    other_end.write_all(&bytes).unwrap();
+    bench.run_until("some of it is there", |link| link.channel().unwrap().is_amid_frame());
+    (bench, other_end, rest)
+}
+
+/// The rest has not been read.
+#[test]
+fn a_response_is_not_late_while_this_process_does_not_run() {
+    let (mut bench, mut other_end, rest) = told_in_part();
+    bench.ctx.silence_from = bench.ctx.now().plus(10 * RESPONSE_US_MAX);
+    let deadline = bench.links.deadline(bench.ctx.silence_from).unwrap();
+    assert_eq!(deadline.since(bench.ctx.silence_from), RESPONSE_US_MAX);
+    bench.pass(10 * RESPONSE_US_MAX);
+    assert!(bench.link().is_up());
+    other_end.write_all(&rest).unwrap();
+    while bench.ctx.counters.messages_received < 1 {
+        bench.turn();
+    }
+    assert!(bench.ctx.counters.bad_frames.is_empty());
+}
+
 #[test]
 fn a_response_that_grew_in_transit_does_not_swallow_what_follows_for_ever() {
     let (mut bench, mut other_end) = linked();
@@ -110,7 +137,7 @@ fn a_response_that_grew_in_transit_does_not_swallow_what_follows_for_ever() {
     grown[2] ^= 1;
     other_end.write_all(&grown).unwrap();
     bench.run_until("some of it is there", |link| link.channel().unwrap().is_amid_frame());
-    let deadline = bench.links.deadline().unwrap();
+    let deadline = bench.links.deadline(bench.ctx.silence_from).unwrap();
     assert_eq!(deadline.since(bench.ctx.now()), RESPONSE_US_MAX);
     bench.pass(RESPONSE_US_MAX - 1);
     assert!(bench.link().is_up());
