@@ -239,6 +239,18 @@ fn a_member_that_cannot_dial_leads_if_no_other_has_all_of_the_log() {
     load.finish().check();
 }
 
+/// Whether what is sent is acknowledged says nothing behind a proxy.
+#[test]
+fn connections_that_are_dead_and_acknowledge_everything_are_replaced() {
+    let Some((network, cluster)) = networked(3, &[]) else { return };
+    let load = Load::on(cluster.client_addresses());
+    load.await_more(SOME);
+    network.forget_flows();
+    load.await_more(10 * SOME);
+    cluster.leader();
+    load.finish().check();
+}
+
 /// An operator who is called at night reads one log, and asks one node.
 #[test]
 fn a_node_that_is_left_alone_says_who_cannot_be_heard() {

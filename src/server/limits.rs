@@ -123,12 +123,17 @@ pub(super) const HANDSHAKE_US_MAX: u64 = 3_000_000;
 /// be never, the sender is not heard. On accepted connections [`MEMBER_SILENCE_US_MAX`] ends that.
 pub(super) const RESPONSE_US_MAX: u64 = 5_000_000;
 
-/// How long a link is quiet before a ping is sent on it, give or take [`UPKEEP_INTERVAL_US`].
+/// How long after one ping the next is sent on a link, give or take [`UPKEEP_INTERVAL_US`].
 pub(super) const PING_US: u64 = 1_000_000;
 
-/// How long a member may say nothing on the connection that it has dialled, not even [`PING_US`] after it
-/// last did. Then it is gone, or hangs, or what it says does not arrive. What it says counts once a frame is
-/// complete: this is enough for a usual append, which has 14 KB at most, at 24 kbit/s.
+/// How long nothing may come back on a link, not even the answer to a ping. Then it is dead, even if its
+/// bytes are acknowledged: that may be a proxy, which has lost its own connection to the peer. What the peer
+/// answers may have taken [`MEMBER_SILENCE_US_MAX`] to arrive, and the answer takes some time as well.
+pub(super) const LINK_ANSWER_US_MAX: u64 = MEMBER_SILENCE_US_MAX + PING_US;
+
+/// How long a member may say nothing on the connection that it has dialled, not even a ping. Then it is gone,
+/// or hangs, or what it says does not arrive. What it says counts once a frame is complete: this is enough
+/// for a usual append, which has 14 KB at most, at 24 kbit/s.
 pub(super) const MEMBER_SILENCE_US_MAX: u64 = 5_000_000;
 
 /// How long a refused connection is kept so that the refusal can be read.

@@ -50,6 +50,10 @@ struct State {
     cuts: BTreeMap<(u64, u64), Cut>,
     /// The system refuses connections to these, as if their processes had died.
     refused: Vec<u64>,
+    /// How many connections between members there have been.
+    flows: u64,
+    /// Of those up to this one, nothing arrives any more.
+    forgotten: u64,
     ended: bool,
 }
 
@@ -98,6 +102,13 @@ impl Network {
         if cut == Cut::Broken {
             state.refused.push(id);
         }
+    }
+
+    /// What members send on the connections that there are by now is taken and never arrives, not even their
+    /// end, as behind a proxy whose own connections have broken without its notice. New connections pass.
+    pub fn forget_flows(&self) {
+        let mut state = self.lock();
+        state.forgotten = state.flows;
     }
 
     /// Everything passes again.
@@ -167,9 +178,20 @@ impl Network {
         let (back_from, back_to) = (acceptor.try_clone()?, dialler.try_clone()?);
         let network = self.clone();
         let way_back = way.map(|(from, to)| (to, from));
-        thread::spawn(move || network.carry(way_back, back_from, back_to));
-        self.carry(way, dialler, acceptor);
+        let flow = way.map(|_| self.count_flow());
+        thread::spawn(move || network.carry(flow, way_back, back_from, back_to));
+        self.carry(flow, way, dialler, acceptor);
         Ok(())
+    }
+
+    fn count_flow(&self) -> u64 {
+        let mut state = self.lock();
+        state.flows += 1;
+        state.flows
+    }
+
+    fn is_forgotten(&self, flow: Option<u64>) -> bool {
+        flow.is_some_and(|flow| flow <= self.lock().forgotten)
     }
 
     /// The id in the caller's `Hello`; `None` if the caller sends something else.
@@ -193,20 +215,23 @@ impl Network {
     }
 
     /// Forwards bytes in one direction until either side ends or the way is broken.
-    fn carry(&self, way: Option<(u64, u64)>, mut from: TcpStream, mut to: TcpStream) {
+    fn carry(&self, flow: Option<u64>, way: Option<(u64, u64)>, mut from: TcpStream, mut to: TcpStream) {
         let mut bytes = vec![0; 64 * 1024];
         let ended = loop {
             if let Err(error) = self.await_passage(way) {
                 break Err(error);
             }
             match from.read(&mut bytes) {
+                Err(error) if is_timeout(&error) => (),
+                Ok(1..) if self.is_forgotten(flow) => (),
+                // The receiver is not told.
+                Ok(0) | Err(_) if self.is_forgotten(flow) => return,
                 Ok(0) => break Ok(()),
                 Ok(read) => {
                     if let Err(error) = self.await_passage(way).and_then(|()| to.write_all(&bytes[..read])) {
                         break Err(error);
                     }
                 }
-                Err(error) if is_timeout(&error) => (),
                 Err(error) => break Err(error),
             }
         };

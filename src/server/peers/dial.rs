@@ -15,7 +15,7 @@ use socket2::SockRef;
 use super::attempt::{Attempt, Verdict};
 use super::channel::{Channel, INCOMPLETE};
 use super::handshake::is_removed;
-use super::links::{Link, LinkState, Links, Reached};
+use super::links::{Link, LinkState, Links, Reached, answer_deadline};
 use super::resolver::Resolved;
 use crate::node::Input;
 use crate::peer::{Frame, Hello, PROTOCOL_VERSION, Refuse};
@@ -52,6 +52,11 @@ impl Links {
                 {
                     ctx.counters.count_bad_frame(Counters::INCOMPLETE);
                     self.on_broken(ctx, key, &INCOMPLETE);
+                }
+                LinkState::Up { heard_at, .. }
+                    if answer_deadline(*heard_at, ctx.silence_from) <= ctx.now() =>
+                {
+                    self.on_broken(ctx, key, &"the other side does not answer");
                 }
                 LinkState::Waiting { .. }
                 | LinkState::Resolving { .. }
@@ -290,7 +295,7 @@ impl Links {
         if let Some(address) = attempt.current() {
             link.reached = Some(Reached { name: link.dialled.clone(), address });
         }
-        link.state = LinkState::Up { channel, since: ctx.now() };
+        link.state = LinkState::Up { channel, since: ctx.now(), heard_at: ctx.now() };
         link.was_cut_short = false;
         link.broke_at = None;
         link.is_told_down = false;

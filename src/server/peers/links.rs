@@ -21,7 +21,9 @@ use super::connections::PeerConnections;
 use super::resolver::{LookUp, Resolver};
 use crate::peer::{Frame, Refuse};
 use crate::server::context::Context;
-use crate::server::limits::{LAST_WORDS_US_MAX, LINK_SETTLED_US, PING_US, READ_BYTES_MAX};
+use crate::server::limits::{
+    LAST_WORDS_US_MAX, LINK_ANSWER_US_MAX, LINK_SETTLED_US, PING_US, READ_BYTES_MAX,
+};
 use crate::server::narration::{self, log_limit::LogLimit};
 
 /// All links of this node.
@@ -67,8 +69,8 @@ pub(crate) struct Link {
     made_at: Micros,
     /// It has been logged that the peer is silent, and it has said nothing since.
     is_silent: bool,
-    /// When something was sent on it last.
-    spoke_at: Micros,
+    /// When it was pinged last.
+    pinged_at: Micros,
     /// Bounds the lines that say that the link is up or down.
     pub(crate) flaps: LogLimit,
 }
@@ -101,6 +103,8 @@ pub(crate) enum LinkState {
         channel: Box<Channel>,
         /// When it was welcomed.
         since: Micros,
+        /// When the last frame came.
+        heard_at: Micros,
     },
 }
 
@@ -142,7 +146,7 @@ impl Links {
     /// Queues a message. If the link is not up or has no room, the message is lost, as Raft allows.
     pub(crate) fn send(&mut self, ctx: &mut Context, to: Peer, message: &Frame) {
         let link = self.links.iter_mut().map(|(_, link)| link).find(|link| link.peer == to);
-        let Some(Link { state: LinkState::Up { channel, .. }, spoke_at, .. }) =
+        let Some(Link { state: LinkState::Up { channel, .. }, .. }) =
             link.filter(|link| link.channel().is_some_and(Channel::has_room))
         else {
             ctx.counters.messages_dropped += 1;
@@ -151,19 +155,19 @@ impl Links {
         };
         log::trace!("to node {to}: {message:?}");
         ctx.counters.messages_sent += 1;
-        *spoke_at = ctx.now();
         channel.queue(message);
     }
 
-    /// Says something on every link on which nothing was said for a while: the other side closes a connection
-    /// on which it hears nothing, and only what is sent shows whether anything arrives.
+    /// Pings every link from time to time. The other side closes a connection on which it hears nothing, and
+    /// answers each ping: so this node, too, finds out that a link is dead, whoever acknowledges what it
+    /// sends there. What is still to be sent needs no ping behind it.
     pub(crate) fn ping(&mut self, now: Micros) {
         for (_, link) in &mut self.links {
             if let LinkState::Up { channel, .. } = &mut link.state
-                && now.since(link.spoke_at) >= PING_US
+                && now.since(link.pinged_at) >= PING_US
                 && channel.is_flushed()
             {
-                link.spoke_at = now;
+                link.pinged_at = now;
                 channel.queue(&Frame::Ping);
             }
         }
@@ -312,7 +316,7 @@ impl Link {
             last_heard: None,
             made_at: now,
             is_silent: false,
-            spoke_at: now,
+            pinged_at: now,
             flaps: LogLimit::default(),
         }
     }
@@ -393,9 +397,18 @@ impl Link {
             LinkState::Connecting { until, attempt, .. } => {
                 Some(attempt.absent_from().map_or(*until, |absent| absent.min(*until)))
             }
-            LinkState::Up { channel, .. } => channel.frame_deadline(silence_from),
+            LinkState::Up { channel, heard_at, .. } => {
+                let answer = answer_deadline(*heard_at, silence_from);
+                Some(channel.frame_deadline(silence_from).map_or(answer, |frame| frame.min(answer)))
+            }
         }
     }
+}
+
+/// When a link on which a frame came last at this moment counts as dead. The time counts from `silence_from`
+/// at the earliest: while this process did not run, it read nothing.
+pub(super) fn answer_deadline(heard_at: Micros, silence_from: Micros) -> Micros {
+    heard_at.max(silence_from).plus(LINK_ANSWER_US_MAX)
 }
 
 /// Some bits of the incarnation, which is random.

@@ -91,6 +91,10 @@ impl PeerConnections {
             (Party::Leaving { .. }, _) => Next::GoOn,
             (Party::Member { heard_at, .. }, Frame::Ping) => {
                 *heard_at = ctx.now();
+                // If there is no room, the peer hears enough.
+                if connection.channel.has_room() {
+                    connection.channel.queue(&Frame::Ping);
+                }
                 Next::GoOn
             }
             (Party::Member { hello, heard_at, .. }, Frame::Message(message)) => {
@@ -226,7 +230,7 @@ impl PeerConnections {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
     use std::sync::Arc;
     use std::time::{Duration, Instant};
@@ -378,6 +382,20 @@ mod tests {
             assert!(!bench.connections.has_member(peer(2)));
             assert!(bench.ctx.counters.bad_frames.is_empty());
         }
+    }
+
+    /// It can tell that from nothing else if something between the two acknowledges what it does not deliver.
+    #[test]
+    fn a_member_that_pings_is_answered() {
+        let mut bench = Bench::new();
+        let other_end = &mut bench.other_ends[0];
+        other_end.set_nonblocking(true).unwrap();
+        other_end.read_to_end(&mut Vec::new()).unwrap_err();
+        bench.receive(&encoded(&Frame::Ping));
+        bench.receive(&message());
+        let mut answers = Vec::new();
+        bench.other_ends[0].read_to_end(&mut answers).unwrap_err();
+        assert_eq!(answers, encoded(&Frame::Ping));
     }
 
     /// What the member has said meanwhile has not been read.

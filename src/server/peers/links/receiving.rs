@@ -1,5 +1,5 @@
-//! What arrives on a link: the answer to its Hello, then the peer's responses, and what else it has to say if
-//! it cannot dial.
+//! What arrives on a link: the answer to its Hello, then the peer's responses, also to pings, and what else
+//! it has to say if it cannot dial.
 
 use std::fmt::Display;
 
@@ -71,8 +71,10 @@ impl Links {
 
     fn on_frame(&mut self, ctx: &mut Context, key: usize, frame: Frame) {
         let link = &mut self.links[key];
-        match (&link.state, frame) {
-            (LinkState::Up { .. }, Frame::Message(message)) => {
+        match (&mut link.state, frame) {
+            (LinkState::Up { heard_at, .. }, Frame::Ping) => *heard_at = ctx.now(),
+            (LinkState::Up { heard_at, .. }, Frame::Message(message)) => {
+                *heard_at = ctx.now();
                 let from = link.peer;
                 log::trace!("from node {from}: {message:?}");
                 link.last_heard = Some(ctx.now());

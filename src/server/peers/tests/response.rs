@@ -9,9 +9,9 @@ use raft_core::{AppendEntries, Entry, HeartbeatResponse, LogIndex, Message, Payl
 use crate::codec::STATE_BYTES_MAX;
 use crate::node::testing::peer;
 use crate::peer::{Frame, Welcome, encode};
-use crate::server::limits::{PING_US, RESPONSE_US_MAX};
+use crate::server::limits::{LINK_ANSWER_US_MAX, PING_US, RESPONSE_US_MAX};
 use crate::server::peers::channel::Channel;
-use crate::server::peers::links::Link;
+use crate::server::peers::links::{Link, LinkState};
 use crate::server::testing::{Bench, OTHER, Port, is_greeting, receive, send};
 
 fn response(round: u64) -> Frame {
@@ -74,32 +74,67 @@ fn whatever_the_other_side_has_to_say_is_received_however_long() {
 }
 
 #[test]
-fn a_link_on_which_anything_but_a_message_comes_back_is_broken() {
-    for frame in [Frame::Ping, Frame::Welcome(Welcome { commit_index: LogIndex(1) })] {
-        let (mut bench, mut other_end) = linked();
-        send(&mut other_end, &frame);
-        bench.run_until("it breaks", |link| !link.is_up());
-        assert_eq!(bench.ctx.counters.messages_received, 0, "{frame:?}");
-        assert_eq!(bench.ctx.counters.bad_frames.get("unexpected"), Some(&1), "{frame:?}");
-    }
+fn a_link_on_which_anything_but_a_message_or_a_ping_comes_back_is_broken() {
+    let (mut bench, mut other_end) = linked();
+    send(&mut other_end, &Frame::Ping);
+    send(&mut other_end, &Frame::Welcome(Welcome { commit_index: LogIndex(1) }));
+    bench.run_until("it breaks", |link| !link.is_up());
+    assert_eq!(bench.ctx.counters.messages_received, 0);
+    assert_eq!(bench.ctx.counters.bad_frames.get("unexpected"), Some(&1));
 }
 
 #[test]
-fn a_link_is_pinged_once_it_has_been_quiet_for_a_while() {
+fn a_link_is_pinged_from_time_to_time_whatever_else_is_said() {
     let (mut bench, mut other_end) = linked();
-    let heartbeat_response = response(1);
-    bench.links.send(&mut bench.ctx, peer(OTHER), &heartbeat_response);
-    bench.links.flush(&mut bench.ctx);
-    assert_eq!(receive(&mut other_end), heartbeat_response);
-    for _ in 0..2 {
+    for round in 0..3 {
         bench.pass(PING_US - 1);
         bench.links.ping(bench.ctx.now());
-        assert!(bench.link().channel().is_some_and(Channel::is_flushed), "something was said just before");
+        assert!(bench.link().channel().is_some_and(Channel::is_flushed), "it was pinged just before");
+        let heartbeat_response = response(round);
+        bench.links.send(&mut bench.ctx, peer(OTHER), &heartbeat_response);
+        bench.links.flush(&mut bench.ctx);
+        assert_eq!(receive(&mut other_end), heartbeat_response);
         bench.pass(1);
         bench.links.ping(bench.ctx.now());
         bench.links.flush(&mut bench.ctx);
         assert_eq!(receive(&mut other_end), Frame::Ping);
+        send(&mut other_end, &Frame::Ping);
+        bench.turn();
     }
+}
+
+/// Something between the two may acknowledge what it does not deliver.
+#[test]
+fn a_link_on_which_nothing_comes_back_is_broken_and_dialled_again() {
+    for words in [response(1), Frame::Ping] {
+        let (mut bench, mut other_end) = linked();
+        bench.pass(LINK_ANSWER_US_MAX - 1);
+        assert!(bench.link().is_up());
+        send(&mut other_end, &words);
+        let now = bench.ctx.now();
+        bench.run_until(
+            "it is read",
+            |link| matches!(link.state, LinkState::Up { heard_at, .. } if heard_at == now),
+        );
+        let deadline = bench.links.deadline(bench.ctx.silence_from).unwrap();
+        assert_eq!(deadline.since(bench.ctx.now()), LINK_ANSWER_US_MAX, "{words:?}");
+        bench.pass(LINK_ANSWER_US_MAX - 1);
+        assert!(bench.link().is_up(), "{words:?}");
+        bench.pass(1);
+        assert!(!bench.link().is_up(), "{words:?}");
+        bench.pass(0);
+        assert!(bench.connects_to().is_some(), "{words:?}");
+    }
+}
+
+#[test]
+fn a_link_is_not_dead_while_this_process_does_not_run() {
+    let (mut bench, _other_end) = linked();
+    bench.ctx.silence_from = bench.ctx.now().plus(10 * LINK_ANSWER_US_MAX);
+    bench.pass(10 * LINK_ANSWER_US_MAX);
+    assert!(bench.link().is_up());
+    let deadline = bench.links.deadline(bench.ctx.silence_from).unwrap();
+    assert_eq!(deadline.since(bench.ctx.now()), LINK_ANSWER_US_MAX);
 }
 
 /// Part of a response has come.
