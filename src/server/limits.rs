@@ -20,11 +20,16 @@ pub(super) const PAGE_CONNECTIONS_MAX: usize = 64;
 
 /// How many accepted connections there may be on the peer port: one per member, operators, and strangers.
 /// When all places are taken, the oldest stranger or refused connection makes room, or else the oldest
-/// operator that waits for nothing; if there is neither, the new connection is closed.
+/// operator that waits for nothing, or else the oldest welcomed peer that is no known member; if there is
+/// none of these, the new connection is closed.
 pub(super) const PEER_CONNECTIONS_MAX: usize = 256;
 
 /// The least that [`PEER_CONNECTIONS_MAX`] is reduced to if the limit of open files is low.
 pub(super) const PEER_CONNECTIONS_MIN: usize = 16;
+
+/// With how many links a peer that says Hello and is no known member is not dialled any more: one for each
+/// member, and as many for others.
+pub(super) const LINKS_MAX: usize = 2 * crate::codec::MEMBERS_MAX;
 
 /// With a lower limit of open files no node starts: it leaves room for the peers of a cluster of nine, and
 /// for a few clients.

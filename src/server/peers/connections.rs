@@ -10,7 +10,7 @@ mod receiving;
 use std::collections::VecDeque;
 
 use mio::event::Event;
-use raft_core::{Micros, Peer};
+use raft_core::{Membership, Micros, Peer};
 use slab::Slab;
 
 use super::channel::{Channel, INCOMPLETE};
@@ -243,7 +243,7 @@ impl PeerConnections {
     fn accept(&mut self, ctx: &mut Context) {
         for _ in 0..ACCEPTS_PER_TURN_MAX {
             let Some((stream, ())) = self.ports.accept(ctx.now()) else { return };
-            if self.connections.len() >= self.connections_max && !self.make_room() {
+            if self.connections.len() >= self.connections_max && !self.make_room(&ctx.membership) {
                 ctx.counters.peer_connections_refused += 1;
                 continue;
             }
@@ -274,16 +274,21 @@ impl PeerConnections {
         self.sweep.note(Some(until));
     }
 
-    /// Closes the oldest stranger or refused connection, or else the oldest operator that waits for nothing.
-    /// Returns false if there is neither.
-    fn make_room(&mut self) -> bool {
-        let oldest = |may_go: fn(&Party) -> bool| {
+    /// Closes the oldest stranger or refused connection, or else the oldest operator that waits for nothing,
+    /// or else the oldest peer that was welcomed and is no member as far as this node knows: a member that is
+    /// known always finds a place. Returns false if there is none of these.
+    fn make_room(&mut self, membership: &Membership) -> bool {
+        let oldest = |may_go: &dyn Fn(&Party) -> bool| {
             let going = self.connections.iter().filter(|(_, connection)| may_go(&connection.party));
             going.min_by_key(|(_, connection)| connection.id).map(|(key, _)| key)
         };
-        let stranger = oldest(|party| matches!(party, Party::Stranger { .. } | Party::Leaving { .. }));
-        let idle = || oldest(|party| matches!(party, Party::Operator { awaits: false, .. }));
-        let Some(key) = stranger.or_else(idle) else { return false };
+        let stranger = oldest(&|party| matches!(party, Party::Stranger { .. } | Party::Leaving { .. }));
+        let idle = || oldest(&|party| matches!(party, Party::Operator { awaits: false, .. }));
+        let is_unknown = |party: &Party| match party {
+            Party::Member { hello, .. } => !membership.contains(hello.from),
+            Party::Stranger { .. } | Party::Operator { .. } | Party::Leaving { .. } => false,
+        };
+        let Some(key) = stranger.or_else(idle).or_else(|| oldest(&is_unknown)) else { return false };
         self.close(key);
         true
     }

@@ -22,7 +22,7 @@ use super::resolver::{LookUp, Resolver};
 use crate::peer::{Frame, Refuse};
 use crate::server::context::Context;
 use crate::server::limits::{
-    LAST_WORDS_US_MAX, LINK_ANSWER_US_MAX, LINK_SETTLED_US, PING_US, READ_BYTES_MAX,
+    LAST_WORDS_US_MAX, LINK_ANSWER_US_MAX, LINK_SETTLED_US, LINKS_MAX, PING_US, READ_BYTES_MAX,
 };
 use crate::server::narration::{self, log_limit::LogLimit};
 
@@ -203,7 +203,10 @@ impl Links {
     /// in turn for ever, each breaking its link to the other.
     pub(crate) fn on_hello(&mut self, ctx: &mut Context, peer: Peer, peer_address: &str) {
         let Some(key) = self.key_of(peer) else {
-            self.add(ctx, peer, peer_address);
+            // It is answered on its own connection, with or without a link.
+            if self.links.len() < LINKS_MAX {
+                self.add(ctx, peer, peer_address);
+            }
             return;
         };
         let link = &mut self.links[key];

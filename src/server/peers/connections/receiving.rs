@@ -384,6 +384,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn room_is_made_by_those_who_are_no_members_and_never_by_a_member() {
+        let mut bench = Bench::new();
+        (0..2).for_each(|_| bench.connect());
+        for unknown in [peer(3), peer(4)] {
+            assert!(bench.connections.has_member(unknown));
+            assert!(bench.connections.make_room(&bench.ctx.membership));
+            assert!(!bench.connections.has_member(unknown));
+        }
+        assert!(!bench.connections.make_room(&bench.ctx.membership));
+        assert!(bench.connections.has_member(peer(2)));
+    }
+
     /// It can tell that from nothing else if something between the two acknowledges what it does not deliver.
     #[test]
     fn a_member_that_pings_is_answered() {

@@ -2,8 +2,9 @@
 
 use std::net::TcpStream;
 
+use crate::node::testing::peer;
 use crate::peer::{Frame, Welcome};
-use crate::server::limits::{CONNECT_US_MAX, LINK_SETTLED_US, REDIAL_DELAY_US_MAX};
+use crate::server::limits::{CONNECT_US_MAX, LINK_SETTLED_US, LINKS_MAX, REDIAL_DELAY_US_MAX};
 use crate::server::peers::links::Link;
 use crate::server::testing::{Bench, Port, is_greeting, is_waiting, receive, send};
 
@@ -171,4 +172,16 @@ fn a_link_that_is_up_elsewhere_is_not_given_up_again_for_an_address_that_was_tri
     bench.pass(LINK_SETTLED_US);
     bench.hello_from(&at(&announced));
     assert!(bench.link().is_up());
+}
+
+#[test]
+fn a_node_keeps_only_so_many_links_whoever_says_hello() {
+    let mut bench = Bench::with_link_to(&at(&Port::open()));
+    for id in 100..1_000 {
+        bench.links.on_hello(&mut bench.ctx, peer(id), "127.0.0.1:1");
+    }
+    assert_eq!(bench.links.links.len(), LINKS_MAX);
+    bench.hello_from("127.0.0.1:2");
+    let announced = bench.link().announced_address.as_deref();
+    assert_eq!(announced, Some("127.0.0.1:2"), "one that has a link keeps it");
 }
