@@ -56,14 +56,15 @@ impl Node {
     /// Another node asks on behalf of its clients, or answers what this node asked.
     pub(super) fn on_forward(&mut self, from: Peer, message: Forward) {
         match message {
-            Forward::TakeIds { ticket, count } if self.leadership.is_some() => {
+            Forward::TakeIds { ticket, count } if self.leadership.is_some() && self.is_of_cluster(from) => {
                 self.counts.forwards_taken += 1;
                 // The node has given up what it asked for before, and asks for it again with this message.
                 self.requests.take_asks(|asker| asker == from);
                 self.enqueue(Asker::Node(from, ticket), count);
             }
             Forward::TakeIds { ticket, .. } => {
-                // Not forwarded again: two nodes that take each other for the leader would never stop.
+                // A node that is no member may be anybody, and ask for all the IDs that there are. And no
+                // request is forwarded again: two nodes that take each other for the leader would never stop.
                 self.answer(Asker::Node(from, ticket), Answer::NotLeader { leader: None });
             }
             Forward::Taken { ticket, outcome } => {
@@ -72,6 +73,11 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// Whether this peer is a member, or is one until its removal is committed.
+    fn is_of_cluster(&self, peer: Peer) -> bool {
+        self.raft.membership().contains(peer) || self.raft.committed_membership().contains(peer)
     }
 
     /// The leader has answered for every request up to the latest that its message covered. Requests that

@@ -258,6 +258,19 @@ fn what_a_node_asks_for_again_is_counted_once() {
     assert_eq!(told(&mut bench.nodes[leader]), [], "neither has an answer yet");
 }
 
+/// Whoever reaches the port for peers can send a message.
+#[test]
+fn one_that_is_no_member_gets_nothing_of_a_leader() {
+    let (mut bench, leader) = leader_that_hears_nobody();
+    let former = Peer { incarnation: Incarnation(77), ..peer(2) };
+    for from in [peer(9), former] {
+        let message = Forward::TakeIds { ticket: Ticket(1), count: NonZeroU64::MAX };
+        bench.nodes[leader].step(bench.now, Input::Message { from, message: message.into() });
+        assert_eq!(told(&mut bench.nodes[leader]), [(Ticket(1), ForwardOutcome::NotLeader)]);
+    }
+    assert_eq!(bench.nodes[leader].requests.wanted(), 0);
+}
+
 #[test]
 fn a_leader_that_is_none_any_more_turns_those_who_asked_it_away_and_keeps_its_own_clients() {
     let (mut bench, leader) = leader_that_hears_nobody();
