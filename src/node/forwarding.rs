@@ -6,13 +6,15 @@
 //! few messages serve many requests. The order of IDs holds because the leader takes the range after the
 //! message was sent, and so after every request that the message covers had arrived. A message without an
 //! answer is given up, and its requests are asked for again under another ticket; if the first range still
-//! comes, it is a gap.
+//! comes, it is a gap. So each message gets more time than the one before that was given up: a leader that
+//! takes longer for its answers, perhaps because its commits do, would never be in time otherwise.
 //!
 //! If fewer IDs are left than all the requests want together, some of them may still be served. The next
 //! messages then cover only the oldest requests, and no more than half as many IDs as were refused, until it
 //! is known of each request whether it can be served.
 
 use std::num::NonZeroU64;
+use std::ops::RangeInclusive;
 
 use raft_core::{Micros, Peer};
 
@@ -20,6 +22,10 @@ use super::Node;
 use super::io::Answer;
 use super::peer_message::{Forward, ForwardOutcome, Ticket};
 use super::requests::{Arrival, Asker, Requests, Waiting};
+
+/// How many messages for a request fit into its time, if each waits no longer than it must: all but the last
+/// may be lost.
+const MESSAGES_PER_REQUEST: u64 = 4;
 
 /// The message under way, or when the next one may be sent.
 #[derive(Clone, Debug)]
@@ -31,12 +37,15 @@ pub(crate) struct Forwarding {
     shortage: Option<Asked>,
     /// A leader that said that it does not lead is not asked again before this moment.
     not_before: Micros,
+    /// How long the next message is to wait for its answer, as far as the last one shows.
+    patience_us: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct UnderWay {
     ticket: Ticket,
     asked: Asked,
+    asked_at: Micros,
     /// When the message is given up.
     deadline: Micros,
 }
@@ -68,7 +77,7 @@ impl Node {
                 self.answer(Asker::Node(from, ticket), Answer::NotLeader { leader: None });
             }
             Forward::Taken { ticket, outcome } => {
-                if let Some(asked) = self.forwarding.answered(from, ticket) {
+                if let Some(asked) = self.forwarding.answered(self.now, from, ticket) {
                     self.on_taken(asked, outcome);
                 }
             }
@@ -149,7 +158,9 @@ impl Node {
             self.forwarding.stop(self.now);
             return;
         };
-        let patience_us = self.config.raft.election_timeout_us;
+        let request_timeout_us = self.config.request_timeout_us;
+        let least_us = self.config.raft.election_timeout_us.min(request_timeout_us / MESSAGES_PER_REQUEST);
+        let patience_us = least_us..=request_timeout_us;
         if let Some(message) = self.forwarding.ask(self.now, leader, &self.requests, patience_us) {
             self.counts.forwards_sent += 1;
             self.send(leader, message);
@@ -168,20 +179,24 @@ impl Node {
 impl Forwarding {
     /// `first_ticket` is a random number.
     pub(crate) fn new(first_ticket: Ticket, now: Micros) -> Forwarding {
-        Forwarding { last_ticket: first_ticket, under_way: None, shortage: None, not_before: now }
+        let last_ticket = first_ticket;
+        Forwarding { last_ticket, under_way: None, shortage: None, not_before: now, patience_us: 0 }
     }
 
     /// Asks the leader for the IDs of all waiting requests or, in a shortage, of some of them, if no message
-    /// is under way.
+    /// is under way. `patience_us` is how long a message waits for its answer at least and at most.
     pub(crate) fn ask(
         &mut self,
         now: Micros,
         leader: Peer,
         requests: &Requests,
-        patience_us: u64,
+        patience_us: RangeInclusive<u64>,
     ) -> Option<Forward> {
-        if self.under_way.is_some_and(|u| u.asked.leader != leader || u.deadline <= now) {
-            self.under_way = None;
+        if self.under_way.take_if(|u| u.asked.leader != leader).is_some() {
+            self.patience_us = 0;
+        }
+        if let Some(given_up) = self.under_way.take_if(|u| u.deadline <= now) {
+            self.patience_us = given_up.deadline.since(given_up.asked_at).saturating_mul(2);
         }
         if self.under_way.is_some() || now < self.not_before {
             return None;
@@ -189,15 +204,17 @@ impl Forwarding {
         let asked = self.next_asked(leader, requests)?;
         let ticket = Ticket(self.last_ticket.0.wrapping_add(1));
         self.last_ticket = ticket;
-        self.under_way = Some(UnderWay { ticket, asked, deadline: now.plus(patience_us) });
+        let patience_us = self.patience_us.clamp(*patience_us.start(), *patience_us.end());
+        self.under_way = Some(UnderWay { ticket, asked, asked_at: now, deadline: now.plus(patience_us) });
         Some(Forward::TakeIds { ticket, count: asked.count })
     }
 
     /// The answer to `ticket` came: returns what was asked for. `None` if the message with this ticket is
     /// not, or no longer, under way.
-    pub(crate) fn answered(&mut self, from: Peer, ticket: Ticket) -> Option<Asked> {
-        let answered = self.under_way.take_if(|u| u.ticket == ticket && u.asked.leader == from);
-        answered.map(|u| u.asked)
+    pub(crate) fn answered(&mut self, now: Micros, from: Peer, ticket: Ticket) -> Option<Asked> {
+        let answered = self.under_way.take_if(|u| u.ticket == ticket && u.asked.leader == from)?;
+        self.patience_us = now.since(answered.asked_at).saturating_mul(2);
+        Some(answered.asked)
     }
 
     /// Fewer IDs are left than were asked for.
@@ -229,6 +246,7 @@ impl Forwarding {
         self.under_way = None;
         self.shortage = None;
         self.not_before = now;
+        self.patience_us = 0;
     }
 
     /// When [`Forwarding::ask`] may have something to do, if requests wait.
@@ -259,6 +277,7 @@ mod tests {
     use super::*;
 
     const PATIENCE_US: u64 = 100;
+    const PATIENCE_US_MAX: u64 = 500;
 
     fn leader(id: u64) -> Peer {
         Peer { id: NodeId::new(id).unwrap(), incarnation: Incarnation(1) }
@@ -276,11 +295,16 @@ mod tests {
     }
 
     fn ask(forwarding: &mut Forwarding, now: u64, leader_id: u64, waiting: u64) -> Option<(Ticket, u64)> {
-        let message = forwarding.ask(Micros(now), leader(leader_id), &requests(waiting), PATIENCE_US);
+        let message =
+            forwarding.ask(Micros(now), leader(leader_id), &requests(waiting), PATIENCE_US..=PATIENCE_US_MAX);
         message.map(|message| match message {
             Forward::TakeIds { ticket, count } => (ticket, count.get()),
             Forward::Taken { .. } => panic!("asked with an answer"),
         })
+    }
+
+    fn answered(forwarding: &mut Forwarding, from: Peer, ticket: Ticket) -> Option<Asked> {
+        forwarding.answered(Micros(0), from, ticket)
     }
 
     /// What is asked for on behalf of this many requests.
@@ -297,19 +321,19 @@ mod tests {
         assert_eq!(ask(&mut forwarding, 10, 1, 3), Some((Ticket(0), 6)));
         assert_eq!(forwarding.deadline(), Micros(10 + PATIENCE_US));
         assert_eq!(ask(&mut forwarding, 20, 1, 4), None);
-        assert_eq!(forwarding.answered(leader(1), Ticket(0)), Some(asked(1, 3)));
-        assert_eq!(forwarding.answered(leader(1), Ticket(0)), None, "a second answer to one message");
+        assert_eq!(answered(&mut forwarding, leader(1), Ticket(0)), Some(asked(1, 3)));
+        assert_eq!(answered(&mut forwarding, leader(1), Ticket(0)), None, "a second answer to one message");
         assert_eq!(ask(&mut forwarding, 30, 1, 1), Some((Ticket(1), 2)));
     }
 
     #[test]
     fn an_answer_of_another_node_or_to_another_ticket_is_none() {
         let mut forwarding = Forwarding::new(Ticket(4), Micros(0));
-        assert_eq!(forwarding.answered(leader(1), Ticket(4)), None, "nothing was asked");
+        assert_eq!(answered(&mut forwarding, leader(1), Ticket(4)), None, "nothing was asked");
         assert_eq!(ask(&mut forwarding, 10, 1, 1), Some((Ticket(5), 2)));
-        assert_eq!(forwarding.answered(leader(2), Ticket(5)), None);
-        assert_eq!(forwarding.answered(leader(1), Ticket(4)), None);
-        assert_eq!(forwarding.answered(leader(1), Ticket(5)), Some(asked(1, 1)));
+        assert_eq!(answered(&mut forwarding, leader(2), Ticket(5)), None);
+        assert_eq!(answered(&mut forwarding, leader(1), Ticket(4)), None);
+        assert_eq!(answered(&mut forwarding, leader(1), Ticket(5)), Some(asked(1, 1)));
     }
 
     #[test]
@@ -321,9 +345,36 @@ mod tests {
             assert_eq!(ask(&mut forwarding, 10, 1, 1), Some((Ticket(5), 2)));
             let again = again.map(|ticket| (Ticket(ticket), 2));
             assert_eq!(ask(&mut forwarding, now, leader_id, 1), again, "at {now}, {leader_id} leads");
-            let late = forwarding.answered(leader(1), Ticket(5));
+            let late = answered(&mut forwarding, leader(1), Ticket(5));
             assert_eq!(late.is_some(), again.is_none(), "the first range is a gap then");
         }
+    }
+
+    /// A leader forgets what it was asked for before when the node asks again. If it needs longer than the
+    /// node waits, it would never answer.
+    #[test]
+    fn each_message_waits_twice_as_long_as_the_one_before_that_was_given_up_up_to_a_bound() {
+        let mut forwarding = Forwarding::new(Ticket(4), Micros(0));
+        let mut now = 10;
+        for patience_us in [100, 200, 400, PATIENCE_US_MAX, PATIENCE_US_MAX] {
+            assert!(ask(&mut forwarding, now, 1, 1).is_some());
+            assert_eq!(forwarding.deadline(), Micros(now + patience_us));
+            now += patience_us;
+        }
+        assert!(ask(&mut forwarding, now, 2, 1).is_some());
+        assert_eq!(forwarding.deadline(), Micros(now + PATIENCE_US), "another leader may be quicker");
+    }
+
+    #[test]
+    fn a_message_waits_twice_as_long_as_the_last_answer_took_or_as_long_as_it_must() {
+        let mut forwarding = Forwarding::new(Ticket(4), Micros(0));
+        for (took_us, patience_us) in [(0, 100), (80, 100), (120, 160), (10, 240), (400, 100)] {
+            let (ticket, _) = ask(&mut forwarding, 1_000, 1, 1).unwrap();
+            assert_eq!(forwarding.deadline(), Micros(1_000 + patience_us));
+            assert!(forwarding.answered(Micros(1_000 + took_us), leader(1), ticket).is_some());
+        }
+        assert!(ask(&mut forwarding, 1_000, 1, 1).is_some());
+        assert_eq!(forwarding.deadline(), Micros(1_000 + PATIENCE_US_MAX));
     }
 
     #[test]
@@ -342,7 +393,7 @@ mod tests {
         forwarding.pause(Micros(500));
         forwarding.stop(Micros(20));
         assert_eq!(forwarding.deadline(), Micros(20));
-        assert_eq!(forwarding.answered(leader(1), Ticket(5)), None);
+        assert_eq!(answered(&mut forwarding, leader(1), Ticket(5)), None);
         assert_eq!(ask(&mut forwarding, 20, 1, 1), Some((Ticket(6), 2)));
     }
 
@@ -352,7 +403,7 @@ mod tests {
         for (waiting, wanted) in [(8, 16), (8, 8), (9, 4)] {
             let (ticket, count) = ask(&mut forwarding, 10, 1, waiting).unwrap();
             assert_eq!(count, wanted, "{waiting} wait");
-            let refused = forwarding.answered(leader(1), ticket).unwrap();
+            let refused = answered(&mut forwarding, leader(1), ticket).unwrap();
             forwarding.on_exhausted(refused);
         }
         let (eighth, ninth) = (requests(8).latest(), requests(9).latest());
@@ -363,7 +414,7 @@ mod tests {
         for (leader_id, waiting, wanted) in [(1, 9, 2), (2, 9, 18), (1, 9, 18)] {
             let (ticket, count) = ask(&mut forwarding, 20, leader_id, waiting).unwrap();
             assert_eq!(count, wanted, "{leader_id} leads");
-            forwarding.answered(leader(leader_id), ticket).unwrap();
+            answered(&mut forwarding, leader(leader_id), ticket).unwrap();
         }
     }
 
@@ -372,7 +423,7 @@ mod tests {
         for stops in [0, 1] {
             let mut forwarding = Forwarding::new(Ticket(0), Micros(0));
             let (ticket, _) = ask(&mut forwarding, 10, 1, 3).unwrap();
-            let refused = forwarding.answered(leader(1), ticket).unwrap();
+            let refused = answered(&mut forwarding, leader(1), ticket).unwrap();
             forwarding.on_exhausted(refused);
             let mut requests = requests(5);
             if stops == 1 {
@@ -382,7 +433,7 @@ mod tests {
                     requests.pop();
                 }
             }
-            let message = forwarding.ask(Micros(20), leader(1), &requests, PATIENCE_US);
+            let message = forwarding.ask(Micros(20), leader(1), &requests, PATIENCE_US..=PATIENCE_US_MAX);
             let count = NonZeroU64::new(requests.wanted()).unwrap();
             assert_eq!(message, Some(Forward::TakeIds { ticket: Ticket(2), count }), "{stops}");
         }
