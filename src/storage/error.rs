@@ -174,7 +174,7 @@ pub enum StoreError {
     },
     /// A write, or the sync that makes it durable, failed.
     WriteFailed {
-        /// The store.
+        /// The file.
         path: PathBuf,
         /// The system's error text.
         reason: String,
@@ -305,7 +305,7 @@ impl StoreError {
         StoreError::CheckNotRun { reason: error.to_string(), remedy: about_limit(error) }
     }
 
-    /// The system failed to write something, or to make it durable.
+    /// The system failed to write something to this file, or to make it durable.
     pub(super) fn write_failed(path: &Path, error: &io::Error) -> StoreError {
         StoreError::WriteFailed {
             path: path.to_owned(),
@@ -314,30 +314,31 @@ impl StoreError {
         }
     }
 
-    /// LMDB failed while nothing was being written.
-    pub(super) fn lmdb(action: &'static str, path: &Path, error: lmdb::Error) -> StoreError {
+    /// LMDB failed while nothing was being written to this data file.
+    pub(super) fn lmdb(action: &'static str, data_path: &Path, error: lmdb::Error) -> StoreError {
         if let lmdb::Error::Other(errno) = error {
-            return StoreError::io(action, path, &io::Error::from_raw_os_error(errno));
+            return StoreError::io(action, data_path, &io::Error::from_raw_os_error(errno));
         }
         StoreError::Damaged {
-            path: path.to_owned(),
+            path: data_path.parent().unwrap_or(data_path).to_owned(),
             place: Place::DataFile,
             reason: format!("LMDB cannot {action} it: {error}"),
         }
     }
 
-    /// LMDB failed while something was being written.
-    pub(super) fn lmdb_write(path: &Path, map_bytes: u64, error: lmdb::Error) -> StoreError {
+    /// LMDB failed while something was being written to this data file.
+    pub(super) fn lmdb_write(data_path: &Path, map_bytes: u64, error: lmdb::Error) -> StoreError {
         if error == lmdb::Error::MapFull {
             return StoreError::MapFull { map_bytes };
         }
         if error == lmdb::Error::Other(Errno::IO.raw_os_error()) {
             let reason = io::Error::from(Errno::IO).to_string();
-            return StoreError::WriteFailed { path: path.to_owned(), reason, remedy: Some(PERHAPS_FULL) };
+            let path = data_path.to_owned();
+            return StoreError::WriteFailed { path, reason, remedy: Some(PERHAPS_FULL) };
         }
         if let lmdb::Error::Other(errno) = error {
-            return StoreError::write_failed(path, &io::Error::from_raw_os_error(errno));
+            return StoreError::write_failed(data_path, &io::Error::from_raw_os_error(errno));
         }
-        StoreError::WriteFailed { path: path.to_owned(), reason: error.to_string(), remedy: None }
+        StoreError::WriteFailed { path: data_path.to_owned(), reason: error.to_string(), remedy: None }
     }
 }

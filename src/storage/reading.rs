@@ -29,7 +29,7 @@ pub(super) fn read(path: &Path, access: Access) -> Result<Reading, StoreError> {
     let report = data_file::check(&data_path)?;
     let (env, db) = open_env(&data_path, report.extent_bytes().max(MAP_BYTES_MIN), access)?;
     let mut collector = Collector::new(path);
-    read_records(&env, db, path, |key, record| collector.add(key, record))?;
+    read_records(&env, db, &data_path, |key, record| collector.add(key, record))?;
     let journal = journal::read(path)?;
     let contents = collector.finish(&journal)?;
     Ok(Reading { env, db, report, journal, contents })

@@ -58,6 +58,11 @@ impl Watched {
         Ok(Watched { file, path: path.to_owned(), bytes_min: 0 })
     }
 
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Checks that the file is still there, and not shorter than it ever was.
     pub(super) fn check_in_place(&mut self) -> Result<(), StoreError> {
         let there = expect_at(&self.file, &self.path)?;

@@ -45,10 +45,10 @@ pub(crate) fn open_env(
 pub(crate) fn read_records(
     env: &Environment,
     db: Database,
-    path: &Path,
+    data_path: &Path,
     mut take: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    let error = |e| StoreError::lmdb("read", path, e);
+    let error = |e| StoreError::lmdb("read", data_path, e);
     let txn = env.begin_ro_txn().map_err(error)?;
     let mut cursor = txn.open_ro_cursor(db).map_err(error)?;
     for item in cursor.iter() {
@@ -59,17 +59,17 @@ pub(crate) fn read_records(
 }
 
 /// Changes the size of the map. No `txn` may be open; if this fails, none can be opened any more.
-pub(crate) fn set_map_bytes(env: &Environment, path: &Path, map_bytes: u64) -> Result<(), StoreError> {
-    env.set_map_size(map_size(map_bytes)).map_err(|e| map_error(path, map_bytes, e))
+pub(crate) fn set_map_bytes(env: &Environment, data_path: &Path, map_bytes: u64) -> Result<(), StoreError> {
+    env.set_map_size(map_size(map_bytes)).map_err(|e| map_error(data_path, map_bytes, e))
 }
 
 fn map_size(map_bytes: u64) -> usize {
     usize::try_from(map_bytes).expect("64-bit machines only")
 }
 
-fn map_error(path: &Path, map_bytes: u64, error: lmdb::Error) -> StoreError {
+fn map_error(data_path: &Path, map_bytes: u64, error: lmdb::Error) -> StoreError {
     if error == lmdb::Error::Other(Errno::NOMEM.raw_os_error()) {
         return StoreError::MapNotMapped { map_bytes };
     }
-    StoreError::lmdb("open", path, error)
+    StoreError::lmdb("open", data_path, error)
 }

@@ -80,7 +80,7 @@ impl StoreError {
             }
             StoreError::MapFull { map_bytes } => write!(f, "the store is full at {map_bytes} bytes"),
             StoreError::WriteFailed { path, reason, remedy: _ } => {
-                write!(f, "a write to the store at {} failed: {reason}", path.display())
+                write!(f, "a write to {} failed: {reason}", path.display())
             }
             StoreError::Lost { path, how } => write!(f, "{} {how}", path.display()),
             StoreError::Backlog { waiting_weight } => {
@@ -307,11 +307,20 @@ mod tests {
                 "signal 11 (a word)",
                 "leave it aside",
             ),
+            (
+                StoreError::lmdb("read", &path().join("data.mdb"), lmdb::Error::Corrupted),
+                "the store at /data/node1 is damaged: the data file: LMDB cannot read it",
+                "leave it aside",
+            ),
             (StoreError::CheckEnded { signal: 9 }, "ended by signal 9", "try again"),
             (StoreError::check_not_run(&Errno::NOENT.into()), "could not be run", "try again"),
             (StoreError::check_not_run(&Errno::AGAIN.into()), "could not be run", "ulimit -u"),
             (StoreError::MapFull { map_bytes: 32 << 20 }, "full at 33554432 bytes", "at least 34 MB"),
-            (StoreError::write_failed(&path(), &Errno::IO.into()), "failed: Input", "the disk"),
+            (
+                StoreError::write_failed(&path(), &Errno::IO.into()),
+                "a write to /data/node1 failed: Input",
+                "the disk",
+            ),
             (StoreError::write_failed(&path(), &Errno::FBIG.into()), "failed: File too", "ulimit -f"),
             (
                 StoreError::lmdb_write(&path(), 1, lmdb::Error::Other(Errno::IO.raw_os_error())),

@@ -84,13 +84,13 @@ impl JournalFile {
     }
 
     /// Writes these bytes at this offset, and waits until they are on the disk.
-    pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        let failed = |error| StoreError::write_failed(&self.path, &error);
         #[cfg(test)]
         if let Some(errno) = self.fault {
-            return Err(io::Error::from_raw_os_error(errno));
+            return Err(failed(io::Error::from_raw_os_error(errno)));
         }
-        self.file.write_all_at(bytes, offset)?;
-        self.file.sync_data()
+        self.file.write_all_at(bytes, offset).and_then(|()| self.file.sync_data()).map_err(failed)
     }
 }
 

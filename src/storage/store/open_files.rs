@@ -46,7 +46,7 @@ impl OpenFiles {
         let last = contents.last_in_journal();
         journal.settle(last.start, &journal_bytes[last])?;
         let map_bytes = contents.map_bytes;
-        set_map_bytes(&env, path, map_bytes)?;
+        set_map_bytes(&env, data.path(), map_bytes)?;
         let mut files = OpenFiles {
             env,
             db,
@@ -76,14 +76,14 @@ impl OpenFiles {
     /// Changes the largest size that the data file may reach. If this fails, nothing can be read or written
     /// any more.
     pub(super) fn set_map_bytes(&mut self, map_bytes: u64) -> Result<(), StoreError> {
-        set_map_bytes(&self.env, &self.path, map_bytes)?;
+        set_map_bytes(&self.env, self.data.path(), map_bytes)?;
         self.map_bytes = map_bytes;
         Ok(())
     }
 
     /// The size of the data file's pages, in bytes.
     pub(super) fn used_bytes(&self) -> Result<u64, StoreError> {
-        let error = |e| StoreError::lmdb("read", &self.path, e);
+        let error = |e| StoreError::lmdb("read", self.data.path(), e);
         let pages = self.env.info().map_err(error)?.last_pgno() as u64 + 1;
         Ok(pages * u64::from(self.env.stat().map_err(error)?.page_size()))
     }
@@ -96,8 +96,7 @@ impl OpenFiles {
     /// Writes these sectors to the journal. Durable on return.
     pub(super) fn append(&self, offset: u64, sectors: &[u8]) -> Result<(), StoreError> {
         self.journal.expect_whole_before(offset, sectors)?;
-        let written = self.journal.write(offset, sectors);
-        written.map_err(|error| StoreError::write_failed(&self.path, &error))
+        self.journal.write(offset, sectors)
     }
 
     /// Makes these changes in the data file, all or none. Durable on return.
@@ -105,9 +104,9 @@ impl OpenFiles {
         // LMDB reads the file through its map and trusts it: a page that is not there, or that the disk
         // cannot read, kills the process, and so may one that does not hold what was written to it.
         self.check_in_place()?;
-        data_file::check(&self.path.join(DATA_FILE))?;
+        data_file::check(self.data.path())?;
         let written = self.write_batch(pending);
-        written.map_err(|error| StoreError::lmdb_write(&self.path, self.map_bytes, error))?;
+        written.map_err(|error| StoreError::lmdb_write(self.data.path(), self.map_bytes, error))?;
         self.checkpoints += 1;
         // The batch may have extended the file.
         self.check_in_place()

@@ -12,9 +12,9 @@ fn a_failed_write_leaves_the_store_as_it_was_and_is_never_followed_by_another() 
     let resize = |store: &mut Store| store.resize(2 * MAP_BYTES_MIN);
     let append = |store: &mut Store| store.write(&[append(2, 3..=3, 1)]);
     type Change<'a> = &'a dyn Fn(&mut Store) -> Result<(), StoreError>;
-    let in_data_file = |fault| (Some(fault), None, &resize as Change<'_>);
-    let in_journal = |errno| (None, Some(errno), &append as Change<'_>);
-    for ((of_batch, of_journal, change), said) in [
+    let in_data_file = |fault| (Some(fault), None, &resize as Change<'_>, "data.mdb");
+    let in_journal = |errno| (None, Some(errno), &append as Change<'_>, "data.journal");
+    for ((of_batch, of_journal, change, file), said) in [
         (in_data_file(Fault::Commit(EIO)), "Input/output error"),
         (in_data_file(Fault::Commit(ENOSPC)), "No space left on device"),
         (in_data_file(Fault::Put(EIO)), "Input/output error"),
@@ -28,7 +28,9 @@ fn a_failed_write_leaves_the_store_as_it_was_and_is_never_followed_by_another() 
         store.files.journal.fault = of_journal;
         let error = change(&mut store).unwrap_err();
         assert!(matches!(&error, StoreError::WriteFailed { .. }), "{error}");
-        assert!(error.to_string().contains(said), "{error}");
+        let path = dir.path().join(file);
+        let begins = format!("a write to {} failed: {said}", path.display());
+        assert!(error.to_string().starts_with(&begins), "{error}");
         store.files.fault = None;
         store.files.journal.fault = None;
         let again = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| append(&mut store)));
