@@ -5,7 +5,7 @@ use std::path::Path;
 use raft_core::{Membership, Peer, Recovered};
 
 use super::serve::refuse_running;
-use super::{Failure, say};
+use super::{Failure, print, say};
 use crate::cli::Flags;
 use crate::node;
 use crate::storage::{self, Store, StoreError};
@@ -20,16 +20,22 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let last_words = known.and_then(|Known { me, membership, recovered }| {
         left_behind(me, &membership).or_else(|| lost(me, &membership, &recovered))
     });
-    if let Err(error) = storage::destroy(path) {
-        let failure = Failure::from(error);
-        // If part of the store is gone, the next attempt cannot read any more what is to be said.
-        return Err(match last_words {
-            Some(line) if !storage::is_there(path) => failure.and(&line),
-            Some(_) | None => failure,
-        });
+    if let Some(line) = last_words {
+        say_first(&line)?;
     }
-    say(&format!("the store at {} is destroyed", path.display()))?;
-    last_words.map_or(Ok(()), |line| say(&line))
+    storage::destroy(path)?;
+    say(&format!("the store at {} is destroyed", path.display()))
+}
+
+/// Says what only the store knows, while it is there: this process may be killed at any moment, and a disk
+/// may fail when part of the store is gone.
+fn say_first(line: &str) -> Result<(), Failure> {
+    print(&format!("{line}\n")).map_err(|error| {
+        Failure::runtime(format!(
+            "cannot write to standard output ({error}), where this command says what only the store knows: \
+             nothing has changed"
+        ))
+    })
 }
 
 /// What a store says of the node that it belonged to.
@@ -53,8 +59,9 @@ fn lost(me: Peer, membership: &Membership, recovered: &Recovered) -> Option<Stri
     // At 2^64-1 there are no more IDs, and no cluster can begin there.
     let next = node::next_unreserved(recovered).ok().filter(|next| *next < u64::MAX)?;
     Some(format!(
-        "its cluster had no other member, and handed out no ID from {next} on: a cluster that is to take its \
-         place needs 'ticketd start --first_id {next}', or it hands out the same IDs again"
+        "the cluster of node {} has no other member, and handed out no ID from {next} on: a cluster that is \
+         to take its place needs 'ticketd start --first_id {next}', or it hands out the same IDs again",
+        me.id
     ))
 }
 
@@ -68,7 +75,7 @@ fn left_behind(me: Peer, membership: &Membership) -> Option<String> {
         format!(
             "node {id} may still be a member of its cluster: if 'ticketd status --json' at a member shows id \
              {id} with incarnation {incarnation}, remove it there with 'ticketd leave --id {id}'; if with \
-             another incarnation, that is a new node, and no longer the one whose store this was"
+             another incarnation, that is a new node, and not the one whose store this is"
         )
     })
 }
