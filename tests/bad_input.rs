@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use lmdb::{Cursor, Transaction};
+use rustix::process::Signal;
 
 use harness::cluster::{self, Cluster};
 use harness::command;
@@ -209,9 +210,19 @@ fn a_host_that_does_not_resolve_is_named() {
         "resolve",
         "--host",
     ]);
-    let line = ["join", "nowhere.invalid:9000", "--id", "1", "--path", &path];
-    command::run(&[&line[..], &ANY_PORTS].concat()).refused(&["nowhere.invalid", "resolve"]);
     assert!(!fs::exists(&path).unwrap());
+}
+
+/// It may resolve later: name servers fail for moments. That it is waited for is said at once.
+#[test]
+fn a_member_whose_host_does_not_resolve_is_waited_for_and_named_and_the_join_can_be_stopped() {
+    let directory = Directory::new();
+    let mut node = Node::spawn(&directory, 1, &["join", "nowhere.invalid:9000"], &[]);
+    let said = "waiting for the cluster: the host of nowhere.invalid:9000 does not resolve (";
+    wait::until_true("the join says what it waits for", || node.log().contains(said));
+    node.signal(Signal::TERM);
+    node.end().refused_in_the_end(&["nothing has changed"]);
+    assert!(!fs::exists(node.store()).unwrap());
 }
 
 #[test]

@@ -7,13 +7,14 @@
 //! new node with this id.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use raft_core::{HardState, Incarnation, NodeId, Peer};
 
 use super::admin_client::{AskError, AskProblem, ask, joined, status_of_leader};
 use super::cluster_view::ClusterView;
 use super::patience::Patience;
-use super::reach::look_up;
+use super::reach::{LookUp, look_up};
 use super::serve::{Checked, Launch, get_ready, refuse_running};
 use super::{Failure, InTheWay, after_serving, destroy_in_the_way, listen, random_u128, required_id};
 use crate::address::HostPort;
@@ -24,6 +25,12 @@ use crate::identity::{Identity, Standing};
 use crate::peer::{AdminRequest, RefusedReason};
 use crate::settings::Settings;
 use crate::storage::{self, NewStore, Store, StoreError};
+
+/// How long a member's name may lead nowhere, counted from the first attempt. Name servers fail for moments,
+/// and a name may come to be only with its node; but a name that nobody knows for this long is a mistake.
+const NAME_PATIENCE: Duration = Duration::from_secs(30);
+/// The pause between two attempts.
+const NAME_PAUSE: Duration = Duration::from_secs(1);
 
 /// Joins the cluster of `members`, and serves.
 ///
@@ -37,11 +44,11 @@ pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
     refuse_running(flags.path())?;
     let bound = listen::bind(&mut settings)?;
     let members = other_members(members, &settings)?;
-    expect_one_to_resolve(&members)?;
     let members: Vec<String> = members.iter().map(ToString::to_string).collect();
+    let patience = Patience::until(launch.stop_requests());
+    await_one_to_resolve(id, &members, &look_up, &patience, NAME_PATIENCE)?;
     bound.admit_members()?;
 
-    let patience = Patience::until(launch.stop_requests());
     if flags.force && flags.path().exists() {
         expect_room(&members, id, &patience)?;
     }
@@ -212,21 +219,42 @@ fn other_members<'a>(members: &'a [HostPort], settings: &Settings) -> Result<Vec
     Ok(others)
 }
 
-/// A host that does not resolve now may do so later, but waiting for it only makes sense if another one does
-/// resolve.
-fn expect_one_to_resolve(members: &[&HostPort]) -> Result<(), Failure> {
-    let mut unresolved = None;
+/// Waits until the host of one of the members resolves: [`ask`] then waits for the others as well.
+fn await_one_to_resolve(
+    id: NodeId,
+    members: &[String],
+    look_up: LookUp<'_>,
+    patience: &Patience<'_>,
+    name_patience: Duration,
+) -> Result<(), Failure> {
+    let Some(mut problem) = unresolved(members, look_up) else { return Ok(()) };
+    log::info!("waiting for the cluster: {problem}");
+    let until = Instant::now() + name_patience;
+    while Instant::now() < until {
+        if patience.sleep(NAME_PAUSE.min(name_patience)).is_err() {
+            return Err(Failure::runtime(refusal(id, &AskProblem::Interrupted, InTheWay::Nothing)));
+        }
+        problem = match unresolved(members, look_up) {
+            Some(problem) => problem,
+            None => return Ok(()),
+        };
+    }
+    Err(Failure::runtime(format!(
+        "{problem}: name a member by an address, or by a name that this machine knows"
+    )))
+}
+
+/// Why no member can be reached, if the host of none resolves.
+fn unresolved(members: &[String], look_up: LookUp<'_>) -> Option<String> {
+    let mut problem = None;
     for member in members {
-        match look_up(&member.to_string()) {
+        match look_up(member) {
             Ok(addresses) if addresses.is_empty() => {}
-            Ok(_) => return Ok(()),
-            Err(error) => unresolved = Some(format!("the host of {member} does not resolve ({error})")),
+            Ok(_) => return None,
+            Err(error) => problem = Some(format!("the host of {member} does not resolve ({error})")),
         }
     }
-    match unresolved {
-        Some(problem) => Err(Failure::runtime(format!("{problem}: name a member by HOST:PORT"))),
-        None => Ok(()),
-    }
+    problem
 }
 
 /// The error line when the cluster does not take a node in: what is wrong and what to do.
@@ -262,6 +290,10 @@ fn refusal(id: NodeId, problem: &AskProblem, in_the_way: InTheWay) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::io;
+    use std::net::SocketAddr;
+
     use super::*;
 
     fn parsed(members: &[&str]) -> Vec<HostPort> {
@@ -276,13 +308,45 @@ mod tests {
         assert_eq!(other_members(&all_hosts, &Settings::default()).unwrap(), [&all_hosts[0]]);
     }
 
+    /// Name servers of which each answer but the first so many is an address.
+    fn failing(times: usize) -> impl Fn(&str) -> io::Result<Vec<SocketAddr>> {
+        let left = Cell::new(times);
+        move |_| match left.get() {
+            0 => Ok(vec![SocketAddr::from(([127, 0, 0, 1], 9001))]),
+            more => {
+                left.set(more - 1);
+                Err(io::Error::other("no server answers"))
+            }
+        }
+    }
+
+    fn await_names(times: usize, name_patience: Duration, patience: &Patience<'_>) -> Result<(), Failure> {
+        let (id, members) = (NodeId::new(2).unwrap(), ["a:9001".to_owned(), "b:9001".to_owned()]);
+        await_one_to_resolve(id, &members, &failing(times), patience, name_patience)
+    }
+
     #[test]
-    fn a_name_that_does_not_resolve_is_an_error_unless_another_member_is_named() {
-        let [unknown, known] =
-            ["nowhere.invalid:9001", "127.0.0.1:9001"].map(|member| member.parse().unwrap());
-        let failure = expect_one_to_resolve(&[&unknown]).unwrap_err();
-        assert!(failure.to_string().contains("does not resolve"), "{failure}");
-        assert_eq!(expect_one_to_resolve(&[&unknown, &known]), Ok(()));
+    fn a_name_that_fails_to_resolve_for_a_moment_is_waited_for() {
+        let patience = Patience::lasting(Duration::from_secs(60));
+        for times in [0, 1, 3] {
+            assert_eq!(await_names(times, Duration::from_secs(60), &patience), Ok(()), "{times}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_never_resolves_is_an_error_after_another_attempt() {
+        let (short, patience) = (Duration::from_millis(1), Patience::lasting(Duration::from_secs(60)));
+        let failure = await_names(usize::MAX, short, &patience).unwrap_err().to_string();
+        assert!(failure.contains("the host of b:9001 does not resolve (no server answers): "), "{failure}");
+        // However long the first attempt has taken.
+        assert_eq!(await_names(2, short, &patience), Ok(()));
+    }
+
+    #[test]
+    fn a_join_that_waits_for_a_name_can_be_stopped() {
+        let failure =
+            await_names(usize::MAX, Duration::from_secs(60), &Patience::lasting(Duration::ZERO)).unwrap_err();
+        assert!(failure.to_string().contains("nothing has changed"), "{failure}");
     }
 
     #[test]
