@@ -33,12 +33,38 @@ impl Host {
             Host::Name(_) => false,
         }
     }
+
+    /// Whether this is an address of IPv6 that means something only together with an interface of the machine
+    /// where it is used (RFC 4007 §6), so that no other node or client can be directed to it either.
+    #[must_use]
+    pub fn is_link_local(&self) -> bool {
+        match self {
+            Host::Address(address) => is_link_local(*address),
+            Host::Name(_) => false,
+        }
+    }
+}
+
+/// The same of any address.
+#[must_use]
+pub fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+        // Without an interface, the kernel chooses one.
+        IpAddr::V4(_) => false,
+    }
 }
 
 impl FromStr for Host {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Host, String> {
+        if text.contains('%') {
+            return Err(format!(
+                "'{text}' names an interface of this machine, which means nothing to others: give an address \
+                 without one, or a name"
+            ));
+        }
         if let Some(inner) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             return inner
                 .parse::<Ipv6Addr>()
@@ -135,6 +161,9 @@ mod tests {
             assert!(text.parse::<Host>().is_err(), "{text:?}");
         }
         assert!("x".repeat(254).parse::<Host>().is_err());
+        for text in ["fe80::1%eth0", "[fe80::1%2]"] {
+            assert!(text.parse::<Host>().unwrap_err().contains("interface"), "{text}");
+        }
     }
 
     #[test]
@@ -146,6 +175,19 @@ mod tests {
             ["127.0.0.1", "::1:9001", "host:", "host:0", "host:65536", "host:9x", ":9001", "http://a:1"]
         {
             assert!(text.parse::<HostPort>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_that_need_an_interface_are_told_from_others() {
+        for (text, link_local) in [
+            ("fe80::1", true),
+            ("febf::1", true),
+            ("fec0::1", false),
+            ("fd00::1", false),
+            ("169.254.0.1", false),
+        ] {
+            assert_eq!(text.parse::<Host>().unwrap().is_link_local(), link_local, "{text}");
         }
     }
 

@@ -56,6 +56,7 @@ pub enum Command {
     Join {
         /// A member's host and raft port; any members, leader or not
         #[arg(value_name = "HOST:PORT", required = true, value_delimiter = ',')]
+        #[arg(value_parser = values::member)]
         members: Vec<HostPort>,
     },
     /// Leave the cluster and destroy the store; with --id another: remove that member, even a dead one

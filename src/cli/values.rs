@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use raft_core::NodeId;
 
-use crate::address::Host;
+use crate::address::{Host, HostPort};
 use crate::redirect_status::{NoRedirectStatus, RedirectStatus};
 use crate::settings::{MB_BYTES, NeitherOnNorOff, OrOff, Switch};
 use crate::storage::{MAP_BYTES_MAX, MAP_BYTES_MIN};
@@ -38,7 +38,24 @@ pub(super) fn advertise(text: &str) -> Result<Host, String> {
             "nobody can reach a node at that address: give one that the other members can use".to_owned()
         );
     }
+    refuse_link_local(&host)?;
     Ok(host)
+}
+
+pub(super) fn member(text: &str) -> Result<HostPort, String> {
+    let member = text.parse::<HostPort>()?;
+    refuse_link_local(&member.host)?;
+    Ok(member)
+}
+
+fn refuse_link_local(host: &Host) -> Result<(), String> {
+    if host.is_link_local() {
+        return Err(format!(
+            "{host} is link-local, and leads nowhere without an interface, which cannot be given: give \
+             another address, or a name"
+        ));
+    }
+    Ok(())
 }
 
 pub(super) fn port(text: &str) -> Result<u16, String> {

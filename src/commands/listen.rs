@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::unix_socket::{Name, UnixSocket};
-use crate::address::Host;
+use crate::address::{Host, is_link_local};
 use crate::advice::about_limit;
 use crate::http::Serves;
 use crate::server::{ClientListener, ClientSocket};
@@ -176,7 +176,7 @@ enum DualStack {
 struct Address {
     ip: IpAddr,
     /// The address comes from a name that has others, so the node can do without it: on a machine without
-    /// IPv6, `localhost` may still have an IPv6 address.
+    /// IPv6, `localhost` may still have an IPv6 address, and the machine's own name may have link-local ones.
     dispensable: bool,
 }
 
@@ -203,7 +203,9 @@ fn bind_port_once(addresses: &[Address], mut port: u16, flags: Flags) -> Result<
                 port = socket.address.port();
                 bound.push(socket);
             }
-            Err(error @ ListenError::NotOurs { .. }) if *dispensable => missing = Some(error),
+            Err(error @ (ListenError::NotOurs { .. } | ListenError::LinkLocal { .. })) if *dispensable => {
+                missing = Some(error);
+            }
             Err(error) => return Err(error),
         }
     }
@@ -286,6 +288,13 @@ pub(super) enum ListenError {
         /// The flag that names the host.
         flag: &'static str,
     },
+    /// The address needs an interface, and none can be given with it.
+    LinkLocal {
+        /// The address.
+        address: IpAddr,
+        /// The flag that names the host.
+        flag: &'static str,
+    },
     /// The Unix-domain socket cannot be created.
     Unix {
         /// Its path.
@@ -313,6 +322,8 @@ impl ListenError {
             ListenError::Denied { address, flag: flags.port }
         } else if kind == io::ErrorKind::AddrNotAvailable || is_family_unsupported(&source) {
             ListenError::NotOurs { address: address.ip(), flag: flags.host }
+        } else if kind == io::ErrorKind::InvalidInput && is_link_local(address.ip()) {
+            ListenError::LinkLocal { address: address.ip(), flag: flags.host }
         } else {
             ListenError::Socket { address, flag: flags.host, source }
         }
@@ -344,6 +355,11 @@ impl fmt::Display for ListenError {
                 }
                 Ok(())
             }
+            ListenError::LinkLocal { address, flag } => write!(
+                f,
+                "{address} is link-local, and nothing can listen there without an interface, which cannot be \
+                 given: give another address of this machine with {flag}"
+            ),
             ListenError::Unix { path, source } => write!(
                 f,
                 "cannot listen on the Unix-domain socket {} ({source}): {}",
@@ -367,7 +383,10 @@ impl std::error::Error for ListenError {
             ListenError::Unresolved { source, .. }
             | ListenError::Unix { source, .. }
             | ListenError::Socket { source, .. } => Some(source),
-            ListenError::InUse { .. } | ListenError::Denied { .. } | ListenError::NotOurs { .. } => None,
+            ListenError::InUse { .. }
+            | ListenError::Denied { .. }
+            | ListenError::NotOurs { .. }
+            | ListenError::LinkLocal { .. } => None,
         }
     }
 }
@@ -446,6 +465,20 @@ mod tests {
         assert!(matches!(error, ListenError::NotOurs { .. }), "{error}");
         let error = bind_on(&["nowhere.invalid"]).unwrap_err();
         assert!(matches!(error, ListenError::Unresolved { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_link_local_address_is_an_error_with_a_remedy_and_one_of_several_of_a_name_is_done_without() {
+        if !has_ipv6() {
+            return;
+        }
+        let said = bind_on(&["fe80::1"]).unwrap_err().to_string();
+        assert!(said.starts_with("fe80::1 is link-local") && said.ends_with("with --host"), "{said}");
+        let flags = Flags { host: "--host", port: "--raft_port" };
+        let of_name =
+            ["127.0.0.1", "fe80::1"].map(|ip| Address { ip: ip.parse().unwrap(), dispensable: true });
+        let bound = bind_port(&of_name, 0, flags).unwrap();
+        assert_eq!(bound.iter().map(|port| port.address.ip()).collect::<Vec<_>>(), [of_name[0].ip]);
     }
 
     #[test]
