@@ -254,13 +254,16 @@ fn random_u128() -> Result<u128, Failure> {
     let mut bytes = [0; 16];
     match getrandom::fill(&mut bytes) {
         Ok(()) => Ok(u128::from_ne_bytes(bytes)),
-        Err(error) => Err(Failure::runtime(format!("the system gives no random numbers ({error})"))),
+        Err(error) => Err(no_random_numbers(&error)),
     }
 }
 
 fn random_u64() -> Result<u64, Failure> {
-    getrandom::u64()
-        .map_err(|error| Failure::runtime(format!("the system gives no random numbers ({error})")))
+    getrandom::u64().map_err(|error| no_random_numbers(&error))
+}
+
+fn no_random_numbers(error: &getrandom::Error) -> Failure {
+    Failure::runtime(format!("the system gives no random numbers ({error})"))
 }
 
 /// Operators' scripts read one line: nothing in a path or in a resolver's message may turn it into two.
