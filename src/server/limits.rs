@@ -161,7 +161,8 @@ pub(super) const LINK_SETTLED_US: u64 = 250_000;
 /// slow has followed another leader by then.
 pub(super) const SILENCE_ELECTION_TIMEOUTS: u64 = 5;
 
-/// How often the log repeats a problem that lasts, such as that no leader is known.
+/// How often the log repeats a problem that lasts, such as that no leader is known, and how often it has a
+/// line of one kind once there were too many at once.
 pub(super) const REMINDER_INTERVAL_US: u64 = 30_000_000;
 
 /// How much later than requested a turn must begin for the delay to be logged: no ordinary load delays a turn
@@ -195,11 +196,13 @@ pub(super) const CLOSING_PATIENCE: Duration = Duration::from_secs(1);
 /// effect. This is longer than most round trips, and shorter than anybody waits for a node to stop.
 pub(super) const GRACE_US: u64 = 200_000;
 
-/// How many lines of one kind are logged in [`LOG_WINDOW_US`]; further ones are only counted.
-pub(super) const LOG_LINES_PER_WINDOW_MAX: u32 = 5;
+/// How many lines of one kind are logged however fast they follow on one another. Beyond that, there is one
+/// in each [`REMINDER_INTERVAL_US`], and the others are only counted: what goes on all day then takes some
+/// hundred kilobytes.
+pub(super) const LOG_LINES_AT_ONCE_MAX: u32 = 10;
 
-/// See [`LOG_LINES_PER_WINDOW_MAX`].
-pub(super) const LOG_WINDOW_US: u64 = 10_000_000;
+/// The same for a problem that comes and goes. It has two lines each time: that it is there, and its end.
+pub(super) const PROBLEMS_AT_ONCE_MAX: u32 = 3;
 
 /// How old the `Date` of an answer may be.
 pub(super) const DATE_AGE_US_MAX: u64 = 500_000;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use raft_core::{LogIndex, Micros, NodeId, Peer, Suffrage, Term};
 
 use super::limits::{FIRST_CALL_SECONDS_MAX, PAUSE_US_MIN, SILENCE_ELECTION_TIMEOUTS};
+use super::narration::log_limit::LogLimit;
 use super::narration::reminder::{Notice, Reminder};
 use super::narration::{self, StepDown};
 use super::peers::links::LinkStatus;
@@ -16,6 +17,7 @@ use crate::server::Server;
 pub(super) struct Watch {
     /// When the last turn began; `None` before the first.
     turn_began: Option<Micros>,
+    pauses: LogLimit,
     /// Since when this node has known no leader (`None` while it knows one), and what has been logged about
     /// that.
     leaderless_since: Option<Micros>,
@@ -64,10 +66,11 @@ impl Server {
     /// was stopped, or the process was swapped out: the other nodes were not silent meanwhile.
     pub(super) fn note_pause(&mut self, timeout: Option<Duration>) {
         let now = self.ctx.now();
-        if let Some(us) = self.watch.pause_us(now, timeout) {
-            self.ctx.silence_from = now;
+        let Some(us) = self.watch.pause_us(now, timeout) else { return };
+        self.ctx.silence_from = now;
+        if let Some(left_out) = self.watch.pauses.admit(now) {
             log::warn!(
-                "node {} did not run for {}: its process was stopped, or its machine",
+                "node {} did not run for {}: its process was stopped, or its machine{left_out}",
                 self.ctx.me.peer.id,
                 narration::seconds(us)
             );
@@ -86,9 +89,10 @@ impl Server {
         match (notice, &self.write_error) {
             (None, _) => {}
             (Some(_), Some(error)) => log::warn!("{}", narration::failed_line(me, error)),
-            (Some(Notice::Lasts(us)), None) => {
+            (Some(Notice::Lasts(us, left_out)), None) => {
                 let missing = self.missing_voters();
-                log::warn!("{}", narration::leaderless_line(me, us, &self.ctx.membership, &missing));
+                let line = narration::leaderless_line(me, us, &self.ctx.membership, &missing);
+                log::warn!("{line}{left_out}");
             }
             (Some(Notice::Over(us)), None) => {
                 log::info!("a leader is known again after {}", narration::seconds(us))
@@ -118,7 +122,7 @@ impl Server {
         let since = self.watch.disk.since(issued_at, self.ctx.silence_from);
         match self.watch.disk.note(self.ctx.now(), since, patience_us) {
             None => {}
-            Some(Notice::Lasts(us)) => log::warn!("{}", narration::disk_line(us)),
+            Some(Notice::Lasts(us, left_out)) => log::warn!("{}{left_out}", narration::disk_line(us)),
             // The error that ended the wait is in the log.
             Some(Notice::Over(_)) if self.write_error.is_some() => {}
             Some(Notice::Over(us)) => {
@@ -139,11 +143,12 @@ impl Server {
         let since = self.watch.uncommitted.since(began_at, self.ctx.silence_from);
         match self.watch.uncommitted.note(now, since, self.silence_patience_us().max(PAUSE_US_MIN)) {
             None => {}
-            Some(Notice::Lasts(us)) => {
+            Some(Notice::Lasts(us, left_out)) => {
                 let (me, last) = (self.ctx.me.peer.id, raft.last_log_index());
                 let others = self.ctx.membership.voters().filter(|id| *id != me);
                 let behind: Vec<_> = others.filter(|id| raft.match_index(*id) < Some(last)).collect();
-                log::warn!("{}", narration::uncommitted_line(us, &self.ctx.membership, &behind));
+                let line = narration::uncommitted_line(us, &self.ctx.membership, &behind);
+                log::warn!("{line}{left_out}");
             }
             // Why it ceased to lead is in the log.
             Some(Notice::Over(_)) if !self.ctx.leads() => {}

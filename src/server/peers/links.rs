@@ -24,7 +24,11 @@ use crate::server::context::Context;
 use crate::server::limits::{
     LAST_WORDS_US_MAX, LINK_ANSWER_US_MAX, LINK_SETTLED_US, LINKS_MAX, PING_US, READ_BYTES_MAX,
 };
-use crate::server::narration::{self, log_limit::LogLimit};
+use crate::server::narration::{
+    self,
+    log_limit::LogLimit,
+    reminder::{Notice, Reminder},
+};
 
 /// All links of this node.
 #[derive(Debug)]
@@ -67,8 +71,8 @@ pub(crate) struct Link {
     pub(crate) last_heard: Option<Micros>,
     /// When this link was made; the peer's silence counts from then if it was never heard.
     made_at: Micros,
-    /// It has been logged that the peer is silent, and it has said nothing since.
-    is_silent: bool,
+    /// What this node, as the leader, has logged about the peer's silence.
+    silence: Reminder,
     /// When it was pinged last.
     pinged_at: Micros,
     /// Bounds the lines that say that the link is up or down.
@@ -242,20 +246,20 @@ impl Links {
     /// Logs which members this node, the leader, has not heard for `patience_us`: their processes hang or
     /// have ended, or their messages do not arrive.
     pub(crate) fn watch_silence(&mut self, ctx: &Context, patience_us: u64) {
-        let silence_from = ctx.silence_from;
         for (_, link) in &mut self.links {
-            let silence_us = link.silence_us(ctx.now(), silence_from);
-            let is_silent = silence_us >= patience_us && ctx.membership.contains(link.peer);
-            if is_silent && !link.is_silent {
-                let line = if link.is_up() { narration::silent_line } else { narration::unreachable_line };
-                log::warn!("{}", line(link.peer.id, silence_us));
-            } else if link.is_silent
-                && !is_silent
-                && link.last_heard.is_some_and(|heard| heard >= silence_from)
-            {
-                log::info!("node {} is heard again", link.peer);
+            let is_member = ctx.membership.contains(link.peer);
+            let heard_at = is_member.then(|| link.heard_at());
+            match link.note_silence(ctx.now(), heard_at, ctx.silence_from, patience_us) {
+                None => {}
+                Some(Notice::Lasts(us, left_out)) => {
+                    let line =
+                        if link.is_up() { narration::silent_line } else { narration::unreachable_line };
+                    log::warn!("{}{left_out}", line(link.peer.id, us));
+                }
+                // It has left, which has been logged.
+                Some(Notice::Over(_)) if !is_member => {}
+                Some(Notice::Over(_)) => log::info!("node {} is heard again", link.peer),
             }
-            link.is_silent = is_silent;
         }
     }
 
@@ -318,7 +322,7 @@ impl Link {
             refusal: None,
             last_heard: None,
             made_at: now,
-            is_silent: false,
+            silence: Reminder::once(),
             pinged_at: now,
             flaps: LogLimit::default(),
         }
@@ -353,13 +357,36 @@ impl Link {
     /// was heard after the link had broken: then it lives, and something in between refuses. What it sent
     /// before it ended may be read somewhat later.
     pub(crate) fn may_be_gone(&self) -> bool {
-        let heard = self.last_heard.unwrap_or(self.made_at);
-        self.broke_at.is_some_and(|broke_at| heard <= broke_at.plus(LAST_WORDS_US_MAX))
+        self.broke_at.is_some_and(|broke_at| self.heard_at() <= broke_at.plus(LAST_WORDS_US_MAX))
     }
 
     /// How long the peer has been silent to this node, counted from `silence_from` at the earliest.
     fn silence_us(&self, now: Micros, silence_from: Micros) -> u64 {
-        now.since(self.last_heard.unwrap_or(self.made_at).max(silence_from))
+        now.since(self.heard_at().max(silence_from))
+    }
+
+    /// When the peer was last heard, or could first be heard.
+    fn heard_at(&self) -> Micros {
+        self.last_heard.unwrap_or(self.made_at)
+    }
+
+    /// What this node, which leads, is to log about the peer's silence. `heard_at` is when the peer was last
+    /// heard, or could first be; `None` if it is no member.
+    fn note_silence(
+        &mut self,
+        now: Micros,
+        heard_at: Option<Micros>,
+        silence_from: Micros,
+        patience_us: u64,
+    ) -> Option<Notice> {
+        // What an earlier leadership of this node has logged does not tell anybody who is missing now.
+        let is_before = |at: Option<Micros>| at.is_some_and(|at| at < silence_from);
+        let is_due = now.since(silence_from) >= patience_us;
+        if is_due && is_before(self.silence.told_at()) && is_before(heard_at) {
+            self.silence.forget();
+        }
+        let since = self.silence.since(heard_at, silence_from);
+        self.silence.note(now, since, patience_us)
     }
 
     /// Where to dial. A node that announces an address is there, whatever the membership records. But others
@@ -435,5 +462,26 @@ mod tests {
         assert_eq!(link.silence_us(Micros(9_000), Micros(8_000)), 1_000, "the leader is new");
         link.last_heard = Some(Micros(8_900));
         assert_eq!(link.silence_us(Micros(9_000), Micros(8_000)), 100);
+    }
+
+    #[test]
+    fn the_silence_of_a_member_is_told_once_in_each_leadership_and_its_end_when_it_is_heard() {
+        const PATIENCE_US: u64 = 1_500_000;
+        let peer = Peer { id: NodeId::new(2).unwrap(), incarnation: Incarnation(2) };
+        let start = Micros(1_000_000_000);
+        let mut link = Link::new(peer, "b:9000", 0, start);
+        let note = |link: &mut Link, us, leads_from| {
+            let heard_at = Some(link.heard_at());
+            link.note_silence(start.plus(us), heard_at, start.plus(leads_from), PATIENCE_US)
+        };
+        assert_eq!(note(&mut link, PATIENCE_US - 1, 0), None);
+        assert!(matches!(note(&mut link, PATIENCE_US, 0), Some(Notice::Lasts(PATIENCE_US, _))));
+        assert_eq!(note(&mut link, 100 * PATIENCE_US, 0), None);
+        let again = 200 * PATIENCE_US;
+        assert_eq!(note(&mut link, again + PATIENCE_US - 1, again), None);
+        assert!(matches!(note(&mut link, again + PATIENCE_US, again), Some(Notice::Lasts(PATIENCE_US, _))));
+        link.last_heard = Some(start.plus(again + 2 * PATIENCE_US));
+        assert!(matches!(note(&mut link, again + 2 * PATIENCE_US, again), Some(Notice::Over(_))));
+        assert_eq!(note(&mut link, again + 2 * PATIENCE_US + 1, again), None);
     }
 }

@@ -4,8 +4,8 @@ use raft_core::LogIndex;
 
 use crate::node::testing::peer;
 use crate::server::limits::{
-    ABSENCE_US_MIN, CONNECT_US_MAX, LAST_WORDS_US_MAX, LOG_LINES_PER_WINDOW_MAX, LOG_WINDOW_US,
-    REDIAL_DELAY_US_MAX, RESOLVE_US_MAX,
+    ABSENCE_US_MIN, CONNECT_US_MAX, LAST_WORDS_US_MAX, LOG_LINES_AT_ONCE_MAX, REDIAL_DELAY_US_MAX,
+    REMINDER_INTERVAL_US, RESOLVE_US_MAX,
 };
 use crate::server::testing::{Bench, Port, is_resolving, is_waiting};
 
@@ -216,7 +216,7 @@ fn a_link_that_breaks_too_often_for_each_break_to_be_logged_is_told_down_if_it_s
     let port = Port::open();
     let mut bench = Bench::with_link_to(&port.address().to_string());
     bench.pass(0);
-    for _ in 0..LOG_LINES_PER_WINDOW_MAX {
+    for _ in 0..LOG_LINES_AT_ONCE_MAX {
         let other_end = bench.be_welcomed_at(&port);
         bench.break_off(other_end);
     }
@@ -225,7 +225,7 @@ fn a_link_that_breaks_too_often_for_each_break_to_be_logged_is_told_down_if_it_s
     bench.break_off(other_end);
     bench.run_until("it refuses", is_waiting);
     assert!(!bench.link().is_told_down, "so many lines are not permitted");
-    bench.pass(LOG_WINDOW_US);
+    bench.pass(REMINDER_INTERVAL_US);
     bench.run_until("it refuses again", is_waiting);
     assert!(bench.link().is_told_down);
 }
