@@ -9,6 +9,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 use std::thread;
+use std::time::Instant;
 
 use serde_json::Value;
 
@@ -435,6 +436,32 @@ fn a_healthy_node_logs_a_handful_of_lines_and_none_of_them_twice() {
         let once = |wanted: &str| said.iter().filter(|line| line.contains(wanted)).count();
         assert_eq!(once("listening peers="), 1, "{log}");
     }
+}
+
+/// As in a network that loses most packets. The log must neither grow without bound nor end with what is no
+/// longer so.
+#[test]
+fn a_node_whose_role_changes_all_the_time_logs_some_of_it_and_what_it_is_in_the_end() {
+    const TRANSFERS: usize = 40;
+    let mut cluster = Cluster::steady(2);
+    let began = Instant::now();
+    for _ in 0..TRANSFERS {
+        let leader = cluster.leader();
+        cluster.node(leader).command(&["transfer"]).succeeded();
+    }
+    let leader = cluster.leader();
+    let said = format!("node {leader} leads in term ");
+    for node in cluster.nodes() {
+        let lines_of = |log: &str| log.lines().filter(|line| line.contains(" in term ")).count() as u64;
+        let lines_max = 25 + began.elapsed().as_secs() / 30;
+        assert!(lines_of(&node.log()) <= lines_max, "{lines_max}:\n{}", node.log());
+    }
+    let node = cluster.node(leader);
+    wait::until_true("it says what it is", || {
+        let log = node.log();
+        let last = log.lines().rfind(|line| line.contains(" in term "));
+        last.is_some_and(|line| line.contains(&said) && line.contains("lines like this one were left out"))
+    });
 }
 
 #[test]

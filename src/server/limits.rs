@@ -204,6 +204,10 @@ pub(super) const LOG_LINES_AT_ONCE_MAX: u32 = 10;
 /// The same for a problem that comes and goes. It has two lines each time: that it is there, and its end.
 pub(super) const PROBLEMS_AT_ONCE_MAX: u32 = 3;
 
+/// The same for the role of this node. An election takes up to three lines, and a restart of all nodes in
+/// turn brings a few.
+pub(super) const ROLE_LINES_AT_ONCE_MAX: u32 = 20;
+
 /// How old the `Date` of an answer may be.
 pub(super) const DATE_AGE_US_MAX: u64 = 500_000;
 

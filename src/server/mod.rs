@@ -49,8 +49,9 @@ use crate::storage::{Completion, Listening, StorageThread, Store, StoreError};
 use clients::Clients;
 use clients::pages::View;
 use context::{Context, Me};
-use limits::{EVENTS_PER_TURN_MAX, UPKEEP_INTERVAL_US, UPKEEP_LEEWAY_US};
+use limits::{EVENTS_PER_TURN_MAX, ROLE_LINES_AT_ONCE_MAX, UPKEEP_INTERVAL_US, UPKEEP_LEEWAY_US};
 use narration::log_limit::LogLimit;
+use narration::state_log::StateLog;
 use operations::{Concluded, Operations};
 use peers::connections::PeerConnections;
 use peers::links::Links;
@@ -89,6 +90,8 @@ pub struct Server {
     woken: bool,
     /// The writes of this turn.
     writes: Vec<Write>,
+    /// The lines that say which role this node has.
+    roles: StateLog,
     dropped: LogLimit,
 }
 
@@ -143,6 +146,7 @@ impl Server {
             upkeep_at: Micros(0),
             woken: false,
             writes: Vec::new(),
+            roles: StateLog::limited_by(LogLimit::of(ROLE_LINES_AT_ONCE_MAX)),
             dropped: LogLimit::default(),
         };
         server.links.reconcile(&server.ctx, &server.peer_connections);
@@ -348,10 +352,13 @@ impl Server {
 
     fn on_role(&mut self, role: Role, term: Term, leader: Option<NodeId>) {
         let me = self.ctx.me.peer.id;
-        if self.ctx.leads() && role == Role::Follower && leader.is_none() {
-            log::info!("{}", narration::step_down_line(me, self.why_it_stepped_down(term), term));
+        let line = if self.ctx.leads() && role == Role::Follower && leader.is_none() {
+            narration::step_down_line(me, self.why_it_stepped_down(term), term)
         } else {
-            log::info!("{}", narration::role_line(me, role, term, leader));
+            narration::role_line(me, role, term, leader)
+        };
+        if let Some(line) = self.roles.note(self.ctx.now(), line) {
+            log::info!("{line}");
         }
         (self.ctx.role, self.ctx.leader) = (role, leader);
         self.note_leader();

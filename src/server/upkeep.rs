@@ -49,6 +49,10 @@ impl Server {
         self.peer_connections.close_removed(&self.ctx);
         self.links.reconcile(&self.ctx, &self.peer_connections);
         self.links.ping(self.ctx.now());
+        if let Some(line) = self.roles.catch_up(self.ctx.now()) {
+            log::info!("{line}");
+        }
+        self.links.catch_up_on_telling(self.ctx.now());
         self.warn_where_nobody_calls();
         self.note_leader();
         self.note_disk();

@@ -3,6 +3,7 @@
 
 pub(crate) mod log_limit;
 pub(crate) mod reminder;
+pub(crate) mod state_log;
 
 use raft_core::{Member, Membership, NodeId, Role, Suffrage, Term};
 

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mio::net::TcpStream;
+use raft_core::Micros;
 use socket2::SockRef;
 
 use super::attempt::{Attempt, Verdict};
@@ -104,11 +105,11 @@ impl Links {
         if !ctx.membership.contains(link.peer) {
             // A node that left closes its connections; its leaving has been logged already.
             log::debug!("the link to node {}, which is no member, broke: {reason}", link.peer);
-            link.is_told_down = true;
-        } else if let Some(left_out) = link.flaps.admit(now) {
-            log::info!("the link to node {} broke: {reason}{left_out}", link.peer);
-            link.is_told_down = true;
+            link.flaps.forget_untold();
+        } else {
+            link.tell(now, format!("the link to node {} broke: {reason}", link.peer));
         }
+        link.is_told_down = true;
         link.broke_at = Some(now);
         // A link that breaks as soon as it is up, again and again, is not dialled in a tight loop.
         if matches!(link.state, LinkState::Up { since, .. } if now.since(since) >= LINK_SETTLED_US) {
@@ -131,8 +132,9 @@ impl Links {
         let Link { peer, dialled, .. } = link;
         if link.is_told_down {
             log::debug!("node {peer} at {dialled}: {reason}");
-        } else if let Some(left_out) = link.flaps.admit(ctx.now()) {
-            log::info!("node {peer} at {dialled} cannot be reached, trying again: {reason}{left_out}");
+        } else {
+            let line = format!("node {peer} at {dialled} cannot be reached, trying again: {reason}");
+            link.tell(ctx.now(), line);
             link.is_told_down = true;
         }
         if verdict == Verdict::Absent && link.may_be_gone() {
@@ -300,9 +302,7 @@ impl Links {
         link.broke_at = None;
         link.is_told_down = false;
         link.refusal = None;
-        if let Some(left_out) = link.flaps.admit(ctx.now()) {
-            log::info!("the link to node {} at {} is up{left_out}", link.peer, link.dialled);
-        }
+        link.tell(ctx.now(), format!("the link to node {} at {} is up", link.peer, link.dialled));
     }
 
     /// The other side has refused the Hello.
@@ -335,13 +335,23 @@ impl Links {
         if link.refusal != Some(refuse) && !is_expected {
             link.refusal = Some(refuse);
             link.is_told_down = true;
-            log::warn!("node {id} at {address} refuses this node, trying again: {reason}");
+            // Of two addresses, each may refuse for a reason of its own.
+            if let Some(left_out) = link.refusals.admit(ctx.now()) {
+                log::warn!("node {id} at {address} refuses this node, trying again: {reason}{left_out}");
+            }
         }
         self.on_greeting_failed(ctx, key, &reason);
     }
 }
 
 impl Link {
+    /// Logs that the link is up or down.
+    fn tell(&mut self, now: Micros, line: String) {
+        if let Some(line) = self.flaps.note(now, line) {
+            log::info!("{line}");
+        }
+    }
+
     /// The attempt in progress, if there is one.
     fn attempt(&mut self) -> Option<&mut Attempt> {
         match &mut self.state {

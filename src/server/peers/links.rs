@@ -28,6 +28,7 @@ use crate::server::narration::{
     self,
     log_limit::LogLimit,
     reminder::{Notice, Reminder},
+    state_log::StateLog,
 };
 
 /// All links of this node.
@@ -64,7 +65,8 @@ pub(crate) struct Link {
     pub(crate) backoff: Backoff,
     /// When it broke, if it has not been up since.
     pub(crate) broke_at: Option<Micros>,
-    /// It has been logged that the link is down, or need not be, and the link has not been up since.
+    /// It has been noted for the log that the link is down, or need not be, and the link has not been up
+    /// since.
     pub(crate) is_told_down: bool,
     /// The refusal that was logged last.
     pub(crate) refusal: Option<Refuse>,
@@ -75,8 +77,10 @@ pub(crate) struct Link {
     silence: Reminder,
     /// When it was pinged last.
     pinged_at: Micros,
-    /// Bounds the lines that say that the link is up or down.
-    pub(crate) flaps: LogLimit,
+    /// The lines that say that the link is up or down.
+    pub(crate) flaps: StateLog,
+    /// Bounds the lines that say why the peer refuses this node.
+    pub(crate) refusals: LogLimit,
 }
 
 /// Where a peer was reached.
@@ -263,6 +267,13 @@ impl Links {
         }
     }
 
+    /// Logs which links are up or down by now, where that was left out when it was new.
+    pub(crate) fn catch_up_on_telling(&mut self, now: Micros) {
+        for line in self.links.iter_mut().filter_map(|(_, link)| link.flaps.catch_up(now)) {
+            log::info!("{line}");
+        }
+    }
+
     /// The status of the link to this peer; `None` if there is no link.
     pub(crate) fn status(&self, ctx: &Context, peer: Peer) -> Option<LinkStatus> {
         let link = &self.links[self.key_of(peer)?];
@@ -324,7 +335,8 @@ impl Link {
             made_at: now,
             silence: Reminder::once(),
             pinged_at: now,
-            flaps: LogLimit::default(),
+            flaps: StateLog::default(),
+            refusals: LogLimit::default(),
         }
     }
 
