@@ -406,6 +406,19 @@ fn learner_without_the_log() -> Option<(Cluster, Network)> {
     Some((cluster, network))
 }
 
+/// The log that it then receives has the memberships of former times, which are no news.
+#[test]
+fn a_node_that_joins_tells_of_no_membership_without_itself() {
+    let mut cluster = Cluster::of(3);
+    for id in [2, 3] {
+        let log = cluster.node(id).log();
+        let told: Vec<&str> =
+            log.lines().filter_map(|line| line.split_once("members: ")).map(|(_, of)| of).collect();
+        assert!(!told.is_empty(), "{log}");
+        assert!(told.iter().all(|members| members.contains(&id.to_string())), "{log}");
+    }
+}
+
 #[test]
 fn a_learner_that_never_got_the_log_moves_by_joining_again() {
     let Some((mut cluster, network)) = learner_without_the_log() else { return };

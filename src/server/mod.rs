@@ -374,8 +374,11 @@ impl Server {
     }
 
     fn on_membership(&mut self, membership: Arc<Membership>) {
-        if self.ctx.membership != membership {
-            log::info!("{}", narration::membership_line(&self.ctx.membership, &membership));
+        if self.ctx.membership != membership
+            && let Some(line) =
+                narration::membership_line(self.ctx.me.peer, &self.ctx.membership, &membership)
+        {
+            log::info!("{line}");
         }
         let members_before = self.ctx.membership.members.len();
         self.ctx.membership = membership;

@@ -5,7 +5,7 @@ pub(crate) mod log_limit;
 pub(crate) mod reminder;
 pub(crate) mod state_log;
 
-use raft_core::{Member, Membership, NodeId, Role, Suffrage, Term};
+use raft_core::{Member, Membership, NodeId, Peer, Role, Suffrage, Term};
 
 use crate::server::shutdown::Shutdown;
 use crate::storage::StoreError;
@@ -135,8 +135,17 @@ pub(crate) fn seconds(us: u64) -> String {
     format!("{}.{} s", us / 1_000_000, us / 100_000 % 10)
 }
 
-/// The differences between two memberships, and all members of the later one.
-pub(crate) fn membership_line(before: &Membership, after: &Membership) -> String {
+/// The differences between two memberships, as seen by `me`, and all members of the later one. `None` if both
+/// are of a time before this node joined: it receives these first, and an operator would take them for news.
+pub(crate) fn membership_line(me: Peer, before: &Membership, after: &Membership) -> Option<String> {
+    match (before.contains(me), after.contains(me)) {
+        (false, false) => None,
+        (false, true) => Some(format!("members: {}", all_members(after))),
+        (true, _) => Some(changes_line(before, after)),
+    }
+}
+
+fn changes_line(before: &Membership, after: &Membership) -> String {
     let mut changes: Vec<String> = Vec::new();
     for (id, member) in &after.members {
         changes.extend(member_change(*id, before.members.get(id), member));
@@ -144,13 +153,12 @@ pub(crate) fn membership_line(before: &Membership, after: &Membership) -> String
     for id in before.members.keys().filter(|id| !after.members.contains_key(id)) {
         changes.push(format!("node {id} left"));
     }
-    let members: Vec<String> = after.members.iter().map(|(id, member)| member_name(*id, member)).collect();
-    let members = members.join(", ");
-    if changes.is_empty() || before.members.is_empty() {
-        format!("members: {members}")
-    } else {
-        format!("{}; members: {members}", changes.join(", "))
-    }
+    format!("{}; members: {}", changes.join(", "), all_members(after))
+}
+
+fn all_members(membership: &Membership) -> String {
+    let names = membership.members.iter().map(|(id, member)| member_name(*id, member));
+    names.collect::<Vec<_>>().join(", ")
 }
 
 fn member_change(id: NodeId, before: Option<&Member>, after: &Member) -> Option<String> {
@@ -205,13 +213,30 @@ mod tests {
         let voting = [(1, 1, Voter, "a"), (2, 2, Voter, "b")];
         let moved = [(1, 1, Voter, "a"), (2, 2, Voter, "c")];
         let anew = [(1, 1, Voter, "a"), (2, 3, Learner, "c")];
-        let line = |before: &[_], after: &[_]| membership_line(&membership(before), &membership(after));
-        assert_eq!(line(&[], &joined), "members: 1, 2 (learner)");
+        let me = Peer { id: NodeId::new(1).unwrap(), incarnation: Incarnation(1) };
+        let line =
+            |before: &[_], after: &[_]| membership_line(me, &membership(before), &membership(after)).unwrap();
         assert_eq!(line(&one, &joined), "node 2 joined at b:9000; members: 1, 2 (learner)");
         assert_eq!(line(&joined, &voting), "node 2 has caught up and votes; members: 1, 2");
         assert_eq!(line(&voting, &moved), "node 2 moved to c:9000 (clients: c:8000); members: 1, 2");
         assert_eq!(line(&moved, &anew), "node 2 joined again at c:9000; members: 1, 2 (learner)");
         assert_eq!(line(&voting, &one), "node 2 left; members: 1");
+    }
+
+    #[test]
+    fn of_what_was_before_this_node_joined_nothing_is_told_but_what_its_removal_leaves() {
+        use Suffrage::{Learner, Voter};
+        let before = [(1, 1, Voter, "a"), (2, 2, Voter, "b")];
+        let former = [(1, 1, Voter, "a"), (3, 3, Voter, "c")];
+        let joined = [(1, 1, Voter, "a"), (4, 4, Voter, "d"), (3, 9, Learner, "c")];
+        let me = Peer { id: NodeId::new(3).unwrap(), incarnation: Incarnation(9) };
+        let line = |before: &[_], after: &[_]| membership_line(me, &membership(before), &membership(after));
+        for (earlier, later) in [(&[][..], &before[..]), (&before, &former)] {
+            assert_eq!(line(earlier, later), None);
+        }
+        // Not what has changed since some former membership.
+        assert_eq!(line(&former, &joined).unwrap(), "members: 1, 3 (learner), 4");
+        assert_eq!(line(&joined, &joined[..2]).unwrap(), "node 3 left; members: 1, 4");
     }
 
     #[test]

@@ -130,7 +130,9 @@ impl Links {
         let link = &mut self.links[key];
         ctx.counters.dials_failed += 1;
         let Link { peer, dialled, .. } = link;
-        if link.is_told_down {
+        // A node that joins receives the members of former times first, and some have left since.
+        let is_joining = !ctx.node.membership().contains(ctx.me.peer);
+        if link.is_told_down || is_joining {
             log::debug!("node {peer} at {dialled}: {reason}");
         } else {
             let line = format!("node {peer} at {dialled} cannot be reached, trying again: {reason}");
