@@ -464,6 +464,25 @@ fn a_node_whose_role_changes_all_the_time_logs_some_of_it_and_what_it_is_in_the_
     });
 }
 
+/// As where a supervisor gives the command again and again.
+#[test]
+fn a_join_that_is_refused_again_and_again_does_not_fill_the_log_of_the_leader() {
+    const JOINS: usize = 20;
+    let mut cluster = Cluster::of(1);
+    let (path, through) = (cluster.directory.join("another"), cluster.node(1).peer_address.clone());
+    let join = ["join", &through, "--id", "1", "--path", &path, "--raft_port", "0", "--http_port", "0"];
+    let began = Instant::now();
+    for _ in 0..JOINS {
+        command::run(&join).refused(&["belongs to another node"]);
+    }
+    let log = cluster.node(1).log();
+    let lines_max = 11 + usize::try_from(began.elapsed().as_secs() / 30).unwrap();
+    for words in ["an operator asks that node 1 at ", "nothing came of the request that node 1 be added"] {
+        let lines = log.lines().filter(|line| line.contains(words)).count();
+        assert!((1..=lines_max).contains(&lines), "{lines}:\n{log}");
+    }
+}
+
 #[test]
 fn with_debug_the_log_says_more() {
     let cluster = Cluster::of(1);

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use raft_core::{ChangeRefused, LogIndex, Membership, MembershipChange, NodeId};
+use raft_core::{ChangeRefused, LogIndex, Membership, MembershipChange, Micros, NodeId};
 
 use super::context::{Context, Me};
+use super::narration::log_limit::LogLimit;
 use super::peers::connections::{Announcement, PeerConnectionId, PeerConnections};
 use super::peers::links::Links;
 use super::status;
@@ -17,6 +18,11 @@ use crate::peer::{AdminRequest, AdminResponse, RefusedReason, RetryReason};
 pub(super) struct Operations {
     last: u64,
     pending: BTreeMap<OperationId, Purpose>,
+    /// Bounds the lines that say what operators request: a command repeats a request that cannot be carried
+    /// out yet, and a supervisor repeats a command that fails.
+    requests: LogLimit,
+    /// Bounds the lines that say why nothing came of it.
+    refusals: LogLimit,
 }
 
 /// What an operation is for.
@@ -65,7 +71,7 @@ impl Operations {
             return Some(AdminResponse::Refused(RefusedReason::OtherCluster));
         }
         if ctx.leads() {
-            narrate(&request);
+            self.narrate(ctx.now(), &request);
         }
         let (asked, change) = match request {
             AdminRequest::Status => return Some(AdminResponse::Status(status::json(ctx, links))),
@@ -119,7 +125,7 @@ impl Operations {
         match self.pending.remove(&operation) {
             Some(Purpose::Operator { connection, asked }) => {
                 let response = response(&ctx.me, &ctx.membership, asked, outcome);
-                narrate_refusal(asked, &response);
+                self.narrate_refusal(ctx.now(), asked, &response);
                 Concluded::Answer(connection, response)
             }
             Some(Purpose::HandOver) => Concluded::HandOver(outcome),
@@ -137,30 +143,35 @@ impl Operations {
         self.pending.insert(operation, purpose);
         operation
     }
-}
 
-/// Requests to change the cluster are logged by the leader, which can carry them out. Other nodes may be
-/// asked again and again as long as there is no leader.
-fn narrate(request: &AdminRequest) {
-    match request {
-        AdminRequest::Status => log::debug!("an operator asks for the status"),
-        AdminRequest::Join { peer, peer_address, .. } => {
-            log::info!("an operator asks that node {} at {peer_address} be added", peer.id);
+    /// Requests to change the cluster are logged by the leader, which can carry them out. Other nodes may be
+    /// asked again and again as long as there is no leader.
+    fn narrate(&mut self, now: Micros, request: &AdminRequest) {
+        let asked = match request {
+            AdminRequest::Status => return log::debug!("an operator asks for the status"),
+            AdminRequest::Join { peer, peer_address, .. } => {
+                format!("node {} at {peer_address} be added", peer.id)
+            }
+            AdminRequest::Remove { id, .. } => Asked::Remove(*id).to_string(),
+            AdminRequest::Transfer { to, .. } => Asked::Transfer(*to).to_string(),
+        };
+        if let Some(left_out) = self.requests.admit(now) {
+            log::info!("an operator asks that {asked}{left_out}");
         }
-        AdminRequest::Remove { id, .. } => log::info!("an operator asks that node {id} be removed"),
-        AdminRequest::Transfer { to: Some(to), .. } => log::info!("an operator asks that node {to} lead"),
-        AdminRequest::Transfer { to: None, .. } => log::info!("an operator asks that another node lead"),
     }
-}
 
-/// An operation that succeeds shows in the log as a change. If it is refused, the log must say why.
-fn narrate_refusal(asked: Asked, response: &AdminResponse) {
-    if let AdminResponse::Refused(reason) = response {
-        log::info!("nothing came of the request that {asked}: {reason}");
-    } else if let (Asked::Transfer(Some(to)), AdminResponse::Transferred { leader }) = (asked, response)
-        && to != *leader
-    {
-        log::info!("nothing came of the request that {asked}: node {leader} was elected");
+    /// An operation that succeeds shows in the log as a change. If it is refused, the log must say why.
+    fn narrate_refusal(&mut self, now: Micros, asked: Asked, response: &AdminResponse) {
+        let why = match (asked, response) {
+            (_, AdminResponse::Refused(reason)) => reason.to_string(),
+            (Asked::Transfer(Some(to)), AdminResponse::Transferred { leader }) if to != *leader => {
+                format!("node {leader} was elected")
+            }
+            (Asked::Join(_) | Asked::Remove(_) | Asked::Transfer(_), _) => return,
+        };
+        if let Some(left_out) = self.refusals.admit(now) {
+            log::info!("nothing came of the request that {asked}: {why}{left_out}");
+        }
     }
 }
 
