@@ -295,7 +295,10 @@ fn without_descriptors_accepting_pauses_and_the_cluster_goes_on() {
         cluster.take();
     }
     wait::until_true("it says so", || {
-        cluster.node(id).log().contains("could not be accepted: Too many open files")
+        let log = cluster.node(id).log();
+        let mut lines =
+            log.lines().filter(|line| line.contains("could not be accepted: Too many open files"));
+        lines.next().is_some_and(|line| line.contains("raise the limit of open files (ulimit -n"))
     });
     drop((strangers, more));
     wait::until_true("it answers again", || {

@@ -47,7 +47,9 @@ pub(super) fn launch() -> Result<(), Failure> {
     }
     match child.wait() {
         Ok(status) => Err(explain(status)),
-        Err(error) => Err(Failure::runtime(format!("lost the process in the background ({error})"))),
+        Err(error) => {
+            Err(Failure::runtime(format!("lost the process in the background ({error}): see its log")))
+        }
     }
 }
 
@@ -79,7 +81,9 @@ pub(super) fn listening() -> Result<(), Failure> {
         rustix::stdio::dup2_stdout(&null)?;
         Ok(())
     };
-    report().map_err(|error| Failure::runtime(format!("cannot go on in the background ({error})")))
+    report().map_err(|error| {
+        Failure::runtime(format!("cannot go on in the background ({error}): try without --daemonize"))
+    })
 }
 
 #[cfg(test)]

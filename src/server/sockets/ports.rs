@@ -8,6 +8,7 @@ use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 use raft_core::Micros;
 
+use crate::advice::about_limit;
 use crate::server::limits::ACCEPT_PAUSE_US;
 use crate::server::narration::log_limit::LogLimit;
 
@@ -179,8 +180,9 @@ impl Port {
                 Err(error) => {
                     self.paused_until = Some(now.plus(ACCEPT_PAUSE_US));
                     if let Some(left_out) = self.complaints.admit(now) {
+                        let remedy = about_limit(&error).map_or_else(String::new, |todo| format!(": {todo}"));
                         log::warn!(
-                            "a connection of a {} could not be accepted: {error}{left_out}",
+                            "a connection of a {} could not be accepted: {error}{remedy}{left_out}",
                             self.name
                         );
                     }
