@@ -1,7 +1,7 @@
-//! What the operator is told to do: about a system limit that this process has reached, and how to write a
-//! command so that a shell reads it as intended.
+//! What the operator is told to do: about a system limit that this process has reached, about a store that is
+//! of no use, and how to write a command so that a shell reads it as intended.
 //!
-//! Pure. It must never know what reached the limit, or what the command does.
+//! Pure. It must never know what reached the limit, what is wrong with the store, or what the command does.
 
 use std::fmt::Write;
 use std::io;
@@ -11,6 +11,10 @@ use std::path::Path;
 /// (asm-generic/errno-base.h).
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
+
+/// What to do about a store that its node cannot use any more.
+pub const JOIN_ANEW: &str =
+    "leave it aside, remove this node from the cluster, and 'ticketd join' again with another --path";
 
 /// What to do when the system gives this process no more of something. If it refuses for another reason, the
 /// caller has to say what to do.

@@ -343,6 +343,25 @@ fn bloat(node: &Node, bytes: u64) {
     store.write(&[Write { snapshot: Some(Arc::new(snapshot)), ..write() }]).expect("there is room");
 }
 
+/// As one may be that another version wrote: its records are sound.
+#[test]
+fn a_store_whose_log_means_nothing_to_this_program_is_named_with_what_to_do() {
+    let directory = Directory::new();
+    let node = stopped(&directory);
+    let mut store = Store::open(node.store()).unwrap();
+    let Recovered { hard_state, snapshot, entries } = store.recovered();
+    let snapshot = snapshot.unwrap();
+    let last = entries.last().map_or(snapshot.last_included_index, |entry| entry.index);
+    let payload = Payload::Command(Arc::from(vec![255; 3]));
+    let entry = Entry { index: LogIndex(last.0 + 1), term: hard_state.current_term, payload };
+    let (id, entries) = (WriteId(1), vec![entry]);
+    store.write(&[Write { id, hard_state: None, snapshot: None, truncate_from: None, entries }]).unwrap();
+    drop(store);
+    for command in [&["verify"][..], &["--raft_port", "0", "--http_port", "0"]] {
+        node.command(command).refused_for_good(&[&node.path(), "cannot be read", "leave it aside"]);
+    }
+}
+
 #[test]
 fn a_size_that_is_too_small_for_the_store_is_refused_with_one_that_is_taken() {
     let directory = Directory::new();

@@ -186,7 +186,7 @@ impl From<ServerError> for Failure {
     fn from(error: ServerError) -> Failure {
         match error {
             ServerError::Store(error) => error.into(),
-            ServerError::State(_) => Failure::hopeless(error.to_string()),
+            ServerError::State { .. } => Failure::hopeless(error.to_string()),
             ServerError::NotAMember
             | ServerError::BadAddress { .. }
             | ServerError::FewDescriptors { .. }

@@ -4,6 +4,8 @@
 //! does the same. The child must therefore report its finding in one line on standard error, and write
 //! nothing else there.
 
+use std::path::Path;
+
 use super::{Failure, say};
 use crate::cli::Flags;
 use crate::node;
@@ -18,7 +20,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let findings = match flags.in_child {
         Some(parent) => {
             storage::end_with_parent(parent);
-            report(&storage::verify(flags.path())?)?
+            report(flags.path(), &storage::verify(flags.path())?)?
         }
         None => storage::verify_in_child(flags.path())?,
     };
@@ -27,7 +29,8 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
 
 /// What the store holds, and from where on IDs are not reserved: an operator who has lost a majority for good
 /// needs to know.
-fn report(findings: &Findings) -> Result<String, Failure> {
-    let next = node::next_unreserved(&findings.recovered).map_err(ServerError::State)?;
+fn report(path: &Path, findings: &Findings) -> Result<String, Failure> {
+    let next = node::next_unreserved(&findings.recovered)
+        .map_err(|error| ServerError::State { path: path.to_owned(), error })?;
     Ok(format!("{findings}\nno ID from {next} on is reserved by its log\n"))
 }

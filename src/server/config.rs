@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -79,7 +80,12 @@ pub enum ServerError {
     /// The store failed, either when it published its addresses or when it was closed.
     Store(StoreError),
     /// The state in the store is not that of a counter.
-    State(DecodeError),
+    State {
+        /// The store.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: DecodeError,
+    },
     /// The operating system refused something that the loop needs.
     Io {
         /// What the server was doing.
@@ -111,7 +117,13 @@ impl fmt::Display for ServerError {
                  {needed}, or systemd's LimitNOFILE={needed})"
             ),
             ServerError::Store(error) => error.fmt(f),
-            ServerError::State(error) => write!(f, "the state in the store cannot be read: {error}"),
+            ServerError::State { path, error } => write!(
+                f,
+                "the state in the store at {} cannot be read: {error}: run it with the version of ticketd \
+                 that wrote it, or {}",
+                path.display(),
+                advice::JOIN_ANEW
+            ),
             ServerError::Io { doing, source } => {
                 write!(f, "{doing} failed: {source}")?;
                 advice::about_limit(source).map_or(Ok(()), |remedy| write!(f, ": {remedy}"))
@@ -127,7 +139,7 @@ impl std::error::Error for ServerError {
                 None
             }
             ServerError::Store(error) => Some(error),
-            ServerError::State(error) => Some(error),
+            ServerError::State { error, .. } => Some(error),
             ServerError::Io { source, .. } => Some(source),
         }
     }

@@ -103,7 +103,8 @@ impl Server {
     /// The store cannot be used here, or the operating system refuses a descriptor or a thread.
     pub fn new(config: ServerConfig, mut store: Store) -> Result<Server, ServerError> {
         let me = who_am_i(&config, &store)?;
-        let node = Node::new(config.node, Micros(0), store.recovered()).map_err(ServerError::State)?;
+        let node = Node::new(config.node, Micros(0), store.recovered())
+            .map_err(|error| ServerError::State { path: store.path().to_owned(), error })?;
         let poll = Poll::new().map_err(ServerError::io("making a poll"))?;
         let registry = poll.registry().try_clone().map_err(ServerError::io("sharing the poll"))?;
         let waker =

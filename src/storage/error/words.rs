@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 
-use crate::advice::path_flag;
+use crate::advice::{JOIN_ANEW, path_flag};
 use crate::settings::MB_BYTES;
 use crate::storage::error::{Interrupted, Loss, Place, StoreError};
 use crate::storage::record::FORMAT_VERSION;
@@ -185,10 +185,6 @@ const NO_STORE: &str = "mount the disk that it is on, or give another --path; a 
 /// A store that exists is mapped at its former size before it is made smaller.
 const MAP_LESS: &str = "raise the limit on address space (ulimit -v, systemd's LimitAS), or give a new store \
                         a smaller --db_size";
-
-/// For a store that its node cannot use any more.
-const JOIN_ANEW: &str =
-    "leave it aside, remove this node from the cluster, and 'ticketd join' again with another --path";
 
 fn drop_command(path: &Path) -> String {
     format!("ticketd drop {}", path_flag(path))
