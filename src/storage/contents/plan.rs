@@ -233,6 +233,8 @@ mod tests {
             let terms = contents.recovered.entries.iter().map(|entry| entry.term.0).collect::<Vec<_>>();
             let of_snapshot = contents.extent.snapshot.unwrap();
             assert_eq!((of_snapshot.0.0, of_snapshot.1.0, terms), after);
+            let (_, base_term, terms) = &after;
+            assert_eq!(tail.last_log_term(), Term(*terms.last().unwrap_or(base_term)), "{after:?}");
             let anew = contents.tail();
             assert_eq!(
                 (tail.hard_state, tail.extent, tail.last_log_term()),
@@ -252,6 +254,38 @@ mod tests {
         let tail = records.contents().unwrap().tail();
         let plans = follow(6, &tail, &records, &(1, 1, Vec::new()));
         assert!(plans > 2_000, "{plans}");
+    }
+
+    /// Plans these writes, one after the other, for a store in term 9 with a snapshot of entry 1 of term 1.
+    fn plan_all(writes: &[Write]) {
+        let mut tail = Records::new().contents().unwrap().tail();
+        writes.iter().for_each(|write| drop(tail.plan(std::slice::from_ref(write))));
+    }
+
+    #[test]
+    #[should_panic(expected = "term 2 after term 3")]
+    fn an_entry_of_an_earlier_term_than_the_one_before_it_is_a_bug() {
+        plan_all(&[Write { entries: vec![entry(2, 3), entry(3, 2)], ..write(1) }]);
+    }
+
+    #[test]
+    #[should_panic(expected = "term 2 after term 3")]
+    fn an_entry_of_an_earlier_term_than_the_snapshot_before_it_is_a_bug() {
+        let entries = vec![entry(6, 2)];
+        plan_all(&[Write { snapshot: Some(Arc::new(snapshot(5, 3))), entries, ..write(1) }]);
+    }
+
+    #[test]
+    #[should_panic(expected = "a snapshot of entry 4 after one of entry 5")]
+    fn a_snapshot_that_goes_back_is_a_bug() {
+        let to = |index| Write { snapshot: Some(Arc::new(snapshot(index, 3))), ..write(1) };
+        plan_all(&[to(5), to(5), to(4)]);
+    }
+
+    #[test]
+    #[should_panic(expected = "a snapshot of term 10 in term 9")]
+    fn a_snapshot_of_a_term_to_come_is_a_bug() {
+        plan_all(&[Write { snapshot: Some(Arc::new(snapshot(5, 10))), ..write(1) }]);
     }
 
     #[test]
