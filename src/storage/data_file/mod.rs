@@ -1,4 +1,4 @@
-//! The data file: one LMDB environment, checked before LMDB maps it.
+//! The data file: one LMDB environment, checked before LMDB maps it and before LMDB changes it.
 //!
 //! ```text
 //! layout        pure: the layout of a page

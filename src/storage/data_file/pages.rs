@@ -1,4 +1,4 @@
-//! A check of LMDB's own structure, page by page, before LMDB maps the file and trusts it.
+//! A check of LMDB's own structure, page by page, before LMDB maps the file or changes it, and trusts it.
 //!
 //! LMDB's pages carry no checksums, and LMDB follows a damaged page number out of the map. Here the file is
 //! read with ordinary reads: whatever it holds gives a report or an error. What is checked is what LMDB takes
