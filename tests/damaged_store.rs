@@ -6,6 +6,8 @@ mod harness;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rustix::process::Signal;
+
 use harness::cluster::{self, Cluster};
 use harness::command::{self, Ended};
 use harness::directory::{self, Directory, as_argument, contents};
@@ -387,6 +389,39 @@ fn a_damaged_store_can_be_dropped_by_force_and_its_node_join_anew() {
         anew.await_status("all vote", |status| status.voters() == [1, 2, 3]);
         assert!(cluster.take() > 0);
     }
+}
+
+/// The leader counts on what the node has acknowledged since the copy was made, and votes are forgotten too.
+#[test]
+fn a_node_whose_store_is_an_earlier_copy_finds_out_and_takes_no_part_until_it_joins_anew() {
+    let mut cluster = Cluster::with_flags(3, &["--window", "0", "--election_timeout", "10000"]);
+    let (leader, rolled_back) = (cluster.leader(), cluster.follower());
+    let copy = cluster.directory.path().join("copy");
+    let node = cluster.node(rolled_back);
+    node.stop();
+    directory::copy(node.store(), &copy);
+    node.restart();
+    for _ in 0..20 {
+        cluster.take();
+    }
+    let all = cluster.node(leader).await_status("it leads", |status| status.leads()).commit_index;
+    let node = cluster.node(rolled_back);
+    node.await_status("it has all", |status| status.applied_index >= all);
+    node.stop();
+    fs::remove_dir_all(node.store()).expect("the test's own store can be removed");
+    directory::copy(&copy, node.store());
+    node.restart();
+    wait::until_true("it finds out", || node.log().contains("takes no further part: the leader counts on"));
+    node.signal(Signal::TERM);
+    assert_eq!(node.await_end().code(), Some(3), "another start does not help");
+
+    let last = cluster.take();
+    cluster.node(leader).command(&["leave", "--id", &rolled_back.to_string()]).succeeded();
+    let through = cluster.node(leader).peer_address.clone();
+    cluster.forget(rolled_back);
+    let anew = Node::join(&cluster.directory, rolled_back, &[&through], &["--force"]);
+    anew.await_status("all vote", |status| status.voters() == [1, 2, 3]);
+    assert!(cluster.take() > last);
 }
 
 /// Changes the record of a log entry wherever the file has it, including unused pages.

@@ -203,7 +203,7 @@ fn a_node_that_meets_the_limit_on_the_size_of_files_lives_and_says_so() {
     prlimit(pid, Resource::Fsize, limit).expect("the limits of a child can be lowered");
     let last = take_all(&node).max(last);
     assert!(node.log().contains("File too large (os error 27): raise the limit"), "{}", node.log());
-    wait::until_true("it says so again", || node.log().contains("node 1 takes no part and waits"));
+    wait::until_true("it says so again", || node.log().contains("node 1 takes no part: "));
     assert!(!node.log().contains("knows no leader"), "its own disk is to blame: {}", node.log());
     node.signal(Signal::TERM);
     assert_eq!(node.await_end().code(), Some(1));

@@ -272,6 +272,8 @@ impl Driver {
             Output::OperationDone { operation, .. } => {
                 assert!(self.operations.remove(&operation), "an operation is done twice");
             }
+            // To the node, it is the same as a disk that has failed.
+            Output::LogLost { .. } => self.has_failed = true,
             Output::RoleChanged { .. }
             | Output::MembershipChanged(_)
             | Output::Removed { .. }

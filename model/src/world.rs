@@ -19,7 +19,7 @@ use raft_core::{BarrierId, Input, LogIndex, NodeId, Output, Peer, ProposalOutcom
 
 use crate::action::Action;
 use crate::bounds::{DiskSpeed, Spent};
-use crate::history::{History, Violation, check_log_matching};
+use crate::history::{History, Violation, check_log_matching, ensure};
 use crate::interned::{HistoryNo, Interned, LetterNo, NodeNo, StepNo};
 use crate::network::{Dead, Envelope, Network, dead};
 use crate::node::Node;
@@ -413,6 +413,9 @@ fn carry_out(history: &mut History, node: &Node, output: &Output) -> Result<(), 
         Output::ProposalDone { proposal, outcome: ProposalOutcome::Committed(index) } => {
             history.check_done(me, *index, &command_of(*proposal))
         }
+        Output::LogLost { acknowledged, last } => ensure(false, || {
+            format!("node {me} acknowledged entry {acknowledged}, and its log ends at {last}")
+        }),
         Output::Write(_)
         | Output::ProposalDone { .. }
         | Output::RoleChanged { .. }

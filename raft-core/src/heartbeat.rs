@@ -16,8 +16,12 @@ impl Raft {
     /// that differs from the leader's is never taken for committed.
     pub(crate) fn on_heartbeat(&mut self, from: Peer, m: Heartbeat) {
         self.follow(from);
+        if m.leader_commit > self.log.last_index() {
+            self.on_log_lost(m.leader_commit);
+            return;
+        }
         self.protect_leader_for(m.election_timeout_us);
-        self.commit_to(m.leader_commit.min(self.log.last_index()));
+        self.commit_to(m.leader_commit);
         let lease_us = self.promise_support(m.election_timeout_us);
         let response = HeartbeatResponse { term: self.hard_state.current_term, round: m.round, lease_us };
         self.send(from, Message::HeartbeatResponse(response));

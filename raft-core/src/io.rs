@@ -142,6 +142,15 @@ pub enum Output {
     /// This is now the membership in force (that of the latest entry in the log, committed or not:
     /// dissertation §4.1).
     MembershipChanged(Arc<Membership>),
+    /// This node has acknowledged the entry at `acknowledged` in this term, and its log ends at `last`: its
+    /// disk lost what it had reported durable, or its store was replaced by an earlier copy. It takes no
+    /// further part, as after [`Input::WriteFailed`].
+    LogLost {
+        /// What the leader says was acknowledged.
+        acknowledged: LogIndex,
+        /// The last entry that there is.
+        last: LogIndex,
+    },
     /// A message was dropped because no sound peer sends it. For the log.
     Dropped {
         /// The sender.

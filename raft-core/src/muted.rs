@@ -1,19 +1,33 @@
-//! A node whose disk has failed. It can no longer promise anything, so it sends no messages. If it led, it
-//! first sends a single TimeoutNow, which promises nothing. From then on it only watches who leads, so that
-//! its driver can send clients there. What it learns is kept in memory alone.
+//! A node whose disk has failed, or has lost what the node acknowledged. It can no longer promise anything,
+//! so it sends no messages. If it led, it first sends a single TimeoutNow, which promises nothing. From then
+//! on it only watches who leads, so that its driver can send clients there. What it learns is kept in memory
+//! alone.
 
 use crate::admission::{TERM_MAX, term_of};
 use crate::io::{HardState, Input, Output, ProposalOutcome};
 use crate::message::Message;
 use crate::raft::Raft;
 use crate::roles::{Muted, RoleState};
-use crate::types::{Micros, Peer};
+use crate::types::{LogIndex, Micros, Peer};
 
 impl Raft {
     /// A write failed. A leader tells another voter to campaign: of those heard within an election timeout,
     /// the one that has most of the log, which may not be all of it. The node then takes no further part.
     pub(crate) fn on_write_failed(&mut self) {
         self.tell_best_to_campaign();
+        self.mute();
+    }
+
+    /// A heartbeat says that this node has acknowledged the entry at this index to the leader of this term,
+    /// beyond which no leader names a commit index. A log is truncated only for a later term: the entry was
+    /// lost from the disk. There may be votes that were lost with it, so nothing that this node says counts.
+    pub(crate) fn on_log_lost(&mut self, acknowledged: LogIndex) {
+        let last = self.log.last_index();
+        self.outputs.push_back(Output::LogLost { acknowledged, last });
+        self.mute();
+    }
+
+    fn mute(&mut self) {
         self.lose_proposals();
         self.persistence.fail();
         let leader = self.role.followed();

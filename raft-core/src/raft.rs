@@ -209,7 +209,7 @@ impl Raft {
         self.role.leader()?.progress.get(&id).map(|p| p.match_index)
     }
 
-    /// Whether a write failed, so that this node no longer takes part.
+    /// Whether a write failed, or what was written is lost, so that this node no longer takes part.
     #[must_use]
     pub fn is_muted(&self) -> bool {
         matches!(self.role, RoleState::Muted(_))

@@ -6,8 +6,8 @@ mod harness;
 use std::collections::VecDeque;
 
 use raft_core::{
-    Heartbeat, Incarnation, Input, LogIndex, Message, Micros, Output, Peer, PreVote, ProposalOutcome,
-    Recovered, RequestVote, Role, Round, Term, UNCOMMITTED_ENTRIES_MAX,
+    CampaignReason, Heartbeat, Incarnation, Input, LogIndex, Message, Micros, Output, Peer, PreVote,
+    ProposalOutcome, Recovered, RequestVote, Role, Round, Term, UNCOMMITTED_ENTRIES_MAX,
 };
 
 use harness::cluster::Cluster;
@@ -27,10 +27,11 @@ fn a_commit_index_in_an_append_without_entries_commits_nothing_beyond_what_was_c
 }
 
 /// <https://github.com/etcd-io/etcd/issues/16220>: a heartbeat named a commit index beyond the log of a
-/// follower that had come back with less, and the follower stopped, as often as it was started. Here a leader
-/// names only what this life of the follower has matched, and a follower commits only what it has.
+/// follower that had come back with less, and the follower crashed, as often as it was started. Here a leader
+/// names only what this life of the follower has matched. A follower that lacks some of that has lost it from
+/// its disk: it says so, and takes no further part.
 #[test]
-fn a_heartbeat_that_commits_beyond_the_log_of_a_follower_does_not_stop_it() {
+fn a_heartbeat_beyond_the_log_of_a_follower_shows_that_entries_are_lost() {
     let mut node = Node::new(config(peer(1)), Micros(0), recovered(membership(&[1, 2, 3], &[]), &[2]));
     let heartbeat = Heartbeat {
         term: Term(5),
@@ -39,7 +40,16 @@ fn a_heartbeat_that_commits_beyond_the_log_of_a_follower_does_not_stop_it() {
         election_timeout_us: u64::MAX,
     };
     node.receive(peer(2), Message::Heartbeat(heartbeat));
-    assert_eq!(node.raft.commit_index(), LogIndex(2));
+    let lost = Output::LogLost { acknowledged: LogIndex(3730), last: LogIndex(2) };
+    assert!(node.take_events().contains(&lost));
+    assert!(node.raft.is_muted());
+    // The vote of this term may be lost as well.
+    let (term, end) = (Term(5), (LogIndex(9), Term(5)));
+    let reason = CampaignReason::LeadershipTransfer;
+    let request = RequestVote { term, last_log_index: end.0, last_log_term: end.1, reason };
+    node.receive(peer(3), Message::RequestVote(request));
+    node.sync();
+    assert!(node.take_sent().is_empty());
 }
 
 /// <https://github.com/etcd-io/etcd/pull/2544>: the window of appends on their way was full, every

@@ -149,6 +149,12 @@ impl World {
                     self.relink(slot, &membership);
                 }
             }
+            Output::LogLost { acknowledged, last } => {
+                violated!(
+                    "{} acknowledged entry {acknowledged}, and its log ends at {last}",
+                    self.hosts[slot.at()].peer
+                );
+            }
             Output::Dropped { from, reason } => {
                 violated!("{} says that {from} is not sound: {reason:?}", self.hosts[slot.at()].peer);
             }

@@ -59,7 +59,9 @@ fn table(status: &Value, pid: u32) -> Option<String> {
     }
     line("up for", duration(status.get("uptime_seconds")?.as_u64()?));
     if status.get("write_failed")?.as_bool()? {
-        line("DISK", "a write failed: this node takes no part until it is restarted, see its log".to_owned());
+        let what =
+            "a write failed, or what was written is lost: this node takes no further part, see its log";
+        line("DISK", what.to_owned());
     }
     out.push('\n');
     let rows: Option<Vec<[String; 7]>> = status.get("members")?.as_array()?.iter().map(member_row).collect();

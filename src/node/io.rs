@@ -112,6 +112,14 @@ pub enum Output {
     },
     /// A membership without this other node has been committed: refuse the node from now on.
     PeerRemoved(Peer),
+    /// This node has acknowledged an entry that its log does not have: its disk lost what it had reported
+    /// durable, or its store was replaced by an earlier copy. The node takes no further part.
+    LogLost {
+        /// The index of that entry, or of an earlier one that was acknowledged and is missing as well.
+        acknowledged: LogIndex,
+        /// The last entry that there is.
+        last: LogIndex,
+    },
     /// A message was dropped because no correct peer sends it. For the log.
     Dropped {
         /// The sender.
@@ -206,7 +214,8 @@ pub struct NodeStatus {
     pub window: Option<WindowStatus>,
     /// Whether this node leads and may answer without a round of heartbeats.
     pub holds_lease: bool,
-    /// Whether a write failed, so that this node takes no part until it is restarted.
+    /// Whether a write failed, or what was written is lost, so that this node takes no part until it is
+    /// restarted.
     pub write_failed: bool,
     /// The members, by ascending id.
     pub members: Vec<MemberStatus>,

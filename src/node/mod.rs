@@ -338,6 +338,9 @@ impl Node {
             raft_core::Output::MembershipChanged(members) => {
                 self.outputs.push_back(Output::MembershipChanged(members));
             }
+            raft_core::Output::LogLost { acknowledged, last } => {
+                self.outputs.push_back(Output::LogLost { acknowledged, last });
+            }
             raft_core::Output::Dropped { from, reason } => {
                 self.outputs.push_back(Output::Dropped { from, reason });
             }

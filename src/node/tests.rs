@@ -138,6 +138,7 @@ impl Bench {
             Output::Removed { .. } => self.removed.push(at),
             Output::PeerRemoved(gone) => self.peers_removed.push((at, gone)),
             Output::RoleChanged { .. } | Output::MembershipChanged(_) => {}
+            Output::LogLost { last, .. } => panic!("what followed entry {last} is lost"),
             Output::Dropped { reason, .. } => panic!("dropped: {reason:?}"),
         }
     }

@@ -83,7 +83,7 @@ pub struct Server {
     /// The last term in which this node led.
     led_in: Term,
     /// Why this node takes no further part.
-    write_error: Option<StoreError>,
+    failure: Option<StoreError>,
     watch: Watch,
     upkeep_at: Micros,
     /// Another thread, or the disk's queue, has something for the loop.
@@ -142,7 +142,7 @@ impl Server {
             has_followed: false,
             election_timeout_us: config.node.raft.election_timeout_us,
             led_in: Term(0),
-            write_error: None,
+            failure: None,
             watch: Watch::default(),
             upkeep_at: Micros(0),
             woken: false,
@@ -170,12 +170,13 @@ impl Server {
         };
         self.second_signal.arm(&self.stop);
         // A client or peer that connects while the store is being closed is refused, not kept waiting.
-        let Server { storage, clients, peer_connections, links, .. } = self;
+        let Server { storage, clients, peer_connections, links, failure, .. } = self;
         drop((clients, peer_connections, links));
         match exit {
-            Exit::Stopped | Exit::Removed | Exit::RemovedBefore => {
-                closing::close(storage).map_err(ServerError::Store)?
+            Exit::Stopped => {
+                closing::close(storage).and(failure.map_or(Ok(()), Err)).map_err(ServerError::Store)?
             }
+            Exit::Removed | Exit::RemovedBefore => closing::close(storage).map_err(ServerError::Store)?,
             // The disk may block the storage thread, which is not waited for.
             Exit::Interrupted => std::mem::forget(storage),
         }
@@ -273,12 +274,16 @@ impl Server {
             match completion {
                 Completion::Durable { through } => self.ctx.step(Input::WritesDurable { through }),
                 Completion::Failed(error) => {
-                    log::error!("this node takes no further part until it is restarted: {error}");
-                    self.write_error = Some(error);
+                    self.fail(error);
                     self.ctx.step(Input::WriteFailed);
                 }
             }
         }
+    }
+
+    fn fail(&mut self, error: StoreError) {
+        log::error!("this node takes no further part: {error}");
+        self.failure = Some(error);
     }
 
     /// Carries out the node's output in order. All writes of the turn go to the disk together: a new leader's
@@ -303,6 +308,9 @@ impl Server {
                     );
                 }
                 Output::Removed { at: _ } => self.on_removed("the members have agreed on it"),
+                Output::LogLost { acknowledged, last } => {
+                    self.fail(StoreError::EntriesLost { acknowledged, last });
+                }
                 Output::Dropped { from, reason } => self.on_dropped(from, reason),
             }
         }

@@ -7,6 +7,7 @@ mod words;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use raft_core::LogIndex;
 use rustix::io::Errno;
 
 use super::record::{KEY_BYTES_MAX, Key};
@@ -181,6 +182,13 @@ pub enum StoreError {
         /// What to do about the limit, if there was one.
         remedy: Option<&'static str>,
     },
+    /// This node has acknowledged an entry that its log does not have.
+    EntriesLost {
+        /// The index of that entry.
+        acknowledged: LogIndex,
+        /// Where the log ends.
+        last: LogIndex,
+    },
     /// The open files of the store are no longer those at its path: nobody will find there what is written.
     Lost {
         /// The path of the file or directory.
@@ -255,9 +263,10 @@ impl StoreError {
     #[must_use]
     pub fn prospect(&self) -> Prospect {
         match self {
-            StoreError::Damaged { .. } | StoreError::CheckDied { .. } | StoreError::Format { .. } => {
-                Prospect::Hopeless
-            }
+            StoreError::Damaged { .. }
+            | StoreError::CheckDied { .. }
+            | StoreError::Format { .. }
+            | StoreError::EntriesLost { .. } => Prospect::Hopeless,
             StoreError::CheckFailed { prospect, .. } => *prospect,
             StoreError::NotFound { .. }
             | StoreError::Exists { .. }

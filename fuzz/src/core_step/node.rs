@@ -178,6 +178,9 @@ impl Node {
                 assert!(role != Role::Leader || !self.raft.is_muted(), "it leads without a disk");
             }
             Output::ProposalDone { proposal, .. } => assert!(proposal.0 <= self.proposals),
+            Output::LogLost { acknowledged, last } => {
+                assert!(acknowledged > last && self.raft.is_muted(), "nothing is lost");
+            }
             Output::TransferAborted | Output::MembershipChanged(_) | Output::Dropped { .. } => {}
         }
     }

@@ -166,6 +166,7 @@ impl Node {
             | Output::RoleChanged { .. }
             | Output::TransferAborted
             | Output::MembershipChanged(_)
+            | Output::LogLost { .. }
             | Output::Dropped { .. } => self.events.push(output),
         }
     }

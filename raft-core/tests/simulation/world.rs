@@ -399,6 +399,9 @@ impl World {
                 self.totals.barriers += self.oracle.on_barrier_passed(&node.raft, *through);
             }
             Output::MembershipChanged(_) => self.totals.memberships += 1,
+            Output::LogLost { acknowledged, last } => {
+                panic!("{me:?} acknowledged entry {acknowledged}, and its log ends at {last}")
+            }
             Output::Dropped { from, reason } => panic!("{me:?} dropped a message of {from:?}: {reason:?}"),
             Output::Restored(_) | Output::RoleChanged { .. } => {}
             Output::ProposalDone { .. } | Output::TransferAborted => {}

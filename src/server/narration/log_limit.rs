@@ -62,6 +62,7 @@ impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             0 => Ok(()),
+            1 => f.write_str(" (1 line like this one was left out)"),
             n => write!(f, " ({n} lines like this one were left out)"),
         }
     }
@@ -85,6 +86,7 @@ mod tests {
         assert_eq!(limit.admit(next), Some(LeftOut(2)));
         assert_eq!(limit.admit(next), None);
         assert_eq!(LeftOut(0).to_string(), "");
+        assert_eq!(LeftOut(1).to_string(), " (1 line like this one was left out)");
         assert_eq!(LeftOut(2).to_string(), " (2 lines like this one were left out)");
     }
 

@@ -111,9 +111,9 @@ pub(crate) fn closing_line(writes: u64) -> String {
     format!("waiting for {what}; a second signal ends this node at once")
 }
 
-/// A write has failed with this error: this node can only be restarted.
+/// A write has failed with this error, or what was written is lost.
 pub(crate) fn failed_line(me: NodeId, error: &StoreError) -> String {
-    format!("node {me} takes no part and waits to be restarted: {error}")
+    format!("node {me} takes no part: {error}")
 }
 
 /// The leader has not heard this member, to which it has a link, for this many microseconds.

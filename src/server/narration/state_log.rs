@@ -83,10 +83,7 @@ mod tests {
         log.note(START, "a".to_owned());
         assert_eq!(log.note(START, "b".to_owned()), None);
         let next = START.plus(REMINDER_INTERVAL_US);
-        assert_eq!(
-            log.note(next, "c".to_owned()),
-            Some("c (1 lines like this one were left out)".to_owned())
-        );
+        assert_eq!(log.note(next, "c".to_owned()), Some("c (1 line like this one was left out)".to_owned()));
         assert_eq!(log.catch_up(next.plus(REMINDER_INTERVAL_US)), None);
     }
 }

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 
+use raft_core::LogIndex;
+
 use crate::advice::{JOIN_ANEW, path_flag};
 use crate::settings::MB_BYTES;
 use crate::storage::error::{Interrupted, Loss, Place, StoreError};
@@ -82,6 +84,7 @@ impl StoreError {
             StoreError::WriteFailed { path, reason, remedy: _ } => {
                 write!(f, "a write to {} failed: {reason}", path.display())
             }
+            StoreError::EntriesLost { acknowledged, last } => fmt_entries_lost(*acknowledged, *last, f),
             StoreError::Lost { path, how } => write!(f, "{} {how}", path.display()),
             StoreError::Backlog { waiting_weight } => {
                 write!(f, "{waiting_weight} entries wait to be written: the disk is as good as dead")
@@ -117,9 +120,7 @@ impl StoreError {
             StoreError::NotADirectory { .. } => "give another --path".into(),
             StoreError::HolderUnknown { .. } => WHERE_TO_ASK.into(),
             StoreError::InUse { .. } => "stop it first, or give another --path".into(),
-            StoreError::Denied { .. } => {
-                "give this user the right to read and write there, or give another --path".into()
-            }
+            StoreError::Denied { .. } => GIVE_RIGHTS.into(),
             StoreError::ReadOnly { .. } => MAKE_WRITABLE.into(),
             StoreError::Io { remedy, .. } => {
                 remedy.unwrap_or("see to the disk and its file system, then try again").into()
@@ -140,7 +141,9 @@ impl StoreError {
             }
             StoreError::TooManySettings { .. } => format!("give at most {SETTINGS_MAX}").into(),
             StoreError::Format { .. } => "run it with the version of ticketd that wrote it".into(),
-            StoreError::Damaged { .. } | StoreError::CheckDied { .. } => JOIN_ANEW.into(),
+            StoreError::Damaged { .. } | StoreError::CheckDied { .. } | StoreError::EntriesLost { .. } => {
+                JOIN_ANEW.into()
+            }
             // The finding is the complete error line of another process.
             StoreError::CheckFailed { .. } => return None,
             StoreError::CheckEnded { .. } => {
@@ -168,6 +171,17 @@ fn holder(pid: Option<u32>) -> String {
     let other = pid.filter(|pid| *pid != std::process::id());
     other.map_or("another process".to_owned(), |pid| format!("process {pid}"))
 }
+
+/// The log lacks an entry that this node has acknowledged.
+fn fmt_entries_lost(acknowledged: LogIndex, last: LogIndex, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(
+        f,
+        "the leader counts on entry {acknowledged}, which this node has acknowledged, and its log ends with \
+         entry {last}: the store is a copy of earlier times, or its disk loses what it reports as written"
+    )
+}
+
+const GIVE_RIGHTS: &str = "give this user the right to read and write there, or give another --path";
 
 /// Linux makes a file system read-only when its disk fails.
 const MAKE_WRITABLE: &str = "see to the disk, which may have failed, and make the file system writable, or \
@@ -327,6 +341,11 @@ mod tests {
                 StoreError::lmdb_write(&path(), 1, lmdb::Error::Other(Errno::FBIG.raw_os_error())),
                 "failed: File too large",
                 "restart",
+            ),
+            (
+                StoreError::EntriesLost { acknowledged: LogIndex(77), last: LogIndex(27) },
+                "counts on entry 77, which this node has acknowledged, and its log ends with entry 27",
+                "leave it aside, remove this node",
             ),
             (
                 StoreError::Lost { path: path(), how: Loss::Gone },
