@@ -45,7 +45,7 @@ use crate::codec::is_address;
 use crate::identity::Standing;
 use crate::node::{Input, Node, OperationId, OperationOutcome, Output, PeerMessage};
 use crate::peer::Frame;
-use crate::storage::{Completion, Listening, StorageThread, Store, StoreError};
+use crate::storage::{Completion, Listening, Prospect, StorageThread, Store, StoreError};
 use clients::Clients;
 use clients::pages::View;
 use context::{Context, Me};
@@ -282,7 +282,11 @@ impl Server {
     }
 
     fn fail(&mut self, error: StoreError) {
-        log::error!("this node takes no further part: {error}");
+        let until = match error.prospect() {
+            Prospect::Open => " until it is restarted",
+            Prospect::Hopeless => "",
+        };
+        log::error!("this node takes no further part{until}: {error}");
         self.failure = Some(error);
     }
 
