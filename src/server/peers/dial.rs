@@ -54,8 +54,8 @@ impl Links {
                     ctx.counters.count_bad_frame(Counters::INCOMPLETE);
                     self.on_broken(ctx, key, &INCOMPLETE);
                 }
-                LinkState::Up { heard_at, .. }
-                    if answer_deadline(*heard_at, ctx.silence_from) <= ctx.now() =>
+                LinkState::Up { answered_at, .. }
+                    if answer_deadline(*answered_at, ctx.silence_from) <= ctx.now() =>
                 {
                     self.on_broken(ctx, key, &"the other side does not answer");
                 }
@@ -299,7 +299,7 @@ impl Links {
         if let Some(address) = attempt.current() {
             link.reached = Some(Reached { name: link.dialled.clone(), address });
         }
-        link.state = LinkState::Up { channel, since: ctx.now(), heard_at: ctx.now() };
+        link.state = LinkState::Up { channel, since: ctx.now(), answered_at: ctx.now() };
         link.was_cut_short = false;
         link.broke_at = None;
         link.is_told_down = false;

@@ -111,8 +111,8 @@ pub(crate) enum LinkState {
         channel: Box<Channel>,
         /// When it was welcomed.
         since: Micros,
-        /// When the last frame came.
-        heard_at: Micros,
+        /// When the last frame came back on it.
+        answered_at: Micros,
     },
 }
 
@@ -281,8 +281,7 @@ impl Links {
         Some(LinkStatus { is_up: link.is_up(), last_heard: link.last_heard, silence_us })
     }
 
-    /// When [`Links::on_time`] has something to do. There are only as many links as members, so all are
-    /// checked.
+    /// When [`Links::on_time`] has something to do. There are few links ([`LINKS_MAX`]), so all are checked.
     pub(crate) fn deadline(&self, silence_from: Micros) -> Option<Micros> {
         self.links.iter().filter_map(|(_, link)| link.deadline(silence_from)).min()
     }
@@ -439,8 +438,8 @@ impl Link {
             LinkState::Connecting { until, attempt, .. } => {
                 Some(attempt.absent_from().map_or(*until, |absent| absent.min(*until)))
             }
-            LinkState::Up { channel, heard_at, .. } => {
-                let answer = answer_deadline(*heard_at, silence_from);
+            LinkState::Up { channel, answered_at, .. } => {
+                let answer = answer_deadline(*answered_at, silence_from);
                 Some(channel.frame_deadline(silence_from).map_or(answer, |frame| frame.min(answer)))
             }
         }
@@ -449,8 +448,8 @@ impl Link {
 
 /// When a link on which a frame came last at this moment counts as dead. The time counts from `silence_from`
 /// at the earliest: while this process did not run, it read nothing.
-pub(super) fn answer_deadline(heard_at: Micros, silence_from: Micros) -> Micros {
-    heard_at.max(silence_from).plus(LINK_ANSWER_US_MAX)
+pub(super) fn answer_deadline(answered_at: Micros, silence_from: Micros) -> Micros {
+    answered_at.max(silence_from).plus(LINK_ANSWER_US_MAX)
 }
 
 /// Some bits of the incarnation, which is random.

@@ -72,9 +72,9 @@ impl Links {
     fn on_frame(&mut self, ctx: &mut Context, key: usize, frame: Frame) {
         let link = &mut self.links[key];
         match (&mut link.state, frame) {
-            (LinkState::Up { heard_at, .. }, Frame::Ping) => *heard_at = ctx.now(),
-            (LinkState::Up { heard_at, .. }, Frame::Message(message)) => {
-                *heard_at = ctx.now();
+            (LinkState::Up { answered_at, .. }, Frame::Ping) => *answered_at = ctx.now(),
+            (LinkState::Up { answered_at, .. }, Frame::Message(message)) => {
+                *answered_at = ctx.now();
                 let from = link.peer;
                 log::trace!("from node {from}: {message:?}");
                 link.last_heard = Some(ctx.now());

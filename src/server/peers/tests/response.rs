@@ -114,7 +114,7 @@ fn a_link_on_which_nothing_comes_back_is_broken_and_dialled_again() {
         let now = bench.ctx.now();
         bench.run_until(
             "it is read",
-            |link| matches!(link.state, LinkState::Up { heard_at, .. } if heard_at == now),
+            |link| matches!(link.state, LinkState::Up { answered_at, .. } if answered_at == now),
         );
         let deadline = bench.links.deadline(bench.ctx.silence_from).unwrap();
         assert_eq!(deadline.since(bench.ctx.now()), LINK_ANSWER_US_MAX, "{words:?}");
