@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use harness::cluster::{self, Cluster};
 use harness::command::{self, Ended};
 use harness::directory::{self, Directory, as_argument, contents};
+use harness::http;
 use harness::node::Node;
 use harness::random::Random;
 use harness::wait;
@@ -412,6 +413,8 @@ fn a_node_whose_store_is_an_earlier_copy_finds_out_and_takes_no_part_until_it_jo
     directory::copy(&copy, node.store());
     node.restart();
     wait::until_true("it finds out", || node.log().contains("takes no further part: the leader counts on"));
+    assert_eq!(http::ask(&node.client_address, "GET", "/healthz").expect("it answers").status, 503);
+    assert_eq!(http::metric(&node.client_address, "ticketd_storage_failures_total"), Some(1));
     node.signal(Signal::TERM);
     assert_eq!(node.await_end().code(), Some(3), "another start does not help");
 

@@ -69,8 +69,6 @@ pub struct StorageCounts {
     pub data_file_bytes: u64,
     /// The largest size that they may reach, in bytes.
     pub map_bytes: u64,
-    /// Failures: at most 1, since nothing is written after the first.
-    pub failures: u64,
     /// Writes that wait for the disk or are being written.
     pub waiting: u64,
 }
@@ -84,19 +82,35 @@ impl StorageCounts {
             checkpoints: 0,
             data_file_bytes: 0,
             map_bytes: 0,
-            failures: 0,
             waiting: 0,
         };
-        counts.measure(store);
+        Fullness::of(store).note(&mut counts);
         counts
     }
+}
 
-    /// Records how full the store is now.
-    fn measure(&mut self, store: &Store) {
-        self.checkpoints = store.checkpoints();
-        self.map_bytes = store.map_bytes();
-        // If LMDB cannot tell, a write has failed and has reported that.
-        self.data_file_bytes = store.used_bytes().unwrap_or(self.data_file_bytes);
+/// How full a store is.
+struct Fullness {
+    checkpoints: u64,
+    map_bytes: u64,
+    /// `None` if LMDB cannot tell: then a write has failed and has reported that.
+    data_file_bytes: Option<u64>,
+}
+
+impl Fullness {
+    /// Reads the data file, which the disk may delay.
+    fn of(store: &Store) -> Fullness {
+        Fullness {
+            checkpoints: store.checkpoints(),
+            map_bytes: store.map_bytes(),
+            data_file_bytes: store.used_bytes().ok(),
+        }
+    }
+
+    fn note(self, counts: &mut StorageCounts) {
+        counts.checkpoints = self.checkpoints;
+        counts.map_bytes = self.map_bytes;
+        counts.data_file_bytes = self.data_file_bytes.unwrap_or(counts.data_file_bytes);
     }
 }
 
@@ -261,7 +275,6 @@ impl Queue {
         // The first failure is the cause of all later ones.
         if self.failure.is_none() {
             self.failure = Some(error);
-            self.counts.failures = 1;
         }
         self.counts.waiting -= self.writes.len() as u64;
         self.writes.clear();
@@ -363,20 +376,22 @@ impl<W: Fn()> Worker<W> {
 
     /// Makes the writes one transaction and clears them.
     fn write_transaction(&mut self) {
-        let began = Instant::now();
+        let (began, checkpoints) = (Instant::now(), self.store.checkpoints());
         let mut result = self.store.write(&self.writes);
         let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         if result.is_ok() && self.checked_at.elapsed() >= self.intervals.writing {
             result = self.check_store();
         }
+        let is_checkpoint = self.store.checkpoints() != checkpoints;
+        let fullness = is_checkpoint.then(|| Fullness::of(&self.store));
         let (last, count) = (self.writes.last().map(|write| write.id), self.writes.len() as u64);
         let mut queue = self.shared.lock();
         queue.counts.waiting -= count;
         if result.is_ok() {
             queue.counts.writes += count;
             queue.counts.transactions.note(took_us);
-            if queue.counts.checkpoints != self.store.checkpoints() {
-                queue.counts.measure(&self.store);
+            if let Some(fullness) = fullness {
+                fullness.note(&mut queue.counts);
             }
         }
         self.writes.clear();
