@@ -12,6 +12,7 @@ use std::num::NonZeroU64;
 
 use raft_core::{BarrierId, LogIndex, Micros, Peer, Term};
 
+use super::barriers::Barriers;
 use super::counter::{Counter, Range, Reserve};
 use super::demand::Demand;
 use super::group_commit::GroupCommit;
@@ -20,10 +21,6 @@ use super::peer_message::Bequest;
 use super::requests::{Arrival, Requests};
 use super::reserving::Reserving;
 
-/// How many barriers for requests may be under way at once. With two, a request that has just missed one
-/// begins the next at once; with more, each would serve fewer requests.
-const BARRIERS_IN_FLIGHT_MAX: usize = 2;
-
 #[derive(Clone, Debug)]
 pub(crate) struct Leadership {
     term: Term,
@@ -31,8 +28,8 @@ pub(crate) struct Leadership {
     window: Range,
     /// Reservations proposed and not yet applied, oldest first.
     reserving: VecDeque<Reserving>,
-    /// Barriers begun and not yet passed, oldest first: each confirms the requests up to the one it names.
-    barriers: VecDeque<(BarrierId, Arrival)>,
+    /// Barriers begun and not yet passed.
+    barriers: Barriers,
     /// Leadership is confirmed for every request up to this one.
     confirmed: Arrival,
     /// The last bequest, and its heir.
@@ -50,7 +47,7 @@ impl Leadership {
             term,
             window,
             reserving: VecDeque::new(),
-            barriers: VecDeque::new(),
+            barriers: Barriers::default(),
             confirmed: Arrival::default(),
             bequest: None,
             demand: Demand::new(window_max, now),
@@ -191,8 +188,8 @@ impl Leadership {
 
     /// How many requests a barrier beginning now would confirm; `None` if none should begin, because every
     /// request is covered by something under way or enough barriers are under way.
-    pub(crate) fn next_barrier(&self, requests: &Requests) -> Option<u64> {
-        let mut covered = self.barriers.back().map_or(self.confirmed, |(_, latest)| *latest);
+    pub(crate) fn next_barrier(&self, now: Micros, requests: &Requests, is_thrifty: bool) -> Option<u64> {
+        let mut covered = self.barriers.latest().unwrap_or(self.confirmed);
         if !self.demand.reserves_ahead() {
             let reserving = self.reserving.back();
             let is_due = reserving.is_some() || self.group_commit.is_gathering();
@@ -204,7 +201,7 @@ impl Leadership {
             covered = reserving.map_or(covered, |r| covered.max(r.latest));
         }
         let uncovered = requests.waiting_after(covered);
-        (uncovered > 0 && self.barriers.len() < BARRIERS_IN_FLIGHT_MAX).then_some(uncovered)
+        (uncovered > 0 && self.barriers.admit_another(now, is_thrifty)).then_some(uncovered)
     }
 
     /// How many IDs are being reserved.
@@ -217,16 +214,14 @@ impl Leadership {
         self.window.len().saturating_add(self.under_way())
     }
 
-    pub(crate) fn on_barrier_begun(&mut self, barrier: BarrierId, latest: Arrival) {
-        self.barriers.push_back((barrier, latest));
+    pub(crate) fn on_barrier_begun(&mut self, now: Micros, barrier: BarrierId, latest: Arrival) {
+        self.barriers.on_begun(now, barrier, latest);
     }
 
     /// A barrier has passed, and so have all before it.
-    pub(crate) fn on_barrier_passed(&mut self, barrier: BarrierId) {
-        while self.barriers.front().is_some_and(|(begun, _)| *begun <= barrier) {
-            if let Some((_, latest)) = self.barriers.pop_front() {
-                self.confirmed = self.confirmed.max(latest);
-            }
+    pub(crate) fn on_barrier_passed(&mut self, now: Micros, barrier: BarrierId) {
+        if let Some(latest) = self.barriers.on_passed(now, barrier) {
+            self.confirmed = self.confirmed.max(latest);
         }
     }
 }
@@ -252,6 +247,10 @@ mod tests {
             assert!(requests.push(Waiting { asker, count: count(*wanted), deadline: Micros(0) }));
         }
         requests
+    }
+
+    fn next_barrier(leadership: &Leadership, requests: &Requests) -> Option<u64> {
+        leadership.next_barrier(Micros(0), requests, false)
     }
 
     fn counter() -> Counter {
@@ -382,26 +381,26 @@ mod tests {
         let mut requests = Requests::default();
         let asker = Asker::Client(RequestId(1));
         let waiting = Waiting { asker, count: count(1), deadline: Micros(0) };
-        assert_eq!(leadership.next_barrier(&requests), None, "nobody waits");
+        assert_eq!(next_barrier(&leadership, &requests), None, "nobody waits");
         let mut places = Vec::new();
         for (barrier, covers) in [(1, Some(2)), (2, Some(1)), (3, None)] {
             for _ in 0..covers.unwrap_or(1) {
                 assert!(requests.push(waiting));
             }
-            assert_eq!(leadership.next_barrier(&requests), covers);
+            assert_eq!(next_barrier(&leadership, &requests), covers);
             if covers.is_some() {
-                leadership.on_barrier_begun(BarrierId(barrier), requests.latest());
-                assert_eq!(leadership.next_barrier(&requests), None, "all that wait are covered");
+                leadership.on_barrier_begun(Micros(0), BarrierId(barrier), requests.latest());
+                assert_eq!(next_barrier(&leadership, &requests), None, "all that wait are covered");
             }
             places.push(requests.latest());
         }
-        leadership.on_barrier_passed(BarrierId(1));
+        leadership.on_barrier_passed(Micros(0), BarrierId(1));
         let confirmed = |leadership: &Leadership| {
             places.iter().map(|place| leadership.is_confirmed(*place)).collect::<Vec<_>>()
         };
         assert_eq!(confirmed(&leadership), [true, false, false]);
-        assert_eq!(leadership.next_barrier(&requests), Some(1), "there is room for the third again");
-        leadership.on_barrier_passed(BarrierId(2));
+        assert_eq!(next_barrier(&leadership, &requests), Some(1), "there is room for the third again");
+        leadership.on_barrier_passed(Micros(0), BarrierId(2));
         assert_eq!(confirmed(&leadership), [true, true, false]);
     }
 
@@ -454,7 +453,7 @@ mod tests {
             let mut leadership = Leadership::new(Term(2), window_max, Range::default(), Micros(0));
             let requests = requests(&[1]);
             leadership.on_proposed(Micros(0), Reserve { count: count(1) }, requests.latest());
-            assert_eq!(leadership.next_barrier(&requests), covers);
+            assert_eq!(next_barrier(&leadership, &requests), covers);
         }
     }
 
@@ -464,10 +463,10 @@ mod tests {
         let mut leadership = Leadership::new(Term(2), 0, Range::default(), Micros(0));
         leadership.on_proposed(Micros(0), Reserve { count: count(2) }, Arrival::default());
         for (wanted, covers) in [(&[1, 1, 1][..], None), (&[1, 1], Some(2))] {
-            assert_eq!(leadership.next_barrier(&requests(wanted)), covers, "{wanted:?}");
+            assert_eq!(next_barrier(&leadership, &requests(wanted)), covers, "{wanted:?}");
         }
         leadership.on_reserved(Range { first: 1, end: 3 });
-        let covers = leadership.next_barrier(&requests(&[1, 1, 1]));
+        let covers = next_barrier(&leadership, &requests(&[1, 1, 1]));
         assert_eq!(covers, Some(3), "no integers may be left for one");
     }
 
@@ -485,8 +484,8 @@ mod tests {
             assert_eq!(leadership.next_reservation(Micros(at), &requests(&[1, 1]), counter()), None);
         }
         assert_eq!(leadership.gathering_deadline(), Some(Micros(252)));
-        assert_eq!(leadership.next_barrier(&requests(&[1, 1])), None);
-        assert_eq!(leadership.next_barrier(&requests(&[1])), Some(1));
+        assert_eq!(next_barrier(&leadership, &requests(&[1, 1])), None);
+        assert_eq!(next_barrier(&leadership, &requests(&[1])), Some(1));
         let reserve = leadership.next_reservation(Micros(252), &requests(&[1, 1]), counter());
         assert_eq!(reserve.map(|r| r.count.get()), Some(1), "one is at hand");
         assert_eq!(leadership.gathering_deadline(), None);

@@ -7,6 +7,7 @@
 //! takes outputs with [`Node::poll_output`] until there are none, and sleeps no longer than until
 //! [`Node::deadline`].
 
+mod barriers;
 mod counter;
 mod counts;
 mod demand;
@@ -361,7 +362,7 @@ impl Node {
 
     fn on_barrier_passed(&mut self, barrier: BarrierId) {
         if let Some(leadership) = &mut self.leadership {
-            leadership.on_barrier_passed(barrier);
+            leadership.on_barrier_passed(self.now, barrier);
         }
         self.give_confirmed_answers(barrier);
     }

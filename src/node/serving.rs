@@ -67,11 +67,11 @@ impl Node {
 
     pub(super) fn begin_barrier(&mut self) {
         let Some(leadership) = &mut self.leadership else { return };
-        if let Some(covers) = leadership.next_barrier(&self.requests) {
+        if let Some(covers) = leadership.next_barrier(self.now, &self.requests, self.thrift.is_thrifty()) {
             self.counts.barriers.note(covers);
             self.last_barrier = self.last_barrier.next();
             let barrier = self.last_barrier;
-            leadership.on_barrier_begun(barrier, self.requests.latest());
+            leadership.on_barrier_begun(self.now, barrier, self.requests.latest());
             let asks = self.thrift.begin_round(covers);
             // An answer depends only on the window, which belongs to this leader, and reads nothing of the
             // replicated state.

@@ -285,6 +285,25 @@ fn rounds_are_thrifty_from_as_many_requests_as_the_driver_says() {
     assert_eq!(other.thrift.begin_round(1), raft_core::Audience::EveryVoter);
 }
 
+/// The more requests share a round, the fewer rounds the processors have to bear.
+#[test]
+fn a_leader_whose_rounds_are_thrifty_and_quick_begins_one_at_a_time() {
+    for (thrifty_from, rounds) in [(0, 1), (THRIFT_REQUESTS_MIN, 2)] {
+        let mut bench = Bench::new(3, 1_000, 1);
+        let leader = bench.leader();
+        bench.nodes[leader] = bench.nodes[leader].clone().thrifty_from(thrifty_from);
+        bench.take(leader, 1, 1);
+        assert!(bench.answer(1).is_some());
+        bench.cut_off = vec![true; 3];
+        let before = bench.nodes[leader].last_barrier;
+        for request in 2..=5 {
+            bench.take(leader, request, 1);
+        }
+        let begun = bench.nodes[leader].last_barrier.0 - before.0;
+        assert_eq!(begun, rounds, "thrifty from {thrifty_from} requests on");
+    }
+}
+
 /// An operator who has lost the other nodes for good must know how far IDs may have been handed out.
 #[test]
 fn a_node_that_does_not_know_what_is_committed_tells_what_its_whole_log_reserves() {
