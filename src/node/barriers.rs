@@ -6,13 +6,22 @@ use raft_core::{BarrierId, Micros};
 
 use super::requests::Arrival;
 
-/// How many barriers may be under way at once. With two, a request that has just missed one begins the next
-/// at once; with more, each would serve fewer requests.
-const UNDER_WAY_MAX: usize = 2;
-
 /// A barrier that passes within this time, in microseconds, is quick: a request that has just missed it does
 /// not wait for long.
 const QUICK_US: u64 = 200;
+
+/// How many barriers may be under way however closely one follows the other: a request that has just missed
+/// one begins the next at once. With more, each would serve fewer requests.
+const AT_ONCE_MAX: usize = 2;
+
+/// The same if they are quick and rounds are thrifty: the processors are then the bottleneck, and a round
+/// costs them as much as a few requests.
+const AT_ONCE_IF_THRIFTY_MAX: usize = 1;
+
+/// How many barriers may be under way if they are not quick. The network then takes most of the time, and a
+/// request that waits for an answer before its own round begins takes up to twice as long as it must. They
+/// are spread over the time that one takes, so that whenever a request comes, the next one begins soon.
+const SPREAD_MAX: usize = 8;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Barriers {
@@ -36,12 +45,14 @@ impl Barriers {
         self.under_way.back().map(|last| last.latest)
     }
 
-    /// Whether another barrier may begin. While rounds are thrifty, the processors are the bottleneck, and a
-    /// round costs them as much as a few requests: as long as barriers are quick, one follows the other.
+    /// Whether another barrier may begin.
     pub(crate) fn admit_another(&self, now: Micros, is_thrifty: bool) -> bool {
         let Some(last) = self.under_way.back() else { return true };
-        let are_quick = self.last_took_us.max(now.since(last.since)) < QUICK_US;
-        self.under_way.len() < UNDER_WAY_MAX && !(is_thrifty && are_quick)
+        let (count, age_us) = (self.under_way.len(), now.since(last.since));
+        if self.last_took_us.max(age_us) < QUICK_US {
+            return count < if is_thrifty { AT_ONCE_IF_THRIFTY_MAX } else { AT_ONCE_MAX };
+        }
+        count < AT_ONCE_MAX || (count < SPREAD_MAX && age_us >= self.last_took_us / SPREAD_MAX as u64)
     }
 
     pub(crate) fn on_begun(&mut self, now: Micros, barrier: BarrierId, latest: Arrival) {
@@ -67,43 +78,52 @@ mod tests {
     use super::super::requests::{Asker, Requests, Waiting};
     use super::*;
 
-    /// Barriers of which the first, begun at this moment, is under way, and those before it took so long.
-    fn one_under_way(since: Micros, took_us: u64) -> Barriers {
-        let mut barriers = Barriers::default();
-        let before = Micros(0);
-        barriers.on_begun(before, BarrierId(1), Arrival::default());
-        barriers.on_passed(before.plus(took_us), BarrierId(1));
-        barriers.on_begun(since, BarrierId(2), Arrival::default());
-        barriers
-    }
-
-    #[test]
-    fn two_are_under_way_at_most() {
+    /// How many barriers come to be under way, after one that took so long, if another is to begin every so
+    /// many microseconds.
+    fn begun(took_us: u64, interval_us: u64, is_thrifty: bool) -> usize {
         let mut barriers = Barriers::default();
         let now = Micros(1_000_000);
-        for number in 1..=2 {
-            assert!(barriers.admit_another(now, false));
-            barriers.on_begun(now, BarrierId(number), Arrival::default());
+        barriers.on_begun(now, BarrierId(1), Arrival::default());
+        barriers.on_passed(now.plus(took_us), BarrierId(1));
+        for number in 2..100 {
+            let later = now.plus(number * interval_us);
+            if barriers.admit_another(later, is_thrifty) {
+                barriers.on_begun(later, BarrierId(number), Arrival::default());
+            }
         }
-        for is_thrifty in [false, true] {
-            assert!(!barriers.admit_another(now.plus(1_000_000), is_thrifty));
-        }
-        barriers.on_passed(now, BarrierId(1));
-        assert!(barriers.admit_another(now, false));
+        barriers.under_way.len()
     }
 
     #[test]
-    fn one_at_a_time_is_enough_while_rounds_are_thrifty_and_quick() {
-        let since = Micros(1_000_000);
-        for (took_us, for_us, is_thrifty, admitted) in [
-            (QUICK_US - 1, QUICK_US - 1, true, false),
-            (QUICK_US - 1, QUICK_US, true, true),
-            (QUICK_US, 0, true, true),
-            (QUICK_US - 1, 0, false, true),
-        ] {
-            let barriers = one_under_way(since, took_us);
-            let found = barriers.admit_another(since.plus(for_us), is_thrifty);
-            assert_eq!(found, admitted, "{took_us}, {for_us}, {is_thrifty}");
+    fn quick_ones_follow_each_other_and_only_where_requests_are_few_do_two_overlap() {
+        for took_us in [0, QUICK_US - 1] {
+            assert_eq!(begun(took_us, 0, true), 1);
+            assert_eq!(begun(took_us, 0, false), 2);
+        }
+    }
+
+    #[test]
+    fn slow_ones_are_spread_over_the_time_that_one_takes() {
+        let took_us = SPREAD_MAX as u64 * 1_000;
+        for is_thrifty in [false, true] {
+            assert_eq!(begun(took_us, 0, is_thrifty), 2, "a request that comes alone waits for nobody");
+            assert_eq!(begun(QUICK_US, 0, is_thrifty), 2);
+            assert_eq!(begun(took_us, 1_000, is_thrifty), SPREAD_MAX);
+        }
+        let mut barriers = Barriers { last_took_us: took_us, ..Barriers::default() };
+        for (at, admitted) in [(0, true), (10, true), (1_009, false), (1_010, true), (2_009, false)] {
+            assert_eq!(barriers.admit_another(Micros(at), true), admitted, "at {at}");
+            if admitted {
+                barriers.on_begun(Micros(at), BarrierId(at), Arrival::default());
+            }
+        }
+    }
+
+    /// A follower may have come to a stand, or its answer may be lost.
+    #[test]
+    fn one_that_is_not_quick_after_all_does_not_hold_up_the_others_for_good() {
+        for is_thrifty in [false, true] {
+            assert_eq!(begun(0, QUICK_US, is_thrifty), SPREAD_MAX);
         }
     }
 
