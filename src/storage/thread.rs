@@ -76,41 +76,14 @@ pub struct StorageCounts {
 impl StorageCounts {
     /// The counts of a thread that has done nothing yet.
     fn at_start(store: &Store) -> StorageCounts {
-        let mut counts = StorageCounts {
+        StorageCounts {
             writes: 0,
             transactions: Times::of_times(),
-            checkpoints: 0,
-            data_file_bytes: 0,
-            map_bytes: 0,
-            waiting: 0,
-        };
-        Fullness::of(store).note(&mut counts);
-        counts
-    }
-}
-
-/// How full a store is.
-struct Fullness {
-    checkpoints: u64,
-    map_bytes: u64,
-    /// `None` if LMDB cannot tell: then a write has failed and has reported that.
-    data_file_bytes: Option<u64>,
-}
-
-impl Fullness {
-    /// Reads the data file, which the disk may delay.
-    fn of(store: &Store) -> Fullness {
-        Fullness {
             checkpoints: store.checkpoints(),
+            data_file_bytes: store.used_bytes().unwrap_or(0),
             map_bytes: store.map_bytes(),
-            data_file_bytes: store.used_bytes().ok(),
+            waiting: 0,
         }
-    }
-
-    fn note(self, counts: &mut StorageCounts) {
-        counts.checkpoints = self.checkpoints;
-        counts.map_bytes = self.map_bytes;
-        counts.data_file_bytes = self.data_file_bytes.unwrap_or(counts.data_file_bytes);
     }
 }
 
@@ -382,17 +355,19 @@ impl<W: Fn()> Worker<W> {
         if result.is_ok() && self.checked_at.elapsed() >= self.intervals.writing {
             result = self.check_store();
         }
+        // Without the lock: LMDB may read the file for it, and the loop must not wait for the disk. If LMDB
+        // cannot tell, a write has failed and has reported that.
         let is_checkpoint = self.store.checkpoints() != checkpoints;
-        let fullness = is_checkpoint.then(|| Fullness::of(&self.store));
+        let data_file_bytes = if is_checkpoint { self.store.used_bytes().ok() } else { None };
         let (last, count) = (self.writes.last().map(|write| write.id), self.writes.len() as u64);
         let mut queue = self.shared.lock();
         queue.counts.waiting -= count;
         if result.is_ok() {
             queue.counts.writes += count;
             queue.counts.transactions.note(took_us);
-            if let Some(fullness) = fullness {
-                fullness.note(&mut queue.counts);
-            }
+            queue.counts.checkpoints = self.store.checkpoints();
+            queue.counts.map_bytes = self.store.map_bytes();
+            queue.counts.data_file_bytes = data_file_bytes.unwrap_or(queue.counts.data_file_bytes);
         }
         self.writes.clear();
         match result {

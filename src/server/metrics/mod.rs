@@ -44,7 +44,7 @@ pub(super) fn page(ctx: &Context, links: &Links, storage: &StorageCounts, gauges
     render_members(&mut page, ctx, links, &status);
     render_peers(&mut page, &ctx.counters, gauges.peer_connections);
     render_dialling(&mut page, &ctx.counters);
-    render_storage(&mut page, storage, ctx.disk_wait_us(), ctx.node.raft().is_muted());
+    render_storage(&mut page, ctx, storage);
     page.counter("ticketd_loop_turns_total", "Turns of the event loop.", ctx.counters.turns);
     page.counter(
         "ticketd_log_lines_left_out_total",
@@ -250,12 +250,7 @@ fn render_dialling(page: &mut Exposition, counters: &Counters) {
     page.counter("ticketd_links_broken_total", "Links that were up and broke.", counters.links_broken);
 }
 
-fn render_storage(
-    page: &mut Exposition,
-    storage: &StorageCounts,
-    oldest_write_us: Option<u64>,
-    has_failed: bool,
-) {
+fn render_storage(page: &mut Exposition, ctx: &Context, storage: &StorageCounts) {
     page.counter("ticketd_storage_writes_total", "Writes that became durable.", storage.writes);
     page.times(
         "ticketd_storage_sync_duration_seconds",
@@ -278,11 +273,11 @@ fn render_storage(
         "ticketd_storage_oldest_write_seconds",
         "How long the oldest of them has waited. It grows as long as the disk does not answer.",
     )
-    .sample("", Seconds(oldest_write_us.unwrap_or(0)));
+    .sample("", Seconds(ctx.disk_wait_us().unwrap_or(0)));
     page.counter(
         "ticketd_storage_failures_total",
         "1 once a write has failed, or the store is gone or has lost entries: this node takes no part.",
-        u64::from(has_failed),
+        u64::from(ctx.node.raft().is_muted()),
     );
 }
 
