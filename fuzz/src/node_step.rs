@@ -251,7 +251,7 @@ impl Driver {
                 }
                 self.said.push_back((to, message));
             }
-            Output::Send { to, message: PeerMessage::Forward(Forward::TakeIds { ticket, count }) } => {
+            Output::Send { to, message: PeerMessage::Forward(Forward::TakeIds { ticket, count, .. }) } => {
                 assert!(self.is_wanted(count), "{count} IDs are asked for, which nobody wants");
                 self.asked.push_back((to, ticket));
             }
@@ -284,12 +284,16 @@ impl Driver {
 
     /// Whether some number of the oldest requests together want exactly this many IDs; 2^64-1 stands for
     /// more.
+    /// Whether the oldest requests, or the latest, want so many IDs together.
     fn is_wanted(&self, count: NonZeroU64) -> bool {
-        let mut wanted: u64 = 0;
-        self.waiting.values().any(|more| {
-            wanted = wanted.saturating_add(more.get());
-            wanted == count.get()
-        })
+        fn is_sum<'a>(mut counts: impl Iterator<Item = &'a NonZeroU64>, count: NonZeroU64) -> bool {
+            let mut wanted: u64 = 0;
+            counts.any(|more| {
+                wanted = wanted.saturating_add(more.get());
+                wanted == count.get()
+            })
+        }
+        is_sum(self.waiting.values(), count) || is_sum(self.waiting.values().rev(), count)
     }
 }
 
@@ -375,7 +379,7 @@ fn answer_to(message: Message) -> Option<Message> {
 fn forward(bytes: &mut Bytes<'_>) -> Forward {
     let ticket = Ticket(bytes.number());
     if bytes.flag() {
-        Forward::TakeIds { ticket, count: count(bytes) }
+        Forward::TakeIds { ticket, count: count(bytes), still_wanted: bytes.byte() }
     } else {
         Forward::Taken { ticket, outcome: outcome(bytes) }
     }

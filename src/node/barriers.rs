@@ -4,31 +4,18 @@ use std::collections::VecDeque;
 
 use raft_core::{BarrierId, Micros};
 
+use super::overlap::{AT_ONCE_MAX, Overlap};
 use super::requests::Arrival;
 
-/// A barrier that passes within this time, in microseconds, is quick: a request that has just missed it does
-/// not wait for long.
-const QUICK_US: u64 = 200;
-
-/// How many barriers may be under way however closely one follows the other: a request that has just missed
-/// one begins the next at once. With more, each would serve fewer requests.
-const AT_ONCE_MAX: usize = 2;
-
-/// The same if they are quick and rounds are thrifty: the processors are then the bottleneck, and a round
-/// costs them as much as a few requests.
-const AT_ONCE_IF_THRIFTY_MAX: usize = 1;
-
-/// How many barriers may be under way if they are not quick. The network then takes most of the time, and a
-/// request that waits for an answer before its own round begins takes up to twice as long as it must. They
-/// are spread over the time that one takes, so that whenever a request comes, the next one begins soon.
-const SPREAD_MAX: usize = 8;
+/// How many barriers may be under way if they are quick and rounds are thrifty: the processors are then the
+/// bottleneck, and a round costs them as much as a few requests.
+const QUICK_AND_THRIFTY_MAX: usize = 1;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Barriers {
     /// Oldest first.
     under_way: VecDeque<UnderWay>,
-    /// How long the last one took that has passed, in microseconds.
-    last_took_us: u64,
+    overlap: Overlap,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -47,12 +34,18 @@ impl Barriers {
 
     /// Whether another barrier may begin.
     pub(crate) fn admit_another(&self, now: Micros, is_thrifty: bool) -> bool {
-        let Some(last) = self.under_way.back() else { return true };
-        let (count, age_us) = (self.under_way.len(), now.since(last.since));
-        if self.last_took_us.max(age_us) < QUICK_US {
-            return count < if is_thrifty { AT_ONCE_IF_THRIFTY_MAX } else { AT_ONCE_MAX };
-        }
-        count < AT_ONCE_MAX || (count < SPREAD_MAX && age_us >= self.last_took_us / SPREAD_MAX as u64)
+        self.under_way.is_empty() || self.next_at(is_thrifty).is_some_and(|at| at <= now)
+    }
+
+    /// When another barrier may begin, if that is worth a timer.
+    pub(crate) fn deadline(&self, is_thrifty: bool) -> Option<Micros> {
+        self.next_at(is_thrifty).filter(|_| !self.overlap.is_quick())
+    }
+
+    fn next_at(&self, is_thrifty: bool) -> Option<Micros> {
+        let last = self.under_way.back()?;
+        let quick_max = if is_thrifty { QUICK_AND_THRIFTY_MAX } else { AT_ONCE_MAX };
+        self.overlap.next_at(self.under_way.len(), last.since, quick_max)
     }
 
     pub(crate) fn on_begun(&mut self, now: Micros, barrier: BarrierId, latest: Arrival) {
@@ -63,7 +56,7 @@ impl Barriers {
     pub(crate) fn on_passed(&mut self, now: Micros, through: BarrierId) -> Option<Arrival> {
         let mut confirmed = None;
         while let Some(passed) = self.under_way.pop_front_if(|oldest| oldest.barrier <= through) {
-            self.last_took_us = now.since(passed.since);
+            self.overlap.on_ended(now, passed.since);
             confirmed = Some(passed.latest);
         }
         confirmed
@@ -75,56 +68,28 @@ mod tests {
     use std::num::NonZeroU64;
 
     use super::super::io::RequestId;
+    use super::super::overlap::QUICK_US;
     use super::super::requests::{Asker, Requests, Waiting};
     use super::*;
 
-    /// How many barriers come to be under way, after one that took so long, if another is to begin every so
-    /// many microseconds.
-    fn begun(took_us: u64, interval_us: u64, is_thrifty: bool) -> usize {
+    /// How many barriers come to be under way at one moment, after one that took so long.
+    fn begun(took_us: u64, is_thrifty: bool) -> usize {
         let mut barriers = Barriers::default();
-        let now = Micros(1_000_000);
-        barriers.on_begun(now, BarrierId(1), Arrival::default());
-        barriers.on_passed(now.plus(took_us), BarrierId(1));
+        barriers.on_begun(Micros(0), BarrierId(1), Arrival::default());
+        barriers.on_passed(Micros(took_us), BarrierId(1));
         for number in 2..100 {
-            let later = now.plus(number * interval_us);
-            if barriers.admit_another(later, is_thrifty) {
-                barriers.on_begun(later, BarrierId(number), Arrival::default());
+            if barriers.admit_another(Micros(took_us), is_thrifty) {
+                barriers.on_begun(Micros(took_us), BarrierId(number), Arrival::default());
             }
         }
         barriers.under_way.len()
     }
 
     #[test]
-    fn quick_ones_follow_each_other_and_only_where_requests_are_few_do_two_overlap() {
-        for took_us in [0, QUICK_US - 1] {
-            assert_eq!(begun(took_us, 0, true), 1);
-            assert_eq!(begun(took_us, 0, false), 2);
-        }
-    }
-
-    #[test]
-    fn slow_ones_are_spread_over_the_time_that_one_takes() {
-        let took_us = SPREAD_MAX as u64 * 1_000;
-        for is_thrifty in [false, true] {
-            assert_eq!(begun(took_us, 0, is_thrifty), 2, "a request that comes alone waits for nobody");
-            assert_eq!(begun(QUICK_US, 0, is_thrifty), 2);
-            assert_eq!(begun(took_us, 1_000, is_thrifty), SPREAD_MAX);
-        }
-        let mut barriers = Barriers { last_took_us: took_us, ..Barriers::default() };
-        for (at, admitted) in [(0, true), (10, true), (1_009, false), (1_010, true), (2_009, false)] {
-            assert_eq!(barriers.admit_another(Micros(at), true), admitted, "at {at}");
-            if admitted {
-                barriers.on_begun(Micros(at), BarrierId(at), Arrival::default());
-            }
-        }
-    }
-
-    /// A follower may have come to a stand, or its answer may be lost.
-    #[test]
-    fn one_that_is_not_quick_after_all_does_not_hold_up_the_others_for_good() {
-        for is_thrifty in [false, true] {
-            assert_eq!(begun(0, QUICK_US, is_thrifty), SPREAD_MAX);
-        }
+    fn quick_ones_follow_each_other_where_rounds_are_thrifty_and_otherwise_two_overlap() {
+        assert_eq!(begun(QUICK_US - 1, true), 1);
+        assert_eq!(begun(QUICK_US - 1, false), 2);
+        assert_eq!(begun(QUICK_US, true), 2);
     }
 
     #[test]

@@ -2,17 +2,22 @@
 //! It asks the leader for the IDs of all waiting requests in one message, and answers its clients from the
 //! range that comes back.
 //!
-//! One message is under way at a time. Requests that arrive meanwhile go into the next message, so under load
-//! few messages serve many requests. The order of IDs holds because the leader takes the range after the
-//! message was sent, and so after every request that the message covers had arrived. A message without an
-//! answer is given up, and its requests are asked for again under another ticket; if the first range still
-//! comes, it is a gap. So each message gets more time than the one before that was given up: a leader that
-//! takes longer for its answers, perhaps because its commits do, would never be in time otherwise.
+//! While answers come quickly, one message is under way at a time. Requests that arrive meanwhile go into the
+//! next message, so under load few messages serve many requests. On a slow network messages overlap, each for
+//! the requests that arrived after those of the one before. The order of IDs holds because the leader takes
+//! the range after the message was sent, and so after every request that the message covers had arrived.
+//!
+//! The leader answers in order. If an answer does not come in time, or one to a later message comes first,
+//! all messages under way are given up, and their requests are asked for again in one message under another
+//! ticket; if a range of before still comes, it is a gap. So each message gets more time than the one before
+//! that was given up: a leader that takes longer for its answers, perhaps because its commits do, would never
+//! be in time otherwise.
 //!
 //! If fewer IDs are left than all the requests want together, some of them may still be served. The next
 //! messages then cover only the oldest requests, and no more than half as many IDs as were refused, until it
 //! is known of each request whether it can be served.
 
+use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 
@@ -20,6 +25,7 @@ use raft_core::{Micros, Peer};
 
 use super::Node;
 use super::io::Answer;
+use super::overlap::Overlap;
 use super::peer_message::{Forward, ForwardOutcome, Ticket};
 use super::requests::{Arrival, Asker, Requests, Waiting};
 
@@ -27,11 +33,17 @@ use super::requests::{Arrival, Asker, Requests, Waiting};
 /// may be lost.
 const MESSAGES_PER_REQUEST: u64 = 4;
 
-/// The message under way, or when the next one may be sent.
+/// How many messages may be under way if they are answered quickly: each costs two nodes as much as a few
+/// requests.
+const QUICK_MAX: usize = 1;
+
+/// The messages under way, or when the next one may be sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Forwarding {
     last_ticket: Ticket,
-    under_way: Option<UnderWay>,
+    /// Oldest first. Each covers the requests that arrived after those of the one before.
+    under_way: VecDeque<UnderWay>,
+    overlap: Overlap,
     /// The smallest number of IDs that was refused as too many, on behalf of requests of which some still
     /// wait.
     shortage: Option<Asked>,
@@ -65,10 +77,13 @@ impl Node {
     /// Another node asks on behalf of its clients, or answers what this node asked.
     pub(super) fn on_forward(&mut self, from: Peer, message: Forward) {
         match message {
-            Forward::TakeIds { ticket, count } if self.leadership.is_some() && self.is_of_cluster(from) => {
+            Forward::TakeIds { ticket, count, still_wanted }
+                if self.leadership.is_some() && self.is_of_cluster(from) =>
+            {
                 self.counts.forwards_taken += 1;
-                // The node has given up what it asked for before, and asks for it again with this message.
-                self.requests.take_asks(|asker| asker == from);
+                // The node has given up what it asked for before these, and asks for it again.
+                let age = |earlier: Ticket| ticket.0.wrapping_sub(earlier.0);
+                self.requests.take_asks(|peer, it| peer == from && age(it) > u64::from(still_wanted));
                 self.enqueue(Asker::Node(from, ticket), count);
             }
             Forward::TakeIds { ticket, .. } => {
@@ -147,7 +162,7 @@ impl Node {
 
     /// This node no longer leads: tells the nodes that asked it, so that they ask the new leader.
     pub(super) fn turn_askers_away(&mut self) {
-        for (peer, ticket) in self.requests.take_asks(|_| true) {
+        for (peer, ticket) in self.requests.take_asks(|_, _| true) {
             self.answer(Asker::Node(peer, ticket), Answer::NotLeader { leader: None });
         }
     }
@@ -180,11 +195,19 @@ impl Forwarding {
     /// `first_ticket` is a random number.
     pub(crate) fn new(first_ticket: Ticket, now: Micros) -> Forwarding {
         let last_ticket = first_ticket;
-        Forwarding { last_ticket, under_way: None, shortage: None, not_before: now, patience_us: 0 }
+        Forwarding {
+            last_ticket,
+            under_way: VecDeque::new(),
+            overlap: Overlap::default(),
+            shortage: None,
+            not_before: now,
+            patience_us: 0,
+        }
     }
 
-    /// Asks the leader for the IDs of all waiting requests or, in a shortage, of some of them, if no message
-    /// is under way. `patience_us` is how long a message waits for its answer at least and at most.
+    /// Asks the leader for the IDs of all requests that no message under way covers or, in a shortage, of
+    /// some of them, if another message may be sent. `patience_us` is how long a message waits for its answer
+    /// at least and at most.
     pub(crate) fn ask(
         &mut self,
         now: Micros,
@@ -192,33 +215,68 @@ impl Forwarding {
         requests: &Requests,
         patience_us: RangeInclusive<u64>,
     ) -> Option<Forward> {
-        if self.under_way.take_if(|u| u.asked.leader != leader).is_some() {
-            self.patience_us = 0;
-        }
-        if let Some(given_up) = self.under_way.take_if(|u| u.deadline <= now) {
-            self.patience_us = given_up.deadline.since(given_up.asked_at).saturating_mul(2);
-        }
-        if self.under_way.is_some() || now < self.not_before {
+        self.give_up(now, leader);
+        if now < self.not_before || !self.admits_another(now) {
             return None;
         }
         let asked = self.next_asked(leader, requests)?;
         let ticket = Ticket(self.last_ticket.0.wrapping_add(1));
         self.last_ticket = ticket;
         let patience_us = self.patience_us.clamp(*patience_us.start(), *patience_us.end());
-        self.under_way = Some(UnderWay { ticket, asked, asked_at: now, deadline: now.plus(patience_us) });
-        Some(Forward::TakeIds { ticket, count: asked.count })
+        let still_wanted = u8::try_from(self.under_way.len()).expect("a few are under way");
+        let deadline = now.plus(patience_us);
+        self.under_way.push_back(UnderWay { ticket, asked, asked_at: now, deadline });
+        Some(Forward::TakeIds { ticket, count: asked.count, still_wanted })
+    }
+
+    /// Gives up all messages if another node leads now, or if the oldest has waited for its time.
+    fn give_up(&mut self, now: Micros, leader: Peer) {
+        let Some(oldest) = self.under_way.front() else { return };
+        if oldest.asked.leader != leader {
+            self.patience_us = 0;
+        } else if oldest.deadline <= now {
+            self.patience_us = oldest.deadline.since(oldest.asked_at).saturating_mul(2);
+        } else {
+            return;
+        }
+        self.under_way.clear();
+    }
+
+    /// Whether another message may be sent.
+    fn admits_another(&self, now: Micros) -> bool {
+        self.under_way.is_empty() || self.next_at().is_some_and(|at| at <= now)
+    }
+
+    /// When another message may be sent while others are under way; `None` if one of them must be answered
+    /// first. In a shortage, only the answer shows what to ask for next.
+    fn next_at(&self) -> Option<Micros> {
+        let last = self.under_way.back().filter(|_| self.shortage.is_none())?;
+        self.overlap.next_at(self.under_way.len(), last.asked_at, QUICK_MAX)
+    }
+
+    /// The latest request that a message under way covers.
+    fn covered(&self) -> Arrival {
+        self.under_way.back().map_or(Arrival::default(), |last| last.asked.latest)
     }
 
     /// The answer to `ticket` came: returns what was asked for. `None` if the message with this ticket is
-    /// not, or no longer, under way.
+    /// not, or no longer, under way. A leader answers in order, so if it is not the oldest, an answer was
+    /// lost: then all are given up.
     pub(crate) fn answered(&mut self, now: Micros, from: Peer, ticket: Ticket) -> Option<Asked> {
-        let answered = self.under_way.take_if(|u| u.ticket == ticket && u.asked.leader == from)?;
+        let is_meant = |u: &UnderWay| u.ticket == ticket && u.asked.leader == from;
+        if self.under_way.iter().skip(1).any(is_meant) {
+            self.under_way.clear();
+        }
+        let answered = self.under_way.pop_front_if(|oldest| is_meant(oldest))?;
+        self.overlap.on_ended(now, answered.asked_at);
         self.patience_us = now.since(answered.asked_at).saturating_mul(2);
         Some(answered.asked)
     }
 
-    /// Fewer IDs are left than were asked for.
+    /// Fewer IDs are left than were asked for. The requests that were asked for wait before all others, so
+    /// what comes for these is a gap.
     pub(crate) fn on_exhausted(&mut self, asked: Asked) {
+        self.under_way.clear();
         self.shortage = Some(match self.shortage {
             Some(before) => Asked {
                 count: asked.count.min(before.count),
@@ -238,20 +296,24 @@ impl Forwarding {
 
     /// The node that was asked does not lead: leaves time for news of the next leader to arrive.
     pub(crate) fn pause(&mut self, until: Micros) {
+        self.under_way.clear();
         self.not_before = until;
     }
 
     /// This node leads, or knows no leader: it no longer expects an answer.
     pub(crate) fn stop(&mut self, now: Micros) {
-        self.under_way = None;
+        self.under_way.clear();
         self.shortage = None;
         self.not_before = now;
         self.patience_us = 0;
     }
 
     /// When [`Forwarding::ask`] may have something to do, if requests wait.
-    pub(crate) fn deadline(&self) -> Micros {
-        self.under_way.map_or(self.not_before, |u| u.deadline)
+    pub(crate) fn deadline(&self, requests: &Requests) -> Micros {
+        let Some(oldest) = self.under_way.front() else { return self.not_before };
+        let needs_another = !self.overlap.is_quick() && requests.waiting_after(self.covered()) > 0;
+        let next_at = self.next_at().filter(|_| needs_another);
+        next_at.map_or(oldest.deadline, |at| at.min(oldest.deadline))
     }
 
     /// What to ask for next. In a shortage, each refusal either halves the number of IDs or leads to an
@@ -262,7 +324,7 @@ impl Forwarding {
         self.shortage.take_if(|shortage| shortage.leader != leader || shortage.latest < oldest);
         let (latest, count) = match self.shortage {
             Some(shortage) => requests.oldest_wanting(shortage.latest, shortage.count.get() / 2)?,
-            None => (requests.latest(), NonZeroU64::new(requests.wanted())?),
+            None => (requests.latest(), NonZeroU64::new(requests.wanted_after(self.covered()))?),
         };
         Some(Asked { leader, latest, count })
     }
@@ -298,7 +360,10 @@ mod tests {
         let message =
             forwarding.ask(Micros(now), leader(leader_id), &requests(waiting), PATIENCE_US..=PATIENCE_US_MAX);
         message.map(|message| match message {
-            Forward::TakeIds { ticket, count } => (ticket, count.get()),
+            Forward::TakeIds { ticket, count, still_wanted } => {
+                assert_eq!(usize::from(still_wanted) + 1, forwarding.under_way.len());
+                (ticket, count.get())
+            }
             Forward::Taken { .. } => panic!("asked with an answer"),
         })
     }
@@ -319,11 +384,25 @@ mod tests {
         let mut forwarding = Forwarding::new(Ticket(u64::MAX), Micros(0));
         assert_eq!(ask(&mut forwarding, 10, 1, 0), None, "nobody waits");
         assert_eq!(ask(&mut forwarding, 10, 1, 3), Some((Ticket(0), 6)));
-        assert_eq!(forwarding.deadline(), Micros(10 + PATIENCE_US));
+        assert_eq!(forwarding.deadline(&Requests::default()), Micros(10 + PATIENCE_US));
         assert_eq!(ask(&mut forwarding, 20, 1, 4), None);
         assert_eq!(answered(&mut forwarding, leader(1), Ticket(0)), Some(asked(1, 3)));
         assert_eq!(answered(&mut forwarding, leader(1), Ticket(0)), None, "a second answer to one message");
         assert_eq!(ask(&mut forwarding, 30, 1, 1), Some((Ticket(1), 2)));
+    }
+
+    #[test]
+    fn while_messages_overlap_a_timer_is_set_for_those_whom_none_covers() {
+        let mut forwarding = Forwarding::new(Ticket(0), Micros(0));
+        let (ticket, _) = ask(&mut forwarding, 0, 1, 1).unwrap();
+        assert_eq!(forwarding.deadline(&requests(2)), Micros(PATIENCE_US), "as if the answer were quick");
+        assert!(forwarding.answered(Micros(1_600), leader(1), ticket).is_some());
+        assert_eq!(ask(&mut forwarding, 1_600, 1, 2), Some((Ticket(2), 4)));
+        assert_eq!(ask(&mut forwarding, 1_610, 1, 3), Some((Ticket(3), 2)), "one more");
+        assert_eq!(forwarding.deadline(&requests(3)), Micros(1_600 + PATIENCE_US_MAX), "all are covered");
+        assert_eq!(forwarding.deadline(&requests(4)), Micros(1_810));
+        assert_eq!(ask(&mut forwarding, 1_809, 1, 4), None);
+        assert_eq!(ask(&mut forwarding, 1_810, 1, 4), Some((Ticket(4), 2)));
     }
 
     #[test]
@@ -358,11 +437,15 @@ mod tests {
         let mut now = 10;
         for patience_us in [100, 200, 400, PATIENCE_US_MAX, PATIENCE_US_MAX] {
             assert!(ask(&mut forwarding, now, 1, 1).is_some());
-            assert_eq!(forwarding.deadline(), Micros(now + patience_us));
+            assert_eq!(forwarding.deadline(&Requests::default()), Micros(now + patience_us));
             now += patience_us;
         }
         assert!(ask(&mut forwarding, now, 2, 1).is_some());
-        assert_eq!(forwarding.deadline(), Micros(now + PATIENCE_US), "another leader may be quicker");
+        assert_eq!(
+            forwarding.deadline(&Requests::default()),
+            Micros(now + PATIENCE_US),
+            "another leader may be quicker"
+        );
     }
 
     #[test]
@@ -370,18 +453,18 @@ mod tests {
         let mut forwarding = Forwarding::new(Ticket(4), Micros(0));
         for (took_us, patience_us) in [(0, 100), (80, 100), (120, 160), (10, 240), (400, 100)] {
             let (ticket, _) = ask(&mut forwarding, 1_000, 1, 1).unwrap();
-            assert_eq!(forwarding.deadline(), Micros(1_000 + patience_us));
+            assert_eq!(forwarding.deadline(&Requests::default()), Micros(1_000 + patience_us));
             assert!(forwarding.answered(Micros(1_000 + took_us), leader(1), ticket).is_some());
         }
         assert!(ask(&mut forwarding, 1_000, 1, 1).is_some());
-        assert_eq!(forwarding.deadline(), Micros(1_000 + PATIENCE_US_MAX));
+        assert_eq!(forwarding.deadline(&Requests::default()), Micros(1_000 + PATIENCE_US_MAX));
     }
 
     #[test]
     fn a_leader_that_denied_it_is_asked_again_once_the_pause_is_over() {
         let mut forwarding = Forwarding::new(Ticket(4), Micros(0));
         forwarding.pause(Micros(50));
-        assert_eq!(forwarding.deadline(), Micros(50));
+        assert_eq!(forwarding.deadline(&Requests::default()), Micros(50));
         assert_eq!(ask(&mut forwarding, 49, 1, 1), None);
         assert_eq!(ask(&mut forwarding, 50, 1, 1), Some((Ticket(5), 2)));
     }
@@ -392,7 +475,7 @@ mod tests {
         assert_eq!(ask(&mut forwarding, 10, 1, 1), Some((Ticket(5), 2)));
         forwarding.pause(Micros(500));
         forwarding.stop(Micros(20));
-        assert_eq!(forwarding.deadline(), Micros(20));
+        assert_eq!(forwarding.deadline(&Requests::default()), Micros(20));
         assert_eq!(answered(&mut forwarding, leader(1), Ticket(5)), None);
         assert_eq!(ask(&mut forwarding, 20, 1, 1), Some((Ticket(6), 2)));
     }
@@ -435,7 +518,8 @@ mod tests {
             }
             let message = forwarding.ask(Micros(20), leader(1), &requests, PATIENCE_US..=PATIENCE_US_MAX);
             let count = NonZeroU64::new(requests.wanted()).unwrap();
-            assert_eq!(message, Some(Forward::TakeIds { ticket: Ticket(2), count }), "{stops}");
+            let asks_for_all = Forward::TakeIds { ticket: Ticket(2), count, still_wanted: 0 };
+            assert_eq!(message, Some(asks_for_all), "{stops}");
         }
     }
 }

@@ -152,11 +152,13 @@ impl Leadership {
         self.disk_is_busy && !self.demand.reserves_ahead()
     }
 
-    /// When the next reservation should begin that the one under way delays; `None` if the waiting requests
-    /// need none, if none is under way, or if it waits for the disk.
-    pub(crate) fn deadline(&self, requests: &Requests) -> Option<Micros> {
-        let reserving = self.reserving.back().filter(|_| !self.waits_for_disk())?;
-        (requests.wanted() > self.at_hand()).then(|| reserving.next_at())
+    /// When the next reservation or barrier should begin that those under way delay, if the waiting requests
+    /// need one. What is overdue waits for something else.
+    pub(crate) fn deadline(&self, now: Micros, requests: &Requests, is_thrifty: bool) -> Option<Micros> {
+        let reserving = self.reserving.back().filter(|_| !self.waits_for_disk());
+        let reservation = reserving.filter(|_| requests.wanted() > self.at_hand()).map(|r| r.next_at());
+        let barrier = self.barriers.deadline(is_thrifty).filter(|_| self.uncovered(requests) > 0);
+        [reservation, barrier].into_iter().flatten().filter(|at| *at > now).min()
     }
 
     /// When to find out again whether the next reservation should begin, if it waits for more requests.
@@ -189,19 +191,24 @@ impl Leadership {
     /// How many requests a barrier beginning now would confirm; `None` if none should begin, because every
     /// request is covered by something under way or enough barriers are under way.
     pub(crate) fn next_barrier(&self, now: Micros, requests: &Requests, is_thrifty: bool) -> Option<u64> {
+        let uncovered = self.uncovered(requests);
+        (uncovered > 0 && self.barriers.admit_another(now, is_thrifty)).then_some(uncovered)
+    }
+
+    /// How many requests need a barrier that has not begun.
+    fn uncovered(&self, requests: &Requests) -> u64 {
         let mut covered = self.barriers.latest().unwrap_or(self.confirmed);
         if !self.demand.reserves_ahead() {
             let reserving = self.reserving.back();
             let is_due = reserving.is_some() || self.group_commit.is_gathering();
             if is_due && requests.wanted() > self.at_hand() {
                 // These requests wait for a reservation of their own, which will confirm them.
-                return None;
+                return 0;
             }
             // Each batch is committed before it is answered, and the commit confirms it.
             covered = reserving.map_or(covered, |r| covered.max(r.latest));
         }
-        let uncovered = requests.waiting_after(covered);
-        (uncovered > 0 && self.barriers.admit_another(now, is_thrifty)).then_some(uncovered)
+        requests.waiting_after(covered)
     }
 
     /// How many IDs are being reserved.
@@ -247,6 +254,10 @@ mod tests {
             assert!(requests.push(Waiting { asker, count: count(*wanted), deadline: Micros(0) }));
         }
         requests
+    }
+
+    fn deadline(leadership: &Leadership, requests: &Requests) -> Option<Micros> {
+        leadership.deadline(Micros(0), requests, false)
     }
 
     fn next_barrier(leadership: &Leadership, requests: &Requests) -> Option<u64> {
@@ -318,16 +329,16 @@ mod tests {
             Some(reserve.count.get())
         };
         assert_eq!(next(&mut leadership, 5, &[1]), Some(1));
-        assert_eq!(leadership.deadline(&requests(&[1])), None, "the one under way is enough");
+        assert_eq!(deadline(&leadership, &requests(&[1])), None, "the one under way is enough");
         let soon = 5 + RESERVATION_INTERVAL_US;
         assert_eq!(next(&mut leadership, soon - 1, &[1, 1, 4]), None);
-        assert_eq!(leadership.deadline(&requests(&[1, 1, 4])), Some(Micros(soon)));
+        assert_eq!(deadline(&leadership, &requests(&[1, 1, 4])), Some(Micros(soon)));
         assert_eq!(next(&mut leadership, soon, &[1, 1, 4]), Some(5));
         assert_eq!(next(&mut leadership, soon + 1, &[1, 1, 4, 2]), None);
         leadership.on_reserved(Range { first: 1, end: 2 });
         assert_eq!(next(&mut leadership, soon + 1, &[1, 1, 4, 2]), None, "there is another under way");
         leadership.on_reserved(Range { first: 2, end: 7 });
-        assert_eq!(leadership.deadline(&requests(&[1, 1, 4, 2])), None, "nothing is under way");
+        assert_eq!(deadline(&leadership, &requests(&[1, 1, 4, 2])), None, "nothing is under way");
         assert_eq!(next(&mut leadership, soon + 1, &[1, 1, 4, 2]), Some(2));
     }
 
@@ -338,7 +349,7 @@ mod tests {
             leadership.on_proposed(Micros(0), Reserve { count: count(1) }, Arrival::default());
             leadership.on_disk(Micros(10), true);
             let both = requests(&[1, 1]);
-            assert_eq!(leadership.deadline(&both), (!waits).then_some(LATER));
+            assert_eq!(deadline(&leadership, &both), (!waits).then_some(LATER));
             leadership.on_disk(LATER, true);
             let next = |leadership: &mut Leadership, at| {
                 leadership.next_reservation(Micros(at), &both, counter()).is_some()
@@ -347,7 +358,7 @@ mod tests {
             leadership.on_disk(Micros(5_000), false);
             assert_eq!(next(&mut leadership, 5_000), !waits, "the commit may follow soon");
             leadership.on_disk(Micros(9_999), false);
-            assert_eq!(leadership.deadline(&both), Some(if waits { Micros(10_000) } else { LATER }));
+            assert_eq!(deadline(&leadership, &both), Some(if waits { Micros(10_000) } else { LATER }));
             assert_eq!(next(&mut leadership, 9_999), !waits);
             assert!(next(&mut leadership, 10_000), "the other disks or the network are slower");
         }
@@ -402,6 +413,25 @@ mod tests {
         assert_eq!(next_barrier(&leadership, &requests), Some(1), "there is room for the third again");
         leadership.on_barrier_passed(Micros(0), BarrierId(2));
         assert_eq!(confirmed(&leadership), [true, true, false]);
+    }
+
+    #[test]
+    fn where_rounds_are_slow_a_timer_is_set_for_those_whom_no_barrier_covers() {
+        for (took_us, next_at, sets_timer) in [(8_000, 9_000, true), (100, 8_200, false)] {
+            let mut leadership = leadership(10);
+            leadership.on_barrier_begun(Micros(0), BarrierId(1), Arrival::default());
+            leadership.on_barrier_passed(Micros(took_us), BarrierId(1));
+            let now = Micros(8_000);
+            for barrier in 2..=3 {
+                leadership.on_barrier_begun(now, BarrierId(barrier), requests(&[1]).latest());
+            }
+            assert_eq!(leadership.deadline(now, &requests(&[1]), true), None, "all are covered");
+            let both = requests(&[1, 1]);
+            let deadline = sets_timer.then_some(Micros(next_at));
+            assert_eq!(leadership.deadline(now, &both, true), deadline);
+            assert_eq!(leadership.next_barrier(Micros(next_at - 1), &both, false), None);
+            assert_eq!(leadership.next_barrier(Micros(next_at), &both, false), Some(1));
+        }
     }
 
     fn heir(id: u64) -> Peer {

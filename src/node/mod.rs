@@ -16,6 +16,7 @@ mod group_commit;
 mod io;
 mod leadership;
 mod operations;
+mod overlap;
 mod peer_message;
 mod pending_operations;
 mod requests;
@@ -180,11 +181,10 @@ impl Node {
     pub fn deadline(&self) -> Option<Micros> {
         let oldest = self.requests.front().map(|(_, waiting)| {
             if let Some(leadership) = &self.leadership {
-                // A reservation that is overdue waits for something else.
-                let reservation = leadership.deadline(&self.requests).filter(|at| *at > self.now);
-                reservation.map_or(waiting.deadline, |at| waiting.deadline.min(at))
+                let next = leadership.deadline(self.now, &self.requests, self.thrift.is_thrifty());
+                next.map_or(waiting.deadline, |at| waiting.deadline.min(at))
             } else if self.forwards_to().is_some() {
-                waiting.deadline.min(self.forwarding.deadline())
+                waiting.deadline.min(self.forwarding.deadline(&self.requests))
             } else {
                 waiting.deadline.min(self.orphans_deadline)
             }

@@ -63,6 +63,8 @@ pub enum Forward {
         ticket: Ticket,
         /// How many.
         count: NonZeroU64,
+        /// So many of the tickets just before this one are still waited for; all earlier ones are not.
+        still_wanted: u8,
     },
     /// The answer to `TakeIds`.
     Taken {

@@ -73,13 +73,13 @@ impl Requests {
         Some(waiting)
     }
 
-    /// Removes the requests of the matching nodes. Each request that waits before a removed one then counts
+    /// Removes the matching requests of other nodes. Each request that waits before a removed one then counts
     /// as having arrived one place later, so it may be confirmed later but never too early.
-    pub(crate) fn take_asks(&mut self, is_meant: impl Fn(Peer) -> bool) -> Vec<(Peer, Ticket)> {
+    pub(crate) fn take_asks(&mut self, is_meant: impl Fn(Peer, Ticket) -> bool) -> Vec<(Peer, Ticket)> {
         let mut taken = Vec::new();
         let mut count = 0;
         self.queue.retain(|waiting| match waiting.asker {
-            Asker::Node(peer, ticket) if is_meant(peer) => {
+            Asker::Node(peer, ticket) if is_meant(peer, ticket) => {
                 taken.push((peer, ticket));
                 count += u128::from(waiting.count.get());
                 false
@@ -121,6 +121,16 @@ impl Requests {
     /// How many of the waiting requests arrived after this place.
     pub(crate) fn waiting_after(&self, place: Arrival) -> u64 {
         self.latest.0.saturating_sub(place.0).min(self.waiting())
+    }
+
+    /// How many IDs the requests want that arrived after this place; 2^64-1 if that is more.
+    pub(crate) fn wanted_after(&self, place: Arrival) -> u64 {
+        let after = usize::try_from(self.waiting_after(place)).unwrap_or(usize::MAX);
+        if after >= self.queue.len() {
+            return self.wanted();
+        }
+        let counts = self.queue.iter().rev().take(after).map(|waiting| waiting.count.get());
+        counts.fold(0, u64::saturating_add)
     }
 
     /// How many IDs the waiting requests want in total; 2^64-1 if that is more, which is more than there are.

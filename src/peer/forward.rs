@@ -17,9 +17,10 @@ pub(super) const fn type_of(message: &Forward) -> u8 {
 
 pub(super) fn put(message: &Forward, out: &mut Vec<u8>) {
     match message {
-        Forward::TakeIds { ticket, count } => {
+        Forward::TakeIds { ticket, count, still_wanted } => {
             out.put_u64(ticket.0);
             out.put_u64(count.get());
+            out.put_u8(*still_wanted);
         }
         Forward::Taken { ticket, outcome } => {
             out.put_u64(ticket.0);
@@ -31,7 +32,7 @@ pub(super) fn put(message: &Forward, out: &mut Vec<u8>) {
 pub(super) fn read_take_ids(reader: &mut Reader<'_>) -> Result<Forward, DecodeError> {
     let ticket = Ticket(reader.u64()?);
     let count = NonZeroU64::new(reader.u64()?).ok_or(DecodeError::ZeroCount)?;
-    Ok(Forward::TakeIds { ticket, count })
+    Ok(Forward::TakeIds { ticket, count, still_wanted: reader.u8()? })
 }
 
 pub(super) fn read_taken(reader: &mut Reader<'_>) -> Result<Forward, DecodeError> {

@@ -365,9 +365,13 @@ fn forwarding() -> Vec<Sample> {
     vec![
         Sample {
             name: "take_ids",
-            frame: message_frame(Forward::TakeIds { ticket, count: NonZeroU64::new(57).unwrap() }),
-            hex: "00000010 3c3cb94d 30 \
-             0102030405060708 0000000000000039",
+            frame: message_frame(Forward::TakeIds {
+                ticket,
+                count: NonZeroU64::new(57).unwrap(),
+                still_wanted: 2,
+            }),
+            hex: "00000011 345d8f35 30 \
+             0102030405060708 0000000000000039 02",
         },
         Sample {
             name: "taken_ids",

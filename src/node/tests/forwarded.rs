@@ -40,7 +40,8 @@ fn asked(node: &mut Node, now: u64) -> Option<(Ticket, u64)> {
     node.step(Micros(now), Input::Wake);
     let outputs: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
     outputs.into_iter().find_map(|output| {
-        if let Output::Send { to, message: PeerMessage::Forward(Forward::TakeIds { ticket, count }) } = output
+        if let Output::Send { to, message: PeerMessage::Forward(Forward::TakeIds { ticket, count, .. }) } =
+            output
         {
             assert_eq!(to, peer(2));
             Some((ticket, count.get()))
@@ -76,7 +77,7 @@ fn whatever_the_leader_says_is_said_to_those_whom_it_was_asked_for_and_to_nobody
         let (ticket, wanted) = asked(&mut node, 10).unwrap();
         assert_eq!(wanted, 3);
         take(&mut node, 20, 3, 4);
-        assert_eq!(asked(&mut node, 20), None, "one message at a time");
+        assert_eq!(asked(&mut node, 20), None, "quick answers are awaited");
         let answers: Vec<_> = (1..).zip(answers).collect();
         assert_eq!(taken(&mut node, 30, ticket, outcome), answers);
         assert_eq!(asked(&mut node, 30).map(|(_, wanted)| wanted), Some(4), "the third is asked for now");
@@ -92,6 +93,70 @@ fn a_request_whose_time_is_over_gets_none_of_the_range_that_comes_for_it() {
     let (ticket, _) = asked(&mut node, 10).unwrap();
     let answers = taken(&mut node, REQUEST_TIMEOUT_US, ticket, ForwardOutcome::Ids { first: 50 });
     assert_eq!(answers, [(1, Answer::TimedOut), (2, Answer::Ids { first: 50, count: count(1) })]);
+}
+
+/// A follower whose leader took 8 ms to answer, at time 0.
+fn follower_of_a_slow_leader() -> Node {
+    let mut node = follower();
+    take(&mut node, 0, 1, 1);
+    let (ticket, _) = asked(&mut node, 0).unwrap();
+    assert_eq!(taken(&mut node, 8_000, ticket, ForwardOutcome::Ids { first: 5 }).len(), 1);
+    node
+}
+
+/// Sends a message for one request each, for 1, 10 and 100 IDs, a millisecond apart. Returns their tickets.
+fn asked_thrice(node: &mut Node) -> [Ticket; 3] {
+    [(9_000, 11, 1), (10_000, 12, 10), (11_000, 13, 100)].map(|(now, request, n)| {
+        take(node, now, request, n);
+        let (ticket, wanted) = asked(node, now).unwrap();
+        assert_eq!(wanted, n, "each message is for those who came after the last");
+        ticket
+    })
+}
+
+#[test]
+fn where_answers_take_long_messages_overlap_and_each_serves_those_who_came_after_the_last() {
+    let mut node = follower_of_a_slow_leader();
+    let tickets = asked_thrice(&mut node);
+    for (ticket, (first, request, n)) in tickets.into_iter().zip([(50, 11, 1), (70, 12, 10), (90, 13, 100)]) {
+        let answers = taken(&mut node, 17_000, ticket, ForwardOutcome::Ids { first });
+        assert_eq!(answers, [(request, ids(first, n).unwrap())]);
+    }
+    assert_eq!(asked(&mut node, 17_000), None);
+}
+
+/// A leader answers in order, so an answer to the second message says that the one to the first is lost. What
+/// the second brings is not for those who wait for the first.
+#[test]
+fn if_an_answer_is_lost_all_are_asked_for_again_in_one_message() {
+    let mut node = follower_of_a_slow_leader();
+    let [first, second, third] = asked_thrice(&mut node);
+    for ticket in [second, first, third] {
+        assert_eq!(taken(&mut node, 17_000, ticket, ForwardOutcome::Ids { first: 50 }), []);
+    }
+    let (ticket, wanted) = asked(&mut node, 17_000).unwrap();
+    assert_eq!(wanted, 111);
+    let answers = taken(&mut node, 18_000, ticket, ForwardOutcome::Ids { first: 900 });
+    let told = [(11, 900, 1), (12, 901, 10), (13, 911, 100)];
+    assert_eq!(answers, told.map(|(request, first, n)| (request, ids(first, n).unwrap())));
+}
+
+#[test]
+fn what_overlaps_is_given_up_together() {
+    for (outcome, told, left) in [
+        (ForwardOutcome::NotLeader, vec![], 111),
+        (ForwardOutcome::Exhausted, vec![(11, Answer::Exhausted)], 110),
+    ] {
+        let mut node = follower_of_a_slow_leader();
+        let [first, second, _] = asked_thrice(&mut node);
+        assert_eq!(taken(&mut node, 17_000, first, outcome), told);
+        assert_eq!(taken(&mut node, 17_000, second, ForwardOutcome::Ids { first: 50 }), []);
+        let later = 17_000 + config(1).raft.heartbeat_interval_us;
+        assert_eq!(asked(&mut node, later).map(|(_, wanted)| wanted), Some(left));
+    }
+    let mut node = follower_of_a_slow_leader();
+    asked_thrice(&mut node);
+    assert_eq!(asked(&mut node, 9_000 + PATIENCE_US).map(|(_, wanted)| wanted), Some(111));
 }
 
 /// What comes for the message that was given up is a gap: its requests have been asked for again.
@@ -123,7 +188,7 @@ fn one_that_says_it_does_not_lead_is_asked_again_after_a_heartbeat_interval() {
 #[test]
 fn one_that_is_asked_and_does_not_lead_says_so_at_once_and_asks_nobody_else() {
     let mut node = follower();
-    let message = Forward::TakeIds { ticket: Ticket(7), count: count(5) };
+    let message = Forward::TakeIds { ticket: Ticket(7), count: count(5), still_wanted: 0 };
     node.step(Micros(10), Input::Message { from: peer(3), message: message.into() });
     let message = Forward::Taken { ticket: Ticket(7), outcome: ForwardOutcome::NotLeader };
     let said: Vec<Output> = std::iter::from_fn(|| node.poll_output())
@@ -241,8 +306,9 @@ fn leader_that_hears_nobody() -> (Bench, usize) {
     (bench, leader)
 }
 
-fn ask(bench: &mut Bench, at: usize, from: u64, ticket: u64, n: u64) {
-    let message = Forward::TakeIds { ticket: Ticket(ticket), count: count(n) };
+/// Another node asks the node at this place for so many IDs, and still waits for so many tickets before.
+fn ask(bench: &mut Bench, at: usize, from: u64, (ticket, still_wanted): (u64, u8), n: u64) {
+    let message = Forward::TakeIds { ticket: Ticket(ticket), count: count(n), still_wanted };
     bench.nodes[at].step(bench.now, Input::Message { from: peer(from), message: message.into() });
     bench.nodes[at].step(bench.now, Input::Wake);
 }
@@ -252,11 +318,29 @@ fn what_a_node_asks_for_again_is_counted_once() {
     let (mut bench, leader) = leader_that_hears_nobody();
     let others: Vec<u64> = (1..=3).filter(|id| *id != leader as u64 + 1).collect();
     for ticket in 1..=5 {
-        ask(&mut bench, leader, others[0], ticket, 1_000_000 + ticket);
+        ask(&mut bench, leader, others[0], (ticket, 0), 1_000_000 + ticket);
     }
-    ask(&mut bench, leader, others[1], 9, 7);
+    ask(&mut bench, leader, others[1], (9, 0), 7);
     assert_eq!(bench.nodes[leader].requests.wanted(), 1_000_005 + 7);
     assert_eq!(told(&mut bench.nodes[leader]), [], "neither has an answer yet");
+}
+
+#[test]
+fn what_a_node_still_waits_for_is_kept_when_it_asks_for_more() {
+    let (mut bench, leader) = leader_that_hears_nobody();
+    let other = (1..=3).find(|id| *id != leader as u64 + 1).unwrap();
+    // Tickets begin anywhere, and may pass the last number.
+    for (ticket, still_wanted, n, wanted) in [
+        (u64::MAX - 1, 0, 1, 1),
+        (u64::MAX, 1, 10, 11),
+        (0, 2, 100, 111),
+        (1, 2, 1_000, 1_110),
+        (2, 200, 10_000, 11_110),
+        (3, 0, 7, 7),
+    ] {
+        ask(&mut bench, leader, other, (ticket, still_wanted), n);
+        assert_eq!(bench.nodes[leader].requests.wanted(), wanted, "after ticket {ticket}");
+    }
 }
 
 /// Whoever reaches the port for peers can send a message.
@@ -265,7 +349,7 @@ fn one_that_is_no_member_gets_nothing_of_a_leader() {
     let (mut bench, leader) = leader_that_hears_nobody();
     let former = Peer { incarnation: Incarnation(77), ..peer(2) };
     for from in [peer(9), former] {
-        let message = Forward::TakeIds { ticket: Ticket(1), count: NonZeroU64::MAX };
+        let message = Forward::TakeIds { ticket: Ticket(1), count: NonZeroU64::MAX, still_wanted: 0 };
         bench.nodes[leader].step(bench.now, Input::Message { from, message: message.into() });
         assert_eq!(told(&mut bench.nodes[leader]), [(Ticket(1), ForwardOutcome::NotLeader)]);
     }
@@ -277,8 +361,8 @@ fn a_leader_that_is_none_any_more_turns_those_who_asked_it_away_and_keeps_its_ow
     let (mut bench, leader) = leader_that_hears_nobody();
     let others: Vec<u64> = (1..=3).filter(|id| *id != leader as u64 + 1).collect();
     bench.take(leader, 1, 3);
-    ask(&mut bench, leader, others[0], 4, 500);
-    ask(&mut bench, leader, others[1], 5, 500);
+    ask(&mut bench, leader, others[0], (4, 0), 500);
+    ask(&mut bench, leader, others[1], (5, 0), 500);
     let term = bench.nodes[leader].raft().current_term().next();
     let heartbeat = Heartbeat {
         term,
