@@ -45,6 +45,7 @@ pub(super) struct Listeners {
 struct BoundPort {
     socket: Socket,
     address: SocketAddr,
+    dual_stack: DualStack,
     flags: Flags,
 }
 
@@ -129,7 +130,7 @@ impl Bound {
     fn check_distinct(&self) -> Result<(), ListenError> {
         let all: Vec<&BoundPort> = self.raft.iter().chain(&self.http).chain(&self.metrics).collect();
         for (at, port) in all.iter().enumerate() {
-            if all[..at].iter().any(|other| other.address == port.address) {
+            if all[..at].iter().any(|other| other.clashes_with(port)) {
                 return Err(ListenError::InUse { address: port.address, flag: port.flags.port });
             }
         }
@@ -148,7 +149,7 @@ impl BoundPort {
             }
             socket.bind(&address.into())?;
             let bound = socket.local_addr()?.as_socket();
-            Ok(BoundPort { socket, address: bound.unwrap_or(address), flags })
+            Ok(BoundPort { socket, address: bound.unwrap_or(address), dual_stack, flags })
         };
         bind().map_err(|source| ListenError::at(address, flags, source))
     }
@@ -156,6 +157,18 @@ impl BoundPort {
     fn listen(self) -> Result<TcpListener, ListenError> {
         self.open()?;
         Ok(self.socket.into())
+    }
+
+    /// Whether at most one of the two can listen.
+    fn clashes_with(&self, other: &BoundPort) -> bool {
+        self.address.port() == other.address.port() && (self.covers(other) || other.covers(self))
+    }
+
+    /// Whether connections to the other's address would be accepted here, if the ports were the same.
+    fn covers(&self, other: &BoundPort) -> bool {
+        let (ours, theirs) = (self.address.ip(), other.address.ip());
+        let is_dual_stack = ours.is_ipv6() && self.dual_stack == DualStack::Yes;
+        covers(ours, theirs) || (ours.is_unspecified() && is_dual_stack)
     }
 
     fn open(&self) -> Result<(), ListenError> {
@@ -229,7 +242,19 @@ fn resolve_all(hosts: &[Host], flag: &'static str) -> Result<Vec<Address>, Liste
             add(&mut addresses, Address { ip, dispensable });
         }
     }
+    drop_covered(&mut addresses);
     Ok(addresses)
+}
+
+/// Drops every address that another one covers: the system refuses to listen on both.
+fn drop_covered(addresses: &mut Vec<Address>) {
+    let all: Vec<IpAddr> = addresses.iter().map(|address| address.ip).collect();
+    addresses.retain(|Address { ip, .. }| !all.iter().any(|other| other != ip && covers(*other, *ip)));
+}
+
+/// Whether a socket on one address accepts connections to the other, which is of the same family.
+fn covers(ours: IpAddr, theirs: IpAddr) -> bool {
+    ours == theirs || (ours.is_unspecified() && ours.is_ipv4() == theirs.is_ipv4())
 }
 
 /// Adds an address, unless it is there already. What one host cannot do without is not dispensable.
@@ -556,6 +581,36 @@ mod tests {
             for host in ["127.0.0.1", "::1"] {
                 TcpStream::connect((host, settings.http_port)).unwrap();
             }
+        }
+    }
+
+    #[test]
+    fn what_is_covered_by_every_address_needs_no_socket_of_its_own() {
+        let mut cases = vec![(vec!["127.0.0.1", "0.0.0.0", "127.0.0.2"], vec!["0.0.0.0"])];
+        if has_ipv6() {
+            cases.push((vec!["::", "::1"], vec!["::"]));
+            cases.push((vec!["::1", "0.0.0.0", "127.0.0.1", "::"], vec!["0.0.0.0", "::"]));
+            cases.push((vec!["::", "127.0.0.1"], vec!["::", "127.0.0.1"]));
+        }
+        for (hosts, expected) in cases {
+            let bound = bind_on(&hosts).unwrap();
+            let listened_on: Vec<String> =
+                bound.http.iter().map(|port| port.address.ip().to_string()).collect();
+            assert_eq!(listened_on, expected);
+            bound.listen().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_port_that_another_one_covers_is_in_use() {
+        let everywhere: &[&str] = if has_ipv6() { &["0.0.0.0", "::"] } else { &["0.0.0.0"] };
+        for host in everywhere {
+            let mut free = settings(&[host]);
+            drop(bind(&mut free).unwrap());
+            let metrics_host = Some("127.0.0.1".parse().unwrap());
+            let mut same = Settings { metrics_port: Some(free.http_port), metrics_host, ..free };
+            let error = bind(&mut same).unwrap_err();
+            assert!(matches!(error, ListenError::InUse { flag: "--metrics_port", .. }), "{host}: {error}");
         }
     }
 
