@@ -251,6 +251,34 @@ fn a_join_whose_answer_was_lost_can_be_run_again_on_other_ports() {
     assert_eq!(status.members[&2].client_address, two.client_address);
 }
 
+/// The operator has named the members of another cluster by mistake.
+#[test]
+fn a_join_that_one_cluster_has_granted_does_not_go_on_in_another() {
+    let mut cluster = Cluster::of(1);
+    let through = cluster.node(1).peer_address.clone();
+    let between = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = between.local_addr().unwrap().to_string();
+    let mut two = Node::spawn(&cluster.directory, 2, &["join", &address], &[]);
+    let mut asking = between.accept().unwrap().0;
+    let mut leader = TcpStream::connect(&through).unwrap();
+    leader.write_all(&read_frame(&mut asking).unwrap()).unwrap();
+    let answer = read_frame(&mut leader).unwrap();
+    // It is told that it is taken in, and receives nothing of the log.
+    cluster.node(1).pause();
+    asking.write_all(&answer).unwrap();
+    wait::until_true("it is told", || two.log().contains("is a learner of cluster"));
+    two.kill();
+    cluster.node(1).resume();
+
+    let mut other = Cluster::of(1);
+    let elsewhere = other.node(1).peer_address.clone();
+    let mut astray = Node::spawn(&cluster.directory, 2, &["join", &elsewhere], &[]);
+    astray.end().refused_in_the_end(&["belongs to the cluster", "name members of the former"]);
+    other.node(1).await_status("it was not asked", |status| status.members.len() == 1);
+    let two = Node::join(&cluster.directory, 2, &[&through], &[]);
+    two.await_status("both vote", |status| status.voters() == [1, 2]);
+}
+
 #[test]
 fn a_join_that_was_killed_while_the_cluster_had_no_quorum_can_be_run_again() {
     let mut cluster = Cluster::of(3);

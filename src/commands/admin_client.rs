@@ -294,6 +294,10 @@ impl<'a, T> Asking<'a, T> {
             Trouble::Foreign(reason) => {
                 Err(self.failed(AskProblem::Incompatible { address: address.to_owned(), reason }))
             }
+            Trouble::Unreadable(reason) => {
+                self.may_have_happened = true;
+                Err(self.failed(AskProblem::Incompatible { address: address.to_owned(), reason }))
+            }
             Trouble::Impatient(impatience) => {
                 self.may_have_happened = true;
                 Err(self.ended(impatience))
@@ -392,7 +396,7 @@ mod tests {
     fn the_leaders_status_is_asked_for_where_another_member_says_that_it_is() {
         let status = |id: u64, role: &str, leader: &str, at: &str| {
             let members = format!(r#"[{{"id":2,"peer_address":"{at}"}}]"#);
-            format!(r#"{{"id":{id},"role":"{role}","leader":{leader},"members":{members}}}"#)
+            format!(r#"{{"id":{id},"cluster":"1e","role":"{role}","leader":{leader},"members":{members}}}"#)
         };
         let answer = |json: &str| bytes(AdminResponse::Status(json.to_owned()));
         let wanted = status(2, "leader", "2", "h:1");
@@ -507,12 +511,18 @@ mod tests {
     fn whoever_answers_in_another_language_or_version_is_named() {
         let mut refuse = Vec::new();
         peer::encode(&Frame::Refuse(Refuse::Version { ours: 77 }), &mut refuse);
-        for (answer, wanted) in
-            [(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), "not its HTTP port"), (refuse, "version 77")]
-        {
+        let mut damaged = bytes(AdminResponse::Transferred { leader: NodeId::new(3).unwrap() });
+        *damaged.last_mut().unwrap() ^= 1;
+        for (answer, wanted, may_have_happened) in [
+            (b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), "not its HTTP port", false),
+            (refuse, "version 77", false),
+            (damaged, "cannot be read", true),
+        ] {
             let (address, thread) = member(vec![answer]);
-            let said = ask_for_transfer(std::slice::from_ref(&address), &long()).unwrap_err().to_string();
+            let error = ask_for_transfer(std::slice::from_ref(&address), &long()).unwrap_err();
+            let said = error.to_string();
             assert!(said.contains(wanted) && said.contains(&address), "{said}");
+            assert_eq!(error.may_have_happened, may_have_happened, "{said}");
             thread.join().unwrap();
         }
     }

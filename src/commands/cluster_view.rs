@@ -12,6 +12,8 @@ use crate::identity::ClusterId;
 /// One node's view of its cluster.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct ClusterView {
+    /// The cluster.
+    pub(super) cluster: ClusterId,
     /// The leader.
     pub(super) leader: Leader,
     /// The ids of all members.
@@ -38,7 +40,7 @@ impl ClusterView {
     /// `None` if a field is missing.
     pub(super) fn parse(json: &str) -> Option<ClusterView> {
         let status: Value = serde_json::from_str(json).ok()?;
-        let me = node_id(status.get("id")?)?;
+        let (me, cluster) = (node_id(status.get("id")?)?, cluster_id(&status)?);
         let listed = status.get("members")?.as_array()?;
         let members = listed.iter().map(|member| node_id(member.get("id")?)).collect::<Option<_>>()?;
         let leader = if status.get("role")?.as_str()? == "leader" {
@@ -46,7 +48,7 @@ impl ClusterView {
         } else {
             other_leader(me, status.get("leader")?, listed)?
         };
-        Some(ClusterView { leader, members })
+        Some(ClusterView { cluster, leader, members })
     }
 }
 
@@ -69,10 +71,16 @@ fn other_leader(me: NodeId, leader: &Value, listed: &[Value]) -> Option<Leader> 
 /// The cluster and the node that this status comes from.
 pub(super) fn parse_identity(json: &str) -> Option<(ClusterId, Peer)> {
     let status: Value = serde_json::from_str(json).ok()?;
-    let hexadecimal = |name| u128::from_str_radix(status.get(name)?.as_str()?, 16).ok();
-    let peer =
-        Peer { id: node_id(status.get("id")?)?, incarnation: Incarnation(hexadecimal("incarnation")?) };
-    Some((ClusterId(hexadecimal("cluster")?), peer))
+    let incarnation = Incarnation(hexadecimal(&status, "incarnation")?);
+    Some((cluster_id(&status)?, Peer { id: node_id(status.get("id")?)?, incarnation }))
+}
+
+fn cluster_id(status: &Value) -> Option<ClusterId> {
+    hexadecimal(status, "cluster").map(ClusterId)
+}
+
+fn hexadecimal(status: &Value, name: &str) -> Option<u128> {
+    u128::from_str_radix(status.get(name)?.as_str()?, 16).ok()
 }
 
 fn node_id(value: &Value) -> Option<NodeId> {
@@ -85,8 +93,10 @@ mod tests {
 
     fn leader(role: &str, leader: &str) -> Option<Leader> {
         let members = r#"[{"id":1,"peer_address":"h1:9000"},{"id":2,"peer_address":"h2:9000"}]"#;
-        let json = format!(r#"{{"id":1,"role":"{role}","leader":{leader},"members":{members}}}"#);
+        let json =
+            format!(r#"{{"id":1,"cluster":"1e","role":"{role}","leader":{leader},"members":{members}}}"#);
         let view = ClusterView::parse(&json)?;
+        assert_eq!(view.cluster, ClusterId(30));
         assert_eq!(view.members, BTreeSet::from([1, 2].map(|id| NodeId::new(id).unwrap())));
         Some(view.leader)
     }

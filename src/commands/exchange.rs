@@ -20,8 +20,10 @@ pub(super) enum Trouble {
     Unreachable(String),
     /// The request may have arrived.
     NoAnswer(String),
-    /// The program that listens there speaks another protocol.
+    /// The program that listens there speaks another protocol, so the request had no effect.
     Foreign(String),
+    /// The answer cannot be read; the request may have been carried out.
+    Unreadable(String),
     /// Patience ran out while the answer was awaited.
     Impatient(Impatience),
 }
@@ -66,7 +68,7 @@ fn receive(
             Err(error) if is_passing(&error) => continue,
             Err(error) => return Err(Trouble::NoAnswer(error.to_string())),
         };
-        if let Some(frame) = decoder.next_frame(&mut input).map_err(foreign)? {
+        if let Some(frame) = decoder.next_frame(&mut input).map_err(not_understood)? {
             return response(frame);
         }
     }
@@ -87,21 +89,25 @@ fn response(frame: Frame) -> Result<AdminResponse, Trouble> {
         | Frame::Ping
         | Frame::Refuse(_)
         | Frame::Message(_)
-        | Frame::AdminRequest(_) => {
-            Err(Trouble::Foreign("gives an unexpected answer: is it a ticketd?".to_owned()))
-        }
+        | Frame::AdminRequest(_) => Err(Trouble::Unreadable(
+            "gives an unexpected answer, and may have done what it was asked: is it a ticketd?".to_owned(),
+        )),
     }
 }
 
-fn foreign(error: FrameError) -> Trouble {
+fn not_understood(error: FrameError) -> Trouble {
     match error {
         FrameError::Version { theirs } => other_version(theirs),
-        FrameError::TooLong { .. }
-        | FrameError::BadChecksum
-        | FrameError::UnknownType(_)
-        | FrameError::Malformed(_) => Trouble::Foreign(format!(
+        // The length that the beginning of an HTTP response stands for.
+        FrameError::TooLong { .. } => Trouble::Foreign(format!(
             "does not answer like a ticketd ({error}): give the raft port of a member, not its HTTP port"
         )),
+        FrameError::BadChecksum | FrameError::UnknownType(_) | FrameError::Malformed(_) => {
+            Trouble::Unreadable(format!(
+                "gives an answer that cannot be read ({error}), and may have done what it was asked: is that \
+                 the raft port of a member, and is the network sound?"
+            ))
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::address::HostPort;
 use crate::advice::path_flag;
 use crate::cli::Flags;
 use crate::codec::MEMBERS_MAX;
-use crate::identity::{Identity, Standing};
+use crate::identity::{ClusterId, Identity, Standing};
 use crate::peer::{AdminRequest, RefusedReason};
 use crate::settings::Settings;
 use crate::storage::{self, NewStore, Store, StoreError};
@@ -35,8 +35,8 @@ const NAME_PAUSE: Duration = Duration::from_secs(1);
 /// Joins the cluster of `members`, and serves.
 ///
 /// # Errors
-/// [`Failure`]. If the cluster has refused or was never asked, nothing has changed; if it may have accepted,
-/// the store stays, and the join can be given again.
+/// [`Failure`]. If the cluster has refused or was never asked, no store is left of this join; if it may have
+/// accepted, the store stays, and the join can be given again.
 pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
     let id = required_id(flags, "join")?;
     let mut settings = Settings::default().with(&flags.serving.changes())?;
@@ -54,6 +54,9 @@ pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
     }
     let in_the_way = destroy_in_the_way(flags)?;
     let mut joining = make_or_resume(flags.path(), id, &settings, &launch, in_the_way)?;
+    if let Standing::Member { cluster, .. } = joining.store.identity().standing {
+        expect_members_of(cluster, &members, id, &patience)?;
+    }
     let me = joining.store.identity().me;
     let request = AdminRequest::Join {
         peer: me,
@@ -92,6 +95,26 @@ fn expect_room(members: &[String], id: NodeId, patience: &Patience<'_>) -> Resul
     Err(Failure::runtime(refusal(id, &problem, InTheWay::Nothing)))
 }
 
+/// Checks that these are members of the cluster that has taken this node in already. To another one, it would
+/// be a new node.
+fn expect_members_of(
+    ours: ClusterId,
+    members: &[String],
+    id: NodeId,
+    patience: &Patience<'_>,
+) -> Result<(), Failure> {
+    match ask(members, &AdminRequest::Status, status_of_leader, patience) {
+        Ok(ClusterView { cluster, .. }) if cluster == ours => Ok(()),
+        Ok(ClusterView { cluster: theirs, .. }) => Err(Failure::runtime(format!(
+            "the cluster {ours} has taken this node in, and {} belongs to the cluster {theirs}: name members \
+             of the former; or remove node {id} there with 'ticketd leave --id {id}' at a member, and start \
+             over here with --force",
+            members.join(", ")
+        ))),
+        Err(error) => Err(Failure::runtime(refusal(id, &error.problem, InTheWay::Nothing))),
+    }
+}
+
 /// A store that, as far as it knows, the cluster has not taken in yet.
 struct Joining {
     store: Store,
@@ -124,6 +147,10 @@ impl Joining {
             ));
         }
         match storage::destroy(&path) {
+            Ok(()) if self.resumed => Failure::runtime(format!(
+                "{}; the store of the unfinished join is destroyed",
+                refusal(id, &error.problem, self.in_the_way)
+            )),
             Ok(()) => Failure::runtime(refusal(id, &error.problem, self.in_the_way)),
             Err(left) => {
                 Failure::runtime(format!("{}; its store could not be destroyed: {left}", error.problem))

@@ -15,7 +15,7 @@ use super::{Failure, say};
 use crate::advice::path_flag;
 use crate::cli::Flags;
 use crate::peer::{AdminRequest, RefusedReason};
-use crate::storage::{self, Destroyed, Running, Sighting, StoreError};
+use crate::storage::{self, Destroyed, Sighting, StoreError};
 
 /// How long the cluster is asked. A removal waits for a leader, and for a leader that is being removed to
 /// hand over first.
@@ -184,8 +184,10 @@ fn wait_until_stopped(path: &Path, pid: u32, seen: &Sighting) -> Result<(), Fail
     if stopped_within(path, FAREWELL, seen)? {
         return Ok(());
     }
-    // The lock is read again, so that the id is that of the process that holds the store now.
-    if let Some(Running { pid, listening: _ }) = storage::running(path)? {
+    // The node may have been restarted since it was asked.
+    let running = storage::running(path)?;
+    let pid = running.as_ref().map_or(pid, |running| running.pid);
+    if running.is_some() {
         if !storage::is_open_in(path, pid) {
             return Err(Failure::runtime(format!(
                 "its process cannot be found from here, as if it ran in a container, where its id is {pid}: \

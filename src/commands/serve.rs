@@ -111,7 +111,8 @@ pub(super) struct Ready {
 /// Makes a node that listens.
 ///
 /// # Errors
-/// [`Failure`] if the node cannot serve. It has done nothing to the store.
+/// [`Failure`] if the node cannot serve. Of the store, only the lock file may have been written, which says
+/// where the node listens.
 pub(super) fn get_ready(
     store: Store,
     bound: Bound,

@@ -25,9 +25,10 @@ const FIRST_TERM: Term = Term(1);
 /// Creates the store of a new cluster's first member, and serves.
 ///
 /// # Errors
-/// [`Failure`]. Until the store is created there is none, and `--force` may have destroyed another one. Once
-/// created, it stays, and a failure before the node listens says so: it is not destroyed here, because after
-/// this process has released it, nothing keeps another process from serving with it.
+/// [`Failure`]. If it comes before the store is created, there may be none at the path any more: `--force`
+/// destroys the one that was there. Once created, the store stays, and a failure before the node listens says
+/// so: it is not destroyed here, because after this process has released it, nothing keeps another process
+/// from serving with it.
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let id = required_id(flags, "start")?;
     let mut settings = Settings::default().with(&flags.serving.changes())?;
