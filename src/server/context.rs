@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use mio::Registry;
-use raft_core::{LogIndex, Membership, Micros, NodeId, Peer, Role};
+use raft_core::{LogIndex, Member, Membership, Micros, NodeId, Peer, Role};
 
 use super::clock::Clock;
 use super::counters::Counters;
@@ -96,6 +96,12 @@ impl Context {
         if self.now().since(before) >= PAUSE_US_MIN {
             self.silence_from = self.now();
         }
+    }
+
+    /// The leader, if this node knows where it is. A node that has heard a leader and has not received the
+    /// membership yet does not.
+    pub(super) fn known_leader(&self) -> Option<&Member> {
+        self.membership.members.get(&self.leader?)
     }
 
     /// How long the oldest write has waited for the disk, in microseconds; `None` if no write waits.

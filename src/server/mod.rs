@@ -185,7 +185,7 @@ impl Server {
 
     fn turn(&mut self, events: &mut Events) -> Result<(), ServerError> {
         let timeout = self.timeout();
-        match self.poll.poll(events, timeout) {
+        match self.poll.poll(events, Some(timeout)) {
             Ok(()) => {}
             // A signal came. It has been written to `stop` as a byte, and the events of this poll will come
             // again.
@@ -215,8 +215,8 @@ impl Server {
         Ok(())
     }
 
-    /// How long the loop may sleep; `None` for ever.
-    fn timeout(&self) -> Option<Duration> {
+    /// How long the loop may sleep.
+    fn timeout(&self) -> Duration {
         let now = self.ctx.now();
         if self.woken
             || self.ctx.has_work()
@@ -224,18 +224,17 @@ impl Server {
             || self.peer_connections.has_work(now)
             || self.clients.has_work(now)
         {
-            return Some(Duration::ZERO);
+            return Duration::ZERO;
         }
         let deadlines = [
-            Some(self.upkeep_at),
             self.ctx.node.deadline(),
             self.links.deadline(self.ctx.silence_from),
             self.peer_connections.deadline(),
             self.clients.deadline(),
             self.shutdown.deadline(),
         ];
-        let next = deadlines.into_iter().flatten().min()?;
-        Some(Duration::from_micros(next.since(now)))
+        let next = deadlines.into_iter().flatten().fold(self.upkeep_at, Micros::min);
+        Duration::from_micros(next.since(now))
     }
 
     /// Notes which sockets have events.

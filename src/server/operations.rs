@@ -74,7 +74,10 @@ impl Operations {
             self.narrate(ctx.now(), &request);
         }
         let (asked, change) = match request {
-            AdminRequest::Status => return Some(AdminResponse::Status(status::json(ctx, links))),
+            AdminRequest::Status => {
+                log::debug!("an operator asks for the status");
+                return Some(AdminResponse::Status(status::json(ctx, links)));
+            }
             AdminRequest::Transfer { cluster: _, to } => {
                 let operation = self.add(Purpose::Operator { connection, asked: Asked::Transfer(to) });
                 ctx.step(Input::TransferLeadership { operation, to });
@@ -148,7 +151,7 @@ impl Operations {
     /// asked again and again as long as there is no leader.
     fn narrate(&mut self, now: Micros, request: &AdminRequest) {
         let asked = match request {
-            AdminRequest::Status => return log::debug!("an operator asks for the status"),
+            AdminRequest::Status => return,
             AdminRequest::Join { peer, peer_address, .. } => {
                 format!("node {} at {peer_address} be added", peer.id)
             }

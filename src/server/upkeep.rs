@@ -36,9 +36,9 @@ impl Watch {
     /// A turn begins, at the latest `timeout` after the last one if the process runs at all. If it is much
     /// later: how long after the last one it begins. The first turn follows on no other: it may have had to
     /// wait until a parent process was told that this one listens.
-    fn pause_us(&mut self, now: Micros, timeout: Option<Duration>) -> Option<u64> {
+    fn pause_us(&mut self, now: Micros, timeout: Duration) -> Option<u64> {
         let since_last = now.since(self.turn_began.replace(now)?);
-        let timeout_us = timeout.map_or(u64::MAX, |t| u64::try_from(t.as_micros()).unwrap_or(u64::MAX));
+        let timeout_us = u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX);
         (since_last.saturating_sub(timeout_us) >= PAUSE_US_MIN).then_some(since_last)
     }
 }
@@ -68,7 +68,7 @@ impl Server {
 
     /// A turn begins that should have begun within `timeout`. If it is much later, the process or its machine
     /// was stopped, or the process was swapped out: the other nodes were not silent meanwhile.
-    pub(super) fn note_pause(&mut self, timeout: Option<Duration>) {
+    pub(super) fn note_pause(&mut self, timeout: Duration) {
         let now = self.ctx.now();
         let Some(us) = self.watch.pause_us(now, timeout) else { return };
         self.ctx.silence_from = now;
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn a_turn_that_is_late_follows_on_a_pause_unless_it_is_the_first() {
         const LATE: Micros = Micros(PAUSE_US_MIN + 500);
-        let timeout = Some(Duration::from_micros(500));
+        let timeout = Duration::from_micros(500);
         assert_eq!(Watch::default().pause_us(LATE, timeout), None, "no turn was before it");
         let turns = |first, second, timeout| {
             let mut watch = Watch::default();
@@ -222,7 +222,7 @@ mod tests {
         };
         assert_eq!(turns(Micros(0), LATE, timeout), Some(LATE.0));
         assert_eq!(turns(Micros(1), LATE, timeout), None, "no more than the loop may be late");
-        assert_eq!(turns(Micros(0), LATE, None), None, "the loop waited for ever");
+        assert_eq!(turns(Micros(0), LATE, Duration::MAX), None, "the loop had nothing to do");
     }
 
     #[test]

@@ -247,7 +247,7 @@ fn a_node_that_cannot_close_its_store_is_ended_by_a_second_signal() {
     assert!(node.is_running());
     let line = "waiting for the disk to take";
     wait::until_true("it says what it waits for", || node.log().contains(line));
-    assert!(node.log().contains("a second signal ends this node at once"), "{}", node.log());
+    assert!(node.log().contains("a second SIGTERM or SIGINT ends this node at once"), "{}", node.log());
     node.signal(Signal::TERM);
     assert_eq!(node.await_end().code(), Some(130));
     disk.heal();

@@ -2,7 +2,7 @@
 
 use raft_core::Micros;
 
-use super::occupancy::Place;
+use super::occupancy::{Occupancy, Place};
 use super::{Client, Clients};
 use crate::http::{self, Serves};
 use crate::server::context::Context;
@@ -22,10 +22,10 @@ impl Clients {
         }
     }
 
-    /// Accepts every connection that is waiting by now.
+    /// Accepts every connection that is waiting by now, as far as there may be a place for it.
     pub(super) fn accept_last(&mut self, ctx: &mut Context) {
         self.ports.iter_mut().for_each(Ports::assume_all_ready);
-        for _ in 0..self.occupancy.clients_max {
+        for _ in 0..self.occupancy.places() {
             if !self.accept_one(ctx) {
                 return;
             }
@@ -49,13 +49,17 @@ impl Clients {
 
     fn say_that_it_is_full(&mut self, now: Micros, serves: Serves) {
         let Some(left_out) = self.refusals.admit(now) else { return };
-        let (most, why) = match serves {
-            Serves::Everything | Serves::IdsOnly => {
-                (self.occupancy.clients_max, "--http_connections, or open files")
-            }
-            Serves::PagesOnly => (self.occupancy.pages_max, "--metrics_port"),
-        };
-        log::warn!("a connection was refused: there are {most}, and no more are permitted ({why}){left_out}");
+        let Occupancy { clients_max, pages_max, .. } = self.occupancy;
+        match serves {
+            Serves::Everything | Serves::IdsOnly => log::warn!(
+                "a client was refused: {clients_max} are connected, the most that --http_connections and the \
+                 limit of open files permit: raise it, or let idle connections end sooner{left_out}"
+            ),
+            Serves::PagesOnly => log::warn!(
+                "a connection to --metrics_port was refused: {pages_max} are open, the most there may be: \
+                 close what is not needed{left_out}"
+            ),
+        }
     }
 
     fn admit(&mut self, ctx: &mut Context, mut stream: Stream, serves: Serves, place: Place) {

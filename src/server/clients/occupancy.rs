@@ -36,6 +36,11 @@ impl Occupancy {
         }
     }
 
+    /// How many places there are, taken or not.
+    pub(crate) fn places(&self) -> usize {
+        self.clients_max + self.pages_max + self.refused_max
+    }
+
     /// The place that a new connection gets; `None` if there is no place even for a refusal.
     pub(crate) fn place_for(&self, serves: Serves) -> Option<Place> {
         let (own, free) = match serves {

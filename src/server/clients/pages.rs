@@ -47,6 +47,7 @@ pub(crate) fn content(ctx: &Context, view: View<'_>, gauges: Gauges, page: Page)
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct ServiceState {
     leads: bool,
+    /// Another node leads, and this one knows where.
     knows_leader: bool,
     write_failed: bool,
     stopping: bool,
@@ -56,7 +57,7 @@ impl ServiceState {
     fn of(ctx: &Context) -> ServiceState {
         ServiceState {
             leads: ctx.leads(),
-            knows_leader: ctx.leader.is_some(),
+            knows_leader: ctx.known_leader().is_some(),
             write_failed: ctx.node.raft().is_muted(),
             stopping: ctx.stopping,
         }
@@ -109,7 +110,10 @@ impl Verdict {
 
 #[cfg(test)]
 mod tests {
+    use raft_core::NodeId;
+
     use super::*;
+    use crate::server::testing::context;
 
     #[test]
     fn a_node_is_ready_where_it_can_serve_and_leads_where_it_leads() {
@@ -126,6 +130,16 @@ mod tests {
         ] {
             assert_eq!(state.to_serve(), ready, "{state:?}");
             assert_eq!(state.to_lead(), leads, "{state:?}");
+        }
+    }
+
+    /// Its clients are answered that no leader is known: they cannot be sent anywhere.
+    #[test]
+    fn a_node_that_does_not_know_where_the_leader_is_does_not_know_it() {
+        let mut ctx = context(&mio::Poll::new().unwrap());
+        for (leader, knows_leader) in [(None, false), (NodeId::new(2), true), (NodeId::new(9), false)] {
+            ctx.leader = leader;
+            assert_eq!(ServiceState::of(&ctx).knows_leader, knows_leader, "{leader:?}");
         }
     }
 

@@ -108,7 +108,7 @@ pub(crate) fn closing_line(writes: u64) -> String {
         1 => "the disk to take 1 write".to_owned(),
         2.. => format!("the disk to take {writes} writes"),
     };
-    format!("waiting for {what}; a second signal ends this node at once")
+    format!("waiting for {what}; a second SIGTERM or SIGINT ends this node at once")
 }
 
 /// A write has failed with this error, or what was written is lost.
@@ -278,7 +278,7 @@ mod tests {
             (1, "the disk to take 1 write"),
             (20, "the disk to take 20 writes"),
         ] {
-            let expected = format!("waiting for {what}; a second signal ends this node at once");
+            let expected = format!("waiting for {what}; a second SIGTERM or SIGINT ends this node at once");
             assert_eq!(closing_line(writes), expected);
         }
     }
