@@ -177,6 +177,7 @@ impl Worker {
         let sent = self.now();
         // It is impossible to tell whether a request on a broken connection arrived.
         let mut broken = client.send_pipelined("POST", &target, self.manners.pipelined).is_err();
+        let mut gives_up = false;
         let mut leader = None;
         for _ in 0..self.manners.pipelined {
             let response = if broken { None } else { client.receive().ok() };
@@ -191,16 +192,17 @@ impl Worker {
             self.record(sent, outcome);
             if let Some(response) = response.filter(|response| response.status != 200) {
                 leader = response.redirected_to().map(str::to_owned);
-                broken |= leader.is_none();
+                gives_up |= leader.is_none();
             }
         }
+        gives_up |= broken;
         match leader {
             // The leader may have died since the node that names it last heard from it.
-            Some(leader) if !broken => Client::connect(&leader, self.manners.patience).ok().or_else(|| {
+            Some(leader) if !gives_up => Client::connect(&leader, self.manners.patience).ok().or_else(|| {
                 thread::sleep(RETRY_PAUSE);
                 None
             }),
-            None if !broken => (self.manners.loyalty == Loyalty::Stays).then_some(client),
+            None if !gives_up => (self.manners.loyalty == Loyalty::Stays).then_some(client),
             Some(_) | None => {
                 thread::sleep(RETRY_PAUSE);
                 None

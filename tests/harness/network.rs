@@ -39,7 +39,7 @@ pub enum Cut {
     Undialled,
 }
 
-/// The network. Its relays end when this is dropped.
+/// The network. Its relays end with [`Network::end`], which the cluster on it calls.
 #[derive(Clone, Debug)]
 pub struct Network {
     shared: Arc<Mutex<State>>,
