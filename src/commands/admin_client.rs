@@ -183,7 +183,7 @@ impl<'a, T> Asking<'a, T> {
                 if self.narrator.trouble.is_empty() {
                     self.narrator.trouble = format!("no answer from {member}");
                 }
-                let addresses = match addresses_of(member, self.look_up) {
+                let addresses = match addresses_of(member, self.look_up, self.patience) {
                     Ok(addresses) => addresses,
                     Err(error) => {
                         self.on_trouble(member, Trouble::Unreachable(error.to_string()))?;
@@ -451,7 +451,7 @@ mod tests {
         let id = NodeId::new(3).unwrap();
         let request = AdminRequest::Remove { cluster: CLUSTER, id, incarnation: None };
         let patience = Patience::lasting(ANSWER_TIMEOUT);
-        let look_up = |_: &str| Ok(addresses.to_vec());
+        let look_up = |_: &str, _: &Patience<'_>| Ok(addresses.to_vec());
         let asking = Asking::new(&request, removed, &patience);
         let asking = Asking { look_up: &look_up, ..asking };
         assert_eq!(asking.settle(&["all.example:9000".to_owned()]), Ok(()));
@@ -463,7 +463,7 @@ mod tests {
     fn a_look_up_that_takes_all_the_time_is_told_as_no_answer_from_the_member() {
         let request = AdminRequest::Transfer { cluster: CLUSTER, to: None };
         let patience = Patience::lasting(Duration::from_millis(20));
-        let look_up = |_: &str| {
+        let look_up = |_: &str, _: &Patience<'_>| {
             thread::sleep(Duration::from_millis(20));
             Ok(vec!["127.0.0.1:9".parse().unwrap()])
         };

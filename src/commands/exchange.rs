@@ -38,7 +38,7 @@ pub(super) fn exchange(
     patience: &Patience<'_>,
     answer_timeout: Duration,
 ) -> Result<AdminResponse, Trouble> {
-    let mut stream = connect(address).map_err(|error| Trouble::Unreachable(error.to_string()))?;
+    let mut stream = connect(address, patience).map_err(|error| Trouble::Unreachable(error.to_string()))?;
     let mut bytes = Vec::new();
     peer::encode(&Frame::AdminRequest(request.clone()), &mut bytes);
     stream

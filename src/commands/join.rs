@@ -254,14 +254,14 @@ fn await_one_to_resolve(
     patience: &Patience<'_>,
     name_patience: Duration,
 ) -> Result<(), Failure> {
-    let Some(mut problem) = unresolved(members, look_up) else { return Ok(()) };
+    let Some(mut problem) = unresolved(members, look_up, patience) else { return Ok(()) };
     log::info!("waiting for the cluster: {problem}");
     let until = Instant::now() + name_patience;
     while Instant::now() < until {
         if patience.sleep(NAME_PAUSE.min(name_patience)).is_err() {
             return Err(Failure::runtime(refusal(id, &AskProblem::Interrupted, InTheWay::Nothing)));
         }
-        problem = match unresolved(members, look_up) {
+        problem = match unresolved(members, look_up, patience) {
             Some(problem) => problem,
             None => return Ok(()),
         };
@@ -272,10 +272,10 @@ fn await_one_to_resolve(
 }
 
 /// Why no member can be reached, if the host of none resolves.
-fn unresolved(members: &[String], look_up: LookUp<'_>) -> Option<String> {
+fn unresolved(members: &[String], look_up: LookUp<'_>, patience: &Patience<'_>) -> Option<String> {
     let mut problem = None;
     for member in members {
-        match look_up(member) {
+        match look_up(member, patience) {
             Ok(addresses) if addresses.is_empty() => {}
             Ok(_) => return None,
             Err(error) => problem = Some(format!("the host of {member} does not resolve ({error})")),
@@ -336,9 +336,9 @@ mod tests {
     }
 
     /// Name servers of which each answer but the first so many is an address.
-    fn failing(times: usize) -> impl Fn(&str) -> io::Result<Vec<SocketAddr>> {
+    fn failing(times: usize) -> impl Fn(&str, &Patience<'_>) -> io::Result<Vec<SocketAddr>> {
         let left = Cell::new(times);
-        move |_| match left.get() {
+        move |_, _| match left.get() {
             0 => Ok(vec![SocketAddr::from(([127, 0, 0, 1], 9001))]),
             more => {
                 left.set(more - 1);

@@ -1,5 +1,6 @@
 //! How long a command that waits goes on waiting: for so long, or until this process is asked to stop.
 
+use std::cell::Cell;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,13 +13,15 @@ pub(super) const TICK: Duration = Duration::from_millis(50);
 pub(super) struct Patience<'a> {
     deadline: Option<Instant>,
     stop: Option<&'a StopRequests>,
+    /// A request to stop has been taken: it ends every wait from then on.
+    interrupted: Cell<bool>,
     is_in_vain: Option<&'a dyn Fn() -> bool>,
 }
 
 impl<'a> Patience<'a> {
     /// For this long.
     pub(super) fn lasting(patience: Duration) -> Patience<'static> {
-        Patience { deadline: Instant::now().checked_add(patience), stop: None, is_in_vain: None }
+        Patience { deadline: Instant::now().checked_add(patience), ..Patience::endless() }
     }
 
     /// For this long, unless asking turns out to be in vain.
@@ -28,7 +31,11 @@ impl<'a> Patience<'a> {
 
     /// Until this process is asked to stop.
     pub(super) fn until(stop: &'a StopRequests) -> Patience<'a> {
-        Patience { deadline: None, stop: Some(stop), is_in_vain: None }
+        Patience { stop: Some(stop), ..Patience::endless() }
+    }
+
+    fn endless() -> Patience<'a> {
+        Patience { deadline: None, stop: None, interrupted: Cell::new(false), is_in_vain: None }
     }
 
     /// Whether to go on.
@@ -37,6 +44,9 @@ impl<'a> Patience<'a> {
     /// [`Impatience`] if the wait is over.
     pub(super) fn check(&self) -> Result<(), Impatience> {
         if self.stop.is_some_and(StopRequests::take_all) {
+            self.interrupted.set(true);
+        }
+        if self.interrupted.get() {
             return Err(Impatience::Interrupted);
         }
         let is_late = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
