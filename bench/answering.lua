@@ -15,6 +15,8 @@ function init(args)
    end
 end
 
+-- Among the errors are the statuses above 399. To wrk, a redirect is an answer like any other, so who asks
+-- for IDs has to count them as well (see `clusters.load_ids`).
 function done(summary, latency, requests)
    local errors = summary.errors
    io.write(string.format("\nmeasured %d %d %d %d %d\n", summary.requests, summary.duration,

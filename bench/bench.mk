@@ -11,16 +11,16 @@ PYTHON ?= python3
 .PHONY: bench failover growth soak uring bench-test
 
 bench: build
-	@. scripts/rust.sh && $(PYTHON) -m bench.throughput $(BENCH_FLAGS)
+	@. scripts/rust.sh && exec $(PYTHON) -m bench.throughput $(BENCH_FLAGS)
 
 failover: build
-	@. scripts/rust.sh && $(PYTHON) -m bench.failover $(FAILOVER_FLAGS)
+	@. scripts/rust.sh && exec $(PYTHON) -m bench.failover $(FAILOVER_FLAGS)
 
 growth: build
-	@. scripts/rust.sh && $(PYTHON) -m bench.growth $(GROWTH_FLAGS)
+	@. scripts/rust.sh && exec $(PYTHON) -m bench.growth $(GROWTH_FLAGS)
 
 soak: build
-	@. scripts/rust.sh && $(PYTHON) -m bench.soak $(SOAK_FLAGS)
+	@. scripts/rust.sh && exec $(PYTHON) -m bench.soak $(SOAK_FLAGS)
 
 uring: setup
 	@. scripts/rust.sh && cargo run --quiet --release --manifest-path bench/uring/Cargo.toml \

@@ -5,11 +5,14 @@ A node may live in a network namespace of its own (see `network`): then its addr
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench import machine, web
+from bench import load, machine, web
+from bench.load import Load, LoadFailed, Sample
 from bench.process import Process, wait_until
 from bench.web import Endpoint
 
@@ -94,10 +97,12 @@ def make_nodes(directory: Path, places: list[Place]) -> list[Node]:
 
 
 def stop(cluster: Cluster) -> None:
-    """Ends every node that runs."""
-    for node in cluster.nodes:
-        if node.process is not None:
-            node.process.stop()
+    """Ends every node that runs, also where ending another has failed."""
+    with ExitStack() as stack:
+        # The stack is emptied from its end.
+        for node in reversed(cluster.nodes):
+            if node.process is not None:
+                stack.callback(node.process.stop)
 
 
 def wait_until_whole(cluster: Cluster) -> None:
@@ -107,6 +112,46 @@ def wait_until_whole(cluster: Cluster) -> None:
         return cluster.is_whole()
 
     wait_until(check, START_SECONDS_MAX, f"{cluster.name} is whole")
+
+
+def take_id(cluster: Cluster, node: Node) -> int:
+    """An ID from a node that should give one."""
+    found, said = _ask(cluster, node)
+    if found is None:
+        raise RuntimeError(f"node {node.id} of {cluster.name} answers {said} where it should give an ID")
+    return found
+
+
+def take_id_anywhere(cluster: Cluster) -> int:
+    """An ID from the first node that gives one."""
+    found: list[int] = []
+
+    def check() -> bool:
+        answers = (_ask(cluster, node)[0] for node in cluster.nodes)
+        found.extend(islice((one for one in answers if one is not None), 1))
+        return bool(found)
+
+    wait_until(check, START_SECONDS_MAX, f"{cluster.name} gives an ID")
+    return found[0]
+
+
+def _ask(cluster: Cluster, node: Node) -> tuple[int | None, str]:
+    """The ID that a node gives, if it gives one, and what it said."""
+    status, body = web.request(replace(node.client, path=cluster.path), body=cluster.body)
+    return cluster.id_of(body) if status == 200 else None, f"{status} {body!r}"
+
+
+def load_ids(cluster: Cluster, node: Node, load_: Load, ids_per_request: int = 1) -> Sample:
+    """Loads a node, and makes sure that what was counted as answers were IDs: to wrk, a redirect is as good.
+    Only ticketd can be asked for more than one ID at once."""
+    path = cluster.path if ids_per_request == 1 else f"{cluster.path}?n={ids_per_request}"
+    before = take_id(cluster, node)
+    sample = load.wrk(replace(node.client, path=path), load_, body=cluster.body)
+    after = take_id(cluster, node)
+    if load.without_id(sample.requests, before, after, ids_per_request):
+        counted = f"{sample.requests * ids_per_request} IDs were counted"
+        raise LoadFailed(f"{cluster.name}: {counted}, but only those between {before} and {after} were given")
+    return sample
 
 
 @dataclass

@@ -27,7 +27,7 @@ from bench.clusters import Cluster, Etcd, Node, Place, Ticketd
 from bench.history import Taken
 from bench.network import Lab, Unavailable, lab
 from bench.prober import PAUSE_SECONDS, Outcome, Prober, longest_gap
-from bench.process import wait_until
+from bench.process import run_command, wait_until
 from bench.web import Endpoint
 
 SIZE = 3
@@ -142,9 +142,7 @@ def run_trial(cluster: Cluster, end: str, network: Lab | None, taken: list[Taken
     if leader is None:
         raise RuntimeError(f"{cluster.name} lost its leader by itself")
     endpoints = {n.id: Endpoint(n.place.host, n.client_port, cluster.path) for n in cluster.nodes}
-    prober = Prober(endpoints, cluster.body, cluster.id_of)
-    prober.start()
-    try:
+    with Prober(endpoints, cluster.body, cluster.id_of) as prober:
         time.sleep(LEAD_IN_SECONDS)
         warm_at = time.monotonic()
         time.sleep(WATCH_SECONDS)
@@ -154,8 +152,6 @@ def run_trial(cluster: Cluster, end: str, network: Lab | None, taken: list[Taken
         bring_back(cluster, leader, end, network)
         # Whoever was away must not give what others have given meanwhile.
         time.sleep(SETTLE_SECONDS)
-    finally:
-        prober.stop()
     taken.extend(prober.taken)
     if not any(one.answered_at <= ended_at for one in prober.taken):
         raise RuntimeError(f"{cluster.name} gave no ID before its leader ended")
@@ -302,4 +298,4 @@ def draw(all_series: list[Series]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

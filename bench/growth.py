@@ -15,11 +15,10 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench import clusters, load, machine, plot, report, web
+from bench import clusters, machine, plot, report, web
 from bench.clusters import Node, Place, Ticketd
 from bench.load import Load, Sample
-from bench.process import disk_bytes, wait_until
-from bench.web import Endpoint
+from bench.process import disk_bytes, run_command, wait_until
 
 # After how many IDs it is looked at.
 IDS = (10_000, 1_000_000, 100_000_000)
@@ -27,6 +26,8 @@ SIZES = (1, 3, 5, 7)
 CONNECTIONS = (1, 10, 100, 1_000, 10_000)
 # Up to here IDs are taken one by one.
 SINGLE_IDS_MAX = 1_000_000
+# Up to so many are taken without a load generator. It would load for a second at least, which is more IDs.
+WITHOUT_LOAD_MAX = 20_000
 IDS_PER_REQUEST = 1_000
 USUAL_CONNECTIONS = 64
 START_SECONDS_MAX = 60.0
@@ -107,8 +108,8 @@ def measure_nodes(workplace: Path, size: int, seconds: int) -> WithNodes:
     cluster = Ticketd(clusters.make_nodes(workplace / f"nodes-{size}", [Place()] * size))
     try:
         leader = begin(cluster)
-        at_one = load.wrk(leader.client, Load(1, 1, seconds))
-        usual = load.wrk(leader.client, Load(USUAL_CONNECTIONS, 1, seconds))
+        at_one = clusters.load_ids(cluster, leader, Load(1, 1, seconds))
+        usual = clusters.load_ids(cluster, leader, Load(USUAL_CONNECTIONS, 1, seconds))
         return WithNodes(size, usual.requests_per_second, usual.p50_us, at_one.p50_us, resident_mb(leader))
     finally:
         clusters.stop(cluster)
@@ -121,7 +122,7 @@ def measure_connections(workplace: Path, counts: list[int], seconds: int) -> lis
         leader = begin(cluster)
         for count in counts:
             print(f"{count} connections", flush=True)
-            sample = load.wrk(leader.client, Load(count, 1, seconds))
+            sample = clusters.load_ids(cluster, leader, Load(count, 1, seconds))
             measured.append(
                 WithConnections(
                     count,
@@ -146,12 +147,12 @@ def measure_ids(workplace: Path, counts: list[int], seconds: int) -> list[AfterI
         for count in counts:
             print(f"{count} IDs", flush=True)
             while taken < count:
-                taken += take(leader, count - taken, is_single=count <= SINGLE_IDS_MAX)
+                taken += take(cluster, leader, count - taken, is_single=count <= SINGLE_IDS_MAX)
             memory, disk = leader.running().memory(), disk_bytes(leader.directory / "store")
             restart_ms = restart(cluster) * 1e3
             clusters.wait_until_whole(cluster)
             leader = leader_of(cluster)
-            sample = load.wrk(leader.client, Load(USUAL_CONNECTIONS, 1, seconds))
+            sample = clusters.load_ids(cluster, leader, Load(USUAL_CONNECTIONS, 1, seconds))
             taken += sample.requests
             measured.append(
                 AfterIds(
@@ -168,21 +169,17 @@ def measure_ids(workplace: Path, counts: list[int], seconds: int) -> list[AfterI
     return measured
 
 
-def take(leader: Node, count: int, *, is_single: bool) -> int:
-    """Takes about so many IDs, for a second at most; how many it were."""
-    if not is_single:
-        sample = load.wrk(
-            Endpoint(leader.place.host, leader.client_port, f"/?n={IDS_PER_REQUEST}"),
-            Load(USUAL_CONNECTIONS, 1, 1),
-        )
-        return must_have_answers(sample).requests * IDS_PER_REQUEST
-    if count > SINGLE_IDS_MAX // 50:
-        return must_have_answers(load.wrk(leader.client, Load(USUAL_CONNECTIONS, 1, 1))).requests
-    # A load lasts a second at least, which is more IDs than these.
-    for _ in range(count):
-        if web.request(leader.client)[0] != 200:
-            raise RuntimeError("the leader gives no ID")
-    return count
+def take(cluster: Ticketd, leader: Node, count: int, *, is_single: bool) -> int:
+    """Takes IDs; how many it were. Up to `WITHOUT_LOAD_MAX` single ones are taken one after another: exactly
+    as many as were asked for, for as long as that takes. Otherwise it is what a second of load gives, be that
+    more or less."""
+    if is_single and count <= WITHOUT_LOAD_MAX:
+        for _ in range(count):
+            clusters.take_id(cluster, leader)
+        return count
+    ids_per_request = 1 if is_single else IDS_PER_REQUEST
+    sample = clusters.load_ids(cluster, leader, Load(USUAL_CONNECTIONS, 1, 1), ids_per_request)
+    return must_have_answers(sample).requests * ids_per_request
 
 
 def must_have_answers(sample: Sample) -> Sample:
@@ -352,4 +349,4 @@ def draw(
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

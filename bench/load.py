@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import re
 import subprocess
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Callable, Iterator
 
 from bench import machine
 from bench.web import Endpoint
@@ -52,11 +54,21 @@ class Sample:
 
 def wrk(endpoint: Endpoint, load: Load, *, method: str = "POST", body: str = "") -> Sample:
     """Loads an HTTP service. wrk counts whole seconds."""
+    with wrk_running(endpoint, load, method=method, body=body) as finish:
+        return finish()
+
+
+@contextmanager
+def wrk_running(
+    endpoint: Endpoint, load: Load, *, method: str = "POST", body: str = ""
+) -> Iterator[Callable[[], Sample]]:
+    """Loads an HTTP service while other things are done; calling what is yielded waits for the end."""
     seconds = max(1, round(load.seconds))
     flags = f"--threads 1 --connections {load.connections} --duration {seconds}s --timeout 10s".split()
     program = [machine.need("wrk"), *flags, "--script", str(HERE / "answering.lua")]
-    said = _run([*program, str(endpoint), "--", method, endpoint.path, body, str(load.pipeline)], seconds)
-    return read_wrk(said, load)
+    arguments = [*program, str(endpoint), "--", method, endpoint.path, body, str(load.pipeline)]
+    with running(arguments, seconds) as finish:
+        yield lambda: read_wrk(finish(), load)
 
 
 def read_wrk(said: str, load: Load) -> Sample:
@@ -75,6 +87,13 @@ def read_wrk(said: str, load: Load) -> Sample:
         float(p99_us) if is_plain else None,
         errors,
     )
+
+
+def without_id(answers: int, before: int, after: int, ids_per_answer: int = 1) -> int:
+    """How many of the answers between the IDs `before` and `after` were no IDs, at least: IDs that nobody
+    got, or whose answers were not counted, make it smaller, and nothing makes it larger."""
+    missing = answers * ids_per_answer - max(0, after - before - 1)
+    return max(0, -(-missing // ids_per_answer))
 
 
 def redis_benchmark(endpoint: Endpoint, load: Load) -> Sample:
@@ -155,10 +174,26 @@ def percentile(sorted_values: list[float], percent: float) -> float:
 
 
 def _run(arguments: list[str], seconds: float) -> str:
-    try:
-        done = subprocess.run(arguments, capture_output=True, text=True, timeout=seconds + PATIENCE_SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise LoadFailed(f"{arguments[0]} did not end") from error
-    if done.returncode != 0:
-        raise LoadFailed(f"{arguments[0]} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
-    return done.stdout
+    with running(arguments, seconds) as finish:
+        return finish()
+
+
+@contextmanager
+def running(arguments: list[str], seconds: float) -> Iterator[Callable[[], str]]:
+    """A generator at work; calling what is yielded waits for its end, and returns what it said. However the
+    `with` is left, the generator does not outlive it."""
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+
+        def finish() -> str:
+            try:
+                said, complaint = child.communicate(timeout=seconds + PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired as error:
+                raise LoadFailed(f"{arguments[0]} did not end") from error
+            if child.returncode != 0:
+                raise LoadFailed(f"{arguments[0]} ended with {child.returncode}:\n{said}{complaint}")
+            return said
+
+        try:
+            yield finish
+        finally:
+            child.kill()

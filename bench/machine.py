@@ -101,15 +101,15 @@ def _services_not_started(as_root: list[str]) -> Iterator[None]:
     if POLICY.exists():
         yield
         return
-    subprocess.run(
-        [*as_root, "tee", str(POLICY)],
-        input="#!/bin/sh\nexit 101\n",
-        text=True,
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    subprocess.run([*as_root, "chmod", "755", str(POLICY)], check=True)
     try:
+        subprocess.run(
+            [*as_root, "tee", str(POLICY)],
+            input="#!/bin/sh\nexit 101\n",
+            text=True,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        subprocess.run([*as_root, "chmod", "755", str(POLICY)], check=True)
         yield
     finally:
         subprocess.run([*as_root, "rm", "-f", str(POLICY)], check=True)

@@ -78,11 +78,10 @@ def lab(size: int) -> Iterator[Lab]:
         raise Unavailable("network namespaces need root and iproute2")
     made = Lab(size)
     try:
-        made.build()
-    except subprocess.CalledProcessError as error:
-        made.remove()
-        raise Unavailable(f"no network namespace: {error.stderr.strip()}") from error
-    try:
+        try:
+            made.build()
+        except subprocess.CalledProcessError as error:
+            raise Unavailable(f"no network namespace: {error.stderr.strip()}") from error
         yield made
     finally:
         made.remove()

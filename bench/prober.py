@@ -13,6 +13,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from enum import Enum
+from types import TracebackType
 from typing import Callable
 
 from bench.history import Taken
@@ -78,7 +79,7 @@ class _Target:
 
 
 class Prober:
-    """Runs in a thread from `start` to `stop`; what it saw is then in `taken` and `missed`."""
+    """Runs in a thread for as long as its `with` lasts; what it saw is in `taken` and `missed`."""
 
     def __init__(self, endpoints: dict[int, Endpoint], body: str, id_of: Callable[[str], int | None]) -> None:
         self.taken: list[Taken] = []
@@ -93,15 +94,19 @@ class Prober:
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="prober")
 
-    def start(self) -> None:
+    def __enter__(self) -> Prober:
         gc.disable()
         self._thread.start()
+        return self
 
-    def stop(self) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
         self._is_stopping = True
         self._thread.join()
         gc.enable()
-        if self._failure is not None:
+        # What ended the `with` is told rather than what the probes died of meanwhile.
+        if self._failure is not None and error is None:
             raise self._failure
 
     def _run(self) -> None:

@@ -9,9 +9,11 @@ import os
 import pwd
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Callable, Sequence
 
 # How long a process may take to end after SIGTERM, before it is killed.
@@ -116,6 +118,25 @@ class Process:
             lines = _read(Path(f"/proc/{pid}/status")).splitlines()
             kilobytes += sum(int(line.split()[1]) for line in lines if line.startswith(field))
         return kilobytes * 1024
+
+
+def run_command(command: Callable[[], None]) -> None:
+    """Runs a command so that SIGTERM and SIGHUP end it as Ctrl-C does: through its `finally` blocks, which
+    stop what it has started. By default they would end this process alone, and its children would go on."""
+    is_ending = False
+
+    def end(number: int, _: FrameType | None) -> None:
+        nonlocal is_ending
+        # A second signal must not cut short what the first has begun.
+        if not is_ending:
+            is_ending = True
+            sys.exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # What is ignored was meant to be: nohup does so.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, end)
+    command()
 
 
 def disk_bytes(directory: Path) -> int:

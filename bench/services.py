@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Callable
 
@@ -26,12 +26,17 @@ CONNECTIONS_MAX = 1_000
 
 
 class Service(ABC):
-    """One of those that are compared. `start` and `stop` may be called any number of times, in turns."""
+    """One of those that are compared. `start` and `stop` may be called any number of times, in turns. Whoever
+    calls `start` has to call `stop` as well, also where `start` has failed: it may have got half way."""
 
     # What the tables call it.
     name: str
     # The programs that it needs (see `machine.PACKAGES`).
     programs: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        # Stops all that was started since it was last emptied, the latest first.
+        self._started = ExitStack()
 
     @abstractmethod
     def start(self, directory: Path) -> float:
@@ -46,13 +51,15 @@ class Service(ABC):
     def load(self, load: Load) -> Sample:
         """Loads it."""
 
-    def last_id(self) -> int | None:
-        """Takes an ID, where the service has such; between two lie at least as many as were given out."""
-        return None
-
     def stop(self) -> None:
-        for process in self.processes():
-            process.stop()
+        """Stops all that was started, however far the start got."""
+        self._started.close()
+
+    def spawn(self, arguments: list[str], log: Path, *, user: str | None = None) -> Process:
+        """Starts a process that `stop` will stop."""
+        process = Process(arguments, log, user=user)
+        self._started.callback(process.stop)
+        return process
 
 
 class Http(Service):
@@ -89,7 +96,7 @@ class Nginx(Http):
             }}""")
         began = time.monotonic()
         arguments = [machine.need("nginx"), "-p", str(directory), "-c", str(configuration)]
-        self._process = Process([*arguments, "-e", str(directory / "error.log")], directory / "log")
+        self._process = self.spawn([*arguments, "-e", str(directory / "error.log")], directory / "log")
         return _ready(began, self.answers, self._process)
 
     def processes(self) -> list[Process]:
@@ -108,11 +115,11 @@ class Limit(Http):
         program = machine.limit_probe()
         self._port, *echoes = machine.free_ports(3)
         began = time.monotonic()
-        self._echoes = [Process([program, "echo", str(port)], directory / "log") for port in echoes]
+        self._echoes = [self.spawn([program, "echo", str(port)], directory / "log") for port in echoes]
         # Each accepts one connection only, so it cannot be asked whether it is there.
         time.sleep(0.05)
         arguments = [program, "serve", str(self._port), *map(str, echoes)]
-        self._server = Process(arguments, directory / "log")
+        self._server = self.spawn(arguments, directory / "log")
         return _ready(began, self.answers, self._server)
 
     def processes(self) -> list[Process]:
@@ -126,6 +133,7 @@ class Clustered(Http):
     """ticketd or etcd, loaded at the node that leads, or at one that does not."""
 
     def __init__(self, name: str, size: int, *, at_leader: bool = True) -> None:
+        super().__init__()
         self.name = name
         self._size = size
         self._at_leader = at_leader
@@ -137,6 +145,7 @@ class Clustered(Http):
     def start(self, directory: Path) -> float:
         self.cluster = self.make(directory)
         self.body = self.cluster.body
+        self._started.callback(clusters.stop, self.cluster)
         began = time.monotonic()
         self.cluster.spawn()
         self._target = self.cluster.nodes[0] if self._size == 1 else self._choose()
@@ -149,15 +158,8 @@ class Clustered(Http):
     def endpoint(self) -> Endpoint:
         return Endpoint(self._target.place.host, self._target.client_port, self.cluster.path)
 
-    def last_id(self) -> int | None:
-        status, body = web.request(self.endpoint(), body=self.body)
-        found = self.cluster.id_of(body) if status == 200 else None
-        if found is None:
-            raise RuntimeError(f"{self.name} answers {status} {body!r} where it should give an ID")
-        return found
-
-    def stop(self) -> None:
-        clusters.stop(self.cluster)
+    def load(self, load_: Load) -> Sample:
+        return clusters.load_ids(self.cluster, self._target, load_)
 
     def places(self) -> list[Place]:
         return [Place()] * self._size
@@ -182,8 +184,7 @@ class TicketdService(Clustered):
 
     def load_batches(self, load_: Load, ids_per_request: int) -> Sample:
         """Asks for so many IDs with each request."""
-        at = self.endpoint()
-        return load.wrk(Endpoint(at.host, at.port, f"/?n={ids_per_request}"), load_)
+        return clusters.load_ids(self.cluster, self._target, load_, ids_per_request)
 
 
 class EtcdService(Clustered):
@@ -195,20 +196,20 @@ class EtcdService(Clustered):
         return Etcd(clusters.make_nodes(directory, self.places()))
 
 
-@dataclass
 class Redis(Service):
     """INCR, with every answer behind an fsync, or with one each second."""
 
-    appendfsync: str
-    programs: tuple[str, ...] = ("redis", "redis-benchmark")
+    programs = ("redis", "redis-benchmark")
 
-    def __post_init__(self) -> None:
-        self.name = f"Redis {self.appendfsync}"
+    def __init__(self, appendfsync: str) -> None:
+        super().__init__()
+        self.name = f"Redis {appendfsync}"
+        self._appendfsync = appendfsync
 
     def start(self, directory: Path) -> float:
         self._endpoint = Endpoint("127.0.0.1", machine.free_ports(1)[0])
         began = time.monotonic()
-        self._process = Process(
+        self._process = self.spawn(
             [
                 machine.need("redis-server"),
                 "--port",
@@ -222,7 +223,7 @@ class Redis(Service):
                 "--appendonly",
                 "yes",
                 "--appendfsync",
-                self.appendfsync,
+                self._appendfsync,
                 "--loglevel",
                 "warning",
                 "--daemonize",
@@ -264,13 +265,13 @@ class Postgres(Service):
         log.touch()
         if user:
             shutil.chown(data, user)
-        made = Process(
+        made = self.spawn(
             [machine.need("initdb"), "-D", str(data), "-A", "trust", "-U", "postgres"], log, user=user
         )
         if made.wait(READY_SECONDS_MAX) != 0:
             raise RuntimeError(f"initdb failed:\n{made.last_words()}")
         began = time.monotonic()
-        self._process = Process(
+        self._process = self.spawn(
             [
                 machine.need("postgres"),
                 "-D",
@@ -309,7 +310,7 @@ class Postgres(Service):
             "-c",
             statement,
         ]
-        return subprocess.run(arguments, capture_output=True).returncode == 0
+        return subprocess.run(arguments, capture_output=True, timeout=READY_SECONDS_MAX).returncode == 0
 
 
 def _ready(began: float, answers: Callable[[], bool], process: Process) -> float:

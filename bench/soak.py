@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from bench import clusters, history, load, machine, report, web
 from bench.clusters import Place, Ticketd
 from bench.load import Load
 from bench.prober import Prober
+from bench.process import run_command
 from bench.web import Endpoint
 
 SIZE = 3
@@ -34,6 +34,9 @@ class Slice:
     p50_us: float | None
     p99_us: float | None
     errors: int
+    # Answers that were no IDs, at least. Those with a status above 399 are errors as well; redirects, which a
+    # node gives that has ceased to lead, are not.
+    without_id: int
     # The largest of all nodes.
     resident_mb: float
     # At its end.
@@ -86,17 +89,18 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def run_slice(cluster: Ticketd, taken: list[history.Taken]) -> Slice:
     leader = cluster.leader() or cluster.nodes[0]
     endpoints = {node.id: Endpoint(node.place.host, node.client_port) for node in cluster.nodes}
-    with ThreadPoolExecutor(1) as background:
-        loading = background.submit(load.wrk, leader.client, Load(CONNECTIONS, 1, SLICE_SECONDS))
+    before = clusters.take_id_anywhere(cluster)
+    with load.wrk_running(leader.client, Load(CONNECTIONS, 1, SLICE_SECONDS)) as finish:
         time.sleep(SLICE_SECONDS / 2)
-        prober = Prober(endpoints, cluster.body, cluster.id_of)
-        prober.start()
-        time.sleep(PROBE_SECONDS)
-        prober.stop()
+        with Prober(endpoints, cluster.body, cluster.id_of) as prober:
+            time.sleep(PROBE_SECONDS)
         taken.extend(prober.taken)
-        sample = loading.result()
+        sample = finish()
     for node in cluster.nodes:
         node.require_alive()
+    # The IDs of the probes lie between the two as well.
+    answers = sample.requests + len(prober.taken)
+    without_id = load.without_id(answers, before, clusters.take_id_anywhere(cluster))
     resident = max(node.running().memory().resident_bytes for node in cluster.nodes) / 2**20
     leads = cluster.leader()
     return Slice(
@@ -104,6 +108,7 @@ def run_slice(cluster: Ticketd, taken: list[history.Taken]) -> Slice:
         sample.p50_us,
         sample.p99_us,
         sample.errors,
+        without_id,
         resident,
         term_of(cluster),
         leads.id if leads else 0,
@@ -124,7 +129,8 @@ def role_lines(log: Path) -> str:
 def line(one: Slice) -> str:
     return (
         f"{one.requests_per_second:.0f}/s, p99 {(one.p99_us or 0) / 1e3:.1f} ms, {one.errors} errors, "
-        f"{one.resident_mb:.1f} MB, term {one.term}, load {one.machine_load:.1f}"
+        f"{one.without_id} answers without an ID, {one.resident_mb:.1f} MB, term {one.term}, "
+        f"load {one.machine_load:.1f}"
     )
 
 
@@ -134,7 +140,7 @@ def render(
     false_elections = max(one.term for one in slices) - first_term
     requests = sum(one.requests_per_second * SLICE_SECONDS for one in slices)
     rates = sorted(one.requests_per_second for one in slices)
-    header = ["minute", "requests/s", "p50 us", "p99 us", "errors", "MB", "term", "machine's load"]
+    header = ["minute", "requests/s", "p50 us", "p99 us", "errors", "no ID", "MB", "term", "machine's load"]
     rows = [
         [
             str(number),
@@ -142,6 +148,7 @@ def render(
             f"{one.p50_us or 0:.0f}",
             f"{one.p99_us or 0:.0f}",
             str(one.errors),
+            str(one.without_id),
             f"{one.resident_mb:.1f}",
             str(one.term),
             f"{one.machine_load:.1f}",
@@ -153,6 +160,7 @@ def render(
         f"\n{len(slices)} minutes of full load at {CONNECTIONS} connections: {false_elections} false elections, "
         f"{requests / 1e6:.0f} million requests,\n{rates[0]:.0f} to {rates[-1]:.0f} a second in each minute, "
         f"{sum(one.errors for one in slices)} errors, "
+        f"{sum(one.without_id for one in slices)} answers without an ID, "
         f"the probes' histories are {'sound' if not violations else 'BROKEN'}.\n\n"
     )
     text += report.table(header, rows)
@@ -161,4 +169,4 @@ def render(
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

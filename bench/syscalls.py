@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from bench import machine
@@ -34,10 +35,14 @@ def per_request(service: Service, load: Load) -> PerRequest | None:
     perf = machine.find("perf")
     if perf is None:
         return None
-    counters = [_Counter(perf, process) for process in service.processes()]
-    time.sleep(ATTACH_SECONDS)
-    sample = service.load(load)
-    counts = [counter.finish() for counter in counters]
+    with ExitStack() as stack:
+        counters: list[_Counter] = []
+        for process in service.processes():
+            counters.append(_Counter(perf, process))
+            stack.callback(counters[-1].end)
+        time.sleep(ATTACH_SECONDS)
+        sample = service.load(load)
+        counts = [counter.finish() for counter in counters]
     if any(count is None for count in counts) or sample.requests == 0:
         return None
     answering, *others = [count / sample.requests for count in counts if count is not None]
@@ -62,6 +67,11 @@ class _Counter:
         self._child.send_signal(signal.SIGINT)
         _, said = self._child.communicate(timeout=10)
         return read(said)
+
+    def end(self) -> None:
+        """Ends it, if it still counts."""
+        self._child.kill()
+        self._child.communicate()
 
 
 def read(said: str) -> int | None:

@@ -1,6 +1,9 @@
 """What the load generators say, as they say it."""
 
+import os
+import tempfile
 import unittest
+from pathlib import Path
 
 from bench.load import (
     Load,
@@ -9,7 +12,10 @@ from bench.load import (
     read_pgbench,
     read_redis_benchmark,
     read_wrk,
+    running,
+    without_id,
 )
+from bench.process import wait_until
 from bench.syscalls import read as read_perf
 
 PLAIN = Load(connections=64, pipeline=1, seconds=2)
@@ -58,6 +64,46 @@ class Wrk(unittest.TestCase):
         for said in ("unable to connect to 127.0.0.1:1 Connection refused\n", "measured 0 0 0 0 0\n"):
             with self.assertRaises(LoadFailed):
                 read_wrk(said, PLAIN)
+
+
+class Generator(unittest.TestCase):
+    def test_what_it_said_is_had_once_it_has_ended(self) -> None:
+        with running(["echo", "measured"], seconds=1) as finish:
+            self.assertEqual(finish(), "measured\n")
+
+    def test_one_that_fails_is_told_with_its_words(self) -> None:
+        with self.assertRaisesRegex(LoadFailed, "(?s)ended with 3.*no such host"):
+            with running(["sh", "-c", "echo no such host >&2; exit 3"], seconds=1) as finish:
+                finish()
+
+    def test_it_does_not_outlive_an_interrupted_measurement(self) -> None:
+        with tempfile.TemporaryDirectory() as directory:
+            said = Path(directory) / "pid"
+            with self.assertRaises(KeyboardInterrupt):
+                with running(["sh", "-c", f"echo $$ >{said}; exec sleep 600"], seconds=600):
+                    wait_until(lambda: said.exists() and said.read_text().endswith("\n"), 30, "it runs")
+                    raise KeyboardInterrupt
+            with self.assertRaises(ProcessLookupError):
+                os.kill(int(said.read_text()), 0)
+
+
+class WithoutId(unittest.TestCase):
+    def test_as_many_ids_between_two_others_are_enough(self) -> None:
+        self.assertEqual(without_id(100, before=5, after=106), 0)
+        self.assertEqual(without_id(100, before=5, after=9_000), 0)
+
+    def test_each_id_too_few_is_an_answer_without_one(self) -> None:
+        self.assertEqual(without_id(100, before=5, after=105), 1)
+        self.assertEqual(without_id(100, before=5, after=6), 100)
+        self.assertEqual(without_id(0, before=5, after=6), 0)
+
+    def test_an_answer_that_lacks_a_part_of_its_ids_is_none(self) -> None:
+        self.assertEqual(without_id(10, 0, 10_001, ids_per_answer=1_000), 0)
+        self.assertEqual(without_id(10, 0, 10_000, ids_per_answer=1_000), 1)
+        self.assertEqual(without_id(10, 0, 101, ids_per_answer=1_000), 10)
+
+    def test_ids_that_go_back_are_none(self) -> None:
+        self.assertEqual(without_id(10, before=1_000, after=1), 10)
 
 
 class RedisBenchmark(unittest.TestCase):

@@ -1,5 +1,6 @@
 """Probes against a service that does as it is told."""
 
+import gc
 import socket
 import threading
 import unittest
@@ -63,12 +64,12 @@ def number(body: str) -> int | None:
 def probe(answers: list[bytes | None], is_enough: Callable[[Prober], bool]) -> Prober:
     """What a prober saw by the time at which that was enough."""
     server = Script(answers)
-    prober = Prober({1: server.endpoint}, "", number)
-    prober.start()
     try:
-        wait_until(lambda: is_enough(prober), FAR_SECONDS, "the prober has seen enough", pause_seconds=0.002)
+        with Prober({1: server.endpoint}, "", number) as prober:
+            wait_until(
+                lambda: is_enough(prober), FAR_SECONDS, "the prober has seen enough", pause_seconds=0.002
+            )
     finally:
-        prober.stop()
         server.close()
     return prober
 
@@ -94,13 +95,42 @@ class Probes(unittest.TestCase):
     def test_a_port_where_nobody_listens_is_refused(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
-        prober = Prober({1: Endpoint("127.0.0.1", port)}, "", number)
-        prober.start()
-        try:
+        with Prober({1: Endpoint("127.0.0.1", port)}, "", number) as prober:
             wait_until(lambda: len(prober.missed) >= 1, FAR_SECONDS, "the prober has been refused")
-        finally:
-            prober.stop()
         self.assertEqual(prober.missed[0].outcome, Outcome.REFUSED)
+
+    def test_what_interrupts_the_measurement_ends_the_thread(self) -> None:
+        # A thread that went on would keep Python from ending.
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            endpoint = Endpoint("127.0.0.1", listener.getsockname()[1])
+            with self.assertRaises(KeyboardInterrupt):
+                with Prober({1: endpoint}, "", number):
+                    raise KeyboardInterrupt
+        self.assertNotIn("prober", [thread.name for thread in threading.enumerate()])
+        self.assertTrue(gc.isenabled())
+
+    def test_what_the_probes_died_of_is_told_unless_something_else_has_ended_the_measurement(self) -> None:
+        def broken(_: str) -> int | None:
+            raise ValueError("no such body")
+
+        server = Script([ok("1")])
+        try:
+            with self.assertRaisesRegex(ValueError, "no such body"):
+                with Prober({1: server.endpoint}, "", broken):
+                    self._wait_until_no_prober_runs()
+            with self.assertRaises(KeyboardInterrupt):
+                with Prober({1: server.endpoint}, "", broken):
+                    self._wait_until_no_prober_runs()
+                    raise KeyboardInterrupt
+        finally:
+            server.close()
+
+    def _wait_until_no_prober_runs(self) -> None:
+        wait_until(
+            lambda: "prober" not in [thread.name for thread in threading.enumerate()],
+            FAR_SECONDS,
+            "the prober has ended",
+        )
 
 
 class Gap(unittest.TestCase):
