@@ -46,12 +46,12 @@ struct BoundPort {
     socket: Socket,
     address: SocketAddr,
     dual_stack: DualStack,
-    flags: Flags,
+    flags: FlagNames,
 }
 
 /// The flags that choose an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Flags {
+struct FlagNames {
     host: &'static str,
     port: &'static str,
 }
@@ -64,13 +64,13 @@ struct Flags {
 pub(super) fn bind(settings: &mut Settings) -> Result<Bound, ListenError> {
     let host = "--host";
     let addresses = resolve_all(&settings.hosts, host)?;
-    let raft = bind_port(&addresses, settings.raft_port, Flags { host, port: "--raft_port" })?;
-    let http = bind_port(&addresses, settings.http_port, Flags { host, port: "--http_port" })?;
+    let raft = bind_port(&addresses, settings.raft_port, FlagNames { host, port: "--raft_port" })?;
+    let http = bind_port(&addresses, settings.http_port, FlagNames { host, port: "--http_port" })?;
     let metrics = match settings.metrics_port {
         Some(port) => {
             let host = if settings.metrics_host.is_some() { "--metrics_host" } else { host };
             let addresses = resolve_all(settings.metrics_hosts(), host)?;
-            bind_port(&addresses, port, Flags { host, port: "--metrics_port" })?
+            bind_port(&addresses, port, FlagNames { host, port: "--metrics_port" })?
         }
         None => Vec::new(),
     };
@@ -139,7 +139,7 @@ impl Bound {
 }
 
 impl BoundPort {
-    fn bind(address: SocketAddr, dual_stack: DualStack, flags: Flags) -> Result<BoundPort, ListenError> {
+    fn bind(address: SocketAddr, dual_stack: DualStack, flags: FlagNames) -> Result<BoundPort, ListenError> {
         let bind = || {
             let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
             // A restart need not wait until the kernel has forgotten the connections of the last run.
@@ -194,7 +194,7 @@ struct Address {
 }
 
 /// Binds one port on all addresses.
-fn bind_port(addresses: &[Address], port: u16, flags: Flags) -> Result<Vec<BoundPort>, ListenError> {
+fn bind_port(addresses: &[Address], port: u16, flags: FlagNames) -> Result<Vec<BoundPort>, ListenError> {
     let mut attempts = if port == 0 && addresses.len() > 1 { FREE_PORT_ATTEMPTS } else { 1 };
     loop {
         attempts -= 1;
@@ -205,7 +205,11 @@ fn bind_port(addresses: &[Address], port: u16, flags: Flags) -> Result<Vec<Bound
     }
 }
 
-fn bind_port_once(addresses: &[Address], mut port: u16, flags: Flags) -> Result<Vec<BoundPort>, ListenError> {
+fn bind_port_once(
+    addresses: &[Address],
+    mut port: u16,
+    flags: FlagNames,
+) -> Result<Vec<BoundPort>, ListenError> {
     let has_ipv4 = addresses.iter().any(|address| address.ip.is_ipv4());
     let dual_stack = if has_ipv4 { DualStack::No } else { DualStack::Yes };
     let mut bound = Vec::new();
@@ -339,7 +343,7 @@ pub(super) enum ListenError {
 }
 
 impl ListenError {
-    fn at(address: SocketAddr, flags: Flags, source: io::Error) -> ListenError {
+    fn at(address: SocketAddr, flags: FlagNames, source: io::Error) -> ListenError {
         let kind = source.kind();
         if kind == io::ErrorKind::AddrInUse {
             ListenError::InUse { address, flag: flags.port }
@@ -499,7 +503,7 @@ mod tests {
         }
         let said = bind_on(&["fe80::1"]).unwrap_err().to_string();
         assert!(said.starts_with("fe80::1 is link-local") && said.ends_with("with --host"), "{said}");
-        let flags = Flags { host: "--host", port: "--raft_port" };
+        let flags = FlagNames { host: "--host", port: "--raft_port" };
         let of_name =
             ["127.0.0.1", "fe80::1"].map(|ip| Address { ip: ip.parse().unwrap(), dispensable: true });
         let bound = bind_port(&of_name, 0, flags).unwrap();
@@ -522,7 +526,7 @@ mod tests {
     fn where_no_descriptor_is_left_the_address_is_not_to_blame() {
         let none_left = || io::Error::from(rustix::io::Errno::MFILE);
         let address = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), 9000);
-        let flags = Flags { host: "--host", port: "--raft_port" };
+        let flags = FlagNames { host: "--host", port: "--raft_port" };
         for error in [
             ListenError::at(address, flags, none_left()),
             ListenError::Unix { path: "socket".into(), source: none_left() },

@@ -277,14 +277,9 @@ impl Forwarding {
     /// what comes for these is a gap.
     pub(crate) fn on_exhausted(&mut self, asked: Asked) {
         self.under_way.clear();
-        self.shortage = Some(match self.shortage {
-            Some(before) => Asked {
-                count: asked.count.min(before.count),
-                latest: asked.latest.max(before.latest),
-                ..asked
-            },
-            None => asked,
-        });
+        // In a shortage, fewer were asked for than were refused before, and for no later requests.
+        let latest = self.shortage.map_or(asked.latest, |before| before.latest);
+        self.shortage = Some(Asked { latest, ..asked });
     }
 
     /// Whether a request at this place is known to want more IDs than are left. The number left never grows,

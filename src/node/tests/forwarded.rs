@@ -357,6 +357,24 @@ fn one_that_is_no_member_gets_nothing_of_a_leader() {
 }
 
 #[test]
+fn one_whose_membership_is_not_settled_yet_is_served() {
+    for is_new in [true, false] {
+        let (mut bench, leader) = leader_that_hears_nobody();
+        let other = (1..=3).find(|id| *id != leader as u64 + 1).unwrap();
+        let from = if is_new { 9 } else { other };
+        let change = if is_new {
+            let (peer_address, client_address) = ("h9:9000".to_owned(), "h9:8000".to_owned());
+            MembershipChange::Add { peer: peer(from), peer_address, client_address }
+        } else {
+            MembershipChange::Remove { id: peer(from).id, incarnation: None }
+        };
+        bench.give(leader, Input::ChangeMembership { operation: OperationId(1), change });
+        ask(&mut bench, leader, from, (1, 0), 5);
+        assert_eq!(bench.nodes[leader].requests.wanted(), 5, "node {from}");
+    }
+}
+
+#[test]
 fn a_leader_that_is_none_any_more_turns_those_who_asked_it_away_and_keeps_its_own_clients() {
     let (mut bench, leader) = leader_that_hears_nobody();
     let others: Vec<u64> = (1..=3).filter(|id| *id != leader as u64 + 1).collect();
