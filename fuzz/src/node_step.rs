@@ -58,7 +58,7 @@ struct Driver {
     /// What the node has sent to others, oldest first.
     said: VecDeque<(Peer, Message)>,
     /// What it has asked leaders for.
-    asked: VecDeque<(Peer, Ticket)>,
+    asked: VecDeque<(Peer, Ticket, NonZeroU64)>,
     /// How many IDs each unanswered request wants.
     waiting: BTreeMap<RequestId, NonZeroU64>,
     operations: BTreeSet<OperationId>,
@@ -186,8 +186,11 @@ impl Driver {
 
     /// A leader answers a forwarded request, as the node would like or not.
     fn oblige_forward(&mut self, bytes: &mut Bytes<'_>) -> Result<(), Stopped> {
-        let Some((from, ticket)) = self.asked.pop_front() else { return Ok(()) };
-        self.step(Input::Message { from, message: Forward::Taken { ticket, outcome: outcome(bytes) }.into() })
+        let Some((from, ticket, count)) = self.asked.pop_front() else { return Ok(()) };
+        self.step(Input::Message {
+            from,
+            message: Forward::Taken { ticket, outcome: outcome(bytes, count) }.into(),
+        })
     }
 
     fn wake(&mut self) -> Result<(), Stopped> {
@@ -253,10 +256,10 @@ impl Driver {
             }
             Output::Send { to, message: PeerMessage::Forward(Forward::TakeIds { ticket, count, .. }) } => {
                 assert!(self.is_wanted(count), "{count} IDs are asked for, which nobody wants");
-                self.asked.push_back((to, ticket));
+                self.asked.push_back((to, ticket, count));
             }
             Output::Send { message: PeerMessage::Forward(Forward::Taken { outcome, .. }), .. } => {
-                let first = if let ForwardOutcome::Ids { first } = outcome { first } else { 1 };
+                let first = if let ForwardOutcome::Ids { first, .. } = outcome { first } else { 1 };
                 assert!((1..END).contains(&first), "ID {first} is given to another node");
             }
             Output::Send { message: PeerMessage::Bequest(Bequest { first, count, .. }), .. } => {
@@ -379,20 +382,21 @@ fn answer_to(message: Message) -> Option<Message> {
 fn forward(bytes: &mut Bytes<'_>) -> Forward {
     let ticket = Ticket(bytes.number());
     if bytes.flag() {
-        Forward::TakeIds { ticket, count: count(bytes), still_wanted: bytes.byte() }
+        Forward::TakeIds { ticket, count: count(bytes), still_awaited: bytes.byte() }
     } else {
-        Forward::Taken { ticket, outcome: outcome(bytes) }
+        let count = count(bytes);
+        Forward::Taken { ticket, outcome: outcome(bytes, count) }
     }
 }
 
-fn outcome(bytes: &mut Bytes<'_>) -> ForwardOutcome {
+fn outcome(bytes: &mut Bytes<'_>, count: NonZeroU64) -> ForwardOutcome {
     match bytes.below(8) {
         0 => ForwardOutcome::NotLeader,
         1 => ForwardOutcome::TimedOut,
         2 => ForwardOutcome::Overloaded,
         3 => ForwardOutcome::Exhausted,
         // The codec lets no other first ID through.
-        _ => ForwardOutcome::Ids { first: bytes.number().max(1) },
+        _ => ForwardOutcome::Ids { first: bytes.number().max(1), count },
     }
 }
 

@@ -1,62 +1,48 @@
 //! The read barriers that a leader has under way for requests, and whether the next one may begin.
 
-use std::collections::VecDeque;
-
 use raft_core::{BarrierId, Micros};
 
-use super::overlap::{AT_ONCE_MAX, Overlap};
 use super::requests::Arrival;
+use super::round_trips::{AT_ONCE_MAX, RoundTrips};
 
 /// How many barriers may be under way if they are quick and rounds are thrifty: the processors are then the
 /// bottleneck, and a round costs them as much as a few requests.
 const QUICK_AND_THRIFTY_MAX: usize = 1;
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Barriers {
-    /// Oldest first.
-    under_way: VecDeque<UnderWay>,
-    overlap: Overlap,
-}
+pub(crate) struct Barriers(RoundTrips<Covering>);
 
 #[derive(Clone, Copy, Debug)]
-struct UnderWay {
+struct Covering {
     barrier: BarrierId,
     /// It confirms the requests up to this one.
     latest: Arrival,
-    since: Micros,
 }
 
 impl Barriers {
     /// The latest request that a barrier under way will confirm.
     pub(crate) fn latest(&self) -> Option<Arrival> {
-        self.under_way.back().map(|last| last.latest)
+        self.0.latest().map(|covering| covering.latest)
     }
 
     /// Whether another barrier may begin.
-    pub(crate) fn admit_another(&self, now: Micros, is_thrifty: bool) -> bool {
-        self.under_way.is_empty() || self.next_at(is_thrifty).is_some_and(|at| at <= now)
+    pub(crate) fn may_begin(&self, now: Micros, is_thrifty: bool) -> bool {
+        self.0.may_begin(now, if is_thrifty { QUICK_AND_THRIFTY_MAX } else { AT_ONCE_MAX })
     }
 
     /// When another barrier may begin, if that is worth a timer.
-    pub(crate) fn deadline(&self, is_thrifty: bool) -> Option<Micros> {
-        self.next_at(is_thrifty).filter(|_| !self.overlap.is_quick())
-    }
-
-    fn next_at(&self, is_thrifty: bool) -> Option<Micros> {
-        let last = self.under_way.back()?;
-        let quick_max = if is_thrifty { QUICK_AND_THRIFTY_MAX } else { AT_ONCE_MAX };
-        self.overlap.next_at(self.under_way.len(), last.since, quick_max)
+    pub(crate) fn timer(&self) -> Option<Micros> {
+        self.0.timer()
     }
 
     pub(crate) fn on_begun(&mut self, now: Micros, barrier: BarrierId, latest: Arrival) {
-        self.under_way.push_back(UnderWay { barrier, latest, since: now });
+        self.0.begin(now, Covering { barrier, latest });
     }
 
     /// A barrier has passed, and so have all before it. Returns the latest request that is confirmed thereby.
     pub(crate) fn on_passed(&mut self, now: Micros, through: BarrierId) -> Option<Arrival> {
         let mut confirmed = None;
-        while let Some(passed) = self.under_way.pop_front_if(|oldest| oldest.barrier <= through) {
-            self.overlap.on_ended(now, passed.since);
+        while let Some(passed) = self.0.end_oldest_if(now, |oldest| oldest.barrier <= through) {
             confirmed = Some(passed.latest);
         }
         confirmed
@@ -68,8 +54,8 @@ mod tests {
     use std::num::NonZeroU64;
 
     use super::super::io::RequestId;
-    use super::super::overlap::QUICK_US;
     use super::super::requests::{Asker, Requests, Waiting};
+    use super::super::round_trips::QUICK_US;
     use super::*;
 
     /// How many barriers come to be under way at one moment, after one that took so long.
@@ -78,11 +64,11 @@ mod tests {
         barriers.on_begun(Micros(0), BarrierId(1), Arrival::default());
         barriers.on_passed(Micros(took_us), BarrierId(1));
         for number in 2..100 {
-            if barriers.admit_another(Micros(took_us), is_thrifty) {
+            if barriers.may_begin(Micros(took_us), is_thrifty) {
                 barriers.on_begun(Micros(took_us), BarrierId(number), Arrival::default());
             }
         }
-        barriers.under_way.len()
+        barriers.0.len()
     }
 
     #[test]

@@ -7,17 +7,16 @@
 //! the requests that arrived after those of the one before. The order of IDs holds because the leader takes
 //! the range after the message was sent, and so after every request that the message covers had arrived.
 //!
-//! The leader answers in order. If an answer does not come in time, or one to a later message comes first,
-//! all messages under way are given up, and their requests are asked for again in one message under another
-//! ticket; if a range of before still comes, it is a gap. So each message gets more time than the one before
-//! that was given up: a leader that takes longer for its answers, perhaps because its commits do, would never
-//! be in time otherwise.
+//! Answers are used in the order of their messages; one that comes earlier waits for those before it. If the
+//! oldest message is not answered in time, all that are under way are given up, and their requests are asked
+//! for again in one message under another ticket; if a range of before still comes, it is a gap. So each
+//! message gets more time than the one before that was given up: a leader that takes longer for its answers,
+//! perhaps because its commits do, would never be in time otherwise.
 //!
 //! If fewer IDs are left than all the requests want together, some of them may still be served. The next
 //! messages then cover only the oldest requests, and no more than half as many IDs as were refused, until it
 //! is known of each request whether it can be served.
 
-use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 
@@ -25,9 +24,9 @@ use raft_core::{Micros, Peer};
 
 use super::Node;
 use super::io::Answer;
-use super::overlap::Overlap;
 use super::peer_message::{Forward, ForwardOutcome, Ticket};
 use super::requests::{Arrival, Asker, Requests, Waiting};
+use super::round_trips::RoundTrips;
 
 /// How many messages for a request fit into its time, if each waits no longer than it must: all but the last
 /// may be lost.
@@ -41,9 +40,8 @@ const QUICK_MAX: usize = 1;
 #[derive(Clone, Debug)]
 pub(crate) struct Forwarding {
     last_ticket: Ticket,
-    /// Oldest first. Each covers the requests that arrived after those of the one before.
-    under_way: VecDeque<UnderWay>,
-    overlap: Overlap,
+    /// Each covers the requests that arrived after those of the one before.
+    under_way: RoundTrips<Message>,
     /// The smallest number of IDs that was refused as too many, on behalf of requests of which some still
     /// wait.
     shortage: Option<Asked>,
@@ -54,12 +52,13 @@ pub(crate) struct Forwarding {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct UnderWay {
+struct Message {
     ticket: Ticket,
     asked: Asked,
-    asked_at: Micros,
     /// When the message is given up.
     deadline: Micros,
+    /// What was answered, if an earlier message was not answered yet.
+    outcome: Option<ForwardOutcome>,
 }
 
 /// What a message asks for.
@@ -77,13 +76,13 @@ impl Node {
     /// Another node asks on behalf of its clients, or answers what this node asked.
     pub(super) fn on_forward(&mut self, from: Peer, message: Forward) {
         match message {
-            Forward::TakeIds { ticket, count, still_wanted }
+            Forward::TakeIds { ticket, count, still_awaited }
                 if self.leadership.is_some() && self.is_of_cluster(from) =>
             {
                 self.counts.forwards_taken += 1;
-                // The node has given up what it asked for before these, and asks for it again.
-                let age = |earlier: Ticket| ticket.0.wrapping_sub(earlier.0);
-                self.requests.take_asks(|peer, it| peer == from && age(it) > u64::from(still_wanted));
+                // What the node has given up, it asks for again.
+                let is_given_up = |earlier| ticket.follows_by_more_than(earlier, still_awaited.into());
+                self.requests.take_asks(|peer, earlier| peer == from && is_given_up(earlier));
                 self.enqueue(Asker::Node(from, ticket), count);
             }
             Forward::TakeIds { ticket, .. } => {
@@ -92,7 +91,8 @@ impl Node {
                 self.answer(Asker::Node(from, ticket), Answer::NotLeader { leader: None });
             }
             Forward::Taken { ticket, outcome } => {
-                if let Some(asked) = self.forwarding.answered(self.now, from, ticket) {
+                self.forwarding.on_answer(from, ticket, outcome);
+                while let Some((asked, outcome)) = self.forwarding.next_answered(self.now) {
                     self.on_taken(asked, outcome);
                 }
             }
@@ -109,7 +109,7 @@ impl Node {
     fn on_taken(&mut self, asked: Asked, outcome: ForwardOutcome) {
         let latest = asked.latest;
         match outcome {
-            ForwardOutcome::Ids { first } => self.share_out(latest, first),
+            ForwardOutcome::Ids { first, .. } => self.share_out(latest, first),
             ForwardOutcome::NotLeader => {
                 self.forwarding.pause(self.now.plus(self.config.raft.heartbeat_interval_us));
             }
@@ -197,8 +197,7 @@ impl Forwarding {
         let last_ticket = first_ticket;
         Forwarding {
             last_ticket,
-            under_way: VecDeque::new(),
-            overlap: Overlap::default(),
+            under_way: RoundTrips::default(),
             shortage: None,
             not_before: now,
             patience_us: 0,
@@ -216,67 +215,66 @@ impl Forwarding {
         patience_us: RangeInclusive<u64>,
     ) -> Option<Forward> {
         self.give_up(now, leader);
-        if now < self.not_before || !self.admits_another(now) {
+        if now < self.not_before || !self.may_ask(now) {
             return None;
         }
         let asked = self.next_asked(leader, requests)?;
         let ticket = Ticket(self.last_ticket.0.wrapping_add(1));
         self.last_ticket = ticket;
         let patience_us = self.patience_us.clamp(*patience_us.start(), *patience_us.end());
-        let still_wanted = u8::try_from(self.under_way.len()).expect("a few are under way");
+        let still_awaited = u8::try_from(self.under_way.len()).expect("a few are under way");
         let deadline = now.plus(patience_us);
-        self.under_way.push_back(UnderWay { ticket, asked, asked_at: now, deadline });
-        Some(Forward::TakeIds { ticket, count: asked.count, still_wanted })
+        self.under_way.begin(now, Message { ticket, asked, deadline, outcome: None });
+        Some(Forward::TakeIds { ticket, count: asked.count, still_awaited })
     }
 
     /// Gives up all messages if another node leads now, or if the oldest has waited for its time.
     fn give_up(&mut self, now: Micros, leader: Peer) {
-        let Some(oldest) = self.under_way.front() else { return };
+        let Some((asked_at, oldest)) = self.under_way.oldest() else { return };
         if oldest.asked.leader != leader {
             self.patience_us = 0;
         } else if oldest.deadline <= now {
-            self.patience_us = oldest.deadline.since(oldest.asked_at).saturating_mul(2);
+            self.patience_us = oldest.deadline.since(asked_at).saturating_mul(2);
         } else {
             return;
         }
-        self.under_way.clear();
+        self.under_way.give_up();
     }
 
-    /// Whether another message may be sent.
-    fn admits_another(&self, now: Micros) -> bool {
-        self.under_way.is_empty() || self.next_at().is_some_and(|at| at <= now)
-    }
-
-    /// When another message may be sent while others are under way; `None` if one of them must be answered
-    /// first. In a shortage, only the answer shows what to ask for next.
-    fn next_at(&self) -> Option<Micros> {
-        let last = self.under_way.back().filter(|_| self.shortage.is_none())?;
-        self.overlap.next_at(self.under_way.len(), last.asked_at, QUICK_MAX)
+    /// Whether another message may be sent. In a shortage, only the answer to the last one shows what to ask
+    /// for next.
+    fn may_ask(&self, now: Micros) -> bool {
+        self.under_way.may_begin(now, QUICK_MAX) && (self.shortage.is_none() || self.under_way.len() == 0)
     }
 
     /// The latest request that a message under way covers.
     fn covered(&self) -> Arrival {
-        self.under_way.back().map_or(Arrival::default(), |last| last.asked.latest)
+        self.under_way.latest().map_or(Arrival::default(), |latest| latest.asked.latest)
     }
 
-    /// The answer to `ticket` came: returns what was asked for. `None` if the message with this ticket is
-    /// not, or no longer, under way. A leader answers in order, so if it is not the oldest, an answer was
-    /// lost: then all are given up.
-    pub(crate) fn answered(&mut self, now: Micros, from: Peer, ticket: Ticket) -> Option<Asked> {
-        let is_meant = |u: &UnderWay| u.ticket == ticket && u.asked.leader == from;
-        if self.under_way.iter().skip(1).any(is_meant) {
-            self.under_way.clear();
+    /// The answer to `ticket` came. It counts if the message is under way and asked for as many IDs: a number
+    /// that did not fit the requests would be handed out to others as well.
+    pub(crate) fn on_answer(&mut self, from: Peer, ticket: Ticket, outcome: ForwardOutcome) {
+        let is_meant = |m: &Message| m.ticket == ticket && m.asked.leader == from;
+        let Some(message) = self.under_way.iter_mut().find(|message| is_meant(message)) else { return };
+        match outcome {
+            ForwardOutcome::Ids { count, .. } if count != message.asked.count => {}
+            outcome => message.outcome = Some(outcome),
         }
-        let answered = self.under_way.pop_front_if(|oldest| is_meant(oldest))?;
-        self.overlap.on_ended(now, answered.asked_at);
-        self.patience_us = now.since(answered.asked_at).saturating_mul(2);
-        Some(answered.asked)
+    }
+
+    /// The oldest message, if it has been answered: what was asked for, and the answer.
+    pub(crate) fn next_answered(&mut self, now: Micros) -> Option<(Asked, ForwardOutcome)> {
+        let (asked_at, _) = self.under_way.oldest()?;
+        let answered = self.under_way.end_oldest_if(now, |oldest| oldest.outcome.is_some())?;
+        self.patience_us = now.since(asked_at).saturating_mul(2);
+        answered.outcome.map(|outcome| (answered.asked, outcome))
     }
 
     /// Fewer IDs are left than were asked for. The requests that were asked for wait before all others, so
     /// what comes for these is a gap.
     pub(crate) fn on_exhausted(&mut self, asked: Asked) {
-        self.under_way.clear();
+        self.under_way.give_up();
         // In a shortage, fewer were asked for than were refused before, and for no later requests.
         let latest = self.shortage.map_or(asked.latest, |before| before.latest);
         self.shortage = Some(Asked { latest, ..asked });
@@ -291,13 +289,13 @@ impl Forwarding {
 
     /// The node that was asked does not lead: leaves time for news of the next leader to arrive.
     pub(crate) fn pause(&mut self, until: Micros) {
-        self.under_way.clear();
+        self.under_way.give_up();
         self.not_before = until;
     }
 
     /// This node leads, or knows no leader: it no longer expects an answer.
     pub(crate) fn stop(&mut self, now: Micros) {
-        self.under_way.clear();
+        self.under_way.give_up();
         self.shortage = None;
         self.not_before = now;
         self.patience_us = 0;
@@ -305,10 +303,10 @@ impl Forwarding {
 
     /// When [`Forwarding::ask`] may have something to do, if requests wait.
     pub(crate) fn deadline(&self, requests: &Requests) -> Micros {
-        let Some(oldest) = self.under_way.front() else { return self.not_before };
-        let needs_another = !self.overlap.is_quick() && requests.waiting_after(self.covered()) > 0;
-        let next_at = self.next_at().filter(|_| needs_another);
-        next_at.map_or(oldest.deadline, |at| at.min(oldest.deadline))
+        let Some((_, oldest)) = self.under_way.oldest() else { return self.not_before };
+        let needs_another = self.shortage.is_none() && requests.waiting_after(self.covered()) > 0;
+        let timer = self.under_way.timer().filter(|_| needs_another);
+        timer.map_or(oldest.deadline, |at| at.min(oldest.deadline))
     }
 
     /// What to ask for next. In a shortage, each refusal either halves the number of IDs or leads to an
@@ -355,16 +353,21 @@ mod tests {
         let message =
             forwarding.ask(Micros(now), leader(leader_id), &requests(waiting), PATIENCE_US..=PATIENCE_US_MAX);
         message.map(|message| match message {
-            Forward::TakeIds { ticket, count, still_wanted } => {
-                assert_eq!(usize::from(still_wanted) + 1, forwarding.under_way.len());
+            Forward::TakeIds { ticket, count, still_awaited } => {
+                assert_eq!(usize::from(still_awaited) + 1, forwarding.under_way.len());
                 (ticket, count.get())
             }
             Forward::Taken { .. } => panic!("asked with an answer"),
         })
     }
 
+    fn answered_at(now: u64, forwarding: &mut Forwarding, from: Peer, ticket: Ticket) -> Option<Asked> {
+        forwarding.on_answer(from, ticket, ForwardOutcome::TimedOut);
+        forwarding.next_answered(Micros(now)).map(|(asked, _)| asked)
+    }
+
     fn answered(forwarding: &mut Forwarding, from: Peer, ticket: Ticket) -> Option<Asked> {
-        forwarding.answered(Micros(0), from, ticket)
+        answered_at(0, forwarding, from, ticket)
     }
 
     /// What is asked for on behalf of this many requests.
@@ -391,7 +394,7 @@ mod tests {
         let mut forwarding = Forwarding::new(Ticket(0), Micros(0));
         let (ticket, _) = ask(&mut forwarding, 0, 1, 1).unwrap();
         assert_eq!(forwarding.deadline(&requests(2)), Micros(PATIENCE_US), "as if the answer were quick");
-        assert!(forwarding.answered(Micros(1_600), leader(1), ticket).is_some());
+        assert!(answered_at(1_600, &mut forwarding, leader(1), ticket).is_some());
         assert_eq!(ask(&mut forwarding, 1_600, 1, 2), Some((Ticket(2), 4)));
         assert_eq!(ask(&mut forwarding, 1_610, 1, 3), Some((Ticket(3), 2)), "one more");
         assert_eq!(forwarding.deadline(&requests(3)), Micros(1_600 + PATIENCE_US_MAX), "all are covered");
@@ -449,7 +452,7 @@ mod tests {
         for (took_us, patience_us) in [(0, 100), (80, 100), (120, 160), (10, 240), (400, 100)] {
             let (ticket, _) = ask(&mut forwarding, 1_000, 1, 1).unwrap();
             assert_eq!(forwarding.deadline(&Requests::default()), Micros(1_000 + patience_us));
-            assert!(forwarding.answered(Micros(1_000 + took_us), leader(1), ticket).is_some());
+            assert!(answered_at(1_000 + took_us, &mut forwarding, leader(1), ticket).is_some());
         }
         assert!(ask(&mut forwarding, 1_000, 1, 1).is_some());
         assert_eq!(forwarding.deadline(&Requests::default()), Micros(1_000 + PATIENCE_US_MAX));
@@ -513,7 +516,7 @@ mod tests {
             }
             let message = forwarding.ask(Micros(20), leader(1), &requests, PATIENCE_US..=PATIENCE_US_MAX);
             let count = NonZeroU64::new(requests.wanted()).unwrap();
-            let asks_for_all = Forward::TakeIds { ticket: Ticket(2), count, still_wanted: 0 };
+            let asks_for_all = Forward::TakeIds { ticket: Ticket(2), count, still_awaited: 0 };
             assert_eq!(message, Some(asks_for_all), "{stops}");
         }
     }

@@ -154,10 +154,10 @@ impl Leadership {
 
     /// When the next reservation or barrier should begin that those under way delay, if the waiting requests
     /// need one. What is overdue waits for something else.
-    pub(crate) fn deadline(&self, now: Micros, requests: &Requests, is_thrifty: bool) -> Option<Micros> {
+    pub(crate) fn deadline(&self, now: Micros, requests: &Requests) -> Option<Micros> {
         let reserving = self.reserving.back().filter(|_| !self.waits_for_disk());
         let reservation = reserving.filter(|_| requests.wanted() > self.at_hand()).map(|r| r.next_at());
-        let barrier = self.barriers.deadline(is_thrifty).filter(|_| self.uncovered(requests) > 0);
+        let barrier = self.barriers.timer().filter(|_| self.uncovered(requests) > 0);
         [reservation, barrier].into_iter().flatten().filter(|at| *at > now).min()
     }
 
@@ -192,7 +192,7 @@ impl Leadership {
     /// request is covered by something under way or enough barriers are under way.
     pub(crate) fn next_barrier(&self, now: Micros, requests: &Requests, is_thrifty: bool) -> Option<u64> {
         let uncovered = self.uncovered(requests);
-        (uncovered > 0 && self.barriers.admit_another(now, is_thrifty)).then_some(uncovered)
+        (uncovered > 0 && self.barriers.may_begin(now, is_thrifty)).then_some(uncovered)
     }
 
     /// How many requests need a barrier that has not begun.
@@ -257,7 +257,7 @@ mod tests {
     }
 
     fn deadline(leadership: &Leadership, requests: &Requests) -> Option<Micros> {
-        leadership.deadline(Micros(0), requests, false)
+        leadership.deadline(Micros(0), requests)
     }
 
     fn next_barrier(leadership: &Leadership, requests: &Requests) -> Option<u64> {
@@ -425,10 +425,10 @@ mod tests {
             for barrier in 2..=3 {
                 leadership.on_barrier_begun(now, BarrierId(barrier), requests(&[1]).latest());
             }
-            assert_eq!(leadership.deadline(now, &requests(&[1]), true), None, "all are covered");
+            assert_eq!(leadership.deadline(now, &requests(&[1])), None, "all are covered");
             let both = requests(&[1, 1]);
             let deadline = sets_timer.then_some(Micros(next_at));
-            assert_eq!(leadership.deadline(now, &both, true), deadline);
+            assert_eq!(leadership.deadline(now, &both), deadline);
             assert_eq!(leadership.next_barrier(Micros(next_at - 1), &both, false), None);
             assert_eq!(leadership.next_barrier(Micros(next_at), &both, false), Some(1));
         }

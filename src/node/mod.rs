@@ -16,11 +16,11 @@ mod group_commit;
 mod io;
 mod leadership;
 mod operations;
-mod overlap;
 mod peer_message;
 mod pending_operations;
 mod requests;
 mod reserving;
+mod round_trips;
 mod serving;
 mod succession;
 #[cfg(test)]
@@ -181,7 +181,7 @@ impl Node {
     pub fn deadline(&self) -> Option<Micros> {
         let oldest = self.requests.front().map(|(_, waiting)| {
             if let Some(leadership) = &self.leadership {
-                let next = leadership.deadline(self.now, &self.requests, self.thrift.is_thrifty());
+                let next = leadership.deadline(self.now, &self.requests);
                 next.map_or(waiting.deadline, |at| waiting.deadline.min(at))
             } else if self.forwards_to().is_some() {
                 waiting.deadline.min(self.forwarding.deadline(&self.requests))

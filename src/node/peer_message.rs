@@ -53,6 +53,15 @@ impl From<Bequest> for PeerMessage {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Ticket(pub u64);
 
+impl Ticket {
+    /// Whether more than so many tickets came between the earlier one and this one, counting this one. False
+    /// if the other is not earlier: messages may overtake each other.
+    pub(super) const fn follows_by_more_than(self, earlier: Ticket, count: u64) -> bool {
+        let age = self.0.wrapping_sub(earlier.0);
+        age > count && age <= u64::MAX / 2
+    }
+}
+
 /// What nodes send to each other about requests that arrived at a node which does not lead. A message may be
 /// lost; a range that is lost is a gap.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,8 +72,9 @@ pub enum Forward {
         ticket: Ticket,
         /// How many.
         count: NonZeroU64,
-        /// So many of the tickets just before this one are still waited for; all earlier ones are not.
-        still_wanted: u8,
+        /// The answers to so many of the tickets just before this one are still awaited; those to earlier
+        /// ones are not.
+        still_awaited: u8,
     },
     /// The answer to `TakeIds`.
     Taken {
@@ -82,6 +92,9 @@ pub enum ForwardOutcome {
     Ids {
         /// The first ID.
         first: u64,
+        /// How many. Whoever receives it relies on this and not on the ticket alone: a ticket is as good as
+        /// the random number with which its process began.
+        count: NonZeroU64,
     },
     /// Nothing was taken: the node that was asked does not lead. Ask the leader.
     NotLeader,

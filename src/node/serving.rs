@@ -139,7 +139,7 @@ impl Node {
             Asker::Client(request) => self.outputs.push_back(Output::Answer { request, answer }),
             Asker::Node(to, ticket) => {
                 let outcome = match answer {
-                    Answer::Ids { first, .. } => ForwardOutcome::Ids { first },
+                    Answer::Ids { first, count } => ForwardOutcome::Ids { first, count },
                     Answer::NotLeader { .. } => ForwardOutcome::NotLeader,
                     Answer::TimedOut => ForwardOutcome::TimedOut,
                     Answer::Overloaded => ForwardOutcome::Overloaded,

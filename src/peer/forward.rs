@@ -17,10 +17,10 @@ pub(super) const fn type_of(message: &Forward) -> u8 {
 
 pub(super) fn put(message: &Forward, out: &mut Vec<u8>) {
     match message {
-        Forward::TakeIds { ticket, count, still_wanted } => {
+        Forward::TakeIds { ticket, count, still_awaited } => {
             out.put_u64(ticket.0);
             out.put_u64(count.get());
-            out.put_u8(*still_wanted);
+            out.put_u8(*still_awaited);
         }
         Forward::Taken { ticket, outcome } => {
             out.put_u64(ticket.0);
@@ -31,12 +31,15 @@ pub(super) fn put(message: &Forward, out: &mut Vec<u8>) {
 
 pub(super) fn read_take_ids(reader: &mut Reader<'_>) -> Result<Forward, DecodeError> {
     let ticket = Ticket(reader.u64()?);
-    let count = NonZeroU64::new(reader.u64()?).ok_or(DecodeError::ZeroCount)?;
-    Ok(Forward::TakeIds { ticket, count, still_wanted: reader.u8()? })
+    Ok(Forward::TakeIds { ticket, count: read_count(reader)?, still_awaited: reader.u8()? })
 }
 
 pub(super) fn read_taken(reader: &mut Reader<'_>) -> Result<Forward, DecodeError> {
     Ok(Forward::Taken { ticket: Ticket(reader.u64()?), outcome: read_outcome(reader)? })
+}
+
+fn read_count(reader: &mut Reader<'_>) -> Result<NonZeroU64, DecodeError> {
+    NonZeroU64::new(reader.u64()?).ok_or(DecodeError::ZeroCount)
 }
 
 const OUTCOME_IDS: u8 = 1;
@@ -47,9 +50,10 @@ const OUTCOME_EXHAUSTED: u8 = 5;
 
 fn put_outcome(outcome: ForwardOutcome, out: &mut Vec<u8>) {
     match outcome {
-        ForwardOutcome::Ids { first } => {
+        ForwardOutcome::Ids { first, count } => {
             out.put_u8(OUTCOME_IDS);
             out.put_u64(first);
+            out.put_u64(count.get());
         }
         ForwardOutcome::NotLeader => out.put_u8(OUTCOME_NOT_LEADER),
         ForwardOutcome::TimedOut => out.put_u8(OUTCOME_TIMED_OUT),
@@ -60,10 +64,10 @@ fn put_outcome(outcome: ForwardOutcome, out: &mut Vec<u8>) {
 
 fn read_outcome(reader: &mut Reader<'_>) -> Result<ForwardOutcome, DecodeError> {
     match reader.u8()? {
-        OUTCOME_IDS => match reader.u64()? {
-            0 => Err(DecodeError::ZeroId),
-            first => Ok(ForwardOutcome::Ids { first }),
-        },
+        OUTCOME_IDS => {
+            let first = NonZeroU64::new(reader.u64()?).ok_or(DecodeError::ZeroId)?.get();
+            Ok(ForwardOutcome::Ids { first, count: read_count(reader)? })
+        }
         OUTCOME_NOT_LEADER => Ok(ForwardOutcome::NotLeader),
         OUTCOME_TIMED_OUT => Ok(ForwardOutcome::TimedOut),
         OUTCOME_OVERLOADED => Ok(ForwardOutcome::Overloaded),

@@ -368,16 +368,19 @@ fn forwarding() -> Vec<Sample> {
             frame: message_frame(Forward::TakeIds {
                 ticket,
                 count: NonZeroU64::new(57).unwrap(),
-                still_wanted: 2,
+                still_awaited: 2,
             }),
             hex: "00000011 345d8f35 30 \
              0102030405060708 0000000000000039 02",
         },
         Sample {
             name: "taken_ids",
-            frame: message_frame(taken(ForwardOutcome::Ids { first: 1001 })),
-            hex: "00000011 de05c81e 31 \
-             0102030405060708 01 00000000000003e9",
+            frame: message_frame(taken(ForwardOutcome::Ids {
+                first: 1001,
+                count: NonZeroU64::new(57).unwrap(),
+            })),
+            hex: "00000019 caecf51f 31 \
+             0102030405060708 01 00000000000003e9 0000000000000039",
         },
         Sample {
             name: "taken_not_leader",

@@ -51,6 +51,11 @@ fn asked(node: &mut Node, now: u64) -> Option<(Ticket, u64)> {
     })
 }
 
+/// The leader's answer that so many IDs were taken.
+fn granted(first: u64, n: u64) -> ForwardOutcome {
+    ForwardOutcome::Ids { first, count: count(n) }
+}
+
 fn taken(node: &mut Node, now: u64, ticket: Ticket, outcome: ForwardOutcome) -> Vec<(u64, Answer)> {
     let message = Forward::Taken { ticket, outcome };
     node.step(Micros(now), Input::Message { from: peer(2), message: message.into() });
@@ -67,7 +72,7 @@ fn whatever_the_leader_says_is_said_to_those_whom_it_was_asked_for_and_to_nobody
     let (one, two) = (count(1), count(2));
     let ids = |first, count| Answer::Ids { first, count };
     for (outcome, answers) in [
-        (ForwardOutcome::Ids { first: 50 }, [ids(50, one), ids(51, two)]),
+        (granted(50, 3), [ids(50, one), ids(51, two)]),
         (ForwardOutcome::TimedOut, [Answer::TimedOut; 2]),
         (ForwardOutcome::Overloaded, [Answer::Overloaded; 2]),
     ] {
@@ -91,7 +96,7 @@ fn a_request_whose_time_is_over_gets_none_of_the_range_that_comes_for_it() {
     take(&mut node, 0, 1, 1);
     take(&mut node, 1, 2, 1);
     let (ticket, _) = asked(&mut node, 10).unwrap();
-    let answers = taken(&mut node, REQUEST_TIMEOUT_US, ticket, ForwardOutcome::Ids { first: 50 });
+    let answers = taken(&mut node, REQUEST_TIMEOUT_US, ticket, granted(50, 2));
     assert_eq!(answers, [(1, Answer::TimedOut), (2, Answer::Ids { first: 50, count: count(1) })]);
 }
 
@@ -100,7 +105,7 @@ fn follower_of_a_slow_leader() -> Node {
     let mut node = follower();
     take(&mut node, 0, 1, 1);
     let (ticket, _) = asked(&mut node, 0).unwrap();
-    assert_eq!(taken(&mut node, 8_000, ticket, ForwardOutcome::Ids { first: 5 }).len(), 1);
+    assert_eq!(taken(&mut node, 8_000, ticket, granted(5, 1)).len(), 1);
     node
 }
 
@@ -119,26 +124,55 @@ fn where_answers_take_long_messages_overlap_and_each_serves_those_who_came_after
     let mut node = follower_of_a_slow_leader();
     let tickets = asked_thrice(&mut node);
     for (ticket, (first, request, n)) in tickets.into_iter().zip([(50, 11, 1), (70, 12, 10), (90, 13, 100)]) {
-        let answers = taken(&mut node, 17_000, ticket, ForwardOutcome::Ids { first });
+        let answers = taken(&mut node, 17_000, ticket, granted(first, n));
         assert_eq!(answers, [(request, ids(first, n).unwrap())]);
     }
     assert_eq!(asked(&mut node, 17_000), None);
 }
 
-/// A leader answers in order, so an answer to the second message says that the one to the first is lost. What
-/// the second brings is not for those who wait for the first.
+/// A leader that has no room refuses at once, while older messages still wait there.
+#[test]
+fn an_answer_that_comes_before_those_to_earlier_messages_waits_for_them() {
+    for (early, told) in [
+        (granted(70, 10), ids(70, 10).unwrap()),
+        (ForwardOutcome::Overloaded, Answer::Overloaded),
+        (ForwardOutcome::TimedOut, Answer::TimedOut),
+    ] {
+        let mut node = follower_of_a_slow_leader();
+        let [first, second, third] = asked_thrice(&mut node);
+        assert_eq!(taken(&mut node, 17_000, second, early), []);
+        assert_eq!(taken(&mut node, 17_000, first, granted(50, 1)), [(11, ids(50, 1).unwrap()), (12, told)]);
+        assert_eq!(taken(&mut node, 17_000, third, granted(90, 100)), [(13, ids(90, 100).unwrap())]);
+        assert_eq!(asked(&mut node, 17_000), None);
+    }
+}
+
 #[test]
 fn if_an_answer_is_lost_all_are_asked_for_again_in_one_message() {
     let mut node = follower_of_a_slow_leader();
     let [first, second, third] = asked_thrice(&mut node);
-    for ticket in [second, first, third] {
-        assert_eq!(taken(&mut node, 17_000, ticket, ForwardOutcome::Ids { first: 50 }), []);
-    }
-    let (ticket, wanted) = asked(&mut node, 17_000).unwrap();
+    assert_eq!(taken(&mut node, 17_000, second, granted(70, 10)), []);
+    let given_up_at = 9_000 + PATIENCE_US;
+    let (ticket, wanted) = asked(&mut node, given_up_at).unwrap();
     assert_eq!(wanted, 111);
-    let answers = taken(&mut node, 18_000, ticket, ForwardOutcome::Ids { first: 900 });
+    for late in [first, third] {
+        assert_eq!(taken(&mut node, given_up_at, late, granted(50, 1)), []);
+    }
+    let answers = taken(&mut node, given_up_at, ticket, granted(900, 111));
     let told = [(11, 900, 1), (12, 901, 10), (13, 911, 100)];
     assert_eq!(answers, told.map(|(request, first, n)| (request, ids(first, n).unwrap())));
+}
+
+/// A range of another size was taken for others: tickets of two processes may be the same.
+#[test]
+fn a_range_of_another_size_than_was_asked_for_is_not_handed_out() {
+    let mut node = follower();
+    take(&mut node, 0, 1, 2);
+    let (ticket, _) = asked(&mut node, 0).unwrap();
+    for n in [1, 3] {
+        assert_eq!(taken(&mut node, 10, ticket, granted(50, n)), []);
+    }
+    assert_eq!(taken(&mut node, 10, ticket, granted(60, 2)), [(1, ids(60, 2).unwrap())]);
 }
 
 #[test]
@@ -150,7 +184,7 @@ fn what_overlaps_is_given_up_together() {
         let mut node = follower_of_a_slow_leader();
         let [first, second, _] = asked_thrice(&mut node);
         assert_eq!(taken(&mut node, 17_000, first, outcome), told);
-        assert_eq!(taken(&mut node, 17_000, second, ForwardOutcome::Ids { first: 50 }), []);
+        assert_eq!(taken(&mut node, 17_000, second, granted(50, 10)), []);
         let later = 17_000 + config(1).raft.heartbeat_interval_us;
         assert_eq!(asked(&mut node, later).map(|(_, wanted)| wanted), Some(left));
     }
@@ -168,10 +202,9 @@ fn a_late_answer_to_a_ticket_that_was_given_up_hands_out_nothing() {
     assert_eq!(asked(&mut node, PATIENCE_US - 1), None);
     let (ticket, wanted) = asked(&mut node, PATIENCE_US).unwrap();
     assert!(ticket != given_up && wanted == 1);
-    let ids = |first| ForwardOutcome::Ids { first };
-    assert_eq!(taken(&mut node, PATIENCE_US, given_up, ids(7)), []);
+    assert_eq!(taken(&mut node, PATIENCE_US, given_up, granted(7, 1)), []);
     let answer = Answer::Ids { first: 50, count: count(1) };
-    assert_eq!(taken(&mut node, PATIENCE_US, ticket, ids(50)), [(1, answer)]);
+    assert_eq!(taken(&mut node, PATIENCE_US, ticket, granted(50, 1)), [(1, answer)]);
 }
 
 #[test]
@@ -188,7 +221,7 @@ fn one_that_says_it_does_not_lead_is_asked_again_after_a_heartbeat_interval() {
 #[test]
 fn one_that_is_asked_and_does_not_lead_says_so_at_once_and_asks_nobody_else() {
     let mut node = follower();
-    let message = Forward::TakeIds { ticket: Ticket(7), count: count(5), still_wanted: 0 };
+    let message = Forward::TakeIds { ticket: Ticket(7), count: count(5), still_awaited: 0 };
     node.step(Micros(10), Input::Message { from: peer(3), message: message.into() });
     let message = Forward::Taken { ticket: Ticket(7), outcome: ForwardOutcome::NotLeader };
     let said: Vec<Output> = std::iter::from_fn(|| node.poll_output())
@@ -205,7 +238,7 @@ fn a_range_that_ends_beyond_the_last_integer_is_handed_out_up_to_there() {
         take(&mut node, 10, request, 2);
     }
     let (ticket, _) = asked(&mut node, 10).unwrap();
-    let answers = taken(&mut node, 20, ticket, ForwardOutcome::Ids { first: u64::MAX - 3 });
+    let answers = taken(&mut node, 20, ticket, granted(u64::MAX - 3, 6));
     let first = Answer::Ids { first: u64::MAX - 3, count: count(2) };
     assert_eq!(answers, [(1, first), (2, Answer::Exhausted), (3, Answer::Exhausted)]);
 }
@@ -218,7 +251,7 @@ fn drawn_down(node: &mut Node, mut left: u64) -> (Vec<u64>, Vec<(u64, Answer)>) 
         let Some((ticket, n)) = asked(node, 20) else { return (wanted, answers) };
         wanted.push(n);
         let outcome = match left.checked_sub(n) {
-            Some(rest) => ForwardOutcome::Ids { first: u64::MAX - std::mem::replace(&mut left, rest) },
+            Some(rest) => granted(u64::MAX - std::mem::replace(&mut left, rest), n),
             None => ForwardOutcome::Exhausted,
         };
         answers.extend(taken(node, 20, ticket, outcome));
@@ -307,8 +340,8 @@ fn leader_that_hears_nobody() -> (Bench, usize) {
 }
 
 /// Another node asks the node at this place for so many IDs, and still waits for so many tickets before.
-fn ask(bench: &mut Bench, at: usize, from: u64, (ticket, still_wanted): (u64, u8), n: u64) {
-    let message = Forward::TakeIds { ticket: Ticket(ticket), count: count(n), still_wanted };
+fn ask(bench: &mut Bench, at: usize, from: u64, (ticket, still_awaited): (u64, u8), n: u64) {
+    let message = Forward::TakeIds { ticket: Ticket(ticket), count: count(n), still_awaited };
     bench.nodes[at].step(bench.now, Input::Message { from: peer(from), message: message.into() });
     bench.nodes[at].step(bench.now, Input::Wake);
 }
@@ -330,15 +363,17 @@ fn what_a_node_still_waits_for_is_kept_when_it_asks_for_more() {
     let (mut bench, leader) = leader_that_hears_nobody();
     let other = (1..=3).find(|id| *id != leader as u64 + 1).unwrap();
     // Tickets begin anywhere, and may pass the last number.
-    for (ticket, still_wanted, n, wanted) in [
+    for (ticket, still_awaited, n, wanted) in [
         (u64::MAX - 1, 0, 1, 1),
         (u64::MAX, 1, 10, 11),
         (0, 2, 100, 111),
         (1, 2, 1_000, 1_110),
         (2, 200, 10_000, 11_110),
-        (3, 0, 7, 7),
+        (5, 0, 7, 7),
+        // It was overtaken by the one before.
+        (4, 0, 5, 12),
     ] {
-        ask(&mut bench, leader, other, (ticket, still_wanted), n);
+        ask(&mut bench, leader, other, (ticket, still_awaited), n);
         assert_eq!(bench.nodes[leader].requests.wanted(), wanted, "after ticket {ticket}");
     }
 }
@@ -349,7 +384,7 @@ fn one_that_is_no_member_gets_nothing_of_a_leader() {
     let (mut bench, leader) = leader_that_hears_nobody();
     let former = Peer { incarnation: Incarnation(77), ..peer(2) };
     for from in [peer(9), former] {
-        let message = Forward::TakeIds { ticket: Ticket(1), count: NonZeroU64::MAX, still_wanted: 0 };
+        let message = Forward::TakeIds { ticket: Ticket(1), count: NonZeroU64::MAX, still_awaited: 0 };
         bench.nodes[leader].step(bench.now, Input::Message { from, message: message.into() });
         assert_eq!(told(&mut bench.nodes[leader]), [(Ticket(1), ForwardOutcome::NotLeader)]);
     }
