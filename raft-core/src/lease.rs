@@ -94,6 +94,8 @@ impl Raft {
             && let Some(began_at) = leader.lease_rounds.as_ref().and_then(|rounds| rounds.began_at(round))
             && let Some(progress) = leader.progress.get_mut(&by.id)
         {
+            // A sound member promises no more than it was asked for.
+            let promised_us = promised_us.min(self.config.election_timeout_us);
             let until = began_at.plus(lease.relied_us(promised_us));
             progress.supports_until = progress.supports_until.max(until);
         }

@@ -63,6 +63,7 @@ mod promises;
 #[cfg(test)]
 mod testing;
 
+pub use admission::{INDEX_MAX, TERM_MAX};
 pub use config::*;
 pub use io::*;
 pub use lease::Lease;

@@ -370,8 +370,10 @@ impl Raft {
         self.commit_index = self.commit_index.max(index);
     }
 
-    /// The leader of the current term, with its incarnation.
-    pub(crate) fn known_leader(&self) -> Option<Peer> {
+    /// The leader of the current term, with its incarnation. It need not be a member any more: a leader that
+    /// is being removed leads until that is committed.
+    #[must_use]
+    pub fn known_leader(&self) -> Option<Peer> {
         if let RoleState::Leader(_) = &self.role { Some(self.config.me) } else { self.role.followed() }
     }
 

@@ -187,7 +187,7 @@ impl Node {
         if !self.config.forward || self.leadership.is_some() {
             return None;
         }
-        self.raft.leader().and_then(|leader| self.raft.membership().peer(leader))
+        self.raft.known_leader()
     }
 }
 

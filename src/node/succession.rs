@@ -32,8 +32,7 @@ impl Node {
 
     /// Accepts a bequest only from the leader of the current term.
     pub(super) fn on_bequest(&mut self, from: Peer, bequest: Bequest) {
-        let is_member = self.raft.membership().contains(from);
-        if is_member && self.raft.leader() == Some(from.id) && bequest.term == self.raft.current_term() {
+        if self.raft.known_leader() == Some(from) && bequest.term == self.raft.current_term() {
             self.bequest = Some(bequest);
         }
     }

@@ -1,8 +1,8 @@
 //! Leases (dissertation §6.4.1): what a leader may rely on, and what binds those who promised.
 
 use raft_core::{
-    BarrierId, CampaignReason, Config, Incarnation, Input, LogIndex, Message, Output, Peer, PreVote,
-    Recovered, RequestVote, Role, Term,
+    BarrierId, CampaignReason, Config, HeartbeatResponse, Incarnation, Input, LogIndex, Message, Output,
+    Peer, PreVote, Recovered, RequestVote, Role, Term,
 };
 
 use crate::harness::cluster::Cluster;
@@ -65,6 +65,25 @@ fn a_lease_lasts_from_the_sending_of_its_round_for_what_was_promised_less_the_er
         cluster.node(1).now = sent_at.plus(lasts_us);
         assert!(!serves_from_lease(&mut cluster), "{clock_error_ppm}");
     }
+}
+
+/// One that says that it does is at fault.
+#[test]
+fn no_voter_supports_a_leader_for_longer_than_it_was_asked_to() {
+    let mut cluster = Cluster::leased_to_1(&[1, 2, 3], 0);
+    cluster.wake(1);
+    let sent_at = cluster.nodes[&1].now;
+    let rounds = cluster.network.drain(..).filter_map(|sent| match sent.message {
+        Message::Heartbeat(heartbeat) => Some((heartbeat.term, heartbeat.round)),
+        _ => None,
+    });
+    let (term, round) = rounds.last().unwrap();
+    let response = HeartbeatResponse { term, round, lease_us: Some(u64::MAX) };
+    cluster.step(1, Input::Message { from: peer(2), message: Message::HeartbeatResponse(response) });
+    cluster.node(1).now = sent_at.plus(ELECTION_TIMEOUT_US - 3);
+    assert!(serves_from_lease(&mut cluster));
+    cluster.node(1).now = sent_at.plus(ELECTION_TIMEOUT_US - 2);
+    assert!(!serves_from_lease(&mut cluster));
 }
 
 #[test]

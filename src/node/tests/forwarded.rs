@@ -1,6 +1,8 @@
 //! A node that asks the leader on behalf of its clients, and a node that is asked.
 
-use raft_core::{Heartbeat, Round};
+use std::sync::Arc;
+
+use raft_core::{AppendEntries, Entry, Heartbeat, Payload, Round};
 
 use super::*;
 
@@ -205,6 +207,27 @@ fn a_late_answer_to_a_ticket_that_was_given_up_hands_out_nothing() {
     assert_eq!(taken(&mut node, PATIENCE_US, given_up, granted(7, 1)), []);
     let answer = Answer::Ids { first: 50, count: count(1) };
     assert_eq!(taken(&mut node, PATIENCE_US, ticket, granted(50, 1)), [(1, answer)]);
+}
+
+/// It leads until its removal is committed. Which node leads is known without the membership in force.
+#[test]
+fn a_leader_that_is_being_removed_is_still_asked() {
+    let mut node = follower();
+    let mut members = recovered(3, 1).snapshot.unwrap().membership.as_ref().clone();
+    members.members.remove(&peer(2).id);
+    let removal =
+        Entry { index: LogIndex(2), term: Term(1), payload: Payload::Membership(Arc::new(members)) };
+    let append = AppendEntries {
+        term: Term(1),
+        prev_log_index: LogIndex(1),
+        prev_log_term: Term(1),
+        entries: vec![removal],
+        leader_commit: LogIndex(1),
+    };
+    node.step(Micros(5), Input::Message { from: peer(2), message: Message::AppendEntries(append).into() });
+    assert!(!node.membership().contains(peer(2)));
+    take(&mut node, 10, 1, 3);
+    assert_eq!(asked(&mut node, 10).map(|(_, wanted)| wanted), Some(3));
 }
 
 #[test]
