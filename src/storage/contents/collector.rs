@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use raft_core::{Entry, HardState, LogIndex, Recovered, Snapshot, Term};
+use raft_core::{Entry, HardState, INDEX_MAX, LogIndex, Recovered, Snapshot, TERM_MAX, Term};
 
 use super::Contents;
 use crate::identity::Identity;
@@ -177,6 +177,14 @@ impl<'p> Collector<'p> {
         let extent = self.extent.ok_or_else(|| self.missing(Key::Extent))?;
         if !(MAP_BYTES_MIN..=MAP_BYTES_MAX).contains(&map_bytes) {
             return Err(self.damaged(Place::Record(Key::MapSize), format!("it says {map_bytes} bytes")));
+        }
+        if hard_state.current_term > TERM_MAX {
+            let reason = format!("no cluster ever reaches its term {}", hard_state.current_term);
+            return Err(self.damaged(Place::Record(Key::HardState), reason));
+        }
+        if extent.last_log_index > INDEX_MAX {
+            let reason = format!("no log ever reaches its last index {}", extent.last_log_index);
+            return Err(self.damaged(Place::Record(Key::Extent), reason));
         }
         self.check_snapshot(&extent)?;
         self.check_log(&extent, hard_state.current_term)?;
@@ -408,6 +416,29 @@ mod tests {
     fn numbers_at_the_end_of_their_range_are_refused_without_a_panic() {
         assert!(finish_at(LogIndex(u64::MAX), &[(11, 3), (u64::MAX, 3)]).is_err());
         assert!(finish_at(LogIndex(0), &[]).is_err());
+    }
+
+    #[test]
+    fn a_term_or_an_index_that_leaves_no_room_for_the_next_is_refused() {
+        for (term, index, refused) in [
+            (TERM_MAX.0, INDEX_MAX.0, None),
+            (TERM_MAX.0 + 1, 10, Some("the hard state record: no cluster ever reaches")),
+            (u64::MAX, 10, Some("the hard state record: no cluster ever reaches")),
+            (5, INDEX_MAX.0 + 1, Some("the extent record: no log ever reaches")),
+            (5, u64::MAX, Some("the extent record: no log ever reaches")),
+        ] {
+            let mut collector = collector(Path::new("store"));
+            add(&mut collector, &Value::HardState(&HardState { current_term: Term(term), voted_for: None }));
+            add(&mut collector, &Value::Snapshot(&snapshot(index, 3)));
+            let last_log_index = LogIndex(index);
+            let snapshot = Some((last_log_index, Term(3)));
+            add(&mut collector, &Value::Extent(Extent { snapshot, last_log_index }));
+            let outcome = read(collector, &blank()).err();
+            match refused {
+                None => assert_eq!(outcome, None),
+                Some(said) => assert!(outcome.as_ref().is_some_and(|e| e.contains(said)), "{outcome:?}"),
+            }
+        }
     }
 
     #[test]
