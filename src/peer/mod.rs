@@ -5,9 +5,9 @@
 //! about sockets, about who may send what when (the server knows), or about the store or HTTP.
 //! `docs/peer-protocol.rst` describes the bytes; the tests here pin the examples given there.
 //!
-//! The side that dials speaks first. It sends either a [`Hello`], after which only
-//! [`Frame::Message`]s follow in that direction and one [`Welcome`] or [`Refuse`] in
-//! the other; or [`AdminRequest`]s, each answered by one [`AdminResponse`].
+//! The side that dials speaks first. It sends either a [`Hello`], which is answered by a [`Refuse`], or by a
+//! [`Welcome`], after which [`Frame::Message`]s and [`Frame::Ping`]s follow in both directions; or
+//! [`AdminRequest`]s, each answered by one [`AdminResponse`].
 
 mod admin;
 mod bequest;
