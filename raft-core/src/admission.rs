@@ -11,10 +11,11 @@ use crate::roles::RoleState;
 use crate::types::{LogIndex, Peer, Term};
 
 /// Later terms are refused: they would soon leave no room for the next one. At a thousand elections a second,
-/// an honest cluster reaches this term after 146 million years. A driver must not start a node in a later one.
+/// an honest cluster reaches this term after 146 million years. A driver must not start a node in a later
+/// one.
 pub const TERM_MAX: Term = Term(1 << 62);
-/// Higher indexes are refused in snapshots, for the same reason. A driver must not start a node with a log that
-/// ends beyond this one.
+/// Higher indexes are refused in snapshots, for the same reason. A driver must not start a node with a log
+/// that ends beyond this one.
 pub const INDEX_MAX: LogIndex = LogIndex(1 << 62);
 
 impl Raft {

@@ -7,9 +7,9 @@ use crate::roles::{Follower, Pace, PreCandidate, RoleState, Stance};
 use crate::types::Peer;
 
 impl Raft {
-    /// Receiver: yes, if it would be a new term, the log is up to date (Raft §5.4.1), no leader is at work, no
-    /// promise of support binds this node (see [`lease`](crate::lease)), and no earlier election waits for its
-    /// vote.
+    /// Receiver: yes, if it would be a new term, the log is up to date (Raft §5.4.1), no leader is at work,
+    /// no promise of support binds this node (see [`lease`](crate::lease)), and no earlier election waits for
+    /// its vote.
     pub(crate) fn on_pre_vote(&mut self, from: Peer, m: PreVote) {
         let term = self.hard_state.current_term;
         let up_to_date = self.log.is_up_to_date(m.last_log_index, m.last_log_term);

@@ -106,8 +106,8 @@ impl Leadership {
         Some(bequest)
     }
 
-    /// What to reserve now, for waiting requests and for those to come. To be asked once in each turn in which
-    /// a proposal would be accepted: demand, and who is waited for, are followed from turn to turn.
+    /// What to reserve now, for waiting requests and for those to come. To be asked once in each turn in
+    /// which a proposal would be accepted: demand, and who is waited for, are followed from turn to turn.
     pub(crate) fn next_reservation(
         &mut self,
         now: Micros,

@@ -3,8 +3,8 @@
 //! LMDB's pages carry no checksums, and LMDB follows a damaged page number out of the map. Here the file is
 //! read with ordinary reads: whatever it holds gives a report or an error. What is checked is what LMDB takes
 //! for granted: every page that is reached is within the file, is reached once, and is not in use and free at
-//! once; its nodes are inside it and in order. The records in the leaves are not examined: they have checksums of their own.
-//!
+//! once; its nodes are inside it and in order. The records in the leaves are not examined: they have
+//! checksums of their own.
 //! This module uses the file alone; `layout` knows what is where in a page. It must never know what the
 //! records are.
 
