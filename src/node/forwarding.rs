@@ -257,9 +257,9 @@ impl Forwarding {
     pub(crate) fn on_answer(&mut self, from: Peer, ticket: Ticket, outcome: ForwardOutcome) {
         let is_meant = |m: &Message| m.ticket == ticket && m.asked.leader == from;
         let Some(message) = self.under_way.iter_mut().find(|message| is_meant(message)) else { return };
-        match outcome {
-            ForwardOutcome::Ids { count, .. } if count != message.asked.count => {}
-            outcome => message.outcome = Some(outcome),
+        let misfits = matches!(outcome, ForwardOutcome::Ids { count, .. } if count != message.asked.count);
+        if !misfits {
+            message.outcome = Some(outcome);
         }
     }
 
