@@ -71,8 +71,15 @@ impl Leadership {
         self.term
     }
 
-    pub(crate) fn status(&self) -> WindowStatus {
-        WindowStatus { next_id: self.window.first, left: self.window.len() }
+    pub(crate) fn status(&self, counter: Counter) -> WindowStatus {
+        let left = self.left();
+        // With nothing left, the next ID is the first that is reserved next.
+        WindowStatus { next_id: if left > 0 { self.window.first } else { counter.next() }, left }
+    }
+
+    /// How many IDs are left in the window.
+    pub(crate) fn left(&self) -> u64 {
+        self.window.len()
     }
 
     /// Whether the request at this place in the order may be answered with IDs, if the window has enough.
@@ -290,9 +297,9 @@ mod tests {
         let mut leadership = leadership(10);
         assert_eq!(leadership.take(count(11)), None);
         assert_eq!(leadership.take(count(3)), Some(1));
-        assert_eq!(leadership.status(), WindowStatus { next_id: 4, left: 7 });
+        assert_eq!(leadership.status(counter()), WindowStatus { next_id: 4, left: 7 });
         assert_eq!(leadership.take(count(7)), Some(4));
-        assert_eq!(leadership.status(), WindowStatus { next_id: 11, left: 0 });
+        assert_eq!(leadership.status(counter()), WindowStatus { next_id: 1, left: 0 });
         assert_eq!(leadership.take(count(1)), None);
     }
 
@@ -446,7 +453,7 @@ mod tests {
         let left = Bequest { term: Term(2), last_log_index, first: 6, count: count(5) };
         for _ in 0..2 {
             assert_eq!(leadership.bequeath(heir(2), last_log_index), Some(left));
-            assert_eq!(leadership.status(), WindowStatus { next_id: 1, left: 5 });
+            assert_eq!(leadership.status(counter()), WindowStatus { next_id: 1, left: 5 });
         }
         // To another heir, or with a longer log, half of what remains is left.
         let more = Bequest { first: 4, count: count(2), ..left };
@@ -464,7 +471,7 @@ mod tests {
         let mut leadership = leadership(10);
         leadership.on_proposed(Micros(0), Reserve { count: count(5) }, Arrival::default());
         assert_eq!(leadership.bequeath(heir(2), LogIndex(5)), None);
-        assert_eq!(leadership.status().left, 10);
+        assert_eq!(leadership.status(counter()).left, 10);
     }
 
     /// What lies between was left to another node.
@@ -474,7 +481,7 @@ mod tests {
         assert!(leadership.bequeath(heir(2), LogIndex(5)).is_some());
         leadership.on_proposed(Micros(0), Reserve { count: count(4) }, Arrival::default());
         leadership.on_reserved(Range { first: 11, end: 15 });
-        assert_eq!(leadership.status(), WindowStatus { next_id: 11, left: 4 });
+        assert_eq!(leadership.status(counter()), WindowStatus { next_id: 11, left: 4 });
     }
 
     /// If every batch is committed before it is answered, the commit confirms it.
@@ -540,7 +547,7 @@ mod tests {
         assert!(!leadership.is_confirmed(first.latest()));
         leadership.on_reserved(Range { first: 8, end: 13 });
         leadership.on_reserved(Range { first: 13, end: 18 });
-        assert_eq!(leadership.status(), WindowStatus { next_id: 8, left: 10 });
+        assert_eq!(leadership.status(counter()), WindowStatus { next_id: 8, left: 10 });
         assert!(leadership.is_confirmed(first.latest()));
         assert!(!leadership.is_confirmed(second.latest()));
     }

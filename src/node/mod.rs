@@ -221,7 +221,7 @@ impl Node {
             last_log_index: self.raft.last_log_index(),
             next_unreserved: self.counter.next(),
             next_unreserved_in_log: self.counter_at_the_end().next(),
-            window: self.leadership.as_ref().map(Leadership::status),
+            window: self.leadership.as_ref().map(|leadership| leadership.status(self.counter)),
             holds_lease: self.raft.holds_lease(),
             write_failed: self.raft.is_muted(),
             members: members.collect(),
@@ -338,6 +338,7 @@ impl Node {
             raft_core::Output::TransferAborted => self.fail_transfers(),
             raft_core::Output::MembershipChanged(members) => {
                 self.outputs.push_back(Output::MembershipChanged(members));
+                self.release_orphans();
             }
             raft_core::Output::LogLost { acknowledged, last } => {
                 self.outputs.push_back(Output::LogLost { acknowledged, last });
@@ -425,9 +426,7 @@ impl Node {
             self.disown_answers();
         }
         self.conclude_transfers(term, leader);
-        if leader.is_some() {
-            self.release_orphans();
-        }
+        self.release_orphans();
     }
 
     /// The state that would result if the whole log were applied.

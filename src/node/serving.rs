@@ -4,7 +4,7 @@
 
 use std::num::NonZeroU64;
 
-use raft_core::Confirmation;
+use raft_core::{Confirmation, NodeId};
 
 use super::Node;
 use super::io::{Answer, Output, RequestId};
@@ -17,18 +17,21 @@ impl Node {
         if self.forwards_in_vain {
             return self.answer(asker, Answer::NotLeader { leader: None });
         }
-        let waits = match self.raft.leader() {
-            Some(_) => self.leadership.is_some() || self.config.forward,
-            // Between two leaders, the next one becomes known in a moment, and clients need not notice the
-            // gap.
-            None => self.now < self.orphans_deadline,
-        };
+        // Between two leaders, the next one becomes known in a moment, and clients need not notice the gap.
+        let waits_for_a_leader = self.redirects_to().is_none() && self.now < self.orphans_deadline;
+        let waits = self.leadership.is_some() || self.forwards_to().is_some() || waits_for_a_leader;
         if waits || !self.requests.is_empty() {
             // If older requests still wait for the next leader to become known, this one queues behind them.
             self.enqueue(asker, count);
         } else {
             self.answer(asker, Answer::NotLeader { leader: self.raft.leader() });
         }
+    }
+
+    /// The leader, if clients can be sent there: a node that has just joined may know who leads before it
+    /// knows where.
+    pub(super) fn redirects_to(&self) -> Option<NodeId> {
+        self.raft.leader().filter(|leader| self.raft.membership().members.contains_key(leader))
     }
 
     /// This node has been removed. If it forwards, the leader takes nothing from it any more, and answers
@@ -99,7 +102,7 @@ impl Node {
             let in_vain = !forwards && self.orphans_deadline <= self.now;
             return in_vain.then(|| Answer::NotLeader { leader: self.raft.leader() });
         };
-        let obtainable = leadership.status().left.saturating_add(self.counter.left());
+        let obtainable = leadership.left().saturating_add(self.counter.left());
         if waiting.count.get() > obtainable {
             return Some(Answer::Exhausted);
         }
@@ -110,10 +113,10 @@ impl Node {
         Some(Answer::Ids { first, count: waiting.count })
     }
 
-    /// Redirects the requests that waited for the next leader to become known, unless this node forwards
-    /// them.
+    /// Redirects the requests that waited for the next leader to become known, if it is, unless this node
+    /// forwards them.
     pub(super) fn release_orphans(&mut self) {
-        if self.config.forward {
+        if self.config.forward || self.leadership.is_some() || self.redirects_to().is_none() {
             return;
         }
         while let Some(waiting) = self.requests.pop() {

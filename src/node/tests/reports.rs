@@ -1,6 +1,6 @@
 //! What a node reports about itself and about others, and what it refuses to take in.
 
-use raft_core::{AppendEntries, InstallSnapshot};
+use raft_core::{AppendEntries, Heartbeat, InstallSnapshot, Round};
 
 use super::*;
 
@@ -317,4 +317,37 @@ fn a_node_that_does_not_know_what_is_committed_tells_what_its_whole_log_reserves
     assert_eq!(next_unreserved(&store), Ok(1_075));
     let status = Node::new(config(1), Micros(0), store).unwrap().status();
     assert_eq!((status.next_unreserved, status.next_unreserved_in_log), (5, 1_075));
+}
+
+/// As where it has just joined: heartbeats come before the log, and with it the addresses.
+#[test]
+fn clients_of_a_node_that_knows_who_leads_and_not_where_wait_until_it_does() {
+    let mut node = Node::new(config(1), Micros(0), Recovered::default()).unwrap();
+    let heartbeat = Heartbeat {
+        term: Term(1),
+        leader_commit: LogIndex(0),
+        round: Round(0),
+        election_timeout_us: 300_000,
+    };
+    node.step(Micros(10), Input::Message { from: peer(2), message: Message::Heartbeat(heartbeat).into() });
+    let leader = Some(peer(2).id);
+    assert_eq!((node.status().leader, node.deadline().is_some()), (leader, true));
+    let answers = |node: &mut Node| -> Vec<(RequestId, Answer)> {
+        let outputs: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
+        let answer = |output| match output {
+            Output::Answer { request, answer } => Some((request, answer)),
+            _ => None,
+        };
+        outputs.into_iter().filter_map(answer).collect()
+    };
+    node.step(Micros(20), Input::TakeIds { request: RequestId(1), count: count(1) });
+    node.step(Micros(20), Input::Wake);
+    assert_eq!(answers(&mut node), []);
+    let snapshot = recovered(3, 1).snapshot.unwrap();
+    let message = Message::InstallSnapshot(InstallSnapshot { term: Term(1), snapshot }).into();
+    node.step(Micros(30), Input::Message { from: peer(2), message });
+    let redirected = Answer::NotLeader { leader };
+    assert_eq!(answers(&mut node), [(RequestId(1), redirected)]);
+    node.step(Micros(40), Input::TakeIds { request: RequestId(2), count: count(1) });
+    assert_eq!(answers(&mut node), [(RequestId(2), redirected)]);
 }
