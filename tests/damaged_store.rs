@@ -415,6 +415,8 @@ fn a_node_whose_store_is_an_earlier_copy_finds_out_and_takes_no_part_until_it_jo
     wait::until_true("it finds out", || node.log().contains("takes no further part: the leader counts on"));
     assert_eq!(http::ask(&node.client_address, "GET", "/healthz").expect("it answers").status, 503);
     assert_eq!(http::metric(&node.client_address, "ticketd_storage_failures_total"), Some(1));
+    // The store that it is a copy of may be in use, and its node must be let be.
+    node.await_status("it calls nobody", |status| status.members.values().all(|m| m.link != "up"));
     node.signal(Signal::TERM);
     assert_eq!(node.await_end().code(), Some(3), "another start does not help");
 

@@ -11,7 +11,7 @@ use std::path::Path;
 use rustix::process::geteuid;
 
 use harness::cluster::{self, Cluster};
-use harness::command;
+use harness::command::{self, Running};
 use harness::directory::{self, Directory, contents};
 use harness::http;
 use harness::load::Load;
@@ -479,11 +479,10 @@ fn a_copy_of_a_store_that_runs_beside_it_is_warned_of() {
     original.restart();
     cluster.await_voters(&[1, 2, 3]);
     let elsewhere = ["--path", copy.to_str().unwrap(), "--raft_port", "0", "--http_port", "0"];
-    let mut process = command::ticketd(&elsewhere).spawn().unwrap();
-    let warned = |node: &Node| node.log().contains("IDs may repeat; stop one of them for good");
+    let process = Running::spawn(directory.path(), &elsewhere);
+    let warned = |node: &Node| node.log().contains("IDs may repeat; stop both, 'ticketd leave --id");
     wait::until_true("the leader warns", || warned(cluster.node(leader)));
-    process.kill().unwrap();
-    process.wait().unwrap();
+    drop(process);
     cluster.await_voters(&[1, 2, 3]);
     assert!(cluster.take() > 0);
 }

@@ -214,7 +214,8 @@ impl Codings {
 
 /// `1*DIGIT` (RFC 9110 §8.6): no sign, no white space, no list.
 fn content_length(value: &[u8]) -> Result<u64, Refusal> {
-    decimal(value.iter().copied()).ok_or(Refusal::Malformed("The Content-Length field is not a number"))
+    decimal(value.iter().copied())
+        .ok_or(Refusal::Malformed("The Content-Length field is not a number that fits 64 bits"))
 }
 
 /// The elements of a list (RFC 9110 §5.6.1), including empty ones.

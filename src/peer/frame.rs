@@ -227,6 +227,9 @@ impl std::fmt::Display for FrameError {
             FrameError::TooLong { bytes, .. } if begins_like_http(*bytes) => {
                 f.write_str("an HTTP request, which belongs to the HTTP port")
             }
+            FrameError::TooLong { bytes, .. } if first_bytes(*bytes) == Some(*b"HTTP") => {
+                f.write_str("an HTTP response")
+            }
             FrameError::TooLong { bytes, bytes_max } => {
                 write!(f, "a frame of {bytes} bytes; at most {bytes_max} are allowed")
             }
@@ -271,8 +274,14 @@ fn seal(frame: &mut [u8]) {
 fn begins_like_http(bytes: u64) -> bool {
     const BEGINNINGS: [&[u8; LENGTH_BYTES]; 10] =
         [b"GET ", b"HEAD", b"POST", b"PUT ", b"DELE", b"CONN", b"OPTI", b"TRAC", b"PATC", b"PRI "];
-    let length = bytes.checked_sub(FRAME_HEADER_BYTES as u64).and_then(|length| u32::try_from(length).ok());
-    length.is_some_and(|length| BEGINNINGS.contains(&&length.to_be_bytes()))
+    first_bytes(bytes).is_some_and(|first| BEGINNINGS.contains(&&first))
+}
+
+/// The bytes that were read as the length of a frame which would have so many bytes.
+fn first_bytes(bytes: u64) -> Option<[u8; LENGTH_BYTES]> {
+    let length =
+        bytes.checked_sub(FRAME_HEADER_BYTES as u64).and_then(|length| u32::try_from(length).ok())?;
+    Some(length.to_be_bytes())
 }
 
 /// The length of the frame that begins here, header included; `None` if its length field is not complete.

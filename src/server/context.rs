@@ -30,6 +30,10 @@ pub(super) struct Context {
     pub(super) log_lines_left_out: Arc<AtomicU64>,
     /// This node was asked to stop, or is no longer a member.
     pub(super) stopping: bool,
+    /// This node takes no further part, and no restart helps: its store was replaced, or lacks what the node
+    /// acknowledged. Another process may have the true store, and displaces this one's connections at the
+    /// members, as this one displaces those of the other.
+    pub(super) is_done_for: bool,
     /// The membership in force, as the node last reported it.
     pub(super) membership: Arc<Membership>,
     pub(super) role: Role,
@@ -74,6 +78,7 @@ impl Context {
             descriptors: OpenDescriptors::default(),
             log_lines_left_out,
             stopping: false,
+            is_done_for: false,
             membership: node.membership().clone(),
             role: status.role,
             leader: status.leader,

@@ -136,7 +136,11 @@ fn render_ids(page: &mut Exposition, counters: &Counters, node: &NodeStatus, cou
     let left = node.window.map_or(0, |window| window.left);
     page.gauge("ticketd_window_left", "IDs that this leader has reserved and not handed out.", left);
     page.counter("ticketd_reservations_total", "Windows that this leader asked for.", counts.reservations);
-    page.gauge("ticketd_next_unreserved", "The smallest ID in no window.", node.next_unreserved);
+    page.gauge(
+        "ticketd_next_unreserved",
+        "The smallest ID that is not reserved, by all of this node's log.",
+        node.next_unreserved_in_log,
+    );
     page.counter(
         "ticketd_forwards_sent_total",
         "Messages that asked the leader on behalf of this node's clients.",

@@ -173,12 +173,12 @@ impl PeerConnections {
             && let Some(left_out) = self.copies.admit(now)
         {
             log::warn!(
-                "node {} connects from {} again and is still connected from {}, in turn: two processes run, \
-                 one with a copy of the other's store, and IDs may repeat; stop one of them for \
-                 good{left_out}",
-                hello.from.id,
+                "node {id} connects from {} again and is still connected from {}, in turn: two processes \
+                 run, one with a copy of the other's store, and IDs may repeat; stop both, \
+                 'ticketd leave --id {id}' at another member, and join again{left_out}",
                 hello.peer_address,
                 former.peer_address,
+                id = hello.from.id,
             );
         }
         replaced
