@@ -140,6 +140,14 @@ fn exit(error: &clap::Error) -> ParseExit {
             _ => None,
         },
     );
+    // A switch takes its value only behind `=`, because what follows it may be a command.
+    if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
+        && let "on" | "off" = word.as_str()
+    {
+        return ParseExit::Usage(format!(
+            "'{word}' is no command: write it behind the flag with '=', as in '--forward={word}'"
+        ));
+    }
     // Which task was meant is not known, so the general help it is.
     ParseExit::Usage(format!("{problem}: {}{}", suggested.unwrap_or_default(), Task::Restart.help()))
 }

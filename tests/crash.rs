@@ -271,7 +271,7 @@ fn a_store_that_is_left_says_up_to_where_ids_were_reserved() {
         assert!(next.parse::<u64>().expect("a number") > highest, "{highest} was handed out: {said}");
         // Started alone, the node does not know what is committed, but reports the same.
         node.restart();
-        assert!(node.command(&["status"]).succeeded().contains(&format!("next ID     {next} or below")));
+        assert!(node.command(&["status"]).succeeded().contains(&format!("reserved    IDs below {next}, by")));
         node.kill();
     }
 }

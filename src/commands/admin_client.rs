@@ -199,15 +199,17 @@ impl<'a, T> Asking<'a, T> {
                         // Another program may listen there by now: that is an error only if no other member
                         // can be asked.
                         Err(error @ AskError { problem: AskProblem::Incompatible { .. }, .. }) => {
-                            self.narrator.tell(address, error.problem.to_string());
-                            incompatible = Some(error);
+                            incompatible = Some((address.clone(), error));
                         }
                         Err(error) => return Err(error),
                     }
                 }
             }
-            if let Some(error) = incompatible.filter(|_| compatible == 0) {
-                return Err(error);
+            if let Some((address, error)) = incompatible {
+                if compatible == 0 {
+                    return Err(error);
+                }
+                self.narrator.tell(&address, error.problem.to_string());
             }
             self.patience.sleep(pace.next_pause()).map_err(|impatience| self.ended(impatience))?;
         }

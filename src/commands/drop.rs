@@ -17,10 +17,7 @@ use crate::storage::{self, Store, StoreError};
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let path = flags.path();
     let known = if flags.force { None } else { read_owner(path)? };
-    let last_words = known.and_then(|Known { me, membership, recovered }| {
-        left_behind(me, &membership).or_else(|| lost(me, &membership, &recovered))
-    });
-    if let Some(line) = last_words {
+    if let Some(line) = known.as_ref().and_then(Known::last_words) {
         say_first(&line)?;
     }
     storage::destroy(path)?;
@@ -44,6 +41,19 @@ struct Known {
     /// The last one that the node knew.
     membership: Membership,
     recovered: Recovered,
+}
+
+impl Known {
+    fn last_words(&self) -> Option<String> {
+        let Known { me, membership, recovered } = self;
+        left_behind(*me, membership).or_else(|| lost(*me, membership, recovered))
+    }
+}
+
+/// What must be known elsewhere, or by a later cluster, once the store at this path is destroyed, and only
+/// this store knows; `None` also if it cannot be read.
+pub(super) fn last_words(path: &Path) -> Option<String> {
+    read_owner(path).ok().flatten().as_ref().and_then(Known::last_words)
 }
 
 fn is_alone(me: Peer, membership: &Membership) -> bool {

@@ -38,7 +38,7 @@ const NAME_PAUSE: Duration = Duration::from_secs(1);
 /// [`Failure`]. If the cluster has refused or was never asked, no store is left of this join; if it may have
 /// accepted, the store stays, and the join can be given again.
 pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
-    let id = required_id(flags, "join")?;
+    let id = required_id(flags, "ticketd join HOST:PORT --id 2")?;
     let mut settings = Settings::default().with(&flags.serving.changes())?;
     let launch = Launch::prepare(flags)?;
     refuse_running(flags.path())?;
@@ -200,6 +200,14 @@ fn resume(
         // The node was taken in, and stopped before it heard from the cluster: it may have to tell it a new
         // address.
         Standing::Member { .. } if me.id == id && knows_nobody(&store) => (),
+        Standing::Member { .. } if me.id == id => {
+            return Err(Failure::runtime(format!(
+                "node {id} has joined its cluster already, with the store at {}: start it with 'ticketd \
+                 {path_flag}'; if it has been removed since, 'ticketd drop {path_flag}' destroys the store",
+                path.display(),
+                path_flag = path_flag(path)
+            )));
+        }
         Standing::Member { .. } => return Err(exists.into()),
         Standing::Joining if me.id != id => {
             return Err(Failure::runtime(format!(

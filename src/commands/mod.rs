@@ -195,12 +195,10 @@ impl From<ServerError> for Failure {
     }
 }
 
-/// The id, which a new node must be given.
-fn required_id(flags: &Flags, subcommand: &str) -> Result<NodeId, Failure> {
+/// The id, which a new node must be given; `example` is the command with one.
+fn required_id(flags: &Flags, example: &str) -> Result<NodeId, Failure> {
     flags.id.ok_or_else(|| {
-        Failure::usage(format!(
-            "--id is missing: give this node a number of its own, as in 'ticketd {subcommand} --id 1'"
-        ))
+        Failure::usage(format!("--id is missing: give this node a number of its own, as in '{example}'"))
     })
 }
 
@@ -215,6 +213,9 @@ enum InTheWay {
 fn destroy_in_the_way(flags: &Flags) -> Result<InTheWay, Failure> {
     if !flags.force {
         return Ok(InTheWay::Nothing);
+    }
+    if let Some(words) = drop::last_words(flags.path()) {
+        log::warn!("--force destroys a store: {words}");
     }
     match storage::destroy(flags.path()) {
         Ok(()) => {
@@ -277,7 +278,7 @@ mod tests {
 
     #[test]
     fn a_new_node_without_an_id_is_told_to_be_given_one() {
-        let failure = required_id(&Flags::default(), "start").unwrap_err();
+        let failure = required_id(&Flags::default(), "ticketd start --id 1").unwrap_err();
         assert_eq!(failure.exit_status(), 2);
         assert!(failure.to_string().contains("ticketd start --id 1"), "{failure}");
     }

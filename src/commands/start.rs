@@ -30,7 +30,7 @@ const FIRST_TERM: Term = Term(1);
 /// so: it is not destroyed here, because after this process has released it, nothing keeps another process
 /// from serving with it.
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
-    let id = required_id(flags, "start")?;
+    let id = required_id(flags, "ticketd start --id 1")?;
     let mut settings = Settings::default().with(&flags.serving.changes())?;
     let launch = Launch::prepare(flags)?;
     refuse_running(flags.path())?;

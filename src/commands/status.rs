@@ -51,7 +51,10 @@ fn table(status: &Value, pid: u32) -> Option<String> {
             number(status, "last_log_index")?
         ),
     );
-    line("next ID", next_id(status)?);
+    if let Some(next_id) = next_id(status)? {
+        line("next ID", next_id);
+    }
+    line("reserved", reserved(status)?);
     line("peers", text(status, "peer_address")?.to_owned());
     line("clients", text(status, "client_address")?.to_owned());
     if let Some(disk) = disk_wait(status) {
@@ -76,24 +79,19 @@ fn disk_wait(status: &Value) -> Option<String> {
     Some(format!("a write has waited for it for {}.{:03} s", ms / 1_000, ms % 1_000))
 }
 
-fn next_id(status: &Value) -> Option<String> {
-    let unreserved = number(status, "next_unreserved")?;
-    // A node of an earlier version does not report this.
-    let in_log = number(status, "next_unreserved_in_log").filter(|in_log| *in_log != unreserved);
-    Some(match (present(status, "window")?, in_log) {
-        (None, None) => format!("{unreserved} or, from the leader's window, below"),
-        (None, Some(in_log)) => {
-            format!(
-                "{in_log} or below, by this node's log; {unreserved} or below, by what it knows to be \
-                 committed"
-            )
-        }
-        (Some(window), _) => format!(
-            "{} ({} left in the window; {unreserved} and above are not reserved)",
-            number(window, "next_id")?,
-            number(window, "left")?
-        ),
-    })
+/// On a leader, the ID that it gives next, and how many it has at hand. Outer `None`: a field is missing.
+fn next_id(status: &Value) -> Option<Option<String>> {
+    let Some(window) = present(status, "window")? else { return Some(None) };
+    let (next, left) = (number(window, "next_id")?, number(window, "left")?);
+    Some(Some(format!("{next} ({left} left in the window)")))
+}
+
+/// Up to where IDs are reserved. It counts what is in the log and not known to be committed: of all the
+/// numbers of a node, this is the one below which a cluster in its place must not begin.
+fn reserved(status: &Value) -> Option<String> {
+    // A node of an earlier version reports only what it knows to be committed.
+    let in_log = number(status, "next_unreserved_in_log").or_else(|| number(status, "next_unreserved"))?;
+    Some(format!("IDs below {in_log}, by this node's log"))
 }
 
 const HEADINGS: [&str; 7] = ["ID", "PEERS", "CLIENTS", "SUFFRAGE", "MATCH", "LINK", "HEARD"];
@@ -171,7 +169,8 @@ cluster     ff
 role        leader in term 4
 leader      node 1
 log         committed up to 12, applied up to 11, last entry 13
-next ID     18446744073709551601 (14 left in the window; 18446744073709551615 and above are not reserved)
+next ID     18446744073709551601 (14 left in the window)
+reserved    IDs below 18446744073709551615, by this node's log
 peers       h1:9000
 clients     h1:8000
 up for      1 h 1 min
@@ -195,18 +194,15 @@ ID  PEERS             CLIENTS           SUFFRAGE  MATCH  LINK  HEARD
     }
 
     #[test]
-    fn what_the_log_reserves_beyond_what_is_known_to_be_committed_is_told() {
+    fn what_is_told_as_reserved_is_what_the_whole_log_reserves() {
         let mut status: Value = serde_json::from_str(LEADER).unwrap();
         status["window"] = Value::Null;
         status["next_unreserved"] = 5.into();
-        for (in_log, told) in [
-            (5.into(), "5 or, from the leader's window, below"),
-            (1075.into(), "1075 or below, by this node's log; 5 or below, by what it knows to be committed"),
-            (Value::Null, "5 or, from the leader's window, below"),
-        ] {
+        for (in_log, below) in [(5.into(), 5), (1075.into(), 1075), (Value::Null, 5)] {
             status["next_unreserved_in_log"] = in_log;
             let text = table(&status, 77).unwrap();
-            assert!(text.contains(&format!("next ID     {told}\n")), "{text}");
+            assert!(text.contains(&format!("reserved    IDs below {below}, by this node's log\n")), "{text}");
+            assert!(!text.contains("next ID"), "it does not lead: {text}");
         }
     }
 

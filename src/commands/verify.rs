@@ -6,6 +6,8 @@
 
 use std::path::Path;
 
+use raft_core::LogIndex;
+
 use super::{Failure, say};
 use crate::cli::Flags;
 use crate::node;
@@ -32,5 +34,10 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
 fn report(path: &Path, findings: &Findings) -> Result<String, Failure> {
     let next = node::next_unreserved(&findings.recovered)
         .map_err(|error| ServerError::State { path: path.to_owned(), error })?;
-    Ok(format!("{findings}\nno ID from {next} on is reserved by its log\n"))
+    let reserves = if findings.recovered.last().0 == LogIndex(0) {
+        "its log is empty, and says nothing about which IDs are reserved".to_owned()
+    } else {
+        format!("no ID from {next} on is reserved by its log")
+    };
+    Ok(format!("{findings}\n{reserves}\n"))
 }
