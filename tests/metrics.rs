@@ -1,5 +1,5 @@
 //! What a monitoring system reads: the exact format, the numbers against what was done, and every name in the
-//! documentation.
+//! documentation, that of the status included.
 
 mod harness;
 
@@ -10,8 +10,12 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use harness::cluster::Cluster;
+use serde_json::Value;
+
+use harness::cluster::{self, Cluster};
+use harness::directory::Directory;
 use harness::http;
+use harness::node::Node;
 use harness::wait;
 
 /// A family of series.
@@ -243,6 +247,37 @@ fn the_numbers_are_those_of_what_was_done() {
     let metrics = Metrics::of(&elsewhere);
     assert!(metrics.value("ticketd_http_responses_total", "handler=\"ids\",code=\"301\"") >= 1.0);
     assert!(metrics.find("ticketd_member_lag_entries", "member=\"1\"").is_none(), "only a leader knows");
+}
+
+/// The names of all fields, those of objects within it included.
+fn field_names(value: &Value, names: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                names.insert(name.clone());
+                // Its names are those of flags.
+                if name != "settings" {
+                    field_names(value, names);
+                }
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| field_names(value, names)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[test]
+fn every_field_of_the_status_is_described() {
+    let directory = Directory::new();
+    let node = Node::start(&directory, 1, &[]);
+    wait::until("an ID", || cluster::take(&node.client_address));
+    let status = http::ask(&node.client_address, "GET", "/status").expect("it answers").body;
+    let mut names = BTreeSet::new();
+    field_names(&serde_json::from_str(&status).expect("it is JSON"), &mut names);
+    assert!(names.contains("term") && names.contains("left") && names.contains("last_heard_ms"), "{names:?}");
+    let described = include_str!("../docs/http.rst");
+    let missing: Vec<_> = names.iter().filter(|name| !described.contains(&format!("``{name}``"))).collect();
+    assert!(missing.is_empty(), "docs/http.rst lacks {missing:?}");
 }
 
 #[test]
