@@ -280,7 +280,7 @@ fn a_member_is_answered_on_the_connection_that_it_has_dialled() {
 fn a_member_is_taken_for_two_only_where_an_address_that_was_replaced_comes_back() {
     let mut cluster = Cluster::of(1);
     let node = cluster.node(1);
-    let is_warned_of = || node.log().contains("IDs may repeat; stop one of them for good");
+    let is_warned_of = || node.log().contains("IDs may repeat; stop both");
     let _first = call(node, "127.0.0.1:2");
     let moved = call(node, "127.0.0.1:3");
     assert!(!is_warned_of(), "it has moved");

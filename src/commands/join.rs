@@ -202,8 +202,9 @@ fn resume(
         Standing::Member { .. } if me.id == id && knows_nobody(&store) => (),
         Standing::Member { .. } if me.id == id => {
             return Err(Failure::runtime(format!(
-                "node {id} has joined its cluster already, with the store at {}: start it with 'ticketd \
-                 {path_flag}'; if it has been removed since, 'ticketd drop {path_flag}' destroys the store",
+                "node {id} belongs to a cluster already, with the store at {}: start it with 'ticketd \
+                 {path_flag}'; if it has been removed since, 'ticketd drop {path_flag}' or --force destroys \
+                 the store",
                 path.display(),
                 path_flag = path_flag(path)
             )));
