@@ -85,6 +85,11 @@ impl World {
         if host.run.process().is_none() && host.standing != Standing::Empty {
             self.on_start(slot);
         }
+        // The pings of real links, of which there are none here, show within seconds that a connection leads
+        // to a process that is gone. A learner that was removed sends nothing by itself, and would never
+        // know.
+        let life = self.life(slot);
+        self.break_conns(|conn| conn.acceptor.slot == slot && conn.acceptor != life);
         self.plan_turn(slot);
     }
 
