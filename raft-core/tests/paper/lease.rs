@@ -73,11 +73,15 @@ fn no_voter_supports_a_leader_for_longer_than_it_was_asked_to() {
     let mut cluster = Cluster::leased_to_1(&[1, 2, 3], 0);
     cluster.wake(1);
     let sent_at = cluster.nodes[&1].now;
-    let rounds = cluster.network.drain(..).filter_map(|sent| match sent.message {
-        Message::Heartbeat(heartbeat) => Some((heartbeat.term, heartbeat.round)),
-        _ => None,
+    let mut rounds = cluster.network.drain(..).filter_map(|sent| {
+        if let Message::Heartbeat(heartbeat) = sent.message {
+            Some((heartbeat.term, heartbeat.round))
+        } else {
+            None
+        }
     });
-    let (term, round) = rounds.last().unwrap();
+    let (term, round) = rounds.next_back().unwrap();
+    drop(rounds);
     let response = HeartbeatResponse { term, round, lease_us: Some(u64::MAX) };
     cluster.step(1, Input::Message { from: peer(2), message: Message::HeartbeatResponse(response) });
     cluster.node(1).now = sent_at.plus(ELECTION_TIMEOUT_US - 3);

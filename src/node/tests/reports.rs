@@ -334,9 +334,8 @@ fn clients_of_a_node_that_knows_who_leads_and_not_where_wait_until_it_does() {
     assert_eq!((node.status().leader, node.deadline().is_some()), (leader, true));
     let answers = |node: &mut Node| -> Vec<(RequestId, Answer)> {
         let outputs: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
-        let answer = |output| match output {
-            Output::Answer { request, answer } => Some((request, answer)),
-            _ => None,
+        let answer = |output| {
+            if let Output::Answer { request, answer } = output { Some((request, answer)) } else { None }
         };
         outputs.into_iter().filter_map(answer).collect()
     };
