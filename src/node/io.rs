@@ -141,7 +141,7 @@ pub enum Answer {
     },
     /// This node does not lead.
     NotLeader {
-        /// The leader, if it is known.
+        /// The leader, if it is known and in the membership that was reported last, which has its address.
         leader: Option<NodeId>,
     },
     /// There was no answer in time.

@@ -338,7 +338,6 @@ impl Node {
             raft_core::Output::TransferAborted => self.fail_transfers(),
             raft_core::Output::MembershipChanged(members) => {
                 self.outputs.push_back(Output::MembershipChanged(members));
-                self.release_orphans();
             }
             raft_core::Output::LogLost { acknowledged, last } => {
                 self.outputs.push_back(Output::LogLost { acknowledged, last });
@@ -426,7 +425,6 @@ impl Node {
             self.disown_answers();
         }
         self.conclude_transfers(term, leader);
-        self.release_orphans();
     }
 
     /// The state that would result if the whole log were applied.

@@ -24,7 +24,7 @@ impl Node {
             // If older requests still wait for the next leader to become known, this one queues behind them.
             self.enqueue(asker, count);
         } else {
-            self.answer(asker, Answer::NotLeader { leader: self.raft.leader() });
+            self.answer(asker, Answer::NotLeader { leader: self.redirects_to() });
         }
     }
 
@@ -99,8 +99,9 @@ impl Node {
         }
         let forwards = self.forwards_to().is_some();
         let Some(leadership) = &mut self.leadership else {
-            let in_vain = !forwards && self.orphans_deadline <= self.now;
-            return in_vain.then(|| Answer::NotLeader { leader: self.raft.leader() });
+            let leader = self.redirects_to();
+            let waits = forwards || (leader.is_none() && self.now < self.orphans_deadline);
+            return (!waits).then_some(Answer::NotLeader { leader });
         };
         let obtainable = leadership.left().saturating_add(self.counter.left());
         if waiting.count.get() > obtainable {
@@ -111,17 +112,6 @@ impl Node {
         }
         let first = leadership.take(waiting.count)?;
         Some(Answer::Ids { first, count: waiting.count })
-    }
-
-    /// Redirects the requests that waited for the next leader to become known, if it is, unless this node
-    /// forwards them.
-    pub(super) fn release_orphans(&mut self) {
-        if self.config.forward || self.leadership.is_some() || self.redirects_to().is_none() {
-            return;
-        }
-        while let Some(waiting) = self.requests.pop() {
-            self.answer_waiting(waiting, Answer::NotLeader { leader: self.raft.leader() });
-        }
     }
 
     /// Answers a request that has been removed from the queue.

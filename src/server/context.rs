@@ -105,7 +105,7 @@ impl Context {
 
     /// The leader, if this node knows where it is. A node that has heard a leader and has not received the
     /// membership yet does not.
-    pub(super) fn known_leader(&self) -> Option<&Member> {
+    pub(super) fn leader_member(&self) -> Option<&Member> {
         self.membership.members.get(&self.leader?)
     }
 

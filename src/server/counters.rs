@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::http::Reply;
+use crate::node::Answer;
 
 /// Counts since the server started. They only grow.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -57,20 +57,18 @@ impl Counters {
         *self.bad_frames.entry(label).or_insert(0) += 1;
     }
 
-    /// Counts what the node has answered a request for IDs.
-    pub(super) fn count_reply(&mut self, reply: &Reply<'_>) {
+    pub(super) fn count_answer(&mut self, answer: Answer) {
         let answers = &mut self.answers;
-        match reply {
-            Reply::Ids { count, .. } => {
+        match answer {
+            Answer::Ids { count, .. } => {
                 answers.ids += 1;
                 self.ids_answered += count.get();
             }
-            Reply::Redirect { .. } => answers.redirect += 1,
-            Reply::LeaderUnavailable => answers.leader_unavailable += 1,
-            Reply::TimedOut => answers.timed_out += 1,
-            Reply::Overloaded => answers.overloaded += 1,
-            Reply::Exhausted => answers.exhausted += 1,
-            Reply::Page { .. } => {}
+            Answer::NotLeader { leader: Some(_) } => answers.redirect += 1,
+            Answer::NotLeader { leader: None } => answers.leader_unavailable += 1,
+            Answer::TimedOut => answers.timed_out += 1,
+            Answer::Overloaded => answers.overloaded += 1,
+            Answer::Exhausted => answers.exhausted += 1,
         }
     }
 }
@@ -79,20 +77,22 @@ impl Counters {
 mod tests {
     use std::num::NonZeroU64;
 
+    use raft_core::NodeId;
+
     use super::*;
 
     #[test]
     fn ids_are_counted_one_by_one_and_answers_by_kind() {
         let mut counters = Counters::default();
         let count = NonZeroU64::new(5).unwrap();
-        for reply in [
-            Reply::Ids { first: 1, count },
-            Reply::Ids { first: 6, count },
-            Reply::LeaderUnavailable,
-            Reply::Redirect { authority: "h2:8000" },
-            Reply::TimedOut,
+        for answer in [
+            Answer::Ids { first: 1, count },
+            Answer::Ids { first: 6, count },
+            Answer::NotLeader { leader: None },
+            Answer::NotLeader { leader: NodeId::new(1) },
+            Answer::TimedOut,
         ] {
-            counters.count_reply(&reply);
+            counters.count_answer(answer);
         }
         assert_eq!(counters.ids_answered, 10);
         let expected =

@@ -350,3 +350,19 @@ fn clients_of_a_node_that_knows_who_leads_and_not_where_wait_until_it_does() {
     node.step(Micros(40), Input::TakeIds { request: RequestId(2), count: count(1) });
     assert_eq!(answers(&mut node), [(RequestId(2), redirected)]);
 }
+
+/// Whoever turns the answer into a redirect must have heard of the address before.
+#[test]
+fn clients_are_sent_to_a_leader_after_its_address_is_reported_also_if_both_come_with_one_message() {
+    let mut node = Node::new(config(1), Micros(0), Recovered::default()).unwrap();
+    node.step(Micros(10), Input::TakeIds { request: RequestId(1), count: count(1) });
+    let snapshot = recovered(3, 1).snapshot.unwrap();
+    let message = Message::InstallSnapshot(InstallSnapshot { term: Term(1), snapshot }).into();
+    node.step(Micros(20), Input::Message { from: peer(2), message });
+    let outputs: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
+    let answer = Answer::NotLeader { leader: Some(peer(2).id) };
+    let answered = Output::Answer { request: RequestId(1), answer };
+    let reported = outputs.iter().position(|output| matches!(output, Output::MembershipChanged(_)));
+    let answered = outputs.iter().position(|output| *output == answered);
+    assert!(reported.is_some() && reported < answered, "{outputs:?}");
+}

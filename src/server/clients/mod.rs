@@ -233,7 +233,7 @@ impl Clients {
 
     /// The node has answered. If the client has disconnected meanwhile, the answer is dropped.
     pub(crate) fn on_answer(&mut self, ctx: &mut Context, request: RequestId, answer: Answer) {
-        ctx.counters.count_reply(&reply(&ctx.membership, answer));
+        ctx.counters.count_answer(answer);
         if answer == Answer::Exhausted
             && let Some(left_out) = self.exhaustions.admit(ctx.now())
         {

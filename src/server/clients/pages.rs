@@ -57,7 +57,7 @@ impl ServiceState {
     fn of(ctx: &Context) -> ServiceState {
         ServiceState {
             leads: ctx.leads(),
-            knows_leader: ctx.known_leader().is_some(),
+            knows_leader: ctx.leader_member().is_some(),
             write_failed: ctx.node.raft().is_muted(),
             stopping: ctx.stopping,
         }
