@@ -285,7 +285,7 @@ impl Server {
             Prospect::Open => " until it is restarted",
             Prospect::Hopeless => "",
         };
-        self.ctx.is_done_for = error.prospect() == Prospect::Hopeless;
+        self.ctx.is_done_for |= error.prospect() == Prospect::Hopeless;
         log::error!("this node takes no further part{until}: {error}");
         self.failure = Some(error);
     }
