@@ -230,19 +230,30 @@ fn read_frame(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     Ok(frame)
 }
 
+/// Node 2, which asks the test to take it in, and the connection on which it asks.
+fn asking_to_join(directory: &Directory) -> (Node, TcpStream) {
+    let between = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    let address = between.local_addr().expect("it is bound").to_string();
+    let two = Node::spawn(directory, 2, &["join", &address], &[]);
+    (two, between.accept().expect("the node connects").0)
+}
+
+/// What the member at this address answers to a request.
+fn answer_to(request: &[u8], address: &str) -> Vec<u8> {
+    let mut member = TcpStream::connect(address).expect("the member listens");
+    member.write_all(request).expect("the member reads");
+    read_frame(&mut member).expect("the member answers")
+}
+
 #[test]
 fn a_join_whose_answer_was_lost_can_be_run_again_on_other_ports() {
     let mut cluster = Cluster::of(1);
     let through = cluster.node(1).peer_address.clone();
-    // A relay that passes on the request and withholds the answer.
-    let between = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = between.local_addr().unwrap().to_string();
-    let mut two = Node::spawn(&cluster.directory, 2, &["join", &address], &[]);
-    let request = read_frame(&mut between.accept().unwrap().0).unwrap();
+    // The request is passed on, and the answer withheld.
+    let (mut two, mut asking) = asking_to_join(&cluster.directory);
+    let request = read_frame(&mut asking).unwrap();
     two.kill();
-    let mut leader = TcpStream::connect(&through).unwrap();
-    leader.write_all(&request).unwrap();
-    read_frame(&mut leader).unwrap();
+    answer_to(&request, &through);
     cluster.node(1).await_status("it has taken the node in", |status| status.members.contains_key(&2));
 
     let two = Node::join(&cluster.directory, 2, &[&through], &[]);
@@ -256,13 +267,8 @@ fn a_join_whose_answer_was_lost_can_be_run_again_on_other_ports() {
 fn a_join_that_one_cluster_has_granted_does_not_go_on_in_another() {
     let mut cluster = Cluster::of(1);
     let through = cluster.node(1).peer_address.clone();
-    let between = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = between.local_addr().unwrap().to_string();
-    let mut two = Node::spawn(&cluster.directory, 2, &["join", &address], &[]);
-    let mut asking = between.accept().unwrap().0;
-    let mut leader = TcpStream::connect(&through).unwrap();
-    leader.write_all(&read_frame(&mut asking).unwrap()).unwrap();
-    let answer = read_frame(&mut leader).unwrap();
+    let (mut two, mut asking) = asking_to_join(&cluster.directory);
+    let answer = answer_to(&read_frame(&mut asking).unwrap(), &through);
     // It is told that it is taken in, and receives nothing of the log.
     cluster.node(1).pause();
     asking.write_all(&answer).unwrap();

@@ -285,9 +285,8 @@ impl Driver {
         }
     }
 
-    /// Whether some number of the oldest requests together want exactly this many IDs; 2^64-1 stands for
-    /// more.
-    /// Whether the oldest requests, or the latest, want so many IDs together.
+    /// Whether some number of the oldest requests, or of the latest, together want exactly this many IDs;
+    /// 2^64-1 stands for more.
     fn is_wanted(&self, count: NonZeroU64) -> bool {
         fn is_sum<'a>(mut counts: impl Iterator<Item = &'a NonZeroU64>, count: NonZeroU64) -> bool {
             let mut wanted: u64 = 0;
