@@ -8,14 +8,19 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::sync::OnceLock;
 
-use raft_core::{Config, Entry, HardState, Incarnation, LogIndex, Micros, Payload, Snapshot, Term, Write};
-use ticketd::node::{Node, NodeConfig, initial_state};
+use raft_core::{
+    Config, Entry, HardState, Incarnation, LogIndex, Micros, Payload, Recovered, Snapshot, Term, Write,
+};
+use ticketd::node::{Answer, Input, Node, NodeConfig, Output, RequestId, initial_state, next_unreserved};
 use ticketd::storage::{Journal, MAP_BYTES_MIN, NewStore, Store, verify};
 
+use super::core_step::disk::Disk;
 use super::directory::Directory;
 use super::memory::{self, BLOCK_BYTES, CHECKPOINT, Memory, identity, nothing, records_of, snapshot};
 
 const CHECKSUM_BYTES: usize = 4;
+/// How often a started node is woken: enough for several elections.
+const WAKES: u64 = 20;
 /// The key of the identity.
 const IDENTITY: &[u8] = &[1];
 /// Where the identity record holds the incarnation: after the version, the kind and the node's id.
@@ -114,7 +119,7 @@ fn check_rewritten(store: &Store, records: &Records) {
     assert_eq!(bytes(&bodies(records_of(&dir))), bytes(records));
 }
 
-/// A node can start from whatever is accepted, or says what it does not understand.
+/// A node can start from whatever is accepted and go on from there, or says what it does not understand.
 fn check_start(store: &Store) {
     let raft = Config {
         me: store.identity().me,
@@ -124,8 +129,33 @@ fn check_start(store: &Store) {
         seed: 1,
     };
     let config = NodeConfig { raft, window: 0, request_timeout_us: 1_000_000, forward: false };
-    if let Err(error) = Node::new(config, Micros(0), store.recovered()) {
-        assert!(!error.to_string().is_empty());
+    match Node::new(config, Micros(0), store.recovered()) {
+        Ok(node) => check_goes_on(node, store.recovered()),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// A node that hears from nobody campaigns, and leads if it is the only voter: then it hands out what nobody
+/// can have been given. Whatever it writes fits what it has.
+fn check_goes_on(mut node: Node, recovered: Recovered) {
+    let next = next_unreserved(&recovered).expect("the node has understood all of it");
+    let mut disk = Disk::new(recovered);
+    let mut now = Micros(0);
+    for wake in 0..WAKES {
+        node.step(now, Input::TakeIds { request: RequestId(wake), count: NonZeroU64::MIN });
+        loop {
+            while let Some(output) = node.poll_output() {
+                if let Output::Answer { answer: Answer::Ids { first, .. }, .. } = output {
+                    assert!(first >= next, "{first} is handed out, and all below {next} may have been");
+                } else if let Output::Write(write) = output {
+                    disk.submit(write);
+                }
+            }
+            let Some(through) = disk.sync() else { break };
+            node.step(now, Input::WritesDurable { through });
+        }
+        now = now.max(node.deadline().unwrap_or(now));
+        node.step(now, Input::Wake);
     }
 }
 
