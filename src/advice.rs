@@ -13,8 +13,8 @@ const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
 
 /// What to do about a store that its node cannot use any more.
-pub const JOIN_ANEW: &str =
-    "leave it aside, remove this node from the cluster, and 'ticketd join' again with another --path";
+pub const JOIN_ANEW: &str = "leave it aside, remove this node from the cluster ('ticketd leave --id N' at a \
+                             member), and 'ticketd join' again with another --path";
 
 /// What to do when the system gives this process no more of something. If it refuses for another reason, the
 /// caller has to say what to do.

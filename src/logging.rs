@@ -6,6 +6,7 @@
 //! line is about.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt;
 use std::io::{self, Write};
 use std::panic;
 use std::sync::atomic::AtomicU64;
@@ -112,13 +113,21 @@ pub fn complain(line: &str) {
 }
 
 fn complaint(line: &str) -> String {
-    format!("ticketd: {line}\n")
+    format!("ticketd: {}\n", one_line(line))
+}
+
+/// The same text without what would make more of it than one line: who reads the log, a script or a person,
+/// must not take what is in a path, or in what another machine said, for a line of this program.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Each record is one line: time, level, message.
 fn with_our_lines(mut builder: Builder) -> Builder {
     builder.format(|out, record| {
-        writeln!(out, "{} {:5} {}", out.timestamp_millis(), record.level(), record.args())
+        let said = one_line(&record.args().to_string());
+        writeln!(out, "{} {:5} {said}", out.timestamp_millis(), record.level())
     });
     builder
 }
@@ -163,12 +172,16 @@ fn queue_panics(writer: LogWriter) {
 /// The line that stands in place of lines that were left out. It looks like the others, and no filter
 /// suppresses it.
 fn gap(lines: u64) -> Vec<u8> {
+    warning(format_args!("lines left out here, because standard error did not take them: {lines}"))
+}
+
+/// A line of the log, as [`with_our_lines`] shapes it.
+fn warning(said: fmt::Arguments<'_>) -> Vec<u8> {
     let line = Buffer::default();
     let logger = with_our_lines(Builder::new())
         .filter_level(Level::Warn.to_level_filter())
         .target(Target::Pipe(Box::new(line.clone())))
         .build();
-    let said = format_args!("lines left out here, because standard error did not take them: {lines}");
     logger.log(&Record::builder().level(Level::Warn).args(said).build());
     line.0.lock().unwrap_or_else(PoisonError::into_inner).split_off(0)
 }
@@ -189,6 +202,14 @@ impl Write for Buffer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_a_message_holds_it_is_one_line() {
+        assert_eq!(one_line("a\nb\rc\u{1b}[0m"), "a b c [0m");
+        assert_eq!(complaint("a\nb"), "ticketd: a b\n");
+        let line = String::from_utf8(warning(format_args!("no store at {}", "a\n2 ERROR b"))).unwrap();
+        assert!(line.ends_with(" WARN  no store at a 2 ERROR b\n"), "{line:?}");
+    }
 
     #[test]
     fn a_gap_is_told_of_in_a_line_like_the_others() {

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal};
 use super::admin_client::{AskError, AskProblem, ask, removed};
 use super::contacts::{Contacts, RunningNode};
 use super::patience::Patience;
-use super::{Failure, say};
+use super::{Failure, WHO_IS_UP, say};
 use crate::advice::path_flag;
 use crate::cli::Flags;
 use crate::peer::{AdminRequest, RefusedReason};
@@ -118,8 +118,8 @@ fn remove(contacts: &Contacts, id: NodeId, request: &AdminRequest, absent: Absen
             | RefusedReason::OtherCluster,
         )
         | AskProblem::Interrupted
-        | AskProblem::GaveUp { .. }
         | AskProblem::Incompatible { .. } => Err(Failure::runtime(error.to_string())),
+        AskProblem::GaveUp { .. } => Err(Failure::runtime(format!("{error}; {WHO_IS_UP}"))),
     }
 }
 

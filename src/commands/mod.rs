@@ -34,9 +34,13 @@ use raft_core::NodeId;
 
 use crate::advice::{about_refusal, path_flag};
 use crate::cli::{Cli, Command, Flags};
+use crate::logging::one_line;
 use crate::server::{ServerError, keep_ended_children};
 use crate::settings::SettingsError;
 use crate::storage::{self, EXIT_STATUS_HOPELESS, Prospect, StoreError};
+
+/// What helps where the cluster has given no answer in time: most often too few voters are up.
+const WHO_IS_UP: &str = "'ticketd status' shows who votes and is up";
 
 /// Runs the command that the command line asks for.
 ///
@@ -267,11 +271,6 @@ fn no_random_numbers(error: &getrandom::Error) -> Failure {
     Failure::runtime(format!("the system gives no random numbers ({error})"))
 }
 
-/// Operators' scripts read one line: nothing in a path or in a resolver's message may turn it into two.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,8 +283,8 @@ mod tests {
     }
 
     #[test]
-    fn whatever_a_message_holds_it_is_one_line() {
-        assert_eq!(Failure::runtime("a\nb\rc\u{1b}[0m".to_owned()).to_string(), "a b c [0m");
+    fn a_failure_is_one_line() {
+        assert_eq!(Failure::runtime("a\nb".to_owned()).and("c\nd").to_string(), "a b; c d");
     }
 
     #[test]

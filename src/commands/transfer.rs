@@ -7,7 +7,7 @@ use raft_core::NodeId;
 use super::admin_client::{AskProblem, ask, transferred};
 use super::contacts::Contacts;
 use super::patience::Patience;
-use super::{Failure, say};
+use super::{Failure, WHO_IS_UP, say};
 use crate::cli::Flags;
 use crate::peer::{AdminRequest, RefusedReason};
 
@@ -35,8 +35,9 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
         AskProblem::Refused(
             RefusedReason::NoSuchMember | RefusedReason::TransferFailed | RefusedReason::NoOtherVoter,
         ) => {
-            format!("{error}: 'ticketd status' shows who votes and is up")
+            format!("{error}: {WHO_IS_UP}")
         }
+        AskProblem::GaveUp { .. } => format!("{error}; {WHO_IS_UP}"),
         AskProblem::Refused(
             RefusedReason::IdTaken
             | RefusedReason::LastVoter
@@ -45,7 +46,6 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
             | RefusedReason::OtherCluster,
         )
         | AskProblem::Interrupted
-        | AskProblem::GaveUp { .. }
         | AskProblem::Incompatible { .. } => error.to_string(),
     }))
 }

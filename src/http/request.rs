@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 
 use super::accept::{Accept, Format};
 use super::body::Body;
-use super::config::Config;
+use super::config::{Config, Serves};
 use super::fields::{self, ConnectionOption, Expectation};
 use super::head::{Method, RequestLine, Version};
 use super::refusal::{Allow, Refusal};
@@ -175,7 +175,13 @@ pub(super) fn parse<'a>(config: &Config, line: RequestLine, head: &'a [u8]) -> R
 /// Determines what a method and a target ask for.
 fn route<'a>(config: &Config, method: Method, target: Target<'a>) -> Route<'a> {
     let (path, query) = match target {
-        Target::Server => return Route::Options(Allow::Server),
+        Target::Server => {
+            return Route::Options(match config.serves {
+                Serves::Everything => Allow::Server,
+                Serves::IdsOnly => Allow::Ids,
+                Serves::PagesOnly => Allow::Page,
+            });
+        }
         Target::Authority => return Route::Refused(Refusal::MethodNotAllowed(Allow::Nothing)),
         Target::Resource { path, query } => (path, query),
     };

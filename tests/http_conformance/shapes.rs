@@ -201,11 +201,15 @@ fn head_announces_the_content_that_get_has() {
 
 #[test]
 fn a_listener_serves_what_it_is_for() {
-    for (serves, ids, page) in
-        [(Serves::Everything, 200, 200), (Serves::IdsOnly, 200, 404), (Serves::PagesOnly, 404, 200)]
-    {
+    for (serves, ids, page, methods) in [
+        (Serves::Everything, 200, 200, "GET, HEAD, POST, OPTIONS"),
+        (Serves::IdsOnly, 200, 404, "POST, OPTIONS"),
+        (Serves::PagesOnly, 404, 200, "GET, HEAD, OPTIONS"),
+    ] {
         let config = Config { serves, ..Config::default() };
         assert_eq!(only_answer(&config, Server::Leads, &request("POST /", "*/*")).status, ids);
         assert_eq!(only_answer(&config, Server::Leads, &request("GET /healthz", "*/*")).status, page);
+        let whole_server = only_answer(&config, Server::Leads, &request("OPTIONS *", "*/*"));
+        assert_eq!(whole_server.field("Allow"), Some(methods));
     }
 }

@@ -240,12 +240,13 @@ impl Loss {
     fn remedy(self) -> &'static str {
         match self {
             Loss::Gone | Loss::Replaced => {
-                "stop this process; where the store was only moved, move it back and start the node again; \
-                 or else remove this node from the cluster, and 'ticketd join' again with another --path"
+                "stop this process if it still runs; where the store was only moved, move it back and start \
+                 the node again; or else remove this node from the cluster ('ticketd leave --id N' at a \
+                 member), and 'ticketd join' again with another --path"
             }
             Loss::Cut { .. } => {
-                "stop this process, leave the store aside, remove this node from the cluster, and \
-                 'ticketd join' again with another --path"
+                "stop this process if it still runs, leave the store aside, remove this node from the \
+                 cluster ('ticketd leave --id N' at a member), and 'ticketd join' again with another --path"
             }
         }
     }
