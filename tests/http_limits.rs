@@ -237,6 +237,56 @@ fn clients_that_ask_on_and_read_nothing_hold_bounded_memory_all_together() {
     assert!(grown < 256 << 20, "{grown} bytes more for {GREEDY} clients that do not read");
 }
 
+#[test]
+fn clients_that_send_long_heads_and_never_end_them_hold_bounded_memory_all_together() {
+    const GREEDY: usize = 10_000;
+    if !may_open_files(GREEDY as u64 + 1_000) {
+        return;
+    }
+    let (_directory, node) = single(&[]);
+    let before = node.resident_bytes();
+    // As long as heads may be.
+    let [target, field] = [8_000, 16_000].map(|bytes| "x".repeat(bytes - 100));
+    let head = format!("POST /?{target} HTTP/1.1\r\nHost: a\r\nX: {field}");
+    let greedy: Vec<TcpStream> = (0..GREEDY)
+        .map(|_| {
+            let mut stream = connect(&node.client_address);
+            stream.write_all(head.as_bytes()).expect("the node reads it, or leaves it to the kernel");
+            stream
+        })
+        .collect();
+    assert_eq!(http::ask(&node.client_address, "POST", "/").expect("an answer").status, 200);
+    let grown = node.resident_bytes().saturating_sub(before);
+    println!("{} bytes for each client that does not go on", grown / greedy.len() as u64);
+    // At 24 KB each that would be 240 MB; the bound is 128 MiB, and some KB for each beyond it.
+    assert!(grown < 200 << 20, "{grown} bytes more for {GREEDY} heads that never end");
+}
+
+#[test]
+fn a_client_that_is_gone_gives_its_place_back_although_its_last_request_waits() {
+    // Nothing is answered by time alone.
+    let flags = ["--election_timeout", "600000", "--heartbeat_interval", "50", "--request_timeout", "600000"];
+    let mut cluster = Cluster::with_flags(2, &flags);
+    let (leader, other) = (cluster.leader(), cluster.follower());
+    cluster.node(other).pause();
+    let node = cluster.node(leader);
+    let metric = |series| http::metric(&node.client_address, series).expect("it is awake");
+    let requests = [
+        &b"POST / HTTP/1.1\r\nHost: a\r\n\r\n"[..],
+        b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    ];
+    for request in requests {
+        let taken = metric("ticketd_requests_total");
+        let mut client = connect(&node.client_address);
+        client.write_all(request).expect("its socket takes it");
+        wait::until_true("the request waits", || metric("ticketd_requests_total") > taken);
+        SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("any socket can");
+        drop(client);
+        // One is that of the asker.
+        wait::until_true("the connection is gone", || metric("ticketd_http_connections") == 1);
+    }
+}
+
 /// How many turns the node's loop has made.
 #[track_caller]
 fn turns(node: &Node) -> usize {

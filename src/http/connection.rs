@@ -113,6 +113,15 @@ impl Connection {
         self.refuse_what_is_read(turn, Refusal::TooManyConnections);
     }
 
+    /// Refuses the request whose head is being read if more than this of it is held: there is no room for the
+    /// rest.
+    pub fn refuse_long_head(&mut self, turn: Turn<'_>, bytes_max: usize) {
+        let is_begun = matches!(&self.reading, Reading::Head(scanner) if scanner.begun());
+        if is_begun && self.held.as_bytes().len() > bytes_max {
+            self.refuse_what_is_read(turn, Refusal::Overloaded);
+        }
+    }
+
     /// Takes in what has been read from the client.
     ///
     /// # Panics
@@ -163,6 +172,12 @@ impl Connection {
     pub fn poll_request(&mut self, config: &Config) -> Option<Request> {
         // A page may be large and is answered at once, so none is returned while much output waits.
         if self.output.len() >= config.output_bytes_max { None } else { self.pipeline.poll() }
+    }
+
+    /// Whether a request that has been read waits for its answer.
+    #[must_use]
+    pub fn has_waiting(&self) -> bool {
+        !self.pipeline.is_empty()
     }
 
     /// How many requests the server has been given and has not answered.

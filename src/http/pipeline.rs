@@ -93,6 +93,14 @@ impl Pipeline {
         self.queue.push_back(Pending::Continue);
     }
 
+    /// The body that `100 Continue` would ask for cannot come any more, or is not read any more.
+    pub(super) fn withdraw_continue(&mut self) {
+        if self.awaits_continue() {
+            self.queue.pop_back();
+            self.offered = self.offered.min(self.queue.len());
+        }
+    }
+
     /// Keeps a query for a request that is about to be pushed. Its length belongs in [`ForServer::Ids`].
     pub(super) fn keep_query(&mut self, query: Option<&[u8]>) -> Option<usize> {
         query.map(|query| {

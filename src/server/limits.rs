@@ -59,13 +59,15 @@ pub(super) const ACCEPT_PAUSE_US: u64 = 100_000;
 /// How much is read from one connection in one system call, into a shared buffer.
 pub(super) const READ_BYTES_MAX: usize = 64 * 1024;
 
-/// How much memory all client connections together may hold before clients whose output is blocked are no
-/// longer read; see `Holdings`.
+/// How much memory all client connections together may hold before it is scarce; see `Holdings`.
 pub(super) const CLIENTS_MEMORY_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// How much is read from a client at once while all together hold [`CLIENTS_MEMORY_BYTES_MAX`]. An ordinary
 /// request is a quarter of that.
 pub(super) const SCARCE_READ_BYTES_MAX: usize = 1024;
+
+/// How much is held then of a head that is not complete; a head with this much and more to come is refused.
+pub(super) const SCARCE_HEAD_BYTES_MAX: usize = 3 * SCARCE_READ_BYTES_MAX;
 
 /// How many clients are read in one turn; the others wait for the next. An ordinary request takes some
 /// microseconds, so peers and timers wait for a few milliseconds, or for about ten if each client sends as
@@ -171,6 +173,10 @@ pub(super) const PAUSE_US_MIN: u64 = 1_000_000;
 
 /// How long a node without a leader waits for a member to connect before it logs that none does.
 pub(super) const FIRST_CALL_SECONDS_MAX: u64 = 5;
+
+/// How many places of a table a turn searches for connections whose time is up; the next turn goes on. That
+/// is a millisecond of work.
+pub(super) const SWEEP_PLACES_PER_TURN_MAX: usize = 16_384;
 
 /// The least time between two searches of a table for connections whose time is up: a deadline may be missed
 /// by this much.

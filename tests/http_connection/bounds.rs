@@ -207,3 +207,27 @@ fn one_connection_too_many_that_cannot_be_kept_is_told_at_once() {
         assert!(client.shuts_down());
     }
 }
+
+#[test]
+fn a_long_head_is_refused_where_there_is_no_room_for_the_rest_of_it() {
+    let head = [&b"POST / HTTP/1.1\r\nHost: a\r\nX: "[..], &[b'x'; 1000]].concat();
+    let mut client = Client::new(Config::default());
+    client.send(&[PLAIN, &head].concat());
+    client.with(|connection, turn| connection.refuse_long_head(turn, head.len()));
+    assert!(client.wants_input(), "it is not longer than that");
+    client.with(|connection, turn| connection.refuse_long_head(turn, head.len() - 1));
+    assert!(!client.wants_input());
+    // Those before it are answered first.
+    assert_eq!((client.poll(), client.poll()), (Some(ONE), None));
+    client.answer(ID);
+    let answers = client.read_all();
+    assert_eq!(status(&answers), "200");
+    assert!(answers.contains("HTTP/1.1 503 Service Unavailable\r\n"), "{answers}");
+    assert!(answers.contains("\r\nRetry-After: 1\r\n"), "{answers}");
+    assert!(client.shuts_down());
+    // What is only held back has been begun by nobody.
+    let mut client = Client::new(Config { pipeline_max: 1, ..Config::default() });
+    client.send(&PLAIN.repeat(50));
+    client.with(|connection, turn| connection.refuse_long_head(turn, 1));
+    assert_eq!(client.connection.output(), b"");
+}

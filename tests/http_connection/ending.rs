@@ -44,6 +44,25 @@ fn a_client_that_only_shuts_its_side_is_answered() {
 }
 
 #[test]
+fn a_body_that_nobody_reads_any_more_is_not_asked_for() {
+    let waits = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+    for (end, refused) in
+        [(Connection::end_of_input as fn(&mut Connection, Turn<'_>), "400"), (Connection::wind_down, "503")]
+    {
+        let mut client = Client::new(Config::default());
+        client.send(&[PLAIN, waits].concat());
+        assert_eq!((client.poll(), client.poll()), (Some(ONE), None));
+        client.with(end);
+        client.answer(ID);
+        let answers = client.read_all();
+        assert!(!answers.contains("100 Continue"), "{answers}");
+        let statuses: Vec<&str> =
+            answers.match_indices("HTTP/1.1 ").map(|(at, _)| status(&answers[at..])).collect();
+        assert_eq!(statuses, ["200", refused]);
+    }
+}
+
+#[test]
 fn requests_held_back_when_the_client_shuts_its_side_are_answered() {
     let mut client = Client::new(Config { pipeline_max: 2, ..Config::default() });
     client.send(&PLAIN.repeat(6));

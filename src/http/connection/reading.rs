@@ -1,6 +1,7 @@
 //! From bytes to queued requests. Every decision depends on the bytes alone, never on how they arrive in
 //! pieces.
 
+use super::held::Held;
 use super::{Admission, Connection, Reading, Stop};
 use crate::http::body::Body;
 use crate::http::config::{Config, REMEMBERED_BYTES_MAX, Turn};
@@ -61,7 +62,10 @@ impl Connection {
                     self.reading = Reading::Over;
                 }
             }
-            Reading::Head(_) | Reading::Body { .. } => self.refuse_what_is_read(turn, refusal),
+            Reading::Head(_) | Reading::Body { .. } => {
+                self.pipeline.withdraw_continue();
+                self.refuse_what_is_read(turn, refusal);
+            }
             Reading::Over => {}
         }
     }
@@ -78,7 +82,8 @@ impl Connection {
     }
 
     pub(super) fn refuse(&mut self, turn: Turn<'_>, Fatal { refusal, form }: Fatal) {
-        self.held.clear();
+        // Nothing is kept any more of what the client sends.
+        self.held = Held::default();
         self.reading = Reading::Over;
         self.pipeline.push(Unanswered { by: AnsweredBy::Connection(OwnAnswer::Refused(refusal)), form });
         self.answer_own(turn);

@@ -96,6 +96,7 @@ impl Clients {
             counted_bytes: 0,
             queued: false,
             touched: false,
+            broken: false,
             overdue: false,
             owed: false,
         });

@@ -2,10 +2,10 @@
 //!
 //! The limits of HTTP are per connection: a connection may hold 130 KB and more of waiting requests and of
 //! answers that its client does not read. With thousands of such clients that adds up to gigabytes. So once
-//! all connections together hold [`CLIENTS_MEMORY_BYTES_MAX`], a client whose output is blocked is not read;
-//! the kernel keeps what it sends, until the client's window is full. The other clients are read in small
-//! pieces, so that each adds little before its own output is blocked too. An ordinary request fits into such
-//! a piece.
+//! all connections together hold [`CLIENTS_MEMORY_BYTES_MAX`], each may add little to that: a client is not
+//! read while its output is blocked or a request of it waits; the kernel keeps what it sends, until the
+//! client's window is full. It is read in small pieces, into one of which an ordinary request fits, and a
+//! head that is longer than a few of them is refused.
 
 use crate::server::limits::{CLIENTS_MEMORY_BYTES_MAX, READ_BYTES_MAX, SCARCE_READ_BYTES_MAX};
 
@@ -22,7 +22,7 @@ impl Holdings {
         *counted = bytes;
     }
 
-    /// Whether clients whose output is blocked must not be read.
+    /// Whether memory is scarce.
     pub(crate) fn are_full(&self) -> bool {
         self.bytes >= CLIENTS_MEMORY_BYTES_MAX
     }

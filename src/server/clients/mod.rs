@@ -21,6 +21,7 @@ use crate::node::{Answer, Input, RequestId};
 use crate::server::context::Context;
 use crate::server::limits::{
     CLIENT_OUTPUT_BYTES_PER_TURN_MAX, CLIENT_READS_PER_TURN_MAX, PAGES_PER_TURN_MAX, READ_BYTES_MAX,
+    SCARCE_HEAD_BYTES_MAX,
 };
 use crate::server::metrics::Gauges;
 use crate::server::narration::log_limit::LogLimit;
@@ -77,6 +78,8 @@ struct Client {
     queued: bool,
     /// In `touched`.
     touched: bool,
+    /// The connection is gone, whatever it still waits for.
+    broken: bool,
     /// Its deadline has passed. That takes effect only after one more read and one more write: if the process
     /// stood still for a while, what the client did in time shows only then.
     overdue: bool,
@@ -114,6 +117,7 @@ impl Clients {
     /// A socket may have become readable or writable.
     pub(crate) fn on_event(&mut self, key: usize, event: &Event) {
         let Some(client) = self.clients.get_mut(key) else { return };
+        client.broken |= event.is_error();
         if client.readiness.on_event(event) {
             self.queue(key);
         }
@@ -212,10 +216,7 @@ impl Clients {
     /// Finds the clients whose deadline has passed, and has each read and written once more before the
     /// deadline takes effect.
     pub(crate) fn on_time(&mut self, ctx: &Context) {
-        if !self.sweep.begin(ctx.now()) {
-            return;
-        }
-        for key in 0..self.clients.capacity() {
+        for key in self.sweep.part(ctx.now(), self.clients.capacity()) {
             let Some(client) = self.clients.get_mut(key) else { continue };
             client.http.rest(ctx.now());
             self.holdings.note(&mut client.counted_bytes, client.http.memory_bytes());
@@ -259,6 +260,8 @@ impl Clients {
             let Some(client) = self.clients.get_mut(key) else { continue };
             client.touched = false;
             match self.flush_one(ctx, key) {
+                // What the kernel does not take now waits for an event.
+                Next::GoOn if self.clients[key].blocked => {}
                 Next::GoOn => left_bytes += self.clients[key].http.output().len() as u64,
                 Next::Close => self.remove(key),
             }
@@ -293,15 +296,19 @@ impl Clients {
     }
 
     /// Whether there may be something to read, and room for it. If there is no room because output is
-    /// blocked, the check is repeated after the event that says that output is possible.
+    /// blocked, the check is repeated after the event that says that output is possible; if there is none
+    /// because requests wait, after their answers.
     fn is_to_be_read(&self, ctx: &Context, key: usize) -> bool {
         let client = &self.clients[key];
-        let has_place = !(client.blocked && self.holdings.are_full());
+        let has_place = !(self.holdings.are_full() && (client.blocked || client.http.has_waiting()));
         has_place && client.readiness.is_readable() && client.http.wants_input(ctx.http.of(client.serves))
     }
 
     /// Reads once, if there may be something to read, and room for it.
     fn read(&mut self, ctx: &mut Context, key: usize) -> Next {
+        if self.clients[key].broken {
+            return Next::Close;
+        }
         if !self.is_to_be_read(ctx, key) {
             return Next::GoOn;
         }
@@ -314,6 +321,9 @@ impl Clients {
             ReadOutcome::Bytes(n) => {
                 ctx.counters.client_bytes_received += n as u64;
                 client.http.receive(ctx.http_turn(client.serves), &self.buffer[..n]);
+                if self.holdings.are_full() {
+                    client.http.refuse_long_head(ctx.http_turn(client.serves), SCARCE_HEAD_BYTES_MAX);
+                }
                 Next::GoOn
             }
             ReadOutcome::NotNow => Next::GoOn,

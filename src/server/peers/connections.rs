@@ -181,10 +181,7 @@ impl PeerConnections {
 
     /// Closes connections whose time is up.
     pub(crate) fn on_time(&mut self, ctx: &mut Context) {
-        if !self.sweep.begin(ctx.now()) {
-            return;
-        }
-        for key in 0..self.connections.capacity() {
+        for key in self.sweep.part(ctx.now(), self.connections.capacity()) {
             let Some(connection) = self.connections.get(key) else { continue };
             match connection.deadline(ctx.silence_from) {
                 Some(deadline) if deadline <= ctx.now() => {
