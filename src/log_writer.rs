@@ -186,7 +186,38 @@ impl Shared {
     }
 }
 
-fn run(shared: &Shared, mut out: impl Write, gap: &dyn Fn(u64) -> Vec<u8>) {
+/// Where lines go, and whether what was written last is the beginning of a line: a disk that becomes full
+/// takes a part of one.
+struct Destination<W> {
+    out: W,
+    is_torn: bool,
+}
+
+impl<W: Write> Destination<W> {
+    /// Writes a line, which begins a line in any case.
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.is_torn {
+            self.out.write_all(b"\n")?;
+            self.is_torn = false;
+        }
+        let mut rest = line;
+        while !rest.is_empty() {
+            match self.out.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(bytes) => rest = &rest[bytes..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.is_torn = rest.len() < line.len();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn run(shared: &Shared, out: impl Write, gap: &dyn Fn(u64) -> Vec<u8>) {
+    let mut destination = Destination { out, is_torn: false };
     // How many lines were left out since one was last written.
     let mut missing = 0;
     loop {
@@ -197,13 +228,13 @@ fn run(shared: &Shared, mut out: impl Write, gap: &dyn Fn(u64) -> Vec<u8>) {
             }
             Waiting::Line(line) => Some(line),
         };
-        if missing > 0 && out.write_all(&gap(missing)).is_ok() {
+        if missing > 0 && destination.write(&gap(missing)).is_ok() {
             missing = 0;
         }
         if let Some(line) = line {
             // No line may follow a gap that could not be reported. Otherwise a failed write is ignored,
             // whether the reader is gone or the disk is full: there is no other place to report it.
-            if missing > 0 || out.write_all(&line).is_err() {
+            if missing > 0 || destination.write(&line).is_err() {
                 missing += 1;
                 shared.count_left_out();
             }
@@ -245,7 +276,7 @@ mod tests {
         (LogWriter::spawn(Gated { permits, taken }, gap).unwrap(), permit, lines)
     }
 
-    /// Takes everything, except while it is full.
+    /// Takes everything, except while it is full; and of a line that begins with `-`, half.
     struct Disk {
         full: Arc<AtomicBool>,
         taken: Sender<Vec<u8>>,
@@ -253,6 +284,12 @@ mod tests {
 
     impl Write for Disk {
         fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            if line.starts_with(b"-") {
+                self.full.store(true, Ordering::SeqCst);
+                let half = line.len() / 2;
+                self.taken.send(line[..half].to_vec()).map_err(|_| io::ErrorKind::BrokenPipe)?;
+                return Ok(half);
+            }
             if self.full.load(Ordering::SeqCst) {
                 return Err(io::ErrorKind::StorageFull.into());
             }
@@ -370,6 +407,21 @@ mod tests {
         assert_eq!(writer.drain(PATIENCE), Drained::Entirely);
         assert_eq!(lines.try_iter().map(text).collect::<Vec<_>>(), ["3 left out", "d", "e"]);
         assert_eq!(left_out(&writer), 3);
+    }
+
+    #[test]
+    fn what_follows_a_part_of_a_line_begins_a_line() {
+        let full = Arc::new(AtomicBool::new(false));
+        let (taken, lines) = channel();
+        let mut writer = LogWriter::spawn(Disk { full: Arc::clone(&full), taken }, gap).unwrap();
+        for line in ["a\n", "-torn\n", "b\n"] {
+            writer.write_all(line.as_bytes()).unwrap();
+        }
+        assert_eq!(writer.drain(PATIENCE), Drained::Entirely);
+        full.store(false, Ordering::SeqCst);
+        writer.write_all(b"c\n").unwrap();
+        assert_eq!(writer.drain(PATIENCE), Drained::Entirely);
+        assert_eq!(lines.try_iter().map(text).collect::<String>(), "a\n-to\n2 left outc\n");
     }
 
     #[test]

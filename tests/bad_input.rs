@@ -125,6 +125,12 @@ fn where_there_is_no_store_every_command_that_needs_one_says_so() {
         command::run(&[command, &["--path", &path]].concat()).refused(&["no store", &path]);
         assert!(!fs::exists(&path).unwrap(), "{command:?}");
     }
+    // Where a disk is to be mounted, there is a directory.
+    fs::create_dir(&path).unwrap();
+    for command in [&[][..], &["leave"], &["drop"], &["verify"], &["status"], &["transfer"]] {
+        command::run(&[command, &["--path", &path]].concat()).refused(&["no store", &path]);
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 0, "{command:?}");
+    }
 }
 
 /// Makes a store as another version would write it: with the next version number in every record, and correct

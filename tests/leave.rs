@@ -3,8 +3,10 @@
 mod harness;
 
 use std::fs;
+use std::process::Command;
 
 use harness::cluster::Cluster;
+use harness::command;
 use harness::node::Node;
 use rustix::process::Signal;
 
@@ -58,4 +60,32 @@ fn a_command_is_not_carried_out_by_another_node_that_answers_in_the_place_of_the
     write(said);
     cluster.await_voters(&[1, 2, 3]);
     assert_eq!(cluster.leader(), leader);
+}
+
+/// As in a container: the end of the node ends the command that waits for it.
+#[test]
+fn a_node_that_is_the_first_process_waits_for_the_command_that_destroys_its_store() {
+    const ALONE: [&str; 6] = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"];
+    if !Command::new(ALONE[0]).args(&ALONE[1..]).arg("true").status().is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no process may have numbers of its own here");
+        return;
+    }
+    let mut cluster = Cluster::of(3);
+    cluster.leader();
+    let id = cluster.follower();
+    let node = cluster.node(id);
+    node.stop();
+    node.respawn_by(&ALONE);
+    node.await_listening();
+    node.await_status("it is back", |status| status.leader.is_some());
+    let parent = node.pid();
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+    let first = children.expect("Linux tells the children").trim().to_owned();
+    let there = ["nsenter", "--target", &first, "--user", "--preserve-credentials", "--pid"];
+    let leave = command::ticketd_by(&there, &["leave", "--path", &node.path()]).output();
+    let leave = leave.expect("nsenter is there where unshare is");
+    let said = String::from_utf8_lossy(&[leave.stdout, leave.stderr].concat()).into_owned();
+    assert!(leave.status.success() && said.contains("is destroyed"), "{}: {said}", leave.status);
+    assert!(!node.store().exists(), "the store is still there");
+    assert!(node.await_end().success());
 }

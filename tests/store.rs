@@ -109,6 +109,38 @@ fn a_drop_leaves_files_alone_that_are_not_its_own() {
     assert_eq!(fs::read_to_string(&notes).unwrap(), "do not lose this");
 }
 
+#[test]
+fn a_store_beside_which_no_other_could_be_made_is_not_destroyed_for_one() {
+    let directory = Directory::new();
+    let node = stopped(&directory);
+    fs::write(node.store().join("notes"), "do not lose this").unwrap();
+    let store = contents(node.store());
+    let ports = ["--raft_port", "0", "--http_port", "0"];
+    node.command(&[&["start", "--id", "1", "--force"][..], &ports].concat()).refused(&["notes", "--path"]);
+    assert_eq!(contents(node.store()), store);
+    fs::remove_file(node.store().join("data.mdb")).unwrap();
+    let store = contents(node.store());
+    node.command(&[&["start", "--id", "1", "--force"][..], &ports].concat()).refused(&["notes", "--path"]);
+    assert_eq!(contents(node.store()), store);
+}
+
+#[test]
+fn a_node_is_not_told_to_put_files_of_its_own_into_the_way_of_its_store() {
+    let directory = Directory::new();
+    let (path, pid) = (directory.join("store"), directory.join("store/pid"));
+    let ports = ["--raft_port", "0", "--http_port", "0", "--path", &path];
+    for command in [&["start", "--id", "1"][..], &["join", "127.0.0.1:1", "--id", "1"]] {
+        for flag in ["--pid_file", "--http_unix"] {
+            let said = command::run(&[command, &ports, &[flag, &pid]].concat());
+            said.refused_as_usage(&[flag, &path, "another place"]);
+            assert!(!fs::exists(&path).unwrap());
+        }
+    }
+    // A store that is there already has room for such a file.
+    let mut node = stopped(&directory);
+    node.restart_with(&["--pid_file", &as_argument(&node.store().join("pid"))]);
+}
+
 /// Its journal holds everything that it has handed out.
 #[test]
 fn a_store_that_has_lost_its_data_file_is_a_damaged_one_to_every_command() {

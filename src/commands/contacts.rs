@@ -16,7 +16,7 @@ use super::patience::Patience;
 use crate::advice::path_flag;
 use crate::identity::{ClusterId, Identity, Standing};
 use crate::peer::AdminRequest;
-use crate::storage::{self, Listening, Running, Store, StoreError};
+use crate::storage::{self, Listening, Running, Store};
 
 /// How long a running node may take to report its status: it needs no other node for that.
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
@@ -45,8 +45,8 @@ pub(super) struct RunningNode {
     pub(super) path: PathBuf,
     /// Its process id.
     pub(super) pid: u32,
-    /// Its address for peers, as reached from this machine.
-    pub(super) address: String,
+    /// Where its port for peers is reached from this machine: one of these.
+    addresses: Vec<String>,
     incarnation: Incarnation,
 }
 
@@ -83,7 +83,7 @@ impl Contacts {
     /// The addresses to ask.
     pub(super) fn addresses(&self) -> &[String] {
         match self {
-            Contacts::Running(node) => std::slice::from_ref(&node.address),
+            Contacts::Running(node) => &node.addresses,
             Contacts::Stopped { cluster: _, me: _, others } => others,
         }
     }
@@ -118,8 +118,8 @@ fn reached_at(path: &Path, running: Running) -> Result<RunningNode, Failure> {
     let Running { pid, listening } = running;
     match listening {
         Some(Listening { peer_address, client_address: _, incarnation }) => {
-            let (path, address) = (path.to_owned(), on_this_machine(peer_address));
-            Ok(RunningNode { path, pid, address, incarnation })
+            let (path, addresses) = (path.to_owned(), on_this_machine(peer_address));
+            Ok(RunningNode { path, pid, addresses, incarnation })
         }
         None => Err(Failure::runtime(format!(
             "process {pid} holds the store at {} and does not listen yet: wait until it does, or stop it",
@@ -129,15 +129,14 @@ fn reached_at(path: &Path, running: Running) -> Result<RunningNode, Failure> {
 }
 
 /// Where this machine reaches what listens at `address`: nobody can be told to look at "every address".
-fn on_this_machine(address: String) -> String {
+fn on_this_machine(address: String) -> Vec<String> {
+    let v4 = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string();
+    let v6 = |port| SocketAddr::from((Ipv6Addr::LOCALHOST, port)).to_string();
     match address.parse::<SocketAddr>() {
-        Ok(SocketAddr::V4(v4)) if v4.ip().is_unspecified() => {
-            SocketAddr::from((Ipv4Addr::LOCALHOST, v4.port())).to_string()
-        }
-        Ok(SocketAddr::V6(v6)) if v6.ip().is_unspecified() => {
-            SocketAddr::from((Ipv6Addr::LOCALHOST, v6.port())).to_string()
-        }
-        Ok(_) | Err(_) => address,
+        Ok(SocketAddr::V4(every)) if every.ip().is_unspecified() => vec![v4(every.port())],
+        // That is every IPv4 address too, and in many a container the loopback has no other.
+        Ok(SocketAddr::V6(every)) if every.ip().is_unspecified() => vec![v6(every.port()), v4(every.port())],
+        Ok(_) | Err(_) => vec![address],
     }
 }
 
@@ -148,7 +147,7 @@ impl RunningNode {
     /// [`Failure`] if it does not answer, or if another node answers in its place.
     pub(super) fn status(&self) -> Result<String, Failure> {
         let patience = Patience::lasting(STATUS_PATIENCE);
-        match ask(std::slice::from_ref(&self.address), &AdminRequest::Status, status, &patience) {
+        match ask(&self.addresses, &AdminRequest::Status, status, &patience) {
             Ok(json) => match cluster_view::parse_identity(&json) {
                 Some((_, other)) if other.incarnation != self.incarnation => Err(self.answered_by(other)),
                 Some(_) | None => Ok(json),
@@ -164,7 +163,7 @@ impl RunningNode {
 
     /// The address is right where the node runs, and leads to another one from here.
     fn answered_by(&self, other: Peer) -> Failure {
-        let (path, address) = (self.path.display(), &self.address);
+        let (path, address) = (self.path.display(), self.shown_address());
         Failure::runtime(format!(
             "at {address}, node {other} answers, whose store is not the one at {path}: the node of that \
              store runs in another network, such as that of a container: give the command there; nothing has \
@@ -173,15 +172,20 @@ impl RunningNode {
     }
 
     fn identity(&self) -> Result<(ClusterId, Peer), Failure> {
-        cluster_view::parse_identity(&self.status()?).ok_or_else(|| not_understood(&self.address))
+        cluster_view::parse_identity(&self.status()?).ok_or_else(|| self.not_understood())
     }
-}
 
-/// The error for a status that this version does not understand.
-pub(super) fn not_understood(address: &str) -> Failure {
-    Failure::runtime(format!(
-        "the status of the node at {address} is not understood: use the version of ticketd that it runs"
-    ))
+    /// The error for a status that this version does not understand.
+    pub(super) fn not_understood(&self) -> Failure {
+        Failure::runtime(format!(
+            "the status of the node at {} is not understood: use the version of ticketd that it runs",
+            self.shown_address()
+        ))
+    }
+
+    fn shown_address(&self) -> String {
+        self.addresses.join(" or ")
+    }
 }
 
 /// The peer addresses of all members except `me`.
@@ -197,12 +201,14 @@ fn others(membership: &Membership, me: NodeId) -> Vec<String> {
 pub(super) fn running_node(path: &Path) -> Result<RunningNode, Failure> {
     match storage::running(path)? {
         Some(running) => reached_at(path, running),
-        None if path.exists() => Err(Failure::runtime(format!(
-            "no node runs on the store at {}: start it with 'ticketd {}'",
-            path.display(),
-            path_flag(path)
-        ))),
-        None => Err(StoreError::NotFound { path: path.to_owned() }.into()),
+        None => {
+            storage::expect_store(path)?;
+            Err(Failure::runtime(format!(
+                "no node runs on the store at {}: start it with 'ticketd {}'",
+                path.display(),
+                path_flag(path)
+            )))
+        }
     }
 }
 
@@ -215,10 +221,10 @@ mod tests {
     #[test]
     fn a_node_that_listens_everywhere_is_reached_here() {
         for (address, here) in [
-            ("0.0.0.0:9000", "127.0.0.1:9000"),
-            ("[::]:9000", "[::1]:9000"),
-            ("10.0.0.7:9000", "10.0.0.7:9000"),
-            ("localhost:9000", "localhost:9000"),
+            ("0.0.0.0:9000", &["127.0.0.1:9000"][..]),
+            ("[::]:9000", &["[::1]:9000", "127.0.0.1:9000"]),
+            ("10.0.0.7:9000", &["10.0.0.7:9000"]),
+            ("localhost:9000", &["localhost:9000"]),
         ] {
             assert_eq!(on_this_machine(address.to_owned()), here);
         }

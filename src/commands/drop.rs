@@ -8,7 +8,7 @@ use super::serve::refuse_running;
 use super::{Failure, print, say};
 use crate::cli::Flags;
 use crate::node;
-use crate::storage::{self, Store, StoreError};
+use crate::storage::{self, Prospect, Store, StoreError};
 
 /// Destroys a sound store; with `--force`, any store.
 ///
@@ -116,7 +116,11 @@ fn read_owner(path: &Path) -> Result<Option<Known>, Failure> {
             | StoreError::ReadOnly { .. }
             | StoreError::InUse { .. }),
         ) => Err(error.into()),
-        Err(error) => Err(Failure::from(error).and("'ticketd drop --force' destroys it as it is")),
+        Err(error) => {
+            let hopeless = error.prospect() == Prospect::Hopeless;
+            let failure = Failure::from(error);
+            Err(if hopeless { failure.and("'ticketd drop --force' destroys it as it is") } else { failure })
+        }
     }
 }
 

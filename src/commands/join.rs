@@ -16,7 +16,9 @@ use super::cluster_view::ClusterView;
 use super::patience::Patience;
 use super::reach::{LookUp, look_up};
 use super::serve::{Checked, Launch, get_ready, refuse_running};
-use super::{Failure, InTheWay, after_serving, destroy_in_the_way, listen, random_u128, required_id};
+use super::{
+    Failure, InTheWay, after_serving, destroy_in_the_way, expect_apart, listen, random_u128, required_id,
+};
 use crate::address::HostPort;
 use crate::advice::path_flag;
 use crate::cli::Flags;
@@ -40,6 +42,7 @@ const NAME_PAUSE: Duration = Duration::from_secs(1);
 pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
     let id = required_id(flags, "ticketd join HOST:PORT --id 2")?;
     let mut settings = Settings::default().with(&flags.serving.changes())?;
+    expect_apart(flags)?;
     let launch = Launch::prepare(flags)?;
     refuse_running(flags.path())?;
     let bound = listen::bind(&mut settings)?;

@@ -28,7 +28,10 @@ mod verify;
 
 use std::fmt;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{self, Path};
+use std::process;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use raft_core::NodeId;
 
@@ -36,11 +39,19 @@ use crate::advice::{about_refusal, path_flag};
 use crate::cli::{Cli, Command, Flags};
 use crate::logging::one_line;
 use crate::server::{ServerError, keep_ended_children};
-use crate::settings::SettingsError;
+use crate::settings::{OrOff, SettingsError};
 use crate::storage::{self, EXIT_STATUS_HOPELESS, Prospect, StoreError};
 
 /// What helps where the cluster has given no answer in time: most often too few voters are up.
 const WHO_IS_UP: &str = "'ticketd status' shows who votes and is up";
+
+/// How long the first process of a container waits for a 'ticketd leave' to destroy the store, and how often
+/// it looks.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
+const LEAVE_TICK: Duration = Duration::from_millis(10);
+
+/// How long that command may then take to say so.
+const LAST_WORDS_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Runs the command that the command line asks for.
 ///
@@ -206,6 +217,32 @@ fn required_id(flags: &Flags, example: &str) -> Result<NodeId, Failure> {
     })
 }
 
+/// Checks that this process will not itself put a file into the directory of the store that it is to make: a
+/// new store wants a directory of its own.
+fn expect_apart(flags: &Flags) -> Result<(), Failure> {
+    let socket = match &flags.serving.http_unix {
+        Some(OrOff::Given(path)) => Some(Path::new(path)),
+        Some(OrOff::Off) | None => None,
+    };
+    for (flag, file) in [("--pid_file", flags.serving.pid_file.as_deref()), ("--http_unix", socket)] {
+        if file.is_some_and(|file| is_in(file, flags.path())) {
+            return Err(Failure::usage(format!(
+                "{flag} must not be in the directory of the store, {}, which is to be empty: give it another \
+                 place",
+                flags.path().display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether this file is, or would be, directly in this directory, which may not exist yet.
+fn is_in(file: &Path, directory: &Path) -> bool {
+    let resolved = |path: &Path| path.canonicalize().or_else(|_| path::absolute(path)).ok();
+    let parent = path::absolute(file).ok().and_then(|file| file.parent().and_then(resolved));
+    parent.is_some() && parent == resolved(directory)
+}
+
 /// Whether a store was in the place of the new one and was destroyed by `--force`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum InTheWay {
@@ -218,6 +255,7 @@ fn destroy_in_the_way(flags: &Flags) -> Result<InTheWay, Failure> {
     if !flags.force {
         return Ok(InTheWay::Nothing);
     }
+    storage::expect_replaceable(flags.path())?;
     if let Some(words) = drop::last_words(flags.path()) {
         log::warn!("--force destroys a store: {words}");
     }
@@ -241,6 +279,9 @@ fn after_serving(ended: serve::Ended, path: &Path, id: NodeId) -> Result<(), Fai
             Ok(())
         }
         serve::Ended::Removed => {
+            if process::id() == 1 {
+                await_leave(path);
+            }
             log::info!(
                 "node {id} has left its cluster, and its store is no longer of use: a 'ticketd leave' given \
                  here destroys it; if the node was removed from elsewhere, 'ticketd drop {path_flag}' does"
@@ -251,6 +292,18 @@ fn after_serving(ended: serve::Ended, path: &Path, id: NodeId) -> Result<(), Fai
             "node {id} has been removed from its cluster: destroy its store with 'ticketd drop {path_flag}', \
              and 'ticketd join' if it is to come back"
         ))),
+    }
+}
+
+/// The end of the first process of a container ends all others there: a 'ticketd leave' that was given there,
+/// and waits for this process to release the store, would not come to destroy it.
+fn await_leave(path: &Path) {
+    let begun = Instant::now();
+    while begun.elapsed() < LEAVE_PATIENCE {
+        if !storage::is_there(path) {
+            return thread::sleep(LAST_WORDS_PATIENCE);
+        }
+        thread::sleep(LEAVE_TICK);
     }
 }
 
@@ -274,12 +327,35 @@ fn no_random_numbers(error: &getrandom::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::TestDir;
 
     #[test]
     fn a_new_node_without_an_id_is_told_to_be_given_one() {
         let failure = required_id(&Flags::default(), "ticketd start --id 1").unwrap_err();
         assert_eq!(failure.exit_status(), 2);
         assert!(failure.to_string().contains("ticketd start --id 1"), "{failure}");
+    }
+
+    #[test]
+    fn a_file_in_a_directory_is_told_from_one_beside_it_however_both_are_written() {
+        let directory = TestDir::new();
+        let store = directory.path().join("store");
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink(&store, &link).unwrap();
+        for exists in [false, true] {
+            if exists {
+                std::fs::create_dir(&store).unwrap();
+            }
+            assert!(is_in(&store.join("pid"), &store));
+            assert!(is_in(&store.join(".").join("pid"), &store));
+            assert!(!is_in(&directory.path().join("pid"), &store));
+            assert!(!is_in(&store, &store));
+            assert!(!is_in(&store.join("more").join("pid"), &store));
+        }
+        assert!(is_in(&link.join("pid"), &store));
+        assert!(is_in(&store.join("pid"), &link));
+        assert!(is_in(Path::new("store/pid"), Path::new("store")));
+        assert!(is_in(Path::new("pid"), Path::new(".")));
     }
 
     #[test]

@@ -48,7 +48,11 @@ impl PidFile {
         let prepared = PathBuf::from(prepared);
         match fs::write(&prepared, format!("{}\n", process::id())) {
             Ok(()) => Ok(PidFile { path: path.to_owned(), file: file_at(&prepared), prepared }),
-            Err(error) => Err(unwritable(path, &error)),
+            Err(error) => {
+                // On a full disk the file is there, and empty.
+                let _ = fs::remove_file(&prepared);
+                Err(unwritable(path, &error))
+            }
         }
     }
 
@@ -189,7 +193,9 @@ fn state(stat: &str) -> Option<&str> {
 
 fn unwritable(path: &Path, error: &io::Error) -> Failure {
     let shown = path.display();
-    Failure::runtime(format!("cannot write {shown} ({error}): give another with --pid_file"))
+    let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    let remedy = if is_full { "make room there, or give" } else { "give" };
+    Failure::runtime(format!("cannot write {shown} ({error}): {remedy} another with --pid_file"))
 }
 
 #[cfg(test)]

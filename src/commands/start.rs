@@ -9,7 +9,7 @@ use raft_core::{
 };
 
 use super::serve::{Launch, get_ready, refuse_running};
-use super::{Failure, after_serving, destroy_in_the_way, listen, random_u128, required_id};
+use super::{Failure, after_serving, destroy_in_the_way, expect_apart, listen, random_u128, required_id};
 use crate::advice::path_flag;
 use crate::cli::{FIRST_ID_DEFAULT, Flags};
 use crate::identity::{ClusterId, Identity, Standing};
@@ -32,6 +32,7 @@ const FIRST_TERM: Term = Term(1);
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let id = required_id(flags, "ticketd start --id 1")?;
     let mut settings = Settings::default().with(&flags.serving.changes())?;
+    expect_apart(flags)?;
     let launch = Launch::prepare(flags)?;
     refuse_running(flags.path())?;
     let bound = listen::bind(&mut settings)?;

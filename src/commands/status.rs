@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::contacts::{not_understood, running_node};
+use super::contacts::running_node;
 use super::{Failure, say};
 use crate::cli::Flags;
 
@@ -24,7 +24,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let text = serde_json::from_str::<Value>(&json)
         .ok()
         .and_then(|status| table(&status, node.pid))
-        .ok_or_else(|| not_understood(&node.address))?;
+        .ok_or_else(|| node.not_understood())?;
     say(text.trim_end())
 }
 

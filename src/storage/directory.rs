@@ -101,7 +101,7 @@ fn expect_any_store(path: &Path) -> Result<Lock, StoreError> {
     match classify(path)? {
         Found::Nothing | Found::Foreign(_) => return Err(StoreError::NotFound { path: path.to_owned() }),
         Found::ForeignStore => return Err(foreign(path, DATA_FILE.to_owned())),
-        Found::Unfinished | Found::Store | Found::Remnant | Found::Gone { .. } => {}
+        Found::Unfinished | Found::Store { .. } | Found::Remnant { .. } | Found::Gone { .. } => {}
     }
     Lock::acquire(path)
 }
@@ -124,7 +124,7 @@ fn destroy_locked(lock: Lock, path: &Path) -> Result<(), StoreError> {
 /// Whether there is a whole store at `path`, sound or not.
 #[must_use]
 pub fn is_there(path: &Path) -> bool {
-    matches!(classify(path), Ok(Found::Store))
+    matches!(classify(path), Ok(Found::Store { .. }))
 }
 
 /// Checks that this user may destroy the store at `path`, as far as the modes of the files tell. Nothing is
@@ -160,14 +160,18 @@ pub(super) fn clear(path: &Path) -> Result<(), StoreError> {
     [GONE_DATA_FILE, NEW_DATA_FILE].iter().try_for_each(|name| remove(&path.join(name)))
 }
 
-/// Checks that there is a store at `path`.
-pub(super) fn expect_store(path: &Path) -> Result<(), StoreError> {
+/// Checks that there is a whole store at `path`, sound or not.
+///
+/// # Errors
+/// [`StoreError::NotFound`]; [`StoreError::Interrupted`]; [`StoreError::Damaged`] if it has lost its data
+/// file; [`StoreError::ForeignFiles`] if it is another program's.
+pub fn expect_store(path: &Path) -> Result<(), StoreError> {
     let interrupted = |what| Err(StoreError::Interrupted { path: path.to_owned(), what });
     match classify(path)? {
-        Found::Store => Ok(()),
+        Found::Store { .. } => Ok(()),
         Found::Unfinished => interrupted(Interrupted::Making),
         Found::Gone { .. } => interrupted(Interrupted::Destroying),
-        Found::Remnant => Err(lost(path)),
+        Found::Remnant { .. } => Err(lost(path)),
         Found::ForeignStore => Err(foreign(path, DATA_FILE.to_owned())),
         Found::Nothing | Found::Foreign(_) => Err(StoreError::NotFound { path: path.to_owned() }),
     }
@@ -179,10 +183,26 @@ pub(super) fn expect_no_store(path: &Path) -> Result<(), StoreError> {
         // An unfinished store never took part in anything, so it is created again. One that was being
         // destroyed was meant to be gone.
         Found::Nothing | Found::Unfinished | Found::Gone { foreign: None } => Ok(()),
-        Found::Store => Err(StoreError::Exists { path: path.to_owned() }),
-        Found::Remnant => Err(lost(path)),
+        Found::Store { .. } => Err(StoreError::Exists { path: path.to_owned() }),
+        Found::Remnant { .. } => Err(lost(path)),
         Found::ForeignStore => Err(foreign(path, DATA_FILE.to_owned())),
         Found::Foreign(name) | Found::Gone { foreign: Some(name) } => Err(foreign(path, name)),
+    }
+}
+
+/// Checks that a store may be created at `path` once the one that is there, if any, is destroyed.
+///
+/// # Errors
+/// [`StoreError::ForeignFiles`], and if the directory cannot be read.
+pub fn expect_replaceable(path: &Path) -> Result<(), StoreError> {
+    match classify(path)? {
+        Found::Store { foreign: Some(name) } | Found::Remnant { foreign: Some(name) } => {
+            Err(foreign(path, name))
+        }
+        Found::Store { foreign: None } | Found::Remnant { foreign: None } => Ok(()),
+        Found::Nothing | Found::Unfinished | Found::Gone { .. } | Found::ForeignStore | Found::Foreign(_) => {
+            expect_no_store(path)
+        }
     }
 }
 
@@ -201,12 +221,11 @@ enum Found {
     Nothing,
     /// A store whose creation was not finished.
     Unfinished,
-    /// A store.
-    Store,
-    /// The remains of a store that has lost its data file.
-    Remnant,
-    /// The remains of a store that was being destroyed, and the name of another file beside them, if there is
-    /// one.
+    /// A store, and the name of another file beside it, if there is one.
+    Store { foreign: Option<String> },
+    /// The remains of a store that has lost its data file, and another file.
+    Remnant { foreign: Option<String> },
+    /// The remains of a store that was being destroyed, and another file.
     Gone { foreign: Option<String> },
     /// An LMDB data file that nothing marks as ours: many programs use that name.
     ForeignStore,
@@ -243,11 +262,11 @@ fn classify(path: &Path) -> Result<Found, StoreError> {
     Ok(if store && !signed && !data_file::has_record(&path.join(DATA_FILE), record::is_ours)? {
         Found::ForeignStore
     } else if store {
-        Found::Store
+        Found::Store { foreign }
     } else if gone {
         Found::Gone { foreign }
     } else if journal::holds_something(path)? {
-        Found::Remnant
+        Found::Remnant { foreign }
     } else if let Some(name) = foreign {
         Found::Foreign(name)
     } else if unfinished {

@@ -96,7 +96,8 @@ const TRY_INTERVAL: Duration = Duration::from_millis(5);
 /// The lock, held until this is dropped.
 #[derive(Debug)]
 pub(super) struct Lock {
-    /// `None` on a read-only file system without a lock file.
+    /// `None` for a caller that only reads where there is no lock file, if the directory is locked or the
+    /// file system is read-only.
     file: Option<File>,
     path: PathBuf,
     /// Locked as well, if the file system supports it.
@@ -132,17 +133,21 @@ enum Opened {
     ToWrite(File),
     /// It cannot be written; locking it does not require that.
     ToRead(File),
-    /// There is no lock file, and no process could create one.
+    /// There is no lock file, and none is made: the directory is locked, or no process could create a file.
     Nowhere,
 }
 
-fn open_to_write(lock_path: &Path) -> io::Result<Opened> {
+fn open_to_write(lock_path: &Path, _: &Option<File>) -> io::Result<Opened> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).open(lock_path).map(Opened::ToWrite)
 }
 
-fn open_to_read(lock_path: &Path) -> io::Result<Opened> {
-    let refused = match open_to_write(lock_path) {
+fn open_to_read(lock_path: &Path, directory: &Option<File>) -> io::Result<Opened> {
+    // Who only reads makes no file, which would belong to whoever that is: the lock of the directory does.
+    if directory.is_some() && !lock_path.try_exists()? {
+        return Ok(Opened::Nowhere);
+    }
+    let refused = match open_to_write(lock_path, directory) {
         Err(e) if matches!(e.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => e,
         opened => return opened,
     };
@@ -168,7 +173,7 @@ impl Lock {
         Lock::take(path, open_to_read)
     }
 
-    fn take(path: &Path, open: fn(&Path) -> io::Result<Opened>) -> Result<Lock, StoreError> {
+    fn take(path: &Path, open: fn(&Path, &Option<File>) -> io::Result<Opened>) -> Result<Lock, StoreError> {
         let lock_path = path.join(LOCK_FILE);
         let error = |error: &io::Error| StoreError::io("lock", &lock_path, error);
         for _ in 0..TRIES {
@@ -180,7 +185,7 @@ impl Lock {
                     continue;
                 }
             };
-            let (locked, can_write) = match open(&lock_path).map_err(|e| error(&e))? {
+            let (locked, can_write) = match open(&lock_path, &directory).map_err(|e| error(&e))? {
                 Opened::Nowhere => {
                     return Ok(Lock { file: None, path: lock_path, directory, unpublished: None });
                 }

@@ -53,7 +53,9 @@ mod verify;
 mod watch;
 
 pub use contents::{Collector, Contents, NewStore, Recorder, Step};
-pub use directory::{Destroyed, Sighting, destroy, expect_destroyable, is_there};
+pub use directory::{
+    Destroyed, Sighting, destroy, expect_destroyable, expect_replaceable, expect_store, is_there,
+};
 pub use error::{Interrupted, Loss, Place, Prospect, StoreError};
 pub use journal::{Journal, SECTOR_BYTES};
 pub use lock::{Listening, Running, is_open_in, running};
