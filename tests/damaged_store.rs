@@ -419,6 +419,12 @@ fn a_node_whose_store_is_an_earlier_copy_finds_out_and_takes_no_part_until_it_jo
     node.await_status("it calls nobody", |status| status.members.values().all(|m| m.link != "up"));
     node.signal(Signal::TERM);
     assert_eq!(node.await_end().code(), Some(3), "another start does not help");
+    // Not even under another leader, which counts on nothing: the store remembers.
+    let words = ["the leader counts on", "ticketd leave --id N"];
+    for line in [&["verify"][..], &["--raft_port", "0"], &["leave"]] {
+        node.command(line).refused_for_good(&words);
+    }
+    node.command(&["drop"]).refused_for_good(&[&words[..], &["drop --force"]].concat());
 
     let last = cluster.take();
     cluster.node(leader).command(&["leave", "--id", &rolled_back.to_string()]).succeeded();

@@ -45,7 +45,7 @@ use crate::codec::is_address;
 use crate::identity::Standing;
 use crate::node::{Input, Node, OperationId, OperationOutcome, Output, PeerMessage};
 use crate::peer::Frame;
-use crate::storage::{Completion, Listening, Prospect, StorageThread, Store, StoreError};
+use crate::storage::{Completion, Listening, LostEntries, Prospect, StorageThread, Store, StoreError};
 use clients::Clients;
 use clients::pages::View;
 use context::{Context, Me};
@@ -314,6 +314,7 @@ impl Server {
                 Output::Removed { at: _ } => self.on_removed("the members have agreed on it"),
                 Output::LogLost { acknowledged, last } => {
                     self.fail(StoreError::EntriesLost { acknowledged, last });
+                    self.storage.give_up(LostEntries { acknowledged, last });
                 }
                 Output::Dropped { from, reason } => self.on_dropped(from, reason),
             }

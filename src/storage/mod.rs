@@ -59,7 +59,7 @@ pub use directory::{
 pub use error::{Interrupted, Loss, Place, Prospect, StoreError};
 pub use journal::{Journal, SECTOR_BYTES};
 pub use lock::{Listening, Running, is_open_in, running};
-pub use record::{Checkpoint, Extent, Key, KeyBytes, Pending, TransactionId, Value};
+pub use record::{Checkpoint, Extent, Key, KeyBytes, LostEntries, Pending, TransactionId, Value};
 pub use store::Store;
 #[cfg(test)]
 pub(crate) use testing::TestDir;

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use raft_core::{Write, WriteId};
 
 use super::error::StoreError;
+use super::record::LostEntries;
 use super::store::Store;
 use crate::histogram::Times;
 
@@ -158,6 +159,16 @@ impl StorageThread {
         Some(Completion::Failed(failure))
     }
 
+    /// Notes in the store that it lacks entries that its node has acknowledged, so that no other process
+    /// serves with it either. Writes that wait or come later are dropped.
+    pub fn give_up(&self, lost: LostEntries) {
+        let mut queue = self.shared.lock();
+        queue.drop_writes();
+        queue.given_up = Some(GivenUp { lost, noted: false });
+        drop(queue);
+        self.shared.changed.notify_one();
+    }
+
     /// What the thread has done so far.
     #[must_use]
     pub fn counts(&self) -> StorageCounts {
@@ -201,6 +212,8 @@ enum Stop {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Due {
     Write,
+    /// To note in the store that it is of no use.
+    Note(LostEntries),
     Check,
     Stop,
 }
@@ -224,12 +237,21 @@ struct Queue {
     failure: Option<StoreError>,
     /// Whether the failure has been reported.
     reported: bool,
+    given_up: Option<GivenUp>,
     stop: Stop,
+}
+
+/// The store is of no use, and takes no more writes but this one.
+#[derive(Clone, Copy, Debug)]
+struct GivenUp {
+    lost: LostEntries,
+    /// Whether it has been noted in the store, as far as that was possible.
+    noted: bool,
 }
 
 impl Queue {
     fn push(&mut self, write: Write) {
-        if self.failure.is_some() {
+        if self.failure.is_some() || self.given_up.is_some() {
             return;
         }
         if let Some(last) = self.submitted {
@@ -249,9 +271,19 @@ impl Queue {
         if self.failure.is_none() {
             self.failure = Some(error);
         }
+        self.drop_writes();
+    }
+
+    fn drop_writes(&mut self) {
         self.counts.waiting -= self.writes.len() as u64;
         self.writes.clear();
         self.waiting_weight = 0;
+    }
+
+    /// What is still to be noted in the store. After a failure nothing is written.
+    fn to_note(&self) -> Option<LostEntries> {
+        let given_up = self.given_up.filter(|given_up| !given_up.noted && self.failure.is_none());
+        given_up.map(|given_up| given_up.lost)
     }
 }
 
@@ -265,6 +297,7 @@ impl Shared {
             durable: None,
             failure: None,
             reported: false,
+            given_up: None,
             stop: Stop::Never,
         };
         Shared { queue: Mutex::new(queue), changed: Condvar::new() }
@@ -293,6 +326,8 @@ impl Shared {
         queue.waiting_weight -= taken;
         if !writes.is_empty() {
             Due::Write
+        } else if let Some(lost) = queue.to_note() {
+            Due::Note(lost)
         } else if queue.stop == Stop::Never {
             Due::Check
         } else {
@@ -302,7 +337,9 @@ impl Shared {
 
     /// Waits for writes, or for the time to stop or to check.
     fn wait(&self, next_check: Instant) -> MutexGuard<'_, Queue> {
-        let is_idle = |queue: &mut Queue| queue.writes.is_empty() && queue.stop == Stop::Never;
+        let is_idle = |queue: &mut Queue| {
+            queue.writes.is_empty() && queue.to_note().is_none() && queue.stop == Stop::Never
+        };
         let queue = self.lock();
         if queue.failure.is_some() {
             // Nothing more is written, so there is nothing to check.
@@ -337,6 +374,10 @@ impl<W: Fn()> Worker<W> {
             let next_check = self.checked_at + self.intervals.idle;
             match self.shared.take(&mut self.writes, next_check) {
                 Due::Write => self.write_transaction(),
+                Due::Note(lost) => {
+                    self.note(lost);
+                    continue;
+                }
                 Due::Check => match self.check_store() {
                     Ok(()) => continue,
                     Err(error) => self.shared.lock().fail(error),
@@ -376,6 +417,18 @@ impl<W: Fn()> Worker<W> {
             Ok(()) if queue.failure.is_none() => queue.durable = last,
             Ok(()) => {}
             Err(error) => queue.fail(error),
+        }
+    }
+
+    /// Notes in the store that it is of no use. Its node is done for in any case.
+    fn note(&mut self, lost: LostEntries) {
+        if let Err(error) = self.store.note_lost_entries(lost) {
+            log::warn!(
+                "the store does not say that it is of no use, so never start this node again: {error}"
+            );
+        }
+        if let Some(given_up) = &mut self.shared.lock().given_up {
+            given_up.noted = true;
         }
     }
 

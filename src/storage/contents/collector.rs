@@ -15,7 +15,7 @@ use crate::identity::Identity;
 use crate::storage::error::{Place, StoreError};
 use crate::storage::journal::{Journal, JournalError, Transaction, read_changes};
 use crate::storage::record::{
-    self, Checkpoint, Extent, Inventory, KEY_BYTES_MAX, Key, Pending, Record, RecordError,
+    self, Checkpoint, Extent, Inventory, KEY_BYTES_MAX, Key, LostEntries, Pending, Record, RecordError,
 };
 use crate::storage::{MAP_BYTES_MAX, MAP_BYTES_MIN, Setting};
 
@@ -31,6 +31,7 @@ pub struct Collector<'p> {
     entries: BTreeMap<LogIndex, Entry>,
     extent: Option<Extent>,
     checkpoint: Option<Checkpoint>,
+    lost_entries: Option<LostEntries>,
     inventory: Inventory,
 }
 
@@ -57,6 +58,7 @@ impl<'p> Collector<'p> {
             entries: BTreeMap::new(),
             extent: None,
             checkpoint: None,
+            lost_entries: None,
             inventory: Inventory::default(),
         }
     }
@@ -95,6 +97,7 @@ impl<'p> Collector<'p> {
             Ok(Record::Entry(entry)) => drop(self.entries.insert(entry.index, entry)),
             Ok(Record::Extent(extent)) => self.extent = Some(extent),
             Ok(Record::Checkpoint(checkpoint)) => self.checkpoint = Some(checkpoint),
+            Ok(Record::LostEntries(lost_entries)) => self.lost_entries = Some(lost_entries),
             Err(RecordError::Version(found)) => {
                 return Err(StoreError::Format { path: self.path.to_owned(), found });
             }
@@ -114,6 +117,7 @@ impl<'p> Collector<'p> {
             Key::Entry(index) => self.entries.remove(&index).is_some(),
             Key::Extent => self.extent.take().is_some(),
             Key::Checkpoint => self.checkpoint.take().is_some(),
+            Key::LostEntries => self.lost_entries.take().is_some(),
         };
         if was_there { Ok(()) } else { Err(self.missing(key)) }
     }
@@ -133,7 +137,8 @@ impl<'p> Collector<'p> {
     ///
     /// # Errors
     /// [`StoreError::Damaged`] if a record is missing, two records contradict each other, or the journal does
-    /// not belong to these records; [`StoreError::Format`].
+    /// not belong to these records; [`StoreError::Format`]; [`StoreError::EntriesLost`] if a node has found
+    /// out that the store lacks what it acknowledged.
     pub fn finish(mut self, journal: &[u8]) -> Result<Contents, StoreError> {
         let me = self.identity.ok_or_else(|| self.missing(Key::Identity))?.me;
         let checkpoint = self.checkpoint.ok_or_else(|| self.missing(Key::Checkpoint))?;
@@ -152,6 +157,9 @@ impl<'p> Collector<'p> {
             return Err(self.damaged(Place::Record(Key::Identity), reason));
         }
         let Checked { identity, settings, map_bytes, hard_state, extent } = self.check()?;
+        if let Some(LostEntries { acknowledged, last }) = self.lost_entries {
+            return Err(StoreError::EntriesLost { acknowledged, last });
+        }
         let settings = settings.to_vec();
         let snapshot = self.snapshot.map(Arc::new);
         let entries = self.entries.into_values().collect();
@@ -380,10 +388,20 @@ mod tests {
             Key::Entry(LogIndex(11)),
             Key::Extent,
             Key::Checkpoint,
+            Key::LostEntries,
         ] {
             let error = after(&[Change::Delete(key); 2]).unwrap_err();
             assert!(error.contains(&format!("{key}: it is missing")), "{error}");
         }
+    }
+
+    #[test]
+    fn a_store_that_is_known_to_lack_entries_is_refused() {
+        let lost = LostEntries { acknowledged: LogIndex(77), last: LogIndex(12) };
+        let journal = journal_of(&[Change::Put(Value::LostEntries(lost))]);
+        let error = finish_with(LogIndex(12), &[(11, 3), (12, 5)], &journal).unwrap_err();
+        assert!(error.contains("counts on entry 77"), "{error}");
+        assert!(finish(&[(11, 3), (12, 5)]).is_ok(), "it is sound otherwise");
     }
 
     #[test]

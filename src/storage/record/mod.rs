@@ -63,6 +63,8 @@ pub enum Key {
     Extent,
     /// Which transactions are in the data file, so that the journal need not hold them.
     Checkpoint,
+    /// That the node has acknowledged entries that the store lacks. No sound store has this record.
+    LostEntries,
 }
 
 const TABLE_IDENTITY: u8 = 1;
@@ -73,6 +75,7 @@ const TABLE_SNAPSHOT: u8 = 5;
 const TABLE_ENTRY: u8 = 6;
 const TABLE_EXTENT: u8 = 7;
 const TABLE_CHECKPOINT: u8 = 8;
+const TABLE_LOST_ENTRIES: u8 = 9;
 
 impl Key {
     fn table(self) -> u8 {
@@ -85,6 +88,7 @@ impl Key {
             Key::Entry(_) => TABLE_ENTRY,
             Key::Extent => TABLE_EXTENT,
             Key::Checkpoint => TABLE_CHECKPOINT,
+            Key::LostEntries => TABLE_LOST_ENTRIES,
         }
     }
 
@@ -111,6 +115,7 @@ impl Key {
             [TABLE_SNAPSHOT] => Some(Key::Snapshot),
             [TABLE_EXTENT] => Some(Key::Extent),
             [TABLE_CHECKPOINT] => Some(Key::Checkpoint),
+            [TABLE_LOST_ENTRIES] => Some(Key::LostEntries),
             [TABLE_ENTRY, ref index @ ..] if index.len() == 8 => {
                 Some(Key::Entry(LogIndex(BigEndian::read_u64(index))))
             }
@@ -139,6 +144,7 @@ impl fmt::Display for Key {
             Key::Entry(index) => write!(f, "the record of log entry {index}"),
             Key::Extent => f.write_str("the extent record"),
             Key::Checkpoint => f.write_str("the checkpoint record"),
+            Key::LostEntries => f.write_str("the record of lost entries"),
         }
     }
 }
@@ -201,6 +207,15 @@ pub struct Checkpoint {
     pub(super) inventory: u32,
 }
 
+/// The node has acknowledged an entry that its log does not have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LostEntries {
+    /// The index of that entry.
+    pub acknowledged: LogIndex,
+    /// Where the log ended when the node found out.
+    pub last: LogIndex,
+}
+
 /// A value to be written under a key.
 #[derive(Clone, Copy, Debug)]
 pub enum Value<'a> {
@@ -220,6 +235,8 @@ pub enum Value<'a> {
     Extent(Extent),
     /// Which transactions are in the data file.
     Checkpoint(Checkpoint),
+    /// Which entries the store lacks.
+    LostEntries(LostEntries),
 }
 
 impl Value<'_> {
@@ -235,6 +252,7 @@ impl Value<'_> {
             Value::Entry(entry) => Key::Entry(entry.index),
             Value::Extent(_) => Key::Extent,
             Value::Checkpoint(_) => Key::Checkpoint,
+            Value::LostEntries(_) => Key::LostEntries,
         }
     }
 
@@ -264,6 +282,10 @@ impl Value<'_> {
                 out.put_u64(checkpoint.through.0);
                 out.put_u64(checkpoint.journal_bytes);
                 out.put_u32(checkpoint.inventory);
+            }
+            Value::LostEntries(LostEntries { acknowledged, last }) => {
+                out.put_u64(acknowledged.0);
+                out.put_u64(last.0);
             }
         }
         let crc = checksum(self.key().to_bytes().as_ref(), &out[start..]);
@@ -314,6 +336,7 @@ pub(super) enum Record {
     Entry(Entry),
     Extent(Extent),
     Checkpoint(Checkpoint),
+    LostEntries(LostEntries),
 }
 
 /// Why bytes are not the record of their key.
@@ -402,6 +425,10 @@ fn read_payload(key: Key, reader: &mut Reader<'_>) -> Result<Record, DecodeError
             journal_bytes: reader.u64()?,
             inventory: reader.u32()?,
         }),
+        Key::LostEntries => Record::LostEntries(LostEntries {
+            acknowledged: LogIndex(reader.u64()?),
+            last: LogIndex(reader.u64()?),
+        }),
     })
 }
 
@@ -459,6 +486,7 @@ mod tests {
         let none = Extent { snapshot: None, last_log_index: LogIndex(8) };
         let checkpoint =
             Checkpoint { through: TransactionId(u64::MAX), journal_bytes: 1 << 20, inventory: 7 };
+        let lost = LostEntries { acknowledged: LogIndex(77), last: LogIndex(27) };
         let (settings, snapshot, entry) = (settings(), snapshot(4, 2), entry(u64::MAX, 3));
         for (value, record) in [
             (Value::Identity(&member()), Record::Identity(member())),
@@ -471,6 +499,7 @@ mod tests {
             (Value::Extent(some), Record::Extent(some)),
             (Value::Extent(none), Record::Extent(none)),
             (Value::Checkpoint(checkpoint), Record::Checkpoint(checkpoint)),
+            (Value::LostEntries(lost), Record::LostEntries(lost)),
         ] {
             assert_eq!(decode(value.key(), &encoded(&value)), Ok(record));
         }
@@ -506,12 +535,13 @@ mod tests {
             Key::Entry(LogIndex(u64::MAX)),
             Key::Extent,
             Key::Checkpoint,
+            Key::LostEntries,
         ];
         assert!(keys.windows(2).all(|pair| pair[0].to_bytes().as_ref() < pair[1].to_bytes().as_ref()));
         for key in keys {
             assert_eq!(Key::from_bytes(key.to_bytes().as_ref()), Some(key));
         }
-        for bytes in [&b""[..], &[0], &[9], &[6], &[6; 8], &[6; 10], &[1, 1]] {
+        for bytes in [&b""[..], &[0], &[10], &[6], &[6; 8], &[6; 10], &[1, 1]] {
             assert_eq!(Key::from_bytes(bytes), None, "{bytes:?}");
         }
     }

@@ -21,7 +21,7 @@ use super::error::StoreError;
 use super::files::{self, DATA_FILE, JOURNAL_FILE, LOCK_FILE, NEW_DATA_FILE};
 use super::journal::{JOURNAL_BYTES, Journal, JournalFile};
 use super::lock::{Listening, Lock};
-use super::record::Value;
+use super::record::{LostEntries, Value};
 use super::{
     HEADROOM_BYTES, MAP_BYTES_MAX, MAP_BYTES_MIN, SETTING_NAME_BYTES_MAX, SETTING_VALUE_BYTES_MAX,
     SETTINGS_MAX, Setting,
@@ -180,6 +180,15 @@ impl Store {
         self.carry_out(|recorder| recorder.put(Value::Settings(settings)))?;
         self.settings = settings.to_vec();
         Ok(())
+    }
+
+    /// Notes that the store lacks entries that its node has acknowledged: it cannot be opened any more.
+    /// Durable on return.
+    ///
+    /// # Errors
+    /// If the write fails; the store then takes no further writes.
+    pub(super) fn note_lost_entries(&mut self, lost: LostEntries) -> Result<(), StoreError> {
+        self.carry_out(|recorder| recorder.put(Value::LostEntries(lost)))
     }
 
     /// Changes the largest size that the store may reach. It can shrink only if the pages in use still fit.

@@ -2,6 +2,8 @@
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use raft_core::LogIndex;
+
 use super::*;
 use crate::storage::testing::{TestDir, append, create, settings};
 use crate::storage::{MAP_BYTES_MIN, verify};
@@ -124,6 +126,36 @@ fn after_a_failure_it_is_reported_once_and_nothing_more_is_written() {
         assert_eq!(thread.shutdown(), Err(error));
         assert_eq!(Store::open(dir.path()).unwrap().recovered().entries.len(), 1);
     }
+}
+
+#[test]
+fn what_a_store_lacks_is_noted_in_it_whatever_waits_and_nothing_is_written_after_that() {
+    const LOST: LostEntries = LostEntries { acknowledged: LogIndex(77), last: LogIndex(1) };
+    let refused = StoreError::EntriesLost { acknowledged: LOST.acknowledged, last: LOST.last };
+    let dir = TestDir::new();
+    let (thread, wakes, go) = spawn_stepped(new_store(&dir));
+    thread.submit([nth(1)]);
+    wakes.recv().unwrap();
+    thread.submit([nth(2)]);
+    thread.give_up(LOST);
+    assert_eq!(thread.counts().waiting, 0);
+    assert!(!thread.submit([nth(3)]), "that is no failure of the disk");
+    drop(go);
+    assert_eq!(thread.shutdown(), Ok(()));
+    assert_eq!(Store::open(dir.path()).unwrap_err(), refused);
+    assert_eq!(verify(dir.path()).unwrap_err(), refused);
+}
+
+#[test]
+fn a_store_that_cannot_be_written_is_given_up_without_a_note() {
+    let dir = TestDir::new();
+    let mut store = new_store(&dir);
+    store.fail_journal(ENOSPC);
+    let (thread, _wakes, go) = spawn_stepped(store);
+    thread.give_up(LostEntries { acknowledged: LogIndex(77), last: LogIndex(1) });
+    drop(go);
+    assert_eq!(thread.shutdown(), Ok(()));
+    assert!(Store::open(dir.path()).is_ok());
 }
 
 #[test]
