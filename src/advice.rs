@@ -11,6 +11,10 @@ use std::path::Path;
 /// (asm-generic/errno-base.h).
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
+/// Most architectures give these two these numbers (asm-generic/errno.h). On the others, the operator is told
+/// less.
+const ENAMETOOLONG: i32 = 36;
+const ELOOP: i32 = 40;
 
 /// What to do about a store that its node cannot use any more.
 pub const JOIN_ANEW: &str = "leave it aside, remove this node from the cluster ('ticketd leave --id N' at a \
@@ -34,6 +38,16 @@ pub fn about_limit(error: &io::Error) -> Option<&'static str> {
             Some("raise the limit of processes and threads (ulimit -u, systemd's TasksMax)")
         }
         _ => None,
+    }
+}
+
+/// What to do about a path that the system does not accept.
+#[must_use]
+pub fn about_path(error: &io::Error) -> Option<&'static str> {
+    match error.raw_os_error() {
+        Some(ENAMETOOLONG) => Some("give a shorter --path"),
+        Some(ELOOP) => Some("its links lead round in a circle: give another --path"),
+        Some(_) | None => None,
     }
 }
 
@@ -97,6 +111,14 @@ mod tests {
             assert_eq!(about_limit(&errno.into()), None, "{errno}");
             assert!(about_refusal(&errno.into()).contains("what the system lacks"), "{errno}");
         }
+    }
+
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    #[test]
+    fn a_path_that_the_system_does_not_accept_is_told_from_a_bad_disk() {
+        assert!(about_path(&Errno::NAMETOOLONG.into()).unwrap().contains("shorter"));
+        assert!(about_path(&Errno::LOOP.into()).unwrap().contains("circle"));
+        assert_eq!(about_path(&Errno::IO.into()), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
 use std::io::{self, Write};
 use std::panic;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use std::time::Duration;
 use env_logger::{Builder, Env, Logger, Target};
 use log::{Level, Log, Metadata, Record};
 
-use crate::log_writer::LogWriter;
+use crate::log_writer::{Drained, LogWriter};
 
 /// What is logged unless `RUST_LOG` says otherwise: from ticketd what an operator should know, from other
 /// crates only trouble. raft-core logs nothing: what it has to say is an output.
@@ -28,8 +28,8 @@ const FILTER_DEBUG: &str = "warn,ticketd=debug";
 /// How long the end of the process, or a panicking thread, waits for lines to be written.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// How many lines this process has left out. Set once the log of a node is started.
-static LEFT_OUT: OnceLock<Arc<AtomicU64>> = OnceLock::new();
+/// Where the lines of this process go. Set once the log of a node is started.
+static WRITER: OnceLock<LogWriter> = OnceLock::new();
 
 /// How much is logged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,7 +75,7 @@ impl Logging {
             Pace::OfTheNode => {
                 let writer = LogWriter::spawn(io::stderr(), gap)?;
                 let lines = builder.target(Target::Pipe(Box::new(writer.clone()))).build();
-                LEFT_OUT.get_or_init(|| writer.left_out());
+                WRITER.get_or_init(|| writer.clone());
                 queue_panics(writer.clone());
                 log::set_max_level(lines.filter());
                 log::set_boxed_logger(Box::new(NodeLog { lines, writer: writer.clone() }))
@@ -103,7 +103,23 @@ impl Logging {
 /// A live counter of the log lines that this process has left out so far. Only a node leaves any out.
 #[must_use]
 pub fn lines_left_out() -> Arc<AtomicU64> {
-    LEFT_OUT.get().cloned().unwrap_or_default()
+    WRITER.get().map(LogWriter::left_out).unwrap_or_default()
+}
+
+/// Writes what must be known before the process goes on, whatever is logged.
+///
+/// # Errors
+/// If standard error does not take it, or not in time.
+pub fn tell(line: &str) -> io::Result<()> {
+    let Some(writer) = WRITER.get() else { return io::stderr().write_all(complaint(line).as_bytes()) };
+    let left_out = writer.left_out();
+    let before = left_out.load(Ordering::Relaxed);
+    writer.write_last_words(complaint(line).as_bytes());
+    match writer.drain(DRAIN_TIME_MAX) {
+        Drained::Entirely if left_out.load(Ordering::Relaxed) == before => Ok(()),
+        Drained::Entirely => Err(io::ErrorKind::WriteZero.into()),
+        Drained::NotInTime => Err(io::ErrorKind::TimedOut.into()),
+    }
 }
 
 /// Writes why the process ends when it has no log. The exit status tells as well, and must not change when

@@ -143,6 +143,33 @@ fn write_until_refused(limit: u64, entries: u64) {
 }
 
 #[test]
+fn a_process_that_gets_no_more_descriptors_goes_on_writing() {
+    let dir = TestDir::new();
+    drop(new_store(dir.path()));
+    let mut child = ChildProcess::start("child_writes_without_a_free_descriptor", dir.path());
+    assert!(child.next_number("checkpoints") > 0);
+    child.wait();
+    verify(dir.path()).unwrap();
+}
+
+#[test]
+#[ignore = "run by a test, as a child process"]
+fn child_writes_without_a_free_descriptor() {
+    let store = Store::open(&child_path()).unwrap();
+    let (woken, wakes) = channel();
+    let thread = StorageThread::spawn(store, move || woken.send(()).unwrap()).unwrap();
+    setrlimit(Resource::Nofile, Rlimit { current: Some(3), maximum: Some(3) }).unwrap();
+    fs::File::open(child_path()).unwrap_err();
+    for id in 1..=600 {
+        thread.submit([append(id, id + 1..=id + 1)]);
+        wakes.recv().unwrap();
+        assert_eq!(thread.poll(), Some(Completion::Durable { through: WriteId(id) }));
+    }
+    println!("checkpoints {}", thread.counts().checkpoints);
+    thread.shutdown().unwrap();
+}
+
+#[test]
 fn a_size_that_the_system_does_not_map_is_refused_and_never_recorded() {
     let dir = TestDir::new();
     drop(new_store(dir.path()));

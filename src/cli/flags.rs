@@ -57,8 +57,8 @@ pub struct Flags {
 /// The flags of a node that serves.
 #[derive(Args, Clone, PartialEq, Eq, Debug, Default)]
 pub struct ServingFlags {
-    /// Host to listen on: IPv4, IPv6 or a name; several may be given; :: is all of IPv6 and IPv4
-    /// [default: 127.0.0.1]
+    /// Host to listen on: IPv4, IPv6 or a name; several may be given; :: is all of IPv6, and of IPv4 if no
+    /// IPv4 host is given [default: 127.0.0.1]
     #[arg(short = 'H', long = "host", value_name = "HOST", value_delimiter = ',', global = true)]
     pub hosts: Option<Vec<Host>>,
     /// Host that the other members and redirected clients use to reach this node; needed if --host is

@@ -73,11 +73,12 @@ pub(super) fn listening() -> Result<(), Failure> {
         // Once the parent returns, its caller may look for the log lines that led up to this point.
         log::logger().flush();
         rustix::process::setsid()?;
+        // Before the report, after which nothing may fail.
+        let null = OpenOptions::new().write(true).open("/dev/null")?;
         let mut stdout = io::stdout().lock();
         stdout.write_all(LISTENING)?;
         stdout.flush()?;
         // A process that reads the other end of the pipe must not wait for its end as long as the node lives.
-        let null = OpenOptions::new().write(true).open("/dev/null")?;
         rustix::stdio::dup2_stdout(&null)?;
         Ok(())
     };

@@ -63,14 +63,14 @@ struct FlagNames {
 /// [`ListenError`], with the flag that the operator would have to change.
 pub(super) fn bind(settings: &mut Settings) -> Result<Bound, ListenError> {
     let host = "--host";
-    let addresses = resolve_all(&settings.hosts, host)?;
-    let raft = bind_port(&addresses, settings.raft_port, FlagNames { host, port: "--raft_port" })?;
-    let http = bind_port(&addresses, settings.http_port, FlagNames { host, port: "--http_port" })?;
+    let wanted = Wanted::resolve(&settings.hosts, host)?;
+    let raft = bind_port(&wanted, settings.raft_port, FlagNames { host, port: "--raft_port" })?;
+    let http = bind_port(&wanted, settings.http_port, FlagNames { host, port: "--http_port" })?;
     let metrics = match settings.metrics_port {
         Some(port) => {
             let host = if settings.metrics_host.is_some() { "--metrics_host" } else { host };
-            let addresses = resolve_all(settings.metrics_hosts(), host)?;
-            bind_port(&addresses, port, FlagNames { host, port: "--metrics_port" })?
+            let wanted = Wanted::resolve(settings.metrics_hosts(), host)?;
+            bind_port(&wanted, port, FlagNames { host, port: "--metrics_port" })?
         }
         None => Vec::new(),
     };
@@ -166,7 +166,12 @@ impl BoundPort {
 
     /// Whether connections to the other's address would be accepted here, if the ports were the same.
     fn covers(&self, other: &BoundPort) -> bool {
-        let (ours, theirs) = (self.address.ip(), other.address.ip());
+        self.serves(other.address.ip())
+    }
+
+    /// Whether connections to this address of the machine are accepted here.
+    fn serves(&self, theirs: IpAddr) -> bool {
+        let ours = self.address.ip();
         let is_dual_stack = ours.is_ipv6() && self.dual_stack == DualStack::Yes;
         covers(ours, theirs) || (ours.is_unspecified() && is_dual_stack)
     }
@@ -193,27 +198,51 @@ struct Address {
     dispensable: bool,
 }
 
+/// What the hosts that a flag names lead to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Wanted {
+    /// The addresses to listen on, each once.
+    addresses: Vec<Address>,
+    /// All addresses of each host.
+    hosts: Vec<Vec<IpAddr>>,
+}
+
+impl Wanted {
+    fn resolve(hosts: &[Host], flag: &'static str) -> Result<Wanted, ListenError> {
+        let hosts: Vec<Vec<IpAddr>> =
+            hosts.iter().map(|host| resolve(host, flag)).collect::<Result<_, _>>()?;
+        Ok(Wanted::of(hosts))
+    }
+
+    fn of(hosts: Vec<Vec<IpAddr>>) -> Wanted {
+        let mut addresses = Vec::new();
+        for host in &hosts {
+            let dispensable = host.len() > 1;
+            host.iter().for_each(|ip| add(&mut addresses, Address { ip: *ip, dispensable }));
+        }
+        drop_covered(&mut addresses);
+        Wanted { addresses, hosts }
+    }
+}
+
 /// Binds one port on all addresses.
-fn bind_port(addresses: &[Address], port: u16, flags: FlagNames) -> Result<Vec<BoundPort>, ListenError> {
-    let mut attempts = if port == 0 && addresses.len() > 1 { FREE_PORT_ATTEMPTS } else { 1 };
+fn bind_port(wanted: &Wanted, port: u16, flags: FlagNames) -> Result<Vec<BoundPort>, ListenError> {
+    let mut attempts = if port == 0 && wanted.addresses.len() > 1 { FREE_PORT_ATTEMPTS } else { 1 };
     loop {
         attempts -= 1;
-        match bind_port_once(addresses, port, flags) {
+        match bind_port_once(wanted, port, flags) {
             Err(ListenError::InUse { .. }) if attempts > 0 => {}
             outcome => return outcome,
         }
     }
 }
 
-fn bind_port_once(
-    addresses: &[Address],
-    mut port: u16,
-    flags: FlagNames,
-) -> Result<Vec<BoundPort>, ListenError> {
+fn bind_port_once(wanted: &Wanted, mut port: u16, flags: FlagNames) -> Result<Vec<BoundPort>, ListenError> {
+    let Wanted { addresses, hosts } = wanted;
     let has_ipv4 = addresses.iter().any(|address| address.ip.is_ipv4());
     let dual_stack = if has_ipv4 { DualStack::No } else { DualStack::Yes };
-    let mut bound = Vec::new();
-    let mut missing = None;
+    let mut bound: Vec<BoundPort> = Vec::new();
+    let mut missing = Vec::new();
     for Address { ip, dispensable } in addresses {
         match BoundPort::bind(SocketAddr::new(*ip, port), dual_stack, flags) {
             Ok(socket) => {
@@ -221,33 +250,24 @@ fn bind_port_once(
                 bound.push(socket);
             }
             Err(error @ (ListenError::NotOurs { .. } | ListenError::LinkLocal { .. })) if *dispensable => {
-                missing = Some(error);
+                missing.push((*ip, error));
             }
             Err(error) => return Err(error),
         }
     }
-    match missing {
-        Some(error) if bound.is_empty() => Err(error),
-        Some(_) | None => Ok(bound),
+    // Of a host's addresses, one must be there: others may be told to reach this node by that host.
+    let is_served = |host: &&Vec<IpAddr>| host.iter().any(|ip| bound.iter().any(|port| port.serves(*ip)));
+    match hosts.iter().find(|host| !is_served(host)) {
+        Some(host) => match missing.into_iter().find(|(ip, _)| host.contains(ip)) {
+            Some((_, error)) => Err(error),
+            None => Ok(bound),
+        },
+        None => Ok(bound),
     }
 }
 
 fn port_of(bound: &[BoundPort]) -> Option<u16> {
     bound.first().map(|port| port.address.port())
-}
-
-/// Every address of every host that this flag names, without duplicates.
-fn resolve_all(hosts: &[Host], flag: &'static str) -> Result<Vec<Address>, ListenError> {
-    let mut addresses: Vec<Address> = Vec::new();
-    for host in hosts {
-        let found = resolve(host, flag)?;
-        let dispensable = found.len() > 1;
-        for ip in found {
-            add(&mut addresses, Address { ip, dispensable });
-        }
-    }
-    drop_covered(&mut addresses);
-    Ok(addresses)
 }
 
 /// Drops every address that another one covers: the system refuses to listen on both.
@@ -504,10 +524,28 @@ mod tests {
         let said = bind_on(&["fe80::1"]).unwrap_err().to_string();
         assert!(said.starts_with("fe80::1 is link-local") && said.ends_with("with --host"), "{said}");
         let flags = FlagNames { host: "--host", port: "--raft_port" };
-        let of_name =
-            ["127.0.0.1", "fe80::1"].map(|ip| Address { ip: ip.parse().unwrap(), dispensable: true });
-        let bound = bind_port(&of_name, 0, flags).unwrap();
-        assert_eq!(bound.iter().map(|port| port.address.ip()).collect::<Vec<_>>(), [of_name[0].ip]);
+        let bound = bind_port(&named(&[&["127.0.0.1", "fe80::1"]]), 0, flags).unwrap();
+        assert_eq!(bound.iter().map(|port| port.address.ip().to_string()).collect::<Vec<_>>(), ["127.0.0.1"]);
+    }
+
+    /// What several names lead to.
+    fn named(hosts: &[&[&str]]) -> Wanted {
+        Wanted::of(hosts.iter().map(|host| host.iter().map(|ip| ip.parse().unwrap()).collect()).collect())
+    }
+
+    #[test]
+    fn a_name_all_of_whose_addresses_are_of_other_machines_is_refused_whatever_else_is_named() {
+        const ELSEWHERE: &[&str] = &["192.0.2.1", "198.51.100.1"];
+        let flags = FlagNames { host: "--host", port: "--raft_port" };
+        for hosts in [&[ELSEWHERE][..], &[ELSEWHERE, &["127.0.0.1"]], &[&["127.0.0.1"], ELSEWHERE]] {
+            let error = bind_port(&named(hosts), 0, flags).unwrap_err();
+            assert!(matches!(error, ListenError::NotOurs { .. }), "{error}");
+        }
+        // Of this one, an address is here.
+        let here = &["192.0.2.1", "127.0.0.2"];
+        assert_eq!(bind_port(&named(&[here, &["127.0.0.1"]]), 0, flags).unwrap().len(), 2);
+        // All of the addresses of this one are covered by another host.
+        assert_eq!(bind_port(&named(&[ELSEWHERE, &["0.0.0.0"]]), 0, flags).unwrap().len(), 1);
     }
 
     #[test]

@@ -37,7 +37,7 @@ use raft_core::NodeId;
 
 use crate::advice::{about_refusal, path_flag};
 use crate::cli::{Cli, Command, Flags};
-use crate::logging::one_line;
+use crate::logging::{self, one_line};
 use crate::server::{ServerError, keep_ended_children};
 use crate::settings::{OrOff, SettingsError};
 use crate::storage::{self, EXIT_STATUS_HOPELESS, Prospect, StoreError};
@@ -257,7 +257,13 @@ fn destroy_in_the_way(flags: &Flags) -> Result<InTheWay, Failure> {
     }
     storage::expect_replaceable(flags.path())?;
     if let Some(words) = drop::last_words(flags.path()) {
-        log::warn!("--force destroys a store: {words}");
+        // Only the store knows it, and no filter of the log may keep it back.
+        logging::tell(&format!("--force destroys a store: {words}")).map_err(|error| {
+            Failure::runtime(format!(
+                "cannot write to standard error ({error}), where this command says what only the store \
+                 knows: nothing has changed"
+            ))
+        })?;
     }
     match storage::destroy(flags.path()) {
         Ok(()) => {

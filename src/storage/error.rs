@@ -11,7 +11,7 @@ use raft_core::LogIndex;
 use rustix::io::Errno;
 
 use super::record::{KEY_BYTES_MAX, Key};
-use crate::advice::about_limit;
+use crate::advice::{about_limit, about_path};
 
 /// LMDB reports a write of which only a part found room as an input or output error too.
 const PERHAPS_FULL: &str = "see whether its file system is full, or a file in it as long as it may be \
@@ -305,7 +305,7 @@ impl StoreError {
         } else if error.kind() == io::ErrorKind::ReadOnlyFilesystem {
             StoreError::ReadOnly { action, path, reason }
         } else {
-            StoreError::Io { action, path, reason, remedy: about_limit(error) }
+            StoreError::Io { action, path, reason, remedy: about_limit(error).or(about_path(error)) }
         }
     }
 

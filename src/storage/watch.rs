@@ -58,6 +58,11 @@ impl Watched {
         Ok(Watched { file, path: path.to_owned(), bytes_min: 0 })
     }
 
+    /// It.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Where it is.
     pub(super) fn path(&self) -> &Path {
         &self.path

@@ -23,6 +23,6 @@ pub(super) use self::batch::Batch;
 #[cfg(test)]
 pub(super) use self::batch::Fault;
 pub(super) use self::environment::{Access, open_env, read_records, set_map_bytes};
-pub(super) use self::pages::{PageReport, check};
+pub(super) use self::pages::{PageReport, check, check_open};
 pub(super) use self::settle::settle;
 pub(super) use self::traces::has_record;

@@ -44,13 +44,22 @@ impl PageReport {
 
 /// Checks the data file.
 pub(crate) fn check(path: &Path) -> Result<PageReport, StoreError> {
-    Checker::on(path, Checker::run)
+    check_open(&open(path)?, path)
+}
+
+/// Checks the data file, which is open already: a node may not get another descriptor.
+pub(crate) fn check_open(file: &File, path: &Path) -> Result<PageReport, StoreError> {
+    Checker::on(file, path, Checker::run)
+}
+
+fn open(path: &Path) -> Result<File, StoreError> {
+    File::open(path).map_err(|error| StoreError::io("read", path, &error))
 }
 
 /// Where the two meta pages are in the data file, in bytes; the one that LMDB trusts comes last. Checks only
 /// these two pages.
 pub(crate) fn meta_pages(path: &Path) -> Result<[Range<u64>; 2], StoreError> {
-    Checker::on(path, |checker| {
+    Checker::on(&open(path)?, path, |checker| {
         let Meta { page_bytes, txn_id, .. } = checker.read_newest_meta()?;
         let pages = [0..page_bytes, page_bytes..2 * page_bytes];
         let [even, odd] = pages;
@@ -89,8 +98,8 @@ struct Bounds<'a> {
     high: Option<&'a [u8]>,
 }
 
-struct Checker {
-    file: File,
+struct Checker<'f> {
+    file: &'f File,
     file_bytes: u64,
     meta: Meta,
     /// Which pages have been reached, whether in use or free.
@@ -98,11 +107,14 @@ struct Checker {
     report: PageReport,
 }
 
-impl Checker {
+impl<'f> Checker<'f> {
     /// Runs `check` on the data file.
-    fn on<T>(path: &Path, check: impl FnOnce(&mut Checker) -> Result<T, Fault>) -> Result<T, StoreError> {
+    fn on<T>(
+        file: &'f File,
+        path: &Path,
+        check: impl FnOnce(&mut Checker<'f>) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
         let io = |error: io::Error| StoreError::io("read", path, &error);
-        let file = File::open(path).map_err(io)?;
         let file_bytes = file.metadata().map_err(io)?.len();
         let (meta, report) = (Meta::default(), PageReport::default());
         let mut checker = Checker { file, file_bytes, meta, seen: Vec::new(), report };

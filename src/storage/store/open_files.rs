@@ -104,7 +104,7 @@ impl OpenFiles {
         // LMDB reads the file through its map and trusts it: a page that is not there, or that the disk
         // cannot read, kills the process, and so may one that does not hold what was written to it.
         self.check_in_place()?;
-        data_file::check(self.data.path())?;
+        data_file::check_open(self.data.file(), self.data.path())?;
         let written = self.write_batch(pending);
         written.map_err(|error| StoreError::lmdb_write(self.data.path(), self.map_bytes, error))?;
         self.checkpoints += 1;
