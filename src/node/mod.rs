@@ -167,7 +167,7 @@ impl Node {
             Input::TransferLeadership { operation, to } => self.on_transfer_leadership(operation, to),
             Input::WritesDurable { through } => self.step_raft(raft_core::Input::WritesDurable { through }),
             Input::WriteFailed => self.step_raft(raft_core::Input::WriteFailed),
-            Input::Removed => self.on_removed(),
+            Input::Removed => self.stop_forwarding(),
         }
     }
 
@@ -340,6 +340,7 @@ impl Node {
                 self.outputs.push_back(Output::MembershipChanged(members));
             }
             raft_core::Output::LogLost { acknowledged, last } => {
+                self.stop_forwarding();
                 self.outputs.push_back(Output::LogLost { acknowledged, last });
             }
             raft_core::Output::Dropped { from, reason } => {
@@ -411,6 +412,9 @@ impl Node {
             self.counts.leader_changes += 1;
         }
         if role == Role::Leader {
+            // What another leader may yet answer is shared out by the places of requests in the queue, and
+            // from now on other nodes' requests stand between them.
+            self.forwarding.stop(self.now);
             self.fail_transfers();
             let window = self.inherit(term).unwrap_or_default();
             self.leadership = Some(Leadership::new(term, self.config.window, window, self.now));

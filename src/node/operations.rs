@@ -37,16 +37,23 @@ impl Node {
             self.operation_done(operation, OperationOutcome::Busy);
         } else if let Some(answer) = self.why_no_transfer(to) {
             self.operations.add_answer(operation, answer);
-        } else if !self.operations.has_transfers() {
-            self.add_transfer(operation);
-            self.step_raft(raft_core::Input::TransferLeadership { to });
-        } else if to.is_none() || to == self.raft.hands_over_to() {
-            // Another operator waits for the same: both are told the same.
-            self.add_transfer(operation);
-        } else {
+        } else if self.hands_over_to_another_than(to) {
             // Its target may have been told to campaign: a second one would split the vote with it.
             self.operation_done(operation, OperationOutcome::HandingOver);
+        } else {
+            // If another operator waits for the same, both are told the same.
+            let is_first = !self.operations.has_transfers();
+            self.add_transfer(operation);
+            if is_first {
+                self.step_raft(raft_core::Input::TransferLeadership { to });
+            }
         }
+    }
+
+    /// Whether a transfer is under way, for whatever reason, or was a moment ago, and not to this voter.
+    fn hands_over_to_another_than(&self, to: Option<NodeId>) -> bool {
+        let heir = self.raft.hands_over_to();
+        to.is_some() && to != heir && (heir.is_some() || self.operations.has_transfers())
     }
 
     /// The core gives a transfer up after one election timeout; as long again for the new leader to be heard.

@@ -34,10 +34,11 @@ impl Node {
         self.raft.leader().filter(|leader| self.raft.membership().members.contains_key(leader))
     }
 
-    /// This node has been removed. If it forwards, the leader takes nothing from it any more, and answers
-    /// nothing that it took: what waits would wait until the leader counts as lost. Its clients are not sent
-    /// to the leader either, as they need not know what a redirect is.
-    pub(super) fn on_removed(&mut self) {
+    /// This node has been removed, or its store is an earlier copy. If it forwards, the leader takes nothing
+    /// from it any more, and answers nothing that it took, or takes it for the node with the true store: what
+    /// waits would wait until the leader counts as lost. Its clients are not sent to the leader either, as
+    /// they need not know what a redirect is.
+    pub(super) fn stop_forwarding(&mut self) {
         if self.config.forward {
             self.forwards_in_vain = true;
             while let Some(waiting) = self.requests.pop() {

@@ -147,7 +147,7 @@ pub(super) const MEMBER_SILENCE_US_MAX: u64 = 5_000_000;
 pub(super) const REFUSED_US_MAX: u64 = 1_000_000;
 
 /// How long an operator's connection may be idle. There is no limit on waiting for an operation: the node
-/// ends every one.
+/// ends every one, although a change of membership only once it is committed, or another node leads.
 pub(super) const ADMIN_IDLE_US_MAX: u64 = 60_000_000;
 
 /// How long data sent on a link may stay unacknowledged by the other kernel before the link counts as broken

@@ -201,7 +201,6 @@ fn a_transfer_whose_leader_is_elected_again_has_failed() {
 fn a_transfer_that_is_asked_for_during_another_of_the_leaders_own_has_a_deadline_of_its_own() {
     let mut bench = Bench::new(5, 1_000, 1);
     let leader = bench.leader();
-    let target = (leader + 1) % 5;
     bench.stalled = (0..5).map(|at| at != leader).collect();
     for _ in 0..5 {
         let id = peer_at(leader).id.get();
@@ -209,6 +208,13 @@ fn a_transfer_that_is_asked_for_during_another_of_the_leaders_own_has_a_deadline
         bench.pass(50_000);
     }
     assert!(bench.operations.iter().all(|done| *done == (OperationId(9), OperationOutcome::HandingOver)));
+    bench.operations.clear();
+    let heir = bench.nodes[leader].raft().hands_over_to();
+    let target = (0..5).find(|at| Some(peer_at(*at).id) == heir).unwrap();
+    let other = (0..5).find(|at| ![leader, target].contains(at)).unwrap();
+    // The one may have been told to campaign, so the other is not told as well.
+    bench.give(leader, transfer(2, Some(other)));
+    assert_eq!(bench.operations, [(OperationId(2), OperationOutcome::HandingOver)]);
     bench.operations.clear();
     bench.give(leader, transfer(1, Some(target)));
     bench.pass(200_000);
