@@ -18,7 +18,13 @@ impl Raft {
         self.follow(from);
         let m = self.skip_committed(m);
         if self.log.term_at(m.prev_log_index) != Some(m.prev_log_term) {
-            self.reject_append(from, &m);
+            if m.prev_log_index == self.commit_index {
+                // What is committed agrees with every leader (§5.4.3), unless this log is an earlier copy,
+                // whose end the leader takes for that which this node acknowledged since.
+                self.on_log_lost(m.prev_log_index);
+            } else {
+                self.reject_append(from, &m);
+            }
             return;
         }
         let match_index = m.entries.last().map_or(m.prev_log_index, |e| e.index);

@@ -14,6 +14,11 @@ use crate::types::{LogIndex, Micros};
 pub(crate) struct CatchUp {
     /// What a learner must have to become a voter.
     pub(crate) goal: LogIndex,
+    /// Where the log ended when it began.
+    pub(crate) last_index: LogIndex,
+    /// Where the log ended when the round before it began: who does not have that by now lags by more than an
+    /// election timeout.
+    pub(crate) overdue: LogIndex,
     /// When it began. The next one begins an election timeout later.
     pub(crate) began_at: Micros,
 }
@@ -44,9 +49,11 @@ impl Raft {
 
     /// Begins the next round of catching up once the last one has lasted an election timeout.
     pub(crate) fn begin_catch_up_round(&mut self) {
+        let last_index = self.log.last_index();
         let Some(leader) = self.role.leader_mut() else { return };
         if self.now.since(leader.catch_up.began_at) >= self.config.election_timeout_us {
-            leader.catch_up = CatchUp { goal: self.commit_index, began_at: self.now };
+            let (goal, overdue, began_at) = (self.commit_index, leader.catch_up.last_index, self.now);
+            leader.catch_up = CatchUp { goal, last_index, overdue, began_at };
         }
     }
 }

@@ -4,6 +4,7 @@
 //! votes. So a node that is cut off, or was removed, never drives up the terms of the others.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use core::mem;
 
 use crate::catch_up::CatchUp;
 use crate::io::HardState;
@@ -15,8 +16,9 @@ use crate::progress::Progress;
 use crate::raft::Raft;
 use crate::roles::{Candidate, Follower, Leader, Pace, PreCandidate, RoleState, Stance};
 use crate::stalled_disk::Stall;
+use crate::stuck_leader::Doubt;
 use crate::thrift::Thrift;
-use crate::types::{Micros, NodeId, Peer, Round, Term};
+use crate::types::{LogIndex, Micros, NodeId, Peer, Round, Term};
 
 /// When a leader's process is gone, its voters campaign one after the other, this fraction of a heartbeat
 /// interval apart, so that they do not split the vote.
@@ -73,13 +75,15 @@ impl Raft {
             known.unwrap_or(leader)
         );
         self.excused_until = None;
-        let protects_for_us = match &self.role {
-            RoleState::Follower(f) if f.leader == Some(leader) => f.protects_for_us,
+        let (protects_for_us, doubt) = match &mut self.role {
+            RoleState::Follower(f) if f.leader == Some(leader) => {
+                (f.protects_for_us, mem::take(&mut f.doubt))
+            }
             RoleState::Follower(_)
             | RoleState::PreCandidate(_)
             | RoleState::Candidate(_)
             | RoleState::Leader(_)
-            | RoleState::Muted(_) => self.config.election_timeout_us,
+            | RoleState::Muted(_) => (self.config.election_timeout_us, Doubt::default()),
         };
         self.role = RoleState::Follower(Follower {
             leader: Some(leader),
@@ -88,6 +92,7 @@ impl Raft {
             election_deadline: self.random_election_deadline(),
             pace: Pace::Patient,
             refused_pre_vote: None,
+            doubt,
         });
     }
 
@@ -244,7 +249,7 @@ impl Raft {
     }
 
     /// Asks every other voter whether it would vote for this node (dissertation §9.6).
-    fn start_pre_vote(&mut self, pace: Pace) {
+    pub(crate) fn start_pre_vote(&mut self, pace: Pace) {
         let retry_deadline = match pace {
             Pace::Quick { until } if until > self.now => {
                 let voters = self.log.membership().voters().count();
@@ -281,7 +286,8 @@ impl Raft {
     /// counts, and before this node leads (`lead_if_elected`).
     ///
     /// If the leader handed over, the request also waits for that vote. The request deposes the leader, which
-    /// leads on until then, and leads on for good if this node's disk never answers.
+    /// leads on until then; if this node's disk never answers, it leads on for good if it has a majority
+    /// without this node, which hears nobody in the old term any more.
     pub(crate) fn campaign(&mut self, reason: CampaignReason) {
         let (now, until) = (self.now, self.promised_until);
         let free = reason == CampaignReason::LeadershipTransfer || until <= now;
@@ -349,7 +355,12 @@ impl Raft {
             transfer: None,
             lease_rounds: self.config.lease.map(|_| LeaseRounds::default()),
             stall: Stall::unknown(self.now),
-            catch_up: CatchUp { goal: first_index, began_at: self.now },
+            catch_up: CatchUp {
+                goal: first_index,
+                last_index: first_index,
+                overdue: LogIndex(0),
+                began_at: self.now,
+            },
         });
         self.append(Payload::Noop);
         self.replicate_to_all();

@@ -16,6 +16,7 @@ use crate::progress::{Progress, ProgressState};
 use crate::raft::Raft;
 use crate::roles::{Barrier, Candidate, Follower, Leader, Muted, PreCandidate, RoleState, Transfer};
 use crate::stalled_disk::Stall;
+use crate::stuck_leader::Doubt;
 use crate::types::Micros;
 
 impl Raft {
@@ -37,9 +38,13 @@ impl Raft {
                 election_deadline: _,
                 pace,
                 refused_pre_vote,
+                doubt: Doubt { uncommitted, asked_by },
             }) => {
                 // When a leader was heard matters only while there is one.
                 leader.map(|leader| (leader, self.age(*last_heard), protects_for_us)).hash(state);
+                let age = |moment| self.now.since(moment).min(self.stuck_leader_patience_us());
+                uncommitted.map(|(index, since)| (index, age(since))).hash(state);
+                asked_by.iter().for_each(|(id, at)| (id, age(*at)).hash(state));
                 (refused_pre_vote, discriminant(pace)).hash(state);
             }
             RoleState::PreCandidate(PreCandidate { stance, pace, retry_deadline: _ }) => {
@@ -72,10 +77,10 @@ impl Raft {
             transfer,
             lease_rounds,
             stall: Stall { outrun, tolerated_until },
-            catch_up: CatchUp { goal, began_at },
+            catch_up: CatchUp { goal, last_index, overdue, began_at },
         } = leader;
         (first_index, round, thrift, proposals, self.left(*tolerated_until)).hash(state);
-        (goal, self.age(*began_at)).hash(state);
+        (goal, last_index, overdue, self.age(*began_at)).hash(state);
         outrun.map(|(index, since)| (index, self.age(since))).hash(state);
         transfer.map(|Transfer { target, deadline }| (target, self.left(deadline))).hash(state);
         for Barrier { id, round, began_at, confirms, asked } in barriers {

@@ -22,6 +22,7 @@ impl Raft {
         }
         self.protect_leader_for(m.election_timeout_us);
         self.commit_to(m.leader_commit);
+        self.note_commit();
         let lease_us = self.promise_support(m.election_timeout_us);
         let response = HeartbeatResponse { term: self.hard_state.current_term, round: m.round, lease_us };
         self.send(from, Message::HeartbeatResponse(response));

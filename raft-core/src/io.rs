@@ -54,11 +54,11 @@ pub enum Input {
     },
     /// Transfer leadership to this voter, or to the one that is most up to date (dissertation §3.10). Ends
     /// with [`Output::RoleChanged`] or [`Output::TransferAborted`]. The latter comes at once if this node
-    /// does not lead or no voter can take over, otherwise after an election timeout.
+    /// does not lead or no voter can take over, otherwise with the first heartbeat after an election timeout.
     ///
     /// While a transfer is under way ([`Raft::hands_over_to`](crate::Raft::hands_over_to)), this is no second
-    /// one: it gives the first another election timeout, and another target if it names a voter that can take
-    /// over. A leader accepts no proposals meanwhile, so a driver that keeps asking stops the cluster.
+    /// one: if it names a voter that can take over, or none, it gives the first another election timeout, and
+    /// that target. A leader accepts no proposals meanwhile, so a driver that keeps asking stops the cluster.
     TransferLeadership {
         /// The voter that is to lead; `None` for the one that is most up to date, or for the present target.
         to: Option<NodeId>,
@@ -142,9 +142,9 @@ pub enum Output {
     /// This is now the membership in force (that of the latest entry in the log, committed or not:
     /// dissertation §4.1).
     MembershipChanged(Arc<Membership>),
-    /// This node has acknowledged the entry at `acknowledged` in this term, and its log ends at `last`: its
-    /// disk lost what it had reported durable, or its store was replaced by an earlier copy. It takes no
-    /// further part, as after [`Input::WriteFailed`].
+    /// This node has acknowledged the entry at `acknowledged` in this term, and its log, which ends at
+    /// `last`, does not have it: its disk lost what it had reported durable, or its store was replaced by an
+    /// earlier copy. It takes no further part, as after [`Input::WriteFailed`].
     LogLost {
         /// What the leader says was acknowledged.
         acknowledged: LogIndex,

@@ -71,11 +71,16 @@ impl LeaseRounds {
 
 impl Raft {
     /// For how long this node, which is about to answer a heartbeat, supports no node but the sender. `None`
-    /// if it keeps no leases. The leader relies on no more than what it is told, so a node that has a longer
-    /// election timeout than its leader need not promise that much, and does not hold up the next election.
-    /// What was promised before, perhaps to an earlier leader and for longer, still binds.
+    /// if it keeps no leases, or would rather be free. The leader relies on no more than what it is told, so
+    /// a node that has a longer election timeout than its leader need not promise that much, and does not
+    /// hold up the next election. What was promised before, perhaps to an earlier leader and for longer,
+    /// still binds.
     pub(crate) fn promise_support(&mut self, leaders_election_timeout_us: u64) -> Option<u64> {
         self.config.lease?;
+        if self.could_do_without_its_leader() {
+            // The last promise must end before this node can campaign.
+            return None;
+        }
         let promised_us = self.config.election_timeout_us.min(leaders_election_timeout_us);
         self.promised_until = self.promised_until.max(self.now.plus(promised_us));
         Some(promised_us)

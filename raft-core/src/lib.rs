@@ -46,6 +46,7 @@ mod replication;
 mod rng;
 mod roles;
 mod stalled_disk;
+mod stuck_leader;
 mod thrift;
 
 // One module for each RPC, receiver and sender.

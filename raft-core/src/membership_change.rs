@@ -48,11 +48,12 @@ impl Raft {
 
     /// Whether a membership with fewer voters would be committed. It is in force as soon as it is in the log,
     /// so if it cannot be committed, nothing can be until enough voters are back. A majority must be heard,
-    /// and have what was committed when the current round of catching up began: a disk that hangs does not
-    /// keep its node from answering heartbeats.
+    /// and have what was committed when the current round of catching up began, and what was in the log when
+    /// the round before it did: a disk that hangs does not keep its node from answering heartbeats, and may
+    /// be what keeps anything from being committed.
     fn ensure_can_commit(&self, membership: &Membership) -> Result<(), ProposalOutcome> {
         let Some(leader) = self.role.leader() else { return Err(ProposalOutcome::NotLeader) };
-        let goal = leader.catch_up.goal;
+        let goal = leader.catch_up.goal.max(leader.catch_up.overdue);
         let lives = |p: &Progress| p.is_responsive(self.now, self.config.election_timeout_us);
         let own = self.persistence.durable_index() >= goal;
         let keep_up = self.reached_by_majority(membership, own, |p| lives(p) && p.match_index >= goal);

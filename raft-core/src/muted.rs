@@ -18,9 +18,10 @@ impl Raft {
         self.mute();
     }
 
-    /// A heartbeat says that this node has acknowledged the entry at this index to the leader of this term,
-    /// beyond which no leader names a commit index. A log is truncated only for a later term: the entry was
-    /// lost from the disk. There may be votes that were lost with it, so nothing that this node says counts.
+    /// The leader's message shows that this node has acknowledged the entry at this index to it in this term:
+    /// no leader names a commit index beyond what was acknowledged. A log is truncated only for a later term,
+    /// so the entry, which the log lacks or has another in place of, was lost from the disk. There may be
+    /// votes that were lost with it, so nothing that this node says counts.
     pub(crate) fn on_log_lost(&mut self, acknowledged: LogIndex) {
         let last = self.log.last_index();
         self.outputs.push_back(Output::LogLost { acknowledged, last });

@@ -31,6 +31,9 @@ impl Raft {
         {
             follower.refused_pre_vote = Some((from, m));
         }
+        if hears_leader {
+            self.on_leader_missed(from);
+        }
     }
 
     /// Gives another that has asked for a pre-vote, and got it, the time to campaign, if it comes first of

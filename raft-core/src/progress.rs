@@ -180,10 +180,10 @@ impl Progress {
     }
 
     /// A heartbeat interval has passed, and the next heartbeat can begin `round`: what has been unanswered
-    /// for `patience_us` may be lost. A probe or a snapshot is then sent again, behind that heartbeat; a
-    /// third copy, and anything of a row of appends, only once the member has answered that heartbeat. For
-    /// what is on its way through a narrow link is slow, and each copy makes it slower. Returns whether the
-    /// heartbeat must begin that round.
+    /// for `patience_us`, or as a probe at all, may be lost. A probe or a snapshot is then sent again, behind
+    /// that heartbeat; a third copy, and anything of a row of appends, only once the member has answered that
+    /// heartbeat. For what is on its way through a narrow link is slow, and each copy makes it slower.
+    /// Returns whether the heartbeat must begin that round.
     pub(crate) fn on_tick(&mut self, now: Micros, patience_us: u64, round: Round) -> bool {
         let is_single = !matches!(self.state, ProgressState::Replicate { .. });
         let may_be_lost = match &self.state {

@@ -8,6 +8,7 @@ use crate::lease::LeaseRounds;
 use crate::message::{CampaignReason, PreVote};
 use crate::progress::Progress;
 use crate::stalled_disk::Stall;
+use crate::stuck_leader::Doubt;
 use crate::thrift::Thrift;
 use crate::types::{BarrierId, LogIndex, Micros, NodeId, Peer, ProposalId, Round};
 
@@ -37,6 +38,8 @@ pub(crate) struct Follower {
     /// The last node to which it has refused a pre-vote only because it heard this leader: that node may have
     /// lost the leader a moment earlier.
     pub(crate) refused_pre_vote: Option<(Peer, PreVote)>,
+    /// Whether this leader commits anything.
+    pub(crate) doubt: Doubt,
 }
 
 #[derive(Clone, Debug)]
@@ -195,6 +198,7 @@ impl Follower {
             election_deadline,
             pace: Pace::Patient,
             refused_pre_vote: None,
+            doubt: Doubt::default(),
         }
     }
 }

@@ -6,8 +6,8 @@ mod harness;
 use std::collections::VecDeque;
 
 use raft_core::{
-    CampaignReason, Heartbeat, Incarnation, Input, LogIndex, Message, Micros, Output, Peer, PreVote,
-    ProposalOutcome, Recovered, RequestVote, Role, Round, Term, UNCOMMITTED_ENTRIES_MAX,
+    AppendEntries, CampaignReason, Heartbeat, Incarnation, Input, LogIndex, Message, Micros, Output, Peer,
+    PreVote, ProposalOutcome, Recovered, RequestVote, Role, Round, Term, UNCOMMITTED_ENTRIES_MAX,
 };
 
 use harness::cluster::Cluster;
@@ -50,6 +50,26 @@ fn a_heartbeat_beyond_the_log_of_a_follower_shows_that_entries_are_lost() {
     node.receive(peer(3), Message::RequestVote(request));
     node.sync();
     assert!(node.take_sent().is_empty());
+}
+
+/// As above, with an earlier copy that is no shorter: instead of what was acknowledged it has entries of a
+/// past leader, which a heartbeat cannot show.
+#[test]
+fn an_append_to_a_log_that_has_another_entry_in_place_of_an_acknowledged_one_shows_that_it_is_lost() {
+    let mut node = Node::new(config(peer(1)), Micros(0), recovered(membership(&[1, 2, 3], &[]), &[2, 2]));
+    let (term, leader_commit) = (Term(5), LogIndex(3));
+    let heartbeat = Heartbeat { term, leader_commit, round: Round(0), election_timeout_us: u64::MAX };
+    node.receive(peer(2), Message::Heartbeat(heartbeat));
+    let append = AppendEntries {
+        term,
+        prev_log_index: leader_commit,
+        prev_log_term: Term(4),
+        entries: Vec::new(),
+        leader_commit,
+    };
+    node.receive(peer(2), Message::AppendEntries(append));
+    assert!(node.take_events().contains(&Output::LogLost { acknowledged: leader_commit, last: LogIndex(3) }));
+    assert!(node.raft.is_muted());
 }
 
 /// <https://github.com/etcd-io/etcd/pull/2544>: the window of appends on their way was full, every

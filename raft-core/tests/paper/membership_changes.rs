@@ -115,6 +115,47 @@ fn a_voter_is_not_removed_while_a_disk_hangs_that_would_be_needed_without_it() {
     }
 }
 
+/// Without the third, the disk that hangs is needed for every commit already, so that none shows that it
+/// hangs.
+#[test]
+fn a_voter_that_is_dead_is_not_removed_while_a_disk_hangs_that_keeps_everything_from_being_committed() {
+    for hung in [1, 2] {
+        let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+        cluster.crash(3);
+        cluster.pass(2 * ELECTION_TIMEOUT_US);
+        cluster.stalled.insert(hung);
+        cluster.propose(1, "not durable with two");
+        cluster.pass(3 * ELECTION_TIMEOUT_US);
+        assert_eq!(cluster.role(1), Role::Leader, "{hung} hangs");
+        let proposal = cluster.remove(1, 3);
+        let refused = ProposalOutcome::NotYet(NotYet::VotersLag);
+        assert_eq!(outcome(&mut cluster, 1, proposal), Some(refused), "{hung} hangs");
+        // The third comes back, and can still be of use.
+        cluster.restart(3);
+        cluster.pass(4 * ELECTION_TIMEOUT_US);
+        assert!(
+            cluster.leader().is_some_and(|leader| cluster.commit(leader.get()) > LogIndex(2)),
+            "{hung} hangs"
+        );
+    }
+}
+
+/// With two of four dead, nothing is committed, and it is a removal that mends it.
+#[test]
+fn entries_that_wait_for_a_dead_voter_do_not_keep_it_from_being_removed() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3, 4]);
+    cluster.crash(4);
+    cluster.pass(2 * ELECTION_TIMEOUT_US);
+    cluster.crash(3);
+    cluster.propose(1, "with two of four");
+    cluster.pass(ELECTION_TIMEOUT_US / 2);
+    assert_eq!(cluster.role(1), Role::Leader, "it has heard of 3 a moment ago");
+    let proposal = cluster.remove(1, 4);
+    cluster.settle();
+    let done = outcome(&mut cluster, 1, proposal);
+    assert!(matches!(done, Some(ProposalOutcome::Committed(_))), "{done:?}");
+}
+
 /// §4.2.1: a new server is a learner until it has caught up, and the leader then makes it a voter.
 #[test]
 fn a_learner_is_promoted_once_it_has_all_that_is_committed_and_not_before() {

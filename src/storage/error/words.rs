@@ -174,11 +174,13 @@ fn holder(pid: Option<u32>) -> String {
 
 /// The log lacks an entry that this node has acknowledged.
 fn fmt_entries_lost(acknowledged: LogIndex, last: LogIndex, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(
-        f,
-        "the leader counts on entry {acknowledged}, which this node has acknowledged, and its log ends with \
-         entry {last}: the store is a copy of earlier times, or its disk loses what it reports as written"
-    )
+    write!(f, "the leader counts on entry {acknowledged}, which this node has acknowledged, and its log ")?;
+    if acknowledged > last {
+        write!(f, "ends with entry {last}")?;
+    } else {
+        f.write_str("has another in its place")?;
+    }
+    f.write_str(": the store is a copy of earlier times, or its disk loses what it reports as written")
 }
 
 const GIVE_RIGHTS: &str = "give this user the right to read and write there, or give another --path";
@@ -346,6 +348,11 @@ mod tests {
             (
                 StoreError::EntriesLost { acknowledged: LogIndex(77), last: LogIndex(27) },
                 "counts on entry 77, which this node has acknowledged, and its log ends with entry 27",
+                "leave it aside, remove this node",
+            ),
+            (
+                StoreError::EntriesLost { acknowledged: LogIndex(9), last: LogIndex(10) },
+                "counts on entry 9, which this node has acknowledged, and its log has another in its place",
                 "leave it aside, remove this node",
             ),
             (
