@@ -236,8 +236,9 @@ mod tests {
     fn hosts_may_be_several_and_what_was_given_may_be_off() {
         let hosts = parsed("ticketd --host ::1,10.0.0.1 -H a").flags.serving.hosts.unwrap();
         assert_eq!(hosts, ["::1", "10.0.0.1", "a"].map(|host| host.parse().unwrap()));
-        let off = parsed("ticketd --http_unix off --metrics_port off").flags;
-        assert_eq!((off.serving.http_unix, off.serving.metrics_port), (Some(OrOff::Off), Some(OrOff::Off)));
+        let off = parsed("ticketd --http_unix off --metrics_port off --http_connections off").flags.serving;
+        assert_eq!((off.http_unix, off.metrics_port), (Some(OrOff::Off), Some(OrOff::Off)));
+        assert_eq!(off.http_connections, Some(OrOff::Off));
         for line in ["ticketd --metrics_port x", "ticketd --http_connections 0", "ticketd --host a,,b"] {
             usage(line);
         }

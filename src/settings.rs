@@ -281,7 +281,7 @@ mod tests {
             forward: Some(Switch::Off),
             lease: Some(Switch::Off),
             clock_error_ppm: Some(30),
-            http_connections: Some(31),
+            http_connections: Some(OrOff::Given(31)),
             http_idle_timeout_ms: Some(32),
             http_header_timeout_ms: Some(33),
             http_body_timeout_ms: Some(34),
@@ -293,10 +293,15 @@ mod tests {
 
     #[test]
     fn what_was_given_can_be_taken_away() {
-        let off =
-            Changes { http_unix: Some(OrOff::Off), metrics_port: Some(OrOff::Off), ..Changes::default() };
+        let off = Changes {
+            http_connections: Some(OrOff::Off),
+            http_unix: Some(OrOff::Off),
+            metrics_port: Some(OrOff::Off),
+            ..Changes::default()
+        };
         let settings = other().with(&off).unwrap();
         assert_eq!((settings.http_unix, settings.metrics_host, settings.metrics_port), (None, None, None));
+        assert_eq!(settings.http_connections, None);
         let host_alone = Changes { metrics_host: Some(Host::LOOPBACK), ..Changes::default() };
         assert_eq!(Settings::default().with(&host_alone), Err(SettingsError::NoMetricsPort));
     }

@@ -129,11 +129,11 @@ pub struct ServingFlags {
     #[arg(long = "clock_error_ppm", alias = "clock-error-ppm", global = true)]
     #[arg(value_name = "PPM", value_parser = values::clock_error)]
     pub clock_error_ppm: Option<u32>,
-    /// Most connections of clients, 1 to 1000000; more are answered 503
+    /// Most connections of clients, 1 to 1000000; more are answered 503; off for the default
     /// [default: what the limit of open files permits, 16384 at most]
     #[arg(long = "http_connections", alias = "http-connections", global = true)]
-    #[arg(value_name = "N", value_parser = values::http_connections)]
-    pub http_connections: Option<u32>,
+    #[arg(value_name = "N|off", value_parser = values::http_connections)]
+    pub http_connections: Option<OrOff<u32>>,
     /// How long a client's connection may be quiet between two requests, in milliseconds [default: 75000]
     #[arg(long = "http_idle_timeout", alias = "http-idle-timeout", global = true)]
     #[arg(value_name = "MS", value_parser = values::http_timeout)]
@@ -187,7 +187,7 @@ impl ServingFlags {
             forward: self.forward,
             lease: self.lease,
             clock_error_ppm: self.clock_error_ppm,
-            http_connections: self.http_connections,
+            http_connections: self.http_connections.clone(),
             http_idle_timeout_ms: self.http_idle_timeout_ms,
             http_header_timeout_ms: self.http_header_timeout_ms,
             http_body_timeout_ms: self.http_body_timeout_ms,

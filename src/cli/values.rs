@@ -101,9 +101,12 @@ pub(super) fn clock_error(text: &str) -> Result<u32, String> {
 }
 
 /// A connection takes some hundred bytes and a descriptor; a million of them take a large machine.
-pub(super) fn http_connections(text: &str) -> Result<u32, String> {
-    let count = number(text, 1..=1_000_000)?;
-    u32::try_from(count).map_err(|error| error.to_string())
+pub(super) fn http_connections(text: &str) -> Result<OrOff<u32>, String> {
+    if text == "off" {
+        return Ok(OrOff::Off);
+    }
+    let count = number(text, 1..=1_000_000).map_err(|error| format!("{error}, or off"))?;
+    u32::try_from(count).map(OrOff::Given).map_err(|error| error.to_string())
 }
 
 pub(super) fn http_timeout(text: &str) -> Result<u64, String> {

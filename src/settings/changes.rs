@@ -38,7 +38,7 @@ pub struct Changes {
     /// See [`Settings::clock_error_ppm`].
     pub clock_error_ppm: Option<u32>,
     /// See [`Settings::http_connections`].
-    pub http_connections: Option<u32>,
+    pub http_connections: Option<OrOff<u32>>,
     /// See [`Settings::http_idle_timeout_ms`].
     pub http_idle_timeout_ms: Option<u64>,
     /// See [`Settings::http_header_timeout_ms`].
@@ -98,7 +98,10 @@ impl Settings {
             forward: changes.forward.unwrap_or(self.forward),
             lease: changes.lease.unwrap_or(self.lease),
             clock_error_ppm: changes.clock_error_ppm.unwrap_or(self.clock_error_ppm),
-            http_connections: changes.http_connections.or(self.http_connections),
+            http_connections: changes
+                .http_connections
+                .clone()
+                .map_or(self.http_connections, OrOff::into_option),
             http_idle_timeout_ms: changes.http_idle_timeout_ms.unwrap_or(self.http_idle_timeout_ms),
             http_header_timeout_ms: changes.http_header_timeout_ms.unwrap_or(self.http_header_timeout_ms),
             http_body_timeout_ms: changes.http_body_timeout_ms.unwrap_or(self.http_body_timeout_ms),
