@@ -43,11 +43,10 @@ impl Raft {
         }
     }
 
-    /// A voter hears no leader, and this node does.
+    /// A node that hears no leader has asked for a pre-vote, and this node hears one.
     pub(crate) fn on_leader_missed(&mut self, by: Peer) {
         let now = self.now;
-        let counts = self.log.membership().contains(by) && Some(by) != self.role.followed();
-        if !counts || !self.follows_a_stuck_leader() {
+        if !self.log.membership().contains(by) || !self.follows_a_stuck_leader() {
             return;
         }
         let RoleState::Follower(Follower { doubt, .. }) = &mut self.role else { return };
@@ -66,9 +65,7 @@ impl Raft {
             asked || *id == self.config.me.id
         };
         let membership = self.log.membership();
-        self.is_voter()
-            && self.follows_a_stuck_leader()
-            && membership.voters().filter(counts).count() >= membership.quorum()
+        self.is_voter() && membership.voters().filter(counts).count() >= membership.quorum()
     }
 
     fn follows_a_stuck_leader(&self) -> bool {

@@ -16,6 +16,7 @@ mod read_barriers;
 mod replication;
 mod slow_elections;
 mod snapshots;
+mod stuck_leaders;
 mod thrifty_rounds;
 mod timing;
 mod transfers;

@@ -327,46 +327,6 @@ fn a_leader_with_a_stalled_disk_leads_on_where_its_successor_would_need_that_dis
     }
 }
 
-/// The leader does not hear those that others can reach, and leads on as if they were dead.
-#[test]
-fn voters_that_can_commit_without_a_leader_that_cannot_depose_it() {
-    for (voters, cut, hung) in [(&[1, 2, 3][..], &[3][..], 1), (&[1, 2, 3, 4, 5], &[4, 5], 2)] {
-        for leased in [false, true] {
-            let mut cluster =
-                if leased { Cluster::leased_to_1(voters, 0) } else { Cluster::led_by_1(voters) };
-            for other in cut {
-                cluster.cut_both(1, *other);
-            }
-            cluster.pass(4 * ELECTION_TIMEOUT_US);
-            assert_eq!(cluster.role(1), Role::Leader, "all that is proposed is committed");
-            cluster.stalled.insert(hung);
-            cluster.propose(1, "durable with a minority");
-            cluster.pass(10 * ELECTION_TIMEOUT_US);
-            assert_eq!(cluster.role(1), Role::Follower, "{voters:?}, leased: {leased}");
-            let leader = cluster.leader().expect("a majority can do without it").get();
-            let proposal = cluster.propose(leader, "durable with a majority");
-            cluster.pass(HEARTBEAT_INTERVAL_US);
-            let committed = |event: &Output| {
-                let Output::ProposalDone { proposal: done, outcome } = event else { return false };
-                *done == proposal && matches!(outcome, ProposalOutcome::Committed(_))
-            };
-            assert!(cluster.events(leader).iter().any(committed), "{voters:?}, leased: {leased}");
-        }
-    }
-}
-
-/// As long as it commits, nobody who asks moves a follower.
-#[test]
-fn a_leader_that_commits_is_not_deposed_by_a_voter_that_does_not_hear_it() {
-    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
-    cluster.cut_both(1, 3);
-    for number in 0..40 {
-        cluster.propose(1, &format!("{number}"));
-        cluster.pass(ELECTION_TIMEOUT_US / 4);
-    }
-    assert_eq!(cluster.role(1), Role::Leader);
-}
-
 #[test]
 fn a_leader_whose_write_fails_hands_over_and_takes_no_further_part() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
