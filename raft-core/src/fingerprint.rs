@@ -16,7 +16,7 @@ use crate::progress::{Progress, ProgressState};
 use crate::raft::Raft;
 use crate::roles::{Barrier, Candidate, Follower, Leader, Muted, PreCandidate, RoleState, Transfer};
 use crate::stalled_disk::Stall;
-use crate::stuck_leader::Doubt;
+use crate::stuck_leader::{Doubt, Waiting};
 use crate::types::Micros;
 
 impl Raft {
@@ -38,13 +38,14 @@ impl Raft {
                 election_deadline: _,
                 pace,
                 refused_pre_vote,
-                doubt: Doubt { uncommitted, asked_by },
+                doubt: Doubt { waiting, asked_by },
             }) => {
                 // When a leader was heard matters only while there is one.
                 leader.map(|leader| (leader, self.age(*last_heard), protects_for_us)).hash(state);
-                let age = |moment| self.now.since(moment).min(self.stuck_leader_patience_us());
-                uncommitted.map(|(index, since)| (index, age(since))).hash(state);
-                asked_by.iter().for_each(|(id, at)| (id, age(*at)).hash(state));
+                let of = |Waiting { commit_index, timeouts, since }: Waiting| {
+                    (commit_index, timeouts, self.age(since))
+                };
+                (waiting.map(of), asked_by).hash(state);
                 (refused_pre_vote, discriminant(pace)).hash(state);
             }
             RoleState::PreCandidate(PreCandidate { stance, pace, retry_deadline: _ }) => {
