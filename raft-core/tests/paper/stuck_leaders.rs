@@ -54,30 +54,34 @@ fn a_leader_that_commits_is_not_deposed_by_a_voter_that_does_not_hear_it() {
 /// stuck.
 const PATIENCE: u64 = 3;
 
-/// Node 1 of five, which follows node 2 in term 3. It has an entry that is not committed.
-struct Doubter(Node);
+/// Node 1 of five, which follows node 2 in term 3. It has entries that are not committed.
+struct Doubter {
+    node: Node,
+    commit_index: LogIndex,
+}
 
 impl Doubter {
     fn new() -> Doubter {
-        let store = recovered(membership(&[1, 2, 3, 4, 5], &[]), &[2, 2]);
-        let mut doubter = Doubter(Node::new(config(peer(1)), Micros(0), store));
+        let store = recovered(membership(&[1, 2, 3, 4, 5], &[]), &[2, 2, 2]);
+        let node = Node::new(config(peer(1)), Micros(0), store);
+        let mut doubter = Doubter { node, commit_index: LogIndex(2) };
         doubter.hears_leader();
-        doubter.0.sync();
+        doubter.node.sync();
         doubter
     }
 
     fn hears_leader(&mut self) {
-        let (term, leader_commit) = (Term(3), LogIndex(2));
+        let (term, leader_commit) = (Term(3), self.commit_index);
         let heartbeat =
             Heartbeat { term, leader_commit, round: Round(0), election_timeout_us: ELECTION_TIMEOUT_US };
-        self.0.receive(peer(2), Message::Heartbeat(heartbeat));
+        self.node.receive(peer(2), Message::Heartbeat(heartbeat));
     }
 
     /// Time passes, in which it hears its leader, and nothing is committed.
     fn pass(&mut self, mut us: u64) {
         while us > 0 {
             let step = us.min(HEARTBEAT_INTERVAL_US);
-            self.0.pass(step);
+            self.node.pass(step);
             self.hears_leader();
             us -= step;
         }
@@ -85,10 +89,10 @@ impl Doubter {
 
     /// Whether it asks for pre-votes itself when this node asks it for one.
     fn asks_when_asked_by(&mut self, from: Peer) -> bool {
-        self.0.take_sent();
+        self.node.take_sent();
         let request = PreVote { next_term: Term(4), last_log_index: LogIndex(2), last_log_term: Term(2) };
-        self.0.receive(from, Message::PreVote(request));
-        self.0.take_sent().iter().any(|(_, message)| matches!(message, Message::PreVote(_)))
+        self.node.receive(from, Message::PreVote(request));
+        self.node.take_sent().iter().any(|(_, message)| matches!(message, Message::PreVote(_)))
     }
 }
 
@@ -113,4 +117,13 @@ fn a_leader_that_has_committed_nothing_for_a_moment_is_not_stuck() {
     doubter.pass(1);
     assert!(!doubter.asks_when_asked_by(peer(4)));
     assert!(doubter.asks_when_asked_by(peer(5)));
+}
+
+#[test]
+fn a_leader_that_commits_something_now_and_then_is_not_stuck_although_more_waits() {
+    let mut doubter = Doubter::new();
+    doubter.pass((PATIENCE - 1) * ELECTION_TIMEOUT_US);
+    doubter.commit_index = LogIndex(3);
+    doubter.pass((PATIENCE - 1) * ELECTION_TIMEOUT_US);
+    assert!(!doubter.asks_when_asked_by(peer(4)) && !doubter.asks_when_asked_by(peer(5)));
 }
