@@ -302,6 +302,12 @@ mod tests {
         }
     }
 
+    fn to_disk() -> (LogWriter, Arc<AtomicBool>, Receiver<Vec<u8>>) {
+        let full = Arc::new(AtomicBool::new(false));
+        let (taken, lines) = channel();
+        (LogWriter::spawn(Disk { full: Arc::clone(&full), taken }, gap).unwrap(), full, lines)
+    }
+
     fn gap(lines: u64) -> Vec<u8> {
         format!("{lines} left out").into_bytes()
     }
@@ -393,9 +399,8 @@ mod tests {
 
     #[test]
     fn what_a_full_disk_refuses_is_counted_once_it_has_room_again() {
-        let full = Arc::new(AtomicBool::new(true));
-        let (taken, lines) = channel();
-        let mut writer = LogWriter::spawn(Disk { full: Arc::clone(&full), taken }, gap).unwrap();
+        let (mut writer, full, lines) = to_disk();
+        full.store(true, Ordering::SeqCst);
         for line in ["a", "b", "c"] {
             writer.write_all(line.as_bytes()).unwrap();
         }
@@ -411,9 +416,7 @@ mod tests {
 
     #[test]
     fn what_follows_a_part_of_a_line_begins_a_line() {
-        let full = Arc::new(AtomicBool::new(false));
-        let (taken, lines) = channel();
-        let mut writer = LogWriter::spawn(Disk { full: Arc::clone(&full), taken }, gap).unwrap();
+        let (mut writer, full, lines) = to_disk();
         for line in ["a\n", "-torn\n", "b\n"] {
             writer.write_all(line.as_bytes()).unwrap();
         }

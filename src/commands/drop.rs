@@ -1,5 +1,6 @@
 //! `ticketd drop`: destroys the store of a stopped node without asking the cluster.
 
+use std::io;
 use std::path::Path;
 
 use raft_core::{Membership, Peer, Recovered};
@@ -27,12 +28,15 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
 /// Says what only the store knows, while it is there: this process may be killed at any moment, and a disk
 /// may fail when part of the store is gone.
 fn say_first(line: &str) -> Result<(), Failure> {
-    print(&format!("{line}\n")).map_err(|error| {
-        Failure::runtime(format!(
-            "cannot write to standard output ({error}), where this command says what only the store knows: \
-             nothing has changed"
-        ))
-    })
+    print(&format!("{line}\n")).map_err(|error| cannot_say_first("standard output", &error))
+}
+
+/// The store is not destroyed, because what only it knows cannot be written there.
+pub(super) fn cannot_say_first(place: &str, error: &io::Error) -> Failure {
+    Failure::runtime(format!(
+        "cannot write to {place} ({error}), where this command says what only the store knows: nothing has \
+         changed"
+    ))
 }
 
 /// What a store says of the node that it belonged to.

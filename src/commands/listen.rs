@@ -257,13 +257,9 @@ fn bind_port_once(wanted: &Wanted, mut port: u16, flags: FlagNames) -> Result<Ve
     }
     // Of a host's addresses, one must be there: others may be told to reach this node by that host.
     let is_served = |host: &&Vec<IpAddr>| host.iter().any(|ip| bound.iter().any(|port| port.serves(*ip)));
-    match hosts.iter().find(|host| !is_served(host)) {
-        Some(host) => match missing.into_iter().find(|(ip, _)| host.contains(ip)) {
-            Some((_, error)) => Err(error),
-            None => Ok(bound),
-        },
-        None => Ok(bound),
-    }
+    let unserved = hosts.iter().find(|host| !is_served(host));
+    let why = unserved.and_then(|host| missing.into_iter().find(|(ip, _)| host.contains(ip)));
+    why.map_or(Ok(bound), |(_, error)| Err(error))
 }
 
 fn port_of(bound: &[BoundPort]) -> Option<u16> {

@@ -258,12 +258,8 @@ fn destroy_in_the_way(flags: &Flags) -> Result<InTheWay, Failure> {
     storage::expect_replaceable(flags.path())?;
     if let Some(words) = drop::last_words(flags.path()) {
         // Only the store knows it, and no filter of the log may keep it back.
-        logging::tell(&format!("--force destroys a store: {words}")).map_err(|error| {
-            Failure::runtime(format!(
-                "cannot write to standard error ({error}), where this command says what only the store \
-                 knows: nothing has changed"
-            ))
-        })?;
+        logging::tell(&format!("--force destroys a store: {words}"))
+            .map_err(|error| drop::cannot_say_first("standard error", &error))?;
     }
     match storage::destroy(flags.path()) {
         Ok(()) => {

@@ -179,7 +179,12 @@ pub fn expect_store(path: &Path) -> Result<(), StoreError> {
 
 /// Checks that a store may be created at `path`.
 pub(super) fn expect_no_store(path: &Path) -> Result<(), StoreError> {
-    match classify(path)? {
+    expect_free(path, classify(path)?)
+}
+
+/// Checks that a store may be created where this was found.
+fn expect_free(path: &Path, found: Found) -> Result<(), StoreError> {
+    match found {
         // An unfinished store never took part in anything, so it is created again. One that was being
         // destroyed was meant to be gone.
         Found::Nothing | Found::Unfinished | Found::Gone { foreign: None } => Ok(()),
@@ -195,15 +200,17 @@ pub(super) fn expect_no_store(path: &Path) -> Result<(), StoreError> {
 /// # Errors
 /// [`StoreError::ForeignFiles`], and if the directory cannot be read.
 pub fn expect_replaceable(path: &Path) -> Result<(), StoreError> {
-    match classify(path)? {
-        Found::Store { foreign: Some(name) } | Found::Remnant { foreign: Some(name) } => {
-            Err(foreign(path, name))
+    let left = match classify(path)? {
+        Found::Store { foreign } | Found::Remnant { foreign } => {
+            foreign.map_or(Found::Nothing, Found::Foreign)
         }
-        Found::Store { foreign: None } | Found::Remnant { foreign: None } => Ok(()),
-        Found::Nothing | Found::Unfinished | Found::Gone { .. } | Found::ForeignStore | Found::Foreign(_) => {
-            expect_no_store(path)
-        }
-    }
+        found @ (Found::Nothing
+        | Found::Unfinished
+        | Found::Gone { .. }
+        | Found::ForeignStore
+        | Found::Foreign(_)) => found,
+    };
+    expect_free(path, left)
 }
 
 fn foreign(path: &Path, name: String) -> StoreError {

@@ -128,6 +128,13 @@ fn lock_directory(path: &Path, lock: impl Fn(&File) -> Result<(), TryLockError>)
     }
 }
 
+/// What a caller that takes the lock is about to do with the store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Purpose {
+    Read,
+    Write,
+}
+
 /// The lock file, opened.
 enum Opened {
     ToWrite(File),
@@ -137,17 +144,17 @@ enum Opened {
     Nowhere,
 }
 
-fn open_to_write(lock_path: &Path, _: &Option<File>) -> io::Result<Opened> {
+fn open_to_write(lock_path: &Path) -> io::Result<Opened> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).open(lock_path).map(Opened::ToWrite)
 }
 
-fn open_to_read(lock_path: &Path, directory: &Option<File>) -> io::Result<Opened> {
+fn open_to_read(lock_path: &Path, directory_is_locked: bool) -> io::Result<Opened> {
     // Who only reads makes no file, which would belong to whoever that is: the lock of the directory does.
-    if directory.is_some() && !lock_path.try_exists()? {
+    if directory_is_locked && !lock_path.try_exists()? {
         return Ok(Opened::Nowhere);
     }
-    let refused = match open_to_write(lock_path, directory) {
+    let refused = match open_to_write(lock_path) {
         Err(e) if matches!(e.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => e,
         opened => return opened,
     };
@@ -165,15 +172,15 @@ fn open_to_read(lock_path: &Path, directory: &Option<File>) -> io::Result<Opened
 impl Lock {
     /// Takes the lock of the directory at `path`, which must exist.
     pub(super) fn acquire(path: &Path) -> Result<Lock, StoreError> {
-        Lock::take(path, open_to_write)
+        Lock::take(path, Purpose::Write)
     }
 
     /// As [`Lock::acquire`], for a caller that writes nothing: works even if nothing can be written.
     pub(super) fn acquire_to_read(path: &Path) -> Result<Lock, StoreError> {
-        Lock::take(path, open_to_read)
+        Lock::take(path, Purpose::Read)
     }
 
-    fn take(path: &Path, open: fn(&Path, &Option<File>) -> io::Result<Opened>) -> Result<Lock, StoreError> {
+    fn take(path: &Path, purpose: Purpose) -> Result<Lock, StoreError> {
         let lock_path = path.join(LOCK_FILE);
         let error = |error: &io::Error| StoreError::io("lock", &lock_path, error);
         for _ in 0..TRIES {
@@ -185,7 +192,11 @@ impl Lock {
                     continue;
                 }
             };
-            let (locked, can_write) = match open(&lock_path, &directory).map_err(|e| error(&e))? {
+            let opened = match purpose {
+                Purpose::Write => open_to_write(&lock_path),
+                Purpose::Read => open_to_read(&lock_path, directory.is_some()),
+            };
+            let (locked, can_write) = match opened.map_err(|e| error(&e))? {
                 Opened::Nowhere => {
                     return Ok(Lock { file: None, path: lock_path, directory, unpublished: None });
                 }
