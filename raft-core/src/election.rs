@@ -75,15 +75,15 @@ impl Raft {
             known.unwrap_or(leader)
         );
         self.excused_until = None;
-        let (protects_for_us, doubt) = match &mut self.role {
+        let (protects_for_us, doubt, told_to_campaign_at) = match &mut self.role {
             RoleState::Follower(f) if f.leader == Some(leader) => {
-                (f.protects_for_us, mem::take(&mut f.doubt))
+                (f.protects_for_us, mem::take(&mut f.doubt), f.told_to_campaign_at)
             }
             RoleState::Follower(_)
             | RoleState::PreCandidate(_)
             | RoleState::Candidate(_)
             | RoleState::Leader(_)
-            | RoleState::Muted(_) => (self.config.election_timeout_us, Doubt::default()),
+            | RoleState::Muted(_) => (self.config.election_timeout_us, Doubt::default(), None),
         };
         self.role = RoleState::Follower(Follower {
             leader: Some(leader),
@@ -93,6 +93,7 @@ impl Raft {
             pace: Pace::Patient,
             refused_pre_vote: None,
             doubt,
+            told_to_campaign_at,
         });
     }
 
@@ -226,12 +227,14 @@ impl Raft {
             }
             RoleState::Follower(follower) if follower.leader.is_some_and(|l| l.id == peer) => {
                 let refused = follower.refused_pre_vote.take();
+                let told_to_campaign_at = follower.told_to_campaign_at;
                 // A promise of support binds, even if the leader is most likely gone.
                 let free = self.now.max(self.promised_until);
                 let election_deadline = free.plus(self.stagger() * self.rank_without(peer));
                 let until = free.plus(self.config.election_timeout_us);
                 self.role = RoleState::Follower(Follower {
                     pace: Pace::Quick { until },
+                    told_to_campaign_at,
                     ..Follower::waiting(self.now, election_deadline)
                 });
                 // The silence is explained.
@@ -286,8 +289,9 @@ impl Raft {
     /// counts, and before this node leads (`lead_if_elected`).
     ///
     /// If the leader handed over, the request also waits for that vote. The request deposes the leader, which
-    /// leads on until then; if this node's disk never answers, it leads on for good if it has a majority
-    /// without this node, which hears nobody in the old term any more.
+    /// leads on until then. If this node's disk hangs from this moment on (a moment ago it did not, see
+    /// `on_timeout_now`), the leader leads on for good if it has a majority without this node, which hears
+    /// nobody in the old term any more.
     pub(crate) fn campaign(&mut self, reason: CampaignReason) {
         let (now, until) = (self.now, self.promised_until);
         let free = reason == CampaignReason::LeadershipTransfer || until <= now;

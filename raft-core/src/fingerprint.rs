@@ -39,6 +39,7 @@ impl Raft {
                 pace,
                 refused_pre_vote,
                 doubt: Doubt { waiting, asked_by },
+                told_to_campaign_at,
             }) => {
                 // When a leader was heard matters only while there is one.
                 leader.map(|leader| (leader, self.age(*last_heard), protects_for_us)).hash(state);
@@ -47,6 +48,7 @@ impl Raft {
                 };
                 (waiting.map(of), asked_by).hash(state);
                 (refused_pre_vote, discriminant(pace)).hash(state);
+                told_to_campaign_at.map(|at| self.age(at)).hash(state);
             }
             RoleState::PreCandidate(PreCandidate { stance, pace, retry_deadline: _ }) => {
                 (stance, discriminant(pace)).hash(state);

@@ -60,11 +60,31 @@ impl Raft {
         }
     }
 
-    /// Receiver: campaigns at once, without a pre-vote, because the leader asks for it.
+    /// Receiver: campaigns without a pre-vote, because the leader asks for it, and as soon as its disk has
+    /// shown that it answers: it writes the term and the vote once more. From then on it is lost to the
+    /// leader, which may need it for a majority, until its vote in the next term is durable.
     pub(crate) fn on_timeout_now(&mut self, from: Peer, _: TimeoutNow) {
-        let follows = self.role.followed().is_none_or(|leader| leader == from);
-        let elected = matches!(self.role, RoleState::Candidate(_) | RoleState::Leader(_));
-        if follows && !elected && self.may_campaign() {
+        if let RoleState::PreCandidate(_) = &self.role {
+            self.become_follower(self.hard_state.current_term);
+        }
+        let RoleState::Follower(follower) = &mut self.role else { return };
+        if follower.leader.is_some_and(|leader| leader != from) {
+            return;
+        }
+        if follower.told_to_campaign_at.replace(self.now).is_none() {
+            self.persistence.note_hard_state();
+        }
+    }
+
+    /// Campaigns if the leader has asked for it and this node's disk has answered since, unless it took so
+    /// long that the leader has given the transfer up.
+    pub(crate) fn campaign_if_told(&mut self) {
+        if !self.persistence.is_hard_state_durable() {
+            return;
+        }
+        let RoleState::Follower(follower) = &mut self.role else { return };
+        let Some(told_at) = follower.told_to_campaign_at.take() else { return };
+        if self.now.since(told_at) < self.config.election_timeout_us && self.may_campaign() {
             self.campaign(CampaignReason::LeadershipTransfer);
         }
     }

@@ -288,6 +288,7 @@ impl Raft {
 
     fn on_writes_durable(&mut self, through: WriteId) {
         self.persistence.on_durable(through);
+        self.campaign_if_told();
         self.count_own_vote();
         self.advance_commit_index();
     }

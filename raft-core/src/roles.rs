@@ -40,6 +40,8 @@ pub(crate) struct Follower {
     pub(crate) refused_pre_vote: Option<(Peer, PreVote)>,
     /// Whether this leader commits anything.
     pub(crate) doubt: Doubt,
+    /// When this leader last told it to campaign; `None` if it has not, or if that is done.
+    pub(crate) told_to_campaign_at: Option<Micros>,
 }
 
 #[derive(Clone, Debug)]
@@ -199,6 +201,7 @@ impl Follower {
             pace: Pace::Patient,
             refused_pre_vote: None,
             doubt: Doubt::default(),
+            told_to_campaign_at: None,
         }
     }
 }

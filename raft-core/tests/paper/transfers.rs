@@ -37,14 +37,76 @@ fn a_target_that_is_up_to_date_leads_at_once_although_the_others_hear_the_leader
     assert_eq!(cluster.role(1), Role::Follower);
 }
 
-/// The order to campaign may go to a node whose disk has just stalled.
-#[test]
-fn a_leader_rules_on_while_the_vote_of_its_successor_is_being_written() {
+/// Node 1 has told node 2 to campaign. Its disk has shown that it answers, and stalls now that it is to write
+/// the vote.
+fn told_just_before_its_disk_stalls() -> Cluster {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
     cluster.stalled.insert(2);
     cluster.transfer(1, Some(2));
     cluster.settle();
-    assert_eq!(cluster.role(2), Role::Candidate);
+    cluster.sync_one(2);
+    cluster.settle();
+    assert_eq!((cluster.role(2), cluster.nodes[&2].raft.current_term()), (Role::Candidate, Term(3)));
+    cluster
+}
+
+/// The order to campaign may go to a node whose disk hangs, and which the leader needs for a majority.
+#[test]
+fn a_target_whose_disk_hangs_goes_on_following() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.crash(3);
+    cluster.stalled.insert(2);
+    cluster.transfer(1, Some(2));
+    cluster.pass(2 * ELECTION_TIMEOUT_US);
+    assert_eq!(aborted(&mut cluster, 1), 1);
+    let barrier = cluster.barrier(1);
+    cluster.settle();
+    assert!(cluster.events(1).contains(&Output::BarrierPassed(barrier)));
+    assert_eq!((cluster.role(1), cluster.nodes[&2].raft.leader()), (Role::Leader, Some(id(1))));
+
+    // Nobody waits for that transfer any more when its disk answers.
+    cluster.stalled.clear();
+    cluster.sync(2);
+    cluster.settle();
+    assert_eq!((cluster.role(1), cluster.role(2)), (Role::Leader, Role::Follower));
+    cluster.transfer(1, Some(2));
+    cluster.settle();
+    assert_eq!(cluster.role(2), Role::Leader);
+}
+
+/// The leader's process may be gone by then: it asked for this campaign, and its voters know of no other.
+#[test]
+fn a_target_whose_leader_is_gone_before_its_disk_answers_campaigns_all_the_same() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.stalled.insert(3);
+    cluster.transfer(1, Some(3));
+    cluster.settle();
+    cluster.crash(1);
+    cluster.step(3, Input::PeerUnreachable(id(1)));
+    assert_eq!((cluster.role(3), cluster.nodes[&3].raft.leader()), (Role::Follower, None));
+    cluster.stalled.clear();
+    cluster.sync(3);
+    cluster.settle();
+    assert_eq!(cluster.role(3), Role::Leader);
+}
+
+/// It has lost the leader for a moment, and asks whether it could win. The leader's wish makes that needless.
+#[test]
+fn a_target_that_asks_for_pre_votes_stops_asking_and_campaigns() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.isolate(2);
+    cluster.wake(2);
+    cluster.settle();
+    assert_eq!(cluster.role(2), Role::PreCandidate);
+    cluster.cut.clear();
+    cluster.transfer(1, Some(2));
+    cluster.settle();
+    assert_eq!(cluster.role(2), Role::Leader);
+}
+
+#[test]
+fn a_leader_rules_on_while_the_vote_of_its_successor_is_being_written() {
+    let mut cluster = told_just_before_its_disk_stalls();
     cluster.events(1);
     cluster.barrier(1);
     cluster.pass(2 * ELECTION_TIMEOUT_US);
@@ -59,11 +121,7 @@ fn a_leader_rules_on_while_the_vote_of_its_successor_is_being_written() {
 /// Not even by way of a third node, which asks for a pre-vote because it has lost the leader for a while.
 #[test]
 fn a_successor_whose_vote_is_being_written_tells_nobody_of_its_term() {
-    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
-    cluster.stalled.insert(2);
-    cluster.transfer(1, Some(2));
-    cluster.settle();
-    assert_eq!((cluster.role(2), cluster.nodes[&2].raft.current_term()), (Role::Candidate, Term(3)));
+    let mut cluster = told_just_before_its_disk_stalls();
     cluster.cut_both(1, 3);
     cluster.wake(3);
     cluster.settle();
@@ -78,9 +136,7 @@ fn a_successor_whose_vote_is_being_written_tells_nobody_of_its_term() {
 /// cannot win. One of those who can does so at once.
 #[test]
 fn a_successor_that_is_late_costs_no_election_timeout() {
-    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
-    cluster.stalled.insert(2);
-    cluster.transfer(1, Some(2));
+    let mut cluster = told_just_before_its_disk_stalls();
     cluster.pass(ELECTION_TIMEOUT_US + HEARTBEAT_INTERVAL_US);
     cluster.propose(1, "not with 2 yet");
     cluster.settle();
