@@ -81,25 +81,6 @@ fn a_dropped_store_is_gone() {
 
 /// Otherwise nobody could say it any more once the store is gone, however the command ends.
 #[test]
-fn what_only_a_store_knows_is_said_before_it_is_dropped_and_it_stays_if_that_cannot_be_said() {
-    let directory = Directory::new();
-    let node = stopped(&directory);
-    let store = contents(node.store());
-    let full = fs::File::options().write(true).open("/dev/full").expect("Linux has it");
-    let ended = command::ticketd(&["drop", "--path", &node.path()]).stdout(full).output().unwrap();
-    assert_eq!(ended.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-    assert!(
-        said.contains("cannot write to standard output") && said.contains("nothing has changed"),
-        "{said}"
-    );
-    assert_eq!(contents(node.store()), store);
-    let said = node.command(&["drop"]).succeeded();
-    let place = |words| said.find(words).unwrap_or_else(|| panic!("no '{words}': {said}"));
-    assert!(place("--first_id") < place("is destroyed"), "{said}");
-}
-
-#[test]
 fn a_drop_leaves_files_alone_that_are_not_its_own() {
     let directory = Directory::new();
     let node = stopped(&directory);

@@ -3,7 +3,7 @@
 mod harness;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -66,10 +66,20 @@ const REMEDY: &str = "mount the disk that it is on, or give another --path; a ne
 /// ever.
 fn hold_up_checks(store: &Path) {
     let journal = store.join("data.journal");
-    fs::rename(&journal, store.join("aside")).expect("a stopped node's store has one");
+    fs::rename(&journal, aside(store)).expect("a stopped node's store has one");
     let made = Command::new("mkfifo").arg(journal).status().expect("it is a part of every system");
     assert!(made.success());
     forget_holder(store);
+}
+
+/// Where the journal is meanwhile.
+fn aside(store: &Path) -> PathBuf {
+    store.with_extension("aside")
+}
+
+/// Lets the store be checked again.
+fn let_checks_go_on(store: &Path) {
+    fs::rename(aside(store), store.join("data.journal")).expect("it was put there");
 }
 
 /// Empties the lock, which still names a killed process that had the store.
@@ -125,6 +135,39 @@ fn hangups_while_a_store_is_checked_are_no_second_signal() {
     assert_eq!(node.await_end().code(), Some(0), "{}", node.log());
 }
 
+/// Whoever stops a command that is about to destroy something does not want that. What the check would have
+/// found, such as the first ID that another cluster may hand out, is not known.
+#[test]
+fn a_command_that_is_stopped_before_it_destroys_the_store_in_its_way_leaves_it_there() {
+    let directory = Directory::new();
+    let mut node = stopped(&directory);
+    let findings = node.findings();
+    for signal in [Signal::TERM, Signal::INT] {
+        hold_up_checks(node.store());
+        node = Node::spawn(&directory, 1, &["start"], &["--force"]);
+        stop_while_the_store_is_checked(&node, signal);
+        assert_eq!(node.await_end().code(), Some(1), "{}", node.log());
+        assert!(node.log().contains("nothing has changed"), "{}", node.log());
+        let_checks_go_on(node.store());
+        assert_eq!(node.findings(), findings);
+    }
+}
+
+/// As by a system that is short of memory.
+#[test]
+fn a_store_whose_check_is_killed_is_not_destroyed_for_another() {
+    let directory = Directory::new();
+    let mut node = stopped(&directory);
+    let findings = node.findings();
+    hold_up_checks(node.store());
+    node = Node::spawn(&directory, 1, &["start"], &["--force"]);
+    kill_process(checker(&node), Signal::KILL).unwrap();
+    assert_eq!(node.await_end().code(), Some(1), "{}", node.log());
+    assert!(node.log().contains("nothing has changed"), "{}", node.log());
+    let_checks_go_on(node.store());
+    assert_eq!(node.findings(), findings);
+}
+
 #[test]
 fn a_join_that_is_stopped_with_the_process_that_checks_its_store_can_be_given_again() {
     let directory = Directory::new();
@@ -137,7 +180,7 @@ fn a_join_that_is_stopped_with_the_process_that_checks_its_store_can_be_given_ag
     stop_while_the_store_is_checked(&two, Signal::TERM);
     assert_eq!(two.await_end().code(), Some(1));
     assert!(two.log().contains("give the same command again"), "{}", two.log());
-    fs::rename(two.store().join("aside"), two.store().join("data.journal")).unwrap();
+    let_checks_go_on(two.store());
     let two = Node::join(&directory, 2, &[&one.peer_address], &[]);
     two.await_status("both vote", |status| status.voters() == [1, 2]);
 }

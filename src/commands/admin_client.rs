@@ -15,7 +15,7 @@ use super::cluster_view::{ClusterView, Leader};
 use super::exchange::{Trouble, exchange};
 use super::pace::{ANSWER_TIMEOUT, Pace};
 use super::patience::{Impatience, Patience};
-use super::random_u64;
+use super::random::random_u64;
 use super::reach::{LookUp, addresses_of, look_up};
 use crate::identity::ClusterId;
 use crate::peer::{AdminRequest, AdminResponse, RefusedReason, RetryReason};

@@ -13,12 +13,12 @@ use raft_core::{HardState, Incarnation, NodeId, Peer};
 
 use super::admin_client::{AskError, AskProblem, ask, joined, status_of_leader};
 use super::cluster_view::ClusterView;
+use super::new_store::{InTheWay, destroy_in_the_way, expect_apart, required_id};
 use super::patience::Patience;
+use super::random::random_u128;
 use super::reach::{LookUp, look_up};
 use super::serve::{Checked, Launch, get_ready, refuse_running};
-use super::{
-    Failure, InTheWay, after_serving, destroy_in_the_way, expect_apart, listen, random_u128, required_id,
-};
+use super::{Failure, after_serving, listen};
 use crate::address::HostPort;
 use crate::advice::path_flag;
 use crate::cli::Flags;
@@ -26,7 +26,7 @@ use crate::codec::MEMBERS_MAX;
 use crate::identity::{ClusterId, Identity, Standing};
 use crate::peer::{AdminRequest, RefusedReason};
 use crate::settings::Settings;
-use crate::storage::{self, NewStore, Store, StoreError};
+use crate::storage::{NewStore, Store, StoreError};
 
 /// How long a member's name may lead nowhere, counted from the first attempt. Name servers fail for moments,
 /// and a name may come to be only with its node; but a name that nobody knows for this long is a mistake.
@@ -55,7 +55,7 @@ pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
     if flags.force && flags.path().exists() {
         expect_room(&members, id, &patience)?;
     }
-    let in_the_way = destroy_in_the_way(flags)?;
+    let in_the_way = destroy_in_the_way(flags, &launch)?;
     let mut joining = make_or_resume(flags.path(), id, &settings, &launch, in_the_way)?;
     if let Standing::Member { cluster, .. } = joining.store.identity().standing {
         expect_members_of(cluster, &members, id, &patience)?;
@@ -138,7 +138,6 @@ impl Joining {
             }
         };
         let path = self.store.path().to_owned();
-        drop(self.store);
         if known {
             let path_flag = path_flag(&path);
             // `--force` would destroy the store that the cluster may know.
@@ -149,7 +148,7 @@ impl Joining {
                 error.problem
             ));
         }
-        match storage::destroy(&path) {
+        match self.store.destroy() {
             Ok(()) if self.resumed => Failure::runtime(format!(
                 "{}; the store of the unfinished join is destroyed",
                 refusal(id, &error.problem, self.in_the_way)

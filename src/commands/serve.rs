@@ -10,12 +10,13 @@ use super::daemonize;
 use super::listen::{Bound, Listeners};
 use super::patience::{Impatience, Patience};
 use super::pid_file::PidFile;
+use super::random::random_u64;
 use super::unix_socket::Name;
-use super::{Failure, cannot_handle_signals, one_line, random_u64};
+use super::{Failure, cannot_handle_signals};
 use crate::cli::Flags;
 use crate::http;
 use crate::identity::Standing;
-use crate::logging;
+use crate::logging::{self, one_line};
 use crate::server::{EXIT_STATUS_INTERRUPTED, Exit, Server, ServerConfig, StopRequests, require_descriptors};
 use crate::settings::Settings;
 use crate::storage::{self, Store, StoreError};
@@ -70,8 +71,8 @@ impl Launch {
     /// presses Ctrl-C also ends the process that runs the check.
     ///
     /// # Errors
-    /// [`Failure`] if the store is not sound or could not be checked.
-    pub(super) fn check(&self, path: &Path) -> Result<Checked, Failure> {
+    /// If the store is not sound or could not be checked.
+    pub(super) fn check(&self, path: &Path) -> Result<Checked, StoreError> {
         match storage::verify_in_child(path) {
             Ok(_) => Ok(Checked::Sound),
             Err(StoreError::CheckEnded { .. })
@@ -80,7 +81,7 @@ impl Launch {
                 log::info!("asked to stop while the store was checked");
                 Ok(Checked::StoppedMeanwhile)
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
 

@@ -8,8 +8,10 @@ use raft_core::{
     HardState, Incarnation, LogIndex, Member, Membership, NodeId, Peer, Snapshot, Suffrage, Term,
 };
 
+use super::new_store::{destroy_in_the_way, expect_apart, required_id};
+use super::random::random_u128;
 use super::serve::{Launch, get_ready, refuse_running};
-use super::{Failure, after_serving, destroy_in_the_way, expect_apart, listen, random_u128, required_id};
+use super::{Failure, after_serving, listen};
 use crate::advice::path_flag;
 use crate::cli::{FIRST_ID_DEFAULT, Flags};
 use crate::identity::{ClusterId, Identity, Standing};
@@ -44,7 +46,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let first_id = flags.first_id.unwrap_or(FIRST_ID_DEFAULT);
     let snapshot = first_snapshot(me, &settings, first_id);
 
-    destroy_in_the_way(flags)?;
+    destroy_in_the_way(flags, &launch)?;
     let new = NewStore {
         identity: &identity,
         settings: &settings.to_pairs(),

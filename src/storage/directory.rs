@@ -106,7 +106,7 @@ fn expect_any_store(path: &Path) -> Result<Lock, StoreError> {
     Lock::acquire(path)
 }
 
-fn destroy_locked(lock: Lock, path: &Path) -> Result<(), StoreError> {
+pub(super) fn destroy_locked(lock: Lock, path: &Path) -> Result<(), StoreError> {
     // Whatever interrupts this, the whole store is there until the data file has lost its name, and none is
     // there afterwards. What is left then can be removed without force: a file of that other name says that
     // the journal is to go as well.

@@ -149,6 +149,15 @@ impl Store {
         known.map(|membership| Membership::clone(membership)).unwrap_or_default()
     }
 
+    /// Destroys the store as [`destroy`](super::destroy) does, and lets no other process have it before that.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn destroy(self) -> Result<(), StoreError> {
+        let path = self.path().to_owned();
+        directory::destroy_locked(self.files.close(), &path)
+    }
+
     /// Frees the memory of what was recovered.
     pub(super) fn forget_recovered(&mut self) {
         self.recovered = Recovered::default();

@@ -63,6 +63,11 @@ impl OpenFiles {
         Ok((files, contents))
     }
 
+    /// Closes the files. The lock remains.
+    pub(super) fn close(self) -> Lock {
+        self.lock
+    }
+
     /// The directory that the files are in.
     pub(super) fn path(&self) -> &Path {
         &self.path

@@ -1,0 +1,78 @@
+//! What is checked, said and held before a store is destroyed.
+
+mod harness;
+
+use std::fs;
+use std::io::{self, Read, Write};
+
+use harness::cluster;
+use harness::command;
+use harness::directory::{Directory, contents};
+use harness::node::Node;
+use harness::wait;
+
+/// A stopped node that has handed out an ID.
+fn stopped(directory: &Directory) -> Node {
+    let mut node = Node::start(directory, 1, &["--window", "10"]);
+    wait::until("an ID", || cluster::take(&node.client_address));
+    node.stop();
+    node
+}
+
+#[test]
+fn what_only_a_store_knows_is_said_before_it_is_dropped_and_it_stays_if_that_cannot_be_said() {
+    let directory = Directory::new();
+    let node = stopped(&directory);
+    let store = contents(node.store());
+    let full = fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+    let ended = command::ticketd(&["drop", "--path", &node.path()]).stdout(full).output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(
+        said.contains("cannot write to standard output") && said.contains("nothing has changed"),
+        "{said}"
+    );
+    assert_eq!(contents(node.store()), store);
+    let said = node.command(&["drop"]).succeeded();
+    let place = |words| said.find(words).unwrap_or_else(|| panic!("no '{words}': {said}"));
+    assert!(place("--first_id") < place("is destroyed"), "{said}");
+}
+
+/// Another process must not hand out more IDs in between, which nobody would be told of.
+#[test]
+fn a_store_is_held_from_when_its_last_words_are_said_until_it_is_destroyed() {
+    let directory = Directory::new();
+    let node = stopped(&directory);
+    let (mut reader, mut writer) = io::pipe().unwrap();
+    // As if whoever reads it had stopped reading.
+    rustix::io::ioctl_fionbio(&writer, true).unwrap();
+    while writer.write(&[0; 512]).is_ok() {}
+    rustix::io::ioctl_fionbio(&writer, false).unwrap();
+    let mut drop_command = command::ticketd(&["drop", "--path", &node.path()]);
+    let mut dropping = drop_command.stdout(writer).spawn().unwrap();
+    // It holds a copy of the writer, and the pipe would never end.
+    drop(drop_command);
+    let pid = format!("in use by process {}", dropping.id());
+    wait::until_true("drop holds the store", || node.command(&["verify"]).stderr.contains(&pid));
+    node.command(&["--raft_port", "0", "--http_port", "0"]).refused(&[&pid]);
+    let mut said = String::new();
+    reader.read_to_string(&mut said).unwrap();
+    assert!(said.contains("--first_id") && said.contains("is destroyed"), "{said}");
+    assert!(dropping.wait().unwrap().success());
+    assert!(!node.store().join("data.mdb").exists());
+}
+
+#[test]
+fn a_store_that_cannot_be_read_for_a_reason_outside_of_it_is_not_destroyed_for_another() {
+    let directory = Directory::new();
+    let node = stopped(&directory);
+    let findings = node.findings();
+    // Too little to map the store.
+    let path = node.path();
+    let args = ["start", "--id", "1", "--force", "--raft_port", "0", "--http_port", "0", "--path", &path];
+    let output = command::ticketd_by(&["prlimit", "--as=209715200"], &args).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("nothing has changed") && said.contains("drop --force"), "{said}");
+    assert_eq!(node.findings(), findings);
+}
