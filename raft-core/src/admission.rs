@@ -58,7 +58,23 @@ impl Raft {
             self.answer_stale(from, message);
             return false;
         }
+        if self.claims_to_lead_beside_another(from, message) {
+            self.drop_message(from, DropReason::SecondLeader);
+            return false;
+        }
         true
+    }
+
+    /// Whether somebody who is no member speaks as the leader of this term, which has one. A term has one
+    /// leader (§5.2); if a member breaks that, this node stops instead (`follow`).
+    fn claims_to_lead_beside_another(&self, from: Peer, message: &Message) -> bool {
+        let speaks_as_leader = matches!(
+            message,
+            Message::AppendEntries(_) | Message::Heartbeat(_) | Message::InstallSnapshot(_)
+        );
+        speaks_as_leader
+            && self.known_leader().is_some_and(|leader| leader != from)
+            && !self.log.membership().contains(from)
     }
 
     /// Whether nodes in an earlier term may be told the current one. A candidate whose own vote is still

@@ -6,6 +6,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 
 use crate::log::{Entry, Snapshot};
 use crate::membership::{ChangeRefused, Membership, MembershipChange, NotYet};
@@ -270,6 +271,20 @@ pub enum DropReason {
     MalformedSnapshot,
     /// A term so high that it leaves no room for another.
     TermExhausted,
+    /// From somebody who is no member and claims to lead in a term that has a leader.
+    SecondLeader,
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DropReason::MalformedEntries => "entries out of order, of a later term, or of an unknown kind",
+            DropReason::AcknowledgedTooMuch => "an acknowledgement of more than was sent",
+            DropReason::MalformedSnapshot => "a snapshot that lacks something, or is of an unknown kind",
+            DropReason::TermExhausted => "a term that leaves no room for another",
+            DropReason::SecondLeader => "it is no member, and claims to lead in a term that has a leader",
+        })
+    }
 }
 
 #[cfg(test)]

@@ -159,12 +159,14 @@ impl Connection {
     ///
     /// This is a separate call so that the caller can bound the work of a turn: a client can send thousands
     /// of requests at once that do not need the server. One call answers at most [`Config::pipeline_max`] of
-    /// them.
-    pub fn resume(&mut self, turn: Turn<'_>) {
+    /// them. Returns how many bytes it has parsed, for the same purpose.
+    pub fn resume(&mut self, turn: Turn<'_>) -> usize {
+        let held_before = self.held.as_bytes().len();
         if self.awaits_head() && !self.held.is_empty() {
             self.understand_held(turn);
         }
         self.answer_own(turn);
+        held_before - self.held.as_bytes().len()
     }
 
     /// The next request that only the server can answer. Must be called until it returns `None`, after

@@ -63,7 +63,10 @@ impl Counter {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Counter, DecodeError> {
         let mut reader = Reader::new(bytes);
         let counter = match reader.u8()? {
-            STATE_COUNTER => Counter { next: reader.u64()? },
+            // 0 is never handed out.
+            STATE_COUNTER => {
+                Counter { next: NonZeroU64::new(reader.u64()?).ok_or(DecodeError::ZeroId)?.get() }
+            }
             other => return Err(DecodeError::UnknownKind(other)),
         };
         reader.finish()?;
@@ -136,6 +139,7 @@ mod tests {
         assert_eq!(Reserve::decode(&[1, 0, 0, 0, 0, 0, 0, 0, 0]), Err(DecodeError::ZeroCount));
         assert_eq!(Reserve::decode(&[9]), Err(DecodeError::UnknownKind(9)));
         assert_eq!(Counter::decode(&[]), Err(DecodeError::Truncated));
-        assert_eq!(Counter::decode(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0]), Err(DecodeError::TrailingBytes));
+        assert_eq!(Counter::decode(&[1, 0, 0, 0, 0, 0, 0, 0, 9, 0]), Err(DecodeError::TrailingBytes));
+        assert_eq!(Counter::decode(&[1, 0, 0, 0, 0, 0, 0, 0, 0]), Err(DecodeError::ZeroId));
     }
 }

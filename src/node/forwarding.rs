@@ -80,8 +80,9 @@ impl Node {
                 if self.leadership.is_some() && self.is_of_cluster(from) =>
             {
                 self.counts.forwards_taken += 1;
-                // What the node has given up, it asks for again.
-                let is_given_up = |earlier| ticket.follows_by_more_than(earlier, still_awaited.into());
+                // What the node has given up, it asks for again; and each ticket stands for one request.
+                let is_given_up =
+                    |earlier| earlier == ticket || ticket.follows_by_more_than(earlier, still_awaited.into());
                 self.requests.take_asks(|peer, earlier| peer == from && is_given_up(earlier));
                 self.enqueue(Asker::Node(from, ticket), count);
             }

@@ -70,9 +70,14 @@ pub(super) const SCARCE_READ_BYTES_MAX: usize = 1024;
 pub(super) const SCARCE_HEAD_BYTES_MAX: usize = 3 * SCARCE_READ_BYTES_MAX;
 
 /// How many clients are read in one turn; the others wait for the next. An ordinary request takes some
-/// microseconds, so peers and timers wait for a few milliseconds, or for about ten if each client sends as
-/// much as one read takes.
+/// microseconds, so peers and timers wait for a few milliseconds.
 pub(super) const CLIENT_READS_PER_TURN_MAX: usize = 256;
+
+/// How many bytes of clients a turn reads, and how many it parses that it had to hold back before, each up to
+/// the end of the read or of the client that exceeds it; the other clients wait for the next turn. What takes
+/// longest to parse, such as a field with a long list, takes some ten milliseconds for this many bytes. It is
+/// far more than [`CLIENT_READS_PER_TURN_MAX`] ordinary requests.
+pub(super) const CLIENT_INPUT_BYTES_PER_TURN_MAX: u64 = 1024 * 1024;
 
 /// How many bytes a turn writes to clients, or leaves ready for the next turn, before the remaining clients
 /// wait for the next turn. If all answers are the shortest there are, that is some twenty milliseconds of

@@ -423,7 +423,10 @@ impl Server {
     fn on_dropped(&mut self, from: Peer, reason: DropReason) {
         self.ctx.counters.messages_impossible += 1;
         if let Some(left_out) = self.dropped.admit(self.ctx.now()) {
-            log::warn!("node {from} sent a message that no sound node sends: {reason:?}{left_out}");
+            log::warn!(
+                "node {from} sent a message that no sound node sends ({reason}): run the same version of \
+                 ticketd on all nodes{left_out}"
+            );
         }
     }
 

@@ -7,7 +7,7 @@ use raft_core::{
 };
 
 use crate::harness::cluster::Cluster;
-use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, append, heartbeat, membership, peer};
+use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, append, heartbeat, id, membership, peer};
 
 fn dropped(cluster: &mut Cluster, at: u64) -> Vec<DropReason> {
     let reason = |event: &Output| {
@@ -194,6 +194,36 @@ fn messages_in_this_nodes_own_name_are_ignored() {
     cluster.node(1).receive(peer(1), append(3, (2, 2), &[(3, 3)], 0));
     assert_eq!(cluster.role(1), Role::Leader);
     assert_eq!(cluster.terms(1), [2]);
+}
+
+/// Anybody who knows the id of the cluster can connect.
+#[test]
+fn a_stranger_that_claims_to_lead_beside_a_leader_is_not_heard() {
+    let snapshot = raft_core::Snapshot {
+        last_included_index: LogIndex(9),
+        last_included_term: Term(2),
+        membership: std::sync::Arc::new(membership(&[1, 2, 3], &[])),
+        state: std::sync::Arc::from([1]),
+    };
+    let snapshot = Message::InstallSnapshot(InstallSnapshot { term: Term(2), snapshot: snapshot.into() });
+    for message in [heartbeat(2, 2), append(2, (2, 2), &[(3, 2)], 0), snapshot] {
+        for at in [1, 2] {
+            let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+            cluster.events(at);
+            cluster.node(at).receive(peer(9), message.clone());
+            assert_eq!(dropped(&mut cluster, at), [DropReason::SecondLeader], "{message:?} at {at}");
+            assert_eq!((cluster.role(1), cluster.nodes[&at].raft.leader()), (Role::Leader, Some(id(1))));
+            assert_eq!(cluster.terms(at), [2]);
+        }
+    }
+}
+
+/// It may be the leader of a membership that this node does not have yet (dissertation §4.1).
+#[test]
+fn a_stranger_is_followed_where_no_leader_is_known() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.node(2).receive(peer(9), heartbeat(3, 0));
+    assert_eq!(cluster.nodes[&2].raft.leader(), Some(id(9)));
 }
 
 /// Evidence that safety is already broken, so that to go on would only spread it.

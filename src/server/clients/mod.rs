@@ -20,8 +20,8 @@ use crate::http::{self, Page, Reply, Request, Serves};
 use crate::node::{Answer, Input, RequestId};
 use crate::server::context::Context;
 use crate::server::limits::{
-    CLIENT_OUTPUT_BYTES_PER_TURN_MAX, CLIENT_READS_PER_TURN_MAX, PAGES_PER_TURN_MAX, READ_BYTES_MAX,
-    SCARCE_HEAD_BYTES_MAX,
+    CLIENT_INPUT_BYTES_PER_TURN_MAX, CLIENT_OUTPUT_BYTES_PER_TURN_MAX, CLIENT_READS_PER_TURN_MAX,
+    PAGES_PER_TURN_MAX, READ_BYTES_MAX, SCARCE_HEAD_BYTES_MAX,
 };
 use crate::server::metrics::Gauges;
 use crate::server::narration::log_limit::LogLimit;
@@ -172,7 +172,11 @@ impl Clients {
     /// Accepts waiting connections, and reads from a bounded number of the clients that have sent something.
     pub(crate) fn serve(&mut self, ctx: &mut Context, view: View<'_>) {
         self.accept(ctx);
+        let received_before = ctx.counters.client_bytes_received;
         for _ in 0..self.ready.len().min(CLIENT_READS_PER_TURN_MAX) {
+            if ctx.counters.client_bytes_received - received_before >= CLIENT_INPUT_BYTES_PER_TURN_MAX {
+                break;
+            }
             let Some(key) = self.ready.pop_front() else { break };
             let Some(client) = self.clients.get_mut(key) else { continue };
             client.queued = false;
@@ -195,9 +199,10 @@ impl Clients {
     }
 
     /// A page may take a millisecond to make, and a client may ask for many at once: beyond the bound, pages
-    /// wait for the next turn.
+    /// wait for the next turn. Who has asked and is gone costs nobody else's place.
     fn answer_pages(&mut self, ctx: &mut Context, view: View<'_>) {
-        for _ in 0..self.pages.len().min(PAGES_PER_TURN_MAX) {
+        let mut made = 0;
+        while made < PAGES_PER_TURN_MAX {
             let Some((handle, page)) = self.pages.pop_front() else { break };
             let gauges = Gauges {
                 clients: self.clients.len(),
@@ -205,6 +210,7 @@ impl Clients {
                 peer_connections: view.peer_connections.count(),
             };
             let Some(client) = self.find(handle) else { continue };
+            made += 1;
             let Content { ok, content_type, body } = pages::content(ctx, view, gauges, page);
             let turn = ctx.http_turn(client.serves);
             client.http.answer(turn, Reply::Page { ok, content_type, body: body.as_bytes() });
@@ -246,11 +252,12 @@ impl Clients {
         self.touch(handle.key);
     }
 
-    /// Writes to the touched clients, as far as the bound for one turn permits, and drops those that are
-    /// finished. Clients touched meanwhile wait for the next turn.
+    /// Writes to the touched clients, and goes on with the requests that waited for that, as far as the
+    /// bounds for one turn permit; drops those that are finished. Clients touched meanwhile wait for the next
+    /// turn.
     pub(crate) fn flush(&mut self, ctx: &mut Context) {
         let sent_before = ctx.counters.client_bytes_sent;
-        let mut left_bytes = 0;
+        let (mut left_bytes, mut parsed_bytes) = (0, 0);
         for _ in 0..self.touched.len() {
             let sent_bytes = ctx.counters.client_bytes_sent - sent_before;
             if sent_bytes + left_bytes >= CLIENT_OUTPUT_BYTES_PER_TURN_MAX {
@@ -259,7 +266,16 @@ impl Clients {
             let Some(key) = self.touched.pop_front() else { break };
             let Some(client) = self.clients.get_mut(key) else { continue };
             client.touched = false;
-            match self.flush_one(ctx, key) {
+            if self.write_out(ctx, key) == Next::Close {
+                self.remove(key);
+                continue;
+            }
+            if parsed_bytes >= CLIENT_INPUT_BYTES_PER_TURN_MAX {
+                self.touch(key);
+                continue;
+            }
+            parsed_bytes += self.resume(ctx, key);
+            match self.conclude(ctx, key) {
                 // What the kernel does not take now waits for an event.
                 Next::GoOn if self.clients[key].blocked => {}
                 Next::GoOn => left_bytes += self.clients[key].http.output().len() as u64,
@@ -361,16 +377,18 @@ impl Clients {
         }
     }
 
-    /// Writes to one client, and goes on with the requests that waited for that.
-    fn flush_one(&mut self, ctx: &mut Context, key: usize) -> Next {
-        if self.write_out(ctx, key) == Next::Close {
-            return Next::Close;
-        }
-        // Answers make room for requests that the connection held back. Those that it answers by itself are
-        // written in the next turn: there may be thousands.
+    /// Goes on with the requests that one client's connection held back: answers that were written make room
+    /// for them. Those that it answers by itself are written in the next turn, because there may be
+    /// thousands. Returns how many bytes were parsed.
+    fn resume(&mut self, ctx: &mut Context, key: usize) -> u64 {
         let client = &mut self.clients[key];
-        client.http.resume(ctx.http_turn(client.serves));
+        let parsed_bytes = client.http.resume(ctx.http_turn(client.serves));
         self.take_requests(ctx, key);
+        parsed_bytes as u64
+    }
+
+    /// Ends one client's connection if it is time, or else sees to it that it is looked at again.
+    fn conclude(&mut self, ctx: &mut Context, key: usize) -> Next {
         let client = &mut self.clients[key];
         // While the client is queued, its last read is still to come.
         if client.overdue && !client.queued {

@@ -7,6 +7,7 @@ use mio::event::Source as EventSource;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 use raft_core::Micros;
+use rustix::io::Errno;
 
 use crate::advice::about_limit;
 use crate::server::limits::ACCEPT_PAUSE_US;
@@ -194,16 +195,23 @@ impl Port {
 }
 
 /// Whether an error of accept(2) concerns only the connection being accepted, so that the next one may be
-/// tried.
+/// tried. On Linux, errors that have come for that connection from the network are among them.
 fn is_the_connections_own(error: &io::Error) -> bool {
     matches!(
-        error.kind(),
-        io::ErrorKind::Interrupted
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::NetworkDown
-            | io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::HostUnreachable
+        Errno::from_io_error(error),
+        Some(
+            Errno::INTR
+                | Errno::CONNABORTED
+                | Errno::CONNRESET
+                | Errno::PROTO
+                | Errno::NOPROTOOPT
+                | Errno::OPNOTSUPP
+                | Errno::NETDOWN
+                | Errno::NETUNREACH
+                | Errno::NONET
+                | Errno::HOSTDOWN
+                | Errno::HOSTUNREACH
+        )
     )
 }
 
