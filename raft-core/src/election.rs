@@ -37,11 +37,16 @@ impl Raft {
         deadline.max(self.promised_until)
     }
 
-    /// Whether this node has reason to believe that a leader is at work (dissertation §4.2.3).
+    /// Whether this node has reason to believe that a leader is at work (dissertation §4.2.3), and not in
+    /// vain.
     pub(crate) fn hears_leader(&self) -> bool {
         match &self.role {
             RoleState::Leader(_) => true,
-            RoleState::Follower(f) => f.leader.is_some() && self.now.since(f.last_heard) < f.protects_for_us,
+            RoleState::Follower(f) => {
+                f.leader.is_some()
+                    && self.now.since(f.last_heard) < f.protects_for_us
+                    && !self.follows_a_stuck_leader()
+            }
             RoleState::PreCandidate(_) | RoleState::Candidate(_) | RoleState::Muted(_) => false,
         }
     }
@@ -121,9 +126,10 @@ impl Raft {
     }
 
     /// Gives the leader time to be heard: this node was not running, and so could not hear it.
-    fn listen_again(&mut self) {
+    pub(crate) fn listen_again(&mut self) {
         if let (RoleState::Follower(follower), Some(until)) = (&mut self.role, self.excused_until) {
-            follower.election_deadline = until;
+            follower.election_deadline = follower.election_deadline.max(until);
+            follower.doubt.ask_at = follower.doubt.ask_at.map(|at| at.max(until));
         }
     }
 
@@ -202,8 +208,9 @@ impl Raft {
         if self.hears_leader() {
             return;
         }
-        if let RoleState::Follower(follower) = &mut self.role {
-            follower.election_deadline = follower.election_deadline.min(at_once);
+        if let RoleState::Follower(Follower { doubt, election_deadline, .. }) = &mut self.role {
+            let asks_at = doubt.ask_at.as_mut().unwrap_or(election_deadline);
+            *asks_at = at_once.min(*asks_at);
         }
     }
 
@@ -260,8 +267,16 @@ impl Raft {
             }
             Pace::Quick { .. } | Pace::Patient => self.random_election_deadline(),
         };
-        let stance = Stance::Asks { granted: BTreeSet::from([self.config.me.id]) };
-        self.role = RoleState::PreCandidate(PreCandidate { stance, pace, retry_deadline });
+        self.role = RoleState::PreCandidate(PreCandidate { stance: self.asks(), pace, retry_deadline });
+        self.ask_for_pre_votes();
+    }
+
+    /// The stance of a node that begins to ask.
+    pub(crate) fn asks(&self) -> Stance {
+        Stance::Asks { granted: BTreeSet::from([self.config.me.id]) }
+    }
+
+    pub(crate) fn ask_for_pre_votes(&mut self) {
         let pre_vote = PreVote {
             next_term: self.hard_state.current_term.next(),
             last_log_index: self.log.last_index(),
@@ -275,8 +290,9 @@ impl Raft {
 
     /// Campaigns once a majority would vote for this node.
     pub(crate) fn campaign_if_granted(&mut self) {
-        if let RoleState::PreCandidate(PreCandidate { stance: Stance::Asks { granted }, .. }) = &self.role
+        if let Some(Stance::Asks { granted }) = self.role.stance_mut()
             && self.log.membership().is_majority(granted)
+            && !self.has_promised_support()
         {
             self.campaign(CampaignReason::LeaderLost);
         }

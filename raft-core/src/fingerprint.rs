@@ -38,7 +38,7 @@ impl Raft {
                 election_deadline: _,
                 pace,
                 refused_pre_vote,
-                doubt: Doubt { waiting, asked_by },
+                doubt: Doubt { waiting, ask_at: _, stance: doubts },
                 told_to_campaign_at,
             }) => {
                 // When a leader was heard matters only while there is one.
@@ -46,7 +46,7 @@ impl Raft {
                 let of = |Waiting { commit_index, timeouts, since }: Waiting| {
                     (commit_index, timeouts, self.age(since))
                 };
-                (waiting.map(of), asked_by).hash(state);
+                (waiting.map(of), doubts).hash(state);
                 (refused_pre_vote, discriminant(pace)).hash(state);
                 told_to_campaign_at.map(|at| self.age(at)).hash(state);
             }

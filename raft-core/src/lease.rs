@@ -77,8 +77,8 @@ impl Raft {
     /// still binds.
     pub(crate) fn promise_support(&mut self, leaders_election_timeout_us: u64) -> Option<u64> {
         self.config.lease?;
-        if self.could_do_without_its_leader() {
-            // The last promise must end before this node can campaign.
+        if self.follows_a_stuck_leader() {
+            // The last promise must end before this node can campaign, or vote for another.
             return None;
         }
         let promised_us = self.config.election_timeout_us.min(leaders_election_timeout_us);

@@ -4,6 +4,7 @@
 use crate::message::{Message, PreVote, PreVoteResponse};
 use crate::raft::Raft;
 use crate::roles::{Follower, Pace, PreCandidate, RoleState, Stance};
+use crate::stuck_leader::Doubt;
 use crate::types::Peer;
 
 impl Raft {
@@ -30,9 +31,6 @@ impl Raft {
             && let RoleState::Follower(follower) = &mut self.role
         {
             follower.refused_pre_vote = Some((from, m));
-        }
-        if hears_leader {
-            self.on_leader_missed(from);
         }
     }
 
@@ -65,6 +63,10 @@ impl Raft {
             RoleState::Follower(Follower { pace: Pace::Quick { .. }, election_deadline, .. }) => {
                 *election_deadline = asks_again_at.max(*election_deadline);
             }
+            // It asks again after an election timeout anyway.
+            RoleState::Follower(Follower { doubt: Doubt { stance, ask_at: Some(_), .. }, .. }) => {
+                *stance = Stance::Yields;
+            }
             RoleState::Follower(_) | RoleState::Candidate(_) | RoleState::Leader(_) | RoleState::Muted(_) => {
             }
         }
@@ -73,10 +75,9 @@ impl Raft {
     /// Sender: counts the grants.
     pub(crate) fn on_pre_vote_response(&mut self, from: Peer, m: PreVoteResponse) {
         let asked = self.hard_state.current_term.next();
-        if let RoleState::PreCandidate(candidate) = &mut self.role
-            && m.vote_granted
+        if m.vote_granted
             && m.next_term == asked
-            && let Stance::Asks { granted } = &mut candidate.stance
+            && let Some(Stance::Asks { granted }) = self.role.stance_mut()
         {
             granted.insert(from.id);
             self.campaign_if_granted();

@@ -241,7 +241,10 @@ impl Raft {
     fn timers(&self) -> [Option<Timer>; 2] {
         let timer = |at, act: fn(&mut Raft)| Some((at, act));
         match &self.role {
-            RoleState::Follower(f) => [timer(f.election_deadline, Raft::on_election_timeout), None],
+            RoleState::Follower(f) => [
+                timer(f.election_deadline, Raft::on_election_timeout),
+                f.doubt.ask_at.and_then(|at| timer(at, Raft::ask_for_another_leader)),
+            ],
             RoleState::PreCandidate(c) => [timer(c.retry_deadline, Raft::on_pre_vote_timeout), None],
             RoleState::Candidate(c) => [
                 timer(c.retry_deadline, Raft::on_candidate_timeout),

@@ -54,8 +54,8 @@ pub(crate) struct PreCandidate {
     pub(crate) retry_deadline: Micros,
 }
 
-/// Whether a node that has asked for pre-votes would campaign if it got them.
-#[derive(Clone, Hash, Debug)]
+/// Whether a node that may have asked for pre-votes would campaign if it got them.
+#[derive(Clone, Hash, Debug, Default)]
 pub(crate) enum Stance {
     /// It would.
     Asks {
@@ -63,6 +63,7 @@ pub(crate) enum Stance {
         granted: BTreeSet<NodeId>,
     },
     /// It lets another campaign, whatever it is still told.
+    #[default]
     Yields,
 }
 
@@ -170,7 +171,20 @@ impl RoleState {
         if let RoleState::Leader(leader) = self { Some(leader) } else { None }
     }
 
-    /// The leader that this node follows; `None` for a leader.
+    /// What a node that asks for pre-votes does with them; `None` for one that does not.
+    pub(crate) fn stance_mut(&mut self) -> Option<&mut Stance> {
+        match self {
+            RoleState::PreCandidate(PreCandidate { stance, .. })
+            | RoleState::Follower(Follower { doubt: Doubt { stance, ask_at: Some(_), .. }, .. }) => {
+                Some(stance)
+            }
+            RoleState::Follower(_) | RoleState::Candidate(_) | RoleState::Leader(_) | RoleState::Muted(_) => {
+                None
+            }
+        }
+    }
+
+    /// The leader that this node follows; `None` for any node that does not follow.
     pub(crate) fn followed(&self) -> Option<Peer> {
         match self {
             RoleState::Follower(Follower { leader, .. }) | RoleState::Muted(Muted { leader, .. }) => *leader,

@@ -1,29 +1,29 @@
 //! A leader that commits nothing, and does not find out that the others could do so without it: its own disk
 //! hangs, or that of one of the voters that it reaches, and it cannot reach others that some follower can.
 //!
-//! To the leader this looks as if those others were dead, and then it should lead on. The follower knows
-//! better: it has had entries on its disk for a while that are not committed, and it is asked for pre-votes
-//! by voters that hear no leader. If these and itself are a majority, it asks them in turn. Otherwise it
-//! would protect this leader for ever, as it hears its heartbeats, and what the others lack keeps them from
-//! winning.
-
-use alloc::collections::BTreeSet;
+//! To the leader this looks as if those others were dead, and then it should lead on. A follower may know
+//! better: it has had entries on its disk for a while that are not committed. From then on it protects this
+//! leader no longer: it grants pre-votes and votes as if it heard none, and asks for pre-votes itself. It
+//! goes on following until a majority has granted them, because if none does, this leader is the best there
+//! is: it can still confirm that it leads.
 
 use crate::raft::Raft;
-use crate::roles::{Follower, Pace, RoleState};
-use crate::types::{LogIndex, Micros, NodeId, Peer};
+use crate::roles::{Follower, RoleState, Stance};
+use crate::types::{LogIndex, Micros};
 
 /// For how many election timeouts nothing must have been committed: disks that are only slow, and elections,
 /// are over by then.
 const PATIENCE_ELECTION_TIMEOUTS: u8 = 3;
 
-/// What a follower knows of its leader's commits.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+/// What a follower knows of its leader's commits, and what it does about it.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Doubt {
     /// What waits to be committed.
     pub(crate) waiting: Option<Waiting>,
-    /// Who has asked for a pre-vote since the leader counts as stuck.
-    pub(crate) asked_by: BTreeSet<NodeId>,
+    /// When it asks for pre-votes again; `None` as long as the leader does not count as stuck.
+    pub(crate) ask_at: Option<Micros>,
+    /// Whether it would campaign if it got the pre-votes that it last asked for.
+    pub(crate) stance: Stance,
 }
 
 /// This node's disk has entries that the leader does not commit.
@@ -33,7 +33,7 @@ pub(crate) struct Waiting {
     pub(crate) commit_index: LogIndex,
     /// How many election timeouts have passed since, no more than [`PATIENCE_ELECTION_TIMEOUTS`].
     pub(crate) timeouts: u8,
-    /// When the next one began.
+    /// When the one that is being counted began.
     pub(crate) since: Micros,
 }
 
@@ -56,31 +56,39 @@ impl Raft {
                 *doubt = Doubt { waiting, ..Doubt::default() };
             }
         }
+        self.begin_to_ask();
     }
 
-    /// A node that hears no leader has asked for a pre-vote, and this node hears one.
-    pub(crate) fn on_leader_missed(&mut self, by: Peer) {
-        if !self.log.membership().contains(by) || !self.follows_a_stuck_leader() {
+    /// If the leader has just come to count as stuck, this node asks at some moment of the next election
+    /// timeout: the other followers have waited for as long.
+    fn begin_to_ask(&mut self) {
+        if !self.follows_a_stuck_leader() {
             return;
         }
-        let RoleState::Follower(Follower { doubt, .. }) = &mut self.role else { return };
-        doubt.asked_by.insert(by.id);
-        if self.could_do_without_its_leader() && !self.has_promised_support() {
-            self.start_pre_vote(Pace::Patient);
+        let first = self.now.max(self.promised_until).plus(self.rng.below(self.config.election_timeout_us));
+        if let RoleState::Follower(Follower { doubt, .. }) = &mut self.role {
+            doubt.ask_at.get_or_insert(first);
         }
     }
 
-    /// Whether this node and voters that have heard no leader could elect another, which could commit
-    /// something.
-    pub(crate) fn could_do_without_its_leader(&self) -> bool {
-        let RoleState::Follower(Follower { doubt, .. }) = &self.role else { return false };
-        let counts = |id: &NodeId| *id == self.config.me.id || doubt.asked_by.contains(id);
-        let membership = self.log.membership();
-        self.is_voter() && membership.voters().filter(counts).count() >= membership.quorum()
-    }
-
-    fn follows_a_stuck_leader(&self) -> bool {
+    /// Whether this node follows a leader that keeps it waiting for a commit.
+    pub(crate) fn follows_a_stuck_leader(&self) -> bool {
         let RoleState::Follower(Follower { leader: Some(_), doubt, .. }) = &self.role else { return false };
         doubt.waiting.is_some_and(|waiting| waiting.timeouts >= PATIENCE_ELECTION_TIMEOUTS)
+    }
+
+    /// A follower of a stuck leader asks whether it could be elected.
+    pub(crate) fn ask_for_another_leader(&mut self) {
+        if self.is_excused() {
+            self.listen_again();
+            return;
+        }
+        let ask_again_at = self.random_election_deadline();
+        let stance = if self.may_campaign() { self.asks() } else { Stance::Yields };
+        let RoleState::Follower(Follower { doubt, .. }) = &mut self.role else { return };
+        *doubt = Doubt { waiting: doubt.waiting, ask_at: Some(ask_again_at), stance };
+        if self.may_campaign() {
+            self.ask_for_pre_votes();
+        }
     }
 }

@@ -10,6 +10,8 @@ use crate::world::World;
 const IDS: u64 = 7;
 /// Processes that a run creates at most, over all ids.
 const PROCESSES_MAX: usize = 14;
+/// How many of the slowest writes, one after the other, a recovery may take.
+const CALM_SYNCS: u64 = 20;
 
 /// How often things go wrong, in thousandths, and how slow they are.
 pub(crate) struct Weather {
@@ -27,7 +29,7 @@ pub(crate) struct Weather {
     pub(crate) is_slow_for_good: bool,
     calm_delay_us_max: u64,
     /// May be several election timeouts.
-    pub(crate) calm_sync_us_max: u64,
+    calm_sync_us_max: u64,
     /// With leases, all clocks run alike.
     pub(crate) lease: Option<Lease>,
     timeouts_differ_percent: u64,
@@ -88,6 +90,11 @@ impl Weather {
             return rng.between(50_000, 1_500_000);
         }
         rng.between(100, if calm { self.calm_sync_us_max } else { 3_000 })
+    }
+
+    /// How long disks alone may keep a cluster from recovering once the faults have ended.
+    pub(crate) fn slowest_syncs_us(&self) -> u64 {
+        CALM_SYNCS * self.calm_sync_us_max
     }
 
     pub(crate) fn fault_pause_us(&self, rng: &mut Rng) -> u64 {

@@ -12,10 +12,13 @@
 mod faults;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod lasting;
 mod oracle;
 mod star;
+mod totals;
 mod world;
 
+use totals::Totals;
 use world::World;
 
 /// How many seeds the short form runs.
@@ -29,7 +32,7 @@ fn random_faults_never_break_safety_and_the_cluster_recovers_from_all_of_them() 
     }
     let from = number("RAFT_SEED_FROM").unwrap_or(0);
     let seeds = number("RAFT_SEEDS").unwrap_or(SEEDS);
-    let mut total = world::Totals::default();
+    let mut total = Totals::default();
     for seed in from..from + seeds {
         total.add(&run(seed));
     }
@@ -40,7 +43,7 @@ fn random_faults_never_break_safety_and_the_cluster_recovers_from_all_of_them() 
     assert!(total.barriers > seeds, "too few barriers passed: {total:?}");
 }
 
-fn run(seed: u64) -> world::Totals {
+fn run(seed: u64) -> Totals {
     let replay = Replay { seed };
     let totals = World::new(seed).run();
     drop(replay);

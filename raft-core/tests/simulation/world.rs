@@ -13,45 +13,12 @@ use crate::harness::node::Node;
 use crate::harness::rng::Rng;
 use crate::harness::{ELECTION_TIMEOUT_US, config, id, membership, peer, recovered};
 use crate::oracle::Oracle;
+use crate::totals::Totals;
 
 /// How long the faults last, in simulated microseconds.
 const STORM_US: u64 = 8_000_000;
 /// How long a cluster may take to recover once they end: many election timeouts, because votes may be split.
 const CALM_US: u64 = 30 * ELECTION_TIMEOUT_US;
-/// How many of the slowest writes, one after the other, it may take besides.
-const CALM_SYNCS: u64 = 20;
-
-/// What happened, over a run or several.
-#[derive(Clone, Copy, Default, Debug)]
-#[allow(dead_code, reason = "printed")]
-pub(crate) struct Totals {
-    pub(crate) events: u64,
-    pub(crate) committed: u64,
-    pub(crate) elections: u64,
-    pub(crate) barriers: u64,
-    pub(crate) crashes: u64,
-    pub(crate) snapshots: u64,
-    pub(crate) memberships: u64,
-    pub(crate) transfers: u64,
-    /// Partial partitions that the cluster recovered in, and in how many election timeouts the slowest did.
-    pub(crate) stars: u64,
-    pub(crate) slowest_star: u64,
-}
-
-impl Totals {
-    pub(crate) fn add(&mut self, other: &Totals) {
-        self.events += other.events;
-        self.committed += other.committed;
-        self.elections += other.elections;
-        self.barriers += other.barriers;
-        self.crashes += other.crashes;
-        self.snapshots += other.snapshots;
-        self.memberships += other.memberships;
-        self.transfers += other.transfers;
-        self.stars += other.stars;
-        self.slowest_star = self.slowest_star.max(other.slowest_star);
-    }
-}
 
 /// Something that will happen.
 pub(crate) enum Event {
@@ -84,7 +51,9 @@ pub(crate) struct Host {
     pub(crate) up: bool,
     /// Counts restarts, so that what was meant for an earlier process does not reach the next.
     life: u64,
-    syncing: bool,
+    pub(crate) syncing: bool,
+    /// Its disk takes nothing and answers nothing.
+    pub(crate) hangs: bool,
     seen_commit: LogIndex,
     /// Its clock runs ahead of the world's by this much.
     pub(crate) clock_ahead_us: u64,
@@ -131,13 +100,16 @@ impl World {
         world
     }
 
-    /// A storm of faults, in some runs a partial partition, then calm, and in each the cluster must recover.
+    /// A storm of faults, in some runs a partial partition or faults that last, then calm; in each the
+    /// cluster must recover.
     pub(crate) fn run(mut self) -> Totals {
         let storm_ends = self.now.plus(STORM_US);
         self.run_until(storm_ends);
         self.calm_down();
-        if !self.weather.is_slow_for_good && self.rng.per_mille(400) {
-            self.weather_star();
+        match self.rng.below(10) {
+            0..4 if !self.weather.is_slow_for_good => self.weather_star(),
+            4..7 => self.weather_lasting_faults(),
+            _ => {}
         }
         if self.weather.is_slow_for_good {
             self.wait_for_recovery();
@@ -161,7 +133,8 @@ impl World {
         };
         let node = Node::new(config, self.now.plus(clock_ahead_us), recovered);
         let seen_commit = node.raft.commit_index();
-        let host = Host { node, up: true, life: 0, syncing: false, seen_commit, clock_ahead_us };
+        let host =
+            Host { node, up: true, life: 0, syncing: false, hangs: false, seen_commit, clock_ahead_us };
         self.hosts.insert(me, host);
     }
 
@@ -320,7 +293,8 @@ impl World {
     }
 
     fn on_synced(&mut self, me: Peer, life: u64, writes: usize) {
-        let Some(host) = self.hosts.get_mut(&me).filter(|h| h.up && h.life == life) else { return };
+        let alive = |h: &&mut Host| h.up && h.life == life && !h.hangs;
+        let Some(host) = self.hosts.get_mut(&me).filter(alive) else { return };
         host.syncing = false;
         let mut through = None;
         for _ in 0..writes {
@@ -355,7 +329,8 @@ impl World {
         let sent = host.node.take_sent();
         let events = host.node.take_events();
         let commit_from = std::mem::replace(&mut host.seen_commit, host.node.raft.commit_index());
-        let sync = host.node.disk.has_pending() && !host.syncing && !host.node.raft.is_muted();
+        let can_sync = !host.syncing && !host.hangs && !host.node.raft.is_muted();
+        let sync = can_sync && host.node.disk.has_pending();
         let (life, pending) = (host.life, host.node.disk.pending());
         host.syncing |= sync;
         let host = &self.hosts[&me];
@@ -440,7 +415,7 @@ impl World {
     /// disk is late hands over.
     fn wait_for_recovery(&mut self) {
         let committed = self.oracle.last_committed();
-        let ends = self.now.plus(2 * CALM_US + CALM_SYNCS * self.weather.calm_sync_us_max);
+        let ends = self.now.plus(2 * CALM_US + self.weather.slowest_syncs_us());
         while !self.is_well(committed) {
             assert!(self.now < ends, "no leader of all long after the faults: {}", self.describe());
             self.run_until(self.now.plus(ELECTION_TIMEOUT_US / 4));
