@@ -9,7 +9,8 @@ use crate::types::{LogIndex, Micros};
 
 /// A round of catching up (dissertation §4.2.1), the same for every learner. Its goal is what was committed
 /// when the round began. What is committed now would be a moving goal: under a steady load, a learner is
-/// always a moment behind.
+/// always a moment behind. Whether a voter keeps up well enough for another to be removed is judged by the
+/// same rounds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CatchUp {
     /// What a learner must have to become a voter.

@@ -7,7 +7,7 @@ use core::cmp::Reverse;
 use crate::io::Output;
 use crate::message::{CampaignReason, Message, TimeoutNow};
 use crate::raft::Raft;
-use crate::roles::{Follower, RoleState, Transfer};
+use crate::roles::{RoleState, Transfer};
 use crate::types::{NodeId, Peer};
 
 impl Raft {
@@ -92,9 +92,7 @@ impl Raft {
     /// A leader that has just removed itself lets another node take over (dissertation §4.2.2).
     pub(crate) fn step_down_removed(&mut self) {
         self.tell_best_to_campaign();
-        self.lose_proposals();
-        let deadline = self.random_election_deadline();
-        self.role = RoleState::Follower(Follower::waiting(self.now, deadline));
+        self.become_follower(self.hard_state.current_term);
     }
 
     /// Tells the best successor to campaign, which may not have all of the log.

@@ -10,8 +10,9 @@
 //! A leader may want to be succeeded at once, and then promises to it do not bind: before it tells a node to
 //! campaign (dissertation §3.10), it gives up its lease, for the rest of that term.
 //!
-//! This is the only place where anything depends on time: the order of what is served from a lease, never the
-//! contents of the log. `docs/lease.rst` has the whole argument.
+//! This is the only place where what clients are promised depends on time: the order of what is served from a
+//! lease, never the contents of the log. Everywhere else, only liveness does. `docs/lease.rst` has the whole
+//! argument.
 
 use alloc::collections::VecDeque;
 

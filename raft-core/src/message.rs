@@ -1,7 +1,8 @@
 //! The messages between nodes: one struct for each RPC of the paper and one for its response.
 //!
 //! Values only. The driver transports them (bytes, links, handshakes). The core requires only that the sender
-//! of a message is known for certain. Messages may be lost, duplicated, delayed and reordered.
+//! of a message is known for certain. Messages may be lost, duplicated, delayed and reordered. Only what is
+//! sent again, and when, assumes that links mostly keep the order (see `Progress`): otherwise more is sent.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;

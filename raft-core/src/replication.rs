@@ -79,7 +79,7 @@ impl Raft {
         self.advance_commit_index();
         self.promote_learners();
         self.replicate_to(from.id);
-        if self.transfers_to(from.id) {
+        if self.hands_over_to() == Some(from.id) {
             self.continue_transfer();
         }
     }
@@ -122,11 +122,6 @@ impl Raft {
         } else if settled {
             self.promote_learners();
         }
-    }
-
-    fn transfers_to(&self, id: NodeId) -> bool {
-        let transfer = self.role.leader().and_then(|leader| leader.transfer);
-        transfer.is_some_and(|transfer| transfer.target.id == id)
     }
 
     fn progress_ids(&self) -> Vec<NodeId> {

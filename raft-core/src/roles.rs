@@ -18,7 +18,7 @@ pub(crate) enum RoleState {
     PreCandidate(PreCandidate),
     Candidate(Candidate),
     Leader(Leader),
-    /// A write failed: it only watches who leads, and sends nothing.
+    /// A write failed, or what it has acknowledged is lost: it only watches who leads, and sends nothing.
     Muted(Muted),
 }
 
@@ -120,7 +120,7 @@ pub(crate) struct Leader {
     pub(crate) lease_rounds: Option<LeaseRounds>,
     /// How its disk keeps up.
     pub(crate) stall: Stall,
-    /// What a learner must have to become a voter.
+    /// The current round of catching up.
     pub(crate) catch_up: CatchUp,
 }
 

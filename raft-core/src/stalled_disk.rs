@@ -6,8 +6,8 @@ use crate::types::{LogIndex, Micros};
 /// What a leader knows about its disk compared with the others'.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stall {
-    /// The first index that was committed and not durable here, and since when that is so; `None` if this
-    /// disk has all that is committed.
+    /// The commit index when this disk fell behind it, and when that was; `None` if this disk has that by
+    /// now.
     pub(crate) outrun: Option<(LogIndex, Micros)>,
     /// Until when a stalled disk is not held against this leader again.
     pub(crate) tolerated_until: Micros,
