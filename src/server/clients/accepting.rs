@@ -62,7 +62,7 @@ impl Clients {
         }
     }
 
-    fn admit(&mut self, ctx: &mut Context, mut stream: Stream, serves: Serves, place: Place) {
+    pub(super) fn admit(&mut self, ctx: &mut Context, mut stream: Stream, serves: Serves, place: Place) {
         let entry = self.clients.vacant_entry();
         let key = entry.key();
         let interest = Readiness::interest();

@@ -9,6 +9,8 @@ mod handle;
 mod holdings;
 mod occupancy;
 pub(crate) mod pages;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 
@@ -447,28 +449,5 @@ fn reply(membership: &Membership, answer: Answer) -> Reply<'_> {
         Answer::TimedOut => Reply::TimedOut,
         Answer::Overloaded => Reply::Overloaded,
         Answer::Exhausted => Reply::Exhausted,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use raft_core::{Incarnation, Member, NodeId, Suffrage};
-
-    #[test]
-    fn a_client_is_redirected_to_where_the_leader_answers_clients() {
-        let id = NodeId::new(2).unwrap();
-        let mut membership = Membership::default();
-        let member = Member {
-            incarnation: Incarnation(2),
-            suffrage: Suffrage::Voter,
-            peer_address: "h2:9000".to_owned(),
-            client_address: "h2:8000".to_owned(),
-        };
-        membership.members.insert(id, member);
-        let to = |leader| reply(&membership, Answer::NotLeader { leader });
-        assert!(matches!(to(Some(id)), Reply::Redirect { authority: "h2:8000" }));
-        assert!(matches!(to(None), Reply::LeaderUnavailable));
-        assert!(matches!(to(NodeId::new(9)), Reply::LeaderUnavailable), "where is node 9?");
     }
 }
