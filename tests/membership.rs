@@ -3,7 +3,8 @@
 mod harness;
 
 use std::fs::{self, Permissions};
-use std::io;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -165,6 +166,27 @@ fn a_live_member_that_is_removed_by_its_id_stops() {
     }
     cluster.await_voters(&[leader]);
     assert!(cluster.take() > 0);
+}
+
+/// A client that does not finish its request holds it up for longer than it would wait for a leader.
+#[test]
+fn a_removed_member_that_waits_for_its_clients_does_not_say_that_it_misses_a_leader() {
+    let mut cluster = Cluster::with_flags(3, &["--election_timeout", "100", "--heartbeat_interval", "20"]);
+    let (leader, removed) = (cluster.leader(), cluster.follower());
+    let client = TcpStream::connect(&cluster.node(removed).client_address);
+    let mut client = client.expect("the node listens");
+    client.write_all(b"GET / HTTP/1.1\r\n").expect("the node reads it");
+    cluster.node(leader).command(&["leave", "--id", &removed.to_string()]).succeeded();
+    let node = cluster.node(removed);
+    node.await_end();
+    let log = node.log();
+    let (_, after) = log.split_once("is no longer a member of the cluster").expect("it says so");
+    for words in ["knows no leader", "hears no leader", "stands for election"] {
+        assert!(!after.contains(words), "{log}");
+    }
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).expect("the connection ends in order");
+    assert!(answer.starts_with("HTTP/1.1 503 "), "it did not wait for this client: {answer}");
 }
 
 #[test]

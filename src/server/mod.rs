@@ -367,11 +367,14 @@ impl Server {
     fn on_role(&mut self, role: Role, term: Term, leader: Option<NodeId>) {
         let me = self.ctx.me.peer.id;
         let line = if self.ctx.leads() && role == Role::Follower && leader.is_none() {
-            narration::step_down_line(me, self.why_it_stepped_down(term), term)
+            Some(narration::step_down_line(me, self.why_it_stepped_down(term), term))
+        } else if self.shutdown.is_removed() {
+            // What it still asks the members for, they refuse.
+            None
         } else {
-            narration::role_line(me, role, term, leader)
+            Some(narration::role_line(me, role, term, leader))
         };
-        if let Some(line) = self.roles.note(self.ctx.now(), line) {
+        if let Some(line) = line.and_then(|line| self.roles.note(self.ctx.now(), line)) {
             log::info!("{line}");
         }
         (self.ctx.role, self.ctx.leader) = (role, leader);

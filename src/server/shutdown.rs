@@ -164,6 +164,17 @@ impl Shutdown {
         }
     }
 
+    /// Whether it ends because this node is no longer a member.
+    pub(super) fn is_removed(self) -> bool {
+        match self {
+            Shutdown::Serving | Shutdown::HandingOver { .. } => false,
+            Shutdown::Draining { exit, .. } | Shutdown::Ended(exit) => match exit {
+                Exit::Removed | Exit::RemovedBefore => true,
+                Exit::Stopped | Exit::Interrupted => false,
+            },
+        }
+    }
+
     /// When [`Shutdown::on_time`] or [`Shutdown::on_turn`] has something to decide.
     pub(super) fn deadline(self) -> Option<Micros> {
         match self {
@@ -270,10 +281,11 @@ mod tests {
         let starts =
             [Shutdown::Serving, asked(Succession::LeadsOthers), asked(Succession::NothingToHandOver)];
         for mut shutdown in starts {
-            assert!(shutdown.on_removed(NOW, Exit::Removed));
+            assert!(!shutdown.is_removed());
+            assert!(shutdown.on_removed(NOW, Exit::Removed) && shutdown.is_removed());
             assert!(!shutdown.on_removed(NOW, Exit::Removed), "another member says the same");
             shutdown.on_turn(NOW, 0);
-            assert_eq!(shutdown.exit(), Some(Exit::Removed));
+            assert_eq!((shutdown.exit(), shutdown.is_removed()), (Some(Exit::Removed), true));
         }
     }
 

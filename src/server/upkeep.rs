@@ -82,8 +82,12 @@ impl Server {
     }
 
     /// Notes whether a leader is known, and logs that none has been known for long. A node whose disk has
-    /// failed logs that instead, again and again, even if there is a leader.
+    /// failed logs that instead, again and again, even if there is a leader. One that was removed has neither
+    /// to miss.
     pub(super) fn note_leader(&mut self) {
+        if self.shutdown.is_removed() {
+            return;
+        }
         let (now, me) = (self.ctx.now(), self.ctx.me.peer.id);
         // A joining node knows no members at first: nobody could lead that it knows.
         let misses_leader = self.ctx.leader.is_none() && !self.ctx.membership.members.is_empty();
@@ -183,7 +187,9 @@ impl Server {
     /// A node hears from a cluster only if members can reach it at the address that it announces, and nobody
     /// tells it if they cannot.
     fn warn_where_nobody_calls(&mut self) {
-        let is_alone = !self.has_followed && self.peer_connections.announcements().next().is_none();
+        let is_alone = !self.has_followed
+            && !self.shutdown.is_removed()
+            && self.peer_connections.announcements().next().is_none();
         if is_alone
             && !self.watch.warned_of_silence
             && self.ctx.clock.uptime_seconds() >= FIRST_CALL_SECONDS_MAX
