@@ -417,8 +417,15 @@ fn a_node_whose_store_is_an_earlier_copy_finds_out_and_takes_no_part_until_it_jo
     assert_eq!(http::metric(&node.client_address, "ticketd_storage_failures_total"), Some(1));
     // The store that it is a copy of may be in use, and its node must be let be.
     node.await_status("it calls nobody", |status| status.members.values().all(|m| m.link != "up"));
+    // To move it out of the way is right, and must not look like the loss of a store that is of use.
+    let aside = cluster.directory.path().join("aside");
+    let node = cluster.node(rolled_back);
+    fs::rename(node.store(), &aside).expect("the test's own store can be moved");
     node.signal(Signal::TERM);
     assert_eq!(node.await_end().code(), Some(3), "another start does not help");
+    let log = node.log();
+    assert!(!log.contains("move it back") && !log.contains("until it is restarted"), "{log}");
+    fs::rename(&aside, node.store()).expect("the test's own store can be moved");
     // Not even under another leader, which counts on nothing: the store remembers.
     let words = ["the leader counts on", "ticketd leave --id N"];
     for line in [&["verify"][..], &["--raft_port", "0"], &["leave"]] {

@@ -15,6 +15,7 @@ use crate::http::{self, Serves};
 use crate::identity::ClusterId;
 use crate::node::{Input, Node};
 use crate::peer::Hello;
+use crate::storage::{Prospect, StoreError};
 
 /// What all parts of the loop share.
 #[derive(Debug)]
@@ -30,10 +31,8 @@ pub(super) struct Context {
     pub(super) log_lines_left_out: Arc<AtomicU64>,
     /// This node was asked to stop, or is no longer a member.
     pub(super) stopping: bool,
-    /// This node takes no further part, and no restart helps: its store was replaced, or lacks what the node
-    /// acknowledged. Another process may have the true store, and displaces this one's connections at the
-    /// members, as this one displaces those of the other.
-    pub(super) is_done_for: bool,
+    /// Why this node takes no further part.
+    pub(super) failure: Option<StoreError>,
     /// The membership in force, as the node last reported it.
     pub(super) membership: Arc<Membership>,
     pub(super) role: Role,
@@ -78,7 +77,7 @@ impl Context {
             descriptors: OpenDescriptors::default(),
             log_lines_left_out,
             stopping: false,
-            is_done_for: false,
+            failure: None,
             membership: node.membership().clone(),
             role: status.role,
             leader: status.leader,
@@ -155,6 +154,25 @@ impl Context {
         }
     }
 
+    /// Something is wrong with the store. Returns false if that is no news: the first failure counts, unless
+    /// a later one is worse. An operator who moves the store out of the way, as the first demands, must not
+    /// be told to move it back.
+    pub(super) fn note_failure(&mut self, error: &StoreError) -> bool {
+        let is_worse = error.prospect() == Prospect::Hopeless && !self.is_done_for();
+        let is_news = self.failure.is_none() || is_worse;
+        if is_news {
+            self.failure = Some(error.clone());
+        }
+        is_news
+    }
+
+    /// Whether this node takes no further part, and no restart helps: its store lacks what the node
+    /// acknowledged. Another process may have the true store, and displaces this one's connections at the
+    /// members, as this one displaces those of the other.
+    pub(super) fn is_done_for(&self) -> bool {
+        self.failure.as_ref().is_some_and(|error| error.prospect() == Prospect::Hopeless)
+    }
+
     pub(super) fn leads(&self) -> bool {
         self.role == Role::Leader
     }
@@ -187,6 +205,29 @@ impl HttpConfigs {
             Serves::Everything => &self.everything,
             Serves::IdsOnly => &self.ids_only,
             Serves::PagesOnly => &self.pages_only,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::testing::context;
+    use crate::storage::Loss;
+
+    #[test]
+    fn the_first_failure_counts_unless_a_later_one_is_worse() {
+        let lacking = StoreError::EntriesLost { acknowledged: LogIndex(9), last: LogIndex(8) };
+        let gone = StoreError::Lost { path: "store".into(), how: Loss::Gone };
+        let replaced = StoreError::Lost { path: "store".into(), how: Loss::Replaced };
+        for (first, second, is_news, is_done_for) in
+            [(&lacking, &gone, false, true), (&gone, &lacking, true, true), (&gone, &replaced, false, false)]
+        {
+            let mut ctx = context(&mio::Poll::new().unwrap());
+            assert!(ctx.note_failure(first), "{first}");
+            assert_eq!(ctx.note_failure(second), is_news, "{second} after {first}");
+            assert_eq!(ctx.failure.as_ref(), Some(if is_news { second } else { first }));
+            assert_eq!(ctx.is_done_for(), is_done_for, "{first}, then {second}");
         }
     }
 }

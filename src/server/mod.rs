@@ -82,8 +82,6 @@ pub struct Server {
     election_timeout_us: u64,
     /// The last term in which this node led.
     led_in: Term,
-    /// Why this node takes no further part.
-    failure: Option<StoreError>,
     watch: Watch,
     upkeep_at: Micros,
     /// Another thread, or the disk's queue, has something for the loop.
@@ -142,7 +140,6 @@ impl Server {
             has_followed: false,
             election_timeout_us: config.node.raft.election_timeout_us,
             led_in: Term(0),
-            failure: None,
             watch: Watch::default(),
             upkeep_at: Micros(0),
             woken: false,
@@ -170,13 +167,17 @@ impl Server {
         };
         self.second_signal.arm(&self.stop);
         // A client or peer that connects while the store is being closed is refused, not kept waiting.
-        let Server { storage, clients, peer_connections, links, failure, .. } = self;
+        let Server { storage, clients, peer_connections, links, ctx, .. } = self;
         drop((clients, peer_connections, links));
+        let failure = ctx.failure.map(ServerError::Store);
         match exit {
             Exit::Stopped => {
-                closing::close(storage).and(failure.map_or(Ok(()), Err)).map_err(ServerError::Store)?
+                let closed = closing::close(storage).map_err(ServerError::Store);
+                failure.map_or(closed, Err)?;
             }
-            Exit::Removed | Exit::RemovedBefore => closing::close(storage).map_err(ServerError::Store)?,
+            Exit::Removed | Exit::RemovedBefore => {
+                closing::close(storage).map_err(|error| failure.unwrap_or(ServerError::Store(error)))?;
+            }
             // The disk may block the storage thread, which is not waited for.
             Exit::Interrupted => std::mem::forget(storage),
         }
@@ -273,21 +274,22 @@ impl Server {
             match completion {
                 Completion::Durable { through } => self.ctx.step(Input::WritesDurable { through }),
                 Completion::Failed(error) => {
-                    self.fail(error);
+                    self.fail(&error);
                     self.ctx.step(Input::WriteFailed);
                 }
             }
         }
     }
 
-    fn fail(&mut self, error: StoreError) {
+    fn fail(&mut self, error: &StoreError) {
+        if !self.ctx.note_failure(error) {
+            return;
+        }
         let until = match error.prospect() {
             Prospect::Open => " until it is restarted",
             Prospect::Hopeless => "",
         };
-        self.ctx.is_done_for |= error.prospect() == Prospect::Hopeless;
         log::error!("this node takes no further part{until}: {error}");
-        self.failure = Some(error);
     }
 
     /// Carries out the node's output in order. All writes of the turn go to the disk together: a new leader's
@@ -313,7 +315,7 @@ impl Server {
                 }
                 Output::Removed { at: _ } => self.on_removed("the members have agreed on it"),
                 Output::LogLost { acknowledged, last } => {
-                    self.fail(StoreError::EntriesLost { acknowledged, last });
+                    self.fail(&StoreError::EntriesLost { acknowledged, last });
                     self.storage.give_up(LostEntries { acknowledged, last });
                 }
                 Output::Dropped { from, reason } => self.on_dropped(from, reason),

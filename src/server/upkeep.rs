@@ -91,10 +91,10 @@ impl Server {
         let (now, me) = (self.ctx.now(), self.ctx.me.peer.id);
         // A joining node knows no members at first: nobody could lead that it knows.
         let misses_leader = self.ctx.leader.is_none() && !self.ctx.membership.members.is_empty();
-        let is_leaderless = misses_leader || self.failure.is_some();
+        let is_leaderless = misses_leader || self.ctx.failure.is_some();
         self.watch.leaderless_since = is_leaderless.then(|| self.watch.leaderless_since.unwrap_or(now));
         let notice = self.watch.leaderless.note(now, self.watch.leaderless_since, self.silence_patience_us());
-        match (notice, &self.failure) {
+        match (notice, &self.ctx.failure) {
             (None, _) => {}
             (Some(_), Some(error)) => log::warn!("{}", narration::failed_line(me, error)),
             (Some(Notice::Lasts(us, left_out)), None) => {
@@ -132,7 +132,7 @@ impl Server {
             None => {}
             Some(Notice::Lasts(us, left_out)) => log::warn!("{}{left_out}", narration::disk_line(us)),
             // The error that ended the wait is in the log.
-            Some(Notice::Over(_)) if self.failure.is_some() => {}
+            Some(Notice::Over(_)) if self.ctx.failure.is_some() => {}
             Some(Notice::Over(us)) => {
                 log::info!("the disk takes writes again after {}", narration::seconds(us));
             }

@@ -139,7 +139,7 @@ impl Links {
     /// welcomed. A joining node knows no members at first, and a node that was away for long knows outdated
     /// ones, but both must answer their leader.
     pub(crate) fn reconcile(&mut self, ctx: &Context, peer_connections: &PeerConnections) {
-        if ctx.is_done_for {
+        if ctx.is_done_for() {
             self.links.retain(|_, _| false);
             return;
         }
@@ -216,7 +216,7 @@ impl Links {
     pub(crate) fn on_hello(&mut self, ctx: &mut Context, peer: Peer, peer_address: &str) {
         let Some(key) = self.key_of(peer) else {
             // It is answered on its own connection, with or without a link.
-            if self.links.len() < LINKS_MAX && !ctx.is_done_for {
+            if self.links.len() < LINKS_MAX && !ctx.is_done_for() {
                 self.add(ctx, peer, peer_address);
             }
             return;
