@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Waker};
-use raft_core::{Config, LogIndex, Micros};
+use raft_core::{Config, LogIndex, Micros, Peer};
 
 use super::context::{Context, Me};
 use super::peers::links::{Link, LinkState, Links};
@@ -120,7 +120,13 @@ impl Bench {
     /// A different node is at this port.
     #[track_caller]
     pub(super) fn be_refused_at(&mut self, port: &Port) {
-        self.be_answered_at(port, &Frame::Refuse(Refuse::NotMe { me: peer(9) }));
+        self.be_refused_by(peer(9), port);
+    }
+
+    /// This node is at this port.
+    #[track_caller]
+    pub(super) fn be_refused_by(&mut self, me: Peer, port: &Port) {
+        self.be_answered_at(port, &Frame::Refuse(Refuse::NotMe { me }));
         self.run_until("it is refused", |link| !is_greeting(link));
     }
 

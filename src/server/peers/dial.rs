@@ -9,6 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use log::Level;
 use mio::net::TcpStream;
 use raft_core::Micros;
 use socket2::SockRef;
@@ -325,7 +326,10 @@ impl Links {
                 format!("it speaks version {ours} of the peer protocol, this node version {PROTOCOL_VERSION}")
             }
             Refuse::WrongCluster => "it belongs to another cluster".to_owned(),
-            Refuse::NotMe { me } if me.id == id => "its store is not the one that is a member".to_owned(),
+            Refuse::NotMe { me } if me.id == id => format!(
+                "it is another node {id}: either it is a member by now, and this node has not heard of that, \
+                 or its store is not the one that is a member"
+            ),
             Refuse::NotMe { me } => format!("node {me} listens there"),
         };
         // A node that has just joined receives the members of former times first. Some have been replaced
@@ -334,12 +338,18 @@ impl Links {
         let may_be_former =
             ctx.node.commit_index() < ctx.me.joined_at || !ctx.node.membership().contains(link.peer);
         let is_expected = may_be_former && matches!(refuse, Refuse::NotMe { .. });
-        if link.refusal != Some(refuse) && !is_expected {
-            link.refusal = Some(refuse);
+        // As long as no leader is known, nobody tells this node that a member was replaced while it was away.
+        let may_be_replaced = ctx.leader.is_none() && matches!(refuse, Refuse::NotMe { me } if me.id == id);
+        let level = if may_be_replaced { Level::Info } else { Level::Warn };
+        if link.refusal != Some((refuse, level)) && !is_expected {
+            link.refusal = Some((refuse, level));
             link.is_told_down = true;
             // Of two addresses, each may refuse for a reason of its own.
             if let Some(left_out) = link.refusals.admit(ctx.now()) {
-                log::warn!("node {id} at {address} refuses this node, trying again: {reason}{left_out}");
+                log::log!(
+                    level,
+                    "node {id} at {address} refuses this node, trying again: {reason}{left_out}"
+                );
             }
         }
         self.on_greeting_failed(ctx, key, &reason);

@@ -8,6 +8,7 @@ mod receiving;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use log::Level;
 use mio::Waker;
 use mio::event::Event;
 use mio::net::TcpStream;
@@ -68,8 +69,8 @@ pub(crate) struct Link {
     /// It has been noted for the log that the link is down, or need not be, and the link has not been up
     /// since.
     pub(crate) is_told_down: bool,
-    /// The refusal that was logged last.
-    pub(crate) refusal: Option<Refuse>,
+    /// The refusal that was logged last, and at which level.
+    pub(crate) refusal: Option<(Refuse, Level)>,
     pub(crate) last_heard: Option<Micros>,
     /// When this link was made; the peer's silence counts from then if it was never heard.
     made_at: Micros,

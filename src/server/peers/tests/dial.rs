@@ -1,13 +1,15 @@
 //! Links to peers that are known by a name, while name servers and addresses fail.
 
-use raft_core::LogIndex;
+use log::Level;
+use raft_core::{LogIndex, NodeId, Peer};
 
 use crate::node::testing::peer;
+use crate::peer::Refuse;
 use crate::server::limits::{
     ABSENCE_US_MIN, CONNECT_US_MAX, LAST_WORDS_US_MAX, LOG_LINES_AT_ONCE_MAX, REDIAL_DELAY_US_MAX,
     REMINDER_INTERVAL_US, RESOLVE_US_MAX,
 };
-use crate::server::testing::{Bench, Port, is_resolving, is_waiting};
+use crate::server::testing::{Bench, OTHER, Port, is_resolving, is_waiting};
 
 const NAME: &str = "node2.test:9000";
 
@@ -207,6 +209,20 @@ fn a_node_that_has_just_heard_that_a_member_was_replaced_does_not_warn_that_it_i
         bench.be_refused_at(&port);
         assert_eq!(bench.link().refusal.is_some(), warns, "{:?}", bench.link().peer);
         assert!(is_waiting(bench.link()), "{:?}", bench.link());
+    }
+}
+
+/// The member that it knows may have been replaced while it was away.
+#[test]
+fn a_node_that_knows_no_leader_does_not_warn_of_another_node_with_the_number_of_a_member() {
+    let port = Port::open();
+    let mut bench = Bench::with_link_to(&port.address().to_string());
+    let me = Peer { incarnation: peer(9).incarnation, ..peer(OTHER) };
+    for (leader, level) in [(None, Level::Info), (NodeId::new(1), Level::Warn)] {
+        bench.ctx.leader = leader;
+        bench.pass(REDIAL_DELAY_US_MAX);
+        bench.be_refused_by(me, &port);
+        assert_eq!(bench.link().refusal, Some((Refuse::NotMe { me }, level)), "the leader is {leader:?}");
     }
 }
 
