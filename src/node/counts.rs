@@ -12,7 +12,7 @@ pub struct NodeCounts {
     pub barriers: Sizes,
     /// How often a leader of a new term became known, whether the same node or another.
     pub leader_changes: u64,
-    /// Windows that this node proposed to reserve.
+    /// Reservations that this node proposed.
     pub reservations: u64,
     /// Messages that this node sent to a leader to ask for IDs on behalf of its clients.
     pub forwards_sent: u64,

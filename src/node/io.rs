@@ -204,7 +204,7 @@ pub struct NodeStatus {
     pub applied_index: LogIndex,
     /// The index of the last entry in its log.
     pub last_log_index: LogIndex,
-    /// The smallest integer that no window has reserved, according to the applied log.
+    /// The smallest integer that is not reserved, according to the applied log.
     pub next_unreserved: u64,
     /// The same according to this node's whole log. The log may contain entries that are committed although
     /// the node does not know it yet: after a restart it does not know this of any entry until it hears from

@@ -129,13 +129,17 @@ fn render_ids(page: &mut Exposition, counters: &Counters, node: &NodeStatus, cou
     );
     page.sizes(
         "ticketd_round_requests",
-        "Requests per read barrier, a round of heartbeats that confirms the leadership. The count is the \
-         number of rounds.",
+        "Requests per read barrier, a round of heartbeats that confirms the leadership, or no round while a \
+         lease is held. The count is the number of barriers.",
         &counts.barriers,
     );
     let left = node.window.map_or(0, |window| window.left);
     page.gauge("ticketd_window_left", "IDs that this leader has reserved and not handed out.", left);
-    page.counter("ticketd_reservations_total", "Windows that this leader asked for.", counts.reservations);
+    page.counter(
+        "ticketd_reservations_total",
+        "Reservations that this node proposed as the leader.",
+        counts.reservations,
+    );
     page.gauge(
         "ticketd_next_unreserved",
         "The smallest ID that is not reserved, by all of this node's log.",
