@@ -81,7 +81,7 @@ enum Party {
     /// Requests operations. While it waits for one, it has no deadline.
     Operator { awaits: bool, idle_since: Micros },
     /// Was refused, and gets time to read the reason.
-    Leaving { until: Micros },
+    Refused { until: Micros },
 }
 
 impl PeerConnections {
@@ -134,7 +134,7 @@ impl PeerConnections {
                 peer_address: &hello.peer_address,
                 client_address: &hello.client_address,
             }),
-            Party::Stranger { .. } | Party::Operator { .. } | Party::Leaving { .. } => None,
+            Party::Stranger { .. } | Party::Operator { .. } | Party::Refused { .. } => None,
         })
     }
 
@@ -196,7 +196,7 @@ impl PeerConnections {
                                 hello.from
                             );
                         }
-                        Party::Operator { .. } | Party::Leaving { .. } => {}
+                        Party::Operator { .. } | Party::Refused { .. } => {}
                     }
                     self.close(key);
                 }
@@ -279,11 +279,11 @@ impl PeerConnections {
             let going = self.connections.iter().filter(|(_, connection)| may_go(&connection.party));
             going.min_by_key(|(_, connection)| connection.id).map(|(key, _)| key)
         };
-        let stranger = oldest(&|party| matches!(party, Party::Stranger { .. } | Party::Leaving { .. }));
+        let stranger = oldest(&|party| matches!(party, Party::Stranger { .. } | Party::Refused { .. }));
         let idle = || oldest(&|party| matches!(party, Party::Operator { awaits: false, .. }));
         let is_unknown = |party: &Party| match party {
             Party::Member { hello, .. } => !membership.contains(hello.from),
-            Party::Stranger { .. } | Party::Operator { .. } | Party::Leaving { .. } => false,
+            Party::Stranger { .. } | Party::Operator { .. } | Party::Refused { .. } => false,
         };
         let Some(key) = stranger.or_else(idle).or_else(|| oldest(&is_unknown)) else { return false };
         self.close(key);
@@ -324,7 +324,7 @@ impl Connection {
     /// did not run, it read nothing.
     fn deadline(&self, silence_from: Micros) -> Option<Micros> {
         match self.party {
-            Party::Stranger { until } | Party::Leaving { until } => Some(until),
+            Party::Stranger { until } | Party::Refused { until } => Some(until),
             Party::Member { heard_at, .. } => Some(heard_at.max(silence_from).plus(MEMBER_SILENCE_US_MAX)),
             Party::Operator { awaits: true, .. } => None,
             Party::Operator { awaits: false, idle_since } => Some(idle_since.plus(ADMIN_IDLE_US_MAX)),
@@ -381,7 +381,7 @@ mod tests {
         let id = loop {
             connections.serve(&mut ctx, &mut links, &mut operations);
             let party = connections.connections.get(0).map(|connection| (connection.id, &connection.party));
-            if let Some((id, Party::Leaving { .. })) = party {
+            if let Some((id, Party::Refused { .. })) = party {
                 break id;
             }
             poll.poll(&mut events, Some(Duration::from_secs(30))).unwrap();

@@ -88,7 +88,7 @@ impl PeerConnections {
         let connection = &mut self.connections[key];
         match (&mut connection.party, frame) {
             // It was refused: whatever else it sends is ignored.
-            (Party::Leaving { .. }, _) => Next::GoOn,
+            (Party::Refused { .. }, _) => Next::GoOn,
             (Party::Member { heard_at, .. }, Frame::Ping) => {
                 *heard_at = ctx.now();
                 // If there is no room, the peer hears enough.
@@ -187,12 +187,12 @@ impl PeerConnections {
     fn refuse(&mut self, now: Micros, key: usize, refuse: Refuse) {
         let connection = &mut self.connections[key];
         connection.channel.queue(&Frame::Refuse(refuse));
-        connection.party = Party::Leaving { until: now.plus(REFUSED_US_MAX) };
+        connection.party = Party::Refused { until: now.plus(REFUSED_US_MAX) };
     }
 
     fn on_bad_frame(&mut self, ctx: &mut Context, key: usize, error: FrameError) -> Next {
         match (&self.connections[key].party, error) {
-            (Party::Leaving { .. }, _) => Next::GoOn,
+            (Party::Refused { .. }, _) => Next::GoOn,
             (Party::Stranger { .. } | Party::Operator { .. }, FrameError::Version { .. }) => {
                 self.complain(ctx, key, error.label(), &error);
                 self.refuse(ctx.now(), key, Refuse::Version { ours: PROTOCOL_VERSION });
