@@ -242,8 +242,8 @@ impl Server {
     fn on_events(&mut self, events: &Events) {
         for event in events {
             match Source::of(event.token()) {
-                Some(Source::PeerPort(place)) => self.peer_connections.on_port_event(place),
-                Some(Source::ClientPort(place)) => self.clients.on_port_event(place),
+                Some(Source::PeerPort(port_index)) => self.peer_connections.on_port_event(port_index),
+                Some(Source::ClientPort(port_index)) => self.clients.on_port_event(port_index),
                 Some(Source::Waker) => self.woken = true,
                 Some(Source::Stop) => self.on_stop_requests(),
                 Some(Source::Link(key)) => self.links.on_event(&mut self.ctx, key, event),

@@ -5,9 +5,9 @@ use mio::Token;
 /// A source of events.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Source {
-    /// There may be a connection to accept at a port for peers, by its place among them.
+    /// There may be a connection to accept at a port for peers, by its index among them.
     PeerPort(usize),
-    /// There may be a connection to accept at a port for clients, by its place among them.
+    /// There may be a connection to accept at a port for clients, by its index among them.
     ClientPort(usize),
     /// Another thread has something for the loop.
     Waker,
@@ -28,8 +28,8 @@ impl Source {
     /// large.
     pub(super) fn token(self) -> Token {
         let (kind, key) = match self {
-            Source::PeerPort(place) => (0, place),
-            Source::ClientPort(place) => (1, place),
+            Source::PeerPort(port_index) => (0, port_index),
+            Source::ClientPort(port_index) => (1, port_index),
             Source::Waker => (2, 0),
             Source::Stop => (3, 0),
             Source::Link(key) => (4, key),

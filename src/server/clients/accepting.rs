@@ -98,7 +98,7 @@ impl Clients {
             touched: false,
             broken: false,
             overdue: false,
-            owed: false,
+            lingers: false,
         });
     }
 }

@@ -85,9 +85,10 @@ struct Client {
     /// Its deadline has passed. That takes effect only after one more read and one more write: if the process
     /// stood still for a while, what the client did in time shows only then.
     overdue: bool,
-    /// The server is stopping and has written something to this client. The client gets time to read it and
-    /// to close the connection itself: closing a socket with unread input resets the connection.
-    owed: bool,
+    /// The server is stopping and has written something to this client, which gets time to read it and to
+    /// close the connection itself. If the server closed the socket and it had unread input, the connection
+    /// would be reset, and the reset could overtake what was written.
+    lingers: bool,
 }
 
 impl Clients {
@@ -110,9 +111,9 @@ impl Clients {
     }
 
     /// There may be a connection to accept at this port.
-    pub(crate) fn on_port_event(&mut self, place: usize) {
+    pub(crate) fn on_port_event(&mut self, port_index: usize) {
         if let Some(ports) = &mut self.ports {
-            ports.on_event(place);
+            ports.on_event(port_index);
         }
     }
 
@@ -144,7 +145,7 @@ impl Clients {
     pub(crate) fn owed_count(&self) -> usize {
         let owed = |client: &Client| {
             self.grace == Some(Grace::OneMoreRequest)
-                || client.owed
+                || client.lingers
                 || client.queued
                 || client.touched
                 || client.http.unanswered() > 0
@@ -413,7 +414,7 @@ impl Clients {
         while !client.blocked && !client.http.output().is_empty() {
             match write(&mut client.stream, client.http.output()) {
                 Ok(Some(n)) => {
-                    client.owed |= self.grace.is_some();
+                    client.lingers |= self.grace.is_some();
                     ctx.counters.client_bytes_sent += n as u64;
                     client.http.sent(ctx.http_turn(client.serves), n);
                 }

@@ -100,8 +100,8 @@ impl PeerConnections {
     }
 
     /// There may be a connection to accept at this port.
-    pub(crate) fn on_port_event(&mut self, place: usize) {
-        self.ports.on_event(place);
+    pub(crate) fn on_port_event(&mut self, port_index: usize) {
+        self.ports.on_event(port_index);
     }
 
     /// A socket has an event.

@@ -27,8 +27,8 @@ pub(crate) fn open_for_peers(
     registry: &Registry,
     listeners: Vec<TcpListener>,
 ) -> Result<Ports<()>, ServerError> {
-    let open = |(place, listener)| {
-        let listener = open_tcp_port(registry, listener, Source::PeerPort(place))?;
+    let open = |(port_index, listener)| {
+        let listener = open_tcp_port(registry, listener, Source::PeerPort(port_index))?;
         Ok((listener, ()))
     };
     let listeners = listeners.into_iter().enumerate().map(open).collect::<Result<_, ServerError>>()?;
@@ -40,9 +40,9 @@ pub(crate) fn open_for_clients(
     registry: &Registry,
     listeners: Vec<ClientListener>,
 ) -> Result<Ports<Serves>, ServerError> {
-    let open = |(place, listener)| {
+    let open = |(port_index, listener)| {
         let ClientListener { socket, serves } = listener;
-        let source = Source::ClientPort(place);
+        let source = Source::ClientPort(port_index);
         let listener = match socket {
             ClientSocket::Tcp(listener) => open_tcp_port(registry, listener, source)?,
             ClientSocket::Unix(listener) => open_unix_port(registry, listener, source)?,

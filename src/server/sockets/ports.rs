@@ -114,8 +114,8 @@ impl<T: Copy> Ports<T> {
     }
 
     /// There may be a connection to accept at this port.
-    pub(crate) fn on_event(&mut self, place: usize) {
-        if let Some((port, _)) = self.ports.get_mut(place) {
+    pub(crate) fn on_event(&mut self, port_index: usize) {
+        if let Some((port, _)) = self.ports.get_mut(port_index) {
             port.ready = true;
         }
     }
@@ -139,9 +139,9 @@ impl<T: Copy> Ports<T> {
     /// descriptors or memory, none is accepted for a while: waiting connections stay in the kernel's queue.
     pub(crate) fn accept(&mut self, now: Micros) -> Option<(Stream, T)> {
         for _ in 0..self.ports.len() {
-            let place = self.next % self.ports.len();
-            self.next = place + 1;
-            let (port, of_all) = &mut self.ports[place];
+            let port_index = self.next % self.ports.len();
+            self.next = port_index + 1;
+            let (port, of_all) = &mut self.ports[port_index];
             if let Some(stream) = port.accept(now) {
                 return Some((stream, *of_all));
             }
