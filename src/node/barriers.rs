@@ -1,6 +1,6 @@
 //! The read barriers that a leader has under way for requests, and whether the next one may begin.
 
-use raft_core::{BarrierId, Micros};
+use raft_core::{Audience, BarrierId, Micros};
 
 use super::requests::Arrival;
 use super::round_trips::{AT_ONCE_MAX, RoundTrips};
@@ -25,9 +25,13 @@ impl Barriers {
         self.0.latest().map(|covering| covering.latest)
     }
 
-    /// Whether another barrier may begin.
-    pub(crate) fn may_begin(&self, now: Micros, is_thrifty: bool) -> bool {
-        self.0.may_begin(now, if is_thrifty { QUICK_AND_THRIFTY_MAX } else { AT_ONCE_MAX })
+    /// Whether another barrier may begin, which asks these voters.
+    pub(crate) fn may_begin(&self, now: Micros, asks: Audience) -> bool {
+        let quick_max = match asks {
+            Audience::QuickestMajority => QUICK_AND_THRIFTY_MAX,
+            Audience::EveryVoter => AT_ONCE_MAX,
+        };
+        self.0.may_begin(now, quick_max)
     }
 
     /// When another barrier may begin, if that is worth a timer.
@@ -59,12 +63,12 @@ mod tests {
     use super::*;
 
     /// How many barriers come to be under way at one moment, after one that took so long.
-    fn begun(took_us: u64, is_thrifty: bool) -> usize {
+    fn begun(took_us: u64, asks: Audience) -> usize {
         let mut barriers = Barriers::default();
         barriers.on_begun(Micros(0), BarrierId(1), Arrival::default());
         barriers.on_passed(Micros(took_us), BarrierId(1));
         for number in 2..100 {
-            if barriers.may_begin(Micros(took_us), is_thrifty) {
+            if barriers.may_begin(Micros(took_us), asks) {
                 barriers.on_begun(Micros(took_us), BarrierId(number), Arrival::default());
             }
         }
@@ -73,9 +77,9 @@ mod tests {
 
     #[test]
     fn quick_ones_follow_each_other_where_rounds_are_thrifty_and_otherwise_two_overlap() {
-        assert_eq!(begun(QUICK_US - 1, true), 1);
-        assert_eq!(begun(QUICK_US - 1, false), 2);
-        assert_eq!(begun(QUICK_US, true), 2);
+        assert_eq!(begun(QUICK_US - 1, Audience::QuickestMajority), 1);
+        assert_eq!(begun(QUICK_US - 1, Audience::EveryVoter), 2);
+        assert_eq!(begun(QUICK_US, Audience::QuickestMajority), 2);
     }
 
     #[test]

@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
 
-use raft_core::{BarrierId, LogIndex, Micros, Peer, Term};
+use raft_core::{Audience, BarrierId, LogIndex, Micros, Peer, Term};
 
 use super::barriers::Barriers;
 use super::counter::{Counter, Range, Reserve};
@@ -198,9 +198,9 @@ impl Leadership {
 
     /// How many requests a barrier beginning now would confirm; `None` if none should begin, because every
     /// request is covered by something under way or enough barriers are under way.
-    pub(crate) fn next_barrier(&self, now: Micros, requests: &Requests, is_thrifty: bool) -> Option<u64> {
+    pub(crate) fn next_barrier(&self, now: Micros, requests: &Requests, asks: Audience) -> Option<u64> {
         let uncovered = self.uncovered(requests);
-        (uncovered > 0 && self.barriers.may_begin(now, is_thrifty)).then_some(uncovered)
+        (uncovered > 0 && self.barriers.may_begin(now, asks)).then_some(uncovered)
     }
 
     /// How many requests need a barrier that has not begun.
@@ -269,7 +269,7 @@ mod tests {
     }
 
     fn next_barrier(leadership: &Leadership, requests: &Requests) -> Option<u64> {
-        leadership.next_barrier(Micros(0), requests, false)
+        leadership.next_barrier(Micros(0), requests, Audience::EveryVoter)
     }
 
     fn counter() -> Counter {
@@ -437,8 +437,8 @@ mod tests {
             let both = requests(&[1, 1]);
             let deadline = sets_timer.then_some(Micros(next_at));
             assert_eq!(leadership.deadline(now, &both), deadline);
-            assert_eq!(leadership.next_barrier(Micros(next_at - 1), &both, false), None);
-            assert_eq!(leadership.next_barrier(Micros(next_at), &both, false), Some(1));
+            assert_eq!(leadership.next_barrier(Micros(next_at - 1), &both, Audience::EveryVoter), None);
+            assert_eq!(leadership.next_barrier(Micros(next_at), &both, Audience::EveryVoter), Some(1));
         }
     }
 

@@ -71,7 +71,7 @@ impl Node {
 
     pub(super) fn begin_barrier(&mut self) {
         let Some(leadership) = &mut self.leadership else { return };
-        if let Some(covers) = leadership.next_barrier(self.now, &self.requests, self.thrift.is_thrifty()) {
+        if let Some(covers) = leadership.next_barrier(self.now, &self.requests, self.thrift.asks()) {
             self.counts.barriers.note(covers);
             self.last_barrier = self.last_barrier.next();
             let barrier = self.last_barrier;

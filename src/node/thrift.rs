@@ -33,9 +33,9 @@ impl ThriftPolicy {
         ThriftPolicy { requests_min, rounds: 0, requests: 0, asks: judged(requests_min, 0) }
     }
 
-    /// Whether the next rounds ask no more voters than they need.
-    pub(crate) fn is_thrifty(&self) -> bool {
-        self.asks == Audience::QuickestMajority
+    /// Which voters rounds ask at present.
+    pub(crate) fn asks(&self) -> Audience {
+        self.asks
     }
 
     /// A round that serves this many requests begins: returns which voters it must ask.
@@ -70,7 +70,7 @@ mod tests {
                 assert_eq!(asked, before, "{requests:?}, {nth}");
             }
             assert_eq!(policy.begin_round(requests[1]), asks, "{requests:?}");
-            assert_eq!(policy.is_thrifty(), asks == few);
+            assert_eq!(policy.asks(), asks);
         }
     }
 
