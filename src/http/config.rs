@@ -26,7 +26,7 @@ pub(super) const TRAILER_BYTES_MAX: usize = 4096;
 pub(super) const REMEMBERED_BYTES_MAX: usize = 256;
 /// A connection that has been quiet for this long frees its buffers, so that thousands of idle ones are
 /// cheap, while one in use never allocates.
-pub(super) const REST_US: u64 = 1_000_000;
+pub(super) const BUFFERS_IDLE_US: u64 = 1_000_000;
 
 /// What is the same for all calls in one turn of the driver's loop.
 #[derive(Clone, Copy, Debug)]

@@ -268,7 +268,7 @@ impl Connection {
             self.read_deadline(config),
             self.send_deadline(config),
             self.drain_deadline(config),
-            self.rest_deadline(),
+            self.release_deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -290,13 +290,13 @@ impl Connection {
                 Reading::Over => {}
             }
         }
-        self.rest(turn.now);
+        self.release_idle_buffers(turn.now);
     }
 
     /// Frees the buffers if the connection has been quiet for a while. The client does not notice, so this
     /// part of [`Connection::on_deadline`] may be done without first reading what has arrived.
-    pub fn rest(&mut self, now: Micros) {
-        if self.rest_deadline().is_some_and(|deadline| deadline <= now) {
+    pub fn release_idle_buffers(&mut self, now: Micros) {
+        if self.release_deadline().is_some_and(|deadline| deadline <= now) {
             self.held = Held::default();
             self.pipeline = Pipeline::default();
             self.output = Vec::new();

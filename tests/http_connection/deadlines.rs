@@ -11,7 +11,7 @@ fn a_quiet_connection_gives_its_memory_back_and_later_closes_without_a_word() {
     client.answer(ID);
     client.now = 5;
     client.read_all();
-    assert_eq!(client.deadline(), Some(5 + REST_US));
+    assert_eq!(client.deadline(), Some(5 + BUFFERS_IDLE_US));
     client.expire();
     assert_eq!(client.deadline(), Some(5 + IDLE_US));
     client.expire();
@@ -31,7 +31,7 @@ fn giving_memory_back_ends_no_connection_even_if_it_is_overdue() {
     client.answer(ID);
     client.read_all();
     client.now = 2 * IDLE_US;
-    client.with(|connection, turn| connection.rest(turn.now));
+    client.with(|connection, turn| connection.release_idle_buffers(turn.now));
     assert_eq!(client.deadline(), Some(IDLE_US), "there is nothing left to be given back");
     client.send(PLAIN);
     assert_eq!(client.poll(), Some(ONE));
@@ -192,7 +192,7 @@ fn a_client_that_reads_what_is_due_is_given_time_for_the_rest() {
     client.read(first);
     assert_eq!(client.deadline(), Some(100 + SEND_US));
     client.read_all();
-    assert_eq!(client.deadline(), Some(100 + REST_US));
+    assert_eq!(client.deadline(), Some(100 + BUFFERS_IDLE_US));
 }
 
 #[test]

@@ -21,7 +21,7 @@ const HEAD_US: u64 = 10_000_000;
 const BODY_US: u64 = 20_000_000;
 const SEND_US: u64 = 20_000_000;
 const DRAIN_US: u64 = 2_000_000;
-const REST_US: u64 = 1_000_000;
+const BUFFERS_IDLE_US: u64 = 1_000_000;
 
 /// A connection, a clock and a client.
 struct Client {

@@ -3,7 +3,7 @@
 use raft_core::Micros;
 
 use super::{Admission, Connection, Ending, Reading};
-use crate::http::config::{Config, REST_US};
+use crate::http::config::{BUFFERS_IDLE_US, Config};
 
 impl Connection {
     pub(super) fn read_deadline(&self, config: &Config) -> Option<Micros> {
@@ -34,9 +34,9 @@ impl Connection {
         }
     }
 
-    pub(super) fn rest_deadline(&self) -> Option<Micros> {
+    pub(super) fn release_deadline(&self) -> Option<Micros> {
         let holds_memory = self.memory_bytes() > 0 || self.remembered.is_some();
-        (holds_memory && self.is_between_requests()).then(|| self.read_since.plus(REST_US))
+        (holds_memory && self.is_between_requests()).then(|| self.read_since.plus(BUFFERS_IDLE_US))
     }
 
     /// Whether all requests are answered, all answers sent, and no byte of another request has arrived.

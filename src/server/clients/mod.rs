@@ -227,7 +227,7 @@ impl Clients {
     pub(crate) fn on_time(&mut self, ctx: &Context) {
         for key in self.sweep.part(ctx.now(), self.clients.capacity()) {
             let Some(client) = self.clients.get_mut(key) else { continue };
-            client.http.rest(ctx.now());
+            client.http.release_idle_buffers(ctx.now());
             self.holdings.note(&mut client.counted_bytes, client.http.memory_bytes());
             let deadline = client.http.deadline(ctx.http.of(client.serves));
             if deadline.is_some_and(|deadline| deadline <= ctx.now()) {
