@@ -29,6 +29,10 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if let Err(failure) = commands::hold_requests_to_stop(&cli) {
+        logging::complain(&failure.to_string());
+        return ExitCode::from(failure.exit_status());
+    }
     let detail = if cli.flags.debug { Detail::Debug } else { Detail::Usual };
     let pace = if commands::serves(&cli) { Pace::OfTheNode } else { Pace::OfTheReader };
     let log = match Logging::start(detail, pace) {

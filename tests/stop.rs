@@ -43,6 +43,58 @@ fn sigint_and_sighup_stop_a_node_and_do_not_take_it_out_of_the_cluster() {
     }
 }
 
+/// As by a supervisor that holds signals back while it starts programs.
+#[test]
+fn a_node_that_was_started_with_the_signals_held_that_stop_it_is_stopped_by_each() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &[]);
+    node.stop();
+    for (signal, name) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT"), (Signal::HUP, "SIGHUP")] {
+        node.respawn_by(&["--default-signal=HUP", "--block-signal=TERM,INT,HUP"]);
+        node.await_listening();
+        node.signal(signal);
+        assert_eq!(node.await_end().code(), Some(0), "{name}");
+        assert!(node.log().contains(&format!("asked to stop by {name}")), "{}", node.log());
+    }
+}
+
+/// The signal is there before the program is, so it comes before anything could handle it.
+#[test]
+fn a_signal_that_comes_while_a_node_is_started_stops_it() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &[]);
+    node.stop();
+    let signalled = ["--block-signal=TERM", "sh", "-c", "kill -TERM $$; exec \"$0\" \"$@\""];
+    node.respawn_by(&signalled);
+    assert_eq!(node.await_end().code(), Some(0), "{}", node.log());
+    assert!(node.log().contains("asked to stop by SIGTERM"), "{}", node.log());
+}
+
+/// Only the main thread knows when they can be taken: one that is let in earlier, by whichever thread, is
+/// lost.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_thread_that_writes_the_log_never_lets_a_signal_in_that_stops_a_node() {
+    let directory = Directory::new();
+    let node = Node::start(&directory, 1, &[]);
+    let held = |thread: &std::path::Path| {
+        let status = fs::read_to_string(thread.join("status")).expect("a thread has a status");
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).expect("it is a line of it");
+        let mask = u64::from_str_radix(mask.trim(), 16).expect("it is a number");
+        [Signal::HUP, Signal::INT, Signal::TERM].map(|signal| mask & (1 << (signal.as_raw() - 1)) != 0)
+    };
+    let threads = fs::read_dir(format!("/proc/{}/task", node.pid())).unwrap();
+    let mut masks: Vec<(String, [bool; 3])> = threads
+        .map(|thread| thread.expect("the directory can be read").path())
+        .map(|thread| (fs::read_to_string(thread.join("comm")).unwrap(), held(&thread)))
+        .collect();
+    masks.sort();
+    let of_log: Vec<_> = masks.iter().filter(|(name, _)| name.trim() == "log").collect();
+    assert!(matches!(of_log[..], [(_, [true, true, true])]), "{masks:?}");
+    let of_main: Vec<_> = masks.iter().filter(|(name, _)| name.trim() == "ticketd").collect();
+    assert!(of_main.iter().any(|(_, held)| *held == [false; 3]), "{masks:?}");
+}
+
 #[test]
 fn a_leader_that_is_asked_to_stop_hands_over_and_fails_hardly_a_request() {
     let mut cluster = Cluster::steady(3);

@@ -41,7 +41,7 @@ use raft_core::NodeId;
 pub use self::failure::Failure;
 use crate::advice::{about_refusal, path_flag};
 use crate::cli::{Cli, Command};
-use crate::server::keep_ended_children;
+use crate::server::{hold_stop_signals, keep_ended_children};
 use crate::storage;
 
 /// What helps where the cluster has given no answer in time: most often too few voters are up.
@@ -76,6 +76,18 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Transfer) => transfer::run(flags),
         Some(Command::Verify) => verify::run(flags),
     }
+}
+
+/// Before any thread is started: no request to stop gets lost while this process becomes a node. Another
+/// command just ends.
+///
+/// # Errors
+/// [`Failure`] if the operating system refuses.
+pub fn hold_requests_to_stop(cli: &Cli) -> Result<(), Failure> {
+    if !serves(cli) {
+        return Ok(());
+    }
+    hold_stop_signals().map_err(|error| cannot_handle_signals(&error))
 }
 
 fn cannot_handle_signals(error: &io::Error) -> Failure {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use mio::{Interest, Registry};
+use nix::sys::signal::{SigSet, Signal};
 use signal_hook::SigId;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
@@ -18,6 +19,25 @@ use super::token::Source;
 
 /// The exit status after a second signal: that of a program ended by SIGINT.
 pub const EXIT_STATUS_INTERRUPTED: u8 = 130;
+
+/// Signals that ask a node to stop wait from now on, until [`StopRequests::by_signals`] can take them: while
+/// some of their handlers are there and others are not, they would be lost. To be called by the main thread
+/// before there are others, which inherit this: any thread that lets a signal in may get it.
+///
+/// # Errors
+/// Those of the operating system.
+pub fn hold_stop_signals() -> io::Result<()> {
+    Ok(stop_signals().thread_block()?)
+}
+
+/// Whoever has started this process may have held them too, and forgotten it.
+fn release_stop_signals() -> io::Result<()> {
+    Ok(stop_signals().thread_unblock()?)
+}
+
+fn stop_signals() -> SigSet {
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect()
+}
 
 /// Lets this process wait for its children. If it was started with SIGCHLD ignored, the system forgets a
 /// child that ends and says that it never existed (wait(2)).
@@ -60,6 +80,8 @@ impl StopRequests {
     /// once: nothing else would, if the first came while a disk or a name server did not answer. A write
     /// beyond the limit on file size now fails like a write to a full disk, and no longer ends the process.
     ///
+    /// To be called by the main thread, which then lets in what [`hold_stop_signals`] has held.
+    ///
     /// # Errors
     /// Those of the operating system: out of descriptors, or a handler refused.
     pub fn by_signals() -> io::Result<StopRequests> {
@@ -85,6 +107,7 @@ impl StopRequests {
             pipe::register(SIGHUP, write_end)?;
             requests.hangups = Some(hangups);
         }
+        release_stop_signals()?;
         Ok(requests)
     }
 
