@@ -38,6 +38,24 @@ fn a_sound_store_is_verified_and_goes_on() {
     assert!(wait::until("an ID", || cluster::take(&node.client_address)) > 50);
 }
 
+/// As by a restart with another size that was killed before it had stored that setting.
+#[test]
+fn a_store_whose_size_is_not_that_of_its_settings_has_it_after_a_restart() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &["--db_size", "16"]);
+    node.stop();
+    Store::open(node.store()).unwrap().resize(32 << 20).unwrap();
+    let size = |node: &Node| {
+        let said = node.command(&["verify"]).succeeded();
+        let bytes = said.lines().find_map(|line| line.split_once(" bytes at most")).map(|(bytes, _)| bytes);
+        bytes.expect("the size").parse::<u64>().expect("a number")
+    };
+    assert_eq!(size(&node), 32 << 20);
+    node.restart();
+    node.stop();
+    assert_eq!(size(&node), 16 << 20);
+}
+
 #[test]
 fn a_store_of_a_killed_node_is_sound() {
     let directory = Directory::new();

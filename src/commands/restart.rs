@@ -45,9 +45,8 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     }
     let bound = listen::bind(&mut settings)?;
 
-    if flags.serving.db_size_mb.is_some() {
-        store.resize(settings.db_size_bytes())?;
-    }
+    // Even if no flag changes it: a restart with another size may have been killed in between these two.
+    store.resize(settings.db_size_bytes())?;
     let pairs = settings.to_pairs();
     if store.settings() != pairs.as_slice() {
         store.set_settings(&pairs)?;
