@@ -3,11 +3,11 @@
 mod harness;
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
-use std::process::{Command, Stdio};
+use std::process::{self, Command, Stdio};
 use std::thread;
 use std::time::Instant;
 
@@ -302,6 +302,24 @@ fn a_join_that_was_killed_while_the_cluster_had_no_quorum_can_be_run_again() {
     }
     let four = Node::join(&cluster.directory, 4, &[&through], &[]);
     four.await_status("all vote", |status| status.voters() == [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_join_that_fails_once_the_cluster_has_taken_it_in_says_so_and_how_to_go_on() {
+    let directory = Directory::new();
+    let mut one = Node::start(&directory, 1, &[]);
+    one.pause();
+    let pid_file = directory.join("pid");
+    let mut two = Node::spawn(&directory, 2, &["join", &one.peer_address], &["--pid_file", &pid_file]);
+    wait::until_true("the join has begun", || two.store().join("data.mdb").exists());
+    fs::write(&pid_file, process::id().to_string()).unwrap();
+    one.resume();
+    let path = two.path();
+    let taken_in = format!("; the cluster has taken node 2 in: go on with 'ticketd --path={path}'");
+    two.end().refused_in_the_end(&["which is alive", &taken_in]);
+    assert!(one.status().unwrap().members.contains_key(&2));
+    two.restart();
+    two.await_status("both vote", |status| status.voters() == [1, 2]);
 }
 
 #[test]

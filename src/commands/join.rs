@@ -71,9 +71,25 @@ pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
         Ok(joined) => joined,
         Err(error) => return Err(joining.give_up(flags, id, &error)),
     };
-    joining.store.set_identity(&Identity { me, standing: Standing::Member { cluster, joined_at } })?;
+    let identity = Identity { me, standing: Standing::Member { cluster, joined_at } };
+    joining.store.set_identity(&identity).map_err(|error| unrecorded(error, flags, id))?;
     log::info!("node {id} is a learner of cluster {cluster}, and will vote when it has caught up");
-    after_serving(get_ready(joining.store, bound, &settings, launch)?.serve()?, flags.path(), id)
+    let ready = get_ready(joining.store, bound, &settings, launch)
+        .map_err(|failure| taken_in(&failure, flags.path(), id))?;
+    after_serving(ready.serve()?, flags.path(), id)
+}
+
+/// The store does not hold that the cluster has taken the node in: the same join asks for it once more.
+fn unrecorded(error: StoreError, flags: &Flags, id: NodeId) -> Failure {
+    // `--force` would destroy the store that the cluster knows.
+    let unforced = if flags.force { " without --force" } else { "" };
+    Failure::from(error)
+        .and(&format!("the cluster has taken node {id} in: give the same command again{unforced}"))
+}
+
+/// Otherwise the operator would take the node for one that the cluster does not count.
+fn taken_in(failure: &Failure, path: &Path, id: NodeId) -> Failure {
+    failure.and(&format!("the cluster has taken node {id} in: go on with 'ticketd {}'", path_flag(path)))
 }
 
 /// Checks that the cluster has a leader, and that it would take in a new node with this id as things stand.
@@ -385,6 +401,17 @@ mod tests {
         let failure =
             await_names(usize::MAX, Duration::from_secs(60), &Patience::lasting(Duration::ZERO)).unwrap_err();
         assert!(failure.to_string().contains("nothing has changed"), "{failure}");
+    }
+
+    #[test]
+    fn a_join_whose_outcome_cannot_be_stored_is_given_again_but_does_not_destroy_its_store() {
+        let error = StoreError::NotFound { path: "store".into() };
+        for (line, hint) in [("", "same command again"), (" --force", "same command again without --force")] {
+            let line = format!("ticketd join a:1 --id 3{line}");
+            let flags = crate::cli::parse(line.split(' ')).unwrap().flags;
+            let said = unrecorded(error.clone(), &flags, NodeId::new(3).unwrap()).to_string();
+            assert!(said.ends_with(&format!("; the cluster has taken node 3 in: give the {hint}")), "{said}");
+        }
     }
 
     #[test]
