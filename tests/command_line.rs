@@ -267,6 +267,62 @@ fn a_join_in_the_background_returns_when_the_cluster_has_taken_it_in() {
     wait::until_true("the pid file is gone", || !fs::exists(&pid_file).unwrap());
 }
 
+/// The node that a killed command had started. It is killed when this is dropped, unless it has ended.
+struct Orphan(Option<Pid>);
+
+impl Drop for Orphan {
+    fn drop(&mut self) {
+        if let Some(pid) = self.0 {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+#[test]
+fn a_join_in_the_background_ends_with_the_command_that_waits_for_it() {
+    let directory = Directory::new();
+    let nobody = format!("127.0.0.1:{}", ports::free());
+    for signal in [Signal::KILL, Signal::INT] {
+        let mut two = Node::spawn(&directory, 2, &["join", &nobody], &["-d"]);
+        wait::until_true("it says what it waits for", || two.log().contains("waiting for the cluster"));
+        let lock = fs::read_to_string(two.store().join("lock")).unwrap();
+        let pid = lock.trim().strip_prefix("pid ").and_then(|pid| Pid::from_raw(pid.parse().ok()?)).unwrap();
+        let mut orphan = Orphan(Some(pid));
+        if signal == Signal::INT {
+            // As Ctrl-C does, which reaches both.
+            kill_process(pid, signal).unwrap();
+        }
+        two.signal(signal);
+        two.await_end();
+        // The last line, after which it does nothing more.
+        wait::until_true("it ends in order", || two.log().contains("nothing has changed"));
+        orphan.0 = None;
+        assert!(!two.store().exists(), "{}", two.log());
+    }
+}
+
+/// Without SIGHUP, which usually says that the command is gone.
+#[test]
+fn a_join_in_the_background_ends_with_the_command_although_hangups_are_ignored() {
+    let directory = Directory::new();
+    let (nobody, store) = (format!("127.0.0.1:{}", ports::free()), directory.join("2"));
+    let line = ["join", &nobody, "-d", "--id", "2", "--path", &store];
+    let ports = ["--raft_port", "0", "--http_port", "0"];
+    let mut join = command::ticketd_by(&["--ignore-signal=HUP"], &[&line[..], &ports].concat());
+    let log = directory.join("log");
+    let mut join = join.stderr(fs::File::create(&log).unwrap()).spawn().unwrap();
+    let said = |words: &str| fs::read_to_string(&log).unwrap().contains(words);
+    wait::until_true("it says what it waits for", || said("waiting for the cluster"));
+    let lock = fs::read_to_string(format!("{store}/lock")).unwrap();
+    let pid = lock.trim().strip_prefix("pid ").and_then(|pid| Pid::from_raw(pid.parse().ok()?)).unwrap();
+    let mut orphan = Orphan(Some(pid));
+    join.kill().unwrap();
+    join.wait().unwrap();
+    wait::until_true("it ends in order", || said("nothing has changed"));
+    orphan.0 = None;
+    assert!(!fs::exists(&store).unwrap());
+}
+
 #[test]
 fn what_cannot_start_in_the_background_says_why() {
     let directory = Directory::new();

@@ -3,16 +3,20 @@
 //! There is no fork: the program runs itself again as a child, with one more flag and with a pipe as its
 //! standard output. The child reports on that pipe that it listens. If the pipe ends without that report, the
 //! child has failed and has said why on the standard error that both share. Until it listens, the child stays
-//! in the terminal's session, so that Ctrl-C ends a `join` that waits; then it starts a session of its own.
+//! in the terminal's session, so that Ctrl-C ends a `join` that waits, and is asked to stop when the parent
+//! ends: nobody would learn that a node runs. Then it starts a session of its own.
 
 use std::env;
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{self, Command, ExitStatus, Stdio};
+
+use rustix::process::{Signal, getppid, set_parent_process_death_signal, setsid};
 
 use super::Failure;
 use crate::advice::about_limit;
+use crate::server::ignores_hangups;
 
 /// What the child writes when it listens.
 const LISTENING: &[u8] = b"listening\n";
@@ -26,7 +30,7 @@ pub(super) fn launch() -> Result<(), Failure> {
         .and_then(|program| {
             Command::new(program)
                 // The flag goes first, where no `--` can turn it into an operand.
-                .arg("--in_background")
+                .arg(format!("--in_background={}", process::id()))
                 .args(env::args_os().skip(1))
                 .stdin(Stdio::null())
                 .stdout(Stdio::piped())
@@ -64,6 +68,22 @@ fn explain(status: ExitStatus) -> Failure {
     }
 }
 
+/// In the child, before it asks or makes anything: until it listens, the end of the parent, the process with
+/// this id, is a request to stop.
+///
+/// # Errors
+/// [`Failure`] if the parent has ended already.
+pub(super) fn end_with_parent(parent: i32) -> Result<(), Failure> {
+    // After Ctrl-C, which ends the parent too, another signal would be a second request, to stop at once. A
+    // hangup never is.
+    let signal = if ignores_hangups() { Signal::TERM } else { Signal::HUP };
+    // If the system cannot do this, the report to the parent fails in the end.
+    if let Err(error) = set_parent_process_death_signal(Some(signal)) {
+        log::debug!("will not end with the command that started this process: {error}");
+    }
+    if getppid().map(|pid| pid.as_raw_nonzero().get()) == Some(parent) { Ok(()) } else { Err(orphaned()) }
+}
+
 /// In the child: leaves the terminal and reports to the parent.
 ///
 /// # Errors
@@ -72,7 +92,9 @@ pub(super) fn listening() -> Result<(), Failure> {
     let report = || -> io::Result<()> {
         // Once the parent returns, its caller may look for the log lines that led up to this point.
         log::logger().flush();
-        rustix::process::setsid()?;
+        // If the parent has ended before this, the report fails.
+        set_parent_process_death_signal(None)?;
+        setsid()?;
         // Before the report, after which nothing may fail.
         let null = OpenOptions::new().write(true).open("/dev/null")?;
         let mut stdout = io::stdout().lock();
@@ -82,9 +104,22 @@ pub(super) fn listening() -> Result<(), Failure> {
         rustix::stdio::dup2_stdout(&null)?;
         Ok(())
     };
-    report().map_err(|error| {
-        Failure::runtime(format!("cannot go on in the background ({error}): try without --daemonize"))
-    })
+    report().map_err(|error| not_reported(&error))
+}
+
+fn not_reported(error: &io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return orphaned();
+    }
+    Failure::runtime(format!("cannot go on in the background ({error}): try without --daemonize"))
+}
+
+fn orphaned() -> Failure {
+    Failure::runtime(
+        "the command that started this node in the background ended before the node listened, so the node \
+         ends too"
+            .to_owned(),
+    )
 }
 
 #[cfg(test)]
@@ -103,6 +138,23 @@ mod tests {
     fn a_child_that_ended_well_without_listening_is_still_a_failure() {
         let status = Command::new("true").status().unwrap();
         assert_eq!(explain(status).exit_status(), 1);
+    }
+
+    #[test]
+    fn a_node_that_nobody_waits_for_says_so_and_not_that_the_background_is_at_fault() {
+        let failure = not_reported(&io::ErrorKind::BrokenPipe.into());
+        assert!(failure.to_string().contains("the command that started this node"), "{failure}");
+        assert!(!failure.to_string().contains("--daemonize"), "{failure}");
+        let failure = not_reported(&io::ErrorKind::PermissionDenied.into());
+        assert!(failure.to_string().contains("--daemonize"), "{failure}");
+    }
+
+    #[test]
+    fn a_process_whose_parent_is_another_by_now_does_not_go_on() {
+        let parent = getppid().unwrap().as_raw_nonzero().get();
+        assert!(end_with_parent(parent + 1).is_err());
+        assert_eq!(end_with_parent(parent), Ok(()));
+        set_parent_process_death_signal(None).unwrap();
     }
 
     #[test]

@@ -63,8 +63,10 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     let Cli { command, flags } = cli;
     // Needed for the process in the background, and for the one that checks a store.
     keep_ended_children().map_err(|error| cannot_handle_signals(&error))?;
-    if flags.serving.daemonize && !flags.in_background {
-        return daemonize::launch();
+    match flags.in_background {
+        Some(parent) => daemonize::end_with_parent(parent)?,
+        None if flags.serving.daemonize => return daemonize::launch(),
+        None => {}
     }
     match command {
         None => restart::run(flags),
@@ -103,7 +105,7 @@ pub fn serves(cli: &Cli) -> bool {
         None | Some(Command::Start | Command::Join { .. }) => true,
         Some(Command::Leave | Command::Drop | Command::Status | Command::Transfer | Command::Verify) => false,
     };
-    is_of_a_node && (flags.in_background || !flags.serving.daemonize)
+    is_of_a_node && (flags.in_background.is_some() || !flags.serving.daemonize)
 }
 
 /// Prints text to standard output. A reader that has closed it, such as `head`, is not an error.

@@ -47,7 +47,7 @@ impl Launch {
         require_descriptors()?;
         let pid_file = flags.serving.pid_file.as_deref().map(PidFile::prepare).transpose()?;
         let stop = StopRequests::by_signals().map_err(|error| cannot_handle_signals(&error))?;
-        Ok(Launch { stop, pid_file, in_background: flags.in_background })
+        Ok(Launch { stop, pid_file, in_background: flags.in_background.is_some() })
     }
 
     /// Waits before settings other than the stored ones are stored, as long as the node may be bound by a

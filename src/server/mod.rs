@@ -31,7 +31,9 @@ mod upkeep;
 
 pub use config::{ClientListener, ClientSocket, ServerConfig, ServerError};
 pub use shutdown::Exit;
-pub use signals::{EXIT_STATUS_INTERRUPTED, StopRequests, hold_stop_signals, keep_ended_children};
+pub use signals::{
+    EXIT_STATUS_INTERRUPTED, StopRequests, hold_stop_signals, ignores_hangups, keep_ended_children,
+};
 pub use sockets::descriptors::require_descriptors;
 
 use std::io;

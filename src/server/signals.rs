@@ -39,6 +39,12 @@ fn stop_signals() -> SigSet {
     [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect()
 }
 
+/// Whether this process was started with SIGHUP ignored, as nohup(1) does.
+#[must_use]
+pub fn ignores_hangups() -> bool {
+    ignores(&fs::read_to_string("/proc/self/status").unwrap_or_default(), SIGHUP)
+}
+
 /// Lets this process wait for its children. If it was started with SIGCHLD ignored, the system forgets a
 /// child that ends and says that it never existed (wait(2)).
 ///
@@ -100,8 +106,7 @@ impl StopRequests {
             flag::register_usize(signal, Arc::clone(&requests.latest.0), number)?;
             pipe::register(signal, write_end.try_clone()?)?;
         }
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        if !ignores(&status, SIGHUP) {
+        if !ignores_hangups() {
             let (hangups, write_end) = UnixStream::pair()?;
             hangups.set_nonblocking(true)?;
             pipe::register(SIGHUP, write_end)?;
