@@ -59,6 +59,28 @@ fn a_command_that_fails_in_the_background_says_why_where_it_was_started_with_sig
     assert_eq!(said(&output), format!("ticketd: there is no store at {path}: {REMEDY}\n"));
 }
 
+/// As by `ulimit -f`, or systemd's LimitFSIZE.
+#[test]
+fn a_limit_on_the_size_of_files_ends_no_command_without_a_word_and_no_check() {
+    let directory = Directory::new();
+    let node = stopped(&directory);
+    for blocks in ["0", "1"] {
+        let script = format!("ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        let limited = ["sh", "-c", &script];
+        let verified = run_by(&limited, &node, &["verify"]);
+        assert!(verified.status.success(), "{verified:?}");
+        for command in ["leave", "drop"] {
+            let refused = run_by(&limited, &node, &[command]);
+            assert_eq!(refused.status.code(), Some(1), "{command}: {refused:?}");
+            assert!(
+                said(&refused).contains("raise the limit on the size of files"),
+                "{command}: {refused:?}"
+            );
+        }
+    }
+    node.command(&["verify"]).succeeded();
+}
+
 const REMEDY: &str = "mount the disk that it is on, or give another --path; a new node makes one with \
                       'ticketd join', and only the first of a new cluster with 'ticketd start'";
 

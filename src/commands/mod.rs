@@ -41,7 +41,7 @@ use raft_core::NodeId;
 pub use self::failure::Failure;
 use crate::advice::{about_refusal, path_flag};
 use crate::cli::{Cli, Command};
-use crate::server::{hold_stop_signals, keep_ended_children};
+use crate::server::{hold_stop_signals, keep_ended_children, outlive_file_size_limit};
 use crate::storage;
 
 /// What helps where the cluster has given no answer in time: most often too few voters are up.
@@ -62,7 +62,9 @@ const LAST_WORDS_PATIENCE: Duration = Duration::from_millis(200);
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     let Cli { command, flags } = cli;
     // Needed for the process in the background, and for the one that checks a store.
-    keep_ended_children().map_err(|error| cannot_handle_signals(&error))?;
+    keep_ended_children()
+        .and_then(|()| outlive_file_size_limit())
+        .map_err(|error| cannot_handle_signals(&error))?;
     match flags.in_background {
         Some(parent) => daemonize::end_with_parent(parent)?,
         None if flags.serving.daemonize => return daemonize::launch(),

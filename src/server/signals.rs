@@ -55,6 +55,15 @@ pub fn keep_ended_children() -> io::Result<()> {
     flag::register(SIGCHLD, Arc::default()).map(|_| ())
 }
 
+/// From now on, a write beyond the limit on file size (`ulimit -f`) fails like a write to a full disk. It
+/// would end this process, which could not say why.
+///
+/// # Errors
+/// The system refuses a handler.
+pub fn outlive_file_size_limit() -> io::Result<()> {
+    flag::register(SIGXFSZ, Arc::default()).map(|_| ())
+}
+
 /// Requests to stop.
 #[derive(Debug)]
 pub struct StopRequests {
@@ -83,8 +92,7 @@ pub(super) struct SecondSignal {
 impl StopRequests {
     /// From now on, every SIGTERM and SIGINT is a request, and so is every SIGHUP unless it is ignored
     /// (nohup(1)). As long as no server handles the requests, a second SIGTERM or SIGINT ends the process at
-    /// once: nothing else would, if the first came while a disk or a name server did not answer. A write
-    /// beyond the limit on file size now fails like a write to a full disk, and no longer ends the process.
+    /// once: nothing else would, if the first came while a disk or a name server did not answer.
     ///
     /// To be called by the main thread, which then lets in what [`hold_stop_signals`] has held.
     ///
@@ -93,8 +101,6 @@ impl StopRequests {
     pub fn by_signals() -> io::Result<StopRequests> {
         let (stops, write_end) = UnixStream::pair()?;
         let mut requests = StopRequests::on(stops)?;
-        // Any handler will do: without one, the process would end and could not say why.
-        flag::register(SIGXFSZ, Arc::default())?;
         for signal in [SIGTERM, SIGINT] {
             // The handlers run in this order, so the first signal does not end the process, and the second
             // does.
