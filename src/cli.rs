@@ -85,7 +85,8 @@ pub enum ParseExit {
 /// # Errors
 /// [`ParseExit`] if there is no command to run.
 pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Result<Cli, ParseExit> {
-    let matches = command().try_get_matches_from(args).map_err(|error| exit(&error))?;
+    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    let matches = command().try_get_matches_from(&args).map_err(|error| exit(&error))?;
     let cli = Cli::from_arg_matches(&matches).map_err(|error| exit(&error))?;
     // A flag may stand before a subcommand that it does not belong to; clap does not notice that.
     let task = Task::of(cli.command.as_ref());
@@ -98,7 +99,39 @@ pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Re
             return Err(ParseExit::Usage(format!("--{flag} has no meaning with {task}: {}", task.help())));
         }
     }
+    if let Some(flag) = given_on_both_sides(&args) {
+        return Err(ParseExit::Usage(format!(
+            "--{flag} cannot be used multiple times, before and behind the command: {}",
+            task.help()
+        )));
+    }
     Ok(cli)
+}
+
+/// The flag, if any, that stands both before and behind the subcommand of a command line that is otherwise
+/// sound. Of a global flag clap would silently take the second, and `--path A drop --path B` would destroy B.
+/// So here each side has flags of its own.
+fn given_on_both_sides(args: &[OsString]) -> Option<String> {
+    let mut command = command();
+    let flags: Vec<clap::Arg> = command.get_arguments().map(|arg| arg.clone().global(false)).collect();
+    command = command.mut_args(|arg| arg.global(false));
+    for task in Task::SUBCOMMANDS {
+        // The others are there already: see `command`.
+        let own = task.flags();
+        let own = flags.iter().filter(|arg| own.contains(arg.get_id().as_str())).cloned();
+        let name = task.subcommand().expect("it is one of those that have a subcommand");
+        command = command.mut_subcommand(name, |sub| sub.mut_args(|arg| arg.global(false)).args(own));
+    }
+    let before = command.try_get_matches_from(args).ok()?;
+    let (_, behind) = before.subcommand()?;
+    let given = |side: &clap::ArgMatches, id: &str| {
+        side.value_source(id) == Some(clap::parser::ValueSource::CommandLine)
+    };
+    let is_on_both = |arg: &&clap::Arg| {
+        let id = arg.get_id().as_str();
+        given(&before, id) && given(behind, id)
+    };
+    flags.iter().find(is_on_both).map(|arg| arg.get_long().unwrap_or(arg.get_id().as_str()).to_owned())
 }
 
 /// The derived command, with each subcommand's help reduced to the flags that belong to it.
@@ -166,6 +199,8 @@ mod tests {
     use std::num::NonZeroU64;
     use std::path::Path;
 
+    use clap::ArgAction;
+
     use super::*;
     use crate::settings::{OrOff, Switch};
 
@@ -201,6 +236,35 @@ mod tests {
         assert_eq!(after.flags, before.flags);
         assert_eq!(after.flags.serving.raft_port, Some(9001));
         assert_eq!(after.flags.serving.http_port, Some(8001));
+    }
+
+    #[test]
+    fn no_flag_may_stand_both_before_and_after_the_subcommand() {
+        let values = ["", "=1", "=50", "=307", "=a", "=on"];
+        for arg in command().get_arguments().filter(|arg| !matches!(arg.get_action(), ArgAction::Version)) {
+            let flag = format!("--{}", arg.get_long().unwrap());
+            // Whichever subcommand has it, and whichever value it takes.
+            let tasks =
+                Task::SUBCOMMANDS.into_iter().filter(|task| task.flags().contains(arg.get_id().as_str()));
+            let mut tried = 0;
+            for task in tasks {
+                let operands = if task == Task::Join { " a:1" } else { "" };
+                let command = format!("{}{operands}", task.subcommand().unwrap());
+                // The flag might take the command for its value.
+                let taken = |value: &&&str| {
+                    let line = format!("ticketd {flag}{value} {command}");
+                    parse(line.split_whitespace()).is_ok_and(|cli| cli.command.is_some())
+                };
+                let value = values.iter().find(taken).unwrap_or_else(|| panic!("a value for {flag}"));
+                parsed(&format!("ticketd {command} {flag}{value}"));
+                let said = usage(&format!("ticketd {flag}{value} {command} {flag}{value}"));
+                assert!(said.starts_with(&format!("{flag} cannot be used multiple times")), "{said}");
+                tried += 1;
+            }
+            assert!(tried > 0, "{flag}");
+        }
+        usage("ticketd -P a drop --path b");
+        usage("ticketd --raft-port 1 start --raft_port 1");
     }
 
     #[test]
