@@ -5,8 +5,10 @@
 //! replaced nor removed. This module uses the file system alone. The lock of the store, not this file, keeps
 //! two nodes off one store.
 
-use std::fs;
-use std::io;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process;
@@ -16,6 +18,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, getpid};
 
 use super::Failure;
+use super::random::random_u64;
 
 /// A process id has at most ten digits; a longer file is not a pid file.
 const CONTENT_BYTES_MAX: u64 = 32;
@@ -23,13 +26,18 @@ const CONTENT_BYTES_MAX: u64 = 32;
 /// How often publication is retried while other processes create and remove their own files.
 const PUBLISH_ATTEMPTS: u32 = 8;
 
+/// The random part of the name of a prepared file, in hexadecimal digits.
+const SUFFIX_DIGITS: usize = 16;
+
 /// A pid file that is removed when this is dropped.
 #[derive(Debug)]
 pub(super) struct PidFile {
     path: PathBuf,
     /// Where the file is prepared: renaming makes it appear complete, and creating it early shows that it can
-    /// be created.
+    /// be created. The name is hidden and random, so that no file of anybody else has it.
     prepared: PathBuf,
+    /// The prepared file, locked as long as this process lives: one that is not locked is a leftover.
+    _locked: File,
     /// Device and inode of the prepared file. The content does not suffice to recognise it: in two containers
     /// that share a directory, both processes may have id 1.
     file: Option<(u64, u64)>,
@@ -43,17 +51,25 @@ impl PidFile {
     /// [`Failure`] if the file names a live process or is not a pid file, or if it cannot be written.
     pub(super) fn prepare(path: &Path) -> Result<PidFile, Failure> {
         refuse_if_owned(path, path)?;
-        let mut prepared = path.as_os_str().to_owned();
-        prepared.push(format!(".{}", process::id()));
-        let prepared = PathBuf::from(prepared);
-        match fs::write(&prepared, format!("{}\n", process::id())) {
-            Ok(()) => Ok(PidFile { path: path.to_owned(), file: file_at(&prepared), prepared }),
-            Err(error) => {
-                // On a full disk the file is there, and empty.
-                let _ = fs::remove_file(&prepared);
-                Err(unwritable(path, &error))
-            }
+        let name = name_of(path).map_err(|error| unwritable(path, &error))?;
+        remove_leftovers(path, name);
+        let mut hidden = prefix(name);
+        hidden.push(format!("{:0SUFFIX_DIGITS$x}", random_u64()?));
+        let prepared = path.with_file_name(hidden);
+        // Neither an existing file nor what a symbolic link leads to.
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&prepared)
+            .map_err(|error| unwritable(path, &error))?;
+        // Where files cannot be locked, leftovers are not removed either.
+        let _ = file.try_lock();
+        if let Err(error) = writeln!(file, "{}", process::id()) {
+            // On a full disk the file is there, and empty.
+            let _ = fs::remove_file(&prepared);
+            return Err(unwritable(path, &error));
         }
+        Ok(PidFile { path: path.to_owned(), file: file_at(&prepared), prepared, _locked: file })
     }
 
     /// Makes the file appear.
@@ -118,6 +134,49 @@ impl Drop for PidFile {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// The name of the file, which must not be that of a directory.
+fn name_of(path: &Path) -> io::Result<&OsStr> {
+    let is_directory = path.as_os_str().as_bytes().ends_with(b"/");
+    path.file_name().filter(|_| !is_directory).ok_or_else(|| io::ErrorKind::IsADirectory.into())
+}
+
+/// What the names of files begin with that are prepared to get this name.
+fn prefix(name: &OsStr) -> OsString {
+    let mut prefix = OsString::from(".");
+    prefix.push(name);
+    prefix.push(".");
+    prefix
+}
+
+/// Removes what killed processes left behind that had prepared a file for this path. If that fails, nothing
+/// gets worse.
+fn remove_leftovers(path: &Path, name: &OsStr) {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let Ok(entries) = fs::read_dir(directory.unwrap_or(Path::new("."))) else { return };
+    let prefix = prefix(name);
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let suffix = name.as_bytes().strip_prefix(prefix.as_bytes());
+        let has_our_name = suffix
+            .is_some_and(|suffix| suffix.len() == SUFFIX_DIGITS && suffix.iter().all(u8::is_ascii_hexdigit));
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if has_our_name && is_file && is_left_over(&entry.path()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Whether a prepared file is of a process that has ended. Its id alone does not tell: in two containers that
+/// share a directory, both processes may have id 1.
+fn is_left_over(prepared: &Path) -> bool {
+    let names_nobody = match read(prepared) {
+        // Not written yet, or on a full disk.
+        Ok(Some(Content::Pid(pid))) => pid == getpid() || !is_alive(pid),
+        Ok(None | Some(Content::Nobody | Content::Foreign)) | Err(_) => false,
+    };
+    names_nobody && File::open(prepared).is_ok_and(|file| file.try_lock().is_ok())
 }
 
 /// The content of a file that may be a pid file.
@@ -223,6 +282,50 @@ mod tests {
     }
 
     #[test]
+    fn no_file_of_another_is_written_to_whose_name_is_that_of_the_pid_file_and_more() {
+        let directory = TestDir::new();
+        let path = directory.path().join("pid");
+        let other = directory.path().join(format!("pid.{}", process::id()));
+        fs::write(&other, "rotated").unwrap();
+        let file = PidFile::prepare(&path).unwrap();
+        file.publish().unwrap();
+        drop(file);
+        assert_eq!(fs::read_to_string(&other).unwrap(), "rotated");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_process_has_prepared_is_removed_and_nothing_else() {
+        let directory = TestDir::new();
+        let path = directory.path().join("pid");
+        let file = |name: &str, content: &str| {
+            let path = directory.path().join(name);
+            fs::write(&path, content).unwrap();
+            path
+        };
+        let own = format!("{}\n", process::id());
+        let left = file(".pid.0123456789abcdef", &own);
+        let parent = rustix::process::getppid().unwrap().to_string();
+        let kept = [
+            file(".pid.0123456789abcde", &own),
+            file(".pid.0123456789abcdeg", &own),
+            file(".pid2.0123456789abcdef", &own),
+            file("pid.0123456789abcdef", &own),
+            file(".pid.1123456789abcdef", "something else"),
+            file(".pid.2123456789abcdef", ""),
+            file(".pid.3123456789abcdef", &parent),
+        ];
+        let link = directory.path().join(".pid.4123456789abcdef");
+        std::os::unix::fs::symlink(&kept[0], &link).unwrap();
+        // As of the first process of another container, which waits.
+        let other = PidFile::prepare(&path).unwrap();
+        assert!(!left.exists());
+        let file = PidFile::prepare(&path).unwrap();
+        assert!(other.prepared.exists() && file.prepared.exists());
+        assert!(kept.iter().chain([&link]).all(|path| path.exists()));
+    }
+
+    #[test]
     fn nothing_is_left_where_the_node_never_listened() {
         let directory = TestDir::new();
         drop(PidFile::prepare(&directory.path().join("pid")).unwrap());
@@ -309,6 +412,7 @@ mod tests {
         assert!(PidFile::prepare(&path).is_err());
         assert!(PidFile::prepare(directory.path()).is_err());
         assert!(PidFile::prepare(&directory.path().join("missing").join("pid")).is_err());
+        assert!(PidFile::prepare(&directory.path().join("missing").join("")).is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), "do not lose this");
     }
 }
