@@ -6,6 +6,7 @@
 //! line is about.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::env::{self, VarError};
 use std::fmt;
 use std::io::{self, Write};
 use std::panic;
@@ -14,7 +15,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use env_logger::{Builder, Env, Logger, Target};
+use env_logger::{Builder, Logger, Target};
 use log::{Level, Log, Metadata, Record};
 
 use crate::log_writer::{Drained, LogWriter};
@@ -66,7 +67,20 @@ impl Logging {
             Detail::Usual => FILTER,
             Detail::Debug => FILTER_DEBUG,
         };
-        let mut builder = with_our_lines(Builder::from_env(Env::default().default_filter_or(filter)));
+        let (filter, problem) = match from_environment(env::var("RUST_LOG")) {
+            Ok(given) => (given.unwrap_or_else(|| filter.to_owned()), None),
+            Err(problem) => (filter.to_owned(), Some(problem)),
+        };
+        let mut builder = with_our_lines(Builder::new());
+        builder.parse_filters(&filter);
+        let logging = Logging::with(builder, pace)?;
+        if let Some(problem) = problem {
+            log::warn!("the filter in RUST_LOG is ignored, {problem}: write one like '{FILTER_DEBUG}'");
+        }
+        Ok(logging)
+    }
+
+    fn with(mut builder: Builder, pace: Pace) -> io::Result<Logging> {
         match pace {
             Pace::OfTheReader => {
                 builder.target(Target::Stderr).init();
@@ -97,6 +111,22 @@ impl Logging {
     /// from that.
     pub fn end(self) {
         log::logger().flush();
+    }
+}
+
+/// The filter in this variable, if it is set; or what is wrong with it. env_logger would say that on standard
+/// error at once, and panic if it cannot.
+fn from_environment(variable: Result<String, VarError>) -> Result<Option<String>, String> {
+    match variable {
+        Ok(filter) => match env_filter::Builder::new().try_parse(&filter) {
+            Ok(_) => Ok(Some(filter)),
+            Err(error) => {
+                let error = error.to_string();
+                Err(error.strip_prefix("error parsing logger filter: ").unwrap_or(&error).to_owned())
+            }
+        },
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err("which is not text".to_owned()),
     }
 }
 
@@ -225,6 +255,20 @@ mod tests {
         assert_eq!(complaint("a\nb"), "ticketd: a b\n");
         let line = String::from_utf8(warning(format_args!("no store at {}", "a\n2 ERROR b"))).unwrap();
         assert!(line.ends_with(" WARN  no store at a 2 ERROR b\n"), "{line:?}");
+    }
+
+    #[test]
+    fn a_filter_that_makes_no_sense_is_a_problem_and_a_missing_one_is_none() {
+        for filter in ["", "off", FILTER, FILTER_DEBUG, "debug/raft", "trace,mio=off"] {
+            assert_eq!(from_environment(Ok(filter.to_owned())), Ok(Some(filter.to_owned())));
+        }
+        assert_eq!(from_environment(Err(VarError::NotPresent)), Ok(None));
+        for (filter, problem) in
+            [("a=b=c", "invalid logging spec 'a=b=c'"), ("a=b", "invalid logging spec 'b'")]
+        {
+            assert_eq!(from_environment(Ok(filter.to_owned())), Err(problem.to_owned()));
+        }
+        assert!(from_environment(Err(VarError::NotUnicode("a".into()))).is_err());
     }
 
     #[test]

@@ -62,6 +62,34 @@ fn lines_that_are_left_out_are_counted_in_the_metrics() {
     node.stop();
 }
 
+/// env_logger would complain in a way of its own, and panic where it cannot.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_filter_that_makes_no_sense_is_ignored_in_a_line_of_the_log_and_harms_nobody_who_logs_to_a_full_disk() {
+    let directory = Directory::new();
+    let mut node = Node::start(&directory, 1, &[]);
+    node.stop();
+    let path = node.path();
+    let verify = || {
+        let mut command = command::ticketd(&["verify", "--path", &path]);
+        command.env("RUST_LOG", "a=b=c");
+        command
+    };
+    let verified = verify().output().unwrap();
+    assert!(verified.status.success(), "{verified:?}");
+    let said = String::from_utf8(verified.stderr).unwrap();
+    let ignored = " WARN  the filter in RUST_LOG is ignored, invalid logging spec 'a=b=c': write one like \
+                   'warn,ticketd=debug'\n";
+    assert!(said.ends_with(ignored) && said.lines().count() == 1, "{said}");
+    let full = || std::fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+    let status = verify().stderr(full()).stdout(Stdio::null()).status().unwrap();
+    assert!(status.success(), "{status}");
+    node.respawn_by(&["--default-signal=HUP", "RUST_LOG=a=b=c"]);
+    node.await_listening();
+    assert!(node.log().contains(ignored), "{}", node.log());
+    node.stop();
+}
+
 #[test]
 fn a_leader_whose_log_nobody_reads_any_more_goes_on_and_hands_over() {
     let mut pipe = Pipe::new();
