@@ -170,7 +170,10 @@ fn open_to_read(lock_path: &Path, directory_is_locked: bool) -> io::Result<Opene
 }
 
 impl Lock {
-    /// Takes the lock of the directory at `path`, which must exist.
+    /// Takes the lock of the directory at `path`.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if there is no directory: a process that destroyed the store has removed it.
     pub(super) fn acquire(path: &Path) -> Result<Lock, StoreError> {
         Lock::take(path, Purpose::Write)
     }
@@ -196,7 +199,13 @@ impl Lock {
                 Purpose::Write => open_to_write(&lock_path),
                 Purpose::Read => open_to_read(&lock_path, directory.is_some()),
             };
-            let (locked, can_write) = match opened.map_err(|e| error(&e))? {
+            let opened = opened.map_err(|e| match path.try_exists() {
+                Ok(false) if e.kind() == ErrorKind::NotFound => {
+                    StoreError::NotFound { path: path.to_owned() }
+                }
+                Ok(_) | Err(_) => error(&e),
+            });
+            let (locked, can_write) = match opened? {
                 Opened::Nowhere => {
                     return Ok(Lock { file: None, path: lock_path, directory, unpublished: None });
                 }
@@ -355,6 +364,15 @@ mod tests {
             Lock::acquire(dir.path()).unwrap_err(),
             StoreError::InUse { path: dir.path().to_owned(), pid }
         );
+    }
+
+    #[test]
+    fn where_the_directory_was_removed_meanwhile_there_is_no_store() {
+        let dir = TestDir::new();
+        let path = dir.path().join("store");
+        let not_found = StoreError::NotFound { path: path.clone() };
+        assert_eq!(Lock::acquire(&path).unwrap_err(), not_found);
+        assert_eq!(Lock::acquire_to_read(&path).unwrap_err(), not_found);
     }
 
     #[test]

@@ -60,8 +60,7 @@ impl Store {
         let new = NewStore { map_bytes: check_map_bytes(new.map_bytes)?, ..*new };
         check_settings(new.settings)?;
         directory::expect_no_store(path)?;
-        let new_directories = files::make_directory(path)?;
-        let lock = Lock::acquire(path)?;
+        let (new_directories, lock) = make_and_lock(path, files::make_directory)?;
         // Another process may have created a store before we got the lock.
         directory::expect_no_store(path)?;
         directory::clear(path)?;
@@ -314,6 +313,19 @@ fn fill(data_path: &Path, new: &NewStore<'_>) -> Result<(), StoreError> {
 }
 
 /// Rounds the size up to whole granules, if it is within the bounds.
+/// Makes the directory with `make`, and locks it. Returns what `make` did.
+fn make_and_lock<T>(
+    path: &Path,
+    make: impl Fn(&Path) -> Result<T, StoreError>,
+) -> Result<(T, Lock), StoreError> {
+    let made = make(path)?;
+    match Lock::acquire(path) {
+        // It was there, and a process that destroyed the store in it has now removed it.
+        Err(StoreError::NotFound { .. }) => Ok((make(path)?, Lock::acquire(path)?)),
+        locked => Ok((made, locked?)),
+    }
+}
+
 fn check_map_bytes(map_bytes: u64) -> Result<u64, StoreError> {
     if map_bytes < MAP_BYTES_MIN {
         return Err(StoreError::MapTooSmall { map_bytes });

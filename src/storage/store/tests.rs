@@ -33,6 +33,23 @@ fn set_journal(dir: &TestDir, bytes: &[u8]) {
     std::fs::write(dir.path().join(JOURNAL_FILE), bytes).unwrap();
 }
 
+/// The last step of a process that destroys a store, between two steps of one that makes another there.
+#[test]
+fn a_directory_that_is_removed_before_it_is_locked_is_made_again() {
+    let dir = TestDir::new();
+    let path = dir.path().join("store");
+    let made = std::cell::Cell::new(0);
+    let make = |path: &Path| {
+        made.set(made.get() + 1);
+        if made.get() > 1 { files::make_directory(path) } else { Ok(0) }
+    };
+    let (new_directories, _lock) = make_and_lock(&path, make).unwrap();
+    assert_eq!((new_directories, made.get()), (1, 2));
+    let other = dir.path().join("other");
+    let error = make_and_lock(&other, |_| Ok(())).unwrap_err();
+    assert_eq!(error, StoreError::NotFound { path: other });
+}
+
 #[test]
 fn a_new_store_holds_what_it_was_made_with_before_and_after_reopening() {
     let dir = TestDir::new();
