@@ -267,6 +267,28 @@ fn a_join_in_the_background_returns_when_the_cluster_has_taken_it_in() {
     wait::until_true("the pid file is gone", || !fs::exists(&pid_file).unwrap());
 }
 
+/// Such as the descriptor that flock(1) was given in a script.
+#[test]
+#[cfg(target_os = "linux")]
+fn in_the_background_a_node_keeps_nothing_open_that_its_caller_had() {
+    let directory = Directory::new();
+    let (pid_file, held, store) = (directory.join("pid"), directory.join("held"), directory.join("store"));
+    fs::write(&held, "").unwrap();
+    let background = Background { pid_file: pid_file.clone() };
+    let script = format!("exec \"$0\" \"$@\" 3<{held} 9<{held}");
+    let line = ["start", "-d", "--id", "1", "--path", &store, "--pid_file", &pid_file];
+    let ports = ["--raft_port", "0", "--http_port", "0"];
+    let mut start = command::ticketd_by(&["sh", "-c", &script], &[&line[..], &ports].concat());
+    let log = fs::File::create(directory.join("log")).unwrap();
+    assert!(start.stderr(log).status().unwrap().success());
+    let pid = background.pid().expect("the node listens").as_raw_nonzero();
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let open: Vec<_> = open.filter_map(|fd| fs::read_link(fd.unwrap().path()).ok()).collect();
+    assert!(open.len() > 5 && !open.iter().any(|file| file.ends_with("held")), "{open:?}");
+    background.signal(Signal::TERM);
+    wait::until_true("the pid file is gone", || !fs::exists(&pid_file).unwrap());
+}
+
 /// The node that a killed command had started. It is killed when this is dropped, unless it has ended.
 struct Orphan(Option<Pid>);
 

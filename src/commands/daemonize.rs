@@ -7,8 +7,9 @@
 //! ends: nobody would learn that a node runs. Then it starts a session of its own.
 
 use std::env;
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::RawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{self, Command, ExitStatus, Stdio};
 
@@ -21,11 +22,15 @@ use crate::server::ignores_hangups;
 /// What the child writes when it listens.
 const LISTENING: &[u8] = b"listening\n";
 
+/// The last of the standard streams.
+const STDERR: RawFd = 2;
+
 /// Starts the child and waits until it listens.
 ///
 /// # Errors
 /// [`Failure`] if the child cannot be started or ends before it listens; silent if the child has said why.
 pub(super) fn launch() -> Result<(), Failure> {
+    close_inherited();
     let mut child = env::current_exe()
         .and_then(|program| {
             Command::new(program)
@@ -54,6 +59,20 @@ pub(super) fn launch() -> Result<(), Failure> {
         Err(error) => {
             Err(Failure::runtime(format!("lost the process in the background ({error}): see its log")))
         }
+    }
+}
+
+/// Closes what the caller has left open beyond the standard streams, as daemon(7) asks for: the node would
+/// keep it as long as it runs, such as the descriptor that a script holds a lock with. Nothing of this
+/// process is among it, which has opened nothing yet and has one thread. Without a proc(5), the node keeps
+/// it.
+fn close_inherited() {
+    let Ok(open) = fs::read_dir("/proc/self/fd") else { return };
+    let numbers = open.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<RawFd>().ok());
+    let inherited: Vec<RawFd> = numbers.filter(|number| *number > STDERR).collect();
+    for number in inherited {
+        // One of them is that of the directory, which is closed already.
+        let _ = nix::unistd::close(number);
     }
 }
 
