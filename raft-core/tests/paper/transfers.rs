@@ -74,6 +74,18 @@ fn a_target_whose_disk_hangs_goes_on_following() {
     assert_eq!(cluster.role(2), Role::Leader);
 }
 
+#[test]
+fn a_target_whose_disk_takes_an_election_timeout_gives_the_transfer_up_as_its_leader_does() {
+    for (us, role) in [(ELECTION_TIMEOUT_US - 1, Role::Candidate), (ELECTION_TIMEOUT_US, Role::Follower)] {
+        let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+        let target = cluster.node(2);
+        target.receive(peer(1), Message::TimeoutNow(TimeoutNow { term: Term(2) }));
+        target.pass(us);
+        target.sync_one();
+        assert_eq!(cluster.role(2), role, "after {us} us");
+    }
+}
+
 /// The leader's process may be gone by then: it asked for this campaign, and its voters know of no other.
 #[test]
 fn a_target_whose_leader_is_gone_before_its_disk_answers_campaigns_all_the_same() {

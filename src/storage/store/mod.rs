@@ -312,7 +312,6 @@ fn fill(data_path: &Path, new: &NewStore<'_>) -> Result<(), StoreError> {
     env.sync(true).map_err(error)
 }
 
-/// Rounds the size up to whole granules, if it is within the bounds.
 /// Makes the directory with `make`, and locks it. Returns what `make` did.
 fn make_and_lock<T>(
     path: &Path,
@@ -326,6 +325,7 @@ fn make_and_lock<T>(
     }
 }
 
+/// Rounds the size up to whole granules, if it is within the bounds.
 fn check_map_bytes(map_bytes: u64) -> Result<u64, StoreError> {
     if map_bytes < MAP_BYTES_MIN {
         return Err(StoreError::MapTooSmall { map_bytes });
