@@ -18,9 +18,10 @@ use crate::peer::{AdminRequest, AdminResponse, RefusedReason, RetryReason};
 pub(super) struct Operations {
     last: u64,
     pending: BTreeMap<OperationId, Purpose>,
-    /// Bounds the lines that say what operators request: a command repeats a request that cannot be carried
-    /// out yet, and a supervisor repeats a command that fails.
+    /// Bounds the lines that say what operators request: a supervisor repeats a command that fails.
     requests: LogLimit,
+    /// What was requested last, until it can be carried out: the command repeats it every moment.
+    unmet: Option<String>,
     /// Bounds the lines that say why nothing came of it.
     refusals: LogLimit,
 }
@@ -128,6 +129,7 @@ impl Operations {
         match self.pending.remove(&operation) {
             Some(Purpose::Operator { connection, asked }) => {
                 let response = response(&ctx.me, &ctx.membership, asked, outcome);
+                self.note_response(&response);
                 self.narrate_refusal(ctx.now(), asked, &response);
                 Concluded::Answer(connection, response)
             }
@@ -158,8 +160,23 @@ impl Operations {
             AdminRequest::Remove { id, .. } => Asked::Remove(*id).to_string(),
             AdminRequest::Transfer { to, .. } => Asked::Transfer(*to).to_string(),
         };
-        if let Some(left_out) = self.requests.admit(now) {
+        if self.is_new(&asked)
+            && let Some(left_out) = self.requests.admit(now)
+        {
             log::info!("an operator asks that {asked}{left_out}");
+        }
+    }
+
+    /// Whether this request is not just repeated because it could not be carried out yet.
+    fn is_new(&mut self, asked: &str) -> bool {
+        let is_new = self.unmet.as_deref() != Some(asked);
+        self.unmet = Some(asked.to_owned());
+        is_new
+    }
+
+    fn note_response(&mut self, response: &AdminResponse) {
+        if !matches!(response, AdminResponse::Retry(_)) {
+            self.unmet = None;
         }
     }
 
@@ -287,6 +304,17 @@ mod tests {
     fn announced(incarnation: u128, peer_address: &'static str) -> Announcement<'static> {
         let peer = Peer { id: id(2), incarnation: Incarnation(incarnation) };
         Announcement { peer, peer_address, client_address: "h2:8000" }
+    }
+
+    #[test]
+    fn a_request_that_is_repeated_until_it_can_be_carried_out_is_new_once() {
+        let mut operations = Operations::default();
+        assert!(operations.is_new("node 3 be added"));
+        operations.note_response(&AdminResponse::Retry(RetryReason::Busy));
+        assert!(!operations.is_new("node 3 be added"));
+        assert!(operations.is_new("node 2 be removed"));
+        operations.note_response(&AdminResponse::Removed { at: LogIndex(9) });
+        assert!(operations.is_new("node 2 be removed"), "somebody gives the command once more");
     }
 
     #[test]
