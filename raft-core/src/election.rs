@@ -258,7 +258,7 @@ impl Raft {
         }
     }
 
-    /// Asks every other voter whether it would vote for this node (dissertation §9.6).
+    /// Becomes a pre-candidate: asks, and follows nobody meanwhile.
     pub(crate) fn start_pre_vote(&mut self, pace: Pace) {
         let retry_deadline = match pace {
             Pace::Quick { until } if until > self.now => {
@@ -276,6 +276,7 @@ impl Raft {
         Stance::Asks { granted: BTreeSet::from([self.config.me.id]) }
     }
 
+    /// Asks every other voter whether it would vote for this node (dissertation §9.6).
     pub(crate) fn ask_for_pre_votes(&mut self) {
         let pre_vote = PreVote {
             next_term: self.hard_state.current_term.next(),

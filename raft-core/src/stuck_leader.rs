@@ -84,10 +84,11 @@ impl Raft {
             return;
         }
         let ask_again_at = self.random_election_deadline();
-        let stance = if self.may_campaign() { self.asks() } else { Stance::Yields };
+        let may_campaign = self.may_campaign();
+        let stance = if may_campaign { self.asks() } else { Stance::Yields };
         let RoleState::Follower(Follower { doubt, .. }) = &mut self.role else { return };
         *doubt = Doubt { waiting: doubt.waiting, ask_at: Some(ask_again_at), stance };
-        if self.may_campaign() {
+        if may_campaign {
             self.ask_for_pre_votes();
         }
     }
