@@ -110,8 +110,8 @@ pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Re
 
 /// The flag, if any, that stands both before and behind the subcommand of a command line that is otherwise
 /// sound. Of a global flag clap would silently take the second, and `--path A drop --path B` would destroy B.
-/// So here each side has flags of its own. That takes a millisecond, which a command line that begins with its
-/// command, or has none, is spared.
+/// So here each side has flags of its own. That takes a millisecond, which a command line that begins with
+/// its command, or has none, is spared.
 fn given_on_both_sides(args: &[OsString], matches: &clap::ArgMatches) -> Option<String> {
     let name = matches.subcommand_name()?;
     if args.get(1).is_some_and(|first| first == name) {

@@ -20,14 +20,6 @@ use harness::wait;
 
 const ANY_PORTS: [&str; 4] = ["--raft_port", "0", "--http_port", "0"];
 
-/// A node that has served, and is stopped.
-fn stopped(directory: &Directory) -> Node {
-    let mut node = Node::start(directory, 1, &[]);
-    wait::until("an ID", || cluster::take(&node.client_address));
-    node.stop();
-    node
-}
-
 #[test]
 fn a_port_in_use_is_named_with_its_flag_and_no_store_is_made() {
     let directory = Directory::new();
@@ -46,7 +38,7 @@ fn a_port_in_use_is_named_with_its_flag_and_no_store_is_made() {
 #[test]
 fn a_port_in_use_stops_a_restart_and_leaves_the_store_as_it_was() {
     let directory = Directory::new();
-    let mut node = stopped(&directory);
+    let mut node = cluster::stopped(&directory);
     let store = node.findings();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
@@ -160,7 +152,7 @@ fn raise_format_version(store: &Path) -> lmdb::Result<()> {
 #[test]
 fn a_store_of_another_format_version_is_left_to_the_program_that_wrote_it() {
     let directory = Directory::new();
-    let node = stopped(&directory);
+    let node = cluster::stopped(&directory);
     raise_format_version(node.store()).unwrap();
     let store = contents(node.store());
     for command in [&["verify"][..], &ANY_PORTS, &["leave"]] {
@@ -252,7 +244,7 @@ fn a_size_that_no_store_fits_in_is_refused() {
     command::run(&[&line[..], &["0"], &ANY_PORTS].concat()).refused_as_usage(&["--db_size"]);
     command::run(&[&line[..], &["x"], &ANY_PORTS].concat()).refused_as_usage(&["--db_size"]);
     assert!(!fs::exists(&path).unwrap());
-    let node = stopped(&directory);
+    let node = cluster::stopped(&directory);
     let store = contents(node.store());
     node.command(&[&["--db_size", "1"], &ANY_PORTS[..]].concat()).refused_as_usage(&["--db_size"]);
     assert_eq!(contents(node.store()), store);

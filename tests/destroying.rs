@@ -8,21 +8,12 @@ use std::io::{self, Read, Write};
 use harness::cluster;
 use harness::command;
 use harness::directory::{Directory, contents};
-use harness::node::Node;
 use harness::wait;
-
-/// A stopped node that has handed out an ID.
-fn stopped(directory: &Directory) -> Node {
-    let mut node = Node::start(directory, 1, &["--window", "10"]);
-    wait::until("an ID", || cluster::take(&node.client_address));
-    node.stop();
-    node
-}
 
 #[test]
 fn what_only_a_store_knows_is_said_before_it_is_dropped_and_it_stays_if_that_cannot_be_said() {
     let directory = Directory::new();
-    let node = stopped(&directory);
+    let node = cluster::stopped(&directory);
     let store = contents(node.store());
     let full = fs::File::options().write(true).open("/dev/full").expect("Linux has it");
     let ended = command::ticketd(&["drop", "--path", &node.path()]).stdout(full).output().unwrap();
@@ -42,7 +33,7 @@ fn what_only_a_store_knows_is_said_before_it_is_dropped_and_it_stays_if_that_can
 #[test]
 fn a_store_is_held_from_when_its_last_words_are_said_until_it_is_destroyed() {
     let directory = Directory::new();
-    let node = stopped(&directory);
+    let node = cluster::stopped(&directory);
     let (mut reader, mut writer) = io::pipe().unwrap();
     // As if whoever reads it had stopped reading.
     rustix::io::ioctl_fionbio(&writer, true).unwrap();
@@ -65,7 +56,7 @@ fn a_store_is_held_from_when_its_last_words_are_said_until_it_is_destroyed() {
 #[test]
 fn a_store_that_cannot_be_read_for_a_reason_outside_of_it_is_not_destroyed_for_another() {
     let directory = Directory::new();
-    let node = stopped(&directory);
+    let node = cluster::stopped(&directory);
     let findings = node.findings();
     // Too little to map the store.
     let path = node.path();

@@ -14,14 +14,6 @@ use harness::directory::Directory;
 use harness::node::Node;
 use harness::wait;
 
-/// A stopped node that has served.
-fn stopped(directory: &Directory) -> Node {
-    let mut node = Node::start(directory, 1, &[]);
-    wait::until("an ID", || cluster::take(&node.client_address));
-    node.stop();
-    node
-}
-
 /// Runs a command on the node's store, started by env(1) with these arguments.
 fn run_by(env: &[&str], node: &Node, args: &[&str]) -> Output {
     let path = node.path();
@@ -37,7 +29,7 @@ fn said(output: &Output) -> String {
 #[test]
 fn every_command_that_checks_a_store_does_so_where_it_was_started_with_sigchld_ignored() {
     let directory = Directory::new();
-    let mut node = stopped(&directory);
+    let mut node = cluster::stopped(&directory);
     let ignoring = ["--ignore-signal=CHLD"];
     let verified = run_by(&ignoring, &node, &["verify"]);
     assert!(verified.status.success(), "{verified:?}");
@@ -63,7 +55,7 @@ fn a_command_that_fails_in_the_background_says_why_where_it_was_started_with_sig
 #[test]
 fn a_limit_on_the_size_of_files_ends_no_command_without_a_word_and_no_check() {
     let directory = Directory::new();
-    let node = stopped(&directory);
+    let node = cluster::stopped(&directory);
     for blocks in ["0", "1"] {
         let script = format!("ulimit -f {blocks}; exec \"$0\" \"$@\"");
         let limited = ["sh", "-c", &script];
@@ -129,7 +121,7 @@ fn stop_while_the_store_is_checked(node: &Node, signal: Signal) {
 #[test]
 fn a_node_that_is_stopped_with_the_process_that_checks_its_store_has_stopped_as_asked() {
     let directory = Directory::new();
-    let mut node = stopped(&directory);
+    let mut node = cluster::stopped(&directory);
     hold_up_checks(node.store());
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         node.respawn_by(&["--default-signal=HUP"]);
@@ -146,7 +138,7 @@ fn a_node_that_is_stopped_with_the_process_that_checks_its_store_has_stopped_as_
 #[test]
 fn hangups_while_a_store_is_checked_are_no_second_signal() {
     let directory = Directory::new();
-    let mut node = stopped(&directory);
+    let mut node = cluster::stopped(&directory);
     hold_up_checks(node.store());
     node.respawn_by(&["--default-signal=HUP"]);
     let checker = checker(&node);
@@ -162,7 +154,7 @@ fn hangups_while_a_store_is_checked_are_no_second_signal() {
 #[test]
 fn a_command_that_is_stopped_before_it_destroys_the_store_in_its_way_leaves_it_there() {
     let directory = Directory::new();
-    let mut node = stopped(&directory);
+    let mut node = cluster::stopped(&directory);
     let findings = node.findings();
     for signal in [Signal::TERM, Signal::INT] {
         hold_up_checks(node.store());
@@ -179,7 +171,7 @@ fn a_command_that_is_stopped_before_it_destroys_the_store_in_its_way_leaves_it_t
 #[test]
 fn a_store_whose_check_is_killed_is_not_destroyed_for_another() {
     let directory = Directory::new();
-    let mut node = stopped(&directory);
+    let mut node = cluster::stopped(&directory);
     let findings = node.findings();
     hold_up_checks(node.store());
     node = Node::spawn(&directory, 1, &["start"], &["--force"]);
@@ -210,7 +202,7 @@ fn a_join_that_is_stopped_with_the_process_that_checks_its_store_can_be_given_ag
 #[test]
 fn a_check_that_somebody_else_ends_is_no_reason_to_stop_and_no_damage() {
     let directory = Directory::new();
-    let mut node = stopped(&directory);
+    let mut node = cluster::stopped(&directory);
     hold_up_checks(node.store());
     node.respawn(&[]);
     kill_process(checker(&node), Signal::KILL).unwrap();

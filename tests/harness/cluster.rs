@@ -178,6 +178,15 @@ impl Drop for Cluster {
     }
 }
 
+/// Node 1 of a cluster of its own, stopped after it has handed out an ID.
+#[track_caller]
+pub fn stopped(directory: &Directory) -> Node {
+    let mut node = Node::start(directory, 1, &[]);
+    wait::until("an ID", || take(&node.client_address));
+    node.stop();
+    node
+}
+
 /// Takes one ID from the node at this address, or from the node that it redirects to.
 pub fn take(address: &str) -> Option<u64> {
     let response = http::ask(address, "POST", "/").ok()?;
