@@ -17,7 +17,7 @@ use raft_core::{
 };
 use ticketd::node::{
     Answer, Bequest, Forward, ForwardOutcome, Input, Node, NodeConfig, OperationId, Output, PeerMessage,
-    RequestId, Ticket, initial_state,
+    RequestId, SequenceNumber, initial_state,
 };
 
 use super::bytes::Bytes;
@@ -58,7 +58,7 @@ struct Driver {
     /// What the node has sent to others, oldest first.
     said: VecDeque<(Peer, Message)>,
     /// What it has asked leaders for.
-    asked: VecDeque<(Peer, Ticket, NonZeroU64)>,
+    asked: VecDeque<(Peer, SequenceNumber, NonZeroU64)>,
     /// How many IDs each unanswered request wants.
     waiting: BTreeMap<RequestId, NonZeroU64>,
     operations: BTreeSet<OperationId>,
@@ -186,10 +186,10 @@ impl Driver {
 
     /// A leader answers a forwarded request, as the node would like or not.
     fn oblige_forward(&mut self, bytes: &mut Bytes<'_>) -> Result<(), Stopped> {
-        let Some((from, ticket, count)) = self.asked.pop_front() else { return Ok(()) };
+        let Some((from, sequence, count)) = self.asked.pop_front() else { return Ok(()) };
         self.step(Input::Message {
             from,
-            message: Forward::Taken { ticket, outcome: outcome(bytes, count) }.into(),
+            message: Forward::TakeIdsResponse { sequence, outcome: outcome(bytes, count) }.into(),
         })
     }
 
@@ -254,11 +254,13 @@ impl Driver {
                 }
                 self.said.push_back((to, message));
             }
-            Output::Send { to, message: PeerMessage::Forward(Forward::TakeIds { ticket, count, .. }) } => {
+            Output::Send { to, message: PeerMessage::Forward(Forward::TakeIds { sequence, count, .. }) } => {
                 assert!(self.is_wanted(count), "{count} IDs are asked for, which nobody wants");
-                self.asked.push_back((to, ticket, count));
+                self.asked.push_back((to, sequence, count));
             }
-            Output::Send { message: PeerMessage::Forward(Forward::Taken { outcome, .. }), .. } => {
+            Output::Send {
+                message: PeerMessage::Forward(Forward::TakeIdsResponse { outcome, .. }), ..
+            } => {
                 let first = if let ForwardOutcome::Ids { first, .. } = outcome { first } else { 1 };
                 assert!((1..END).contains(&first), "ID {first} is given to another node");
             }
@@ -379,12 +381,12 @@ fn answer_to(message: Message) -> Option<Message> {
 }
 
 fn forward(bytes: &mut Bytes<'_>) -> Forward {
-    let ticket = Ticket(bytes.number());
+    let sequence = SequenceNumber(bytes.number());
     if bytes.flag() {
-        Forward::TakeIds { ticket, count: count(bytes), still_awaited: bytes.byte() }
+        Forward::TakeIds { sequence, count: count(bytes), still_awaited: bytes.byte() }
     } else {
         let count = count(bytes);
-        Forward::Taken { ticket, outcome: outcome(bytes, count) }
+        Forward::TakeIdsResponse { sequence, outcome: outcome(bytes, count) }
     }
 }
 

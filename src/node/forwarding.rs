@@ -9,7 +9,7 @@
 //!
 //! Answers are used in the order of their messages; one that comes earlier waits for those before it. If the
 //! oldest message is not answered in time, all that are under way are given up, and their requests are asked
-//! for again in one message under another ticket; if a range of before still comes, it is a gap. So each
+//! for again in one message under the next number; if a range of before still comes, it is a gap. So each
 //! message gets more time than the one before that was given up: a leader that takes longer for its answers,
 //! perhaps because its commits do, would never be in time otherwise.
 //!
@@ -24,7 +24,7 @@ use raft_core::{Micros, Peer};
 
 use super::Node;
 use super::io::Answer;
-use super::peer_message::{Forward, ForwardOutcome, Ticket};
+use super::peer_message::{Forward, ForwardOutcome, SequenceNumber};
 use super::requests::{Arrival, Asker, Requests, Waiting};
 use super::round_trips::RoundTrips;
 
@@ -39,7 +39,7 @@ const QUICK_MAX: usize = 1;
 /// The messages under way, or when the next one may be sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Forwarding {
-    last_ticket: Ticket,
+    last_sequence: SequenceNumber,
     /// Each covers the requests that arrived after those of the one before.
     under_way: RoundTrips<Message>,
     /// The smallest number of IDs that was refused as too many, on behalf of requests of which some still
@@ -53,7 +53,7 @@ pub(crate) struct Forwarding {
 
 #[derive(Clone, Copy, Debug)]
 struct Message {
-    ticket: Ticket,
+    sequence: SequenceNumber,
     asked: Asked,
     /// When the message is given up.
     deadline: Micros,
@@ -76,25 +76,26 @@ impl Node {
     /// Another node asks on behalf of its clients, or answers what this node asked.
     pub(super) fn on_forward(&mut self, from: Peer, message: Forward) {
         match message {
-            Forward::TakeIds { ticket, count, still_awaited }
+            Forward::TakeIds { sequence, count, still_awaited }
                 if self.leadership.is_some() && self.is_of_cluster(from) =>
             {
                 self.counts.forwards_taken += 1;
-                // What the node has given up, it asks for again; and each ticket stands for one request.
-                let is_given_up =
-                    |earlier| earlier == ticket || ticket.follows_by_more_than(earlier, still_awaited.into());
+                // What the node has given up, it asks for again; and each number stands for one request.
+                let is_given_up = |earlier| {
+                    earlier == sequence || sequence.follows_by_more_than(earlier, still_awaited.into())
+                };
                 self.requests.take_asks(|peer, earlier| peer == from && is_given_up(earlier));
-                self.enqueue(Asker::Node(from, ticket), count);
+                self.enqueue(Asker::Node(from, sequence), count);
             }
-            Forward::TakeIds { ticket, .. } => {
+            Forward::TakeIds { sequence, .. } => {
                 // A node that is no member may be anybody, and ask for all the IDs that there are. And no
                 // request is forwarded again: two nodes that take each other for the leader would never stop.
-                self.answer(Asker::Node(from, ticket), Answer::NotLeader { leader: None });
+                self.answer(Asker::Node(from, sequence), Answer::NotLeader { leader: None });
             }
-            Forward::Taken { ticket, outcome } => {
-                self.forwarding.on_answer(from, ticket, outcome);
+            Forward::TakeIdsResponse { sequence, outcome } => {
+                self.forwarding.on_answer(from, sequence, outcome);
                 while let Some((asked, outcome)) = self.forwarding.next_answered(self.now) {
-                    self.on_taken(asked, outcome);
+                    self.on_take_ids_response(asked, outcome);
                 }
             }
         }
@@ -107,7 +108,7 @@ impl Node {
 
     /// The leader has answered for every request up to the latest that its message covered. Requests that
     /// have timed out meanwhile leave a gap.
-    fn on_taken(&mut self, asked: Asked, outcome: ForwardOutcome) {
+    fn on_take_ids_response(&mut self, asked: Asked, outcome: ForwardOutcome) {
         let latest = asked.latest;
         match outcome {
             ForwardOutcome::Ids { first, .. } => self.share_out(latest, first),
@@ -163,8 +164,8 @@ impl Node {
 
     /// This node no longer leads: tells the nodes that asked it, so that they ask the new leader.
     pub(super) fn turn_askers_away(&mut self) {
-        for (peer, ticket) in self.requests.take_asks(|_, _| true) {
-            self.answer(Asker::Node(peer, ticket), Answer::NotLeader { leader: None });
+        for (peer, sequence) in self.requests.take_asks(|_, _| true) {
+            self.answer(Asker::Node(peer, sequence), Answer::NotLeader { leader: None });
         }
     }
 
@@ -193,11 +194,11 @@ impl Node {
 }
 
 impl Forwarding {
-    /// `first_ticket` is a random number.
-    pub(crate) fn new(first_ticket: Ticket, now: Micros) -> Forwarding {
-        let last_ticket = first_ticket;
+    /// `first_sequence` is a random number.
+    pub(crate) fn new(first_sequence: SequenceNumber, now: Micros) -> Forwarding {
+        let last_sequence = first_sequence;
         Forwarding {
-            last_ticket,
+            last_sequence,
             under_way: RoundTrips::default(),
             shortage: None,
             not_before: now,
@@ -220,13 +221,13 @@ impl Forwarding {
             return None;
         }
         let asked = self.next_asked(leader, requests)?;
-        let ticket = Ticket(self.last_ticket.0.wrapping_add(1));
-        self.last_ticket = ticket;
+        let sequence = SequenceNumber(self.last_sequence.0.wrapping_add(1));
+        self.last_sequence = sequence;
         let patience_us = self.patience_us.clamp(*patience_us.start(), *patience_us.end());
         let still_awaited = u8::try_from(self.under_way.len()).expect("a few are under way");
         let deadline = now.plus(patience_us);
-        self.under_way.begin(now, Message { ticket, asked, deadline, outcome: None });
-        Some(Forward::TakeIds { ticket, count: asked.count, still_awaited })
+        self.under_way.begin(now, Message { sequence, asked, deadline, outcome: None });
+        Some(Forward::TakeIds { sequence, count: asked.count, still_awaited })
     }
 
     /// Gives up all messages if another node leads now, or if the oldest has waited for its time.
@@ -253,10 +254,10 @@ impl Forwarding {
         self.under_way.latest().map_or(Arrival::default(), |latest| latest.asked.latest)
     }
 
-    /// The answer to `ticket` came. It counts if the message is under way and asked for as many IDs: a number
-    /// that did not fit the requests would be handed out to others as well.
-    pub(crate) fn on_answer(&mut self, from: Peer, ticket: Ticket, outcome: ForwardOutcome) {
-        let is_meant = |m: &Message| m.ticket == ticket && m.asked.leader == from;
+    /// A message is answered. The answer counts if the message is under way and asked for as many IDs: a
+    /// range that does not fit the requests is that of another message, and is handed out to others as well.
+    pub(crate) fn on_answer(&mut self, from: Peer, sequence: SequenceNumber, outcome: ForwardOutcome) {
+        let is_meant = |m: &Message| m.sequence == sequence && m.asked.leader == from;
         let Some(message) = self.under_way.iter_mut().find(|message| is_meant(message)) else { return };
         let misfits = matches!(outcome, ForwardOutcome::Ids { count, .. } if count != message.asked.count);
         if !misfits {
@@ -350,25 +351,35 @@ mod tests {
         requests
     }
 
-    fn ask(forwarding: &mut Forwarding, now: u64, leader_id: u64, waiting: u64) -> Option<(Ticket, u64)> {
+    fn ask(
+        forwarding: &mut Forwarding,
+        now: u64,
+        leader_id: u64,
+        waiting: u64,
+    ) -> Option<(SequenceNumber, u64)> {
         let message =
             forwarding.ask(Micros(now), leader(leader_id), &requests(waiting), PATIENCE_US..=PATIENCE_US_MAX);
         message.map(|message| match message {
-            Forward::TakeIds { ticket, count, still_awaited } => {
+            Forward::TakeIds { sequence, count, still_awaited } => {
                 assert_eq!(usize::from(still_awaited) + 1, forwarding.under_way.len());
-                (ticket, count.get())
+                (sequence, count.get())
             }
-            Forward::Taken { .. } => panic!("asked with an answer"),
+            Forward::TakeIdsResponse { .. } => panic!("asked with an answer"),
         })
     }
 
-    fn answered_at(now: u64, forwarding: &mut Forwarding, from: Peer, ticket: Ticket) -> Option<Asked> {
-        forwarding.on_answer(from, ticket, ForwardOutcome::TimedOut);
+    fn answered_at(
+        now: u64,
+        forwarding: &mut Forwarding,
+        from: Peer,
+        sequence: SequenceNumber,
+    ) -> Option<Asked> {
+        forwarding.on_answer(from, sequence, ForwardOutcome::TimedOut);
         forwarding.next_answered(Micros(now)).map(|(asked, _)| asked)
     }
 
-    fn answered(forwarding: &mut Forwarding, from: Peer, ticket: Ticket) -> Option<Asked> {
-        answered_at(0, forwarding, from, ticket)
+    fn answered(forwarding: &mut Forwarding, from: Peer, sequence: SequenceNumber) -> Option<Asked> {
+        answered_at(0, forwarding, from, sequence)
     }
 
     /// What is asked for on behalf of this many requests.
@@ -380,38 +391,42 @@ mod tests {
 
     #[test]
     fn one_message_asks_for_all_that_wait_and_the_next_waits_for_its_answer() {
-        let mut forwarding = Forwarding::new(Ticket(u64::MAX), Micros(0));
+        let mut forwarding = Forwarding::new(SequenceNumber(u64::MAX), Micros(0));
         assert_eq!(ask(&mut forwarding, 10, 1, 0), None, "nobody waits");
-        assert_eq!(ask(&mut forwarding, 10, 1, 3), Some((Ticket(0), 6)));
+        assert_eq!(ask(&mut forwarding, 10, 1, 3), Some((SequenceNumber(0), 6)));
         assert_eq!(forwarding.deadline(&Requests::default()), Micros(10 + PATIENCE_US));
         assert_eq!(ask(&mut forwarding, 20, 1, 4), None);
-        assert_eq!(answered(&mut forwarding, leader(1), Ticket(0)), Some(asked(1, 3)));
-        assert_eq!(answered(&mut forwarding, leader(1), Ticket(0)), None, "a second answer to one message");
-        assert_eq!(ask(&mut forwarding, 30, 1, 1), Some((Ticket(1), 2)));
+        assert_eq!(answered(&mut forwarding, leader(1), SequenceNumber(0)), Some(asked(1, 3)));
+        assert_eq!(
+            answered(&mut forwarding, leader(1), SequenceNumber(0)),
+            None,
+            "a second answer to one message"
+        );
+        assert_eq!(ask(&mut forwarding, 30, 1, 1), Some((SequenceNumber(1), 2)));
     }
 
     #[test]
     fn while_messages_overlap_a_timer_is_set_for_those_whom_none_covers() {
-        let mut forwarding = Forwarding::new(Ticket(0), Micros(0));
-        let (ticket, _) = ask(&mut forwarding, 0, 1, 1).unwrap();
+        let mut forwarding = Forwarding::new(SequenceNumber(0), Micros(0));
+        let (sequence, _) = ask(&mut forwarding, 0, 1, 1).unwrap();
         assert_eq!(forwarding.deadline(&requests(2)), Micros(PATIENCE_US), "as if the answer were quick");
-        assert!(answered_at(1_600, &mut forwarding, leader(1), ticket).is_some());
-        assert_eq!(ask(&mut forwarding, 1_600, 1, 2), Some((Ticket(2), 4)));
-        assert_eq!(ask(&mut forwarding, 1_610, 1, 3), Some((Ticket(3), 2)), "one more");
+        assert!(answered_at(1_600, &mut forwarding, leader(1), sequence).is_some());
+        assert_eq!(ask(&mut forwarding, 1_600, 1, 2), Some((SequenceNumber(2), 4)));
+        assert_eq!(ask(&mut forwarding, 1_610, 1, 3), Some((SequenceNumber(3), 2)), "one more");
         assert_eq!(forwarding.deadline(&requests(3)), Micros(1_600 + PATIENCE_US_MAX), "all are covered");
         assert_eq!(forwarding.deadline(&requests(4)), Micros(1_810));
         assert_eq!(ask(&mut forwarding, 1_809, 1, 4), None);
-        assert_eq!(ask(&mut forwarding, 1_810, 1, 4), Some((Ticket(4), 2)));
+        assert_eq!(ask(&mut forwarding, 1_810, 1, 4), Some((SequenceNumber(4), 2)));
     }
 
     #[test]
-    fn an_answer_of_another_node_or_to_another_ticket_is_none() {
-        let mut forwarding = Forwarding::new(Ticket(4), Micros(0));
-        assert_eq!(answered(&mut forwarding, leader(1), Ticket(4)), None, "nothing was asked");
-        assert_eq!(ask(&mut forwarding, 10, 1, 1), Some((Ticket(5), 2)));
-        assert_eq!(answered(&mut forwarding, leader(2), Ticket(5)), None);
-        assert_eq!(answered(&mut forwarding, leader(1), Ticket(4)), None);
-        assert_eq!(answered(&mut forwarding, leader(1), Ticket(5)), Some(asked(1, 1)));
+    fn an_answer_of_another_node_or_to_another_message_is_none() {
+        let mut forwarding = Forwarding::new(SequenceNumber(4), Micros(0));
+        assert_eq!(answered(&mut forwarding, leader(1), SequenceNumber(4)), None, "nothing was asked");
+        assert_eq!(ask(&mut forwarding, 10, 1, 1), Some((SequenceNumber(5), 2)));
+        assert_eq!(answered(&mut forwarding, leader(2), SequenceNumber(5)), None);
+        assert_eq!(answered(&mut forwarding, leader(1), SequenceNumber(4)), None);
+        assert_eq!(answered(&mut forwarding, leader(1), SequenceNumber(5)), Some(asked(1, 1)));
     }
 
     #[test]
@@ -419,11 +434,11 @@ mod tests {
         for (now, leader_id, again) in
             [(10 + PATIENCE_US - 1, 1, None), (10 + PATIENCE_US, 1, Some(6)), (11, 2, Some(6))]
         {
-            let mut forwarding = Forwarding::new(Ticket(4), Micros(0));
-            assert_eq!(ask(&mut forwarding, 10, 1, 1), Some((Ticket(5), 2)));
-            let again = again.map(|ticket| (Ticket(ticket), 2));
+            let mut forwarding = Forwarding::new(SequenceNumber(4), Micros(0));
+            assert_eq!(ask(&mut forwarding, 10, 1, 1), Some((SequenceNumber(5), 2)));
+            let again = again.map(|sequence| (SequenceNumber(sequence), 2));
             assert_eq!(ask(&mut forwarding, now, leader_id, 1), again, "at {now}, {leader_id} leads");
-            let late = answered(&mut forwarding, leader(1), Ticket(5));
+            let late = answered(&mut forwarding, leader(1), SequenceNumber(5));
             assert_eq!(late.is_some(), again.is_none(), "the first range is a gap then");
         }
     }
@@ -432,7 +447,7 @@ mod tests {
     /// node waits, it would never answer.
     #[test]
     fn each_message_waits_twice_as_long_as_the_one_before_that_was_given_up_up_to_a_bound() {
-        let mut forwarding = Forwarding::new(Ticket(4), Micros(0));
+        let mut forwarding = Forwarding::new(SequenceNumber(4), Micros(0));
         let mut now = 10;
         for patience_us in [100, 200, 400, PATIENCE_US_MAX, PATIENCE_US_MAX] {
             assert!(ask(&mut forwarding, now, 1, 1).is_some());
@@ -449,11 +464,11 @@ mod tests {
 
     #[test]
     fn a_message_waits_twice_as_long_as_the_last_answer_took_or_as_long_as_it_must() {
-        let mut forwarding = Forwarding::new(Ticket(4), Micros(0));
+        let mut forwarding = Forwarding::new(SequenceNumber(4), Micros(0));
         for (took_us, patience_us) in [(0, 100), (80, 100), (120, 160), (10, 240), (400, 100)] {
-            let (ticket, _) = ask(&mut forwarding, 1_000, 1, 1).unwrap();
+            let (sequence, _) = ask(&mut forwarding, 1_000, 1, 1).unwrap();
             assert_eq!(forwarding.deadline(&Requests::default()), Micros(1_000 + patience_us));
-            assert!(answered_at(1_000 + took_us, &mut forwarding, leader(1), ticket).is_some());
+            assert!(answered_at(1_000 + took_us, &mut forwarding, leader(1), sequence).is_some());
         }
         assert!(ask(&mut forwarding, 1_000, 1, 1).is_some());
         assert_eq!(forwarding.deadline(&Requests::default()), Micros(1_000 + PATIENCE_US_MAX));
@@ -461,31 +476,31 @@ mod tests {
 
     #[test]
     fn a_leader_that_denied_it_is_asked_again_once_the_pause_is_over() {
-        let mut forwarding = Forwarding::new(Ticket(4), Micros(0));
+        let mut forwarding = Forwarding::new(SequenceNumber(4), Micros(0));
         forwarding.pause(Micros(50));
         assert_eq!(forwarding.deadline(&Requests::default()), Micros(50));
         assert_eq!(ask(&mut forwarding, 49, 1, 1), None);
-        assert_eq!(ask(&mut forwarding, 50, 1, 1), Some((Ticket(5), 2)));
+        assert_eq!(ask(&mut forwarding, 50, 1, 1), Some((SequenceNumber(5), 2)));
     }
 
     #[test]
     fn what_is_stopped_expects_no_answer_and_need_not_pause() {
-        let mut forwarding = Forwarding::new(Ticket(4), Micros(0));
-        assert_eq!(ask(&mut forwarding, 10, 1, 1), Some((Ticket(5), 2)));
+        let mut forwarding = Forwarding::new(SequenceNumber(4), Micros(0));
+        assert_eq!(ask(&mut forwarding, 10, 1, 1), Some((SequenceNumber(5), 2)));
         forwarding.pause(Micros(500));
         forwarding.stop(Micros(20));
         assert_eq!(forwarding.deadline(&Requests::default()), Micros(20));
-        assert_eq!(answered(&mut forwarding, leader(1), Ticket(5)), None);
-        assert_eq!(ask(&mut forwarding, 20, 1, 1), Some((Ticket(6), 2)));
+        assert_eq!(answered(&mut forwarding, leader(1), SequenceNumber(5)), None);
+        assert_eq!(ask(&mut forwarding, 20, 1, 1), Some((SequenceNumber(6), 2)));
     }
 
     #[test]
     fn what_is_refused_as_too_much_is_asked_for_by_halves_of_that_leader_and_then_by_all_again() {
-        let mut forwarding = Forwarding::new(Ticket(0), Micros(0));
+        let mut forwarding = Forwarding::new(SequenceNumber(0), Micros(0));
         for (waiting, wanted) in [(8, 16), (8, 8), (9, 4)] {
-            let (ticket, count) = ask(&mut forwarding, 10, 1, waiting).unwrap();
+            let (sequence, count) = ask(&mut forwarding, 10, 1, waiting).unwrap();
             assert_eq!(count, wanted, "{waiting} wait");
-            let refused = answered(&mut forwarding, leader(1), ticket).unwrap();
+            let refused = answered(&mut forwarding, leader(1), sequence).unwrap();
             forwarding.on_exhausted(refused);
         }
         let (eighth, ninth) = (requests(8).latest(), requests(9).latest());
@@ -494,18 +509,18 @@ mod tests {
         assert!(!beyond(eighth, 3), "3 may be left");
         assert!(!beyond(ninth, 4), "it came when the shortage was known");
         for (leader_id, waiting, wanted) in [(1, 9, 2), (2, 9, 18), (1, 9, 18)] {
-            let (ticket, count) = ask(&mut forwarding, 20, leader_id, waiting).unwrap();
+            let (sequence, count) = ask(&mut forwarding, 20, leader_id, waiting).unwrap();
             assert_eq!(count, wanted, "{leader_id} leads");
-            answered(&mut forwarding, leader(leader_id), ticket).unwrap();
+            answered(&mut forwarding, leader(leader_id), sequence).unwrap();
         }
     }
 
     #[test]
     fn a_shortage_ends_with_the_last_who_waited_when_it_was_noticed() {
         for stops in [0, 1] {
-            let mut forwarding = Forwarding::new(Ticket(0), Micros(0));
-            let (ticket, _) = ask(&mut forwarding, 10, 1, 3).unwrap();
-            let refused = answered(&mut forwarding, leader(1), ticket).unwrap();
+            let mut forwarding = Forwarding::new(SequenceNumber(0), Micros(0));
+            let (sequence, _) = ask(&mut forwarding, 10, 1, 3).unwrap();
+            let refused = answered(&mut forwarding, leader(1), sequence).unwrap();
             forwarding.on_exhausted(refused);
             let mut requests = requests(5);
             if stops == 1 {
@@ -517,7 +532,7 @@ mod tests {
             }
             let message = forwarding.ask(Micros(20), leader(1), &requests, PATIENCE_US..=PATIENCE_US_MAX);
             let count = NonZeroU64::new(requests.wanted()).unwrap();
-            let asks_for_all = Forward::TakeIds { ticket: Ticket(2), count, still_awaited: 0 };
+            let asks_for_all = Forward::TakeIds { sequence: SequenceNumber(2), count, still_awaited: 0 };
             assert_eq!(message, Some(asks_for_all), "{stops}");
         }
     }

@@ -127,7 +127,7 @@ impl Node {
             leadership: None,
             requests: Requests::default(),
             orphans_deadline: now.plus(config.raft.election_timeout_us),
-            forwarding: Forwarding::new(Ticket(config.raft.seed), now),
+            forwarding: Forwarding::new(SequenceNumber(config.raft.seed), now),
             forwards_in_vain: false,
             operations: PendingOperations::default(),
             last_proposal: ProposalId(0),

@@ -24,7 +24,7 @@ impl PeerMessage {
     pub const fn is_response(&self) -> bool {
         match self {
             PeerMessage::Raft(message) => message.is_response(),
-            PeerMessage::Forward(Forward::Taken { .. }) => true,
+            PeerMessage::Forward(Forward::TakeIdsResponse { .. }) => true,
             PeerMessage::Forward(Forward::TakeIds { .. }) | PeerMessage::Bequest(_) => false,
         }
     }
@@ -48,15 +48,15 @@ impl From<Bequest> for PeerMessage {
     }
 }
 
-/// Names one message that asks a leader for IDs. A node begins at a random number when it starts, so an
-/// answer to a message sent before a restart is never taken for an answer to a later one.
+/// Numbers the messages by which a node asks a leader for IDs. A node begins at a random number when it
+/// starts, so an answer to a message sent before a restart is never taken for an answer to a later one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Ticket(pub u64);
+pub struct SequenceNumber(pub u64);
 
-impl Ticket {
-    /// Whether more than so many tickets came between the earlier one and this one, counting this one. False
+impl SequenceNumber {
+    /// Whether more than so many messages came between the earlier one and this one, counting this one. False
     /// if the other is not earlier: messages may overtake each other.
-    pub(super) const fn follows_by_more_than(self, earlier: Ticket, count: u64) -> bool {
+    pub(super) const fn follows_by_more_than(self, earlier: SequenceNumber, count: u64) -> bool {
         let age = self.0.wrapping_sub(earlier.0);
         age > count && age <= u64::MAX / 2
     }
@@ -68,18 +68,18 @@ impl Ticket {
 pub enum Forward {
     /// To the leader: asks for consecutive IDs for all the requests that wait here.
     TakeIds {
-        /// Names it in the answer.
-        ticket: Ticket,
+        /// Repeated in the response.
+        sequence: SequenceNumber,
         /// How many.
         count: NonZeroU64,
-        /// The answers to so many of the tickets just before this one are still awaited; those to earlier
+        /// The answers to so many of the messages just before this one are still awaited; those to earlier
         /// ones are not.
         still_awaited: u8,
     },
-    /// The answer to `TakeIds`.
-    Taken {
-        /// The ticket of the question.
-        ticket: Ticket,
+    /// Answers `TakeIds`.
+    TakeIdsResponse {
+        /// The number of the `TakeIds`.
+        sequence: SequenceNumber,
         /// The outcome.
         outcome: ForwardOutcome,
     },
@@ -92,8 +92,8 @@ pub enum ForwardOutcome {
     Ids {
         /// The first ID.
         first: u64,
-        /// How many. Whoever receives it relies on this and not on the ticket alone: a ticket is as good as
-        /// the random number with which its process began.
+        /// How many. Whoever receives it relies on this and not on the sequence number alone: that is as good
+        /// as the random number with which its process began.
         count: NonZeroU64,
     },
     /// Nothing was taken: the node that was asked does not lead. Ask the leader.

@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use raft_core::{Micros, Peer};
 
 use super::io::RequestId;
-use super::peer_message::Ticket;
+use super::peer_message::SequenceNumber;
 
 /// How many requests may wait. A leader that cannot answer for a while holds 4 MiB of them and refuses the
 /// rest.
@@ -23,7 +23,7 @@ pub(crate) enum Asker {
     /// A client of this node.
     Client(RequestId),
     /// Another node, on behalf of all the clients that wait there.
-    Node(Peer, Ticket),
+    Node(Peer, SequenceNumber),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,12 +75,15 @@ impl Requests {
 
     /// Removes the matching requests of other nodes. Each request that waits before a removed one then counts
     /// as having arrived one place later, so it may be confirmed later but never too early.
-    pub(crate) fn take_asks(&mut self, is_meant: impl Fn(Peer, Ticket) -> bool) -> Vec<(Peer, Ticket)> {
+    pub(crate) fn take_asks(
+        &mut self,
+        is_meant: impl Fn(Peer, SequenceNumber) -> bool,
+    ) -> Vec<(Peer, SequenceNumber)> {
         let mut taken = Vec::new();
         let mut count = 0;
         self.queue.retain(|waiting| match waiting.asker {
-            Asker::Node(peer, ticket) if is_meant(peer, ticket) => {
-                taken.push((peer, ticket));
+            Asker::Node(peer, sequence) if is_meant(peer, sequence) => {
+                taken.push((peer, sequence));
                 count += u128::from(waiting.count.get());
                 false
             }

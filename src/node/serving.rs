@@ -131,7 +131,7 @@ impl Node {
     pub(super) fn answer(&mut self, asker: Asker, answer: Answer) {
         match asker {
             Asker::Client(request) => self.outputs.push_back(Output::Answer { request, answer }),
-            Asker::Node(to, ticket) => {
+            Asker::Node(to, sequence) => {
                 let outcome = match answer {
                     Answer::Ids { first, count } => ForwardOutcome::Ids { first, count },
                     Answer::NotLeader { .. } => ForwardOutcome::NotLeader,
@@ -139,7 +139,7 @@ impl Node {
                     Answer::Overloaded => ForwardOutcome::Overloaded,
                     Answer::Exhausted => ForwardOutcome::Exhausted,
                 };
-                self.send(to, Forward::Taken { ticket, outcome });
+                self.send(to, Forward::TakeIdsResponse { sequence, outcome });
             }
         }
     }

@@ -1,41 +1,42 @@
 //! The bytes of what nodes send to each other about forwarded requests.
 //!
-//! This module must never know what a node does with them: the node decides whether it still wants a ticket.
+//! This module must never know what a node does with them: the node decides whether it still awaits a
+//! response.
 
 use std::num::NonZeroU64;
 
 use super::frame_type;
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::node::{Forward, ForwardOutcome, Ticket};
+use crate::node::{Forward, ForwardOutcome, SequenceNumber};
 
 pub(super) const fn type_of(message: &Forward) -> u8 {
     match message {
         Forward::TakeIds { .. } => frame_type::TAKE_IDS,
-        Forward::Taken { .. } => frame_type::TAKEN,
+        Forward::TakeIdsResponse { .. } => frame_type::TAKE_IDS_RESPONSE,
     }
 }
 
 pub(super) fn put(message: &Forward, out: &mut Vec<u8>) {
     match message {
-        Forward::TakeIds { ticket, count, still_awaited } => {
-            out.put_u64(ticket.0);
+        Forward::TakeIds { sequence, count, still_awaited } => {
+            out.put_u64(sequence.0);
             out.put_u64(count.get());
             out.put_u8(*still_awaited);
         }
-        Forward::Taken { ticket, outcome } => {
-            out.put_u64(ticket.0);
+        Forward::TakeIdsResponse { sequence, outcome } => {
+            out.put_u64(sequence.0);
             put_outcome(*outcome, out);
         }
     }
 }
 
 pub(super) fn read_take_ids(reader: &mut Reader<'_>) -> Result<Forward, DecodeError> {
-    let ticket = Ticket(reader.u64()?);
-    Ok(Forward::TakeIds { ticket, count: read_count(reader)?, still_awaited: reader.u8()? })
+    let sequence = SequenceNumber(reader.u64()?);
+    Ok(Forward::TakeIds { sequence, count: read_count(reader)?, still_awaited: reader.u8()? })
 }
 
-pub(super) fn read_taken(reader: &mut Reader<'_>) -> Result<Forward, DecodeError> {
-    Ok(Forward::Taken { ticket: Ticket(reader.u64()?), outcome: read_outcome(reader)? })
+pub(super) fn read_take_ids_response(reader: &mut Reader<'_>) -> Result<Forward, DecodeError> {
+    Ok(Forward::TakeIdsResponse { sequence: SequenceNumber(reader.u64()?), outcome: read_outcome(reader)? })
 }
 
 fn read_count(reader: &mut Reader<'_>) -> Result<NonZeroU64, DecodeError> {

@@ -22,6 +22,6 @@ pub(super) const INSTALL_SNAPSHOT_RESPONSE: u8 = 0x29;
 pub(super) const TIMEOUT_NOW: u8 = 0x2a;
 
 pub(super) const TAKE_IDS: u8 = 0x30;
-pub(super) const TAKEN: u8 = 0x31;
+pub(super) const TAKE_IDS_RESPONSE: u8 = 0x31;
 
 pub(super) const BEQUEST: u8 = 0x32;

@@ -25,7 +25,7 @@ pub(super) fn put(message: &PeerMessage, out: &mut Vec<u8>) {
 pub(super) fn read(frame_type: u8, reader: &mut Reader<'_>) -> Result<Option<PeerMessage>, DecodeError> {
     Ok(match frame_type {
         frame_type::TAKE_IDS => Some(forward::read_take_ids(reader)?.into()),
-        frame_type::TAKEN => Some(forward::read_taken(reader)?.into()),
+        frame_type::TAKE_IDS_RESPONSE => Some(forward::read_take_ids_response(reader)?.into()),
         frame_type::BEQUEST => Some(bequest::read(reader)?.into()),
         other => raft_message::read(other, reader)?.map(PeerMessage::Raft),
     })

@@ -15,7 +15,7 @@ use raft_core::{
 
 use super::{AdminRequest, AdminResponse, Frame, Hello, Refuse, RefusedReason, RetryReason, Welcome};
 use crate::identity::ClusterId;
-use crate::node::{Bequest, Forward, ForwardOutcome, PeerMessage, Ticket};
+use crate::node::{Bequest, Forward, ForwardOutcome, PeerMessage, SequenceNumber};
 
 /// A frame and its bytes.
 pub(super) struct Sample {
@@ -360,13 +360,13 @@ fn replication() -> Vec<Sample> {
 }
 
 fn forwarding() -> Vec<Sample> {
-    let ticket = Ticket(0x0102_0304_0506_0708);
-    let taken = |outcome| Forward::Taken { ticket, outcome };
+    let sequence = SequenceNumber(0x0102_0304_0506_0708);
+    let response = |outcome| Forward::TakeIdsResponse { sequence, outcome };
     vec![
         Sample {
             name: "take_ids",
             frame: message_frame(Forward::TakeIds {
-                ticket,
+                sequence,
                 count: NonZeroU64::new(57).unwrap(),
                 still_awaited: 2,
             }),
@@ -374,8 +374,8 @@ fn forwarding() -> Vec<Sample> {
              0102030405060708 0000000000000039 02",
         },
         Sample {
-            name: "taken_ids",
-            frame: message_frame(taken(ForwardOutcome::Ids {
+            name: "take_ids_response_ids",
+            frame: message_frame(response(ForwardOutcome::Ids {
                 first: 1001,
                 count: NonZeroU64::new(57).unwrap(),
             })),
@@ -383,26 +383,26 @@ fn forwarding() -> Vec<Sample> {
              0102030405060708 01 00000000000003e9 0000000000000039",
         },
         Sample {
-            name: "taken_not_leader",
-            frame: message_frame(taken(ForwardOutcome::NotLeader)),
+            name: "take_ids_response_not_leader",
+            frame: message_frame(response(ForwardOutcome::NotLeader)),
             hex: "00000009 558fe7c8 31 \
              0102030405060708 02",
         },
         Sample {
-            name: "taken_timed_out",
-            frame: message_frame(taken(ForwardOutcome::TimedOut)),
+            name: "take_ids_response_timed_out",
+            frame: message_frame(response(ForwardOutcome::TimedOut)),
             hex: "00000009 2288d75e 31 \
              0102030405060708 03",
         },
         Sample {
-            name: "taken_overloaded",
-            frame: message_frame(taken(ForwardOutcome::Overloaded)),
+            name: "take_ids_response_overloaded",
+            frame: message_frame(response(ForwardOutcome::Overloaded)),
             hex: "00000009 bcec42fd 31 \
              0102030405060708 04",
         },
         Sample {
-            name: "taken_exhausted",
-            frame: message_frame(taken(ForwardOutcome::Exhausted)),
+            name: "take_ids_response_exhausted",
+            frame: message_frame(response(ForwardOutcome::Exhausted)),
             hex: "00000009 cbeb726b 31 \
              0102030405060708 05",
         },

@@ -38,15 +38,15 @@ fn take(node: &mut Node, now: u64, request: u64, n: u64) {
 }
 
 /// What the node asks its leader for when it is woken.
-fn asked(node: &mut Node, now: u64) -> Option<(Ticket, u64)> {
+fn asked(node: &mut Node, now: u64) -> Option<(SequenceNumber, u64)> {
     node.step(Micros(now), Input::Wake);
     let outputs: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
     outputs.into_iter().find_map(|output| {
-        if let Output::Send { to, message: PeerMessage::Forward(Forward::TakeIds { ticket, count, .. }) } =
+        if let Output::Send { to, message: PeerMessage::Forward(Forward::TakeIds { sequence, count, .. }) } =
             output
         {
             assert_eq!(to, peer(2));
-            Some((ticket, count.get()))
+            Some((sequence, count.get()))
         } else {
             None
         }
@@ -58,8 +58,8 @@ fn granted(first: u64, n: u64) -> ForwardOutcome {
     ForwardOutcome::Ids { first, count: count(n) }
 }
 
-fn taken(node: &mut Node, now: u64, ticket: Ticket, outcome: ForwardOutcome) -> Vec<(u64, Answer)> {
-    let message = Forward::Taken { ticket, outcome };
+fn taken(node: &mut Node, now: u64, sequence: SequenceNumber, outcome: ForwardOutcome) -> Vec<(u64, Answer)> {
+    let message = Forward::TakeIdsResponse { sequence, outcome };
     node.step(Micros(now), Input::Message { from: peer(2), message: message.into() });
     let outputs: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
     let answer = |output| {
@@ -81,14 +81,14 @@ fn whatever_the_leader_says_is_said_to_those_whom_it_was_asked_for_and_to_nobody
         let mut node = follower();
         take(&mut node, 10, 1, 1);
         take(&mut node, 10, 2, 2);
-        let (ticket, wanted) = asked(&mut node, 10).unwrap();
+        let (sequence, wanted) = asked(&mut node, 10).unwrap();
         assert_eq!(wanted, 3);
         take(&mut node, 20, 3, 4);
         assert_eq!(asked(&mut node, 20), None, "quick answers are awaited");
         let answers: Vec<_> = (1..).zip(answers).collect();
-        assert_eq!(taken(&mut node, 30, ticket, outcome), answers);
+        assert_eq!(taken(&mut node, 30, sequence, outcome), answers);
         assert_eq!(asked(&mut node, 30).map(|(_, wanted)| wanted), Some(4), "the third is asked for now");
-        assert_eq!(taken(&mut node, 30, ticket, outcome), [], "an answer counts once");
+        assert_eq!(taken(&mut node, 30, sequence, outcome), [], "an answer counts once");
     }
 }
 
@@ -97,8 +97,8 @@ fn a_request_whose_time_is_over_gets_none_of_the_range_that_comes_for_it() {
     let mut node = follower();
     take(&mut node, 0, 1, 1);
     take(&mut node, 1, 2, 1);
-    let (ticket, _) = asked(&mut node, 10).unwrap();
-    let answers = taken(&mut node, REQUEST_TIMEOUT_US, ticket, granted(50, 2));
+    let (sequence, _) = asked(&mut node, 10).unwrap();
+    let answers = taken(&mut node, REQUEST_TIMEOUT_US, sequence, granted(50, 2));
     assert_eq!(answers, [(1, Answer::TimedOut), (2, Answer::Ids { first: 50, count: count(1) })]);
 }
 
@@ -106,27 +106,29 @@ fn a_request_whose_time_is_over_gets_none_of_the_range_that_comes_for_it() {
 fn follower_of_a_slow_leader() -> Node {
     let mut node = follower();
     take(&mut node, 0, 1, 1);
-    let (ticket, _) = asked(&mut node, 0).unwrap();
-    assert_eq!(taken(&mut node, 8_000, ticket, granted(5, 1)).len(), 1);
+    let (sequence, _) = asked(&mut node, 0).unwrap();
+    assert_eq!(taken(&mut node, 8_000, sequence, granted(5, 1)).len(), 1);
     node
 }
 
-/// Sends a message for one request each, for 1, 10 and 100 IDs, a millisecond apart. Returns their tickets.
-fn asked_thrice(node: &mut Node) -> [Ticket; 3] {
+/// Sends a message for one request each, for 1, 10 and 100 IDs, a millisecond apart. Returns their numbers.
+fn asked_thrice(node: &mut Node) -> [SequenceNumber; 3] {
     [(9_000, 11, 1), (10_000, 12, 10), (11_000, 13, 100)].map(|(now, request, n)| {
         take(node, now, request, n);
-        let (ticket, wanted) = asked(node, now).unwrap();
+        let (sequence, wanted) = asked(node, now).unwrap();
         assert_eq!(wanted, n, "each message is for those who came after the last");
-        ticket
+        sequence
     })
 }
 
 #[test]
 fn where_answers_take_long_messages_overlap_and_each_serves_those_who_came_after_the_last() {
     let mut node = follower_of_a_slow_leader();
-    let tickets = asked_thrice(&mut node);
-    for (ticket, (first, request, n)) in tickets.into_iter().zip([(50, 11, 1), (70, 12, 10), (90, 13, 100)]) {
-        let answers = taken(&mut node, 17_000, ticket, granted(first, n));
+    let sequences = asked_thrice(&mut node);
+    for (sequence, (first, request, n)) in
+        sequences.into_iter().zip([(50, 11, 1), (70, 12, 10), (90, 13, 100)])
+    {
+        let answers = taken(&mut node, 17_000, sequence, granted(first, n));
         assert_eq!(answers, [(request, ids(first, n).unwrap())]);
     }
     assert_eq!(asked(&mut node, 17_000), None);
@@ -155,26 +157,26 @@ fn if_an_answer_is_lost_all_are_asked_for_again_in_one_message() {
     let [first, second, third] = asked_thrice(&mut node);
     assert_eq!(taken(&mut node, 17_000, second, granted(70, 10)), []);
     let given_up_at = 9_000 + PATIENCE_US;
-    let (ticket, wanted) = asked(&mut node, given_up_at).unwrap();
+    let (sequence, wanted) = asked(&mut node, given_up_at).unwrap();
     assert_eq!(wanted, 111);
     for late in [first, third] {
         assert_eq!(taken(&mut node, given_up_at, late, granted(50, 1)), []);
     }
-    let answers = taken(&mut node, given_up_at, ticket, granted(900, 111));
+    let answers = taken(&mut node, given_up_at, sequence, granted(900, 111));
     let told = [(11, 900, 1), (12, 901, 10), (13, 911, 100)];
     assert_eq!(answers, told.map(|(request, first, n)| (request, ids(first, n).unwrap())));
 }
 
-/// A range of another size was taken for others: tickets of two processes may be the same.
+/// A range of another size was taken for others: sequence numbers of two processes may be the same.
 #[test]
 fn a_range_of_another_size_than_was_asked_for_is_not_handed_out() {
     let mut node = follower();
     take(&mut node, 0, 1, 2);
-    let (ticket, _) = asked(&mut node, 0).unwrap();
+    let (sequence, _) = asked(&mut node, 0).unwrap();
     for n in [1, 3] {
-        assert_eq!(taken(&mut node, 10, ticket, granted(50, n)), []);
+        assert_eq!(taken(&mut node, 10, sequence, granted(50, n)), []);
     }
-    assert_eq!(taken(&mut node, 10, ticket, granted(60, 2)), [(1, ids(60, 2).unwrap())]);
+    assert_eq!(taken(&mut node, 10, sequence, granted(60, 2)), [(1, ids(60, 2).unwrap())]);
 }
 
 #[test]
@@ -197,16 +199,16 @@ fn what_overlaps_is_given_up_together() {
 
 /// What comes for the message that was given up is a gap: its requests have been asked for again.
 #[test]
-fn a_late_answer_to_a_ticket_that_was_given_up_hands_out_nothing() {
+fn a_late_answer_to_a_message_that_was_given_up_hands_out_nothing() {
     let mut node = follower();
     take(&mut node, 0, 1, 1);
     let (given_up, _) = asked(&mut node, 0).unwrap();
     assert_eq!(asked(&mut node, PATIENCE_US - 1), None);
-    let (ticket, wanted) = asked(&mut node, PATIENCE_US).unwrap();
-    assert!(ticket != given_up && wanted == 1);
+    let (sequence, wanted) = asked(&mut node, PATIENCE_US).unwrap();
+    assert!(sequence != given_up && wanted == 1);
     assert_eq!(taken(&mut node, PATIENCE_US, given_up, granted(7, 1)), []);
     let answer = Answer::Ids { first: 50, count: count(1) };
-    assert_eq!(taken(&mut node, PATIENCE_US, ticket, granted(50, 1)), [(1, answer)]);
+    assert_eq!(taken(&mut node, PATIENCE_US, sequence, granted(50, 1)), [(1, answer)]);
 }
 
 /// It leads until its removal is committed. Which node leads is known without the membership in force.
@@ -234,8 +236,8 @@ fn a_leader_that_is_being_removed_is_still_asked() {
 fn one_that_says_it_does_not_lead_is_asked_again_after_a_heartbeat_interval() {
     let mut node = follower();
     take(&mut node, 0, 1, 1);
-    let (ticket, _) = asked(&mut node, 0).unwrap();
-    assert_eq!(taken(&mut node, 10, ticket, ForwardOutcome::NotLeader), []);
+    let (sequence, _) = asked(&mut node, 0).unwrap();
+    assert_eq!(taken(&mut node, 10, sequence, ForwardOutcome::NotLeader), []);
     assert_eq!(node.deadline(), Some(Micros(50_010)));
     assert_eq!(asked(&mut node, 50_009), None);
     assert_eq!(asked(&mut node, 50_010).map(|(_, wanted)| wanted), Some(1));
@@ -244,9 +246,10 @@ fn one_that_says_it_does_not_lead_is_asked_again_after_a_heartbeat_interval() {
 #[test]
 fn one_that_is_asked_and_does_not_lead_says_so_at_once_and_asks_nobody_else() {
     let mut node = follower();
-    let message = Forward::TakeIds { ticket: Ticket(7), count: count(5), still_awaited: 0 };
+    let message = Forward::TakeIds { sequence: SequenceNumber(7), count: count(5), still_awaited: 0 };
     node.step(Micros(10), Input::Message { from: peer(3), message: message.into() });
-    let message = Forward::Taken { ticket: Ticket(7), outcome: ForwardOutcome::NotLeader };
+    let message =
+        Forward::TakeIdsResponse { sequence: SequenceNumber(7), outcome: ForwardOutcome::NotLeader };
     let said: Vec<Output> = std::iter::from_fn(|| node.poll_output())
         .filter(|output| matches!(output, Output::Send { message: PeerMessage::Forward(_), .. }))
         .collect();
@@ -260,8 +263,8 @@ fn a_range_that_ends_beyond_the_last_integer_is_handed_out_up_to_there() {
     for request in 1..=3 {
         take(&mut node, 10, request, 2);
     }
-    let (ticket, _) = asked(&mut node, 10).unwrap();
-    let answers = taken(&mut node, 20, ticket, granted(u64::MAX - 3, 6));
+    let (sequence, _) = asked(&mut node, 10).unwrap();
+    let answers = taken(&mut node, 20, sequence, granted(u64::MAX - 3, 6));
     let first = Answer::Ids { first: u64::MAX - 3, count: count(2) };
     assert_eq!(answers, [(1, first), (2, Answer::Exhausted), (3, Answer::Exhausted)]);
 }
@@ -271,13 +274,13 @@ fn a_range_that_ends_beyond_the_last_integer_is_handed_out_up_to_there() {
 fn drawn_down(node: &mut Node, mut left: u64) -> (Vec<u64>, Vec<(u64, Answer)>) {
     let (mut wanted, mut answers) = (Vec::new(), Vec::new());
     for _ in 0..INPUTS_MAX {
-        let Some((ticket, n)) = asked(node, 20) else { return (wanted, answers) };
+        let Some((sequence, n)) = asked(node, 20) else { return (wanted, answers) };
         wanted.push(n);
         let outcome = match left.checked_sub(n) {
             Some(rest) => granted(u64::MAX - std::mem::replace(&mut left, rest), n),
             None => ForwardOutcome::Exhausted,
         };
-        answers.extend(taken(node, 20, ticket, outcome));
+        answers.extend(taken(node, 20, sequence, outcome));
     }
     panic!("it asks on and on, the last time for {:?}", wanted.last());
 }
@@ -332,22 +335,25 @@ fn a_request_that_comes_in_a_shortage_waits_for_those_before_it_and_is_asked_for
     let mut node = follower();
     take(&mut node, 10, 1, 4);
     take(&mut node, 10, 2, 4);
-    let (ticket, _) = asked(&mut node, 10).unwrap();
+    let (sequence, _) = asked(&mut node, 10).unwrap();
     take(&mut node, 10, 3, 9);
-    assert_eq!(taken(&mut node, 10, ticket, ForwardOutcome::Exhausted), []);
+    assert_eq!(taken(&mut node, 10, sequence, ForwardOutcome::Exhausted), []);
     let (wanted, answers) = drawn_down(&mut node, 4);
     assert_eq!(wanted, [4, 4, 9]);
     let told = [(1, ids(u64::MAX - 4, 4).unwrap()), (2, Answer::Exhausted), (3, Answer::Exhausted)];
     assert_eq!(answers, told);
 }
 
-/// What another node is told about the tickets that it sent.
-fn told(node: &mut Node) -> Vec<(Ticket, ForwardOutcome)> {
+/// What another node is told about the messages that it sent.
+fn told(node: &mut Node) -> Vec<(SequenceNumber, ForwardOutcome)> {
     let mut told = Vec::new();
     while let Some(output) = node.poll_output() {
-        if let Output::Send { message: PeerMessage::Forward(Forward::Taken { ticket, outcome }), .. } = output
+        if let Output::Send {
+            message: PeerMessage::Forward(Forward::TakeIdsResponse { sequence, outcome }),
+            ..
+        } = output
         {
-            told.push((ticket, outcome));
+            told.push((sequence, outcome));
         }
     }
     told
@@ -362,9 +368,9 @@ fn leader_that_hears_nobody() -> (Bench, usize) {
     (bench, leader)
 }
 
-/// Another node asks the node at this place for so many IDs, and still waits for so many tickets before.
-fn ask(bench: &mut Bench, at: usize, from: u64, (ticket, still_awaited): (u64, u8), n: u64) {
-    let message = Forward::TakeIds { ticket: Ticket(ticket), count: count(n), still_awaited };
+/// Another node asks the node at this place for so many IDs, and still waits for so many messages before.
+fn ask(bench: &mut Bench, at: usize, from: u64, (sequence, still_awaited): (u64, u8), n: u64) {
+    let message = Forward::TakeIds { sequence: SequenceNumber(sequence), count: count(n), still_awaited };
     bench.nodes[at].step(bench.now, Input::Message { from: peer(from), message: message.into() });
     bench.nodes[at].step(bench.now, Input::Wake);
 }
@@ -373,8 +379,8 @@ fn ask(bench: &mut Bench, at: usize, from: u64, (ticket, still_awaited): (u64, u
 fn what_a_node_asks_for_again_is_counted_once() {
     let (mut bench, leader) = leader_that_hears_nobody();
     let others: Vec<u64> = (1..=3).filter(|id| *id != leader as u64 + 1).collect();
-    for ticket in 1..=5 {
-        ask(&mut bench, leader, others[0], (ticket, 0), 1_000_000 + ticket);
+    for sequence in 1..=5 {
+        ask(&mut bench, leader, others[0], (sequence, 0), 1_000_000 + sequence);
     }
     ask(&mut bench, leader, others[1], (9, 0), 7);
     assert_eq!(bench.nodes[leader].requests.wanted(), 1_000_005 + 7);
@@ -385,8 +391,8 @@ fn what_a_node_asks_for_again_is_counted_once() {
 fn what_a_node_still_waits_for_is_kept_when_it_asks_for_more() {
     let (mut bench, leader) = leader_that_hears_nobody();
     let other = (1..=3).find(|id| *id != leader as u64 + 1).unwrap();
-    // Tickets begin anywhere, and may pass the last number.
-    for (ticket, still_awaited, n, wanted) in [
+    // Sequence numbers begin anywhere, and may pass the last number.
+    for (sequence, still_awaited, n, wanted) in [
         (u64::MAX - 1, 0, 1, 1),
         (u64::MAX, 1, 10, 11),
         (0, 2, 100, 111),
@@ -396,8 +402,8 @@ fn what_a_node_still_waits_for_is_kept_when_it_asks_for_more() {
         // It was overtaken by the one before.
         (4, 0, 5, 12),
     ] {
-        ask(&mut bench, leader, other, (ticket, still_awaited), n);
-        assert_eq!(bench.nodes[leader].requests.wanted(), wanted, "after ticket {ticket}");
+        ask(&mut bench, leader, other, (sequence, still_awaited), n);
+        assert_eq!(bench.nodes[leader].requests.wanted(), wanted, "after message {sequence}");
     }
 }
 
@@ -407,9 +413,10 @@ fn one_that_is_no_member_gets_nothing_of_a_leader() {
     let (mut bench, leader) = leader_that_hears_nobody();
     let former = Peer { incarnation: Incarnation(77), ..peer(2) };
     for from in [peer(9), former] {
-        let message = Forward::TakeIds { ticket: Ticket(1), count: NonZeroU64::MAX, still_awaited: 0 };
+        let message =
+            Forward::TakeIds { sequence: SequenceNumber(1), count: NonZeroU64::MAX, still_awaited: 0 };
         bench.nodes[leader].step(bench.now, Input::Message { from, message: message.into() });
-        assert_eq!(told(&mut bench.nodes[leader]), [(Ticket(1), ForwardOutcome::NotLeader)]);
+        assert_eq!(told(&mut bench.nodes[leader]), [(SequenceNumber(1), ForwardOutcome::NotLeader)]);
     }
     assert_eq!(bench.nodes[leader].requests.wanted(), 0);
 }
@@ -448,7 +455,8 @@ fn a_leader_that_is_none_any_more_turns_those_who_asked_it_away_and_keeps_its_ow
     };
     let message = Message::Heartbeat(heartbeat);
     bench.nodes[leader].step(bench.now, Input::Message { from: peer(others[0]), message: message.into() });
-    let turned_away = [(Ticket(4), ForwardOutcome::NotLeader), (Ticket(5), ForwardOutcome::NotLeader)];
+    let turned_away =
+        [(SequenceNumber(4), ForwardOutcome::NotLeader), (SequenceNumber(5), ForwardOutcome::NotLeader)];
     assert_eq!(told(&mut bench.nodes[leader]), turned_away);
     assert_eq!(bench.nodes[leader].requests.wanted(), 3, "its own client's");
 }
