@@ -43,11 +43,11 @@ pub enum Detail {
 
 /// What waits when standard error takes no lines.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Pace {
+pub enum LogMode {
     /// The caller that logs.
-    OfTheReader,
+    Synchronous,
     /// A thread of its own; callers wait only briefly, at the end.
-    OfTheNode,
+    Asynchronous,
 }
 
 /// The log of this process.
@@ -62,7 +62,7 @@ impl Logging {
     ///
     /// # Errors
     /// If the system cannot start a thread.
-    pub fn start(detail: Detail, pace: Pace) -> io::Result<Logging> {
+    pub fn start(detail: Detail, mode: LogMode) -> io::Result<Logging> {
         let filter = match detail {
             Detail::Usual => FILTER,
             Detail::Debug => FILTER_DEBUG,
@@ -73,20 +73,20 @@ impl Logging {
         };
         let mut builder = with_our_lines(Builder::new());
         builder.parse_filters(&filter);
-        let logging = Logging::with(builder, pace)?;
+        let logging = Logging::with(builder, mode)?;
         if let Some(problem) = problem {
             log::warn!("the filter in RUST_LOG is ignored, {problem}: write one like '{FILTER_DEBUG}'");
         }
         Ok(logging)
     }
 
-    fn with(mut builder: Builder, pace: Pace) -> io::Result<Logging> {
-        match pace {
-            Pace::OfTheReader => {
+    fn with(mut builder: Builder, mode: LogMode) -> io::Result<Logging> {
+        match mode {
+            LogMode::Synchronous => {
                 builder.target(Target::Stderr).init();
                 Ok(Logging { writer: None })
             }
-            Pace::OfTheNode => {
+            LogMode::Asynchronous => {
                 let writer = LogWriter::spawn(io::stderr(), gap)?;
                 let lines = builder.target(Target::Pipe(Box::new(writer.clone()))).build();
                 WRITER.get_or_init(|| writer.clone());

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use ticketd::advice;
 use ticketd::cli::{self, ParseExit};
 use ticketd::commands;
-use ticketd::logging::{self, Detail, Logging, Pace};
+use ticketd::logging::{self, Detail, LogMode, Logging};
 
 fn main() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
@@ -34,8 +34,8 @@ fn main() -> ExitCode {
         return ExitCode::from(failure.exit_status());
     }
     let detail = if cli.flags.debug { Detail::Debug } else { Detail::Usual };
-    let pace = if commands::serves(&cli) { Pace::OfTheNode } else { Pace::OfTheReader };
-    let log = match Logging::start(detail, pace) {
+    let mode = if commands::serves(&cli) { LogMode::Asynchronous } else { LogMode::Synchronous };
+    let log = match Logging::start(detail, mode) {
         Ok(log) => log,
         Err(error) => {
             let remedy = advice::about_refusal(&error);

@@ -5,7 +5,7 @@ mod harness;
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
-use ticketd::logging::{Detail, Logging, Pace};
+use ticketd::logging::{Detail, LogMode, Logging};
 
 use harness::cluster::{self, Cluster, STEADY};
 use harness::command;
@@ -164,7 +164,7 @@ fn panicking(test: &str) -> Command {
 
 fn log_and_panic_if_told_to() {
     if std::env::var_os(PANICS).is_some() {
-        let _log = Logging::start(Detail::Usual, Pace::OfTheNode).expect("a thread");
+        let _log = Logging::start(Detail::Usual, LogMode::Asynchronous).expect("a thread");
         log::warn!("what led to it");
         panic!("what must not be");
     }

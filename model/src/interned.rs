@@ -40,7 +40,7 @@ number! {
 }
 number! {
     /// Names a message with its sender and its receiver.
-    LetterNo(u16)
+    EnvelopeNo(u16)
 }
 number! {
     /// Names a history.

@@ -2,7 +2,7 @@
 
 use raft_core::{Message, Peer, Term};
 
-use crate::interned::LetterNo;
+use crate::interned::EnvelopeNo;
 
 /// Messages on their way at once, at most: what [`Network`] has room for.
 pub(crate) const IN_FLIGHT_MAX: usize = 10;
@@ -18,46 +18,46 @@ pub(crate) struct Envelope {
 /// The messages on their way, in ascending order of their numbers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub(crate) struct Network {
-    letters: [LetterNo; IN_FLIGHT_MAX],
+    envelopes: [EnvelopeNo; IN_FLIGHT_MAX],
     len: u8,
 }
 
 impl Network {
-    pub(crate) fn as_slice(&self) -> &[LetterNo] {
-        &self.letters[..usize::from(self.len)]
+    pub(crate) fn as_slice(&self) -> &[EnvelopeNo] {
+        &self.envelopes[..usize::from(self.len)]
     }
 
     /// The positions of the messages, one for each distinct message.
     pub(crate) fn distinct(&self) -> impl Iterator<Item = usize> + '_ {
-        let letters = self.as_slice();
-        (0..letters.len()).filter(|at| *at == 0 || letters[at - 1] != letters[*at])
+        let envelopes = self.as_slice();
+        (0..envelopes.len()).filter(|at| *at == 0 || envelopes[at - 1] != envelopes[*at])
     }
 
     /// Sends a message; if the network is full, returns false and sends nothing.
-    pub(crate) fn send(&mut self, letter: LetterNo) -> bool {
+    pub(crate) fn send(&mut self, envelope_no: EnvelopeNo) -> bool {
         let len = usize::from(self.len);
         if len == IN_FLIGHT_MAX {
             return false;
         }
-        let at = self.as_slice().partition_point(|other| *other <= letter);
-        self.letters.copy_within(at..len, at + 1);
-        self.letters[at] = letter;
+        let at = self.as_slice().partition_point(|other| *other <= envelope_no);
+        self.envelopes.copy_within(at..len, at + 1);
+        self.envelopes[at] = envelope_no;
         self.len += 1;
         true
     }
 
     pub(crate) fn take(&mut self, at: usize) {
         let len = usize::from(self.len);
-        self.letters.copy_within(at + 1..len, at);
+        self.envelopes.copy_within(at + 1..len, at);
         // Unused positions must not distinguish two networks.
-        self.letters[len - 1] = LetterNo::default();
+        self.envelopes[len - 1] = EnvelopeNo::default();
         self.len -= 1;
     }
 
-    pub(crate) fn retain(&mut self, keeps: impl Fn(LetterNo) -> bool) {
+    pub(crate) fn retain(&mut self, keeps: impl Fn(EnvelopeNo) -> bool) {
         let mut at = 0;
-        while let Some(letter) = self.as_slice().get(at) {
-            if keeps(*letter) { at += 1 } else { self.take(at) }
+        while let Some(envelope_no) = self.as_slice().get(at) {
+            if keeps(*envelope_no) { at += 1 } else { self.take(at) }
         }
     }
 }

@@ -43,8 +43,8 @@ impl State {
     pub(crate) fn fingerprint(&self) -> u64 {
         let mut bytes = [0; 2 * (NODES_MAX + 1 + IN_FLIGHT_MAX) + Spent::BYTES];
         let (numbers, spent) = bytes.split_at_mut(2 * (NODES_MAX + 1 + IN_FLIGHT_MAX));
-        let letters = self.network.as_slice().iter().map(|letter| letter.0 + 1);
-        let all = self.nodes.map(|node| node.0).into_iter().chain([self.history.0]).chain(letters);
+        let envelopes = self.network.as_slice().iter().map(|envelope_no| envelope_no.0 + 1);
+        let all = self.nodes.map(|node| node.0).into_iter().chain([self.history.0]).chain(envelopes);
         for (place, number) in numbers.chunks_exact_mut(2).zip(all) {
             place.copy_from_slice(&number.to_le_bytes());
         }

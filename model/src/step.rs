@@ -9,17 +9,17 @@ use raft_core::{
 };
 
 use crate::bounds::{Change, DiskSpeed};
+use crate::durable;
 use crate::history::{Violation, check_membership};
-use crate::interned::{HistoryNo, LetterNo};
+use crate::interned::{EnvelopeNo, HistoryNo};
 use crate::network::Envelope;
 use crate::node::{Node, peer};
-use crate::promises;
 
 /// What happens to a node.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Cause {
     /// This message arrives.
-    Message(LetterNo),
+    Message(EnvelopeNo),
     Timeout,
     Silence,
     Refused(NodeId),
@@ -113,13 +113,13 @@ fn run(mut node: Node, mut input: Option<Input>, speed: DiskSpeed) -> Result<Ste
         let before = Arc::clone(node.raft.membership());
         let mut outputs = node.step(next)?;
         if node.raft.role() == Role::Leader {
-            promises::check_leader(&node)?;
+            durable::check_leader(&node)?;
         }
         for output in &mut outputs {
             match output {
                 Output::Write(write) => node.disk.submit(write.clone()),
                 Output::Send { to, message } => {
-                    promises::check(&node, *to, message)?;
+                    durable::check(&node, *to, message)?;
                     sent.push(Envelope { from: node.raft.me(), to: *to, message: message.clone() });
                 }
                 Output::Committed(_)

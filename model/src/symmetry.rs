@@ -10,7 +10,7 @@ use std::fmt::Debug;
 
 use raft_core::Peer;
 
-use crate::interned::{HistoryNo, LetterNo, NodeNo, Number};
+use crate::interned::{EnvelopeNo, HistoryNo, NodeNo, Number};
 use crate::network::{Envelope, Network};
 use crate::state::State;
 
@@ -19,7 +19,7 @@ pub(crate) struct Symmetry {
     /// The two nodes, with their positions.
     twins: [(usize, Peer); 2],
     nodes: Images<NodeNo>,
-    letters: Images<LetterNo>,
+    envelopes: Images<EnvelopeNo>,
     histories: Images<HistoryNo>,
 }
 
@@ -50,7 +50,7 @@ impl Symmetry {
         let mut symmetry = Symmetry {
             twins,
             nodes: Images::default(),
-            letters: Images::default(),
+            envelopes: Images::default(),
             histories: Images::default(),
         };
         for at in 0..nodes {
@@ -63,8 +63,8 @@ impl Symmetry {
         self.nodes.pair(one, other);
     }
 
-    pub(crate) fn pair_letters(&mut self, one: LetterNo, other: LetterNo) {
-        self.letters.pair(one, other);
+    pub(crate) fn pair_envelopes(&mut self, one: EnvelopeNo, other: EnvelopeNo) {
+        self.envelopes.pair(one, other);
     }
 
     pub(crate) fn pair_histories(&mut self, one: HistoryNo, other: HistoryNo) {
@@ -75,8 +75,8 @@ impl Symmetry {
         self.nodes.of(node).expect("a node comes of a step, and was paired then")
     }
 
-    pub(crate) fn letter(&self, letter: LetterNo) -> LetterNo {
-        self.letters.of(letter).expect("a message comes of a step, and was paired then")
+    pub(crate) fn envelope_no(&self, envelope_no: EnvelopeNo) -> EnvelopeNo {
+        self.envelopes.of(envelope_no).expect("a message comes of a step, and was paired then")
     }
 
     pub(crate) fn peer(&self, peer: Peer) -> Peer {
@@ -104,8 +104,8 @@ impl Symmetry {
         for at in 0..nodes {
             image.nodes[self.place(at)] = self.node(state.nodes[at]);
         }
-        for letter in state.network.as_slice() {
-            image.network.send(self.letter(*letter));
+        for envelope_no in state.network.as_slice() {
+            image.network.send(self.envelope_no(*envelope_no));
         }
         image
     }

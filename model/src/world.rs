@@ -20,7 +20,7 @@ use raft_core::{BarrierId, Input, LogIndex, NodeId, Output, Peer, ProposalOutcom
 use crate::action::Action;
 use crate::bounds::{DiskSpeed, Spent};
 use crate::history::{History, Violation, check_log_matching, ensure};
-use crate::interned::{HistoryNo, Interned, LetterNo, NodeNo, StepNo};
+use crate::interned::{EnvelopeNo, HistoryNo, Interned, NodeNo, StepNo};
 use crate::network::{Dead, Envelope, Network, dead};
 use crate::node::Node;
 use crate::state::{NODES_MAX, State};
@@ -32,11 +32,11 @@ pub(crate) struct World {
     disk: DiskSpeed,
     peers: Vec<Peer>,
     /// By their fingerprints.
-    nodes: Interned<u64, NodeNo, Known>,
+    nodes: Interned<u64, NodeNo, NodeInfo>,
     /// By their hashes.
     histories: Interned<u64, HistoryNo, History>,
-    letters: Interned<Envelope, LetterNo, Letter>,
-    steps: Interned<(NodeNo, Cause), StepNo, Taken>,
+    envelopes: Interned<Envelope, EnvelopeNo, EnvelopeInfo>,
+    steps: Interned<(NodeNo, Cause), StepNo, StepInfo>,
     /// The history after a step that commits nothing new.
     history_after: HashMap<(HistoryNo, StepNo), HistoryNo>,
     /// The history after one that does: then what the other nodes have on disk counts too.
@@ -52,7 +52,7 @@ pub(crate) struct World {
 }
 
 /// A node, and the properties of it that each state needs.
-struct Known {
+struct NodeInfo {
     node: Node,
     term: Term,
     durable_term: Term,
@@ -67,19 +67,19 @@ struct Known {
 }
 
 /// A message, and when it can have no effect any more.
-struct Letter {
+struct EnvelopeInfo {
     envelope: Envelope,
     to: Option<usize>,
     dead: Dead,
 }
 
 /// A [`Step`](step::Step), as numbers.
-struct Taken {
+struct StepInfo {
     cause: Cause,
     me: Peer,
     after: NodeNo,
     stages: Vec<Stage>,
-    sent: Vec<LetterNo>,
+    sent: Vec<EnvelopeNo>,
     /// The highest index that it considers committed.
     commit_index: LogIndex,
 }
@@ -101,7 +101,7 @@ impl World {
             peers: nodes.iter().map(|node| node.raft.me()).collect(),
             nodes: Interned::default(),
             histories: Interned::default(),
-            letters: Interned::default(),
+            envelopes: Interned::default(),
             steps: Interned::default(),
             history_after: HashMap::new(),
             history_after_commit: HashMap::new(),
@@ -162,8 +162,8 @@ impl World {
     }
 
     pub(crate) fn envelope(&self, state: &State, at: usize) -> Option<&Envelope> {
-        let letter = state.network.as_slice().get(at)?;
-        Some(&self.letters[*letter].envelope)
+        let envelope_no = state.network.as_slice().get(at)?;
+        Some(&self.envelopes[*envelope_no].envelope)
     }
 
     /// The state after an action; `None` if it is out of bounds.
@@ -181,12 +181,12 @@ impl World {
         self.check_log_matching(&next, at)?;
         self.check_leader_completeness(&next)?;
         let known = self.known(&next, at);
-        next.network.retain(|letter| {
-            let Letter { to, dead, .. } = self.letters[letter];
+        next.network.retain(|envelope_no| {
+            let EnvelopeInfo { to, dead, .. } = self.envelopes[envelope_no];
             to != Some(at) || !known.is_past(dead)
         });
-        for letter in &self.steps[step].sent {
-            if !self.is_dead(&next, *letter) && !next.network.send(*letter) {
+        for envelope_no in &self.steps[step].sent {
+            if !self.is_dead(&next, *envelope_no) && !next.network.send(*envelope_no) {
                 return Ok(None);
             }
         }
@@ -213,12 +213,12 @@ impl World {
         let input = self.input(known, cause);
         let step::Step { after, stages, sent } = step::take(known, cause, input, self.disk)?;
         let commit_index = stages.iter().map(|stage| stage.node.raft.commit_index()).max();
-        let taken = Taken {
+        let taken = StepInfo {
             cause,
             me,
             after: self.intern_node(after),
             stages,
-            sent: sent.into_iter().map(|envelope| self.intern_letter(envelope)).collect(),
+            sent: sent.into_iter().map(|envelope| self.intern_envelope(envelope)).collect(),
             commit_index: commit_index.unwrap_or_default(),
         };
         Ok(self.steps.intern((node, cause), || taken))
@@ -227,8 +227,8 @@ impl World {
     /// The input that `cause` stands for, if the node alone cannot tell.
     fn input(&self, node: &Node, cause: Cause) -> Option<Input> {
         match cause {
-            Cause::Message(letter) => {
-                let Envelope { from, message, .. } = self.letters[letter].envelope.clone();
+            Cause::Message(envelope_no) => {
+                let Envelope { from, message, .. } = self.envelopes[envelope_no].envelope.clone();
                 Some(Input::Message { from, message })
             }
             Cause::Compact(history) => {
@@ -278,7 +278,7 @@ impl World {
     }
 
     fn extended_history(&self, state: &State, at: usize, step: StepNo) -> Result<History, Violation> {
-        let Taken { cause, me, after, stages, .. } = &self.steps[step];
+        let StepInfo { cause, me, after, stages, .. } = &self.steps[step];
         let mut history = self.histories[state.history].clone();
         match cause {
             Cause::Barrier(barrier, confirms) => {
@@ -337,12 +337,12 @@ impl World {
         Ok(())
     }
 
-    fn known(&self, state: &State, at: usize) -> &Known {
+    fn known(&self, state: &State, at: usize) -> &NodeInfo {
         &self.nodes[state.nodes[at]]
     }
 
-    fn is_dead(&self, state: &State, letter: LetterNo) -> bool {
-        let Letter { to, dead, .. } = self.letters[letter];
+    fn is_dead(&self, state: &State, envelope_no: EnvelopeNo) -> bool {
+        let EnvelopeInfo { to, dead, .. } = self.envelopes[envelope_no];
         to.is_none_or(|at| self.known(state, at).is_past(dead))
     }
 
@@ -352,7 +352,7 @@ impl World {
         if let Some(number) = self.nodes.find(&fingerprint) {
             self.doubles.push((number, node.clone()));
         }
-        self.nodes.intern(fingerprint, || Known::new(node))
+        self.nodes.intern(fingerprint, || NodeInfo::new(node))
     }
 
     fn intern_history(&mut self, history: History) -> HistoryNo {
@@ -361,21 +361,21 @@ impl World {
         self.histories.intern(hasher.finish(), || history)
     }
 
-    fn intern_letter(&mut self, envelope: Envelope) -> LetterNo {
-        if let Some(letter) = self.letters.find(&envelope) {
-            return letter;
+    fn intern_envelope(&mut self, envelope: Envelope) -> EnvelopeNo {
+        if let Some(envelope_no) = self.envelopes.find(&envelope) {
+            return envelope_no;
         }
         let to = self.peers.iter().position(|peer| *peer == envelope.to);
         let dead = dead(&envelope.message);
-        self.letters.intern(envelope.clone(), || Letter { envelope, to, dead })
+        self.envelopes.intern(envelope.clone(), || EnvelopeInfo { envelope, to, dead })
     }
 }
 
-impl Known {
-    fn new(node: Node) -> Known {
+impl NodeInfo {
+    fn new(node: Node) -> NodeInfo {
         let Node { raft, disk, .. } = &node;
         let base = raft.snapshot().map_or(LogIndex(0), |s| s.last_included_index);
-        Known {
+        NodeInfo {
             term: raft.current_term(),
             durable_term: disk.durable().hard_state.current_term,
             leads: raft.role() == Role::Leader,

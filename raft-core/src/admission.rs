@@ -73,7 +73,7 @@ impl Raft {
             Message::AppendEntries(_) | Message::Heartbeat(_) | Message::InstallSnapshot(_)
         );
         speaks_as_leader
-            && self.known_leader().is_some_and(|leader| leader != from)
+            && self.leader_peer().is_some_and(|leader| leader != from)
             && !self.log.membership().contains(from)
     }
 

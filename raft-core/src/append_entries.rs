@@ -108,7 +108,7 @@ impl Raft {
     fn on_rejected(&mut self, from: Peer, prev_log_index: LogIndex, hint_index: LogIndex, hint_term: Term) {
         let agree_at_most = self.log.last_index_of_term_at_most(hint_term, hint_index);
         let now = self.now;
-        let Some(leader) = self.role.leader_mut() else { return };
+        let Some(leader) = self.role.as_leader_mut() else { return };
         let Some(progress) = leader.progress.get_mut(&from.id) else { return };
         progress.on_heard(now);
         if progress.on_rejected(prev_log_index, agree_at_most) {

@@ -30,7 +30,7 @@ impl Raft {
     /// election timeout's worth of entries, and cannot hold up a commit for long. One learner at a time, like
     /// every change.
     pub(crate) fn promote_learners(&mut self) {
-        let Some(leader) = self.role.leader() else { return };
+        let Some(leader) = self.role.as_leader() else { return };
         if leader.transfer.is_some() {
             return;
         }
@@ -51,7 +51,7 @@ impl Raft {
     /// Begins the next round of catching up once the last one has lasted an election timeout.
     pub(crate) fn begin_catch_up_round(&mut self) {
         let last_index = self.log.last_index();
-        let Some(leader) = self.role.leader_mut() else { return };
+        let Some(leader) = self.role.as_leader_mut() else { return };
         if self.now.since(leader.catch_up.began_at) >= self.config.election_timeout_us {
             let (goal, overdue, began_at) = (self.commit_index, leader.catch_up.last_index, self.now);
             leader.catch_up = CatchUp { goal, last_index, overdue, began_at };

@@ -14,10 +14,10 @@ use crate::membership::Membership;
 use crate::message::{CampaignReason, Message, PreVote, RequestVote};
 use crate::progress::Progress;
 use crate::raft::Raft;
-use crate::roles::{Candidate, Follower, Leader, Pace, PreCandidate, RoleState, Stance};
+use crate::roles::{Candidate, Follower, Leader, PreCandidate, PreVoteRetry, RoleState, Stance};
 use crate::stalled_disk::Stall;
 use crate::stuck_leader::Doubt;
-use crate::thrift::Thrift;
+use crate::thrifty_rounds::ThriftyVoters;
 use crate::types::{LogIndex, Micros, NodeId, Peer, Round, Term};
 
 /// When a leader's process is gone, its voters campaign one after the other, this fraction of a heartbeat
@@ -32,8 +32,8 @@ impl Raft {
         if self.is_voter() && self.log.membership().quorum() == 1 {
             return self.promised_until;
         }
-        let patience = 2 * self.config.heartbeat_interval_us;
-        let deadline = self.now.plus(patience + self.rng.below(self.config.election_timeout_us));
+        let grace_us = 2 * self.config.heartbeat_interval_us;
+        let deadline = self.now.plus(grace_us + self.rng.below(self.config.election_timeout_us));
         deadline.max(self.promised_until)
     }
 
@@ -44,7 +44,7 @@ impl Raft {
             RoleState::Leader(_) => true,
             RoleState::Follower(f) => {
                 f.leader.is_some()
-                    && self.now.since(f.last_heard) < f.protects_for_us
+                    && self.now.since(f.last_heard) < f.protection_us
                     && !self.follows_a_stuck_leader()
             }
             RoleState::PreCandidate(_) | RoleState::Candidate(_) | RoleState::Muted(_) => false,
@@ -67,22 +67,22 @@ impl Raft {
             | RoleState::Muted(_) => self.random_election_deadline(),
         };
         self.lose_proposals();
-        self.role = RoleState::Follower(Follower::waiting(self.now, election_deadline));
+        self.role = RoleState::Follower(Follower::leaderless(self.now, election_deadline));
     }
 
     /// Follows the leader of the current term, from whom a message has just come.
     pub(crate) fn follow(&mut self, leader: Peer) {
         let term = self.hard_state.current_term;
-        let known = self.known_leader();
+        let known = self.leader_peer();
         assert!(
             known.is_none_or(|known| known == leader),
             "two leaders in term {term}: {} and {leader}",
             known.unwrap_or(leader)
         );
         self.excused_until = None;
-        let (protects_for_us, doubt, told_to_campaign_at) = match &mut self.role {
+        let (protection_us, doubt, told_to_campaign_at) = match &mut self.role {
             RoleState::Follower(f) if f.leader == Some(leader) => {
-                (f.protects_for_us, mem::take(&mut f.doubt), f.told_to_campaign_at)
+                (f.protection_us, mem::take(&mut f.doubt), f.told_to_campaign_at)
             }
             RoleState::Follower(_)
             | RoleState::PreCandidate(_)
@@ -93,9 +93,9 @@ impl Raft {
         self.role = RoleState::Follower(Follower {
             leader: Some(leader),
             last_heard: self.now,
-            protects_for_us,
+            protection_us,
             election_deadline: self.random_election_deadline(),
-            pace: Pace::Patient,
+            retry: PreVoteRetry::AfterElectionTimeout,
             refused_pre_vote: None,
             doubt,
             told_to_campaign_at,
@@ -106,7 +106,7 @@ impl Raft {
     /// majority. To refuse other candidates for longer than that protects nobody and holds an election up.
     pub(crate) fn protect_leader_for(&mut self, leaders_election_timeout_us: u64) {
         if let RoleState::Follower(follower) = &mut self.role {
-            follower.protects_for_us = self.config.election_timeout_us.min(leaders_election_timeout_us);
+            follower.protection_us = self.config.election_timeout_us.min(leaders_election_timeout_us);
         }
     }
 
@@ -115,7 +115,7 @@ impl Raft {
     /// more heartbeat intervals. It does so once, or a node that is always late would never act.
     pub(crate) fn excuse_silence(&mut self, deadline: Micros) {
         let late = self.now.since(deadline) >= self.config.heartbeat_interval_us;
-        if late && self.excused_until.is_none() && self.known_leader().is_some() {
+        if late && self.excused_until.is_none() && self.leader().is_some() {
             self.excused_until = Some(self.now.plus(2 * self.config.heartbeat_interval_us));
         }
     }
@@ -135,15 +135,15 @@ impl Raft {
 
     /// A follower has heard nothing for too long.
     pub(crate) fn on_election_timeout(&mut self) {
-        let RoleState::Follower(Follower { pace, .. }) = self.role else { return };
+        let RoleState::Follower(Follower { retry, .. }) = self.role else { return };
         if self.is_excused() {
             self.listen_again();
         } else if self.may_campaign() && !self.has_vote_in_flight() {
-            self.start_pre_vote(pace);
+            self.start_pre_vote(retry);
         } else {
             // It cannot become leader, or not yet, but it should no longer name one that is silent.
             let deadline = self.random_election_deadline();
-            self.role = RoleState::Follower(Follower::waiting(self.now, deadline));
+            self.role = RoleState::Follower(Follower::leaderless(self.now, deadline));
         }
     }
 
@@ -153,8 +153,12 @@ impl Raft {
     /// is known to be gone, the vote may have been for that, and nothing is waited for.
     pub(crate) fn has_vote_in_flight(&self) -> bool {
         let undecided = match &self.role {
-            RoleState::Follower(Follower { leader, pace, .. }) => leader.is_none() && *pace == Pace::Patient,
-            RoleState::PreCandidate(PreCandidate { pace, .. }) => *pace == Pace::Patient,
+            RoleState::Follower(Follower { leader, retry, .. }) => {
+                leader.is_none() && *retry == PreVoteRetry::AfterElectionTimeout
+            }
+            RoleState::PreCandidate(PreCandidate { retry, .. }) => {
+                *retry == PreVoteRetry::AfterElectionTimeout
+            }
             RoleState::Candidate(_) => true,
             RoleState::Leader(_) | RoleState::Muted(_) => false,
         };
@@ -163,8 +167,8 @@ impl Raft {
 
     /// Nobody has decided the pre-vote.
     pub(crate) fn on_pre_vote_timeout(&mut self) {
-        let RoleState::PreCandidate(PreCandidate { pace, .. }) = self.role else { return };
-        self.start_pre_vote(pace);
+        let RoleState::PreCandidate(PreCandidate { retry, .. }) = self.role else { return };
+        self.start_pre_vote(retry);
     }
 
     /// Nobody has won the election. If somebody refused, the vote may be split (Raft §5.2), and only another
@@ -176,7 +180,7 @@ impl Raft {
         candidate.retry_deadline = deadline;
         let asks_again = candidate.ask_again_at <= self.now;
         if !candidate.refusals.is_empty() && self.persistence.is_hard_state_durable() {
-            self.start_pre_vote(Pace::Patient);
+            self.start_pre_vote(PreVoteRetry::AfterElectionTimeout);
         } else if asks_again {
             self.ask_for_votes_again();
         }
@@ -240,9 +244,9 @@ impl Raft {
                 let election_deadline = free.plus(self.stagger() * self.rank_without(peer));
                 let until = free.plus(self.config.election_timeout_us);
                 self.role = RoleState::Follower(Follower {
-                    pace: Pace::Quick { until },
+                    retry: PreVoteRetry::Quick { until },
                     told_to_campaign_at,
-                    ..Follower::waiting(self.now, election_deadline)
+                    ..Follower::leaderless(self.now, election_deadline)
                 });
                 // The silence is explained.
                 self.excused_until = None;
@@ -259,15 +263,17 @@ impl Raft {
     }
 
     /// Becomes a pre-candidate: asks, and follows nobody meanwhile.
-    pub(crate) fn start_pre_vote(&mut self, pace: Pace) {
-        let retry_deadline = match pace {
-            Pace::Quick { until } if until > self.now => {
+    pub(crate) fn start_pre_vote(&mut self, retry: PreVoteRetry) {
+        let retry_deadline = match retry {
+            PreVoteRetry::Quick { until } if until > self.now => {
                 let voters = self.log.membership().voters().count();
                 self.now.plus(self.stagger() * u64::try_from(voters).unwrap_or(u64::MAX).max(1))
             }
-            Pace::Quick { .. } | Pace::Patient => self.random_election_deadline(),
+            PreVoteRetry::Quick { .. } | PreVoteRetry::AfterElectionTimeout => {
+                self.random_election_deadline()
+            }
         };
-        self.role = RoleState::PreCandidate(PreCandidate { stance: self.asks(), pace, retry_deadline });
+        self.role = RoleState::PreCandidate(PreCandidate { stance: self.asks(), retry, retry_deadline });
         self.ask_for_pre_votes();
     }
 
@@ -371,7 +377,7 @@ impl Raft {
             idle_heartbeats: 0,
             round: Round(0),
             barriers: VecDeque::new(),
-            thrift: Thrift::default(),
+            thrifty: ThriftyVoters::default(),
             proposals: VecDeque::new(),
             transfer: None,
             lease_rounds: self.config.lease.map(|_| LeaseRounds::default()),

@@ -3,7 +3,7 @@
 //! Two nodes with the same fingerprint answer every sequence of inputs alike, as long as their drivers wake
 //! them at their deadlines. Moments therefore count only by their distance from now, up to the election
 //! timeout (nothing compares longer times), and writes only by their distance from the last durable one. The
-//! next election deadline and what decides it are left out (the random numbers, and until when a pace is
+//! next election deadline and what decides it are left out (the random numbers, and until when a retry is
 //! quick), and so is what decides the next heartbeat: they determine when a node acts, not what it does. The
 //! fields that are left out of each struct are named, so that a new field does not compile until it is either
 //! included or left out on purpose.
@@ -34,24 +34,24 @@ impl Raft {
             RoleState::Follower(Follower {
                 leader,
                 last_heard,
-                protects_for_us,
+                protection_us,
                 election_deadline: _,
-                pace,
+                retry,
                 refused_pre_vote,
                 doubt: Doubt { waiting, ask_at: _, stance: doubts },
                 told_to_campaign_at,
             }) => {
                 // When a leader was heard matters only while there is one.
-                leader.map(|leader| (leader, self.age(*last_heard), protects_for_us)).hash(state);
+                leader.map(|leader| (leader, self.age(*last_heard), protection_us)).hash(state);
                 let of = |Waiting { commit_index, timeouts, since }: Waiting| {
                     (commit_index, timeouts, self.age(since))
                 };
                 (waiting.map(of), doubts).hash(state);
-                (refused_pre_vote, discriminant(pace)).hash(state);
+                (refused_pre_vote, discriminant(retry)).hash(state);
                 told_to_campaign_at.map(|at| self.age(at)).hash(state);
             }
-            RoleState::PreCandidate(PreCandidate { stance, pace, retry_deadline: _ }) => {
-                (stance, discriminant(pace)).hash(state);
+            RoleState::PreCandidate(PreCandidate { stance, retry, retry_deadline: _ }) => {
+                (stance, discriminant(retry)).hash(state);
             }
             RoleState::Candidate(Candidate {
                 votes,
@@ -75,14 +75,14 @@ impl Raft {
             idle_heartbeats: _,
             round,
             barriers,
-            thrift,
+            thrifty,
             proposals,
             transfer,
             lease_rounds,
             stall: Stall { outrun, tolerated_until },
             catch_up: CatchUp { goal, last_index, overdue, began_at },
         } = leader;
-        (first_index, round, thrift, proposals, self.left(*tolerated_until)).hash(state);
+        (first_index, round, thrifty, proposals, self.left(*tolerated_until)).hash(state);
         (goal, last_index, overdue, self.age(*began_at)).hash(state);
         outrun.map(|(index, since)| (index, self.age(since))).hash(state);
         transfer.map(|Transfer { target, deadline }| (target, self.left(deadline))).hash(state);

@@ -31,7 +31,7 @@ impl Raft {
     /// Sender.
     pub(crate) fn on_heartbeat_response(&mut self, from: Peer, m: HeartbeatResponse) {
         let now = self.now;
-        let Some(leader) = self.role.leader_mut() else { return };
+        let Some(leader) = self.role.as_leader_mut() else { return };
         let Some(progress) = leader.progress.get_mut(&from.id) else { return };
         progress.on_heard(now);
         // An answer to a round that never began lets no barrier pass.
@@ -58,12 +58,12 @@ impl Raft {
             self.abort_late_transfer();
             self.escape_stalled_disk();
         }
-        let Some(leader) = self.role.leader_mut() else { return };
+        let Some(leader) = self.role.as_leader_mut() else { return };
         leader.idle_heartbeats = leader.idle_heartbeats.saturating_add(1);
         leader.heartbeat_deadline = self.now.plus(leader.heartbeat_interval_us(&self.config));
         leader.choose_anew();
         self.begin_catch_up_round();
-        self.doubt_unanswered();
+        self.probe_unanswered();
         self.broadcast_heartbeat();
         self.replicate_to_all();
         self.promote_learners();
@@ -73,7 +73,7 @@ impl Raft {
     /// Sender: there is something to do again, after which the next heartbeat comes no later than usual.
     pub(crate) fn end_rest(&mut self) {
         let next = self.now.plus(self.config.heartbeat_interval_us);
-        let Some(leader) = self.role.leader_mut() else { return };
+        let Some(leader) = self.role.as_leader_mut() else { return };
         leader.idle_heartbeats = 0;
         leader.heartbeat_deadline = leader.heartbeat_deadline.min(next);
     }
@@ -87,7 +87,7 @@ impl Raft {
     /// Sends the current round to every member: learners must hear this leader too. If there is a lease to
     /// extend, it begins a new round, whose answers count from now.
     fn broadcast_heartbeat(&mut self) {
-        if let Some(leader) = self.role.leader_mut()
+        if let Some(leader) = self.role.as_leader_mut()
             && leader.lease_rounds.is_some()
         {
             leader.begin_round(self.now);
@@ -96,7 +96,7 @@ impl Raft {
     }
 
     pub(crate) fn send_round(&mut self, recipients: Recipients) {
-        let Some(leader) = self.role.leader_mut() else { return };
+        let Some(leader) = self.role.as_leader_mut() else { return };
         let membership = self.log.membership();
         for (id, progress) in &mut leader.progress {
             let Some(to) = membership.peer(*id) else { continue };
@@ -104,7 +104,7 @@ impl Raft {
                 Recipients::Members => true,
                 Recipients::Voters(_) if progress.lags_in_rounds() => false,
                 Recipients::Voters(Audience::EveryVoter) => membership.is_voter(*id),
-                Recipients::Voters(Audience::QuickestMajority) => leader.thrift.asks(*id),
+                Recipients::Voters(Audience::QuickestMajority) => leader.thrifty.asks(*id),
             };
             if !is_asked {
                 continue;

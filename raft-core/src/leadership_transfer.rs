@@ -13,14 +13,14 @@ use crate::types::{NodeId, Peer};
 impl Raft {
     /// Begins a transfer. A second request has a deadline of its own, and another target if it names one.
     pub(crate) fn on_transfer_leadership(&mut self, to: Option<NodeId>) {
-        let under_way = self.role.leader().and_then(|leader| leader.transfer);
+        let under_way = self.role.as_leader().and_then(|leader| leader.transfer);
         let target = match (to, under_way) {
             (Some(id), _) => self.other_voter(id),
             (None, Some(Transfer { target, .. })) => Some(target),
             (None, None) => self.best_successor(),
         };
         let deadline = self.now.plus(self.config.election_timeout_us);
-        if let (Some(leader), Some(target)) = (self.role.leader_mut(), target) {
+        if let (Some(leader), Some(target)) = (self.role.as_leader_mut(), target) {
             leader.transfer = Some(Transfer { target, deadline });
             self.end_rest();
             self.end_lease();
@@ -33,12 +33,12 @@ impl Raft {
     /// The voter that this leader is handing over to; `None` if it is not handing over.
     #[must_use]
     pub fn hands_over_to(&self) -> Option<NodeId> {
-        Some(self.role.leader()?.transfer?.target.id)
+        Some(self.role.as_leader()?.transfer?.target.id)
     }
 
     /// Tells the target to campaign once its log matches this node's.
     pub(crate) fn continue_transfer(&mut self) {
-        let Some(leader) = self.role.leader() else { return };
+        let Some(leader) = self.role.as_leader() else { return };
         let Some(Transfer { target, .. }) = leader.transfer else { return };
         let Some(progress) = leader.progress.get(&target.id) else { return };
         if progress.match_index == self.log.last_index() {
@@ -52,7 +52,7 @@ impl Raft {
     /// Gives up a transfer that has taken an election timeout: the target may be gone.
     pub(crate) fn abort_late_transfer(&mut self) {
         let now = self.now;
-        if let Some(leader) = self.role.leader_mut()
+        if let Some(leader) = self.role.as_leader_mut()
             && leader.transfer.is_some_and(|transfer| transfer.deadline <= now)
         {
             leader.transfer = None;
@@ -106,7 +106,7 @@ impl Raft {
     /// Of the other voters heard within an election timeout, the one that has most of the log; of several,
     /// the one with the smallest id. `None` if there is none, or this node does not lead.
     pub(crate) fn best_successor(&self) -> Option<Peer> {
-        let leader = self.role.leader()?;
+        let leader = self.role.as_leader()?;
         let membership = self.log.membership();
         let candidates = leader.progress.iter().filter(|(id, progress)| {
             membership.is_voter(**id) && progress.is_responsive(self.now, self.config.election_timeout_us)

@@ -96,7 +96,7 @@ impl Raft {
     /// member is removed: the next life of its id has promised nothing.
     pub(crate) fn on_support_promised(&mut self, by: Peer, round: Round, promised_us: u64) {
         let Some(lease) = self.config.lease else { return };
-        if let Some(leader) = self.role.leader_mut()
+        if let Some(leader) = self.role.as_leader_mut()
             && let Some(began_at) = leader.lease_rounds.as_ref().and_then(|rounds| rounds.began_at(round))
             && let Some(progress) = leader.progress.get_mut(&by.id)
         {
@@ -112,7 +112,7 @@ impl Raft {
     /// because it votes for no other node.
     #[must_use]
     pub fn holds_lease(&self) -> bool {
-        let Some(leader) = self.role.leader() else { return false };
+        let Some(leader) = self.role.as_leader() else { return false };
         // A barrier that confirms only the leadership could do without the commit: that no other node can
         // be elected follows from the promises (`docs/lease.rst`). But a barrier that passes lets those
         // before it pass, and they may wait for the commit. All that this would save is the time between
@@ -127,7 +127,7 @@ impl Raft {
 
     /// Gives up the lease for the rest of this term: another node is about to be told to campaign.
     pub(crate) fn end_lease(&mut self) {
-        if let Some(leader) = self.role.leader_mut() {
+        if let Some(leader) = self.role.as_leader_mut() {
             leader.lease_rounds = None;
         }
     }

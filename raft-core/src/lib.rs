@@ -47,7 +47,7 @@ mod rng;
 mod roles;
 mod stalled_disk;
 mod stuck_leader;
-mod thrift;
+mod thrifty_rounds;
 
 // One module for each RPC, receiver and sender.
 mod append_entries;
@@ -58,20 +58,20 @@ mod pre_vote;
 mod request_vote;
 
 // For simulators, model checkers and tests: the core uses neither.
+mod durable;
 mod fingerprint;
-mod promises;
 
 #[cfg(test)]
 mod testing;
 
 pub use admission::{INDEX_MAX, TERM_MAX};
 pub use config::*;
+pub use durable::Durable;
 pub use io::*;
 pub use lease::Lease;
 pub use log::{Entry, Payload, Snapshot};
 pub use membership::*;
 pub use message::*;
-pub use promises::Durable;
 pub use raft::Raft;
 pub use rng::SplitMix64;
 pub use types::*;

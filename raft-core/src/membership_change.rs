@@ -32,7 +32,7 @@ impl Raft {
         &self,
         change: &MembershipChange,
     ) -> Result<Option<Membership>, ProposalOutcome> {
-        let Some(leader) = self.role.leader() else { return Err(ProposalOutcome::NotLeader) };
+        let Some(leader) = self.role.as_leader() else { return Err(ProposalOutcome::NotLeader) };
         if self.commit_index < leader.first_index {
             return Err(ProposalOutcome::NotYet(NotYet::LeaderTooNew));
         }
@@ -52,7 +52,7 @@ impl Raft {
     /// the round before it did: a disk that hangs does not keep its node from answering heartbeats, and may
     /// be what keeps anything from being committed.
     fn ensure_can_commit(&self, membership: &Membership) -> Result<(), ProposalOutcome> {
-        let Some(leader) = self.role.leader() else { return Err(ProposalOutcome::NotLeader) };
+        let Some(leader) = self.role.as_leader() else { return Err(ProposalOutcome::NotLeader) };
         let goal = leader.catch_up.goal.max(leader.catch_up.overdue);
         let lives = |p: &Progress| p.is_responsive(self.now, self.config.election_timeout_us);
         let own = self.persistence.durable_index() >= goal;
@@ -73,7 +73,7 @@ impl Raft {
         let next_index = self.log.last_index().next();
         let membership = Arc::clone(self.log.membership());
         let me = self.config.me.id;
-        let Some(leader) = self.role.leader_mut() else { return };
+        let Some(leader) = self.role.as_leader_mut() else { return };
         leader.progress.retain(|id, _| membership.members.contains_key(id));
         for id in membership.members.keys().filter(|id| **id != me) {
             leader.progress.entry(*id).or_insert_with(|| Progress::new(next_index, now));

@@ -3,7 +3,7 @@
 
 use crate::message::{Message, PreVote, PreVoteResponse};
 use crate::raft::Raft;
-use crate::roles::{Follower, Pace, PreCandidate, RoleState, Stance};
+use crate::roles::{Follower, PreCandidate, PreVoteRetry, RoleState, Stance};
 use crate::stuck_leader::Doubt;
 use crate::types::Peer;
 
@@ -47,8 +47,10 @@ impl Raft {
         if as_long && self.config.me.id < from.id {
             return;
         }
-        let is_patient =
-            matches!(&self.role, RoleState::PreCandidate(PreCandidate { pace: Pace::Patient, .. }));
+        let is_patient = matches!(
+            &self.role,
+            RoleState::PreCandidate(PreCandidate { retry: PreVoteRetry::AfterElectionTimeout, .. })
+        );
         let asks_again_at = if is_patient {
             self.random_election_deadline()
         } else {
@@ -60,7 +62,9 @@ impl Raft {
                 *stance = Stance::Yields;
                 *retry_deadline = asks_again_at;
             }
-            RoleState::Follower(Follower { pace: Pace::Quick { .. }, election_deadline, .. }) => {
+            RoleState::Follower(Follower {
+                retry: PreVoteRetry::Quick { .. }, election_deadline, ..
+            }) => {
                 *election_deadline = asks_again_at.max(*election_deadline);
             }
             // It asks again after an election timeout anyway.

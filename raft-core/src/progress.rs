@@ -81,10 +81,10 @@ impl Progress {
         self.probe();
     }
 
-    /// Whether the member can be expected to answer: it has answered within `patience_us` and is not known
-    /// to be gone.
-    pub(crate) fn is_responsive(&self, now: Micros, patience_us: u64) -> bool {
-        !self.is_gone && now.since(self.last_heard) < patience_us
+    /// Whether the member can be expected to answer: it has answered within `timeout_us` and is not known to
+    /// be gone.
+    pub(crate) fn is_responsive(&self, now: Micros, timeout_us: u64) -> bool {
+        !self.is_gone && now.since(self.last_heard) < timeout_us
     }
 
     /// It is asked for this round.
@@ -180,18 +180,18 @@ impl Progress {
     }
 
     /// A heartbeat interval has passed, and the next heartbeat can begin `round`: what has been unanswered
-    /// for `patience_us`, or as a probe at all, may be lost. A probe or a snapshot is then sent again, behind
+    /// for `timeout_us`, or as a probe at all, may be lost. A probe or a snapshot is then sent again, behind
     /// that heartbeat; a third copy, and anything of a row of appends, only once the member has answered that
     /// heartbeat. For what is on its way through a narrow link is slow, and each copy makes it slower.
     /// Returns whether the heartbeat must begin that round.
-    pub(crate) fn on_tick(&mut self, now: Micros, patience_us: u64, round: Round) -> bool {
+    pub(crate) fn on_tick(&mut self, now: Micros, timeout_us: u64, round: Round) -> bool {
         let is_single = !matches!(self.state, ProgressState::Replicate { .. });
         let may_be_lost = match &self.state {
             ProgressState::Probe { waiting } => *waiting,
             ProgressState::Replicate { in_flight, progressed_at } => {
-                !in_flight.is_empty() && now.since(*progressed_at) >= patience_us
+                !in_flight.is_empty() && now.since(*progressed_at) >= timeout_us
             }
-            ProgressState::Snapshot { sent_at } => now.since(*sent_at) >= patience_us,
+            ProgressState::Snapshot { sent_at } => now.since(*sent_at) >= timeout_us,
         };
         if !may_be_lost || self.in_doubt.is_some() {
             return false;
@@ -235,7 +235,7 @@ impl Progress {
 mod tests {
     use super::*;
 
-    const PATIENCE_US: u64 = 80;
+    const TIMEOUT_US: u64 = 80;
 
     /// One whose log agrees up to 5, and to whom 6 to 8 were sent at the moments 100 to 102, each on its own.
     fn replicating() -> Progress {
@@ -255,12 +255,12 @@ mod tests {
     }
 
     #[test]
-    fn who_has_been_silent_for_all_of_the_patience_is_not_expected_to_answer() {
+    fn who_has_been_silent_for_the_response_timeout_is_not_expected_to_answer() {
         let mut progress = Progress::new(LogIndex(1), Micros(100));
-        assert!(progress.is_responsive(Micros(179), PATIENCE_US));
-        assert!(!progress.is_responsive(Micros(180), PATIENCE_US));
+        assert!(progress.is_responsive(Micros(179), TIMEOUT_US));
+        assert!(!progress.is_responsive(Micros(180), TIMEOUT_US));
         progress.on_heard(Micros(180));
-        assert!(progress.is_responsive(Micros(180), PATIENCE_US));
+        assert!(progress.is_responsive(Micros(180), TIMEOUT_US));
     }
 
     #[test]
@@ -275,13 +275,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unanswered_for_all_of_the_patience_is_taken_for_lost_and_sent_anew() {
+    fn what_is_unanswered_for_the_response_timeout_is_taken_for_lost_and_sent_anew() {
         let mut progress = replicating();
-        assert!(!progress.on_tick(Micros(179), PATIENCE_US, Round(5)));
+        assert!(!progress.on_tick(Micros(179), TIMEOUT_US, Round(5)));
         assert!(!progress.on_round_answered(Round(5)));
-        assert!(progress.on_tick(Micros(180), PATIENCE_US, Round(6)));
+        assert!(progress.on_tick(Micros(180), TIMEOUT_US, Round(6)));
         assert!(!progress.on_round_answered(Round(5)), "that was sent before what is in flight");
-        assert!(!progress.on_tick(Micros(181), PATIENCE_US, Round(7)), "it has been asked");
+        assert!(!progress.on_tick(Micros(181), TIMEOUT_US, Round(7)), "it has been asked");
         assert_eq!((in_flight(&progress), progress.next_index), (Some(3), LogIndex(9)));
         assert!(progress.on_round_answered(Round(6)));
         assert_eq!((in_flight(&progress), progress.next_index), (None, LogIndex(6)));
@@ -289,17 +289,17 @@ mod tests {
     }
 
     #[test]
-    fn only_an_answer_that_brings_something_new_renews_the_patience() {
+    fn only_an_answer_that_brings_something_new_restarts_the_response_timeout() {
         let mut progress = replicating();
         progress.on_matched(LogIndex(6), Micros(170));
         progress.on_matched(LogIndex(6), Micros(240));
         progress.on_matched(LogIndex(5), Micros(241));
-        assert!(!progress.on_tick(Micros(249), PATIENCE_US, Round(1)));
-        assert!(progress.on_tick(Micros(250), PATIENCE_US, Round(1)));
+        assert!(!progress.on_tick(Micros(249), TIMEOUT_US, Round(1)));
+        assert!(progress.on_tick(Micros(250), TIMEOUT_US, Round(1)));
         progress.on_matched(LogIndex(7), Micros(251));
         assert!(!progress.on_round_answered(Round(1)), "it was slow");
         assert_eq!(in_flight(&progress), Some(1));
-        assert!(progress.on_tick(Micros(331), PATIENCE_US, Round(2)));
+        assert!(progress.on_tick(Micros(331), TIMEOUT_US, Round(2)));
         assert!(progress.on_round_answered(Round(2)));
         assert_eq!((in_flight(&progress), progress.next_index), (None, LogIndex(8)));
     }
@@ -307,12 +307,12 @@ mod tests {
     #[test]
     fn an_answer_that_brings_nothing_new_settles_a_probe_and_leaves_a_row_in_doubt() {
         let mut row = replicating();
-        assert!(row.on_tick(Micros(180), PATIENCE_US, Round(6)));
+        assert!(row.on_tick(Micros(180), TIMEOUT_US, Round(6)));
         row.on_matched(LogIndex(5), Micros(181));
         assert!(row.on_round_answered(Round(6)), "it is lost");
         let mut probe = Progress::new(LogIndex(6), Micros(0));
         probe.on_sent(LogIndex(5), Micros(0));
-        assert!(probe.on_tick(Micros(1), PATIENCE_US, Round(1)));
+        assert!(probe.on_tick(Micros(1), TIMEOUT_US, Round(1)));
         probe.on_matched(LogIndex(0), Micros(2));
         probe.on_sent(LogIndex(5), Micros(3));
         assert!(!probe.on_round_answered(Round(1)), "what is in flight now was sent later");
@@ -338,16 +338,16 @@ mod tests {
     fn a_member_that_lacks_nothing_is_not_probed_however_long_it_says_nothing() {
         let mut progress = Progress::new(LogIndex(6), Micros(0));
         progress.on_matched(LogIndex(5), Micros(0));
-        assert!(!progress.on_tick(Micros(1_000), PATIENCE_US, Round(1)));
+        assert!(!progress.on_tick(Micros(1_000), TIMEOUT_US, Round(1)));
         assert_eq!(in_flight(&progress), Some(0));
     }
 
     #[test]
-    fn a_snapshot_that_is_unanswered_for_all_of_the_patience_is_taken_for_lost() {
+    fn a_snapshot_that_is_unanswered_for_the_response_timeout_is_taken_for_lost() {
         let mut progress = Progress::new(LogIndex(1), Micros(0));
         progress.state = ProgressState::Snapshot { sent_at: Micros(100) };
-        assert!(!progress.on_tick(Micros(179), PATIENCE_US, Round(1)));
-        assert!(progress.on_tick(Micros(180), PATIENCE_US, Round(1)));
+        assert!(!progress.on_tick(Micros(179), TIMEOUT_US, Round(1)));
+        assert!(progress.on_tick(Micros(180), TIMEOUT_US, Round(1)));
         assert!(progress.is_ready());
     }
 
@@ -355,13 +355,13 @@ mod tests {
     fn a_probe_is_repeated_once_and_again_when_the_heartbeat_before_the_copy_is_answered() {
         let mut progress = Progress::new(LogIndex(9), Micros(0));
         progress.on_sent(LogIndex(8), Micros(0));
-        assert!(progress.on_tick(Micros(1), PATIENCE_US, Round(1)));
+        assert!(progress.on_tick(Micros(1), TIMEOUT_US, Round(1)));
         assert!(progress.is_ready());
         progress.on_sent(LogIndex(8), Micros(1));
-        assert!(!progress.on_tick(Micros(2), PATIENCE_US, Round(2)));
+        assert!(!progress.on_tick(Micros(2), TIMEOUT_US, Round(2)));
         assert!(!progress.is_ready());
         assert!(!progress.on_round_answered(Round(1)));
-        assert!(progress.on_tick(Micros(3), PATIENCE_US, Round(2)));
+        assert!(progress.on_tick(Micros(3), TIMEOUT_US, Round(2)));
         assert!(progress.is_ready());
         assert_eq!(progress.next_index, LogIndex(9));
     }

@@ -22,7 +22,7 @@ impl Raft {
 
     pub(crate) fn append_proposal(&mut self, proposal: ProposalId, payload: Payload) {
         let index = self.append(payload);
-        if let Some(leader) = self.role.leader_mut() {
+        if let Some(leader) = self.role.as_leader_mut() {
             leader.proposals.push_back((index, proposal));
         }
     }
@@ -34,7 +34,7 @@ impl Raft {
     }
 
     pub(crate) fn check_acceptance(&self) -> Result<(), ProposalOutcome> {
-        if self.role.leader().is_none_or(|leader| leader.transfer.is_some()) {
+        if self.role.as_leader().is_none_or(|leader| leader.transfer.is_some()) {
             return Err(ProposalOutcome::NotLeader);
         }
         let waiting = self.log.last_index().0 - self.commit_index.0;
@@ -43,7 +43,7 @@ impl Raft {
 
     /// A node stops leading: what it has appended is committed by another leader, or never.
     pub(crate) fn lose_proposals(&mut self) {
-        let Some(leader) = self.role.leader_mut() else { return };
+        let Some(leader) = self.role.as_leader_mut() else { return };
         for (_, proposal) in core::mem::take(&mut leader.proposals) {
             self.proposal_done(proposal, ProposalOutcome::Unknown);
         }
@@ -52,7 +52,7 @@ impl Raft {
     /// Reports the proposals that are committed by now.
     pub(crate) fn conclude_proposals(&mut self) {
         let commit_index = self.commit_index;
-        while let Some(leader) = self.role.leader_mut()
+        while let Some(leader) = self.role.as_leader_mut()
             && let Some((index, proposal)) =
                 leader.proposals.pop_front_if(|(index, _)| *index <= commit_index)
         {

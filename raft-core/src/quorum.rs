@@ -14,7 +14,7 @@ impl Raft {
         own: T,
         reached: impl Fn(&Progress) -> T,
     ) -> Option<T> {
-        let leader = self.role.leader()?;
+        let leader = self.role.as_leader()?;
         let me = self.config.me.id;
         let values = membership
             .voters()

@@ -86,7 +86,7 @@ impl Raft {
             persistence: Persistence::new(log.last_index()),
             commit_index: base,
             last_applied: base,
-            role: RoleState::Follower(Follower::waiting(now, now)),
+            role: RoleState::Follower(Follower::leaderless(now, now)),
             promised_until: now.plus(promised_us),
             excused_until: None,
             outputs: VecDeque::new(),
@@ -96,7 +96,7 @@ impl Raft {
             },
             log,
         };
-        raft.role = RoleState::Follower(Follower::waiting(now, raft.first_election_deadline()));
+        raft.role = RoleState::Follower(Follower::leaderless(now, raft.first_election_deadline()));
         raft
     }
 
@@ -136,10 +136,17 @@ impl Raft {
         self.role.role()
     }
 
-    /// The leader of the current term, if known.
+    /// The leader of the current term, if known. It need not be a member any more: a leader that is being
+    /// removed leads until that is committed.
     #[must_use]
     pub fn leader(&self) -> Option<NodeId> {
-        self.known_leader().map(|peer| peer.id)
+        self.leader_peer().map(|peer| peer.id)
+    }
+
+    /// [`Raft::leader`] with its incarnation.
+    #[must_use]
+    pub fn leader_peer(&self) -> Option<Peer> {
+        if let RoleState::Leader(_) = &self.role { Some(self.config.me) } else { self.role.followed() }
     }
 
     /// `currentTerm`.
@@ -206,7 +213,7 @@ impl Raft {
     /// `matchIndex` of another member; `None` if this node does not lead.
     #[must_use]
     pub fn match_index(&self, id: NodeId) -> Option<LogIndex> {
-        self.role.leader()?.progress.get(&id).map(|p| p.match_index)
+        self.role.as_leader()?.progress.get(&id).map(|p| p.match_index)
     }
 
     /// Whether a write failed, or what was written is lost, so that this node no longer takes part.
@@ -372,13 +379,6 @@ impl Raft {
         let last = self.log.last_index();
         assert!(index <= last, "commit index {index} beyond the last entry {last}");
         self.commit_index = self.commit_index.max(index);
-    }
-
-    /// The leader of the current term, with its incarnation. It need not be a member any more: a leader that
-    /// is being removed leads until that is committed.
-    #[must_use]
-    pub fn known_leader(&self) -> Option<Peer> {
-        if let RoleState::Leader(_) = &self.role { Some(self.config.me) } else { self.role.followed() }
     }
 
     /// The other voters, in ascending order.

@@ -15,7 +15,7 @@ use crate::types::{BarrierId, Round};
 
 impl Raft {
     pub(crate) fn on_read_barrier(&mut self, barrier: BarrierId, asks: Audience, confirms: Confirmation) {
-        let Some(leader) = self.role.leader_mut() else { return };
+        let Some(leader) = self.role.as_leader_mut() else { return };
         if leader.barriers.len() >= BARRIERS_MAX {
             return;
         }
@@ -24,11 +24,11 @@ impl Raft {
             return;
         }
         self.end_rest();
-        let Some(leader) = self.role.leader_mut() else { return };
+        let Some(leader) = self.role.as_leader_mut() else { return };
         // Only answers to messages that are sent from now on count, so every barrier begins a round of its
         // own.
         let round = leader.begin_round(self.now);
-        let asked = if leader.thrift.has_chosen() { asks } else { Audience::EveryVoter };
+        let asked = if leader.thrifty.has_chosen() { asks } else { Audience::EveryVoter };
         let began_at = self.now;
         leader.barriers.push_back(Barrier { id: barrier, round, began_at, confirms, asked });
         self.send_round(Recipients::Voters(asked));
@@ -39,7 +39,7 @@ impl Raft {
     pub(crate) fn pass_barriers(&mut self) {
         let Some(confirmed) = self.confirmed_round() else { return };
         let commit_index = self.commit_index;
-        let Some(leader) = self.role.leader_mut() else { return };
+        let Some(leader) = self.role.as_leader_mut() else { return };
         let knows_what_is_committed = leader.first_index <= commit_index;
         let mut passed = None;
         let may_pass = |barrier: &Barrier| {
@@ -56,7 +56,7 @@ impl Raft {
     }
 
     fn pass_all_barriers(&mut self, latest: BarrierId) {
-        if let Some(leader) = self.role.leader_mut() {
+        if let Some(leader) = self.role.as_leader_mut() {
             leader.barriers.clear();
         }
         self.outputs.push_back(Output::BarrierPassed(latest));
@@ -65,7 +65,7 @@ impl Raft {
     /// The latest round that a majority of the voters has answered. A leader that votes has answered its own
     /// latest round.
     fn confirmed_round(&self) -> Option<Round> {
-        let leader = self.role.leader()?;
+        let leader = self.role.as_leader()?;
         self.reached_by_majority(self.log.membership(), leader.round, |p| p.acked_round)
     }
 }

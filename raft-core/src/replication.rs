@@ -11,7 +11,7 @@ use crate::types::{LogIndex, NodeId, Peer};
 
 /// How many heartbeat intervals an append or a snapshot may go unanswered before the next heartbeat is to
 /// find out whether it was lost.
-const PATIENCE_HEARTBEATS: u64 = 2;
+const RESPONSE_TIMEOUT_HEARTBEATS: u64 = 2;
 
 impl Raft {
     /// Appends an entry of the current term to a leader's log.
@@ -39,7 +39,7 @@ impl Raft {
     /// nothing follows a snapshot before it is answered.
     fn replicate_once(&mut self, id: NodeId) -> bool {
         let now = self.now;
-        let Some(leader) = self.role.leader_mut() else { return false };
+        let Some(leader) = self.role.as_leader_mut() else { return false };
         let Some(progress) = leader.progress.get_mut(&id) else { return false };
         let Some(to) = self.log.membership().peer(id) else { return false };
         let replicating = matches!(progress.state, ProgressState::Replicate { .. });
@@ -68,7 +68,7 @@ impl Raft {
         let now = self.now;
         let last = self.log.last_index();
         // No sound node acknowledges what was never sent; only a leader knows what was sent.
-        let Some(leader) = self.role.leader_mut() else { return };
+        let Some(leader) = self.role.as_leader_mut() else { return };
         if match_index > last {
             self.drop_message(from, DropReason::AcknowledgedTooMuch);
             return;
@@ -99,14 +99,14 @@ impl Raft {
 
     /// Has the next heartbeat find out whether what has been unanswered for too long is lost: an answer to an
     /// earlier one shows nothing.
-    pub(crate) fn doubt_unanswered(&mut self) {
-        let patience_us = self.config.heartbeat_interval_us.saturating_mul(PATIENCE_HEARTBEATS);
+    pub(crate) fn probe_unanswered(&mut self) {
+        let timeout_us = self.config.heartbeat_interval_us.saturating_mul(RESPONSE_TIMEOUT_HEARTBEATS);
         let now = self.now;
-        let Some(leader) = self.role.leader_mut() else { return };
+        let Some(leader) = self.role.as_leader_mut() else { return };
         let next = leader.round.next();
         let mut is_needed = false;
         for progress in leader.progress.values_mut() {
-            is_needed |= progress.on_tick(now, patience_us, next);
+            is_needed |= progress.on_tick(now, timeout_us, next);
         }
         if is_needed {
             leader.begin_round(now);
@@ -125,6 +125,6 @@ impl Raft {
     }
 
     fn progress_ids(&self) -> Vec<NodeId> {
-        self.role.leader().into_iter().flat_map(|leader| leader.progress.keys().copied()).collect()
+        self.role.as_leader().into_iter().flat_map(|leader| leader.progress.keys().copied()).collect()
     }
 }

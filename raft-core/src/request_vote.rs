@@ -47,7 +47,7 @@ impl Raft {
         match &mut self.role {
             RoleState::Follower(follower) => follower.election_deadline = election_deadline,
             RoleState::PreCandidate(_) => {
-                self.role = RoleState::Follower(Follower::waiting(self.now, election_deadline));
+                self.role = RoleState::Follower(Follower::leaderless(self.now, election_deadline));
             }
             // These have voted for themselves in this term, so they do not vote for another node.
             RoleState::Candidate(_) | RoleState::Leader(_) | RoleState::Muted(_) => {}

@@ -9,7 +9,7 @@ use crate::message::{CampaignReason, PreVote};
 use crate::progress::Progress;
 use crate::stalled_disk::Stall;
 use crate::stuck_leader::Doubt;
-use crate::thrift::Thrift;
+use crate::thrifty_rounds::ThriftyVoters;
 use crate::types::{BarrierId, LogIndex, Micros, NodeId, Peer, ProposalId, Round};
 
 #[derive(Clone, Debug)]
@@ -30,11 +30,11 @@ pub(crate) struct Follower {
     pub(crate) last_heard: Micros,
     /// For how long after that it refuses other candidates: its own election timeout, or that of its leader
     /// if that is shorter.
-    pub(crate) protects_for_us: u64,
+    pub(crate) protection_us: u64,
     /// When it campaigns.
     pub(crate) election_deadline: Micros,
     /// How soon it asks again if its pre-vote is not decided.
-    pub(crate) pace: Pace,
+    pub(crate) retry: PreVoteRetry,
     /// The last node to which it has refused a pre-vote only because it heard this leader: that node may have
     /// lost the leader a moment earlier.
     pub(crate) refused_pre_vote: Option<(Peer, PreVote)>,
@@ -49,7 +49,7 @@ pub(crate) struct PreCandidate {
     /// Whether it would campaign.
     pub(crate) stance: Stance,
     /// How soon it asks again.
-    pub(crate) pace: Pace,
+    pub(crate) retry: PreVoteRetry,
     /// When it asks again.
     pub(crate) retry_deadline: Micros,
 }
@@ -69,13 +69,13 @@ pub(crate) enum Stance {
 
 /// How soon an undecided pre-vote is repeated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Pace {
+pub(crate) enum PreVoteRetry {
     /// After an election timeout.
-    Patient,
+    AfterElectionTimeout,
     /// In a moment: the leader's process is gone, and the others are about to find out. If they have not
     /// found out by `until`, only this node lost the leader, or there is no majority.
     Quick {
-        /// From this moment on it is patient again.
+        /// From this moment on, after an election timeout.
         until: Micros,
     },
 }
@@ -110,7 +110,7 @@ pub(crate) struct Leader {
     /// Barriers that have not passed; oldest first.
     pub(crate) barriers: VecDeque<Barrier>,
     /// Which voters the rounds of barriers ask.
-    pub(crate) thrift: Thrift,
+    pub(crate) thrifty: ThriftyVoters,
     /// Proposals that are not committed, each with its index; oldest first.
     pub(crate) proposals: VecDeque<(LogIndex, ProposalId)>,
     /// The transfer of leadership in progress.
@@ -162,12 +162,12 @@ impl RoleState {
     }
 
     /// What a leader knows; `None` in every other role.
-    pub(crate) fn leader(&self) -> Option<&Leader> {
+    pub(crate) fn as_leader(&self) -> Option<&Leader> {
         if let RoleState::Leader(leader) = self { Some(leader) } else { None }
     }
 
     /// The same, mutable.
-    pub(crate) fn leader_mut(&mut self) -> Option<&mut Leader> {
+    pub(crate) fn as_leader_mut(&mut self) -> Option<&mut Leader> {
         if let RoleState::Leader(leader) = self { Some(leader) } else { None }
     }
 
@@ -206,13 +206,13 @@ impl Leader {
 
 impl Follower {
     /// A follower that knows no leader.
-    pub(crate) fn waiting(now: Micros, election_deadline: Micros) -> Follower {
+    pub(crate) fn leaderless(now: Micros, election_deadline: Micros) -> Follower {
         Follower {
             leader: None,
             last_heard: now,
-            protects_for_us: 0,
+            protection_us: 0,
             election_deadline,
-            pace: Pace::Patient,
+            retry: PreVoteRetry::AfterElectionTimeout,
             refused_pre_vote: None,
             doubt: Doubt::default(),
             told_to_campaign_at: None,

@@ -30,7 +30,7 @@ impl Raft {
     pub(crate) fn note_outrun(&mut self) {
         let (durable_index, commit_index) = (self.persistence.durable_index(), self.commit_index);
         let now = self.now;
-        let Some(leader) = self.role.leader_mut() else { return };
+        let Some(leader) = self.role.as_leader_mut() else { return };
         if leader.stall.outrun.is_none_or(|(index, _)| index <= durable_index) {
             leader.stall.outrun = (commit_index > durable_index).then_some((commit_index, now));
         }
@@ -44,7 +44,7 @@ impl Raft {
         let timeout = self.config.election_timeout_us;
         let now = self.now;
         let successor = self.best_successor();
-        let Some(leader) = self.role.leader_mut() else { return };
+        let Some(leader) = self.role.as_leader_mut() else { return };
         if leader.stall.has_lasted(now, timeout) && leader.transfer.is_none() && successor.is_some() {
             // One election timeout for the hand-over, and if that fails, one in which it leads as before.
             leader.stall.tolerated_until = now.plus(timeout.saturating_mul(2));

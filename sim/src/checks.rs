@@ -7,8 +7,8 @@ use raft_core::{Entry, LogIndex, Membership, Payload, Peer, Raft, Role};
 use ticketd::node::Output;
 
 use crate::disk::Disk;
+use crate::durable;
 use crate::host::slot_of;
-use crate::promises;
 use crate::schedule::Slot;
 use crate::turns::names;
 use crate::violated;
@@ -31,7 +31,7 @@ impl World {
                     is_elected = true;
                     self.summary.elections += 1;
                     self.oracle.on_leader(raft, host.epoch, *term);
-                    promises::check_leader(host.peer, *term, &host.disk);
+                    durable::check_leader(host.peer, *term, &host.disk);
                 }
                 Output::MembershipChanged(_) => has_new_membership = true,
                 Output::Write(write) => check_membership_changes(raft, &write.entries),

@@ -80,8 +80,8 @@ impl World {
                 if let Some(star) = &mut self.star {
                     star.answered_at = Some(self.now);
                 }
-                if self.phase >= Phase::Peace {
-                    self.first_answer_in_peace.get_or_insert(self.now);
+                if self.phase >= Phase::Recovery {
+                    self.first_answer_in_recovery.get_or_insert(self.now);
                 }
                 if self.client_rng.percent(ASKS_ANOTHER_PERCENT) {
                     // If two nodes both believe that they lead, some client must meet both.

@@ -141,7 +141,7 @@ impl World {
             Fault::Pause => self.pause(slot, us, Vec::new()),
             Fault::PauseMidTurn => {
                 if let Some(process) = self.hosts[slot.at()].run.process_mut() {
-                    process.pauses_for_us = Some(us);
+                    process.pause_us = Some(us);
                 }
             }
             Fault::DiskStall => self.ail(slot, Health::Slow { at_least_us: us }, us * 2),
@@ -329,7 +329,7 @@ impl World {
     pub(crate) fn on_resume(&mut self, life: Life) {
         let slot = life.slot;
         let host = &mut self.hosts[slot.at()];
-        if host.epoch != life.epoch || host.ailing {
+        if host.epoch != life.epoch || host.has_lasting_fault {
             return;
         }
         let Some(Pause { mut held, backlog }) = host.run.resume() else { return };

@@ -31,8 +31,8 @@ pub(crate) struct Host {
     /// The current life, or the next one.
     pub(crate) epoch: Epoch,
     pub(crate) run: Run,
-    /// It stays broken after peace has come.
-    pub(crate) ailing: bool,
+    /// It stays broken after the faults have stopped.
+    pub(crate) has_lasting_fault: bool,
 }
 
 /// Whether a process runs on a host.
@@ -109,7 +109,7 @@ pub(crate) struct Process {
     /// It dies when its next checkpoint should become durable; that checkpoint is torn.
     pub(crate) tears_next: bool,
     /// It is paused for this long before it carries out the outputs of its next turn.
-    pub(crate) pauses_for_us: Option<u64>,
+    pub(crate) pause_us: Option<u64>,
     pub(crate) removed: bool,
 }
 
@@ -141,7 +141,7 @@ impl Host {
 
     /// Whether clients can never again get anything from it.
     pub(crate) fn is_lost(&self) -> bool {
-        self.ailing && !matches!(self.run, Run::Up(_))
+        self.has_lasting_fault && !matches!(self.run, Run::Up(_))
     }
 }
 
@@ -210,7 +210,7 @@ impl Process {
             put_off: false,
             dies_after: None,
             tears_next: false,
-            pauses_for_us: None,
+            pause_us: None,
             removed: false,
         }
     }

@@ -1,7 +1,7 @@
 //! What a seed stands for: the cluster, the network, the disks, the clients, and what may go wrong.
 
 use raft_core::Peer;
-use ticketd::node::THRIFT_REQUESTS_MIN;
+use ticketd::node::THRIFTY_REQUESTS_MIN;
 
 use crate::faults::{FAULTS, Fault};
 use crate::rng::Rng;
@@ -102,7 +102,7 @@ pub enum Aftermath {
     /// Everything works.
     Whole,
     /// A minority of the voters is broken for good; the rest must manage without it.
-    Minority(Ailment),
+    Minority(LastingFault),
     /// At first one node is connected with all others, and other links are cut; then everything works.
     Star(Cuts),
 }
@@ -118,7 +118,7 @@ pub struct Cuts {
 
 /// What is wrong with the minority.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Ailment {
+pub enum LastingFault {
     /// The process is gone, and the host refuses connections.
     Down,
     /// The host has vanished without notice.
@@ -181,7 +181,7 @@ impl Plan {
             election_timeout_us,
             heartbeat_interval_us,
             compaction_interval: rng.pick(&[1, 3, 10, 30, 100, 4_096]).unwrap_or(100),
-            thrifty_from: THRIFT_REQUESTS_MIN,
+            thrifty_from: THRIFTY_REQUESTS_MIN,
             weather: Weather::of(&mut rng, heartbeat_interval_us),
             sync: Latency { min_us: 100, max_us: sync_max.unwrap_or(5_000) },
             clients,
@@ -294,16 +294,16 @@ impl Aftermath {
         if members < 3 || rng.percent(60) {
             return Aftermath::Whole;
         }
-        let ailments = [
-            Ailment::Down,
-            Ailment::Vanished,
-            Ailment::Unheard,
-            Ailment::Deaf,
-            Ailment::Paused,
-            Ailment::DiskStalled,
-            Ailment::DiskFailed,
+        let faults = [
+            LastingFault::Down,
+            LastingFault::Vanished,
+            LastingFault::Unheard,
+            LastingFault::Deaf,
+            LastingFault::Paused,
+            LastingFault::DiskStalled,
+            LastingFault::DiskFailed,
         ];
-        rng.pick(&ailments).map_or(Aftermath::Whole, Aftermath::Minority)
+        rng.pick(&faults).map_or(Aftermath::Whole, Aftermath::Minority)
     }
 
     /// If no voter stays broken, a star comes first in most runs: not every cluster is in a state that allows

@@ -82,9 +82,9 @@ pub(crate) enum Event {
     /// From now on one node reaches all others, and some of these do not reach each other.
     Star,
     /// From now on nothing goes wrong.
-    Peace,
+    FaultsStop,
     /// By now, everything must be well.
-    Judgement,
+    CheckRecovery,
 }
 
 /// What is repaired after a while.

@@ -60,10 +60,10 @@ impl World {
         self.schedule.plan(self.now.plus(us), Event::Star);
     }
 
-    /// Links are as they will be until peace.
+    /// Links are as they will be until the faults stop.
     pub(crate) fn on_star(&mut self) {
         let (Some(hub), Some(cuts)) = (self.pick_hub(), self.plan.aftermath.cuts()) else {
-            self.on_peace();
+            self.on_faults_stopped();
             return;
         };
         self.narrate(hub, || "-- star: is its hub".to_owned());
@@ -79,7 +79,7 @@ impl World {
         self.ask_anew();
         let timeouts = PATIENCE_TIMEOUTS + SERVICE_TIMEOUTS;
         let us = self.plan.longest_election_timeout_us() * timeouts + 1_000_000 + self.lost_requests_us();
-        self.schedule.plan(self.now.plus(us), Event::Peace);
+        self.schedule.plan(self.now.plus(us), Event::FaultsStop);
     }
 
     fn cut(&mut self, a: Slot, b: Slot, cuts: Cuts) {
@@ -139,7 +139,7 @@ impl World {
         membership.voters().map(slot_of).filter(both_ways).count() >= membership.quorum()
     }
 
-    pub(crate) fn judge_star(&mut self) {
+    pub(crate) fn check_star(&mut self) {
         let Some(star) = self.star.take() else { return };
         let timeout = self.plan.longest_election_timeout_us();
         let hub = self.hosts[star.hub.at()].peer;

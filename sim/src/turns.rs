@@ -7,9 +7,9 @@ use raft_core::{Member, Membership, Micros, NodeId, Peer, Suffrage, Write};
 use ticketd::node::{Input, Output, PeerMessage};
 use ticketd::peer::Frame;
 
+use crate::durable;
 use crate::host::{Health, Standing, slot_of};
 use crate::network::LinkState;
-use crate::promises;
 use crate::schedule::{ConnId, Direction, Event, Life, Slot};
 use crate::violated;
 use crate::world::World;
@@ -78,9 +78,9 @@ impl World {
         while let Some(output) = process.node.poll_output() {
             outputs.push(output);
         }
-        let pauses_for_us = process.pauses_for_us.take();
+        let pause_us = process.pause_us.take();
         self.check_turn(slot, &outputs);
-        if let Some(us) = pauses_for_us {
+        if let Some(us) = pause_us {
             self.pause(slot, us, mem::take(&mut outputs));
         }
         self.carry_out_all(life, &mut outputs);
@@ -113,7 +113,7 @@ impl World {
                 match &message {
                     PeerMessage::Raft(message) => {
                         let process = host.run.process().expect("a process that is gone carries nothing out");
-                        promises::check_message(process.node.raft(), to, message, &host.disk);
+                        durable::check_message(process.node.raft(), to, message, &host.disk);
                     }
                     PeerMessage::Forward(_) => {}
                     PeerMessage::Bequest(bequest) => {

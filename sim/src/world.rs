@@ -61,7 +61,7 @@ pub(crate) enum Phase {
     Trouble,
     /// Nothing goes wrong any more, but some links are cut.
     Star,
-    Peace,
+    Recovery,
     /// Clients send no more requests.
     Quiet,
     Over,
@@ -93,10 +93,10 @@ pub(crate) struct World {
     /// Outputs taken from a node and not yet carried out; kept to avoid allocating the buffer again.
     pub(crate) outputs: Vec<Output>,
     pub(crate) star: Option<Star>,
-    pub(crate) peace_at: Micros,
-    pub(crate) first_answer_in_peace: Option<Micros>,
-    /// Whether the judgement was put off once because not all nodes were well.
-    pub(crate) judgement_put_off: bool,
+    pub(crate) faults_stopped_at: Micros,
+    pub(crate) first_answer_in_recovery: Option<Micros>,
+    /// Whether the check was put off once because not all nodes were well.
+    pub(crate) check_put_off: bool,
     pub(crate) summary: Summary,
     pub(crate) narration: Narration,
 }
@@ -125,9 +125,9 @@ impl World {
             faults_seen: 0,
             outputs: Vec::new(),
             star: None,
-            peace_at: Micros(0),
-            first_answer_in_peace: None,
-            judgement_put_off: false,
+            faults_stopped_at: Micros(0),
+            first_answer_in_recovery: None,
+            check_put_off: false,
             summary: Summary::default(),
             narration,
             plan,
@@ -145,7 +145,7 @@ impl World {
         self.begin_clients();
         self.schedule.plan(self.now, Event::Operate);
         self.plan_fault();
-        self.schedule.plan(Micros(self.plan.trouble_us), Event::Peace);
+        self.schedule.plan(Micros(self.plan.trouble_us), Event::FaultsStop);
     }
 
     /// Runs all events until the end.
@@ -184,8 +184,8 @@ impl World {
             Event::Fault => self.on_fault(),
             Event::Repair { repair } => self.on_repair(repair),
             Event::Star => self.on_star(),
-            Event::Peace => self.on_peace(),
-            Event::Judgement => self.on_judgement(),
+            Event::FaultsStop => self.on_faults_stopped(),
+            Event::CheckRecovery => self.on_check_recovery(),
         }
     }
 
@@ -332,7 +332,7 @@ fn host(plan: &Plan, slot: Slot, initial: &Arc<Snapshot>) -> Host {
         clock: Clock::new(u64::from(slot.0) * 1_000_000_000),
         epoch: Epoch(0),
         run: Run::Down,
-        ailing: false,
+        has_lasting_fault: false,
     };
     if member {
         let hard_state = HardState { current_term: initial.last_included_term, voted_for: None };

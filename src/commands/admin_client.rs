@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use raft_core::{LogIndex, NodeId};
 
+use super::backoff::{ANSWER_TIMEOUT, Backoff};
 use super::cluster_view::{ClusterView, Leader};
 use super::exchange::{Trouble, exchange};
-use super::pace::{ANSWER_TIMEOUT, Pace};
 use super::patience::{Impatience, Patience};
 use super::random::random_u64;
 use super::reach::{LookUp, addresses_of, look_up};
@@ -173,7 +173,7 @@ impl<'a, T> Asking<'a, T> {
     /// Asks one member after the other, again and again.
     fn settle(mut self, members: &[String]) -> Result<T, AskError> {
         // Without random numbers the pauses are still pauses.
-        let mut pace = Pace::new(self.request, random_u64().unwrap_or_default());
+        let mut backoff = Backoff::new(self.request, random_u64().unwrap_or_default());
         loop {
             let mut incompatible = None;
             let mut compatible = 0;
@@ -191,7 +191,7 @@ impl<'a, T> Asking<'a, T> {
                         continue;
                     }
                 };
-                let answer_timeout = pace.answer_timeout(members.len().max(addresses.len()));
+                let answer_timeout = backoff.answer_timeout(members.len().max(addresses.len()));
                 for address in &addresses {
                     match self.follow(address, answer_timeout) {
                         Ok(Some(settled)) => return Ok(settled),
@@ -211,7 +211,7 @@ impl<'a, T> Asking<'a, T> {
                 }
                 self.narrator.tell(&address, error.problem.to_string());
             }
-            self.patience.sleep(pace.next_pause()).map_err(|impatience| self.ended(impatience))?;
+            self.patience.sleep(backoff.next_pause()).map_err(|impatience| self.ended(impatience))?;
         }
     }
 

@@ -19,7 +19,7 @@ pub(super) enum Doomed {
     /// It is sound, and open.
     Sound(Box<Store>),
     /// Nothing can be learnt from it: it never took part in anything, or is damaged.
-    Silent(PathBuf),
+    NothingToLearn(PathBuf),
 }
 
 impl Doomed {
@@ -36,14 +36,14 @@ impl Doomed {
         };
         match opened {
             Ok(store) => Ok(Doomed::Sound(Box::new(store))),
-            Err(StoreError::Interrupted { .. }) => Ok(Doomed::Silent(path.to_owned())),
+            Err(StoreError::Interrupted { .. }) => Ok(Doomed::NothingToLearn(path.to_owned())),
             Err(error) => Err(error),
         }
     }
 
     /// What must be known elsewhere, or by a later cluster, once the store is destroyed, and only this store
     /// knows.
-    pub(super) fn last_words(&self) -> Option<String> {
+    pub(super) fn final_notice(&self) -> Option<String> {
         let Doomed::Sound(store) = self else { return None };
         let (me, membership) = (store.identity().me, store.latest_membership());
         left_behind(me, &membership).or_else(|| lost(me, &membership, &store.recovered()))
@@ -56,7 +56,7 @@ impl Doomed {
     pub(super) fn destroy(self) -> Result<(), StoreError> {
         match self {
             Doomed::Sound(store) => store.destroy(),
-            Doomed::Silent(path) => storage::destroy(&path),
+            Doomed::NothingToLearn(path) => storage::destroy(&path),
         }
     }
 }

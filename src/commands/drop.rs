@@ -6,7 +6,7 @@ use super::doomed::{Doomed, cannot_say_first};
 use super::serve::refuse_running;
 use super::{Failure, print, say};
 use crate::cli::Flags;
-use crate::storage::{self, Prospect};
+use crate::storage::{self, Restart};
 
 /// Destroys a sound store; with `--force`, any store.
 ///
@@ -18,8 +18,8 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
         storage::destroy(path)?;
     } else {
         let doomed = open(path)?;
-        if let Some(words) = doomed.last_words() {
-            print(&format!("{words}\n")).map_err(|error| cannot_say_first("standard output", &error))?;
+        if let Some(notice) = doomed.final_notice() {
+            print(&format!("{notice}\n")).map_err(|error| cannot_say_first("standard output", &error))?;
         }
         doomed.destroy()?;
     }
@@ -31,8 +31,8 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
 fn open(path: &Path) -> Result<Doomed, Failure> {
     refuse_running(path)?;
     Doomed::open(path, storage::verify_in_child(path)).map_err(|error| {
-        let hopeless = error.prospect() == Prospect::Hopeless;
+        let permanent = error.restart() == Restart::CannotHelp;
         let failure = Failure::from(error);
-        if hopeless { failure.and("'ticketd drop --force' destroys it as it is") } else { failure }
+        if permanent { failure.and("'ticketd drop --force' destroys it as it is") } else { failure }
     })
 }

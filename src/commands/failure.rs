@@ -6,7 +6,7 @@ use super::listen::ListenError;
 use crate::logging::one_line;
 use crate::server::ServerError;
 use crate::settings::SettingsError;
-use crate::storage::{EXIT_STATUS_HOPELESS, Prospect, StoreError};
+use crate::storage::{EXIT_STATUS_PERMANENT, Restart, StoreError};
 
 /// Why a command ended without doing what it was asked to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,8 +29,8 @@ impl Failure {
     }
 
     /// The command failed, and will fail again with this store: exit status 3.
-    pub(super) fn hopeless(line: String) -> Failure {
-        Failure { exit_status: EXIT_STATUS_HOPELESS, line: one_line(&line) }
+    pub(super) fn permanent(line: String) -> Failure {
+        Failure { exit_status: EXIT_STATUS_PERMANENT, line: one_line(&line) }
     }
 
     /// There is nothing to add, because a child or the log has said it.
@@ -84,9 +84,9 @@ impl From<StoreError> for Failure {
         let line = error.to_string();
         // The finding of a child is the line that it printed, which begins with the program's name.
         let line = line.strip_prefix("ticketd: ").unwrap_or(&line).to_owned();
-        match error.prospect() {
-            Prospect::Open => Failure::runtime(line),
-            Prospect::Hopeless => Failure::hopeless(line),
+        match error.restart() {
+            Restart::MayHelp => Failure::runtime(line),
+            Restart::CannotHelp => Failure::permanent(line),
         }
     }
 }
@@ -95,7 +95,7 @@ impl From<ServerError> for Failure {
     fn from(error: ServerError) -> Failure {
         match error {
             ServerError::Store(error) => error.into(),
-            ServerError::State { .. } => Failure::hopeless(error.to_string()),
+            ServerError::State { .. } => Failure::permanent(error.to_string()),
             ServerError::NotAMember
             | ServerError::BadAddress { .. }
             | ServerError::FewDescriptors { .. }
@@ -123,9 +123,9 @@ mod tests {
 
     #[test]
     fn what_a_child_found_is_not_said_by_two_programs() {
-        for (prospect, status) in [(Prospect::Open, 1), (Prospect::Hopeless, 3)] {
+        for (restart, status) in [(Restart::MayHelp, 1), (Restart::CannotHelp, 3)] {
             let finding = "ticketd: there is no store".to_owned();
-            let failure = Failure::from(StoreError::CheckFailed { finding, prospect });
+            let failure = Failure::from(StoreError::CheckFailed { finding, restart });
             assert_eq!((failure.exit_status(), failure.to_string().as_str()), (status, "there is no store"));
         }
     }

@@ -69,7 +69,7 @@ pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
     log::debug!("asking {} to take in node {id}", members.join(", "));
     let (cluster, joined_at) = match ask(&members, &request, joined, &patience) {
         Ok(joined) => joined,
-        Err(error) => return Err(joining.give_up(flags, id, &error)),
+        Err(error) => return Err(joining.undo(flags, id, &error)),
     };
     let identity = Identity { me, standing: Standing::Member { cluster, joined_at } };
     joining.store.set_identity(&identity).map_err(|error| unrecorded(error, flags, id))?;
@@ -144,7 +144,7 @@ struct Joining {
 
 impl Joining {
     /// Destroys the store, unless the cluster may know it.
-    fn give_up(self, flags: &Flags, id: NodeId, error: &AskError) -> Failure {
+    fn undo(self, flags: &Flags, id: NodeId, error: &AskError) -> Failure {
         let known = match error.problem {
             // A refusal is final, whatever became of the request at earlier leaders: what they appended, and
             // the leader that refuses does not have, is never committed.

@@ -4,6 +4,7 @@
 //! Floor 5: uses everything below. It must never decide anything that a cluster has to agree on.
 
 mod admin_client;
+mod backoff;
 mod cluster_view;
 mod contacts;
 mod daemonize;
@@ -15,7 +16,6 @@ mod join;
 mod leave;
 mod listen;
 mod new_store;
-mod pace;
 mod patience;
 mod pid_file;
 mod random;
@@ -151,7 +151,7 @@ fn after_serving(ended: serve::Ended, path: &Path, id: NodeId) -> Result<(), Fai
             );
             Ok(())
         }
-        serve::Ended::RemovedBefore => Err(Failure::hopeless(format!(
+        serve::Ended::RemovedBefore => Err(Failure::permanent(format!(
             "node {id} has been removed from its cluster: destroy its store with 'ticketd drop {path_flag}', \
              and 'ticketd join' if it is to come back"
         ))),

@@ -11,7 +11,7 @@ use super::serve::{Checked, Launch};
 use crate::cli::Flags;
 use crate::logging;
 use crate::settings::OrOff;
-use crate::storage::{self, Prospect, StoreError};
+use crate::storage::{self, Restart, StoreError};
 
 /// The id, which a new node must be given; `example` is the command with one.
 pub(super) fn required_id(flags: &Flags, example: &str) -> Result<NodeId, Failure> {
@@ -72,7 +72,7 @@ pub(super) fn destroy_in_the_way(flags: &Flags, launch: &Launch) -> Result<InThe
         Ok(doomed) => doomed,
         Err(StoreError::NotFound { .. }) => return Ok(InTheWay::Nothing),
         // Nobody will ever learn from it what it holds.
-        Err(error) if error.prospect() == Prospect::Hopeless => Doomed::Silent(path.to_owned()),
+        Err(error) if error.restart() == Restart::CannotHelp => Doomed::NothingToLearn(path.to_owned()),
         Err(error) => {
             return Err(Failure::from(error).and(
                 "--force destroys a store only when it is known what it holds, and nothing has changed: \
@@ -80,9 +80,9 @@ pub(super) fn destroy_in_the_way(flags: &Flags, launch: &Launch) -> Result<InThe
             ));
         }
     };
-    if let Some(words) = doomed.last_words() {
+    if let Some(notice) = doomed.final_notice() {
         // Only the store knows it, and no filter of the log may keep it back.
-        logging::tell(&format!("--force destroys a store: {words}"))
+        logging::tell(&format!("--force destroys a store: {notice}"))
             .map_err(|error| cannot_say_first("standard error", &error))?;
     }
     Patience::until(launch.stop_requests()).check().map_err(|_| stopped())?;

@@ -69,7 +69,7 @@ impl PidFile {
             let _ = fs::remove_file(&prepared);
             return Err(unwritable(path, &error));
         }
-        Ok(PidFile { path: path.to_owned(), file: file_at(&prepared), prepared, _locked: file })
+        Ok(PidFile { path: path.to_owned(), file: inode_at(&prepared), prepared, _locked: file })
     }
 
     /// Makes the file appear.
@@ -130,7 +130,7 @@ impl Drop for PidFile {
         // A failure here cannot be helped: the node is ending, and a file left behind is recognised as stale.
         let _ = fs::remove_file(&self.prepared);
         let names_us = matches!(read(&self.path), Ok(Some(Content::Pid(pid))) if pid == getpid());
-        if names_us && self.file.is_some() && file_at(&self.path) == self.file {
+        if names_us && self.file.is_some() && inode_at(&self.path) == self.file {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -206,7 +206,7 @@ fn refuse_if_owned(path: &Path, known_as: &Path) -> Result<(), Failure> {
     }
 }
 
-fn file_at(path: &Path) -> Option<(u64, u64)> {
+fn inode_at(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 

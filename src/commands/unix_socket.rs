@@ -58,7 +58,10 @@ impl UnixSocket {
         let bind = || {
             let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
             socket.bind(&SockAddr::unix(path)?)?;
-            Ok(UnixSocket { socket, name: Name { path: path.to_owned(), file: file_at(path), _lock: lock } })
+            Ok(UnixSocket {
+                socket,
+                name: Name { path: path.to_owned(), file: inode_at_nofollow(path), _lock: lock },
+            })
         };
         bind().map_err(failed)
     }
@@ -70,7 +73,7 @@ impl UnixSocket {
     /// so that nothing could connect.
     pub(super) fn listen(self) -> Result<(UnixListener, Name), ListenError> {
         let UnixSocket { socket, name } = self;
-        let listen = || match file_at(&name.path) {
+        let listen = || match inode_at_nofollow(&name.path) {
             there if there == name.file => socket.listen(BACKLOG),
             Some(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody else has taken its place")),
             None => Err(io::Error::new(io::ErrorKind::NotFound, "somebody has removed it")),
@@ -103,7 +106,7 @@ impl NameLock {
             let opened = file.metadata()?;
             // Its last owner may have removed the file after it was opened here: a lock on it excludes
             // nobody.
-            if file_at(&path) == Some((opened.dev(), opened.ino())) {
+            if inode_at_nofollow(&path) == Some((opened.dev(), opened.ino())) {
                 return Ok(NameLock { path, file });
             }
         }
@@ -114,7 +117,7 @@ impl NameLock {
 impl Drop for NameLock {
     fn drop(&mut self) {
         let ours = self.file.metadata().ok().map(|ours| (ours.dev(), ours.ino()));
-        if ours.is_some() && file_at(&self.path) == ours {
+        if ours.is_some() && inode_at_nofollow(&self.path) == ours {
             // If it stays behind, it is not locked.
             let _ = fs::remove_file(&self.path);
         }
@@ -143,14 +146,14 @@ fn open_lock(path: &Path) -> io::Result<File> {
 
 impl Drop for Name {
     fn drop(&mut self) {
-        if self.file.is_some() && file_at(&self.path) == self.file {
+        if self.file.is_some() && inode_at_nofollow(&self.path) == self.file {
             // If it stays behind, the next start treats it as stale.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-fn file_at(path: &Path) -> Option<(u64, u64)> {
+fn inode_at_nofollow(path: &Path) -> Option<(u64, u64)> {
     fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 

@@ -2,13 +2,13 @@
 
 mod answering;
 mod deadlines;
-mod held;
+mod input_buffer;
 mod reading;
 
 use raft_core::Micros;
 
-use self::held::Held;
-use self::reading::Remembered;
+use self::input_buffer::InputBuffer;
+use self::reading::CachedHead;
 use super::body::Body;
 use super::config::{Config, Turn};
 use super::head::HeadScanner;
@@ -25,9 +25,9 @@ pub struct Connection {
     ending: Ending,
     stop: Stop,
     input_ended: bool,
-    held: Held,
+    input: InputBuffer,
     pipeline: Pipeline,
-    remembered: Option<Box<Remembered>>,
+    remembered: Option<Box<CachedHead>>,
     output: Vec<u8>,
     /// How many bytes of the output must be sent by the deadline that `send_since` determines.
     due_bytes: usize,
@@ -88,7 +88,7 @@ impl Connection {
             ending: Ending::NotYet,
             stop: Stop::NotYet,
             input_ended: false,
-            held: Held::default(),
+            input: InputBuffer::default(),
             pipeline: Pipeline::default(),
             remembered: None,
             output: Vec::new(),
@@ -117,7 +117,7 @@ impl Connection {
     /// rest.
     pub fn refuse_long_head(&mut self, turn: Turn<'_>, bytes_max: usize) {
         let is_begun = matches!(&self.reading, Reading::Head(scanner) if scanner.begun());
-        if is_begun && self.held.as_bytes().len() > bytes_max {
+        if is_begun && self.input.as_bytes().len() > bytes_max {
             self.refuse_what_is_read(turn, Refusal::Overloaded);
         }
     }
@@ -134,11 +134,11 @@ impl Connection {
             self.ending = if finished { Ending::Finished } else { Ending::Draining { discarded_bytes } };
             return;
         }
-        if self.held.is_empty() {
+        if self.input.is_empty() {
             let understood = self.understand(turn, bytes);
-            self.held.append(&bytes[understood..]);
+            self.input.append(&bytes[understood..]);
         } else {
-            self.held.append(bytes);
+            self.input.append(bytes);
             self.understand_held(turn);
         }
         self.answer_own(turn);
@@ -161,12 +161,12 @@ impl Connection {
     /// of requests at once that do not need the server. One call answers at most [`Config::pipeline_max`] of
     /// them. Returns how many bytes it has parsed, for the same purpose.
     pub fn resume(&mut self, turn: Turn<'_>) -> usize {
-        let held_before = self.held.as_bytes().len();
-        if self.awaits_head() && !self.held.is_empty() {
+        let held_before = self.input.as_bytes().len();
+        if self.awaits_head() && !self.input.is_empty() {
             self.understand_held(turn);
         }
         self.answer_own(turn);
-        held_before - self.held.as_bytes().len()
+        held_before - self.input.as_bytes().len()
     }
 
     /// The next request that only the server can answer. Must be called until it returns `None`, after
@@ -245,7 +245,7 @@ impl Connection {
             (Ending::Draining { .. }, _) => true,
             (Ending::NotYet, _) if self.stop == Stop::Now => false,
             (Ending::NotYet, Reading::Head(scanner)) => {
-                scanner.begun() || (self.held.is_empty() && !self.is_full(config))
+                scanner.begun() || (self.input.is_empty() && !self.is_full(config))
             }
             (Ending::NotYet, Reading::Body { .. }) => true,
             (Ending::NotYet, Reading::Over) => false,
@@ -255,7 +255,7 @@ impl Connection {
     /// The memory that the connection holds beyond its own size, except a remembered head, which is short.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.held.capacity() + self.output.capacity() + self.pipeline.memory_bytes()
+        self.input.capacity() + self.output.capacity() + self.pipeline.memory_bytes()
     }
 
     /// When [`Connection::on_deadline`] must be called. Every other call may change it.
@@ -297,7 +297,7 @@ impl Connection {
     /// part of [`Connection::on_deadline`] may be done without first reading what has arrived.
     pub fn release_idle_buffers(&mut self, now: Micros) {
         if self.release_deadline().is_some_and(|deadline| deadline <= now) {
-            self.held = Held::default();
+            self.input = InputBuffer::default();
             self.pipeline = Pipeline::default();
             self.output = Vec::new();
             self.remembered = None;

@@ -25,7 +25,7 @@ pub(crate) struct Reserve {
 
 /// The integers from `first` up to but not including `end`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Range {
+pub(crate) struct IdRange {
     pub(crate) first: u64,
     pub(crate) end: u64,
 }
@@ -42,15 +42,15 @@ impl Counter {
     }
 
     /// How many integers are left.
-    pub(crate) fn left(self) -> u64 {
+    pub(crate) fn remaining(self) -> u64 {
         u64::MAX - self.next
     }
 
     /// Reserves the next `count` integers, or as many as are left.
-    pub(crate) fn apply(&mut self, Reserve { count }: Reserve) -> Range {
+    pub(crate) fn apply(&mut self, Reserve { count }: Reserve) -> IdRange {
         let first = self.next;
         self.next = first.saturating_add(count.get());
-        Range { first, end: self.next }
+        IdRange { first, end: self.next }
     }
 
     pub(crate) fn encode(self) -> Arc<[u8]> {
@@ -93,7 +93,7 @@ impl Reserve {
     }
 }
 
-impl Range {
+impl IdRange {
     /// How many integers the range contains.
     pub(crate) fn len(self) -> u64 {
         self.end - self.first
@@ -111,15 +111,15 @@ mod tests {
     #[test]
     fn ranges_follow_each_other_without_overlap() {
         let mut counter = Counter::starting_at(NonZeroU64::MIN);
-        assert_eq!(counter.apply(reserve(10)), Range { first: 1, end: 11 });
-        assert_eq!(counter.apply(reserve(1)), Range { first: 11, end: 12 });
+        assert_eq!(counter.apply(reserve(10)), IdRange { first: 1, end: 11 });
+        assert_eq!(counter.apply(reserve(1)), IdRange { first: 11, end: 12 });
     }
 
     #[test]
     fn at_the_end_a_range_is_cut_short_and_nothing_wraps() {
         let mut counter = Counter::starting_at(NonZeroU64::new(u64::MAX - 3).unwrap());
         assert_eq!(counter.apply(reserve(100)).len(), 3);
-        assert_eq!(counter.left(), 0);
+        assert_eq!(counter.remaining(), 0);
         assert_eq!(counter.apply(reserve(u64::MAX)).len(), 0);
     }
 

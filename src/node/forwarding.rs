@@ -48,7 +48,7 @@ pub(crate) struct Forwarding {
     /// A leader that said that it does not lead is not asked again before this moment.
     not_before: Micros,
     /// How long the next message is to wait for its answer, as far as the last one shows.
-    patience_us: u64,
+    timeout_us: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -177,8 +177,8 @@ impl Node {
         };
         let request_timeout_us = self.config.request_timeout_us;
         let least_us = self.config.raft.election_timeout_us.min(request_timeout_us / MESSAGES_PER_REQUEST);
-        let patience_us = least_us..=request_timeout_us;
-        if let Some(message) = self.forwarding.ask(self.now, leader, &self.requests, patience_us) {
+        let timeout_us = least_us..=request_timeout_us;
+        if let Some(message) = self.forwarding.ask(self.now, leader, &self.requests, timeout_us) {
             self.counts.forwards_sent += 1;
             self.send(leader, message);
         }
@@ -189,7 +189,7 @@ impl Node {
         if !self.config.forward || self.leadership.is_some() {
             return None;
         }
-        self.raft.known_leader()
+        self.raft.leader_peer()
     }
 }
 
@@ -202,19 +202,19 @@ impl Forwarding {
             under_way: RoundTrips::default(),
             shortage: None,
             not_before: now,
-            patience_us: 0,
+            timeout_us: 0,
         }
     }
 
     /// Asks the leader for the IDs of all requests that no message under way covers or, in a shortage, of
-    /// some of them, if another message may be sent. `patience_us` is how long a message waits for its answer
+    /// some of them, if another message may be sent. `timeout_us` is how long a message waits for its answer
     /// at least and at most.
     pub(crate) fn ask(
         &mut self,
         now: Micros,
         leader: Peer,
         requests: &Requests,
-        patience_us: RangeInclusive<u64>,
+        timeout_us: RangeInclusive<u64>,
     ) -> Option<Forward> {
         self.give_up(now, leader);
         if now < self.not_before || !self.may_ask(now) {
@@ -223,9 +223,9 @@ impl Forwarding {
         let asked = self.next_asked(leader, requests)?;
         let sequence = SequenceNumber(self.last_sequence.0.wrapping_add(1));
         self.last_sequence = sequence;
-        let patience_us = self.patience_us.clamp(*patience_us.start(), *patience_us.end());
+        let timeout_us = self.timeout_us.clamp(*timeout_us.start(), *timeout_us.end());
         let still_awaited = u8::try_from(self.under_way.len()).expect("a few are under way");
-        let deadline = now.plus(patience_us);
+        let deadline = now.plus(timeout_us);
         self.under_way.begin(now, Message { sequence, asked, deadline, outcome: None });
         Some(Forward::TakeIds { sequence, count: asked.count, still_awaited })
     }
@@ -234,13 +234,13 @@ impl Forwarding {
     fn give_up(&mut self, now: Micros, leader: Peer) {
         let Some((asked_at, oldest)) = self.under_way.oldest() else { return };
         if oldest.asked.leader != leader {
-            self.patience_us = 0;
+            self.timeout_us = 0;
         } else if oldest.deadline <= now {
-            self.patience_us = oldest.deadline.since(asked_at).saturating_mul(2);
+            self.timeout_us = oldest.deadline.since(asked_at).saturating_mul(2);
         } else {
             return;
         }
-        self.under_way.give_up();
+        self.under_way.clear();
     }
 
     /// Whether another message may be sent. In a shortage, only the answer to the last one shows what to ask
@@ -269,14 +269,14 @@ impl Forwarding {
     pub(crate) fn next_answered(&mut self, now: Micros) -> Option<(Asked, ForwardOutcome)> {
         let (asked_at, _) = self.under_way.oldest()?;
         let answered = self.under_way.end_oldest_if(now, |oldest| oldest.outcome.is_some())?;
-        self.patience_us = now.since(asked_at).saturating_mul(2);
+        self.timeout_us = now.since(asked_at).saturating_mul(2);
         answered.outcome.map(|outcome| (answered.asked, outcome))
     }
 
     /// Fewer IDs are left than were asked for. The requests that were asked for wait before all others, so
     /// what comes for these is a gap.
     pub(crate) fn on_exhausted(&mut self, asked: Asked) {
-        self.under_way.give_up();
+        self.under_way.clear();
         // In a shortage, fewer were asked for than were refused before, and for no later requests.
         let latest = self.shortage.map_or(asked.latest, |before| before.latest);
         self.shortage = Some(Asked { latest, ..asked });
@@ -291,16 +291,16 @@ impl Forwarding {
 
     /// The node that was asked does not lead: leaves time for news of the next leader to arrive.
     pub(crate) fn pause(&mut self, until: Micros) {
-        self.under_way.give_up();
+        self.under_way.clear();
         self.not_before = until;
     }
 
     /// This node leads, or knows no leader: it no longer expects an answer.
     pub(crate) fn stop(&mut self, now: Micros) {
-        self.under_way.give_up();
+        self.under_way.clear();
         self.shortage = None;
         self.not_before = now;
-        self.patience_us = 0;
+        self.timeout_us = 0;
     }
 
     /// When [`Forwarding::ask`] may have something to do, if requests wait.
@@ -333,7 +333,7 @@ mod tests {
     use super::super::requests::{Asker, Waiting};
     use super::*;
 
-    const PATIENCE_US: u64 = 100;
+    const TIMEOUT_US: u64 = 100;
     const PATIENCE_US_MAX: u64 = 500;
 
     fn leader(id: u64) -> Peer {
@@ -358,7 +358,7 @@ mod tests {
         waiting: u64,
     ) -> Option<(SequenceNumber, u64)> {
         let message =
-            forwarding.ask(Micros(now), leader(leader_id), &requests(waiting), PATIENCE_US..=PATIENCE_US_MAX);
+            forwarding.ask(Micros(now), leader(leader_id), &requests(waiting), TIMEOUT_US..=PATIENCE_US_MAX);
         message.map(|message| match message {
             Forward::TakeIds { sequence, count, still_awaited } => {
                 assert_eq!(usize::from(still_awaited) + 1, forwarding.under_way.len());
@@ -394,7 +394,7 @@ mod tests {
         let mut forwarding = Forwarding::new(SequenceNumber(u64::MAX), Micros(0));
         assert_eq!(ask(&mut forwarding, 10, 1, 0), None, "nobody waits");
         assert_eq!(ask(&mut forwarding, 10, 1, 3), Some((SequenceNumber(0), 6)));
-        assert_eq!(forwarding.deadline(&Requests::default()), Micros(10 + PATIENCE_US));
+        assert_eq!(forwarding.deadline(&Requests::default()), Micros(10 + TIMEOUT_US));
         assert_eq!(ask(&mut forwarding, 20, 1, 4), None);
         assert_eq!(answered(&mut forwarding, leader(1), SequenceNumber(0)), Some(asked(1, 3)));
         assert_eq!(
@@ -409,7 +409,7 @@ mod tests {
     fn while_messages_overlap_a_timer_is_set_for_those_whom_none_covers() {
         let mut forwarding = Forwarding::new(SequenceNumber(0), Micros(0));
         let (sequence, _) = ask(&mut forwarding, 0, 1, 1).unwrap();
-        assert_eq!(forwarding.deadline(&requests(2)), Micros(PATIENCE_US), "as if the answer were quick");
+        assert_eq!(forwarding.deadline(&requests(2)), Micros(TIMEOUT_US), "as if the answer were quick");
         assert!(answered_at(1_600, &mut forwarding, leader(1), sequence).is_some());
         assert_eq!(ask(&mut forwarding, 1_600, 1, 2), Some((SequenceNumber(2), 4)));
         assert_eq!(ask(&mut forwarding, 1_610, 1, 3), Some((SequenceNumber(3), 2)), "one more");
@@ -432,7 +432,7 @@ mod tests {
     #[test]
     fn a_message_is_given_up_for_another_leader_or_when_its_time_is_over() {
         for (now, leader_id, again) in
-            [(10 + PATIENCE_US - 1, 1, None), (10 + PATIENCE_US, 1, Some(6)), (11, 2, Some(6))]
+            [(10 + TIMEOUT_US - 1, 1, None), (10 + TIMEOUT_US, 1, Some(6)), (11, 2, Some(6))]
         {
             let mut forwarding = Forwarding::new(SequenceNumber(4), Micros(0));
             assert_eq!(ask(&mut forwarding, 10, 1, 1), Some((SequenceNumber(5), 2)));
@@ -449,15 +449,15 @@ mod tests {
     fn each_message_waits_twice_as_long_as_the_one_before_that_was_given_up_up_to_a_bound() {
         let mut forwarding = Forwarding::new(SequenceNumber(4), Micros(0));
         let mut now = 10;
-        for patience_us in [100, 200, 400, PATIENCE_US_MAX, PATIENCE_US_MAX] {
+        for timeout_us in [100, 200, 400, PATIENCE_US_MAX, PATIENCE_US_MAX] {
             assert!(ask(&mut forwarding, now, 1, 1).is_some());
-            assert_eq!(forwarding.deadline(&Requests::default()), Micros(now + patience_us));
-            now += patience_us;
+            assert_eq!(forwarding.deadline(&Requests::default()), Micros(now + timeout_us));
+            now += timeout_us;
         }
         assert!(ask(&mut forwarding, now, 2, 1).is_some());
         assert_eq!(
             forwarding.deadline(&Requests::default()),
-            Micros(now + PATIENCE_US),
+            Micros(now + TIMEOUT_US),
             "another leader may be quicker"
         );
     }
@@ -465,9 +465,9 @@ mod tests {
     #[test]
     fn a_message_waits_twice_as_long_as_the_last_answer_took_or_as_long_as_it_must() {
         let mut forwarding = Forwarding::new(SequenceNumber(4), Micros(0));
-        for (took_us, patience_us) in [(0, 100), (80, 100), (120, 160), (10, 240), (400, 100)] {
+        for (took_us, timeout_us) in [(0, 100), (80, 100), (120, 160), (10, 240), (400, 100)] {
             let (sequence, _) = ask(&mut forwarding, 1_000, 1, 1).unwrap();
-            assert_eq!(forwarding.deadline(&Requests::default()), Micros(1_000 + patience_us));
+            assert_eq!(forwarding.deadline(&Requests::default()), Micros(1_000 + timeout_us));
             assert!(answered_at(1_000 + took_us, &mut forwarding, leader(1), sequence).is_some());
         }
         assert!(ask(&mut forwarding, 1_000, 1, 1).is_some());
@@ -530,7 +530,7 @@ mod tests {
                     requests.pop();
                 }
             }
-            let message = forwarding.ask(Micros(20), leader(1), &requests, PATIENCE_US..=PATIENCE_US_MAX);
+            let message = forwarding.ask(Micros(20), leader(1), &requests, TIMEOUT_US..=PATIENCE_US_MAX);
             let count = NonZeroU64::new(requests.wanted()).unwrap();
             let asks_for_all = Forward::TakeIds { sequence: SequenceNumber(2), count, still_awaited: 0 };
             assert_eq!(message, Some(asks_for_all), "{stops}");

@@ -13,21 +13,21 @@ use std::num::NonZeroU64;
 use raft_core::{Audience, BarrierId, LogIndex, Micros, Peer, Term};
 
 use super::barriers::Barriers;
-use super::counter::{Counter, Range, Reserve};
+use super::counter::{Counter, IdRange, Reserve};
 use super::demand::Demand;
 use super::group_commit::GroupCommit;
 use super::io::WindowStatus;
 use super::peer_message::Bequest;
 use super::requests::{Arrival, Requests};
-use super::reserving::Reserving;
+use super::reservation::Reservation;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Leadership {
     term: Term,
     /// The IDs that this leader may hand out.
-    window: Range,
+    window: IdRange,
     /// Reservations proposed and not yet applied, oldest first.
-    reserving: VecDeque<Reserving>,
+    reservations: VecDeque<Reservation>,
     /// Barriers begun and not yet passed.
     barriers: Barriers,
     /// Leadership is confirmed for every request up to this one.
@@ -42,11 +42,11 @@ pub(crate) struct Leadership {
 
 impl Leadership {
     /// A new leadership, with the window that it inherited, which may be empty.
-    pub(crate) fn new(term: Term, window_max: u64, window: Range, now: Micros) -> Leadership {
+    pub(crate) fn new(term: Term, window_max: u64, window: IdRange, now: Micros) -> Leadership {
         Leadership {
             term,
             window,
-            reserving: VecDeque::new(),
+            reservations: VecDeque::new(),
             barriers: Barriers::default(),
             confirmed: Arrival::default(),
             bequest: None,
@@ -61,9 +61,9 @@ impl Leadership {
         let was_busy = std::mem::replace(&mut self.disk_is_busy, is_busy);
         if (was_busy || is_busy)
             && !self.demand.reserves_ahead()
-            && let Some(reserving) = self.reserving.back_mut()
+            && let Some(reservation) = self.reservations.back_mut()
         {
-            reserving.on_disk(now);
+            reservation.on_disk(now);
         }
     }
 
@@ -72,13 +72,13 @@ impl Leadership {
     }
 
     pub(crate) fn status(&self, counter: Counter) -> WindowStatus {
-        let left = self.left();
+        let left = self.remaining();
         // With nothing left, the next ID is the first that is reserved next.
         WindowStatus { next_id: if left > 0 { self.window.first } else { counter.next() }, left }
     }
 
     /// How many IDs are left in the window.
-    pub(crate) fn left(&self) -> u64 {
+    pub(crate) fn remaining(&self) -> u64 {
         self.window.len()
     }
 
@@ -102,11 +102,12 @@ impl Leadership {
     /// `last_log_index`. Repeating the call with the same arguments repeats the bequest. Nothing is left
     /// while a reservation is under way, because the end of the window is not settled then.
     pub(crate) fn bequeath(&mut self, to: Peer, last_log_index: LogIndex) -> Option<Bequest> {
-        let again = self.bequest.filter(|(heir, left)| *heir == to && left.last_log_index == last_log_index);
+        let again =
+            self.bequest.filter(|(heir, bequest)| *heir == to && bequest.last_log_index == last_log_index);
         if let Some((_, bequest)) = again {
             return Some(bequest);
         }
-        let count = NonZeroU64::new(self.window.len() / 2).filter(|_| self.reserving.is_empty())?;
+        let count = NonZeroU64::new(self.window.len() / 2).filter(|_| self.reservations.is_empty())?;
         self.window.end -= count.get();
         let bequest = Bequest { term: self.term, last_log_index, first: self.window.end, count };
         self.bequest = Some((to, bequest));
@@ -136,17 +137,17 @@ impl Leadership {
             return None;
         }
         let missing = wanted.saturating_add(target) - at_hand;
-        let available = counter.left().saturating_sub(under_way);
+        let available = counter.remaining().saturating_sub(under_way);
         NonZeroU64::new(missing.min(available)).map(|count| Reserve { count })
     }
 
     /// Whether the next reservation is to begin later, so that it serves more requests.
     fn awaits_more(&mut self, now: Micros, requests: &Requests) -> bool {
         let waiting = requests.waiting();
-        match self.reserving.back() {
-            Some(reserving) => {
-                self.group_commit.on_under_way(reserving.since, waiting);
-                now < reserving.next_at() || self.waits_for_disk()
+        match self.reservations.back() {
+            Some(reservation) => {
+                self.group_commit.on_under_way(reservation.since, waiting);
+                now < reservation.next_at() || self.waits_for_disk()
             }
             None if self.demand.reserves_ahead() => false,
             None => {
@@ -163,10 +164,10 @@ impl Leadership {
     /// When the next reservation or barrier should begin that those under way delay, if the waiting requests
     /// need one. What is overdue waits for something else.
     pub(crate) fn deadline(&self, now: Micros, requests: &Requests) -> Option<Micros> {
-        let reserving = self.reserving.back().filter(|_| !self.waits_for_disk());
-        let reservation = reserving.filter(|_| requests.wanted() > self.at_hand()).map(|r| r.next_at());
+        let reservation = self.reservations.back().filter(|_| !self.waits_for_disk());
+        let next_at = reservation.filter(|_| requests.wanted() > self.at_hand()).map(|r| r.next_at());
         let barrier = self.barriers.timer().filter(|_| self.uncovered(requests) > 0);
-        [reservation, barrier].into_iter().flatten().filter(|at| *at > now).min()
+        [next_at, barrier].into_iter().flatten().filter(|at| *at > now).min()
     }
 
     /// When to find out again whether the next reservation should begin, if it waits for more requests.
@@ -176,14 +177,14 @@ impl Leadership {
 
     /// A reservation is being proposed and will be appended.
     pub(crate) fn on_proposed(&mut self, now: Micros, Reserve { count }: Reserve, latest: Arrival) {
-        self.reserving.push_back(Reserving::new(count, now, latest));
+        self.reservations.push_back(Reservation::new(count, now, latest));
     }
 
     /// A reservation of this term was applied: its range belongs to this leader.
-    pub(crate) fn on_reserved(&mut self, range: Range) {
-        let reserving = self.reserving.pop_front();
-        let Reserving { latest, .. } =
-            reserving.expect("every reservation in a leader's term is one that it proposed");
+    pub(crate) fn on_reserved(&mut self, range: IdRange) {
+        let reservation = self.reservations.pop_front();
+        let Reservation { latest, .. } =
+            reservation.expect("every reservation in a leader's term is one that it proposed");
         let end = self.window.end;
         assert!(range.first >= end, "a window from {} after one that ends at {end}", range.first);
         if range.first == end {
@@ -207,21 +208,21 @@ impl Leadership {
     fn uncovered(&self, requests: &Requests) -> u64 {
         let mut covered = self.barriers.latest().unwrap_or(self.confirmed);
         if !self.demand.reserves_ahead() {
-            let reserving = self.reserving.back();
-            let is_due = reserving.is_some() || self.group_commit.is_gathering();
+            let reservation = self.reservations.back();
+            let is_due = reservation.is_some() || self.group_commit.is_gathering();
             if is_due && requests.wanted() > self.at_hand() {
                 // These requests wait for a reservation of their own, which will confirm them.
                 return 0;
             }
             // Each batch is committed before it is answered, and the commit confirms it.
-            covered = reserving.map_or(covered, |r| covered.max(r.latest));
+            covered = reservation.map_or(covered, |r| covered.max(r.latest));
         }
         requests.waiting_after(covered)
     }
 
     /// How many IDs are being reserved.
     fn under_way(&self) -> u64 {
-        self.reserving.iter().map(|r| r.count).sum()
+        self.reservations.iter().map(|r| r.count).sum()
     }
 
     /// How many IDs can be handed out, now or soon.
@@ -246,7 +247,7 @@ mod tests {
     use super::super::demand::WINDOW_MIN;
     use super::super::io::RequestId;
     use super::super::requests::{Asker, Waiting};
-    use super::super::reserving::RESERVATION_INTERVAL_US;
+    use super::super::reservation::RESERVATION_INTERVAL_US;
     use super::*;
 
     const WINDOW_MAX: u64 = 1_000_000;
@@ -278,9 +279,9 @@ mod tests {
 
     /// A leadership with this many IDs to hand out and nothing under way.
     fn leadership(left: u64) -> Leadership {
-        let mut leadership = Leadership::new(Term(2), WINDOW_MAX, Range::default(), Micros(0));
+        let mut leadership = Leadership::new(Term(2), WINDOW_MAX, IdRange::default(), Micros(0));
         leadership.on_proposed(Micros(0), Reserve { count: count(left) }, Arrival::default());
-        leadership.on_reserved(Range { first: 1, end: 1 + left });
+        leadership.on_reserved(IdRange { first: 1, end: 1 + left });
         leadership
     }
 
@@ -330,7 +331,7 @@ mod tests {
     /// has ended or has been under way for long enough.
     #[test]
     fn a_reservation_that_is_under_way_holds_up_the_next_one_until_it_ends_and_not_for_long() {
-        let mut leadership = Leadership::new(Term(2), 0, Range::default(), Micros(0));
+        let mut leadership = Leadership::new(Term(2), 0, IdRange::default(), Micros(0));
         let next = |leadership: &mut Leadership, now: u64, wanted: &[u64]| {
             let reserve = leadership.next_reservation(Micros(now), &requests(wanted), counter())?;
             leadership.on_proposed(Micros(now), reserve, Arrival::default());
@@ -343,9 +344,9 @@ mod tests {
         assert_eq!(deadline(&leadership, &requests(&[1, 1, 4])), Some(Micros(soon)));
         assert_eq!(next(&mut leadership, soon, &[1, 1, 4]), Some(5));
         assert_eq!(next(&mut leadership, soon + 1, &[1, 1, 4, 2]), None);
-        leadership.on_reserved(Range { first: 1, end: 2 });
+        leadership.on_reserved(IdRange { first: 1, end: 2 });
         assert_eq!(next(&mut leadership, soon + 1, &[1, 1, 4, 2]), None, "there is another under way");
-        leadership.on_reserved(Range { first: 2, end: 7 });
+        leadership.on_reserved(IdRange { first: 2, end: 7 });
         assert_eq!(deadline(&leadership, &requests(&[1, 1, 4, 2])), None, "nothing is under way");
         assert_eq!(next(&mut leadership, soon + 1, &[1, 1, 4, 2]), Some(2));
     }
@@ -353,7 +354,7 @@ mod tests {
     #[test]
     fn without_a_window_the_next_reservation_does_not_wait_behind_the_one_that_the_disk_writes() {
         for (window_max, waits) in [(0, true), (WINDOW_MAX, false)] {
-            let mut leadership = Leadership::new(Term(2), window_max, Range::default(), Micros(0));
+            let mut leadership = Leadership::new(Term(2), window_max, IdRange::default(), Micros(0));
             leadership.on_proposed(Micros(0), Reserve { count: count(1) }, Arrival::default());
             leadership.on_disk(Micros(10), true);
             let both = requests(&[1, 1]);
@@ -480,7 +481,7 @@ mod tests {
         let mut leadership = leadership(10);
         assert!(leadership.bequeath(heir(2), LogIndex(5)).is_some());
         leadership.on_proposed(Micros(0), Reserve { count: count(4) }, Arrival::default());
-        leadership.on_reserved(Range { first: 11, end: 15 });
+        leadership.on_reserved(IdRange { first: 11, end: 15 });
         assert_eq!(leadership.status(counter()), WindowStatus { next_id: 11, left: 4 });
     }
 
@@ -488,7 +489,7 @@ mod tests {
     #[test]
     fn without_a_window_a_reservation_under_way_makes_a_barrier_needless() {
         for (window_max, covers) in [(0, None), (1, Some(1))] {
-            let mut leadership = Leadership::new(Term(2), window_max, Range::default(), Micros(0));
+            let mut leadership = Leadership::new(Term(2), window_max, IdRange::default(), Micros(0));
             let requests = requests(&[1]);
             leadership.on_proposed(Micros(0), Reserve { count: count(1) }, requests.latest());
             assert_eq!(next_barrier(&leadership, &requests), covers);
@@ -498,12 +499,12 @@ mod tests {
     /// The next reservation confirms the requests that need one. Those whose IDs are at hand need a barrier.
     #[test]
     fn without_a_window_those_who_will_be_reserved_for_need_no_barrier_and_others_do() {
-        let mut leadership = Leadership::new(Term(2), 0, Range::default(), Micros(0));
+        let mut leadership = Leadership::new(Term(2), 0, IdRange::default(), Micros(0));
         leadership.on_proposed(Micros(0), Reserve { count: count(2) }, Arrival::default());
         for (wanted, covers) in [(&[1, 1, 1][..], None), (&[1, 1], Some(2))] {
             assert_eq!(next_barrier(&leadership, &requests(wanted)), covers, "{wanted:?}");
         }
-        leadership.on_reserved(Range { first: 1, end: 3 });
+        leadership.on_reserved(IdRange { first: 1, end: 3 });
         let covers = next_barrier(&leadership, &requests(&[1, 1, 1]));
         assert_eq!(covers, Some(3), "no integers may be left for one");
     }
@@ -512,11 +513,11 @@ mod tests {
     /// whose IDs are at hand.
     #[test]
     fn without_a_window_those_who_are_gathered_need_no_barrier() {
-        let mut leadership = Leadership::new(Term(2), 0, Range::default(), Micros(0));
+        let mut leadership = Leadership::new(Term(2), 0, IdRange::default(), Micros(0));
         leadership.on_proposed(Micros(0), Reserve { count: count(4) }, Arrival::default());
         let under_way = leadership.next_reservation(Micros(100), &requests(&[1; 4]), counter());
         assert_eq!(under_way, None);
-        leadership.on_reserved(Range { first: 1, end: 5 });
+        leadership.on_reserved(IdRange { first: 1, end: 5 });
         assert_eq!(leadership.take(count(3)), Some(1));
         for at in [200, 201] {
             assert_eq!(leadership.next_reservation(Micros(at), &requests(&[1, 1]), counter()), None);
@@ -534,19 +535,19 @@ mod tests {
         let mut leadership = leadership(1);
         leadership.on_proposed(Micros(0), Reserve { count: count(1) }, Arrival::default());
         assert_eq!(leadership.next_reservation(Micros(10), &requests(&[1; 8]), counter()), None);
-        leadership.on_reserved(Range { first: 2, end: 3 });
+        leadership.on_reserved(IdRange { first: 2, end: 3 });
         assert!(leadership.next_reservation(Micros(20), &requests(&[1]), counter()).is_some());
     }
 
     #[test]
     fn the_commit_of_a_reservation_confirms_those_who_waited_for_it_and_nobody_later() {
-        let mut leadership = Leadership::new(Term(2), WINDOW_MAX, Range::default(), Micros(0));
+        let mut leadership = Leadership::new(Term(2), WINDOW_MAX, IdRange::default(), Micros(0));
         let (first, second) = (requests(&[1]), requests(&[1, 1]));
         leadership.on_proposed(Micros(0), Reserve { count: count(5) }, first.latest());
         leadership.on_proposed(Micros(0), Reserve { count: count(5) }, first.latest());
         assert!(!leadership.is_confirmed(first.latest()));
-        leadership.on_reserved(Range { first: 8, end: 13 });
-        leadership.on_reserved(Range { first: 13, end: 18 });
+        leadership.on_reserved(IdRange { first: 8, end: 13 });
+        leadership.on_reserved(IdRange { first: 13, end: 18 });
         assert_eq!(leadership.status(counter()), WindowStatus { next_id: 8, left: 10 });
         assert!(leadership.is_confirmed(first.latest()));
         assert!(!leadership.is_confirmed(second.latest()));

@@ -19,7 +19,7 @@ mod operations;
 mod peer_message;
 mod pending_operations;
 mod requests;
-mod reserving;
+mod reservation;
 mod round_trips;
 mod serving;
 mod succession;
@@ -27,7 +27,7 @@ mod succession;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
-mod thrift;
+mod thrifty_policy;
 
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
@@ -44,12 +44,12 @@ use forwarding::Forwarding;
 use leadership::Leadership;
 use pending_operations::PendingOperations;
 use requests::Requests;
-use thrift::ThriftPolicy;
+use thrifty_policy::ThriftyPolicy;
 
 pub use counts::NodeCounts;
 pub use io::*;
 pub use peer_message::*;
-pub use thrift::{THRIFT_REQUESTS_MIN, THRIFT_ROUNDS};
+pub use thrifty_policy::{THRIFTY_REQUESTS_MIN, THRIFTY_ROUNDS};
 
 /// After how many applied entries a snapshot replaces the log. The snapshot takes some hundred bytes; the
 /// entries up to then take some 300 KiB in memory and in the store.
@@ -84,10 +84,10 @@ pub struct Node {
     leadership: Option<Leadership>,
     requests: Requests,
     /// Until when requests wait for the next leader to become known, if none is.
-    orphans_deadline: Micros,
+    leader_wait_deadline: Micros,
     forwarding: Forwarding,
     /// This node forwards, and the other members refuse it.
-    forwards_in_vain: bool,
+    is_refused_by_members: bool,
     operations: PendingOperations,
     last_proposal: ProposalId,
     last_barrier: BarrierId,
@@ -96,7 +96,7 @@ pub struct Node {
     /// The last bequest that a leader left to this node.
     bequest: Option<Bequest>,
     counts: NodeCounts,
-    thrift: ThriftPolicy,
+    thrifty: ThriftyPolicy,
     compaction_interval: u64,
     outputs: VecDeque<Output>,
 }
@@ -126,16 +126,16 @@ impl Node {
             last_leader: None,
             leadership: None,
             requests: Requests::default(),
-            orphans_deadline: now.plus(config.raft.election_timeout_us),
+            leader_wait_deadline: now.plus(config.raft.election_timeout_us),
             forwarding: Forwarding::new(SequenceNumber(config.raft.seed), now),
-            forwards_in_vain: false,
+            is_refused_by_members: false,
             operations: PendingOperations::default(),
             last_proposal: ProposalId(0),
             last_barrier: BarrierId(0),
             applied_membership,
             bequest: None,
             counts: NodeCounts::default(),
-            thrift: ThriftPolicy::new(THRIFT_REQUESTS_MIN),
+            thrifty: ThriftyPolicy::new(THRIFTY_REQUESTS_MIN),
             compaction_interval: COMPACTION_INTERVAL,
             outputs: VecDeque::new(),
         })
@@ -148,11 +148,11 @@ impl Node {
         Node { compaction_interval: entries.get(), ..self }
     }
 
-    /// Makes rounds thrifty from this many requests in [`THRIFT_ROUNDS`] rounds on, instead of
-    /// [`THRIFT_REQUESTS_MIN`].
+    /// Makes rounds thrifty from this many requests in [`THRIFTY_ROUNDS`] rounds on, instead of
+    /// [`THRIFTY_REQUESTS_MIN`].
     #[must_use]
     pub fn thrifty_from(self, requests: u64) -> Node {
-        Node { thrift: ThriftPolicy::new(requests), ..self }
+        Node { thrifty: ThriftyPolicy::new(requests), ..self }
     }
 
     /// Takes in an input.
@@ -167,7 +167,7 @@ impl Node {
             Input::TransferLeadership { operation, to } => self.on_transfer_leadership(operation, to),
             Input::WritesDurable { through } => self.step_raft(raft_core::Input::WritesDurable { through }),
             Input::WriteFailed => self.step_raft(raft_core::Input::WriteFailed),
-            Input::Removed => self.stop_forwarding(),
+            Input::Removed => self.on_refused_by_members(),
         }
     }
 
@@ -186,7 +186,7 @@ impl Node {
             } else if self.forwards_to().is_some() {
                 waiting.deadline.min(self.forwarding.deadline(&self.requests))
             } else {
-                waiting.deadline.min(self.orphans_deadline)
+                waiting.deadline.min(self.leader_wait_deadline)
             }
         });
         let transfers = self.operations.transfers_deadline().filter(|_| self.leadership.is_none());
@@ -262,7 +262,7 @@ impl Node {
     /// Barriers and reservations begin here, once per turn, so that one serves all requests of the turn.
     fn on_wake(&mut self) {
         self.step_raft(raft_core::Input::Wake);
-        self.give_up_transfers();
+        self.expire_transfers();
         self.reserve();
         self.begin_barrier();
         self.begin_barrier_for_answers();
@@ -340,7 +340,7 @@ impl Node {
                 self.outputs.push_back(Output::MembershipChanged(members));
             }
             raft_core::Output::LogLost { acknowledged, last } => {
-                self.stop_forwarding();
+                self.on_refused_by_members();
                 self.outputs.push_back(Output::LogLost { acknowledged, last });
             }
             raft_core::Output::Dropped { from, reason } => {
@@ -422,13 +422,13 @@ impl Node {
             return;
         }
         if std::mem::replace(&mut self.leader, leader).is_some() && leader.is_none() {
-            self.orphans_deadline = self.now.plus(self.config.raft.election_timeout_us);
+            self.leader_wait_deadline = self.now.plus(self.config.raft.election_timeout_us);
         }
         if self.leadership.take().is_some() {
             self.turn_askers_away();
             self.disown_answers();
         }
-        self.conclude_transfers(term, leader);
+        self.complete_transfers(term, leader);
     }
 
     /// The state that would result if the whole log were applied.

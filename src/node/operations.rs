@@ -126,16 +126,16 @@ impl Node {
 
     /// This node follows, or waits for, the leader of `term`. Who that is decides what became of a transfer:
     /// the target may have lost the election to another.
-    pub(super) fn conclude_transfers(&mut self, term: Term, leader: Option<NodeId>) {
+    pub(super) fn complete_transfers(&mut self, term: Term, leader: Option<NodeId>) {
         if let Some(leader) = leader {
-            self.outputs.extend(self.operations.end_transfers(term, leader).map(done));
+            self.outputs.extend(self.operations.complete_transfers(term, leader).map(done));
         }
     }
 
     /// Nobody is known to lead: gives up transfers that have waited for a name for too long.
-    pub(super) fn give_up_transfers(&mut self) {
+    pub(super) fn expire_transfers(&mut self) {
         if self.leadership.is_none() {
-            self.outputs.extend(self.operations.give_up_transfers(self.now).map(done));
+            self.outputs.extend(self.operations.expire_transfers(self.now).map(done));
         }
     }
 

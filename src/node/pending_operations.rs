@@ -102,7 +102,7 @@ impl PendingOperations {
 
     /// This node no longer leads, and learns that `leader` leads in `term`: transfers from an earlier term
     /// are over.
-    pub(crate) fn end_transfers(
+    pub(crate) fn complete_transfers(
         &mut self,
         term: Term,
         leader: NodeId,
@@ -112,7 +112,7 @@ impl PendingOperations {
     }
 
     /// This node no longer leads, and knows of no other leader: gives up those that have waited long enough.
-    pub(crate) fn give_up_transfers(
+    pub(crate) fn expire_transfers(
         &mut self,
         now: Micros,
     ) -> impl Iterator<Item = (OperationId, OperationOutcome)> + '_ {
@@ -153,7 +153,7 @@ mod tests {
         for (term, is_over) in [(4, false), (5, false), (6, true)] {
             let mut operations = PendingOperations::default();
             operations.add_transfer(OperationId(1), Term(5), Micros(100));
-            let ended: Vec<_> = operations.end_transfers(Term(term), leader).collect();
+            let ended: Vec<_> = operations.complete_transfers(Term(term), leader).collect();
             let transferred = (OperationId(1), OperationOutcome::Transferred { leader });
             assert_eq!(ended, if is_over { vec![transferred] } else { vec![] }, "term {term}");
             assert_eq!(operations.has_transfers(), !is_over);
@@ -166,8 +166,8 @@ mod tests {
         operations.add_transfer(OperationId(1), Term(5), Micros(200));
         operations.add_transfer(OperationId(2), Term(5), Micros(100));
         assert_eq!(operations.transfers_deadline(), Some(Micros(100)));
-        assert_eq!(operations.give_up_transfers(Micros(99)).count(), 0);
-        let over: Vec<_> = operations.give_up_transfers(Micros(100)).collect();
+        assert_eq!(operations.expire_transfers(Micros(99)).count(), 0);
+        let over: Vec<_> = operations.expire_transfers(Micros(100)).collect();
         assert_eq!(over, [(OperationId(2), OperationOutcome::TransferFailed)]);
         assert_eq!(operations.transfers_deadline(), Some(Micros(200)));
     }

@@ -97,7 +97,7 @@ impl<T> RoundTrips<T> {
     }
 
     /// Forgets all that are under way.
-    pub(crate) fn give_up(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.under_way.clear();
     }
 }
@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(round_trips.end_oldest_if(Micros(9), |number| *number == 2), None);
         assert_eq!(round_trips.end_oldest_if(Micros(9), |number| *number == 1), Some(1));
         assert_eq!(round_trips.oldest(), Some((Micros(2), &2)));
-        round_trips.give_up();
+        round_trips.clear();
         assert_eq!(round_trips.len(), 0);
     }
 }

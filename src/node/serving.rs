@@ -14,12 +14,10 @@ use super::requests::{Arrival, Asker, Waiting};
 impl Node {
     pub(super) fn on_take_ids(&mut self, request: RequestId, count: NonZeroU64) {
         let asker = Asker::Client(request);
-        if self.forwards_in_vain {
+        if self.is_refused_by_members {
             return self.answer(asker, Answer::NotLeader { leader: None });
         }
-        // Between two leaders, the next one becomes known in a moment, and clients need not notice the gap.
-        let waits_for_a_leader = self.redirects_to().is_none() && self.now < self.orphans_deadline;
-        let waits = self.leadership.is_some() || self.forwards_to().is_some() || waits_for_a_leader;
+        let waits = self.leadership.is_some() || self.forwards_to().is_some() || self.awaits_leader();
         if waits || !self.requests.is_empty() {
             // If older requests still wait for the next leader to become known, this one queues behind them.
             self.enqueue(asker, count);
@@ -34,13 +32,19 @@ impl Node {
         self.raft.leader().filter(|leader| self.raft.membership().members.contains_key(leader))
     }
 
+    /// Whether requests wait for the next leader: between two leaders it becomes known in a moment, and
+    /// clients need not notice the gap.
+    fn awaits_leader(&self) -> bool {
+        self.redirects_to().is_none() && self.now < self.leader_wait_deadline
+    }
+
     /// This node has been removed, or its store is an earlier copy. If it forwards, the leader takes nothing
     /// from it any more, and answers nothing that it took, or takes it for the node with the true store: what
     /// waits would wait until the leader counts as lost. Its clients are not sent to the leader either, as
     /// they need not know what a redirect is.
-    pub(super) fn stop_forwarding(&mut self) {
+    pub(super) fn on_refused_by_members(&mut self) {
         if self.config.forward {
-            self.forwards_in_vain = true;
+            self.is_refused_by_members = true;
             while let Some(waiting) = self.requests.pop() {
                 self.answer_waiting(waiting, Answer::NotLeader { leader: None });
             }
@@ -71,12 +75,12 @@ impl Node {
 
     pub(super) fn begin_barrier(&mut self) {
         let Some(leadership) = &mut self.leadership else { return };
-        if let Some(covers) = leadership.next_barrier(self.now, &self.requests, self.thrift.asks()) {
+        if let Some(covers) = leadership.next_barrier(self.now, &self.requests, self.thrifty.asks()) {
             self.counts.barriers.note(covers);
             self.last_barrier = self.last_barrier.next();
             let barrier = self.last_barrier;
             leadership.on_barrier_begun(self.now, barrier, self.requests.latest());
-            let asks = self.thrift.begin_round(covers);
+            let asks = self.thrifty.begin_round(covers);
             // An answer depends only on the window, which belongs to this leader, and reads nothing of the
             // replicated state.
             let confirms = Confirmation::Leadership;
@@ -100,11 +104,10 @@ impl Node {
         }
         let forwards = self.forwards_to().is_some();
         let Some(leadership) = &mut self.leadership else {
-            let leader = self.redirects_to();
-            let waits = forwards || (leader.is_none() && self.now < self.orphans_deadline);
-            return (!waits).then_some(Answer::NotLeader { leader });
+            let waits = forwards || self.awaits_leader();
+            return (!waits).then_some(Answer::NotLeader { leader: self.redirects_to() });
         };
-        let obtainable = leadership.left().saturating_add(self.counter.left());
+        let obtainable = leadership.remaining().saturating_add(self.counter.remaining());
         if waiting.count.get() > obtainable {
             return Some(Answer::Exhausted);
         }

@@ -17,7 +17,7 @@ use std::num::NonZeroU64;
 use raft_core::{Peer, Term};
 
 use super::Node;
-use super::counter::Range;
+use super::counter::IdRange;
 use super::peer_message::Bequest;
 
 impl Node {
@@ -32,14 +32,14 @@ impl Node {
 
     /// Accepts a bequest only from the leader of the current term.
     pub(super) fn on_bequest(&mut self, from: Peer, bequest: Bequest) {
-        if self.raft.known_leader() == Some(from) && bequest.term == self.raft.current_term() {
+        if self.raft.leader_peer() == Some(from) && bequest.term == self.raft.current_term() {
             self.bequest = Some(bequest);
         }
     }
 
     /// This node has begun to lead this term: returns the IDs that were left to it for that, up to the size
     /// of its own window.
-    pub(super) fn inherit(&mut self, term: Term) -> Option<Range> {
+    pub(super) fn inherit(&mut self, term: Term) -> Option<IdRange> {
         let Bequest { term: left_in, last_log_index, first, count } = self.bequest.take()?;
         let count = NonZeroU64::new(count.get().min(self.config.window))?;
         let end = first.checked_add(count.get())?;
@@ -48,6 +48,6 @@ impl Node {
         let is_same_log = self.raft.term_at(last_log_index) == Some(left_in)
             && self.raft.last_log_index().previous() == Some(last_log_index);
         let was_reserved = end <= self.counter.next();
-        (left_in.next() == term && is_same_log && was_reserved).then_some(Range { first, end })
+        (left_in.next() == term && is_same_log && was_reserved).then_some(IdRange { first, end })
     }
 }

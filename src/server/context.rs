@@ -15,7 +15,7 @@ use crate::http::{self, Serves};
 use crate::identity::ClusterId;
 use crate::node::{Input, Node};
 use crate::peer::Hello;
-use crate::storage::{Prospect, StoreError};
+use crate::storage::{Restart, StoreError};
 
 /// What all parts of the loop share.
 #[derive(Debug)]
@@ -158,7 +158,7 @@ impl Context {
     /// a later one is worse. An operator who moves the store out of the way, as the first demands, must not
     /// be told to move it back.
     pub(super) fn note_failure(&mut self, error: &StoreError) -> bool {
-        let is_worse = error.prospect() == Prospect::Hopeless && !self.is_done_for();
+        let is_worse = error.restart() == Restart::CannotHelp && !self.is_store_unusable();
         let is_news = self.failure.is_none() || is_worse;
         if is_news {
             self.failure = Some(error.clone());
@@ -169,8 +169,8 @@ impl Context {
     /// Whether this node takes no further part, and no restart helps: its store lacks what the node
     /// acknowledged. Another process may have the true store, and displaces this one's connections at the
     /// members, as this one displaces those of the other.
-    pub(super) fn is_done_for(&self) -> bool {
-        self.failure.as_ref().is_some_and(|error| error.prospect() == Prospect::Hopeless)
+    pub(super) fn is_store_unusable(&self) -> bool {
+        self.failure.as_ref().is_some_and(|error| error.restart() == Restart::CannotHelp)
     }
 
     pub(super) fn leads(&self) -> bool {
@@ -220,14 +220,14 @@ mod tests {
         let lacking = StoreError::EntriesLost { acknowledged: LogIndex(9), last: LogIndex(8) };
         let gone = StoreError::Lost { path: "store".into(), how: Loss::Gone };
         let replaced = StoreError::Lost { path: "store".into(), how: Loss::Replaced };
-        for (first, second, is_news, is_done_for) in
+        for (first, second, is_news, is_store_unusable) in
             [(&lacking, &gone, false, true), (&gone, &lacking, true, true), (&gone, &replaced, false, false)]
         {
             let mut ctx = context(&mio::Poll::new().unwrap());
             assert!(ctx.note_failure(first), "{first}");
             assert_eq!(ctx.note_failure(second), is_news, "{second} after {first}");
             assert_eq!(ctx.failure.as_ref(), Some(if is_news { second } else { first }));
-            assert_eq!(ctx.is_done_for(), is_done_for, "{first}, then {second}");
+            assert_eq!(ctx.is_store_unusable(), is_store_unusable, "{first}, then {second}");
         }
     }
 }

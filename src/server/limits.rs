@@ -59,7 +59,7 @@ pub(super) const ACCEPT_PAUSE_US: u64 = 100_000;
 /// How much is read from one connection in one system call, into a shared buffer.
 pub(super) const READ_BYTES_MAX: usize = 64 * 1024;
 
-/// How much memory all client connections together may hold before it is scarce; see `Holdings`.
+/// How much memory all client connections together may hold before it is scarce; see `MemoryUse`.
 pub(super) const CLIENTS_MEMORY_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// How much is read from a client at once while all together hold [`CLIENTS_MEMORY_BYTES_MAX`]. An ordinary
@@ -177,7 +177,7 @@ pub(super) const REMINDER_INTERVAL_US: u64 = 30_000_000;
 pub(super) const PAUSE_US_MIN: u64 = 1_000_000;
 
 /// How long a node without a leader waits for a member to connect before it logs that none does.
-pub(super) const FIRST_CALL_SECONDS_MAX: u64 = 5;
+pub(super) const FIRST_CONNECTION_SECONDS_MAX: u64 = 5;
 
 /// How many places of a table a turn searches for connections whose time is up; the next turn goes on. That
 /// is a millisecond of work.

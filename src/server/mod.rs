@@ -48,7 +48,7 @@ use crate::codec::is_address;
 use crate::identity::Standing;
 use crate::node::{Input, Node, OperationId, OperationOutcome, Output, PeerMessage};
 use crate::peer::Frame;
-use crate::storage::{Completion, Listening, LostEntries, Prospect, StorageThread, Store, StoreError};
+use crate::storage::{Completion, Listening, LostEntries, Restart, StorageThread, Store, StoreError};
 use clients::Clients;
 use clients::pages::View;
 use context::{Context, Me};
@@ -59,8 +59,8 @@ use operations::{Concluded, Operations};
 use peers::connections::PeerConnections;
 use peers::links::Links;
 use peers::resolver::look_up;
-use shutdown::{Shutdown, Succession};
-use signals::{HeardRequests, SecondSignal};
+use shutdown::{HandOver, Shutdown};
+use signals::{PolledStopRequests, SecondSignal};
 use sockets::descriptors::{Allotment, allot_descriptors};
 use sockets::listeners;
 use token::Source;
@@ -70,7 +70,7 @@ use upkeep::Watch;
 #[derive(Debug)]
 pub struct Server {
     poll: Poll,
-    stop: HeardRequests,
+    stop: PolledStopRequests,
     second_signal: SecondSignal,
     storage: StorageThread,
     ctx: Context,
@@ -103,7 +103,7 @@ impl Server {
     /// # Errors
     /// The store cannot be used here, or the operating system refuses a descriptor or a thread.
     pub fn new(config: ServerConfig, mut store: Store) -> Result<Server, ServerError> {
-        let me = who_am_i(&config, &store)?;
+        let me = checked_identity(&config, &store)?;
         let node = Node::new(config.node, Micros(0), store.recovered())
             .map_err(|error| ServerError::State { path: store.path().to_owned(), error })?;
         let poll = Poll::new().map_err(ServerError::io("making a poll"))?;
@@ -113,7 +113,7 @@ impl Server {
         let waker = Arc::new(waker);
         let listening = listeners::addresses(&config)?;
         let (stop, second_signal) =
-            config.stop.heard_through(&registry).map_err(ServerError::io("watching for signals"))?;
+            config.stop.register(&registry).map_err(ServerError::io("watching for signals"))?;
         let peer_ports = listeners::open_for_peers(&registry, config.peer_listeners)?;
         let client_ports = listeners::open_for_clients(&registry, config.client_listeners)?;
         let links = Links::new(Arc::clone(&waker), look_up);
@@ -288,9 +288,9 @@ impl Server {
         if !self.ctx.note_failure(error) {
             return;
         }
-        let until = match error.prospect() {
-            Prospect::Open => " until it is restarted",
-            Prospect::Hopeless => "",
+        let until = match error.restart() {
+            Restart::MayHelp => " until it is restarted",
+            Restart::CannotHelp => "",
         };
         log::error!("this node takes no further part{until}: {error}");
     }
@@ -319,7 +319,7 @@ impl Server {
                 Output::Removed { at: _ } => self.on_removed("the members have agreed on it"),
                 Output::LogLost { acknowledged, last } => {
                     self.fail(&StoreError::EntriesLost { acknowledged, last });
-                    self.storage.give_up(LostEntries { acknowledged, last });
+                    self.storage.record_lost_entries(LostEntries { acknowledged, last });
                 }
                 Output::Dropped { from, reason } => self.on_dropped(from, reason),
             }
@@ -440,14 +440,13 @@ impl Server {
 
     fn on_stop_requests(&mut self) {
         for (request, signal) in self.stop.poll() {
-            let succession = if self.ctx.leads() && self.ctx.others_vote() {
-                Succession::LeadsOthers
+            let hand_over = if self.ctx.leads() && self.ctx.others_vote() {
+                HandOver::Needed
             } else {
-                Succession::NothingToHandOver
+                HandOver::NotNeeded
             };
             let now = self.ctx.now();
-            let hands_over =
-                self.shutdown.on_stop_request(request, now, succession, self.election_timeout_us);
+            let hands_over = self.shutdown.on_stop_request(request, now, hand_over, self.election_timeout_us);
             log::info!("{}", narration::stop_line(signal, self.shutdown));
             if hands_over {
                 self.operations.hand_over(&mut self.ctx);
@@ -474,7 +473,7 @@ impl Server {
 
 /// Checks that the configuration and the store belong to the same node, and that the node is a member of a
 /// cluster.
-fn who_am_i(config: &ServerConfig, store: &Store) -> Result<Me, ServerError> {
+fn checked_identity(config: &ServerConfig, store: &Store) -> Result<Me, ServerError> {
     let identity = store.identity();
     let Standing::Member { cluster, joined_at } = identity.standing else {
         return Err(ServerError::NotAMember);

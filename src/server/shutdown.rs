@@ -46,13 +46,13 @@ pub(super) enum Shutdown {
     Ended(Exit),
 }
 
-/// Whether another node could take over.
+/// Whether this node must hand over leadership before it stops.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Succession {
-    /// This node leads, and other members vote.
-    LeadsOthers,
-    /// This node does not lead, or no other member votes.
-    NothingToHandOver,
+pub(super) enum HandOver {
+    /// It must: it leads, and other members vote.
+    Needed,
+    /// It does not lead, or no other member votes.
+    NotNeeded,
 }
 
 /// What a request to stop asks for.
@@ -79,10 +79,10 @@ impl Shutdown {
         &mut self,
         request: StopRequest,
         now: Micros,
-        succession: Succession,
+        hand_over: HandOver,
         election_timeout_us: u64,
     ) -> bool {
-        match (*self, request, succession) {
+        match (*self, request, hand_over) {
             (Shutdown::Ended(_), _, _) => false,
             (
                 Shutdown::Serving | Shutdown::HandingOver { .. } | Shutdown::Draining { .. },
@@ -92,12 +92,12 @@ impl Shutdown {
                 *self = Shutdown::Ended(Exit::Interrupted);
                 false
             }
-            (Shutdown::Serving, StopRequest::InOrder, Succession::LeadsOthers) => {
+            (Shutdown::Serving, StopRequest::InOrder, HandOver::Needed) => {
                 // The core gives up a transfer after one election timeout; the new leader gets as long again.
                 *self = Shutdown::HandingOver { until: now.plus(2 * election_timeout_us) };
                 true
             }
-            (Shutdown::Serving, StopRequest::InOrder, Succession::NothingToHandOver) => {
+            (Shutdown::Serving, StopRequest::InOrder, HandOver::NotNeeded) => {
                 self.drain(now, Exit::Stopped);
                 false
             }
@@ -197,16 +197,16 @@ mod tests {
     const NOW: Micros = Micros(1_000);
     const ELECTION_TIMEOUT_US: u64 = 1_000_000;
 
-    fn asked(succession: Succession) -> Shutdown {
+    fn asked(hand_over: HandOver) -> Shutdown {
         let mut shutdown = Shutdown::Serving;
-        let hands_over = shutdown.on_stop_request(StopRequest::InOrder, NOW, succession, ELECTION_TIMEOUT_US);
-        assert_eq!(hands_over, succession == Succession::LeadsOthers);
+        let hands_over = shutdown.on_stop_request(StopRequest::InOrder, NOW, hand_over, ELECTION_TIMEOUT_US);
+        assert_eq!(hands_over, hand_over == HandOver::Needed);
         shutdown
     }
 
     #[test]
     fn a_leader_of_others_hands_over_before_it_drains() {
-        let mut shutdown = asked(Succession::LeadsOthers);
+        let mut shutdown = asked(HandOver::Needed);
         assert_eq!(shutdown.grace(), None);
         shutdown.on_turn(NOW, 0);
         assert_eq!(shutdown.exit(), None, "nobody has taken over yet");
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_hand_over_that_nobody_answers_is_given_up_in_time() {
-        let mut shutdown = asked(Succession::LeadsOthers);
+        let mut shutdown = asked(HandOver::Needed);
         shutdown.on_time(shutdown.deadline().unwrap());
         assert_eq!(shutdown.grace(), Some(Grace::OneMoreRequest), "it begins with the turn that gives up");
         shutdown.on_time(shutdown.deadline().unwrap());
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_follower_drains_at_once() {
-        let mut shutdown = asked(Succession::NothingToHandOver);
+        let mut shutdown = asked(HandOver::NotNeeded);
         assert_eq!(shutdown.grace(), Some(Grace::OneMoreRequest));
         shutdown.on_turn(NOW, 0);
         assert_eq!(shutdown.exit(), Some(Exit::Stopped));
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn clients_that_say_nothing_have_a_grace_that_ends_long_before_those_are_given_up_that_read_nothing() {
-        let mut shutdown = asked(Succession::NothingToHandOver);
+        let mut shutdown = asked(HandOver::NotNeeded);
         let grace_until = shutdown.deadline().unwrap();
         shutdown.on_time(Micros(grace_until.0 - 1));
         assert_eq!(shutdown.grace(), Some(Grace::OneMoreRequest));
@@ -255,31 +255,30 @@ mod tests {
 
     #[test]
     fn a_second_request_ends_it_at_once_wherever_it_stands() {
-        for succession in [Succession::LeadsOthers, Succession::NothingToHandOver] {
-            let mut shutdown = asked(succession);
-            assert!(!shutdown.on_stop_request(StopRequest::AtOnce, NOW, succession, ELECTION_TIMEOUT_US));
+        for hand_over in [HandOver::Needed, HandOver::NotNeeded] {
+            let mut shutdown = asked(hand_over);
+            assert!(!shutdown.on_stop_request(StopRequest::AtOnce, NOW, hand_over, ELECTION_TIMEOUT_US));
             assert_eq!(shutdown.exit(), Some(Exit::Interrupted));
         }
     }
 
     #[test]
     fn a_request_to_stop_in_order_changes_nothing_where_it_is_being_done() {
-        for succession in [Succession::LeadsOthers, Succession::NothingToHandOver] {
-            let mut shutdown = asked(succession);
+        for hand_over in [HandOver::Needed, HandOver::NotNeeded] {
+            let mut shutdown = asked(hand_over);
             assert!(!shutdown.on_stop_request(
                 StopRequest::InOrder,
                 Micros(2_000),
-                succession,
+                hand_over,
                 ELECTION_TIMEOUT_US
             ));
-            assert_eq!(shutdown, asked(succession));
+            assert_eq!(shutdown, asked(hand_over));
         }
     }
 
     #[test]
     fn removal_is_how_it_ends_even_where_it_was_asked_to_stop() {
-        let starts =
-            [Shutdown::Serving, asked(Succession::LeadsOthers), asked(Succession::NothingToHandOver)];
+        let starts = [Shutdown::Serving, asked(HandOver::Needed), asked(HandOver::NotNeeded)];
         for mut shutdown in starts {
             assert!(!shutdown.is_removed());
             assert!(shutdown.on_removed(NOW, Exit::Removed) && shutdown.is_removed());

@@ -138,8 +138,8 @@ impl StopRequests {
         drain(&self.stops) + self.hangups.as_ref().map_or(0, drain) > 0
     }
 
-    /// Hands the requests to the loop that polls this registry.
-    pub(super) fn heard_through(self, registry: &Registry) -> io::Result<(HeardRequests, SecondSignal)> {
+    /// Registers the requests with the loop that polls this registry.
+    pub(super) fn register(self, registry: &Registry) -> io::Result<(PolledStopRequests, SecondSignal)> {
         let StopRequests { stops, hangups, latest, second_signal } = self;
         let polled = |stream| {
             let mut stream = mio::net::UnixStream::from_std(stream);
@@ -147,13 +147,13 @@ impl StopRequests {
             io::Result::Ok(stream)
         };
         let (stops, hangups) = (polled(stops)?, hangups.map(polled).transpose()?);
-        Ok((HeardRequests { stops, hangups, latest, stops_seen: 0 }, second_signal))
+        Ok((PolledStopRequests { stops, hangups, latest, stops_seen: 0 }, second_signal))
     }
 }
 
 /// Requests to stop, as the loop receives them.
 #[derive(Debug)]
-pub(super) struct HeardRequests {
+pub(super) struct PolledStopRequests {
     stops: mio::net::UnixStream,
     hangups: Option<mio::net::UnixStream>,
     latest: LatestSignal,
@@ -161,7 +161,7 @@ pub(super) struct HeardRequests {
     stops_seen: usize,
 }
 
-impl HeardRequests {
+impl PolledStopRequests {
     /// The requests since the last call, each with the signal that made it, if a signal did.
     pub(super) fn poll(&mut self) -> Vec<(StopRequest, Option<&'static str>)> {
         let hangups = self.hangups.as_mut().map_or(0, drain);
@@ -194,8 +194,8 @@ impl SecondSignal {
 
     /// The loop has ended: a second signal now ends the process. If the node ends because of SIGHUP or
     /// because it was removed, even the first may be yet to come.
-    pub(super) fn arm(&self, heard: &HeardRequests) {
-        let first_ends = heard.stops_seen > 0
+    pub(super) fn arm(&self, requests: &PolledStopRequests) {
+        let first_ends = requests.stops_seen > 0
             || [SIGTERM, SIGINT]
                 .iter()
                 .any(|signal| flag::register(*signal, Arc::clone(&self.ends)).is_err());
@@ -251,17 +251,17 @@ mod tests {
         hangups.set_nonblocking(true).unwrap();
         let requests = StopRequests { hangups: Some(hangups), ..StopRequests::on(stops).unwrap() };
         let poll = mio::Poll::new().unwrap();
-        let (mut heard, _second_signal) = requests.heard_through(poll.registry()).unwrap();
-        assert_eq!(heard.poll(), []);
+        let (mut polled, _second_signal) = requests.register(poll.registry()).unwrap();
+        assert_eq!(polled.poll(), []);
         let hangup = (StopRequest::InOrder, Some("SIGHUP"));
         hang_up.write_all(b"xx").unwrap();
-        assert_eq!(heard.poll(), [hangup, hangup]);
+        assert_eq!(polled.poll(), [hangup, hangup]);
         stop.write_all(b"x").unwrap();
-        assert_eq!(heard.poll(), [(StopRequest::InOrder, None)]);
+        assert_eq!(polled.poll(), [(StopRequest::InOrder, None)]);
         hang_up.write_all(b"x").unwrap();
-        assert_eq!(heard.poll(), [hangup]);
+        assert_eq!(polled.poll(), [hangup]);
         stop.write_all(b"x").unwrap();
-        assert_eq!(heard.poll(), [(StopRequest::AtOnce, None)]);
+        assert_eq!(polled.poll(), [(StopRequest::AtOnce, None)]);
     }
 
     #[test]

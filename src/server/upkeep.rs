@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use raft_core::{LogIndex, Micros, NodeId, Peer, Suffrage, Term};
 
-use super::limits::{FIRST_CALL_SECONDS_MAX, PAUSE_US_MIN, SILENCE_ELECTION_TIMEOUTS};
+use super::limits::{FIRST_CONNECTION_SECONDS_MAX, PAUSE_US_MIN, SILENCE_ELECTION_TIMEOUTS};
 use super::narration::log_limit::LogLimit;
 use super::narration::reminder::{Notice, Reminder};
 use super::narration::{self, StepDown};
@@ -52,8 +52,8 @@ impl Server {
         if let Some(line) = self.roles.catch_up(self.ctx.now()) {
             log::info!("{line}");
         }
-        self.links.catch_up_on_telling(self.ctx.now());
-        self.warn_where_nobody_calls();
+        self.links.log_suppressed_changes(self.ctx.now());
+        self.warn_if_no_member_connects();
         self.note_leader();
         self.note_disk();
         self.note_commit();
@@ -186,18 +186,18 @@ impl Server {
 
     /// A node hears from a cluster only if members can reach it at the address that it announces, and nobody
     /// tells it if they cannot.
-    fn warn_where_nobody_calls(&mut self) {
+    fn warn_if_no_member_connects(&mut self) {
         let is_alone = !self.has_followed
             && !self.shutdown.is_removed()
             && self.peer_connections.announcements().next().is_none();
         if is_alone
             && !self.watch.warned_of_silence
-            && self.ctx.clock.uptime_seconds() >= FIRST_CALL_SECONDS_MAX
+            && self.ctx.clock.uptime_seconds() >= FIRST_CONNECTION_SECONDS_MAX
         {
             self.watch.warned_of_silence = true;
             log::warn!(
-                "no member has connected to this node for {FIRST_CALL_SECONDS_MAX} s: can they reach it at \
-                 {}?",
+                "no member has connected to this node for {FIRST_CONNECTION_SECONDS_MAX} s: can they reach \
+                 it at {}?",
                 self.ctx.me.peer_address
             );
         }

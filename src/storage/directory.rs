@@ -110,7 +110,7 @@ pub(super) fn destroy_locked(lock: Lock, path: &Path) -> Result<(), StoreError> 
     // Whatever interrupts this, the whole store is there until the data file has lost its name, and none is
     // there afterwards. What is left then can be removed without force: a file of that other name says that
     // the journal is to go as well.
-    files::give_up(path)?;
+    files::retire_data_file(path)?;
     clear(path)?;
     for name in [LMDB_LOCK_FILE, LOCK_FILE] {
         remove(&path.join(name))?;
@@ -443,7 +443,7 @@ mod tests {
             for removed in [&[][..], &[JOURNAL_FILE]] {
                 let dir = TestDir::new();
                 make_used(&dir);
-                files::give_up(dir.path()).unwrap();
+                files::retire_data_file(dir.path()).unwrap();
                 for name in removed {
                     remove_file(dir.path().join(name)).unwrap();
                 }
@@ -464,7 +464,7 @@ mod tests {
         make_used(&dir);
         let notes = dir.path().join("notes");
         write(&notes, "precious").unwrap();
-        files::give_up(dir.path()).unwrap();
+        files::retire_data_file(dir.path()).unwrap();
         let foreign = StoreError::ForeignFiles { path: dir.path().to_owned(), name: "notes".to_owned() };
         assert_eq!(create(&dir).unwrap_err(), foreign);
         destroy(dir.path()).unwrap();
@@ -477,7 +477,7 @@ mod tests {
     fn a_store_that_is_made_where_another_was_being_destroyed_is_as_good_as_any() {
         let dir = TestDir::new();
         make_used(&dir);
-        files::give_up(dir.path()).unwrap();
+        files::retire_data_file(dir.path()).unwrap();
         make_used(&dir);
         Store::open(dir.path()).unwrap();
         remove_file(dir.path().join(DATA_FILE)).unwrap();

@@ -2,7 +2,7 @@
 //!
 //! Every error is one line that says what is wrong and what to do. The errors know nothing of the caller.
 
-mod words;
+mod display;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -159,7 +159,7 @@ pub enum StoreError {
         /// What it said.
         finding: String,
         /// Whether another start can succeed with the store as it is.
-        prospect: Prospect,
+        restart: Restart,
     },
     /// The process that checks the store could not be run.
     CheckNotRun {
@@ -205,13 +205,13 @@ pub enum StoreError {
     Bug,
 }
 
-/// Whether a failed start may succeed when it is tried again.
+/// Whether a restart may help after an error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Prospect {
+pub enum Restart {
     /// It may: the obstacle is outside the store, and may be gone by then.
-    Open,
+    MayHelp,
     /// It will not: this program cannot serve with the store as it is.
-    Hopeless,
+    CannotHelp,
 }
 
 /// The operation that was interrupted before its end.
@@ -259,15 +259,15 @@ pub enum Place {
 impl std::error::Error for StoreError {}
 
 impl StoreError {
-    /// Whether another start may help.
+    /// Whether a restart may help.
     #[must_use]
-    pub fn prospect(&self) -> Prospect {
+    pub fn restart(&self) -> Restart {
         match self {
             StoreError::Damaged { .. }
             | StoreError::CheckDied { .. }
             | StoreError::Format { .. }
-            | StoreError::EntriesLost { .. } => Prospect::Hopeless,
-            StoreError::CheckFailed { prospect, .. } => *prospect,
+            | StoreError::EntriesLost { .. } => Restart::CannotHelp,
+            StoreError::CheckFailed { restart, .. } => *restart,
             StoreError::NotFound { .. }
             | StoreError::Exists { .. }
             | StoreError::Interrupted { .. }
@@ -290,7 +290,7 @@ impl StoreError {
             | StoreError::WriteFailed { .. }
             | StoreError::Lost { .. }
             | StoreError::Backlog { .. }
-            | StoreError::Bug => Prospect::Open,
+            | StoreError::Bug => Restart::MayHelp,
         }
     }
 

@@ -49,7 +49,7 @@ pub(super) fn make_directory(path: &Path) -> Result<usize, StoreError> {
 }
 
 /// Renames the data file away, if there is one, durably: from then on there is no store.
-pub(super) fn give_up(path: &Path) -> Result<(), StoreError> {
+pub(super) fn retire_data_file(path: &Path) -> Result<(), StoreError> {
     let data_path = path.join(DATA_FILE);
     match fs::rename(&data_path, path.join(GONE_DATA_FILE)) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", &data_path, &e)),

@@ -56,7 +56,7 @@ pub use contents::{Collector, Contents, NewStore, Recorder, Step};
 pub use directory::{
     Destroyed, Sighting, destroy, expect_destroyable, expect_replaceable, expect_store, is_there,
 };
-pub use error::{Interrupted, Loss, Place, Prospect, StoreError};
+pub use error::{Interrupted, Loss, Place, Restart, StoreError};
 pub use journal::{Journal, SECTOR_BYTES};
 pub use lock::{Listening, Running, is_open_in, running};
 pub use record::{Checkpoint, Extent, Key, KeyBytes, LostEntries, Pending, TransactionId, Value};
@@ -64,7 +64,7 @@ pub use store::Store;
 #[cfg(test)]
 pub(crate) use testing::TestDir;
 pub use thread::{Completion, StorageCounts, StorageThread};
-pub use verify::{EXIT_STATUS_HOPELESS, Findings, end_with_parent, verify, verify_in_child};
+pub use verify::{EXIT_STATUS_PERMANENT, Findings, end_with_parent, verify, verify_in_child};
 
 /// The name and the value of a setting that a node was started with. Opaque to the store.
 pub type Setting = (String, String);

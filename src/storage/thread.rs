@@ -161,7 +161,7 @@ impl StorageThread {
 
     /// Notes in the store that it lacks entries that its node has acknowledged, so that no other process
     /// serves with it either. Writes that wait or come later are dropped.
-    pub fn give_up(&self, lost: LostEntries) {
+    pub fn record_lost_entries(&self, lost: LostEntries) {
         let mut queue = self.shared.lock();
         queue.drop_writes();
         queue.given_up = Some(GivenUp { lost, noted: false });

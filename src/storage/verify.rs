@@ -14,7 +14,7 @@ use rustix::process::Signal;
 
 use super::data_file::Access;
 use super::directory;
-use super::error::{Prospect, StoreError};
+use super::error::{Restart, StoreError};
 use super::lock::Lock;
 use super::reading::{Reading, read};
 use crate::advice::about_limit;
@@ -105,8 +105,8 @@ pub fn verify(path: &Path) -> Result<Findings, StoreError> {
     })
 }
 
-/// The exit status when the cause is [`Prospect::Hopeless`], so that whatever starts the program can tell.
-pub const EXIT_STATUS_HOPELESS: u8 = 3;
+/// The exit status when the cause is [`Restart::CannotHelp`], so that whatever starts the program can tell.
+pub const EXIT_STATUS_PERMANENT: u8 = 3;
 
 /// Runs this program's `verify` command on the store in a child process. LMDB maps the file, so a sector that
 /// cannot be read kills the process that reads it; in the child, that death is the finding. Call this before
@@ -161,9 +161,9 @@ fn run_check(mut command: Command, path: &Path) -> Result<String, StoreError> {
     match (output.status.signal(), last_line(&said)) {
         (Some(signal), _) => Err(on_signal(path, signal, &said)),
         (None, Some(finding)) => {
-            let is_hopeless = output.status.code() == Some(EXIT_STATUS_HOPELESS.into());
-            let prospect = if is_hopeless { Prospect::Hopeless } else { Prospect::Open };
-            Err(StoreError::CheckFailed { finding, prospect })
+            let is_permanent = output.status.code() == Some(EXIT_STATUS_PERMANENT.into());
+            let restart = if is_permanent { Restart::CannotHelp } else { Restart::MayHelp };
+            Err(StoreError::CheckFailed { finding, restart })
         }
         (None, None) => Err(not_run(output.status.to_string())),
     }
@@ -248,12 +248,12 @@ mod tests {
 
     #[test]
     fn the_last_line_that_a_failing_check_says_is_the_finding_and_its_status_whether_it_is_final() {
-        for (status, prospect) in [(1, Prospect::Open), (3, Prospect::Hopeless)] {
+        for (status, restart) in [(1, Restart::MayHelp), (3, Restart::CannotHelp)] {
             let said = "echo log >&2; echo the store is damaged >&2; echo >&2";
             let error = shell(&format!("{said}; exit {status}")).unwrap_err();
             let finding = "the store is damaged".to_owned();
-            assert_eq!(error, StoreError::CheckFailed { finding: finding.clone(), prospect });
-            assert_eq!((error.to_string(), error.prospect()), (finding, prospect));
+            assert_eq!(error, StoreError::CheckFailed { finding: finding.clone(), restart });
+            assert_eq!((error.to_string(), error.restart()), (finding, restart));
         }
     }
 

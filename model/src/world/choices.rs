@@ -87,14 +87,14 @@ impl World {
         };
         match *action {
             Action::Deliver(place) => {
-                let letter = next.network.as_slice()[place];
+                let envelope_no = next.network.as_slice()[place];
                 next.network.take(place);
-                self.letters[letter].to.map(|at| (at, Cause::Message(letter)))
+                self.envelopes[envelope_no].to.map(|at| (at, Cause::Message(envelope_no)))
             }
             Action::Duplicate(place) => {
                 spent.duplicates += 1;
-                let letter = next.network.as_slice()[place];
-                self.letters[letter].to.map(|at| (at, Cause::Message(letter)))
+                let envelope_no = next.network.as_slice()[place];
+                self.envelopes[envelope_no].to.map(|at| (at, Cause::Message(envelope_no)))
             }
             Action::Lose(place) => {
                 next.network.take(place);

@@ -3,7 +3,7 @@
 use raft_core::Input;
 
 use super::World;
-use crate::interned::LetterNo;
+use crate::interned::EnvelopeNo;
 use crate::step::{self, Cause};
 
 impl World {
@@ -14,29 +14,29 @@ impl World {
     /// Panics if that does not hold.
     pub(crate) fn check_dead(&self) -> usize {
         let mut deliveries = 0;
-        for letter in self.letters.values() {
-            let of_receiver = |peer| letter.to.is_some_and(|at| self.peers[at] == peer);
+        for info in self.envelopes.values() {
+            let of_receiver = |peer| info.to.is_some_and(|at| self.peers[at] == peer);
             for known in self.nodes.values().filter(|known| of_receiver(known.node.raft.me())) {
-                if !known.is_past(letter.dead) {
+                if !known.is_past(info.dead) {
                     continue;
                 }
                 let input =
-                    Input::Message { from: letter.envelope.from, message: letter.envelope.message.clone() };
+                    Input::Message { from: info.envelope.from, message: info.envelope.message.clone() };
                 let taken =
-                    step::take(&known.node, Cause::Message(LetterNo::default()), Some(input), self.disk)
-                        .unwrap_or_else(|violation| panic!("{:?}: {violation}", letter.envelope));
+                    step::take(&known.node, Cause::Message(EnvelopeNo::default()), Some(input), self.disk)
+                        .unwrap_or_else(|violation| panic!("{:?}: {violation}", info.envelope));
                 let has_effect =
                     taken.after.fingerprint() != known.node.fingerprint() || !taken.sent.is_empty();
-                assert!(!has_effect, "{:?} is taken for dead at {:?}", letter.envelope, known.node.raft);
+                assert!(!has_effect, "{:?} is taken for dead at {:?}", info.envelope, known.node.raft);
                 deliveries += 1;
             }
             for ((before, _), taken) in self.steps.iter() {
                 let [before, after] = [*before, taken.after].map(|node| &self.nodes[node]);
-                let stays = !before.is_past(letter.dead) || after.is_past(letter.dead);
+                let stays = !before.is_past(info.dead) || after.is_past(info.dead);
                 assert!(
                     stays || !of_receiver(taken.me),
                     "{:?} is dead no more after {:?}",
-                    letter.envelope,
+                    info.envelope,
                     taken.cause
                 );
             }

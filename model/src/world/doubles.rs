@@ -23,7 +23,7 @@ impl World {
                 let step = step::take(double, *cause, self.input(double, *cause), self.disk)
                     .unwrap_or_else(|violation| panic!("{cause:?} of {:?}: {violation}", double.raft));
                 let after = &self.nodes[taken.after].node;
-                let sent = taken.sent.iter().map(|letter| &self.letters[*letter].envelope);
+                let sent = taken.sent.iter().map(|envelope_no| &self.envelopes[*envelope_no].envelope);
                 assert!(
                     step.after.fingerprint() == after.fingerprint() && step.sent.iter().eq(sent),
                     "{cause:?} makes something else of {:?} than of {:?}",

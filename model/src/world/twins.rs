@@ -30,7 +30,7 @@ impl World {
         step: StepNo,
     ) -> Result<(), Violation> {
         let other_cause = match cause {
-            Cause::Message(letter) => Cause::Message(symmetry.letter(letter)),
+            Cause::Message(envelope_no) => Cause::Message(symmetry.envelope_no(envelope_no)),
             Cause::Refused(id) => {
                 let peer = self.peers.iter().find(|peer| peer.id == id);
                 Cause::Refused(peer.map_or(id, |peer| symmetry.peer(*peer).id))
@@ -54,10 +54,10 @@ impl World {
         };
         symmetry.pair_nodes(self.steps[step].after, self.steps[other].after);
         let mut images = Vec::new();
-        for letter in self.steps[step].sent.clone() {
-            let image = symmetry.envelope(&self.letters[letter].envelope);
-            let image = self.intern_letter(image);
-            symmetry.pair_letters(letter, image);
+        for envelope_no in self.steps[step].sent.clone() {
+            let image = symmetry.envelope(&self.envelopes[envelope_no].envelope);
+            let image = self.intern_envelope(image);
+            symmetry.pair_envelopes(envelope_no, image);
             images.push(image);
         }
         images.sort_unstable();

@@ -65,12 +65,12 @@ fn a_follower_with_a_longer_election_timeout_than_its_leader_holds_no_election_u
 
 #[test]
 fn a_follower_protects_its_leader_for_the_shorter_of_the_two_election_timeouts() {
-    for (own_us, protects_for_us) in [
+    for (own_us, protection_us) in [
         (PATIENCE * ELECTION_TIMEOUT_US, ELECTION_TIMEOUT_US),
         (ELECTION_TIMEOUT_US - 1, ELECTION_TIMEOUT_US - 1),
     ] {
         let mut cluster = led_by_1(Cluster::led_by_1(&[1, 2, 3]), own_us);
-        cluster.node(3).pass(protects_for_us - 1);
+        cluster.node(3).pass(protection_us - 1);
         assert!(!grants_pre_vote(&mut cluster) && !enters_next_term(&mut cluster), "{own_us}");
         cluster.node(3).pass(1);
         assert!(grants_pre_vote(&mut cluster) && enters_next_term(&mut cluster), "{own_us}");

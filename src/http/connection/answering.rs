@@ -97,7 +97,7 @@ impl Connection {
 
     /// A connection that is to stop reads no further once nothing that was asked on it is left.
     fn stop_reading_if_idle(&mut self) {
-        let none_waits = self.awaits_head() && self.held.is_empty() && self.pipeline.is_empty();
+        let none_waits = self.awaits_head() && self.input.is_empty() && self.pipeline.is_empty();
         if self.stop == Stop::WhenAnswered && none_waits {
             self.reading = Reading::Over;
         }

@@ -41,6 +41,6 @@ impl Connection {
 
     /// Whether all requests are answered, all answers sent, and no byte of another request has arrived.
     pub(super) fn is_between_requests(&self) -> bool {
-        self.awaits_head() && self.pipeline.is_empty() && self.output.is_empty() && self.held.is_empty()
+        self.awaits_head() && self.pipeline.is_empty() && self.output.is_empty() && self.input.is_empty()
     }
 }

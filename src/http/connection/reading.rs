@@ -1,7 +1,7 @@
 //! From bytes to queued requests. Every decision depends on the bytes alone, never on how they arrive in
 //! pieces.
 
-use super::held::Held;
+use super::input_buffer::InputBuffer;
 use super::{Admission, Connection, Reading, Stop};
 use crate::http::body::Body;
 use crate::http::config::{Config, REMEMBERED_BYTES_MAX, Turn};
@@ -13,7 +13,7 @@ use crate::http::request::{self, Fatal, Head, Persistence, ResponseForm, Route};
 /// A plain request for IDs, byte for byte. Programs send the same request again and again, and the meaning of
 /// a head depends only on its bytes: input that begins with these bytes, a complete head, means the same.
 #[derive(Clone, Debug)]
-pub(super) struct Remembered {
+pub(super) struct CachedHead {
     head: Vec<u8>,
     request: Unanswered,
 }
@@ -40,10 +40,10 @@ impl Connection {
 
     /// Parses what the limits held back, as far as they now allow.
     pub(super) fn understand_held(&mut self, turn: Turn<'_>) {
-        let mut held = std::mem::take(&mut self.held);
+        let mut held = std::mem::take(&mut self.input);
         let understood = self.understand(turn, held.as_bytes());
         held.consume(understood);
-        self.held = held;
+        self.input = held;
         self.conclude_input(turn);
     }
 
@@ -58,7 +58,7 @@ impl Connection {
         };
         match &self.reading {
             Reading::Head(scanner) if !scanner.begun() => {
-                if self.held.is_empty() {
+                if self.input.is_empty() {
                     self.reading = Reading::Over;
                 }
             }
@@ -73,7 +73,7 @@ impl Connection {
     /// Refuses the request that has been read in part, and ignores everything after it.
     pub(super) fn refuse_what_is_read(&mut self, turn: Turn<'_>, refusal: Refusal) {
         let fatal = match self.reading {
-            Reading::Head(_) | Reading::Over => Fatal::in_head(refusal, self.held.as_bytes()),
+            Reading::Head(_) | Reading::Over => Fatal::in_head(refusal, self.input.as_bytes()),
             Reading::Body { then: Unanswered { form, .. }, .. } => {
                 Fatal { refusal, form: ResponseForm { persistence: Persistence::Close, ..form } }
             }
@@ -83,7 +83,7 @@ impl Connection {
 
     pub(super) fn refuse(&mut self, turn: Turn<'_>, Fatal { refusal, form }: Fatal) {
         // Nothing is kept any more of what the client sends.
-        self.held = Held::default();
+        self.input = InputBuffer::default();
         self.reading = Reading::Over;
         self.pipeline.push(Unanswered { by: AnsweredBy::Connection(OwnAnswer::Refused(refusal)), form });
         self.answer_own(turn);
@@ -199,7 +199,7 @@ impl Connection {
         };
         if is_plain && head.len() <= REMEMBERED_BYTES_MAX && request.form.persistence != Persistence::Close {
             let remembered =
-                self.remembered.get_or_insert_with(|| Box::new(Remembered { head: Vec::new(), request }));
+                self.remembered.get_or_insert_with(|| Box::new(CachedHead { head: Vec::new(), request }));
             remembered.head.clear();
             remembered.head.extend_from_slice(head);
             remembered.request = request;

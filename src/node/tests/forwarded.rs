@@ -10,7 +10,7 @@ const ELECTION_TIMEOUT_US: u64 = 300_000;
 const REQUEST_TIMEOUT_US: u64 = 400_000;
 /// For how long a first message to the leader may go unanswered: a quarter of a request's time, if that is
 /// less than an election timeout.
-const PATIENCE_US: u64 = 100_000;
+const TIMEOUT_US: u64 = 100_000;
 
 /// A node that forwards, and has followed node 2 since time 0.
 fn follower() -> Node {
@@ -156,7 +156,7 @@ fn if_an_answer_is_lost_all_are_asked_for_again_in_one_message() {
     let mut node = follower_of_a_slow_leader();
     let [first, second, third] = asked_thrice(&mut node);
     assert_eq!(taken(&mut node, 17_000, second, granted(70, 10)), []);
-    let given_up_at = 9_000 + PATIENCE_US;
+    let given_up_at = 9_000 + TIMEOUT_US;
     let (sequence, wanted) = asked(&mut node, given_up_at).unwrap();
     assert_eq!(wanted, 111);
     for late in [first, third] {
@@ -194,7 +194,7 @@ fn what_overlaps_is_given_up_together() {
     }
     let mut node = follower_of_a_slow_leader();
     asked_thrice(&mut node);
-    assert_eq!(asked(&mut node, 9_000 + PATIENCE_US).map(|(_, wanted)| wanted), Some(111));
+    assert_eq!(asked(&mut node, 9_000 + TIMEOUT_US).map(|(_, wanted)| wanted), Some(111));
 }
 
 /// What comes for the message that was given up is a gap: its requests have been asked for again.
@@ -203,12 +203,12 @@ fn a_late_answer_to_a_message_that_was_given_up_hands_out_nothing() {
     let mut node = follower();
     take(&mut node, 0, 1, 1);
     let (given_up, _) = asked(&mut node, 0).unwrap();
-    assert_eq!(asked(&mut node, PATIENCE_US - 1), None);
-    let (sequence, wanted) = asked(&mut node, PATIENCE_US).unwrap();
+    assert_eq!(asked(&mut node, TIMEOUT_US - 1), None);
+    let (sequence, wanted) = asked(&mut node, TIMEOUT_US).unwrap();
     assert!(sequence != given_up && wanted == 1);
-    assert_eq!(taken(&mut node, PATIENCE_US, given_up, granted(7, 1)), []);
+    assert_eq!(taken(&mut node, TIMEOUT_US, given_up, granted(7, 1)), []);
     let answer = Answer::Ids { first: 50, count: count(1) };
-    assert_eq!(taken(&mut node, PATIENCE_US, sequence, granted(50, 1)), [(1, answer)]);
+    assert_eq!(taken(&mut node, TIMEOUT_US, sequence, granted(50, 1)), [(1, answer)]);
 }
 
 /// It leads until its removal is committed. Which node leads is known without the membership in force.

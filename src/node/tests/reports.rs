@@ -280,15 +280,15 @@ fn a_node_is_woken_once_for_the_next_reservation() {
 fn rounds_are_thrifty_from_as_many_requests_as_the_driver_says() {
     let node = Node::new(config(1), Micros(0), recovered(3, 1)).unwrap();
     let mut eager = node.clone().thrifty_from(0);
-    assert_eq!(eager.thrift.begin_round(1), raft_core::Audience::QuickestMajority);
+    assert_eq!(eager.thrifty.begin_round(1), raft_core::Audience::QuickestMajority);
     let mut other = node;
-    assert_eq!(other.thrift.begin_round(1), raft_core::Audience::EveryVoter);
+    assert_eq!(other.thrifty.begin_round(1), raft_core::Audience::EveryVoter);
 }
 
 /// The more requests share a round, the fewer rounds the processors have to bear.
 #[test]
 fn a_leader_whose_rounds_are_thrifty_and_quick_begins_one_at_a_time() {
-    for (thrifty_from, rounds) in [(0, 1), (THRIFT_REQUESTS_MIN, 2)] {
+    for (thrifty_from, rounds) in [(0, 1), (THRIFTY_REQUESTS_MIN, 2)] {
         let mut bench = Bench::new(3, 1_000, 1);
         let leader = bench.leader();
         bench.nodes[leader] = bench.nodes[leader].clone().thrifty_from(thrifty_from);

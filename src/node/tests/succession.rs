@@ -97,7 +97,7 @@ fn a_leader_that_goes_on_hands_out_nothing_of_what_it_left() {
 /// A node that may not reserve ahead does not inherit either: each batch is committed before it is answered.
 #[test]
 fn an_heir_takes_no_more_than_its_own_window_may_hold() {
-    for (window, inherited) in [(0, None), (7, Some(counter::Range { first: 901, end: 908 }))] {
+    for (window, inherited) in [(0, None), (7, Some(counter::IdRange { first: 901, end: 908 }))] {
         let mut bench = Bench::new(3, 1_000, 1);
         let (leader, heir, _) = leader_and_heir(&mut bench);
         bench.nodes[heir].config.window = window;
@@ -156,7 +156,7 @@ fn what_was_left_is_used_only_where_nothing_can_have_come_between() {
     let nothing: fn(&mut Bequest) = |_| {};
     // The leader's log ends where the heir's ends before the entry by which the heir begins to lead.
     let fits: fn(&mut Bequest) = |b| b.last_log_index.0 -= 1;
-    assert_eq!(unused(fits, 0), Some(counter::Range { first: 901, end: 1_001 }));
+    assert_eq!(unused(fits, 0), Some(counter::IdRange { first: 901, end: 1_001 }));
     assert_eq!(unused(nothing, 0), None, "an entry is missing");
     assert_eq!(unused(|b| b.last_log_index.0 -= 2, 0), None, "an entry came after");
     assert_eq!(unused(fits, 1), None, "from one that follows");

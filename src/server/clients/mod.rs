@@ -6,7 +6,7 @@
 
 mod accepting;
 mod handle;
-mod holdings;
+mod memory_use;
 mod occupancy;
 pub(crate) mod pages;
 #[cfg(test)]
@@ -34,7 +34,7 @@ use crate::server::sockets::readiness::Readiness;
 use crate::server::sockets::sweep::Sweep;
 use crate::server::sockets::{Next, ReadOutcome, write};
 use handle::ClientHandle;
-use holdings::Holdings;
+use memory_use::MemoryUse;
 use occupancy::{Occupancy, Place};
 use pages::{Content, View};
 
@@ -56,7 +56,7 @@ pub(crate) struct Clients {
     touched: VecDeque<usize>,
     /// One buffer for all connections; a connection keeps only what it cannot use yet.
     buffer: Box<[u8]>,
-    holdings: Holdings,
+    memory_use: MemoryUse,
     sweep: Sweep,
     refusals: LogLimit,
     exhaustions: LogLimit,
@@ -74,7 +74,7 @@ struct Client {
     readiness: Readiness,
     /// The kernel's send buffer is full; an event follows when it has room again.
     blocked: bool,
-    /// How many of its bytes are counted in `holdings`.
+    /// How many of its bytes are counted in `memory_use`.
     counted_bytes: usize,
     /// In `ready`.
     queued: bool,
@@ -103,7 +103,7 @@ impl Clients {
             pages: VecDeque::new(),
             touched: VecDeque::new(),
             buffer: vec![0; READ_BYTES_MAX].into_boxed_slice(),
-            holdings: Holdings::default(),
+            memory_use: MemoryUse::default(),
             sweep: Sweep::default(),
             refusals: LogLimit::default(),
             exhaustions: LogLimit::default(),
@@ -228,7 +228,7 @@ impl Clients {
         for key in self.sweep.part(ctx.now(), self.clients.capacity()) {
             let Some(client) = self.clients.get_mut(key) else { continue };
             client.http.release_idle_buffers(ctx.now());
-            self.holdings.note(&mut client.counted_bytes, client.http.memory_bytes());
+            self.memory_use.note(&mut client.counted_bytes, client.http.memory_bytes());
             let deadline = client.http.deadline(ctx.http.of(client.serves));
             if deadline.is_some_and(|deadline| deadline <= ctx.now()) {
                 client.overdue = true;
@@ -294,7 +294,7 @@ impl Clients {
 
     fn remove(&mut self, key: usize) {
         let mut client = self.clients.remove(key);
-        self.holdings.note(&mut client.counted_bytes, 0);
+        self.memory_use.note(&mut client.counted_bytes, 0);
         self.occupancy.give_back(client.place);
     }
 
@@ -319,7 +319,7 @@ impl Clients {
     /// because requests wait, after their answers.
     fn is_to_be_read(&self, ctx: &Context, key: usize) -> bool {
         let client = &self.clients[key];
-        let has_place = !(self.holdings.are_full() && (client.blocked || client.http.has_waiting()));
+        let has_place = !(self.memory_use.is_scarce() && (client.blocked || client.http.has_waiting()));
         has_place && client.readiness.is_readable() && client.http.wants_input(ctx.http.of(client.serves))
     }
 
@@ -334,13 +334,13 @@ impl Clients {
         let client = &mut self.clients[key];
         // What has arrived by the end of the grace is answered, and nothing is read after it.
         let is_last = self.grace == Some(Grace::Over);
-        let bytes_max = if is_last { READ_BYTES_MAX } else { self.holdings.read_bytes_max() };
+        let bytes_max = if is_last { READ_BYTES_MAX } else { self.memory_use.read_bytes_max() };
         let buffer = &mut self.buffer[..bytes_max];
         match client.readiness.read(&mut client.stream, buffer) {
             ReadOutcome::Bytes(n) => {
                 ctx.counters.client_bytes_received += n as u64;
                 client.http.receive(ctx.http_turn(client.serves), &self.buffer[..n]);
-                if self.holdings.are_full() {
+                if self.memory_use.is_scarce() {
                     client.http.refuse_long_head(ctx.http_turn(client.serves), SCARCE_HEAD_BYTES_MAX);
                 }
                 Next::GoOn
@@ -357,7 +357,7 @@ impl Clients {
     /// Hands requests for IDs to the node, and queues requests for pages: one page per connection at a time.
     fn take_requests(&mut self, ctx: &mut Context, key: usize) {
         let client = &mut self.clients[key];
-        if self.holdings.are_full() && !client.http.output().is_empty() {
+        if self.memory_use.is_scarce() && !client.http.output().is_empty() {
             // Answers may be large, pages above all. This is repeated once the output has been written.
             return;
         }
@@ -429,7 +429,7 @@ impl Clients {
     /// at again.
     fn note_what_is_left(&mut self, ctx: &Context, key: usize) {
         let client = &mut self.clients[key];
-        self.holdings.note(&mut client.counted_bytes, client.http.memory_bytes());
+        self.memory_use.note(&mut client.counted_bytes, client.http.memory_bytes());
         self.sweep.note(client.http.deadline(ctx.http.of(client.serves)));
         if !client.blocked && !client.http.output().is_empty() {
             self.touch(key);

@@ -29,8 +29,8 @@ pub(crate) struct Content {
 pub(crate) fn content(ctx: &Context, view: View<'_>, gauges: Gauges, page: Page) -> Content {
     match page {
         // An answer alone shows that the loop turns; after a failed write only a restart helps.
-        Page::Health if ctx.node.raft().is_muted() => Verdict::bad("failed").content(),
-        Page::Health => Verdict::good("ok").content(),
+        Page::Health if ctx.node.raft().is_muted() => CheckResult::bad("failed").content(),
+        Page::Health => CheckResult::good("ok").content(),
         Page::Ready { leader: false } => ServiceState::of(ctx).to_serve().content(),
         Page::Ready { leader: true } => ServiceState::of(ctx).to_lead().content(),
         Page::Status => {
@@ -64,43 +64,43 @@ impl ServiceState {
     }
 
     /// Whether this node can serve now.
-    fn to_serve(self) -> Verdict {
+    fn to_serve(self) -> CheckResult {
         if self.write_failed {
-            Verdict::bad("failed")
+            CheckResult::bad("failed")
         } else if self.stopping {
             // It still serves for a moment, but should get no new clients.
-            Verdict::bad("stopping")
+            CheckResult::bad("stopping")
         } else if !self.leads && !self.knows_leader {
-            Verdict::bad("leaderless")
+            CheckResult::bad("leaderless")
         } else {
-            Verdict::good("ready")
+            CheckResult::good("ready")
         }
     }
 
     /// Whether this node can serve now as the leader.
-    fn to_lead(self) -> Verdict {
+    fn to_lead(self) -> CheckResult {
         match self.to_serve() {
-            Verdict { ok: true, .. } if self.leads => Verdict::good("leader"),
-            Verdict { ok: true, .. } => Verdict::bad("follower"),
-            verdict => verdict,
+            CheckResult { ok: true, .. } if self.leads => CheckResult::good("leader"),
+            CheckResult { ok: true, .. } => CheckResult::bad("follower"),
+            result => result,
         }
     }
 }
 
-/// A verdict and a word that gives the reason.
+/// A result and a word that gives the reason.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Verdict {
+struct CheckResult {
     ok: bool,
     word: &'static str,
 }
 
-impl Verdict {
-    const fn good(word: &'static str) -> Verdict {
-        Verdict { ok: true, word }
+impl CheckResult {
+    const fn good(word: &'static str) -> CheckResult {
+        CheckResult { ok: true, word }
     }
 
-    const fn bad(word: &'static str) -> Verdict {
-        Verdict { ok: false, word }
+    const fn bad(word: &'static str) -> CheckResult {
+        CheckResult { ok: false, word }
     }
 
     fn content(self) -> Content {
@@ -122,11 +122,19 @@ mod tests {
         let leader = ServiceState { leads: true, ..follower };
         let lost = ServiceState { knows_leader: false, ..follower };
         for (state, ready, leads) in [
-            (follower, Verdict::good("ready"), Verdict::bad("follower")),
-            (leader, Verdict::good("ready"), Verdict::good("leader")),
-            (lost, Verdict::bad("leaderless"), Verdict::bad("leaderless")),
-            (ServiceState { stopping: true, ..leader }, Verdict::bad("stopping"), Verdict::bad("stopping")),
-            (ServiceState { write_failed: true, ..leader }, Verdict::bad("failed"), Verdict::bad("failed")),
+            (follower, CheckResult::good("ready"), CheckResult::bad("follower")),
+            (leader, CheckResult::good("ready"), CheckResult::good("leader")),
+            (lost, CheckResult::bad("leaderless"), CheckResult::bad("leaderless")),
+            (
+                ServiceState { stopping: true, ..leader },
+                CheckResult::bad("stopping"),
+                CheckResult::bad("stopping"),
+            ),
+            (
+                ServiceState { write_failed: true, ..leader },
+                CheckResult::bad("failed"),
+                CheckResult::bad("failed"),
+            ),
         ] {
             assert_eq!(state.to_serve(), ready, "{state:?}");
             assert_eq!(state.to_lead(), leads, "{state:?}");
@@ -144,11 +152,11 @@ mod tests {
     }
 
     #[test]
-    fn a_verdict_is_shown_as_a_line() {
+    fn a_result_is_shown_as_a_line() {
         assert_eq!(
-            Verdict::good("a").content(),
+            CheckResult::good("a").content(),
             Content { ok: true, content_type: "text/plain", body: "a\n".to_owned() }
         );
-        assert!(!Verdict::bad("b").content().ok);
+        assert!(!CheckResult::bad("b").content().ok);
     }
 }

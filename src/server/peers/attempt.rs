@@ -11,9 +11,9 @@ use crate::server::limits::{ABSENCE_US_MIN, RESOLVE_US_MAX};
 
 /// What the addresses tried so far show about the process at the other end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Verdict {
+pub(crate) enum PeerProcess {
     /// The process is gone: its address refuses connections (ECONNREFUSED), so nobody listens there.
-    Absent,
+    Gone,
     /// They show nothing.
     Unknown,
 }
@@ -129,9 +129,9 @@ impl Attempt {
     /// node cannot answer it either; the report only makes this node ask the others for a pre-vote; and they
     /// deny it as long as they hear the leader. Reporting nothing, on the other hand, would cost an election
     /// timeout each time a leader ends while no names can be resolved.
-    pub(crate) fn verdict(&self) -> Verdict {
+    pub(crate) fn peer_process(&self) -> PeerProcess {
         let each_refused = self.all_refused && !self.tried.is_empty();
-        if each_refused || self.absent_from.is_some() { Verdict::Absent } else { Verdict::Unknown }
+        if each_refused || self.absent_from.is_some() { PeerProcess::Gone } else { PeerProcess::Unknown }
     }
 }
 
@@ -156,28 +156,28 @@ mod tests {
         io::ErrorKind::HostUnreachable.into()
     }
 
-    /// The verdict of an attempt whose addresses have failed with these errors.
-    fn verdict(mut attempt: Attempt, errors: &[io::Error]) -> Verdict {
+    /// What an attempt shows whose addresses have failed with these errors.
+    fn peer_process(mut attempt: Attempt, errors: &[io::Error]) -> PeerProcess {
         for error in errors {
             assert!(attempt.next().is_some());
             attempt.on_connect_failed(error, NOW);
         }
         assert_eq!(attempt.next(), None);
-        attempt.verdict()
+        attempt.peer_process()
     }
 
     #[test]
     fn a_peer_counts_as_gone_where_each_of_its_addresses_refused() {
-        assert_eq!(verdict(Attempt::at(&[A, B]), &[refused(), refused()]), Verdict::Absent);
-        assert_eq!(verdict(Attempt::at(&[A, B]), &[refused(), unreachable()]), Verdict::Unknown);
-        assert_eq!(verdict(Attempt::at(&[A, B]), &[unreachable(), refused()]), Verdict::Unknown);
-        assert_eq!(verdict(Attempt::by_name(None, NOW), &[]), Verdict::Unknown, "nothing was tried");
+        assert_eq!(peer_process(Attempt::at(&[A, B]), &[refused(), refused()]), PeerProcess::Gone);
+        assert_eq!(peer_process(Attempt::at(&[A, B]), &[refused(), unreachable()]), PeerProcess::Unknown);
+        assert_eq!(peer_process(Attempt::at(&[A, B]), &[unreachable(), refused()]), PeerProcess::Unknown);
+        assert_eq!(peer_process(Attempt::by_name(None, NOW), &[]), PeerProcess::Unknown, "nothing was tried");
     }
 
     #[test]
     fn where_the_name_is_not_resolved_the_address_that_worked_last_decides() {
-        assert_eq!(verdict(Attempt::by_name(Some(A), NOW), &[refused()]), Verdict::Absent);
-        assert_eq!(verdict(Attempt::by_name(Some(A), NOW), &[unreachable()]), Verdict::Unknown);
+        assert_eq!(peer_process(Attempt::by_name(Some(A), NOW), &[refused()]), PeerProcess::Gone);
+        assert_eq!(peer_process(Attempt::by_name(Some(A), NOW), &[unreachable()]), PeerProcess::Unknown);
     }
 
     #[test]
@@ -190,7 +190,7 @@ mod tests {
         assert!(!attempt.take_absence(NOW), "it has a moment to show that it lives");
         assert!(attempt.take_absence(NOW.plus(ABSENCE_US_MIN)));
         attempt.on_connect_failed(&unreachable(), NOW);
-        assert_eq!(attempt.verdict(), Verdict::Unknown, "it has been said");
+        assert_eq!(attempt.peer_process(), PeerProcess::Unknown, "it has been said");
     }
 
     #[test]
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(attempt.next(), Some(C));
         attempt.on_connected();
         assert!(!attempt.take_absence(NOW.plus(10 * ABSENCE_US_MIN)));
-        assert_eq!(attempt.verdict(), Verdict::Unknown);
+        assert_eq!(attempt.peer_process(), PeerProcess::Unknown);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use mio::net::TcpStream;
 use raft_core::Micros;
 use socket2::SockRef;
 
-use super::attempt::{Attempt, Verdict};
+use super::attempt::{Attempt, PeerProcess};
 use super::channel::{Channel, INCOMPLETE};
 use super::handshake::is_removed;
 use super::links::{Link, LinkState, Links, Reached, answer_deadline};
@@ -127,7 +127,13 @@ impl Links {
     }
 
     /// An attempt has failed; the next one follows after a wait.
-    fn on_dial_failed(&mut self, ctx: &mut Context, key: usize, reason: &dyn Display, verdict: Verdict) {
+    fn on_dial_failed(
+        &mut self,
+        ctx: &mut Context,
+        key: usize,
+        reason: &dyn Display,
+        peer_process: PeerProcess,
+    ) {
         let link = &mut self.links[key];
         ctx.counters.dials_failed += 1;
         let Link { peer, dialled, .. } = link;
@@ -140,7 +146,7 @@ impl Links {
             link.tell(ctx.now(), line);
             link.is_told_down = true;
         }
-        if verdict == Verdict::Absent && link.may_be_gone() {
+        if peer_process == PeerProcess::Gone && link.may_be_gone() {
             ctx.step(Input::PeerUnreachable(link.peer.id));
         }
         self.retry_later(ctx, key);
@@ -252,7 +258,7 @@ impl Links {
             return;
         }
         let reason = failure.as_ref().map_or(reason, |error| error);
-        self.on_dial_failed(ctx, key, reason, attempt.verdict());
+        self.on_dial_failed(ctx, key, reason, attempt.peer_process());
     }
 
     /// Connecting to an address has failed: tries the next.

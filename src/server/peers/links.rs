@@ -140,7 +140,7 @@ impl Links {
     /// welcomed. A joining node knows no members at first, and a node that was away for long knows outdated
     /// ones, but both must answer their leader.
     pub(crate) fn reconcile(&mut self, ctx: &Context, peer_connections: &PeerConnections) {
-        if ctx.is_done_for() {
+        if ctx.is_store_unusable() {
             self.links.retain(|_, _| false);
             return;
         }
@@ -217,7 +217,7 @@ impl Links {
     pub(crate) fn on_hello(&mut self, ctx: &mut Context, peer: Peer, peer_address: &str) {
         let Some(key) = self.key_of(peer) else {
             // It is answered on its own connection, with or without a link.
-            if self.links.len() < LINKS_MAX && !ctx.is_done_for() {
+            if self.links.len() < LINKS_MAX && !ctx.is_store_unusable() {
                 self.add(ctx, peer, peer_address);
             }
             return;
@@ -273,7 +273,7 @@ impl Links {
     }
 
     /// Logs which links are up or down by now, where that was left out when it was new.
-    pub(crate) fn catch_up_on_telling(&mut self, now: Micros) {
+    pub(crate) fn log_suppressed_changes(&mut self, now: Micros) {
         for line in self.links.iter_mut().filter_map(|(_, link)| link.flaps.catch_up(now)) {
             log::info!("{line}");
         }

@@ -137,7 +137,7 @@ fn what_a_store_lacks_is_noted_in_it_whatever_waits_and_nothing_is_written_after
     thread.submit([nth(1)]);
     wakes.recv().unwrap();
     thread.submit([nth(2)]);
-    thread.give_up(LOST);
+    thread.record_lost_entries(LOST);
     assert_eq!(thread.counts().waiting, 0);
     assert!(!thread.submit([nth(3)]), "that is no failure of the disk");
     drop(go);
@@ -152,7 +152,7 @@ fn a_store_that_cannot_be_written_is_given_up_without_a_note() {
     let mut store = new_store(&dir);
     store.fail_journal(ENOSPC);
     let (thread, _wakes, go) = spawn_stepped(store);
-    thread.give_up(LostEntries { acknowledged: LogIndex(77), last: LogIndex(1) });
+    thread.record_lost_entries(LostEntries { acknowledged: LogIndex(77), last: LogIndex(1) });
     drop(go);
     assert_eq!(thread.shutdown(), Ok(()));
     assert!(Store::open(dir.path()).is_ok());

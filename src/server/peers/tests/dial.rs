@@ -243,9 +243,9 @@ fn a_link_that_breaks_too_often_for_each_break_to_be_logged_is_told_as_it_is_in_
     bench.break_off(other_end);
     bench.run_until("it refuses", is_waiting);
     assert!(untold(&bench).is_some_and(|line| line.contains(" broke: ")), "{:?}", untold(&bench));
-    bench.links.catch_up_on_telling(bench.ctx.now());
+    bench.links.log_suppressed_changes(bench.ctx.now());
     assert!(untold(&bench).is_some(), "so many lines are not permitted");
-    bench.links.catch_up_on_telling(bench.ctx.now().plus(REMINDER_INTERVAL_US));
+    bench.links.log_suppressed_changes(bench.ctx.now().plus(REMINDER_INTERVAL_US));
     assert_eq!(untold(&bench), None);
 }
 

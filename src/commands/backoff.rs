@@ -19,16 +19,16 @@ const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// The pace of one request, round after round.
-pub(super) struct Pace {
+/// The backoff of one request, round after round.
+pub(super) struct Backoff {
     answer_timeout: Duration,
     pause: Duration,
     rng: SplitMix64,
 }
 
-impl Pace {
+impl Backoff {
     /// For this request.
-    pub(super) fn new(request: &AdminRequest, seed: u64) -> Pace {
+    pub(super) fn new(request: &AdminRequest, seed: u64) -> Backoff {
         let answer_timeout = match request {
             AdminRequest::Join { .. } | AdminRequest::Remove { .. } | AdminRequest::Status => {
                 FIRST_ANSWER_TIMEOUT
@@ -37,7 +37,7 @@ impl Pace {
             // succeeded would be another transfer.
             AdminRequest::Transfer { .. } => ANSWER_TIMEOUT,
         };
-        Pace { answer_timeout, pause: PAUSE_MIN, rng: SplitMix64::new(seed) }
+        Backoff { answer_timeout, pause: PAUSE_MIN, rng: SplitMix64::new(seed) }
     }
 
     /// How long each of so many addresses may take to answer in this round.
@@ -66,26 +66,26 @@ mod tests {
     fn a_single_address_and_a_transfer_have_all_the_time_there_is() {
         let transfer = AdminRequest::Transfer { cluster: ClusterId(1), to: None };
         for (request, addresses) in [(&AdminRequest::Status, 1), (&transfer, 2)] {
-            let mut pace = Pace::new(request, 1);
-            assert_eq!(pace.answer_timeout(addresses), ANSWER_TIMEOUT, "{request:?}");
-            pace.next_pause();
-            assert_eq!(pace.answer_timeout(addresses), ANSWER_TIMEOUT, "{request:?}");
+            let mut backoff = Backoff::new(request, 1);
+            assert_eq!(backoff.answer_timeout(addresses), ANSWER_TIMEOUT, "{request:?}");
+            backoff.next_pause();
+            assert_eq!(backoff.answer_timeout(addresses), ANSWER_TIMEOUT, "{request:?}");
         }
     }
 
     #[test]
     fn each_of_several_addresses_has_little_time_first_and_all_there_is_in_the_end() {
-        let mut pace = Pace::new(&AdminRequest::Status, 1);
+        let mut backoff = Backoff::new(&AdminRequest::Status, 1);
         let timeouts = [500, 1_000, 2_000, 4_000, 8_000, 10_000, 10_000].map(Duration::from_millis);
         for timeout in timeouts {
-            assert_eq!(pace.answer_timeout(2), timeout);
-            pace.next_pause();
+            assert_eq!(backoff.answer_timeout(2), timeout);
+            backoff.next_pause();
         }
     }
 
     #[test]
     fn pauses_grow_and_two_commands_that_began_together_do_not_go_on_in_step() {
-        let [mut one, mut other] = [1, 2].map(|seed| Pace::new(&AdminRequest::Status, seed));
+        let [mut one, mut other] = [1, 2].map(|seed| Backoff::new(&AdminRequest::Status, seed));
         for longest in [50, 100, 200, 400, 800, 1_000, 1_000].map(Duration::from_millis) {
             let (one, other) = (one.next_pause(), other.next_pause());
             assert!((longest / 2..=longest).contains(&one), "{one:?}");

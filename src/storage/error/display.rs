@@ -76,7 +76,7 @@ impl StoreError {
                 write!(f, "the store at {} is damaged: {how}", path.display())
             }
             StoreError::CheckEnded { signal } => write!(f, "the store's check was ended by signal {signal}"),
-            StoreError::CheckFailed { finding, prospect: _ } => f.write_str(finding),
+            StoreError::CheckFailed { finding, restart: _ } => f.write_str(finding),
             StoreError::CheckNotRun { reason, remedy: _ } => {
                 write!(f, "the store's check could not be run: {reason}")
             }

@@ -2,12 +2,12 @@
 
 /// Part of a head, or what the limits hold back: at most a head and the bytes of one read.
 #[derive(Clone, Default, Debug)]
-pub(super) struct Held {
+pub(super) struct InputBuffer {
     bytes: Vec<u8>,
     start: usize,
 }
 
-impl Held {
+impl InputBuffer {
     pub(super) fn is_empty(&self) -> bool {
         self.as_bytes().is_empty()
     }

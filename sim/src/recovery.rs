@@ -3,7 +3,7 @@
 use raft_core::{NodeId, Peer};
 
 use crate::host::{Health, Standing, slot_of};
-use crate::plan::{Aftermath, Ailment, Latency, Weather};
+use crate::plan::{Aftermath, LastingFault, Latency, Weather};
 use crate::schedule::{Event, Slot};
 use crate::turns::names;
 use crate::violated;
@@ -16,27 +16,27 @@ const SETTLING_TIMEOUTS: u64 = 10;
 
 impl World {
     /// The faults have stopped, or a star has been there for long enough.
-    pub(crate) fn on_peace(&mut self) {
+    pub(crate) fn on_faults_stopped(&mut self) {
         if let (Phase::Trouble, Some(cuts)) = (self.phase, self.plan.aftermath.cuts()) {
             self.begin_star(cuts);
             return;
         }
-        self.judge_star();
-        self.phase = Phase::Peace;
-        self.peace_at = self.now;
+        self.check_star();
+        self.phase = Phase::Recovery;
+        self.faults_stopped_at = self.now;
         self.heal();
-        if let Aftermath::Minority(ailment) = self.plan.aftermath
-            && let Some(slot) = self.whom_to_spare()
+        if let Aftermath::Minority(fault) = self.plan.aftermath
+            && let Some(slot) = self.dispensable_voter()
         {
-            self.hosts[slot.at()].ailing = true;
-            self.narrate(slot, || format!("stays {ailment:?}"));
-            self.fall_ill(slot, ailment);
+            self.hosts[slot.at()].has_lasting_fault = true;
+            self.narrate(slot, || format!("stays {fault:?}"));
+            self.inject_lasting(slot, fault);
         }
-        self.narrate(Slot(0), || "-- peace".to_owned());
+        self.narrate(Slot(0), || "-- faults stop".to_owned());
         self.ask_anew();
         let timeouts = self.plan.longest_election_timeout_us() * PATIENCE_TIMEOUTS;
         let at = self.now.plus(timeouts + 1_000_000 + self.lost_requests_us());
-        self.schedule.plan(at, Event::Judgement);
+        self.schedule.plan(at, Event::CheckRecovery);
     }
 
     /// How much longer it may take until a client is answered, because one that asks a node that cannot reach
@@ -75,7 +75,7 @@ impl World {
             process.turn_at = None;
             process.dies_after = None;
             process.tears_next = false;
-            process.pauses_for_us = None;
+            process.pause_us = None;
             // A clock that went back shows the same readings again.
             let shown = process.node.deadline().map_or(0, |at| at.since(host.clock.local(now)));
             host.clock.jump_ahead(now, shown.saturating_sub(self.plan.longest_election_timeout_us() * 2));
@@ -95,7 +95,7 @@ impl World {
 
     /// Picks a node without which there is still a majority; mostly the leader, because that is the harder
     /// case.
-    fn whom_to_spare(&mut self) -> Option<Slot> {
+    fn dispensable_voter(&mut self) -> Option<Slot> {
         let membership = self.oracle.membership();
         if membership.voters().count() < 3 || !self.operators.is_idle() || !self.all_run_and_agree() {
             return None;
@@ -106,63 +106,65 @@ impl World {
         if self.fault_rng.percent(70) { leader.or(any) } else { any }
     }
 
-    fn fall_ill(&mut self, slot: Slot, ailment: Ailment) {
-        match ailment {
-            Ailment::Down => {
+    fn inject_lasting(&mut self, slot: Slot, fault: LastingFault) {
+        match fault {
+            LastingFault::Down => {
                 let life = self.life(slot);
                 self.kill(slot);
                 self.close_accepted(life);
             }
-            Ailment::Vanished => {
+            LastingFault::Vanished => {
                 for other in self.slots() {
                     self.block(slot, other);
                     self.block(other, slot);
                 }
             }
-            Ailment::Unheard => self.slots().for_each(|other| self.block(slot, other)),
-            Ailment::Deaf => self.slots().for_each(|other| self.block(other, slot)),
-            Ailment::Paused => self.pause(slot, 0, Vec::new()),
-            Ailment::DiskStalled => self.hosts[slot.at()].health = Health::Slow { at_least_us: u64::MAX / 4 },
-            Ailment::DiskFailed => self.hosts[slot.at()].health = Health::Failing,
+            LastingFault::Unheard => self.slots().for_each(|other| self.block(slot, other)),
+            LastingFault::Deaf => self.slots().for_each(|other| self.block(other, slot)),
+            LastingFault::Paused => self.pause(slot, 0, Vec::new()),
+            LastingFault::DiskStalled => {
+                self.hosts[slot.at()].health = Health::Slow { at_least_us: u64::MAX / 4 }
+            }
+            LastingFault::DiskFailed => self.hosts[slot.at()].health = Health::Failing,
         }
     }
 
     /// First checks that all nodes are well; then, when clients have been quiet for a while, that all agree.
-    pub(crate) fn on_judgement(&mut self) {
-        if self.phase == Phase::Peace {
-            if self.leader_of_all().is_err() && !self.judgement_put_off {
+    pub(crate) fn on_check_recovery(&mut self) {
+        if self.phase == Phase::Recovery {
+            if self.leader_of_all().is_err() && !self.check_put_off {
                 // A disk that stays broken shows only when it is written to, which may have been a moment
                 // ago.
-                self.judgement_put_off = true;
+                self.check_put_off = true;
                 let again = self.plan.longest_election_timeout_us() * SETTLING_TIMEOUTS;
-                self.schedule.plan(self.now.plus(again), Event::Judgement);
+                self.schedule.plan(self.now.plus(again), Event::CheckRecovery);
                 return;
             }
-            self.judge_service();
+            self.check_service();
             self.phase = Phase::Quiet;
             let wait = self.plan.longest_election_timeout_us() * SETTLING_TIMEOUTS
                 + self.plan.request_timeout_us * 2;
-            self.schedule.plan(self.now.plus(wait), Event::Judgement);
+            self.schedule.plan(self.now.plus(wait), Event::CheckRecovery);
         } else {
-            self.judge_agreement();
+            self.check_agreement();
             self.history.check_gaps(&self.oracle, self.plan.window);
             self.phase = Phase::Over;
         }
     }
 
-    fn judge_service(&mut self) {
-        let Some(first) = self.first_answer_in_peace else {
+    fn check_service(&mut self) {
+        let Some(first) = self.first_answer_in_recovery else {
             violated!("no request has been answered since the faults stopped: {}", self.state_of_all());
         };
         self.summary.recovery_timeouts =
-            first.since(self.peace_at).div_ceil(self.plan.longest_election_timeout_us());
+            first.since(self.faults_stopped_at).div_ceil(self.plan.longest_election_timeout_us());
         if let Some(wish) = self.operators.wishes().next() {
             violated!("{wish:?} is still not done: {}", self.state_of_all());
         }
-        self.judge_leader();
+        self.check_leader();
     }
 
-    fn judge_leader(&self) {
+    fn check_leader(&self) {
         if let Err(why) = self.leader_of_all() {
             violated!("{why}: {}", self.state_of_all());
         }
@@ -172,7 +174,7 @@ impl World {
     fn leader_of_all(&self) -> Result<Peer, String> {
         let membership = self.oracle.membership();
         let mut leader = None;
-        for host in self.hosts.iter().filter(|host| !host.ailing) {
+        for host in self.hosts.iter().filter(|host| !host.has_lasting_fault) {
             let Some(process) = host.run.process() else { continue };
             let known = process.node.membership();
             if !membership.contains(host.peer)
@@ -193,11 +195,11 @@ impl World {
         leader.ok_or_else(|| "nobody is there".to_owned())
     }
 
-    fn judge_agreement(&mut self) {
-        self.judge_leader();
+    fn check_agreement(&mut self) {
+        self.check_leader();
         self.open_stores();
         let commit_index = self.oracle.commit_index();
-        for host in self.hosts.iter().filter(|host| !host.ailing) {
+        for host in self.hosts.iter().filter(|host| !host.has_lasting_fault) {
             let Some(process) = host.run.process() else { continue };
             if !self.oracle.membership().contains(host.peer) {
                 continue;
@@ -213,7 +215,7 @@ impl World {
         }
         let waits = |r: &&crate::history::Request| {
             let host = &self.hosts[r.life.slot.at()];
-            host.epoch == r.life.epoch && host.run.process().is_some() && !host.ailing
+            host.epoch == r.life.epoch && host.run.process().is_some() && !host.has_lasting_fault
         };
         if let Some(request) = self.history.unanswered().find(waits) {
             violated!("{request:?} was never answered: {}", self.state_of_all());
@@ -253,8 +255,8 @@ impl World {
                     process.links.iter().flatten().map(|link| link.state).collect::<Vec<_>>(),
                 )
             });
-            let ailing = if host.ailing { " (ailing)" } else { "" };
-            lines.push_str(&format!("\n    {}{ailing}: {:?}, {state}", host.peer, host.standing));
+            let has_lasting_fault = if host.has_lasting_fault { " (has_lasting_fault)" } else { "" };
+            lines.push_str(&format!("\n    {}{has_lasting_fault}: {:?}, {state}", host.peer, host.standing));
         }
         lines
     }

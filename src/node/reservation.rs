@@ -19,7 +19,7 @@ pub(crate) const RESERVATION_INTERVAL_US: u64 = 1_000;
 const DISK_TIMES: u64 = 2;
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Reserving {
+pub(crate) struct Reservation {
     /// How many IDs it reserves.
     pub(crate) count: u64,
     /// When it was proposed.
@@ -30,9 +30,9 @@ pub(crate) struct Reserving {
     disk_us: u64,
 }
 
-impl Reserving {
-    pub(crate) fn new(count: NonZeroU64, since: Micros, latest: Arrival) -> Reserving {
-        Reserving { count: count.get(), since, latest, disk_us: 0 }
+impl Reservation {
+    pub(crate) fn new(count: NonZeroU64, since: Micros, latest: Arrival) -> Reservation {
+        Reservation { count: count.get(), since, latest, disk_us: 0 }
     }
 
     /// This node's disk has been busy until now.

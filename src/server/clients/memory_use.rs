@@ -11,11 +11,11 @@ use crate::server::limits::{CLIENTS_MEMORY_BYTES_MAX, READ_BYTES_MAX, SCARCE_REA
 
 /// What all connections hold together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Holdings {
+pub(crate) struct MemoryUse {
     bytes: usize,
 }
 
-impl Holdings {
+impl MemoryUse {
     /// A connection now holds this much. `counted` is what was counted for it before.
     pub(crate) fn note(&mut self, counted: &mut usize, bytes: usize) {
         self.bytes = self.bytes - *counted + bytes;
@@ -23,13 +23,13 @@ impl Holdings {
     }
 
     /// Whether memory is scarce.
-    pub(crate) fn are_full(&self) -> bool {
+    pub(crate) fn is_scarce(&self) -> bool {
         self.bytes >= CLIENTS_MEMORY_BYTES_MAX
     }
 
     /// How much to read at once.
     pub(crate) fn read_bytes_max(&self) -> usize {
-        if self.are_full() { SCARCE_READ_BYTES_MAX } else { READ_BYTES_MAX }
+        if self.is_scarce() { SCARCE_READ_BYTES_MAX } else { READ_BYTES_MAX }
     }
 }
 
@@ -38,17 +38,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn they_are_full_as_long_as_all_together_hold_as_much_as_the_bound() {
-        let mut holdings = Holdings::default();
+    fn memory_is_scarce_as_long_as_all_together_hold_as_much_as_the_bound() {
+        let mut memory_use = MemoryUse::default();
         let (mut one, mut other) = (0, 0);
-        holdings.note(&mut one, CLIENTS_MEMORY_BYTES_MAX - 1);
-        assert_eq!((holdings.are_full(), holdings.read_bytes_max()), (false, READ_BYTES_MAX));
-        holdings.note(&mut other, 1);
-        assert_eq!((holdings.are_full(), holdings.read_bytes_max()), (true, SCARCE_READ_BYTES_MAX));
-        holdings.note(&mut other, 2);
-        holdings.note(&mut one, 0);
-        assert!(!holdings.are_full());
-        holdings.note(&mut other, 0);
-        assert_eq!((holdings, one, other), (Holdings::default(), 0, 0));
+        memory_use.note(&mut one, CLIENTS_MEMORY_BYTES_MAX - 1);
+        assert_eq!((memory_use.is_scarce(), memory_use.read_bytes_max()), (false, READ_BYTES_MAX));
+        memory_use.note(&mut other, 1);
+        assert_eq!((memory_use.is_scarce(), memory_use.read_bytes_max()), (true, SCARCE_READ_BYTES_MAX));
+        memory_use.note(&mut other, 2);
+        memory_use.note(&mut one, 0);
+        assert!(!memory_use.is_scarce());
+        memory_use.note(&mut other, 0);
+        assert_eq!((memory_use, one, other), (MemoryUse::default(), 0, 0));
     }
 }

@@ -10,13 +10,13 @@ use raft_core::Audience;
 
 /// The number of rounds after which the choice is made again: changing it with every round would cost more
 /// than either choice.
-pub const THRIFT_ROUNDS: u64 = 64;
+pub const THRIFTY_ROUNDS: u64 = 64;
 
 /// How many requests this many rounds must serve together to be thrifty: 4.5 each.
-pub const THRIFT_REQUESTS_MIN: u64 = THRIFT_ROUNDS * 9 / 2;
+pub const THRIFTY_REQUESTS_MIN: u64 = THRIFTY_ROUNDS * 9 / 2;
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ThriftPolicy {
+pub(crate) struct ThriftyPolicy {
     requests_min: u64,
     /// How many rounds have begun since the last choice.
     rounds: u64,
@@ -26,11 +26,11 @@ pub(crate) struct ThriftPolicy {
     asks: Audience,
 }
 
-impl ThriftPolicy {
-    /// Rounds are thrifty once [`THRIFT_ROUNDS`] of them have served this many requests. With 0, they are
+impl ThriftyPolicy {
+    /// Rounds are thrifty once [`THRIFTY_ROUNDS`] of them have served this many requests. With 0, they are
     /// thrifty from the first round on.
-    pub(crate) fn new(requests_min: u64) -> ThriftPolicy {
-        ThriftPolicy { requests_min, rounds: 0, requests: 0, asks: judged(requests_min, 0) }
+    pub(crate) fn new(requests_min: u64) -> ThriftyPolicy {
+        ThriftyPolicy { requests_min, rounds: 0, requests: 0, asks: judged(requests_min, 0) }
     }
 
     /// Which voters rounds ask at present.
@@ -42,7 +42,7 @@ impl ThriftPolicy {
     pub(crate) fn begin_round(&mut self, requests: u64) -> Audience {
         self.rounds += 1;
         self.requests = self.requests.saturating_add(requests);
-        if self.rounds == THRIFT_ROUNDS {
+        if self.rounds == THRIFTY_ROUNDS {
             self.asks = judged(self.requests_min, self.requests);
             (self.rounds, self.requests) = (0, 0);
         }
@@ -62,10 +62,10 @@ mod tests {
     #[test]
     fn rounds_are_thrifty_from_when_many_requests_have_shared_each_until_few_have() {
         let (all, few) = (Audience::EveryVoter, Audience::QuickestMajority);
-        let mut policy = ThriftPolicy::new(THRIFT_REQUESTS_MIN);
+        let mut policy = ThriftyPolicy::new(THRIFTY_REQUESTS_MIN);
         for (requests, asks) in [([1, 1], all), ([4, 4], all), ([4, 5], few), ([9, 0], few), ([4, 4], all)] {
             let before = policy.asks;
-            for nth in 1..THRIFT_ROUNDS {
+            for nth in 1..THRIFTY_ROUNDS {
                 let asked = policy.begin_round(requests[usize::from(nth % 2 == 0)]);
                 assert_eq!(asked, before, "{requests:?}, {nth}");
             }
@@ -77,7 +77,7 @@ mod tests {
     /// For simulations, which never have that many clients.
     #[test]
     fn where_no_requests_are_many_already_every_round_is_thrifty() {
-        assert_eq!(ThriftPolicy::new(0).begin_round(1), Audience::QuickestMajority);
-        assert_eq!(ThriftPolicy::new(1).begin_round(1), Audience::EveryVoter);
+        assert_eq!(ThriftyPolicy::new(0).begin_round(1), Audience::QuickestMajority);
+        assert_eq!(ThriftyPolicy::new(1).begin_round(1), Audience::EveryVoter);
     }
 }

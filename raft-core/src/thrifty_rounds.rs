@@ -25,7 +25,7 @@ const HEDGE_PER_HEARTBEAT: u64 = 64;
 
 /// Which voters a thrifty round asks.
 #[derive(Clone, Hash, Debug, Default)]
-pub(crate) struct Thrift {
+pub(crate) struct ThriftyVoters {
     /// The voters that answered first; with the leader they are a majority. If empty, every voter is asked.
     quickest: Vec<NodeId>,
     /// As long as none are chosen, every round after this one has asked every voter, so its answers show
@@ -33,7 +33,7 @@ pub(crate) struct Thrift {
     choose_after: Round,
 }
 
-impl Thrift {
+impl ThriftyVoters {
     pub(crate) fn has_chosen(&self) -> bool {
         !self.quickest.is_empty()
     }
@@ -54,8 +54,8 @@ impl Leader {
     /// Begins to choose again: the current round, and those that follow until the choice is made, ask every
     /// voter.
     pub(crate) fn choose_anew(&mut self) {
-        self.thrift.quickest.clear();
-        self.thrift.choose_after = self.round;
+        self.thrifty.quickest.clear();
+        self.thrifty.choose_after = self.round;
         for barrier in &mut self.barriers {
             barrier.asked = Audience::EveryVoter;
         }
@@ -71,7 +71,7 @@ impl Raft {
     /// The voters that were asked may not answer, or may no longer be enough: asks every voter, if a barrier
     /// waits for them.
     pub(crate) fn fall_back_to_every_voter(&mut self) {
-        let Some(leader) = self.role.leader_mut() else { return };
+        let Some(leader) = self.role.as_leader_mut() else { return };
         let waits_for_few = leader.barriers.iter().any(|barrier| barrier.asked == Audience::QuickestMajority);
         leader.choose_anew();
         if waits_for_few {
@@ -82,20 +82,20 @@ impl Raft {
     /// A majority has answered `round`, for which a barrier has waited since `began_at`. If that is not long
     /// ago, and every voter was asked, the voters that answered are asked from now on.
     pub(crate) fn choose_quickest(&mut self, round: Round, began_at: Micros) {
-        let Some(Leader { thrift, .. }) = self.role.leader() else { return };
+        let Some(Leader { thrifty, .. }) = self.role.as_leader() else { return };
         let is_quick = self.now.since(began_at) < self.hedge_us();
-        if thrift.has_chosen() || round <= thrift.choose_after || !is_quick {
+        if thrifty.has_chosen() || round <= thrifty.choose_after || !is_quick {
             return;
         }
         let leader_votes = usize::from(self.is_voter());
-        let Some(leader) = self.role.leader_mut() else { return };
+        let Some(leader) = self.role.as_leader_mut() else { return };
         let membership = self.log.membership();
         let others = membership.voters().count() - leader_votes;
         let needed = membership.quorum() - leader_votes;
         if needed < others {
             let answered = leader.progress.iter().filter(|(_, progress)| progress.acked_round >= round);
             let voters = answered.map(|(id, _)| *id).filter(|id| membership.is_voter(*id));
-            leader.thrift.quickest.extend(voters.take(needed));
+            leader.thrifty.quickest.extend(voters.take(needed));
         }
     }
 }
