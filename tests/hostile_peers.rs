@@ -262,8 +262,12 @@ fn a_member_is_answered_on_the_connection_that_it_has_dialled() {
     let node = cluster.node(1);
     let mut stream = call(node, "127.0.0.1:2");
     for next_term in [7, 8] {
-        let pre_vote =
-            PreVote { next_term: Term(next_term), last_log_index: LogIndex(1), last_log_term: Term(1) };
+        let pre_vote = PreVote {
+            next_term: Term(next_term),
+            last_log_index: LogIndex(1),
+            last_log_term: Term(1),
+            reason: raft_core::CampaignReason::LeaderLost,
+        };
         let mut bytes = Vec::new();
         encode(&Frame::Message(Message::PreVote(pre_vote).into()), &mut bytes);
         stream.write_all(&bytes).expect("the node reads");

@@ -41,11 +41,11 @@ impl Raft {
     /// vain.
     pub(crate) fn hears_leader(&self) -> bool {
         match &self.role {
-            RoleState::Leader(_) => true,
+            RoleState::Leader(_) => !self.has_stuck_leader(),
             RoleState::Follower(f) => {
                 f.leader.is_some()
                     && self.now.since(f.last_heard) < f.protection_us
-                    && !self.follows_a_stuck_leader()
+                    && !self.has_stuck_leader()
             }
             RoleState::PreCandidate(_) | RoleState::Candidate(_) | RoleState::Muted(_) => false,
         }
@@ -80,9 +80,9 @@ impl Raft {
             known.unwrap_or(leader)
         );
         self.excused_until = None;
-        let (protection_us, doubt, told_to_campaign_at) = match &mut self.role {
+        let (protection_us, doubt, told_to_campaign) = match &mut self.role {
             RoleState::Follower(f) if f.leader == Some(leader) => {
-                (f.protection_us, mem::take(&mut f.doubt), f.told_to_campaign_at)
+                (f.protection_us, mem::take(&mut f.doubt), f.told_to_campaign.take())
             }
             RoleState::Follower(_)
             | RoleState::PreCandidate(_)
@@ -98,7 +98,7 @@ impl Raft {
             retry: PreVoteRetry::AfterElectionTimeout,
             refused_pre_vote: None,
             doubt,
-            told_to_campaign_at,
+            told_to_campaign,
         });
     }
 
@@ -238,14 +238,14 @@ impl Raft {
             }
             RoleState::Follower(follower) if follower.leader.is_some_and(|l| l.id == peer) => {
                 let refused = follower.refused_pre_vote.take();
-                let told_to_campaign_at = follower.told_to_campaign_at;
+                let told_to_campaign = follower.told_to_campaign.take();
                 // A promise of support binds, even if the leader is most likely gone.
                 let free = self.now.max(self.promised_until);
                 let election_deadline = free.plus(self.stagger() * self.rank_without(peer));
                 let until = free.plus(self.config.election_timeout_us);
                 self.role = RoleState::Follower(Follower {
                     retry: PreVoteRetry::Quick { until },
-                    told_to_campaign_at,
+                    told_to_campaign,
                     ..Follower::leaderless(self.now, election_deadline)
                 });
                 // The silence is explained.
@@ -274,7 +274,8 @@ impl Raft {
             }
         };
         self.role = RoleState::PreCandidate(PreCandidate { stance: self.asks(), retry, retry_deadline });
-        self.ask_for_pre_votes();
+        self.ask_for_pre_votes(CampaignReason::LeaderLost);
+        self.campaign_if_granted();
     }
 
     /// The stance of a node that begins to ask.
@@ -283,16 +284,16 @@ impl Raft {
     }
 
     /// Asks every other voter whether it would vote for this node (dissertation §9.6).
-    pub(crate) fn ask_for_pre_votes(&mut self) {
+    pub(crate) fn ask_for_pre_votes(&mut self, reason: CampaignReason) {
         let pre_vote = PreVote {
             next_term: self.hard_state.current_term.next(),
             last_log_index: self.log.last_index(),
             last_log_term: self.log.last_term(),
+            reason,
         };
         for voter in self.other_voters() {
             self.send(voter, Message::PreVote(pre_vote));
         }
-        self.campaign_if_granted();
     }
 
     /// Campaigns once a majority would vote for this node.
@@ -313,7 +314,7 @@ impl Raft {
     ///
     /// If the leader handed over, the request also waits for that vote. The request deposes the leader, which
     /// leads on until then. If this node's disk hangs from this moment on (a moment ago it did not, see
-    /// `on_timeout_now`), the leader leads on for good if it has a majority without this node, which hears
+    /// `campaign_if_told`), the leader leads on for good if it has a majority without this node, which hears
     /// nobody in the old term any more.
     pub(crate) fn campaign(&mut self, reason: CampaignReason) {
         let (now, until) = (self.now, self.promised_until);
@@ -382,6 +383,7 @@ impl Raft {
             transfer: None,
             lease_rounds: self.config.lease.map(|_| LeaseRounds::default()),
             stall: Stall::unknown(self.now),
+            uncommitted: None,
             catch_up: CatchUp {
                 goal: first_index,
                 last_index: first_index,

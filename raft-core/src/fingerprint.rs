@@ -14,9 +14,11 @@ use core::mem::discriminant;
 use crate::catch_up::CatchUp;
 use crate::progress::{Progress, ProgressState};
 use crate::raft::Raft;
-use crate::roles::{Barrier, Candidate, Follower, Leader, Muted, PreCandidate, RoleState, Transfer};
+use crate::roles::{
+    Barrier, Candidate, Follower, Leader, Muted, PreCandidate, RoleState, ToldToCampaign, Transfer,
+};
 use crate::stalled_disk::Stall;
-use crate::stuck_leader::{Doubt, Waiting};
+use crate::stuck_leader::{Doubt, Uncommitted};
 use crate::types::Micros;
 
 impl Raft {
@@ -27,6 +29,7 @@ impl Raft {
         self.hard_state.hash(state);
         self.log.hash(state);
         self.persistence.fingerprint(state);
+        self.persistence.oldest_issued_at().map(|at| self.age(at)).hash(state);
         (self.commit_index, self.last_applied, self.left(self.promised_until)).hash(state);
         self.excused_until.map(|until| self.left(until)).hash(state);
         discriminant(&self.role).hash(state);
@@ -38,17 +41,15 @@ impl Raft {
                 election_deadline: _,
                 retry,
                 refused_pre_vote,
-                doubt: Doubt { waiting, ask_at: _, stance: doubts },
-                told_to_campaign_at,
+                doubt: Doubt { ask_at, stance: doubts },
+                told_to_campaign,
             }) => {
                 // When a leader was heard matters only while there is one.
                 leader.map(|leader| (leader, self.age(*last_heard), protection_us)).hash(state);
-                let of = |Waiting { commit_index, timeouts, since }: Waiting| {
-                    (commit_index, timeouts, self.age(since))
-                };
-                (waiting.map(of), doubts).hash(state);
+                (ask_at.is_some(), doubts).hash(state);
                 (refused_pre_vote, discriminant(retry)).hash(state);
-                told_to_campaign_at.map(|at| self.age(at)).hash(state);
+                let of = |ToldToCampaign { at, granted }: &ToldToCampaign| (self.age(*at), granted.clone());
+                told_to_campaign.as_ref().map(of).hash(state);
             }
             RoleState::PreCandidate(PreCandidate { stance, retry, retry_deadline: _ }) => {
                 (stance, discriminant(retry)).hash(state);
@@ -80,10 +81,15 @@ impl Raft {
             transfer,
             lease_rounds,
             stall: Stall { outrun, tolerated_until },
+            uncommitted,
             catch_up: CatchUp { goal, last_index, overdue, began_at },
         } = leader;
         (first_index, round, thrifty, proposals, self.left(*tolerated_until)).hash(state);
         (goal, last_index, overdue, self.age(*began_at)).hash(state);
+        let of = |Uncommitted { commit_index, timeouts, since }: Uncommitted| {
+            (commit_index, timeouts, self.age(since))
+        };
+        uncommitted.map(of).hash(state);
         outrun.map(|(index, since)| (index, self.age(since))).hash(state);
         transfer.map(|Transfer { target, deadline }| (target, self.left(deadline))).hash(state);
         for Barrier { id, round, began_at, confirms, asked } in barriers {
@@ -212,6 +218,7 @@ mod tests {
             leader_commit: LogIndex(0),
             round: Round(0),
             election_timeout_us: ELECTION_TIMEOUT_US,
+            commits_nothing: false,
         })
     }
 
@@ -275,7 +282,12 @@ mod tests {
         let led = told(waits.clone(), 1000, heartbeat(2));
         let lost = after(led, 1000, Input::PeerUnreachable(peer(2).id));
         let grants = |mut raft: Raft| {
-            let pre_vote = PreVote { next_term: Term(3), last_log_index, last_log_term };
+            let pre_vote = PreVote {
+                next_term: Term(3),
+                last_log_index,
+                last_log_term,
+                reason: crate::CampaignReason::LeaderLost,
+            };
             raft.step(Micros(1000), Input::Message { from: peer(3), message: Message::PreVote(pre_vote) });
             core::iter::from_fn(|| raft.poll_output()).find_map(|output| {
                 if let Output::Send { message: Message::PreVoteResponse(m), .. } = output {

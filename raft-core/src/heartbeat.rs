@@ -22,7 +22,7 @@ impl Raft {
         }
         self.protect_leader_for(m.election_timeout_us);
         self.commit_to(m.leader_commit);
-        self.note_commit();
+        self.note_stuck_leader(m.commits_nothing);
         let lease_us = self.promise_support(m.election_timeout_us);
         let response = HeartbeatResponse { term: self.hard_state.current_term, round: m.round, lease_us };
         self.send(from, Message::HeartbeatResponse(response));
@@ -57,6 +57,7 @@ impl Raft {
             self.excused_until = None;
             self.abort_late_transfer();
             self.escape_stalled_disk();
+            self.note_commit();
         }
         let Some(leader) = self.role.as_leader_mut() else { return };
         leader.idle_heartbeats = leader.idle_heartbeats.saturating_add(1);
@@ -96,6 +97,7 @@ impl Raft {
     }
 
     pub(crate) fn send_round(&mut self, recipients: Recipients) {
+        let commits_nothing = self.commits_nothing();
         let Some(leader) = self.role.as_leader_mut() else { return };
         let membership = self.log.membership();
         for (id, progress) in &mut leader.progress {
@@ -115,6 +117,7 @@ impl Raft {
                 leader_commit: self.commit_index.min(progress.match_index),
                 round: leader.round,
                 election_timeout_us: self.config.election_timeout_us,
+                commits_nothing,
             };
             let message = Message::Heartbeat(heartbeat);
             self.outputs.push_back(Output::Send { to, message });

@@ -2,13 +2,22 @@
 //!
 //! A leader hands over when it is told to, when its disk stalls or fails, and when it has removed itself.
 
+use alloc::collections::BTreeSet;
 use core::cmp::Reverse;
 
 use crate::io::Output;
 use crate::message::{CampaignReason, Message, TimeoutNow};
 use crate::raft::Raft;
-use crate::roles::{RoleState, Transfer};
-use crate::types::{NodeId, Peer};
+use crate::roles::{RoleState, ToldToCampaign, Transfer};
+use crate::types::{Micros, NodeId, Peer};
+
+impl ToldToCampaign {
+    /// Whether the leader may still wish it. A leader gives up after an election timeout, and says it again
+    /// with each heartbeat before.
+    fn is_current(&self, now: Micros, election_timeout_us: u64) -> bool {
+        now.since(self.at) < election_timeout_us / 2
+    }
+}
 
 impl Raft {
     /// Begins a transfer. A second request has a deadline of its own, and another target if it names one.
@@ -60,33 +69,59 @@ impl Raft {
         }
     }
 
-    /// Receiver: campaigns without a pre-vote, because the leader asks for it, and as soon as its disk has
-    /// shown that it answers: it writes the term and the vote once more. From then on it is lost to the
-    /// leader, which may need it for a majority, until its vote in the next term is durable.
+    /// Receiver: campaigns as soon as a majority has granted it pre-votes, which voters do although they hear
+    /// the leader, and its own disk has shown that it answers: it writes the term and the vote once more. For
+    /// from then on it is lost to the leader, which may need it for a majority, and if it did not win, nobody
+    /// would lead: it may not reach those whom the leader reaches, or their disks may hang.
     pub(crate) fn on_timeout_now(&mut self, from: Peer, _: TimeoutNow) {
         if let RoleState::PreCandidate(_) = &self.role {
             self.become_follower(self.hard_state.current_term);
         }
-        let RoleState::Follower(follower) = &mut self.role else { return };
-        if follower.leader.is_some_and(|leader| leader != from) {
-            return;
-        }
-        if follower.told_to_campaign_at.replace(self.now).is_none() {
-            self.persistence.note_hard_state();
+        let RoleState::Follower(follower) = &self.role else { return };
+        if follower.leader.is_none_or(|leader| leader == from) {
+            self.prepare_to_take_over();
         }
     }
 
-    /// Campaigns if the leader has asked for it and this node's disk has answered since, unless it took so
-    /// long that the leader has given the transfer up.
+    /// The leader wishes to be succeeded: asks the others whether they would vote for this node.
+    pub(crate) fn prepare_to_take_over(&mut self) {
+        let (now, timeout_us) = (self.now, self.config.election_timeout_us);
+        let RoleState::Follower(follower) = &mut self.role else { return };
+        // The leader repeats it as long as it wishes to be succeeded.
+        match &mut follower.told_to_campaign {
+            Some(told) if told.is_current(now, timeout_us) => told.at = now,
+            Some(_) | None => {
+                follower.told_to_campaign = Some(ToldToCampaign { at: now, granted: BTreeSet::new() });
+                self.persistence.note_hard_state();
+            }
+        }
+        if self.may_campaign() {
+            self.ask_for_pre_votes(CampaignReason::LeadershipTransfer);
+        }
+    }
+
+    /// Campaigns if the leader has asked for it and it can be won, unless that took so long that the leader
+    /// may have given the transfer up.
     pub(crate) fn campaign_if_told(&mut self) {
-        if !self.persistence.is_hard_state_durable() {
+        let (now, me) = (self.now, self.config.me.id);
+        let RoleState::Follower(follower) = &mut self.role else { return };
+        let Some(told) = &mut follower.told_to_campaign else { return };
+        if !told.is_current(now, self.config.election_timeout_us) {
+            follower.told_to_campaign = None;
             return;
         }
-        let RoleState::Follower(follower) = &mut self.role else { return };
-        let Some(told_at) = follower.told_to_campaign_at.take() else { return };
-        if self.now.since(told_at) < self.config.election_timeout_us && self.may_campaign() {
-            self.campaign(CampaignReason::LeadershipTransfer);
+        if self.persistence.is_hard_state_durable() {
+            told.granted.insert(me);
+            if self.log.membership().is_majority(&told.granted) && self.may_campaign() {
+                self.campaign(CampaignReason::LeadershipTransfer);
+            }
         }
+    }
+
+    /// Whether this node does not stand in the way of a successor that its leader has told to campaign: as
+    /// that leader, it has not given the transfer up.
+    pub(crate) fn lets_take_over(&self, successor: Peer) -> bool {
+        self.role.as_leader().is_none_or(|leader| leader.transfer.is_some_and(|t| t.target == successor))
     }
 
     /// A leader that has just removed itself lets another node take over (dissertation §4.2.2).

@@ -78,7 +78,7 @@ impl Raft {
     /// still binds.
     pub(crate) fn promise_support(&mut self, leaders_election_timeout_us: u64) -> Option<u64> {
         self.config.lease?;
-        if self.follows_a_stuck_leader() {
+        if self.has_stuck_leader() {
             // The last promise must end before this node can campaign, or vote for another.
             return None;
         }

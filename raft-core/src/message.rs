@@ -67,6 +67,8 @@ pub struct PreVote {
     pub last_log_index: LogIndex,
     /// Term of the sender's last entry.
     pub last_log_term: Term,
+    /// Why it would campaign.
+    pub reason: CampaignReason,
 }
 
 /// The answer to a [`PreVote`]. It promises nothing, so nothing is written before it is sent.
@@ -168,6 +170,9 @@ pub struct Heartbeat {
     /// The leader's election timeout: how long it leads without hearing a majority. A receiver whose own is
     /// longer protects it no longer than that.
     pub election_timeout_us: u64,
+    /// Whether the leader has entries and has committed nothing for some election timeouts. A receiver
+    /// protects it no longer.
+    pub commits_nothing: bool,
 }
 
 /// The answer to a [`Heartbeat`]: up to now, the sender has followed no other leader in this term and has

@@ -176,7 +176,7 @@ impl Persistence {
             to_withhold: _,
         } = self;
         (self.distance(*issued), self.distance(*hard_state_write), durable_index).hash(state);
-        // When a write was issued is only reported.
+        // Of the times, only that of the oldest write matters; whoever knows the time adds its age.
         for InFlight { id, issued_at: _, last_index } in in_flight {
             (self.distance(*id), last_index).hash(state);
         }

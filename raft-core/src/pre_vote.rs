@@ -1,33 +1,41 @@
 //! The pre-vote RPC (dissertation §9.6), which asks whether a vote would be granted. It promises nothing and
 //! changes no term.
 
-use crate::message::{Message, PreVote, PreVoteResponse};
+use crate::message::{CampaignReason, Message, PreVote, PreVoteResponse};
 use crate::raft::Raft;
 use crate::roles::{Follower, PreCandidate, PreVoteRetry, RoleState, Stance};
 use crate::stuck_leader::Doubt;
 use crate::types::Peer;
 
 impl Raft {
-    /// Receiver: yes, if it would be a new term, the log is up to date (Raft §5.4.1), no leader is at work,
-    /// no promise of support binds this node (see [`lease`](crate::lease)), and no earlier election waits for
-    /// its vote.
+    /// Receiver: yes, if it would be a new term, the log is up to date (Raft §5.4.1), no earlier election
+    /// waits for its vote, and this node is free: no leader is at work, and no promise of support binds it
+    /// (see [`lease`](crate::lease)), or the leader wishes it, and this node's disk could take the vote.
     pub(crate) fn on_pre_vote(&mut self, from: Peer, m: PreVote) {
         let term = self.hard_state.current_term;
         let up_to_date = self.log.is_up_to_date(m.last_log_index, m.last_log_term);
         let electable = m.next_term > term && up_to_date;
         let hears_leader = self.hears_leader();
-        let vote_granted =
-            electable && !hears_leader && !self.has_promised_support() && !self.has_vote_in_flight();
+        let is_free = match m.reason {
+            CampaignReason::LeaderLost => !hears_leader && !self.has_promised_support(),
+            CampaignReason::LeadershipTransfer => self.lets_take_over(from) && !self.disk_hangs(),
+        };
+        let vote_granted = electable && is_free && !self.has_vote_in_flight();
         if self.may_tell_term() {
             let response = PreVoteResponse { term, next_term: m.next_term, vote_granted };
             self.send(from, Message::PreVoteResponse(response));
         }
         if vote_granted {
             self.yield_to(from, &m);
+        } else if !up_to_date && m.reason == CampaignReason::LeadershipTransfer && m.next_term == term.next()
+        {
+            // The leader could not wait until that node had all of its log.
+            self.prepare_to_take_over();
         } else if !up_to_date {
             self.hasten_election();
         } else if electable
             && hears_leader
+            && m.reason == CampaignReason::LeaderLost
             && let RoleState::Follower(follower) = &mut self.role
         {
             follower.refused_pre_vote = Some((from, m));
@@ -78,11 +86,13 @@ impl Raft {
 
     /// Sender: counts the grants.
     pub(crate) fn on_pre_vote_response(&mut self, from: Peer, m: PreVoteResponse) {
-        let asked = self.hard_state.current_term.next();
-        if m.vote_granted
-            && m.next_term == asked
-            && let Some(Stance::Asks { granted }) = self.role.stance_mut()
-        {
+        if !m.vote_granted || m.next_term != self.hard_state.current_term.next() {
+            return;
+        }
+        if let RoleState::Follower(Follower { told_to_campaign: Some(told), .. }) = &mut self.role {
+            told.granted.insert(from.id);
+            self.campaign_if_told();
+        } else if let Some(Stance::Asks { granted }) = self.role.stance_mut() {
             granted.insert(from.id);
             self.campaign_if_granted();
         }

@@ -8,7 +8,7 @@ use crate::lease::LeaseRounds;
 use crate::message::{CampaignReason, PreVote};
 use crate::progress::Progress;
 use crate::stalled_disk::Stall;
-use crate::stuck_leader::Doubt;
+use crate::stuck_leader::{Doubt, Uncommitted};
 use crate::thrifty_rounds::ThriftyVoters;
 use crate::types::{BarrierId, LogIndex, Micros, NodeId, Peer, ProposalId, Round};
 
@@ -40,8 +40,18 @@ pub(crate) struct Follower {
     pub(crate) refused_pre_vote: Option<(Peer, PreVote)>,
     /// Whether this leader commits anything.
     pub(crate) doubt: Doubt,
-    /// When this leader last told it to campaign; `None` if it has not, or if that is done.
-    pub(crate) told_to_campaign_at: Option<Micros>,
+    /// What has become of it that this leader has told it to campaign; `None` if it has not, or if that is
+    /// over.
+    pub(crate) told_to_campaign: Option<ToldToCampaign>,
+}
+
+/// A follower that is to take over asks first whether it can win: its campaign would end the leader's term.
+#[derive(Clone, Debug)]
+pub(crate) struct ToldToCampaign {
+    /// When it was last told.
+    pub(crate) at: Micros,
+    /// Who would vote for it, the leader's wish being known; itself only once its disk has answered.
+    pub(crate) granted: BTreeSet<NodeId>,
 }
 
 #[derive(Clone, Debug)]
@@ -120,6 +130,8 @@ pub(crate) struct Leader {
     pub(crate) lease_rounds: Option<LeaseRounds>,
     /// How its disk keeps up.
     pub(crate) stall: Stall,
+    /// What it has not committed.
+    pub(crate) uncommitted: Option<Uncommitted>,
     /// The current round of catching up.
     pub(crate) catch_up: CatchUp,
 }
@@ -215,7 +227,7 @@ impl Follower {
             retry: PreVoteRetry::AfterElectionTimeout,
             refused_pre_vote: None,
             doubt: Doubt::default(),
-            told_to_campaign_at: None,
+            told_to_campaign: None,
         }
     }
 }

@@ -1,12 +1,16 @@
-//! A leader that commits nothing, and does not find out that the others could do so without it: its own disk
+//! A leader that commits nothing, and cannot find out that the others could do so without it: its own disk
 //! hangs, or that of one of the voters that it reaches, and it cannot reach others that some follower can.
 //!
 //! To the leader this looks as if those others were dead, and then it should lead on. A follower may know
-//! better: it has had entries on its disk for a while that are not committed. From then on it protects this
-//! leader no longer: it grants pre-votes and votes as if it heard none, and asks for pre-votes itself. It
-//! goes on following until a majority has granted them, because if none does, this leader is the best there
-//! is: it can still confirm that it leads.
+//! better. So a leader says with its heartbeats that it commits nothing, and from then on its followers
+//! protect it no longer: they grant pre-votes and votes as if they heard none, and ask for pre-votes
+//! themselves. They go on following until a majority has granted them, because if none does, this leader is
+//! the best there is: it can still confirm that it leads.
+//!
+//! The leader votes in the same way, and with that steps down: the majority of another may need it. A node
+//! whose own disk hangs does none of this: its vote would never be durable.
 
+use crate::message::CampaignReason;
 use crate::raft::Raft;
 use crate::roles::{Follower, RoleState, Stance};
 use crate::types::{LogIndex, Micros};
@@ -15,66 +19,85 @@ use crate::types::{LogIndex, Micros};
 /// are over by then.
 const PATIENCE_ELECTION_TIMEOUTS: u8 = 3;
 
-/// What a follower knows of its leader's commits, and what it does about it.
+/// What a leader knows about its commits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Uncommitted {
+    /// The commit index, behind which there are entries.
+    pub(crate) commit_index: LogIndex,
+    /// For how many election timeouts it has been that, no more than [`PATIENCE_ELECTION_TIMEOUTS`].
+    pub(crate) timeouts: u8,
+    /// When the one that is being counted began.
+    pub(crate) since: Micros,
+}
+
+/// What a follower does if its leader commits nothing.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Doubt {
-    /// What waits to be committed.
-    pub(crate) waiting: Option<Waiting>,
     /// When it asks for pre-votes again; `None` as long as the leader does not count as stuck.
     pub(crate) ask_at: Option<Micros>,
     /// Whether it would campaign if it got the pre-votes that it last asked for.
     pub(crate) stance: Stance,
 }
 
-/// This node's disk has entries that the leader does not commit.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Waiting {
-    /// The commit index before them.
-    pub(crate) commit_index: LogIndex,
-    /// How many election timeouts have passed since, no more than [`PATIENCE_ELECTION_TIMEOUTS`].
-    pub(crate) timeouts: u8,
-    /// When the one that is being counted began.
-    pub(crate) since: Micros,
+impl Uncommitted {
+    /// The same, some time later. A leader that was not running counts one election timeout at most.
+    fn later(self, now: Micros, election_timeout_us: u64) -> Uncommitted {
+        if now.since(self.since) < election_timeout_us {
+            return self;
+        }
+        let timeouts = PATIENCE_ELECTION_TIMEOUTS.min(self.timeouts + 1);
+        Uncommitted { timeouts, since: now, ..self }
+    }
 }
 
 impl Raft {
-    /// The leader has said what is committed.
+    /// A leader looks whether it has committed anything; to be called with each heartbeat.
     pub(crate) fn note_commit(&mut self) {
         let (now, commit_index, timeout_us) = (self.now, self.commit_index, self.config.election_timeout_us);
-        let is_behind = self.persistence.durable_index() > commit_index;
+        let is_behind = commit_index < self.log.last_index();
+        let Some(leader) = self.role.as_leader_mut() else { return };
+        leader.uncommitted = is_behind.then(|| match leader.uncommitted {
+            Some(before) if before.commit_index == commit_index => before.later(now, timeout_us),
+            Some(_) | None => Uncommitted { commit_index, timeouts: 0, since: now },
+        });
+    }
+
+    /// The leader has said whether it commits nothing. If it has just come to count as stuck, this node asks
+    /// at some moment of the next election timeout: the other followers have been told as well.
+    pub(crate) fn note_stuck_leader(&mut self, is_stuck: bool) {
         let RoleState::Follower(Follower { doubt, .. }) = &mut self.role else { return };
-        match &mut doubt.waiting {
-            _ if !is_behind => *doubt = Doubt::default(),
-            Some(waiting) if waiting.commit_index == commit_index => {
-                if now.since(waiting.since) >= timeout_us {
-                    waiting.timeouts = PATIENCE_ELECTION_TIMEOUTS.min(waiting.timeouts + 1);
-                    waiting.since = now;
-                }
-            }
-            Some(_) | None => {
-                let waiting = Some(Waiting { commit_index, timeouts: 0, since: now });
-                *doubt = Doubt { waiting, ..Doubt::default() };
-            }
-        }
-        self.begin_to_ask();
-    }
-
-    /// If the leader has just come to count as stuck, this node asks at some moment of the next election
-    /// timeout: the other followers have waited for as long.
-    fn begin_to_ask(&mut self) {
-        if !self.follows_a_stuck_leader() {
-            return;
-        }
-        let first = self.now.max(self.promised_until).plus(self.rng.below(self.config.election_timeout_us));
-        if let RoleState::Follower(Follower { doubt, .. }) = &mut self.role {
-            doubt.ask_at.get_or_insert(first);
+        if !is_stuck {
+            *doubt = Doubt::default();
+        } else if doubt.ask_at.is_none() {
+            let free = self.now.max(self.promised_until);
+            doubt.ask_at = Some(free.plus(self.rng.below(self.config.election_timeout_us)));
         }
     }
 
-    /// Whether this node follows a leader that keeps it waiting for a commit.
-    pub(crate) fn follows_a_stuck_leader(&self) -> bool {
-        let RoleState::Follower(Follower { leader: Some(_), doubt, .. }) = &self.role else { return false };
-        doubt.waiting.is_some_and(|waiting| waiting.timeouts >= PATIENCE_ELECTION_TIMEOUTS)
+    /// Whether this node, which leads, has committed nothing for long.
+    pub(crate) fn commits_nothing(&self) -> bool {
+        let uncommitted = self.role.as_leader().and_then(|leader| leader.uncommitted);
+        uncommitted.is_some_and(|uncommitted| {
+            uncommitted.timeouts >= PATIENCE_ELECTION_TIMEOUTS
+                && uncommitted.commit_index == self.commit_index
+        })
+    }
+
+    /// Whether this node would help another to lead, because its leader, or itself, commits nothing. One
+    /// whose disk hangs cannot help.
+    pub(crate) fn has_stuck_leader(&self) -> bool {
+        let is_stuck = match &self.role {
+            RoleState::Follower(Follower { leader, doubt, .. }) => leader.is_some() && doubt.ask_at.is_some(),
+            RoleState::Leader(_) => self.commits_nothing(),
+            RoleState::PreCandidate(_) | RoleState::Candidate(_) | RoleState::Muted(_) => false,
+        };
+        is_stuck && !self.disk_hangs()
+    }
+
+    /// Whether this node's disk has not answered for an election timeout.
+    pub(crate) fn disk_hangs(&self) -> bool {
+        let issued_at = self.persistence.oldest_issued_at();
+        issued_at.is_some_and(|at| self.now.since(at) >= self.config.election_timeout_us)
     }
 
     /// A follower of a stuck leader asks whether it could be elected.
@@ -83,13 +106,14 @@ impl Raft {
             self.listen_again();
             return;
         }
-        let ask_again_at = self.random_election_deadline();
-        let may_campaign = self.may_campaign();
+        let ask_at = Some(self.random_election_deadline());
+        let may_campaign = self.may_campaign() && !self.disk_hangs();
         let stance = if may_campaign { self.asks() } else { Stance::Yields };
         let RoleState::Follower(Follower { doubt, .. }) = &mut self.role else { return };
-        *doubt = Doubt { waiting: doubt.waiting, ask_at: Some(ask_again_at), stance };
+        *doubt = Doubt { ask_at, stance };
         if may_campaign {
-            self.ask_for_pre_votes();
+            self.ask_for_pre_votes(CampaignReason::LeaderLost);
+            self.campaign_if_granted();
         }
     }
 }

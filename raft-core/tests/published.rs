@@ -38,6 +38,7 @@ fn a_heartbeat_beyond_the_log_of_a_follower_shows_that_entries_are_lost() {
         leader_commit: LogIndex(3730),
         round: Round(0),
         election_timeout_us: u64::MAX,
+        commits_nothing: false,
     };
     node.receive(peer(2), Message::Heartbeat(heartbeat));
     let lost = Output::LogLost { acknowledged: LogIndex(3730), last: LogIndex(2) };
@@ -58,7 +59,13 @@ fn a_heartbeat_beyond_the_log_of_a_follower_shows_that_entries_are_lost() {
 fn an_append_to_a_log_that_has_another_entry_in_place_of_an_acknowledged_one_shows_that_it_is_lost() {
     let mut node = Node::new(config(peer(1)), Micros(0), recovered(membership(&[1, 2, 3], &[]), &[2, 2]));
     let (term, leader_commit) = (Term(5), LogIndex(3));
-    let heartbeat = Heartbeat { term, leader_commit, round: Round(0), election_timeout_us: u64::MAX };
+    let heartbeat = Heartbeat {
+        term,
+        leader_commit,
+        round: Round(0),
+        election_timeout_us: u64::MAX,
+        commits_nothing: false,
+    };
     node.receive(peer(2), Message::Heartbeat(heartbeat));
     let append = AppendEntries {
         term,
@@ -219,7 +226,12 @@ fn who_grants_pre_votes_again_and_again_asks_no_later_itself() {
     assert!(deadline.is_some_and(|at| at > node.now));
     let (last_log_index, last_log_term) = (LogIndex(2), Term(2));
     for _ in 0..3 {
-        let pre_vote = PreVote { next_term: Term(3), last_log_index, last_log_term };
+        let pre_vote = PreVote {
+            next_term: Term(3),
+            last_log_index,
+            last_log_term,
+            reason: raft_core::CampaignReason::LeaderLost,
+        };
         node.receive(peer(3), Message::PreVote(pre_vote));
         let answers = node.take_sent();
         let is_grant =

@@ -35,6 +35,7 @@ pub(super) fn put(message: &Message, out: &mut Vec<u8>) {
             out.put_u64(m.next_term.0);
             out.put_u64(m.last_log_index.0);
             out.put_u64(m.last_log_term.0);
+            put_campaign_reason(m.reason, out);
         }
         Message::PreVoteResponse(m) => {
             out.put_u64(m.term.0);
@@ -45,10 +46,7 @@ pub(super) fn put(message: &Message, out: &mut Vec<u8>) {
             out.put_u64(m.term.0);
             out.put_u64(m.last_log_index.0);
             out.put_u64(m.last_log_term.0);
-            out.put_u8(match m.reason {
-                CampaignReason::LeaderLost => REASON_LEADER_LOST,
-                CampaignReason::LeadershipTransfer => REASON_LEADERSHIP_TRANSFER,
-            });
+            put_campaign_reason(m.reason, out);
         }
         Message::RequestVoteResponse(m) => {
             out.put_u64(m.term.0);
@@ -61,6 +59,7 @@ pub(super) fn put(message: &Message, out: &mut Vec<u8>) {
             out.put_u64(m.leader_commit.0);
             out.put_u64(m.round.0);
             out.put_u64(m.election_timeout_us);
+            out.put_u8(u8::from(m.commits_nothing));
         }
         Message::HeartbeatResponse(m) => {
             out.put_u64(m.term.0);
@@ -86,6 +85,7 @@ pub(super) fn read(frame_type: u8, reader: &mut Reader<'_>) -> Result<Option<Mes
             next_term: term(reader)?,
             last_log_index: index(reader)?,
             last_log_term: term(reader)?,
+            reason: campaign_reason(reader)?,
         }),
         frame_type::PRE_VOTE_RESPONSE => Message::PreVoteResponse(PreVoteResponse {
             term: term(reader)?,
@@ -111,6 +111,7 @@ pub(super) fn read(frame_type: u8, reader: &mut Reader<'_>) -> Result<Option<Mes
             leader_commit: index(reader)?,
             round: Round(reader.u64()?),
             election_timeout_us: reader.u64()?,
+            commits_nothing: reader.bool()?,
         }),
         frame_type::HEARTBEAT_RESPONSE => Message::HeartbeatResponse(HeartbeatResponse {
             term: term(reader)?,
@@ -203,6 +204,13 @@ fn append_outcome(reader: &mut Reader<'_>) -> Result<AppendOutcome, DecodeError>
         }),
         other => Err(DecodeError::UnknownKind(other)),
     }
+}
+
+fn put_campaign_reason(reason: CampaignReason, out: &mut Vec<u8>) {
+    out.put_u8(match reason {
+        CampaignReason::LeaderLost => REASON_LEADER_LOST,
+        CampaignReason::LeadershipTransfer => REASON_LEADERSHIP_TRANSFER,
+    });
 }
 
 fn campaign_reason(reader: &mut Reader<'_>) -> Result<CampaignReason, DecodeError> {

@@ -216,9 +216,10 @@ fn elections() -> Vec<Sample> {
                 next_term: Term(4),
                 last_log_index: LogIndex(9),
                 last_log_term: Term(3),
+                reason: CampaignReason::LeaderLost,
             })),
-            hex: "00000018 1f43807d 20 \
-             0000000000000004 0000000000000009 0000000000000003",
+            hex: "00000019 fca9a18c 20 \
+             0000000000000004 0000000000000009 0000000000000003 00",
         },
         Sample {
             name: "pre_vote_response",
@@ -305,9 +306,10 @@ fn replication() -> Vec<Sample> {
                 leader_commit: LogIndex(12),
                 round: Round(100),
                 election_timeout_us: 300_000,
+                commits_nothing: false,
             })),
-            hex: "00000020 36f138fd 26 \
-             0000000000000004 000000000000000c 0000000000000064 00000000000493e0",
+            hex: "00000021 11389014 26 \
+             0000000000000004 000000000000000c 0000000000000064 00000000000493e0 00",
         },
         Sample {
             name: "heartbeat_response",

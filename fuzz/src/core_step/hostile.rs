@@ -26,6 +26,10 @@ pub(crate) fn anyone(bytes: &mut Bytes<'_>) -> Peer {
     Peer { id, incarnation: Incarnation(if byte < 224 { 1 } else { 2 }) }
 }
 
+fn reason(bytes: &mut Bytes<'_>) -> CampaignReason {
+    if bytes.flag() { CampaignReason::LeaderLost } else { CampaignReason::LeadershipTransfer }
+}
+
 /// Anything.
 pub(crate) fn message(bytes: &mut Bytes<'_>) -> Message {
     let kind = bytes.below(11);
@@ -33,7 +37,12 @@ pub(crate) fn message(bytes: &mut Bytes<'_>) -> Message {
     match kind {
         0 => {
             let (last_log_index, last_log_term) = (index(bytes), Term(bytes.number()));
-            Message::PreVote(PreVote { next_term: term, last_log_index, last_log_term })
+            Message::PreVote(PreVote {
+                next_term: term,
+                last_log_index,
+                last_log_term,
+                reason: reason(bytes),
+            })
         }
         1 => {
             let (next_term, vote_granted) = (Term(bytes.number()), bytes.flag());
@@ -41,9 +50,7 @@ pub(crate) fn message(bytes: &mut Bytes<'_>) -> Message {
         }
         2 => {
             let (last_log_index, last_log_term) = (index(bytes), Term(bytes.number()));
-            let reason =
-                if bytes.flag() { CampaignReason::LeaderLost } else { CampaignReason::LeadershipTransfer };
-            Message::RequestVote(RequestVote { term, last_log_index, last_log_term, reason })
+            Message::RequestVote(RequestVote { term, last_log_index, last_log_term, reason: reason(bytes) })
         }
         3 => Message::RequestVoteResponse(RequestVoteResponse { term, vote_granted: bytes.flag() }),
         4 => append_entries(bytes, term),
@@ -58,8 +65,8 @@ pub(crate) fn message(bytes: &mut Bytes<'_>) -> Message {
         }
         6 => {
             let (leader_commit, round) = (index(bytes), Round(bytes.number()));
-            let election_timeout_us = bytes.number();
-            Message::Heartbeat(Heartbeat { term, leader_commit, round, election_timeout_us })
+            let (election_timeout_us, commits_nothing) = (bytes.number(), bytes.flag());
+            Message::Heartbeat(Heartbeat { term, leader_commit, round, election_timeout_us, commits_nothing })
         }
         7 => {
             let (round, lease_us) = (Round(bytes.number()), bytes.flag().then(|| bytes.number()));

@@ -4,20 +4,25 @@ use raft_core::{
     AppendOutcome, CampaignReason, Entry, Membership, Message, Output, Payload, ProposalOutcome, Raft, Role,
 };
 
+fn why(reason: CampaignReason) -> &'static str {
+    match reason {
+        CampaignReason::LeaderLost => "",
+        CampaignReason::LeadershipTransfer => ", by transfer",
+    }
+}
+
 /// `AppendEntries term 2, after 3@1: 4@2 noop; commit 3`
 pub(crate) fn message(message: &Message) -> String {
     match message {
         Message::PreVote(m) => {
-            format!("PreVote for term {}, log ends {}@{}", m.next_term, m.last_log_index, m.last_log_term)
+            let (term, index, why) = (m.next_term, m.last_log_index, why(m.reason));
+            format!("PreVote for term {term}, log ends {index}@{}{why}", m.last_log_term)
         }
         Message::PreVoteResponse(m) => {
             format!("PreVoteResponse term {}, for term {}: {}", m.term, m.next_term, yes(m.vote_granted))
         }
         Message::RequestVote(m) => {
-            let why = match m.reason {
-                CampaignReason::LeaderLost => "",
-                CampaignReason::LeadershipTransfer => ", by transfer",
-            };
+            let why = why(m.reason);
             format!("RequestVote term {}, log ends {}@{}{why}", m.term, m.last_log_index, m.last_log_term)
         }
         Message::RequestVoteResponse(m) => {

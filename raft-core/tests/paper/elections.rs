@@ -35,8 +35,12 @@ fn vote(cluster: &mut Cluster, at: u64, from: u64, request: Message) -> Option<b
 }
 
 fn pre_vote(cluster: &mut Cluster, at: u64, from: u64, next_term: u64, last: (u64, u64)) -> Option<bool> {
-    let m =
-        PreVote { next_term: Term(next_term), last_log_index: LogIndex(last.0), last_log_term: Term(last.1) };
+    let m = PreVote {
+        next_term: Term(next_term),
+        last_log_index: LogIndex(last.0),
+        last_log_term: Term(last.1),
+        reason: CampaignReason::LeaderLost,
+    };
     cluster.node(at).take_sent();
     cluster.node(at).receive(peer(from), Message::PreVote(m));
     let granted =

@@ -133,7 +133,7 @@ fn a_term_that_leaves_no_room_for_the_next_is_dropped_whatever_carries_it() {
     let end = (LogIndex(u64::MAX), Term(u64::MAX));
     let reason = raft_core::CampaignReason::LeadershipTransfer;
     let messages = [
-        Message::PreVote(PreVote { next_term: term, last_log_index: end.0, last_log_term: end.1 }),
+        Message::PreVote(PreVote { next_term: term, last_log_index: end.0, last_log_term: end.1, reason }),
         Message::PreVoteResponse(PreVoteResponse { term, next_term: term, vote_granted: true }),
         Message::RequestVote(RequestVote { term, last_log_index: end.0, last_log_term: end.1, reason }),
         Message::RequestVoteResponse(RequestVoteResponse { term, vote_granted: true }),
@@ -144,6 +144,7 @@ fn a_term_that_leaves_no_room_for_the_next_is_dropped_whatever_carries_it() {
             leader_commit: end.0,
             round: Round(u64::MAX),
             election_timeout_us: ELECTION_TIMEOUT_US,
+            commits_nothing: false,
         }),
         Message::HeartbeatResponse(HeartbeatResponse {
             term,

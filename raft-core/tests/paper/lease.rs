@@ -172,7 +172,12 @@ fn who_has_promised_its_support_grants_no_pre_vote_and_campaigns_as_soon_as_its_
     cluster.unreachable(3, 1);
     assert_eq!(cluster.nodes[&2].raft.deadline(), Some(promised_until));
     let last_log_index = cluster.nodes[&2].raft.last_log_index();
-    let pre_vote = PreVote { next_term: Term(3), last_log_index, last_log_term: Term(2) };
+    let pre_vote = PreVote {
+        next_term: Term(3),
+        last_log_index,
+        last_log_term: Term(2),
+        reason: CampaignReason::LeaderLost,
+    };
     cluster.step(3, Input::Message { from: peer(2), message: Message::PreVote(pre_vote) });
     let answer = cluster.network.pop_back().map(|e| e.message);
     assert!(matches!(answer, Some(Message::PreVoteResponse(m)) if !m.vote_granted), "{answer:?}");

@@ -3,7 +3,7 @@
 
 use raft_core::{
     CampaignReason, Config, Heartbeat, Lease, LogIndex, Membership, Message, Micros, Output, Peer, PreVote,
-    PreVoteResponse, ProposalOutcome, RequestVote, Role, Round, Term,
+    PreVoteResponse, ProposalId, ProposalOutcome, RequestVote, Role, Round, Term,
 };
 
 use crate::harness::cluster::Cluster;
@@ -11,6 +11,11 @@ use crate::harness::node::Node;
 use crate::harness::{
     ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, append, config, id, membership, peer, recovered,
 };
+
+fn is_commit_of(event: &Output, proposal: ProposalId) -> bool {
+    let Output::ProposalDone { proposal: done, outcome } = event else { return false };
+    *done == proposal && matches!(outcome, ProposalOutcome::Committed(_))
+}
 
 /// The leader does not hear those that others can reach, and leads on as if they were dead. Those that can do
 /// without it may be some that hear it and some that do not.
@@ -22,6 +27,9 @@ fn voters_that_can_commit_without_a_leader_that_cannot_depose_it() {
         (&[1, 2, 3, 4, 5], &[4], &[5], 1),
         (&[1, 2, 3, 4, 5], &[4, 5], &[], 2),
         (&[1, 2, 3, 4, 5, 6], &[5, 6], &[], 1),
+        // These need the leader's vote, and have it.
+        (&[1, 2, 3, 4], &[4], &[], 2),
+        (&[1, 2, 3, 4, 5], &[4], &[5], 2),
     ] {
         for leased in [false, true] {
             let mut cluster =
@@ -41,11 +49,8 @@ fn voters_that_can_commit_without_a_leader_that_cannot_depose_it() {
             let leader = cluster.leader().expect("a majority can do without it").get();
             let proposal = cluster.propose(leader, "durable with a majority");
             cluster.pass(HEARTBEAT_INTERVAL_US);
-            let committed = |event: &Output| {
-                let Output::ProposalDone { proposal: done, outcome } = event else { return false };
-                *done == proposal && matches!(outcome, ProposalOutcome::Committed(_))
-            };
-            assert!(cluster.events(leader).iter().any(committed), "{voters:?}, leased: {leased}");
+            let is_committed = cluster.events(leader).iter().any(|event| is_commit_of(event, proposal));
+            assert!(is_committed, "{voters:?}, leased: {leased}");
         }
     }
 }
@@ -81,14 +86,90 @@ fn a_leader_that_commits_is_not_deposed_by_a_voter_that_does_not_hear_it() {
     assert_eq!(cluster.role(1), Role::Leader);
 }
 
-/// For how long the follower has heard of no commit, in election timeouts, when it counts its leader as
-/// stuck.
+/// A follower to which the leader can send nothing new, because its answers are lost, cannot tell by itself
+/// that anything waits to be committed.
+#[test]
+fn a_follower_whose_answers_are_lost_does_not_protect_a_stuck_leader() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.isolate(2);
+    cluster.propose(1, "while 2 is away");
+    cluster.settle();
+    cluster.cut.clear();
+    cluster.cut.insert((2, 1));
+    cluster.stalled.insert(1);
+    cluster.propose(1, "durable with a minority");
+    cluster.pass(12 * ELECTION_TIMEOUT_US);
+    assert_eq!(cluster.leader(), Some(id(3)));
+    let proposal = cluster.propose(3, "durable with a majority");
+    cluster.pass(HEARTBEAT_INTERVAL_US);
+    assert!(cluster.events(3).iter().any(|event| is_commit_of(event, proposal)));
+}
+
+/// For how long a leader has committed nothing, in election timeouts, when it says so.
 const PATIENCE: u64 = 3;
 
-/// Node 1 of five, which follows node 2 in term 3. It has entries that are not committed.
+/// What the heartbeats of node 1 say that are sent next.
+fn says_that_it_commits_nothing(cluster: &mut Cluster) -> bool {
+    cluster.network.clear();
+    cluster.barrier(1);
+    let sent = cluster.network.drain(..).find_map(|envelope| match envelope.message {
+        Message::Heartbeat(m) => Some(m.commits_nothing),
+        _ => None,
+    });
+    sent.expect("a barrier begins a round")
+}
+
+#[test]
+fn a_leader_that_has_committed_nothing_for_some_election_timeouts_says_so_until_it_commits() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3, 4]);
+    assert!(!says_that_it_commits_nothing(&mut cluster));
+    cluster.crash(4);
+    cluster.stalled.insert(1);
+    cluster.propose(1, "durable with two of four");
+    cluster.pass(PATIENCE * ELECTION_TIMEOUT_US);
+    assert!(!says_that_it_commits_nothing(&mut cluster));
+    cluster.pass(HEARTBEAT_INTERVAL_US);
+    assert!(says_that_it_commits_nothing(&mut cluster));
+    cluster.stalled.clear();
+    cluster.sync(1);
+    assert!(!says_that_it_commits_nothing(&mut cluster));
+    cluster.pass(10 * ELECTION_TIMEOUT_US);
+    assert!(!says_that_it_commits_nothing(&mut cluster), "there is nothing to commit");
+}
+
+#[test]
+fn a_leader_that_commits_something_now_and_then_is_not_stuck_although_more_waits() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3, 4]);
+    cluster.crash(4);
+    cluster.stalled.insert(1);
+    for number in 0..5 {
+        cluster.propose(1, &format!("{number}"));
+        cluster.propose(1, "and more");
+        cluster.pass((PATIENCE - 1) * ELECTION_TIMEOUT_US);
+        assert!(!says_that_it_commits_nothing(&mut cluster), "{number}");
+        cluster.sync_one(1);
+        cluster.settle();
+    }
+}
+
+/// It was not running, and its disk has not been asked meanwhile.
+#[test]
+fn a_leader_that_was_paused_counts_one_election_timeout() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3, 4]);
+    cluster.crash(4);
+    cluster.stalled.insert(1);
+    cluster.propose(1, "durable with two of four");
+    cluster.settle();
+    cluster.node(1).pass(10 * ELECTION_TIMEOUT_US);
+    cluster.pass(2 * HEARTBEAT_INTERVAL_US);
+    assert!(!says_that_it_commits_nothing(&mut cluster));
+}
+
+/// Node 1 of five, which follows node 2 in term 3, and has one entry that is not committed.
 struct Doubter {
     node: Node,
-    commit_index: LogIndex,
+    /// What its leader says of itself.
+    commits_nothing: bool,
 }
 
 impl Doubter {
@@ -99,20 +180,25 @@ impl Doubter {
     fn of(members: Membership, config: Config) -> Doubter {
         let store = recovered(members, &[2, 2, 2]);
         let node = Node::new(config, Micros(0), store);
-        let mut doubter = Doubter { node, commit_index: LogIndex(2) };
+        let mut doubter = Doubter { node, commits_nothing: false };
         doubter.hears_leader();
         doubter.node.sync();
+        doubter.commits_nothing = true;
         doubter
     }
 
     fn hears_leader(&mut self) {
-        let (term, leader_commit) = (Term(3), self.commit_index);
-        let heartbeat =
-            Heartbeat { term, leader_commit, round: Round(0), election_timeout_us: ELECTION_TIMEOUT_US };
+        let heartbeat = Heartbeat {
+            term: Term(3),
+            leader_commit: LogIndex(3),
+            round: Round(0),
+            election_timeout_us: ELECTION_TIMEOUT_US,
+            commits_nothing: self.commits_nothing,
+        };
         self.node.receive(peer(2), Message::Heartbeat(heartbeat));
     }
 
-    /// Time passes, in which it hears its leader, and nothing is committed.
+    /// Time passes, in which it hears its leader.
     fn pass(&mut self, mut us: u64) {
         while us > 0 {
             let step = us.min(HEARTBEAT_INTERVAL_US / 5);
@@ -136,7 +222,8 @@ impl Doubter {
     fn grants(&mut self, from: Peer, last_log_index: u64) -> bool {
         self.node.take_sent();
         let (next_term, last_log_index) = (Term(4), LogIndex(last_log_index));
-        let request = PreVote { next_term, last_log_index, last_log_term: Term(2) };
+        let request =
+            PreVote { next_term, last_log_index, last_log_term: Term(2), reason: CampaignReason::LeaderLost };
         self.node.receive(from, Message::PreVote(request));
         let granted = |m: &Message| matches!(m, Message::PreVoteResponse(m) if m.vote_granted);
         self.node.take_sent().iter().any(|(_, message)| granted(message))
@@ -155,8 +242,6 @@ impl Doubter {
 #[test]
 fn a_follower_of_a_stuck_leader_asks_the_others_and_follows_until_a_majority_would_vote_for_it() {
     let mut doubter = Doubter::new();
-    doubter.pass(PATIENCE * ELECTION_TIMEOUT_US);
-    assert_eq!(doubter.asked(), []);
     doubter.pass(ELECTION_TIMEOUT_US);
     assert_eq!(doubter.asked(), [2, 3, 4, 5]);
     doubter.is_granted_by(peer(4));
@@ -171,7 +256,7 @@ fn a_follower_of_a_stuck_leader_asks_the_others_and_follows_until_a_majority_wou
 #[test]
 fn it_asks_again_after_one_to_two_election_timeouts_and_what_it_was_granted_before_does_not_count() {
     let mut doubter = Doubter::new();
-    doubter.pass((PATIENCE + 1) * ELECTION_TIMEOUT_US);
+    doubter.pass(ELECTION_TIMEOUT_US);
     doubter.is_granted_by(peer(4));
     for _ in 0..10 {
         doubter.asked();
@@ -183,41 +268,32 @@ fn it_asks_again_after_one_to_two_election_timeouts_and_what_it_was_granted_befo
 }
 
 #[test]
-fn a_leader_that_has_committed_nothing_for_a_moment_is_not_stuck() {
+fn a_follower_protects_its_leader_until_it_is_told_that_it_is_stuck() {
     let mut doubter = Doubter::new();
-    doubter.pass(PATIENCE * ELECTION_TIMEOUT_US - 1);
     assert!(!doubter.grants(peer(4), 4));
-    doubter.pass(1);
+    doubter.hears_leader();
     assert!(doubter.grants(peer(4), 4));
 }
 
+/// Its vote would never be durable.
 #[test]
-fn a_leader_that_commits_something_now_and_then_is_not_stuck_although_more_waits() {
+fn a_follower_whose_own_disk_hangs_helps_nobody() {
     let mut doubter = Doubter::new();
-    doubter.pass((PATIENCE - 1) * ELECTION_TIMEOUT_US);
-    doubter.commit_index = LogIndex(3);
-    doubter.pass((PATIENCE - 1) * ELECTION_TIMEOUT_US);
-    assert!(!doubter.grants(peer(4), 4));
-    assert_eq!(doubter.asked(), []);
-}
-
-/// What its disk does not have may wait for that disk.
-#[test]
-fn a_follower_whose_own_disk_keeps_the_leader_waiting_does_not_doubt_it() {
-    let mut doubter = Doubter::new();
-    doubter.commit_index = LogIndex(4);
-    doubter.pass(HEARTBEAT_INTERVAL_US);
-    doubter.node.receive(peer(2), append(3, (4, 2), &[(5, 3)], 4));
-    doubter.pass(10 * ELECTION_TIMEOUT_US);
+    doubter.node.receive(peer(2), append(3, (4, 2), &[(5, 2)], 4));
+    doubter.pass(ELECTION_TIMEOUT_US - 1);
+    assert!(doubter.grants(peer(4), 5));
+    doubter.pass(1);
     assert!(!doubter.grants(peer(4), 5));
+    doubter.asked();
+    doubter.pass(10 * ELECTION_TIMEOUT_US);
     assert_eq!(doubter.asked(), []);
 }
 
 #[test]
 fn a_commit_ends_the_doubt() {
     let mut doubter = Doubter::new();
-    doubter.pass((PATIENCE + 2) * ELECTION_TIMEOUT_US);
-    doubter.commit_index = LogIndex(4);
+    doubter.pass(2 * ELECTION_TIMEOUT_US);
+    doubter.commits_nothing = false;
     doubter.hears_leader();
     for from in [3, 4, 5] {
         doubter.is_granted_by(peer(from));
@@ -233,7 +309,7 @@ fn a_commit_ends_the_doubt() {
 fn a_voter_whose_log_is_shorter_makes_it_ask_at_once() {
     let mut doubter = Doubter::new();
     assert!(!doubter.grants(peer(4), 3));
-    doubter.pass(PATIENCE * ELECTION_TIMEOUT_US);
+    doubter.hears_leader();
     assert_eq!(doubter.asked(), [], "what was asked before the leader was stuck");
     assert!(!doubter.grants(peer(4), 3));
     doubter.node.wake_now();
@@ -245,7 +321,7 @@ fn a_voter_whose_log_is_shorter_makes_it_ask_at_once() {
 fn of_two_that_ask_each_other_the_one_that_comes_first_goes_on() {
     for (last_log_index, goes_on) in [(4, true), (5, false)] {
         let mut doubter = Doubter::new();
-        doubter.pass((PATIENCE + 1) * ELECTION_TIMEOUT_US);
+        doubter.pass(ELECTION_TIMEOUT_US);
         assert_eq!(doubter.asked(), [2, 3, 4, 5]);
         assert!(doubter.grants(peer(3), last_log_index));
         for from in [3, 4, 5] {
@@ -257,9 +333,10 @@ fn of_two_that_ask_each_other_the_one_that_comes_first_goes_on() {
 
 #[test]
 fn a_voter_of_a_stuck_leader_votes_for_another() {
-    for (patience, votes) in [(PATIENCE - 1, false), (PATIENCE, true)] {
+    for commits_nothing in [false, true] {
         let mut doubter = Doubter::new();
-        doubter.pass(patience * ELECTION_TIMEOUT_US);
+        doubter.commits_nothing = commits_nothing;
+        doubter.hears_leader();
         let request = RequestVote {
             term: Term(4),
             last_log_index: LogIndex(4),
@@ -267,7 +344,7 @@ fn a_voter_of_a_stuck_leader_votes_for_another() {
             reason: CampaignReason::LeaderLost,
         };
         doubter.node.receive(peer(4), Message::RequestVote(request));
-        assert_eq!(doubter.node.raft.hard_state().voted_for.is_some(), votes);
+        assert_eq!(doubter.node.raft.hard_state().voted_for.is_some(), commits_nothing);
     }
 }
 
@@ -276,7 +353,6 @@ fn a_voter_of_a_stuck_leader_votes_for_another() {
 fn a_follower_of_a_stuck_leader_promises_it_nothing_and_keeps_what_it_has_promised() {
     let lease = Some(Lease { clock_error_ppm: 0 });
     let mut doubter = Doubter::of(membership(&[1, 2, 3, 4, 5], &[]), Config { lease, ..config(peer(1)) });
-    doubter.pass(PATIENCE * ELECTION_TIMEOUT_US);
     doubter.node.take_sent();
     doubter.hears_leader();
     let promise = |(_, message): (Peer, Message)| {
@@ -314,11 +390,11 @@ fn a_learner_asks_nobody() {
 #[test]
 fn a_follower_that_was_paused_hears_its_leader_first() {
     let mut doubter = Doubter::new();
-    doubter.pass(PATIENCE * ELECTION_TIMEOUT_US);
+    doubter.hears_leader();
     doubter.node.pass(10 * ELECTION_TIMEOUT_US);
     doubter.node.wake_now();
     assert_eq!(doubter.asked(), []);
-    doubter.commit_index = LogIndex(4);
+    doubter.commits_nothing = false;
     doubter.pass(10 * ELECTION_TIMEOUT_US);
     assert_eq!(doubter.asked(), []);
 }

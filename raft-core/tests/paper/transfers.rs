@@ -1,12 +1,15 @@
 //! Handing leadership over (dissertation §3.10), and what makes a leader do so by itself.
 
 use raft_core::{
-    AppendEntriesResponse, AppendOutcome, CampaignReason, Input, LogIndex, Message, Output, ProposalOutcome,
-    Role, Term, TimeoutNow,
+    AppendEntriesResponse, AppendOutcome, CampaignReason, Input, LogIndex, Message, Micros, Output, Peer,
+    PreVote, PreVoteResponse, ProposalOutcome, Role, Term, TimeoutNow,
 };
 
 use crate::harness::cluster::Cluster;
-use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, id, peer};
+use crate::harness::node::Node;
+use crate::harness::{
+    ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, append, config, heartbeat, id, membership, peer, recovered,
+};
 
 fn aborted(cluster: &mut Cluster, at: u64) -> usize {
     cluster.events(at).iter().filter(|e| matches!(e, Output::TransferAborted)).count()
@@ -75,14 +78,110 @@ fn a_target_whose_disk_hangs_goes_on_following() {
 }
 
 #[test]
-fn a_target_whose_disk_takes_an_election_timeout_gives_the_transfer_up_as_its_leader_does() {
-    for (us, role) in [(ELECTION_TIMEOUT_US - 1, Role::Candidate), (ELECTION_TIMEOUT_US, Role::Follower)] {
+fn a_target_whose_disk_takes_half_an_election_timeout_gives_the_transfer_up_as_its_leader_may_have() {
+    let limit_us = ELECTION_TIMEOUT_US / 2;
+    for (us, role) in [(limit_us - 1, Role::Candidate), (limit_us, Role::Follower)] {
         let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
         let target = cluster.node(2);
         target.receive(peer(1), Message::TimeoutNow(TimeoutNow { term: Term(2) }));
+        target.receive(peer(3), granted(3));
         target.pass(us);
         target.sync_one();
         assert_eq!(cluster.role(2), role, "after {us} us");
+    }
+}
+
+/// A pre-vote for this term.
+fn granted(next_term: u64) -> Message {
+    let (term, next_term) = (Term(next_term - 1), Term(next_term));
+    Message::PreVoteResponse(PreVoteResponse { term, next_term, vote_granted: true })
+}
+
+/// The leader goes on leading: it may be the only one that reaches a majority.
+#[test]
+fn a_target_that_no_majority_would_vote_for_does_not_depose_its_leader() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3, 4, 5]);
+    cluster.cut.extend([3, 4, 5].map(|number| (number, 2)));
+    cluster.transfer(1, Some(2));
+    cluster.pass(5 * ELECTION_TIMEOUT_US);
+    assert_eq!((cluster.role(1), cluster.nodes[&1].raft.current_term()), (Role::Leader, Term(2)));
+    assert_eq!(aborted(&mut cluster, 1), 1);
+}
+
+/// Its followers acknowledge what it sends, so it commits; but they do not reach each other.
+#[test]
+fn a_leader_whose_disk_hangs_and_whose_followers_do_not_reach_each_other_leads_on() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.cut_both(2, 3);
+    cluster.stalled.insert(1);
+    cluster.propose(1, "durable with the others");
+    for _ in 0..20 {
+        cluster.pass(ELECTION_TIMEOUT_US);
+        assert_eq!((cluster.role(1), cluster.commit(1)), (Role::Leader, LogIndex(3)));
+    }
+    cluster.cut.clear();
+    cluster.pass(3 * ELECTION_TIMEOUT_US);
+    assert!(cluster.leader().is_some_and(|leader| leader.get() != 1), "{:?}", cluster.leader());
+}
+
+/// The leader's disk has failed, and it does not know whose log is longest.
+#[test]
+fn a_voter_that_is_ahead_of_the_target_takes_over_in_its_place() {
+    let store = recovered(membership(&[1, 2, 3], &[]), &[2, 2]);
+    let mut ahead = Node::new(config(peer(3)), Micros(0), store);
+    ahead.receive(peer(1), heartbeat(2, 1));
+    ahead.take_sent();
+    let reason = CampaignReason::LeadershipTransfer;
+    for next_term in [4, 3] {
+        let (last_log_index, last_log_term) = (LogIndex(2), Term(2));
+        let next_term = Term(next_term);
+        let question = PreVote { next_term, last_log_index, last_log_term, reason };
+        ahead.receive(peer(2), Message::PreVote(question));
+    }
+    let asked = |(to, message): &(Peer, Message)| match message {
+        Message::PreVote(m) => Some((to.id.get(), m.next_term, m.reason)),
+        _ => None,
+    };
+    let asked: Vec<_> = ahead.take_sent().iter().filter_map(asked).collect();
+    assert_eq!(asked, [(1, Term(3), reason), (2, Term(3), reason)], "asked once, in the leader's term");
+    ahead.receive(peer(2), granted(3));
+    ahead.sync();
+    assert_eq!(ahead.raft.role(), Role::Candidate);
+}
+
+/// It has given the transfer up, or never begun it.
+#[test]
+fn a_leader_grants_a_pre_vote_only_to_the_node_that_it_hands_over_to() {
+    for (target, vote_granted) in [(None, false), (Some(3), false), (Some(2), true)] {
+        let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+        if target.is_some() {
+            cluster.transfer(1, target);
+        }
+        cluster.node(1).take_sent();
+        let (last_log_index, last_log_term) = (LogIndex(2), Term(2));
+        let reason = CampaignReason::LeadershipTransfer;
+        let question = PreVote { next_term: Term(3), last_log_index, last_log_term, reason };
+        cluster.node(1).receive(peer(2), Message::PreVote(question));
+        let answer = PreVoteResponse { term: Term(2), next_term: Term(3), vote_granted };
+        let sent = cluster.node(1).take_sent();
+        assert!(sent.contains(&(peer(2), Message::PreVoteResponse(answer))), "{target:?}: {sent:?}");
+    }
+}
+
+#[test]
+fn a_voter_whose_disk_hangs_grants_a_target_no_pre_vote() {
+    for (us, vote_granted) in [(ELECTION_TIMEOUT_US - 1, true), (ELECTION_TIMEOUT_US, false)] {
+        let store = recovered(membership(&[1, 2, 3], &[]), &[2]);
+        let mut voter = Node::new(config(peer(3)), Micros(0), store);
+        voter.receive(peer(1), append(2, (2, 2), &[(3, 2)], 2));
+        voter.take_sent();
+        voter.pass(us);
+        let (last_log_index, last_log_term) = (LogIndex(3), Term(2));
+        let reason = CampaignReason::LeadershipTransfer;
+        let question = PreVote { next_term: Term(3), last_log_index, last_log_term, reason };
+        voter.receive(peer(2), Message::PreVote(question));
+        let answer = PreVoteResponse { term: Term(2), next_term: Term(3), vote_granted };
+        assert_eq!(voter.take_sent(), [(peer(2), Message::PreVoteResponse(answer))], "after {us} us");
     }
 }
 
@@ -175,9 +274,13 @@ fn a_successor_whose_requests_for_votes_are_lost_repeats_them() {
 #[test]
 fn a_successor_that_cannot_be_answered_is_replaced() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3, 4, 5]);
-    cluster.cut.extend([3, 4, 5].map(|number| (number, 2)));
     cluster.transfer(1, Some(2));
     cluster.deliver(1, 2);
+    for voter in [3, 4, 5] {
+        cluster.deliver(2, voter);
+        cluster.deliver(voter, 2);
+    }
+    cluster.cut.extend([3, 4, 5].map(|number| (number, 2)));
     cluster.crash(1);
     cluster.settle();
     assert_eq!(cluster.role(2), Role::Candidate);

@@ -13,8 +13,13 @@ const PATIENCE: u64 = 20;
 
 /// Node 3 hears node 2, which leads in term 3 with this election timeout.
 fn node_3_hears_2_lead_in_term_3(cluster: &mut Cluster, election_timeout_us: u64) {
-    let heartbeat =
-        Heartbeat { term: Term(3), leader_commit: LogIndex(0), round: Round(0), election_timeout_us };
+    let heartbeat = Heartbeat {
+        term: Term(3),
+        leader_commit: LogIndex(0),
+        round: Round(0),
+        election_timeout_us,
+        commits_nothing: false,
+    };
     cluster.step(3, Input::Message { from: peer(2), message: Message::Heartbeat(heartbeat) });
 }
 
@@ -38,7 +43,8 @@ fn grants_pre_vote(cluster: &mut Cluster) -> bool {
 
 fn grants_pre_vote_in(cluster: &mut Cluster, next_term: u64) -> bool {
     let (next_term, last_log_index) = (Term(next_term), LogIndex(9));
-    let request = PreVote { next_term, last_log_index, last_log_term: Term(2) };
+    let request =
+        PreVote { next_term, last_log_index, last_log_term: Term(2), reason: CampaignReason::LeaderLost };
     cluster.node(3).take_sent();
     cluster.node(3).receive(peer(2), Message::PreVote(request));
     let granted = |message| matches!(message, Message::PreVoteResponse(m) if m.vote_granted);

@@ -27,6 +27,7 @@ fn hear_leader(node: &mut Node, now: u64) {
         leader_commit: LogIndex(1),
         round: Round(0),
         election_timeout_us: ELECTION_TIMEOUT_US,
+        commits_nothing: false,
     };
     let message = Message::Heartbeat(heartbeat).into();
     node.step(Micros(now), Input::Message { from: peer(2), message });
@@ -452,6 +453,7 @@ fn a_leader_that_is_none_any_more_turns_those_who_asked_it_away_and_keeps_its_ow
         leader_commit: LogIndex(1),
         round: Round(0),
         election_timeout_us: ELECTION_TIMEOUT_US,
+        commits_nothing: false,
     };
     let message = Message::Heartbeat(heartbeat);
     bench.nodes[leader].step(bench.now, Input::Message { from: peer(others[0]), message: message.into() });
