@@ -417,6 +417,12 @@ fn a_node_whose_store_is_an_earlier_copy_finds_out_and_takes_no_part_until_it_jo
     assert_eq!(http::metric(&node.client_address, "ticketd_storage_failures_total"), Some(1));
     // The store that it is a copy of may be in use, and its node must be let be.
     node.await_status("it calls nobody", |status| status.members.values().all(|m| m.link != "up"));
+    // Nor may anybody take it for that node.
+    cluster.node(leader).await_status("it has no link to it", |status| {
+        status.members.get(&rolled_back).is_some_and(|member| member.link == "down")
+    });
+    let refused = "refuses this node, trying again: its store lacks what this member has acknowledged";
+    wait::until_true("the leader says why", || cluster.node(leader).log().contains(refused));
     // To move it out of the way is right, and must not look like the loss of a store that is of use.
     let aside = cluster.directory.path().join("aside");
     let node = cluster.node(rolled_back);

@@ -10,7 +10,7 @@ use super::clock::Clock;
 use super::counters::Counters;
 use super::limits::PAUSE_US_MIN;
 use super::metrics::OpenDescriptors;
-use super::peers::handshake::{Acceptor, Caller};
+use super::peers::handshake::{Acceptor, Caller, StoreUse};
 use crate::http::{self, Serves};
 use crate::identity::ClusterId;
 use crate::node::{Input, Node};
@@ -142,7 +142,8 @@ impl Context {
     /// The identity with which this node judges a Hello.
     pub(super) fn acceptor(&self) -> Acceptor {
         let commit_index = self.node.commit_index();
-        Acceptor { cluster: self.me.cluster, me: self.me.peer, commit_index }
+        let store = if self.is_store_unusable() { StoreUse::Nobody } else { StoreUse::Member };
+        Acceptor { cluster: self.me.cluster, me: self.me.peer, commit_index, store }
     }
 
     /// What this node knows about the sender of this Hello.

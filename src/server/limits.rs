@@ -95,6 +95,10 @@ pub(super) const PEER_READS_PER_TURN_MAX: usize = 4;
 /// many copies of one store can be told from a node that moves.
 pub(super) const REPLACED_ADDRESSES_MAX: usize = 8;
 
+/// Two processes that displace each other dial again within [`REDIAL_DELAY_US_MAX`]. If none has displaced
+/// the other for this long, one of them has ended.
+pub(super) const RIVALRY_US_MAX: u64 = 10_000_000;
+
 /// How many bytes may wait on one connection to a peer. Beyond that, a message is dropped, which Raft handles
 /// like any other loss. This is room for all the appends of usual size that may be in flight to a follower.
 pub(super) const CHANNEL_OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -293,6 +293,9 @@ impl Server {
             Restart::CannotHelp => "",
         };
         log::error!("this node takes no further part{until}: {error}");
+        // Another process may have the true store: the members look for it as soon as they have lost this one.
+        self.peer_connections.close_unwelcome(&self.ctx);
+        self.links.reconcile(&self.ctx, &self.peer_connections);
     }
 
     /// Carries out the node's output in order. All writes of the turn go to the disk together: a new leader's
@@ -308,7 +311,7 @@ impl Server {
                 Output::MembershipChanged(membership) => self.on_membership(membership),
                 Output::PeerRemoved(peer) => {
                     log::debug!("node {peer} is refused from now on");
-                    self.peer_connections.close_removed(&self.ctx);
+                    self.peer_connections.close_unwelcome(&self.ctx);
                 }
                 Output::Removed { at } if at <= self.ctx.me.joined_at => {
                     log::debug!(

@@ -46,13 +46,14 @@ impl Watch {
 impl Server {
     pub(super) fn upkeep(&mut self) {
         self.operations.record_moves(&mut self.ctx, &self.peer_connections);
-        self.peer_connections.close_removed(&self.ctx);
+        self.peer_connections.close_unwelcome(&self.ctx);
         self.links.reconcile(&self.ctx, &self.peer_connections);
         self.links.ping(self.ctx.now());
         if let Some(line) = self.roles.catch_up(self.ctx.now()) {
             log::info!("{line}");
         }
         self.links.log_suppressed_changes(self.ctx.now());
+        self.peer_connections.warn_of_rivals(self.ctx.now());
         self.warn_if_no_member_connects();
         self.note_leader();
         self.note_disk();

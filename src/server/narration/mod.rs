@@ -130,6 +130,15 @@ pub(crate) fn unreachable_line(member: NodeId, us: u64) -> String {
     format!("node {member} has not been heard for {}, and cannot be reached", seconds(us))
 }
 
+/// A member connects from the first of these addresses, where it was displaced before by the second.
+pub(crate) fn rivals_line(id: NodeId, [newest, former]: [&String; 2]) -> String {
+    format!(
+        "node {id} connects from {newest} again and is still connected from {former}, in turn: two processes \
+         run, one with a copy of the other's store, and IDs may repeat; stop both, \
+         'ticketd leave --id {id}' at another member, and join again"
+    )
+}
+
 /// A span of time, in seconds.
 pub(crate) fn seconds(us: u64) -> String {
     format!("{}.{} s", us / 1_000_000, us / 100_000 % 10)

@@ -14,7 +14,7 @@ use raft_core::{Membership, Micros, Peer};
 use slab::Slab;
 
 use super::channel::{Channel, INCOMPLETE};
-use super::copies::Replaced;
+use super::copies::{Replaced, Rivals};
 use super::handshake::Caller;
 use super::links::Links;
 use crate::peer::{AdminResponse, Frame, Hello};
@@ -43,7 +43,7 @@ pub(crate) struct PeerConnections {
     sweep: Sweep,
     last: PeerConnectionId,
     complaints: LogLimit,
-    copies: LogLimit,
+    rivals: Rivals,
 }
 
 /// Names one connection for good: keys are reused, these are not.
@@ -95,7 +95,7 @@ impl PeerConnections {
             sweep: Sweep::default(),
             last: PeerConnectionId(0),
             complaints: LogLimit::default(),
-            copies: LogLimit::default(),
+            rivals: Rivals::default(),
         }
     }
 
@@ -205,12 +205,13 @@ impl PeerConnections {
         }
     }
 
-    /// Closes the connections of peers that are no longer members. They are told why when they connect again.
-    pub(crate) fn close_removed(&mut self, ctx: &Context) {
+    /// Closes the connections of peers that are no longer members, and those of all peers once this node is
+    /// not the member that they called. They are told why when they connect again.
+    pub(crate) fn close_unwelcome(&mut self, ctx: &Context) {
         for key in 0..self.connections.capacity() {
             let Some(connection) = self.connections.get(key) else { continue };
             if let Party::Member { hello, .. } = &connection.party
-                && ctx.caller(hello) == Caller::Removed
+                && (ctx.caller(hello) == Caller::Removed || ctx.is_store_unusable())
             {
                 self.close(key);
             }

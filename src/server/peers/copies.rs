@@ -7,7 +7,10 @@
 
 use std::collections::VecDeque;
 
-use crate::server::limits::REPLACED_ADDRESSES_MAX;
+use raft_core::Micros;
+
+use crate::server::limits::{REPLACED_ADDRESSES_MAX, RIVALRY_US_MAX};
+use crate::server::narration::reminder::{Notice, Reminder};
 
 /// The addresses that a member connected from before; each connection was replaced by the next while it was
 /// still established.
@@ -40,9 +43,39 @@ impl Replaced {
     }
 }
 
+/// Two processes that displace each other, and what has been logged about them. That there are more than two,
+/// or pairs of two members, is not told apart: what to do is the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rivals {
+    since: Option<Micros>,
+    seen_at: Micros,
+    /// What the log should say of them.
+    line: String,
+    told: Reminder,
+}
+
+impl Rivals {
+    /// One has displaced the other, of which this is to be logged.
+    pub(crate) fn see(&mut self, now: Micros, line: String) {
+        self.since = self.since.or(Some(now));
+        (self.seen_at, self.line) = (now, line);
+    }
+
+    /// What to log now.
+    pub(crate) fn notice(&mut self, now: Micros) -> Option<Notice> {
+        self.since = self.since.filter(|_| now.since(self.seen_at) < RIVALRY_US_MAX);
+        self.told.note(now, self.since, 0)
+    }
+
+    pub(crate) fn line(&self) -> &str {
+        &self.line
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::limits::REMINDER_INTERVAL_US;
 
     /// The signs given by a member that connects from these addresses in turn.
     fn signs(addresses: &[&str]) -> Vec<Sign> {
@@ -58,6 +91,25 @@ mod tests {
         assert_eq!(signs(&["a", "b", "a", "b"]), [one, two, two]);
         assert_eq!(signs(&["a", "b", "b", "a"]), [one, one, two]);
         assert_eq!(signs(&["a", "b", "c", "a", "b"]), [one, one, two, two], "three run");
+    }
+
+    #[test]
+    fn rivals_are_told_of_once_and_again_as_long_as_they_displace_each_other() {
+        let mut rivals = Rivals::default();
+        let start = Micros(1_000_000_000);
+        assert_eq!(rivals.notice(start), None);
+        let mut lasts = Vec::new();
+        // Twice a second, for a little more than two intervals.
+        for half in 0..=4 * REMINDER_INTERVAL_US / 1_000_000 + 1 {
+            let now = start.plus(half * 500_000);
+            rivals.see(now, "they do".to_owned());
+            lasts.extend(rivals.notice(now).map(|notice| matches!(notice, Notice::Lasts(..))));
+        }
+        assert_eq!(lasts, [true; 3]);
+        assert_eq!(rivals.line(), "they do");
+        let last = rivals.seen_at;
+        assert_eq!(rivals.notice(last.plus(RIVALRY_US_MAX - 1)), None);
+        assert!(matches!(rivals.notice(last.plus(RIVALRY_US_MAX)), Some(Notice::Over(_))));
     }
 
     #[test]

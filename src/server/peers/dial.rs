@@ -332,6 +332,9 @@ impl Links {
                 format!("it speaks version {ours} of the peer protocol, this node version {PROTOCOL_VERSION}")
             }
             Refuse::WrongCluster => "it belongs to another cluster".to_owned(),
+            Refuse::NotMe { me } if me == link.peer => {
+                "its store lacks what this member has acknowledged, as an earlier copy of the store does".to_owned()
+            }
             Refuse::NotMe { me } if me.id == id => format!(
                 "it is another node {id}: either it is a member by now, and this node has not heard of that, \
                  or its store is not the one that is a member"
@@ -345,7 +348,8 @@ impl Links {
             ctx.node.commit_index() < ctx.me.joined_at || !ctx.node.membership().contains(link.peer);
         let is_expected = may_be_former && matches!(refuse, Refuse::NotMe { .. });
         // As long as no leader is known, nobody tells this node that a member was replaced while it was away.
-        let may_be_replaced = ctx.leader.is_none() && matches!(refuse, Refuse::NotMe { me } if me.id == id);
+        let is_successor = matches!(refuse, Refuse::NotMe { me } if me.id == id && me != link.peer);
+        let may_be_replaced = ctx.leader.is_none() && is_successor;
         let level = if may_be_replaced { Level::Info } else { Level::Warn };
         if link.refusal != Some((refuse, level)) && !is_expected {
             link.refusal = Some((refuse, level));

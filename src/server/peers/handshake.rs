@@ -11,6 +11,17 @@ pub(crate) struct Acceptor {
     pub(crate) cluster: ClusterId,
     pub(crate) me: Peer,
     pub(crate) commit_index: LogIndex,
+    pub(crate) store: StoreUse,
+}
+
+/// Whether a node still has the store that makes it the member that it was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum StoreUse {
+    /// As far as it knows.
+    Member,
+    /// The store lacks what the member acknowledged. The true one may be in use by another process, and
+    /// whoever is connected with this one takes it for that one.
+    Nobody,
 }
 
 /// Whether the sender of a Hello belongs to the cluster, as far as the acceptor can tell.
@@ -29,7 +40,7 @@ impl Acceptor {
         let commit_index = self.commit_index;
         if hello.cluster != self.cluster {
             Err(Refuse::WrongCluster)
-        } else if hello.to != self.me || hello.from == self.me {
+        } else if hello.to != self.me || hello.from == self.me || self.store == StoreUse::Nobody {
             // No node dials itself. One that welcomed itself would dial back, and report itself as silent.
             Err(Refuse::NotMe { me: self.me })
         } else if caller == Caller::Removed {
@@ -56,7 +67,7 @@ mod tests {
     }
 
     fn acceptor() -> Acceptor {
-        Acceptor { cluster: ClusterId(77), me: peer(1), commit_index: LogIndex(10) }
+        Acceptor { cluster: ClusterId(77), me: peer(1), commit_index: LogIndex(10), store: StoreUse::Member }
     }
 
     fn hello() -> Hello {
@@ -106,6 +117,12 @@ mod tests {
         let former_life = Peer { incarnation: Incarnation(99), ..peer(1) };
         let hello = Hello { from: former_life, ..hello() };
         assert!(acceptor().judge(&hello, Caller::Possible).is_ok(), "it has the id alone in common");
+    }
+
+    #[test]
+    fn a_node_whose_store_is_of_no_use_refuses_to_be_the_member_that_is_called() {
+        let acceptor = Acceptor { store: StoreUse::Nobody, ..acceptor() };
+        assert_eq!(acceptor.judge(&hello(), Caller::Possible), Err(Refuse::NotMe { me: peer(1) }));
     }
 
     #[test]

@@ -180,7 +180,10 @@ fn fmt_entries_lost(acknowledged: LogIndex, last: LogIndex, f: &mut fmt::Formatt
     } else {
         f.write_str("has another in its place")?;
     }
-    f.write_str(": the store is a copy of earlier times, or its disk loses what it reports as written")
+    f.write_str(
+        ": the store is a copy of earlier times, or another process runs with a copy of it and has \
+         acknowledged that entry, or its disk loses what it reports as written",
+    )
 }
 
 const GIVE_RIGHTS: &str = "give this user the right to read and write there, or give another --path";

@@ -10,6 +10,7 @@ use crate::peer::{Frame, FrameError, Hello, PROTOCOL_VERSION, Refuse};
 use crate::server::context::Context;
 use crate::server::counters::Counters;
 use crate::server::limits::{PEER_READS_PER_TURN_MAX, REFUSED_US_MAX};
+use crate::server::narration::{self, reminder::Notice};
 use crate::server::operations::Operations;
 use crate::server::peers::copies::{Replaced, Sign};
 use crate::server::peers::links::Links;
@@ -162,26 +163,30 @@ impl PeerConnections {
         }
     }
 
-    /// Closes this member's earlier connection, if any, and warns if that shows two copies of its store.
+    /// Closes this member's earlier connection, if any, and notes if that shows two copies of its store.
     fn replace_former(&mut self, now: Micros, hello: &Hello) -> Replaced {
         let former = self.connections.iter().find(|(_, connection)| connection.is_of(hello.from));
         let Some(key) = former.map(|(key, _)| key) else { return Replaced::default() };
         let former = self.connections.remove(key).party;
         let Party::Member { hello: former, mut replaced, .. } = former else { return Replaced::default() };
         let sign = replaced.replace(&former.peer_address, &hello.peer_address);
-        if sign == Sign::OfTwo
-            && let Some(left_out) = self.copies.admit(now)
-        {
-            log::warn!(
-                "node {id} connects from {} again and is still connected from {}, in turn: two processes \
-                 run, one with a copy of the other's store, and IDs may repeat; stop both, \
-                 'ticketd leave --id {id}' at another member, and join again{left_out}",
-                hello.peer_address,
-                former.peer_address,
-                id = hello.from.id,
-            );
+        if sign == Sign::OfTwo {
+            let addresses = [&hello.peer_address, &former.peer_address];
+            self.rivals.see(now, narration::rivals_line(hello.from.id, addresses));
         }
         replaced
+    }
+
+    /// Warns of two processes that run with copies of one store, as long as they displace each other.
+    pub(crate) fn warn_of_rivals(&mut self, now: Micros) {
+        match self.rivals.notice(now) {
+            None => {}
+            Some(Notice::Lasts(_, left_out)) => log::warn!("{}{left_out}", self.rivals.line()),
+            Some(Notice::Over(_)) => log::info!(
+                "no node connects from two addresses in turn any more: one of the processes has stopped, or \
+                 takes no further part"
+            ),
+        }
     }
 
     fn refuse(&mut self, now: Micros, key: usize, refuse: Refuse) {
