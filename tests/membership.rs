@@ -489,6 +489,38 @@ fn a_learner_that_never_got_the_log_and_was_removed_joins_again_and_stays() {
     assert_eq!(cluster.node(2).await_end().code(), Some(0), "the removal that is its own");
 }
 
+/// It dials the others, so it follows, votes and could lead.
+#[test]
+fn a_voter_that_nobody_can_dial_is_warned_of_until_it_can_be_and_is_not_handed_over_to() {
+    let mut cluster = Cluster::steady(3);
+    let leader = cluster.leader();
+    // Of two that have as much of the log, the one with the smaller id would be the successor.
+    let missed = (1..=3).find(|id| *id != leader).unwrap();
+    cluster.node(missed).stop();
+    cluster.node(missed).restart_with(&["--advertise", "127.0.0.9"]);
+    let alone = "no member has connected to this node for 5.";
+    wait::until_true("it says that nobody connects", || cluster.node(missed).log().contains(alone));
+    for id in cluster.others(missed) {
+        let node = cluster.node(id);
+        let line = format!("node {missed} is heard, and cannot be reached at 127.0.0.9:");
+        wait::until_true("it is warned of", || node.log().contains(&line));
+        assert!(!node.log().contains("no member has connected"), "{}", node.log());
+        node.await_status("there is no link", |status| status.members[&missed].link == "down");
+    }
+    assert_eq!(cluster.leader(), leader);
+    cluster.node(leader).stop();
+    let next = cluster.await_leader("another leads", |id| id != leader);
+    assert_ne!(next, missed);
+    cluster.node(leader).restart();
+    cluster.node(next).command(&["transfer"]).succeeded();
+    assert_eq!(cluster.leader(), leader);
+
+    cluster.node(missed).stop();
+    cluster.node(missed).restart_with(&["--advertise", "127.0.0.1"]);
+    let again = format!("node {missed} can be reached at 127.0.0.1:");
+    wait::until_true("that is over", || cluster.node(next).log().contains(&again));
+}
+
 #[test]
 fn a_copy_of_a_store_that_runs_beside_it_is_warned_of() {
     let directory = Directory::new();

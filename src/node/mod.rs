@@ -246,6 +246,12 @@ impl Node {
         self.raft.membership()
     }
 
+    /// How long this node tolerates silence.
+    #[must_use]
+    pub fn election_timeout_us(&self) -> u64 {
+        self.config.raft.election_timeout_us
+    }
+
     /// The highest index known to be committed.
     #[must_use]
     pub fn commit_index(&self) -> LogIndex {

@@ -180,8 +180,9 @@ pub(super) const REMINDER_INTERVAL_US: u64 = 30_000_000;
 /// by this much.
 pub(super) const PAUSE_US_MIN: u64 = 1_000_000;
 
-/// How long a node without a leader waits for a member to connect before it logs that none does.
-pub(super) const FIRST_CONNECTION_SECONDS_MAX: u64 = 5;
+/// How long members that are up may leave this node unconnected, or one of them may be connected to it
+/// without being reached by it, before that is logged. Either is dialled several times meanwhile.
+pub(super) const UNREACHED_US_MAX: u64 = 5_000_000;
 
 /// How many places of a table a turn searches for connections whose time is up; the next turn goes on. That
 /// is a millisecond of work.

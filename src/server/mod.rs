@@ -360,7 +360,8 @@ impl Server {
         log::debug!("handing over: {outcome:?}");
         match outcome {
             OperationOutcome::Done { .. } | OperationOutcome::Transferred { .. } => {}
-            OperationOutcome::TransferFailed | OperationOutcome::Busy if self.ctx.leads() => {}
+            OperationOutcome::TransferFailed | OperationOutcome::Busy | OperationOutcome::HandingOver
+                if self.ctx.leads() => {}
             OperationOutcome::TransferFailed
             | OperationOutcome::NoOtherVoter
             | OperationOutcome::Busy
@@ -452,7 +453,7 @@ impl Server {
             let hands_over = self.shutdown.on_stop_request(request, now, hand_over, self.election_timeout_us);
             log::info!("{}", narration::stop_line(signal, self.shutdown));
             if hands_over {
-                self.operations.hand_over(&mut self.ctx);
+                self.operations.hand_over(&mut self.ctx, &self.links);
             }
         }
     }

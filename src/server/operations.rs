@@ -81,6 +81,7 @@ impl Operations {
             }
             AdminRequest::Transfer { cluster: _, to } => {
                 let operation = self.add(Purpose::Operator { connection, asked: Asked::Transfer(to) });
+                let to = to.or_else(|| preferred_heir(ctx, links));
                 ctx.step(Input::TransferLeadership { operation, to });
                 return None;
             }
@@ -97,12 +98,12 @@ impl Operations {
     }
 
     /// Asks the node to hand over leadership because this node stops, unless a hand-over is in progress.
-    pub(super) fn hand_over(&mut self, ctx: &mut Context) {
+    pub(super) fn hand_over(&mut self, ctx: &mut Context, links: &Links) {
         if self.pending.values().any(|purpose| *purpose == Purpose::HandOver) {
             return;
         }
         let operation = self.add(Purpose::HandOver);
-        ctx.step(Input::TransferLeadership { operation, to: None });
+        ctx.step(Input::TransferLeadership { operation, to: preferred_heir(ctx, links) });
     }
 
     /// If this node leads and a member announces an address other than the recorded one, has the new one
@@ -204,6 +205,21 @@ impl fmt::Display for Asked {
             Asked::Transfer(None) => f.write_str("another node lead"),
         }
     }
+}
+
+/// Which voter is to lead next if the one that has most of the log could be one that this node cannot dial,
+/// and clients probably neither. It has as much of the log as any. `None` leaves the choice to the node.
+fn preferred_heir(ctx: &Context, links: &Links) -> Option<NodeId> {
+    let raft = ctx.node.raft();
+    if raft.hands_over_to().is_some() {
+        return None;
+    }
+    let others = ctx.membership.voters().filter(|id| *id != ctx.me.peer.id);
+    let match_indices: Vec<_> = others.filter_map(|id| Some((id, raft.match_index(id)?))).collect();
+    let most = match_indices.iter().map(|(_, index)| *index).max()?;
+    let heirs = match_indices.iter().filter(|(_, index)| *index == most).map(|(id, _)| *id);
+    let (reached, missed): (Vec<_>, Vec<_>) = heirs.partition(|id| links.reach_and_hear(ctx, *id));
+    reached.first().copied().filter(|_| !missed.is_empty())
 }
 
 /// The first member whose recorded addresses differ from those it announces; this node comes before others.

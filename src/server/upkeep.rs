@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use raft_core::{LogIndex, Micros, NodeId, Peer, Suffrage, Term};
 
-use super::limits::{FIRST_CONNECTION_SECONDS_MAX, PAUSE_US_MIN, SILENCE_ELECTION_TIMEOUTS};
+use super::limits::{PAUSE_US_MIN, SILENCE_ELECTION_TIMEOUTS, UNREACHED_US_MAX};
 use super::narration::log_limit::LogLimit;
 use super::narration::reminder::{Notice, Reminder};
 use super::narration::{self, StepDown};
@@ -28,8 +28,10 @@ pub(super) struct Watch {
     /// that.
     committed_since: Option<(LogIndex, Micros)>,
     uncommitted: Reminder,
-    /// It has been logged that no member connects.
-    warned_of_silence: bool,
+    /// Since when no member has been connected to this node although one should be, and what has been logged
+    /// about that.
+    unconnected_since: Option<Micros>,
+    unconnected: Reminder,
 }
 
 impl Watch {
@@ -48,6 +50,8 @@ impl Server {
         self.operations.record_moves(&mut self.ctx, &self.peer_connections);
         self.peer_connections.close_unwelcome(&self.ctx);
         self.links.reconcile(&self.ctx, &self.peer_connections);
+        self.links.follow_moves(&mut self.ctx);
+        self.links.watch_reach(&self.ctx, &self.peer_connections);
         self.links.ping(self.ctx.now());
         if let Some(line) = self.roles.catch_up(self.ctx.now()) {
             log::info!("{line}");
@@ -62,7 +66,7 @@ impl Server {
             let patience_us = self.silence_patience_us();
             self.links.watch_silence(&self.ctx, patience_us);
             if matches!(self.shutdown, Shutdown::HandingOver { .. }) {
-                self.operations.hand_over(&mut self.ctx);
+                self.operations.hand_over(&mut self.ctx, &self.links);
             }
         }
     }
@@ -185,22 +189,27 @@ impl Server {
         SILENCE_ELECTION_TIMEOUTS * self.election_timeout_us
     }
 
-    /// A node hears from a cluster only if members can reach it at the address that it announces, and nobody
-    /// tells it if they cannot.
+    /// Members dial this node at the address that it announces, and nobody tells it if they cannot. If it can
+    /// dial them, it may follow, vote and lead all the same. A node that has just joined knows no member that
+    /// it could dial.
     fn warn_if_no_member_connects(&mut self) {
-        let is_alone = !self.has_followed
-            && !self.shutdown.is_removed()
-            && self.peer_connections.announcements().next().is_none();
-        if is_alone
-            && !self.watch.warned_of_silence
-            && self.ctx.clock.uptime_seconds() >= FIRST_CONNECTION_SECONDS_MAX
-        {
-            self.watch.warned_of_silence = true;
-            log::warn!(
-                "no member has connected to this node for {FIRST_CONNECTION_SECONDS_MAX} s: can they reach \
-                 it at {}?",
-                self.ctx.me.peer_address
-            );
+        let now = self.ctx.now();
+        let is_connected = self.peer_connections.announcements().next().is_some();
+        let takes_part = !self.shutdown.is_removed() && !self.ctx.is_store_unusable();
+        let is_new = self.ctx.membership.members.is_empty();
+        let should_be = takes_part && (is_new || self.links.reach_a_member(&self.ctx));
+        let since = (should_be && !is_connected).then(|| self.watch.unconnected_since.unwrap_or(now));
+        self.watch.unconnected_since = since;
+        let since = self.watch.unconnected.since(since, self.ctx.silence_from);
+        match self.watch.unconnected.note(now, since, UNREACHED_US_MAX) {
+            Some(Notice::Lasts(us, left_out)) => {
+                let line = narration::unconnected_line(&self.ctx.me.peer_address, us);
+                log::warn!("{line}{left_out}");
+            }
+            Some(Notice::Over(us)) if is_connected => {
+                log::info!("a member has connected to this node after {}", narration::seconds(us));
+            }
+            Some(Notice::Over(_)) | None => {}
         }
     }
 }

@@ -130,6 +130,22 @@ pub(crate) fn unreachable_line(member: NodeId, us: u64) -> String {
     format!("node {member} has not been heard for {}, and cannot be reached", seconds(us))
 }
 
+/// No member has connected to this node, which announces this address, for this many microseconds.
+pub(crate) fn unconnected_line(address: &str, us: u64) -> String {
+    format!("no member has connected to this node for {}: can they reach it at {address}?", seconds(us))
+}
+
+/// This member is connected to this node, which has not reached it at this address for this many
+/// microseconds.
+pub(crate) fn unreached_line(member: NodeId, address: &str, us: u64) -> String {
+    format!(
+        "node {member} is heard, and cannot be reached at {address} for {}: commands, and perhaps clients, \
+         that are sent there when it leads will fail; correct its --advertise or --host, or whatever blocks \
+         its raft port",
+        seconds(us)
+    )
+}
+
 /// A member connects from the first of these addresses, where it was displaced before by the second.
 pub(crate) fn rivals_line(id: NodeId, [newest, former]: [&String; 2]) -> String {
     format!(

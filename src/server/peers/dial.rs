@@ -187,6 +187,7 @@ impl Links {
         let link = &mut self.links[key];
         address.clone_into(&mut link.dialled);
         link.dialled_at = ctx.now();
+        link.note_dial();
         self.go_on(ctx, key, attempt, &"it has no address");
     }
 
@@ -333,7 +334,8 @@ impl Links {
             }
             Refuse::WrongCluster => "it belongs to another cluster".to_owned(),
             Refuse::NotMe { me } if me == link.peer => {
-                "its store lacks what this member has acknowledged, as an earlier copy of the store does".to_owned()
+                "its store lacks what this member has acknowledged, as an earlier copy of the store does"
+                    .to_owned()
             }
             Refuse::NotMe { me } if me.id == id => format!(
                 "it is another node {id}: either it is a member by now, and this node has not heard of that, \

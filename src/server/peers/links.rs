@@ -19,12 +19,11 @@ use super::attempt::Attempt;
 use super::backoff::Backoff;
 use super::channel::Channel;
 use super::connections::PeerConnections;
+use super::reach::Reach;
 use super::resolver::{LookUp, Resolver};
 use crate::peer::{Frame, Refuse};
 use crate::server::context::Context;
-use crate::server::limits::{
-    LAST_WORDS_US_MAX, LINK_ANSWER_US_MAX, LINK_SETTLED_US, LINKS_MAX, PING_US, READ_BYTES_MAX,
-};
+use crate::server::limits::{LAST_WORDS_US_MAX, LINK_ANSWER_US_MAX, LINKS_MAX, PING_US, READ_BYTES_MAX};
 use crate::server::narration::{
     self,
     log_limit::LogLimit,
@@ -76,6 +75,8 @@ pub(crate) struct Link {
     made_at: Micros,
     /// What this node, as the leader, has logged about the peer's silence.
     silence: Reminder,
+    /// Whether it is dialled where it says that it is.
+    pub(crate) reach: Reach,
     /// When it was pinged last.
     pinged_at: Micros,
     /// The lines that say that the link is up or down.
@@ -211,9 +212,7 @@ impl Links {
     /// until it ends by itself, with or without a Welcome. Of any two attempts in a row, at least one then
     /// has all the time it needs, however many Hellos come and however long a round trip takes.
     ///
-    /// A link that is up is dropped only for an address that is new. Otherwise two nodes that reach each
-    /// other at their recorded addresses, but not at those that they announce, would say Hello to each other
-    /// in turn for ever, each breaking its link to the other.
+    /// A link that is up is dropped only for an address that is new: see [`Links::follow_moves`].
     pub(crate) fn on_hello(&mut self, ctx: &mut Context, peer: Peer, peer_address: &str) {
         let Some(key) = self.key_of(peer) else {
             // It is answered on its own connection, with or without a link.
@@ -224,8 +223,11 @@ impl Links {
         };
         let link = &mut self.links[key];
         link.last_heard = Some(ctx.now());
-        let is_news = link.announced_address.as_deref() != Some(peer_address);
+        let is_news = link.place() != peer_address;
         link.announced_address = Some(peer_address.to_owned());
+        if is_news {
+            link.note_place();
+        }
         link.tries_announced = true;
         match link.state {
             LinkState::Waiting { .. } => link.dial_at(ctx.now()),
@@ -237,12 +239,8 @@ impl Links {
                     link.dial_at(ctx.now());
                 }
             }
-            LinkState::Up { since, .. } => {
-                let is_settled = ctx.now().since(since) >= LINK_SETTLED_US;
-                if is_news && is_settled && link.dialled != peer_address {
-                    self.on_broken(ctx, key, &format_args!("it listens at {peer_address} now"));
-                }
-            }
+            LinkState::Up { .. } if link.has_moved(ctx.now()) => self.follow_move(ctx, key),
+            LinkState::Up { .. } => {}
         }
     }
 
@@ -338,6 +336,7 @@ impl Link {
             last_heard: None,
             made_at: now,
             silence: Reminder::once(),
+            reach: Reach::default(),
             pinged_at: now,
             flaps: StateLog::default(),
             refusals: LogLimit::default(),
@@ -377,7 +376,7 @@ impl Link {
     }
 
     /// How long the peer has been silent to this node, counted from `silence_from` at the earliest.
-    fn silence_us(&self, now: Micros, silence_from: Micros) -> u64 {
+    pub(super) fn silence_us(&self, now: Micros, silence_from: Micros) -> u64 {
         now.since(self.heard_at().max(silence_from))
     }
 
@@ -429,6 +428,7 @@ impl Link {
             |announced: &mut String| announced == address || *announced == self.recorded_address;
         self.announced_address.take_if(is_outdated);
         address.clone_into(&mut self.recorded_address);
+        self.note_place();
         if matches!(self.state, LinkState::Waiting { .. }) {
             self.dial_at(now);
         }

@@ -11,6 +11,7 @@ mod copies;
 mod dial;
 pub(crate) mod handshake;
 pub(crate) mod links;
+mod reach;
 pub(crate) mod resolver;
 #[cfg(test)]
 mod tests;

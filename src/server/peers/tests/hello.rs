@@ -158,6 +158,41 @@ fn a_link_that_has_only_just_come_up_is_kept_and_what_is_dialled_next_is_the_new
     assert_eq!(bench.connects_to(), Some(port.address()));
 }
 
+/// It may have come up at the former address only because the process there was being restarted.
+#[test]
+fn a_link_that_was_kept_to_a_place_that_the_node_has_left_is_given_up_once_it_has_been_up_for_a_while() {
+    let (former, port) = (Port::open(), Port::open());
+    let mut bench = Bench::with_link_to(&at(&former));
+    bench.pass(0);
+    let _other_end = bench.be_welcomed_at(&former);
+    bench.hello_from(&at(&port));
+    bench.links.follow_moves(&mut bench.ctx);
+    assert!(bench.link().is_up());
+    bench.pass(LINK_SETTLED_US);
+    bench.links.follow_moves(&mut bench.ctx);
+    bench.pass(0);
+    assert_eq!(bench.connects_to(), Some(port.address()));
+    let _other_end = bench.be_welcomed_at(&port);
+    assert!(bench.link().is_reached());
+    bench.pass(LINK_SETTLED_US);
+    bench.links.follow_moves(&mut bench.ctx);
+    assert!(bench.link().is_up(), "it is where it should be");
+}
+
+/// Its connection to this node shows that it lives.
+#[test]
+fn a_node_that_is_not_where_it_says_that_it_is_is_not_reported_gone() {
+    let (former, port) = (Port::open(), Port::open());
+    let (mut bench, _other_end) = up_at(&former);
+    let nowhere = port.close().to_string();
+    bench.hello_from(&nowhere);
+    bench.run_until("it refuses", is_waiting);
+    assert!(!bench.take_report());
+    bench.pass(REDIAL_DELAY_US_MAX);
+    let _other_end = bench.be_welcomed_at(&former);
+    assert!(!bench.link().is_reached(), "it is only where it was");
+}
+
 /// The node announces an address where it cannot be reached from here; at its recorded address it can.
 #[test]
 fn a_link_that_is_up_elsewhere_is_not_given_up_again_for_an_address_that_was_tried() {

@@ -1,0 +1,125 @@
+//! Whether members can be dialled where they say that they are. One that cannot be may go on dialling others,
+//! vote and lead, so nothing else shows it; but whoever is sent there fails.
+
+use raft_core::{Micros, NodeId};
+
+use super::connections::PeerConnections;
+use super::links::{Link, LinkState, Links};
+use crate::server::context::Context;
+use crate::server::limits::{LINK_SETTLED_US, UNREACHED_US_MAX};
+use crate::server::narration::{
+    self,
+    reminder::{Notice, Reminder},
+};
+
+/// Where a peer says that it is, as far as that has been tried, and what was logged about it.
+#[derive(Debug, Default)]
+pub(crate) struct Reach {
+    /// The peer has said that it is elsewhere than where the link is up, and has not been dialled there
+    /// since.
+    is_untried: bool,
+    /// Since when the peer has been connected without being reached.
+    unreached_since: Option<Micros>,
+    told: Reminder,
+}
+
+impl Links {
+    /// Gives up the links that are up elsewhere than where their peers say that they are, once for each such
+    /// place: the former address says nothing about the new one, and may be gone with the next restart.
+    /// Otherwise two nodes that reach each other at their recorded addresses, but not at those that they
+    /// announce, would break their links to each other in turn for ever.
+    pub(crate) fn follow_moves(&mut self, ctx: &mut Context) {
+        for key in 0..self.links.capacity() {
+            if self.links.get(key).is_some_and(|link| link.has_moved(ctx.now())) {
+                self.follow_move(ctx, key);
+            }
+        }
+    }
+
+    /// Dials the peer where it says that it is, instead of where its link is up.
+    pub(super) fn follow_move(&mut self, ctx: &mut Context, key: usize) {
+        let place = self.links[key].place().to_owned();
+        self.on_broken(ctx, key, &format_args!("it listens at {place} now"));
+        let link = &mut self.links[key];
+        link.tries_announced = true;
+        // It was this node that gave the link up: should nobody listen there, the peer need not be gone.
+        link.broke_at = None;
+    }
+
+    /// Whether a link to a member is up.
+    pub(crate) fn reach_a_member(&self, ctx: &Context) -> bool {
+        self.links.iter().any(|(_, link)| link.is_up() && ctx.membership.contains(link.peer))
+    }
+
+    /// Whether the member with this id is reached where it says that it is, and was heard within an election
+    /// timeout, as a leader hears every voter that runs.
+    pub(crate) fn reach_and_hear(&self, ctx: &Context, id: NodeId) -> bool {
+        let timeout_us = ctx.node.election_timeout_us();
+        let mut links =
+            self.links.iter().map(|(_, link)| link).filter(|link| ctx.membership.contains(link.peer));
+        links.any(|link| {
+            link.peer.id == id
+                && link.is_reached()
+                && link.silence_us(ctx.now(), ctx.silence_from) < timeout_us
+        })
+    }
+
+    /// Warns of members that are connected to this node and cannot be dialled by it.
+    pub(crate) fn watch_reach(&mut self, ctx: &Context, connections: &PeerConnections) {
+        for (_, link) in &mut self.links {
+            // Why a peer refuses this node has been logged.
+            let counts = ctx.membership.contains(link.peer) && link.refusal.is_none();
+            let is_missed = counts && !link.is_reached() && connections.has_member(link.peer);
+            // Once that was logged, it counts until the peer is reached, though it be restarted meanwhile.
+            let is_pending = !is_missed && !link.is_reached() && link.reach.told.told_at().is_some();
+            if is_pending {
+                continue;
+            }
+            match link.note_reach(ctx.now(), is_missed, ctx.silence_from) {
+                None => {}
+                Some(Notice::Lasts(us, left_out)) => {
+                    log::warn!("{}{left_out}", narration::unreached_line(link.peer.id, link.place(), us));
+                }
+                Some(Notice::Over(_)) => {
+                    log::info!("node {} can be reached at {} again", link.peer, link.place());
+                }
+            }
+        }
+    }
+}
+
+impl Link {
+    /// Where the peer says that it is.
+    pub(super) fn place(&self) -> &str {
+        self.announced_address.as_ref().unwrap_or(&self.recorded_address)
+    }
+
+    /// Whether the link is up to where the peer says that it is.
+    pub(crate) fn is_reached(&self) -> bool {
+        self.is_up() && self.dialled == self.place()
+    }
+
+    /// The peer has said that it is at another place than before.
+    pub(super) fn note_place(&mut self) {
+        self.reach.is_untried = self.dialled != self.place();
+    }
+
+    /// The peer is being dialled.
+    pub(super) fn note_dial(&mut self) {
+        self.reach.is_untried &= self.dialled != self.place();
+    }
+
+    /// Whether the link should be given up for another place. One that has only just come up is not, so that
+    /// news which come fast cannot keep it down.
+    pub(super) fn has_moved(&self, now: Micros) -> bool {
+        self.reach.is_untried
+            && matches!(self.state, LinkState::Up { since, .. } if now.since(since) >= LINK_SETTLED_US)
+    }
+
+    fn note_reach(&mut self, now: Micros, is_missed: bool, silence_from: Micros) -> Option<Notice> {
+        let since = is_missed.then(|| self.reach.unreached_since.unwrap_or(now));
+        self.reach.unreached_since = since;
+        let since = self.reach.told.since(since, silence_from);
+        self.reach.told.note(now, since, UNREACHED_US_MAX)
+    }
+}
