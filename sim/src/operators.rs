@@ -165,6 +165,7 @@ impl World {
                 | OperationOutcome::TooManyMembers
                 | OperationOutcome::TransferFailed
                 | OperationOutcome::NoOtherVoter
+                | OperationOutcome::NotAVoter
                 | OperationOutcome::Unknown,
                 Wish::Leave(_) | Wish::Join(_) | Wish::Move(..),
             ) => false,

@@ -331,7 +331,8 @@ fn refusal(id: NodeId, problem: &AskProblem, in_the_way: InTheWay) -> String {
             | RefusedReason::TransferFailed
             | RefusedReason::NoQuorumLeft
             | RefusedReason::OtherCluster
-            | RefusedReason::NoOtherVoter,
+            | RefusedReason::NoOtherVoter
+            | RefusedReason::NotAVoter,
         )
         | AskProblem::GaveUp { .. }
         | AskProblem::Incompatible { .. } => problem.to_string(),

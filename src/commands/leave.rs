@@ -114,6 +114,7 @@ fn remove(contacts: &Contacts, id: NodeId, request: &AdminRequest, absent: Absen
             RefusedReason::IdTaken
             | RefusedReason::TransferFailed
             | RefusedReason::NoOtherVoter
+            | RefusedReason::NotAVoter
             | RefusedReason::TooManyMembers
             | RefusedReason::OtherCluster,
         )

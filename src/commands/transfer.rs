@@ -33,7 +33,10 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     };
     Err(Failure::runtime(match error.problem {
         AskProblem::Refused(
-            RefusedReason::NoSuchMember | RefusedReason::TransferFailed | RefusedReason::NoOtherVoter,
+            RefusedReason::NoSuchMember
+            | RefusedReason::NotAVoter
+            | RefusedReason::TransferFailed
+            | RefusedReason::NoOtherVoter,
         ) => {
             format!("{error}: {WHO_IS_UP}")
         }

@@ -178,6 +178,8 @@ pub enum OperationOutcome {
     Busy,
     /// Not done, for a reason that will not go away by itself.
     Refused(ChangeRefused),
+    /// Not done: the member that is to lead is a learner, which has not caught up yet.
+    NotAVoter,
     /// Not done: the cluster has the maximum number of members.
     TooManyMembers,
     /// No node took over within an election timeout, or this node leads again, or it does not lead and has

@@ -66,8 +66,10 @@ impl Node {
     fn why_no_transfer(&self, to: Option<NodeId>) -> Option<OperationOutcome> {
         if to == Some(self.config.raft.me.id) {
             Some(OperationOutcome::Done { index: self.raft.commit_index() })
-        } else if to.is_some_and(|to| !self.membership().is_voter(to)) {
+        } else if to.is_some_and(|to| self.membership().peer(to).is_none()) {
             Some(OperationOutcome::Refused(ChangeRefused::NoSuchMember))
+        } else if to.is_some_and(|to| !self.membership().is_voter(to)) {
+            Some(OperationOutcome::NotAVoter)
         } else if !self.others_vote() {
             Some(OperationOutcome::NoOtherVoter)
         } else {

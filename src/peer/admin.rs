@@ -115,6 +115,8 @@ pub enum RefusedReason {
     OtherCluster,
     /// No node was asked to take over leadership: the leader is the only voter.
     NoOtherVoter,
+    /// The node that is to lead is a learner.
+    NotAVoter,
 }
 
 impl fmt::Display for RetryReason {
@@ -141,6 +143,7 @@ impl fmt::Display for RefusedReason {
             RefusedReason::NoQuorumLeft => "too few of the remaining voters are up to agree on anything",
             RefusedReason::OtherCluster => "the node there belongs to another cluster",
             RefusedReason::NoOtherVoter => "there is no other voter that could lead",
+            RefusedReason::NotAVoter => "that node does not vote yet (it is a learner, and has to catch up)",
         })
     }
 }
@@ -171,6 +174,7 @@ const REFUSED_TOO_MANY_MEMBERS: u8 = 5;
 const REFUSED_NO_QUORUM_LEFT: u8 = 6;
 const REFUSED_OTHER_CLUSTER: u8 = 7;
 const REFUSED_NO_OTHER_VOTER: u8 = 8;
+const REFUSED_NOT_A_VOTER: u8 = 9;
 
 pub(super) fn put_request(request: &AdminRequest, out: &mut Vec<u8>) {
     out.put_u16(PROTOCOL_VERSION);
@@ -300,6 +304,7 @@ const fn refused_code(reason: RefusedReason) -> u8 {
         RefusedReason::NoQuorumLeft => REFUSED_NO_QUORUM_LEFT,
         RefusedReason::OtherCluster => REFUSED_OTHER_CLUSTER,
         RefusedReason::NoOtherVoter => REFUSED_NO_OTHER_VOTER,
+        RefusedReason::NotAVoter => REFUSED_NOT_A_VOTER,
     }
 }
 
@@ -313,6 +318,7 @@ fn read_refused_reason(reader: &mut Reader<'_>) -> Result<RefusedReason, DecodeE
         REFUSED_NO_QUORUM_LEFT => Ok(RefusedReason::NoQuorumLeft),
         REFUSED_OTHER_CLUSTER => Ok(RefusedReason::OtherCluster),
         REFUSED_NO_OTHER_VOTER => Ok(RefusedReason::NoOtherVoter),
+        REFUSED_NOT_A_VOTER => Ok(RefusedReason::NotAVoter),
         other => Err(DecodeError::UnknownKind(other)),
     }
 }

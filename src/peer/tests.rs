@@ -83,7 +83,7 @@ fn the_document_shows_the_bytes_of_every_kind_of_frame() {
 }
 
 /// Every reason, in the order of its code, which begins with 1.
-const REFUSALS: [RefusedReason; 8] = [
+const REFUSALS: [RefusedReason; 9] = [
     RefusedReason::IdTaken,
     RefusedReason::NoSuchMember,
     RefusedReason::LastVoter,
@@ -92,6 +92,7 @@ const REFUSALS: [RefusedReason; 8] = [
     RefusedReason::NoQuorumLeft,
     RefusedReason::OtherCluster,
     RefusedReason::NoOtherVoter,
+    RefusedReason::NotAVoter,
 ];
 
 #[test]

@@ -364,6 +364,7 @@ impl Server {
                 if self.ctx.leads() => {}
             OperationOutcome::TransferFailed
             | OperationOutcome::NoOtherVoter
+            | OperationOutcome::NotAVoter
             | OperationOutcome::Busy
             | OperationOutcome::NotLeader { .. }
             | OperationOutcome::HandingOver

@@ -255,6 +255,7 @@ fn response(me: &Me, membership: &Membership, asked: Asked, outcome: OperationOu
         OperationOutcome::TooManyMembers => AdminResponse::Refused(RefusedReason::TooManyMembers),
         OperationOutcome::TransferFailed => AdminResponse::Refused(RefusedReason::TransferFailed),
         OperationOutcome::NoOtherVoter => AdminResponse::Refused(RefusedReason::NoOtherVoter),
+        OperationOutcome::NotAVoter => AdminResponse::Refused(RefusedReason::NotAVoter),
         OperationOutcome::Refused(refused) => match refused {
             ChangeRefused::IdTaken => AdminResponse::Refused(RefusedReason::IdTaken),
             ChangeRefused::NoSuchMember => AdminResponse::Refused(RefusedReason::NoSuchMember),
@@ -356,6 +357,7 @@ mod tests {
         for (outcome, reason) in [
             (OperationOutcome::TransferFailed, RefusedReason::TransferFailed),
             (OperationOutcome::NoOtherVoter, RefusedReason::NoOtherVoter),
+            (OperationOutcome::NotAVoter, RefusedReason::NotAVoter),
             (OperationOutcome::TooManyMembers, RefusedReason::TooManyMembers),
             (OperationOutcome::Refused(ChangeRefused::IdTaken), RefusedReason::IdTaken),
             (OperationOutcome::Refused(ChangeRefused::LastVoter), RefusedReason::LastVoter),

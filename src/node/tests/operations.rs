@@ -101,11 +101,11 @@ fn who_is_refused_as_one_too_many_is_not_taken_in_by_an_earlier_leader_after_all
 #[test]
 fn a_transfer_to_a_voter_takes_place_and_one_to_a_learner_or_a_stranger_is_refused() {
     let mut node = leader_of(2);
-    for id in [2, 9] {
+    let stranger = OperationOutcome::Refused(ChangeRefused::NoSuchMember);
+    for (id, refused) in [(2, OperationOutcome::NotAVoter), (9, stranger)] {
         let to = Some(peer(id).id);
         node.step(Micros(0), Input::TransferLeadership { operation: OperationId(1), to });
         node.step(Micros(0), Input::Wake);
-        let refused = OperationOutcome::Refused(ChangeRefused::NoSuchMember);
         assert_eq!(outcomes(&mut node), [refused], "{id}");
     }
     node.step(Micros(0), Input::TransferLeadership { operation: OperationId(1), to: None });
