@@ -20,6 +20,11 @@ pub use changes::{Changes, OrOff};
 pub use error::SettingsError;
 pub use switch::{NeitherOnNorOff, Switch};
 
+/// How many clients may be connected at once if the operator sets no maximum. An idle client costs some
+/// hundred bytes, so this many cost some megabytes; a client that does not read may hold as much as the
+/// limits of HTTP permit.
+pub const HTTP_CONNECTIONS_DEFAULT: u32 = 16_384;
+
 /// One MB of `--db_size`, in bytes.
 pub const MB_BYTES: u64 = 1024 * 1024;
 
@@ -55,7 +60,8 @@ pub struct Settings {
     pub lease: Switch,
     /// By how much the rate of any node's clock may differ from true time, in millionths.
     pub clock_error_ppm: u32,
-    /// The most connections of clients; `None` for as many as the limit of open files permits.
+    /// The most connections of clients; `None` for [`HTTP_CONNECTIONS_DEFAULT`], or fewer without a warning
+    /// if the limit of open files is a little too low for that.
     pub http_connections: Option<u32>,
     /// How long a connection may be quiet between two requests, in milliseconds.
     pub http_idle_timeout_ms: u64,

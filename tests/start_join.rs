@@ -437,13 +437,16 @@ fn the_settings_in_force_are_logged_and_shown_as_given_and_as_stored() {
     };
     let has = |settings: &BTreeSet<String>, wanted: &str| settings.contains(wanted);
     let started = settings(&node);
-    for wanted in ["window=7", "election_timeout=300", &format!("raft_port={port}")] {
+    let connections = "http_connections=16384";
+    for wanted in ["window=7", "election_timeout=300", connections, &format!("raft_port={port}")] {
         assert!(has(&started, wanted), "{wanted}: {started:?}");
     }
     node.stop();
     node.restart_with(&["--batch_max", "8", "--raft_port", "0"]);
     let restarted = settings(&node);
     assert!(has(&restarted, "window=7") && has(&restarted, "batch_max=8"), "{restarted:?}");
+    // What is shown as the default is not thereby given, or a low limit on open files would be warned of.
+    assert!(has(&restarted, connections) && !node.log().contains("instead of"), "{}", node.log());
 }
 
 #[test]

@@ -129,7 +129,7 @@ pub(super) fn get_ready(
         peer_listeners: peers,
         client_listeners: clients,
         http: http_config(settings),
-        settings: settings.to_pairs(),
+        settings: settings.in_force(),
         client_connections_max: settings.http_connections,
         log_lines_left_out: logging::lines_left_out(),
         stop,
@@ -139,7 +139,7 @@ pub(super) fn get_ready(
         let (version, id, path) = (env!("CARGO_PKG_VERSION"), identity.me.id, store.path().display());
         log::info!("ticketd {version} is node {id} of cluster {cluster}, with the store at {path}");
     }
-    log::info!("settings: {}", in_force(settings));
+    log::info!("settings: {}", in_one_line(settings));
     // Before the log line that says where the node listens: a script that waits for that line finds the file.
     if let Some(pid_file) = &pid_file {
         pid_file.publish()?;
@@ -168,11 +168,10 @@ impl Ready {
     }
 }
 
-/// Every setting by the name of its flag; a setting that is missing is off, or left to the system. In one
-/// line, whatever a path may contain.
-fn in_force(settings: &Settings) -> String {
+/// Every setting in force by the name of its flag, in one line, whatever a path may contain.
+fn in_one_line(settings: &Settings) -> String {
     let pairs: Vec<String> =
-        settings.to_pairs().into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        settings.in_force().into_iter().map(|(name, value)| format!("{name}={value}")).collect();
     one_line(&pairs.join(" "))
 }
 
@@ -225,7 +224,7 @@ mod tests {
     #[test]
     fn settings_are_named_as_the_flags_that_change_them_in_one_line() {
         let settings = Settings { window: 7, http_unix: Some("/a\nb".to_owned()), ..Settings::default() };
-        let said = in_force(&settings);
+        let said = in_one_line(&settings);
         assert!(
             said.starts_with("host=127.0.0.1 raft_port=9000 http_port=8000 db_size=1000 window=7 "),
             "{said}"

@@ -2,11 +2,6 @@
 
 use std::time::Duration;
 
-/// How many clients may be connected at once if the operator sets no maximum. An idle client costs some
-/// hundred bytes, so this many cost some megabytes; a client that does not read may hold as much as the
-/// limits of HTTP permit.
-pub(super) const CLIENT_CONNECTIONS_DEFAULT_MAX: usize = 16_384;
-
 /// The least time between two counts of the open descriptors, if the kernel does not tell their number.
 pub(super) const DESCRIPTORS_COUNT_INTERVAL_US: u64 = 10_000_000;
 
@@ -81,8 +76,8 @@ pub(super) const CLIENT_INPUT_BYTES_PER_TURN_MAX: u64 = 1024 * 1024;
 
 /// How many bytes a turn writes to clients, or leaves ready for the next turn, before the remaining clients
 /// wait for the next turn. If all answers are the shortest there are, that is some twenty milliseconds of
-/// work. Yet it is enough to give each of [`CLIENT_CONNECTIONS_DEFAULT_MAX`] clients an ordinary answer in
-/// one turn.
+/// work. Yet it is enough to give an ordinary answer to as many clients as there may be by default in one
+/// turn.
 pub(super) const CLIENT_OUTPUT_BYTES_PER_TURN_MAX: u64 = 8 * 1024 * 1024;
 
 /// How many pages are made in one turn; the others wait for the next.

@@ -293,7 +293,7 @@ impl Server {
             Restart::CannotHelp => "",
         };
         log::error!("this node takes no further part{until}: {error}");
-        // Another process may have the true store: the members look for it as soon as they have lost this one.
+        // Another process may have the true store: the members look for it once they have lost this one.
         self.peer_connections.close_unwelcome(&self.ctx);
         self.links.reconcile(&self.ctx, &self.peer_connections);
     }

@@ -5,7 +5,7 @@
 
 use std::str::FromStr;
 
-use super::{Settings, SettingsError};
+use super::{HTTP_CONNECTIONS_DEFAULT, Settings, SettingsError};
 use crate::address::Host;
 
 impl Settings {
@@ -96,6 +96,14 @@ impl Settings {
         pairs.extend(metrics_host.iter().map(|host| ("metrics_host", host.to_string())));
         pairs.extend(metrics_port.iter().map(|port| ("metrics_port", port.to_string())));
         pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    /// The settings in force, for people: as for the store, and what stands for a number that is not given. A
+    /// setting that is missing is off, or follows from another.
+    #[must_use]
+    pub fn in_force(&self) -> Vec<(String, String)> {
+        let http_connections = Some(self.http_connections.unwrap_or(HTTP_CONNECTIONS_DEFAULT));
+        Settings { http_connections, ..self.clone() }.to_pairs()
     }
 }
 

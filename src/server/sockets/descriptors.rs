@@ -7,10 +7,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::codec::MEMBERS_MAX;
 use crate::server::config::ServerError;
 use crate::server::limits::{
-    CLIENT_CONNECTIONS_DEFAULT_MAX, DESCRIPTORS_MIN, DESCRIPTORS_OTHER, DESCRIPTORS_SPARE_MAX,
-    DESCRIPTORS_SPARE_MIN, PAGE_CONNECTIONS_MAX, PEER_CONNECTIONS_MAX, PEER_CONNECTIONS_MIN,
-    REFUSED_CLIENTS_MAX,
+    DESCRIPTORS_MIN, DESCRIPTORS_OTHER, DESCRIPTORS_SPARE_MAX, DESCRIPTORS_SPARE_MIN, PAGE_CONNECTIONS_MAX,
+    PEER_CONNECTIONS_MAX, PEER_CONNECTIONS_MIN, REFUSED_CLIENTS_MAX,
 };
+use crate::settings::HTTP_CONNECTIONS_DEFAULT;
 
 /// If the operator does not say how many clients there may be, and the limit of open files leaves room for
 /// fewer than this, the log says so.
@@ -55,9 +55,10 @@ pub fn require_descriptors() -> Result<(), ServerError> {
 /// the operator permits, who is told if there is no room for as many.
 pub(crate) fn allot_descriptors(wanted: Option<u32>) -> Result<Allotment, ServerError> {
     let limit = raised_limit();
-    let wanted = wanted.map(|wanted| usize::try_from(wanted).unwrap_or(usize::MAX));
+    let as_usize = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    let wanted = wanted.map(as_usize);
     let other = count_open_descriptors().unwrap_or(DESCRIPTORS_OTHER);
-    let wanted_or_default = wanted.unwrap_or(CLIENT_CONNECTIONS_DEFAULT_MAX);
+    let wanted_or_default = wanted.unwrap_or(as_usize(HTTP_CONNECTIONS_DEFAULT));
     let allotment = Allotment::of(limit, other, wanted_or_default)?;
     let granted = allotment.clients;
     if let Some(limit) = limit
