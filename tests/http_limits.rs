@@ -61,6 +61,7 @@ fn a_client_too_many_is_told_503_and_those_who_are_there_go_on() {
         assert!(answer.contains("Too many connections are open"), "{answer}");
     }
     wait::until_true("it says so", || node.log().contains("a client was refused: 3 are connected"));
+    assert_eq!(node.log().matches("a client was refused: ").count(), 1, "it says so once");
     for client in &mut clients {
         assert_eq!(client.ask("POST", "/").expect("an answer").status, 200);
     }

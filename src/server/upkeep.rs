@@ -98,7 +98,9 @@ impl Server {
         let misses_leader = self.ctx.leader.is_none() && !self.ctx.membership.members.is_empty();
         let is_leaderless = misses_leader || self.ctx.failure.is_some();
         self.watch.leaderless_since = is_leaderless.then(|| self.watch.leaderless_since.unwrap_or(now));
-        let notice = self.watch.leaderless.note(now, self.watch.leaderless_since, self.silence_patience_us());
+        // While this process did not run, nobody could be heard.
+        let since = self.watch.leaderless.since(self.watch.leaderless_since, self.ctx.silence_from);
+        let notice = self.watch.leaderless.note(now, since, self.silence_patience_us());
         match (notice, &self.ctx.failure) {
             (None, _) => {}
             (Some(_), Some(error)) => log::warn!("{}", narration::failed_line(me, error)),

@@ -48,7 +48,11 @@ impl Clients {
     }
 
     fn say_that_it_is_full(&mut self, now: Micros, serves: Serves) {
-        let Some(left_out) = self.refusals.admit(now) else { return };
+        let limit = match serves {
+            Serves::Everything | Serves::IdsOnly => &mut self.refusals,
+            Serves::PagesOnly => &mut self.page_refusals,
+        };
+        let Some(left_out) = limit.admit(now) else { return };
         let Occupancy { clients_max, pages_max, .. } = self.occupancy;
         match serves {
             Serves::Everything | Serves::IdsOnly => log::warn!(

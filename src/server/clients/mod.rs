@@ -58,7 +58,10 @@ pub(crate) struct Clients {
     buffer: Box<[u8]>,
     memory_use: MemoryUse,
     sweep: Sweep,
+    /// Bound the lines that say that there is no place: all of one kind say the same, so one at a time is
+    /// enough.
     refusals: LogLimit,
+    page_refusals: LogLimit,
     exhaustions: LogLimit,
 }
 
@@ -105,7 +108,8 @@ impl Clients {
             buffer: vec![0; READ_BYTES_MAX].into_boxed_slice(),
             memory_use: MemoryUse::default(),
             sweep: Sweep::default(),
-            refusals: LogLimit::default(),
+            refusals: LogLimit::of(1),
+            page_refusals: LogLimit::of(1),
             exhaustions: LogLimit::default(),
         }
     }

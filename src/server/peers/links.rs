@@ -394,6 +394,11 @@ impl Link {
         silence_from: Micros,
         patience_us: u64,
     ) -> Option<Notice> {
+        // What is read when the link has just broken may be the last that the peer has sent.
+        let is_heard = heard_at.is_some_and(|at| now.since(at) < patience_us);
+        if is_heard && self.may_be_gone() && self.silence.told_at().is_some() {
+            return None;
+        }
         // What an earlier leadership of this node has logged does not tell anybody who is missing now.
         let is_before = |at: Option<Micros>| at.is_some_and(|at| at < silence_from);
         let is_due = now.since(silence_from) >= patience_us;
@@ -499,5 +504,12 @@ mod tests {
         link.last_heard = Some(start.plus(again + 2 * PATIENCE_US));
         assert!(matches!(note(&mut link, again + 2 * PATIENCE_US, again), Some(Notice::Over(_))));
         assert_eq!(note(&mut link, again + 2 * PATIENCE_US + 1, again), None);
+
+        assert!(matches!(note(&mut link, again + 4 * PATIENCE_US, again), Some(Notice::Lasts(..))));
+        let broke_at = start.plus(again + 5 * PATIENCE_US);
+        (link.broke_at, link.last_heard) = (Some(broke_at), Some(broke_at.plus(LAST_WORDS_US_MAX)));
+        assert_eq!(note(&mut link, again + 5 * PATIENCE_US + 100_000, again), None, "its last words");
+        link.last_heard = Some(broke_at.plus(LAST_WORDS_US_MAX + 1));
+        assert!(matches!(note(&mut link, again + 5 * PATIENCE_US + 100_000, again), Some(Notice::Over(_))));
     }
 }
