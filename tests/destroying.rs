@@ -4,6 +4,7 @@ mod harness;
 
 use std::fs;
 use std::io::{self, Read, Write};
+use std::process::Stdio;
 
 use harness::cluster;
 use harness::command;
@@ -16,14 +17,18 @@ fn what_only_a_store_knows_is_said_before_it_is_dropped_and_it_stays_if_that_can
     let node = cluster::stopped(&directory);
     let store = contents(node.store());
     let full = fs::File::options().write(true).open("/dev/full").expect("Linux has it");
-    let ended = command::ticketd(&["drop", "--path", &node.path()]).stdout(full).output().unwrap();
-    assert_eq!(ended.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-    assert!(
-        said.contains("cannot write to standard output") && said.contains("nothing has changed"),
-        "{said}"
-    );
-    assert_eq!(contents(node.store()), store);
+    // As with `ticketd drop | true`.
+    let (reader, unread) = io::pipe().unwrap();
+    drop(reader);
+    for stdout in [Stdio::from(unread), Stdio::from(full)] {
+        let ended = command::ticketd(&["drop", "--path", &node.path()]).stdout(stdout).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(1), "{said}");
+        for words in ["cannot write to standard output", "nothing has changed", "give the command again"] {
+            assert!(said.contains(words), "'{words}' is missing: {said}");
+        }
+        assert_eq!(contents(node.store()), store);
+    }
     let said = node.command(&["drop"]).succeeded();
     let place = |words| said.find(words).unwrap_or_else(|| panic!("no '{words}': {said}"));
     assert!(place("--first_id") < place("is destroyed"), "{said}");

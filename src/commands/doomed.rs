@@ -64,8 +64,8 @@ impl Doomed {
 /// The store is not destroyed, because what only it knows cannot be written there.
 pub(super) fn cannot_say_first(place: &str, error: &io::Error) -> Failure {
     Failure::runtime(format!(
-        "cannot write to {place} ({error}), where this command says what only the store knows: nothing has \
-         changed"
+        "cannot write to {place} ({error}), where this command says what only the store knows; nothing has \
+         changed: give the command again where that can be read"
     ))
 }
 

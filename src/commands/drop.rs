@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::doomed::{Doomed, cannot_say_first};
 use super::serve::refuse_running;
-use super::{Failure, print, say};
+use super::{Failure, print_to_reader, say};
 use crate::cli::Flags;
 use crate::storage::{self, Restart};
 
@@ -19,7 +19,8 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     } else {
         let doomed = open(path)?;
         if let Some(notice) = doomed.final_notice() {
-            print(&format!("{notice}\n")).map_err(|error| cannot_say_first("standard output", &error))?;
+            print_to_reader(&format!("{notice}\n"))
+                .map_err(|error| cannot_say_first("standard output", &error))?;
         }
         doomed.destroy()?;
     }

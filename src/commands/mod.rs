@@ -115,11 +115,20 @@ pub fn serves(cli: &Cli) -> bool {
 /// # Errors
 /// If standard output cannot be written, as on a full disk.
 pub fn print(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match print_to_reader(text) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+/// Prints text that somebody must get.
+///
+/// # Errors
+/// As [`print()`], and if nobody reads standard output any more.
+fn print_to_reader(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }
 
 /// Prints lines; the last one needs no newline.
