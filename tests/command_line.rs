@@ -7,9 +7,10 @@ use std::fs::{self, File};
 use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use harness::cluster;
 use harness::command;
@@ -323,26 +324,53 @@ fn a_join_in_the_background_ends_with_the_command_that_waits_for_it() {
     }
 }
 
-/// Without SIGHUP, which usually says that the command is gone.
+/// As by nohup(1). Nothing else tells the node, or it gets a signal of its own as well.
 #[test]
 fn a_join_in_the_background_ends_with_the_command_although_hangups_are_ignored() {
     let directory = Directory::new();
     let (nobody, store) = (format!("127.0.0.1:{}", ports::free()), directory.join("2"));
-    let line = ["join", &nobody, "-d", "--id", "2", "--path", &store];
+    let (log, pid_file) = (directory.join("log"), directory.join("pid"));
+    let line = ["join", &nobody, "-d", "--id", "2", "--path", &store, "--pid_file", &pid_file];
     let ports = ["--raft_port", "0", "--http_port", "0"];
-    let mut join = command::ticketd_by(&["--ignore-signal=HUP"], &[&line[..], &ports].concat());
+    for signal in [Signal::KILL, Signal::INT] {
+        let mut join = command::ticketd_by(&["--ignore-signal=HUP"], &[&line[..], &ports].concat());
+        let mut join = join.process_group(0).stderr(File::create(&log).unwrap()).spawn().unwrap();
+        let said = |words: &str| fs::read_to_string(&log).unwrap().contains(words);
+        wait::until_true("it says what it waits for", || said("waiting for the cluster"));
+        let lock = fs::read_to_string(format!("{store}/lock")).unwrap();
+        let pid = lock.trim().strip_prefix("pid ").and_then(|pid| Pid::from_raw(pid.parse().ok()?)).unwrap();
+        let mut orphan = Orphan(Some(pid));
+        if signal == Signal::INT {
+            // As Ctrl-C does, which reaches both.
+            kill_process_group(Pid::from_child(&join), signal).unwrap();
+        } else {
+            join.kill().unwrap();
+        }
+        join.wait().unwrap();
+        wait::until_true("it ends in order", || said("nothing has changed"));
+        orphan.0 = None;
+        let left = fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().file_name());
+        assert_eq!(left.collect::<Vec<_>>(), ["log"]);
+    }
+}
+
+#[test]
+fn in_the_background_a_node_that_was_started_with_hangups_ignored_outlives_them() {
+    let directory = Directory::new();
+    let (pid_file, store) = (directory.join("pid"), directory.join("store"));
+    let clients = ports::free().to_string();
+    let background = Background { pid_file: pid_file.clone() };
+    let line = ["start", "-d", "--id", "1", "--path", &store, "--pid_file", &pid_file];
+    let ports = ["--raft_port", "0", "--http_port", &clients];
+    let mut start = command::ticketd_by(&["--ignore-signal=HUP"], &[&line[..], &ports].concat());
     let log = directory.join("log");
-    let mut join = join.stderr(fs::File::create(&log).unwrap()).spawn().unwrap();
-    let said = |words: &str| fs::read_to_string(&log).unwrap().contains(words);
-    wait::until_true("it says what it waits for", || said("waiting for the cluster"));
-    let lock = fs::read_to_string(format!("{store}/lock")).unwrap();
-    let pid = lock.trim().strip_prefix("pid ").and_then(|pid| Pid::from_raw(pid.parse().ok()?)).unwrap();
-    let mut orphan = Orphan(Some(pid));
-    join.kill().unwrap();
-    join.wait().unwrap();
-    wait::until_true("it ends in order", || said("nothing has changed"));
-    orphan.0 = None;
-    assert!(!fs::exists(&store).unwrap());
+    assert!(start.stderr(File::create(&log).unwrap()).status().unwrap().success());
+    background.signal(Signal::HUP);
+    wait::until("an ID", || cluster::take(&format!("127.0.0.1:{clients}")));
+    background.signal(Signal::TERM);
+    wait::until_true("the pid file is gone", || !fs::exists(&pid_file).unwrap());
+    let log = fs::read_to_string(&log).unwrap();
+    assert_eq!(log.matches("asked to stop by").count(), 1, "{log}");
 }
 
 #[test]

@@ -43,9 +43,9 @@ pub struct Flags {
     /// Print JSON instead of a table
     #[arg(long, global = true)]
     pub json: bool,
-    /// Set by this program alone, to its own number, for the process that it leaves in the background
-    #[arg(long = "in_background", hide = true, global = true, value_name = "PID")]
-    pub in_background: Option<i32>,
+    /// Set by this program alone, for the process that it leaves in the background
+    #[arg(long = "in_background", hide = true, global = true)]
+    pub in_background: bool,
     /// Set by this program alone, to its own number, for the process that it starts to read a store
     #[arg(long = "in_child", hide = true, global = true, value_name = "PID")]
     pub in_child: Option<i32>,

@@ -3,21 +3,25 @@
 //! There is no fork: the program runs itself again as a child, with one more flag and with a pipe as its
 //! standard output. The child reports on that pipe that it listens. If the pipe ends without that report, the
 //! child has failed and has said why on the standard error that both share. Until it listens, the child stays
-//! in the terminal's session, so that Ctrl-C ends a `join` that waits, and is asked to stop when the parent
-//! ends: nobody would learn that a node runs. Then it starts a session of its own.
+//! in the terminal's session, so that Ctrl-C ends a `join` that waits, and the end of the parent is a request
+//! to stop: nobody would learn that a node runs. Then it starts a session of its own.
+//!
+//! The pipe shows that end too: it then has no reader. A signal from the system (PR_SET_PDEATHSIG) would be
+//! taken for one from the terminal: after Ctrl-C, which ends the parent too, for a second request, or for a
+//! hangup, which nohup(1) has the child ignore.
 
 use std::env;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, RawFd};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{self, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
-use rustix::process::{Signal, getppid, set_parent_process_death_signal, setsid};
+use rustix::process::setsid;
 
 use super::Failure;
 use crate::advice::about_limit;
-use crate::server::ignores_hangups;
+use crate::server::{StopRequests, has_lost_its_reader};
 
 /// What the child writes when it listens.
 const LISTENING: &[u8] = b"listening\n";
@@ -35,7 +39,7 @@ pub(super) fn launch() -> Result<(), Failure> {
         .and_then(|program| {
             Command::new(program)
                 // The flag goes first, where no `--` can turn it into an operand.
-                .arg(format!("--in_background={}", process::id()))
+                .arg("--in_background")
                 .args(env::args_os().skip(1))
                 .stdin(Stdio::null())
                 .stdout(Stdio::piped())
@@ -87,20 +91,22 @@ fn explain(status: ExitStatus) -> Failure {
     }
 }
 
-/// In the child, before it asks or makes anything: until it listens, the end of the parent, the process with
-/// this id, is a request to stop.
+/// In the child, before it asks or makes anything.
 ///
 /// # Errors
 /// [`Failure`] if the parent has ended already.
-pub(super) fn end_with_parent(parent: i32) -> Result<(), Failure> {
-    // After Ctrl-C, which ends the parent too, another signal would be a second request, to stop at once. A
-    // hangup never is.
-    let signal = if ignores_hangups() { Signal::TERM } else { Signal::HUP };
-    // If the system cannot do this, the report to the parent fails in the end.
-    if let Err(error) = set_parent_process_death_signal(Some(signal)) {
-        log::debug!("will not end with the command that started this process: {error}");
-    }
-    if getppid().map(|pid| pid.as_raw_nonzero().get()) == Some(parent) { Ok(()) } else { Err(orphaned()) }
+pub(super) fn expect_parent() -> Result<(), Failure> {
+    if has_lost_its_reader(io::stdout()) { Err(orphaned()) } else { Ok(()) }
+}
+
+/// In the child: until a server handles these requests, and the node listens, the end of the parent is one of
+/// them.
+///
+/// # Errors
+/// [`Failure`] if no descriptor is left to watch it with.
+pub(super) fn or_by_end_of_parent(stop: StopRequests) -> Result<StopRequests, Failure> {
+    let pipe = io::stdout().as_fd().try_clone_to_owned().map_err(|error| not_reported(&error))?;
+    Ok(stop.or_by_end_of_reader(pipe))
 }
 
 /// In the child: leaves the terminal and reports to the parent.
@@ -111,8 +117,6 @@ pub(super) fn listening() -> Result<(), Failure> {
     let report = || -> io::Result<()> {
         // Once the parent returns, its caller may look for the log lines that led up to this point.
         log::logger().flush();
-        // If the parent has ended before this, the report fails.
-        set_parent_process_death_signal(None)?;
         setsid()?;
         // Before the report, after which nothing may fail.
         let null = OpenOptions::new().write(true).open("/dev/null")?;
@@ -166,14 +170,6 @@ mod tests {
         assert!(!failure.to_string().contains("--daemonize"), "{failure}");
         let failure = not_reported(&io::ErrorKind::PermissionDenied.into());
         assert!(failure.to_string().contains("--daemonize"), "{failure}");
-    }
-
-    #[test]
-    fn a_process_whose_parent_is_another_by_now_does_not_go_on() {
-        let parent = getppid().unwrap().as_raw_nonzero().get();
-        assert!(end_with_parent(parent + 1).is_err());
-        assert_eq!(end_with_parent(parent), Ok(()));
-        set_parent_process_death_signal(None).unwrap();
     }
 
     #[test]

@@ -65,10 +65,10 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     keep_ended_children()
         .and_then(|()| outlive_file_size_limit())
         .map_err(|error| cannot_handle_signals(&error))?;
-    match flags.in_background {
-        Some(parent) => daemonize::end_with_parent(parent)?,
-        None if flags.serving.daemonize => return daemonize::launch(),
-        None => {}
+    if flags.in_background {
+        daemonize::expect_parent()?;
+    } else if flags.serving.daemonize {
+        return daemonize::launch();
     }
     match command {
         None => restart::run(flags),
@@ -107,7 +107,7 @@ pub fn serves(cli: &Cli) -> bool {
         None | Some(Command::Start | Command::Join { .. }) => true,
         Some(Command::Leave | Command::Drop | Command::Status | Command::Transfer | Command::Verify) => false,
     };
-    is_of_a_node && (flags.in_background.is_some() || !flags.serving.daemonize)
+    is_of_a_node && (flags.in_background || !flags.serving.daemonize)
 }
 
 /// Prints text to standard output. A reader that has closed it, such as `head`, is not an error.

@@ -46,8 +46,11 @@ impl Launch {
     pub(super) fn prepare(flags: &Flags) -> Result<Launch, Failure> {
         require_descriptors()?;
         let pid_file = flags.serving.pid_file.as_deref().map(PidFile::prepare).transpose()?;
-        let stop = StopRequests::by_signals().map_err(|error| cannot_handle_signals(&error))?;
-        Ok(Launch { stop, pid_file, in_background: flags.in_background.is_some() })
+        let mut stop = StopRequests::by_signals().map_err(|error| cannot_handle_signals(&error))?;
+        if flags.in_background {
+            stop = daemonize::or_by_end_of_parent(stop)?;
+        }
+        Ok(Launch { stop, pid_file, in_background: flags.in_background })
     }
 
     /// Waits before settings other than the stored ones are stored, as long as the node may be bound by a

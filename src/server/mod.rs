@@ -32,7 +32,7 @@ mod upkeep;
 pub use config::{ClientListener, ClientSocket, ServerConfig, ServerError};
 pub use shutdown::Exit;
 pub use signals::{
-    EXIT_STATUS_INTERRUPTED, StopRequests, hold_stop_signals, ignores_hangups, keep_ended_children,
+    EXIT_STATUS_INTERRUPTED, StopRequests, has_lost_its_reader, hold_stop_signals, keep_ended_children,
     outlive_file_size_limit,
 };
 pub use sockets::descriptors::require_descriptors;

@@ -3,12 +3,14 @@
 
 use std::fs;
 use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use mio::{Interest, Registry};
 use nix::sys::signal::{SigSet, Signal};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::SigId;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
@@ -40,8 +42,7 @@ fn stop_signals() -> SigSet {
 }
 
 /// Whether this process was started with SIGHUP ignored, as nohup(1) does.
-#[must_use]
-pub fn ignores_hangups() -> bool {
+fn ignores_hangups() -> bool {
     ignores(&fs::read_to_string("/proc/self/status").unwrap_or_default(), SIGHUP)
 }
 
@@ -72,6 +73,9 @@ pub struct StopRequests {
     /// Each byte that can be read here is a SIGHUP. It never counts as a second request: closing a terminal
     /// sends several, from the kernel and from the shell, or a SIGTERM as well, from logind.
     hangups: Option<UnixStream>,
+    /// A pipe to somebody who waits for this process: the end of its reader is a request, and as a hangup it
+    /// never counts as a second one.
+    awaited_at: Option<OwnedFd>,
     latest: LatestSignal,
     second_signal: SecondSignal,
 }
@@ -129,18 +133,26 @@ impl StopRequests {
     pub fn on(stream: UnixStream) -> io::Result<StopRequests> {
         stream.set_nonblocking(true)?;
         let (latest, second_signal) = (LatestSignal::default(), SecondSignal::default());
-        Ok(StopRequests { stops: stream, hangups: None, latest, second_signal })
+        Ok(StopRequests { stops: stream, hangups: None, awaited_at: None, latest, second_signal })
+    }
+
+    /// Until a server handles the requests, it is one of them that nobody reads this pipe any more.
+    #[must_use]
+    pub fn or_by_end_of_reader(self, pipe: OwnedFd) -> StopRequests {
+        StopRequests { awaited_at: Some(pipe), ..self }
     }
 
     /// Takes all requests that have come since the last call. Returns whether there were any.
     #[must_use]
     pub fn take_all(&self) -> bool {
-        drain(&self.stops) + self.hangups.as_ref().map_or(0, drain) > 0
+        let signals = drain(&self.stops) + self.hangups.as_ref().map_or(0, drain);
+        signals > 0 || self.awaited_at.as_ref().is_some_and(has_lost_its_reader)
     }
 
     /// Registers the requests with the loop that polls this registry.
     pub(super) fn register(self, registry: &Registry) -> io::Result<(PolledStopRequests, SecondSignal)> {
-        let StopRequests { stops, hangups, latest, second_signal } = self;
+        // A node that serves is on its own: whoever has waited for it goes on too.
+        let StopRequests { stops, hangups, awaited_at: _, latest, second_signal } = self;
         let polled = |stream| {
             let mut stream = mio::net::UnixStream::from_std(stream);
             registry.register(&mut stream, Source::Stop.token(), Interest::READABLE)?;
@@ -203,6 +215,15 @@ impl SecondSignal {
             self.ends.store(true, Ordering::Relaxed);
         }
     }
+}
+
+/// Whether nobody reads this pipe any more: every process that had its other end has closed it, or ended.
+#[must_use]
+pub fn has_lost_its_reader(pipe: impl AsFd) -> bool {
+    let mut polled = [PollFd::new(&pipe, PollFlags::empty())];
+    // If the system cannot tell now, it can the next time.
+    let told = poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok();
+    told && polled[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
 }
 
 /// Whether the process with this status (proc(5)) was started with a signal ignored.
@@ -276,6 +297,19 @@ mod tests {
             assert!(requests.take_all());
             assert!(!requests.take_all());
         }
+    }
+
+    #[test]
+    fn the_end_of_whoever_reads_a_pipe_is_a_request() {
+        let (stops, _stop) = UnixStream::pair().unwrap();
+        let (reader, pipe) = io::pipe().unwrap();
+        let requests = StopRequests::on(stops).unwrap().or_by_end_of_reader(pipe.into());
+        assert!(!requests.take_all());
+        let reader_too = reader.try_clone().unwrap();
+        drop(reader);
+        assert!(!requests.take_all());
+        drop(reader_too);
+        assert!(requests.take_all());
     }
 
     #[test]
