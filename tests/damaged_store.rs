@@ -397,22 +397,8 @@ fn a_damaged_store_can_be_dropped_by_force_and_its_node_join_anew() {
 fn a_node_whose_store_is_an_earlier_copy_finds_out_and_takes_no_part_until_it_joins_anew() {
     let mut cluster = Cluster::with_flags(3, &["--window", "0", "--election_timeout", "10000"]);
     let (leader, rolled_back) = (cluster.leader(), cluster.follower());
-    let copy = cluster.directory.path().join("copy");
+    cluster.roll_back(rolled_back);
     let node = cluster.node(rolled_back);
-    node.stop();
-    directory::copy(node.store(), &copy);
-    node.restart();
-    for _ in 0..20 {
-        cluster.take();
-    }
-    let all = cluster.node(leader).await_status("it leads", |status| status.leads()).commit_index;
-    let node = cluster.node(rolled_back);
-    node.await_status("it has all", |status| status.applied_index >= all);
-    node.stop();
-    fs::remove_dir_all(node.store()).expect("the test's own store can be removed");
-    directory::copy(&copy, node.store());
-    node.restart();
-    wait::until_true("it finds out", || node.log().contains("takes no further part: the leader counts on"));
     assert_eq!(http::ask(&node.client_address, "GET", "/healthz").expect("it answers").status, 503);
     assert_eq!(http::metric(&node.client_address, "ticketd_storage_failures_total"), Some(1));
     // The store that it is a copy of may be in use, and its node must be let be.

@@ -6,9 +6,12 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::process::Stdio;
 
-use harness::cluster;
+use rustix::process::Signal;
+
+use harness::cluster::{self, Cluster};
 use harness::command;
 use harness::directory::{Directory, contents};
+use harness::node::Node;
 use harness::wait;
 
 #[test]
@@ -71,4 +74,26 @@ fn a_store_that_cannot_be_read_for_a_reason_outside_of_it_is_not_destroyed_for_a
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("nothing has changed") && said.contains("drop --force"), "{said}");
     assert_eq!(node.findings(), findings);
+}
+
+/// No node can have it any more, but who its node was, and may still be to the others, can be read.
+#[test]
+fn a_store_that_is_an_earlier_copy_is_destroyed_by_force_once_it_is_said_whom_the_others_may_count() {
+    let mut cluster = Cluster::with_flags(3, &["--window", "0", "--election_timeout", "10000"]);
+    let (leader, rolled_back) = (cluster.leader(), cluster.follower());
+    cluster.roll_back(rolled_back);
+    let node = cluster.node(rolled_back);
+    node.signal(Signal::TERM);
+    assert_eq!(node.await_end().code(), Some(3));
+    cluster.forget(rolled_back);
+    let anew = Node::start(&cluster.directory, rolled_back, &["--force"]);
+    let log = anew.log();
+    let place = |words: &str| log.find(words).unwrap_or_else(|| panic!("no '{words}': {log}"));
+    let notice = format!("--force destroys a store: node {rolled_back} may still be a member of its cluster");
+    assert!(place(&notice) < place("destroyed the store that was at"), "{log}");
+    let (_, incarnation) = log.split_once(" with incarnation ").expect("a node is more than its number");
+    let incarnation: String = incarnation.chars().take_while(char::is_ascii_hexdigit).collect();
+    assert_eq!(incarnation.len(), 32, "{log}");
+    let status = cluster.node(leader).command(&["status", "--json"]).succeeded();
+    assert!(status.contains(&incarnation), "{incarnation} is of no member: {status}");
 }

@@ -18,6 +18,8 @@ use crate::storage::{self, Store, StoreError};
 pub(super) enum Doomed {
     /// It is sound, and open.
     Sound(Box<Store>),
+    /// It is open, and lacks what its node acknowledged, as an earlier copy does.
+    Outdated(Box<Store>),
     /// Nothing can be learnt from it: it never took part in anything, or is damaged.
     NothingToLearn(PathBuf),
 }
@@ -41,12 +43,35 @@ impl Doomed {
         }
     }
 
+    /// The same for a store that is to go although no node can have it.
+    ///
+    /// # Errors
+    /// Those that leave it open what the store holds: a later attempt, or another version, may read it.
+    pub(super) fn open_unsound<T>(path: &Path, checked: Result<T, StoreError>) -> Result<Doomed, StoreError> {
+        match Doomed::open(path, checked) {
+            Err(StoreError::EntriesLost { .. }) => {
+                Store::open_outdated(path).map(|store| Doomed::Outdated(Box::new(store)))
+            }
+            // Nobody will ever learn from it what it holds.
+            Err(StoreError::Damaged { .. } | StoreError::CheckDied { .. }) => {
+                Ok(Doomed::NothingToLearn(path.to_owned()))
+            }
+            opened => opened,
+        }
+    }
+
     /// What must be known elsewhere, or by a later cluster, once the store is destroyed, and only this store
     /// knows.
     pub(super) fn final_notice(&self) -> Option<String> {
-        let Doomed::Sound(store) = self else { return None };
-        let (me, membership) = (store.identity().me, store.latest_membership());
-        left_behind(me, &membership).or_else(|| lost(me, &membership, &store.recovered()))
+        match self {
+            Doomed::Sound(store) => {
+                let (me, membership) = (store.identity().me, store.latest_membership());
+                left_behind(me, &membership).or_else(|| lost(me, &membership, &store.recovered()))
+            }
+            // Its membership may be outdated too: there was a leader that counted the node as a member.
+            Doomed::Outdated(store) => Some(still_counted(store.identity().me)),
+            Doomed::NothingToLearn(_) => None,
+        }
     }
 
     /// Destroys the store.
@@ -55,7 +80,7 @@ impl Doomed {
     /// As [`storage::destroy`].
     pub(super) fn destroy(self) -> Result<(), StoreError> {
         match self {
-            Doomed::Sound(store) => store.destroy(),
+            Doomed::Sound(store) | Doomed::Outdated(store) => store.destroy(),
             Doomed::NothingToLearn(path) => storage::destroy(&path),
         }
     }
@@ -88,19 +113,21 @@ fn lost(me: Peer, membership: &Membership, recovered: &Recovered) -> Option<Stri
     ))
 }
 
-/// What to do elsewhere if other nodes may still count the node whose store is destroyed as a member. Its id
-/// may have been given to a new node since, which must not be removed in its place.
+/// What to do elsewhere if other nodes may still count the node whose store is destroyed as a member.
 fn left_behind(me: Peer, membership: &Membership) -> Option<String> {
-    let Peer { id, incarnation } = me;
     // A node that has not heard from its cluster yet may have been taken in nevertheless.
     let may_count = membership.members.is_empty() || membership.contains(me);
-    (may_count && !is_alone(me, membership)).then(|| {
-        format!(
-            "node {id} may still be a member of its cluster: if 'ticketd status --json' at a member shows id \
-             {id} with incarnation {incarnation}, remove it there with 'ticketd leave --id {id}'; if with \
-             another incarnation, that is a new node, and not the one whose store this is"
-        )
-    })
+    (may_count && !is_alone(me, membership)).then(|| still_counted(me))
+}
+
+/// Its id may have been given to a new node since, which must not be removed in its place.
+fn still_counted(me: Peer) -> String {
+    let Peer { id, incarnation } = me;
+    format!(
+        "node {id} may still be a member of its cluster: if 'ticketd status --json' at a member shows id \
+         {id} with incarnation {incarnation}, remove it there with 'ticketd leave --id {id}'; if with \
+         another incarnation, that is a new node, and not the one whose store this is"
+    )
 }
 
 #[cfg(test)]

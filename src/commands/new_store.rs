@@ -11,7 +11,7 @@ use super::serve::{Checked, Launch};
 use crate::cli::Flags;
 use crate::logging;
 use crate::settings::OrOff;
-use crate::storage::{self, Restart, StoreError};
+use crate::storage::{self, StoreError};
 
 /// The id, which a new node must be given; `example` is the command with one.
 pub(super) fn required_id(flags: &Flags, example: &str) -> Result<NodeId, Failure> {
@@ -68,11 +68,9 @@ pub(super) fn destroy_in_the_way(flags: &Flags, launch: &Launch) -> Result<InThe
     if checked == Ok(Checked::StoppedMeanwhile) {
         return Err(stopped());
     }
-    let doomed = match Doomed::open(path, checked) {
+    let doomed = match Doomed::open_unsound(path, checked) {
         Ok(doomed) => doomed,
         Err(StoreError::NotFound { .. }) => return Ok(InTheWay::Nothing),
-        // Nobody will ever learn from it what it holds.
-        Err(error) if error.restart() == Restart::CannotHelp => Doomed::NothingToLearn(path.to_owned()),
         Err(error) => {
             return Err(Failure::from(error).and(
                 "--force destroys a store only when it is known what it holds, and nothing has changed: \

@@ -22,8 +22,17 @@ pub(super) struct Reading {
     pub(super) contents: Contents,
 }
 
+/// Which stores can be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Readable {
+    /// Those that a node can serve with.
+    Complete,
+    /// Also those that lack what their node acknowledged.
+    Outdated,
+}
+
 /// Reads and checks everything. The caller holds the lock.
-pub(super) fn read(path: &Path, access: Access) -> Result<Reading, StoreError> {
+pub(super) fn read(path: &Path, access: Access, readable: Readable) -> Result<Reading, StoreError> {
     let data_path = path.join(DATA_FILE);
     // LMDB trusts the file, so the page check comes first.
     let report = data_file::check(&data_path)?;
@@ -31,6 +40,9 @@ pub(super) fn read(path: &Path, access: Access) -> Result<Reading, StoreError> {
     let mut collector = Collector::new(path);
     read_records(&env, db, &data_path, |key, record| collector.add(key, record))?;
     let journal = journal::read(path)?;
-    let contents = collector.finish(&journal)?;
+    let contents = match readable {
+        Readable::Complete => collector.finish(&journal)?,
+        Readable::Outdated => collector.finish_outdated(&journal)?,
+    };
     Ok(Reading { env, db, report, journal, contents })
 }

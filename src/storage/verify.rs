@@ -16,7 +16,7 @@ use super::data_file::Access;
 use super::directory;
 use super::error::{Restart, StoreError};
 use super::lock::Lock;
-use super::reading::{Reading, read};
+use super::reading::{Readable, Reading, read};
 use crate::advice::about_limit;
 use crate::identity::{Identity, Standing};
 
@@ -91,7 +91,7 @@ impl fmt::Display for Findings {
 pub fn verify(path: &Path) -> Result<Findings, StoreError> {
     directory::expect_store(path)?;
     let _lock = Lock::acquire_to_read(path)?;
-    let Reading { report, contents, .. } = read(path, Access::Read)?;
+    let Reading { report, contents, .. } = read(path, Access::Read, Readable::Complete)?;
     Ok(Findings {
         identity: contents.identity,
         last_log_index: contents.extent.last_log_index,

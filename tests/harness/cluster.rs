@@ -1,10 +1,11 @@
 //! Several nodes that form a cluster.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 
 use super::command;
-use super::directory::Directory;
+use super::directory::{self, Directory};
 use super::http;
 use super::network::Network;
 use super::node::Node;
@@ -150,6 +151,30 @@ impl Cluster {
         let leave = command::Running::spawn(Path::new("."), &["leave", "--path", &node.path()]);
         wait::until_true("the command asks the node", || leave.stderr().contains("no leader is known"));
         (leaver, rest, leave)
+    }
+
+    /// Replaces the store of a follower by an earlier copy, which lacks entries that the leader counts on,
+    /// and waits until its node finds out. It does only as long as the leader stays.
+    #[track_caller]
+    pub fn roll_back(&mut self, id: u64) {
+        let copy = self.directory.path().join("copy");
+        let leader = self.leader();
+        let node = self.node(id);
+        node.stop();
+        directory::copy(node.store(), &copy);
+        node.restart();
+        for _ in 0..20 {
+            self.take();
+        }
+        let all = self.node(leader).await_status("it leads", |status| status.leads()).commit_index;
+        let node = self.node(id);
+        node.await_status("it has all", |status| status.applied_index >= all);
+        node.stop();
+        fs::remove_dir_all(node.store()).expect("the test's own store can be removed");
+        directory::copy(&copy, node.store());
+        node.restart();
+        let found_out = "takes no further part: the leader counts on";
+        wait::until_true("it finds out", || node.log().contains(found_out));
     }
 
     /// Waits until all nodes that are awake know that exactly these nodes are members, and that all of them

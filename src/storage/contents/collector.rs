@@ -136,10 +136,27 @@ impl<'p> Collector<'p> {
     /// Adds the bytes of the journal, and checks the whole.
     ///
     /// # Errors
+    /// As [`Collector::finish_outdated`]; and [`StoreError::EntriesLost`] if a node has found out that the
+    /// store lacks what it acknowledged.
+    pub fn finish(self, journal: &[u8]) -> Result<Contents, StoreError> {
+        match self.finish_any(journal)? {
+            (contents, None) => Ok(contents),
+            (_, Some(LostEntries { acknowledged, last })) => {
+                Err(StoreError::EntriesLost { acknowledged, last })
+            }
+        }
+    }
+
+    /// The same even if the store lacks what its node acknowledged. No node may serve with these contents.
+    ///
+    /// # Errors
     /// [`StoreError::Damaged`] if a record is missing, two records contradict each other, or the journal does
-    /// not belong to these records; [`StoreError::Format`]; [`StoreError::EntriesLost`] if a node has found
-    /// out that the store lacks what it acknowledged.
-    pub fn finish(mut self, journal: &[u8]) -> Result<Contents, StoreError> {
+    /// not belong to these records; [`StoreError::Format`].
+    pub fn finish_outdated(self, journal: &[u8]) -> Result<Contents, StoreError> {
+        self.finish_any(journal).map(|(contents, _)| contents)
+    }
+
+    fn finish_any(mut self, journal: &[u8]) -> Result<(Contents, Option<LostEntries>), StoreError> {
         let me = self.identity.ok_or_else(|| self.missing(Key::Identity))?.me;
         let checkpoint = self.checkpoint.ok_or_else(|| self.missing(Key::Checkpoint))?;
         if self.inventory.checksum() != checkpoint.inventory {
@@ -157,13 +174,10 @@ impl<'p> Collector<'p> {
             return Err(self.damaged(Place::Record(Key::Identity), reason));
         }
         let Checked { identity, settings, map_bytes, hard_state, extent } = self.check()?;
-        if let Some(LostEntries { acknowledged, last }) = self.lost_entries {
-            return Err(StoreError::EntriesLost { acknowledged, last });
-        }
         let settings = settings.to_vec();
         let snapshot = self.snapshot.map(Arc::new);
         let entries = self.entries.into_values().collect();
-        Ok(Contents {
+        let contents = Contents {
             identity,
             settings,
             map_bytes,
@@ -173,7 +187,8 @@ impl<'p> Collector<'p> {
             journal,
             pending,
             inventory: self.inventory,
-        })
+        };
+        Ok((contents, self.lost_entries))
     }
 
     /// Checks that all records are there and fit together.

@@ -342,7 +342,7 @@ mod tests {
     use crate::storage::contents::Contents;
     use crate::storage::data_file::Access;
     use crate::storage::files::{DATA_FILE, JOURNAL_FILE, LOCK_FILE};
-    use crate::storage::reading::read;
+    use crate::storage::reading::{Readable, read};
     use crate::storage::testing::{TestDir, append, create, entry, snapshot, write};
 
     /// A store with branch pages, a free list and values on pages of their own.
@@ -359,11 +359,11 @@ mod tests {
         store.write(&[Write { truncate_from: Some(LogIndex(590)), ..write(1) }]).unwrap();
         store.checkpoint().unwrap();
         drop(store);
-        read(dir.path(), Access::Read).unwrap().contents
+        read(dir.path(), Access::Read, Readable::Complete).unwrap().contents
     }
 
     fn contents(dir: &TestDir) -> Result<Contents, StoreError> {
-        read(dir.path(), Access::Read).map(|reading| reading.contents)
+        read(dir.path(), Access::Read, Readable::Complete).map(|reading| reading.contents)
     }
 
     #[test]

@@ -21,6 +21,7 @@ use super::error::StoreError;
 use super::files::{self, DATA_FILE, JOURNAL_FILE, LOCK_FILE, NEW_DATA_FILE};
 use super::journal::{JOURNAL_BYTES, Journal, JournalFile};
 use super::lock::{Listening, Lock};
+use super::reading::Readable;
 use super::record::{LostEntries, Value};
 use super::{
     HEADROOM_BYTES, MAP_BYTES_MAX, MAP_BYTES_MIN, SETTING_NAME_BYTES_MAX, SETTING_VALUE_BYTES_MAX,
@@ -79,15 +80,28 @@ impl Store {
         // If this fails, there may be a store; if so, it is whole.
         files::finish(path, new_directories)?;
         // No settling is needed: this process has written and synced all of it.
-        Store::open_locked(path, lock)
+        Store::open_locked(path, lock, Readable::Complete)
     }
 
     /// Opens the store at `path` and checks all of it.
     ///
     /// # Errors
+    /// As [`Store::open_outdated`]; and [`StoreError::EntriesLost`].
+    pub fn open(path: &Path) -> Result<Store, StoreError> {
+        Store::open_readable(path, Readable::Complete)
+    }
+
+    /// The same even if the store lacks what its node acknowledged: it can say whose it is before it is
+    /// destroyed. No node may serve with it.
+    ///
+    /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Interrupted`], [`StoreError::InUse`], [`StoreError::Format`],
     /// [`StoreError::Damaged`], and any fault in the file system.
-    pub fn open(path: &Path) -> Result<Store, StoreError> {
+    pub fn open_outdated(path: &Path) -> Result<Store, StoreError> {
+        Store::open_readable(path, Readable::Outdated)
+    }
+
+    fn open_readable(path: &Path, readable: Readable) -> Result<Store, StoreError> {
         directory::expect_store(path)?;
         let lock = Lock::acquire(path)?;
         // What is read here may not be durable yet, and promises to others will rest on it. One case is the
@@ -99,12 +113,12 @@ impl Store {
         // meta page when the pages that it refers to are overwritten: to a reader of the file as it looks
         // now, those pages are free.
         settle(&path.join(DATA_FILE))?;
-        Store::open_locked(path, lock)
+        Store::open_locked(path, lock, readable)
     }
 
     /// Opens a store whose data file is on the disk exactly as it will be read.
-    fn open_locked(path: &Path, lock: Lock) -> Result<Store, StoreError> {
-        let (files, contents) = OpenFiles::open(path, lock)?;
+    fn open_locked(path: &Path, lock: Lock, readable: Readable) -> Result<Store, StoreError> {
+        let (files, contents) = OpenFiles::open(path, lock, readable)?;
         let recorder = contents.recorder();
         let Contents { identity, settings, recovered, .. } = contents;
         Ok(Store { identity, settings, recovered, recorder, files, failed: false })

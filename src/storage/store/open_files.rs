@@ -14,7 +14,7 @@ use crate::storage::error::StoreError;
 use crate::storage::files::DATA_FILE;
 use crate::storage::journal::JournalFile;
 use crate::storage::lock::Lock;
-use crate::storage::reading::{Reading, read};
+use crate::storage::reading::{Readable, Reading, read};
 use crate::storage::record::Pending;
 use crate::storage::watch::Watched;
 
@@ -38,9 +38,14 @@ pub(super) struct OpenFiles {
 impl OpenFiles {
     /// Opens the files of the store at `path`, and reads and checks all that they hold. The data file must be
     /// on the disk exactly as it will be read.
-    pub(super) fn open(path: &Path, lock: Lock) -> Result<(OpenFiles, Contents), StoreError> {
+    pub(super) fn open(
+        path: &Path,
+        lock: Lock,
+        readable: Readable,
+    ) -> Result<(OpenFiles, Contents), StoreError> {
         let data = Watched::open(&path.join(DATA_FILE))?;
-        let Reading { env, db, report: _, journal: journal_bytes, contents } = read(path, Access::Write)?;
+        let Reading { env, db, report: _, journal: journal_bytes, contents } =
+            read(path, Access::Write, readable)?;
         let journal = JournalFile::open(path, journal_bytes.len() as u64)?;
         // The last transaction attests that those before it are durable.
         let last = contents.last_in_journal();

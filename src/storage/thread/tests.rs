@@ -144,6 +144,8 @@ fn what_a_store_lacks_is_noted_in_it_whatever_waits_and_nothing_is_written_after
     assert_eq!(thread.shutdown(), Ok(()));
     assert_eq!(Store::open(dir.path()).unwrap_err(), refused);
     assert_eq!(verify(dir.path()).unwrap_err(), refused);
+    let outdated = Store::open_outdated(dir.path()).unwrap();
+    assert_eq!(outdated.identity().me.id.get(), 1);
 }
 
 #[test]
