@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use raft_core::{Membership, Peer, Recovered};
+use rustix::process::Signal;
 
 use super::Failure;
 use crate::node;
@@ -52,6 +53,8 @@ impl Doomed {
             Err(StoreError::EntriesLost { .. }) => {
                 Store::open_outdated(path).map(|store| Doomed::Outdated(Box::new(store)))
             }
+            // A disk that cannot be read has killed the check: it may be read again.
+            Err(error @ StoreError::CheckDied { signal, .. }) if signal == Signal::BUS.as_raw() => Err(error),
             // Nobody will ever learn from it what it holds.
             Err(StoreError::Damaged { .. } | StoreError::CheckDied { .. }) => {
                 Ok(Doomed::NothingToLearn(path.to_owned()))
