@@ -112,9 +112,9 @@ const PATIENCE: u64 = 3;
 fn says_that_it_commits_nothing(cluster: &mut Cluster) -> bool {
     cluster.network.clear();
     cluster.barrier(1);
-    let sent = cluster.network.drain(..).find_map(|envelope| match envelope.message {
-        Message::Heartbeat(m) => Some(m.commits_nothing),
-        _ => None,
+    let sent = cluster.network.drain(..).find_map(|envelope| {
+        let Message::Heartbeat(m) = envelope.message else { return None };
+        Some(m.commits_nothing)
     });
     sent.expect("a barrier begins a round")
 }

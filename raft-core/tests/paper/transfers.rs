@@ -138,9 +138,9 @@ fn a_voter_that_is_ahead_of_the_target_takes_over_in_its_place() {
         let question = PreVote { next_term, last_log_index, last_log_term, reason };
         ahead.receive(peer(2), Message::PreVote(question));
     }
-    let asked = |(to, message): &(Peer, Message)| match message {
-        Message::PreVote(m) => Some((to.id.get(), m.next_term, m.reason)),
-        _ => None,
+    let asked = |(to, message): &(Peer, Message)| {
+        let Message::PreVote(m) = message else { return None };
+        Some((to.id.get(), m.next_term, m.reason))
     };
     let asked: Vec<_> = ahead.take_sent().iter().filter_map(asked).collect();
     assert_eq!(asked, [(1, Term(3), reason), (2, Term(3), reason)], "asked once, in the leader's term");
