@@ -9,7 +9,8 @@ pub struct Config {
     /// This node.
     pub me: Peer,
     /// A follower that hears nothing for one to two election timeouts campaigns; a leader that hears no
-    /// quorum for one election timeout steps down. In microseconds.
+    /// quorum for one election timeout steps down. In microseconds. Nodes may differ, if each one's is longer
+    /// than twice the heartbeat interval of any other: a leader at rest sends half as many heartbeats.
     pub election_timeout_us: u64,
     /// How often a leader sends heartbeats, and half as often at rest (see [`HEARTBEATS_BEFORE_REST`]). In
     /// microseconds; well below the election timeout.

@@ -37,7 +37,8 @@ pub enum Input {
     },
     /// Confirm that no newer leader existed at some moment after this input (ReadIndex, dissertation §6.4).
     /// Dropped silently if this node does not lead or stops leading, or if
-    /// [`BARRIERS_MAX`](crate::BARRIERS_MAX) barriers are already waiting.
+    /// [`BARRIERS_MAX`](crate::BARRIERS_MAX) barriers are already waiting; a later one that passes then passes
+    /// for it too.
     ReadBarrier {
         /// Identifies it in [`Output::BarrierPassed`].
         barrier: BarrierId,
@@ -59,12 +60,14 @@ pub enum Input {
     ///
     /// While a transfer is under way ([`Raft::hands_over_to`](crate::Raft::hands_over_to)), this is no second
     /// one: if it names a voter that can take over, or none, it gives the first another election timeout, and
-    /// that target. A leader accepts no proposals meanwhile, so a driver that keeps asking stops the cluster.
+    /// that target; if it names any other node, it has no effect. A leader accepts no proposals meanwhile, so
+    /// a driver that keeps asking stops the cluster.
     TransferLeadership {
         /// The voter that is to lead; `None` for the one that is most up to date, or for the present target.
         to: Option<NodeId>,
     },
-    /// Every write up to and including this one is durable: it survives a power cut.
+    /// Every write up to and including this one is durable: it survives a power cut. Panics if this core has
+    /// not handed out such a write: ids begin at 1 again with each [`Raft::new`](crate::Raft::new).
     WritesDurable {
         /// The last of these writes.
         through: WriteId,
@@ -72,7 +75,7 @@ pub enum Input {
     /// A write failed. This core makes no more promises; a new one must be made from what the disk really
     /// holds.
     WriteFailed,
-    /// Replace the log up to `through` with `state`.
+    /// Replace the log up to `through` with `state`. Panics if that is beyond what was handed out.
     Compact {
         /// An index that was handed out by [`Output::Committed`].
         through: LogIndex,
@@ -187,6 +190,10 @@ pub struct HardState {
 }
 
 /// What a store held when the node started.
+///
+/// A cluster begins with one store that nobody has written to yet: its snapshot has index 1 and term 1 and a
+/// membership in which its node is the only voter, and its hard state has term 1. Every other node begins
+/// with nothing, and is added by [`MembershipChange::Add`](crate::MembershipChange::Add).
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Recovered {
     /// The hard state.

@@ -53,7 +53,8 @@ pub enum MembershipChange {
         /// `host:port` where it answers clients.
         client_address: String,
     },
-    /// Makes a learner a voter. Leaders do this by themselves; drivers need not ask for it.
+    /// Makes a learner a voter. Leaders do this by themselves, once it has caught up; drivers need not ask.
+    /// One that asks earlier may stop the cluster, which needs the new voter's disk from then on.
     Promote(NodeId),
     /// Removes a member.
     Remove {

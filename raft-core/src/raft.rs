@@ -57,7 +57,7 @@ type Timer = (Micros, fn(&mut Raft));
 
 impl Raft {
     /// A node that continues from what its store held. It starts as a follower, with its state machine at the
-    /// recovered snapshot.
+    /// recovered snapshot. That, and the membership that it starts with, is not reported as an output.
     ///
     /// Panics if `recovered` is not what a sound store returns: if the log has a gap, or a term later than
     /// the current one. Panics if the heartbeat interval in `config` is zero, or the election timeout is
@@ -113,12 +113,15 @@ impl Raft {
         self.end_step();
     }
 
-    /// The next output to carry out; `None` if there is none.
+    /// The next output to carry out; `None` if there is none. Outputs are of the moments in which they came
+    /// to be: a barrier may have passed in a step at whose end this node no longer leads.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// When to step with [`Input::Wake`] at the latest, if no other input comes first.
+    /// When to step with [`Input::Wake`] at the latest, if no other input comes first; `None` if nothing is
+    /// to be done in time, as for a node whose disk has failed. It may still lie in the past afterwards, if
+    /// more than one thing was due.
     #[must_use]
     pub fn deadline(&self) -> Option<Micros> {
         self.timers().into_iter().flatten().map(|(at, _)| at).min()
