@@ -215,7 +215,8 @@ impl Server {
         self.links.flush(&mut self.ctx);
         self.peer_connections.flush(&mut self.ctx);
         self.clients.flush(&mut self.ctx);
-        self.approach_the_end();
+        self.note_removal();
+        self.advance_shutdown();
         Ok(())
     }
 
@@ -459,12 +460,15 @@ impl Server {
         }
     }
 
-    /// Begins to stop if a member has said that this node was removed. While this server is stopping: lets
-    /// clients go, and ends when nothing is owed to any of them.
-    fn approach_the_end(&mut self) {
+    /// Begins to stop if a member has said that this node was removed.
+    fn note_removal(&mut self) {
         if let Some((id, index)) = self.links.removed_by.take() {
             self.on_removed(&format!("node {id}, which knows the log up to {index}, says so"));
         }
+    }
+
+    /// While this server is stopping: lets clients go, and ends when nothing is owed to any of them.
+    fn advance_shutdown(&mut self) {
         if self.shutdown == Shutdown::Serving {
             return;
         }

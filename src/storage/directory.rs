@@ -1,6 +1,6 @@
 //! Which store a directory holds, and how a store is destroyed.
 //!
-//! The names of the files tell. If the data file is missing, it matters whether anything was written to a
+//! The names of its files decide. If the data file is missing, it matters whether anything was written to a
 //! journal that is there: a node that founds a cluster on top of the remains of another store would hand out
 //! its IDs again. LMDB's default name for a data file is also ours, so a data file without other files of
 //! ours must hold a record of ours. This module must never know what is in a store that is there.

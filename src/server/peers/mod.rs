@@ -1,7 +1,7 @@
-//! The other members. This node dials each of them and sends what it has to say on the link that it has
-//! dialled, where their responses come back; what the others have to say arrives on the connections that they
-//! have dialled, and is answered there. Only what this node has to say to one that it cannot dial goes on the
-//! connection that the other one has dialled.
+//! The other members. Each node dials every other. It sends its messages on the link that it has dialled, and
+//! gets the responses there; the messages of the others arrive on the connections that they have dialled, and
+//! are answered there. To a peer that it cannot dial, a node sends everything on the connection that the peer
+//! has dialled.
 
 mod attempt;
 mod backoff;
