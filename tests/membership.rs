@@ -512,6 +512,11 @@ fn a_voter_that_nobody_can_dial_is_warned_of_until_it_can_be_and_is_not_handed_o
     let next = cluster.await_leader("another leads", |id| id != leader);
     assert_ne!(next, missed);
     cluster.node(leader).restart();
+    // Until then, the other one is the only one that could lead.
+    cluster.node(next).await_status("it is back", |status| {
+        let member = &status.members[&leader];
+        member.link == "up" && member.match_index >= status.members[&missed].match_index
+    });
     cluster.node(next).command(&["transfer"]).succeeded();
     assert_eq!(cluster.leader(), leader);
 

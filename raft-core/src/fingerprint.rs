@@ -29,7 +29,6 @@ impl Raft {
         self.hard_state.hash(state);
         self.log.hash(state);
         self.persistence.fingerprint(state);
-        self.persistence.oldest_issued_at().map(|at| self.age(at)).hash(state);
         (self.commit_index, self.last_applied, self.left(self.promised_until)).hash(state);
         self.excused_until.map(|until| self.left(until)).hash(state);
         discriminant(&self.role).hash(state);

@@ -118,10 +118,12 @@ impl Raft {
         }
     }
 
-    /// Whether this node does not stand in the way of a successor that its leader has told to campaign: as
-    /// that leader, it has not given the transfer up.
+    /// Whether a successor that the leader has told to campaign can count on this node. That leader itself
+    /// may have given the transfer up, or have no vote to give, because its disk has fallen behind.
     pub(crate) fn lets_take_over(&self, successor: Peer) -> bool {
-        self.role.as_leader().is_none_or(|leader| leader.transfer.is_some_and(|t| t.target == successor))
+        self.role.as_leader().is_none_or(|leader| {
+            leader.transfer.is_some_and(|t| t.target == successor) && leader.stall.outrun.is_none()
+        })
     }
 
     /// A leader that has just removed itself lets another node take over (dissertation §4.2.2).

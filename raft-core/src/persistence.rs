@@ -89,6 +89,11 @@ impl Persistence {
         self.in_flight.front().map(|w| w.issued_at)
     }
 
+    /// Whether the disk has something to make durable.
+    pub(crate) fn awaits_disk(&self) -> bool {
+        !self.in_flight.is_empty()
+    }
+
     pub(crate) fn note_hard_state(&mut self) {
         self.changes.hard_state = true;
     }
@@ -176,7 +181,7 @@ impl Persistence {
             to_withhold: _,
         } = self;
         (self.distance(*issued), self.distance(*hard_state_write), durable_index).hash(state);
-        // Of the times, only that of the oldest write matters; whoever knows the time adds its age.
+        // When a write was issued is only reported.
         for InFlight { id, issued_at: _, last_index } in in_flight {
             (self.distance(*id), last_index).hash(state);
         }

@@ -8,7 +8,7 @@
 //! the best there is: it can still confirm that it leads.
 //!
 //! The leader votes in the same way, and with that steps down: the majority of another may need it. A node
-//! whose own disk hangs does none of this: its vote would never be durable.
+//! whose own disk may be the one that hangs does none of this: its vote would never be durable.
 
 use crate::message::CampaignReason;
 use crate::raft::Raft;
@@ -83,21 +83,20 @@ impl Raft {
         })
     }
 
-    /// Whether this node would help another to lead, because its leader, or itself, commits nothing. One
-    /// whose disk hangs cannot help.
+    /// Whether this node would help another to lead, because its leader, or itself, commits nothing.
     pub(crate) fn has_stuck_leader(&self) -> bool {
         let is_stuck = match &self.role {
             RoleState::Follower(Follower { leader, doubt, .. }) => leader.is_some() && doubt.ask_at.is_some(),
             RoleState::Leader(_) => self.commits_nothing(),
             RoleState::PreCandidate(_) | RoleState::Candidate(_) | RoleState::Muted(_) => false,
         };
-        is_stuck && !self.disk_hangs()
+        is_stuck && !self.may_have_hung_disk()
     }
 
-    /// Whether this node's disk has not answered for an election timeout.
-    pub(crate) fn disk_hangs(&self) -> bool {
-        let issued_at = self.persistence.oldest_issued_at();
-        issued_at.is_some_and(|at| self.now.since(at) >= self.config.election_timeout_us)
+    /// Whether this node's disk has something to write, and has shown nothing yet of what the leader cannot
+    /// commit.
+    fn may_have_hung_disk(&self) -> bool {
+        self.persistence.awaits_disk() && self.persistence.durable_index() <= self.commit_index
     }
 
     /// A follower of a stuck leader asks whether it could be elected.
@@ -107,7 +106,7 @@ impl Raft {
             return;
         }
         let ask_at = Some(self.random_election_deadline());
-        let may_campaign = self.may_campaign() && !self.disk_hangs();
+        let may_campaign = self.may_campaign() && !self.may_have_hung_disk();
         let stance = if may_campaign { self.asks() } else { Stance::Yields };
         let RoleState::Follower(Follower { doubt, .. }) = &mut self.role else { return };
         *doubt = Doubt { ask_at, stance };

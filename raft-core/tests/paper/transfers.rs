@@ -8,7 +8,7 @@ use raft_core::{
 use crate::harness::cluster::Cluster;
 use crate::harness::node::Node;
 use crate::harness::{
-    ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, append, config, heartbeat, id, membership, peer, recovered,
+    ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, config, heartbeat, id, membership, peer, recovered,
 };
 
 fn aborted(cluster: &mut Cluster, at: u64) -> usize {
@@ -165,23 +165,6 @@ fn a_leader_grants_a_pre_vote_only_to_the_node_that_it_hands_over_to() {
         let answer = PreVoteResponse { term: Term(2), next_term: Term(3), vote_granted };
         let sent = cluster.node(1).take_sent();
         assert!(sent.contains(&(peer(2), Message::PreVoteResponse(answer))), "{target:?}: {sent:?}");
-    }
-}
-
-#[test]
-fn a_voter_whose_disk_hangs_grants_a_target_no_pre_vote() {
-    for (us, vote_granted) in [(ELECTION_TIMEOUT_US - 1, true), (ELECTION_TIMEOUT_US, false)] {
-        let store = recovered(membership(&[1, 2, 3], &[]), &[2]);
-        let mut voter = Node::new(config(peer(3)), Micros(0), store);
-        voter.receive(peer(1), append(2, (2, 2), &[(3, 2)], 2));
-        voter.take_sent();
-        voter.pass(us);
-        let (last_log_index, last_log_term) = (LogIndex(3), Term(2));
-        let reason = CampaignReason::LeadershipTransfer;
-        let question = PreVote { next_term: Term(3), last_log_index, last_log_term, reason };
-        voter.receive(peer(2), Message::PreVote(question));
-        let answer = PreVoteResponse { term: Term(2), next_term: Term(3), vote_granted };
-        assert_eq!(voter.take_sent(), [(peer(2), Message::PreVoteResponse(answer))], "after {us} us");
     }
 }
 
