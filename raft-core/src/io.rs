@@ -37,8 +37,8 @@ pub enum Input {
     },
     /// Confirm that no newer leader existed at some moment after this input (ReadIndex, dissertation §6.4).
     /// Dropped silently if this node does not lead or stops leading, or if
-    /// [`BARRIERS_MAX`](crate::BARRIERS_MAX) barriers are already waiting; a later one that passes then passes
-    /// for it too.
+    /// [`BARRIERS_MAX`](crate::BARRIERS_MAX) barriers are already waiting; a later one that passes then
+    /// passes for it too.
     ReadBarrier {
         /// Identifies it in [`Output::BarrierPassed`].
         barrier: BarrierId,
