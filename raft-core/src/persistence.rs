@@ -89,11 +89,6 @@ impl Persistence {
         self.in_flight.front().map(|w| w.issued_at)
     }
 
-    /// Whether the disk has something to make durable.
-    pub(crate) fn awaits_disk(&self) -> bool {
-        !self.in_flight.is_empty()
-    }
-
     pub(crate) fn note_hard_state(&mut self) {
         self.changes.hard_state = true;
     }

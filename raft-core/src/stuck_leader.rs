@@ -96,7 +96,8 @@ impl Raft {
     /// Whether this node's disk has something to write, and has shown nothing yet of what the leader cannot
     /// commit.
     fn may_have_hung_disk(&self) -> bool {
-        self.persistence.awaits_disk() && self.persistence.durable_index() <= self.commit_index
+        let has_to_write = self.persistence.oldest_issued_at().is_some();
+        has_to_write && self.persistence.durable_index() <= self.commit_index
     }
 
     /// A follower of a stuck leader asks whether it could be elected.
