@@ -27,7 +27,6 @@ mod status;
 #[cfg(test)]
 mod testing;
 mod transfer;
-mod unix_socket;
 mod verify;
 
 use std::io::{self, Write};

@@ -7,11 +7,10 @@ use std::thread;
 use std::time::Duration;
 
 use super::daemonize;
-use super::listen::{Bound, Listeners};
+use super::listen::{Bound, Listeners, SocketPath};
 use super::patience::{Impatience, Patience};
 use super::pid_file::PidFile;
 use super::random::random_u64;
-use super::unix_socket::Name;
 use super::{Failure, cannot_handle_signals};
 use crate::cli::Flags;
 use crate::http;
@@ -109,7 +108,7 @@ pub(super) struct Ready {
     server: Server,
     /// Removed when the node has ended, as is the name of the socket.
     pid_file: Option<PidFile>,
-    unix_name: Option<Name>,
+    unix_path: Option<SocketPath>,
 }
 
 /// Makes a node that listens.
@@ -124,7 +123,7 @@ pub(super) fn get_ready(
     launch: Launch,
 ) -> Result<Ready, Failure> {
     let Launch { stop, pid_file, in_background } = launch;
-    let Listeners { peers, clients, unix_name } = bound.listen()?;
+    let Listeners { peers, clients, unix_path } = bound.listen()?;
     let config = ServerConfig {
         node: settings.node_config(store.identity().me, random_u64()?),
         peer_address: settings.peer_address().to_string(),
@@ -151,7 +150,7 @@ pub(super) fn get_ready(
     if in_background {
         daemonize::listening()?;
     }
-    Ok(Ready { server, pid_file, unix_name })
+    Ok(Ready { server, pid_file, unix_path })
 }
 
 impl Ready {
@@ -161,7 +160,7 @@ impl Ready {
     /// [`Failure`] if the node cannot go on, or was told a second time to stop.
     pub(super) fn serve(self) -> Result<Ended, Failure> {
         // The names are removed when this function ends, after the server.
-        let Ready { server, pid_file: _pid_file, unix_name: _unix_name } = self;
+        let Ready { server, pid_file: _pid_file, unix_path: _unix_path } = self;
         match server.run()? {
             Exit::Stopped => Ok(Ended::Stopped),
             Exit::Removed => Ok(Ended::Removed),

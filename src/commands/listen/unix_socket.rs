@@ -15,30 +15,31 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::listen::{BACKLOG, ListenError};
+use super::BACKLOG;
+use super::error::ListenError;
 
-/// A socket with a name in the file system, which is removed when this is dropped. Nothing can connect before
+/// A socket with a path in the file system, which is removed when this is dropped. Nothing can connect before
 /// [`UnixSocket::listen`].
 #[derive(Debug)]
 pub(super) struct UnixSocket {
     socket: Socket,
-    name: Name,
+    path: SocketPath,
 }
 
-/// A name in the file system and the file that it stands for. The name is removed when this is dropped, if it
-/// still stands for that file.
+/// The path of a socket and the file that it leads to. The path is removed when this is dropped, if it still
+/// leads to that file.
 #[derive(Debug)]
-pub(super) struct Name {
+pub(in crate::commands) struct SocketPath {
     path: PathBuf,
     /// Device and inode.
     file: Option<(u64, u64)>,
-    /// Last, so that no other process takes the name before it is removed.
-    _lock: NameLock,
+    /// Last, so that no other process takes the path before it is removed.
+    _lock: SocketPathLock,
 }
 
-/// The right to a name: a file beside it that is locked while this lives and is then removed.
+/// The right to a path: a file beside it that is locked while this lives and is then removed.
 #[derive(Debug)]
-struct NameLock {
+struct SocketPathLock {
     path: PathBuf,
     file: File,
 }
@@ -53,40 +54,40 @@ impl UnixSocket {
     /// [`ListenError::Unix`].
     pub(super) fn bind(path: &Path) -> Result<UnixSocket, ListenError> {
         let failed = |source| ListenError::Unix { path: path.to_owned(), source };
-        let lock = NameLock::acquire(path).map_err(failed)?;
+        let lock = SocketPathLock::acquire(path).map_err(failed)?;
         remove_stale(path).map_err(failed)?;
         let bind = || {
             let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
             socket.bind(&SockAddr::unix(path)?)?;
             Ok(UnixSocket {
                 socket,
-                name: Name { path: path.to_owned(), file: inode_at_nofollow(path), _lock: lock },
+                path: SocketPath { path: path.to_owned(), file: inode_at_nofollow(path), _lock: lock },
             })
         };
         bind().map_err(failed)
     }
 
-    /// Lets clients connect. The name is removed when the second value is dropped.
+    /// Lets clients connect. The path is removed when the second value is dropped.
     ///
     /// # Errors
-    /// [`ListenError::Unix`]; also if the name has been removed in the meantime or stands for another file,
+    /// [`ListenError::Unix`]; also if the path has been removed in the meantime or leads to another file,
     /// so that nothing could connect.
-    pub(super) fn listen(self) -> Result<(UnixListener, Name), ListenError> {
-        let UnixSocket { socket, name } = self;
-        let listen = || match inode_at_nofollow(&name.path) {
-            there if there == name.file => socket.listen(BACKLOG),
+    pub(super) fn listen(self) -> Result<(UnixListener, SocketPath), ListenError> {
+        let UnixSocket { socket, path } = self;
+        let listen = || match inode_at_nofollow(&path.path) {
+            there if there == path.file => socket.listen(BACKLOG),
             Some(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody else has taken its place")),
             None => Err(io::Error::new(io::ErrorKind::NotFound, "somebody has removed it")),
         };
         match listen() {
-            Ok(()) => Ok((socket.into(), name)),
-            Err(source) => Err(ListenError::Unix { path: name.path.clone(), source }),
+            Ok(()) => Ok((socket.into(), path)),
+            Err(source) => Err(ListenError::Unix { path: path.path.clone(), source }),
         }
     }
 }
 
-impl NameLock {
-    fn acquire(socket_path: &Path) -> io::Result<NameLock> {
+impl SocketPathLock {
+    fn acquire(socket_path: &Path) -> io::Result<SocketPathLock> {
         let mut path = socket_path.as_os_str().to_owned();
         path.push(".lock");
         let path = PathBuf::from(path);
@@ -100,21 +101,21 @@ impl NameLock {
                 // If locks do not work here, a conflict is noticed when this socket is to listen.
                 Err(TryLockError::Error(error)) => {
                     log::debug!("{} cannot be locked: {error}", path.display());
-                    return Ok(NameLock { path, file });
+                    return Ok(SocketPathLock { path, file });
                 }
             }
             let opened = file.metadata()?;
             // Its last owner may have removed the file after it was opened here: a lock on it excludes
             // nobody.
             if inode_at_nofollow(&path) == Some((opened.dev(), opened.ino())) {
-                return Ok(NameLock { path, file });
+                return Ok(SocketPathLock { path, file });
             }
         }
         Err(io::Error::new(io::ErrorKind::AddrInUse, "other nodes keep taking and releasing its lock"))
     }
 }
 
-impl Drop for NameLock {
+impl Drop for SocketPathLock {
     fn drop(&mut self) {
         let ours = self.file.metadata().ok().map(|ours| (ours.dev(), ours.ino()));
         if ours.is_some() && inode_at_nofollow(&self.path) == ours {
@@ -144,7 +145,7 @@ fn open_lock(path: &Path) -> io::Result<File> {
     }
 }
 
-impl Drop for Name {
+impl Drop for SocketPath {
     fn drop(&mut self) {
         if self.file.is_some() && inode_at_nofollow(&self.path) == self.file {
             // If it stays behind, the next start treats it as stale.
@@ -157,7 +158,7 @@ fn inode_at_nofollow(path: &Path) -> Option<(u64, u64)> {
     fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
-/// Makes way for a new socket, unless a process listens there or the name stands for something else.
+/// Makes way for a new socket, unless a process listens there or the path leads to something else.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
@@ -180,14 +181,14 @@ mod tests {
     use crate::storage::TestDir;
 
     #[test]
-    fn a_socket_can_be_connected_to_and_its_name_goes_with_it() {
+    fn a_socket_can_be_connected_to_and_its_path_goes_with_it() {
         let directory = TestDir::new();
         let path = directory.path().join("s");
         let bound = UnixSocket::bind(&path).unwrap();
         assert!(UnixStream::connect(&path).is_err());
-        let (_listener, name) = bound.listen().unwrap();
+        let (_listener, socket_path) = bound.listen().unwrap();
         UnixStream::connect(&path).unwrap();
-        drop(name);
+        drop(socket_path);
         assert!(!path.exists());
     }
 
@@ -233,16 +234,16 @@ mod tests {
         let bound = UnixSocket::bind(&path).unwrap();
         let error = UnixSocket::bind(&path).unwrap_err();
         assert!(error.to_string().contains("another node has it"), "{error}");
-        let (_listener, name) = bound.listen().unwrap();
+        let (_listener, socket_path) = bound.listen().unwrap();
         UnixStream::connect(&path).unwrap();
-        drop(name);
+        drop(socket_path);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
         drop(UnixSocket::bind(&path).unwrap());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 
     #[test]
-    fn a_socket_whose_name_is_gone_or_taken_does_not_listen_in_silence() {
+    fn a_socket_whose_path_is_gone_or_taken_does_not_listen_in_silence() {
         let directory = TestDir::new();
         let path = directory.path().join("s");
         let bound = UnixSocket::bind(&path).unwrap();

@@ -1,24 +1,27 @@
 //! The ports and sockets that a node listens on: bound early, so that a port in use is found before anything
 //! has changed, and opened only when the node is about to serve.
 //!
-//! This module uses the system's resolver and sockets. It must never know what is sent over them.
+//! This module opens sockets. It must never know what is sent over them.
 
-use std::fmt;
-use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
-use std::path::PathBuf;
+mod addresses;
+mod error;
+mod unix_socket;
+
+use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::unix_socket::{Name, UnixSocket};
-use crate::address::{Host, is_link_local};
-use crate::advice::about_limit;
+use self::addresses::{Address, ListenAddresses, covers};
+use self::error::FlagNames;
+pub(super) use self::error::ListenError;
+pub(super) use self::unix_socket::SocketPath;
+use self::unix_socket::UnixSocket;
 use crate::http::Serves;
 use crate::server::{ClientListener, ClientSocket};
 use crate::settings::Settings;
 
 /// How many connections may wait to be accepted: the most that Linux grants by default since 5.4.
-pub(super) const BACKLOG: i32 = 4096;
+const BACKLOG: i32 = 4096;
 
 /// How often another free port is tried when one was free on one address and taken on the next.
 const FREE_PORT_ATTEMPTS: u32 = 8;
@@ -38,7 +41,7 @@ pub(super) struct Listeners {
     pub(super) peers: Vec<TcpListener>,
     pub(super) clients: Vec<ClientListener>,
     /// To be kept until the node ends.
-    pub(super) unix_name: Option<Name>,
+    pub(super) unix_path: Option<SocketPath>,
 }
 
 #[derive(Debug)]
@@ -49,13 +52,6 @@ struct BoundPort {
     flags: FlagNames,
 }
 
-/// The flags that choose an address.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct FlagNames {
-    host: &'static str,
-    port: &'static str,
-}
-
 /// Binds everything that the settings ask for, on every address of every host. Port 0 selects a free port,
 /// which is then put into the settings.
 ///
@@ -63,14 +59,14 @@ struct FlagNames {
 /// [`ListenError`], with the flag that the operator would have to change.
 pub(super) fn bind(settings: &mut Settings) -> Result<Bound, ListenError> {
     let host = "--host";
-    let wanted = Wanted::resolve(&settings.hosts, host)?;
-    let raft = bind_port(&wanted, settings.raft_port, FlagNames { host, port: "--raft_port" })?;
-    let http = bind_port(&wanted, settings.http_port, FlagNames { host, port: "--http_port" })?;
+    let addresses = ListenAddresses::resolve(&settings.hosts, host)?;
+    let raft = bind_port(&addresses, settings.raft_port, FlagNames { host, port: "--raft_port" })?;
+    let http = bind_port(&addresses, settings.http_port, FlagNames { host, port: "--http_port" })?;
     let metrics = match settings.metrics_port {
         Some(port) => {
             let host = if settings.metrics_host.is_some() { "--metrics_host" } else { host };
-            let wanted = Wanted::resolve(settings.metrics_hosts(), host)?;
-            bind_port(&wanted, port, FlagNames { host, port: "--metrics_port" })?
+            let addresses = ListenAddresses::resolve(settings.metrics_hosts(), host)?;
+            bind_port(&addresses, port, FlagNames { host, port: "--metrics_port" })?
         }
         None => Vec::new(),
     };
@@ -116,13 +112,13 @@ impl Bound {
         let ids = self.http.into_iter().map(client(serves));
         let pages = self.metrics.into_iter().map(client(Serves::PagesOnly));
         let mut clients = ids.chain(pages).collect::<Result<Vec<_>, ListenError>>()?;
-        let mut unix_name = None;
+        let mut unix_path = None;
         if let Some(socket) = self.unix {
-            let (listener, name) = socket.listen()?;
+            let (listener, path) = socket.listen()?;
             clients.push(ClientListener { socket: ClientSocket::Unix(listener), serves });
-            unix_name = Some(name);
+            unix_path = Some(path);
         }
-        Ok(Listeners { peers, clients, unix_name })
+        Ok(Listeners { peers, clients, unix_path })
     }
 
     /// Two sockets that do not listen yet may share a port if both allow address reuse, so this is checked
@@ -189,61 +185,33 @@ enum DualStack {
     No,
 }
 
-/// An address of a host to listen on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Address {
-    ip: IpAddr,
-    /// The address comes from a name that has others, so the node can do without it: on a machine without
-    /// IPv6, `localhost` may still have an IPv6 address, and the machine's own name may have link-local ones.
-    dispensable: bool,
-}
-
-/// What the hosts that a flag names lead to.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-struct Wanted {
-    /// The addresses to listen on, each once.
-    addresses: Vec<Address>,
-    /// All addresses of each host.
-    hosts: Vec<Vec<IpAddr>>,
-}
-
-impl Wanted {
-    fn resolve(hosts: &[Host], flag: &'static str) -> Result<Wanted, ListenError> {
-        let hosts: Vec<Vec<IpAddr>> =
-            hosts.iter().map(|host| resolve(host, flag)).collect::<Result<_, _>>()?;
-        Ok(Wanted::of(hosts))
-    }
-
-    fn of(hosts: Vec<Vec<IpAddr>>) -> Wanted {
-        let mut addresses = Vec::new();
-        for host in &hosts {
-            let dispensable = host.len() > 1;
-            host.iter().for_each(|ip| add(&mut addresses, Address { ip: *ip, dispensable }));
-        }
-        drop_covered(&mut addresses);
-        Wanted { addresses, hosts }
-    }
-}
-
 /// Binds one port on all addresses.
-fn bind_port(wanted: &Wanted, port: u16, flags: FlagNames) -> Result<Vec<BoundPort>, ListenError> {
-    let mut attempts = if port == 0 && wanted.addresses.len() > 1 { FREE_PORT_ATTEMPTS } else { 1 };
+fn bind_port(
+    addresses: &ListenAddresses,
+    port: u16,
+    flags: FlagNames,
+) -> Result<Vec<BoundPort>, ListenError> {
+    let mut attempts = if port == 0 && addresses.distinct.len() > 1 { FREE_PORT_ATTEMPTS } else { 1 };
     loop {
         attempts -= 1;
-        match bind_port_once(wanted, port, flags) {
+        match bind_port_once(addresses, port, flags) {
             Err(ListenError::InUse { .. }) if attempts > 0 => {}
             outcome => return outcome,
         }
     }
 }
 
-fn bind_port_once(wanted: &Wanted, mut port: u16, flags: FlagNames) -> Result<Vec<BoundPort>, ListenError> {
-    let Wanted { addresses, hosts } = wanted;
-    let has_ipv4 = addresses.iter().any(|address| address.ip.is_ipv4());
+fn bind_port_once(
+    addresses: &ListenAddresses,
+    mut port: u16,
+    flags: FlagNames,
+) -> Result<Vec<BoundPort>, ListenError> {
+    let ListenAddresses { distinct, hosts } = addresses;
+    let has_ipv4 = distinct.iter().any(|address| address.ip.is_ipv4());
     let dual_stack = if has_ipv4 { DualStack::No } else { DualStack::Yes };
     let mut bound: Vec<BoundPort> = Vec::new();
     let mut missing = Vec::new();
-    for Address { ip, dispensable } in addresses {
+    for Address { ip, dispensable } in distinct {
         match BoundPort::bind(SocketAddr::new(*ip, port), dual_stack, flags) {
             Ok(socket) => {
                 port = socket.address.port();
@@ -266,183 +234,9 @@ fn port_of(bound: &[BoundPort]) -> Option<u16> {
     bound.first().map(|port| port.address.port())
 }
 
-/// Drops every address that another one covers: the system refuses to listen on both.
-fn drop_covered(addresses: &mut Vec<Address>) {
-    let all: Vec<IpAddr> = addresses.iter().map(|address| address.ip).collect();
-    addresses.retain(|Address { ip, .. }| !all.iter().any(|other| other != ip && covers(*other, *ip)));
-}
-
-/// Whether a socket on one address accepts connections to the other, which is of the same family.
-fn covers(ours: IpAddr, theirs: IpAddr) -> bool {
-    ours == theirs || (ours.is_unspecified() && ours.is_ipv4() == theirs.is_ipv4())
-}
-
-/// Adds an address, unless it is there already. What one host cannot do without is not dispensable.
-fn add(addresses: &mut Vec<Address>, new: Address) {
-    match addresses.iter_mut().find(|known| known.ip == new.ip) {
-        Some(known) => known.dispensable &= new.dispensable,
-        None => addresses.push(new),
-    }
-}
-
-fn resolve(host: &Host, flag: &'static str) -> Result<Vec<IpAddr>, ListenError> {
-    let unresolved = |name: &str, source| ListenError::Unresolved { host: name.to_owned(), flag, source };
-    match host {
-        Host::Address(address) => Ok(vec![*address]),
-        Host::Name(name) => {
-            let found = (name.as_str(), 0).to_socket_addrs().map_err(|source| unresolved(name, source))?;
-            let addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
-            if addresses.is_empty() {
-                return Err(unresolved(name, io::ErrorKind::NotFound.into()));
-            }
-            Ok(addresses)
-        }
-    }
-}
-
-/// Why a node cannot listen where it was told to.
-#[derive(Debug)]
-pub(super) enum ListenError {
-    /// The host has no address.
-    Unresolved {
-        /// The host, as given.
-        host: String,
-        /// The flag that names it.
-        flag: &'static str,
-        /// The resolver's error.
-        source: io::Error,
-    },
-    /// Something else uses the port.
-    InUse {
-        /// The address.
-        address: SocketAddr,
-        /// The flag that chooses the port.
-        flag: &'static str,
-    },
-    /// Only the system may use this port.
-    Denied {
-        /// The address.
-        address: SocketAddr,
-        /// The flag that chooses the port.
-        flag: &'static str,
-    },
-    /// The address belongs to another machine.
-    NotOurs {
-        /// The address.
-        address: IpAddr,
-        /// The flag that names the host.
-        flag: &'static str,
-    },
-    /// The address needs an interface, and none can be given with it.
-    LinkLocal {
-        /// The address.
-        address: IpAddr,
-        /// The flag that names the host.
-        flag: &'static str,
-    },
-    /// The Unix-domain socket cannot be created.
-    Unix {
-        /// Its path.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// The system refuses for another reason.
-    Socket {
-        /// The address.
-        address: SocketAddr,
-        /// The flag that names its host.
-        flag: &'static str,
-        /// The system's error.
-        source: io::Error,
-    },
-}
-
-impl ListenError {
-    fn at(address: SocketAddr, flags: FlagNames, source: io::Error) -> ListenError {
-        let kind = source.kind();
-        if kind == io::ErrorKind::AddrInUse {
-            ListenError::InUse { address, flag: flags.port }
-        } else if kind == io::ErrorKind::PermissionDenied {
-            ListenError::Denied { address, flag: flags.port }
-        } else if kind == io::ErrorKind::AddrNotAvailable || is_family_unsupported(&source) {
-            ListenError::NotOurs { address: address.ip(), flag: flags.host }
-        } else if kind == io::ErrorKind::InvalidInput && is_link_local(address.ip()) {
-            ListenError::LinkLocal { address: address.ip(), flag: flags.host }
-        } else {
-            ListenError::Socket { address, flag: flags.host, source }
-        }
-    }
-}
-
-impl fmt::Display for ListenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ListenError::Unresolved { host, flag, source } => {
-                write!(f, "the host '{host}' does not resolve ({source}): ")?;
-                match about_limit(source) {
-                    Some(remedy) => f.write_str(remedy),
-                    None => write!(f, "give an address or a name of this machine with {flag}"),
-                }
-            }
-            ListenError::InUse { address, flag } => {
-                write!(f, "{address} is in use: stop what listens there, or choose another port with {flag}")
-            }
-            ListenError::Denied { address, flag } => write!(
-                f,
-                "the system does not permit listening on {address}: choose a port above 1023 with {flag}"
-            ),
-            ListenError::NotOurs { address, flag } => {
-                write!(f, "{address} is not an address of this machine: give one that is with {flag}")?;
-                // Other nodes and clients are not directed to the other hosts.
-                if *flag == "--host" {
-                    f.write_str(", and what others use to reach it with --advertise")?;
-                }
-                Ok(())
-            }
-            ListenError::LinkLocal { address, flag } => write!(
-                f,
-                "{address} is link-local, and nothing can listen there without an interface, which cannot be \
-                 given: give another address of this machine with {flag}"
-            ),
-            ListenError::Unix { path, source } => write!(
-                f,
-                "cannot listen on the Unix-domain socket {} ({source}): {}",
-                path.display(),
-                about_limit(source).unwrap_or("choose another path with --http_unix")
-            ),
-            ListenError::Socket { address, flag, source } => {
-                write!(f, "cannot listen on {address} ({source}): ")?;
-                match about_limit(source) {
-                    Some(remedy) => f.write_str(remedy),
-                    None => write!(f, "choose another address with {flag}"),
-                }
-            }
-        }
-    }
-}
-
-impl std::error::Error for ListenError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            ListenError::Unresolved { source, .. }
-            | ListenError::Unix { source, .. }
-            | ListenError::Socket { source, .. } => Some(source),
-            ListenError::InUse { .. }
-            | ListenError::Denied { .. }
-            | ListenError::NotOurs { .. }
-            | ListenError::LinkLocal { .. } => None,
-        }
-    }
-}
-
-/// Whether the machine has no IPv6, or no IPv4, at all.
-fn is_family_unsupported(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io;
     use std::net::{Ipv6Addr, TcpStream};
 
     use super::*;
@@ -525,8 +319,10 @@ mod tests {
     }
 
     /// What several names lead to.
-    fn named(hosts: &[&[&str]]) -> Wanted {
-        Wanted::of(hosts.iter().map(|host| host.iter().map(|ip| ip.parse().unwrap()).collect()).collect())
+    fn named(hosts: &[&[&str]]) -> ListenAddresses {
+        ListenAddresses::of(
+            hosts.iter().map(|host| host.iter().map(|ip| ip.parse().unwrap()).collect()).collect(),
+        )
     }
 
     #[test]
@@ -542,35 +338,6 @@ mod tests {
         assert_eq!(bind_port(&named(&[here, &["127.0.0.1"]]), 0, flags).unwrap().len(), 2);
         // All of the addresses of this one are covered by another host.
         assert_eq!(bind_port(&named(&[ELSEWHERE, &["0.0.0.0"]]), 0, flags).unwrap().len(), 1);
-    }
-
-    #[test]
-    fn an_address_that_was_asked_for_by_itself_is_needed_even_if_a_name_has_it_too() {
-        let ip = IpAddr::V6(Ipv6Addr::LOCALHOST);
-        for order in [[true, false], [false, true]] {
-            let mut addresses = Vec::new();
-            for dispensable in order {
-                add(&mut addresses, Address { ip, dispensable });
-            }
-            assert_eq!(addresses, [Address { ip, dispensable: false }], "{order:?}");
-        }
-    }
-
-    #[test]
-    fn where_no_descriptor_is_left_the_address_is_not_to_blame() {
-        let none_left = || io::Error::from(rustix::io::Errno::MFILE);
-        let address = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), 9000);
-        let flags = FlagNames { host: "--host", port: "--raft_port" };
-        for error in [
-            ListenError::at(address, flags, none_left()),
-            ListenError::Unix { path: "socket".into(), source: none_left() },
-            ListenError::Unresolved { host: "localhost".to_owned(), flag: "--host", source: none_left() },
-        ] {
-            let said = error.to_string();
-            assert!(said.contains("raise the limit of open files") && !said.contains("--"), "{said}");
-        }
-        let error = ListenError::at(address, flags, rustix::io::Errno::NOBUFS.into());
-        assert!(error.to_string().ends_with("choose another address with --host"), "{error}");
     }
 
     #[test]
