@@ -118,11 +118,14 @@ impl Raft {
 }
 
 /// Whether the entries follow each other and `prev_log_index`, with terms that never decrease or exceed the
-/// leader's. A sound leader sends nothing else.
+/// leader's; index 0, and nothing else, is in term 0. A sound leader sends nothing else.
 fn is_well_formed(m: &AppendEntries) -> bool {
     let (mut last_index, mut last_term) = (m.prev_log_index, m.prev_log_term);
+    if (last_index == LogIndex(0)) != (last_term == Term(0)) {
+        return false;
+    }
     for entry in &m.entries {
-        if last_index.0.checked_add(1) != Some(entry.index.0) || entry.term < last_term {
+        if last_index.0.checked_add(1) != Some(entry.index.0) || entry.term < last_term.max(Term(1)) {
             return false;
         }
         (last_index, last_term) = (entry.index, entry.term);

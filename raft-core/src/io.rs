@@ -109,7 +109,8 @@ pub enum Confirmation {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Output {
     /// Make this durable, in the order of the ids, then report it with [`Input::WritesDurable`]. Several
-    /// writes may be made durable together. Only what depends on this write waits for it.
+    /// writes may be made durable together. Whatever a message promises about the log, the term or the vote
+    /// comes as an output once this write, and every one before it, is durable; the rest does not wait.
     Write(Write),
     /// Send this message; it may be lost.
     Send {

@@ -14,7 +14,7 @@ use crate::types::{Micros, NodeId, Peer};
 impl ToldToCampaign {
     /// Whether the leader may still wish it. A leader gives up after an election timeout, and says it again
     /// with each heartbeat before.
-    fn is_current(&self, now: Micros, election_timeout_us: u64) -> bool {
+    pub(crate) fn is_current(&self, now: Micros, election_timeout_us: u64) -> bool {
         now.since(self.at) < election_timeout_us / 2
     }
 }
@@ -122,7 +122,8 @@ impl Raft {
     /// may have given the transfer up, or have no vote to give, because its disk has fallen behind.
     pub(crate) fn lets_take_over(&self, successor: Peer) -> bool {
         self.role.as_leader().is_none_or(|leader| {
-            leader.transfer.is_some_and(|t| t.target == successor) && leader.stall.outrun.is_none()
+            let is_target = leader.transfer.is_some_and(|transfer| transfer.target == successor);
+            is_target && self.persistence.durable_index() >= self.commit_index
         })
     }
 

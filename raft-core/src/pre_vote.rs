@@ -89,7 +89,10 @@ impl Raft {
         if !m.vote_granted || m.next_term != self.hard_state.current_term.next() {
             return;
         }
-        if let RoleState::Follower(Follower { told_to_campaign: Some(told), .. }) = &mut self.role {
+        let (now, timeout_us) = (self.now, self.config.election_timeout_us);
+        if let RoleState::Follower(Follower { told_to_campaign: Some(told), .. }) = &mut self.role
+            && told.is_current(now, timeout_us)
+        {
             told.granted.insert(from.id);
             self.campaign_if_told();
         } else if let Some(Stance::Asks { granted }) = self.role.stance_mut() {

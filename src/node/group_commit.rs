@@ -100,6 +100,13 @@ impl GroupCommit {
         }
     }
 
+    /// Nothing can be reserved for now, so nobody is waited for.
+    pub(crate) fn stop_gathering(&mut self) {
+        if self.is_gathering() {
+            self.state = State::Idle;
+        }
+    }
+
     fn on_end(&mut self, end: End) {
         match end {
             End::Complete => self.backoff /= 2,

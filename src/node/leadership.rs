@@ -141,6 +141,11 @@ impl Leadership {
         NonZeroU64::new(missing.min(available)).map(|count| Reserve { count })
     }
 
+    /// Nothing can be reserved for now. To be called instead of [`Leadership::next_reservation`].
+    pub(crate) fn on_proposals_refused(&mut self) {
+        self.group_commit.stop_gathering();
+    }
+
     /// Whether the next reservation is to begin later, so that it serves more requests.
     fn awaits_more(&mut self, now: Micros, requests: &Requests) -> bool {
         let waiting = requests.waiting();
@@ -206,7 +211,7 @@ impl Leadership {
 
     /// How many requests need a barrier that has not begun.
     fn uncovered(&self, requests: &Requests) -> u64 {
-        let mut covered = self.barriers.latest().unwrap_or(self.confirmed);
+        let mut covered = self.barriers.latest().unwrap_or_default().max(self.confirmed);
         if !self.demand.reserves_ahead() {
             let reservation = self.reservations.back();
             let is_due = reservation.is_some() || self.group_commit.is_gathering();
@@ -528,6 +533,31 @@ mod tests {
         let reserve = leadership.next_reservation(Micros(252), &requests(&[1, 1]), counter());
         assert_eq!(reserve.map(|r| r.count.get()), Some(1), "one is at hand");
         assert_eq!(leadership.gathering_deadline(), None);
+    }
+
+    /// During a transfer, nothing is proposed: whose IDs are at hand must not wait for a reservation.
+    #[test]
+    fn where_nothing_can_be_reserved_those_whose_ids_are_at_hand_get_a_barrier() {
+        let mut leadership = Leadership::new(Term(2), 0, IdRange::default(), Micros(0));
+        leadership.on_proposed(Micros(0), Reserve { count: count(4) }, Arrival::default());
+        assert_eq!(leadership.next_reservation(Micros(100), &requests(&[1; 4]), counter()), None);
+        leadership.on_reserved(IdRange { first: 1, end: 5 });
+        assert_eq!(leadership.take(count(3)), Some(1));
+        assert_eq!(leadership.next_reservation(Micros(200), &requests(&[1, 1]), counter()), None);
+        assert_eq!(next_barrier(&leadership, &requests(&[1, 1])), None);
+        leadership.on_proposals_refused();
+        assert_eq!(next_barrier(&leadership, &requests(&[1, 1])), Some(2));
+    }
+
+    /// A commit confirmed more than the barrier that is under way will.
+    #[test]
+    fn what_a_commit_has_confirmed_needs_no_barrier_although_one_is_under_way() {
+        let requests = requests(&[1, 1]);
+        let mut leadership = leadership(10);
+        leadership.on_barrier_begun(Micros(0), BarrierId(1), Arrival::default());
+        leadership.on_proposed(Micros(0), Reserve { count: count(10) }, requests.latest());
+        leadership.on_reserved(IdRange { first: 11, end: 21 });
+        assert_eq!(leadership.uncovered(&requests), 0);
     }
 
     #[test]

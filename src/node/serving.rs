@@ -61,6 +61,7 @@ impl Node {
     pub(super) fn reserve(&mut self) {
         let Some(leadership) = &mut self.leadership else { return };
         if !self.raft.accepts_proposals() {
+            leadership.on_proposals_refused();
             return;
         }
         leadership.on_disk(self.now, self.raft.oldest_write_issued_at().is_some());

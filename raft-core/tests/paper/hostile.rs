@@ -2,12 +2,15 @@
 
 use raft_core::{
     AppendEntriesResponse, AppendOutcome, DropReason, Heartbeat, HeartbeatResponse, InstallSnapshot,
-    InstallSnapshotResponse, LogIndex, Message, Output, PreVote, PreVoteResponse, RequestVote,
-    RequestVoteResponse, Role, Round, Snapshot, Term, TimeoutNow,
+    InstallSnapshotResponse, LogIndex, Message, Micros, Output, PreVote, PreVoteResponse, Recovered,
+    RequestVote, RequestVoteResponse, Role, Round, Snapshot, Term, TimeoutNow,
 };
 
 use crate::harness::cluster::Cluster;
-use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, append, heartbeat, id, membership, peer};
+use crate::harness::node::Node;
+use crate::harness::{
+    ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, append, config, heartbeat, id, membership, peer,
+};
 
 fn dropped(cluster: &mut Cluster, at: u64) -> Vec<DropReason> {
     let reason = |event: &Output| {
@@ -103,6 +106,9 @@ fn entries_that_do_not_follow_each_other_are_dropped_whole() {
         append(2, (2, 2), &[(3, 1)], 0),
         append(2, (2, 2), &[(3, 3)], 0),
         append(2, (2, 3), &[], 0),
+        append(2, (0, 1), &[(1, 1)], 0),
+        append(2, (0, 0), &[(1, 0)], 0),
+        append(2, (2, 0), &[], 0),
         append(2, (u64::MAX, 2), &[(0, 2)], 0),
     ];
     for message in malformed {
@@ -112,6 +118,16 @@ fn entries_that_do_not_follow_each_other_are_dropped_whole() {
         assert_eq!(dropped(&mut cluster, 2), [DropReason::MalformedEntries], "{message:?}");
         assert_eq!(cluster.terms(2), [2]);
     }
+}
+
+#[test]
+fn an_append_behind_an_impossible_beginning_does_not_make_a_new_node_condemn_its_store() {
+    let mut joiner = Node::new(config(peer(3)), Micros(0), Recovered::default());
+    joiner.receive(peer(1), append(2, (0, 2), &[], 0));
+    let dropped = Output::Dropped { from: peer(1), reason: DropReason::MalformedEntries };
+    let events = joiner.take_events();
+    assert!(events.contains(&dropped), "{events:?}");
+    assert!(!events.iter().any(|event| matches!(event, Output::LogLost { .. })), "{events:?}");
 }
 
 #[test]

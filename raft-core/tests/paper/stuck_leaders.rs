@@ -3,7 +3,7 @@
 
 use raft_core::{
     CampaignReason, Config, Heartbeat, Lease, LogIndex, Membership, Message, Micros, Output, Peer, PreVote,
-    PreVoteResponse, ProposalId, ProposalOutcome, RequestVote, Role, Round, Term,
+    PreVoteResponse, ProposalId, ProposalOutcome, RequestVote, Role, Round, Term, TimeoutNow,
 };
 
 use crate::harness::cluster::Cluster;
@@ -266,6 +266,18 @@ fn it_asks_again_after_one_to_two_election_timeouts_and_what_it_was_granted_befo
         doubter.is_granted_by(peer(5));
         assert_eq!(doubter.role(), Role::Follower);
     }
+}
+
+/// A transfer came to nothing: who grants now grants what this node asks for on its own behalf.
+#[test]
+fn what_it_is_granted_counts_although_its_leader_once_wished_to_hand_over() {
+    let mut doubter = Doubter::new();
+    doubter.node.receive(peer(2), Message::TimeoutNow(TimeoutNow { term: Term(3) }));
+    doubter.node.sync();
+    doubter.pass(ELECTION_TIMEOUT_US);
+    doubter.is_granted_by(peer(4));
+    doubter.is_granted_by(peer(5));
+    assert_eq!(doubter.role(), Role::Candidate);
 }
 
 #[test]

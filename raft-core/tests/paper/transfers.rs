@@ -168,6 +168,29 @@ fn a_leader_grants_a_pre_vote_only_to_the_node_that_it_hands_over_to() {
     }
 }
 
+/// The others may commit without it; once its disk has that, its vote counts for as much as theirs.
+#[test]
+fn a_leader_grants_a_pre_vote_only_while_its_own_disk_has_all_that_is_committed() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.stalled.insert(1);
+    cluster.propose(1, "durable with the others");
+    cluster.settle();
+    assert_eq!(cluster.commit(1), LogIndex(3));
+    cluster.cut_both(2, 3);
+    cluster.transfer(1, Some(2));
+    cluster.settle();
+    assert_eq!(cluster.role(1), Role::Leader);
+    cluster.stalled.remove(&1);
+    cluster.node(1).sync();
+    let (last_log_index, last_log_term) = (LogIndex(3), Term(2));
+    let reason = CampaignReason::LeadershipTransfer;
+    let question = PreVote { next_term: Term(3), last_log_index, last_log_term, reason };
+    cluster.node(1).take_sent();
+    cluster.node(1).receive(peer(2), Message::PreVote(question));
+    let sent = cluster.node(1).take_sent();
+    assert!(sent.contains(&(peer(2), granted(3))), "{sent:?}");
+}
+
 /// The leader's process may be gone by then: it asked for this campaign, and its voters know of no other.
 #[test]
 fn a_target_whose_leader_is_gone_before_its_disk_answers_campaigns_all_the_same() {
