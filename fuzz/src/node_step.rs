@@ -365,7 +365,12 @@ fn answer_to(message: Message) -> Option<Message> {
         }
         Message::Heartbeat(m) => {
             let lease_us = Some(ELECTION_TIMEOUT_US);
-            Message::HeartbeatResponse(HeartbeatResponse { term: m.term, round: m.round, lease_us })
+            Message::HeartbeatResponse(HeartbeatResponse {
+                term: m.term,
+                round: m.round,
+                awaits_disk: false,
+                lease_us,
+            })
         }
         Message::InstallSnapshot(m) => {
             let match_index = m.snapshot.last_included_index;

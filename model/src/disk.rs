@@ -1,11 +1,10 @@
 //! A disk: what a crash leaves, and the writes that it would lose.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
-use raft_core::{Recovered, Snapshot, Write, WriteId};
+use raft_core::{Recovered, Write, WriteId};
 
-use crate::history::{Violation, ensure};
+use crate::history::Violation;
 
 #[derive(Clone)]
 pub(crate) struct Disk {
@@ -43,36 +42,8 @@ impl Disk {
     /// Makes the oldest write durable.
     pub(crate) fn sync(&mut self) -> Result<Option<WriteId>, Violation> {
         let Some(write) = self.pending.pop_front() else { return Ok(None) };
-        let Write { id, hard_state, snapshot, truncate_from, entries } = write;
-        if let Some(new) = hard_state {
-            let old = self.durable.hard_state;
-            let sound = new.current_term > old.current_term
-                || (new.current_term == old.current_term
-                    && (old.voted_for.is_none() || new.voted_for == old.voted_for));
-            ensure(sound, || format!("the durable term or vote goes back from {old:?} to {new:?}"))?;
-            self.durable.hard_state = new;
-        }
-        if let Some(snapshot) = snapshot {
-            self.restore(snapshot)?;
-        }
-        if let Some(from) = truncate_from {
-            self.durable.entries.retain(|e| e.index < from);
-        }
-        for entry in entries {
-            let (last, _) = self.durable.last();
-            ensure(entry.index == last.next(), || format!("entry {} written after {last}", entry.index))?;
-            self.durable.entries.push(entry);
-        }
-        let (term, current) = (self.durable.last().1, self.durable.hard_state.current_term);
-        ensure(term <= current, || format!("an entry of term {term} is durable, the term {current} is"))?;
+        let id = write.id;
+        self.durable.apply(write).map_err(Violation)?;
         Ok(Some(id))
-    }
-
-    fn restore(&mut self, snapshot: Arc<Snapshot>) -> Result<(), Violation> {
-        let (base, index) = (self.durable.base().0, snapshot.last_included_index);
-        ensure(index > base, || format!("a snapshot of {index} replaces one of {base}"))?;
-        self.durable.entries.retain(|e| e.index > index);
-        self.durable.snapshot = Some(snapshot);
-        Ok(())
     }
 }

@@ -3,8 +3,8 @@
 
 use crate::io::DropReason;
 use crate::message::{
-    AppendEntriesResponse, AppendOutcome, CampaignReason, HeartbeatResponse, InstallSnapshotResponse,
-    Message, RequestVoteResponse,
+    AppendEntriesResponse, AppendOutcome, CampaignReason, InstallSnapshotResponse, Message,
+    RequestVoteResponse,
 };
 use crate::raft::Raft;
 use crate::roles::RoleState;
@@ -91,6 +91,7 @@ impl Raft {
         }
         let term = self.hard_state.current_term;
         let answer = match message {
+            Message::Heartbeat(m) => return self.answer_heartbeat(to, m.round, None),
             Message::RequestVote(_) => {
                 Message::RequestVoteResponse(RequestVoteResponse { term, vote_granted: false })
             }
@@ -102,9 +103,6 @@ impl Raft {
                     hint_term: Term(0),
                 },
             }),
-            Message::Heartbeat(m) => {
-                Message::HeartbeatResponse(HeartbeatResponse { term, round: m.round, lease_us: None })
-            }
             Message::InstallSnapshot(_) => {
                 Message::InstallSnapshotResponse(InstallSnapshotResponse { term, match_index: LogIndex(0) })
             }

@@ -1,5 +1,5 @@
-//! What a node promises when it sends a message or leads, and whether its disk keeps it. An oracle for tests,
-//! simulators and model checkers.
+//! What a node's disk holds, and whether it keeps what the node promises when it sends a message or leads. An
+//! oracle for tests, simulators and model checkers.
 //!
 //! Nothing in the core uses it. It must know nothing of `persistence.rs`, which withholds promises: whoever
 //! asks says what is durable.
@@ -7,7 +7,7 @@
 use alloc::format;
 use alloc::string::String;
 
-use crate::io::{HardState, Recovered};
+use crate::io::{HardState, Recovered, Write};
 use crate::log::Entry;
 use crate::message::{AppendOutcome, Message};
 use crate::raft::Raft;
@@ -28,6 +28,56 @@ pub struct Durable<'a> {
 impl<'a> From<&'a Recovered> for Durable<'a> {
     fn from(recovered: &'a Recovered) -> Durable<'a> {
         Durable { hard_state: recovered.hard_state, last: recovered.last(), entries: &recovered.entries }
+    }
+}
+
+impl Recovered {
+    /// Does what a write asks of the disk, and checks that no sound node could regret it.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong: the term or the snapshot goes back, a vote changes, an entry does
+    /// not follow the last one, terms in the log go back, or an entry is of a later term than the durable
+    /// one. The disk is left half written.
+    pub fn apply(&mut self, write: Write) -> Result<(), String> {
+        let Write { id, hard_state, snapshot, truncate_from, entries } = write;
+        if let Some(new) = hard_state {
+            self.replace_hard_state(new)?;
+        }
+        if let Some(snapshot) = snapshot {
+            let (base, index) = (self.base().0, snapshot.last_included_index);
+            ensure(index > base, || format!("write {id} replaces a snapshot of {base} with one of {index}"))?;
+            self.entries.drain(..self.entries.partition_point(|entry| entry.index <= index));
+            self.snapshot = Some(snapshot);
+        }
+        if let Some(from) = truncate_from {
+            self.entries.truncate(self.entries.partition_point(|entry| entry.index < from));
+        }
+        for entry in entries {
+            let ((last, last_term), current) = (self.last(), self.hard_state.current_term);
+            let (index, term) = (entry.index, entry.term);
+            ensure(index == last.next(), || format!("write {id} appends entry {index} after {last}"))?;
+            ensure((last_term..=current).contains(&term), || {
+                format!("write {id} appends an entry of term {term} after {last_term}, in term {current}")
+            })?;
+            self.entries.push(entry);
+        }
+        let (base, first) = (self.base().0, self.entries.first().map(|entry| entry.index));
+        ensure(first.is_none_or(|first| first == base.next()), || {
+            format!("write {id} leaves a gap between the snapshot of {base} and entry {first:?}")
+        })?;
+        let ((last, term), current) = (self.last(), self.hard_state.current_term);
+        ensure(term <= current, || format!("write {id} leaves {last} of term {term} in term {current}"))
+    }
+
+    fn replace_hard_state(&mut self, new: HardState) -> Result<(), String> {
+        let old = self.hard_state;
+        let keeps_vote = old.voted_for.is_none() || new.voted_for == old.voted_for;
+        ensure(
+            new.current_term > old.current_term || (new.current_term == old.current_term && keeps_vote),
+            || format!("the term goes back or the vote changes: {new:?} replaces {old:?}"),
+        )?;
+        self.hard_state = new;
+        Ok(())
     }
 }
 
@@ -111,15 +161,17 @@ fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String>
 
 #[cfg(test)]
 mod tests {
+    use alloc::sync::Arc;
     use alloc::vec::Vec;
 
     use super::*;
     use crate::config::Config;
+    use crate::log::Snapshot;
     use crate::message::{
         AppendEntriesResponse, CampaignReason, InstallSnapshotResponse, RequestVote, RequestVoteResponse,
     };
     use crate::testing::{noop, peer};
-    use crate::types::Micros;
+    use crate::types::{Micros, WriteId};
 
     fn entries(terms: &[u64]) -> Vec<Entry> {
         (1..).zip(terms).map(|(index, term)| noop(index, *term)).collect()
@@ -150,6 +202,62 @@ mod tests {
     fn installed(index: u64) -> Message {
         let match_index = LogIndex(index);
         Message::InstallSnapshotResponse(InstallSnapshotResponse { term: Term(3), match_index })
+    }
+
+    /// A disk in term 3, in which node 1 has voted for itself, with entries 1 to 3 of these terms.
+    fn disk() -> Recovered {
+        let hard_state = hard_state(3, Some(1));
+        Recovered { hard_state, snapshot: None, entries: entries(&[1, 3, 3]) }
+    }
+
+    fn write() -> Write {
+        Write { id: WriteId(1), hard_state: None, snapshot: None, truncate_from: None, entries: Vec::new() }
+    }
+
+    fn snapshot_at(index: u64) -> Option<Arc<Snapshot>> {
+        let snapshot = Snapshot {
+            last_included_index: LogIndex(index),
+            last_included_term: Term(3),
+            membership: Arc::default(),
+            state: Arc::new([]),
+        };
+        Some(Arc::new(snapshot))
+    }
+
+    #[test]
+    fn a_write_truncates_before_it_appends_and_a_snapshot_takes_the_place_of_what_it_includes() {
+        let mut disk = disk();
+        let truncate_from = Some(LogIndex(3));
+        let conflict = Write { truncate_from, entries: [noop(3, 3), noop(4, 3)].into(), ..write() };
+        assert_eq!(disk.apply(conflict), Ok(()));
+        assert_eq!(disk.entries, entries(&[1, 3, 3, 3]));
+        assert_eq!(disk.apply(Write { snapshot: snapshot_at(3), ..write() }), Ok(()));
+        assert_eq!((disk.base(), disk.last()), ((LogIndex(3), Term(3)), (LogIndex(4), Term(3))));
+        let further = Write { snapshot: snapshot_at(9), truncate_from: Some(LogIndex(10)), ..write() };
+        assert_eq!(disk.apply(further), Ok(()));
+        assert_eq!((disk.last(), disk.entries), ((LogIndex(9), Term(3)), Vec::new()));
+    }
+
+    #[test]
+    fn a_write_that_takes_back_a_term_a_vote_or_a_snapshot_or_leaves_a_gap_is_an_error() {
+        for (what, spoilt) in [
+            ("the term goes back", Write { hard_state: Some(hard_state(2, None)), ..write() }),
+            ("another vote", Write { hard_state: Some(hard_state(3, Some(2))), ..write() }),
+            ("no vote any more", Write { hard_state: Some(hard_state(3, None)), ..write() }),
+            ("an entry is left out", Write { entries: [noop(5, 3)].into(), ..write() }),
+            ("an entry is written again", Write { entries: [noop(3, 3)].into(), ..write() }),
+            ("terms in the log go back", Write { entries: [noop(4, 2)].into(), ..write() }),
+            ("a later term than the durable one", Write { entries: [noop(4, 4)].into(), ..write() }),
+        ] {
+            assert!(disk().apply(spoilt).is_err(), "{what}");
+        }
+        let mut compacted = disk();
+        assert_eq!(compacted.apply(Write { snapshot: snapshot_at(2), ..write() }), Ok(()));
+        assert!(compacted.clone().apply(Write { snapshot: snapshot_at(2), ..write() }).is_err());
+        let gap = Recovered { entries: [noop(5, 3)].into(), ..compacted };
+        assert!(gap.clone().apply(write()).is_err());
+        let next_term = Write { hard_state: Some(hard_state(4, Some(2))), ..write() };
+        assert_eq!(disk().apply(next_term), Ok(()));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::message::{Heartbeat, HeartbeatResponse, Message};
 use crate::progress::Progress;
 use crate::raft::Raft;
 use crate::roles::Leader;
-use crate::types::Peer;
+use crate::types::{Peer, Round};
 
 impl Raft {
     /// Receiver. The leader sends no commit index beyond what it knows this node's log to match, so an entry
@@ -24,8 +24,17 @@ impl Raft {
         self.commit_to(m.leader_commit);
         self.note_stuck_leader(m.commits_nothing);
         let lease_us = self.promise_support(m.election_timeout_us);
-        let response = HeartbeatResponse { term: self.hard_state.current_term, round: m.round, lease_us };
-        self.send(from, Message::HeartbeatResponse(response));
+        self.answer_heartbeat(from, m.round, lease_us);
+    }
+
+    pub(crate) fn answer_heartbeat(&mut self, to: Peer, round: Round, lease_us: Option<u64>) {
+        let response = HeartbeatResponse {
+            term: self.hard_state.current_term,
+            round,
+            awaits_disk: self.persistence.withholds_answer_to(to),
+            lease_us,
+        };
+        self.send(to, Message::HeartbeatResponse(response));
     }
 
     /// Sender.
@@ -35,7 +44,7 @@ impl Raft {
         let Some(progress) = leader.progress.get_mut(&from.id) else { return };
         progress.on_heard(now);
         // An answer to a round that never began lets no barrier pass.
-        let sends_again = m.round <= leader.round && progress.on_round_answered(m.round);
+        let sends_again = m.round <= leader.round && progress.on_round_answered(m.round, m.awaits_disk);
         if let Some(promised_us) = m.lease_us {
             self.on_support_promised(from, m.round, promised_us);
         }

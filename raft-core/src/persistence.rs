@@ -125,6 +125,11 @@ impl Persistence {
         self.to_withhold.push((to, message));
     }
 
+    /// Whether an answer to this node about the log waits for the disk.
+    pub(crate) fn withholds_answer_to(&self, leader: Peer) -> bool {
+        self.withheld.iter().any(|(_, to, message)| *to == leader && is_about_log(message))
+    }
+
     /// Ends a step: returns the write that it caused, if any, and withholds its promises.
     pub(crate) fn end_step(&mut self, now: Micros, hard_state: HardState, log: &Log) -> Option<Write> {
         let changes = mem::take(&mut self.changes);
@@ -228,6 +233,10 @@ impl Persistence {
             write.last_index = write.last_index.min(index);
         }
     }
+}
+
+fn is_about_log(message: &Message) -> bool {
+    matches!(message, Message::AppendEntriesResponse(_) | Message::InstallSnapshotResponse(_))
 }
 
 /// Whether `new` is the answer to an append that was overtaken by the one that `waiting` answers.

@@ -14,8 +14,8 @@ pub(crate) struct Progress {
     pub(crate) next_index: LogIndex,
     /// How entries are sent at present.
     pub(crate) state: ProgressState,
-    /// What is in flight has been unanswered for so long that it may be lost. If this round is answered,
-    /// which began later, it is: links deliver in order.
+    /// What is in flight has been unanswered for so long that it may be lost. The answer to this round, which
+    /// began later, shows whether it is: links deliver in order.
     pub(crate) in_doubt: Option<Round>,
     /// When it last answered anything in this term, or when the term began.
     pub(crate) last_heard: Micros,
@@ -181,8 +181,9 @@ impl Progress {
 
     /// A heartbeat interval has passed, and the next heartbeat can begin `round`: what has been unanswered
     /// for `timeout_us`, or as a probe at all, may be lost. A probe or a snapshot is then sent again, behind
-    /// that heartbeat; a third copy, and anything of a row of appends, only once the member has answered that
-    /// heartbeat. For what is on its way through a narrow link is slow, and each copy makes it slower.
+    /// that heartbeat; a third copy, and anything of a row of appends, only once the answer to that heartbeat
+    /// shows that it is lost. For what is on its way through a narrow link is slow, and each copy makes it
+    /// slower.
     /// Returns whether the heartbeat must begin that round.
     pub(crate) fn on_tick(&mut self, now: Micros, timeout_us: u64, round: Round) -> bool {
         let is_single = !matches!(self.state, ProgressState::Replicate { .. });
@@ -203,14 +204,15 @@ impl Progress {
         true
     }
 
-    /// The member has answered this round. Returns whether that shows that a row of appends is lost, and that
-    /// one is to be sent again.
-    pub(crate) fn on_round_answered(&mut self, round: Round) -> bool {
+    /// The member has answered this round. Returns whether that shows that a row of appends, or the answer to
+    /// it, is lost, and that one is to be sent again. As long as an answer waits for the member's disk,
+    /// nothing is known to be lost.
+    pub(crate) fn on_round_answered(&mut self, round: Round, awaits_disk: bool) -> bool {
         self.acked_round = self.acked_round.max(round);
         // Links deliver in order: what it was asked before that is answered, or lost.
         while self.rounds_unanswered.pop_front_if(|asked| *asked < round).is_some() {}
         self.rounds_unanswered.pop_front_if(|asked| *asked == round);
-        if self.in_doubt.is_none_or(|doubted| round < doubted) {
+        if awaits_disk || self.in_doubt.is_none_or(|doubted| round < doubted) {
             return false;
         }
         self.in_doubt = None;
@@ -278,14 +280,29 @@ mod tests {
     fn what_is_unanswered_for_the_response_timeout_is_taken_for_lost_and_sent_anew() {
         let mut progress = replicating();
         assert!(!progress.on_tick(Micros(179), TIMEOUT_US, Round(5)));
-        assert!(!progress.on_round_answered(Round(5)));
+        assert!(!progress.on_round_answered(Round(5), false));
         assert!(progress.on_tick(Micros(180), TIMEOUT_US, Round(6)));
-        assert!(!progress.on_round_answered(Round(5)), "that was sent before what is in flight");
+        assert!(!progress.on_round_answered(Round(5), false), "that was sent before what is in flight");
         assert!(!progress.on_tick(Micros(181), TIMEOUT_US, Round(7)), "it has been asked");
         assert_eq!((in_flight(&progress), progress.next_index), (Some(3), LogIndex(9)));
-        assert!(progress.on_round_answered(Round(6)));
+        assert!(progress.on_round_answered(Round(6), false));
         assert_eq!((in_flight(&progress), progress.next_index), (None, LogIndex(6)));
-        assert!(!progress.on_round_answered(Round(7)));
+        assert!(!progress.on_round_answered(Round(7), false));
+    }
+
+    #[test]
+    fn what_has_arrived_and_waits_for_the_disk_is_not_sent_again_however_long_that_takes() {
+        let mut progress = replicating();
+        assert!(progress.on_tick(Micros(180), TIMEOUT_US, Round(6)));
+        for round in 6..100 {
+            assert!(!progress.on_round_answered(Round(round), true));
+            assert!(
+                !progress.on_tick(Micros(200 + round), TIMEOUT_US, Round(round + 1)),
+                "it has been asked"
+            );
+            assert_eq!((in_flight(&progress), progress.next_index), (Some(3), LogIndex(9)));
+        }
+        assert!(progress.on_round_answered(Round(100), false), "its answer is lost");
     }
 
     #[test]
@@ -297,10 +314,10 @@ mod tests {
         assert!(!progress.on_tick(Micros(249), TIMEOUT_US, Round(1)));
         assert!(progress.on_tick(Micros(250), TIMEOUT_US, Round(1)));
         progress.on_matched(LogIndex(7), Micros(251));
-        assert!(!progress.on_round_answered(Round(1)), "it was slow");
+        assert!(!progress.on_round_answered(Round(1), false), "it was slow");
         assert_eq!(in_flight(&progress), Some(1));
         assert!(progress.on_tick(Micros(331), TIMEOUT_US, Round(2)));
-        assert!(progress.on_round_answered(Round(2)));
+        assert!(progress.on_round_answered(Round(2), false));
         assert_eq!((in_flight(&progress), progress.next_index), (None, LogIndex(8)));
     }
 
@@ -309,13 +326,13 @@ mod tests {
         let mut row = replicating();
         assert!(row.on_tick(Micros(180), TIMEOUT_US, Round(6)));
         row.on_matched(LogIndex(5), Micros(181));
-        assert!(row.on_round_answered(Round(6)), "it is lost");
+        assert!(row.on_round_answered(Round(6), false), "it is lost");
         let mut probe = Progress::new(LogIndex(6), Micros(0));
         probe.on_sent(LogIndex(5), Micros(0));
         assert!(probe.on_tick(Micros(1), TIMEOUT_US, Round(1)));
         probe.on_matched(LogIndex(0), Micros(2));
         probe.on_sent(LogIndex(5), Micros(3));
-        assert!(!probe.on_round_answered(Round(1)), "what is in flight now was sent later");
+        assert!(!probe.on_round_answered(Round(1), false), "what is in flight now was sent later");
     }
 
     /// Heartbeats repeat the latest round.
@@ -326,11 +343,11 @@ mod tests {
             progress.on_asked(Round(7));
         }
         assert!(progress.lags_in_rounds());
-        progress.on_round_answered(Round(7));
+        progress.on_round_answered(Round(7), false);
         assert!(!progress.lags_in_rounds());
         progress.on_asked(Round(8));
         assert!(progress.lags_in_rounds(), "the other copies are still on their way");
-        progress.on_round_answered(Round(8));
+        progress.on_round_answered(Round(8), false);
         assert!(progress.rounds_unanswered.is_empty());
     }
 
@@ -360,7 +377,7 @@ mod tests {
         progress.on_sent(LogIndex(8), Micros(1));
         assert!(!progress.on_tick(Micros(2), TIMEOUT_US, Round(2)));
         assert!(!progress.is_ready());
-        assert!(!progress.on_round_answered(Round(1)));
+        assert!(!progress.on_round_answered(Round(1), false));
         assert!(progress.on_tick(Micros(3), TIMEOUT_US, Round(2)));
         assert!(progress.is_ready());
         assert_eq!(progress.next_index, LogIndex(9));

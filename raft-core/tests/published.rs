@@ -12,7 +12,10 @@ use raft_core::{
 
 use harness::cluster::Cluster;
 use harness::node::Node;
-use harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, append, config, id, membership, peer, recovered};
+use harness::{
+    ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, append, config, heartbeat_response, id, membership, peer,
+    recovered,
+};
 
 /// <https://github.com/atomix/copycat/issues/265>: an append without entries agreed with the log of a former
 /// leader, and committed what followed there and was another's. Here an append commits no more than it
@@ -166,8 +169,7 @@ fn a_voter_that_was_wiped_and_comes_back_under_its_id_counts_for_nothing() {
     cluster.pass(2 * HEARTBEAT_INTERVAL_US);
     assert_eq!(cluster.commit(1), LogIndex(2));
     for round in 0..100 {
-        let answer = raft_core::HeartbeatResponse { term: Term(2), round: Round(round), lease_us: None };
-        cluster.node(1).receive(wiped, Message::HeartbeatResponse(answer));
+        cluster.node(1).receive(wiped, heartbeat_response(2, round, None));
     }
     // Nor are its votes a majority's: 1 steps down, and 1 and 2 do not hear each other.
     cluster.cut.insert((2, 1));

@@ -147,59 +147,16 @@ impl Disk {
     /// Records one durable write, and checks that it is valid: a store whose log has a gap could not be
     /// opened again.
     pub(crate) fn note(&mut self, write: Write, oracle: &mut Oracle) {
-        let Write { id, hard_state, snapshot, truncate_from, entries } = write;
-        if let Some(new) = hard_state {
-            self.replace_hard_state(new);
+        let appended_from = write.entries.first().map(|entry| entry.index);
+        if let Err(why) = self.written.apply(write) {
+            violated!("a disk is spoilt: {why}");
         }
-        if let Some(snapshot) = snapshot {
-            let index = snapshot.last_included_index;
-            if index < self.written.base().0 {
-                violated!("write {id} brings back snapshot {index}, the store has {}", self.written.base().0);
-            }
-            let included = self.written.entries.partition_point(|e| e.index <= index);
-            self.written.entries.drain(..included);
-            self.written.snapshot = Some(snapshot);
+        let appended =
+            self.written.entries.iter().filter(|e| appended_from.is_some_and(|from| e.index >= from));
+        for entry in appended {
+            let before = entry.index.previous().and_then(|index| self.term_at(index));
+            oracle.on_written(before.expect("an entry follows another, or the snapshot"), entry);
         }
-        if let Some(from) = truncate_from {
-            let kept = self.written.entries.partition_point(|e| e.index < from);
-            self.written.entries.truncate(kept);
-        }
-        for entry in entries {
-            let (last, _) = self.written.last();
-            if entry.index != last.next() {
-                violated!("write {id} appends entry {} after entry {last}", entry.index);
-            }
-            if entry.term > self.written.hard_state.current_term {
-                violated!(
-                    "write {id} appends an entry of term {} in term {}",
-                    entry.term,
-                    self.written.hard_state.current_term
-                );
-            }
-            let previous = self.term_at(last).expect("the last entry, or the snapshot, has a term");
-            oracle.on_written(previous, &entry);
-            self.written.entries.push(entry);
-        }
-        if self.written.entries.first().is_some_and(|e| e.index != self.written.base().0.next()) {
-            violated!("write {id} leaves a gap after the snapshot at {}", self.written.base().0);
-        }
-    }
-
-    fn replace_hard_state(&mut self, new: HardState) {
-        let old = self.written.hard_state;
-        if new.current_term < old.current_term {
-            violated!("the term goes back from {} to {} on a disk", old.current_term, new.current_term);
-        }
-        let changed = old.voted_for.is_some() && new.voted_for != old.voted_for;
-        if new.current_term == old.current_term && changed {
-            violated!(
-                "a second vote in term {}: {:?} after {:?}",
-                new.current_term,
-                new.voted_for,
-                old.voted_for
-            );
-        }
-        self.written.hard_state = new;
     }
 }
 

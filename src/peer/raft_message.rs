@@ -64,6 +64,7 @@ pub(super) fn put(message: &Message, out: &mut Vec<u8>) {
         Message::HeartbeatResponse(m) => {
             out.put_u64(m.term.0);
             out.put_u64(m.round.0);
+            out.put_u8(u8::from(m.awaits_disk));
             out.put_u64_option(m.lease_us);
         }
         Message::InstallSnapshot(m) => {
@@ -116,6 +117,7 @@ pub(super) fn read(frame_type: u8, reader: &mut Reader<'_>) -> Result<Option<Mes
         frame_type::HEARTBEAT_RESPONSE => Message::HeartbeatResponse(HeartbeatResponse {
             term: term(reader)?,
             round: Round(reader.u64()?),
+            awaits_disk: reader.bool()?,
             lease_us: reader.u64_option()?,
         }),
         frame_type::INSTALL_SNAPSHOT => Message::InstallSnapshot(InstallSnapshot {

@@ -316,20 +316,22 @@ fn replication() -> Vec<Sample> {
             frame: message_frame(Message::HeartbeatResponse(HeartbeatResponse {
                 term: Term(4),
                 round: Round(100),
+                awaits_disk: false,
                 lease_us: None,
             })),
-            hex: "00000011 d30973c0 27 \
-             0000000000000004 0000000000000064 00",
+            hex: "00000012 49b5244e 27 \
+             0000000000000004 0000000000000064 00 00",
         },
         Sample {
             name: "heartbeat_response_with_a_lease",
             frame: message_frame(Message::HeartbeatResponse(HeartbeatResponse {
                 term: Term(4),
                 round: Round(100),
+                awaits_disk: true,
                 lease_us: Some(300_000),
             })),
-            hex: "00000019 c14a8197 27 \
-             0000000000000004 0000000000000064 01 00000000000493e0",
+            hex: "0000001a 78f546c7 27 \
+             0000000000000004 0000000000000064 01 01 00000000000493e0",
         },
         Sample {
             name: "install_snapshot",

@@ -23,32 +23,9 @@ impl Disk {
 
     /// Makes the oldest write durable.
     pub(crate) fn sync(&mut self) -> Option<WriteId> {
-        let Write { id, hard_state, snapshot, truncate_from, entries } = self.pending.pop_front()?;
-        if let Some(new) = hard_state {
-            let old = self.durable.hard_state;
-            assert!(new.current_term >= old.current_term, "the term goes back: {old:?}, {new:?}");
-            let same_vote = old.voted_for.is_none() || new.voted_for == old.voted_for;
-            assert!(new.current_term > old.current_term || same_vote, "a vote changes: {old:?}, {new:?}");
-            self.durable.hard_state = new;
-        }
-        if let Some(snapshot) = snapshot {
-            let (base, index) = (self.durable.base().0, snapshot.last_included_index);
-            assert!(index > base, "a snapshot of {index} after one of {base}");
-            self.durable.entries.retain(|e| e.index > index);
-            self.durable.snapshot = Some(snapshot);
-        }
-        if let Some(from) = truncate_from {
-            self.durable.entries.retain(|e| e.index < from);
-        }
-        for entry in entries {
-            let (last, last_term) = self.durable.last();
-            assert_eq!(entry.index, last.next(), "an entry that does not follow the last one is written");
-            assert!(entry.term >= last_term, "terms go back at {}", entry.index);
-            self.durable.entries.push(entry);
-        }
-        let (last, last_term) = self.durable.last();
-        let current = self.durable.hard_state.current_term;
-        assert!(last_term <= current, "entry {last} is of term {last_term}, the durable term is {current}");
+        let write = self.pending.pop_front()?;
+        let id = write.id;
+        self.durable.apply(write).expect("a sound node writes nothing else");
         Some(id)
     }
 }

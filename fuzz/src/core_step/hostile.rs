@@ -70,7 +70,8 @@ pub(crate) fn message(bytes: &mut Bytes<'_>) -> Message {
         }
         7 => {
             let (round, lease_us) = (Round(bytes.number()), bytes.flag().then(|| bytes.number()));
-            Message::HeartbeatResponse(HeartbeatResponse { term, round, lease_us })
+            let awaits_disk = bytes.flag();
+            Message::HeartbeatResponse(HeartbeatResponse { term, round, awaits_disk, lease_us })
         }
         8 => {
             let snapshot = Snapshot {

@@ -42,7 +42,7 @@ impl Disk {
     pub(crate) fn sync_one(&mut self) -> Option<WriteId> {
         let write = self.pending.pop_front()?;
         let id = write.id;
-        self.carry_out(write);
+        self.durable.apply(write).expect("a sound node writes nothing else");
         Some(id)
     }
 
@@ -50,35 +50,5 @@ impl Disk {
     pub(crate) fn crash(&mut self) {
         self.pending.clear();
         self.last_submitted = WriteId(0);
-    }
-
-    fn carry_out(&mut self, write: Write) {
-        let durable = &mut self.durable;
-        let Write { id: _, hard_state, snapshot, truncate_from, entries } = write;
-        if let Some(hard_state) = hard_state {
-            let (old, new) = (durable.hard_state, hard_state);
-            assert!(new.current_term >= old.current_term, "the durable term went back: {old:?}, {new:?}");
-            let changes_vote = new.current_term == old.current_term && old.voted_for.is_some();
-            assert!(!changes_vote || new.voted_for == old.voted_for, "a vote was changed: {old:?}, {new:?}");
-            durable.hard_state = hard_state;
-        }
-        if let Some(snapshot) = snapshot {
-            let index = snapshot.last_included_index;
-            assert!(index > durable.base().0, "a snapshot went back to {index}");
-            durable.entries.retain(|e| e.index > index);
-            durable.snapshot = Some(snapshot);
-        }
-        if let Some(from) = truncate_from {
-            durable.entries.retain(|e| e.index < from);
-        }
-        for entry in entries {
-            let (last, last_term) = durable.last();
-            assert_eq!(entry.index, last.next(), "an entry that does not follow the last one was written");
-            assert!(entry.term >= last_term, "terms in the log went back at {}", entry.index);
-            durable.entries.push(entry);
-        }
-        let (last, last_term) = durable.last();
-        let term = durable.hard_state.current_term;
-        assert!(last_term <= term, "entry {last} is of term {last_term}, the durable term is {term}");
     }
 }

@@ -15,8 +15,8 @@ pub(crate) mod rng;
 use std::sync::Arc;
 
 use raft_core::{
-    AppendEntries, Config, Entry, HardState, Heartbeat, Incarnation, LogIndex, Member, Membership,
-    MembershipChange, Message, NodeId, Payload, Peer, Recovered, Round, Snapshot, Suffrage, Term,
+    AppendEntries, Config, Entry, HardState, Heartbeat, HeartbeatResponse, Incarnation, LogIndex, Member,
+    Membership, MembershipChange, Message, NodeId, Payload, Peer, Recovered, Round, Snapshot, Suffrage, Term,
 };
 
 /// The election timeout of every node on the bench, in microseconds.
@@ -104,6 +104,16 @@ pub(crate) fn append(term: u64, prev: (u64, u64), entries: &[(u64, u64)], leader
         prev_log_term: Term(prev.1),
         entries: entries.iter().map(|(index, term)| entry(*index, *term)).collect(),
         leader_commit: LogIndex(leader_commit),
+    })
+}
+
+/// The answer to a heartbeat from a node that has answered everything else.
+pub(crate) fn heartbeat_response(term: u64, round: u64, lease_us: Option<u64>) -> Message {
+    Message::HeartbeatResponse(HeartbeatResponse {
+        term: Term(term),
+        round: Round(round),
+        awaits_disk: false,
+        lease_us,
     })
 }
 

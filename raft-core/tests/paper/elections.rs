@@ -1,18 +1,15 @@
 //! Terms and elections (Raft §5.1, §5.2, §5.4.1; dissertation §3.10, §4.2.3, §6.2, §9.6).
 
 use raft_core::{
-    CampaignReason, Config, HeartbeatResponse, LogIndex, Message, Micros, PreVote, PreVoteResponse, Raft,
-    RequestVote, RequestVoteResponse, Role, Round, Term,
+    CampaignReason, Config, LogIndex, Message, Micros, PreVote, PreVoteResponse, Raft, RequestVote,
+    RequestVoteResponse, Role, Term,
 };
 
 use crate::harness::cluster::Cluster;
 use crate::harness::{
-    ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, config, heartbeat, id, membership, peer, recovered,
+    ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, config, heartbeat, heartbeat_response, id, membership, peer,
+    recovered,
 };
-
-fn heartbeat_response(term: u64) -> Message {
-    Message::HeartbeatResponse(HeartbeatResponse { term: Term(term), round: Round(0), lease_us: None })
-}
 
 fn request_vote(term: u64, last_log_index: u64, last_log_term: u64) -> Message {
     Message::RequestVote(RequestVote {
@@ -115,7 +112,7 @@ fn a_leader_says_that_it_leads_at_once_and_in_every_heartbeat_interval() {
             assert!(sent.iter().any(|e| matches!(e.message, Message::Heartbeat(_))), "to {follower}");
         }
         // It hears of a majority, or it would step down.
-        cluster.node(1).receive(peer(2), heartbeat_response(2));
+        cluster.node(1).receive(peer(2), heartbeat_response(2, 0, None));
     }
 }
 

@@ -1,15 +1,16 @@
 //! What no sound peer sends must do no harm: it is dropped and reported, or ignored.
 
 use raft_core::{
-    AppendEntriesResponse, AppendOutcome, DropReason, Heartbeat, HeartbeatResponse, InstallSnapshot,
-    InstallSnapshotResponse, LogIndex, Message, Micros, Output, PreVote, PreVoteResponse, Recovered,
-    RequestVote, RequestVoteResponse, Role, Round, Snapshot, Term, TimeoutNow,
+    AppendEntriesResponse, AppendOutcome, DropReason, Heartbeat, InstallSnapshot, InstallSnapshotResponse,
+    LogIndex, Message, Micros, Output, PreVote, PreVoteResponse, Recovered, RequestVote, RequestVoteResponse,
+    Role, Round, Snapshot, Term, TimeoutNow,
 };
 
 use crate::harness::cluster::Cluster;
 use crate::harness::node::Node;
 use crate::harness::{
-    ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, append, config, heartbeat, id, membership, peer,
+    ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, append, config, heartbeat, heartbeat_response, id,
+    membership, peer,
 };
 
 fn dropped(cluster: &mut Cluster, at: u64) -> Vec<DropReason> {
@@ -162,11 +163,7 @@ fn a_term_that_leaves_no_room_for_the_next_is_dropped_whatever_carries_it() {
             election_timeout_us: ELECTION_TIMEOUT_US,
             commits_nothing: false,
         }),
-        Message::HeartbeatResponse(HeartbeatResponse {
-            term,
-            round: Round(u64::MAX),
-            lease_us: Some(u64::MAX),
-        }),
+        heartbeat_response(term.0, u64::MAX, Some(u64::MAX)),
         Message::InstallSnapshotResponse(InstallSnapshotResponse { term, match_index: end.0 }),
         Message::TimeoutNow(TimeoutNow { term }),
     ];
@@ -194,12 +191,7 @@ fn the_last_term_is_entered_and_none_after_it() {
 #[test]
 fn an_answer_to_a_round_that_never_began_lets_no_barrier_pass() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
-    let answer = Message::HeartbeatResponse(HeartbeatResponse {
-        term: Term(2),
-        round: Round(1 << 40),
-        lease_us: None,
-    });
-    cluster.node(1).receive(peer(2), answer);
+    cluster.node(1).receive(peer(2), heartbeat_response(2, 1 << 40, None));
     cluster.events(1);
     cluster.barrier(1);
     assert!(!cluster.events(1).iter().any(|e| matches!(e, Output::BarrierPassed(_))));

@@ -1,13 +1,13 @@
 //! Leases (dissertation §6.4.1): what a leader may rely on, and what binds those who promised.
 
 use raft_core::{
-    BarrierId, CampaignReason, Config, HeartbeatResponse, Incarnation, Input, LogIndex, Message, Output,
-    Peer, PreVote, Recovered, RequestVote, Role, Term,
+    BarrierId, CampaignReason, Config, Incarnation, Input, LogIndex, Message, Output, Peer, PreVote,
+    Recovered, RequestVote, Role, Term,
 };
 
 use crate::harness::cluster::Cluster;
 use crate::harness::node::Node;
-use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, add, config, id, peer};
+use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, add, config, heartbeat_response, id, peer};
 
 fn passed(cluster: &mut Cluster, at: u64) -> Vec<BarrierId> {
     let passed = |e: &Output| if let Output::BarrierPassed(barrier) = e { Some(*barrier) } else { None };
@@ -82,8 +82,8 @@ fn no_voter_supports_a_leader_for_longer_than_it_was_asked_to() {
     });
     let (term, round) = rounds.next_back().unwrap();
     drop(rounds);
-    let response = HeartbeatResponse { term, round, lease_us: Some(u64::MAX) };
-    cluster.step(1, Input::Message { from: peer(2), message: Message::HeartbeatResponse(response) });
+    let message = heartbeat_response(term.0, round.0, Some(u64::MAX));
+    cluster.step(1, Input::Message { from: peer(2), message });
     cluster.node(1).now = sent_at.plus(ELECTION_TIMEOUT_US - 3);
     assert!(serves_from_lease(&mut cluster));
     cluster.node(1).now = sent_at.plus(ELECTION_TIMEOUT_US - 2);
@@ -189,12 +189,7 @@ fn who_has_promised_its_support_grants_no_pre_vote_and_campaigns_as_soon_as_its_
 #[test]
 fn a_promise_binds_in_later_terms_too() {
     let mut cluster = Cluster::leased_to_1(&[1, 2, 3], 0);
-    let later = Message::HeartbeatResponse(raft_core::HeartbeatResponse {
-        term: Term(3),
-        round: raft_core::Round(1),
-        lease_us: None,
-    });
-    cluster.step(3, Input::Message { from: peer(2), message: later });
+    cluster.step(3, Input::Message { from: peer(2), message: heartbeat_response(3, 1, None) });
     assert_eq!(cluster.nodes[&3].raft.current_term(), Term(3));
     let request = RequestVote {
         term: Term(3),

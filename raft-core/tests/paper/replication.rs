@@ -393,6 +393,30 @@ fn an_append_that_a_narrow_link_has_not_delivered_is_not_sent_again() {
     assert_eq!(cluster.terms(3), cluster.terms(1));
 }
 
+/// The answers to heartbeats do not wait for its disk, and say what has arrived.
+#[test]
+fn appends_that_wait_for_a_followers_disk_are_not_sent_again() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.pass(2 * HEARTBEAT_INTERVAL_US);
+    cluster.stalled.insert(3);
+    for _ in 0..3 {
+        cluster.propose(1, "x");
+    }
+    let mut sent = 0;
+    for _ in 0..20 {
+        let to_3 = cluster.take(1, 3);
+        sent += appends(&to_3);
+        to_3.into_iter().for_each(|envelope| cluster.arrive(envelope));
+        cluster.settle();
+        cluster.wake(1);
+    }
+    assert_eq!((cluster.role(1), sent), (Role::Leader, 3));
+    assert_eq!(cluster.nodes[&1].raft.match_index(id(3)), Some(LogIndex(2)));
+    cluster.stalled.clear();
+    cluster.settle();
+    assert_eq!(cluster.nodes[&1].raft.match_index(id(3)), Some(LogIndex(5)));
+}
+
 /// A probe that was lost is known to be lost as soon as a later heartbeat is answered.
 #[test]
 fn an_append_that_was_lost_is_sent_again_when_a_later_heartbeat_is_answered() {

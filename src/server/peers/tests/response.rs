@@ -15,7 +15,8 @@ use crate::server::peers::links::{Link, LinkState};
 use crate::server::testing::{Bench, OTHER, Port, is_greeting, receive, send};
 
 fn response(round: u64) -> Frame {
-    let response = HeartbeatResponse { term: Term(1), round: Round(round), lease_us: None };
+    let response =
+        HeartbeatResponse { term: Term(1), round: Round(round), awaits_disk: false, lease_us: None };
     Frame::Message(Message::HeartbeatResponse(response).into())
 }
 
