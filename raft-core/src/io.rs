@@ -297,6 +297,8 @@ impl fmt::Display for DropReason {
 
 #[cfg(test)]
 mod tests {
+    use alloc::collections::BTreeSet;
+    use alloc::string::ToString;
     use alloc::vec;
 
     use super::*;
@@ -309,6 +311,16 @@ mod tests {
             membership: Arc::default(),
             state: Arc::from([]),
         })
+    }
+
+    #[test]
+    fn each_reason_to_drop_a_message_is_said_in_its_own_words() {
+        use DropReason::{
+            AcknowledgedTooMuch, MalformedEntries, MalformedSnapshot, SecondLeader, TermExhausted,
+        };
+        let all = [MalformedEntries, AcknowledgedTooMuch, MalformedSnapshot, TermExhausted, SecondLeader];
+        let words: BTreeSet<_> = all.iter().map(|reason| reason.to_string()).collect();
+        assert!(words.len() == all.len() && words.iter().all(|words| words.contains(' ')), "{words:?}");
     }
 
     #[test]

@@ -150,6 +150,8 @@ fn a_leader_that_commits_something_now_and_then_is_not_stuck_although_more_waits
         cluster.sync_one(1);
         cluster.settle();
     }
+    cluster.pass((PATIENCE + 1) * ELECTION_TIMEOUT_US);
+    assert!(says_that_it_commits_nothing(&mut cluster), "now it is");
 }
 
 /// It was not running, and its disk has not been asked meanwhile.

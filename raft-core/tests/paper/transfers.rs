@@ -124,6 +124,43 @@ fn a_leader_whose_disk_hangs_and_whose_followers_do_not_reach_each_other_leads_o
     assert!(cluster.leader().is_some_and(|leader| leader.get() != 1), "{:?}", cluster.leader());
 }
 
+/// Node 3 of five, which follows node 1 in term 2.
+fn target_of_five() -> Node {
+    let store = recovered(membership(&[1, 2, 3, 4, 5], &[]), &[2]);
+    let mut target = Node::new(config(peer(3)), Micros(0), store);
+    target.receive(peer(1), heartbeat(2, 1));
+    target.sync();
+    target
+}
+
+const TIMEOUT_NOW: Message = Message::TimeoutNow(TimeoutNow { term: Term(2) });
+
+#[test]
+fn what_a_target_was_granted_counts_although_the_leader_repeats_its_wish() {
+    let mut target = target_of_five();
+    target.receive(peer(1), TIMEOUT_NOW);
+    target.receive(peer(2), granted(3));
+    target.receive(peer(1), TIMEOUT_NOW);
+    target.receive(peer(4), granted(3));
+    target.sync();
+    assert_eq!(target.raft.role(), Role::Candidate);
+}
+
+/// Who granted something then may not grant it now.
+#[test]
+fn what_a_target_was_granted_does_not_count_for_a_later_transfer() {
+    let mut target = target_of_five();
+    target.receive(peer(1), TIMEOUT_NOW);
+    target.receive(peer(2), granted(3));
+    target.pass(ELECTION_TIMEOUT_US / 2);
+    target.receive(peer(1), TIMEOUT_NOW);
+    target.receive(peer(4), granted(3));
+    target.sync();
+    assert_eq!(target.raft.role(), Role::Follower);
+    target.receive(peer(5), granted(3));
+    assert_eq!(target.raft.role(), Role::Candidate);
+}
+
 /// The leader's disk has failed, and it does not know whose log is longest.
 #[test]
 fn a_voter_that_is_ahead_of_the_target_takes_over_in_its_place() {
@@ -132,18 +169,18 @@ fn a_voter_that_is_ahead_of_the_target_takes_over_in_its_place() {
     ahead.receive(peer(1), heartbeat(2, 1));
     ahead.take_sent();
     let reason = CampaignReason::LeadershipTransfer;
-    for next_term in [4, 3] {
+    let mut asks_when_asked = |next_term| {
         let (last_log_index, last_log_term) = (LogIndex(2), Term(2));
-        let next_term = Term(next_term);
-        let question = PreVote { next_term, last_log_index, last_log_term, reason };
+        let question = PreVote { next_term: Term(next_term), last_log_index, last_log_term, reason };
         ahead.receive(peer(2), Message::PreVote(question));
-    }
-    let asked = |(to, message): &(Peer, Message)| {
-        let Message::PreVote(m) = message else { return None };
-        Some((to.id.get(), m.next_term, m.reason))
+        let asked = |(to, message): &(Peer, Message)| {
+            let Message::PreVote(m) = message else { return None };
+            Some((to.id.get(), m.next_term, m.reason))
+        };
+        ahead.take_sent().iter().filter_map(asked).collect::<Vec<_>>()
     };
-    let asked: Vec<_> = ahead.take_sent().iter().filter_map(asked).collect();
-    assert_eq!(asked, [(1, Term(3), reason), (2, Term(3), reason)], "asked once, in the leader's term");
+    assert_eq!(asks_when_asked(4), [], "that is the wish of a leader of term 3");
+    assert_eq!(asks_when_asked(3), [(1, Term(3), reason), (2, Term(3), reason)]);
     ahead.receive(peer(2), granted(3));
     ahead.sync();
     assert_eq!(ahead.raft.role(), Role::Candidate);
