@@ -86,7 +86,7 @@ pub(crate) fn take(
         }
         Cause::Barrier(number, confirms) => Some(Input::ReadBarrier {
             barrier: BarrierId(u64::from(number)),
-            asks: Audience::QuickestMajority,
+            audience: Audience::QuickestMajority,
             confirms,
         }),
         Cause::Change(number, change) => {

@@ -19,7 +19,7 @@ pub(crate) struct CatchUp {
     pub(crate) last_index: LogIndex,
     /// Where the log ended when the round before it began: who does not have that by now lags by more than an
     /// election timeout.
-    pub(crate) overdue: LogIndex,
+    pub(crate) previous_last_index: LogIndex,
     /// When it began. The next one begins an election timeout later.
     pub(crate) began_at: Micros,
 }
@@ -53,8 +53,9 @@ impl Raft {
         let last_index = self.log.last_index();
         let Some(leader) = self.role.as_leader_mut() else { return };
         if self.now.since(leader.catch_up.began_at) >= self.config.election_timeout_us {
-            let (goal, overdue, began_at) = (self.commit_index, leader.catch_up.last_index, self.now);
-            leader.catch_up = CatchUp { goal, last_index, overdue, began_at };
+            let (goal, previous_last_index, began_at) =
+                (self.commit_index, leader.catch_up.last_index, self.now);
+            leader.catch_up = CatchUp { goal, last_index, previous_last_index, began_at };
         }
     }
 }

@@ -1,6 +1,5 @@
 //! The configuration of a node, and the bounds of the core's queues, each with its reason.
 
-use crate::lease::Lease;
 use crate::types::Peer;
 
 /// How a node behaves. Except with leases, times affect liveness only.
@@ -25,6 +24,13 @@ pub struct Config {
     pub lease: Option<Lease>,
     /// Seed of all randomness (election timeouts only).
     pub seed: u64,
+}
+
+/// The parameters of leases.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lease {
+    /// By how much the rate of any node's clock may differ from true time, in millionths.
+    pub clock_error_ppm: u32,
 }
 
 /// How many heartbeats without a request, an entry or a transfer make a leader send the next ones less often.

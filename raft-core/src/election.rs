@@ -18,11 +18,7 @@ use crate::roles::{Candidate, Follower, Leader, PreCandidate, PreVoteRetry, Role
 use crate::stalled_disk::Stall;
 use crate::stuck_leader::Doubt;
 use crate::thrifty_rounds::ThriftyVoters;
-use crate::types::{LogIndex, Micros, NodeId, Peer, Round, Term};
-
-/// When a leader's process is gone, its voters campaign one after the other, this fraction of a heartbeat
-/// interval apart, so that they do not split the vote.
-const STAGGER_PER_HEARTBEAT: u64 = 4;
+use crate::types::{LogIndex, Micros, Peer, Round, Term};
 
 impl Raft {
     /// How long a node that was just started waits. A voter that is alone waits only until what it may have
@@ -107,29 +103,6 @@ impl Raft {
     pub(crate) fn protect_leader_for(&mut self, leaders_election_timeout_us: u64) {
         if let RoleState::Follower(follower) = &mut self.role {
             follower.protection_us = self.config.election_timeout_us.min(leaders_election_timeout_us);
-        }
-    }
-
-    /// If this node, which leads or follows, is woken so late that it was not running for a while, and
-    /// perhaps the others were not either, its not having heard anything means nothing: it waits for two
-    /// more heartbeat intervals. It does so once, or a node that is always late would never act.
-    pub(crate) fn excuse_silence(&mut self, deadline: Micros) {
-        let late = self.now.since(deadline) >= self.config.heartbeat_interval_us;
-        if late && self.excused_until.is_none() && self.leader().is_some() {
-            self.excused_until = Some(self.now.plus(2 * self.config.heartbeat_interval_us));
-        }
-    }
-
-    /// Whether silence means nothing now.
-    pub(crate) fn is_excused(&self) -> bool {
-        self.excused_until.is_some_and(|until| self.now < until)
-    }
-
-    /// Gives the leader time to be heard: this node was not running, and so could not hear it.
-    pub(crate) fn listen_again(&mut self) {
-        if let (RoleState::Follower(follower), Some(until)) = (&mut self.role, self.excused_until) {
-            follower.election_deadline = follower.election_deadline.max(until);
-            follower.doubt.ask_at = follower.doubt.ask_at.map(|at| at.max(until));
         }
     }
 
@@ -227,41 +200,6 @@ impl Raft {
         }
     }
 
-    /// A process is gone. If it led, its voters need not wait for their election timeouts.
-    pub(crate) fn on_peer_unreachable(&mut self, peer: NodeId) {
-        match &mut self.role {
-            RoleState::Leader(leader) => {
-                if let Some(progress) = leader.progress.get_mut(&peer) {
-                    progress.on_gone();
-                }
-                self.fall_back_to_every_voter();
-            }
-            RoleState::Follower(follower) if follower.leader.is_some_and(|l| l.id == peer) => {
-                let refused = follower.refused_pre_vote.take();
-                let told_to_campaign = follower.told_to_campaign.take();
-                // A promise of support binds, even if the leader is most likely gone.
-                let free = self.now.max(self.promised_until);
-                let election_deadline = free.plus(self.stagger() * self.rank_without(peer));
-                let until = free.plus(self.config.election_timeout_us);
-                self.role = RoleState::Follower(Follower {
-                    retry: PreVoteRetry::Quick { until },
-                    told_to_campaign,
-                    ..Follower::leaderless(self.now, election_deadline)
-                });
-                // The silence is explained.
-                self.excused_until = None;
-                // Who has asked a moment too early need not ask again.
-                if let Some((from, pre_vote)) = refused {
-                    self.on_pre_vote(from, pre_vote);
-                }
-            }
-            RoleState::Follower(_)
-            | RoleState::PreCandidate(_)
-            | RoleState::Candidate(_)
-            | RoleState::Muted(_) => {}
-        }
-    }
-
     /// Becomes a pre-candidate: asks, and follows nobody meanwhile.
     pub(crate) fn start_pre_vote(&mut self, retry: PreVoteRetry) {
         let retry_deadline = match retry {
@@ -273,14 +211,10 @@ impl Raft {
                 self.random_election_deadline()
             }
         };
-        self.role = RoleState::PreCandidate(PreCandidate { stance: self.asks(), retry, retry_deadline });
+        let stance = Stance::asking(self.config.me.id);
+        self.role = RoleState::PreCandidate(PreCandidate { stance, retry, retry_deadline });
         self.ask_for_pre_votes(CampaignReason::LeaderLost);
         self.campaign_if_granted();
-    }
-
-    /// The stance of a node that begins to ask.
-    pub(crate) fn asks(&self) -> Stance {
-        Stance::Asks { granted: BTreeSet::from([self.config.me.id]) }
     }
 
     /// Asks every other voter whether it would vote for this node (dissertation §9.6).
@@ -387,7 +321,7 @@ impl Raft {
             catch_up: CatchUp {
                 goal: first_index,
                 last_index: first_index,
-                overdue: LogIndex(0),
+                previous_last_index: LogIndex(0),
                 began_at: self.now,
             },
         });
@@ -418,16 +352,5 @@ impl Raft {
     pub(crate) fn random_election_deadline(&mut self) -> Micros {
         let timeout = self.config.election_timeout_us;
         self.now.plus(timeout.saturating_add(self.rng.below(timeout)))
-    }
-
-    fn stagger(&self) -> u64 {
-        (self.config.heartbeat_interval_us / STAGGER_PER_HEARTBEAT).max(1)
-    }
-
-    /// How many voters have a smaller id than this node, not counting `gone`.
-    fn rank_without(&self, gone: NodeId) -> u64 {
-        let me = self.config.me.id;
-        let before = self.log.membership().voters().filter(|id| *id != gone && *id < me).count();
-        u64::try_from(before).unwrap_or(u64::MAX)
     }
 }

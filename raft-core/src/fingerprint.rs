@@ -79,17 +79,17 @@ impl Raft {
             proposals,
             transfer,
             lease_rounds,
-            stall: Stall { outrun, tolerated_until },
+            stall: Stall { lag, tolerated_until },
             uncommitted,
-            catch_up: CatchUp { goal, last_index, overdue, began_at },
+            catch_up: CatchUp { goal, last_index, previous_last_index, began_at },
         } = leader;
         (first_index, round, thrifty, proposals, self.left(*tolerated_until)).hash(state);
-        (goal, last_index, overdue, self.age(*began_at)).hash(state);
+        (goal, last_index, previous_last_index, self.age(*began_at)).hash(state);
         let of = |Uncommitted { commit_index, timeouts, since }: Uncommitted| {
             (commit_index, timeouts, self.age(since))
         };
         uncommitted.map(of).hash(state);
-        outrun.map(|(index, since)| (index, self.age(since))).hash(state);
+        lag.map(|(index, since)| (index, self.age(since))).hash(state);
         transfer.map(|Transfer { target, deadline }| (target, self.left(deadline))).hash(state);
         for Barrier { id, round, began_at, confirms, asked } in barriers {
             (id, round, self.now.since(*began_at).min(self.hedge_us()), confirms, asked).hash(state);
@@ -103,7 +103,7 @@ impl Raft {
                 match_index,
                 next_index,
                 state: sending,
-                in_doubt,
+                loss_check,
                 last_heard,
                 acked_round,
                 // They matter only to a voter that lags by many rounds, more than any model has.
@@ -112,7 +112,7 @@ impl Raft {
                 is_gone,
             } = progress;
             (id, match_index, next_index, self.age(*last_heard), acked_round, is_gone).hash(state);
-            in_doubt.hash(state);
+            loss_check.hash(state);
             self.left(*supports_until).hash(state);
             match sending {
                 ProgressState::Probe { waiting } => (0, waiting).hash(state),
@@ -227,8 +227,8 @@ mod tests {
     }
 
     fn barrier() -> Input {
-        let (asks, confirms) = (Audience::EveryVoter, Confirmation::CommitIndex);
-        Input::ReadBarrier { barrier: BarrierId(1), asks, confirms }
+        let (audience, confirms) = (Audience::EveryVoter, Confirmation::CommitIndex);
+        Input::ReadBarrier { barrier: BarrierId(1), audience, confirms }
     }
 
     fn fingerprint(raft: &Raft) -> u64 {

@@ -91,7 +91,7 @@ impl Raft {
     /// Whether a majority of the voters has been heard within an election timeout.
     fn hears_quorum(&self) -> bool {
         let heard = |p: &Progress| self.now.since(p.last_heard) < self.config.election_timeout_us;
-        self.leads_majority(self.log.membership(), heard)
+        self.has_majority(self.log.membership(), heard)
     }
 
     /// Sends the current round to every member: learners must hear this leader too. If there is a lease to
@@ -115,7 +115,7 @@ impl Raft {
                 Recipients::Members => true,
                 Recipients::Voters(_) if progress.lags_in_rounds() => false,
                 Recipients::Voters(Audience::EveryVoter) => membership.is_voter(*id),
-                Recipients::Voters(Audience::QuickestMajority) => leader.thrifty.asks(*id),
+                Recipients::Voters(Audience::QuickestMajority) => leader.thrifty.includes(*id),
             };
             if !is_asked {
                 continue;

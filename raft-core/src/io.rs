@@ -43,7 +43,7 @@ pub enum Input {
         /// Identifies it in [`Output::BarrierPassed`].
         barrier: BarrierId,
         /// Which voters its round asks.
-        asks: Audience,
+        audience: Audience,
         /// What is certain once it has passed.
         confirms: Confirmation,
     },
@@ -58,7 +58,7 @@ pub enum Input {
     /// with [`Output::RoleChanged`] or [`Output::TransferAborted`]. The latter comes at once if this node
     /// does not lead or no voter can take over, otherwise with the first heartbeat after an election timeout.
     ///
-    /// While a transfer is under way ([`Raft::hands_over_to`](crate::Raft::hands_over_to)), this is no second
+    /// While a transfer is under way ([`Raft::transfer_target`](crate::Raft::transfer_target)), this is no
     /// one: if it names a voter that can take over, or none, it gives the first another election timeout, and
     /// that target; if it names any other node, it has no effect. A leader accepts no proposals meanwhile, so
     /// a driver that keeps asking stops the cluster.

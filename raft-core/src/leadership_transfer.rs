@@ -26,7 +26,7 @@ impl Raft {
         let target = match (to, under_way) {
             (Some(id), _) => self.other_voter(id),
             (None, Some(Transfer { target, .. })) => Some(target),
-            (None, None) => self.best_successor(),
+            (None, None) => self.best_transfer_target(),
         };
         let deadline = self.now.plus(self.config.election_timeout_us);
         if let (Some(leader), Some(target)) = (self.role.as_leader_mut(), target) {
@@ -41,7 +41,7 @@ impl Raft {
 
     /// The voter that this leader is handing over to; `None` if it is not handing over.
     #[must_use]
-    pub fn hands_over_to(&self) -> Option<NodeId> {
+    pub fn transfer_target(&self) -> Option<NodeId> {
         Some(self.role.as_leader()?.transfer?.target.id)
     }
 
@@ -79,12 +79,12 @@ impl Raft {
         }
         let RoleState::Follower(follower) = &self.role else { return };
         if follower.leader.is_none_or(|leader| leader == from) {
-            self.prepare_to_take_over();
+            self.prepare_to_campaign();
         }
     }
 
     /// The leader wishes to be succeeded: asks the others whether they would vote for this node.
-    pub(crate) fn prepare_to_take_over(&mut self) {
+    pub(crate) fn prepare_to_campaign(&mut self) {
         let (now, timeout_us) = (self.now, self.config.election_timeout_us);
         let RoleState::Follower(follower) = &mut self.role else { return };
         // The leader repeats it as long as it wishes to be succeeded.
@@ -120,7 +120,7 @@ impl Raft {
 
     /// Whether a successor that the leader has told to campaign can count on this node. That leader itself
     /// may have given the transfer up, or have no vote to give, because its disk has fallen behind.
-    pub(crate) fn lets_take_over(&self, successor: Peer) -> bool {
+    pub(crate) fn grants_transfer_to(&self, successor: Peer) -> bool {
         self.role.as_leader().is_none_or(|leader| {
             let is_target = leader.transfer.is_some_and(|transfer| transfer.target == successor);
             is_target && self.persistence.durable_index() >= self.commit_index
@@ -136,14 +136,14 @@ impl Raft {
     /// Tells the best successor to campaign, which may not have all of the log.
     pub(crate) fn tell_best_to_campaign(&mut self) {
         let term = self.hard_state.current_term;
-        if let Some(target) = self.best_successor() {
+        if let Some(target) = self.best_transfer_target() {
             self.send(target, Message::TimeoutNow(TimeoutNow { term }));
         }
     }
 
     /// Of the other voters heard within an election timeout, the one that has most of the log; of several,
     /// the one with the smallest id. `None` if there is none, or this node does not lead.
-    pub(crate) fn best_successor(&self) -> Option<Peer> {
+    pub(crate) fn best_transfer_target(&self) -> Option<Peer> {
         let leader = self.role.as_leader()?;
         let membership = self.log.membership();
         let candidates = leader.progress.iter().filter(|(id, progress)| {

@@ -16,7 +16,7 @@
 
 use alloc::collections::VecDeque;
 
-use crate::config::LEASE_ROUNDS_MAX;
+use crate::config::{LEASE_ROUNDS_MAX, Lease};
 use crate::raft::Raft;
 use crate::types::{Micros, Peer, Round};
 
@@ -25,13 +25,6 @@ const ROUNDING_US: u64 = 2;
 
 /// One million: errors of a clock's rate are given in millionths.
 const PPM: u64 = 1_000_000;
-
-/// The parameters of leases.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Lease {
-    /// By how much the rate of any node's clock may differ from true time, in millionths.
-    pub clock_error_ppm: u32,
-}
 
 impl Lease {
     /// How long a leader may rely on a promise of `promised_us`, from when it asked for it. If clock rates

@@ -53,13 +53,13 @@ impl Raft {
     /// be what keeps anything from being committed.
     fn ensure_can_commit(&self, membership: &Membership) -> Result<(), ProposalOutcome> {
         let Some(leader) = self.role.as_leader() else { return Err(ProposalOutcome::NotLeader) };
-        let goal = leader.catch_up.goal.max(leader.catch_up.overdue);
+        let goal = leader.catch_up.goal.max(leader.catch_up.previous_last_index);
         let lives = |p: &Progress| p.is_responsive(self.now, self.config.election_timeout_us);
         let own = self.persistence.durable_index() >= goal;
         let keep_up = self.reached_by_majority(membership, own, |p| lives(p) && p.match_index >= goal);
         if keep_up == Some(true) {
             Ok(())
-        } else if self.leads_majority(membership, lives) {
+        } else if self.has_majority(membership, lives) {
             // A new leader takes everybody for alive, until they have had the time to say so.
             Err(ProposalOutcome::NotYet(NotYet::VotersLag))
         } else {

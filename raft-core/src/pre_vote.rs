@@ -18,7 +18,7 @@ impl Raft {
         let hears_leader = self.hears_leader();
         let is_free = match m.reason {
             CampaignReason::LeaderLost => !hears_leader && !self.has_promised_support(),
-            CampaignReason::LeadershipTransfer => self.lets_take_over(from),
+            CampaignReason::LeadershipTransfer => self.grants_transfer_to(from),
         };
         let vote_granted = electable && is_free && !self.has_vote_in_flight();
         if self.may_tell_term() {
@@ -30,7 +30,7 @@ impl Raft {
         } else if !up_to_date && m.reason == CampaignReason::LeadershipTransfer && m.next_term == term.next()
         {
             // The leader could not wait until that node had all of its log.
-            self.prepare_to_take_over();
+            self.prepare_to_campaign();
         } else if !up_to_date {
             self.hasten_election();
         } else if electable

@@ -16,7 +16,7 @@ pub(crate) struct Progress {
     pub(crate) state: ProgressState,
     /// What is in flight has been unanswered for so long that it may be lost. The answer to this round, which
     /// began later, shows whether it is: links deliver in order.
-    pub(crate) in_doubt: Option<Round>,
+    pub(crate) loss_check: Option<Round>,
     /// When it last answered anything in this term, or when the term began.
     pub(crate) last_heard: Micros,
     /// The driver has reported that its process is gone, and nothing has been heard from it since.
@@ -60,7 +60,7 @@ impl Progress {
             match_index: LogIndex(0),
             next_index,
             state: ProgressState::Probe { waiting: false },
-            in_doubt: None,
+            loss_check: None,
             last_heard: now,
             is_gone: false,
             acked_round: Round(0),
@@ -129,7 +129,7 @@ impl Progress {
     pub(crate) fn on_matched(&mut self, match_index: LogIndex, now: Micros) {
         let advanced = match_index > self.match_index;
         if advanced || !matches!(self.state, ProgressState::Replicate { .. }) {
-            self.in_doubt = None;
+            self.loss_check = None;
         }
         self.match_index = self.match_index.max(match_index);
         self.next_index = self.next_index.max(self.match_index.next());
@@ -167,7 +167,7 @@ impl Progress {
         }
         let next_index = prev_log_index.min(agree_at_most.next());
         self.next_index = next_index.max(self.match_index.next());
-        self.in_doubt = None;
+        self.loss_check = None;
         self.state = ProgressState::Probe { waiting: false };
         true
     }
@@ -175,7 +175,7 @@ impl Progress {
     /// What was in flight may be lost: finds out again where the logs agree.
     pub(crate) fn probe(&mut self) {
         self.next_index = self.match_index.next();
-        self.in_doubt = None;
+        self.loss_check = None;
         self.state = ProgressState::Probe { waiting: false };
     }
 
@@ -194,13 +194,13 @@ impl Progress {
             }
             ProgressState::Snapshot { sent_at } => now.since(*sent_at) >= timeout_us,
         };
-        if !may_be_lost || self.in_doubt.is_some() {
+        if !may_be_lost || self.loss_check.is_some() {
             return false;
         }
         if is_single {
             self.send_again();
         }
-        self.in_doubt = Some(round);
+        self.loss_check = Some(round);
         true
     }
 
@@ -212,10 +212,10 @@ impl Progress {
         // Links deliver in order: what it was asked before that is answered, or lost.
         while self.rounds_unanswered.pop_front_if(|asked| *asked < round).is_some() {}
         self.rounds_unanswered.pop_front_if(|asked| *asked == round);
-        if awaits_disk || self.in_doubt.is_none_or(|doubted| round < doubted) {
+        if awaits_disk || self.loss_check.is_none_or(|check| round < check) {
             return false;
         }
-        self.in_doubt = None;
+        self.loss_check = None;
         let is_row = matches!(self.state, ProgressState::Replicate { .. });
         if is_row {
             self.probe();

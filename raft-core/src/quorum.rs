@@ -24,7 +24,7 @@ impl Raft {
 
     /// Whether the voters in `membership` whose progress counts, with this leader if it votes there, are a
     /// majority.
-    pub(crate) fn leads_majority(&self, membership: &Membership, counts: impl Fn(&Progress) -> bool) -> bool {
+    pub(crate) fn has_majority(&self, membership: &Membership, counts: impl Fn(&Progress) -> bool) -> bool {
         self.reached_by_majority(membership, true, counts) == Some(true)
     }
 }

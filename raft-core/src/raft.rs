@@ -238,7 +238,9 @@ impl Raft {
             Input::Message { from, message } => self.on_message(from, message),
             Input::PeerUnreachable(peer) => self.on_peer_unreachable(peer),
             Input::Propose { proposal, command } => self.on_propose(proposal, command),
-            Input::ReadBarrier { barrier, asks, confirms } => self.on_read_barrier(barrier, asks, confirms),
+            Input::ReadBarrier { barrier, audience, confirms } => {
+                self.on_read_barrier(barrier, audience, confirms)
+            }
             Input::ChangeMembership { proposal, change } => self.on_change_membership(proposal, &change),
             Input::TransferLeadership { to } => self.on_transfer_leadership(to),
             Input::WritesDurable { through } => self.on_writes_durable(through),

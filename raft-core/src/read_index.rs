@@ -14,7 +14,7 @@ use crate::roles::Barrier;
 use crate::types::{BarrierId, Round};
 
 impl Raft {
-    pub(crate) fn on_read_barrier(&mut self, barrier: BarrierId, asks: Audience, confirms: Confirmation) {
+    pub(crate) fn on_read_barrier(&mut self, barrier: BarrierId, audience: Audience, confirms: Confirmation) {
         let Some(leader) = self.role.as_leader_mut() else { return };
         if leader.barriers.len() >= BARRIERS_MAX {
             return;
@@ -28,7 +28,7 @@ impl Raft {
         // Only answers to messages that are sent from now on count, so every barrier begins a round of its
         // own.
         let round = leader.begin_round(self.now);
-        let asked = if leader.thrifty.has_chosen() { asks } else { Audience::EveryVoter };
+        let asked = if leader.thrifty.has_chosen() { audience } else { Audience::EveryVoter };
         let began_at = self.now;
         leader.barriers.push_back(Barrier { id: barrier, round, began_at, confirms, asked });
         self.send_round(Recipients::Voters(asked));

@@ -79,7 +79,7 @@ impl Raft {
         self.advance_commit_index();
         self.promote_learners();
         self.replicate_to(from.id);
-        if self.hands_over_to() == Some(from.id) {
+        if self.transfer_target() == Some(from.id) {
             self.continue_transfer();
         }
     }
@@ -92,7 +92,7 @@ impl Raft {
         let Some(index) = durable else { return };
         if index > self.commit_index && self.log.term_at(index) == Some(self.hard_state.current_term) {
             self.commit_to(index);
-            self.note_outrun();
+            self.note_lag();
             self.on_commit_advanced();
         }
     }

@@ -77,6 +77,13 @@ pub(crate) enum Stance {
     Yields,
 }
 
+impl Stance {
+    /// The stance of this node when it begins to ask.
+    pub(crate) fn asking(me: NodeId) -> Stance {
+        Stance::Asks { granted: BTreeSet::from([me]) }
+    }
+}
+
 /// How soon an undecided pre-vote is repeated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum PreVoteRetry {

@@ -8,7 +8,7 @@ use crate::types::{LogIndex, Micros};
 pub(crate) struct Stall {
     /// The commit index when this disk fell behind it, and when that was; `None` if this disk has that by
     /// now.
-    pub(crate) outrun: Option<(LogIndex, Micros)>,
+    pub(crate) lag: Option<(LogIndex, Micros)>,
     /// Until when a stalled disk is not held against this leader again.
     pub(crate) tolerated_until: Micros,
 }
@@ -16,23 +16,23 @@ pub(crate) struct Stall {
 impl Stall {
     /// A leader begins, of whose disk nothing is known.
     pub(crate) fn unknown(now: Micros) -> Stall {
-        Stall { outrun: None, tolerated_until: now }
+        Stall { lag: None, tolerated_until: now }
     }
 
     fn has_lasted(&self, now: Micros, us: u64) -> bool {
-        self.outrun.is_some_and(|(_, since)| now.since(since) >= us) && self.tolerated_until <= now
+        self.lag.is_some_and(|(_, since)| now.since(since) >= us) && self.tolerated_until <= now
     }
 }
 
 impl Raft {
     /// Notes since when this node's disk lacks something that is committed: then a majority of disks is
     /// quicker, and can elect another without it.
-    pub(crate) fn note_outrun(&mut self) {
+    pub(crate) fn note_lag(&mut self) {
         let (durable_index, commit_index) = (self.persistence.durable_index(), self.commit_index);
         let now = self.now;
         let Some(leader) = self.role.as_leader_mut() else { return };
-        if leader.stall.outrun.is_none_or(|(index, _)| index <= durable_index) {
-            leader.stall.outrun = (commit_index > durable_index).then_some((commit_index, now));
+        if leader.stall.lag.is_none_or(|(index, _)| index <= durable_index) {
+            leader.stall.lag = (commit_index > durable_index).then_some((commit_index, now));
         }
     }
 
@@ -40,10 +40,10 @@ impl Raft {
     /// the others are ahead for a moment says nothing: if all are as slow, whoever takes over is no better
     /// off, and nobody leads while the votes are being written.
     pub(crate) fn escape_stalled_disk(&mut self) {
-        self.note_outrun();
+        self.note_lag();
         let timeout = self.config.election_timeout_us;
         let now = self.now;
-        let successor = self.best_successor();
+        let successor = self.best_transfer_target();
         let Some(leader) = self.role.as_leader_mut() else { return };
         if leader.stall.has_lasted(now, timeout) && leader.transfer.is_none() && successor.is_some() {
             // One election timeout for the hand-over, and if that fails, one in which it leads as before.

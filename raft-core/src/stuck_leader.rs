@@ -108,7 +108,7 @@ impl Raft {
         }
         let ask_at = Some(self.random_election_deadline());
         let may_campaign = self.may_campaign() && !self.may_have_hung_disk();
-        let stance = if may_campaign { self.asks() } else { Stance::Yields };
+        let stance = if may_campaign { Stance::asking(self.config.me.id) } else { Stance::Yields };
         let RoleState::Follower(Follower { doubt, .. }) = &mut self.role else { return };
         *doubt = Doubt { ask_at, stance };
         if may_campaign {

@@ -39,7 +39,7 @@ impl ThriftyVoters {
     }
 
     /// Whether this voter is asked.
-    pub(crate) fn asks(&self, id: NodeId) -> bool {
+    pub(crate) fn includes(&self, id: NodeId) -> bool {
         self.quickest.contains(&id)
     }
 }

@@ -26,8 +26,8 @@ impl Barriers {
     }
 
     /// Whether another barrier may begin, which asks these voters.
-    pub(crate) fn may_begin(&self, now: Micros, asks: Audience) -> bool {
-        let quick_max = match asks {
+    pub(crate) fn may_begin(&self, now: Micros, audience: Audience) -> bool {
+        let quick_max = match audience {
             Audience::QuickestMajority => QUICK_AND_THRIFTY_MAX,
             Audience::EveryVoter => AT_ONCE_MAX,
         };
@@ -63,12 +63,12 @@ mod tests {
     use super::*;
 
     /// How many barriers come to be under way at one moment, after one that took so long.
-    fn begun(took_us: u64, asks: Audience) -> usize {
+    fn begun(took_us: u64, audience: Audience) -> usize {
         let mut barriers = Barriers::default();
         barriers.on_begun(Micros(0), BarrierId(1), Arrival::default());
         barriers.on_passed(Micros(took_us), BarrierId(1));
         for number in 2..100 {
-            if barriers.may_begin(Micros(took_us), asks) {
+            if barriers.may_begin(Micros(took_us), audience) {
                 barriers.on_begun(Micros(took_us), BarrierId(number), Arrival::default());
             }
         }

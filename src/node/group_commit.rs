@@ -100,7 +100,7 @@ impl GroupCommit {
         }
     }
 
-    /// Nothing can be reserved for now, so nobody is waited for.
+    /// Nothing can be reserved at present, so nobody is waited for.
     pub(crate) fn stop_gathering(&mut self) {
         if self.is_gathering() {
             self.state = State::Idle;

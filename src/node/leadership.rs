@@ -141,7 +141,7 @@ impl Leadership {
         NonZeroU64::new(missing.min(available)).map(|count| Reserve { count })
     }
 
-    /// Nothing can be reserved for now. To be called instead of [`Leadership::next_reservation`].
+    /// Nothing can be reserved at present. To be called instead of [`Leadership::next_reservation`].
     pub(crate) fn on_proposals_refused(&mut self) {
         self.group_commit.stop_gathering();
     }
@@ -204,9 +204,9 @@ impl Leadership {
 
     /// How many requests a barrier beginning now would confirm; `None` if none should begin, because every
     /// request is covered by something under way or enough barriers are under way.
-    pub(crate) fn next_barrier(&self, now: Micros, requests: &Requests, asks: Audience) -> Option<u64> {
+    pub(crate) fn next_barrier(&self, now: Micros, requests: &Requests, audience: Audience) -> Option<u64> {
         let uncovered = self.uncovered(requests);
-        (uncovered > 0 && self.barriers.may_begin(now, asks)).then_some(uncovered)
+        (uncovered > 0 && self.barriers.may_begin(now, audience)).then_some(uncovered)
     }
 
     /// How many requests need a barrier that has not begun.

@@ -17,7 +17,7 @@ impl Node {
             // The next leader removes this node, so at no moment is there no leader.
             self.operation_done(operation, OperationOutcome::HandingOver);
             // Asked again and again, it would never give a target up that does not answer.
-            if self.raft.hands_over_to().is_none() {
+            if self.raft.transfer_target().is_none() {
                 self.step_raft(raft_core::Input::TransferLeadership { to: None });
             }
         } else if self.leadership.is_some() && self.adds_one_too_many(&change) {
@@ -52,8 +52,8 @@ impl Node {
 
     /// Whether a transfer is under way, for whatever reason, or was a moment ago, and not to this voter.
     fn hands_over_to_another_than(&self, to: Option<NodeId>) -> bool {
-        let heir = self.raft.hands_over_to();
-        to.is_some() && to != heir && (heir.is_some() || self.operations.has_transfers())
+        let target = self.raft.transfer_target();
+        to.is_some() && to != target && (target.is_some() || self.operations.has_transfers())
     }
 
     /// The core gives a transfer up after one election timeout; as long again for the new leader to be heard.
@@ -106,8 +106,8 @@ impl Node {
             self.last_barrier = self.last_barrier.next();
             let barrier = self.last_barrier;
             self.operations.on_barrier_begun(barrier);
-            let (asks, confirms) = (Audience::EveryVoter, Confirmation::Leadership);
-            self.step_raft(raft_core::Input::ReadBarrier { barrier, asks, confirms });
+            let (audience, confirms) = (Audience::EveryVoter, Confirmation::Leadership);
+            self.step_raft(raft_core::Input::ReadBarrier { barrier, audience, confirms });
         }
     }
 

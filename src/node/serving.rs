@@ -76,16 +76,16 @@ impl Node {
 
     pub(super) fn begin_barrier(&mut self) {
         let Some(leadership) = &mut self.leadership else { return };
-        if let Some(covers) = leadership.next_barrier(self.now, &self.requests, self.thrifty.asks()) {
+        if let Some(covers) = leadership.next_barrier(self.now, &self.requests, self.thrifty.audience()) {
             self.counts.barriers.note(covers);
             self.last_barrier = self.last_barrier.next();
             let barrier = self.last_barrier;
             leadership.on_barrier_begun(self.now, barrier, self.requests.latest());
-            let asks = self.thrifty.begin_round(covers);
+            let audience = self.thrifty.begin_round(covers);
             // An answer depends only on the window, which belongs to this leader, and reads nothing of the
             // replicated state.
             let confirms = Confirmation::Leadership;
-            self.step_raft(raft_core::Input::ReadBarrier { barrier, asks, confirms });
+            self.step_raft(raft_core::Input::ReadBarrier { barrier, audience, confirms });
         }
     }
 

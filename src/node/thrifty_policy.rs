@@ -23,19 +23,19 @@ pub(crate) struct ThriftyPolicy {
     /// How many requests they serve together.
     requests: u64,
     /// Which voters rounds ask until the next choice.
-    asks: Audience,
+    audience: Audience,
 }
 
 impl ThriftyPolicy {
     /// Rounds are thrifty once [`THRIFTY_ROUNDS`] of them have served this many requests. With 0, they are
     /// thrifty from the first round on.
     pub(crate) fn new(requests_min: u64) -> ThriftyPolicy {
-        ThriftyPolicy { requests_min, rounds: 0, requests: 0, asks: judged(requests_min, 0) }
+        ThriftyPolicy { requests_min, rounds: 0, requests: 0, audience: judged(requests_min, 0) }
     }
 
     /// Which voters rounds ask at present.
-    pub(crate) fn asks(&self) -> Audience {
-        self.asks
+    pub(crate) fn audience(&self) -> Audience {
+        self.audience
     }
 
     /// A round that serves this many requests begins: returns which voters it must ask.
@@ -43,10 +43,10 @@ impl ThriftyPolicy {
         self.rounds += 1;
         self.requests = self.requests.saturating_add(requests);
         if self.rounds == THRIFTY_ROUNDS {
-            self.asks = judged(self.requests_min, self.requests);
+            self.audience = judged(self.requests_min, self.requests);
             (self.rounds, self.requests) = (0, 0);
         }
-        self.asks
+        self.audience
     }
 }
 
@@ -63,14 +63,16 @@ mod tests {
     fn rounds_are_thrifty_from_when_many_requests_have_shared_each_until_few_have() {
         let (all, few) = (Audience::EveryVoter, Audience::QuickestMajority);
         let mut policy = ThriftyPolicy::new(THRIFTY_REQUESTS_MIN);
-        for (requests, asks) in [([1, 1], all), ([4, 4], all), ([4, 5], few), ([9, 0], few), ([4, 4], all)] {
-            let before = policy.asks;
+        for (requests, audience) in
+            [([1, 1], all), ([4, 4], all), ([4, 5], few), ([9, 0], few), ([4, 4], all)]
+        {
+            let before = policy.audience;
             for nth in 1..THRIFTY_ROUNDS {
                 let asked = policy.begin_round(requests[usize::from(nth % 2 == 0)]);
                 assert_eq!(asked, before, "{requests:?}, {nth}");
             }
-            assert_eq!(policy.begin_round(requests[1]), asks, "{requests:?}");
-            assert_eq!(policy.asks(), asks);
+            assert_eq!(policy.begin_round(requests[1]), audience, "{requests:?}");
+            assert_eq!(policy.audience(), audience);
         }
     }
 

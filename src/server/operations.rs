@@ -211,7 +211,7 @@ impl fmt::Display for Asked {
 /// and clients probably neither. It has as much of the log as any. `None` leaves the choice to the node.
 fn preferred_heir(ctx: &Context, links: &Links) -> Option<NodeId> {
     let raft = ctx.node.raft();
-    if raft.hands_over_to().is_some() {
+    if raft.transfer_target().is_some() {
         return None;
     }
     let others = ctx.membership.voters().filter(|id| *id != ctx.me.peer.id);

@@ -125,9 +125,9 @@ impl Cluster {
 }
 
 fn begin_barrier(node: &mut Node, bytes: &mut Bytes<'_>) -> Result<(), Stopped> {
-    let asks = if bytes.below(2) == 0 { Audience::QuickestMajority } else { Audience::EveryVoter };
+    let audience = if bytes.below(2) == 0 { Audience::QuickestMajority } else { Audience::EveryVoter };
     let confirms = if bytes.below(2) == 0 { Confirmation::CommitIndex } else { Confirmation::Leadership };
-    node.begin_barrier(asks, confirms)
+    node.begin_barrier(audience, confirms)
 }
 
 pub(crate) fn change(bytes: &mut Bytes<'_>) -> MembershipChange {

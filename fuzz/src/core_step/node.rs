@@ -91,9 +91,13 @@ impl Node {
         self.step(Input::ChangeMembership { proposal: ProposalId(self.proposals), change })
     }
 
-    pub(super) fn begin_barrier(&mut self, asks: Audience, confirms: Confirmation) -> Result<(), Stopped> {
+    pub(super) fn begin_barrier(
+        &mut self,
+        audience: Audience,
+        confirms: Confirmation,
+    ) -> Result<(), Stopped> {
         self.barriers += 1;
-        self.step(Input::ReadBarrier { barrier: BarrierId(self.barriers), asks, confirms })
+        self.step(Input::ReadBarrier { barrier: BarrierId(self.barriers), audience, confirms })
     }
 
     /// Compacts everything that was applied, except the last `kept` entries.

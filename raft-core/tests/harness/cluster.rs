@@ -273,9 +273,9 @@ impl Cluster {
         self.begin_barrier(at, Audience::EveryVoter, Confirmation::Leadership)
     }
 
-    fn begin_barrier(&mut self, at: u64, asks: Audience, confirms: Confirmation) -> BarrierId {
+    fn begin_barrier(&mut self, at: u64, audience: Audience, confirms: Confirmation) -> BarrierId {
         let barrier = BarrierId(self.number());
-        self.step(at, Input::ReadBarrier { barrier, asks, confirms });
+        self.step(at, Input::ReadBarrier { barrier, audience, confirms });
         barrier
     }
 

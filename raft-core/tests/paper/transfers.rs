@@ -418,14 +418,14 @@ fn a_second_transfer_has_a_deadline_of_its_own_and_the_target_that_it_names() {
         cluster.pass(ELECTION_TIMEOUT_US - 2 * HEARTBEAT_INTERVAL_US);
         cluster.stalled.insert(2);
         cluster.transfer(1, second);
-        assert_eq!(cluster.nodes[&1].raft.hands_over_to(), Some(id(told)));
+        assert_eq!(cluster.nodes[&1].raft.transfer_target(), Some(id(told)));
         assert_eq!(told_to_campaign(&cluster), [told]);
         cluster.events(1);
         cluster.pass(ELECTION_TIMEOUT_US - HEARTBEAT_INTERVAL_US);
         assert_eq!(aborted(&mut cluster, 1), 0, "{second:?}");
         cluster.pass(2 * HEARTBEAT_INTERVAL_US);
         assert_eq!(aborted(&mut cluster, 1), 1, "{second:?}");
-        assert_eq!(cluster.nodes[&1].raft.hands_over_to(), None);
+        assert_eq!(cluster.nodes[&1].raft.transfer_target(), None);
     }
 }
 
@@ -439,7 +439,7 @@ fn a_second_transfer_to_who_cannot_lead_leaves_the_first_as_it_is() {
     for number in [1, 4, 9] {
         cluster.transfer(1, Some(number));
     }
-    assert_eq!((aborted(&mut cluster, 1), cluster.nodes[&1].raft.hands_over_to()), (0, Some(id(3))));
+    assert_eq!((aborted(&mut cluster, 1), cluster.nodes[&1].raft.transfer_target()), (0, Some(id(3))));
     cluster.pass(ELECTION_TIMEOUT_US / 2 + HEARTBEAT_INTERVAL_US);
     assert_eq!(aborted(&mut cluster, 1), 1);
 }

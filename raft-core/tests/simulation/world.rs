@@ -206,7 +206,7 @@ impl World {
     pub(crate) fn begin_barrier(&mut self, at: Peer) {
         let barrier = BarrierId(self.next_number());
         let thrifty = self.rng.per_mille(500);
-        let asks = if thrifty { Audience::QuickestMajority } else { Audience::EveryVoter };
+        let audience = if thrifty { Audience::QuickestMajority } else { Audience::EveryVoter };
         let reads = self.rng.per_mille(500);
         let confirms = if reads { Confirmation::CommitIndex } else { Confirmation::Leadership };
         if let Some(host) = self.hosts.get(&at)
@@ -214,7 +214,7 @@ impl World {
         {
             self.oracle.on_barrier(barrier, &host.node.raft, confirms);
         }
-        self.step(at, Input::ReadBarrier { barrier, asks, confirms });
+        self.step(at, Input::ReadBarrier { barrier, audience, confirms });
     }
 
     pub(crate) fn propose(&mut self, at: Peer) {

@@ -209,7 +209,7 @@ fn a_transfer_that_is_asked_for_during_another_of_the_leaders_own_has_a_deadline
     }
     assert!(bench.operations.iter().all(|done| *done == (OperationId(9), OperationOutcome::HandingOver)));
     bench.operations.clear();
-    let heir = bench.nodes[leader].raft().hands_over_to();
+    let heir = bench.nodes[leader].raft().transfer_target();
     let target = (0..5).find(|at| Some(peer_at(*at).id) == heir).unwrap();
     let other = (0..5).find(|at| ![leader, target].contains(at)).unwrap();
     // The one may have been told to campaign, so the other is not told as well.

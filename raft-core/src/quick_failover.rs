@@ -1,0 +1,59 @@
+//! A process is known to be gone, because its machine refuses connections: its leader's voters need not wait
+//! for their election timeouts.
+
+use crate::raft::Raft;
+use crate::roles::{Follower, PreVoteRetry, RoleState};
+use crate::types::NodeId;
+
+/// When a leader's process is gone, its voters campaign one after the other, this fraction of a heartbeat
+/// interval apart, so that they do not split the vote.
+const STAGGER_PER_HEARTBEAT: u64 = 4;
+
+impl Raft {
+    /// A process is gone. If it led, its voters need not wait for their election timeouts.
+    pub(crate) fn on_peer_unreachable(&mut self, peer: NodeId) {
+        match &mut self.role {
+            RoleState::Leader(leader) => {
+                if let Some(progress) = leader.progress.get_mut(&peer) {
+                    progress.on_gone();
+                }
+                self.fall_back_to_every_voter();
+            }
+            RoleState::Follower(follower) if follower.leader.is_some_and(|l| l.id == peer) => {
+                let refused = follower.refused_pre_vote.take();
+                let told_to_campaign = follower.told_to_campaign.take();
+                // A promise of support binds, even if the leader is most likely gone.
+                let free = self.now.max(self.promised_until);
+                let election_deadline = free.plus(self.stagger() * self.rank_without(peer));
+                let until = free.plus(self.config.election_timeout_us);
+                self.role = RoleState::Follower(Follower {
+                    retry: PreVoteRetry::Quick { until },
+                    told_to_campaign,
+                    ..Follower::leaderless(self.now, election_deadline)
+                });
+                // The silence is explained.
+                self.excused_until = None;
+                // Who has asked a moment too early need not ask again.
+                if let Some((from, pre_vote)) = refused {
+                    self.on_pre_vote(from, pre_vote);
+                }
+            }
+            RoleState::Follower(_)
+            | RoleState::PreCandidate(_)
+            | RoleState::Candidate(_)
+            | RoleState::Muted(_) => {}
+        }
+    }
+
+    /// The time between two voters that campaign one after the other.
+    pub(crate) fn stagger(&self) -> u64 {
+        (self.config.heartbeat_interval_us / STAGGER_PER_HEARTBEAT).max(1)
+    }
+
+    /// How many voters have a smaller id than this node, not counting `gone`.
+    fn rank_without(&self, gone: NodeId) -> u64 {
+        let me = self.config.me.id;
+        let before = self.log.membership().voters().filter(|id| *id != gone && *id < me).count();
+        u64::try_from(before).unwrap_or(u64::MAX)
+    }
+}
