@@ -239,7 +239,7 @@ impl Driver {
         let status = self.node.status();
         assert!(status.applied_index <= status.commit_index, "what is not committed is applied");
         assert!(status.commit_index <= status.last_log_index, "what is committed is not in the log");
-        assert_eq!(status.write_failed, self.has_failed, "it does not know of its disk");
+        assert_eq!(status.is_muted, self.has_failed, "it does not know of its disk");
         let deadline = self.node.deadline();
         assert!(deadline.is_some() || self.waiting.is_empty(), "who waits is never looked at again");
         Ok(())
@@ -278,7 +278,7 @@ impl Driver {
                 assert!(self.operations.remove(&operation), "an operation is done twice");
             }
             // To the node, it is the same as a disk that has failed.
-            Output::LogLost { .. } => self.has_failed = true,
+            Output::EntriesLost { .. } => self.has_failed = true,
             Output::RoleChanged { .. }
             | Output::MembershipChanged(_)
             | Output::Removed { .. }

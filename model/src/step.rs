@@ -129,7 +129,7 @@ fn run(mut node: Node, mut input: Option<Input>, speed: DiskSpeed) -> Result<Ste
                 | Output::RoleChanged { .. }
                 | Output::TransferAborted
                 | Output::MembershipChanged(_)
-                | Output::LogLost { .. }
+                | Output::EntriesLost { .. }
                 | Output::Dropped { .. } => {}
             }
         }

@@ -413,7 +413,7 @@ fn carry_out(history: &mut History, node: &Node, output: &Output) -> Result<(), 
         Output::ProposalDone { proposal, outcome: ProposalOutcome::Committed(index) } => {
             history.check_done(me, *index, &command_of(*proposal))
         }
-        Output::LogLost { acknowledged, last } => ensure(false, || {
+        Output::EntriesLost { acknowledged, last } => ensure(false, || {
             format!("node {me} acknowledged entry {acknowledged}, and its log ends at {last}")
         }),
         Output::Write(_)

@@ -21,7 +21,7 @@ impl Raft {
             if m.prev_log_index == self.commit_index {
                 // What is committed agrees with every leader (§5.4.3), unless this log is an earlier copy,
                 // whose end the leader takes for that which this node acknowledged since.
-                self.on_log_lost(m.prev_log_index);
+                self.on_entries_lost(m.prev_log_index);
             } else {
                 self.reject_append(from, &m);
             }

@@ -186,6 +186,10 @@ impl Raft {
             return;
         }
         if let RoleState::Follower(Follower { doubt, election_deadline, .. }) = &mut self.role {
+            // It has asked, and those whom it has asked would ask in their turn.
+            if matches!(doubt.stance, Stance::Asks { .. }) {
+                return;
+            }
             let asks_at = doubt.ask_at.as_mut().unwrap_or(election_deadline);
             *asks_at = at_once.min(*asks_at);
         }

@@ -17,7 +17,7 @@ impl Raft {
     pub(crate) fn on_heartbeat(&mut self, from: Peer, m: Heartbeat) {
         self.follow(from);
         if m.leader_commit > self.log.last_index() {
-            self.on_log_lost(m.leader_commit);
+            self.on_entries_lost(m.leader_commit);
             return;
         }
         self.protect_leader_for(m.election_timeout_us);

@@ -36,9 +36,9 @@ pub enum Input {
         command: Arc<[u8]>,
     },
     /// Confirm that no newer leader existed at some moment after this input (ReadIndex, dissertation §6.4).
-    /// Dropped silently if this node does not lead or stops leading, or if
+    /// Dropped silently if this node does not lead or stops leading. Dropped as well if
     /// [`BARRIERS_MAX`](crate::BARRIERS_MAX) barriers are already waiting; a later one that passes then
-    /// passes for it too.
+    /// passes for it too, if it confirms as much.
     ReadBarrier {
         /// Identifies it in [`Output::BarrierPassed`].
         barrier: BarrierId,
@@ -150,7 +150,7 @@ pub enum Output {
     /// This node has acknowledged the entry at `acknowledged` in this term, and its log, which ends at
     /// `last`, does not have it: its disk lost what it had reported durable, or its store was replaced by an
     /// earlier copy. It takes no further part, as after [`Input::WriteFailed`].
-    LogLost {
+    EntriesLost {
         /// What the leader says was acknowledged.
         acknowledged: LogIndex,
         /// The last entry that there is.

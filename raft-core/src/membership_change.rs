@@ -11,7 +11,7 @@ use crate::types::ProposalId;
 
 impl Raft {
     pub(crate) fn on_change_membership(&mut self, proposal: ProposalId, change: &MembershipChange) {
-        if let Err(outcome) = self.check_acceptance() {
+        if let Err(outcome) = self.accepts_entry() {
             self.proposal_done(proposal, outcome);
             return;
         }

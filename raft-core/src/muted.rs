@@ -22,9 +22,9 @@ impl Raft {
     /// no leader names a commit index beyond what was acknowledged. A log is truncated only for a later term,
     /// so the entry, which the log lacks or has another in place of, was lost from the disk. There may be
     /// votes that were lost with it, so nothing that this node says counts.
-    pub(crate) fn on_log_lost(&mut self, acknowledged: LogIndex) {
+    pub(crate) fn on_entries_lost(&mut self, acknowledged: LogIndex) {
         let last = self.log.last_index();
-        self.outputs.push_back(Output::LogLost { acknowledged, last });
+        self.outputs.push_back(Output::EntriesLost { acknowledged, last });
         self.mute();
     }
 

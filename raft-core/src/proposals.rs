@@ -10,7 +10,7 @@ use crate::types::ProposalId;
 
 impl Raft {
     pub(crate) fn on_propose(&mut self, proposal: ProposalId, command: Arc<[u8]>) {
-        match self.check_acceptance() {
+        match self.accepts_command() {
             Ok(()) => {
                 self.append_proposal(proposal, Payload::Command(command));
                 self.replicate_to_all();
@@ -30,10 +30,18 @@ impl Raft {
     /// Whether a command proposed now would be appended.
     #[must_use]
     pub fn accepts_proposals(&self) -> bool {
-        self.check_acceptance().is_ok()
+        self.accepts_command().is_ok()
     }
 
-    pub(crate) fn check_acceptance(&self) -> Result<(), ProposalOutcome> {
+    /// A leader that commits nothing appends no more commands. Who can replace it needs the votes of those
+    /// whom the leader still reaches, and these grant them only to a log that is as long as theirs.
+    fn accepts_command(&self) -> Result<(), ProposalOutcome> {
+        if self.commits_nothing() { Err(ProposalOutcome::Busy) } else { self.accepts_entry() }
+    }
+
+    /// Whether an entry of any kind may be appended. A change of membership may be what lets a stuck leader
+    /// commit again.
+    pub(crate) fn accepts_entry(&self) -> Result<(), ProposalOutcome> {
         if self.role.as_leader().is_none_or(|leader| leader.transfer.is_some()) {
             return Err(ProposalOutcome::NotLeader);
         }

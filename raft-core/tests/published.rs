@@ -44,7 +44,7 @@ fn a_heartbeat_beyond_the_log_of_a_follower_shows_that_entries_are_lost() {
         commits_nothing: false,
     };
     node.receive(peer(2), Message::Heartbeat(heartbeat));
-    let lost = Output::LogLost { acknowledged: LogIndex(3730), last: LogIndex(2) };
+    let lost = Output::EntriesLost { acknowledged: LogIndex(3730), last: LogIndex(2) };
     assert!(node.take_events().contains(&lost));
     assert!(node.raft.is_muted());
     // The vote of this term may be lost as well.
@@ -78,7 +78,9 @@ fn an_append_to_a_log_that_has_another_entry_in_place_of_an_acknowledged_one_sho
         leader_commit,
     };
     node.receive(peer(2), Message::AppendEntries(append));
-    assert!(node.take_events().contains(&Output::LogLost { acknowledged: leader_commit, last: LogIndex(3) }));
+    assert!(
+        node.take_events().contains(&Output::EntriesLost { acknowledged: leader_commit, last: LogIndex(3) })
+    );
     assert!(node.raft.is_muted());
 }
 

@@ -41,7 +41,7 @@ impl World {
                 | Output::OperationDone { .. }
                 | Output::Removed { .. }
                 | Output::PeerRemoved(_)
-                | Output::LogLost { .. }
+                | Output::EntriesLost { .. }
                 | Output::Dropped { .. } => {}
             }
         }

@@ -149,7 +149,7 @@ impl World {
                     self.relink(slot, &membership);
                 }
             }
-            Output::LogLost { acknowledged, last } => {
+            Output::EntriesLost { acknowledged, last } => {
                 violated!(
                     "{} acknowledged entry {acknowledged}, and its log ends at {last}",
                     self.hosts[slot.at()].peer

@@ -63,8 +63,8 @@ pub enum Input {
     },
     /// A write failed. The node takes no further part until it is made again from its store.
     WriteFailed,
-    /// This node is no member any more: the others refuse it, and nobody takes what it forwards.
-    Removed,
+    /// Nothing is to be forwarded any more: this node is no member now, and nobody takes what it forwards.
+    StopForwarding,
 }
 
 /// Something for the driver to do, in the order given.
@@ -114,7 +114,7 @@ pub enum Output {
     PeerRemoved(Peer),
     /// This node has acknowledged an entry that its log does not have: its disk lost what it had reported
     /// durable, or its store was replaced by an earlier copy. The node takes no further part.
-    LogLost {
+    EntriesLost {
         /// The index of that entry, or of an earlier one that was acknowledged and is missing as well.
         acknowledged: LogIndex,
         /// The last entry that there is.
@@ -218,7 +218,7 @@ pub struct NodeStatus {
     pub holds_lease: bool,
     /// Whether a write failed, or what was written is lost, so that this node takes no part until it is
     /// restarted.
-    pub write_failed: bool,
+    pub is_muted: bool,
     /// The members, by ascending id.
     pub members: Vec<MemberStatus>,
 }

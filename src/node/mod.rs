@@ -86,8 +86,8 @@ pub struct Node {
     /// Until when requests wait for the next leader to become known, if none is.
     leader_wait_deadline: Micros,
     forwarding: Forwarding,
-    /// This node forwards, and the other members refuse it.
-    is_refused_by_members: bool,
+    /// This node is set to forward, and the other members would take nothing from it.
+    forwarding_is_over: bool,
     operations: PendingOperations,
     last_proposal: ProposalId,
     last_barrier: BarrierId,
@@ -128,7 +128,7 @@ impl Node {
             requests: Requests::default(),
             leader_wait_deadline: now.plus(config.raft.election_timeout_us),
             forwarding: Forwarding::new(SequenceNumber(config.raft.seed), now),
-            is_refused_by_members: false,
+            forwarding_is_over: false,
             operations: PendingOperations::default(),
             last_proposal: ProposalId(0),
             last_barrier: BarrierId(0),
@@ -167,7 +167,7 @@ impl Node {
             Input::TransferLeadership { operation, to } => self.on_transfer_leadership(operation, to),
             Input::WritesDurable { through } => self.step_raft(raft_core::Input::WritesDurable { through }),
             Input::WriteFailed => self.step_raft(raft_core::Input::WriteFailed),
-            Input::Removed => self.on_refused_by_members(),
+            Input::StopForwarding => self.stop_forwarding(),
         }
     }
 
@@ -223,7 +223,7 @@ impl Node {
             next_unreserved_in_log: self.counter_at_the_end().next(),
             window: self.leadership.as_ref().map(|leadership| leadership.status(self.counter)),
             holds_lease: self.raft.holds_lease(),
-            write_failed: self.raft.is_muted(),
+            is_muted: self.raft.is_muted(),
             members: members.collect(),
         }
     }
@@ -345,9 +345,9 @@ impl Node {
             raft_core::Output::MembershipChanged(members) => {
                 self.outputs.push_back(Output::MembershipChanged(members));
             }
-            raft_core::Output::LogLost { acknowledged, last } => {
-                self.on_refused_by_members();
-                self.outputs.push_back(Output::LogLost { acknowledged, last });
+            raft_core::Output::EntriesLost { acknowledged, last } => {
+                self.stop_forwarding();
+                self.outputs.push_back(Output::EntriesLost { acknowledged, last });
             }
             raft_core::Output::Dropped { from, reason } => {
                 self.outputs.push_back(Output::Dropped { from, reason });

@@ -14,7 +14,7 @@ use super::requests::{Arrival, Asker, Waiting};
 impl Node {
     pub(super) fn on_take_ids(&mut self, request: RequestId, count: NonZeroU64) {
         let asker = Asker::Client(request);
-        if self.is_refused_by_members {
+        if self.forwarding_is_over {
             return self.answer(asker, Answer::NotLeader { leader: None });
         }
         let waits = self.leadership.is_some() || self.forwards_to().is_some() || self.awaits_leader();
@@ -42,9 +42,9 @@ impl Node {
     /// from it any more, and answers nothing that it took, or takes it for the node with the true store: what
     /// waits would wait until the leader counts as lost. Its clients are not sent to the leader either, as
     /// they need not know what a redirect is.
-    pub(super) fn on_refused_by_members(&mut self) {
+    pub(super) fn stop_forwarding(&mut self) {
         if self.config.forward {
-            self.is_refused_by_members = true;
+            self.forwarding_is_over = true;
             while let Some(waiting) = self.requests.pop() {
                 self.answer_waiting(waiting, Answer::NotLeader { leader: None });
             }

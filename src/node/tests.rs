@@ -138,7 +138,7 @@ impl Bench {
             Output::Removed { .. } => self.removed.push(at),
             Output::PeerRemoved(gone) => self.peers_removed.push((at, gone)),
             Output::RoleChanged { .. } | Output::MembershipChanged(_) => {}
-            Output::LogLost { last, .. } => panic!("what followed entry {last} is lost"),
+            Output::EntriesLost { last, .. } => panic!("what followed entry {last} is lost"),
             Output::Dropped { reason, .. } => panic!("dropped: {reason:?}"),
         }
     }
@@ -390,7 +390,7 @@ fn a_failed_write_mutes_the_leader_and_another_takes_over() {
     bench.give(first, Input::WriteFailed);
     let second = bench.leader();
     assert_ne!(first, second);
-    assert!(bench.nodes[first].status().write_failed);
+    assert!(bench.nodes[first].status().is_muted);
     bench.take(first, 1, 1);
     let leader = Some(peer_at(second).id);
     assert_eq!(bench.answer(1), Some(Answer::NotLeader { leader }));

@@ -321,7 +321,7 @@ impl Server {
                     );
                 }
                 Output::Removed { at: _ } => self.on_removed("the members have agreed on it"),
-                Output::LogLost { acknowledged, last } => {
+                Output::EntriesLost { acknowledged, last } => {
                     self.fail(&StoreError::EntriesLost { acknowledged, last });
                     self.storage.record_lost_entries(LostEntries { acknowledged, last });
                 }
@@ -430,7 +430,7 @@ impl Server {
                 "node {} is no longer a member of the cluster ({why}), and stops",
                 self.ctx.me.peer.id
             );
-            self.ctx.step(Input::Removed);
+            self.ctx.step(Input::StopForwarding);
         }
     }
 

@@ -73,7 +73,7 @@ fn render(
     object.number("next_unreserved_in_log", status.next_unreserved_in_log);
     object.value("window", &window_json(status));
     object.value("holds_lease", if status.holds_lease { "true" } else { "false" });
-    object.value("write_failed", if status.write_failed { "true" } else { "false" });
+    object.value("write_failed", if status.is_muted { "true" } else { "false" });
     object.number_or_null("disk_waits_ms", times.disk_wait_us.map(|us| us / 1_000));
     object.text("peer_address", &me.peer_address);
     object.text("client_address", &me.client_address);
@@ -239,7 +239,7 @@ mod tests {
             next_unreserved_in_log: 2001,
             window: Some(WindowStatus { next_id: 17, left: 984 }),
             holds_lease: false,
-            write_failed: false,
+            is_muted: false,
             members: vec![member(1, Suffrage::Voter, Some(LogIndex(13))), member(2, Suffrage::Learner, None)],
         };
         let lost = LinkView { is_up: false, last_heard_ms: Some(5) };

@@ -182,7 +182,7 @@ impl Node {
                 assert!(role != Role::Leader || !self.raft.is_muted(), "it leads without a disk");
             }
             Output::ProposalDone { proposal, .. } => assert!(proposal.0 <= self.proposals),
-            Output::LogLost { acknowledged, last } => {
+            Output::EntriesLost { acknowledged, last } => {
                 let lacks = acknowledged > last || acknowledged == self.raft.commit_index();
                 assert!(lacks && self.raft.is_muted(), "nothing is lost");
             }

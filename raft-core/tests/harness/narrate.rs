@@ -90,7 +90,7 @@ pub(crate) fn event(event: &Output) -> Option<String> {
         },
         Output::TransferAborted => "gives the transfer up".to_owned(),
         Output::MembershipChanged(changed) => format!("members are now {}", membership(changed)),
-        Output::LogLost { acknowledged, last } => {
+        Output::EntriesLost { acknowledged, last } => {
             format!("acknowledged entry {acknowledged}, and its log ends at {last}")
         }
         Output::Dropped { from, reason } => format!("drops a message from {from}: {reason:?}"),

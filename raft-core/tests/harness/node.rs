@@ -166,7 +166,7 @@ impl Node {
             | Output::RoleChanged { .. }
             | Output::TransferAborted
             | Output::MembershipChanged(_)
-            | Output::LogLost { .. }
+            | Output::EntriesLost { .. }
             | Output::Dropped { .. } => self.events.push(output),
         }
     }

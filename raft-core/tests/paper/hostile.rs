@@ -128,7 +128,7 @@ fn an_append_behind_an_impossible_beginning_does_not_make_a_new_node_condemn_its
     let dropped = Output::Dropped { from: peer(1), reason: DropReason::MalformedEntries };
     let events = joiner.take_events();
     assert!(events.contains(&dropped), "{events:?}");
-    assert!(!events.iter().any(|event| matches!(event, Output::LogLost { .. })), "{events:?}");
+    assert!(!events.iter().any(|event| matches!(event, Output::EntriesLost { .. })), "{events:?}");
 }
 
 #[test]

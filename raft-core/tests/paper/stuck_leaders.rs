@@ -335,6 +335,55 @@ fn a_voter_whose_log_is_shorter_makes_it_ask_at_once() {
     assert_eq!(doubter.asked(), [2, 3, 4, 5]);
 }
 
+/// Those whom it asks may have less of the log as well, and ask in their turn, and so on.
+#[test]
+fn it_asks_once_however_many_ask_whose_logs_are_shorter() {
+    let mut doubter = Doubter::new();
+    doubter.hears_leader();
+    let mut times = 0;
+    for other in [3, 4, 5, 3, 4, 5] {
+        assert!(!doubter.grants(peer(other), 3));
+        doubter.node.wake_now();
+        times += usize::from(!doubter.asked().is_empty());
+    }
+    assert_eq!(times, 1);
+}
+
+/// Node 2's disk hangs, and the answers of 4 are lost. Only 3 can commit, with 1 and 4, and it needs the votes
+/// of both. An entry that reached one of them while its request is on its way would make it lose, for good.
+#[test]
+fn a_stuck_leader_appends_nothing_while_another_asks_for_its_vote() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3, 4]);
+    cluster.pass(HEARTBEAT_INTERVAL_US);
+    cluster.stalled.insert(2);
+    cluster.cut.insert((4, 1));
+    cluster.propose(1, "durable on three");
+    cluster.pass(PATIENCE * ELECTION_TIMEOUT_US + HEARTBEAT_INTERVAL_US);
+    assert!(says_that_it_commits_nothing(&mut cluster));
+    assert!(!cluster.nodes[&1].raft.accepts_proposals());
+    cluster.events(1);
+    let proposal = cluster.propose(1, "at the wrong moment");
+    let refused = Output::ProposalDone { proposal, outcome: ProposalOutcome::Busy };
+    assert!(cluster.events(1).contains(&refused));
+    cluster.pass(3 * ELECTION_TIMEOUT_US);
+    assert_eq!((cluster.leader(), cluster.commit(3)), (Some(id(3)), LogIndex(4)));
+}
+
+/// Four voters, of which one is down, and another's disk hangs.
+#[test]
+fn a_stuck_leader_removes_who_keeps_it_from_committing() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3, 4]);
+    cluster.crash(4);
+    cluster.stalled.insert(2);
+    cluster.propose(1, "durable on two of four");
+    cluster.pass((PATIENCE + 1) * ELECTION_TIMEOUT_US);
+    assert!(says_that_it_commits_nothing(&mut cluster));
+    cluster.remove(1, 2);
+    cluster.pass(ELECTION_TIMEOUT_US);
+    assert_eq!((cluster.role(1), cluster.commit(1)), (Role::Leader, LogIndex(4)));
+    assert!(cluster.nodes[&1].raft.accepts_proposals());
+}
+
 /// Two that grant each other's pre-votes while these cross would split the vote.
 #[test]
 fn of_two_that_ask_each_other_the_one_that_comes_first_goes_on() {

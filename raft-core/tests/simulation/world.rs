@@ -374,7 +374,7 @@ impl World {
                 self.totals.barriers += self.oracle.on_barrier_passed(&node.raft, *through);
             }
             Output::MembershipChanged(_) => self.totals.memberships += 1,
-            Output::LogLost { acknowledged, last } => {
+            Output::EntriesLost { acknowledged, last } => {
                 panic!("{me:?} acknowledged entry {acknowledged}, and its log ends at {last}")
             }
             Output::Dropped { from, reason } => panic!("{me:?} dropped a message of {from:?}: {reason:?}"),

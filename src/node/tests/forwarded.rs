@@ -471,7 +471,7 @@ fn one_that_the_members_refuse_lets_its_clients_ask_elsewhere_at_once() {
     take(&mut node, 10, 1, 1);
     assert!(asked(&mut node, 10).is_some());
     take(&mut node, 10, 2, 1);
-    node.step(Micros(11), Input::Removed);
+    node.step(Micros(11), Input::StopForwarding);
     take(&mut node, 12, 3, 1);
     let outputs: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
     assert_eq!(outputs, [unavailable(1), unavailable(2), unavailable(3)]);

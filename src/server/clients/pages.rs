@@ -49,7 +49,7 @@ struct ServiceState {
     leads: bool,
     /// Another node leads, and this one knows where.
     knows_leader: bool,
-    write_failed: bool,
+    is_muted: bool,
     stopping: bool,
 }
 
@@ -58,14 +58,14 @@ impl ServiceState {
         ServiceState {
             leads: ctx.leads(),
             knows_leader: ctx.leader_member().is_some(),
-            write_failed: ctx.node.raft().is_muted(),
+            is_muted: ctx.node.raft().is_muted(),
             stopping: ctx.stopping,
         }
     }
 
     /// Whether this node can serve now.
     fn to_serve(self) -> CheckResult {
-        if self.write_failed {
+        if self.is_muted {
             CheckResult::bad("failed")
         } else if self.stopping {
             // It still serves for a moment, but should get no new clients.
@@ -117,8 +117,7 @@ mod tests {
 
     #[test]
     fn a_node_is_ready_where_it_can_serve_and_leads_where_it_leads() {
-        let follower =
-            ServiceState { leads: false, knows_leader: true, write_failed: false, stopping: false };
+        let follower = ServiceState { leads: false, knows_leader: true, is_muted: false, stopping: false };
         let leader = ServiceState { leads: true, ..follower };
         let lost = ServiceState { knows_leader: false, ..follower };
         for (state, ready, leads) in [
@@ -131,7 +130,7 @@ mod tests {
                 CheckResult::bad("stopping"),
             ),
             (
-                ServiceState { write_failed: true, ..leader },
+                ServiceState { is_muted: true, ..leader },
                 CheckResult::bad("failed"),
                 CheckResult::bad("failed"),
             ),

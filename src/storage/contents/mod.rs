@@ -21,7 +21,7 @@ use raft_core::Recovered;
 
 pub use self::collector::Collector;
 pub use self::new_store::NewStore;
-use self::plan::Tail;
+use self::plan::LogShape;
 pub use self::recorder::{Recorder, Step};
 use super::Setting;
 use super::journal::Journal;
@@ -51,7 +51,7 @@ impl Contents {
     /// The state that the next transaction builds on.
     #[must_use]
     pub fn recorder(&self) -> Recorder {
-        Recorder::new(self.tail(), self.journal.clone(), self.pending.clone(), self.inventory.clone())
+        Recorder::new(self.shape(), self.journal.clone(), self.pending.clone(), self.inventory.clone())
     }
 
     /// The last transaction.
@@ -64,7 +64,7 @@ impl Contents {
         self.journal.last_range()
     }
 
-    pub(super) fn tail(&self) -> Tail {
-        Tail::new(self.recovered.hard_state, self.extent, &self.recovered.entries)
+    pub(super) fn shape(&self) -> LogShape {
+        LogShape::new(self.recovered.hard_state, self.extent, &self.recovered.entries)
     }
 }

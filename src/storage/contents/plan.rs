@@ -8,21 +8,21 @@ use raft_core::{Entry, HardState, LogIndex, Snapshot, Term, Write};
 
 use crate::storage::record::{Change, Extent, Key, Value};
 
-/// The state that the next write builds on.
+/// The hard state, and where the log begins, ends and changes its term, as recorded so far.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Tail {
+pub(crate) struct LogShape {
     hard_state: HardState,
     extent: Extent,
     /// The terms of the entries as runs: where each run begins, ascending.
     runs: Vec<(LogIndex, Term)>,
 }
 
-impl Tail {
-    /// The tail of a store with these contents.
-    pub(crate) fn new(hard_state: HardState, extent: Extent, entries: &[Entry]) -> Tail {
-        let mut tail = Tail { hard_state, extent, runs: Vec::new() };
-        entries.iter().for_each(|entry| tail.extend_runs(entry));
-        tail
+impl LogShape {
+    /// The shape of a store with these contents.
+    pub(crate) fn new(hard_state: HardState, extent: Extent, entries: &[Entry]) -> LogShape {
+        let mut shape = LogShape { hard_state, extent, runs: Vec::new() };
+        entries.iter().for_each(|entry| shape.extend_runs(entry));
+        shape
     }
 
     /// The changes that these writes make, in order, as one transaction. The next plan builds on this one, so
@@ -222,27 +222,27 @@ mod tests {
     const STEPS: u32 = 6;
 
     /// All sequences of this many steps, each planned on the one before.
-    fn follow(depth: u32, tail: &Tail, records: &Records, log: &Log) -> usize {
+    fn follow(depth: u32, shape: &LogShape, records: &Records, log: &Log) -> usize {
         let mut plans = 0;
         for number in 0..STEPS {
             let Some((write, after)) = step(number, log) else { continue };
-            let (mut tail, mut records) = (tail.clone(), records.clone());
+            let (mut shape, mut records) = (shape.clone(), records.clone());
             let writes = [write];
-            tail.plan(&writes).iter().for_each(|change| records.make(change));
+            shape.plan(&writes).iter().for_each(|change| records.make(change));
             let contents = records.contents().unwrap();
             let terms = contents.recovered.entries.iter().map(|entry| entry.term.0).collect::<Vec<_>>();
             let of_snapshot = contents.extent.snapshot.unwrap();
             assert_eq!((of_snapshot.0.0, of_snapshot.1.0, terms), after);
             let (_, base_term, terms) = &after;
-            assert_eq!(tail.last_log_term(), Term(*terms.last().unwrap_or(base_term)), "{after:?}");
-            let anew = contents.tail();
+            assert_eq!(shape.last_log_term(), Term(*terms.last().unwrap_or(base_term)), "{after:?}");
+            let anew = contents.shape();
             assert_eq!(
-                (tail.hard_state, tail.extent, tail.last_log_term()),
+                (shape.hard_state, shape.extent, shape.last_log_term()),
                 (anew.hard_state, anew.extent, anew.last_log_term())
             );
             plans += 1;
             if depth > 1 {
-                plans += follow(depth - 1, &tail, &records, &after);
+                plans += follow(depth - 1, &shape, &records, &after);
             }
         }
         plans
@@ -251,15 +251,15 @@ mod tests {
     #[test]
     fn whatever_was_planned_before_a_plan_builds_on_what_a_store_opened_anew_would() {
         let records = Records::new();
-        let tail = records.contents().unwrap().tail();
-        let plans = follow(6, &tail, &records, &(1, 1, Vec::new()));
+        let shape = records.contents().unwrap().shape();
+        let plans = follow(6, &shape, &records, &(1, 1, Vec::new()));
         assert!(plans > 2_000, "{plans}");
     }
 
     /// Plans these writes, one after the other, for a store in term 9 with a snapshot of entry 1 of term 1.
     fn plan_all(writes: &[Write]) {
-        let mut tail = Records::new().contents().unwrap().tail();
-        writes.iter().for_each(|write| drop(tail.plan(std::slice::from_ref(write))));
+        let mut shape = Records::new().contents().unwrap().shape();
+        writes.iter().for_each(|write| drop(shape.plan(std::slice::from_ref(write))));
     }
 
     #[test]
@@ -291,10 +291,10 @@ mod tests {
     #[test]
     fn what_one_write_of_a_transaction_appends_another_may_cut_off() {
         let mut records = Records::new();
-        let mut tail = records.contents().unwrap().tail();
+        let mut shape = records.contents().unwrap().shape();
         let appended = Write { entries: vec![entry(2, 1), entry(3, 4)], ..write(1) };
         let cut = Write { truncate_from: Some(LogIndex(3)), entries: vec![entry(3, 2)], ..write(2) };
-        tail.plan(&[appended, cut]).iter().for_each(|change| records.make(change));
+        shape.plan(&[appended, cut]).iter().for_each(|change| records.make(change));
         assert_eq!(records.contents().unwrap().recovered.entries, [entry(2, 1), entry(3, 2)]);
     }
 }

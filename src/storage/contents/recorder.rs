@@ -12,7 +12,7 @@
 
 use raft_core::Write;
 
-use super::plan::Tail;
+use super::plan::LogShape;
 use crate::storage::journal::{Journal, encode, read_changes};
 use crate::storage::record::{Change, Inventory, Pending, Value};
 
@@ -33,10 +33,11 @@ pub enum Step<'r> {
     Checkpoint(&'r Pending),
 }
 
-/// The state that the next transaction builds on.
+/// What is recorded so far: the shape of the log, where the journal ends, and what waits there for the data
+/// file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Recorder {
-    tail: Tail,
+    shape: LogShape,
     journal: Journal,
     pending: Pending,
     /// The records of the data file and the journal together.
@@ -48,9 +49,9 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    pub(crate) fn new(tail: Tail, journal: Journal, pending: Pending, inventory: Inventory) -> Recorder {
+    pub(crate) fn new(shape: LogShape, journal: Journal, pending: Pending, inventory: Inventory) -> Recorder {
         Recorder {
-            tail,
+            shape,
             journal,
             pending,
             inventory,
@@ -66,7 +67,7 @@ impl Recorder {
     /// If a write does not follow on what is there (see [`Write`]).
     #[must_use]
     pub fn write(&mut self, writes: &[Write]) -> Step<'_> {
-        let changes = self.tail.plan(writes);
+        let changes = self.shape.plan(writes);
         self.step(&changes)
     }
 

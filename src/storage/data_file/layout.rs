@@ -89,48 +89,48 @@ impl Tree {
     }
 }
 
-/// Which of the two trees a page belongs to.
+/// One of the two trees of a data file.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Which {
+pub(super) enum TreeId {
     /// The numbers of free pages, by the LMDB transaction that freed them.
     Free,
     /// The records.
-    Main,
+    Records,
 }
 
-impl Which {
+impl TreeId {
     /// Whether a key of this length can be in the tree.
     pub(super) fn has_keys_of(self, key_bytes: usize) -> bool {
         match self {
-            Which::Free => key_bytes == 8,
-            Which::Main => (1..=KEY_BYTES_MAX).contains(&key_bytes),
+            TreeId::Free => key_bytes == 8,
+            TreeId::Records => (1..=KEY_BYTES_MAX).contains(&key_bytes),
         }
     }
 
     /// Whether key `a` sorts before `b`. Both must have lengths that can be in the tree.
     pub(super) fn is_less(self, a: &[u8], b: &[u8]) -> bool {
         match self {
-            Which::Main => a < b,
-            Which::Free => u64_at(a, 0) < u64_at(b, 0),
+            TreeId::Records => a < b,
+            TreeId::Free => u64_at(a, 0) < u64_at(b, 0),
         }
     }
 }
 
 /// The kind of a page of a tree.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum TreePageKind {
     /// Has child pages.
     Branch,
     /// Holds values.
     Leaf,
 }
 
-impl Kind {
+impl TreePageKind {
     /// Whether `page` is a page of this kind and number.
     pub(super) fn is_of(self, page: &[u8], number: u64) -> bool {
         let flags = match self {
-            Kind::Branch => P_BRANCH,
-            Kind::Leaf => P_LEAF,
+            TreePageKind::Branch => P_BRANCH,
+            TreePageKind::Leaf => P_LEAF,
         };
         is_page(page, number, flags)
     }
@@ -164,7 +164,11 @@ pub(super) enum Content<'a> {
 
 /// Splits a page of a tree into its nodes. The nodes must fill the end of the page without gap or overlap,
 /// because LMDB moves them by their sizes.
-pub(super) fn read_nodes(which: Which, kind: Kind, page: &[u8]) -> Result<Vec<Node<'_>>, &'static str> {
+pub(super) fn read_nodes(
+    which: TreeId,
+    kind: TreePageKind,
+    page: &[u8],
+) -> Result<Vec<Node<'_>>, &'static str> {
     let (lower, upper) = (usize::from(u16_at(page, 12)), usize::from(u16_at(page, 14)));
     if lower < PAGE_HEADER_BYTES || lower % 2 != 0 || lower > upper || upper > page.len() {
         return Err("its free space has impossible bounds");
@@ -173,8 +177,8 @@ pub(super) fn read_nodes(which: Which, kind: Kind, page: &[u8]) -> Result<Vec<No
     let nodes_min = match (which, kind) {
         // LMDB asserts two for a branch of the main tree, and tolerates one in the tree of free pages
         // (ITS#8336).
-        (Which::Main, Kind::Branch) => 2,
-        (Which::Free, Kind::Branch) | (Which::Free | Which::Main, Kind::Leaf) => 1,
+        (TreeId::Records, TreePageKind::Branch) => 2,
+        (TreeId::Free, TreePageKind::Branch) | (TreeId::Free | TreeId::Records, TreePageKind::Leaf) => 1,
     };
     if pointers.len() < nodes_min {
         return Err("it has too few nodes");
@@ -207,13 +211,13 @@ fn node_bytes_max(page_bytes: usize) -> usize {
 
 /// Reads a node and its length; `None` if it does not fit into the bytes, or is of a kind that we never
 /// write.
-fn read_node(kind: Kind, bytes: &[u8]) -> Option<(Node<'_>, usize)> {
+fn read_node(kind: TreePageKind, bytes: &[u8]) -> Option<(Node<'_>, usize)> {
     let (header, body) = bytes.split_at_checked(NODE_HEADER_BYTES)?;
     let flags = u16_at(header, 4);
     let (key, data) = body.split_at_checked(usize::from(u16_at(header, 6)))?;
     let low = u32_at(header, 0);
     let (content, data_len) = match kind {
-        Kind::Leaf => {
+        TreePageKind::Leaf => {
             let len = usize::try_from(low).expect("64-bit machines only");
             match flags {
                 0 => (Content::Inline(data.get(..len)?), len),
@@ -221,7 +225,7 @@ fn read_node(kind: Kind, bytes: &[u8]) -> Option<(Node<'_>, usize)> {
                 _ => return None,
             }
         }
-        Kind::Branch => (Content::Child(u64::from(low) | u64::from(flags) << 32), 0),
+        TreePageKind::Branch => (Content::Child(u64::from(low) | u64::from(flags) << 32), 0),
     };
     Some((Node { key, content }, NODE_HEADER_BYTES + key.len() + data_len))
 }

@@ -15,7 +15,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::layout::{
-    Content, DEPTH_MAX, Kind, META_PAGE_BYTES, Meta, NO_PAGE, Node, PAGE_HEADER_BYTES, Tree, Which,
+    Content, DEPTH_MAX, META_PAGE_BYTES, Meta, NO_PAGE, Node, PAGE_HEADER_BYTES, Tree, TreeId, TreePageKind,
     overflow_pages, read_nodes, u64_at,
 };
 use crate::storage::error::{Place, StoreError};
@@ -79,15 +79,15 @@ fn damage<T>(page: u64, reason: &'static str) -> Result<T, Fault> {
 /// A page of a tree, and its place in the tree.
 #[derive(Clone, Copy)]
 struct Position {
-    which: Which,
+    which: TreeId,
     number: u64,
     /// 1 for a leaf.
     height: u16,
 }
 
 impl Position {
-    fn kind(self) -> Kind {
-        if self.height == 1 { Kind::Leaf } else { Kind::Branch }
+    fn kind(self) -> TreePageKind {
+        if self.height == 1 { TreePageKind::Leaf } else { TreePageKind::Branch }
     }
 }
 
@@ -102,7 +102,7 @@ struct Checker<'f> {
     file: &'f File,
     file_bytes: u64,
     meta: Meta,
-    /// Which pages have been reached, whether in use or free.
+    /// TreeId pages have been reached, whether in use or free.
     seen: Vec<bool>,
     report: PageReport,
 }
@@ -139,8 +139,8 @@ impl<'f> Checker<'f> {
         self.seen[..2].fill(true);
         let (pages, records) = (last_page + 1, main.entries);
         self.report = PageReport { page_bytes, pages, pages_used: 2, pages_free: 0, records };
-        self.walk_tree(Which::Main, &main)?;
-        self.walk_tree(Which::Free, &free)?;
+        self.walk_tree(TreeId::Records, &main)?;
+        self.walk_tree(TreeId::Free, &free)?;
         Ok(self.report)
     }
 
@@ -169,7 +169,7 @@ impl<'f> Checker<'f> {
         Meta::read(number, &page).or_else(|reason| damage(number, reason))
     }
 
-    fn walk_tree(&mut self, which: Which, tree: &Tree) -> Result<(), Fault> {
+    fn walk_tree(&mut self, which: TreeId, tree: &Tree) -> Result<(), Fault> {
         let mut entries = 0;
         if tree.root == NO_PAGE {
             if tree.depth != 0 {
@@ -272,8 +272,8 @@ impl<'f> Checker<'f> {
 
     fn on_value(&mut self, at: Position, key: &[u8], value: &[u8]) -> Result<(), Fault> {
         match at.which {
-            Which::Main => Ok(()),
-            Which::Free => self.walk_free_list(at.number, u64_at(key, 0), value),
+            TreeId::Records => Ok(()),
+            TreeId::Free => self.walk_free_list(at.number, u64_at(key, 0), value),
         }
     }
 
@@ -310,8 +310,8 @@ fn check_keys(at: Position, nodes: &[Node<'_>], bounds: Bounds<'_>) -> Result<()
     let Position { which, number, .. } = at;
     let mut before: Option<&[u8]> = None;
     let checked = match at.kind() {
-        Kind::Branch => &nodes[1..],
-        Kind::Leaf => nodes,
+        TreePageKind::Branch => &nodes[1..],
+        TreePageKind::Leaf => nodes,
     };
     for key in checked.iter().map(|node| node.key) {
         if !which.has_keys_of(key.len()) {
@@ -319,7 +319,7 @@ fn check_keys(at: Position, nodes: &[Node<'_>], bounds: Bounds<'_>) -> Result<()
         }
         let ascends = before.is_none_or(|before| which.is_less(before, key));
         // A branch does not repeat a key of the page above, so both bounds are strict there.
-        let may_equal_low = at.kind() == Kind::Leaf;
+        let may_equal_low = at.kind() == TreePageKind::Leaf;
         let low_ok = bounds.low.is_none_or(|low| which.is_less(low, key) || (may_equal_low && low == key));
         let high_ok = bounds.high.is_none_or(|high| which.is_less(key, high));
         if !ascends || !low_ok || !high_ok {

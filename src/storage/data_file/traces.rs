@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::layout::{Content, Kind, META_PAGE_BYTES, Meta, Which, read_nodes};
+use super::layout::{Content, META_PAGE_BYTES, Meta, TreeId, TreePageKind, read_nodes};
 use crate::storage::error::StoreError;
 
 /// The page size that is assumed if the file does not tell: that of most machines.
@@ -27,7 +27,7 @@ pub(crate) fn has_record(path: &Path, is_so: impl Fn(&[u8], &[u8]) -> bool) -> R
         let mut page = vec![0; usize::try_from(page_bytes).expect("64-bit machines only")];
         for number in 0..file.metadata()?.len() / page_bytes {
             file.read_exact_at(&mut page, number * page_bytes)?;
-            if Kind::Leaf.is_of(&page, number) && has_node(&page, &is_so) {
+            if TreePageKind::Leaf.is_of(&page, number) && has_node(&page, &is_so) {
                 return Ok(true);
             }
         }
@@ -37,7 +37,7 @@ pub(crate) fn has_record(path: &Path, is_so: impl Fn(&[u8], &[u8]) -> bool) -> R
 }
 
 fn has_node(page: &[u8], is_so: impl Fn(&[u8], &[u8]) -> bool) -> bool {
-    let nodes = read_nodes(Which::Main, Kind::Leaf, page).unwrap_or_default();
+    let nodes = read_nodes(TreeId::Records, TreePageKind::Leaf, page).unwrap_or_default();
     nodes.iter().any(|node| match node.content {
         Content::Inline(value) => is_so(node.key, value),
         Content::Child(_) | Content::Overflow(..) => false,

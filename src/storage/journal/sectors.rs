@@ -87,7 +87,7 @@ impl fmt::Display for JournalError {
     }
 }
 
-/// The state that the next transaction builds on.
+/// Where the journal ends, and the numbers of its transactions.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Journal {
     incarnation: Incarnation,
