@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use raft_core::{Recovered, Write, WriteId};
 
-use crate::history::Violation;
+use crate::violation::Violation;
 
 #[derive(Clone)]
 pub(crate) struct Disk {

@@ -3,8 +3,8 @@
 
 use raft_core::{Durable, Message, Peer};
 
-use crate::history::Violation;
 use crate::node::Node;
+use crate::violation::Violation;
 
 /// Checks a message that `node` sends to `to`.
 pub(crate) fn check(node: &Node, to: Peer, message: &Message) -> Result<(), Violation> {

@@ -9,8 +9,8 @@ use raft_core::Term;
 
 use crate::action::Action;
 use crate::configurations::Configuration;
-use crate::history::Violation;
 use crate::state::State;
+use crate::violation::Violation;
 use crate::world::{Reach, World};
 
 /// When an exploration stops before it is complete.

@@ -3,28 +3,13 @@
 //! The history is part of a state: two states are the same only if the promises made before are the same too.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use raft_core::{
     BarrierId, Confirmation, Entry, LogIndex, Membership, Message, Payload, Peer, Raft, Role, Snapshot, Term,
 };
 
 use crate::node::Node;
-
-/// A property that does not hold.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Violation(pub String);
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// An error if `holds` is false.
-pub(crate) fn ensure(holds: bool, text: impl FnOnce() -> String) -> Result<(), Violation> {
-    if holds { Ok(()) } else { Err(Violation(text())) }
-}
+use crate::violation::{Violation, ensure};
 
 /// Everything that has been promised so far.
 #[derive(Clone, Hash)]

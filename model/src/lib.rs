@@ -20,10 +20,11 @@ mod node;
 mod state;
 mod step;
 mod symmetry;
+mod violation;
 mod world;
 
 pub use action::Action;
 pub use bounds::{Bounds, Change, DiskSpeed};
 pub use configurations::{Configuration, configurations};
 pub use explore::{Counterexample, Ending, Limits, Report, explore};
-pub use history::Violation;
+pub use violation::Violation;

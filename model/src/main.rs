@@ -11,7 +11,7 @@ const STATES_MAX: usize = 20_000_000;
 const USAGE: &str = "usage: ticketd-model [--deep] [--states NUMBER] [--depth NUMBER] [CONFIGURATION...]";
 
 /// What the command line asks for.
-struct Wish {
+struct Options {
     limits: Limits,
     /// With the larger bounds.
     deep: bool,
@@ -20,7 +20,7 @@ struct Wish {
 }
 
 fn main() -> ExitCode {
-    let Wish { limits, deep, names } = match arguments() {
+    let Options { limits, deep, names } = match arguments() {
         Ok(arguments) => arguments,
         Err(text) => {
             eprintln!("{text}\n{USAGE}");
@@ -83,7 +83,7 @@ fn peak_mib() -> Option<u64> {
     kib.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|kib| kib / 1024)
 }
 
-fn arguments() -> Result<Wish, String> {
+fn arguments() -> Result<Options, String> {
     let known: Vec<_> = configurations().iter().map(|c| c.name).collect();
     let mut limits = Limits { states: STATES_MAX, depth: usize::MAX };
     let mut names = Vec::new();
@@ -102,5 +102,5 @@ fn arguments() -> Result<Wish, String> {
             _ => return Err(format!("{argument} is not one of: {}", known.join(", "))),
         }
     }
-    Ok(Wish { limits, deep, names })
+    Ok(Options { limits, deep, names })
 }

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use raft_core::{Config, Incarnation, Input, Micros, NodeId, Output, Peer, Raft, Recovered, Role};
 
 use crate::disk::Disk;
-use crate::history::Violation;
+use crate::violation::Violation;
 
 /// In microseconds. The value does not matter, except that it must be so large that the random part of a
 /// deadline is never 0: then a follower can hear nothing for a whole election timeout before its deadline.

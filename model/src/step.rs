@@ -10,10 +10,11 @@ use raft_core::{
 
 use crate::bounds::{Change, DiskSpeed};
 use crate::durable;
-use crate::history::{Violation, check_membership};
+use crate::history::check_membership;
 use crate::interned::{EnvelopeNo, HistoryNo};
 use crate::network::Envelope;
 use crate::node::{Node, peer};
+use crate::violation::Violation;
 
 /// What happens to a node.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -19,13 +19,14 @@ use raft_core::{BarrierId, Input, LogIndex, NodeId, Output, Peer, ProposalOutcom
 
 use crate::action::Action;
 use crate::bounds::{DiskSpeed, Spent};
-use crate::history::{History, Violation, check_log_matching, ensure};
+use crate::history::{History, check_log_matching};
 use crate::interned::{EnvelopeNo, HistoryNo, Interned, NodeNo, StepNo};
 use crate::network::{Dead, Envelope, Network, dead};
 use crate::node::Node;
 use crate::state::{NODES_MAX, State};
 use crate::step::{self, Cause, Stage, command_of};
 use crate::symmetry::Symmetry;
+use crate::violation::{Violation, ensure};
 
 /// The tables.
 pub(crate) struct World {

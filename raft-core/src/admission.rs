@@ -68,11 +68,7 @@ impl Raft {
     /// Whether somebody who is no member speaks as the leader of this term, which has one. A term has one
     /// leader (§5.2); if a member breaks that, this node stops instead (`follow`).
     fn claims_to_lead_beside_another(&self, from: Peer, message: &Message) -> bool {
-        let speaks_as_leader = matches!(
-            message,
-            Message::AppendEntries(_) | Message::Heartbeat(_) | Message::InstallSnapshot(_)
-        );
-        speaks_as_leader
+        message.is_from_leader()
             && self.leader_peer().is_some_and(|leader| leader != from)
             && !self.log.membership().contains(from)
     }

@@ -159,10 +159,9 @@ impl Raft {
         }
     }
 
-    /// Asks those once more who have not answered: the request may be lost. It is the same one, also where a
-    /// former leader wished this campaign, whose rule it ends anyway: the answers to its heartbeats are in
-    /// the new term by now. It is not repeated before this node's own vote is durable, which
-    /// [`Raft::campaign`] may have it wait for.
+    /// Repeats the request for votes to those who have not answered: it may be lost. After a transfer it
+    /// keeps its reason; the former leader's term is over by then, because this node answers its heartbeats
+    /// in the new one. Nothing is repeated before this node's own vote is durable (see [`Raft::campaign`]).
     pub(crate) fn ask_for_votes_again(&mut self) {
         let ask_again_at = self.now.plus(self.config.heartbeat_interval_us);
         let RoleState::Candidate(candidate) = &mut self.role else { return };

@@ -56,6 +56,21 @@ impl Message {
             | Message::TimeoutNow(_) => false,
         }
     }
+
+    /// Whether only a leader sends it, for as long as it leads.
+    pub(crate) const fn is_from_leader(&self) -> bool {
+        match self {
+            Message::AppendEntries(_) | Message::Heartbeat(_) | Message::InstallSnapshot(_) => true,
+            Message::PreVote(_)
+            | Message::PreVoteResponse(_)
+            | Message::RequestVote(_)
+            | Message::RequestVoteResponse(_)
+            | Message::AppendEntriesResponse(_)
+            | Message::HeartbeatResponse(_)
+            | Message::InstallSnapshotResponse(_)
+            | Message::TimeoutNow(_) => false,
+        }
+    }
 }
 
 /// Asks whether a vote would be granted; no node changes its term (dissertation §9.6).

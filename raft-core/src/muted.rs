@@ -57,19 +57,12 @@ impl Raft {
     }
 
     fn watch(&mut self, from: Peer, message: &Message) {
-        let leads = match message {
-            Message::AppendEntries(_) | Message::Heartbeat(_) | Message::InstallSnapshot(_) => true,
-            Message::PreVote(_)
-            | Message::PreVoteResponse(_)
-            | Message::RequestVote(_)
-            | Message::RequestVoteResponse(_)
-            | Message::AppendEntriesResponse(_)
-            | Message::HeartbeatResponse(_)
-            | Message::InstallSnapshotResponse(_)
-            | Message::TimeoutNow(_) => false,
-        };
         let term = term_of(message);
-        if leads && from != self.config.me && term >= self.hard_state.current_term && term <= TERM_MAX {
+        if message.is_from_leader()
+            && from != self.config.me
+            && term >= self.hard_state.current_term
+            && term <= TERM_MAX
+        {
             self.hard_state = HardState { current_term: term, voted_for: None };
             let forget_deadline = self.forget_deadline();
             self.role = RoleState::Muted(Muted { leader: Some(from), forget_deadline });

@@ -179,11 +179,10 @@ impl Progress {
         self.state = ProgressState::Probe { waiting: false };
     }
 
-    /// A heartbeat interval has passed, and the next heartbeat can begin `round`: what has been unanswered
-    /// for `timeout_us`, or as a probe at all, may be lost. A probe or a snapshot is then sent again, behind
-    /// that heartbeat; a third copy, and anything of a row of appends, only once the answer to that heartbeat
-    /// shows that it is lost. For what is on its way through a narrow link is slow, and each copy makes it
-    /// slower.
+    /// To be called with each heartbeat. What has gone unanswered for `timeout_us`, or as a probe at all, may
+    /// be lost. A probe or a snapshot is sent again at once, behind that heartbeat; a third copy, and
+    /// anything of a row of appends, only once the answer to `round`, which that heartbeat can begin, shows
+    /// that it is lost: what is on its way through a narrow link is slow, and each copy makes it slower.
     /// Returns whether the heartbeat must begin that round.
     pub(crate) fn on_tick(&mut self, now: Micros, timeout_us: u64, round: Round) -> bool {
         let is_single = !matches!(self.state, ProgressState::Replicate { .. });

@@ -40,8 +40,7 @@ pub(crate) struct Follower {
     pub(crate) refused_pre_vote: Option<(Peer, PreVote)>,
     /// Whether this leader commits anything.
     pub(crate) doubt: Doubt,
-    /// What has become of it that this leader has told it to campaign; `None` if it has not, or if that is
-    /// over.
+    /// Set by this leader's TimeoutNow, until this node campaigns or the leader may have given up.
     pub(crate) told_to_campaign: Option<ToldToCampaign>,
 }
 
@@ -50,7 +49,8 @@ pub(crate) struct Follower {
 pub(crate) struct ToldToCampaign {
     /// When it was last told.
     pub(crate) at: Micros,
-    /// Who would vote for it, the leader's wish being known; itself only once its disk has answered.
+    /// Who has granted a pre-vote marked as the leader's wish; this node itself once the write has become
+    /// durable by which it tries its disk.
     pub(crate) granted: BTreeSet<NodeId>,
 }
 

@@ -9,8 +9,8 @@ use ticketd::node::Output;
 use crate::disk::Disk;
 use crate::durable;
 use crate::host::slot_of;
+use crate::narration::names;
 use crate::schedule::Slot;
-use crate::turns::names;
 use crate::violated;
 use crate::world::World;
 

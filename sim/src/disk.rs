@@ -269,9 +269,11 @@ mod tests {
                 let (last, _) = bench.disk.written.last();
                 let term = 3 + round;
                 let write = match round % 3 {
-                    0 => append(term, last.0 + 1..last.0 + 60),
                     1 => replace(term, last.0..last.0 + 2),
-                    _ => compact(last.0 - 1, bench.disk.term_at(last.previous().unwrap()).unwrap().0),
+                    2 if last.0 > bench.disk.written.base().0.0 + 1 => {
+                        compact(last.0 - 1, bench.disk.term_at(last.previous().unwrap()).unwrap().0)
+                    }
+                    _ => append(term, last.0 + 1..last.0 + 60),
                 };
                 let before = held(&bench.disk);
                 bench.cut(write);

@@ -13,6 +13,7 @@ mod durable;
 mod faults;
 mod history;
 mod host;
+mod narration;
 mod network;
 mod operators;
 mod oracle;
@@ -35,6 +36,7 @@ use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};
 
 pub use faults::{FAULTS, Fault};
+pub use narration::Narration;
 pub use plan::{Aftermath, Cuts, LastingFault, Latency, Limits, Plan, Weather};
 pub use rng::Rng;
 pub use shrink::shrink;
@@ -47,18 +49,6 @@ macro_rules! violated {
     };
 }
 pub(crate) use violated;
-
-/// How much a run reports.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Narration {
-    /// Nothing.
-    Silent,
-    /// A line on standard error for each change of role, for each change of membership, and for each fault
-    /// and its repair.
-    Told,
-    /// Also a line for each frame that arrives.
-    Frames,
-}
 
 thread_local! {
     /// Location and message of the last panic of this thread.

@@ -25,7 +25,7 @@ usage: ticketd-sim [--seed N | --seeds N --from N] [--threads N] [--first] [--no
   --told        say what happens; --frames: and what is sent";
 
 /// What the command line asks for.
-struct Order {
+struct Options {
     from: u64,
     seeds: u64,
     threads: usize,
@@ -36,8 +36,8 @@ struct Order {
 }
 
 fn main() -> ExitCode {
-    match order(std::env::args().skip(1)) {
-        Ok(order) => carry_out(&order),
+    match parse(std::env::args().skip(1)) {
+        Ok(options) => carry_out(&options),
         Err(wrong) => {
             eprintln!("{wrong}\n{USAGE}");
             ExitCode::from(2)
@@ -45,9 +45,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn order(mut args: impl Iterator<Item = String>) -> Result<Order, String> {
+fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
     let threads = thread::available_parallelism().map_or(1, usize::from);
-    let mut order = Order {
+    let mut options = Options {
         from: 1,
         seeds: 10_000,
         threads,
@@ -60,24 +60,26 @@ fn order(mut args: impl Iterator<Item = String>) -> Result<Order, String> {
         let mut value = || args.next().ok_or(format!("{option} wants a value"));
         match option.as_str() {
             "--seed" => {
-                (order.from, order.seeds) = (number(&value()?)?, 1);
-                order.narration = Narration::Told;
+                (options.from, options.seeds) = (number(&value()?)?, 1);
+                options.narration = Narration::Told;
             }
-            "--seeds" => order.seeds = number(&value()?)?,
-            "--from" => order.from = number(&value()?)?,
-            "--threads" => order.threads = number::<usize>(&value()?)?.max(1),
-            "--first" => order.first = true,
-            "--no-shrink" => order.shrinks = false,
-            "--members" => order.limits.members_max = Some(number(&value()?)?),
-            "--faults" => order.limits.faults_max = Some(number(&value()?)?),
-            "--skip" => order.limits.skip = value()?.split(',').map(number).collect::<Result<_, _>>()?,
-            "--without" => order.limits.without = value()?.split(',').map(kind).collect::<Result<_, _>>()?,
-            "--told" => order.narration = Narration::Told,
-            "--frames" => order.narration = Narration::Frames,
+            "--seeds" => options.seeds = number(&value()?)?,
+            "--from" => options.from = number(&value()?)?,
+            "--threads" => options.threads = number::<usize>(&value()?)?.max(1),
+            "--first" => options.first = true,
+            "--no-shrink" => options.shrinks = false,
+            "--members" => options.limits.members_max = Some(number(&value()?)?),
+            "--faults" => options.limits.faults_max = Some(number(&value()?)?),
+            "--skip" => options.limits.skip = value()?.split(',').map(number).collect::<Result<_, _>>()?,
+            "--without" => {
+                options.limits.without = value()?.split(',').map(kind).collect::<Result<_, _>>()?
+            }
+            "--told" => options.narration = Narration::Told,
+            "--frames" => options.narration = Narration::Frames,
             other => return Err(format!("no option {other}")),
         }
     }
-    Ok(order)
+    Ok(options)
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
@@ -99,35 +101,35 @@ struct Results {
     failed: Vec<u64>,
 }
 
-fn carry_out(order: &Order) -> ExitCode {
+fn carry_out(options: &Options) -> ExitCode {
     keep_panics_quiet();
     let started = Instant::now();
-    let next = AtomicU64::new(order.from);
+    let next = AtomicU64::new(options.from);
     let results = Mutex::new(Results::default());
     thread::scope(|scope| {
-        for _ in 0..order.threads {
-            scope.spawn(|| run_seeds(order, &next, &results));
+        for _ in 0..options.threads {
+            scope.spawn(|| run_seeds(options, &next, &results));
         }
     });
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     report(&results, started.elapsed().as_secs_f64());
     results.failed.sort_unstable();
-    if let (Some(seed), true) = (results.failed.first(), order.shrinks) {
-        let small = shrink(*seed, &order.limits);
+    if let (Some(seed), true) = (results.failed.first(), options.shrinks) {
+        let small = shrink(*seed, &options.limits);
         println!("  smaller: make sim SEED={seed} SIM_FLAGS='{}'", flags(&small));
     }
     if results.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// What each thread does: runs the next seed until there are none.
-fn run_seeds(order: &Order, next: &AtomicU64, results: &Mutex<Results>) {
-    let end = order.from.saturating_add(order.seeds);
+fn run_seeds(options: &Options, next: &AtomicU64, results: &Mutex<Results>) {
+    let end = options.from.saturating_add(options.seeds);
     loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
         if seed >= end {
             return;
         }
-        let result = run(seed, &order.limits, order.narration);
+        let result = run(seed, &options.limits, options.narration);
         let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
         results.runs += 1;
         match result {
@@ -135,7 +137,7 @@ fn run_seeds(order: &Order, next: &AtomicU64, results: &Mutex<Results>) {
             Err(reason) => {
                 println!("seed {seed}: {reason}\n  replay: make sim SEED={seed}");
                 results.failed.push(seed);
-                if order.first {
+                if options.first {
                     next.store(end, Ordering::Relaxed);
                 }
             }

@@ -3,9 +3,9 @@
 use raft_core::{NodeId, Peer};
 
 use crate::host::{Health, Standing, slot_of};
+use crate::narration::names;
 use crate::plan::{Aftermath, LastingFault, Latency, Weather};
 use crate::schedule::{Event, Slot};
-use crate::turns::names;
 use crate::violated;
 use crate::world::{Phase, World};
 

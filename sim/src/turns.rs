@@ -3,12 +3,13 @@
 use std::mem;
 use std::sync::Arc;
 
-use raft_core::{Member, Membership, Micros, NodeId, Peer, Suffrage, Write};
+use raft_core::{Membership, Micros, Peer, Write};
 use ticketd::node::{Input, Output, PeerMessage};
 use ticketd::peer::Frame;
 
 use crate::durable;
 use crate::host::{Health, Standing, slot_of};
+use crate::narration::names;
 use crate::network::LinkState;
 use crate::schedule::{ConnId, Direction, Event, Life, Slot};
 use crate::violated;
@@ -261,13 +262,4 @@ impl World {
             violated!("{} takes part after a write that failed", self.hosts[life.slot.at()].peer);
         }
     }
-}
-
-/// The members, for people to read: learners in brackets.
-pub(crate) fn names(membership: &Arc<Membership>) -> String {
-    let one = |(id, member): (&NodeId, &Member)| match member.suffrage {
-        Suffrage::Voter => format!("{id}"),
-        Suffrage::Learner => format!("({id})"),
-    };
-    membership.members.iter().map(one).collect::<Vec<_>>().join(" ")
 }

@@ -310,13 +310,6 @@ impl World {
         (host.settings, host.bound_until) = (None, None);
         host.peer.incarnation = Incarnation(host.peer.incarnation.0 + 1);
     }
-
-    /// Reports a line about a host, if narration is on.
-    pub(crate) fn narrate(&self, slot: Slot, line: impl FnOnce() -> String) {
-        if self.narration != Narration::Silent {
-            eprintln!("{:>12} {} {}", self.now.0, self.hosts[slot.at()].peer, line());
-        }
-    }
 }
 
 fn host(plan: &Plan, slot: Slot, initial: &Arc<Snapshot>) -> Host {

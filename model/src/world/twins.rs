@@ -1,11 +1,11 @@
 //! Two nodes that are explored as one: how that begins, and how each step is paired with its image.
 
 use super::World;
-use crate::history::Violation;
 use crate::interned::{NodeNo, StepNo};
 use crate::state::State;
 use crate::step::Cause;
 use crate::symmetry::Symmetry;
+use crate::violation::Violation;
 
 impl World {
     /// From now on, the nodes at these two positions, which are indistinguishable in `state`, are explored as

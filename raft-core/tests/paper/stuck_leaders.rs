@@ -349,8 +349,9 @@ fn it_asks_once_however_many_ask_whose_logs_are_shorter() {
     assert_eq!(times, 1);
 }
 
-/// Node 2's disk hangs, and the answers of 4 are lost. Only 3 can commit, with 1 and 4, and it needs the votes
-/// of both. An entry that reached one of them while its request is on its way would make it lose, for good.
+/// Node 2's disk hangs, and the answers of 4 are lost. Only 3 can commit, with 1 and 4, and it needs the
+/// votes of both. An entry that reached one of them while its request is on its way would make it lose, for
+/// good.
 #[test]
 fn a_stuck_leader_appends_nothing_while_another_asks_for_its_vote() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3, 4]);
