@@ -11,7 +11,6 @@ use std::sync::atomic::Ordering;
 use raft_core::{Role, Suffrage};
 
 use self::exposition::{Exposition, Seconds};
-pub(super) use self::process::OpenDescriptors;
 use self::process::Process;
 use super::context::Context;
 use super::counters::{AnswerCounters, Counters};

@@ -2,6 +2,7 @@
 
 pub(crate) mod descriptors;
 pub(crate) mod listeners;
+pub(crate) mod open_descriptors;
 pub(crate) mod ports;
 pub(crate) mod readiness;
 pub(crate) mod sweep;
