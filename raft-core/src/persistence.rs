@@ -255,6 +255,7 @@ fn matched(message: &Message) -> Option<(Term, LogIndex)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::{InstallSnapshotResponse, RequestVoteResponse};
     use crate::testing::{noop, peer};
 
     fn answer(term: u64, outcome: AppendOutcome) -> Message {
@@ -299,6 +300,24 @@ mod tests {
             persistence.on_durable(WriteId(1));
             let released = released(&mut persistence);
             assert_eq!(released.as_slice(), core::slice::from_ref(sent), "{first:?}, then {second:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_leader_waits_for_is_an_answer_about_the_log_and_to_itself() {
+        let vote = RequestVoteResponse { term: Term(1), vote_granted: true };
+        let installed = InstallSnapshotResponse { term: Term(1), match_index: LogIndex(1) };
+        for (message, counts) in [
+            (matched(1, 1), true),
+            (Message::InstallSnapshotResponse(installed), true),
+            (Message::RequestVoteResponse(vote), false),
+        ] {
+            let mut persistence = withholding([message.clone()]);
+            assert_eq!(persistence.withholds_answer_to(peer(1)), counts, "{message:?}");
+            assert!(!persistence.withholds_answer_to(peer(2)), "{message:?}");
+            persistence.on_durable(WriteId(1));
+            released(&mut persistence);
+            assert!(!persistence.withholds_answer_to(peer(1)), "{message:?}");
         }
     }
 
