@@ -194,7 +194,7 @@ pub struct HardState {
 ///
 /// A cluster begins with one store that nobody has written to yet: its snapshot has index 1 and term 1 and a
 /// membership in which its node is the only voter, and its hard state has term 1. Every other node begins
-/// with nothing, and is added by [`MembershipChange::Add`](crate::MembershipChange::Add).
+/// with nothing, and is added by [`MembershipChange::Add`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Recovered {
     /// The hard state.
