@@ -82,6 +82,9 @@ fn close_inherited() {
 
 fn explain(status: ExitStatus) -> Failure {
     match (status.code(), status.signal()) {
+        (Some(0), _) => {
+            Failure::runtime("the process in the background was stopped before it listened".to_owned())
+        }
         (Some(code), _) => Failure::silent(u8::try_from(code).unwrap_or(1).max(1)),
         (None, Some(signal)) => Failure::runtime(format!(
             "the process in the background was ended by signal {signal} before it listened: try without \
@@ -123,8 +126,10 @@ pub(super) fn listening() -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();
         stdout.write_all(LISTENING)?;
         stdout.flush()?;
-        // A process that reads the other end of the pipe must not wait for its end as long as the node lives.
-        rustix::stdio::dup2_stdout(&null)?;
+        // Who reads the other end of the pipe should not wait for its end as long as the node lives.
+        if let Err(error) = rustix::stdio::dup2_stdout(&null) {
+            log::debug!("standard output stays open: {error}");
+        }
         Ok(())
     };
     report().map_err(|error| not_reported(&error))

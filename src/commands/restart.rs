@@ -40,10 +40,11 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
              another address: give the 'ticketd join' command again"
         )));
     }
+    // Before the wait: who chose a port that is taken need not wait for being told so.
+    let bound = listen::bind(&mut settings)?;
     if launch.sit_out_promises(&stored, &settings).is_err() {
         return Ok(());
     }
-    let bound = listen::bind(&mut settings)?;
 
     // Even if no flag changes it: a restart with another size may have been killed in between these two.
     store.resize(settings.db_size_bytes())?;

@@ -34,7 +34,8 @@ pub enum Frame {
     Welcome(Welcome),
     /// The answer to a refused [`Hello`], or to a first frame of another version. It ends the connection.
     Refuse(Refuse),
-    /// From a node that has nothing to say on a connection that it has dialled: it is alive.
+    /// Shows that a node is alive: from the one that has dialled, if it has nothing else to say, and back as
+    /// the answer to that.
     Ping,
     /// From node to node: follows a [`Hello`], or a [`Welcome`].
     Message(PeerMessage),
