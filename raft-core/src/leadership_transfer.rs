@@ -8,14 +8,26 @@ use core::cmp::Reverse;
 use crate::io::Output;
 use crate::message::{CampaignReason, Message, TimeoutNow};
 use crate::raft::Raft;
-use crate::roles::{RoleState, ToldToCampaign, Transfer};
+use crate::roles::{Follower, RoleState, ToldToCampaign, Transfer};
 use crate::types::{Micros, NodeId, Peer};
 
 impl ToldToCampaign {
     /// Whether the leader may still wish it. A leader gives up after an election timeout, and says it again
     /// with each heartbeat before.
-    pub(crate) fn is_current(&self, now: Micros, election_timeout_us: u64) -> bool {
+    fn is_current(&self, now: Micros, election_timeout_us: u64) -> bool {
         now.since(self.at) < election_timeout_us / 2
+    }
+}
+
+impl Follower {
+    /// What this leader has told it. An order that the leader may have given up is forgotten.
+    pub(crate) fn still_told(
+        &mut self,
+        now: Micros,
+        election_timeout_us: u64,
+    ) -> Option<&mut ToldToCampaign> {
+        self.told_to_campaign.take_if(|told| !told.is_current(now, election_timeout_us));
+        self.told_to_campaign.as_mut()
     }
 }
 
@@ -88,9 +100,9 @@ impl Raft {
         let (now, timeout_us) = (self.now, self.config.election_timeout_us);
         let RoleState::Follower(follower) = &mut self.role else { return };
         // The leader repeats it as long as it wishes to be succeeded.
-        match &mut follower.told_to_campaign {
-            Some(told) if told.is_current(now, timeout_us) => told.at = now,
-            Some(_) | None => {
+        match follower.still_told(now, timeout_us) {
+            Some(told) => told.at = now,
+            None => {
                 follower.told_to_campaign = Some(ToldToCampaign { at: now, granted: BTreeSet::new() });
                 self.persistence.note_hard_state();
             }
@@ -105,11 +117,7 @@ impl Raft {
     pub(crate) fn campaign_if_told(&mut self) {
         let (now, me) = (self.now, self.config.me.id);
         let RoleState::Follower(follower) = &mut self.role else { return };
-        let Some(told) = &mut follower.told_to_campaign else { return };
-        if !told.is_current(now, self.config.election_timeout_us) {
-            follower.told_to_campaign = None;
-            return;
-        }
+        let Some(told) = follower.still_told(now, self.config.election_timeout_us) else { return };
         if self.persistence.is_hard_state_durable() {
             told.granted.insert(me);
             if self.log.membership().is_majority(&told.granted) && self.may_campaign() {
@@ -118,11 +126,11 @@ impl Raft {
         }
     }
 
-    /// Whether a successor that the leader has told to campaign can count on this node. That leader itself
-    /// may have given the transfer up, or have no vote to give, because its disk has fallen behind.
-    pub(crate) fn grants_transfer_to(&self, successor: Peer) -> bool {
+    /// Whether a node that the leader has told to campaign can count on this one. That leader itself may have
+    /// given the transfer up, or have no vote to give, because its disk has fallen behind.
+    pub(crate) fn grants_transfer_to(&self, target: Peer) -> bool {
         self.role.as_leader().is_none_or(|leader| {
-            let is_target = leader.transfer.is_some_and(|transfer| transfer.target == successor);
+            let is_target = leader.transfer.is_some_and(|transfer| transfer.target == target);
             is_target && self.persistence.durable_index() >= self.commit_index
         })
     }
@@ -133,7 +141,7 @@ impl Raft {
         self.become_follower(self.hard_state.current_term);
     }
 
-    /// Tells the best successor to campaign, which may not have all of the log.
+    /// Tells the best target to campaign, which may not have all of the log.
     pub(crate) fn tell_best_to_campaign(&mut self) {
         let term = self.hard_state.current_term;
         if let Some(target) = self.best_transfer_target() {

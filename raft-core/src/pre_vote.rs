@@ -90,8 +90,8 @@ impl Raft {
             return;
         }
         let (now, timeout_us) = (self.now, self.config.election_timeout_us);
-        if let RoleState::Follower(Follower { told_to_campaign: Some(told), .. }) = &mut self.role
-            && told.is_current(now, timeout_us)
+        if let RoleState::Follower(follower) = &mut self.role
+            && let Some(told) = follower.still_told(now, timeout_us)
         {
             told.granted.insert(from.id);
             self.campaign_if_told();

@@ -43,9 +43,9 @@ impl Raft {
         self.note_lag();
         let timeout = self.config.election_timeout_us;
         let now = self.now;
-        let successor = self.best_transfer_target();
+        let target = self.best_transfer_target();
         let Some(leader) = self.role.as_leader_mut() else { return };
-        if leader.stall.has_lasted(now, timeout) && leader.transfer.is_none() && successor.is_some() {
+        if leader.stall.has_lasted(now, timeout) && leader.transfer.is_none() && target.is_some() {
             // One election timeout for the hand-over, and if that fails, one in which it leads as before.
             leader.stall.tolerated_until = now.plus(timeout.saturating_mul(2));
             self.on_transfer_leadership(None);
