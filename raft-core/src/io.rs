@@ -258,7 +258,8 @@ pub enum ProposalOutcome {
     AlreadyDone,
     /// Not appended, because this node does not lead or is handing leadership over.
     NotLeader,
-    /// Not appended, because too many entries already wait to be committed.
+    /// Not appended, because too many entries already wait to be committed, or because some wait and nothing
+    /// has been committed for some election timeouts.
     Busy,
     /// Not appended, because a change of membership is not possible at the moment: try again.
     NotYet(NotYet),

@@ -147,13 +147,12 @@ impl Disk {
     /// Records one durable write, and checks that it is valid: a store whose log has a gap could not be
     /// opened again.
     pub(crate) fn note(&mut self, write: Write, oracle: &mut Oracle) {
-        let appended_from = write.entries.first().map(|entry| entry.index);
+        let appended = write.entries.len();
         if let Err(why) = self.written.apply(write) {
             violated!("a disk is spoilt: {why}");
         }
-        let appended =
-            self.written.entries.iter().filter(|e| appended_from.is_some_and(|from| e.index >= from));
-        for entry in appended {
+        let entries = &self.written.entries;
+        for entry in &entries[entries.len() - appended..] {
             let before = entry.index.previous().and_then(|index| self.term_at(index));
             oracle.on_written(before.expect("an entry follows another, or the snapshot"), entry);
         }

@@ -81,7 +81,7 @@ impl Operations {
             }
             AdminRequest::Transfer { cluster: _, to } => {
                 let operation = self.add(Purpose::Operator { connection, asked: Asked::Transfer(to) });
-                let to = to.or_else(|| preferred_heir(ctx, links));
+                let to = to.or_else(|| preferred_target(ctx, links));
                 ctx.step(Input::TransferLeadership { operation, to });
                 return None;
             }
@@ -103,7 +103,7 @@ impl Operations {
             return;
         }
         let operation = self.add(Purpose::HandOver);
-        ctx.step(Input::TransferLeadership { operation, to: preferred_heir(ctx, links) });
+        ctx.step(Input::TransferLeadership { operation, to: preferred_target(ctx, links) });
     }
 
     /// If this node leads and a member announces an address other than the recorded one, has the new one
@@ -207,9 +207,10 @@ impl fmt::Display for Asked {
     }
 }
 
-/// Which voter is to lead next if the one that has most of the log could be one that this node cannot dial,
-/// and clients probably neither. It has as much of the log as any. `None` leaves the choice to the node.
-fn preferred_heir(ctx: &Context, links: &Links) -> Option<NodeId> {
+/// The voter to name as the target of a transfer, if the node might otherwise choose one that cannot be
+/// dialled from here, and probably not by clients either. It has as much of the log as any other. `None`
+/// leaves the choice to the node.
+fn preferred_target(ctx: &Context, links: &Links) -> Option<NodeId> {
     let raft = ctx.node.raft();
     if raft.transfer_target().is_some() {
         return None;
@@ -217,8 +218,8 @@ fn preferred_heir(ctx: &Context, links: &Links) -> Option<NodeId> {
     let others = ctx.membership.voters().filter(|id| *id != ctx.me.peer.id);
     let match_indices: Vec<_> = others.filter_map(|id| Some((id, raft.match_index(id)?))).collect();
     let most = match_indices.iter().map(|(_, index)| *index).max()?;
-    let heirs = match_indices.iter().filter(|(_, index)| *index == most).map(|(id, _)| *id);
-    let (reached, missed): (Vec<_>, Vec<_>) = heirs.partition(|id| links.reach_and_hear(ctx, *id));
+    let candidates = match_indices.iter().filter(|(_, index)| *index == most).map(|(id, _)| *id);
+    let (reached, missed): (Vec<_>, Vec<_>) = candidates.partition(|id| links.reach_and_hear(ctx, *id));
     reached.first().copied().filter(|_| !missed.is_empty())
 }
 

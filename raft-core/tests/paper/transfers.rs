@@ -97,6 +97,16 @@ fn granted(next_term: u64) -> Message {
     Message::PreVoteResponse(PreVoteResponse { term, next_term, vote_granted: true })
 }
 
+/// What a target asks whose log ends at this index, in term 2.
+fn pre_vote(next_term: u64, last_log_index: u64) -> Message {
+    Message::PreVote(PreVote {
+        next_term: Term(next_term),
+        last_log_index: LogIndex(last_log_index),
+        last_log_term: Term(2),
+        reason: CampaignReason::LeadershipTransfer,
+    })
+}
+
 /// The leader goes on leading: it may be the only one that reaches a majority.
 #[test]
 fn a_target_that_no_majority_would_vote_for_does_not_depose_its_leader() {
@@ -170,9 +180,7 @@ fn a_voter_that_is_ahead_of_the_target_takes_over_in_its_place() {
     ahead.take_sent();
     let reason = CampaignReason::LeadershipTransfer;
     let mut asks_when_asked = |next_term| {
-        let (last_log_index, last_log_term) = (LogIndex(2), Term(2));
-        let question = PreVote { next_term: Term(next_term), last_log_index, last_log_term, reason };
-        ahead.receive(peer(2), Message::PreVote(question));
+        ahead.receive(peer(2), pre_vote(next_term, 2));
         let asked = |(to, message): &(Peer, Message)| {
             let Message::PreVote(m) = message else { return None };
             Some((to.id.get(), m.next_term, m.reason))
@@ -195,10 +203,7 @@ fn a_leader_grants_a_pre_vote_only_to_the_node_that_it_hands_over_to() {
             cluster.transfer(1, target);
         }
         cluster.node(1).take_sent();
-        let (last_log_index, last_log_term) = (LogIndex(2), Term(2));
-        let reason = CampaignReason::LeadershipTransfer;
-        let question = PreVote { next_term: Term(3), last_log_index, last_log_term, reason };
-        cluster.node(1).receive(peer(2), Message::PreVote(question));
+        cluster.node(1).receive(peer(2), pre_vote(3, 2));
         let answer = PreVoteResponse { term: Term(2), next_term: Term(3), vote_granted };
         let sent = cluster.node(1).take_sent();
         assert!(sent.contains(&(peer(2), Message::PreVoteResponse(answer))), "{target:?}: {sent:?}");
@@ -219,11 +224,8 @@ fn a_leader_grants_a_pre_vote_only_while_its_own_disk_has_all_that_is_committed(
     assert_eq!(cluster.role(1), Role::Leader);
     cluster.stalled.remove(&1);
     cluster.node(1).sync();
-    let (last_log_index, last_log_term) = (LogIndex(3), Term(2));
-    let reason = CampaignReason::LeadershipTransfer;
-    let question = PreVote { next_term: Term(3), last_log_index, last_log_term, reason };
     cluster.node(1).take_sent();
-    cluster.node(1).receive(peer(2), Message::PreVote(question));
+    cluster.node(1).receive(peer(2), pre_vote(3, 3));
     let sent = cluster.node(1).take_sent();
     assert!(sent.contains(&(peer(2), granted(3))), "{sent:?}");
 }

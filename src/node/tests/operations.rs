@@ -209,8 +209,8 @@ fn a_transfer_that_is_asked_for_during_another_of_the_leaders_own_has_a_deadline
     }
     assert!(bench.operations.iter().all(|done| *done == (OperationId(9), OperationOutcome::HandingOver)));
     bench.operations.clear();
-    let heir = bench.nodes[leader].raft().transfer_target();
-    let target = (0..5).find(|at| Some(peer_at(*at).id) == heir).unwrap();
+    let target_id = bench.nodes[leader].raft().transfer_target();
+    let target = (0..5).find(|at| Some(peer_at(*at).id) == target_id).unwrap();
     let other = (0..5).find(|at| ![leader, target].contains(at)).unwrap();
     // The one may have been told to campaign, so the other is not told as well.
     bench.give(leader, transfer(2, Some(other)));
