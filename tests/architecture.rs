@@ -4,7 +4,7 @@
 // A test may unwrap: what fails there is the test.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -111,6 +111,47 @@ fn inside_the_store_a_module_uses_only_those_below_its_own() {
         wrong.is_empty(),
         "what decides, what the two places on the disk are, and what carries out must stay apart:\n{}",
         wrong.join("\n")
+    );
+}
+
+/// In `raft-core`, the parts of the one state machine are `impl` blocks of one type, which knows them all.
+#[test]
+fn no_two_modules_of_one_folder_use_each_other() {
+    let sources: Vec<_> = sources("src").into_iter().filter(|source| !source.is_test).collect();
+    let modules: BTreeSet<_> = sources.iter().map(Source::module_path).collect();
+    // Of two modules side by side, which uses which: the folder, the one, and the other.
+    let mut uses: BTreeMap<Vec<String>, BTreeSet<(String, String)>> = BTreeMap::new();
+    for source in &sources {
+        let from = source.module_path();
+        for used in source.used_paths() {
+            let known = (0..=used.len()).rev().find(|length| modules.contains(&used[..*length]));
+            let used = &used[..known.unwrap_or(0)];
+            let shared = from.iter().zip(used).take_while(|(from, used)| from == used).count();
+            if let (Some(from), Some(to)) = (from.get(shared), used.get(shared)) {
+                uses.entry(used[..shared].to_vec()).or_default().insert((from.clone(), to.clone()));
+            }
+        }
+    }
+    assert!(uses.values().map(BTreeSet::len).sum::<usize>() > 100, "the modules use each other: {uses:?}");
+    let mut cycles = Vec::new();
+    for (folder, mut uses) in uses {
+        // What uses nothing that is left, or is used by nothing that is left, is in no cycle.
+        loop {
+            let users: BTreeSet<_> = uses.iter().map(|(user, _)| user.clone()).collect();
+            let used: BTreeSet<_> = uses.iter().map(|(_, used)| used.clone()).collect();
+            let before = uses.len();
+            uses.retain(|(from, to)| used.contains(from) && users.contains(to));
+            if uses.len() == before {
+                break;
+            }
+        }
+        cycles.extend(uses.iter().map(|(from, to)| format!("{}: {from} uses {to}", folder.join("::"))));
+    }
+    assert!(
+        cycles.is_empty(),
+        "modules that use each other can only be read, tested and changed together; what both need belongs \
+         below them, and what joins them above:\n{}",
+        cycles.join("\n")
     );
 }
 
@@ -293,6 +334,28 @@ impl Source {
         first.as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned()
     }
 
+    /// The names of the modules that lead from the root of the crate to this file's own.
+    fn module_path(&self) -> Vec<String> {
+        let below_root = self.path.with_extension("");
+        let names = below_root.components().skip(1).map(|name| name.as_os_str().to_string_lossy());
+        names.filter(|name| !["mod", "lib"].contains(&name.as_ref())).map(Into::into).collect()
+    }
+
+    /// The paths from the root of the crate that the code names by `crate` or `super`.
+    fn used_paths(&self) -> Vec<Vec<String>> {
+        let lines = self.code().into_iter().map(|(_, line)| line.trim_start());
+        let code = lines.filter(|line| !line.starts_with("//")).collect::<Vec<_>>().join("\n");
+        let mut paths = Vec::new();
+        for (at, word) in code.match_indices("crate::").chain(code.match_indices("super::")) {
+            // A `super` that follows another has been read with it.
+            if !code[..at].ends_with("super::") {
+                let base = if word == "crate::" { Vec::new() } else { self.module_path() };
+                read_paths(&mut &code[at..], &base, &mut paths);
+            }
+        }
+        paths
+    }
+
     /// The lines before the file's tests, numbered from 1; none if the whole file is a test.
     fn code(&self) -> Vec<(usize, &str)> {
         if self.is_test {
@@ -364,6 +427,35 @@ impl Source {
             functions.push((name.to_owned(), *line, length.unwrap_or(0) + 1));
         }
         functions
+    }
+}
+
+/// Reads one path of a `use`, or all those of a group in braces, and adds what it leads to from `base`.
+fn read_paths(code: &mut &str, base: &[String], paths: &mut Vec<Vec<String>>) {
+    let mut path = base.to_vec();
+    loop {
+        *code = code.trim_start();
+        if let Some(mut group) = code.strip_prefix('{') {
+            while !group.trim_start().starts_with('}') && !group.trim().is_empty() {
+                read_paths(&mut group, &path, paths);
+                group = group.trim_start().trim_start_matches(',');
+            }
+            *code = group.trim_start().trim_start_matches('}');
+            return;
+        }
+        let length = code.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(code.len());
+        let (name, rest) = code.split_at(length);
+        match name {
+            "crate" | "self" => {}
+            "super" => drop(path.pop()),
+            name => path.push(name.to_owned()),
+        }
+        let Some(next) = rest.strip_prefix("::") else {
+            // What follows may rename it.
+            *code = rest.trim_start_matches(|c| !matches!(c, ',' | '}'));
+            return paths.push(path);
+        };
+        *code = next;
     }
 }
 

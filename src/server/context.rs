@@ -9,12 +9,10 @@ use raft_core::{LogIndex, Member, Membership, Micros, NodeId, Peer, Role};
 use super::clock::Clock;
 use super::counters::Counters;
 use super::limits::PAUSE_US_MIN;
-use super::peers::handshake::{Acceptor, Caller, StoreUse};
 use super::sockets::open_descriptors::OpenDescriptors;
 use crate::http::{self, Serves};
 use crate::identity::ClusterId;
 use crate::node::{Input, Node};
-use crate::peer::Hello;
 use crate::storage::{Restart, StoreError};
 
 /// What all parts of the loop share.
@@ -136,22 +134,6 @@ impl Context {
             now: self.clock.now,
             date: &self.clock.date,
             tally: &self.tally,
-        }
-    }
-
-    /// The identity with which this node judges a Hello.
-    pub(super) fn acceptor(&self) -> Acceptor {
-        let commit_index = self.node.commit_index();
-        let store = if self.is_store_unusable() { StoreUse::Nobody } else { StoreUse::Member };
-        Acceptor { cluster: self.me.cluster, me: self.me.peer, commit_index, store }
-    }
-
-    /// What this node knows about the sender of this Hello.
-    pub(super) fn caller(&self, hello: &Hello) -> Caller {
-        if self.node.knows_removed(hello.from, hello.commit_index) {
-            Caller::Removed
-        } else {
-            Caller::Possible
         }
     }
 

@@ -19,6 +19,7 @@ mod limits;
 mod metrics;
 mod narration;
 mod operations;
+mod outputs;
 mod peers;
 mod shutdown;
 mod signals;
@@ -42,23 +43,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mio::{Events, Poll, Waker};
-use raft_core::{DropReason, Membership, Micros, NodeId, Peer, Role, Term, Write};
+use raft_core::{Micros, Term, Write};
 
 use crate::codec::is_address;
 use crate::identity::Standing;
-use crate::node::{Input, Node, OperationId, OperationOutcome, Output, PeerMessage};
-use crate::peer::Frame;
-use crate::storage::{Completion, Listening, LostEntries, Restart, StorageThread, Store, StoreError};
+use crate::node::{Input, Node};
+use crate::storage::{Completion, Listening, Restart, StorageThread, Store, StoreError};
 use clients::Clients;
 use clients::pages::View;
 use context::{Context, Me};
 use limits::{EVENTS_PER_TURN_MAX, ROLE_LINES_AT_ONCE_MAX, UPKEEP_INTERVAL_US, UPKEEP_LEEWAY_US};
 use narration::log_limit::LogLimit;
 use narration::state_log::StateLog;
-use operations::{Concluded, Operations};
+use operations::Operations;
 use peers::connections::PeerConnections;
 use peers::links::Links;
-use peers::resolver::look_up;
+use peers::links::resolver::look_up;
 use shutdown::{HandOver, Shutdown};
 use signals::{PolledStopRequests, SecondSignal};
 use sockets::descriptors::{Allotment, allot_descriptors};
@@ -150,7 +150,7 @@ impl Server {
             roles: StateLog::limited_by(LogLimit::of(ROLE_LINES_AT_ONCE_MAX)),
             dropped: LogLimit::default(),
         };
-        server.links.reconcile(&server.ctx, &server.peer_connections);
+        server.reconcile_links();
         server.warn_of_many_members(0);
         Ok(server)
     }
@@ -200,7 +200,8 @@ impl Server {
         self.note_pause(timeout);
         self.ctx.counters.turns += 1;
         self.on_events(events);
-        self.peer_connections.serve(&mut self.ctx, &mut self.links, &mut self.operations);
+        self.peer_connections.serve(&mut self.ctx, &mut self.links);
+        self.begin_operations();
         self.links.serve(&mut self.ctx);
         self.on_time();
         self.on_woken();
@@ -221,7 +222,7 @@ impl Server {
     }
 
     /// How long the loop may sleep.
-    fn timeout(&self) -> Duration {
+    fn timeout(&mut self) -> Duration {
         let now = self.ctx.now();
         if self.woken
             || self.ctx.has_work()
@@ -231,6 +232,8 @@ impl Server {
         {
             return Duration::ZERO;
         }
+        // Sending what this turn had to say may have taken a while: that must not put off what is due.
+        self.ctx.tick();
         let deadlines = [
             self.ctx.node.deadline(),
             self.links.deadline(self.ctx.silence_from),
@@ -239,7 +242,7 @@ impl Server {
             self.shutdown.deadline(),
         ];
         let next = deadlines.into_iter().flatten().fold(self.upkeep_at, Micros::min);
-        Duration::from_micros(next.since(now))
+        Duration::from_micros(next.since(self.ctx.now()))
     }
 
     /// Notes which sockets have events.
@@ -285,6 +288,15 @@ impl Server {
         }
     }
 
+    /// Begins what operators have requested in this turn.
+    fn begin_operations(&mut self) {
+        for (connection, request) in self.peer_connections.take_requests() {
+            if let Some(response) = self.operations.begin(&mut self.ctx, &self.links, connection, request) {
+                self.peer_connections.answer(&mut self.ctx, connection, response);
+            }
+        }
+    }
+
     fn fail(&mut self, error: &StoreError) {
         if !self.ctx.note_failure(error) {
             return;
@@ -296,123 +308,12 @@ impl Server {
         log::error!("this node takes no further part{until}: {error}");
         // Another process may have the true store: the members look for it once they have lost this one.
         self.peer_connections.close_unwelcome(&self.ctx);
-        self.links.reconcile(&self.ctx, &self.peer_connections);
+        self.reconcile_links();
     }
 
-    /// Carries out the node's output in order. All writes of the turn go to the disk together: a new leader's
-    /// first entries then cost one sync, not two.
-    fn carry_out(&mut self) {
-        while let Some(output) = self.ctx.node.poll_output() {
-            match output {
-                Output::Write(write) => self.writes.push(write),
-                Output::Send { to, message } => self.send(to, message),
-                Output::Answer { request, answer } => self.clients.on_answer(&mut self.ctx, request, answer),
-                Output::OperationDone { operation, outcome } => self.on_operation_done(operation, outcome),
-                Output::RoleChanged { role, term, leader } => self.on_role(role, term, leader),
-                Output::MembershipChanged(membership) => self.on_membership(membership),
-                Output::PeerRemoved(peer) => {
-                    log::debug!("node {peer} is refused from now on");
-                    self.peer_connections.close_unwelcome(&self.ctx);
-                }
-                Output::Removed { at } if at <= self.ctx.me.joined_at => {
-                    log::debug!(
-                        "the removal at {at} was before this node joined, at {}",
-                        self.ctx.me.joined_at
-                    );
-                }
-                Output::Removed { at: _ } => self.on_removed("the members have agreed on it"),
-                Output::EntriesLost { acknowledged, last } => {
-                    self.fail(&StoreError::EntriesLost { acknowledged, last });
-                    self.storage.record_lost_entries(LostEntries { acknowledged, last });
-                }
-                Output::Dropped { from, reason } => self.on_dropped(from, reason),
-            }
-        }
-        if !self.writes.is_empty() {
-            self.woken |= self.storage.submit(self.writes.drain(..));
-        }
-    }
-
-    /// Responses go back on the connection on which the peer's messages arrive: TCP then acknowledges the
-    /// message with the response, and they need no link to have come up. Other messages take that way only as
-    /// long as there is no link: a node that cannot dial counts in a majority, so it must be able to lead.
-    fn send(&mut self, to: Peer, message: PeerMessage) {
-        let prefers_link = !message.is_response() && self.links.is_up_to(to);
-        let frame = Frame::Message(message);
-        if prefers_link || !self.peer_connections.send(&mut self.ctx, to, &frame) {
-            self.links.send(&mut self.ctx, to, &frame);
-        }
-    }
-
-    fn on_operation_done(&mut self, operation: OperationId, outcome: OperationOutcome) {
-        match self.operations.conclude(&self.ctx, operation, outcome) {
-            Concluded::Answer(connection, response) => {
-                self.peer_connections.on_operation_done(&mut self.ctx, connection, response);
-            }
-            Concluded::HandOver(outcome) => self.on_hand_over_done(outcome),
-            Concluded::Nothing => {}
-        }
-    }
-
-    /// If another node takes over, this one waits to learn which, so that clients can be redirected to it. If
-    /// none does and this node still leads, the next upkeep tries again: the chosen successor may be gone,
-    /// but there may be others.
-    fn on_hand_over_done(&mut self, outcome: OperationOutcome) {
-        log::debug!("handing over: {outcome:?}");
-        match outcome {
-            OperationOutcome::Done { .. } | OperationOutcome::Transferred { .. } => {}
-            OperationOutcome::TransferFailed | OperationOutcome::Busy | OperationOutcome::HandingOver
-                if self.ctx.leads() => {}
-            OperationOutcome::TransferFailed
-            | OperationOutcome::NoOtherVoter
-            | OperationOutcome::NotAVoter
-            | OperationOutcome::Busy
-            | OperationOutcome::NotLeader { .. }
-            | OperationOutcome::HandingOver
-            | OperationOutcome::Refused(_)
-            | OperationOutcome::TooManyMembers
-            | OperationOutcome::Unknown => self.shutdown.on_handed_over(self.ctx.now()),
-        }
-    }
-
-    fn on_role(&mut self, role: Role, term: Term, leader: Option<NodeId>) {
-        let me = self.ctx.me.peer.id;
-        let line = if self.ctx.leads() && role == Role::Follower && leader.is_none() {
-            Some(narration::step_down_line(me, self.why_it_stepped_down(term), term))
-        } else if self.shutdown.is_removed() {
-            // What it still asks the members for, they refuse.
-            None
-        } else {
-            Some(narration::role_line(me, role, term, leader))
-        };
-        if let Some(line) = line.and_then(|line| self.roles.note(self.ctx.now(), line)) {
-            log::info!("{line}");
-        }
-        (self.ctx.role, self.ctx.leader) = (role, leader);
-        self.note_leader();
-        self.has_followed |= leader.is_some();
-        if role == Role::Leader {
-            self.ctx.silence_from = self.ctx.now();
-            self.led_in = term;
-            // A member that moved while there was no leader must be recorded at its new address.
-            self.upkeep_at = self.ctx.now();
-        } else if leader.is_some() {
-            self.shutdown.on_handed_over(self.ctx.now());
-        }
-    }
-
-    fn on_membership(&mut self, membership: Arc<Membership>) {
-        if self.ctx.membership != membership
-            && let Some(line) =
-                narration::membership_line(self.ctx.me.peer, &self.ctx.membership, &membership)
-        {
-            log::info!("{line}");
-        }
-        let members_before = self.ctx.membership.members.len();
-        self.ctx.membership = membership;
-        self.warn_of_many_members(members_before);
-        self.links.reconcile(&self.ctx, &self.peer_connections);
-        self.upkeep_at = self.ctx.now();
+    /// Keeps a link to each other member and to each connected peer.
+    fn reconcile_links(&mut self) {
+        self.links.reconcile(&self.ctx, |peer| self.peer_connections.is_connected(peer));
     }
 
     /// Warns if there are more members than before and the limit of open files is too low for as many.
@@ -420,27 +321,6 @@ impl Server {
         let members = self.ctx.membership.members.len();
         if let Some(line) = self.allotment.too_many_members_line(members).filter(|_| members > before) {
             log::warn!("{line}");
-        }
-    }
-
-    fn on_removed(&mut self, why: &str) {
-        let exit = if self.has_followed { Exit::Removed } else { Exit::RemovedBefore };
-        if self.shutdown.on_removed(self.ctx.now(), exit) {
-            log::info!(
-                "node {} is no longer a member of the cluster ({why}), and stops",
-                self.ctx.me.peer.id
-            );
-            self.ctx.step(Input::StopForwarding);
-        }
-    }
-
-    fn on_dropped(&mut self, from: Peer, reason: DropReason) {
-        self.ctx.counters.messages_impossible += 1;
-        if let Some(left_out) = self.dropped.admit(self.ctx.now()) {
-            log::warn!(
-                "node {from} sent a message that no sound node sends ({reason}): run the same version of \
-                 ticketd on all nodes{left_out}"
-            );
         }
     }
 

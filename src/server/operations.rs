@@ -7,7 +7,7 @@ use raft_core::{ChangeRefused, LogIndex, Membership, MembershipChange, Micros, N
 
 use super::context::{Context, Me};
 use super::narration::log_limit::LogLimit;
-use super::peers::connections::{Announcement, PeerConnectionId, PeerConnections};
+use super::peers::connections::{Announcement, PeerConnectionId};
 use super::peers::links::Links;
 use super::status;
 use crate::node::{Input, OperationId, OperationOutcome};
@@ -108,13 +108,15 @@ impl Operations {
 
     /// If this node leads and a member announces an address other than the recorded one, has the new one
     /// recorded, one member at a time. This is called again and again, so whatever fails is repeated.
-    pub(super) fn record_moves(&mut self, ctx: &mut Context, peer_connections: &PeerConnections) {
+    pub(super) fn record_relocations<'a>(
+        &mut self,
+        ctx: &mut Context,
+        announcements: impl IntoIterator<Item = Announcement<'a>>,
+    ) {
         if !ctx.leads() || self.pending.values().any(|purpose| *purpose == Purpose::Relocation) {
             return;
         }
-        let Some(change) = next_move(&ctx.membership, &ctx.me, peer_connections.announcements()) else {
-            return;
-        };
+        let Some(change) = next_relocation(&ctx.membership, &ctx.me, announcements) else { return };
         log::debug!("recording a new address: {change:?}");
         let operation = self.add(Purpose::Relocation);
         ctx.step(Input::ChangeMembership { operation, change });
@@ -223,25 +225,29 @@ fn preferred_target(ctx: &Context, links: &Links) -> Option<NodeId> {
     reached.first().copied().filter(|_| !missed.is_empty())
 }
 
-/// The first member whose recorded addresses differ from those it announces; this node comes before others.
-fn next_move<'a>(
+/// The relocation of the first member whose recorded addresses differ from those it announces; this node
+/// comes before others.
+fn next_relocation<'a>(
     membership: &Membership,
-    me: &'a Me,
-    announcements: impl Iterator<Item = Announcement<'a>>,
+    me: &Me,
+    announcements: impl IntoIterator<Item = Announcement<'a>>,
 ) -> Option<MembershipChange> {
     let mine =
         Announcement { peer: me.peer, peer_address: &me.peer_address, client_address: &me.client_address };
-    let moved = std::iter::once(mine).chain(announcements).find(|announced| {
-        membership.contains(announced.peer)
-            && membership.members.get(&announced.peer.id).is_some_and(|member| {
-                member.peer_address != announced.peer_address
-                    || member.client_address != announced.client_address
-            })
-    })?;
-    Some(MembershipChange::Relocate {
-        peer: moved.peer,
-        peer_address: moved.peer_address.to_owned(),
-        client_address: moved.client_address.to_owned(),
+    relocation(membership, mine)
+        .or_else(|| announcements.into_iter().find_map(|announced| relocation(membership, announced)))
+}
+
+/// The change that records the addresses that this member announces; `None` if they are recorded, or it is no
+/// member.
+fn relocation(membership: &Membership, announced: Announcement<'_>) -> Option<MembershipChange> {
+    let Announcement { peer, peer_address, client_address } = announced;
+    let member = membership.members.get(&peer.id).filter(|_| membership.contains(peer))?;
+    let is_recorded = member.peer_address == peer_address && member.client_address == client_address;
+    (!is_recorded).then(|| MembershipChange::Relocate {
+        peer,
+        peer_address: peer_address.to_owned(),
+        client_address: client_address.to_owned(),
     })
 }
 
@@ -389,7 +395,7 @@ mod tests {
 
     #[test]
     fn a_member_that_says_it_is_elsewhere_is_moved_there() {
-        let change = next_move(&members(), &me(), [announced(2, "h7:9000")].into_iter());
+        let change = next_relocation(&members(), &me(), [announced(2, "h7:9000")]);
         let expected = MembershipChange::Relocate {
             peer: announced(2, "h7:9000").peer,
             peer_address: "h7:9000".to_owned(),
@@ -401,13 +407,13 @@ mod tests {
     #[test]
     fn nothing_is_recorded_of_members_at_home_or_of_former_lives() {
         let announcements = [announced(2, "h2:9000"), announced(99, "h7:9000")];
-        assert_eq!(next_move(&members(), &me(), announcements.into_iter()), None);
+        assert_eq!(next_relocation(&members(), &me(), announcements), None);
     }
 
     #[test]
     fn a_leader_that_moved_has_itself_recorded() {
         let moved = Me { client_address: "h1:8001".to_owned(), ..me() };
-        let change = next_move(&members(), &moved, std::iter::empty());
+        let change = next_relocation(&members(), &moved, []);
         assert!(matches!(change, Some(MembershipChange::Relocate { peer, .. }) if peer == moved.peer));
     }
 }

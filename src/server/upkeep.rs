@@ -47,11 +47,11 @@ impl Watch {
 
 impl Server {
     pub(super) fn upkeep(&mut self) {
-        self.operations.record_moves(&mut self.ctx, &self.peer_connections);
+        self.operations.record_relocations(&mut self.ctx, self.peer_connections.announcements());
         self.peer_connections.close_unwelcome(&self.ctx);
-        self.links.reconcile(&self.ctx, &self.peer_connections);
+        self.reconcile_links();
         self.links.follow_moves(&mut self.ctx);
-        self.links.watch_reach(&self.ctx, &self.peer_connections);
+        self.links.watch_reach(&self.ctx, |peer| self.peer_connections.is_connected(peer));
         self.links.ping(self.ctx.now());
         if let Some(line) = self.roles.catch_up(self.ctx.now()) {
             log::info!("{line}");

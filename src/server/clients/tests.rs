@@ -13,7 +13,7 @@ use crate::identity::{ClusterId, Identity, Standing};
 use crate::node::testing::{peer, recovered};
 use crate::server::peers::connections::PeerConnections;
 use crate::server::peers::links::Links;
-use crate::server::peers::resolver::look_up;
+use crate::server::peers::links::resolver::look_up;
 use crate::server::sockets::descriptors::allot_descriptors;
 use crate::server::testing::context;
 use crate::server::token::Source;

@@ -15,16 +15,15 @@ use slab::Slab;
 
 use super::channel::{Channel, INCOMPLETE};
 use super::copies::{Replaced, Rivals};
-use super::handshake::Caller;
+use super::handshake::{Acceptor, Caller, StoreUse};
 use super::links::Links;
-use crate::peer::{AdminResponse, Frame, Hello};
+use crate::peer::{AdminRequest, AdminResponse, Frame, Hello};
 use crate::server::context::Context;
 use crate::server::counters::Counters;
 use crate::server::limits::{
     ACCEPTS_PER_TURN_MAX, ADMIN_IDLE_US_MAX, HANDSHAKE_US_MAX, MEMBER_SILENCE_US_MAX, READ_BYTES_MAX,
 };
 use crate::server::narration::log_limit::LogLimit;
-use crate::server::operations::Operations;
 use crate::server::sockets::Next;
 use crate::server::sockets::ports::{Ports, Stream};
 use crate::server::sockets::readiness::Readiness;
@@ -39,6 +38,8 @@ pub(crate) struct PeerConnections {
     connections_max: usize,
     /// The connections that may have something to read, each once.
     ready: VecDeque<usize>,
+    /// What operators have requested in this turn, each on its own connection.
+    requests: Vec<(PeerConnectionId, AdminRequest)>,
     buffer: Box<[u8]>,
     sweep: Sweep,
     last: PeerConnectionId,
@@ -50,7 +51,7 @@ pub(crate) struct PeerConnections {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct PeerConnectionId(u64);
 
-/// What a connected member said about itself.
+/// What a connected peer said about itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Announcement<'a> {
     pub(crate) peer: Peer,
@@ -72,7 +73,7 @@ enum Party {
     /// Has not said who it is.
     Stranger { until: Micros },
     /// Was welcomed; what it sends counts as the peer's.
-    Member {
+    Peer {
         hello: Box<Hello>,
         replaced: Replaced,
         /// When its last frame came.
@@ -91,6 +92,7 @@ impl PeerConnections {
             connections: Slab::new(),
             connections_max,
             ready: VecDeque::new(),
+            requests: Vec::new(),
             buffer: vec![0; READ_BYTES_MAX].into_boxed_slice(),
             sweep: Sweep::default(),
             last: PeerConnectionId(0),
@@ -126,10 +128,10 @@ impl PeerConnections {
         self.connections.len()
     }
 
-    /// What the connected members said about themselves.
+    /// What the connected peers said about themselves.
     pub(crate) fn announcements(&self) -> impl Iterator<Item = Announcement<'_>> {
         self.connections.iter().filter_map(|(_, connection)| match &connection.party {
-            Party::Member { hello, .. } => Some(Announcement {
+            Party::Peer { hello, .. } => Some(Announcement {
                 peer: hello.from,
                 peer_address: &hello.peer_address,
                 client_address: &hello.client_address,
@@ -139,18 +141,18 @@ impl PeerConnections {
     }
 
     /// Whether this peer is connected and was welcomed.
-    pub(crate) fn has_member(&self, peer: Peer) -> bool {
+    pub(crate) fn is_connected(&self, peer: Peer) -> bool {
         self.announcements().any(|announced| announced.peer == peer)
     }
 
     /// Accepts waiting connections, and reads everything that has arrived, up to a bound for each connection.
-    pub(crate) fn serve(&mut self, ctx: &mut Context, links: &mut Links, operations: &mut Operations) {
+    pub(crate) fn serve(&mut self, ctx: &mut Context, links: &mut Links) {
         self.accept(ctx);
         for _ in 0..self.ready.len() {
             let Some(key) = self.ready.pop_front() else { break };
             if let Some(connection) = self.connections.get_mut(key) {
                 connection.queued = false;
-                let next = self.read(ctx, links, operations, key);
+                let next = self.read(ctx, links, key);
                 self.settle(ctx, key, next);
             }
         }
@@ -187,10 +189,10 @@ impl PeerConnections {
                 Some(deadline) if deadline <= ctx.now() => {
                     match &connection.party {
                         Party::Stranger { .. } => ctx.counters.handshakes_timed_out += 1,
-                        Party::Member { .. } if connection.channel.is_amid_frame() => {
+                        Party::Peer { .. } if connection.channel.is_amid_frame() => {
                             self.complain(ctx, key, Counters::INCOMPLETE, &INCOMPLETE);
                         }
-                        Party::Member { hello, .. } => {
+                        Party::Peer { hello, .. } => {
                             log::debug!(
                                 "node {} says nothing any more: its connection is closed",
                                 hello.from
@@ -210,21 +212,21 @@ impl PeerConnections {
     pub(crate) fn close_unwelcome(&mut self, ctx: &Context) {
         for key in 0..self.connections.capacity() {
             let Some(connection) = self.connections.get(key) else { continue };
-            if let Party::Member { hello, .. } = &connection.party
-                && (ctx.caller(hello) == Caller::Removed || ctx.is_store_unusable())
+            if let Party::Peer { hello, .. } = &connection.party
+                && (caller(ctx, hello) == Caller::Removed || ctx.is_store_unusable())
             {
                 self.close(key);
             }
         }
     }
 
-    /// An operation has ended: answers the operator that requested it, if it is still connected.
-    pub(crate) fn on_operation_done(
-        &mut self,
-        ctx: &mut Context,
-        id: PeerConnectionId,
-        response: AdminResponse,
-    ) {
+    /// What operators have requested since this was last asked. Each waits for [`PeerConnections::answer`].
+    pub(crate) fn take_requests(&mut self) -> Vec<(PeerConnectionId, AdminRequest)> {
+        std::mem::take(&mut self.requests)
+    }
+
+    /// Answers the operator that waits on this connection, if it is still connected.
+    pub(crate) fn answer(&mut self, ctx: &mut Context, id: PeerConnectionId, response: AdminResponse) {
         let found = self.connections.iter().find(|(_, connection)| connection.id == id).map(|(key, _)| key);
         let Some(key) = found else { return };
         let connection = &mut self.connections[key];
@@ -283,7 +285,7 @@ impl PeerConnections {
         let stranger = oldest(&|party| matches!(party, Party::Stranger { .. } | Party::Refused { .. }));
         let idle = || oldest(&|party| matches!(party, Party::Operator { awaits: false, .. }));
         let is_unknown = |party: &Party| match party {
-            Party::Member { hello, .. } => !membership.contains(hello.from),
+            Party::Peer { hello, .. } => !membership.contains(hello.from),
             Party::Stranger { .. } | Party::Operator { .. } | Party::Refused { .. } => false,
         };
         let Some(key) = stranger.or_else(idle).or_else(|| oldest(&is_unknown)) else { return false };
@@ -318,7 +320,7 @@ impl PeerConnections {
 impl Connection {
     /// Whether this peer dialled it and was welcomed.
     fn is_of(&self, peer: Peer) -> bool {
-        matches!(&self.party, Party::Member { hello, .. } if hello.from == peer)
+        matches!(&self.party, Party::Peer { hello, .. } if hello.from == peer)
     }
 
     /// When its time is up. A member's silence counts from `silence_from` at the earliest: while this process
@@ -326,11 +328,22 @@ impl Connection {
     fn deadline(&self, silence_from: Micros) -> Option<Micros> {
         match self.party {
             Party::Stranger { until } | Party::Refused { until } => Some(until),
-            Party::Member { heard_at, .. } => Some(heard_at.max(silence_from).plus(MEMBER_SILENCE_US_MAX)),
+            Party::Peer { heard_at, .. } => Some(heard_at.max(silence_from).plus(MEMBER_SILENCE_US_MAX)),
             Party::Operator { awaits: true, .. } => None,
             Party::Operator { awaits: false, idle_since } => Some(idle_since.plus(ADMIN_IDLE_US_MAX)),
         }
     }
+}
+
+/// The identity with which this node judges a Hello.
+fn acceptor(ctx: &Context) -> Acceptor {
+    let store = if ctx.is_store_unusable() { StoreUse::Nobody } else { StoreUse::Member };
+    Acceptor { cluster: ctx.me.cluster, me: ctx.me.peer, commit_index: ctx.node.commit_index(), store }
+}
+
+/// What this node knows about the sender of this Hello.
+fn caller(ctx: &Context, hello: &Hello) -> Caller {
+    if ctx.node.knows_removed(hello.from, hello.commit_index) { Caller::Removed } else { Caller::Possible }
 }
 
 #[cfg(test)]
@@ -345,7 +358,7 @@ mod tests {
     use super::*;
     use crate::peer::{AdminRequest, PROTOCOL_VERSION, Refuse, encode};
     use crate::server::limits::REFUSED_US_MAX;
-    use crate::server::peers::resolver::look_up;
+    use crate::server::peers::links::resolver::look_up;
     use crate::server::sockets::ports::Listener;
     use crate::server::testing::{context, receive};
 
@@ -364,7 +377,7 @@ mod tests {
         let mut poll = Poll::new().unwrap();
         let mut ctx = context(&poll);
         let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.token()).unwrap());
-        let (mut links, mut operations) = (Links::new(waker, look_up), Operations::default());
+        let mut links = Links::new(waker, look_up);
         let listener = mio::net::TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let mut connections =
@@ -374,13 +387,13 @@ mod tests {
         operator.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let mut bytes = Vec::new();
         let transfer = AdminRequest::Transfer { cluster: ctx.me.cluster, to: None };
-        encode(&Frame::AdminRequest(transfer), &mut bytes);
+        encode(&Frame::AdminRequest(transfer.clone()), &mut bytes);
         bytes.extend(request_from_the_future());
         operator.write_all(&bytes).unwrap();
         connections.on_port_event(0);
         let mut events = Events::with_capacity(16);
         let id = loop {
-            connections.serve(&mut ctx, &mut links, &mut operations);
+            connections.serve(&mut ctx, &mut links);
             let party = connections.connections.get(0).map(|connection| (connection.id, &connection.party));
             if let Some((id, Party::Refused { .. })) = party {
                 break id;
@@ -394,8 +407,9 @@ mod tests {
             }
         };
         assert_eq!(ctx.counters.operations, 1);
+        assert_eq!(connections.take_requests(), [(id, transfer)]);
 
-        connections.on_operation_done(&mut ctx, id, AdminResponse::Removed { at: LogIndex(1) });
+        connections.answer(&mut ctx, id, AdminResponse::Removed { at: LogIndex(1) });
         ctx.clock.now = ctx.now().plus(REFUSED_US_MAX);
         connections.on_time(&mut ctx);
         assert_eq!(connections.count(), 0);
@@ -415,7 +429,7 @@ mod tests {
         let idle_since = ctx.now();
         connections.connections[0].party = Party::Operator { awaits: true, idle_since };
         let id = connections.connections[0].id;
-        connections.on_operation_done(&mut ctx, id, AdminResponse::Removed { at: LogIndex(1) });
+        connections.answer(&mut ctx, id, AdminResponse::Removed { at: LogIndex(1) });
         let mut expected = Vec::new();
         encode(&Frame::AdminResponse(AdminResponse::Removed { at: LogIndex(1) }), &mut expected);
         let mut answer = vec![0; expected.len()];

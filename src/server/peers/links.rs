@@ -3,7 +3,12 @@
 //! What the others have to say arrives on the connections that they dial: see `connections`. How a link comes
 //! up is in `dial`.
 
+mod attempt;
+mod backoff;
+mod dial;
+mod reach;
 mod receiving;
+pub(crate) mod resolver;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,12 +20,12 @@ use mio::net::TcpStream;
 use raft_core::{LogIndex, Micros, NodeId, Peer};
 use slab::Slab;
 
-use super::attempt::Attempt;
-use super::backoff::Backoff;
+use attempt::Attempt;
+use backoff::Backoff;
+use reach::Reach;
+use resolver::{LookUp, Resolver};
+
 use super::channel::Channel;
-use super::connections::PeerConnections;
-use super::reach::Reach;
-use super::resolver::{LookUp, Resolver};
 use crate::peer::{Frame, Refuse};
 use crate::server::context::Context;
 use crate::server::limits::{LAST_WORDS_US_MAX, LINK_ANSWER_US_MAX, LINKS_MAX, PING_US, READ_BYTES_MAX};
@@ -137,16 +142,16 @@ impl Links {
         }
     }
 
-    /// Keeps one link to each other member, and to every peer that is connected to this node and was
-    /// welcomed. A joining node knows no members at first, and a node that was away for long knows outdated
-    /// ones, but both must answer their leader.
-    pub(crate) fn reconcile(&mut self, ctx: &Context, peer_connections: &PeerConnections) {
+    /// Keeps one link to each other member, and to every peer that is connected to this node. A joining node
+    /// knows no members at first, and a node that was away for long knows outdated ones, but both must answer
+    /// their leader.
+    pub(crate) fn reconcile(&mut self, ctx: &Context, is_connected: impl Fn(Peer) -> bool) {
         if ctx.is_store_unusable() {
             self.links.retain(|_, _| false);
             return;
         }
         let membership = &ctx.membership;
-        self.links.retain(|_, link| membership.contains(link.peer) || peer_connections.has_member(link.peer));
+        self.links.retain(|_, link| membership.contains(link.peer) || is_connected(link.peer));
         for (id, member) in &membership.members {
             let peer = Peer { id: *id, incarnation: member.incarnation };
             match self.key_of(peer) {

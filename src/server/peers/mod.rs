@@ -3,15 +3,10 @@
 //! are answered there. To a peer that it cannot dial, a node sends everything on the connection that the peer
 //! has dialled.
 
-mod attempt;
-mod backoff;
 mod channel;
 pub(crate) mod connections;
 mod copies;
-mod dial;
 pub(crate) mod handshake;
 pub(crate) mod links;
-mod reach;
-pub(crate) mod resolver;
 #[cfg(test)]
 mod tests;

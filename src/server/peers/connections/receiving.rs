@@ -4,27 +4,20 @@ use std::fmt;
 
 use raft_core::Micros;
 
-use super::{Party, PeerConnections};
+use super::{Party, PeerConnections, acceptor, caller};
 use crate::node::Input;
 use crate::peer::{Frame, FrameError, Hello, PROTOCOL_VERSION, Refuse};
 use crate::server::context::Context;
 use crate::server::counters::Counters;
 use crate::server::limits::{PEER_READS_PER_TURN_MAX, REFUSED_US_MAX};
 use crate::server::narration::{self, reminder::Notice};
-use crate::server::operations::Operations;
 use crate::server::peers::copies::{Replaced, Sign};
 use crate::server::peers::links::Links;
 use crate::server::sockets::{Next, ReadOutcome};
 
 impl PeerConnections {
     /// Reads everything that has arrived, up to a bound.
-    pub(super) fn read(
-        &mut self,
-        ctx: &mut Context,
-        links: &mut Links,
-        operations: &mut Operations,
-        key: usize,
-    ) -> Next {
+    pub(super) fn read(&mut self, ctx: &mut Context, links: &mut Links, key: usize) -> Next {
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut next = Next::GoOn;
         for reads in 1.. {
@@ -41,7 +34,7 @@ impl PeerConnections {
                     // What an answer promises counts from the arrival of its message at the earliest, and the
                     // process may have been stopped since the turn began.
                     ctx.tick();
-                    next = self.on_bytes(ctx, links, operations, key, &buffer[..n]);
+                    next = self.on_bytes(ctx, links, key, &buffer[..n]);
                 }
                 ReadOutcome::NotNow => {}
                 ReadOutcome::End => next = Next::Close,
@@ -55,20 +48,13 @@ impl PeerConnections {
         next
     }
 
-    fn on_bytes(
-        &mut self,
-        ctx: &mut Context,
-        links: &mut Links,
-        operations: &mut Operations,
-        key: usize,
-        bytes: &[u8],
-    ) -> Next {
+    fn on_bytes(&mut self, ctx: &mut Context, links: &mut Links, key: usize, bytes: &[u8]) -> Next {
         let mut input = bytes;
         loop {
             let connection = &mut self.connections[key];
             match connection.channel.next_frame(&mut input, ctx.now()) {
                 Ok(None) => return Next::GoOn,
-                Ok(Some(frame)) => match self.on_frame(ctx, links, operations, key, frame) {
+                Ok(Some(frame)) => match self.on_frame(ctx, links, key, frame) {
                     Next::GoOn => {}
                     Next::Close => return Next::Close,
                 },
@@ -78,19 +64,12 @@ impl PeerConnections {
         }
     }
 
-    fn on_frame(
-        &mut self,
-        ctx: &mut Context,
-        links: &mut Links,
-        operations: &mut Operations,
-        key: usize,
-        frame: Frame,
-    ) -> Next {
+    fn on_frame(&mut self, ctx: &mut Context, links: &mut Links, key: usize, frame: Frame) -> Next {
         let connection = &mut self.connections[key];
         match (&mut connection.party, frame) {
             // It was refused: whatever else it sends is ignored.
             (Party::Refused { .. }, _) => Next::GoOn,
-            (Party::Member { heard_at, .. }, Frame::Ping) => {
+            (Party::Peer { heard_at, .. }, Frame::Ping) => {
                 *heard_at = ctx.now();
                 // If there is no room, the peer hears enough.
                 if connection.channel.has_room() {
@@ -98,7 +77,7 @@ impl PeerConnections {
                 }
                 Next::GoOn
             }
-            (Party::Member { hello, heard_at, .. }, Frame::Message(message)) => {
+            (Party::Peer { hello, heard_at, .. }, Frame::Message(message)) => {
                 *heard_at = ctx.now();
                 let from = hello.from;
                 log::trace!("from node {from}: {message:?}");
@@ -116,18 +95,14 @@ impl PeerConnections {
                 Frame::AdminRequest(request),
             ) if connection.channel.is_flushed() => {
                 ctx.counters.operations += 1;
-                let response = operations.begin(ctx, links, connection.id, request);
-                let awaits = response.is_none();
-                connection.party = Party::Operator { awaits, idle_since: ctx.now() };
-                if let Some(response) = response {
-                    connection.channel.queue(&Frame::AdminResponse(response));
-                }
+                connection.party = Party::Operator { awaits: true, idle_since: ctx.now() };
+                self.requests.push((connection.id, request));
                 Next::GoOn
             }
-            // This includes a request from an operator that has not taken its last answer: so a turn makes at
-            // most one answer per connection, however many requests arrive at once.
+            // This includes a request from an operator that has not taken its last answer: so at most one is
+            // on its way on each connection, however many requests arrive at once.
             (
-                Party::Stranger { .. } | Party::Member { .. } | Party::Operator { .. },
+                Party::Stranger { .. } | Party::Peer { .. } | Party::Operator { .. },
                 Frame::Hello(_)
                 | Frame::Welcome(_)
                 | Frame::Refuse(_)
@@ -144,7 +119,7 @@ impl PeerConnections {
 
     fn on_hello(&mut self, ctx: &mut Context, links: &mut Links, key: usize, hello: Hello) {
         let from = hello.from;
-        match ctx.acceptor().judge(&hello, ctx.caller(&hello)) {
+        match acceptor(ctx).judge(&hello, caller(ctx, &hello)) {
             Ok(welcome) => {
                 log::debug!("node {from} at {} is welcome", hello.peer_address);
                 ctx.counters.handshakes_accepted += 1;
@@ -152,7 +127,7 @@ impl PeerConnections {
                 links.on_hello(ctx, from, &hello.peer_address);
                 let connection = &mut self.connections[key];
                 connection.channel.accept_large();
-                connection.party = Party::Member { hello: Box::new(hello), replaced, heard_at: ctx.now() };
+                connection.party = Party::Peer { hello: Box::new(hello), replaced, heard_at: ctx.now() };
                 connection.channel.queue(&Frame::Welcome(welcome));
             }
             Err(refuse) => {
@@ -168,7 +143,7 @@ impl PeerConnections {
         let former = self.connections.iter().find(|(_, connection)| connection.is_of(hello.from));
         let Some(key) = former.map(|(key, _)| key) else { return Replaced::default() };
         let former = self.connections.remove(key).party;
-        let Party::Member { hello: former, mut replaced, .. } = former else { return Replaced::default() };
+        let Party::Peer { hello: former, mut replaced, .. } = former else { return Replaced::default() };
         let sign = replaced.replace(&former.peer_address, &hello.peer_address);
         if sign == Sign::OfTwo {
             let addresses = [&hello.peer_address, &former.peer_address];
@@ -204,7 +179,7 @@ impl PeerConnections {
                 Next::GoOn
             }
             (
-                Party::Stranger { .. } | Party::Member { .. } | Party::Operator { .. },
+                Party::Stranger { .. } | Party::Peer { .. } | Party::Operator { .. },
                 FrameError::TooLong { .. }
                 | FrameError::BadChecksum
                 | FrameError::UnknownType(_)
@@ -249,7 +224,7 @@ mod tests {
     use crate::node::testing::peer;
     use crate::peer::encode;
     use crate::server::limits::{MEMBER_SILENCE_US_MAX, SWEEP_INTERVAL_US};
-    use crate::server::peers::resolver::look_up;
+    use crate::server::peers::links::resolver::look_up;
     use crate::server::sockets::ports::{Ports, Stream};
     use crate::server::testing::context;
     use crate::server::token::Source;
@@ -262,7 +237,6 @@ mod tests {
         poll: Poll,
         ctx: Context,
         links: Links,
-        operations: Operations,
         connections: PeerConnections,
         other_ends: Vec<UnixStream>,
     }
@@ -273,9 +247,9 @@ mod tests {
             let poll = Poll::new().unwrap();
             let ctx = context(&poll);
             let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.token()).unwrap());
-            let (links, operations) = (Links::new(waker, look_up), Operations::default());
+            let links = Links::new(waker, look_up);
             let connections = PeerConnections::new(Ports::new(Vec::new(), "peers"), 16);
-            let mut bench = Bench { poll, ctx, links, operations, connections, other_ends: Vec::new() };
+            let mut bench = Bench { poll, ctx, links, connections, other_ends: Vec::new() };
             bench.connect();
             bench
         }
@@ -298,7 +272,7 @@ mod tests {
                 client_address: "other.test:8000".to_owned(),
             };
             self.receive_from(key, &encoded(&Frame::Hello(hello)));
-            assert!(self.connections.has_member(from));
+            assert!(self.connections.is_connected(from));
         }
 
         /// These bytes arrive from node 2.
@@ -307,8 +281,7 @@ mod tests {
         }
 
         fn receive_from(&mut self, key: usize, bytes: &[u8]) {
-            let next =
-                self.connections.on_bytes(&mut self.ctx, &mut self.links, &mut self.operations, key, bytes);
+            let next = self.connections.on_bytes(&mut self.ctx, &mut self.links, key, bytes);
             self.connections.settle(&mut self.ctx, key, next);
         }
 
@@ -325,7 +298,7 @@ mod tests {
                         self.connections.on_event(key, event);
                     }
                 }
-                self.connections.serve(&mut self.ctx, &mut self.links, &mut self.operations);
+                self.connections.serve(&mut self.ctx, &mut self.links);
             }
         }
 
@@ -355,10 +328,10 @@ mod tests {
         for _ in 0..9 {
             bench.pass(MEMBER_SILENCE_US_MAX / 10);
             bench.receive(&message());
-            assert!(bench.connections.has_member(peer(2)));
+            assert!(bench.connections.is_connected(peer(2)));
         }
         bench.pass(MEMBER_SILENCE_US_MAX / 10 + SWEEP_INTERVAL_US);
-        assert!(!bench.connections.has_member(peer(2)));
+        assert!(!bench.connections.is_connected(peer(2)));
         assert_eq!(bench.ctx.counters.bad_frames.get("incomplete"), Some(&1));
     }
 
@@ -370,7 +343,7 @@ mod tests {
             bench.receive(part);
             bench.pass(MEMBER_SILENCE_US_MAX - 1);
             bench.pass(0);
-            assert!(bench.connections.has_member(peer(2)));
+            assert!(bench.connections.is_connected(peer(2)));
         }
     }
 
@@ -381,10 +354,10 @@ mod tests {
             for _ in 0..3 {
                 bench.receive(&words);
                 bench.pass(MEMBER_SILENCE_US_MAX - 1);
-                assert!(bench.connections.has_member(peer(2)));
+                assert!(bench.connections.is_connected(peer(2)));
             }
             bench.pass(1 + SWEEP_INTERVAL_US);
-            assert!(!bench.connections.has_member(peer(2)));
+            assert!(!bench.connections.is_connected(peer(2)));
             assert!(bench.ctx.counters.bad_frames.is_empty());
         }
     }
@@ -394,12 +367,12 @@ mod tests {
         let mut bench = Bench::new();
         (0..2).for_each(|_| bench.connect());
         for unknown in [peer(3), peer(4)] {
-            assert!(bench.connections.has_member(unknown));
+            assert!(bench.connections.is_connected(unknown));
             assert!(bench.connections.make_room(&bench.ctx.membership));
-            assert!(!bench.connections.has_member(unknown));
+            assert!(!bench.connections.is_connected(unknown));
         }
         assert!(!bench.connections.make_room(&bench.ctx.membership));
-        assert!(bench.connections.has_member(peer(2)));
+        assert!(bench.connections.is_connected(peer(2)));
     }
 
     /// It can tell that from nothing else if something between the two acknowledges what it does not deliver.
@@ -423,9 +396,9 @@ mod tests {
         bench.receive(&message());
         bench.ctx.silence_from = bench.ctx.now().plus(10 * MEMBER_SILENCE_US_MAX);
         bench.pass(10 * MEMBER_SILENCE_US_MAX);
-        assert!(bench.connections.has_member(peer(2)));
+        assert!(bench.connections.is_connected(peer(2)));
         bench.pass(MEMBER_SILENCE_US_MAX);
-        assert!(!bench.connections.has_member(peer(2)));
+        assert!(!bench.connections.is_connected(peer(2)));
     }
     /// In the middle of a turn, too: the clock shows it with the next message that is read, and those of the
     /// other members may not even have been noticed yet.
@@ -436,8 +409,8 @@ mod tests {
         bench.ctx.clock.go_on(2 * MEMBER_SILENCE_US_MAX);
         bench.read_from_node_3();
         bench.pass(0);
-        assert!(bench.connections.has_member(peer(2)));
+        assert!(bench.connections.is_connected(peer(2)));
         bench.pass(MEMBER_SILENCE_US_MAX + SWEEP_INTERVAL_US);
-        assert!(!bench.connections.has_member(peer(2)));
+        assert!(!bench.connections.is_connected(peer(2)));
     }
 }

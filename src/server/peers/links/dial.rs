@@ -15,15 +15,15 @@ use raft_core::Micros;
 use socket2::SockRef;
 
 use super::attempt::{Attempt, PeerProcess};
-use super::channel::{Channel, INCOMPLETE};
-use super::handshake::is_removed;
-use super::links::{Link, LinkState, Links, Reached, answer_deadline};
 use super::resolver::Resolved;
+use super::{Link, LinkState, Links, Reached, answer_deadline};
 use crate::node::Input;
 use crate::peer::{Frame, Hello, PROTOCOL_VERSION, Refuse};
 use crate::server::context::Context;
 use crate::server::counters::Counters;
 use crate::server::limits::{CONNECT_US_MAX, HANDSHAKE_US_MAX, LINK_SETTLED_US, LINK_SILENCE_US_MAX};
+use crate::server::peers::channel::{Channel, INCOMPLETE};
+use crate::server::peers::handshake::is_removed;
 use crate::server::sockets::ports::Stream;
 use crate::server::sockets::readiness::Readiness;
 use crate::server::token::Source;

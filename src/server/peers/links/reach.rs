@@ -1,10 +1,9 @@
 //! Whether members can be dialled where they say that they are. One that cannot be may go on dialling others,
 //! vote and lead, so nothing else shows it; but whoever is sent there fails.
 
-use raft_core::{Micros, NodeId};
+use raft_core::{Micros, NodeId, Peer};
 
-use super::connections::PeerConnections;
-use super::links::{Link, LinkState, Links};
+use super::{Link, LinkState, Links};
 use crate::server::context::Context;
 use crate::server::limits::{LINK_SETTLED_US, UNREACHED_US_MAX};
 use crate::server::narration::{
@@ -65,11 +64,11 @@ impl Links {
     }
 
     /// Warns of members that are connected to this node and cannot be dialled by it.
-    pub(crate) fn watch_reach(&mut self, ctx: &Context, connections: &PeerConnections) {
+    pub(crate) fn watch_reach(&mut self, ctx: &Context, is_connected: impl Fn(Peer) -> bool) {
         for (_, link) in &mut self.links {
             // Why a peer refuses this node has been logged.
             let counts = ctx.membership.contains(link.peer) && link.refusal.is_none();
-            let is_missed = counts && !link.is_reached() && connections.has_member(link.peer);
+            let is_missed = counts && !link.is_reached() && is_connected(link.peer);
             // Once that was logged, it counts until the peer is reached, though it be restarted meanwhile.
             let is_pending = !is_missed && !link.is_reached() && link.reach.told.told_at().is_some();
             if is_pending {
