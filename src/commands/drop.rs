@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use super::Failure;
 use super::doomed::{Doomed, cannot_say_first};
-use super::serve::refuse_running;
-use super::{Failure, print_to_reader, say};
+use super::launch::refuse_running;
+use super::output::{print_to_reader, say};
 use crate::cli::Flags;
 use crate::storage::{self, Restart};
 

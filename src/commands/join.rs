@@ -13,12 +13,13 @@ use raft_core::{HardState, Incarnation, NodeId, Peer};
 
 use super::admin_client::{AskError, AskProblem, ask, joined, status_of_leader};
 use super::cluster_view::ClusterView;
+use super::launch::{Checked, Launch, refuse_running};
 use super::new_store::{InTheWay, destroy_in_the_way, expect_apart, required_id};
 use super::patience::Patience;
 use super::random::random_u128;
 use super::reach::{LookUp, look_up};
-use super::serve::{Checked, Launch, get_ready, refuse_running};
-use super::{Failure, after_serving, listen};
+use super::serve::{after_serving, get_ready};
+use super::{Failure, listen};
 use crate::address::HostPort;
 use crate::advice::path_flag;
 use crate::cli::Flags;

@@ -10,8 +10,9 @@ use rustix::process::{Pid, Signal};
 
 use super::admin_client::{AskError, AskProblem, ask, removed};
 use super::contacts::{Contacts, RunningNode};
+use super::output::say;
 use super::patience::Patience;
-use super::{Failure, WHO_IS_UP, say};
+use super::{Failure, WHO_IS_UP};
 use crate::advice::path_flag;
 use crate::cli::Flags;
 use crate::peer::{AdminRequest, RefusedReason};

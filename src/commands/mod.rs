@@ -13,15 +13,18 @@ mod drop;
 mod exchange;
 mod failure;
 mod join;
+mod launch;
 mod leave;
 mod listen;
 mod new_store;
+mod output;
 mod patience;
 mod pid_file;
 mod random;
 mod reach;
 mod restart;
 mod serve;
+mod signals;
 mod start;
 mod status;
 #[cfg(test)]
@@ -29,30 +32,13 @@ mod testing;
 mod transfer;
 mod verify;
 
-use std::io::{self, Write};
-use std::path::Path;
-use std::process;
-use std::thread;
-use std::time::{Duration, Instant};
-
-use raft_core::NodeId;
-
 pub use self::failure::Failure;
-use crate::advice::{about_refusal, path_flag};
+pub use self::output::print;
 use crate::cli::{Cli, Command};
-use crate::server::{hold_stop_signals, keep_ended_children, outlive_file_size_limit};
-use crate::storage;
+use crate::server::hold_stop_signals;
 
 /// What helps where the cluster has given no answer in time: most often too few voters are up.
 const WHO_IS_UP: &str = "'ticketd status' shows who votes and is up";
-
-/// How long the first process of a container waits for a 'ticketd leave' to destroy the store, and how often
-/// it looks.
-const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
-const LEAVE_TICK: Duration = Duration::from_millis(10);
-
-/// How long that command may then take to say so.
-const LAST_WORDS_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Runs the command that the command line asks for.
 ///
@@ -61,9 +47,9 @@ const LAST_WORDS_PATIENCE: Duration = Duration::from_millis(200);
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     let Cli { command, flags } = cli;
     // Needed for the process in the background, and for the one that checks a store.
-    keep_ended_children()
-        .and_then(|()| outlive_file_size_limit())
-        .map_err(|error| cannot_handle_signals(&error))?;
+    signals::keep_ended_children()
+        .and_then(|()| signals::outlive_file_size_limit())
+        .map_err(|error| signals::cannot_be_handled(&error))?;
     if flags.in_background {
         daemonize::expect_parent()?;
     } else if flags.serving.daemonize {
@@ -90,12 +76,7 @@ pub fn hold_requests_to_stop(cli: &Cli) -> Result<(), Failure> {
     if !serves(cli) {
         return Ok(());
     }
-    hold_stop_signals().map_err(|error| cannot_handle_signals(&error))
-}
-
-fn cannot_handle_signals(error: &io::Error) -> Failure {
-    let remedy = about_refusal(error);
-    Failure::runtime(format!("cannot handle signals ({error}): {remedy}"))
+    hold_stop_signals().map_err(|error| signals::cannot_be_handled(&error))
 }
 
 /// Whether this process is to become a node.
@@ -107,73 +88,4 @@ pub fn serves(cli: &Cli) -> bool {
         Some(Command::Leave | Command::Drop | Command::Status | Command::Transfer | Command::Verify) => false,
     };
     is_of_a_node && (flags.in_background || !flags.serving.daemonize)
-}
-
-/// Prints text to standard output. A reader that has closed it, such as `head`, is not an error.
-///
-/// # Errors
-/// If standard output cannot be written, as on a full disk.
-pub fn print(text: &str) -> io::Result<()> {
-    match print_to_reader(text) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    }
-}
-
-/// Prints text that somebody must get.
-///
-/// # Errors
-/// As [`print()`], and if nobody reads standard output any more.
-fn print_to_reader(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
-}
-
-/// Prints lines; the last one needs no newline.
-///
-/// # Errors
-/// As [`print()`].
-fn say(lines: &str) -> Result<(), Failure> {
-    print(&format!("{lines}\n")).map_err(|error| {
-        Failure::runtime(format!("cannot write to standard output ({error}); the command itself was done"))
-    })
-}
-
-/// The outcome of a node that has served. One that was removed while it ran has done what it was asked to do;
-/// one that had been removed before it started was started in vain.
-fn after_serving(ended: serve::Ended, path: &Path, id: NodeId) -> Result<(), Failure> {
-    let path_flag = path_flag(path);
-    match ended {
-        serve::Ended::Stopped => {
-            log::info!("node {id} has stopped, and its store at {} is closed", path.display());
-            Ok(())
-        }
-        serve::Ended::Removed => {
-            if process::id() == 1 {
-                await_leave(path);
-            }
-            log::info!(
-                "node {id} has left its cluster, and its store is no longer of use: a 'ticketd leave' given \
-                 here destroys it; if the node was removed from elsewhere, 'ticketd drop {path_flag}' does"
-            );
-            Ok(())
-        }
-        serve::Ended::RemovedBefore => Err(Failure::permanent(format!(
-            "node {id} has been removed from its cluster: destroy its store with 'ticketd drop {path_flag}', \
-             and 'ticketd join' if it is to come back"
-        ))),
-    }
-}
-
-/// The end of the first process of a container ends all others there: a 'ticketd leave' that was given there,
-/// and waits for this process to release the store, would not come to destroy it.
-fn await_leave(path: &Path) {
-    let begun = Instant::now();
-    while begun.elapsed() < LEAVE_PATIENCE {
-        if !storage::is_there(path) {
-            return thread::sleep(LAST_WORDS_PATIENCE);
-        }
-        thread::sleep(LEAVE_TICK);
-    }
 }

@@ -1,8 +1,9 @@
 //! `ticketd` without a subcommand: a node continues with its store.
 
 use super::join::knows_nobody;
-use super::serve::{Checked, Launch, get_ready, refuse_running};
-use super::{Failure, after_serving, listen};
+use super::launch::{Checked, Launch, refuse_running};
+use super::serve::{after_serving, get_ready};
+use super::{Failure, listen};
 use crate::cli::Flags;
 use crate::identity::Standing;
 use crate::settings::Settings;

@@ -3,104 +3,33 @@
 //! The part that `start`, `join` and the restart share. It must never create, change or destroy a store.
 
 use std::path::Path;
+use std::process;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use raft_core::NodeId;
+
+use super::Failure;
 use super::daemonize;
+use super::launch::Launch;
 use super::listen::{Bound, Listeners, SocketPath};
-use super::patience::{Impatience, Patience};
 use super::pid_file::PidFile;
 use super::random::random_u64;
-use super::{Failure, cannot_handle_signals};
-use crate::cli::Flags;
+use crate::advice::path_flag;
 use crate::http;
 use crate::identity::Standing;
 use crate::logging::{self, one_line};
-use crate::server::{EXIT_STATUS_INTERRUPTED, Exit, Server, ServerConfig, StopRequests, require_descriptors};
+use crate::server::{EXIT_STATUS_INTERRUPTED, Exit, Server, ServerConfig};
 use crate::settings::Settings;
-use crate::storage::{self, Store, StoreError};
+use crate::storage::{self, Store};
 
-/// How long a killed process, and the child that checked the store for it, may take until their locks are
-/// released.
-const RELEASE_PATIENCE: Duration = Duration::from_millis(100);
+/// How long the first process of a container waits for a 'ticketd leave' to destroy the store, and how often
+/// it looks.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
+const LEAVE_TICK: Duration = Duration::from_millis(10);
 
-/// How much later than the child that checks the store this process may receive a signal meant for both.
-const SIGNAL_PATIENCE: Duration = Duration::from_millis(100);
-
-/// What a node needs around it: the requests to stop it, and the pid file and the background parent that
-/// announce it.
-#[derive(Debug)]
-pub(super) struct Launch {
-    stop: StopRequests,
-    pid_file: Option<PidFile>,
-    in_background: bool,
-}
-
-impl Launch {
-    /// From now on, signals no longer end the process directly.
-    ///
-    /// # Errors
-    /// [`Failure`] if the pid file cannot be written or belongs to a live process, or if the limit of open
-    /// files is too low for a node.
-    pub(super) fn prepare(flags: &Flags) -> Result<Launch, Failure> {
-        require_descriptors()?;
-        let pid_file = flags.serving.pid_file.as_deref().map(PidFile::prepare).transpose()?;
-        let mut stop = StopRequests::by_signals().map_err(|error| cannot_handle_signals(&error))?;
-        if flags.in_background {
-            stop = daemonize::or_by_end_of_parent(stop)?;
-        }
-        Ok(Launch { stop, pid_file, in_background: flags.in_background })
-    }
-
-    /// Waits before settings other than the stored ones are stored, as long as the node may be bound by a
-    /// promise that it made to a leader under the stored ones: a further restart must not forget that
-    /// promise.
-    ///
-    /// # Errors
-    /// If the process is asked to stop in the meantime.
-    pub(super) fn sit_out_promises(&self, stored: &Settings, new: &Settings) -> Result<(), Impatience> {
-        let outlive_ms = stored.promises_outlive_ms(new);
-        if outlive_ms > 0 {
-            log::info!(
-                "waiting {outlive_ms} ms: for that long this node may have promised its support to a leader"
-            );
-            Patience::until(self.stop_requests()).sleep(Duration::from_millis(outlive_ms))?;
-        }
-        Ok(())
-    }
-
-    /// Checks the store at `path`, as must be done before it is opened. An operator who stops a service or
-    /// presses Ctrl-C also ends the process that runs the check.
-    ///
-    /// # Errors
-    /// If the store is not sound or could not be checked.
-    pub(super) fn check(&self, path: &Path) -> Result<Checked, StoreError> {
-        match storage::verify_in_child(path) {
-            Ok(_) => Ok(Checked::Sound),
-            Err(StoreError::CheckEnded { .. })
-                if Patience::until(self.stop_requests()).sleep(SIGNAL_PATIENCE).is_err() =>
-            {
-                log::info!("asked to stop while the store was checked");
-                Ok(Checked::StoppedMeanwhile)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The requests to stop this process.
-    pub(super) fn stop_requests(&self) -> &StopRequests {
-        &self.stop
-    }
-}
-
-/// The result of a check.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Checked {
-    /// The store is sound.
-    Sound,
-    /// This process was asked to stop during the check.
-    StoppedMeanwhile,
-}
+/// How long that command may then take to say so.
+const LAST_WORDS_PATIENCE: Duration = Duration::from_millis(200);
 
 /// A node that listens and is about to serve.
 #[derive(Debug)]
@@ -188,24 +117,42 @@ pub(super) enum Ended {
     RemovedBefore,
 }
 
-/// Refuses to continue if a node runs on the store, unless it ends within [`RELEASE_PATIENCE`]. Called before
-/// the ports are bound, so that this is reported rather than a port in use, which would be true as well.
-///
-/// # Errors
-/// [`StoreError::InUse`], and any error of the check itself.
-pub(super) fn refuse_running(path: &Path) -> Result<(), Failure> {
-    if matches!(storage::running(path), Ok(None)) {
-        return Ok(());
+/// The outcome of a node that has served. One that was removed while it ran has done what it was asked to do;
+/// one that had been removed before it started was started in vain.
+pub(super) fn after_serving(ended: Ended, path: &Path, id: NodeId) -> Result<(), Failure> {
+    let path_flag = path_flag(path);
+    match ended {
+        Ended::Stopped => {
+            log::info!("node {id} has stopped, and its store at {} is closed", path.display());
+            Ok(())
+        }
+        Ended::Removed => {
+            if process::id() == 1 {
+                await_leave(path);
+            }
+            log::info!(
+                "node {id} has left its cluster, and its store is no longer of use: a 'ticketd leave' given \
+                 here destroys it; if the node was removed from elsewhere, 'ticketd drop {path_flag}' does"
+            );
+            Ok(())
+        }
+        Ended::RemovedBefore => Err(Failure::permanent(format!(
+            "node {id} has been removed from its cluster: destroy its store with 'ticketd drop {path_flag}', \
+             and 'ticketd join' if it is to come back"
+        ))),
     }
-    thread::sleep(RELEASE_PATIENCE);
-    let pid = match storage::running(path) {
-        Ok(None) => return Ok(()),
-        Ok(Some(running)) => Some(running.pid),
-        // Whichever process it is, this one has to give way.
-        Err(StoreError::HolderUnknown { .. }) => None,
-        Err(error) => return Err(error.into()),
-    };
-    Err(StoreError::InUse { path: path.to_owned(), pid }.into())
+}
+
+/// The end of the first process of a container ends all others there: a 'ticketd leave' that was given there,
+/// and waits for this process to release the store, would not come to destroy it.
+fn await_leave(path: &Path) {
+    let begun = Instant::now();
+    while begun.elapsed() < LEAVE_PATIENCE {
+        if !storage::is_there(path) {
+            return thread::sleep(LAST_WORDS_PATIENCE);
+        }
+        thread::sleep(LEAVE_TICK);
+    }
 }
 
 fn http_config(settings: &Settings) -> http::Config {

@@ -7,8 +7,9 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+use super::Failure;
 use super::contacts::running_node;
-use super::{Failure, say};
+use super::output::say;
 use crate::cli::Flags;
 
 /// Asks the node that runs on the store, and prints its answer.

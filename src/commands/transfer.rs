@@ -6,8 +6,9 @@ use raft_core::NodeId;
 
 use super::admin_client::{AskProblem, ask, transferred};
 use super::contacts::Contacts;
+use super::output::say;
 use super::patience::Patience;
-use super::{Failure, WHO_IS_UP, say};
+use super::{Failure, WHO_IS_UP};
 use crate::cli::Flags;
 use crate::peer::{AdminRequest, RefusedReason};
 

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use raft_core::LogIndex;
 
-use super::{Failure, say};
+use super::Failure;
+use super::output::say;
 use crate::cli::Flags;
 use crate::node;
 use crate::server::ServerError;

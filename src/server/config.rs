@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use super::signals::StopRequests;
+use super::stop_requests::StopRequests;
 use crate::advice;
 use crate::codec::DecodeError;
 use crate::http::{self, Serves};

@@ -22,9 +22,9 @@ mod operations;
 mod outputs;
 mod peers;
 mod shutdown;
-mod signals;
 mod sockets;
 mod status;
+mod stop_requests;
 #[cfg(test)]
 mod testing;
 mod token;
@@ -32,11 +32,8 @@ mod upkeep;
 
 pub use config::{ClientListener, ClientSocket, ServerConfig, ServerError};
 pub use shutdown::Exit;
-pub use signals::{
-    EXIT_STATUS_INTERRUPTED, StopRequests, has_lost_its_reader, hold_stop_signals, keep_ended_children,
-    outlive_file_size_limit,
-};
 pub use sockets::descriptors::require_descriptors;
+pub use stop_requests::{EXIT_STATUS_INTERRUPTED, StopRequests, has_lost_its_reader, hold_stop_signals};
 
 use std::io;
 use std::sync::Arc;
@@ -60,9 +57,9 @@ use peers::connections::PeerConnections;
 use peers::links::Links;
 use peers::links::resolver::look_up;
 use shutdown::{HandOver, Shutdown};
-use signals::{PolledStopRequests, SecondSignal};
 use sockets::descriptors::{Allotment, allot_descriptors};
 use sockets::listeners;
+use stop_requests::{PolledStopRequests, SecondSignal};
 use token::Source;
 use upkeep::Watch;
 

@@ -1,5 +1,5 @@
-//! SIGTERM, SIGINT and SIGHUP as bytes on a stream that the loop can poll like any other; and SIGXFSZ and
-//! SIGCHLD, which must have no effect.
+//! The requests to stop: SIGTERM, SIGINT and SIGHUP as bytes on a stream that the loop can poll like any
+//! other.
 
 use std::fs;
 use std::io::{self, Read};
@@ -12,7 +12,7 @@ use mio::{Interest, Registry};
 use nix::sys::signal::{SigSet, Signal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::SigId;
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::low_level::{pipe, signal_name, unregister};
 
@@ -44,25 +44,6 @@ fn stop_signals() -> SigSet {
 /// Whether this process was started with SIGHUP ignored, as nohup(1) does.
 fn ignores_hangups() -> bool {
     ignores(&fs::read_to_string("/proc/self/status").unwrap_or_default(), SIGHUP)
-}
-
-/// Lets this process wait for its children. If it was started with SIGCHLD ignored, the system forgets a
-/// child that ends and says that it never existed (wait(2)).
-///
-/// # Errors
-/// The system refuses a handler.
-pub fn keep_ended_children() -> io::Result<()> {
-    // Any handler will do, and no child inherits it.
-    flag::register(SIGCHLD, Arc::default()).map(|_| ())
-}
-
-/// From now on, a write beyond the limit on file size (`ulimit -f`) fails like a write to a full disk. It
-/// would end this process, which could not say why.
-///
-/// # Errors
-/// The system refuses a handler.
-pub fn outlive_file_size_limit() -> io::Result<()> {
-    flag::register(SIGXFSZ, Arc::default()).map(|_| ())
 }
 
 /// Requests to stop.
