@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::Failure;
 use super::doomed::{Doomed, cannot_say_first};
-use super::launch::refuse_running;
 use super::output::{print_to_reader, say};
+use super::serving::launch::refuse_running;
 use crate::cli::Flags;
 use crate::storage::{self, Restart};
 

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use super::listen::ListenError;
 use crate::logging::one_line;
 use crate::server::ServerError;
 use crate::settings::SettingsError;
@@ -70,12 +69,6 @@ impl From<SettingsError> for Failure {
             | SettingsError::SamePort { .. } => Failure::usage(error.to_string()),
             SettingsError::Stored { .. } => Failure::runtime(error.to_string()),
         }
-    }
-}
-
-impl From<ListenError> for Failure {
-    fn from(error: ListenError) -> Failure {
-        Failure::runtime(error.to_string())
     }
 }
 

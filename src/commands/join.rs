@@ -11,15 +11,16 @@ use std::time::{Duration, Instant};
 
 use raft_core::{HardState, Incarnation, NodeId, Peer};
 
-use super::admin_client::{AskError, AskProblem, ask, joined, status_of_leader};
-use super::cluster_view::ClusterView;
-use super::launch::{Checked, Launch, refuse_running};
+use super::Failure;
+use super::admin::client::{AskError, AskProblem, ask, joined, status_of_leader};
+use super::admin::cluster_view::ClusterView;
+use super::admin::reach::{LookUp, look_up};
 use super::new_store::{InTheWay, destroy_in_the_way, expect_apart, required_id};
 use super::patience::Patience;
 use super::random::random_u128;
-use super::reach::{LookUp, look_up};
-use super::serve::{after_serving, get_ready};
-use super::{Failure, listen};
+use super::serving::launch::{Checked, Launch, refuse_running};
+use super::serving::listen;
+use super::serving::serve::{after_serving, get_ready};
 use crate::address::HostPort;
 use crate::advice::path_flag;
 use crate::cli::Flags;
@@ -218,7 +219,7 @@ fn resume(
     match standing {
         // The node was taken in, and stopped before it heard from the cluster: it may have to tell it a new
         // address.
-        Standing::Member { .. } if me.id == id && knows_nobody(&store) => (),
+        Standing::Member { .. } if me.id == id && store.knows_nobody() => (),
         Standing::Member { .. } if me.id == id => {
             return Err(Failure::runtime(format!(
                 "node {id} belongs to a cluster already, with the store at {}: start it with 'ticketd \
@@ -248,12 +249,6 @@ fn resume(
     store.set_settings(&settings.to_pairs())?;
     log::info!("resuming the join that the store at {} was made for", path.display());
     Ok(Joining { store, resumed: true, in_the_way: InTheWay::Nothing })
-}
-
-/// Whether the store has received nothing of the log, so that its node knows no member that it could tell
-/// where it listens.
-pub(super) fn knows_nobody(store: &Store) -> bool {
-    store.latest_membership().members.is_empty()
 }
 
 /// The members other than this node, each once. An operator may give the same list on every host of a

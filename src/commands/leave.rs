@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use raft_core::NodeId;
 use rustix::process::{Pid, Signal};
 
-use super::admin_client::{AskError, AskProblem, ask, removed};
-use super::contacts::{Contacts, RunningNode};
+use super::admin::client::{AskError, AskProblem, ask, removed};
+use super::admin::contacts::{Contacts, RunningNode};
 use super::output::say;
 use super::patience::Patience;
 use super::{Failure, WHO_IS_UP};

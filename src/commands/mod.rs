@@ -1,29 +1,23 @@
-//! The commands, one file for each. A command checks first, says what is wrong and what to do about it, and
-//! only then changes anything.
+//! The commands: `start`, `join`, `restart`, `leave`, `drop`, `status`, `transfer` and `verify`. A command
+//! checks first, says what is wrong and what to do about it, and only then changes anything.
+//!
+//! How commands ask a cluster is in `admin`, how a process becomes a node in `serving`. A store comes with
+//! `new_store` and goes with `doomed`. The rest is what any command may need.
 //!
 //! Floor 5: uses everything below. It must never decide anything that a cluster has to agree on.
 
-mod admin_client;
-mod backoff;
-mod cluster_view;
-mod contacts;
-mod daemonize;
+mod admin;
 mod doomed;
 mod drop;
-mod exchange;
 mod failure;
 mod join;
-mod launch;
 mod leave;
-mod listen;
 mod new_store;
 mod output;
 mod patience;
-mod pid_file;
 mod random;
-mod reach;
 mod restart;
-mod serve;
+mod serving;
 mod signals;
 mod start;
 mod status;
@@ -51,9 +45,9 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         .and_then(|()| signals::outlive_file_size_limit())
         .map_err(|error| signals::cannot_be_handled(&error))?;
     if flags.in_background {
-        daemonize::expect_parent()?;
+        serving::daemonize::expect_parent()?;
     } else if flags.serving.daemonize {
-        return daemonize::launch();
+        return serving::daemonize::launch();
     }
     match command {
         None => restart::run(flags),

@@ -6,8 +6,8 @@ use raft_core::NodeId;
 
 use super::Failure;
 use super::doomed::{Doomed, cannot_say_first};
-use super::launch::{Checked, Launch};
 use super::patience::Patience;
+use super::serving::launch::{Checked, Launch};
 use crate::cli::Flags;
 use crate::logging;
 use crate::settings::OrOff;

@@ -1,9 +1,9 @@
 //! `ticketd` without a subcommand: a node continues with its store.
 
-use super::join::knows_nobody;
-use super::launch::{Checked, Launch, refuse_running};
-use super::serve::{after_serving, get_ready};
-use super::{Failure, listen};
+use super::Failure;
+use super::serving::launch::{Checked, Launch, refuse_running};
+use super::serving::listen;
+use super::serving::serve::{after_serving, get_ready};
 use crate::cli::Flags;
 use crate::identity::Standing;
 use crate::settings::Settings;
@@ -35,7 +35,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let stored = Settings::from_pairs(store.settings())?;
     let mut settings = stored.clone().with(&flags.serving.changes())?;
     // The other members look for it at the old address, and it does not know theirs.
-    if settings.peer_address() != stored.peer_address() && knows_nobody(&store) {
+    if settings.peer_address() != stored.peer_address() && store.knows_nobody() {
         return Err(Failure::runtime(format!(
             "the node of the store at {shown} has not heard from its cluster yet, and cannot tell it of \
              another address: give the 'ticketd join' command again"

@@ -8,11 +8,12 @@ use raft_core::{
     HardState, Incarnation, LogIndex, Member, Membership, NodeId, Peer, Snapshot, Suffrage, Term,
 };
 
-use super::launch::{Launch, refuse_running};
+use super::Failure;
 use super::new_store::{destroy_in_the_way, expect_apart, required_id};
 use super::random::random_u128;
-use super::serve::{after_serving, get_ready};
-use super::{Failure, listen};
+use super::serving::launch::{Launch, refuse_running};
+use super::serving::listen;
+use super::serving::serve::{after_serving, get_ready};
 use crate::advice::path_flag;
 use crate::cli::{FIRST_ID_DEFAULT, Flags};
 use crate::identity::{ClusterId, Identity, Standing};

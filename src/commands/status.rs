@@ -8,7 +8,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::Failure;
-use super::contacts::running_node;
+use super::admin::contacts::running_node;
 use super::output::say;
 use crate::cli::Flags;
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use raft_core::NodeId;
 
-use super::admin_client::{AskProblem, ask, transferred};
-use super::contacts::Contacts;
+use super::admin::client::{AskProblem, ask, transferred};
+use super::admin::contacts::Contacts;
 use super::output::say;
 use super::patience::Patience;
 use super::{Failure, WHO_IS_UP};

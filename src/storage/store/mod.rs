@@ -162,6 +162,13 @@ impl Store {
         known.map(|membership| Membership::clone(membership)).unwrap_or_default()
     }
 
+    /// Whether the node has received nothing of the log, so that it knows no member that it could tell where
+    /// it listens.
+    #[must_use]
+    pub fn knows_nobody(&self) -> bool {
+        self.latest_membership().members.is_empty()
+    }
+
     /// Destroys the store as [`destroy`](super::destroy) does, and lets no other process have it before that.
     ///
     /// # Errors

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use super::Failure;
 use super::daemonize;
-use super::patience::{Impatience, Patience};
 use super::pid_file::PidFile;
-use super::signals;
 use crate::cli::Flags;
+use crate::commands::Failure;
+use crate::commands::patience::{Impatience, Patience};
+use crate::commands::signals;
 use crate::server::{StopRequests, require_descriptors};
 use crate::settings::Settings;
 use crate::storage::{self, StoreError};
@@ -25,10 +25,10 @@ const SIGNAL_PATIENCE: Duration = Duration::from_millis(100);
 /// What a node needs around it: the requests to stop it, and the pid file and the background parent that
 /// announce it.
 #[derive(Debug)]
-pub(super) struct Launch {
-    pub(super) stop: StopRequests,
-    pub(super) pid_file: Option<PidFile>,
-    pub(super) in_background: bool,
+pub(crate) struct Launch {
+    pub(crate) stop: StopRequests,
+    pub(crate) pid_file: Option<PidFile>,
+    pub(crate) in_background: bool,
 }
 
 impl Launch {
@@ -37,7 +37,7 @@ impl Launch {
     /// # Errors
     /// [`Failure`] if the pid file cannot be written or belongs to a live process, or if the limit of open
     /// files is too low for a node.
-    pub(super) fn prepare(flags: &Flags) -> Result<Launch, Failure> {
+    pub(crate) fn prepare(flags: &Flags) -> Result<Launch, Failure> {
         require_descriptors()?;
         let pid_file = flags.serving.pid_file.as_deref().map(PidFile::prepare).transpose()?;
         let mut stop = StopRequests::by_signals().map_err(|error| signals::cannot_be_handled(&error))?;
@@ -53,7 +53,7 @@ impl Launch {
     ///
     /// # Errors
     /// If the process is asked to stop in the meantime.
-    pub(super) fn sit_out_promises(&self, stored: &Settings, new: &Settings) -> Result<(), Impatience> {
+    pub(crate) fn sit_out_promises(&self, stored: &Settings, new: &Settings) -> Result<(), Impatience> {
         let outlive_ms = stored.promises_outlive_ms(new);
         if outlive_ms > 0 {
             log::info!(
@@ -69,7 +69,7 @@ impl Launch {
     ///
     /// # Errors
     /// If the store is not sound or could not be checked.
-    pub(super) fn check(&self, path: &Path) -> Result<Checked, StoreError> {
+    pub(crate) fn check(&self, path: &Path) -> Result<Checked, StoreError> {
         match storage::verify_in_child(path) {
             Ok(_) => Ok(Checked::Sound),
             Err(StoreError::CheckEnded { .. })
@@ -83,14 +83,14 @@ impl Launch {
     }
 
     /// The requests to stop this process.
-    pub(super) fn stop_requests(&self) -> &StopRequests {
+    pub(crate) fn stop_requests(&self) -> &StopRequests {
         &self.stop
     }
 }
 
 /// The result of a check.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Checked {
+pub(crate) enum Checked {
     /// The store is sound.
     Sound,
     /// This process was asked to stop during the check.
@@ -102,7 +102,7 @@ pub(super) enum Checked {
 ///
 /// # Errors
 /// [`StoreError::InUse`], and any error of the check itself.
-pub(super) fn refuse_running(path: &Path) -> Result<(), Failure> {
+pub(crate) fn refuse_running(path: &Path) -> Result<(), Failure> {
     if matches!(storage::running(path), Ok(None)) {
         return Ok(());
     }

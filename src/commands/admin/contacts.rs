@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use raft_core::{Incarnation, Membership, NodeId, Peer};
 
-use super::Failure;
-use super::admin_client::{AskError, AskProblem, ask, status};
+use super::client::{AskError, AskProblem, ask, status};
 use super::cluster_view;
-use super::patience::Patience;
 use crate::advice::path_flag;
+use crate::commands::Failure;
+use crate::commands::patience::Patience;
 use crate::identity::{ClusterId, Identity, Standing};
 use crate::peer::AdminRequest;
 use crate::storage::{self, Listening, Running, Store};
@@ -23,7 +23,7 @@ const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A store that belongs to a cluster, and the cluster's members that can be asked.
 #[derive(Debug)]
-pub(super) enum Contacts {
+pub(crate) enum Contacts {
     /// A node runs on the store.
     Running(RunningNode),
     /// No node runs on the store.
@@ -40,11 +40,11 @@ pub(super) enum Contacts {
 
 /// A node that runs on a store.
 #[derive(Clone, Debug)]
-pub(super) struct RunningNode {
+pub(crate) struct RunningNode {
     /// The store.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Its process id.
-    pub(super) pid: u32,
+    pub(crate) pid: u32,
     /// Where its port for peers is reached from this machine: one of these.
     addresses: Vec<String>,
     incarnation: Incarnation,
@@ -56,7 +56,7 @@ impl Contacts {
     ///
     /// # Errors
     /// [`Failure`] if there is no store, or if it is not sound or not that of a member.
-    pub(super) fn of(path: &Path) -> Result<Contacts, Failure> {
+    pub(crate) fn of(path: &Path) -> Result<Contacts, Failure> {
         if let Some(running) = storage::running(path)? {
             return Ok(Contacts::Running(reached_at(path, running)?));
         }
@@ -81,7 +81,7 @@ impl Contacts {
     }
 
     /// The addresses to ask.
-    pub(super) fn addresses(&self) -> &[String] {
+    pub(crate) fn addresses(&self) -> &[String] {
         match self {
             Contacts::Running(node) => &node.addresses,
             Contacts::Stopped { cluster: _, me: _, others } => others,
@@ -92,7 +92,7 @@ impl Contacts {
     ///
     /// # Errors
     /// [`Failure`] if a running node does not tell, or another one answers in its place.
-    pub(super) fn identity(&self) -> Result<(ClusterId, Peer), Failure> {
+    pub(crate) fn identity(&self) -> Result<(ClusterId, Peer), Failure> {
         match self {
             Contacts::Running(node) => node.identity(),
             Contacts::Stopped { cluster, me, others: _ } => Ok((*cluster, *me)),
@@ -145,7 +145,7 @@ impl RunningNode {
     ///
     /// # Errors
     /// [`Failure`] if it does not answer, or if another node answers in its place.
-    pub(super) fn status(&self) -> Result<String, Failure> {
+    pub(crate) fn status(&self) -> Result<String, Failure> {
         let patience = Patience::lasting(STATUS_PATIENCE);
         match ask(&self.addresses, &AdminRequest::Status, status, &patience) {
             Ok(json) => match cluster_view::parse_identity(&json) {
@@ -176,7 +176,7 @@ impl RunningNode {
     }
 
     /// The error for a status that this version does not understand.
-    pub(super) fn not_understood(&self) -> Failure {
+    pub(crate) fn not_understood(&self) -> Failure {
         Failure::runtime(format!(
             "the status of the node at {} is not understood: use the version of ticketd that it runs",
             self.shown_address()
@@ -198,7 +198,7 @@ fn others(membership: &Membership, me: NodeId) -> Vec<String> {
 ///
 /// # Errors
 /// [`Failure`] if no node runs there, if it does not listen yet, or if there is no store.
-pub(super) fn running_node(path: &Path) -> Result<RunningNode, Failure> {
+pub(crate) fn running_node(path: &Path) -> Result<RunningNode, Failure> {
     match storage::running(path)? {
         Some(running) => reached_at(path, running),
         None => {

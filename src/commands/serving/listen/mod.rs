@@ -12,9 +12,8 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use self::addresses::{Address, ListenAddresses, covers};
-use self::error::FlagNames;
-pub(super) use self::error::ListenError;
-pub(super) use self::unix_socket::SocketPath;
+use self::error::{FlagNames, ListenError};
+pub(crate) use self::unix_socket::SocketPath;
 use self::unix_socket::UnixSocket;
 use crate::http::Serves;
 use crate::server::{ClientListener, ClientSocket};
@@ -28,7 +27,7 @@ const FREE_PORT_ATTEMPTS: u32 = 8;
 
 /// Sockets that own their ports and do not listen yet: connections are refused.
 #[derive(Debug)]
-pub(super) struct Bound {
+pub(crate) struct Bound {
     raft: Vec<BoundPort>,
     http: Vec<BoundPort>,
     metrics: Vec<BoundPort>,
@@ -37,11 +36,11 @@ pub(super) struct Bound {
 
 /// Sockets that listen.
 #[derive(Debug)]
-pub(super) struct Listeners {
-    pub(super) peers: Vec<TcpListener>,
-    pub(super) clients: Vec<ClientListener>,
+pub(crate) struct Listeners {
+    pub(crate) peers: Vec<TcpListener>,
+    pub(crate) clients: Vec<ClientListener>,
     /// To be kept until the node ends.
-    pub(super) unix_path: Option<SocketPath>,
+    pub(crate) unix_path: Option<SocketPath>,
 }
 
 #[derive(Debug)]
@@ -57,7 +56,7 @@ struct BoundPort {
 ///
 /// # Errors
 /// [`ListenError`], with the flag that the operator would have to change.
-pub(super) fn bind(settings: &mut Settings) -> Result<Bound, ListenError> {
+pub(crate) fn bind(settings: &mut Settings) -> Result<Bound, ListenError> {
     let host = "--host";
     let addresses = ListenAddresses::resolve(&settings.hosts, host)?;
     let raft = bind_port(&addresses, settings.raft_port, FlagNames { host, port: "--raft_port" })?;
@@ -94,7 +93,7 @@ impl Bound {
     ///
     /// # Errors
     /// As [`Bound::listen`].
-    pub(super) fn admit_members(&self) -> Result<(), ListenError> {
+    pub(crate) fn admit_members(&self) -> Result<(), ListenError> {
         self.raft.iter().try_for_each(BoundPort::open)
     }
 
@@ -103,7 +102,7 @@ impl Bound {
     /// # Errors
     /// [`ListenError::Socket`], [`ListenError::InUse`] if another process bound the port at the same time and
     /// was quicker.
-    pub(super) fn listen(self) -> Result<Listeners, ListenError> {
+    pub(crate) fn listen(self) -> Result<Listeners, ListenError> {
         let serves = if self.metrics.is_empty() { Serves::Everything } else { Serves::IdsOnly };
         let peers = self.raft.into_iter().map(BoundPort::listen).collect::<Result<_, _>>()?;
         let client = |serves| {

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use raft_core::NodeId;
 
-use super::Failure;
 use super::daemonize;
 use super::launch::Launch;
 use super::listen::{Bound, Listeners, SocketPath};
 use super::pid_file::PidFile;
-use super::random::random_u64;
 use crate::advice::path_flag;
+use crate::commands::Failure;
+use crate::commands::random::random_u64;
 use crate::http;
 use crate::identity::Standing;
 use crate::logging::{self, one_line};
@@ -33,7 +33,7 @@ const LAST_WORDS_PATIENCE: Duration = Duration::from_millis(200);
 
 /// A node that listens and is about to serve.
 #[derive(Debug)]
-pub(super) struct Ready {
+pub(crate) struct Ready {
     server: Server,
     /// Removed when the node has ended, as is the name of the socket.
     pid_file: Option<PidFile>,
@@ -45,7 +45,7 @@ pub(super) struct Ready {
 /// # Errors
 /// [`Failure`] if the node cannot serve. Of the store, only the lock file may have been written, which says
 /// where the node listens.
-pub(super) fn get_ready(
+pub(crate) fn get_ready(
     store: Store,
     bound: Bound,
     settings: &Settings,
@@ -87,7 +87,7 @@ impl Ready {
     ///
     /// # Errors
     /// [`Failure`] if the node cannot go on, or was told a second time to stop.
-    pub(super) fn serve(self) -> Result<Ended, Failure> {
+    pub(crate) fn serve(self) -> Result<Ended, Failure> {
         // The names are removed when this function ends, after the server.
         let Ready { server, pid_file: _pid_file, unix_path: _unix_path } = self;
         match server.run()? {
@@ -108,7 +108,7 @@ fn in_one_line(settings: &Settings) -> String {
 
 /// How a node ended in an orderly way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Ended {
+pub(crate) enum Ended {
     /// It was asked to stop.
     Stopped,
     /// It served, and was then removed from its cluster.
@@ -119,7 +119,7 @@ pub(super) enum Ended {
 
 /// The outcome of a node that has served. One that was removed while it ran has done what it was asked to do;
 /// one that had been removed before it started was started in vain.
-pub(super) fn after_serving(ended: Ended, path: &Path, id: NodeId) -> Result<(), Failure> {
+pub(crate) fn after_serving(ended: Ended, path: &Path, id: NodeId) -> Result<(), Failure> {
     let path_flag = path_flag(path);
     match ended {
         Ended::Stopped => {

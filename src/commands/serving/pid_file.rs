@@ -17,8 +17,8 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use rustix::process::{Pid, getpid};
 
-use super::Failure;
-use super::random::random_u64;
+use crate::commands::Failure;
+use crate::commands::random::random_u64;
 
 /// A process id has at most ten digits; a longer file is not a pid file.
 const CONTENT_BYTES_MAX: u64 = 32;
@@ -31,7 +31,7 @@ const SUFFIX_DIGITS: usize = 16;
 
 /// A pid file that is removed when this is dropped.
 #[derive(Debug)]
-pub(super) struct PidFile {
+pub(crate) struct PidFile {
     path: PathBuf,
     /// Where the file is prepared: renaming makes it appear complete, and creating it early shows that it can
     /// be created. The name is hidden and random, so that no file of anybody else has it.
@@ -49,7 +49,7 @@ impl PidFile {
     ///
     /// # Errors
     /// [`Failure`] if the file names a live process or is not a pid file, or if it cannot be written.
-    pub(super) fn prepare(path: &Path) -> Result<PidFile, Failure> {
+    pub(crate) fn prepare(path: &Path) -> Result<PidFile, Failure> {
         refuse_if_owned(path, path)?;
         let name = name_of(path).map_err(|error| unwritable(path, &error))?;
         remove_leftovers(path, name);
@@ -76,7 +76,7 @@ impl PidFile {
     ///
     /// # Errors
     /// [`Failure`] if the file by now names a live process or is not a pid file, or if it cannot be written.
-    pub(super) fn publish(&self) -> Result<(), Failure> {
+    pub(crate) fn publish(&self) -> Result<(), Failure> {
         for _ in 0..PUBLISH_ATTEMPTS {
             refuse_if_owned(&self.path, &self.path)?;
             if self.put()? == Put::Done {

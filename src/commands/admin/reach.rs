@@ -8,17 +8,17 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use super::patience::{Patience, TICK};
 use crate::codec::MEMBERS_MAX;
+use crate::commands::patience::{Patience, TICK};
 
 /// How long one address may take to accept a connection: several round trips around the earth.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Finds the addresses of a `HOST:PORT`, as long as there is patience.
-pub(super) type LookUp<'a> = &'a dyn Fn(&str, &Patience<'_>) -> io::Result<Vec<SocketAddr>>;
+pub(crate) type LookUp<'a> = &'a dyn Fn(&str, &Patience<'_>) -> io::Result<Vec<SocketAddr>>;
 
 /// Asks the operating system.
-pub(super) fn look_up(host_and_port: &str, patience: &Patience<'_>) -> io::Result<Vec<SocketAddr>> {
+pub(crate) fn look_up(host_and_port: &str, patience: &Patience<'_>) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = host_and_port.parse() {
         return Ok(vec![address]);
     }
@@ -52,7 +52,7 @@ fn in_time<T: Send + 'static>(
 /// joined: so each address has to be asked, not only the first that accepts a connection. A single address
 /// is left to [`connect`], which looks the name up again: whatever is said about the member then has the name
 /// that the operator gave.
-pub(super) fn addresses_of(
+pub(crate) fn addresses_of(
     member: &str,
     look_up: LookUp<'_>,
     patience: &Patience<'_>,
@@ -65,7 +65,7 @@ pub(super) fn addresses_of(
 }
 
 /// Connects to the first address that accepts.
-pub(super) fn connect(address: &str, patience: &Patience<'_>) -> io::Result<TcpStream> {
+pub(crate) fn connect(address: &str, patience: &Patience<'_>) -> io::Result<TcpStream> {
     let mut error = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for address in look_up(address, patience)? {
         match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {

@@ -11,18 +11,18 @@ use crate::identity::ClusterId;
 
 /// One node's view of its cluster.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct ClusterView {
+pub(crate) struct ClusterView {
     /// The cluster.
-    pub(super) cluster: ClusterId,
+    pub(crate) cluster: ClusterId,
     /// The leader.
-    pub(super) leader: Leader,
+    pub(crate) leader: Leader,
     /// The ids of all members.
-    pub(super) members: BTreeSet<NodeId>,
+    pub(crate) members: BTreeSet<NodeId>,
 }
 
 /// The leader, as far as one node knows.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Leader {
+pub(crate) enum Leader {
     /// The node itself.
     Itself,
     /// Another member.
@@ -38,7 +38,7 @@ pub(super) enum Leader {
 
 impl ClusterView {
     /// `None` if a field is missing.
-    pub(super) fn parse(json: &str) -> Option<ClusterView> {
+    pub(crate) fn parse(json: &str) -> Option<ClusterView> {
         let status: Value = serde_json::from_str(json).ok()?;
         let (me, cluster) = (node_id(status.get("id")?)?, cluster_id(&status)?);
         let listed = status.get("members")?.as_array()?;
@@ -69,7 +69,7 @@ fn other_leader(me: NodeId, leader: &Value, listed: &[Value]) -> Option<Leader> 
 }
 
 /// The cluster and the node that this status comes from.
-pub(super) fn parse_identity(json: &str) -> Option<(ClusterId, Peer)> {
+pub(crate) fn parse_identity(json: &str) -> Option<(ClusterId, Peer)> {
     let status: Value = serde_json::from_str(json).ok()?;
     let incarnation = Incarnation(hexadecimal(&status, "incarnation")?);
     Some((cluster_id(&status)?, Peer { id: node_id(status.get("id")?)?, incarnation }))

@@ -29,7 +29,7 @@ pub(super) struct UnixSocket {
 /// The path of a socket and the file that it leads to. The path is removed when this is dropped, if it still
 /// leads to that file.
 #[derive(Debug)]
-pub(in crate::commands) struct SocketPath {
+pub(crate) struct SocketPath {
     path: PathBuf,
     /// Device and inode.
     file: Option<(u64, u64)>,

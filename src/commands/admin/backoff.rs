@@ -9,7 +9,7 @@ use crate::peer::AdminRequest;
 
 /// How long a member may take to answer: some elections and some slow disks. A change of membership is
 /// answered when it is committed.
-pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long each of several addresses may take in the first round; in each further round it is twice as long,
 /// up to [`ANSWER_TIMEOUT`]. All hosts of a cluster may be given the same addresses, and one that is about to
 /// join listens already, but answers nobody.
@@ -20,7 +20,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// The backoff of one request, round after round.
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     answer_timeout: Duration,
     pause: Duration,
     rng: SplitMix64,
@@ -28,7 +28,7 @@ pub(super) struct Backoff {
 
 impl Backoff {
     /// For this request.
-    pub(super) fn new(request: &AdminRequest, seed: u64) -> Backoff {
+    pub(crate) fn new(request: &AdminRequest, seed: u64) -> Backoff {
         let answer_timeout = match request {
             AdminRequest::Join { .. } | AdminRequest::Remove { .. } | AdminRequest::Status => {
                 FIRST_ANSWER_TIMEOUT
@@ -41,14 +41,14 @@ impl Backoff {
     }
 
     /// How long each of so many addresses may take to answer in this round.
-    pub(super) fn answer_timeout(&self, addresses: usize) -> Duration {
+    pub(crate) fn answer_timeout(&self, addresses: usize) -> Duration {
         if addresses > 1 { self.answer_timeout } else { ANSWER_TIMEOUT }
     }
 
     /// How long to wait before the next round, which begins. A half of it is random: if two members are told
     /// to leave at the same moment, each may hand over to the other, and if both were then asked again in
     /// step, that would go on.
-    pub(super) fn next_pause(&mut self) -> Duration {
+    pub(crate) fn next_pause(&mut self) -> Duration {
         let half = self.pause / 2;
         let half_us = u64::try_from(half.as_micros()).expect("PAUSE_MAX is short");
         self.pause = (self.pause * 2).min(PAUSE_MAX);

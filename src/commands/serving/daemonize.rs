@@ -19,8 +19,8 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use rustix::process::setsid;
 
-use super::Failure;
 use crate::advice::about_limit;
+use crate::commands::Failure;
 use crate::server::{StopRequests, has_lost_its_reader};
 
 /// What the child writes when it listens.
@@ -33,7 +33,7 @@ const STDERR: RawFd = 2;
 ///
 /// # Errors
 /// [`Failure`] if the child cannot be started or ends before it listens; silent if the child has said why.
-pub(super) fn launch() -> Result<(), Failure> {
+pub(crate) fn launch() -> Result<(), Failure> {
     close_inherited();
     let mut child = env::current_exe()
         .and_then(|program| {
@@ -98,7 +98,7 @@ fn explain(status: ExitStatus) -> Failure {
 ///
 /// # Errors
 /// [`Failure`] if the parent has ended already.
-pub(super) fn expect_parent() -> Result<(), Failure> {
+pub(crate) fn expect_parent() -> Result<(), Failure> {
     if has_lost_its_reader(io::stdout()) { Err(orphaned()) } else { Ok(()) }
 }
 
@@ -107,7 +107,7 @@ pub(super) fn expect_parent() -> Result<(), Failure> {
 ///
 /// # Errors
 /// [`Failure`] if no descriptor is left to watch it with.
-pub(super) fn or_by_end_of_parent(stop: StopRequests) -> Result<StopRequests, Failure> {
+pub(crate) fn or_by_end_of_parent(stop: StopRequests) -> Result<StopRequests, Failure> {
     let pipe = io::stdout().as_fd().try_clone_to_owned().map_err(|error| not_reported(&error))?;
     Ok(stop.or_by_end_of_reader(pipe))
 }
@@ -116,7 +116,7 @@ pub(super) fn or_by_end_of_parent(stop: StopRequests) -> Result<StopRequests, Fa
 ///
 /// # Errors
 /// [`Failure`] if the parent is gone: then nobody waits for this node any more.
-pub(super) fn listening() -> Result<(), Failure> {
+pub(crate) fn listening() -> Result<(), Failure> {
     let report = || -> io::Result<()> {
         // Once the parent returns, its caller may look for the log lines that led up to this point.
         log::logger().flush();

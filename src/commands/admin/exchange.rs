@@ -7,15 +7,15 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::patience::{Impatience, Patience, TICK};
 use super::reach::{CONNECT_TIMEOUT, connect};
+use crate::commands::patience::{Impatience, Patience, TICK};
 use crate::peer::{self, AdminRequest, AdminResponse, Decoder, Frame, FrameError, PROTOCOL_VERSION, Refuse};
 
 /// The size of one read from a socket; the status of the largest cluster takes a few reads.
 const READ_BYTES: usize = 16 * 1024;
 
 /// Why an exchange gave no response.
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     /// The request did not arrive.
     Unreachable(String),
     /// The request may have arrived.
@@ -32,7 +32,7 @@ pub(super) enum Trouble {
 ///
 /// # Errors
 /// [`Trouble`].
-pub(super) fn exchange(
+pub(crate) fn exchange(
     address: &str,
     request: &AdminRequest,
     patience: &Patience<'_>,

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use crate::address::is_link_local;
 use crate::advice::about_limit;
+use crate::commands::Failure;
 
 /// The flags that choose an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,7 +18,7 @@ pub(super) struct FlagNames {
 
 /// Why a node cannot listen where it was told to.
 #[derive(Debug)]
-pub(in crate::commands) enum ListenError {
+pub(crate) enum ListenError {
     /// The host has no address.
     Unresolved {
         /// The host, as given.
@@ -71,6 +72,12 @@ pub(in crate::commands) enum ListenError {
         /// The system's error.
         source: io::Error,
     },
+}
+
+impl From<ListenError> for Failure {
+    fn from(error: ListenError) -> Failure {
+        Failure::runtime(error.to_string())
+    }
 }
 
 impl ListenError {

@@ -14,9 +14,9 @@ use raft_core::{LogIndex, NodeId};
 use super::backoff::{ANSWER_TIMEOUT, Backoff};
 use super::cluster_view::{ClusterView, Leader};
 use super::exchange::{Trouble, exchange};
-use super::patience::{Impatience, Patience};
-use super::random::random_u64;
 use super::reach::{LookUp, addresses_of, look_up};
+use crate::commands::patience::{Impatience, Patience};
+use crate::commands::random::random_u64;
 use crate::identity::ClusterId;
 use crate::peer::{AdminRequest, AdminResponse, RefusedReason, RetryReason};
 
@@ -28,7 +28,7 @@ const NARRATION_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What an answer means for the request.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Verdict<T> {
+pub(crate) enum Verdict<T> {
     /// It settles the request.
     Settled(T),
     /// Only the leader can settle it, which is this node.
@@ -47,31 +47,31 @@ pub(super) enum Verdict<T> {
 }
 
 /// An answer to a request to join: the cluster, and the index of the membership with the new member.
-pub(super) fn joined(answer: AdminResponse) -> Verdict<(ClusterId, LogIndex)> {
+pub(crate) fn joined(answer: AdminResponse) -> Verdict<(ClusterId, LogIndex)> {
     let AdminResponse::Joined { cluster, joined_at } = answer else { return Verdict::Unasked };
     Verdict::Settled((cluster, joined_at))
 }
 
 /// An answer to a request to remove a member.
-pub(super) fn removed(answer: AdminResponse) -> Verdict<()> {
+pub(crate) fn removed(answer: AdminResponse) -> Verdict<()> {
     let AdminResponse::Removed { at: _ } = answer else { return Verdict::Unasked };
     Verdict::Settled(())
 }
 
 /// An answer to a request to transfer leadership: who leads now.
-pub(super) fn transferred(answer: AdminResponse) -> Verdict<NodeId> {
+pub(crate) fn transferred(answer: AdminResponse) -> Verdict<NodeId> {
     let AdminResponse::Transferred { leader } = answer else { return Verdict::Unasked };
     Verdict::Settled(leader)
 }
 
 /// An answer to a request for the status, whoever gives it: JSON.
-pub(super) fn status(answer: AdminResponse) -> Verdict<String> {
+pub(crate) fn status(answer: AdminResponse) -> Verdict<String> {
     let AdminResponse::Status(json) = answer else { return Verdict::Unasked };
     Verdict::Settled(json)
 }
 
 /// An answer to a request for the leader's status.
-pub(super) fn status_of_leader(answer: AdminResponse) -> Verdict<ClusterView> {
+pub(crate) fn status_of_leader(answer: AdminResponse) -> Verdict<ClusterView> {
     let AdminResponse::Status(json) = answer else { return Verdict::Unasked };
     let Some(view) = ClusterView::parse(&json) else { return Verdict::NotUnderstood };
     match &view.leader {
@@ -83,16 +83,16 @@ pub(super) fn status_of_leader(answer: AdminResponse) -> Verdict<ClusterView> {
 
 /// Why no answer settled the request, and what that leaves open.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct AskError {
+pub(crate) struct AskError {
     /// The reason.
-    pub(super) problem: AskProblem,
+    pub(crate) problem: AskProblem,
     /// Whether the request was sent to a member that never said that it had no effect.
-    pub(super) may_have_happened: bool,
+    pub(crate) may_have_happened: bool,
 }
 
 /// Why no answer settled the request.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum AskProblem {
+pub(crate) enum AskProblem {
     /// A signal arrived.
     Interrupted,
     /// No member settled it in time.
@@ -141,7 +141,7 @@ impl fmt::Display for AskProblem {
 ///
 /// # Errors
 /// [`AskError`] if the cluster refuses or patience runs out.
-pub(super) fn ask<T>(
+pub(crate) fn ask<T>(
     members: &[String],
     request: &AdminRequest,
     judge: fn(AdminResponse) -> Verdict<T>,
