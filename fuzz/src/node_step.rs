@@ -108,10 +108,7 @@ impl Driver {
                 let from = hostile::sender(bytes, peer(1));
                 self.step(Input::Message { from, message: bequest(bytes).into() })
             }
-            12 => {
-                let id = NodeId::new(1 + u64::from(bytes.below(4))).expect("counted from 1");
-                self.step(Input::PeerUnreachable(id))
-            }
+            12 => self.step(Input::PeerUnreachable(peer(1 + u64::from(bytes.below(4))))),
             13 => {
                 self.now = self.now.plus(u64::from(bytes.byte()) * 10);
                 self.step(Input::Wake)

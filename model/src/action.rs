@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use raft_core::{Confirmation, NodeId};
+use raft_core::{Confirmation, Peer};
 
 use crate::bounds::Change;
 use crate::network::Envelope;
@@ -21,7 +21,7 @@ pub enum Action {
     /// A follower hears nothing for an election timeout, although its own deadline is still to come.
     Silence(usize),
     /// A node learns that this other process is gone.
-    Refused(usize, NodeId),
+    Refused(usize, Peer),
     /// A disk makes its oldest write durable.
     Sync(usize),
     /// A disk fails.
@@ -56,7 +56,7 @@ impl fmt::Display for Told<'_> {
             Action::Lose(_) => write!(f, "lost: {}", Message(self.envelope)),
             Action::Timeout(at) => write!(f, "node {} reaches its deadline", number(at)),
             Action::Silence(at) => write!(f, "node {} hears nothing for an election timeout", number(at)),
-            Action::Refused(at, peer) => write!(f, "node {} finds node {peer} gone", number(at)),
+            Action::Refused(at, peer) => write!(f, "node {} finds node {} gone", number(at), peer.id),
             Action::Sync(at) => write!(f, "node {} has its oldest write durable", number(at)),
             Action::FailWrite(at) => write!(f, "node {} fails to write", number(at)),
             Action::Crash(at) => write!(f, "node {} crashes and restarts", number(at)),

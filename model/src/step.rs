@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use raft_core::{
-    Audience, BarrierId, Confirmation, Input, Membership, MembershipChange, Micros, NodeId, Output,
-    ProposalId, Role,
+    Audience, BarrierId, Confirmation, Input, Membership, MembershipChange, Micros, Output, Peer, ProposalId,
+    Role,
 };
 
 use crate::bounds::{Change, DiskSpeed};
@@ -23,7 +23,7 @@ pub(crate) enum Cause {
     Message(EnvelopeNo),
     Timeout,
     Silence,
-    Refused(NodeId),
+    Refused(Peer),
     Sync,
     FailWrite,
     Crash,

@@ -15,7 +15,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::iter;
 
-use raft_core::{BarrierId, Input, LogIndex, NodeId, Output, Peer, ProposalOutcome, Role, Term};
+use raft_core::{BarrierId, Input, LogIndex, Output, Peer, ProposalOutcome, Role, Term};
 
 use crate::action::Action;
 use crate::bounds::{DiskSpeed, Spent};
@@ -60,7 +60,7 @@ struct NodeInfo {
     leads: bool,
     /// Whether in its current term it is a candidate or leads.
     may_lead: bool,
-    follows: Option<NodeId>,
+    follows: Option<Peer>,
     is_muted: bool,
     wakes: bool,
     has_pending: bool,
@@ -381,7 +381,7 @@ impl NodeInfo {
             durable_term: disk.durable().hard_state.current_term,
             leads: raft.role() == Role::Leader,
             may_lead: matches!(raft.role(), Role::Candidate | Role::Leader),
-            follows: raft.leader().filter(|_| raft.role() == Role::Follower),
+            follows: raft.leader_peer().filter(|_| raft.role() == Role::Follower),
             is_muted: raft.is_muted(),
             wakes: raft.deadline().is_some(),
             has_pending: disk.has_pending(),

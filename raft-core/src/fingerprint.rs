@@ -279,7 +279,7 @@ mod tests {
         let request = RequestVote { term: Term(2), last_log_index, last_log_term, reason };
         let waits = told(node(1), 1000, Message::RequestVote(request));
         let led = told(waits.clone(), 1000, heartbeat(2));
-        let lost = after(led, 1000, Input::PeerUnreachable(peer(2).id));
+        let lost = after(led, 1000, Input::PeerUnreachable(peer(2)));
         let grants = |mut raft: Raft| {
             let pre_vote = PreVote {
                 next_term: Term(3),

@@ -25,9 +25,9 @@ pub enum Input {
         /// The message.
         message: Message,
     },
-    /// The connection to this node broke and a new one was refused: its process is most likely gone. Only
+    /// The connection to this peer broke and a new one was refused: its process is most likely gone. Only
     /// liveness depends on this (dissertation §3.9 is content with any election timeout).
-    PeerUnreachable(NodeId),
+    PeerUnreachable(Peer),
     /// Append this command.
     Propose {
         /// Identifies it in [`Output::ProposalDone`].

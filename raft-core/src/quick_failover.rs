@@ -3,7 +3,7 @@
 
 use crate::raft::Raft;
 use crate::roles::{Follower, PreVoteRetry, RoleState};
-use crate::types::NodeId;
+use crate::types::{NodeId, Peer};
 
 /// When a leader's process is gone, its voters campaign one after the other, this fraction of a heartbeat
 /// interval apart, so that they do not split the vote.
@@ -11,20 +11,21 @@ const STAGGER_PER_HEARTBEAT: u64 = 4;
 
 impl Raft {
     /// A process is gone. If it led, its voters need not wait for their election timeouts.
-    pub(crate) fn on_peer_unreachable(&mut self, peer: NodeId) {
+    pub(crate) fn on_peer_unreachable(&mut self, peer: Peer) {
         match &mut self.role {
-            RoleState::Leader(leader) => {
-                if let Some(progress) = leader.progress.get_mut(&peer) {
+            // Not if it was a former life of that member.
+            RoleState::Leader(leader) if self.log.membership().contains(peer) => {
+                if let Some(progress) = leader.progress.get_mut(&peer.id) {
                     progress.on_gone();
                 }
                 self.fall_back_to_every_voter();
             }
-            RoleState::Follower(follower) if follower.leader.is_some_and(|l| l.id == peer) => {
+            RoleState::Follower(follower) if follower.leader == Some(peer) => {
                 let refused = follower.refused_pre_vote.take();
                 let told_to_campaign = follower.told_to_campaign.take();
                 // A promise of support binds, even if the leader is most likely gone.
                 let free = self.now.max(self.promised_until);
-                let election_deadline = free.plus(self.stagger() * self.rank_without(peer));
+                let election_deadline = free.plus(self.stagger() * self.rank_without(peer.id));
                 let until = free.plus(self.config.election_timeout_us);
                 self.role = RoleState::Follower(Follower {
                     retry: PreVoteRetry::Quick { until },
@@ -41,6 +42,7 @@ impl Raft {
             RoleState::Follower(_)
             | RoleState::PreCandidate(_)
             | RoleState::Candidate(_)
+            | RoleState::Leader(_)
             | RoleState::Muted(_) => {}
         }
     }

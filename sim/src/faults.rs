@@ -150,7 +150,7 @@ impl World {
             Fault::FalseAlarm => {
                 let other = self.other_slot(slot);
                 if !self.hosts[slot.at()].run.is_paused() {
-                    self.give(slot, Input::PeerUnreachable(node_id(other)));
+                    self.give(slot, Input::PeerUnreachable(self.hosts[other.at()].peer));
                 }
             }
             Fault::Transfer => {
@@ -269,7 +269,7 @@ impl World {
                 let at = self.now.plus(self.fault_rng.between(1, self.plan.heartbeat_interval_us));
                 self.start_at(other, at);
             } else if what_else == 1 && !self.hosts[other.at()].run.is_paused() {
-                self.give(other, Input::PeerUnreachable(node_id(leader)));
+                self.give(other, Input::PeerUnreachable(self.hosts[leader.at()].peer));
             }
         }
         self.schedule.plan(self.now.plus(us), Event::Repair { repair: Repair::Network });

@@ -9,7 +9,7 @@ use raft_core::{LogIndex, Micros, Peer};
 use ticketd::node::{Input, PeerMessage};
 use ticketd::peer::{self, Decoder, Frame, Hello, Refuse, Welcome};
 
-use crate::host::{Standing, node_id, slot_of};
+use crate::host::{Standing, slot_of};
 use crate::schedule::{ConnId, Direction, Event, Life, PacketId, Slot};
 use crate::world::{CLUSTER, World};
 use crate::{Narration, violated};
@@ -309,10 +309,10 @@ impl World {
         if link.state != LinkState::Down {
             return;
         }
-        let broke = std::mem::take(&mut link.broke);
+        let (peer, broke) = (link.peer, std::mem::take(&mut link.broke));
         self.redial(from, to);
         if broke {
-            self.give(from.slot, Input::PeerUnreachable(node_id(to)));
+            self.give(from.slot, Input::PeerUnreachable(peer));
         }
     }
 

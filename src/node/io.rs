@@ -34,7 +34,7 @@ pub enum Input {
         message: PeerMessage,
     },
     /// The connection to this peer broke, and a new one was refused.
-    PeerUnreachable(NodeId),
+    PeerUnreachable(Peer),
     /// A client wants `count` consecutive IDs.
     TakeIds {
         /// Names it in [`Output::Answer`].

@@ -477,7 +477,7 @@ fn between_two_leaders_a_request_waits_for_the_next_one_s_name_and_no_longer_tha
     let first = bench.leader();
     let (left, other) = ((first + 1) % 3, (first + 2) % 3);
     bench.cut_off[first] = true;
-    bench.give(left, Input::PeerUnreachable(peer_at(first).id));
+    bench.give(left, Input::PeerUnreachable(peer_at(first)));
     bench.take(left, 1, 1);
     assert_eq!(bench.answer(1), None);
     bench.pass(2 * SECOND);

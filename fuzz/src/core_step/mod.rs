@@ -75,8 +75,8 @@ impl Cluster {
             }
             9..=12 => return self.deliver(bytes),
             13 => {
-                let id = NodeId::new(1 + u64::from(bytes.below(4))).expect("counted from 1");
-                node.step(Input::PeerUnreachable(id))?;
+                let gone = hostile::sender(bytes, node.me());
+                node.step(Input::PeerUnreachable(gone))?;
             }
             14 => node.pass(u64::from(bytes.below(255)) * 10)?,
             15 | 16 => node.wake()?,

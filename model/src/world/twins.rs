@@ -31,10 +31,7 @@ impl World {
     ) -> Result<(), Violation> {
         let other_cause = match cause {
             Cause::Message(envelope_no) => Cause::Message(symmetry.envelope_no(envelope_no)),
-            Cause::Refused(id) => {
-                let peer = self.peers.iter().find(|peer| peer.id == id);
-                Cause::Refused(peer.map_or(id, |peer| symmetry.peer(*peer).id))
-            }
+            Cause::Refused(peer) => Cause::Refused(symmetry.peer(peer)),
             Cause::Timeout
             | Cause::Silence
             | Cause::Sync

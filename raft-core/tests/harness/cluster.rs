@@ -284,7 +284,7 @@ impl Cluster {
     }
 
     pub(crate) fn unreachable(&mut self, at: u64, gone: u64) {
-        self.step(at, Input::PeerUnreachable(id(gone)));
+        self.step(at, Input::PeerUnreachable(peer(gone)));
     }
 
     pub(crate) fn compact(&mut self, at: u64) {

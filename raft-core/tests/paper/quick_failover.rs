@@ -1,9 +1,9 @@
 //! What voters do when the leader's process is gone, as their drivers tell them one after the other.
 
-use raft_core::{Message, Output, Role, Term};
+use raft_core::{Incarnation, Input, Message, Output, Peer, Role, Term};
 
 use crate::harness::cluster::Cluster;
-use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, id};
+use crate::harness::{ELECTION_TIMEOUT_US, HEARTBEAT_INTERVAL_US, id, peer};
 
 /// A leader whose process is gone is replaced in milliseconds: its voters campaign one after the other.
 #[test]
@@ -21,6 +21,25 @@ fn voters_whose_leaders_process_is_gone_replace_it_within_a_heartbeat_interval()
     cluster.pass(1);
     assert_eq!(cluster.leader(), Some(id(2)));
     assert_eq!(cluster.nodes[&5].raft.current_term(), Term(3), "the first won, and nobody else campaigned");
+}
+
+/// A process that ran with the same id before may have ended long ago; somebody may learn of that only now.
+#[test]
+fn the_end_of_a_former_life_of_a_member_says_nothing_about_its_present_one() {
+    let former = |number| Peer { incarnation: Incarnation(0), ..peer(number) };
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    let deadline = cluster.nodes[&2].raft.deadline();
+    cluster.step(2, Input::PeerUnreachable(former(1)));
+    assert_eq!((cluster.nodes[&2].raft.leader(), cluster.nodes[&2].raft.deadline()), (Some(id(1)), deadline));
+
+    // What tells the leader that node 2 is gone makes node 3 the better one to hand over to.
+    cluster.step(1, Input::PeerUnreachable(former(2)));
+    cluster.transfer(1, None);
+    assert_eq!(cluster.nodes[&1].raft.transfer_target(), Some(id(2)));
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.unreachable(1, 2);
+    cluster.transfer(1, None);
+    assert_eq!(cluster.nodes[&1].raft.transfer_target(), Some(id(3)));
 }
 
 /// The first to notice asks the second while that one still hears the leader. Nobody's time passes: the

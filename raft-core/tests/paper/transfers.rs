@@ -238,7 +238,7 @@ fn a_target_whose_leader_is_gone_before_its_disk_answers_campaigns_all_the_same(
     cluster.transfer(1, Some(3));
     cluster.settle();
     cluster.crash(1);
-    cluster.step(3, Input::PeerUnreachable(id(1)));
+    cluster.step(3, Input::PeerUnreachable(peer(1)));
     assert_eq!((cluster.role(3), cluster.nodes[&3].raft.leader()), (Role::Follower, None));
     cluster.stalled.clear();
     cluster.sync(3);

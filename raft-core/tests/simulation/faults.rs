@@ -179,7 +179,7 @@ impl World {
     fn lose_connection(&mut self, victim: Peer) {
         let others = self.up();
         if let Some(other) = self.rng.pick(&others) {
-            self.step(victim, Input::PeerUnreachable(other.id));
+            self.step(victim, Input::PeerUnreachable(other));
         }
     }
 

@@ -274,7 +274,7 @@ impl World {
                     self.step(to, Input::Message { from, message });
                 }
             }
-            Event::Unreachable { at, gone } => self.step(at, Input::PeerUnreachable(gone.id)),
+            Event::Unreachable { at, gone } => self.step(at, Input::PeerUnreachable(gone)),
             Event::Synced { node, life, writes } => self.on_synced(node, life, writes),
             Event::Restart { node, life } => self.restart(node, life),
             Event::Client => {

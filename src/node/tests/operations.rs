@@ -149,7 +149,7 @@ fn a_transfer_that_another_than_the_target_wins_says_who_leads() {
     bench.give(leader, transfer(1, Some(target)));
     bench.cut_off[leader] = true;
     for other in (0..5).filter(|at| *at != leader) {
-        bench.give(other, Input::PeerUnreachable(peer_at(leader).id));
+        bench.give(other, Input::PeerUnreachable(peer_at(leader)));
     }
     bench.pass(100_000);
     let leads = |at: &usize| *at != leader && bench.nodes[*at].status().role == Role::Leader;
@@ -187,7 +187,7 @@ fn a_transfer_whose_leader_is_elected_again_has_failed() {
     bench.pass_until("it steps down", |bench| bench.nodes[leader].leadership.is_none());
     assert_eq!(bench.operations, []);
     bench.cut_off[1 - leader] = false;
-    bench.give(leader, Input::PeerUnreachable(peer_at(1 - leader).id));
+    bench.give(leader, Input::PeerUnreachable(peer_at(1 - leader)));
     bench.pass_until("it is elected again", |bench| {
         let leads = bench.nodes[leader].leadership.is_some();
         assert!(leads || bench.operations.is_empty(), "{:?}", bench.operations);

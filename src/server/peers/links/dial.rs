@@ -34,7 +34,7 @@ impl Links {
         for key in 0..self.links.capacity() {
             let Some(link) = self.links.get_mut(key) else { continue };
             if link.attempt().is_some_and(|attempt| attempt.take_absence(ctx.now())) && link.may_be_gone() {
-                ctx.step(Input::PeerUnreachable(link.peer.id));
+                ctx.step(Input::PeerUnreachable(link.peer));
             }
             match &link.state {
                 LinkState::Waiting { until } if *until <= ctx.now() => self.dial(ctx, key),
@@ -147,7 +147,7 @@ impl Links {
             link.is_told_down = true;
         }
         if peer_process == PeerProcess::Gone && link.may_be_gone() {
-            ctx.step(Input::PeerUnreachable(link.peer.id));
+            ctx.step(Input::PeerUnreachable(link.peer));
         }
         self.retry_later(ctx, key);
     }
