@@ -12,9 +12,11 @@ use crate::lease::LeaseRounds;
 use crate::log::Payload;
 use crate::membership::Membership;
 use crate::message::{CampaignReason, Message, PreVote, RequestVote};
+use crate::pre_vote::Stance;
 use crate::progress::Progress;
+use crate::quick_failover::LeaderLoss;
 use crate::raft::Raft;
-use crate::roles::{Candidate, Follower, Leader, PreCandidate, PreVoteRetry, RoleState, Stance};
+use crate::roles::{Candidate, Follower, Leader, PreCandidate, RoleState};
 use crate::stalled_disk::Stall;
 use crate::stuck_leader::Doubt;
 use crate::thrifty_rounds::ThriftyVoters;
@@ -91,7 +93,7 @@ impl Raft {
             last_heard: self.now,
             protection_us,
             election_deadline: self.random_election_deadline(),
-            retry: PreVoteRetry::AfterElectionTimeout,
+            leader_loss: LeaderLoss::Silence,
             refused_pre_vote: None,
             doubt,
             told_to_campaign,
@@ -108,11 +110,11 @@ impl Raft {
 
     /// A follower has heard nothing for too long.
     pub(crate) fn on_election_timeout(&mut self) {
-        let RoleState::Follower(Follower { retry, .. }) = self.role else { return };
+        let RoleState::Follower(Follower { leader_loss, .. }) = self.role else { return };
         if self.is_excused() {
             self.listen_again();
         } else if self.may_campaign() && !self.has_vote_in_flight() {
-            self.start_pre_vote(retry);
+            self.start_pre_vote(leader_loss);
         } else {
             // It cannot become leader, or not yet, but it should no longer name one that is silent.
             let deadline = self.random_election_deadline();
@@ -126,12 +128,10 @@ impl Raft {
     /// is known to be gone, the vote may have been for that, and nothing is waited for.
     pub(crate) fn has_vote_in_flight(&self) -> bool {
         let undecided = match &self.role {
-            RoleState::Follower(Follower { leader, retry, .. }) => {
-                leader.is_none() && *retry == PreVoteRetry::AfterElectionTimeout
+            RoleState::Follower(Follower { leader, leader_loss, .. }) => {
+                leader.is_none() && *leader_loss == LeaderLoss::Silence
             }
-            RoleState::PreCandidate(PreCandidate { retry, .. }) => {
-                *retry == PreVoteRetry::AfterElectionTimeout
-            }
+            RoleState::PreCandidate(PreCandidate { leader_loss, .. }) => *leader_loss == LeaderLoss::Silence,
             RoleState::Candidate(_) => true,
             RoleState::Leader(_) | RoleState::Muted(_) => false,
         };
@@ -140,8 +140,8 @@ impl Raft {
 
     /// Nobody has decided the pre-vote.
     pub(crate) fn on_pre_vote_timeout(&mut self) {
-        let RoleState::PreCandidate(PreCandidate { retry, .. }) = self.role else { return };
-        self.start_pre_vote(retry);
+        let RoleState::PreCandidate(PreCandidate { leader_loss, .. }) = self.role else { return };
+        self.start_pre_vote(leader_loss);
     }
 
     /// Nobody has won the election. If somebody refused, the vote may be split (Raft §5.2), and only another
@@ -153,7 +153,7 @@ impl Raft {
         candidate.retry_deadline = deadline;
         let asks_again = candidate.ask_again_at <= self.now;
         if !candidate.refusals.is_empty() && self.persistence.is_hard_state_durable() {
-            self.start_pre_vote(PreVoteRetry::AfterElectionTimeout);
+            self.start_pre_vote(LeaderLoss::Silence);
         } else if asks_again {
             self.ask_for_votes_again();
         }
@@ -204,18 +204,16 @@ impl Raft {
     }
 
     /// Becomes a pre-candidate: asks, and follows nobody meanwhile.
-    pub(crate) fn start_pre_vote(&mut self, retry: PreVoteRetry) {
-        let retry_deadline = match retry {
-            PreVoteRetry::Quick { until } if until > self.now => {
+    pub(crate) fn start_pre_vote(&mut self, leader_loss: LeaderLoss) {
+        let retry_deadline = match leader_loss {
+            LeaderLoss::ProcessGone { quick_until } if quick_until > self.now => {
                 let voters = self.log.membership().voters().count();
                 self.now.plus(self.stagger() * u64::try_from(voters).unwrap_or(u64::MAX).max(1))
             }
-            PreVoteRetry::Quick { .. } | PreVoteRetry::AfterElectionTimeout => {
-                self.random_election_deadline()
-            }
+            LeaderLoss::ProcessGone { .. } | LeaderLoss::Silence => self.random_election_deadline(),
         };
         let stance = Stance::asking(self.config.me.id);
-        self.role = RoleState::PreCandidate(PreCandidate { stance, retry, retry_deadline });
+        self.role = RoleState::PreCandidate(PreCandidate { stance, leader_loss, retry_deadline });
         self.ask_for_pre_votes(CampaignReason::LeaderLost);
         self.campaign_if_granted();
     }

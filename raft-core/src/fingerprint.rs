@@ -12,11 +12,11 @@ use core::hash::{Hash, Hasher};
 use core::mem::discriminant;
 
 use crate::catch_up::CatchUp;
+use crate::leadership_transfer::{ToldToCampaign, Transfer};
 use crate::progress::{Progress, ProgressState};
 use crate::raft::Raft;
-use crate::roles::{
-    Barrier, Candidate, Follower, Leader, Muted, PreCandidate, RoleState, ToldToCampaign, Transfer,
-};
+use crate::read_index::Barrier;
+use crate::roles::{Candidate, Follower, Leader, Muted, PreCandidate, RoleState};
 use crate::stalled_disk::Stall;
 use crate::stuck_leader::{Doubt, Uncommitted};
 use crate::types::Micros;
@@ -38,7 +38,7 @@ impl Raft {
                 last_heard,
                 protection_us,
                 election_deadline: _,
-                retry,
+                leader_loss,
                 refused_pre_vote,
                 doubt: Doubt { ask_at, stance: doubts },
                 told_to_campaign,
@@ -46,12 +46,12 @@ impl Raft {
                 // When a leader was heard matters only while there is one.
                 leader.map(|leader| (leader, self.age(*last_heard), protection_us)).hash(state);
                 (ask_at.is_some(), doubts).hash(state);
-                (refused_pre_vote, discriminant(retry)).hash(state);
+                (refused_pre_vote, discriminant(leader_loss)).hash(state);
                 let of = |ToldToCampaign { at, granted }: &ToldToCampaign| (self.age(*at), granted.clone());
                 told_to_campaign.as_ref().map(of).hash(state);
             }
-            RoleState::PreCandidate(PreCandidate { stance, retry, retry_deadline: _ }) => {
-                (stance, discriminant(retry)).hash(state);
+            RoleState::PreCandidate(PreCandidate { stance, leader_loss, retry_deadline: _ }) => {
+                (stance, discriminant(leader_loss)).hash(state);
             }
             RoleState::Candidate(Candidate {
                 votes,

@@ -4,11 +4,11 @@
 //! promises nothing durable and so never waits for a disk.
 
 use crate::config::{Config, HEARTBEATS_BEFORE_REST};
-use crate::io::{Audience, Output};
 use crate::message::{Heartbeat, HeartbeatResponse, Message};
 use crate::progress::Progress;
 use crate::raft::Raft;
 use crate::roles::Leader;
+use crate::rounds::Recipients;
 use crate::types::{Peer, Round};
 
 impl Raft {
@@ -104,34 +104,6 @@ impl Raft {
         }
         self.send_round(Recipients::Members);
     }
-
-    pub(crate) fn send_round(&mut self, recipients: Recipients) {
-        let commits_nothing = self.commits_nothing();
-        let Some(leader) = self.role.as_leader_mut() else { return };
-        let membership = self.log.membership();
-        for (id, progress) in &mut leader.progress {
-            let Some(to) = membership.peer(*id) else { continue };
-            let is_asked = match recipients {
-                Recipients::Members => true,
-                Recipients::Voters(_) if progress.lags_in_rounds() => false,
-                Recipients::Voters(Audience::EveryVoter) => membership.is_voter(*id),
-                Recipients::Voters(Audience::QuickestMajority) => leader.thrifty.includes(*id),
-            };
-            if !is_asked {
-                continue;
-            }
-            progress.on_asked(leader.round);
-            let heartbeat = Heartbeat {
-                term: self.hard_state.current_term,
-                leader_commit: self.commit_index.min(progress.match_index),
-                round: leader.round,
-                election_timeout_us: self.config.election_timeout_us,
-                commits_nothing,
-            };
-            let message = Message::Heartbeat(heartbeat);
-            self.outputs.push_back(Output::Send { to, message });
-        }
-    }
 }
 
 impl Leader {
@@ -146,12 +118,4 @@ impl Leader {
         let longest_us = config.election_timeout_us / 5 * 2;
         interval_us.saturating_mul(2).min(longest_us).max(interval_us)
     }
-}
-
-/// The members that a round is sent to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Recipients {
-    Members,
-    /// The voters, whose answers count, or as many of them as a majority takes.
-    Voters(Audience),
 }

@@ -8,8 +8,26 @@ use core::cmp::Reverse;
 use crate::io::Output;
 use crate::message::{CampaignReason, Message, TimeoutNow};
 use crate::raft::Raft;
-use crate::roles::{Follower, RoleState, ToldToCampaign, Transfer};
+use crate::roles::{Follower, RoleState};
 use crate::types::{Micros, NodeId, Peer};
+
+/// A transfer of leadership in progress.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Transfer {
+    pub(crate) target: Peer,
+    /// When it is given up (dissertation §3.10: an election timeout).
+    pub(crate) deadline: Micros,
+}
+
+/// A follower that is to take over asks first whether it can win: its campaign would end the leader's term.
+#[derive(Clone, Debug)]
+pub(crate) struct ToldToCampaign {
+    /// When it was last told.
+    pub(crate) at: Micros,
+    /// Who has granted a pre-vote marked as the leader's wish; this node itself once the write has become
+    /// durable by which it tries its disk.
+    pub(crate) granted: BTreeSet<NodeId>,
+}
 
 impl ToldToCampaign {
     /// Whether the leader may still wish it. A leader gives up after an election timeout, and says it again

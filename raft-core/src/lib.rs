@@ -47,6 +47,7 @@ mod read_index;
 mod replication;
 mod rng;
 mod roles;
+mod rounds;
 mod stalled_disk;
 mod stuck_leader;
 mod thrifty_rounds;

@@ -1,11 +1,34 @@
 //! The pre-vote RPC (dissertation §9.6), which asks whether a vote would be granted. It promises nothing and
 //! changes no term.
 
+use alloc::collections::BTreeSet;
+
 use crate::message::{CampaignReason, Message, PreVote, PreVoteResponse};
+use crate::quick_failover::LeaderLoss;
 use crate::raft::Raft;
-use crate::roles::{Follower, PreCandidate, PreVoteRetry, RoleState, Stance};
+use crate::roles::{Follower, PreCandidate, RoleState};
 use crate::stuck_leader::Doubt;
-use crate::types::Peer;
+use crate::types::{NodeId, Peer};
+
+/// Whether a node that may have asked for pre-votes would campaign if it got them.
+#[derive(Clone, Hash, Debug, Default)]
+pub(crate) enum Stance {
+    /// It would.
+    Asks {
+        /// Who would vote for it.
+        granted: BTreeSet<NodeId>,
+    },
+    /// It lets another campaign, whatever it is still told.
+    #[default]
+    Yields,
+}
+
+impl Stance {
+    /// The stance of this node when it begins to ask.
+    pub(crate) fn asking(me: NodeId) -> Stance {
+        Stance::Asks { granted: BTreeSet::from([me]) }
+    }
+}
 
 impl Raft {
     /// Receiver: yes, if it would be a new term, the log is up to date (Raft §5.4.1), no earlier election
@@ -57,7 +80,7 @@ impl Raft {
         }
         let is_patient = matches!(
             &self.role,
-            RoleState::PreCandidate(PreCandidate { retry: PreVoteRetry::AfterElectionTimeout, .. })
+            RoleState::PreCandidate(PreCandidate { leader_loss: LeaderLoss::Silence, .. })
         );
         let asks_again_at = if is_patient {
             self.random_election_deadline()
@@ -71,7 +94,9 @@ impl Raft {
                 *retry_deadline = asks_again_at;
             }
             RoleState::Follower(Follower {
-                retry: PreVoteRetry::Quick { .. }, election_deadline, ..
+                leader_loss: LeaderLoss::ProcessGone { .. },
+                election_deadline,
+                ..
             }) => {
                 *election_deadline = asks_again_at.max(*election_deadline);
             }

@@ -2,12 +2,26 @@
 //! for their election timeouts.
 
 use crate::raft::Raft;
-use crate::roles::{Follower, PreVoteRetry, RoleState};
-use crate::types::{NodeId, Peer};
+use crate::roles::{Follower, RoleState};
+use crate::types::{Micros, NodeId, Peer};
 
 /// When a leader's process is gone, its voters campaign one after the other, this fraction of a heartbeat
 /// interval apart, so that they do not split the vote.
 const STAGGER_PER_HEARTBEAT: u64 = 4;
+
+/// How a node has lost its leader, as far as it knows: this decides how soon it repeats a pre-vote that is not
+/// decided.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LeaderLoss {
+    /// It has heard nothing: it asks again after an election timeout.
+    Silence,
+    /// The leader's process is gone, and the others are about to find out: it asks again in a moment. If they
+    /// have not found out by `quick_until`, only this node lost the leader, or there is no majority.
+    ProcessGone {
+        /// From this moment on, it asks again after an election timeout.
+        quick_until: Micros,
+    },
+}
 
 impl Raft {
     /// A process is gone. If it led, its voters need not wait for their election timeouts.
@@ -26,9 +40,9 @@ impl Raft {
                 // A promise of support binds, even if the leader is most likely gone.
                 let free = self.now.max(self.promised_until);
                 let election_deadline = free.plus(self.stagger() * self.rank_without(peer.id));
-                let until = free.plus(self.config.election_timeout_us);
+                let quick_until = free.plus(self.config.election_timeout_us);
                 self.role = RoleState::Follower(Follower {
-                    retry: PreVoteRetry::Quick { until },
+                    leader_loss: LeaderLoss::ProcessGone { quick_until },
                     told_to_campaign,
                     ..Follower::leaderless(self.now, election_deadline)
                 });

@@ -7,11 +7,22 @@
 //! that holds a lease needs no round.
 
 use crate::config::BARRIERS_MAX;
-use crate::heartbeat::Recipients;
 use crate::io::{Audience, Confirmation, Output};
 use crate::raft::Raft;
-use crate::roles::Barrier;
-use crate::types::{BarrierId, Round};
+use crate::rounds::Recipients;
+use crate::types::{BarrierId, Micros, Round};
+
+/// A barrier that has not passed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Barrier {
+    pub(crate) id: BarrierId,
+    /// The round that lets it pass.
+    pub(crate) round: Round,
+    pub(crate) began_at: Micros,
+    pub(crate) confirms: Confirmation,
+    /// The voters that have been asked to answer it by now.
+    pub(crate) asked: Audience,
+}
 
 impl Raft {
     pub(crate) fn on_read_barrier(&mut self, barrier: BarrierId, audience: Audience, confirms: Confirmation) {
@@ -60,12 +71,5 @@ impl Raft {
             leader.barriers.clear();
         }
         self.outputs.push_back(Output::BarrierPassed(latest));
-    }
-
-    /// The latest round that a majority of the voters has answered. A leader that votes has answered its own
-    /// latest round.
-    fn confirmed_round(&self) -> Option<Round> {
-        let leader = self.role.as_leader()?;
-        self.reached_by_majority(self.log.membership(), leader.round, |p| p.acked_round)
     }
 }

@@ -3,14 +3,18 @@
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::catch_up::CatchUp;
-use crate::io::{Audience, Confirmation, Role};
+use crate::io::Role;
+use crate::leadership_transfer::{ToldToCampaign, Transfer};
 use crate::lease::LeaseRounds;
 use crate::message::{CampaignReason, PreVote};
+use crate::pre_vote::Stance;
 use crate::progress::Progress;
+use crate::quick_failover::LeaderLoss;
+use crate::read_index::Barrier;
 use crate::stalled_disk::Stall;
 use crate::stuck_leader::{Doubt, Uncommitted};
 use crate::thrifty_rounds::ThriftyVoters;
-use crate::types::{BarrierId, LogIndex, Micros, NodeId, Peer, ProposalId, Round};
+use crate::types::{LogIndex, Micros, NodeId, Peer, ProposalId, Round};
 
 #[derive(Clone, Debug)]
 pub(crate) enum RoleState {
@@ -33,8 +37,8 @@ pub(crate) struct Follower {
     pub(crate) protection_us: u64,
     /// When it campaigns.
     pub(crate) election_deadline: Micros,
-    /// How soon it asks again if its pre-vote is not decided.
-    pub(crate) retry: PreVoteRetry,
+    /// How it has lost the leader, or would if it heard nothing more.
+    pub(crate) leader_loss: LeaderLoss,
     /// The last node to which it has refused a pre-vote only because it heard this leader: that node may have
     /// lost the leader a moment earlier.
     pub(crate) refused_pre_vote: Option<(Peer, PreVote)>,
@@ -44,57 +48,14 @@ pub(crate) struct Follower {
     pub(crate) told_to_campaign: Option<ToldToCampaign>,
 }
 
-/// A follower that is to take over asks first whether it can win: its campaign would end the leader's term.
-#[derive(Clone, Debug)]
-pub(crate) struct ToldToCampaign {
-    /// When it was last told.
-    pub(crate) at: Micros,
-    /// Who has granted a pre-vote marked as the leader's wish; this node itself once the write has become
-    /// durable by which it tries its disk.
-    pub(crate) granted: BTreeSet<NodeId>,
-}
-
 #[derive(Clone, Debug)]
 pub(crate) struct PreCandidate {
     /// Whether it would campaign.
     pub(crate) stance: Stance,
-    /// How soon it asks again.
-    pub(crate) retry: PreVoteRetry,
+    /// How it has lost the leader, which decides how soon it asks again.
+    pub(crate) leader_loss: LeaderLoss,
     /// When it asks again.
     pub(crate) retry_deadline: Micros,
-}
-
-/// Whether a node that may have asked for pre-votes would campaign if it got them.
-#[derive(Clone, Hash, Debug, Default)]
-pub(crate) enum Stance {
-    /// It would.
-    Asks {
-        /// Who would vote for it.
-        granted: BTreeSet<NodeId>,
-    },
-    /// It lets another campaign, whatever it is still told.
-    #[default]
-    Yields,
-}
-
-impl Stance {
-    /// The stance of this node when it begins to ask.
-    pub(crate) fn asking(me: NodeId) -> Stance {
-        Stance::Asks { granted: BTreeSet::from([me]) }
-    }
-}
-
-/// How soon an undecided pre-vote is repeated.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum PreVoteRetry {
-    /// After an election timeout.
-    AfterElectionTimeout,
-    /// In a moment: the leader's process is gone, and the others are about to find out. If they have not
-    /// found out by `until`, only this node lost the leader, or there is no majority.
-    Quick {
-        /// From this moment on, after an election timeout.
-        until: Micros,
-    },
 }
 
 #[derive(Clone, Debug)]
@@ -141,25 +102,6 @@ pub(crate) struct Leader {
     pub(crate) uncommitted: Option<Uncommitted>,
     /// The current round of catching up.
     pub(crate) catch_up: CatchUp,
-}
-
-/// A barrier that has not passed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Barrier {
-    pub(crate) id: BarrierId,
-    /// The round that lets it pass.
-    pub(crate) round: Round,
-    pub(crate) began_at: Micros,
-    pub(crate) confirms: Confirmation,
-    /// The voters that have been asked to answer it by now.
-    pub(crate) asked: Audience,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Transfer {
-    pub(crate) target: Peer,
-    /// When it is given up (dissertation §3.10: an election timeout).
-    pub(crate) deadline: Micros,
 }
 
 #[derive(Clone, Debug)]
@@ -212,17 +154,6 @@ impl RoleState {
     }
 }
 
-impl Leader {
-    /// Begins a round of heartbeats.
-    pub(crate) fn begin_round(&mut self, now: Micros) -> Round {
-        self.round = self.round.next();
-        if let Some(rounds) = &mut self.lease_rounds {
-            rounds.begin(self.round, now);
-        }
-        self.round
-    }
-}
-
 impl Follower {
     /// A follower that knows no leader.
     pub(crate) fn leaderless(now: Micros, election_deadline: Micros) -> Follower {
@@ -231,7 +162,7 @@ impl Follower {
             last_heard: now,
             protection_us: 0,
             election_deadline,
-            retry: PreVoteRetry::AfterElectionTimeout,
+            leader_loss: LeaderLoss::Silence,
             refused_pre_vote: None,
             doubt: Doubt::default(),
             told_to_campaign: None,

@@ -11,8 +11,9 @@
 //! whose own disk may be the one that hangs does none of this: its vote would never be durable.
 
 use crate::message::CampaignReason;
+use crate::pre_vote::Stance;
 use crate::raft::Raft;
-use crate::roles::{Follower, RoleState, Stance};
+use crate::roles::{Follower, RoleState};
 use crate::types::{LogIndex, Micros};
 
 /// For how many election timeouts nothing must have been committed: disks that are only slow, and elections,

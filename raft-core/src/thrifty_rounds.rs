@@ -13,10 +13,10 @@
 
 use alloc::vec::Vec;
 
-use crate::heartbeat::Recipients;
 use crate::io::Audience;
 use crate::raft::Raft;
 use crate::roles::Leader;
+use crate::rounds::Recipients;
 use crate::types::{Micros, NodeId, Round};
 
 /// A round that has been unanswered for this fraction of a heartbeat interval is sent to every voter. If
