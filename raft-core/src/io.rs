@@ -254,19 +254,26 @@ pub enum ProposalOutcome {
     /// Committed: it is in the log for good, at this index. [`Output::Committed`] hands it out once it is
     /// durable on this node as well, which may be a moment later.
     Committed(LogIndex),
-    /// Not appended, because the change was already in force.
-    AlreadyDone,
-    /// Not appended, because this node does not lead or is handing leadership over.
-    NotLeader,
-    /// Not appended, because too many entries already wait to be committed, or because some wait and nothing
-    /// has been committed for some election timeouts.
-    Busy,
-    /// Not appended, because a change of membership is not possible at the moment: try again.
-    NotYet(NotYet),
-    /// Not appended, because the membership does not allow it.
-    Refused(ChangeRefused),
+    /// Not appended.
+    NotAppended(NotAppended),
     /// Appended, but this node stopped leading before it was committed: it may yet be committed, or never.
     Unknown,
+}
+
+/// Why a proposal was not appended to the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NotAppended {
+    /// The change was already in force.
+    AlreadyDone,
+    /// This node does not lead, or is handing leadership over.
+    NotLeader,
+    /// Too many entries already wait to be committed; or some wait, and nothing has been committed for some
+    /// election timeouts.
+    Busy,
+    /// A change of membership is not possible at the moment: try again.
+    NotYet(NotYet),
+    /// The membership does not allow it.
+    Refused(ChangeRefused),
 }
 
 /// Why a message was dropped: no sound peer sends such a message.

@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use crate::io::ProposalOutcome;
+use crate::io::{NotAppended, ProposalOutcome};
 use crate::log::Payload;
 use crate::membership::{ChangeRefused, Membership, MembershipChange, NotYet};
 use crate::progress::Progress;
@@ -11,17 +11,13 @@ use crate::types::ProposalId;
 
 impl Raft {
     pub(crate) fn on_change_membership(&mut self, proposal: ProposalId, change: &MembershipChange) {
-        if let Err(outcome) = self.accepts_entry() {
-            self.proposal_done(proposal, outcome);
-            return;
-        }
-        match self.membership_after(change) {
-            Ok(Some(membership)) => {
+        let changed = self.accepts_entry().and_then(|()| self.membership_after(change));
+        match changed.and_then(|changed| changed.ok_or(NotAppended::AlreadyDone)) {
+            Ok(membership) => {
                 self.append_proposal(proposal, Payload::Membership(Arc::new(membership)));
                 self.adopt_membership();
             }
-            Ok(None) => self.proposal_done(proposal, ProposalOutcome::AlreadyDone),
-            Err(outcome) => self.proposal_done(proposal, outcome),
+            Err(why) => self.proposal_done(proposal, ProposalOutcome::NotAppended(why)),
         }
     }
 
@@ -31,15 +27,15 @@ impl Raft {
     pub(crate) fn membership_after(
         &self,
         change: &MembershipChange,
-    ) -> Result<Option<Membership>, ProposalOutcome> {
-        let Some(leader) = self.role.as_leader() else { return Err(ProposalOutcome::NotLeader) };
+    ) -> Result<Option<Membership>, NotAppended> {
+        let Some(leader) = self.role.as_leader() else { return Err(NotAppended::NotLeader) };
         if self.commit_index < leader.first_index {
-            return Err(ProposalOutcome::NotYet(NotYet::LeaderTooNew));
+            return Err(NotAppended::NotYet(NotYet::LeaderTooNew));
         }
         if self.log.membership_index() > self.commit_index {
-            return Err(ProposalOutcome::NotYet(NotYet::InProgress));
+            return Err(NotAppended::NotYet(NotYet::InProgress));
         }
-        let changed = self.log.membership().changed(change).map_err(ProposalOutcome::Refused)?;
+        let changed = self.log.membership().changed(change).map_err(NotAppended::Refused)?;
         if let (MembershipChange::Remove { .. }, Some(changed)) = (change, &changed) {
             self.ensure_can_commit(changed)?;
         }
@@ -51,8 +47,8 @@ impl Raft {
     /// and have what was committed when the current round of catching up began, and what was in the log when
     /// the round before it did: a disk that hangs does not keep its node from answering heartbeats, and may
     /// be what keeps anything from being committed.
-    fn ensure_can_commit(&self, membership: &Membership) -> Result<(), ProposalOutcome> {
-        let Some(leader) = self.role.as_leader() else { return Err(ProposalOutcome::NotLeader) };
+    fn ensure_can_commit(&self, membership: &Membership) -> Result<(), NotAppended> {
+        let Some(leader) = self.role.as_leader() else { return Err(NotAppended::NotLeader) };
         let goal = leader.catch_up.goal.max(leader.catch_up.previous_last_index);
         let lives = |p: &Progress| p.is_responsive(self.now, self.config.election_timeout_us);
         let own = self.persistence.durable_index() >= goal;
@@ -61,9 +57,9 @@ impl Raft {
             Ok(())
         } else if self.has_majority(membership, lives) {
             // A new leader takes everybody for alive, until they have had the time to say so.
-            Err(ProposalOutcome::NotYet(NotYet::VotersLag))
+            Err(NotAppended::NotYet(NotYet::VotersLag))
         } else {
-            Err(ProposalOutcome::Refused(ChangeRefused::NoQuorumLeft))
+            Err(NotAppended::Refused(ChangeRefused::NoQuorumLeft))
         }
     }
 

@@ -4,7 +4,7 @@
 //! alone.
 
 use crate::admission::{TERM_MAX, term_of};
-use crate::io::{HardState, Input, Output, ProposalOutcome};
+use crate::io::{HardState, Input, NotAppended, Output, ProposalOutcome};
 use crate::message::Message;
 use crate::raft::Raft;
 use crate::roles::{Muted, RoleState};
@@ -40,7 +40,7 @@ impl Raft {
             Input::Wake => self.on_wake(),
             Input::Message { from, message } => self.watch(from, &message),
             Input::Propose { proposal, .. } | Input::ChangeMembership { proposal, .. } => {
-                self.proposal_done(proposal, ProposalOutcome::NotLeader);
+                self.proposal_done(proposal, ProposalOutcome::NotAppended(NotAppended::NotLeader));
             }
             Input::TransferLeadership { .. } => self.outputs.push_back(Output::TransferAborted),
             Input::PeerUnreachable(_)

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 
 use crate::config::UNCOMMITTED_ENTRIES_MAX;
-use crate::io::{Output, ProposalOutcome};
+use crate::io::{NotAppended, Output, ProposalOutcome};
 use crate::log::Payload;
 use crate::raft::Raft;
 use crate::types::ProposalId;
@@ -16,7 +16,7 @@ impl Raft {
                 self.replicate_to_all();
                 self.advance_commit_index();
             }
-            Err(outcome) => self.proposal_done(proposal, outcome),
+            Err(why) => self.proposal_done(proposal, ProposalOutcome::NotAppended(why)),
         }
     }
 
@@ -35,18 +35,18 @@ impl Raft {
 
     /// A leader that commits nothing appends no more commands. Who can replace it needs the votes of those
     /// whom the leader still reaches, and these grant them only to a log that is as long as theirs.
-    fn accepts_command(&self) -> Result<(), ProposalOutcome> {
-        if self.commits_nothing() { Err(ProposalOutcome::Busy) } else { self.accepts_entry() }
+    fn accepts_command(&self) -> Result<(), NotAppended> {
+        if self.commits_nothing() { Err(NotAppended::Busy) } else { self.accepts_entry() }
     }
 
     /// Whether an entry of any kind may be appended. A change of membership may be what lets a stuck leader
     /// commit again.
-    pub(crate) fn accepts_entry(&self) -> Result<(), ProposalOutcome> {
+    pub(crate) fn accepts_entry(&self) -> Result<(), NotAppended> {
         if self.role.as_leader().is_none_or(|leader| leader.transfer.is_some()) {
-            return Err(ProposalOutcome::NotLeader);
+            return Err(NotAppended::NotLeader);
         }
         let waiting = self.log.last_index().0 - self.commit_index.0;
-        if waiting < UNCOMMITTED_ENTRIES_MAX { Ok(()) } else { Err(ProposalOutcome::Busy) }
+        if waiting < UNCOMMITTED_ENTRIES_MAX { Ok(()) } else { Err(NotAppended::Busy) }
     }
 
     /// A node stops leading: what it has appended is committed by another leader, or never.

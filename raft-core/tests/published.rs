@@ -6,8 +6,9 @@ mod harness;
 use std::collections::VecDeque;
 
 use raft_core::{
-    AppendEntries, CampaignReason, Heartbeat, Incarnation, Input, LogIndex, Message, Micros, Output, Peer,
-    PreVote, ProposalOutcome, Recovered, RequestVote, Role, Round, Term, UNCOMMITTED_ENTRIES_MAX,
+    AppendEntries, CampaignReason, Heartbeat, Incarnation, Input, LogIndex, Message, Micros, NotAppended,
+    Output, Peer, PreVote, ProposalOutcome, Recovered, RequestVote, Role, Round, Term,
+    UNCOMMITTED_ENTRIES_MAX,
 };
 
 use harness::cluster::Cluster;
@@ -153,7 +154,9 @@ fn a_new_leader_counts_what_its_predecessors_could_not_commit_against_the_bound(
     assert_eq!(cluster.role(1), Role::Leader);
     cluster.events(1);
     cluster.propose(1, "one too many");
-    let busy = |e: &Output| matches!(e, Output::ProposalDone { outcome: ProposalOutcome::Busy, .. });
+    let busy = |e: &Output| {
+        matches!(e, Output::ProposalDone { outcome: ProposalOutcome::NotAppended(NotAppended::Busy), .. })
+    };
     assert!(cluster.events(1).iter().any(busy));
 }
 

@@ -1,8 +1,8 @@
 //! Operators' requests: changes of membership and transfers of leadership.
 
 use raft_core::{
-    Audience, BarrierId, ChangeRefused, Confirmation, MembershipChange, NodeId, ProposalId, ProposalOutcome,
-    Term,
+    Audience, BarrierId, ChangeRefused, Confirmation, MembershipChange, NodeId, NotAppended, ProposalId,
+    ProposalOutcome, Term,
 };
 
 use super::Node;
@@ -83,15 +83,21 @@ impl Node {
         let Some(operation) = self.operations.end_change(proposal) else { return };
         let outcome = match outcome {
             ProposalOutcome::Committed(index) => OperationOutcome::Done { index },
-            ProposalOutcome::AlreadyDone => {
+            ProposalOutcome::NotAppended(NotAppended::AlreadyDone) => {
                 let index = self.raft.commit_index();
                 self.operations.add_answer(operation, OperationOutcome::Done { index });
                 return;
             }
-            ProposalOutcome::NotLeader if self.leadership.is_some() => OperationOutcome::HandingOver,
-            ProposalOutcome::NotLeader => OperationOutcome::NotLeader { leader: self.raft.leader() },
-            ProposalOutcome::Busy | ProposalOutcome::NotYet(_) => OperationOutcome::Busy,
-            ProposalOutcome::Refused(reason) => {
+            ProposalOutcome::NotAppended(NotAppended::NotLeader) if self.leadership.is_some() => {
+                OperationOutcome::HandingOver
+            }
+            ProposalOutcome::NotAppended(NotAppended::NotLeader) => {
+                OperationOutcome::NotLeader { leader: self.raft.leader() }
+            }
+            ProposalOutcome::NotAppended(NotAppended::Busy | NotAppended::NotYet(_)) => {
+                OperationOutcome::Busy
+            }
+            ProposalOutcome::NotAppended(NotAppended::Refused(reason)) => {
                 self.operations.add_answer(operation, OperationOutcome::Refused(reason));
                 return;
             }

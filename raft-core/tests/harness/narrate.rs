@@ -1,7 +1,8 @@
 //! Messages and events as lines that a person reads.
 
 use raft_core::{
-    AppendOutcome, CampaignReason, Entry, Membership, Message, Output, Payload, ProposalOutcome, Raft, Role,
+    AppendOutcome, CampaignReason, Entry, Membership, Message, NotAppended, Output, Payload, ProposalOutcome,
+    Raft, Role,
 };
 
 fn why(reason: CampaignReason) -> &'static str {
@@ -72,11 +73,11 @@ pub(crate) fn event(event: &Output) -> Option<String> {
         Output::ProposalDone { proposal, outcome } => {
             let outcome = match outcome {
                 ProposalOutcome::Committed(index) => format!("committed at {index}"),
-                ProposalOutcome::AlreadyDone => "already done".to_owned(),
-                ProposalOutcome::NotLeader => "refused, not the leader".to_owned(),
-                ProposalOutcome::Busy => "refused, busy".to_owned(),
-                ProposalOutcome::NotYet(why) => format!("refused, {why:?}"),
-                ProposalOutcome::Refused(why) => format!("refused, {why:?}"),
+                ProposalOutcome::NotAppended(NotAppended::AlreadyDone) => "already done".to_owned(),
+                ProposalOutcome::NotAppended(NotAppended::NotLeader) => "refused, not the leader".to_owned(),
+                ProposalOutcome::NotAppended(NotAppended::Busy) => "refused, busy".to_owned(),
+                ProposalOutcome::NotAppended(NotAppended::NotYet(why)) => format!("refused, {why:?}"),
+                ProposalOutcome::NotAppended(NotAppended::Refused(why)) => format!("refused, {why:?}"),
                 ProposalOutcome::Unknown => "may be lost".to_owned(),
             };
             format!("proposal {proposal} {outcome}")

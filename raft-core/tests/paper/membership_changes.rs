@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use raft_core::{
     APPEND_BYTES_MAX, AppendEntries, AppendEntriesResponse, AppendOutcome, ChangeRefused, Entry, Incarnation,
-    LogIndex, MembershipChange, Message, Micros, NotYet, Output, Payload, Peer, ProposalId, ProposalOutcome,
-    Role, Suffrage, Term,
+    LogIndex, MembershipChange, Message, Micros, NotAppended, NotYet, Output, Payload, Peer, ProposalId,
+    ProposalOutcome, Role, Suffrage, Term,
 };
 
 use crate::harness::cluster::Cluster;
@@ -67,7 +67,7 @@ fn a_voter_is_not_removed_where_those_left_that_live_are_no_majority_of_them() {
         cluster.pass(2 * ELECTION_TIMEOUT_US);
         for living in [asked_of, 1] {
             let proposal = cluster.remove(1, living);
-            let refused = ProposalOutcome::Refused(ChangeRefused::NoQuorumLeft);
+            let refused = ProposalOutcome::NotAppended(NotAppended::Refused(ChangeRefused::NoQuorumLeft));
             assert_eq!(outcome(&mut cluster, 1, proposal), Some(refused), "{living} of {voters:?}");
         }
         // Whoever is dead can go, and then the other can.
@@ -89,11 +89,11 @@ fn a_new_leader_removes_nobody_whom_the_others_may_need_before_it_knows_who_live
     cluster.settle();
     assert_eq!(cluster.role(2), Role::Leader);
     let proposal = cluster.remove(2, 1);
-    let refused = ProposalOutcome::NotYet(NotYet::VotersLag);
+    let refused = ProposalOutcome::NotAppended(NotAppended::NotYet(NotYet::VotersLag));
     assert_eq!(outcome(&mut cluster, 2, proposal), Some(refused));
     cluster.pass(2 * ELECTION_TIMEOUT_US);
     let proposal = cluster.remove(2, 1);
-    let refused = ProposalOutcome::Refused(ChangeRefused::NoQuorumLeft);
+    let refused = ProposalOutcome::NotAppended(NotAppended::Refused(ChangeRefused::NoQuorumLeft));
     assert_eq!(outcome(&mut cluster, 2, proposal), Some(refused));
 }
 
@@ -110,7 +110,7 @@ fn a_voter_is_not_removed_while_a_disk_hangs_that_would_be_needed_without_it() {
         assert_eq!(cluster.role(leader), Role::Leader);
         let proposal = cluster.remove(leader, 3);
         cluster.settle();
-        let refused = ProposalOutcome::NotYet(NotYet::VotersLag);
+        let refused = ProposalOutcome::NotAppended(NotAppended::NotYet(NotYet::VotersLag));
         assert_eq!(outcome(&mut cluster, leader, proposal), Some(refused), "{hung} hangs");
     }
 }
@@ -128,7 +128,7 @@ fn a_voter_that_is_dead_is_not_removed_while_a_disk_hangs_that_keeps_everything_
         cluster.pass(3 * ELECTION_TIMEOUT_US);
         assert_eq!(cluster.role(1), Role::Leader, "{hung} hangs");
         let proposal = cluster.remove(1, 3);
-        let refused = ProposalOutcome::NotYet(NotYet::VotersLag);
+        let refused = ProposalOutcome::NotAppended(NotAppended::NotYet(NotYet::VotersLag));
         assert_eq!(outcome(&mut cluster, 1, proposal), Some(refused), "{hung} hangs");
         // The third comes back, and can still be of use.
         cluster.restart(3);
@@ -293,7 +293,7 @@ fn a_second_change_is_refused_until_the_first_is_committed() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
     cluster.add(1, 4);
     let second = cluster.remove(1, 3);
-    let refused = ProposalOutcome::NotYet(NotYet::InProgress);
+    let refused = ProposalOutcome::NotAppended(NotAppended::NotYet(NotYet::InProgress));
     assert_eq!(outcome(&mut cluster, 1, second), Some(refused));
     cluster.settle();
     cluster.pass(4 * HEARTBEAT_INTERVAL_US);
@@ -313,7 +313,7 @@ fn a_change_is_refused_until_an_entry_of_the_leaders_own_term_is_committed() {
         assert!(cluster.deliver_next());
     }
     let early = cluster.remove(1, 3);
-    let refused = ProposalOutcome::NotYet(NotYet::LeaderTooNew);
+    let refused = ProposalOutcome::NotAppended(NotAppended::NotYet(NotYet::LeaderTooNew));
     assert_eq!(outcome(&mut cluster, 1, early), Some(refused));
     cluster.settle();
     let later = cluster.remove(1, 3);
@@ -332,7 +332,7 @@ fn what_a_leader_refuses_does_not_come_true_by_an_entry_of_an_earlier_leader() {
     assert!(cluster.nodes[&1].raft.membership().contains(peer(4)));
     cluster.elect(2);
     let removal = cluster.remove(2, 4);
-    let refused = ProposalOutcome::Refused(ChangeRefused::NoSuchMember);
+    let refused = ProposalOutcome::NotAppended(NotAppended::Refused(ChangeRefused::NoSuchMember));
     assert_eq!(outcome(&mut cluster, 2, removal), Some(refused));
     cluster.crash(2);
     cluster.cut.clear();
@@ -405,7 +405,10 @@ fn the_last_voter_cannot_be_removed_and_a_stranger_is_no_member() {
     cluster.sync(1);
     for (number, why) in [(1, ChangeRefused::LastVoter), (9, ChangeRefused::NoSuchMember)] {
         let proposal = cluster.remove(1, number);
-        assert_eq!(outcome(&mut cluster, 1, proposal), Some(ProposalOutcome::Refused(why)));
+        assert_eq!(
+            outcome(&mut cluster, 1, proposal),
+            Some(ProposalOutcome::NotAppended(NotAppended::Refused(why)))
+        );
     }
 }
 
@@ -415,7 +418,7 @@ fn a_removal_that_names_another_life_removes_nobody() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
     let remove = |incarnation| MembershipChange::Remove { id: id(3), incarnation: Some(incarnation) };
     let another = cluster.change(1, remove(Incarnation(9)));
-    let refused = ProposalOutcome::Refused(ChangeRefused::NoSuchMember);
+    let refused = ProposalOutcome::NotAppended(NotAppended::Refused(ChangeRefused::NoSuchMember));
     assert_eq!(outcome(&mut cluster, 1, another), Some(refused));
     let this = cluster.change(1, remove(Incarnation(1)));
     cluster.settle();
@@ -427,11 +430,11 @@ fn a_removal_that_names_another_life_removes_nobody() {
 fn adding_the_same_life_again_is_done_already_and_another_life_must_wait_for_its_removal() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
     let again = cluster.add(1, 2);
-    assert_eq!(outcome(&mut cluster, 1, again), Some(ProposalOutcome::AlreadyDone));
+    assert_eq!(outcome(&mut cluster, 1, again), Some(ProposalOutcome::NotAppended(NotAppended::AlreadyDone)));
     let reborn = Peer { incarnation: Incarnation(2), ..peer(2) };
     let add = add(reborn);
     let taken = cluster.change(1, add.clone());
-    let refused = ProposalOutcome::Refused(ChangeRefused::IdTaken);
+    let refused = ProposalOutcome::NotAppended(NotAppended::Refused(ChangeRefused::IdTaken));
     assert_eq!(outcome(&mut cluster, 1, taken), Some(refused));
     cluster.remove(1, 2);
     cluster.settle();
@@ -473,7 +476,7 @@ fn a_member_that_moved_is_found_at_its_new_address_and_keeps_its_vote() {
         client_address: "elsewhere:2".to_owned(),
     };
     let stranger = cluster.change(1, relocate(Incarnation(9)));
-    let refused = ProposalOutcome::Refused(ChangeRefused::NoSuchMember);
+    let refused = ProposalOutcome::NotAppended(NotAppended::Refused(ChangeRefused::NoSuchMember));
     assert_eq!(outcome(&mut cluster, 1, stranger), Some(refused));
     cluster.change(1, relocate(Incarnation(1)));
     cluster.settle();

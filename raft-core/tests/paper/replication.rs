@@ -2,7 +2,7 @@
 
 use raft_core::{
     APPEND_BYTES_MAX, APPENDS_IN_FLIGHT_MAX, AppendEntriesResponse, AppendOutcome, ENTRIES_PER_APPEND_MAX,
-    LogIndex, Message, Output, Payload, ProposalOutcome, Role, Term, UNCOMMITTED_ENTRIES_MAX,
+    LogIndex, Message, NotAppended, Output, Payload, ProposalOutcome, Role, Term, UNCOMMITTED_ENTRIES_MAX,
 };
 
 use crate::harness::cluster::{Cluster, Envelope};
@@ -333,7 +333,9 @@ fn a_leader_that_can_commit_nothing_refuses_more_than_the_bound() {
     let mut accepted = 0;
     for _ in 0..=UNCOMMITTED_ENTRIES_MAX {
         cluster.propose(1, "");
-        let busy = |e: &Output| matches!(e, Output::ProposalDone { outcome: ProposalOutcome::Busy, .. });
+        let busy = |e: &Output| {
+            matches!(e, Output::ProposalDone { outcome: ProposalOutcome::NotAppended(NotAppended::Busy), .. })
+        };
         accepted += u64::from(!cluster.events(1).iter().any(busy));
     }
     assert_eq!(accepted, UNCOMMITTED_ENTRIES_MAX);
@@ -359,7 +361,8 @@ fn a_deposed_leader_says_of_what_was_not_committed_that_it_may_be_lost() {
 fn proposals_at_a_node_that_does_not_lead_are_refused() {
     let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
     let proposal = cluster.propose(2, "x");
-    let refused = Output::ProposalDone { proposal, outcome: ProposalOutcome::NotLeader };
+    let refused =
+        Output::ProposalDone { proposal, outcome: ProposalOutcome::NotAppended(NotAppended::NotLeader) };
     assert!(cluster.events(2).contains(&refused));
     assert_eq!(cluster.nodes[&2].raft.leader(), Some(id(1)));
 }

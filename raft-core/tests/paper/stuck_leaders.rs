@@ -2,8 +2,8 @@
 //! (not in the paper, whose leader hears everybody or nobody).
 
 use raft_core::{
-    CampaignReason, Config, Heartbeat, Lease, LogIndex, Membership, Message, Micros, Output, Peer, PreVote,
-    PreVoteResponse, ProposalId, ProposalOutcome, RequestVote, Role, Round, Term, TimeoutNow,
+    CampaignReason, Config, Heartbeat, Lease, LogIndex, Membership, Message, Micros, NotAppended, Output,
+    Peer, PreVote, PreVoteResponse, ProposalId, ProposalOutcome, RequestVote, Role, Round, Term, TimeoutNow,
 };
 
 use crate::harness::cluster::Cluster;
@@ -364,7 +364,7 @@ fn a_stuck_leader_appends_nothing_while_another_asks_for_its_vote() {
     assert!(!cluster.nodes[&1].raft.accepts_proposals());
     cluster.events(1);
     let proposal = cluster.propose(1, "at the wrong moment");
-    let refused = Output::ProposalDone { proposal, outcome: ProposalOutcome::Busy };
+    let refused = Output::ProposalDone { proposal, outcome: ProposalOutcome::NotAppended(NotAppended::Busy) };
     assert!(cluster.events(1).contains(&refused));
     cluster.pass(3 * ELECTION_TIMEOUT_US);
     assert_eq!((cluster.leader(), cluster.commit(3)), (Some(id(3)), LogIndex(4)));

@@ -1,8 +1,8 @@
 //! Handing leadership over (dissertation §3.10), and what makes a leader do so by itself.
 
 use raft_core::{
-    AppendEntriesResponse, AppendOutcome, CampaignReason, Input, LogIndex, Message, Micros, Output, Peer,
-    PreVote, PreVoteResponse, ProposalOutcome, Role, Term, TimeoutNow,
+    AppendEntriesResponse, AppendOutcome, CampaignReason, Input, LogIndex, Message, Micros, NotAppended,
+    Output, Peer, PreVote, PreVoteResponse, ProposalOutcome, Role, Term, TimeoutNow,
 };
 
 use crate::harness::cluster::Cluster;
@@ -19,7 +19,12 @@ fn refused(cluster: &mut Cluster, at: u64) -> bool {
     cluster.events(at);
     let foreseen = !cluster.nodes[&at].raft.accepts_proposals();
     cluster.propose(at, "x");
-    let refused = |e: &Output| matches!(e, Output::ProposalDone { outcome: ProposalOutcome::NotLeader, .. });
+    let refused = |e: &Output| {
+        matches!(
+            e,
+            Output::ProposalDone { outcome: ProposalOutcome::NotAppended(NotAppended::NotLeader), .. }
+        )
+    };
     let refused = cluster.events(at).iter().any(refused);
     assert_eq!(refused, foreseen);
     refused
