@@ -8,7 +8,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// The longest name in the DNS, in bytes (RFC 1035 §2.3.4).
+/// The longest name in the DNS, in bytes of text: 255 octets (RFC 1035 §2.3.4) without the length of the first
+/// label and the root.
 const NAME_BYTES_MAX: usize = 253;
 
 /// An IPv4 address, an IPv6 address or a name.
@@ -45,7 +46,7 @@ impl Host {
     }
 }
 
-/// The same of any address.
+/// Whether this is a link-local address of IPv6 (RFC 4007 §6).
 #[must_use]
 pub fn is_link_local(address: IpAddr) -> bool {
     match address {
@@ -68,22 +69,37 @@ impl FromStr for Host {
         if let Some(inner) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             return inner
                 .parse::<Ipv6Addr>()
-                .map(|address| Host::Address(IpAddr::V6(address)))
+                .map(|address| Host::from(IpAddr::V6(address)))
                 .map_err(|_| format!("'{inner}' is not an IPv6 address"));
         }
         if let Ok(address) = text.parse::<IpAddr>() {
-            return Ok(Host::Address(address));
+            return Ok(Host::from(address));
         }
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
         if text.is_empty() || text.len() > NAME_BYTES_MAX || !text.bytes().all(allowed) {
             return Err("a host is an IPv4 address, an IPv6 address or a name".to_owned());
         }
-        // Resolvers accept "127.1" and "1" as addresses in a notation of the seventies; here they are more
-        // likely a typing error.
-        if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        // Resolvers accept "127.1", "1" and "0x7f.1" as addresses in a notation of the seventies (inet(3)); here
+        // they are more likely a typing error.
+        if text.split('.').all(is_number) {
             return Err(format!("'{text}' is not an IPv4 address (a.b.c.d)"));
         }
         Ok(Host::Name(text.to_owned()))
+    }
+}
+
+/// Whether resolvers may take this part of a name for a number, in decimal, octal or hexadecimal notation.
+fn is_number(part: &str) -> bool {
+    let hexadecimal = part.strip_prefix("0x").or(part.strip_prefix("0X"));
+    let is_digit =
+        if hexadecimal.is_some() { |b: u8| b.is_ascii_hexdigit() } else { |b: u8| b.is_ascii_digit() };
+    hexadecimal.unwrap_or(part).bytes().all(is_digit)
+}
+
+impl From<IpAddr> for Host {
+    /// An address of IPv4 that is written as one of IPv6 (RFC 4291 §2.5.5.2) is that address of IPv4.
+    fn from(address: IpAddr) -> Host {
+        Host::Address(address.to_canonical())
     }
 }
 
@@ -112,11 +128,11 @@ impl FromStr for HostPort {
         let (host, port) = text
             .rsplit_once(':')
             .filter(|(host, _)| host.starts_with('[') || !host.contains(':'))
-            .ok_or("a member is written HOST:PORT, with an IPv6 address in brackets")?;
+            .ok_or("an address is written HOST:PORT, with an IPv6 address in brackets")?;
         let port = port
             .parse::<u16>()
             .ok()
-            .filter(|port| *port != 0)
+            .filter(|number| *number != 0 && port.starts_with(|first: char| first.is_ascii_digit()))
             .ok_or_else(|| format!("'{port}' is not a port from 1 to 65535"))?;
         Ok(HostPort { host: host.parse()?, port })
     }
@@ -137,10 +153,24 @@ mod tests {
 
     #[test]
     fn hosts_are_addresses_or_names_and_come_back_as_they_were() {
-        for text in ["127.0.0.1", "::1", "fe80::1", "localhost", "node-1.example.org", "db_2"] {
+        for text in
+            ["127.0.0.1", "::1", "fe80::1", "localhost", "node-1.example.org", "db_2", "node.1", "0x7g"]
+        {
             assert_eq!(text.parse::<Host>().unwrap().to_string(), text);
         }
         assert_eq!("[::1]".parse::<Host>().unwrap().to_string(), "::1");
+    }
+
+    #[test]
+    fn an_address_of_ipv4_is_known_in_the_notation_of_ipv6() {
+        for (text, address) in [
+            ("::ffff:0.0.0.0", "0.0.0.0"),
+            ("::ffff:7f00:1", "127.0.0.1"),
+            ("[::ffff:127.0.0.1]", "127.0.0.1"),
+        ] {
+            assert_eq!(text.parse::<Host>(), address.parse::<Host>(), "{text}");
+        }
+        assert_eq!("[::ffff:127.0.0.1]:9001".parse::<HostPort>().unwrap().to_string(), "127.0.0.1:9001");
     }
 
     #[test]
@@ -152,6 +182,10 @@ mod tests {
             "a/b",
             "user@host",
             "127.1",
+            "0x7f.1",
+            "0x0",
+            "0X7f000001",
+            "0177.0.0.1",
             "256.0.0.1",
             "[127.0.0.1]",
             "[::1",
@@ -171,9 +205,17 @@ mod tests {
         for text in ["127.0.0.1:9001", "[::1]:9001", "node-1:65535"] {
             assert_eq!(text.parse::<HostPort>().unwrap().to_string(), text);
         }
-        for text in
-            ["127.0.0.1", "::1:9001", "host:", "host:0", "host:65536", "host:9x", ":9001", "http://a:1"]
-        {
+        for text in [
+            "127.0.0.1",
+            "::1:9001",
+            "host:",
+            "host:0",
+            "host:65536",
+            "host:9x",
+            "host:+9",
+            ":9001",
+            "http://a:1",
+        ] {
             assert!(text.parse::<HostPort>().is_err(), "{text:?}");
         }
     }

@@ -202,8 +202,11 @@ impl<W: Write> Destination<W> {
         }
         let mut rest = line;
         while !rest.is_empty() {
-            match self.out.write(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            let written = match self.out.write(rest) {
+                Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+                written => written,
+            };
+            match written {
                 Ok(bytes) => rest = &rest[bytes..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {

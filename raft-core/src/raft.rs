@@ -213,10 +213,15 @@ impl Raft {
         self.log.membership_at(self.commit_index)
     }
 
-    /// `matchIndex` of another member; `None` if this node does not lead.
+    /// `matchIndex` of a member, which for this node itself is what is durable here; `None` if this node does
+    /// not lead, or the id is no member's.
     #[must_use]
     pub fn match_index(&self, id: NodeId) -> Option<LogIndex> {
-        self.role.as_leader()?.progress.get(&id).map(|p| p.match_index)
+        let leader = self.role.as_leader()?;
+        if id == self.config.me.id {
+            return Some(self.persistence.durable_index());
+        }
+        leader.progress.get(&id).map(|progress| progress.match_index)
     }
 
     /// Whether a write failed, or what was written is lost, so that this node no longer takes part.

@@ -102,12 +102,12 @@ pub enum StoreError {
         /// The requested size, in bytes.
         map_bytes: u64,
     },
-    /// The requested size is less than the pages in use and the room needed beside them.
-    MapBelowUse {
+    /// The requested size is less than the data file and the room needed beside it.
+    MapBelowFile {
         /// The requested size, in bytes.
         map_bytes: u64,
-        /// What is in use, in bytes.
-        used_bytes: u64,
+        /// The size of the data file's pages, in bytes.
+        file_bytes: u64,
     },
     /// The system does not let this process map that much.
     MapNotMapped {
@@ -280,7 +280,7 @@ impl StoreError {
             | StoreError::Io { .. }
             | StoreError::MapTooSmall { .. }
             | StoreError::MapTooLarge { .. }
-            | StoreError::MapBelowUse { .. }
+            | StoreError::MapBelowFile { .. }
             | StoreError::MapNotMapped { .. }
             | StoreError::SettingTooLong { .. }
             | StoreError::TooManySettings { .. }

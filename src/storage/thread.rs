@@ -81,7 +81,7 @@ impl StorageCounts {
             writes: 0,
             transactions: Times::of_times(),
             checkpoints: store.checkpoints(),
-            data_file_bytes: store.used_bytes().unwrap_or(0),
+            data_file_bytes: store.file_bytes().unwrap_or(0),
             map_bytes: store.map_bytes(),
             waiting: 0,
         }
@@ -399,7 +399,7 @@ impl<W: Fn()> Worker<W> {
         // Without the lock: LMDB may read the file for it, and the loop must not wait for the disk. If LMDB
         // cannot tell, a write has failed and has reported that.
         let is_checkpoint = self.store.checkpoints() != checkpoints;
-        let data_file_bytes = if is_checkpoint { self.store.used_bytes().ok() } else { None };
+        let data_file_bytes = if is_checkpoint { self.store.file_bytes().ok() } else { None };
         let (last, count) = (self.writes.last().map(|write| write.id), self.writes.len() as u64);
         let mut queue = self.shared.lock();
         queue.counts.waiting -= count;

@@ -116,7 +116,7 @@ fn a_transfer_to_a_voter_takes_place_and_one_to_a_learner_or_a_stranger_is_refus
     let leader = bench.leader();
     let target = (leader + 1) % 3;
     bench.give(leader, transfer(1, Some(target)));
-    bench.pass(SECOND);
+    bench.pass(SECOND_US);
     let transferred = (OperationId(1), OperationOutcome::Transferred { leader: peer_at(target).id });
     assert_eq!(bench.operations, [transferred]);
     assert_eq!(bench.nodes[leader].status().leader, Some(peer_at(target).id));
@@ -245,11 +245,11 @@ fn a_second_transfer_to_another_target_is_put_off_and_leaves_the_first_alone() {
     bench.give(leader, transfer(2, Some(other)));
     assert_eq!(bench.operations, [(OperationId(2), OperationOutcome::HandingOver)]);
     bench.cut_off[target] = false;
-    bench.pass(SECOND);
+    bench.pass(SECOND_US);
     let transferred = OperationOutcome::Transferred { leader: peer_at(target).id };
     assert_eq!(bench.operations.last(), Some(&(OperationId(1), transferred)));
     bench.give(target, transfer(3, Some(other)));
-    bench.pass(SECOND);
+    bench.pass(SECOND_US);
     let transferred = OperationOutcome::Transferred { leader: peer_at(other).id };
     assert_eq!(bench.operations.last(), Some(&(OperationId(3), transferred)));
 }
@@ -283,7 +283,7 @@ fn a_transfer_that_fails_says_so_and_what_had_to_wait_for_it_goes_on() {
     assert_eq!(bench.operations, [(OperationId(2), OperationOutcome::HandingOver)]);
     bench.take(leader, 1, 3);
     assert_eq!(bench.answer(1), None);
-    bench.pass(SECOND);
+    bench.pass(SECOND_US);
     assert_eq!(bench.operations.last(), Some(&(OperationId(1), OperationOutcome::TransferFailed)));
     assert_eq!(bench.answer(1), ids(1, 3), "the reservation that was refused meanwhile was made again");
 }
@@ -313,7 +313,7 @@ fn a_window_does_not_grow_because_a_transfer_keeps_reservations_waiting() {
     }
     assert_eq!(bench.answer(1), None, "more than the window has");
     assert_eq!(bench.nodes[leader].counts().reservations, reservations, "none was asked for in vain");
-    bench.pass(SECOND);
+    bench.pass(SECOND_US);
     assert!(matches!(bench.answer(1), Some(Answer::Ids { .. })), "the transfer was given up");
     let left = bench.nodes[leader].status().window.unwrap().left;
     assert!(left <= 4_000, "{left} IDs are left of a window that was doubled once");
@@ -364,7 +364,7 @@ fn what_a_leader_says_of_its_membership_from_memory_is_said_once_a_majority_stil
         bench.cut_off[leader] = true;
         bench.give(leader, Input::ChangeMembership { operation: OperationId(2), change });
         assert_eq!(bench.operations.len(), 1, "nobody has confirmed that it leads");
-        bench.pass(2 * SECOND);
+        bench.pass(2 * SECOND_US);
         let not_leader = OperationOutcome::NotLeader { leader: None };
         assert_eq!(bench.operations.get(1), Some(&(OperationId(2), not_leader)));
     }

@@ -43,17 +43,17 @@ fn a_node_that_is_elected_again_is_another_leader_and_one_that_is_heard_again_is
     let first = bench.leader();
     let [behind, other] = [(first + 1) % 3, (first + 2) % 3];
     bench.cut_off[behind] = true;
-    bench.pass(SECOND);
+    bench.pass(SECOND_US);
     bench.cut_off[behind] = false;
     let seen = |bench: &Bench| [first, behind, other].map(|at| bench.nodes[at].counts().leader_changes);
-    bench.pass(SECOND);
+    bench.pass(SECOND_US);
     assert_eq!(seen(&bench), [1, 1, 1], "it was away, and has heard its leader again");
 
     bench.cut_off[behind] = true;
     bench.take(first, 1, 1);
     assert_eq!(bench.answer(1), ids(1, 1));
     bench.cut_off[first] = true;
-    bench.pass(SECOND);
+    bench.pass(SECOND_US);
     (bench.cut_off[first], bench.cut_off[behind], bench.cut_off[other]) = (false, false, true);
     assert_eq!(bench.leader(), first, "the other one's log is behind");
     assert_eq!(seen(&bench), [2, 2, 1]);
@@ -65,12 +65,12 @@ fn a_request_that_waits_is_counted_with_how_long_it_has_waited() {
     let leader = bench.leader();
     bench.stalled[leader] = true;
     bench.take(leader, 1, 1);
-    bench.pass(SECOND);
+    bench.pass(SECOND_US);
     assert_eq!(bench.nodes[leader].counts().waits.count(), 0);
-    bench.pass(4 * SECOND);
+    bench.pass(4 * SECOND_US);
     assert_eq!(bench.answer(1), Some(Answer::TimedOut));
     let waits = bench.nodes[leader].counts().waits;
-    assert_eq!((waits.count(), waits.sum()), (1, 5 * SECOND));
+    assert_eq!((waits.count(), waits.sum()), (1, 5 * SECOND_US));
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_removal_is_told_to_whoever_is_removed_and_to_the_others() {
     let gone_peer = peer_at(gone);
     let change = MembershipChange::Remove { id: gone_peer.id, incarnation: Some(gone_peer.incarnation) };
     bench.give(leader, Input::ChangeMembership { operation: OperationId(1), change });
-    bench.pass(SECOND);
+    bench.pass(SECOND_US);
     let mut told = bench.peers_removed.clone();
     told.sort_unstable();
     let mut wanted = [(leader, gone_peer), (stays, gone_peer)];
@@ -167,10 +167,10 @@ fn a_node_is_woken_for_raft_for_the_oldest_request_and_for_those_that_wait_for_a
     };
     let take = |request| Input::TakeIds { request: RequestId(request), count: count(1) };
     // A node whose election timeout is longer than requests wait for the next leader to become known.
-    let patient = |seed: &u64| node(5 * SECOND, *seed).deadline() > Some(Micros(300_000));
+    let patient = |seed: &u64| node(5 * SECOND_US, *seed).deadline() > Some(Micros(300_000));
     let seed = (0..1_000).find(patient).unwrap();
 
-    let mut waiting = node(5 * SECOND, seed);
+    let mut waiting = node(5 * SECOND_US, seed);
     assert_eq!(waiting.deadline(), waiting.raft().deadline());
     waiting.step(Micros(0), take(1));
     assert_eq!(waiting.deadline(), Some(Micros(300_000)));

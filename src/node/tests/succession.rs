@@ -88,7 +88,7 @@ fn a_leader_that_goes_on_hands_out_nothing_of_what_it_left() {
     bench.give(leader, hand_over);
     bench.take(leader, 1, 500);
     assert_eq!(ids(&bench, 1), 1);
-    bench.pass(SECOND);
+    bench.pass(SECOND_US);
     assert_eq!(bench.operations, [(OperationId(7), OperationOutcome::TransferFailed)]);
     bench.take(leader, 2, 1);
     assert_eq!(ids(&bench, 2), 1_001);

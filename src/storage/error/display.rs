@@ -53,10 +53,10 @@ impl StoreError {
             }
             StoreError::MapTooSmall { map_bytes } => write!(f, "a store of {map_bytes} bytes is too small"),
             StoreError::MapTooLarge { map_bytes } => write!(f, "a store of {map_bytes} bytes is too large"),
-            StoreError::MapBelowUse { map_bytes, used_bytes } => write!(
+            StoreError::MapBelowFile { map_bytes, file_bytes } => write!(
                 f,
-                "a store of {map_bytes} bytes cannot hold the {used_bytes} bytes that it uses and the \
-                 {HEADROOM_BYTES} that it needs beside them"
+                "a store of {map_bytes} bytes cannot hold the data file, which has {file_bytes} bytes, and the \
+                 {HEADROOM_BYTES} that are needed beside it"
             ),
             StoreError::MapNotMapped { map_bytes } => {
                 write!(f, "the system does not let this process map {map_bytes} bytes")
@@ -131,8 +131,8 @@ impl StoreError {
             StoreError::MapTooLarge { .. } => {
                 format!("give a --db_size of at most {} MB", MAP_BYTES_MAX / MB_BYTES).into()
             }
-            StoreError::MapBelowUse { used_bytes, .. } => {
-                format!("give a --db_size of at least {} MB", db_size_mb(*used_bytes)).into()
+            StoreError::MapBelowFile { file_bytes, .. } => {
+                format!("give a --db_size of at least {} MB", db_size_mb_min(*file_bytes)).into()
             }
             StoreError::MapNotMapped { .. } => MAP_LESS.into(),
             StoreError::SettingTooLong { .. } => {
@@ -150,8 +150,10 @@ impl StoreError {
                 "try again; where the system was short of memory, see to that first".into()
             }
             StoreError::CheckNotRun { remedy, .. } => remedy.unwrap_or("see to that, then try again").into(),
+            // It cannot be any larger.
+            StoreError::MapFull { map_bytes } if *map_bytes >= MAP_BYTES_MAX => JOIN_ANEW.into(),
             StoreError::MapFull { map_bytes } => {
-                let least_mb = db_size_mb(*map_bytes);
+                let least_mb = db_size_mb_min(*map_bytes);
                 format!("restart this node with a larger --db_size, of at least {least_mb} MB").into()
             }
             StoreError::WriteFailed { remedy, .. } => {
@@ -209,9 +211,9 @@ fn drop_command(path: &Path) -> String {
     format!("ticketd drop {}", path_flag(path))
 }
 
-/// The smallest `--db_size`, in MB, with which a store that uses this many bytes can be opened.
-fn db_size_mb(used_bytes: u64) -> u64 {
-    let needed_bytes = used_bytes.saturating_add(HEADROOM_BYTES);
+/// The smallest `--db_size`, in MB, with which a store whose data file has this many bytes can be opened.
+fn db_size_mb_min(file_bytes: u64) -> u64 {
+    let needed_bytes = file_bytes.saturating_add(HEADROOM_BYTES);
     needed_bytes.clamp(MAP_BYTES_MIN, MAP_BYTES_MAX).div_ceil(MB_BYTES)
 }
 
@@ -305,8 +307,8 @@ mod tests {
             (StoreError::MapTooSmall { map_bytes: 1 }, "too small", "at least 16 MB"),
             (StoreError::MapTooLarge { map_bytes: 1 }, "too large", "at most 1048576 MB"),
             (
-                StoreError::MapBelowUse { map_bytes: 1, used_bytes: 20_000_000 },
-                "cannot hold the 20000000 bytes that it uses",
+                StoreError::MapBelowFile { map_bytes: 1, file_bytes: 20_000_000 },
+                "which has 20000000 bytes",
                 "at least 22 MB",
             ),
             (StoreError::MapNotMapped { map_bytes: 1 }, "map 1 bytes", "ulimit -v"),
@@ -332,6 +334,7 @@ mod tests {
             (StoreError::check_not_run(&Errno::NOENT.into()), "could not be run", "try again"),
             (StoreError::check_not_run(&Errno::AGAIN.into()), "could not be run", "ulimit -u"),
             (StoreError::MapFull { map_bytes: 32 << 20 }, "full at 33554432 bytes", "at least 34 MB"),
+            (StoreError::MapFull { map_bytes: MAP_BYTES_MAX }, "the store is full", "'ticketd join' again"),
             (
                 StoreError::write_failed(&path(), &Errno::IO.into()),
                 "a write to /data/node1 failed: Input",
@@ -388,7 +391,7 @@ mod tests {
     #[test]
     fn a_size_that_is_told_is_within_what_can_be_given_and_enough_where_anything_is() {
         const MB: u64 = MB_BYTES;
-        for (used_bytes, told_mb) in [
+        for (file_bytes, told_mb) in [
             (0, 16),
             (14 * MB, 16),
             (14 * MB + 1, 17),
@@ -397,7 +400,7 @@ mod tests {
             (MAP_BYTES_MAX, 1_048_576),
             (u64::MAX, 1_048_576),
         ] {
-            assert_eq!(db_size_mb(used_bytes), told_mb, "{used_bytes} bytes");
+            assert_eq!(db_size_mb_min(file_bytes), told_mb, "{file_bytes} bytes");
         }
     }
 }

@@ -385,10 +385,10 @@ pub(super) fn decode(key: Key, bytes: &[u8]) -> Result<Record, RecordError> {
     }
     // The version is checked before everything that another version may have changed.
     match body {
-        [FORMAT_VERSION, kind, ..] if *kind != key.table() => return Err(RecordError::Kind(*kind)),
-        [FORMAT_VERSION, _, ..] => {}
-        [other, ..] if *other != FORMAT_VERSION => return Err(RecordError::Version(*other)),
-        [] | [_, ..] => return Err(RecordError::TooShort),
+        [version, ..] if *version != FORMAT_VERSION => return Err(RecordError::Version(*version)),
+        [] | [_] => return Err(RecordError::TooShort),
+        [_, kind, ..] if *kind != key.table() => return Err(RecordError::Kind(*kind)),
+        [_, _, ..] => {}
     }
     let mut reader = Reader::new(&body[VERSION_BYTES + 1..]);
     let record = read_payload(key, &mut reader).map_err(RecordError::Payload)?;

@@ -224,7 +224,7 @@ impl Store {
     /// Durable on return.
     ///
     /// # Errors
-    /// [`StoreError::MapTooSmall`], [`StoreError::MapTooLarge`], [`StoreError::MapBelowUse`],
+    /// [`StoreError::MapTooSmall`], [`StoreError::MapTooLarge`], [`StoreError::MapBelowFile`],
     /// [`StoreError::MapNotMapped`], and if the write fails. After the last two, the store takes no further
     /// writes.
     ///
@@ -236,9 +236,9 @@ impl Store {
         if map_bytes == self.map_bytes() {
             return Ok(());
         }
-        let used_bytes = self.used_bytes()?;
-        if map_bytes < used_bytes.saturating_add(HEADROOM_BYTES) {
-            return Err(StoreError::MapBelowUse { map_bytes, used_bytes });
+        let file_bytes = self.file_bytes()?;
+        if map_bytes < file_bytes.saturating_add(HEADROOM_BYTES) {
+            return Err(StoreError::MapBelowFile { map_bytes, file_bytes });
         }
         // The map is changed first, so that a size that cannot be mapped is never recorded.
         if let Err(error) = self.files.set_map_bytes(map_bytes) {
@@ -307,8 +307,8 @@ impl Store {
     }
 
     /// The size of the data file's pages, in bytes.
-    pub(super) fn used_bytes(&self) -> Result<u64, StoreError> {
-        self.files.used_bytes()
+    pub(super) fn file_bytes(&self) -> Result<u64, StoreError> {
+        self.files.file_bytes()
     }
 
     /// Makes writes to the journal fail with this error number, in a test.

@@ -92,7 +92,7 @@ impl OpenFiles {
     }
 
     /// The size of the data file's pages, in bytes.
-    pub(super) fn used_bytes(&self) -> Result<u64, StoreError> {
+    pub(super) fn file_bytes(&self) -> Result<u64, StoreError> {
         let error = |e| StoreError::lmdb("read", self.data.path(), e);
         let pages = self.env.info().map_err(error)?.last_pgno() as u64 + 1;
         Ok(pages * u64::from(self.env.stat().map_err(error)?.page_size()))

@@ -222,6 +222,8 @@ fn an_open_store_is_opened_made_and_destroyed_by_nobody_else() {
     let store = new_store(&dir);
     let in_use = StoreError::InUse { path: dir.path().to_owned(), pid: Some(std::process::id()) };
     assert_eq!(Store::open(dir.path()).unwrap_err(), in_use);
+    let exists = StoreError::Exists { path: dir.path().to_owned() };
+    assert_eq!(Store::create(dir.path(), &blank(&member(), &settings())).unwrap_err(), exists);
     assert_eq!(verify(dir.path()).unwrap_err(), in_use);
     assert_eq!(destroy(dir.path()).unwrap_err(), in_use);
     assert_eq!(running(dir.path()).unwrap().unwrap().pid, std::process::id());

@@ -32,7 +32,7 @@ fn a_full_store_fails_the_write_and_takes_more_once_it_is_given_more() {
     assert_eq!(store.recovered().entries.last().unwrap().index, LogIndex(last));
     store.resize(MAP_BYTES_MIN).unwrap();
     store.resize(2 * MAP_BYTES_MIN).unwrap();
-    assert!(matches!(store.resize(MAP_BYTES_MIN), Err(StoreError::MapBelowUse { .. })));
+    assert!(matches!(store.resize(MAP_BYTES_MIN), Err(StoreError::MapBelowFile { .. })));
     store.write(&[append(1, last + 1..=last + 1, 1)]).unwrap();
     drop(store);
     let store = Store::open(dir.path()).unwrap();
@@ -57,11 +57,11 @@ fn the_size_that_a_refusal_names_is_taken_and_a_smaller_one_is_not() {
         drop(store);
         let mut store = Store::open(dir.path()).unwrap();
         store.resize(told_mb(&full) * MB_BYTES).unwrap();
-        let used_bytes = store.used_bytes().unwrap();
+        let file_bytes = store.file_bytes().unwrap();
         store.resize(8 * MAP_BYTES_MIN).unwrap();
         let below_use = store.resize(MAP_BYTES_MIN).unwrap_err();
         let told = told_mb(&below_use);
-        assert!((used_bytes + HEADROOM_BYTES).div_ceil(MB_BYTES) <= told, "{below_use}");
+        assert!((file_bytes + HEADROOM_BYTES).div_ceil(MB_BYTES) <= told, "{below_use}");
         let smaller = store.resize((told - 1) * MB_BYTES).unwrap_err();
         assert_eq!(told_mb(&smaller), told);
         store.resize(told * MB_BYTES).unwrap();
