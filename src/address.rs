@@ -8,8 +8,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// The longest name in the DNS, in bytes of text: 255 octets (RFC 1035 §2.3.4) without the length of the first
-/// label and the root.
+/// The longest name in the DNS, in bytes of text: 255 octets (RFC 1035 §2.3.4) without the length of the
+/// first label and the root.
 const NAME_BYTES_MAX: usize = 253;
 
 /// An IPv4 address, an IPv6 address or a name.
@@ -79,8 +79,8 @@ impl FromStr for Host {
         if text.is_empty() || text.len() > NAME_BYTES_MAX || !text.bytes().all(allowed) {
             return Err("a host is an IPv4 address, an IPv6 address or a name".to_owned());
         }
-        // Resolvers accept "127.1", "1" and "0x7f.1" as addresses in a notation of the seventies (inet(3)); here
-        // they are more likely a typing error.
+        // Resolvers accept "127.1", "1" and "0x7f.1" as addresses in a notation of the seventies (inet(3));
+        // here they are more likely a typing error.
         if text.split('.').all(is_number) {
             return Err(format!("'{text}' is not an IPv4 address (a.b.c.d)"));
         }

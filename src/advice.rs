@@ -33,8 +33,8 @@ pub fn about_limit(error: &io::Error) -> Option<&'static str> {
         (io::ErrorKind::FileTooLarge, _) => {
             Some("raise the limit on the size of files (ulimit -f, systemd's LimitFSIZE)")
         }
-        // For a process or a thread: nothing else that this program asks for fails this way. A thread fails so
-        // as well if there is no memory for its stack (pthread_create(3)).
+        // For a process or a thread: nothing else that this program asks for fails this way. For a thread,
+        // also if there is no memory for its stack.
         (io::ErrorKind::WouldBlock, _) => Some(
             "raise the limit of processes and threads (ulimit -u, systemd's TasksMax), or that of memory \
              (ulimit -v and -d)",

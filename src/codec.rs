@@ -438,8 +438,8 @@ impl Writer for Vec<u8> {
         let count = value.members.len();
         assert!(count <= MEMBERS_MAX, "{count} members, {MEMBERS_MAX} at most");
         self.put_u16(u16::try_from(count).expect("MEMBERS_MAX fits 16 bits"));
-        for (id, member) in &value.members {
-            self.put_peer(Peer { id: *id, incarnation: member.incarnation });
+        for (peer, member) in value.peers() {
+            self.put_peer(peer);
             self.put_u8(u8::from(member.suffrage == Suffrage::Voter));
             self.put_address(&member.peer_address);
             self.put_address(&member.client_address);

@@ -62,11 +62,11 @@ impl<const N: usize> Histogram<N> {
 
     /// Each bound with the number of values that are at most that large.
     pub fn cumulative(&self) -> impl Iterator<Item = (u64, u64)> {
-        let below = self.counts.iter().scan(0, |below, count| {
-            *below += count;
-            Some(*below)
+        let at_most = self.counts.iter().scan(0, |at_most, count| {
+            *at_most += count;
+            Some(*at_most)
         });
-        self.bounds.iter().copied().zip(below)
+        self.bounds.iter().copied().zip(at_most)
     }
 
     /// How many values there were.
@@ -92,8 +92,8 @@ mod tests {
         for value in [0, 1, 2, 3, 4, 5, 5_000] {
             sizes.note(value);
         }
-        let below: Vec<_> = sizes.cumulative().take(4).collect();
-        assert_eq!(below, [(1, 2), (2, 3), (4, 5), (8, 6)]);
+        let at_most: Vec<_> = sizes.cumulative().take(4).collect();
+        assert_eq!(at_most, [(1, 2), (2, 3), (4, 5), (8, 6)]);
         assert_eq!(sizes.cumulative().last(), Some((4_096, 6)));
         assert_eq!((sizes.count(), sizes.sum()), (7, 5_015));
     }

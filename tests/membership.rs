@@ -502,7 +502,7 @@ fn a_voter_that_nobody_can_dial_is_warned_of_until_it_can_be_and_is_not_handed_o
     wait::until_true("it says that nobody connects", || cluster.node(missed).log().contains(alone));
     for id in cluster.others(missed) {
         let node = cluster.node(id);
-        let line = format!("node {missed} is heard, and cannot be reached at 127.0.0.9:");
+        let line = format!("node {missed} has been heard, but not reached at 127.0.0.9:");
         wait::until_true("it is warned of", || node.log().contains(&line));
         assert!(!node.log().contains("no member has connected"), "{}", node.log());
         node.await_status("there is no link", |status| status.members[&missed].link == "down");

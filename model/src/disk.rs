@@ -43,7 +43,7 @@ impl Disk {
     pub(crate) fn sync(&mut self) -> Result<Option<WriteId>, Violation> {
         let Some(write) = self.pending.pop_front() else { return Ok(None) };
         let id = write.id;
-        self.durable.apply(write).map_err(Violation)?;
+        self.durable.perform(write).map_err(Violation)?;
         Ok(Some(id))
     }
 }

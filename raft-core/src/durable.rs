@@ -32,13 +32,13 @@ impl<'a> From<&'a Recovered> for Durable<'a> {
 }
 
 impl Recovered {
-    /// Does what a write asks of the disk, and checks that no sound node could regret it.
+    /// Does what a write asks of the disk, and checks that a sound node could have asked for it.
     ///
     /// # Errors
-    /// A sentence that says what is wrong: the term or the snapshot goes back, a vote changes, an entry does
-    /// not follow the last one, terms in the log go back, or an entry is of a later term than the durable
-    /// one. The disk is left half written.
-    pub fn apply(&mut self, write: Write) -> Result<(), String> {
+    /// A sentence that says what is wrong: the term or the snapshot goes back, a vote changes, what is in the
+    /// snapshot is truncated, an entry does not follow the last one, terms in the log go back, or an entry is
+    /// of a later term than the durable one. The disk is left half written.
+    pub fn perform(&mut self, write: Write) -> Result<(), String> {
         let Write { id, hard_state, snapshot, truncate_from, entries } = write;
         if let Some(new) = hard_state {
             self.replace_hard_state(new)?;
@@ -50,6 +50,8 @@ impl Recovered {
             self.snapshot = Some(snapshot);
         }
         if let Some(from) = truncate_from {
+            let base = self.base().0;
+            ensure(from > base, || format!("write {id} truncates from {from}, in the snapshot of {base}"))?;
             self.entries.truncate(self.entries.partition_point(|entry| entry.index < from));
         }
         for entry in entries {
@@ -229,12 +231,12 @@ mod tests {
         let mut disk = disk();
         let truncate_from = Some(LogIndex(3));
         let conflict = Write { truncate_from, entries: [noop(3, 3), noop(4, 3)].into(), ..write() };
-        assert_eq!(disk.apply(conflict), Ok(()));
+        assert_eq!(disk.perform(conflict), Ok(()));
         assert_eq!(disk.entries, entries(&[1, 3, 3, 3]));
-        assert_eq!(disk.apply(Write { snapshot: snapshot_at(3), ..write() }), Ok(()));
+        assert_eq!(disk.perform(Write { snapshot: snapshot_at(3), ..write() }), Ok(()));
         assert_eq!((disk.base(), disk.last()), ((LogIndex(3), Term(3)), (LogIndex(4), Term(3))));
         let further = Write { snapshot: snapshot_at(9), truncate_from: Some(LogIndex(10)), ..write() };
-        assert_eq!(disk.apply(further), Ok(()));
+        assert_eq!(disk.perform(further), Ok(()));
         assert_eq!((disk.last(), disk.entries), ((LogIndex(9), Term(3)), Vec::new()));
     }
 
@@ -249,15 +251,18 @@ mod tests {
             ("terms in the log go back", Write { entries: [noop(4, 2)].into(), ..write() }),
             ("a later term than the durable one", Write { entries: [noop(4, 4)].into(), ..write() }),
         ] {
-            assert!(disk().apply(spoilt).is_err(), "{what}");
+            assert!(disk().perform(spoilt).is_err(), "{what}");
         }
         let mut compacted = disk();
-        assert_eq!(compacted.apply(Write { snapshot: snapshot_at(2), ..write() }), Ok(()));
-        assert!(compacted.clone().apply(Write { snapshot: snapshot_at(2), ..write() }).is_err());
+        assert_eq!(compacted.perform(Write { snapshot: snapshot_at(2), ..write() }), Ok(()));
+        assert!(compacted.clone().perform(Write { snapshot: snapshot_at(2), ..write() }).is_err());
+        let truncating = |from| Write { truncate_from: Some(LogIndex(from)), ..write() };
+        assert!(compacted.clone().perform(truncating(2)).is_err());
+        assert_eq!(compacted.clone().perform(truncating(3)), Ok(()));
         let gap = Recovered { entries: [noop(5, 3)].into(), ..compacted };
-        assert!(gap.clone().apply(write()).is_err());
+        assert!(gap.clone().perform(write()).is_err());
         let next_term = Write { hard_state: Some(hard_state(4, Some(2))), ..write() };
-        assert_eq!(disk().apply(next_term), Ok(()));
+        assert_eq!(disk().perform(next_term), Ok(()));
     }
 
     #[test]

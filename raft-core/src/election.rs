@@ -112,7 +112,7 @@ impl Raft {
     pub(crate) fn on_election_timeout(&mut self) {
         let RoleState::Follower(Follower { leader_loss, .. }) = self.role else { return };
         if self.is_excused() {
-            self.listen_again();
+            self.give_leader_time();
         } else if self.may_campaign() && !self.has_vote_in_flight() {
             self.start_pre_vote(leader_loss);
         } else {

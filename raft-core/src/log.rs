@@ -10,7 +10,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::config::{APPEND_BYTES_MAX, ENTRIES_PER_APPEND_MAX};
-use crate::membership::Membership;
+use crate::membership::{Member, Membership};
 use crate::types::{LogIndex, Term};
 
 /// One entry of the log. Cheap to clone.
@@ -35,19 +35,21 @@ pub enum Payload {
     Membership(Arc<Membership>),
 }
 
+/// About how many bytes of a message an entry takes besides its command, and a member besides its addresses.
+const OVERHEAD_BYTES: usize = 32;
+
 impl Payload {
     /// About how many bytes this takes in a message.
     fn weight(&self) -> usize {
-        match self {
-            Payload::Noop => 32,
-            Payload::Command(command) => 32 + command.len(),
-            Payload::Membership(membership) => membership
-                .members
-                .values()
-                .map(|m| 32 + m.peer_address.len() + m.client_address.len())
-                .sum::<usize>()
-                .saturating_add(32),
-        }
+        let content: usize = match self {
+            Payload::Noop => 0,
+            Payload::Command(command) => command.len(),
+            Payload::Membership(membership) => {
+                let addresses = |member: &Member| member.peer_address.len() + member.client_address.len();
+                membership.members.values().map(|member| OVERHEAD_BYTES + addresses(member)).sum()
+            }
+        };
+        OVERHEAD_BYTES + content
     }
 }
 

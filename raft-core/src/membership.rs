@@ -124,6 +124,11 @@ impl Membership {
         self.members.get(&id).map(|m| Peer { id, incarnation: m.incarnation })
     }
 
+    /// Each member, with the incarnation that belongs to the cluster.
+    pub fn peers(&self) -> impl Iterator<Item = (Peer, &Member)> {
+        self.members.iter().map(|(id, member)| (Peer { id: *id, incarnation: member.incarnation }, member))
+    }
+
     /// How many voters are a majority. If there are no voters, this is 1, which cannot be reached.
     #[must_use]
     pub fn quorum(&self) -> usize {
@@ -181,10 +186,10 @@ impl Membership {
                 changed.members.remove(id);
             }
             MembershipChange::Relocate { peer, peer_address, client_address } => {
-                if !self.contains(*peer) {
-                    return Err(ChangeRefused::NoSuchMember);
-                }
-                let member = changed.members.get_mut(&peer.id).ok_or(ChangeRefused::NoSuchMember)?;
+                let present = changed.members.get_mut(&peer.id);
+                let member = present
+                    .filter(|member| member.incarnation == peer.incarnation)
+                    .ok_or(ChangeRefused::NoSuchMember)?;
                 member.peer_address.clone_from(peer_address);
                 member.client_address.clone_from(client_address);
             }

@@ -9,8 +9,8 @@ impl Raft {
     /// If this node, which leads or follows, is woken so late that it was not running for a while, and
     /// perhaps the others were not either, its not having heard anything means nothing: it waits for two
     /// more heartbeat intervals. It does so once, or a node that is always late would never act.
-    pub(crate) fn excuse_silence(&mut self, deadline: Micros) {
-        let late = self.now.since(deadline) >= self.config.heartbeat_interval_us;
+    pub(crate) fn excuse_silence_if_late(&mut self, due_at: Micros) {
+        let late = self.now.since(due_at) >= self.config.heartbeat_interval_us;
         if late && self.excused_until.is_none() && self.leader().is_some() {
             self.excused_until = Some(self.now.plus(2 * self.config.heartbeat_interval_us));
         }
@@ -22,7 +22,7 @@ impl Raft {
     }
 
     /// Gives the leader time to be heard: this node was not running, and so could not hear it.
-    pub(crate) fn listen_again(&mut self) {
+    pub(crate) fn give_leader_time(&mut self) {
         if let (RoleState::Follower(follower), Some(until)) = (&mut self.role, self.excused_until) {
             follower.election_deadline = follower.election_deadline.max(until);
             follower.doubt.ask_at = follower.doubt.ask_at.map(|at| at.max(until));

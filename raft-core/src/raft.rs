@@ -136,7 +136,7 @@ impl Raft {
     /// This node's role.
     #[must_use]
     pub fn role(&self) -> Role {
-        self.role.role()
+        self.role.reported()
     }
 
     /// The leader of the current term, if known. It need not be a member any more: a leader that is being
@@ -282,7 +282,7 @@ impl Raft {
     pub(crate) fn on_wake(&mut self) {
         let due = self.timers().into_iter().flatten().find(|(at, _)| *at <= self.now);
         if let (Some((_, act)), Some(deadline)) = (due, self.deadline()) {
-            self.excuse_silence(deadline);
+            self.excuse_silence_if_late(deadline);
             act(self);
         }
     }

@@ -112,8 +112,8 @@ pub(crate) struct Muted {
 }
 
 impl RoleState {
-    /// The role's name.
-    pub(crate) fn role(&self) -> Role {
+    /// The role as drivers see it: a muted node counts as a follower.
+    pub(crate) fn reported(&self) -> Role {
         match self {
             RoleState::Follower(_) | RoleState::Muted(_) => Role::Follower,
             RoleState::PreCandidate(_) => Role::PreCandidate,

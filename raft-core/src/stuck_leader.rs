@@ -104,7 +104,7 @@ impl Raft {
     /// A follower of a stuck leader asks whether it could be elected.
     pub(crate) fn ask_for_another_leader(&mut self) {
         if self.is_excused() {
-            self.listen_again();
+            self.give_leader_time();
             return;
         }
         let ask_at = Some(self.random_election_deadline());

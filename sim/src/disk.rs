@@ -148,7 +148,7 @@ impl Disk {
     /// opened again.
     pub(crate) fn note(&mut self, write: Write, oracle: &mut Oracle) {
         let appended = write.entries.len();
-        if let Err(why) = self.written.apply(write) {
+        if let Err(why) = self.written.perform(write) {
             violated!("a disk is spoilt: {why}");
         }
         let entries = &self.written.entries;

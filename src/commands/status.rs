@@ -63,9 +63,9 @@ fn table(status: &Value, pid: u32) -> Option<String> {
     }
     line("up for", duration(status.get("uptime_seconds")?.as_u64()?));
     if status.get("write_failed")?.as_bool()? {
-        let what =
-            "a write failed, or what was written is lost: this node takes no further part, see its log";
-        line("DISK", what.to_owned());
+        let what = "FAILED: a write failed, or what was written is lost; this node takes no further part, \
+                    see its log";
+        line("disk", what.to_owned());
     }
     out.push('\n');
     let rows: Option<Vec<[String; 7]>> = status.get("members")?.as_array()?.iter().map(member_row).collect();
@@ -77,7 +77,7 @@ fn table(status: &Value, pid: u32) -> Option<String> {
 /// report it.
 fn disk_wait(status: &Value) -> Option<String> {
     let ms = status.get("disk_waits_ms")?.as_u64()?;
-    Some(format!("a write has waited for it for {}.{:03} s", ms / 1_000, ms % 1_000))
+    Some(format!("slow: the oldest write has waited {}.{:03} s", ms / 1_000, ms % 1_000))
 }
 
 /// On a leader, the ID that it gives next, and how many it has at hand. Outer `None`: a field is missing.
@@ -216,7 +216,7 @@ ID  PEERS             CLIENTS           SUFFRAGE  MATCH  LINK  HEARD
         assert!(!disk(&status));
         status["disk_waits_ms"] = 2_045.into();
         let text = table(&status, 77).unwrap();
-        assert!(text.contains("\ndisk        a write has waited for it for 2.045 s\n"), "{text}");
+        assert!(text.contains("\ndisk        slow: the oldest write has waited 2.045 s\n"), "{text}");
     }
 
     #[test]

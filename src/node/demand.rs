@@ -14,7 +14,7 @@ pub(crate) const WINDOW_MIN: u64 = 1_000;
 const DEMAND_PERIOD_US: u64 = 1_000_000;
 
 /// How large the window should be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Demand {
     /// The maximum set by the operator; with 0, nothing is reserved ahead.
     window_max: u64,
@@ -25,7 +25,7 @@ pub(crate) struct Demand {
 
 impl Demand {
     pub(crate) fn new(window_max: u64, now: Micros) -> Demand {
-        Demand { window_max, target: WINDOW_MIN.min(window_max), taken: 0, period_began: now }
+        Demand { window_max, target: window_within(window_max, 0), taken: 0, period_began: now }
     }
 
     /// How many IDs should be at hand beyond what waiting requests want.
@@ -42,26 +42,27 @@ impl Demand {
         self.window_max > 0
     }
 
-    /// Adjusts the target to what was taken in the last period: at once if demand grew, halfway if it shrank.
-    pub(crate) fn follow(&mut self, now: Micros) {
+    /// If a period is over, adjusts the target to what was taken in it: at once if demand grew, halfway if it
+    /// shrank.
+    pub(crate) fn end_period_if_over(&mut self, now: Micros) {
         if now.since(self.period_began) < DEMAND_PERIOD_US {
             return;
         }
-        let settled = (self.target / 2).saturating_add(self.taken / 2).max(self.taken);
-        self.set_target(settled);
+        let halfway = self.target.midpoint(self.taken);
+        self.target = window_within(self.window_max, halfway.max(self.taken));
         self.taken = 0;
         self.period_began = now;
     }
 
-    /// Requests have to wait for a reservation: the window is too small for the demand during one
-    /// reservation.
-    pub(crate) fn ran_dry(&mut self) {
-        self.set_target(self.target.saturating_mul(2));
+    /// Doubles the target: requests have to wait for a reservation.
+    pub(crate) fn on_shortage(&mut self) {
+        self.target = window_within(self.window_max, self.target.saturating_mul(2));
     }
+}
 
-    fn set_target(&mut self, target: u64) {
-        self.target = target.max(WINDOW_MIN).min(self.window_max);
-    }
+/// The window that comes nearest to this one, if none may be larger than the maximum.
+fn window_within(window_max: u64, window: u64) -> u64 {
+    window.max(WINDOW_MIN).min(window_max)
 }
 
 #[cfg(test)]
@@ -75,17 +76,17 @@ mod tests {
         let mut demand = Demand::new(WINDOW_MAX, Micros(0));
         demand.on_taken(NonZeroU64::new(9_000).unwrap());
         demand.on_taken(NonZeroU64::MIN);
-        demand.follow(Micros(DEMAND_PERIOD_US - 1));
+        demand.end_period_if_over(Micros(DEMAND_PERIOD_US - 1));
         assert_eq!((demand.target, demand.taken), (WINDOW_MIN, 9_001), "the period is not over");
         for (period, taken, target) in
             [(1, 9_001, 9_001), (2, 3_000, 6_000), (3, 0, 3_000), (4, 0, 1_500), (5, 0, WINDOW_MIN)]
         {
             demand.taken = taken;
-            demand.follow(Micros(period * DEMAND_PERIOD_US));
+            demand.end_period_if_over(Micros(period * DEMAND_PERIOD_US));
             assert_eq!((demand.target, demand.taken), (target, 0), "period {period}");
         }
         demand.taken = 2 * WINDOW_MAX;
-        demand.follow(Micros(6 * DEMAND_PERIOD_US));
+        demand.end_period_if_over(Micros(6 * DEMAND_PERIOD_US));
         assert_eq!(demand.target, WINDOW_MAX);
     }
 
@@ -94,7 +95,7 @@ mod tests {
         for window_max in [0, 1, WINDOW_MIN - 1] {
             let mut demand = Demand::new(window_max, Micros(0));
             assert_eq!(demand.target, window_max);
-            demand.ran_dry();
+            demand.on_shortage();
             assert_eq!(demand.target, window_max);
         }
     }

@@ -122,14 +122,14 @@ impl Leadership {
         requests: &Requests,
         counter: Counter,
     ) -> Option<Reserve> {
-        self.demand.follow(now);
+        self.demand.end_period_if_over(now);
         if self.awaits_more(now, requests) {
             return None;
         }
         let (under_way, at_hand) = (self.under_way(), self.at_hand());
         let wanted = requests.wanted();
         if wanted > at_hand {
-            self.demand.ran_dry();
+            self.demand.on_shortage();
         }
         let target = self.demand.target();
         // The next window is requested when half of the target is used up, so that it is there in time.

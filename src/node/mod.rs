@@ -205,12 +205,12 @@ impl Node {
     /// What this node knows about itself and its cluster.
     #[must_use]
     pub fn status(&self) -> NodeStatus {
-        let members = self.raft.membership().members.iter().map(|(id, member)| MemberStatus {
-            peer: Peer { id: *id, incarnation: member.incarnation },
+        let members = self.raft.membership().peers().map(|(peer, member)| MemberStatus {
+            peer,
             suffrage: member.suffrage,
             peer_address: member.peer_address.clone(),
             client_address: member.client_address.clone(),
-            match_index: self.raft.match_index(*id),
+            match_index: self.raft.match_index(peer.id),
         });
         NodeStatus {
             role: self.raft.role(),
@@ -400,13 +400,9 @@ impl Node {
     fn on_membership_applied(&mut self, membership: &Arc<Membership>, at: LogIndex) {
         let before = std::mem::replace(&mut self.applied_membership, Arc::clone(membership));
         let me = self.config.raft.me;
-        for id in before.members.keys() {
-            match before.peer(*id) {
-                Some(peer) if membership.contains(peer) => {}
-                Some(peer) if peer == me => self.outputs.push_back(Output::Removed { at }),
-                Some(peer) => self.outputs.push_back(Output::PeerRemoved(peer)),
-                None => {}
-            }
+        for (peer, _) in before.peers().filter(|(peer, _)| !membership.contains(*peer)) {
+            let output = if peer == me { Output::Removed { at } } else { Output::PeerRemoved(peer) };
+            self.outputs.push_back(output);
         }
     }
 

@@ -21,6 +21,7 @@ pub(crate) const AT_ONCE_MAX: usize = 2;
 /// over the time that one takes, so that whenever a request comes, the next one begins soon.
 pub(crate) const SPREAD_MAX: usize = 8;
 
+/// Round trips of one kind. `T` is what one of them is about.
 #[derive(Clone, Debug)]
 pub(crate) struct RoundTrips<T> {
     /// Oldest first.
@@ -31,7 +32,7 @@ pub(crate) struct RoundTrips<T> {
 
 #[derive(Clone, Debug)]
 struct RoundTrip<T> {
-    since: Micros,
+    began_at: Micros,
     what: T,
 }
 
@@ -48,7 +49,7 @@ impl<T> RoundTrips<T> {
 
     /// When the oldest one began, and what it is about.
     pub(crate) fn oldest(&self) -> Option<(Micros, &T)> {
-        self.under_way.front().map(|oldest| (oldest.since, &oldest.what))
+        self.under_way.front().map(|oldest| (oldest.began_at, &oldest.what))
     }
 
     pub(crate) fn latest(&self) -> Option<&T> {
@@ -80,19 +81,19 @@ impl<T> RoundTrips<T> {
             (AT_ONCE_MAX, self.last_took_us / SPREAD_MAX as u64)
         };
         if self.len() < at_once_max {
-            return Some(latest.since);
+            return Some(latest.began_at);
         }
-        (self.len() < SPREAD_MAX).then(|| latest.since.plus(pause_us))
+        (self.len() < SPREAD_MAX).then(|| latest.began_at.plus(pause_us))
     }
 
     pub(crate) fn begin(&mut self, now: Micros, what: T) {
-        self.under_way.push_back(RoundTrip { since: now, what });
+        self.under_way.push_back(RoundTrip { began_at: now, what });
     }
 
     /// The oldest one ends if it is the one that is meant. Returns what it was about.
     pub(crate) fn end_oldest_if(&mut self, now: Micros, is_meant: impl Fn(&T) -> bool) -> Option<T> {
         let ended = self.under_way.pop_front_if(|oldest| is_meant(&oldest.what))?;
-        self.last_took_us = now.since(ended.since);
+        self.last_took_us = now.since(ended.began_at);
         Some(ended.what)
     }
 

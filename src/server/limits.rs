@@ -111,7 +111,7 @@ pub(super) const RESOLVE_US_MAX: u64 = 1_000_000;
 /// How many names are looked up at once: two per member, because a member that moves has two addresses. Each
 /// lookup occupies a thread for as long as the name servers take. A lookup beyond this fails, and the peer is
 /// dialled again later.
-pub(super) const NAMES_IN_QUESTION_MAX: usize = 2 * crate::codec::MEMBERS_MAX;
+pub(super) const NAMES_BEING_RESOLVED_MAX: usize = 2 * crate::codec::MEMBERS_MAX;
 
 /// How many addresses of one name are tried; the others are ignored. They are tried one after the other, each
 /// for at most [`CONNECT_US_MAX`].

@@ -221,7 +221,7 @@ fn preferred_target(ctx: &Context, links: &Links) -> Option<NodeId> {
     let match_indices: Vec<_> = others.filter_map(|id| Some((id, raft.match_index(id)?))).collect();
     let most = match_indices.iter().map(|(_, index)| *index).max()?;
     let candidates = match_indices.iter().filter(|(_, index)| *index == most).map(|(id, _)| *id);
-    let (reached, missed): (Vec<_>, Vec<_>) = candidates.partition(|id| links.reach_and_hear(ctx, *id));
+    let (reached, missed): (Vec<_>, Vec<_>) = candidates.partition(|id| links.reaches_and_hears(ctx, *id));
     reached.first().copied().filter(|_| !missed.is_empty())
 }
 

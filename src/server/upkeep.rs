@@ -199,7 +199,7 @@ impl Server {
         let is_connected = self.peer_connections.announcements().next().is_some();
         let takes_part = !self.shutdown.is_removed() && !self.ctx.is_store_unusable();
         let is_new = self.ctx.membership.members.is_empty();
-        let should_be = takes_part && (is_new || self.links.reach_a_member(&self.ctx));
+        let should_be = takes_part && (is_new || self.links.reaches_a_member(&self.ctx));
         let since = (should_be && !is_connected).then(|| self.watch.unconnected_since.unwrap_or(now));
         self.watch.unconnected_since = since;
         let since = self.watch.unconnected.since(since, self.ctx.silence_from);

@@ -285,7 +285,12 @@ impl Lock {
             content.push_str(&format!("peer_address {peer_address}\nclient_address {client_address}\n"));
             content.push_str(&format!("incarnation {incarnation}\n"));
         }
-        // One write over the old content and then the truncation, so that a concurrent reader finds at least
+        // What an earlier process left behind must not be read as if it were this one's. A reader that finds
+        // nothing tries again.
+        if listening.is_none() {
+            file.set_len(0)?;
+        }
+        // Otherwise one write over the old content and then the truncation, so that a reader finds at least
         // the pid.
         file.write_all_at(content.as_bytes(), 0)?;
         file.set_len(content.len() as u64)

@@ -182,7 +182,7 @@ fn a_disk_that_does_not_answer_is_told_of_in_the_log_the_status_and_the_metrics_
     let node = &*cluster.node(follower);
     wait::until_true("the log tells", || node.log().contains("WARN  a write has waited for the disk for"));
     let Shown { text, json_ms, metric_seconds } = Shown::by(node);
-    assert!(text.contains("\ndisk        a write has waited for it for"), "{text}");
+    assert!(text.contains("\ndisk        slow: the oldest write has waited"), "{text}");
     assert!(json_ms.is_some_and(|ms| ms >= 1_000), "{json_ms:?}");
     assert!(metric_seconds >= 1.0, "{metric_seconds}");
     disk.heal();

@@ -25,7 +25,7 @@ impl Disk {
     pub(crate) fn sync(&mut self) -> Option<WriteId> {
         let write = self.pending.pop_front()?;
         let id = write.id;
-        self.durable.apply(write).expect("a sound node writes nothing else");
+        self.durable.perform(write).expect("a sound node writes nothing else");
         Some(id)
     }
 }

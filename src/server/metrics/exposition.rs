@@ -3,7 +3,7 @@
 //! Pure. It must never know what the numbers mean. Names, help texts and label values are our own and need no
 //! escaping, which a test checks.
 
-use std::fmt::Write;
+use std::fmt::{self, Display, Write};
 
 use crate::histogram::Histogram;
 
@@ -56,20 +56,29 @@ impl Exposition {
 
     /// A distribution of times, measured in microseconds and shown in seconds.
     pub(super) fn times<const N: usize>(&mut self, name: &'static str, help: &str, times: &Histogram<N>) {
-        let family = self.family(name, help, "histogram");
-        for (bound_us, below) in times.cumulative() {
-            let _ = writeln!(family.text, "{name}_bucket{{le=\"{}\"}} {below}", Seconds(bound_us));
-        }
-        family.end_histogram(times, Seconds(times.sum()));
+        self.histogram(name, help, times, Seconds);
     }
 
     /// A distribution of sizes.
     pub(super) fn sizes<const N: usize>(&mut self, name: &'static str, help: &str, sizes: &Histogram<N>) {
-        let family = self.family(name, help, "histogram");
-        for (bound, below) in sizes.cumulative() {
-            let _ = writeln!(family.text, "{name}_bucket{{le=\"{bound}\"}} {below}");
+        self.histogram(name, help, sizes, |size| size);
+    }
+
+    /// A distribution, with how its values are shown.
+    fn histogram<const N: usize, D: Display>(
+        &mut self,
+        name: &'static str,
+        help: &str,
+        histogram: &Histogram<N>,
+        shown: impl Fn(u64) -> D,
+    ) {
+        let Family { text, .. } = self.family(name, help, "histogram");
+        for (bound, at_most) in histogram.cumulative() {
+            let _ = writeln!(text, "{name}_bucket{{le=\"{}\"}} {at_most}", shown(bound));
         }
-        family.end_histogram(sizes, sizes.sum());
+        let (count, sum) = (histogram.count(), shown(histogram.sum()));
+        let _ =
+            writeln!(text, "{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {sum}\n{name}_count {count}");
     }
 
     fn family(&mut self, name: &'static str, help: &str, kind: &str) -> Family<'_> {
@@ -80,18 +89,12 @@ impl Exposition {
 
 impl Family<'_> {
     /// One sample. `labels` is empty, or pairs as in `a="b",c="d"`.
-    pub(super) fn sample(&mut self, labels: &str, value: impl std::fmt::Display) {
+    pub(super) fn sample(&mut self, labels: &str, value: impl Display) {
         let name = self.name;
         let _ = match labels {
             "" => writeln!(self.text, "{name} {value}"),
             _ => writeln!(self.text, "{name}{{{labels}}} {value}"),
         };
-    }
-
-    fn end_histogram<const N: usize>(self, histogram: &Histogram<N>, sum: impl std::fmt::Display) {
-        let (name, count) = (self.name, histogram.count());
-        let _ = writeln!(self.text, "{name}_bucket{{le=\"+Inf\"}} {count}");
-        let _ = writeln!(self.text, "{name}_sum {sum}\n{name}_count {count}");
     }
 }
 
@@ -99,8 +102,8 @@ impl Family<'_> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Seconds(pub(super) u64);
 
-impl std::fmt::Display for Seconds {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (whole, fraction) = (self.0 / MICROS_PER_SECOND, self.0 % MICROS_PER_SECOND);
         if fraction == 0 {
             return write!(f, "{whole}");

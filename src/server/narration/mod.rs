@@ -68,7 +68,7 @@ pub(crate) fn leaderless_line(me: NodeId, us: u64, membership: &Membership, miss
         (false, false) => format!(", and {names} cannot be reached"),
     };
     format!(
-        "node {me} knows no leader for {} and answers clients 503; it takes {majority}{missing}",
+        "node {me} has known no leader for {} and answers clients 503; it takes {majority}{missing}",
         seconds(us)
     )
 }
@@ -139,7 +139,7 @@ pub(crate) fn unconnected_line(address: &str, us: u64) -> String {
 /// microseconds.
 pub(crate) fn unreached_line(member: NodeId, address: &str, us: u64) -> String {
     format!(
-        "node {member} is heard, and cannot be reached at {address} for {}: commands, and perhaps clients, \
+        "node {member} has been heard, but not reached at {address}, for {}: commands, and perhaps clients, \
          that are sent there when it leads will fail; correct its --advertise or --host, or whatever blocks \
          its raft port",
         seconds(us)
@@ -272,8 +272,8 @@ mod tests {
         let [me, two, three] = [1, 2, 3].map(|id| NodeId::new(id).unwrap());
         assert_eq!(
             leaderless_line(me, 2_345_678, &members, &[two, three]),
-            "node 1 knows no leader for 2.3 s and answers clients 503; it takes 2 of 3 voters, and node 2 \
-             and node 3 cannot be heard"
+            "node 1 has known no leader for 2.3 s and answers clients 503; it takes 2 of 3 voters, and node \
+             2 and node 3 cannot be heard"
         );
         assert!(leaderless_line(me, 2_345_678, &members, &[]).ends_with("and all are heard"));
         let learner = NodeId::new(4).unwrap();

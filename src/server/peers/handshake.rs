@@ -51,10 +51,14 @@ impl Acceptor {
     }
 }
 
-/// Whether a node really was removed, if another node at `commit_index` refuses it as removed. A node that
-/// has not yet heard that this one joined would refuse it in the same way.
-pub(crate) fn is_removed(commit_index: LogIndex, my_commit_index: LogIndex, joined_at: LogIndex) -> bool {
-    commit_index >= my_commit_index.max(joined_at)
+/// Whether a node really was removed, if another node at `their_commit_index` refuses it as removed. A node
+/// that has not yet heard that this one joined would refuse it in the same way.
+pub(crate) fn is_removed(
+    their_commit_index: LogIndex,
+    my_commit_index: LogIndex,
+    joined_at: LogIndex,
+) -> bool {
+    their_commit_index >= my_commit_index.max(joined_at)
 }
 
 #[cfg(test)]

@@ -152,8 +152,7 @@ impl Links {
         }
         let membership = &ctx.membership;
         self.links.retain(|_, link| membership.contains(link.peer) || is_connected(link.peer));
-        for (id, member) in &membership.members {
-            let peer = Peer { id: *id, incarnation: member.incarnation };
+        for (peer, member) in membership.peers() {
             match self.key_of(peer) {
                 Some(key) => self.links[key].relocate(&member.peer_address, ctx.now()),
                 None if peer == ctx.me.peer => {}
@@ -163,18 +162,17 @@ impl Links {
     }
 
     /// Queues a message. If the link is not up or has no room, the message is lost, as Raft allows.
-    pub(crate) fn send(&mut self, ctx: &mut Context, to: Peer, message: &Frame) {
-        let link = self.links.iter_mut().map(|(_, link)| link).find(|link| link.peer == to);
-        let Some(Link { state: LinkState::Up { channel, .. }, .. }) =
-            link.filter(|link| link.channel().is_some_and(Channel::has_room))
-        else {
+    pub(crate) fn send(&mut self, ctx: &mut Context, to: Peer, frame: &Frame) {
+        if let Some(Link { state: LinkState::Up { channel, .. }, .. }) = self.link_mut(to)
+            && channel.has_room()
+        {
+            log::trace!("to node {to}: {frame:?}");
+            ctx.counters.messages_sent += 1;
+            channel.queue(frame);
+        } else {
+            log::trace!("dropped, as the link is down or full: a message to node {to}: {frame:?}");
             ctx.counters.messages_dropped += 1;
-            log::trace!("dropped for want of a link: a message to node {to}: {message:?}");
-            return;
-        };
-        log::trace!("to node {to}: {message:?}");
-        ctx.counters.messages_sent += 1;
-        channel.queue(message);
+        }
     }
 
     /// Pings every link from time to time. The other side closes a connection on which it hears nothing, and
@@ -228,10 +226,10 @@ impl Links {
         };
         let link = &mut self.links[key];
         link.last_heard = Some(ctx.now());
-        let is_news = link.place() != peer_address;
+        let is_news = link.claimed_address() != peer_address;
         link.announced_address = Some(peer_address.to_owned());
         if is_news {
-            link.note_place();
+            link.note_claimed_address();
         }
         link.tries_announced = true;
         match link.state {
@@ -250,7 +248,7 @@ impl Links {
     }
 
     pub(crate) fn on_heard(&mut self, now: Micros, peer: Peer) {
-        if let Some(link) = self.links.iter_mut().map(|(_, link)| link).find(|link| link.peer == peer) {
+        if let Some(link) = self.link_mut(peer) {
             link.last_heard = Some(now);
         }
     }
@@ -301,6 +299,10 @@ impl Links {
 
     fn key_of(&self, peer: Peer) -> Option<usize> {
         self.links.iter().find(|(_, link)| link.peer == peer).map(|(key, _)| key)
+    }
+
+    fn link_mut(&mut self, peer: Peer) -> Option<&mut Link> {
+        self.key_of(peer).map(|key| &mut self.links[key])
     }
 
     fn add(&mut self, ctx: &Context, peer: Peer, address: &str) {
@@ -417,7 +419,7 @@ impl Link {
     /// Where to dial. A node that announces an address is there, whatever the membership records. But others
     /// could announce an address in its name, so if the announced address fails, the recorded one is tried in
     /// turn.
-    pub(crate) fn address(&self) -> &str {
+    pub(crate) fn address_to_dial(&self) -> &str {
         let announced = self.announced_address.as_deref().filter(|_| self.tries_announced);
         announced.unwrap_or(&self.recorded_address)
     }
@@ -438,7 +440,7 @@ impl Link {
             |announced: &mut String| announced == address || *announced == self.recorded_address;
         self.announced_address.take_if(is_outdated);
         address.clone_into(&mut self.recorded_address);
-        self.note_place();
+        self.note_claimed_address();
         if matches!(self.state, LinkState::Waiting { .. }) {
             self.dial_at(now);
         }

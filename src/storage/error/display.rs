@@ -55,8 +55,8 @@ impl StoreError {
             StoreError::MapTooLarge { map_bytes } => write!(f, "a store of {map_bytes} bytes is too large"),
             StoreError::MapBelowFile { map_bytes, file_bytes } => write!(
                 f,
-                "a store of {map_bytes} bytes cannot hold the data file, which has {file_bytes} bytes, and the \
-                 {HEADROOM_BYTES} that are needed beside it"
+                "a store of {map_bytes} bytes cannot hold the data file, which has {file_bytes} bytes, and \
+                 the {HEADROOM_BYTES} that are needed beside it"
             ),
             StoreError::MapNotMapped { map_bytes } => {
                 write!(f, "the system does not let this process map {map_bytes} bytes")
@@ -150,12 +150,7 @@ impl StoreError {
                 "try again; where the system was short of memory, see to that first".into()
             }
             StoreError::CheckNotRun { remedy, .. } => remedy.unwrap_or("see to that, then try again").into(),
-            // It cannot be any larger.
-            StoreError::MapFull { map_bytes } if *map_bytes >= MAP_BYTES_MAX => JOIN_ANEW.into(),
-            StoreError::MapFull { map_bytes } => {
-                let least_mb = db_size_mb_min(*map_bytes);
-                format!("restart this node with a larger --db_size, of at least {least_mb} MB").into()
-            }
+            StoreError::MapFull { map_bytes } => room_for_more(*map_bytes),
             StoreError::WriteFailed { remedy, .. } => {
                 let first = remedy.unwrap_or("see to the disk and its file system");
                 format!("{first}, then restart this node").into()
@@ -215,6 +210,15 @@ fn drop_command(path: &Path) -> String {
 fn db_size_mb_min(file_bytes: u64) -> u64 {
     let needed_bytes = file_bytes.saturating_add(HEADROOM_BYTES);
     needed_bytes.clamp(MAP_BYTES_MIN, MAP_BYTES_MAX).div_ceil(MB_BYTES)
+}
+
+/// What to do about a store that is full at this size.
+fn room_for_more(map_bytes: u64) -> Cow<'static, str> {
+    if map_bytes >= MAP_BYTES_MAX {
+        return JOIN_ANEW.into();
+    }
+    let least_mb = db_size_mb_min(map_bytes);
+    format!("restart this node with a larger --db_size, of at least {least_mb} MB").into()
 }
 
 impl fmt::Display for Place {

@@ -108,7 +108,7 @@ impl Links {
             log::debug!("the link to node {}, which is no member, broke: {reason}", link.peer);
             link.flaps.forget_untold();
         } else {
-            link.tell(now, format!("the link to node {} broke: {reason}", link.peer));
+            link.log_change(now, format!("the link to node {} broke: {reason}", link.peer));
         }
         link.is_told_down = true;
         link.broke_at = Some(now);
@@ -123,7 +123,7 @@ impl Links {
     pub(crate) fn on_greeting_failed(&mut self, ctx: &mut Context, key: usize, reason: &dyn Display) {
         let link = &mut self.links[key];
         let LinkState::Greeting { attempt, .. } = link.take_state(ctx.now()) else { return };
-        self.go_on(ctx, key, attempt, reason);
+        self.try_next_address(ctx, key, attempt, reason);
     }
 
     /// An attempt has failed; the next one follows after a wait.
@@ -143,7 +143,7 @@ impl Links {
             log::debug!("node {peer} at {dialled}: {reason}");
         } else {
             let line = format!("node {peer} at {dialled} cannot be reached, trying again: {reason}");
-            link.tell(ctx.now(), line);
+            link.log_change(ctx.now(), line);
             link.is_told_down = true;
         }
         if peer_process == PeerProcess::Gone && link.may_be_gone() {
@@ -162,14 +162,14 @@ impl Links {
         link.was_cut_short = false;
         let until = link.dialled_at.plus(link.backoff.next_delay_us()).max(ctx.now());
         link.state = LinkState::Waiting { until };
-        if link.dialled == link.address() {
+        if link.dialled == link.address_to_dial() {
             link.tries_announced = !link.tries_announced;
         }
     }
 
     fn dial(&mut self, ctx: &mut Context, key: usize) {
         let link = &self.links[key];
-        let address = link.address().to_owned();
+        let address = link.address_to_dial().to_owned();
         log::debug!("dialling node {} at {address}", link.peer);
         let attempt = match address.parse::<SocketAddr>() {
             Ok(address) => Attempt::at(&[address]),
@@ -188,7 +188,7 @@ impl Links {
         address.clone_into(&mut link.dialled);
         link.dialled_at = ctx.now();
         link.note_dial();
-        self.go_on(ctx, key, attempt, &"it has no address");
+        self.try_next_address(ctx, key, attempt, &"it has no address");
     }
 
     /// A name that this link asked for has these addresses.
@@ -203,7 +203,7 @@ impl Links {
             }
             LinkState::Resolving { mut attempt } => {
                 attempt.on_resolved(addresses);
-                self.go_on(ctx, key, attempt, &"it has no other address");
+                self.try_next_address(ctx, key, attempt, &"it has no other address");
             }
             LinkState::Connecting { stream, until, mut attempt } => {
                 attempt.on_resolved(addresses);
@@ -212,7 +212,7 @@ impl Links {
                 } else {
                     // The peer has left the address where it was last reached, which might not answer for a
                     // long time.
-                    self.go_on(ctx, key, attempt, &"it has no other address");
+                    self.try_next_address(ctx, key, attempt, &"it has no other address");
                 }
             }
             LinkState::Greeting { channel, until, mut attempt } => {
@@ -230,7 +230,7 @@ impl Links {
             attempt.on_unresolved();
         }
         match link.take_state(ctx.now()) {
-            LinkState::Resolving { attempt } => self.go_on(ctx, key, attempt, reason),
+            LinkState::Resolving { attempt } => self.try_next_address(ctx, key, attempt, reason),
             other @ (LinkState::Waiting { .. }
             | LinkState::Connecting { .. }
             | LinkState::Greeting { .. }
@@ -239,7 +239,13 @@ impl Links {
     }
 
     /// Tries the next address of an attempt. `reason` is why the last one failed.
-    fn go_on(&mut self, ctx: &mut Context, key: usize, mut attempt: Attempt, reason: &dyn Display) {
+    fn try_next_address(
+        &mut self,
+        ctx: &mut Context,
+        key: usize,
+        mut attempt: Attempt,
+        reason: &dyn Display,
+    ) {
         let mut failure = None;
         while let Some(address) = attempt.next() {
             match begin_connect(ctx, key, address) {
@@ -269,7 +275,7 @@ impl Links {
             return;
         };
         attempt.on_connect_failed(error, ctx.now());
-        self.go_on(ctx, key, attempt, error);
+        self.try_next_address(ctx, key, attempt, error);
     }
 
     /// The connection is established: sends the Hello.
@@ -312,7 +318,7 @@ impl Links {
         link.broke_at = None;
         link.is_told_down = false;
         link.refusal = None;
-        link.tell(ctx.now(), format!("the link to node {} at {} is up", link.peer, link.dialled));
+        link.log_change(ctx.now(), format!("the link to node {} at {} is up", link.peer, link.dialled));
     }
 
     /// The other side has refused the Hello.
@@ -370,7 +376,7 @@ impl Links {
 
 impl Link {
     /// Logs that the link is up or down.
-    fn tell(&mut self, now: Micros, line: String) {
+    fn log_change(&mut self, now: Micros, line: String) {
         if let Some(line) = self.flaps.note(now, line) {
             log::info!("{line}");
         }

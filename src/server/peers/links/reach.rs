@@ -37,7 +37,7 @@ impl Links {
 
     /// Dials the peer where it says that it is, instead of where its link is up.
     pub(super) fn follow_move(&mut self, ctx: &mut Context, key: usize) {
-        let place = self.links[key].place().to_owned();
+        let place = self.links[key].claimed_address().to_owned();
         self.on_broken(ctx, key, &format_args!("it listens at {place} now"));
         let link = &mut self.links[key];
         link.tries_announced = true;
@@ -46,13 +46,13 @@ impl Links {
     }
 
     /// Whether a link to a member is up.
-    pub(crate) fn reach_a_member(&self, ctx: &Context) -> bool {
+    pub(crate) fn reaches_a_member(&self, ctx: &Context) -> bool {
         self.links.iter().any(|(_, link)| link.is_up() && ctx.membership.contains(link.peer))
     }
 
     /// Whether the member with this id is reached where it says that it is, and was heard within an election
     /// timeout, as a leader hears every voter that runs.
-    pub(crate) fn reach_and_hear(&self, ctx: &Context, id: NodeId) -> bool {
+    pub(crate) fn reaches_and_hears(&self, ctx: &Context, id: NodeId) -> bool {
         let timeout_us = ctx.node.election_timeout_us();
         let mut links =
             self.links.iter().map(|(_, link)| link).filter(|link| ctx.membership.contains(link.peer));
@@ -77,10 +77,13 @@ impl Links {
             match link.note_reach(ctx.now(), is_missed, ctx.silence_from) {
                 None => {}
                 Some(Notice::Lasts(us, left_out)) => {
-                    log::warn!("{}{left_out}", narration::unreached_line(link.peer.id, link.place(), us));
+                    log::warn!(
+                        "{}{left_out}",
+                        narration::unreached_line(link.peer.id, link.claimed_address(), us)
+                    );
                 }
                 Some(Notice::Over(_)) => {
-                    log::info!("node {} can be reached at {} again", link.peer, link.place());
+                    log::info!("node {} can be reached at {} again", link.peer, link.claimed_address());
                 }
             }
         }
@@ -89,23 +92,23 @@ impl Links {
 
 impl Link {
     /// Where the peer says that it is.
-    pub(super) fn place(&self) -> &str {
+    pub(super) fn claimed_address(&self) -> &str {
         self.announced_address.as_ref().unwrap_or(&self.recorded_address)
     }
 
     /// Whether the link is up to where the peer says that it is.
     pub(crate) fn is_reached(&self) -> bool {
-        self.is_up() && self.dialled == self.place()
+        self.is_up() && self.dialled == self.claimed_address()
     }
 
     /// The peer has said that it is at another place than before.
-    pub(super) fn note_place(&mut self) {
-        self.reach.is_untried = self.dialled != self.place();
+    pub(super) fn note_claimed_address(&mut self) {
+        self.reach.is_untried = self.dialled != self.claimed_address();
     }
 
     /// The peer is being dialled.
     pub(super) fn note_dial(&mut self) {
-        self.reach.is_untried &= self.dialled != self.place();
+        self.reach.is_untried &= self.dialled != self.claimed_address();
     }
 
     /// Whether the link should be given up for another place. One that has only just come up is not, so that

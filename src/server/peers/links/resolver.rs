@@ -14,7 +14,7 @@ use std::thread;
 use mio::Waker;
 
 use crate::advice::about_refusal;
-use crate::server::limits::{ADDRESSES_PER_NAME_MAX, NAMES_IN_QUESTION_MAX};
+use crate::server::limits::{ADDRESSES_PER_NAME_MAX, NAMES_BEING_RESOLVED_MAX};
 
 /// How the addresses of a `HOST:PORT` are found; may block.
 pub(crate) type LookUp = fn(&str) -> io::Result<Vec<SocketAddr>>;
@@ -24,7 +24,7 @@ pub(crate) type LookUp = fn(&str) -> io::Result<Vec<SocketAddr>>;
 pub(crate) struct Resolved {
     /// The `HOST:PORT` that was looked up.
     pub(crate) name: String,
-    /// The addresses to try, in order; never empty.
+    /// The addresses to try, in order, at least one; or why there are none.
     pub(crate) addresses: io::Result<Vec<SocketAddr>>,
 }
 
@@ -32,20 +32,20 @@ pub(crate) struct Resolved {
 #[derive(Debug)]
 pub(crate) struct Resolver {
     look_up: LookUp,
-    answer: Answer,
+    answer_sender: AnswerSender,
     answers: Receiver<Resolved>,
-    /// The names that threads are looking up; at most [`NAMES_IN_QUESTION_MAX`].
-    in_question: Vec<String>,
+    /// The names that threads are looking up; at most [`NAMES_BEING_RESOLVED_MAX`].
+    being_resolved: Vec<String>,
 }
 
 /// How a thread returns its answer to the loop.
 #[derive(Clone, Debug)]
-struct Answer {
+struct AnswerSender {
     sender: Sender<Resolved>,
     waker: Arc<Waker>,
 }
 
-impl Answer {
+impl AnswerSender {
     fn give(&self, name: String, addresses: io::Result<Vec<SocketAddr>>) {
         // If the loop has ended meanwhile, nobody waits for the answer.
         if self.sender.send(Resolved { name, addresses }).is_ok()
@@ -60,41 +60,46 @@ impl Resolver {
     /// Each answer wakes the loop.
     pub(crate) fn new(waker: Arc<Waker>, look_up: LookUp) -> Resolver {
         let (sender, answers) = channel();
-        Resolver { look_up, answer: Answer { sender, waker }, answers, in_question: Vec::new() }
+        Resolver {
+            look_up,
+            answer_sender: AnswerSender { sender, waker },
+            answers,
+            being_resolved: Vec::new(),
+        }
     }
 
     /// Asks for the addresses of a `HOST:PORT`. The answer comes from [`Resolver::poll`].
     pub(crate) fn ask(&mut self, name: &str) {
-        if self.in_question.iter().any(|asked| asked == name) {
+        if self.being_resolved.iter().any(|asked| asked == name) {
             return;
         }
-        if self.in_question.len() >= NAMES_IN_QUESTION_MAX {
+        if self.being_resolved.len() >= NAMES_BEING_RESOLVED_MAX {
             let error = io::Error::other("too many names are being resolved");
-            self.answer.give(name.to_owned(), Err(error));
+            self.answer_sender.give(name.to_owned(), Err(error));
             return;
         }
-        self.in_question.push(name.to_owned());
-        let (look_up, answer, asked) = (self.look_up, self.answer.clone(), name.to_owned());
+        self.being_resolved.push(name.to_owned());
+        let (look_up, answer_sender, asked) = (self.look_up, self.answer_sender.clone(), name.to_owned());
         let thread = thread::Builder::new().name("resolver".to_owned());
         let spawned = thread.spawn(move || {
             let addresses = look_up(&asked);
-            answer.give(asked, addresses);
+            answer_sender.give(asked, addresses);
         });
         if let Err(error) = spawned {
-            self.answer.give(name.to_owned(), Err(no_thread(&error)));
+            self.answer_sender.give(name.to_owned(), Err(no_thread(&error)));
         }
     }
 
     pub(crate) fn poll(&mut self) -> Option<Resolved> {
         let resolved = self.answers.try_recv().ok()?;
-        self.in_question.retain(|asked| *asked != resolved.name);
+        self.being_resolved.retain(|asked| *asked != resolved.name);
         Some(resolved)
     }
 
     /// Returns an answer as a thread would.
     #[cfg(test)]
     pub(crate) fn give(&self, name: &str, addresses: io::Result<Vec<SocketAddr>>) {
-        self.answer.give(name.to_owned(), addresses);
+        self.answer_sender.give(name.to_owned(), addresses);
     }
 }
 
@@ -143,24 +148,24 @@ mod tests {
     }
 
     #[test]
-    fn a_name_in_question_is_not_looked_up_a_second_time() {
+    fn a_name_being_resolved_is_not_looked_up_a_second_time() {
         let (_poll, mut resolver) = resolver();
         for _ in 0..10 {
             resolver.ask("a:1");
             resolver.ask("b:1");
         }
-        assert_eq!(resolver.in_question, ["a:1", "b:1"]);
+        assert_eq!(resolver.being_resolved, ["a:1", "b:1"]);
         resolver.give("a:1", Err(io::ErrorKind::TimedOut.into()));
         assert_eq!(resolver.poll().unwrap().name, "a:1");
-        assert_eq!(resolver.in_question, ["b:1"]);
+        assert_eq!(resolver.being_resolved, ["b:1"]);
         resolver.ask("a:1");
-        assert_eq!(resolver.in_question, ["b:1", "a:1"], "its answer may have changed");
+        assert_eq!(resolver.being_resolved, ["b:1", "a:1"], "its answer may have changed");
     }
 
     #[test]
     fn names_beyond_the_bound_are_refused_at_once_and_the_others_go_on() {
         let (_poll, mut resolver) = resolver();
-        for number in 0..NAMES_IN_QUESTION_MAX {
+        for number in 0..NAMES_BEING_RESOLVED_MAX {
             resolver.ask(&format!("n{number}:1"));
         }
         assert!(resolver.poll().is_none());
@@ -168,6 +173,6 @@ mod tests {
         let refused = resolver.poll().unwrap();
         assert_eq!(refused.name, "one-too-many:1");
         assert!(refused.addresses.is_err());
-        assert_eq!(resolver.in_question.len(), NAMES_IN_QUESTION_MAX);
+        assert_eq!(resolver.being_resolved.len(), NAMES_BEING_RESOLVED_MAX);
     }
 }
