@@ -25,6 +25,16 @@ impl Host {
     /// 127.0.0.1, where a node listens unless told otherwise.
     pub const LOOPBACK: Host = Host::Address(IpAddr::V4(Ipv4Addr::LOCALHOST));
 
+    /// The host with this address, if it can be that of one host. An address of IPv4 that is written as one
+    /// of IPv6 (RFC 4291 §2.5.5.2) is that address of IPv4.
+    fn at(address: IpAddr) -> Result<Host, String> {
+        let address = address.to_canonical();
+        if address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST) {
+            return Err(format!("{address} is not the address of one host, but that of many"));
+        }
+        Ok(Host::Address(address))
+    }
+
     /// Whether this stands for every address of the machine, so that no other node or client can be directed
     /// to it.
     #[must_use]
@@ -67,13 +77,13 @@ impl FromStr for Host {
             ));
         }
         if let Some(inner) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            return inner
-                .parse::<Ipv6Addr>()
-                .map(|address| Host::from(IpAddr::V6(address)))
-                .map_err(|_| format!("'{inner}' is not an IPv6 address"));
+            let address = inner.parse::<Ipv6Addr>();
+            return address
+                .map_err(|_| format!("'{inner}' is not an IPv6 address"))
+                .and_then(|address| Host::at(IpAddr::V6(address)));
         }
         if let Ok(address) = text.parse::<IpAddr>() {
-            return Ok(Host::from(address));
+            return Host::at(address);
         }
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
         if text.is_empty() || text.len() > NAME_BYTES_MAX || !text.bytes().all(allowed) {
@@ -94,13 +104,6 @@ fn is_number(part: &str) -> bool {
     let is_digit =
         if hexadecimal.is_some() { |b: u8| b.is_ascii_hexdigit() } else { |b: u8| b.is_ascii_digit() };
     hexadecimal.unwrap_or(part).bytes().all(is_digit)
-}
-
-impl From<IpAddr> for Host {
-    /// An address of IPv4 that is written as one of IPv6 (RFC 4291 §2.5.5.2) is that address of IPv4.
-    fn from(address: IpAddr) -> Host {
-        Host::Address(address.to_canonical())
-    }
 }
 
 impl fmt::Display for Host {
@@ -191,6 +194,10 @@ mod tests {
             "[::1",
             "é",
             "fe80::1%eth0",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::ffff:224.0.0.1",
+            "[ff02::1]",
         ] {
             assert!(text.parse::<Host>().is_err(), "{text:?}");
         }

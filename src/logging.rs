@@ -118,6 +118,8 @@ impl Logging {
 /// error at once, and panic if it cannot.
 fn from_environment(variable: Result<String, VarError>) -> Result<Option<String>, String> {
     match variable {
+        // A variable that is set to nothing, as in a unit file, is one that nobody has set.
+        Ok(filter) if filter.trim().is_empty() => Ok(None),
         Ok(filter) => match env_filter::Builder::new().try_parse(&filter) {
             Ok(_) => Ok(Some(filter)),
             Err(error) => {
@@ -259,10 +261,13 @@ mod tests {
 
     #[test]
     fn a_filter_that_makes_no_sense_is_a_problem_and_a_missing_one_is_none() {
-        for filter in ["", "off", FILTER, FILTER_DEBUG, "debug/raft", "trace,mio=off"] {
+        for filter in ["off", FILTER, FILTER_DEBUG, "debug/raft", "trace,mio=off"] {
             assert_eq!(from_environment(Ok(filter.to_owned())), Ok(Some(filter.to_owned())));
         }
         assert_eq!(from_environment(Err(VarError::NotPresent)), Ok(None));
+        for nothing in ["", " "] {
+            assert_eq!(from_environment(Ok(nothing.to_owned())), Ok(None));
+        }
         for (filter, problem) in
             [("a=b=c", "invalid logging spec 'a=b=c'"), ("a=b", "invalid logging spec 'b'")]
         {

@@ -504,6 +504,9 @@ fn a_voter_that_nobody_can_dial_is_warned_of_until_it_can_be_and_is_not_handed_o
         let node = cluster.node(id);
         let line = format!("node {missed} has been heard, but not reached at 127.0.0.9:");
         wait::until_true("it is warned of", || node.log().contains(&line));
+        let log = node.log();
+        let warning = log.lines().find(|logged| logged.contains(&line)).unwrap();
+        assert!(warning.contains(" s (Connection refused"), "the last error is told: {warning}");
         assert!(!node.log().contains("no member has connected"), "{}", node.log());
         node.await_status("there is no link", |status| status.members[&missed].link == "down");
     }

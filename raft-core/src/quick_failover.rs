@@ -9,8 +9,8 @@ use crate::types::{Micros, NodeId, Peer};
 /// interval apart, so that they do not split the vote.
 const STAGGER_PER_HEARTBEAT: u64 = 4;
 
-/// How a node has lost its leader, as far as it knows: this decides how soon it repeats a pre-vote that is not
-/// decided.
+/// How a node has lost its leader, as far as it knows: this decides how soon it repeats a pre-vote that is
+/// not decided.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum LeaderLoss {
     /// It has heard nothing: it asks again after an election timeout.

@@ -136,12 +136,13 @@ pub(crate) fn unconnected_line(address: &str, us: u64) -> String {
 }
 
 /// This member is connected to this node, which has not reached it at this address for this many
-/// microseconds.
-pub(crate) fn unreached_line(member: NodeId, address: &str, us: u64) -> String {
+/// microseconds, and failed with this error when it last tried.
+pub(crate) fn unreached_line(member: NodeId, address: &str, us: u64, error: Option<&str>) -> String {
+    let error = error.map(|error| format!(" ({error})")).unwrap_or_default();
     format!(
-        "node {member} has been heard, but not reached at {address}, for {}: commands, and perhaps clients, \
-         that are sent there when it leads will fail; correct its --advertise or --host, or whatever blocks \
-         its raft port",
+        "node {member} has been heard, but not reached at {address}, for {}{error}: commands, and perhaps \
+         clients, that are sent there when it leads will fail; correct its --advertise or --host, or \
+         whatever resolves that name or blocks its raft port",
         seconds(us)
     )
 }

@@ -3,14 +3,23 @@
 use raft_core::Micros;
 
 use super::log_limit::LogLimit;
+use super::seconds;
 
-/// As [`LogLimit`], but the last of the lines that were left out is logged as soon as there is room for it:
-/// otherwise the log would end with what has long ceased to be so.
+/// As [`LogLimit`], but the last of the lines that were left out is logged as soon as there is room for it,
+/// with its age: otherwise the log would end with what has long ceased to be so.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StateLog {
     limit: LogLimit,
-    /// The line that was left out last, unless another was logged since.
-    untold: Option<String>,
+    /// What was left out last, unless another line was logged since.
+    untold: Option<Untold>,
+}
+
+/// A line that was left out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Untold {
+    line: String,
+    /// When it was new.
+    at: Micros,
 }
 
 impl StateLog {
@@ -27,7 +36,7 @@ impl StateLog {
                 Some(format!("{line}{left_out}"))
             }
             None => {
-                self.untold = Some(line);
+                self.untold = Some(Untold { line, at: now });
                 None
             }
         }
@@ -35,14 +44,11 @@ impl StateLog {
 
     /// Returns what to log of what was left out, if there is room for it by now.
     pub(crate) fn catch_up(&mut self, now: Micros) -> Option<String> {
-        let line = self.untold.take()?;
-        match self.limit.admit_late(now) {
-            Some(left_out) => Some(format!("{line}{left_out}")),
-            None => {
-                self.untold = Some(line);
-                None
-            }
-        }
+        let Untold { line, at } = self.untold.as_ref()?;
+        let left_out = self.limit.admit_late(now)?;
+        let line = format!("{line}, {} ago{left_out}", seconds(now.since(*at)));
+        self.untold = None;
+        Some(line)
     }
 
     /// What was left out is no longer so.
@@ -53,7 +59,7 @@ impl StateLog {
     /// What has been left out and is still to be logged.
     #[cfg(test)]
     pub(crate) fn untold(&self) -> Option<&str> {
-        self.untold.as_deref()
+        self.untold.as_ref().map(|untold| untold.line.as_str())
     }
 }
 
@@ -73,7 +79,10 @@ mod tests {
         }
         let next = START.plus(REMINDER_INTERVAL_US);
         assert_eq!(log.catch_up(Micros(next.0 - 1)), None);
-        assert_eq!(log.catch_up(next), Some("d (2 lines like this one were left out)".to_owned()));
+        assert_eq!(
+            log.catch_up(next),
+            Some("d, 30.0 s ago (2 lines like this one were left out)".to_owned())
+        );
         assert_eq!(log.catch_up(next.plus(REMINDER_INTERVAL_US)), None);
     }
 

@@ -73,6 +73,9 @@ pub(crate) struct Link {
     /// It has been noted for the log that the link is down, or need not be, and the link has not been up
     /// since.
     pub(crate) is_told_down: bool,
+    /// Why the last attempt to reach the peer where it says that it is failed, if the link has not been up
+    /// since.
+    pub(crate) failure: Option<String>,
     /// The refusal that was logged last, and at which level.
     pub(crate) refusal: Option<(Refuse, Level)>,
     pub(crate) last_heard: Option<Micros>,
@@ -339,6 +342,7 @@ impl Link {
             backoff: Backoff::new(seed),
             broke_at: None,
             is_told_down: false,
+            failure: None,
             refusal: None,
             last_heard: None,
             made_at: now,

@@ -136,6 +136,9 @@ impl Links {
     ) {
         let link = &mut self.links[key];
         ctx.counters.dials_failed += 1;
+        if link.dialled == link.claimed_address() {
+            link.failure = Some(reason.to_string());
+        }
         let Link { peer, dialled, .. } = link;
         // A node that joins receives the members of former times first, and some have left since.
         let is_joining = !ctx.node.membership().contains(ctx.me.peer);
@@ -317,6 +320,7 @@ impl Links {
         link.was_cut_short = false;
         link.broke_at = None;
         link.is_told_down = false;
+        link.failure = None;
         link.refusal = None;
         link.log_change(ctx.now(), format!("the link to node {} at {} is up", link.peer, link.dialled));
     }

@@ -77,10 +77,9 @@ impl Links {
             match link.note_reach(ctx.now(), is_missed, ctx.silence_from) {
                 None => {}
                 Some(Notice::Lasts(us, left_out)) => {
-                    log::warn!(
-                        "{}{left_out}",
-                        narration::unreached_line(link.peer.id, link.claimed_address(), us)
-                    );
+                    let (id, address) = (link.peer.id, link.claimed_address());
+                    let line = narration::unreached_line(id, address, us, link.failure.as_deref());
+                    log::warn!("{line}{left_out}");
                 }
                 Some(Notice::Over(_)) => {
                     log::info!("node {} can be reached at {} again", link.peer, link.claimed_address());
