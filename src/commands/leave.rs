@@ -121,8 +121,19 @@ fn remove(contacts: &Contacts, id: NodeId, request: &AdminRequest, absent: Absen
         )
         | AskProblem::Interrupted
         | AskProblem::Incompatible { .. } => Err(Failure::runtime(error.to_string())),
-        AskProblem::GaveUp { .. } => Err(Failure::runtime(format!("{error}; {WHO_IS_UP}"))),
+        AskProblem::GaveUp { .. } => Err(Failure::runtime(match absent {
+            Absent::IsDone => format!("{error}; {WHO_IS_UP}; {}", by_another_member(id)),
+            Absent::IsAnError => format!("{error}; {WHO_IS_UP}"),
+        })),
     }
+}
+
+/// What helps if the others have a leader, and only this node does not hear it.
+fn by_another_member(id: NodeId) -> String {
+    format!(
+        "if the other members have a leader, 'ticketd leave --id {id}' at one of them removes this node, and \
+         'ticketd drop' here destroys its store"
+    )
 }
 
 /// Asks through the node that runs on the store. If that node ends before the answer is there, most likely

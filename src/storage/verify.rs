@@ -20,6 +20,17 @@ use super::reading::{Readable, Reading, read};
 use crate::advice::about_limit;
 use crate::identity::{Identity, Standing};
 
+/// The exit status when the cause is [`Restart::CannotHelp`], so that whatever starts the program can tell.
+pub const EXIT_STATUS_PERMANENT: u8 = 3;
+
+/// How much of a finding is passed on: our messages have some hundred characters, plus a path of at most
+/// 4,096.
+const FINDING_CHARS_MAX: usize = 8192;
+
+/// What the standard library prints before it aborts a process that cannot allocate memory; printing where it
+/// happened may fail once more. A limit on memory (`ulimit -v`, a small machine) is no damage.
+const ALLOCATION_FAILED: &str = "memory allocation of";
+
 /// What a sound store holds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Findings {
@@ -104,9 +115,6 @@ pub fn verify(path: &Path) -> Result<Findings, StoreError> {
         recovered: contents.recovered,
     })
 }
-
-/// The exit status when the cause is [`Restart::CannotHelp`], so that whatever starts the program can tell.
-pub const EXIT_STATUS_PERMANENT: u8 = 3;
 
 /// Runs this program's `verify` command on the store in a child process. LMDB maps the file, so a sector that
 /// cannot be read kills the process that reads it; in the child, that death is the finding. Call this before
@@ -201,10 +209,6 @@ fn not_run(reason: String) -> StoreError {
     StoreError::CheckNotRun { reason, remedy: None }
 }
 
-/// What the standard library prints before it aborts a process that cannot allocate memory; printing where it
-/// happened may fail once more. A limit on memory (`ulimit -v`, a small machine) is no damage.
-const ALLOCATION_FAILED: &str = "memory allocation of";
-
 /// Whether a process gets this signal for what it did itself. Any other signal was sent, by an operator or by
 /// a system that is short of memory, and says nothing about the store.
 fn is_fault(signal: i32) -> bool {
@@ -212,10 +216,6 @@ fn is_fault(signal: i32) -> bool {
         .iter()
         .any(|fault| fault.as_raw() == signal)
 }
-
-/// How much of a finding is passed on: our messages have some hundred characters, plus a path of at most
-/// 4,096.
-const FINDING_CHARS_MAX: usize = 8192;
 
 #[cfg(test)]
 mod tests {
