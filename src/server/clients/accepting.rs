@@ -57,7 +57,8 @@ impl Clients {
         match serves {
             Serves::Everything | Serves::IdsOnly => log::warn!(
                 "a client was refused: {clients_max} are connected, the most that --http_connections and the \
-                 limit of open files permit: raise the lower one, or let idle connections end sooner{left_out}"
+                 limit of open files permit: raise the lower of the two, or let idle connections end \
+                 sooner{left_out}"
             ),
             Serves::PagesOnly => log::warn!(
                 "a connection to --metrics_port was refused: {pages_max} are open, the most there may be: \
