@@ -51,6 +51,23 @@ fn a_proposal_is_committed_by_a_majority_and_applied_by_everybody_in_order() {
     assert_eq!(applied(1), applied(3));
 }
 
+/// Of itself, it knows what is durable here; others know nothing about anybody.
+#[test]
+fn a_leader_tells_up_to_where_each_member_has_its_log() {
+    let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
+    cluster.isolate(3);
+    let before = cluster.nodes[&1].raft.last_log_index();
+    cluster.stalled.insert(1);
+    cluster.propose(1, "a");
+    cluster.settle();
+    let match_index = |cluster: &Cluster, at: u64, of: u64| cluster.nodes[&at].raft.match_index(id(of));
+    let told: Vec<_> = [1, 2, 3, 4].map(|of| match_index(&cluster, 1, of)).into();
+    assert_eq!(told, [Some(before), Some(before.next()), Some(before), None]);
+    cluster.sync(1);
+    assert_eq!(match_index(&cluster, 1, 1), Some(before.next()));
+    assert_eq!([1, 2].map(|of| match_index(&cluster, 2, of)), [None, None]);
+}
+
 /// §5.3, Figure 2: the consistency check.
 #[test]
 fn an_append_after_an_entry_that_is_not_there_is_rejected_and_changes_nothing() {
