@@ -16,7 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use env_logger::{Builder, Logger, Target};
-use log::{Level, Log, Metadata, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::log_writer::{Drained, LogWriter};
 
@@ -63,13 +63,11 @@ impl Logging {
     /// # Errors
     /// If the system cannot start a thread.
     pub fn start(detail: Detail, mode: LogMode) -> io::Result<Logging> {
-        let filter = match detail {
-            Detail::Usual => FILTER,
-            Detail::Debug => FILTER_DEBUG,
-        };
-        let (filter, problem) = match from_environment(env::var("RUST_LOG")) {
-            Ok(given) => (given.unwrap_or_else(|| filter.to_owned()), None),
-            Err(problem) => (filter.to_owned(), Some(problem)),
+        let (filter, problem) = match (detail, from_environment(env::var("RUST_LOG"))) {
+            // A flag comes before the environment.
+            (Detail::Debug, _) => (FILTER_DEBUG.to_owned(), None),
+            (Detail::Usual, Ok(given)) => (given.unwrap_or_else(|| FILTER.to_owned()), None),
+            (Detail::Usual, Err(problem)) => (FILTER.to_owned(), Some(problem)),
         };
         let mut builder = with_our_lines(Builder::new());
         builder.parse_filters(&filter);
@@ -121,6 +119,9 @@ fn from_environment(variable: Result<String, VarError>) -> Result<Option<String>
         // A variable that is set to nothing, as in a unit file, is one that nobody has set.
         Ok(filter) if filter.trim().is_empty() => Ok(None),
         Ok(filter) => match env_filter::Builder::new().try_parse(&filter) {
+            Ok(_) if !is_about_us(&filter) => {
+                Err("which names neither a level nor a part of ticketd".to_owned())
+            }
             Ok(_) => Ok(Some(filter)),
             Err(error) => {
                 let error = error.to_string();
@@ -130,6 +131,14 @@ fn from_environment(variable: Result<String, VarError>) -> Result<Option<String>
         Err(VarError::NotPresent) => Ok(None),
         Err(VarError::NotUnicode(_)) => Err("which is not text".to_owned()),
     }
+}
+
+/// Whether a filter holds a level for everything, or anything about this program. A level that is misspelt is
+/// a part of some program to env_logger, which would show nothing at all, not even errors.
+fn is_about_us(filter: &str) -> bool {
+    let directives = filter.split('/').next().unwrap_or_default().split(',');
+    let mut names = directives.filter_map(|directive| directive.split('=').next()).map(str::trim);
+    names.any(|name| name.parse::<LevelFilter>().is_ok() || name.split("::").next() == Some("ticketd"))
 }
 
 /// A live counter of the log lines that this process has left out so far. Only a node leaves any out.
@@ -261,16 +270,20 @@ mod tests {
 
     #[test]
     fn a_filter_that_makes_no_sense_is_a_problem_and_a_missing_one_is_none() {
-        for filter in ["off", FILTER, FILTER_DEBUG, "debug/raft", "trace,mio=off"] {
+        for filter in ["off", "WARN", FILTER, FILTER_DEBUG, "debug/raft", "trace,mio=off", "ticketd::server"]
+        {
             assert_eq!(from_environment(Ok(filter.to_owned())), Ok(Some(filter.to_owned())));
         }
         assert_eq!(from_environment(Err(VarError::NotPresent)), Ok(None));
         for nothing in ["", " "] {
             assert_eq!(from_environment(Ok(nothing.to_owned())), Ok(None));
         }
-        for (filter, problem) in
-            [("a=b=c", "invalid logging spec 'a=b=c'"), ("a=b", "invalid logging spec 'b'")]
-        {
+        for (filter, problem) in [
+            ("a=b=c", "invalid logging spec 'a=b=c'"),
+            ("a=b", "invalid logging spec 'b'"),
+            ("warning", "which names neither a level nor a part of ticketd"),
+            ("mio=debug", "which names neither a level nor a part of ticketd"),
+        ] {
             assert_eq!(from_environment(Ok(filter.to_owned())), Err(problem.to_owned()));
         }
         assert!(from_environment(Err(VarError::NotUnicode("a".into()))).is_err());
