@@ -6,6 +6,7 @@ use super::Failure;
 use super::doomed::{Doomed, cannot_say_first};
 use super::output::{print_to_reader, say};
 use super::serving::launch::refuse_running;
+use crate::advice::path_flag;
 use crate::cli::Flags;
 use crate::storage::{self, Restart};
 
@@ -35,6 +36,7 @@ fn open(path: &Path) -> Result<Doomed, Failure> {
     Doomed::open(path, storage::verify_in_child(path)).map_err(|error| {
         let permanent = error.restart() == Restart::CannotHelp;
         let failure = Failure::from(error);
-        if permanent { failure.and("'ticketd drop --force' destroys it as it is") } else { failure }
+        let hint = format!("'ticketd drop --force {}' destroys it as it is", path_flag(path));
+        if permanent { failure.and(&hint) } else { failure }
     })
 }

@@ -50,12 +50,12 @@ pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
     let bound = listen::bind(&mut settings)?;
     let members = other_members(members, &settings)?;
     let members: Vec<String> = members.iter().map(ToString::to_string).collect();
-    let patience = Patience::until(launch.stop_requests());
+    let patience = Patience::until_stopped(launch.stop_requests());
     await_one_to_resolve(id, &members, &look_up, &patience, NAME_PATIENCE)?;
     bound.admit_members()?;
 
     if flags.force && flags.path().exists() {
-        expect_room(&members, id, &patience)?;
+        expect_to_be_admitted(&members, id, &patience)?;
     }
     let in_the_way = destroy_in_the_way(flags, &launch)?;
     let mut joining = make_or_resume(flags.path(), id, &settings, &launch, in_the_way)?;
@@ -96,7 +96,7 @@ fn taken_in(failure: &Failure, path: &Path, id: NodeId) -> Failure {
 
 /// Checks that the cluster has a leader, and that it would take in a new node with this id as things stand.
 /// Waits for a leader as long as a join does.
-fn expect_room(members: &[String], id: NodeId, patience: &Patience<'_>) -> Result<(), Failure> {
+fn expect_to_be_admitted(members: &[String], id: NodeId, patience: &Patience<'_>) -> Result<(), Failure> {
     let problem = match ask(members, &AdminRequest::Status, status_of_leader, patience) {
         Ok(ClusterView { members, .. }) => {
             if members.contains(&id) {
@@ -280,7 +280,7 @@ fn await_one_to_resolve(
     let Some(mut problem) = unresolved(members, look_up, patience) else { return Ok(()) };
     log::info!("waiting for the cluster: {problem}");
     let until = Instant::now() + name_patience;
-    while Instant::now() < until {
+    loop {
         if patience.sleep(NAME_PAUSE.min(name_patience)).is_err() {
             return Err(Failure::runtime(refusal(id, &AskProblem::Interrupted, InTheWay::Nothing)));
         }
@@ -288,10 +288,12 @@ fn await_one_to_resolve(
             Some(problem) => problem,
             None => return Ok(()),
         };
+        if Instant::now() >= until {
+            return Err(Failure::runtime(format!(
+                "{problem}: name a member by an address, or by a name that this machine knows"
+            )));
+        }
     }
-    Err(Failure::runtime(format!(
-        "{problem}: name a member by an address, or by a name that this machine knows"
-    )))
 }
 
 /// Why no member can be reached, if the host of none resolves.
@@ -299,7 +301,9 @@ fn unresolved(members: &[String], look_up: LookUp<'_>, patience: &Patience<'_>) 
     let mut problem = None;
     for member in members {
         match look_up(member, patience) {
-            Ok(addresses) if addresses.is_empty() => {}
+            Ok(addresses) if addresses.is_empty() => {
+                problem = Some(format!("the host of {member} has no address"))
+            }
             Ok(_) => return None,
             Err(error) => problem = Some(format!("the host of {member} does not resolve ({error})")),
         }
@@ -342,10 +346,12 @@ fn refusal(id: NodeId, problem: &AskProblem, in_the_way: InTheWay) -> String {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
-    use std::io;
+    use std::io::{self, Write};
     use std::net::SocketAddr;
+    use std::os::unix::net::UnixStream;
 
     use super::*;
+    use crate::server::StopRequests;
 
     fn parsed(members: &[&str]) -> Vec<HostPort> {
         members.iter().map(|member| member.parse().unwrap()).collect()
@@ -395,8 +401,11 @@ mod tests {
 
     #[test]
     fn a_join_that_waits_for_a_name_can_be_stopped() {
-        let failure =
-            await_names(usize::MAX, Duration::from_secs(60), &Patience::lasting(Duration::ZERO)).unwrap_err();
+        let (stops, mut stop) = UnixStream::pair().unwrap();
+        let requests = StopRequests::on(stops).unwrap();
+        stop.write_all(b"x").unwrap();
+        let patience = Patience::until_stopped(&requests);
+        let failure = await_names(usize::MAX, Duration::from_secs(60), &patience).unwrap_err();
         assert!(failure.to_string().contains("nothing has changed"), "{failure}");
     }
 

@@ -41,7 +41,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     match flags.id {
         Some(other) if other != me.id => {
             let request = AdminRequest::Remove { cluster, id: other, incarnation: None };
-            remove(&contacts, other, &request, Absent::IsAnError)?;
+            remove(path, &contacts, other, &request, Absent::IsAnError)?;
             say(&format!("node {other} is no longer a member of the cluster"))
         }
         Some(_) | None => {
@@ -50,7 +50,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
             let seen = seen?;
             let incarnation = Some(me.incarnation);
             let request = AdminRequest::Remove { cluster, id: me.id, incarnation };
-            remove(&contacts, me.id, &request, Absent::IsDone)?;
+            remove(path, &contacts, me.id, &request, Absent::IsDone)?;
             let (id, shown) = (me.id, path.display());
             let destroyed = end_and_destroy(path, &contacts, &seen).map_err(|why| {
                 Failure::runtime(format!(
@@ -90,10 +90,16 @@ enum Absent {
     IsAnError,
 }
 
-fn remove(contacts: &Contacts, id: NodeId, request: &AdminRequest, absent: Absent) -> Result<(), Failure> {
+fn remove(
+    path: &Path,
+    contacts: &Contacts,
+    id: NodeId,
+    request: &AdminRequest,
+    absent: Absent,
+) -> Result<(), Failure> {
     if contacts.addresses().is_empty() {
         return Err(Failure::runtime(match absent {
-            Absent::IsDone => last_member(id),
+            Absent::IsDone => last_member(path, id),
             Absent::IsAnError => no_member(id),
         }));
     }
@@ -109,7 +115,7 @@ fn remove(contacts: &Contacts, id: NodeId, request: &AdminRequest, absent: Absen
             Ok(())
         }
         AskProblem::Refused(RefusedReason::NoSuchMember) => Err(Failure::runtime(no_member(id))),
-        AskProblem::Refused(RefusedReason::LastVoter) => Err(Failure::runtime(last_member(id))),
+        AskProblem::Refused(RefusedReason::LastVoter) => Err(Failure::runtime(last_member(path, id))),
         AskProblem::Refused(RefusedReason::NoQuorumLeft) => Err(Failure::runtime(no_quorum_left(id))),
         AskProblem::Refused(
             RefusedReason::IdTaken
@@ -122,17 +128,18 @@ fn remove(contacts: &Contacts, id: NodeId, request: &AdminRequest, absent: Absen
         | AskProblem::Interrupted
         | AskProblem::Incompatible { .. } => Err(Failure::runtime(error.to_string())),
         AskProblem::GaveUp { .. } => Err(Failure::runtime(match absent {
-            Absent::IsDone => format!("{error}; {WHO_IS_UP}; {}", by_another_member(id)),
+            Absent::IsDone => format!("{error}; {WHO_IS_UP}; {}", by_another_member(path, id)),
             Absent::IsAnError => format!("{error}; {WHO_IS_UP}"),
         })),
     }
 }
 
 /// What helps if the others have a leader, and only this node does not hear it.
-fn by_another_member(id: NodeId) -> String {
+fn by_another_member(path: &Path, id: NodeId) -> String {
     format!(
         "if the other members have a leader, 'ticketd leave --id {id}' at one of them removes this node, and \
-         'ticketd drop' here destroys its store"
+         'ticketd drop {}' here destroys its store",
+        path_flag(path)
     )
 }
 
@@ -143,10 +150,11 @@ fn ask_cluster(contacts: &Contacts, request: &AdminRequest) -> Result<(), AskErr
         return ask(contacts.addresses(), request, removed, &Patience::lasting(PATIENCE));
     };
     let has_ended = || matches!(storage::running(path), Ok(None));
-    let error = match ask(contacts.addresses(), request, removed, &Patience::unless(PATIENCE, &has_ended)) {
-        Err(error) if has_ended() && matches!(error.problem, AskProblem::GaveUp { .. }) => error,
-        outcome => return outcome,
-    };
+    let error =
+        match ask(contacts.addresses(), request, removed, &Patience::lasting_unless(PATIENCE, &has_ended)) {
+            Err(error) if has_ended() && matches!(error.problem, AskProblem::GaveUp { .. }) => error,
+            outcome => return outcome,
+        };
     match Contacts::of(path) {
         Ok(now) if !now.addresses().is_empty() => {
             let later = ask(now.addresses(), request, removed, &Patience::lasting(PATIENCE));
@@ -185,10 +193,11 @@ fn no_quorum_left(id: NodeId) -> String {
     )
 }
 
-fn last_member(id: NodeId) -> String {
+fn last_member(path: &Path, id: NodeId) -> String {
     format!(
         "node {id} is the last voter of its cluster and cannot leave it: to give the cluster up, stop the \
-         node and destroy its store with 'ticketd drop'"
+         node and destroy its store with 'ticketd drop {}'",
+        path_flag(path)
     )
 }
 
@@ -265,7 +274,8 @@ mod tests {
     fn remove_another(answers: Vec<Vec<u8>>) -> Result<(), Failure> {
         let (address, thread) = member(answers);
         let id = NodeId::new(3).unwrap();
-        let outcome = remove(&stopped(vec![address]), id, &request(id), Absent::IsAnError);
+        let outcome =
+            remove(Path::new("store"), &stopped(vec![address]), id, &request(id), Absent::IsAnError);
         thread.join().unwrap();
         outcome
     }
@@ -298,7 +308,8 @@ mod tests {
             let (stranger, strange) = member(vec![stranger_says]);
             let (own, thread) = member(vec![removed.clone()]);
             let id = NodeId::new(1).unwrap();
-            let outcome = remove(&stopped(vec![stranger, own]), id, &request(id), Absent::IsDone);
+            let outcome =
+                remove(Path::new("store"), &stopped(vec![stranger, own]), id, &request(id), Absent::IsDone);
             assert_eq!(outcome, Ok(()));
             strange.join().unwrap();
             thread.join().unwrap();
@@ -329,11 +340,12 @@ mod tests {
     fn a_node_that_knows_no_other_member_is_the_last_and_is_told_of_drop() {
         let id = NodeId::new(4).unwrap();
         let contacts = stopped(Vec::new());
-        let failure = remove(&contacts, id, &request(id), Absent::IsDone).unwrap_err();
+        let failure = remove(Path::new("store"), &contacts, id, &request(id), Absent::IsDone).unwrap_err();
         assert!(failure.to_string().contains("ticketd drop"), "{failure}");
         // Any other node that is meant is not the last voter.
         let other = NodeId::new(7).unwrap();
-        let failure = remove(&contacts, other, &request(other), Absent::IsAnError).unwrap_err();
+        let failure =
+            remove(Path::new("store"), &contacts, other, &request(other), Absent::IsAnError).unwrap_err();
         assert!(failure.to_string().contains("node 7 is not a member"), "{failure}");
     }
 }

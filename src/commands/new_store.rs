@@ -8,6 +8,7 @@ use super::Failure;
 use super::doomed::{Doomed, cannot_say_first};
 use super::patience::Patience;
 use super::serving::launch::{Checked, Launch};
+use crate::advice::path_flag;
 use crate::cli::Flags;
 use crate::logging;
 use crate::settings::OrOff;
@@ -72,10 +73,11 @@ pub(super) fn destroy_in_the_way(flags: &Flags, launch: &Launch) -> Result<InThe
         Ok(doomed) => doomed,
         Err(StoreError::NotFound { .. }) => return Ok(InTheWay::Nothing),
         Err(error) => {
-            return Err(Failure::from(error).and(
+            return Err(Failure::from(error).and(&format!(
                 "--force destroys a store only when it is known what it holds, and nothing has changed: \
-                 'ticketd drop --force' destroys it as it is",
-            ));
+                 'ticketd drop --force {}' destroys it as it is",
+                path_flag(path)
+            )));
         }
     };
     if let Some(notice) = doomed.final_notice() {
@@ -83,7 +85,7 @@ pub(super) fn destroy_in_the_way(flags: &Flags, launch: &Launch) -> Result<InThe
         logging::tell(&format!("--force destroys a store: {notice}"))
             .map_err(|error| cannot_say_first("standard error", &error))?;
     }
-    Patience::until(launch.stop_requests()).check().map_err(|_| stopped())?;
+    Patience::until_stopped(launch.stop_requests()).check().map_err(|_| stopped())?;
     doomed.destroy()?;
     log::info!("destroyed the store that was at {}", path.display());
     Ok(InTheWay::Destroyed)

@@ -25,12 +25,12 @@ impl<'a> Patience<'a> {
     }
 
     /// For this long, unless asking turns out to be in vain.
-    pub(super) fn unless(patience: Duration, is_in_vain: &'a dyn Fn() -> bool) -> Patience<'a> {
+    pub(super) fn lasting_unless(patience: Duration, is_in_vain: &'a dyn Fn() -> bool) -> Patience<'a> {
         Patience { is_in_vain: Some(is_in_vain), ..Patience::lasting(patience) }
     }
 
     /// Until this process is asked to stop.
-    pub(super) fn until(stop: &'a StopRequests) -> Patience<'a> {
+    pub(super) fn until_stopped(stop: &'a StopRequests) -> Patience<'a> {
         Patience { stop: Some(stop), ..Patience::endless() }
     }
 

@@ -109,6 +109,7 @@ impl Server {
             Waker::new(&registry, Source::Waker.token()).map_err(ServerError::io("making a waker"))?;
         let waker = Arc::new(waker);
         let listening = listeners::addresses(&config)?;
+        listeners::narrate_further(&config)?;
         let (stop, second_signal) =
             config.stop.register(&registry).map_err(ServerError::io("watching for signals"))?;
         let peer_ports = listeners::open_for_peers(&registry, config.peer_listeners)?;

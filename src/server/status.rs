@@ -17,20 +17,20 @@ pub(super) fn json(ctx: &Context, links: &Links) -> String {
         link(member).map(|LinkStatus { is_up, last_heard, .. }| LinkView {
             is_up,
             last_heard_ms: last_heard
-                .filter(|_| speaks(ctx, member.peer.id))
+                .filter(|_| has_reason_to_send(ctx, member.peer.id))
                 .map(|heard| ctx.now().since(heard) / 1_000),
         })
     })
 }
 
 /// Whether a member has reason to send anything to this node.
-pub(super) fn speaks(ctx: &Context, member: NodeId) -> bool {
-    speaks_with(&ctx.membership, ctx.leader, ctx.me.peer.id, member)
+pub(super) fn has_reason_to_send(ctx: &Context, member: NodeId) -> bool {
+    sends_to(&ctx.membership, ctx.leader, ctx.me.peer.id, member)
 }
 
-/// Whether a member has reason to send anything to node `me`. Followers speak only with their leader; if
-/// there is none, voters ask each other, and nobody speaks with a learner.
-fn speaks_with(membership: &Membership, leader: Option<NodeId>, me: NodeId, member: NodeId) -> bool {
+/// Whether a member has reason to send anything to node `me`. Followers send only to their leader; if there
+/// is none, voters ask each other, and nobody sends to a learner.
+fn sends_to(membership: &Membership, leader: Option<NodeId>, me: NodeId, member: NodeId) -> bool {
     match leader {
         Some(leader) => leader == me || leader == member,
         None => membership.is_voter(me) && membership.is_voter(member),
@@ -276,12 +276,12 @@ mod tests {
             let member = raft_core::Member { incarnation, suffrage, peer_address, client_address };
             membership.members.insert(peer(id).id, member);
         }
-        let speaks = |leader: Option<u64>, me, member| {
-            speaks_with(&membership, leader.map(|id| peer(id).id), peer(me).id, peer(member).id)
+        let sends = |leader: Option<u64>, me, member| {
+            sends_to(&membership, leader.map(|id| peer(id).id), peer(me).id, peer(member).id)
         };
-        assert!(speaks(Some(1), 1, 2) && speaks(Some(1), 1, 3), "all speak with a leader");
-        assert!(speaks(Some(1), 3, 1) && !speaks(Some(1), 3, 2) && !speaks(Some(1), 2, 3));
-        assert!(speaks(None, 1, 2) && !speaks(None, 1, 3) && !speaks(None, 3, 1));
+        assert!(sends(Some(1), 1, 2) && sends(Some(1), 1, 3), "all speak with a leader");
+        assert!(sends(Some(1), 3, 1) && !sends(Some(1), 3, 2) && !sends(Some(1), 2, 3));
+        assert!(sends(None, 1, 2) && !sends(None, 1, 3) && !sends(None, 3, 1));
     }
 
     #[test]

@@ -62,15 +62,17 @@ pub fn running(path: &Path) -> Result<Option<Running>, StoreError> {
         Err(e) => return Err(error(&e)),
     };
     for _ in 0..TRIES {
-        let content = read_content(&mut file).map_err(|e| error(&e))?;
         // A process that was killed leaves its content behind, but not its lock.
-        match (file.try_lock_shared(), content) {
-            (Ok(()), _) => return Ok(None),
-            (Err(TryLockError::WouldBlock), Some(running)) => return Ok(Some(running)),
-            // The holder is about to write its process id, or about to release the lock; or its disk is full.
-            (Err(TryLockError::WouldBlock), None) => thread::sleep(TRY_INTERVAL),
-            (Err(TryLockError::Error(e)), _) => return Err(error(&e)),
+        match file.try_lock_shared() {
+            Ok(()) => return Ok(None),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(e)) => return Err(error(&e)),
         }
+        if let Some(running) = read_content(&mut file).map_err(|e| error(&e))? {
+            return Ok(Some(running));
+        }
+        // The holder is about to write its process id, or about to release the lock; or its disk is full.
+        thread::sleep(TRY_INTERVAL);
     }
     Err(StoreError::HolderUnknown { path: path.to_owned() })
 }
@@ -173,7 +175,8 @@ impl Lock {
     /// Takes the lock of the directory at `path`.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] if there is no directory: a process that destroyed the store has removed it.
+    /// [`StoreError::NotFound`] if there is no directory: a process that destroyed the store has removed it;
+    /// [`StoreError::InUse`]; and any fault in the file system.
     pub(super) fn acquire(path: &Path) -> Result<Lock, StoreError> {
         Lock::take(path, Purpose::Write)
     }

@@ -118,11 +118,11 @@ pub(super) fn entry(index: u64, term: u64) -> Entry {
 }
 
 /// A write that changes nothing.
-pub(super) fn write(id: u64) -> Write {
+pub(super) fn nothing(id: u64) -> Write {
     Write { id: WriteId(id), hard_state: None, snapshot: None, truncate_from: None, entries: Vec::new() }
 }
 
 /// A write that appends entries of one term.
 pub(super) fn append(id: u64, indexes: RangeInclusive<u64>, term: u64) -> Write {
-    Write { entries: indexes.map(|index| entry(index, term)).collect(), ..write(id) }
+    Write { entries: indexes.map(|index| entry(index, term)).collect(), ..nothing(id) }
 }

@@ -221,7 +221,7 @@ enum Due {
 #[derive(Debug)]
 struct Shared {
     queue: Mutex<Queue>,
-    /// Something was queued, or the thread is to stop.
+    /// Something was queued, the store was given up, or the thread is to stop.
     changed: Condvar,
 }
 
@@ -335,7 +335,7 @@ impl Shared {
         }
     }
 
-    /// Waits for writes, or for the time to stop or to check.
+    /// Waits for writes, for something to note in the store, or for the time to stop or to check.
     fn wait(&self, next_check: Instant) -> MutexGuard<'_, Queue> {
         let is_idle = |queue: &mut Queue| {
             queue.writes.is_empty() && queue.to_note().is_none() && queue.stop == Stop::Never

@@ -184,10 +184,13 @@ impl Worker {
             broken |= response.is_none();
             let outcome = match &response {
                 None => Outcome::Unknown,
-                Some(response) => match response.ids() {
-                    Some(ids) => Outcome::Ids { first: *ids.start(), last: *ids.end() },
-                    None => Outcome::Refused,
-                },
+                Some(response) if response.status != 200 => Outcome::Refused,
+                Some(response) => {
+                    let ids = response.ids().unwrap_or_else(|| panic!("no IDs in {response:?}"));
+                    let given = u128::from(*ids.end()) - u128::from(*ids.start()) + 1;
+                    assert_eq!(given, u128::from(self.manners.count), "IDs in {response:?}");
+                    Outcome::Ids { first: *ids.start(), last: *ids.end() }
+                }
             };
             self.record(sent, outcome);
             if let Some(response) = response.filter(|response| response.status != 200) {

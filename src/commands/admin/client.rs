@@ -547,7 +547,7 @@ mod tests {
             thread.join().unwrap();
             write_end.write_all(b"x").unwrap();
         });
-        let error = ask_for_transfer(&[closes], &Patience::until(&stop)).unwrap_err();
+        let error = ask_for_transfer(&[closes], &Patience::until_stopped(&stop)).unwrap_err();
         assert_eq!(error, AskError { problem: AskProblem::Interrupted, may_have_happened: true });
         stopper.join().unwrap();
     }

@@ -104,9 +104,10 @@ impl Contacts {
 fn not_heard_yet(path: &Path, id: NodeId) -> String {
     format!(
         "node {id} has not heard from its cluster yet, so its store at {} names nobody to ask: ask at a \
-         member; 'ticketd leave --id {id}' there removes this node, and 'ticketd drop' here then destroys \
+         member; 'ticketd leave --id {id}' there removes this node, and 'ticketd drop {}' here then destroys \
          its store",
-        path.display()
+        path.display(),
+        path_flag(path)
     )
 }
 
@@ -122,7 +123,8 @@ fn reached_at(path: &Path, running: Running) -> Result<RunningNode, Failure> {
             Ok(RunningNode { path, pid, addresses, incarnation })
         }
         None => Err(Failure::runtime(format!(
-            "process {pid} holds the store at {} and does not listen yet: wait until it does, or stop it",
+            "process {pid} holds the store at {} and does not listen: if it is a node that starts, wait until \
+             it does, and if it is a command, until that ends",
             path.display()
         ))),
     }
@@ -150,6 +152,7 @@ impl RunningNode {
         match ask(&self.addresses, &AdminRequest::Status, status, &patience) {
             Ok(json) => match cluster_view::parse_identity(&json) {
                 Some((_, other)) if other.incarnation != self.incarnation => Err(self.answered_by(other)),
+                // Of another version, it may not be understood; whoever relies on it checks.
                 Some(_) | None => Ok(json),
             },
             // Only the node was asked, not its cluster.

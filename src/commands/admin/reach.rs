@@ -100,7 +100,7 @@ mod tests {
         let (read_end, mut write_end) = UnixStream::pair().unwrap();
         let stop = StopRequests::on(read_end).unwrap();
         write_end.write_all(&[1]).unwrap();
-        let patience = Patience::until(&stop);
+        let patience = Patience::until_stopped(&stop);
         let outcome = in_time(&patience, move || hangs.recv().map_err(io::Error::other));
         assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert!(patience.check().is_err(), "the request to stop is not forgotten");

@@ -59,7 +59,7 @@ impl Launch {
             log::info!(
                 "waiting {outlive_ms} ms: for that long this node may have promised its support to a leader"
             );
-            Patience::until(self.stop_requests()).sleep(Duration::from_millis(outlive_ms))?;
+            Patience::until_stopped(self.stop_requests()).sleep(Duration::from_millis(outlive_ms))?;
         }
         Ok(())
     }
@@ -73,7 +73,7 @@ impl Launch {
         match storage::verify_in_child(path) {
             Ok(_) => Ok(Checked::Sound),
             Err(StoreError::CheckEnded { .. })
-                if Patience::until(self.stop_requests()).sleep(SIGNAL_PATIENCE).is_err() =>
+                if Patience::until_stopped(self.stop_requests()).sleep(SIGNAL_PATIENCE).is_err() =>
             {
                 log::info!("asked to stop while the store was checked");
                 Ok(Checked::StoppedMeanwhile)

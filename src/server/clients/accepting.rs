@@ -7,8 +7,9 @@ use super::{Client, Clients};
 use crate::http::{self, Serves};
 use crate::server::context::Context;
 use crate::server::limits::{ACCEPTS_PER_TURN_MAX, SCARCE_READ_BYTES_MAX};
-use crate::server::sockets::ports::{Ports, Stream};
+use crate::server::sockets::ports::Ports;
 use crate::server::sockets::readiness::Readiness;
+use crate::server::sockets::stream::Stream;
 use crate::server::sockets::{ReadOutcome, write};
 use crate::server::token::Source;
 
@@ -76,7 +77,7 @@ impl Clients {
             log::debug!("a client was not registered: {error}");
             return;
         }
-        stream.send_at_once();
+        stream.set_nodelay();
         self.last_generation = self.last_generation.wrapping_add(1);
         let http = match place {
             Place::Client | Place::Page => {

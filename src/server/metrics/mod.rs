@@ -15,7 +15,7 @@ use self::process::Process;
 use super::context::Context;
 use super::counters::{AnswerCounters, Counters};
 use super::peers::links::{LinkStatus, Links};
-use super::status::{role_name, speaks};
+use super::status::{has_reason_to_send, role_name};
 use crate::http::{Handler, Tally};
 use crate::node::{NodeCounts, NodeStatus};
 use crate::peer::FrameError;
@@ -201,7 +201,7 @@ fn render_members(page: &mut Exposition, ctx: &Context, links: &Links, node: &No
         "How long a member has said nothing. Followers speak with their leader alone. Without \
          one, voters speak with each other.",
     );
-    for member in others().filter(|member| speaks(ctx, member.peer.id)) {
+    for member in others().filter(|member| has_reason_to_send(ctx, member.peer.id)) {
         if let Some(LinkStatus { silence_us, .. }) = link(member) {
             heard.sample(&format!("member=\"{}\"", member.peer.id), Seconds(silence_us));
         }

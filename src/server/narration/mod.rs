@@ -101,7 +101,7 @@ pub(crate) fn disk_line(us: u64) -> String {
     format!("a write has waited for the disk for {}", seconds(us))
 }
 
-/// A stopping node has been waiting for its disk, which still has this many writes to take.
+/// A stopping node has been waiting for its disk, which had this many writes to take when the wait began.
 pub(crate) fn closing_line(writes: u64) -> String {
     let what = match writes {
         0 => "the disk to close the store".to_owned(),

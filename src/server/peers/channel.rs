@@ -10,8 +10,8 @@ use raft_core::Micros;
 use crate::peer::{self, Decoder, Frame, FrameError};
 use crate::server::counters::Counters;
 use crate::server::limits::{CHANNEL_OUTPUT_BYTES_MAX, RESPONSE_US_MAX};
-use crate::server::sockets::ports::Stream;
 use crate::server::sockets::readiness::Readiness;
+use crate::server::sockets::stream::Stream;
 use crate::server::sockets::{ReadOutcome, SendQueue};
 
 /// Why a connection is closed on which the rest of a frame does not come.
@@ -76,7 +76,7 @@ impl Channel {
         self.frame_began_at.is_some()
     }
 
-    /// When the rest of a response must have come that has begun, if one has. The time counts from
+    /// When the rest of a frame must have come that has begun, if one has. The time counts from
     /// `silence_from` at the earliest: while this process did not run, it read nothing.
     pub(crate) fn frame_deadline(&self, silence_from: Micros) -> Option<Micros> {
         self.frame_began_at.map(|began_at| began_at.max(silence_from).plus(RESPONSE_US_MAX))

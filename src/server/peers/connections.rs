@@ -25,8 +25,9 @@ use crate::server::limits::{
 };
 use crate::server::narration::log_limit::LogLimit;
 use crate::server::sockets::Next;
-use crate::server::sockets::ports::{Ports, Stream};
+use crate::server::sockets::ports::Ports;
 use crate::server::sockets::readiness::Readiness;
+use crate::server::sockets::stream::Stream;
 use crate::server::sockets::sweep::Sweep;
 use crate::server::token::Source;
 
@@ -261,7 +262,7 @@ impl PeerConnections {
             log::debug!("a connection on the peer port was not registered: {error}");
             return;
         }
-        stream.send_at_once();
+        stream.set_nodelay();
         ctx.counters.peer_connections_accepted += 1;
         self.last = PeerConnectionId(self.last.0 + 1);
         let until = ctx.now().plus(HANDSHAKE_US_MAX);

@@ -12,12 +12,11 @@ use crate::server::config::{ClientListener, ClientSocket, ServerConfig, ServerEr
 use crate::server::token::Source;
 use crate::storage::Listening;
 
-/// The first addresses where this node listens, and which node it is. The further ones are only logged.
+/// The first addresses where this node listens, and which node it is.
 pub(crate) fn addresses(config: &ServerConfig) -> Result<Listening, ServerError> {
-    narrate_further(config)?;
     Ok(Listening {
-        peer_address: first_address(config.peer_listeners.iter())?,
-        client_address: first_address(config.client_listeners.iter().filter_map(tcp))?,
+        peer_address: local_address(config.peer_listeners.first())?,
+        client_address: local_address(config.client_listeners.iter().find_map(tcp))?,
         incarnation: config.node.raft.me.incarnation,
     })
 }
@@ -84,17 +83,16 @@ fn tcp(listener: &ClientListener) -> Option<&TcpListener> {
     }
 }
 
-/// Of several listeners, the first one's address is reported.
-fn first_address<'a>(mut listeners: impl Iterator<Item = &'a TcpListener>) -> Result<String, ServerError> {
-    let first = listeners.next().ok_or(io::ErrorKind::AddrNotAvailable.into());
-    let address = first.and_then(TcpListener::local_addr);
+fn local_address(listener: Option<&TcpListener>) -> Result<String, ServerError> {
+    let listener = listener.ok_or(io::ErrorKind::AddrNotAvailable.into());
+    let address = listener.and_then(TcpListener::local_addr);
     Ok(address.map_err(ServerError::io("asking for the address of a port"))?.to_string())
 }
 
 /// Logs where this node listens apart from the first ports.
-fn narrate_further(config: &ServerConfig) -> Result<(), ServerError> {
+pub(crate) fn narrate_further(config: &ServerConfig) -> Result<(), ServerError> {
     for listener in config.peer_listeners.iter().skip(1) {
-        log::info!("peers also at {}", first_address([listener].into_iter())?);
+        log::info!("peers also at {}", local_address(Some(listener))?);
     }
     for ClientListener { socket, serves } in config.client_listeners.iter().skip(1) {
         let who = match serves {
@@ -103,7 +101,7 @@ fn narrate_further(config: &ServerConfig) -> Result<(), ServerError> {
         };
         match socket {
             ClientSocket::Tcp(listener) => {
-                log::info!("{who} at {}", first_address([listener].into_iter())?);
+                log::info!("{who} at {}", local_address(Some(listener))?);
             }
             ClientSocket::Unix(listener) => {
                 let address = listener.local_addr().ok();

@@ -5,6 +5,7 @@ pub(crate) mod listeners;
 pub(crate) mod open_descriptors;
 pub(crate) mod ports;
 pub(crate) mod readiness;
+pub(crate) mod stream;
 pub(crate) mod sweep;
 
 use std::io::{self, Read, Write};

@@ -1,92 +1,21 @@
 //! Where connections arrive: TCP ports, for peers and for clients, and a Unix-domain socket.
 
-use std::io::{self, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::io;
 
-use mio::event::Source as EventSource;
-use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use mio::{Interest, Registry, Token};
+use mio::net::{TcpListener, UnixListener};
 use raft_core::Micros;
 use rustix::io::Errno;
 
+use super::stream::Stream;
 use crate::advice::about_limit;
 use crate::server::limits::ACCEPT_PAUSE_US;
 use crate::server::narration::log_limit::LogLimit;
-
-/// An accepted connection.
-#[derive(Debug)]
-pub(crate) enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
 
 /// A socket that accepts connections.
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener),
-}
-
-impl Stream {
-    /// Sends without delay. If this fails, answers come late and nothing worse.
-    pub(crate) fn send_at_once(&self) {
-        match self {
-            Stream::Tcp(stream) => {
-                let _ = stream.set_nodelay(true);
-            }
-            // A Unix-domain socket never delays anything.
-            Stream::Unix(_) => {}
-        }
-    }
-
-    /// The address of the other side; `None` if it has none or is no longer known.
-    pub(crate) fn remote(&self) -> Option<SocketAddr> {
-        match self {
-            Stream::Tcp(stream) => stream.peer_addr().ok(),
-            Stream::Unix(_) => None,
-        }
-    }
-
-    pub(crate) fn shutdown_write(&self) -> io::Result<()> {
-        match self {
-            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
-            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
-        }
-    }
-
-    fn source(&mut self) -> &mut dyn EventSource {
-        match self {
-            Stream::Tcp(stream) => stream,
-            Stream::Unix(stream) => stream,
-        }
-    }
-}
-
-impl Write for Stream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => stream.write(bytes),
-            Stream::Unix(stream) => stream.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl EventSource for Stream {
-    fn register(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<()> {
-        self.source().register(registry, token, interest)
-    }
-
-    fn reregister(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<()> {
-        self.source().reregister(registry, token, interest)
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        self.source().deregister(registry)
-    }
 }
 
 impl Listener {
@@ -109,7 +38,7 @@ pub(crate) struct Ports<T> {
 impl<T: Copy> Ports<T> {
     /// `name` says in the log what the ports are for.
     pub(crate) fn new(listeners: Vec<(Listener, T)>, name: &'static str) -> Ports<T> {
-        let port = |(listener, of_all)| (Port::new(listener, name), of_all);
+        let port = |(listener, shared)| (Port::new(listener, name), shared);
         Ports { ports: listeners.into_iter().map(port).collect(), next: 0 }
     }
 
@@ -141,9 +70,9 @@ impl<T: Copy> Ports<T> {
         for _ in 0..self.ports.len() {
             let port_index = self.next % self.ports.len();
             self.next = port_index + 1;
-            let (port, of_all) = &mut self.ports[port_index];
+            let (port, shared) = &mut self.ports[port_index];
             if let Some(stream) = port.accept(now) {
-                return Some((stream, *of_all));
+                return Some((stream, *shared));
             }
         }
         None

@@ -19,7 +19,7 @@ use mio::event::Event;
 use mio::net::UnixStream;
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, recvmsg};
 
-use super::ports::Stream;
+use super::stream::Stream;
 use crate::server::sockets::{ReadOutcome, read};
 
 /// What is known about one socket.
@@ -58,10 +58,13 @@ impl Readiness {
         self.readable
     }
 
+    /// Reads once, and notes whether more may be left.
     pub(crate) fn read(&mut self, stream: &mut Stream, buffer: &mut [u8]) -> ReadOutcome {
         let outcome = match stream {
             Stream::Tcp(stream) => read(stream, buffer),
-            Stream::Unix(stream) => read(&mut Messages { stream, cut_short: &mut self.until_empty }, buffer),
+            Stream::Unix(stream) => {
+                read(&mut UnixReader { stream, may_be_cut_short: &mut self.until_empty }, buffer)
+            }
         };
         match outcome {
             ReadOutcome::Bytes(n) => self.readable = n == buffer.len() || self.until_empty,
@@ -73,17 +76,17 @@ impl Readiness {
 }
 
 /// Reads from a Unix-domain socket, and notes if descriptors came along.
-struct Messages<'a> {
+struct UnixReader<'a> {
     stream: &'a UnixStream,
-    cut_short: &'a mut bool,
+    may_be_cut_short: &'a mut bool,
 }
 
-impl Read for Messages<'_> {
+impl Read for UnixReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut no_room = RecvAncillaryBuffer::default();
         let mut buffers = [IoSliceMut::new(buffer)];
         let received = recvmsg(self.stream, &mut buffers, &mut no_room, RecvFlags::empty())?;
-        *self.cut_short |= received.flags.contains(ReturnFlags::CTRUNC);
+        *self.may_be_cut_short |= received.flags.contains(ReturnFlags::CTRUNC);
         Ok(received.bytes)
     }
 }

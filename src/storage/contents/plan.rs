@@ -147,7 +147,7 @@ mod tests {
     use crate::storage::contents::Contents;
     use crate::storage::journal::Journal;
     use crate::storage::record::{Checkpoint, Inventory, TransactionId};
-    use crate::storage::testing::{self, entry, member, new_store_records, read_records, snapshot, write};
+    use crate::storage::testing::{self, entry, member, new_store_records, nothing, read_records, snapshot};
 
     const JOURNAL_BYTES: u64 = 4096;
 
@@ -200,21 +200,21 @@ mod tests {
                 let term = last_term + u64::from(number);
                 let entries = (1..=2).map(|offset| entry(base + len + offset, term)).collect();
                 let after = [&terms[..], &[term, term]].concat();
-                Some((Write { entries, ..write(1) }, (*base, *base_term, after)))
+                Some((Write { entries, ..nothing(1) }, (*base, *base_term, after)))
             }
             2 | 3 => {
                 let at = len.checked_sub(u64::from(number) * 2 - 3)?;
                 let from = Some(LogIndex(base + at + 1));
-                Some((Write { truncate_from: from, ..write(1) }, (*base, *base_term, cut(at))))
+                Some((Write { truncate_from: from, ..nothing(1) }, (*base, *base_term, cut(at))))
             }
             4 => {
                 let term = *terms.first()?;
                 let of = Arc::new(snapshot(base + 1, term));
-                Some((Write { snapshot: Some(of), ..write(1) }, (base + 1, term, rest(1))))
+                Some((Write { snapshot: Some(of), ..nothing(1) }, (base + 1, term, rest(1))))
             }
             _ => {
                 let of = Arc::new(snapshot(base + len + 2, last_term));
-                Some((Write { snapshot: Some(of), ..write(1) }, (base + len + 2, last_term, Vec::new())))
+                Some((Write { snapshot: Some(of), ..nothing(1) }, (base + len + 2, last_term, Vec::new())))
             }
         }
     }
@@ -265,35 +265,35 @@ mod tests {
     #[test]
     #[should_panic(expected = "term 2 after term 3")]
     fn an_entry_of_an_earlier_term_than_the_one_before_it_is_a_bug() {
-        plan_all(&[Write { entries: vec![entry(2, 3), entry(3, 2)], ..write(1) }]);
+        plan_all(&[Write { entries: vec![entry(2, 3), entry(3, 2)], ..nothing(1) }]);
     }
 
     #[test]
     #[should_panic(expected = "term 2 after term 3")]
     fn an_entry_of_an_earlier_term_than_the_snapshot_before_it_is_a_bug() {
         let entries = vec![entry(6, 2)];
-        plan_all(&[Write { snapshot: Some(Arc::new(snapshot(5, 3))), entries, ..write(1) }]);
+        plan_all(&[Write { snapshot: Some(Arc::new(snapshot(5, 3))), entries, ..nothing(1) }]);
     }
 
     #[test]
     #[should_panic(expected = "a snapshot of entry 4 after one of entry 5")]
     fn a_snapshot_that_goes_back_is_a_bug() {
-        let to = |index| Write { snapshot: Some(Arc::new(snapshot(index, 3))), ..write(1) };
+        let to = |index| Write { snapshot: Some(Arc::new(snapshot(index, 3))), ..nothing(1) };
         plan_all(&[to(5), to(5), to(4)]);
     }
 
     #[test]
     #[should_panic(expected = "a snapshot of term 10 in term 9")]
     fn a_snapshot_of_a_term_to_come_is_a_bug() {
-        plan_all(&[Write { snapshot: Some(Arc::new(snapshot(5, 10))), ..write(1) }]);
+        plan_all(&[Write { snapshot: Some(Arc::new(snapshot(5, 10))), ..nothing(1) }]);
     }
 
     #[test]
     fn what_one_write_of_a_transaction_appends_another_may_cut_off() {
         let mut records = Records::new();
         let mut shape = records.contents().unwrap().shape();
-        let appended = Write { entries: vec![entry(2, 1), entry(3, 4)], ..write(1) };
-        let cut = Write { truncate_from: Some(LogIndex(3)), entries: vec![entry(3, 2)], ..write(2) };
+        let appended = Write { entries: vec![entry(2, 1), entry(3, 4)], ..nothing(1) };
+        let cut = Write { truncate_from: Some(LogIndex(3)), entries: vec![entry(3, 2)], ..nothing(2) };
         shape.plan(&[appended, cut]).iter().for_each(|change| records.make(change));
         assert_eq!(records.contents().unwrap().recovered.entries, [entry(2, 1), entry(3, 2)]);
     }

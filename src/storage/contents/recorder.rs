@@ -130,7 +130,7 @@ mod tests {
     use crate::storage::MAP_BYTES_MIN;
     use crate::storage::contents::Contents;
     use crate::storage::testing::{
-        Records, append, entry, member, new_store_records, read_records, snapshot, write,
+        Records, append, entry, member, new_store_records, nothing, read_records, snapshot,
     };
 
     /// A store in memory.
@@ -187,7 +187,7 @@ mod tests {
             let writes = match round % 5 {
                 0..=2 => vec![append(1, last + 1..=last + 3, 9), append(2, last + 4..=last + 4, 9)],
                 3 => vec![Write { truncate_from: Some(LogIndex(last)), ..append(1, last..=last + 80, 9) }],
-                _ => vec![Write { snapshot: Some(Arc::new(snapshot(last - 2, 9))), ..write(1) }],
+                _ => vec![Write { snapshot: Some(Arc::new(snapshot(last - 2, 9))), ..nothing(1) }],
             };
             store.carry_out(recorder.write(&writes), &mut steps);
             let contents = store.open();

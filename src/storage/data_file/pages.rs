@@ -79,7 +79,7 @@ fn damage<T>(page: u64, reason: &'static str) -> Result<T, Fault> {
 /// A page of a tree, and its place in the tree.
 #[derive(Clone, Copy)]
 struct Position {
-    which: TreeId,
+    tree_id: TreeId,
     number: u64,
     /// 1 for a leaf.
     height: u16,
@@ -102,7 +102,7 @@ struct Checker<'f> {
     file: &'f File,
     file_bytes: u64,
     meta: Meta,
-    /// TreeId pages have been reached, whether in use or free.
+    /// Which pages have been reached, whether in use or free.
     seen: Vec<bool>,
     report: PageReport,
 }
@@ -169,7 +169,7 @@ impl<'f> Checker<'f> {
         Meta::read(number, &page).or_else(|reason| damage(number, reason))
     }
 
-    fn walk_tree(&mut self, which: TreeId, tree: &Tree) -> Result<(), Fault> {
+    fn walk_tree(&mut self, tree_id: TreeId, tree: &Tree) -> Result<(), Fault> {
         let mut entries = 0;
         if tree.root == NO_PAGE {
             if tree.depth != 0 {
@@ -178,7 +178,7 @@ impl<'f> Checker<'f> {
         } else if tree.depth == 0 || tree.depth > DEPTH_MAX {
             return Err(Fault::Damage(Place::DataFile, "a tree has an impossible depth"));
         } else {
-            let root = Position { which, number: tree.root, height: tree.depth };
+            let root = Position { tree_id, number: tree.root, height: tree.depth };
             entries = self.walk_page(root, Bounds { low: None, high: None })?;
         }
         if entries != tree.entries {
@@ -196,7 +196,7 @@ impl<'f> Checker<'f> {
         if !at.kind().is_of(&page, number) {
             return damage(number, "it is not the page that its place calls for");
         }
-        let nodes = read_nodes(at.which, at.kind(), &page).or_else(|reason| damage(number, reason))?;
+        let nodes = read_nodes(at.tree_id, at.kind(), &page).or_else(|reason| damage(number, reason))?;
         check_keys(at, &nodes, bounds)?;
         let mut entries = 0;
         for (i, node) in nodes.iter().enumerate() {
@@ -271,7 +271,7 @@ impl<'f> Checker<'f> {
     }
 
     fn on_value(&mut self, at: Position, key: &[u8], value: &[u8]) -> Result<(), Fault> {
-        match at.which {
+        match at.tree_id {
             TreeId::Records => Ok(()),
             TreeId::Free => self.walk_free_list(at.number, u64_at(key, 0), value),
         }
@@ -307,21 +307,21 @@ impl<'f> Checker<'f> {
 /// Checks that the keys ascend and stay within the bounds that the page above sets. LMDB never looks at the
 /// first key of a branch.
 fn check_keys(at: Position, nodes: &[Node<'_>], bounds: Bounds<'_>) -> Result<(), Fault> {
-    let Position { which, number, .. } = at;
+    let Position { tree_id, number, .. } = at;
     let mut before: Option<&[u8]> = None;
     let checked = match at.kind() {
         TreePageKind::Branch => &nodes[1..],
         TreePageKind::Leaf => nodes,
     };
     for key in checked.iter().map(|node| node.key) {
-        if !which.has_keys_of(key.len()) {
+        if !tree_id.has_keys_of(key.len()) {
             return damage(number, "a key has an impossible length");
         }
-        let ascends = before.is_none_or(|before| which.is_less(before, key));
+        let ascends = before.is_none_or(|before| tree_id.is_less(before, key));
         // A branch does not repeat a key of the page above, so both bounds are strict there.
         let may_equal_low = at.kind() == TreePageKind::Leaf;
-        let low_ok = bounds.low.is_none_or(|low| which.is_less(low, key) || (may_equal_low && low == key));
-        let high_ok = bounds.high.is_none_or(|high| which.is_less(key, high));
+        let low_ok = bounds.low.is_none_or(|low| tree_id.is_less(low, key) || (may_equal_low && low == key));
+        let high_ok = bounds.high.is_none_or(|high| tree_id.is_less(key, high));
         if !ascends || !low_ok || !high_ok {
             return damage(number, "its keys are out of order");
         }
@@ -343,7 +343,7 @@ mod tests {
     use crate::storage::data_file::Access;
     use crate::storage::files::{DATA_FILE, JOURNAL_FILE, LOCK_FILE};
     use crate::storage::reading::{Readable, read};
-    use crate::storage::testing::{TestDir, append, create, entry, snapshot, write};
+    use crate::storage::testing::{TestDir, append, create, entry, nothing, snapshot};
 
     /// A store with branch pages, a free list and values on pages of their own.
     fn busy_store(dir: &TestDir) -> Contents {
@@ -354,9 +354,9 @@ mod tests {
             store.write(&[append(1, first..=first + 59, 1)]).unwrap();
             store.checkpoint().unwrap();
         }
-        store.write(&[Write { snapshot: Some(Arc::new(snapshot(200, 1))), ..write(1) }]).unwrap();
+        store.write(&[Write { snapshot: Some(Arc::new(snapshot(200, 1))), ..nothing(1) }]).unwrap();
         store.checkpoint().unwrap();
-        store.write(&[Write { truncate_from: Some(LogIndex(590)), ..write(1) }]).unwrap();
+        store.write(&[Write { truncate_from: Some(LogIndex(590)), ..nothing(1) }]).unwrap();
         store.checkpoint().unwrap();
         drop(store);
         read(dir.path(), Access::Read, Readable::Complete).unwrap().contents
@@ -440,7 +440,7 @@ mod tests {
         let mut store = create(dir.path(), &[]);
         let (mut base, mut last, mut rng) = (1, 1, SplitMix64::new(0x5eed));
         for round in 0..400 {
-            let mut next = write(1);
+            let mut next = nothing(1);
             let span = last - base;
             match rng.below(8) {
                 0 if span > 0 => {
@@ -471,7 +471,7 @@ mod tests {
                 next = Write { snapshot: Some(Arc::new(snapshot(last, 1))), ..next };
                 // The snapshot is written before the entries of the same write.
                 let entries = std::mem::take(&mut next.entries);
-                store.write(&[Write { entries, truncate_from: next.truncate_from, ..write(1) }]).unwrap();
+                store.write(&[Write { entries, truncate_from: next.truncate_from, ..nothing(1) }]).unwrap();
                 next.truncate_from = None;
                 base = last;
             }
@@ -515,7 +515,7 @@ mod tests {
             let last = store.recovered().entries.last().unwrap().index.0;
             store.write(&[append(1, last + 1..=last + 100, 1)]).unwrap();
             store.checkpoint().unwrap();
-            store.write(&[Write { snapshot: Some(Arc::new(snapshot(last, 1))), ..write(1) }]).unwrap();
+            store.write(&[Write { snapshot: Some(Arc::new(snapshot(last, 1))), ..nothing(1) }]).unwrap();
             store.checkpoint().unwrap();
             drop(store);
             assert_eq!(contents(&dir).unwrap().recovered.entries.len(), 100, "byte {position}");

@@ -87,7 +87,7 @@ impl StoreError {
             StoreError::EntriesLost { acknowledged, last } => fmt_entries_lost(*acknowledged, *last, f),
             StoreError::Lost { path, how } => write!(f, "{} {how}", path.display()),
             StoreError::Backlog { waiting_weight } => {
-                write!(f, "{waiting_weight} entries wait to be written: the disk is as good as dead")
+                write!(f, "{waiting_weight} entries and writes wait for the disk, which is as good as dead")
             }
             StoreError::Bug => f.write_str("the storage thread failed because of a bug in this program"),
         }
@@ -380,7 +380,7 @@ mod tests {
                 "cut to 5 bytes, from 9",
                 "stop this process",
             ),
-            (StoreError::Backlog { waiting_weight: 3 }, "3 entries wait", "restart"),
+            (StoreError::Backlog { waiting_weight: 3 }, "3 entries and writes wait", "restart"),
             (StoreError::Bug, "a bug", "report"),
         ];
         for (error, problem, remedy) in errors {

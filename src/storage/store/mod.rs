@@ -91,8 +91,8 @@ impl Store {
         Store::open_readable(path, Readable::Complete)
     }
 
-    /// The same even if the store lacks what its node acknowledged: it can say whose it is before it is
-    /// destroyed. No node may serve with it.
+    /// Opens the store at `path` and checks all of it, even if it lacks what its node acknowledged: it can
+    /// say whose it is before it is destroyed. No node may serve with it.
     ///
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Interrupted`], [`StoreError::InUse`], [`StoreError::Format`],

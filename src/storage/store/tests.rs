@@ -5,7 +5,7 @@ use std::sync::Arc;
 use raft_core::{Entry, HardState, Incarnation, LogIndex, NodeId, Peer, Term};
 
 use super::*;
-use crate::storage::testing::{TestDir, append, blank, create, entry, member, settings, snapshot, write};
+use crate::storage::testing::{TestDir, append, blank, create, entry, member, nothing, settings, snapshot};
 use crate::storage::{Interrupted, destroy, running, verify};
 
 mod damaged;
@@ -71,7 +71,7 @@ fn every_part_of_a_write_is_there_after_reopening() {
     let hard_state = HardState { current_term: Term(3), voted_for: Some(peer(2)) };
     store.write(&[Write { hard_state: Some(hard_state), ..append(1, 2..=9, 3) }]).unwrap();
     store.write(&[Write { truncate_from: Some(LogIndex(7)), ..append(2, 7..=8, 3) }]).unwrap();
-    store.write(&[Write { snapshot: Some(Arc::new(snapshot(4, 3))), ..write(3) }]).unwrap();
+    store.write(&[Write { snapshot: Some(Arc::new(snapshot(4, 3))), ..nothing(3) }]).unwrap();
     drop(store);
     let recovered = reopened(&dir);
     assert_eq!(recovered.hard_state, hard_state);
@@ -89,7 +89,7 @@ fn a_snapshot_beyond_the_log_replaces_all_of_it_and_the_log_goes_on_after_it() {
             Write {
                 hard_state: Some(HardState { current_term: Term(5), voted_for: None }),
                 snapshot: Some(Arc::new(snapshot(100, 4))),
-                ..write(2)
+                ..nothing(2)
             },
             append(3, 101..=101, 5),
         ])
@@ -148,7 +148,7 @@ fn the_membership_appended_last_counts_and_else_that_of_the_snapshot_and_else_no
         ..entry(index, 1)
     };
     let entries = vec![change(2, &one), change(3, &other), entry(4, 1)];
-    store.write(&[Write { entries, ..write(1) }]).unwrap();
+    store.write(&[Write { entries, ..nothing(1) }]).unwrap();
     drop(store);
     assert_eq!(Store::open(dir.path()).unwrap().latest_membership(), other);
 }
@@ -173,8 +173,8 @@ fn a_term_that_goes_down_is_a_bug() {
     let dir = TestDir::new();
     let mut store = new_store(&dir);
     let in_term = |term| Some(HardState { current_term: Term(term), voted_for: None });
-    store.write(&[Write { hard_state: in_term(2), ..write(1) }]).unwrap();
-    let _ = store.write(&[Write { hard_state: in_term(1), ..write(2) }]);
+    store.write(&[Write { hard_state: in_term(2), ..nothing(1) }]).unwrap();
+    let _ = store.write(&[Write { hard_state: in_term(1), ..nothing(2) }]);
 }
 
 #[test]
@@ -183,15 +183,15 @@ fn a_second_vote_in_one_term_is_a_bug() {
     let dir = TestDir::new();
     let mut store = new_store(&dir);
     let vote = |id| Some(HardState { current_term: Term(2), voted_for: Some(peer(id)) });
-    store.write(&[Write { hard_state: vote(1), ..write(1) }]).unwrap();
-    let _ = store.write(&[Write { hard_state: vote(2), ..write(2) }]);
+    store.write(&[Write { hard_state: vote(1), ..nothing(1) }]).unwrap();
+    let _ = store.write(&[Write { hard_state: vote(2), ..nothing(2) }]);
 }
 
 #[test]
 #[should_panic(expected = "a truncation from entry 1 where the log begins after 1")]
 fn a_truncation_of_what_the_snapshot_stands_for_is_a_bug() {
     let dir = TestDir::new();
-    let _ = new_store(&dir).write(&[Write { truncate_from: Some(LogIndex(1)), ..write(1) }]);
+    let _ = new_store(&dir).write(&[Write { truncate_from: Some(LogIndex(1)), ..nothing(1) }]);
 }
 
 #[test]

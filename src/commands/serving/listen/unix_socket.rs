@@ -9,7 +9,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -168,15 +168,20 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     if !found.file_type().is_socket() {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, "it is there and is no socket"));
     }
-    match UnixStream::connect(path) {
-        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody listens there")),
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // It would wait for a process that listens and accepts nothing, if as many already wait as may.
+    probe.set_nonblocking(true)?;
+    match probe.connect(&SockAddr::unix(path)?) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Err(error) => Err(error),
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+        Ok(()) | Err(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody listens there")),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
+
     use super::*;
     use crate::storage::TestDir;
 
@@ -190,6 +195,20 @@ mod tests {
         UnixStream::connect(&path).unwrap();
         drop(socket_path);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_socket_where_somebody_listens_and_accepts_nothing_is_in_use() {
+        let directory = TestDir::new();
+        let path = directory.path().join("s");
+        let listening = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        listening.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        listening.listen(0).unwrap();
+        for _ in 0..3 {
+            let refused = UnixSocket::bind(&path).unwrap_err().to_string();
+            assert!(refused.contains("somebody listens there"), "{refused}");
+        }
+        assert!(path.exists());
     }
 
     #[test]

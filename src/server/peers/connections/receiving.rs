@@ -225,7 +225,8 @@ mod tests {
     use crate::peer::encode;
     use crate::server::limits::{MEMBER_SILENCE_US_MAX, SWEEP_INTERVAL_US};
     use crate::server::peers::links::resolver::look_up;
-    use crate::server::sockets::ports::{Ports, Stream};
+    use crate::server::sockets::ports::Ports;
+    use crate::server::sockets::stream::Stream;
     use crate::server::testing::context;
     use crate::server::token::Source;
 

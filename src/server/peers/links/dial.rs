@@ -24,8 +24,8 @@ use crate::server::counters::Counters;
 use crate::server::limits::{CONNECT_US_MAX, HANDSHAKE_US_MAX, LINK_SETTLED_US, LINK_SILENCE_US_MAX};
 use crate::server::peers::channel::{Channel, INCOMPLETE};
 use crate::server::peers::handshake::is_removed;
-use crate::server::sockets::ports::Stream;
 use crate::server::sockets::readiness::Readiness;
+use crate::server::sockets::stream::Stream;
 use crate::server::token::Source;
 
 impl Links {
@@ -344,7 +344,7 @@ impl Links {
             }
             Refuse::WrongCluster => "it belongs to another cluster".to_owned(),
             Refuse::NotMe { me } if me == link.peer => {
-                "its store lacks what this member has acknowledged, as an earlier copy of the store does"
+                "its store lacks what this member has acknowledged, as an earlier copy does, or is damaged"
                     .to_owned()
             }
             Refuse::NotMe { me } if me.id == id => format!(

@@ -12,7 +12,7 @@ fn fill_up(store: &mut Store) -> (u64, StoreError) {
             term: Term(1),
             payload: Payload::Command(Arc::from(vec![0u8; 4096])),
         });
-        match store.write(&[Write { entries: entries.collect(), ..write(1) }]) {
+        match store.write(&[Write { entries: entries.collect(), ..nothing(1) }]) {
             Ok(()) => last += 100,
             Err(error) => return (last, error),
         }
@@ -134,7 +134,7 @@ fn a_log_that_is_compacted_uses_a_bounded_number_of_pages() {
         last += 256;
         if last % 4096 == 1 {
             let to = Arc::new(snapshot(last - 256, 1));
-            store.write(&[Write { snapshot: Some(to), ..write(257) }]).unwrap();
+            store.write(&[Write { snapshot: Some(to), ..nothing(257) }]).unwrap();
         }
     }
     drop(store);
@@ -155,10 +155,10 @@ fn the_smallest_store_holds_what_a_leader_that_is_cut_off_may_add_twice_over() {
             term: Term(1),
             payload: Payload::Command(Arc::from(vec![0u8; 75])),
         });
-        store.write(&[Write { entries: entries.collect(), ..write(1) }]).unwrap();
+        store.write(&[Write { entries: entries.collect(), ..nothing(1) }]).unwrap();
         last += 128;
     }
-    store.write(&[Write { snapshot: Some(Arc::new(snapshot(last, 1))), ..write(2) }]).unwrap();
+    store.write(&[Write { snapshot: Some(Arc::new(snapshot(last, 1))), ..nothing(2) }]).unwrap();
     drop(store);
     let findings = verify(dir.path()).unwrap();
     assert!(findings.file_bytes <= MAP_BYTES_MIN / 2, "{findings}");

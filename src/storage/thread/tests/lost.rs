@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::storage::Loss;
 use crate::storage::files::{DATA_FILE, JOURNAL_FILE, LOCK_FILE};
-use crate::storage::testing::{snapshot, write as nothing};
+use crate::storage::testing::{nothing, snapshot};
 
 /// Damage to a store, such as its removal: what is done, to which file, and how it is reported.
 struct Damage {
