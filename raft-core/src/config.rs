@@ -22,7 +22,7 @@ pub struct Config {
     /// with the same election timeout, or wait for that timeout first: what was promised before a restart is
     /// not on the disk.
     pub lease: Option<Lease>,
-    /// Seed of all randomness (election timeouts only).
+    /// Seed of all randomness: when to campaign, or to ask for pre-votes.
     pub seed: u64,
 }
 

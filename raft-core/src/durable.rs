@@ -41,7 +41,7 @@ impl Recovered {
     pub fn perform(&mut self, write: Write) -> Result<(), String> {
         let Write { id, hard_state, snapshot, truncate_from, entries } = write;
         if let Some(new) = hard_state {
-            self.replace_hard_state(new)?;
+            self.replace_hard_state(new).map_err(|why| format!("write {id}: {why}"))?;
         }
         if let Some(snapshot) = snapshot {
             let (base, index) = (self.base().0, snapshot.last_included_index);

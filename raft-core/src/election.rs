@@ -23,15 +23,16 @@ use crate::thrifty_rounds::ThriftyVoters;
 use crate::types::{LogIndex, Micros, Peer, Round, Term};
 
 impl Raft {
-    /// How long a node that was just started waits. A voter that is alone waits only until what it may have
+    /// Until when a node that was just started waits. A voter that is alone waits only until what it may have
     /// promised has ended. The others do not wait for a whole election timeout: a pre-vote does no harm if a
     /// leader is alive, and if none is, the cluster is waiting.
     pub(crate) fn first_election_deadline(&mut self) -> Micros {
         if self.is_voter() && self.log.membership().quorum() == 1 {
             return self.promised_until;
         }
-        let grace_us = 2 * self.config.heartbeat_interval_us;
-        let deadline = self.now.plus(grace_us + self.rng.below(self.config.election_timeout_us));
+        let grace_us = self.config.heartbeat_interval_us.saturating_mul(2);
+        let waits_us = grace_us.saturating_add(self.rng.below(self.config.election_timeout_us));
+        let deadline = self.now.plus(waits_us);
         deadline.max(self.promised_until)
     }
 
@@ -145,8 +146,8 @@ impl Raft {
     }
 
     /// Nobody has won the election. If somebody refused, the vote may be split (Raft §5.2), and only another
-    /// term decides. If nobody did, votes are still being written, this node's own or others', and another
-    /// term would only be another write to wait for: it goes on waiting in this one.
+    /// term decides. If nobody did, votes are still being written, this node's own or others', or messages
+    /// were lost, and another term would only be another write to wait for: it goes on waiting in this one.
     pub(crate) fn on_candidate_timeout(&mut self) {
         let deadline = self.random_election_deadline();
         let RoleState::Candidate(candidate) = &mut self.role else { return };
@@ -208,7 +209,8 @@ impl Raft {
         let retry_deadline = match leader_loss {
             LeaderLoss::ProcessGone { quick_until } if quick_until > self.now => {
                 let voters = self.log.membership().voters().count();
-                self.now.plus(self.stagger() * u64::try_from(voters).unwrap_or(u64::MAX).max(1))
+                let voters = u64::try_from(voters).unwrap_or(u64::MAX).max(1);
+                self.now.plus(self.stagger_us().saturating_mul(voters))
             }
             LeaderLoss::ProcessGone { .. } | LeaderLoss::Silence => self.random_election_deadline(),
         };

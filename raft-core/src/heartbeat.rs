@@ -66,7 +66,7 @@ impl Raft {
             self.excused_until = None;
             self.abort_late_transfer();
             self.escape_stalled_disk();
-            self.note_commit();
+            self.note_uncommitted();
         }
         let Some(leader) = self.role.as_leader_mut() else { return };
         leader.idle_heartbeats = leader.idle_heartbeats.saturating_add(1);

@@ -55,6 +55,7 @@ fn is_well_formed(snapshot: &Snapshot, leader_term: Term) -> bool {
     let index = snapshot.last_included_index;
     index > LogIndex(0)
         && index <= INDEX_MAX
+        && snapshot.last_included_term > Term(0)
         && snapshot.last_included_term <= leader_term
         && snapshot.membership.voters().next().is_some()
 }

@@ -279,11 +279,13 @@ pub enum NotAppended {
 /// Why a message was dropped: no sound peer sends such a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DropReason {
-    /// Entries out of order, or of a term later than the message's.
+    /// Entries out of order, or of a term later than the message's; a driver may drop those of an unknown
+    /// kind, too.
     MalformedEntries,
     /// An acknowledgement of more than was ever sent.
     AcknowledgedTooMuch,
-    /// A snapshot that lacks what it must have: an index, or a voter.
+    /// A snapshot that lacks what it must have: an index, a term, or a voter. A driver may drop one of an
+    /// unknown kind, too.
     MalformedSnapshot,
     /// A term so high that it leaves no room for another.
     TermExhausted,

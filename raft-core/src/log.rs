@@ -76,8 +76,8 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// A log with the contents of a store. Panics if the entries do not follow the snapshot without a gap: a
-    /// store checks that before it hands them out.
+    /// A log with the contents of a store. Panics if the entries do not follow the snapshot without a gap, or
+    /// if their terms decrease: a store checks that before it hands them out.
     pub(crate) fn new(snapshot: Option<Arc<Snapshot>>, entries: Vec<Entry>) -> Log {
         let mut log = Log::empty(snapshot);
         for entry in entries {

@@ -12,7 +12,7 @@ impl Raft {
     pub(crate) fn excuse_silence_if_late(&mut self, due_at: Micros) {
         let late = self.now.since(due_at) >= self.config.heartbeat_interval_us;
         if late && self.excused_until.is_none() && self.leader().is_some() {
-            self.excused_until = Some(self.now.plus(2 * self.config.heartbeat_interval_us));
+            self.excused_until = Some(self.now.plus(self.config.heartbeat_interval_us.saturating_mul(2)));
         }
     }
 

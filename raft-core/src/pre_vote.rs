@@ -74,8 +74,8 @@ impl Raft {
     /// again, and it may be the only one that reaches a majority.
     fn yield_to(&mut self, from: Peer, m: &PreVote) {
         let (last_log_term, last_log_index) = (self.log.last_term(), self.log.last_index());
-        let as_long = (m.last_log_term, m.last_log_index) == (last_log_term, last_log_index);
-        if as_long && self.config.me.id < from.id {
+        let same_last_entry = (m.last_log_term, m.last_log_index) == (last_log_term, last_log_index);
+        if same_last_entry && self.config.me.id < from.id {
             return;
         }
         let is_patient = matches!(

@@ -184,7 +184,7 @@ impl Progress {
     /// anything of a row of appends, only once the answer to `round`, which that heartbeat can begin, shows
     /// that it is lost: what is on its way through a narrow link is slow, and each copy makes it slower.
     /// Returns whether the heartbeat must begin that round.
-    pub(crate) fn on_tick(&mut self, now: Micros, timeout_us: u64, round: Round) -> bool {
+    pub(crate) fn check_for_loss(&mut self, now: Micros, timeout_us: u64, round: Round) -> bool {
         let is_single = !matches!(self.state, ProgressState::Replicate { .. });
         let may_be_lost = match &self.state {
             ProgressState::Probe { waiting } => *waiting,
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_been_silent_for_the_response_timeout_is_not_expected_to_answer() {
+    fn who_has_been_silent_for_an_election_timeout_is_not_expected_to_answer() {
         let mut progress = Progress::new(LogIndex(1), Micros(100));
         assert!(progress.is_responsive(Micros(179), TIMEOUT_US));
         assert!(!progress.is_responsive(Micros(180), TIMEOUT_US));
@@ -278,11 +278,11 @@ mod tests {
     #[test]
     fn what_is_unanswered_for_the_response_timeout_is_taken_for_lost_and_sent_anew() {
         let mut progress = replicating();
-        assert!(!progress.on_tick(Micros(179), TIMEOUT_US, Round(5)));
+        assert!(!progress.check_for_loss(Micros(179), TIMEOUT_US, Round(5)));
         assert!(!progress.on_round_answered(Round(5), false));
-        assert!(progress.on_tick(Micros(180), TIMEOUT_US, Round(6)));
+        assert!(progress.check_for_loss(Micros(180), TIMEOUT_US, Round(6)));
         assert!(!progress.on_round_answered(Round(5), false), "that was sent before what is in flight");
-        assert!(!progress.on_tick(Micros(181), TIMEOUT_US, Round(7)), "it has been asked");
+        assert!(!progress.check_for_loss(Micros(181), TIMEOUT_US, Round(7)), "it has been asked");
         assert_eq!((in_flight(&progress), progress.next_index), (Some(3), LogIndex(9)));
         assert!(progress.on_round_answered(Round(6), false));
         assert_eq!((in_flight(&progress), progress.next_index), (None, LogIndex(6)));
@@ -292,11 +292,11 @@ mod tests {
     #[test]
     fn what_has_arrived_and_waits_for_the_disk_is_not_sent_again_however_long_that_takes() {
         let mut progress = replicating();
-        assert!(progress.on_tick(Micros(180), TIMEOUT_US, Round(6)));
+        assert!(progress.check_for_loss(Micros(180), TIMEOUT_US, Round(6)));
         for round in 6..100 {
             assert!(!progress.on_round_answered(Round(round), true));
             assert!(
-                !progress.on_tick(Micros(200 + round), TIMEOUT_US, Round(round + 1)),
+                !progress.check_for_loss(Micros(200 + round), TIMEOUT_US, Round(round + 1)),
                 "it has been asked"
             );
             assert_eq!((in_flight(&progress), progress.next_index), (Some(3), LogIndex(9)));
@@ -310,12 +310,12 @@ mod tests {
         progress.on_matched(LogIndex(6), Micros(170));
         progress.on_matched(LogIndex(6), Micros(240));
         progress.on_matched(LogIndex(5), Micros(241));
-        assert!(!progress.on_tick(Micros(249), TIMEOUT_US, Round(1)));
-        assert!(progress.on_tick(Micros(250), TIMEOUT_US, Round(1)));
+        assert!(!progress.check_for_loss(Micros(249), TIMEOUT_US, Round(1)));
+        assert!(progress.check_for_loss(Micros(250), TIMEOUT_US, Round(1)));
         progress.on_matched(LogIndex(7), Micros(251));
         assert!(!progress.on_round_answered(Round(1), false), "it was slow");
         assert_eq!(in_flight(&progress), Some(1));
-        assert!(progress.on_tick(Micros(331), TIMEOUT_US, Round(2)));
+        assert!(progress.check_for_loss(Micros(331), TIMEOUT_US, Round(2)));
         assert!(progress.on_round_answered(Round(2), false));
         assert_eq!((in_flight(&progress), progress.next_index), (None, LogIndex(8)));
     }
@@ -323,12 +323,12 @@ mod tests {
     #[test]
     fn an_answer_that_brings_nothing_new_settles_a_probe_and_leaves_a_row_in_doubt() {
         let mut row = replicating();
-        assert!(row.on_tick(Micros(180), TIMEOUT_US, Round(6)));
+        assert!(row.check_for_loss(Micros(180), TIMEOUT_US, Round(6)));
         row.on_matched(LogIndex(5), Micros(181));
         assert!(row.on_round_answered(Round(6), false), "it is lost");
         let mut probe = Progress::new(LogIndex(6), Micros(0));
         probe.on_sent(LogIndex(5), Micros(0));
-        assert!(probe.on_tick(Micros(1), TIMEOUT_US, Round(1)));
+        assert!(probe.check_for_loss(Micros(1), TIMEOUT_US, Round(1)));
         probe.on_matched(LogIndex(0), Micros(2));
         probe.on_sent(LogIndex(5), Micros(3));
         assert!(!probe.on_round_answered(Round(1), false), "what is in flight now was sent later");
@@ -354,7 +354,7 @@ mod tests {
     fn a_member_that_lacks_nothing_is_not_probed_however_long_it_says_nothing() {
         let mut progress = Progress::new(LogIndex(6), Micros(0));
         progress.on_matched(LogIndex(5), Micros(0));
-        assert!(!progress.on_tick(Micros(1_000), TIMEOUT_US, Round(1)));
+        assert!(!progress.check_for_loss(Micros(1_000), TIMEOUT_US, Round(1)));
         assert_eq!(in_flight(&progress), Some(0));
     }
 
@@ -362,8 +362,8 @@ mod tests {
     fn a_snapshot_that_is_unanswered_for_the_response_timeout_is_taken_for_lost() {
         let mut progress = Progress::new(LogIndex(1), Micros(0));
         progress.state = ProgressState::Snapshot { sent_at: Micros(100) };
-        assert!(!progress.on_tick(Micros(179), TIMEOUT_US, Round(1)));
-        assert!(progress.on_tick(Micros(180), TIMEOUT_US, Round(1)));
+        assert!(!progress.check_for_loss(Micros(179), TIMEOUT_US, Round(1)));
+        assert!(progress.check_for_loss(Micros(180), TIMEOUT_US, Round(1)));
         assert!(progress.is_ready());
     }
 
@@ -371,13 +371,13 @@ mod tests {
     fn a_probe_is_repeated_once_and_again_when_the_heartbeat_before_the_copy_is_answered() {
         let mut progress = Progress::new(LogIndex(9), Micros(0));
         progress.on_sent(LogIndex(8), Micros(0));
-        assert!(progress.on_tick(Micros(1), TIMEOUT_US, Round(1)));
+        assert!(progress.check_for_loss(Micros(1), TIMEOUT_US, Round(1)));
         assert!(progress.is_ready());
         progress.on_sent(LogIndex(8), Micros(1));
-        assert!(!progress.on_tick(Micros(2), TIMEOUT_US, Round(2)));
+        assert!(!progress.check_for_loss(Micros(2), TIMEOUT_US, Round(2)));
         assert!(!progress.is_ready());
         assert!(!progress.on_round_answered(Round(1), false));
-        assert!(progress.on_tick(Micros(3), TIMEOUT_US, Round(2)));
+        assert!(progress.check_for_loss(Micros(3), TIMEOUT_US, Round(2)));
         assert!(progress.is_ready());
         assert_eq!(progress.next_index, LogIndex(9));
     }

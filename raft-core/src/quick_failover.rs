@@ -39,7 +39,8 @@ impl Raft {
                 let told_to_campaign = follower.told_to_campaign.take();
                 // A promise of support binds, even if the leader is most likely gone.
                 let free = self.now.max(self.promised_until);
-                let election_deadline = free.plus(self.stagger() * self.rank_without(peer.id));
+                let election_deadline =
+                    free.plus(self.stagger_us().saturating_mul(self.rank_without(peer.id)));
                 let quick_until = free.plus(self.config.election_timeout_us);
                 self.role = RoleState::Follower(Follower {
                     leader_loss: LeaderLoss::ProcessGone { quick_until },
@@ -61,8 +62,8 @@ impl Raft {
         }
     }
 
-    /// The time between two voters that campaign one after the other.
-    pub(crate) fn stagger(&self) -> u64 {
+    /// The time between two voters that campaign one after the other, in microseconds.
+    pub(crate) fn stagger_us(&self) -> u64 {
         (self.config.heartbeat_interval_us / STAGGER_PER_HEARTBEAT).max(1)
     }
 

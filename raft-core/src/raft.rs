@@ -59,9 +59,9 @@ impl Raft {
     /// A node that continues from what its store held. It starts as a follower, with its state machine at the
     /// recovered snapshot. That, and the membership that it starts with, is not reported as an output.
     ///
-    /// Panics if `recovered` is not what a sound store returns: if the log has a gap, or a term later than
-    /// the current one. Panics if the heartbeat interval in `config` is zero, or the election timeout is
-    /// not longer than it.
+    /// Panics if `recovered` is not what a sound store returns: if the log has a gap, terms that decrease, or
+    /// a term later than the current one. Panics if the heartbeat interval in `config` is zero, or the
+    /// election timeout is not longer than it.
     #[must_use]
     pub fn new(config: Config, now: Micros, recovered: Recovered) -> Raft {
         let Config { heartbeat_interval_us, election_timeout_us, .. } = config;

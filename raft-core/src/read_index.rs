@@ -26,16 +26,15 @@ pub(crate) struct Barrier {
 
 impl Raft {
     pub(crate) fn on_read_barrier(&mut self, barrier: BarrierId, audience: Audience, confirms: Confirmation) {
-        let Some(leader) = self.role.as_leader_mut() else { return };
-        if leader.barriers.len() >= BARRIERS_MAX {
-            return;
-        }
         if self.holds_lease() {
             self.pass_all_barriers(barrier);
             return;
         }
         self.end_rest();
         let Some(leader) = self.role.as_leader_mut() else { return };
+        if leader.barriers.len() >= BARRIERS_MAX {
+            return;
+        }
         // Only answers to messages that are sent from now on count, so every barrier begins a round of its
         // own.
         let round = leader.begin_round(self.now);

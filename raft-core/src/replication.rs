@@ -106,7 +106,7 @@ impl Raft {
         let next = leader.round.next();
         let mut is_needed = false;
         for progress in leader.progress.values_mut() {
-            is_needed |= progress.on_tick(now, timeout_us, next);
+            is_needed |= progress.check_for_loss(now, timeout_us, next);
         }
         if is_needed {
             leader.begin_round(now);

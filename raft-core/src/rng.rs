@@ -26,7 +26,8 @@ impl SplitMix64 {
 
     /// A number from 0 up to but excluding `bound`; 0 if `bound` is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        // The bias of the remainder is below 2^-40 for the bounds in use, and nothing depends on fairness.
+        // The bias of the remainder is below 2^-34 for bounds of up to ten minutes, and nothing depends on
+        // fairness.
         self.any().checked_rem(bound).unwrap_or(0)
     }
 }

@@ -19,8 +19,8 @@ impl Stall {
         Stall { lag: None, tolerated_until: now }
     }
 
-    fn has_lasted(&self, now: Micros, us: u64) -> bool {
-        self.lag.is_some_and(|(_, since)| now.since(since) >= us) && self.tolerated_until <= now
+    fn has_lasted(&self, now: Micros, timeout_us: u64) -> bool {
+        self.lag.is_some_and(|(_, since)| now.since(since) >= timeout_us) && self.tolerated_until <= now
     }
 }
 
@@ -41,13 +41,13 @@ impl Raft {
     /// off, and nobody leads while the votes are being written.
     pub(crate) fn escape_stalled_disk(&mut self) {
         self.note_lag();
-        let timeout = self.config.election_timeout_us;
+        let timeout_us = self.config.election_timeout_us;
         let now = self.now;
         let target = self.best_transfer_target();
         let Some(leader) = self.role.as_leader_mut() else { return };
-        if leader.stall.has_lasted(now, timeout) && leader.transfer.is_none() && target.is_some() {
+        if leader.stall.has_lasted(now, timeout_us) && leader.transfer.is_none() && target.is_some() {
             // One election timeout for the hand-over, and if that fails, one in which it leads as before.
-            leader.stall.tolerated_until = now.plus(timeout.saturating_mul(2));
+            leader.stall.tolerated_until = now.plus(timeout_us.saturating_mul(2));
             self.on_transfer_leadership(None);
         }
     }

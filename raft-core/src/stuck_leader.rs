@@ -53,7 +53,7 @@ impl Uncommitted {
 
 impl Raft {
     /// A leader looks whether it has committed anything; to be called with each heartbeat.
-    pub(crate) fn note_commit(&mut self) {
+    pub(crate) fn note_uncommitted(&mut self) {
         let (now, commit_index, timeout_us) = (self.now, self.commit_index, self.config.election_timeout_us);
         let is_behind = commit_index < self.log.last_index();
         let Some(leader) = self.role.as_leader_mut() else { return };

@@ -145,10 +145,8 @@ fn after_extension(size: u64, part: Part, byte: u8) -> Result<State, Refusal> {
     let token = is_token_char(byte);
     let next = match (part, byte) {
         (Part::Name | Part::Value | Part::AfterQuoted, b'\r') => return Ok(State::SizeLf { size }),
-        (Part::Name, _) if token => Part::Name,
-        (Part::Value, _) if token => Part::Value,
-        (Part::BeforeName, _) if token => Part::Name,
-        (Part::BeforeValue, _) if token => Part::Value,
+        (Part::Name | Part::BeforeName, _) if token => Part::Name,
+        (Part::Value | Part::BeforeValue, _) if token => Part::Value,
         (Part::BeforeValue, b'"') => Part::Quoted,
         (Part::Name | Part::AfterName, b'=') => Part::BeforeValue,
         (Part::BeforeSemicolon | Part::Name | Part::AfterName | Part::Value | Part::AfterQuoted, b';') => {

@@ -7,7 +7,7 @@ use super::status::Status;
 pub(super) enum Refusal {
     /// The request breaks a rule of HTTP, so nothing after it can be trusted. The text names the rule.
     Malformed(&'static str),
-    /// `n` is not a number from 1 to the maximum.
+    /// `n` is not a number from 1 to the maximum, or is given more than once.
     CountOutOfRange,
     /// Nothing is served at this path.
     NotFound,

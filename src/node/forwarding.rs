@@ -194,9 +194,8 @@ impl Node {
 }
 
 impl Forwarding {
-    /// `first_sequence` is a random number.
-    pub(crate) fn new(first_sequence: SequenceNumber, now: Micros) -> Forwarding {
-        let last_sequence = first_sequence;
+    /// `last_sequence` is the number before the first, and is random.
+    pub(crate) fn new(last_sequence: SequenceNumber, now: Micros) -> Forwarding {
         Forwarding {
             last_sequence,
             under_way: RoundTrips::default(),
@@ -516,14 +515,14 @@ mod tests {
     }
 
     #[test]
-    fn a_shortage_ends_with_the_last_who_waited_when_it_was_noticed() {
-        for stops in [0, 1] {
+    fn a_shortage_ends_with_the_last_who_waited_when_it_was_noticed_or_when_forwarding_stops() {
+        for stops in [false, true] {
             let mut forwarding = Forwarding::new(SequenceNumber(0), Micros(0));
             let (sequence, _) = ask(&mut forwarding, 10, 1, 3).unwrap();
             let refused = answered(&mut forwarding, leader(1), sequence).unwrap();
             forwarding.on_exhausted(refused);
             let mut requests = requests(5);
-            if stops == 1 {
+            if stops {
                 forwarding.stop(Micros(20));
             } else {
                 while requests.front().is_some_and(|(arrival, _)| arrival <= refused.latest) {
@@ -533,7 +532,7 @@ mod tests {
             let message = forwarding.ask(Micros(20), leader(1), &requests, TIMEOUT_US..=PATIENCE_US_MAX);
             let count = NonZeroU64::new(requests.wanted()).unwrap();
             let asks_for_all = Forward::TakeIds { sequence: SequenceNumber(2), count, still_awaited: 0 };
-            assert_eq!(message, Some(asks_for_all), "{stops}");
+            assert_eq!(message, Some(asks_for_all), "stops: {stops}");
         }
     }
 }

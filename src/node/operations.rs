@@ -11,16 +11,19 @@ use crate::codec::MEMBERS_MAX;
 
 impl Node {
     pub(super) fn on_change_membership(&mut self, operation: OperationId, change: MembershipChange) {
-        if self.operations.is_full() {
+        if self.leadership.is_none() {
+            let leader = self.raft.leader();
+            self.operation_done(operation, OperationOutcome::NotLeader { leader });
+        } else if self.operations.is_full() {
             self.operation_done(operation, OperationOutcome::Busy);
-        } else if self.removes_this_node(&change) && self.leadership.is_some() && self.others_vote() {
+        } else if self.removes_this_node(&change) && self.others_vote() {
             // The next leader removes this node, so at no moment is there no leader.
             self.operation_done(operation, OperationOutcome::HandingOver);
             // Asked again and again, it would never give a target up that does not answer.
             if self.raft.transfer_target().is_none() {
                 self.step_raft(raft_core::Input::TransferLeadership { to: None });
             }
-        } else if self.leadership.is_some() && self.adds_one_too_many(&change) {
+        } else if self.adds_one_too_many(&change) {
             self.operations.add_answer(operation, OperationOutcome::TooManyMembers);
         } else {
             let proposal = self.next_proposal();

@@ -105,7 +105,8 @@ pub enum RefusedReason {
     NoSuchMember,
     /// Without the last voter, no node would be left to agree on anything.
     LastVoter,
-    /// No node took over leadership within an election timeout.
+    /// No node took over leadership in time: within an election timeout, and as long again for its name to be
+    /// known.
     TransferFailed,
     /// The cluster has [`MEMBERS_MAX`](crate::codec::MEMBERS_MAX) members already.
     TooManyMembers,
@@ -123,7 +124,7 @@ impl fmt::Display for RetryReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             RetryReason::NoLeader => "no leader is known",
-            RetryReason::Busy => "another change is under way",
+            RetryReason::Busy => "another change is under way, or too few members keep up to commit one",
             RetryReason::HandingOver => "leadership is being handed over",
             RetryReason::Unknown => "leadership changed before the outcome was certain",
         })

@@ -63,6 +63,19 @@ fn a_body_that_nobody_reads_any_more_is_not_asked_for() {
 }
 
 #[test]
+fn a_body_that_has_come_and_makes_no_sense_is_not_asked_for() {
+    let mut client = Client::new(Config::default());
+    let malformed =
+        b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n";
+    client.send(&[PLAIN, malformed].concat());
+    assert_eq!((client.poll(), client.poll()), (Some(ONE), None));
+    client.answer(ID);
+    let answers = client.read_all();
+    assert!(!answers.contains("100 Continue"), "{answers}");
+    assert!(answers.contains("HTTP/1.1 400 "), "{answers}");
+}
+
+#[test]
 fn requests_held_back_when_the_client_shuts_its_side_are_answered() {
     let mut client = Client::new(Config { pipeline_max: 2, ..Config::default() });
     client.send(&PLAIN.repeat(6));

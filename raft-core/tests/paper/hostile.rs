@@ -132,9 +132,14 @@ fn an_append_behind_an_impossible_beginning_does_not_make_a_new_node_condemn_its
 }
 
 #[test]
-fn a_snapshot_without_an_index_or_a_voter_or_from_the_future_is_dropped() {
-    let malformed =
-        [snapshot(0, 1, &[1]), snapshot(9, 1, &[]), snapshot(9, 3, &[1]), snapshot(u64::MAX, 1, &[1])];
+fn a_snapshot_without_an_index_a_term_or_a_voter_or_from_the_future_is_dropped() {
+    let malformed = [
+        snapshot(0, 1, &[1]),
+        snapshot(9, 0, &[1]),
+        snapshot(9, 1, &[]),
+        snapshot(9, 3, &[1]),
+        snapshot(u64::MAX, 1, &[1]),
+    ];
     for message in malformed {
         let mut cluster = Cluster::led_by_1(&[1, 2, 3]);
         cluster.events(2);

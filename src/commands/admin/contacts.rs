@@ -124,7 +124,7 @@ fn reached_at(path: &Path, running: Running) -> Result<RunningNode, Failure> {
         }
         None => Err(Failure::runtime(format!(
             "process {pid} holds the store at {} and does not listen: if it is a node that starts, wait until \
-             it does, and if it is a command, until that ends",
+             it does; if it is a command, until that ends",
             path.display()
         ))),
     }

@@ -62,16 +62,14 @@ impl Connection {
                     self.reading = Reading::Over;
                 }
             }
-            Reading::Head(_) | Reading::Body { .. } => {
-                self.pipeline.withdraw_continue();
-                self.refuse_what_is_read(turn, refusal);
-            }
+            Reading::Head(_) | Reading::Body { .. } => self.refuse_what_is_read(turn, refusal),
             Reading::Over => {}
         }
     }
 
     /// Refuses the request that has been read in part, and ignores everything after it.
     pub(super) fn refuse_what_is_read(&mut self, turn: Turn<'_>, refusal: Refusal) {
+        self.pipeline.withdraw_continue();
         let fatal = match self.reading {
             Reading::Head(_) | Reading::Over => Fatal::in_head(refusal, self.input.as_bytes()),
             Reading::Body { then: Unanswered { form, .. }, .. } => {

@@ -6,7 +6,6 @@ use raft_core::{AppendEntries, Entry, Heartbeat, Payload, Round};
 
 use super::*;
 
-const ELECTION_TIMEOUT_US: u64 = 300_000;
 const REQUEST_TIMEOUT_US: u64 = 400_000;
 /// For how long a first message to the leader may go unanswered: a quarter of a request's time, if that is
 /// less than an election timeout.

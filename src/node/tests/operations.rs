@@ -139,6 +139,23 @@ fn transfer(operation: u64, to: Option<usize>) -> Input {
     Input::TransferLeadership { operation: OperationId(operation), to: to.map(|at| peer_at(at).id) }
 }
 
+/// Whoever asks must not wait where nothing can come of it.
+#[test]
+fn who_does_not_lead_says_so_however_many_operations_are_under_way() {
+    let mut bench = Bench::new(3, 1_000, 1);
+    let (leader, target, _) = transfer_to_who_is_cut_off(&mut bench);
+    for operation in 2..100 {
+        bench.give(leader, transfer(operation, Some(target)));
+    }
+    assert_eq!(bench.operations.last(), Some(&(OperationId(99), OperationOutcome::Busy)));
+    bench.cut_off[leader] = true;
+    bench.pass_until("it no longer leads", |bench| bench.nodes[leader].leadership.is_none());
+    let change = MembershipChange::Remove { id: peer_at(target).id, incarnation: None };
+    bench.give(leader, Input::ChangeMembership { operation: OperationId(100), change });
+    let told = bench.operations.last();
+    assert_eq!(told, Some(&(OperationId(100), OperationOutcome::NotLeader { leader: None })));
+}
+
 /// The target is never told to campaign. A later term begins, but with another leader.
 #[test]
 fn a_transfer_that_another_than_the_target_wins_says_who_leads() {

@@ -10,9 +10,9 @@ fn leader_and_heir(bench: &mut Bench) -> (usize, usize, Input) {
     (leader, heir, Input::TransferLeadership { operation: OperationId(7), to })
 }
 
-/// A leader with a full window that is asked to hand over to another node, and whose messages are held back:
-/// the bench, the leader, its successor, and what the leader leaves.
-fn about_to_hand_over(window: u64) -> (Bench, usize, usize, Option<Bequest>) {
+/// A hand-over by a leader with a full window: the bench after it, the former leader, its successor, and what
+/// was left to that one.
+fn handed_over(window: u64) -> (Bench, usize, usize, Option<Bequest>) {
     let mut bench = Bench::new(3, window, 1);
     let (leader, heir, hand_over) = leader_and_heir(&mut bench);
     bench.nodes[leader].step(bench.now, hand_over);
@@ -62,7 +62,7 @@ fn a_successor_serves_from_what_it_was_left_before_its_first_entry_is_committed(
 
 #[test]
 fn ids_before_and_after_a_hand_over_are_in_order_and_the_window_goes_on_behind() {
-    let (mut bench, leader, heir, bequest) = about_to_hand_over(1_000);
+    let (mut bench, leader, heir, bequest) = handed_over(1_000);
     let Bequest { first, count, .. } = bequest.unwrap();
     assert_eq!((first, count.get()), (501, 500));
     assert!(bench.nodes[leader].leadership.is_none());
@@ -73,7 +73,7 @@ fn ids_before_and_after_a_hand_over_are_in_order_and_the_window_goes_on_behind()
 
 #[test]
 fn without_a_window_nothing_is_left() {
-    let (mut bench, _, heir, bequest) = about_to_hand_over(0);
+    let (mut bench, _, heir, bequest) = handed_over(0);
     assert_eq!(bequest, None);
     bench.take(heir, 1, 1);
     assert_eq!(ids(&bench, 1), 1);
