@@ -123,8 +123,8 @@ fn reached_at(path: &Path, running: Running) -> Result<RunningNode, Failure> {
             Ok(RunningNode { path, pid, addresses, incarnation })
         }
         None => Err(Failure::runtime(format!(
-            "process {pid} holds the store at {} and does not listen: if it is a node that starts, wait until \
-             it does; if it is a command, until that ends",
+            "process {pid} holds the store at {} and does not listen: if it is a node that starts, wait \
+             until it does; if it is a command, until that ends",
             path.display()
         ))),
     }
