@@ -22,7 +22,11 @@ impl Raft {
         }
         self.protect_leader_for(m.election_timeout_us);
         self.commit_to(m.leader_commit);
-        self.note_stuck_leader(m.commits_nothing);
+        if m.commits_nothing {
+            self.doubt_leader();
+        } else {
+            self.trust_leader();
+        }
         let lease_us = self.promise_support(m.election_timeout_us);
         self.answer_heartbeat(from, m.round, lease_us);
     }
@@ -44,7 +48,11 @@ impl Raft {
         let Some(progress) = leader.progress.get_mut(&from.id) else { return };
         progress.on_heard(now);
         // An answer to a round that never began lets no barrier pass.
-        let sends_again = m.round <= leader.round && progress.on_round_answered(m.round, m.awaits_disk);
+        let has_begun = m.round <= leader.round;
+        if has_begun {
+            progress.on_round_answered(m.round);
+        }
+        let sends_again = has_begun && !m.awaits_disk && progress.finds_loss(m.round);
         if let Some(promised_us) = m.lease_us {
             self.on_support_promised(from, m.round, promised_us);
         }

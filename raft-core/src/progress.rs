@@ -203,15 +203,18 @@ impl Progress {
         true
     }
 
-    /// The member has answered this round. Returns whether that shows that a row of appends, or the answer to
-    /// it, is lost, and that one is to be sent again. As long as an answer waits for the member's disk,
-    /// nothing is known to be lost.
-    pub(crate) fn on_round_answered(&mut self, round: Round, awaits_disk: bool) -> bool {
+    /// The member has answered this round.
+    pub(crate) fn on_round_answered(&mut self, round: Round) {
         self.acked_round = self.acked_round.max(round);
         // Links deliver in order: what it was asked before that is answered, or lost.
         while self.rounds_unanswered.pop_front_if(|asked| *asked < round).is_some() {}
         self.rounds_unanswered.pop_front_if(|asked| *asked == round);
-        if awaits_disk || self.loss_check.is_none_or(|check| round < check) {
+    }
+
+    /// The member has answered this round, and no answer of it waits for its disk. Returns whether that shows
+    /// that a row of appends, or the answer to it, is lost, and that one is to be sent again.
+    pub(crate) fn finds_loss(&mut self, round: Round) -> bool {
+        if self.loss_check.is_none_or(|check| round < check) {
             return false;
         }
         self.loss_check = None;
@@ -248,6 +251,12 @@ mod tests {
         progress
     }
 
+    /// The member answers this round, and its disk has nothing to write. Whether that shows a loss.
+    fn answered(progress: &mut Progress, round: Round) -> bool {
+        progress.on_round_answered(round);
+        progress.finds_loss(round)
+    }
+
     fn in_flight(progress: &Progress) -> Option<usize> {
         match &progress.state {
             ProgressState::Replicate { in_flight, .. } => Some(in_flight.len()),
@@ -279,14 +288,14 @@ mod tests {
     fn what_is_unanswered_for_the_response_timeout_is_taken_for_lost_and_sent_anew() {
         let mut progress = replicating();
         assert!(!progress.check_for_loss(Micros(179), TIMEOUT_US, Round(5)));
-        assert!(!progress.on_round_answered(Round(5), false));
+        assert!(!answered(&mut progress, Round(5)));
         assert!(progress.check_for_loss(Micros(180), TIMEOUT_US, Round(6)));
-        assert!(!progress.on_round_answered(Round(5), false), "that was sent before what is in flight");
+        assert!(!answered(&mut progress, Round(5)), "that was sent before what is in flight");
         assert!(!progress.check_for_loss(Micros(181), TIMEOUT_US, Round(7)), "it has been asked");
         assert_eq!((in_flight(&progress), progress.next_index), (Some(3), LogIndex(9)));
-        assert!(progress.on_round_answered(Round(6), false));
+        assert!(answered(&mut progress, Round(6)));
         assert_eq!((in_flight(&progress), progress.next_index), (None, LogIndex(6)));
-        assert!(!progress.on_round_answered(Round(7), false));
+        assert!(!answered(&mut progress, Round(7)));
     }
 
     #[test]
@@ -294,14 +303,14 @@ mod tests {
         let mut progress = replicating();
         assert!(progress.check_for_loss(Micros(180), TIMEOUT_US, Round(6)));
         for round in 6..100 {
-            assert!(!progress.on_round_answered(Round(round), true));
+            progress.on_round_answered(Round(round));
             assert!(
                 !progress.check_for_loss(Micros(200 + round), TIMEOUT_US, Round(round + 1)),
                 "it has been asked"
             );
             assert_eq!((in_flight(&progress), progress.next_index), (Some(3), LogIndex(9)));
         }
-        assert!(progress.on_round_answered(Round(100), false), "its answer is lost");
+        assert!(answered(&mut progress, Round(100)), "its answer is lost");
     }
 
     #[test]
@@ -313,10 +322,10 @@ mod tests {
         assert!(!progress.check_for_loss(Micros(249), TIMEOUT_US, Round(1)));
         assert!(progress.check_for_loss(Micros(250), TIMEOUT_US, Round(1)));
         progress.on_matched(LogIndex(7), Micros(251));
-        assert!(!progress.on_round_answered(Round(1), false), "it was slow");
+        assert!(!answered(&mut progress, Round(1)), "it was slow");
         assert_eq!(in_flight(&progress), Some(1));
         assert!(progress.check_for_loss(Micros(331), TIMEOUT_US, Round(2)));
-        assert!(progress.on_round_answered(Round(2), false));
+        assert!(answered(&mut progress, Round(2)));
         assert_eq!((in_flight(&progress), progress.next_index), (None, LogIndex(8)));
     }
 
@@ -325,13 +334,13 @@ mod tests {
         let mut row = replicating();
         assert!(row.check_for_loss(Micros(180), TIMEOUT_US, Round(6)));
         row.on_matched(LogIndex(5), Micros(181));
-        assert!(row.on_round_answered(Round(6), false), "it is lost");
+        assert!(answered(&mut row, Round(6)), "it is lost");
         let mut probe = Progress::new(LogIndex(6), Micros(0));
         probe.on_sent(LogIndex(5), Micros(0));
         assert!(probe.check_for_loss(Micros(1), TIMEOUT_US, Round(1)));
         probe.on_matched(LogIndex(0), Micros(2));
         probe.on_sent(LogIndex(5), Micros(3));
-        assert!(!probe.on_round_answered(Round(1), false), "what is in flight now was sent later");
+        assert!(!answered(&mut probe, Round(1)), "what is in flight now was sent later");
     }
 
     /// Heartbeats repeat the latest round.
@@ -342,11 +351,11 @@ mod tests {
             progress.on_asked(Round(7));
         }
         assert!(progress.lags_in_rounds());
-        progress.on_round_answered(Round(7), false);
+        progress.on_round_answered(Round(7));
         assert!(!progress.lags_in_rounds());
         progress.on_asked(Round(8));
         assert!(progress.lags_in_rounds(), "the other copies are still on their way");
-        progress.on_round_answered(Round(8), false);
+        progress.on_round_answered(Round(8));
         assert!(progress.rounds_unanswered.is_empty());
     }
 
@@ -376,7 +385,7 @@ mod tests {
         progress.on_sent(LogIndex(8), Micros(1));
         assert!(!progress.check_for_loss(Micros(2), TIMEOUT_US, Round(2)));
         assert!(!progress.is_ready());
-        assert!(!progress.on_round_answered(Round(1), false));
+        assert!(!answered(&mut progress, Round(1)));
         assert!(progress.check_for_loss(Micros(3), TIMEOUT_US, Round(2)));
         assert!(progress.is_ready());
         assert_eq!(progress.next_index, LogIndex(9));

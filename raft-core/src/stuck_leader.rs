@@ -63,15 +63,20 @@ impl Raft {
         });
     }
 
-    /// The leader has said whether it commits nothing. If it has just come to count as stuck, this node asks
-    /// at some moment of the next election timeout: the other followers have been told as well.
-    pub(crate) fn note_stuck_leader(&mut self, is_stuck: bool) {
+    /// The leader has said that it commits nothing. If that is news, this node asks at some moment of the next
+    /// election timeout: the other followers have been told as well.
+    pub(crate) fn doubt_leader(&mut self) {
         let RoleState::Follower(Follower { doubt, .. }) = &mut self.role else { return };
-        if !is_stuck {
-            *doubt = Doubt::default();
-        } else if doubt.ask_at.is_none() {
+        if doubt.ask_at.is_none() {
             let free = self.now.max(self.promised_until);
             doubt.ask_at = Some(free.plus(self.rng.below(self.config.election_timeout_us)));
+        }
+    }
+
+    /// The leader has said that it commits, or has nothing to commit.
+    pub(crate) fn trust_leader(&mut self) {
+        if let RoleState::Follower(Follower { doubt, .. }) = &mut self.role {
+            *doubt = Doubt::default();
         }
     }
 

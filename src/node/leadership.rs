@@ -56,14 +56,24 @@ impl Leadership {
         }
     }
 
-    /// In this turn, this node's disk has a write to make durable, or has none.
-    pub(crate) fn on_disk(&mut self, now: Micros, is_busy: bool) {
-        let was_busy = std::mem::replace(&mut self.disk_is_busy, is_busy);
-        if (was_busy || is_busy)
-            && !self.demand.reserves_ahead()
+    /// In this turn, this node's disk has a write to make durable.
+    pub(crate) fn on_disk_busy(&mut self, now: Micros) {
+        self.disk_is_busy = true;
+        self.note_disk_use(now);
+    }
+
+    /// In this turn, this node's disk has nothing to make durable.
+    pub(crate) fn on_disk_idle(&mut self, now: Micros) {
+        if std::mem::take(&mut self.disk_is_busy) {
+            self.note_disk_use(now);
+        }
+    }
+
+    fn note_disk_use(&mut self, now: Micros) {
+        if !self.demand.reserves_ahead()
             && let Some(reservation) = self.reservations.back_mut()
         {
-            reservation.on_disk(now);
+            reservation.note_disk_use(now);
         }
     }
 
@@ -151,7 +161,7 @@ impl Leadership {
         let waiting = requests.waiting();
         match self.reservations.back() {
             Some(reservation) => {
-                self.group_commit.on_under_way(reservation.since, waiting);
+                self.group_commit.on_under_way(reservation.proposed_at, waiting);
                 now < reservation.next_at() || self.waits_for_disk()
             }
             None if self.demand.reserves_ahead() => false,
@@ -361,17 +371,17 @@ mod tests {
         for (window_max, waits) in [(0, true), (WINDOW_MAX, false)] {
             let mut leadership = Leadership::new(Term(2), window_max, IdRange::default(), Micros(0));
             leadership.on_proposed(Micros(0), Reserve { count: count(1) }, Arrival::default());
-            leadership.on_disk(Micros(10), true);
+            leadership.on_disk_busy(Micros(10));
             let both = requests(&[1, 1]);
             assert_eq!(deadline(&leadership, &both), (!waits).then_some(LATER));
-            leadership.on_disk(LATER, true);
+            leadership.on_disk_busy(LATER);
             let next = |leadership: &mut Leadership, at| {
                 leadership.next_reservation(Micros(at), &both, counter()).is_some()
             };
             assert_eq!(next(&mut leadership, LATER.0), !waits);
-            leadership.on_disk(Micros(5_000), false);
+            leadership.on_disk_idle(Micros(5_000));
             assert_eq!(next(&mut leadership, 5_000), !waits, "the commit may follow soon");
-            leadership.on_disk(Micros(9_999), false);
+            leadership.on_disk_idle(Micros(9_999));
             assert_eq!(deadline(&leadership, &both), Some(if waits { Micros(10_000) } else { LATER }));
             assert_eq!(next(&mut leadership, 9_999), !waits);
             assert!(next(&mut leadership, 10_000), "the other disks or the network are slower");

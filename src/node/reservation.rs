@@ -23,7 +23,7 @@ pub(crate) struct Reservation {
     /// How many IDs it reserves.
     pub(crate) count: u64,
     /// When it was proposed.
-    pub(crate) since: Micros,
+    pub(crate) proposed_at: Micros,
     /// The latest request when it was proposed.
     pub(crate) latest: Arrival,
     /// For how long this node's disk has been busy since then.
@@ -31,17 +31,17 @@ pub(crate) struct Reservation {
 }
 
 impl Reservation {
-    pub(crate) fn new(count: NonZeroU64, since: Micros, latest: Arrival) -> Reservation {
-        Reservation { count: count.get(), since, latest, disk_us: 0 }
+    pub(crate) fn new(count: NonZeroU64, proposed_at: Micros, latest: Arrival) -> Reservation {
+        Reservation { count: count.get(), proposed_at, latest, disk_us: 0 }
     }
 
     /// This node's disk has been busy until now.
-    pub(crate) fn on_disk(&mut self, now: Micros) {
-        self.disk_us = now.since(self.since);
+    pub(crate) fn note_disk_use(&mut self, now: Micros) {
+        self.disk_us = now.since(self.proposed_at);
     }
 
     /// When the next reservation may begin, at the earliest.
     pub(crate) fn next_at(&self) -> Micros {
-        self.since.plus(RESERVATION_INTERVAL_US.max(self.disk_us.saturating_mul(DISK_TIMES)))
+        self.proposed_at.plus(RESERVATION_INTERVAL_US.max(self.disk_us.saturating_mul(DISK_TIMES)))
     }
 }

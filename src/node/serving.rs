@@ -64,7 +64,10 @@ impl Node {
             leadership.on_proposals_refused();
             return;
         }
-        leadership.on_disk(self.now, self.raft.oldest_write_issued_at().is_some());
+        match self.raft.oldest_write_issued_at() {
+            Some(_) => leadership.on_disk_busy(self.now),
+            None => leadership.on_disk_idle(self.now),
+        }
         let Some(reserve) = leadership.next_reservation(self.now, &self.requests, self.counter) else {
             return;
         };

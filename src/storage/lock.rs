@@ -151,9 +151,9 @@ fn open_to_write(lock_path: &Path) -> io::Result<Opened> {
     options.read(true).write(true).create(true).truncate(false).open(lock_path).map(Opened::ToWrite)
 }
 
-fn open_to_read(lock_path: &Path, directory_is_locked: bool) -> io::Result<Opened> {
+fn open_to_read(lock_path: &Path, locked_directory: Option<&File>) -> io::Result<Opened> {
     // Who only reads makes no file, which would belong to whoever that is: the lock of the directory does.
-    if directory_is_locked && !lock_path.try_exists()? {
+    if locked_directory.is_some() && !lock_path.try_exists()? {
         return Ok(Opened::Nowhere);
     }
     let refused = match open_to_write(lock_path) {
@@ -200,7 +200,7 @@ impl Lock {
             };
             let opened = match purpose {
                 Purpose::Write => open_to_write(&lock_path),
-                Purpose::Read => open_to_read(&lock_path, directory.is_some()),
+                Purpose::Read => open_to_read(&lock_path, directory.as_ref()),
             };
             let opened = opened.map_err(|e| match path.try_exists() {
                 Ok(false) if e.kind() == ErrorKind::NotFound => {

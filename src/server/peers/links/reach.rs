@@ -74,7 +74,8 @@ impl Links {
             if is_pending {
                 continue;
             }
-            match link.note_reach(ctx.now(), is_missed, ctx.silence_from) {
+            let since = is_missed.then(|| link.reach.unreached_since.unwrap_or(ctx.now()));
+            match link.note_unreached(ctx.now(), since, ctx.silence_from) {
                 None => {}
                 Some(Notice::Lasts(us, left_out)) => {
                     let (id, address) = (link.peer.id, link.claimed_address());
@@ -117,8 +118,8 @@ impl Link {
             && matches!(self.state, LinkState::Up { since, .. } if now.since(since) >= LINK_SETTLED_US)
     }
 
-    fn note_reach(&mut self, now: Micros, is_missed: bool, silence_from: Micros) -> Option<Notice> {
-        let since = is_missed.then(|| self.reach.unreached_since.unwrap_or(now));
+    /// What is to be logged about a peer that has not been reached since then, or is reached.
+    fn note_unreached(&mut self, now: Micros, since: Option<Micros>, silence_from: Micros) -> Option<Notice> {
         self.reach.unreached_since = since;
         let since = self.reach.told.since(since, silence_from);
         self.reach.told.note(now, since, UNREACHED_US_MAX)
