@@ -63,8 +63,8 @@ impl Raft {
         });
     }
 
-    /// The leader has said that it commits nothing. If that is news, this node asks at some moment of the next
-    /// election timeout: the other followers have been told as well.
+    /// The leader has said that it commits nothing. If that is news, this node asks at some moment of the
+    /// next election timeout: the other followers have been told as well.
     pub(crate) fn doubt_leader(&mut self) {
         let RoleState::Follower(Follower { doubt, .. }) = &mut self.role else { return };
         if doubt.ask_at.is_none() {
