@@ -435,11 +435,11 @@ impl Node {
 
     /// The state that would result if the whole log were applied.
     fn counter_at_the_end(&self) -> Counter {
-        let restored = self.raft.snapshot().filter(|s| s.last_included_index > self.raft.last_applied());
-        let (base, counter) = match restored {
-            Some(snapshot) => (snapshot.last_included_index, Counter::decode(&snapshot.state)),
-            None => (self.raft.last_applied(), Ok(self.counter)),
-        };
+        let applied = (self.raft.last_applied(), Ok(self.counter));
+        // A snapshot that is not durable yet is ahead of what is applied.
+        let snapshot = self.raft.snapshot().map(|s| (s.last_included_index, Counter::decode(&s.state)));
+        let later = snapshot.into_iter().chain([applied]).max_by_key(|(index, _)| *index);
+        let (base, counter) = later.expect("one of them is what is applied");
         let indexes = std::iter::successors(Some(base.next()), |index| Some(index.next()));
         let entries = indexes.map_while(|index| self.raft.entry(index));
         let at_the_end = counter.and_then(|counter| apply_all(counter, entries));

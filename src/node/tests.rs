@@ -476,6 +476,7 @@ fn a_snapshot_that_is_not_durable_yet_is_ahead_of_what_is_applied_and_does_no_ha
     let message = Message::InstallSnapshot(raft_core::InstallSnapshot { term: Term(1), snapshot });
     node.step(Micros(1), Input::Message { from: peer(1), message: message.into() });
     assert_eq!((node.status().applied_index, node.status().next_unreserved), (LogIndex(0), 1));
+    assert_eq!(node.status().next_unreserved_in_log, 42);
     node.step(Micros(2), Input::WritesDurable { through: WriteId(1) });
     assert_eq!((node.status().applied_index, node.status().next_unreserved), (LogIndex(1), 42));
 }

@@ -79,7 +79,6 @@ pub struct Server {
     shutdown: Shutdown,
     /// Whether this node has known a leader, itself or another, since it was started.
     has_followed: bool,
-    election_timeout_us: u64,
     /// The last term in which this node led.
     led_in: Term,
     watch: Watch,
@@ -139,7 +138,6 @@ impl Server {
             operations: Operations::default(),
             shutdown: Shutdown::Serving,
             has_followed: false,
-            election_timeout_us: config.node.raft.election_timeout_us,
             led_in: Term(0),
             watch: Watch::default(),
             upkeep_at: Micros(0),
@@ -330,7 +328,8 @@ impl Server {
                 HandOver::NotNeeded
             };
             let now = self.ctx.now();
-            let hands_over = self.shutdown.on_stop_request(request, now, hand_over, self.election_timeout_us);
+            let timeout_us = self.ctx.node.election_timeout_us();
+            let hands_over = self.shutdown.on_stop_request(request, now, hand_over, timeout_us);
             log::info!("{}", narration::stop_line(signal, self.shutdown));
             if hands_over {
                 self.operations.hand_over(&mut self.ctx, &self.links);

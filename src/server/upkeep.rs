@@ -188,7 +188,7 @@ impl Server {
 
     /// How long a voter must be silent for that to be logged.
     fn silence_patience_us(&self) -> u64 {
-        SILENCE_ELECTION_TIMEOUTS * self.election_timeout_us
+        SILENCE_ELECTION_TIMEOUTS * self.ctx.node.election_timeout_us()
     }
 
     /// Members dial this node at the address that it announces, and nobody tells it if they cannot. If it can

@@ -320,6 +320,12 @@ fn a_node_that_does_not_know_what_is_committed_tells_what_its_whole_log_reserves
     assert_eq!((status.next_unreserved, status.next_unreserved_in_log), (5, 1_075));
 }
 
+#[test]
+fn a_node_tells_its_driver_how_long_it_tolerates_silence() {
+    let node = Node::new(config(1), Micros(0), Recovered::default()).unwrap();
+    assert_eq!(node.election_timeout_us(), ELECTION_TIMEOUT_US);
+}
+
 /// As where it has just joined: heartbeats come before the log, and with it the addresses.
 #[test]
 fn clients_of_a_node_that_knows_who_leads_and_not_where_wait_until_it_does() {
