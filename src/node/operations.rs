@@ -91,12 +91,8 @@ impl Node {
                 self.operations.add_answer(operation, OperationOutcome::Done { index });
                 return;
             }
-            ProposalOutcome::NotAppended(NotAppended::NotLeader) if self.leadership.is_some() => {
-                OperationOutcome::HandingOver
-            }
-            ProposalOutcome::NotAppended(NotAppended::NotLeader) => {
-                OperationOutcome::NotLeader { leader: self.raft.leader() }
-            }
+            // Only a leader proposes.
+            ProposalOutcome::NotAppended(NotAppended::NotLeader) => OperationOutcome::HandingOver,
             ProposalOutcome::NotAppended(NotAppended::Busy | NotAppended::NotYet(_)) => {
                 OperationOutcome::Busy
             }
