@@ -104,6 +104,7 @@ fn a_leader_that_is_asked_to_stop_hands_over_and_fails_hardly_a_request() {
         load.await_more(SOME);
         let leader = cluster.leader();
         cluster.node(leader).stop();
+        expect_hand_over(cluster.node(leader));
         load.await_more(SOME);
         assert_ne!(cluster.leader(), leader);
         cluster.node(leader).restart();
@@ -126,8 +127,17 @@ fn a_leader_that_is_asked_to_stop_is_followed_without_an_election_timeout() {
     let before = cluster.take();
     let leader = cluster.leader();
     cluster.node(leader).stop();
+    expect_hand_over(cluster.node(leader));
     assert_ne!(cluster.leader(), leader);
     assert!(cluster.take() > before);
+}
+
+/// A leader that is just gone is replaced fast, too. One that has handed over knows its successor.
+fn expect_hand_over(stopped: &Node) {
+    let log = stopped.log();
+    let asked = log.rfind("asked to stop by SIGTERM: handing over first");
+    let asked = asked.unwrap_or_else(|| panic!("it does not hand over:\n{log}"));
+    assert!(log[asked..].contains(" follows node "), "nobody took over:\n{log}");
 }
 
 #[test]

@@ -231,6 +231,9 @@ impl History {
     /// knows of everything that any node had committed by then.
     pub(crate) fn on_barrier_passed(&mut self, raft: &Raft, through: BarrierId) -> Result<(), Violation> {
         let (me, commit_index) = (raft.me(), raft.commit_index());
+        ensure(self.barriers.get(&through).is_some_and(|barrier| barrier.at == me), || {
+            format!("node {me} lets a barrier pass that it does not have")
+        })?;
         for Barrier { at: _, superseded, needed } in self.barriers_of(me, through) {
             ensure(!superseded, || {
                 format!("node {me} lets a barrier pass, a newer leader was elected before it")

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -282,7 +282,9 @@ fn a_meta_page_whose_sync_failed_is_off_the_disk_before_its_pages_are_used_again
         // The first sync of a checkpoint is that of its pages.
         disk.of_data_file().fail(Call::Sync, EIO, 1);
         let mut client = Client::connect(&node.client_address, wait::DEADLINE).expect("it listens");
+        let began = Instant::now();
         while let Some(ids) = client.ask("POST", "/").expect("an answer").ids() {
+            assert!(began.elapsed() < wait::DEADLINE, "the sync does not fail");
             assert!(*ids.start() > last, "{ids:?} after {last}");
             last = *ids.end();
         }
