@@ -234,7 +234,7 @@ fn a_member_that_cannot_dial_leads_if_no_other_has_all_of_the_log() {
     load.await_more(10 * SOME);
     cluster.node(leader).kill();
     cluster.node(other).restart();
-    cluster.await_leader("there is a leader again", |_| true);
+    cluster.await_leader("it leads", |id| id == shut_out);
     load.await_more(SOME);
     load.finish().check();
 }

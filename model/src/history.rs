@@ -204,15 +204,21 @@ impl History {
         })
     }
 
-    /// A proposal reported as committed must be committed.
-    pub(crate) fn check_done(&self, me: Peer, index: LogIndex, command: &[u8]) -> Result<(), Violation> {
+    /// A proposal reported as committed must be committed. It is a command, or without one a change of
+    /// membership.
+    pub(crate) fn check_done(
+        &self,
+        me: Peer,
+        index: LogIndex,
+        command: Option<&[u8]>,
+    ) -> Result<(), Violation> {
         let entry = self.committed.iter().find(|(entry, _)| entry.index == index);
         let done = entry.is_some_and(|(entry, _)| match &entry.payload {
-            Payload::Command(committed) => **committed == *command,
-            Payload::Membership(_) => true,
+            Payload::Command(committed) => Some(&**committed) == command,
+            Payload::Membership(_) => command.is_none(),
             Payload::Noop => false,
         });
-        ensure(done, || format!("node {me} says that command {command:?} is committed at {index}"))
+        ensure(done, || format!("node {me} says that {command:?} is committed at {index}"))
     }
 
     /// A leader begins a barrier.

@@ -91,8 +91,7 @@ pub(crate) fn take(
             confirms,
         }),
         Cause::Change(number, change) => {
-            // Never the number of a command.
-            let proposal = ProposalId(u64::from(number) << 8);
+            let proposal = ProposalId(u64::from(number) << CHANGES_FROM_BIT);
             Some(Input::ChangeMembership { proposal, change: change_of(change) })
         }
         Cause::Transfer => Some(Input::TransferLeadership { to: None }),
@@ -146,6 +145,14 @@ fn run(mut node: Node, mut input: Option<Input>, speed: DiskSpeed) -> Result<Ste
 }
 
 /// The command of a proposal: its number.
+/// The numbers of changes of membership begin with this bit, those of commands are lower.
+const CHANGES_FROM_BIT: u32 = 8;
+
+/// Whether this is the number of a change of membership.
+pub(crate) fn is_change(proposal: ProposalId) -> bool {
+    proposal.0 >> CHANGES_FROM_BIT != 0
+}
+
 pub(crate) fn command_of(proposal: ProposalId) -> Vec<u8> {
     proposal.0.to_be_bytes()[7..].to_vec()
 }

@@ -24,7 +24,7 @@ use crate::interned::{EnvelopeNo, HistoryNo, Interned, NodeNo, StepNo};
 use crate::network::{Dead, Envelope, Network, dead};
 use crate::node::Node;
 use crate::state::{NODES_MAX, State};
-use crate::step::{self, Cause, Stage, command_of};
+use crate::step::{self, Cause, Stage, command_of, is_change};
 use crate::symmetry::Symmetry;
 use crate::violation::{Violation, ensure};
 
@@ -412,7 +412,8 @@ fn carry_out(history: &mut History, node: &Node, output: &Output) -> Result<(), 
         Output::Restored(snapshot) => history.check_restored(node, snapshot),
         Output::BarrierPassed(barrier) => history.on_barrier_passed(&node.raft, *barrier),
         Output::ProposalDone { proposal, outcome: ProposalOutcome::Committed(index) } => {
-            history.check_done(me, *index, &command_of(*proposal))
+            let command = (!is_change(*proposal)).then(|| command_of(*proposal));
+            history.check_done(me, *index, command.as_deref())
         }
         Output::EntriesLost { acknowledged, last } => ensure(false, || {
             format!("node {me} acknowledged entry {acknowledged}, and its log ends at {last}")

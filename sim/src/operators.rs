@@ -151,6 +151,11 @@ impl World {
                 if index > self.oracle.commit_index() {
                     violated!("{wish:?} is said to be done at {index}, which nobody has committed");
                 }
+                if let Wish::Leave(peer) = &wish
+                    && self.oracle.membership().contains(*peer)
+                {
+                    violated!("{peer} is said to have left at {index}, and is a member");
+                }
                 true
             }
             (_, Wish::Transfer(_)) => true,

@@ -155,9 +155,9 @@ impl Node {
                 self.events.push(output);
             }
             Output::Restored(ref snapshot) => {
-                let (last, _) = self.disk.durable().last();
+                let (base, _) = self.disk.durable().base();
                 let index = snapshot.last_included_index;
-                assert!(last >= index, "{} restores {index}, durable is {last}", self.config.me);
+                assert!(base >= index, "{} restores {index}, durable is {base}", self.config.me);
                 self.machine = Machine::restored(&snapshot.state);
                 self.events.push(output);
             }
