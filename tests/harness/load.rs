@@ -1,12 +1,13 @@
 //! Clients that take IDs continuously and record it.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::checker::{self, Operation, Outcome};
-use super::http::Client;
+use super::http::{Client, Response};
 use super::wait;
 
 /// The pause between two requests of one client. The machine may have only two cores, and the nodes need some
@@ -180,12 +181,13 @@ impl Worker {
         let mut gives_up = false;
         let mut leader = None;
         for _ in 0..self.manners.pipelined {
-            let response = if broken { None } else { client.receive().ok() };
+            let response = if broken { None } else { received(&mut client) };
             broken |= response.is_none();
             let outcome = match &response {
                 None => Outcome::Unknown,
-                Some(response) if response.status != 200 => Outcome::Refused,
+                Some(Response { status: 301 | 307 | 308 | 408 | 503, .. }) => Outcome::Refused,
                 Some(response) => {
+                    assert_eq!(response.status, 200, "{response:?}");
                     let ids = response.ids().unwrap_or_else(|| panic!("no IDs in {response:?}"));
                     let given = u128::from(*ids.end()) - u128::from(*ids.start()) + 1;
                     assert_eq!(given, u128::from(self.manners.count), "IDs in {response:?}");
@@ -229,4 +231,13 @@ impl Worker {
     fn now(&self) -> Duration {
         self.shared.started.elapsed()
     }
+}
+
+/// The next response, if the connection does not break before it is complete.
+fn received(client: &mut Client) -> Option<Response> {
+    let response = client.receive();
+    if let Err(error) = &response {
+        assert!(error.kind() != io::ErrorKind::InvalidData, "that is no HTTP: {error}");
+    }
+    response.ok()
 }
