@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         "", "depth", "states", "steps", "beyond", "seconds", "MiB"
     );
     let mut code = ExitCode::SUCCESS;
+    let is_usual = !deep && limits.states == STATES_MAX && limits.depth == usize::MAX;
     for configuration in configurations() {
         if !names.is_empty() && !names.iter().any(|name| name == configuration.name) {
             continue;
@@ -45,7 +46,13 @@ fn main() -> ExitCode {
         let configuration = if deep { configuration.deep() } else { configuration };
         reset_peak();
         match explore(&configuration, limits) {
-            Ok(report) => print(&configuration, &report),
+            Ok(report) => {
+                print(&configuration, &report);
+                // Only a limit that was asked for may leave anything out.
+                if report.ending == Ending::Limited && is_usual {
+                    code = ExitCode::FAILURE;
+                }
+            }
             Err(counterexample) => {
                 println!("{}: violated\n{counterexample}", configuration.name);
                 code = ExitCode::FAILURE;

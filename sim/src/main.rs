@@ -135,7 +135,9 @@ fn run_seeds(options: &Options, next: &AtomicU64, results: &Mutex<Results>) {
         match result {
             Ok(summary) => add(&mut results.sum, &summary),
             Err(reason) => {
-                println!("seed {seed}: {reason}\n  replay: make sim SEED={seed}");
+                let flags = flags(&options.limits);
+                let flags = if flags.is_empty() { flags } else { format!(" SIM_FLAGS='{flags}'") };
+                println!("seed {seed}: {reason}\n  replay: make sim SEED={seed}{flags}");
                 results.failed.push(seed);
                 if options.first {
                     next.store(end, Ordering::Relaxed);

@@ -175,7 +175,12 @@ impl World {
         let membership = self.oracle.membership();
         let mut leader = None;
         for host in self.hosts.iter().filter(|host| !host.has_lasting_fault) {
-            let Some(process) = host.run.process() else { continue };
+            let Some(process) = host.run.process() else {
+                if membership.contains(host.peer) {
+                    return Err(format!("{} is a member and does not run", host.peer));
+                }
+                continue;
+            };
             let known = process.node.membership();
             if !membership.contains(host.peer)
                 && !known.members.keys().any(|id| known.peer(*id).is_some_and(|p| membership.contains(p)))
