@@ -110,6 +110,7 @@ impl World {
         if past || self.limits.skip.contains(&number) {
             return;
         }
+        self.summary.faults += 1;
         self.narrate(slot, || format!("-- fault {number}: {fault:?}"));
         self.strike(fault, slot);
     }

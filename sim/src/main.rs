@@ -133,7 +133,7 @@ fn run_seeds(options: &Options, next: &AtomicU64, results: &Mutex<Results>) {
         let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
         results.runs += 1;
         match result {
-            Ok(summary) => add(&mut results.sum, &summary),
+            Ok(summary) => results.sum.add(&summary),
             Err(reason) => {
                 let flags = flags(&options.limits);
                 let flags = if flags.is_empty() { flags } else { format!(" SIM_FLAGS='{flags}'") };
@@ -145,20 +145,6 @@ fn run_seeds(options: &Options, next: &AtomicU64, results: &Mutex<Results>) {
             }
         }
     }
-}
-
-fn add(sum: &mut Summary, summary: &Summary) {
-    sum.events += summary.events;
-    sum.simulated_us += summary.simulated_us;
-    sum.answered += summary.answered;
-    sum.faults += summary.faults;
-    sum.refused_stores += summary.refused_stores;
-    sum.elections += summary.elections;
-    sum.committed += summary.committed;
-    sum.recovery_timeouts = sum.recovery_timeouts.max(summary.recovery_timeouts);
-    sum.stars += summary.stars;
-    sum.star_timeouts = sum.star_timeouts.max(summary.star_timeouts);
-    sum.fingerprint ^= summary.fingerprint;
 }
 
 fn report(Results { runs, sum, failed }: &Results, seconds: f64) {

@@ -51,8 +51,31 @@ pub struct Summary {
     /// The time from the beginning of the star until somebody led who reaches a majority, in election
     /// timeouts, rounded up.
     pub star_timeouts: u64,
-    /// A hash of everything that happened: two runs of one seed must agree on it.
+    /// A hash of when everything happened, and of how it ended: two runs of one seed must agree on it.
     pub fingerprint: u64,
+}
+
+impl Summary {
+    /// Adds what happened in another run.
+    pub fn add(&mut self, other: &Summary) {
+        self.events += other.events;
+        self.simulated_us += other.simulated_us;
+        self.answered += other.answered;
+        self.faults += other.faults;
+        self.refused_stores += other.refused_stores;
+        self.elections += other.elections;
+        self.committed += other.committed;
+        self.recovery_timeouts = self.recovery_timeouts.max(other.recovery_timeouts);
+        self.stars += other.stars;
+        self.star_timeouts = self.star_timeouts.max(other.star_timeouts);
+        // Runs end in any order.
+        self.fingerprint ^= other.fingerprint;
+    }
+}
+
+/// A hash that goes on with one more value (a multiplication as in FNV, with more bits).
+fn folded(hash: u64, value: u64) -> u64 {
+    (hash.rotate_left(5) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// How far a run has got.
@@ -154,6 +177,7 @@ impl World {
             let Some((at, event)) = self.schedule.next() else { violated!("nothing will ever happen again") };
             self.now = at;
             self.summary.events += 1;
+            self.summary.fingerprint = folded(self.summary.fingerprint, at.0);
             if self.summary.events > EVENTS_MAX {
                 violated!("{EVENTS_MAX} events and no end, the last was {event:?} at {at:?}");
             }
@@ -161,10 +185,9 @@ impl World {
         }
         self.summary.simulated_us = self.now.0;
         self.summary.answered = self.history.answered_with_ids;
-        self.summary.faults = self.faults_seen;
         self.summary.committed = self.oracle.commit_index().0;
-        self.summary.fingerprint =
-            self.net_rng.any() ^ self.client_rng.any() ^ self.fault_rng.any() ^ self.oracle.next();
+        let ends = [self.net_rng.any(), self.client_rng.any(), self.fault_rng.any(), self.oracle.next()];
+        self.summary.fingerprint = ends.into_iter().fold(self.summary.fingerprint, folded);
         self.summary
     }
 

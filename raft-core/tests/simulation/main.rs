@@ -41,6 +41,15 @@ fn random_faults_never_break_safety_and_the_cluster_recovers_from_all_of_them() 
     assert!(total.committed > 10 * seeds, "too little was committed: {total:?}");
     assert!(total.elections > seeds, "too few elections: {total:?}");
     assert!(total.barriers > seeds, "too few barriers passed: {total:?}");
+    for (what, count) in [
+        ("snapshots", total.snapshots),
+        ("memberships", total.memberships),
+        ("transfers", total.transfers),
+        ("stars", total.stars),
+        ("lasting faults", total.lasting),
+    ] {
+        assert!(count >= seeds / 20, "too few {what}: {total:?}");
+    }
 }
 
 fn run(seed: u64) -> Totals {
