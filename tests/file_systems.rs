@@ -49,7 +49,7 @@ impl Mount {
     fn new(at: &Path, args: &[&str]) -> Option<Mount> {
         fs::create_dir(at).expect("the test's own directory can be written to");
         if !run_mount(&[args, &[&as_argument(at)]].concat()) {
-            eprintln!("skipped: this user may not mount anything");
+            harness::skipped("this user may not mount anything");
             return None;
         }
         Some(Mount(at.to_owned()))
@@ -282,7 +282,7 @@ fn who_may_only_read_a_store_can_verify_it_unless_it_is_in_use() {
     let lock = as_argument(&node.store().join("lock"));
     let only_reads = ["test", "-x", program, "-a", "-r", &lock, "-a", "!", "-w", &lock];
     if !as_nobody(&only_reads).is_ok_and(|(only_reads, _)| only_reads) {
-        eprintln!("skipped: nobody else may, or can, read the tests' directories");
+        harness::skipped("nobody else may, or can, read the tests' directories");
         return;
     }
     let path = node.path();

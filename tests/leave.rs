@@ -67,7 +67,7 @@ fn a_command_is_not_carried_out_by_another_node_that_answers_in_the_place_of_the
 fn a_node_that_is_the_first_process_waits_for_the_command_that_destroys_its_store() {
     const ALONE: [&str; 6] = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"];
     if !Command::new(ALONE[0]).args(&ALONE[1..]).arg("true").status().is_ok_and(|status| status.success()) {
-        eprintln!("skipped: no process may have numbers of its own here");
+        harness::skipped("no process may have numbers of its own here");
         return;
     }
     let mut cluster = Cluster::of(3);

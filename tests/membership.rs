@@ -63,7 +63,7 @@ fn a_user_who_may_not_destroy_the_store_cannot_make_the_node_leave() {
     let node = cluster.node(follower);
     match leave_as_another(node) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            eprintln!("skipped: others may not run what this user has built");
+            harness::skipped("others may not run what this user has built");
             return;
         }
         said => {
@@ -418,7 +418,7 @@ fn a_leave_that_was_killed_before_the_store_was_destroyed_can_be_run_again() {
 /// because the network lets nothing through. `None` if the machine cannot have such a network.
 fn learner_without_the_log() -> Option<(Cluster, Network)> {
     let Some(network) = Network::new() else {
-        eprintln!("skipped: this machine has no address 127.0.0.2");
+        harness::skipped("this machine has no address 127.0.0.2");
         return None;
     };
     let mut cluster = Cluster::on(network.clone(), 1, &[]);

@@ -18,7 +18,7 @@ const SOME: u64 = 200;
 /// A cluster on a network that can be cut; `None`, with a message, if the machine cannot have one.
 fn networked(size: u64, flags: &[&str]) -> Option<(Network, Cluster)> {
     let Some(network) = Network::new() else {
-        eprintln!("skipped: this machine has no address 127.0.0.2");
+        harness::skipped("this machine has no address 127.0.0.2");
         return None;
     };
     Some((network.clone(), Cluster::on(network, size, flags)))

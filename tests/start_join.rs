@@ -117,7 +117,7 @@ fn port_zero_means_free_ports_that_the_log_names_and_a_restart_keeps() {
 #[test]
 fn a_cluster_on_ipv6_redirects_to_bracketed_addresses() {
     if TcpListener::bind("[::1]:0").is_err() {
-        eprintln!("skipped: this machine has no IPv6 loopback address");
+        harness::skipped("this machine has no IPv6 loopback address");
         return;
     }
     let directory = Directory::new();
