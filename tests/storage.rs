@@ -37,7 +37,7 @@ fn what_was_reported_durable_is_there_after_the_process_was_killed() {
         }
         child.kill();
         // What it still reported before it died.
-        reported = last_number(&child.rest(), "durable").unwrap_or(reported);
+        reported = greatest_number(&child.rest(), "durable").map_or(reported, |last| last.max(reported));
 
         let recovered = Store::open(dir.path()).unwrap().recovered();
         let snapshot = recovered.snapshot.unwrap();
@@ -90,7 +90,7 @@ fn a_write_is_refused(child: &str) {
     let mut child = ChildProcess::start(child, dir.path());
     let lines = child.rest();
     child.wait();
-    let durable = last_number(&lines, "durable").unwrap();
+    let durable = greatest_number(&lines, "durable").unwrap();
     assert!(lines.iter().any(|line| line.starts_with("failed") && line.contains("restart this node")));
     let recovered = Store::open(dir.path()).unwrap().recovered();
     assert_eq!(recovered.entries.last().unwrap().index, LogIndex(durable));
@@ -399,9 +399,10 @@ fn after<'a>(line: &'a str, word: &str) -> Option<&'a str> {
     Some(line.split_once(word)?.1.trim())
 }
 
-/// The last number that follows a word; a line that was cut off when the process was killed does not count.
-fn last_number(lines: &[String], word: &str) -> Option<u64> {
-    lines.iter().rev().find_map(|line| after(line, word)?.parse().ok())
+/// The greatest number that follows a word. They ascend; but of a line that was cut off when the process was
+/// killed, only the beginning of a number may be left.
+fn greatest_number(lines: &[String], word: &str) -> Option<u64> {
+    lines.iter().filter_map(|line| after(line, word)?.parse().ok()).max()
 }
 
 /// A directory for one test, removed with everything in it.
