@@ -162,7 +162,7 @@ fn a_store_of_another_format_version_is_left_to_the_program_that_wrote_it() {
     // That program can say what only this store knows.
     let start_anew = [&["start", "--id", "1", "--force"], &ANY_PORTS[..]].concat();
     for command in [&["drop"][..], &start_anew] {
-        node.command(command).refused_for_good(&["format", "version", "'ticketd drop --force'"]);
+        node.command(command).refused_for_good(&["format", "version", "'ticketd drop --force --path="]);
         assert_eq!(contents(node.store()), store, "{command:?}");
     }
     node.command(&["drop", "--force"]).succeeded();

@@ -196,8 +196,12 @@ impl Server {
         self.note_pause(timeout);
         self.ctx.counters.turns += 1;
         self.on_events(events);
-        self.peer_connections.serve(&mut self.ctx, &mut self.links);
-        self.begin_operations();
+        let operations = &mut self.operations;
+        self.peer_connections.serve(
+            &mut self.ctx,
+            &mut self.links,
+            &mut |ctx, links, connection, request| operations.begin(ctx, links, connection, request),
+        );
         self.links.serve(&mut self.ctx);
         self.on_time();
         self.on_woken();
@@ -280,15 +284,6 @@ impl Server {
                     self.fail(&error);
                     self.ctx.step(Input::WriteFailed);
                 }
-            }
-        }
-    }
-
-    /// Begins what operators have requested in this turn.
-    fn begin_operations(&mut self) {
-        for (connection, request) in self.peer_connections.take_requests() {
-            if let Some(response) = self.operations.begin(&mut self.ctx, &self.links, connection, request) {
-                self.peer_connections.answer(&mut self.ctx, connection, response);
             }
         }
     }

@@ -39,8 +39,6 @@ pub(crate) struct PeerConnections {
     connections_max: usize,
     /// The connections that may have something to read, each once.
     ready: VecDeque<usize>,
-    /// What operators have requested in this turn, each on its own connection.
-    requests: Vec<(PeerConnectionId, AdminRequest)>,
     buffer: Box<[u8]>,
     sweep: Sweep,
     last: PeerConnectionId,
@@ -51,6 +49,11 @@ pub(crate) struct PeerConnections {
 /// Names one connection for good: keys are reused, these are not.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct PeerConnectionId(u64);
+
+/// Begins what an operator requests on this connection. Returns the answer if it is known at once; otherwise
+/// it is given to [`PeerConnections::answer`] later.
+pub(crate) type BeginOperation<'a> =
+    &'a mut dyn FnMut(&mut Context, &Links, PeerConnectionId, AdminRequest) -> Option<AdminResponse>;
 
 /// What a connected peer said about itself.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +96,6 @@ impl PeerConnections {
             connections: Slab::new(),
             connections_max,
             ready: VecDeque::new(),
-            requests: Vec::new(),
             buffer: vec![0; READ_BYTES_MAX].into_boxed_slice(),
             sweep: Sweep::default(),
             last: PeerConnectionId(0),
@@ -147,13 +149,13 @@ impl PeerConnections {
     }
 
     /// Accepts waiting connections, and reads everything that has arrived, up to a bound for each connection.
-    pub(crate) fn serve(&mut self, ctx: &mut Context, links: &mut Links) {
+    pub(crate) fn serve(&mut self, ctx: &mut Context, links: &mut Links, begin: BeginOperation<'_>) {
         self.accept(ctx);
         for _ in 0..self.ready.len() {
             let Some(key) = self.ready.pop_front() else { break };
             if let Some(connection) = self.connections.get_mut(key) {
                 connection.queued = false;
-                let next = self.read(ctx, links, key);
+                let next = self.read(ctx, links, begin, key);
                 self.settle(ctx, key, next);
             }
         }
@@ -219,11 +221,6 @@ impl PeerConnections {
                 self.close(key);
             }
         }
-    }
-
-    /// What operators have requested since this was last asked. Each waits for [`PeerConnections::answer`].
-    pub(crate) fn take_requests(&mut self) -> Vec<(PeerConnectionId, AdminRequest)> {
-        std::mem::take(&mut self.requests)
     }
 
     /// Answers the operator that waits on this connection, if it is still connected.
@@ -393,8 +390,12 @@ mod tests {
         operator.write_all(&bytes).unwrap();
         connections.on_port_event(0);
         let mut events = Events::with_capacity(16);
+        let mut requests = Vec::new();
         let id = loop {
-            connections.serve(&mut ctx, &mut links);
+            connections.serve(&mut ctx, &mut links, &mut |_, _, connection, request| {
+                requests.push((connection, request));
+                None
+            });
             let party = connections.connections.get(0).map(|connection| (connection.id, &connection.party));
             if let Some((id, Party::Refused { .. })) = party {
                 break id;
@@ -408,7 +409,7 @@ mod tests {
             }
         };
         assert_eq!(ctx.counters.operations, 1);
-        assert_eq!(connections.take_requests(), [(id, transfer)]);
+        assert_eq!(requests, [(id, transfer)]);
 
         connections.answer(&mut ctx, id, AdminResponse::Removed { at: LogIndex(1) });
         ctx.clock.now = ctx.now().plus(REFUSED_US_MAX);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use raft_core::Micros;
 
-use super::{Party, PeerConnections, acceptor, caller};
+use super::{BeginOperation, Party, PeerConnections, acceptor, caller};
 use crate::node::Input;
 use crate::peer::{Frame, FrameError, Hello, PROTOCOL_VERSION, Refuse};
 use crate::server::context::Context;
@@ -17,7 +17,13 @@ use crate::server::sockets::{Next, ReadOutcome};
 
 impl PeerConnections {
     /// Reads everything that has arrived, up to a bound.
-    pub(super) fn read(&mut self, ctx: &mut Context, links: &mut Links, key: usize) -> Next {
+    pub(super) fn read(
+        &mut self,
+        ctx: &mut Context,
+        links: &mut Links,
+        begin: BeginOperation<'_>,
+        key: usize,
+    ) -> Next {
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut next = Next::GoOn;
         for reads in 1.. {
@@ -34,7 +40,7 @@ impl PeerConnections {
                     // What an answer promises counts from the arrival of its message at the earliest, and the
                     // process may have been stopped since the turn began.
                     ctx.tick();
-                    next = self.on_bytes(ctx, links, key, &buffer[..n]);
+                    next = self.on_bytes(ctx, links, begin, key, &buffer[..n]);
                 }
                 ReadOutcome::NotNow => {}
                 ReadOutcome::End => next = Next::Close,
@@ -48,13 +54,20 @@ impl PeerConnections {
         next
     }
 
-    fn on_bytes(&mut self, ctx: &mut Context, links: &mut Links, key: usize, bytes: &[u8]) -> Next {
+    fn on_bytes(
+        &mut self,
+        ctx: &mut Context,
+        links: &mut Links,
+        begin: BeginOperation<'_>,
+        key: usize,
+        bytes: &[u8],
+    ) -> Next {
         let mut input = bytes;
         loop {
             let connection = &mut self.connections[key];
             match connection.channel.next_frame(&mut input, ctx.now()) {
                 Ok(None) => return Next::GoOn,
-                Ok(Some(frame)) => match self.on_frame(ctx, links, key, frame) {
+                Ok(Some(frame)) => match self.on_frame(ctx, links, begin, key, frame) {
                     Next::GoOn => {}
                     Next::Close => return Next::Close,
                 },
@@ -64,7 +77,14 @@ impl PeerConnections {
         }
     }
 
-    fn on_frame(&mut self, ctx: &mut Context, links: &mut Links, key: usize, frame: Frame) -> Next {
+    fn on_frame(
+        &mut self,
+        ctx: &mut Context,
+        links: &mut Links,
+        begin: BeginOperation<'_>,
+        key: usize,
+        frame: Frame,
+    ) -> Next {
         let connection = &mut self.connections[key];
         match (&mut connection.party, frame) {
             // It was refused: whatever else it sends is ignored.
@@ -95,12 +115,16 @@ impl PeerConnections {
                 Frame::AdminRequest(request),
             ) if connection.channel.is_flushed() => {
                 ctx.counters.operations += 1;
-                connection.party = Party::Operator { awaits: true, idle_since: ctx.now() };
-                self.requests.push((connection.id, request));
+                let response = begin(ctx, links, connection.id, request);
+                let awaits = response.is_none();
+                connection.party = Party::Operator { awaits, idle_since: ctx.now() };
+                if let Some(response) = response {
+                    connection.channel.queue(&Frame::AdminResponse(response));
+                }
                 Next::GoOn
             }
-            // This includes a request from an operator that has not taken its last answer: so at most one is
-            // on its way on each connection, however many requests arrive at once.
+            // This includes a request from an operator that has not taken its last answer: so a turn makes at
+            // most one answer per connection, however many requests arrive at once.
             (
                 Party::Stranger { .. } | Party::Peer { .. } | Party::Operator { .. },
                 Frame::Hello(_)
@@ -222,8 +246,9 @@ mod tests {
     use crate::identity::ClusterId;
     use crate::node::PeerMessage;
     use crate::node::testing::peer;
-    use crate::peer::encode;
+    use crate::peer::{AdminRequest, AdminResponse, encode};
     use crate::server::limits::{MEMBER_SILENCE_US_MAX, SWEEP_INTERVAL_US};
+    use crate::server::peers::connections::PeerConnectionId;
     use crate::server::peers::links::resolver::look_up;
     use crate::server::sockets::ports::Ports;
     use crate::server::sockets::stream::Stream;
@@ -282,7 +307,8 @@ mod tests {
         }
 
         fn receive_from(&mut self, key: usize, bytes: &[u8]) {
-            let next = self.connections.on_bytes(&mut self.ctx, &mut self.links, key, bytes);
+            let next =
+                self.connections.on_bytes(&mut self.ctx, &mut self.links, &mut no_operation, key, bytes);
             self.connections.settle(&mut self.ctx, key, next);
         }
 
@@ -299,7 +325,7 @@ mod tests {
                         self.connections.on_event(key, event);
                     }
                 }
-                self.connections.serve(&mut self.ctx, &mut self.links);
+                self.connections.serve(&mut self.ctx, &mut self.links, &mut no_operation);
             }
         }
 
@@ -307,6 +333,16 @@ mod tests {
             self.ctx.clock.now = self.ctx.now().plus(us);
             self.connections.on_time(&mut self.ctx);
         }
+    }
+
+    /// Nobody here is an operator.
+    fn no_operation(
+        _: &mut Context,
+        _: &Links,
+        _: PeerConnectionId,
+        request: AdminRequest,
+    ) -> Option<AdminResponse> {
+        panic!("an operator requests {request:?}")
     }
 
     fn encoded(frame: &Frame) -> Vec<u8> {
