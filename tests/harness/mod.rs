@@ -26,8 +26,8 @@ pub mod random;
 pub mod status;
 pub mod wait;
 
-/// Says why a test, or a part of one, is not run on this machine. With `SKIP=nothing` in the environment, that
-/// is a failure: root can run every test on a machine that has IPv6 and lets namespaces be made.
+/// Says why a test, or a part of one, is not run on this machine. With `SKIP=nothing` in the environment,
+/// that is a failure: root can run every test on a machine that has IPv6 and lets namespaces be made.
 #[track_caller]
 pub fn skipped(why: &str) {
     assert!(std::env::var_os("SKIP").is_none_or(|skip| skip != "nothing"), "skipped: {why}");
