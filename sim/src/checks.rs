@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use raft_core::{Entry, LogIndex, Membership, Payload, Peer, Raft, Role, Term};
+use raft_core::{Entry, LogIndex, Membership, Payload, Peer, Raft, Role};
 use ticketd::node::Output;
 
 use crate::disk::Disk;
@@ -81,7 +81,8 @@ impl World {
     fn check_leaders_commit(&self, slot: Slot, index: LogIndex, counted_under: &[Arc<Membership>]) {
         let Some(process) = self.hosts[slot.at()].run.process() else { return };
         let raft = process.node.raft();
-        let own = term_at(raft, index) == Some(raft.current_term());
+        // It may just have been compacted.
+        let own = raft.term_at(index) == Some(raft.current_term());
         if raft.role() != Role::Leader || !own {
             return;
         }
@@ -113,12 +114,6 @@ impl World {
     }
 }
 
-/// The term of an entry, which may just have been compacted.
-fn term_at(raft: &Raft, index: LogIndex) -> Option<Term> {
-    let of_snapshot = raft.snapshot().filter(|snapshot| snapshot.last_included_index == index);
-    raft.entry(index).map(|entry| entry.term).or(of_snapshot.map(|snapshot| snapshot.last_included_term))
-}
-
 /// A leader changes the membership one step at a time, and only once it has committed an entry of its own
 /// term (dissertation §4.1, and its correction of July 2015). What is committed by now was committed no later
 /// than now.
@@ -133,7 +128,7 @@ fn check_membership_changes(raft: &Raft, written: &[Entry]) {
         if let Some(other) = before.find(|entry| is_change(entry)) {
             violated!("{me} changes the membership at {}, before {} is committed", change.index, other.index);
         }
-        if term_at(raft, commit_index).is_some_and(|committed| committed != term) {
+        if raft.term_at(commit_index).is_some_and(|committed| committed != term) {
             violated!(
                 "{me} changes the membership at {} before it has committed in term {term}",
                 change.index
