@@ -97,12 +97,13 @@ fn inside_the_store_a_module_uses_only_those_below_its_own() {
         let Some(floor) = floors.get(from.as_str()) else {
             panic!("{from} stands nowhere in the store: give it a place in STORE_FLOORS, and in its mod.rs");
         };
-        // In a directory, `super` is the directory's own module, except in its `mod.rs`.
-        let is_inside = source.path.components().count() > 3 && !source.path.ends_with("mod.rs");
-        let roots = if is_inside { &["crate::storage::"][..] } else { &["super::", "crate::storage::"] };
-        for used in roots.iter().flat_map(|root| source.names_after(root)) {
+        for path in source.used_paths() {
+            let [root, used, ..] = &path[..] else { continue };
             let is_free = |below: &u8| below < floor || (below == floor && *floor == 1);
-            if used != from && floors.get(used.as_str()).is_some_and(|below| !is_free(below)) {
+            if root == "storage"
+                && *used != from
+                && floors.get(used.as_str()).is_some_and(|below| !is_free(below))
+            {
                 wrong.push(format!("{}: {from} uses {used}", source.path.display()));
             }
         }
@@ -392,21 +393,6 @@ impl Source {
         };
         let directories = self.path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty());
         says_pure(&self.text) || directories.into_iter().any(of_module)
-    }
-
-    /// The names that follow `root` in the code, also in braces.
-    fn names_after(&self, root: &str) -> Vec<String> {
-        let lines = self.code().into_iter().map(|(_, line)| line.trim_start());
-        let code = lines.filter(|line| !line.starts_with("//")).collect::<Vec<_>>().join("\n");
-        let mut names = Vec::new();
-        for part in code.split(root).skip(1) {
-            let group = part.strip_prefix('{').and_then(|group| group.split('}').next());
-            for path in group.unwrap_or(part).split(',').take(if group.is_some() { usize::MAX } else { 1 }) {
-                let name = path.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_');
-                names.push(name.collect());
-            }
-        }
-        names
     }
 
     /// Each function with its first line and its number of lines, found by indentation.
