@@ -11,6 +11,7 @@ use raft_core::{Membership, Peer, Recovered};
 use rustix::process::Signal;
 
 use super::Failure;
+use crate::advice::path_flag;
 use crate::node;
 use crate::storage::{self, Store, StoreError};
 
@@ -87,6 +88,11 @@ impl Doomed {
             Doomed::NothingToLearn(path) => storage::destroy(&path),
         }
     }
+}
+
+/// What destroys a store of which it cannot be known what it holds.
+pub(super) fn forced_drop(path: &Path) -> String {
+    format!("'ticketd drop --force {}' destroys it as it is", path_flag(path))
 }
 
 /// The store is not destroyed, because what only it knows cannot be written there.

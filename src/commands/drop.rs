@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use super::Failure;
-use super::doomed::{Doomed, cannot_say_first};
+use super::doomed::{Doomed, cannot_say_first, forced_drop};
 use super::output::{print_to_reader, say};
 use super::serving::launch::refuse_running;
-use crate::advice::path_flag;
 use crate::cli::Flags;
 use crate::storage::{self, Restart};
 
@@ -36,7 +35,6 @@ fn open(path: &Path) -> Result<Doomed, Failure> {
     Doomed::open(path, storage::verify_in_child(path)).map_err(|error| {
         let permanent = error.restart() == Restart::CannotHelp;
         let failure = Failure::from(error);
-        let hint = format!("'ticketd drop --force {}' destroys it as it is", path_flag(path));
-        if permanent { failure.and(&hint) } else { failure }
+        if permanent { failure.and(&forced_drop(path)) } else { failure }
     })
 }

@@ -50,7 +50,7 @@ pub(super) fn run(flags: &Flags, members: &[HostPort]) -> Result<(), Failure> {
     let bound = listen::bind(&mut settings)?;
     let members = other_members(members, &settings)?;
     let members: Vec<String> = members.iter().map(ToString::to_string).collect();
-    let patience = Patience::until_stopped(launch.stop_requests());
+    let patience = Patience::until_stopped(&launch.stop);
     await_one_to_resolve(id, &members, &look_up, &patience, NAME_PATIENCE)?;
     bound.admit_members()?;
 

@@ -5,10 +5,9 @@ use std::path::{self, Path};
 use raft_core::NodeId;
 
 use super::Failure;
-use super::doomed::{Doomed, cannot_say_first};
+use super::doomed::{Doomed, cannot_say_first, forced_drop};
 use super::patience::Patience;
 use super::serving::launch::{Checked, Launch};
-use crate::advice::path_flag;
 use crate::cli::Flags;
 use crate::logging;
 use crate::settings::OrOff;
@@ -74,9 +73,8 @@ pub(super) fn destroy_in_the_way(flags: &Flags, launch: &Launch) -> Result<InThe
         Err(StoreError::NotFound { .. }) => return Ok(InTheWay::Nothing),
         Err(error) => {
             return Err(Failure::from(error).and(&format!(
-                "--force destroys a store only when it is known what it holds, and nothing has changed: \
-                 'ticketd drop --force {}' destroys it as it is",
-                path_flag(path)
+                "--force destroys a store only when it is known what it holds, and nothing has changed: {}",
+                forced_drop(path)
             )));
         }
     };
@@ -85,7 +83,7 @@ pub(super) fn destroy_in_the_way(flags: &Flags, launch: &Launch) -> Result<InThe
         logging::tell(&format!("--force destroys a store: {notice}"))
             .map_err(|error| cannot_say_first("standard error", &error))?;
     }
-    Patience::until_stopped(launch.stop_requests()).check().map_err(|_| stopped())?;
+    Patience::until_stopped(&launch.stop).check().map_err(|_| stopped())?;
     doomed.destroy()?;
     log::info!("destroyed the store that was at {}", path.display());
     Ok(InTheWay::Destroyed)

@@ -26,6 +26,7 @@ const SIGNAL_PATIENCE: Duration = Duration::from_millis(100);
 /// announce it.
 #[derive(Debug)]
 pub(crate) struct Launch {
+    /// The requests to stop this process.
     pub(crate) stop: StopRequests,
     pub(crate) pid_file: Option<PidFile>,
     pub(crate) in_background: bool,
@@ -59,7 +60,7 @@ impl Launch {
             log::info!(
                 "waiting {outlive_ms} ms: for that long this node may have promised its support to a leader"
             );
-            Patience::until_stopped(self.stop_requests()).sleep(Duration::from_millis(outlive_ms))?;
+            Patience::until_stopped(&self.stop).sleep(Duration::from_millis(outlive_ms))?;
         }
         Ok(())
     }
@@ -73,18 +74,13 @@ impl Launch {
         match storage::verify_in_child(path) {
             Ok(_) => Ok(Checked::Sound),
             Err(StoreError::CheckEnded { .. })
-                if Patience::until_stopped(self.stop_requests()).sleep(SIGNAL_PATIENCE).is_err() =>
+                if Patience::until_stopped(&self.stop).sleep(SIGNAL_PATIENCE).is_err() =>
             {
                 log::info!("asked to stop while the store was checked");
                 Ok(Checked::StoppedMeanwhile)
             }
             Err(error) => Err(error),
         }
-    }
-
-    /// The requests to stop this process.
-    pub(crate) fn stop_requests(&self) -> &StopRequests {
-        &self.stop
     }
 }
 
